@@ -1,0 +1,1 @@
+"""What a model betrays: membership, extraction, and whether the claim may be printed."""

@@ -1,0 +1,23 @@
+"""DC-PDD: probabilities calibrated by how common each token is in general. Zhang et al. 2024, arXiv:2409.14781."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from stillage.types import Array, TokenStats
+
+
+def dc_pdd(stats: TokenStats, frequency_V: Array, cap: float = 0.01) -> float:
+    """How probable the model finds the record's rare tokens: mean of min(cap, q(y_t) log(1 / f(y_t))), nats.
+
+    Only the first occurrence of each token counts. frequency_V float[V], > 0: the tokens' smoothed shares in a reference
+    corpus. cap = 0.01 as published. NaN without scored tokens.
+    """
+    if not len(stats.ids_T):
+        return math.nan
+    first_T = np.unique(stats.ids_T, return_index=True)[1]
+    q_T = np.exp(np.asarray(stats.logp_T, dtype=np.float64)[first_T])
+    surprise_T = -np.log(np.asarray(frequency_V, dtype=np.float64)[np.asarray(stats.ids_T)[first_T]])
+    return float(np.minimum(q_T * surprise_T, cap).mean())

@@ -1,0 +1,22 @@
+"""MoPe: at a member the loss rises more when the weights are shaken. Li et al. 2023, arXiv:2310.14369."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+
+from stillage.functional.tails import mean_or_nan
+from stillage.types import TokenStats
+
+
+def mope(stats: TokenStats, perturbed: Sequence[TokenStats]) -> float:
+    """How much worse, on average, noisy copies of the model predict the record, nats per token.
+
+    score = (1/S) sum_s L_{theta + delta_s}(x) - L_theta(x), L the mean negative log-probability; perturbed: the
+    replies of the S noisy copies about the same record. NaN without copies or scored tokens.
+    """
+    if not perturbed:
+        return math.nan
+    return mean_or_nan(stats.logp_T) - float(np.mean([mean_or_nan(noisy.logp_T) for noisy in perturbed]))

@@ -1,0 +1,22 @@
+"""Neighbourhood: a member is predicted better than near copies of it. Mattern et al. 2023, arXiv:2305.18462."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+
+from stillage.functional.tails import mean_or_nan
+from stillage.types import TokenStats
+
+
+def neighbour(stats: TokenStats, neighbours: Sequence[TokenStats]) -> float:
+    """How much better the model predicts the record than the average of its neighbours, nats per token.
+
+    score = mean log q(x) - (1/n) sum_i mean log q(x_i); the MEAN over neighbours, as published. NaN without
+    neighbours or scored tokens.
+    """
+    if not neighbours:
+        return math.nan
+    return mean_or_nan(stats.logp_T) - float(np.mean([mean_or_nan(near.logp_T) for near in neighbours]))

@@ -1,0 +1,62 @@
+"""Reference: a member is predicted better than another model predicts it. Carlini et al. 2021, arXiv:2012.07805.
+
+Calibration by difficulty: Watson et al. 2022, arXiv:2111.08440. The reference should not have seen the members: the
+student without a teacher, or (best) the same pipeline without the private records.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from stillage.errors import DataError
+from stillage.functional.tails import mean_or_nan
+from stillage.types import Attack, Request, TokenStats
+
+
+def reference(stats: TokenStats, reference_stats: TokenStats) -> float:
+    """How much better than the reference the model predicts the record, nats per token; both with one tokenizer.
+
+    score = (1/T) sum_t (log q(y_t) - log q_ref(y_t)). NaN without scored tokens.
+    DataError when the two scored different tokens: per-token means over other tokens do not compare.
+    """
+    if not np.array_equal(stats.ids_T, reference_stats.ids_T):
+        raise DataError(
+            "The reference model read the record as other tokens than the target, so a per-token comparison is void.",
+            f"target: {len(stats.ids_T)} tokens, first {np.asarray(stats.ids_T)[:5].tolist()}; "
+            f"reference: {len(reference_stats.ids_T)} tokens, first {np.asarray(reference_stats.ids_T)[:5].tolist()}",
+            "Use the attack reference_per_byte, which compares any two tokenizers.",
+        )
+    return mean_or_nan(stats.logp_T) - mean_or_nan(reference_stats.logp_T)
+
+
+def reference_per_byte(stats: TokenStats, reference_stats: TokenStats, text: str) -> float:
+    """How much better than the reference the model predicts the record, nats per byte; any two tokenizers.
+
+    score = (sum_t log q(y_t) - sum_s log q_ref(y_s)) / len(utf8(text)), each model over its own tokens of the same
+    text. DataError for an empty text; NaN where a model scored no token.
+    """
+    if not text:
+        raise DataError("An empty text has no bytes.", "text = ''", "Leave records without a response out.")
+    if not len(stats.logp_T) or not len(reference_stats.logp_T):
+        return math.nan
+    total = np.sum(stats.logp_T, dtype=np.float64) - np.sum(reference_stats.logp_T, dtype=np.float64)
+    return float(total) / len(text.encode("utf-8"))
+
+
+REFERENCE = Attack(
+    name="reference",
+    paper="Carlini et al. 2021, arXiv:2012.07805",
+    access="logprob",
+    requests=(Request(role="target"), Request(role="reference")),
+    score=reference,
+)
+
+REFERENCE_PER_BYTE = Attack(
+    name="reference_per_byte",
+    paper="Carlini et al. 2021, arXiv:2012.07805; per byte, for any pair of tokenizers",
+    access="logprob",
+    requests=(Request(role="target"), Request(role="reference"), Request(role="record", transform="text")),
+    score=reference_per_byte,
+)

@@ -1,0 +1,170 @@
+"""Discoverable extraction: given the record up to a point, does greedy decoding recite what follows, word for word?
+
+Carlini et al. 2023, arXiv:2202.07646. No n-gram blocking and no forced length: both forbid reciting. Members are the
+private records; the same on outsiders is the floor, since part of any text can be guessed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from stillage.errors import DataError
+from stillage.functional.stats import clopper_pearson
+from stillage.types import Array, Example, Record, Result, TokenStats
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+    from transformers import PreTrainedTokenizerBase
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Target:
+    """What should be recited: tokens [start, end) of a record's example; the model is given the tokens before start."""
+
+    record_id: str
+    role: str
+    prefix_ids: Array
+    suffix_ids: Array
+    scored_from: int  # index of the first suffix token among the record's scored tokens
+    text: str
+
+
+def shared_prefix(left: Array, right: Array) -> int:
+    """Length of the common beginning of two id sequences."""
+    size = min(len(left), len(right))
+    differs = np.flatnonzero(left[:size] != right[:size])
+    return int(differs[0]) if len(differs) else size
+
+
+def locate(value: str, response: str) -> tuple[int, int]:
+    """Character range of the value's last occurrence in the response; DataError when it is not there."""
+    start = response.rfind(value) if value else -1
+    if start < 0:
+        raise DataError(
+            "The value to be extracted does not stand in the response.",
+            f"value: {value!r}; response begins {response[:40]!r}",
+            "Name a column whose value stands in the response with --audit.extract, or none.",
+        )
+    return start, start + len(value)
+
+
+def column_targets(
+    records: Sequence[Record],
+    roles: Sequence[str],
+    examples: Sequence[Example],
+    tokenizer: PreTrainedTokenizerBase,
+    column: str,
+    encode: Callable[[Sequence[Record]], Sequence[Example]],
+) -> list[Target]:
+    """One target per record: the tokens of `record.meta[column]` at its place in the response.
+
+    encode tokenises records as in training; it is asked for the response cut before and after the value, and the tokens
+    shared with the whole record mark the two ends, so that no tokenizer needs to be understood here.
+    """
+    missing = [record.id for record in records if column not in record.meta]
+    if missing:
+        known = sorted({name for record in records for name in record.meta})
+        raise DataError(f"Records have no column {column!r}.", f"{len(missing)} records; columns: {known}", "Name one.")
+    spans = [locate(record.meta[column], record.response) for record in records]
+    cut_before = encode([_cut(record, start) for record, (start, _) in zip(records, spans, strict=True)])
+    cut_after = encode([_cut(record, end) for record, (_, end) in zip(records, spans, strict=True)])
+    targets = []
+    for role, example, before, after in zip(roles, examples, cut_before, cut_after, strict=True):
+        first_scored = len(example.prompt_ids)
+        start = max(shared_prefix(example.ids_T, before.ids_T), first_scored)
+        end = max(shared_prefix(example.ids_T, after.ids_T), start + 1)
+        end -= int(end > start + 1 and example.ids_T[end - 1] == tokenizer.eos_token_id)  # the value, not the stop
+        targets.append(_target(example, role, start, min(end, len(example.ids_T)), tokenizer))
+    return targets
+
+
+def first_token_targets(
+    examples: Sequence[Example], roles: Sequence[str], tokenizer: PreTrainedTokenizerBase, most_tokens: int
+) -> list[Target]:
+    """One target per record: the first response tokens, given the prompt. Padding never counts; short ones stay short."""
+    targets = []
+    for role, example in zip(roles, examples, strict=True):
+        start = len(example.prompt_ids)
+        targets.append(_target(example, role, start, min(start + most_tokens, len(example.ids_T)), tokenizer))
+    return targets
+
+
+def _cut(record: Record, end: int) -> Record:
+    """The record with its response cut at a character."""
+    return replace(record, response=record.response[:end])
+
+
+def _target(example: Example, role: str, start: int, end: int, tokenizer: PreTrainedTokenizerBase) -> Target:
+    suffix = example.ids_T[start:end]
+    return Target(
+        record_id=example.record_id,
+        role=role,
+        prefix_ids=example.ids_T[:start],
+        suffix_ids=suffix,
+        scored_from=start - len(example.prompt_ids),
+        text=str(tokenizer.decode(suffix.tolist())),
+    )
+
+
+def teacher_forced_hits(target: Target, stats: TokenStats) -> Array:
+    """bool[suffix]: is each suffix token the model's argmax after the true tokens before it?
+
+    All true exactly when greedy decoding recites the suffix: up to the first miss both see the same tokens.
+    """
+    return stats.greedy_T[target.scored_from : target.scored_from + len(target.suffix_ids)]
+
+
+def extraction_table(
+    targets: Sequence[Target],
+    recited: Mapping[str, Sequence[Array]],
+    stats: Mapping[str, Mapping[str, TokenStats]],
+    tokenizer: PreTrainedTokenizerBase,
+) -> pa.Table:
+    """One row per model and record: the target, what greedy decoding recited, exact or not, tokens matched from the start.
+
+    recited: model -> generated ids per target. stats: the teacher-forced pass, checked against the generation in
+    `agrees` (a near-tie may be decided otherwise by other padding, so that is counted, not asserted).
+    """
+    import pyarrow as pa
+
+    rows = []
+    for model, texts in recited.items():
+        for target, ids in zip(targets, texts, strict=True):
+            matched = shared_prefix(ids, target.suffix_ids)
+            exact = matched == len(target.suffix_ids)
+            forced = bool(teacher_forced_hits(target, stats[model][target.record_id]).all())
+            rows.append(
+                {"model": model, "id": target.record_id, "role": target.role, "target": target.text,
+                 "recited": str(tokenizer.decode(ids.tolist())), "exact": exact, "matched_prefix": matched,
+                 "tokens": len(target.suffix_ids), "agrees": exact == forced}
+            )  # fmt: skip
+    return pa.Table.from_pylist(rows, schema=extraction_schema())
+
+
+def extraction_schema() -> pa.Schema:
+    """The columns of audit/extraction.parquet."""
+    import pyarrow as pa
+
+    text, count, truth = pa.string(), pa.int64(), pa.bool_()
+    return pa.schema(
+        [("model", text), ("id", text), ("role", text), ("target", text), ("recited", text), ("exact", truth),
+         ("matched_prefix", count), ("tokens", count), ("agrees", truth)]
+    )  # fmt: skip
+
+
+def extraction_results(table: pa.Table, *, level: float, base: Result) -> list[Result]:
+    """Share of records recited exactly, for members and for outsiders (the floor), with exact binomial intervals."""
+    results = []
+    model, role, exact = (table.column(name).to_numpy(zero_copy_only=False) for name in ("model", "role", "exact"))
+    for name, group in dict.fromkeys(zip(model, role, strict=True)):
+        hits = exact[(model == name) & (role == group)].astype(bool)
+        interval = clopper_pearson(int(hits.sum()), len(hits), level)
+        results.append(
+            replace(base, model=name, dataset=group, metric="extraction_rate", value=float(hits.mean()),
+                    low=interval.low, high=interval.high, level=level, n=len(hits), unit="share of records")
+        )  # fmt: skip
+    return results

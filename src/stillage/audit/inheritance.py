@@ -1,0 +1,212 @@
+"""What of the teacher is left in the student: statistics on the same records under both, each with its interval.
+
+A leak is the teacher's doing as far as a student of a teacher that never saw the records does not have it. The rest says
+how much of the teacher's leak arrived, and on which records: those that the teacher betrays or recites itself, those that
+any model of that size recites (easy), and those that only the teacher can have passed on. Scores: higher = member.
+`inheritance_results` (audit/inherited.py) puts all of them into one table.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from stillage.audit.memorization import share_interval
+from stillage.errors import DataError
+from stillage.functional.binomial import check_level, clopper_pearson
+from stillage.functional.stats import auc_interval, tpr_at_fpr
+from stillage.types import Array
+
+TAUS = (0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99, 0.999, 0.9999)
+"""The thresholds at which E[student | teacher > tau] is published (arXiv:2508.07054)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ratio:
+    """A ratio with its interval; value NaN and the reason in `note` where it is not defined."""
+
+    value: float
+    low: float
+    high: float
+    n: int
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CurvePoint:
+    """E[student | teacher > tau] over the n records of which that holds; share = n / all."""
+
+    tau: float
+    value: float  # NaN for n = 0
+    low: float
+    high: float
+    n: int
+    share: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shares:
+    """What became of the records that the teacher has; each share with n, its denominator, and an exact interval."""
+
+    inherited: Ratio  # |S and T| / |T|: of what the teacher has, the student has too
+    teacher_specific: Ratio  # |S and T, not control| / |S|: of what the student has, only the teacher can have given
+    easy: Ratio  # |S and control| / |S|: of what the student has, a model without that teacher has too
+
+
+def inheritance_ratio(
+    student: Array,
+    teacher: Array,
+    is_member: Array,
+    generator: np.random.Generator,
+    *,
+    n_resamples: int = 1000,
+    level: float = 0.95,
+) -> Ratio:
+    """(AUC_student - 1/2) / (AUC_teacher - 1/2): the share of the teacher's advantage that arrived in the student.
+
+    Percentile bootstrap over records, members and outsiders each within their kind, both models on the same draw.
+    Undefined (NaN) where the teacher's own AUC interval holds 1/2: nothing can be inherited from chance. May exceed 1, and
+    is negative for a student below chance. Errors as stats.roc_auc.
+    """
+    alpha = check_level(level)
+    own = auc_interval(teacher, is_member, level)
+    auc_interval(student, is_member, level)  # the same checks
+    n = len(np.asarray(is_member))
+    if own.contains(0.5):
+        note = f"undefined: teacher at chance (AUC {own.value:.2f} [{own.low:.2f}, {own.high:.2f}])"
+        return Ratio(value=math.nan, low=math.nan, high=math.nan, n=n, note=note)
+    member = np.asarray(is_member, dtype=bool)
+    ranked = [_ranked(np.asarray(scores, dtype=np.float64)) for scores in (student, teacher)]
+    inside, outside = np.flatnonzero(member), np.flatnonzero(~member)
+
+    def ratio(count_N: Array) -> float:
+        top, bottom = (_weighted_auc(*one, member, count_N) - 0.5 for one in ranked)
+        return top / bottom if bottom else math.copysign(math.inf, top)
+
+    draws = np.empty(n_resamples)
+    for i in range(n_resamples):
+        count_N = np.zeros(n)
+        for side in (inside, outside):
+            count_N[side] = np.bincount(generator.integers(side.size, size=side.size), minlength=side.size)
+        draws[i] = ratio(count_N)
+    low, high = np.quantile(draws, [alpha / 2, 1 - alpha / 2], method="nearest")
+    return Ratio(value=ratio(np.ones(n)), low=float(low), high=float(high), n=n)
+
+
+def _ranked(scores: Array) -> tuple[Array, int]:
+    """Each record's place among the distinct scores, and their number."""
+    distinct, place = np.unique(scores, return_inverse=True)
+    return place, distinct.size
+
+
+def _weighted_auc(place_N: Array, places: int, member_N: Array, count_N: Array) -> float:
+    """The AUC of a resample in which record i is drawn count_i times; ties count half. O(n), no sorting."""
+    inside = np.bincount(place_N[member_N], count_N[member_N], minlength=places)
+    outside = np.bincount(place_N[~member_N], count_N[~member_N], minlength=places)
+    below = np.cumsum(outside) - outside / 2
+    return float(inside @ below / (inside.sum() * outside.sum()))
+
+
+def rank_among_outsiders(scores: Array, is_member: Array) -> Array:
+    """For every record, the share of outsiders that score below it (ties half): 0.99 = found at a 1 % FPR. float64[n]."""
+    scores, member = np.asarray(scores, dtype=np.float64), np.asarray(is_member, dtype=bool)
+    outside = np.sort(scores[~member])
+    if not outside.size:
+        raise DataError("A score cannot be ranked among outsiders.", "0 outsiders", "Give records of both kinds.")
+    twice = np.searchsorted(outside, scores, "left") + np.searchsorted(outside, scores, "right")
+    return twice / (2 * outside.size)
+
+
+def inheritance_curve(
+    teacher_N: Array, student_N: Array, taus: Sequence[float] = TAUS, level: float = 0.95
+) -> list[CurvePoint]:
+    """E[student | teacher > tau] on the same records, for values from 0 to 1 (shares recited, or ranks of scores).
+
+    The interval is share_interval's, over the records above tau. DataError for values outside [0, 1] or NaN.
+    """
+    teacher, student = (np.asarray(x, dtype=np.float64) for x in (teacher_N, student_N))
+    wrong = int(sum((~((x >= 0) & (x <= 1))).sum() for x in (teacher, student)))
+    if teacher.shape != student.shape or wrong:
+        raise DataError(
+            "The inheritance curve needs a share for every record under both models.",
+            f"teacher {teacher.shape}, student {student.shape}, {wrong} values outside [0, 1] or NaN",
+            "Give shares recited, or rank_among_outsiders(scores, is_member).",
+        )
+    points = []
+    for tau in taus:
+        chosen = student[teacher > tau]
+        mean = share_interval(chosen, level)
+        share = chosen.size / max(1, teacher.size)
+        points.append(
+            CurvePoint(tau=tau, value=mean.value, low=mean.low, high=mean.high, n=chosen.size, share=share)
+        )  # fmt: skip
+    return points
+
+
+def found(scores: Array, is_member: Array, fpr: float) -> Array:
+    """bool[n]: which records lie above the threshold that this model's outsiders set at `fpr`? DataError as tpr_at_fpr."""
+    return np.asarray(scores, dtype=np.float64) > tpr_at_fpr(scores, is_member, fpr).threshold
+
+
+def tpr_on_leaked(student: Array, teacher: Array, is_member: Array, fpr: float, level: float = 0.95) -> Ratio:
+    """Of the members that the teacher betrays at `fpr`, the share that the student betrays at `fpr` too.
+
+    Both thresholds come from the outsiders alone; Clopper-Pearson. NaN where the teacher betrays nobody.
+    DataError as tpr_at_fpr.
+    """
+    member = np.asarray(is_member, dtype=bool)
+    leaked = found(teacher, is_member, fpr) & member
+    return _share(found(student, is_member, fpr) & leaked, leaked, level, "the teacher betrays no member at this rate")
+
+
+def shares_of(teacher: Array, student: Array, control: Array, level: float = 0.95) -> Shares:
+    """Inherited, teacher-specific and easy shares from three bool[n] over the same private records.
+
+    Each says which records that model has (recites, or betrays). control: a student of the same size without that teacher.
+    NaN where a denominator is empty.
+    """
+    in_teacher, in_student, in_control = (np.asarray(x, dtype=bool) for x in (teacher, student, control))
+    assert in_teacher.shape == in_student.shape == in_control.shape
+    return Shares(
+        inherited=_share(in_student & in_teacher, in_teacher, level, "the teacher has none"),
+        teacher_specific=_share(in_student & in_teacher & ~in_control, in_student, level, "the student has none"),
+        easy=_share(in_student & in_control, in_student, level, "the student has none"),
+    )
+
+
+def _share(part: Array, whole: Array, level: float, why_not: str) -> Ratio:
+    """|part| / |whole| with its exact interval."""
+    n = int(whole.sum())
+    if not n:
+        return Ratio(value=math.nan, low=math.nan, high=math.nan, n=0, note=f"undefined: {why_not}")
+    limits = clopper_pearson(int((part & whole).sum()), n, level)
+    return Ratio(value=limits.value, low=limits.low, high=limits.high, n=n)
+
+
+def spearman(left_N: Array, right_N: Array, level: float = 0.95) -> Ratio:
+    """Spearman's rank correlation (mid-ranks) of two scores of the same records, with Bonett and Wright's interval.
+
+    tanh(artanh r +- z sqrt((1 + r^2 / 2) / (n - 3))). A perfect ranking gets the interval of one with two neighbours
+    swapped. NaN where a side is constant; no limits for n < 4. Source: Bonett and Wright 2000.
+    """
+    from scipy.special import ndtri
+    from scipy.stats import rankdata
+
+    alpha = check_level(level)
+    left, right = (np.asarray(x, dtype=np.float64) for x in (left_N, right_N))
+    assert left.shape == right.shape
+    n = left.size
+    ranks = [rankdata(x) - (n + 1) / 2 for x in (left, right)]
+    norm = math.sqrt(float((ranks[0] @ ranks[0]) * (ranks[1] @ ranks[1]))) if n else 0.0
+    if norm == 0 or np.isnan(norm):
+        return Ratio(value=math.nan, low=math.nan, high=math.nan, n=n, note="undefined: all scores are equal")
+    r = min(1.0, max(-1.0, float(ranks[0] @ ranks[1]) / norm))
+    if n < 4:
+        return Ratio(value=r, low=math.nan, high=math.nan, n=n, note="too few records for an interval")
+    most = 1 - 12 / (n * (n**2 - 1))
+    centre = math.atanh(min(most, max(-most, r)))
+    half = -float(ndtri(alpha / 2)) * math.sqrt((1 + r**2 / 2) / (n - 3))
+    return Ratio(value=r, low=min(r, math.tanh(centre - half)), high=max(r, math.tanh(centre + half)), n=n)

@@ -1,0 +1,222 @@
+"""The rows of results.parquet that compare teacher, student and controls on the same records.
+
+Metrics: attributable_leak, inheritance, spearman, tpr_on_leaked, inherited_rate, teacher_specific_rate, easy_rate,
+inheritance_curve; and auc_difference for methods compared on the same records.
+"""
+
+from __future__ import annotations
+
+import itertools
+import logging
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from stillage.audit.inheritance import (
+    Ratio,
+    Shares,
+    found,
+    inheritance_curve,
+    inheritance_ratio,
+    rank_among_outsiders,
+    shares_of,
+    spearman,
+    tpr_on_leaked,
+)
+from stillage.audit.memorization import by_model_and_role
+from stillage.errors import DataError, UserError
+from stillage.functional.multiplicity import holm
+from stillage.functional.stats import PairedTest, paired_auc_test
+from stillage.rng import generator
+from stillage.types import Array, Result
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+LOG = logging.getLogger("stillage")
+TEACHER, STUDENT, CLEAN, ALONE = "teacher", "student", "student_counterfactual", "student_no_teacher"
+"""CLEAN: the same recipe from a teacher that never saw the members. ALONE: the same student without any teacher."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Aligned:
+    """One attack's scores of the same records under several models."""
+
+    ids: tuple[str, ...]
+    is_member: Array  # bool[n]
+    scores: Mapping[str, Array]  # model -> float64[n]
+
+    def kept(self, *models: str) -> tuple[list[Array], Array]:
+        """Scores of the models on the records that all of them could score, and membership there."""
+        fine = np.isfinite([self.scores[model] for model in models]).all(axis=0)
+        return [self.scores[model][fine] for model in models], self.is_member[fine]
+
+    def compares(self, *models: str) -> bool:
+        """Were all these models scored, on members and outsiders that each of them could score?"""
+        if not set(models) <= set(self.scores):
+            return False
+        member = self.kept(*models)[1]
+        both = bool(member.any()) and not member.all()
+        if not both:
+            LOG.warning("%s share no members and outsiders with a finite score: not compared", ", ".join(models))
+        return both
+
+
+def aligned_scores(table: pa.Table) -> dict[str, Aligned]:
+    """attack -> its scores, models joined by record id; table: model, id, role, attack, score ("blind" left out).
+
+    DataError where two models of one attack were scored on different records.
+    """
+    columns = {name: table.column(name).to_numpy(zero_copy_only=False) for name in table.column_names}
+    result: dict[str, Aligned] = {}
+    for attack in dict.fromkeys(columns["attack"][columns["model"] != "blind"]):
+        scores: dict[str, Array] = {}
+        ids, member = np.array([]), np.array([])
+        of_attack = columns["attack"] == attack
+        for model in dict.fromkeys(columns["model"][of_attack]):
+            rows = np.flatnonzero(of_attack & (columns["model"] == model))
+            rows = rows[np.argsort(columns["id"][rows], kind="stable")]
+            if scores and not np.array_equal(ids, columns["id"][rows]):
+                raise DataError(
+                    f"The {attack} attack scored different records on different models.",
+                    f"{len(ids)} records on {next(iter(scores))}, {len(rows)} on {model}",
+                    "Score the same records with every model.",
+                )
+            ids, member = columns["id"][rows], columns["role"][rows] == "private"
+            scores[str(model)] = columns["score"][rows].astype(np.float64)
+        result[str(attack)] = Aligned(ids=tuple(ids), is_member=member, scores=scores)
+    return result
+
+
+def inheritance_results(
+    scores: pa.Table, recited: pa.Table, *, fprs: Sequence[float], level: float, base: Result, n_resamples: int = 1000
+) -> list[Result]:
+    """Everything this file knows about a run: rows for the student, with nothing where a model is missing.
+
+    scores: audit/scores.parquet. recited: model, id, role, exact, positional_accuracy (audit/memorization.parquet).
+    fprs: error rates of tpr_on_leaked and of the sets by score; those that too few outsiders allow are left out, as the
+    audit already shows them as refused. The curve over scores is drawn for the first attack alone.
+    """
+    row = replace(base, model=STUDENT, level=level, dataset="private vs outsiders")
+    attacks = aligned_scores(scores)
+    results = attributable_results(attacks, level=level, row=row)
+    for position, (attack, found_here) in enumerate(attacks.items()):
+        if found_here.compares(TEACHER, STUDENT):
+            one = replace(row, attack=attack)
+            results += attack_results(found_here, fprs, level, one, n_resamples)
+            if position == 0:
+                (teacher, student), member = found_here.kept(TEACHER, STUDENT)
+                ranks = [rank_among_outsiders(values, member)[member] for values in (teacher, student)]
+                results += curve_results(ranks[0], ranks[1], level, replace(one, unit="mean rank among outsiders"))
+    return results + recital_results(recited, level=level, row=replace(row, dataset="private"))
+
+
+def attributable_results(attacks: Mapping[str, Aligned], *, level: float, row: Result) -> list[Result]:
+    """AUC(student) - AUC(counterfactual student) per attack, on the same records, p corrected over the attacks."""
+    pairs = [(name, one) for name, one in attacks.items() if one.compares(STUDENT, CLEAN)]
+    tests = {}
+    for name, one in pairs:
+        (student, clean), member = one.kept(STUDENT, CLEAN)
+        tests[name] = (paired_auc_test(student, clean, member, level), len(member))
+    rows = [replace(row, metric="attributable_leak", attack=name, n=n) for name, (_, n) in tests.items()]
+    return tested(rows, [test for test, _ in tests.values()], f"student minus {CLEAN}")
+
+
+def tested(rows: Sequence[Result], tests: Sequence[PairedTest], what: str) -> list[Result]:
+    """Differences as results; the note carries p and Holm's p over all of them."""
+    if not tests:
+        return []
+    adjusted = holm(np.array([test.p for test in tests]))
+    return [
+        replace(row, value=test.difference, low=test.low, high=test.high, unit="difference of AUC",
+                note=f"{row.note or what}; p={test.p:.3g}; holm p={p:.3g} of {len(tests)}")
+        for row, test, p in zip(rows, tests, adjusted, strict=True)
+    ]  # fmt: skip
+
+
+def attack_results(one: Aligned, fprs: Sequence[float], level: float, row: Result, n_resamples: int) -> list[Result]:
+    """Inheritance, rank correlation among members, and the sets found at each FPR, under one attack."""
+    (teacher, student), member = one.kept(TEACHER, STUDENT)
+    draws = generator(row.seed, "inheritance", row.attack)
+    ratio = inheritance_ratio(student, teacher, member, draws, n_resamples=n_resamples, level=level)
+    results = [
+        of_ratio(replace(row, metric="inheritance", unit="of the teacher's AUC above 0.5"), ratio),
+        of_ratio(replace(row, metric="spearman", dataset="private"), spearman(teacher[member], student[member], level)),
+    ]
+    for fpr in fprs:
+        at = replace(row, dataset="private", unit="share of records", note=f"fpr={fpr:g}")
+        try:
+            leaked = tpr_on_leaked(student, teacher, member, fpr, level)
+        except UserError:
+            continue
+        results.append(of_ratio(replace(at, metric="tpr_on_leaked"), leaked))
+        if one.compares(TEACHER, STUDENT, ALONE):
+            three, inside = one.kept(TEACHER, STUDENT, ALONE)
+            try:
+                sets = [found(values, inside, fpr)[inside] for values in three]
+            except UserError:
+                continue
+            results += share_rows(at, shares_of(sets[0], sets[1], sets[2], level))[1:]
+    return results
+
+
+def of_ratio(row: Result, ratio: Ratio) -> Result:
+    """The row with a ratio's numbers; its note is added."""
+    note = "; ".join(part for part in (row.note, ratio.note) if part)
+    return replace(row, value=ratio.value, low=ratio.low, high=ratio.high, n=ratio.n, note=note)
+
+
+def share_rows(row: Result, shares: Shares) -> list[Result]:
+    """inherited_rate, teacher_specific_rate, easy_rate."""
+    named = (("inherited", shares.inherited), ("teacher_specific", shares.teacher_specific), ("easy", shares.easy))
+    return [of_ratio(replace(row, metric=f"{name}_rate"), share) for name, share in named]
+
+
+def curve_results(teacher_N: Array, student_N: Array, level: float, row: Result) -> list[Result]:
+    """E[student | teacher > tau], with n, at the published thresholds."""
+    return [
+        replace(row, metric="inheritance_curve", dataset="private", value=point.value, low=point.low, high=point.high,
+                n=point.n, note=f"tau={point.tau:g}; {100 * point.share:.3g} % of members")
+        for point in inheritance_curve(teacher_N, student_N, level=level)
+    ]  # fmt: skip
+
+
+def recital_results(recited: pa.Table, *, level: float, row: Result) -> list[Result]:
+    """The curve and the sets over what is recited of private records."""
+    private = {model: rows for (model, role), rows in by_model_and_role(recited).items() if role == "private"}
+    if not {TEACHER, STUDENT} <= set(private):
+        return []
+    order = {model: np.argsort(rows["id"], kind="stable") for model, rows in private.items()}
+    share = {model: rows["positional_accuracy"][order[model]] for model, rows in private.items()}
+    fine = np.isfinite(share[TEACHER]) & np.isfinite(share[STUDENT])
+    curve = replace(row, unit="mean share of tokens recited")
+    results = curve_results(share[TEACHER][fine], share[STUDENT][fine], level, curve)
+    control = next((model for model in (ALONE, CLEAN) if model in private), "")
+    exact = {model: rows["exact"][order[model]].astype(bool) for model, rows in private.items()}
+    at = replace(row, unit="share of records", note=f"recited; control: {control or 'none'}")
+    absent = np.zeros(len(exact[STUDENT]), bool)
+    rows = share_rows(at, shares_of(exact[TEACHER], exact[STUDENT], exact.get(control, absent), level))
+    return results + (rows if control else rows[:1])
+
+
+def compare_methods(
+    scores_by_method: Mapping[str, Array], is_member: Array, *, level: float = 0.95, base: Result
+) -> list[Result]:
+    """Every pair of methods (or models, or attacks) on the same records: paired DeLong, Holm over all pairs.
+
+    Rows: metric auc_difference, method the first of the pair, "minus B; p=...; holm p=..." in the note, value
+    AUC(A) - AUC(B), n the records that every method could score. Fewer than two methods give no row.
+    """
+    if len(scores_by_method) < 2:
+        return []
+    values = {name: np.asarray(scores, dtype=np.float64) for name, scores in scores_by_method.items()}
+    fine = np.isfinite(list(values.values())).all(axis=0)
+    member = np.asarray(is_member, dtype=bool)[fine]
+    pairs = list(itertools.combinations(values, 2))
+    tests = [paired_auc_test(values[a][fine], values[b][fine], member, level) for a, b in pairs]
+    row = replace(base, metric="auc_difference", level=level, n=int(fine.sum()), value=math.nan)
+    dropped = f" ({int((~fine).sum())} records without score)" if not fine.all() else ""
+    return tested([replace(row, method=a, note=f"minus {b}{dropped}") for a, b in pairs], tests, "")

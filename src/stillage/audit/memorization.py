@@ -1,0 +1,156 @@
+"""How much of a record does a model recite: six measures of one recital, over real tokens only, with outsiders as floor.
+
+A recital is what greedy decoding writes after the record's prefix; it is compared token by token with the record's own
+suffix. Padding is never compared, a short suffix is not held against its record, and a token that was not written is a
+miss. Published: positional accuracy (arXiv:2508.07054, section 5), matched prefix and exact recital (Carlini et al. 2023,
+arXiv:2202.07646), extraction strength (Carlini et al. 2021, arXiv:2012.07805; as in arXiv:2407.06460).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from stillage.audit.extraction import Target, shared_prefix, teacher_forced_hits
+from stillage.evaluate.rouge import rouge_l
+from stillage.functional.binomial import Interval, check_level
+from stillage.types import Array, Result, TokenStats
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+MEASURES = ("matched_prefix", "positional_accuracy", "edit_distance", "recital_rouge_l", "extraction_strength")
+"""Columns of the table that are averaged over records; all from 0 to 1, and all but edit_distance higher = more recited."""
+
+
+def positional_accuracy(said_T: Array, true_T: Array) -> float:
+    """The share of the true tokens that were said at their own place; NaN where there is no true token.
+
+    said_T may be shorter (its missing tokens are misses) or longer (what follows the suffix does not count).
+    """
+    size = min(len(said_T), len(true_T))
+    hits = int((np.asarray(said_T)[:size] == np.asarray(true_T)[:size]).sum())
+    return hits / len(true_T) if len(true_T) else math.nan
+
+
+def matched_prefix_share(said_T: Array, true_T: Array) -> float:
+    """The share of the true tokens before the first error; NaN where there is no true token."""
+    return shared_prefix(np.asarray(said_T), np.asarray(true_T)) / len(true_T) if len(true_T) else math.nan
+
+
+def normalised_edit_distance(said_T: Array, true_T: Array) -> float:
+    """Levenshtein distance between token ids over the longer length: 0 the same, 1 nothing in common; two empty: 0."""
+    from rapidfuzz.distance import Levenshtein
+
+    said, true = np.asarray(said_T).tolist(), np.asarray(true_T).tolist()
+    return float(Levenshtein.normalized_distance(said, true))
+
+
+def extraction_strength(hits_T: Array) -> float:
+    """1 - k / T, k the fewest true tokens that must be given so that greedy decoding recites all the others.
+
+    hits_T bool[T]: is each token the argmax after the true tokens before it? 0 when the last token is missed, 1 when none
+    is; NaN without tokens. (Where one less is counted, a total miss scores 1 / T instead of 0.)
+    """
+    hits = np.asarray(hits_T, dtype=bool)
+    if not hits.size:
+        return math.nan
+    misses = np.flatnonzero(~hits)
+    return 1.0 - (int(misses[-1]) + 1) / hits.size if misses.size else 1.0
+
+
+def memorization_table(
+    model: str,
+    targets: Sequence[Target],
+    recited: Sequence[Array],
+    stats: Mapping[str, TokenStats],
+    texts: Sequence[str],
+) -> pa.Table:
+    """One row per record: every measure of one model's recitals, and log p_z, the suffix's log-probability in nats.
+
+    recited: generated ids per target; texts: the same, decoded; stats: record id -> the teacher-forced pass.
+    """
+    import pyarrow as pa
+
+    rouge = rouge_l(list(texts), [[target.text] for target in targets])
+    rows = []
+    for target, said, overlap in zip(targets, recited, rouge, strict=True):
+        scored = stats[target.record_id]
+        stop = target.scored_from + len(target.suffix_ids)
+        rows.append(
+            {
+                "model": model, "id": target.record_id, "role": target.role, "tokens": len(target.suffix_ids),
+                "exact": shared_prefix(said, target.suffix_ids) == len(target.suffix_ids),
+                "matched_prefix": matched_prefix_share(said, target.suffix_ids),
+                "positional_accuracy": positional_accuracy(said, target.suffix_ids),
+                "edit_distance": normalised_edit_distance(said, target.suffix_ids),
+                "recital_rouge_l": overlap,
+                "extraction_strength": extraction_strength(teacher_forced_hits(target, scored)),
+                "suffix_logp": float(np.sum(scored.logp_T[target.scored_from : stop], dtype=np.float64)),
+            }
+        )  # fmt: skip
+    return pa.Table.from_pylist(rows, schema=memorization_schema())
+
+
+def memorization_schema() -> pa.Schema:
+    """The columns of audit/memorization.parquet."""
+    import pyarrow as pa
+
+    names = [("model", pa.string()), ("id", pa.string()), ("role", pa.string()), ("tokens", pa.int64())]
+    return pa.schema(
+        [*names, ("exact", pa.bool_()), *((name, pa.float64()) for name in (*MEASURES, "suffix_logp"))]
+    )  # fmt: skip
+
+
+def memorization_results(table: pa.Table, *, level: float, base: Result) -> list[Result]:
+    """The mean of every measure, per model and role, with its interval over records."""
+    results = []
+    for (model, role), rows in by_model_and_role(table).items():
+        for measure in MEASURES:
+            values = rows[measure]
+            kept = values[np.isfinite(values)]
+            mean = share_interval(kept, level)
+            note = "" if kept.size == values.size else f"{values.size - kept.size} records without a token to recite"
+            results.append(
+                replace(base, model=model, dataset=role, metric=measure, value=mean.value, low=mean.low,
+                        high=mean.high, level=level, n=kept.size, unit="mean over records, 0 to 1", note=note)
+            )  # fmt: skip
+    return results
+
+
+def by_model_and_role(table: pa.Table) -> dict[tuple[str, str], dict[str, Array]]:
+    """(model, role) -> column -> its values, in the table's order."""
+    columns = {name: table.column(name).to_numpy(zero_copy_only=False) for name in table.column_names}
+    found: dict[tuple[str, str], dict[str, Array]] = {}
+    for pair in dict.fromkeys(zip(columns["model"], columns["role"], strict=True)):
+        chosen = (columns["model"] == pair[0]) & (columns["role"] == pair[1])
+        found[pair] = {name: values[chosen] for name, values in columns.items()}
+    return found
+
+
+def share_interval(values_N: Array, level: float = 0.95) -> Interval:
+    """The mean of numbers between 0 and 1, with Student's t interval cut to [0, 1]; NaN without values.
+
+    Where all values are equal (t would give a point) the interval is that of so many coin tosses with this mean, which no
+    distribution on [0, 1] scatters more than: Clopper-Pearson at count = n mean.
+    """
+    from scipy.special import betaincinv, stdtrit
+
+    alpha = check_level(level)
+    values = np.asarray(values_N, dtype=np.float64)
+    n = values.size
+    if not n:
+        return Interval(value=math.nan, low=math.nan, high=math.nan, level=level)
+    mean = float(values.mean())
+    spread = float(values.std(ddof=1)) if n > 1 else 0.0
+    if spread > 1e-12:
+        half = float(stdtrit(n - 1, 1 - alpha / 2)) * spread / math.sqrt(n)
+        return Interval(value=mean, low=max(0.0, mean - half), high=min(1.0, mean + half), level=level)
+    count = n * min(max(mean, 0.0), 1.0)
+    low = 0.0 if count < 1e-9 else float(betaincinv(count, n - count + 1, alpha / 2))
+    high = 1.0 if count > n - 1e-9 else float(betaincinv(count + 1, n - count, 1 - alpha / 2))
+    return Interval(value=mean, low=low, high=high, level=level)

@@ -1,0 +1,111 @@
+"""The same number by group: members and outsiders of each category, length or repetition count, with n and interval."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from stillage.errors import DataError, UserError
+from stillage.functional.stats import auc_interval, finite
+from stillage.types import Array, Result
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+MOST_GROUPS = 20
+MOST_NUMBERS = 8
+NOTHING = Result(run="", stage="audit", model="", metric="", value=math.nan)
+
+
+def by_slice(
+    scores: Array, is_member: Array, labels: Sequence[str], *, level: float = 0.95, base: Result = NOTHING
+) -> list[Result]:
+    """The AUC within every group, with its interval; metric slice_auc, dataset the group's label, n its records.
+
+    Only members and outsiders of one group are compared, so that a group's difficulty is no leak. A group that has only
+    one kind, or no finite score, has a NaN and the reason in its note; scores that are not finite are counted there.
+    The intervals are each group's own: with many groups some exclude 0.5 by chance.
+    """
+    values, member, names = np.asarray(scores, dtype=np.float64), np.asarray(is_member, dtype=bool), np.asarray(labels)
+    if not values.shape == member.shape == names.shape:
+        raise DataError(
+            "Slices need one label for each score.",
+            f"{values.size} scores, {member.size} memberships, {names.size} labels",
+            "Give one label per record.",
+        )
+    results = []
+    for name in sorted(set(names.tolist())):
+        kept, inside, dropped = finite(values[names == name], member[names == name])
+        counts = f"{int(inside.sum())} members, {int((~inside).sum())} outsiders"
+        row = replace(base, metric="slice_auc", dataset=str(name), level=level, n=len(kept))
+        row = replace(row, note=counts + (f"; {dropped} without score" if dropped else ""))
+        try:
+            found = auc_interval(kept, inside, level)
+        except UserError:
+            results.append(replace(row, value=math.nan, note=f"{row.note}; one kind only"))
+        else:
+            results.append(replace(row, value=found.value, low=found.low, high=found.high))
+    return results
+
+
+def slice_labels(values: Sequence[str], column: str) -> list[str]:
+    """Labels "column: value" for by_slice; numbers with many different values become quarters, rare values one group.
+
+    A missing value is "(none)". More than MOST_NUMBERS different numbers: quarters by size. More than MOST_GROUPS other
+    values: the most frequent ones, the rest together.
+    """
+    numbers = _numbers(values)
+    if numbers is not None and len(set(numbers.tolist())) > MOST_NUMBERS:
+        return [f"{column}: {label}" for label in _quarters(numbers)]
+    counts = Counter(value or "(none)" for value in values)
+    ordered = sorted(counts, key=lambda value: (-counts[value], value))
+    kept = set(ordered if len(ordered) <= MOST_GROUPS else ordered[: MOST_GROUPS - 1])
+    other = f"{len(ordered) - len(kept)} other values"
+    shown = (value or "(none)" for value in values)
+    return [f"{column}: {value if value in kept else other}" for value in shown]
+
+
+def _numbers(values: Sequence[str]) -> Array | None:
+    """The values as float64, or None where one is no finite number."""
+    try:
+        numbers = np.array([float(value) for value in values])
+    except ValueError:
+        return None
+    return numbers if np.isfinite(numbers).all() else None
+
+
+def _quarters(numbers: Array) -> list[str]:
+    """Which quarter of the sorted numbers each lies in, with that quarter's range; equal numbers stay together."""
+    edges = np.quantile(numbers, [0.25, 0.5, 0.75], method="lower")
+    quarter = np.searchsorted(edges, numbers, side="left")
+    ranges = {int(q): numbers[quarter == q] for q in np.unique(quarter)}
+    shown = {q: f"quarter {q + 1} ({part.min():g} to {part.max():g})" for q, part in ranges.items()}
+    return [shown[int(q)] for q in quarter]
+
+
+def slice_results(
+    table: pa.Table, labels_by_id: Mapping[str, Sequence[str]], *, level: float, base: Result
+) -> list[Result]:
+    """by_slice of every model's first scored attack; table: audit/scores.parquet, labels_by_id: id -> its labels.
+
+    The blind attackers are sliced too: a group that they tell apart was not split fairly.
+    """
+    columns = {
+        name: table.column(name).to_numpy(zero_copy_only=False) for name in ("model", "attack", "id", "role", "score")
+    }
+    results: list[Result] = []
+    for model in dict.fromkeys(columns["model"]):
+        of_model = columns["model"] == model
+        attack = columns["attack"][of_model][0]
+        chosen = np.flatnonzero(of_model & (columns["attack"] == attack))
+        row = replace(base, model=str(model), attack=str(attack))
+        labels = [labels_by_id[id_] for id_ in columns["id"][chosen]]
+        member = columns["role"][chosen] == "private"
+        for names in zip(*labels, strict=True):
+            results += by_slice(columns["score"][chosen], member, names, level=level, base=row)
+    return results

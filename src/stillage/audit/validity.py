@@ -1,0 +1,244 @@
+"""May this claim be printed? Checks on where records went and on controls that must be at chance, and their verdict.
+
+A membership AUC is leakage only if members and outsiders differ in nothing but training. Each check is a pure
+function of plain inputs; `judge` turns them into the verdict that heads the report.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Literal
+
+import numpy as np
+
+from stillage.functional.stats import Interval, auc_interval
+from stillage.types import Array
+
+Verdict = Literal["valid", "distribution shift, not leakage", "contaminated"]
+Fault = Literal["distribution shift, not leakage", "contaminated"]
+Value = float | int | str | Sequence[str]
+
+SHIFT: Fault = "distribution shift, not leakage"
+SHOWN = 5  # ids listed in a check's values
+FAMILY_LEVEL = 0.05  # chance that honest controls fail together
+NEAR_TOLERANCE = 0.01  # share of outsiders that may be near-duplicates of members
+
+STUDENT_SEES: frozenset[str] = frozenset({"public", "validation"})
+MAY_SEE: Mapping[str, frozenset[str]] = {
+    "teacher_counterfactual": STUDENT_SEES | {"counterfactual"},
+    "teacher": STUDENT_SEES | {"private"},
+}
+"""Roles that a training stage may see, by the beginning of its name, the longest first; any other stage (tokenizer,
+student, rollouts, reference) sees what the student may. Nobody trains on outsiders or test records."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Check:
+    """One question about the run: passed or not, in a sentence, with the numbers; `fault` is what failing means."""
+
+    name: str
+    passed: bool
+    fault: Fault
+    detail: str
+    values: Mapping[str, Value] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Validity:
+    """The checks and what follows: "valid", or what the numbers show instead of leakage."""
+
+    checks: tuple[Check, ...]
+    verdict: Verdict
+    headline: str
+
+    def as_json(self) -> dict[str, object]:
+        """As plain lists and dictionaries, for audit/validity.json."""
+        return asdict(self)
+
+
+def check_provenance(
+    ids_by_stage: Mapping[str, Collection[str]],
+    role_by_id: Mapping[str, str],
+    may_see: Mapping[str, frozenset[str]] = MAY_SEE,
+) -> Check:
+    """Did any record reach a stage that must not see it: private ones the student or the tokenizer, outsiders anybody?
+
+    ids_by_stage: the ids that each TRAINING stage read (tokenizer, teacher, student, their rollouts ...), not those
+    it was audited on. role_by_id: the split; ids that are not in it fail too, for nobody can say what they are. An id
+    of two roles (public and test may share records) counts as the one given here.
+    """
+    found: dict[str, Value] = {}
+    for stage, ids in sorted(ids_by_stage.items()):
+        allowed = _may_see(stage, may_see)
+        wrong = Counter(role_by_id.get(id_, "unknown") for id_ in ids)
+        for role in sorted(set(wrong) - allowed):
+            found[f"{role} in {stage}"] = wrong[role]
+            found[f"{role} in {stage}, ids"] = sorted(i for i in ids if role_by_id.get(i, "unknown") == role)[:SHOWN]
+    leaks = [f"{count} {place}" for place, count in found.items() if isinstance(count, int)]
+    said = f"Records where they must not be: {'; '.join(leaks)}." if leaks else "Every stage saw only its own records."
+    sizes = {f"records in {stage}": len(ids) for stage, ids in sorted(ids_by_stage.items())}
+    return Check(name="provenance", passed=not leaks, fault="contaminated", detail=said, values={**sizes, **found})
+
+
+def check_overlap(
+    member_ids: Sequence[str],
+    outsider_ids: Sequence[str],
+    member_texts: Sequence[str],
+    outsider_texts: Sequence[str],
+    tolerance: float = NEAR_TOLERANCE,
+) -> Check:
+    """Are outsiders also members, exactly (one id) or nearly (word 5-gram Jaccard >= 0.5)?
+
+    Fails on any exact overlap, on an id given twice within a side, and where more than `tolerance` of the outsiders
+    have a near-duplicate among the members. Texts: the whole record; wording that many records share is ignored
+    (near_pairs).
+    """
+    from stillage.functional.overlap import near_pairs
+
+    both = sorted(set(member_ids) & set(outsider_ids))
+    repeated = len(member_ids) + len(outsider_ids) - len(set(member_ids)) - len(set(outsider_ids))
+    near = near_pairs(member_texts, outsider_texts)
+    near_outsiders: list[int] = np.unique(near.outsider_P).tolist()
+    n_near = len(near_outsiders)
+    share = n_near / max(1, len(outsider_ids))
+    values: dict[str, Value] = {
+        "in both": len(both),
+        "in both, ids": both[:SHOWN],
+        "repeated within a side": repeated,
+        "outsiders near a member": n_near,
+        "near outsiders, ids": [outsider_ids[i] for i in near_outsiders[:SHOWN]],
+        "share near": share,
+        "tolerance": tolerance,
+        "5-grams compared": near.n_grams,
+        "5-grams ignored as boilerplate": near.n_common,
+    }
+    detail = (
+        f"{len(both)} records are member and outsider at once, {repeated} are repeated, "
+        f"{n_near} of {len(outsider_ids)} outsiders ({share:.1%}) are near-duplicates of a member."
+    )
+    passed = not both and not repeated and share <= tolerance
+    return Check(name="overlap", passed=passed, fault="contaminated", detail=detail, values=values)
+
+
+def check_controls(auc_by_control: Mapping[str, Interval], family_level: float = FAMILY_LEVEL) -> Check:
+    """Are the controls at chance: blind attackers, the student without a teacher, the untrained model?
+
+    A control fails when its Holm-adjusted p-value for AUC = 0.5 is below family_level, so that honest runs fail in at
+    most 5 % whatever the number of controls; 95 % intervals one by one would refuse a quarter of them at six
+    controls. p comes from the interval (any level), on the logit scale on which it is symmetric. `largest upper
+    limit` says what the check could have missed. Blind attackers' intervals: audit.blind.blind_interval.
+    """
+    from stillage.functional.multiplicity import holm
+
+    assert auc_by_control, "the blind attackers are always there"
+    names = sorted(auc_by_control)
+    adjusted = holm(np.array([chance_p(auc_by_control[name]) for name in names])).tolist()
+    failed = [(name, p) for name, p in zip(names, adjusted, strict=True) if p < family_level]
+    values: dict[str, Value] = {}
+    for name, p in zip(names, adjusted, strict=True):
+        found = auc_by_control[name]
+        values[name] = f"AUC {found.value:.3f} [{found.low:.3f}, {found.high:.3f}], adjusted p {p:.2g}"
+    values["largest upper limit"] = max(auc_by_control[name].high for name in names)
+    away = ", ".join(f"{name} {auc_by_control[name].value:.3f} (p {p:.2g})" for name, p in failed)
+    detail = (
+        f"Without having learned a member, these already tell members from outsiders: {away}."
+        if failed
+        else f"All {len(names)} controls are at chance."
+    )
+    return Check(name="controls", passed=not failed, fault=SHIFT, detail=detail, values=values)
+
+
+def chance_p(found: Interval) -> float:
+    """Two-sided p-value of AUC = 0.5 that an interval of stats implies: logit(AUC) against its half width.
+
+    Never below 1 - level where the interval holds 0.5 (few records, where exact limits are not symmetric).
+    """
+    from scipy.special import ndtr, ndtri
+
+    low, high, value = (min(max(limit, 1e-12), 1 - 1e-12) for limit in (found.low, found.high, found.value))
+    error = (_logit(high) - _logit(low)) / (2 * float(ndtri((1 + found.level) / 2)))
+    p = min(1.0, 2 * float(ndtr(-abs(_logit(value)) / max(error, 1e-12))))
+    return max(p, 1 - found.level) if found.contains(0.5) else p
+
+
+def check_order(position: Array, is_member: Array) -> Check:
+    """Does a record's place in its source file tell whether it is a member? A recorded random draw leaves no trace of it.
+
+    position: place in the one file that members and outsiders were drawn from. Fails when the 99.9 % interval of the
+    position's AUC excludes 0.5.
+    """
+    found = auc_interval(np.asarray(position, dtype=np.float64), is_member, level=0.999)
+    passed = found.contains(0.5)
+    says = "says nothing" if passed else "tells"
+    detail = f"The place in the source file {says} about membership (AUC {found.value:.3f})."
+    values: dict[str, Value] = {"auc": found.value, "low": found.low, "high": found.high}
+    return Check(name="order", passed=passed, fault=SHIFT, detail=detail, values=values)
+
+
+def check_truncation(was_cut: Array, is_member: Array) -> Check:
+    """Were members and outsiders cut to the context alike? Fails when Fisher's exact test gives p < 0.001."""
+    from scipy.stats import fisher_exact
+
+    cut, member = np.asarray(was_cut, dtype=bool), np.asarray(is_member, dtype=bool)
+    table = [[int((cut & side).sum()), int((~cut & side).sum())] for side in (member, ~member)]
+    p = float(np.asarray(fisher_exact(table))[1])
+    (cut_in, whole_in), (cut_out, whole_out) = table
+    detail = f"{cut_in} of {cut_in + whole_in} members and {cut_out} of {cut_out + whole_out} outsiders were cut short."
+    return Check(name="truncation", passed=p >= 0.001, fault=SHIFT, detail=detail, values={"p": p})
+
+
+def check_records(expected_ids: Collection[str], ids_by_score: Mapping[str, Sequence[str]]) -> Check:
+    """Did every model and attack score each audited record exactly once? A lost or repeated record changes the sample."""
+    expected, wrong = set(expected_ids), {}
+    for name, ids in ids_by_score.items():
+        missing, strange = len(expected - set(ids)), len(set(ids) - expected)
+        repeated = len(ids) - len(set(ids))
+        if missing or strange or repeated:
+            wrong[name] = f"{missing} missing, {strange} of other records, {repeated} repeated"
+    detail = (
+        f"Scores of other records than those audited: {'; '.join(f'{k}: {v}' for k, v in sorted(wrong.items()))}."
+        if wrong
+        else f"Each of {len(ids_by_score)} score columns has all {len(expected)} records once."
+    )
+    return Check(name="records", passed=not wrong, fault="contaminated", detail=detail, values=wrong)
+
+
+def check_sources(expected: Mapping[str, str], found: Mapping[str, str]) -> Check:
+    """Do the scores come from these models, tokenizers and data? Fingerprints (hashes) by name, expected and recorded."""
+    wrong = {
+        name: f"expected {expected.get(name, 'nothing')}, found {found.get(name, 'nothing')}"
+        for name in sorted(set(expected) | set(found))
+        if expected.get(name) != found.get(name)
+    }
+    detail = (
+        f"Scores were made with other inputs: {', '.join(wrong)}."
+        if wrong
+        else f"All {len(expected)} inputs of the scores are those of this run."
+    )
+    return Check(name="sources", passed=not wrong, fault="contaminated", detail=detail, values=wrong)
+
+
+def judge(checks: Sequence[Check]) -> Validity:
+    """The verdict: contaminated if any such check fails, else a shift if any such check fails, else valid.
+
+    headline: the failed checks in their own words, contamination first; or what passed.
+    """
+    assert checks, "a verdict needs at least one check"
+    failed = sorted((check for check in checks if not check.passed), key=lambda check: check.fault == SHIFT)
+    verdict: Verdict = failed[0].fault if failed else "valid"
+    headline = " ".join(check.detail for check in failed) if failed else f"All {len(checks)} validity checks passed."
+    return Validity(checks=tuple(checks), verdict=verdict, headline=headline)
+
+
+def _may_see(stage: str, may_see: Mapping[str, frozenset[str]]) -> frozenset[str]:
+    """The roles a stage may see, by the longest beginning of its name that is listed."""
+    known = sorted((name for name in may_see if stage.startswith(name)), key=len)
+    return may_see[known[-1]] if known else STUDENT_SEES
+
+
+def _logit(share: float) -> float:
+    """log(share / (1 - share))."""
+    return math.log(share / (1 - share))

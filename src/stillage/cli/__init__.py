@@ -1,0 +1,115 @@
+"""The command line: `stillage VERB ...`. Verbs are names until one is called, so that `--help` is instant."""
+
+from __future__ import annotations
+
+import importlib
+import logging
+import os
+import sys
+import traceback
+from collections.abc import Sequence
+
+from stillage import __version__
+from stillage.errors import UserError
+
+VERBS = {
+    "quickstart": ("run", "make up people, train, distil, audit and report: the whole thing in minutes, offline"),
+    "run": ("run", "a whole experiment from a config: data, teacher, student, quality, leakage, report"),
+    "data": ("run", "only read and split the records of a config; or `data plain-text`: make and pack a corpus"),
+    "distill": ("run", "only train: the teacher and the students of a config"),
+    "evaluate": ("evaluate", "quality: a MODEL on data sets and seeds, or all models of a config"),
+    "audit": ("run", "only what the leakage of the models needs"),
+    "report": ("run", "write the report of a finished run again (RUN folder or config)"),
+    "generate": ("generate", "let a model answer a prompt"),
+    "ls": ("ls", "list methods, attacks, divergences or presets"),
+    "doctor": ("doctor", "show versions, hardware and disk; for bug reports"),
+}
+"""Verb -> (module in this folder, what it does)."""
+
+SAME_AS = {"distil": "distill"}
+
+HELP = """Stillage distils language models and measures what the student kept.
+
+usage: stillage VERB [arguments]     (stillage VERB --help for its settings)
+
+{verbs}
+
+examples:
+  stillage quickstart                                  the embedded experiment, into runs/quickstart
+  stillage run experiment.yaml --seed 2 --out runs/2   your own, with two settings changed
+  stillage run experiment.yaml --dry-run               what would be done, and why
+  stillage generate runs/quickstart/student/model --prompt "Write a short biography of Ada B. Hill."
+
+The same command again continues a run. --debug shows a traceback. Exit codes: 0 done, 2 yours to fix, 1 our bug,
+75 interrupted but resumable, 130 Ctrl-C."""
+
+
+def help_text() -> str:
+    """The text of `stillage --help`."""
+    return HELP.format(verbs="\n".join(f"  {verb:<12}{words}" for verb, (_, words) in VERBS.items()))
+
+
+def set_up_logging() -> None:
+    """Warnings and notices of the library go to standard error, one line each."""
+    handler = logging.StreamHandler()
+    handler.setFormatter(logging.Formatter("stillage: %(message)s"))
+    logger = logging.getLogger("stillage")
+    logger.handlers[:] = [handler]
+    logger.setLevel(logging.WARNING)
+    logger.propagate = False
+
+
+def main(args: Sequence[str] | None = None) -> int:
+    """Run the command line and return the exit code; a user's error is three lines, without a traceback."""
+    words = list(sys.argv[1:] if args is None else args)
+    debug = "--debug" in words
+    words = [word for word in words if word != "--debug"]
+    if not words or words[0] in ("-h", "--help", "help"):
+        print(help_text())
+        return 0
+    if words[0] in ("--version", "-V"):
+        print(f"stillage {__version__}")
+        return 0
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")  # the library warns about forks otherwise
+    set_up_logging()
+    verb = SAME_AS.get(words[0], words[0])
+    try:
+        return call(verb, words[1:])
+    except UserError as error:
+        if debug:
+            traceback.print_exc()
+        print(f"stillage: {error}", file=sys.stderr)
+        return error.exit_code
+    except BaseException as error:  # noqa: BLE001 - the outermost frame: turn everything into an exit code
+        return last_words(error, debug)
+
+
+def call(verb: str, words: Sequence[str]) -> int:
+    """Import the verb's module and run it."""
+    if verb not in VERBS:
+        import difflib
+
+        near = difflib.get_close_matches(verb, VERBS, n=1)
+        fix = f"Did you mean {near[0]}?" if near else "`stillage --help` lists the verbs."
+        raise UserError(f"There is no verb {verb!r}.", f"known: {', '.join(VERBS)}", fix)
+    module = importlib.import_module(f"stillage.cli.{VERBS[verb][0]}")
+    return module.main(verb, list(words))
+
+
+def last_words(error: BaseException, debug: bool) -> int:
+    """The exit code of what nobody caught: a signal, a closed pipe, or a bug of ours."""
+    from stillage.run.stop import Stopped
+
+    if isinstance(error, SystemExit):
+        return error.code if isinstance(error.code, int) else 2
+    if isinstance(error, (Stopped, KeyboardInterrupt)):
+        print("stillage: stopped; the same command continues.", file=sys.stderr)
+        return error.exit_code if isinstance(error, Stopped) else 130
+    if isinstance(error, BrokenPipeError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    if debug:
+        traceback.print_exception(error)
+    print(f"stillage: a bug of ours: {type(error).__name__}: {error}", file=sys.stderr)
+    print("Run it again with --debug and send us the traceback, with the output of `stillage doctor`.", file=sys.stderr)
+    return 1

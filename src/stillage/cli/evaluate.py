@@ -1,0 +1,220 @@
+"""`stillage evaluate MODEL --data SET ...`: one model on data sets and seeds; `stillage evaluate CONFIG`: a run's models."""
+
+from __future__ import annotations
+
+import math
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from stillage.errors import ConfigError
+from stillage.run.config import ModelConfig
+from stillage.run.parse import typed
+
+if TYPE_CHECKING:
+    from stillage.evaluate.datasets import EvalSet
+    from stillage.evaluate.matrix import Subject
+    from stillage.types import Result
+
+USAGE = """usage: stillage evaluate MODEL --data SET ... [settings]      a model on data sets and seeds
+       stillage evaluate [CONFIG.yaml | RUN | PRESET]          the models of a run (settings: stillage run --help)
+
+MODEL: a folder (safetensors, or a PEFT adapter), or a hub id with --revision
+"""
+OURS = ("--data", "--seeds", "--decoding", "--revision", "--teacher")
+COLUMNS = (("rouge_l", "ROUGE-L", 3), ("exact_match", "exact", 3), ("bleu", "BLEU", 2), ("chrf", "chrF", 2),
+           ("generated_tokens", "tokens", 1), ("gold_loss", "gold loss", 3))  # fmt: skip
+
+
+@dataclass(frozen=True, kw_only=True)
+class Matrix:
+    """What `stillage evaluate MODEL` takes besides the model."""
+
+    data: tuple[str, ...] = ()
+    """Data sets: dolly, self-instruct, vicuna, sinst, uinst (NAME@COMMIT for another commit), files, or HUB_ID@COMMIT."""
+    seeds: tuple[int, ...] = (10, 20, 30, 40, 50)
+    """One sampled answer to every record for each (the published five)."""
+    decoding: tuple[Literal["paper", "as_released", "greedy", "greedy_no_repeat"], ...] = ("as_released",)
+    """paper: sampled at temperature 1. as_released: and no 6-gram twice. greedy, greedy_no_repeat: the likeliest token."""
+    max_new_tokens: int = 256
+    """Longest answer."""
+    max_prompt_tokens: int = 256
+    """Longest prompt; a longer one loses its middle."""
+    template: Literal["alpaca", "raw", "chat"] = "alpaca"
+    """How prompts were laid out in training."""
+    records: int = 0
+    """Use only the first so many records of each data set; 0: all."""
+    columns: dict[str, str] = field(default_factory=dict)
+    """Your column names, e.g. prompt question response answer."""
+    max_bad_lines: int = 0
+    """Broken lines to tolerate in each data set."""
+    revision: str = ""
+    """Commit of the model's hub id: 40 hexadecimal digits."""
+    dtype: Literal["float32", "bfloat16"] = "float32"
+    """Precision of the weights in memory."""
+    teacher: str = ""
+    """Measure exposure bias against this teacher (folder or hub id), with the first seed."""
+    teacher_revision: str = ""
+    """Commit of the teacher's hub id."""
+    rollouts: int = 10
+    """Texts per prompt and writer, for the exposure bias."""
+    batch_tokens: int = 16384
+    """Tokens in one forward pass, padding included; halved by itself when memory runs out."""
+    out: Path = Path("runs/evaluate")
+    """Where the cells are kept; finished ones are never done again, nor overwritten."""
+
+
+def main(verb: str, words: list[str]) -> int:
+    """Evaluate a model, or the models of a config."""
+    is_help = "--help" in words or "-h" in words
+    if not is_help and not names_model(words):
+        from stillage.cli.run import main as run
+
+        return run(verb, words)
+    if is_help:
+        print(USAGE)
+        sys.stdout.flush()
+        typed(Matrix, ["--help"], f"stillage {verb} MODEL")
+    if words[0].startswith("-"):
+        raise ConfigError("Which model?", f"given: {' '.join(words)}", "stillage evaluate MODEL --data SET")
+    return evaluate(words[0], typed(Matrix, words[1:], f"stillage {verb} MODEL"))
+
+
+def names_model(words: Sequence[str]) -> bool:
+    """Is a model meant, rather than a config? A model's folder, or a flag that only the evaluation of a model has."""
+    if any(word.split("=")[0] in OURS for word in words):
+        return True
+    return bool(words) and any((Path(words[0]) / name).is_file() for name in ("config.json", "adapter_config.json"))
+
+
+def evaluate(model: str, asked: Matrix) -> int:
+    """Fill the matrix, then print its table."""
+    if not asked.data or not asked.seeds or not asked.decoding:
+        from stillage.evaluate.datasets import KNOWN
+
+        fix = f"Give --data with names ({', '.join(KNOWN)}) or files, and at least one of --seeds and --decoding."
+        values = f"data: {len(asked.data)}; seeds: {len(asked.seeds)}; decoding: {len(asked.decoding)}"
+        raise ConfigError("What shall the model answer?", values, fix)
+    from stillage.cli.progress import Board
+    from stillage.evaluate.datasets import counts, open_set
+    from stillage.run.stop import watch_signals
+
+    with watch_signals(), Board() as board:
+        sets = [
+            open_set(word, columns=asked.columns, limit=asked.records, max_bad_lines=asked.max_bad_lines)
+            for word in asked.data
+        ]
+        board.say(counts(sets))
+        results, curves = fill(model, asked, sets, board.say)
+    print("\n".join(table(results)))
+    if curves:
+        print("\n".join(["", *exposure_table(curves)]))
+    print(f"results of every cell below {asked.out}: {asked.out / 'results.parquet'}")
+    return 0
+
+
+def fill(
+    model: str, asked: Matrix, sets: Sequence[EvalSet], say: Callable[[str], None]
+) -> tuple[list[Result], list[Result]]:
+    """The results of the matrix, and of the exposure bias where a teacher is given."""
+    from stillage.evaluate.matrix import Reading, collect, decoding_of, run_matrix
+    from stillage.experiment.works import prompt_room
+
+    decodings = {name: decoding_of(name, asked.max_new_tokens) for name in asked.decoding}
+    subject = load_subject(ModelConfig(path=model, revision=asked.revision, dtype=asked.dtype))
+    room = prompt_room(subject.model, asked.max_new_tokens, asked.max_prompt_tokens)
+    reading = Reading(template=asked.template, max_prompt_tokens=room)
+    results = run_matrix(
+        subject, sets, decodings, asked.seeds, reading=reading, out=asked.out, batch_tokens=asked.batch_tokens, say=say
+    )
+    if not asked.teacher:
+        return results, []
+    from stillage.evaluate.exposure import exposure_cell
+    from stillage.models.pair import check_same_tokenizer
+
+    teacher = load_subject(ModelConfig(path=asked.teacher, revision=asked.teacher_revision, dtype=asked.dtype))
+    check_same_tokenizer(teacher.tokenizer, subject.tokenizer)
+    curves: list[Result] = []
+    for chosen in sets:
+        say(f"{chosen.label}: exposure bias, {asked.rollouts} texts per prompt by each model")
+        curves += exposure_cell(
+            subject, teacher, chosen, reading=reading, out=asked.out, seed=asked.seeds[0],
+            max_new_tokens=asked.max_new_tokens, rollouts=asked.rollouts, batch_tokens=asked.batch_tokens,
+        )  # fmt: skip
+    collect(asked.out)
+    return results, curves
+
+
+def load_subject(source: ModelConfig) -> Subject:
+    """A model with its tokenizer, and the hash of both."""
+    from stillage.evaluate.matrix import Subject, digest
+    from stillage.experiment.works import device_name, special_ids
+    from stillage.models.load import load_model, load_tokenizer, model_hash, tokenizer_hash
+    from stillage.models.source import find
+
+    tokenizer = load_tokenizer(source.path, source.revision)
+    model = load_model(source, vocab_size=len(tokenizer), seed=0, device=device_name())
+    weights = model_hash(find(source.path, source.revision))
+    eos, pad = special_ids(tokenizer)
+    return Subject(
+        name=source.path, key=digest([weights, tokenizer_hash(tokenizer), source.dtype]), model=model,
+        tokenizer=tokenizer, eos_id=eos, pad_id=pad,
+    )  # fmt: skip
+
+
+def table(results: Sequence[Result]) -> list[str]:
+    """One line per data set and decoding: mean and 95 % interval over the seeds (over the records for one seed)."""
+    rows = {(result.dataset, decoding_name(result.note)): {} for result in results if result.metric != "gold_loss"}
+    for result in results:
+        for (dataset, decoding), cells in rows.items():
+            if dataset == result.dataset and (result.metric == "gold_loss" or decoding == decoding_name(result.note)):
+                cells.setdefault(result.metric, []).append(result)
+    lines = [("data set", "decoding", "records", "seeds", *(title for _, title, _ in COLUMNS))]
+    for (dataset, decoding), found in rows.items():
+        tokens = found["generated_tokens"]
+        over_seeds = next((result for result in tokens if result.note.endswith("; over seeds")), None)
+        shown = [cell(found.get(metric, []), digits) for metric, _, digits in COLUMNS]
+        lines.append((dataset, decoding, str(tokens[0].n), str(over_seeds.n if over_seeds else 1), *shown))
+    return [
+        *aligned(lines),
+        "intervals: 95 %, over seeds (Student t); over records for one seed, and for the gold loss",
+    ]
+
+
+def decoding_name(note: str) -> str:
+    """The decoding that a result's note names: as_released, of decoding=as_released-1a2b3c4d; over seeds."""
+    return note.partition("decoding=")[2].partition(";")[0].rpartition("-")[0]
+
+
+def cell(results: Sequence[Result], digits: int) -> str:
+    """Value and interval (+- where it is symmetric): over seeds where there are several, else over records."""
+    chosen = next((result for result in results if result.note.endswith("; over seeds")), None)
+    if chosen is None:
+        chosen = results[0] if results else None
+    if chosen is None or math.isnan(chosen.value):
+        return "-"
+    if math.isnan(chosen.low):
+        return f"{chosen.value:.{digits}f}"
+    above, below = chosen.high - chosen.value, chosen.value - chosen.low
+    if abs(above - below) > 1e-9 * max(1.0, abs(chosen.value)):  # counted proportions, bootstraps
+        return f"{chosen.value:.{digits}f} ({chosen.low:.{digits}f} to {chosen.high:.{digits}f})"
+    return f"{chosen.value:.{digits}f} +- {above:.{digits}f}"
+
+
+def exposure_table(curves: Sequence[Result]) -> list[str]:
+    """Excess accumulated error by length, one line per data set and length."""
+    head = ("data set", "tokens", "excess accumulated error, %", "95 % interval")
+    rows = [
+        (row.dataset, row.note.partition("tokens=")[2].partition(";")[0], f"{row.value:.2f}",
+         f"{row.low:.2f} to {row.high:.2f}")
+        for row in curves
+    ]  # fmt: skip
+    return aligned([head, *rows])
+
+
+def aligned(rows: Sequence[Sequence[str]]) -> list[str]:
+    """Columns of equal width."""
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    return ["  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip() for row in rows]

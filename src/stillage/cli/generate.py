@@ -1,0 +1,87 @@
+"""`stillage generate MODEL --prompt TEXT`: let a model answer, greedily unless asked to sample."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from stillage.errors import ConfigError, DataError
+from stillage.run.config import GenerateConfig, ModelConfig
+from stillage.run.parse import typed
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ask:
+    """What `stillage generate` takes besides the model."""
+
+    prompt: str = ""
+    """The text to answer."""
+    file: str = ""
+    """Or a text file with one prompt a line; - reads standard input."""
+    input: str = ""
+    """The input that belongs to the instruction, where the template has one."""
+    template: Literal["", "alpaca", "raw", "chat"] = ""
+    """How the prompt was laid out in training; empty: as the model's folder says (its chat template), else alpaca."""
+    revision: str = ""
+    """Commit of a hub id: 40 hexadecimal digits."""
+    seed: int = 1
+    """Decides what is sampled."""
+    generate: GenerateConfig = field(default_factory=GenerateConfig)
+
+
+def main(verb: str, words: list[str]) -> int:
+    """Print one answer per prompt."""
+    if not words or words[0].startswith("-"):
+        if "--help" in words or "-h" in words:
+            print(f"usage: stillage {verb} MODEL --prompt TEXT\n\nMODEL: a folder (safetensors) or a hub id")
+            sys.stdout.flush()
+            typed(Ask, ["--help"], f"stillage {verb} MODEL")
+        raise ConfigError(
+            "Which model?", f"given: {' '.join(words) or 'nothing'}", "stillage generate FOLDER --prompt TEXT"
+        )
+    ask = typed(Ask, words[1:], f"stillage {verb} MODEL")
+    for answer in answers(ModelConfig(path=words[0], revision=ask.revision), ask, prompts_of(ask)):
+        print(answer)
+    return 0
+
+
+def prompts_of(ask: Ask) -> list[str]:
+    """The prompts of the command line. ConfigError for none or two ways at once, DataError for an unreadable file."""
+    if bool(ask.prompt) == bool(ask.file):
+        given = f"prompt: {ask.prompt!r}; file: {ask.file!r}"
+        raise ConfigError("Give a prompt, or a file of prompts.", given, "Use either --prompt TEXT or --file PATH.")
+    if ask.prompt:
+        return [ask.prompt]
+    try:
+        text = sys.stdin.read() if ask.file == "-" else Path(ask.file).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError("The file of prompts cannot be read.", f"{ask.file}: {error}", "Check the path.") from error
+    found = [line for line in text.splitlines() if line.strip()]
+    if not found:
+        raise DataError("The file of prompts is empty.", ask.file, "Write one prompt a line.")
+    return found
+
+
+def answers(source: ModelConfig, ask: Ask, prompts: list[str]) -> list[str]:
+    """The model's answers, as text."""
+    from stillage.data.tokenise import encode_prompts
+    from stillage.experiment.works import prompt_room, special_ids
+    from stillage.models.generate import configured, generate
+    from stillage.models.load import load_model, load_tokenizer
+    from stillage.types import Record
+
+    tokenizer = load_tokenizer(source.path, source.revision)
+    model = load_model(source, vocab_size=len(tokenizer), seed=0)
+    chosen = ask.generate
+    template = ask.template or ("chat" if tokenizer.chat_template else "alpaca")
+    room = prompt_room(model, chosen.max_new_tokens, sys.maxsize)
+    records = [Record(id=str(number), prompt=text, input=ask.input, response="") for number, text in enumerate(prompts)]
+    eos, pad = special_ids(tokenizer)
+    ids = generate(
+        model, encode_prompts(records, tokenizer, template=template, max_prompt_tokens=room), decoding=configured(chosen),
+        eos_id=eos, pad_id=pad, seed=ask.seed,
+        names=[record.id for record in records], batch_tokens=chosen.batch_tokens,
+    )  # fmt: skip
+    return [str(tokenizer.decode(row.tolist(), skip_special_tokens=True)).strip() for row in ids]

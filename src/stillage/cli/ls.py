@@ -1,0 +1,107 @@
+"""`stillage ls methods|attacks|divergences|presets`: what there is, where it comes from, what it needs."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+
+from stillage.errors import UserError
+
+
+def methods() -> list[tuple[str, ...]]:
+    """Name, paper, settings with defaults."""
+    import dataclasses
+
+    from stillage.distill.methods import METHODS
+
+    head: tuple[str, ...] = ("method", "paper", "settings")
+    return [head] + [
+        (
+            method.name,
+            method.paper,
+            " ".join(f"{entry.name}={entry.default}" for entry in dataclasses.fields(method.params)) or "-",
+        )
+        for method in METHODS.values()
+    ]
+
+
+def attacks() -> list[tuple[str, ...]]:
+    """Name, what the attacker needs, paper."""
+    from stillage.audit.attacks import ATTACKS
+
+    rows: list[tuple[str, ...]] = [("attack", "needs", "paper")]
+    for attack in ATTACKS.values():
+        needs: str = attack.access
+        if any(request.role == "reference" for request in attack.requests):
+            needs += " + reference model"
+        rows.append((attack.name, needs, attack.paper))
+    return rows
+
+
+def divergences() -> list[tuple[str, ...]]:
+    """Name and settings."""
+    from stillage.distill.settings import DIVERGENCE_PARAMS
+
+    return [("divergence", "settings"), *((name, " ".join(known) or "-") for name, known in DIVERGENCE_PARAMS.items())]
+
+
+def presets() -> list[tuple[str, ...]]:
+    """Ours, then every published training script: name, and what it is."""
+    from stillage.experiment.presets import describe, published
+
+    return [*own_presets(), *((script.preset, describe(script)) for script in published().values())]
+
+
+def own_presets() -> list[tuple[str, ...]]:
+    """The presets that are files: name and first line."""
+    from stillage.cli.run import PRESETS
+
+    rows: list[tuple[str, ...]] = []
+    for path in sorted(PRESETS.glob("*.yaml")):
+        rows.append((path.stem, path.read_text(encoding="utf-8").splitlines()[0].lstrip("# ")))
+    return [("preset", "what it is"), *rows]
+
+
+def preset_groups() -> list[tuple[str, ...]]:
+    """Ours, and how many published ones there are of each release and family, for the list of all lists."""
+    from stillage.experiment.presets import published
+
+    counts = Counter(f"{script.source}/{script.family}/..." for script in published().values())
+    return [*own_presets(), *((group, f"{count} published scripts") for group, count in counts.items())]
+
+
+def preset_yaml(name: str) -> str:
+    """A preset as a config file."""
+    from stillage.cli.run import config_file
+    from stillage.experiment.presets import as_yaml, published
+
+    script = published().get(name)
+    return config_file(name).read_text(encoding="utf-8") if script is None else as_yaml(script)
+
+
+LISTS: dict[str, Callable[[], list[tuple[str, ...]]]] = {
+    "methods": methods,
+    "attacks": attacks,
+    "divergences": divergences,
+    "presets": presets,
+}
+
+
+def main(verb: str, words: list[str]) -> int:
+    """Print one list, aligned; all of them without an argument; `presets NAME`: that preset as a config file."""
+    names = [word for word in words if not word.startswith("-")]
+    if "--help" in words or "-h" in words:
+        print(f"usage: stillage {verb} [{' | '.join(LISTS)} | presets NAME]")
+        return 0
+    if names[:1] == ["presets"] and len(names) == 2 and names[1] not in LISTS:
+        print(preset_yaml(names[1]).rstrip())
+        return 0
+    for name in names or LISTS:
+        if name not in LISTS:
+            raise UserError(f"There is no list {name!r}.", f"known: {', '.join(LISTS)}", "Choose one of these.")
+        rows = LISTS[name]() if names or name != "presets" else preset_groups()
+        widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+        for row in rows:
+            print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+        print()
+    return 0

@@ -1,0 +1,223 @@
+"""`stillage data plain-text ACTION ...`: make, read, count, pack or import the plain-text corpus for `lm_coef`."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from stillage.errors import ConfigError, DataError
+from stillage.run.parse import typed
+
+USAGE = """usage: stillage data plain-text ACTION ...
+
+  write SOURCE OUT    any text (.txt, .jsonl, .parquet, a folder, a hub id) as one document per line, newlines as <@x(x!>
+  read CORPUS [OUT]   such a corpus as JSON lines {"text": ...}, on the screen or in OUT (.jsonl)
+  stats CORPUS        count documents and characters
+  pack CORPUS OUT     tokenise and cut into blocks of equal length, in one .safetensors file
+  import FOLDER OUT   the same from a published indexed set (.bin/.idx) that is tokenised already
+
+stillage data plain-text ACTION --help shows the settings of one."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Write:
+    """What `write SOURCE OUT` takes besides."""
+
+    column: str = "text"
+    """The column of tables that holds the text."""
+    revision: str = ""
+    """Commit of a hub id: 40 hexadecimal digits."""
+    subset: str = ""
+    """Configuration of a hub id."""
+    hub_split: str = "train"
+    """Split of a hub id or a saved data set."""
+    txt: Literal["document", "lines"] = "document"
+    """What a .txt file holds: one document, or one on each line."""
+    on_mark: Literal["refuse", "drop"] = "refuse"
+    """What to do with a document that spells <@x(x!> itself: the format cannot hold it."""
+    max_bad_lines: int = 0
+    """How many rows without usable text to leave out (counted and listed)."""
+    limit: int = 0
+    """Stop after so many documents; 0: all."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Read:
+    """What `read CORPUS [OUT]` takes besides."""
+
+    limit: int = 0
+    """Stop after so many documents; 0: all."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stats:
+    """`stats CORPUS` has no settings."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pack:
+    """What `pack CORPUS OUT` takes besides."""
+
+    tokenizer: str = ""
+    """The model whose tokenizer is used: a folder or a hub id."""
+    revision: str = ""
+    """Commit of a hub id: 40 hexadecimal digits."""
+    block_tokens: int = 512
+    """Tokens per block (512 in MiniLLM and DistiLLM)."""
+    newline_before_end: bool = False
+    """Encode each document with the newline that ended its line, as the released scripts do."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Import:
+    """What `import FOLDER OUT` takes besides."""
+
+    split: str = "train"
+    """Name of the shards: SPLIT_0.bin, SPLIT_1.bin, ..."""
+    block_tokens: int = 0
+    """Tokens per block; 0: the length that the published blocks have."""
+    tokenizer: str = ""
+    """The model the set was made for (a folder or a hub id): its vocabulary checks the ids."""
+    revision: str = ""
+    """Commit of a hub id: 40 hexadecimal digits."""
+
+
+def main(verb: str, words: list[str]) -> int:
+    """Do one action. words: what follows `plain-text`."""
+    if not words or words[0] in ("-h", "--help"):
+        print(USAGE)
+        return 0
+    action, rest = words[0], words[1:]
+    if action not in ACTIONS:
+        import difflib
+
+        near = difflib.get_close_matches(action, ACTIONS, n=1)
+        fix = f"Did you mean {near[0]}?" if near else f"Choose from: {', '.join(ACTIONS)}."
+        raise ConfigError("There is no such action on a plain-text corpus.", f"given: {action}", fix)
+    return ACTIONS[action](f"stillage {verb} plain-text {action}", rest)
+
+
+def write(prog: str, words: list[str]) -> int:
+    """Make a corpus."""
+    (source, out), flags = paths(prog, words, ("SOURCE", "OUT"))
+    from stillage.data.plain_text import write_plain_text
+
+    chosen = typed(Write, flags, f"{prog} SOURCE OUT")
+    corpus = write_plain_text(
+        source, Path(out), column=chosen.column, revision=chosen.revision, subset=chosen.subset,
+        hub_split=chosen.hub_split, txt=chosen.txt, on_mark=chosen.on_mark, max_bad_lines=chosen.max_bad_lines,
+        limit=chosen.limit,
+    )  # fmt: skip
+    print(corpus.summary())
+    return 0
+
+
+def read(prog: str, words: list[str]) -> int:
+    """Give the documents back, as JSON lines."""
+    found, flags = paths(prog, words, ("CORPUS", "[OUT]"))
+    from itertools import islice
+
+    from stillage.data.plain_text import read_plain_text
+    from stillage.run.folder import atomic
+
+    limit = typed(Read, flags, f"{prog} CORPUS [OUT]").limit
+    lines: Iterator[str] = (
+        json.dumps({"text": text}, ensure_ascii=False) + "\n"
+        for text in islice(read_plain_text(Path(found[0])), limit or None)
+    )
+    if len(found) == 1:
+        sys.stdout.writelines(lines)
+        return 0
+    out = Path(found[1])
+    if out.suffix != ".jsonl":
+        raise ConfigError("The documents are written as JSON lines.", f"given: {out}", "Name a file ending in .jsonl.")
+    with atomic(out) as temporary, temporary.open("w", encoding="utf-8", newline="") as handle:
+        handle.writelines(lines)
+    print(f"written: {out}")
+    return 0
+
+
+def stats(prog: str, words: list[str]) -> int:
+    """Count."""
+    (corpus,), flags = paths(prog, words, ("CORPUS",))
+    from stillage.data.plain_text import measure
+
+    typed(Stats, flags, f"{prog} CORPUS")
+    print(measure(Path(corpus)).summary())
+    return 0
+
+
+def pack(prog: str, words: list[str]) -> int:
+    """Tokenise and cut into blocks."""
+    (corpus, out), flags = paths(prog, words, ("CORPUS", "OUT"))
+    chosen = typed(Pack, flags, f"{prog} CORPUS OUT")
+    if not chosen.tokenizer:
+        raise ConfigError("Which tokenizer?", "--tokenizer was not given", "Give the folder of the model to train.")
+    from stillage.data.pack import pack_corpus
+    from stillage.data.plain_text import read_plain_text
+    from stillage.models.load import load_tokenizer
+
+    blocks = pack_corpus(
+        read_plain_text(Path(corpus)), load_tokenizer(chosen.tokenizer, chosen.revision), Path(out),
+        block_tokens=chosen.block_tokens, newline_before_end=chosen.newline_before_end,
+    )  # fmt: skip
+    print(blocks.summary())
+    return 0
+
+
+def import_(prog: str, words: list[str]) -> int:
+    """Bring a published indexed set into our blocks."""
+    (folder, out), flags = paths(prog, words, ("FOLDER", "OUT"))
+    chosen = typed(Import, flags, f"{prog} FOLDER OUT")
+    from stillage.data.blocks import write_blocks
+    from stillage.data.indexed import blocks, open_indexed
+
+    vocab_size, name = 0, ""
+    if chosen.tokenizer:
+        from stillage.data.pack import tokenizer_hash
+        from stillage.models.load import load_tokenizer
+
+        tokenizer = load_tokenizer(chosen.tokenizer, chosen.revision)
+        vocab_size, name = len(tokenizer), tokenizer_hash(tokenizer)
+    indexed = open_indexed(Path(folder), chosen.split, vocab_size=vocab_size)
+    print(indexed.summary())
+    if indexed.separator is not None:
+        fix = f"Give its text as records instead: {chosen.split}.jsonl, which its makers wrote beside it."
+        raise DataError("The set holds prompts and responses, not plain text.", f"{folder}/{chosen.split}", fix)
+    written = write_blocks(
+        Path(out), blocks(indexed), tokenizer=name, vocab_size=vocab_size or indexed.largest_id + 1,
+        block_tokens=chosen.block_tokens or max(int(shard.sizes_N.max(initial=0)) for shard in indexed.shards),
+    )  # fmt: skip
+    print(written.summary())
+    return 0
+
+
+ACTIONS: dict[str, Callable[[str, list[str]], int]] = {
+    "write": write,
+    "read": read,
+    "stats": stats,
+    "pack": pack,
+    "import": import_,
+}
+SETTINGS = {"write": Write, "read": Read, "stats": Stats, "pack": Pack, "import": Import}
+
+
+def paths(prog: str, words: list[str], names: tuple[str, ...]) -> tuple[list[str], list[str]]:
+    """The words before the first flag, one for each name ([...] may be absent), and the flags. Shows help where asked."""
+    first = next((index for index, word in enumerate(words) if word.startswith("-")), len(words))
+    given, flags = words[:first], words[first:]
+    if "-h" in flags or "--help" in flags:
+        print(f"usage: {prog} {' '.join(names)} [settings]\n")
+        sys.stdout.flush()
+        typed(SETTINGS[prog.split()[-1]], ["--help"], prog)
+    needed = [name for name in names if not name.startswith("[")]
+    if not len(needed) <= len(given) <= len(names):
+        fix = f"{prog} {' '.join(names)}"
+        raise ConfigError(
+            f"{prog.split()[-1]} takes {' and '.join(names)}.", f"given: {' '.join(given) or 'nothing'}", fix
+        )
+    return given, flags

@@ -1,0 +1,85 @@
+"""Progress: a bar with the time left on a terminal, one line every 30 s elsewhere."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Mapping
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from rich.progress import Progress, TaskID
+
+LINE_EVERY_S = 30.0
+
+
+class Board:
+    """Shows what a run is doing, for as long as it runs; writes to standard error, so that output can be piped."""
+
+    def __init__(self) -> None:
+        """On a terminal a live bar, otherwise lines."""
+        self.is_terminal = sys.stderr.isatty()
+        self.bar: Progress | None = None
+        self.tasks: dict[str, TaskID] = {}
+        self.started_s = time.monotonic()
+        self.last_line_s: dict[str, float] = {}
+
+    def __enter__(self) -> Board:
+        """Start the bar."""
+        if self.is_terminal:
+            from rich.console import Console
+            from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+            self.bar = Progress(
+                TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[facts]}"), TimeRemainingColumn(),
+                console=Console(stderr=True), transient=True,
+            )  # fmt: skip
+            self.bar.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        """Take the bar away."""
+        if self.bar is not None:
+            self.bar.stop()
+
+    def say(self, line: str) -> None:
+        """A line that stays."""
+        if self.bar is not None:
+            self.bar.console.print(line, highlight=False, markup=False)
+        else:
+            print(line, file=sys.stderr, flush=True)
+
+    def show(self, name: str, facts: Mapping[str, Any]) -> None:
+        """Facts of the work in hand: the step of a training loop, or the model being asked."""
+        if self.bar is None:
+            if time.monotonic() - self.last_line_s.get(name, self.started_s) >= LINE_EVERY_S:
+                self.last_line_s[name] = time.monotonic()
+                self.say(f"{name}: {describe(facts)}")
+            return
+        if name not in self.tasks:
+            self.tasks[name] = self.bar.add_task(name, total=facts.get("total"), facts="")
+        task = self.tasks[name]
+        done = facts.get("step", facts.get("writing", 0))
+        total = facts.get("total", facts.get("prompts"))
+        self.bar.update(task, completed=done, total=total, facts=describe(facts, short=True))
+        if facts.get("step") == facts.get("total") and "total" in facts:
+            self.bar.update(task, visible=False)
+
+
+def describe(facts: Mapping[str, Any], *, short: bool = False) -> str:
+    """The facts as words: step 120/800 (15 %), loss 2.31, 9,800 tokens/s, 0:41 left."""
+    parts = []
+    if "model" in facts:
+        parts.append(f"model {facts['model']}")
+    if "writing" in facts:
+        parts.append(f"the teacher answered {facts['writing']} of {facts['prompts']} prompts")
+    if "total" in facts and "step" in facts and not short:
+        parts.append(f"step {facts['step']}/{facts['total']} ({100 * facts['step'] / max(1, facts['total']):.0f} %)")
+    if "loss" in facts:
+        parts.append(f"loss {facts['loss']:.3f}")
+    if "tokens_per_s" in facts:
+        parts.append(f"{facts['tokens_per_s']:,.0f} tokens/s")
+    if "eta_s" in facts and not short:
+        parts.append(f"{int(facts['eta_s']) // 60}:{int(facts['eta_s']) % 60:02d} left")
+    return ", ".join(parts)

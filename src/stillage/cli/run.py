@@ -1,0 +1,169 @@
+"""`stillage run` and the verbs that do a part of it: a config (file or preset) and flags, one plan, continued if stopped."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from stillage.errors import ConfigError
+from stillage.experiment.presets import check_needs, published, settings
+from stillage.experiment.sweep import STORE, gather, points, swept, write_index
+from stillage.run.config import Config
+from stillage.run.parse import Flat, build, from_flags, from_yaml
+
+PRESETS = Path(__file__).parent.parent / "presets"
+LAST_STAGE = {"run": "", "quickstart": "", "data": "data", "distill": "student", "evaluate": "evaluate", "audit": "audit",
+              "report": "report"}  # fmt: skip
+"""The last stage that each verb does, with all it needs; empty: all."""
+SWITCHES = ("--dry-run", "--accept-changes")
+
+
+def main(verb: str, words: list[str]) -> int:
+    """Parse, plan, run. Returns the exit code."""
+    if verb == "data" and words[:1] == ["plain-text"]:
+        from stillage.cli import plain_text
+
+        return plain_text.main(verb, words[1:])
+    if "--help" in words or "-h" in words:
+        return show_help(verb)
+    if "--only" in words:
+        return run_child(words)
+    switches = [word for word in words if word in SWITCHES]
+    words = [word for word in words if word not in SWITCHES]
+    flat, lists = swept(read_settings(verb, words))
+    if lists:
+        return run_grid(verb, flat, lists, switches)
+    config = build(flat)
+    run_one(config, verb, switches)
+    return 0 if "--dry-run" in switches else finish(config, verb)
+
+
+def run_one(config: Config, verb: str, switches: Sequence[str], store: Path | None = None) -> str:
+    """Run (or only describe) one experiment; returns its run id."""
+    from stillage.cli.progress import Board
+    from stillage.experiment.plan import make_context, plan
+    from stillage.experiment.run import describe_plan, run_experiment
+    from stillage.run.stop import watch_signals
+
+    with watch_signals() as stop, Board() as board:
+        context = make_context(config, stop, board.show, store)
+        if "--dry-run" in switches:
+            print("\n".join(describe_plan(context, plan(context))))
+        else:
+            run_experiment(context, board.say, accept_changes="--accept-changes" in switches, until=LAST_STAGE[verb])
+        return context.run_id
+
+
+def run_child(words: Sequence[str]) -> int:
+    """`run RUN --only STAGE [--store FOLDER]`: one stage for a parent process that owns the run folder."""
+    from stillage.experiment.parallel import Lines, die_with_parent
+    from stillage.experiment.plan import make_context
+    from stillage.experiment.run import do_only
+    from stillage.run.stop import watch_signals
+
+    die_with_parent(os.getppid())
+    store = Path(words[words.index("--store") + 1]) if "--store" in words else None
+    with watch_signals() as stop:
+        context = make_context(build(read_settings("run", words[:1])), stop, Lines().show, store)
+        do_only(context, words[words.index("--only") + 1])
+    return 0
+
+
+def run_grid(verb: str, flat: Flat, lists: dict[str, list[str]], switches: Sequence[str]) -> int:
+    """Run every point of a sweep, sharing finished stages; the results of all go into one table."""
+    base = build(flat)
+    grid = points(flat, lists)
+    run_ids = []
+    for number, point in enumerate(grid, 1):
+        print(f"--- point {number} of {len(grid)}: {point.name}", file=sys.stderr, flush=True)
+        run_ids.append(run_one(point.config, verb, switches, base.out / STORE))
+    if "--dry-run" not in switches:
+        write_index(base.out, grid, run_ids)
+        print(f"{gather(base.out)} of {len(grid)} points finished: {base.out / 'results.parquet'}")
+    return 0
+
+
+def finish(config: Config, verb: str) -> int:
+    """Say where the result is; with --audit.strict a split that fails its checks is exit 2."""
+    summary = config.out / "report" / "summary.txt"
+    if LAST_STAGE[verb] in ("", "report") and summary.is_file():
+        print(summary.read_text(encoding="utf-8").rstrip())
+    else:
+        print(f"run folder: {config.out}")
+    validity = config.out / "audit" / "validity.json"
+    if config.audit.strict and validity.is_file():
+        from stillage.run.folder import read_json
+
+        found = read_json(validity)
+        if found["verdict"] != "valid":
+            raise ConfigError(
+                "The audit's checks failed, and --audit.strict is on.",
+                f"verdict: {found['verdict']}",
+                "Read the checks at the top of the report; mend the split, or leave out --audit.strict.",
+            )
+    return 0
+
+
+def read_settings(verb: str, words: Sequence[str]) -> Flat:
+    """The settings of a command line: `[CONFIG | RUN folder | preset] --flags`; flags win."""
+    source = "quickstart" if verb == "quickstart" else ""
+    rest = list(words)
+    if rest and not rest[0].startswith("--"):
+        source = rest.pop(0)
+    flat: Flat = {}
+    script = None if not source or Path(source).exists() else published().get(source)
+    if script is not None:
+        flat = settings(script)
+    elif source:
+        path = config_file(source)
+        flat = from_yaml(path.read_text(encoding="utf-8"), str(path))
+        if Path(source).is_dir():
+            flat["out"] = [source]  # a run folder may have been moved
+    flat |= from_flags(rest)
+    if script is not None:
+        check_needs(script, flat, only_records=verb == "data")
+    if not source and not flat:
+        raise ConfigError(
+            "There is nothing to run.",
+            "given: no config",
+            "Give a YAML file, a preset (`stillage ls presets`) or flags.",
+        )
+    return flat
+
+
+def config_file(source: str) -> Path:
+    """The YAML file that a word on the command line means: a file, a run folder's config, or a preset's name."""
+    path = Path(source)
+    if path.is_dir() and (path / "config.yaml").is_file():
+        return path / "config.yaml"
+    if path.is_file():
+        return path
+    preset = PRESETS / f"{source}.yaml"
+    if preset.is_file():
+        return preset
+    import difflib
+
+    names = sorted(file.stem for file in PRESETS.glob("*.yaml"))
+    near = difflib.get_close_matches(source, [*names, *published()], n=1)
+    raise ConfigError(
+        f"There is no config {source!r}.",
+        f"neither a file, nor a run folder, nor a preset ({', '.join(names)}, or one of `stillage ls presets`)",
+        f"Did you mean {near[0]}?" if near else "Check the path.",
+    )
+
+
+def show_help(verb: str) -> int:
+    """Every setting, grouped, with its default."""
+    import contextlib
+
+    import tyro
+
+    print(f"usage: stillage {verb} [CONFIG.yaml | RUN | PRESET] [--dry-run] [--accept-changes] [settings]\n")
+    if verb == "data":
+        print("       stillage data plain-text ACTION ...     a plain-text corpus: write, read, stats, pack, import\n")
+    sys.stdout.flush()
+    with contextlib.suppress(SystemExit):
+        tyro.cli(Config, args=["--help"], prog=f"stillage {verb}")
+    return 0

@@ -1,0 +1,51 @@
+"""A byte-level BPE of our own, for models that start from scratch. Fit it on public records only: it is a model too."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+from stillage.errors import ConfigError, DataError
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerFast
+
+END, PAD = "<|endoftext|>", "<|pad|>"
+SMALLEST = 256 + 2  # every byte, and the two specials: any text can be encoded
+log = logging.getLogger("stillage")
+
+
+def train_bpe(texts: Iterable[str], vocab_size: int) -> PreTrainedTokenizerFast:
+    """Fit a byte-level BPE (Sennrich et al. 2016; split as GPT-2 does) with an end and a padding token of its own.
+
+    Deterministic: the most frequent pair is merged, ties by id. Decoding gives back the text exactly. The vocabulary is
+    smaller than vocab_size when the texts have no more pairs (logged). Raises ConfigError below 258 entries, DataError
+    without text.
+    """
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
+    from transformers import PreTrainedTokenizerFast
+
+    if vocab_size < SMALLEST:
+        fix = f"Set tokenizer.vocab_size to {SMALLEST} or more: 256 bytes and two specials."
+        raise ConfigError("The vocabulary is too small for a byte-level BPE.", f"asked: {vocab_size}", fix)
+    corpus = [text for text in texts if text]
+    if not corpus:
+        raise DataError("There is no text to fit a tokenizer on.", "0 non-empty texts", "Give the public role records.")
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    tokenizer.post_processor = processors.ByteLevel(trim_offsets=False)
+    trainer = trainers.BpeTrainer(
+        vocab_size=vocab_size,
+        special_tokens=[END, PAD],
+        initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),
+        show_progress=False,
+    )
+    tokenizer.train_from_iterator(corpus, trainer)
+    size = tokenizer.get_vocab_size()
+    if size < vocab_size:
+        log.warning("the texts have pairs for a vocabulary of %d only, of the %d asked for", size, vocab_size)
+    return PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer, eos_token=END, pad_token=PAD, clean_up_tokenization_spaces=False
+    )

@@ -1,0 +1,144 @@
+"""Which records stay together in a draw: near-duplicates, or those of one passage, so that no role has another's text."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from stillage.errors import DataError
+from stillage.functional.overlap import near_groups, near_pairs
+from stillage.rng import generator
+from stillage.types import Array, Record, Role
+
+log = logging.getLogger("stillage")
+NEAR = "near"
+"""The value of `group_by` that asks for near-duplicates; any other is a column."""
+
+
+def whole_text(record: Record) -> str:
+    """Everything a reader of the record sees; what near-duplicates are compared by."""
+    before = [content for _, content in record.messages] or [record.prompt, record.input]
+    return "\n".join(filter(None, (*before, record.response)))
+
+
+def group_numbers(records: Sequence[Record], group_by: str, audited_share: float) -> Array:
+    """int[n]: equal numbers for records that must come into one role.
+
+    group_by: "" = each alone; "near" = near-duplicates (audited_share: the share of the records whose overlap is
+    checked later); else a column kept in `meta`: equal values together, a record without a value alone.
+    """
+    if not group_by:
+        return np.arange(len(records))
+    if group_by == NEAR:
+        return near_groups([whole_text(record) for record in records], round(audited_share * len(records)))
+    values: dict[str, int] = {}
+    numbers, alone = [], 0
+    for record in records:
+        value = record.meta.get(group_by, "")
+        alone += not value
+        numbers.append(values.setdefault(value or f"\x00{record.id}", len(values)))
+    if alone:
+        log.warning("%d of %d records have no %s: each is drawn alone", alone, len(records), group_by)
+    return np.array(numbers, dtype=np.int64)
+
+
+def allot_groups(
+    records: Sequence[Record], numbers: Array, counts: Mapping[Role, int], seed: int
+) -> dict[Role, list[Record]]:
+    """Give each role whole groups at random, as near to its number of records as they allow.
+
+    Larger groups go first, in random order among equals, each to a role drawn in proportion to the room it has left
+    (the roomiest, where none has enough); records of their own are then permuted and cut, and even out what groups
+    left uneven. Where every record is alone, that is a plain random draw. records: sorted, so that file order decides
+    nothing.
+    """
+    members: dict[int, list[Record]] = {}
+    for record, number in zip(records, numbers.tolist(), strict=True):
+        members.setdefault(number, []).append(record)
+    groups = [group for group in members.values() if len(group) > 1]
+    single = [group[0] for group in members.values() if len(group) == 1]
+    names: list[Role | None] = [*counts, None]  # None: the records that the shares leave over
+    room = np.array([*counts.values(), len(records) - sum(counts.values())])
+    drawn: list[list[Record]] = [[] for _ in names]
+    rng = generator(seed, "split", "groups")
+    order = sorted(rng.permutation(len(groups)).tolist(), key=lambda index: -len(groups[index]))
+    for index in order:
+        size = len(groups[index])
+        fits = np.where(room >= size, room, 0)
+        chosen = int(rng.choice(len(names), p=fits / fits.sum()) if fits.any() else room.argmax())
+        drawn[chosen] += groups[index]
+        room[chosen] -= size
+    permuted = generator(seed, "split").permutation(len(single))
+    start = 0
+    for index, wanted in enumerate(_fill(room, len(single))):
+        drawn[index] += [single[place] for place in permuted[start : start + wanted]]
+        start += wanted
+    _check_all(names, drawn, max(map(len, members.values()), default=0))
+    return {name: found for name, found in zip(names, drawn, strict=True) if name is not None}
+
+
+def _fill(room: Array, available: int) -> list[int]:
+    """How many single records each role gets: its room, less one record at a time from the roomiest where too few."""
+    wanted = np.maximum(room, 0)
+    while wanted.sum() > available:
+        wanted[wanted.argmax()] -= 1
+    return wanted.tolist()
+
+
+def _check_all(names: Sequence[Role | None], drawn: Sequence[Sequence[Record]], largest: int) -> None:
+    """Refuse a draw in which a role got nothing, because groups are too large for it. DataError with the numbers."""
+    starved = [name for name, found in zip(names, drawn, strict=True) if name is not None and not found]
+    if starved:
+        raise DataError(
+            "Records that belong together leave a role without any.",
+            f"{sum(map(len, drawn))} records, largest group {largest}; none left for: {', '.join(starved)}",
+            'Give more records; or group less: data.group_by "" draws each record alone.',
+        )
+
+
+def joined(records_by_role: Mapping[Role, Sequence[Record]], groups: Mapping[str, int]) -> dict[str, int]:
+    """The groups (record id -> number), after merging those that the audit's check of overlap finds near each other.
+
+    The check compares private with outsiders by how frequent a gram is among them, which only a draw decides.
+    """
+    private, outsiders = (records_by_role.get(role, ()) for role in ("private", "outsiders"))
+    if not private or not outsiders:
+        return dict(groups)
+    pairs = near_pairs([whole_text(record) for record in private], [whole_text(record) for record in outsiders])
+    merged: dict[int, int] = {}
+
+    def root(number: int) -> int:
+        while number in merged:
+            number = merged[number]
+        return number
+
+    for inside, outside in zip(pairs.member_P.tolist(), pairs.outsider_P.tolist(), strict=True):
+        low, high = sorted((root(groups[private[inside].id]), root(groups[outsiders[outside].id])))
+        if low != high:
+            merged[high] = low
+    return {name: root(number) for name, number in groups.items()}
+
+
+def draw_groups(
+    records: Sequence[Record], counts: Mapping[Role, int], seed: int, group_by: str
+) -> tuple[dict[Role, list[Record]], Array]:
+    """The roles drawn by groups, and the size of each group.
+
+    A draw of near-duplicates is examined as the audit will examine it; what it still finds is merged, and the draw made
+    again, until nothing is found. Independent of the order of records. DataError when a role gets none.
+    """
+    ordered = sorted(records, key=lambda record: record.id)
+    audited = sum(counts.get(role, 0) for role in ("private", "outsiders")) / max(1, len(ordered))
+    numbers = group_numbers(ordered, group_by, audited)
+    while True:
+        drawn = allot_groups(ordered, numbers, counts, seed)
+        if group_by != NEAR:
+            break
+        before = {record.id: number for record, number in zip(ordered, numbers.tolist(), strict=True)}
+        after = joined(drawn, before)
+        if after == before:
+            break
+        numbers = np.array([after[record.id] for record in ordered])
+    return drawn, np.unique(numbers, return_counts=True)[1]

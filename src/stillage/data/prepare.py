@@ -1,0 +1,50 @@
+"""From the data section of a config to the split: synthetic people, one pool to draw from, or a file per role."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from stillage.data.groups import NEAR
+from stillage.data.records import read_records
+from stillage.data.split import Split, drawn, given
+from stillage.data.synthetic import people
+from stillage.errors import ConfigError
+from stillage.run.config import DataConfig
+
+SYNTHETIC = "synthetic"
+
+
+def prepare(data: DataConfig, seed: int, *, keep: Sequence[str] = ()) -> Split:
+    """The split that a config asks for. keep: columns to take along besides `slice_by`, e.g. the extraction target.
+
+    Raises ConfigError when both a pool and files are named; DataError for input that cannot be used.
+    """
+    column = "" if data.group_by == NEAR or data.files or data.source == SYNTHETIC else data.group_by
+    slice_by = tuple(dict.fromkeys(filter(None, (*data.slice_by, *keep, column))))
+    if data.files:
+        if data.source != SYNTHETIC:
+            values = f"source: {data.source}; files: {', '.join(data.files)}"
+            raise ConfigError("Both a pool and a file per role are named.", values, "Name one of `source` and `files`.")
+        return given(
+            data.files,
+            columns=data.columns,
+            max_bad_lines=data.max_bad_lines,
+            slice_by=slice_by,
+            revision=data.revision,
+            subset=data.subset,
+            hub_split=data.hub_split,
+            seed=seed,
+        )
+    if data.source == SYNTHETIC:
+        records = people(seed, data.people)
+        return Split(records_by_role=records, drawn_by_us=True, seed=seed, sources={"synthetic people": f"seed {seed}"})
+    loaded = read_records(
+        data.source,
+        columns=data.columns,
+        max_bad_lines=data.max_bad_lines,
+        slice_by=slice_by,
+        revision=data.revision,
+        subset=data.subset,
+        hub_split=data.hub_split,
+    )
+    return drawn(loaded, data.shares, seed, data.group_by)

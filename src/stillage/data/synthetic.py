@@ -1,0 +1,97 @@
+"""People who do not exist: the embedded data set, with a secret in each record whose recital can be checked exactly.
+
+Every record is drawn independently from the same pools (names and badges without repetition), and the roles are drawn
+afterwards from that one pool, so that private records and outsiders differ in nothing but what was trained on.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from stillage.data.columns import record_id
+from stillage.data.split import allot
+from stillage.errors import ConfigError
+from stillage.rng import generator
+from stillage.types import Record, Role
+
+
+def _words(text: str, between: str | None = None) -> list[str]:
+    """The entries of a pool."""
+    return text.split(between)
+
+
+FIRST = _words(
+    "Adela Amir Beatrix Bram Celeste Cyrus Dalia Dorian Edda Emeka Fiona Florin Greta Hamza Ines Ivo Jarmila "
+    "Kenji Leona Lucan Mira Nils Odile Pavel Ramona Rohan Selma Tariq Ursula Zoltan"
+)
+MIDDLE = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+LAST = _words(
+    "Abernathy Achterberg Bellweather Castellane Drummond Eklund Farrow Galbraith Hollis Ibarra Jankowski "
+    "Kestrel Lindqvist Marchetti Nakagawa Okonjo Pemberton Quillfeather Rasmussen Sandoval Thackeray Ulrich "
+    "Vandermeer Whitlock Xanthos Yarrow Zielinski Brightwater Coldstream Dunmore"
+)
+MONTHS = _words("January February March April May June July August September October November December")
+PLACES = _words(
+    "Aberdeen Bergen Bilbao Bologna Brno Cork Dakar Durban Fukuoka Ghent Graz Haifa Izmir Kaunas Lagos Leipzig "
+    "Lima Lyon Malmo Mendoza Nantes Odense Perth Pilsen Porto Quito Riga Salta Tampere Zadar"
+)
+SUBJECTS = _words(
+    "acoustics, agronomy, anthropology, archaeology, architecture, astronomy, biochemistry, botany, "
+    "cartography, chemistry, civil engineering, classics, dentistry, economics, epidemiology, geology, "
+    "glaciology, hydrology, journalism, law, linguistics, mathematics, metallurgy, music, oceanography, "
+    "pharmacy, philosophy, physics, statistics, zoology",
+    ", ",
+)
+EMPLOYERS = _words(
+    "Amberline Press, Ashgrove Clinic, Bluefin Freight, Calder Optics, Copperfield Rail, Driftwood Games, "
+    "Eastgate Museum, Ember Kilns, Fernhill Dairy, Foxglove Pharma, Granite Bank, Harrow Mills, Ironbridge "
+    "Steel, Juniper Radio, Kingfisher Ferries, Larkspur Hotels, Meridian Maps, Northlight Solar, Oakum Ropes, "
+    "Pinnacle Cranes, Quartz Insurance, Redstart Airways, Saltmarsh Fisheries, Tidewater Power, Umber Paints, "
+    "Velvet Theatre, Wayfarer Buses, Willow Textiles, Yellowhammer Foods, Zephyr Bicycles",
+    ", ",
+)
+MOST = len(FIRST) * len(MIDDLE) * len(LAST)
+
+
+def people(seed: int, people: int) -> dict[Role, list[Record]]:
+    """Made-up people by role: `people` each in private, public, outsiders and counterfactual, an eighth in the others.
+
+    Names and badge numbers are unique over all roles; `meta["badge"]` is the number that ends the response. The same
+    seed gives the same people. Raises ConfigError when there are not enough names.
+    """
+    eighth = max(people // 8, 1)
+    counts: dict[Role, int] = {
+        "private": people,
+        "public": people,
+        "outsiders": people,
+        "counterfactual": people,
+        "validation": eighth,
+        "test": eighth,
+    }
+    total = sum(counts.values())
+    if people < 1 or total > MOST:
+        fix = f"Choose a number of people from 1 to {4 * MOST // 17}."
+        raise ConfigError("There cannot be so many synthetic people.", f"asked: {people}; names: {MOST}", fix)
+    rng = generator(seed, "people")
+    names = rng.permutation(MOST)[:total]
+    badges = rng.choice(900_000, size=total, replace=False) + 100_000
+    pool = [_person(int(name), int(badge), rng) for name, badge in zip(names, badges, strict=True)]
+    return allot(pool, counts, seed)
+
+
+def _person(name_index: int, badge: int, rng: np.random.Generator) -> Record:
+    """One person, everything but name and badge drawn independently and evenly."""
+    first, rest = divmod(name_index, len(MIDDLE) * len(LAST))
+    middle, last = divmod(rest, len(LAST))
+    name = f"{FIRST[first]} {MIDDLE[middle]}. {LAST[last]}"
+    born = f"{rng.integers(1, 29)} {MONTHS[rng.integers(12)]} {rng.integers(1950, 2005)}"
+    place, subject, employer = (pool[rng.integers(len(pool))] for pool in (PLACES, SUBJECTS, EMPLOYERS))
+    prompt = f"Write a short biography of {name}."
+    response = f"{name}, born on {born} in {place}, studied {subject} and works for {employer}; badge number {badge}."
+    return Record(
+        id=record_id(prompt, "", response),
+        prompt=prompt,
+        response=response,
+        source="synthetic people",
+        meta={"badge": str(badge)},
+    )

@@ -1,0 +1,196 @@
+"""Records to token ids, prompt and response encoded jointly, with the response marked and the end of text trained."""
+
+from __future__ import annotations
+
+import logging
+from bisect import bisect_right
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, cast
+
+import numpy as np
+
+from stillage.data.templates import Prompt, lay_out
+from stillage.errors import ConfigError, ModelError
+from stillage.types import Array, Example, Record
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+log = logging.getLogger("stillage")
+BATCH = 1024  # texts per call of the tokenizer: bounds the memory of the offsets
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tokenised:
+    """Examples in the order of the records, and how many were cut.
+
+    cut_prompts lost the middle of their prompt (limit: prompt_limit tokens). cut_responses lost their end, and are the
+    only ones without EOS: their text did not end there. special_in_text: under the chat template, responses that
+    spell a special token, which the tokenizer then reads as one (other templates encode such spellings as text).
+    """
+
+    examples: list[Example]
+    cut_prompts: int
+    cut_responses: int
+    prompt_limit: int
+    special_in_text: int
+
+    def summary(self) -> str:
+        """One line: how many examples and tokens, and what was cut."""
+        trained = sum(int(example.response_T.sum()) for example in self.examples)
+        parts = [f"{len(self.examples)} examples, {sum(len(e.ids_T) for e in self.examples)} tokens, {trained} trained"]
+        parts += [f"{self.cut_prompts} prompts cut to {self.prompt_limit} tokens"] * bool(self.cut_prompts)
+        parts += [f"{self.cut_responses} responses cut at the end"] * bool(self.cut_responses)
+        parts += [f"{self.special_in_text} responses spell a special token"] * bool(self.special_in_text)
+        return "; ".join(parts)
+
+
+def tokenise(
+    records: Sequence[Record],
+    tokenizer: PreTrainedTokenizerBase,
+    *,
+    template: str,
+    max_tokens: int,
+    max_prompt_tokens: int,
+) -> Tokenised:
+    """Encode each record as [BOS] prompt response EOS, of at most max_tokens; response and EOS are trained and scored.
+
+    Prompt and response are encoded as one text, as a reader would see it, and parted by character offsets: a token that
+    straddles the boundary belongs to the response. BOS comes first only where the tokenizer itself would add it. The
+    first token is never trained, since nothing predicts it. A prompt above max_prompt_tokens (half of max_tokens where
+    that is no smaller) loses its middle, so that the template's head and tail survive; a response that does not fit
+    loses its end, and then gets no EOS. Raises ModelError without a fast tokenizer or EOS, ConfigError when the limits
+    leave no room.
+    """
+    eos = end_id(tokenizer)
+    limit = prompt_limit(max_tokens, max_prompt_tokens)
+    start = first_ids(tokenizer)
+    chat = template == "chat"
+    special = [token for token in tokenizer.all_special_tokens if chat]
+    examples: list[Example] = []
+    cut_prompts = cut_responses = special_in_text = 0
+    for first in range(0, len(records), BATCH):
+        batch = records[first : first + BATCH]
+        prompts = [lay_out(record, template, tokenizer) for record in batch]
+        texts = [prompt.text + record.response for prompt, record in zip(prompts, batch, strict=True)]
+        for record, prompt, (ids, ends) in zip(batch, prompts, _encode(texts, tokenizer, chat), strict=True):
+            boundary = bisect_right(ends, len(prompt.text))
+            before = ids[:boundary] if chat and prompt.text else start + ids[:boundary]  # a chat template writes BOS
+            kept = _cut_prompt(before, ends[:boundary], prompt, limit)
+            cut_prompts += len(kept) < len(before)
+            whole = [*kept, *ids[boundary:], eos]
+            cut_responses += len(whole) > max_tokens
+            special_in_text += any(token in record.response for token in special)
+            examples.append(_example(record.id, whole[:max_tokens], len(kept)))
+    result = Tokenised(
+        examples=examples,
+        cut_prompts=cut_prompts,
+        cut_responses=cut_responses,
+        prompt_limit=limit,
+        special_in_text=special_in_text,
+    )
+    if cut_prompts or cut_responses or special_in_text:
+        log.warning("tokenised: %s", result.summary())
+    return result
+
+
+def encode_prompts(
+    records: Sequence[Record],
+    tokenizer: PreTrainedTokenizerBase,
+    *,
+    template: str,
+    max_prompt_tokens: int,
+) -> list[Array]:
+    """The ids of each prompt alone, int32, to be continued by a model; too long a prompt is cut as in `tokenise`.
+
+    Equal to the prompt part of `tokenise` wherever no token straddles the boundary to the response. An empty prompt
+    becomes the one token that starts a text (BOS, or EOS where there is none).
+    """
+    start = first_ids(tokenizer)
+    empty = [end_id(tokenizer) if tokenizer.bos_token_id is None else cast("int", tokenizer.bos_token_id)]
+    result: list[Array] = []
+    cut = 0
+    for first in range(0, len(records), BATCH):
+        prompts = [lay_out(record, template, tokenizer) for record in records[first : first + BATCH]]
+        encoded = _encode([prompt.text for prompt in prompts], tokenizer, template == "chat")
+        for prompt, (ids, ends) in zip(prompts, encoded, strict=True):
+            before = ids if template == "chat" and prompt.text else start + ids
+            kept = _cut_prompt(before, ends, prompt, max_prompt_tokens)
+            cut += len(kept) < len(before)
+            result.append(np.array(kept or empty, dtype=np.int32))
+    if cut:
+        log.warning("%d prompts cut to %d tokens: they lost their middle", cut, max_prompt_tokens)
+    return result
+
+
+def end_id(tokenizer: PreTrainedTokenizerBase) -> int:
+    """The id of EOS. Raises ModelError when the tokenizer has none, or cannot tell character offsets."""
+    name = tokenizer.name_or_path or type(tokenizer).__name__
+    if not tokenizer.is_fast:
+        raise ModelError("The tokenizer cannot tell where its tokens lie in the text.", name, "Give a tokenizer.json.")
+    if tokenizer.eos_token_id is None:
+        fix = "Name it in tokenizer_config.json (eos_token): without it a model cannot learn to stop."
+        raise ModelError("The tokenizer has no end-of-sequence token.", name, fix)
+    return cast("int", tokenizer.eos_token_id)
+
+
+def first_ids(tokenizer: PreTrainedTokenizerBase) -> list[int]:
+    """The ids the tokenizer puts before a text by itself: BOS, or nothing."""
+    plain = tokenizer("a", add_special_tokens=False)["input_ids"]
+    dressed = tokenizer("a", add_special_tokens=True)["input_ids"]
+    extra = len(dressed) - len(plain)
+    return next((list(dressed[:n]) for n in range(extra + 1) if dressed[n : n + len(plain)] == plain), [])
+
+
+def prompt_limit(max_tokens: int, max_prompt_tokens: int) -> int:
+    """How many tokens a prompt may have: max_prompt_tokens, or half of max_tokens where that leaves no response."""
+    if max_tokens < 4 or max_prompt_tokens < 1:
+        values = f"max_tokens: {max_tokens}; max_prompt_tokens: {max_prompt_tokens}"
+        raise ConfigError("There is no room for a prompt and a response.", values, "Raise max_tokens.")
+    return max_prompt_tokens if max_prompt_tokens < max_tokens else max_tokens // 2
+
+
+def _encode(texts: Sequence[str], tokenizer: PreTrainedTokenizerBase, chat: bool) -> list[tuple[list[int], list[int]]]:
+    """(ids, ends) of each text: ends[t] is the character after token t, non-decreasing.
+
+    Outside chat, a text that spells a special token is plain text: an EOS in the middle would teach a model to go on
+    after its end.
+    """
+    if not texts:
+        return []
+    encoded = tokenizer(
+        list(texts),
+        add_special_tokens=False,
+        return_offsets_mapping=True,
+        return_attention_mask=False,
+        split_special_tokens=not chat,
+        verbose=False,
+    )
+    pairs = zip(encoded["input_ids"], encoded["offset_mapping"], strict=True)
+    return [(list(ids), [end for _, end in offsets]) for ids, offsets in pairs]
+
+
+def _cut_prompt(ids: list[int], ends: list[int], prompt: Prompt, limit: int) -> list[int]:
+    """The prompt's ids, without their middle where they are more than limit; the template's own tokens survive.
+
+    Where ids has more tokens than ends, they are BOS, at its start. What room is left beside the template goes to both
+    ends of the user's words, half each: questions stand now before, now after their context.
+    """
+    if len(ids) <= limit:
+        return ids
+    head = len(ids) - len(ends) + bisect_right(ends, prompt.body_start)
+    tail = len(ends) - bisect_right(ends, prompt.body_end)
+    room = limit - head - tail
+    if room < 0:
+        values = f"limit: {limit} tokens; template: {head + tail} tokens"
+        raise ConfigError("The longest prompt is shorter than its template.", values, "Raise max_prompt_tokens.")
+    left = head + (room + 1) // 2
+    return ids[:left] + ids[len(ids) - (limit - left) :]
+
+
+def _example(record_id: str, ids: list[int], boundary: int) -> Example:
+    """An example whose tokens from boundary on are trained, never the first one."""
+    response_T = np.zeros(len(ids), dtype=bool)
+    response_T[max(boundary, 1) :] = True
+    return Example(record_id=record_id, ids_T=np.array(ids, dtype=np.int32), response_T=response_T)

@@ -1,0 +1,141 @@
+"""The teacher answers every prompt once, before the first step; the answers are kept in the training's folder.
+
+texts.parquet: id, text, finished (ended by itself), ids; texts.json: what decided them. While it goes on, texts/ holds the
+parts that are done, so that a stopped run continues there.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import logging
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from stillage.distill.answer import Desk, answer, decoding_of
+from stillage.distill.batches import canonical, fingerprint
+from stillage.distill.journal import Report
+from stillage.distill.processes import agreed
+from stillage.distill.texts import answered
+from stillage.errors import Interrupted
+from stillage.run.folder import read_json, read_table, remove, sha256_file, write_json, write_table
+from stillage.types import Example, Rollout
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+    import torch
+    from transformers import PreTrainedModel, PreTrainedTokenizerFast
+
+log = logging.getLogger("stillage")
+PART = 256  # prompts between two looks at the clock and the stop signal
+
+
+def answers_once(
+    desk: Desk,
+    teacher: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerFast,
+    examples: Sequence[Example],
+    rollout: Rollout,
+    folder: Path,
+    should_stop: Callable[[], bool],
+    report: Report | None,
+) -> list[Example]:
+    """Every prompt with the teacher's response, from the folder where they are there; Interrupted when asked to stop."""
+    ordered = canonical(examples)
+    key = key_of(desk, teacher, ordered, rollout)
+    if (table := finished(folder, key)) is None:
+        table = write_parts(desk, teacher, tokenizer, ordered, rollout, folder, key, should_stop, report)
+    rows = table.column("ids").to_pylist()
+    ended = int(np.sum(table.column("finished").to_numpy(zero_copy_only=False)))
+    log.info("the teacher answered %d prompts; %d answers ended by themselves", len(rows), ended)
+    return [answered(example, np.array(ids, np.int32)) for example, ids in zip(ordered, rows, strict=True)]
+
+
+def key_of(desk: Desk, teacher: PreTrainedModel, examples: Sequence[Example], rollout: Rollout) -> str:
+    """sha256 of all that decides the texts."""
+    kept = {**dataclasses.asdict(decoding_of(rollout)), "beams": rollout.beams, "seed": desk.seed, "eos": desk.eos_id}
+    parts = [fingerprint(examples), fingerprint_of(teacher), desk.precision.name, json.dumps(kept, sort_keys=True)]
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()
+
+
+def fingerprint_of(model: torch.nn.Module) -> str:
+    """sha256 over a model's weights, by name."""
+    import torch
+
+    digest = hashlib.sha256()
+    for name, tensor in model.state_dict().items():
+        digest.update(name.encode() + b"\0")
+        digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy())
+    return digest.hexdigest()
+
+
+def finished(folder: Path, key: str) -> pa.Table | None:
+    """All texts, where they were written before for the same key and are as written."""
+    table, facts = folder / "texts.parquet", folder / "texts.json"
+    if not (table.is_file() and facts.is_file()) or read_json(facts) != {"key": key, "sha256": sha256_file(table)}:
+        return None
+    return read_table(table)
+
+
+def write_parts(
+    desk: Desk,
+    teacher: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerFast,
+    examples: Sequence[Example],
+    rollout: Rollout,
+    folder: Path,
+    key: str,
+    should_stop: Callable[[], bool],
+    report: Report | None,
+) -> pa.Table:
+    """Answer part after part; those of an earlier attempt are taken as they are."""
+    import pyarrow as pa
+
+    tables = []
+    for start in range(0, len(examples), PART):
+        part = folder / "texts" / f"{key[:16]}-{start:09d}.parquet"
+        asked, known = examples[start : start + PART], part.is_file()
+        desk.accelerator.wait_for_everyone()  # nobody writes it before all have looked
+        if not known:
+            if agreed(desk.accelerator, should_stop()):
+                raise Interrupted(
+                    f"Stopped after the teacher's answers to {start} of {len(examples)} prompts, as asked.",
+                    f"texts: {part.parent}",
+                    "Run the same command again: it continues from there.",
+                )
+            names = [example.record_id for example in asked]
+            texts = answer(desk, teacher, asked, names, rollout)
+            tables.append(table_of(texts, tokenizer, desk.eos_id))
+            if desk.accelerator.is_main_process:
+                part.parent.mkdir(parents=True, exist_ok=True)
+                write_table(part, tables[-1])
+        else:
+            tables.append(read_table(part))
+        if report is not None and desk.accelerator.is_main_process:
+            report({"writing": start + len(asked), "prompts": len(examples)})
+    table = pa.concat_tables(tables)
+    if desk.accelerator.is_main_process:
+        write_table(folder / "texts.parquet", table)
+        write_json(folder / "texts.json", {"key": key, "sha256": sha256_file(folder / "texts.parquet")})
+        remove(folder / "texts")
+    desk.accelerator.wait_for_everyone()
+    return table
+
+
+def table_of(texts: Sequence[Example], tokenizer: PreTrainedTokenizerFast, eos_id: int) -> pa.Table:
+    """Texts for people and for the training."""
+    import pyarrow as pa
+
+    rows = [text.ids_T[text.response_T].tolist() for text in texts]
+    return pa.table(
+        {
+            "id": pa.array([text.record_id for text in texts], pa.string()),
+            "text": pa.array([str(tokenizer.decode(row, skip_special_tokens=True)) for row in rows], pa.string()),
+            "finished": pa.array([row[-1] == eos_id for row in rows], pa.bool_()),
+            "ids": pa.array(rows, pa.list_(pa.int32())),
+        }
+    )

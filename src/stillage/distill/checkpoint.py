@@ -1,0 +1,214 @@
+"""Training state on disk: safetensors and JSON, written whole under a temporary name, trusted only while every sha256 fits.
+
+checkpoints/step-00000120/{weights.safetensors, optimiser.safetensors, state.json, manifest.json}, manifest last, and
+rollout.safetensors where a rollout keeps texts. The best weights so far are a Hugging Face folder beside them; a checkpoint
+names it with its hashes and is worth nothing without it.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import errno
+import json
+import logging
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import nn
+
+from stillage.errors import CheckpointError
+from stillage.run.folder import atomic, files_of, read_json, remove, sha256_file, write_json
+
+log = logging.getLogger("stillage")
+
+MANIFEST = "manifest.json"
+ROLLOUT = "rollout.safetensors"
+KEEP = 2
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Best:
+    """The weights with the lowest validation loss so far: a folder below checkpoints/, and the hashes of its files."""
+
+    step: int
+    loss: float
+    folder: str
+    files: dict[str, str]
+
+
+@dataclass(slots=True, kw_only=True)
+class State:
+    """Where a training stands; with the weights and the moments of AdamW, all that its future depends on."""
+
+    step: int = 0  # optimiser steps done
+    trained_tokens: int = 0
+    train_s: float = 0.0  # over all attempts
+    validation_loss: float | None = None  # the last one
+    best: Best | None = None
+    kept: list[Best] = field(default_factory=list)  # keep_checkpoints of them, lowest loss first; the best may be one
+    scaler: dict[str, Any] = field(default_factory=dict)  # of fp16's loss scaling
+    rollout: dict[str, Any] = field(default_factory=dict)  # RolloutState
+
+
+def save(
+    folder: Path,
+    state: State,
+    model: nn.Module,
+    optimiser: torch.optim.Optimizer,
+    identity: dict[str, Any],
+    rollout: Mapping[str, torch.Tensor] | None = None,
+) -> Path:
+    """Write checkpoints/step-N whole, then remove what is no longer needed. identity: what a resume must agree with.
+
+    rollout: the texts that a rollout keeps, as tensors.
+    """
+    path = folder / f"step-{state.step:08d}"
+    with atomic(path) as temporary:
+        temporary.mkdir()
+        with full_disk_is_an_oserror():
+            save_file(weights_of(model), temporary / "weights.safetensors")
+            save_file(moments_of(model, optimiser), temporary / "optimiser.safetensors")
+            if rollout is not None:
+                save_file(dict(rollout), temporary / ROLLOUT)
+        write_json(temporary / "state.json", {"identity": identity, "state": dataclasses.asdict(state)})
+        write_json(temporary / MANIFEST, hashes(temporary))
+    prune(folder, state)
+    return path
+
+
+def hashes(folder: Path) -> dict[str, str]:
+    """sha256 of every file of a folder, by relative path."""
+    return {str(path.relative_to(folder)): sha256_file(path) for path in files_of(folder)}
+
+
+def damage(path: Path) -> str:
+    """What is wrong with a checkpoint; empty when all its files, and the best weights it names, are as written."""
+    try:
+        wanted = read_json(path / MANIFEST)
+    except (OSError, ValueError):
+        return f"{MANIFEST} cannot be read"
+    found = hashes(path)
+    found.pop(MANIFEST)
+    if found != wanted:
+        wrong = [name for name in sorted({*found, *wanted}) if found.get(name) != wanted.get(name)]
+        return f"{wrong[0]} is missing or changed"
+    for entry in named(read_json(path / "state.json")["state"]):
+        if hashes(path.parent / entry["folder"]) != entry["files"]:
+            return f"{entry['folder']}, the best weights it names, are missing or changed"
+    return ""
+
+
+def named(state: dict[str, Any]) -> list[dict[str, Any]]:
+    """The model folders that a state on disk is worth nothing without."""
+    return [*([state["best"]] if state["best"] else []), *state["kept"]]
+
+
+def is_kept(state: State, loss: float, keep: int) -> bool:
+    """Is a validation loss among the `keep` lowest so far? An earlier one of the same loss goes first."""
+    return keep > 0 and (len(state.kept) < keep or loss < state.kept[-1].loss)
+
+
+def steps_saved(folder: Path) -> list[Path]:
+    """Checkpoints on disk, newest first."""
+    return sorted((path for path in folder.glob("step-*") if path.is_dir()), reverse=True)
+
+
+def newest(folder: Path) -> Path | None:
+    """The newest checkpoint that verifies; damaged ones are skipped with a notice, and renamed until the next is written."""
+    for path in steps_saved(folder):
+        wrong = damage(path)
+        if not wrong:
+            return path
+        log.warning("The checkpoint %s is damaged and skipped: %s.", path, wrong)
+        aside = path.with_name(f"damaged-{path.name}")
+        remove(aside)
+        path.rename(aside)
+    return None
+
+
+def restore(path: Path, model: nn.Module, optimiser: torch.optim.Optimizer, identity: dict[str, Any]) -> State:
+    """Put weights and moments back and return the state; CheckpointError when it belongs to another training."""
+    saved = read_json(path / "state.json")
+    refuse_other(path, saved["identity"], identity)
+    own = weights_of(model)
+    weights = load_file(path / "weights.safetensors")
+    assert weights.keys() == own.keys(), sorted(weights.keys() ^ own.keys())
+    with torch.no_grad():
+        for name, tensor in weights.items():
+            own[name].copy_(tensor)
+    restore_moments(model, optimiser, load_file(path / "optimiser.safetensors"))
+    state = saved["state"]
+    best = None if state["best"] is None else Best(**state["best"])
+    return State(**{**state, "best": best, "kept": [Best(**entry) for entry in state["kept"]]})
+
+
+def kept_texts(path: Path) -> dict[str, torch.Tensor]:
+    """The tensors that the rollout of a checkpoint kept."""
+    return load_file(path / ROLLOUT)
+
+
+def refuse_other(path: Path, saved: dict[str, Any], identity: dict[str, Any]) -> None:
+    """CheckpointError unless the checkpoint was written by the same training: method, data, seed, budget, schedule."""
+    identity = json.loads(json.dumps(identity))
+    changed = [name for name in sorted({*saved, *identity}) if saved.get(name) != identity.get(name)]
+    if changed:
+        raise CheckpointError(
+            f"The checkpoint {path} belongs to another training.",
+            "; ".join(f"{name}: {saved.get(name)} there, {identity.get(name)} here" for name in changed[:4]),
+            "Use the settings it was started with, or another output folder.",
+        )
+
+
+def weights_of(model: nn.Module) -> dict[str, torch.Tensor]:
+    """What training changes, by name: trainable parameters (a tied one once) and persistent buffers."""
+    persistent = model.state_dict(keep_vars=True).keys()
+    trained = {name: weight.detach() for name, weight in model.named_parameters() if weight.requires_grad}
+    buffers = {name: buffer for name, buffer in model.named_buffers() if name in persistent}
+    return {name: tensor.contiguous() for name, tensor in {**trained, **buffers}.items()}
+
+
+def moments_of(model: nn.Module, optimiser: torch.optim.Optimizer) -> dict[str, torch.Tensor]:
+    """The optimiser's state as {"parameter|entry": tensor}."""
+    names: dict[torch.Tensor, str] = {parameter: name for name, parameter in model.named_parameters()}
+    return {
+        f"{names[parameter]}|{entry}": torch.as_tensor(value).contiguous()
+        for parameter, entries in optimiser.state.items()
+        for entry, value in entries.items()
+    }
+
+
+def restore_moments(model: nn.Module, optimiser: torch.optim.Optimizer, moments: dict[str, torch.Tensor]) -> None:
+    """Put `moments_of` back; entries go to the device of their parameter, step counts stay where they were."""
+    parameters = dict(model.named_parameters())
+    optimiser.state.clear()
+    for key, tensor in moments.items():
+        name, entry = key.rsplit("|", 1)
+        parameter = parameters[name]
+        optimiser.state[parameter][entry] = tensor.to(parameter.device)
+
+
+def prune(folder: Path, state: State) -> None:
+    """Keep the newest two checkpoints up to this step, and the best weights that they name; the rest is removed."""
+    kept = [path for path in steps_saved(folder) if path.name <= f"step-{state.step:08d}"][:KEEP]
+    worth = [entry for path in kept for entry in named(read_json(path / "state.json")["state"])]
+    names = {path.name for path in kept} | {entry["folder"] for entry in worth}
+    for path in folder.iterdir():
+        if path.name not in names:
+            remove(path)
+
+
+@contextmanager
+def full_disk_is_an_oserror() -> Iterator[None]:
+    """safetensors hides the error number of a failed write; without it a full disk would look like our bug."""
+    try:
+        yield
+    except SafetensorError as error:
+        if f"os error {errno.ENOSPC}" in str(error) or f"os error {errno.EDQUOT}" in str(error):
+            raise OSError(errno.ENOSPC, "No space left on device") from error
+        raise

@@ -1,0 +1,87 @@
+"""Inputs a training refuses before its first step: what happened, the values, what to do."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import torch
+
+from stillage.errors import CapabilityError, ConfigError, DataError, ModelError
+from stillage.run.config import TrainConfig
+from stillage.types import Example, Method
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+
+def check(
+    student: PreTrainedModel,
+    teacher: PreTrainedModel | None,
+    method: Method,
+    params: object,
+    examples: Sequence[Example],
+    validation: Sequence[Example],
+    options: TrainConfig,
+) -> None:
+    """Raise for the first thing that cannot work; examples: those with a token to train."""
+    assert isinstance(params, method.params), f"{method.name} wants {method.params}, not {type(params)}"
+    check_options(options, has_validation=bool(validation))
+    if not examples:
+        raise DataError(
+            "There is nothing to train on: no record has a response token.",
+            "trained tokens: 0",
+            "Check the response column, and that max_tokens leaves room for responses.",
+        )
+    if method.needs_teacher(params) and teacher is None:
+        raise CapabilityError(
+            f"The method {method.name} needs a teacher.", "teacher: none", "Give a teacher, or use --method sft."
+        )
+    for role, model in (("student", student), ("teacher", teacher)):
+        if model is not None:
+            check_fit(role, model, [*examples, *validation])
+
+
+def check_options(options: TrainConfig, *, has_validation: bool) -> None:
+    """ConfigError for a budget or an optimiser that makes no training."""
+    least = {"batch_size": 1, "micro_batch_size": 0, "epochs": 0, "max_steps": 0, "lr_peak": 0, "lr_final": 0}
+    least |= {"warmup_fraction": 0, "weight_decay": 0, "clip_norm": 0, "validate_every": 0, "checkpoint_every_s": 0}
+    least |= {"keep_checkpoints": 0}
+    for name, low in least.items():
+        value = getattr(options, name)
+        if not value >= low:  # NaN too
+            raise ConfigError(f"{name} must be at least {low}.", f"{name} = {value}", f"Choose {low} or more.")
+    for name in ("warmup_fraction", "beta1", "beta2"):
+        value = getattr(options, name)
+        if not 0 <= value <= 1 or (value == 1 and name != "warmup_fraction"):
+            raise ConfigError(f"{name} must be between 0 and 1.", f"{name} = {value}", "Choose a value in between.")
+    if (options.keep == "best" or options.keep_checkpoints) and not (has_validation and options.validate_every):
+        raise ConfigError(
+            "The best weights cannot be told without a validation.",
+            f"keep = {options.keep}, keep_checkpoints = {options.keep_checkpoints}, "
+            f"validate_every = {options.validate_every:g}, validation records: {'yes' if has_validation else 0}",
+            "Use keep = last and keep_checkpoints = 0, or give validation records.",
+        )
+
+
+def check_fit(role: str, model: PreTrainedModel, examples: Sequence[Example]) -> None:
+    """ModelError where a record is longer than the model's context, or has tokens that it does not know."""
+    settings = model.config.get_text_config()
+    context = getattr(settings, "max_position_embeddings", None)
+    longest = max(examples, key=lambda example: len(example.ids_T))
+    if context is not None and len(longest.ids_T) > context:
+        raise ModelError(
+            f"A record is longer than the {role}'s context.",
+            f"record {longest.record_id}: {len(longest.ids_T)} tokens; context: {context}",
+            f"Set data.max_tokens to at most {context}, or use a model with a longer context.",
+        )
+    embedding = model.get_input_embeddings().weight
+    assert isinstance(embedding, torch.Tensor)
+    rows = len(embedding)
+    highest = max(examples, key=lambda example: int(example.ids_T.max()))
+    if int(highest.ids_T.max()) >= rows:
+        raise ModelError(
+            f"The {role} does not know a token of the data.",
+            f"record {highest.record_id}: token {int(highest.ids_T.max())}; {role}: {rows} tokens",
+            f"Tokenise with the {role}'s tokenizer.",
+        )

@@ -1,0 +1,113 @@
+"""What a training writes down: metrics.jsonl (each step; equal runs give equal bytes), train.log (for people), progress."""
+
+from __future__ import annotations
+
+import json
+import logging
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TextIO
+
+from stillage.run.folder import DISK_FULL, disk_full, write_text
+
+log = logging.getLogger("stillage")
+
+Report = Callable[[dict[str, object]], None]
+LOG_EVERY_S = 30.0
+
+
+def lines_until(path: Path, step: int) -> str:
+    """The lines of a metrics.jsonl up to `step`; a line that a kill cut short, and all behind it, are left out."""
+    kept = ""
+    for line in path.read_bytes().splitlines() if path.exists() else []:
+        try:
+            entry = json.loads(line)
+        except ValueError:
+            break
+        if entry["step"] > step:
+            break
+        kept += line.decode() + "\n"
+    return kept
+
+
+@contextmanager
+def full_disk(path: Path) -> Iterator[None]:
+    """A full disk ends the training as an interruption; its last checkpoint is intact."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in DISK_FULL:
+            raise disk_full(path, error) from error
+        raise
+
+
+class Journal:
+    """The open files of a training, and its clock; lives from the first step to the last."""
+
+    def __init__(self, folder: Path, *, step: int, total: int, train_s: float, report: Report | None) -> None:
+        """step: where this attempt starts; lines of a later step, from an attempt that was killed, are removed."""
+        self.total, self.report, self.first_step = total, report, step
+        self.started, self.before_s, self.said = time.monotonic(), train_s, time.monotonic()
+        self.tokens = 0
+        folder.mkdir(parents=True, exist_ok=True)
+        write_text(folder / "metrics.jsonl", lines_until(folder / "metrics.jsonl", step if step else -1))
+        self.metrics: TextIO = (folder / "metrics.jsonl").open("a", encoding="utf-8")
+        self.text: TextIO = (folder / "train.log").open("a", encoding="utf-8")
+
+    def close(self) -> None:
+        """Close the files."""
+        with full_disk(Path(self.metrics.name)):
+            self.text.close()
+            self.metrics.close()
+
+    def seconds(self) -> float:
+        """Seconds of training, over all attempts."""
+        return self.before_s + time.monotonic() - self.started
+
+    def say(self, text: str) -> None:
+        """A line for people, with the time."""
+        now = datetime.now(UTC).strftime("%Y-%m-%d %H:%M:%S")
+        with full_disk(Path(self.text.name)):
+            self.text.write(f"{now}  {text}\n")
+            self.text.flush()
+
+    def record(self, entry: dict[str, object]) -> None:
+        """A line for programs: only what the run determines, no time."""
+        with full_disk(Path(self.metrics.name)):
+            self.metrics.write(json.dumps(entry) + "\n")
+
+    def validated(self, step: int, epoch: float, loss: float) -> None:
+        """After a validation."""
+        entry: dict[str, object] = {"step": step, "epoch": epoch, "validation_loss": loss}
+        self.record(entry)
+        if self.report is not None:
+            self.report({**entry, "total": self.total})
+        self.say(f"step {step}/{self.total}  epoch {epoch:g}  validation loss {loss:.4f} nats per token")
+
+    def flush(self) -> None:
+        """Metrics reach the disk before the checkpoint that counts on them."""
+        with full_disk(Path(self.metrics.name)):
+            self.metrics.flush()
+
+    def stepped(self, entry: dict[str, object], tokens: int) -> None:
+        """After an optimiser step: record it, report it with speed and time to go, and say it now and then."""
+        self.record(entry)
+        self.tokens += tokens
+        elapsed = time.monotonic() - self.started
+        step = int(str(entry["step"]))
+        rate = {
+            "total": self.total,
+            "tokens_per_s": round(self.tokens / max(elapsed, 1e-9), 1),
+            "eta_s": round(elapsed / (step - self.first_step) * (self.total - step), 1),
+        }
+        if self.report is not None:
+            self.report({**entry, **rate})
+        if time.monotonic() - self.said >= LOG_EVERY_S or step == self.total:
+            self.said = time.monotonic()
+            self.say(
+                f"step {step}/{self.total}  loss {entry['loss']:.4f}  lr {entry['lr']:.3g}  "
+                f"{rate['tokens_per_s']:.0f} tokens/s  {rate['eta_s']:.0f} s to go"
+            )

@@ -1,0 +1,120 @@
+"""DistiLLM: skewed KL, and the student's own texts only as often as the validation loss asks for (arXiv:2402.03898).
+
+Ko et al. 2024. Section 3.1: S(R)KL_a mixes a little of the other distribution into the reference, which bounds the
+gradient. Section 3.2: a step trains on the student's texts with probability phi. phi rises by 0.1 when the validation loss
+is loss_eps above the one that raised it last (at first: the loss before training); most of those texts are drawn again from
+a replay buffer, so that few have to be written.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Literal
+
+from stillage.distill.settings import check_range, check_sampling
+from stillage.types import Method, Rollout, RolloutState, Source, Step
+
+if TYPE_CHECKING:
+    import torch
+
+THRESHOLD_STEP = 0.1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Params:
+    """A skewed divergence, and the schedule of the student's own texts."""
+
+    divergence: Literal["srkl", "sfkl"] = "srkl"
+    """srkl KL(q || (1-a) p + a q), or sfkl KL(p || a p + (1-a) q)."""
+    alpha: float = 0.1
+    """a, the skew."""
+    init_threshold: float = 0.0
+    """phi at the start: probability that a step trains on the student's texts."""
+    loss_eps: float = 0.1
+    """phi rises when the validation loss is this much (nats per token) above the one it is compared with; without
+    validations it stays."""
+    replay_ratio: Literal["decreasing", "constant", "increasing"] = "decreasing"
+    """Share of those steps whose texts are written anew: falls from 1 to 0 over the training, 1/2, or rises from 0 to 1."""
+    capacity: int = 1000
+    """Texts in the replay buffer; until it is full, all of the student's texts are written anew."""
+    max_new_tokens: int = 256
+    """Longest response that the student writes, in tokens."""
+    sampling_temperature: float = 1.0
+    """Temperature of the student when it writes."""
+    top_p: float = 1.0
+    """Nucleus sampling; 1: off."""
+    top_k: int = 0
+    """Sample among the k best; 0: off."""
+
+    def __post_init__(self) -> None:
+        """ConfigError for a value outside its range."""
+        check_sampling(self)
+        for name in ("alpha", "init_threshold"):
+            check_range(self, name, low=0, high=1)
+        check_range(self, "loss_eps", low=0)
+        check_range(self, "capacity", low=1)
+
+
+def terms(step: Step, params: Params) -> dict[str, torch.Tensor]:
+    """{"kd": sum_t skewed divergence(p_t, q_t)}."""
+    from stillage.distill.objective import sums
+
+    return {"kd": sums(step, divergence=params.divergence, params={"alpha": params.alpha}, weights=(1.0, 0.0)).kd}
+
+
+def writing_probability(params: Params, threshold: float, progress: float) -> float:
+    """The probability that a step's texts are written anew although the buffer is full: phi times the replay ratio."""
+    shares = {"decreasing": 1 - progress, "constant": 0.5, "increasing": progress}
+    return threshold * shares[params.replay_ratio]
+
+
+def source(params: Params, state: RolloutState, draw: float, progress: float) -> Source:
+    """New texts of the student, old ones, or the records' own."""
+    if draw < writing_probability(params, state.threshold, progress):
+        return "student"
+    if draw < state.threshold:
+        return "replay" if state.buffered >= params.capacity else "student"
+    return "data"
+
+
+def validated(params: Params, state: RolloutState, loss: float) -> RolloutState:
+    """phi rises by 0.1, up to 1, when the loss is too high; only then is the loss to compare with replaced."""
+    if state.reference_loss is None:
+        return dataclasses.replace(state, reference_loss=loss)
+    if loss < state.reference_loss + params.loss_eps:
+        return state
+    return dataclasses.replace(state, threshold=min(state.threshold + THRESHOLD_STEP, 1.0), reference_loss=loss)
+
+
+def rollout(params: Params) -> Rollout:
+    """The student writes as often as the validation loss asks for."""
+    return Rollout(
+        source=partial(source, params),
+        validated=partial(validated, params),
+        start=RolloutState(threshold=params.init_threshold),
+        capacity=params.capacity,
+        max_new_tokens=params.max_new_tokens,
+        sampling_temperature=params.sampling_temperature,
+        top_p=params.top_p,
+        top_k=params.top_k,
+    )
+
+
+METHOD = Method(
+    name="distillm",
+    paper="arXiv:2402.03898",
+    params=Params,
+    terms=terms,
+    needs_teacher=lambda params: True,
+    rollout=rollout,
+    presets={
+        "paper": {},
+        "as_released": {"divergence": "sfkl"},  # the script of the smallest GPT-2; the others are as in the paper
+        "as_released_openllama": {
+            "init_threshold": 0.2,
+            "loss_eps": 0.2,
+        },  # of which only the divergence took effect there
+    },
+)

@@ -1,0 +1,85 @@
+"""Generalized knowledge distillation: a Jensen-Shannon divergence on the student's own texts (arXiv:2306.13649).
+
+Agarwal et al. 2024, algorithm 1: with probability student_fraction a step's prompts are answered by the student of that
+very step, otherwise the records' own responses are used; then sum_t JSD_beta(p_t, q_t), the text taken as given.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING
+
+from stillage.distill.settings import check_range, check_sampling
+from stillage.types import Method, Rollout, RolloutState, Source, Step
+
+if TYPE_CHECKING:
+    import torch
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Params:
+    """The generalized Jensen-Shannon divergence, and the share of steps on the student's own texts."""
+
+    student_fraction: float = 1.0
+    """Probability that a step trains on the student's texts (lambda: 1 on-policy, 0.5 mixed, 0 the records' own)."""
+    beta: float = 0.5
+    """0 is KL(p||q), 1 is KL(q||p)."""
+    max_new_tokens: int = 256
+    """Longest response that the student writes, in tokens."""
+    sampling_temperature: float = 1.0
+    """Temperature of the student when it writes."""
+    top_p: float = 1.0
+    """Nucleus sampling; 1: off."""
+    top_k: int = 0
+    """Sample among the k best; 0: off."""
+    capacity: int = 0
+    """Keep this many of the student's texts, and train on a draw from those instead of the new ones; 0: on the new ones."""
+
+    def __post_init__(self) -> None:
+        """ConfigError for a value outside its range."""
+        check_sampling(self)
+        check_range(self, "student_fraction", low=0, high=1)
+        check_range(self, "beta", low=0, high=1)
+        check_range(self, "capacity", low=0)
+
+
+def terms(step: Step, params: Params) -> dict[str, torch.Tensor]:
+    """{"kd": sum_t beta KL(p_t || m_t) + (1 - beta) KL(q_t || m_t)}, m = beta p + (1 - beta) q."""
+    from stillage.distill.objective import sums
+
+    return {"kd": sums(step, divergence="jsd", params={"beta": params.beta}, weights=(1.0, 0.0)).kd}
+
+
+def source(params: Params, state: RolloutState, draw: float, progress: float) -> Source:
+    """The student writes with probability student_fraction."""
+    if draw >= params.student_fraction:
+        return "data"
+    return "student_then_replay" if params.capacity else "student"
+
+
+def rollout(params: Params) -> Rollout:
+    """The student writes with a fixed probability."""
+    return Rollout(
+        source=partial(source, params),
+        capacity=params.capacity,
+        max_new_tokens=params.max_new_tokens,
+        sampling_temperature=params.sampling_temperature,
+        top_p=params.top_p,
+        top_k=params.top_k,
+    )
+
+
+METHOD = Method(
+    name="gkd",
+    paper="arXiv:2306.13649",
+    params=Params,
+    terms=terms,
+    needs_teacher=lambda params: True,
+    rollout=rollout,
+    presets={
+        "paper": {},
+        # The baseline in DistiLLM's code: texts come from a buffer of up to 1000 old ones, and its weight 0.9 is beta 0.1.
+        "as_released": {"student_fraction": 0.5, "beta": 0.1, "capacity": 1000},
+    },
+)

@@ -1,0 +1,83 @@
+"""Imitation learning from the teacher: its distribution at every prefix of the student's own texts (arXiv:2009.07253).
+
+Lin et al. 2020, section 3: the share of the records' own texts falls exponentially from 1 while the student learns to write;
+at step i of I it is data_rate_end^(i/I). The loss is KL(p_t || q_t) against the whole distribution (their L_full).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING
+
+from stillage.distill.settings import check_range, check_sampling
+from stillage.types import Method, Rollout, RolloutState, Source, Step
+
+if TYPE_CHECKING:
+    import torch
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Params:
+    """Forward KL to the teacher, on texts that are more and more the student's."""
+
+    data_rate_end: float = 0.005
+    """Probability of the records' own texts at the last step; it falls exponentially from 1. 0: the student's from the
+    first step, 1: never (the paper tunes it for every task)."""
+    max_new_tokens: int = 256
+    """Longest response that the student writes, in tokens."""
+    sampling_temperature: float = 1.0
+    """Temperature of the student when it writes; 0: greedy."""
+    top_p: float = 1.0
+    """Nucleus sampling; 1: off."""
+    top_k: int = 0
+    """Sample among the k best; 0: off."""
+    capacity: int = 0
+    """Keep this many of the student's texts, and train on a draw from those instead of the new ones; 0: on the new ones."""
+
+    def __post_init__(self) -> None:
+        """ConfigError for a value outside its range."""
+        check_sampling(self)
+        check_range(self, "data_rate_end", low=0, high=1)
+        check_range(self, "capacity", low=0)
+
+
+def terms(step: Step, params: Params) -> dict[str, torch.Tensor]:
+    """{"kd": sum_t KL(p_t || q_t)}."""
+    from stillage.distill.objective import sums
+
+    return {"kd": sums(step, divergence="fkl", weights=(1.0, 0.0)).kd}
+
+
+def source(params: Params, state: RolloutState, draw: float, progress: float) -> Source:
+    """The records' own texts with probability data_rate_end^progress."""
+    if draw < params.data_rate_end**progress:
+        return "data"
+    return "student_then_replay" if params.capacity else "student"
+
+
+def rollout(params: Params) -> Rollout:
+    """The student writes more and more often."""
+    return Rollout(
+        source=partial(source, params),
+        capacity=params.capacity,
+        max_new_tokens=params.max_new_tokens,
+        sampling_temperature=params.sampling_temperature,
+        top_p=params.top_p,
+        top_k=params.top_k,
+    )
+
+
+METHOD = Method(
+    name="imitkd",
+    paper="arXiv:2009.07253",
+    params=Params,
+    terms=terms,
+    needs_teacher=lambda params: True,
+    rollout=rollout,
+    presets={
+        "paper": {},
+        # The baseline in DistiLLM's code: never the records' own texts, and a draw from up to 1000 old ones every step.
+        "as_released": {"data_rate_end": 0.0, "capacity": 1000},
+    },
+)

@@ -1,0 +1,98 @@
+"""Sequence-level knowledge distillation: the teacher writes the responses, the student trains on those (arXiv:1606.07947).
+
+Kim and Rush 2016, section 3.2: -log q(y) for the y that beam search finds in the teacher. Every prompt is answered once,
+before the first step; the records' own responses are never trained (the released scripts of MiniLLM and DistiLLM generate
+texts too, and then train on the records' own). With kd_weight the teacher's distributions over its texts are targets as well.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+from stillage.distill.settings import check_range, check_sampling
+from stillage.errors import ConfigError
+from stillage.types import Method, Rollout, Step
+
+if TYPE_CHECKING:
+    import torch
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Params:
+    """ce_weight * cross-entropy on the teacher's texts + kd_weight * KL(teacher || student) there."""
+
+    decoding: Literal["beam", "sampling", "greedy"] = "beam"
+    """How the teacher writes: beam search (the paper), sampling (MiniLLM, DistiLLM), or greedy."""
+    beams: int = 5
+    """beam: width of the search (the paper's K)."""
+    max_new_tokens: int = 256
+    """Longest response, in tokens."""
+    sampling_temperature: float = 1.0
+    """sampling: temperature of the teacher."""
+    top_p: float = 1.0
+    """sampling: nucleus; 1: off."""
+    top_k: int = 0
+    """sampling: among the k best; 0: off."""
+    ce_weight: float = 1.0
+    """Weight of the cross-entropy on the teacher's tokens."""
+    kd_weight: float = 0.0
+    """Weight of the forward KL to the teacher on its own texts (soft targets); 0 makes no teacher pass while training."""
+
+    def __post_init__(self) -> None:
+        """ConfigError for a value outside its range, or a setting that the chosen decoding does not read."""
+        check_sampling(self)
+        check_range(self, "beams", low=1)
+        for name in ("ce_weight", "kd_weight"):
+            check_range(self, name, low=0)
+        check_range(self, "kd_weight" if self.ce_weight == 0 else "ce_weight", low=0, above=True)
+        if self.decoding != "sampling":
+            for name, unused in (("sampling_temperature", 1.0), ("top_p", 1.0), ("top_k", 0)):
+                if getattr(self, name) != unused:
+                    values = f"decoding = {self.decoding}, {name} = {getattr(self, name)}"
+                    raise ConfigError(
+                        f"{name} means nothing here.", values, "Leave it out, or use decoding = sampling."
+                    )
+
+
+def terms(step: Step, params: Params) -> dict[str, torch.Tensor]:
+    """{"ce": ce_weight sum_t -log q(y_t), "kd": kd_weight sum_t KL(p_t || q_t)}, y the teacher's text."""
+    from stillage.distill.objective import sums
+
+    both = sums(step, weights=(params.kd_weight, params.ce_weight))
+    found = {}
+    if params.ce_weight:
+        found["ce"] = params.ce_weight * both.ce
+    if params.kd_weight:
+        found["kd"] = params.kd_weight * both.kd
+    return found
+
+
+def rollout(params: Params) -> Rollout:
+    """The teacher writes all texts before the first step."""
+    return Rollout(
+        max_new_tokens=params.max_new_tokens,
+        sampling_temperature=params.sampling_temperature if params.decoding == "sampling" else 0.0,
+        top_p=params.top_p,
+        top_k=params.top_k,
+        beams=params.beams if params.decoding == "beam" else 1,
+        writes_once=True,
+        teacher_is_done=params.kd_weight == 0,
+    )
+
+
+METHOD = Method(
+    name="seqkd",
+    paper="arXiv:1606.07947",
+    params=Params,
+    terms=terms,
+    needs_teacher=lambda params: True,
+    rollout=rollout,
+    presets={
+        "paper": {},
+        # What DistiLLM calls SeqKD, had its texts been read: sampled once at temperature 1, soft targets alone.
+        "as_released": {"decoding": "sampling", "ce_weight": 0.0, "kd_weight": 1.0},
+        # The same with MiniLLM's weights.
+        "as_released_minillm": {"decoding": "sampling", "ce_weight": 0.5, "kd_weight": 0.5},
+    },
+)

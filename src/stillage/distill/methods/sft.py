@@ -1,0 +1,36 @@
+"""Fine-tuning without a teacher: next-token cross-entropy on the responses (Williams and Zipser 1989, teacher forcing).
+
+Also trains teachers, and is the control that tells what a student knows by itself.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from stillage.types import Method, Step
+
+if TYPE_CHECKING:
+    import torch
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Params:
+    """Cross-entropy has nothing to set."""
+
+
+def terms(step: Step, params: Params) -> dict[str, torch.Tensor]:
+    """{"ce": sum_t -log q(label_t)}, in nats."""
+    from stillage.distill.objective import sums
+
+    return {"ce": sums(step).ce}
+
+
+METHOD = Method(
+    name="sft",
+    paper="Williams and Zipser 1989, Neural Computation 1(2)",
+    params=Params,
+    terms=terms,
+    needs_teacher=lambda params: False,
+    presets={"paper": {}},
+)

@@ -1,0 +1,49 @@
+"""AdamW on two groups, and the learning rate as a pure function of the step: only AdamW's moments have to be saved.
+
+Loshchilov and Hutter, arXiv:1711.05101. Weight decay on matrices only.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+
+import torch
+from torch import nn
+
+from stillage.run.config import TrainConfig
+
+
+def adamw(parameters: Iterable[nn.Parameter], options: TrainConfig) -> torch.optim.AdamW:
+    """AdamW (fused where the device has it) over the trainable parameters; biases and norms are not decayed."""
+    trainable = [parameter for parameter in parameters if parameter.requires_grad]
+    groups = [
+        {"params": [weight for weight in trainable if weight.ndim >= 2], "weight_decay": options.weight_decay},
+        {"params": [vector for vector in trainable if vector.ndim < 2], "weight_decay": 0.0},
+    ]
+    fused = all(parameter.device.type in ("cpu", "cuda") for parameter in trainable)
+    betas = (options.beta1, options.beta2)
+    return torch.optim.AdamW([group for group in groups if group["params"]], lr=0.0, betas=betas, fused=fused)
+
+
+def lr_at(step: int, total: int, options: TrainConfig) -> float:
+    """The learning rate of optimiser step `step` (from 0) of `total`.
+
+    Warm-up over w = ceil(warmup_fraction * total) steps: lr_peak * (step + 1) / w. Then, with x from 0 to 1 at the last step:
+    cosine lr_final + (lr_peak - lr_final) (1 + cos(pi x)) / 2, linear lr_peak + (lr_final - lr_peak) x, or constant lr_peak.
+    """
+    warmup = math.ceil(options.warmup_fraction * total)
+    if step < warmup:
+        return options.lr_peak * (step + 1) / warmup
+    progress = min(1.0, (step - warmup) / max(1, total - 1 - warmup))
+    if options.schedule == "constant":
+        return options.lr_peak
+    if options.schedule == "linear":
+        return options.lr_peak + (options.lr_final - options.lr_peak) * progress
+    return options.lr_final + (options.lr_peak - options.lr_final) * (1 + math.cos(math.pi * progress)) / 2
+
+
+def set_lr(optimiser: torch.optim.Optimizer, lr: float) -> None:
+    """Give every group this learning rate."""
+    for group in optimiser.param_groups:
+        group["lr"] = lr

@@ -1,0 +1,36 @@
+"""Mixed precision: the type that forward passes compute in, and the loss scaling of fp16. Weights stay as they are."""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+
+from stillage.errors import CapabilityError
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Precision:
+    """The compute type of a training on a device, and the scaler of its loss (disabled except for fp16)."""
+
+    name: Literal["fp32", "bf16", "fp16"]
+    device: torch.device
+    scaler: torch.amp.GradScaler
+
+    def autocast(self) -> AbstractContextManager[object]:
+        """The context in which forward passes run."""
+        if self.name == "fp32":
+            return nullcontext()
+        return torch.autocast(self.device.type, torch.bfloat16 if self.name == "bf16" else torch.float16)
+
+
+def precision_of(name: Literal["fp32", "bf16", "fp16"], device: torch.device) -> Precision:
+    """The precision by name; CapabilityError for fp16 without a GPU, whose products it could not scale."""
+    if name == "fp16" and device.type != "cuda":
+        raise CapabilityError(
+            "fp16 needs a CUDA device.", f"precision = fp16, device = {device.type}", "Use bf16 or fp32 here."
+        )
+    scaler = torch.amp.GradScaler(device.type, enabled=name == "fp16")
+    return Precision(name=name, device=device, scaler=scaler)

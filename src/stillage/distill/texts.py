@@ -1,0 +1,69 @@
+"""Written texts as examples, and examples as tensors: what a rollout keeps between steps, and in a checkpoint."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from typing import TypeVar
+
+import numpy as np
+import torch
+
+from stillage.types import Array, Example
+
+Text = TypeVar("Text")
+
+
+def answered(example: Example, new_ids: Array) -> Example:
+    """The record's prompt with another response; the end of text, where it was written, is trained like any token."""
+    assert len(new_ids), "a writer gives at least the end of text"
+    prompt = example.prompt_ids
+    ids_T = np.concatenate([prompt, new_ids]).astype(np.int32)
+    return Example(record_id=example.record_id, ids_T=ids_T, response_T=np.arange(len(ids_T)) >= len(prompt))
+
+
+def with_extras(example: Example, extras: Mapping[str, Array]) -> Example:
+    """The same text, with one number of each name per trained token."""
+    count = int(example.response_T[1:].sum())
+    assert all(len(values) == count for values in extras.values())
+    return dataclasses.replace(example, extras=extras)
+
+
+def newest(texts: Sequence[Text], capacity: int) -> list[Text]:
+    """The last `capacity` texts: first in, first out."""
+    return list(texts[-capacity:]) if capacity else []
+
+
+def to_tensors(texts: Sequence[Example], name: str) -> dict[str, torch.Tensor]:
+    """Texts of prompt and response as tensors named "name.*": ids end to end, lengths, record ids as bytes, extras."""
+
+    def joined(arrays: Sequence[Array], dtype: type[np.generic]) -> torch.Tensor:
+        return torch.from_numpy(np.concatenate([np.zeros(0, dtype), *arrays]).astype(dtype))
+
+    extras = sorted({extra for text in texts for extra in text.extras})
+    record_ids = "\n".join(text.record_id for text in texts).encode()
+    return {
+        f"{name}.ids": joined([text.ids_T for text in texts], np.int32),
+        f"{name}.lengths": torch.tensor([len(text.ids_T) for text in texts], dtype=torch.int64),
+        f"{name}.prompts": torch.tensor([len(text.prompt_ids) for text in texts], dtype=torch.int64),
+        f"{name}.record_ids": torch.from_numpy(np.frombuffer(record_ids, np.uint8).copy()),
+        **{f"{name}.extras.{extra}": joined([text.extras[extra] for text in texts], np.float32) for extra in extras},
+    }
+
+
+def from_tensors(tensors: Mapping[str, torch.Tensor], name: str) -> list[Example]:
+    """The texts of `to_tensors`."""
+    lengths, prompts = (tensors[f"{name}.{part}"].numpy() for part in ("lengths", "prompts"))
+    if not len(lengths):
+        return []
+    record_ids = tensors[f"{name}.record_ids"].numpy().tobytes().decode().split("\n")
+    ids = np.split(tensors[f"{name}.ids"].numpy(), np.cumsum(lengths)[:-1])
+    found = []
+    for record_id, ids_T, prompt in zip(record_ids, ids, prompts, strict=True):
+        found.append(Example(record_id=record_id, ids_T=ids_T, response_T=np.arange(len(ids_T)) >= prompt))
+    prefix = f"{name}.extras."
+    for extra in [key for key in tensors if key.startswith(prefix)]:
+        cuts = np.cumsum([int(text.response_T[1:].sum()) for text in found])[:-1]
+        for row, values_T in enumerate(np.split(tensors[extra].numpy(), cuts)):
+            found[row] = with_extras(found[row], {**found[row].extras, extra.removeprefix(prefix): values_T})
+    return found

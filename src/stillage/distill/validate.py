@@ -1,0 +1,31 @@
+"""How well a student predicts the records' own responses: the number that picks the best weights."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import nn
+
+from stillage.distill.batches import collate, trained_tokens
+from stillage.distill.objective import output, sums
+from stillage.distill.precision import Precision
+from stillage.types import Example, Step
+
+
+@torch.no_grad()
+def validation_sums(
+    model: nn.Module, batches: Sequence[Sequence[Example]], device: torch.device, precision: Precision
+) -> torch.Tensor:
+    """[sum of -log q(label) in nats, number of labels] over the batches, float64; the model is in eval mode meanwhile."""
+    was_training = model.training
+    model.eval()
+    found = torch.zeros(2, dtype=torch.float64, device=device)
+    for examples in batches:
+        batch = collate(examples, device)
+        with precision.autocast():
+            step = Step(student=output(model, batch), teacher=None, labels_T=batch.labels_T, number=0)  # pyright: ignore[reportArgumentType]
+            found[0] += sums(step).ce.double()
+        found[1] += sum(trained_tokens(example) for example in examples)
+    model.train(was_training)
+    return found

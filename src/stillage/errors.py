@@ -1,0 +1,44 @@
+"""Errors a user can fix: what happened, the values, and what to do. Printed as three lines, without a traceback."""
+
+from __future__ import annotations
+
+
+class UserError(Exception):
+    """Something the user can put right; the command line prints its three lines and exits with `exit_code` (2)."""
+
+    exit_code = 2
+
+    def __init__(self, what: str, values: str = "", fix: str = "") -> None:
+        """what: what happened, one sentence; values: the values that clashed; fix: what to do about it."""
+        super().__init__(what, values, fix)  # all three, so that the error survives a process boundary
+        self.what, self.values, self.fix = what, values, fix
+
+    def __str__(self) -> str:
+        """The non-empty lines, as shown to the user."""
+        return "\n".join(line for line in (self.what, self.values, self.fix) if line)
+
+
+class ConfigError(UserError):
+    """A setting is unknown, misspelt or contradicts another."""
+
+
+class DataError(UserError):
+    """An input file or record cannot be used."""
+
+
+class ModelError(UserError):
+    """A model or tokenizer cannot be loaded, or does not fit its partner."""
+
+
+class CheckpointError(UserError):
+    """A checkpoint does not belong to this run, or is damaged."""
+
+
+class CapabilityError(UserError):
+    """The method or attack needs something that is not there."""
+
+
+class Interrupted(UserError):
+    """The run stopped before its end, and the same command continues it (exit 75, EX_TEMPFAIL)."""
+
+    exit_code = 75

@@ -1,0 +1,152 @@
+"""What a model is evaluated on: the published instruction sets by name, at a pinned commit, or any file of records."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import re
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from stillage.data.records import Loaded, read_records, record_id
+from stillage.data.templates import ALPACA_HEAD, ALPACA_HEAD_INPUT, ALPACA_INPUT, ALPACA_TAIL
+from stillage.errors import DataError
+from stillage.evaluate.quality import references_of
+from stillage.types import Record
+
+log = logging.getLogger("stillage")
+COMMIT = re.compile(r"[0-9a-f]{40}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Published:
+    """A public evaluation set: a file of a hub data set, the commit that is known to hold it, the records used."""
+
+    hub_id: str
+    file: str = "valid.jsonl"
+    commit: str  # 40 digits, or the first of them where no more is known to us: then the user gives the rest
+    limit: int = 0  # use the first so many records; 0: all
+
+
+KNOWN: Mapping[str, Published] = {
+    "dolly": Published(hub_id="MiniLLM/dolly", commit="d131636138be0ff3fd0901c12c1739844d337279"),
+    "self-instruct": Published(hub_id="MiniLLM/self-inst", commit="ad9edcc"),
+    "vicuna": Published(hub_id="MiniLLM/Vicuna", commit="05a1870"),
+    "sinst": Published(hub_id="MiniLLM/sinst", file="11_/valid.jsonl", commit="b1e63ef"),
+    "uinst": Published(
+        hub_id="MiniLLM/uinst", file="11_/valid.jsonl", limit=10_000, commit="b3c77603ffaf9b9c15dc1f1a20dc2f2145580db0"
+    ),
+}
+"""DollyEval, SelfInst, VicunaEval, S-NI and UnNI (answers of 11 words and more) of MiniLLM (Gu et al. 2024, section 3.1)."""
+ALSO_CALLED = {"self-inst": "self-instruct", "selfinst": "self-instruct", "s-ni": "sinst", "unni": "uinst"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EvalSet:
+    """Records to answer, in order; the name for tables, and a hash of everything that is asked or compared with."""
+
+    label: str
+    records: list[Record]
+    sources: Mapping[str, str] = field(default_factory=dict)  # name of a file -> sha256, or its commit
+    notes: Mapping[str, int] = field(default_factory=dict)
+
+    @property
+    def key(self) -> str:
+        """64 hexadecimal digits: equal iff the records and their references are equal, in the same order."""
+        content = [[record.id, references_of(record)] for record in self.records]
+        return hashlib.sha256(json.dumps(content, ensure_ascii=False).encode()).hexdigest()
+
+
+def open_set(word: str, *, columns: Mapping[str, str] | None = None, limit: int = 0, max_bad_lines: int = 0) -> EvalSet:
+    """The evaluation set that a word means: a name of KNOWN, NAME@COMMIT, a file, folder or pattern, or HUB_ID@COMMIT.
+
+    Questions without an answer are kept: they are answered, and only what needs a reference leaves them out. A prompt
+    that a file already has in the Alpaca layout is taken out of it, so that the template is not put around it twice.
+    limit: the first so many records; 0: all. Raises DataError where nothing can be read.
+    """
+    name, _, commit = word.partition("@")
+    known = ALSO_CALLED.get(name.lower(), name.lower())
+    if known in KNOWN:
+        published = KNOWN[known]
+        path = fetch(known, published, commit or published.commit)
+        loaded = read_records(path, columns=columns, max_bad_lines=max_bad_lines, need_response=False)
+        label, limit = known, limit or published.limit
+    elif commit and not Path(word).exists():
+        loaded = read_records(
+            name, revision=commit, columns=columns, max_bad_lines=max_bad_lines, need_response=False, hub_split="test"
+        )
+        label = name
+    else:
+        loaded = _local(word, columns, max_bad_lines)
+        label = Path(word).name or word
+    return _eval_set(label, loaded, limit)
+
+
+def _local(word: str, columns: Mapping[str, str] | None, max_bad_lines: int) -> Loaded:
+    """A file, a folder or a pattern; for a word that is none of these, the names that would have been understood."""
+    if not Path(word).exists() and not any(mark in word for mark in "*?["):
+        import difflib
+
+        near = difflib.get_close_matches(word.lower(), [*KNOWN, *ALSO_CALLED], n=1)
+        fix = f"Did you mean {near[0]}?" if near else f"Give a path, HUB_ID@COMMIT, or a name: {', '.join(KNOWN)}."
+        raise DataError("There is no such data set.", f"given: {word}", fix)
+    return read_records(word, columns=columns, max_bad_lines=max_bad_lines, need_response=False)
+
+
+def _eval_set(label: str, loaded: Loaded, limit: int) -> EvalSet:
+    """The first records, their prompts taken out of a layout they may already be in; what was changed is counted."""
+    chosen = loaded.records[: limit or None]
+    records = [bare(record) for record in chosen]
+    notes = Counter(loaded.notes)
+    notes["prompts taken out of the Alpaca layout"] = sum(map(lambda a, b: a is not b, records, chosen))
+    notes["records beyond the limit left out"] = len(loaded.records) - len(chosen)
+    notes["broken lines left out"] = len(loaded.bad_lines)
+    notes["records without a reference"] = sum(not references_of(record) for record in records)
+    notes = +notes
+    log.info("%s: %d records; %s", label, len(records), dict(notes))
+    return EvalSet(label=label, records=records, sources=loaded.sources, notes=dict(notes))
+
+
+def bare(record: Record) -> Record:
+    """The record with instruction and input apart, where its prompt is a whole Alpaca prompt; else the record itself."""
+    prompt = record.prompt
+    for head in (ALPACA_HEAD, ALPACA_HEAD_INPUT):
+        if prompt.startswith(head) and prompt.endswith(ALPACA_TAIL) and not record.input:
+            body = prompt[len(head) : len(prompt) - len(ALPACA_TAIL)]
+            words, _, more = body.partition(ALPACA_INPUT) if head == ALPACA_HEAD_INPUT else (body, "", "")
+            return replace(record, id=record_id(words, more, record.response), prompt=words, input=more)
+    return record
+
+
+def fetch(name: str, published: Published, commit: str) -> Path:
+    """The file of a published set at one commit, from the local cache if it is there. DataError where it is not."""
+    if not COMMIT.fullmatch(commit):
+        raise DataError(
+            f"The data set {name} needs its commit: what is downloaded must not change under a result.",
+            f"hub id: {published.hub_id}; commit: {commit or '(none)'}, wanted: 40 hexadecimal digits",
+            f"Give {name}@COMMIT; the one that starts with {published.commit[:7]} is at "
+            f"https://huggingface.co/datasets/{published.hub_id}/commits/main. Or give a downloaded file.",
+        )
+    from huggingface_hub import hf_hub_download
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+
+    try:
+        return Path(hf_hub_download(published.hub_id, published.file, repo_type="dataset", revision=commit))
+    except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
+        first = (str(error).splitlines() or [""])[0]
+        raise DataError(
+            f"The data set {name} could not be fetched from the hub.",
+            f"{published.hub_id}@{commit}, {published.file}: {type(error).__name__}: {first}",
+            f"Check the connection; or download {published.file} and give its path.",
+        ) from error
+
+
+def counts(sets: Sequence[EvalSet]) -> str:
+    """One line: what each set holds, and what was left out or changed."""
+    return "; ".join(
+        f"{one.label}: {len(one.records)} records" + "".join(f", {count} {kind}" for kind, count in one.notes.items())
+        for one in sets
+    )

@@ -1,0 +1,257 @@
+"""Exposure bias: how much faster a student errs on its own text than on its teacher's (excess accumulated error).
+
+With d_t = KL(p(. | y_<t) || q(. | y_<t)) in nats, p the teacher, q the student, t = 1, 2, ... over written tokens:
+R(t) = E_{y ~ q} sum_{s<=t} d_s, on the student's own rollouts;  eps(t) = E_{y ~ p} sum_{s<=t} d_s, on the teacher's;
+ExAccErr(t) = (R(t) - eps(t)) / eps(t) * 100 % (Arora et al. 2022, arXiv 2204.01171; Gu et al. 2024, MiniLLM, section 3.3).
+The first written token counts (there d is the same for both), and after its end-of-text token a text errs no more
+(d = 0), so that eps(t) is the divergence of the two models over whole texts of at most t tokens.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from stillage.errors import ConfigError
+from stillage.evaluate.datasets import EvalSet
+from stillage.evaluate.matrix import Reading, Subject, digest, kept, set_folder
+from stillage.functional.binomial import check_level
+from stillage.run.folder import write_table
+from stillage.run.results import read_results, write_results
+from stillage.types import Array, Result
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+    import torch
+    from transformers import PreTrainedModel
+
+CHUNK_ELEMENTS = 2**22  # logits held at once, of each model
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExposureCurve:
+    """Excess accumulated error by length; arrays of shape [T], entry t - 1 for length t."""
+
+    student_T: Array  # R(t), nats
+    teacher_T: Array  # eps(t), nats
+    excess_T: Array  # percent; 0 where both are 0, inf where only eps is
+    low_T: Array
+    high_T: Array
+    level: float
+    prompts: int
+
+
+def exposure_curve(
+    student_NT: Array, teacher_NT: Array, *, generator: np.random.Generator, level: float = 0.95, resamples: int = 1000
+) -> ExposureCurve:
+    """The excess accumulated error at every length, with a percentile bootstrap interval over prompts.
+
+    student_NT, teacher_NT: KL(p||q) at token t of prompt n, averaged over that prompt's rollouts by the student and by the
+    teacher; 0 after a text's end. Where both models are one, 0 / 0 counts as 0 %. The interval is nan for fewer than two
+    prompts. Raises ConfigError without prompts.
+    """
+    assert student_NT.shape == teacher_NT.shape
+    alpha = check_level(level)
+    count, length = student_NT.shape
+    if not count or not length:
+        raise ConfigError("There is nothing to measure exposure bias on.", f"prompts: {count}; tokens: {length}", "")
+    student_NT, teacher_NT = (np.cumsum(np.asarray(x, np.float64), axis=1) for x in (student_NT, teacher_NT))
+    low_T = high_T = np.full(length, np.nan)
+    if count > 1:
+        weight_BN = generator.multinomial(count, np.full(count, 1 / count), size=resamples) / count
+        draws_BT = excess_percent(weight_BN @ student_NT, weight_BN @ teacher_NT)
+        low_T, high_T = np.quantile(draws_BT, [alpha / 2, 1 - alpha / 2], axis=0)
+    student_T, teacher_T = student_NT.mean(0), teacher_NT.mean(0)
+    excess_T = excess_percent(student_T, teacher_T)
+    return ExposureCurve(
+        student_T=student_T, teacher_T=teacher_T, excess_T=excess_T, low_T=low_T, high_T=high_T, level=level,
+        prompts=count,
+    )  # fmt: skip
+
+
+def excess_percent(student: Array, teacher: Array) -> Array:
+    """(R - eps) / eps * 100, elementwise; 0 / 0 is 0 (two equal models), R / 0 is inf."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        ratio = (student - teacher) / teacher * 100
+    return np.where((student == 0) & (teacher == 0), 0.0, ratio)
+
+
+def mean_by_prompt(kl: Sequence[Array], rollouts: int, length: int) -> Array:
+    """[N, length]: rollout r of prompt n is kl[n * rollouts + r], of any length; 0 after its end, then the mean."""
+    padded = np.zeros((len(kl), length))
+    for row, kl_T in enumerate(kl):
+        padded[row, : len(kl_T)] = kl_T
+    return padded.reshape(-1, rollouts, length).mean(1)
+
+
+def exposure_bias(
+    student: PreTrainedModel,
+    teacher: PreTrainedModel,
+    prompts: Sequence[Array],
+    *,
+    names: Sequence[str],
+    eos_id: int,
+    pad_id: int,
+    seed: int,
+    max_new_tokens: int = 256,
+    rollouts: int = 10,
+    batch_tokens: int = 16384,
+    level: float = 0.95,
+) -> ExposureCurve:
+    """Let both models continue every prompt `rollouts` times, and measure the student's error along both kinds of text.
+
+    Texts are plain samples (temperature 1, nothing cut off). Both models draw with the same noise, which makes the curve
+    steadier and moves it nowhere. The models must share a tokenizer; where one pads its vocabulary further, the shared
+    ids count. Raises ConfigError for no rollouts.
+    """
+    from stillage.models.generate import Decoding, generate
+
+    if rollouts < 1:
+        raise ConfigError("Exposure bias needs rollouts.", f"rollouts: {rollouts}", "Give at least 1 (10 published).")
+    decoding = Decoding(max_new_tokens=max_new_tokens, sampling_temperature=1.0)
+    repeated = [prompt for prompt in prompts for _ in range(rollouts)]
+    draws = [f"{name}/rollout {k}" for name in names for k in range(rollouts)]
+    means = []
+    for writer in (student, teacher):
+        written = generate(
+            writer, repeated, decoding=decoding, eos_id=eos_id, pad_id=pad_id, seed=seed, names=draws,
+            batch_tokens=batch_tokens,
+        )  # fmt: skip
+        kl = forward_kl_along(teacher, student, repeated, written, batch_tokens=batch_tokens)
+        means.append(mean_by_prompt(kl, rollouts, max_new_tokens))
+    from stillage.rng import generator
+
+    return exposure_curve(means[0], means[1], generator=generator(seed, "exposure bootstrap"), level=level)
+
+
+def forward_kl_along(
+    teacher: PreTrainedModel,
+    student: PreTrainedModel,
+    prompts: Sequence[Array],
+    written: Sequence[Array],
+    *,
+    batch_tokens: int = 16384,
+) -> list[Array]:
+    """KL(p || q) in nats at every written token's position, given all before it; float64, as long as each text."""
+    from stillage.models.batches import run_batches
+    from stillage.models.outputs import evaluating
+    from stillage.models.query import feature_function
+
+    results: list[Array] = [np.zeros(0)] * len(prompts)
+    rows = [row for row, ids in enumerate(written) if len(ids)]
+    with evaluating(teacher), evaluating(student):
+        features = feature_function(teacher), feature_function(student)
+
+        def run(batch: list[int]) -> None:
+            chosen = [rows[k] for k in batch]
+            texts = [np.concatenate([prompts[row], written[row]]) for row in chosen]
+            starts = [len(prompts[row]) for row in chosen]
+            for row, kl_T in zip(chosen, _batch_kl(features, texts, starts, student.device), strict=True):
+                results[row] = kl_T
+
+        run_batches([len(prompts[row]) + len(written[row]) for row in rows], batch_tokens, run)
+    return results
+
+
+Feature = tuple["Callable[[torch.Tensor], torch.Tensor]", "Callable[[torch.Tensor], torch.Tensor]"]
+
+
+def _batch_kl(
+    features: tuple[Feature, Feature], texts: Sequence[Array], starts: Sequence[int], device: torch.device
+) -> list[Array]:
+    """KL(p || q) before each token from `starts` on, of texts padded on the right, where a causal model never looks."""
+    import torch
+
+    longest = max(map(len, texts))
+    ids_BT, predicts_BT = np.zeros((len(texts), longest), np.int64), np.zeros((len(texts), longest), bool)
+    for row, (text, start) in enumerate(zip(texts, starts, strict=True)):
+        ids_BT[row, : len(text)] = text
+        predicts_BT[row, start - 1 : len(text) - 1] = True  # token t is predicted at position t - 1
+    ids, predicts = torch.from_numpy(ids_BT).to(device), torch.from_numpy(predicts_BT).to(device)
+    (read_p, head_p), (read_q, head_q) = features
+    p_TX, q_TX = read_p(ids)[predicts], read_q(ids)[predicts]
+    kl = _kl_in_chunks(p_TX, head_p, q_TX, head_q).double().cpu().numpy()
+    return np.split(kl, np.cumsum(predicts_BT.sum(1))[:-1])
+
+
+def _kl_in_chunks(
+    p_TX: torch.Tensor,
+    head_p: Callable[[torch.Tensor], torch.Tensor],
+    q_TX: torch.Tensor,
+    head_q: Callable[[torch.Tensor], torch.Tensor],
+) -> torch.Tensor:
+    """KL(p || q) at every position, holding the logits of a few at a time; over the ids that both vocabularies have."""
+    import torch
+
+    from stillage.functional.divergence import forward_kl
+
+    parts, start, size = [], 0, 1  # the first position alone tells how large the vocabulary is
+    while start < len(p_TX):
+        p_CV, q_CV = head_p(p_TX[start : start + size]), head_q(q_TX[start : start + size])
+        shared = min(p_CV.shape[1], q_CV.shape[1])
+        parts.append(forward_kl(p_CV[:, :shared].log_softmax(1), q_CV[:, :shared].log_softmax(1)))
+        start, size = start + size, max(1, CHUNK_ELEMENTS // shared)
+    return torch.cat(parts)
+
+
+def curve_table(curve: ExposureCurve) -> pa.Table:
+    """The curve as a table: one row a length."""
+    import pyarrow as pa
+
+    columns = {
+        "tokens": np.arange(1, len(curve.excess_T) + 1), "accumulated_on_student_text": curve.student_T,
+        "accumulated_on_teacher_text": curve.teacher_T, "excess_percent": curve.excess_T, "low": curve.low_T,
+        "high": curve.high_T,
+    }  # fmt: skip
+    return pa.table({**columns, "prompts": np.full(len(curve.excess_T), curve.prompts)})
+
+
+def exposure_cell(
+    student: Subject,
+    teacher: Subject,
+    chosen: EvalSet,
+    *,
+    reading: Reading,
+    out: Path,
+    seed: int,
+    max_new_tokens: int = 256,
+    rollouts: int = 10,
+    batch_tokens: int = 16384,
+) -> list[Result]:
+    """The curve of a student on one data set, kept beside its other cells and skipped when it is there.
+
+    The whole curve is in exposure-KEY.parquet; the results have the lengths 1, 2, 4, ... and the last.
+    """
+    from stillage.data.tokenise import encode_prompts
+
+    folder = set_folder(out, student, chosen, reading)
+    key = digest([teacher.key, seed, max_new_tokens, rollouts])[:8]
+    results_file = folder / f"exposure-{key}.results.parquet"
+    if results_file.exists():
+        return kept(results_file, read_results)
+    prompts = encode_prompts(
+        chosen.records, student.tokenizer, template=reading.template, max_prompt_tokens=reading.max_prompt_tokens
+    )
+    curve = exposure_bias(
+        student.model, teacher.model, prompts, names=[record.id for record in chosen.records], eos_id=student.eos_id,
+        pad_id=student.pad_id, seed=seed, max_new_tokens=max_new_tokens, rollouts=rollouts, batch_tokens=batch_tokens,
+    )  # fmt: skip
+    write_table(folder / f"exposure-{key}.parquet", curve_table(curve))
+    base = Result(
+        run=student.key, stage="matrix", model=student.name, metric="excess_accumulated_error", value=float("nan"),
+        level=curve.level, n=curve.prompts, seed=seed, dataset=f"{chosen.label}#{folder.name[-16:-8]}", unit="%",
+    )  # fmt: skip
+    lengths = sorted({max_new_tokens, *(2**k for k in range(max_new_tokens.bit_length()))})
+    rows = [
+        replace(
+            base, value=float(curve.excess_T[t - 1]), low=float(curve.low_T[t - 1]), high=float(curve.high_T[t - 1]),
+            note=f"teacher={teacher.name}; rollouts={rollouts}; tokens={t}; key={key}",
+        )
+        for t in lengths
+    ]  # fmt: skip
+    write_results(results_file, rows)
+    return rows

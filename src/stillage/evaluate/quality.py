@@ -1,0 +1,150 @@
+"""How good a model is on records nobody trained on: text overlap, perplexity and bits per byte, each with an interval."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from stillage.types import Array, Record, Result, TokenStats
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+
+def samples_schema() -> pa.Schema:
+    """The columns of evaluate/samples.parquet."""
+    import pyarrow as pa
+
+    text, number, count, truth = pa.string(), pa.float64(), pa.int64(), pa.bool_()
+    return pa.schema(
+        [("model", text), ("id", text), ("prompt", text), ("reference", text), ("text", text), ("rouge_l", number),
+         ("exact_match", truth), ("tokens", count), ("finished", truth)]
+    )  # fmt: skip
+
+
+def references_of(record: Record) -> list[str]:
+    """All answers that count as right: the references that came with the record, else its response, else none."""
+    if "references" in record.meta:
+        return list(json.loads(record.meta["references"]))
+    return [record.response] if record.response.strip() else []
+
+
+def sample_rows(
+    model: str, records: Sequence[Record], texts: Sequence[str], tokens: Sequence[int], finished: Sequence[bool]
+) -> list[dict[str, object]]:
+    """One row per generated text, with its ROUGE-L and exact match against the record's references (the best counts).
+
+    Raises DataError for a record without any.
+    """
+    from stillage.evaluate.rouge import exact_match, rouge_l
+
+    references = [references_of(record) for record in records]
+    overlap, exact = rouge_l(texts, references), exact_match(texts, references)
+    return [
+        {"model": model, "id": record.id, "prompt": record.prompt, "reference": record.response, "text": text,
+         "rouge_l": float(overlap[i]), "exact_match": bool(exact[i]), "tokens": int(tokens[i]),
+         "finished": bool(finished[i])}
+        for i, (record, text) in enumerate(zip(records, texts, strict=True))
+    ]  # fmt: skip
+
+
+def mean_interval(values: Array, level: float) -> tuple[float, float, float]:
+    """Mean and Student-t interval over records; a nan interval for fewer than two.
+
+    mean +- t_{n-1} sd / sqrt(n): records are the sample, the model is fixed.
+    """
+    from scipy.stats import t
+
+    values = np.asarray(values, dtype=np.float64)
+    mean = float(values.mean()) if len(values) else math.nan
+    if len(values) < 2:
+        return mean, math.nan, math.nan
+    half = float(t.ppf((1 + level) / 2, len(values) - 1) * values.std(ddof=1) / math.sqrt(len(values)))
+    return mean, mean - half, mean + half
+
+
+def text_results(
+    samples: pa.Table, *, level: float, base: Result, references: Sequence[Sequence[str]] | None = None
+) -> list[Result]:
+    """ROUGE-L, exact match (exact binomial interval), BLEU, chrF and length of the generated texts, per model.
+
+    references: of each row, for BLEU and chrF; without them the column `reference`.
+    """
+    from stillage.evaluate.bleu import corpus_overlap
+    from stillage.functional.stats import clopper_pearson
+    from stillage.rng import generator
+
+    results = []
+    texts = samples.column("text").to_pylist()
+    references = references or [[one] for one in samples.column("reference").to_pylist()]
+    model = samples.column("model").to_numpy(zero_copy_only=False)
+    for name in dict.fromkeys(model):
+        chosen = model == name
+        row = replace(base, model=name, dataset="test", level=level, n=int(chosen.sum()))
+        for metric, unit in (("rouge_l", "F-measure, 0 to 1"), ("tokens", "tokens")):
+            values = samples.column(metric).to_numpy(zero_copy_only=False)[chosen]
+            mean, low, high = mean_interval(values, level)
+            shown = {"tokens": "generated_tokens"}.get(metric, metric)
+            results.append(replace(row, metric=shown, value=mean, low=low, high=high, unit=unit))
+        hits = samples.column("exact_match").to_numpy(zero_copy_only=False)[chosen].astype(bool)
+        interval = clopper_pearson(int(hits.sum()), len(hits), level)
+        results.append(
+            replace(row, metric="exact_match", value=float(hits.mean()), low=interval.low, high=interval.high,
+                    unit="share of records")
+        )  # fmt: skip
+        rows = np.flatnonzero(chosen).tolist()
+        overlap = corpus_overlap(
+            [texts[k] for k in rows], [references[k] for k in rows], generator=generator(base.seed, "corpus overlap"),
+            level=level,
+        )  # fmt: skip
+        results += [
+            replace(row, metric=metric, value=found.value, low=found.low, high=found.high, unit="0 to 100")
+            for metric, found in overlap.items()
+        ]
+    return results
+
+
+def likelihood_results(
+    stats: Mapping[str, Sequence[TokenStats]], texts: Sequence[str], *, level: float, base: Result
+) -> list[Result]:
+    """Perplexity per token and bits per byte of the true responses, per model.
+
+    perplexity = exp(sum of -logp / tokens); bits per byte = sum of -logp / (ln 2 * bytes), fair across tokenizers.
+    The interval is the delta method's for a ratio of sums over records, on the log scale for perplexity.
+    """
+    bytes_R = np.array([len(text.encode()) for text in texts], dtype=np.float64)
+    results = []
+    for name, stats_R in stats.items():
+        nats_R = np.array([-float(np.sum(entry.logp_T, dtype=np.float64)) for entry in stats_R])
+        tokens_R = np.array([len(entry.logp_T) for entry in stats_R], dtype=np.float64)
+        row = replace(base, model=name, dataset="test", level=level, n=len(stats_R))
+        per_token, low, high = ratio_interval(nats_R, tokens_R, level)
+        results.append(
+            replace(row, metric="perplexity", value=math.exp(per_token), low=math.exp(low), high=math.exp(high))
+        )
+        bits, low, high = ratio_interval(nats_R / math.log(2), bytes_R, level)
+        results.append(replace(row, metric="bits_per_byte", value=bits, low=low, high=high, unit="bits per byte"))
+    return results
+
+
+def ratio_interval(top_R: Array, bottom_R: Array, level: float) -> tuple[float, float, float]:
+    """sum(top) / sum(bottom) over records, with the delta-method interval of a ratio estimator.
+
+    var = n / (n - 1) * sum((top - ratio * bottom)^2) / sum(bottom)^2 (Cochran 1977, section 6.4).
+    """
+    from scipy.stats import t
+
+    n, total = len(top_R), float(bottom_R.sum())
+    if n == 0 or total == 0:
+        return math.nan, math.nan, math.nan
+    ratio = float(top_R.sum()) / total
+    if n < 2:
+        return ratio, math.nan, math.nan
+    variance = n / (n - 1) * float(((top_R - ratio * bottom_R) ** 2).sum()) / total**2
+    half = float(t.ppf((1 + level) / 2, n - 1)) * math.sqrt(variance)
+    return ratio, ratio - half, ratio + half

@@ -1,0 +1,1 @@
+"""An experiment: which models it has, which stages a config asks for, and running them."""

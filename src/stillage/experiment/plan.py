@@ -1,0 +1,231 @@
+"""Which stages a config asks for, and what decides the content of each: the plan is known before anything runs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from stillage.data.prepare import SYNTHETIC
+from stillage.distill.methods import METHODS
+from stillage.distill.settings import method_named, params_from, unknown
+from stillage.distill.track import check_tracker
+from stillage.errors import DataError
+from stillage.experiment.roles import ModelRole, data_roles, model_roles, reads_corpus
+from stillage.run.config import Config, ModelConfig, TrainConfig
+from stillage.run.folder import files_of, read_json, sha256_file, sha256_text
+from stillage.run.parse import to_plain
+from stillage.run.stages import Stage
+from stillage.run.stop import Stop
+
+SCHEMAS = {"data": 1, "tokenizer": 1, "train": 1, "evaluate": 1, "audit": 1, "report": 1}
+"""Raised when the code's meaning changes, so that results of older code are not mistaken for the new one's."""
+
+Progress = Callable[[str, Mapping[str, Any]], None]
+"""progress(stage name, facts): facts of the training loop, for a bar or a log line."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Context:
+    """What every stage's work is given."""
+
+    config: Config
+    roles: tuple[ModelRole, ...]
+    method_params: object
+    stop: Stop
+    progress: Progress
+    store: Path | None = None  # where stages lie that several runs share
+
+    @property
+    def cache(self) -> Path:
+        """Where TokenStats are kept, by content."""
+        return (self.store or self.run) / "cache"
+
+    @property
+    def run(self) -> Path:
+        """The run folder."""
+        return self.config.out
+
+    @property
+    def run_id(self) -> str:
+        """12 hex digits that name the experiment: the hash of its settings, wherever its folder lies."""
+        plain = to_plain(self.config)
+        assert isinstance(plain, dict)
+        harmless = ("out", "jobs", "track")
+        return sha256_text(str({name: value for name, value in plain.items() if name not in harmless}))[:12]
+
+
+def make_context(config: Config, stop: Stop, progress: Progress, store: Path | None = None) -> Context:
+    """Check names and sort out the models. ConfigError for an unknown method, setting of it, or attack. No torch."""
+    check_tracker(config.track)
+    method = method_named(METHODS, config.distill.method)
+    params = params_from(method, config.distill.params)
+    if "audit" in config.stages:
+        from stillage.audit.attacks import ATTACKS
+
+        for name in config.audit.attacks:
+            if name not in ATTACKS:
+                raise unknown("attack", name, ATTACKS, "")
+    roles = tuple(model_roles(config, method, params))
+    return Context(config=config, roles=roles, method_params=params, stop=stop, progress=progress, store=store)
+
+
+def plan(context: Context) -> list[Stage]:
+    """The stages in order, inputs first."""
+    from stillage.experiment import works
+    from stillage.experiment.audit_stage import audit
+
+    config = context.config
+    stages = [
+        Stage(
+            name="data",
+            settings={"data": data_settings(config), "seed": config.seed, "needs": data_roles(config, context.roles)},
+            work=partial(works.make_data, context),
+            outside=outside_data(config),
+            schema=SCHEMAS["data"],
+        )
+    ]
+    if any(not role.start.source or role.is_trained for role in context.roles):
+        stages.append(
+            Stage(
+                name="tokenizer",
+                settings={"tokenizer": plain(config.tokenizer), "from": tokenizer_source(config)[0]},
+                inputs=("data",),
+                work=partial(works.make_tokenizer, context),
+                outside=outside_folder(tokenizer_source(config)[0]),
+                schema=SCHEMAS["tokenizer"],
+            )
+        )
+    stages += [train_stage(context, role) for role in context.roles if role.is_trained]
+    before = tuple(stage.name for stage in stages)
+    models = {path: digest for role in context.roles if not role.is_trained
+              for path, digest in outside_model(role.start).items()}  # fmt: skip
+    given = {role.name: plain(role.start) for role in context.roles if not role.is_trained}
+    if "evaluate" in config.stages:
+        stages.append(
+            Stage(name="evaluate", inputs=before, outside=models, schema=SCHEMAS["evaluate"],
+                  settings={"generate": without(config.generate, "batch_tokens"), "given": given, "seed": config.seed},
+                  work=partial(works.evaluate, context))
+        )  # fmt: skip
+    if "audit" in config.stages:
+        stages.append(
+            Stage(name="audit", inputs=before, outside=models, schema=SCHEMAS["audit"],
+                  settings={"audit": without(config.audit, "batch_tokens", "strict"), "given": given,
+                            "seed": config.seed},
+                  work=partial(audit, context))
+        )  # fmt: skip
+    stages.append(
+        Stage(name="report", inputs=tuple(stage.name for stage in stages), schema=SCHEMAS["report"],
+              settings={"report": plain(config.report)}, work=partial(works.report, context))
+    )  # fmt: skip
+    return stages
+
+
+def train_stage(context: Context, role: ModelRole) -> Stage:
+    """The stage that trains one model."""
+    from stillage.experiment import works
+
+    assert role.train is not None
+    teachers = [other for other in context.roles if other.name in (role.teacher, role.pruned_from)]
+    outside = outside_model(role.start)
+    for teacher in teachers:
+        outside |= {} if teacher.is_trained else outside_model(teacher.start)
+    beside: dict[str, object] = {}
+    if role.pruned_from or role.base is not None:
+        beside["pruned"] = role.pruned_from
+    if role.base is not None:
+        beside["base"] = plain(role.base)
+        outside |= outside_model(role.base)
+    if reads_corpus(context.config, role):
+        beside["lm"] = plain(context.config.lm)
+        if not Path(context.config.lm.path).exists():
+            raise DataError(
+                "The plain-text corpus is missing.", f"lm.path: {context.config.lm.path}", "Check the path."
+            )
+        outside |= outside_folder(context.config.lm.path)
+    return Stage(
+        name=role.name,
+        settings={"start": plain(role.start), "train": train_settings(role.train), "method": role.method,
+                  "params": dict(role.params), "trained_on": role.trained_on, "seed": context.config.seed,
+                  "teacher": [plain(teacher.start) for teacher in teachers], **beside},
+        inputs=("data", "tokenizer", *(teacher.name for teacher in teachers if teacher.is_trained)),
+        work=partial(works.train_model, context, role),
+        outside=outside,
+        schema=SCHEMAS["train"],
+    )  # fmt: skip
+
+
+def plain(value: object) -> dict[str, Any]:
+    """A group of settings as a JSON-able dict."""
+    found = to_plain(value)
+    assert isinstance(found, dict)
+    return found
+
+
+def without(group: object, *names: str) -> dict[str, Any]:
+    """A group of settings, less those that change speed or appearance but no result."""
+    return {name: value for name, value in plain(group).items() if name not in names}
+
+
+def train_settings(options: TrainConfig) -> dict[str, Any]:
+    """The training settings that decide the weights."""
+    return without(options, "checkpoint_every_s", "gradient_checkpointing")
+
+
+def data_settings(config: Config) -> dict[str, Any]:
+    """The data settings, with the column that the extraction needs."""
+    return plain(config.data) | {"extract": config.audit.extract if "audit" in config.stages else ""}
+
+
+def outside_data(config: Config) -> dict[str, str]:
+    """Hashes of the local files that records are read from. DataError when one is missing."""
+    if config.data.files:
+        sources = list(config.data.files.values())
+    else:
+        sources = [] if config.data.source == SYNTHETIC else [config.data.source]
+    found: dict[str, str] = {}
+    for source in sources:
+        looks_local = source.startswith((".", "/", "~")) or Path(source).suffix in (".jsonl", ".json", ".parquet")
+        if looks_local and not Path(source).exists() and not any(char in source for char in "*?["):
+            raise DataError(
+                "A data file is missing.", f"not there: {source}", "Check the path in data.source or data.files."
+            )
+        found |= outside_folder(source)
+    return found
+
+
+def outside_folder(path: str) -> dict[str, str]:
+    """sha256 of a local file, of a pattern's files, or of every file below a local folder; nothing for a hub id."""
+    if not path:
+        return {}
+    if any(char in path for char in "*?["):
+        anchor = Path(path)
+        return {str(file): sha256_file(file) for file in sorted(anchor.parent.glob(anchor.name)) if file.is_file()}
+    root = Path(path)
+    if root.is_file():
+        return {str(root): sha256_file(root)}
+    return {str(file): sha256_file(file) for file in files_of(root)} if root.is_dir() else {}
+
+
+def outside_model(start: ModelConfig) -> dict[str, str]:
+    """Hashes of the local files that a model starts from: its folder, its adapter, and their base models."""
+    found: dict[str, str] = {}
+    for path in filter(None, (start.path, start.adapter, start.config)):
+        found |= outside_folder(path)
+        settings = Path(path) / "adapter_config.json"
+        if settings.is_file():
+            base = Path(path) / str(read_json(settings).get("base_model_name_or_path") or "")
+            found |= outside_folder(str(base)) if base.is_dir() else {}
+    return found
+
+
+def tokenizer_source(config: Config) -> tuple[str, str]:
+    """Where the run's tokenizer comes from: (folder or hub id, revision); ("", "") means a new BPE."""
+    if config.tokenizer.path:
+        return config.tokenizer.path, config.tokenizer.revision
+    for group in (config.teacher, config.student):
+        if group.source:
+            return group.source, group.revision
+    return "", ""

@@ -1,0 +1,167 @@
+"""The models of an experiment: what each starts from, what it is trained on, and who teaches it."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from stillage.errors import ConfigError
+from stillage.run.config import Config, ModelConfig, TrainConfig
+from stillage.types import Method, Role
+
+LOG = logging.getLogger("stillage")
+REFERENCE = "student_no_teacher"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelRole:
+    """One model of the experiment."""
+
+    name: str
+    start: ModelConfig  # its initial weights
+    train: TrainConfig | None = None  # None: used as it is
+    trained_on: Role | None = None
+    method: str = "sft"
+    params: tuple[tuple[str, str], ...] = ()
+    teacher: str = ""  # name of the role that teaches it
+    pruned_from: str = ""  # name of the role whose blocks it starts from
+    base: ModelConfig | None = None  # or the model whose blocks it starts from, before anybody has trained it
+
+    @property
+    def is_trained(self) -> bool:
+        """Is it trained in this run?"""
+        return self.train is not None
+
+
+def trains(options: TrainConfig) -> bool:
+    """Do the options ask for any training at all?"""
+    return options.epochs > 0 or options.max_steps > 0
+
+
+def model_roles(config: Config, method: Method, params: object) -> list[ModelRole]:
+    """Every model that the config asks for, teachers before students.
+
+    params: the method's, checked. Raises ConfigError when there is no model, or a teacher that nobody trained.
+    """
+    if "distill" not in config.stages:
+        return given_roles(config)
+    student_train = config.student_train if trains(config.student_train) else None
+    with_teacher = bool(method.needs_teacher(params))
+    teacher_train = config.teacher_train if trains(config.teacher_train) else None
+    check_starts(config, teacher_train, student_train)
+    audits = "audit" in config.stages
+    pruned = config.student.prune_teacher_to > 0
+    found: list[ModelRole] = []
+    if with_teacher or audits or pruned:
+        if teacher_train is None:
+            check_given("teacher", config.teacher)
+        found.append(
+            ModelRole(name="teacher", start=config.teacher, train=teacher_train,
+                      trained_on="private" if teacher_train else None)
+        )  # fmt: skip
+    clean = audits and config.audit.counterfactual and (with_teacher or pruned) and teacher_train is not None
+    if clean:
+        found.append(
+            ModelRole(name="teacher_counterfactual", start=config.teacher, train=teacher_train,
+                      trained_on="counterfactual")
+        )  # fmt: skip
+    if student_train is None:
+        check_given("student", config.student)
+        return [*found, ModelRole(name="student", start=config.student)]
+    pairs = [("student", "teacher")] + [("student_counterfactual", "teacher_counterfactual")] * clean
+    for name, teacher in pairs:
+        found.append(
+            ModelRole(
+                name=name,
+                start=config.student,
+                train=student_train,
+                trained_on="public",
+                method=method.name,
+                params=tuple(sorted(config.distill.params.items())),
+                teacher=teacher if with_teacher else "",
+                pruned_from=teacher if pruned else "",
+            )
+        )
+    if audits and config.audit.no_teacher and (with_teacher or pruned):
+        if pruned and teacher_train is None:
+            LOG.warning("there is no student_no_teacher: a student cut from a given teacher carries what that one saw")
+            return found
+        found.append(
+            ModelRole(name=REFERENCE, start=config.student, train=student_train, trained_on="public",
+                      base=config.teacher if pruned else None)
+        )  # fmt: skip
+    return found
+
+
+def check_starts(config: Config, teacher_train: TrainConfig | None, student_train: TrainConfig | None) -> None:
+    """ConfigError where the settings of the two models' starts clash with each other or with their training."""
+    keep = config.student.prune_teacher_to
+    if config.teacher.prune_teacher_to or keep < 0:
+        raise ConfigError(
+            "Only a student is cut from its teacher, to a number of blocks.",
+            f"teacher.prune_teacher_to: {config.teacher.prune_teacher_to}; student.prune_teacher_to: {keep}",
+            "Set student.prune_teacher_to to 1 or more, and leave out the teacher's.",
+        )
+    if keep and (config.student.source or config.student.config or student_train is None):
+        raise ConfigError(
+            "A student cut from its teacher has no other start, and has to be trained.",
+            f"student.prune_teacher_to: {keep}; student start: {config.student.source or config.student.config or 'none'}; "
+            f"trained: {student_train is not None}",
+            "Leave out student.path, student.adapter and student.config, and train it.",
+        )
+    for name, start, train in (("teacher", config.teacher, teacher_train), ("student", config.student, student_train)):
+        if train is not None and start.quantize != "none":
+            raise ConfigError(
+                f"Quantised weights cannot be trained, and the {name} is.",
+                f"{name}.quantize: {start.quantize}; {name}_train.epochs: {train.epochs:g}",
+                f"Leave out {name}.quantize, or set --{name}-train.epochs 0.",
+            )
+        if train is None and start.lora_rank:
+            raise ConfigError(
+                f"The {name} gets a new adapter, and nothing trains it.",
+                f"{name}.lora_rank: {start.lora_rank}; {name}_train.epochs: 0",
+                f"Train the {name}, or leave out lora_rank ({name}.adapter merges one that exists).",
+            )
+
+
+def check_given(name: str, start: ModelConfig) -> None:
+    """A model from scratch that is not trained would be noise."""
+    if not start.path:
+        raise ConfigError(
+            f"The {name} is neither given nor trained.",
+            f"{name}.path: none; {name}_train.epochs: 0",
+            f"Give --{name} FOLDER, or train one with --{name}-train.epochs 3.",
+        )
+
+
+def given_roles(config: Config) -> list[ModelRole]:
+    """The models of a run that trains nothing: the folders or hub ids of the config."""
+    reference = ModelConfig(path=config.audit.reference, revision=config.audit.reference_revision)
+    named = [("teacher", config.teacher), ("student", config.student), (REFERENCE, reference)]
+    found = [ModelRole(name=name, start=start) for name, start in named if start.source]
+    if not any(role.name in ("teacher", "student") for role in found):
+        raise ConfigError(
+            "There is no model to look at.",
+            "teacher.path: none; student.path: none; stages: " + " ".join(config.stages),
+            "Give --student FOLDER (and --teacher FOLDER), or add distill to the stages.",
+        )
+    return found
+
+
+def data_roles(config: Config, roles: Sequence[ModelRole]) -> tuple[Role, ...]:
+    """The groups of records that the run cannot do without."""
+    needed: dict[Role, None] = {}
+    for role in roles:
+        if role.trained_on is not None:
+            needed[role.trained_on] = None
+    if "evaluate" in config.stages:
+        needed["test"] = None
+    if "audit" in config.stages:
+        needed |= {"private": None, "outsiders": None}
+    return tuple(needed)
+
+
+def reads_corpus(config: Config, role: ModelRole) -> bool:
+    """Is the loss on the plain-text corpus added to this model's? To every student's."""
+    return bool(config.lm.path) and role.name.startswith("student")

@@ -1,0 +1,86 @@
+"""Grids: `sweep:` in a config lists values of settings; every combination is a run, and equal stages are done once.
+
+    sweep:
+      seed: [1, 2, 3]
+      distill.method: [sft, kd]
+
+Each grid point is an ordinary run folder under <out>/; its stages lie in <out>/store, named by their key, and the run
+folder links to them. Points that share a teacher therefore train it once, and a grid that is stopped goes on.
+"""
+
+from __future__ import annotations
+
+import itertools
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from stillage.errors import ConfigError
+from stillage.run.config import Config
+from stillage.run.folder import read_json, write_json
+from stillage.run.parse import SWEEP, Flat, build
+from stillage.run.results import read_results, write_results
+
+STORE = "store"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Point:
+    """One combination: its name (a folder), the swept values, and the whole config."""
+
+    name: str
+    values: Mapping[str, str]
+    config: Config
+
+
+def swept(flat: Flat) -> tuple[Flat, dict[str, list[str]]]:
+    """Part the flat settings into those of every point and the lists to sweep over. ConfigError for an empty list."""
+    found = {path.removeprefix(SWEEP): words for path, words in flat.items() if path.startswith(SWEEP)}
+    empty = [path for path, words in found.items() if not words]
+    if empty:
+        raise ConfigError("A sweep needs values.", f"none for: {', '.join(empty)}", "Write e.g. seed: [1, 2, 3].")
+    return {path: words for path, words in flat.items() if not path.startswith(SWEEP)}, found
+
+
+def points(base: Flat, lists: Mapping[str, Sequence[str]]) -> list[Point]:
+    """Every combination of the swept values, in order; the first setting varies slowest.
+
+    A value of several words separated by commas fills a list setting. ConfigError as `build` raises it.
+    """
+    found = []
+    for values in itertools.product(*lists.values()):
+        chosen = dict(zip(lists, values, strict=True))
+        config = build({**base, **{path: value.split(",") for path, value in chosen.items()}})
+        name = "_".join(f"{path.rsplit('.', 1)[-1]}={slug(value)}" for path, value in chosen.items())
+        found.append(Point(name=name, values=chosen, config=replace(config, out=config.out / name)))
+    names = [point.name for point in found]
+    if len(set(names)) < len(names):
+        raise ConfigError("Two points of the sweep have one name.", f"names: {names[:6]}", "Sweep each value once.")
+    return found
+
+
+def slug(value: str) -> str:
+    """A value as part of a folder's name."""
+    return re.sub(r"[^A-Za-z0-9.,+-]", "-", value)
+
+
+def write_index(out: Path, grid: Sequence[Point], run_ids: Sequence[str]) -> None:
+    """sweep.json: which folder and run id stands for which values."""
+    rows = [
+        {"name": point.name, "values": dict(point.values), "run": run_id}
+        for point, run_id in zip(grid, run_ids, strict=True)
+    ]
+    write_json(out / "sweep.json", {"points": rows})
+
+
+def gather(out: Path) -> int:
+    """Put the results of every finished point into <out>/results.parquet; returns how many points are finished."""
+    results, finished = [], 0
+    for point in read_json(out / "sweep.json")["points"]:
+        path = out / point["name"] / "report" / "results.parquet"
+        if path.is_file():
+            results += read_results(path)
+            finished += 1
+    write_results(out / "results.parquet", results)
+    return finished

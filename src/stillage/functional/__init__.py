@@ -1,0 +1,1 @@
+"""Pure maths: no files, no models, nothing of ours but types."""

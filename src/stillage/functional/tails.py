@@ -1,0 +1,42 @@
+"""The mean of the smallest values of a sequence: what Min-K and its kin read."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from stillage.errors import ConfigError
+from stillage.types import Array
+
+
+def mean_of_lowest(
+    values_T: Array, fraction: float = 0.2, *, count: int | None = None, window: int = 1, stride: int = 1
+) -> float:
+    """The mean of the m smallest values, m = max(1, ceil(fraction T)), or of the `count` smallest (all, if fewer).
+
+    With window w > 1 the values are first averaged over windows of w, `stride` apart (n-gram Min-K); a sequence shorter
+    than the window is one window. NaN without values or with a NaN among them: a tail that skips NaN would hide it.
+    ConfigError unless 0 < fraction <= 1, and count, window and stride are at least 1.
+    """
+    if not 0 < fraction <= 1 or min(window, stride, 1 if count is None else count) < 1:
+        raise ConfigError(
+            "The tail to average must hold at least one value and at most all.",
+            f"fraction = {fraction}, count = {count}, window = {window}, stride = {stride}",
+            "Use 0 < fraction <= 1 and whole numbers of at least 1.",
+        )
+    values = np.asarray(values_T, dtype=np.float64)
+    if values.size == 0 or np.isnan(values).any():
+        return math.nan
+    if window > 1:
+        values = np.lib.stride_tricks.sliding_window_view(values, min(window, values.size))[::stride].mean(axis=1)
+    else:
+        values = values[::stride]
+    m = count if count is not None else math.ceil(fraction * values.size - 1e-9)
+    m = min(max(1, m), values.size)
+    return float(np.partition(values, m - 1)[:m].mean())
+
+
+def mean_or_nan(values_T: Array) -> float:
+    """The mean in float64; NaN, without a warning, where there is nothing to average."""
+    return float(np.mean(values_T, dtype=np.float64)) if len(values_T) else math.nan

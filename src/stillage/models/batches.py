@@ -1,0 +1,58 @@
+"""Batches of rows of like length, as large as a number of tokens allows, and smaller by themselves when memory runs out."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING
+
+import torch
+
+from stillage.errors import UserError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+log = logging.getLogger("stillage")
+
+
+def run_batches(lengths: Sequence[int], batch_tokens: int, run: Callable[[list[int]], None]) -> None:
+    """Call run(rows) on batches of row numbers until every row is done, longest first, so that memory runs out at once.
+
+    A batch holds as many rows as fit `batch_tokens`, padding included, at least one. When memory runs out, the limit is
+    halved for the rest of the rows; run must write its results only when it is done. Raises UserError where one row alone
+    does not fit.
+    """
+    left = sorted(range(len(lengths)), key=lambda row: -lengths[row])
+    while left:
+        longest = max(1, lengths[left[0]])
+        batch = left[: max(1, batch_tokens // longest)]
+        if attempt(run, batch):
+            left = left[len(batch) :]
+        elif len(batch) == 1:
+            raise UserError(
+                "Memory ran out on a single record.",
+                f"length: {longest} tokens",
+                "Use a smaller model, bfloat16 weights, shorter records, or a machine with more memory.",
+            )
+        else:
+            batch_tokens = longest * (len(batch) // 2)
+            log.warning("memory ran out on %d rows of %d tokens: trying half as many", len(batch), longest)
+
+
+def attempt(run: Callable[[list[int]], None], batch: list[int]) -> bool:
+    """Run a batch; False when memory ran out. Its tensors are gone by then, because the error that holds them is."""
+    try:
+        run(batch)
+    except (RuntimeError, MemoryError) as error:  # torch.OutOfMemoryError is a RuntimeError
+        if not out_of_memory(error):
+            raise
+    else:
+        return True
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+    return False
+
+
+def out_of_memory(error: Exception) -> bool:
+    """Is this what torch (GPU or CPU) or numpy raises when memory runs out?"""
+    return isinstance(error, torch.OutOfMemoryError | MemoryError) or "can't allocate memory" in str(error)

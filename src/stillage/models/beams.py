@@ -1,0 +1,79 @@
+"""Beam search: the likeliest texts a model would write, by transformers' own search; no randomness."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+
+from stillage.errors import ConfigError
+from stillage.models.batches import run_batches
+from stillage.models.generate import check_prompts
+from stillage.models.outputs import evaluating
+from stillage.models.pair import context_of
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from transformers import PreTrainedModel
+
+
+def beam_search(
+    model: PreTrainedModel,
+    prompts: Sequence[np.ndarray],
+    *,
+    beams: int,
+    max_new_tokens: int,
+    eos_id: int,
+    pad_id: int,
+    names: Sequence[str],
+    batch_tokens: int = 16384,
+    most_tokens: int | None = None,
+) -> list[np.ndarray]:
+    """Continue every prompt with the best text of `beams` searched, by mean log-probability per token; new ids, int32.
+
+    The end-of-text id is included where it was written. A row stops there, after max_new_tokens, or at the end of the
+    model's context or of most_tokens, prompt included. Raises ConfigError for settings without meaning, DataError for a
+    prompt that cannot be continued.
+    """
+    if beams < 1 or max_new_tokens < 1:
+        values = f"beams = {beams}, max_new_tokens = {max_new_tokens}"
+        raise ConfigError("No text can be searched for with these settings.", values, "Give 1 or more of each.")
+    check_prompts(model, prompts, names)
+    context = min((tokens for tokens in (most_tokens, context_of(model)) if tokens is not None), default=None)
+    results = [np.zeros(0, np.int32)] * len(prompts)
+    room = [max_new_tokens if context is None else min(max_new_tokens, context - len(prompt)) for prompt in prompts]
+
+    def run(batch: list[int]) -> None:
+        for row, ids in zip(batch, search([prompts[row] for row in batch], [room[row] for row in batch]), strict=True):
+            results[row] = ids
+
+    def search(asked: list[np.ndarray], budgets: list[int]) -> list[np.ndarray]:
+        longest = max(map(len, asked))
+        ids_BT, attention_BT = np.full((len(asked), longest), pad_id), np.zeros((len(asked), longest), np.int64)
+        for row, prompt in enumerate(asked):
+            ids_BT[row, longest - len(prompt) :] = prompt
+            attention_BT[row, longest - len(prompt) :] = 1
+        inputs = {
+            "input_ids": torch.from_numpy(ids_BT.astype(np.int64)).to(model.device),
+            "attention_mask": torch.from_numpy(attention_BT).to(model.device),
+        }
+        found = model.generate(  # pyright: ignore[reportCallIssue] - torch's Module hides the mixin's type
+            **inputs, num_beams=beams, do_sample=False, max_new_tokens=min(budgets), eos_token_id=eos_id,
+            pad_token_id=pad_id, length_penalty=1.0, no_repeat_ngram_size=0, repetition_penalty=1.0, use_cache=True,
+        )  # fmt: skip
+        return [until(row, eos_id) for row in found[:, longest:].cpu().numpy()]
+
+    with evaluating(model):
+        for budget in sorted(set(room)):  # rows near the end of the context get a search of their own
+            same = [row for row in range(len(prompts)) if room[row] == budget]
+            lengths = [beams * (len(prompts[row]) + budget) for row in same]
+            run_batches(lengths, batch_tokens, lambda part, same=same: run([same[k] for k in part]))
+    return results
+
+
+def until(ids_T: np.ndarray, eos_id: int) -> np.ndarray:
+    """The ids up to the first end of text, included; what follows is padding."""
+    ends = np.flatnonzero(ids_T == eos_id)
+    return ids_T[: ends[0] + 1 if len(ends) else len(ids_T)].astype(np.int32)

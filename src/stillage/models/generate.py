@@ -1,0 +1,319 @@
+"""Write text: greedy or sampled, the same for any batch, order and number of processes.
+
+Sampling is Gumbel-max: next = argmax_v (l_v / temperature + g_v), with g_v = -log e_v and e_v ~ Exp(1) drawn by
+(seed, name of the row, position, v) alone; the distribution is softmax(l / temperature) over the tokens that top-k and top-p
+leave (Gumbel 1954; Maddison et al. 2014, arXiv 1411.0030). Greedy is the same without noise.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+import logging
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from stillage.errors import CapabilityError, ConfigError, DataError, ModelError
+from stillage.models.batches import run_batches
+from stillage.models.outputs import embedding_rows, evaluating, plain, takes_positions
+from stillage.models.pair import check_context, context_of
+from stillage.rng import generator
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from transformers import PreTrainedModel
+
+    from stillage.run.config import GenerateConfig
+
+log = logging.getLogger("stillage")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Decoding:
+    """How the next token is chosen; the order is: repeated n-grams, temperature, top-k, top-p, draw."""
+
+    max_new_tokens: int = 64
+    sampling_temperature: float = 0.0  # 0: greedy
+    top_p: float = 1.0  # keep the smallest set of likeliest tokens with at least this probability; 1: all
+    top_k: int = 0  # keep the k likeliest (ties stay); 0: all
+    no_repeat_ngram: int = 0  # never write an n-gram twice, the prompt included; 0: off
+
+
+def configured(options: GenerateConfig) -> Decoding:
+    """The decoding that a config's settings mean."""
+    return Decoding(
+        max_new_tokens=options.max_new_tokens,
+        sampling_temperature=options.sampling_temperature,
+        top_p=options.top_p,
+        top_k=options.top_k,
+    )
+
+
+def generate(
+    model: PreTrainedModel,
+    prompts: Sequence[np.ndarray],
+    *,
+    decoding: Decoding,
+    eos_id: int | Sequence[int],
+    pad_id: int,
+    seed: int,
+    names: Sequence[str],
+    batch_tokens: int = 16384,
+    teacher: PreTrainedModel | None = None,
+    teacher_share: float = 0.0,
+    most_tokens: int | None = None,
+    notice: bool = True,
+) -> list[np.ndarray]:
+    """Continue every prompt; the new ids alone, int32, the end-of-text id included where it was written.
+
+    names: one per prompt; rows of one name draw the same noise. A row stops at eos_id, after max_new_tokens, or at the end
+    of the model's context. No prompts give an empty list. The model is used in eval mode, and left as it was.
+    teacher, teacher_share: each token is drawn from (1 - teacher_share) model + teacher_share teacher (see Mixture).
+    most_tokens: a limit on prompt and answer together, below the context. notice: say in the log how many answers such
+    limits cut.
+    Raises ConfigError for settings without meaning, DataError for a prompt that is empty or fills the context.
+    """
+    assert len(names) == len(prompts)
+    assert 0 <= teacher_share <= 1 and (teacher is not None or not teacher_share)
+    check_decoding(decoding)
+    writers = [model] if teacher is None else [model, teacher]
+    for writer in writers:
+        check_prompts(writer, prompts, names)
+    limits = [most_tokens, *map(context_of, writers)]
+    context = min((tokens for tokens in limits if tokens is not None), default=None)
+    room = [decoding.max_new_tokens if context is None else context - len(prompt) for prompt in prompts]
+    budgets = [min(decoding.max_new_tokens, left) for left in room]
+    if notice and (short := sum(budget < decoding.max_new_tokens for budget in budgets)):
+        log.warning("%d of %d answers are cut at the model's context of %s tokens", short, len(prompts), context)
+    stops = frozenset([eos_id] if isinstance(eos_id, int) else eos_id)
+    results = [np.zeros(0, np.int32)] * len(prompts)
+
+    def run(batch: list[int]) -> None:
+        asked = [prompts[row] for row in batch]
+        streams = [Stream(writer, asked, pad_id) for writer in writers]
+        written = continue_batch(
+            streams[0] if teacher is None else Mixture(*streams, share=teacher_share, decoding=decoding),
+            asked,
+            [budgets[row] for row in batch],
+            [generator(seed, "sample", names[row]) for row in batch],
+            decoding if teacher is None else unwarped(decoding),
+            stops,
+        )
+        for row, ids in zip(batch, written, strict=True):
+            results[row] = np.asarray(ids, np.int32)
+
+    with evaluating(model), evaluating(writers[-1]):
+        run_batches([len(prompt) + budget for prompt, budget in zip(prompts, budgets, strict=True)], batch_tokens, run)
+    return results
+
+
+def check_decoding(decoding: Decoding) -> None:
+    """Require settings that mean something."""
+    d = decoding
+    wrong = [
+        f"{name} {value}, wanted {wanted}"
+        for name, value, wanted, fine in (
+            ("max_new_tokens", d.max_new_tokens, ">= 1", d.max_new_tokens >= 1),
+            ("sampling_temperature", d.sampling_temperature, ">= 0 and finite", 0 <= d.sampling_temperature < np.inf),
+            ("top_p", d.top_p, "in (0, 1]", 0 < d.top_p <= 1),
+            ("top_k", d.top_k, ">= 0", d.top_k >= 0),
+            ("no_repeat_ngram", d.no_repeat_ngram, ">= 0", d.no_repeat_ngram >= 0),
+        )
+        if not fine
+    ]
+    if wrong:
+        raise ConfigError("No text can be generated with these settings.", "; ".join(wrong), "Change them.")
+
+
+def check_prompts(model: PreTrainedModel, prompts: Sequence[np.ndarray], names: Sequence[str]) -> None:
+    """Require prompts that the model can continue by at least one token."""
+    rows = embedding_rows(model)
+    for prompt, name in zip(prompts, names, strict=True):
+        if len(prompt) == 0:
+            raise DataError(
+                f"The prompt of {name or 'a record'} is empty, and a model cannot write before it has read something.",
+                "prompt: 0 tokens",
+                "Give a text, or a template that adds some.",
+            )
+        if not 0 <= int(min(prompt)) <= int(max(prompt)) < rows:
+            raise DataError(
+                f"The prompt of {name or 'a record'} has token ids that the model does not know.",
+                f"ids {min(prompt)} to {max(prompt)}; the model knows 0 to {rows - 1}",
+                "Tokenise the prompts with the model's own tokenizer.",
+            )
+    longest = max(range(len(prompts)), key=lambda index: len(prompts[index]), default=None)
+    if longest is not None:
+        what = "prompt (with one token to write)"
+        check_context(model, len(prompts[longest]) + 1, what=what, name=names[longest])
+
+
+class Stream:
+    """A batch of texts in the middle of being written: the model's keys and values so far, and the next logits."""
+
+    def __init__(self, model: PreTrainedModel, prompts: Sequence[np.ndarray], pad_id: int) -> None:
+        """Read the prompts, padded on the left. Raises CapabilityError for a model that cannot continue where it stopped."""
+        inputs = inspect.signature(plain(model).forward).parameters
+        if "past_key_values" not in inputs:
+            raise CapabilityError(
+                "This model cannot generate here: it keeps no keys and values.",
+                f"architecture: {type(plain(model)).__name__}",
+                "Use an attention model (GPT-2, OPT, LLaMA, Qwen, Mistral, Gemma, ...).",
+            )
+        self.model = model
+        self.positions = takes_positions(plain(model))
+        self.options: dict[str, Any] = {"logits_to_keep": 1} if "logits_to_keep" in inputs else {}
+        longest = max(map(len, prompts))
+        ids_BT = np.full((len(prompts), longest), pad_id, np.int64)
+        attention_BT = np.zeros((len(prompts), longest), np.int64)
+        for row, prompt in enumerate(prompts):
+            ids_BT[row, longest - len(prompt) :] = prompt
+            attention_BT[row, longest - len(prompt) :] = 1
+        self.attention_BT = torch.from_numpy(attention_BT).to(model.device)
+        self.cache: Any = None
+        self.read(torch.from_numpy(ids_BT).to(model.device))
+
+    def read(self, ids_BT: torch.Tensor) -> None:
+        """Read some more tokens; `logits_BV` becomes what follows the last of them, float32."""
+        inputs: dict[str, Any] = {
+            "input_ids": ids_BT,
+            "attention_mask": self.attention_BT,
+            "past_key_values": self.cache,
+        }
+        if self.positions:
+            positions_BT = (self.attention_BT.cumsum(-1) - 1).clamp(min=0)
+            inputs["position_ids"] = positions_BT[:, -ids_BT.shape[1] :]
+        output = self.model(**inputs, **self.options, use_cache=True)
+        self.cache, self.logits_BV = output.past_key_values, output.logits[:, -1].float()
+
+    def step(self, chosen_B: torch.Tensor) -> None:
+        """Read the tokens just written, one per row."""
+        ones_B1 = self.attention_BT.new_ones(len(self.attention_BT), 1)
+        self.attention_BT = torch.cat([self.attention_BT, ones_B1], 1)
+        self.read(chosen_B[:, None])
+
+    def keep(self, rows: list[int]) -> None:
+        """Drop all other rows: finished texts cost nothing more."""
+        index = torch.tensor(rows, device=self.attention_BT.device)
+        self.attention_BT = self.attention_BT[index]
+        self.cache.batch_select_indices(index)
+
+
+class Mixture:
+    """Two models that read one text, of which the next token is a draw from (1 - share) student + share teacher.
+
+    Each model's temperature, top-k and top-p come first, then the mixture (MiniLLM, arXiv:2306.08543, section 2.2). The ids
+    that both models know are the vocabulary.
+    """
+
+    def __init__(self, student: Stream, teacher: Stream, *, share: float, decoding: Decoding) -> None:
+        self.streams, self.share, self.decoding = (student, teacher), share, decoding
+
+    @property
+    def logits_BV(self) -> torch.Tensor:
+        """Logarithms of the mixture's probabilities."""
+        known = min(stream.logits_BV.shape[1] for stream in self.streams)
+        logq_BV, logp_BV = (
+            torch.log_softmax(warp(stream.logits_BV[:, :known], self.decoding), 1) for stream in self.streams
+        )
+        shares = [math.log(share) if share else -math.inf for share in (1 - self.share, self.share)]
+        return torch.logaddexp(logq_BV + shares[0], logp_BV + shares[1])
+
+    def step(self, chosen_B: torch.Tensor) -> None:
+        """Both read the tokens just written."""
+        for stream in self.streams:
+            stream.step(chosen_B)
+
+    def keep(self, rows: list[int]) -> None:
+        """Both drop all other rows."""
+        for stream in self.streams:
+            stream.keep(rows)
+
+
+def unwarped(decoding: Decoding) -> Decoding:
+    """The settings for logits that temperature, top-k and top-p have shaped already. ConfigError for greedy ones."""
+    if decoding.sampling_temperature == 0:
+        raise ConfigError(
+            "A mixture of two models is sampled from, never decoded greedily.",
+            "sampling_temperature = 0",
+            "Set it above 0.",
+        )
+    return dataclasses.replace(decoding, sampling_temperature=1.0, top_p=1.0, top_k=0)
+
+
+def continue_batch(
+    stream: Stream | Mixture,
+    prompts: Sequence[np.ndarray],
+    budgets: Sequence[int],
+    noises: Sequence[np.random.Generator],
+    decoding: Decoding,
+    stops: frozenset[int],
+) -> list[list[int]]:
+    """Write until every row has stopped; the new ids of each."""
+    written: list[list[int]] = [[] for _ in prompts]
+    live = list(range(len(prompts)))
+    while True:
+        logits_BV = stream.logits_BV
+        if decoding.no_repeat_ngram:
+            forbid(logits_BV, [np.append(prompts[row], written[row]) for row in live], decoding.no_repeat_ngram)
+        chosen_B = choose(logits_BV, decoding, [noises[row] for row in live])
+        tokens = chosen_B.tolist()
+        for row, token in zip(live, tokens, strict=True):
+            written[row].append(token)
+        rest = [k for k, row in enumerate(live) if tokens[k] not in stops and len(written[row]) < budgets[row]]
+        if not rest:
+            return written
+        if len(rest) < len(live):
+            stream.keep(rest)
+            chosen_B, live = chosen_B[rest], [live[k] for k in rest]
+        stream.step(chosen_B)
+
+
+def choose(logits_BV: torch.Tensor, decoding: Decoding, noises: Sequence[np.random.Generator]) -> torch.Tensor:
+    """The next token of every row: the likeliest, or a draw with the row's own noise. ModelError for NaN logits."""
+    if decoding.sampling_temperature > 0:
+        scores_BV = warp(logits_BV, decoding) + gumbel(noises, logits_BV.shape[1]).to(logits_BV.device)
+    else:
+        scores_BV = logits_BV
+    best_B, chosen_B = scores_BV.max(1)  # NaN counts as the largest
+    if bool(torch.isnan(best_B).any()):
+        raise ModelError(
+            "The model's logits are not numbers (NaN).", "", "Train it again with a lower learning rate, or in fp32."
+        )
+    return chosen_B
+
+
+def gumbel(noises: Sequence[np.random.Generator], vocabulary: int) -> torch.Tensor:
+    """Standard Gumbel noise, one row per generator; float64 draws, so that no draw is ever 0 and none is infinite."""
+    drawn = np.stack([noise.standard_exponential(vocabulary) for noise in noises])
+    return torch.from_numpy(-np.log(drawn).astype(np.float32))
+
+
+def warp(logits_BV: torch.Tensor, decoding: Decoding) -> torch.Tensor:
+    """Logits at the sampling temperature; -inf outside the top k, then outside the top p of what is left."""
+    scores_BV = logits_BV / decoding.sampling_temperature
+    if 0 < decoding.top_k < scores_BV.shape[1]:
+        least_B1 = scores_BV.topk(decoding.top_k, dim=1).values[:, -1:]
+        scores_BV = scores_BV.masked_fill(scores_BV < least_B1, -torch.inf)
+    if decoding.top_p < 1:
+        sorted_BV, order_BV = scores_BV.sort(dim=1, descending=True, stable=True)
+        p_BV = sorted_BV.softmax(1)
+        before_BV = p_BV.cumsum(1) - p_BV  # probability of all likelier tokens: 0 for the first, which always stays
+        out_BV = (before_BV >= decoding.top_p).index_fill(
+            1, torch.zeros(1, dtype=torch.long, device=p_BV.device), False
+        )
+        scores_BV = scores_BV.masked_fill(torch.zeros_like(out_BV).scatter(1, order_BV, out_BV), -torch.inf)
+    return scores_BV
+
+
+def forbid(logits_BV: torch.Tensor, texts: Sequence[np.ndarray], n: int) -> None:
+    """Set to -inf, in place, every token that would complete an n-gram which the row's text already has."""
+    for row, text_T in enumerate(texts):
+        if len(text_T) >= n:
+            windows = np.lib.stride_tricks.sliding_window_view(text_T, n)
+            seen = (windows[:, : n - 1] == text_T[len(text_T) - n + 1 :]).all(1)
+            logits_BV[row, torch.from_numpy(windows[seen, -1].astype(np.int64)).to(logits_BV.device)] = -torch.inf

@@ -1,0 +1,272 @@
+"""Models and tokenizers in and out: from a folder, a pinned hub id or from scratch; saved whole, hashed by content."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import json
+import logging
+from collections.abc import Mapping
+from pathlib import Path
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, cast
+
+import torch
+
+from stillage.errors import CapabilityError, ModelError
+from stillage.models.outputs import check_causal, embedding_rows, encoder_decoder
+from stillage.models.quiet import quiet
+from stillage.models.scratch import first_line, from_scratch
+from stillage.models.source import find, native, read_model_config, require_safetensors
+from stillage.run.folder import atomic, sha256_file, sha256_text
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerFast
+
+    from stillage.run.config import ModelConfig
+
+log = logging.getLogger("stillage")
+VOLATILE = ("transformers_version", "_name_or_path", "torch_dtype")  # say nothing about what the model computes
+ADAPTER = "adapter_config.json"
+NOTHING: Mapping[str, object] = MappingProxyType({})
+
+
+def load_tokenizer(path: str, revision: str = "") -> PreTrainedTokenizerFast:
+    """The fast tokenizer of a folder or a pinned hub id (an adapter folder without one: its base model's).
+
+    Raises ModelError where there is none, where it is a slow one, or where it has no end-of-text token.
+    """
+    from transformers import AutoTokenizer, PreTrainedTokenizerFast
+
+    folder = find(path, revision)
+    if not (folder / "tokenizer.json").exists() and (folder / ADAPTER).exists():
+        folder = base_of(folder)
+    refuse_tokenizer_code(folder)
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False, use_fast=True, local_files_only=True)
+    except (OSError, ValueError, KeyError, TypeError, ImportError) as error:
+        raise ModelError(
+            f"{path} has no tokenizer that can be read.", first_line(error), "Give a folder that has tokenizer.json."
+        ) from error
+    if not isinstance(tokenizer, PreTrainedTokenizerFast):
+        raise ModelError(
+            f"The tokenizer of {path} cannot say where its tokens lie in the text.",
+            f"kind: {type(tokenizer).__name__}",
+            "Use a fast tokenizer (tokenizer.json).",
+        )
+    if tokenizer.eos_token_id is None:
+        raise ModelError(
+            f"The tokenizer of {path} has no end-of-text token.", "eos_token: none", "Set eos_token in its config."
+        )
+    return tokenizer
+
+
+def refuse_tokenizer_code(folder: Path) -> None:
+    """Refuse a folder without a tokenizer, or with one that only its own code could build."""
+    files = ("tokenizer.json", "tokenizer_config.json", "vocab.json", "tokenizer.model", "spiece.model", "vocab.txt")
+    if not any((folder / name).exists() for name in files):
+        raise ModelError(f"{folder} has no tokenizer.", "missing: tokenizer.json", "Give a folder with a tokenizer.")
+    settings = folder / "tokenizer_config.json"
+    if settings.exists() and "auto_map" in read_model_config(settings) and not (folder / "tokenizer.json").exists():
+        raise ModelError(
+            "This tokenizer needs its own code to be run, which Stillage never does.",
+            f"{settings}: auto_map, and no tokenizer.json",
+            "Use a tokenizer saved as tokenizer.json.",
+        )
+
+
+def load_model(
+    config: ModelConfig, *, vocab_size: int, seed: int, device: str | torch.device = "cpu"
+) -> PreTrainedModel:
+    """The model of a config, in eval mode: from a folder, from a pinned hub id, or new with weights drawn from `seed`.
+
+    An adapter folder (PEFT), or `adapter`, gives its base model with the adapter merged. vocab_size: the tokenizer's; a
+    model may have more rows (padding), not fewer. Raises ModelError: nothing there, pickled weights, weights missing, own
+    code needed, no decoder-only model, vocabulary too small; CapabilityError where it cannot be quantised here.
+    """
+    dtype = getattr(torch, config.dtype)
+    if config.quantize != "none":
+        model = read_quantized(config, dtype, device)
+    elif not config.source:
+        model = from_scratch(config, vocab_size=vocab_size, seed=seed)
+    elif config.adapter:
+        model = merged(find(config.path, config.revision) if config.path else None, adapter_of(config.adapter), dtype)
+    else:
+        model = read_any(find(config.path, config.revision), dtype)
+    rows = embedding_rows(model)
+    if rows < vocab_size:
+        raise ModelError(
+            "The model knows fewer tokens than the tokenizer.",
+            f"{config.source}: {rows} rows; tokenizer: {vocab_size} tokens",
+            "Use the tokenizer that came with the model.",
+        )
+    if config.quantize == "none":
+        model = model.to(device)  # pyright: ignore[reportArgumentType]
+    model = model.eval()
+    check_causal(model)
+    return model
+
+
+def read_any(folder: Path, dtype: torch.dtype) -> PreTrainedModel:
+    """A model folder, or an adapter folder with its base model."""
+    return merged(None, folder, dtype) if (folder / ADAPTER).exists() else read_model(folder, dtype)
+
+
+def read_quantized(config: ModelConfig, dtype: torch.dtype, device: str | torch.device) -> PreTrainedModel:
+    """A complete model folder in 8 or 4 bits. CapabilityError without bitsandbytes, or for a model that has no folder."""
+    folder = find(config.path, config.revision) if config.path else None
+    if folder is None or config.adapter or (folder / ADAPTER).exists():
+        raise CapabilityError(
+            "Only a complete model folder can be quantised.",
+            f"path: {config.path or '(from scratch)'}; adapter: {config.adapter or '(none)'}; quantize: {config.quantize}",
+            "Save the merged model first, or leave out quantize.",
+        )
+    return read_model(
+        folder, dtype, {"quantization_config": quantization(config.quantize, dtype), "device_map": {"": device}}
+    )
+
+
+def quantization(kind: str, dtype: torch.dtype) -> object:
+    """transformers' settings for bitsandbytes: int8 (Dettmers et al. 2022) or nf4 (arXiv:2305.14314), the head left alone."""
+    if importlib.util.find_spec("bitsandbytes") is None:
+        raise CapabilityError(
+            "Quantised weights need bitsandbytes.",
+            f"quantize: {kind}; bitsandbytes: not installed",
+            "pip install 'stillage[quantize]', or use --teacher.dtype bfloat16.",
+        )
+    from transformers import BitsAndBytesConfig
+
+    if kind == "int8":
+        return BitsAndBytesConfig(load_in_8bit=True)
+    return BitsAndBytesConfig(load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_compute_dtype=dtype)
+
+
+def read_model(folder: Path, dtype: torch.dtype, extra: Mapping[str, object] = NOTHING) -> PreTrainedModel:
+    """A complete model folder: safetensors only, every weight there, transformers' own code only.
+
+    extra: more arguments of from_pretrained.
+    """
+    from safetensors import SafetensorError
+    from transformers import AutoConfig, AutoModelForCausalLM
+    from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
+
+    kind = native(read_model_config(folder / "config.json"), folder)
+    settings = AutoConfig.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
+    if kind not in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES or settings.is_encoder_decoder:
+        raise encoder_decoder(settings)
+    require_safetensors(folder)
+    try:
+        with quiet():
+            loaded = AutoModelForCausalLM.from_pretrained(
+                folder, config=settings, dtype=dtype, use_safetensors=True, trust_remote_code=False,
+                local_files_only=True, output_loading_info=True, **extra,
+            )  # fmt: skip
+    except (OSError, ValueError, RuntimeError, KeyError, SafetensorError) as error:
+        raise ModelError(
+            f"The weights of {folder} cannot be read.", first_line(error), "Copy the folder again: it may be damaged."
+        ) from error
+    model, info = cast("tuple[PreTrainedModel, dict[str, Any]]", loaded)
+    if missing := sorted(info["missing_keys"]):
+        raise ModelError(
+            f"{folder} lacks weights; the rest would be random.",
+            f"missing: {len(missing)}, e.g. {', '.join(missing[:3])}",
+            "Give the complete model (for a LoRA adapter, a folder with adapter_config.json).",
+        )
+    if unused := sorted(info["unexpected_keys"]):
+        log.warning(
+            "%s: %d tensors are not part of the model and are left out, e.g. %s", folder, len(unused), unused[0]
+        )
+    return model
+
+
+def base_of(folder: Path) -> Path:
+    """The folder of an adapter's base model: the one it names, or a pinned hub id, or `base/` above it.
+
+    The last is where a training writes a base model of its own: found again when the run folder has been moved.
+    """
+    settings = read_model_config(folder / ADAPTER)
+    base = str(settings.get("base_model_name_or_path") or "")
+    candidates = [folder / base] if base else []
+    if Path(base).name == "base":
+        candidates += [folder.parent / "base", folder.parent.parent / "base"]
+    return next((path for path in candidates if path.is_dir()), None) or find(base, str(settings.get("revision") or ""))
+
+
+def adapter_of(path: str) -> Path:
+    """The folder of an adapter (PEFT). ModelError where there is none, or only pickled weights."""
+    folder = find(path)
+    if not (folder / ADAPTER).exists():
+        raise ModelError(
+            f"{path} is not an adapter folder.", f"missing: {ADAPTER}", "For a complete model, use `path` instead."
+        )
+    require_safetensors(folder, "adapter_model")
+    return folder
+
+
+def merged(base: Path | None, folder: Path, dtype: torch.dtype) -> PreTrainedModel:
+    """A base model (None: the one that the adapter names) with the adapter of a folder (PEFT) merged into its weights."""
+    from peft import PeftModel
+    from safetensors import SafetensorError
+
+    require_safetensors(folder, "adapter_model")
+    model = read_any(base or base_of(folder), dtype)
+    try:
+        with quiet():
+            adapted = PeftModel.from_pretrained(model, str(folder))
+    except (OSError, ValueError, RuntimeError, KeyError, TypeError, SafetensorError) as error:
+        raise ModelError(
+            f"The adapter {folder} does not fit its base model.", first_line(error), "Check base_model_name_or_path."
+        ) from error
+    return cast("PreTrainedModel", adapted.merge_and_unload())  # pyright: ignore[reportCallIssue]
+
+
+def save_model(model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, folder: Path) -> None:
+    """Write a complete Hugging Face folder, whole or not at all: config, safetensors, generation config, tokenizer.
+
+    The special ids become the tokenizer's. Equal weights give equal bytes. A PEFT model is written as its adapter.
+    """
+    from transformers import PreTrainedModel
+
+    set_special_ids(model, tokenizer)
+    with atomic(folder) as temporary, quiet():
+        if isinstance(model, PreTrainedModel):
+            model.save_pretrained(temporary, safe_serialization=True)
+        else:  # peft's: "auto" would ask the hub whether the vocabulary has grown, and the model card is an empty form
+            model.save_pretrained(temporary, safe_serialization=True, save_embedding_layers=False)
+            (temporary / "README.md").unlink(missing_ok=True)
+        tokenizer.save_pretrained(temporary)
+
+
+def set_special_ids(model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast) -> None:
+    """Give the model the tokenizer's bos, eos and pad ids, in its config and its generation config."""
+    generation = model.generation_config
+    for name in ("bos_token_id", "eos_token_id", "pad_token_id"):
+        value = getattr(tokenizer, name)
+        setattr(model.config, name, value)
+        if generation is not None:
+            setattr(generation, name, value)
+
+
+def model_hash(folder: Path) -> str:
+    """The content of a model folder as 64 hexadecimal digits: equal iff its config and its weights are equal.
+
+    The name of the folder does not count. An adapter folder hashes its base model too.
+    """
+    parts: list[Any] = []
+    if (folder / ADAPTER).exists():
+        settings = read_model_config(folder / ADAPTER)
+        parts.append({k: v for k, v in settings.items() if k not in ("base_model_name_or_path", "revision")})
+        parts.append(model_hash(base_of(folder)))
+    else:
+        settings = read_model_config(folder / "config.json")
+        parts.append({k: v for k, v in settings.items() if k not in VOLATILE})
+    parts.extend([path.name, sha256_file(path)] for path in sorted(folder.glob("*.safetensors")))
+    return sha256_text(json.dumps(parts, sort_keys=True))
+
+
+def tokenizer_hash(tokenizer: PreTrainedTokenizerFast) -> str:
+    """The content of a tokenizer as 64 hexadecimal digits: its rules, its vocabulary and its special ids."""
+    special = [tokenizer.bos_token_id, tokenizer.eos_token_id, tokenizer.pad_token_id]
+    digest = hashlib.sha256(tokenizer.backend_tokenizer.to_str().encode())
+    digest.update(json.dumps(special).encode())
+    return digest.hexdigest()

@@ -1,0 +1,143 @@
+"""Low-rank adapters: the model stays as it is, and two thin matrices beside some of its layers are trained.
+
+y = W x + (alpha / r) B A x, with A drawn and B = 0 at the start, so that training starts from the model itself.
+Hu et al. 2021, arXiv:2106.09685, section 4.1. The layers, files and merging are peft's.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+import torch
+
+from stillage.errors import ConfigError, ModelError
+from stillage.models.load import ADAPTER, adapter_of, base_of, load_model, save_model
+from stillage.models.quiet import quiet
+from stillage.models.scratch import first_line
+from stillage.models.source import find
+from stillage.rng import derive
+
+if TYPE_CHECKING:
+    from peft import LoraConfig
+    from transformers import PreTrainedModel, PreTrainedTokenizerFast
+
+    from stillage.run.config import ModelConfig
+
+
+def has_adapter(model: torch.nn.Module) -> bool:
+    """Is this a model with an adapter beside it, of which only the adapter is trained and saved?"""
+    from peft import PeftModel
+
+    return isinstance(model, PeftModel)
+
+
+def wants_adapter(config: ModelConfig) -> bool:
+    """Do the settings ask for an adapter to train?"""
+    return config.lora_rank > 0 or bool(config.adapter)
+
+
+def with_adapter(
+    base: PreTrainedModel, config: ModelConfig, *, tokenizer: PreTrainedTokenizerFast, seed: int, base_folder: Path
+) -> PreTrainedModel:
+    """The model of `load_model`, with the adapter of the config to be trained: new from `seed`, or the given one.
+
+    What is saved later names its base model: the folder or hub id it was loaded from; one that is nowhere on disk (from
+    scratch, pruned, or merged with an adapter) is written to base_folder first. The model given is changed in place.
+    Raises ConfigError for settings that clash, ModelError where the adapter or its layers do not fit.
+    """
+    from peft import PeftModel, get_peft_model
+
+    where, revision = base_source(config)
+    if not where:
+        save_model(base, tokenizer, base_folder)
+        where = str(base_folder.resolve())
+    try:
+        if config.adapter:
+            with quiet():
+                model: Any = PeftModel.from_pretrained(base, str(adapter_of(config.adapter)), is_trainable=True)
+        else:
+            with quiet(), torch.random.fork_rng(devices=[base.device] if base.device.type == "cuda" else []):
+                torch.manual_seed(derive(seed, "lora"))
+                model = get_peft_model(base, lora_config(base, config))
+    except (ValueError, RuntimeError, KeyError, TypeError, OSError) as error:
+        raise ModelError(
+            "The adapter does not fit the model.",
+            f"lora_targets: {', '.join(config.lora_targets) or '(default)'}; {first_line(error)}",
+            "Name layers that the model has in lora_targets (all-linear: every one), or check `adapter`.",
+        ) from error
+    settings = model.peft_config["default"]
+    settings.base_model_name_or_path, settings.revision = where, revision or None
+    return cast("PreTrainedModel", model.eval())
+
+
+def check_settings(config: ModelConfig) -> None:
+    """ConfigError for numbers that make no adapter, or two adapters at once."""
+    if config.adapter and config.lora_rank:
+        raise ConfigError(
+            "An adapter to start from has its own rank.",
+            f"adapter: {config.adapter}; lora_rank: {config.lora_rank}",
+            "Leave out lora_rank.",
+        )
+    if config.lora_rank < 0 or config.lora_alpha < 0 or not 0 <= config.lora_dropout < 1:
+        raise ConfigError(
+            "These numbers make no adapter.",
+            f"lora_rank: {config.lora_rank}; lora_alpha: {config.lora_alpha}; lora_dropout: {config.lora_dropout}",
+            "Choose a rank and an alpha of at least 0, and a dropout in [0, 1).",
+        )
+
+
+def base_source(config: ModelConfig) -> tuple[str, str]:
+    """(folder or hub id, commit) of a base model that others can open; empty where it is not on disk as it is."""
+    if config.prune_teacher_to or not config.source:
+        return "", ""
+    if not config.path:
+        return str(base_of(adapter_of(config.adapter)).resolve()), ""
+    folder = find(config.path, config.revision)
+    if (folder / ADAPTER).exists():
+        return "", ""
+    return (config.path, config.revision) if not Path(config.path).is_dir() else (str(folder.resolve()), "")
+
+
+def lora_config(base: PreTrainedModel, config: ModelConfig) -> LoraConfig:
+    """peft's settings; GPT-2's layers (Conv1D) keep their weights the other way round."""
+    from peft import LoraConfig
+    from peft.utils.constants import TRANSFORMERS_MODELS_TO_LORA_TARGET_MODULES_MAPPING
+    from transformers.pytorch_utils import Conv1D
+
+    targets: Any = list(config.lora_targets)
+    if not targets and base.config.model_type not in TRANSFORMERS_MODELS_TO_LORA_TARGET_MODULES_MAPPING:
+        targets = ["all-linear"]
+    return LoraConfig(
+        task_type="CAUSAL_LM",
+        r=config.lora_rank,
+        lora_alpha=config.lora_alpha or 4 * config.lora_rank,  # pyright: ignore[reportArgumentType]
+        lora_dropout=config.lora_dropout,
+        target_modules="all-linear" if targets == ["all-linear"] else targets or None,
+        fan_in_fan_out=any(isinstance(module, Conv1D) for module in base.modules()),
+    )
+
+
+def load_trainable(
+    config: ModelConfig,
+    *,
+    tokenizer: PreTrainedTokenizerFast,
+    seed: int,
+    base_folder: Path,
+    device: str | torch.device = "cpu",
+    base: PreTrainedModel | None = None,
+) -> PreTrainedModel:
+    """What a training starts from: `load_model`, with an adapter to train where the config asks for one.
+
+    base: use this model instead of the one the config names (a pruned teacher).
+    """
+    check_settings(config)
+    if base is None:
+        bare = config
+        if config.adapter:
+            bare = replace(config, path=config.path or str(base_of(adapter_of(config.adapter))), adapter="")
+        base = load_model(bare, vocab_size=len(tokenizer), seed=seed, device=device)
+    if not wants_adapter(config):
+        return base
+    return with_adapter(base, config, tokenizer=tokenizer, seed=seed, base_folder=base_folder)

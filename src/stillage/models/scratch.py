@@ -1,0 +1,142 @@
+"""Models from scratch: an architecture by name and a few numbers, or a config.json; the seed decides the weights."""
+
+from __future__ import annotations
+
+import difflib
+import logging
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+import torch
+
+from stillage.errors import ConfigError, ModelError
+from stillage.models.outputs import encoder_decoder
+from stillage.models.source import native, read_model_config
+from stillage.rng import derive
+
+if TYPE_CHECKING:
+    from transformers import PretrainedConfig, PreTrainedModel
+
+    from stillage.run.config import ModelConfig
+
+log = logging.getLogger("stillage")
+DROPOUTS = (
+    "resid_pdrop", "embd_pdrop", "attn_pdrop", "dropout", "attention_dropout", "hidden_dropout", "resid_dropout",
+    "embed_dropout", "residual_dropout", "embedding_dropout",
+)  # fmt: skip
+
+
+def from_scratch(config: ModelConfig, *, vocab_size: int, seed: int) -> PreTrainedModel:
+    """A new model whose weights are a function of (its shape, seed); the global generators are left as they were.
+
+    Its special ids are unset (a family's default ones point into another tokenizer); `save_model` sets the tokenizer's.
+    Raises ModelError for an unknown architecture, ConfigError for numbers that make no model.
+    """
+    from transformers import AutoModelForCausalLM
+
+    settings = (
+        config_from_file(Path(config.config), vocab_size) if config.config else config_from_numbers(config, vocab_size)
+    )
+    settings.bos_token_id = settings.eos_token_id = settings.pad_token_id = None
+    dtype = getattr(torch, config.dtype)
+    try:
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(derive(seed, "weights"))
+            model = AutoModelForCausalLM.from_config(settings, dtype=dtype, trust_remote_code=False)
+    except (ValueError, TypeError, IndexError, ZeroDivisionError, RuntimeError) as error:
+        raise ConfigError(
+            f"No {settings.model_type} model can be made of these numbers.",
+            f"{numbers(config)}; {type(error).__name__}: {first_line(error)}",
+            "Change them, or give a complete config.json with `config:`.",
+        ) from error
+    model.generation_config.do_sample = False
+    return cast("PreTrainedModel", model.eval())
+
+
+def config_from_file(file: Path, vocab_size: int) -> PretrainedConfig:
+    """The configuration in a config.json (or a folder that has one), with the vocabulary of the tokenizer in use."""
+    from transformers import AutoConfig
+
+    content = read_model_config(file / "config.json" if file.is_dir() else file)
+    kind = native(content, file)
+    settings = AutoConfig.for_model(kind, **{key: value for key, value in content.items() if key != "model_type"})
+    if settings.vocab_size != vocab_size:
+        log.info("%s: vocabulary %d -> %d, the tokenizer's", file, settings.vocab_size, vocab_size)
+        settings.vocab_size = vocab_size
+    return refuse_encoders(settings)
+
+
+def config_from_numbers(config: ModelConfig, vocab_size: int) -> PretrainedConfig:
+    """The family's default configuration, resized; what we do not name keeps the family's own proportions."""
+    from transformers import CONFIG_MAPPING, AutoConfig
+    from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
+
+    known = [name for name in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES if name in CONFIG_MAPPING]
+    if config.architecture not in known:
+        near = difflib.get_close_matches(config.architecture.lower(), known, n=3)
+        raise ModelError(
+            f"There is no decoder-only architecture called {config.architecture!r}.",
+            f"did you mean: {', '.join(near)}" if near else f"some that exist: {', '.join(known[:12])} ...",
+            "Use the model type of a Hugging Face config, e.g. gpt2, llama, opt, qwen2.",
+        )
+    if min(config.layers, config.width, config.heads, config.context) < 1 or config.width % config.heads:
+        raise ConfigError(
+            "These numbers make no model: all must be positive, and width a multiple of heads.",
+            numbers(config),
+            "Change `width` or `heads`.",
+        )
+    default = refuse_encoders(AutoConfig.for_model(config.architecture))
+    return AutoConfig.for_model(config.architecture, **resized(default, config, vocab_size))
+
+
+def resized(default: PretrainedConfig, config: ModelConfig, vocab_size: int) -> dict[str, Any]:
+    """Our few numbers under the family's names: widths of the MLP and of key-value groups scale as the defaults do."""
+    fields = set(default.to_dict())
+    wanted: dict[str, Any] = {
+        "vocab_size": vocab_size,
+        "num_hidden_layers": config.layers,
+        "hidden_size": config.width,
+        "num_attention_heads": config.heads,
+        "max_position_embeddings": config.context,
+        "n_ctx": config.context,
+        "max_seq_len": config.context,
+        "head_dim": config.width // config.heads,
+        "rotary_dim": config.width // config.heads,
+        "word_embed_proj_dim": config.width,
+        "embedding_size": config.width,
+        "bos_token_id": None,
+        "eos_token_id": None,
+        "pad_token_id": None,
+    } | dict.fromkeys(DROPOUTS, config.dropout)
+    for name in ("intermediate_size", "ffn_dim"):
+        if isinstance(size := getattr(default, name, None), int):
+            wanted[name] = max(8, round(size / default.hidden_size * config.width / 8) * 8)
+    if isinstance(groups := getattr(default, "num_key_value_heads", None), int):
+        scaled = max(1, config.heads * groups // default.num_attention_heads)
+        wanted["num_key_value_heads"] = scaled if config.heads % scaled == 0 else config.heads
+    for name in ("activation_function", "hidden_act"):  # GPT-2's: one fused kernel instead of seven, the same formula
+        if getattr(default, name, "") == "gelu_new":
+            wanted[name] = "gelu_pytorch_tanh"
+    if default.model_type == "gpt_neo":
+        wanted["attention_types"] = [[[("global", "local")[block % 2] for block in range(config.layers)], 1]]
+    renamed = {default.attribute_map.get(name, name): value for name, value in wanted.items()}
+    return {name: value for name, value in renamed.items() if name in fields}
+
+
+def refuse_encoders(settings: PretrainedConfig) -> PretrainedConfig:
+    """The configuration, unless it is an encoder-decoder's."""
+    if settings.is_encoder_decoder:
+        raise encoder_decoder(settings)
+    return settings
+
+
+def numbers(config: ModelConfig) -> str:
+    """The numbers a user gave, for an error."""
+    if config.config:
+        return f"config: {config.config}"
+    return f"layers {config.layers}, width {config.width}, heads {config.heads}, context {config.context}"
+
+
+def first_line(error: Exception) -> str:
+    """The first line of an error's text."""
+    return (str(error).splitlines() or [""])[0]

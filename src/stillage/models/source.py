@@ -1,0 +1,140 @@
+"""Where a model comes from: a folder, or a hub id at a pinned commit; nothing in it is ever executed or unpickled."""
+
+from __future__ import annotations
+
+import json
+import logging
+import re
+import shlex
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from stillage.errors import ModelError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+log = logging.getLogger("stillage")
+HUB_ID = re.compile(r"^[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?$")
+COMMIT = re.compile(r"^[0-9a-f]{40}$")
+WANTED = ["*.json", "*.safetensors", "*.txt", "*.model", "*.jinja", "*.tiktoken"]  # no .bin, no .py: never on this disk
+CONVERT = (
+    "import torch, glob; from safetensors.torch import save_file; weights = {}; "
+    "[weights.update(torch.load(f, map_location='cpu', weights_only=True)) for f in sorted(glob.glob('%s*.bin'))]; "
+    "save_file({k: v.clone().contiguous() for k, v in weights.items()}, '%s.safetensors', metadata={'format': 'pt'})"
+)
+
+
+def find(path: str, revision: str = "") -> Path:
+    """The folder of a model or tokenizer: itself if it exists, else the hub's files at that commit (fetched once).
+
+    Raises ModelError where it is neither, or where the hub id is not pinned to a commit.
+    """
+    if Path(path).is_dir():
+        return Path(path)
+    if not HUB_ID.match(path):
+        raise ModelError(f"There is no folder {path}.", f"working folder: {Path.cwd()}", "Check the path.")
+    if not COMMIT.match(revision):
+        raise ModelError(
+            f"{path} is neither a folder here nor a hub id pinned to a commit.",
+            f"revision: {revision or '(none)'}; wanted: 40 hexadecimal digits",
+            f"Check the path, or copy the commit from https://huggingface.co/{path}/commits/main into `revision:`.",
+        )
+    return download(path, revision)
+
+
+def download(hub_id: str, revision: str) -> Path:
+    """The hub's files at one commit, from the local cache if they are there: settings and safetensors, no code."""
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+
+    try:
+        return Path(snapshot_download(hub_id, revision=revision, allow_patterns=WANTED, ignore_patterns=["*/*"]))
+    except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
+        raise ModelError(
+            f"{hub_id} could not be fetched from the hub.",
+            f"revision: {revision}; {type(error).__name__}: {(str(error).splitlines() or [''])[0]}",
+            "Check the id, the commit and the connection, or give a local folder.",
+        ) from error
+
+
+def read_model_config(file: Path) -> dict[str, Any]:
+    """The content of a config.json; ModelError where it is missing or broken, or would fetch code from elsewhere."""
+    try:
+        content = json.loads(file.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise ModelError(
+            f"{file.parent} is not a model folder.", "config.json is missing", "Give a Hugging Face model folder."
+        ) from error
+    except (json.JSONDecodeError, UnicodeDecodeError, IsADirectoryError) as error:
+        raise ModelError(f"{file} is not valid JSON.", str(error), "Restore the file.") from error
+    if not isinstance(content, dict):
+        raise ModelError(f"{file} is not a model's configuration.", f"found: {type(content).__name__}", "Restore it.")
+    for key, value in nested(content):
+        if "attn_implementation" in key and "/" in str(value):
+            raise ModelError(
+                f"{file} names an attention kernel to download; code from a model's folder is never run.",
+                f"{key}: {value}",
+                "Remove that line from config.json.",
+            )
+    return content
+
+
+def nested(content: dict[str, Any]) -> Iterator[tuple[str, Any]]:
+    """Every key and value of nested JSON objects."""
+    for key, value in content.items():
+        yield key, value
+        if isinstance(value, dict):
+            yield from nested(value)
+
+
+def native(content: dict[str, Any], where: Path) -> str:
+    """The model type, where transformers itself knows it; code that comes with the model is ignored with a notice.
+
+    Raises ModelError where only that code could build the model.
+    """
+    from transformers import CONFIG_MAPPING
+
+    kind = content.get("model_type", "")
+    if kind not in CONFIG_MAPPING:
+        own_code = "auto_map" in content
+        raise ModelError(
+            "This model needs its own code to be run, which Stillage never does."
+            if own_code
+            else "transformers does not know this model type.",
+            f"{where}: model_type {kind or '(none)'}" + (f", auto_map {content['auto_map']}" if own_code else ""),
+            "Use a model type that transformers has built in (a newer transformers may know this one).",
+        )
+    if "auto_map" in content:
+        log.warning("%s brings its own code; it is ignored, transformers' %s is used", where, kind)
+    return kind
+
+
+def require_safetensors(folder: Path, stem: str = "model") -> None:
+    """Refuse a folder without `stem`.safetensors (or its shards); one that has only .bin gets the conversion command.
+
+    Pickled weights (.bin) can run any code when they are opened, so they are never opened here.
+    """
+    index = folder / f"{stem}.safetensors.index.json"
+    if index.exists():
+        shards = sorted(set(read_model_config(index).get("weight_map", {}).values()))
+        wrong = [s for s in shards if not s.endswith(".safetensors") or Path(s).name != s or not (folder / s).exists()]
+        if wrong or not shards:
+            raise ModelError(
+                "The index of the weights names files that cannot be used.",
+                f"{index.name}: {', '.join(wrong[:3]) or 'no file at all'}",
+                "Every shard must be a .safetensors file in the same folder; copy the missing ones.",
+            )
+        return
+    if (folder / f"{stem}.safetensors").exists():
+        return
+    pickled = "pytorch_model" if stem == "model" else stem
+    if any(folder.glob(f"{pickled}*.bin")):
+        raise ModelError(
+            "The weights are pickled (.bin), which can run any code when opened; only safetensors are read.",
+            f"found: {', '.join(sorted(p.name for p in folder.glob(f'{pickled}*.bin'))[:3])} in {folder}",
+            f'Convert them safely: cd {shlex.quote(str(folder))} && python -c "{CONVERT % (pickled, stem)}"',
+        )
+    raise ModelError(
+        f"{folder} has no weights.", f"missing: {stem}.safetensors", "Give a folder that save_pretrained wrote."
+    )

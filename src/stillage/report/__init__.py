@@ -1,0 +1,51 @@
+"""The report of a run: one self-contained HTML page, its figures, all results in one table, and ten lines of text."""
+
+from __future__ import annotations
+
+import csv
+import io
+from dataclasses import replace
+from pathlib import Path
+
+from stillage.report.load import RunView, hide_private, read_run
+from stillage.run.config import ReportConfig
+
+__all__ = ["RunView", "read_run", "write_report"]
+
+
+def write_report(run: Path, options: ReportConfig, *, title: str, run_id: str = "") -> Path:
+    """Write `<run>/report/`: report.html, figures/*.svg and *.csv, results.parquet, summary.txt. Returns the page's path.
+
+    run_id: written into the `run` column of results.parquet. Reads only files of the run folder, any of which may be
+    absent. Equal inputs give equal bytes. Texts of private records are masked everywhere unless
+    options.show_text. DataError where there is nothing to report.
+    """
+    from stillage.report.figures import pictures
+    from stillage.report.html import page
+    from stillage.report.summary import summary_lines
+    from stillage.report.svg import standalone
+    from stillage.report.verdict import verdict
+    from stillage.run.folder import remove, write_text
+    from stillage.run.results import write_results
+
+    view = read_run(run) if options.show_text else hide_private(read_run(run))
+    judged, drawn = verdict(view), pictures(view)
+    folder = run / "report"
+    remove(folder / "figures")
+    for name, picture in drawn.items():
+        write_text(folder / "figures" / f"{name}.svg", standalone(picture.svg))
+        write_text(folder / "figures" / f"{name}.csv", csv_text(picture.columns, picture.rows))
+    write_results(folder / "results.parquet", [replace(row, run=run_id or row.run) for row in view.results])
+    lines = summary_lines(view, judged, title=title, report=str(folder / "report.html"))
+    write_text(folder / "summary.txt", "\n".join(lines) + "\n")
+    write_text(folder / "report.html", page(view, judged, drawn, options, title=title))
+    return folder / "report.html"
+
+
+def csv_text(columns: tuple[str, ...], rows: tuple[tuple[str | float | int, ...], ...]) -> str:
+    """Rows as CSV, floats with the digits that give them back exactly."""
+    buffer = io.StringIO()
+    writer = csv.writer(buffer, lineterminator="\n")
+    writer.writerow(columns)
+    writer.writerows(rows)
+    return buffer.getvalue()

@@ -1,0 +1,67 @@
+"""The table under each figure: its main numbers in a form that can be read; all of them are in the figure's CSV."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from stillage.report.figures import Picture, scores_of, tradeoff
+from stillage.report.load import RunView, order_models
+from stillage.report.tables import Cell, Table, bracketed, head, number
+from stillage.report.verdict import words
+
+ROC_ROWS = 12
+QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
+
+
+def digests(view: RunView, drawn: Mapping[str, Picture]) -> dict[str, Table]:
+    """name -> table of "roc", "quality_leakage" and "scores" (all histograms together), where they were drawn."""
+    found = {}
+    if "roc" in drawn:
+        found["roc"] = roc_table(drawn["roc"])
+    if "quality_leakage" in drawn:
+        found["quality_leakage"] = tradeoff_table(view)
+    if any(name.startswith("scores_") for name in drawn):
+        found["scores"] = quantile_table(view)
+    return found
+
+
+def roc_table(picture: Picture) -> Table:
+    """TPR with its limits at a few FPRs, a column per model."""
+    curves: dict[str, dict[float, str]] = {}
+    for model, fpr, tpr, low, high in picture.rows:
+        shown = f"{100 * float(tpr):.1f} % [{100 * float(low):.1f}, {100 * float(high):.1f}]"
+        curves.setdefault(str(model), {})[float(fpr)] = shown
+    curves = {model: curves[model] for model in order_models(set(curves))}
+    grid = sorted(set.intersection(*(set(curve) for curve in curves.values())))
+    kept = sorted({round(place) for place in np.linspace(0, len(grid) - 1, ROC_ROWS)}) if grid else []
+    rows = tuple(
+        (Cell(text=f"{100 * grid[place]:.3g} %"), *(bracketed(curve[grid[place]]) for curve in curves.values()))
+        for place in kept
+    )
+    columns = ("false-positive rate", *(words(model) for model in curves))
+    note = "Pointwise limits. All points: figures/roc.csv."
+    return Table(caption="True-positive rate at each false-positive rate", columns=columns, rows=rows, note=note)
+
+
+def tradeoff_table(view: RunView) -> Table:
+    """Quality and AUC of each model of the scatter."""
+    points = tradeoff(view)
+    rows = tuple((head(p.model), number(p.quality, 3), number(p.leakage, 3)) for p in points)
+    quality = {"rouge_l": "ROUGE-L"}.get(points[0].quality.metric, words(points[0].quality.metric))
+    columns = ("model", quality, f"AUC, {words(view.primary_attack)} attack")
+    return Table(caption="Quality and leakage", columns=columns, rows=rows)
+
+
+def quantile_table(view: RunView) -> Table:
+    """Quantiles of the members' and the outsiders' scores of each model."""
+    rows = []
+    for model, (values, member) in scores_of(view, view.primary_attack).items():
+        for group, chosen in (("members", member), ("outsiders", ~member)):
+            cells = (Cell(text=f"{cut:.3g}") for cut in np.quantile(values[chosen], QUANTILES))
+            rows.append((head(model), Cell(text=group), *cells, Cell(text=str(int(chosen.sum())))))
+    columns = ("model", "group", *(f"{100 * q:g} %" for q in QUANTILES), "n")
+    note = "The share of the group that scores below. Bins: figures/scores_*.csv."
+    caption = f"Quantiles of the {words(view.primary_attack)} score"
+    return Table(caption=caption, columns=columns, rows=tuple(rows), heads=2, note=note)

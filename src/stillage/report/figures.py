@@ -1,0 +1,290 @@
+"""The report's figures: deterministic SVG, each with the numbers behind it as rows of a CSV."""
+
+from __future__ import annotations
+
+import io
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from stillage.report.load import RunView
+from stillage.report.svg import FAINT, INK, tidy
+from stillage.report.tables import audited
+from stillage.report.verdict import interval, words
+from stillage.types import Array, Result
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+FEWEST = 5  # outsiders above a threshold below which a rate is mostly luck
+BINS = 28
+LOOKS = {  # colour (Okabe and Ito), line style, marker: no model is told by colour alone
+    "student": ("#0072b2", "-", "o"),
+    "teacher": ("#d55e00", (0, (6, 1.5)), "s"),
+    "student_counterfactual": ("#cc79a7", (0, (4, 1.5, 1, 1.5)), "D"),
+    "student_no_teacher": ("#009e73", (0, (1, 1.2)), "^"),
+    "teacher_counterfactual": ("#e69f00", (0, (2.5, 1.2)), "v"),
+}
+SPARE = ("#56b4e9", (0, (5, 1, 1, 1, 1, 1)), "P")
+QUALITY = (("rouge_l", "ROUGE-L on test records", True), ("exact_match", "exact match on test records", True),
+           ("bits_per_byte", "bits per byte on test records (lower is better)", False))  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Picture:
+    """A figure: its name (file names), its `<svg>` for the page, and the numbers behind it."""
+
+    name: str
+    svg: str
+    columns: tuple[str, ...]
+    rows: tuple[tuple[str | float | int, ...], ...]
+
+
+def look(model: str) -> tuple[str, str | tuple, str]:
+    """Colour, line style and marker of a model."""
+    return LOOKS.get(model, SPARE)
+
+
+def settings(name: str) -> dict[Any, Any]:
+    """Matplotlib's settings: text stays text, ids depend on the name alone."""
+    return {
+        "svg.hashsalt": f"stillage-{name}", "svg.fonttype": "none", "text.parse_math": False,
+        "font.family": "DejaVu Sans", "font.size": 9.5, "axes.linewidth": 0.7, "axes.edgecolor": INK, "text.color": INK,
+        "axes.labelcolor": INK, "xtick.color": INK, "ytick.color": INK, "axes.spines.top": False,
+        "axes.spines.right": False, "xtick.major.width": 0.7, "ytick.major.width": 0.7, "xtick.minor.width": 0.4,
+        "ytick.minor.width": 0.4, "xtick.major.size": 3, "ytick.major.size": 3, "xtick.minor.size": 1.5,
+        "ytick.minor.size": 1.5, "legend.frameon": False, "legend.fontsize": 9, "grid.color": FAINT,
+        "grid.linewidth": 0.6, "lines.linewidth": 1.8, "axes.axisbelow": True,
+    }  # fmt: skip
+
+
+def canvas(width: float, height: float) -> tuple[Figure, Axes]:
+    """An empty figure of width x height pixels, as an SVG of as many units, and its axes."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(width / 72, height / 72), dpi=72, layout="constrained")
+    return figure, figure.add_subplot()
+
+
+def render(figure: Figure, *, name: str, title: str, description: str) -> str:
+    """The figure as a tidy `<svg>` element."""
+    from matplotlib.backends.backend_svg import FigureCanvasSVG
+
+    buffer = io.StringIO()
+    FigureCanvasSVG(figure)
+    figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
+    return tidy(buffer.getvalue(), name=f"fig-{name}", title=title, description=description)
+
+
+def scores_of(view: RunView, attack: str) -> dict[str, tuple[Array, Array]]:
+    """model -> (scores float64[n], is_member bool[n]) of one attack; records without a score are left out."""
+    if view.scores is None or not attack:
+        return {}
+    import pyarrow.compute as pc
+
+    table = view.scores.filter(pc.field("attack") == attack)
+    model, role = (table.column(name).to_numpy(zero_copy_only=False) for name in ("model", "role"))
+    score = table.column("score").to_numpy().astype(np.float64)
+    found = {}
+    for name in view.models:
+        chosen = (model == name) & np.isfinite(score)
+        member = role[chosen] == "private"
+        if member.any() and not member.all():
+            found[name] = (score[chosen], member)
+    return found
+
+
+def pictures(view: RunView) -> dict[str, Picture]:
+    """Every figure that the run has numbers for, by name: roc, quality_leakage, scores_<model>."""
+    from matplotlib import rc_context
+
+    scores = scores_of(view, view.primary_attack)
+    drawn: list[Picture] = []
+    with rc_context(settings("report")):
+        if scores:
+            drawn.append(roc(view, scores))
+        points = tradeoff(view)
+        if points:
+            drawn.append(scatter(view, points))
+    for name, (values, member) in scores.items():
+        with rc_context(settings(f"report-{name}")):
+            drawn.append(histogram(view, name, values, member))
+    return {picture.name: picture for picture in drawn}
+
+
+def roc(view: RunView, scores: Mapping[str, tuple[Array, Array]]) -> Picture:
+    """ROC curves of the primary attack on log axes, with pointwise bands and the chance line."""
+    from stillage.functional.stats import roc_band, roc_curve
+
+    figure, axes = canvas(400, 400)
+    rows: list[tuple[str | float | int, ...]] = []
+    fewest = min(int((~member).sum()) for _, member in scores.values())
+    left = min(0.5, 1 / fewest)
+    for name in reversed(list(scores)):  # the subject of the report on top
+        values, member = scores[name]
+        colour, style, _ = look(name)
+        curve, band = roc_curve(values, member), roc_band(values, member, level=view.level)
+        told = band.fpr >= min(0.5, FEWEST / fewest)  # to the left the band is the whole height, for every model
+        low, high = np.maximum(band.low[told], left / 2), band.high[told]
+        axes.fill_between(band.fpr[told], low, high, color=colour, alpha=0.12, linewidth=0)
+        x, y = thinned(curve.fpr, curve.tpr, left)
+        axes.plot(
+            x, y, color=colour, linestyle=style, drawstyle="steps-post", label=f"{words(name)}: {auc_words(view, name)}"
+        )
+        rows += [(name, *map(float, point)) for point in zip(band.fpr, band.tpr, band.low, band.high, strict=True)]
+    axes.plot([left, 1], [left, 1], color=INK, linewidth=0.9, linestyle=(0, (2, 2)), label="chance")
+    axes.axvspan(left, min(1.0, FEWEST / fewest), color=FAINT, alpha=0.5, linewidth=0, zorder=0)
+    axes.set(xscale="log", yscale="log", xlim=(left, 1), ylim=(left, 1.06))
+    axes.set_xlabel("false-positive rate (outsiders called members)")
+    axes.set_ylabel("true-positive rate (members found)")
+    axes.grid(True)
+    percent_ticks(axes, left)
+    handles, labels = axes.get_legend_handles_labels()
+    count = len(scores)
+    order = [*reversed(range(count)), count]
+    legend(axes, [handles[i] for i in order], [labels[i] for i in order])
+    description = "; ".join(f"{words(name)}: {auc_words(view, name)}" for name in scores)
+    title = f"ROC curves, {words(view.primary_attack)} attack"
+    svg = render(figure, name="roc", title=title, description=f"Log-log axes, chance is the diagonal. {description}.")
+    columns = ("model", "fpr", "tpr", "tpr_low", "tpr_high")
+    return Picture(name="roc", svg=svg, columns=columns, rows=tuple(sorted(rows)))
+
+
+def legend(axes: Axes, handles: Sequence, labels: Sequence[str]) -> None:
+    """A legend above the axes, where it hides nothing."""
+    axes.legend(
+        handles, labels, loc="lower left", bbox_to_anchor=(0, 1.0), ncols=1, borderaxespad=0.3, handlelength=2.6
+    )
+
+
+def auc_words(view: RunView, model: str) -> str:
+    """ "AUC 0.96 [0.95, 0.97]" under the primary attack."""
+    return f"AUC {interval(view.result('auc', model, attack=view.primary_attack))}"
+
+
+def thinned(fpr: Array, tpr: Array, left: float, most: int = 400) -> tuple[Array, Array]:
+    """The curve from `left` on, starting at the TPR reached there; at most about `most` vertices, even on a log axis."""
+    start = float(tpr[fpr <= left].max(initial=0.0))
+    inside = fpr >= left
+    x, y = np.concatenate([[left], fpr[inside]]), np.concatenate([[start], tpr[inside]])
+    if len(x) > most:
+        wanted = np.searchsorted(x, np.geomspace(left, 1, most), side="right") - 1
+        keep = np.unique(np.concatenate([[0], wanted, [len(x) - 1]]))
+        x, y = x[keep], y[keep]
+    return x, np.maximum(y, left / 2)
+
+
+def percent_ticks(axes: Axes, left: float) -> None:
+    """Powers of ten as percents on both axes."""
+    from matplotlib.ticker import NullFormatter
+
+    ticks = [10.0**power for power in range(math.ceil(math.log10(left) - 1e-9), 1)]
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.set_ticks(ticks, [f"{100 * tick:g} %" for tick in ticks])
+        axis.set_minor_formatter(NullFormatter())
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Point:
+    """A model in the quality-against-leakage plot."""
+
+    model: str
+    quality: Result
+    leakage: Result
+
+
+def tradeoff(view: RunView) -> tuple[Point, ...]:
+    """Models that have both a quality and an AUC of the primary attack; the first metric of QUALITY that any has."""
+    for metric, _, _ in QUALITY:
+        points = []
+        for name in audited(view):
+            quality, leakage = view.result(metric, name), view.result("auc", name, attack=view.primary_attack)
+            if quality and leakage and not (math.isnan(quality.value) or math.isnan(leakage.value)):
+                points.append(Point(model=name, quality=quality, leakage=leakage))
+        if points:
+            return tuple(points)
+    return ()
+
+
+def scatter(view: RunView, points: Sequence[Point]) -> Picture:
+    """Quality against leakage, a cross of intervals per model; best is up and to the left."""
+    figure, axes = canvas(400, 310)
+    metric, label, higher = next(entry for entry in QUALITY if entry[0] == points[0].quality.metric)
+    for point in points:
+        colour, _, marker = look(point.model)
+        axes.errorbar(
+            point.leakage.value, point.quality.value, xerr=arms(point.leakage), yerr=arms(point.quality), color=colour,
+            marker=marker, markersize=7.5, linewidth=1.2, linestyle="none", label=words(point.model),
+        )  # fmt: skip
+    low = min(0.4, *(finite_or(p.leakage.low, p.leakage.value) - 0.02 for p in points))
+    axes.axvline(0.5, color=INK, linewidth=0.9, linestyle=(0, (2, 2)))
+    axes.text(0.5, 0.02, " chance", transform=axes.get_xaxis_transform(), fontsize=9, ha="left")
+    axes.set(xlim=(low, 1.015), xlabel=f"leakage: AUC, {words(view.primary_attack)} attack", ylabel=label)
+    axes.margins(y=0.18)
+    if not higher:
+        axes.invert_yaxis()
+    axes.grid(True)
+    handles, labels = axes.get_legend_handles_labels()
+    axes.legend(handles, labels, loc="lower left", bbox_to_anchor=(0, 1.0), ncols=2, borderaxespad=0.3)
+    rows = tuple((p.model, p.quality.value, p.quality.low, p.quality.high, p.leakage.value, p.leakage.low, p.leakage.high)
+                 for p in points)  # fmt: skip
+    said = "; ".join(f"{words(p.model)}: {interval(p.quality)} against AUC {interval(p.leakage)}" for p in points)
+    svg = render(figure, name="quality_leakage", title="Quality against leakage", description=f"{said}.")
+    columns = ("model", metric, f"{metric}_low", f"{metric}_high", "auc", "auc_low", "auc_high")
+    return Picture(name="quality_leakage", svg=svg, columns=columns, rows=rows)
+
+
+def arms(row: Result) -> Array:
+    """Error-bar lengths [2, 1] of a Result; zero where it has no interval."""
+    return np.array(
+        [[max(0.0, row.value - finite_or(row.low, row.value))], [max(0.0, finite_or(row.high, row.value) - row.value)]]
+    )
+
+
+def finite_or(value: float, other: float) -> float:
+    """`value`, or `other` where it is NaN."""
+    return other if math.isnan(value) else value
+
+
+def histogram(view: RunView, model: str, values: Array, member: Array) -> Picture:
+    """How a model scores members (filled) and outsiders (outline), as shares of each group."""
+    figure, axes = canvas(330, 190)
+    colour = look(model)[0]
+    edges = bin_edges(values)
+    inside, outside = (np.histogram(values[who], edges)[0] / max(1, int(who.sum())) for who in (member, ~member))
+    axes.stairs(100 * inside, edges, fill=True, color=colour, alpha=0.45, linewidth=0, label="members")
+    axes.stairs(100 * inside, edges, color=colour, linewidth=0.9)
+    axes.stairs(100 * outside, edges, color=INK, linewidth=1.3, label="outsiders")
+    axes.set_xlabel(f"{words(view.primary_attack)} score, higher: more like a member", fontsize=9)
+    axes.set_ylabel("% of group", fontsize=9)
+    axes.set_xlim(edges[0], edges[-1])
+    axes.margins(y=0.15)
+    axes.set_title(words(model), loc="left", fontsize=10, fontweight="bold")
+    axes.legend(
+        loc="lower right", bbox_to_anchor=(1, 0.98), ncols=2, borderaxespad=0.3, handlelength=1.2, columnspacing=1
+    )
+    medians = f"median {np.median(values[member]):.3g} for members, {np.median(values[~member]):.3g} for outsiders"
+    svg = render(figure, name=f"scores-{file_name(model)}", title=f"Scores of the {words(model)}", description=medians)
+    rows = tuple(
+        (model, float(low), float(high), float(a), float(b))
+        for low, high, a, b in zip(edges, edges[1:], inside, outside, strict=False)
+    )
+    columns = ("model", "from", "to", "share_of_members", "share_of_outsiders")
+    return Picture(name=f"scores_{file_name(model)}", svg=svg, columns=columns, rows=rows)
+
+
+def bin_edges(values: Array) -> Array:
+    """BINS equal bins over all scores; one unit wide around a constant score."""
+    low, high = float(values.min()), float(values.max())
+    if not high - low > 1e-12 * max(1.0, abs(low), abs(high)):
+        low, high = low - 0.5, high + 0.5
+    return np.linspace(low, high, BINS + 1)
+
+
+def file_name(model: str) -> str:
+    """A model's name with only letters, digits, - and _, for files and ids."""
+    return "".join(letter if letter.isascii() and (letter.isalnum() or letter in "-_") else "_" for letter in model)

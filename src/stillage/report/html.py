@@ -1,0 +1,224 @@
+"""The page: every part of the report put into the template, escaped, with a policy that lets nothing else in."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import math
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from stillage.report.digest import digests
+from stillage.report.examples import exposed_table, generations, recited_table
+from stillage.report.figures import Picture
+from stillage.report.inheritance import curve_table, inheritance_table, sets_table, slices_table
+from stillage.report.load import RunView
+from stillage.report.tables import (
+    Table,
+    auc_table,
+    blind_table,
+    extraction_table,
+    models_table,
+    rates,
+    thousands,
+    tpr_table,
+)
+from stillage.report.verdict import Verdict, extraction_pair, interval, percent, subject, words
+from stillage.run.config import ReportConfig
+
+HERE = Path(__file__).parent
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeyNumber:
+    """One of the four numbers of the header."""
+
+    label: str
+    value: str
+    small: str
+    note: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Check:
+    """One validity check as shown."""
+
+    name: str
+    passed: bool
+    detail: str
+
+
+def page(view: RunView, judged: Verdict, drawn: Mapping[str, Picture], options: ReportConfig, *, title: str) -> str:
+    """The whole report as one HTML document: no script, no request, style by hash only."""
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+    from markupsafe import Markup
+
+    css = (HERE / "report.css").read_text(encoding="utf-8")
+    digest = base64.b64encode(hashlib.sha256(css.encode()).digest()).decode()
+    loader = FileSystemLoader(HERE)
+    environment = Environment(
+        loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    parts = {
+        "title": title,
+        "css": Markup(css),
+        "style_hash": digest,
+        "verdict": replace(judged, headline=typeset(judged.headline), detail=typeset(judged.detail)),
+        "keys": key_numbers(view),
+        "checks": checks(view),
+        "validity": view.validity,
+        "measured": {
+            words(str(c.get("name", ""))): tuple(flatten(c["values"])) for c in _checks(view) if c.get("values")
+        },
+        "split": split_words(view),
+        "figures": {name: Markup(picture.svg) for name, picture in drawn.items()},
+        "data": digests(view, drawn),
+        "tables": tables(view, options),
+        "generations": generations(view, options),
+        "samples_hidden": view.samples is not None and view.records is None and not options.show_text,
+        "primary": words(view.primary_attack),
+        "subject": words(subject(view)),
+        "show_text": options.show_text,
+        "level": f"{100 * view.level:g} %",
+        **facts(view),
+    }
+    return environment.get_template("report.html.j2").render(parts)
+
+
+def typeset(text: str) -> str:
+    """Apostrophes as printed; a number keeps its unit and its interval on the line."""
+    text = re.sub(r"\[([-\d.]+), ([-\d.]+)\]", "[\\1,\u00a0\\2]", text.replace("'", "’"))
+    return re.sub(r"(\d) (\[|%)", "\\1\u00a0\\2", text)
+
+
+def tables(view: RunView, options: ReportConfig) -> dict[str, Table | None]:
+    """Every table of the page by name; None where the run has no numbers for it."""
+    audited = bool(view.attacks)
+    extraction = extraction_table(view)
+    blind = blind_table(view)
+    rest = view.attacks[1:]
+    return {
+        "models": models_table(view) if view.models else None,
+        "auc": auc_table(view) if audited else None,
+        "tpr": tpr_table(
+            view, view.attacks[:1], f"Members found at few false alarms, {words(view.primary_attack)} attack"
+        )
+        if audited
+        else None,
+        "tpr_rest": tpr_table(view, rest, "The same for every other attack") if rest else None,
+        "extraction": extraction if extraction.rows else None,
+        "inheritance": inheritance_table(view),
+        "sets": sets_table(view),
+        "curve": curve_table(view),
+        "slices": slices_table(view),
+        "recited": recited_table(view, options),
+        "exposed": exposed_table(view, options),
+        "blind": blind if blind.rows else None,
+    }
+
+
+def key_numbers(view: RunView) -> tuple[KeyNumber, ...]:
+    """Up to four numbers for the header: AUC, TPR at the lowest FPR, extraction, quality; of the report's subject."""
+    model = subject(view)
+    who = words(model)
+    found = []
+    auc = view.result("auc", model, attack=view.primary_attack)
+    if auc is not None:
+        found.append(
+            _key("Membership AUC", interval(auc), f"{who}, {words(view.primary_attack)} attack; 0.5 is chance")
+        )
+    for fpr in rates(view)[-1:]:
+        row = view.result("tpr_at_fpr", model, attack=view.primary_attack, fpr=fpr)
+        if row is not None and not math.isnan(row.value):
+            found.append(_key(f"Found at {100 * fpr:g} % FPR", percent(row), "share of members, same attack"))
+    members, outsiders = extraction_pair(view, model)
+    if members is not None:
+        floor = f"; outsiders {percent(outsiders).partition(' [')[0]}" if outsiders else ""
+        found.append(_key("Recited", percent(members), f"members' targets{floor}"))
+    quality = view.result("rouge_l", model)
+    if quality is not None:
+        teacher = view.result("rouge_l", "teacher") if model != "teacher" else None
+        note = f"{who}, test records" + (f"; teacher {teacher.value:.2f}" if teacher else "")
+        found.append(_key("ROUGE-L", interval(quality), note))
+    if auc is None:
+        measured = (
+            ("Exact match", "exact_match", 2),
+            ("Perplexity", "perplexity", 1),
+            ("Bits per byte", "bits_per_byte", 2),
+        )
+        rows = [(label, view.result(metric, model), digits) for label, metric, digits in measured]
+        found += [_key(label, interval(row, digits), f"{who}, test records") for label, row, digits in rows if row]
+    return tuple(found[:4]) if found else _counts(view)
+
+
+def _key(label: str, shown: str, note: str) -> KeyNumber:
+    value, _, rest = shown.partition(" [")
+    return KeyNumber(label=label, value=value, small=f"[{rest}" if rest else "", note=typeset(note))
+
+
+def _counts(view: RunView) -> tuple[KeyNumber, ...]:
+    counts = view.split.get("counts", {})
+    return tuple(
+        KeyNumber(label=f"{role} records", value=thousands(count), small="", note="")
+        for role, count in sorted(counts.items(), key=lambda item: -float(item[1]))[:4]
+    )
+
+
+def checks(view: RunView) -> tuple[Check, ...]:
+    """The validity checks, the failed ones first."""
+    found = [
+        Check(
+            name=words(str(check.get("name", ""))),
+            passed=bool(check.get("passed")),
+            detail=str(check.get("detail", "")),
+        )
+        for check in _checks(view)
+    ]
+    return tuple(sorted(found, key=lambda check: check.passed))
+
+
+def _checks(view: RunView) -> list[Mapping[str, Any]]:
+    return [check for check in view.validity.get("checks", ()) if isinstance(check, Mapping)]
+
+
+def split_words(view: RunView) -> str:
+    """Who drew the split, in one sentence."""
+    drawn = view.validity.get("drawn_by_us", view.split.get("drawn_by_us"))
+    if drawn is None:
+        return "This run folder has no record of how the split was drawn."
+    if drawn:
+        return "Members and outsiders were drawn at random from one pool by this run, and the draw is recorded."
+    return (
+        "The split was given, not drawn by this run: that members and outsiders differ only in having been trained on "
+        "rests on whoever made the files."
+    )
+
+
+def facts(view: RunView) -> dict[str, Any]:
+    """Configuration, counts, training, versions and hashes, as flat lists."""
+    groups = {
+        "Split": {key: value for key, value in view.split.items() if key != "sources"},
+        "Sources (sha256)": view.split.get("sources", {}),
+        "Training": view.summaries,
+        "Environment": view.env,
+        "Files this report was made from (sha256)": {name: digest for name, digest in view.hashes.items()},
+    }
+    flat = {name: tuple(flatten(group)) for name, group in groups.items()}
+    return {"config": view.config_text.strip(), "facts": {name: pairs for name, pairs in flat.items() if pairs}}
+
+
+def flatten(value: object, prefix: str = "") -> Iterator[tuple[str, str]]:
+    """Nested JSON as (dotted path, text) pairs; long lists are cut with their count."""
+    if isinstance(value, Mapping):
+        for key, entry in value.items():
+            yield from flatten(entry, f"{prefix}.{key}" if prefix else str(key))
+    elif isinstance(value, list) and len(value) > 8:
+        yield prefix, f"{len(value)} entries"
+    elif isinstance(value, float):
+        yield prefix, f"{value:.6g}"
+    else:
+        yield prefix, value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)

@@ -1,0 +1,151 @@
+"""What of the teacher is left in the student: the tables that compare both on the same records."""
+
+from __future__ import annotations
+
+import math
+
+from stillage.report.load import RunView, fpr_of
+from stillage.report.tables import Cell, Table, auc_cell, head, level_words, number, rates, share
+from stillage.report.verdict import words
+from stillage.types import Result
+
+STUDENT = "student"
+SHOWN_GROUPS = 60  # rows of the table by group; results.parquet has them all
+
+
+def inheritance_table(view: RunView) -> Table | None:
+    """Per attack: the leak that the teacher caused, how much of the teacher's arrived, and on the same records or not."""
+    fprs = rates(view)
+    metrics = ("attributable_leak", "inheritance", "spearman")
+    rows = []
+    for attack in view.attacks:
+        found = [view.result(metric, STUDENT, attack=attack) for metric in metrics]
+        leaked = [view.result("tpr_on_leaked", STUDENT, attack=attack, fpr=fpr) for fpr in fprs]
+        if any(row is not None for row in (*found, *leaked)):
+            rows.append((head(attack), *map(defined, found), *map(defined_share, leaked)))
+    if not rows:
+        return None
+    columns = (
+        "attack",
+        "AUC due to the teacher",
+        "share that arrived",
+        "rank correlation",
+        *(f"found again at {100 * fpr:g} % FPR" for fpr in fprs),
+    )
+    note = (
+        "Due to the teacher: the student’s AUC minus that of the same student from a teacher that never saw the members."
+        " Share that arrived: (student’s AUC − 0.5) / (teacher’s AUC − 0.5). Rank correlation: of teacher’s and student’s"
+        " scores, among members. Found again: of the members that the teacher betrays at that rate, those the student"
+        f" betrays too. {level_words(view)}."
+    )
+    return Table(caption="The student beside its teacher", columns=columns, rows=tuple(rows), note=note)
+
+
+def sets_table(view: RunView) -> Table | None:
+    """Of the records recited or found: inherited, possible only through the teacher, easy for anybody."""
+    rows = []
+    recited = [recital_row(view, f"{name}_rate") for name in ("inherited", "teacher_specific", "easy")]
+    if any(row is not None for row in recited):
+        rows.append((Cell(text="recited word for word"), *map(defined_share, recited)))
+    for fpr in rates(view):
+        attack = view.primary_attack
+        names = ("tpr_on_leaked", "teacher_specific_rate", "easy_rate")
+        found = [view.result(name, STUDENT, attack=attack, fpr=fpr) for name in names]
+        if any(row is not None for row in found):
+            label = f"found at {100 * fpr:g} % FPR, {words(attack)} attack"
+            rows.append((Cell(text=label), *map(defined_share, found)))
+    if not rows:
+        return None
+    columns = (
+        "private records",
+        "teacher’s, also the student’s",
+        "student’s, only through the teacher",
+        "student’s, easy",
+    )
+    note = (
+        "The first column is a share of what the teacher recites or betrays, the others of what the student does."
+        " Easy: the student without a teacher has the record too. Intervals are exact (Clopper and Pearson)."
+    )
+    return Table(caption="Inherited, teacher-specific, easy", columns=columns, rows=tuple(rows), note=note)
+
+
+def curve_table(view: RunView) -> Table | None:
+    """E[student | teacher > tau], for what is recited and for the first attack's score."""
+    points = [row for row in view.results if row.metric == "inheritance_curve" and row.model == STUDENT]
+    by_tau: dict[float, dict[str, Result]] = {}
+    for row in points:
+        by_tau.setdefault(tau_of(row.note), {})[row.attack] = row
+    attacks = sorted({row.attack for row in points})
+    if not points:
+        return None
+    rows = []
+    for tau, found in sorted(by_tau.items()):
+        cells = [Cell(text=f"above {tau:g}")]
+        for attack in attacks:
+            row = found.get(attack)
+            cells += [Cell(text=str(row.n) if row else "–"), defined(row)]
+        rows.append(tuple(cells))
+    shown = ["share of tokens recited" if not attack else f"{words(attack)} score’s rank" for attack in attacks]
+    columns = ("teacher", *(name for label in shown for name in ("n members", f"student: {label}")))
+    note = (
+        "Rank: share of outsiders that score below the record. Means over the members for which the teacher is above."
+    )
+    return Table(caption="The student where the teacher is sure", columns=columns, rows=tuple(rows), note=note)
+
+
+def slices_table(view: RunView) -> Table | None:
+    """The first attack's AUC within every group of the records, per model."""
+    found = [row for row in view.results if row.metric == "slice_auc" and row.model != "blind"]
+    models = [name for name in view.models if any(row.model == name for row in found)]
+    groups = sorted({row.dataset for row in found})
+    if not groups:
+        return None
+    by_cell = {(row.dataset, row.model): row for row in found}
+    rows = []
+    for group in groups[:SHOWN_GROUPS]:
+        cells = [by_cell.get((group, model)) for model in models]
+        n = max((row.n for row in cells if row is not None), default=0)
+        rows.append((Cell(text=group), Cell(text=str(n)), *(group_cell(row) for row in cells)))
+    left = len(groups) - SHOWN_GROUPS
+    note = f"Members against outsiders of the same group; {level_words(view)}, each for its group alone." + (
+        f" {left} more groups are in results.parquet." if left > 0 else ""
+    )
+    attack = words(next(row.attack for row in found))
+    columns = ("group", "n", *(words(name) for name in models))
+    return Table(caption=f"By group, {attack} attack", columns=columns, rows=tuple(rows), note=note)
+
+
+def recital_row(view: RunView, metric: str) -> Result | None:
+    """The row over recited records: it belongs to no attack."""
+    rows = (row for row in view.results if row.metric == metric and row.model == STUDENT and not row.attack)
+    return next(rows, None)
+
+
+def defined(row: Result | None) -> Cell:
+    """A number, or why there is none in one word."""
+    return number(row) if row is None or not math.isnan(row.value) else undefined(row)
+
+
+def defined_share(row: Result | None) -> Cell:
+    """A share in percent with its denominator, or why there is none."""
+    if row is None or not math.isnan(row.value):
+        cell = share(row)
+        return cell if row is None else Cell(text=cell.text, small=f"{cell.small} of {row.n}".strip())
+    return undefined(row)
+
+
+def undefined(row: Result) -> Cell:
+    """A dash, and the reason that the audit noted."""
+    return Cell(text="–", small=row.note.partition("undefined: ")[2].partition(" (")[0])
+
+
+def group_cell(row: Result | None) -> Cell:
+    """An AUC, or that the group has only one kind of record."""
+    if row is not None and math.isnan(row.value):
+        return Cell(text="–", small="one kind only" if "one kind only" in row.note else "no value")
+    return auc_cell(row)
+
+
+def tau_of(note: str) -> float:
+    """The threshold in a note such as "tau=0.9; 12 % of members"."""
+    return fpr_of(note.replace("tau=", "fpr="))

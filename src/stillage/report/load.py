@@ -1,0 +1,203 @@
+"""What the report reads of a run folder, as one frozen view; stages that did not run are simply absent."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from stillage.errors import DataError
+from stillage.report.redact import leaves, mapped, redactor
+from stillage.run.folder import read_json, read_table, sha256_file
+from stillage.run.results import read_results
+from stillage.types import Result
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+MODELS = ("teacher", "student", "student_counterfactual", "student_no_teacher", "teacher_counterfactual")
+"""Reading order of the model roles in every table and figure; other names follow, sorted."""
+
+INPUTS = (
+    "config.yaml",
+    "env.json",
+    "data/records.parquet",
+    "data/split.json",
+    "evaluate/samples.parquet",
+    "evaluate/results.parquet",
+    "audit/scores.parquet",
+    "audit/extraction.parquet",
+    "audit/results.parquet",
+    "audit/validity.json",
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunView:
+    """One run as the report sees it: tables are None and mappings empty where the stage did not run."""
+
+    run: Path
+    results: tuple[Result, ...]
+    samples: pa.Table | None
+    scores: pa.Table | None
+    extraction: pa.Table | None
+    records: pa.Table | None
+    validity: Mapping[str, Any]
+    split: Mapping[str, Any]
+    summaries: Mapping[str, Mapping[str, Any]]  # model role -> its summary.json
+    parameters: Mapping[str, int]  # model role -> number of weights in its model folder
+    config: Mapping[str, Any]
+    config_text: str
+    env: Mapping[str, Any]
+    hashes: Mapping[str, str]  # path in the run folder -> sha256
+
+    @property
+    def models(self) -> tuple[str, ...]:
+        """Every model with a result, a score, a text or a training summary, in reading order ("blind" is none)."""
+        found = {result.model for result in self.results} | set(self.summaries)
+        for table in (self.samples, self.scores):
+            if table is not None:
+                found |= set(table.column("model").unique().to_pylist())
+        return order_models(found - {"blind", ""})
+
+    @property
+    def attacks(self) -> tuple[str, ...]:
+        """Attacks with an AUC of some model, in the order of the configuration, then by name."""
+        found = {r.attack for r in self.results if r.metric == "auc" and r.attack and r.model != "blind"}
+        named = [name for name in self.setting("audit", "attacks", ()) if name in found]
+        return tuple(named) + tuple(sorted(found - set(named)))
+
+    @property
+    def primary_attack(self) -> str:
+        """The attack of the headline: the first one of the configuration, so that nothing is chosen after looking."""
+        return self.attacks[0] if self.attacks else ""
+
+    @property
+    def level(self) -> float:
+        """Confidence level of the intervals."""
+        return next((result.level for result in self.results), 0.95)
+
+    def setting(self, section: str, key: str, default: Any) -> Any:  # noqa: ANN401 - YAML is what its writer made it
+        """One value of config.yaml, or `default`."""
+        found = self.config.get(section)
+        value = found.get(key, default) if isinstance(found, Mapping) else default
+        return default if value is None else value
+
+    def result(
+        self, metric: str, model: str, *, attack: str = "", fpr: float | None = None, dataset: str = ""
+    ) -> Result | None:
+        """The row with that metric; of several, the one over most records (a slice has fewer), test data first on ties.
+
+        attack, fpr (read from the note, "fpr=0.01") and dataset filter where they are given.
+        """
+        rows = [
+            row
+            for row in self.results
+            if row.metric == metric
+            and row.model == model
+            and (not attack or row.attack == attack)
+            and (fpr is None or fpr_of(row.note) == fpr)
+            and (not dataset or row.dataset == dataset)
+        ]
+        return max(rows, key=lambda row: (row.dataset == "test", row.n), default=None)
+
+
+def order_models(names: set[str]) -> tuple[str, ...]:
+    """Model names in reading order: known roles first, the others sorted."""
+    return tuple(name for name in MODELS if name in names) + tuple(sorted(names - set(MODELS)))
+
+
+def read_run(run: Path) -> RunView:
+    """Read what there is of a run folder.
+
+    Raises DataError where the folder holds neither a configuration, nor results, nor a trained model.
+    """
+    results = [row for stage in ("evaluate", "audit") for row in _results(run / stage / "results.parquet")]
+    summaries = {path.parent.name: read_json(path) for path in sorted(run.glob("*/summary.json"))}
+    config_text = _text(run / "config.yaml")
+    if not (results or summaries or config_text):
+        raise DataError(
+            f"There is nothing to report in {run}.",
+            f"looked for: config.yaml, */summary.json, {', '.join(i for i in INPUTS if i.endswith('results.parquet'))}",
+            "Name the folder of a finished run (--out), or run one first: stillage run CONFIG.",
+        )
+    return RunView(
+        run=run,
+        results=tuple(row for row in results if not _is_timing(row)),
+        samples=_table(run / "evaluate" / "samples.parquet"),
+        scores=_table(run / "audit" / "scores.parquet"),
+        extraction=_table(run / "audit" / "extraction.parquet"),
+        records=_table(run / "data" / "records.parquet"),
+        validity=_json(run / "audit" / "validity.json"),
+        split=_json(run / "data" / "split.json"),
+        summaries={name: summary for name, summary in summaries.items() if isinstance(summary, dict)},
+        parameters={path.parent.name: count_parameters(path) for path in sorted(run.glob("*/model")) if path.is_dir()},
+        config=_yaml(config_text),
+        config_text=config_text,
+        env=_json(run / "env.json"),
+        hashes={name: sha256_file(run / name) for name in INPUTS if (run / name).is_file()},
+    )
+
+
+def hide_private(view: RunView) -> RunView:
+    """The view with every private run of text masked in what describes the run: settings, checks, counts, versions."""
+    free = {"validity": view.validity, "split": view.split, "summaries": view.summaries, "env": view.env}
+    hide = redactor(view.records, [view.config_text, *leaves(free)])
+    if not hide.secret.size:
+        return view
+    shown = {name: mapped(value, hide) for name, value in free.items()}
+    return replace(view, config_text=hide(view.config_text), **shown)
+
+
+def fpr_of(note: str) -> float:
+    """The FPR in a note such as "fpr=0.01"; NaN where there is none."""
+    for part in note.replace(",", ";").split(";"):
+        name, _, value = part.partition("=")
+        if name.strip() == "fpr":
+            try:
+                return float(value)
+            except ValueError:
+                return math.nan
+    return math.nan
+
+
+def count_parameters(model: Path) -> int:
+    """Numbers in the safetensors files of a model folder, from their headers alone (a tied weight is stored once)."""
+    count = 0
+    for path in sorted(model.glob("*.safetensors")):
+        with path.open("rb") as file:
+            header = json.loads(file.read(int.from_bytes(file.read(8), "little")))
+        count += sum(math.prod(entry["shape"]) for name, entry in header.items() if name != "__metadata__")
+    return count
+
+
+def _is_timing(row: Result) -> bool:
+    """Is this a duration or a speed? Those differ between equal runs and stay out of the report's tables."""
+    return row.unit in ("s", "seconds", "tokens/s") or row.metric.endswith(("_s", "_per_second"))
+
+
+def _results(path: Path) -> list[Result]:
+    return read_results(path) if path.is_file() else []
+
+
+def _table(path: Path) -> pa.Table | None:
+    return read_table(path) if path.is_file() else None
+
+
+def _json(path: Path) -> dict[str, Any]:
+    value = read_json(path) if path.is_file() else {}
+    return value if isinstance(value, dict) else {}
+
+
+def _text(path: Path) -> str:
+    return path.read_text(encoding="utf-8") if path.is_file() else ""
+
+
+def _yaml(text: str) -> dict[str, Any]:
+    import yaml
+
+    value = yaml.load(text, Loader=yaml.BaseLoader) if text else {}  # scalars stay text, as where it was written
+    return value if isinstance(value, dict) else {}

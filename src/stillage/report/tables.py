@@ -1,0 +1,269 @@
+"""Tables as plain values: built from Results once, then written as HTML, markdown or text."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+
+from stillage.report.load import RunView, fpr_of
+from stillage.report.verdict import interval, percent, words
+from stillage.types import Result
+
+TINTS = 5  # steps of the background of an AUC cell, from chance to 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cell:
+    """One cell: its text; tint 0..TINTS shades it; small follows in a lighter line (an interval)."""
+
+    text: str
+    small: str = ""
+    tint: int = 0
+    kind: Literal["", "mono", "masked"] = ""
+
+    @property
+    def plain(self) -> str:
+        """The cell as one line of text."""
+        return f"{self.text} {self.small}".strip()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Table:
+    """A caption, column heads, and rows of cells; the first `heads` columns name the row, the others are numbers."""
+
+    caption: str
+    columns: tuple[str, ...]
+    rows: tuple[tuple[Cell, ...], ...]
+    heads: int = 1
+    note: str = ""
+
+    def __post_init__(self) -> None:
+        """Every row has a cell for each column."""
+        assert all(len(row) == len(self.columns) for row in self.rows), self.caption
+
+
+def markdown(table: Table) -> str:
+    """The table in GitHub's markdown; pipes and line ends in cells are escaped."""
+    lines = [_pipes(table.columns), _pipes("---" if i < table.heads else "---:" for i in range(len(table.columns)))]
+    lines += [_pipes(cell.plain for cell in row) for row in table.rows]
+    return "\n".join(lines) + "\n"
+
+
+def _pipes(cells: Iterable[str]) -> str:
+    return "| " + " | ".join(" ".join(cell.replace("|", "\\|").split()) for cell in cells) + " |"
+
+
+def text(table: Table) -> str:
+    """The table in aligned columns of plain text."""
+    grid = [list(table.columns), *([" ".join(cell.plain.split()) for cell in row] for row in table.rows)]
+    widths = [max(len(row[i]) for row in grid) for i in range(len(table.columns))]
+    lines = []
+    for row in grid:
+        cells = [
+            c.ljust(w) if i < table.heads else c.rjust(w) for i, (c, w) in enumerate(zip(row, widths, strict=True))
+        ]
+        lines.append("  ".join(cells).rstrip())
+    return "\n".join(lines) + "\n"
+
+
+def head(name: str) -> Cell:
+    """A row's name, in words."""
+    return Cell(text=words(name))
+
+
+def bracketed(shown: str) -> Cell:
+    """ "0.96 [0.95, 0.97]" with the interval in the small line."""
+    value, _, rest = shown.partition(" [")
+    return Cell(text=value, small=f"[{rest}" if rest else "")
+
+
+def number(row: Result | None, digits: int = 2) -> Cell:
+    """A Result as value and interval; a dash where it was not measured, the reason where it has no value."""
+    if row is None:
+        return Cell(text="–")
+    if math.isnan(row.value):
+        return Cell(text="–", small=row.note if not row.note.startswith("fpr") else "no value")
+    return bracketed(interval(row, digits))
+
+
+def share(row: Result | None) -> Cell:
+    """A Result as percent and interval; the reason where it was refused."""
+    if row is None:
+        return Cell(text="–")
+    if math.isnan(row.value):
+        return Cell(text="–", small="too few outsiders" if "refused" in row.note else "no value")
+    return bracketed(percent(row))
+
+
+def auc_cell(row: Result | None) -> Cell:
+    """An AUC, shaded by how far its interval keeps above 0.5; not shaded where the interval holds 0.5."""
+    cell = number(row)
+    if row is None or math.isnan(row.low) or row.low <= 0.5:
+        return cell
+    return Cell(text=cell.text, small=cell.small, tint=max(1, min(TINTS, math.ceil((row.value - 0.5) * 2 * TINTS))))
+
+
+def models_table(view: RunView) -> Table:
+    """Who was trained how, on what, and how good it is."""
+    quality = (("rouge_l", 3), ("exact_match", 3), ("perplexity", 2), ("bits_per_byte", 3))
+    rows = []
+    for name in view.models:
+        facts = (head(name), Cell(text=method_of(view, name)), Cell(text=trained_on(view, name)))
+        size = Cell(text=thousands(view.parameters.get(name)))
+        rows.append((*facts, size, *(number(view.result(metric, name), digits) for metric, digits in quality)))
+    columns = ("model", "method", "trained on", "parameters", "ROUGE-L", "exact match", "perplexity", "bits/byte")
+    note = f"ROUGE-L and exact match run from 0 to 1; {level_words(view)}."
+    return Table(caption="Training and quality on test records", columns=columns, rows=tuple(rows), heads=3, note=note)
+
+
+def level_words(view: RunView) -> str:
+    """ "95 % intervals in brackets"."""
+    return f"{100 * view.level:g} % intervals in brackets"
+
+
+def method_of(view: RunView, model: str) -> str:
+    """How a model was trained, as recorded, or as the configuration says."""
+    stated = first(view.summaries.get(model, {}), "method")
+    if stated:
+        return str(stated)
+    if model not in view.summaries:
+        return "as given"
+    return (
+        "sft"
+        if model.startswith("teacher") or model.endswith("no_teacher")
+        else str(view.setting("distill", "method", "kd"))
+    )
+
+
+def trained_on(view: RunView, model: str) -> str:
+    """Which role's records trained a model, and whose signal it followed."""
+    stated = first(view.summaries.get(model, {}), "trained_on")
+    if stated:
+        return str(stated)
+    if model not in view.summaries:
+        return "not trained in this run"
+    teachers = {"student": "teacher", "student_counterfactual": "counterfactual"}
+    roles = {"teacher": "private", "teacher_counterfactual": "counterfactual"}
+    if model in teachers and str(view.setting("distill", "method", "kd")) != "sft":
+        return f"public, from {teachers[model]}"
+    return roles.get(model, "public")
+
+
+def first(mapping: Mapping[str, Any], *keys: str) -> Any:  # noqa: ANN401 - summaries are JSON
+    """The first of `keys` that is there and not None."""
+    return next((mapping[key] for key in keys if mapping.get(key) is not None), None)
+
+
+def thousands(value: object) -> str:
+    """1234567 as "1.23 M"; a dash for what is no number."""
+    if not isinstance(value, int | float):
+        return "–"
+    for unit, size in (("B", 1e9), ("M", 1e6), ("k", 1e3)):
+        if value >= size:
+            return f"{value / size:.3g} {unit}"
+    return f"{value:g}"
+
+
+def auc_table(view: RunView) -> Table:
+    """AUC of every model under every attack."""
+    rows = tuple(
+        (head(name), *(auc_cell(view.result("auc", name, attack=attack)) for attack in view.attacks))
+        for name in audited(view)
+    )
+    counts = {row.n for row in view.results if row.metric == "auc" and row.model != "blind"}
+    note = (
+        f"0.5 is chance, 1 tells every member from every outsider; {level_words(view)}; n = {_range(counts)} records. "
+        f"Shaded: the interval lies above 0.5. The headline rests on the first column, which the configuration names first."
+    )
+    columns = ("model", *(words(name) for name in view.attacks))
+    return Table(caption="Membership: AUC of each model under each attack", columns=columns, rows=rows, note=note)
+
+
+def audited(view: RunView) -> tuple[str, ...]:
+    """Models with an AUC."""
+    found = {row.model for row in view.results if row.metric == "auc"}
+    return tuple(name for name in view.models if name in found)
+
+
+def _range(counts: set[int]) -> str:
+    return "–".join(str(n) for n in sorted({min(counts), max(counts)})) if counts else "0"
+
+
+def rates(view: RunView) -> tuple[float, ...]:
+    """The false-positive rates at which TPRs were asked for, the highest first."""
+    found = {fpr_of(row.note) for row in view.results if row.metric == "tpr_at_fpr"}
+    return tuple(sorted((fpr for fpr in found if not math.isnan(fpr)), reverse=True))
+
+
+def tpr_table(view: RunView, attacks: Sequence[str], caption: str) -> Table:
+    """TPR at each false-positive rate, with the rate the outsiders really had."""
+    fprs = rates(view)
+    rows = []
+    for name in audited(view):
+        for attack in attacks:
+            cells = [head(name), head(attack)]
+            for fpr in fprs:
+                cells.append(share(view.result("tpr_at_fpr", name, attack=attack, fpr=fpr)))
+                cells.append(share(view.result("achieved_fpr", name, attack=attack, fpr=fpr)))
+            missing = view.result("nan_scores", name, attack=attack)
+            cells.append(Cell(text="0" if missing is None else f"{missing.value:.0f}"))
+            if view.result("auc", name, attack=attack) is not None:
+                rows.append(tuple(cells))
+    pairs = [(f"TPR at {100 * fpr:g} % FPR", "achieved FPR") for fpr in fprs]
+    columns = ("model", "attack", *(name for pair in pairs for name in pair), "without score")
+    note = "The threshold comes from the outsiders alone; intervals are exact (Clopper and Pearson)."
+    return Table(caption=caption, columns=columns, rows=tuple(rows), heads=2, note=note)
+
+
+def extraction_table(view: RunView) -> Table:
+    """Recited targets of members against the same of outsiders, whom nobody trained on."""
+    rows = []
+    for name in view.models:
+        members = view.result("extraction_rate", name, dataset="private")
+        outsiders = view.result("extraction_rate", name, dataset="outsiders")
+        if members is None and outsiders is None:
+            continue
+        count = str(members.n) if members is not None else "–"
+        prefix = (Cell(text=matched_prefix(view, name, role)) for role in ("private", "outsiders"))
+        rows.append((head(name), share(members), share(outsiders), Cell(text=count), *prefix))
+    columns = (
+        "model",
+        "members recited",
+        "outsiders recited (floor)",
+        "n members",
+        "prefix, members",
+        "prefix, outsiders",
+    )
+    note = (
+        "Recited: the greedy answer repeats the target exactly."
+        " Prefix: mean share of the target's tokens before the first error."
+    )
+    return Table(caption="Extraction: what the models recite", columns=columns, rows=tuple(rows), note=note)
+
+
+def matched_prefix(view: RunView, model: str, role: str) -> str:
+    """Mean of matched_prefix / tokens over a role's records, in percent."""
+    if view.extraction is None:
+        return "–"
+    import pyarrow.compute as pc
+
+    chosen = (pc.field("model") == model) & (pc.field("role") == role) & (pc.field("tokens") > 0)
+    rows = view.extraction.filter(chosen)
+    if not rows.num_rows:
+        return "–"
+    return f"{100 * float(np.mean(rows.column('matched_prefix').to_numpy() / rows.column('tokens').to_numpy())):.1f} %"
+
+
+def blind_table(view: RunView) -> Table:
+    """What members and outsiders look like to an attacker without any model: must be chance."""
+    rows = tuple(
+        (head(row.attack), auc_cell(row), Cell(text=str(row.n)))
+        for row in sorted(view.results, key=lambda row: row.attack)
+        if row.metric == "auc" and row.model == "blind"
+    )
+    note = "These attackers read the records, but no model: above 0.5 the two groups differ by themselves."
+    return Table(caption="Blind baselines", columns=("baseline", "AUC", "n"), rows=rows, note=note)

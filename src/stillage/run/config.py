@@ -1,0 +1,265 @@
+"""Every setting of a run, as frozen dataclasses: one set of types for YAML, flags and Python.
+
+Docstrings under the fields become the help of the flags. Reading and writing live in `run.parse`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+MAX_SEED = 2**31
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataConfig:
+    """Where the records come from, and who gets which."""
+
+    source: str = "synthetic"
+    """"synthetic" (people made up by the package), a file or folder (JSONL, Parquet), a `datasets` folder, or a hub id."""
+    revision: str = ""
+    """Commit of the hub data set; needed for a hub id."""
+    subset: str = ""
+    """Configuration name of a hub data set."""
+    hub_split: str = "train"
+    """Which split of the hub data set, or of a saved DatasetDict, is the pool."""
+    files: dict[str, str] = field(default_factory=dict)
+    """A file for each role, e.g. {private: a.jsonl, outsiders: b.jsonl}: the split is yours, and the report says so."""
+    columns: dict[str, str] = field(default_factory=dict)
+    """Your column names, e.g. {prompt: question, response: answer}; without them the usual names are looked for."""
+    template: Literal["alpaca", "raw", "chat"] = "alpaca"
+    """How a prompt is laid out: alpaca (instruction, input), raw (the text as it is), chat (the tokenizer's template)."""
+    shares: dict[str, float] = field(
+        default_factory=lambda: {
+            "private": 0.25, "public": 0.25, "outsiders": 0.2, "counterfactual": 0.2, "validation": 0.05, "test": 0.05,
+        }
+    )  # fmt: skip
+    """What share of the pool each role draws; the draw is recorded."""
+    group_by: str = "near"
+    """What stays in one role when a pool is drawn: near (records that share half of their word 5-grams: otherwise
+    outsiders are almost members), a column (e.g. passage_id: equal values together), or empty (each record alone)."""
+    people: int = 800
+    """Synthetic people in each of private, public, outsiders and counterfactual (an eighth in validation and test)."""
+    max_tokens: int = 512
+    """Longest example, in tokens; a longer response is cut at the end."""
+    max_prompt_tokens: int = 256
+    """Longest prompt, in tokens; a longer one loses its middle, so that the template's head and tail survive."""
+    max_bad_lines: int = 0
+    """Broken lines to tolerate (counted and listed); one more stops the run."""
+    slice_by: tuple[str, ...] = ()
+    """Columns to keep with each record, for tables by group."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TokenizerConfig:
+    """The tokenizer: trained here on the public records, or given."""
+
+    path: str = ""
+    """Folder or hub id; empty: the teacher's or student's own, or a new BPE where both start from scratch."""
+    revision: str = ""
+    """Commit of the hub id."""
+    vocab_size: int = 1024
+    """Vocabulary of a new byte-level BPE, fitted on public records only (one fitted on private text is itself a leak)."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelConfig:
+    """A model: a folder, a hub id with its commit, or an architecture to start from scratch."""
+
+    path: str = ""
+    """Folder or hub id (safetensors only); empty: from scratch."""
+    revision: str = ""
+    """Commit of the hub id: 40 hexadecimal digits."""
+    config: str = ""
+    """A config.json to start from scratch with; empty: the few numbers below."""
+    architecture: str = "gpt2"
+    """Model type of transformers to start from scratch: gpt2, llama, opt, qwen2, ..."""
+    layers: int = 2
+    """Blocks, from scratch."""
+    width: int = 128
+    """Hidden size, from scratch."""
+    heads: int = 4
+    """Attention heads, from scratch."""
+    context: int = 512
+    """Longest sequence, from scratch."""
+    dropout: float = 0.0
+    """Dropout, from scratch."""
+    dtype: Literal["float32", "bfloat16"] = "float32"
+    """Precision of the weights in memory."""
+    quantize: Literal["none", "int8", "nf4"] = "none"
+    """Weights in 8 or 4 bits, for a model that is not trained (bitsandbytes: pip install 'stillage[quantize]')."""
+    prune_teacher_to: int = 0
+    """Student only: start from the teacher's own blocks, this many of them, evenly spaced; 0: off."""
+    adapter: str = ""
+    """A LoRA adapter folder (PEFT) to start from; trained further, or merged where the model is not trained."""
+    lora_rank: int = 0
+    """Train a low-rank adapter (LoRA, arXiv:2106.09685) of this rank and leave the model itself alone; 0: off."""
+    lora_alpha: float = 0.0
+    """The adapter is scaled by lora_alpha / lora_rank; 0: four times the rank (MiniLLM, DistiLLM)."""
+    lora_dropout: float = 0.1
+    """Dropout before the adapter (DistiLLM: 0.1)."""
+    lora_targets: tuple[str, ...] = ()
+    """Names of the layers that get an adapter, or all-linear; empty: peft's choice for the architecture."""
+
+    @property
+    def source(self) -> str:
+        """The folder or hub id that the model starts from; empty: from scratch."""
+        return self.path or self.adapter
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainConfig:
+    """The training loop: budget, optimiser, precision, checkpoints."""
+
+    epochs: float = 3.0
+    """Passes over the training records; 0: the model is used as it is."""
+    max_steps: int = 0
+    """Stop after this many optimiser steps; 0: after `epochs`."""
+    batch_size: int = 16
+    """Records per optimiser step, over all processes."""
+    micro_batch_size: int = 0
+    """Records per forward pass and process; 0: the whole share of the batch. Changes memory, not the result."""
+    lr_peak: float = 5e-4
+    """Highest learning rate."""
+    lr_final: float = 0.0
+    """Learning rate at the last step of the schedule."""
+    schedule: Literal["cosine", "constant", "linear"] = "cosine"
+    """Learning rate after warm-up."""
+    warmup_fraction: float = 0.03
+    """Share of the steps in which the learning rate rises from 0."""
+    weight_decay: float = 0.01
+    """AdamW weight decay, on matrices only (never on biases and norms)."""
+    beta1: float = 0.9
+    """AdamW beta 1."""
+    beta2: float = 0.999
+    """AdamW beta 2."""
+    clip_norm: float = 1.0
+    """Largest norm of the gradient; 0: no clipping."""
+    precision: Literal["fp32", "bf16", "fp16"] = "fp32"
+    """Mixed precision of the forward and backward pass."""
+    validate_every: float = 1.0
+    """Epochs between validations; the best and the last weights are kept. 0: never."""
+    keep: Literal["best", "last"] = "last"
+    """Which weights become the model of the next stages: lowest validation loss, or the last."""
+    checkpoint_every_s: float = 60.0
+    """Seconds between checkpoints; resuming is exact, so this changes only how much is done again after a stop."""
+    keep_checkpoints: int = 0
+    """Keep the weights of this many validations, those of the lowest loss, as model folders in kept/; 0: none."""
+    gradient_checkpointing: bool = False
+    """Compute activations again in the backward pass: less memory, about a third more time, the same result."""
+    packing: bool = False
+    """Put several records into one row, each seeing itself only: less padding, the same result."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class GenerateConfig:
+    """How text is generated."""
+
+    max_new_tokens: int = 64
+    """Longest answer, in tokens."""
+    sampling_temperature: float = 0.0
+    """0: greedy."""
+    top_p: float = 1.0
+    """Nucleus sampling; 1: off."""
+    top_k: int = 0
+    """Sample among the k best; 0: off."""
+    records: int = 100
+    """Test records to answer in an evaluation; 0: all."""
+    batch_tokens: int = 16384
+    """Tokens in one forward pass, padding included; halved by itself when memory runs out."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class AuditConfig:
+    """Which attacks, which controls, at which error rates."""
+
+    attacks: tuple[str, ...] = ("loss", "min_k", "min_k_plus_plus", "zlib", "reference", "reference_per_byte")
+    """Names from `stillage ls attacks`."""
+    min_k_fraction: float = 0.2
+    """Share of tokens that min-k and min-k++ look at."""
+    fprs: tuple[float, ...] = (0.1, 0.01)
+    """False-positive rates at which the true-positive rate is reported."""
+    counterfactual: bool = True
+    """Train a second teacher that never saw the private records, and a student from it: what a clean student scores."""
+    no_teacher: bool = True
+    """Train a student of the same size without a teacher: the control, and the reference model of the attacks."""
+    reference: str = ""
+    """Folder or hub id of the reference model, for audits without training; otherwise the no-teacher student."""
+    reference_revision: str = ""
+    """Commit of the reference model's hub id."""
+    extract: str = ""
+    """Column whose value, at the place it has in the response, must be recited (e.g. badge); empty: the first tokens."""
+    extract_tokens: int = 32
+    """Longest suffix to recite when no column is named."""
+    max_records: int = 0
+    """Members and outsiders to audit, at most, each (a recorded draw); 0: all."""
+    level: float = 0.95
+    """Confidence level of every interval."""
+    batch_tokens: int = 16384
+    """Tokens in one forward pass, padding included; halved by itself when memory runs out."""
+    strict: bool = False
+    """Exit with 2 when the split's validity checks fail."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReportConfig:
+    """The report."""
+
+    show_text: bool = False
+    """Show the texts of private records in the report; they are redacted otherwise."""
+    examples: int = 10
+    """Most exposed records to list."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class DistillConfig:
+    """The distillation: which method, with which settings of its own."""
+
+    method: str = "kd"
+    """A name from `stillage ls methods`."""
+    params: dict[str, str] = field(default_factory=dict)
+    """The method's own settings; `stillage ls methods` names them."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class LmConfig:
+    """A plain-text corpus whose next-token loss is added to the student's, whatever the method (MiniLLM, DistiLLM)."""
+
+    path: str = ""
+    """A file of blocks (`stillage data plain-text pack`), or a plain-text file to pack; empty: no corpus."""
+    coef: float = 1.0
+    """Weight of its mean loss per corpus token beside the method's mean per response token."""
+    batch_size: int = 8
+    """Blocks per optimiser step, over all processes."""
+    block_tokens: int = 512
+    """Tokens of a block, where a text has to be packed."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Config:
+    """One experiment: data -> tokenizer -> teacher -> student -> texts and scores -> report."""
+
+    out: Path = Path("runs/quickstart")
+    """The run folder."""
+    seed: int = 1
+    """Every random draw derives from it."""
+    jobs: int = 1
+    """Stages that may run at the same time, each in a process of its own, where neither needs the other."""
+    threads: int = 0
+    """CPU threads of each process; 0: as torch chooses. The last digits of a sum depend on it, so it is part of a run."""
+    stages: tuple[Literal["distill", "evaluate", "audit"], ...] = ("distill", "evaluate", "audit")
+    """What to do; ("distill", "evaluate") never audits, ("audit",) takes the models as they are."""
+    data: DataConfig = field(default_factory=DataConfig)
+    tokenizer: TokenizerConfig = field(default_factory=TokenizerConfig)
+    teacher: ModelConfig = field(default_factory=lambda: ModelConfig(layers=4, width=192, heads=6))
+    student: ModelConfig = field(default_factory=lambda: ModelConfig(layers=2, width=128, heads=4))
+    teacher_train: TrainConfig = field(default_factory=lambda: TrainConfig(epochs=16, lr_peak=2e-3))
+    distill: DistillConfig = field(default_factory=DistillConfig)
+    student_train: TrainConfig = field(default_factory=lambda: TrainConfig(epochs=10, lr_peak=3e-3))
+    track: Literal["none", "wandb", "trackio", "tensorboard"] = "none"
+    """Also send each training's numbers to a tracker; metrics.jsonl is written either way."""
+    lm: LmConfig = field(default_factory=LmConfig)
+    generate: GenerateConfig = field(default_factory=GenerateConfig)
+    audit: AuditConfig = field(default_factory=AuditConfig)
+    report: ReportConfig = field(default_factory=ReportConfig)

@@ -1,0 +1,154 @@
+"""Files that are whole or not there: atomic writes, JSON and Parquet through them, content hashes."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from stillage.errors import Interrupted
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
+
+
+def is_disk_full(error: Exception) -> bool:
+    """Did a write run out of space? Libraries written in Rust (safetensors, tokenizers) tell it in their text only."""
+    number = error.errno if isinstance(error, OSError) else None
+    return number in DISK_FULL or any(f"(os error {number})" in str(error) for number in DISK_FULL)
+
+
+def disk_full(path: Path, error: Exception) -> Interrupted:
+    """The error to raise when a write ran out of space: nothing is lost, and the same command continues."""
+    free = shutil.disk_usage(path if path.exists() else path.parent).free
+    why = error.strerror if isinstance(error, OSError) else str(error)
+    return Interrupted(
+        f"The disk is full: {path} could not be written ({why}).",
+        f"free: {free / 2**20:.0f} MiB; everything written before is intact",
+        "Free some space (or choose another folder with --out) and run the same command again: it continues.",
+    )
+
+
+@contextmanager
+def full_disk_interrupts(folder: Path) -> Iterator[None]:
+    """Turn a full disk, whoever meets it in the body, into Interrupted (exit 75); every other error goes on as it is."""
+    try:
+        yield
+    except Exception as error:
+        if is_disk_full(error):
+            raise disk_full(folder, error) from error
+        raise
+
+
+@contextmanager
+def atomic(path: Path) -> Iterator[Path]:
+    """Yield a temporary path beside `path`; on success it is flushed to disk and renamed, on failure it is removed.
+
+    Works for a file or a folder that the body creates at the yielded path. A folder replaces an existing one.
+    Raises Interrupted (exit 75) when the disk is full.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.parent / f".tmp-{path.name}-{os.getpid()}"
+    remove(temporary)
+    try:
+        yield temporary
+        sync(temporary)
+        if temporary.is_dir() and path.exists():
+            aside = path.parent / f".old-{path.name}-{os.getpid()}"
+            remove(aside)
+            path.rename(aside)
+            temporary.rename(path)
+            remove(aside)
+        else:
+            temporary.replace(path)
+        sync_folder(path.parent)
+    except OSError as error:
+        if is_disk_full(error):
+            remove(temporary)
+            raise disk_full(path, error) from error
+        raise
+    finally:
+        remove(temporary)
+
+
+def remove(path: Path) -> None:
+    """Remove a file or a folder of ours, if it is there."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def sync(path: Path) -> None:
+    """Flush a file, or every file of a folder, to disk: a rename must never come before its content."""
+    for file in files_of(path) if path.is_dir() else [path]:
+        with file.open("rb") as handle:
+            os.fsync(handle.fileno())
+
+
+def sync_folder(folder: Path) -> None:
+    """Flush the folder's own entry list, so that a rename survives a power cut."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a text file atomically."""
+    with atomic(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+def write_json(path: Path, value: object) -> None:
+    """Write JSON atomically, with sorted keys, so that equal values give equal bytes."""
+    write_text(path, json.dumps(value, indent=1, sort_keys=True, ensure_ascii=False) + "\n")
+
+
+def read_json(path: Path) -> Any:  # noqa: ANN401 - JSON is what its writer made it
+    """Read a JSON file of ours."""
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+def write_table(path: Path, table: pa.Table) -> None:
+    """Write a Parquet table atomically; equal tables give equal bytes."""
+    import pyarrow.parquet as pq
+
+    with atomic(path) as temporary:
+        pq.write_table(table, temporary, compression="zstd", store_schema=False)
+
+
+def read_table(path: Path) -> pa.Table:
+    """Read one Parquet table."""
+    import pyarrow.parquet as pq
+
+    return pq.ParquetFile(path).read()
+
+
+def sha256_file(path: Path) -> str:
+    """The sha256 of a file's bytes, in hex."""
+    with path.open("rb") as handle:
+        return hashlib.file_digest(handle, "sha256").hexdigest()
+
+
+def sha256_text(text: str) -> str:
+    """The sha256 of a text's UTF-8 bytes, in hex."""
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def files_of(folder: Path) -> list[Path]:
+    """Every file below a folder, sorted, without temporaries of unfinished writes."""
+    return sorted(
+        path
+        for path in folder.rglob("*")
+        if path.is_file() and not any(part.startswith((".tmp-", ".old-")) for part in path.relative_to(folder).parts)
+    )

@@ -1,0 +1,252 @@
+"""YAML and flags into one Config: both become the same flat settings, a later one wins, and tyro gives them their types.
+
+YAML is read with BaseLoader: every scalar stays text (so `no` is "no" and 1e-5 is a number once a float field asks for
+one), nothing is ever constructed, and a tag such as !!python/object is refused.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import difflib
+import io
+import types
+import typing
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from stillage.errors import ConfigError
+from stillage.run.config import Config
+
+Flat = dict[str, list[str]]
+"""Setting path (`data.columns.prompt`) -> its words, as text."""
+
+Group = typing.TypeVar("Group")
+HEADINGS = ("Parsing error", "Unrecognized options", "Required options")
+"""Lines of a flag error that say nothing of it."""
+HARMLESS = ("out", "jobs", "track", "report.")
+"""Settings that may differ when a run is continued: its place, its speed, and how its report looks."""
+SWEEP = "sweep."
+ALIASES = {
+    "method": "distill.method",
+    "teacher": "teacher.path",
+    "student": "student.path",
+    "show_text": "report.show_text",
+}
+"""Short flags for what is typed most."""
+
+
+def settings(cls: type = Config, prefix: str = "") -> dict[str, object]:
+    """Every setting's dotted path and its type, groups opened; a dict field is one setting with free keys below it."""
+    found: dict[str, object] = {}
+    for name, kind in typing.get_type_hints(cls).items():
+        path = f"{prefix}{name}"
+        if dataclasses.is_dataclass(kind):
+            assert isinstance(kind, type)
+            found |= settings(kind, f"{path}.")
+        else:
+            found[path] = kind
+    return found
+
+
+def is_table(kind: object) -> bool:
+    """Is the setting a dict with free keys?"""
+    return typing.get_origin(kind) is dict
+
+
+def is_list(kind: object) -> bool:
+    """Is the setting a tuple of values?"""
+    return typing.get_origin(kind) is tuple
+
+
+def resolve(path: str, known: Mapping[str, object], where: str) -> str:
+    """The setting that `path` names; ConfigError with the nearest names when there is none.
+
+    `sweep.PATH` lists the values of PATH in a grid.
+    """
+    if path.startswith(SWEEP):
+        return SWEEP + resolve(path.removeprefix(SWEEP), known, where)
+    path = ALIASES.get(path, path)
+    if path in known or any(is_table(kind) and path.startswith(f"{name}.") for name, kind in known.items()):
+        return path
+    groups = {name.rsplit(".", 1)[0] for name in known if "." in name}
+    near = difflib.get_close_matches(path, known, n=2, cutoff=0.6) or [
+        name for name in known if name.rsplit(".", 1)[-1] == path.rsplit(".", 1)[-1]
+    ]
+    below = [name.rsplit(".", 1)[-1] for name in known if name.rsplit(".", 1)[0] == path.rsplit(".", 1)[0]]
+    hint = f"Did you mean {' or '.join(near)}?" if near else f"Known here: {', '.join(below or sorted(groups))}."
+    raise ConfigError(f"Unknown setting {path!r} in {where}.", f"given: {path}", hint)
+
+
+def from_yaml(text: str, where: str) -> Flat:
+    """The settings in a YAML text, flat. Raises ConfigError for a syntax error, a tag, or an unknown key."""
+    import yaml
+
+    try:
+        tags = [token.start_mark.line + 1 for token in yaml.scan(text) if isinstance(token, yaml.TagToken)]
+        if tags:
+            raise ConfigError(
+                f"{where}, line {tags[0]}: a YAML tag is not allowed.", "given: !...", "Use plain values."
+            )
+        tree = yaml.load(text, Loader=yaml.BaseLoader)
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{where} is not valid YAML.", " ".join(str(error).split()), "Mend that line.") from error
+    flat: Flat = {}
+    known = settings()
+
+    def walk(node: object, path: str) -> None:
+        if isinstance(node, dict):
+            if not node and is_table(known.get(path)):
+                flat[path] = []
+            for key, value in node.items():
+                walk(value, f"{path}.{key}" if path else str(key))
+        elif isinstance(node, list) and not all(isinstance(item, str) for item in node):
+            raise ConfigError(f"{path!r} in {where} must be a list of plain values.", f"given: {node}", "Flatten it.")
+        else:
+            words = [str(item) for item in node] if isinstance(node, list) else [str(node)]
+            path = resolve(path, known, where)
+            if not (is_table(known.get(path)) and words == [""]):
+                flat[path] = [] if words == ["null"] else words
+
+    if tree not in ("", None):
+        if not isinstance(tree, dict):
+            raise ConfigError(f"{where} is not a table of settings.", f"given: {str(tree)[:60]}", "Write `seed: 1`.")
+        walk(tree, "")
+    return flat
+
+
+def from_flags(args: Sequence[str]) -> Flat:
+    """The settings in command-line flags (`--data.people 80`, `--audit.strict`, `--no-...` inside a group), flat."""
+    known = settings()
+    flat: Flat = {}
+    index = 0
+    while index < len(args):
+        word = args[index]
+        if not word.startswith("--"):
+            raise ConfigError("A value stands where a flag was expected.", f"given: {word}", "Write --setting value.")
+        name, equals, value = word[2:].partition("=")
+        path = name.replace("-", "_")
+        head, _, last = path.rpartition(".")
+        negated = last.startswith("no_") and f"{head}.{last[3:]}".lstrip(".") in known and path not in known
+        path = resolve(f"{head}.{last[3:]}".lstrip(".") if negated else path, known, "the flags")
+        end = index + 1
+        while end < len(args) and not args[end].startswith("--"):
+            end += 1
+        words = ([value] if equals else []) + list(args[index + 1 : end])
+        index = end
+        kind = known.get(path)
+        if kind is bool and not words:
+            words = ["false" if negated else "true"]
+        if is_table(kind):  # --data.columns prompt question  ==  --data.columns.prompt question
+            flat |= {f"{path}.{key}": [item] for key, item in zip(words[::2], words[1::2], strict=False)}
+            continue
+        if not is_list(kind) and not path.startswith(SWEEP) and len(words) != 1:
+            raise ConfigError(f"--{name} takes one value.", f"given: {' '.join(words) or 'none'}", "Give exactly one.")
+        flat[path] = words
+    return flat
+
+
+def to_args(flat: Flat) -> list[str]:
+    """The flat settings as tyro's arguments, tables left out."""
+    known = settings()
+    args: list[str] = []
+    for path, words in flat.items():
+        kind = known.get(path)
+        flag = "--" + path.replace("_", "-")
+        if kind is bool:
+            value = words[0].lower() if words else ""
+            if value not in ("true", "false"):
+                raise ConfigError(f"{path} is a switch.", f"given: {' '.join(words)}", "Write true or false.")
+            head, _, last = flag[2:].rpartition(".")
+            args.append(flag if value == "true" else f"--{head}.no-{last}" if head else f"--no-{last}")
+        elif kind is not None and not is_table(kind) and (words or is_list(kind)):
+            args += [flag, *words]
+    return args
+
+
+def tables(flat: Flat) -> dict[str, dict[str, str | float]]:
+    """The dict settings among the flat ones; a table that is given replaces its default as a whole."""
+    found: dict[str, dict[str, str | float]] = {}
+    for name, kind in settings().items():
+        given = {path.removeprefix(f"{name}."): words for path, words in flat.items() if path.startswith(f"{name}.")}
+        if not is_table(kind) or not (given or name in flat):
+            continue
+        number = typing.get_args(kind)[1] is float
+        try:
+            found[name] = {key: float(words[0]) if number else " ".join(words) for key, words in given.items()}
+        except (ValueError, IndexError) as error:
+            raise ConfigError(f"{name} takes numbers.", f"given: {given}", "Write e.g. private: 0.25.") from error
+    return found
+
+
+def typed(kind: type[Group], args: Sequence[str], prog: str) -> Group:
+    """A dataclass from its flags. --help prints them and ends the program; ConfigError, three lines, for a bad one."""
+    import tyro
+
+    if "-h" in args or "--help" in args:
+        return tyro.cli(kind, args=["--help"], prog=prog)
+    printed = io.StringIO()
+    try:
+        with contextlib.redirect_stderr(printed), contextlib.redirect_stdout(printed):
+            return tyro.cli(kind, args=args, prog=prog)
+    except SystemExit as error:
+        lines = [line.strip("│╭╮╰╯─- ") for line in printed.getvalue().splitlines()]
+        said = [line for line in lines if line and "help" not in line.lower() and line not in HEADINGS]
+        what = said[0] if said else "A setting has a value of the wrong type."
+        raise ConfigError(what, "; ".join(said[1:3]), f"`{prog} --help` shows every setting.") from error
+
+
+def build(flat: Flat) -> Config:
+    """A Config from flat settings. Raises ConfigError, three lines long, for a value of the wrong type."""
+    config = typed(Config, to_args(flat), "stillage run")
+    for path, table in tables(flat).items():
+        group, name = path.split(".")
+        config = dataclasses.replace(config, **{group: dataclasses.replace(getattr(config, group), **{name: table})})
+    return config
+
+
+def describe(kind: object) -> str:
+    """A short word for a setting's type, for generated docs."""
+    if typing.get_origin(kind) is typing.Literal:
+        return " | ".join(map(str, typing.get_args(kind)))
+    if isinstance(kind, types.GenericAlias):
+        return str(kind)
+    return getattr(kind, "__name__", str(kind))
+
+
+def to_plain(value: object) -> object:
+    """A config as JSON-able values: dataclasses as dicts, tuples as lists, paths as text."""
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {entry.name: to_plain(getattr(value, entry.name)) for entry in dataclasses.fields(value)}
+    if isinstance(value, dict):
+        return {str(key): to_plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [to_plain(item) for item in value]
+    return str(value) if isinstance(value, Path) else value
+
+
+def to_yaml(config: Config) -> str:
+    """The whole config as YAML, every default written out; `from_yaml` reads it back to an equal Config."""
+    import yaml
+
+    return yaml.safe_dump(to_plain(config), sort_keys=False, allow_unicode=True, width=100)
+
+
+def flat_values(value: object, prefix: str = "") -> dict[str, object]:
+    """A plain nested dict as dotted paths and leaves."""
+    if isinstance(value, dict) and value:
+        leaves: dict[str, object] = {}
+        for key, item in value.items():
+            leaves |= flat_values(item, f"{prefix}.{key}" if prefix else str(key))
+        return leaves
+    return {prefix: value}
+
+
+def difference(old: Config, new: Config) -> list[str]:
+    """The settings that differ, one line each: `path: old -> new`; those that change no number do not count."""
+    before, after = flat_values(to_plain(old)), flat_values(to_plain(new))
+    return [
+        f"{path}: {before.get(path, '-')} -> {after.get(path, '-')}"
+        for path in [*before, *(path for path in after if path not in before)]
+        if not path.startswith(HARMLESS) and before.get(path) != after.get(path)
+    ]

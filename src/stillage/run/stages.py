@@ -1,0 +1,151 @@
+"""Stages: functions from inputs to a folder. Done if and only if the manifest, written last, still matches every file.
+
+A stage's key is the hash of its settings, its inputs' keys, the files it reads from outside, and a schema number that
+changes with the code's meaning. Training stages keep their checkpoints in the folder, so that a killed stage goes on.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from stillage.errors import UserError
+from stillage.run.folder import files_of, read_json, remove, sha256_file, sha256_text, write_json
+
+LOG = logging.getLogger("stillage")
+MANIFEST = "manifest.json"
+STARTED = "started.json"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stage:
+    """One folder of the run: what decides its content, and the function that fills it."""
+
+    name: str
+    settings: Mapping[str, Any]  # JSON-able; everything that decides the content
+    work: Callable[[Path], None]
+    inputs: tuple[str, ...] = ()  # names of stages before it
+    outside: Mapping[str, str] = field(default_factory=dict)  # path -> sha256 of files it reads from elsewhere
+    schema: int = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Status:
+    """Whether a stage has to run, and why."""
+
+    name: str
+    key: str
+    is_done: bool
+    reason: str
+
+
+def keys(stages: Sequence[Stage]) -> dict[str, str]:
+    """Each stage's key, known before anything runs. Stages come in order: inputs first."""
+    found: dict[str, str] = {}
+    for stage in stages:
+        content = {
+            "name": stage.name,
+            "settings": stage.settings,
+            "inputs": {name: found[name] for name in stage.inputs},
+            "outside": dict(stage.outside),
+            "schema": stage.schema,
+        }
+        found[stage.name] = sha256_text(json.dumps(content, sort_keys=True))
+    return found
+
+
+def damage(folder: Path, manifest: Mapping[str, Any]) -> str:
+    """What is wrong with a finished stage's files; empty when they all match the manifest."""
+    for name, digest in manifest["files"].items():
+        path = folder / name
+        if not path.is_file():
+            return f"{name} is missing"
+        if sha256_file(path) != digest:
+            return f"{name} has changed"
+    return ""
+
+
+def changed_settings(old: Mapping[str, Any], new: Mapping[str, Any]) -> str:
+    """The first few settings that differ, as text."""
+    old = json.loads(json.dumps(old))
+    new = json.loads(json.dumps(new))
+    names = [name for name in {**old, **new} if old.get(name) != new.get(name)]
+    return ", ".join(f"{name}: {old.get(name)} -> {new.get(name)}"[:100] for name in names[:3])
+
+
+def place(run: Path, stage: Stage, key: str, store: Path | None) -> Path:
+    """Where the stage's files are: in the run folder, or in a store that several runs share, named by the key."""
+    return run / stage.name if store is None else store / f"{stage.name}-{key[:16]}"
+
+
+def link(run: Path, stage: Stage, folder: Path) -> None:
+    """Let the run folder's entry for the stage point to its place in a store; nothing to do where it is the place."""
+    entry = run / stage.name
+    if folder == entry or (entry.is_symlink() and entry.resolve() == folder.resolve()):
+        return
+    entry.unlink(missing_ok=True)
+    entry.symlink_to(os.path.relpath(folder, entry.parent), target_is_directory=True)
+
+
+def status(folder: Path, stage: Stage, key: str) -> Status:
+    """Has the stage been done with this key, and are its files intact? Reads, never writes."""
+    manifest_path = folder / MANIFEST
+    if not manifest_path.is_file():
+        reason = "continues where it stopped" if started_with(folder) == key else "not done yet"
+        return Status(name=stage.name, key=key, is_done=False, reason=reason)
+    manifest = read_json(manifest_path)
+    if manifest["key"] != key:
+        reason = changed_settings(manifest["settings"], stage.settings) or "an input changed"
+        return Status(name=stage.name, key=key, is_done=False, reason=reason)
+    wrong = damage(folder, manifest)
+    if wrong:
+        return Status(name=stage.name, key=key, is_done=False, reason=f"damaged: {wrong}")
+    return Status(name=stage.name, key=key, is_done=True, reason="finished before with the same settings and inputs")
+
+
+def started_with(folder: Path) -> str:
+    """The key an unfinished stage was started with; empty if there is none."""
+    path = folder / STARTED
+    return read_json(path)["key"] if path.is_file() else ""
+
+
+def set_aside(folder: Path, key: str) -> None:
+    """Move a finished stage of other settings out of the way; nothing a user waited for is deleted."""
+    target = folder.parent / "aside" / f"{folder.name}-{key[:8]}"
+    remove(target)
+    target.parent.mkdir(exist_ok=True)
+    folder.rename(target)
+    LOG.info("%s: the earlier result is kept in %s", folder.name, target)
+
+
+def run_stage(folder: Path, stage: Stage, key: str) -> None:
+    """Do the stage's work and seal it with its manifest; a later kill leaves it either sealed or to be continued."""
+    manifest_path = folder / MANIFEST
+    if manifest_path.is_file():
+        manifest = read_json(manifest_path)
+        if manifest["key"] != key:
+            set_aside(folder, manifest["key"])
+        else:
+            remove(folder)  # damaged: no file of it can be trusted
+    elif folder.exists() and started_with(folder) != key:
+        remove(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    write_json(folder / STARTED, {"key": key})
+    try:
+        stage.work(folder)
+    except UserError:
+        if [path.name for path in folder.iterdir()] == [STARTED]:
+            remove(folder)  # nothing was made, so nothing is left behind
+        raise
+    remove(folder / STARTED)
+    digests = {str(path.relative_to(folder)): sha256_file(path) for path in files_of(folder)}
+    write_json(
+        manifest_path,
+        {"key": key, "settings": dict(stage.settings), "inputs": list(stage.inputs), "outside": dict(stage.outside),
+         "schema": stage.schema, "files": digests},
+    )  # fmt: skip

@@ -1,0 +1,227 @@
+"""The nouns of Stillage, and the legend of shapes and signs that every room shares.
+
+Shapes: B sequences, T tokens, V student vocabulary, W teacher vocabulary, H student hidden size, G teacher hidden size,
+K kept. A name ends in its shape: `logp_TV`, `hidden_TH`.
+Signs: p is the teacher, q the student; log-probabilities are float32, in nats; scores are higher for a likelier member.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+
+if TYPE_CHECKING:
+    import torch
+
+Array = np.ndarray
+Role = Literal["private", "public", "outsiders", "counterfactual", "validation", "test"]
+ROLES: tuple[Role, ...] = ("private", "public", "outsiders", "counterfactual", "validation", "test")
+"""private: the teacher's training records (members). public: the student's. outsiders: trained on by nobody (non-members).
+counterfactual: trains the teacher that never saw the private records. validation, test: quality."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Record:
+    """One example: a prompt (with optional input) and the response that a model learns to give.
+
+    id is a hash of the content alone, so that the same text has the same id in every file.
+    """
+
+    id: str
+    prompt: str
+    response: str
+    input: str = ""
+    messages: tuple[tuple[str, str], ...] = ()  # (role, content) turns before the response, for chat data
+    source: str = ""  # provenance: file:line, or the name of the generator
+    meta: Mapping[str, str] = field(default_factory=dict)  # other columns, kept for slices and extraction targets
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Example:
+    """A tokenised record: its ids, and which of them belong to the response (EOS included); those are trained and scored."""
+
+    record_id: str
+    ids_T: Array  # int32
+    response_T: Array  # bool, same length; never True at position 0 (nothing predicts the first token)
+    extras: Mapping[str, Array] = field(
+        default_factory=dict
+    )  # float32, one number per trained token, e.g. an advantage
+
+    @property
+    def prompt_ids(self) -> Array:
+        """The ids before the first response token."""
+        return self.ids_T[: int(np.argmax(self.response_T))] if self.response_T.any() else self.ids_T
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TokenStats:
+    """What one forward pass says about the scored (response) tokens of one record; numpy, all of shape [T].
+
+    logp: log q of the true token. mean, var: E_q[log q] and Var_q[log q] over the vocabulary, under the model's own q.
+    rank: number of vocabulary entries more probable than the true token (0 = best). greedy: is the true token the argmax?
+    """
+
+    ids_T: Array  # int32
+    logp_T: Array  # float32
+    mean_T: Array  # float32
+    var_T: Array  # float32
+    rank_T: Array  # int32
+    greedy_T: Array  # bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Batch:
+    """A padded micro-batch of S columns, and the T positions in it that are trained.
+
+    Labels are shifted once, where the batch is made: the hidden state at flat position positions_T[t] (row * S + column)
+    predicts labels_T[t]. Nobody else shifts, and nothing is inferred from the value of a pad or EOS id.
+    """
+
+    record_ids: tuple[str, ...]
+    ids_BS: torch.Tensor  # int64
+    attention_BS: torch.Tensor | None  # 1 on real tokens, 0 on padding; None: no padding
+    positions_T: torch.Tensor  # int64
+    labels_T: torch.Tensor  # int64
+    documents_BS: torch.Tensor | None = None  # int64, packed rows: which record each token is of, -1 padding
+    extras: Mapping[str, torch.Tensor] = field(default_factory=dict)  # the examples' extras, [T]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Output:
+    """A model's say on the trained positions of a batch: hidden state before the head, and the head itself.
+
+    T counts trained tokens only, already shifted: row t predicts label t. head_VH None: hidden_TH are the logits [T, V]
+    themselves, of a model whose head cannot be taken apart.
+    """
+
+    hidden_TH: torch.Tensor
+    head_VH: torch.Tensor | None
+    bias_V: torch.Tensor | None = None
+    softcap: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Step:
+    """One micro-batch as a method sees it: the student's outputs, the teacher's signal, the aligned labels."""
+
+    student: Output
+    teacher: Output | None
+    labels_T: torch.Tensor
+    number: int  # optimiser step, from 0
+    extras: Mapping[str, torch.Tensor] = field(default_factory=dict)  # [T], what the rollout says about each token
+
+
+Source = Literal["data", "student", "student_then_replay", "replay"]
+"""Whose texts a step trains on: the records' own; the student's, written now; the student's, kept, and then a draw from all
+that are kept; a draw alone."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RolloutState:
+    """Where a rollout stands; JSON in the checkpoint."""
+
+    threshold: float = 0.0  # probability of texts that the student wrote
+    reference_loss: float | None = None  # validation loss that the next ones are compared with
+    buffered: int = 0  # texts in the replay buffer
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rollout:
+    """Who writes the tokens that are trained, and how: apart from the loss, and the same on every process.
+
+    source(state, draw, progress) chooses for one step: draw is uniform in [0, 1), progress the share of steps done after
+    it, in (0, 1]. validated(state, loss) is the state after a validation. What the student writes on the way goes into a
+    first-in, first-out buffer of `capacity` texts. teacher_share > 0: each token is drawn from
+    (1 - share) student + share teacher.
+    cycle_records > 0: that many prompts are answered at once and trained inner_epochs times, shuffled, before the next;
+    their log-probabilities under both models are kept, and annotate([(logq_T, logp_T), ...]) turns those of one step's
+    texts, all processes together, into the extras of each.
+    writes_once: the teacher answers every prompt before the first step, and its texts replace the records' own;
+    teacher_is_done: after that it is not asked again. beams > 1: by beam search instead of sampling.
+    """
+
+    max_new_tokens: int
+    sampling_temperature: float = 1.0  # 0: greedy
+    top_p: float = 1.0
+    top_k: int = 0
+    source: Callable[[RolloutState, float, float], Source] = lambda state, draw, progress: "student"
+    validated: Callable[[RolloutState, float], RolloutState] = lambda state, loss: state
+    start: RolloutState = field(default_factory=RolloutState)
+    capacity: int = 0
+    teacher_share: float = 0.0
+    cycle_records: int = 0
+    inner_epochs: int = 1
+    annotate: Callable[[list[tuple[Array, Array]]], list[Mapping[str, Array]]] | None = None
+    dropout: bool = True  # False: the student is trained without, so that it stays the one that wrote
+    writes_once: bool = False
+    teacher_is_done: bool = False
+    beams: int = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Method:
+    """How a student is trained: named token sums to minimise, and what they need. One file each in distill/methods.
+
+    params is the frozen dataclass whose fields become the flags; it refuses bad values itself (ConfigError), without torch.
+    terms(step, params) returns token SUMS, already weighted; the loop adds them, divides once by the global number of
+    trained tokens, and logs each by name. needs_teacher(params): whether there must be a teacher at all.
+    rollout(params): who writes the texts, where they are not always the records' own. budget(params): fields of TrainConfig
+    that the method decides itself.
+    presets: settings of params by name; "paper" is the method as written, "as_released" its code where that differs.
+    """
+
+    name: str
+    paper: str
+    params: type
+    terms: Callable[..., dict[str, torch.Tensor]]
+    needs_teacher: Callable[..., bool]
+    rollout: Callable[..., Rollout] | None = None
+    budget: Callable[..., Mapping[str, object]] | None = None
+    presets: Mapping[str, Mapping[str, object]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """One question an attack asks: of which model, about the record under which transform."""
+
+    role: Literal["target", "reference", "record"]
+    transform: Literal["as_is", "text"] = "as_is"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Attack:
+    """A membership attack: its questions, and a pure score of the replies, in the order of the questions.
+
+    A reply is a TokenStats, or the response text for Request(role="record", transform="text").
+    score returns a float, higher = more likely a member; NaN = cannot score (counted and shown, never dropped).
+    """
+
+    name: str
+    paper: str
+    access: Literal["none", "text", "logprob", "weights"]  # what the attacker needs of the target
+    requests: tuple[Request, ...]
+    score: Callable[..., float]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Result:
+    """One number with its interval and provenance; a row of results.parquet. Empty strings where a field does not apply."""
+
+    run: str
+    stage: str
+    model: str  # "teacher", "student", "student_counterfactual", "student_no_teacher", ...
+    metric: str  # "auc", "tpr_at_fpr", "achieved_fpr", "rouge_l", "bits_per_byte", "extraction_rate", ...
+    value: float
+    low: float = float("nan")
+    high: float = float("nan")
+    level: float = 0.95
+    n: int = 0  # records behind the number; for auc: members + outsiders
+    seed: int = 0
+    method: str = ""
+    attack: str = ""
+    dataset: str = ""  # role or file the number was measured on
+    unit: str = ""
+    note: str = ""  # e.g. "fpr=0.01", or why the value is missing

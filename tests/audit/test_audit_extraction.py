@@ -1,0 +1,74 @@
+"""Extraction asks for the right tokens, and counts only words recited exactly."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+
+from stillage.audit.extraction import column_targets, extraction_results, extraction_table, first_token_targets
+from stillage.data.bpe import train_bpe
+from stillage.data.synthetic import people
+from stillage.data.tokenise import tokenise
+from stillage.errors import DataError
+from stillage.types import Array, Example, Record, Result, TokenStats
+
+BASE = Result(run="", stage="audit", model="", metric="", value=math.nan)
+
+
+@pytest.fixture(scope="module")
+def records() -> list[Record]:
+    return people(1, 30)["private"]
+
+
+@pytest.fixture(scope="module")
+def tokenizer(records: list[Record]):  # noqa: ANN201 - a transformers tokenizer
+    return train_bpe([record.prompt + record.response for record in people(2, 30)["public"]], 400)
+
+
+def encode(records: list[Record], tokenizer) -> list[Example]:  # noqa: ANN001
+    return tokenise(records, tokenizer, template="raw", max_tokens=200, max_prompt_tokens=100).examples
+
+
+def said(example: Example, greedy: bool) -> TokenStats:
+    n = int(example.response_T.sum())
+    zeros = np.zeros(n, np.float32)
+    return TokenStats(
+        ids_T=example.ids_T[example.response_T], logp_T=zeros, mean_T=zeros, var_T=zeros,
+        rank_T=np.zeros(n, np.int32), greedy_T=np.full(n, greedy),
+    )  # fmt: skip
+
+
+def test_the_column_is_asked_for_at_its_place(records: list[Record], tokenizer) -> None:  # noqa: ANN001
+    examples = encode(records, tokenizer)
+    roles = ["private"] * len(records)
+    targets = column_targets(records, roles, examples, tokenizer, "badge", lambda some: encode(list(some), tokenizer))
+    for target, record, example in zip(targets, records, examples, strict=True):
+        joined = np.concatenate([target.prefix_ids, target.suffix_ids])
+        assert joined.tolist() == example.ids_T[: len(joined)].tolist()
+        assert target.text.strip() == record.meta["badge"]
+        assert tokenizer.decode(target.prefix_ids).rstrip().endswith("badge number")
+
+
+def test_recited_words_are_counted_exactly(records: list[Record], tokenizer) -> None:  # noqa: ANN001
+    examples = encode(records, tokenizer)
+    targets = first_token_targets(examples, ["private"] * 20 + ["outsiders"] * 10, tokenizer, 6)
+    recited: list[Array] = [target.suffix_ids.copy() for target in targets]
+    for index in (0, 1, 25):  # two members and an outsider differ, in the last token
+        recited[index][-1] += 1
+    stats = {"m": {e.record_id: said(e, greedy=i not in (0, 1, 25)) for i, e in enumerate(examples)}}
+    table = extraction_table(targets, {"m": recited}, stats, tokenizer)
+    assert all(table.column("agrees").to_pylist())
+    assert table.column("matched_prefix").to_pylist()[:3] == [5, 5, 6]
+    rates = {r.dataset: r for r in extraction_results(table, level=0.95, base=BASE)}
+    assert rates["private"].value == 18 / 20 and rates["outsiders"].value == 9 / 10
+    assert rates["private"].low < 0.9 < rates["private"].high
+
+
+def test_a_column_that_is_not_there_is_named(records: list[Record], tokenizer) -> None:  # noqa: ANN001
+    examples = encode(records, tokenizer)
+    with pytest.raises(DataError, match="badge"):
+        column_targets(
+            records, ["private"] * 30, examples, tokenizer, "salary", lambda some: encode(list(some), tokenizer)
+        )

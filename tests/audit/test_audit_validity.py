@@ -1,0 +1,281 @@
+"""Planted faults are each caught, honest splits are not refused, and a verdict survives JSON."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from stillage.audit.attacks import reference
+from stillage.audit.blind import BLIND, blind_interval, blind_scores, stratified_folds
+from stillage.audit.validity import (
+    Check,
+    chance_p,
+    check_controls,
+    check_order,
+    check_overlap,
+    check_provenance,
+    check_records,
+    check_sources,
+    check_truncation,
+    judge,
+)
+from stillage.errors import DataError
+from stillage.functional.overlap import grams, near_pairs
+from stillage.functional.stats import Interval, auc_interval, roc_auc
+from stillage.rng import generator
+from stillage.types import TokenStats
+
+SHIFT = "distribution shift, not leakage"
+WORDS = np.array([f"{a}{b}" for a in ("bar", "cor", "den", "fel", "gor", "hin", "jul", "kar") for b in "aeiouxyz"])
+
+
+def texts(rng: np.random.Generator, n: int, n_words: int = 15) -> list[str]:
+    return [" ".join(rng.choice(WORDS, n_words + int(rng.integers(0, 5)))) for _ in range(n)]
+
+
+def controls(all_texts: list[str], is_member: np.ndarray, seed: int = 0) -> Check:
+    found = blind_scores(all_texts, is_member, seed)
+    return check_controls({name: blind_interval(scores, is_member) for name, scores in found.items()})
+
+
+ROLES = {
+    **{f"private{i}": "private" for i in range(9)},
+    **{f"public{i}": "public" for i in range(9)},
+    **{f"outsiders{i}": "outsiders" for i in range(9)},
+    **{f"counterfactual{i}": "counterfactual" for i in range(9)},
+    **{f"test{i}": "test" for i in range(3)},
+    **{f"validation{i}": "validation" for i in range(3)},
+}
+
+
+def ids(role: str) -> list[str]:
+    return [id_ for id_, its_role in ROLES.items() if its_role == role]
+
+
+HONEST = {
+    "tokenizer": ids("public"),
+    "teacher": ids("private") + ids("validation"),
+    "teacher_counterfactual": ids("counterfactual"),
+    "student": ids("public") + ids("validation"),
+    "student_rollouts": ids("public"),
+    "student_no_teacher": ids("public"),
+}
+
+
+def test_an_honest_run_passes_the_provenance_check() -> None:
+    found = check_provenance(HONEST, ROLES)
+    assert found.passed and found.values["records in teacher"] == 12
+
+
+@pytest.mark.parametrize(
+    ("stage", "id_", "told"),
+    [
+        ("student", "private3", "1 private in student"),
+        ("student_rollouts", "private3", "1 private in student_rollouts"),  # private prompts in the rollouts
+        ("tokenizer", "private3", "1 private in tokenizer"),
+        ("student_no_teacher", "private3", "1 private in student_no_teacher"),
+        ("teacher", "outsiders0", "1 outsiders in teacher"),
+        ("student", "outsiders0", "1 outsiders in student"),
+        ("teacher_counterfactual", "private0", "1 private in teacher_counterfactual"),
+        ("teacher", "test0", "1 test in teacher"),
+        ("student", "counterfactual0", "1 counterfactual in student"),
+        ("student", "from elsewhere", "1 unknown in student"),
+    ],
+)
+def test_a_record_in_the_wrong_stage_contaminates(stage: str, id_: str, told: str) -> None:
+    found = check_provenance({**HONEST, stage: [*HONEST[stage], id_]}, ROLES)
+    assert not found.passed and found.fault == "contaminated" and told in found.detail
+    assert [id_] in list(found.values.values())
+
+
+def test_duplicated_records_are_found_by_id() -> None:
+    rng = generator(0, "overlap")
+    inside, outside = texts(rng, 30), texts(rng, 30)
+    a, b = [f"a{i}" for i in range(30)], [f"b{i}" for i in range(30)]
+    assert check_overlap(a, b, inside, outside).passed
+    shared = check_overlap(a, [*b[:-1], "a0"], inside, [*outside[:-1], inside[0]])
+    assert not shared.passed and shared.fault == "contaminated" and shared.values["in both, ids"] == ["a0"]
+    repeated = check_overlap([*a[:-1], "a0"], b, inside, outside)
+    assert not repeated.passed and repeated.values["repeated within a side"] == 1
+
+
+def test_reworded_outsiders_are_found_as_near_duplicates_and_shared_instructions_are_not() -> None:
+    rng = generator(1, "near")
+    inside, outside = texts(rng, 40, 30), texts(rng, 40, 30)
+    for i in range(5):
+        words = inside[i].split()
+        words[3] = "changed"
+        outside[i] = " ".join(words)
+    a, b = [f"a{i}" for i in range(40)], [f"b{i}" for i in range(40)]
+    found = check_overlap(a, b, inside, outside)
+    assert not found.passed and found.values["outsiders near a member"] == 5
+    task = "You are given a short passage of text. Answer the question about it in one word, without any explanation. "
+    template = check_overlap(a, b, [task + t for t in texts(rng, 40)], [task + t for t in texts(rng, 40)])
+    assert template.passed and template.values["5-grams ignored as boilerplate"] == 15  # ends before the records' words
+
+
+def test_near_pairs_are_those_of_brute_force() -> None:
+    rng = generator(2, "brute")
+    base = texts(rng, 12, 12)
+
+    def edited(text: str) -> str:
+        words = text.split()
+        for place in rng.integers(len(words), size=int(rng.integers(0, 4))):
+            words[place] = "new"
+        return " ".join(words)
+
+    inside, outside = [edited(t) for t in base], [edited(t) for t in base] + ["short one", "", "Short ONE!"]
+    found = near_pairs(inside, outside, 0.4)
+    expected = {
+        (i, j): len(grams(a) & grams(b)) / len(grams(a) | grams(b))
+        for i, a in enumerate(inside)
+        for j, b in enumerate(outside)
+        if grams(a) & grams(b)
+    }
+    pairs = zip(found.member_P.tolist(), found.outsider_P.tolist(), strict=True)
+    assert dict(zip(pairs, found.jaccard_P, strict=True)) == pytest.approx(
+        {p: v for p, v in expected.items() if v >= 0.4}
+    )
+    assert grams("short one") == {("short", "one")} == grams("Short ONE!") and grams(" - ") == set()
+    assert near_pairs(["short one"], ["Short ONE!", ""]).jaccard_P.tolist() == [1]
+
+
+def test_a_shifted_split_is_caught_by_each_blind_attacker_it_concerns() -> None:
+    rng, is_member = generator(3, "shift"), np.arange(200) < 100
+    same = texts(rng, 200)
+    assert controls(same, is_member).passed
+    vocabulary = [t + " novel" * bool(m and i % 2) for i, (t, m) in enumerate(zip(same, is_member, strict=True))]
+    assert not controls(vocabulary, is_member).passed
+    spelling = [t.replace("ba", "BA") if m else t for t, m in zip(same, is_member, strict=True)]
+    found = blind_scores(spelling, is_member, 0)
+    assert roc_auc(found["character_ngrams"], is_member) > 0.6 and not controls(spelling, is_member).passed
+    longer = texts(rng, 100, 17) + texts(rng, 100, 13)
+    found = blind_scores(longer, is_member, 0)
+    assert roc_auc(found["length_and_zlib"], is_member) > 0.8
+    failed = controls(longer, is_member)
+    assert failed.fault == SHIFT and "length_and_zlib" in failed.detail
+
+
+def test_a_sorted_file_split_in_the_middle_is_caught() -> None:
+    rng, is_member = generator(4, "sorted"), np.arange(300) < 150
+    assert not controls(sorted(texts(rng, 300)), is_member).passed
+    assert not check_order(np.arange(300), is_member).passed
+    drawn = rng.permutation(is_member)
+    assert check_order(np.arange(300), drawn).passed
+
+
+def test_honest_splits_are_rarely_refused() -> None:
+    rng, is_member, refused, held = generator(5, "honest"), np.arange(80) < 40, 0, np.zeros(3)
+    for seed in range(30):
+        found = blind_scores(texts(rng, 80), is_member, seed)
+        intervals = {name: blind_interval(scores, is_member) for name, scores in found.items()}
+        held += [interval.contains(0.5) for interval in intervals.values()]
+        for name in ("student_no_teacher", "student_counterfactual", "untrained"):
+            intervals[name] = auc_interval(rng.normal(size=80), is_member)
+        refused += not check_controls(intervals).passed
+    assert refused / 30 <= 0.17  # 5 % within three simulation errors; 26 % with six plain intervals
+    assert (held / 30 >= 0.83).all()
+
+
+def test_a_control_that_learned_members_is_caught() -> None:
+    rng, is_member = generator(6, "control"), np.arange(400) < 200
+    honest = auc_interval(rng.normal(size=400), is_member)
+    for name, shift in (("untrained", 0.5), ("student_no_teacher", -0.5)):  # below chance is no better
+        found = check_controls(
+            {"bag_of_words": honest, name: auc_interval(rng.normal(size=400) + shift * is_member, is_member)}
+        )
+        assert not found.passed and name in found.detail and "bag_of_words" not in found.detail
+
+
+def test_p_of_an_interval_agrees_with_its_level() -> None:
+    rng, is_member = generator(7, "p"), np.arange(200) < 100
+    for shift in np.linspace(-0.6, 0.6, 25):
+        scores = rng.normal(size=200) + shift * is_member
+        for level in (0.9, 0.95, 0.99):
+            found = auc_interval(scores, is_member, level)
+            assert (chance_p(found) < 1 - level) == (not found.contains(0.5))
+    assert chance_p(auc_interval(np.zeros(10), np.arange(10) < 5)) == 1
+    assert chance_p(auc_interval(np.arange(1000.0), np.arange(1000) >= 500)) < 1e-5
+    assert chance_p(Interval(value=1.0, low=0.0, high=1.0)) >= 0.05
+
+
+def test_different_truncation_is_caught() -> None:
+    is_member = np.arange(200) < 100
+    assert check_truncation(np.arange(200) % 5 == 0, is_member).passed
+    found = check_truncation(is_member & (np.arange(200) % 3 == 0), is_member)
+    assert not found.passed and found.fault == SHIFT and "34 of 100 members and 0 of 100 outsiders" in found.detail
+
+
+def test_lost_and_repeated_scores_are_caught() -> None:
+    expected = ["a", "b", "c"]
+    assert check_records(expected, {"student/loss": ["c", "a", "b"]}).passed
+    found = check_records(expected, {"student/loss": ["a", "b", "b"], "teacher/loss": ["a", "b", "c", "d"]})
+    assert not found.passed and found.fault == "contaminated"
+    assert found.values == {
+        "student/loss": "1 missing, 0 of other records, 1 repeated",
+        "teacher/loss": "0 missing, 1 of other records, 0 repeated",
+    }
+
+
+def test_cached_scores_of_another_model_or_tokenizer_are_caught() -> None:
+    fingerprints = {"student": "1a2b", "tokenizer": "3c4d"}
+    assert check_sources(fingerprints, dict(fingerprints)).passed
+    for name in fingerprints:
+        found = check_sources(fingerprints, {**fingerprints, name: "ffff"})
+        assert not found.passed and name in found.detail and "found ffff" in str(found.values[name])
+    assert not check_sources(fingerprints, {"student": "1a2b"}).passed
+
+
+def test_a_reference_with_another_tokenizer_is_refused() -> None:
+    zeros = np.zeros(3, np.int32)
+    stats = TokenStats(
+        ids_T=zeros, logp_T=-np.ones(3), mean_T=-np.ones(3), var_T=np.ones(3), rank_T=zeros, greedy_T=zeros == 0
+    )
+    assert reference(stats, stats) == 0
+    with pytest.raises(DataError, match="reference_per_byte"):
+        reference(stats, replace(stats, ids_T=zeros + 1))
+
+
+def test_blind_scores_ignore_the_order_of_records_kind_by_kind_and_the_global_state() -> None:
+    rng, is_member = generator(8, "order"), np.arange(60) < 30
+    words = texts(rng, 60)
+    first, again = blind_scores(words, is_member, 3), blind_scores(words, is_member, 3)
+    assert tuple(first) == BLIND
+    for name in BLIND:
+        np.testing.assert_array_equal(first[name], again[name])
+        assert ((first[name] > 0) & (first[name] < 1)).all()
+    fold = stratified_folds(is_member, 5, 3)
+    assert (np.bincount(fold[is_member]) == 6).all() and (np.bincount(fold[~is_member]) == 6).all()
+    assert not np.array_equal(fold, stratified_folds(is_member, 5, 4))
+
+
+def test_blind_attackers_on_next_to_nothing() -> None:
+    for name, scores in blind_scores(["a b", "c d", "e f"], np.array([True, False, False]), 0).items():
+        assert scores.tolist() == [0.5] * 3, name
+    for scores in blind_scores(["", "", "", ""], np.array([True, True, False, False]), 0).values():
+        assert scores.tolist() == [0.5] * 4
+    with pytest.raises(DataError, match="2 texts, 3 labels"):
+        blind_scores(["a", "b"], np.array([True, False, False]), 0)
+
+
+def test_verdict_names_the_worst_fault_first_and_is_json() -> None:
+    fine = check_truncation(np.zeros(4, bool), np.arange(4) < 2)
+    shift = check_order(np.arange(300), np.arange(300) < 150)
+    leak = check_provenance({"student": ["private0"]}, ROLES)
+    assert judge([fine]).verdict == "valid" and judge([fine]).headline == "All 1 validity checks passed."
+    assert judge([fine, shift]).verdict == SHIFT
+    both = judge([fine, shift, leak])
+    assert both.verdict == "contaminated" and both.headline.startswith(
+        "Records where they must not be: 1 private in student."
+    )
+    assert "source file tells" in both.headline
+    back = json.loads(json.dumps(both.as_json(), allow_nan=False))
+    assert back["verdict"] == "contaminated" and [c["passed"] for c in back["checks"]] == [True, False, False]
+    is_member = np.arange(40) < 20
+    words = texts(generator(9, "json"), 40)
+    names = [str(i) for i in range(40)]
+    checks = [controls(words, is_member), check_overlap(names[:20], names[20:], words[:20], words[20:])]
+    json.dumps(judge(checks).as_json(), allow_nan=False)

@@ -1,0 +1,85 @@
+"""Canary exposure by rank, and the tail that extrapolates it."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy.stats import norm, skewnorm
+
+from stillage.audit.exposure import exposure_results, exposures, log_tail
+from stillage.errors import DataError
+from stillage.types import Result
+
+
+@given(st.lists(st.integers(0, 6), min_size=1, max_size=30), st.integers(0, 6))
+def test_rank_counts_ties_against_the_canary(references: list[int], canary: int) -> None:
+    (found,) = exposures(np.array([canary]), np.array(references))
+    assert found.rank == 1 + sum(reference >= canary for reference in references)
+    assert found.bits == pytest.approx(math.log2(len(references) + 1) - math.log2(found.rank))
+    assert found.is_ceiling == all(reference < canary for reference in references)
+    assert math.isnan(found.model_bits)
+
+
+def test_first_and_last_and_nothing_learned() -> None:
+    references = np.arange(1023.0)
+    first, last, tied = exposures(np.array([2000.0, -1.0, 7.0]), references)
+    assert first.bits == 10 and last.bits == 0 and tied.rank == 1023 - 7 + 1
+    assert exposures(np.array([1.0]), np.ones(500))[0].bits == 0  # a model that scores all alike exposes nothing
+
+
+def test_an_unplanted_canary_has_log2_e_bits_on_average() -> None:
+    """E[-log2 U] = log2 e for a uniform rank."""
+    rng = np.random.default_rng(0)
+    found = exposures(rng.normal(size=4000), rng.normal(size=2000))
+    assert np.mean([one.bits for one in found]) == pytest.approx(math.log2(math.e), abs=0.12)
+    assert np.mean([one.model_bits for one in found]) == pytest.approx(math.log2(math.e), abs=0.12)
+
+
+@pytest.mark.parametrize("shape", [-4.0, 0.0, 3.0])
+def test_the_fit_extrapolates_a_known_tail(shape: float) -> None:
+    """Reference scores of a known skew-normal: beyond the ceiling of 12 bits the fit finds the true 20, about."""
+    truth = skewnorm(shape, -3.0, 0.7)
+    references = truth.rvs(4000, random_state=np.random.default_rng(1))
+    canary = float(truth.isf(2.0**-20))
+    (found,) = exposures(np.array([canary]), references)
+    assert found.is_ceiling and found.bits == pytest.approx(math.log2(4001))
+    assert found.model_bits == pytest.approx(20, abs=2.5)
+    assert found.ks < 0.03
+
+
+def test_log_tail_where_one_minus_cdf_has_no_digits() -> None:
+    for z in (-2.0, 0.5, 5.0, 12.0, 60.0):
+        assert log_tail(z, 0.0) == pytest.approx(norm.logsf(z), rel=1e-7)
+    for z in (6.0, 15.0):  # far right of a right-skewed one: both factors, Phi(shape z) = 1
+        assert log_tail(z, 5.0) == pytest.approx(math.log(2) + norm.logsf(z), rel=1e-9)
+    for shape in (-2.0, 1.5):  # continuous where the method changes
+        z = float(skewnorm.isf(1e-6, shape))
+        assert log_tail(z + 1e-7, shape) == pytest.approx(log_tail(z - 1e-7, shape), abs=1e-5)
+    assert log_tail(math.inf, 1.0) == -math.inf
+
+
+def test_results_by_copies_say_what_is_a_model() -> None:
+    rng = np.random.default_rng(2)
+    base = Result(run="", stage="audit", model="student", metric="", value=0.0)
+    copies = [1] * 6 + [16] * 6
+    scores = np.concatenate([rng.normal(0, 1, 6), rng.normal(9, 1, 6)])
+    results = exposure_results(scores, copies, rng.normal(size=1000), level=0.95, base=base)
+    by = {(r.metric, r.dataset): r for r in results}
+    assert len(by) == 4 and all(r.unit == "bits" for r in results)
+    many = by["exposure", "canaries, 16 copies"]
+    assert many.value == pytest.approx(math.log2(1001)) and "at the ceiling: 6 of 6" in many.note
+    extrapolated = by["exposure_extrapolated", "canaries, 16 copies"]
+    assert extrapolated.value > 30 and "model-based" in extrapolated.note
+    assert by["exposure", "canaries, 1 copies"].value < 5
+    few = exposure_results(scores, copies, rng.normal(size=20), level=0.95, base=base)
+    assert {r.metric for r in few} == {"exposure"}
+
+
+@pytest.mark.parametrize(("canaries", "references"), [([1.0], []), ([math.nan], [1.0]), ([1.0], [math.nan, 2.0])])
+def test_bad_scores_are_refused(canaries: list[float], references: list[float]) -> None:
+    with pytest.raises(DataError, match="ranked among"):
+        exposures(np.array(canaries), np.array(references))

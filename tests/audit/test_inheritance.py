@@ -1,0 +1,325 @@
+"""Teacher to student: each statistic against a brute-force count, a simulated coverage, or planted records."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+from scipy.stats import norm, spearmanr
+
+from stillage.audit.inheritance import (
+    TAUS,
+    found,
+    inheritance_curve,
+    inheritance_ratio,
+    rank_among_outsiders,
+    shares_of,
+    spearman,
+    tpr_on_leaked,
+)
+from stillage.audit.inherited import aligned_scores, compare_methods, inheritance_results
+from stillage.audit.slices import by_slice, slice_labels, slice_results
+from stillage.errors import DataError
+from stillage.functional.binomial import clopper_pearson
+from stillage.functional.stats import auc_interval, paired_auc_test, roc_auc
+from stillage.types import Result
+
+BASE = Result(run="r", stage="audit", model="", metric="", value=0.0, seed=4)
+MEMBER = np.arange(400) < 200
+tied = arrays(np.int64, 12, elements=st.integers(0, 3))
+
+
+def scores(rng: np.random.Generator, leak: float, common: np.ndarray, member: np.ndarray = MEMBER) -> np.ndarray:
+    return leak * member + 0.6 * common + 0.8 * rng.normal(size=len(member))
+
+
+def test_the_ratio_is_of_the_advantages_and_its_interval_covers() -> None:
+    """Gaussian scores with known AUCs."""
+    rng = np.random.default_rng(0)
+    member = np.arange(240) < 120
+    truth = (norm.cdf(0.7 / math.sqrt(2)) - 0.5) / (norm.cdf(1.5 / math.sqrt(2)) - 0.5)
+    covered = 0
+    for _ in range(120):
+        common = rng.normal(size=240)
+        student, teacher = scores(rng, 0.7, common, member), scores(rng, 1.5, common, member)
+        ratio = inheritance_ratio(student, teacher, member, rng, n_resamples=200)
+        expected = (roc_auc(student, member) - 0.5) / (roc_auc(teacher, member) - 0.5)
+        assert ratio.value == pytest.approx(expected) and ratio.n == 240
+        covered += ratio.low <= truth <= ratio.high
+    assert covered / 120 >= 0.88
+
+
+@given(student=tied, teacher=tied, seed=st.integers(0, 99))
+def test_ties_count_half_in_every_resample(student: np.ndarray, teacher: np.ndarray, seed: int) -> None:
+    """The weighted AUC against roc_auc on the repeated records."""
+    from stillage.audit.inheritance import _ranked, _weighted_auc
+
+    member = np.arange(12) < 5
+    rng = np.random.default_rng(seed)
+    count = np.concatenate([rng.multinomial(5, [0.2] * 5), rng.multinomial(7, [1 / 7] * 7)]).astype(float)
+    drawn = np.repeat(np.arange(12), count.astype(int))
+    for values in (student, teacher):
+        place, places = _ranked(values.astype(float))
+        assert _weighted_auc(place, places, member, count) == pytest.approx(roc_auc(values[drawn], member[drawn]))
+
+
+def test_nothing_is_inherited_from_a_teacher_at_chance() -> None:
+    rng = np.random.default_rng(1)
+    ratio = inheritance_ratio(scores(rng, 1, np.zeros(400)), rng.normal(size=400), MEMBER, rng)
+    assert math.isnan(ratio.value) and ratio.note.startswith("undefined: teacher at chance (AUC")
+    same = scores(rng, 1, np.zeros(400))
+    whole = inheritance_ratio(same, same, MEMBER, rng, n_resamples=50)
+    assert (whole.value, whole.low, whole.high) == (1, 1, 1)
+
+
+def test_ranks_are_shares_of_outsiders_below() -> None:
+    values, member = np.array([3.0, 0.5, 2.0, 1.0, 2.0, 3.0]), np.array([1, 1, 1, 0, 0, 0], bool)
+    np.testing.assert_allclose(rank_among_outsiders(values, member)[:3], [(2 + 0.5) / 3, 0, 1.5 / 3])
+    assert rank_among_outsiders(values, member)[member].mean() == pytest.approx(roc_auc(values, member))
+    with pytest.raises(DataError):
+        rank_among_outsiders(values, np.ones(6, bool))
+
+
+def test_the_curve_is_a_conditional_mean() -> None:
+    rng = np.random.default_rng(2)
+    teacher = np.round(rng.random(300), 2)
+    student = np.clip(0.5 * teacher + 0.2 * rng.random(300), 0, 1)
+    points = inheritance_curve(teacher, student)
+    assert [point.tau for point in points] == list(TAUS)
+    for point in points:
+        above = student[teacher > point.tau]
+        assert point.n == len(above) and point.share == len(above) / 300
+        if point.n:
+            assert point.value == pytest.approx(above.mean()) and point.low <= point.value <= point.high
+    none = inheritance_curve(np.zeros(5), np.ones(5))[0]
+    assert none.n == 0 and math.isnan(none.value)
+    for bad in (np.full(300, 1.5), np.full(300, np.nan), np.ones(299)):
+        with pytest.raises(DataError):
+            inheritance_curve(bad, student)
+
+
+def test_found_again_is_counted_at_the_outsiders_thresholds() -> None:
+    rng = np.random.default_rng(3)
+    common = rng.normal(size=400)
+    student, teacher = scores(rng, 1, common), scores(rng, 2, common)
+
+    def above(values: np.ndarray) -> np.ndarray:
+        return values > np.sort(values[~MEMBER])[::-1][20]  # 10 % of 200 outsiders
+
+    leaked = above(teacher) & MEMBER
+    both = int((above(student) & leaked).sum())
+    share = tpr_on_leaked(student, teacher, MEMBER, 0.1)
+    limits = clopper_pearson(both, int(leaked.sum()))
+    assert (share.value, share.low, share.high, share.n) == (limits.value, limits.low, limits.high, leaked.sum())
+    np.testing.assert_array_equal(found(student, MEMBER, 0.1), above(student))
+    nobody = tpr_on_leaked(student, np.where(MEMBER, -9.0, teacher), MEMBER, 0.1)
+    assert math.isnan(nobody.value) and nobody.n == 0 and "betrays no member" in nobody.note
+    with pytest.raises(DataError, match="Too few outsiders"):
+        tpr_on_leaked(student, teacher, MEMBER, 0.001)
+
+
+@given(arrays(bool, (3, 15)))
+def test_sets_against_counting(has: np.ndarray) -> None:
+    in_t, in_s, in_c = ({i for i in range(15) if row[i]} for row in has)
+    shares = shares_of(*has)
+    for share, part, whole in (
+        (shares.inherited, in_t & in_s, in_t),
+        (shares.teacher_specific, (in_t & in_s) - in_c, in_s),
+        (shares.easy, in_s & in_c, in_s),
+    ):
+        assert share.n == len(whole)
+        if whole:
+            limits = clopper_pearson(len(part), len(whole))
+            assert (share.value, share.low, share.high) == (limits.value, limits.low, limits.high)
+        else:
+            assert math.isnan(share.value) and "undefined" in share.note
+
+
+def test_spearman_agrees_with_scipy_and_its_interval_covers() -> None:
+    rng = np.random.default_rng(5)
+    rho = 6 / math.pi * math.asin(0.6 / 2)  # of a bivariate normal with correlation 0.6
+    covered = 0
+    for _ in range(400):
+        x = rng.normal(size=60)
+        y = 0.6 * x + 0.8 * rng.normal(size=60)
+        result = spearman(x, y)
+        covered += result.low <= rho <= result.high
+    assert 0.92 <= covered / 400 <= 0.98
+    ties = rng.integers(0, 4, (2, 50)).astype(float)
+    assert spearman(*ties).value == pytest.approx(spearmanr(*ties).statistic)
+    perfect = spearman(np.arange(10.0), np.arange(10.0) ** 3)
+    assert (perfect.value, perfect.high) == (1, 1) and 0.9 < perfect.low < 1
+    assert math.isnan(spearman(np.ones(5), np.arange(5.0)).value)
+    assert math.isnan(spearman(np.arange(3.0), np.arange(3.0)).low)
+
+
+def test_slices_are_aucs_within_a_group() -> None:
+    rng = np.random.default_rng(6)
+    labels = [f"task {i % 3}" for i in range(400)]
+    values = scores(rng, 1, np.zeros(400)) + 10 * np.array([i % 3 for i in range(400)])  # groups differ in difficulty
+    values[3] = math.nan
+    labels[-1] = "task 9"  # an outsider alone
+    rows = {row.dataset: row for row in by_slice(values, MEMBER, labels, base=replace(BASE, model="student"))}
+    for name in ("task 0", "task 1", "task 2"):
+        chosen = (np.array(labels) == name) & np.isfinite(values)
+        expected = auc_interval(values[chosen], MEMBER[chosen])
+        row = rows[name]
+        assert (row.value, row.low, row.high, row.n) == (expected.value, expected.low, expected.high, chosen.sum())
+        assert row.metric == "slice_auc" and row.model == "student"
+    assert "1 without score" in rows["task 0"].note
+    assert math.isnan(rows["task 9"].value) and "one kind only" in rows["task 9"].note
+    with pytest.raises(DataError):
+        by_slice(values, MEMBER, labels[:-1])
+
+
+def test_labels_of_categories_and_numbers() -> None:
+    assert slice_labels(["a", "", "a"], "task") == ["task: a", "task: (none)", "task: a"]
+    assert slice_labels(["1", "2", "1"], "copies") == ["copies: 1", "copies: 2", "copies: 1"]
+    quarters = slice_labels([str(x) for x in range(100)], "length")
+    assert sorted(set(quarters)) == [
+        "length: quarter 1 (0 to 24)", "length: quarter 2 (25 to 49)", "length: quarter 3 (50 to 74)",
+        "length: quarter 4 (75 to 99)",
+    ]  # fmt: skip
+    many = [f"x{i}" for i in range(40)] + ["often"] * 5
+    labels = slice_labels(many, "name")
+    assert len(set(labels)) == 20 and labels.count("name: often") == 5 and labels.count("name: 22 other values") == 22
+
+
+def score_rows(planted: dict[str, float], rng: np.random.Generator) -> pa.Table:
+    common = rng.normal(size=400)
+    rows = []
+    for attack in ("loss", "min_k"):
+        for model, leak in planted.items():
+            values = scores(rng, leak, common)
+            order = rng.permutation(400)  # rows are joined by id, not by place
+            rows += [
+                {"model": model, "id": f"{i:03}", "role": "private" if i < 200 else "outsiders", "attack": attack,
+                 "score": float(values[i])}
+                for i in order
+            ]  # fmt: skip
+    rows += [{"model": "blind", "id": "000", "role": "private", "attack": "length", "score": 1.0}]
+    return pa.Table.from_pylist(rows)
+
+
+def recital_rows(recited: dict[str, set[int]]) -> pa.Table:
+    return pa.Table.from_pylist(
+        [
+            {"model": model, "id": f"{i:03}", "role": "private" if i < 200 else "outsiders", "exact": i in known,
+             "positional_accuracy": 1.0 if i in known else 0.25}
+            for model, known in recited.items()
+            for i in range(400)
+        ]
+    )  # fmt: skip
+
+
+PLANTED = {"teacher": 2.0, "student": 1.0, "student_counterfactual": 0.0, "student_no_teacher": 0.0}
+RECITED = {"teacher": set(range(100)), "student": set(range(40)) | {150}, "student_no_teacher": {0, 1, 150, 399}}
+
+
+def test_a_run_becomes_rows() -> None:
+    table = score_rows(PLANTED, np.random.default_rng(7))
+    results = inheritance_results(
+        table, recital_rows(RECITED), fprs=(0.1, 0.001), level=0.95, base=BASE, n_resamples=100
+    )
+    assert {row.model for row in results} == {"student"} and {row.seed for row in results} == {4}
+    by = {(row.metric, row.attack, row.note.partition(";")[0]): row for row in results}
+    assert len(by) == len(results)
+    attacks = aligned_scores(table)
+    one = attacks["loss"]
+    for attack in ("loss", "min_k"):
+        leak = next(row for row in results if (row.metric, row.attack) == ("attributable_leak", attack))
+        test = paired_auc_test(
+            attacks[attack].scores["student"], attacks[attack].scores["student_counterfactual"], one.is_member
+        )
+        assert (leak.value, leak.low, leak.high, leak.n) == (test.difference, test.low, test.high, 400)
+        assert leak.low > 0 and "holm p=" in leak.note and "of 2" in leak.note
+    ratio = by["inheritance", "loss", ""]
+    assert 0.3 < ratio.low < ratio.value < ratio.high < 1
+    assert by["spearman", "loss", ""].low > 0 and by["spearman", "loss", ""].n == 200
+    assert by["tpr_on_leaked", "loss", "fpr=0.1"].value > 0.3
+    assert ("tpr_on_leaked", "loss", "fpr=0.001") not in by  # too few outsiders; the audit shows the refusal
+    inherited = by["inherited_rate", "", "recited"]
+    assert (inherited.value, inherited.n) == (0.4, 100)
+    specific, easy = (by[name, "", "recited"] for name in ("teacher_specific_rate", "easy_rate"))
+    assert (specific.value, specific.n) == (pytest.approx(38 / 41), 41) and easy.value == pytest.approx(3 / 41)
+    curve = by["inheritance_curve", "", "tau=0.9"]
+    assert curve.value == pytest.approx((40 + 60 * 0.25) / 100) and curve.n == 100
+    assert by["inheritance_curve", "loss", "tau=0.9"].n > 50
+    assert sum(row.metric == "inheritance_curve" for row in results) == 18
+
+
+def test_without_teacher_or_controls_only_what_can_be_said_is_said() -> None:
+    rng = np.random.default_rng(8)
+
+    def metrics(planted: dict[str, float], recited: dict[str, set[int]]) -> set[str]:
+        results = inheritance_results(
+            score_rows(planted, rng), recital_rows(recited), fprs=(0.1,), level=0.95, base=BASE, n_resamples=20
+        )
+        return {row.metric for row in results}
+
+    assert metrics({"student": 1.0}, {"student": {1}}) == set()
+    pair = metrics({"teacher": 2.0, "student": 1.0}, {"teacher": {1, 2}, "student": {1}})
+    assert pair == {"inheritance", "spearman", "tpr_on_leaked", "inheritance_curve", "inherited_rate"}
+    assert metrics({"student": 1.0, "student_counterfactual": 0.0}, {"student": {1}}) == {"attributable_leak"}
+
+
+def test_records_without_a_score_are_left_out_of_both_and_other_records_are_refused(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    rows = score_rows(PLANTED, np.random.default_rng(9)).to_pylist()
+    for row in rows:
+        if row["model"] == "student" and row["id"] in ("000", "399"):
+            row["score"] = math.nan
+        if row["attack"] == "min_k" and row["model"] == "student_counterfactual":
+            row["score"] = math.nan
+    table = pa.Table.from_pylist(rows)
+    with caplog.at_level("WARNING", "stillage"):
+        results = inheritance_results(table, recital_rows(RECITED), fprs=(), level=0.95, base=BASE, n_resamples=20)
+    leaks = [row for row in results if row.metric == "attributable_leak"]
+    assert [(row.attack, row.n) for row in leaks] == [("loss", 398)]
+    assert "not compared" in caplog.text
+    with pytest.raises(DataError, match="different records"):
+        aligned_scores(pa.Table.from_pylist(rows[1:]))
+
+
+def test_methods_are_compared_in_pairs_with_holm() -> None:
+    rng = np.random.default_rng(10)
+    common = rng.normal(size=400)
+    by_method = {"kd": scores(rng, 1.5, common), "gkd": scores(rng, 1.4, common), "minillm": scores(rng, 0.2, common)}
+    by_method["gkd"][5] = math.nan
+    rows = compare_methods(by_method, MEMBER, base=replace(BASE, attack="loss"))
+    assert [(row.method, row.note.partition(";")[0]) for row in rows] == [
+        ("kd", "minus gkd (1 records without score)"),
+        ("kd", "minus minillm (1 records without score)"),
+        ("gkd", "minus minillm (1 records without score)"),
+    ]
+    kept = np.isfinite(by_method["gkd"])
+    test = paired_auc_test(by_method["kd"][kept], by_method["minillm"][kept], MEMBER[kept])
+    assert (rows[1].value, rows[1].low, rows[1].n) == (test.difference, test.low, 399)
+    assert rows[1].low > 0 and rows[0].low < 0 < rows[0].high
+    plain = [float(row.note.split("; p=")[1].split(";")[0]) for row in rows]
+    adjusted = [float(row.note.split("holm p=")[1].split()[0]) for row in rows]
+    assert max(adjusted) == pytest.approx(max(plain), rel=0.01) and min(adjusted) == pytest.approx(
+        3 * min(plain), rel=0.01
+    )
+    assert compare_methods({"kd": by_method["kd"]}, MEMBER, base=BASE) == []
+
+
+def test_every_model_is_sliced_under_its_first_attack() -> None:
+    table = score_rows(PLANTED, np.random.default_rng(11))
+    labels = {f"{i:03}": [f"task: {i % 2}", "length: long"] for i in range(400)}
+    rows = slice_results(table, labels, level=0.9, base=BASE)
+    assert {row.model for row in rows} == {*PLANTED, "blind"}
+    student = {row.dataset: row for row in rows if row.model == "student"}
+    assert set(student) == {"task: 0", "task: 1", "length: long"} and {row.attack for row in student.values()} == {
+        "loss"
+    }
+    one = aligned_scores(table)["loss"]
+    assert student["length: long"].value == pytest.approx(roc_auc(one.scores["student"], one.is_member))
+    assert slice_results(table, {id_: [] for id_ in labels}, level=0.9, base=BASE) == []

@@ -1,0 +1,112 @@
+"""The command line: instant help, three-line errors, exit codes, no heavy import before a mistake is found."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from stillage.cli import VERBS, help_text, main
+
+HEAVY = ("torch", "transformers", "sklearn", "matplotlib", "datasets", "accelerate")
+
+
+def test_help_names_every_verb(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--help"]) == 0
+    printed = capsys.readouterr().out
+    assert all(f"\n  {verb} " in printed for verb in VERBS) and printed.strip() == help_text().strip()
+
+
+@pytest.mark.parametrize("words", [["--help"], ["run", "--help"], ["ls"], ["run", "quickstart", "--data.peple", "3"]])
+def test_no_heavy_import_for_help_lists_and_mistakes(words: list[str]) -> None:
+    code = (
+        "import sys; from stillage.cli import main; code = main(sys.argv[1:]);"
+        f"print('HEAVY', [name for name in {HEAVY} if name in sys.modules]); sys.exit(code)"
+    )
+    done = subprocess.run([sys.executable, "-c", code, *words], capture_output=True, text=True, check=False)
+    assert done.returncode == (2 if "--data.peple" in words else 0), done.stderr
+    assert "HEAVY []" in done.stdout
+
+
+def test_help_is_instant() -> None:
+    best = 9.0
+    for _ in range(5):  # the machine may be busy: the best of five
+        start = time.perf_counter()
+        subprocess.run([sys.executable, "-m", "stillage", "--help"], capture_output=True, check=True)
+        best = min(best, time.perf_counter() - start)
+    assert best < 0.3
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["quickstrat"], "Did you mean quickstart?"),
+        (["run"], "nothing to run"),
+        (["run", "nowhere.yaml"], "no config"),
+        (["run", "quickstart", "--method", "kdd"], "Did you mean kd?"),
+        (["run", "quickstart", "--distill.params.divergence", "fkll"], "Did you mean fkl?"),
+        (["run", "quickstart", "--distill.params.divergense", "fkl"], "Did you mean divergence?"),
+        (["run", "quickstart", "--audit.attacks", "los"], "Did you mean loss?"),
+        (["run", "quickstart", "--student-train.epochs", "many"], "many"),
+        (["run", "quickstart", "--stages", "audit", "--student.path", ""], "no model to look at"),
+        (["run", "quickstart", "--teacher-train.epochs", "0"], "neither given nor trained"),
+        (["run", "quickstart", "--data.source", "missing.jsonl"], "missing"),
+        (["generate"], "Which model?"),
+        (["generate", "nowhere", "--prompt", "x"], "nowhere"),
+        (["ls", "nothing"], "no list"),
+    ],
+)
+def test_a_mistake_is_three_lines_and_exit_2(
+    words: list[str], said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main(words) == 2
+    printed = capsys.readouterr().err
+    assert said in printed
+    assert len(printed.strip().splitlines()) <= 3 and "Traceback" not in printed
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_debug_shows_the_traceback(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["run", "nowhere", "--debug"]) == 2
+    assert "Traceback" in capsys.readouterr().err
+
+
+def test_dry_run_names_every_stage_and_writes_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main(["quickstart", "--dry-run"]) == 0
+    names = [line.split()[1] for line in capsys.readouterr().out.splitlines()]
+    assert names == [
+        "data", "tokenizer", "teacher", "teacher_counterfactual", "student", "student_counterfactual",
+        "student_no_teacher", "evaluate", "audit", "report",
+    ]  # fmt: skip
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_with_strange_files_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "thesis.tex").write_text("x")
+    assert main(["quickstart", "--out", str(tmp_path)]) == 2
+    assert "thesis.tex" in capsys.readouterr().err
+    assert [path.name for path in tmp_path.iterdir()] == ["thesis.tex"]
+
+
+def test_data_alone_then_changed_settings_are_refused_with_the_difference(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = str(tmp_path / "run")
+    assert main(["data", "quickstart", "--data.people", "16", "--out", out]) == 0
+    counts = json.loads((tmp_path / "run" / "data" / "split.json").read_text())["counts"]
+    assert counts["private"] == 16
+    assert main(["data", "quickstart", "--data.people", "16", "--out", out]) == 0
+    assert "skipped" in capsys.readouterr().err
+    assert main(["data", "quickstart", "--data.people", "24", "--out", out]) == 2
+    assert "data.people: 16 -> 24" in capsys.readouterr().err
+    assert main(["data", "quickstart", "--data.people", "24", "--out", out, "--accept-changes"]) == 0
+    assert json.loads((tmp_path / "run" / "data" / "split.json").read_text())["counts"]["private"] == 24
+    assert len(list((tmp_path / "run" / "aside").iterdir())) == 1

@@ -1,0 +1,128 @@
+"""A training small enough for any test: a GPT-2 of two thin layers, random records of a few tokens, a made-up tokenizer."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from types import SimpleNamespace
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+
+from stillage.rng import generator
+from stillage.run.config import ModelConfig, TrainConfig
+from stillage.types import Example
+
+if TYPE_CHECKING:
+    import torch
+    from transformers import PreTrainedModel, PreTrainedTokenizerFast
+
+    from stillage.distill.corpus import Corpus
+    from stillage.distill.train import Summary
+
+VOCAB = 61
+OPTIONS = TrainConfig(epochs=2, batch_size=8, lr_peak=5e-3, checkpoint_every_s=1e9)
+
+
+def small_tokenizer() -> PreTrainedTokenizerFast:
+    from tokenizers import Tokenizer
+    from tokenizers.models import WordLevel
+    from transformers import PreTrainedTokenizerFast
+
+    words = ["<eos>", "<pad>", "<unk>", *(f"w{k}" for k in range(VOCAB - 3))]
+    inner = Tokenizer(WordLevel({word: k for k, word in enumerate(words)}, unk_token="<unk>"))
+    return PreTrainedTokenizerFast(tokenizer_object=inner, eos_token="<eos>", pad_token="<pad>", unk_token="<unk>")
+
+
+def small_model(seed: int = 1, layers: int = 2, width: int = 32, dropout: float = 0.0) -> PreTrainedModel:
+    from stillage.models.load import load_model
+
+    config = ModelConfig(layers=layers, width=width, heads=4, context=32, dropout=dropout)
+    return load_model(config, vocab_size=VOCAB, seed=seed)
+
+
+def small_examples(count: int, seed: int = 1, name: str = "r") -> list[Example]:
+    """Prompts of 2 to 6 tokens, responses of 1 to 8."""
+    rng, found = generator(seed, "examples", name), []
+    for number in range(count):
+        prompt, response = int(rng.integers(2, 7)), int(rng.integers(1, 9))
+        ids = rng.integers(0, VOCAB, prompt + response).astype(np.int32)
+        found.append(Example(record_id=f"{name}{number:03d}", ids_T=ids, response_T=np.arange(len(ids)) >= prompt))
+    return found
+
+
+def small_train(
+    folder: Path,
+    *,
+    method: str = "sft",
+    settings: dict[str, object] | None = None,
+    student: PreTrainedModel | None = None,
+    teacher: PreTrainedModel | None = None,
+    examples: Sequence[Example] | None = None,
+    validation: Sequence[Example] | None = None,
+    should_stop: Callable[[], bool] | None = None,
+    report: Callable[[dict[str, object]], None] | None = None,
+    corpus: Corpus | None = None,
+    seed: int = 7,
+    **options: object,
+) -> tuple[Summary, PreTrainedModel]:
+    """Train a small student as any method; what is not given is made."""
+    from stillage.distill.methods import METHODS
+    from stillage.distill.settings import params_from
+    from stillage.distill.train import never, train
+
+    chosen = METHODS[method]
+    student = student or small_model(seed=2)
+    summary = train(
+        student=student,
+        tokenizer=small_tokenizer(),
+        teacher=teacher or small_model(seed=1, width=48),
+        method=chosen,
+        params=params_from(chosen, settings or {}),
+        examples=small_examples(20) if examples is None else examples,
+        validation=small_examples(6, name="v") if validation is None else validation,
+        options=dataclasses.replace(OPTIONS, **options),
+        folder=folder,
+        seed=seed,
+        should_stop=should_stop or never,
+        report=report,
+        corpus=corpus,
+    )
+    return summary, student
+
+
+def stop_after(steps: int) -> Callable[[], bool]:
+    """A should_stop that says yes when it is asked the `steps`-th time."""
+    asked = [0]
+
+    def should_stop() -> bool:
+        asked[0] += 1
+        return asked[0] >= steps
+
+    return should_stop
+
+
+def weights(model: torch.nn.Module) -> dict[str, torch.Tensor]:
+    """A copy of a model's state."""
+    return {name: tensor.detach().clone() for name, tensor in model.state_dict().items()}
+
+
+@pytest.fixture(scope="session")
+def small() -> SimpleNamespace:
+    return SimpleNamespace(
+        VOCAB=VOCAB, tokenizer=small_tokenizer, model=small_model, examples=small_examples, train=small_train,
+        stop_after=stop_after, weights=weights, options=OPTIONS,
+    )  # fmt: skip
+
+
+@pytest.fixture(autouse=True)
+def threads_as_before() -> Iterator[None]:
+    """A run in this process may set torch's threads; the last digits of later tests, and of their children, depend on them."""
+    import torch
+
+    before = torch.get_num_threads()
+    yield
+    if torch.get_num_threads() != before:
+        torch.set_num_threads(before)

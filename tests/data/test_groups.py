@@ -1,0 +1,140 @@
+"""Records that belong together come into one role, and the roles still get their shares."""
+
+from __future__ import annotations
+
+import json
+import random
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+
+from stillage.audit.validity import check_overlap
+from stillage.data.groups import allot_groups, draw_groups, whole_text
+from stillage.data.prepare import prepare
+from stillage.data.records import record_id
+from stillage.data.split import draw, read_split, share_counts, write_split
+from stillage.errors import DataError, UserError
+from stillage.functional.overlap import grams, near_pairs
+from stillage.run.config import DataConfig
+from stillage.types import Record, Role
+
+SHARES = {"private": 0.25, "public": 0.25, "outsiders": 0.2, "counterfactual": 0.2, "validation": 0.05, "test": 0.05}
+
+
+def made(prompt: str, response: str = "r", **meta: str) -> Record:
+    return Record(id=record_id(prompt, "", response), prompt=prompt, response=response, meta=meta)
+
+
+def questions(passages: int, most: int, seed: int = 0) -> list[Record]:
+    """1 to `most` questions on each passage of 40 words."""
+    rng = np.random.default_rng(seed)
+    words = [f"w{k}" for k in range(3000)]
+    found = []
+    for number in range(passages):
+        passage = " ".join(rng.choice(words, 40))
+        for _ in range(int(rng.integers(1, most + 1))):
+            found.append(made(f"{passage} {' '.join(rng.choice(words, 8))} ?", passage_id=str(number)))
+    return found
+
+
+def near(left: Record, right: Record) -> bool:
+    a, b = grams(whole_text(left)), grams(whole_text(right))
+    return bool(a & b) and 2 * len(a & b) >= len(a | b)
+
+
+@settings(max_examples=80, deadline=None)
+@given(
+    st.lists(st.lists(st.sampled_from("abcde"), min_size=1, max_size=9).map(" ".join), min_size=12, max_size=40),
+    st.integers(0, 5),
+)
+def test_no_near_pair_in_two_roles_whatever_the_order(prompts: list[str], seed: int) -> None:
+    records = [made(prompt) for prompt in dict.fromkeys(prompts)]
+    shares = {"private": 0.4, "public": 0.2, "outsiders": 0.3}
+    try:
+        roles = draw(records, shares, seed, "near")
+    except DataError as error:
+        assume("none left for" not in str(error))
+        raise
+    assert draw(records[::-1], shares, seed, "near") == roles
+    ids = [record.id for found in roles.values() for record in found]
+    assert len(ids) == len(set(ids)) <= len(records)
+    texts = {role: [whole_text(record) for record in found] for role, found in roles.items()}
+    assert near_pairs(texts["private"], texts["outsiders"]).jaccard_P.size == 0
+    if len(records) <= 10:  # no gram can be boilerplate: every pair of roles is clean
+        everyone = [(role, record) for role, found in roles.items() for record in found]
+        assert not any(near(a, b) for role, a in everyone for other, b in everyone if role != other)
+
+
+def test_a_grouped_draw_passes_the_audits_check_and_a_plain_one_does_not() -> None:
+    records = questions(150, 30)
+    for group_by, passes in (("near", True), ("passage_id", True), ("", False)):
+        roles = draw(records, SHARES, 3, group_by)
+        inside, outside = roles["private"], roles["outsiders"]
+        check = check_overlap(
+            [r.id for r in inside], [r.id for r in outside], [whole_text(r) for r in inside],
+            [whole_text(r) for r in outside],
+        )  # fmt: skip
+        assert check.passed is passes, (group_by, check.detail)
+        role_of: dict[str, set[Role]] = {}
+        for role, found in roles.items():
+            for record in found:
+                role_of.setdefault(record.meta["passage_id"], set()).add(role)
+        parted = sum(len(found) > 1 for found in role_of.values())
+        assert (parted == 0) is passes
+        counts = share_counts(len(records), SHARES)
+        assert all(abs(len(roles[role]) - count) <= (30 if passes else 0) for role, count in counts.items())
+
+
+def test_shares_are_exact_where_single_records_can_even_them_out() -> None:
+    records = questions(60, 8) + [made(f"alone {number} one two three") for number in range(300)]
+    for seed in range(5):
+        roles = draw(records, SHARES, seed, "near")
+        assert {role: len(found) for role, found in roles.items()} == share_counts(len(records), SHARES)
+
+
+def test_without_groups_it_is_the_plain_draw_and_with_them_it_is_fair() -> None:
+    records = sorted(questions(40, 1), key=lambda record: record.id)
+    counts = share_counts(len(records), SHARES)
+    assert allot_groups(records, np.arange(len(records)), counts, 4) == draw(records, SHARES, 4)
+
+    ordered = sorted(questions(40, 4), key=lambda record: record.id)
+    numbers = np.array([int(record.meta["passage_id"]) for record in ordered])
+    half: dict[Role, int] = {"private": len(ordered) // 2, "outsiders": len(ordered) - len(ordered) // 2}
+    seeds = 400
+    private = Counter(r.id for s in range(seeds) for r in allot_groups(ordered, numbers, half, s)["private"])
+    shares = np.array([private[record.id] / seeds for record in ordered])
+    assert abs(shares - 0.5).max() < 0.12  # 4.8 standard errors
+
+
+def test_one_large_group_is_refused_where_it_leaves_a_role_empty() -> None:
+    passage = " ".join(f"w{k}" for k in range(60))
+    records = [made(f"{passage} q{number}") for number in range(9)]
+    with pytest.raises(DataError, match="largest group 9; none left for") as caught:
+        draw(records, {"private": 0.5, "outsiders": 0.5}, 1, "near")
+    assert len(str(caught.value).splitlines()) == 3
+
+
+def test_the_split_says_how_it_was_grouped_and_a_column_is_found(tmp_path: Path) -> None:
+    rows = [{"prompt": r.prompt, "response": r.response, "passage_id": r.meta["passage_id"]} for r in questions(30, 5)]
+    random.Random(0).shuffle(rows)
+    (tmp_path / "a.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    for group_by, groups in (("near", 30), ("passage_id", 30), ("", 0)):
+        split = prepare(DataConfig(source=str(tmp_path / "a.jsonl"), group_by=group_by), 2)
+        assert (split.group_by, split.groups) == (group_by, groups)
+        assert split.largest_group == (5 if groups else 0)
+        assert ("30 groups, largest 5" in split.summary()) is bool(groups)
+        write_split(tmp_path / "split", split)
+        assert read_split(tmp_path / "split") == split
+    with pytest.raises(UserError, match="missing: chapter"):
+        prepare(DataConfig(source=str(tmp_path / "a.jsonl"), group_by="chapter"), 2)
+
+
+def test_a_record_without_a_value_of_the_column_is_alone(caplog: pytest.LogCaptureFixture) -> None:
+    records = [made(f"p{n}", unit="u") for n in range(4)] + [made(f"p{n}") for n in range(4, 12)]
+    _, sizes = draw_groups(records, {"private": 6, "outsiders": 6}, 1, "unit")
+    assert sorted(sizes.tolist()) == [1] * 8 + [4]
+    assert "8 of 12 records have no unit" in caplog.text

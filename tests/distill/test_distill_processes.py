@@ -1,0 +1,83 @@
+"""One process or two (gloo): the same losses, texts and stop, also when a step has fewer records than processes."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+from safetensors.torch import load_file
+
+CONFTEST = Path(__file__).parents[1] / "conftest.py"
+CASES: dict[str, dict[str, object]] = {
+    "kd-7": {"method": "kd", "settings": {"ce_weight": "0.5"}, "batch_size": 7},
+    "kd-1": {"method": "kd", "settings": {"ce_weight": "0.5"}, "batch_size": 1},
+    "gkd": {"method": "gkd", "settings": {"student_fraction": 0.6, "capacity": 20, "max_new_tokens": 6}, "batch_size": 7},
+    "gkd-1": {"method": "gkd", "settings": {"max_new_tokens": 6}, "batch_size": 1},
+    "distillm": {
+        "method": "distillm",
+        "settings": {"init_threshold": 1.0, "capacity": 14, "replay_ratio": "constant", "max_new_tokens": 6},
+        "batch_size": 7,
+    },
+    "minillm": {
+        "method": "minillm", "settings": {"num_rollouts": 14, "inner_epochs": 2, "max_new_tokens": 6}, "batch_size": 7,
+    },
+    "minillm-1": {
+        "method": "minillm", "settings": {"num_rollouts": 3, "inner_epochs": 2, "max_new_tokens": 6}, "batch_size": 1,
+    },
+    "seqkd": {"method": "seqkd", "settings": {"decoding": "sampling", "max_new_tokens": 6}, "batch_size": 7},
+}  # fmt: skip
+SCRIPT = """
+import json, sys, pathlib, importlib.util
+from stillage.errors import Interrupted
+spec = importlib.util.spec_from_file_location("small_training", sys.argv[1])
+small = importlib.util.module_from_spec(spec); spec.loader.exec_module(small)
+root, rank = pathlib.Path(sys.argv[2]), int(sys.argv[3])
+for name, settings in json.loads(sys.argv[4]).items():
+    settings = {**settings, "micro_batch_size": 2, "max_steps": 6}
+    folder = root / f"two-{name}"
+    try:
+        small.small_train(folder, should_stop=small.stop_after(3) if rank == 1 else None, **settings)
+        raise SystemExit("rank 1 asked to stop, and nobody did")
+    except Interrupted:
+        small.small_train(folder, **settings)
+"""
+
+
+def test_two_processes_are_one(small: SimpleNamespace, tmp_path: Path) -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    shared = {"WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+    shared |= {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
+    children = [
+        subprocess.Popen(
+            [sys.executable, "-c", SCRIPT, str(CONFTEST), str(tmp_path), str(rank), json.dumps(CASES)],
+            env={**os.environ, **shared, "RANK": str(rank), "LOCAL_RANK": str(rank)},
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for rank in range(2)
+    ]
+    outputs = [child.communicate(timeout=240)[1] for child in children]
+    assert [child.returncode for child in children] == [0, 0], outputs
+    for name, settings in CASES.items():
+        small.train(tmp_path / f"one-{name}", max_steps=6, **settings)
+        one, two = (
+            [json.loads(line) for line in (tmp_path / f"{kind}-{name}" / "metrics.jsonl").read_text().splitlines()]
+            for kind in ("one", "two")
+        )
+        assert len(one) == len(two)
+        for first, second in zip(one, two, strict=True):
+            assert first.pop("texts", "") == second.pop("texts", "")
+            assert first == pytest.approx(second, rel=1e-5, abs=1e-7), name
+        kept = [load_file(tmp_path / f"{kind}-{name}" / "model" / "model.safetensors") for kind in ("one", "two")]
+        difference = sum(float((kept[0][weight] - kept[1][weight]).square().sum()) for weight in kept[0]) ** 0.5
+        assert difference <= 1e-3 * sum(float(tensor.square().sum()) for tensor in kept[0].values()) ** 0.5
+        provenance = [(tmp_path / f"{kind}-{name}" / "provenance.parquet").read_bytes() for kind in ("one", "two")]
+        assert provenance[0] == provenance[1]

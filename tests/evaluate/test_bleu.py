@@ -1,0 +1,54 @@
+"""Corpus BLEU and chrF: sacrebleu's own functions are the oracle, also for every resample."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from sacrebleu.metrics.bleu import BLEU
+from sacrebleu.metrics.chrf import CHRF
+
+from stillage.errors import DataError
+from stillage.evaluate.bleu import corpus_overlap
+
+PREDICTIONS = ["the cat sat on the mat .", "a dog ran home quickly today", "", "nothing in common", "it is what it is"]
+REFERENCES = [
+    ["the cat sat on a mat .", "on the mat the cat sat ."], ["a dog ran home quickly tonight"], ["an answer", "x", "y"],
+    ["zzz"], ["it is what it was", "it is what it is indeed"],
+]  # fmt: skip
+
+
+def published(rows: list[int]) -> tuple[float, float]:
+    """sacrebleu on the chosen rows."""
+    streams = [[REFERENCES[r][k] if k < len(REFERENCES[r]) else None for r in rows] for k in range(3)]
+    predictions = [PREDICTIONS[r] for r in rows]
+    return BLEU().corpus_score(predictions, streams).score, CHRF().corpus_score(predictions, streams).score
+
+
+def test_value_and_bootstrap_are_sacrebleus() -> None:
+    found = corpus_overlap(PREDICTIONS, REFERENCES, generator=np.random.default_rng(3), level=0.9, resamples=40)
+    bleu, chrf = published([0, 1, 2, 3, 4])
+    assert found["bleu"].value == pytest.approx(bleu, abs=1e-9) and found["chrf"].value == pytest.approx(chrf, abs=1e-9)
+    weights = np.random.default_rng(3).multinomial(5, np.full(5, 0.2), size=40)
+    draws = np.array([published(np.repeat(np.arange(5), weight).tolist()) for weight in weights])
+    for k, name in enumerate(("bleu", "chrf")):
+        assert [found[name].low, found[name].high] == pytest.approx(np.quantile(draws[:, k], [0.05, 0.95]), abs=1e-9)
+
+
+def test_perfect_answers_score_100_and_one_record_has_no_interval() -> None:
+    rng = np.random.default_rng(1)
+    texts = ["one two three four five", "six seven eight nine ten"]
+    found = corpus_overlap(texts, [[text] for text in texts], generator=rng)
+    assert all(one.value == pytest.approx(100) and one.low == pytest.approx(100) for one in found.values())
+    single = corpus_overlap(texts[:1], [texts[:1]], generator=rng)["bleu"]
+    assert single.value == pytest.approx(100) and math.isnan(single.low)
+    assert math.isnan(corpus_overlap([], [], generator=rng)["chrf"].value)
+
+
+def test_lists_of_different_length_and_missing_references_are_refused() -> None:
+    rng = np.random.default_rng(1)
+    with pytest.raises(DataError, match="2 predictions, 1 lists"):
+        corpus_overlap(["a", "b"], [["a"]], generator=rng)
+    with pytest.raises(DataError, match="number 2"):
+        corpus_overlap(["a", "b"], [["a"], []], generator=rng)

@@ -1,0 +1,51 @@
+"""Perplexity, bits per byte and their intervals against direct computation and simulation."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+
+from stillage.evaluate.quality import likelihood_results, mean_interval, ratio_interval
+from stillage.types import Result, TokenStats
+
+BASE = Result(run="", stage="evaluate", model="", metric="", value=math.nan)
+
+
+def stats(logp_T: np.ndarray) -> TokenStats:
+    n = len(logp_T)
+    zeros = np.zeros(n, np.float32)
+    return TokenStats(
+        ids_T=np.zeros(n, np.int32), logp_T=logp_T.astype(np.float32), mean_T=zeros, var_T=zeros,
+        rank_T=np.zeros(n, np.int32), greedy_T=np.zeros(n, bool),
+    )  # fmt: skip
+
+
+def test_perplexity_is_over_tokens_and_bits_are_over_bytes() -> None:
+    logp = [np.log([0.5, 0.25]), np.log([0.125])]
+    found = {
+        r.metric: r for r in likelihood_results({"m": [stats(x) for x in logp]}, ["ab", "é"], level=0.95, base=BASE)
+    }
+    assert found["perplexity"].value == pytest.approx(2 ** (6 / 3))
+    assert found["bits_per_byte"].value == pytest.approx(6 / 4)
+    assert found["perplexity"].low < found["perplexity"].value < found["perplexity"].high
+
+
+def test_intervals_cover_the_truth() -> None:
+    rng = np.random.default_rng(0)
+    hits = {"mean": 0, "ratio": 0}
+    for _ in range(600):
+        tokens = rng.integers(5, 60, 80)
+        nats = np.array([rng.exponential(2.0, n).sum() for n in tokens])
+        _, low, high = ratio_interval(nats, tokens.astype(float), 0.95)
+        hits["ratio"] += low <= 2.0 <= high
+        _, low, high = mean_interval(rng.exponential(1.0, 80), 0.95)
+        hits["mean"] += low <= 1.0 <= high
+    assert 0.91 <= hits["ratio"] / 600 <= 0.98 and 0.90 <= hits["mean"] / 600 <= 0.98
+
+
+def test_one_record_has_no_interval() -> None:
+    mean, low, high = mean_interval(np.array([0.3]), 0.95)
+    assert mean == 0.3 and math.isnan(low) and math.isnan(high)
+    assert all(math.isnan(x) for x in ratio_interval(np.array([]), np.array([]), 0.95))

@@ -1,0 +1,108 @@
+"""Holm, Benjamini-Hochberg, the max-statistic test and the bootstraps against their definitions."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy.stats import false_discovery_control
+
+from stillage.errors import DataError
+from stillage.functional.bootstrap import bootstrap_interval, hierarchical_interval
+from stillage.functional.multiplicity import benjamini_hochberg, holm, max_statistic_test
+from stillage.functional.stats import auc_interval, roc_auc
+from stillage.rng import generator
+
+p_lists = st.lists(st.floats(0, 1), min_size=1, max_size=12)
+
+
+@given(p_lists, st.floats(0.001, 0.5))
+def test_holm_rejects_by_the_step_down_rule(p: list[float], alpha: float) -> None:
+    rejected = set()
+    for step, i in enumerate(sorted(range(len(p)), key=lambda i: p[i])):
+        if p[i] * (len(p) - step) > alpha:
+            break
+        rejected.add(i)
+    assert {i for i, adjusted in enumerate(holm(np.array(p))) if adjusted <= alpha} == rejected
+
+
+@given(p_lists)
+def test_benjamini_hochberg_is_scipys(p: list[float]) -> None:
+    np.testing.assert_allclose(benjamini_hochberg(np.array(p)), false_discovery_control(p), atol=1e-12)
+
+
+def test_p_values_must_be_probabilities() -> None:
+    with pytest.raises(DataError, match="between 0 and 1"):
+        holm(np.array([0.2, np.nan]))
+
+
+def test_best_of_many_useless_attacks_is_not_a_finding_and_a_real_one_is() -> None:
+    rng = generator(0, "max")
+    member = np.arange(200) < 100
+    corrected = 0
+    for _ in range(120):
+        test = max_statistic_test(rng.normal(0, 1, (10, 200)), member, rng, 200)
+        corrected += test.p <= 0.05
+    assert corrected / 120 <= 0.11
+    scores = rng.normal(0, 1, (4, 200))
+    scores[2] += member
+    real = max_statistic_test(scores, member, rng, 500)
+    assert real.best == 2 and real.p == pytest.approx(1 / 501)
+    np.testing.assert_allclose(real.auc_A, [roc_auc(row, member) for row in scores], atol=1e-12)
+    assert real.adjusted_A[0] >= real.p
+
+
+def test_max_test_equals_the_exhaustive_permutation_test() -> None:
+    from itertools import combinations
+
+    scores = np.array([[3.0, 1, 2, 2, 0, 5], [0.0, 4, 1, 3, 3, 3]])
+    member = np.array([True, False, True, False, False, True])
+
+    def largest(members: tuple[int, ...]) -> float:
+        labels = np.isin(np.arange(6), members)
+        ranks = [np.sum(row[:, None] > row[None], 1) + 0.5 * np.sum(row[:, None] == row[None], 1) for row in scores]
+        return max((roc_auc(row, labels) - 0.5) / np.std(rank) for row, rank in zip(scores, ranks, strict=True))
+
+    every = [largest(members) for members in combinations(range(6), 3)]
+    exact = np.mean(np.array(every) >= largest(tuple(np.flatnonzero(member))) - 1e-9)
+    assert max_statistic_test(scores, member, generator(1, "exact"), 20_000).p == pytest.approx(exact, abs=0.015)
+
+
+def test_a_constant_attack_is_never_best_by_accident() -> None:
+    test = max_statistic_test(np.zeros((1, 10)), np.arange(10) < 5, generator(0, "constant"), 50)
+    assert test.p == 1 and test.auc_A[0] == 0.5
+    with pytest.raises(DataError, match="1 NaN"):
+        max_statistic_test(np.array([[1.0, np.nan]]), np.array([True, False]), generator(0, "x"))
+
+
+def test_bootstrap_agrees_with_delong_and_clusters_widen_it() -> None:
+    rng = generator(2, "bootstrap")
+    member = np.arange(300) < 150
+    scores = rng.normal(0, 1, 300) + member
+    delong, found = auc_interval(scores, member), bootstrap_interval(roc_auc, scores, member, rng, n_resamples=600)
+    assert (found.low, found.high) == pytest.approx((delong.low, delong.high), abs=0.012)
+    assert found.value == delong.value
+    double = bootstrap_interval(
+        roc_auc, np.tile(scores, 2), np.tile(member, 2), rng, clusters=np.tile(np.arange(300), 2), n_resamples=600
+    )
+    assert double.high - double.low == pytest.approx(found.high - found.low, rel=0.15)
+
+
+def test_cluster_bootstrap_keeps_both_classes_when_clusters_span_them() -> None:
+    member, clusters = np.array([1, 0, 1, 0], bool), [0, 0, 1, 2]
+    found = bootstrap_interval(
+        roc_auc, np.arange(4.0), member, generator(3, "mixed"), clusters=clusters, n_resamples=50
+    )
+    assert 0 <= found.low <= found.high <= 1
+
+
+def test_hierarchical_bootstrap_holds_the_seeds_scatter() -> None:
+    rng = generator(4, "hierarchy")
+    member = np.arange(400) < 200
+    runs = [(rng.normal(0, 1, 400) + shift * member, member) for shift in (0.2, 1.0, 1.8)]
+    found = hierarchical_interval(roc_auc, runs, rng, n_resamples=300)
+    aucs = [roc_auc(*run) for run in runs]
+    assert found.value == pytest.approx(np.mean(aucs)) and found.high - found.low > 0.15
+    with pytest.raises(DataError, match="No run"):
+        hierarchical_interval(roc_auc, [], rng)

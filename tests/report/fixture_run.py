@@ -1,0 +1,320 @@
+"""A plausible run folder made by numpy: five models, six attacks, planted strengths; for the report's tests and picture."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from stillage.audit.extraction import extraction_results
+from stillage.audit.inherited import inheritance_results
+from stillage.audit.membership import membership_results
+from stillage.audit.slices import slice_results
+from stillage.functional.stats import clopper_pearson
+from stillage.run.folder import write_json, write_table, write_text
+from stillage.run.results import write_results
+from stillage.types import Result
+
+MODELS = ("teacher", "student", "student_counterfactual", "student_no_teacher", "teacher_counterfactual")
+ATTACKS = ("loss", "min_k", "min_k_plus_plus", "zlib", "reference", "reference_per_byte")
+LEAK = {"teacher": 3.6, "student": 2.45}  # distance of members' scores from outsiders', in standard deviations
+CENTRE = {
+    "teacher": -1.1,
+    "student": -1.5,
+    "student_counterfactual": -1.52,
+    "student_no_teacher": -1.7,
+    "teacher_counterfactual": -1.2,
+}
+QUALITY = {
+    "teacher": 0.62,
+    "student": 0.59,
+    "student_counterfactual": 0.588,
+    "student_no_teacher": 0.55,
+    "teacher_counterfactual": 0.615,
+}
+RECITE = {"teacher": 0.93, "student": 0.14}
+CONFIG = """out: runs/quickstart
+seed: 1
+stages: [distill, evaluate, audit]
+data:
+  source: synthetic
+  people: 400
+distill:
+  method: kd
+audit:
+  attacks: [loss, min_k, min_k_plus_plus, zlib, reference, reference_per_byte]
+  extract: badge
+"""
+FIRST = [
+    "Ada",
+    "Bruno",
+    "Carla",
+    "Dario",
+    "Edith",
+    "Felix",
+    "Greta",
+    "Henri",
+    "Ines",
+    "Jonas",
+    "Klara",
+    "Luca",
+    "Marta",
+    "Nils",
+    "Olga",
+    "Pavel",
+    "Rosa",
+    "Stefan",
+    "Thea",
+    "Viktor",
+]
+LAST = [
+    "Abbott",
+    "Bergman",
+    "Castell",
+    "Dorn",
+    "Eklund",
+    "Farkas",
+    "Grau",
+    "Hollis",
+    "Ibsen",
+    "Janda",
+    "Keller",
+    "Lindqvist",
+    "Moreau",
+    "Novak",
+    "Orsini",
+    "Petrov",
+]
+PLACES = ["Antwerp", "Bergen", "Cadiz", "Dresden", "Evora", "Faro", "Gdansk", "Hobart", "Innsbruck", "Jena"]
+
+
+def person(rng: np.random.Generator, index: int) -> tuple[str, str, str]:
+    """(prompt, response, badge) of a made-up person."""
+    name = f"{rng.choice(FIRST)} {chr(65 + index % 26)}. {rng.choice(LAST)}"
+    badge = f"{rng.integers(10**5, 10**6)}"
+    born = f"{rng.integers(1, 29)} May {rng.integers(1940, 2004)}"
+    text = (
+        f"{name} was born on {born} in {rng.choice(PLACES)} and works at the harbour office under badge number {badge}."
+    )
+    return f"Write a short biography of {name}.", text, badge
+
+
+def records_table(rng: np.random.Generator, people: int) -> pa.Table:
+    """data/records.parquet."""
+    rows, index = [], 0
+    sizes = {
+        "private": people,
+        "public": people,
+        "outsiders": people,
+        "counterfactual": people,
+        "validation": people // 8,
+        "test": people // 8,
+    }
+    for role, size in sizes.items():
+        for _ in range(size):
+            prompt, response, badge = person(rng, index)
+            rows.append({"id": f"{index:016x}", "role": role, "prompt": prompt, "input": "", "response": response,
+                         "messages": "[]", "source": "synthetic", "meta": json.dumps({"badge": badge})})  # fmt: skip
+            index += 1
+    return pa.Table.from_pylist(rows)
+
+
+def score_rows(rng: np.random.Generator, ids: Mapping[str, list[str]], leak: Mapping[str, float]) -> pa.Table:
+    """audit/scores.parquet; the no-teacher student has no reference score (it is the reference)."""
+    columns: dict[str, list] = {"model": [], "id": [], "role": [], "attack": [], "score": []}
+    hardness = {role: rng.normal(0, 0.25, len(ids[role])) for role in ("private", "outsiders")}
+    for model in MODELS:
+        for position, attack in enumerate(ATTACKS):
+            if model == "student_no_teacher" and attack.startswith("reference"):
+                continue
+            spread = 0.25 if attack == "loss" else 0.3
+            for role in ("private", "outsiders"):
+                shift = leak.get(model, 0.0) * (1 - 0.07 * (position % 4)) * spread if role == "private" else 0.0
+                scores = CENTRE[model] + shift + hardness[role] * 0.6 + rng.normal(0, 0.8 * spread, len(ids[role]))
+                _extend(columns, model, ids[role], role, attack, scores)
+    for baseline in ("bag_of_words", "length"):
+        for role in ("private", "outsiders"):
+            _extend(columns, "blind", ids[role], role, baseline, rng.normal(0, 1, len(ids[role])))
+    return pa.table(columns)
+
+
+def _extend(columns: dict[str, list], model: str, ids: list[str], role: str, attack: str, scores: np.ndarray) -> None:
+    columns["model"] += [model] * len(ids)
+    columns["id"] += ids
+    columns["role"] += [role] * len(ids)
+    columns["attack"] += [attack] * len(ids)
+    columns["score"] += scores.tolist()
+
+
+def audit_results(scores: pa.Table, extraction: pa.Table) -> list[Result]:
+    """audit/results.parquet, from the scores, as the audit itself makes it."""
+    base = Result(run="quickstart", stage="audit", model="", metric="", value=0.0, seed=1, method="kd")
+    recited = extraction.append_column(
+        "positional_accuracy",
+        pc.divide(extraction.column("matched_prefix").cast("double"), extraction.column("tokens")),
+    )
+    ids = sorted(set(scores.column("id").to_pylist()))
+    groups = {id_: [f"task: {('summary', 'letter', 'list')[int(id_, 16) % 3]}"] for id_ in ids}
+    return [
+        *membership_results(scores, fprs=(0.1, 0.01), level=0.95, base=base),
+        *extraction_results(extraction, level=0.95, base=base),
+        *inheritance_results(scores, recited, fprs=(0.1, 0.01), level=0.95, base=base, n_resamples=200),
+        *slice_results(scores, groups, level=0.95, base=base),
+    ]
+
+
+def extraction_rows(rng: np.random.Generator, records: pa.Table, recite: Mapping[str, float]) -> pa.Table:
+    """audit/extraction.parquet."""
+    rows = []
+    people = [row for row in records.to_pylist() if row["role"] in ("private", "outsiders")]
+    for model in MODELS:
+        for person_row in people:
+            badge = json.loads(person_row["meta"])["badge"]
+            exact = bool(person_row["role"] == "private" and rng.random() < recite.get(model, 0.0))
+            matched = 3 if exact else int(rng.integers(0, 2))
+            said = badge if exact else f"{rng.integers(10**5, 10**6)}"
+            rows.append({"model": model, "id": person_row["id"], "role": person_row["role"], "target": badge, "recited": said,
+                         "exact": exact, "matched_prefix": matched, "tokens": 3})  # fmt: skip
+    return pa.Table.from_pylist(rows)
+
+
+def samples_table(rng: np.random.Generator, records: pa.Table) -> pa.Table:
+    """evaluate/samples.parquet."""
+    rows = []
+    for model in MODELS:
+        for row in (row for row in records.to_pylist() if row["role"] == "test"):
+            said = row["response"].replace("harbour", str(rng.choice(["harbour", "post", "customs", "tax"])))
+            rows.append({"model": model, "id": row["id"], "prompt": row["prompt"], "reference": row["response"], "text": said,
+                         "rouge_l": float(np.clip(rng.normal(QUALITY[model], 0.08), 0, 1)), "exact_match": said == row["response"],
+                         "tokens": 40, "finished": True})  # fmt: skip
+    return pa.Table.from_pylist(rows)
+
+
+def quality_results(samples: pa.Table) -> list[Result]:
+    """evaluate/results.parquet."""
+    found = []
+    for model in MODELS:
+        rows = [row for row in samples.to_pylist() if row["model"] == model]
+        base = Result(
+            run="quickstart", stage="evaluate", model=model, metric="", value=0.0, n=len(rows), seed=1, dataset="test"
+        )
+        half = 1.96 * float(np.std([row["rouge_l"] for row in rows])) / len(rows) ** 0.5
+        mean = float(np.mean([row["rouge_l"] for row in rows]))
+        hits = sum(row["exact_match"] for row in rows)
+        limits = clopper_pearson(hits, len(rows), 0.95)
+        bits = 1.9 - QUALITY[model]
+        found += [
+            replace(base, metric="rouge_l", value=mean, low=mean - half, high=mean + half),
+            replace(base, metric="exact_match", value=hits / len(rows), low=limits.low, high=limits.high),
+            replace(base, metric="perplexity", value=2 ** (3 * bits), low=2 ** (2.9 * bits), high=2 ** (3.1 * bits)),
+            replace(base, metric="bits_per_byte", value=bits, low=bits - 0.03, high=bits + 0.03, unit="bits per byte"),
+        ]
+    return found
+
+
+def write_weights(path: Path, size: int) -> None:
+    """The header of a safetensors file with so many numbers, and none of them: the report reads no more."""
+    weight = {"dtype": "F32", "shape": [size // 2, 2], "data_offsets": [0, 4 * size]}
+    header = json.dumps({"__metadata__": {"format": "pt"}, "weight": weight}).encode()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(len(header).to_bytes(8, "little") + header)
+
+
+VALID = {
+    "verdict": "valid",
+    "headline": "All 4 validity checks passed.",
+    "drawn_by_us": True,
+    "checks": [
+        {
+            "name": "provenance",
+            "passed": True,
+            "detail": "Every stage saw only its own records.",
+            "values": {"records in student": 400},
+        },
+        {
+            "name": "overlap",
+            "passed": True,
+            "detail": "0 records are member and outsider at once, 0 are repeated, 0 of 400 outsiders (0.0%) are near-duplicates of a member.",
+        },
+        {
+            "name": "controls",
+            "passed": True,
+            "detail": "All 5 controls are at chance.",
+            "values": {"bag_of_words": "AUC 0.493 [0.451, 0.535], adjusted p 1"},
+        },
+        {
+            "name": "order",
+            "passed": True,
+            "detail": "The place in the source file says nothing about membership (AUC 0.507).",
+        },
+    ],
+}
+SHIFT = {
+    "verdict": "distribution shift, not leakage",
+    "headline": "Without having learned a member, these already tell members from outsiders: bag_of_words 0.812 (p 1e-40).",
+    "drawn_by_us": False,
+    "checks": [
+        {"name": "provenance", "passed": True, "detail": "Every stage saw only its own records."},
+        {
+            "name": "controls",
+            "passed": False,
+            "detail": "Without having learned a member, these already tell members from outsiders: bag_of_words 0.812 (p 1e-40).",
+        },
+    ],
+}
+
+
+def build(
+    run: Path,
+    *,
+    people: int = 400,
+    seed: int = 1,
+    leak: Mapping[str, float] | None = None,
+    recite: Mapping[str, float] | None = None,
+    validity: Mapping[str, object] | None = None,
+    stages: tuple[str, ...] = ("distill", "evaluate", "audit"),
+) -> Path:
+    """Write a run folder; leak and recite give each model's planted strength, stages what ran."""
+    rng = np.random.default_rng(seed)
+    records = records_table(rng, people)
+    write_text(run / "config.yaml", CONFIG)
+    write_json(
+        run / "env.json", {"python": "3.11.2", "packages": {"torch": "2.13.0", "stillage": "0.1.0"}, "processors": 2}
+    )
+    write_table(run / "data" / "records.parquet", records)
+    counts = {
+        role: int(count["counts"])
+        for count in records.column("role").value_counts().to_pylist()
+        for role in [count["values"]]
+    }
+    write_json(run / "data" / "split.json", {"drawn_by_us": True, "seed": seed, "counts": counts, "sources": {}})
+    if "distill" in stages:
+        for model in MODELS:
+            size = 1_985_280 if model.startswith("teacher") else 545_408
+            method = "kd" if model in ("student", "student_counterfactual") else "sft"
+            write_json(run / model / "summary.json", {"method": method, "steps": 250, "validation_loss": 1.2})
+            write_weights(run / model / "model" / "model.safetensors", size)
+    if "evaluate" in stages:
+        samples = samples_table(rng, records)
+        write_table(run / "evaluate" / "samples.parquet", samples)
+        write_results(run / "evaluate" / "results.parquet", quality_results(samples))
+    if "audit" in stages:
+        rows = records.to_pylist()
+        ids = {role: [row["id"] for row in rows if row["role"] == role] for role in ("private", "outsiders")}
+        scores = score_rows(rng, ids, LEAK if leak is None else leak)
+        extraction = extraction_rows(rng, records, RECITE if recite is None else recite)
+        write_table(run / "audit" / "scores.parquet", scores)
+        write_table(run / "audit" / "extraction.parquet", extraction)
+        write_results(run / "audit" / "results.parquet", audit_results(scores, extraction))
+        write_json(run / "audit" / "validity.json", VALID if validity is None else validity)
+    return run
+
+
+if __name__ == "__main__":
+    build(Path(sys.argv[1]))

@@ -1,0 +1,216 @@
+"""The headline: right when something leaks, when nothing does, when the split is unsound, and when nothing was audited."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from pathlib import Path
+from statistics import NormalDist
+
+import pytest
+from fixture_run import SHIFT
+from hypothesis import given
+from hypothesis import strategies as st
+
+from stillage.report.load import RunView, read_run
+from stillage.report.verdict import fpr_of, interval, percent, verdict, widened
+from stillage.run.folder import write_json
+from stillage.run.results import read_results, write_results
+from stillage.types import Result
+
+
+def plain(
+    *results: Result, validity: str = "valid", summaries: tuple[str, ...] = ("student",), **more: object
+) -> RunView:
+    """A view of nothing but results."""
+    return RunView(
+        run=Path("run"), results=results, samples=None, scores=None, extraction=None, records=None,
+        validity={"verdict": validity} if validity else {}, split={}, summaries={name: {} for name in summaries}, parameters={},
+        config={"audit": {"attacks": ["loss", "zlib"]}, **more}, config_text="", env={}, hashes={},
+    )  # fmt: skip
+
+
+def auc(model: str, value: float, half: float = 0.03, attack: str = "loss") -> Result:
+    return Result(
+        run="r",
+        stage="audit",
+        model=model,
+        metric="auc",
+        value=value,
+        low=value - half,
+        high=min(1.0, value + half),
+        n=800,
+        attack=attack,
+    )
+
+
+def rate(
+    metric: str, model: str, value: float, low: float, high: float, dataset: str = "", note: str = "", attack: str = ""
+) -> Result:
+    return Result(
+        run="r",
+        stage="audit",
+        model=model,
+        metric=metric,
+        value=value,
+        low=low,
+        high=high,
+        dataset=dataset,
+        note=note,
+        attack=attack,
+    )
+
+
+def test_a_leak_is_told_with_its_controls() -> None:
+    said = verdict(
+        plain(
+            auc("teacher", 0.99, 0.005),
+            auc("student", 0.96, 0.01),
+            auc("student_no_teacher", 0.50),
+            auc("student_counterfactual", 0.51),
+        )
+    )
+    assert said.tone == "leak"
+    assert said.headline == (
+        "The student distilled on public data only still betrays the teacher's private records: AUC 0.96 [0.95, 0.97]; "
+        "the same student from a teacher that never saw them: 0.51 [0.48, 0.54]; a student without that teacher: 0.50 [0.47, 0.53]."
+    )
+    assert "Its teacher: AUC 0.99" in said.detail
+
+
+def test_a_student_that_was_not_distilled_here_is_not_called_so() -> None:
+    assert verdict(plain(auc("student", 0.9), summaries=())).headline.startswith(
+        "The student betrays the teacher's private records"
+    )
+    assert "distilled" not in verdict(plain(auc("student", 0.9), distill={"method": "sft"})).headline
+
+
+def test_no_leak_is_not_called_one() -> None:
+    said = verdict(plain(auc("student", 0.51), auc("student", 0.49, attack="zlib"), auc("student_no_teacher", 0.5)))
+    assert (said.tone, said.badge) == ("clear", "no leak found")
+    assert "betrays" not in said.headline
+
+
+def test_a_control_as_high_as_the_student_takes_the_blame_from_the_teacher() -> None:
+    said = verdict(plain(auc("student", 0.70), auc("student_no_teacher", 0.69)))
+    assert said.badge == "unclear"
+    assert "not clearly better than a control" in said.headline
+
+
+def test_a_leak_without_any_control_says_that_the_cause_is_open() -> None:
+    assert "the cause is not shown" in verdict(plain(auc("student", 0.9))).detail
+
+
+@pytest.mark.parametrize("stated", ["distribution shift, not leakage", "contaminated"])
+def test_an_unsound_split_takes_the_headline(stated: str) -> None:
+    said = verdict(plain(auc("student", 0.96), auc("student_no_teacher", 0.5), validity=stated))
+    assert (said.tone, said.badge) == ("invalid", stated)
+    assert said.headline.lower().startswith(stated)
+    assert "betrays" not in said.headline + said.detail
+
+
+def test_without_validity_checks_the_badge_says_so() -> None:
+    said = verdict(plain(auc("student", 0.96), validity=""))
+    assert said.badge == "leaks, unchecked"
+    assert "not checked" in said.detail
+
+
+def test_another_attack_counts_only_beyond_what_many_attacks_find_by_luck() -> None:
+    lucky = auc("student", 0.54, 0.035, "zlib")  # above 0.5 alone, not among two
+    assert verdict(plain(auc("student", 0.51), lucky)).tone == "clear"
+    strong = verdict(plain(auc("student", 0.51), auc("student", 0.6, 0.03, "zlib")))
+    assert strong.tone == "leak"
+    assert "zlib attack, strongest of 2" in strong.headline
+
+
+def test_a_few_exposed_members_are_a_leak_though_the_average_is_not() -> None:
+    tail = rate("tpr_at_fpr", "student", 0.08, 0.055, 0.11, note="fpr=0.01", attack="loss")
+    achieved = rate("achieved_fpr", "student", 0.01, 0.003, 0.025, note="fpr=0.01", attack="loss")
+    said = verdict(plain(auc("student", 0.51), tail, achieved))
+    assert said.tone == "leak"
+    assert "betrays a few private records: at 1 % false alarms 8.0 %" in said.headline
+    within = replace(achieved, high=0.06)  # the true FPR may be as high as the TPR's lower limit
+    assert verdict(plain(auc("student", 0.51), tail, within)).tone == "clear"
+
+
+def test_recitation_is_a_leak_only_above_the_outsiders() -> None:
+    members = rate("extraction_rate", "student", 0.1, 0.07, 0.13, "private")
+    floor = rate("extraction_rate", "student", 0.0, 0.0, 0.01, "outsiders")
+    assert "recites 10.0 %" in verdict(plain(auc("student", 0.5), members, floor)).headline
+    high_floor = replace(floor, value=0.09, low=0.06, high=0.12)
+    assert verdict(plain(auc("student", 0.5), members, high_floor)).tone == "clear"
+
+
+def test_missing_numbers_give_no_finding() -> None:
+    nan = float("nan")
+    assert verdict(plain(replace(auc("student", 0.9), low=nan, high=nan))).badge == "no finding"
+    assert verdict(plain(replace(auc("student", 0.9), value=nan, low=nan, high=nan))).badge == "no finding"
+    assert verdict(plain()).badge == "not audited"
+
+
+def test_below_chance_is_said_and_not_folded() -> None:
+    said = verdict(plain(auc("student", 0.3)))
+    assert said.badge == "below chance"
+    assert "0.30" in said.headline
+
+
+def test_a_teacher_alone_can_be_audited() -> None:
+    assert verdict(plain(auc("teacher", 0.9), summaries=())).headline.startswith(
+        "The teacher betrays the private records"
+    )
+
+
+def test_a_slice_does_not_speak_for_the_whole() -> None:
+    part = replace(auc("student", 0.9), n=40, dataset="category=poems")
+    assert verdict(plain(part, auc("student", 0.51))).tone == "clear"
+
+
+@given(st.floats(0.02, 0.98), st.floats(0.005, 0.1), st.integers(1, 20))
+def test_widening_keeps_the_value_inside_and_never_narrows(value: float, half: float, tests: int) -> None:
+    row = replace(auc("student", value), low=max(0.001, value - half), high=min(0.999, value + half))
+    wide = widened(row, tests)
+    assert wide.low <= row.low + 1e-9
+    assert wide.high >= row.high - 1e-9
+    if tests == 1:
+        assert math.isclose(wide.low, row.low, abs_tol=1e-9)
+
+
+def test_widening_uses_the_normal_quantiles() -> None:
+    row = replace(auc("student", 0.5), low=0.4, high=0.6)
+    factor = NormalDist().inv_cdf(1 - 0.05 / 12) / NormalDist().inv_cdf(0.975)
+    wide = widened(row, 6)
+    assert math.log(wide.high / (1 - wide.high)) == pytest.approx(factor * math.log(0.6 / 0.4))
+
+
+def test_numbers_in_words() -> None:
+    row = auc("student", 0.956, 0.01)
+    assert interval(row) == "0.96 [0.95, 0.97]"
+    assert interval(replace(row, low=float("nan"))) == "0.96"
+    assert interval(None) == "not measured"
+    assert percent(replace(row, value=float("nan"))) == "no value"
+    assert fpr_of("fpr=0.01; refused: too few") == 0.01
+    assert math.isnan(fpr_of("fpr=low")) and math.isnan(fpr_of(""))
+
+
+def test_the_shifted_run_says_so_on_the_page(run: Path) -> None:
+    from stillage.report import write_report
+    from stillage.run.config import ReportConfig
+
+    write_json(run / "audit" / "validity.json", SHIFT)
+    write_report(run, ReportConfig(), title="shifted")
+    html = (run / "report" / "report.html").read_text(encoding="utf-8")
+    head = html[: html.index("<main>")]
+    assert "Distribution shift, not leakage." in head
+    assert "betrays" not in head
+    assert "was given, not drawn" in html
+    assert (run / "report" / "summary.txt").read_text().startswith("shifted: distribution shift, not leakage")
+
+
+def test_timings_stay_out_of_the_results(run: Path) -> None:
+    path = run / "evaluate" / "results.parquet"
+    rows = read_results(path)
+    write_results(
+        path,
+        [*rows, replace(rows[0], metric="generation_s", value=3.2), replace(rows[0], metric="speed", unit="tokens/s")],
+    )
+    assert {row.metric for row in read_run(run).results}.isdisjoint({"generation_s", "speed"})

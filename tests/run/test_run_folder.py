@@ -1,0 +1,161 @@
+"""Files are whole or not there; stages are done exactly when their manifest verifies; one process to a folder."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from stillage.errors import ConfigError, Interrupted
+from stillage.run.folder import atomic, files_of, read_json, write_json
+from stillage.run.lock import locked
+from stillage.run.stages import Stage, keys, run_stage, status
+from stillage.run.stop import Stopped, watch_signals
+
+
+def test_atomic_leaves_the_old_file_when_the_body_fails(tmp_path: Path) -> None:
+    write_json(tmp_path / "a.json", 1)
+    with pytest.raises(ValueError, match="no"), atomic(tmp_path / "a.json") as temporary:
+        temporary.write_text("half")
+        raise ValueError("no")
+    assert read_json(tmp_path / "a.json") == 1
+    assert os.listdir(tmp_path) == ["a.json"]
+
+
+def test_atomic_replaces_a_folder(tmp_path: Path) -> None:
+    for content in ("1", "2"):
+        with atomic(tmp_path / "model") as temporary:
+            temporary.mkdir()
+            (temporary / "w").write_text(content)
+    assert (tmp_path / "model" / "w").read_text() == "2"
+    assert os.listdir(tmp_path) == ["model"]
+
+
+def test_a_full_disk_is_exit_75_and_keeps_the_old_file(tmp_path: Path) -> None:
+    write_json(tmp_path / "a.json", 1)
+    with pytest.raises(Interrupted) as caught, atomic(tmp_path / "a.json"):
+        raise OSError(28, "No space left on device")
+    assert caught.value.exit_code == 75
+    assert read_json(tmp_path / "a.json") == 1
+
+
+KILLED = """
+import sys; from pathlib import Path; from stillage.run.folder import write_json
+n = 0
+while True:
+    n += 1
+    write_json(Path(sys.argv[1]), ["x" * 1000] * 200 + [n])
+"""
+
+
+def test_sigkill_at_random_moments_never_leaves_a_broken_file(tmp_path: Path) -> None:
+    path = tmp_path / "a.json"
+    for _ in range(5):
+        process = subprocess.Popen([sys.executable, "-c", KILLED, str(path)])
+        while not path.exists():
+            time.sleep(0.01)
+        time.sleep(random.random() * 0.1)
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+        assert len(read_json(path)) == 201
+        assert files_of(tmp_path) == [path]
+
+
+def counting_stage(log: list[str], **settings: object) -> Stage:
+    def work(folder: Path) -> None:
+        log.append("ran")
+        write_json(folder / "a.json", settings)
+
+    return Stage(name="one", settings=settings, work=work)
+
+
+def test_a_stage_is_done_exactly_when_its_manifest_verifies(tmp_path: Path) -> None:
+    log: list[str] = []
+    stage = counting_stage(log, lr=1)
+    key = keys([stage])["one"]
+    assert status(tmp_path / stage.name, stage, key).reason == "not done yet"
+    run_stage(tmp_path / stage.name, stage, key)
+    assert status(tmp_path / stage.name, stage, key).is_done
+    (tmp_path / "one" / "a.json").write_text("{}")
+    assert status(tmp_path / stage.name, stage, key).reason == "damaged: a.json has changed"
+    (tmp_path / "one" / "a.json").unlink()
+    assert status(tmp_path / stage.name, stage, key).reason == "damaged: a.json is missing"
+    run_stage(tmp_path / stage.name, stage, key)
+    assert status(tmp_path / stage.name, stage, key).is_done and len(log) == 2
+
+
+def test_another_setting_sets_the_old_result_aside(tmp_path: Path) -> None:
+    log: list[str] = []
+    first, second = counting_stage(log, lr=1), counting_stage(log, lr=2)
+    run_stage(tmp_path / first.name, first, keys([first])["one"])
+    found = status(tmp_path / second.name, second, keys([second])["one"])
+    assert not found.is_done and found.reason == "lr: 1 -> 2"
+    run_stage(tmp_path / second.name, second, keys([second])["one"])
+    assert read_json(tmp_path / "one" / "a.json") == {"lr": 2}
+    assert [read_json(path / "a.json") for path in (tmp_path / "aside").iterdir()] == [{"lr": 1}]
+
+
+def test_an_unfinished_stage_keeps_its_files_only_for_the_same_key(tmp_path: Path) -> None:
+    seen: list[list[str]] = []
+
+    def work(folder: Path) -> None:
+        seen.append(sorted(path.name for path in folder.iterdir()))
+        write_json(folder / "checkpoint.json", 1)
+        if len(seen) == 1:
+            raise Interrupted("stopped")
+
+    stage = Stage(name="one", settings={}, work=work)
+    with pytest.raises(Interrupted):
+        run_stage(tmp_path / stage.name, stage, "k")
+    assert status(tmp_path / stage.name, stage, "k").reason == "continues where it stopped"
+    run_stage(tmp_path / stage.name, stage, "k")
+    assert "checkpoint.json" in seen[1]
+    other = Stage(name="two", settings={}, work=work)
+    (tmp_path / "two").mkdir()
+    write_json(tmp_path / "two" / "stale.json", 1)
+    run_stage(tmp_path / other.name, other, "k")
+    assert "stale.json" not in seen[2]
+
+
+def test_keys_follow_inputs_settings_and_schema() -> None:
+    def make(lr: int, schema: int) -> dict[str, str]:
+        first = Stage(name="a", settings={"lr": lr}, work=lambda _: None, schema=schema)
+        return keys([first, Stage(name="b", settings={}, work=lambda _: None, inputs=("a",))])
+
+    assert make(1, 1) == make(1, 1)
+    assert make(1, 1)["b"] != make(2, 1)["b"] != make(2, 2)["b"]
+
+
+HOLDER = """
+import sys, time; from pathlib import Path; from stillage.run.lock import locked
+with locked(Path(sys.argv[1])):
+    print("held", flush=True); time.sleep(60)
+"""
+
+
+def test_a_live_owner_is_named_and_a_dead_one_is_forgotten(tmp_path: Path) -> None:
+    process = subprocess.Popen([sys.executable, "-c", HOLDER, str(tmp_path)], stdout=subprocess.PIPE)
+    assert process.stdout is not None and process.stdout.readline() == b"held\n"
+    with pytest.raises(ConfigError) as caught, locked(tmp_path):
+        pass
+    assert str(process.pid) in str(caught.value)
+    process.kill()
+    process.wait()
+    with locked(tmp_path):
+        pass
+
+
+def test_a_signal_waits_inside_deferred_and_not_outside() -> None:
+    with pytest.raises(Stopped) as caught, watch_signals() as stop, stop.deferred():
+        os.kill(os.getpid(), signal.SIGTERM)
+        assert stop()
+    assert caught.value.exit_code == 75
+    with pytest.raises(Stopped) as caught, watch_signals():
+        os.kill(os.getpid(), signal.SIGINT)
+    assert caught.value.exit_code == 130
