@@ -30,6 +30,7 @@ def audited() -> Audited:
         ids=tuple(f"r{i}" for i in range(2 * n)),
         roles=("private",) * n + ("outsiders",) * n,
         texts=tuple(f"text {i}" for i in range(2 * n)),
+        groups=("",) * (2 * n),
     )
 
 

@@ -247,9 +247,26 @@ def test_blind_scores_ignore_the_order_of_records_kind_by_kind_and_the_global_st
     for name in BLIND:
         np.testing.assert_array_equal(first[name], again[name])
         assert ((first[name] > 0) & (first[name] < 1)).all()
-    fold = stratified_folds(is_member, 5, 3)
+    alone = np.arange(60)
+    fold = stratified_folds(is_member, 5, 3, alone)
     assert (np.bincount(fold[is_member]) == 6).all() and (np.bincount(fold[~is_member]) == 6).all()
-    assert not np.array_equal(fold, stratified_folds(is_member, 5, 4))
+    assert not np.array_equal(fold, stratified_folds(is_member, 5, 4, alone))
+
+
+def test_near_duplicates_of_one_side_are_no_shift_where_the_folds_know_them() -> None:
+    """Twins drawn together give each other's membership away, unless they share a fold and count as one draw."""
+    rng = generator(8, "twins")
+    families, size = 60, 4
+    is_member = np.repeat(np.arange(families) % 2 == 0, size)
+    clusters = np.repeat(np.arange(families), size)
+    words = [f"family{number // size} says {text}" for number, text in enumerate(texts(rng, families * size))]
+    apart = blind_scores(words, is_member, 3)["bag_of_words"]
+    together = blind_scores(words, is_member, 3, clusters=clusters)["bag_of_words"]
+    assert blind_interval(apart, is_member).low > 0.6
+    assert blind_interval(together, is_member, clusters=clusters).contains(0.5)
+    fold = stratified_folds(is_member, 5, 3, clusters)
+    assert all(np.unique(fold[clusters == number]).size == 1 for number in range(families))
+    assert (np.bincount(fold[is_member]) == 24).all() and (np.bincount(fold[~is_member]) == 24).all()
 
 
 def test_blind_attackers_on_next_to_nothing() -> None:

@@ -199,11 +199,11 @@ def score_rows(planted: dict[str, float], rng: np.random.Generator) -> pa.Table:
             values = scores(rng, leak, common)
             order = rng.permutation(400)  # rows are joined by id, not by place
             rows += [
-                {"model": model, "id": f"{i:03}", "role": "private" if i < 200 else "outsiders", "attack": attack,
+                {"model": model, "id": f"{i:03}", "role": "private" if i < 200 else "outsiders", "group": "", "attack": attack,
                  "score": float(values[i])}
                 for i in order
             ]  # fmt: skip
-    rows += [{"model": "blind", "id": "000", "role": "private", "attack": "length", "score": 1.0}]
+    rows += [{"model": "blind", "id": "000", "role": "private", "group": "", "attack": "length", "score": 1.0}]
     return pa.Table.from_pylist(rows)
 
 

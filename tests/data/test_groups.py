@@ -13,7 +13,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from stillage.audit.validity import check_overlap
-from stillage.data.groups import allot_groups, draw_groups, whole_text
+from stillage.data.groups import allot_groups, cluster_numbers, draw_groups, whole_text
 from stillage.data.prepare import prepare
 from stillage.data.records import record_id
 from stillage.data.split import draw, read_split, share_counts, write_split
@@ -127,14 +127,41 @@ def test_the_split_says_how_it_was_grouped_and_a_column_is_found(tmp_path: Path)
         assert (split.group_by, split.groups) == (group_by, groups)
         assert split.largest_group == (5 if groups else 0)
         assert ("30 groups, largest 5" in split.summary()) is bool(groups)
+        assert sorted(Counter(split.group_of.values()).values()) == (several(rows) if groups else [])
         write_split(tmp_path / "split", split)
         assert read_split(tmp_path / "split") == split
     with pytest.raises(UserError, match="missing: chapter"):
         prepare(DataConfig(source=str(tmp_path / "a.jsonl"), group_by="chapter"), 2)
 
 
+def several(rows: list[dict[str, str]]) -> list[int]:
+    """How many questions each passage has that has more than one."""
+    return sorted(count for count in Counter(row["passage_id"] for row in rows).values() if count > 1)
+
+
+def test_in_files_of_the_users_own_near_duplicates_are_found_for_the_intervals(tmp_path: Path) -> None:
+    rows = [{"prompt": r.prompt, "response": r.response, "passage_id": r.meta["passage_id"]} for r in questions(20, 3)]
+    cut = next(n for n in range(20, len(rows)) if rows[n]["passage_id"] == rows[n - 1]["passage_id"])
+    for name, part in (("private", rows[:cut]), ("outsiders", rows[cut:])):  # one passage is on both sides
+        (tmp_path / f"{name}.jsonl").write_text("\n".join(map(json.dumps, part)))
+    files = {name: str(tmp_path / f"{name}.jsonl") for name in ("private", "outsiders")}
+    for group_by in ("near", "passage_id"):
+        split = prepare(DataConfig(files=files, group_by=group_by), 2)
+        assert sorted(Counter(split.group_of.values()).values()) == several(rows)
+        sides = {group: set() for group in split.group_of.values()}
+        for role, records in split.records_by_role.items():
+            for record in records:
+                sides.get(split.group_of.get(record.id, ""), set()).add(role)
+        assert sum(len(side) == 2 for side in sides.values()) == 1
+    assert not prepare(DataConfig(files=files, group_by=""), 2).group_of
+
+
+def test_clusters_are_groups_and_records_of_their_own() -> None:
+    assert cluster_numbers(["a", "b", "c", "7"], ["7", "", "7", ""]).tolist() == [0, 2, 0, 1]
+
+
 def test_a_record_without_a_value_of_the_column_is_alone(caplog: pytest.LogCaptureFixture) -> None:
     records = [made(f"p{n}", unit="u") for n in range(4)] + [made(f"p{n}") for n in range(4, 12)]
-    _, sizes = draw_groups(records, {"private": 6, "outsiders": 6}, 1, "unit")
-    assert sorted(sizes.tolist()) == [1] * 8 + [4]
+    _, numbers = draw_groups(records, {"private": 6, "outsiders": 6}, 1, "unit")
+    assert sorted(Counter(numbers.values()).values()) == [1] * 8 + [4]
     assert "8 of 12 records have no unit" in caplog.text

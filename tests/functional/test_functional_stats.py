@@ -13,6 +13,7 @@ from sklearn.metrics import roc_auc_score
 from sklearn.metrics import roc_curve as sklearn_roc_curve
 
 from stillage.errors import DataError
+from stillage.functional.binomial import clustered_proportion
 from stillage.functional.stats import (
     auc_interval,
     clopper_pearson,
@@ -283,6 +284,28 @@ def test_clopper_pearson_is_scipys(n: int, data: st.DataObject) -> None:
     count = data.draw(st.integers(0, n))
     exact, found = binomtest(count, n).proportion_ci(0.95, "exact"), clopper_pearson(count, n)
     assert (found.low, found.high) == pytest.approx((exact.low, exact.high), abs=1e-9)
+
+
+def test_a_clustered_proportion_is_clopper_pearsons_where_nobody_has_a_twin() -> None:
+    hits = generator(3, "hits").random(40) < 0.3
+    assert clustered_proportion(hits, np.arange(40)) == clopper_pearson(int(hits.sum()), 40)
+    assert clustered_proportion(np.ones(40, bool), np.arange(40) // 4).low == clopper_pearson(10, 10).low
+    twice = clustered_proportion(np.repeat(hits, 2), np.repeat(np.arange(40), 2))
+    once = clustered_proportion(hits, np.arange(40))
+    assert twice.value == once.value and abs(twice.low - once.low) < 0.01 and abs(twice.high - once.high) < 0.01
+
+
+def test_a_clustered_proportion_covers_where_the_plain_one_does_not() -> None:
+    """60 clusters of 1 to 9 records with a common chance of their own (mean 0.3): 95 % intervals, 1,500 draws."""
+    rng, plain, clustered = generator(4, "clusters"), 0, 0
+    for _ in range(1500):
+        sizes = rng.integers(1, 10, size=60)
+        clusters = np.repeat(np.arange(60), sizes)
+        hits = rng.random(sizes.sum()) < np.repeat(rng.beta(0.6, 1.4, size=60), sizes)
+        plain += clopper_pearson(int(hits.sum()), hits.size).contains(0.3)
+        clustered += clustered_proportion(hits, clusters).contains(0.3)
+    assert plain < 0.85 * 1500
+    assert 0.93 * 1500 <= clustered <= 0.99 * 1500
 
 
 @pytest.mark.parametrize(("count", "n"), [(0, 0), (3, 2), (-1, 5)])

@@ -127,7 +127,7 @@ def records_table(rng: np.random.Generator, people: int) -> pa.Table:
 
 def score_rows(rng: np.random.Generator, ids: Mapping[str, list[str]], leak: Mapping[str, float]) -> pa.Table:
     """audit/scores.parquet; the no-teacher student has no reference score (it is the reference)."""
-    columns: dict[str, list] = {"model": [], "id": [], "role": [], "attack": [], "score": []}
+    columns: dict[str, list] = {"model": [], "id": [], "role": [], "group": [], "attack": [], "score": []}
     hardness = {role: rng.normal(0, 0.25, len(ids[role])) for role in ("private", "outsiders")}
     for model in MODELS:
         for position, attack in enumerate(ATTACKS):
@@ -148,6 +148,7 @@ def _extend(columns: dict[str, list], model: str, ids: list[str], role: str, att
     columns["model"] += [model] * len(ids)
     columns["id"] += ids
     columns["role"] += [role] * len(ids)
+    columns["group"] += [""] * len(ids)
     columns["attack"] += [attack] * len(ids)
     columns["score"] += scores.tolist()
 

@@ -253,7 +253,7 @@ def test_nan_everywhere_still_makes_a_page(run: Path) -> None:
         path = run / stage / "results.parquet"
         write_results(path, [replace(row, value=nan, low=nan, high=nan) for row in read_results(path)])
     scores = read_table(run / "audit" / "scores.parquet")
-    write_table(run / "audit" / "scores.parquet", scores.set_column(4, "score", pa.array([nan] * scores.num_rows)))
+    write_table(run / "audit" / "scores.parquet", scores.set_column(5, "score", pa.array([nan] * scores.num_rows)))
     html, _ = make(run)
     assert "no finding" in html
     assert not re.search(r">\s*nan\b", html)

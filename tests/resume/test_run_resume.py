@@ -45,9 +45,7 @@ def results_bytes(out: Path) -> bytes:
     return (out / "report" / "results.parquet").read_bytes()
 
 
-def test_two_runs_with_one_seed_are_byte_identical_and_seeds_matter(
-    undisturbed: Path, tmp_path: Path
-) -> None:
+def test_two_runs_with_one_seed_are_byte_identical_and_seeds_matter(undisturbed: Path, tmp_path: Path) -> None:
     assert main([*TINY, "--out", str(tmp_path / "again")]) == 0
     assert results_bytes(tmp_path / "again") == results_bytes(undisturbed)
     assert (tmp_path / "again" / "report" / "report.html").is_file()
@@ -80,9 +78,7 @@ def test_a_signal_ends_with_its_exit_code_and_the_run_continues(
     assert results_bytes(out) == results_bytes(undisturbed)
 
 
-def test_one_changed_field_runs_only_what_depends_on_it(
-    undisturbed: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_one_changed_field_runs_only_what_depends_on_it(undisturbed: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main([*TINY, "--out", str(undisturbed), "--audit.fprs", "0.2", "--dry-run"]) == 0
     lines = {line.split()[1]: line.split()[0] for line in capsys.readouterr().out.splitlines()}
     assert {name for name, what in lines.items() if what == "run"} == {"audit", "report"}

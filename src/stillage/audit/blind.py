@@ -24,22 +24,26 @@ N_FOLDS = 5
 MOST_FEATURES = 20_000
 
 
-def blind_scores(texts: Sequence[str], is_member: Array, seed: int) -> dict[str, Array]:
+def blind_scores(
+    texts: Sequence[str], is_member: Array, seed: int, *, clusters: Array | None = None
+) -> dict[str, Array]:
     """Out-of-fold scores float64[n] of each blind attacker, higher = more likely a member.
 
     texts: everything that belongs to a record, prompt included. Each of 5 random folds (a share of members and
     outsiders each, by a draw from `seed`, whatever the order of the records) is scored by a logistic regression that
     was fitted on the others; scores are mid-ranks within the fold, in (0, 1), because the intercepts of two fits do
-    not compare. With fewer than 2 records of a kind nothing can be fitted and every score is 0.5. DataError when the
-    lengths differ.
+    not compare. clusters int[n]: near-duplicates share a number and a fold; otherwise a record's twin, always of its
+    own kind, would give it away. With fewer than 2 clusters of a kind nothing can be fitted and every score is 0.5.
+    DataError when the lengths differ.
     """
     member = np.asarray(is_member, dtype=bool)
     if len(texts) != member.size:
         raise DataError("Each text needs a membership.", f"{len(texts)} texts, {member.size} labels", "Give one each.")
-    smaller = min(int(member.sum()), int((~member).sum()))
+    cluster = np.arange(member.size) if clusters is None else np.asarray(clusters)
+    smaller = min(np.unique(cluster[kind]).size for kind in (member, ~member))
     if smaller < 2:
         return {name: np.full(member.size, 0.5) for name in BLIND}
-    fold = stratified_folds(member, min(N_FOLDS, smaller), seed)
+    fold = stratified_folds(member, min(N_FOLDS, smaller), seed, cluster)
     views: dict[str, Callable[[Sequence[str]], Any]] = {
         "bag_of_words": word_features,
         "character_ngrams": character_features,
@@ -48,20 +52,30 @@ def blind_scores(texts: Sequence[str], is_member: Array, seed: int) -> dict[str,
     return {name: _cross_fitted(features(texts), member, fold) for name, features in views.items()}
 
 
-def blind_interval(scores: Array, is_member: Array, level: float = 0.95) -> Interval:
+def blind_interval(scores: Array, is_member: Array, level: float = 0.95, *, clusters: Array | None = None) -> Interval:
     """The AUC of one blind attacker; wider than that of an attack, since the folds share training records.
 
     stats.auc_interval with n_folds = 5. Errors as there.
     """
-    return auc_interval(scores, is_member, level, n_folds=N_FOLDS)
+    return auc_interval(scores, is_member, level, clusters=clusters, n_folds=N_FOLDS)
 
 
-def stratified_folds(is_member: Array, n_folds: int, seed: int) -> Array:
-    """The fold of each record, int[n]: members and outsiders are dealt out in turn, each in a random order."""
+def stratified_folds(is_member: Array, n_folds: int, seed: int, clusters: Array) -> Array:
+    """The fold of each record, int[n]: whole clusters in a random order, the largest first, each to the emptiest fold.
+
+    Each kind of cluster (members only, outsiders only, both) is dealt out by itself. Where every record is alone, members
+    and outsiders go round in turn.
+    """
     rng, fold = generator(seed, "blind", "folds"), np.empty(is_member.size, dtype=np.int64)
-    for kind in (True, False):
-        places = rng.permutation(np.flatnonzero(is_member == kind))
-        fold[places] = np.arange(places.size) % n_folds
+    number = np.unique(clusters, return_inverse=True)[1]
+    groups = np.split(np.argsort(number, kind="stable"), np.cumsum(np.bincount(number))[:-1])
+    share = np.array([is_member[group].mean() for group in groups])
+    for kind in (share == 1, share == 0, (share > 0) & (share < 1)):
+        count = np.zeros(n_folds, dtype=np.int64)
+        for index in sorted(rng.permutation(np.flatnonzero(kind)).tolist(), key=lambda index: -groups[index].size):
+            chosen = int(count.argmin())
+            fold[groups[index]] = chosen
+            count[chosen] += groups[index].size
     return fold
 
 

@@ -27,6 +27,7 @@ from stillage.audit.inheritance import (
     tpr_on_leaked,
 )
 from stillage.audit.memorization import by_model_and_role
+from stillage.data.groups import cluster_numbers
 from stillage.errors import DataError, UserError
 from stillage.functional.multiplicity import holm
 from stillage.functional.stats import PairedTest, paired_auc_test
@@ -47,12 +48,13 @@ class Aligned:
 
     ids: tuple[str, ...]
     is_member: Array  # bool[n]
+    clusters: Array  # int[n]: equal for near-duplicates
     scores: Mapping[str, Array]  # model -> float64[n]
 
-    def kept(self, *models: str) -> tuple[list[Array], Array]:
-        """Scores of the models on the records that all of them could score, and membership there."""
+    def kept(self, *models: str) -> tuple[list[Array], Array, Array]:
+        """Scores of the models on the records that all of them could score, and membership and clusters there."""
         fine = np.isfinite([self.scores[model] for model in models]).all(axis=0)
-        return [self.scores[model][fine] for model in models], self.is_member[fine]
+        return [self.scores[model][fine] for model in models], self.is_member[fine], self.clusters[fine]
 
     def compares(self, *models: str) -> bool:
         """Were all these models scored, on members and outsiders that each of them could score?"""
@@ -66,7 +68,7 @@ class Aligned:
 
 
 def aligned_scores(table: pa.Table) -> dict[str, Aligned]:
-    """attack -> its scores, models joined by record id; table: model, id, role, attack, score ("blind" left out).
+    """attack -> its scores, models joined by record id; table: audit/scores.parquet ("blind" left out).
 
     DataError where two models of one attack were scored on different records.
     """
@@ -74,7 +76,7 @@ def aligned_scores(table: pa.Table) -> dict[str, Aligned]:
     result: dict[str, Aligned] = {}
     for attack in dict.fromkeys(columns["attack"][columns["model"] != "blind"]):
         scores: dict[str, Array] = {}
-        ids, member = np.array([]), np.array([])
+        ids, member, clusters = np.array([]), np.array([]), np.array([])
         of_attack = columns["attack"] == attack
         for model in dict.fromkeys(columns["model"][of_attack]):
             rows = np.flatnonzero(of_attack & (columns["model"] == model))
@@ -86,8 +88,9 @@ def aligned_scores(table: pa.Table) -> dict[str, Aligned]:
                     "Score the same records with every model.",
                 )
             ids, member = columns["id"][rows], columns["role"][rows] == "private"
+            clusters = cluster_numbers(ids.tolist(), columns["group"][rows].tolist())
             scores[str(model)] = columns["score"][rows].astype(np.float64)
-        result[str(attack)] = Aligned(ids=tuple(ids), is_member=member, scores=scores)
+        result[str(attack)] = Aligned(ids=tuple(ids), is_member=member, clusters=clusters, scores=scores)
     return result
 
 
@@ -108,7 +111,7 @@ def inheritance_results(
             one = replace(row, attack=attack)
             results += attack_results(found_here, fprs, level, one, n_resamples)
             if position == 0:
-                (teacher, student), member = found_here.kept(TEACHER, STUDENT)
+                (teacher, student), member, _ = found_here.kept(TEACHER, STUDENT)
                 ranks = [rank_among_outsiders(values, member)[member] for values in (teacher, student)]
                 results += curve_results(ranks[0], ranks[1], level, replace(one, unit="mean rank among outsiders"))
     return results + recital_results(recited, level=level, row=replace(row, dataset="private"))
@@ -119,8 +122,8 @@ def attributable_results(attacks: Mapping[str, Aligned], *, level: float, row: R
     pairs = [(name, one) for name, one in attacks.items() if one.compares(STUDENT, CLEAN)]
     tests = {}
     for name, one in pairs:
-        (student, clean), member = one.kept(STUDENT, CLEAN)
-        tests[name] = (paired_auc_test(student, clean, member, level), len(member))
+        (student, clean), member, clusters = one.kept(STUDENT, CLEAN)
+        tests[name] = (paired_auc_test(student, clean, member, level, clusters=clusters), len(member))
     rows = [replace(row, metric="attributable_leak", attack=name, n=n) for name, (_, n) in tests.items()]
     return tested(rows, [test for test, _ in tests.values()], f"student minus {CLEAN}")
 
@@ -139,9 +142,9 @@ def tested(rows: Sequence[Result], tests: Sequence[PairedTest], what: str) -> li
 
 def attack_results(one: Aligned, fprs: Sequence[float], level: float, row: Result, n_resamples: int) -> list[Result]:
     """Inheritance, rank correlation among members, and the sets found at each FPR, under one attack."""
-    (teacher, student), member = one.kept(TEACHER, STUDENT)
+    (teacher, student), member, clusters = one.kept(TEACHER, STUDENT)
     draws = generator(row.seed, "inheritance", row.attack)
-    ratio = inheritance_ratio(student, teacher, member, draws, n_resamples=n_resamples, level=level)
+    ratio = inheritance_ratio(student, teacher, member, draws, clusters=clusters, n_resamples=n_resamples, level=level)
     results = [
         of_ratio(replace(row, metric="inheritance", unit="of the teacher's AUC above 0.5"), ratio),
         of_ratio(replace(row, metric="spearman", dataset="private"), spearman(teacher[member], student[member], level)),
@@ -154,7 +157,7 @@ def attack_results(one: Aligned, fprs: Sequence[float], level: float, row: Resul
             continue
         results.append(of_ratio(replace(at, metric="tpr_on_leaked"), leaked))
         if one.compares(TEACHER, STUDENT, ALONE):
-            three, inside = one.kept(TEACHER, STUDENT, ALONE)
+            three, inside, _ = one.kept(TEACHER, STUDENT, ALONE)
             try:
                 sets = [found(values, inside, fpr)[inside] for values in three]
             except UserError:

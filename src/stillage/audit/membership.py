@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from stillage.audit.blind import blind_interval
+from stillage.data.groups import cluster_numbers
 from stillage.errors import UserError
-from stillage.functional.stats import auc_interval, finite, roc_auc, tpr_at_fpr
+from stillage.functional.stats import Interval, auc_interval, tpr_at_fpr
 from stillage.types import Array, Attack, Result, TokenStats
 
 if TYPE_CHECKING:
@@ -30,16 +31,22 @@ StatsById = Mapping[str, TokenStats]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Audited:
-    """The records of an audit, in one order: ids, role (private = member, outsiders = not), response texts."""
+    """The records of an audit, in one order: ids, role (private = member, outsiders = not), response texts, groups."""
 
     ids: tuple[str, ...]
     roles: tuple[str, ...]
     texts: tuple[str, ...]
+    groups: tuple[str, ...]  # name of the near-duplicates that a record belongs to; "": it is alone
 
     @property
     def is_member(self) -> Array:
         """bool[n]: is the record one of the teacher's private ones?"""
         return np.array([role == "private" for role in self.roles])
+
+    @property
+    def clusters(self) -> Array:
+        """int[n]: equal for records of one group."""
+        return cluster_numbers(self.ids, self.groups)
 
 
 def score_attack(attack: Attack, audited: Audited, target: StatsById, reference: StatsById | None) -> Array:
@@ -66,25 +73,30 @@ def needs_reference(attack: Attack) -> bool:
 def score_table(
     audited: Audited, stats: Mapping[str, StatsById], attacks: Sequence[Attack], reference: str = ""
 ) -> pa.Table:
-    """Every attack on every model: rows (model, id, role, attack, score).
+    """Every attack on every model: rows (model, id, role, group, attack, score).
 
     stats: model name -> record id -> TokenStats. reference: the model that reference attacks compare with; it is not
     attacked with itself, and without one those attacks are left out (the caller says so).
     """
     import pyarrow as pa
 
-    rows: dict[str, list] = {"model": [], "id": [], "role": [], "attack": [], "score": []}
+    tables = [score_schema().empty_table()]
     for model, target in stats.items():
         for attack in attacks:
             if needs_reference(attack) and reference in ("", model):
                 continue
             scores = score_attack(attack, audited, target, stats.get(reference))
-            rows["model"] += [model] * len(audited.ids)
-            rows["id"] += audited.ids
-            rows["role"] += audited.roles
-            rows["attack"] += [attack.name] * len(audited.ids)
-            rows["score"] += scores.tolist()
-    return pa.table(rows, schema=score_schema())
+            tables.append(score_rows(audited, model, attack.name, scores))
+    return pa.concat_tables(tables)
+
+
+def score_rows(audited: Audited, model: str, attack: str, scores: Array) -> pa.Table:
+    """One attack's scores float64[n] of one model, as rows of audit/scores.parquet."""
+    import pyarrow as pa
+
+    n = len(audited.ids)
+    columns = [[model] * n, audited.ids, audited.roles, audited.groups, [attack] * n, scores.tolist()]
+    return pa.table(dict(zip(score_schema().names, columns, strict=True)), schema=score_schema())
 
 
 def score_schema() -> pa.Schema:
@@ -92,30 +104,45 @@ def score_schema() -> pa.Schema:
     import pyarrow as pa
 
     text = pa.string()
-    return pa.schema([("model", text), ("id", text), ("role", text), ("attack", text), ("score", pa.float64())])
+    names = ("model", "id", "role", "group", "attack")
+    return pa.schema([*((name, text) for name in names), ("score", pa.float64())])
 
 
 def blind_rows(audited: Audited, scores: Mapping[str, Array]) -> pa.Table:
     """Scores of attacks that saw no model, as rows of the same table under the model name "blind"."""
     import pyarrow as pa
 
-    rows: dict[str, list] = {"model": [], "id": [], "role": [], "attack": [], "score": []}
-    for name, values in scores.items():
-        rows["model"] += [BLIND] * len(audited.ids)
-        rows["id"] += audited.ids
-        rows["role"] += audited.roles
-        rows["attack"] += [name] * len(audited.ids)
-        rows["score"] += values.tolist()
-    return pa.table(rows, schema=score_schema())
+    return pa.concat_tables([score_rows(audited, BLIND, name, values) for name, values in scores.items()])
 
 
-def by_model_and_attack(table: pa.Table) -> dict[tuple[str, str], tuple[Array, Array]]:
-    """(model, attack) -> (scores float64[n], is_member bool[n]), in the table's order."""
-    model, attack, role, score = (table.column(name).to_numpy() for name in ("model", "attack", "role", "score"))
-    found: dict[tuple[str, str], tuple[Array, Array]] = {}
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scored:
+    """One attack on one model, the records without a score left out and counted; arrays of shape [n]."""
+
+    scores: Array
+    is_member: Array
+    clusters: Array  # int: equal for near-duplicates
+    dropped: int = 0
+
+    def auc(self, level: float, *, blind: bool = False) -> Interval:
+        """The AUC with its interval; a blind attacker's is wider. Errors as stats.roc_auc."""
+        interval = blind_interval if blind else auc_interval
+        return interval(self.scores, self.is_member, level, clusters=self.clusters)
+
+
+def by_model_and_attack(table: pa.Table) -> dict[tuple[str, str], Scored]:
+    """(model, attack) -> its finite scores, in the table's order."""
+    names = ("model", "attack", "role", "score", "id", "group")
+    model, attack, role, score, ids, groups = (table.column(name).to_numpy(zero_copy_only=False) for name in names)
+    clusters = cluster_numbers(ids.tolist(), groups.tolist())
+    found: dict[tuple[str, str], Scored] = {}
     for pair in dict.fromkeys(zip(model, attack, strict=True)):
         chosen = (model == pair[0]) & (attack == pair[1])
-        found[pair] = (score[chosen], role[chosen] == "private")
+        kept = chosen & np.isfinite(score)
+        found[pair] = Scored(
+            scores=score[kept], is_member=role[kept] == "private", clusters=clusters[kept],
+            dropped=int(chosen.sum() - kept.sum()),
+        )  # fmt: skip
     return found
 
 
@@ -125,26 +152,25 @@ def membership_results(table: pa.Table, *, fprs: Sequence[float], level: float, 
     base carries run, stage, seed and method. Missing scores are counted in their own row (metric nan_scores).
     """
     results: list[Result] = []
-    for (model, attack), (all_scores, all_member) in by_model_and_attack(table).items():
-        scores, is_member, dropped = finite(all_scores, all_member)
-        row = replace(base, model=model, attack=attack, dataset="private vs outsiders", level=level, n=len(scores))
-        if dropped:
-            LOG.warning("%s on %s: %d of %d records have no score", attack, model, dropped, len(all_scores))
-            results.append(replace(row, metric="nan_scores", value=float(dropped), n=len(all_scores)))
-        interval = (blind_interval if model == BLIND else auc_interval)(scores, is_member, level)
-        results.append(
-            replace(row, metric="auc", value=roc_auc(scores, is_member), low=interval.low, high=interval.high)
-        )
+    for (model, attack), scored in by_model_and_attack(table).items():
+        n = len(scored.scores)
+        row = replace(base, model=model, attack=attack, dataset="private vs outsiders", level=level, n=n)
+        if scored.dropped:
+            asked = n + scored.dropped
+            LOG.warning("%s on %s: %d of %d records have no score", attack, model, scored.dropped, asked)
+            results.append(replace(row, metric="nan_scores", value=float(scored.dropped), n=asked))
+        found = scored.auc(level, blind=model == BLIND)
+        results.append(replace(row, metric="auc", value=found.value, low=found.low, high=found.high))
         for fpr in fprs:
-            results += rate_results(scores, is_member, fpr, level, row)
+            results += rate_results(scored, fpr, level, row)
     return results
 
 
-def rate_results(scores: Array, is_member: Array, fpr: float, level: float, row: Result) -> list[Result]:
+def rate_results(scored: Scored, fpr: float, level: float, row: Result) -> list[Result]:
     """TPR at one FPR with its exact interval, and the FPR achieved with its own."""
     note = f"fpr={fpr:g}"
     try:
-        rate = tpr_at_fpr(scores, is_member, fpr, level)
+        rate = tpr_at_fpr(scored.scores, scored.is_member, fpr, level, clusters=scored.clusters)
     except UserError as error:
         return [replace(row, metric="tpr_at_fpr", value=float("nan"), note=f"{note}; refused: {error.what}")]
     return [

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from stillage.data.groups import cluster_numbers
 from stillage.errors import DataError, UserError
-from stillage.functional.stats import auc_interval, finite
+from stillage.functional.stats import auc_interval
 from stillage.types import Array, Result
 
 if TYPE_CHECKING:
@@ -23,13 +24,20 @@ NOTHING = Result(run="", stage="audit", model="", metric="", value=math.nan)
 
 
 def by_slice(
-    scores: Array, is_member: Array, labels: Sequence[str], *, level: float = 0.95, base: Result = NOTHING
+    scores: Array,
+    is_member: Array,
+    labels: Sequence[str],
+    *,
+    clusters: Array | None = None,
+    level: float = 0.95,
+    base: Result = NOTHING,
 ) -> list[Result]:
     """The AUC within every group, with its interval; metric slice_auc, dataset the group's label, n its records.
 
-    Only members and outsiders of one group are compared, so that a group's difficulty is no leak. A group that has only
-    one kind, or no finite score, has a NaN and the reason in its note; scores that are not finite are counted there.
-    The intervals are each group's own: with many groups some exclude 0.5 by chance.
+    clusters int[n]: near-duplicates share a number and count as one draw. Only members and outsiders of one group are
+    compared, so that a group's difficulty is no leak. A group that has only one kind, or no finite score, has a NaN and
+    the reason in its note; scores that are not finite are counted there. The intervals are each
+    group's own: with many groups some exclude 0.5 by chance.
     """
     values, member, names = np.asarray(scores, dtype=np.float64), np.asarray(is_member, dtype=bool), np.asarray(labels)
     if not values.shape == member.shape == names.shape:
@@ -40,12 +48,13 @@ def by_slice(
         )
     results = []
     for name in sorted(set(names.tolist())):
-        kept, inside, dropped = finite(values[names == name], member[names == name])
+        here = (names == name) & np.isfinite(values)
+        kept, inside, dropped = values[here], member[here], int((names == name).sum() - here.sum())
         counts = f"{int(inside.sum())} members, {int((~inside).sum())} outsiders"
         row = replace(base, metric="slice_auc", dataset=str(name), level=level, n=len(kept))
         row = replace(row, note=counts + (f"; {dropped} without score" if dropped else ""))
         try:
-            found = auc_interval(kept, inside, level)
+            found = auc_interval(kept, inside, level, clusters=None if clusters is None else clusters[here])
         except UserError:
             results.append(replace(row, value=math.nan, note=f"{row.note}; one kind only"))
         else:
@@ -95,9 +104,8 @@ def slice_results(
 
     The blind attackers are sliced too: a group that they tell apart was not split fairly.
     """
-    columns = {
-        name: table.column(name).to_numpy(zero_copy_only=False) for name in ("model", "attack", "id", "role", "score")
-    }
+    names = ("model", "attack", "id", "role", "group", "score")
+    columns = {name: table.column(name).to_numpy(zero_copy_only=False) for name in names}
     results: list[Result] = []
     for model in dict.fromkeys(columns["model"]):
         of_model = columns["model"] == model
@@ -106,6 +114,7 @@ def slice_results(
         row = replace(base, model=str(model), attack=str(attack))
         labels = [labels_by_id[id_] for id_ in columns["id"][chosen]]
         member = columns["role"][chosen] == "private"
+        clusters = cluster_numbers(columns["id"][chosen].tolist(), columns["group"][chosen].tolist())
         for names in zip(*labels, strict=True):
-            results += by_slice(columns["score"][chosen], member, names, level=level, base=row)
+            results += by_slice(columns["score"][chosen], member, names, clusters=clusters, level=level, base=row)
     return results

@@ -123,8 +123,8 @@ def joined(records_by_role: Mapping[Role, Sequence[Record]], groups: Mapping[str
 
 def draw_groups(
     records: Sequence[Record], counts: Mapping[Role, int], seed: int, group_by: str
-) -> tuple[dict[Role, list[Record]], Array]:
-    """The roles drawn by groups, and the size of each group.
+) -> tuple[dict[Role, list[Record]], dict[str, int]]:
+    """The roles drawn by groups, and the group number of each record of the pool, by id.
 
     A draw of near-duplicates is examined as the audit will examine it; what it still finds is merged, and the draw made
     again, until nothing is found. Independent of the order of records. DataError when a role gets none.
@@ -134,11 +134,14 @@ def draw_groups(
     numbers = group_numbers(ordered, group_by, audited)
     while True:
         drawn = allot_groups(ordered, numbers, counts, seed)
-        if group_by != NEAR:
-            break
         before = {record.id: number for record, number in zip(ordered, numbers.tolist(), strict=True)}
-        after = joined(drawn, before)
+        after = joined(drawn, before) if group_by == NEAR else before
         if after == before:
-            break
+            return drawn, before
         numbers = np.array([after[record.id] for record in ordered])
-    return drawn, np.unique(numbers, return_counts=True)[1]
+
+
+def cluster_numbers(ids: Sequence[str], groups: Sequence[str]) -> Array:
+    """int[n]: equal numbers for records of one group; a record without a group ("") has a number of its own."""
+    names = [(group and f"group {group}") or f"record {id_}" for id_, group in zip(ids, groups, strict=True)]
+    return np.unique(np.array(names, dtype=object), return_inverse=True)[1]

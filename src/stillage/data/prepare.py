@@ -19,7 +19,7 @@ def prepare(data: DataConfig, seed: int, *, keep: Sequence[str] = ()) -> Split:
 
     Raises ConfigError when both a pool and files are named; DataError for input that cannot be used.
     """
-    column = "" if data.group_by == NEAR or data.files or data.source == SYNTHETIC else data.group_by
+    column = "" if data.group_by == NEAR or (data.source == SYNTHETIC and not data.files) else data.group_by
     slice_by = tuple(dict.fromkeys(filter(None, (*data.slice_by, *keep, column))))
     if data.files:
         if data.source != SYNTHETIC:
@@ -34,6 +34,7 @@ def prepare(data: DataConfig, seed: int, *, keep: Sequence[str] = ()) -> Split:
             subset=data.subset,
             hub_split=data.hub_split,
             seed=seed,
+            group_by=data.group_by,
         )
     if data.source == SYNTHETIC:
         records = people(seed, data.people)

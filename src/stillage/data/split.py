@@ -13,7 +13,7 @@ from itertools import combinations
 from pathlib import Path
 from typing import Any, cast
 
-from stillage.data.groups import NEAR, draw_groups
+from stillage.data.groups import NEAR, draw_groups, group_numbers
 from stillage.data.records import BadLine, Loaded, read_records
 from stillage.errors import ConfigError, DataError
 from stillage.rng import generator
@@ -41,6 +41,7 @@ class Split:
     group_by: str = ""  # which records were drawn together: "near" (duplicates), or those with one value of a column
     groups: int = 0  # how many of them, records of their own included; 0: every record was drawn alone
     largest_group: int = 0  # records
+    group_of: Mapping[str, str] = field(default_factory=dict)  # record id -> name of its group; none: it is alone
     sources: Mapping[str, str] = field(default_factory=dict)  # name of an input -> sha256
 
     @property
@@ -53,7 +54,8 @@ class Split:
         parts = [", ".join(f"{role} {count}" for role, count in self.counts.items())]
         parts += [f"{self.duplicates_collapsed} exact duplicates collapsed"] * bool(self.duplicates_collapsed)
         together = "near-duplicates" if self.group_by == NEAR else f"equal {self.group_by}"
-        parts += [f"{together} together: {self.groups} groups, largest {self.largest_group}"] * bool(self.groups)
+        drawn = " together" if self.drawn_by_us else ""
+        parts += [f"{together}{drawn}: {self.groups} groups, largest {self.largest_group}"] * bool(self.groups)
         parts += [f"{len(self.bad_lines)} broken lines left out"] * bool(self.bad_lines)
         parts += [f"{count} records in {pair}" for pair, count in self.overlaps.items()]
         return "; ".join(parts + [f"{kind}: {count}" for kind, count in sorted(self.notes.items())])
@@ -141,8 +143,20 @@ def drawn(loaded: Loaded, shares: Mapping[str, float], seed: int, group_by: str 
     )
     if not group_by:
         return found
-    by_role, sizes = draw_groups(unique, counts, seed, group_by)
-    return replace(found, records_by_role=by_role, group_by=group_by, groups=len(sizes), largest_group=int(sizes.max()))
+    by_role, numbers = draw_groups(unique, counts, seed, group_by)
+    return grouped(replace(found, records_by_role=by_role), numbers, group_by)
+
+
+def grouped(split: Split, numbers: Mapping[str, int], group_by: str) -> Split:
+    """The split with the groups of its records written down. numbers: record id -> group number."""
+    sizes = Counter(numbers.values())
+    return replace(
+        split,
+        group_by=group_by,
+        groups=len(sizes),
+        largest_group=max(sizes.values(), default=0),
+        group_of={id_: str(number) for id_, number in numbers.items() if sizes[number] > 1},
+    )
 
 
 def given(
@@ -155,9 +169,11 @@ def given(
     subset: str = "",
     hub_split: str = "train",
     seed: int = 0,
+    group_by: str = "",
 ) -> Split:
     """The split that the user made: an input for each role. max_bad_lines holds for each.
 
+    group_by: which private records and outsiders are no independent draws (`groups.group_numbers`), for the intervals.
     Raises ConfigError for an unknown role, DataError when one record is in two of private, public, outsiders and
     counterfactual (validation and test may share records with them: counted in `overlaps`).
     """
@@ -183,7 +199,7 @@ def given(
         bad += loaded.bad_lines
         notes.update(loaded.notes)
         sources |= {f"{role}: {name}": digest for name, digest in loaded.sources.items()}
-    return Split(
+    found = Split(
         records_by_role=records,
         drawn_by_us=False,
         seed=seed,
@@ -193,6 +209,11 @@ def given(
         notes=dict(notes),
         sources=sources,
     )
+    audited = [record for role in ("private", "outsiders") for record in records.get(role, ())]
+    if not group_by or not audited:
+        return found
+    numbers = group_numbers(audited, group_by, 1.0)
+    return grouped(found, dict(zip((record.id for record in audited), numbers.tolist(), strict=True)), group_by)
 
 
 def _of(files: Mapping[str, str | Path]) -> list[Role]:
@@ -239,11 +260,12 @@ def write_split(folder: Path, split: Split) -> None:
             "messages": json.dumps(record.messages, ensure_ascii=False),
             "source": record.source,
             "meta": json.dumps(dict(record.meta), ensure_ascii=False, sort_keys=True),
+            "group": split.group_of.get(record.id, ""),
         }
         for role in ROLES
         for record in split.records_by_role.get(role, ())
     ]
-    names = ("id", "role", "prompt", "input", "response", "messages", "source", "meta")
+    names = ("id", "role", "prompt", "input", "response", "messages", "source", "meta", "group")
     write_table(folder / "records.parquet", pa.Table.from_pylist(rows, pa.schema([(n, pa.string()) for n in names])))
     write_json(
         folder / "split.json",
@@ -272,8 +294,11 @@ def read_split(folder: Path) -> Split:
         raise DataError("The folder holds no split.", f"looked for split.json and records.parquet in {folder}", fix)
     about = cast("dict[str, Any]", read_json(folder / "split.json"))
     records: dict[Role, list[Record]] = {role: [] for role in ROLES if role in about["counts"]}
+    group_of: dict[str, str] = {}
     for row in read_table(folder / "records.parquet").to_pylist():
-        role = cast("Role", row.pop("role"))
+        role, group = cast("Role", row.pop("role")), row.pop("group")
+        if group:
+            group_of[row["id"]] = group
         row["messages"] = tuple((speaker, content) for speaker, content in json.loads(row["messages"]))
         records[role].append(Record(**(row | {"meta": json.loads(row["meta"])})))
     return Split(
@@ -288,5 +313,6 @@ def read_split(folder: Path) -> Split:
         group_by=about["group_by"],
         groups=about["groups"],
         largest_group=about["largest_group"],
+        group_of=group_of,
         sources=about["sources"],
     )

@@ -50,12 +50,17 @@ def audit(context: Context, folder: Path) -> None:
     from stillage.audit.memorization import memorization_results
     from stillage.audit.probabilistic import probabilistic_results
     from stillage.audit.slices import slice_results
+    from stillage.data.split import read_split
 
     config = context.config
     use_threads(context)
     records, roles = audited_records(context)
+    group_of = read_split(context.run / "data").group_of
     audited = Audited(
-        ids=tuple(record.id for record in records), roles=roles, texts=tuple(record.response for record in records)
+        ids=tuple(record.id for record in records),
+        roles=roles,
+        texts=tuple(record.response for record in records),
+        groups=tuple(group_of.get(record.id, "") for record in records),
     )
     answers: dict[str, Questioned] = {}
     extraction: list[pa.Table] = []
@@ -72,7 +77,9 @@ def audit(context: Context, folder: Path) -> None:
         LOG.warning("there is no reference model: attacks that compare with one are left out")
     stats = {name: questioned.stats for name, questioned in answers.items()}
     scores = score_table(audited, stats, attacks_of(config.audit.attacks, config.audit.min_k_fraction), reference)
-    blind = blind_scores([whole_text(record) for record in records], audited.is_member, config.seed)
+    blind = blind_scores(
+        [whole_text(record) for record in records], audited.is_member, config.seed, clusters=audited.clusters
+    )
     scores = pa.concat_tables([scores, blind_rows(audited, blind)])
     recited, measured = pa.concat_tables(extraction), pa.concat_tables(memorization)
     base, level = base_result(context, "audit"), config.audit.level
@@ -210,14 +217,11 @@ def ids_by_stage(context: Context) -> dict[str, list[str]]:
 
 def control_intervals(scores: pa.Table, level: float) -> dict[str, Interval]:
     """AUC intervals of everything that cannot know the members: blind attackers, and models that never met them."""
-    from stillage.audit.blind import blind_interval
-    from stillage.audit.membership import by_model_and_attack
-    from stillage.functional.stats import auc_interval, finite
+    from stillage.audit.membership import BLIND, by_model_and_attack
 
     found: dict[str, Interval] = {}
-    for (model, attack), (values, is_member) in by_model_and_attack(scores).items():
-        if model == "blind" or model in CONTROLS:
-            kept, member, _ = finite(values, is_member)
-            interval = blind_interval if model == "blind" else auc_interval
-            found[f"{attack} on {model}" if model != "blind" else f"blind {attack}"] = interval(kept, member, level)
+    for (model, attack), scored in by_model_and_attack(scores).items():
+        if model == BLIND or model in CONTROLS:
+            name = f"blind {attack}" if model == BLIND else f"{attack} on {model}"
+            found[name] = scored.auc(level, blind=model == BLIND)
     return found

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+
+import numpy as np
 
 from stillage.errors import DataError
+from stillage.types import Array
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -21,11 +24,11 @@ class Interval:
         return self.low <= truth <= self.high
 
 
-def clopper_pearson(count: int, n: int, level: float = 0.95) -> Interval:
+def clopper_pearson(count: float, n: float, level: float = 0.95) -> Interval:
     """The exact interval of a proportion of which `count` of `n` were seen; it covers at least `level`, never less.
 
-    low = Beta^-1(alpha/2; k, n-k+1), high = Beta^-1(1-alpha/2; k+1, n-k), alpha = 1 - level.
-    DataError when n < 1 or count is not in 0..n. Source: Clopper and Pearson 1934.
+    low = Beta^-1(alpha/2; k, n-k+1), high = Beta^-1(1-alpha/2; k+1, n-k), alpha = 1 - level. Fractions are allowed: an
+    effective number of records. DataError when n < 1 or count is not in 0..n. Source: Clopper and Pearson 1934.
     """
     if n < 1 or not 0 <= count <= n:
         raise DataError(
@@ -39,6 +42,25 @@ def clopper_pearson(count: int, n: int, level: float = 0.95) -> Interval:
     low = 0.0 if count == 0 else float(betaincinv(count, n - count + 1, alpha / 2))
     high = 1.0 if count == n else float(betaincinv(count + 1, n - count, 1 - alpha / 2))
     return Interval(value=count / n, low=low, high=high, level=level)
+
+
+def clustered_proportion(hits: Array, clusters: Array, level: float = 0.95) -> Interval:
+    """The interval of a proportion among records that come in clusters (near-duplicates): Clopper-Pearson, n lowered.
+
+    n* = p (1 - p) / var(p), var(p) the between-cluster variance of the ratio estimate, at most n; the number of clusters
+    where p is 0 or 1. hits bool[n], clusters int[n]. DataError for n = 0. Source: Korn and Graubard 1998, section 3.
+    """
+    hits = np.asarray(hits, dtype=np.float64)
+    number = np.unique(np.asarray(clusters), return_inverse=True)[1]
+    n, n_clusters = hits.size, int(number.max(initial=-1)) + 1
+    if not n or n_clusters == n:
+        return clopper_pearson(int(hits.sum()), n, level)
+    share = float(hits.mean())
+    sums = np.bincount(number, hits - share) / n
+    variance = float(sums @ sums) * n_clusters / max(1, n_clusters - 1)
+    effective = min(float(n), share * (1 - share) / variance) if 0 < share < 1 and variance > 0 else float(n_clusters)
+    effective = max(1.0, effective)
+    return replace(clopper_pearson(share * effective, effective, level), value=share)
 
 
 def check_level(level: float) -> float:

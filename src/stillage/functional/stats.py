@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from stillage.errors import DataError
-from stillage.functional.binomial import Interval, check_level, clopper_pearson
+from stillage.functional.binomial import Interval, check_level, clopper_pearson, clustered_proportion
 from stillage.types import Array
 
 __all__ = [
@@ -143,12 +143,19 @@ def auc_interval(
     return _logit_interval(auc, _fold_factor(n_folds) * _variance(placement, is_member, groups), units, level)
 
 
-def paired_auc_test(scores_a: Array, scores_b: Array, is_member: Array, level: float = 0.95) -> PairedTest:
+def paired_auc_test(
+    scores_a: Array,
+    scores_b: Array,
+    is_member: Array,
+    level: float = 0.95,
+    *,
+    clusters: Sequence[int] | Array | None = None,
+) -> PairedTest:
     """Tests AUC(a) = AUC(b) on the same records by DeLong's covariance of the two; p is two-sided.
 
     z = (AUC_a - AUC_b) / sqrt(var of the difference of placements). Where that variance is zero (equal rankings, or
     both at 0, 1/2 or 1) the sign test on m = min(n_in, n_out) disjoint pairs takes over: p = 2^(1-m), or 1 without
-    difference. Errors as roc_auc. Source: DeLong et al. 1988.
+    difference. clusters as in auc_interval. Errors as roc_auc. Source: DeLong et al. 1988.
     """
     from scipy.special import ndtr, ndtri
 
@@ -156,8 +163,9 @@ def paired_auc_test(scores_a: Array, scores_b: Array, is_member: Array, level: f
     scores_a, member = _checked(scores_a, is_member)
     scores_b, _ = _checked(scores_b, is_member)
     (auc_a, placement_a), (auc_b, placement_b) = _placements(scores_a, member), _placements(scores_b, member)
-    units, difference = _units(member, None), auc_a - auc_b
-    error = math.sqrt(_variance(placement_a - placement_b, member, None))
+    groups = _groups(clusters, member.size)
+    units, difference = _units(member, groups), auc_a - auc_b
+    error = math.sqrt(_variance(placement_a - placement_b, member, groups))
     if error > 1e-12:
         p = 2 * float(ndtr(-abs(difference) / error))
         half = -float(ndtri(alpha / 2)) * error
@@ -168,13 +176,21 @@ def paired_auc_test(scores_a: Array, scores_b: Array, is_member: Array, level: f
     return PairedTest(difference=difference, low=low, high=high, p=min(1.0, p), level=level)
 
 
-def tpr_at_fpr(scores: Array, is_member: Array, fpr: float, level: float = 0.95) -> Rate:
+def tpr_at_fpr(
+    scores: Array,
+    is_member: Array,
+    fpr: float,
+    level: float = 0.95,
+    *,
+    clusters: Sequence[int] | Array | None = None,
+) -> Rate:
     """The share of members above the smallest threshold that at most floor(fpr n_out) outsiders exceed.
 
     The threshold comes from the outsiders only, so the members' count above it is binomial and Clopper-Pearson covers
     the TPR at that threshold. The interval of the achieved FPR is Clopper-Pearson too: for k outsiders above an
-    outsider's score the true FPR is Beta(k+1, n-k), whose quantiles lie within those limits. DataError when n_out < 3
-    / fpr (no event in 3/fpr trials still allows that rate), unless 0 < fpr < 1, or as roc_auc.
+    outsider's score the true FPR is Beta(k+1, n-k), whose quantiles lie within those limits. clusters int[n]: the
+    limits are those of binomial.clustered_proportion. DataError when n_out < 3 / fpr (no event in 3/fpr trials still
+    allows that rate), unless 0 < fpr < 1, or as roc_auc.
     """
     scores, is_member = _checked(scores, is_member)
     inside, outside = scores[is_member], np.sort(scores[~is_member])[::-1]
@@ -187,8 +203,10 @@ def tpr_at_fpr(scores: Array, is_member: Array, fpr: float, level: float = 0.95)
             f"Use more outsiders, or a rate of at least {3 / outside.size:.3g}.",
         )
     threshold = float(outside[math.floor(fpr * outside.size + 1e-9)])
-    found = clopper_pearson(int((inside > threshold).sum()), inside.size, level)
-    false = clopper_pearson(int((outside > threshold).sum()), outside.size, level)
+    groups = _groups(clusters, scores.size)
+    groups = np.arange(scores.size) if groups is None else groups
+    found = clustered_proportion(inside > threshold, groups[is_member], level)
+    false = clustered_proportion(scores[~is_member] > threshold, groups[~is_member], level)
     few = f"only {outside.size} outsiders for this rate; {math.ceil(10 / fpr - 1e-9)} are advised"
     return Rate(
         value=found.value,

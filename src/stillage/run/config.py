@@ -37,8 +37,8 @@ class DataConfig:
     )  # fmt: skip
     """What share of the pool each role draws; the draw is recorded."""
     group_by: str = "near"
-    """What stays in one role when a pool is drawn: near (records that share half of their word 5-grams: otherwise
-    outsiders are almost members), a column (e.g. passage_id: equal values together), or empty (each record alone)."""
+    """What stays in one role when a pool is drawn, and counts as one draw in every interval: near (records that share
+    half of their word 5-grams: otherwise outsiders are almost members), a column (e.g. passage_id), or empty (nothing)."""
     people: int = 800
     """Synthetic people in each of private, public, outsiders and counterfactual (an eighth in validation and test)."""
     max_tokens: int = 512
