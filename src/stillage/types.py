@@ -73,6 +73,19 @@ class TokenStats:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class GradientNorms:
+    """Lengths of the gradient of one record's loss (mean over its T scored tokens) with respect to the weights; NaN at T = 0.
+
+    total^2 = sum over blocks of blocks_L^2 + rest^2; rest: what is in no block (embeddings, last norm, head). blocks_L is
+    empty for an architecture whose blocks cannot be told.
+    """
+
+    total: float
+    blocks_L: Array  # float64, one per block, first block first
+    rest: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Batch:
     """A padded micro-batch of S columns, and the T positions in it that are trained.
 
