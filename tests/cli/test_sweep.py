@@ -10,6 +10,7 @@ import pytest
 from stillage.cli import main
 from stillage.errors import ConfigError
 from stillage.experiment.sweep import points, swept
+from stillage.run.parse import from_flags, from_yaml
 from stillage.run.results import read_results
 
 SMALL = [
@@ -45,3 +46,61 @@ def test_a_sweep_is_every_combination_and_an_empty_one_is_refused() -> None:
     assert len({point.config.out for point in grid}) == 4
     with pytest.raises(ConfigError, match="needs values"):
         swept({"sweep.seed": []})
+
+
+CASES = """
+distill: {method: kd}
+sweep:
+  seed: [1, 2]
+  cases:
+    method:
+      sft: {distill.method: sft}
+      gkd: {distill.method: gkd, distill: {params: {max_new_tokens: 8}}, student.width: 64}
+"""
+
+
+def test_a_case_is_several_settings_at_once() -> None:
+    flat, lists = swept(from_yaml(CASES, "grid.yaml"))
+    grid = points(flat, lists)
+    assert [point.name for point in grid] == [
+        "seed=1_method=sft",
+        "seed=1_method=gkd",
+        "seed=2_method=sft",
+        "seed=2_method=gkd",
+    ]
+    assert [point.config.distill.method for point in grid] == ["sft", "gkd"] * 2
+    assert [point.config.distill.params for point in grid[:2]] == [{}, {"max_new_tokens": "8"}]
+    assert [point.config.student.width for point in grid[:2]] == [128, 64]
+    flat, lists = swept(
+        from_yaml(CASES, "grid.yaml") | from_flags(["--sweep.cases.method", "gkd", "--sweep.seed", "3"])
+    )
+    assert [point.name for point in points(flat, lists)] == ["seed=3_method=gkd"]
+    flat, lists = swept(from_yaml(CASES, "grid.yaml") | from_flags(["--sweep.cases.method", "kd"]))
+    with pytest.raises(ConfigError, match=r"no case 'kd' of 'method'.*\n.*sft, gkd"):
+        points(flat, lists)
+    for bad in ("sweep: {cases: [a]}", "sweep: {cases: {size: {}}}", "sweep: {cases: {size: 3}}"):
+        with pytest.raises(ConfigError, match="names no cases"):
+            from_yaml(bad, "grid.yaml")
+    with pytest.raises(ConfigError, match="case small"):
+        from_yaml("sweep: {cases: {size: {small: {student.widht: 3}}}}", "grid.yaml")
+
+
+def test_students_that_start_from_one_fine_tuned_model(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "run"
+    words = [*SMALL, "--out", str(out), "--distill.init-epochs", "2"]
+    assert main(words) == 0
+    assert (out / "student_init" / "model" / "model.safetensors").is_file()
+    first = [json.loads(line) for line in (out / "student" / "metrics.jsonl").read_text().splitlines()]
+    untrained = [json.loads(line) for line in (out / "student_init" / "metrics.jsonl").read_text().splitlines()]
+    last = min(row["validation_loss"] for row in untrained if "validation_loss" in row)
+    assert next(row["validation_loss"] for row in first if "validation_loss" in row) == pytest.approx(last, abs=1e-4)
+    assert {result.model for result in read_results(out / "report" / "results.parquet")} == {"teacher", "student"}
+    capsys.readouterr()
+    assert main([*words, "--distill.init-epochs", "1", "--accept-changes", "--dry-run"]) == 0
+    again = [line for line in capsys.readouterr().out.splitlines() if line.split()[0] == "run"]
+    assert [line.split()[1] for line in again] == ["student_init", "student", "evaluate", "report"]
+
+
+def test_an_adapter_is_not_fine_tuned_first(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    assert main([*SMALL, "--out", str(tmp_path), "--distill.init-epochs", "1", "--student.lora-rank", "2"]) == 2
+    assert "cannot be fine-tuned before" in capsys.readouterr().err

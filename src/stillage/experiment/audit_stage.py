@@ -65,7 +65,7 @@ def audit(context: Context, folder: Path) -> None:
     answers: dict[str, Questioned] = {}
     extraction: list[pa.Table] = []
     memorization: list[pa.Table] = []
-    for role in context.roles:
+    for role in context.models:
         context.progress("audit", {"model": role.name})
         model, tokenizer, questioned = question(context, role, records, roles)
         answers[role.name] = questioned

@@ -13,7 +13,7 @@ from stillage.distill.methods import METHODS
 from stillage.distill.settings import method_named, params_from, unknown
 from stillage.distill.track import check_tracker
 from stillage.errors import DataError
-from stillage.experiment.roles import ModelRole, data_roles, model_roles, reads_corpus
+from stillage.experiment.roles import INIT, ModelRole, data_roles, model_roles, reads_corpus
 from stillage.run.config import Config, ModelConfig, TrainConfig
 from stillage.run.folder import files_of, read_json, sha256_file, sha256_text
 from stillage.run.parse import to_plain
@@ -42,6 +42,11 @@ class Context:
     def cache(self) -> Path:
         """Where TokenStats are kept, by content."""
         return (self.store or self.run) / "cache"
+
+    @property
+    def models(self) -> tuple[ModelRole, ...]:
+        """The models that are evaluated and audited: all but the one that the students start from."""
+        return tuple(role for role in self.roles if role.name != INIT)
 
     @property
     def run(self) -> Path:
@@ -128,7 +133,8 @@ def train_stage(context: Context, role: ModelRole) -> Stage:
     from stillage.experiment import works
 
     assert role.train is not None
-    teachers = [other for other in context.roles if other.name in (role.teacher, role.pruned_from)]
+    before = [other for other in context.roles if other.name in (role.teacher, role.pruned_from, role.starts_from)]
+    teachers = [other for other in before if other.name != role.starts_from]
     outside = outside_model(role.start)
     for teacher in teachers:
         outside |= {} if teacher.is_trained else outside_model(teacher.start)
@@ -138,6 +144,8 @@ def train_stage(context: Context, role: ModelRole) -> Stage:
     if role.base is not None:
         beside["base"] = plain(role.base)
         outside |= outside_model(role.base)
+    if role.starts_from:
+        beside["starts_from"] = role.starts_from
     if reads_corpus(context.config, role):
         beside["lm"] = plain(context.config.lm)
         if not Path(context.config.lm.path).exists():
@@ -150,7 +158,7 @@ def train_stage(context: Context, role: ModelRole) -> Stage:
         settings={"start": plain(role.start), "train": train_settings(role.train), "method": role.method,
                   "params": dict(role.params), "trained_on": role.trained_on, "seed": context.config.seed,
                   "teacher": [plain(teacher.start) for teacher in teachers], **beside},
-        inputs=("data", "tokenizer", *(teacher.name for teacher in teachers if teacher.is_trained)),
+        inputs=("data", "tokenizer", *(other.name for other in before if other.is_trained)),
         work=partial(works.train_model, context, role),
         outside=outside,
         schema=SCHEMAS["train"],

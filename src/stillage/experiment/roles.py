@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from stillage.errors import ConfigError
 from stillage.run.config import Config, ModelConfig, TrainConfig
@@ -12,6 +12,7 @@ from stillage.types import Method, Role
 
 LOG = logging.getLogger("stillage")
 REFERENCE = "student_no_teacher"
+INIT = "student_init"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,6 +28,7 @@ class ModelRole:
     teacher: str = ""  # name of the role that teaches it
     pruned_from: str = ""  # name of the role whose blocks it starts from
     base: ModelConfig | None = None  # or the model whose blocks it starts from, before anybody has trained it
+    starts_from: str = ""  # name of the role whose finished weights it starts from, instead of `start`
 
     @property
     def is_trained(self) -> bool:
@@ -69,6 +71,9 @@ def model_roles(config: Config, method: Method, params: object) -> list[ModelRol
     if student_train is None:
         check_given("student", config.student)
         return [*found, ModelRole(name="student", start=config.student)]
+    initial = INIT if config.distill.init_epochs else ""
+    if initial:
+        found.append(initialised(config, student_train))
     pairs = [("student", "teacher")] + [("student_counterfactual", "teacher_counterfactual")] * clean
     for name, teacher in pairs:
         found.append(
@@ -81,6 +86,7 @@ def model_roles(config: Config, method: Method, params: object) -> list[ModelRol
                 params=tuple(sorted(config.distill.params.items())),
                 teacher=teacher if with_teacher else "",
                 pruned_from=teacher if pruned else "",
+                starts_from=initial,
             )
         )
     if audits and config.audit.no_teacher and (with_teacher or pruned):
@@ -89,9 +95,27 @@ def model_roles(config: Config, method: Method, params: object) -> list[ModelRol
             return found
         found.append(
             ModelRole(name=REFERENCE, start=config.student, train=student_train, trained_on="public",
-                      base=config.teacher if pruned else None)
+                      base=config.teacher if pruned else None, starts_from=initial)
         )  # fmt: skip
     return found
+
+
+def initialised(config: Config, student_train: TrainConfig) -> ModelRole:
+    """The model that every student of this run starts from: fine-tuned alone, on public records.
+
+    ConfigError for a negative number of epochs, and where the student is an adapter or cut from its teacher.
+    """
+    epochs, start = config.distill.init_epochs, config.student
+    if epochs < 0 or start.lora_rank or start.adapter or start.prune_teacher_to:
+        raise ConfigError(
+            "This student cannot be fine-tuned before it is distilled.",
+            f"distill.init_epochs: {epochs:g}; student.lora_rank: {start.lora_rank}; student.adapter: "
+            f"{start.adapter or 'none'}; student.prune_teacher_to: {start.prune_teacher_to}",
+            "Leave out init_epochs, and give a fine-tuned student.path where one is needed.",
+        )
+    train = replace(student_train, max_steps=0, keep="best")
+    params = (("epochs", f"{epochs:g}"),)
+    return ModelRole(name=INIT, start=start, train=train, trained_on="public", method="init", params=params)
 
 
 def check_starts(config: Config, teacher_train: TrainConfig | None, student_train: TrainConfig | None) -> None:

@@ -3,7 +3,10 @@
     sweep:
       seed: [1, 2, 3]
       distill.method: [sft, kd]
+      cases:
+        size: {small: {student.width: 64, student.layers: 2}, large: {student.width: 256, student.layers: 4}}
 
+A case is several settings that change together; `--sweep.cases.size small` runs that one alone.
 Each grid point is an ordinary run folder under <out>/; its stages lie in <out>/store, named by their key, and the run
 folder links to them. Points that share a teacher therefore train it once, and a grid that is stopped goes on.
 """
@@ -11,6 +14,7 @@ folder links to them. Points that share a teacher therefore train it once, and a
 from __future__ import annotations
 
 import itertools
+import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -19,10 +23,11 @@ from pathlib import Path
 from stillage.errors import ConfigError
 from stillage.run.config import Config
 from stillage.run.folder import read_json, write_json
-from stillage.run.parse import SWEEP, Flat, build
+from stillage.run.parse import CASE, CASES, SWEEP, Flat, build
 from stillage.run.results import read_results, write_results
 
 STORE = "store"
+AXIS = CASES.removeprefix(SWEEP)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,18 +51,36 @@ def swept(flat: Flat) -> tuple[Flat, dict[str, list[str]]]:
 def points(base: Flat, lists: Mapping[str, Sequence[str]]) -> list[Point]:
     """Every combination of the swept values, in order; the first setting varies slowest.
 
-    A value of several words separated by commas fills a list setting. ConfigError as `build` raises it.
+    A value of several words separated by commas fills a list setting. ConfigError for a case that nobody defined, or as
+    `build` raises it.
     """
     found = []
     for values in itertools.product(*lists.values()):
         chosen = dict(zip(lists, values, strict=True))
-        config = build({**base, **{path: value.split(",") for path, value in chosen.items()}})
+        flat = dict(base)
+        for path, value in chosen.items():
+            flat |= case(base, path, value) if path.startswith(AXIS) else {path: value.split(",")}
+        config = build(flat)
         name = "_".join(f"{path.rsplit('.', 1)[-1]}={slug(value)}" for path, value in chosen.items())
         found.append(Point(name=name, values=chosen, config=replace(config, out=config.out / name)))
     names = [point.name for point in found]
     if len(set(names)) < len(names):
         raise ConfigError("Two points of the sweep have one name.", f"names: {names[:6]}", "Sweep each value once.")
     return found
+
+
+def case(base: Flat, path: str, name: str) -> Flat:
+    """The settings of one case of the axis that `path` names. ConfigError when the config has none of that name."""
+    axis = path.removeprefix(AXIS)
+    start = f"{CASE}{axis}."
+    if start + name not in base:
+        known = [key.removeprefix(start) for key in base if key.startswith(start)]
+        raise ConfigError(
+            f"The sweep has no case {name!r} of {axis!r}.",
+            f"defined: {', '.join(known) or 'none'}",
+            f"Define it under sweep.cases.{axis}, or choose another.",
+        )
+    return json.loads(base[start + name][0])
 
 
 def slug(value: str) -> str:

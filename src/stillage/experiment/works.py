@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from stillage.errors import ConfigError, DataError
-from stillage.experiment.roles import ModelRole, data_roles, reads_corpus
+from stillage.experiment.roles import INIT, ModelRole, data_roles, reads_corpus
 from stillage.run.config import DataConfig, ModelConfig
 from stillage.run.folder import remove, write_table
 from stillage.run.results import write_results
@@ -132,6 +132,13 @@ def tokenizer_of(context: Context, role: ModelRole) -> PreTrainedTokenizerFast:
     return load_tokenizer(role.start.source, role.start.revision)
 
 
+def start_of(context: Context, role: ModelRole) -> ModelConfig:
+    """What a role's training starts from: its own start, or the finished weights of another role of this run."""
+    if not role.starts_from:
+        return role.start
+    return model_source(context, next(other for other in context.roles if other.name == role.starts_from))
+
+
 def use_threads(context: Context) -> None:
     """Compute on as many CPU threads as the config says."""
     import torch
@@ -173,7 +180,7 @@ def train_model(context: Context, role: ModelRole, folder: Path) -> None:
         check_same_tokenizer(tokenizer, load_tokenizer(role.start.source, role.start.revision))
     kind = "teacher" if role.name.startswith("teacher") else "student"
     student = load_trainable(
-        role.start, tokenizer=tokenizer, seed=derive(config.seed, "weights", kind), device=device_name(),
+        start_of(context, role), tokenizer=tokenizer, seed=derive(config.seed, "weights", kind), device=device_name(),
         base_folder=folder / "base", base=pruned_base(context, role, tokenizer),
     )  # fmt: skip
     teacher = None
@@ -195,7 +202,7 @@ def train_model(context: Context, role: ModelRole, folder: Path) -> None:
             validation=examples_of(records_of(context, "validation"), tokenizer, config.data, limit),
             options=role.train,
             folder=folder,
-            seed=derive(config.seed, "train", kind),
+            seed=derive(config.seed, "train", INIT if role.name == INIT else kind),
             should_stop=context.stop,
             report=report,
             corpus=corpus,
@@ -305,7 +312,7 @@ def evaluate(context: Context, folder: Path) -> None:
     asked = records[: config.generate.records] if config.generate.records else records
     rows: list[dict[str, Any]] = []
     stats: dict[str, list[TokenStats]] = {}
-    for role in context.roles:
+    for role in context.models:
         context.progress("evaluate", {"model": role.name})
         model, tokenizer, _, stats[role.name] = stats_of(context, role, records)
         texts, tokens, finished = answer(context, model, tokenizer, asked)
@@ -313,7 +320,7 @@ def evaluate(context: Context, folder: Path) -> None:
     samples = pa.Table.from_pylist(rows, schema=samples_schema())
     base = base_result(context, "evaluate")
     level = config.audit.level
-    references = [references_of(record) for _ in context.roles for record in asked]
+    references = [references_of(record) for _ in context.models for record in asked]
     results = text_results(samples, level=level, base=base, references=references)
     results += likelihood_results(stats, [record.response for record in records], level=level, base=base)
     write_table(folder / "samples.parquet", samples)

@@ -220,6 +220,9 @@ class DistillConfig:
     """A name from `stillage ls methods`."""
     params: dict[str, str] = field(default_factory=dict)
     """The method's own settings; `stillage ls methods` names them."""
+    init_epochs: float = 0.0
+    """Fine-tune the student alone for so many passes over the public records first, and start from the weights of the lowest
+    validation loss: methods that train on the student's own texts need one that can write (MiniLLM, DistiLLM). 0: off."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,6 +10,7 @@ import contextlib
 import dataclasses
 import difflib
 import io
+import json
 import types
 import typing
 from collections.abc import Mapping, Sequence
@@ -27,6 +28,9 @@ HEADINGS = ("Parsing error", "Unrecognized options", "Required options")
 HARMLESS = ("out", "jobs", "track", "report.")
 """Settings that may differ when a run is continued: its place, its speed, and how its report looks."""
 SWEEP = "sweep."
+CASES = "sweep.cases."
+CASE = "case."
+"""`sweep.cases.AXIS` lists names; `case.AXIS.NAME` holds the settings of one, as JSON."""
 ALIASES = {
     "method": "distill.method",
     "teacher": "teacher.path",
@@ -62,8 +66,10 @@ def is_list(kind: object) -> bool:
 def resolve(path: str, known: Mapping[str, object], where: str) -> str:
     """The setting that `path` names; ConfigError with the nearest names when there is none.
 
-    `sweep.PATH` lists the values of PATH in a grid.
+    `sweep.PATH` lists the values of PATH in a grid, `sweep.cases.AXIS` the names of its cases.
     """
+    if path.startswith(CASES):
+        return path
     if path.startswith(SWEEP):
         return SWEEP + resolve(path.removeprefix(SWEEP), known, where)
     path = ALIASES.get(path, path)
@@ -91,6 +97,17 @@ def from_yaml(text: str, where: str) -> Flat:
         tree = yaml.load(text, Loader=yaml.BaseLoader)
     except yaml.YAMLError as error:
         raise ConfigError(f"{where} is not valid YAML.", " ".join(str(error).split()), "Mend that line.") from error
+    if tree in ("", None):
+        return {}
+    if not isinstance(tree, dict):
+        raise ConfigError(f"{where} is not a table of settings.", f"given: {str(tree)[:60]}", "Write `seed: 1`.")
+    sweep = tree.get("sweep")
+    cases = sweep.pop("cases", {}) if isinstance(sweep, dict) else {}
+    return from_tree(tree, where) | from_cases(cases, where)
+
+
+def from_tree(tree: object, where: str) -> Flat:
+    """A nested table of settings, flat."""
     flat: Flat = {}
     known = settings()
 
@@ -108,10 +125,22 @@ def from_yaml(text: str, where: str) -> Flat:
             if not (is_table(known.get(path)) and words == [""]):
                 flat[path] = [] if words == ["null"] else words
 
-    if tree not in ("", None):
-        if not isinstance(tree, dict):
-            raise ConfigError(f"{where} is not a table of settings.", f"given: {str(tree)[:60]}", "Write `seed: 1`.")
-        walk(tree, "")
+    walk(tree, "")
+    return flat
+
+
+def from_cases(cases: object, where: str) -> Flat:
+    """`sweep.cases`: axis -> name -> the settings of that case. ConfigError for any other shape."""
+    flat: Flat = {}
+    shape = isinstance(cases, dict) and all(isinstance(axis, dict) and axis for axis in cases.values())
+    if not isinstance(cases, dict) or not shape:
+        fix = "Write e.g. cases: {size: {small: {student.width: 64}, large: {student.width: 128}}}."
+        raise ConfigError(f"sweep.cases in {where} names no cases.", f"given: {str(cases)[:60]}", fix)
+    for axis, named in cases.items():
+        for name, tree in named.items():
+            inner = from_tree(tree if isinstance(tree, dict) else {}, f"{where}, case {name}")
+            flat[f"{CASE}{axis}.{name}"] = [json.dumps(inner)]
+        flat[f"{CASES}{axis}"] = [str(name) for name in named]
     return flat
 
 
