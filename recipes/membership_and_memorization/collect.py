@@ -30,7 +30,7 @@ def main(folder: Path, out: Path) -> None:
         if hashlib.sha256(content).hexdigest() != sources[name]["sha256"]:
             sys.exit(f"{folder / name} is another file than the recipe's.\nexpected sha256 {sources[name]['sha256']}")
         task = name.removeprefix("t0_").removesuffix(".jsonl")
-        for line in content.decode("utf-8").splitlines():
+        for line in filter(None, content.decode("utf-8").split("\n")):
             row = json.loads(line)
             rows.append({**row, "task": task, "category": category_of[task]})
             counts[category_of[task]] += 1

@@ -13,7 +13,7 @@ import sys
 from pathlib import Path
 
 from stillage.audit.membership import by_model_and_attack
-from stillage.functional.stats import Interval, auc_interval, pooled_auc_interval
+from stillage.functional.stats import Interval, pooled_auc_interval
 from stillage.run.folder import read_table
 
 MODELS = ("teacher", "student", "student_counterfactual", "student_no_teacher")
@@ -33,14 +33,19 @@ def main(runs: list[Path]) -> int:
     print("| model | " + " | ".join(run.name for run in runs) + " | pooled |")
     print("|---|" + "---|" * (len(runs) + 1))
     for model, attack in [(model, "loss") for model in MODELS] + [POOLED[-1]]:
-        pairs = [found[model, attack] for found in scores]
-        each = [auc_interval(*pair, n_folds=FOLDS.get(model, 0)) for pair in pairs]
-        pooled = pooled_auc_interval(pairs, n_folds=FOLDS.get(model, 0)) if len(pairs) > 1 else each[0]
+        found = [one[model, attack] for one in scores]
+        each = [one.auc(0.95, blind=model == "blind") for one in found]
+        pooled = pooled_auc_interval(
+            [(one.scores, one.is_member) for one in found],
+            clusters=[one.clusters for one in found],
+            n_folds=FOLDS.get(model, 0),
+        )
+        pooled = pooled if len(found) > 1 else each[0]
         print(f"| {model}, {attack} | " + " | ".join(map(words, each)) + f" | {words(pooled)} |")
         if (model, attack) in POOLED and not pooled.contains(0.5):
             failed.append(f"{model}: {words(pooled)} does not contain 0.5")
     for run, found in zip(runs, scores, strict=True):
-        by_model = {model: auc_interval(*found[model, "loss"]) for model in MODELS}
+        by_model = {model: found[model, "loss"].auc(0.95) for model in MODELS}
         controls = max(by_model[model].high for model in MODELS[2:])
         if by_model["teacher"].value < 0.99:
             failed.append(f"{run}: teacher {words(by_model['teacher'])}")

@@ -343,3 +343,16 @@ def test_cross_fitted_scores_get_a_wider_interval() -> None:
     assert (pooled.low, pooled.high) == pytest.approx((folds.low, folds.high))
     shared = pooled_auc_interval([(scores, member)] * 2, same_records=True, n_folds=5)
     assert (shared.low, shared.high) == pytest.approx((folds.low, folds.high))
+
+
+def test_pooling_counts_near_duplicates_once() -> None:
+    rng = generator(11, "pool")
+    scores, member = rng.normal(size=120), np.arange(120) < 60
+    once = [(scores, member), (scores[::-1].copy(), member[::-1].copy())]
+    twice = [(np.repeat(a, 2), np.repeat(b, 2)) for a, b in once]
+    pairs = [np.repeat(np.arange(120), 2)] * 2
+    honest, naive, plain = (
+        pooled_auc_interval(twice, clusters=pairs), pooled_auc_interval(twice), pooled_auc_interval(once),
+    )  # fmt: skip
+    assert honest.low == pytest.approx(plain.low, abs=2e-3) and honest.high == pytest.approx(plain.high, abs=2e-3)
+    assert naive.high - naive.low < 0.8 * (plain.high - plain.low)

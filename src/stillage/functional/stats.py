@@ -251,7 +251,12 @@ def roc_band(scores: Array, is_member: Array, fpr: Array | None = None, level: f
 
 
 def pooled_auc_interval(
-    runs: Sequence[tuple[Array, Array]], level: float = 0.95, *, same_records: bool = False, n_folds: int = 0
+    runs: Sequence[tuple[Array, Array]],
+    level: float = 0.95,
+    *,
+    same_records: bool = False,
+    clusters: Sequence[Array] | None = None,
+    n_folds: int = 0,
 ) -> Interval:
     """The mean AUC over seeds, with an interval that holds both the records' and the seeds' scatter.
 
@@ -259,8 +264,8 @@ def pooled_auc_interval(
     s2 the variance of the seeds' AUCs. With same_records (one split, in one order, trained S times): var = DeLong
     variance of the mean placements + s2 / S. Student's t with df = (S - 1) (var S / s2)^2 (Satterthwaite), on the
     logit scale; the exact rule of auc_interval at 0, 1 and all-equal scores. Simulated coverage: 94-98 % for S >= 3,
-    90-98 % for S = 2. n_folds as in auc_interval. Errors as roc_auc, and DataError for no run or different members
-    under same_records.
+    90-98 % for S = 2. clusters: one array per run; they and n_folds as in auc_interval. Errors as roc_auc, and DataError
+    for no run or different members under same_records.
     """
     if not runs:
         raise DataError("No run to pool.", "0 seeds", "Give at least one run's scores.")
@@ -268,7 +273,9 @@ def pooled_auc_interval(
     parts = [_placements(*run) for run in checked]
     aucs, count = np.array([auc for auc, _ in parts]), len(parts)
     mean, spread = float(aucs.mean()), float(aucs.var(ddof=1)) if count > 1 else 0.0
-    units = [_units(member, None) for _, member in checked]
+    given = [None] * count if clusters is None else list(clusters)
+    groups = [_groups(one, member.size) for one, (_, member) in zip(given, checked, strict=True)]
+    units = [_units(member, group) for (_, member), group in zip(checked, groups, strict=True)]
     if same_records:
         member = checked[0][1]
         if any(not np.array_equal(member, other) for _, other in checked):
@@ -277,10 +284,11 @@ def pooled_auc_interval(
                 f"records per seed: {[m.size for _, m in checked]}",
                 "Order every run's scores by record id, or pool them as independent records.",
             )
-        shared = _fold_factor(n_folds) * _variance(np.mean([placement for _, placement in parts], axis=0), member, None)
+        mean_placement = np.mean([placement for _, placement in parts], axis=0)
+        shared = _fold_factor(n_folds) * _variance(mean_placement, member, groups[0])
         variance, total_units = shared + spread / count, min(units)
     else:
-        variances = [_variance(v, m, None) for (_, v), (_, m) in zip(parts, checked, strict=True)]
+        variances = [_variance(v, m, group) for (_, v), (_, m), group in zip(parts, checked, groups, strict=True)]
         within, total_units = _fold_factor(n_folds) * float(np.mean(variances)), sum(units)
         variance = max(within, spread) / count
     df = (count - 1) * (variance * count / spread) ** 2 if spread > 0 else math.inf

@@ -1,0 +1,79 @@
+"""The table of a finished grid: every method's quality and leakage at equal trained tokens, over its seeds.
+
+    python recipes/methods_small/table.py runs/methods_small/people
+
+Loss: best validation loss, nats per token. ROUGE-L and loss: mean over seeds and, with several, half a 95 % t interval.
+AUC: pooled over seeds (stats.pooled_auc_interval). A method that beats SFT in neither loss nor ROUGE-L is marked.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from scipy.stats import t as student_t
+
+from stillage.audit.membership import Scored, by_model_and_attack
+from stillage.functional.stats import pooled_auc_interval
+from stillage.run.folder import read_json, read_table
+from stillage.run.results import read_results
+
+HEAD = (
+    "method", "trained tokens", "validation loss", "ROUGE-L", "AUC, loss", "AUC, reference",
+    "AUC, loss, counterfactual student",
+)  # fmt: skip
+
+
+def spread(values: Sequence[float], digits: int) -> str:
+    """Mean, and half a 95 % interval where there are several seeds."""
+    mean = f"{np.mean(values):.{digits}f}"
+    if len(values) < 2:
+        return mean
+    half = student_t.ppf(0.975, len(values) - 1) * np.std(values, ddof=1) / np.sqrt(len(values))
+    return f"{mean} +- {half:.{digits}f}"
+
+
+def pooled(found: Sequence[Scored]) -> str:
+    """AUC [low, high] over the seeds; a dash where the run has no such scores."""
+    if not found:
+        return "-"
+    if len(found) == 1:
+        auc = found[0].auc(0.95)
+    else:
+        auc = pooled_auc_interval([(s.scores, s.is_member) for s in found], clusters=[s.clusters for s in found])
+    return f"{auc.value:.3f} [{auc.low:.3f}, {auc.high:.3f}]"
+
+
+def measured(run: Path) -> dict[str, float]:
+    """Validation loss, trained tokens and ROUGE-L of the student of one run."""
+    summary = read_json(run / "student" / "summary.json")
+    rouge = [r.value for r in read_results(run / "evaluate" / "results.parquet")
+             if (r.metric, r.model) == ("rouge_l", "student")]  # fmt: skip
+    return {"loss": summary["best_validation_loss"], "tokens": summary["trained_tokens"], "rouge": rouge[0]}
+
+
+def main(out: Path) -> None:
+    """Print the table."""
+    points = read_json(out / "sweep.json")["points"]
+    print("| " + " | ".join(HEAD) + " |\n" + "|---" * len(HEAD) + "|")
+    base: tuple[float, float] | None = None
+    for name in dict.fromkeys(point["values"]["cases.method"] for point in points):
+        runs = [out / point["name"] for point in points if point["values"]["cases.method"] == name]
+        numbers = [measured(run) for run in runs]
+        scores = [by_model_and_attack(read_table(run / "audit" / "scores.parquet")) for run in runs]
+        loss, rouge = (float(np.mean([one[key] for one in numbers])) for key in ("loss", "rouge"))
+        base = base or (loss, rouge)
+        mark = "" if name == "sft" or loss < base[0] or rouge > base[1] else " (beats SFT in neither)"
+        cells = [name + mark, f"{np.mean([one['tokens'] for one in numbers]):,.0f}",
+                 spread([one["loss"] for one in numbers], 3), spread([one["rouge"] for one in numbers], 3)]  # fmt: skip
+        for pair in (("student", "loss"), ("student", "reference"), ("student_counterfactual", "loss")):
+            cells.append(pooled([found[pair] for found in scores if pair in found]))
+        print("| " + " | ".join(cells) + " |")
+
+
+if __name__ == "__main__":
+    if len(sys.argv) != 2:
+        sys.exit(__doc__)
+    main(Path(sys.argv[1]))
