@@ -5,13 +5,22 @@ from __future__ import annotations
 import math
 
 import numpy as np
+import pyarrow as pa
 import pytest
 
-from stillage.audit.extraction import column_targets, extraction_results, extraction_table, first_token_targets
+from stillage.audit.extraction import (
+    by_model_and_role,
+    column_targets,
+    extraction_results,
+    extraction_table,
+    first_token_targets,
+    with_groups,
+)
 from stillage.data.bpe import train_bpe
 from stillage.data.synthetic import people
 from stillage.data.tokenise import tokenise
 from stillage.errors import DataError
+from stillage.functional.binomial import clopper_pearson, clustered_proportion
 from stillage.types import Array, Example, Record, Result, TokenStats
 
 BASE = Result(run="", stage="audit", model="", metric="", value=math.nan)
@@ -72,3 +81,29 @@ def test_a_column_that_is_not_there_is_named(records: list[Record], tokenizer) -
         column_targets(
             records, ["private"] * 30, examples, tokenizer, "salary", lambda some: encode(list(some), tokenizer)
         )
+
+
+def test_near_duplicates_count_once() -> None:
+    """Ten families of four, recited whole or not at all: ten draws, not forty."""
+    rows = [
+        {"model": model, "id": f"{role}{i}", "role": role, "exact": i // 4 < 3}
+        for model in ("teacher", "student")
+        for role in ("private", "outsiders")
+        for i in range(40)
+    ]
+    table = pa.Table.from_pylist(rows)
+    group_of = {
+        row["id"]: row["id"][:-1] if row["id"][-2].isdigit() else "" for row in rows
+    }  # "private12" -> "private1"
+    grouped = with_groups(table, group_of)
+    parts = by_model_and_role(grouped)
+    assert list(parts) == [(m, r) for m in ("teacher", "student") for r in ("private", "outsiders")]
+    found = {(r.model, r.dataset): r for r in extraction_results(grouped, level=0.9, base=BASE)}
+    alone = {(r.model, r.dataset): r for r in extraction_results(table, level=0.9, base=BASE)}
+    exact = np.arange(40) // 4 < 3
+    tens = np.array([i // 10 if i >= 10 else 10 + i for i in range(40)])
+    wider, plain = clustered_proportion(exact, tens, 0.9), clopper_pearson(12, 40, 0.9)
+    for pair in parts:
+        assert (found[pair].value, found[pair].low, found[pair].high) == (0.3, wider.low, wider.high)
+        assert (alone[pair].low, alone[pair].high, alone[pair].n) == (plain.low, plain.high, 40)
+    assert wider.high - wider.low > plain.high - plain.low

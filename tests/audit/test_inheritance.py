@@ -26,7 +26,7 @@ from stillage.audit.inheritance import (
 from stillage.audit.inherited import aligned_scores, compare_methods, inheritance_results
 from stillage.audit.slices import by_slice, slice_labels, slice_results
 from stillage.errors import DataError
-from stillage.functional.binomial import clopper_pearson
+from stillage.functional.binomial import clopper_pearson, clustered_proportion
 from stillage.functional.stats import auc_interval, paired_auc_test, roc_auc
 from stillage.types import Result
 
@@ -139,6 +139,31 @@ def test_sets_against_counting(has: np.ndarray) -> None:
             assert (share.value, share.low, share.high) == (limits.value, limits.low, limits.high)
         else:
             assert math.isnan(share.value) and "undefined" in share.note
+
+
+def test_near_duplicates_count_once_in_shares_and_curve() -> None:
+    rng = np.random.default_rng(12)
+    families = np.repeat(np.arange(100), 4)
+    common = np.repeat(rng.normal(size=100), 4)
+    student, teacher = scores(rng, 1, common), scores(rng, 2, common)
+    plain, fewer = (tpr_on_leaked(student, teacher, MEMBER, 0.1, clusters=clusters) for clusters in (None, families))
+    assert plain.value == fewer.value and plain.n == fewer.n and fewer.low < plain.low < plain.high < fewer.high
+    leaked = found(teacher, MEMBER, 0.1) & MEMBER
+    expected = clustered_proportion(found(student, MEMBER, 0.1)[leaked], families[leaked])
+    assert (fewer.low, fewer.high) == (expected.low, expected.high)
+    has = [np.repeat(rng.random(30) < 0.5, 4) for _ in range(3)]
+    alone, together = (
+        shares_of(has[0], has[1], has[2], clusters=clusters) for clusters in (None, np.repeat(np.arange(30), 4))
+    )
+    once = shares_of(has[0][::4], has[1][::4], has[2][::4])
+    for name in ("inherited", "teacher_specific", "easy"):
+        assert getattr(together, name).value == getattr(alone, name).value == pytest.approx(getattr(once, name).value)
+        assert getattr(alone, name).low > getattr(together, name).low
+        assert getattr(together, name).low == pytest.approx(getattr(once, name).low, abs=0.02)
+    values = np.repeat(rng.random((2, 50)), 4, axis=1)
+    point = inheritance_curve(values[0], values[1], clusters=np.repeat(np.arange(50), 4))[0]
+    single = inheritance_curve(values[0, ::4], values[1, ::4])[0]
+    assert (point.value, point.low, point.high) == pytest.approx((single.value, single.low, single.high))
 
 
 def test_spearman_agrees_with_scipy_and_its_interval_covers() -> None:

@@ -184,6 +184,22 @@ def test_share_interval_covers_and_never_collapses() -> None:
     assert math.isnan(share_interval(np.array([])).value)
 
 
+def test_near_duplicates_count_once_in_the_interval_of_a_mean() -> None:
+    rng, covered, plain = np.random.default_rng(1), 0, 0
+    clusters = np.repeat(np.arange(40), 4)
+    for _ in range(300):
+        values = np.repeat(rng.beta(2, 3, 40), 4)
+        covered += share_interval(values, clusters=clusters).contains(0.4)
+        plain += share_interval(values).contains(0.4)
+    assert covered / 300 > 0.92 and plain / 300 < 0.8
+    values = rng.random(30)
+    alone = share_interval(values, clusters=rng.permutation(30))
+    assert (alone.low, alone.high) == pytest.approx((share_interval(values).low, share_interval(values).high))
+    repeated = share_interval(np.repeat(values, 3), clusters=np.repeat(np.arange(30), 3))
+    assert (repeated.low, repeated.high) == pytest.approx((alone.low, alone.high))
+    assert share_interval(np.ones(12), clusters=np.arange(12) // 4).low == pytest.approx(0.025 ** (1 / 3))
+
+
 def test_counterfactual_memorization_finds_what_only_models_in_know() -> None:
     rng = np.random.default_rng(3)
     truth_N = np.array([0.0, 0.5, 1.0])

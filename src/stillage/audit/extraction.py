@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from stillage.data.groups import cluster_numbers
 from stillage.errors import DataError
-from stillage.functional.stats import clopper_pearson
+from stillage.functional.binomial import clustered_proportion
 from stillage.types import Array, Example, Record, Result, TokenStats
 
 if TYPE_CHECKING:
@@ -157,14 +158,41 @@ def extraction_schema() -> pa.Schema:
 
 
 def extraction_results(table: pa.Table, *, level: float, base: Result) -> list[Result]:
-    """Share of records recited exactly, for members and for outsiders (the floor), with exact binomial intervals."""
+    """Share of records recited exactly, for members and for outsiders (the floor), with exact binomial intervals.
+
+    Near-duplicates count once in the interval, where the table has the column `group`.
+    """
     results = []
-    model, role, exact = (table.column(name).to_numpy(zero_copy_only=False) for name in ("model", "role", "exact"))
-    for name, group in dict.fromkeys(zip(model, role, strict=True)):
-        hits = exact[(model == name) & (role == group)].astype(bool)
-        interval = clopper_pearson(int(hits.sum()), len(hits), level)
+    for (model, role), rows in by_model_and_role(table).items():
+        hits = rows["exact"].astype(bool)
+        found = clustered_proportion(hits, rows["cluster"], level)
         results.append(
-            replace(base, model=name, dataset=group, metric="extraction_rate", value=float(hits.mean()),
-                    low=interval.low, high=interval.high, level=level, n=len(hits), unit="share of records")
+            replace(base, model=model, dataset=role, metric="extraction_rate", value=found.value, low=found.low,
+                    high=found.high, level=level, n=len(hits), unit="share of records")
         )  # fmt: skip
     return results
+
+
+def with_groups(table: pa.Table, group_of: Mapping[str, str]) -> pa.Table:
+    """The table with the column `group`: which near-duplicates a record belongs to, by its id; "" where it is alone."""
+    import pyarrow as pa
+
+    groups = [group_of.get(id_, "") for id_ in table.column("id").to_pylist()]
+    return table.append_column("group", pa.array(groups, pa.string()))
+
+
+def by_model_and_role(table: pa.Table) -> dict[tuple[str, str], dict[str, Array]]:
+    """(model, role) -> column -> its values, in the table's order; and `cluster`: equal numbers for near-duplicates.
+
+    Without a column `group` every record is alone.
+    """
+    columns = {name: table.column(name).to_numpy(zero_copy_only=False) for name in table.column_names}
+    cluster = np.arange(table.num_rows)
+    if "group" in columns:
+        cluster = cluster_numbers(columns["id"].tolist(), columns["group"].tolist())
+    columns["cluster"] = cluster
+    found: dict[tuple[str, str], dict[str, Array]] = {}
+    for pair in dict.fromkeys(zip(columns["model"], columns["role"], strict=True)):
+        chosen = (columns["model"] == pair[0]) & (columns["role"] == pair[1])
+        found[pair] = {name: values[chosen] for name, values in columns.items()}
+    return found

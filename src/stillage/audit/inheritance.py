@@ -16,7 +16,7 @@ import numpy as np
 
 from stillage.audit.memorization import share_interval
 from stillage.errors import DataError
-from stillage.functional.binomial import check_level, clopper_pearson
+from stillage.functional.binomial import check_level, clustered_proportion
 from stillage.functional.stats import auc_interval, tpr_at_fpr
 from stillage.types import Array
 
@@ -125,11 +125,17 @@ def rank_among_outsiders(scores: Array, is_member: Array) -> Array:
 
 
 def inheritance_curve(
-    teacher_N: Array, student_N: Array, taus: Sequence[float] = TAUS, level: float = 0.95
+    teacher_N: Array,
+    student_N: Array,
+    taus: Sequence[float] = TAUS,
+    level: float = 0.95,
+    *,
+    clusters: Array | None = None,
 ) -> list[CurvePoint]:
     """E[student | teacher > tau] on the same records, for values from 0 to 1 (shares recited, or ranks of scores).
 
-    The interval is share_interval's, over the records above tau. DataError for values outside [0, 1] or NaN.
+    The interval is share_interval's, over the records above tau; clusters int[N] as there. DataError for values outside
+    [0, 1] or NaN.
     """
     teacher, student = (np.asarray(x, dtype=np.float64) for x in (teacher_N, student_N))
     wrong = int(sum((~((x >= 0) & (x <= 1))).sum() for x in (teacher, student)))
@@ -139,10 +145,10 @@ def inheritance_curve(
             f"teacher {teacher.shape}, student {student.shape}, {wrong} values outside [0, 1] or NaN",
             "Give shares recited, or rank_among_outsiders(scores, is_member).",
         )
-    points = []
+    number, points = np.arange(teacher.size) if clusters is None else np.asarray(clusters), []
     for tau in taus:
         chosen = student[teacher > tau]
-        mean = share_interval(chosen, level)
+        mean = share_interval(chosen, level, clusters=number[teacher > tau])
         share = chosen.size / max(1, teacher.size)
         points.append(
             CurvePoint(tau=tau, value=mean.value, low=mean.low, high=mean.high, n=chosen.size, share=share)
@@ -155,38 +161,52 @@ def found(scores: Array, is_member: Array, fpr: float) -> Array:
     return np.asarray(scores, dtype=np.float64) > tpr_at_fpr(scores, is_member, fpr).threshold
 
 
-def tpr_on_leaked(student: Array, teacher: Array, is_member: Array, fpr: float, level: float = 0.95) -> Ratio:
+def tpr_on_leaked(
+    student: Array,
+    teacher: Array,
+    is_member: Array,
+    fpr: float,
+    level: float = 0.95,
+    *,
+    clusters: Array | None = None,
+) -> Ratio:
     """Of the members that the teacher betrays at `fpr`, the share that the student betrays at `fpr` too.
 
-    Both thresholds come from the outsiders alone; Clopper-Pearson. NaN where the teacher betrays nobody.
-    DataError as tpr_at_fpr.
+    Both thresholds come from the outsiders alone; Clopper-Pearson, near-duplicates (clusters int[n]) counted once. NaN
+    where the teacher betrays nobody. DataError as tpr_at_fpr.
     """
     member = np.asarray(is_member, dtype=bool)
     leaked = found(teacher, is_member, fpr) & member
-    return _share(found(student, is_member, fpr) & leaked, leaked, level, "the teacher betrays no member at this rate")
+    again = found(student, is_member, fpr) & leaked
+    return _share(again, leaked, level, clusters, "the teacher betrays no member at this rate")
 
 
-def shares_of(teacher: Array, student: Array, control: Array, level: float = 0.95) -> Shares:
+def shares_of(
+    teacher: Array, student: Array, control: Array, level: float = 0.95, *, clusters: Array | None = None
+) -> Shares:
     """Inherited, teacher-specific and easy shares from three bool[n] over the same private records.
 
     Each says which records that model has (recites, or betrays). control: a student of the same size without that teacher.
-    NaN where a denominator is empty.
+    clusters int[n]: near-duplicates share a number and count once in the intervals. NaN where a denominator is empty.
     """
     in_teacher, in_student, in_control = (np.asarray(x, dtype=bool) for x in (teacher, student, control))
     assert in_teacher.shape == in_student.shape == in_control.shape
     return Shares(
-        inherited=_share(in_student & in_teacher, in_teacher, level, "the teacher has none"),
-        teacher_specific=_share(in_student & in_teacher & ~in_control, in_student, level, "the student has none"),
-        easy=_share(in_student & in_control, in_student, level, "the student has none"),
+        inherited=_share(in_student & in_teacher, in_teacher, level, clusters, "the teacher has none"),
+        teacher_specific=_share(
+            in_student & in_teacher & ~in_control, in_student, level, clusters, "the student has none"
+        ),
+        easy=_share(in_student & in_control, in_student, level, clusters, "the student has none"),
     )
 
 
-def _share(part: Array, whole: Array, level: float, why_not: str) -> Ratio:
-    """|part| / |whole| with its exact interval."""
+def _share(part: Array, whole: Array, level: float, clusters: Array | None, why_not: str) -> Ratio:
+    """|part| / |whole| with its exact interval, clusters counted once."""
     n = int(whole.sum())
     if not n:
         return Ratio(value=math.nan, low=math.nan, high=math.nan, n=0, note=f"undefined: {why_not}")
-    limits = clopper_pearson(int((part & whole).sum()), n, level)
+    number = np.arange(whole.size) if clusters is None else np.asarray(clusters)
+    limits = clustered_proportion(part[whole], number[whole], level)
     return Ratio(value=limits.value, low=limits.low, high=limits.high, n=n)
 
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from stillage.audit.extraction import by_model_and_role
 from stillage.audit.inheritance import (
     Ratio,
     Shares,
@@ -26,7 +27,6 @@ from stillage.audit.inheritance import (
     spearman,
     tpr_on_leaked,
 )
-from stillage.audit.memorization import by_model_and_role
 from stillage.data.groups import cluster_numbers
 from stillage.errors import DataError, UserError
 from stillage.functional.multiplicity import holm
@@ -99,7 +99,8 @@ def inheritance_results(
 ) -> list[Result]:
     """Everything this file knows about a run: rows for the student, with nothing where a model is missing.
 
-    scores: audit/scores.parquet. recited: model, id, role, exact, positional_accuracy (audit/memorization.parquet).
+    scores: audit/scores.parquet. recited: model, id, role, exact, positional_accuracy (audit/memorization.parquet); with
+    its column `group` near-duplicates count once in the intervals.
     fprs: error rates of tpr_on_leaked and of the sets by score; those that too few outsiders allow are left out, as the
     audit already shows them as refused. The curve over scores is drawn for the first attack alone.
     """
@@ -111,9 +112,10 @@ def inheritance_results(
             one = replace(row, attack=attack)
             results += attack_results(found_here, fprs, level, one, n_resamples)
             if position == 0:
-                (teacher, student), member, _ = found_here.kept(TEACHER, STUDENT)
+                (teacher, student), member, clusters = found_here.kept(TEACHER, STUDENT)
                 ranks = [rank_among_outsiders(values, member)[member] for values in (teacher, student)]
-                results += curve_results(ranks[0], ranks[1], level, replace(one, unit="mean rank among outsiders"))
+                curve = replace(one, unit="mean rank among outsiders")
+                results += curve_results(ranks[0], ranks[1], clusters[member], level, curve)
     return results + recital_results(recited, level=level, row=replace(row, dataset="private"))
 
 
@@ -152,17 +154,18 @@ def attack_results(one: Aligned, fprs: Sequence[float], level: float, row: Resul
     for fpr in fprs:
         at = replace(row, dataset="private", unit="share of records", note=f"fpr={fpr:g}")
         try:
-            leaked = tpr_on_leaked(student, teacher, member, fpr, level)
+            leaked = tpr_on_leaked(student, teacher, member, fpr, level, clusters=clusters)
         except UserError:
             continue
         results.append(of_ratio(replace(at, metric="tpr_on_leaked"), leaked))
         if one.compares(TEACHER, STUDENT, ALONE):
-            three, inside, _ = one.kept(TEACHER, STUDENT, ALONE)
+            three, inside, together = one.kept(TEACHER, STUDENT, ALONE)
             try:
                 sets = [found(values, inside, fpr)[inside] for values in three]
             except UserError:
                 continue
-            results += share_rows(at, shares_of(sets[0], sets[1], sets[2], level))[1:]
+            shares = shares_of(sets[0], sets[1], sets[2], level, clusters=together[inside])
+            results += share_rows(at, shares)[1:]
     return results
 
 
@@ -178,12 +181,12 @@ def share_rows(row: Result, shares: Shares) -> list[Result]:
     return [of_ratio(replace(row, metric=f"{name}_rate"), share) for name, share in named]
 
 
-def curve_results(teacher_N: Array, student_N: Array, level: float, row: Result) -> list[Result]:
+def curve_results(teacher_N: Array, student_N: Array, clusters_N: Array, level: float, row: Result) -> list[Result]:
     """E[student | teacher > tau], with n, at the published thresholds."""
     return [
         replace(row, metric="inheritance_curve", dataset="private", value=point.value, low=point.low, high=point.high,
                 n=point.n, note=f"tau={point.tau:g}; {100 * point.share:.3g} % of members")
-        for point in inheritance_curve(teacher_N, student_N, level=level)
+        for point in inheritance_curve(teacher_N, student_N, level=level, clusters=clusters_N)
     ]  # fmt: skip
 
 
@@ -195,13 +198,15 @@ def recital_results(recited: pa.Table, *, level: float, row: Result) -> list[Res
     order = {model: np.argsort(rows["id"], kind="stable") for model, rows in private.items()}
     share = {model: rows["positional_accuracy"][order[model]] for model, rows in private.items()}
     fine = np.isfinite(share[TEACHER]) & np.isfinite(share[STUDENT])
+    clusters = private[STUDENT]["cluster"][order[STUDENT]]
     curve = replace(row, unit="mean share of tokens recited")
-    results = curve_results(share[TEACHER][fine], share[STUDENT][fine], level, curve)
+    results = curve_results(share[TEACHER][fine], share[STUDENT][fine], clusters[fine], level, curve)
     control = next((model for model in (ALONE, CLEAN) if model in private), "")
     exact = {model: rows["exact"][order[model]].astype(bool) for model, rows in private.items()}
     at = replace(row, unit="share of records", note=f"recited; control: {control or 'none'}")
     absent = np.zeros(len(exact[STUDENT]), bool)
-    rows = share_rows(at, shares_of(exact[TEACHER], exact[STUDENT], exact.get(control, absent), level))
+    shares = shares_of(exact[TEACHER], exact[STUDENT], exact.get(control, absent), level, clusters=clusters)
+    rows = share_rows(at, shares)
     return results + (rows if control else rows[:1])
 
 

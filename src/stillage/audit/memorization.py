@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from stillage.audit.extraction import Target, shared_prefix, teacher_forced_hits
+from stillage.audit.extraction import Target, by_model_and_role, shared_prefix, teacher_forced_hits
 from stillage.evaluate.rouge import rouge_l
 from stillage.functional.binomial import Interval, check_level
 from stillage.types import Array, Result, TokenStats
@@ -107,13 +107,17 @@ def memorization_schema() -> pa.Schema:
 
 
 def memorization_results(table: pa.Table, *, level: float, base: Result) -> list[Result]:
-    """The mean of every measure, per model and role, with its interval over records."""
+    """The mean of every measure, per model and role, with its interval over records.
+
+    Near-duplicates count once in the interval, where the table has the column `group`.
+    """
     results = []
     for (model, role), rows in by_model_and_role(table).items():
         for measure in MEASURES:
             values = rows[measure]
-            kept = values[np.isfinite(values)]
-            mean = share_interval(kept, level)
+            fine = np.isfinite(values)
+            kept = values[fine]
+            mean = share_interval(kept, level, clusters=rows["cluster"][fine])
             note = "" if kept.size == values.size else f"{values.size - kept.size} records without a token to recite"
             results.append(
                 replace(base, model=model, dataset=role, metric=measure, value=mean.value, low=mean.low,
@@ -122,33 +126,27 @@ def memorization_results(table: pa.Table, *, level: float, base: Result) -> list
     return results
 
 
-def by_model_and_role(table: pa.Table) -> dict[tuple[str, str], dict[str, Array]]:
-    """(model, role) -> column -> its values, in the table's order."""
-    columns = {name: table.column(name).to_numpy(zero_copy_only=False) for name in table.column_names}
-    found: dict[tuple[str, str], dict[str, Array]] = {}
-    for pair in dict.fromkeys(zip(columns["model"], columns["role"], strict=True)):
-        chosen = (columns["model"] == pair[0]) & (columns["role"] == pair[1])
-        found[pair] = {name: values[chosen] for name, values in columns.items()}
-    return found
-
-
-def share_interval(values_N: Array, level: float = 0.95) -> Interval:
+def share_interval(values_N: Array, level: float = 0.95, *, clusters: Array | None = None) -> Interval:
     """The mean of numbers between 0 and 1, with Student's t interval cut to [0, 1]; NaN without values.
 
+    clusters int[N]: near-duplicates share a number; variance of the mean = G / (G - 1) sum_g s_g^2 / N^2 over the G
+    clusters, s_g the sum of a cluster's deviations, with G - 1 degrees of freedom (the plain one where each is alone).
     Where all values are equal (t would give a point) the interval is that of so many coin tosses with this mean, which no
-    distribution on [0, 1] scatters more than: Clopper-Pearson at count = n mean.
+    distribution on [0, 1] scatters more than: Clopper-Pearson at count = G mean.
     """
     from scipy.special import betaincinv, stdtrit
 
     alpha = check_level(level)
     values = np.asarray(values_N, dtype=np.float64)
-    n = values.size
-    if not n:
+    if not values.size:
         return Interval(value=math.nan, low=math.nan, high=math.nan, level=level)
     mean = float(values.mean())
-    spread = float(values.std(ddof=1)) if n > 1 else 0.0
-    if spread > 1e-12:
-        half = float(stdtrit(n - 1, 1 - alpha / 2)) * spread / math.sqrt(n)
+    number = np.arange(values.size) if clusters is None else np.unique(np.asarray(clusters), return_inverse=True)[1]
+    sums_G = np.bincount(number, values - mean)
+    n = sums_G.size
+    error = math.sqrt(float(sums_G @ sums_G) * n / (n - 1)) / values.size if n > 1 else 0.0
+    if error * math.sqrt(n) > 1e-12:
+        half = float(stdtrit(n - 1, 1 - alpha / 2)) * error
         return Interval(value=mean, low=max(0.0, mean - half), high=min(1.0, mean + half), level=level)
     count = n * min(max(mean, 0.0), 1.0)
     low = 0.0 if count < 1e-9 else float(betaincinv(count, n - count + 1, alpha / 2))

@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from stillage.audit.memorization import by_model_and_role
+from stillage.audit.extraction import by_model_and_role
 from stillage.errors import DataError
-from stillage.functional.stats import clopper_pearson
+from stillage.functional.binomial import clustered_proportion
 from stillage.types import Array, Result
 
 if TYPE_CHECKING:
@@ -83,8 +83,9 @@ def probabilistic_results(
 ) -> list[Result]:
     """The share of records that are (n, p)-extractable, per model and role, at every n and p, with exact intervals.
 
-    table: columns model, role and suffix_logp. sampling: in words, for the note. A log-probability that is NaN counts as
-    not extracted and is counted in the note, so that the share stays one of all records.
+    table: columns model, role and suffix_logp; with id and group near-duplicates count once in the intervals. sampling: in
+    words, for the note. A log-probability that is NaN counts as not extracted and is counted in the note, so that the
+    share stays one of all records.
     """
     results = []
     for (model, role), rows in by_model_and_role(table).items():
@@ -93,7 +94,7 @@ def probabilistic_results(
         for p in probabilities:
             needed = samples_needed(logp, p)
             for n in samples:
-                found = clopper_pearson(int((needed <= n).sum()), logp.size, level)
+                found = clustered_proportion(needed <= n, rows["cluster"], level)
                 note = f"n={n}; p={p:g}; {sampling}" + (f"; {missing} records without a number" if missing else "")
                 results.append(
                     replace(base, model=model, dataset=role, metric="probabilistic_extraction_rate",
