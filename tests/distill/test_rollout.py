@@ -223,6 +223,29 @@ def rising() -> object:
     return sums
 
 
+def test_a_schedule_that_no_validation_moves_says_so_once(
+    small: SimpleNamespace, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """In train.log and as a notice: with no validation records, or none asked for; never where validations happen."""
+    said = "no validation will raise the share of the student's own texts, so it stays at 0.2"
+    settings = {"init_threshold": 0.2, "capacity": 8, "max_new_tokens": 3}
+
+    def times(folder: Path) -> int:
+        return (folder / "train.log").read_text().count(said)
+
+    blind = {"method": "distillm", "settings": settings, "max_steps": 4, "validation": ()}
+    with pytest.raises(Interrupted):
+        small.train(tmp_path / "a", **blind, should_stop=small.stop_after(2))
+    small.train(tmp_path / "a", **blind)
+    assert times(tmp_path / "a") == caplog.text.count(said) == 1
+    assert "distillm" in caplog.text and "validation records: 0" in caplog.text
+    small.train(tmp_path / "b", method="distillm", settings=settings, max_steps=2, validate_every=0)
+    assert times(tmp_path / "b") == 1 and caplog.text.count(said) == 2 and "validate_every: 0" in caplog.text
+    small.train(tmp_path / "c", method="distillm", settings=settings, max_steps=2)
+    small.train(tmp_path / "d", method="gkd", settings={"max_new_tokens": 3}, max_steps=2, validation=())
+    assert times(tmp_path / "c") == times(tmp_path / "d") == 0 and caplog.text.count(said) == 2
+
+
 def test_a_cycle_of_minillm_is_written_once_and_trained_inner_epochs_times(
     small: SimpleNamespace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

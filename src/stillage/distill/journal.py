@@ -74,6 +74,11 @@ class Journal:
             self.text.write(f"{now}  {text}\n")
             self.text.flush()
 
+    def warn(self, text: str) -> None:
+        """A line for people, and a notice at once."""
+        log.warning(text)
+        self.say(text)
+
     def record(self, entry: dict[str, object]) -> None:
         """A line for programs: only what the run determines, no time."""
         with full_disk(Path(self.metrics.name)):

@@ -79,6 +79,11 @@ def sums(
     )
 
 
+def teacher_alone(step: Step, divergence: str, params: Mapping[str, float] = NOTHING) -> dict[str, torch.Tensor]:
+    """{"kd": sum_t divergence(p_t, q_t)}: the whole loss of a method that only follows its teacher."""
+    return {"kd": sums(step, divergence=divergence, params=params, weights=(1.0, 0.0)).kd}
+
+
 class Objective(nn.Module):
     """Lives as long as a training: the student, and what its method adds up."""
 

@@ -28,6 +28,7 @@ from stillage.distill.objective import Objective
 from stillage.distill.optimiser import adamw
 from stillage.distill.precision import precision_of
 from stillage.distill.prepare import keep_activations, prepare
+from stillage.distill.rollouts import follows_validation
 from stillage.distill.writer import Writer
 from stillage.models.pair import context_of
 from stillage.run.config import TrainConfig
@@ -117,6 +118,8 @@ def train(
         plan.identity["corpus"] = corpus.identity()
     digest = hashlib.sha256(json.dumps(plan.identity, sort_keys=True).encode()).hexdigest()
     if (done := finished(folder, digest)) is not None:
+        if desk.accelerator.is_main_process:
+            remove(folder / "checkpoints")
         return done
     loop = start(plan, student, tokenizer, teacher, method, params, report, desk, rollout)
     summary = completed(loop, method, digest, left_out=len(examples) - len(trained))
@@ -229,6 +232,12 @@ def start(
     if accelerator.is_main_process:
         journal = Journal(plan.folder, step=state.step, total=plan.total, train_s=state.train_s, report=report)
         journal.say(opening(plan, method, state, accelerator.num_processes, accelerator.device))
+        if state.step == 0 and rollout is not None and follows_validation(rollout) and not plan.validates_after(0):
+            journal.warn(
+                f"{method.name}: no validation will raise the share of the student's own texts, so it stays at "
+                f"{rollout.start.threshold:g} (validation records: {len(plan.validation)}, "
+                f"validate_every: {plan.options.validate_every:g})"
+            )
     return Loop(
         plan=plan, accelerator=accelerator, wrapped=accelerator.prepare_model(objective), objective=objective,
         teacher=teacher, tokenizer=tokenizer, optimiser=optimiser, precision=precision, state=state, journal=journal,
@@ -311,5 +320,4 @@ def finished(folder: Path, digest: str) -> Summary | None:
     content = read_json(path)
     if content.pop("identity", "") != digest:
         return None
-    remove(folder / "checkpoints")
     return Summary(**content)

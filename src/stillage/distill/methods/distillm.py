@@ -8,11 +8,11 @@ a replay buffer, so that few have to be written.
 
 from __future__ import annotations
 
-import dataclasses
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Literal
 
+from stillage.distill.rollouts import sampled
 from stillage.distill.settings import check_range, check_sampling
 from stillage.types import Method, Rollout, RolloutState, Source, Step
 
@@ -34,7 +34,7 @@ class Params:
     """phi at the start: probability that a step trains on the student's texts."""
     loss_eps: float = 0.1
     """phi rises when the validation loss is this much (nats per token) above the one it is compared with; without
-    validations it stays."""
+    validations it stays (said once)."""
     replay_ratio: Literal["decreasing", "constant", "increasing"] = "decreasing"
     """Share of those steps whose texts are written anew: falls from 1 to 0 over the training, 1/2, or rises from 0 to 1."""
     capacity: int = 1000
@@ -59,9 +59,9 @@ class Params:
 
 def terms(step: Step, params: Params) -> dict[str, torch.Tensor]:
     """{"kd": sum_t skewed divergence(p_t, q_t)}."""
-    from stillage.distill.objective import sums
+    from stillage.distill.objective import teacher_alone
 
-    return {"kd": sums(step, divergence=params.divergence, params={"alpha": params.alpha}, weights=(1.0, 0.0)).kd}
+    return teacher_alone(step, params.divergence, {"alpha": params.alpha})
 
 
 def writing_probability(params: Params, threshold: float, progress: float) -> float:
@@ -82,23 +82,20 @@ def source(params: Params, state: RolloutState, draw: float, progress: float) ->
 def validated(params: Params, state: RolloutState, loss: float) -> RolloutState:
     """phi rises by 0.1, up to 1, when the loss is too high; only then is the loss to compare with replaced."""
     if state.reference_loss is None:
-        return dataclasses.replace(state, reference_loss=loss)
+        return replace(state, reference_loss=loss)
     if loss < state.reference_loss + params.loss_eps:
         return state
-    return dataclasses.replace(state, threshold=min(state.threshold + THRESHOLD_STEP, 1.0), reference_loss=loss)
+    return replace(state, threshold=min(state.threshold + THRESHOLD_STEP, 1.0), reference_loss=loss)
 
 
 def rollout(params: Params) -> Rollout:
     """The student writes as often as the validation loss asks for."""
-    return Rollout(
+    return replace(
+        sampled(params),
         source=partial(source, params),
         validated=partial(validated, params),
         start=RolloutState(threshold=params.init_threshold),
         capacity=params.capacity,
-        max_new_tokens=params.max_new_tokens,
-        sampling_temperature=params.sampling_temperature,
-        top_p=params.top_p,
-        top_k=params.top_k,
     )
 
 

@@ -6,10 +6,11 @@ very step, otherwise the records' own responses are used; then sum_t JSD_beta(p_
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING
 
+from stillage.distill.rollouts import by_student, sampled
 from stillage.distill.settings import check_range, check_sampling
 from stillage.types import Method, Rollout, RolloutState, Source, Step
 
@@ -46,28 +47,19 @@ class Params:
 
 def terms(step: Step, params: Params) -> dict[str, torch.Tensor]:
     """{"kd": sum_t beta KL(p_t || m_t) + (1 - beta) KL(q_t || m_t)}, m = beta p + (1 - beta) q."""
-    from stillage.distill.objective import sums
+    from stillage.distill.objective import teacher_alone
 
-    return {"kd": sums(step, divergence="jsd", params={"beta": params.beta}, weights=(1.0, 0.0)).kd}
+    return teacher_alone(step, "jsd", {"beta": params.beta})
 
 
 def source(params: Params, state: RolloutState, draw: float, progress: float) -> Source:
     """The student writes with probability student_fraction."""
-    if draw >= params.student_fraction:
-        return "data"
-    return "student_then_replay" if params.capacity else "student"
+    return by_student(params.capacity) if draw < params.student_fraction else "data"
 
 
 def rollout(params: Params) -> Rollout:
     """The student writes with a fixed probability."""
-    return Rollout(
-        source=partial(source, params),
-        capacity=params.capacity,
-        max_new_tokens=params.max_new_tokens,
-        sampling_temperature=params.sampling_temperature,
-        top_p=params.top_p,
-        top_k=params.top_k,
-    )
+    return replace(sampled(params), source=partial(source, params), capacity=params.capacity)
 
 
 METHOD = Method(

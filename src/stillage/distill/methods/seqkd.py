@@ -7,9 +7,10 @@ texts too, and then train on the records' own). With kd_weight the teacher's dis
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
+from stillage.distill.rollouts import sampled
 from stillage.distill.settings import check_range, check_sampling
 from stillage.errors import ConfigError
 from stillage.types import Method, Rollout, Step
@@ -70,11 +71,10 @@ def terms(step: Step, params: Params) -> dict[str, torch.Tensor]:
 
 def rollout(params: Params) -> Rollout:
     """The teacher writes all texts before the first step."""
-    return Rollout(
-        max_new_tokens=params.max_new_tokens,
-        sampling_temperature=params.sampling_temperature if params.decoding == "sampling" else 0.0,
-        top_p=params.top_p,
-        top_k=params.top_k,
+    drawn = sampled(params)
+    return replace(
+        drawn,
+        sampling_temperature=drawn.sampling_temperature if params.decoding == "sampling" else 0.0,
         beams=params.beams if params.decoding == "beam" else 1,
         writes_once=True,
         teacher_is_done=params.kd_weight == 0,
