@@ -265,7 +265,7 @@ def test_scores_are_kept_and_found_again(
     assert token_stats(model, [], cache=tmp_path, key="m1") == token_stats(model, [], cache=tmp_path, key="m1") == []
 
 
-@pytest.mark.parametrize("how", ["cut", "empty", "text", "other columns", "other records"])
+@pytest.mark.parametrize("how", ["cut", "empty", "text", "other columns", "other records", "another model"])
 def test_damaged_scores_are_scored_again(
     how: str, build: Callable[..., PreTrainedModel], tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -277,7 +277,10 @@ def test_damaged_scores_are_scored_again(
     first = token_stats(model, examples, cache=tmp_path / "c", key="m")
     (file,) = (tmp_path / "c").iterdir()
     whole = file.read_bytes()
-    token_stats(model, examples_of(5, 5), cache=tmp_path / "d", key="m")
+    if how == "another model":
+        token_stats(build(seed=2), examples, cache=tmp_path / "d", key="another")
+    else:
+        token_stats(model, examples_of(5, 5), cache=tmp_path / "d", key="m")
     match how:
         case "cut":
             file.write_bytes(whole[: len(whole) // 2])

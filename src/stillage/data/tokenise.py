@@ -28,9 +28,11 @@ class Tokenised:
     cut_prompts lost the middle of their prompt (limit: prompt_limit tokens). cut_responses lost their end, and are the
     only ones without EOS: their text did not end there. special_in_text: under the chat template, responses that
     spell a special token, which the tokenizer then reads as one (other templates encode such spellings as text).
+    was_cut bool[n]: which examples lost a part of either.
     """
 
     examples: list[Example]
+    was_cut: Array
     cut_prompts: int
     cut_responses: int
     prompt_limit: int
@@ -63,12 +65,28 @@ def tokenise(
     loses its end, and then gets no EOS. Raises ModelError without a fast tokenizer or EOS, ConfigError when the limits
     leave no room.
     """
+    result = encode(records, tokenizer, template=template, max_tokens=max_tokens, max_prompt_tokens=max_prompt_tokens)
+    if result.cut_prompts or result.cut_responses or result.special_in_text:
+        log.warning("tokenised: %s", result.summary())
+    return result
+
+
+def encode(
+    records: Sequence[Record],
+    tokenizer: PreTrainedTokenizerBase,
+    *,
+    template: str,
+    max_tokens: int,
+    max_prompt_tokens: int,
+) -> Tokenised:
+    """As `tokenise`, without a word in the log."""
     eos = end_id(tokenizer)
     limit = prompt_limit(max_tokens, max_prompt_tokens)
     start = first_ids(tokenizer)
     chat = template == "chat"
     special = [token for token in tokenizer.all_special_tokens if chat]
     examples: list[Example] = []
+    was_cut: list[bool] = []
     cut_prompts = cut_responses = special_in_text = 0
     for first in range(0, len(records), BATCH):
         batch = records[first : first + BATCH]
@@ -81,18 +99,17 @@ def tokenise(
             cut_prompts += len(kept) < len(before)
             whole = [*kept, *ids[boundary:], eos]
             cut_responses += len(whole) > max_tokens
+            was_cut.append(len(kept) < len(before) or len(whole) > max_tokens)
             special_in_text += any(token in record.response for token in special)
             examples.append(_example(record.id, whole[:max_tokens], len(kept)))
-    result = Tokenised(
+    return Tokenised(
         examples=examples,
+        was_cut=np.array(was_cut, dtype=bool),
         cut_prompts=cut_prompts,
         cut_responses=cut_responses,
         prompt_limit=limit,
         special_in_text=special_in_text,
     )
-    if cut_prompts or cut_responses or special_in_text:
-        log.warning("tokenised: %s", result.summary())
-    return result
 
 
 def encode_prompts(

@@ -13,7 +13,7 @@ from stillage.models.outputs import embedding_rows
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from transformers import PreTrainedModel, PreTrainedTokenizerFast
+    from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerFast
 
 log = logging.getLogger("stillage")
 CONTEXT: Mapping[str, str] = {"mpt": "max_seq_len"}  # model_type -> the field, where it is not max_position_embeddings
@@ -76,7 +76,12 @@ def check_rows(teacher: PreTrainedModel, student: PreTrainedModel) -> None:
 
 def context_of(model: PreTrainedModel) -> int | None:
     """The longest sequence a model can read, in tokens; None where there is no limit (ALiBi, recurrent models)."""
-    text = model.config.get_text_config()
+    return context_in(model.config)
+
+
+def context_in(config: PreTrainedConfig) -> int | None:
+    """The longest sequence that a model with this config can read, in tokens; None without a limit."""
+    text = config.get_text_config()
     value = getattr(text, CONTEXT.get(text.model_type, "max_position_embeddings"), None)
     return int(value) if isinstance(value, int) and value > 0 else None
 

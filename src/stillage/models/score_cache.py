@@ -1,4 +1,8 @@
-"""Scores kept on disk: one Parquet file per (model, tokenizer, examples, way of scoring); a damaged one is scored again."""
+"""Scores kept on disk: one Parquet file per (model, tokenizer, examples, way of scoring).
+
+A file that is damaged, or of other records, or was made under another name (copied from another model's scores), is
+scored again.
+"""
 
 from __future__ import annotations
 
@@ -24,6 +28,7 @@ COLUMNS = {
     "ids_T": pa.int32(), "logp_T": pa.float32(), "mean_T": pa.float32(), "var_T": pa.float32(), "rank_T": pa.int32(),
     "greedy_T": pa.bool_(),
 }  # fmt: skip
+MADE_FOR = "made_for"  # one more column: the name that the file was written under, which says whose scores they are
 
 
 def cache_file(folder: Path, key: str, examples: Sequence[Example]) -> Path:
@@ -41,7 +46,7 @@ def write_cache(file: Path, results: Sequence[TokenStats]) -> None:
     columns = {
         name: pa.array([getattr(stats, name) for stats in results], pa.list_(kind)) for name, kind in COLUMNS.items()
     }
-    write_table(file, pa.table(columns))
+    write_table(file, pa.table({**columns, MADE_FOR: pa.array([file.stem] * len(results), pa.string())}))
 
 
 def read_cache(file: Path, examples: Sequence[Example]) -> list[TokenStats] | None:
@@ -50,9 +55,13 @@ def read_cache(file: Path, examples: Sequence[Example]) -> list[TokenStats] | No
         return None
     try:
         table = read_table(file)
+        made_for = set(table[MADE_FOR].unique().to_pylist())
         columns = {name: split(table[name].combine_chunks()) for name in COLUMNS}
     except (OSError, pa.ArrowException, KeyError, ValueError) as error:
         log.warning("cached scores %s are damaged (%s): scoring again", file.name, type(error).__name__)
+        return None
+    if made_for - {file.stem}:
+        log.warning("cached scores %s were made for another model: scoring again", file.name)
         return None
     results = [
         TokenStats(ids_T=ids, logp_T=logp, mean_T=mean, var_T=var, rank_T=rank, greedy_T=greedy)
