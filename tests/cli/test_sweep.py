@@ -101,6 +101,13 @@ def test_students_that_start_from_one_fine_tuned_model(tmp_path: Path, capsys: p
     assert [line.split()[1] for line in again] == ["student_init", "student", "evaluate", "report"]
 
 
+def test_stages_of_a_grid_side_by_side_find_each_other(tmp_path: Path) -> None:
+    """The children read the config that the parent wrote: the hashes of their stages must be the parent's."""
+    words = [*SMALL, "--out", str(tmp_path), "--jobs", "2", "--sweep.seed", "1", "--distill.init-epochs", "1"]
+    assert main([*words, "--student-train.max-steps", "2"]) == 0
+    assert (tmp_path / "seed=1" / "student" / "model" / "model.safetensors").is_file()
+
+
 def test_an_adapter_is_not_fine_tuned_first(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     assert main([*SMALL, "--out", str(tmp_path), "--distill.init-epochs", "1", "--student.lora-rank", "2"]) == 2
     assert "cannot be fine-tuned before" in capsys.readouterr().err

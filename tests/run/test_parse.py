@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 
 import pytest
 from hypothesis import given
@@ -10,7 +11,7 @@ from hypothesis import strategies as st
 
 from stillage.errors import ConfigError
 from stillage.run import parse
-from stillage.run.config import Config, DataConfig, TrainConfig
+from stillage.run.config import Config, DataConfig, DistillConfig, TrainConfig
 
 
 def test_defaults_survive_a_round_trip() -> None:
@@ -30,6 +31,14 @@ def test_any_values_survive_a_round_trip(seed: int, lr: float, name: str, strict
     config = Config(seed=seed, student_train=TrainConfig(lr_peak=lr), data=DataConfig(columns={"prompt": name}))
     config = dataclasses.replace(config, audit=dataclasses.replace(config.audit, strict=strict))
     assert parse.build(parse.from_yaml(parse.to_yaml(config), "x")) == config
+
+
+def test_a_config_and_its_saved_form_have_one_hash() -> None:
+    """Numbers too: epochs 10 in Python, 10.0 after YAML."""
+    config = Config(seed=3, student_train=TrainConfig(epochs=10, lr_peak=1), distill=DistillConfig(init_epochs=2))
+    again = parse.build(parse.from_yaml(parse.to_yaml(config), "x"))
+    assert json.dumps(parse.to_plain(again)) == json.dumps(parse.to_plain(config))
+    assert json.dumps(parse.to_plain(parse.build({}))) == json.dumps(parse.to_plain(Config()))
 
 
 def test_flags_override_yaml_and_tables_merge() -> None:

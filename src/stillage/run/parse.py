@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import difflib
+import functools
 import io
 import json
 import types
@@ -244,14 +245,25 @@ def describe(kind: object) -> str:
 
 
 def to_plain(value: object) -> object:
-    """A config as JSON-able values: dataclasses as dicts, tuples as lists, paths as text."""
+    """A config as JSON-able values: dataclasses as dicts, tuples as lists, paths as text.
+
+    A float setting is a float even where Python code gave it an int: 10 and 10.0 are one setting, and have one hash.
+    """
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return {entry.name: to_plain(getattr(value, entry.name)) for entry in dataclasses.fields(value)}
+        hints = type_hints(type(value))
+        found = {entry.name: getattr(value, entry.name) for entry in dataclasses.fields(value)}
+        return {name: float(item) if hints[name] is float else to_plain(item) for name, item in found.items()}
     if isinstance(value, dict):
         return {str(key): to_plain(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
         return [to_plain(item) for item in value]
     return str(value) if isinstance(value, Path) else value
+
+
+@functools.cache
+def type_hints(cls: type) -> dict[str, object]:
+    """The types of a dataclass's fields."""
+    return typing.get_type_hints(cls)
 
 
 def to_yaml(config: Config) -> str:
