@@ -2,15 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from pathlib import Path
+
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from stillage.experiment.plugin import load, merged
 from stillage.functional.chunked import distillation_sums
 from stillage.functional.divergence import DIVERGENCES
 
-every = pytest.mark.parametrize("name", DIVERGENCES)
+PLUGIN = load(Path(__file__).parents[2] / "docs/how-to/plugin/divergence.py")
+EVERY = [*DIVERGENCES, *PLUGIN.divergences]
+every = pytest.mark.parametrize("name", EVERY)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def plugin() -> Iterator[None]:
+    with merged(PLUGIN):
+        yield
 
 
 def logits(*shape: int, seed: int = 0, scale: float = 1.0, dtype: torch.dtype = torch.float32) -> torch.Tensor:
@@ -79,7 +91,7 @@ def test_gradient_is_that_of_float64(name: str, scale: float, padded: bool) -> N
     assert (gradient - exact).abs().max() <= 1e-5 * max(1.0, float(exact.abs().max()))
 
 
-@pytest.mark.parametrize("name", [name for name in DIVERGENCES if name != "akl"])
+@pytest.mark.parametrize("name", [name for name in EVERY if name != "akl"])
 def test_gradient_is_the_slope_of_the_value(name: str) -> None:
     """All but adaptive KL, whose weight is a constant by definition, so that its gradient is not a slope."""
     teacher, student = logits(2, 9, seed=5, dtype=torch.float64), logits(2, 9, seed=6, dtype=torch.float64)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import random
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -15,11 +15,19 @@ import torch
 from stillage.distill.methods import METHODS
 from stillage.distill.settings import DIVERGENCE_PARAMS, params_from
 from stillage.errors import Interrupted
+from stillage.experiment.plugin import load, merged
 
+PLUGINS = Path(__file__).parents[2] / "docs/how-to/plugin"
+METHOD, DIVERGENCE = load(PLUGINS / "method.py"), load(PLUGINS / "divergence.py")
+ALL = {**METHODS, **METHOD.methods}
 CASES: list[tuple[str, dict[str, object]]] = [
-    *((name, {}) for name in METHODS),
-    *((name, {"preset": preset}) for name, method in METHODS.items() for preset in method.presets),
-    *(("kd", {"divergence": divergence, "ce_weight": 0.5}) for divergence in DIVERGENCE_PARAMS if divergence != "fkl"),
+    *((name, {}) for name in ALL),
+    *((name, {"preset": preset}) for name, method in ALL.items() for preset in method.presets),
+    *(
+        ("kd", {"divergence": name, "ce_weight": 0.5})
+        for name in [*DIVERGENCE_PARAMS, *DIVERGENCE.divergences]
+        if name != "fkl"
+    ),
 ]
 LIVELY: dict[str, dict[str, object]] = {  # settings under which a few steps see all that a rollout can do
     "seqkd": {"decoding": "sampling"},
@@ -31,7 +39,13 @@ LIVELY: dict[str, dict[str, object]] = {  # settings under which a few steps see
 NAMED = pytest.mark.parametrize(
     ("method", "settings"), CASES, ids=[f"{m}-{'-'.join(map(str, s.values()))}" for m, s in CASES]
 )
-EACH = pytest.mark.parametrize("method", METHODS)
+EACH = pytest.mark.parametrize("method", ALL)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def plugins() -> Iterator[None]:
+    with merged(METHOD), merged(DIVERGENCE):
+        yield
 
 
 def lively(method: str, settings: Mapping[str, object] | None = None) -> dict[str, object]:

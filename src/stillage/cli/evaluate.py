@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from stillage.errors import ConfigError
+from stillage.experiment.team import is_helper
 from stillage.run.config import ModelConfig
 from stillage.run.parse import typed
 
@@ -73,6 +74,8 @@ def main(verb: str, words: list[str]) -> int:
         from stillage.cli.run import main as run
 
         return run(verb, words)
+    if is_helper():
+        return 0  # one process evaluates
     if is_help:
         print(USAGE)
         sys.stdout.flush()

@@ -88,10 +88,23 @@ LISTS: dict[str, Callable[[], list[tuple[str, ...]]]] = {
 
 
 def main(verb: str, words: list[str]) -> int:
-    """Print one list, aligned; all of them without an argument; `presets NAME`: that preset as a config file."""
+    """Print one list, aligned; all of them without an argument; `presets NAME`: that preset as a config file.
+
+    With --plugin FILE.py, what the file adds is listed too.
+    """
+    from stillage.cli.run import plugin_files
+    from stillage.experiment.plugin import plugged
+
+    files, words = plugin_files(words)
+    with plugged(files):
+        return show(verb, words)
+
+
+def show(verb: str, words: list[str]) -> int:
+    """Print what is asked for."""
     names = [word for word in words if not word.startswith("-")]
     if "--help" in words or "-h" in words:
-        print(f"usage: stillage {verb} [{' | '.join(LISTS)} | presets NAME]")
+        print(f"usage: stillage {verb} [{' | '.join(LISTS)} | presets NAME] [--plugin FILE.py]")
         return 0
     if names[:1] == ["presets"] and len(names) == 2 and names[1] not in LISTS:
         print(preset_yaml(names[1]).rstrip())

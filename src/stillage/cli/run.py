@@ -6,12 +6,17 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from stillage.errors import ConfigError
 from stillage.experiment.presets import check_needs, published, settings
 from stillage.experiment.sweep import STORE, gather, points, swept, write_index
 from stillage.run.config import Config
 from stillage.run.parse import Flat, build, from_flags, from_yaml
+
+if TYPE_CHECKING:
+    from stillage.experiment.plugin import Plugin
+    from stillage.experiment.team import Team
 
 PRESETS = Path(__file__).parent.parent / "presets"
 LAST_STAGE = {"run": "", "quickstart": "", "data": "data", "distill": "student", "evaluate": "evaluate", "audit": "audit",
@@ -21,26 +26,70 @@ SWITCHES = ("--dry-run", "--accept-changes")
 
 
 def main(verb: str, words: list[str]) -> int:
-    """Parse, plan, run. Returns the exit code."""
+    """Parse, plan, run; on several processes, if they were started so. Returns the exit code."""
     if verb == "data" and words[:1] == ["plain-text"]:
         from stillage.cli import plain_text
 
         return plain_text.main(verb, words[1:])
     if "--help" in words or "-h" in words:
         return show_help(verb)
-    if "--only" in words:
-        return run_child(words)
+    from stillage.experiment.plugin import plugged
+    from stillage.experiment.team import join, place
+
+    files, words = plugin_files(words)
+    if place()[1] == 1:
+        with plugged(files) as plugins:
+            return run_child(words, plugins) if "--only" in words else do(verb, words, plugins, None)
+    from stillage.cli.together import follow, lead
+
+    team = join()
+    if not team.is_first:
+        return follow(team, files)
+
+    def work() -> int:
+        with plugged(files) as plugins:
+            return do(verb, words, plugins, team)
+
+    return lead(team, work)
+
+
+def plugin_files(words: Sequence[str]) -> tuple[list[Path], list[str]]:
+    """Take `--plugin FILE` out of a command line: the files, and what is left. ConfigError where the file is missing."""
+    files: list[Path] = []
+    rest: list[str] = []
+    at = iter(words)
+    for word in at:
+        name, equals, value = word.partition("=")
+        if name != "--plugin":
+            rest.append(word)
+            continue
+        value = value if equals else next(at, "")
+        if not value or value.startswith("--"):
+            raise ConfigError("--plugin takes a Python file.", f"given: {value or 'none'}", "Write --plugin mine.py.")
+        files.append(Path(value))
+    return files, rest
+
+
+def do(verb: str, words: list[str], plugins: tuple[Plugin, ...], team: Team | None) -> int:
+    """Parse, plan, run, on the process that writes."""
     switches = [word for word in words if word in SWITCHES]
     words = [word for word in words if word not in SWITCHES]
     flat, lists = swept(read_settings(verb, words))
     if lists:
-        return run_grid(verb, flat, lists, switches)
+        return run_grid(verb, flat, lists, switches, plugins, team)
     config = build(flat)
-    run_one(config, verb, switches)
+    run_one(config, verb, switches, plugins, team)
     return 0 if "--dry-run" in switches else finish(config, verb)
 
 
-def run_one(config: Config, verb: str, switches: Sequence[str], store: Path | None = None) -> str:
+def run_one(
+    config: Config,
+    verb: str,
+    switches: Sequence[str],
+    plugins: tuple[Plugin, ...],
+    team: Team | None,
+    store: Path | None = None,
+) -> str:
     """Run (or only describe) one experiment; returns its run id."""
     from stillage.cli.progress import Board
     from stillage.experiment.plan import make_context, plan
@@ -48,7 +97,7 @@ def run_one(config: Config, verb: str, switches: Sequence[str], store: Path | No
     from stillage.run.stop import watch_signals
 
     with watch_signals() as stop, Board() as board:
-        context = make_context(config, stop, board.show, store)
+        context = make_context(config, stop, board.show, store, plugins=plugins, team=team)
         if "--dry-run" in switches:
             print("\n".join(describe_plan(context, plan(context))))
         else:
@@ -56,7 +105,7 @@ def run_one(config: Config, verb: str, switches: Sequence[str], store: Path | No
         return context.run_id
 
 
-def run_child(words: Sequence[str]) -> int:
+def run_child(words: Sequence[str], plugins: tuple[Plugin, ...]) -> int:
     """`run RUN --only STAGE [--store FOLDER]`: one stage for a parent process that owns the run folder."""
     from stillage.experiment.parallel import Lines, die_with_parent
     from stillage.experiment.plan import make_context
@@ -66,19 +115,27 @@ def run_child(words: Sequence[str]) -> int:
     die_with_parent(os.getppid())
     store = Path(words[words.index("--store") + 1]) if "--store" in words else None
     with watch_signals() as stop:
-        context = make_context(build(read_settings("run", words[:1])), stop, Lines().show, store)
+        config = build(read_settings("run", words[:1]))
+        context = make_context(config, stop, Lines().show, store, plugins=plugins)
         do_only(context, words[words.index("--only") + 1])
     return 0
 
 
-def run_grid(verb: str, flat: Flat, lists: dict[str, list[str]], switches: Sequence[str]) -> int:
+def run_grid(
+    verb: str,
+    flat: Flat,
+    lists: dict[str, list[str]],
+    switches: Sequence[str],
+    plugins: tuple[Plugin, ...],
+    team: Team | None,
+) -> int:
     """Run every point of a sweep, sharing finished stages; the results of all go into one table."""
     base = build(flat)
     grid = points(flat, lists)
     run_ids = []
     for number, point in enumerate(grid, 1):
         print(f"--- point {number} of {len(grid)}: {point.name}", file=sys.stderr, flush=True)
-        run_ids.append(run_one(point.config, verb, switches, base.out / STORE))
+        run_ids.append(run_one(point.config, verb, switches, plugins, team, base.out / STORE))
     if "--dry-run" not in switches:
         write_index(base.out, grid, run_ids)
         print(f"{gather(base.out)} of {len(grid)} points finished: {base.out / 'results.parquet'}")
@@ -160,7 +217,9 @@ def show_help(verb: str) -> int:
 
     import tyro
 
-    print(f"usage: stillage {verb} [CONFIG.yaml | RUN | PRESET] [--dry-run] [--accept-changes] [settings]\n")
+    print(
+        f"usage: stillage {verb} [CONFIG.yaml | RUN | PRESET] [--dry-run] [--accept-changes] [--plugin FILE.py] [settings]\n"
+    )
     if verb == "data":
         print("       stillage data plain-text ACTION ...     a plain-text corpus: write, read, stats, pack, import\n")
     sys.stdout.flush()

@@ -33,8 +33,7 @@ def ready(stages: Sequence[Stage], done: set[str]) -> list[Stage]:
 def run_together(
     waiting: list[Stage],
     done: set[str],
-    run: Path,
-    store: Path | None,
+    command: Callable[[str], list[str]],
     jobs: int,
     stop: Stop,
     progress: Progress,
@@ -42,9 +41,10 @@ def run_together(
 ) -> None:
     """Do waiting stages, at most `jobs` at a time, until at most one can start (the caller does that one itself).
 
-    Takes what it starts out of `waiting` and puts what is finished into `done`; say(name, None) at a start, say(name,
-    seconds) at an end. A signal is passed on, and Interrupted raised once every child has left its stage in a good
-    state. A child that fails has said why; the others are stopped, and SystemExit carries its exit code.
+    command(name): the command line that does a stage. Takes what it starts out of `waiting` and puts what is finished into
+    `done`; say(name, None) at a start, say(name, seconds) at an end. A signal is passed on, and Interrupted raised once
+    every child has left its stage in a good state. A child that fails has said why; the others are stopped, and SystemExit
+    carries its exit code.
     """
     running: dict[str, tuple[subprocess.Popen[str], float]] = {}
     try:
@@ -52,7 +52,7 @@ def run_together(
             for stage in ready(waiting, done)[: jobs - len(running)]:
                 waiting.remove(stage)
                 say(stage.name, None)
-                running[stage.name] = (launch(stage.name, run, store, progress), time.monotonic())
+                running[stage.name] = (launch(stage.name, command(stage.name), progress), time.monotonic())
             if stop():
                 end(running, stop.number)
                 raise Interrupted(
@@ -69,12 +69,15 @@ def run_together(
         end(running, signal.SIGTERM)
 
 
-def launch(name: str, run: Path, store: Path | None, progress: Progress) -> subprocess.Popen[str]:
-    """Start one stage in a process of its own session, and pass its progress on."""
+def command_of(run: Path, store: Path | None, plugins: Sequence[Path], name: str) -> list[str]:
+    """The command line of a child."""
     words = [sys.executable, "-m", "stillage", "run", str(run), "--only", name]
-    process = subprocess.Popen(
-        [*words, *(["--store", str(store)] if store else [])], stdout=subprocess.PIPE, text=True, start_new_session=True
-    )
+    return [*words, *(["--store", str(store)] if store else []), *(f"--plugin={path}" for path in plugins)]
+
+
+def launch(name: str, command: Sequence[str], progress: Progress) -> subprocess.Popen[str]:
+    """Start one stage in a process of its own session, and pass its progress on."""
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, start_new_session=True)
 
     def listen() -> None:
         assert process.stdout is not None

@@ -13,7 +13,9 @@ from stillage.distill.methods import METHODS
 from stillage.distill.settings import method_named, params_from, unknown
 from stillage.distill.track import check_tracker
 from stillage.errors import DataError
+from stillage.experiment.plugin import Plugin, deciding
 from stillage.experiment.roles import INIT, ModelRole, data_roles, model_roles, reads_corpus
+from stillage.experiment.team import Team
 from stillage.run.config import Config, ModelConfig, TrainConfig
 from stillage.run.folder import files_of, read_json, sha256_file, sha256_text
 from stillage.run.parse import to_plain
@@ -37,6 +39,13 @@ class Context:
     stop: Stop
     progress: Progress
     store: Path | None = None  # where stages lie that several runs share
+    plugins: tuple[Plugin, ...] = ()  # code of the user's, from --plugin
+    team: Team | None = None  # where several processes do this run
+
+    @property
+    def is_first(self) -> bool:
+        """Is this the process that writes?"""
+        return self.team is None or self.team.is_first
 
     @property
     def cache(self) -> Path:
@@ -59,10 +68,21 @@ class Context:
         plain = to_plain(self.config)
         assert isinstance(plain, dict)
         harmless = ("out", "jobs", "track")
-        return sha256_text(str({name: value for name, value in plain.items() if name not in harmless}))[:12]
+        deciders = {name: value for name, value in plain.items() if name not in harmless}
+        distill = self.config.distill
+        deciders |= deciding(self.plugins, [*self.config.audit.attacks, distill.method, *distill.params.values()])
+        return sha256_text(str(deciders))[:12]
 
 
-def make_context(config: Config, stop: Stop, progress: Progress, store: Path | None = None) -> Context:
+def make_context(
+    config: Config,
+    stop: Stop,
+    progress: Progress,
+    store: Path | None = None,
+    *,
+    plugins: tuple[Plugin, ...] = (),
+    team: Team | None = None,
+) -> Context:
     """Check names and sort out the models. ConfigError for an unknown method, setting of it, or attack. No torch."""
     check_tracker(config.track)
     method = method_named(METHODS, config.distill.method)
@@ -74,7 +94,10 @@ def make_context(config: Config, stop: Stop, progress: Progress, store: Path | N
             if name not in ATTACKS:
                 raise unknown("attack", name, ATTACKS, "")
     roles = tuple(model_roles(config, method, params))
-    return Context(config=config, roles=roles, method_params=params, stop=stop, progress=progress, store=store)
+    return Context(
+        config=config, roles=roles, method_params=params, stop=stop, progress=progress, store=store, plugins=plugins,
+        team=team,
+    )  # fmt: skip
 
 
 def plan(context: Context) -> list[Stage]:
@@ -118,7 +141,7 @@ def plan(context: Context) -> list[Stage]:
         stages.append(
             Stage(name="audit", inputs=before, outside=models, schema=SCHEMAS["audit"],
                   settings={"audit": without(config.audit, "batch_tokens", "strict"), "given": given,
-                            "seed": config.seed},
+                            "seed": config.seed, **deciding(context.plugins, config.audit.attacks)},
                   work=partial(audit, context))
         )  # fmt: skip
     stages.append(
@@ -157,7 +180,8 @@ def train_stage(context: Context, role: ModelRole) -> Stage:
         name=role.name,
         settings={"start": plain(role.start), "train": train_settings(role.train), "method": role.method,
                   "params": dict(role.params), "trained_on": role.trained_on, "seed": context.config.seed,
-                  "teacher": [plain(teacher.start) for teacher in teachers], **beside},
+                  "teacher": [plain(teacher.start) for teacher in teachers], **beside,
+                  **deciding(context.plugins, [role.method, *dict(role.params).values()])},
         inputs=("data", "tokenizer", *(other.name for other in before if other.is_trained)),
         work=partial(works.train_model, context, role),
         outside=outside,

@@ -5,10 +5,11 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 from stillage.errors import ConfigError, UserError
-from stillage.experiment.parallel import ready, run_together
+from stillage.experiment.parallel import command_of, ready, run_together
 from stillage.experiment.plan import Context, plan
 from stillage.run.config import Config
 from stillage.run.environment import environment
@@ -79,7 +80,7 @@ def run_experiment(context: Context, say: Say, *, accept_changes: bool = False, 
         try:
             check_folder(config, accept_changes)
             write_text(config.out / "config.yaml", to_yaml(config))
-            record_environment(config.out)
+            record_environment(context)
             do_stages(context, stages, say)
         except UserError:
             if is_new:
@@ -105,12 +106,11 @@ def do_stages(context: Context, stages: Sequence[Stage], say: Say) -> None:
     def tell(name: str, seconds: float | None) -> None:
         say(f"{number[name]}: {reasons[name] if seconds is None else f'done in {seconds:.1f} s'}")
 
+    command = partial(command_of, context.run, context.store, [plugin.path for plugin in context.plugins])
     while waiting:
-        if context.config.jobs > 1 and len(ready(waiting, done)) > 1:
+        if context.config.jobs > 1 and context.team is None and len(ready(waiting, done)) > 1:
             with context.stop.deferred():
-                run_together(
-                    waiting, done, context.run, context.store, context.config.jobs, context.stop, context.progress, tell
-                )
+                run_together(waiting, done, command, context.config.jobs, context.stop, context.progress, tell)
             continue
         stage = waiting.pop(0)
         tell(stage.name, None)
@@ -170,12 +170,14 @@ def needed_for(stages: Sequence[Stage], until: str) -> list[Stage]:
     return [stage for stage in stages if stage.name in wanted]
 
 
-def record_environment(run: Path) -> None:
-    """Write env.json; a change of versions since the run began is said aloud, since it may change numbers."""
-    now, path = environment(), run / "env.json"
+def record_environment(context: Context) -> None:
+    """Write env.json, plugins and processes included; versions that changed since the run began are said aloud."""
+    now, path = environment(), context.run / "env.json"
     if path.is_file():
         before = read_json(path)
         changed = [name for name, value in now["packages"].items() if before["packages"].get(name) != value]  # pyright: ignore
         if changed:
             LOG.warning("other package versions than when the run began: %s", ", ".join(changed))
-    write_json(path, now)
+    added = [{"path": str(plugin.path), "sha256": plugin.sha256, "adds": plugin.names} for plugin in context.plugins]
+    processes = 1 if context.team is None else context.team.size
+    write_json(path, {**now, "plugins": added, "processes": processes})

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from stillage.errors import ConfigError, DataError
@@ -17,6 +19,7 @@ from stillage.types import Example, Record, Result, Role, TokenStats
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
+    from stillage.distill.corpus import Corpus
     from stillage.experiment.plan import Context
 
 LEAST_RECORDS: Mapping[Role, int] = {"private": 2, "outsiders": 2, "public": 1, "counterfactual": 1, "test": 1}
@@ -162,8 +165,11 @@ def device_name() -> str:
 
 
 def train_model(context: Context, role: ModelRole, folder: Path) -> None:
-    """Train one model, continuing from its newest good checkpoint if there is one."""
-    from stillage.distill.corpus import PACKED, open_corpus
+    """Train one model, continuing from its newest good checkpoint if there is one.
+
+    Where several processes do the run, each of them calls this; the first then calls the others, and it alone writes.
+    """
+    from stillage.distill.corpus import PACKED
     from stillage.distill.methods import METHODS
     from stillage.distill.settings import params_from
     from stillage.distill.train import train
@@ -174,15 +180,19 @@ def train_model(context: Context, role: ModelRole, folder: Path) -> None:
 
     assert role.train is not None and role.trained_on is not None
     use_threads(context)
-    config = context.config
+    config, is_first = context.config, context.is_first
     tokenizer = load_tokenizer(str(context.run / "tokenizer"))
+    corpus = corpus_of(context, role, tokenizer, folder)
+    if is_first and context.team is not None:
+        context.team.call(order_to_train(context, role, folder))
     if role.start.source:
         check_same_tokenizer(tokenizer, load_tokenizer(role.start.source, role.start.revision))
     kind = "teacher" if role.name.startswith("teacher") else "student"
-    student = load_trainable(
-        start_of(context, role), tokenizer=tokenizer, seed=derive(config.seed, "weights", kind), device=device_name(),
-        base_folder=folder / "base", base=pruned_base(context, role, tokenizer),
-    )  # fmt: skip
+    with TemporaryDirectory() as elsewhere:
+        student = load_trainable(
+            start_of(context, role), tokenizer=tokenizer, seed=derive(config.seed, "weights", kind), device=device_name(),
+            base_folder=(folder if is_first else Path(elsewhere)) / "base", base=pruned_base(context, role, tokenizer),
+        )  # fmt: skip
     teacher = None
     if role.teacher:
         teacher_role = next(other for other in context.roles if other.name == role.teacher)
@@ -190,7 +200,6 @@ def train_model(context: Context, role: ModelRole, folder: Path) -> None:
         teacher = load_role(context, teacher_role, tokenizer)
     limit = shortest_context(student, teacher)
     method = METHODS[role.method]
-    corpus = open_corpus(config.lm, tokenizer, folder) if reads_corpus(config, role) else None
     with context.stop.deferred(), reporting(context, role, folder) as report:
         train(
             student=student,
@@ -207,7 +216,30 @@ def train_model(context: Context, role: ModelRole, folder: Path) -> None:
             report=report,
             corpus=corpus,
         )
-    remove(folder / PACKED)
+    if is_first:
+        remove(folder / PACKED)
+
+
+def corpus_of(context: Context, role: ModelRole, tokenizer: PreTrainedTokenizerFast, folder: Path) -> Corpus | None:
+    """The plain text that a role is trained on beside its records, if any; only the first process packs it."""
+    from stillage.distill.corpus import PACKED, open_corpus
+
+    if not reads_corpus(context.config, role):
+        return None
+    lm = context.config.lm
+    if not context.is_first and Path(lm.path).suffix != ".safetensors":
+        lm = replace(lm, path=str(folder / PACKED))
+    return open_corpus(lm, tokenizer, folder)
+
+
+def order_to_train(context: Context, role: ModelRole, folder: Path) -> dict[str, object]:
+    """What the other processes of a run need to take part in a training."""
+    from stillage.run.parse import to_yaml
+
+    return {
+        "config": to_yaml(context.config), "role": role.name, "folder": str(folder.resolve()),
+        "plugins": [plugin.sha256 for plugin in context.plugins],
+    }  # fmt: skip
 
 
 @contextmanager
@@ -217,7 +249,7 @@ def reporting(context: Context, role: ModelRole, folder: Path) -> Iterator[Calla
     from stillage.run.parse import to_plain
 
     tracker = None
-    if context.config.track != "none":
+    if context.config.track != "none" and context.is_first:
         settings = {"train": to_plain(role.train), "method": role.method, **dict(role.params)}
         tracker = Tracker(context.config.track, run=context.run_id, model=role.name, folder=folder, settings=settings)
 

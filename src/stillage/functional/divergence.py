@@ -105,7 +105,7 @@ def adaptive_kl(p: Tensor, q: Tensor, head_mass: float = 0.5) -> Tensor:
     return _not_negative(weight * _expect(p_exp, gap) - (1 - weight) * _expect(q_exp, gap))
 
 
-DIVERGENCES: Mapping[str, Callable[..., Tensor]] = {
+DIVERGENCES: dict[str, Callable[..., Tensor]] = {
     "fkl": forward_kl,
     "rkl": reverse_kl,
     "symmetric": symmetric_kl,

@@ -1,0 +1,79 @@
+"""A run on several processes: the first does what it always does, the others take part in its trainings."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from stillage.errors import ConfigError, UserError
+
+if TYPE_CHECKING:
+    from stillage.experiment.plugin import Plugin
+    from stillage.experiment.team import Team
+    from stillage.run.stop import Stop
+
+
+def lead(team: Team, work: Callable[[], int]) -> int:
+    """The first process: do the work; however it ends, the others end too."""
+    from stillage.experiment.team import error_for_all, part
+
+    code = 1
+    try:
+        code = work()
+    except BaseException as error:
+        told = error_for_all(team, error)
+        part()
+        code = told.exit_code if isinstance(told, UserError) else code
+        if told is error:
+            raise
+        raise told from error
+    finally:
+        team.end(code)
+        part()
+    return code
+
+
+def follow(team: Team, files: Sequence[Path]) -> int:
+    """Another process: take part in every training that the first calls to. Returns the exit code; says only errors."""
+    from stillage.experiment.plugin import plugged
+    from stillage.run.stop import Stopped, watch_signals
+
+    logging.getLogger("stillage").setLevel(logging.ERROR)
+    with watch_signals() as stop:
+        try:
+            with plugged(files) as plugins:
+                for order in team.orders():
+                    take_part(team, order, plugins, stop)
+            team.leave(0)
+            return 0
+        except UserError as error:
+            code, text = error.exit_code, str(error)
+        except (Stopped, KeyboardInterrupt) as error:
+            code, text = getattr(error, "exit_code", 130), ""
+        except Exception as error:  # noqa: BLE001 - the outermost frame of this process: the first shows it
+            code, text = (75, "") if stop() else (1, f"{type(error).__name__}: {error}")
+        if not team.leave(code, text) and text:
+            print(f"stillage, process {team.rank} of {team.size}: {text}", file=sys.stderr)
+    return code
+
+
+def take_part(team: Team, order: Mapping[str, Any], plugins: tuple[Plugin, ...], stop: Stop) -> None:
+    """Train one model together with the first process."""
+    from stillage.experiment.plan import make_context
+    from stillage.experiment.works import train_model
+    from stillage.run.parse import build, from_yaml
+
+    own = [plugin.sha256 for plugin in plugins]
+    if own != order["plugins"]:
+        raise ConfigError(
+            "The processes of this run read different plugins.",
+            f"process {team.rank}: {own}; the first: {order['plugins']}",
+            "Give every process the same --plugin files.",
+        )
+    config = build(from_yaml(order["config"], "the config of the first process"))
+    context = make_context(config, stop, lambda name, facts: None, plugins=plugins, team=team)
+    role = next(role for role in context.roles if role.name == order["role"])
+    train_model(context, role, Path(order["folder"]))

@@ -1,0 +1,255 @@
+"""A user's own divergence, method or attack, from ONE Python file given with --plugin (never from a config).
+
+The file defines ordinary dictionaries, name -> entry, like those of the package: DIVERGENCES (functions (p, q) -> d),
+METHODS (types.Method), ATTACKS (types.Attack). While a command runs they stand beside the package's own.
+"""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import inspect
+import sys
+import traceback
+import typing
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import MISSING, dataclass, fields, is_dataclass
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import stillage
+from stillage.audit.attacks import ATTACKS
+from stillage.distill.methods import METHODS
+from stillage.distill.settings import DIVERGENCE_PARAMS, PARSERS
+from stillage.errors import ConfigError, UserError
+from stillage.types import Attack, Method
+
+TABLES = ("DIVERGENCES", "METHODS", "ATTACKS")
+PACKAGE = Path(stillage.__file__).parent
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plugin:
+    """What one file adds, and the hash of the very bytes that were run."""
+
+    path: Path
+    sha256: str
+    divergences: Mapping[str, Callable[..., Any]]
+    methods: Mapping[str, Method]
+    attacks: Mapping[str, Attack]
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Everything it adds, by name."""
+        return (*self.divergences, *self.methods, *self.attacks)
+
+
+def load(path: Path) -> Plugin:
+    """Run the file as a module and check what it defines; the package's dictionaries are left alone.
+
+    ConfigError, with the place, where the file is missing, is no Python, raises, or defines something of another type.
+    """
+    if not path.is_file():
+        raise ConfigError("There is no such plugin.", f"--plugin {path}", "Give the path of a Python file.")
+    content = path.read_bytes()
+    digest = hashlib.sha256(content).hexdigest()
+    found = tables_of(path, vars(run_module(path, content, digest)))
+    return Plugin(
+        path=path.resolve(), sha256=digest, divergences=found["DIVERGENCES"], methods=found["METHODS"],
+        attacks=found["ATTACKS"],
+    )  # fmt: skip
+
+
+def run_module(path: Path, content: bytes, digest: str) -> ModuleType:
+    """The file's module, known to Python under a name of its own (dataclasses and type hints look it up there)."""
+    module = ModuleType(f"stillage_plugin_{path.stem}_{digest[:8]}")
+    module.__file__ = str(path.resolve())
+    sys.modules[module.__name__] = module
+    try:
+        exec(compile(content, str(path.resolve()), "exec"), vars(module))
+    except SyntaxError as error:
+        raise ConfigError(
+            f"The plugin {path} is not valid Python: {error.msg}.",
+            f"line {error.lineno}: {(error.text or '').strip()}",
+            "Mend that line.",
+        ) from error
+    except UserError:
+        raise
+    except Exception as error:  # the file is the user's: whatever it raises is theirs to mend
+        raise ConfigError(
+            f"The plugin {path} could not be read to its end.",
+            f"line {line_in(error, path)}: {type(error).__name__}: {error}",
+            "Mend that line.",
+        ) from error
+    return module
+
+
+def line_in(error: BaseException, path: Path) -> int:
+    """The last line of the file that an error went through."""
+    lines = [
+        frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(path.resolve())
+    ]
+    return (lines[-1] or 0) if lines else 0
+
+
+def tables_of(path: Path, defined: Mapping[str, object]) -> dict[str, dict[str, Any]]:
+    """The three dictionaries that a plugin may define, checked entry by entry."""
+    given = [name for name in TABLES if name in defined]
+    if not given:
+        near = [name for name in defined if difflib.get_close_matches(name, TABLES, n=1, cutoff=0.7)]
+        raise ConfigError(
+            f"The plugin {path} adds nothing.",
+            f"defined: {', '.join(near or [name for name in defined if not name.startswith('_')][:8]) or 'nothing'}",
+            f"Define {', '.join(TABLES[:-1])} or {TABLES[-1]}: a dictionary from names to entries.",
+        )
+    found: dict[str, dict[str, Any]] = {name: {} for name in TABLES}
+    for table in given:
+        entries = defined[table]
+        if not isinstance(entries, dict):
+            raise refused(
+                path, table, f"it is of type {type(entries).__name__}", "Make it a dictionary: {name: entry}."
+            )
+        for name, entry in entries.items():
+            if not isinstance(name, str) or not name.replace("-", "_").isidentifier():
+                raise refused(path, f"{table}[{name!r}]", "the key is no name", "Use letters, digits and underscores.")
+            CHECKS[table](path, name, entry)
+            found[table][name] = entry
+    return found
+
+
+def refused(path: Path, what: str, why: str, fix: str) -> ConfigError:
+    """The error for an entry that cannot be used."""
+    return ConfigError(f"{what} in the plugin {path} cannot be used.", why, fix)
+
+
+def check_divergence(path: Path, name: str, entry: object) -> None:
+    """ConfigError unless it is a function of (p, q) and of settings that a method can pass on."""
+    what = f"DIVERGENCES[{name!r}]"
+    if not callable(entry):
+        raise refused(path, what, f"it is of type {type(entry).__name__}", "Give a function (p, q) -> d.")
+    try:
+        takes = inspect.signature(entry)
+    except ValueError as error:  # some functions written in C
+        raise refused(path, what, str(error), "Wrap it: def name(p, q): return ...") from error
+    if len(takes.parameters) < 2:
+        raise refused(path, what, f"it takes {takes}", "Give a function (p, q) -> d.")
+    known = sorted({setting for settings in DIVERGENCE_PARAMS.values() for setting in settings})
+    strange = [setting for setting in settings_of(entry) if setting not in known]
+    if strange:
+        raise refused(
+            path, what, f"it takes {', '.join(strange)}; settings that a method can pass on: {', '.join(known)}",
+            "Use one of these names (values in [0, 1]), or make it a constant of the file.",
+        )  # fmt: skip
+
+
+def settings_of(divergence: Callable[..., Any]) -> tuple[str, ...]:
+    """What a divergence takes besides p and q."""
+    return tuple(inspect.signature(divergence).parameters)[2:]
+
+
+def check_method(path: Path, name: str, entry: object) -> None:
+    """ConfigError unless it is a Method of that name whose settings can be read from text."""
+    what = f"METHODS[{name!r}]"
+    if not isinstance(entry, Method):
+        raise refused(path, what, f"it is of type {type(entry).__name__}", "Make it a stillage.types.Method.")
+    if entry.name != name:
+        raise refused(path, what, f"its own name is {entry.name!r}", "Use one name.")
+    if not (isinstance(entry.params, type) and is_dataclass(entry.params)):
+        raise refused(path, what, f"params is {entry.params!r}", "Make params a frozen dataclass (the class).")
+    kinds = typing.get_type_hints(entry.params)
+    for field in fields(entry.params):
+        readable = kinds[field.name] in PARSERS or typing.get_origin(kinds[field.name]) is typing.Literal
+        if not readable or field.default is MISSING:
+            default = "none" if field.default is MISSING else field.default
+            raise refused(
+                path, what, f"setting {field.name}: type {field.type}, default {default}",
+                "Make it bool, int, float, str or a Literal of words, with a default.",
+            )  # fmt: skip
+
+
+def check_attack(path: Path, name: str, entry: object) -> None:
+    """ConfigError unless it is an Attack of that name that asks something."""
+    what = f"ATTACKS[{name!r}]"
+    if not isinstance(entry, Attack):
+        raise refused(path, what, f"it is of type {type(entry).__name__}", "Make it a stillage.types.Attack.")
+    if entry.name != name:
+        raise refused(path, what, f"its own name is {entry.name!r}", "Use one name.")
+    if not entry.requests or not callable(entry.score):
+        raise refused(path, what, f"requests: {entry.requests}", "Give at least one request, and a score function.")
+
+
+CHECKS: Mapping[str, Callable[[Path, str, object], None]] = {
+    "DIVERGENCES": check_divergence, "METHODS": check_method, "ATTACKS": check_attack,
+}  # fmt: skip
+
+
+@contextmanager
+def beside(table: dict[str, Any], new: Mapping[str, Any], path: Path, kind: str) -> Iterator[None]:
+    """Put the entries into one of the package's dictionaries while the body runs. ConfigError for a name that exists."""
+    for name in new:
+        if name in table:
+            raise ConfigError(
+                f"The {kind} {name!r} exists already.", f"defined again in the plugin {path}", "Give it another name."
+            )
+    table.update(new)
+    try:
+        yield
+    finally:
+        for name in new:
+            del table[name]
+
+
+@contextmanager
+def merged(plugin: Plugin) -> Iterator[None]:
+    """While the body runs, everything that a plugin adds can be named like the package's own."""
+    with ExitStack() as stack:
+        if plugin.divergences:
+            from stillage.functional.divergence import DIVERGENCES  # loads torch, as the plugin's functions do
+
+            read = {name: settings_of(entry) for name, entry in plugin.divergences.items()}
+            stack.enter_context(beside(DIVERGENCE_PARAMS, read, plugin.path, "divergence"))
+            stack.enter_context(beside(DIVERGENCES, plugin.divergences, plugin.path, "divergence"))
+        stack.enter_context(beside(METHODS, plugin.methods, plugin.path, "method"))
+        stack.enter_context(beside(ATTACKS, plugin.attacks, plugin.path, "attack"))
+        yield
+
+
+@contextmanager
+def plugged(paths: Sequence[Path]) -> Iterator[tuple[Plugin, ...]]:
+    """Load the files, and let what they add be named while the body runs.
+
+    ConfigError as `load`, for a name that exists, and for an error that a plugin's own code raises later on.
+    """
+    with ExitStack() as stack:
+        plugins = []
+        for path in paths:
+            plugins.append(load(path))
+            stack.enter_context(merged(plugins[-1]))
+        try:
+            yield tuple(plugins)
+        except UserError:
+            raise
+        except Exception as error:
+            ours = [
+                frame for frame in traceback.extract_tb(error.__traceback__)
+                if Path(frame.filename).is_relative_to(PACKAGE) or Path(frame.filename) in [p.path for p in plugins]
+            ]  # fmt: skip
+            if not plugins or not ours or Path(ours[-1].filename).is_relative_to(PACKAGE):
+                raise
+            raise ConfigError(
+                f"The plugin {ours[-1].filename} failed.",
+                f"line {ours[-1].lineno}, {ours[-1].name}: {type(error).__name__}: {error}",
+                "Mend it; --debug shows the whole traceback.",
+            ) from error
+
+
+def deciding(plugins: Sequence[Plugin], names: Sequence[str]) -> dict[str, dict[str, str]]:
+    """{"plugins": {file name: sha256}} for the settings of a stage that uses one of the names; {} where none is a plugin's.
+
+    All plugins then, since one may use what another defines.
+    """
+    if not any(name in plugin.names for plugin in plugins for name in names):
+        return {}
+    return {"plugins": {plugin.path.name: plugin.sha256 for plugin in plugins}}

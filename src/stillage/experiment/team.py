@@ -1,0 +1,181 @@
+"""One run on several processes (`torchrun ... -m stillage run CONFIG`): who is who, and how the first calls the others.
+
+The first process plans, locks, writes, evaluates and audits. The others wait; called to a training they take part in it, and
+they write nothing. They talk through the key-value store of torch.distributed, so that waiting needs no GPU and no timeout.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+from stillage.errors import ConfigError, Interrupted, UserError
+
+if TYPE_CHECKING:
+    from torch.distributed import Store  # pyright: ignore[reportPrivateImportUsage]
+
+JOIN = timedelta(minutes=10)
+"""How long processes wait for each other at the start."""
+COLLECTIVE = timedelta(minutes=30)
+"""How long a sum over all processes may take before they give up: nobody hangs for ever beside one that is stuck."""
+POLL_S, GOODBYE_S, SAVING_S = 0.05, 10.0, 600.0
+
+
+def place() -> tuple[int, int]:
+    """(rank, number of processes) as torchrun, or whoever started this process, says; (0, 1) for one alone."""
+    size = int(os.environ.get("WORLD_SIZE") or 1)
+    return (int(os.environ.get("RANK") or 0), size) if size > 1 else (0, 1)
+
+
+def is_helper() -> bool:
+    """Is this one of several processes, and not the first?"""
+    return place()[0] > 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Team:
+    """The processes of one run, as one of them sees it."""
+
+    rank: int
+    size: int
+    store: Store
+
+    @property
+    def is_first(self) -> bool:
+        """Is this the process that plans and writes?"""
+        return self.rank == 0
+
+    def call(self, order: Mapping[str, Any]) -> None:
+        """The first calls the others to take part in something; they get the order as it is (JSON)."""
+        number = self.store.add("orders", 1)
+        self.store.set(f"order/{number}", json.dumps(order))
+
+    def orders(self) -> Iterator[dict[str, Any]]:
+        """The others: each order of the first, until it has no more. Interrupted when the first is gone."""
+        number = 1
+        while True:
+            with first_is_there():
+                while not self.store.check([f"order/{number}"]):
+                    if self.store.check(["ended"]):
+                        return
+                    time.sleep(POLL_S)
+                order = json.loads(self.store.get(f"order/{number}"))
+            yield order
+            number += 1
+
+    def failure(self) -> dict[str, Any] | None:
+        """What went wrong on another process: {"rank", "code", "text"}; None where nobody said so."""
+        return json.loads(self.store.get("failed")) if self.store.check(["failed"]) else None
+
+    def end(self, code: int) -> None:
+        """The first: tell the others that it ends, and give them a moment to leave (it may own the store)."""
+        self.store.set("ended", str(code))
+        wait_until(lambda: self.store.add("left", 0) >= self.size - 1, GOODBYE_S)
+
+    def leave(self, code: int, text: str = "") -> bool:
+        """Another than the first: say why it ends (text), and wait until the first has ended, which may be saving.
+
+        False where the first did not end in time, so that nobody has shown the text.
+        """
+        with contextlib.suppress(Exception):  # whatever broke, the exit code must get out
+            if text:
+                self.store.compare_set("failed", "", json.dumps({"rank": self.rank, "code": code, "text": text}))
+            part()
+            has_ended = wait_until(
+                lambda: self.store.check(["ended"]), SAVING_S if code in (75, 130) else 2 * GOODBYE_S
+            )
+            self.store.add("left", 1)
+            return has_ended
+        return code in (75, 130)
+
+
+def wait_until(true: Any, limit_s: float) -> bool:  # noqa: ANN401 - a function without arguments
+    """Poll until it is true; False when the time is over."""
+    deadline = time.monotonic() + limit_s
+    while not true():
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(POLL_S)
+    return True
+
+
+@contextlib.contextmanager
+def first_is_there() -> Iterator[None]:
+    """Turn a store that has gone, with the process that owned it, into Interrupted."""
+    from torch.distributed import DistError
+
+    try:
+        yield
+    except (DistError, RuntimeError) as error:
+        raise Interrupted("The first process of this run is gone.", first_line(error), "Run it again.") from error
+
+
+def first_line(error: BaseException) -> str:
+    """An error's first line."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+
+
+def join() -> Team:
+    """Meet the other processes. ConfigError where they cannot be found, or there are more of them than GPUs."""
+    import torch
+    from torch import distributed
+    from torch.distributed import PrefixStore  # pyright: ignore[reportPrivateImportUsage]
+    from torch.distributed.rendezvous import rendezvous
+
+    local, cuda = int(os.environ.get("LOCAL_RANK") or 0), torch.cuda.is_available()
+    if cuda and local >= torch.cuda.device_count():
+        raise ConfigError(
+            "There are more processes than GPUs on this machine.",
+            f"process {local + 1} of this machine; GPUs: {torch.cuda.device_count()}",
+            "Lower --nproc_per_node.",
+        )
+    if cuda:
+        torch.cuda.set_device(local)
+    try:
+        store, rank, size = next(rendezvous("env://", timeout=JOIN))
+        distributed.init_process_group(
+            "cpu:gloo,cuda:nccl" if cuda else "gloo", store=PrefixStore("group", store), rank=rank,
+            world_size=size, timeout=COLLECTIVE,
+        )  # fmt: skip
+    except (distributed.DistError, ValueError) as error:
+        raise ConfigError(
+            "The processes of this run did not find each other.",
+            f"WORLD_SIZE={os.environ['WORLD_SIZE']}; {first_line(error)}",
+            "Start them with torchrun; unset WORLD_SIZE for a run on one process.",
+        ) from error
+    return Team(rank=rank, size=size, store=PrefixStore("stillage", store))
+
+
+def part() -> None:
+    """Close the connections to the other processes: those that wait for this one get an error instead."""
+    from torch import distributed
+
+    if distributed.is_initialized():
+        with contextlib.suppress(RuntimeError):
+            distributed.destroy_process_group()
+
+
+def error_for_all(team: Team, error: BaseException) -> BaseException:
+    """The error to end with on the first process: another's, where that is why this one cannot go on."""
+    from torch.distributed import DistError
+
+    if not isinstance(error, Exception) or isinstance(error, UserError):
+        return error
+    failed = team.failure()
+    if failed is not None:
+        told = UserError(f"Process {failed['rank']} of {team.size} stopped: {failed['text']}")
+        told.exit_code = failed["code"]
+        return told
+    if isinstance(error, DistError) or (isinstance(error, RuntimeError) and "gloo" in str(error)):
+        return Interrupted(
+            "Another process of this run is gone.",
+            first_line(error),
+            "Look for its error above; the same command continues.",
+        )
+    return error
