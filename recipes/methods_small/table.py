@@ -1,6 +1,6 @@
 """The table of a finished grid: every method's quality and leakage at equal trained tokens, over its seeds.
 
-    python recipes/methods_small/table.py runs/methods_small/people
+    python recipes/methods_small/table.py runs/methods_small/people [more folders, e.g. one per seed]
 
 Loss: best validation loss, nats per token. ROUGE-L and loss: mean over seeds and, with several, half a 95 % t interval.
 AUC: pooled over seeds (stats.pooled_auc_interval). A method that beats SFT in neither loss nor ROUGE-L is marked.
@@ -22,7 +22,7 @@ from stillage.run.results import read_results
 
 HEAD = (
     "method", "trained tokens", "validation loss", "ROUGE-L", "AUC, loss", "AUC, reference",
-    "AUC, loss, counterfactual student",
+    "AUC, loss, student without teacher",
 )  # fmt: skip
 
 
@@ -54,13 +54,13 @@ def measured(run: Path) -> dict[str, float]:
     return {"loss": summary["best_validation_loss"], "tokens": summary["trained_tokens"], "rouge": rouge[0]}
 
 
-def main(out: Path) -> None:
+def main(folders: Sequence[Path]) -> None:
     """Print the table."""
-    points = read_json(out / "sweep.json")["points"]
+    points = [(out, point) for out in folders for point in read_json(out / "sweep.json")["points"]]
     print("| " + " | ".join(HEAD) + " |\n" + "|---" * len(HEAD) + "|")
     base: tuple[float, float] | None = None
-    for name in dict.fromkeys(point["values"]["cases.method"] for point in points):
-        runs = [out / point["name"] for point in points if point["values"]["cases.method"] == name]
+    for name in dict.fromkeys(point["values"]["cases.method"] for _, point in points):
+        runs = [out / point["name"] for out, point in points if point["values"]["cases.method"] == name]
         numbers = [measured(run) for run in runs]
         scores = [by_model_and_attack(read_table(run / "audit" / "scores.parquet")) for run in runs]
         loss, rouge = (float(np.mean([one[key] for one in numbers])) for key in ("loss", "rouge"))
@@ -68,12 +68,12 @@ def main(out: Path) -> None:
         mark = "" if name == "sft" or loss < base[0] or rouge > base[1] else " (beats SFT in neither)"
         cells = [name + mark, f"{np.mean([one['tokens'] for one in numbers]):,.0f}",
                  spread([one["loss"] for one in numbers], 3), spread([one["rouge"] for one in numbers], 3)]  # fmt: skip
-        for pair in (("student", "loss"), ("student", "reference"), ("student_counterfactual", "loss")):
+        for pair in (("student", "loss"), ("student", "reference"), ("student_no_teacher", "loss")):
             cells.append(pooled([found[pair] for found in scores if pair in found]))
         print("| " + " | ".join(cells) + " |")
 
 
 if __name__ == "__main__":
-    if len(sys.argv) != 2:
+    if len(sys.argv) < 2:
         sys.exit(__doc__)
-    main(Path(sys.argv[1]))
+    main([Path(word) for word in sys.argv[1:]])
