@@ -17,14 +17,18 @@ import numpy as np
 from stillage.functional.stats import Interval, auc_interval
 from stillage.types import Array
 
-Verdict = Literal["valid", "distribution shift, not leakage", "contaminated"]
-Fault = Literal["distribution shift, not leakage", "contaminated"]
+Verdict = Literal["valid", "distribution shift, not leakage", "contaminated", "unusable scores"]
+Fault = Literal["distribution shift, not leakage", "contaminated", "unusable scores"]
 Value = float | int | str | Sequence[str]
 
 SHIFT: Fault = "distribution shift, not leakage"
+WORST_FIRST: tuple[Fault, ...] = ("contaminated", "unusable scores", SHIFT)
 SHOWN = 5  # ids listed in a check's values
 FAMILY_LEVEL = 0.05  # chance that honest controls fail together
-NEAR_TOLERANCE = 0.01  # share of outsiders that may be near-duplicates of members
+NEAR_TOLERANCE = 0.01  # share of records that may have a near-duplicate where there should be none
+NAN_TOLERANCE = 0.01  # share of records that a model may have no score for; so many move an AUC by as much at most
+
+NOTHING: Mapping[str, str] = {}
 
 STUDENT_SEES: frozenset[str] = frozenset({"public", "validation"})
 MAY_SEE: Mapping[str, frozenset[str]] = {
@@ -48,11 +52,15 @@ class Check:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Validity:
-    """The checks and what follows: "valid", or what the numbers show instead of leakage."""
+    """The checks and what follows: "valid", or what the numbers show instead of leakage.
+
+    unchecked: what could not be asked of this run -> why.
+    """
 
     checks: tuple[Check, ...]
     verdict: Verdict
     headline: str
+    unchecked: Mapping[str, str] = field(default_factory=dict)
 
     def as_json(self) -> dict[str, object]:
         """As plain lists and dictionaries, for audit/validity.json."""
@@ -123,6 +131,32 @@ def check_overlap(
     return Check(name="overlap", passed=passed, fault="contaminated", detail=detail, values=values)
 
 
+def check_exposure(
+    prompts: Sequence[str], texts: Sequence[str], trained_prompts: Sequence[str], trained_texts: Sequence[str]
+) -> Check:
+    """Was the student trained on audited records' prompts, or on near-duplicates of them, without the teacher's help?
+
+    prompts, texts: of every member and outsider; trained_*: of what the students learn from. A prompt that more than 10
+    records (and 0.1 % of all) share is an instruction, not a record's own, and prompts of fewer than 5 words are nobody's.
+    Fails where more than 1 % of the audited records are concerned: what a student was trained on by itself is no
+    inheritance.
+    """
+    from stillage.functional.overlap import N_WORDS, common_limit, near_pairs
+
+    frequency = Counter([*prompts, *trained_prompts])
+    limit = common_limit(len(prompts) + len(trained_prompts))
+    own = {prompt for prompt in set(trained_prompts) if frequency[prompt] <= limit and len(prompt.split()) >= N_WORDS}
+    same = {index for index, prompt in enumerate(prompts) if prompt in own}
+    near = set(near_pairs(texts, trained_texts).member_P.tolist())
+    share = len(same | near) / max(1, len(prompts))
+    detail = (
+        f"The students are trained on the prompts of {len(same)} and on near-duplicates of {len(near)} "
+        f"of {len(prompts)} members and outsiders ({share:.1%})."
+    )
+    values: dict[str, Value] = {"same prompt": len(same), "near": len(near), "tolerance": NEAR_TOLERANCE}
+    return Check(name="exposure", passed=share <= NEAR_TOLERANCE, fault="contaminated", detail=detail, values=values)
+
+
 def check_controls(auc_by_control: Mapping[str, Interval], family_level: float = FAMILY_LEVEL) -> Check:
     """Are the controls at chance: blind attackers, the student without a teacher, the untrained model?
 
@@ -164,13 +198,13 @@ def chance_p(found: Interval) -> float:
     return max(p, 1 - found.level) if found.contains(0.5) else p
 
 
-def check_order(position: Array, is_member: Array) -> Check:
+def check_order(position: Array, is_member: Array, *, clusters: Array | None = None) -> Check:
     """Does a record's place in its source file tell whether it is a member? A recorded random draw leaves no trace of it.
 
-    position: place in the one file that members and outsiders were drawn from. Fails when the 99.9 % interval of the
-    position's AUC excludes 0.5.
+    position: place in the one file that members and outsiders were drawn from. clusters int[n]: equal for records that
+    were drawn together. Fails when the 99.9 % interval of the position's AUC excludes 0.5.
     """
-    found = auc_interval(np.asarray(position, dtype=np.float64), is_member, level=0.999)
+    found = auc_interval(np.asarray(position, dtype=np.float64), is_member, level=0.999, clusters=clusters)
     passed = found.contains(0.5)
     says = "says nothing" if passed else "tells"
     detail = f"The place in the source file {says} about membership (AUC {found.value:.3f})."
@@ -206,6 +240,28 @@ def check_records(expected_ids: Collection[str], ids_by_score: Mapping[str, Sequ
     return Check(name="records", passed=not wrong, fault="contaminated", detail=detail, values=wrong)
 
 
+def check_answers(scores_by_model: Mapping[str, Sequence[Array]]) -> Check:
+    """Did every model say something about the records? Fails where it returns NaN, or one number for all of them.
+
+    scores_by_model: for each model the scores float64[n] of attacks that ask it about the record alone, in one order. A
+    record without a finite score under all of them has no answer: counted, and tolerated up to 1 %.
+    """
+    silent, values = [], dict[str, Value]()
+    for model, columns in sorted(scores_by_model.items()):
+        finite = np.isfinite(columns)
+        missing, n = int((~finite.any(axis=0)).sum()), finite.shape[1]
+        if missing:
+            values[f"{model}, records without score"] = missing
+        if missing > NAN_TOLERANCE * n:
+            silent.append(f"{model} has no finite score for {missing} of {n} records")
+        elif all(np.unique(column[kept]).size < 2 for column, kept in zip(columns, finite, strict=True)):
+            silent.append(f"{model} gives all {n} records one score")
+    lost = sum(value for value in values.values() if isinstance(value, int))
+    fine = "Every model scored every record." if not lost else f"{lost} scores are missing, within what is tolerated."
+    detail = f"Scores that say nothing: {'; '.join(silent)}." if silent else fine
+    return Check(name="answers", passed=not silent, fault="unusable scores", detail=detail, values=values)
+
+
 def check_sources(expected: Mapping[str, str], found: Mapping[str, str]) -> Check:
     """Do the scores come from these models, tokenizers and data? Fingerprints (hashes) by name, expected and recorded."""
     wrong = {
@@ -221,16 +277,16 @@ def check_sources(expected: Mapping[str, str], found: Mapping[str, str]) -> Chec
     return Check(name="sources", passed=not wrong, fault="contaminated", detail=detail, values=wrong)
 
 
-def judge(checks: Sequence[Check]) -> Validity:
-    """The verdict: contaminated if any such check fails, else a shift if any such check fails, else valid.
+def judge(checks: Sequence[Check], unchecked: Mapping[str, str] = NOTHING) -> Validity:
+    """The verdict: contaminated if any such check fails, else unusable scores, else a shift, else valid.
 
-    headline: the failed checks in their own words, contamination first; or what passed.
+    headline: the failed checks in their own words, the worst first; or what passed.
     """
     assert checks, "a verdict needs at least one check"
-    failed = sorted((check for check in checks if not check.passed), key=lambda check: check.fault == SHIFT)
+    failed = sorted((check for check in checks if not check.passed), key=lambda check: WORST_FIRST.index(check.fault))
     verdict: Verdict = failed[0].fault if failed else "valid"
     headline = " ".join(check.detail for check in failed) if failed else f"All {len(checks)} validity checks passed."
-    return Validity(checks=tuple(checks), verdict=verdict, headline=headline)
+    return Validity(checks=tuple(checks), verdict=verdict, headline=headline, unchecked=dict(unchecked))
 
 
 def _may_see(stage: str, may_see: Mapping[str, frozenset[str]]) -> frozenset[str]:

@@ -186,16 +186,18 @@ def _checks(view: RunView) -> list[Mapping[str, Any]]:
 
 
 def split_words(view: RunView) -> str:
-    """Who drew the split, in one sentence."""
+    """Who drew the split, and which checks could not be made."""
     drawn = view.validity.get("drawn_by_us", view.split.get("drawn_by_us"))
     if drawn is None:
         return "This run folder has no record of how the split was drawn."
-    if drawn:
-        return "Members and outsiders were drawn at random from one pool by this run, and the draw is recorded."
-    return (
-        "The split was given, not drawn by this run: that members and outsiders differ only in having been trained on "
+    said = (
+        "Members and outsiders were drawn at random from one pool by this run, and the draw is recorded."
+        if drawn
+        else "The split was given, not drawn by this run: that members and outsiders differ only in having been trained on "
         "rests on whoever made the files."
     )
+    unchecked = [f"{words(name)} ({why})" for name, why in view.validity.get("unchecked", {}).items()]
+    return f"{said} Not checked: {'; '.join(unchecked)}." if unchecked else said
 
 
 def facts(view: RunView) -> dict[str, Any]:

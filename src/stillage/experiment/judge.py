@@ -1,0 +1,299 @@
+"""Everything a run can say about its own audit: which checks can be made of it, their facts, and the verdict."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from stillage.audit.validity import (
+    Check,
+    check_answers,
+    check_controls,
+    check_exposure,
+    check_order,
+    check_overlap,
+    check_provenance,
+    check_records,
+    check_sources,
+    check_truncation,
+    judge,
+)
+from stillage.data.groups import cluster_numbers, whole_text
+from stillage.experiment.roles import REFERENCE, ModelRole
+from stillage.experiment.works import device_name, examples_of, model_source, shortest_context, tokenizer_of
+from stillage.rng import derive
+from stillage.run.folder import read_json, read_table, sha256_file
+from stillage.run.stages import MANIFEST
+from stillage.types import Array, Attack, Record, Request
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from stillage.data.split import Split
+    from stillage.experiment.plan import Context
+    from stillage.functional.stats import Interval
+    from stillage.run.config import ModelConfig
+
+CONTROLS = (REFERENCE, "student_counterfactual", "teacher_counterfactual")
+"""Models that never met a private record, nor a teacher that did."""
+UNTRAINED = "student_untrained"
+"""The weights that the student's training started from."""
+ALONE = Request(role="target")
+TEXT = Request(role="record", transform="text")
+
+
+def judge_run(context: Context, records: Sequence[Record], scores: pa.Table) -> dict[str, object]:
+    """validity.json: may the membership claim be printed? What could not be checked is listed with its reason.
+
+    records: the audited ones, in their order. scores: audit/scores.parquet.
+    """
+    from stillage.data.split import read_split
+
+    split = read_split(context.run / "data")
+    unchecked: dict[str, str] = {}
+    controls = control_intervals(scores, context.config.audit.level)
+    untrained = untrained_intervals(context, split, records, unchecked)
+    found = [
+        provenance(context, split, unchecked),
+        overlap(split),
+        exposure(context, split, unchecked),
+        order(split, unchecked),
+        truncation(context, records),
+        check_records([record.id for record in records], ids_by_score(scores)),
+        check_sources(*fingerprints(context)) if any(role.is_trained for role in context.roles) else None,
+        check_answers(answers(scores)),
+        check_controls(controls | untrained),
+    ]
+    checks = [check for check in found if check is not None]
+    return judge(checks, unchecked).as_json() | {"drawn_by_us": split.drawn_by_us}
+
+
+def sides(split: Split) -> tuple[list[Record], list[Record]]:
+    """Members and outsiders, all of them, audited or not."""
+    members, outsiders = (list(split.records_by_role.get(kind, ())) for kind in ("private", "outsiders"))
+    return members, outsiders
+
+
+def provenance(context: Context, split: Split, unchecked: dict[str, str]) -> Check | None:
+    """Where each record went, as the stages of this run wrote it down."""
+    given = [role.name for role in context.models if not role.is_trained]
+    if given:
+        unchecked["provenance"] = f"what was trained elsewhere is not known here: {', '.join(given)}"
+    reached = ids_by_stage(context)
+    if not reached:
+        return None
+    return check_provenance(
+        reached, {record.id: role for role, found in split.records_by_role.items() for record in found}
+    )
+
+
+def ids_by_stage(context: Context) -> dict[str, list[str]]:
+    """The ids of the records that each stage of this run learned from, as it wrote them down."""
+    names = ["tokenizer", *(role.name for role in context.roles if role.is_trained)]
+    paths = {name: context.run / name / "provenance.parquet" for name in names}
+    return {name: read_table(path).column("id").to_pylist() for name, path in paths.items() if path.is_file()}
+
+
+def overlap(split: Split) -> Check:
+    """Members that are outsiders too, or nearly."""
+    members, outsiders = sides(split)
+    return check_overlap(
+        [record.id for record in members], [record.id for record in outsiders],
+        [whole_text(record) for record in members], [whole_text(record) for record in outsiders],
+    )  # fmt: skip
+
+
+def exposure(context: Context, split: Split, unchecked: dict[str, str]) -> Check | None:
+    """Members and outsiders that the students of this run were trained on by themselves, or nearly."""
+    if not any(role.trained_on == "public" for role in context.roles):
+        unchecked["exposure"] = "no student was trained here"
+        return None
+    audited, public = [*sides(split)[0], *sides(split)[1]], split.records_by_role.get("public", [])
+    return check_exposure(
+        [prompt_text(record) for record in audited], [whole_text(record) for record in audited],
+        [prompt_text(record) for record in public], [whole_text(record) for record in public],
+    )  # fmt: skip
+
+
+def prompt_text(record: Record) -> str:
+    """All that the record asks, without the answer."""
+    return whole_text(replace(record, response=""))
+
+
+def order(split: Split, unchecked: dict[str, str]) -> Check | None:
+    """The place in the pool, where members and outsiders come from one."""
+    members, outsiders = sides(split)
+    place = places([*members, *outsiders])
+    if not split.drawn_by_us or place is None:
+        unchecked["order"] = (
+            "the records do not say where in a file they stood"
+            if split.drawn_by_us
+            else "members and outsiders come from files of their own"
+        )
+        return None
+    ids = [record.id for record in (*members, *outsiders)]
+    together = cluster_numbers(ids, [split.group_of.get(id_, "") for id_ in ids])
+    return check_order(place, np.arange(len(ids)) < len(members), clusters=together)
+
+
+def places(records: Sequence[Record]) -> Array | None:
+    """Each record's place in the pool, int[n]: by file name, then line; None where a source names no line."""
+    found = [(name, int(line)) for name, _, line in (r.source.rpartition(":") for r in records) if line.isdigit()]
+    if len(found) < len(records):
+        return None
+    rank = {place: number for number, place in enumerate(sorted(set(found)))}
+    return np.array([rank[place] for place in found])
+
+
+def truncation(context: Context, records: Sequence[Record]) -> Check:
+    """How unequally members and outsiders were cut, under the model that reads them most unequally."""
+    from stillage.data.tokenise import encode
+    from stillage.models.load import tokenizer_hash
+
+    data, member = context.config.data, np.array([role == "private" for role in roles_of(context, records)])
+    found: dict[tuple[str, int], Check] = {}
+    for role in context.models:
+        tokenizer = tokenizer_of(context, role)
+        most = min(data.max_tokens, context_tokens(model_source(context, role)) or data.max_tokens)
+        key = (tokenizer_hash(tokenizer), most)
+        if key in found:
+            continue
+        read = encode(
+            records, tokenizer, template=data.template, max_tokens=most, max_prompt_tokens=data.max_prompt_tokens
+        )
+        ended = np.array([int(example.ids_T[-1]) == tokenizer.eos_token_id for example in read.examples])
+        found[key] = check_truncation(read.was_cut | ~ended, member)
+    return min(found.values(), key=lambda check: float(str(check.values["p"])))
+
+
+def roles_of(context: Context, records: Sequence[Record]) -> list[str]:
+    """Private or outsiders, for each audited record."""
+    from stillage.data.split import read_split
+
+    inside = {record.id for record in read_split(context.run / "data").records_by_role.get("private", ())}
+    return ["private" if record.id in inside else "outsiders" for record in records]
+
+
+def context_tokens(source: ModelConfig) -> int | None:
+    """The longest sequence a model can read, in tokens, from its config alone; None without a limit."""
+    from transformers import AutoConfig
+
+    from stillage.models.load import ADAPTER, adapter_of, base_of
+    from stillage.models.pair import context_in
+    from stillage.models.source import find
+
+    folder = find(source.path, source.revision) if source.path else adapter_of(source.adapter)
+    while (folder / ADAPTER).exists():
+        folder = base_of(folder)
+    return context_in(AutoConfig.from_pretrained(folder, trust_remote_code=False, local_files_only=True))
+
+
+def fingerprints(context: Context) -> tuple[dict[str, str], dict[str, str]]:
+    """(sha256 that each stage wrote down, sha256 now) of the records, the tokenizer and every trained model's files."""
+    expected: dict[str, str] = {}
+    for name in ("data", "tokenizer", *(role.name for role in context.roles if role.is_trained)):
+        manifest = context.run / name / MANIFEST
+        files: Mapping[str, str] = read_json(manifest)["files"] if manifest.is_file() else {}
+        kept = [path for path in files if name in ("data", "tokenizer") or path.startswith("model/")]
+        expected |= {f"{name}/{path}": files[path] for path in kept}
+    now = {path: context.run / path for path in expected}
+    return expected, {path: sha256_file(file) if file.is_file() else "nothing" for path, file in now.items()}
+
+
+def ids_by_score(scores: pa.Table) -> dict[str, list[str]]:
+    """The ids of every column of scores."""
+    found: dict[str, list[str]] = {}
+    for row in scores.select(["model", "attack", "id"]).to_pylist():
+        found.setdefault(f"{row['attack']} on {row['model']}", []).append(row["id"])
+    return found
+
+
+def answers(scores: pa.Table) -> dict[str, list[Array]]:
+    """Each model's scores under the attacks that ask it alone; those that also read the text, where there is no other."""
+    from stillage.audit.attacks import ATTACKS
+
+    model, attack, ids, score = (
+        scores.column(name).to_numpy(zero_copy_only=False) for name in ("model", "attack", "id", "score")
+    )
+    found: dict[str, list[Array]] = {}
+    for wanted in ({ALONE}, {ALONE, TEXT}):
+        names = {name for name in set(attack.tolist()) & set(ATTACKS) if set(ATTACKS[name].requests) == wanted}
+        for pair in dict.fromkeys(zip(model.tolist(), attack.tolist(), strict=True)):
+            if pair[1] in names and (pair[0] not in found or wanted == {ALONE}):
+                chosen = np.flatnonzero((model == pair[0]) & (attack == pair[1]))
+                found.setdefault(pair[0], []).append(score[chosen[np.argsort(ids[chosen], kind="stable")]])
+    return found
+
+
+def control_intervals(scores: pa.Table, level: float) -> dict[str, Interval]:
+    """AUC intervals of everything that cannot know the members: blind attackers, and models that never met them.
+
+    A control without a single finite score of either kind has none (check_answers counts it).
+    """
+    from stillage.audit.membership import BLIND, by_model_and_attack
+
+    found: dict[str, Interval] = {}
+    for (model, attack), scored in by_model_and_attack(scores).items():
+        both = scored.is_member.any() and not scored.is_member.all()
+        if both and model in (BLIND, UNTRAINED, *CONTROLS):
+            name = f"blind {attack}" if model == BLIND else f"{attack} on {model}"
+            found[name] = scored.auc(level, blind=model == BLIND)
+    return found
+
+
+def untrained_intervals(
+    context: Context, split: Split, records: Sequence[Record], unchecked: dict[str, str]
+) -> dict[str, Interval]:
+    """AUC intervals of the configured one-pass attacks on the student as it was before its training: one forward pass."""
+    import pyarrow as pa
+
+    from stillage.audit.membership import Audited, score_rows, score_schema
+    from stillage.experiment.ask import attacks_of
+
+    role = next((role for role in context.roles if role.name == "student"), None)
+    if role is None or not role.is_trained or role.pruned_from:
+        why = "it is cut from its teacher" if role is not None and role.pruned_from else "no student was trained here"
+        unchecked["untrained student"] = why
+        return {}
+    audited = Audited(
+        ids=tuple(record.id for record in records),
+        roles=tuple(roles_of(context, records)),
+        texts=tuple(record.response for record in records),
+        groups=tuple(split.group_of.get(record.id, "") for record in records),
+    )
+    chosen = [
+        attack
+        for attack in attacks_of(context.config.audit)
+        if ALONE in attack.requests and set(attack.requests) <= {ALONE, TEXT}
+    ]
+    scores = untrained_scores(context, role, records, chosen)
+    tables = [score_rows(audited, UNTRAINED, name, values) for name, values in scores.items()]
+    return control_intervals(pa.concat_tables([score_schema().empty_table(), *tables]), context.config.audit.level)
+
+
+def untrained_scores(
+    context: Context, role: ModelRole, records: Sequence[Record], attacks: Sequence[Attack]
+) -> dict[str, Array]:
+    """Each attack's scores float64[n] on the weights that a role's training started from."""
+    from stillage.models.load import load_model
+    from stillage.models.query import token_stats
+
+    if not attacks:
+        return {}
+    config, tokenizer = context.config, tokenizer_of(context, role)
+    seed = derive(config.seed, "weights", "student")
+    model = load_model(role.start, vocab_size=len(tokenizer), seed=seed, device=device_name())
+    examples = examples_of(records, tokenizer, config.data, shortest_context(model))
+    stats = token_stats(model, examples, batch_tokens=config.audit.batch_tokens)
+    return {
+        attack.name: np.array(
+            [
+                attack.score(*(said if request == ALONE else record.response for request in attack.requests))
+                for said, record in zip(stats, records, strict=True)
+            ]
+        )
+        for attack in attacks
+    }
