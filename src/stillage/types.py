@@ -196,20 +196,32 @@ class Method:
     presets: Mapping[str, Mapping[str, object]] = field(default_factory=dict)
 
 
+Party = Literal["target", "reference", "counterfactual", "initial", "record"]
+"""Whom an attack asks. target: the attacked model. reference: the run's reference model. counterfactual: the same pipeline
+whose teacher never saw the private records. initial: the weights that the target's training started from. record: nobody."""
+Transform = Literal[
+    "as_is", "text", "lowercase", "neighbours", "outsider_prefix", "member_prefix", "noise", "gradient", "frequency"
+]
+"""What is asked, and the reply. as_is, lowercase (of the response), outsider_prefix, member_prefix (after the texts of known
+outsiders or members): TokenStats of the response. neighbours, noise (S noisy copies of the weights): several TokenStats.
+gradient: GradientNorms. frequency: float64[V], > 0, shares of the target's tokens in public text. text: the response's text,
+of Party "record"."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
-    """One question an attack asks: of which model, about the record under which transform."""
+    """One question an attack asks: of whom, about the record under which transform."""
 
-    role: Literal["target", "reference", "record"]
-    transform: Literal["as_is", "text"] = "as_is"
+    role: Party
+    transform: Transform = "as_is"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Attack:
-    """A membership attack: its questions, and a pure score of the replies, in the order of the questions.
+    """A membership attack: its questions, and a pure score of the replies (see Transform), in the order of the questions.
 
-    A reply is a TokenStats, or the response text for Request(role="record", transform="text").
     score returns a float, higher = more likely a member; NaN = cannot score (counted and shown, never dropped).
+    same_tokens: it compares two models token by token, so both must read the records with one tokenizer.
     """
 
     name: str
@@ -217,6 +229,7 @@ class Attack:
     access: Literal["none", "text", "logprob", "weights"]  # what the attacker needs of the target
     requests: tuple[Request, ...]
     score: Callable[..., float]
+    same_tokens: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

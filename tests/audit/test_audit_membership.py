@@ -9,8 +9,16 @@ import pytest
 from sklearn.metrics import roc_auc_score
 
 from stillage.audit.attacks import ATTACKS
-from stillage.audit.membership import Audited, blind_rows, by_model_and_attack, membership_results, score_table
-from stillage.types import Result, TokenStats
+from stillage.audit.membership import (
+    Audited,
+    blind_rows,
+    by_model_and_attack,
+    left_out_results,
+    membership_results,
+    score_table,
+)
+from stillage.audit.questions import Said
+from stillage.types import Attack, Party, Request, Result, TokenStats
 
 BASE = Result(run="r", stage="audit", model="", metric="", value=math.nan, seed=3)
 
@@ -21,6 +29,12 @@ def stats(logp: list[float]) -> TokenStats:
         ids_T=np.arange(len(logp), dtype=np.int32), logp_T=logp_T, mean_T=logp_T - 1, var_T=np.ones_like(logp_T),
         rank_T=np.zeros(len(logp), np.int32), greedy_T=np.ones(len(logp), bool),
     )  # fmt: skip
+
+
+def reply(said: Said, id_: str) -> TokenStats:
+    found = said.replies["as_is"][id_]
+    assert isinstance(found, TokenStats)
+    return found
 
 
 @pytest.fixture
@@ -35,26 +49,32 @@ def audited() -> Audited:
 
 
 @pytest.fixture
-def spoken(audited: Audited) -> dict[str, dict[str, TokenStats]]:
+def spoken(audited: Audited) -> dict[str, Said]:
     rng = np.random.default_rng(0)
     shift = {"student": 0.8, "student_no_teacher": 0.0}
     return {
-        model: {
-            id_: stats((rng.normal(size=5) - 3 + by * (role == "private")).tolist())
-            for id_, role in zip(audited.ids, audited.roles, strict=True)
-        }
+        model: Said(
+            replies={
+                "as_is": {
+                    id_: stats((rng.normal(size=5) - 3 + by * (role == "private")).tolist())
+                    for id_, role in zip(audited.ids, audited.roles, strict=True)
+                }
+            }
+        )
         for model, by in shift.items()
     }
 
 
-def test_results_equal_an_independent_computation(audited: Audited, spoken: dict[str, dict[str, TokenStats]]) -> None:
-    table = score_table(audited, spoken, [ATTACKS["loss"], ATTACKS["reference"]], "student_no_teacher")
+def test_results_equal_an_independent_computation(audited: Audited, spoken: dict[str, Said]) -> None:
+    partners: dict[str, dict[Party, str]] = {model: {"reference": "student_no_teacher"} for model in spoken}
+    table, left_out = score_table(audited, spoken, [ATTACKS["loss"], ATTACKS["reference"]], partners)
+    assert not left_out  # a model is not compared with itself, which is no loss
     assert set(by_model_and_attack(table)) == {
         ("student", "loss"), ("student", "reference"), ("student_no_teacher", "loss"),
     }  # fmt: skip
     results = membership_results(table, fprs=(0.1, 0.01), level=0.95, base=BASE)
     found = {(r.model, r.attack, r.metric, r.note): r for r in results}
-    means = [spoken["student"][id_].logp_T.mean() for id_ in audited.ids]
+    means = [reply(spoken["student"], id_).logp_T.mean() for id_ in audited.ids]
     auc = found["student", "loss", "auc", ""]
     assert auc.value == pytest.approx(roc_auc_score(audited.is_member, means))
     assert auc.low < auc.value < auc.high and auc.n == 120 and auc.seed == 3
@@ -65,9 +85,9 @@ def test_results_equal_an_independent_computation(audited: Audited, spoken: dict
 
 
 def test_a_rate_that_too_few_outsiders_allow_is_missing_with_its_reason(
-    audited: Audited, spoken: dict[str, dict[str, TokenStats]]
+    audited: Audited, spoken: dict[str, Said]
 ) -> None:
-    table = score_table(audited, spoken, [ATTACKS["loss"]])
+    table, _ = score_table(audited, spoken, [ATTACKS["loss"]], {"student": {}})
     refused = [r for r in membership_results(table, fprs=(0.01,), level=0.95, base=BASE) if r.metric == "tpr_at_fpr"]
     assert refused and all(math.isnan(r.value) and "refused" in r.note for r in refused)
 
@@ -79,3 +99,41 @@ def test_missing_scores_are_counted_and_an_auc_below_half_stays_there(audited: A
     found = {r.metric: r for r in membership_results(table, fprs=(), level=0.95, base=BASE)}
     assert found["nan_scores"].value == 7 and found["nan_scores"].n == 120
     assert found["auc"].value == 0.0 and found["auc"].n == 113
+
+
+def test_what_cannot_be_run_is_left_out_with_its_reason(
+    audited: Audited, spoken: dict[str, Said], caplog: pytest.LogCaptureFixture
+) -> None:
+    names = (
+        "loss",
+        "reference",
+        "reference_per_byte",
+        "reference_counterfactual",
+        "reference_init",
+        "neighbour",
+        "mope",
+    )
+    said = {
+        "student": Said(replies=spoken["student"].replies, unasked={"neighbours": "there is no masked model"}),
+        "other": Said(replies={"as_is": {id_: stats([-1.0] * 3) for id_ in audited.ids}}),  # another tokenizer
+    }
+    table, left_out = score_table(audited, said, [ATTACKS[name] for name in names], {"student": {"reference": "other"}})
+    assert set(by_model_and_attack(table)) == {("student", "loss"), ("student", "reference_per_byte")}
+    why = {entry.attack: entry.why for entry in left_out}
+    assert set(why) == {"reference", "reference_counterfactual", "reference_init", "neighbour", "mope"}
+    assert "120 of 120 records as other tokens (use reference_per_byte)" in why["reference"]
+    assert why["neighbour"] == "there is no masked model" and "noise was not asked" in why["mope"]
+    rows = left_out_results(left_out, BASE)
+    assert {(row.metric, row.note) for row in rows} == {("left_out", text) for text in why.values()}
+    assert all(math.isnan(row.value) for row in rows) and "left out on student" in caplog.text
+
+
+def test_a_record_without_a_reply_has_no_score_and_is_counted(audited: Audited, spoken: dict[str, Said]) -> None:
+    late = dict(list(spoken["student"].replies["as_is"].items())[5:])
+    attack = Attack(
+        name="late", paper="-", access="logprob", requests=(Request(role="target", transform="lowercase"),),
+        score=lambda reply: float(reply.logp_T.mean()),
+    )  # fmt: skip
+    table, _ = score_table(audited, {"student": Said(replies={"lowercase": late})}, [attack], {"student": {}})
+    results = membership_results(table, fprs=(), level=0.95, base=BASE)
+    assert [(r.value, r.n) for r in results if r.metric == "nan_scores"] == [(5, 120)]

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Iterator
 from dataclasses import fields, replace
+from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import pytest
 
 from stillage.audit.attacks import ATTACKS
+from stillage.experiment.plugin import load, merged
 from stillage.functional.stats import auc_interval, roc_auc
 from stillage.rng import generator
-from stillage.types import Attack, TokenStats
+from stillage.types import Attack, GradientNorms, Party, TokenStats, Transform
 
 WORDS = ("amber", "birch", "cedar", "delta", "ember", "flint", "grove", "heron", "inlet", "jetty")
 
@@ -36,10 +40,26 @@ def token_stats(rng: np.random.Generator, n_tokens: int, *, sharpness: float = 0
     )
 
 
-def replies(attack: Attack, target: TokenStats, other: TokenStats, text: str) -> list[TokenStats | str]:
-    """The answers an attack gets: the target's statistics, the reference's about the same tokens, the text."""
-    answer = {"target": target, "reference": replace(other, ids_T=target.ids_T), "record": text}
-    return [answer[request.role] for request in attack.requests]
+def replies(attack: Attack, target: TokenStats, other: TokenStats, text: str) -> list[object]:
+    """The answers an attack gets: of the target as it is, and of what knows no members (another model, other texts, noise).
+
+    Members before a record leave it as well predicted as alone; its gradient is as long as its loss is high.
+    """
+    same_tokens = replace(other, ids_T=target.ids_T)
+    loss = float(-target.logp_T.mean()) if len(target.logp_T) else np.nan
+    answer: dict[str, object] = {
+        "as_is": target,
+        "text": text,
+        "lowercase": other,
+        "neighbours": [other, other],
+        "outsider_prefix": same_tokens,
+        "member_prefix": target,
+        "noise": [same_tokens, same_tokens],
+        "gradient": GradientNorms(total=loss, blocks_L=np.array([loss]), rest=0.0),
+        "frequency": np.full(50, 1 / 50),
+    }
+    other_model = ("reference", "counterfactual", "initial")
+    return [same_tokens if request.role in other_model else answer[request.transform] for request in attack.requests]
 
 
 def scores(attack: Attack, sharpness_of_members: float, n: int = 300) -> tuple[np.ndarray, np.ndarray]:
@@ -53,7 +73,15 @@ def scores(attack: Attack, sharpness_of_members: float, n: int = 300) -> tuple[n
     return values, is_member
 
 
-every_attack = pytest.mark.parametrize("attack", ATTACKS.values(), ids=ATTACKS.keys())
+PLUGIN = load(Path(__file__).parents[2] / "docs/how-to/plugin/attack.py")
+ALL = {**ATTACKS, **PLUGIN.attacks}
+every_attack = pytest.mark.parametrize("attack", ALL.values(), ids=ALL.keys())
+
+
+@pytest.fixture(scope="module", autouse=True)
+def plugin() -> Iterator[None]:
+    with merged(PLUGIN):
+        yield
 
 
 @every_attack
@@ -70,7 +98,7 @@ def test_planted_members_are_found(attack: Attack) -> None:
 
 @every_attack
 def test_without_members_it_is_at_chance(attack: Attack) -> None:
-    assert auc_interval(*scores(attack, 0.0), level=0.99).contains(0.5)
+    assert auc_interval(*scores(attack, 0.0, n=600), level=0.999).contains(0.5)  # one draw for each of many
 
 
 @every_attack
@@ -85,7 +113,7 @@ def test_short_responses_have_finite_scores(attack: Attack, n_tokens: int) -> No
 def test_better_predicted_scores_higher(attack: Attack) -> None:
     rng = generator(2, attack.name)
     target, other = token_stats(rng, 12), token_stats(rng, 12)
-    better = replace(target, logp_T=target.logp_T / 2)  # every token more probable, the rest as it was
+    better = replace(target, logp_T=target.logp_T / 2, rank_T=target.rank_T // 2)  # the rest as it was
     low, high = (attack.score(*replies(attack, stats, other, "some words here")) for stats in (target, better))
     assert high > low
 
@@ -118,3 +146,13 @@ def test_attacks_and_statistics_load_no_model_library() -> None:
     )
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert found.returncode == 0, found.stderr
+
+
+@every_attack
+def test_every_question_can_be_asked(attack: Attack) -> None:
+    roles, transforms = get_args(Party), get_args(Transform)
+    assert all(request.role in roles and request.transform in transforms for request in attack.requests)
+    assert all((request.role == "record") == (request.transform == "text") for request in attack.requests)
+    assert attack.access == "weights" or not {"noise", "gradient"} & {request.transform for request in attack.requests}
+    others = [request for request in attack.requests if request.role in ("reference", "counterfactual", "initial")]
+    assert attack.same_tokens == (bool(others) and attack.name != "reference_per_byte")

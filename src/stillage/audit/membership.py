@@ -14,10 +14,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from stillage.audit.blind import blind_interval
+from stillage.audit.questions import Said
 from stillage.data.groups import cluster_numbers
 from stillage.errors import UserError
 from stillage.functional.stats import Interval, auc_interval, tpr_at_fpr
-from stillage.types import Array, Attack, Result, TokenStats
+from stillage.types import Array, Attack, Party, Result
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -26,7 +27,13 @@ LOG = logging.getLogger("stillage")
 BLIND = "blind"
 """The model name under which attacks that see no model are listed."""
 
-StatsById = Mapping[str, TokenStats]
+Partners = Mapping[Party, str]
+"""Whom an attack on one model asks, by role: names of models. The model's own name: a comparison with itself, skipped."""
+ABSENT: Mapping[Party, str] = {
+    "reference": "there is no reference model",
+    "counterfactual": "there is no counterfactual of this model",
+    "initial": "where its training started is not known",
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,45 +56,79 @@ class Audited:
         return cluster_numbers(self.ids, self.groups)
 
 
-def score_attack(attack: Attack, audited: Audited, target: StatsById, reference: StatsById | None) -> Array:
-    """The attack's score of each record, float64[n]; NaN where it cannot say. Higher = more likely a member."""
-    scores = np.empty(len(audited.ids))
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LeftOut:
+    """An attack that was not run on a model, and why."""
+
+    model: str
+    attack: str
+    why: str
+
+
+def score_attack(attack: Attack, audited: Audited, said: Mapping[Party, Said]) -> Array:
+    """The attack's score of each record, float64[n]; NaN where it cannot say, or has no reply. Higher = likelier a member."""
+    scores = np.full(len(audited.ids), np.nan)
     for index, (id_, text) in enumerate(zip(audited.ids, audited.texts, strict=True)):
-        replies = []
-        for request in attack.requests:
-            if request.role == "record":
-                replies.append(text)
-            else:
-                stats = target if request.role == "target" else reference
-                assert stats is not None, "an attack that needs a reference is only run where there is one"
-                replies.append(stats[id_])
-        scores[index] = attack.score(*replies)
+        replies = [
+            text if request.role == "record" else said[request.role].replies[request.transform].get(id_)
+            for request in attack.requests
+        ]
+        if all(reply is not None for reply in replies):
+            scores[index] = attack.score(*replies)
     return scores
 
 
-def needs_reference(attack: Attack) -> bool:
-    """Does the attack ask a second model?"""
-    return any(request.role == "reference" for request in attack.requests)
+def obstacle(attack: Attack, audited: Audited, said: Mapping[Party, Said]) -> str:
+    """Why the attack cannot be run with these replies; empty where it can."""
+    for request in attack.requests:
+        if request.role == "record":
+            continue
+        if request.role not in said:
+            return ABSENT[request.role]
+        if request.transform not in said[request.role].replies:
+            return said[request.role].unasked.get(request.transform, f"{request.transform} was not asked")
+    if attack.same_tokens:
+        read = [said[request.role].replies[request.transform] for request in attack.requests]
+        other = sum(
+            len({tuple(getattr(replies[id_], "ids_T").tolist()) for replies in read}) > 1  # noqa: B009
+            for id_ in audited.ids
+        )
+        if other:
+            return f"the two models read {other} of {len(audited.ids)} records as other tokens (use reference_per_byte)"
+    return ""
 
 
 def score_table(
-    audited: Audited, stats: Mapping[str, StatsById], attacks: Sequence[Attack], reference: str = ""
-) -> pa.Table:
-    """Every attack on every model: rows (model, id, role, group, attack, score).
+    audited: Audited, said: Mapping[str, Said], attacks: Sequence[Attack], partners: Mapping[str, Partners]
+) -> tuple[pa.Table, list[LeftOut]]:
+    """Every attack on every model: rows (model, id, role, group, attack, score), and what was left out.
 
-    stats: model name -> record id -> TokenStats. reference: the model that reference attacks compare with; it is not
-    attacked with itself, and without one those attacks are left out (the caller says so).
+    said: replies by name of model. partners: for every attacked model, whom else its attacks ask. What is left out is said
+    in the log, once per attack and reason; a comparison of a model with itself is none.
     """
     import pyarrow as pa
 
-    tables = [score_schema().empty_table()]
-    for model, target in stats.items():
+    tables, left_out = [score_schema().empty_table()], []
+    for model, others in partners.items():
+        parties: dict[Party, Said] = {role: said[name] for role, name in others.items()}
+        parties["target"] = said[model]
         for attack in attacks:
-            if needs_reference(attack) and reference in ("", model):
+            if any(others.get(request.role) == model for request in attack.requests):
                 continue
-            scores = score_attack(attack, audited, target, stats.get(reference))
+            if why := obstacle(attack, audited, parties):
+                left_out.append(LeftOut(model=model, attack=attack.name, why=why))
+                continue
+            scores = score_attack(attack, audited, parties)
             tables.append(score_rows(audited, model, attack.name, scores))
-    return pa.concat_tables(tables)
+    for name, why in dict.fromkeys((entry.attack, entry.why) for entry in left_out):
+        models = [entry.model for entry in left_out if (entry.attack, entry.why) == (name, why)]
+        LOG.warning("the attack %s is left out on %s: %s", name, ", ".join(models), why)
+    return pa.concat_tables(tables), left_out
+
+
+def left_out_results(left_out: Sequence[LeftOut], base: Result) -> list[Result]:
+    """One row (metric left_out, no value) for every attack that was not run on a model, with the reason as its note."""
+    return [replace(base, model=e.model, attack=e.attack, metric="left_out", note=e.why) for e in left_out]
 
 
 def score_rows(audited: Audited, model: str, attack: str, scores: Array) -> pa.Table:

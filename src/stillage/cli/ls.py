@@ -3,9 +3,17 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from stillage.errors import UserError
+
+
+NEEDS: Mapping[str, str] = {
+    "reference": "reference model", "counterfactual": "counterfactual model", "initial": "initial weights",
+    "neighbours": "masked model", "outsider_prefix": "known outsiders", "member_prefix": "known members",
+    "frequency": "public records",
+}  # fmt: skip
+"""What an attack needs besides the target, by whom it asks or what about."""
 
 
 def methods() -> list[tuple[str, ...]]:
@@ -31,10 +39,8 @@ def attacks() -> list[tuple[str, ...]]:
 
     rows: list[tuple[str, ...]] = [("attack", "needs", "paper")]
     for attack in ATTACKS.values():
-        needs: str = attack.access
-        if any(request.role == "reference" for request in attack.requests):
-            needs += " + reference model"
-        rows.append((attack.name, needs, attack.paper))
+        needs = dict.fromkeys(filter(None, (NEEDS.get(r.role) or NEEDS.get(r.transform) for r in attack.requests)))
+        rows.append((attack.name, " + ".join([attack.access, *needs]), attack.paper))
     return rows
 
 

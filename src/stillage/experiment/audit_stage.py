@@ -4,24 +4,34 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from stillage.data.groups import whole_text
-from stillage.experiment.roles import REFERENCE, ModelRole
-from stillage.experiment.works import base_result, examples_of, records_of, special_ids, stats_of, use_threads
+from stillage.experiment.ask import (
+    attacks_of,
+    initial_of,
+    material_of,
+    noise_of,
+    partners_of,
+    prefixes_of,
+    subject_of,
+)
+from stillage.experiment.roles import REFERENCE
+from stillage.experiment.works import base_result, examples_of, records_of, special_ids, use_threads
 from stillage.rng import generator
 from stillage.run.folder import read_table, write_json, write_table
 from stillage.run.results import write_results
-from stillage.types import Array, Attack, Record, TokenStats
+from stillage.types import Array, Record, TokenStats, Transform
 
 if TYPE_CHECKING:
     import pyarrow as pa
-    from transformers import PreTrainedModel, PreTrainedTokenizerFast
+    from transformers import PreTrainedTokenizerFast
 
     from stillage.audit.extraction import Target
+    from stillage.audit.questions import Material, Said, Subject
     from stillage.experiment.plan import Context
     from stillage.functional.stats import Interval
 
@@ -35,6 +45,7 @@ class Questioned:
     """What one model said about the audited records."""
 
     stats: Mapping[str, TokenStats]  # record id -> its scored tokens
+    said: Said  # its replies to all that the attacks ask
     targets: tuple[Target, ...]
     recited: tuple[Array, ...]  # greedy continuation of each target's prefix
 
@@ -44,11 +55,12 @@ def audit(context: Context, folder: Path) -> None:
     import pyarrow as pa
 
     from stillage.audit.blind import blind_scores
-    from stillage.audit.extraction import extraction_results
+    from stillage.audit.extraction import extraction_results, with_groups
     from stillage.audit.inherited import inheritance_results
-    from stillage.audit.membership import Audited, blind_rows, membership_results, score_table
+    from stillage.audit.membership import Audited, blind_rows, left_out_results, membership_results, score_table
     from stillage.audit.memorization import memorization_results
     from stillage.audit.probabilistic import probabilistic_results
+    from stillage.audit.questions import wanted
     from stillage.audit.slices import slice_results
     from stillage.data.split import read_split
 
@@ -56,6 +68,10 @@ def audit(context: Context, folder: Path) -> None:
     use_threads(context)
     records, roles = audited_records(context)
     group_of = read_split(context.run / "data").group_of
+    attacks = attacks_of(config.audit)
+    prefixes = prefixes_of(context, attacks, records, roles, [group_of.get(record.id, "") for record in records])
+    records, roles = [records[index] for index in prefixes.kept], tuple(roles[index] for index in prefixes.kept)
+    material = material_of(context, attacks, records, prefixes)
     audited = Audited(
         ids=tuple(record.id for record in records),
         roles=roles,
@@ -67,29 +83,32 @@ def audit(context: Context, folder: Path) -> None:
     memorization: list[pa.Table] = []
     for role in context.models:
         context.progress("audit", {"model": role.name})
-        model, tokenizer, questioned = question(context, role, records, roles)
+        subject = subject_of(context, role)
+        questioned = question(context, subject, material, wanted(attacks), roles)
         answers[role.name] = questioned
-        extraction.append(extraction_rows(role.name, questioned, tokenizer))
+        extraction.append(extraction_rows(role.name, questioned, subject.tokenizer))
         memorization.append(memorization_rows(role.name, questioned, extraction[-1]))
-        del model
-    reference = REFERENCE if REFERENCE in answers else ""
-    if not reference:
-        LOG.warning("there is no reference model: attacks that compare with one are left out")
-    stats = {name: questioned.stats for name, questioned in answers.items()}
-    scores = score_table(audited, stats, attacks_of(config.audit.attacks, config.audit.min_k_fraction), reference)
+        del subject
+    started, starts = initial_of(context, attacks, material)
+    said = {name: questioned.said for name, questioned in answers.items()} | started
+    scores, left_out = score_table(audited, said, attacks, partners_of(list(answers), starts, CONTROLS))
     blind = blind_scores(
         [whole_text(record) for record in records], audited.is_member, config.seed, clusters=audited.clusters
     )
     scores = pa.concat_tables([scores, blind_rows(audited, blind)])
-    recited, measured = pa.concat_tables(extraction), pa.concat_tables(memorization)
+    recited, measured = (with_groups(pa.concat_tables(rows), group_of) for rows in (extraction, memorization))
     base, level = base_result(context, "audit"), config.audit.level
     results = membership_results(scores, fprs=config.audit.fprs, level=level, base=base)
+    results += left_out_results(left_out, base)
     results += extraction_results(recited, level=level, base=base)
     results += memorization_results(measured, level=level, base=base)
     results += probabilistic_results(measured, level=level, base=base)
     results += inheritance_results(scores, measured, fprs=config.audit.fprs, level=level, base=base)
     results += slice_results(scores, labels_of(records, config.data.slice_by), level=level, base=base)
     write_table(folder / "scores.parquet", scores)
+    if prefixes.outsiders or prefixes.members:
+        given = {"outsiders": prefixes.outsiders, "private": prefixes.members}
+        write_json(folder / "prefix.json", {role: [record.id for record in known] for role, known in given.items()})
     write_table(folder / "extraction.parquet", recited)
     write_table(folder / "memorization.parquet", measured)
     write_results(folder / "results.parquet", results)
@@ -111,26 +130,18 @@ def audited_records(context: Context) -> tuple[list[Record], tuple[str, ...]]:
     return records, tuple(roles)
 
 
-def attacks_of(names: Sequence[str], min_k_fraction: float) -> list[Attack]:
-    """The attacks by name, with the share of tokens that the min-k family looks at."""
-    from stillage.audit.attacks import ATTACKS
-
-    fraction = {"fraction": min_k_fraction}
-    return [
-        replace(ATTACKS[name], score=partial(ATTACKS[name].score, **fraction)) if name.startswith("min_k") else ATTACKS[name]
-        for name in names
-    ]  # fmt: skip
-
-
 def question(
-    context: Context, role: ModelRole, records: Sequence[Record], roles: Sequence[str]
-) -> tuple[PreTrainedModel, PreTrainedTokenizerFast, Questioned]:
-    """One teacher-forced pass and one greedy recitation of a model."""
+    context: Context, subject: Subject, material: Material, transforms: Sequence[Transform], roles: Sequence[str]
+) -> Questioned:
+    """Everything the attacks ask of a model, and one greedy recitation."""
     from stillage.audit.extraction import column_targets, first_token_targets
+    from stillage.audit.questions import ask
     from stillage.models.generate import Decoding, generate
 
+    model, tokenizer, records = subject.model, subject.tokenizer, material.records
+    said = ask(subject, ["as_is", *transforms], material, noise_of(context))
+    examples = subject.encode(records)
     config = context.config
-    model, tokenizer, examples, stats = stats_of(context, role, records)
     if config.audit.extract:
         encode = partial(examples_of, tokenizer=tokenizer, data=config.data)
         targets = column_targets(records, roles, examples, tokenizer, config.audit.extract, encode)
@@ -148,8 +159,8 @@ def question(
         batch_tokens=config.audit.batch_tokens,
     )
     cut = tuple(ids[: len(target.suffix_ids)] for ids, target in zip(recited, targets, strict=True))
-    by_id = {record.id: entry for record, entry in zip(records, stats, strict=True)}
-    return model, tokenizer, Questioned(stats=by_id, targets=tuple(targets), recited=cut)
+    stats = cast("Mapping[str, TokenStats]", said.replies["as_is"])
+    return Questioned(stats=stats, said=said, targets=tuple(targets), recited=cut)
 
 
 def extraction_rows(name: str, questioned: Questioned, tokenizer: PreTrainedTokenizerFast) -> pa.Table:

@@ -174,10 +174,32 @@ class GenerateConfig:
 class AuditConfig:
     """Which attacks, which controls, at which error rates."""
 
-    attacks: tuple[str, ...] = ("loss", "min_k", "min_k_plus_plus", "zlib", "reference", "reference_per_byte")
+    attacks: tuple[str, ...] = (
+        "loss", "min_k", "min_k_plus_plus", "zlib", "reference", "reference_per_byte", "reference_counterfactual",
+    )  # fmt: skip
     """Names from `stillage ls attacks`."""
     min_k_fraction: float = 0.2
     """Share of tokens that min-k and min-k++ look at."""
+    neighbours: int = 25
+    """Neighbours of each record, for the attack of that name (published: 25 to 100)."""
+    neighbour_share: float = 0.05
+    """Share of a response's tokens that a neighbour has swapped, at least one."""
+    neighbour_top_k: int = 10
+    """A swapped token is drawn among this many proposals of the masked model."""
+    masked_model: str = ""
+    """Folder or hub id of the masked language model that makes neighbours; empty: a small one, trained on public records."""
+    masked_revision: str = ""
+    """Commit of the masked model's hub id."""
+    prefix_records: int = 10
+    """Known outsiders (ReCaLL), and known members too (Con-ReCall), before each record; they are not evaluated."""
+    mope_copies: int = 10
+    """Noisy copies of a model, for MoPe."""
+    mope_sigma: float = 0.05
+    """Noise on the weights: its standard deviation, relative to each tensor's own size or absolute."""
+    mope_noise: Literal["relative", "absolute"] = "relative"
+    """relative: mope_sigma times the root mean square of each tensor; absolute: as published, with 0.005 or 0.01."""
+    dc_pdd_cap: float = 0.01
+    """No token counts for more than this in DC-PDD."""
     fprs: tuple[float, ...] = (0.1, 0.01)
     """False-positive rates at which the true-positive rate is reported."""
     counterfactual: bool = True

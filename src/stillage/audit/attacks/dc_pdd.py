@@ -6,18 +6,28 @@ import math
 
 import numpy as np
 
-from stillage.types import Array, TokenStats
+from stillage.types import Array, Attack, Request, TokenStats
 
 
 def dc_pdd(stats: TokenStats, frequency_V: Array, cap: float = 0.01) -> float:
     """How probable the model finds the record's rare tokens: mean of min(cap, q(y_t) log(1 / f(y_t))), nats.
 
     Only the first occurrence of each token counts. frequency_V float[V], > 0: the tokens' smoothed shares in a reference
-    corpus. cap = 0.01 as published. NaN without scored tokens.
+    corpus. cap = 0.01 as published. NaN without scored tokens or
+    with NaN among them.
     """
-    if not len(stats.ids_T):
+    if not len(stats.ids_T) or np.isnan(stats.logp_T).any():
         return math.nan
     first_T = np.unique(stats.ids_T, return_index=True)[1]
     q_T = np.exp(np.asarray(stats.logp_T, dtype=np.float64)[first_T])
     surprise_T = -np.log(np.asarray(frequency_V, dtype=np.float64)[np.asarray(stats.ids_T)[first_T]])
     return float(np.minimum(q_T * surprise_T, cap).mean())
+
+
+DC_PDD = Attack(
+    name="dc_pdd",
+    paper="Zhang et al. 2024, arXiv:2409.14781",
+    access="logprob",
+    requests=(Request(role="target"), Request(role="target", transform="frequency")),
+    score=dc_pdd,
+)

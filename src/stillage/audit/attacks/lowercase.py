@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from stillage.functional.tails import mean_or_nan
-from stillage.types import TokenStats
+from stillage.types import Attack, Request, TokenStats
 
 
 def lowercase(stats: TokenStats, lowercased: TokenStats) -> float:
@@ -13,3 +13,12 @@ def lowercase(stats: TokenStats, lowercased: TokenStats) -> float:
     perplexities. NaN without scored tokens; 0 for a text without capitals.
     """
     return mean_or_nan(stats.logp_T) - mean_or_nan(lowercased.logp_T)
+
+
+LOWERCASE = Attack(
+    name="lowercase",
+    paper="Carlini et al. 2021, arXiv:2012.07805",
+    access="logprob",
+    requests=(Request(role="target"), Request(role="target", transform="lowercase")),
+    score=lowercase,
+)

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from stillage.functional.tails import mean_or_nan
-from stillage.types import TokenStats
+from stillage.types import Attack, Request, TokenStats
 
 
 def mope(stats: TokenStats, perturbed: Sequence[TokenStats]) -> float:
@@ -20,3 +20,12 @@ def mope(stats: TokenStats, perturbed: Sequence[TokenStats]) -> float:
     if not perturbed:
         return math.nan
     return mean_or_nan(stats.logp_T) - float(np.mean([mean_or_nan(noisy.logp_T) for noisy in perturbed]))
+
+
+MOPE = Attack(
+    name="mope",
+    paper="Li et al. 2023, arXiv:2310.14369",
+    access="weights",
+    requests=(Request(role="target"), Request(role="target", transform="noise")),
+    score=mope,
+)

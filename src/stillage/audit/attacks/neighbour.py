@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from stillage.functional.tails import mean_or_nan
-from stillage.types import TokenStats
+from stillage.types import Attack, Request, TokenStats
 
 
 def neighbour(stats: TokenStats, neighbours: Sequence[TokenStats]) -> float:
@@ -20,3 +20,12 @@ def neighbour(stats: TokenStats, neighbours: Sequence[TokenStats]) -> float:
     if not neighbours:
         return math.nan
     return mean_or_nan(stats.logp_T) - float(np.mean([mean_or_nan(near.logp_T) for near in neighbours]))
+
+
+NEIGHBOUR = Attack(
+    name="neighbour",
+    paper="Mattern et al. 2023, arXiv:2305.18462",
+    access="logprob",
+    requests=(Request(role="target"), Request(role="target", transform="neighbours")),
+    score=neighbour,
+)

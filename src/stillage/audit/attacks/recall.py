@@ -6,7 +6,7 @@ import math
 
 from stillage.errors import DataError
 from stillage.functional.tails import mean_or_nan
-from stillage.types import TokenStats
+from stillage.types import Attack, Request, TokenStats
 
 
 def recall(stats: TokenStats, conditioned: TokenStats) -> float:
@@ -24,3 +24,12 @@ def recall(stats: TokenStats, conditioned: TokenStats) -> float:
         )
     alone = mean_or_nan(stats.logp_T)
     return mean_or_nan(conditioned.logp_T) / alone if alone < 0 else math.nan
+
+
+RECALL = Attack(
+    name="recall",
+    paper="Xie et al. 2024, arXiv:2406.15968",
+    access="logprob",
+    requests=(Request(role="target"), Request(role="target", transform="outsider_prefix")),
+    score=recall,
+)

@@ -51,6 +51,25 @@ REFERENCE = Attack(
     access="logprob",
     requests=(Request(role="target"), Request(role="reference")),
     score=reference,
+    same_tokens=True,
+)
+
+REFERENCE_COUNTERFACTUAL = Attack(
+    name="reference_counterfactual",
+    paper="Watson et al. 2022, arXiv:2111.08440; the same pipeline, whose teacher never saw the members",
+    access="logprob",
+    requests=(Request(role="target"), Request(role="counterfactual")),
+    score=reference,
+    same_tokens=True,
+)
+
+REFERENCE_INIT = Attack(
+    name="reference_init",
+    paper="Watson et al. 2022, arXiv:2111.08440; the weights that the target started from",
+    access="logprob",
+    requests=(Request(role="target"), Request(role="initial")),
+    score=reference,
+    same_tokens=True,
 )
 
 REFERENCE_PER_BYTE = Attack(

@@ -1,0 +1,25 @@
+"""Gradient norm: training has already taken what a member could still teach. Nasr et al. 2019, arXiv:1812.00910.
+
+On language models: Wang et al. 2024, arXiv:2402.17012. A member has the smaller gradient; some code has it the other way.
+"""
+
+from __future__ import annotations
+
+from stillage.types import Attack, GradientNorms, Request
+
+
+def gradient_norm(norms: GradientNorms) -> float:
+    """How little the record still pulls at the weights: minus the 2-norm of its loss's gradient over all of them.
+
+    score = -||grad_theta (1/T) sum_t -log q(y_t | before)||. NaN without scored tokens.
+    """
+    return -norms.total
+
+
+GRADIENT_NORM = Attack(
+    name="gradient_norm",
+    paper="Nasr et al. 2019, arXiv:1812.00910; Wang et al. 2024, arXiv:2402.17012",
+    access="weights",
+    requests=(Request(role="target", transform="gradient"),),
+    score=gradient_norm,
+)

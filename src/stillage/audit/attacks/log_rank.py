@@ -1,0 +1,29 @@
+"""Log-rank: a member's tokens stand near the top of the list. Su et al. 2023, arXiv:2306.05540 (there: to detect text)."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from stillage.types import Attack, Request, TokenStats
+
+
+def log_rank(stats: TokenStats) -> float:
+    """How near the top of the model's list the record's tokens stand: minus the mean of log(rank + 1), rank 0 the best.
+
+    Unlike the loss it ignores how sharp the model is, e.g. after distillation at a temperature. NaN without scored
+    tokens, or where a log-probability is NaN (a rank would hide it).
+    """
+    if not len(stats.rank_T) or np.isnan(stats.logp_T).any():
+        return math.nan
+    return -float(np.log1p(stats.rank_T, dtype=np.float64).mean())
+
+
+LOG_RANK = Attack(
+    name="log_rank",
+    paper="Su et al. 2023, arXiv:2306.05540",
+    access="logprob",
+    requests=(Request(role="target"),),
+    score=log_rank,
+)

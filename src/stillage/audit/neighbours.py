@@ -1,0 +1,89 @@
+"""Neighbours of a record: its response with a few words swapped by a masked language model; the prompt stays as it is."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from stillage.errors import ConfigError
+from stillage.rng import generator
+from stillage.run.folder import read_table, sha256_text, write_table
+from stillage.types import Record
+
+if TYPE_CHECKING:
+    from stillage.models.masked import Masked
+
+LOG = logging.getLogger("stillage")
+SCHEMA = "neighbours 1"  # raise it when neighbours are made differently
+
+
+def neighbours(
+    masked: Masked,
+    records: Sequence[Record],
+    *,
+    count: int,
+    share: float,
+    top_k: int,
+    seed: int,
+    cache: Path | None = None,
+    batch_tokens: int = 16384,
+) -> list[tuple[str, ...]]:
+    """For each record, `count` texts that differ from its response in max(1, round(share n)) of its n tokens.
+
+    Places are drawn at random and masked together; each gets one of the masked model's top_k proposals, drawn at random.
+    Draws derive from (seed, record id, number), so a record's neighbours do not depend on the others. No neighbours where
+    nothing can be replaced. cache: folder where they are kept. ConfigError for numbers that make none.
+    """
+    if count < 1 or top_k < 1 or not 0 < share <= 1:
+        raise ConfigError(
+            "These numbers make no neighbours.",
+            f"neighbours: {count}; neighbour_share: {share}; neighbour_top_k: {top_k}",
+            "Use at least 1 neighbour, a share in (0, 1] and at least 1 proposal.",
+        )
+    settings = [SCHEMA, masked.key, str(count), str(share), str(top_k), str(seed)]
+    file = None
+    if cache is not None:
+        name = sha256_text("\x1f".join([*settings, *(f"{r.id}\x1e{r.response}" for r in records)]))
+        file = cache / f"neighbours-{name[:32]}.parquet"
+        if file.exists():
+            return [tuple(texts) for texts in read_table(file).column("texts").to_pylist()]
+    found = make(masked, records, count, share, top_k, seed, batch_tokens)
+    if without := sum(not texts for texts in found):
+        LOG.warning("%d of %d records have no neighbours: nothing in them can be replaced", without, len(found))
+    if file is not None:
+        import pyarrow as pa
+
+        write_table(file, pa.table({"texts": pa.array(found, pa.list_(pa.string()))}))
+    return found
+
+
+def make(
+    masked: Masked, records: Sequence[Record], count: int, share: float, top_k: int, seed: int, batch_tokens: int
+) -> list[tuple[str, ...]]:
+    """The neighbours themselves."""
+    from stillage.models.masked import encode, propose, replaced
+
+    encoded = encode(masked, [record.response for record in records])
+    texts, places, draws, owner = [], [], [], []
+    for number, (record, text) in enumerate(zip(records, encoded, strict=True)):
+        open_places = np.flatnonzero(text.may_T)
+        if not len(open_places):
+            continue
+        chosen = max(1, round(share * len(open_places)))
+        for copy in range(count):
+            rng = generator(seed, "neighbours", record.id, copy)
+            texts.append(text)
+            places.append(sorted(rng.choice(open_places, chosen, replace=False).tolist()))
+            draws.append(rng)
+            owner.append(number)
+    proposals = propose(masked, texts, places, top_k, together=True, batch_tokens=batch_tokens)
+    found: list[list[str]] = [[] for _ in records]
+    for number, text, where, fitting, rng in zip(owner, texts, places, proposals, draws, strict=True):
+        swaps = {place: int(rng.choice(ids)) for place, ids in zip(where, fitting, strict=True) if len(ids)}
+        if swaps:
+            found[number].append(replaced(masked, text, swaps))
+    return [tuple(of_record) for of_record in found]

@@ -1,0 +1,91 @@
+"""Known texts in front of a record: which records are given away for it, and how many fit the model's context."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from stillage.errors import ConfigError
+from stillage.rng import generator
+from stillage.types import Array, Example, Record
+
+LOG = logging.getLogger("stillage")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prefixes:
+    """Records that an attacker knows, and which of the audited ones are left to be evaluated."""
+
+    outsiders: tuple[Record, ...]
+    members: tuple[Record, ...]
+    kept: tuple[int, ...]  # positions in the audited records; neither a prefix record nor a near-duplicate of one
+
+
+def draw_prefixes(
+    records: Sequence[Record], roles: Sequence[str], groups: Sequence[str], *, outsiders: int, members: int, seed: int
+) -> Prefixes:
+    """Draw that many outsiders and members for prefixes, and take them and their near-duplicates out of the evaluation.
+
+    groups: name of each record's near-duplicates, "" where it is alone. At most a quarter of a role is given away (said in
+    the log). ConfigError for a negative number.
+    """
+    if min(outsiders, members) < 0:
+        raise ConfigError("There cannot be so few prefix records.", f"prefix_records: {outsiders}", "Use 1 or more.")
+    drawn: dict[str, list[int]] = {}
+    for role, wanted in (("outsiders", outsiders), ("private", members)):
+        found = [index for index, own in enumerate(roles) if own == role]
+        count = min(wanted, len(found) // 4)
+        if count < wanted:
+            LOG.warning("prefixes of %d %s records instead of %d: there are only %d", count, role, wanted, len(found))
+        order = generator(seed, "prefix", role).permutation(len(found))
+        drawn[role] = sorted(found[index] for index in order[:count])
+    given = {index for found in drawn.values() for index in found}
+    near = {groups[index] for index in given} - {""}
+    kept = tuple(index for index in range(len(records)) if index not in given and groups[index] not in near)
+    if given:
+        LOG.info("%d records serve as prefixes; with their near-duplicates %d are not evaluated",
+                 len(given), len(records) - len(kept))  # fmt: skip
+    return Prefixes(
+        outsiders=tuple(records[index] for index in drawn["outsiders"]),
+        members=tuple(records[index] for index in drawn["private"]),
+        kept=kept,
+    )
+
+
+def with_prefix(
+    example: Example, prefix: Sequence[Example], context: int | None, start: Sequence[int]
+) -> tuple[Example | None, int]:
+    """The example after as many of the prefix texts as the context holds, and how many those are; the same tokens are scored.
+
+    The shortest texts are taken first and stand nearest; no text is cut, and where none fits there is no example. start:
+    the ids that begin a text (BOS), kept at the very front only. context: in tokens; None: no limit.
+    """
+    texts = sorted((without_start(text.ids_T, start) for text in prefix), key=len)
+    own = without_start(example.ids_T, start)
+    begins = np.asarray(start, np.int32)
+    room = None if context is None else context - len(begins) - len(own)
+    fitting = fit(texts, room)
+    if not fitting:
+        return None, 0
+    before = np.concatenate([begins, *reversed(fitting)])
+    scored = example.response_T[len(example.ids_T) - len(own) :]
+    ids_T = np.concatenate([before, own]).astype(np.int32)
+    response_T = np.concatenate([np.zeros(len(before), bool), scored])
+    return replace(example, ids_T=ids_T, response_T=response_T, extras={}), len(fitting)
+
+
+def fit(texts: Sequence[Array], room: int | None) -> list[Array]:
+    """The texts from the first on that fit the room together."""
+    if room is None:
+        return list(texts)
+    total = np.cumsum([len(text) for text in texts])
+    return list(texts[: int(np.searchsorted(total, room, side="right"))])
+
+
+def without_start(ids_T: Array, start: Sequence[int]) -> Array:
+    """The ids of a text without those that begin it."""
+    count = len(start)
+    return ids_T[count:] if count and ids_T[:count].tolist() == list(start) else ids_T

@@ -1,0 +1,186 @@
+"""Ask one model everything that the chosen attacks want to know about the audited records, each question once.
+
+Replies come back as record id -> reply (see types.Transform); a record without an entry has no reply and no score. Token
+statistics and gradient norms are kept on disk: asked again, the model is not run.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from stillage.audit.prefix import with_prefix
+from stillage.errors import ConfigError
+from stillage.rng import derive
+from stillage.types import Array, Attack, Example, GradientNorms, Record, TokenStats, Transform
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerFast
+
+LOG = logging.getLogger("stillage")
+Reply = TokenStats | Sequence[TokenStats] | GradientNorms | Array | str
+Replies = Mapping[str, Reply]
+"""Record id -> reply."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Said:
+    """What one model replied, by transform, and why it was not asked the others."""
+
+    replies: Mapping[Transform, Replies]
+    unasked: Mapping[Transform, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Subject:
+    """A model to be asked, and how it reads. key: its hash, for the cache; encode: records to examples of its tokenizer."""
+
+    model: PreTrainedModel
+    tokenizer: PreTrainedTokenizerFast
+    encode: Callable[[Sequence[Record]], list[Example]]
+    key: str
+    cache: Path | None = None
+    batch_tokens: int = 16384
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Material:
+    """What the questions are made of, besides the audited records; missing: why a transform cannot be asked at all."""
+
+    records: tuple[Record, ...]
+    neighbours: tuple[tuple[str, ...], ...] = ()  # texts, per record
+    outsiders: tuple[Record, ...] = ()  # for prefixes
+    members: tuple[Record, ...] = ()
+    public: tuple[Record, ...] = ()
+    missing: Mapping[Transform, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Noise:
+    """Noise on the weights: copies noisy models, each tensor W + sigma scale(W) eps; scale 1 where not relative."""
+
+    sigma: float = 0.05
+    copies: int = 10
+    relative: bool = True
+    seed: int = 0
+
+
+def wanted(attacks: Sequence[Attack], *, initial: bool = False) -> tuple[Transform, ...]:
+    """Every question for the audited models (each may be the target of one attack and the reference of another), each once.
+
+    initial: for the weights they started from instead.
+    """
+    found: dict[Transform, None] = {}
+    for attack in attacks:
+        for request in attack.requests:
+            if request.role != "record" and (request.role == "initial") == initial:
+                found[request.transform] = None
+    return tuple(found)
+
+
+def ask(subject: Subject, transforms: Sequence[Transform], material: Material, noise: Noise) -> Said:
+    """One model's replies to every transform that can be asked. Errors as token_stats, gradient_norms and perturbed."""
+    examples = subject.encode(material.records)
+    answerers: dict[Transform, Callable[[], Replies]] = {
+        "as_is": lambda: by_id(examples, stats_of(subject, examples)),
+        "lowercase": lambda: lowercased(subject, material),
+        "neighbours": lambda: neighbouring(subject, material),
+        "outsider_prefix": lambda: prefixed(subject, examples, material.outsiders),
+        "member_prefix": lambda: prefixed(subject, examples, material.members),
+        "noise": lambda: shaken(subject, examples, noise),
+        "gradient": lambda: pulled(subject, examples),
+        "frequency": lambda: dict.fromkeys([e.record_id for e in examples], frequencies(subject, material.public)),
+    }
+    asked: list[Transform] = [name for name in dict.fromkeys(transforms) if name not in material.missing]
+    return Said(
+        replies={name: answerers[name]() for name in asked},
+        unasked={name: why for name, why in material.missing.items() if name in transforms},
+    )
+
+
+def stats_of(subject: Subject, examples: Sequence[Example], note: str = "") -> list[TokenStats]:
+    """The model's statistics of some examples, from the cache where they are there. note: what was done to the model."""
+    from stillage.models.query import token_stats
+
+    return token_stats(
+        subject.model, examples, batch_tokens=subject.batch_tokens, cache=subject.cache, key=f"{subject.key}{note}"
+    )
+
+
+def by_id(examples: Sequence[Example], replies: Sequence[Reply]) -> dict[str, Reply]:
+    """Replies under the ids of their records."""
+    return {example.record_id: reply for example, reply in zip(examples, replies, strict=True)}
+
+
+def lowercased(subject: Subject, material: Material) -> Replies:
+    """Statistics of every response in lower case; prompts stay as they are."""
+    examples = subject.encode([replace(record, response=record.response.lower()) for record in material.records])
+    return by_id(examples, stats_of(subject, examples))
+
+
+def neighbouring(subject: Subject, material: Material) -> Replies:
+    """Statistics of every record's neighbours."""
+    near = [
+        replace(record, response=text)
+        for record, texts in zip(material.records, material.neighbours, strict=True)
+        for text in texts
+    ]
+    found: dict[str, list[TokenStats]] = {record.id: [] for record in material.records}
+    for record, stats in zip(near, stats_of(subject, subject.encode(near)), strict=True):
+        found[record.id].append(stats)
+    return found
+
+
+def prefixed(subject: Subject, examples: Sequence[Example], known: Sequence[Record]) -> Replies:
+    """Statistics of every record after known texts: fewer of them before a long record, none at all before too long a one."""
+    from stillage.data.tokenise import first_ids
+    from stillage.models.pair import context_of
+
+    prefix, start, context = subject.encode(known), first_ids(subject.tokenizer), context_of(subject.model)
+    found = [with_prefix(example, prefix, context, start) for example in examples]
+    fewer = [count for _, count in found if 0 < count < len(prefix)]
+    if fewer:
+        LOG.warning(
+            "the context of %s tokens holds fewer than %d prefix records before %d of %d records (%d at least)",
+            context, len(prefix), len(fewer), len(examples), min(fewer),
+        )  # fmt: skip
+    if none := sum(not count for _, count in found):
+        LOG.warning("no prefix record fits before %d of %d records: they get no score", none, len(examples))
+    conditioned = [example for example, _ in found if example is not None]
+    return by_id(conditioned, stats_of(subject, conditioned))
+
+
+def shaken(subject: Subject, examples: Sequence[Example], noise: Noise) -> Replies:
+    """Statistics under every noisy copy of the model; its weights are restored exactly."""
+    from stillage.models.perturb import perturbed
+
+    if noise.copies < 1:
+        raise ConfigError("MoPe needs noisy copies.", f"mope_copies: {noise.copies}", "Use at least 1.")
+    copies = []
+    for number in range(noise.copies):
+        seed = derive(noise.seed, "mope", number)
+        note = f" noise {noise.sigma:g} {noise.relative} {seed}"
+        with perturbed(subject.model, None, noise.sigma, seed, relative=noise.relative):
+            copies.append(stats_of(subject, examples, note))
+    return by_id(examples, [list(of_record) for of_record in zip(*copies, strict=True)])
+
+
+def pulled(subject: Subject, examples: Sequence[Example]) -> Replies:
+    """Gradient norms of every record."""
+    from stillage.models.gradients import gradient_norms
+
+    return by_id(examples, gradient_norms(subject.model, examples, cache=subject.cache, key=subject.key))
+
+
+def frequencies(subject: Subject, public: Sequence[Record]) -> Array:
+    """Shares of the model's tokens in public records, prompts included: (count + 1) / (tokens + V), float64[V]."""
+    from stillage.models.outputs import embedding_rows
+
+    ids = [example.ids_T for example in subject.encode(public)]
+    count_V = np.bincount(np.concatenate(ids).astype(np.int64), minlength=embedding_rows(subject.model))
+    return (count_V + 1) / (count_V.sum() + len(count_V))

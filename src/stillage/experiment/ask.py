@@ -1,0 +1,198 @@
+"""What the chosen attacks need beyond one pass of the audited models: other texts, other weights, and whom they ask."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from functools import partial
+from typing import TYPE_CHECKING
+
+from stillage.audit.prefix import Prefixes, draw_prefixes
+from stillage.audit.questions import Material, Noise, Subject, ask, wanted
+from stillage.experiment.roles import REFERENCE, ModelRole
+from stillage.experiment.works import (
+    device_name,
+    examples_of,
+    load_role,
+    pruned_base,
+    records_of,
+    shortest_context,
+    start_of,
+    stats_key,
+    tokenizer_of,
+)
+from stillage.rng import derive
+from stillage.types import Attack, Party, Record, Transform
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from transformers import PreTrainedModel, PreTrainedTokenizerFast
+
+    from stillage.audit.membership import Partners
+    from stillage.audit.questions import Said
+    from stillage.experiment.plan import Context
+    from stillage.models.masked import Masked
+    from stillage.run.config import AuditConfig
+
+LOG = logging.getLogger("stillage")
+CLEAN: Mapping[str, str] = {"teacher": "teacher_counterfactual", "student": "student_counterfactual"}
+"""The model that the counterfactual reference of each is."""
+
+
+def attacks_of(audit: AuditConfig) -> list[Attack]:
+    """The attacks by name, with the settings that are theirs."""
+    from stillage.audit.attacks import ATTACKS
+
+    settings: dict[str, dict[str, float]] = {"dc_pdd": {"cap": audit.dc_pdd_cap}}
+    settings |= {name: {"fraction": audit.min_k_fraction} for name in ATTACKS if name.startswith("min_k")}
+    return [
+        replace(ATTACKS[name], score=partial(ATTACKS[name].score, **settings[name])) if name in settings else ATTACKS[name]
+        for name in audit.attacks
+    ]  # fmt: skip
+
+
+def noise_of(context: Context) -> Noise:
+    """The noise that MoPe puts on the weights."""
+    audit = context.config.audit
+    return Noise(
+        sigma=audit.mope_sigma, copies=audit.mope_copies, relative=audit.mope_noise == "relative",
+        seed=context.config.seed,
+    )  # fmt: skip
+
+
+def prefixes_of(
+    context: Context, attacks: Sequence[Attack], records: Sequence[Record], roles: Sequence[str], groups: Sequence[str]
+) -> Prefixes:
+    """The records that serve as prefixes, where an attack needs some; they are not evaluated by any attack."""
+    asked = wanted(attacks)
+    count = context.config.audit.prefix_records
+    return draw_prefixes(
+        records, roles, groups, seed=context.config.seed, outsiders=count if "outsider_prefix" in asked else 0,
+        members=count if "member_prefix" in asked else 0,
+    )  # fmt: skip
+
+
+def material_of(context: Context, attacks: Sequence[Attack], records: Sequence[Record], prefixes: Prefixes) -> Material:
+    """Everything the questions are made of; what there is nothing for is `missing`, with the reason.
+
+    Errors as load_masked, for a masked model that is given and cannot be used.
+    """
+    asked = wanted(attacks)
+    public = records_of(context, "public")
+    missing: dict[Transform, str] = {}
+    near: list[tuple[str, ...]] = [()] * len(records)
+    if "neighbours" in asked:
+        model = masked_of(context.config.audit, public, context.cache, context.config.seed)
+        if model is None:
+            missing["neighbours"] = "there is no masked model (audit.masked_model), nor public records to train one on"
+        else:
+            near = near_texts(context, model, records)
+    if "frequency" in asked and not public:
+        missing["frequency"] = "there are no public records to count tokens in"
+    if "outsider_prefix" in asked and not prefixes.outsiders:
+        missing["outsider_prefix"] = "there are too few outsiders to give some away as a prefix (audit.prefix_records)"
+    if "member_prefix" in asked and not prefixes.members:
+        missing["member_prefix"] = "there are too few members to give some away as a prefix (audit.prefix_records)"
+    return Material(
+        records=tuple(records), neighbours=tuple(near), outsiders=prefixes.outsiders, members=prefixes.members,
+        public=tuple(public), missing=missing,
+    )  # fmt: skip
+
+
+def masked_of(audit: AuditConfig, public: Sequence[Record], cache: Path, seed: int) -> Masked | None:
+    """The given masked model, or a small one trained on the public records; None without either."""
+    from stillage.models.masked import load_masked
+    from stillage.models.masked_train import small_masked
+
+    if audit.masked_model:
+        return load_masked(audit.masked_model, audit.masked_revision, device_name())
+    texts = [record.response for record in public if record.response]
+    return small_masked(texts, seed, cache, device=device_name()) if texts else None
+
+
+def near_texts(context: Context, model: Masked, records: Sequence[Record]) -> list[tuple[str, ...]]:
+    """Every record's neighbours, of the run's settings."""
+    from stillage.audit.neighbours import neighbours
+
+    audit = context.config.audit
+    return neighbours(
+        model, records, count=audit.neighbours, share=audit.neighbour_share, top_k=audit.neighbour_top_k,
+        seed=context.config.seed, cache=context.cache, batch_tokens=audit.batch_tokens,
+    )  # fmt: skip
+
+
+def subject_of(context: Context, role: ModelRole) -> Subject:
+    """The finished model of a role, ready to be asked."""
+    tokenizer = tokenizer_of(context, role)
+    return subject(context, load_role(context, role, tokenizer), tokenizer, stats_key(context, role))
+
+
+def subject(context: Context, model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, key: str) -> Subject:
+    """A model and its tokenizer under the run's template and limits."""
+    encode = partial(examples_of, tokenizer=tokenizer, data=context.config.data, context_tokens=shortest_context(model))
+    return Subject(
+        model=model, tokenizer=tokenizer, encode=encode, key=key, cache=context.cache,
+        batch_tokens=context.config.audit.batch_tokens,
+    )  # fmt: skip
+
+
+def initial_of(
+    context: Context, attacks: Sequence[Attack], material: Material
+) -> tuple[dict[str, Said], dict[str, str]]:
+    """What the weights said that each training started from: replies by key, and the key of every model's start.
+
+    Models of one start share its replies. A model that is not trained in this run has none.
+    """
+    from stillage.models.load import load_model
+
+    transforms = wanted(attacks, initial=True)
+    said: dict[str, Said] = {}
+    keys: dict[str, str] = {}
+    if not transforms:
+        return said, keys
+    for role in context.models:
+        if not role.is_trained:
+            continue
+        tokenizer = tokenizer_of(context, role)
+        model = pruned_base(context, role, tokenizer)
+        if model is None:
+            kind = "teacher" if role.name.startswith("teacher") else "student"
+            seed = derive(context.config.seed, "weights", kind)
+            start = start_of(context, role)
+            model = load_model(start, vocab_size=len(tokenizer), seed=seed, device=device_name())
+        key = f"start {weights_hash(model)}"
+        keys[role.name] = key
+        if key not in said:
+            said[key] = ask(subject(context, model, tokenizer, key), transforms, material, noise_of(context))
+    return said, keys
+
+
+def weights_hash(model: PreTrainedModel) -> str:
+    """The content of a model in memory as 64 hexadecimal digits: its configuration and every bit of its weights."""
+    import torch
+
+    digest = hashlib.sha256(model.config.to_json_string(use_diff=True).encode())
+    for name, tensor in sorted(model.state_dict().items()):
+        digest.update(name.encode())
+        digest.update(tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()
+
+
+def partners_of(names: Sequence[str], starts: Mapping[str, str], controls: Sequence[str]) -> dict[str, Partners]:
+    """For every audited model, whom else its attacks ask; a control is its own counterfactual, so it is not compared."""
+    found: dict[str, Partners] = {}
+    for name in names:
+        others: dict[Party, str] = {}
+        if REFERENCE in names:
+            others["reference"] = REFERENCE
+        if name in controls:
+            others["counterfactual"] = name
+        elif CLEAN.get(name) in names:
+            others["counterfactual"] = CLEAN[name]
+        if name in starts:
+            others["initial"] = starts[name]
+        found[name] = others
+    return found

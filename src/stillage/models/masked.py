@@ -1,0 +1,247 @@
+"""A masked language model proposes other words for chosen places of a text: near copies that still read well.
+
+Serves neighbours of audited records (Mattern et al. 2023, arXiv:2305.18462, section 3.2) and fuzzy duplicates. A token's
+form says whether it begins a word, and whether it is of letters, digits or signs; by default like replaces like.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, cast
+
+import numpy as np
+import torch
+
+from stillage.errors import ModelError
+from stillage.models.batches import run_batches
+from stillage.models.load import model_hash, refuse_tokenizer_code, tokenizer_hash
+from stillage.models.outputs import evaluating
+from stillage.models.pair import context_of
+from stillage.models.quiet import quiet
+from stillage.models.scratch import first_line
+from stillage.models.source import find, native, read_model_config, require_safetensors
+from stillage.types import Array
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerFast
+
+log = logging.getLogger("stillage")
+UNUSABLE = 0
+MARKS = ("Ġ", "▁")  # of a token that begins a word, in byte-level and sentencepiece vocabularies
+MOST_LOGITS = {"cpu": 2**25, "cuda": 2**28}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Masked:
+    """A masked language model with its tokenizer, what each token writes, and a hash that names both.
+
+    form_V: UNUSABLE (special, half a character, not printable), or a number from 1 for its form. surface_V: the token's
+    text, without spaces around it.
+    """
+
+    model: PreTrainedModel
+    tokenizer: PreTrainedTokenizerFast
+    form_V: Array  # int8
+    surface_V: tuple[str, ...]
+    key: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Encoded:
+    """A text as the masked model reads it: its ids, where each token stands in the text, and which may be replaced."""
+
+    text: str
+    ids_T: Array  # int64, special tokens included
+    start_T: Array  # int64: the token is text[start:end]; empty for special tokens
+    end_T: Array
+    may_T: Array  # bool
+
+
+def load_masked(path: str, revision: str = "", device: str | torch.device = "cpu") -> Masked:
+    """The masked language model of a folder or a pinned hub id: safetensors only, transformers' own code only.
+
+    Raises ModelError: nothing there, pickled weights, own code needed, no masked-language-model head (a decoder, or a
+    folder without the head's weights), no fast tokenizer, no mask token.
+    """
+    from safetensors import SafetensorError
+    from transformers import AutoModelForMaskedLM, AutoTokenizer
+    from transformers.models.auto.modeling_auto import MODEL_FOR_MASKED_LM_MAPPING_NAMES
+
+    folder = find(path, revision)
+    kind = native(read_model_config(folder / "config.json"), folder)
+    if kind not in MODEL_FOR_MASKED_LM_MAPPING_NAMES:
+        raise ModelError(
+            f"{path} is not a masked language model.",
+            f"model type: {kind}",
+            "Give one that fills gaps in a text (BERT, RoBERTa, ModernBERT, ...).",
+        )
+    require_safetensors(folder)
+    refuse_tokenizer_code(folder)
+    try:
+        with quiet():
+            loaded = AutoModelForMaskedLM.from_pretrained(
+                folder, dtype=torch.float32, use_safetensors=True, trust_remote_code=False, local_files_only=True,
+                output_loading_info=True,
+            )  # fmt: skip
+            tokenizer = AutoTokenizer.from_pretrained(
+                folder, trust_remote_code=False, use_fast=True, local_files_only=True
+            )
+    except (OSError, ValueError, RuntimeError, KeyError, TypeError, SafetensorError) as error:
+        raise ModelError(
+            f"{path} cannot be read.", first_line(error), "Copy the folder again, or use another."
+        ) from error
+    model, info = cast("tuple[PreTrainedModel, dict[str, Any]]", loaded)
+    if missing := sorted(info["missing_keys"]):
+        raise ModelError(
+            f"{path} lacks weights of its masked-language-model head; they would be random.",
+            f"missing: {len(missing)}, e.g. {', '.join(missing[:3])}",
+            "Give the folder of a model trained to fill gaps.",
+        )
+    return masked(model.to(device), tokenizer, model_hash(folder))  # pyright: ignore[reportArgumentType]
+
+
+def masked(model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, key: str) -> Masked:
+    """Model and tokenizer together. ModelError without a mask token, or where the tokenizer cannot tell places in a text."""
+    if not tokenizer.is_fast or tokenizer.mask_token_id is None:
+        raise ModelError(
+            "This tokenizer cannot mask a place in a text.",
+            f"fast: {tokenizer.is_fast}; mask_token: {tokenizer.mask_token}",
+            "Use a fast tokenizer (tokenizer.json) with a mask token.",
+        )
+    forms, surfaces = vocabulary(tokenizer)
+    return Masked(
+        model=model.eval(), tokenizer=tokenizer, form_V=forms, surface_V=surfaces,
+        key=f"{key} {tokenizer_hash(tokenizer)}",
+    )  # fmt: skip
+
+
+def vocabulary(tokenizer: PreTrainedTokenizerFast) -> tuple[Array, tuple[str, ...]]:
+    """Form and surface of every token: see Masked."""
+    tokens = cast("list[str]", tokenizer.convert_ids_to_tokens(list(range(len(tokenizer)))))
+    special = set(tokenizer.all_special_ids)
+    marked = any(token.startswith(MARKS) for token in tokens)
+    forms, surfaces = np.zeros(len(tokens), np.int8), []
+    for number, token in enumerate(tokens):
+        surface = str(tokenizer.decode([number])).strip().removeprefix("##")
+        surfaces.append(surface)
+        if number not in special and surface and "\ufffd" not in surface and surface.isprintable():
+            begins = token.startswith(MARKS) if marked else not token.startswith("##")
+            forms[number] = 1 + begins + 2 * (surface[0].isalpha() + 2 * surface[0].isdigit())
+    return forms, tuple(surfaces)
+
+
+def encode(masked: Masked, texts: Sequence[str]) -> list[Encoded]:
+    """Texts as the masked model reads them; of one longer than its context, only the start is read (and may change)."""
+    if not texts:
+        return []
+    found = masked.tokenizer(
+        list(texts), add_special_tokens=True, return_offsets_mapping=True, return_special_tokens_mask=True,
+        truncation=(limit := readable(masked.model)) is not None, max_length=limit,
+    )  # fmt: skip
+    rows = []
+    for text, ids, spans, special in zip(
+        texts, found["input_ids"], found["offset_mapping"], found["special_tokens_mask"], strict=True
+    ):
+        ids_T = np.asarray(ids, np.int64)
+        start_T, end_T = np.asarray(spans, np.int64).reshape(-1, 2).T
+        may_T = (masked.form_V[ids_T] != UNUSABLE) & ~np.asarray(special, bool) & (end_T > start_T)
+        rows.append(Encoded(text=text, ids_T=ids_T, start_T=start_T, end_T=end_T, may_T=may_T))
+    return rows
+
+
+def readable(model: PreTrainedModel) -> int | None:
+    """Tokens the model can read at once: RoBERTa's kin number positions from their padding id + 1."""
+    context = context_of(model)
+    if context is None:
+        return None
+    table = getattr(getattr(model.base_model, "embeddings", None), "position_embeddings", None)
+    padding = getattr(table, "padding_idx", None)
+    return context - (padding + 1 if padding is not None else 0)
+
+
+def propose(
+    masked: Masked,
+    texts: Sequence[Encoded],
+    places: Sequence[Sequence[int]],
+    top_k: int,
+    *,
+    together: bool = False,
+    same_form: bool = True,
+    batch_tokens: int = 16384,
+) -> list[list[Array]]:
+    """For each chosen place of each text, the ids of up to top_k other tokens that fit there, likeliest first.
+
+    places: token numbers whose `may_T` is true. together: all places of a text are masked at once (one pass per text);
+    otherwise each in turn, the others as they are (one pass per place). The token itself, those that write the
+    same and special ones are never proposed, with same_form nor those of another form; an entry is empty where nothing is
+    left.
+    """
+    for text, chosen in zip(texts, places, strict=True):
+        assert all(text.may_T[place] for place in chosen), "only places that may be replaced"
+    rows: list[tuple[int, list[int]]] = []  # (text, positions in `places` that are masked in this row)
+    for number, chosen in enumerate(places):
+        slots = list(range(len(chosen)))
+        rows += [(number, slots)] if together and slots else [(number, [slot]) for slot in slots]
+    results: list[list[Array]] = [[np.zeros(0, np.int64)] * len(chosen) for chosen in places]
+    mask = cast("int", masked.tokenizer.mask_token_id)
+
+    def run(batch: list[int]) -> None:
+        longest = max(len(texts[rows[row][0]].ids_T) for row in batch)
+        ids_BT, real_BT = np.zeros((len(batch), longest), np.int64), np.zeros((len(batch), longest), np.int64)
+        where: list[tuple[int, int, int, int]] = []  # row of the batch, place, text, slot
+        for k, row in enumerate(batch):
+            number, slots = rows[row]
+            ids_T = texts[number].ids_T
+            ids_BT[k, : len(ids_T)], real_BT[k, : len(ids_T)] = ids_T, 1
+            for slot in slots:
+                ids_BT[k, places[number][slot]] = mask
+                where.append((k, places[number][slot], number, slot))
+        originals = np.array([texts[number].ids_T[place] for _, place, number, _ in where])
+        logits_NV = gap_logits(masked, ids_BT, real_BT, [k for k, *_ in where], [place for _, place, *_ in where])
+        for (_, _, number, slot), found in zip(
+            where, best(masked, logits_NV, originals, top_k, same_form), strict=True
+        ):
+            results[number][slot] = found
+
+    most = MOST_LOGITS["cpu" if masked.model.device.type == "cpu" else "cuda"] // len(masked.form_V)
+    with evaluating(masked.model):
+        run_batches([len(texts[number].ids_T) for number, _ in rows], min(batch_tokens, max(1, most)), run)
+    return results
+
+
+def gap_logits(masked: Masked, ids_BT: Array, real_BT: Array, rows: list[int], places: list[int]) -> torch.Tensor:
+    """The model's logits at the given places of a batch, [N, V], without rows of the head beyond the vocabulary."""
+    device = masked.model.device
+    ids, real = torch.from_numpy(ids_BT).to(device), torch.from_numpy(real_BT).to(device)
+    logits_BTV = masked.model(input_ids=ids, attention_mask=real).logits
+    return logits_BTV[rows, places, : len(masked.form_V)].float()
+
+
+def best(masked: Masked, logits_NV: torch.Tensor, originals_N: Array, top_k: int, same_form: bool) -> list[Array]:
+    """The likeliest usable tokens in place of the originals, at most top_k each: see `propose`."""
+    form_V = torch.from_numpy(masked.form_V).to(logits_NV.device)
+    originals = torch.from_numpy(originals_N).to(logits_NV.device)
+    wrong_NV = form_V[None] != form_V[originals][:, None] if same_form else (form_V == UNUSABLE)[None]
+    logits_NV = logits_NV.masked_fill(wrong_NV, -torch.inf)
+    logits_NV.scatter_(1, originals[:, None], -torch.inf)
+    top = logits_NV.topk(min(top_k + 8, logits_NV.shape[1]), dim=1)  # a few more: some may write the same
+    found = []
+    for original, ids, values in zip(originals_N, top.indices.cpu().numpy(), top.values.cpu().numpy(), strict=True):
+        same = masked.surface_V[original]
+        kept = [token for token, value in zip(ids, values, strict=True)
+                if np.isfinite(value) and masked.surface_V[token] != same]  # fmt: skip
+        found.append(np.array(kept[:top_k], np.int64))
+    return found
+
+
+def replaced(masked: Masked, text: Encoded, tokens: Mapping[int, int]) -> str:
+    """The text with other tokens at some places; spaces before them, and everything else, stay as they are."""
+    changed = text.text
+    for place in sorted(tokens, reverse=True):
+        start, end = int(text.start_T[place]), int(text.end_T[place])
+        old = changed[start:end]
+        space = old[: len(old) - len(old.lstrip())]
+        changed = changed[:start] + space + masked.surface_V[tokens[place]] + changed[end:]
+    return changed
