@@ -15,7 +15,9 @@ from safetensors.torch import load_file
 
 CONFTEST = Path(__file__).parents[1] / "conftest.py"
 CASES: dict[str, dict[str, object]] = {
-    "kd-7": {"method": "kd", "settings": {"ce_weight": "0.5"}, "batch_size": 7},
+    "kd-7": {
+        "method": "kd", "settings": {"ce_weight": "0.5"}, "batch_size": 7, "keep_by": "rouge_l", "keep_prompts": 3,
+    },
     "kd-1": {"method": "kd", "settings": {"ce_weight": "0.5"}, "batch_size": 1},
     "gkd": {"method": "gkd", "settings": {"student_fraction": 0.6, "capacity": 20, "max_new_tokens": 6}, "batch_size": 7},
     "gkd-1": {"method": "gkd", "settings": {"max_new_tokens": 6}, "batch_size": 1},

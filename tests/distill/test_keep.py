@@ -9,9 +9,11 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from rouge_score.rouge_scorer import RougeScorer
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from stillage.errors import CapabilityError, ConfigError, Interrupted
+from stillage.types import Example
 
 
 def losses(folder: Path) -> dict[int, float]:
@@ -48,10 +50,74 @@ def test_the_best_validations_are_kept_as_models(small: SimpleNamespace, tmp_pat
     for file in (tmp_path / "a" / "kept").rglob("*.safetensors"):
         assert file.read_bytes() == (tmp_path / "b" / file.relative_to(tmp_path / "a")).read_bytes()
     assert {path.name for path in (tmp_path / "b" / "kept").iterdir()} == kept
-    with pytest.raises(ConfigError, match="keep_checkpoints = 3, validate_every = 0"):
+    with pytest.raises(ConfigError, match="keep_by = loss, keep_checkpoints = 3, validate_every = 0"):
         small.train(tmp_path / "c", **make, validate_every=0)
     small.train(tmp_path / "none", epochs=1)
     assert not (tmp_path / "none" / "kept").exists()
+
+
+def by_hand(folder: Path, asked: list[Example]) -> float:
+    """Mean ROUGE-L of transformers' own greedy answers, by the package that everybody uses."""
+    model, tokenizer = AutoModelForCausalLM.from_pretrained(folder).eval(), AutoTokenizer.from_pretrained(folder)
+    scorer, longest = RougeScorer(["rougeL"], use_stemmer=True), max(int(one.response_T.sum()) for one in asked)
+    scores = []
+    for example in asked:
+        prompt = torch.tensor(example.prompt_ids, dtype=torch.long)[None]
+        ids = model.generate(
+            prompt, attention_mask=torch.ones_like(prompt), do_sample=False, max_new_tokens=longest, eos_token_id=0,
+            pad_token_id=1,
+        )  # fmt: skip
+        answer, reference = ids[0, prompt.shape[1] :], example.ids_T[example.response_T]
+        texts = [tokenizer.decode(list(map(int, row)), skip_special_tokens=True).strip() for row in (reference, answer)]
+        scores.append(scorer.score(*texts)["rougeL"].fmeasure)
+    return sum(scores) / len(scores)
+
+
+def test_rouge_l_chooses_the_best_weights(small: SimpleNamespace, tmp_path: Path) -> None:
+    """Answers are learnt by heart, so ROUGE-L rises for long after the loss on other records has turned."""
+    by_heart, others = small.examples(6), small.examples(3, name="v")
+    make = {
+        "examples": by_heart, "validation": [*by_heart[:4], *others], "epochs": 14, "lr_peak": 2e-2, "batch_size": 6,
+        "schedule": "constant", "keep": "best", "keep_by": "rouge_l", "keep_prompts": 5, "keep_checkpoints": 100,
+    }  # fmt: skip
+    summary, _ = small.train(tmp_path / "a", **make)
+    lines = [json.loads(line) for line in (tmp_path / "a" / "metrics.jsonl").read_text().splitlines()]
+    found = {line["step"]: line for line in lines if "validation_rouge_l" in line}
+    assert len(found) == 15
+    asked = sorted([*by_heart[:4], *others], key=lambda example: example.record_id)[:5]
+    for folder in (tmp_path / "a" / "kept").iterdir():
+        step, rouge = re.fullmatch(r"epoch[\d.]+_step(\d+)_loss[\d.]+_rouge([\d.]+)", folder.name).groups()
+        assert found[int(step)]["validation_rouge_l"] == pytest.approx(by_hand(folder, asked), abs=1e-12)
+        assert f"{found[int(step)]['validation_rouge_l']:.4f}" == rouge
+    order = sorted(found.values(), key=lambda line: (-line["validation_rouge_l"], line["validation_loss"]))
+    assert order[0]["step"] != min(found.values(), key=lambda line: line["validation_loss"])["step"]
+    assert summary.model_step == summary.best_step == order[0]["step"]
+    assert summary.best_rouge_l == order[0]["validation_rouge_l"] > 0.3
+    assert "ROUGE-L" in (tmp_path / "a" / "train.log").read_text()
+    few = {**make, "keep_checkpoints": 3}
+    with pytest.raises(Interrupted):
+        small.train(tmp_path / "b", should_stop=small.stop_after(9), **few)
+    again, _ = small.train(tmp_path / "b", **few)
+    steps = {int(re.search(r"step(\d+)", path.name)[1]) for path in (tmp_path / "b" / "kept").iterdir()}
+    assert steps == {line["step"] for line in order[:3]}
+    assert (tmp_path / "b" / "metrics.jsonl").read_bytes() == (tmp_path / "a" / "metrics.jsonl").read_bytes()
+    one, two = (tmp_path / name / "model" / "model.safetensors" for name in "ab")
+    assert one.read_bytes() == two.read_bytes() and again.best_rouge_l == summary.best_rouge_l
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"validation": ()}, "keep_by = rouge_l, .*validation records: 0"),
+        ({"validate_every": 0}, "validate_every = 0"),
+        ({"keep_prompts": 0}, "keep_prompts must be at least 1"),
+    ],
+)
+def test_rouge_l_needs_prompts_to_answer(
+    small: SimpleNamespace, tmp_path: Path, options: dict[str, object], message: str
+) -> None:
+    with pytest.raises(ConfigError, match=message):
+        small.train(tmp_path, keep_by="rouge_l", **options)
 
 
 @pytest.mark.parametrize("method", ["sft", "kd"])

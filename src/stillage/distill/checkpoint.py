@@ -34,10 +34,11 @@ KEEP = 2
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Best:
-    """The weights with the lowest validation loss so far: a folder below checkpoints/, and the hashes of its files."""
+    """The weights of a validation worth keeping: a folder below checkpoints/, and the hashes of its files."""
 
     step: int
     loss: float
+    rouge_l: float | None = None  # where validations are compared by it
     folder: str
     files: dict[str, str]
 
@@ -50,8 +51,9 @@ class State:
     trained_tokens: int = 0
     train_s: float = 0.0  # over all attempts
     validation_loss: float | None = None  # the last one
+    validation_rouge_l: float | None = None
     best: Best | None = None
-    kept: list[Best] = field(default_factory=list)  # keep_checkpoints of them, lowest loss first; the best may be one
+    kept: list[Best] = field(default_factory=list)  # keep_checkpoints of them, best first; the best of all may be one
     scaler: dict[str, Any] = field(default_factory=dict)  # of fp16's loss scaling
     rollout: dict[str, Any] = field(default_factory=dict)  # RolloutState
 
@@ -109,9 +111,14 @@ def named(state: dict[str, Any]) -> list[dict[str, Any]]:
     return [*([state["best"]] if state["best"] else []), *state["kept"]]
 
 
-def is_kept(state: State, loss: float, keep: int) -> bool:
-    """Is a validation loss among the `keep` lowest so far? An earlier one of the same loss goes first."""
-    return keep > 0 and (len(state.kept) < keep or loss < state.kept[-1].loss)
+def rank(found: Best) -> tuple[float, ...]:
+    """What the best validation has least of: minus ROUGE-L and then the loss, or the loss alone."""
+    return (found.loss,) if found.rouge_l is None else (-found.rouge_l, found.loss)
+
+
+def is_kept(state: State, found: Best, keep: int) -> bool:
+    """Is a validation among the `keep` best so far? An earlier one that is as good goes first."""
+    return keep > 0 and (len(state.kept) < keep or rank(found) < rank(state.kept[-1]))
 
 
 def steps_saved(folder: Path) -> list[Path]:

@@ -26,7 +26,7 @@ def check(
 ) -> None:
     """Raise for the first thing that cannot work; examples: those with a token to train."""
     assert isinstance(params, method.params), f"{method.name} wants {method.params}, not {type(params)}"
-    check_options(options, has_validation=bool(validation))
+    check_options(options, validation)
     if not examples:
         raise DataError(
             "There is nothing to train on: no record has a response token.",
@@ -42,11 +42,11 @@ def check(
             check_fit(role, model, [*examples, *validation])
 
 
-def check_options(options: TrainConfig, *, has_validation: bool) -> None:
+def check_options(options: TrainConfig, validation: Sequence[Example]) -> None:
     """ConfigError for a budget or an optimiser that makes no training."""
     least = {"batch_size": 1, "micro_batch_size": 0, "epochs": 0, "max_steps": 0, "lr_peak": 0, "lr_final": 0}
     least |= {"warmup_fraction": 0, "weight_decay": 0, "clip_norm": 0, "validate_every": 0, "checkpoint_every_s": 0}
-    least |= {"keep_checkpoints": 0}
+    least |= {"keep_checkpoints": 0, "keep_prompts": 1}
     for name, low in least.items():
         value = getattr(options, name)
         if not value >= low:  # NaN too
@@ -55,12 +55,13 @@ def check_options(options: TrainConfig, *, has_validation: bool) -> None:
         value = getattr(options, name)
         if not 0 <= value <= 1 or (value == 1 and name != "warmup_fraction"):
             raise ConfigError(f"{name} must be between 0 and 1.", f"{name} = {value}", "Choose a value in between.")
-    if (options.keep == "best" or options.keep_checkpoints) and not (has_validation and options.validate_every):
+    asks = options.keep == "best" or options.keep_checkpoints or options.keep_by == "rouge_l"
+    if asks and not (validation and options.validate_every):
         raise ConfigError(
             "The best weights cannot be told without a validation.",
-            f"keep = {options.keep}, keep_checkpoints = {options.keep_checkpoints}, "
-            f"validate_every = {options.validate_every:g}, validation records: {'yes' if has_validation else 0}",
-            "Use keep = last and keep_checkpoints = 0, or give validation records.",
+            f"keep = {options.keep}, keep_by = {options.keep_by}, keep_checkpoints = {options.keep_checkpoints}, "
+            f"validate_every = {options.validate_every:g}, validation records: {len(validation)}",
+            "Use keep = last, keep_by = loss and keep_checkpoints = 0, or give validation records.",
         )
 
 

@@ -84,13 +84,15 @@ class Journal:
         with full_disk(Path(self.metrics.name)):
             self.metrics.write(json.dumps(entry) + "\n")
 
-    def validated(self, step: int, epoch: float, loss: float) -> None:
-        """After a validation."""
+    def validated(self, step: int, epoch: float, loss: float, rouge_l: float | None) -> None:
+        """After a validation; rouge_l: where validations are compared by it."""
         entry: dict[str, object] = {"step": step, "epoch": epoch, "validation_loss": loss}
+        entry |= {} if rouge_l is None else {"validation_rouge_l": rouge_l}
         self.record(entry)
         if self.report is not None:
             self.report({**entry, "total": self.total})
-        self.say(f"step {step}/{self.total}  epoch {epoch:g}  validation loss {loss:.4f} nats per token")
+        overlap = "" if rouge_l is None else f"  ROUGE-L {rouge_l:.4f}"
+        self.say(f"step {step}/{self.total}  epoch {epoch:g}  validation loss {loss:.4f} nats per token{overlap}")
 
     def flush(self) -> None:
         """Metrics reach the disk before the checkpoint that counts on them."""

@@ -95,6 +95,7 @@ class Loop:
     state: checkpoint.State
     journal: Journal | None  # of the main process
     writer: Writer | None = None  # of the texts, where they are not always the records' own
+    rouge_l: Callable[[], float] | None = None  # of the student's answers now, where validations are compared by it
 
     def run(self) -> None:
         """Train to the end. Interrupted, after a checkpoint, once should_stop says so."""
@@ -207,7 +208,7 @@ class Loop:
         )
 
     def validate(self) -> None:
-        """Validation loss in nats per token, over all processes; the best weights so far are kept as a model folder."""
+        """Validation loss in nats per token (and ROUGE-L, if asked for), over all processes; the best weights are kept."""
         plan, state, accelerator = self.plan, self.state, self.accelerator
         size = plan.options.micro_batch_size or plan.options.batch_size
         batches = validation_batches(plan.validation, size)[accelerator.process_index :: accelerator.num_processes]
@@ -216,23 +217,26 @@ class Loop:
         loss = total / tokens
         if not math.isfinite(loss):
             raise self.not_finite(f"validation loss {loss}", plan.chosen(max(0, state.step - 1)))
-        state.validation_loss = loss
+        rouge_l = None if self.rouge_l is None else self.rouge_l()
+        state.validation_loss, state.validation_rouge_l = loss, rouge_l
         if self.writer is not None:
             self.writer.validated(loss)
         epoch = round(state.step / plan.per_epoch, 4)
         if self.journal is not None:
-            self.journal.validated(state.step, epoch, loss)
-        is_best = state.best is None or loss < state.best.loss
-        if not (is_best or checkpoint.is_kept(state, loss, plan.options.keep_checkpoints)):
+            self.journal.validated(state.step, epoch, loss, rouge_l)
+        name = f"epoch{epoch:g}_step{state.step}_loss{loss:.4f}" + (
+            f"_rouge{rouge_l:.4f}" if rouge_l is not None else ""
+        )
+        found = checkpoint.Best(step=state.step, loss=loss, rouge_l=rouge_l, folder=name, files={})
+        is_best = state.best is None or checkpoint.rank(found) < checkpoint.rank(state.best)
+        if not (is_best or checkpoint.is_kept(state, found, plan.options.keep_checkpoints)):
             return
-        name = f"epoch{epoch:g}_step{state.step}_loss{loss:.4f}"
-        folder, files = plan.folder / "checkpoints" / name, {}
+        folder = plan.folder / "checkpoints" / name
         if accelerator.is_main_process:
             self.save_student(folder)
-            files = checkpoint.hashes(folder)
-        found = checkpoint.Best(step=state.step, loss=loss, folder=name, files=files)
+            found = dataclasses.replace(found, files=checkpoint.hashes(folder))
         state.best = found if is_best else state.best
-        state.kept = sorted([*state.kept, found], key=lambda kept: kept.loss)[: plan.options.keep_checkpoints]
+        state.kept = sorted([*state.kept, found], key=checkpoint.rank)[: plan.options.keep_checkpoints]
 
     def save_student(self, folder: Path) -> None:
         """Write the student as a complete model folder."""

@@ -10,6 +10,7 @@ import shutil
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,6 +27,7 @@ from stillage.distill.journal import Journal, Report
 from stillage.distill.loop import Loop, Plan
 from stillage.distill.objective import Objective
 from stillage.distill.optimiser import adamw
+from stillage.distill.overlap import validation_rouge_l
 from stillage.distill.precision import precision_of
 from stillage.distill.prepare import keep_activations, prepare
 from stillage.distill.rollouts import follows_validation
@@ -55,8 +57,9 @@ class Summary:
     left_out: int  # examples without a trained token
     trained_tokens: int
     validation_loss: float | None  # of the last weights, nats per token
-    best_validation_loss: float | None
+    best_validation_loss: float | None  # of the best weights
     best_step: int | None
+    best_rouge_l: float | None  # of those weights, where validations were compared by it
     model_step: int  # after how many steps the weights in model/ were taken
     timings: dict[str, float] = field(default_factory=dict)  # train_s, tokens_per_s
 
@@ -220,6 +223,8 @@ def start(
     objective.to(accelerator.device)
     optimiser = adamw(objective.parameters(), plan.options)
     writer = None if rollout is None else Writer(rollout, plan, desk, student, teacher)
+    asked = plan.validation[: plan.options.keep_prompts] if plan.options.keep_by == "rouge_l" else ()
+    judge = partial(validation_rouge_l, desk, student, tokenizer, asked) if asked else None
     with accelerator.main_process_first():
         path = checkpoint.newest(plan.folder / "checkpoints")
     state = checkpoint.State()
@@ -241,7 +246,7 @@ def start(
     return Loop(
         plan=plan, accelerator=accelerator, wrapped=accelerator.prepare_model(objective), objective=objective,
         teacher=teacher, tokenizer=tokenizer, optimiser=optimiser, precision=precision, state=state, journal=journal,
-        writer=writer,
+        writer=writer, rouge_l=judge,
     )  # fmt: skip
 
 
@@ -269,6 +274,7 @@ def summary_of(loop: Loop, method: Method, *, left_out: int) -> Summary:
         validation_loss=state.validation_loss,
         best_validation_loss=state.best.loss if state.best else None,
         best_step=state.best.step if state.best else None,
+        best_rouge_l=state.best.rouge_l if state.best else None,
         model_step=best.step if best else state.step,
         timings={"train_s": round(seconds, 3), "tokens_per_s": round(state.trained_tokens / max(seconds, 1e-9), 1)},
     )

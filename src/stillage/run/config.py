@@ -141,11 +141,16 @@ class TrainConfig:
     validate_every: float = 1.0
     """Epochs between validations; the best and the last weights are kept. 0: never."""
     keep: Literal["best", "last"] = "last"
-    """Which weights become the model of the next stages: lowest validation loss, or the last."""
+    """Which weights become the model of the next stages: those of the best validation (see keep_by), or the last."""
+    keep_by: Literal["loss", "rouge_l"] = "loss"
+    """What makes a validation the best: the lowest loss, or the highest ROUGE-L of the model's greedy answers (most published
+    students were chosen so); equal ROUGE-L: the lower loss."""
+    keep_prompts: int = 64
+    """keep_by rouge_l: how many validation prompts are answered, the same ones every time."""
     checkpoint_every_s: float = 60.0
     """Seconds between checkpoints; resuming is exact, so this changes only how much is done again after a stop."""
     keep_checkpoints: int = 0
-    """Keep the weights of this many validations, those of the lowest loss, as model folders in kept/; 0: none."""
+    """Keep the weights of this many validations, the best ones, as model folders in kept/; 0: none."""
     gradient_checkpointing: bool = False
     """Compute activations again in the backward pass: less memory, about a third more time, the same result."""
     packing: bool = False

@@ -41,6 +41,6 @@ METHOD = Method(
     params=Params,
     terms=terms,
     needs_teacher=lambda params: False,
-    budget=lambda params: {"epochs": params.epochs, "keep": "best"},
+    budget=lambda params: {"epochs": params.epochs, "keep": "best", "keep_by": "loss"},
     presets={"paper": {}},
 )
