@@ -19,10 +19,10 @@ from stillage.experiment.ask import (
     prefixes_of,
     subject_of,
 )
-from stillage.experiment.roles import REFERENCE
+from stillage.experiment.judge import CONTROLS, judge_run
 from stillage.experiment.works import base_result, examples_of, records_of, special_ids, use_threads
 from stillage.rng import generator
-from stillage.run.folder import read_table, write_json, write_table
+from stillage.run.folder import write_json, write_table
 from stillage.run.results import write_results
 from stillage.types import Array, Record, TokenStats, Transform
 
@@ -33,11 +33,8 @@ if TYPE_CHECKING:
     from stillage.audit.extraction import Target
     from stillage.audit.questions import Material, Said, Subject
     from stillage.experiment.plan import Context
-    from stillage.functional.stats import Interval
 
 LOG = logging.getLogger("stillage")
-CONTROLS = (REFERENCE, "student_counterfactual", "teacher_counterfactual")
-"""Models that never met a private record, nor a teacher that did."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -188,51 +185,3 @@ def labels_of(records: Sequence[Record], columns: Sequence[str]) -> dict[str, li
 
     labels = [slice_labels([str(record.meta.get(column, "")) for record in records], column) for column in columns]
     return {record.id: [column[index] for column in labels] for index, record in enumerate(records)}
-
-
-def judge_run(context: Context, records: Sequence[Record], scores: pa.Table) -> dict[str, object]:
-    """validity.json: may the membership claim be printed? Where records went, who overlaps, and controls at chance."""
-    from stillage.audit.validity import check_controls, check_overlap, check_provenance, check_records, judge
-    from stillage.data.split import read_split
-
-    split = read_split(context.run / "data")
-    role_by_id = {record.id: role for role, found in split.records_by_role.items() for record in found}
-    members, outsiders = (
-        split.records_by_role.get(kind, []) for kind in ("private", "outsiders")
-    )  # all, audited or not
-    overlap = check_overlap(
-        [record.id for record in members], [record.id for record in outsiders],
-        [whole_text(record) for record in members], [whole_text(record) for record in outsiders],
-    )  # fmt: skip
-    columns = scores.select(["model", "attack", "id"]).to_pylist()
-    ids_by_score: dict[str, list[str]] = {}
-    for row in columns:
-        ids_by_score.setdefault(f"{row['attack']} on {row['model']}", []).append(row["id"])
-    checks = [
-        overlap,
-        check_records([record.id for record in records], ids_by_score),
-        check_controls(control_intervals(scores, context.config.audit.level)),
-    ]
-    reached = ids_by_stage(context)
-    if reached:
-        checks.insert(0, check_provenance(reached, role_by_id))
-    return judge(checks).as_json() | {"drawn_by_us": split.drawn_by_us}
-
-
-def ids_by_stage(context: Context) -> dict[str, list[str]]:
-    """The ids of the records that each stage of this run learned from, as it wrote them down."""
-    names = ["tokenizer", *(role.name for role in context.roles if role.is_trained)]
-    paths = {name: context.run / name / "provenance.parquet" for name in names}
-    return {name: read_table(path).column("id").to_pylist() for name, path in paths.items() if path.is_file()}
-
-
-def control_intervals(scores: pa.Table, level: float) -> dict[str, Interval]:
-    """AUC intervals of everything that cannot know the members: blind attackers, and models that never met them."""
-    from stillage.audit.membership import BLIND, by_model_and_attack
-
-    found: dict[str, Interval] = {}
-    for (model, attack), scored in by_model_and_attack(scores).items():
-        if model == BLIND or model in CONTROLS:
-            name = f"blind {attack}" if model == BLIND else f"{attack} on {model}"
-            found[name] = scored.auc(level, blind=model == BLIND)
-    return found
