@@ -1,0 +1,93 @@
+"""What the processes of one run tell each other, on a store in memory: orders, the end, and who failed."""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+
+import pytest
+import torch.distributed as dist
+
+from stillage.cli.together import follow, lead
+from stillage.errors import CheckpointError, ConfigError, Interrupted, UserError
+from stillage.experiment import team as teams
+from stillage.experiment.team import Team, error_for_all, is_helper, place
+
+
+@pytest.fixture
+def pair() -> tuple[Team, Team]:
+    """The first of two processes, and the other."""
+    store = dist.HashStore()
+    return Team(rank=0, size=2, store=store), Team(rank=1, size=2, store=store)
+
+
+def test_the_place_is_what_the_launcher_says(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("RANK", "WORLD_SIZE"):
+        monkeypatch.delenv(name, raising=False)
+    assert place() == (0, 1) and not is_helper()
+    monkeypatch.setenv("WORLD_SIZE", "1")
+    monkeypatch.setenv("RANK", "0")
+    assert place() == (0, 1)
+    monkeypatch.setenv("WORLD_SIZE", "4")
+    monkeypatch.setenv("RANK", "3")
+    assert place() == (3, 4) and is_helper()
+
+
+def test_orders_come_in_turn_and_end_with_the_first(pair: tuple[Team, Team]) -> None:
+    first, other = pair
+    got: list[dict[str, object]] = []
+    listener = threading.Thread(target=lambda: got.extend(other.orders()))
+    listener.start()
+    for number in range(3):
+        first.call({"role": f"student {number}", "plugins": []})
+    first.store.add("left", 1)  # the other has nothing to say at the end
+    first.end(0)
+    listener.join(timeout=60)
+    assert not listener.is_alive()
+    assert got == [{"role": f"student {number}", "plugins": []} for number in range(3)]
+
+
+def test_the_first_failure_is_told_once_and_decides_the_exit_code(pair: tuple[Team, Team]) -> None:
+    first, other = pair
+    assert first.failure() is None
+    first.store.set("ended", "1")
+    assert other.leave(2, "The plugin is missing.") is True
+    assert other.leave(1, "and more") is True
+    assert first.failure() == {"rank": 1, "code": 2, "text": "The plugin is missing."}
+    broken = error_for_all(first, RuntimeError("[gloo] Connection closed by peer"))
+    assert isinstance(broken, UserError) and broken.exit_code == 2
+    assert str(broken) == "Process 1 of 2 stopped: The plugin is missing."
+
+
+def test_an_error_of_its_own_stays_the_firsts(pair: tuple[Team, Team]) -> None:
+    first, _ = pair
+    own, bug = CheckpointError("own"), KeyError("bug")
+    assert error_for_all(first, own) is own and error_for_all(first, bug) is bug
+    gone = error_for_all(first, RuntimeError("[../gloo/transport] Connection closed by peer"))
+    assert isinstance(gone, Interrupted) and gone.exit_code == 75
+
+
+def test_who_is_not_heard_says_it_itself(
+    pair: tuple[Team, Team], monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The first never ends: the other gives up waiting, prints its error, and leaves with its code."""
+    first, other = pair
+    monkeypatch.setattr(teams, "GOODBYE_S", 0.0)
+    first.call({"plugins": ["another"], "config": "", "role": "student", "folder": str(tmp_path)})
+    assert follow(other, []) == 2
+    printed = capsys.readouterr().err
+    assert printed.startswith("stillage, process 1 of 2: The processes of this run read different plugins.")
+
+
+def test_however_the_first_ends_the_others_are_told(pair: tuple[Team, Team]) -> None:
+    first, other = pair
+    first.store.add("left", 1)
+
+    def refuse() -> int:
+        raise ConfigError("Not like this.")
+
+    with pytest.raises(ConfigError, match="Not like this"):
+        lead(first, refuse)
+    assert first.store.get("ended") == b"2"
+    assert list(other.orders()) == []
+    assert lead(Team(rank=0, size=1, store=dist.HashStore()), lambda: 0) == 0
