@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from stillage.data.coins import BERNOULLI, tossed
 from stillage.data.groups import NEAR
 from stillage.data.records import read_records
 from stillage.data.split import Split, drawn, given
@@ -17,8 +18,19 @@ SYNTHETIC = "synthetic"
 def prepare(data: DataConfig, seed: int, *, keep: Sequence[str] = ()) -> Split:
     """The split that a config asks for. keep: columns to take along besides `slice_by`, e.g. the extraction target.
 
-    Raises ConfigError when both a pool and files are named; DataError for input that cannot be used.
+    Raises ConfigError when both a pool and files are named, or coins are asked for where files decide; DataError for
+    input that cannot be used.
     """
+    if data.inclusion == BERNOULLI and data.files:
+        values = f"inclusion: {data.inclusion}; files: {', '.join(data.files)}"
+        fix = "Give one pool as data.source, or leave out data.inclusion."
+        raise ConfigError("A split of your own has no coins to toss.", values, fix)
+    split = _split(data, seed, keep)
+    return tossed(split, seed) if data.inclusion == BERNOULLI else split
+
+
+def _split(data: DataConfig, seed: int, keep: Sequence[str]) -> Split:
+    """The split with as many records in each role as the shares say."""
     column = "" if data.group_by == NEAR or (data.source == SYNTHETIC and not data.files) else data.group_by
     slice_by = tuple(dict.fromkeys(filter(None, (*data.slice_by, *keep, column))))
     if data.files:

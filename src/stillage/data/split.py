@@ -43,6 +43,12 @@ class Split:
     largest_group: int = 0  # records
     group_of: Mapping[str, str] = field(default_factory=dict)  # record id -> name of its group; none: it is alone
     sources: Mapping[str, str] = field(default_factory=dict)  # name of an input -> sha256
+    train_on: Mapping[str, Mapping[str, str | int]] = field(
+        default_factory=dict
+    )  # "teacher", "student" -> what was chosen
+    inclusion: str = (
+        "fixed"  # "bernoulli": a fair coin of its own put each group among the private records or outsiders
+    )
 
     @property
     def counts(self) -> dict[str, int]:
@@ -56,6 +62,8 @@ class Split:
         together = "near-duplicates" if self.group_by == NEAR else f"equal {self.group_by}"
         drawn = " together" if self.drawn_by_us else ""
         parts += [f"{together}{drawn}: {self.groups} groups, largest {self.largest_group}"] * bool(self.groups)
+        parts += ["private or outsider by a coin each"] * (self.inclusion == "bernoulli")
+        parts += [f"{who} trains on {about['choice']}" for who, about in self.train_on.items()]
         parts += [f"{len(self.bad_lines)} broken lines left out"] * bool(self.bad_lines)
         parts += [f"{count} records in {pair}" for pair, count in self.overlaps.items()]
         return "; ".join(parts + [f"{kind}: {count}" for kind, count in sorted(self.notes.items())])
@@ -272,6 +280,8 @@ def write_split(folder: Path, split: Split) -> None:
         {
             "drawn_by_us": split.drawn_by_us,
             "seed": split.seed,
+            "train_on": {who: dict(about) for who, about in split.train_on.items()},
+            "inclusion": split.inclusion,
             "shares": dict(split.shares),
             "counts": split.counts,
             "duplicates_collapsed": split.duplicates_collapsed,
@@ -305,6 +315,8 @@ def read_split(folder: Path) -> Split:
         records_by_role=records,
         drawn_by_us=about["drawn_by_us"],
         seed=about["seed"],
+        train_on=about.get("train_on", {}),
+        inclusion=about.get("inclusion", "fixed"),  # absent where an older version drew
         shares=about["shares"],
         duplicates_collapsed=about["duplicates_collapsed"],
         overlaps=about["overlaps"],

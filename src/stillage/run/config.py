@@ -44,6 +44,9 @@ class DataConfig:
     max_tokens: int = 512
     """Longest example, in tokens; a longer response is cut at the end."""
     max_prompt_tokens: int = 256
+    inclusion: Literal["fixed", "bernoulli"] = "fixed"
+    """How private records and outsiders are told apart: fixed (each share exactly), or bernoulli (a fair coin for each of
+    both together, near-duplicates as one: about equally many; what audit.dp rests on)."""
     """Longest prompt, in tokens; a longer one loses its middle, so that the template's head and tail survive."""
     max_bad_lines: int = 0
     """Broken lines to tolerate (counted and listed); one more stops the run."""
@@ -232,6 +235,21 @@ class AuditConfig:
 @dataclass(frozen=True, kw_only=True)
 class ReportConfig:
     """The report."""
+    blocks: bool = False
+    """Also ask which blocks carry the leak: noise, gradient, reverting, logit lens and a probe, block by block."""
+    block_records: int = 200
+    """Members and outsiders whose blocks are examined, at most, each (a recorded draw); 0: all that are audited."""
+    signal_records: int = 400
+    """Records of each kind on which the teacher is compared with the one that never saw the members (a recorded draw);
+    0: the comparison is left out."""
+    dp: bool = False
+    """Also bound the epsilon of differential privacy from below, from this one run; needs data.inclusion bernoulli."""
+    dp_attack: str = ""
+    """The attack that guesses, fixed in advance; empty: the first of `attacks`."""
+    dp_guesses: tuple[int, ...] = (100, 100)
+    """How many records are guessed to be members and how many not, fixed in advance; about the others nothing is said."""
+    dp_delta: float = 1e-5
+    """delta of (epsilon, delta)-differential privacy."""
 
     show_text: bool = False
     """Show the texts of private records in the report; they are redacted otherwise."""
