@@ -188,7 +188,9 @@ def by_model_and_attack(table: pa.Table) -> dict[tuple[str, str], Scored]:
 
 
 def membership_results(table: pa.Table, *, fprs: Sequence[float], level: float, base: Result) -> list[Result]:
-    """AUC and TPR at each FPR for every model and attack; a rate that too few outsiders allow is a NaN with its reason.
+    """AUC and TPR at each FPR for every model and attack; what cannot be said is a NaN with its reason.
+
+    That is: a rate that too few outsiders allow, and an attack without a score for any member, or any outsider.
 
     base carries run, stage, seed and method. Missing scores are counted in their own row (metric nan_scores).
     """
@@ -200,7 +202,11 @@ def membership_results(table: pa.Table, *, fprs: Sequence[float], level: float, 
             asked = n + scored.dropped
             LOG.warning("%s on %s: %d of %d records have no score", attack, model, scored.dropped, asked)
             results.append(replace(row, metric="nan_scores", value=float(scored.dropped), n=asked))
-        found = scored.auc(level, blind=model == BLIND)
+        try:
+            found = scored.auc(level, blind=model == BLIND)
+        except UserError as error:
+            results.append(replace(row, metric="auc", value=float("nan"), note=f"refused: {error.what}"))
+            continue
         results.append(replace(row, metric="auc", value=found.value, low=found.low, high=found.high))
         for fpr in fprs:
             results += rate_results(scored, fpr, level, row)

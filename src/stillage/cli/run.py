@@ -22,6 +22,8 @@ PRESETS = Path(__file__).parent.parent / "presets"
 LAST_STAGE = {"run": "", "quickstart": "", "data": "data", "distill": "student", "evaluate": "evaluate", "audit": "audit",
               "report": "report"}  # fmt: skip
 """The last stage that each verb does, with all it needs; empty: all."""
+AUDIT_ALONE: Flat = {"stages": ["audit"], "out": ["runs/audit"]}
+"""What `audit` without a config means: the models that are given, and nothing is trained."""
 SWITCHES = ("--dry-run", "--accept-changes")
 
 
@@ -101,8 +103,14 @@ def run_one(
         if "--dry-run" in switches:
             print("\n".join(describe_plan(context, plan(context))))
         else:
-            run_experiment(context, board.say, accept_changes="--accept-changes" in switches, until=LAST_STAGE[verb])
+            until = last_stage(verb, config)
+            run_experiment(context, board.say, accept_changes="--accept-changes" in switches, until=until)
         return context.run_id
+
+
+def last_stage(verb: str, config: Config) -> str:
+    """The last stage to do; empty: all. An audit that trains nothing ends in its report, the only one there will be."""
+    return "" if verb == "audit" and config.stages == ("audit",) else LAST_STAGE[verb]
 
 
 def run_child(words: Sequence[str], plugins: tuple[Plugin, ...]) -> int:
@@ -145,7 +153,7 @@ def run_grid(
 def finish(config: Config, verb: str) -> int:
     """Say where the result is; with --audit.strict a split that fails its checks is exit 2."""
     summary = config.out / "report" / "summary.txt"
-    if LAST_STAGE[verb] in ("", "report") and summary.is_file():
+    if last_stage(verb, config) in ("", "report") and summary.is_file():
         print(summary.read_text(encoding="utf-8").rstrip())
     else:
         print(f"run folder: {config.out}")
@@ -187,7 +195,21 @@ def read_settings(verb: str, words: Sequence[str]) -> Flat:
             "given: no config",
             "Give a YAML file, a preset (`stillage ls presets`) or flags.",
         )
-    return flat
+    return audit_alone(flat) if verb == "audit" and not source else flat
+
+
+def audit_alone(flat: Flat) -> Flat:
+    """The settings of an audit without a config: of the models and records that are given, trains nothing.
+
+    ConfigError without records: made-up people say nothing about a given model.
+    """
+    if not any(name == "data.source" or name.startswith("data.files") for name in flat):
+        raise ConfigError(
+            "There are no records to audit.",
+            f"given: {', '.join(flat) or 'nothing'}",
+            "Give --data.files.private MEMBERS.jsonl --data.files.outsiders OUTSIDERS.jsonl.",
+        )
+    return AUDIT_ALONE | flat
 
 
 def config_file(source: str) -> Path:

@@ -201,7 +201,8 @@ def _cut_prompt(ids: list[int], ends: list[int], prompt: Prompt, limit: int) -> 
     room = limit - head - tail
     if room < 0:
         values = f"limit: {limit} tokens; template: {head + tail} tokens"
-        raise ConfigError("The longest prompt is shorter than its template.", values, "Raise max_prompt_tokens.")
+        fix = "Raise data.max_tokens and data.max_prompt_tokens, as far as the model's context goes; or --data.template raw."
+        raise ConfigError("The longest prompt is shorter than its template.", values, fix)
     left = head + (room + 1) // 2
     return ids[:left] + ids[len(ids) - (limit - left) :]
 

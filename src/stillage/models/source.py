@@ -30,8 +30,14 @@ def find(path: str, revision: str = "") -> Path:
 
     Raises ModelError where it is neither, or where the hub id is not pinned to a commit.
     """
+    check_place(path, revision)
+    return Path(path) if Path(path).is_dir() else download(path, revision)
+
+
+def check_place(path: str, revision: str = "") -> None:
+    """The errors of `find`, without fetching anything."""
     if Path(path).is_dir():
-        return Path(path)
+        return
     if not HUB_ID.match(path):
         raise ModelError(f"There is no folder {path}.", f"working folder: {Path.cwd()}", "Check the path.")
     if not COMMIT.match(revision):
@@ -40,7 +46,6 @@ def find(path: str, revision: str = "") -> Path:
             f"revision: {revision or '(none)'}; wanted: 40 hexadecimal digits",
             f"Check the path, or copy the commit from https://huggingface.co/{path}/commits/main into `revision:`.",
         )
-    return download(path, revision)
 
 
 def download(hub_id: str, revision: str) -> Path:
