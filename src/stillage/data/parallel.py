@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from itertools import zip_longest
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from stillage.errors import ConfigError, DataError
 from stillage.run.folder import sha256_file
 from stillage.types import Record
 
-TEMPLATE = "Translate the following text.\n\n{src}"
+TEMPLATE = "Translate the following text.\n\n{src}"  # data.parallel_prompt unless told
 log = logging.getLogger("stillage")
 
 
@@ -60,6 +61,15 @@ def read_parallel(
     )
     log.info("%s: %s", path, loaded.summary())
     return loaded
+
+
+def endings(asked: Sequence[str]) -> tuple[str, str]:
+    """The two endings of a config, without their dots. ConfigError unless they are two different ones."""
+    ends = [end.removeprefix(".") for end in asked]
+    if len(ends) != 2 or ends[0] == ends[1] or not all(ends):
+        values = f"data.parallel: {', '.join(asked)}"
+        raise ConfigError("Parallel text has two endings.", values, "Give both, e.g. data.parallel: [src, tgt].")
+    return ends[0], ends[1]
 
 
 def pairs_of(path: Path, source_suffix: str, target_suffix: str) -> list[tuple[Path, Path]]:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
 
 from stillage.data.coins import BERNOULLI, tossed
 from stillage.data.groups import NEAR
-from stillage.data.records import read_records
+from stillage.data.parallel import endings, read_parallel
+from stillage.data.parts import assigned
+from stillage.data.records import Loaded, read_records
 from stillage.data.split import Split, drawn, given
 from stillage.data.synthetic import people
 from stillage.errors import ConfigError
@@ -15,9 +19,10 @@ from stillage.run.config import DataConfig
 SYNTHETIC = "synthetic"
 
 
-def prepare(data: DataConfig, seed: int, *, keep: Sequence[str] = ()) -> Split:
+def prepare(data: DataConfig, seed: int, *, keep: Sequence[str] = (), audits: bool = True) -> Split:
     """The split that a config asks for. keep: columns to take along besides `slice_by`, e.g. the extraction target.
 
+    audits: refuse training records that teacher and student share.
     Raises ConfigError when both a pool and files are named, or coins are asked for where files decide; DataError for
     input that cannot be used.
     """
@@ -26,7 +31,8 @@ def prepare(data: DataConfig, seed: int, *, keep: Sequence[str] = ()) -> Split:
         fix = "Give one pool as data.source, or leave out data.inclusion."
         raise ConfigError("A split of your own has no coins to toss.", values, fix)
     split = _split(data, seed, keep)
-    return tossed(split, seed) if data.inclusion == BERNOULLI else split
+    split = tossed(split, seed) if data.inclusion == BERNOULLI else split
+    return assigned(split, data.train_on, audits=audits) if data.train_on else split
 
 
 def _split(data: DataConfig, seed: int, keep: Sequence[str]) -> Split:
@@ -37,27 +43,30 @@ def _split(data: DataConfig, seed: int, keep: Sequence[str]) -> Split:
         if data.source != SYNTHETIC:
             values = f"source: {data.source}; files: {', '.join(data.files)}"
             raise ConfigError("Both a pool and a file per role are named.", values, "Name one of `source` and `files`.")
-        return given(
-            data.files,
-            columns=data.columns,
-            max_bad_lines=data.max_bad_lines,
-            slice_by=slice_by,
-            revision=data.revision,
-            subset=data.subset,
-            hub_split=data.hub_split,
-            seed=seed,
-            group_by=data.group_by,
-        )
-    if data.source == SYNTHETIC:
+        return given(data.files, read=reader(data, slice_by), seed=seed, group_by=data.group_by)
+    if data.source == SYNTHETIC and not data.parallel:
         records = people(seed, data.people)
         return Split(records_by_role=records, drawn_by_us=True, seed=seed, sources={"synthetic people": f"seed {seed}"})
-    loaded = read_records(
-        data.source,
-        columns=data.columns,
+    return drawn(reader(data, slice_by)(data.source), data.shares, seed, data.group_by)
+
+
+def reader(data: DataConfig, slice_by: Sequence[str]) -> Callable[[str | Path], Loaded]:
+    """What makes records of an input: rows of a table, or the lines of parallel text.
+
+    Raises ConfigError for endings that make no pair, and for settings that only a table has.
+    """
+    if not data.parallel:
+        return partial(
+            read_records, columns=data.columns, max_bad_lines=data.max_bad_lines, slice_by=slice_by,
+            revision=data.revision, subset=data.subset, hub_split=data.hub_split,
+        )  # fmt: skip
+    ends = endings(data.parallel)
+    columns = [*data.columns.values(), *(name for name in slice_by if name != "src")]
+    if columns or (data.source == SYNTHETIC and not data.files):
+        values = f"columns asked for: {', '.join(columns) or 'none'}; data.source: {data.source}"
+        fix = "Give x as data.source, where x.src and x.tgt are; leave out columns, slice_by and audit.extract."
+        raise ConfigError("Parallel text is two files of lines, without columns.", values, fix)
+    return partial(
+        read_parallel, template=data.parallel_prompt, source_suffix=ends[0], target_suffix=ends[1],
         max_bad_lines=data.max_bad_lines,
-        slice_by=slice_by,
-        revision=data.revision,
-        subset=data.subset,
-        hub_split=data.hub_split,
-    )
-    return drawn(loaded, data.shares, seed, data.group_by)
+    )  # fmt: skip

@@ -8,6 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from stillage.data.parallel import endings, pairs_of
 from stillage.data.prepare import SYNTHETIC
 from stillage.distill.methods import METHODS
 from stillage.distill.settings import method_named, params_from, unknown
@@ -218,6 +219,9 @@ def outside_data(config: Config) -> dict[str, str]:
     else:
         sources = [] if config.data.source == SYNTHETIC else [config.data.source]
     found: dict[str, str] = {}
+    if config.data.parallel:
+        pairs = [pair for source in sources for pair in pairs_of(Path(source), *endings(config.data.parallel))]
+        return {str(file): sha256_file(file) for pair in pairs for file in pair}
     for source in sources:
         looks_local = source.startswith((".", "/", "~")) or Path(source).suffix in (".jsonl", ".json", ".parquet")
         if looks_local and not Path(source).exists() and not any(char in source for char in "*?["):

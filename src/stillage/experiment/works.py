@@ -32,7 +32,7 @@ def make_data(context: Context, folder: Path) -> None:
 
     config = context.config
     extract = config.audit.extract if "audit" in config.stages else ""
-    split = prepare(config.data, config.seed, keep=(extract,) if extract else ())
+    split = prepare(config.data, config.seed, keep=(extract,) if extract else (), audits="audit" in config.stages)
     for role in data_roles(config, context.roles):
         count = len(split.records_by_role.get(role, []))
         if count < LEAST_RECORDS.get(role, 1):

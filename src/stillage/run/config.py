@@ -28,6 +28,11 @@ class DataConfig:
     """A file for each role, e.g. {private: a.jsonl, outsiders: b.jsonl}: the split is yours, and the report says so."""
     columns: dict[str, str] = field(default_factory=dict)
     """Your column names, e.g. {prompt: question, response: answer}; without them the usual names are looked for."""
+    parallel: tuple[str, ...] = ()
+    """The two endings of parallel text, e.g. [src, tgt]: `source` (or the file of a role) is then x, where x.src and x.tgt
+    are, or a folder of such pairs; line n of x.tgt answers line n of x.src."""
+    parallel_prompt: str = "Translate the following text.\n\n{src}"
+    """The prompt of parallel text, with {src} once where the source line goes."""
     template: Literal["alpaca", "raw", "chat"] = "alpaca"
     """How a prompt is laid out: alpaca (instruction, input), raw (the text as it is), chat (the tokenizer's template)."""
     shares: dict[str, float] = field(
@@ -44,10 +49,10 @@ class DataConfig:
     max_tokens: int = 512
     """Longest example, in tokens; a longer response is cut at the end."""
     max_prompt_tokens: int = 256
-    inclusion: Literal["fixed", "bernoulli"] = "fixed"
-    """How private records and outsiders are told apart: fixed (each share exactly), or bernoulli (a fair coin for each of
-    both together, near-duplicates as one: about equally many; what audit.dp rests on)."""
     """Longest prompt, in tokens; a longer one loses its middle, so that the template's head and tail survive."""
+    train_on: dict[str, str] = field(default_factory=dict)
+    """Who trains on which records, e.g. {teacher: private 1 of 2, student: public}: private, public, all, or an equal part of
+    one of them (a recorded draw, near-duplicates in one part). Without it teacher: private, student: public."""
     max_bad_lines: int = 0
     """Broken lines to tolerate (counted and listed); one more stops the run."""
     slice_by: tuple[str, ...] = ()
