@@ -13,6 +13,8 @@ from types import SimpleNamespace
 import pytest
 from safetensors.torch import load_file
 
+from stillage.distill.methods import METHODS
+
 CONFTEST = Path(__file__).parents[1] / "conftest.py"
 CASES: dict[str, dict[str, object]] = {
     "kd-7": {
@@ -21,6 +23,7 @@ CASES: dict[str, dict[str, object]] = {
     "kd-1": {"method": "kd", "settings": {"ce_weight": "0.5"}, "batch_size": 1},
     "gkd": {"method": "gkd", "settings": {"student_fraction": 0.6, "capacity": 20, "max_new_tokens": 6}, "batch_size": 7},
     "gkd-1": {"method": "gkd", "settings": {"max_new_tokens": 6}, "batch_size": 1},
+    "imitkd": {"method": "imitkd", "settings": {"data_rate_end": 0.3, "max_new_tokens": 6}, "batch_size": 7},
     "distillm": {
         "method": "distillm",
         "settings": {"init_threshold": 1.0, "capacity": 14, "replay_ratio": "constant", "max_new_tokens": 6},
@@ -34,6 +37,9 @@ CASES: dict[str, dict[str, object]] = {
     },
     "seqkd": {"method": "seqkd", "settings": {"decoding": "sampling", "max_new_tokens": 6}, "batch_size": 7},
 }  # fmt: skip
+LISTED = {case["method"] for case in CASES.values()}
+CASES |= {name: {"method": name, "batch_size": 7} for name in METHODS if name not in LISTED}
+"""Every method: one that nobody wrote a case for runs with its own settings."""
 SCRIPT = """
 import json, sys, pathlib, importlib.util
 from stillage.errors import Interrupted

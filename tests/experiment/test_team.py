@@ -91,3 +91,39 @@ def test_however_the_first_ends_the_others_are_told(pair: tuple[Team, Team]) -> 
     assert first.store.get("ended") == b"2"
     assert list(other.orders()) == []
     assert lead(Team(rank=0, size=1, store=dist.HashStore()), lambda: 0) == 0
+
+
+@pytest.mark.parametrize("of_first", [True, False])
+def test_a_process_that_cannot_notice_is_ended(
+    of_first: bool, pair: tuple[Team, Team], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Its main thread waits for the others, here for the thread that watches; only the first shows why."""
+    first, other = pair
+    codes: list[int] = []
+    ended = threading.Event()
+    monkeypatch.setattr(teams, "GRACE_S", 0.0)
+    monkeypatch.setattr(teams.os, "_exit", lambda code: (codes.append(code), ended.set()))
+    if of_first:
+        first.store.set("failed", '{"rank": 1, "code": 2, "text": "No such file."}')
+    else:
+        first.store.set("ended", "75")
+    with (first if of_first else other).watched():
+        assert ended.wait(timeout=60)
+    assert set(codes) == {2 if of_first else 75}
+    assert ("Process 1 of 2 stopped: No such file." in capsys.readouterr().err) == of_first
+    assert first.ended() == (2 if of_first else 75)
+
+
+def test_a_body_that_ends_by_itself_is_left_alone(pair: tuple[Team, Team], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(teams.os, "_exit", lambda code: pytest.fail("nobody failed"))
+    with pair[0].watched(), pair[1].watched():
+        pass
+    assert pair[0].failure() is None and pair[0].ended() is None
+    pair[0].store.set("ended", "0")  # a good end of the first: the other may still be tidying up
+    over = threading.Event()
+    watcher = threading.Thread(target=pair[1].watch, args=(over,))
+    watcher.start()
+    watcher.join(timeout=1.0)
+    assert watcher.is_alive()
+    over.set()
+    watcher.join()

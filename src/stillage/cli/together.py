@@ -22,33 +22,38 @@ def lead(team: Team, work: Callable[[], int]) -> int:
 
     code = 1
     try:
-        code = work()
+        with team.watched():
+            code = work()
+        return code
     except BaseException as error:
         told = error_for_all(team, error)
-        part()
-        code = told.exit_code if isinstance(told, UserError) else code
+        code = 130 if isinstance(told, KeyboardInterrupt) else getattr(told, "exit_code", 1)
         if told is error:
             raise
         raise told from error
     finally:
         team.end(code)
-        part()
-    return code
+        if code == 0:
+            part()
 
 
 def follow(team: Team, files: Sequence[Path]) -> int:
     """Another process: take part in every training that the first calls to. Returns the exit code; says only errors."""
     from stillage.experiment.plugin import plugged
+    from stillage.experiment.team import part
     from stillage.run.stop import Stopped, watch_signals
 
     logging.getLogger("stillage").setLevel(logging.ERROR)
     with watch_signals() as stop:
         try:
-            with plugged(files) as plugins:
+            with team.watched(), plugged(files) as plugins:
                 for order in team.orders():
                     take_part(team, order, plugins, stop)
-            team.leave(0)
-            return 0
+            code = team.ended() or 0
+            team.leave(code)
+            if code == 0:
+                part()
+            return code
         except UserError as error:
             code, text = error.exit_code, str(error)
         except (Stopped, KeyboardInterrupt) as error:

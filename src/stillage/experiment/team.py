@@ -2,6 +2,9 @@
 
 The first process plans, locks, writes, evaluates and audits. The others wait; called to a training they take part in it, and
 they write nothing. They talk through the key-value store of torch.distributed, so that waiting needs no GPU and no timeout.
+
+Whoever fails says so in the store. A process that waits for it in a sum over all processes would never look there, so each
+has a thread that does, and that ends the process when it does not end by itself.
 """
 
 from __future__ import annotations
@@ -9,6 +12,8 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import sys
+import threading
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -24,7 +29,7 @@ JOIN = timedelta(minutes=10)
 """How long processes wait for each other at the start."""
 COLLECTIVE = timedelta(minutes=30)
 """How long a sum over all processes may take before they give up: nobody hangs for ever beside one that is stuck."""
-POLL_S, GOODBYE_S, SAVING_S = 0.05, 10.0, 600.0
+POLL_S, GRACE_S, GOODBYE_S, SAVING_S = 0.05, 2.0, 20.0, 600.0
 
 
 def place() -> tuple[int, int]:
@@ -73,10 +78,14 @@ class Team:
         """What went wrong on another process: {"rank", "code", "text"}; None where nobody said so."""
         return json.loads(self.store.get("failed")) if self.store.check(["failed"]) else None
 
+    def ended(self) -> int | None:
+        """The exit code of the first; None while it goes on."""
+        return int(self.store.get("ended")) if self.store.check(["ended"]) else None
+
     def end(self, code: int) -> None:
         """The first: tell the others that it ends, and give them a moment to leave (it may own the store)."""
         self.store.set("ended", str(code))
-        wait_until(lambda: self.store.add("left", 0) >= self.size - 1, GOODBYE_S)
+        wait_until(lambda: self.store.add("left", 0) >= self.size - 1, GOODBYE_S / 2)
 
     def leave(self, code: int, text: str = "") -> bool:
         """Another than the first: say why it ends (text), and wait until the first has ended, which may be saving.
@@ -86,13 +95,44 @@ class Team:
         with contextlib.suppress(Exception):  # whatever broke, the exit code must get out
             if text:
                 self.store.compare_set("failed", "", json.dumps({"rank": self.rank, "code": code, "text": text}))
-            part()
-            has_ended = wait_until(
-                lambda: self.store.check(["ended"]), SAVING_S if code in (75, 130) else 2 * GOODBYE_S
-            )
+            has_ended = wait_until(lambda: self.ended() is not None, SAVING_S if code in (75, 130) else GOODBYE_S)
             self.store.add("left", 1)
             return has_ended
         return code in (75, 130)
+
+    @contextlib.contextmanager
+    def watched(self) -> Iterator[None]:
+        """While the body runs, a thread ends this process should another have failed and the body not notice."""
+        over = threading.Event()
+        thread = threading.Thread(target=self.watch, args=(over,), daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            over.set()
+            thread.join()
+
+    def watch(self, over: threading.Event) -> None:
+        """The thread: look for a failure (the first), or for a bad end of the first (the others), until it is over."""
+        with contextlib.suppress(Exception):  # a store that is gone: the body finds out
+            while not over.wait(5 * POLL_S):
+                failed, code = (self.failure(), None) if self.is_first else (None, self.ended() or None)
+                if failed is None and code is None:
+                    continue
+                if over.wait(GRACE_S):
+                    return
+                if failed is not None:
+                    code = failed["code"]
+                    print(f"stillage: {told_by(self, failed)}", file=sys.stderr, flush=True)
+                    self.store.set("ended", str(code))
+                os._exit(code)
+
+
+def told_by(team: Team, failed: Mapping[str, Any]) -> UserError:
+    """The error of another process, as the first shows it."""
+    error = UserError(f"Process {failed['rank']} of {team.size} stopped: {failed['text']}")
+    error.exit_code = failed["code"]
+    return error
 
 
 def wait_until(true: Any, limit_s: float) -> bool:  # noqa: ANN401 - a function without arguments
@@ -153,7 +193,7 @@ def join() -> Team:
 
 
 def part() -> None:
-    """Close the connections to the other processes: those that wait for this one get an error instead."""
+    """Close the connections to the other processes, once nobody needs them."""
     from torch import distributed
 
     if distributed.is_initialized():
@@ -169,9 +209,7 @@ def error_for_all(team: Team, error: BaseException) -> BaseException:
         return error
     failed = team.failure()
     if failed is not None:
-        told = UserError(f"Process {failed['rank']} of {team.size} stopped: {failed['text']}")
-        told.exit_code = failed["code"]
-        return told
+        return told_by(team, failed)
     if isinstance(error, DistError) or (isinstance(error, RuntimeError) and "gloo" in str(error)):
         return Interrupted(
             "Another process of this run is gone.",
