@@ -64,7 +64,7 @@ class Material:
 class Noise:
     """Noise on the weights: copies noisy models, each tensor W + sigma scale(W) eps; scale 1 where not relative."""
 
-    sigma: float = 0.05
+    sigma: float = 0.2
     copies: int = 10
     relative: bool = True
     seed: int = 0
@@ -90,8 +90,8 @@ def ask(subject: Subject, transforms: Sequence[Transform], material: Material, n
         "as_is": lambda: by_id(examples, stats_of(subject, examples)),
         "lowercase": lambda: lowercased(subject, material),
         "neighbours": lambda: neighbouring(subject, material),
-        "outsider_prefix": lambda: prefixed(subject, examples, material.outsiders),
-        "member_prefix": lambda: prefixed(subject, examples, material.members),
+        "outsider_prefix": lambda: prefixed(subject, examples, material.outsiders, "outsiders"),
+        "member_prefix": lambda: prefixed(subject, examples, material.members, "members"),
         "noise": lambda: shaken(subject, examples, noise),
         "gradient": lambda: pulled(subject, examples),
         "frequency": lambda: dict.fromkeys([e.record_id for e in examples], frequencies(subject, material.public)),
@@ -136,7 +136,7 @@ def neighbouring(subject: Subject, material: Material) -> Replies:
     return found
 
 
-def prefixed(subject: Subject, examples: Sequence[Example], known: Sequence[Record]) -> Replies:
+def prefixed(subject: Subject, examples: Sequence[Example], known: Sequence[Record], kind: str) -> Replies:
     """Statistics of every record after known texts: fewer of them before a long record, none at all before too long a one."""
     from stillage.data.tokenise import first_ids
     from stillage.models.pair import context_of
@@ -146,11 +146,11 @@ def prefixed(subject: Subject, examples: Sequence[Example], known: Sequence[Reco
     fewer = [count for _, count in found if 0 < count < len(prefix)]
     if fewer:
         LOG.warning(
-            "the context of %s tokens holds fewer than %d prefix records before %d of %d records (%d at least)",
-            context, len(prefix), len(fewer), len(examples), min(fewer),
+            "the context of %s tokens holds fewer than %d %s before %d of %d records (%d at least)",
+            context, len(prefix), kind, len(fewer), len(examples), min(fewer),
         )  # fmt: skip
     if none := sum(not count for _, count in found):
-        LOG.warning("no prefix record fits before %d of %d records: they get no score", none, len(examples))
+        LOG.warning("none of the %s fits before %d of %d records: they get no score", kind, none, len(examples))
     conditioned = [example for example, _ in found if example is not None]
     return by_id(conditioned, stats_of(subject, conditioned))
 

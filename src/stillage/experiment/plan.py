@@ -140,7 +140,8 @@ def plan(context: Context) -> list[Stage]:
         )  # fmt: skip
     if "audit" in config.stages:
         stages.append(
-            Stage(name="audit", inputs=before, outside=models, schema=SCHEMAS["audit"],
+            Stage(name="audit", inputs=before, outside=models | outside_folder(config.audit.masked_model),
+                  schema=SCHEMAS["audit"],
                   settings={"audit": without(config.audit, "batch_tokens", "strict"), "given": given,
                             "seed": config.seed, **deciding(context.plugins, config.audit.attacks)},
                   work=partial(audit, context))

@@ -207,10 +207,11 @@ class AuditConfig:
     """Known outsiders (ReCaLL), and known members too (Con-ReCall), before each record; they are not evaluated."""
     mope_copies: int = 10
     """Noisy copies of a model, for MoPe."""
-    mope_sigma: float = 0.05
-    """Noise on the weights: its standard deviation, relative to each tensor's own size or absolute."""
+    mope_sigma: float = 0.2
+    """Noise on the weights: its standard deviation, relative to each tensor's own size or absolute (see mope_noise)."""
     mope_noise: Literal["relative", "absolute"] = "relative"
-    """relative: mope_sigma times the root mean square of each tensor; absolute: as published, with 0.005 or 0.01."""
+    """relative: mope_sigma times the root mean square of each tensor; absolute: as published, with 0.005 or 0.01 (on small
+    models as much as 0.1 or 0.2 relative)."""
     dc_pdd_cap: float = 0.01
     """No token counts for more than this in DC-PDD."""
     fprs: tuple[float, ...] = (0.1, 0.01)
