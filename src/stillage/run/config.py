@@ -44,6 +44,9 @@ class DataConfig:
     group_by: str = "near"
     """What stays in one role when a pool is drawn, and counts as one draw in every interval: near (records that share
     half of their word 5-grams: otherwise outsiders are almost members), a column (e.g. passage_id), or empty (nothing)."""
+    inclusion: Literal["fixed", "bernoulli"] = "fixed"
+    """How private records and outsiders are told apart: fixed (each share exactly), or bernoulli (a fair coin for each of
+    both together, near-duplicates as one: about equally many; what audit.dp rests on)."""
     people: int = 800
     """Synthetic people in each of private, public, outsiders and counterfactual (an eighth in validation and test)."""
     max_tokens: int = 512
@@ -232,15 +235,6 @@ class AuditConfig:
     """Members and outsiders to audit, at most, each (a recorded draw); 0: all."""
     level: float = 0.95
     """Confidence level of every interval."""
-    batch_tokens: int = 16384
-    """Tokens in one forward pass, padding included; halved by itself when memory runs out."""
-    strict: bool = False
-    """Exit with 2 when the split's validity checks fail."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class ReportConfig:
-    """The report."""
     blocks: bool = False
     """Also ask which blocks carry the leak: noise, gradient, reverting, logit lens and a probe, block by block."""
     block_records: int = 200
@@ -256,6 +250,15 @@ class ReportConfig:
     """How many records are guessed to be members and how many not, fixed in advance; about the others nothing is said."""
     dp_delta: float = 1e-5
     """delta of (epsilon, delta)-differential privacy."""
+    batch_tokens: int = 16384
+    """Tokens in one forward pass, padding included; halved by itself when memory runs out."""
+    strict: bool = False
+    """Exit with 2 when the split's validity checks fail."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReportConfig:
+    """The report."""
 
     show_text: bool = False
     """Show the texts of private records in the report; they are redacted otherwise."""
