@@ -124,6 +124,7 @@ def test_a_run_with_plugins_records_them_and_runs_again_what_they_decide(
         "median",
     ]
     assert main(words) == 2, "the names are unknown without the files"
+    assert "or give the --plugin file that adds it" in capsys.readouterr().err
     assert main([*words, *plugins]) == 0
     digests = {file.name: hashlib.sha256(file.read_bytes()).hexdigest() for file in files}
     settings = {path.parent.name: json.loads(path.read_text())["settings"] for path in out.glob("*/manifest.json")}

@@ -26,6 +26,8 @@ VERBS = {
 }
 """Verb -> (module in this folder, what it does)."""
 
+ONE_PROCESS = ("generate", "ls", "doctor")
+"""What the first process does alone, where several are started."""
 SAME_AS = {"distil": "distill"}
 
 HELP = """Stillage distils language models and measures what the student kept.
@@ -92,11 +94,11 @@ def call(verb: str, words: Sequence[str]) -> int:
         near = difflib.get_close_matches(verb, VERBS, n=1)
         fix = f"Did you mean {near[0]}?" if near else "`stillage --help` lists the verbs."
         raise UserError(f"There is no verb {verb!r}.", f"known: {', '.join(VERBS)}", fix)
-    if VERBS[verb][0] not in ("run", "evaluate"):
+    if verb in ONE_PROCESS:
         from stillage.experiment.team import is_helper
 
         if is_helper():
-            return 0  # several processes were started where one is enough
+            return 0
     module = importlib.import_module(f"stillage.cli.{VERBS[verb][0]}")
     return module.main(verb, list(words))
 

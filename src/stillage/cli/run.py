@@ -31,7 +31,10 @@ def main(verb: str, words: list[str]) -> int:
     """Parse, plan, run; on several processes, if they were started so. Returns the exit code."""
     if verb == "data" and words[:1] == ["plain-text"]:
         from stillage.cli import plain_text
+        from stillage.experiment.team import is_helper
 
+        if is_helper():
+            return 0  # one process makes the corpus
         return plain_text.main(verb, words[1:])
     if "--help" in words or "-h" in words:
         return show_help(verb)

@@ -55,10 +55,12 @@ def method_named(methods: Mapping[str, Method], name: str) -> Method:
 def unknown(kind: str, name: str, known: Collection[str], owner: str) -> ConfigError:
     """The error for a name that does not exist, with the nearest that does."""
     near = difflib.get_close_matches(name, list(known), n=1, cutoff=0.5)
+    added = kind in ("method", "divergence", "attack")
+    choose = "Choose one of these, or give the --plugin file that adds it." if added else "Choose one of these."
     return ConfigError(
         f"There is no {kind} {name!r}{' ' + owner if owner else ''}.",
         f"known: {', '.join(known)}" if known else f"this {owner.removeprefix('of ')} has no {kind}",
-        f"Did you mean {near[0]}?" if near else "Choose one of these." if known else "Leave it out.",
+        f"Did you mean {near[0]}?" if near else choose if known else "Leave it out.",
     )
 
 

@@ -116,13 +116,13 @@ class Team:
         """The thread: look for a failure (the first), or for a bad end of the first (the others), until it is over."""
         with contextlib.suppress(Exception):  # a store that is gone: the body finds out
             while not over.wait(5 * POLL_S):
-                failed, code = (self.failure(), None) if self.is_first else (None, self.ended() or None)
-                if failed is None and code is None:
+                failed = self.failure() if self.is_first else None
+                code = failed["code"] if failed is not None else 0 if self.is_first else self.ended() or 0
+                if code == 0:
                     continue
                 if over.wait(GRACE_S):
                     return
                 if failed is not None:
-                    code = failed["code"]
                     print(f"stillage: {told_by(self, failed)}", file=sys.stderr, flush=True)
                     self.store.set("ended", str(code))
                 os._exit(code)
