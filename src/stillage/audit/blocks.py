@@ -1,0 +1,208 @@
+"""Which block carries the leak? Five measures, each a score per block and record: higher = more likely a member.
+
+mope: how much the loss rises with noise in the block alone. gradient: minus the norm of the loss's gradient there. lens:
+minus the loss of the head put after the block. probe: a linear probe on its hidden states. revert: how much lower the loss is
+than the no-teacher student's, with that student's block in the place of the model's own; what is lost by that, it held.
+Each is also measured on models that never met a member: a block says something only beyond those.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from stillage.audit.blind import N_FOLDS
+from stillage.audit.inherited import tested
+from stillage.audit.membership import Audited
+from stillage.functional.stats import PairedTest, auc_interval, paired_auc_test, roc_auc
+from stillage.types import Array, Result
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+MEASURES = ("mope", "gradient", "revert", "lens", "probe")
+NULLS: Mapping[str, tuple[str, ...]] = {
+    "student": ("student_counterfactual", "student_no_teacher"), "teacher": ("teacher_counterfactual",),
+}  # fmt: skip
+"""The models that a model's profile is held against: the first that was measured."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Profile:
+    """One measure of one model on N records: scores of its L blocks, from S draws of noise (1 where there is none)."""
+
+    model: str
+    measure: str
+    scores_SLN: Array
+    whole_N: Array | None = None  # revert: the score of the model as it is
+    null_LP: Array | None = None  # probe: AUCs on shuffled labels
+    p_L: Array | None = None  # probe: the permutation p-value of each block
+
+    @property
+    def scores_LN(self) -> Array:
+        """The score of each block and record: the mean over the draws."""
+        return self.scores_SLN.mean(0)
+
+
+def mope_profile(model: str, noisy_SLN: Array, loss_N: Array) -> Profile:
+    """score = L_{theta + noise in block b}(x) - L_theta(x), nats per token (Li et al. 2023, arXiv:2310.14369, by block)."""
+    return Profile(model=model, measure="mope", scores_SLN=noisy_SLN - loss_N)
+
+
+def gradient_profile(model: str, norms_LN: Array) -> Profile:
+    """score = -||grad_{theta_b} L(x)||."""
+    return Profile(model=model, measure="gradient", scores_SLN=-norms_LN[None])
+
+
+def lens_profile(model: str, loss_LN: Array) -> Profile:
+    """score = -L(x) by the norm and head put after block b."""
+    return Profile(model=model, measure="lens", scores_SLN=-loss_LN[None])
+
+
+def revert_profile(model: str, reverted_LN: Array, loss_N: Array, reference_N: Array) -> Profile:
+    """score = L_reference(x) - L_{block b from the reference}(x); whole: with every block the model's own."""
+    return Profile(
+        model=model, measure="revert", scores_SLN=(reference_N - reverted_LN)[None], whole_N=reference_N - loss_N
+    )
+
+
+def probe_profile(model: str, hidden_LNH: Array, audited: Audited, seed: int, n_shuffles: int = 199) -> Profile:
+    """score = out-of-fold rank of a ridge regression on the mean hidden states after block b."""
+    from stillage.audit.probe import probe
+
+    found = [probe(hidden_NH, audited.is_member, audited.clusters, seed, n_shuffles=n_shuffles, names=(str(block),))
+             for block, hidden_NH in enumerate(hidden_LNH)]  # fmt: skip
+    p_L = []
+    for one in found:
+        fine = np.isfinite(one.scores_N)
+        p_L.append(one.p(roc_auc(one.scores_N[fine], audited.is_member[fine])))
+    return Profile(
+        model=model, measure="probe", scores_SLN=np.stack([one.scores_N for one in found])[None],
+        null_LP=np.stack([one.null_P for one in found]), p_L=np.array(p_L),
+    )  # fmt: skip
+
+
+def block_table(audited: Audited, profiles: Sequence[Profile]) -> pa.Table:
+    """blocks/scores.parquet: model, measure, block (-1: the whole model), copy (draw of noise), id, role, group, score."""
+    import pyarrow as pa
+
+    text, number = pa.string(), pa.int32()
+    kinds = {"model": text, "measure": text, "block": number, "copy": number, "id": text, "role": text, "group": text,
+             "score": pa.float64()}  # fmt: skip
+    tables = [pa.schema(list(kinds.items())).empty_table()]
+    for profile in profiles:
+        whole = [] if profile.whole_N is None else [(-1, 0, profile.whole_N)]
+        numbered = [(block, copy, scores_N) for copy, scores_LN in enumerate(profile.scores_SLN)
+                    for block, scores_N in enumerate(scores_LN)]  # fmt: skip
+        for block, copy, scores_N in whole + numbered:
+            n = len(scores_N)
+            columns = ([profile.model] * n, [profile.measure] * n, [block] * n, [copy] * n, audited.ids, audited.roles,
+                       audited.groups, scores_N.tolist())  # fmt: skip
+            tables.append(pa.table(dict(zip(kinds, columns, strict=True)), schema=pa.schema(list(kinds.items()))))
+    return pa.concat_tables(tables)
+
+
+def block_results(audited: Audited, profiles: Sequence[Profile], *, level: float, base: Result) -> list[Result]:
+    """block_auc of every model, measure and block; block_excess over a null model; block_revert; block_probe_null.
+
+    The note begins with "block=b" (block_auc of revert: also "block=whole", the model as it is).
+    """
+    row = replace(base, level=level, dataset="private vs outsiders")
+    results: list[Result] = []
+    for profile in profiles:
+        results += auc_rows(audited, profile, replace(row, model=profile.model, attack=profile.measure))
+    return results + excess_rows(audited, profiles, row) + revert_rows(audited, profiles, row)
+
+
+def auc_rows(audited: Audited, profile: Profile, row: Result) -> list[Result]:
+    """AUC of each block with its interval; for noise how much it depends on the draw, for the probe what shuffles give."""
+    results = []
+    for block, scores_N in enumerate(profile.scores_LN):
+        note = f"block={block}"
+        if len(profile.scores_SLN) > 1:
+            each = [auc_of(audited, copy_LN[block], row).value for copy_LN in profile.scores_SLN]
+            note += f"; sd over {len(each)} draws of noise {np.std(each, ddof=1):.2g}"
+        if profile.p_L is not None and profile.null_LP is not None and profile.null_LP.shape[1]:
+            null_P, p = profile.null_LP[block], profile.p_L[block]
+            note += f"; p={p:.3g} of {null_P.size} shuffles"
+            low, high = np.quantile(null_P, [(1 - row.level) / 2, (1 + row.level) / 2])
+            results.append(
+                replace(row, metric="block_probe_null", value=float(null_P.mean()), low=float(low), high=float(high),
+                        n=len(scores_N), note=f"block={block}; labels shuffled {null_P.size} times")
+            )  # fmt: skip
+        results.append(auc_of(audited, scores_N, replace(row, note=note)))
+    if profile.whole_N is not None:
+        results.append(auc_of(audited, profile.whole_N, replace(row, note="block=whole")))
+    return results
+
+
+def auc_of(audited: Audited, scores_N: Array, row: Result) -> Result:
+    """The AUC of some scores as a row; records without a score are left out and counted in the note."""
+    fine = np.isfinite(scores_N)
+    member, dropped = audited.is_member[fine], int((~fine).sum())
+    note = row.note + (f"; {dropped} without a score" if dropped else "")
+    row = replace(row, metric="block_auc", n=int(fine.sum()), note=note)
+    if not member.any() or member.all():
+        return replace(row, value=math.nan, note=f"{note}; undefined: one kind only has scores")
+    folds = N_FOLDS if row.attack == "probe" else 0
+    found = auc_interval(scores_N[fine], member, row.level, clusters=audited.clusters[fine], n_folds=folds)
+    return replace(row, value=found.value, low=found.low, high=found.high)
+
+
+def compared(audited: Audited, a_N: Array, b_N: Array, level: float) -> tuple[PairedTest, int] | None:
+    """Paired test of two scores on the records that both have, and how many those are; None without both kinds."""
+    fine = np.isfinite(a_N) & np.isfinite(b_N)
+    member = audited.is_member[fine]
+    if not member.any() or member.all():
+        return None
+    clusters = audited.clusters[fine]
+    return paired_auc_test(a_N[fine], b_N[fine], member, level, clusters=clusters), int(fine.sum())
+
+
+def excess_rows(audited: Audited, profiles: Sequence[Profile], row: Result) -> list[Result]:
+    """block_excess: AUC of a block minus that of the same block of a model that never met the members, p by Holm.
+
+    Not for the probe, whose folds a paired test does not know: its null is block_probe_null.
+    """
+    by_name = {(profile.model, profile.measure): profile for profile in profiles}
+    rows: list[Result] = []
+    tests: list[PairedTest] = []
+    for (model, measure), profile in by_name.items():
+        null = next((by_name[name, measure] for name in NULLS.get(model, ()) if (name, measure) in by_name), None)
+        if null is None or measure == "probe" or len(null.scores_LN) != len(profile.scores_LN):
+            continue
+        for block, (ours_N, theirs_N) in enumerate(zip(profile.scores_LN, null.scores_LN, strict=True)):
+            found = compared(audited, ours_N, theirs_N, row.level)
+            if found is not None:
+                note = f"block={block}; minus {null.model}"
+                rows.append(replace(row, model=model, attack=measure, metric="block_excess", n=found[1], note=note))
+                tests.append(found[0])
+    return tested(rows, tests, "")
+
+
+def revert_rows(audited: Audited, profiles: Sequence[Profile], row: Result) -> list[Result]:
+    """block_revert: how much AUC is lost with the no-teacher student's block in the place of the model's own, p by Holm."""
+    rows: list[Result] = []
+    tests: list[PairedTest] = []
+    for profile in profiles:
+        if profile.whole_N is None:
+            continue
+        for block, scores_N in enumerate(profile.scores_LN):
+            found = compared(audited, profile.whole_N, scores_N, row.level)
+            if found is not None:
+                note = f"block={block}; as it is minus reverted"
+                rows.append(
+                    replace(row, model=profile.model, attack="revert", metric="block_revert", n=found[1], note=note)
+                )
+                tests.append(found[0])
+    return tested(rows, tests, "")
+
+
+def block_of(note: str) -> int | None:
+    """The number in a note such as "block=3; sd ..."; None where it names no single block."""
+    name, _, value = note.partition(";")[0].partition("=")
+    return int(value) if name == "block" and value.isdecimal() else None

@@ -1,0 +1,112 @@
+"""What the teacher's signal says about the members: how far it is from that of the teacher that never saw them.
+
+On every record, KL(private teacher || counterfactual teacher) of the next-token distributions, averaged over the scored
+tokens. On the student's own training texts that is all that can carry the leak: with a KL of 0 both students would be taught
+the same. Beside it the same for the two students: what arrived.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from stillage.audit.inheritance import spearman
+from stillage.audit.inherited import of_ratio
+from stillage.data.groups import cluster_numbers
+from stillage.functional.binomial import check_level
+from stillage.rng import generator
+from stillage.types import Array, Result
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+PAIRS: Mapping[str, str] = {"teacher": "teacher_counterfactual", "student": "student_counterfactual"}
+"""Each model and the one that it is compared with."""
+QUANTILES = (0.1, 0.5, 0.9, 0.99)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Signals:
+    """KL per record of some models against their counterfactual twins, nats per token; NaN without scored tokens."""
+
+    ids: tuple[str, ...]
+    roles: tuple[str, ...]  # public: the student's training records; private: members; outsiders
+    groups: tuple[str, ...]
+    kl: Mapping[str, Array]  # "teacher", "student" -> float64[N]
+
+    def of(self, role: str) -> Array:
+        """bool[N]: the records of a role that every model has a number for."""
+        return np.array([name == role for name in self.roles]) & np.isfinite(list(self.kl.values())).all(0)
+
+
+def signal_table(signals: Signals) -> pa.Table:
+    """signal/signal.parquet: id, role, group, and a column of KL per model."""
+    import pyarrow as pa
+
+    columns = {"id": list(signals.ids), "role": list(signals.roles), "group": list(signals.groups)}
+    return pa.table(columns | {f"kl_{model}": pa.array(kl, pa.float64()) for model, kl in signals.kl.items()})
+
+
+def signal_results(
+    signals: Signals, shown: Mapping[str, Mapping[str, float]], *, level: float, base: Result, n_resamples: int = 1000
+) -> list[Result]:
+    """signal_kl (mean) and signal_kl_quantile per model and role, and signal_spearman.
+
+    signal_spearman without attack: between the teachers' KL and the students', on one role's records. With one: between the
+    teachers' KL and the student's scores on members. shown: attack -> record id -> the student's score.
+    """
+    row = replace(base, level=level, unit="nats per token")
+    results: list[Result] = []
+    for role in dict.fromkeys(signals.roles):
+        chosen = signals.of(role)
+        if not chosen.any():
+            continue
+        clusters = cluster_numbers(*([name for name, use in zip(names, chosen, strict=True) if use]
+                                     for names in (signals.ids, signals.groups)))  # fmt: skip
+        for model, kl in signals.kl.items():
+            draws = generator(base.seed, "signal", model, role)
+            one = replace(row, model=model, dataset=role, n=int(chosen.sum()), note=f"against {PAIRS[model]}")
+            results += distribution_rows(kl[chosen], clusters, draws, one, n_resamples)
+        if len(signals.kl) == 2:
+            found = spearman(signals.kl["teacher"][chosen], signals.kl["student"][chosen], level)
+            one = replace(row, model="student", dataset=role, metric="signal_spearman", unit="")
+            results.append(of_ratio(replace(one, note="teachers' KL and students' KL"), found))
+    return results + shown_rows(signals, shown, level, replace(row, unit=""))
+
+
+def distribution_rows(
+    values_N: Array, clusters_N: Array, draws: np.random.Generator, row: Result, n_resamples: int
+) -> list[Result]:
+    """Mean and quantiles over records, with percentile intervals of a bootstrap over clusters."""
+    alpha = check_level(row.level)
+    number = np.unique(clusters_N, return_inverse=True)[1]
+    members = np.split(np.argsort(number, kind="stable"), np.cumsum(np.bincount(number))[:-1])
+    found = np.empty((n_resamples, 1 + len(QUANTILES)))
+    for i in range(n_resamples):
+        picked = draws.integers(len(members), size=len(members))
+        chosen = values_N[np.concatenate([members[index] for index in picked])]
+        found[i] = chosen.mean(), *np.quantile(chosen, QUANTILES)
+    lows, highs = np.quantile(found, [alpha / 2, 1 - alpha / 2], axis=0)
+    named = [("signal_kl", row.note), *(("signal_kl_quantile", f"q={q:g}; {row.note}") for q in QUANTILES)]
+    values = (values_N.mean(), *np.quantile(values_N, QUANTILES))
+    return [
+        replace(row, metric=metric, note=note, value=float(value), low=float(low), high=float(high))
+        for (metric, note), value, low, high in zip(named, values, lows, highs, strict=True)
+    ]
+
+
+def shown_rows(signals: Signals, shown: Mapping[str, Mapping[str, float]], level: float, row: Result) -> list[Result]:
+    """Does the student betray those members most on which the teachers differ most? A rank correlation per attack."""
+    results: list[Result] = []
+    private = signals.of("private")
+    for attack, scores in shown.items():
+        known = np.array([scores.get(id_, np.nan) for id_ in signals.ids])
+        chosen = private & np.isfinite(known)
+        if chosen.sum() > 1:
+            found = spearman(signals.kl["teacher"][chosen], known[chosen], level)
+            one = replace(row, model="student", dataset="private", metric="signal_spearman", attack=attack)
+            results.append(of_ratio(replace(one, note="teachers' KL and the student's score"), found))
+    return results

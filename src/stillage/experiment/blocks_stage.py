@@ -1,0 +1,160 @@
+"""The blocks stage: every audited model block by block, on members and outsiders."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from stillage.errors import CapabilityError
+from stillage.experiment.audit_stage import audited_records
+from stillage.experiment.roles import REFERENCE, ModelRole
+from stillage.experiment.works import (
+    base_result,
+    examples_of,
+    load_role,
+    shortest_context,
+    stats_key,
+    tokenizer_of,
+    use_threads,
+)
+from stillage.rng import derive, generator
+from stillage.run.folder import write_table
+from stillage.run.results import write_results
+from stillage.types import Array, Example, Record
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+    from stillage.audit.blocks import Profile
+    from stillage.audit.membership import Audited, LeftOut
+    from stillage.experiment.plan import Context
+
+LOG = logging.getLogger("stillage")
+REVERTED = ("student", "student_counterfactual")
+"""Models whose blocks are exchanged for the no-teacher student's: of one architecture, and of one start."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reference:
+    """The no-teacher student: its weights, what it read, and its losses."""
+
+    model: PreTrainedModel
+    examples: list[Example]
+    loss_N: Array
+
+
+def blocks(context: Context, folder: Path) -> None:
+    """Profiles of every model (blocks/scores.parquet) and their AUCs (results.parquet)."""
+    from stillage.audit.blocks import block_results, block_table
+    from stillage.audit.membership import Audited, left_out_results
+    from stillage.data.split import read_split
+
+    config = context.config
+    use_threads(context)
+    records, roles = block_records(context)
+    group_of = read_split(context.run / "data").group_of
+    audited = Audited(
+        ids=tuple(record.id for record in records), roles=roles, texts=tuple(record.response for record in records),
+        groups=tuple(group_of.get(record.id, "") for record in records),
+    )  # fmt: skip
+    reference = reference_of(context, records)
+    profiles: list[Profile] = []
+    left_out: list[LeftOut] = []
+    for role in context.models:
+        context.progress("blocks", {"model": role.name})
+        found, without = profiles_of(context, role, records, audited, reference)
+        profiles += found
+        left_out += without
+    base = base_result(context, "blocks")
+    results = block_results(audited, profiles, level=config.audit.level, base=base)
+    write_table(folder / "scores.parquet", block_table(audited, profiles))
+    write_results(folder / "results.parquet", [*results, *left_out_results(left_out, base)])
+
+
+def block_records(context: Context) -> tuple[list[Record], tuple[str, ...]]:
+    """The audited records, at most audit.block_records members and outsiders each, by a recorded draw."""
+    records, roles = audited_records(context)
+    most = context.config.audit.block_records
+    chosen: list[int] = []
+    for role in dict.fromkeys(roles):
+        places = [place for place, name in enumerate(roles) if name == role]
+        if most and len(places) > most:
+            drawn = generator(context.config.seed, "blocks", role).permutation(len(places))[:most]
+            places = [places[index] for index in sorted(drawn)]
+        chosen += places
+    return [records[place] for place in chosen], tuple(roles[place] for place in chosen)
+
+
+def load(context: Context, role: ModelRole, records: list[Record]) -> tuple[PreTrainedModel, list[Example]]:
+    """A role's model, and the records as it reads them."""
+    tokenizer = tokenizer_of(context, role)
+    model = load_role(context, role, tokenizer)
+    return model, examples_of(records, tokenizer, context.config.data, shortest_context(model))
+
+
+def reference_of(context: Context, records: list[Record]) -> Reference | None:
+    """The no-teacher student, whose blocks others are reverted to; None where the run has none."""
+    from stillage.models.blocks import losses
+
+    role = next((role for role in context.models if role.name == REFERENCE), None)
+    if role is None:
+        return None
+    model, examples = load(context, role, records)
+    loss_N = losses(model, examples, context.config.audit.batch_tokens)
+    return Reference(model=model, examples=examples, loss_N=loss_N)
+
+
+def profiles_of(
+    context: Context, role: ModelRole, records: list[Record], audited: Audited, reference: Reference | None
+) -> tuple[list[Profile], list[LeftOut]]:
+    """Every measure of one model, and which of them it does not allow, with the reason."""
+    from stillage.audit.blocks import gradient_profile, lens_profile, mope_profile, probe_profile, revert_profile
+    from stillage.audit.membership import LeftOut
+    from stillage.models.blocks import losses, noise_losses, reverted_losses
+    from stillage.models.gradients import gradient_norms
+    from stillage.models.lens import block_readings
+
+    audit, seed = context.config.audit, context.config.seed
+    model, examples = load(context, role, records)
+    loss_N = losses(model, examples, audit.batch_tokens)
+
+    def noise() -> list[Profile]:
+        noisy_SLN = noise_losses(
+            model, examples, sigma=audit.mope_sigma, copies=audit.mope_copies, seed=derive(seed, "blocks", "noise"),
+            relative=audit.mope_noise == "relative", batch_tokens=audit.batch_tokens,
+        )  # fmt: skip
+        return [mope_profile(role.name, noisy_SLN, loss_N)]
+
+    def gradient() -> list[Profile]:
+        norms = gradient_norms(model, examples, cache=context.cache, key=stats_key(context, role))
+        return [gradient_profile(role.name, np.stack([one.blocks_L for one in norms], axis=1))]
+
+    def revert() -> list[Profile]:
+        if reference is None or role.name not in REVERTED:
+            return []
+        if any(not np.array_equal(a.ids_T, b.ids_T) for a, b in zip(examples, reference.examples, strict=True)):
+            raise CapabilityError("The two models read the records as other tokens.", role.name, "Use one tokenizer.")
+        reverted_LN = reverted_losses(model, reference.model, examples, batch_tokens=audit.batch_tokens)
+        return [revert_profile(role.name, reverted_LN, loss_N, reference.loss_N)]
+
+    def readings() -> list[Profile]:
+        read = block_readings(model, examples, batch_tokens=audit.batch_tokens)
+        return [lens_profile(role.name, read.loss_LN), probe_profile(role.name, read.hidden_LNH, audited, seed)]
+
+    profiles: list[Profile] = []
+    left_out: list[LeftOut] = []
+    measures: dict[str, Callable[[], list[Profile]]] = {
+        "mope": noise, "gradient": gradient, "revert": revert, "lens and probe": readings,
+    }  # fmt: skip
+    for name, measure in measures.items():
+        try:
+            profiles += measure()
+        except CapabilityError as error:
+            LOG.warning("%s: the measure %s is left out: %s (%s)", role.name, name, error.what, error.values)
+            left_out.append(LeftOut(model=role.name, attack=f"block {name}", why=f"{error.what} {error.values}"))
+    return profiles, left_out

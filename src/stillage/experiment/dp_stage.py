@@ -1,0 +1,131 @@
+"""The dp stage: who was a member by the toss of a coin, guessed from the finished models, as a bound on epsilon."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from stillage.data.coins import BERNOULLI
+from stillage.errors import ConfigError, DataError
+from stillage.experiment.works import base_result
+from stillage.run.config import Config
+from stillage.run.folder import read_table, write_table
+from stillage.run.results import write_results
+from stillage.types import Attack, Result
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from stillage.experiment.plan import Context
+
+BLIND_TO_COINS = ("as_is", "text", "lowercase", "neighbours", "noise", "gradient", "frequency")
+"""What the guessing attack may ask: replies that depend on the models and the record alone, and on nobody's membership."""
+TAKES_ASIDE = ("outsider_prefix", "member_prefix")
+"""What takes records out of the evaluation by what they are: then the coins of the others are no longer fair."""
+
+
+def check_dp(config: Config, attacks: Mapping[str, Attack]) -> None:
+    """ConfigError where the one-run audit could not be valid: for a split without coins, for guesses that know of them.
+
+    Everything that the guesses rest on stands in the configuration, so that it is fixed before the run.
+    """
+    audit, data = config.audit, config.data
+    attack = dp_attack(config)
+    if "distill" not in config.stages or data.inclusion != BERNOULLI or data.files or getattr(data, "train_on", None):
+        raise ConfigError(
+            "A one-run audit of differential privacy needs a coin for each record, and a teacher trained on those it chose.",
+            f"data.inclusion: {data.inclusion}; data.files: {', '.join(data.files) or 'none'}; stages: "
+            f"{' '.join(config.stages)}; data.train_on: {getattr(data, 'train_on', None) or 'none'}",
+            "Set data.inclusion bernoulli, and train in this run, on all private records; or leave out audit.dp.",
+        )
+    if len(audit.dp_guesses) != 2 or min(audit.dp_guesses) < 0 or not any(audit.dp_guesses):
+        given = " ".join(map(str, audit.dp_guesses)) or "nothing"
+        raise ConfigError(
+            "dp_guesses takes two counts, of guesses in and out.", f"given: {given}", "Give e.g. 100 100."
+        )
+    if not 0 <= audit.dp_delta < 1:
+        raise ConfigError("dp_delta must be at least 0 and below 1.", f"given: {audit.dp_delta:g}", "Give e.g. 1e-5.")
+    asked = {request.transform for request in attacks[attack].requests} if attack in attacks else {"?"}
+    if attack not in audit.attacks or not asked <= set(BLIND_TO_COINS):
+        raise ConfigError(
+            "The attack that guesses must be one of those that are run, and know of no record's membership.",
+            f"audit.dp_attack: {attack or 'none'}; audit.attacks: {', '.join(audit.attacks)}",
+            "Choose e.g. reference, and name it in audit.attacks too.",
+        )
+    aside = [name for name in audit.attacks
+             if name in attacks and any(request.transform in TAKES_ASIDE for request in attacks[name].requests)]  # fmt: skip
+    if aside or audit.max_records:
+        raise ConfigError(
+            "These settings take records aside by what is known of them, so the coins of the others would not be fair.",
+            f"attacks: {', '.join(aside) or 'none'}; audit.max_records: {audit.max_records}",
+            "Leave out these attacks, and set audit.max_records 0.",
+        )
+
+
+def dp_attack(config: Config) -> str:
+    """The attack that guesses: fixed by the configuration."""
+    return config.audit.dp_attack or next(iter(config.audit.attacks), "")
+
+
+def dp(context: Context, folder: Path) -> None:
+    """dp_epsilon_low of every model, and the guesses (dp/canaries.parquet)."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    from stillage.data.coins import canaries
+    from stillage.data.split import read_split
+
+    config = context.config
+    split = read_split(context.run / "data")
+    ids = canaries(split)
+    if not ids:
+        raise DataError(
+            "No record had a coin of its own.",
+            f"inclusion: {split.inclusion}; records in groups: {len(split.group_of)}",
+            "Draw with data.inclusion bernoulli, and data.group_by '' where all records are near-duplicates.",
+        )
+    inside = {record.id for record in split.records_by_role["private"]}
+    is_in = np.array([id_ in inside for id_ in ids])
+    attack, base = dp_attack(config), base_result(context, "dp")
+    table = read_table(context.run / "audit" / "scores.parquet").filter(pc.field("attack") == attack)
+    results: list[Result] = []
+    tables: list[pa.Table] = []
+    for model in dict.fromkeys(table.column("model").to_pylist()):
+        rows = table.filter(pc.field("model") == model)
+        score_of = dict(zip(rows.column("id").to_pylist(), rows.column("score").to_pylist(), strict=True))
+        if missing := len(set(ids) - set(score_of)):
+            raise DataError(
+                "Records that had a coin were not audited, so the guesses would not be blind.",
+                f"{model}: {missing} of {len(ids)} are missing",
+                "Audit all records (audit.max_records 0), without attacks that take some aside.",
+            )
+        scores = np.array([score_of[id_] for id_ in ids], dtype=np.float64)
+        results += model_results(scores, ids, is_in, config, replace(base, model=model, attack=attack))
+        tables.append(pa.table({"model": [model] * len(ids), "id": ids, "is_in": is_in, "score": scores}))
+    write_table(folder / "canaries.parquet", pa.concat_tables(tables))
+    write_results(folder / "results.parquet", results)
+
+
+def model_results(scores: np.ndarray, ids: list[str], is_in: np.ndarray, config: Config, row: Result) -> list[Result]:
+    """One model's bound on epsilon, and the share of its guesses that were right."""
+    from stillage.audit.dp import epsilon_lower_bound, guess
+    from stillage.functional.binomial import clopper_pearson
+
+    audit = config.audit
+    made = guess(scores, ids, is_in, *audit.dp_guesses)
+    bound = epsilon_lower_bound(
+        n_guesses=made.n_guesses, n_correct=made.n_correct, m=made.m, delta=audit.dp_delta, level=audit.level
+    )
+    right = clopper_pearson(made.n_correct, made.n_guesses, audit.level)
+    row = replace(row, dataset="private vs outsiders", level=audit.level, n=made.n_guesses)
+    note = (
+        f"delta={audit.dp_delta:g}; {made.n_correct} of {made.n_guesses} guesses right, {made.m} coins; "
+        f"fixed in advance: {audit.dp_guesses[0]} in, {audit.dp_guesses[1]} out"
+    )
+    return [
+        replace(row, metric="dp_epsilon_low", value=bound, low=bound, unit="epsilon", note=note),
+        replace(row, metric="dp_right", value=right.value, low=right.low, high=right.high, unit="share of guesses"),
+    ]

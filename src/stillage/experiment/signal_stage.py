@@ -1,0 +1,91 @@
+"""The signal stage: the teacher, and its student, against those that never met the members, on the same texts."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from stillage.audit.signal import PAIRS
+from stillage.experiment.works import (
+    base_result,
+    examples_of,
+    load_role,
+    records_of,
+    shortest_context,
+    tokenizer_of,
+    use_threads,
+)
+from stillage.rng import generator
+from stillage.run.folder import read_table, write_table
+from stillage.run.results import write_results
+from stillage.types import Record, Role
+
+if TYPE_CHECKING:
+    from stillage.experiment.plan import Context
+    from stillage.experiment.roles import ModelRole
+
+ROLES: tuple[Role, ...] = ("public", "private", "outsiders")
+
+
+def has_signal(roles: Sequence[ModelRole], records: int) -> bool:
+    """Are there two teachers to compare, and is it asked for?"""
+    return records > 0 and {"teacher", "teacher_counterfactual"} <= {role.name for role in roles}
+
+
+def signal(context: Context, folder: Path) -> None:
+    """KL per record between teacher and counterfactual teacher, and between their students; quantiles and correlations."""
+    from stillage.audit.signal import Signals, signal_results, signal_table
+    from stillage.data.split import read_split
+    from stillage.models.apart import mean_kl
+
+    config = context.config
+    use_threads(context)
+    records, roles = signal_records(context)
+    by_name = {role.name: role for role in context.roles}
+    kl = {}
+    for name, twin in PAIRS.items():
+        if name in by_name and twin in by_name:
+            context.progress("signal", {"model": name})
+            pair = by_name[name], by_name[twin]
+            tokenizer = tokenizer_of(context, pair[0])
+            first, second = (load_role(context, role, tokenizer) for role in pair)
+            examples = examples_of(records, tokenizer, config.data, shortest_context(first, second))
+            kl[name] = mean_kl(first, second, examples, batch_tokens=config.audit.batch_tokens)
+    group_of = read_split(context.run / "data").group_of
+    signals = Signals(
+        ids=tuple(record.id for record in records), roles=roles,
+        groups=tuple(group_of.get(record.id, "") for record in records), kl=kl,
+    )  # fmt: skip
+    base = base_result(context, "signal")
+    write_table(folder / "signal.parquet", signal_table(signals))
+    write_results(
+        folder / "results.parquet", signal_results(signals, shown_by(context), level=config.audit.level, base=base)
+    )
+
+
+def signal_records(context: Context) -> tuple[list[Record], tuple[str, ...]]:
+    """The records that teachers are compared on, at most audit.signal_records of each role by a recorded draw."""
+    most = context.config.audit.signal_records
+    records: list[Record] = []
+    roles: list[str] = []
+    for role in ROLES:
+        found = sorted(records_of(context, role), key=lambda record: record.id)
+        if len(found) > most:
+            chosen = generator(context.config.seed, "signal", role).permutation(len(found))[:most]
+            found = [found[index] for index in sorted(chosen)]
+        records += found
+        roles += [role] * len(found)
+    return records, tuple(roles)
+
+
+def shown_by(context: Context) -> dict[str, dict[str, float]]:
+    """attack -> record id -> the student's score, of the attacks that the configuration names."""
+    import pyarrow.compute as pc
+
+    table = read_table(context.run / "audit" / "scores.parquet").filter(pc.field("model") == "student")
+    shown: dict[str, dict[str, float]] = {name: {} for name in context.config.audit.attacks}
+    for row in table.select(["attack", "id", "score"]).to_pylist():
+        if row["attack"] in shown and row["score"] is not None:
+            shown[row["attack"]][row["id"]] = row["score"]
+    return {name: scores for name, scores in shown.items() if scores}
