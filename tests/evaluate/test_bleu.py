@@ -10,7 +10,7 @@ from sacrebleu.metrics.bleu import BLEU
 from sacrebleu.metrics.chrf import CHRF
 
 from stillage.errors import DataError
-from stillage.evaluate.bleu import corpus_overlap
+from stillage.evaluate.bleu import corpus_overlap, signatures
 
 PREDICTIONS = ["the cat sat on the mat .", "a dog ran home quickly today", "", "nothing in common", "it is what it is"]
 REFERENCES = [
@@ -52,3 +52,13 @@ def test_lists_of_different_length_and_missing_references_are_refused() -> None:
         corpus_overlap(["a", "b"], [["a"]], generator=rng)
     with pytest.raises(DataError, match="number 2"):
         corpus_overlap(["a", "b"], [["a"], []], generator=rng)
+
+
+@pytest.mark.parametrize("references", [[["a b"], ["c d"]], [["a", "b"], ["c", "d"]], [["a", "b"], ["c"]]])
+def test_the_signature_is_what_sacrebleu_prints(references: list[list[str]]) -> None:
+    streams = [[some[k] if k < len(some) else None for some in references] for k in range(max(map(len, references)))]
+    bleu, chrf = BLEU(force=True), CHRF()
+    for metric in (bleu, chrf):
+        metric.corpus_score(["a b", "c"], streams)
+    assert signatures(references) == {"bleu": str(bleu.get_signature()), "chrf": str(chrf.get_signature())}
+    assert "nrefs:" in signatures(references)["bleu"]

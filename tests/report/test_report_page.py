@@ -18,13 +18,15 @@ import pyarrow as pa
 import pytest
 
 from stillage.errors import DataError
+from stillage.evaluate.quality import text_results
 from stillage.report import write_report
 from stillage.report.figures import bin_edges, scores_of, thinned
 from stillage.report.load import read_run
-from stillage.report.tables import Cell, Table, auc_table, markdown, text
+from stillage.report.tables import Cell, Table, auc_table, markdown, models_table, text
 from stillage.run.config import ReportConfig
 from stillage.run.folder import read_table, write_table, write_text
 from stillage.run.results import read_results, write_results
+from stillage.types import Result
 
 XSS = "<script>alert(1)</script><img src=x onerror=alert(2)>\"'&{{ 7*7 }}]]>--><svg onload=alert(3)>"
 VOID = {"meta", "link", "br", "img", "hr", "input", "wbr"}
@@ -135,6 +137,25 @@ def test_the_table_shows_the_results(reported: Path) -> None:
     assert f"{row.value:.2f} <small>[{row.low:.2f}, {row.high:.2f}]</small>" in html
     assert "1.99 M" in html and "545 k" in html
     assert len((reported / "report" / "summary.txt").read_text().splitlines()) <= 10
+
+
+def test_bleu_and_chrf_stand_in_the_table_where_they_were_computed(run: Path) -> None:
+    """By the code that computes them, signature and all; a run without them has no empty columns."""
+    before = models_table(read_run(run))
+    assert "BLEU" not in before.columns and "sacrebleu" not in before.note
+    samples, file = read_table(run / "evaluate" / "samples.parquet"), run / "evaluate" / "results.parquet"
+    base = Result(run="r", stage="evaluate", model="", metric="", value=0.0)
+    written = [row for row in text_results(samples, level=0.95, base=base) if row.metric in ("bleu", "chrf")]
+    write_results(file, [*read_results(file), *written])
+    table = models_table(read_run(run))
+    assert table.columns[4:] == ("ROUGE-L", "exact match", "BLEU", "chrF", "perplexity", "bits/byte")
+    of_student = {row.metric: row for row in written if row.model == "student"}
+    cells = next(row for row in table.rows if row[0].text == "student")
+    for place, metric in ((6, "bleu"), (7, "chrf")):
+        found = of_student[metric]
+        assert cells[place].plain == f"{found.value:.1f} [{found.low:.1f}, {found.high:.1f}]"
+        assert found.note.removeprefix("sacrebleu ") in table.note
+    assert "BLEU nrefs:1|case:mixed|eff:no|tok:13a|smooth:exp|version:" in table.note
 
 
 def test_what_is_left_of_the_teacher_stands_in_its_section(reported: Path) -> None:

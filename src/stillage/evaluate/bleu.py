@@ -12,6 +12,8 @@ from stillage.functional.binomial import Interval, check_level
 
 if TYPE_CHECKING:
     from sacrebleu.metrics.base import Metric
+    from sacrebleu.metrics.bleu import BLEU
+    from sacrebleu.metrics.chrf import CHRF
 
 
 def corpus_overlap(
@@ -33,15 +35,26 @@ def corpus_overlap(
     alpha = check_level(level)
     if not predictions:
         return {name: Interval(value=np.nan, low=np.nan, high=np.nan, level=level) for name in ("bleu", "chrf")}
+    count = len(predictions)
+    weight_BR = generator.multinomial(count, np.full(count, 1 / count), size=resamples)
+    return {name: _interval(metric, predictions, references, weight_BR, alpha) for name, metric in metrics().items()}
+
+
+def metrics() -> dict[str, BLEU | CHRF]:
+    """sacrebleu's metrics at their published settings, by our names."""
     from sacrebleu.metrics.bleu import BLEU
     from sacrebleu.metrics.chrf import CHRF
 
-    count = len(predictions)
-    weight_BR = generator.multinomial(count, np.full(count, 1 / count), size=resamples)
-    return {
-        "bleu": _interval(BLEU(force=True), predictions, references, weight_BR, alpha),
-        "chrf": _interval(CHRF(), predictions, references, weight_BR, alpha),
-    }
+    return {"bleu": BLEU(force=True), "chrf": CHRF()}
+
+
+def signatures(references: Sequence[Sequence[str]]) -> dict[str, str]:
+    """What sacrebleu wants printed with each number, so that it can be compared (Post 2018): settings and version."""
+    counts = {len(some) for some in references}
+    found = metrics()
+    for metric in found.values():
+        metric.num_refs = min(counts) if len(counts) == 1 else -1  # what it notes itself when it has read a corpus
+    return {name: str(metric.get_signature()) for name, metric in found.items()}
 
 
 def _interval(

@@ -73,9 +73,10 @@ def text_results(
 ) -> list[Result]:
     """ROUGE-L, exact match (exact binomial interval), BLEU, chrF and length of the generated texts, per model.
 
-    references: of each row, for BLEU and chrF; without them the column `reference`.
+    references: of each row, for BLEU and chrF; without them the column `reference`. The note of those two ends in
+    sacrebleu's signature.
     """
-    from stillage.evaluate.bleu import corpus_overlap
+    from stillage.evaluate.bleu import corpus_overlap, signatures
     from stillage.functional.stats import clopper_pearson
     from stillage.rng import generator
 
@@ -102,10 +103,13 @@ def text_results(
             [texts[k] for k in rows], [references[k] for k in rows], generator=generator(base.seed, "corpus overlap"),
             level=level,
         )  # fmt: skip
-        results += [
-            replace(row, metric=metric, value=found.value, low=found.low, high=found.high, unit="0 to 100")
-            for metric, found in overlap.items()
-        ]
+        for metric, signature in signatures([references[k] for k in rows]).items():
+            found, note = overlap[metric], "; ".join(filter(None, (row.note, f"sacrebleu {signature}")))
+            results.append(
+                replace(
+                    row, metric=metric, value=found.value, low=found.low, high=found.high, unit="0 to 100", note=note
+                )
+            )
     return results
 
 

@@ -13,6 +13,11 @@ from stillage.report.load import RunView, fpr_of
 from stillage.report.verdict import interval, percent, words
 from stillage.types import Result
 
+QUALITY = {  # metric -> heading, digits
+    "rouge_l": ("ROUGE-L", 3), "exact_match": ("exact match", 3), "bleu": ("BLEU", 1), "chrf": ("chrF", 1),
+    "perplexity": ("perplexity", 2), "bits_per_byte": ("bits/byte", 3),
+}  # fmt: skip
+OVERLAP = ("bleu", "chrf")
 TINTS = 5  # steps of the background of an AUC cell, from chance to 1
 
 
@@ -107,16 +112,28 @@ def auc_cell(row: Result | None) -> Cell:
     return Cell(text=cell.text, small=cell.small, tint=max(1, min(TINTS, math.ceil((row.value - 0.5) * 2 * TINTS))))
 
 
+def signature_of(view: RunView, metric: str) -> str:
+    """What sacrebleu says of how a metric was computed; empty where that is not known."""
+    notes = [row.note for row in view.results if row.metric == metric]
+    return next((note.rpartition("sacrebleu ")[2] for note in notes if "sacrebleu " in note), "")
+
+
 def models_table(view: RunView) -> Table:
     """Who was trained how, on what, and how good it is."""
-    quality = (("rouge_l", 3), ("exact_match", 3), ("perplexity", 2), ("bits_per_byte", 3))
+    measured = {row.metric for row in view.results}
+    quality = {name: shown for name, shown in QUALITY.items() if name in measured or name not in OVERLAP}
     rows = []
     for name in view.models:
         facts = (head(name), Cell(text=method_of(view, name)), Cell(text=trained_on(view, name)))
         size = Cell(text=thousands(view.parameters.get(name)))
-        rows.append((*facts, size, *(number(view.result(metric, name), digits) for metric, digits in quality)))
-    columns = ("model", "method", "trained on", "parameters", "ROUGE-L", "exact match", "perplexity", "bits/byte")
+        rows.append(
+            (*facts, size, *(number(view.result(metric, name), digits) for metric, (_, digits) in quality.items()))
+        )
+    columns = ("model", "method", "trained on", "parameters", *(heading for heading, _ in quality.values()))
     note = f"ROUGE-L and exact match run from 0 to 1; {level_words(view)}."
+    overlap = [f"{QUALITY[name][0]} {signature}" for name in OVERLAP if (signature := signature_of(view, name))]
+    if overlap:
+        note += f" Over the whole corpus, 0 to 100, by sacrebleu: {'; '.join(overlap)}."
     return Table(caption="Training and quality on test records", columns=columns, rows=tuple(rows), heads=3, note=note)
 
 
