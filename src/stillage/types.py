@@ -232,6 +232,40 @@ class Attack:
     same_tokens: bool = False
 
 
+Statistic = Literal["confidence", "log_probability", "features"]
+"""What is kept of each record under each shadow. log_probability: mean over the scored tokens, nats. confidence:
+log(q / (1 - q)) with q = exp(log_probability). features: attacks.learned.token_features, float64[F]."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ShadowAttack:
+    """A membership attack by means of K shadow pipelines: score(target [N, ...], shadows [K, N, ...], in bool[K, N]).
+
+    Returns float64[N], higher = more likely a member, NaN = cannot score. in: which shadow met which record; whether the
+    target did is told to nobody. least: shadows that must have met a record, and as many that must not have.
+    """
+
+    name: str
+    paper: str
+    statistic: Statistic
+    least: int
+    score: Callable[[Array, Array, Array], Array]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FittedAttack:
+    """A membership attack that learns from records whose membership it knows: score(stats, texts, is_member [N], fold [N]).
+
+    Returns float64[N], higher = more likely a member, NaN = cannot score. The score of a record of fold f may depend on
+    no membership within f. needs: what the attacker has to know, in words.
+    """
+
+    name: str
+    paper: str
+    needs: str
+    score: Callable[..., Array]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Result:
     """One number with its interval and provenance; a row of results.parquet. Empty strings where a field does not apply."""

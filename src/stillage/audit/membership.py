@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from stillage.audit.attacks import FITTED_ATTACKS
 from stillage.audit.blind import blind_interval
 from stillage.audit.questions import Said
 from stillage.data.groups import cluster_numbers
@@ -156,6 +157,11 @@ def blind_rows(audited: Audited, scores: Mapping[str, Array]) -> pa.Table:
     return pa.concat_tables([score_rows(audited, BLIND, name, values) for name, values in scores.items()])
 
 
+def is_cross_fitted(model: str, attack: str) -> bool:
+    """Are these scores out-of-fold ones of something that was fitted to memberships?"""
+    return model == BLIND or attack in FITTED_ATTACKS
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scored:
     """One attack on one model, the records without a score left out and counted; arrays of shape [n]."""
@@ -165,9 +171,9 @@ class Scored:
     clusters: Array  # int: equal for near-duplicates
     dropped: int = 0
 
-    def auc(self, level: float, *, blind: bool = False) -> Interval:
-        """The AUC with its interval; a blind attacker's is wider. Errors as stats.roc_auc."""
-        interval = blind_interval if blind else auc_interval
+    def auc(self, level: float, *, cross_fitted: bool = False) -> Interval:
+        """The AUC with its interval; a cross-fitted attacker's is wider. Errors as stats.roc_auc."""
+        interval = blind_interval if cross_fitted else auc_interval
         return interval(self.scores, self.is_member, level, clusters=self.clusters)
 
 
@@ -203,7 +209,7 @@ def membership_results(table: pa.Table, *, fprs: Sequence[float], level: float, 
             LOG.warning("%s on %s: %d of %d records have no score", attack, model, scored.dropped, asked)
             results.append(replace(row, metric="nan_scores", value=float(scored.dropped), n=asked))
         try:
-            found = scored.auc(level, blind=model == BLIND)
+            found = scored.auc(level, cross_fitted=is_cross_fitted(model, attack))
         except UserError as error:
             results.append(replace(row, metric="auc", value=float("nan"), note=f"refused: {error.what}"))
             continue

@@ -34,9 +34,11 @@ STUDENT_SEES: frozenset[str] = frozenset({"public", "validation"})
 MAY_SEE: Mapping[str, frozenset[str]] = {
     "teacher_counterfactual": STUDENT_SEES | {"counterfactual"},
     "teacher": STUDENT_SEES | {"private"},
+    "teacher_shadow": STUDENT_SEES | {"private", "outsiders"},
 }
 """Roles that a training stage may see, by the beginning of its name, the longest first; any other stage (tokenizer,
-student, rollouts, reference) sees what the student may. Nobody trains on outsiders or test records."""
+student, rollouts, reference) sees what the student may. Nobody trains on outsiders or test records, but the teachers of
+shadow pipelines on outsiders: no audited model learns from those."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

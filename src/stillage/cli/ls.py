@@ -7,7 +7,6 @@ from collections.abc import Callable, Mapping
 
 from stillage.errors import UserError
 
-
 NEEDS: Mapping[str, str] = {
     "reference": "reference model", "counterfactual": "counterfactual model", "initial": "initial weights",
     "neighbours": "masked model", "outsider_prefix": "known outsiders", "member_prefix": "known members",
@@ -35,12 +34,14 @@ def methods() -> list[tuple[str, ...]]:
 
 def attacks() -> list[tuple[str, ...]]:
     """Name, what the attacker needs, paper."""
-    from stillage.audit.attacks import ATTACKS
+    from stillage.audit.attacks import ATTACKS, FITTED_ATTACKS, SHADOW_ATTACKS
 
     rows: list[tuple[str, ...]] = [("attack", "needs", "paper")]
     for attack in ATTACKS.values():
         needs = dict.fromkeys(filter(None, (NEEDS.get(r.role) or NEEDS.get(r.transform) for r in attack.requests)))
         rows.append((attack.name, " + ".join([attack.access, *needs]), attack.paper))
+    rows += [(one.name, f"logprob + {one.needs}", one.paper) for one in FITTED_ATTACKS.values()]
+    rows += [(one.name, f"logprob + {2 * one.least} shadows", one.paper) for one in SHADOW_ATTACKS.values()]
     return rows
 
 

@@ -51,6 +51,7 @@ def attacks_of(audit: AuditConfig) -> list[Attack]:
     return [
         replace(ATTACKS[name], score=partial(ATTACKS[name].score, **settings[name])) if name in settings else ATTACKS[name]
         for name in audit.attacks
+        if name in ATTACKS
     ]  # fmt: skip
 
 

@@ -20,6 +20,7 @@ from stillage.experiment.ask import (
     subject_of,
 )
 from stillage.experiment.judge import CONTROLS, judge_run
+from stillage.experiment.shadows import shadow_audit
 from stillage.experiment.works import base_result, examples_of, records_of, special_ids, use_threads
 from stillage.rng import generator
 from stillage.run.folder import write_json, write_table
@@ -89,14 +90,17 @@ def audit(context: Context, folder: Path) -> None:
     started, starts = initial_of(context, attacks, material)
     said = {name: questioned.said for name, questioned in answers.items()} | started
     scores, left_out = score_table(audited, said, attacks, partners_of(list(answers), starts, CONTROLS))
+    stats = {name: questioned.stats for name, questioned in answers.items()}
+    shadowed = shadow_audit(context, audited, records, stats, folder)
+    left_out += shadowed.left_out
     blind = blind_scores(
         [whole_text(record) for record in records], audited.is_member, config.seed, clusters=audited.clusters
     )
-    scores = pa.concat_tables([scores, blind_rows(audited, blind)])
+    scores = pa.concat_tables([scores, shadowed.scores, blind_rows(audited, blind)])
     recited, measured = (with_groups(pa.concat_tables(rows), group_of) for rows in (extraction, memorization))
     base, level = base_result(context, "audit"), config.audit.level
     results = membership_results(scores, fprs=config.audit.fprs, level=level, base=base)
-    results += left_out_results(left_out, base)
+    results += left_out_results(left_out, base) + shadowed.results
     results += extraction_results(recited, level=level, base=base)
     results += memorization_results(measured, level=level, base=base)
     results += probabilistic_results(measured, level=level, base=base)

@@ -197,7 +197,7 @@ def fingerprints(context: Context) -> tuple[dict[str, str], dict[str, str]]:
     for name in ("data", "tokenizer", *(role.name for role in context.roles if role.is_trained)):
         manifest = context.run / name / MANIFEST
         files: Mapping[str, str] = read_json(manifest)["files"] if manifest.is_file() else {}
-        kept = [path for path in files if name in ("data", "tokenizer") or path.startswith("model/")]
+        kept = [path for path in files if name == "data" or path.startswith(("model/", "tokenizer"))]
         expected |= {f"{name}/{path}": files[path] for path in kept}
     now = {path: context.run / path for path in expected}
     return expected, {path: sha256_file(file) if file.is_file() else "nothing" for path, file in now.items()}
@@ -218,13 +218,16 @@ def answers(scores: pa.Table) -> dict[str, list[Array]]:
     model, attack, ids, score = (
         scores.column(name).to_numpy(zero_copy_only=False) for name in ("model", "attack", "id", "score")
     )
+    known, place = np.unique(ids.astype(str), return_inverse=True)
     found: dict[str, list[Array]] = {}
     for wanted in ({ALONE}, {ALONE, TEXT}):
         names = {name for name in set(attack.tolist()) & set(ATTACKS) if set(ATTACKS[name].requests) == wanted}
         for pair in dict.fromkeys(zip(model.tolist(), attack.tolist(), strict=True)):
             if pair[1] in names and (pair[0] not in found or wanted == {ALONE}):
                 chosen = np.flatnonzero((model == pair[0]) & (attack == pair[1]))
-                found.setdefault(pair[0], []).append(score[chosen[np.argsort(ids[chosen], kind="stable")]])
+                values = np.full(known.size, np.nan)  # a record that was lost has no score
+                values[place[chosen]] = score[chosen]
+                found.setdefault(pair[0], []).append(values)
     return found
 
 
@@ -233,14 +236,14 @@ def control_intervals(scores: pa.Table, level: float) -> dict[str, Interval]:
 
     A control without a single finite score of either kind has none (check_answers counts it).
     """
-    from stillage.audit.membership import BLIND, by_model_and_attack
+    from stillage.audit.membership import BLIND, by_model_and_attack, is_cross_fitted
 
     found: dict[str, Interval] = {}
     for (model, attack), scored in by_model_and_attack(scores).items():
         both = scored.is_member.any() and not scored.is_member.all()
         if both and model in (BLIND, UNTRAINED, *CONTROLS):
             name = f"blind {attack}" if model == BLIND else f"{attack} on {model}"
-            found[name] = scored.auc(level, blind=model == BLIND)
+            found[name] = scored.auc(level, cross_fitted=is_cross_fitted(model, attack))
     return found
 
 

@@ -14,17 +14,25 @@ from stillage.distill.methods import METHODS
 from stillage.distill.settings import method_named, params_from, unknown
 from stillage.distill.track import check_tracker
 from stillage.errors import DataError
+from stillage.experiment.dp_stage import check_dp
 from stillage.experiment.plugin import Plugin, deciding
 from stillage.experiment.roles import INIT, ModelRole, data_roles, model_roles, reads_corpus
+from stillage.experiment.shadows import DESIGN, chosen_attacks, make_design, shadow_roles
 from stillage.experiment.team import Team
+from stillage.models.source import check_place
 from stillage.run.config import Config, ModelConfig, TrainConfig
 from stillage.run.folder import files_of, read_json, sha256_file, sha256_text
 from stillage.run.parse import to_plain
 from stillage.run.stages import Stage
 from stillage.run.stop import Stop
 
-SCHEMAS = {"data": 1, "tokenizer": 1, "train": 1, "evaluate": 1, "audit": 1, "report": 1}
+SCHEMAS = {"data": 2, "tokenizer": 1, "train": 1, DESIGN: 1, "evaluate": 1, "audit": 2, "blocks": 1, "signal": 1,
+           "dp": 1, "report": 1}  # fmt: skip
 """Raised when the code's meaning changes, so that results of older code are not mistaken for the new one's."""
+BESIDE = {"audit": ("blocks", "signal", "dp")}
+"""Stages that belong to another: who asks for that one, asks for them."""
+BLOCKS, SIGNAL = ("blocks", "block_records"), ("signal_records",)
+DP = ("dp", "dp_attack", "dp_guesses", "dp_delta")
 
 Progress = Callable[[str, Mapping[str, Any]], None]
 """progress(stage name, facts): facts of the training loop, for a bar or a log line."""
@@ -55,8 +63,8 @@ class Context:
 
     @property
     def models(self) -> tuple[ModelRole, ...]:
-        """The models that are evaluated and audited: all but the one that the students start from."""
-        return tuple(role for role in self.roles if role.name != INIT)
+        """The models that are evaluated and audited: all but the one that the students start from, and the shadows."""
+        return tuple(role for role in self.roles if role.name != INIT and not role.shadow)
 
     @property
     def run(self) -> Path:
@@ -88,13 +96,18 @@ def make_context(
     check_tracker(config.track)
     method = method_named(METHODS, config.distill.method)
     params = params_from(method, config.distill.params)
-    if "audit" in config.stages:
-        from stillage.audit.attacks import ATTACKS
-
-        for name in config.audit.attacks:
-            if name not in ATTACKS:
-                raise unknown("attack", name, ATTACKS, "")
     roles = tuple(model_roles(config, method, params))
+    if "audit" in config.stages:
+        from stillage.audit.attacks import ATTACKS, FITTED_ATTACKS, SHADOW_ATTACKS
+
+        known = {**ATTACKS, **FITTED_ATTACKS, **SHADOW_ATTACKS}
+        for name in config.audit.attacks:
+            if name not in known:
+                raise unknown("attack", name, known, "")
+        chosen_attacks(config.audit)
+        if config.audit.dp:
+            check_dp(config, ATTACKS)
+        roles = (*roles, *shadow_roles(roles, config.audit.shadows))
     return Context(
         config=config, roles=roles, method_params=params, stop=stop, progress=progress, store=store, plugins=plugins,
         team=team,
@@ -102,7 +115,7 @@ def make_context(
 
 
 def plan(context: Context) -> list[Stage]:
-    """The stages in order, inputs first."""
+    """The stages in order, inputs first. ModelError where a run that trains nothing names a model that is not there."""
     from stillage.experiment import works
     from stillage.experiment.audit_stage import audit
 
@@ -127,11 +140,14 @@ def plan(context: Context) -> list[Stage]:
                 schema=SCHEMAS["tokenizer"],
             )
         )
-    stages += [train_stage(context, role) for role in context.roles if role.is_trained]
+    stages += [train_stage(context, role) for role in context.roles if role.is_trained and not role.shadow]
     before = tuple(stage.name for stage in stages)
     models = {path: digest for role in context.roles if not role.is_trained
               for path, digest in outside_model(role.start).items()}  # fmt: skip
     given = {role.name: plain(role.start) for role in context.roles if not role.is_trained}
+    for role in context.roles if "distill" not in config.stages else ():
+        if role.start.path:
+            check_place(role.start.path, role.start.revision)
     if "evaluate" in config.stages:
         stages.append(
             Stage(name="evaluate", inputs=before, outside=models, schema=SCHEMAS["evaluate"],
@@ -139,18 +155,70 @@ def plan(context: Context) -> list[Stage]:
                   work=partial(works.evaluate, context))
         )  # fmt: skip
     if "audit" in config.stages:
+        shadows = shadow_stages(context)
+        stages += shadows
+        before = (*before, *(stage.name for stage in shadows))
         stages.append(
             Stage(name="audit", inputs=before, outside=models | outside_folder(config.audit.masked_model),
                   schema=SCHEMAS["audit"],
-                  settings={"audit": without(config.audit, "batch_tokens", "strict"), "given": given,
+                  settings={"audit": without(config.audit, "batch_tokens", "strict", *BLOCKS, *SIGNAL, *DP), "given": given,
                             "seed": config.seed, **deciding(context.plugins, config.audit.attacks)},
                   work=partial(audit, context))
         )  # fmt: skip
+        stages += beside_audit(context, models, given, before)
     stages.append(
         Stage(name="report", inputs=tuple(stage.name for stage in stages), schema=SCHEMAS["report"],
               settings={"report": plain(config.report)}, work=partial(works.report, context))
     )  # fmt: skip
     return stages
+
+
+def beside_audit(
+    context: Context, models: dict[str, str], given: dict[str, dict[str, Any]], before: tuple[str, ...]
+) -> list[Stage]:
+    """What a config asks for besides the audit, each on its own, so that none of them repeats the audit."""
+    from stillage.experiment.blocks_stage import blocks
+    from stillage.experiment.dp_stage import dp
+    from stillage.experiment.signal_stage import has_signal, signal
+
+    config, stages = context.config, []
+    needed = {"data", "tokenizer", *(role.name for role in context.models)}
+    before = tuple(name for name in before if name in needed)
+    asked = plain(config.audit)
+    if config.audit.blocks:
+        names = ("block_records", "max_records", "level", "mope_sigma", "mope_copies", "mope_noise")
+        stages.append(
+            Stage(name="blocks", inputs=before, outside=models, schema=SCHEMAS["blocks"],
+                  settings={"given": given, "seed": config.seed, **{name: asked[name] for name in names}},
+                  work=partial(blocks, context))
+        )  # fmt: skip
+    if has_signal(context.roles, config.audit.signal_records):
+        stages.append(
+            Stage(name="signal", inputs=(*before, "audit"), outside=models, schema=SCHEMAS["signal"],
+                  settings={"seed": config.seed, **{name: asked[name] for name in (*SIGNAL, "attacks", "level")}},
+                  work=partial(signal, context))
+        )  # fmt: skip
+    if config.audit.dp:
+        stages.append(
+            Stage(name="dp", inputs=("data", "audit"), schema=SCHEMAS["dp"],
+                  settings={name: asked[name] for name in (*DP, "attacks", "level")}, work=partial(dp, context))
+        )  # fmt: skip
+    return stages
+
+
+def shadow_stages(context: Context) -> list[Stage]:
+    """The design of the shadow pipelines and their trainings; none where none are asked for."""
+    config = context.config
+    if not config.audit.shadows:
+        return []
+    design = Stage(
+        name=DESIGN,
+        settings={"shadows": config.audit.shadows, "seed": config.seed},
+        inputs=("data",),
+        work=partial(make_design, context),
+        schema=SCHEMAS[DESIGN],
+    )
+    return [design, *(train_stage(context, role) for role in context.roles if role.shadow)]
 
 
 def train_stage(context: Context, role: ModelRole) -> Stage:
@@ -171,6 +239,8 @@ def train_stage(context: Context, role: ModelRole) -> Stage:
         outside |= outside_model(role.base)
     if role.starts_from:
         beside["starts_from"] = role.starts_from
+    if role.shadow:
+        beside["shadow"] = role.shadow
     if reads_corpus(context.config, role):
         beside["lm"] = plain(context.config.lm)
         if not Path(context.config.lm.path).exists():

@@ -187,7 +187,7 @@ def train_model(context: Context, role: ModelRole, folder: Path) -> None:
         context.team.call(order_to_train(context, role, folder))
     if role.start.source:
         check_same_tokenizer(tokenizer, load_tokenizer(role.start.source, role.start.revision))
-    kind = "teacher" if role.name.startswith("teacher") else "student"
+    kind = role.name if role.shadow else "teacher" if role.name.startswith("teacher") else "student"
     with TemporaryDirectory() as elsewhere:
         student = load_trainable(
             start_of(context, role), tokenizer=tokenizer, seed=derive(config.seed, "weights", kind), device=device_name(),
@@ -207,7 +207,7 @@ def train_model(context: Context, role: ModelRole, folder: Path) -> None:
             teacher=teacher,
             method=method,
             params=params_from(method, dict(role.params)),
-            examples=examples_of(records_of(context, role.trained_on), tokenizer, config.data, limit),
+            examples=examples_of(training_records(context, role), tokenizer, config.data, limit),
             validation=examples_of(records_of(context, "validation"), tokenizer, config.data, limit),
             options=role.train,
             folder=folder,
@@ -218,6 +218,16 @@ def train_model(context: Context, role: ModelRole, folder: Path) -> None:
         )
     if is_first:
         remove(folder / PACKED)
+
+
+def training_records(context: Context, role: ModelRole) -> list[Record]:
+    """The records that a role is trained on: all of one kind, or what the design gives to a shadow's teacher."""
+    from stillage.experiment.shadows import records_in
+
+    assert role.trained_on is not None
+    if role.shadow and role.trained_on == "private":
+        return records_in(context, role.shadow)
+    return records_of(context, role.trained_on)
 
 
 def corpus_of(context: Context, role: ModelRole, tokenizer: PreTrainedTokenizerFast, folder: Path) -> Corpus | None:

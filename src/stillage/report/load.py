@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from stillage.audit.design import is_shadow
 from stillage.errors import DataError
 from stillage.report.redact import leaves, mapped, redactor
 from stillage.run.folder import read_json, read_table, sha256_file
@@ -32,7 +33,12 @@ INPUTS = (
     "audit/extraction.parquet",
     "audit/results.parquet",
     "audit/validity.json",
+    "blocks/results.parquet",
+    "signal/results.parquet",
+    "dp/results.parquet",
 )
+STAGES = ("evaluate", "audit", "blocks", "signal", "dp")
+"""The stages that give results, in the order in which they are read."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -115,8 +121,9 @@ def read_run(run: Path) -> RunView:
 
     Raises DataError where the folder holds neither a configuration, nor results, nor a trained model.
     """
-    results = [row for stage in ("evaluate", "audit") for row in _results(run / stage / "results.parquet")]
-    summaries = {path.parent.name: read_json(path) for path in sorted(run.glob("*/summary.json"))}
+    results = [row for stage in STAGES for row in _results(run / stage / "results.parquet")]
+    found = {path.parent.name: read_json(path) for path in sorted(run.glob("*/summary.json"))}
+    summaries = {name: summary for name, summary in found.items() if not is_shadow(name)}
     config_text = _text(run / "config.yaml")
     if not (results or summaries or config_text):
         raise DataError(
@@ -134,7 +141,11 @@ def read_run(run: Path) -> RunView:
         validity=_json(run / "audit" / "validity.json"),
         split=_json(run / "data" / "split.json"),
         summaries={name: summary for name, summary in summaries.items() if isinstance(summary, dict)},
-        parameters={path.parent.name: count_parameters(path) for path in sorted(run.glob("*/model")) if path.is_dir()},
+        parameters={
+            path.parent.name: count_parameters(path)
+            for path in sorted(run.glob("*/model"))
+            if path.is_dir() and not is_shadow(path.parent.name)
+        },
         config=_yaml(config_text),
         config_text=config_text,
         env=_json(run / "env.json"),

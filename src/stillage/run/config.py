@@ -235,6 +235,10 @@ class AuditConfig:
     """Members and outsiders to audit, at most, each (a recorded draw); 0: all."""
     level: float = 0.95
     """Confidence level of every interval."""
+    shadows: int = 0
+    """Shadow pipelines, an even number: so many teachers, each trained on a random half of members and outsiders together,
+    and a student of each, by the recipe of this run. For LiRA, RMIA and counterfactual memorization; all attacks that need
+    them are run unless `attacks` names some. Asking for more later reuses the first ones. 0: none."""
     blocks: bool = False
     """Also ask which blocks carry the leak: noise, gradient, reverting, logit lens and a probe, block by block."""
     block_records: int = 200

@@ -1,0 +1,110 @@
+"""LiRA for few shadows: what other records teach about means and variances goes into a prior, and its doubt into the tails.
+
+After BaVarIA (arXiv:2603.11799, of which the abstract alone was read): Student's t with a normal-inverse-gamma prior
+pooled over the records, instead of Gaussians. The prior is fitted by the moments of Smyth 2004 (doi:10.2202/1544-6115.1027).
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from stillage.functional.moments import FLOOR, Moments, check_shadows, moments, pooled_variance
+from stillage.types import Array, ShadowAttack
+
+LEAST = 2
+CERTAIN = 1e6  # degrees of freedom of a variance that is the same for all records
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prior:
+    """mean ~ N(centre, variance / weight), variance ~ scaled inverse chi^2 with `freedom` degrees around `variance`."""
+
+    centre: float
+    weight: float  # worth that many models
+    variance: float
+    freedom: float
+
+
+def few_shadows(target_N: Array, shadow_KN: Array, in_KN: Array) -> Array:
+    """log t(phi | IN shadows) - log t(phi | OUT shadows), float64[N]: predictive densities under pooled priors.
+
+    With n shadows of mean m and sum of squares S: weight w' = w + n, freedom f' = f + n, centre c' = (w c + n m) / w',
+    f' s'^2 = f s^2 + S + w n (m - c)^2 / w', and phi ~ t_{f'}(c', s'^2 (1 + 1 / w')). NaN and errors as lira_online.
+    """
+    check_shadows(target_N, shadow_KN, in_KN, least=LEAST, attack="few_shadows")
+    values = np.asarray(target_N, dtype=np.float64)
+    phi_N = np.where(np.isfinite(values), values, np.nan)
+    inside, outside = moments(shadow_KN, in_KN), moments(shadow_KN, ~np.asarray(in_KN))
+    return log_predictive(phi_N, inside, fit_prior(inside)) - log_predictive(phi_N, outside, fit_prior(outside))
+
+
+def fit_prior(side: Moments) -> Prior:
+    """The prior that the records of one side suggest. Neutral where no record has two models."""
+    from scipy.special import digamma, polygamma
+
+    used = side.count_N >= LEAST
+    if not used.any():
+        return Prior(centre=0.0, weight=0.0, variance=FLOOR, freedom=1.0)
+    pooled = max(pooled_variance(side), FLOOR)
+    half = (side.count_N[used] - 1) / 2
+    spread = np.maximum(side.squares_N[used] / (2 * half), 1e-5 * pooled)  # a variance of 0 has no logarithm
+    logs = np.log(spread) - digamma(half) + np.log(half)
+    excess = float(logs.var(ddof=1) - polygamma(1, half).mean()) if logs.size > 1 else 0.0
+    freedom = 2 * _inverse_trigamma(excess) if excess > 0 else CERTAIN
+    freedom = min(freedom, CERTAIN)
+    variance = math.exp(float(logs.mean()) + float(digamma(freedom / 2)) - math.log(freedom / 2))
+    if freedom == CERTAIN:
+        variance = pooled
+    variance = max(variance, FLOOR)
+    means = side.mean_N[used]
+    between = float(means.var(ddof=1)) - pooled * float((1 / side.count_N[used]).mean()) if means.size > 1 else 0.0
+    weight = pooled / max(between, FLOOR * pooled) if between > 0 else CERTAIN
+    return Prior(centre=float(means.mean()), weight=min(weight, CERTAIN), variance=variance, freedom=freedom)
+
+
+def log_predictive(phi_N: Array, side: Moments, prior: Prior) -> Array:
+    """The log-density float64[N] of another model's phi; NaN where fewer than two models have a value."""
+    from scipy.special import gammaln
+
+    n, fine = side.count_N, side.count_N >= LEAST
+    weight, freedom = prior.weight + n, prior.freedom + n
+    with np.errstate(invalid="ignore", divide="ignore"):
+        centre = (prior.weight * prior.centre + n * side.mean_N) / weight
+        shift = prior.weight * n * (side.mean_N - prior.centre) ** 2 / weight
+        scale = (prior.freedom * prior.variance + side.squares_N + shift) / freedom * (1 + 1 / weight)
+        scale = np.maximum(scale, FLOOR)
+        found = (
+            gammaln((freedom + 1) / 2) - gammaln(freedom / 2) - 0.5 * np.log(freedom * math.pi * scale)
+            - (freedom + 1) / 2 * np.log1p((phi_N - centre) ** 2 / (freedom * scale))
+        )  # fmt: skip
+    return np.where(fine, found, np.nan)
+
+
+def _inverse_trigamma(value: float) -> float:
+    """x > 0 with trigamma(x) = value > 0, by Newton's steps on 1 / trigamma, which is convex (Smyth 2004, appendix)."""
+    from scipy.special import polygamma
+
+    if value > 1e7:
+        return 1 / math.sqrt(value)
+    if value < 1e-6:
+        return 1 / value
+    x = 0.5 + 1 / value
+    for _ in range(50):
+        now = float(polygamma(1, x))
+        step = now * (1 - now / value) / float(polygamma(2, x))
+        x += step
+        if abs(step) < 1e-10 * x:
+            break
+    return x
+
+
+FEW_SHADOWS = ShadowAttack(
+    name="few_shadows",
+    paper="after BaVarIA, arXiv:2603.11799 (abstract); prior fitted as in Smyth 2004",
+    statistic="confidence",
+    least=LEAST,
+    score=few_shadows,
+)

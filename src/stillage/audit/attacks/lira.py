@@ -1,0 +1,69 @@
+"""LiRA: is the target's confidence in a record that of models which met it, or of models which did not?
+
+Carlini et al. 2022, arXiv:2112.03570. The confidence is phi = log(q / (1 - q)), q = exp(mean log-probability): nearly
+normal over models, as the likelihoods themselves are not. Here the models are shadow pipelines.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from stillage.functional.moments import Moments, check_shadows, moments, variances
+from stillage.types import Array, ShadowAttack
+
+LEAST = 2  # shadows on a side: one has no variance
+
+
+def lira_online(target_N: Array, shadow_KN: Array, in_KN: Array) -> Array:
+    """log N(phi; mean, variance of IN shadows) - log N(phi; those of OUT shadows), float64[N] (algorithm 1).
+
+    Below 32 shadows on a side, its variance is pooled over the records. NaN for a record that has no finite phi, or fewer
+    than two shadows with one on a side. DataError as check_shadows.
+    """
+    check_shadows(target_N, shadow_KN, in_KN, least=LEAST, attack="lira_online")
+    phi_N = _finite(target_N)
+    return _log_normal(phi_N, moments(shadow_KN, in_KN)) - _log_normal(phi_N, moments(shadow_KN, ~np.asarray(in_KN)))
+
+
+def lira_offline(target_N: Array, shadow_KN: Array, in_KN: Array) -> Array:
+    """(phi - mean of OUT shadows) / their standard deviation, float64[N]: one-sided, and no shadow needs the record.
+
+    Ranks as the published 1 - P(Z > phi) does, but does not saturate. Variances and NaN as lira_online.
+    """
+    check_shadows(target_N, shadow_KN, in_KN, least=LEAST, attack="lira_offline")
+    out = moments(shadow_KN, ~np.asarray(in_KN))
+    return (_finite(target_N) - _mean(out)) / np.sqrt(variances(out))
+
+
+def _log_normal(phi_N: Array, side: Moments) -> Array:
+    """The log-density of phi under each record's Gaussian, without the constant."""
+    variance_N = variances(side)
+    return -0.5 * np.log(variance_N) - (phi_N - _mean(side)) ** 2 / (2 * variance_N)
+
+
+def _mean(side: Moments) -> Array:
+    """The means, NaN where fewer than two models have a value."""
+    return np.where(side.count_N >= LEAST, side.mean_N, np.nan)
+
+
+def _finite(target_N: Array) -> Array:
+    """The target's values, NaN for what is infinite."""
+    values = np.asarray(target_N, dtype=np.float64)
+    return np.where(np.isfinite(values), values, np.nan)
+
+
+LIRA_ONLINE = ShadowAttack(
+    name="lira_online",
+    paper="Carlini et al. 2022, arXiv:2112.03570, online, over shadow pipelines",
+    statistic="confidence",
+    least=LEAST,
+    score=lira_online,
+)
+
+LIRA_OFFLINE = ShadowAttack(
+    name="lira_offline",
+    paper="Carlini et al. 2022, arXiv:2112.03570, offline, over shadow pipelines",
+    statistic="confidence",
+    least=LEAST,
+    score=lira_offline,
+)

@@ -1,0 +1,57 @@
+"""Quantile regression: is the record better predicted than all but the best of outsiders of its kind?
+
+Bertran et al. 2023, arXiv:2307.03694. The threshold of each record is a quantile regression on what can be told from its
+text alone, fitted on outsiders the attacker knows; no shadow model is needed. Cross-fitted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from stillage.audit.blind import length_features
+from stillage.functional.tails import mean_or_nan
+from stillage.types import Array, FittedAttack, TokenStats
+
+LEVEL = 0.9  # 1 - the false-positive rate that the threshold aims at
+PENALTY = 1e-3  # on the sum of the absolute weights of the standardised features
+FEWEST = 20  # outsiders to fit on
+
+
+def quantile(
+    stats: Sequence[TokenStats], texts: Sequence[str], is_member_N: Array, fold_N: Array, *, level: float = LEVEL
+) -> Array:
+    """Mean log-probability minus the `level` quantile that outsiders with such a text have, float64[N], nats per token.
+
+    s(x) - q(x), q linear in sizes and compressibility of the text and in the number of tokens (pinball loss; section 3).
+    A record of fold f, member or outsider, gets the q of the outsiders of the other folds, so that no outsider that is
+    judged was fitted and both kinds are treated alike. NaN for a record without a finite log-probability, and for all of
+    a fold with fewer than 20 outsiders outside it.
+    """
+    from sklearn.linear_model import QuantileRegressor
+
+    score_N, member, fold = (
+        np.array([mean_or_nan(one.logp_T) for one in stats]),
+        np.asarray(is_member_N),
+        np.asarray(fold_N),
+    )
+    features_NF = np.column_stack([length_features(texts), np.log1p([len(one.logp_T) for one in stats])])
+    fine, scores = np.isfinite(score_N), np.full(len(score_N), np.nan)
+    for number in np.unique(fold):
+        known, test = fine & ~member & (fold != number), fine & (fold == number)
+        if known.sum() < FEWEST or not test.any():
+            continue
+        centre, spread = features_NF[known].mean(axis=0), features_NF[known].std(axis=0)
+        scaled_NF = np.clip((features_NF - centre) / np.where(spread > 0, spread, 1.0), -5, 5)
+        model = QuantileRegressor(quantile=level, alpha=PENALTY, solver="highs").fit(scaled_NF[known], score_N[known])
+        scores[test] = score_N[test] - model.predict(scaled_NF[test])
+    return scores
+
+
+QUANTILE = FittedAttack(
+    name="quantile",
+    paper="Bertran et al. 2023, arXiv:2307.03694, on features of the text, cross-fitted",
+    needs="known outsiders",
+    score=quantile,
+)

@@ -1,0 +1,68 @@
+"""Which shadow pipeline meets which record: drawn in advance, before any of them is trained.
+
+The design comes in pairs: of shadows 2j - 1 and 2j each record is met by exactly one, so that every record is IN exactly
+half of an even number of shadows, every shadow has half of the records, and more pairs leave the earlier ones as they were.
+Near-duplicates go together. Who is a member of the target plays no part.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from stillage.errors import ConfigError
+from stillage.rng import generator
+from stillage.types import Array
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+SHADOW = "_shadow_"
+MOST = 98  # two digits in a stage's name
+
+
+def shadow_name(kind: str, number: int) -> str:
+    """The name of a shadow's teacher or student; number from 1."""
+    return f"{kind}{SHADOW}{number:02d}"
+
+
+def is_shadow(name: str) -> bool:
+    """Is this the name of a shadow model?"""
+    return SHADOW in name
+
+
+def check_count(n_shadows: int) -> None:
+    """ConfigError for an odd or negative number of shadow pipelines, or more than 98."""
+    if n_shadows < 0 or n_shadows % 2 or n_shadows > MOST:
+        raise ConfigError(
+            "Shadow pipelines come in pairs: each record is met by one of every two.",
+            f"audit.shadows: {n_shadows}",
+            f"Give an even number up to {MOST} (LiRA needs 4 or more; 8 is a good start), or 0 for none.",
+        )
+
+
+def draw_design(ids: Sequence[str], groups: Sequence[str], n_shadows: int, seed: int) -> Array:
+    """bool[K, N]: does shadow k (from 0) meet record n? Independent of the order of the records, and of K for the first k.
+
+    groups: near-duplicates share a name, "": alone. Each pair of shadows divides the groups by a random half. ConfigError
+    as check_count.
+    """
+    check_count(n_shadows)
+    units = np.array([f"group {group}" if group else f"record {id_}" for id_, group in zip(ids, groups, strict=True)])
+    names, unit_N = np.unique(units, return_inverse=True) if len(units) else (units, np.zeros(0, dtype=np.int64))
+    design_KN = np.zeros((n_shadows, len(units)), dtype=bool)
+    for pair in range(n_shadows // 2):
+        inside_U = np.zeros(len(names), dtype=bool)
+        inside_U[generator(seed, "shadows", pair).permutation(len(names))[: len(names) // 2]] = True
+        design_KN[2 * pair], design_KN[2 * pair + 1] = inside_U[unit_N], ~inside_U[unit_N]
+    return design_KN
+
+
+def design_table(ids: Sequence[str], groups: Sequence[str], design_KN: Array) -> pa.Table:
+    """The design as a table: id, group, and a bool column for each shadow."""
+    import pyarrow as pa
+
+    columns = {shadow_name("in", number): row for number, row in enumerate(design_KN, 1)}
+    return pa.table({"id": pa.array(ids, pa.string()), "group": pa.array(groups, pa.string()), **columns})

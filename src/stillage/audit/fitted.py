@@ -1,0 +1,39 @@
+"""Run the attacks that learn from records of known membership, so that none is judged by its own label."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from stillage.audit.blind import N_FOLDS, stratified_folds
+from stillage.audit.membership import Audited, score_rows, score_schema
+from stillage.types import Array, FittedAttack, TokenStats
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+
+def folds_of(audited: Audited, seed: int) -> Array:
+    """The fold int[N] of each record: those of the blind attackers, near-duplicates together; all 0 with too few records."""
+    clusters, member = audited.clusters, audited.is_member
+    smaller = min(np.unique(clusters[kind]).size for kind in (member, ~member))
+    if smaller < 2:
+        return np.zeros(member.size, dtype=np.int64)
+    return stratified_folds(member, min(N_FOLDS, smaller), seed, clusters)
+
+
+def fitted_scores(
+    audited: Audited, stats: Mapping[str, Mapping[str, TokenStats]], attacks: Sequence[FittedAttack], seed: int
+) -> pa.Table:
+    """Every attack on every model, as rows of audit/scores.parquet. stats: model -> record id -> its scored tokens."""
+    import pyarrow as pa
+
+    tables, fold = [score_schema().empty_table()], folds_of(audited, seed)
+    for attack in attacks:
+        for model, by_id in stats.items():
+            said = [by_id[id_] for id_ in audited.ids]
+            scores = attack.score(said, audited.texts, audited.is_member, fold)
+            tables.append(score_rows(audited, model, attack.name, scores))
+    return pa.concat_tables(tables)

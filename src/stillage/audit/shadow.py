@@ -1,0 +1,153 @@
+"""What is kept of the shadow pipelines' replies, the attacks that read it, and what it says about memorization."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from stillage.audit.attacks.learned import token_features
+from stillage.audit.attacks.loss import loss
+from stillage.audit.counterfactual import Counterfactual, counterfactual_memorization
+from stillage.audit.inheritance import spearman
+from stillage.audit.membership import Audited, LeftOut, score_rows, score_schema
+from stillage.functional.tails import mean_or_nan
+from stillage.rng import generator
+from stillage.types import Array, Result, ShadowAttack, Statistic, TokenStats
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+LOG = logging.getLogger("stillage")
+LEAST_CONFIDENT = 1e-7  # 1 - q at least: float32 log-probabilities know no finer
+METRICS: tuple[str, ...] = ("token_accuracy", "log_probability")
+"""Counterfactual memorization is measured in: the share of greedy hits (Zhang et al.), and nats per token."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Kept:
+    """What is kept of one model's replies about N records; NaN where it said nothing."""
+
+    log_probability: Array  # float64[N]
+    features: Array  # float64[N, F]
+    token_accuracy: Array  # float64[N]: share of tokens that are the model's first choice
+
+    def statistic(self, name: Statistic) -> Array:
+        """What an attack asks for."""
+        if name == "confidence":
+            return confidence(self.log_probability)
+        return self.features if name == "features" else self.log_probability
+
+
+def keep(stats: Sequence[TokenStats]) -> Kept:
+    """The numbers that the shadow attacks need."""
+    return Kept(
+        log_probability=np.array([loss(one) for one in stats]),
+        features=np.array([token_features(one) for one in stats]),
+        token_accuracy=np.array([mean_or_nan(np.asarray(one.greedy_T, dtype=np.float64)) for one in stats]),
+    )
+
+
+def confidence(log_probability_N: Array) -> Array:
+    """log(q / (1 - q)), q = exp(mean log-probability) of the record; 1 - q at least 1e-7."""
+    logq = np.minimum(np.asarray(log_probability_N, dtype=np.float64), -LEAST_CONFIDENT)
+    return logq - np.log(-np.expm1(logq))
+
+
+def shadow_scores(
+    audited: Audited,
+    targets: Mapping[str, Kept],
+    shadows: Sequence[Kept],
+    in_KN: Array,
+    attacks: Sequence[ShadowAttack],
+) -> tuple[pa.Table, list[LeftOut]]:
+    """Every attack on every target, as rows of audit/scores.parquet; and what was left out, for want of shadows.
+
+    shadows: of the kind of the targets (teachers or students), in the order of the design in_KN.
+    """
+    import pyarrow as pa
+
+    tables, left_out = [score_schema().empty_table()], []
+    missing = [number for number, one in enumerate(shadows, 1) if not np.isfinite(one.log_probability).all()]
+    if missing:
+        LOG.warning("shadows %s have records without a log-probability: those count as missing", missing)
+    for attack in attacks:
+        if len(shadows) < 2 * attack.least:
+            why = f"it needs {2 * attack.least} shadow pipelines (audit.shadows), and there are {len(shadows)}"
+            LOG.warning("the attack %s is left out: %s", attack.name, why)
+            left_out += [LeftOut(model=name, attack=attack.name, why=why) for name in targets]
+            continue
+        replies = np.array([one.statistic(attack.statistic) for one in shadows])
+        for name, target in targets.items():
+            scores = attack.score(target.statistic(attack.statistic), replies, in_KN)
+            tables.append(score_rows(audited, name, attack.name, scores))
+    return pa.concat_tables(tables), left_out
+
+
+def memorized(
+    shadows: Sequence[Kept], in_KN: Array, metric: str, rng: np.random.Generator, level: float
+) -> tuple[Counterfactual, Array]:
+    """Counterfactual memorization of the records that every shadow has a number for, and which those are, bool[N]."""
+    values_KN = np.array([getattr(one, metric) for one in shadows], dtype=np.float64)
+    fine_N: Array = np.atleast_1d(np.isfinite(values_KN).all(axis=0))
+    return counterfactual_memorization(values_KN[:, fine_N], in_KN[:, fine_N], rng, level=level), fine_N
+
+
+def counterfactual_rows(
+    audited: Audited, shadows: Mapping[str, Sequence[Kept]], in_KN: Array, *, level: float, base: Result
+) -> tuple[pa.Table, list[Result]]:
+    """audit/counterfactual.parquet (one row per kind of model, metric and record), and its means and rank correlation.
+
+    shadows: kind ("teacher", "student") -> its shadows. Result metrics: counterfactual_memorization (mean over records; a
+    record without a number is counted in nan_scores), counterfactual_spearman (teacher's and student's, same records).
+    """
+    import pyarrow as pa
+
+    tables, results = [counterfactual_schema().empty_table()], []
+    for metric in METRICS:
+        value: dict[str, Array] = {}
+        for kind, kept in shadows.items():
+            rng = generator(base.seed, "counterfactual", kind, metric)
+            found, fine_N = memorized(kept, in_KN, metric, rng, level)
+            value[kind] = np.full(fine_N.size, np.nan)
+            value[kind][fine_N] = found.value_N
+            tables.append(_table(audited, kind, metric, found, fine_N))
+            row = replace(base, model=kind, level=level, dataset="private and outsiders", unit=metric)
+            note = f"{len(kept)} shadow pipelines"
+            if not fine_N.all():
+                lost = float((~fine_N).sum())
+                results.append(replace(row, metric="nan_scores", value=lost, n=fine_N.size, note="counterfactual"))
+            mean = found.mean
+            results.append(replace(row, metric="counterfactual_memorization", value=mean.value, low=mean.low,
+                                   high=mean.high, n=int(fine_N.sum()), note=note))  # fmt: skip
+        if {"teacher", "student"} <= set(value):
+            both = np.isfinite(value["teacher"]) & np.isfinite(value["student"])
+            ratio = spearman(value["teacher"][both], value["student"][both], level)
+            row = replace(base, model="student", level=level, dataset="private and outsiders", unit=metric)
+            results.append(replace(row, metric="counterfactual_spearman", value=ratio.value, low=ratio.low,
+                                   high=ratio.high, n=ratio.n, note=ratio.note))  # fmt: skip
+    return pa.concat_tables(tables), results
+
+
+def _table(audited: Audited, kind: str, metric: str, found: Counterfactual, fine_N: Array) -> pa.Table:
+    """The rows of one kind of model and one metric."""
+    import pyarrow as pa
+
+    chosen = np.flatnonzero(fine_N).tolist()
+    texts = [[column[index] for index in chosen] for column in (audited.ids, audited.roles, audited.groups)]
+    numbers = [found.value_N, found.low_N, found.high_N, found.n_in_N, found.n_out_N]
+    columns = [[kind] * len(chosen), [metric] * len(chosen), *texts, *numbers]
+    schema = counterfactual_schema()
+    return pa.table(dict(zip(schema.names, columns, strict=True)), schema=schema)
+
+
+def counterfactual_schema() -> pa.Schema:
+    """The columns of audit/counterfactual.parquet."""
+    import pyarrow as pa
+
+    text = [(name, pa.string()) for name in ("model", "metric", "id", "role", "group")]
+    numbers = [(name, pa.float64()) for name in ("memorization", "low", "high")]
+    return pa.schema([*text, *numbers, ("n_in", pa.int64()), ("n_out", pa.int64())])
