@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Sequence
-from functools import partial
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from stillage.errors import ConfigError, UserError
 from stillage.experiment.parallel import command_of, ready, run_together
-from stillage.experiment.plan import Context, plan
+from stillage.experiment.plan import BESIDE, Context, plan
 from stillage.run.config import Config
 from stillage.run.environment import environment
 from stillage.run.folder import full_disk_interrupts, read_json, remove, write_json, write_text
@@ -70,52 +71,96 @@ def run_experiment(context: Context, say: Say, *, accept_changes: bool = False, 
 
     Raises Stopped (by a signal), Interrupted (disk full), UserError; the folder can always be continued.
     """
-    config = context.config
-    stages = plan(context)
-    if until:
-        stages = needed_for(stages, until)
-    check_folder(config, accept_changes)  # before the lock, which makes the folder
-    with full_disk_interrupts(config.out), locked(config.out):
-        is_new = not (config.out / "config.yaml").exists()
+    return run_experiments({"": context}, say, accept_changes=accept_changes, until=until)[""]
+
+
+def run_experiments(
+    contexts: Mapping[str, Context], say: Say, *, accept_changes: bool = False, until: str = ""
+) -> dict[str, list[Stage]]:
+    """Several runs that share a store as one: name -> context in, name -> stages out. Errors as run_experiment.
+
+    Every stage that several of them need is done once, and stages of different runs side by side as `jobs` allows.
+    """
+    plans: dict[str, tuple[Context, list[Stage]]] = {}
+    for name, context in contexts.items():
+        stages = plan(context)
+        plans[name] = context, needed_for(stages, until) if until else stages
+        check_folder(context.config, accept_changes)  # before the lock, which makes the folder
+    with ExitStack() as held:
+        new = []
+        for context in contexts.values():
+            out = context.config.out
+            held.enter_context(full_disk_interrupts(out))
+            held.enter_context(locked(out))
+            new += [] if (out / "config.yaml").exists() else [out]
         try:
-            check_folder(config, accept_changes)
-            write_text(config.out / "config.yaml", to_yaml(config))
-            record_environment(context)
-            do_stages(context, stages, say)
+            for context in contexts.values():
+                check_folder(context.config, accept_changes)
+                write_text(context.config.out / "config.yaml", to_yaml(context.config))
+                record_environment(context)
+            do_stages(plans, say)
         except UserError:
-            if is_new:
-                leave_nothing(config.out)
+            for out in new:
+                leave_nothing(out)
             raise
-    return stages
+    return {name: stages for name, (_, stages) in plans.items()}
 
 
-def do_stages(context: Context, stages: Sequence[Stage], say: Say) -> None:
-    """Do what is not done, saying of each stage what happens and why; side by side where the config allows."""
-    found = keys(stages)
-    number = {stage.name: f"[{position}/{len(stages)}] {stage.name}" for position, stage in enumerate(stages, 1)}
-    reasons: dict[str, str] = {}
-    for stage in stages:
-        link(context.run, stage, place(context.run, stage, found[stage.name], context.store))
-        state = status_of(context, stage, found[stage.name])
-        if state.is_done:
-            say(f"{number[stage.name]}: skipped, {state.reason}")
-        else:
-            reasons[stage.name] = state.reason
-    waiting, done = [stage for stage in stages if stage.name in reasons], {s.name for s in stages} - set(reasons)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Task:
+    """One stage to do, of the first run that needs it."""
 
-    def tell(name: str, seconds: float | None) -> None:
-        say(f"{number[name]}: {reasons[name] if seconds is None else f'done in {seconds:.1f} s'}")
+    context: Context
+    stage: Stage
+    key: str
+    reason: str
 
-    command = partial(command_of, context.run, context.store, [plugin.path for plugin in context.plugins])
+
+def do_stages(plans: Mapping[str, tuple[Context, Sequence[Stage]]], say: Say) -> None:
+    """Do what is not done, saying of each stage what happens and why; side by side where the configs allow."""
+    tasks: dict[str, Task] = {}  # by label, in order
+    labels: dict[Path, str] = {}  # where a stage lies -> its label
+    waiting: list[Stage] = []  # under their labels
+    done: set[str] = set()
+    for run, (context, stages) in plans.items():
+        found = keys(stages)
+        folders = {stage.name: place(context.run, stage, found[stage.name], context.store) for stage in stages}
+        for stage in stages:
+            folder = folders[stage.name]
+            link(context.run, stage, folder)
+            if folder in labels:
+                continue
+            label = labels[folder] = f"{run}: {stage.name}" if run else stage.name
+            state = status(folder, stage, found[stage.name])
+            if state.is_done:
+                say(f"{label}: skipped, {state.reason}")
+                done.add(label)
+                continue
+            tasks[label] = Task(context=context, stage=stage, key=found[stage.name], reason=state.reason)
+            waiting.append(replace(stage, name=label, inputs=tuple(labels[folders[name]] for name in stage.inputs)))
+    number = {label: f"[{position}/{len(tasks)}] {label}" for position, label in enumerate(tasks, 1)}
+
+    def tell(label: str, seconds: float | None) -> None:
+        say(f"{number[label]}: {tasks[label].reason if seconds is None else f'done in {seconds:.1f} s'}")
+
+    def command(label: str) -> list[str]:
+        task = tasks[label]
+        plugins = [plugin.path for plugin in task.context.plugins]
+        return command_of(task.context.run, task.context.store, plugins, task.stage.name)
+
     while waiting:
-        if context.config.jobs > 1 and context.team is None and len(ready(waiting, done)) > 1:
-            with context.stop.deferred():
-                run_together(waiting, done, command, context.config.jobs, context.stop, context.progress, tell)
+        first = ready(waiting, done)[0]
+        task = tasks[first.name]
+        if task.context.config.jobs > 1 and task.context.team is None and len(ready(waiting, done)) > 1:
+            with task.context.stop.deferred():
+                run_together(
+                    waiting, done, command, task.context.config.jobs, task.context.stop, task.context.progress, tell
+                )
             continue
-        stage = waiting.pop(0)
-        tell(stage.name, None)
-        tell(stage.name, do_stage(context, stage, found[stage.name]))
-        done.add(stage.name)
+        waiting.remove(first)
+        tell(first.name, None)
+        tell(first.name, do_stage(task.context, task.stage, task.key))
+        done.add(first.name)
 
 
 def status_of(context: Context, stage: Stage, key: str) -> Status:
@@ -154,14 +199,14 @@ def leave_nothing(run: Path) -> None:
 
 
 def needed_for(stages: Sequence[Stage], until: str) -> list[Stage]:
-    """The stage named, and all before it that it needs. ConfigError when the plan has no such stage."""
+    """The stage named with those that belong to it, and all before that they need. ConfigError where there is none."""
     by_name = {stage.name: stage for stage in stages}
     if until not in by_name:
         raise ConfigError(
             f"This config has no stage {until!r}.", f"its stages: {', '.join(by_name)}", "Add it to `stages`."
         )
     wanted: set[str] = set()
-    open_names = [until]
+    open_names = [until, *(name for name in BESIDE.get(until, ()) if name in by_name)]
     while open_names:
         name = open_names.pop()
         if name not in wanted:

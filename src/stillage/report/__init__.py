@@ -20,6 +20,7 @@ def write_report(run: Path, options: ReportConfig, *, title: str, run_id: str = 
     absent. Equal inputs give equal bytes. Texts of private records are masked everywhere unless
     options.show_text. DataError where there is nothing to report.
     """
+    from stillage.report.blocks import block_pictures
     from stillage.report.figures import pictures
     from stillage.report.html import page
     from stillage.report.summary import summary_lines
@@ -29,7 +30,7 @@ def write_report(run: Path, options: ReportConfig, *, title: str, run_id: str = 
     from stillage.run.results import write_results
 
     view = read_run(run) if options.show_text else hide_private(read_run(run))
-    judged, drawn = verdict(view), pictures(view)
+    judged, drawn = verdict(view), pictures(view) | {picture.name: picture for picture in block_pictures(view)}
     folder = run / "report"
     remove(folder / "figures")
     for name, picture in drawn.items():

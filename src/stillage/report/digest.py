@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from stillage.report.blocks import profile_table
 from stillage.report.figures import Picture, scores_of, tradeoff
 from stillage.report.load import RunView, order_models
 from stillage.report.tables import Cell, Table, bracketed, head, number
@@ -16,7 +17,7 @@ QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 
 
 def digests(view: RunView, drawn: Mapping[str, Picture]) -> dict[str, Table]:
-    """name -> table of "roc", "quality_leakage" and "scores" (all histograms together), where they were drawn."""
+    """name -> table of "roc", "quality_leakage", "scores" and "blocks" (all of a kind together), where they were drawn."""
     found = {}
     if "roc" in drawn:
         found["roc"] = roc_table(drawn["roc"])
@@ -24,6 +25,9 @@ def digests(view: RunView, drawn: Mapping[str, Picture]) -> dict[str, Table]:
         found["quality_leakage"] = tradeoff_table(view)
     if any(name.startswith("scores_") for name in drawn):
         found["scores"] = quantile_table(view)
+    profiles = [picture for name, picture in drawn.items() if name.startswith("blocks_")]
+    if profiles:
+        found["blocks"] = profile_table(view, profiles)
     return found
 
 

@@ -12,11 +12,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from stillage.report.blocks import beyond_table, blocks_table
 from stillage.report.digest import digests
 from stillage.report.examples import exposed_table, generations, recited_table
 from stillage.report.figures import Picture
 from stillage.report.inheritance import curve_table, inheritance_table, sets_table, slices_table
 from stillage.report.load import RunView
+from stillage.report.signal import dp_table, signal_table
 from stillage.report.tables import (
     Table,
     auc_table,
@@ -114,7 +116,11 @@ def tables(view: RunView, options: ReportConfig) -> dict[str, Table | None]:
         "inheritance": inheritance_table(view),
         "sets": sets_table(view),
         "curve": curve_table(view),
+        "signal": signal_table(view),
+        "dp": dp_table(view),
         "slices": slices_table(view),
+        "blocks": blocks_table(view),
+        "beyond": beyond_table(view),
         "recited": recited_table(view, options),
         "exposed": exposed_table(view, options),
         "blind": blind if blind.rows else None,

@@ -1,0 +1,198 @@
+"""Where in the models the leak sits: a figure per measure, and tables of the student's blocks."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from stillage.report.figures import Picture, arms, canvas, look, render
+from stillage.report.load import RunView, order_models
+from stillage.report.svg import FAINT, INK
+from stillage.report.tables import Cell, Table, auc_cell, level_words, number
+from stillage.report.verdict import interval, subject, words
+from stillage.types import Result
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+MEASURES = {
+    "mope": ("noise in the block", "Noise in one block"),
+    "gradient": ("gradient", "Gradient of one block"),
+    "lens": ("logit lens", "Read by the head after the block"),
+    "probe": ("linear probe", "Read by a linear probe after the block"),
+    "revert": ("exchanged", "With the no-teacher student's block"),
+}
+"""Measure -> (its column, its figure's title), in reading order."""
+SPREAD = 0.07  # blocks: how far the models of one figure stand apart
+
+
+def block_number(row: Result) -> int | None:
+    """The block in a note such as "block=3; sd ..."; None where it names no single one."""
+    name, _, value = row.note.partition(";")[0].partition("=")
+    return int(value) if name == "block" and value.isdecimal() else None
+
+
+def block_rows(view: RunView, metric: str, measure: str, model: str) -> dict[int, Result]:
+    """Block -> its row."""
+    found = (row for row in view.results if (row.metric, row.attack, row.model) == (metric, measure, model))
+    numbered = {block_number(row): row for row in found}
+    return {block: row for block, row in sorted((b, r) for b, r in numbered.items() if b is not None)}
+
+
+def block_pictures(view: RunView) -> list[Picture]:
+    """A figure per measure: the AUC of each block of each model, named blocks_<measure>."""
+    from matplotlib import rc_context
+
+    from stillage.report.figures import settings
+
+    drawn = []
+    for measure in MEASURES:
+        rows = [row for row in view.results if row.metric == "block_auc" and row.attack == measure]
+        models = order_models({row.model for row in rows if block_number(row) is not None})
+        if models:
+            with rc_context(settings(f"report-blocks-{measure}")):
+                drawn.append(profile(view, measure, models))
+    return drawn
+
+
+def profile(view: RunView, measure: str, models: Sequence[str]) -> Picture:
+    """AUC against block number, a line per model, with intervals; the band is what a probe finds in shuffled labels."""
+    from matplotlib.ticker import MaxNLocator
+
+    figure, axes = canvas(340, 285)
+    rows: list[tuple[str | float | int, ...]] = []
+    axes.axhline(0.5, color=INK, linewidth=0.9, linestyle=(0, (2, 2)))
+    shuffled = block_rows(view, "block_probe_null", measure, subject(view))
+    if shuffled:
+        low, high = ([getattr(row, side) for row in shuffled.values()] for side in ("low", "high"))
+        places = list(shuffled)
+        edges = [places[0] - 0.4, *places[1:-1], places[-1] + 0.4] if len(places) > 1 else [-0.4, 0.4]
+        wide = (low, high) if len(places) > 1 else (low * 2, high * 2)
+        axes.fill_between(edges, *wide, color=FAINT, alpha=0.6, linewidth=0, label="labels shuffled")
+    for position, model in enumerate(reversed(models)):
+        found = block_rows(view, "block_auc", measure, model)
+        colour, style, marker = look(model)
+        shift = SPREAD * (position - (len(models) - 1) / 2)
+        fine = {block: row for block, row in found.items() if not math.isnan(row.value)}
+        x, y = [block + shift for block in fine], [row.value for row in fine.values()]
+        axes.plot(x, y, color=colour, linestyle=style, linewidth=1.4)
+        for place, row in zip(x, fine.values(), strict=True):
+            axes.errorbar(place, row.value, yerr=arms(row), color=colour, linewidth=1.0, linestyle="none")
+        axes.plot(x, y, color=colour, linestyle="none", marker=marker, markersize=4.5, label=words(model))
+        whole = whole_row(view, measure, model)
+        if whole is not None and not math.isnan(whole.value):
+            axes.axhline(whole.value, color=colour, linewidth=0.9, linestyle=(0, (1, 2)))
+        rows += [(model, block, row.value, row.low, row.high) for block, row in found.items()]
+    last = max(int(row[1]) for row in rows)
+    axes.set_xlim(-0.5, last + 0.5)
+    axes.set_xticks(ticks(last))
+    axes.yaxis.set_major_locator(MaxNLocator(6))
+    axes.set(xlabel="block (0 is the first)", ylabel="AUC")
+    axes.margins(y=0.08)
+    axes.grid(True, axis="y")
+    head_of_figure(axes, MEASURES[measure][1])
+    said = "; ".join(f"{words(model)}: {curve_words(view, measure, model)}" for model in models)
+    svg = render(figure, name=f"blocks-{measure}", title=MEASURES[measure][1], description=f"AUC by block. {said}.")
+    columns = ("model", "block", "auc", "auc_low", "auc_high")
+    return Picture(name=f"blocks_{measure}", svg=svg, columns=columns, rows=tuple(sorted(rows)))
+
+
+def ticks(last: int) -> list[int]:
+    """Block numbers for an axis, at most about nine."""
+    step = max(1, math.ceil((last + 1) / 9))
+    return [int(place) for place in np.arange(0, last + 1, step)]
+
+
+def head_of_figure(axes: Axes, title: str) -> None:
+    """Title and legend above the axes, the subject of the report first."""
+    handles, labels = axes.get_legend_handles_labels()
+    axes.legend(
+        handles[::-1], labels[::-1], loc="lower left", bbox_to_anchor=(-0.14, 1.0), ncols=2, borderaxespad=0.2,
+        handlelength=1.2, columnspacing=1.0, fontsize=8.5, title=title, title_fontproperties={"weight": "bold", "size": 10},
+        alignment="left",
+    )  # fmt: skip
+
+
+def whole_row(view: RunView, measure: str, model: str) -> Result | None:
+    """The AUC of the model as it is, of a measure that changes it."""
+    rows = (row for row in view.results if (row.metric, row.attack, row.model) == ("block_auc", measure, model))
+    return next((row for row in rows if row.note.startswith("block=whole")), None)
+
+
+def curve_words(view: RunView, measure: str, model: str) -> str:
+    """The AUCs of a model's blocks, for who cannot see the figure."""
+    return ", ".join(f"{row.value:.2f}" for row in block_rows(view, "block_auc", measure, model).values())
+
+
+def blocks_table(view: RunView) -> Table | None:
+    """AUC of each of the subject's blocks under each measure, and how much of it goes with the block."""
+    model = subject(view)
+    columns = {measure: block_rows(view, "block_auc", measure, model) for measure in MEASURES}
+    columns = {measure: rows for measure, rows in columns.items() if rows}
+    if not columns:
+        return None
+    blocks = sorted(set().union(*columns.values()))
+    rows = [(Cell(text=str(block)), *(auc_cell(found.get(block)) for found in columns.values())) for block in blocks]
+    whole = {measure: whole_row(view, measure, model) for measure in columns}
+    if any(whole.values()):
+        cells = (auc_cell(row) if row else Cell(text="") for row in whole.values())
+        rows.append((Cell(text="none exchanged"), *cells))
+    note = (
+        f"0.5 is chance; shaded: the interval lies above it; {level_words(view)}. Noise: how much the loss rises when the"
+        " block’s weights are shaken. Gradient: how little the record still pulls at them. Lens and probe read what is known"
+        " after the block. Exchanged: how much better the record is predicted than by the no-teacher student, once that"
+        " one’s block is put in."
+    )
+    heads = ("block", *(MEASURES[measure][0] for measure in columns))
+    return Table(caption=f"Blocks of the {words(model)}: AUC", columns=heads, rows=tuple(rows), note=note)
+
+
+def beyond_table(view: RunView) -> Table | None:
+    """What the subject's blocks show beyond a model that never met a member, and what is lost with each."""
+    model = subject(view)
+    columns = {measure: block_rows(view, "block_excess", measure, model) for measure in MEASURES if measure != "revert"}
+    columns = {measure: rows for measure, rows in columns.items() if rows}
+    lost = block_rows(view, "block_revert", "revert", model)
+    if not columns and not lost:
+        return None
+    null = next((words(null_of(row)) for rows in columns.values() for row in rows.values()), "")
+    blocks = sorted(set(lost).union(*columns.values()))
+    heads = [
+        "block",
+        *(f"{MEASURES[measure][0]}, beyond" for measure in columns),
+        *["lost when exchanged"] * bool(lost),
+    ]
+    rows = [
+        (Cell(text=str(block)), *(number(found.get(block)) for found in columns.values()),
+         *[number(lost.get(block))] * bool(lost))
+        for block in blocks
+    ]  # fmt: skip
+    beyond = f" Beyond: AUC minus that of the same block of the {null}, on the same records." if null else ""
+    gone = " Lost: AUC of the student as it is minus that with the block exchanged." if lost else ""
+    note = f"Differences of AUC; {level_words(view)}, each for itself; p-values, corrected together, are in results.parquet."
+    return Table(
+        caption="What is its own in each block", columns=tuple(heads), rows=tuple(rows), note=note + beyond + gone
+    )
+
+
+def null_of(row: Result) -> str:
+    """The model that a difference was taken from: "block=0; minus student_counterfactual; p=..."."""
+    parts = [part.strip() for part in row.note.split(";")]
+    return next((part.removeprefix("minus ") for part in parts if part.startswith("minus ")), "")
+
+
+def profile_table(view: RunView, drawn: Sequence[Picture]) -> Table:
+    """The numbers behind the figures: every model's AUC by measure and block."""
+    rows = []
+    for picture in drawn:
+        measure = picture.name.removeprefix("blocks_")
+        for model in order_models({str(row[0]) for row in picture.rows}):
+            found = block_rows(view, "block_auc", measure, model)
+            cells = (Cell(text=words(model)), Cell(text=MEASURES[measure][0]))
+            rows += [(*cells, Cell(text=str(block)), Cell(text=interval(row))) for block, row in found.items()]
+    note = "As CSV: figures/blocks_*.csv. Every record's score: blocks/scores.parquet in the run folder."
+    return Table(caption="AUC by model, measure and block", columns=("model", "measure", "block", "AUC"), rows=tuple(rows),
+                 heads=2, note=note)  # fmt: skip

@@ -1,0 +1,83 @@
+"""What the teacher's signal says about the members, and how private the training can have been: tables of two more audits."""
+
+from __future__ import annotations
+
+import math
+
+from stillage.report.load import RunView
+from stillage.report.tables import Cell, Table, bracketed, head, level_words
+from stillage.report.verdict import interval, words
+from stillage.types import Result
+
+ROLES = {"public": "public (the student’s)", "private": "members", "outsiders": "outsiders"}
+
+
+def signal_table(view: RunView) -> Table | None:
+    """KL of teacher and student against their counterfactual twins by kind of record, with the correlation of both."""
+    rows = []
+    for model in ("teacher", "student"):
+        for role, label in ROLES.items():
+            mean = pick(view, "signal_kl", model, role)
+            if mean is not None:
+                quantiles = [pick(view, "signal_kl_quantile", model, role, f"q={q}") for q in ("0.5", "0.9", "0.99")]
+                both = pick(view, "signal_spearman", "student", role) if model == "student" else None
+                cells = (bracketed(interval(row, 3)) if row else Cell(text="–") for row in (mean, *quantiles))
+                last = bracketed(interval(both)) if both and not math.isnan(both.value) else Cell(text="–")
+                rows.append((head(model), Cell(text=label), *cells, last, Cell(text=str(mean.n))))
+    if not rows:
+        return None
+    note = (
+        "KL divergence of the next-token distributions from the same model trained without the members, nats per token, mean"
+        " of each record. On the student’s own records it is all that can carry the leak. Rank correlation: of the teacher’s"
+        f" and the student’s KL over these records. {level_words(view)}." + shown_words(view)
+    )
+    columns = ("model", "records", "mean KL", "median", "90 %", "99 %", "rank correlation", "n")
+    return Table(
+        caption="What the signal says about the members", columns=columns, rows=tuple(rows), heads=2, note=note
+    )
+
+
+def pick(view: RunView, metric: str, model: str, role: str, note: str = "", attack: str = "") -> Result | None:
+    """The one row of that metric, model, role, note (its beginning) and attack."""
+    rows = (row for row in view.results if (row.metric, row.model, row.dataset) == (metric, model, role))
+    return next((row for row in rows if row.attack == attack and row.note.partition(";")[0].startswith(note)), None)
+
+
+def shown_words(view: RunView) -> str:
+    """Whether members on which the teachers differ more are those that the student betrays; empty where not measured."""
+    row = pick(view, "signal_spearman", "student", "private", attack=view.primary_attack)
+    if row is None or math.isnan(row.value):
+        return ""
+    attack = words(view.primary_attack)
+    return f" Among members, the teacher’s KL and the student’s {attack} score correlate at {interval(row)}."
+
+
+def dp_table(view: RunView) -> Table | None:
+    """The lower bound on epsilon of each model, and the guesses it rests on."""
+    rows = []
+    for model in view.models:
+        bound = next((r for r in view.results if r.metric == "dp_epsilon_low" and r.model == model), None)
+        right = next((r for r in view.results if r.metric == "dp_right" and r.model == model), None)
+        if bound is not None and right is not None:
+            rows.append(
+                (head(model), Cell(text=f"{bound.value:.2f}"), bracketed(interval(right)), Cell(text=str(bound.n)))
+            )
+    found = next((row for row in view.results if row.metric == "dp_epsilon_low"), None)
+    if found is None:
+        return None
+    delta, _, rest = found.note.partition("; ")
+    fixed = rest.rpartition("; ")[2]
+    note = (
+        f"Each record was a member by the toss of a coin ({coins_in(found.note)} coins); guesses by the"
+        f" {words(found.attack)} attack, {fixed}; {delta}. With {100 * found.level:g} % confidence no training private"
+        " with a smaller epsilon makes so many guesses right; 0: nothing found, which proves no privacy. Steinke, Nasr and"
+        " Jagielski 2023."
+    )
+    columns = ("model", "epsilon is at least", "guesses right", "guesses")
+    return Table(caption="Differential privacy, bounded from below", columns=columns, rows=tuple(rows), note=note)
+
+
+def coins_in(note: str) -> str:
+    """The number of coins in a note such as "...; 70 of 100 guesses right, 400 coins; ..."."""
+    words_before = note.partition(" coins")[0].split()
+    return words_before[-1] if words_before else "?"
