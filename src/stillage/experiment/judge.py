@@ -218,15 +218,15 @@ def answers(scores: pa.Table) -> dict[str, list[Array]]:
     model, attack, ids, score = (
         scores.column(name).to_numpy(zero_copy_only=False) for name in ("model", "attack", "id", "score")
     )
-    known, place = np.unique(ids.astype(str), return_inverse=True)
+    of_model = {name: np.unique(ids[model == name].astype(str)) for name in dict.fromkeys(model.tolist())}
     found: dict[str, list[Array]] = {}
     for wanted in ({ALONE}, {ALONE, TEXT}):
         names = {name for name in set(attack.tolist()) & set(ATTACKS) if set(ATTACKS[name].requests) == wanted}
         for pair in dict.fromkeys(zip(model.tolist(), attack.tolist(), strict=True)):
             if pair[1] in names and (pair[0] not in found or wanted == {ALONE}):
                 chosen = np.flatnonzero((model == pair[0]) & (attack == pair[1]))
-                values = np.full(known.size, np.nan)  # a record that was lost has no score
-                values[place[chosen]] = score[chosen]
+                values = np.full(of_model[pair[0]].size, np.nan)  # a record that was lost has no score
+                values[np.searchsorted(of_model[pair[0]], ids[chosen].astype(str))] = score[chosen]
                 found.setdefault(pair[0], []).append(values)
     return found
 

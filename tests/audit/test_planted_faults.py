@@ -1,0 +1,408 @@
+"""Faults planted into a whole tiny run, or into what one is made of: each is caught by name, and its clean twin passes."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import shutil
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from stillage.audit.attacks import reference
+from stillage.audit.membership import membership_results, score_schema
+from stillage.cli import main
+from stillage.data.records import record_id
+from stillage.data.split import Split, drawn, given
+from stillage.data.synthetic import people
+from stillage.errors import DataError
+from stillage.experiment.audit_stage import audited_records
+from stillage.experiment.judge import exposure, judge_run, order, overlap, truncation
+from stillage.experiment.plan import Context, make_context
+from stillage.experiment.works import stats_key
+from stillage.report import write_report
+from stillage.report.load import read_run
+from stillage.report.verdict import verdict
+from stillage.run.config import ReportConfig
+from stillage.run.folder import read_json, read_table, write_json, write_table
+from stillage.run.parse import build, from_yaml
+from stillage.run.results import read_results
+from stillage.types import Record, Result
+
+SHIFT = "distribution shift, not leakage"
+TINY = [
+    "quickstart", "--data.people", "50", "--tokenizer.vocab-size", "400", "--jobs", "1", "--threads", "1",
+    "--teacher.layers", "1", "--teacher.width", "32", "--teacher.heads", "2", "--teacher-train.epochs", "10",
+    "--teacher-train.lr-peak", "1e-2", "--teacher-train.validate-every", "0", "--student-train.validate-every", "0",
+    "--student.layers", "1", "--student.width", "32", "--student.heads", "2", "--student-train.epochs", "2",
+    "--stages", "distill", "audit",
+]  # fmt: skip
+Found = Mapping[str, object]
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("planted") / "run"
+    assert main([*TINY, "--out", str(out)]) == 0
+    return out
+
+
+@pytest.fixture
+def run(finished: Path, tmp_path: Path) -> Path:
+    """The run, to be spoilt."""
+    shutil.copytree(finished, tmp_path / "run", symlinks=True)
+    return tmp_path / "run"
+
+
+def context_of(run: Path, **data: object) -> Context:
+    config = build(from_yaml((run / "config.yaml").read_text(), "config.yaml"))
+    config = dataclasses.replace(config, out=run, data=dataclasses.replace(config.data, **data))
+    return make_context(config, lambda: False, lambda stage, facts: None)  # pyright: ignore[reportArgumentType]
+
+
+def judged(run: Path, scores: pa.Table | None = None) -> dict[str, Found]:
+    """The verdict on a run folder as it lies there: check name -> check, and the verdict itself under ''."""
+    context = context_of(run)
+    records, _ = audited_records(context)
+    found = judge_run(context, records, read_table(run / "audit" / "scores.parquet") if scores is None else scores)
+    checks = found["checks"]
+    assert isinstance(checks, tuple)
+    return {"": found, **{str(check["name"]): check for check in checks}}
+
+
+def failed(found: Mapping[str, Found]) -> set[str]:
+    return {name for name, check in found.items() if name and not check["passed"]}
+
+
+def caught(found: Mapping[str, Found], name: str, fault: str, *said: str) -> None:
+    """Only that check failed, with this fault; the headline says all the words."""
+    assert failed(found) == {name} and found[""]["verdict"] == fault
+    headline = str(found[""]["headline"])
+    assert all(words in headline for words in said), headline
+
+
+def edited(table: pa.Table, change: Callable[[dict[str, Any]], object]) -> pa.Table:
+    """The table with every row changed in place."""
+    rows = table.to_pylist()
+    for row in rows:
+        change(row)
+    return pa.Table.from_pylist(rows, schema=table.schema)
+
+
+def column(table: pa.Table, name: str, values: Sequence[object]) -> pa.Table:
+    """The table with one column replaced."""
+    kind = table.schema.field(name).type
+    return table.set_column(table.column_names.index(name), name, pa.array(list(values), kind))
+
+
+def test_the_clean_run_passes_every_check_and_says_what_it_could_not_ask(run: Path) -> None:
+    found = judged(run)
+    assert failed(found) == set() and found[""]["verdict"] == "valid"
+    assert set(found) - {""} == {
+        "provenance", "overlap", "exposure", "truncation", "records", "sources", "answers", "controls",
+    }  # fmt: skip
+    assert found[""]["unchecked"] == {"order": "the records do not say where in a file they stood"}
+    values = found["controls"]["values"]
+    assert isinstance(values, dict) and {"blind bag_of_words", "loss on student_untrained"} <= set(values)
+    written = read_json(run / "audit" / "validity.json")
+    assert written["verdict"] == "valid" and len(written["checks"]) == 8
+    assert "Not checked: order (the records do not say" in (run / "report" / "report.html").read_text()
+
+
+@pytest.mark.parametrize(
+    ("stage", "role", "said"),
+    [
+        ("student", "private", "private in student"),  # private prompts in the rollouts: their ids are written too
+        ("tokenizer", "private", "private in tokenizer"),
+        ("student_no_teacher", "outsiders", "outsiders in student_no_teacher"),
+        ("teacher", "outsiders", "outsiders in teacher"),
+        ("teacher_counterfactual", "private", "private in teacher_counterfactual"),
+    ],
+)
+def test_a_record_in_a_stage_that_must_not_see_it(run: Path, stage: str, role: str, said: str) -> None:
+    records = read_table(run / "data" / "records.parquet").to_pylist()
+    strangers = [row["id"] for row in records if row["role"] == role][:3]
+    path = run / stage / "provenance.parquet"
+    ids = [*read_table(path).column("id").to_pylist(), *strangers]
+    write_table(path, pa.table({"id": ids}))
+    found = judged(run)
+    caught(found, "provenance", "contaminated", f"3 {said}.")
+    write_json(run / "audit" / "validity.json", found[""])
+    write_report(run, ReportConfig(), title="run", run_id="r")
+    summary = (run / "report" / "summary.txt").read_text()
+    assert summary.startswith("run: contaminated\nContaminated. Records where they must not be:")
+    assert "Contaminated." in (run / "report" / "report.html").read_text()
+
+
+def test_members_and_outsiders_swapped(run: Path) -> None:
+    """Labels flipped: the training stages' own lists contradict them; and the AUC falls below 0.5 instead of being folded."""
+    path, other = run / "data" / "records.parquet", {"private": "outsiders", "outsiders": "private"}
+    records = read_table(path)
+    swapped = column(records, "role", [other.get(role, role) for role in records["role"].to_pylist()])
+    write_table(path, swapped)
+    found = judged(run)
+    assert found[""]["verdict"] == "contaminated" and {"provenance", "sources"} <= failed(found)
+    assert "50 outsiders in teacher" in str(found["provenance"]["detail"])
+    scores = read_table(run / "audit" / "scores.parquet")
+    flipped = column(scores, "role", [other[role] for role in scores["role"].to_pylist()])
+    base = Result(run="", stage="audit", model="", metric="", value=0.0)
+
+    def auc(table: pa.Table) -> Result:
+        rows = membership_results(table, fprs=(), level=0.95, base=base)
+        return next(row for row in rows if (row.metric, row.model, row.attack) == ("auc", "teacher", "loss"))
+
+    right, wrong = auc(scores), auc(flipped)
+    assert right.low > 0.5 and wrong.value == pytest.approx(1 - right.value) and wrong.high < 0.5
+    view = read_run(run)
+    only = dataclasses.replace(view, results=(wrong,), validity={"verdict": "valid"})
+    assert verdict(only).tone == "unknown" and "outsiders above its members" in verdict(only).headline
+
+
+def test_weights_that_were_replaced_after_training(run: Path) -> None:
+    shutil.copy(run / "teacher" / "model" / "model.safetensors", run / "student" / "model" / "model.safetensors")
+    caught(judged(run), "sources", "contaminated", "student/model/model.safetensors")
+
+
+def test_scores_of_another_model_are_never_found_in_the_cache(run: Path) -> None:
+    context = context_of(run)
+    keys = {role.name: stats_key(context, role) for role in context.models}
+    assert len(set(keys.values())) == len(keys) == 5
+    student = next(role for role in context.models if role.name == "student")
+    shutil.copy(run / "teacher" / "model" / "model.safetensors", run / "student" / "model" / "model.safetensors")
+    assert stats_key(context, student) != keys["student"]
+
+
+@pytest.mark.parametrize("how", ["fewer", "twice", "other records"])
+def test_scores_of_other_records_than_the_audited_ones(run: Path, how: str) -> None:
+    scores = read_table(run / "audit" / "scores.parquet").to_pylist()
+    rows = [row for row in scores if (row["model"], row["attack"]) == ("student", "loss")]
+    rest = [row for row in scores if (row["model"], row["attack"]) != ("student", "loss")]
+    if how == "fewer":
+        rows, said = rows[7:], "7 missing, 0 of other records, 0 repeated"
+    elif how == "twice":
+        rows, said = [*rows, *rows[:2]], "0 missing, 0 of other records, 2 repeated"
+    else:
+        rows = [row | {"id": f"x{i}"} if i < 4 else row for i, row in enumerate(rows)]
+        said = "4 missing, 4 of other records, 0 repeated"
+    spoilt = pa.Table.from_pylist([*rest, *rows], schema=score_schema())
+    caught(judged(run, spoilt), "records", "contaminated", f"loss on student: {said}")
+
+
+def test_the_order_of_the_scores_changes_nothing(run: Path) -> None:
+    scores = read_table(run / "audit" / "scores.parquet")
+    shuffled = scores.take(pa.array(np.random.default_rng(0).permutation(scores.num_rows)))
+    found, before = judged(run, shuffled), judged(run)
+    assert failed(found) == set() and found["controls"]["values"] == before["controls"]["values"]
+
+
+@pytest.mark.parametrize(
+    ("value", "said"), [(1.5, "gives all 100 records one score"), (np.nan, "for 100 of 100 records")]
+)
+def test_a_model_whose_scores_say_nothing(run: Path, value: float, said: str) -> None:
+    def silence(row: dict[str, Any]) -> None:
+        if row["model"] == "student":
+            row["score"] = value
+
+    spoilt = edited(read_table(run / "audit" / "scores.parquet"), silence)
+    caught(judged(run, spoilt), "answers", "unusable scores", "Scores that say nothing: student", said)
+
+
+def test_a_few_missing_scores_are_counted_and_many_are_refused(run: Path) -> None:
+    scores = read_table(run / "audit" / "scores.parquet")
+    ids = sorted(set(scores["id"].to_pylist()))
+
+    def without(number: int) -> dict[str, Found]:
+        def lose(row: dict[str, Any]) -> None:
+            if row["model"] == "teacher" and row["id"] in ids[:number]:
+                row["score"] = np.nan
+
+        return judged(run, edited(scores, lose))
+
+    few = without(1)
+    assert failed(few) == set() and few["answers"]["values"] == {"teacher, records without score": 1}
+    assert "1 scores are missing" in str(few["answers"]["detail"])
+    caught(without(2), "answers", "unusable scores", "teacher has no finite score for 2 of 100 records")
+
+
+def test_a_control_that_has_learned_members(run: Path) -> None:
+    """Two folders mixed up: what is called the student without a teacher is the teacher."""
+    scores = read_table(run / "audit" / "scores.parquet")
+    other = {"teacher": "student_no_teacher", "student_no_teacher": "teacher"}
+    mixed = column(scores, "model", [other.get(model, model) for model in scores["model"].to_pylist()])
+    caught(judged(run, mixed), "controls", SHIFT, "already tell members from outsiders", "loss on student_no_teacher")
+
+
+def test_members_and_outsiders_cut_differently(run: Path) -> None:
+    context = context_of(run, max_tokens=100)
+    records, roles = audited_records(context)
+    clean = truncation(context, records)
+    assert clean.passed and clean.detail == "0 of 50 members and 0 of 50 outsiders were cut short."
+
+    def longer(side: str) -> list[Record]:
+        return [
+            dataclasses.replace(record, response=record.response * 4) if role == side else record
+            for record, role in zip(records, roles, strict=True)
+        ]
+
+    for side, said in (("private", "50 of 50 members and 0 of 50"), ("outsiders", "0 of 50 members and 50 of 50")):
+        found = truncation(context, longer(side))  # those that are cut end without EOS, the others with it
+        assert not found.passed and found.fault == SHIFT and said in found.detail
+    both = truncation(context, [dataclasses.replace(record, response=record.response * 4) for record in records])
+    assert both.passed and "50 of 50 members and 50 of 50 outsiders" in both.detail
+
+
+def split_of(members: Sequence[Record], outsiders: Sequence[Record], public: Sequence[Record] = ()) -> Split:
+    records = {"private": list(members), "outsiders": list(outsiders), "public": list(public)}
+    return Split(records_by_role=records, drawn_by_us=True, seed=1)  # pyright: ignore[reportArgumentType]
+
+
+def retold(record: Record, change: Callable[[str], str] = str, answer: Callable[[str], str] = str) -> Record:
+    """Another record: its prompt and response changed, and so its id."""
+    prompt, response = change(record.prompt), answer(record.response)
+    return dataclasses.replace(record, id=record_id(prompt, "", response), prompt=prompt, response=response)
+
+
+def test_outsiders_that_are_members_or_nearly() -> None:
+    folk = people(3, 40)
+    members, outsiders = folk["private"], folk["outsiders"]
+    assert overlap(split_of(members, outsiders)).passed
+    same = overlap(split_of(members, [*outsiders[2:], *members[:2]]))
+    assert not same.passed and same.fault == "contaminated" and "2 records are member and outsider" in same.detail
+    near = overlap(
+        split_of(members, [*outsiders[2:], *(retold(m, answer=lambda t: f"{t} Indeed.") for m in members[:2])])
+    )
+    assert not near.passed and near.fault == "contaminated" and "2 of 40 outsiders (5.0%) are near" in near.detail
+
+
+def test_private_prompts_among_the_students_own(run: Path) -> None:
+    """The student of a method that writes its own texts was given the private prompts, with other answers."""
+    context, folk = context_of(run), people(3, 40)
+    members, outsiders, public = folk["private"], folk["outsiders"], folk["public"]
+    clean = exposure(context, split_of(members, outsiders, public), {})
+    assert clean is not None and clean.passed
+    asked = [retold(record, answer=lambda text: "Nothing is known about this person.") for record in members[:5]]
+    found = exposure(context, split_of(members, outsiders, [*public, *asked]), {})
+    assert found is not None and not found.passed and found.fault == "contaminated"
+    assert "the prompts of 5 and on near-duplicates of 0 of 80 members and outsiders" in found.detail
+    copied = [retold(record, change=lambda text: f"Please: {text}") for record in members[:3]]
+    found = exposure(context, split_of(members, outsiders, [*public, *copied]), {})
+    assert found is not None and not found.passed and "near-duplicates of 3 of 80" in found.detail
+    task = "Say in one short sentence who this person is."  # an instruction that all share is no record's own prompt
+    shared = [[retold(record, change=lambda text: task) for record in side] for side in (members, outsiders, public)]
+    assert getattr(exposure(context, split_of(*shared), {}), "passed", False)
+
+
+def write_lines(path: Path, records: Sequence[Record]) -> str:
+    lines = [json.dumps({"prompt": record.prompt, "response": record.response}) for record in records]
+    path.write_text("\n".join(lines))
+    return str(path)
+
+
+def test_a_sorted_file_cut_in_the_middle(tmp_path: Path) -> None:
+    from stillage.data.records import read_records
+
+    folk = people(4, 60)
+    pool = sorted([*folk["private"], *folk["outsiders"]], key=lambda record: record.response)
+    loaded = read_records(write_lines(tmp_path / "pool.jsonl", pool))
+    honest = drawn(loaded, {"private": 0.5, "outsiders": 0.5}, seed=1, group_by="near")
+    check = order(honest, {})
+    assert check is not None and check.passed and "says nothing" in check.detail
+    cut = dataclasses.replace(
+        honest, records_by_role={"private": loaded.records[:60], "outsiders": loaded.records[60:]}
+    )
+    check = order(cut, {})
+    assert check is not None and not check.passed and check.fault == SHIFT and "(AUC 0.000)" in check.detail
+
+
+def test_a_member_file_with_outsiders_in_it_is_refused(tmp_path: Path) -> None:
+    folk = people(5, 10)
+    files = {
+        "private": write_lines(tmp_path / "a.jsonl", [*folk["private"], *folk["outsiders"][:3]]),
+        "outsiders": write_lines(tmp_path / "b.jsonl", folk["outsiders"]),
+    }
+    with pytest.raises(DataError, match=r"3 records are in two roles(.|\n)*private & outsiders: 3"):
+        given(files)
+    clean = write_lines(tmp_path / "a.jsonl", folk["private"])
+    assert given(files | {"private": clean}).counts == {"private": 10, "outsiders": 10}
+
+
+def audited(run: Path, out: Path, members: Sequence[Record], outsiders: Sequence[Record], *more: str) -> int:
+    """`stillage audit` of the run's student on two files."""
+    out.mkdir()
+    return main([
+        "audit", "--student", str(run / "student" / "model"), "--data.template", "raw", "--threads", "1",
+        "--data.files.private", write_lines(out / "a.jsonl", members),
+        "--data.files.outsiders", write_lines(out / "b.jsonl", outsiders),
+        "--audit.attacks", "loss", "reference", "--audit.extract-tokens", "4", "--out", str(out / "run"), *more,
+    ])  # fmt: skip
+
+
+def test_a_shift_between_the_files_ends_a_strict_audit_with_2(
+    finished: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folk = people(6, 50)
+    members, outsiders = folk["private"], folk["outsiders"]
+    assert audited(finished, tmp_path / "clean", members, outsiders, "--audit.strict", "true") == 0
+    assert "split: valid" in capsys.readouterr().out
+    shifts: dict[str, Callable[[str], str]] = {
+        "topic": lambda text: text.replace("works for", "was dismissed by"),
+        "ending": lambda text: text + "</s>",  # members end with a mark of their own
+    }
+    for name, shift in shifts.items():
+        told = [retold(record, answer=shift) for record in members]
+        code = audited(finished, tmp_path / name, told, outsiders, "--audit.strict", "true")
+        printed = capsys.readouterr()
+        assert code == 2 and "The audit's checks failed" in printed.err and f"verdict: {SHIFT}" in printed.err
+        assert printed.out.startswith(f"run: {SHIFT}") and "already tell members from outsiders: blind" in printed.out
+        assert read_json(tmp_path / name / "run" / "audit" / "validity.json")["verdict"] == SHIFT
+
+
+def test_end_marks_in_a_file_are_taken_off_and_counted(tmp_path: Path) -> None:
+    folk = people(6, 10)
+    marked = [retold(record, answer=lambda text: text + "<|endoftext|>") for record in folk["private"]]
+    files = {
+        "private": write_lines(tmp_path / "a.jsonl", marked),
+        "outsiders": write_lines(tmp_path / "b.jsonl", folk["outsiders"]),
+    }
+    split = given(files)
+    assert list(split.notes.values()) == [10] and "10" in split.summary()
+    assert all(record.response.endswith(".") for record in split.records_by_role["private"])
+
+
+def test_a_reference_with_another_tokenizer(finished: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Token by token it cannot be compared: left out and said, while the comparison per byte goes on."""
+    from stillage.data.bpe import train_bpe
+    from stillage.models.load import load_model, save_model
+    from stillage.run.config import ModelConfig
+
+    tokenizer = train_bpe(["something else altogether " * 30], 270)
+    other = ModelConfig(layers=1, width=16, heads=2, context=160)
+    save_model(load_model(other, vocab_size=len(tokenizer), seed=1), tokenizer, tmp_path / "other")
+    folk = people(7, 20)
+    words = ["--audit.attacks", "loss", "reference", "reference_per_byte", "--audit.reference"]
+    for place, per_token in ((finished / "teacher" / "model", True), (tmp_path / "other", False)):
+        out = tmp_path / place.parent.name
+        assert audited(finished, out, folk["private"], folk["outsiders"], *words, str(place)) == 0
+        rows = read_results(out / "run" / "audit" / "results.parquet")
+        scored = {row.attack for row in rows if (row.metric, row.model) == ("auc", "student")}
+        assert scored == {"loss", "reference_per_byte"} | ({"reference"} if per_token else set())
+        left = [row for row in rows if (row.metric, row.model) == ("left_out", "student")]
+        assert [row.attack for row in left] == ([] if per_token else ["reference"])
+        assert ("other tokens" in capsys.readouterr().err) is not per_token
+        assert all("use reference_per_byte" in row.note for row in left)
+
+
+def test_two_models_that_read_other_tokens_are_never_subtracted() -> None:
+    from stillage.types import TokenStats
+
+    def stats(first: int) -> TokenStats:
+        ids, zeros = np.arange(first, first + 3, dtype=np.int32), np.zeros(3, np.float32)
+        return TokenStats(ids_T=ids, logp_T=zeros, mean_T=zeros, var_T=zeros, rank_T=ids, greedy_T=ids > 0)
+
+    assert reference(stats(4), stats(4)) == 0
+    with pytest.raises(DataError, match="reference_per_byte"):
+        reference(stats(4), stats(5))
