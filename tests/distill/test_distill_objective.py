@@ -1,14 +1,16 @@
 from __future__ import annotations
 
+import dataclasses
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import torch
 
 from stillage.distill.batches import collate
 from stillage.distill.methods import METHODS
 from stillage.distill.objective import Objective, output
-from stillage.distill.settings import params_from
+from stillage.distill.settings import DIVERGENCE_PARAMS, params_from
 from stillage.types import Batch
 
 CPU = torch.device("cpu")
@@ -43,6 +45,19 @@ def test_sft_has_the_gradient_of_the_models_own_loss(small: SimpleNamespace) -> 
     (terms["ce"] / len(batch.labels_T)).backward()
     assert terms["ce"].item() / len(batch.labels_T) == pytest.approx(loss.item(), rel=1e-6)
     assert_close(gradients(model), wanted)
+
+
+@pytest.mark.parametrize("divergence", DIVERGENCE_PARAMS)
+def test_a_batch_without_labels_adds_nothing(small: SimpleNamespace, divergence: str) -> None:
+    """Zero, and a gradient of zeros: never NaN, whatever other batches of the step hold."""
+    student, teacher = small.model(seed=2), small.model(seed=1, width=48)
+    masked = [dataclasses.replace(one, response_T=np.zeros(len(one.ids_T), bool)) for one in small.examples(3)]
+    batch, method = collate(masked, CPU), METHODS["kd"]
+    params = params_from(method, {"divergence": divergence, "ce_weight": 0.5})
+    terms = Objective(student, method, params)(batch, output(teacher, batch), 0)
+    assert len(batch.labels_T) == 0 and all(value.item() == 0 for value in terms.values())
+    torch.stack(list(terms.values())).sum().backward()
+    assert all(not bool(gradient.any()) for gradient in gradients(student).values())
 
 
 def test_kd_has_the_gradient_of_the_dense_formula_in_float64(small: SimpleNamespace) -> None:

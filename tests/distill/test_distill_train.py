@@ -18,6 +18,8 @@ from stillage.distill import loop as loop_module
 from stillage.distill.batches import records_of_step
 from stillage.distill.methods import METHODS
 from stillage.errors import CapabilityError, ConfigError, DataError, Interrupted, ModelError, UserError
+from stillage.models.load import load_model
+from stillage.run.config import ModelConfig
 from stillage.run.folder import read_json, read_table
 from stillage.types import Example, Step
 
@@ -247,7 +249,9 @@ def test_a_full_disk_is_an_interruption_that_keeps_the_last_checkpoint(
 
 REFUSED = [
     ({"examples": []}, DataError, "nothing to train on"),
+    ({"examples": "masked"}, DataError, "no record has a response token"),
     ({"method": "kd", "teacher": "none"}, CapabilityError, "needs a teacher"),
+    ({"method": "kd", "teacher": "fewer tokens"}, ModelError, "The teacher does not know a token"),
     ({"batch_size": 0}, ConfigError, "batch_size must be at least 1"),
     ({"epochs": float("nan")}, ConfigError, "epochs must be at least 0"),
     ({"warmup_fraction": 1.5}, ConfigError, "warmup_fraction must be between"),
@@ -269,17 +273,21 @@ def test_bad_input_is_refused_in_three_lines_with_nothing_half_written(
         pytest.skip("this machine has a GPU")
     made = {
         "long": [Example(record_id="big", ids_T=np.arange(40) % 9, response_T=np.arange(40) > 3)],
+        "masked": [Example(record_id="m", ids_T=np.arange(5), response_T=np.zeros(5, bool))],
         "foreign": [Example(record_id="odd", ids_T=np.array([1, 2, 99]), response_T=np.array([False, True, True]))],
     }
     change = {name: made.get(value, value) if isinstance(value, str) else value for name, value in change.items()}
     method = METHODS[str(change.pop("method", "sft"))]
     inputs = {"examples": small.examples(8), "validation": small.examples(2, name="v")}
     inputs |= {name: change.pop(name) for name in ("examples", "validation") if name in change}
-    change.pop("teacher", None)
+    few = ModelConfig(layers=1, width=16, heads=2, context=32)
+    teacher = (
+        load_model(few, vocab_size=small.VOCAB - 30, seed=1) if change.pop("teacher", "") == "fewer tokens" else None
+    )
     with pytest.raises(error) as caught:
         train(
-            student=small.model(), tokenizer=small.tokenizer(), method=method, params=params_from(method, {}),
-            options=dataclasses.replace(small.options, **change), folder=tmp_path / "run", seed=1, **inputs,
+            student=small.model(), teacher=teacher, tokenizer=small.tokenizer(), method=method,
+            params=params_from(method, {}), options=dataclasses.replace(small.options, **change), folder=tmp_path / "run", seed=1, **inputs,
         )  # fmt: skip
     assert words in str(caught.value) and len(str(caught.value).splitlines()) == 3
     assert not (tmp_path / "run").exists()
