@@ -136,6 +136,8 @@ def test_signal_and_bound_are_shown_with_what_they_rest_on(asked: Path) -> None:
         ("teacher", "public (the student’s)"),
         ("teacher", "members"),
     ]
+    means = [float(cell.text) for cell in signal.rows[0][2:6]]
+    assert means[1] < means[0] < means[2] < means[3]  # a skewed KL: median, mean, 90 %, 99 %
     assert signal.rows[3][6].text == "1.00" and "loss score correlate at 1.00" in signal.note
     assert [cell.text for cell in bound.rows[0]] == ["student", "1.61", "0.90", "100"]
     assert "640 coins" in bound.note and "delta=1e-05" in bound.note and "fixed in advance: 50 in, 50 out" in bound.note

@@ -54,11 +54,20 @@ def block_pictures(view: RunView) -> list[Picture]:
         models = order_models({row.model for row in rows if block_number(row) is not None})
         if models:
             with rc_context(settings(f"report-blocks-{measure}")):
-                drawn.append(profile(view, measure, models))
+                drawn.append(profile(view, measure, models, heights(view)))
     return drawn
 
 
-def profile(view: RunView, measure: str, models: Sequence[str]) -> Picture:
+def heights(view: RunView) -> tuple[float, float]:
+    """The lowest and the highest AUC that any figure has to show, so that all have one scale."""
+    rows = [
+        row for row in view.results if row.metric in ("block_auc", "block_probe_null") and not math.isnan(row.value)
+    ]
+    low, high = min((row.low for row in rows), default=0.5), max((row.high for row in rows), default=0.5)
+    return min(low, 0.45) - 0.01, max(high, 0.55) + 0.03
+
+
+def profile(view: RunView, measure: str, models: Sequence[str], limits: tuple[float, float]) -> Picture:
     """AUC against block number, a line per model, with intervals; the band is what a probe finds in shuffled labels."""
     from matplotlib.ticker import MaxNLocator
 
@@ -84,14 +93,13 @@ def profile(view: RunView, measure: str, models: Sequence[str]) -> Picture:
         axes.plot(x, y, color=colour, linestyle="none", marker=marker, markersize=4.5, label=words(model))
         whole = whole_row(view, measure, model)
         if whole is not None and not math.isnan(whole.value):
-            axes.axhline(whole.value, color=colour, linewidth=0.9, linestyle=(0, (1, 2)))
+            axes.axhline(whole.value, color=colour, linewidth=1.3, linestyle=(0, (1, 1.6)))
         rows += [(model, block, row.value, row.low, row.high) for block, row in found.items()]
     last = max(int(row[1]) for row in rows)
     axes.set_xlim(-0.5, last + 0.5)
     axes.set_xticks(ticks(last))
-    axes.yaxis.set_major_locator(MaxNLocator(6))
-    axes.set(xlabel="block (0 is the first)", ylabel="AUC")
-    axes.margins(y=0.08)
+    axes.yaxis.set_major_locator(MaxNLocator(6, steps=[1, 2, 5, 10]))
+    axes.set(xlabel="block (0 is the first)", ylabel="AUC", ylim=limits)
     axes.grid(True, axis="y")
     head_of_figure(axes, MEASURES[measure][1])
     said = "; ".join(f"{words(model)}: {curve_words(view, measure, model)}" for model in models)

@@ -38,9 +38,9 @@ def signal_table(view: RunView) -> Table | None:
 
 
 def pick(view: RunView, metric: str, model: str, role: str, note: str = "", attack: str = "") -> Result | None:
-    """The one row of that metric, model, role, note (its beginning) and attack."""
+    """The one row of that metric, model, role and attack; note: the first part of its own, where several differ in it."""
     rows = (row for row in view.results if (row.metric, row.model, row.dataset) == (metric, model, role))
-    return next((row for row in rows if row.attack == attack and row.note.partition(";")[0].startswith(note)), None)
+    return next((row for row in rows if row.attack == attack and note in ("", row.note.partition(";")[0])), None)
 
 
 def shown_words(view: RunView) -> str:
