@@ -1,0 +1,156 @@
+"""`stillage audit` of models from elsewhere: two folders, two files of records, nothing trained, one report."""
+
+from __future__ import annotations
+
+import json
+import math
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from stillage.cli import main
+from stillage.run.config import ModelConfig
+from stillage.run.folder import read_json, read_table
+from stillage.run.results import read_results
+
+Printed = pytest.CaptureFixture[str]
+QUICK = [
+    "--data.template", "raw", "--threads", "1", "--audit.attacks", "loss", "min_k_plus_plus", "zlib", "--audit.extract-tokens",
+    "3", "--audit.fprs", "0.2",
+]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with an untrained teacher and student, and students whose weights are broken."""
+    from safetensors.numpy import load_file, save_file
+
+    from stillage.data.bpe import train_bpe
+    from stillage.models.load import load_model, save_model
+
+    root = tmp_path_factory.mktemp("models")
+    tokenizer = train_bpe(["question answer number " * 20], 280)
+    for seed, name in enumerate(("teacher", "student")):
+        config = ModelConfig(layers=1, width=16, heads=2, context=48)
+        save_model(load_model(config, vocab_size=len(tokenizer), seed=seed), tokenizer, root / name)
+    weights = load_file(root / "student" / "model.safetensors")
+    for name, value in (("broken", math.nan), ("flat", 0.0)):
+        shutil.copytree(root / "student", root / name)
+        spoilt = {key: np.full_like(tensor, value) for key, tensor in weights.items()}
+        save_file(spoilt, root / name / "model.safetensors", metadata={"format": "pt"})
+    return root
+
+
+def row(number: int) -> dict[str, str]:
+    return {"instruction": f"question number {number}", "output": f"the answer is {number * 7919 % 1000}"}
+
+
+def files(
+    folder: Path, change: Callable[[dict[str, str], bool], dict[str, str]] = lambda row, member: row
+) -> list[str]:
+    """Two files of 20 records in the folder, and the flags that name them."""
+    for name, first in (("members", 0), ("outsiders", 20)):
+        rows = [change(row(number), name == "members") for number in range(first, first + 20)]
+        (folder / f"{name}.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    return ["--data.files.private", "members.jsonl", "--data.files.outsiders", "outsiders.jsonl"]
+
+
+def test_two_folders_and_two_files_are_enough(
+    models: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Printed
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    words = ["audit", "--teacher", str(models / "teacher"), "--student", str(models / "student"), *files(tmp_path)]
+    assert main([*words, *QUICK]) == 0
+    printed = capsys.readouterr().out
+    assert "split: valid (5 of 5 checks passed)" in printed and "report: runs/audit/report/report.html" in printed
+    run = tmp_path / "runs" / "audit"
+    assert {path.name for path in run.iterdir() if not path.name.startswith(".")} == {
+        "audit", "cache", "config.yaml", "data", "env.json", "report",
+    }  # fmt: skip
+    results = read_results(run / "report" / "results.parquet")
+    assert {(r.model, r.attack) for r in results if r.metric == "auc" and r.model != "blind"} == {
+        (model, attack) for model in ("teacher", "student") for attack in ("loss", "min_k_plus_plus", "zlib")
+    }
+    assert {r.metric for r in results} >= {"extraction_rate", "positional_accuracy", "tpr_at_fpr", "achieved_fpr"}
+    unchecked = read_json(run / "audit" / "validity.json")["unchecked"]
+    assert set(unchecked) == {"provenance", "exposure", "order", "untrained student"}
+    assert unchecked["provenance"] == "what was trained elsewhere is not known here: teacher, student"
+    page = (run / "report" / "report.html").read_text()
+    assert "Not checked: exposure (no student was trained here)" in page
+    assert main([*words, *QUICK]) == 0 and capsys.readouterr().err.count("skipped") == 3
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--data.files.private", "members.jsonl", "--data.files.outsiders", "outsiders.jsonl"], "no model to look at"),
+        (["--student", "STUDENT"], "There are no records to audit"),
+        (["--student", "studnet", "--data.files.private", "members.jsonl"], "studnet is neither a folder here"),
+        (["--student", "STUDENT", "--data.files.private", "members.jsonl"], "outsiders has too few records"),
+        (["--student", "STUDENT", "--data.files.private", "members.jsonl", "--data.files.outsiders", "members.jsonl"],
+         "20 records are in two roles"),
+        (["--student", "STUDENT", "--data.files.private", "members.jsonl", "--data.files.outsiders", "empty.jsonl"],
+         "The data file is empty"),
+        (["--student", "STUDENT", "--data.files.private", "members.jsonl", "--data.files.outsiders", "gone.jsonl"],
+         "not there: gone.jsonl"),
+    ],
+)  # fmt: skip
+def test_what_is_missing_is_said_before_anything_is_written(
+    words: list[str], said: str, models: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Printed
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    files(tmp_path)
+    (tmp_path / "empty.jsonl").touch()
+    assert main(["audit", *(str(models / "student") if word == "STUDENT" else word for word in words), *QUICK]) == 2
+    printed = capsys.readouterr().err
+    assert said in printed and "Traceback" not in printed
+    assert not list(tmp_path.glob("runs/audit/*"))
+
+
+def test_a_template_longer_than_the_context_names_the_way_out(
+    models: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Printed
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    words = ["audit", "--student", str(models / "student"), *files(tmp_path), *QUICK]
+    assert main([*words, "--data.template", "alpaca"]) == 2
+    assert "--data.template raw" in capsys.readouterr().err
+
+
+def test_a_model_of_nan_is_an_error_and_one_that_says_nothing_is_no_finding(
+    models: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Printed
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    given = [*files(tmp_path), *QUICK, "--audit.strict", "true"]
+    assert main(["audit", "--student", str(models / "broken"), *given, "--out", "broken"]) == 2
+    printed = capsys.readouterr().err
+    assert "40 of 40 records have log-probabilities that are not finite" in printed and "NaN" in printed
+    assert main(["audit", "--student", str(models / "flat"), *given, "--out", "flat"]) == 2
+    printed = capsys.readouterr()
+    assert "student gives all 40 records one score" in printed.out and "verdict: unusable scores" in printed.err
+    found = [r for r in read_results(tmp_path / "flat" / "audit" / "results.parquet") if r.metric == "auc"]
+    equal = next(r for r in found if (r.model, r.attack) == ("student", "loss"))
+    assert equal.value == 0.5 and equal.low < 0.5 < equal.high
+
+
+def test_short_and_long_records_are_scored_and_counted(
+    models: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Printed
+) -> None:
+    """A response of one letter without a prompt; and members, not outsiders, that are longer than the context."""
+    monkeypatch.chdir(tmp_path)
+    letters = iter("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOP")
+    flags = files(tmp_path, lambda _, member: {"text": next(letters)})
+    words = ["audit", "--student", str(models / "student"), *QUICK]
+    assert main([*words, *flags, "--out", "short"]) == 0
+    scores = read_table(tmp_path / "short" / "audit" / "scores.parquet")
+    assert np.isfinite(scores.column("score").to_numpy()).all() and scores.num_rows % 40 == 0
+    capsys.readouterr()
+    long = files(tmp_path, lambda row, member: row | {"output": row["output"] + " and so on" * 30 * member})
+    assert main([*words, *long, "--out", "long"]) == 0
+    printed = capsys.readouterr()
+    assert "20 responses cut at the end" in printed.err
+    cut = "20 of 20 members and 0 of 20 outsiders were cut short."
+    assert printed.out.startswith("long: distribution shift, not leakage") and cut in printed.out
+    assert read_table(tmp_path / "long" / "audit" / "scores.parquet").num_rows == 40 * 6
