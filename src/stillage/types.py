@@ -257,12 +257,13 @@ class FittedAttack:
     """A membership attack that learns from records whose membership it knows: score(stats, texts, is_member [N], fold [N]).
 
     Returns float64[N], higher = more likely a member, NaN = cannot score. The score of a record of fold f may depend on
-    no membership within f. needs: what the attacker has to know, in words.
+    no membership within f. learns: from outsiders alone, or from both kinds: then folds depend on each other as those of
+    the blind attackers do, and intervals are as wide.
     """
 
     name: str
     paper: str
-    needs: str
+    learns: Literal["outsiders", "both"]
     score: Callable[..., Array]
 
 

@@ -158,8 +158,8 @@ def blind_rows(audited: Audited, scores: Mapping[str, Array]) -> pa.Table:
 
 
 def is_cross_fitted(model: str, attack: str) -> bool:
-    """Are these scores out-of-fold ones of something that was fitted to memberships?"""
-    return model == BLIND or attack in FITTED_ATTACKS
+    """Are these out-of-fold scores of something that was fitted to members and outsiders?"""
+    return model == BLIND or (attack in FITTED_ATTACKS and FITTED_ATTACKS[attack].learns == "both")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -13,6 +13,7 @@ NEEDS: Mapping[str, str] = {
     "frequency": "public records",
 }  # fmt: skip
 """What an attack needs besides the target, by whom it asks or what about."""
+KINDS: Mapping[str, str] = {"outsiders": "outsiders", "both": "members and outsiders"}
 
 
 def methods() -> list[tuple[str, ...]]:
@@ -40,7 +41,7 @@ def attacks() -> list[tuple[str, ...]]:
     for attack in ATTACKS.values():
         needs = dict.fromkeys(filter(None, (NEEDS.get(r.role) or NEEDS.get(r.transform) for r in attack.requests)))
         rows.append((attack.name, " + ".join([attack.access, *needs]), attack.paper))
-    rows += [(one.name, f"logprob + {one.needs}", one.paper) for one in FITTED_ATTACKS.values()]
+    rows += [(one.name, f"logprob + known {KINDS[one.learns]}", one.paper) for one in FITTED_ATTACKS.values()]
     rows += [(one.name, f"logprob + {2 * one.least} shadows", one.paper) for one in SHADOW_ATTACKS.values()]
     return rows
 

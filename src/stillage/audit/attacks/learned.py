@@ -102,7 +102,7 @@ def _classifier() -> Pipeline:
 LEARNED = FittedAttack(
     name="learned",
     paper="after LT-MIA, arXiv:2604.03199 (abstract); cross-fitted on known members and outsiders",
-    needs="known members and outsiders",
+    learns="both",
     score=learned,
 )
 

@@ -52,6 +52,6 @@ def quantile(
 QUANTILE = FittedAttack(
     name="quantile",
     paper="Bertran et al. 2023, arXiv:2307.03694, on features of the text, cross-fitted",
-    needs="known outsiders",
+    learns="outsiders",
     score=quantile,
 )
