@@ -26,7 +26,7 @@ def test_points_share_what_is_equal(tmp_path: Path, capsys: pytest.CaptureFixtur
     words = [*SMALL, "--out", str(out), "--sweep.student-train.lr-peak", "1e-3", "2e-3"]
     assert main(words) == 0
     said = capsys.readouterr().err
-    assert said.count("teacher: not done yet") == 1 and said.count("student: not done yet") == 2
+    assert said.count(": teacher: not done yet") == 1 and said.count(": student: not done yet") == 2
     assert sorted(path.name.rsplit("-", 1)[0] for path in (out / "store").glob("[a-z]*-*")) == sorted(
         ["data", "tokenizer", "teacher", "student", "student", "evaluate", "evaluate", "report", "report"]
     )
@@ -101,11 +101,17 @@ def test_students_that_start_from_one_fine_tuned_model(tmp_path: Path, capsys: p
     assert [line.split()[1] for line in again] == ["student_init", "student", "evaluate", "report"]
 
 
-def test_stages_of_a_grid_side_by_side_find_each_other(tmp_path: Path) -> None:
-    """The children read the config that the parent wrote: the hashes of their stages must be the parent's."""
-    words = [*SMALL, "--out", str(tmp_path), "--jobs", "2", "--sweep.seed", "1", "--distill.init-epochs", "1"]
-    assert main([*words, "--student-train.max-steps", "2"]) == 0
-    assert (tmp_path / "seed=1" / "student" / "model" / "model.safetensors").is_file()
+def test_points_side_by_side_give_what_points_in_turn_give(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The children read the configs that the parent wrote: their stages' hashes must be the parent's."""
+    words = [*SMALL, "--sweep.distill.params.divergence", "fkl", "rkl"]
+    words += ["--distill.init-epochs", "1", "--student-train.max-steps", "2"]
+    assert main([*words, "--out", str(tmp_path / "one")]) == 0
+    capsys.readouterr()
+    assert main([*words, "--out", str(tmp_path / "two"), "--jobs", "2"]) == 0
+    said = capsys.readouterr().err
+    assert said.count("student_init: not done yet") == 1 and said.count(": student: not done yet") == 2
+    one, two = (read_results(tmp_path / name / "results.parquet") for name in ("one", "two"))
+    assert one == two and len({result.run for result in one}) == 2
 
 
 def test_an_adapter_is_not_fine_tuned_first(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:

@@ -94,8 +94,8 @@ def run_one(
     plugins: tuple[Plugin, ...],
     team: Team | None,
     store: Path | None = None,
-) -> str:
-    """Run (or only describe) one experiment; returns its run id."""
+) -> None:
+    """Run, or only describe, one experiment."""
     from stillage.cli.progress import Board
     from stillage.experiment.plan import make_context, plan
     from stillage.experiment.run import describe_plan, run_experiment
@@ -108,7 +108,6 @@ def run_one(
         else:
             until = last_stage(verb, config)
             run_experiment(context, board.say, accept_changes="--accept-changes" in switches, until=until)
-        return context.run_id
 
 
 def last_stage(verb: str, config: Config) -> str:
@@ -143,13 +142,25 @@ def run_grid(
     """Run every point of a sweep, sharing finished stages; the results of all go into one table."""
     base = build(flat)
     grid = points(flat, lists)
-    run_ids = []
-    for number, point in enumerate(grid, 1):
-        print(f"--- point {number} of {len(grid)}: {point.name}", file=sys.stderr, flush=True)
-        run_ids.append(run_one(point.config, verb, switches, plugins, team, base.out / STORE))
-    if "--dry-run" not in switches:
-        write_index(base.out, grid, run_ids)
-        print(f"{gather(base.out)} of {len(grid)} points finished: {base.out / 'results.parquet'}")
+    if "--dry-run" in switches:
+        for number, point in enumerate(grid, 1):
+            print(f"--- point {number} of {len(grid)}: {point.name}", file=sys.stderr, flush=True)
+            run_one(point.config, verb, switches, plugins, team, base.out / STORE)
+        return 0
+    from stillage.cli.progress import Board
+    from stillage.experiment.plan import make_context
+    from stillage.experiment.run import run_experiments
+    from stillage.run.stop import watch_signals
+
+    with watch_signals() as stop, Board() as board:
+        contexts = {
+            point.name: make_context(point.config, stop, board.show, base.out / STORE, plugins=plugins, team=team)
+            for point in grid
+        }
+        write_index(base.out, grid, [context.run_id for context in contexts.values()])
+        until = last_stage(verb, base)
+        run_experiments(contexts, board.say, accept_changes="--accept-changes" in switches, until=until)
+    print(f"{gather(base.out)} of {len(grid)} points finished: {base.out / 'results.parquet'}")
     return 0
 
 

@@ -108,7 +108,7 @@ def run_experiments(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Task:
-    """One stage to do, of the first run that needs it."""
+    """One stage, of the first run that needs it."""
 
     context: Context
     stage: Stage
@@ -132,13 +132,15 @@ def do_stages(plans: Mapping[str, tuple[Context, Sequence[Stage]]], say: Say) ->
                 continue
             label = labels[folder] = f"{run}: {stage.name}" if run else stage.name
             state = status(folder, stage, found[stage.name])
+            tasks[label] = Task(context=context, stage=stage, key=found[stage.name], reason=state.reason)
             if state.is_done:
-                say(f"{label}: skipped, {state.reason}")
                 done.add(label)
                 continue
-            tasks[label] = Task(context=context, stage=stage, key=found[stage.name], reason=state.reason)
             waiting.append(replace(stage, name=label, inputs=tuple(labels[folders[name]] for name in stage.inputs)))
     number = {label: f"[{position}/{len(tasks)}] {label}" for position, label in enumerate(tasks, 1)}
+
+    for label in (label for label in tasks if label in done):
+        say(f"{number[label]}: skipped, {tasks[label].reason}")
 
     def tell(label: str, seconds: float | None) -> None:
         say(f"{number[label]}: {tasks[label].reason if seconds is None else f'done in {seconds:.1f} s'}")
