@@ -18,6 +18,7 @@ from stillage.report.examples import exposed_table, generations, recited_table
 from stillage.report.figures import Picture
 from stillage.report.inheritance import curve_table, inheritance_table, sets_table, slices_table
 from stillage.report.load import RunView
+from stillage.report.shadows import memorized_table
 from stillage.report.signal import dp_table, signal_table
 from stillage.report.tables import (
     Table,
@@ -117,6 +118,7 @@ def tables(view: RunView, options: ReportConfig) -> dict[str, Table | None]:
         "sets": sets_table(view),
         "curve": curve_table(view),
         "signal": signal_table(view),
+        "memorized": memorized_table(view),
         "dp": dp_table(view),
         "slices": slices_table(view),
         "blocks": blocks_table(view),
