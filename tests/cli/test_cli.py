@@ -84,7 +84,7 @@ def test_dry_run_names_every_stage_and_writes_nothing(
     names = [line.split()[1] for line in capsys.readouterr().out.splitlines()]
     assert names == [
         "data", "tokenizer", "teacher", "teacher_counterfactual", "student", "student_counterfactual",
-        "student_no_teacher", "evaluate", "audit", "report",
+        "student_no_teacher", "evaluate", "audit", "signal", "report",
     ]  # fmt: skip
     assert list(tmp_path.iterdir()) == []
 

@@ -243,7 +243,7 @@ class AuditConfig:
     """Also ask which blocks carry the leak: noise, gradient, reverting, logit lens and a probe, block by block."""
     block_records: int = 200
     """Members and outsiders whose blocks are examined, at most, each (a recorded draw); 0: all that are audited."""
-    signal_records: int = 400
+    signal_records: int = 200
     """Records of each kind on which the teacher is compared with the one that never saw the members (a recorded draw);
     0: the comparison is left out."""
     dp: bool = False
