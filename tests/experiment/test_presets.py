@@ -192,3 +192,26 @@ def test_the_command_line_knows_them(files: list[str], tmp_path: Path, capsys: p
     assert build(read_settings("run", ["mine.yaml"])).student_train == config_of("minillm/gpt2/kd_base").student_train
     assert main(["run", "mine.yaml", "--dry-run"]) == 2  # its data files are placeholders
     assert "train.jsonl" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("name", "points"),
+    [
+        ("membership_and_memorization", 42),
+        ("membership_and_memorization-as_released-gpt2", 18),
+        ("membership_and_memorization-as_released-opt", 18),
+        ("membership_and_memorization-as_released-openllama", 6),
+    ],
+)
+def test_the_published_grid_is_configured_and_plans(
+    name: str, points: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Every point trains a teacher on private records, a student and its control, and audits them; no model is needed."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "dolly.jsonl").write_text(json.dumps({"instruction": "a", "response": "b", "category": "c"}) + "\n")
+    assert main(["run", name, "--data.source", "dolly.jsonl", "--dry-run"]) == 0
+    said = capsys.readouterr()
+    assert said.err.count("--- point") == points
+    stages = [line.split()[1] for line in said.out.splitlines()]
+    for stage in ("teacher", "student", "student_no_teacher", "audit", "blocks", "report"):
+        assert stages.count(stage) == points, stage
