@@ -178,7 +178,8 @@ def test_the_command_line_knows_them(files: list[str], tmp_path: Path, capsys: p
     assert main(["ls", "presets"]) == 0
     printed = capsys.readouterr().out.splitlines()
     listed = [line.split()[0] for line in printed[1:] if line]
-    assert listed == ["quickstart", *published()]
+    own = [name for name in listed if name not in published()]
+    assert listed == [*own, *published()] and {"quickstart", "membership_and_memorization"} <= set(own)
     line = next(line for line in printed if line.startswith("distillm/gpt2/kd_base "))
     assert "kd (kd), gpt2-base <- sft_xlarge, lr 0.0005, 8 records a step, 20 epochs" in line
     assert main(["run", "distillm/gpt2/kd_bse"]) == 2
