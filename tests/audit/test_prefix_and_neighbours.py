@@ -98,6 +98,17 @@ def test_neighbours_are_kept_on_disk(masked: Masked, tmp_path: Path, monkeypatch
     assert neighbours(masked, RECORDS[:3], seed=1, **settings) == found
 
 
+def test_damaged_neighbours_are_made_again(masked: Masked, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    settings = {"count": 2, "share": 0.1, "top_k": 5, "cache": tmp_path}
+    found = neighbours(masked, RECORDS[:3], seed=1, **settings)
+    (file,) = tmp_path.glob("neighbours-*.parquet")
+    whole = file.read_bytes()
+    file.write_bytes(whole[:100])
+    with caplog.at_level(logging.WARNING, logger="stillage"):
+        assert neighbours(masked, RECORDS[:3], seed=1, **settings) == found
+    assert "damaged" in caplog.text and file.read_bytes() == whole
+
+
 def test_a_text_without_replaceable_tokens_has_no_neighbours(masked: Masked, caplog: pytest.LogCaptureFixture) -> None:
     empty = Record(id="e", prompt="p", response="\u0007\u0007")
     with caplog.at_level(logging.WARNING):

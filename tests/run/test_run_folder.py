@@ -15,7 +15,7 @@ import pytest
 from stillage.errors import ConfigError, Interrupted
 from stillage.run.folder import atomic, files_of, read_json, write_json
 from stillage.run.lock import locked
-from stillage.run.stages import Stage, keys, run_stage, status
+from stillage.run.stages import Stage, changed_settings, keys, run_stage, status
 from stillage.run.stop import Stopped, watch_signals
 
 
@@ -99,6 +99,15 @@ def test_another_setting_sets_the_old_result_aside(tmp_path: Path) -> None:
     run_stage(tmp_path / second.name, second, keys([second])["one"])
     assert read_json(tmp_path / "one" / "a.json") == {"lr": 2}
     assert [read_json(path / "a.json") for path in (tmp_path / "aside").iterdir()] == [{"lr": 1}]
+
+
+def test_a_changed_setting_of_a_group_is_named_in_full() -> None:
+    old = {"audit": {"attacks": ["loss"], "level": 0.95, "params": {}}, "seed": 1}
+    new = {"audit": {"attacks": ("loss", "zlib"), "level": 0.95, "params": {"a": "1"}}, "seed": 1}
+    assert changed_settings(old, new) == ("audit.attacks: ['loss'] -> ['loss', 'zlib'], audit.params.a: None -> 1")
+    assert changed_settings({"g": dict.fromkeys("abcde", 1)}, {"g": {}}).endswith("g.c: 1 -> None, and 2 more")
+    assert changed_settings({"a": "x" * 99}, {"a": 1}) == f"a: {'x' * 56} ... -> 1"
+    assert changed_settings(new, new) == ""
 
 
 def test_an_unfinished_stage_keeps_its_files_only_for_the_same_key(tmp_path: Path) -> None:

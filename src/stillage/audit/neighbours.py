@@ -49,8 +49,8 @@ def neighbours(
     if cache is not None:
         name = sha256_text("\x1f".join([*settings, *(f"{r.id}\x1e{r.response}" for r in records)]))
         file = cache / f"neighbours-{name[:32]}.parquet"
-        if file.exists():
-            return [tuple(texts) for texts in read_table(file).column("texts").to_pylist()]
+        if (known := read_texts(file, len(records))) is not None:
+            return known
     found = make(masked, records, count, share, top_k, seed, batch_tokens)
     if without := sum(not texts for texts in found):
         LOG.warning("%d of %d records have no neighbours: nothing in them can be replaced", without, len(found))
@@ -59,6 +59,20 @@ def neighbours(
 
         write_table(file, pa.table({"texts": pa.array(found, pa.list_(pa.string()))}))
     return found
+
+
+def read_texts(file: Path, count: int) -> list[tuple[str, ...]] | None:
+    """The neighbours in a file, or None where there is none or it is damaged (said in the log)."""
+    from pyarrow import ArrowException
+
+    if not file.exists():
+        return None
+    try:
+        found = [tuple(texts) for texts in read_table(file).column("texts").to_pylist()]
+    except (OSError, ArrowException, KeyError, TypeError) as error:
+        LOG.warning("cached neighbours %s are damaged (%s): made again", file.name, type(error).__name__)
+        return None
+    return found if len(found) == count else None
 
 
 def make(

@@ -16,7 +16,7 @@ VERBS = {
     "quickstart": ("run", "make up people, train, distil, audit and report: the whole thing in minutes, offline"),
     "run": ("run", "a whole experiment from a config: data, teacher, student, quality, leakage, report"),
     "data": ("run", "only read and split the records of a config; or `data plain-text`: make and pack a corpus"),
-    "distill": ("run", "only train: the teacher and the students of a config"),
+    "distill": ("run", "only train: the teacher and the student of a config"),
     "evaluate": ("evaluate", "quality: a MODEL on data sets and seeds, or all models of a config"),
     "audit": ("run", "only what the leakage of the models needs"),
     "report": ("run", "write the report of a finished run again (RUN folder or config)"),

@@ -101,12 +101,12 @@ def run_one(
     from stillage.experiment.run import describe_plan, run_experiment
     from stillage.run.stop import watch_signals
 
+    until = last_stage(verb, config)
     with watch_signals() as stop, Board() as board:
         context = make_context(config, stop, board.show, store, plugins=plugins, team=team)
         if "--dry-run" in switches:
-            print("\n".join(describe_plan(context, plan(context))))
+            print("\n".join(describe_plan(context, plan(context), until)))
         else:
-            until = last_stage(verb, config)
             run_experiment(context, board.say, accept_changes="--accept-changes" in switches, until=until)
 
 
@@ -161,6 +161,7 @@ def run_grid(
         until = last_stage(verb, base)
         run_experiments(contexts, board.say, accept_changes="--accept-changes" in switches, until=until)
     print(f"{gather(base.out)} of {len(grid)} points finished: {base.out / 'results.parquet'}")
+    check_strict([point.config for point in grid])
     return 0
 
 
@@ -171,18 +172,23 @@ def finish(config: Config, verb: str) -> int:
         print(summary.read_text(encoding="utf-8").rstrip())
     else:
         print(f"run folder: {config.out}")
-    validity = config.out / "audit" / "validity.json"
-    if config.audit.strict and validity.is_file():
-        from stillage.run.folder import read_json
-
-        found = read_json(validity)
-        if found["verdict"] != "valid":
-            raise ConfigError(
-                "The audit's checks failed, and --audit.strict is on.",
-                f"verdict: {found['verdict']}",
-                "Read the checks at the top of the report; mend the split, or leave out --audit.strict.",
-            )
+    check_strict([config])
     return 0
+
+
+def check_strict(configs: Sequence[Config]) -> None:
+    """ConfigError where the audit of a finished run did not pass its checks, and the run asks for audit.strict."""
+    from stillage.run.folder import read_json
+
+    paths = {config.out: config.out / "audit" / "validity.json" for config in configs if config.audit.strict}
+    found = {out: read_json(path)["verdict"] for out, path in paths.items() if path.is_file()}
+    failed = [f"{verdict} ({out})" for out, verdict in found.items() if verdict != "valid"]
+    if failed:
+        raise ConfigError(
+            "The audit's checks failed, and --audit.strict is on.",
+            f"verdict: {'; '.join(failed[:5])}" + (f"; and {len(failed) - 5} more" if len(failed) > 5 else ""),
+            "Read the checks at the top of the report; mend the split, or leave out --audit.strict.",
+        )
 
 
 def read_settings(verb: str, words: Sequence[str]) -> Flat:

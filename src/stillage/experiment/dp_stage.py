@@ -34,11 +34,11 @@ def check_dp(config: Config, attacks: Mapping[str, Attack]) -> None:
     """
     audit, data = config.audit, config.data
     attack = dp_attack(config)
-    if "distill" not in config.stages or data.inclusion != BERNOULLI or data.files or getattr(data, "train_on", None):
+    if "distill" not in config.stages or data.inclusion != BERNOULLI or data.files or data.train_on:
         raise ConfigError(
             "A one-run audit of differential privacy needs a coin for each record, and a teacher trained on those it chose.",
             f"data.inclusion: {data.inclusion}; data.files: {', '.join(data.files) or 'none'}; stages: "
-            f"{' '.join(config.stages)}; data.train_on: {getattr(data, 'train_on', None) or 'none'}",
+            f"{' '.join(config.stages)}; data.train_on: {data.train_on or 'none'}",
             "Set data.inclusion bernoulli, and train in this run, on all private records; or leave out audit.dp.",
         )
     if len(audit.dp_guesses) != 2 or min(audit.dp_guesses) < 0 or not any(audit.dp_guesses):

@@ -59,10 +59,16 @@ def statuses(context: Context, stages: Sequence[Stage]) -> list[Status]:
     return [status_of(context, stage, found[stage.name]) for stage in stages]
 
 
-def describe_plan(context: Context, stages: Sequence[Stage]) -> list[str]:
-    """One line per stage for --dry-run: skip or run, and why. Nothing is written and no model is loaded."""
+def describe_plan(context: Context, stages: Sequence[Stage], until: str = "") -> list[str]:
+    """One line per stage for --dry-run: skip or run, and why; `until` names the last stage to do, as in run_experiment.
+
+    Nothing is written and no model is loaded. ConfigError for a folder that has files but no run in it; a run with other
+    settings is described.
+    """
+    check_folder(context.config, accept_changes=True)
     return [
-        f"{'skip' if state.is_done else 'run '}  {state.name:<24} {state.reason}" for state in statuses(context, stages)
+        f"{'skip' if state.is_done else 'run '}  {state.name:<24} {state.reason}"
+        for state in statuses(context, needed_for(stages, until) if until else stages)
     ]
 
 

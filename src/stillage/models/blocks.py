@@ -44,8 +44,8 @@ def noise_losses(
     """The loss of each record with noise in one block's weights alone, float64[S, L, N]; all other weights as they are.
 
     W + sigma rms(W) eps per tensor (sigma eps where not relative), as `perturb.perturbed`; the S draws are the same for
-    every model and share their numbers with the noise on the whole model. Costs S L passes. Raises CapabilityError for
-    an architecture whose blocks cannot be told, and for quantised weights.
+    every model, and those that `perturbed` puts on the whole model under seed, seed + 1, ... Costs S L passes. Raises
+    CapabilityError for an architecture whose blocks cannot be told, and for quantised weights.
     """
     name, blocks = blocks_of(model)
     found_SLN = np.full((copies, len(blocks), len(examples)), np.nan)

@@ -65,7 +65,13 @@ def refuse_tokenizer_code(folder: Path) -> None:
     """Refuse a folder without a tokenizer, or with one that only its own code could build."""
     files = ("tokenizer.json", "tokenizer_config.json", "vocab.json", "tokenizer.model", "spiece.model", "vocab.txt")
     if not any((folder / name).exists() for name in files):
-        raise ModelError(f"{folder} has no tokenizer.", "missing: tokenizer.json", "Give a folder with a tokenizer.")
+        inside = [*folder.glob("model/config.json"), *sorted(folder.glob("*/model/config.json"))]
+        fix = f"Give a model in it: {', '.join(str(file.parent) for file in inside[:5])}"
+        raise ModelError(
+            f"{folder} has no tokenizer.",
+            "missing: tokenizer.json",
+            fix if inside else "Give a folder with a tokenizer.",
+        )
     settings = folder / "tokenizer_config.json"
     if settings.exists() and "auto_map" in read_model_config(settings) and not (folder / "tokenizer.json").exists():
         raise ModelError(

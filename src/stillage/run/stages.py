@@ -71,11 +71,25 @@ def damage(folder: Path, manifest: Mapping[str, Any]) -> str:
 
 
 def changed_settings(old: Mapping[str, Any], new: Mapping[str, Any]) -> str:
-    """The first few settings that differ, as text."""
-    old = json.loads(json.dumps(old))
-    new = json.loads(json.dumps(new))
-    names = [name for name in {**old, **new} if old.get(name) != new.get(name)]
-    return ", ".join(f"{name}: {old.get(name)} -> {new.get(name)}"[:100] for name in names[:3])
+    """The first few settings that differ, as text, by their full names: groups are compared setting by setting."""
+    before, after = by_full_name(json.loads(json.dumps(old))), by_full_name(json.loads(json.dumps(new)))
+    names = [name for name in {**before, **after} if before.get(name) != after.get(name)]
+    said = [f"{name}: {shortened(before.get(name))} -> {shortened(after.get(name))}" for name in names[:3]]
+    return ", ".join([*said, *([f"and {len(names) - 3} more"] if len(names) > 3 else [])])
+
+
+def by_full_name(settings: Mapping[str, Any], group: str = "") -> dict[str, Any]:
+    """Nested settings as one dict of "group.name"."""
+    found: dict[str, Any] = {}
+    for name, value in settings.items():
+        found |= by_full_name(value, f"{group}{name}.") if isinstance(value, dict) else {group + name: value}
+    return found
+
+
+def shortened(value: object, most: int = 60) -> str:
+    """A value as text of at most so many characters."""
+    text = str(value)
+    return text if len(text) <= most else f"{text[: most - 4]} ..."
 
 
 def place(run: Path, stage: Stage, key: str, store: Path | None) -> Path:
