@@ -24,6 +24,7 @@ HEAD = (
     "method", "trained tokens", "validation loss", "ROUGE-L", "AUC, loss", "AUC, reference",
     "AUC, loss, student without teacher",
 )  # fmt: skip
+ORDER = ("sft", "kd", "seqkd", "imitkd", "gkd", "distillm", "minillm")
 
 
 def spread(values: Sequence[float], digits: int) -> str:
@@ -59,7 +60,8 @@ def main(folders: Sequence[Path]) -> None:
     points = [(out, point) for out in folders for point in read_json(out / "sweep.json")["points"]]
     print("| " + " | ".join(HEAD) + " |\n" + "|---" * len(HEAD) + "|")
     base: tuple[float, float] | None = None
-    for name in dict.fromkeys(point["values"]["cases.method"] for _, point in points):
+    names = dict.fromkeys(point["values"]["cases.method"] for _, point in points)
+    for name in sorted(names, key=ORDER.index):
         runs = [out / point["name"] for out, point in points if point["values"]["cases.method"] == name]
         numbers = [measured(run) for run in runs]
         scores = [by_model_and_attack(read_table(run / "audit" / "scores.parquet")) for run in runs]
