@@ -118,6 +118,20 @@ def test_a_run_folder_in_the_place_of_a_model_is_told_its_models(
     assert f"Give a model in it: {tmp_path}/student/model\n" in capsys.readouterr().err
 
 
+def test_a_folder_in_the_place_of_a_config_is_told_what_to_give(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model" / "config.json").write_text("{}")
+    assert main(["audit", str(tmp_path / "model")]) == 2
+    assert f"It is a model: give --student {tmp_path / 'model'}" in capsys.readouterr().err
+    write_json(tmp_path / "grid" / "sweep.json", {"points": []})
+    (tmp_path / "grid" / "seed=1").mkdir()
+    (tmp_path / "grid" / "seed=1" / "config.yaml").write_text("seed: 1")
+    assert main(["report", str(tmp_path / "grid")]) == 2
+    assert "It holds a grid" in (said := capsys.readouterr().err) and "seed=1" in said
+
+
 def test_strict_asks_every_point_of_a_sweep(tmp_path: Path) -> None:
     configs = [replace(build({"audit.strict": ["true"]}), out=tmp_path / name) for name in ("one", "two", "unfinished")]
     for name, verdict in {"one": "valid", "two": "contaminated"}.items():

@@ -239,6 +239,8 @@ def config_file(source: str) -> Path:
         return path / "config.yaml"
     if path.is_file():
         return path
+    if path.is_dir():
+        raise ConfigError(f"The folder {source} is no run.", "config.yaml is missing", instead_of(path))
     preset = PRESETS / f"{source}.yaml"
     if preset.is_file():
         return preset
@@ -251,6 +253,16 @@ def config_file(source: str) -> Path:
         f"neither a file, nor a run folder, nor a preset ({', '.join(names)}, or one of `stillage ls presets`)",
         f"Did you mean {near[0]}?" if near else "Check the path.",
     )
+
+
+def instead_of(folder: Path) -> str:
+    """What to give in the place of a folder that is no run: a point of a grid, or a flag for a model."""
+    if (folder / "sweep.json").is_file():
+        runs = sorted(str(file.parent) for file in folder.glob("*/config.yaml"))
+        return f"It holds a grid: give the config that made it, or one of its points ({', '.join(runs[:3])}, ...)."
+    if any((folder / name).is_file() for name in ("config.json", "adapter_config.json")):
+        return f"It is a model: give --student {folder} or --teacher {folder}."
+    return "Give a run folder, or a config file."
 
 
 def show_help(verb: str) -> int:
