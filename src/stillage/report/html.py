@@ -17,6 +17,7 @@ from stillage.report.digest import digests
 from stillage.report.examples import exposed_table, generations, recited_table
 from stillage.report.figures import Picture
 from stillage.report.inheritance import curve_table, inheritance_table, sets_table, slices_table
+from stillage.report.left_out import left_out_table
 from stillage.report.load import RunView
 from stillage.report.shadows import memorized_table
 from stillage.report.signal import dp_table, signal_table
@@ -107,6 +108,7 @@ def tables(view: RunView, options: ReportConfig) -> dict[str, Table | None]:
     return {
         "models": models_table(view) if view.models else None,
         "auc": auc_table(view) if audited else None,
+        "left_out": left_out_table(view),
         "tpr": tpr_table(
             view, view.attacks[:1], f"Members found at few false alarms, {words(view.primary_attack)} attack"
         )

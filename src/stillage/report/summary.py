@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from stillage.report.left_out import left_out_line
 from stillage.report.load import RunView
 from stillage.report.tables import models_table, rates
 from stillage.report.verdict import Verdict, extraction_pair, interval, percent, words
@@ -11,7 +12,7 @@ MOST_MODELS = 5
 
 
 def summary_lines(view: RunView, judged: Verdict, *, title: str, report: str) -> list[str]:
-    """Title, headline, validity, a line per model, extraction of the student, path of the report."""
+    """Title, headline, validity, a line per model, attacks left out, extraction of the student, path of the report."""
     lines = [f"{title}: {judged.badge}", judged.headline]
     if view.validity:
         checks = view.validity.get("checks", [])
@@ -19,9 +20,12 @@ def summary_lines(view: RunView, judged: Verdict, *, title: str, report: str) ->
         lines.append(f"split: {view.validity.get('verdict', 'unknown')} ({passed} of {len(checks)} checks passed)")
     names = view.models
     width = max((len(words(name)) for name in names), default=0)
-    lines += [f"  {words(name):{width}}  {model_line(view, name)}".rstrip() for name in names[:MOST_MODELS]]
-    if len(names) > MOST_MODELS:
-        lines[-1] = f"  ... and {len(names) - MOST_MODELS + 1} more models, in the report"
+    without = left_out_line(view)
+    most = MOST_MODELS - bool(without)
+    lines += [f"  {words(name):{width}}  {model_line(view, name)}".rstrip() for name in names[:most]]
+    if len(names) > most:
+        lines[-1] = f"  ... and {len(names) - most + 1} more models, in the report"
+    lines += [without] if without else []
     members, outsiders = extraction_pair(view, "student")
     if members is not None:
         lines.append(f"the student recites {percent(members)} of members' targets (outsiders: {percent(outsiders)})")

@@ -1,0 +1,35 @@
+"""Attacks that were chosen and could not be run, with the reason."""
+
+from __future__ import annotations
+
+from stillage.report.load import RunView, order_models
+from stillage.report.tables import Cell, Table, head
+from stillage.report.verdict import words
+
+
+def left_out(view: RunView) -> dict[tuple[str, str], tuple[str, ...]]:
+    """(attack, reason) -> the models on which it was not run, in reading order; empty when every attack was run."""
+    found: dict[tuple[str, str], set[str]] = {}
+    for row in view.results:
+        if row.metric == "left_out":
+            found.setdefault((row.attack, row.note), set()).add(row.model)
+    return {entry: order_models(models) for entry, models in found.items()}
+
+
+def left_out_table(view: RunView) -> Table | None:
+    """One row per attack and reason; None when nothing was left out."""
+    rows = tuple(
+        (head(attack), Cell(text=", ".join(words(name) for name in models)), Cell(text=why))
+        for (attack, why), models in left_out(view).items()
+    )
+    if not rows:
+        return None
+    note = "These attacks were asked for and have no number here; nothing follows from that about the models."
+    columns = ("attack", "models", "why")
+    return Table(caption="Attacks that were left out", columns=columns, rows=rows, heads=3, note=note)
+
+
+def left_out_line(view: RunView) -> str:
+    """The names of the attacks that were left out on some model, for the terminal; empty when there are none."""
+    names = dict.fromkeys(words(attack) for attack, _ in left_out(view))
+    return f"left out (reasons in the report): {', '.join(names)}" if names else ""
