@@ -69,10 +69,13 @@ def memorization_table(
     recited: Sequence[Array],
     stats: Mapping[str, TokenStats],
     texts: Sequence[str],
+    sampled: Mapping[str, Array] | None = None,
 ) -> pa.Table:
     """One row per record: every measure of one model's recitals, and log p_z, the suffix's log-probability in nats.
 
     recited: generated ids per target; texts: the same, decoded; stats: record id -> the teacher-forced pass.
+    sampled: record id -> log-probabilities of the same tokens under the distribution that an attacker samples from, which
+    log p_z is then the sum of; without it, the model's own distribution.
     """
     import pyarrow as pa
 
@@ -81,6 +84,7 @@ def memorization_table(
     for target, said, overlap in zip(targets, recited, rouge, strict=True):
         scored = stats[target.record_id]
         stop = target.scored_from + len(target.suffix_ids)
+        logp_T = scored.logp_T if sampled is None else sampled[target.record_id]
         rows.append(
             {
                 "model": model, "id": target.record_id, "role": target.role, "tokens": len(target.suffix_ids),
@@ -90,7 +94,7 @@ def memorization_table(
                 "edit_distance": normalised_edit_distance(said, target.suffix_ids),
                 "recital_rouge_l": overlap,
                 "extraction_strength": extraction_strength(teacher_forced_hits(target, scored)),
-                "suffix_logp": float(np.sum(scored.logp_T[target.scored_from : stop], dtype=np.float64)),
+                "suffix_logp": float(np.sum(logp_T[target.scored_from : stop], dtype=np.float64)),
             }
         )  # fmt: skip
     return pa.Table.from_pylist(rows, schema=memorization_schema())

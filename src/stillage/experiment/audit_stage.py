@@ -25,7 +25,7 @@ from stillage.experiment.works import base_result, examples_of, records_of, spec
 from stillage.rng import generator
 from stillage.run.folder import write_json, write_table
 from stillage.run.results import write_results
-from stillage.types import Array, Record, TokenStats, Transform
+from stillage.types import Array, Example, Record, TokenStats, Transform
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from stillage.audit.extraction import Target
     from stillage.audit.questions import Material, Said, Subject
     from stillage.experiment.plan import Context
+    from stillage.run.config import AuditConfig
 
 LOG = logging.getLogger("stillage")
 
@@ -46,6 +47,7 @@ class Questioned:
     said: Said  # its replies to all that the attacks ask
     targets: tuple[Target, ...]
     recited: tuple[Array, ...]  # greedy continuation of each target's prefix
+    sampled: Mapping[str, Array] | None  # record id -> log-probabilities as sampled; None: those of stats
 
 
 def audit(context: Context, folder: Path) -> None:
@@ -103,7 +105,7 @@ def audit(context: Context, folder: Path) -> None:
     results += left_out_results(left_out, base) + shadowed.results
     results += extraction_results(recited, level=level, base=base)
     results += memorization_results(measured, level=level, base=base)
-    results += probabilistic_results(measured, level=level, base=base)
+    results += probabilistic_results(measured, level=level, base=base, sampling=sampling_words(config.audit))
     results += inheritance_results(scores, measured, fprs=config.audit.fprs, level=level, base=base)
     results += slice_results(scores, labels_of(records, config.data.slice_by), level=level, base=base)
     write_table(folder / "scores.parquet", scores)
@@ -161,7 +163,33 @@ def question(
     )
     cut = tuple(ids[: len(target.suffix_ids)] for ids, target in zip(recited, targets, strict=True))
     stats = cast("Mapping[str, TokenStats]", said.replies["as_is"])
-    return Questioned(stats=stats, said=said, targets=tuple(targets), recited=cut)
+    sampled = sampled_of(config.audit, subject, examples)
+    return Questioned(stats=stats, said=said, targets=tuple(targets), recited=cut, sampled=sampled)
+
+
+def sampled_of(audit: AuditConfig, subject: Subject, examples: Sequence[Example]) -> dict[str, Array] | None:
+    """Record id -> log-probability of every scored token as the attacker samples; None for the model's own distribution.
+
+    ConfigError for settings without meaning.
+    """
+    from stillage.models.generate import Decoding
+    from stillage.models.sampling_stats import sampling_logp
+
+    decoding = Decoding(
+        sampling_temperature=audit.extract_temperature, top_k=audit.extract_top_k, top_p=audit.extract_top_p
+    )
+    if decoding == Decoding(sampling_temperature=1.0):
+        return None
+    found = sampling_logp(subject.model, examples, [decoding], batch_tokens=audit.batch_tokens)
+    return {example.record_id: logp_ST[0] for example, logp_ST in zip(examples, found, strict=True)}
+
+
+def sampling_words(audit: AuditConfig) -> str:
+    """How the attacker samples, for the notes."""
+    words = [f"temperature={audit.extract_temperature:g}"]
+    words += [f"top_k={audit.extract_top_k}"] if audit.extract_top_k else []
+    words += [f"top_p={audit.extract_top_p:g}"] if audit.extract_top_p != 1 else []
+    return "; ".join(words)
 
 
 def extraction_rows(name: str, questioned: Questioned, tokenizer: PreTrainedTokenizerFast) -> pa.Table:
@@ -180,7 +208,7 @@ def memorization_rows(name: str, questioned: Questioned, extraction: pa.Table) -
     from stillage.audit.memorization import memorization_table
 
     texts = extraction.column("recited").to_pylist()
-    return memorization_table(name, questioned.targets, questioned.recited, questioned.stats, texts)
+    return memorization_table(name, questioned.targets, questioned.recited, questioned.stats, texts, questioned.sampled)
 
 
 def labels_of(records: Sequence[Record], columns: Sequence[str]) -> dict[str, list[str]]:

@@ -231,6 +231,12 @@ class AuditConfig:
     """Column whose value, at the place it has in the response, must be recited (e.g. badge); empty: the first tokens."""
     extract_tokens: int = 32
     """Longest suffix to recite when no column is named."""
+    extract_temperature: float = 1.0
+    """Temperature of the attacker who samples many times (probabilistic extraction); 0: greedy."""
+    extract_top_k: int = 0
+    """That attacker draws among the k likeliest tokens; 0: all."""
+    extract_top_p: float = 1.0
+    """That attacker draws among the likeliest tokens that have this probability together; 1: all."""
     max_records: int = 0
     """Members and outsiders to audit, at most, each (a recorded draw); 0: all."""
     level: float = 0.95
