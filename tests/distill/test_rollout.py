@@ -111,6 +111,34 @@ def test_no_text_is_longer_than_what_every_model_can_read(
     assert all(len(text.ids_T) <= 16 for _, texts in found for text in texts)
 
 
+@pytest.mark.parametrize(
+    ("method", "settings"),
+    [
+        ("gkd", {}),
+        ("imitkd", {"data_rate_end": 0.0}),
+        ("distillm", {"init_threshold": 1.0}),
+        ("minillm", {"num_rollouts": 8, "inner_epochs": 1}),
+        ("seqkd", {"decoding": "sampling", "kd_weight": 1.0}),
+        ("seqkd", {"decoding": "beam", "kd_weight": 1.0}),
+    ],
+)
+def test_no_text_has_an_id_that_a_model_cannot_read(
+    small: SimpleNamespace, tmp_path: Path, method: str, settings: dict[str, object], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The head of one model is padded to 90 rows, and the padding is likely; the other has 61. And the other way round."""
+    found = kept_texts(monkeypatch)
+    padded = load_model(ModelConfig(layers=1, width=16, heads=2, context=32), vocab_size=90, seed=3)
+    with torch.no_grad():
+        padded.get_input_embeddings().weight[small.VOCAB :] *= 20
+    for name, student, teacher in (("a", small.model(seed=2), padded), ("b", padded, small.model(seed=1, width=48))):
+        summary, _ = small.train(
+            tmp_path / name, method=method, settings={"max_new_tokens": 6, **settings}, student=student,
+            teacher=teacher, max_steps=2,
+        )  # fmt: skip
+        assert summary.steps == 2
+    assert all(int(text.ids_T.max()) < small.VOCAB for _, texts in found for text in texts)
+
+
 def test_training_on_texts_of_one_token(
     small: SimpleNamespace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -36,6 +36,7 @@ class Desk:
     pad_id: int
     seed: int
     most_tokens: int | None  # of prompt and answer together: what every model of the training can read
+    known_ids: int | None = None  # the first so many ids are what every model of the training can read
 
     def share(self, lengths: Sequence[int]) -> list[int]:
         """The rows of this process: every so-manyth by length, so that all have as much to do."""
@@ -77,12 +78,14 @@ def answer(
                 found = beam_search(
                     writer, chosen, beams=rollout.beams, max_new_tokens=rollout.max_new_tokens, eos_id=desk.eos_id,
                     pad_id=desk.pad_id, names=called, most_tokens=desk.most_tokens,
+                    known_ids=desk.known_ids,
                 )  # fmt: skip
             else:
                 found = generate(
                     writer, chosen, decoding=decoding_of(rollout), eos_id=desk.eos_id, pad_id=desk.pad_id,
                     seed=derive(desk.seed, "rollout"), names=called, teacher=teacher if rollout.teacher_share else None,
-                    teacher_share=rollout.teacher_share, most_tokens=desk.most_tokens, notice=False,
+                    teacher_share=rollout.teacher_share, most_tokens=desk.most_tokens, known_ids=desk.known_ids,
+                    notice=False,
                 )  # fmt: skip
         own = dict(zip(rows, found, strict=True))
     written = desk.gather(own, len(asked), rollout.max_new_tokens, torch.int64)

@@ -32,6 +32,7 @@ from stillage.distill.precision import precision_of
 from stillage.distill.prepare import keep_activations, prepare
 from stillage.distill.rollouts import follows_validation
 from stillage.distill.writer import Writer
+from stillage.models.outputs import embedding_rows
 from stillage.models.pair import context_of
 from stillage.run.config import TrainConfig
 from stillage.run.folder import atomic, read_json, remove, write_json, write_table
@@ -165,10 +166,12 @@ def desk_of(
     eos, pad = end_id(tokenizer), tokenizer.pad_token_id
     precision = precision_of(options.precision, accelerator.device)
     pad = pad if isinstance(pad, int) else eos  # masked, never read
-    contexts = [context_of(model) for model in (student, teacher) if model is not None]
+    models = [model for model in (student, teacher) if model is not None]
+    contexts = [context_of(model) for model in models]
     return Desk(
         accelerator=accelerator, precision=precision, eos_id=eos, pad_id=pad, seed=seed,
         most_tokens=min((tokens for tokens in contexts if tokens is not None), default=None),
+        known_ids=min(map(embedding_rows, models)),
     )  # fmt: skip
 
 

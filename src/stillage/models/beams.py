@@ -10,7 +10,7 @@ import torch
 from stillage.errors import ConfigError
 from stillage.models.batches import run_batches
 from stillage.models.generate import check_prompts
-from stillage.models.outputs import evaluating
+from stillage.models.outputs import embedding_rows, evaluating
 from stillage.models.pair import context_of
 
 if TYPE_CHECKING:
@@ -30,18 +30,21 @@ def beam_search(
     names: Sequence[str],
     batch_tokens: int = 16384,
     most_tokens: int | None = None,
+    known_ids: int | None = None,
 ) -> list[np.ndarray]:
     """Continue every prompt with the best text of `beams` searched, by mean log-probability per token; new ids, int32.
 
     The end-of-text id is included where it was written. A row stops there, after max_new_tokens, or at the end of the
-    model's context or of most_tokens, prompt included. Raises ConfigError for settings without meaning, DataError for a
-    prompt that cannot be continued.
+    model's context or of most_tokens, prompt included. known_ids: only ids below it are written, since another model has to
+    read them. Raises ConfigError for settings without meaning, DataError for a prompt that cannot be continued.
     """
     if beams < 1 or max_new_tokens < 1:
         values = f"beams = {beams}, max_new_tokens = {max_new_tokens}"
         raise ConfigError("No text can be searched for with these settings.", values, "Give 1 or more of each.")
     check_prompts(model, prompts, names)
     context = min((tokens for tokens in (most_tokens, context_of(model)) if tokens is not None), default=None)
+    rows = embedding_rows(model)
+    unknown = list(range(rows if known_ids is None else known_ids, rows))
     results = [np.zeros(0, np.int32)] * len(prompts)
     room = [max_new_tokens if context is None else min(max_new_tokens, context - len(prompt)) for prompt in prompts]
 
@@ -62,6 +65,7 @@ def beam_search(
         found = model.generate(  # pyright: ignore[reportCallIssue] - torch's Module hides the mixin's type
             **inputs, num_beams=beams, do_sample=False, max_new_tokens=min(budgets), eos_token_id=eos_id,
             pad_token_id=pad_id, length_penalty=1.0, no_repeat_ngram_size=0, repetition_penalty=1.0, use_cache=True,
+            suppress_tokens=unknown or None,
         )  # fmt: skip
         return [until(row, eos_id) for row in found[:, longest:].cpu().numpy()]
 

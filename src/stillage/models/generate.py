@@ -67,6 +67,7 @@ def generate(
     teacher: PreTrainedModel | None = None,
     teacher_share: float = 0.0,
     most_tokens: int | None = None,
+    known_ids: int | None = None,
     notice: bool = True,
 ) -> list[np.ndarray]:
     """Continue every prompt; the new ids alone, int32, the end-of-text id included where it was written.
@@ -74,8 +75,8 @@ def generate(
     names: one per prompt; rows of one name draw the same noise. A row stops at eos_id, after max_new_tokens, or at the end
     of the model's context. No prompts give an empty list. The model is used in eval mode, and left as it was.
     teacher, teacher_share: each token is drawn from (1 - teacher_share) model + teacher_share teacher (see Mixture).
-    most_tokens: a limit on prompt and answer together, below the context. notice: say in the log how many answers such
-    limits cut.
+    most_tokens: a limit on prompt and answer together, below the context. known_ids: only ids below it are written, since
+    another model has to read them. notice: say in the log how many answers such limits cut.
     Raises ConfigError for settings without meaning, DataError for a prompt that is empty or fills the context.
     """
     assert len(names) == len(prompts)
@@ -103,6 +104,7 @@ def generate(
             [generator(seed, "sample", names[row]) for row in batch],
             decoding if teacher is None else unwarped(decoding),
             stops,
+            known_ids,
         )
         for row, ids in zip(batch, written, strict=True):
             results[row] = np.asarray(ids, np.int32)
@@ -252,12 +254,13 @@ def continue_batch(
     noises: Sequence[np.random.Generator],
     decoding: Decoding,
     stops: frozenset[int],
+    known_ids: int | None = None,
 ) -> list[list[int]]:
-    """Write until every row has stopped; the new ids of each."""
+    """Write until every row has stopped; the new ids of each, all below known_ids."""
     written: list[list[int]] = [[] for _ in prompts]
     live = list(range(len(prompts)))
     while True:
-        logits_BV = stream.logits_BV
+        logits_BV = stream.logits_BV[:, :known_ids]
         if decoding.no_repeat_ngram:
             forbid(logits_BV, [np.append(prompts[row], written[row]) for row in live], decoding.no_repeat_ngram)
         chosen_B = choose(logits_BV, decoding, [noises[row] for row in live])
