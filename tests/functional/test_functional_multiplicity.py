@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -9,7 +11,7 @@ from hypothesis import strategies as st
 from scipy.stats import false_discovery_control
 
 from stillage.errors import DataError
-from stillage.functional.bootstrap import bootstrap_interval, hierarchical_interval
+from stillage.functional.bootstrap import bootstrap_interval, resamples
 from stillage.functional.multiplicity import benjamini_hochberg, holm, max_statistic_test
 from stillage.functional.stats import auc_interval, roc_auc
 from stillage.rng import generator
@@ -76,33 +78,28 @@ def test_a_constant_attack_is_never_best_by_accident() -> None:
         max_statistic_test(np.array([[1.0, np.nan]]), np.array([True, False]), generator(0, "x"))
 
 
+def auc_of(scores: np.ndarray, member: np.ndarray) -> Callable[[np.ndarray], float]:
+    return lambda count: roc_auc(np.repeat(scores, count), np.repeat(member, count))
+
+
 def test_bootstrap_agrees_with_delong_and_clusters_widen_it() -> None:
     rng = generator(2, "bootstrap")
     member = np.arange(300) < 150
     scores = rng.normal(0, 1, 300) + member
-    delong, found = auc_interval(scores, member), bootstrap_interval(roc_auc, scores, member, rng, n_resamples=600)
+    delong = auc_interval(scores, member)
+    found = bootstrap_interval(auc_of(scores, member), member, rng, n_resamples=600)
     assert (found.low, found.high) == pytest.approx((delong.low, delong.high), abs=0.012)
     assert found.value == delong.value
-    double = bootstrap_interval(
-        roc_auc, np.tile(scores, 2), np.tile(member, 2), rng, clusters=np.tile(np.arange(300), 2), n_resamples=600
-    )
+    twice, pairs = np.tile(member, 2), np.tile(np.arange(300), 2)
+    double = bootstrap_interval(auc_of(np.tile(scores, 2), twice), twice, rng, clusters=pairs, n_resamples=600)
     assert double.high - double.low == pytest.approx(found.high - found.low, rel=0.15)
 
 
 def test_cluster_bootstrap_keeps_both_classes_when_clusters_span_them() -> None:
     member, clusters = np.array([1, 0, 1, 0], bool), [0, 0, 1, 2]
-    found = bootstrap_interval(
-        roc_auc, np.arange(4.0), member, generator(3, "mixed"), clusters=clusters, n_resamples=50
-    )
+    drawn = resamples(member, generator(3, "mixed"), clusters)
+    counts = np.array([next(drawn) for _ in range(50)])
+    assert (counts[:, 0] == counts[:, 1]).all() and (counts[:, 0] == 1).all()  # the only mixed one is always there
+    assert (counts[:, 2:] == 1).all()
+    found = bootstrap_interval(auc_of(np.arange(4.0), member), member, generator(3, "mixed"), n_resamples=50)
     assert 0 <= found.low <= found.high <= 1
-
-
-def test_hierarchical_bootstrap_holds_the_seeds_scatter() -> None:
-    rng = generator(4, "hierarchy")
-    member = np.arange(400) < 200
-    runs = [(rng.normal(0, 1, 400) + shift * member, member) for shift in (0.2, 1.0, 1.8)]
-    found = hierarchical_interval(roc_auc, runs, rng, n_resamples=300)
-    aucs = [roc_auc(*run) for run in runs]
-    assert found.value == pytest.approx(np.mean(aucs)) and found.high - found.low > 0.15
-    with pytest.raises(DataError, match="No run"):
-        hierarchical_interval(roc_auc, [], rng)

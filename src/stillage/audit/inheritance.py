@@ -17,6 +17,7 @@ import numpy as np
 from stillage.audit.memorization import share_interval
 from stillage.errors import DataError
 from stillage.functional.binomial import check_level, clustered_proportion
+from stillage.functional.bootstrap import bootstrap_interval
 from stillage.functional.stats import auc_interval, tpr_at_fpr
 from stillage.types import Array
 
@@ -68,12 +69,11 @@ def inheritance_ratio(
 ) -> Ratio:
     """(AUC_student - 1/2) / (AUC_teacher - 1/2): the share of the teacher's advantage that arrived in the student.
 
-    Percentile bootstrap over records, members and outsiders each within their kind, both models on the same draw;
-    clusters int[n]: near-duplicates share a number and are drawn together.
+    bootstrap_interval over records, both models on the same draw; clusters int[n]: near-duplicates share a number and are
+    drawn together.
     Undefined (NaN) where the teacher's own AUC interval holds 1/2: nothing can be inherited from chance. May exceed 1, and
     is negative for a student below chance. Errors as stats.roc_auc.
     """
-    alpha = check_level(level)
     own = auc_interval(teacher, is_member, level, clusters=clusters)
     auc_interval(student, is_member, level)  # the same checks
     n = len(np.asarray(is_member))
@@ -82,22 +82,13 @@ def inheritance_ratio(
         return Ratio(value=math.nan, low=math.nan, high=math.nan, n=n, note=note)
     member = np.asarray(is_member, dtype=bool)
     ranked = [_ranked(np.asarray(scores, dtype=np.float64)) for scores in (student, teacher)]
-    number = np.arange(n) if clusters is None else np.unique(np.asarray(clusters), return_inverse=True)[1]
-    share = np.bincount(number, member) / np.bincount(number)
-    kinds = [kind for kind in map(np.flatnonzero, (share == 1, share == 0, (share > 0) & (share < 1))) if kind.size]
 
     def ratio(count_N: Array) -> float:
         top, bottom = (_weighted_auc(*one, member, count_N) - 0.5 for one in ranked)
         return top / bottom if bottom else math.copysign(math.inf, top)
 
-    draws = np.empty(n_resamples)
-    for i in range(n_resamples):
-        drawn = np.zeros(share.size)
-        for kind in kinds:
-            drawn[kind] = np.bincount(generator.integers(kind.size, size=kind.size), minlength=kind.size)
-        draws[i] = ratio(drawn[number])
-    low, high = np.quantile(draws, [alpha / 2, 1 - alpha / 2], method="nearest")
-    return Ratio(value=ratio(np.ones(n)), low=float(low), high=float(high), n=n)
+    found = bootstrap_interval(ratio, member, generator, clusters=clusters, n_resamples=n_resamples, level=level)
+    return Ratio(value=found.value, low=found.low, high=found.high, n=n)
 
 
 def _ranked(scores: Array) -> tuple[Array, int]:

@@ -1,0 +1,146 @@
+"""AUCs, and differences of two AUCs on the same records, over one seed or several: the records' and the seeds' scatter."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from stillage.errors import DataError
+from stillage.functional.binomial import Interval, check_level
+from stillage.functional.delong import delong_variance, draws, fold_factor, logit_interval, placements
+from stillage.functional.scored import checked, cluster_groups
+from stillage.types import Array
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PairedTest:
+    """Do two attacks (or two models) differ on the same records? difference = AUC(a) - AUC(b); p is two-sided."""
+
+    difference: float
+    low: float
+    high: float
+    p: float
+    level: float = 0.95
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pooled:
+    """A mean over seeds of a mean of placements: its variance, and the degrees of freedom of that variance."""
+
+    mean: float
+    variance: float
+    df: float
+    units: int  # independent draws of the smaller class
+
+
+def paired_auc_test(
+    scores_a: Array,
+    scores_b: Array,
+    is_member: Array,
+    level: float = 0.95,
+    *,
+    clusters: Sequence[int] | Array | None = None,
+) -> PairedTest:
+    """Tests AUC(a) = AUC(b) on the same records by DeLong's covariance of the two; p is two-sided.
+
+    z = (AUC_a - AUC_b) / sqrt(var of the difference of placements). Where that variance is zero (equal rankings, or
+    both at 0, 1/2 or 1) the sign test on m = min(n_in, n_out) disjoint pairs takes over: p = 2^(1-m), or 1 without
+    difference. clusters as in auc_interval. Errors as roc_auc. Source: DeLong et al. 1988.
+    """
+    given = None if clusters is None else [np.asarray(clusters)]
+    return pooled_auc_test([(scores_a, scores_b, is_member)], level, clusters=given)
+
+
+def pooled_auc_test(
+    runs: Sequence[tuple[Array, Array, Array]],
+    level: float = 0.95,
+    *,
+    same_records: bool = False,
+    clusters: Sequence[Array] | None = None,
+    n_folds: int = 0,
+) -> PairedTest:
+    """The mean over seeds of AUC(a) - AUC(b), with an interval that holds both the records' and the seeds' scatter.
+
+    runs: (scores_a, scores_b, is_member) per seed; within a seed a and b scored the same records. Variance and degrees of
+    freedom as in pooled_auc_interval, of the differences of placements; Student's t on the plain scale. One seed, and zero
+    variance: paired_auc_test. Errors as pooled_auc_interval.
+    """
+    from scipy.special import ndtr, ndtri, stdtr, stdtrit
+
+    alpha = check_level(level)
+    sides = [(checked(a, member), checked(b, member)[0]) for a, b, member in runs]
+    parts = []
+    for (a, member), b in sides:
+        (auc_a, placement_a), (auc_b, placement_b) = placements(a, member), placements(b, member)
+        parts.append((auc_a - auc_b, placement_a - placement_b))
+    found = pool(parts, [member for (_, member), _ in sides], same_records, clusters, n_folds)
+    error, difference = math.sqrt(found.variance), found.mean
+    if error > 1e-12 and math.isinf(found.df):
+        p, half = 2 * float(ndtr(-abs(difference) / error)), -float(ndtri(alpha / 2)) * error
+    elif error > 1e-12:
+        p, half = 2 * float(stdtr(found.df, -abs(difference) / error)), -float(stdtrit(found.df, alpha / 2)) * error
+    else:
+        p = 1.0 if abs(difference) < 1e-12 else 2.0 ** (1 - found.units)
+        half = 1 - (alpha / 2) ** (1 / found.units)
+    low, high = max(-1.0, difference - half), min(1.0, difference + half)
+    return PairedTest(difference=difference, low=low, high=high, p=min(1.0, p), level=level)
+
+
+def pooled_auc_interval(
+    runs: Sequence[tuple[Array, Array]],
+    level: float = 0.95,
+    *,
+    same_records: bool = False,
+    clusters: Sequence[Array] | None = None,
+    n_folds: int = 0,
+) -> Interval:
+    """The mean AUC over seeds, with an interval that holds both the records' and the seeds' scatter.
+
+    runs: (scores, is_member) per seed. With fresh records per seed: var = max(v, s2) / S, v the mean DeLong variance,
+    s2 the variance of the seeds' AUCs. With same_records (one split, in one order, trained S times): var = DeLong
+    variance of the mean placements + s2 / S. Student's t with df = (S - 1) (var S / s2)^2 (Satterthwaite), on the
+    logit scale; the exact rule of auc_interval at 0, 1 and all-equal scores. Simulated coverage: 94-98 % for S >= 3,
+    90-98 % for S = 2. clusters: one array per run; they and n_folds as in auc_interval. Errors as roc_auc, and DataError
+    for no run or different members under same_records.
+    """
+    pairs = [checked(*run) for run in runs]
+    found = pool(
+        [placements(*pair) for pair in pairs], [member for _, member in pairs], same_records, clusters, n_folds
+    )
+    return logit_interval(found.mean, found.variance, found.units, level, found.df)
+
+
+def pool(
+    parts: Sequence[tuple[float, Array]],
+    members: Sequence[Array],
+    same_records: bool,
+    clusters: Sequence[Array] | None,
+    n_folds: int,
+) -> Pooled:
+    """Seeds pooled as pooled_auc_interval says; parts: (value, placements float64[n] that it is the mean of) per seed."""
+    if not parts:
+        raise DataError("No run to pool.", "0 seeds", "Give at least one run's scores.")
+    values, count = np.array([value for value, _ in parts]), len(parts)
+    spread = float(values.var(ddof=1)) if count > 1 else 0.0
+    given = [None] * count if clusters is None else list(clusters)
+    groups = [cluster_groups(one, member.size) for one, member in zip(given, members, strict=True)]
+    units = [draws(member, group) for member, group in zip(members, groups, strict=True)]
+    if same_records:
+        if any(not np.array_equal(members[0], other) for other in members):
+            raise DataError(
+                "The runs to pool do not hold the same records.",
+                f"records per seed: {[member.size for member in members]}",
+                "Order every run's scores by record id, or pool them as independent records.",
+            )
+        mean_placement = np.mean([placement for _, placement in parts], axis=0)
+        shared = fold_factor(n_folds) * delong_variance(mean_placement, members[0], groups[0])
+        variance, total_units = shared + spread / count, min(units)
+    else:
+        variances = [delong_variance(v, m, group) for (_, v), m, group in zip(parts, members, groups, strict=True)]
+        within, total_units = fold_factor(n_folds) * float(np.mean(variances)), sum(units)
+        variance = max(within, spread) / count
+    df = (count - 1) * (variance * count / spread) ** 2 if spread > 0 else math.inf
+    return Pooled(mean=float(values.mean()), variance=variance, df=df, units=total_units)
