@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import subprocess
 import sys
 from dataclasses import replace
@@ -15,6 +16,7 @@ from stillage.cli.run import check_strict
 from stillage.errors import ConfigError
 from stillage.run.folder import write_json
 from stillage.run.parse import build
+from stillage.run.stop import Stopped
 
 HEAVY = ("torch", "transformers", "sklearn", "matplotlib", "datasets", "accelerate")
 
@@ -98,12 +100,37 @@ def test_a_dry_run_of_a_verb_lists_what_that_verb_does(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    for verb, names in {"data": ["data"], "distill": ["data", "tokenizer", "teacher", "student"]}.items():
+    student = ["data", "tokenizer", "teacher", "student"]
+    everyone = ["data", "tokenizer", "teacher", "teacher_counterfactual", "student", "student_counterfactual",
+                "student_no_teacher"]  # fmt: skip
+    verbs = {"data": ["data"], "distill": student, "distil": student, "evaluate": [*everyone, "evaluate"],
+             "audit": [*everyone, "audit", "signal"]}  # fmt: skip
+    for verb, names in verbs.items():
         assert main([verb, "quickstart", "--dry-run"]) == 0
         assert [line.split()[1] for line in capsys.readouterr().out.splitlines()] == names
     (tmp_path / "thesis.tex").write_text("x")
     assert main(["quickstart", "--out", str(tmp_path), "--dry-run"]) == 2
     assert "thesis.tex" in capsys.readouterr().err
+
+
+def test_the_help_of_distill_says_that_it_trains_no_controls(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["distill", "--help"]) == 0
+    assert "controls are trained by `audit`" in capsys.readouterr().out
+
+
+def test_a_stop_is_said_once_by_the_process_that_the_user_started(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def stop(verb: str, words: list[str]) -> int:
+        raise Stopped(signal.SIGTERM)
+
+    monkeypatch.setattr("stillage.cli.call", stop)
+    assert main(["run", "runs/x"]) == 75
+    assert "stopped; the same command continues" in capsys.readouterr().err
+    assert main(["run", "runs/x", "--only", "teacher"]) == 75 and capsys.readouterr().err == ""
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.setenv("RANK", "1")
+    assert main(["run", "runs/x"]) == 75 and capsys.readouterr().err == ""
 
 
 def test_a_run_folder_in_the_place_of_a_model_is_told_its_models(

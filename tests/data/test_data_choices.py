@@ -161,3 +161,30 @@ def test_near_duplicates_stay_in_one_part() -> None:
     for group in set(group_of.values()):
         together = {name for name, other in group_of.items() if other == group}
         assert sum(bool(together & {record.id for record in part}) for part in parts) == 1
+
+
+@pytest.mark.parametrize(
+    ("flags", "said"),
+    [
+        (["--data.train-on.teacher", "privat"], "one of private, public, all"),
+        (["--data.train-on.teecher", "private"], "unknown: teecher"),
+        (["--data.train-on.student", "public 3 of 2"], "no such part"),
+        (["--data.inclusion", "bernoulli", "--data.train-on.teacher", "private 1 of 2"], "Coins have decided"),
+        (["--data.slice-by", "topic"], "missing: topic; they have: badge"),
+        (["--stages", "distill", "audit", "--audit.extract", "bagde"], "missing: bagde; they have: badge"),
+        (["--data.files.private", "a.jsonl", "--data.source", "b.jsonl"], "Both a pool and a file per role"),
+    ],
+)
+def test_a_choice_that_cannot_be_is_refused_before_anything_is_made(
+    flags: list[str], said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Printed
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for words in (["data"], ["run", "--dry-run"]):
+        assert main([*words, "--data.people", "24", *SMALL, *flags, "--out", "run"]) == 2
+        printed = capsys.readouterr().err
+        assert said in printed and len(printed.strip().splitlines()) == 3 and list(tmp_path.iterdir()) == []
+
+
+def test_people_are_sliced_by_what_they_have() -> None:
+    split = prepare(DataConfig(people=8, slice_by=("badge",)), 1)
+    assert all(record.meta["badge"] for records in split.records_by_role.values() for record in records)

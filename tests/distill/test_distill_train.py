@@ -254,7 +254,7 @@ REFUSED = [
     ({"method": "kd", "teacher": "fewer tokens"}, ModelError, "The teacher does not know a token"),
     ({"batch_size": 0}, ConfigError, "batch_size must be at least 1"),
     ({"epochs": float("nan")}, ConfigError, "epochs must be at least 0"),
-    ({"warmup_fraction": 1.5}, ConfigError, "warmup_fraction must be between"),
+    ({"warmup_fraction": 1.5}, ConfigError, "warmup_fraction must be at least 0 and at most 1"),
     ({"keep": "best", "validation": []}, ConfigError, "without a validation"),
     ({"examples": "long"}, ModelError, "longer than the student's context"),
     ({"examples": "foreign"}, ModelError, "does not know a token"),

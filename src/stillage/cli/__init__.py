@@ -16,9 +16,15 @@ VERBS = {
     "quickstart": ("run", "make up people, train, distil, audit and report: the whole thing in minutes, offline"),
     "run": ("run", "a whole experiment from a config: data, teacher, student, quality, leakage, report"),
     "data": ("run", "only read and split the records of a config; or `data plain-text`: make and pack a corpus"),
-    "distill": ("run", "only train: the teacher and the student of a config"),
-    "evaluate": ("evaluate", "quality: a MODEL on data sets and seeds, or all models of a config"),
-    "audit": ("run", "only what the leakage of the models needs"),
+    "distill": (
+        "run",
+        "only train: the student of a config and what it needs; the audit's controls are trained by `audit`",
+    ),
+    "evaluate": (
+        "evaluate",
+        "quality: a MODEL on data sets and seeds, or all models of a config, the audit's controls too",
+    ),
+    "audit": ("run", "only what the leakage of the models needs, controls trained where the config trains"),
     "report": ("run", "write the report of a finished run again (RUN folder or config)"),
     "generate": ("generate", "let a model answer a prompt"),
     "ls": ("ls", "list methods, attacks, divergences or presets"),
@@ -83,7 +89,14 @@ def main(args: Sequence[str] | None = None) -> int:
         print(f"stillage: {error}", file=sys.stderr)
         return error.exit_code
     except BaseException as error:  # noqa: BLE001 - the outermost frame: turn everything into an exit code
-        return last_words(error, debug)
+        return last_words(error, debug, is_child="--only" in words or is_one_of_many())
+
+
+def is_one_of_many() -> bool:
+    """Is another process of this run there to speak for it?"""
+    from stillage.experiment.team import is_helper
+
+    return is_helper()
 
 
 def call(verb: str, words: Sequence[str]) -> int:
@@ -94,23 +107,24 @@ def call(verb: str, words: Sequence[str]) -> int:
         near = difflib.get_close_matches(verb, VERBS, n=1)
         fix = f"Did you mean {near[0]}?" if near else "`stillage --help` lists the verbs."
         raise UserError(f"There is no verb {verb!r}.", f"known: {', '.join(VERBS)}", fix)
-    if verb in ONE_PROCESS:
-        from stillage.experiment.team import is_helper
-
-        if is_helper():
-            return 0
+    if verb in ONE_PROCESS and is_one_of_many():
+        return 0
     module = importlib.import_module(f"stillage.cli.{VERBS[verb][0]}")
     return module.main(verb, list(words))
 
 
-def last_words(error: BaseException, debug: bool) -> int:
-    """The exit code of what nobody caught: a signal, a closed pipe, or a bug of ours."""
+def last_words(error: BaseException, debug: bool, *, is_child: bool = False) -> int:
+    """The exit code of what nobody caught: a signal, a closed pipe, or a bug of ours.
+
+    is_child: another process of the run says that it was stopped, once for all of them.
+    """
     from stillage.run.stop import Stopped
 
     if isinstance(error, SystemExit):
         return error.code if isinstance(error.code, int) else 2
     if isinstance(error, (Stopped, KeyboardInterrupt)):
-        print("stillage: stopped; the same command continues.", file=sys.stderr)
+        if not is_child:
+            print("stillage: stopped; the same command continues.", file=sys.stderr)
         return error.exit_code if isinstance(error, Stopped) else 130
     if isinstance(error, BrokenPipeError):
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -271,8 +271,11 @@ def show_help(verb: str) -> int:
 
     import tyro
 
+    from stillage.cli import VERBS
+
     print(
         f"usage: stillage {verb} [CONFIG.yaml | RUN | PRESET] [--dry-run] [--accept-changes] [--plugin FILE.py] [settings]\n"
+        f"       {VERBS[verb][1]}\n"
     )
     if verb == "data":
         print("       stillage data plain-text ACTION ...     a plain-text corpus: write, read, stats, pack, import\n")

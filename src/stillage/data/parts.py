@@ -101,23 +101,28 @@ def select(
     return Selection(records=chosen, about=about)
 
 
+def check_choices(train_on: Mapping[str, str], inclusion: str) -> None:
+    """ConfigError for another name than teacher or student, for a choice that does not exist, and against the coins."""
+    unknown = sorted(set(train_on) - set(ROLE_OF))
+    if unknown:
+        fix = "Say it of teacher or student, e.g. --data.train-on.teacher 'private 1 of 2'."
+        raise ConfigError("`train_on` names somebody who is not trained.", f"unknown: {', '.join(unknown)}", fix)
+    pools = {who: parse_pool(text) for who, text in train_on.items()}
+    if inclusion != "fixed" and pools.get("teacher", ("private", 1, 1)) != ("private", 1, 1):
+        values = f"inclusion: {inclusion}; train_on.teacher: {train_on['teacher']}"
+        fix = "Leave out one of data.inclusion and data.train_on.teacher."
+        raise ConfigError("Coins have decided who is a member.", values, fix)
+
+
 def assigned(split: Split, train_on: Mapping[str, str], *, audits: bool) -> Split:
     """The split with other training records: the role private becomes what the teacher trains on, public what students do.
 
     train_on: {"teacher": choice, "student": choice}, either may be absent (see `parse_pool`). So members are always the
     records that the teacher has seen; those that nobody trains on leave the split, counted in its notes. audits: a record
     in both roles is refused, as what the student learnt by itself would pass for inherited; otherwise it is counted in
-    `overlaps`. Raises ConfigError for another name than teacher or student, for a choice that does not exist, and where
-    coins have decided who is a member; DataError as `select` and `check_disjoint`.
+    `overlaps`. Raises ConfigError as `check_choices`, DataError as `select` and `check_disjoint`.
     """
-    unknown = sorted(set(train_on) - set(ROLE_OF))
-    if unknown:
-        fix = "Say it of teacher or student, e.g. --data.train-on.teacher 'private 1 of 2'."
-        raise ConfigError("`train_on` names somebody who is not trained.", f"unknown: {', '.join(unknown)}", fix)
-    if split.inclusion != "fixed" and parse_pool(train_on.get("teacher", "private")) != ("private", 1, 1):
-        values = f"inclusion: {split.inclusion}; train_on.teacher: {train_on['teacher']}"
-        fix = "Leave out one of data.inclusion and data.train_on.teacher."
-        raise ConfigError("Coins have decided who is a member.", values, fix)
+    check_choices(train_on, split.inclusion)
     before = split.records_by_role
     found = {who: select(before, text, split.seed, split.group_of) for who, text in train_on.items()}
     roles: dict[Role, list[Record]] = dict(before)

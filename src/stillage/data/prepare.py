@@ -9,10 +9,10 @@ from pathlib import Path
 from stillage.data.coins import BERNOULLI, tossed
 from stillage.data.groups import NEAR
 from stillage.data.parallel import endings, read_parallel
-from stillage.data.parts import assigned
+from stillage.data.parts import assigned, check_choices
 from stillage.data.records import Loaded, read_records
 from stillage.data.split import Split, drawn, given
-from stillage.data.synthetic import people
+from stillage.data.synthetic import COLUMNS, people
 from stillage.errors import ConfigError
 from stillage.run.config import DataConfig
 
@@ -23,16 +23,35 @@ def prepare(data: DataConfig, seed: int, *, keep: Sequence[str] = (), audits: bo
     """The split that a config asks for. keep: columns to take along besides `slice_by`, e.g. the extraction target.
 
     audits: refuse training records that teacher and student share.
-    Raises ConfigError when both a pool and files are named, or coins are asked for where files decide; DataError for
-    input that cannot be used.
+    Raises ConfigError as `check_data`, DataError for input that cannot be used.
     """
-    if data.inclusion == BERNOULLI and data.files:
-        values = f"inclusion: {data.inclusion}; files: {', '.join(data.files)}"
-        fix = "Give one pool as data.source, or leave out data.inclusion."
-        raise ConfigError("A split of your own has no coins to toss.", values, fix)
+    check_data(data, keep)
     split = _split(data, seed, keep)
     split = tossed(split, seed) if data.inclusion == BERNOULLI else split
     return assigned(split, data.train_on, audits=audits) if data.train_on else split
+
+
+def check_data(data: DataConfig, keep: Sequence[str] = ()) -> None:
+    """ConfigError for what can be refused before a record is read.
+
+    That is: a pool and files at once, coins where files decide, a choice of training records that there is not, and columns
+    that the people made up here do not have.
+    """
+    files = ", ".join(data.files)
+    if data.files and data.inclusion == BERNOULLI:
+        fix = "Give one pool as data.source, or leave out data.inclusion."
+        raise ConfigError("A split of your own has no coins to toss.", f"inclusion: {BERNOULLI}; files: {files}", fix)
+    if data.files and data.source != SYNTHETIC:
+        values = f"source: {data.source}; files: {files}"
+        raise ConfigError("Both a pool and a file per role are named.", values, "Name one of `source` and `files`.")
+    check_choices(data.train_on, data.inclusion)
+    missing = [name for name in (*data.slice_by, *keep) if name not in COLUMNS]
+    if missing and data.source == SYNTHETIC and not (data.files or data.parallel):
+        raise ConfigError(
+            "The made-up people have no such column.",
+            f"missing: {', '.join(missing)}; they have: {', '.join(COLUMNS)}",
+            "Choose one of these in data.slice_by and audit.extract, or give records of yours (data.source).",
+        )
 
 
 def _split(data: DataConfig, seed: int, keep: Sequence[str]) -> Split:
@@ -40,9 +59,6 @@ def _split(data: DataConfig, seed: int, keep: Sequence[str]) -> Split:
     column = "" if data.group_by == NEAR or (data.source == SYNTHETIC and not data.files) else data.group_by
     slice_by = tuple(dict.fromkeys(filter(None, (*data.slice_by, *keep, column))))
     if data.files:
-        if data.source != SYNTHETIC:
-            values = f"source: {data.source}; files: {', '.join(data.files)}"
-            raise ConfigError("Both a pool and a file per role are named.", values, "Name one of `source` and `files`.")
         return given(data.files, read=reader(data, slice_by), seed=seed, group_by=data.group_by)
     if data.source == SYNTHETIC and not data.parallel:
         records = people(seed, data.people)

@@ -50,6 +50,8 @@ EMPLOYERS = _words(
     "Velvet Theatre, Wayfarer Buses, Willow Textiles, Yellowhammer Foods, Zephyr Bicycles",
     ", ",
 )
+COLUMNS = ("badge",)
+"""What is kept with each record, to slice by or to be recited."""
 MOST = len(FIRST) * len(MIDDLE) * len(LAST)
 
 

@@ -9,6 +9,7 @@ import torch
 
 from stillage.errors import CapabilityError, ConfigError, DataError, ModelError
 from stillage.run.config import TrainConfig
+from stillage.run.ranges import TRAIN, check_group
 from stillage.types import Example, Method
 
 if TYPE_CHECKING:
@@ -44,17 +45,7 @@ def check(
 
 def check_options(options: TrainConfig, validation: Sequence[Example]) -> None:
     """ConfigError for a budget or an optimiser that makes no training."""
-    least = {"batch_size": 1, "micro_batch_size": 0, "epochs": 0, "max_steps": 0, "lr_peak": 0, "lr_final": 0}
-    least |= {"warmup_fraction": 0, "weight_decay": 0, "clip_norm": 0, "validate_every": 0, "checkpoint_every_s": 0}
-    least |= {"keep_checkpoints": 0, "keep_prompts": 1}
-    for name, low in least.items():
-        value = getattr(options, name)
-        if not value >= low:  # NaN too
-            raise ConfigError(f"{name} must be at least {low}.", f"{name} = {value}", f"Choose {low} or more.")
-    for name in ("warmup_fraction", "beta1", "beta2"):
-        value = getattr(options, name)
-        if not 0 <= value <= 1 or (value == 1 and name != "warmup_fraction"):
-            raise ConfigError(f"{name} must be between 0 and 1.", f"{name} = {value}", "Choose a value in between.")
+    check_group(options, TRAIN)
     asks = options.keep == "best" or options.keep_checkpoints or options.keep_by == "rouge_l"
     if asks and not (validation and options.validate_every):
         raise ConfigError(

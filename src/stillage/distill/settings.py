@@ -9,6 +9,7 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import fields
 
 from stillage.errors import ConfigError
+from stillage.run.ranges import Range, require
 from stillage.types import Method
 
 DIVERGENCE_PARAMS: dict[str, tuple[str, ...]] = {
@@ -98,12 +99,7 @@ def divergence_params(params: object) -> dict[str, float]:
 
 def check_range(params: object, name: str, *, low: float, high: float = math.inf, above: bool = False) -> None:
     """ConfigError unless low <= value <= high (low < value where `above`); NaN never passes."""
-    value = float(_value(params, name))
-    if not (low < value if above else low <= value) or not value <= high or math.isinf(value):
-        wanted = f"{'more than' if above else 'at least'} {low:g}" + (
-            f" and at most {high:g}" if high < math.inf else ""
-        )
-        raise ConfigError(f"{name} must be {wanted}.", f"{name} = {value:g}", f"Choose a value that is {wanted}.")
+    require(name, float(_value(params, name)), Range(low=low, high=high, above=above))
 
 
 def _value(params: object, name: str) -> typing.Any:  # noqa: ANN401 - a field of a method's own dataclass

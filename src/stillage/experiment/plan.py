@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from stillage.data.parallel import endings, pairs_of
-from stillage.data.prepare import SYNTHETIC
+from stillage.data.prepare import SYNTHETIC, check_data
 from stillage.distill.methods import METHODS
 from stillage.distill.settings import method_named, params_from, unknown
 from stillage.distill.track import check_tracker
@@ -23,6 +23,7 @@ from stillage.models.source import check_place
 from stillage.run.config import Config, ModelConfig, TrainConfig
 from stillage.run.folder import files_of, read_json, sha256_file, sha256_text
 from stillage.run.parse import to_plain
+from stillage.run.ranges import check_numbers
 from stillage.run.stages import Stage
 from stillage.run.stop import Stop
 
@@ -92,7 +93,12 @@ def make_context(
     plugins: tuple[Plugin, ...] = (),
     team: Team | None = None,
 ) -> Context:
-    """Check names and sort out the models. ConfigError for an unknown method, setting of it, or attack. No torch."""
+    """Check numbers and names, and sort out the models. No torch.
+
+    ConfigError for a number out of its range, for data that cannot be, for an unknown method, setting of it, or attack.
+    """
+    check_numbers(config)
+    check_data(config.data, kept_columns(config))
     check_tracker(config.track)
     method = method_named(METHODS, config.distill.method)
     params = params_from(method, config.distill.params)
@@ -280,7 +286,12 @@ def train_settings(options: TrainConfig) -> dict[str, Any]:
 
 def data_settings(config: Config) -> dict[str, Any]:
     """The data settings, with the column that the extraction needs."""
-    return plain(config.data) | {"extract": config.audit.extract if "audit" in config.stages else ""}
+    return plain(config.data) | {"extract": "".join(kept_columns(config))}
+
+
+def kept_columns(config: Config) -> tuple[str, ...]:
+    """The columns that are read besides data.slice_by: the one whose value must be recited."""
+    return (config.audit.extract,) if config.audit.extract and "audit" in config.stages else ()
 
 
 def outside_data(config: Config) -> dict[str, str]:

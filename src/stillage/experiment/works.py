@@ -29,10 +29,10 @@ def make_data(context: Context, folder: Path) -> None:
     """Draw or read the split, and check that every role has the records it needs."""
     from stillage.data.prepare import prepare
     from stillage.data.split import write_split
+    from stillage.experiment.plan import kept_columns
 
     config = context.config
-    extract = config.audit.extract if "audit" in config.stages else ""
-    split = prepare(config.data, config.seed, keep=(extract,) if extract else (), audits="audit" in config.stages)
+    split = prepare(config.data, config.seed, keep=kept_columns(config), audits="audit" in config.stages)
     for role in data_roles(config, context.roles):
         count = len(split.records_by_role.get(role, []))
         if count < LEAST_RECORDS.get(role, 1):

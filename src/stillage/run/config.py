@@ -9,8 +9,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-MAX_SEED = 2**31
-
 
 @dataclass(frozen=True, kw_only=True)
 class DataConfig:
