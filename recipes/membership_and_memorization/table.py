@@ -13,6 +13,7 @@ import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 from scipy.stats import spearmanr
@@ -23,6 +24,7 @@ from stillage.run.folder import read_json, read_table
 from stillage.run.results import read_results
 from stillage.types import Result
 
+Name = TypeVar("Name")
 NO_KD = "no teacher"
 PUBLISHED = {
     "gpt2": ("imitkd", "seqkd", "kd", "gkd", "distillm", "minillm"),
@@ -40,6 +42,7 @@ class Cell:
     outsiders: float
     rouge: float
     slices: Mapping[str, float]  # category -> AUC of the first attack, mean over seeds
+    blocks: Mapping[tuple[str, str], float]  # (measure, block) -> AUC, mean over seeds
     seeds: int
 
     @property
@@ -75,12 +78,14 @@ def cell(runs: Sequence[Path], model: str) -> Cell:
     for found in results:
         for row in (r for r in found if is_category(r, model)):
             by_slice.setdefault(row.dataset.removeprefix("category: "), []).append(row.value)
+    of_blocks = [r for found in results for r in found if r.metric == "block_auc" and r.model == model]
     return Cell(
         auc={attack: pool([found[model, attack] for found in scores]) for attack in attacks},
         members=mean("positional_accuracy", "private"),
         outsiders=mean("positional_accuracy", "outsiders"),
         rouge=mean("rouge_l"),
         slices={name: float(np.nanmean(values)) for name, values in by_slice.items()},
+        blocks=means(((row.attack, row.note.split(";")[0].removeprefix("block=")), row.value) for row in of_blocks),
         seeds=len(runs),
     )
 
@@ -140,6 +145,18 @@ def print_tables(cells: Mapping[tuple[str, str, str], Cell]) -> None:
         print("| " + " | ".join([family, size, method, *numbers]) + " |")
 
 
+def print_blocks(cells: Mapping[tuple[str, str, str], Cell]) -> None:
+    """The block profile: AUC from each block alone, mean over seeds."""
+    columns = sorted({column for one in cells.values() for column in one.blocks})
+    if not columns:
+        return
+    head = ["family", "student", "method", *(f"{measure} {block}" for measure, block in columns)]
+    print("\n| " + " | ".join(head) + " |\n" + "|---" * len(head) + "|")
+    for key, one in sorted(cells.items()):
+        shown = [f"{one.blocks[column]:.2f}" if column in one.blocks else "-" for column in columns]
+        print("| " + " | ".join([*key, *shown]) + " |")
+
+
 def print_orderings(cells: Mapping[tuple[str, str, str], Cell]) -> None:
     """Each published ordering, and what this grid says."""
     for family in dict.fromkeys(key[0] for key in cells):
@@ -165,9 +182,9 @@ def print_orderings(cells: Mapping[tuple[str, str, str], Cell]) -> None:
         print("  no teacher: " + (f"away from chance: {', '.join(away)}" if away else "at chance under every attack"))
 
 
-def means(pairs: Iterable[tuple[str, float]]) -> dict[str, float]:
+def means(pairs: Iterable[tuple[Name, float]]) -> dict[Name, float]:
     """The mean value of each name."""
-    found: dict[str, list[float]] = {}
+    found: dict[Name, list[float]] = {}
     for name, value in pairs:
         found.setdefault(name, []).append(value)
     return {name: float(np.nanmean(values)) for name, values in found.items()}
@@ -217,6 +234,7 @@ def main(out: Path, pictures: Path) -> None:
     """Print everything, draw a heat map per family."""
     cells, missing = grid(out)
     print_tables(cells)
+    print_blocks(cells)
     print_orderings(cells)
     for family in dict.fromkeys(key[0] for key in cells):
         heat_map(cells, family, pictures / f"{family}.png")
