@@ -188,6 +188,8 @@ def test_a_prefix_that_does_not_fit_leaves_no_score_and_is_counted(
     assert set(replies.replies["outsider_prefix"]) == set(fits) and 0 < len(fits) < 2 * N
     assert f"fits before {2 * N - len(fits)} of {2 * N} records" in caplog.text
     assert "holds fewer than 2 outsiders" in caplog.text
+    assert f"the shortest of them has {shortest} tokens" in caplog.text
+    assert f"context is {context}; with data.max_tokens {context // 2} or less one fits" in caplog.text
     table, _ = score_table(audited(world), {"m": replies}, [ATTACKS["recall"]], {"m": {}})
     base = Result(run="", stage="audit", model="", metric="", value=np.nan)
     found = {row.metric: row for row in membership_results(table, fprs=(), level=0.95, base=base)}
@@ -195,6 +197,21 @@ def test_a_prefix_that_does_not_fit_leaves_no_score_and_is_counted(
     monkeypatch.setattr(world.subject.model.config, "max_position_embeddings", lengths[-1] - 1)
     with pytest.raises(DataError, match="longer than the model's context"):
         ask(replace(world.subject, cache=None), ("as_is",), world.material, NOISE)
+
+
+def test_prefixes_that_fit_nowhere_leave_the_attack_out_and_say_what_would_fit(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lengths = [len(example.ids_T) for example in world.subject.encode(world.material.records)]
+    shortest = min(len(e.ids_T) for e in world.subject.encode(world.material.outsiders))
+    context = max(*lengths, min(lengths) + shortest - 2)
+    known = [r for r, n in zip(world.material.records, lengths, strict=True) if n + shortest > context]
+    material = replace(world.material, records=tuple(known), neighbours=((),) * len(known))
+    monkeypatch.setattr(world.subject.model.config, "max_position_embeddings", context)
+    said = ask(world.subject, ("as_is", "outsider_prefix"), material, NOISE)
+    why = said.unasked["outsider_prefix"]
+    assert set(said.replies) == {"as_is"} and known
+    assert f"the shortest of them has {shortest} tokens" in why and f"data.max_tokens {context // 2} or less" in why
 
 
 def test_a_model_that_says_nan_gives_no_score_to_any_attack_that_asks_it(world: World) -> None:

@@ -77,6 +77,15 @@ def with_prefix(
     return replace(example, ids_T=ids_T, response_T=response_T, extras={}), len(fitting)
 
 
+def would_fit(examples: Sequence[Example], prefix: Sequence[Example], context: int | None) -> str:
+    """What stands in the way where no known text fits before a record, in tokens, and what would fit; for a message."""
+    shortest, record = (min((len(text.ids_T) for text in texts), default=0) for texts in (prefix, examples))
+    return (
+        f"the shortest of them has {shortest} tokens, the shortest record {record}, and the model's context is {context}; "
+        f"with data.max_tokens {(context or 0) // 2} or less one fits before every record"
+    )
+
+
 def fit(texts: Sequence[Array], room: int | None) -> list[Array]:
     """The texts from the first on that fit the room together."""
     if room is None:

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from stillage.audit.prefix import with_prefix
-from stillage.errors import ConfigError
+from stillage.audit.prefix import with_prefix, would_fit
+from stillage.errors import CapabilityError, ConfigError
 from stillage.rng import derive
 from stillage.types import Array, Attack, Example, GradientNorms, Record, TokenStats, Transform
 
@@ -26,6 +26,10 @@ LOG = logging.getLogger("stillage")
 Reply = TokenStats | Sequence[TokenStats] | GradientNorms | Array | str
 Replies = Mapping[str, Reply]
 """Record id -> reply."""
+
+
+class NoRoom(CapabilityError):
+    """A question for which the model's context has no room, whichever record it is about."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,11 +100,16 @@ def ask(subject: Subject, transforms: Sequence[Transform], material: Material, n
         "gradient": lambda: pulled(subject, examples),
         "frequency": lambda: dict.fromkeys([e.record_id for e in examples], frequencies(subject, material.public)),
     }
-    asked: list[Transform] = [name for name in dict.fromkeys(transforms) if name not in material.missing]
-    return Said(
-        replies={name: answerers[name]() for name in asked},
-        unasked={name: why for name, why in material.missing.items() if name in transforms},
-    )
+    replies: dict[Transform, Replies] = {}
+    unasked: dict[Transform, str] = {name: why for name, why in material.missing.items() if name in transforms}
+    for name in dict.fromkeys(transforms):
+        if name in unasked:
+            continue
+        try:
+            replies[name] = answerers[name]()
+        except NoRoom as error:
+            unasked[name] = str(error)
+    return Said(replies=replies, unasked=unasked)
 
 
 def stats_of(subject: Subject, examples: Sequence[Example], note: str = "") -> list[TokenStats]:
@@ -137,7 +146,10 @@ def neighbouring(subject: Subject, material: Material) -> Replies:
 
 
 def prefixed(subject: Subject, examples: Sequence[Example], known: Sequence[Record], kind: str) -> Replies:
-    """Statistics of every record after known texts: fewer of them before a long record, none at all before too long a one."""
+    """Statistics of every record after known texts: fewer of them before a long record, none at all before too long a one.
+
+    NoRoom where that is so of all records.
+    """
     from stillage.data.tokenise import first_ids
     from stillage.models.pair import context_of
 
@@ -150,7 +162,12 @@ def prefixed(subject: Subject, examples: Sequence[Example], known: Sequence[Reco
             context, len(prefix), kind, len(fewer), len(examples), min(fewer),
         )  # fmt: skip
     if none := sum(not count for _, count in found):
-        LOG.warning("none of the %s fits before %d of %d records: they get no score", kind, none, len(examples))
+        why = would_fit(examples, prefix, context)
+        if none == len(examples):
+            raise NoRoom(f"none of the {kind} fits before any record: {why}")
+        LOG.warning(
+            "none of the %s fits before %d of %d records, which get no score: %s", kind, none, len(examples), why
+        )
     conditioned = [example for example, _ in found if example is not None]
     return by_id(conditioned, stats_of(subject, conditioned))
 
