@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from stillage.errors import ConfigError
+from stillage.errors import ConfigError, DataError
 from stillage.evaluate.exposure import (
     curve_table,
     excess_percent,
@@ -20,6 +20,8 @@ from stillage.evaluate.exposure import (
     mean_by_prompt,
 )
 from stillage.models.generate import Decoding, generate
+from stillage.models.load import load_model
+from stillage.run.config import ModelConfig
 
 PROMPTS = [np.array(ids, np.int32) for ids in ([5, 6, 7], [8], [9, 10, 11, 12], [20, 21])]
 
@@ -136,6 +138,21 @@ def test_the_whole_measurement_is_its_parts(small: SimpleNamespace) -> None:
         assert curve.excess_T[t - 1] == pytest.approx(brute(expected[0], expected[1], t), rel=1e-3, abs=1e-3)
     assert curve.excess_T[0] == pytest.approx(0, abs=1e-4)  # nothing written yet: the same context for both
     assert curve_table(curve).num_rows == 6
+
+
+@pytest.mark.parametrize("padded", ["student", "teacher"])
+def test_both_models_can_read_every_text(small: SimpleNamespace, padded: str) -> None:
+    """One model has a head with rows that mean nothing and are likely, and the other a context of eight tokens."""
+    wide = load_model(ModelConfig(layers=1, width=16, heads=2, context=32), vocab_size=90, seed=3)
+    short = load_model(ModelConfig(layers=1, width=16, heads=2, context=8), vocab_size=small.VOCAB, seed=4)
+    with torch.no_grad():
+        wide.get_input_embeddings().weight[small.VOCAB :] *= 20
+    student, teacher = (wide, short) if padded == "student" else (short, wide)
+    settings = {"eos_id": 0, "pad_id": 1, "seed": 5, "max_new_tokens": 7, "rollouts": 2}
+    curve = exposure_bias(student, teacher, PROMPTS, names=list("abcd"), **settings)
+    assert np.isfinite(curve.excess_T).all() and curve.student_T[-1] > 0
+    with pytest.raises(DataError, match="longer than the model's context: record long"):
+        exposure_bias(student, teacher, [np.arange(3, 12)], names=["long"], **settings)
 
 
 def test_a_student_that_is_its_teacher_has_no_excess(small: SimpleNamespace) -> None:

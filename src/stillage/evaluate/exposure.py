@@ -106,20 +106,27 @@ def exposure_bias(
 
     Texts are plain samples (temperature 1, nothing cut off). Both models draw with the same noise, which makes the curve
     steadier and moves it nowhere. The models must share a tokenizer; where one pads its vocabulary further, the shared
-    ids count. Raises ConfigError for no rollouts.
+    ids count, and no text is longer than what both can read. Raises ConfigError for no rollouts, DataError for a prompt
+    that one of them cannot continue.
     """
-    from stillage.models.generate import Decoding, generate
+    from stillage.models.generate import Decoding, check_prompts, generate
+    from stillage.models.outputs import embedding_rows
+    from stillage.models.pair import context_of
 
     if rollouts < 1:
         raise ConfigError("Exposure bias needs rollouts.", f"rollouts: {rollouts}", "Give at least 1 (10 published).")
     decoding = Decoding(max_new_tokens=max_new_tokens, sampling_temperature=1.0)
     repeated = [prompt for prompt in prompts for _ in range(rollouts)]
     draws = [f"{name}/rollout {k}" for name in names for k in range(rollouts)]
-    means = []
-    for writer in (student, teacher):
+    models, means = (student, teacher), []
+    for model in models:  # both read what either writes
+        check_prompts(model, prompts, names)
+    most_tokens = min((tokens for tokens in map(context_of, models) if tokens is not None), default=None)
+    known_ids = min(map(embedding_rows, models))
+    for writer in models:
         written = generate(
             writer, repeated, decoding=decoding, eos_id=eos_id, pad_id=pad_id, seed=seed, names=draws,
-            batch_tokens=batch_tokens,
+            batch_tokens=batch_tokens, most_tokens=most_tokens, known_ids=known_ids,
         )  # fmt: skip
         kl = forward_kl_along(teacher, student, repeated, written, batch_tokens=batch_tokens)
         means.append(mean_by_prompt(kl, rollouts, max_new_tokens))
