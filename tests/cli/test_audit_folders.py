@@ -126,7 +126,9 @@ def test_a_model_of_nan_is_an_error_and_one_that_says_nothing_is_no_finding(
     given = [*files(tmp_path), *QUICK, "--audit.strict", "true"]
     assert main(["audit", "--student", str(models / "broken"), *given, "--out", "broken"]) == 2
     printed = capsys.readouterr().err
-    assert "40 of 40 records have log-probabilities that are not finite" in printed and "NaN" in printed
+    folder = models / "broken"
+    assert f"{folder}: 40 of 40 records have log-probabilities that are not finite" in printed
+    assert f"not numbers (NaN).\nmodel: {folder}\n" in printed
     assert main(["audit", "--student", str(models / "flat"), *given, "--out", "flat"]) == 2
     printed = capsys.readouterr()
     assert "student gives all 40 records one score" in printed.out and "verdict: unusable scores" in printed.err

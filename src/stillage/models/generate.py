@@ -19,7 +19,7 @@ import torch
 
 from stillage.errors import CapabilityError, ConfigError, DataError, ModelError
 from stillage.models.batches import run_batches
-from stillage.models.outputs import embedding_rows, evaluating, plain, takes_positions
+from stillage.models.outputs import called, embedding_rows, evaluating, plain, takes_positions
 from stillage.models.pair import check_context, context_of
 from stillage.rng import generator
 
@@ -166,7 +166,7 @@ class Stream:
                 f"architecture: {type(plain(model)).__name__}",
                 "Use an attention model (GPT-2, OPT, LLaMA, Qwen, Mistral, Gemma, ...).",
             )
-        self.model = model
+        self.model, self.name = model, called(model)
         self.positions = takes_positions(plain(model))
         self.options: dict[str, Any] = {"logits_to_keep": 1} if "logits_to_keep" in inputs else {}
         longest = max(map(len, prompts))
@@ -214,6 +214,7 @@ class Mixture:
 
     def __init__(self, student: Stream, teacher: Stream, *, share: float, decoding: Decoding) -> None:
         self.streams, self.share, self.decoding = (student, teacher), share, decoding
+        self.name = f"{student.name} or {teacher.name}"
 
     @property
     def logits_BV(self) -> torch.Tensor:
@@ -263,7 +264,7 @@ def continue_batch(
         logits_BV = stream.logits_BV[:, :known_ids]
         if decoding.no_repeat_ngram:
             forbid(logits_BV, [np.append(prompts[row], written[row]) for row in live], decoding.no_repeat_ngram)
-        chosen_B = choose(logits_BV, decoding, [noises[row] for row in live])
+        chosen_B = choose(logits_BV, decoding, [noises[row] for row in live], stream.name)
         tokens = chosen_B.tolist()
         for row, token in zip(live, tokens, strict=True):
             written[row].append(token)
@@ -276,8 +277,13 @@ def continue_batch(
         stream.step(chosen_B)
 
 
-def choose(logits_BV: torch.Tensor, decoding: Decoding, noises: Sequence[np.random.Generator]) -> torch.Tensor:
-    """The next token of every row: the likeliest, or a draw with the row's own noise. ModelError for NaN logits."""
+def choose(
+    logits_BV: torch.Tensor, decoding: Decoding, noises: Sequence[np.random.Generator], name: str
+) -> torch.Tensor:
+    """The next token of every row: the likeliest, or a draw with the row's own noise.
+
+    ModelError, with the model's name, for NaN logits.
+    """
     if decoding.sampling_temperature > 0:
         scores_BV = warp(logits_BV, decoding) + gumbel(noises, logits_BV.shape[1]).to(logits_BV.device)
     else:
@@ -285,7 +291,9 @@ def choose(logits_BV: torch.Tensor, decoding: Decoding, noises: Sequence[np.rand
     best_B, chosen_B = scores_BV.max(1)  # NaN counts as the largest
     if bool(torch.isnan(best_B).any()):
         raise ModelError(
-            "The model's logits are not numbers (NaN).", "", "Train it again with a lower learning rate, or in fp32."
+            "The model's logits are not numbers (NaN).",
+            f"model: {name}",
+            "Train it again with a lower learning rate, or in fp32.",
         )
     return chosen_B
 

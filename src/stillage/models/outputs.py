@@ -188,6 +188,11 @@ def plain(model: PreTrainedModel) -> PreTrainedModel:
     raise ModelError("This is not a transformers model.", f"type: {type(model).__name__}", "Load it with load_model.")
 
 
+def called(model: PreTrainedModel) -> str:
+    """What a message calls a model: its folder or hub id, or the class of one that was never saved."""
+    return plain(model).name_or_path or type(plain(model)).__name__
+
+
 def body_of(model: PreTrainedModel) -> PreTrainedModel:
     """The decoder without its head."""
     causal = plain(model)

@@ -18,6 +18,7 @@ from stillage.errors import CapabilityError, DataError
 from stillage.models.batches import run_batches
 from stillage.models.outputs import (
     Head,
+    called,
     check_head,
     embedding_rows,
     evaluating,
@@ -89,7 +90,7 @@ def token_stats(
         limit = min(batch_tokens, CPU_BATCH_TOKENS) if model.device.type == "cpu" else batch_tokens
         run_batches([len(examples[row].ids_T) for row in rows], limit, run)
     if bad := sum(not np.isfinite(stats.logp_T).all() for stats in results):
-        log.warning("%d of %d records have log-probabilities that are not finite", bad, len(results))
+        log.warning("%s: %d of %d records have log-probabilities that are not finite", called(model), bad, len(results))
     if file is not None:
         write_cache(file, results)
     return results
