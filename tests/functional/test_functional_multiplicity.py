@@ -13,6 +13,7 @@ from scipy.stats import false_discovery_control
 from stillage.errors import DataError
 from stillage.functional.bootstrap import bootstrap_interval, resamples
 from stillage.functional.multiplicity import benjamini_hochberg, holm, max_statistic_test
+from stillage.functional.shuffle import moments_of, shuffled, strata_of
 from stillage.functional.stats import auc_interval, roc_auc
 from stillage.rng import generator
 
@@ -74,8 +75,64 @@ def test_max_test_equals_the_exhaustive_permutation_test() -> None:
 def test_a_constant_attack_is_never_best_by_accident() -> None:
     test = max_statistic_test(np.zeros((1, 10)), np.arange(10) < 5, generator(0, "constant"), 50)
     assert test.p == 1 and test.auc_A[0] == 0.5
-    with pytest.raises(DataError, match="1 NaN"):
-        max_statistic_test(np.array([[1.0, np.nan]]), np.array([True, False]), generator(0, "x"))
+    with pytest.raises(DataError, match="1 infinite"):
+        max_statistic_test(np.array([[1.0, np.inf]]), np.array([True, False]), generator(0, "x"))
+
+
+MIXED = np.array([0, 0, 1, 1, 2, 2, 3, 4, 5, 6, 7, 7, 7])  # clusters of two, alone, and one of three
+MIXED_MEMBERS = np.array([1, 1, 0, 0, 1, 0, 1, 0, 1, 0, 1, 1, 0], bool)
+
+
+def test_shuffles_of_clusters_have_the_stated_moments_and_move_whole_clusters() -> None:
+    rng = generator(5, "shuffle")
+    ranks_AN = rng.normal(size=(2, MIXED.size))
+    strata = strata_of(MIXED, MIXED_MEMBERS)
+    drawn_PN = shuffled(strata, 40_000, MIXED.size, rng)
+    sums_AP = ranks_AN @ drawn_PN.T
+    centre_A, variance_A = np.sum([moments_of(ranks_AN, stratum) for stratum in strata], axis=0)
+    np.testing.assert_allclose(centre_A, sums_AP.mean(axis=1), atol=0.05)
+    np.testing.assert_allclose(variance_A, sums_AP.var(axis=1), rtol=0.04)
+    assert (drawn_PN.sum(axis=1) == MIXED_MEMBERS.sum()).all()
+    pairs_P3 = drawn_PN[:, :6].reshape(-1, 3, 2).sum(axis=2)
+    assert (np.sort(pairs_P3, axis=1) == [0, 1, 2]).all()  # one pair of each kind, whoever it is
+
+
+def test_near_duplicates_do_not_add_evidence_to_the_best_attack() -> None:
+    rng = generator(6, "copies")
+    member = np.arange(60) < 30
+    scores = rng.normal(0, 1, (3, 60)) + np.array([[0.3], [-0.6], [0.3]]) * member
+    once = max_statistic_test(scores, member, generator(7, "p"), 500)
+    copies, members, clusters = np.repeat(scores, 4, axis=1), np.repeat(member, 4), np.repeat(np.arange(60), 4)
+    honest = max_statistic_test(copies, members, generator(7, "p"), 500, clusters=clusters)
+    assert (honest.p, honest.best) == (once.p, once.best) and honest.critical == pytest.approx(once.critical)
+    assert max_statistic_test(copies, members, generator(7, "p"), 500).p < 0.5 * once.p
+    lonely = max_statistic_test(scores, member, generator(7, "p"), 50, clusters=(~member).astype(int))
+    assert lonely.p == 1  # all members are one cluster: nobody can say that they are not alike by nature
+
+
+def test_the_best_attack_is_tested_at_its_level_where_near_duplicates_share_scores() -> None:
+    rng, rejected = generator(8, "level"), {True: 0, False: 0}
+    for _ in range(150):
+        clusters = np.repeat(np.arange(60), rng.choice([1, 2, 6], 60))
+        drawn = rng.permuted(np.arange(60) < 30)
+        member, scores = drawn[clusters], rng.normal(0, 1, (4, 60))[:, clusters]
+        for clustered in rejected:
+            test = max_statistic_test(scores, member, rng, 100, clusters=clusters if clustered else None)
+            rejected[clustered] += test.p <= 0.05
+    assert rejected[True] / 150 <= 0.1 and rejected[False] / 150 > 0.2
+
+
+def test_missing_scores_have_no_say_and_fitted_attacks_need_more() -> None:
+    rng = generator(9, "missing")
+    member = np.arange(100) < 50
+    scores = rng.normal(0, 1, (2, 100)) + 0.5 * member
+    scores[0, ::3] = np.nan
+    found = max_statistic_test(scores, member, generator(1, "p"), 300)
+    known = ~np.isnan(scores[0])
+    assert found.auc_A == pytest.approx([roc_auc(scores[0][known], member[known]), roc_auc(scores[1], member)])
+    assert 1.6 < found.critical < 2.6
+    fitted = max_statistic_test(scores, member, generator(1, "p"), 300, inflation_A=np.array([1.0, 3.0]))
+    assert fitted.adjusted_A[1] > found.adjusted_A[1] and fitted.adjusted_A[0] == found.adjusted_A[0]
 
 
 def auc_of(scores: np.ndarray, member: np.ndarray) -> Callable[[np.ndarray], float]:

@@ -54,6 +54,7 @@ def audit(context: Context, folder: Path) -> None:
     """Membership, extraction and validity of every model, members against outsiders."""
     import pyarrow as pa
 
+    from stillage.audit.best_attack import best_attack_results
     from stillage.audit.blind import blind_scores
     from stillage.audit.extraction import extraction_results, with_groups
     from stillage.audit.inherited import inheritance_results
@@ -102,6 +103,7 @@ def audit(context: Context, folder: Path) -> None:
     recited, measured = (with_groups(pa.concat_tables(rows), group_of) for rows in (extraction, memorization))
     base, level = base_result(context, "audit"), config.audit.level
     results = membership_results(scores, fprs=config.audit.fprs, level=level, base=base)
+    results += best_attack_results(scores, level=level, base=base)
     results += left_out_results(left_out, base) + shadowed.results
     results += extraction_results(recited, level=level, base=base)
     results += memorization_results(measured, level=level, base=base)

@@ -186,9 +186,14 @@ def thousands(value: object) -> str:
 
 
 def auc_table(view: RunView) -> Table:
-    """AUC of every model under every attack."""
+    """AUC of every model under every attack, and the p-value of the best one."""
+    tested = any(row.metric == "best_attack_p" for row in view.results)
     rows = tuple(
-        (head(name), *(auc_cell(view.result("auc", name, attack=attack)) for attack in view.attacks))
+        (
+            head(name),
+            *(auc_cell(view.result("auc", name, attack=attack)) for attack in view.attacks),
+            *([best_cell(view.result("best_attack_p", name))] if tested else []),
+        )
         for name in audited(view)
     )
     counts = {row.n for row in view.results if row.metric == "auc" and row.model != "blind"}
@@ -196,8 +201,22 @@ def auc_table(view: RunView) -> Table:
         f"0.5 is chance, 1 tells every member from every outsider; {level_words(view)}; n = {_range(counts)} records. "
         f"Shaded: the interval lies above 0.5. The headline rests on the first column, which the configuration names first."
     )
-    columns = ("model", *(words(name) for name in view.attacks))
+    if tested:
+        note += (
+            " Best attack: how often shuffled membership makes the best of so many look as good (near-duplicates stay"
+            " together); the headline takes another attack only if it is the best and passes for all of them together."
+        )
+    columns = ("model", *(words(name) for name in view.attacks), *(["best attack, p"] if tested else []))
     return Table(caption="Membership: AUC of each model under each attack", columns=columns, rows=rows, note=note)
+
+
+def best_cell(row: Result | None) -> Cell:
+    """The p-value of the best attack, its name, and of how many it is the best."""
+    return (
+        Cell(text="–")
+        if row is None or math.isnan(row.value)
+        else Cell(text=f"{row.value:.2g}", small=f"{words(row.attack)}, {row.note}")
+    )
 
 
 def audited(view: RunView) -> tuple[str, ...]:

@@ -1,15 +1,14 @@
 """What the run shows, in one sentence derived from its numbers: what leaks, what does not, or why nothing may be claimed.
 
 A leak is claimed from three signals only, each against its own floor: an AUC whose interval lies above 0.5 (the first
-configured attack; any other attack only after a Bonferroni widening), a TPR whose interval lies above its FPR, and an
-extraction rate whose interval lies above the outsiders' interval.
+configured attack; of the others only the best, by the interval that holds for all attacks together), a TPR whose interval
+lies above its FPR, and an extraction rate whose interval lies above the outsiders' interval.
 """
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
-from statistics import NormalDist
 from typing import Literal
 
 from stillage.report.load import RunView, fpr_of
@@ -72,31 +71,25 @@ def subject(view: RunView) -> str:
     return next((name for name in ("student", "teacher") if name in pool), next(iter(view.models), ""))
 
 
-def widened(row: Result, tests: int) -> Result:
-    """The interval at level 1 - alpha / tests, by scaling on the logit scale (half-widths grow with the normal quantile)."""
-    alpha = 1 - row.level
-    factor = NormalDist().inv_cdf(1 - alpha / tests / 2) / NormalDist().inv_cdf(1 - alpha / 2)
-    low, value, high = (_logit(min(max(x, 1e-9), 1 - 1e-9)) for x in (row.low, row.value, row.high))
-    return replace(row, low=_expit(value - factor * (value - low)), high=_expit(value + factor * (high - value)))
-
-
-def _logit(x: float) -> float:
-    return math.log(x / (1 - x))
-
-
-def _expit(x: float) -> float:
-    return 1 / (1 + math.exp(-x))
-
-
 def leading_auc(view: RunView, model: str) -> Result | None:
-    """The AUC that speaks for a model: the primary attack's; another's only where that shows no leak and it does."""
-    primary = view.result("auc", model, attack=view.primary_attack)
-    if primary is not None and primary.low > CHANCE:
-        return primary
-    others = [view.result("auc", model, attack=name) for name in view.attacks[1:]]
-    tests = len(view.attacks)
-    strong = [wide for row in others if row is not None and (wide := widened(row, tests)).low > CHANCE]
-    return max(strong, key=lambda row: row.low, default=primary)
+    """The AUC that speaks for a model: the primary attack's; the best attack's only where that shows no leak and it does."""
+    primary, best = view.result("auc", model, attack=view.primary_attack), view.result("best_attack_auc", model)
+    shows = primary is not None and primary.low > CHANCE
+    return best if not shows and best is not None and best.low > CHANCE else primary
+
+
+def family(view: RunView, model: str) -> tuple[str, ...]:
+    """The attacks that have an AUC on a model: those among which the best was chosen."""
+    rows = ((name, view.result("auc", model, attack=name)) for name in view.attacks)
+    return tuple(name for name, row in rows if row is not None and not math.isnan(row.value))
+
+
+def best_words(view: RunView, model: str) -> str:
+    """ "best of 7: zlib attack, p = 0.03"; empty where there is one attack, or the best was not tested."""
+    found, names = view.result("best_attack_p", model), family(view, model)
+    if found is None or len(names) < 2:
+        return ""
+    return f"best of {len(names)}: {words(found.attack)} attack, p = {found.value:.2g}"
 
 
 def tail_leak(view: RunView, model: str) -> Result | None:
@@ -169,10 +162,7 @@ def _claim(view: RunView) -> Verdict:
         return Verdict(
             badge="no finding", tone="unknown", headline=f"{who} {why}: nothing can be said about its leakage."
         )
-    under = (
-        "" if auc.attack == view.primary_attack else f" ({words(auc.attack)} attack, strongest of {len(view.attacks)})"
-    )
-    shown = f"AUC {interval(auc)}{under}"
+    shown = f"AUC {interval(auc)}" + ("" if auc.attack == view.primary_attack else f" ({best_words(view, model)})")
     if auc.low > CHANCE:
         return _betrays(view, model, who, auc, shown)
     if auc.high < CHANCE:
@@ -214,8 +204,13 @@ def _at_chance(view: RunView, model: str, who: str, shown: str) -> Verdict:
         members, outsiders = extraction_pair(view, model)
         text = f"{who} recites {percent(members)} of private targets (outsiders: {percent(outsiders)}), though its {shown}."
         return Verdict(badge="leaks", tone="leak", headline=text, detail=_others(view, model, extraction=False))
-    count = f"none of {len(view.attacks)} attacks tells" if len(view.attacks) > 1 else "the attack does not tell"
-    through = f"{who[0].lower()}{who[1:]}"
+    best = best_words(view, model)
+    count = (
+        f"none of {len(family(view, model))} attacks tells"
+        if best
+        else f"the {words(view.primary_attack)} attack does not tell"
+    )
+    shown, through = "; ".join(filter(None, (shown, best))), f"{who[0].lower()}{who[1:]}"
     text = f"No leak found: {count} the private records from outsiders through {through} ({shown})."
     return Verdict(badge="no leak found", tone="clear", headline=text, detail=_others(view, model))
 
