@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import math
+from collections import defaultdict
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import norm, skewnorm
 
-from stillage.audit.exposure import exposure_results, exposures, log_tail
+from stillage.audit.exposure import exposure_results, exposure_row, exposure_schema, exposures, log_tail
+from stillage.audit.extraction import with_groups
 from stillage.errors import DataError
 from stillage.types import Result
 
@@ -62,21 +65,52 @@ def test_log_tail_where_one_minus_cdf_has_no_digits() -> None:
     assert log_tail(math.inf, 1.0) == -math.inf
 
 
-def test_results_by_copies_say_what_is_a_model() -> None:
+NO_LABELS: dict[str, list[str]] = defaultdict(list)
+
+
+def table_of(scores: np.ndarray, references: np.ndarray, role: str = "private") -> pa.Table:
+    rows = [exposure_row("student", f"{role} {k}", role, exposures(np.array([score]), references)[0])
+            for k, score in enumerate(scores)]  # fmt: skip
+    return pa.Table.from_pylist(rows, schema=exposure_schema())
+
+
+def test_results_by_role_and_copies_say_what_is_a_model() -> None:
     rng = np.random.default_rng(2)
-    base = Result(run="", stage="audit", model="student", metric="", value=0.0)
-    copies = [1] * 6 + [16] * 6
+    base = Result(run="", stage="exposure", model="", metric="", value=0.0)
+    references = rng.normal(size=1000)
     scores = np.concatenate([rng.normal(0, 1, 6), rng.normal(9, 1, 6)])
-    results = exposure_results(scores, copies, rng.normal(size=1000), level=0.95, base=base)
+    table = pa.concat_tables([table_of(scores, references), table_of(rng.normal(size=50), references, "outsiders")])
+    labels = {f"private {k}": ["copies: 1" if k < 6 else "copies: 16"] for k in range(12)}
+    results = exposure_results(table, labels, level=0.95, base=base)
     by = {(r.metric, r.dataset): r for r in results}
-    assert len(by) == 4 and all(r.unit == "bits" for r in results)
-    many = by["exposure", "canaries, 16 copies"]
-    assert many.value == pytest.approx(math.log2(1001)) and "at the ceiling: 6 of 6" in many.note
-    extrapolated = by["exposure_extrapolated", "canaries, 16 copies"]
-    assert extrapolated.value > 30 and "model-based" in extrapolated.note
-    assert by["exposure", "canaries, 1 copies"].value < 5
-    few = exposure_results(scores, copies, rng.normal(size=20), level=0.95, base=base)
-    assert {r.metric for r in few} == {"exposure"}
+    assert len(by) == len(results) == 6 and all(r.unit == "bits" and r.model == "student" for r in results)
+    assert by["exposure", "private"].n == 12 and by["exposure", "outsiders"].n == 50
+    assert by["exposure", "outsiders"].low < math.log2(math.e) < by["exposure", "outsiders"].high
+    many = by["slice_exposure", "copies: 16"]
+    assert many.value == pytest.approx(math.log2(1001)) == many.high and many.low < many.value
+    assert "ceiling=9.97; at the ceiling: 6 of 6" in many.note
+    assert by["exposure_extrapolated", "private"].value > 10
+    assert "model-based" in by["exposure_extrapolated", "private"].note
+    assert by["slice_exposure", "copies: 1"].value < 5
+    few = exposure_results(table_of(scores, references[:20]), labels, level=0.95, base=base)
+    assert {r.metric for r in few} == {"exposure", "slice_exposure"}
+
+
+def test_what_is_left_out_is_counted_and_near_duplicates_count_once() -> None:
+    base = Result(run="", stage="exposure", model="", metric="", value=0.0)
+    rng = np.random.default_rng(3)
+    table = table_of(np.repeat(rng.normal(size=8), 5), rng.normal(size=200))
+    lost = [exposure_row("student", f"lost {k}", "private", why) for k, why in enumerate(("cut", "cut", "NaN"))]
+    table = pa.concat_tables([table, pa.Table.from_pylist(lost, schema=exposure_schema())])
+    groups = {f"private {k}": f"g{k // 5}" for k in range(40)}
+    together, alone = (
+        exposure_results(with_groups(table, group_of), NO_LABELS, level=0.95, base=base)[0] for group_of in (groups, {})
+    )
+    assert together.n == alone.n == 40
+    assert together.note.endswith("; 1 left out: NaN; 2 left out: cut")
+    assert together.value == alone.value and together.high - together.low > 2 * (alone.high - alone.low)
+    nothing = exposure_results(pa.Table.from_pylist(lost, schema=exposure_schema()), NO_LABELS, level=0.95, base=base)
+    assert [(r.n, math.isnan(r.value)) for r in nothing] == [(0, True)] and "2 left out: cut" in nothing[0].note
 
 
 @pytest.mark.parametrize(("canaries", "references"), [([1.0], []), ([math.nan], [1.0]), ([1.0], [math.nan, 2.0])])

@@ -9,13 +9,20 @@ Carlini et al. 2019, arXiv:1802.08232, definitions 4 and 5, section 4.3.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 
+from stillage.audit.extraction import by_model_and_role
+from stillage.audit.memorization import mean_interval, share_interval
 from stillage.errors import DataError
 from stillage.types import Array, Result
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 LEAST_TO_FIT = 100  # references below which no distribution is fitted
 
@@ -65,33 +72,76 @@ def exposures(canary_scores_C: Array, reference_scores_R: Array) -> list[Exposur
     ]
 
 
+def exposure_schema() -> pa.Schema:
+    """The columns of exposure/exposure.parquet: one row per model and canary; why: what a canary without a number lacks."""
+    import pyarrow as pa
+
+    text, number = pa.string(), pa.float64()
+    return pa.schema(
+        [("model", text), ("id", text), ("role", text), ("bits", number), ("rank", pa.int64()), ("references", pa.int64()),
+         ("model_bits", number), ("ks", number), ("why", text)]
+    )  # fmt: skip
+
+
+def exposure_row(model: str, record_id: str, role: str, found: Exposure | str) -> dict[str, object]:
+    """A row of the table: one model's exposure of one canary, or why there is none."""
+    row: dict[str, object] = {"model": model, "id": record_id, "role": role}
+    if isinstance(found, str):
+        return row | {
+            "bits": math.nan,
+            "rank": 0,
+            "references": 0,
+            "model_bits": math.nan,
+            "ks": math.nan,
+            "why": found,
+        }
+    return row | {"bits": found.bits, "rank": found.rank, "references": found.n_references,
+                  "model_bits": found.model_bits, "ks": found.ks, "why": ""}  # fmt: skip
+
+
 def exposure_results(
-    canary_scores_C: Array, copies_C: Sequence[int], reference_scores_R: Array, *, level: float, base: Result
+    table: pa.Table, labels_by_id: Mapping[str, Sequence[str]], *, level: float, base: Result
 ) -> list[Result]:
-    """Mean exposure per number of copies that were planted, with Student's t interval over the canaries.
+    """Mean exposure in bits per model, of members and of outsiders (the floor), with intervals over canaries.
 
-    Metrics: exposure (by rank) and exposure_extrapolated, whose note says that it is model-based.
+    exposure: by rank. exposure_extrapolated: model-based, and its note says so. slice_exposure: of the members in every group
+    that labels_by_id names (id -> labels), e.g. by how often they were planted. Near-duplicates count once in the
+    intervals, where the table has the column `group`; canaries without a number are counted in the note.
     """
-    from stillage.evaluate.quality import mean_interval
+    results: list[Result] = []
+    for (model, role), rows in by_model_and_role(table).items():
+        row = replace(base, model=model, dataset=role, level=level, unit="bits")
+        results += _means(rows, replace(row, metric="exposure"))
+        if role != "private":
+            continue
+        for labels in zip(*(labels_by_id[id_] for id_ in rows["id"]), strict=True):
+            for label in sorted(set(labels)):
+                part = {name: values[np.array(labels) == label] for name, values in rows.items()}
+                results += _means(part, replace(row, metric="slice_exposure", dataset=label))[:1]
+    return results
 
-    found, copies = exposures(canary_scores_C, reference_scores_R), np.asarray(copies_C)
-    assert len(copies) == len(found)
-    results = []
-    for count in sorted({int(c) for c in copies}):
-        chosen = [one for one, c in zip(found, copies, strict=True) if c == count]
-        ceiling = sum(one.is_ceiling for one in chosen)
-        fit = f"model-based: skew-normal fit, KS distance {chosen[0].ks:.3f}"
-        for metric, bits, note in (
-            ("exposure", [one.bits for one in chosen], f"at the ceiling: {ceiling} of {len(chosen)}"),
-            ("exposure_extrapolated", [one.model_bits for one in chosen], fit),
-        ):
-            if np.isnan(bits).any():
-                continue
-            mean, low, high = mean_interval(np.array(bits), level)
-            results.append(
-                replace(base, metric=metric, value=mean, low=low, high=high, level=level, n=len(bits), unit="bits",
-                        dataset=f"canaries, {count} copies", note=f"copies={count}; {note}")
-            )  # fmt: skip
+
+def _means(rows: Mapping[str, Array], row: Result) -> list[Result]:
+    """The mean by rank and, where anything was fitted, the mean of the extrapolations."""
+    reasons = Counter(str(why) for why in rows["why"] if why)
+    lost = "".join(f"; {count} left out: {why}" for why, count in sorted(reasons.items()))
+    known = np.isfinite(rows["bits"])
+    if not known.any():
+        return [replace(row, value=math.nan, note=lost.removeprefix("; "))]
+    rows = {name: values[known] for name, values in rows.items()}
+    ceiling = math.log2(int(rows["references"].max()) + 1)
+    mean = share_interval(rows["bits"] / ceiling, row.level, clusters=rows["cluster"])
+    first = int((rows["rank"] == 1).sum())
+    note = f"ceiling={ceiling:.2f}; at the ceiling: {first} of {known.sum()}{lost}"
+    results = [replace(row, value=ceiling * mean.value, low=ceiling * mean.low, high=ceiling * mean.high,
+                       n=int(known.sum()), note=note)]  # fmt: skip
+    fitted = np.isfinite(rows["model_bits"])
+    if fitted.any():
+        found = mean_interval(rows["model_bits"][fitted], row.level, clusters=rows["cluster"][fitted])
+        note = f"model-based: skew-normal fits, median KS distance {np.median(rows['ks'][fitted]):.3f}"
+        note += f"; {np.sum(~fitted)} not fitted" if not fitted.all() else ""
+        results.append(replace(row, metric=f"{row.metric}_extrapolated", value=found.value, low=found.low, high=found.high,
+                               n=int(fitted.sum()), note=note + lost))  # fmt: skip
     return results
 
 

@@ -53,6 +53,17 @@ def locate(value: str, response: str) -> tuple[int, int]:
     return start, start + len(value)
 
 
+def values_of(records: Sequence[Record], column: str) -> list[str]:
+    """Each record's value of a column. DataError where one has none, or where it does not stand in the response."""
+    missing = [record.id for record in records if column not in record.meta]
+    if missing:
+        known = sorted({name for record in records for name in record.meta})
+        raise DataError(f"Records have no column {column!r}.", f"{len(missing)} records; columns: {known}", "Name one.")
+    for record in records:
+        locate(record.meta[column], record.response)
+    return [record.meta[column] for record in records]
+
+
 def column_targets(
     records: Sequence[Record],
     roles: Sequence[str],
@@ -66,11 +77,7 @@ def column_targets(
     encode tokenises records as in training; it is asked for the response cut before and after the value, and the tokens
     shared with the whole record mark the two ends, so that no tokenizer needs to be understood here.
     """
-    missing = [record.id for record in records if column not in record.meta]
-    if missing:
-        known = sorted({name for record in records for name in record.meta})
-        raise DataError(f"Records have no column {column!r}.", f"{len(missing)} records; columns: {known}", "Name one.")
-    spans = [locate(record.meta[column], record.response) for record in records]
+    spans = [locate(value, r.response) for value, r in zip(values_of(records, column), records, strict=True)]
     cut_before = encode([_cut(record, start) for record, (start, _) in zip(records, spans, strict=True)])
     cut_after = encode([_cut(record, end) for record, (_, end) in zip(records, spans, strict=True)])
     targets = []

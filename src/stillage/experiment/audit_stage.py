@@ -135,6 +135,19 @@ def audited_records(context: Context) -> tuple[list[Record], tuple[str, ...]]:
     return records, tuple(roles)
 
 
+def some_audited(context: Context, purpose: str, most: int) -> tuple[list[Record], tuple[str, ...]]:
+    """The audited records with their roles, at most `most` members and outsiders each, by a recorded draw; 0: all."""
+    records, roles = audited_records(context)
+    chosen: list[int] = []
+    for role in dict.fromkeys(roles):
+        places = [place for place, name in enumerate(roles) if name == role]
+        if most and len(places) > most:
+            drawn = generator(context.config.seed, purpose, role).permutation(len(places))[:most]
+            places = [places[index] for index in sorted(drawn)]
+        chosen += places
+    return [records[place] for place in chosen], tuple(roles[place] for place in chosen)
+
+
 def question(
     context: Context, subject: Subject, material: Material, transforms: Sequence[Transform], roles: Sequence[str]
 ) -> Questioned:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from stillage.errors import CapabilityError
-from stillage.experiment.audit_stage import audited_records
+from stillage.experiment.audit_stage import some_audited
 from stillage.experiment.roles import REFERENCE, ModelRole
 from stillage.experiment.works import (
     base_result,
@@ -22,7 +22,7 @@ from stillage.experiment.works import (
     tokenizer_of,
     use_threads,
 )
-from stillage.rng import derive, generator
+from stillage.rng import derive
 from stillage.run.folder import write_table
 from stillage.run.results import write_results
 from stillage.types import Array, Example, Record
@@ -56,7 +56,7 @@ def blocks(context: Context, folder: Path) -> None:
 
     config = context.config
     use_threads(context)
-    records, roles = block_records(context)
+    records, roles = some_audited(context, "blocks", config.audit.block_records)
     group_of = read_split(context.run / "data").group_of
     audited = Audited(
         ids=tuple(record.id for record in records), roles=roles, texts=tuple(record.response for record in records),
@@ -74,20 +74,6 @@ def blocks(context: Context, folder: Path) -> None:
     results = block_results(audited, profiles, level=config.audit.level, base=base)
     write_table(folder / "scores.parquet", block_table(audited, profiles))
     write_results(folder / "results.parquet", [*results, *left_out_results(left_out, base)])
-
-
-def block_records(context: Context) -> tuple[list[Record], tuple[str, ...]]:
-    """The audited records, at most audit.block_records members and outsiders each, by a recorded draw."""
-    records, roles = audited_records(context)
-    most = context.config.audit.block_records
-    chosen: list[int] = []
-    for role in dict.fromkeys(roles):
-        places = [place for place, name in enumerate(roles) if name == role]
-        if most and len(places) > most:
-            drawn = generator(context.config.seed, "blocks", role).permutation(len(places))[:most]
-            places = [places[index] for index in sorted(drawn)]
-        chosen += places
-    return [records[place] for place in chosen], tuple(roles[place] for place in chosen)
 
 
 def load(context: Context, role: ModelRole, records: list[Record]) -> tuple[PreTrainedModel, list[Example]]:

@@ -15,6 +15,7 @@ from stillage.distill.settings import method_named, params_from, unknown
 from stillage.distill.track import check_tracker
 from stillage.errors import DataError
 from stillage.experiment.dp_stage import check_dp
+from stillage.experiment.exposure_stage import check_exposure
 from stillage.experiment.plugin import Plugin, deciding
 from stillage.experiment.roles import INIT, ModelRole, data_roles, model_roles, reads_corpus
 from stillage.experiment.shadows import DESIGN, chosen_attacks, make_design, shadow_roles
@@ -28,11 +29,12 @@ from stillage.run.stages import Stage
 from stillage.run.stop import Stop
 
 SCHEMAS = {"data": 2, "tokenizer": 1, "train": 1, DESIGN: 1, "evaluate": 1, "audit": 2, "blocks": 1, "signal": 1,
-           "dp": 1, "report": 1}  # fmt: skip
+           "exposure": 1, "dp": 1, "report": 1}  # fmt: skip
 """Raised when the code's meaning changes, so that results of older code are not mistaken for the new one's."""
-BESIDE = {"audit": ("blocks", "signal", "dp")}
+BESIDE = {"audit": ("blocks", "signal", "exposure", "dp")}
 """Stages that belong to another: who asks for that one, asks for them."""
 BLOCKS, SIGNAL = ("blocks", "block_records"), ("signal_records",)
+EXPOSURE = ("exposure_records", "exposure_candidates")
 DP = ("dp", "dp_attack", "dp_guesses", "dp_delta")
 
 Progress = Callable[[str, Mapping[str, Any]], None]
@@ -111,6 +113,7 @@ def make_context(
             if name not in known:
                 raise unknown("attack", name, known, "")
         chosen_attacks(config.audit)
+        check_exposure(config)
         if config.audit.dp:
             check_dp(config, ATTACKS)
         roles = (*roles, *shadow_roles(roles, config.audit.shadows))
@@ -167,7 +170,8 @@ def plan(context: Context) -> list[Stage]:
         stages.append(
             Stage(name="audit", inputs=before, outside=models | outside_folder(config.audit.masked_model),
                   schema=SCHEMAS["audit"],
-                  settings={"audit": without(config.audit, "batch_tokens", "strict", *BLOCKS, *SIGNAL, *DP), "given": given,
+                  settings={"audit": without(config.audit, "batch_tokens", "strict", *BLOCKS, *SIGNAL, *EXPOSURE,
+                                            *DP), "given": given,
                             "seed": config.seed, **deciding(context.plugins, config.audit.attacks)},
                   work=partial(audit, context))
         )  # fmt: skip
@@ -185,6 +189,7 @@ def beside_audit(
     """What a config asks for besides the audit, each on its own, so that none of them repeats the audit."""
     from stillage.experiment.blocks_stage import blocks
     from stillage.experiment.dp_stage import dp
+    from stillage.experiment.exposure_stage import exposure
     from stillage.experiment.signal_stage import has_signal, signal
 
     config, stages = context.config, []
@@ -203,6 +208,13 @@ def beside_audit(
             Stage(name="signal", inputs=(*before, "audit"), outside=models, schema=SCHEMAS["signal"],
                   settings={"seed": config.seed, **{name: asked[name] for name in (*SIGNAL, "attacks", "level")}},
                   work=partial(signal, context))
+        )  # fmt: skip
+    if config.audit.exposure_records:
+        names = (*EXPOSURE, "extract", "max_records", "level")
+        stages.append(
+            Stage(name="exposure", inputs=before, outside=models, schema=SCHEMAS["exposure"],
+                  settings={"given": given, "seed": config.seed, **{name: asked[name] for name in names}},
+                  work=partial(exposure, context))
         )  # fmt: skip
     if config.audit.dp:
         stages.append(

@@ -27,6 +27,7 @@ LEAST_RECORDS: Mapping[Role, int] = {"private": 2, "outsiders": 2, "public": 1, 
 
 def make_data(context: Context, folder: Path) -> None:
     """Draw or read the split, and check that every role has the records it needs."""
+    from stillage.audit.extraction import values_of
     from stillage.data.prepare import prepare
     from stillage.data.split import write_split
     from stillage.experiment.plan import kept_columns
@@ -41,6 +42,8 @@ def make_data(context: Context, folder: Path) -> None:
                 f"{role}: {count}, needed: {LEAST_RECORDS.get(role, 1)}; all roles: {split.counts}",
                 "Give a file for it (data.files), a larger share (data.shares), or leave out the stage that needs it.",
             )
+    for column in kept_columns(config):  # what the audit would stumble over, after hours of training
+        values_of([record for role in ("private", "outsiders") for record in split.records_by_role[role]], column)
     write_split(folder, split)
 
 
@@ -79,24 +82,30 @@ def make_tokenizer(context: Context, folder: Path) -> None:
 def check_models(context: Context, tokenizer: PreTrainedTokenizerFast) -> None:
     """Refuse, before anything is trained, what would stop a later stage: limits, shapes, and other tokenizers.
 
-    Raises ConfigError or ModelError as `tokenise`, `from_scratch` and `check_same_tokenizer` would.
+    Raises the errors of `tokenise`, `from_scratch`, `load_model`, `open_corpus` and `check_same_tokenizer`.
     """
     from stillage.data.tokenise import prompt_limit
-    from stillage.models.load import load_tokenizer
-    from stillage.models.pair import check_same_tokenizer
+    from stillage.distill.corpus import check_ahead as check_text
+    from stillage.models.load import check_ahead, load_tokenizer
+    from stillage.models.pair import check_same_tokenizer, context_in
     from stillage.models.scratch import config_from_file, config_from_numbers
 
     prompt_limit(context.config.data.max_tokens, context.config.data.max_prompt_tokens)
     teachers = {role.teacher for role in context.roles}
     for role in context.roles:
         start, teaches = role.start, role.name in teachers
+        settings = None
         if start.source and (role.is_trained or teaches):
+            settings = check_ahead(start, vocab_size=len(tokenizer))
             own = load_tokenizer(start.source, start.revision)
             check_same_tokenizer(*((own, tokenizer) if teaches else (tokenizer, own)))
         elif start.config:
-            config_from_file(Path(start.config), len(tokenizer))
+            settings = config_from_file(Path(start.config), len(tokenizer))
         elif not start.source:
-            config_from_numbers(start, len(tokenizer))
+            settings = config_from_numbers(start, len(tokenizer))
+        if reads_corpus(context.config, role):
+            cut = role.pruned_from or role.base is not None  # its context is that of the model it is cut from
+            check_text(context.config.lm, tokenizer, None if cut or settings is None else context_in(settings))
 
 
 def write_ids(path: Path, ids: Sequence[str]) -> None:

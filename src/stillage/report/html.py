@@ -15,6 +15,7 @@ from typing import Any
 from stillage.report.blocks import beyond_table, blocks_table
 from stillage.report.digest import digests
 from stillage.report.examples import exposed_table, generations, recited_table
+from stillage.report.exposure import exposure_table
 from stillage.report.figures import Picture
 from stillage.report.inheritance import curve_table, inheritance_table, sets_table, slices_table
 from stillage.report.left_out import left_out_table
@@ -116,6 +117,7 @@ def tables(view: RunView, options: ReportConfig) -> dict[str, Table | None]:
         else None,
         "tpr_rest": tpr_table(view, rest, "The same for every other attack") if rest else None,
         "extraction": extraction if extraction.rows else None,
+        "exposure": exposure_table(view),
         "inheritance": inheritance_table(view),
         "sets": sets_table(view),
         "curve": curve_table(view),

@@ -35,9 +35,10 @@ INPUTS = (
     "audit/validity.json",
     "blocks/results.parquet",
     "signal/results.parquet",
+    "exposure/results.parquet",
     "dp/results.parquet",
 )
-STAGES = ("evaluate", "audit", "blocks", "signal", "dp")
+STAGES = ("evaluate", "audit", "blocks", "signal", "exposure", "dp")
 """The stages that give results, in the order in which they are read."""
 
 

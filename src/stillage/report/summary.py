@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from stillage.report.exposure import exposure_words
 from stillage.report.left_out import left_out_line
 from stillage.report.load import RunView
 from stillage.report.tables import models_table, rates
@@ -28,7 +29,9 @@ def summary_lines(view: RunView, judged: Verdict, *, title: str, report: str) ->
     lines += [without] if without else []
     members, outsiders = extraction_pair(view, "student")
     if members is not None:
-        lines.append(f"the student recites {percent(members)} of members' targets (outsiders: {percent(outsiders)})")
+        exposed = exposure_words(view, "student")
+        said = f"the student recites {percent(members)} of members' targets (outsiders: {percent(outsiders)})"
+        lines.append(said + (f"; {exposed}" if exposed else ""))
     lines.append(f"report: {report}")
     assert len(lines) <= LINES, lines
     return lines

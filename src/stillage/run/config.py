@@ -235,6 +235,11 @@ class AuditConfig:
     """That attacker draws among the k likeliest tokens; 0: all."""
     extract_top_p: float = 1.0
     """That attacker draws among the likeliest tokens that have this probability together; 1: all."""
+    exposure_records: int = 0
+    """Members and outsiders whose value of `extract` is ranked among outsiders' values put in its place (canary exposure), at
+    most, each (a recorded draw); each costs exposure_candidates + 1 passes. 0: the measure is left out."""
+    exposure_candidates: int = 256
+    """How many outsiders' values each is ranked among; more than log2 of this number + 1 bits cannot be counted."""
     max_records: int = 0
     """Members and outsiders to audit, at most, each (a recorded draw); 0: all."""
     level: float = 0.95

@@ -1,0 +1,117 @@
+"""A planted secret beside the secrets that might have stood in its place, scored by a model in the same record.
+
+The score is the log-probability of everything from the value to the end of the response, as a SUM over tokens: whatever
+tokens the candidates are split into, that is log q(response with this value | prompt) up to a constant which all candidates
+of a record share, since the tokens before the first difference are the same ones. A mean per token would favour values of
+many easy tokens, and the value's tokens alone would favour a value that begins another (12 of 123), or one whose last
+character the tokenizer joins to what follows. Carlini et al. 2019, arXiv:1802.08232, section 4.2, fill the format the same
+way and score the whole text.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from itertools import pairwise
+
+import numpy as np
+
+from stillage.audit.extraction import locate, values_of
+from stillage.audit.questions import Subject, stats_of
+from stillage.data.tokenise import end_id
+from stillage.errors import DataError
+from stillage.rng import generator
+from stillage.types import Array, Example, Record
+
+CUT_OFF = "longer than the model's context or data.max_tokens"
+AT_ONCE = 16
+"""Canaries whose candidates are held in memory together."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Canary:
+    """A record with its secret, and the values that might have stood there: drawn as outsiders have them, repeats too."""
+
+    record: Record
+    role: str
+    value: str
+    references: tuple[str, ...]
+
+
+def draw_canaries(
+    records: Sequence[Record], roles: Sequence[str], outsiders: Sequence[Record], column: str, count: int, seed: int
+) -> list[Canary]:
+    """Each record as a canary, with `count` references: values of the column in outsiders other than itself, a recorded draw.
+
+    Where there are fewer outsiders, all but one serve each canary. A reference that equals the value stays: it is a tie.
+    DataError with fewer than two outsiders; errors as values_of.
+    """
+    if len(outsiders) < 2:
+        raise DataError(
+            "A secret cannot be ranked without others that might have been planted.",
+            f"outsiders: {len(outsiders)}",
+            "Give at least two outsiders, better as many as audit.exposure_candidates.",
+        )
+    ordered = sorted(outsiders, key=lambda record: record.id)
+    of_outsiders = list(zip((other.id for other in ordered), values_of(ordered, column), strict=True))
+    count = min(count, len(ordered) - 1)
+    found = []
+    for record, role, value in zip(records, roles, values_of(records, column), strict=True):
+        others = [other for id_, other in of_outsiders if id_ != record.id]
+        drawn = generator(seed, "exposure", record.id).permutation(len(others))[:count]
+        references = tuple(others[index] for index in drawn)
+        found.append(Canary(record=record, role=role, value=value, references=references))
+    return found
+
+
+def in_place(record: Record, value: str, other: str) -> Record:
+    """The record with another value where its own stands last in the response."""
+    start, end = locate(value, record.response)
+    return replace(record, response=record.response[:start] + other + record.response[end:])
+
+
+def from_first_difference(examples: Sequence[Example]) -> list[Example]:
+    """The examples, of whose tokens only those are scored that come after what all of them begin with."""
+    shortest = min(len(example.ids_T) for example in examples)
+    ids = np.stack([example.ids_T[:shortest] for example in examples])
+    differs = np.flatnonzero((ids != ids[0]).any(axis=0))
+    start = int(differs[0]) if differs.size else shortest
+    return [
+        replace(example, response_T=example.response_T & (np.arange(len(example.ids_T)) >= start))
+        for example in examples
+    ]
+
+
+def candidate_scores(subject: Subject, canaries: Sequence[Canary]) -> list[tuple[float, Array] | str]:
+    """(score of the true value, scores float64[R] of the references) of each canary, in nats; or why there are none.
+
+    Equal values of one canary are scored once, and so tie exactly. A response that is cut anywhere is not scored: what is
+    missing would differ from candidate to candidate.
+    """
+    found: list[tuple[float, Array] | str] = []
+    for start in range(0, len(canaries), AT_ONCE):
+        found += _scores_of_some(subject, canaries[start : start + AT_ONCE])
+    return found
+
+
+def _scores_of_some(subject: Subject, canaries: Sequence[Canary]) -> list[tuple[float, Array] | str]:
+    """The scores of a few canaries, in one pass."""
+    values = [tuple(dict.fromkeys([canary.value, *canary.references])) for canary in canaries]
+    texts = [in_place(canary.record, canary.value, value) for canary, some in zip(canaries, values, strict=True)
+             for value in some]  # fmt: skip
+    examples, end = subject.encode(texts), end_id(subject.tokenizer)
+    starts = np.cumsum([0, *map(len, values)]).tolist()
+    parts = [examples[first:last] for first, last in pairwise(starts)]
+    whole = [all(len(example.ids_T) and example.ids_T[-1] == end for example in part) for part in parts]
+    asked = [from_first_difference(part) for part, is_whole in zip(parts, whole, strict=True) if is_whole]
+    stats = iter(stats_of(subject, [example for part in asked for example in part]))
+    found: list[tuple[float, Array] | str] = []
+    for canary, some, is_whole in zip(canaries, values, whole, strict=True):
+        if not is_whole:
+            found.append(CUT_OFF)
+            continue
+        score_of = {value: float(np.sum(next(stats).logp_T, dtype=np.float64)) for value in some}
+        references = np.array([score_of[value] for value in canary.references])
+        bad = np.isnan([*score_of.values()]).any()
+        found.append("a score is NaN" if bad else (score_of[canary.value], references))
+    return found

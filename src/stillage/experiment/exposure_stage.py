@@ -1,0 +1,61 @@
+"""The exposure stage: how far each model ranks a record's own secret above those that might have stood there."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from stillage.errors import ConfigError
+from stillage.experiment.ask import subject_of
+from stillage.experiment.audit_stage import labels_of, some_audited
+from stillage.experiment.works import base_result, records_of, use_threads
+from stillage.run.config import Config
+from stillage.run.folder import write_table
+from stillage.run.results import write_results
+
+if TYPE_CHECKING:
+    from stillage.experiment.plan import Context
+
+
+def check_exposure(config: Config) -> None:
+    """ConfigError where exposure is asked for and no column says what the secret is."""
+    audit = config.audit
+    if audit.exposure_records and not audit.extract:
+        raise ConfigError(
+            "Exposure needs to know what the secret of a record is.",
+            f"audit.exposure_records: {audit.exposure_records}; audit.extract: none",
+            "Name the column with --audit.extract (e.g. badge), or leave out audit.exposure_records.",
+        )
+
+
+def exposure(context: Context, folder: Path) -> None:
+    """Exposure of every model (exposure/exposure.parquet), and its means over members and over outsiders."""
+    import pyarrow as pa
+
+    from stillage.audit.candidates import candidate_scores, draw_canaries
+    from stillage.audit.exposure import exposure_results, exposure_row, exposure_schema, exposures
+    from stillage.audit.extraction import with_groups
+    from stillage.data.split import read_split
+
+    config = context.config
+    use_threads(context)
+    records, roles = some_audited(context, "exposure", config.audit.exposure_records)
+    canaries = draw_canaries(
+        records, roles, records_of(context, "outsiders"), config.audit.extract, config.audit.exposure_candidates,
+        config.seed,
+    )  # fmt: skip
+    rows = []
+    for role in context.models:
+        context.progress("exposure", {"model": role.name})
+        scores = candidate_scores(subject_of(context, role), canaries)
+        for canary, found in zip(canaries, scores, strict=True):
+            ranked = found if isinstance(found, str) else exposures(np.array([found[0]]), found[1])[0]
+            rows.append(exposure_row(role.name, canary.record.id, canary.role, ranked))
+    table = pa.Table.from_pylist(rows, schema=exposure_schema())
+    table = with_groups(table, read_split(context.run / "data").group_of)
+    labels = labels_of(records, config.data.slice_by)
+    results = exposure_results(table, labels, level=config.audit.level, base=base_result(context, "exposure"))
+    write_table(folder / "exposure.parquet", table)
+    write_results(folder / "results.parquet", results)

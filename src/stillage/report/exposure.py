@@ -1,0 +1,58 @@
+"""How far the models rank secrets above those that might have stood in their place: the table of canary exposure."""
+
+from __future__ import annotations
+
+import math
+
+from stillage.report.load import RunView
+from stillage.report.tables import Cell, Table, head, level_words, number
+from stillage.report.verdict import words
+from stillage.types import Result
+
+GROUPS = {"private": "members", "outsiders": "outsiders (floor)"}
+
+
+def exposure_table(view: RunView) -> Table | None:
+    """Mean exposure per model of members, of every group of members, and of outsiders."""
+    rows = []
+    for model in view.models:
+        found = [row for row in view.results if row.model == model and row.metric in ("exposure", "slice_exposure")]
+        order = {"private": 0, "outsiders": 2}
+        for row in sorted(found, key=lambda row: (order.get(row.dataset, 1), row.dataset)):
+            beyond = (
+                view.result("exposure_extrapolated", model, dataset=row.dataset) if row.metric == "exposure" else None
+            )
+            shown = GROUPS.get(row.dataset, f"members, {row.dataset}")
+            cells = (number(row), Cell(text=noted(row, "at the ceiling")), number(beyond), Cell(text=str(row.n)))
+            rows.append((head(model), Cell(text=shown), *cells, Cell(text=noted(row, "left out") or "0")))
+    ceiling = max((noted(row, "ceiling") for row in view.results if row.metric == "exposure"), default="")
+    if not rows:
+        return None
+    column = str(view.setting("audit", "extract", "")) or "secret"
+    note = (
+        f"The {column} of a record ranked among those of outsiders put in its place, by the log-probability of the whole"
+        f" response: log2 of how many there are less log2 of its rank, mean over records; {level_words(view)}. Counting shows"
+        f" {ceiling} bits at most; the extrapolation reads on from a curve fitted to the others (skew-normal), and is that"
+        f" curve’s word. A secret that nobody planted ranks anywhere, which is {math.log2(math.e):.2f} bits on average."
+        " Carlini et al. 2019."
+    )
+    columns = ("model", "records", "exposure, bits", "at the ceiling", "extrapolated", "n", "left out")
+    return Table(caption="Exposure of secrets", columns=columns, rows=tuple(rows), heads=2, note=note)
+
+
+def noted(row: Result, what: str) -> str:
+    """What a row's note says: "ceiling=8.01; at the ceiling: 3 of 64; 2 left out: too long"; empty where it does not."""
+    parts = [part.strip() for part in row.note.split(";")]
+    if what == "left out":
+        return "; ".join(part for part in parts if " left out: " in part)
+    pairs = [part.partition("=" if what == "ceiling" else ": ") for part in parts]
+    return next((value for name, _, value in pairs if name == what), "")
+
+
+def exposure_words(view: RunView, model: str) -> str:
+    """ "exposure 5.1 bits (outsiders: 1.4)"; empty where it was not measured."""
+    members, outsiders = (view.result("exposure", model, dataset=role) for role in GROUPS)
+    if members is None or math.isnan(members.value):
+        return ""
+    floor = "" if outsiders is None or math.isnan(outsiders.value) else f" (outsiders: {outsiders.value:.1f})"
+    return f"exposure {members.value:.1f} bits{floor}"
