@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
-from scipy.stats import norm, spearmanr
+from scipy.stats import false_discovery_control, norm, spearmanr
 
 from stillage.audit.inheritance import (
     TAUS,
@@ -24,10 +24,11 @@ from stillage.audit.inheritance import (
     tpr_on_leaked,
 )
 from stillage.audit.inherited import aligned_scores, compare_methods, inheritance_results
-from stillage.audit.slices import by_slice, slice_labels, slice_results
+from stillage.audit.slices import by_slice, slice_labels, slice_results, with_p
 from stillage.errors import DataError
 from stillage.functional.binomial import clopper_pearson, clustered_proportion
 from stillage.functional.stats import auc_interval, paired_auc_test, roc_auc
+from stillage.report.load import number_in
 from stillage.types import Result
 
 BASE = Result(run="r", stage="audit", model="", metric="", value=0.0, seed=4)
@@ -335,6 +336,23 @@ def test_methods_are_compared_in_pairs_with_holm() -> None:
         3 * min(plain), rel=0.01
     )
     assert compare_methods({"kd": by_method["kd"]}, MEMBER, base=BASE) == []
+
+
+def test_groups_are_adjusted_for_their_number() -> None:
+    rng = np.random.default_rng(12)
+    labels = [f"task: {i % 8}" for i in range(400)]
+    values = rng.normal(size=400) + 1.2 * MEMBER * (np.arange(400) % 8 == 3)
+    rows = by_slice(values, MEMBER, [*labels[:-1], "alone"])
+    found = {row.dataset: row for row in with_p(rows)}
+    assert "p=" not in found["alone"].note and "one kind only" in found["alone"].note
+    plain = {name: number_in(row.note, "p") for name, row in found.items() if name != "alone"}
+    adjusted = {name: number_in(row.note, "bh p") for name, row in found.items() if name != "alone"}
+    assert list(adjusted.values()) == pytest.approx(false_discovery_control(list(plain.values())).tolist(), rel=0.02)
+    assert all(row.note.endswith("of 8") for name, row in found.items() if name != "alone")
+    assert min(adjusted, key=lambda name: adjusted[name]) == "task: 3" and adjusted["task: 3"] < 0.01
+    assert min(p for name, p in adjusted.items() if name != "task: 3") > 0.05
+    fitted = next(row for row in by_slice(values, MEMBER, labels, n_folds=5) if row.dataset == "task: 3")
+    assert fitted.low < found["task: 3"].low
 
 
 def test_every_model_is_sliced_under_its_first_attack() -> None:

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 from fixture_run import SHIFT
 
-from stillage.report.load import RunView, read_run
+from stillage.report.inheritance import group_cell
+from stillage.report.load import RunView, number_in, read_run
 from stillage.report.verdict import fpr_of, interval, percent, verdict
 from stillage.run.folder import write_json
 from stillage.run.results import read_results, write_results
@@ -185,7 +186,14 @@ def test_numbers_in_words() -> None:
     assert interval(None) == "not measured"
     assert percent(replace(row, value=float("nan"))) == "no value"
     assert fpr_of("fpr=0.01; refused: too few") == 0.01
-    assert math.isnan(fpr_of("fpr=low")) and math.isnan(fpr_of(""))
+    assert math.isnan(fpr_of("fpr=low")) and math.isnan(fpr_of("")) and math.isnan(fpr_of("fpr="))
+    assert number_in("40 members, 3 outsiders; p=0.01; bh p=0.03 of 5", "bh p") == 0.03
+
+
+def test_a_group_is_shaded_only_where_its_adjusted_p_says_so() -> None:
+    row = replace(auc("student", 0.6, 0.05), note="50 members, 50 outsiders; p=0.004; bh p=0.03 of 8")
+    assert group_cell(row).plain == "0.60 [0.55, 0.65], p 0.03" and group_cell(row).tint > 0
+    assert group_cell(replace(row, note="p=0.04; bh p=0.2 of 8")).tint == 0
 
 
 def test_the_shifted_run_says_so_on_the_page(run: Path) -> None:

@@ -10,9 +10,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from stillage.audit.blind import N_FOLDS
+from stillage.audit.membership import is_cross_fitted
+from stillage.audit.validity import chance_p
 from stillage.data.groups import cluster_numbers
 from stillage.errors import DataError, UserError
-from stillage.functional.stats import auc_interval
+from stillage.functional.multiplicity import benjamini_hochberg
+from stillage.functional.stats import Interval, auc_interval
 from stillage.types import Array, Result
 
 if TYPE_CHECKING:
@@ -29,15 +33,17 @@ def by_slice(
     labels: Sequence[str],
     *,
     clusters: Array | None = None,
+    n_folds: int = 0,
     level: float = 0.95,
     base: Result = NOTHING,
 ) -> list[Result]:
     """The AUC within every group, with its interval; metric slice_auc, dataset the group's label, n its records.
 
-    clusters int[n]: near-duplicates share a number and count as one draw. Only members and outsiders of one group are
+    clusters int[n]: near-duplicates share a number and count as one draw; n_folds as in stats.auc_interval.
+    Only members and outsiders of one group are
     compared, so that a group's difficulty is no leak. A group that has only one kind, or no finite score, has a NaN and
     the reason in its note; scores that are not finite are counted there. The intervals are each
-    group's own: with many groups some exclude 0.5 by chance.
+    group's own: with many groups some exclude 0.5 by chance (`with_p` allows for that).
     """
     values, member, names = np.asarray(scores, dtype=np.float64), np.asarray(is_member, dtype=bool), np.asarray(labels)
     if not values.shape == member.shape == names.shape:
@@ -54,12 +60,29 @@ def by_slice(
         row = replace(base, metric="slice_auc", dataset=str(name), level=level, n=len(kept))
         row = replace(row, note=counts + (f"; {dropped} without score" if dropped else ""))
         try:
-            found = auc_interval(kept, inside, level, clusters=None if clusters is None else clusters[here])
+            near = None if clusters is None else clusters[here]
+            found = auc_interval(kept, inside, level, clusters=near, n_folds=n_folds)
         except UserError:
             results.append(replace(row, value=math.nan, note=f"{row.note}; one kind only"))
         else:
             results.append(replace(row, value=found.value, low=found.low, high=found.high))
     return results
+
+
+def with_p(rows: Sequence[Result]) -> list[Result]:
+    """The rows of by_slice; each note with p of AUC = 0.5 (from the interval) and adjusted for the number of groups.
+
+    Benjamini and Hochberg over all rows that have a value: of the groups with "bh p" up to 0.05, at most 5 % are expected
+    to be at chance. For exploration: groups of one column share no records, those of different columns do.
+    """
+    measured = [index for index, row in enumerate(rows) if not math.isnan(row.value)]
+    limits = [Interval(value=r.value, low=r.low, high=r.high, level=r.level) for r in (rows[i] for i in measured)]
+    plain = np.array([chance_p(one) for one in limits])
+    found = list(rows)
+    for index, p, adjusted in zip(measured, plain.tolist(), benjamini_hochberg(plain).tolist(), strict=True):
+        note = f"{rows[index].note}; p={p:.3g}; bh p={adjusted:.3g} of {len(measured)}"
+        found[index] = replace(rows[index], note=note)
+    return found
 
 
 def slice_labels(values: Sequence[str], column: str) -> list[str]:
@@ -102,6 +125,7 @@ def slice_results(
 ) -> list[Result]:
     """by_slice of every model's first scored attack; table: audit/scores.parquet, labels_by_id: id -> its labels.
 
+    p-values: with_p over all groups of a model.
     The blind attackers are sliced too: a group that they tell apart was not split fairly.
     """
     names = ("model", "attack", "id", "role", "group", "score")
@@ -115,6 +139,9 @@ def slice_results(
         labels = [labels_by_id[id_] for id_ in columns["id"][chosen]]
         member = columns["role"][chosen] == "private"
         clusters = cluster_numbers(columns["id"][chosen].tolist(), columns["group"][chosen].tolist())
+        n_folds = N_FOLDS if is_cross_fitted(str(model), str(attack)) else 0
+        scores, of_groups = columns["score"][chosen], []
         for names in zip(*labels, strict=True):
-            results += by_slice(columns["score"][chosen], member, names, clusters=clusters, level=level, base=row)
+            of_groups += by_slice(scores, member, names, clusters=clusters, n_folds=n_folds, level=level, base=row)
+        results += with_p(of_groups)
     return results

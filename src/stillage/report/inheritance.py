@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
-from stillage.report.load import RunView, fpr_of
+from stillage.report.load import RunView, number_in
 from stillage.report.tables import Cell, Table, auc_cell, head, level_words, number, rates, share
 from stillage.report.verdict import words
 from stillage.types import Result
@@ -107,8 +108,10 @@ def slices_table(view: RunView) -> Table | None:
         n = max((row.n for row in cells if row is not None), default=0)
         rows.append((Cell(text=group), Cell(text=str(n)), *(group_cell(row) for row in cells)))
     left = len(groups) - SHOWN_GROUPS
-    note = f"Members against outsiders of the same group; {level_words(view)}, each for its group alone." + (
-        f" {left} more groups are in results.parquet." if left > 0 else ""
+    note = (
+        f"Members against outsiders of the same group; {level_words(view)}, each for its group alone. p: of an AUC of 0.5,"
+        " adjusted for all groups of the model (Benjamini and Hochberg); shaded where it says so."
+        + (f" {left} more groups are in results.parquet." if left > 0 else "")
     )
     attack = words(next(row.attack for row in found))
     columns = ("group", "n", *(words(name) for name in models))
@@ -140,12 +143,16 @@ def undefined(row: Result) -> Cell:
 
 
 def group_cell(row: Result | None) -> Cell:
-    """An AUC, or that the group has only one kind of record."""
+    """An AUC with its adjusted p, shaded where that speaks for a leak; or that the group has only one kind of record."""
     if row is not None and math.isnan(row.value):
         return Cell(text="–", small="one kind only" if "one kind only" in row.note else "no value")
-    return auc_cell(row)
+    cell = auc_cell(row)
+    p = number_in(row.note, "bh p") if row is not None else math.nan
+    if row is None or math.isnan(p):
+        return cell
+    return replace(cell, small=f"{cell.small}, p {p:.2g}", tint=cell.tint if p <= 1 - row.level else 0)
 
 
 def tau_of(note: str) -> float:
     """The threshold in a note such as "tau=0.9; 12 % of members"."""
-    return fpr_of(note.replace("tau=", "fpr="))
+    return number_in(note, "tau")
