@@ -152,6 +152,33 @@ def test_two_tokenizers_under_a_method_that_needs_one(
         shutil.rmtree(tmp_path / "run")
 
 
+@pytest.mark.parametrize("fault", ["encoder-decoder", "pickled", "few rows", "short", "long blocks"])
+def test_what_would_stop_the_student_is_found_before_the_teacher_is_trained(
+    folders: tuple[Path, Path], tmp_path: Path, capsys: Printed, fault: str
+) -> None:
+    student, flags, said = tmp_path / "student", [], ""
+    shutil.copytree(folders[0], student)
+    config = read_json(student / "config.json")
+    if fault == "encoder-decoder":
+        (student / "config.json").write_text(json.dumps({"model_type": "t5", "vocab_size": config["vocab_size"]}))
+        said = "Only decoder-only language models"
+    elif fault == "pickled":
+        (student / "model.safetensors").rename(student / "pytorch_model.bin")
+        said = "pickled"
+    elif fault == "few rows":
+        (student / "config.json").write_text(json.dumps({**config, "vocab_size": 100}))
+        said = "knows fewer tokens than the tokenizer"
+    elif fault == "short":
+        flags = ["--lm.path", file(tmp_path / "text.txt", [b"a few words"]), "--lm.block-tokens", "40"]
+        said = "shorter than one block"
+    else:
+        flags = ["--lm.path", file(tmp_path / "text.txt", [b"many words " * 90]), "--lm.block-tokens", "64"]
+        said = "block: 64 tokens, context: 48"
+    words = ["distill", "--data.source", file(tmp_path / "a.jsonl", lines(60)), "--out", str(tmp_path / "run"), *SMALL]
+    refused([*words, "--student", str(student), *flags], capsys, said)
+    assert not (tmp_path / "run" / "teacher").exists()
+
+
 def test_prompts_longer_than_the_context_are_cut_counted_and_said(
     folders: tuple[Path, Path], tmp_path: Path, capsys: Printed
 ) -> None:

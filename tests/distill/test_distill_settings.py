@@ -40,6 +40,7 @@ def test_a_preset_is_a_start_that_settings_change() -> None:
         ({"kd_weight": "-1"}, ["kd_weight must be at least 0", "kd_weight = -1"]),
         ({"kd_weight": "0", "ce_weight": "0"}, ["kd_weight must be more than 0"]),
         ({"alpha": "0.3"}, ["fkl does not read alpha", "use sfkl or srkl"]),
+        ({"divergence": "srkl", "alpha": "1"}, ["alpha must be at least 0 and below 1"]),
         ({"divergence": "jsd", "beta": "1.5"}, ["beta must be at least 0 and at most 1"]),
     ],
 )
@@ -49,6 +50,11 @@ def test_a_wrong_setting_is_refused_in_three_lines(settings: dict[str, str], wor
     text = str(caught.value)
     assert len(text.splitlines()) == 3
     assert all(word in text for word in words), text
+
+
+def test_a_skew_that_leaves_nothing_of_the_teacher_is_refused() -> None:
+    with pytest.raises(ConfigError, match="alpha must be at least 0 and below 1"):
+        params_from(METHODS["distillm"], {"alpha": "1"})
 
 
 def test_unknown_method_names_the_nearest() -> None:

@@ -74,12 +74,17 @@ def write_blocks(
             total, count = total + len(ids), count + 1
         blocks, dropped = divmod(total, block_tokens)
         if not blocks:
-            values = f"{total} tokens in {count} documents; block_tokens: {block_tokens}"
-            raise DataError("The corpus is shorter than one block.", values, "Give more text, or lower block_tokens.")
+            raise too_short(total, count, block_tokens)
         about = {"documents": count, "dropped_tokens": dropped, "vocab_size": vocab_size, "tokenizer": tokenizer}
         starts_D = np.array(starts, dtype="<i8")
         _finish(handle, (blocks, block_tokens), kind, starts_D[starts_D < blocks * block_tokens], about)
     return open_blocks(path)
+
+
+def too_short(tokens: int, documents: int, block_tokens: int) -> DataError:
+    """The error for a corpus that fills no block."""
+    values = f"{tokens} tokens in {documents} documents; block_tokens: {block_tokens}"
+    return DataError("The corpus is shorter than one block.", values, "Give more text, or lower block_tokens.")
 
 
 def open_blocks(path: Path, *, tokenizer: str = "") -> Blocks:
@@ -122,14 +127,6 @@ def block_example(blocks: Blocks, number: int) -> Example:
     """A block as an example: every token is trained but the first, which nothing predicts."""
     ids_T = blocks.blocks_NT[number].astype(np.int32)
     return Example(record_id=f"block-{number}", ids_T=ids_T, response_T=np.arange(len(ids_T)) > 0)
-
-
-def documents_of(blocks: Blocks, number: int) -> Array:
-    """Which document each token of a block belongs to, int32[T], counted from 0 within the block."""
-    positions_T = np.arange(number * blocks.block_tokens, (number + 1) * blocks.block_tokens)
-    document_T = np.searchsorted(blocks.document_starts_D, positions_T, side="right")
-    _, inverse_T = np.unique(document_T, return_inverse=True)  # empty documents leave gaps
-    return inverse_T.astype(np.int32)
 
 
 def block_numbers(step: int, batch_size: int, count: int, seed: int, *, first: int = 0) -> Array:

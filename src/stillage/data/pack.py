@@ -1,39 +1,24 @@
-"""Many short texts in one row of tokens: a corpus cut into blocks, and examples packed side by side without waste."""
+"""Many short texts in one row of tokens: a corpus cut into blocks, and where each of many lengths goes without waste."""
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from stillage.data.blocks import Blocks, write_blocks
+from stillage.data.blocks import Blocks, too_short, write_blocks
 from stillage.data.tokenise import end_id
-from stillage.errors import ConfigError, DataError
-from stillage.types import Array, Example
+from stillage.errors import ConfigError
+from stillage.types import Array
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 BATCH = 256  # documents per call of the tokenizer
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Packed:
-    """Examples side by side in one row of at most block_tokens; a position may look at its own document only.
-
-    position_T restarts at 0 with each document. Position ids alone do not keep documents apart: use `block_mask`.
-    """
-
-    record_ids: tuple[str, ...]  # document d is record_ids[d]
-    ids_T: Array  # int32
-    response_T: Array  # bool; False at each document's first token
-    document_T: Array  # int32, from 0
-    position_T: Array  # int32, from 0 in each document
 
 
 def pack_corpus(
@@ -61,33 +46,20 @@ def pack_corpus(
     )
 
 
+def check_fills_a_block(documents: Iterable[str], tokenizer: PreTrainedTokenizerBase, block_tokens: int) -> None:
+    """DataError, as from `pack_corpus`, for a corpus shorter than one block; reads little more than one block."""
+    total = count = 0
+    for ids in _encoded(documents, tokenizer, end_id(tokenizer)):
+        total, count = total + len(ids), count + 1
+        if total >= block_tokens:
+            return
+    raise too_short(total, count, block_tokens)
+
+
 def tokenizer_hash(tokenizer: PreTrainedTokenizerBase) -> str:
     """sha256 of a fast tokenizer's definition: equal where texts give equal ids. Raises ModelError for a slow one."""
     end_id(tokenizer)
     return hashlib.sha256(tokenizer.backend_tokenizer.to_str().encode()).hexdigest()  # type: ignore[attr-defined]
-
-
-def pack_examples(examples: Sequence[Example], block_tokens: int) -> list[Packed]:
-    """Put examples into as few rows of block_tokens as first-fit-decreasing finds, whole, each once.
-
-    Longest first (then by id, then as given), each into the first row with room: at most 11/9 of the fewest rows, plus
-    one (Johnson 1973). The same examples give the same rows in any order, as far as ids differ. Raises DataError for an
-    example longer than a row, or without tokens.
-    """
-    lengths = [len(example.ids_T) for example in examples]
-    unfit = [number for number, length in enumerate(lengths) if not 1 <= length <= block_tokens]
-    if unfit:
-        worst = max(unfit, key=lambda number: lengths[number])
-        values = f"{len(unfit)} examples; {examples[worst].record_id}: {lengths[worst]} tokens; a row: {block_tokens}"
-        raise DataError("Examples do not fit into a packed row.", values, "Raise block_tokens, or lower max_tokens.")
-    if not examples:
-        return []
-    order = sorted(range(len(examples)), key=lambda number: (-lengths[number], examples[number].record_id))
-    rows = first_fit([lengths[number] for number in order], block_tokens)
-    members: list[list[Example]] = [[] for _ in range(max(rows) + 1)]
-    for number, row in zip(order, rows, strict=True):
-        members[row].append(examples[number])
-    return [_packed(row) for row in members]
 
 
 def first_fit(lengths: Sequence[int], capacity: int) -> list[int]:
@@ -109,12 +81,6 @@ def first_fit(lengths: Sequence[int], capacity: int) -> list[int]:
     return chosen
 
 
-def block_mask(document_T: Array) -> Array:
-    """bool[T, T]: may position t (row) look at position s (column)? Only back, and only within its own document."""
-    steps_T = np.arange(len(document_T))
-    return (steps_T[:, None] >= steps_T[None, :]) & (document_T[:, None] == document_T[None, :])
-
-
 def _encoded(texts: Iterable[str], tokenizer: PreTrainedTokenizerBase, end: int) -> Iterator[Array]:
     """The ids of each text, EOS at the end, int64."""
     rest = iter(texts)
@@ -128,15 +94,3 @@ def _encoded(texts: Iterable[str], tokenizer: PreTrainedTokenizerBase, end: int)
         )
         for ids in encoded["input_ids"]:
             yield np.array([*ids, end], dtype=np.int64)
-
-
-def _packed(examples: Sequence[Example]) -> Packed:
-    """One row of examples."""
-    lengths = [len(example.ids_T) for example in examples]
-    return Packed(
-        record_ids=tuple(example.record_id for example in examples),
-        ids_T=np.concatenate([example.ids_T for example in examples]),
-        response_T=np.concatenate([example.response_T for example in examples]),
-        document_T=np.repeat(np.arange(len(examples), dtype=np.int32), lengths),
-        position_T=np.concatenate([np.arange(length, dtype=np.int32) for length in lengths]),
-    )

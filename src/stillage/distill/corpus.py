@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from stillage.data.blocks import Blocks, block_example, block_numbers, open_blocks
-from stillage.data.pack import pack_corpus, tokenizer_hash
+from stillage.data.pack import check_fills_a_block, pack_corpus, tokenizer_hash
 from stillage.data.plain_text import read_plain_text
 from stillage.errors import ConfigError, ModelError
 from stillage.run.config import LmConfig
@@ -64,12 +64,7 @@ def open_corpus(config: LmConfig, tokenizer: PreTrainedTokenizerFast, folder: Pa
     """
     if not config.path:
         return None
-    if config.batch_size < 1 or not 0 < config.coef < float("inf"):
-        raise ConfigError(
-            "The language-model loss needs blocks and a weight.",
-            f"lm.batch_size: {config.batch_size}; lm.coef: {config.coef}",
-            "Set lm.batch_size to 1 or more and lm.coef above 0, or leave out lm.path.",
-        )
+    check_weight(config)
     path = Path(config.path)
     if path.suffix == ".safetensors":
         blocks = open_blocks(path, tokenizer=tokenizer_hash(tokenizer))
@@ -80,6 +75,43 @@ def open_corpus(config: LmConfig, tokenizer: PreTrainedTokenizerFast, folder: Pa
     return Corpus(blocks=blocks, coef=config.coef, batch_size=config.batch_size, digest=sha256_file(path))
 
 
+def check_weight(config: LmConfig) -> None:
+    """ConfigError for a corpus of which nothing would be read."""
+    if config.batch_size < 1 or not 0 < config.coef < float("inf"):
+        raise ConfigError(
+            "The language-model loss needs blocks and a weight.",
+            f"lm.batch_size: {config.batch_size}; lm.coef: {config.coef}",
+            "Set lm.batch_size to 1 or more and lm.coef above 0, or leave out lm.path.",
+        )
+
+
+def check_ahead(config: LmConfig, tokenizer: PreTrainedTokenizerFast, context: int | None) -> None:
+    """Refuse, before anything is trained, a corpus that would stop the students' training; reads one block of it.
+
+    context: of the student, in tokens; None: without limit, or not known yet. Raises what `open_corpus` and `check_corpus`
+    would.
+    """
+    if not config.path:
+        return
+    check_weight(config)
+    path, block_tokens = Path(config.path), config.block_tokens
+    if path.suffix == ".safetensors":
+        block_tokens = open_blocks(path, tokenizer=tokenizer_hash(tokenizer)).block_tokens
+    else:
+        check_fills_a_block(read_plain_text(path), tokenizer, block_tokens)
+    if context is not None and block_tokens > context:
+        raise unfit(f"block: {block_tokens} tokens, context: {context}")
+
+
+def unfit(values: str) -> ModelError:
+    """The error for blocks that a student cannot read."""
+    return ModelError(
+        "The blocks of plain text do not fit the student.",
+        values,
+        "Lower lm.block_tokens (or pack the corpus again), and use the student's tokenizer.",
+    )
+
+
 def check_corpus(corpus: Corpus, student: PreTrainedModel) -> None:
     """ModelError where a block is longer than the student's context, or has tokens that it does not know."""
     from stillage.models.outputs import embedding_rows
@@ -87,9 +119,7 @@ def check_corpus(corpus: Corpus, student: PreTrainedModel) -> None:
 
     context, rows = context_of(student), embedding_rows(student)
     if (context is not None and corpus.blocks.block_tokens > context) or corpus.blocks.vocab_size > rows:
-        raise ModelError(
-            "The blocks of plain text do not fit the student.",
+        raise unfit(
             f"block: {corpus.blocks.block_tokens} tokens, context: {context}; "
-            f"vocabulary: {corpus.blocks.vocab_size}, student: {rows}",
-            "Lower lm.block_tokens (or pack the corpus again), and use the student's tokenizer.",
+            f"vocabulary: {corpus.blocks.vocab_size}, student: {rows}"
         )

@@ -81,7 +81,7 @@ def check_divergence(params: object) -> None:
                 f"Leave {entry.name} out, or use {' or '.join(owners)}.",
             )
     for setting in DIVERGENCE_PARAMS[name]:
-        check_range(params, setting, low=0, high=1)
+        check_range(params, setting, low=0, high=1, below=setting == "alpha")
 
 
 def check_sampling(params: object) -> None:
@@ -97,9 +97,11 @@ def divergence_params(params: object) -> dict[str, float]:
     return {name: float(_value(params, name)) for name in DIVERGENCE_PARAMS[str(_value(params, "divergence"))]}
 
 
-def check_range(params: object, name: str, *, low: float, high: float = math.inf, above: bool = False) -> None:
-    """ConfigError unless low <= value <= high (low < value where `above`); NaN never passes."""
-    require(name, float(_value(params, name)), Range(low=low, high=high, above=above))
+def check_range(
+    params: object, name: str, *, low: float, high: float = math.inf, above: bool = False, below: bool = False
+) -> None:
+    """ConfigError unless low <= value <= high (low < value where `above`, value < high where `below`); NaN never passes."""
+    require(name, float(_value(params, name)), Range(low=low, high=high, above=above, below=below))
 
 
 def _value(params: object, name: str) -> typing.Any:  # noqa: ANN401 - a field of a method's own dataclass

@@ -21,7 +21,7 @@ from stillage.models.source import find, native, read_model_config, require_safe
 from stillage.run.folder import atomic, sha256_file, sha256_text
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedModel, PreTrainedTokenizerFast
+    from transformers import PretrainedConfig, PreTrainedModel, PreTrainedTokenizerFast
 
     from stillage.run.config import ModelConfig
 
@@ -99,18 +99,51 @@ def load_model(
         model = merged(find(config.path, config.revision) if config.path else None, adapter_of(config.adapter), dtype)
     else:
         model = read_any(find(config.path, config.revision), dtype)
-    rows = embedding_rows(model)
-    if rows < vocab_size:
-        raise ModelError(
-            "The model knows fewer tokens than the tokenizer.",
-            f"{config.source}: {rows} rows; tokenizer: {vocab_size} tokens",
-            "Use the tokenizer that came with the model.",
-        )
+    check_rows_of(config.source, embedding_rows(model), vocab_size)
     if config.quantize == "none":
         model = model.to(device)  # pyright: ignore[reportArgumentType]
     model = model.eval()
     check_causal(model)
     return model
+
+
+def check_rows_of(source: str, rows: int, vocab_size: int) -> None:
+    """ModelError where a model lacks tokens of the tokenizer."""
+    if rows < vocab_size:
+        raise ModelError(
+            "The model knows fewer tokens than the tokenizer.",
+            f"{source}: {rows} rows; tokenizer: {vocab_size} tokens",
+            "Use the tokenizer that came with the model.",
+        )
+
+
+def check_ahead(config: ModelConfig, *, vocab_size: int) -> PretrainedConfig:
+    """Refuse, by its settings alone, a model of a folder or hub id that `load_model` would refuse; its configuration.
+
+    Asked before hours of training end in that error: bitsandbytes missing, no decoder, pickled weights, too few tokens. An
+    adapter stands for its base model. Raises what `load_model` would.
+    """
+    if config.quantize != "none":
+        quantization(config.quantize, torch.float32)
+    folder = find(config.path, config.revision) if config.path else adapter_of(config.adapter)
+    while (folder / ADAPTER).exists():
+        folder = base_of(folder)
+    settings = settings_of(folder)
+    require_safetensors(folder)
+    check_rows_of(config.source, settings.get_text_config().vocab_size, vocab_size)
+    return settings
+
+
+def settings_of(folder: Path) -> PretrainedConfig:
+    """The configuration of a model folder; ModelError for a model that is no decoder, or that transformers cannot build."""
+    from transformers import AutoConfig
+    from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
+
+    kind = native(read_model_config(folder / "config.json"), folder)
+    settings = AutoConfig.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
+    if kind not in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES or settings.is_encoder_decoder:
+        raise encoder_decoder(settings)
+    return settings
 
 
 def read_any(folder: Path, dtype: torch.dtype) -> PreTrainedModel:
@@ -153,13 +186,9 @@ def read_model(folder: Path, dtype: torch.dtype, extra: Mapping[str, object] = N
     extra: more arguments of from_pretrained.
     """
     from safetensors import SafetensorError
-    from transformers import AutoConfig, AutoModelForCausalLM
-    from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
+    from transformers import AutoModelForCausalLM
 
-    kind = native(read_model_config(folder / "config.json"), folder)
-    settings = AutoConfig.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
-    if kind not in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES or settings.is_encoder_decoder:
-        raise encoder_decoder(settings)
+    settings = settings_of(folder)
     require_safetensors(folder)
     try:
         with quiet():

@@ -51,8 +51,8 @@ class Params:
     def __post_init__(self) -> None:
         """ConfigError for a value outside its range."""
         check_sampling(self)
-        for name in ("alpha", "init_threshold"):
-            check_range(self, name, low=0, high=1)
+        check_range(self, "alpha", low=0, high=1, below=True)
+        check_range(self, "init_threshold", low=0, high=1)
         check_range(self, "loss_eps", low=0)
         check_range(self, "capacity", low=1)
 
