@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from stillage.audit.blocks import (
     Profile,
-    block_of,
     block_results,
     block_table,
     gradient_profile,
@@ -18,6 +19,7 @@ from stillage.audit.blocks import (
 )
 from stillage.audit.membership import Audited
 from stillage.functional.stats import auc_interval, paired_auc_test, roc_auc
+from stillage.report.blocks import block_number
 from stillage.types import Result
 
 N, HALF = 80, 40
@@ -51,7 +53,7 @@ def test_members_score_higher_in_every_measure() -> None:
     ]
     results = block_results(AUDITED, profiles, level=0.95, base=BASE)
     for profile in profiles:
-        found = {block_of(row.note): row for row in rows(results, "block_auc", attack=profile.measure)}
+        found = {block_number(row): row for row in rows(results, "block_auc", attack=profile.measure)}
         expected = {0: 0.5, 1: 1.0} if profile.measure == "revert" else {0: 1.0, 1: 1.0}
         assert {block: row.value for block, row in found.items() if block is not None} == pytest.approx(
             expected, abs=0.03
@@ -71,7 +73,7 @@ def test_a_leak_in_one_block_is_found_there_and_beyond_the_null() -> None:
     assert (auc[1].value, auc[1].low, auc[1].high) == (limits.value, limits.low, limits.high)
     assert auc[1].low > 0.5 and not auc[0].low > 0.5 and not auc[2].low > 0.5
     excess = rows(results, "block_excess")
-    assert [block_of(row.note) for row in excess] == [0, 1, 2] and {row.model for row in excess} == {"student"}
+    assert [block_number(row) for row in excess] == [0, 1, 2] and {row.model for row in excess} == {"student"}
     test = paired_auc_test(scores[1], null.scores_LN[1], MEMBER, 0.9)
     assert (excess[1].value, excess[1].low, excess[1].high) == (test.difference, test.low, test.high)
     assert "minus student_counterfactual" in excess[1].note and "holm p=" in excess[1].note and "of 3" in excess[1].note
@@ -141,4 +143,5 @@ def test_the_table_has_every_score() -> None:
 
 
 def test_block_numbers_are_read_from_notes() -> None:
-    assert block_of("block=12; sd 0.1") == 12 and block_of("block=whole") is None and block_of("fpr=0.1") is None
+    found = [block_number(replace(BASE, note=note)) for note in ("block=12; sd 0.1", "block=whole", "fpr=0.1")]
+    assert found == [12, None, None]

@@ -8,12 +8,13 @@ from pathlib import Path
 
 import pytest
 import torch
+from peft import PeftModel
 from transformers import AutoModelForCausalLM, BitsAndBytesConfig, PreTrainedModel, PreTrainedTokenizerFast
 
 from stillage.errors import CapabilityError, ConfigError, ModelError
 from stillage.models import load as load_module
 from stillage.models.load import load_model, load_tokenizer, model_hash, save_model
-from stillage.models.lora import has_adapter, load_trainable
+from stillage.models.lora import load_trainable
 from stillage.run.config import ModelConfig
 
 SMALL = {"layers": 2, "width": 64, "heads": 4, "context": 64}
@@ -54,7 +55,7 @@ def test_merged_is_unmerged(
         "adapter_config.json", "adapter_model.safetensors", "tokenizer.json", "tokenizer_config.json",
     }  # fmt: skip
     again = load_model(ModelConfig(path=str(tmp_path / "model")), vocab_size=len(tokenizer), seed=0)
-    assert not has_adapter(again)
+    assert not isinstance(again, PeftModel)
     torch.testing.assert_close(logits(again), expected, atol=1e-5, rtol=1e-5)
     theirs = AutoModelForCausalLM.from_pretrained(tmp_path / "model").eval()
     torch.testing.assert_close(logits(theirs), expected, atol=1e-5, rtol=1e-5)
@@ -99,10 +100,10 @@ def test_an_adapter_can_be_trained_further_or_merged(tokenizer: PreTrainedTokeni
         ModelConfig(path=str(tmp_path / "base"), adapter=str(tmp_path / "first")),
     ):
         warm = load_trainable(config, tokenizer=tokenizer, seed=9, base_folder=tmp_path / "no")
-        assert has_adapter(warm) and torch.equal(logits(warm), expected)
+        assert isinstance(warm, PeftModel) and torch.equal(logits(warm), expected)
         assert any(weight.requires_grad for weight in warm.parameters())
         merged = load_model(config, vocab_size=97, seed=9)
-        assert not has_adapter(merged)
+        assert not isinstance(merged, PeftModel)
         torch.testing.assert_close(logits(merged), expected, atol=1e-5, rtol=1e-5)
     # A new adapter on a merged one: the merged model is nowhere on disk, so it is written.
     stacked = ModelConfig(path=str(tmp_path / "first"), lora_rank=2)

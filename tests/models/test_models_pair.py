@@ -8,7 +8,7 @@ import pytest
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 from stillage.errors import DataError, ModelError
-from stillage.models.pair import check_context, check_rows, check_same_tokenizer, context_of
+from stillage.models.pair import check_context, check_same_tokenizer, context_of
 
 Make = Callable[..., PreTrainedTokenizerFast]
 
@@ -53,15 +53,6 @@ def test_other_rules_are_refused(make_tokenizer: Make) -> None:
     student.backend_tokenizer.pre_tokenizer = WhitespaceSplit()
     with pytest.raises(ModelError, match="cut differently"):
         check_same_tokenizer(make_tokenizer(40), student)
-
-
-def test_padded_heads_are_said(build: Callable[..., PreTrainedModel], caplog: pytest.LogCaptureFixture) -> None:
-    with caplog.at_level("WARNING", "stillage"):
-        check_rows(build(vocab=104), build(vocab=97))
-    assert "104 (teacher) and 97 (student)" in caplog.text
-    caplog.clear()
-    check_rows(build(), build())
-    assert not caplog.text
 
 
 @pytest.mark.parametrize(

@@ -200,9 +200,3 @@ def revert_rows(audited: Audited, profiles: Sequence[Profile], row: Result) -> l
                 )
                 tests.append(found[0])
     return tested(rows, tests, "")
-
-
-def block_of(note: str) -> int | None:
-    """The number in a note such as "block=3; sd ..."; None where it names no single block."""
-    name, _, value = note.partition(";")[0].partition("=")
-    return int(value) if name == "block" and value.isdecimal() else None

@@ -26,13 +26,6 @@ if TYPE_CHECKING:
     from stillage.run.config import ModelConfig
 
 
-def has_adapter(model: torch.nn.Module) -> bool:
-    """Is this a model with an adapter beside it, of which only the adapter is trained and saved?"""
-    from peft import PeftModel
-
-    return isinstance(model, PeftModel)
-
-
 def wants_adapter(config: ModelConfig) -> bool:
     """Do the settings ask for an adapter to train?"""
     return config.lora_rank > 0 or bool(config.adapter)

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 
 from stillage.errors import DataError, ModelError
 from stillage.models.load import tokenizer_hash
-from stillage.models.outputs import embedding_rows
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -65,13 +64,6 @@ def rules(tokenizer: PreTrainedTokenizerFast) -> list[object]:
 def describe(tokenizer: PreTrainedTokenizerFast) -> str:
     """A tokenizer in a few words, for an error."""
     return f"{tokenizer.name_or_path or 'trained here'} ({len(tokenizer)} tokens, {tokenizer_hash(tokenizer)[:8]})"
-
-
-def check_rows(teacher: PreTrainedModel, student: PreTrainedModel) -> None:
-    """Say so when teacher and student pad the same vocabulary to different sizes: only the shared ids are compared."""
-    ours, theirs = embedding_rows(student), embedding_rows(teacher)
-    if ours != theirs:
-        log.warning("vocabularies are padded to %d (teacher) and %d (student): the shared ids count", theirs, ours)
 
 
 def context_of(model: PreTrainedModel) -> int | None:
