@@ -12,6 +12,7 @@ import pytest
 
 from stillage.audit.attacks import SHADOW_ATTACKS
 from stillage.cli import main
+from stillage.experiment import works
 from stillage.run.results import read_results
 
 TINY = [
@@ -27,7 +28,9 @@ def said(capsys: pytest.CaptureFixture[str]) -> list[str]:
     return [line.split()[1].rstrip(":") for line in capsys.readouterr().err.splitlines() if ": done in" in line]
 
 
-def test_shadow_pipelines_end_to_end(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_shadow_pipelines_end_to_end(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     out = tmp_path / "run"
     words = [*TINY, "--out", str(out)]
     assert main([*words, "--audit.shadows", "2"]) == 0
@@ -37,12 +40,16 @@ def test_shadow_pipelines_end_to_end(tmp_path: Path, capsys: pytest.CaptureFixtu
     left_out = {row.attack for row in read_results(out / "audit" / "results.parquet") if row.metric == "left_out"}
     assert left_out == {name for name, attack in SHADOW_ATTACKS.items() if attack.least > 1}
 
+    loaded: list[str] = []
+    load_role = works.load_role
+    monkeypatch.setattr(works, "load_role", lambda *given: loaded.append(given[1].name) or load_role(*given))
     # two more shadows leave the first two, and everything else that was trained, as they were
     assert main([*words, "--audit.shadows", "4", "--accept-changes"]) == 0
-    assert said(capsys) == ["shadow_design", *shadows[4:], "audit", "report"]
+    assert said(capsys) == ["shadow_design", *shadows[4:], "audit", "report"] and set(loaded) == set(shadows[4:])
     # another audit of the same shadows trains nothing, nor does a stage that was lost take others with it
+    loaded.clear()
     assert main([*words, "--audit.shadows", "4", "--accept-changes", "--audit.fprs", "0.25"]) == 0
-    assert said(capsys) == ["audit", "report"]
+    assert said(capsys) == ["audit", "report"] and loaded == [], "their replies are in the cache"
     weights = out / "student_shadow_03" / "model" / "model.safetensors"
     before = weights.read_bytes()
     os.remove(out / "student_shadow_03" / "manifest.json")

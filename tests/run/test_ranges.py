@@ -15,8 +15,8 @@ from stillage.run.config import Config
 from stillage.run.parse import build, from_flags, settings
 from stillage.run.ranges import GROUPS, Range, check_numbers
 
-FREE = {"seed"}
-"""Any whole number will do."""
+FREE = {"seed", "audit.shadows"}
+"""Any whole number will do; shadows come in pairs (audit.design.check_count)."""
 
 
 def test_a_range_knows_its_ends() -> None:

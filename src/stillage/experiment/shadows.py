@@ -132,7 +132,7 @@ def shadow_audit(
 
 
 def ask_shadows(context: Context, records: Sequence[Record]) -> dict[str, list[Kept]]:
-    """Kind of model -> what is kept of each shadow's replies, in order; token statistics are cached by content."""
+    """Kind of model -> what is kept of each shadow's replies, in order; who was asked before is not loaded again."""
     from stillage.audit.shadow import keep
     from stillage.experiment.works import stats_of
 
@@ -140,8 +140,21 @@ def ask_shadows(context: Context, records: Sequence[Record]) -> dict[str, list[K
     for role in context.roles:
         if role.shadow:
             context.progress("audit", {"model": role.name})
-            found.setdefault(role.name.split("_")[0], []).append(keep(stats_of(context, role, records)[3]))
+            stats = replies_before(context, role, records)
+            stats = stats_of(context, role, records)[3] if stats is None else stats
+            found.setdefault(role.name.split("_")[0], []).append(keep(stats))
     return found
+
+
+def replies_before(context: Context, role: ModelRole, records: Sequence[Record]) -> list[TokenStats] | None:
+    """A shadow's token statistics from the cache, its weights unread but for their hash; None where they are not there."""
+    from stillage.experiment.judge import context_tokens
+    from stillage.experiment.works import examples_of, model_source, stats_key, tokenizer_of
+    from stillage.models.query import known_stats
+
+    source = model_source(context, role)
+    examples = examples_of(records, tokenizer_of(context, role), context.config.data, context_tokens(source))
+    return known_stats(examples, cache=context.cache, key=stats_key(context, role), dtype=source.dtype)
 
 
 def checked_design(context: Context, audited: Audited) -> Array:

@@ -73,7 +73,7 @@ def token_stats(
     (model_hash and tokenizer_hash). Raises DataError for an example longer than the context or with unknown ids.
     """
     assert key or cache is None, "a cache needs the hash of the model in its key"
-    file = cache_file(cache, f"{key} {plain(model).dtype}", examples) if cache is not None else None
+    file = stats_file(cache, key, plain(model).dtype, examples) if cache is not None else None
     if file is not None and (known := read_cache(file, examples)) is not None:
         return known
     check_examples(model, examples)
@@ -94,6 +94,16 @@ def token_stats(
     if file is not None:
         write_cache(file, results)
     return results
+
+
+def stats_file(cache: Path, key: str, dtype: torch.dtype, examples: Sequence[Example]) -> Path:
+    """Where the statistics of a model in memory as dtype are kept."""
+    return cache_file(cache, f"{key} {dtype}", examples)
+
+
+def known_stats(examples: Sequence[Example], *, cache: Path, key: str, dtype: str) -> list[TokenStats] | None:
+    """What token_stats would find in the cache, for who has not loaded the model; None where it is not there."""
+    return read_cache(stats_file(cache, key, getattr(torch, dtype), examples), examples)
 
 
 def check_examples(model: PreTrainedModel, examples: Sequence[Example]) -> None:
