@@ -74,12 +74,17 @@ def write_blocks(
             total, count = total + len(ids), count + 1
         blocks, dropped = divmod(total, block_tokens)
         if not blocks:
-            values = f"{total} tokens in {count} documents; block_tokens: {block_tokens}"
-            raise DataError("The corpus is shorter than one block.", values, "Give more text, or lower block_tokens.")
+            raise too_short(total, count, block_tokens)
         about = {"documents": count, "dropped_tokens": dropped, "vocab_size": vocab_size, "tokenizer": tokenizer}
         starts_D = np.array(starts, dtype="<i8")
         _finish(handle, (blocks, block_tokens), kind, starts_D[starts_D < blocks * block_tokens], about)
     return open_blocks(path)
+
+
+def too_short(tokens: int, documents: int, block_tokens: int) -> DataError:
+    """The error for a corpus that fills no block."""
+    values = f"{tokens} tokens in {documents} documents; block_tokens: {block_tokens}"
+    return DataError("The corpus is shorter than one block.", values, "Give more text, or lower block_tokens.")
 
 
 def open_blocks(path: Path, *, tokenizer: str = "") -> Blocks:

@@ -1,0 +1,89 @@
+"""Which numbers a setting may be: one table, asked before anything is loaded, and by the rooms that read the settings."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from stillage.errors import ConfigError
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Range:
+    """The finite numbers from low to high; above and below: without low, without high."""
+
+    low: float
+    high: float = math.inf
+    above: bool = False
+    below: bool = False
+
+    def __contains__(self, value: float) -> bool:
+        """Is the number in the range? NaN and infinity never are."""
+        enough = self.low < value if self.above else self.low <= value
+        return enough and (value < self.high if self.below else value <= self.high) and math.isfinite(value)
+
+    def __str__(self) -> str:
+        """The range in words: at least 0 and below 1."""
+        words = f"{'more than' if self.above else 'at least'} {self.low:g}"
+        return words + (f" and {'below' if self.below else 'at most'} {self.high:g}" if self.high < math.inf else "")
+
+
+ANY, SOME = Range(low=0), Range(low=1)
+SHARE = Range(low=0, high=1)
+PART = Range(low=0, high=1, above=True)
+BELOW_ONE = Range(low=0, high=1, below=True)
+INSIDE = Range(low=0, high=1, above=True, below=True)
+
+TRAIN: Mapping[str, Range] = {
+    "epochs": ANY, "max_steps": ANY, "batch_size": SOME, "micro_batch_size": ANY, "lr_peak": ANY, "lr_final": ANY,
+    "warmup_fraction": SHARE, "weight_decay": ANY, "beta1": BELOW_ONE, "beta2": BELOW_ONE, "clip_norm": ANY,
+    "validate_every": ANY, "keep_prompts": SOME, "checkpoint_every_s": ANY, "keep_checkpoints": ANY,
+}  # fmt: skip
+MODEL: Mapping[str, Range] = {
+    "layers": SOME, "width": SOME, "heads": SOME, "context": SOME, "dropout": BELOW_ONE, "prune_teacher_to": ANY,
+    "lora_rank": ANY, "lora_alpha": ANY, "lora_dropout": BELOW_ONE,
+}  # fmt: skip
+GROUPS: Mapping[str, Mapping[str, Range]] = {
+    "": {"jobs": SOME, "threads": ANY},
+    "data": {"people": SOME, "max_tokens": SOME, "max_prompt_tokens": ANY, "max_bad_lines": ANY},
+    "tokenizer": {"vocab_size": SOME},
+    "teacher": MODEL,
+    "student": MODEL,
+    "teacher_train": TRAIN,
+    "student_train": TRAIN,
+    "distill": {"init_epochs": ANY},
+    "lm": {"coef": ANY, "batch_size": SOME, "block_tokens": SOME},
+    "generate": {"max_new_tokens": SOME, "sampling_temperature": ANY, "top_p": PART, "top_k": ANY, "records": ANY,
+                 "batch_tokens": SOME},
+    "audit": {
+        "min_k_fraction": PART, "neighbours": SOME, "neighbour_share": PART, "neighbour_top_k": SOME,
+        "prefix_records": ANY, "mope_copies": SOME, "mope_sigma": ANY, "dc_pdd_cap": Range(low=0, above=True),
+        "fprs": INSIDE, "extract_tokens": SOME, "extract_temperature": ANY, "extract_top_k": ANY, "extract_top_p": PART,
+        "exposure_records": ANY, "exposure_candidates": SOME,
+        "max_records": ANY, "level": INSIDE, "block_records": ANY, "signal_records": ANY,
+        "dp_guesses": ANY, "dp_delta": BELOW_ONE, "batch_tokens": SOME,
+    },
+    "report": {"examples": ANY},
+}  # fmt: skip
+"""Group of settings -> name -> what it may be; for a list, what each of its numbers may be."""
+
+
+def require(name: str, value: float, wanted: Range) -> None:
+    """ConfigError, with what is wanted, unless the number is in the range."""
+    if value not in wanted:
+        raise ConfigError(f"{name} must be {wanted}.", f"{name} = {value:g}", f"Choose a value that is {wanted}.")
+
+
+def check_group(group: object, ranges: Mapping[str, Range], prefix: str = "") -> None:
+    """ConfigError for the first number of a group of settings that is out of its range. prefix: before its name."""
+    for name, wanted in ranges.items():
+        value = getattr(group, name)
+        for number in value if isinstance(value, tuple) else (value,):
+            require(f"{prefix}{name}", number, wanted)
+
+
+def check_numbers(config: object) -> None:
+    """ConfigError for the first number of a Config that makes no sense, by its full name."""
+    for name, ranges in GROUPS.items():
+        check_group(getattr(config, name) if name else config, ranges, f"{name}." if name else "")
