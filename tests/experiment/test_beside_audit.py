@@ -103,6 +103,26 @@ def test_asking_for_more_repeats_nothing(keys_of: object) -> None:
     assert again["dp"] != bounded["dp"] and again["audit"] == bounded["audit"]
 
 
+def test_records_given_away_as_prefixes_are_left_out_by_every_stage(
+    tmp_path: Path, keys_of: object, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert callable(keys_of)
+    monkeypatch.chdir(tmp_path)
+    words = ["--data.people", "24", "--audit.attacks", "loss", "con_recall", "--audit.prefix-records", "3"]
+    beside = ["--audit.blocks", "true", "--audit.block-records", "0", "--audit.mope-copies", "1"]
+    assert main([*TINY, *words, *beside, "--audit.signal-records", "0", "--out", "run"]) == 0
+    ids = {
+        stage: set(pq.read_table(tmp_path / "run" / stage / "scores.parquet").column("id").to_pylist())
+        for stage in ("audit", "blocks")
+    }
+    assert ids["audit"] == ids["blocks"] and len(ids["audit"]) == 48 - 6
+
+    audit = AuditConfig(blocks=True, block_records=7)
+    base, more = (keys_of(Config(audit=one)) for one in (audit, replace(audit, attacks=("loss", "zlib"))))
+    away = keys_of(Config(audit=replace(audit, attacks=("loss", "recall"))))
+    assert base["blocks"] == more["blocks"] != away["blocks"]
+
+
 COINS = DataConfig(inclusion="bernoulli")
 
 

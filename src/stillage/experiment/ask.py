@@ -67,13 +67,19 @@ def noise_of(context: Context) -> Noise:
 def prefixes_of(
     context: Context, attacks: Sequence[Attack], records: Sequence[Record], roles: Sequence[str], groups: Sequence[str]
 ) -> Prefixes:
-    """The records that serve as prefixes, where an attack needs some; they are not evaluated by any attack."""
-    asked = wanted(attacks)
-    count = context.config.audit.prefix_records
+    """The records that serve as prefixes, where an attack needs some; they are evaluated by no attack and no other stage."""
+    wish = given_away(attacks, context.config.audit.prefix_records)
     return draw_prefixes(
-        records, roles, groups, seed=context.config.seed, outsiders=count if "outsider_prefix" in asked else 0,
-        members=count if "member_prefix" in asked else 0,
+        records, roles, groups, seed=context.config.seed, outsiders=wish.get("outsiders", 0),
+        members=wish.get("private", 0),
     )  # fmt: skip
+
+
+def given_away(attacks: Sequence[Attack], count: int) -> dict[str, int]:
+    """Role -> how many of its records the attacks want as prefixes; empty where none does."""
+    asked = wanted(attacks)
+    wish = {"outsiders": "outsider_prefix" in asked, "private": "member_prefix" in asked}
+    return {role: count for role, is_asked in wish.items() if is_asked and count}
 
 
 def material_of(context: Context, attacks: Sequence[Attack], records: Sequence[Record], prefixes: Prefixes) -> Material:

@@ -25,13 +25,14 @@ from stillage.experiment.works import base_result, examples_of, records_of, spec
 from stillage.rng import generator
 from stillage.run.folder import write_json, write_table
 from stillage.run.results import write_results
-from stillage.types import Array, Example, Record, TokenStats, Transform
+from stillage.types import Array, Attack, Example, Record, TokenStats, Transform
 
 if TYPE_CHECKING:
     import pyarrow as pa
     from transformers import PreTrainedTokenizerFast
 
     from stillage.audit.extraction import Target
+    from stillage.audit.prefix import Prefixes
     from stillage.audit.questions import Material, Said, Subject
     from stillage.experiment.plan import Context
     from stillage.run.config import AuditConfig
@@ -67,11 +68,9 @@ def audit(context: Context, folder: Path) -> None:
 
     config = context.config
     use_threads(context)
-    records, roles = audited_records(context)
     group_of = read_split(context.run / "data").group_of
     attacks = attacks_of(config.audit)
-    prefixes = prefixes_of(context, attacks, records, roles, [group_of.get(record.id, "") for record in records])
-    records, roles = [records[index] for index in prefixes.kept], tuple(roles[index] for index in prefixes.kept)
+    records, roles, prefixes = evaluated_records(context, attacks)
     material = material_of(context, attacks, records, prefixes)
     audited = Audited(
         ids=tuple(record.id for record in records),
@@ -135,9 +134,19 @@ def audited_records(context: Context) -> tuple[list[Record], tuple[str, ...]]:
     return records, tuple(roles)
 
 
-def some_audited(context: Context, purpose: str, most: int) -> tuple[list[Record], tuple[str, ...]]:
-    """The audited records with their roles, at most `most` members and outsiders each, by a recorded draw; 0: all."""
+def evaluated_records(context: Context, attacks: Sequence[Attack]) -> tuple[list[Record], tuple[str, ...], Prefixes]:
+    """The audited records less those that an attack gives away as prefixes, with their roles, and those prefixes."""
+    from stillage.data.split import read_split
+
     records, roles = audited_records(context)
+    group_of = read_split(context.run / "data").group_of
+    prefixes = prefixes_of(context, attacks, records, roles, [group_of.get(record.id, "") for record in records])
+    return [records[index] for index in prefixes.kept], tuple(roles[index] for index in prefixes.kept), prefixes
+
+
+def some_audited(context: Context, purpose: str, most: int) -> tuple[list[Record], tuple[str, ...]]:
+    """The evaluated records with their roles, at most `most` members and outsiders each, by a recorded draw; 0: all."""
+    records, roles, _ = evaluated_records(context, attacks_of(context.config.audit))
     chosen: list[int] = []
     for role in dict.fromkeys(roles):
         places = [place for place, name in enumerate(roles) if name == role]

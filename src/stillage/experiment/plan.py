@@ -187,6 +187,7 @@ def beside_audit(
     context: Context, models: dict[str, str], given: dict[str, dict[str, Any]], before: tuple[str, ...]
 ) -> list[Stage]:
     """What a config asks for besides the audit, each on its own, so that none of them repeats the audit."""
+    from stillage.experiment.ask import attacks_of, given_away
     from stillage.experiment.blocks_stage import blocks
     from stillage.experiment.dp_stage import dp
     from stillage.experiment.exposure_stage import exposure
@@ -196,11 +197,13 @@ def beside_audit(
     needed = {"data", "tokenizer", *(role.name for role in context.models)}
     before = tuple(name for name in before if name in needed)
     asked = plain(config.audit)
+    away = given_away(attacks_of(config.audit), config.audit.prefix_records)
+    kept: dict[str, Any] = {"prefix_records": away} if away else {}  # they leave the evaluated records
     if config.audit.blocks:
         names = ("block_records", "max_records", "level", "mope_sigma", "mope_copies", "mope_noise")
         stages.append(
             Stage(name="blocks", inputs=before, outside=models, schema=SCHEMAS["blocks"],
-                  settings={"given": given, "seed": config.seed, **{name: asked[name] for name in names}},
+                  settings={"given": given, "seed": config.seed, **{name: asked[name] for name in names}, **kept},
                   work=partial(blocks, context))
         )  # fmt: skip
     if has_signal(context.roles, config.audit.signal_records):
@@ -213,7 +216,7 @@ def beside_audit(
         names = (*EXPOSURE, "extract", "max_records", "level")
         stages.append(
             Stage(name="exposure", inputs=before, outside=models, schema=SCHEMAS["exposure"],
-                  settings={"given": given, "seed": config.seed, **{name: asked[name] for name in names}},
+                  settings={"given": given, "seed": config.seed, **{name: asked[name] for name in names}, **kept},
                   work=partial(exposure, context))
         )  # fmt: skip
     if config.audit.dp:
