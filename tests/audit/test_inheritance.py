@@ -23,7 +23,7 @@ from stillage.audit.inheritance import (
     spearman,
     tpr_on_leaked,
 )
-from stillage.audit.inherited import aligned_scores, compare_methods, inheritance_results
+from stillage.audit.inherited import aligned_scores, inheritance_results
 from stillage.audit.slices import by_slice, slice_labels, slice_results, with_p
 from stillage.errors import DataError
 from stillage.functional.binomial import clopper_pearson, clustered_proportion
@@ -313,29 +313,6 @@ def test_records_without_a_score_are_left_out_of_both_and_other_records_are_refu
     assert "not compared" in caplog.text
     with pytest.raises(DataError, match="different records"):
         aligned_scores(pa.Table.from_pylist(rows[1:]))
-
-
-def test_methods_are_compared_in_pairs_with_holm() -> None:
-    rng = np.random.default_rng(10)
-    common = rng.normal(size=400)
-    by_method = {"kd": scores(rng, 1.5, common), "gkd": scores(rng, 1.4, common), "minillm": scores(rng, 0.2, common)}
-    by_method["gkd"][5] = math.nan
-    rows = compare_methods(by_method, MEMBER, base=replace(BASE, attack="loss"))
-    assert [(row.method, row.note.partition(";")[0]) for row in rows] == [
-        ("kd", "minus gkd (1 records without score)"),
-        ("kd", "minus minillm (1 records without score)"),
-        ("gkd", "minus minillm (1 records without score)"),
-    ]
-    kept = np.isfinite(by_method["gkd"])
-    test = paired_auc_test(by_method["kd"][kept], by_method["minillm"][kept], MEMBER[kept])
-    assert (rows[1].value, rows[1].low, rows[1].n) == (test.difference, test.low, 399)
-    assert rows[1].low > 0 and rows[0].low < 0 < rows[0].high
-    plain = [float(row.note.split("; p=")[1].split(";")[0]) for row in rows]
-    adjusted = [float(row.note.split("holm p=")[1].split()[0]) for row in rows]
-    assert max(adjusted) == pytest.approx(max(plain), rel=0.01) and min(adjusted) == pytest.approx(
-        3 * min(plain), rel=0.01
-    )
-    assert compare_methods({"kd": by_method["kd"]}, MEMBER, base=BASE) == []
 
 
 def test_groups_are_adjusted_for_their_number() -> None:

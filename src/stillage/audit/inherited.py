@@ -1,14 +1,12 @@
 """The rows of results.parquet that compare teacher, student and controls on the same records.
 
 Metrics: attributable_leak, inheritance, spearman, tpr_on_leaked, inherited_rate, teacher_specific_rate, easy_rate,
-inheritance_curve; and auc_difference for methods compared on the same records.
+inheritance_curve.
 """
 
 from __future__ import annotations
 
-import itertools
 import logging
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
@@ -208,23 +206,3 @@ def recital_results(recited: pa.Table, *, level: float, row: Result) -> list[Res
     shares = shares_of(exact[TEACHER], exact[STUDENT], exact.get(control, absent), level, clusters=clusters)
     rows = share_rows(at, shares)
     return results + (rows if control else rows[:1])
-
-
-def compare_methods(
-    scores_by_method: Mapping[str, Array], is_member: Array, *, level: float = 0.95, base: Result
-) -> list[Result]:
-    """Every pair of methods (or models, or attacks) on the same records: paired DeLong, Holm over all pairs.
-
-    Rows: metric auc_difference, method the first of the pair, "minus B; p=...; holm p=..." in the note, value
-    AUC(A) - AUC(B), n the records that every method could score. Fewer than two methods give no row.
-    """
-    if len(scores_by_method) < 2:
-        return []
-    values = {name: np.asarray(scores, dtype=np.float64) for name, scores in scores_by_method.items()}
-    fine = np.isfinite(list(values.values())).all(axis=0)
-    member = np.asarray(is_member, dtype=bool)[fine]
-    pairs = list(itertools.combinations(values, 2))
-    tests = [paired_auc_test(values[a][fine], values[b][fine], member, level) for a, b in pairs]
-    row = replace(base, metric="auc_difference", level=level, n=int(fine.sum()), value=math.nan)
-    dropped = f" ({int((~fine).sum())} records without score)" if not fine.all() else ""
-    return tested([replace(row, method=a, note=f"minus {b}{dropped}") for a, b in pairs], tests, "")

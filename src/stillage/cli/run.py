@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from stillage.errors import ConfigError
 from stillage.experiment.presets import check_needs, published, settings
-from stillage.experiment.sweep import STORE, gather, points, swept, write_index
+from stillage.experiment.sweep import STORE, gather, points, swept, worth_comparing, write_index
 from stillage.run.config import Config
 from stillage.run.parse import Flat, build, from_flags, from_yaml
 
@@ -161,6 +162,8 @@ def run_grid(
         until = last_stage(verb, base)
         run_experiments(contexts, board.say, accept_changes="--accept-changes" in switches, until=until)
     print(f"{gather(base.out)} of {len(grid)} points finished: {base.out / 'results.parquet'}")
+    if worth_comparing(base.out):
+        print(f"which leaks more: stillage compare {shlex.quote(str(base.out))}")
     check_strict([point.config for point in grid])
     return 0
 

@@ -25,6 +25,7 @@ from stillage.run.config import Config
 from stillage.run.folder import read_json, write_json
 from stillage.run.parse import CASE, CASES, SWEEP, Flat, build
 from stillage.run.results import read_results, write_results
+from stillage.run.stages import MANIFEST
 
 STORE = "store"
 AXIS = CASES.removeprefix(SWEEP)
@@ -107,3 +108,10 @@ def gather(out: Path) -> int:
             finished += 1
     write_results(out / "results.parquet", results)
     return finished
+
+
+def worth_comparing(out: Path) -> bool:
+    """Are the audits of two points finished that differ in more than the seed?"""
+    done = [point["values"] for point in read_json(out / "sweep.json")["points"]
+            if (out / point["name"] / "audit" / MANIFEST).is_file()]  # fmt: skip
+    return len({tuple(value for path, value in values.items() if path != "seed") for values in done}) > 1

@@ -1,0 +1,132 @@
+"""Who leaks more? Variants of one experiment (methods, sizes, defences) on the same records, pair by pair.
+
+Metrics: auc (of each variant) and auc_difference (of each pair); `method` is the variant's name.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from stillage.audit.blind import N_FOLDS
+from stillage.audit.inherited import tested
+from stillage.audit.membership import is_cross_fitted
+from stillage.data.groups import cluster_numbers
+from stillage.errors import DataError
+from stillage.functional.stats import PairedTest, pooled_auc_interval, pooled_auc_test
+from stillage.types import Array, Result
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunScores:
+    """One attack on one model of one run; arrays of shape [n], in the order of the ids."""
+
+    run: str  # how an error names it
+    seed: int
+    ids: tuple[str, ...]
+    groups: tuple[str, ...]  # of near-duplicates; "": alone
+    is_member: Array  # bool
+    scores: Array  # float64; not finite: no score
+
+    @property
+    def clusters(self) -> Array:
+        """int[n]: equal for near-duplicates."""
+        return cluster_numbers(self.ids, self.groups)
+
+
+Variants = Mapping[str, Sequence[RunScores]]
+"""Name of a variant -> its runs, which differ in the seed alone."""
+
+
+def compare(variants: Variants, *, level: float, base: Result) -> list[Result]:
+    """The AUC of every variant, pooled over its seeds, and every pair's difference with p and Holm's p over all pairs.
+
+    base carries stage, model and attack. auc_difference: method the first of the pair, "minus B" in the note, n the records
+    that both could score (of all seeds, where those differ in their records).
+    DataError where a pair shares no seed, or audited different records.
+    """
+    folds = N_FOLDS if is_cross_fitted(base.model, base.attack) else 0
+    results = [pooled_auc(name, runs, folds, replace(base, level=level)) for name, runs in variants.items()]
+    rows: list[Result] = []
+    tests: list[PairedTest] = []
+    for (a, runs_a), (b, runs_b) in itertools.combinations(variants.items(), 2):
+        pairs = by_seed(runs_a, runs_b)
+        kept, same_records = scored_by_all(pairs)
+        test = pooled_auc_test(
+            [(x.scores[fine], y.scores[fine], x.is_member[fine]) for (x, y), fine in zip(pairs, kept, strict=True)],
+            level, same_records=same_records, n_folds=folds,
+            clusters=[x.clusters[fine] for (x, _), fine in zip(pairs, kept, strict=True)],
+        )  # fmt: skip
+        note = "; ".join([f"minus {b}", seeds_words([x for x, _ in pairs]), *dropped_words(kept)])
+        n = count(kept, same_records)
+        rows.append(replace(base, metric="auc_difference", method=a, level=level, n=n, note=note))
+        tests.append(test)
+    return results + tested(rows, tests, "")
+
+
+def pooled_auc(name: str, runs: Sequence[RunScores], folds: int, base: Result) -> Result:
+    """A variant's AUC over its seeds."""
+    kept, same_records = scored_by_all([(run,) for run in runs])
+    found = pooled_auc_interval(
+        [(run.scores[fine], run.is_member[fine]) for run, fine in zip(runs, kept, strict=True)], base.level,
+        same_records=same_records, clusters=[run.clusters[fine] for run, fine in zip(runs, kept, strict=True)], n_folds=folds,
+    )  # fmt: skip
+    note, n = "; ".join([seeds_words(runs), *dropped_words(kept)]), count(kept, same_records)
+    return replace(base, metric="auc", method=name, value=found.value, low=found.low, high=found.high, n=n, note=note)
+
+
+def by_seed(runs_a: Sequence[RunScores], runs_b: Sequence[RunScores]) -> list[tuple[RunScores, RunScores]]:
+    """The runs of two variants that share a seed (or the only run of each), which must have audited the same records.
+
+    DataError otherwise, naming the runs.
+    """
+    of_b = {run.seed: run for run in runs_b}
+    pairs = [(run, of_b[run.seed]) for run in runs_a if run.seed in of_b]
+    if not pairs and len(runs_a) == len(runs_b) == 1:
+        pairs = [(runs_a[0], runs_b[0])]
+    if not pairs:
+        raise DataError(
+            f"{runs_a[0].run} and {runs_b[0].run} share no seed, so no two runs of theirs can be paired.",
+            f"seeds: {', '.join(str(run.seed) for run in runs_a)} and {', '.join(str(run.seed) for run in runs_b)}",
+            "Run both with one seed.",
+        )
+    for a, b in pairs:
+        if a.ids != b.ids or not np.array_equal(a.is_member, b.is_member):
+            roles_a, roles_b = (dict(zip(run.ids, run.is_member.tolist(), strict=True)) for run in (a, b))
+            shared = sum(roles_b.get(id_) == role for id_, role in roles_a.items())
+            raise DataError(
+                f"{a.run} and {b.run} did not audit the same records.",
+                f"{len(a.ids)} and {len(b.ids)} records, {shared} of them in both and in one role",
+                "Compare runs with one seed, one data section, one audit.max_records and the same prefix attacks.",
+            )
+    return pairs
+
+
+def scored_by_all(pairs: Sequence[tuple[RunScores, ...]]) -> tuple[list[Array], bool]:
+    """Which records count in each seed, bool[n]: those that every run of it could score; and whether all seeds share them.
+
+    Where all seeds audited the same records, one that some seed could not score is left out of all.
+    """
+    kept = [np.asarray(np.isfinite([run.scores for run in runs]).all(axis=0)) for runs in pairs]
+    first = pairs[0][0]
+    same = all(runs[0].ids == first.ids and np.array_equal(runs[0].is_member, first.is_member) for runs in pairs)
+    return [np.asarray(np.all(kept, axis=0))] * len(kept) if same else kept, same
+
+
+def count(kept: Sequence[Array], same_records: bool) -> int:
+    """Records that count: of one seed where all have the same, else of all seeds together."""
+    return int(sum(fine.sum() for fine in (kept[:1] if same_records else kept)))
+
+
+def seeds_words(runs: Sequence[RunScores]) -> str:
+    """ "3 seeds"."""
+    return f"{len(runs)} seed{'s' if len(runs) > 1 else ''}"
+
+
+def dropped_words(kept: Sequence[Array]) -> list[str]:
+    """How many records had no score, if any."""
+    dropped = int(sum((~fine).sum() for fine in kept))
+    return [f"{dropped} records without score"] if dropped else []

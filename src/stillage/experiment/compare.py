@@ -1,0 +1,202 @@
+"""Finished runs side by side: which variants there are, what each scored, and how good it is. Reads files only, no torch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from stillage.audit.compare import RunScores
+from stillage.errors import DataError
+from stillage.evaluate.quality import mean_interval
+from stillage.run.folder import read_json, read_table
+from stillage.run.parse import HARMLESS, flat_values
+from stillage.run.results import read_results
+from stillage.run.stages import MANIFEST
+from stillage.types import Result
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Candidate:
+    """A run folder that was given, by itself or as a point of a grid."""
+
+    folder: Path
+    name: str  # of its variant: the point's values without the seed, or the folder's name
+    settings: Mapping[str, object]  # everything that decides its numbers, but the seed
+    attacks: tuple[str, ...]  # as configured, the primary one first
+    seed: int
+    verdict: str  # of the audit's checks
+
+
+def candidates(folders: Sequence[Path]) -> tuple[list[Candidate], list[Path]]:
+    """The finished runs among the folders and the points of the grids among them, and the points that are not finished.
+
+    A run is finished when its audit is. DataError for a folder that is neither, or a run given by itself that is not.
+    """
+    found: list[Candidate] = []
+    unfinished: list[Path] = []
+    for folder in folders:
+        if (folder / "sweep.json").is_file():
+            for point in read_json(folder / "sweep.json")["points"]:
+                run = folder / point["name"]
+                if not is_finished(run):
+                    unfinished.append(run)
+                    continue
+                values = {path: value for path, value in point["values"].items() if path != "seed"}
+                name = ", ".join(f"{path.rsplit('.', 1)[-1]}={value}" for path, value in values.items())
+                found.append(candidate(run, name or folder.name))
+        elif not (folder / "config.yaml").is_file():
+            raise DataError(
+                f"{folder} is neither a run nor a grid.",
+                "looked for: config.yaml, sweep.json",
+                "Give the folders of finished runs (--out), or of a config with `sweep:`.",
+            )
+        elif not is_finished(folder):
+            raise DataError(
+                f"{folder} has no finished audit.",
+                f"missing: {folder / 'audit' / MANIFEST}",
+                f"Finish it first: stillage audit {folder}",
+            )
+        else:
+            found.append(candidate(folder, folder.resolve().name))
+    return found, unfinished
+
+
+def is_finished(run: Path) -> bool:
+    """Has the run's audit been done to its end?"""
+    return all((run / name).is_file() for name in ("config.yaml", f"audit/{MANIFEST}", "audit/scores.parquet"))
+
+
+def candidate(run: Path, name: str) -> Candidate:
+    """A finished run, by its configuration."""
+    import yaml
+
+    tree = yaml.load((run / "config.yaml").read_text(encoding="utf-8"), Loader=yaml.BaseLoader)
+    flat = flat_values(tree)
+    settings = {path: value for path, value in flat.items() if not path.startswith((*HARMLESS, "threads"))}
+    seed, attacks = settings.pop("seed", "0"), settings.get("audit.attacks", ())
+    named = tuple(map(str, attacks)) if isinstance(attacks, list) else ()
+    checks = run / "audit" / "validity.json"
+    verdict = str(read_json(checks)["verdict"]) if checks.is_file() else "unchecked"
+    return Candidate(folder=run, name=name, settings=settings, attacks=named, seed=int(str(seed)), verdict=verdict)
+
+
+def variants(found: Sequence[Candidate]) -> dict[str, list[Candidate]]:
+    """Name -> its runs by seed: those whose settings differ in nothing but the seed.
+
+    Names that two variants share become paths. DataError for one variant alone, or one seed of it given twice.
+    """
+    alike: list[list[Candidate]] = []
+    for one in found:
+        group = next((group for group in alike if group[0].settings == one.settings), None)
+        if group is None:
+            alike.append([one])
+        elif any(other.seed == one.seed for other in group):
+            other = next(other for other in group if other.seed == one.seed)
+            raise DataError(
+                "Two of the runs are one and the same experiment.",
+                f"{other.folder} and {one.folder}: seed {one.seed} and equal settings",
+                "Give each run once.",
+            )
+        else:
+            group.append(one)
+    if len(alike) < 2:
+        raise DataError(
+            "There is nothing to compare: at least two finished runs must differ in more than the seed.",
+            f"finished: {', '.join(str(one.folder) for one in found) or 'none'}",
+            "Give more runs, or finish the grid with the command that started it.",
+        )
+    names = [group[0].name for group in alike]
+    unique = [
+        name if names.count(name) == 1 else str(group[0].folder) for name, group in zip(names, alike, strict=True)
+    ]
+    return {name: sorted(group, key=lambda one: one.seed) for name, group in zip(unique, alike, strict=True)}
+
+
+def primary(found: Sequence[Candidate]) -> str:
+    """The attack that the first run names first; DataError where its configuration names none."""
+    if not found[0].attacks:
+        raise DataError("No attack is named in the configuration.", str(found[0].folder), "Choose one with --attack.")
+    return found[0].attacks[0]
+
+
+def run_scores(one: Candidate, model: str, attack: str) -> RunScores:
+    """The run's scores in the order of the record ids. DataError where the audit has none for that model and attack."""
+    table = read_table(one.folder / "audit" / "scores.parquet")
+    columns = {name: table.column(name).to_numpy(zero_copy_only=False) for name in table.column_names}
+    rows = np.flatnonzero((columns["model"] == model) & (columns["attack"] == attack))
+    if not rows.size:
+        there: dict[str, list[str]] = {}
+        for name, tried in dict.fromkeys(zip(columns["model"], columns["attack"], strict=True)):
+            there.setdefault(str(name), []).append(str(tried))
+        fits = f"attacks on {model}: {', '.join(there[model])}" if model in there else f"models: {', '.join(there)}"
+        raise DataError(
+            f"The audit of {one.folder} has no scores of the {attack} attack on {model}.",
+            fits,
+            "Choose with --model and --attack.",
+        )
+    rows = rows[np.argsort(columns["id"][rows].astype(str), kind="stable")]
+    return RunScores(
+        run=str(one.folder), seed=one.seed,
+        ids=tuple(columns["id"][rows].tolist()), groups=tuple(columns["group"][rows].tolist()),
+        is_member=columns["role"][rows] == "private", scores=columns["score"][rows].astype(np.float64),
+    )  # fmt: skip
+
+
+def quality_results(name: str, runs: Sequence[Candidate], *, level: float, base: Result) -> list[Result]:
+    """ROUGE-L, validation loss and trained tokens of a variant's model: means over its seeds, Student-t where several.
+
+    ROUGE-L of one seed keeps its own interval. A number that a run lacks (a given model was not trained) gives no row.
+    """
+    row = replace(base, method=name, attack="", level=level, n=len(runs), note=f"{len(runs)} seeds", unit="")
+    results = []
+    for metric, read in QUALITY.items():
+        values = [value for run in runs for value in [read(run.folder, base.model)] if value is not None]
+        if len(values) < len(runs):
+            continue
+        if len(values) == 1:
+            results.append(replace(values[0], run="", stage=base.stage, method=name, note="1 seed"))
+            continue
+        mean, low, high = mean_interval(np.array([value.value for value in values]), level)
+        results.append(replace(row, metric=metric, value=mean, low=low, high=high))
+    return results
+
+
+def rouge(run: Path, model: str) -> Result | None:
+    """The ROUGE-L that the run measured on test records."""
+    path = run / "evaluate" / "results.parquet"
+    rows = read_results(path) if path.is_file() else []
+    return next((row for row in rows if (row.metric, row.model, row.dataset) == ("rouge_l", model, "test")), None)
+
+
+def loss(run: Path, model: str) -> Result | None:
+    """The validation loss of the weights that were audited, nats per token."""
+    summary = summary_of(run, model)
+    is_last = summary.get("model_step") == summary.get("steps")
+    value = summary.get("validation_loss" if is_last else "best_validation_loss")
+    return None if value is None else number(model, "validation_loss", float(value), "nats per token")
+
+
+def tokens(run: Path, model: str) -> Result | None:
+    """How many tokens the model was trained on."""
+    value = summary_of(run, model).get("trained_tokens")
+    return None if value is None else number(model, "trained_tokens", float(value), "tokens")
+
+
+def number(model: str, metric: str, value: float, unit: str) -> Result:
+    """A number without interval."""
+    return Result(run="", stage="", model=model, metric=metric, value=value, n=1, unit=unit)
+
+
+def summary_of(run: Path, model: str) -> Mapping[str, float | None]:
+    """What the model's training wrote down; empty where it was not trained in the run."""
+    path = run / model / "summary.json"
+    return read_json(path) if path.is_file() else {}
+
+
+QUALITY: Mapping[str, Callable[[Path, str], Result | None]] = {
+    "rouge_l": rouge, "validation_loss": loss, "trained_tokens": tokens,
+}  # fmt: skip
+"""What stands beside a variant's leakage, and where a run keeps it."""

@@ -1,0 +1,218 @@
+"""`stillage compare`: the same records or none, every pair once, seeds pooled, and nothing left out in silence."""
+
+from __future__ import annotations
+
+import json
+import math
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from stillage.audit.compare import RunScores, compare
+from stillage.audit.membership import Audited, score_rows
+from stillage.cli import main
+from stillage.errors import DataError
+from stillage.experiment.plan import Context
+from stillage.experiment.sweep import worth_comparing
+from stillage.functional.stats import auc_interval, paired_auc_test
+from stillage.report.load import number_in
+from stillage.run.folder import write_json, write_table, write_text
+from stillage.run.results import read_results, write_results
+from stillage.types import Result
+
+N = 200
+MEMBER = np.arange(N) < 100
+BASE = Result(run="", stage="compare", model="student", metric="", value=math.nan, attack="loss")
+
+
+def finished(run: Path, seed: int, method: str, shift: float, *, people: int = N, verdict: str = "valid") -> Path:
+    """The files that a finished run leaves and the comparison reads; the records depend on the seed."""
+    rng, common = np.random.default_rng([seed, len(method)]), np.random.default_rng(seed).normal(size=people)
+    audited = Audited(
+        ids=tuple(f"s{seed}-{i:03}" for i in range(people)),
+        roles=("private",) * (people // 2) + ("outsiders",) * (people - people // 2),
+        texts=("",) * people, groups=("",) * people,
+    )  # fmt: skip
+    scores = common + shift * audited.is_member + 0.5 * rng.normal(size=people)
+    tables = [
+        score_rows(audited, model, attack, scores) for model in ("student", "teacher") for attack in ("loss", "zlib")
+    ]
+    write_text(
+        run / "config.yaml",
+        f"out: {run}\nseed: {seed}\njobs: {seed}\ndistill: {{method: {method}}}\naudit: {{attacks: [loss, zlib]}}\n",
+    )
+    write_table(run / "audit" / "scores.parquet", pa.concat_tables(tables))
+    write_json(run / "audit" / "validity.json", {"verdict": verdict})
+    write_json(run / "audit" / "manifest.json", {})
+    summary = {"validation_loss": 2.0 + seed, "best_validation_loss": 1.0 + seed, "trained_tokens": 5000, "steps": 9}
+    write_json(run / "student" / "summary.json", {**summary, "model_step": 9 if method == "kd" else 5})
+    rouge = Result(run="r", stage="evaluate", model="student", metric="rouge_l", value=0.25 * seed, low=0.1, high=0.9,
+                   n=50, dataset="test")  # fmt: skip
+    write_results(run / "evaluate" / "results.parquet", [rouge])
+    return run
+
+
+def grid(out: Path, shifts: dict[str, float], seeds: tuple[int, ...], unfinished: tuple[str, ...] = ()) -> Path:
+    points = []
+    for method, shift in shifts.items():
+        for seed in seeds:
+            name = f"method={method}_seed={seed}"
+            points.append({"name": name, "values": {"distill.method": method, "seed": str(seed)}, "run": name})
+            if name in unfinished:
+                write_text(out / name / "config.yaml", "seed: 1\n")
+            else:
+                finished(out / name, seed, method, shift)
+    write_json(out / "sweep.json", {"points": points})
+    return out
+
+
+def said(words: list[str | Path], capsys: pytest.CaptureFixture[str], code: int = 0) -> str:
+    capsys.readouterr()
+    assert main(["compare", *map(str, words)]) == code
+    printed = capsys.readouterr()
+    return printed.out if code == 0 else printed.err
+
+
+def test_two_runs_and_the_numbers_of_one_pair(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    runs = [finished(tmp_path / "a", 1, "kd", 1.5), finished(tmp_path / "b", 1, "sft", 0.0)]
+    printed = said([*runs, "--out", tmp_path / "out"], capsys)
+    assert "a minus b" in " ".join(printed.split()) and "a leaks more" in printed
+    results = read_results(tmp_path / "out" / "compare.parquet")
+    by = {(row.metric, row.method): row for row in results}
+    scores = {run.name: np.array(pa.parquet.read_table(run / "audit" / "scores.parquet")["score"])[:N] for run in runs}
+    test = paired_auc_test(scores["a"], scores["b"], MEMBER)
+    row = by["auc_difference", "a"]
+    assert (row.value, row.low, row.high) == pytest.approx((test.difference, test.low, test.high)) and row.n == N
+    assert number_in(row.note, "p") == pytest.approx(test.p, rel=0.01) and row.note.startswith("minus b; 1 seed;")
+    assert by["auc", "a"].low == pytest.approx(auc_interval(scores["a"], MEMBER).low)
+    assert by["validation_loss", "a"].value == 3.0 and by["validation_loss", "b"].value == 2.0  # of the weights in use
+    assert by["trained_tokens", "a"].value == 5000 and by["rouge_l", "b"].high == 0.9
+    described = json.loads((tmp_path / "out" / "compare.json").read_text())
+    assert [one["variant"] for one in described["runs"]] == ["a", "b"] and described["unfinished"] == []
+
+
+def test_equal_scores_differ_by_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    runs = [finished(tmp_path / name, 1, method, 0.4) for name, method in (("a", "kd"), ("b", "gk"))]
+    printed = said([*runs, "--model", "teacher", "--attack", "zlib", "--out", tmp_path], capsys)
+    row = next(r for r in read_results(tmp_path / "compare.parquet") if r.metric == "auc_difference")
+    assert row.value == 0 and number_in(row.note, "p") == 1 and row.low < 0 < row.high
+    assert "no difference shown" in printed and "teacher" in printed and "AUC, zlib" in printed
+
+
+def test_a_grid_is_pooled_over_its_seeds(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = grid(tmp_path / "grid", {"kd": 1.5, "sft": 0.0, "gkd": 1.4}, (1, 2), ("method=gkd_seed=2",))
+    printed = said([out, "--out", tmp_path], capsys)
+    assert f"left out, their audit is not finished: {out / 'method=gkd_seed=2'}" in printed
+    results = read_results(tmp_path / "compare.parquet")
+    found = {(row.method, row.note.split(";")[0]): row for row in results if row.metric == "auc_difference"}
+    pair = found["method=kd", "minus method=sft"]
+    assert pair.n == 2 * N and "; 2 seeds;" in pair.note and pair.low > 0
+    assert found["method=sft", "minus method=gkd"].n == N
+    assert all(row.note.endswith(" of 3") for row in found.values())
+    by = {(row.metric, row.method): row for row in results}
+    assert by["rouge_l", "method=kd"].value == 0.375 and by["rouge_l", "method=kd"].n == 2
+    assert by["rouge_l", "method=gkd"].low == 0.1  # its only seed's own interval
+    assert worth_comparing(out) and not worth_comparing(grid(tmp_path / "seeds", {"kd": 1.0}, (1, 2)))
+
+
+def test_a_grid_that_was_audited_ends_by_naming_the_comparison(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def pretend(contexts: dict[str, Context], *_: object, **__: object) -> None:
+        for context in contexts.values():
+            write_json(context.run / "audit" / "manifest.json", {})
+
+    monkeypatch.setattr("stillage.experiment.run.run_experiments", pretend)
+    out = tmp_path / "my grid"
+    assert main(["run", "quickstart", "--out", str(out), "--sweep.student.width", "64", "128"]) == 0
+    assert f"which leaks more: stillage compare '{out}'" in capsys.readouterr().out
+    assert main(["run", "quickstart", "--out", str(tmp_path / "seeds"), "--sweep.seed", "1", "2"]) == 0
+    assert "stillage compare" not in capsys.readouterr().out
+
+
+def test_audits_that_failed_their_checks_are_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    runs = [finished(tmp_path / "a", 1, "kd", 1.5, verdict="contaminated"), finished(tmp_path / "b", 1, "sft", 0.0)]
+    assert f"need not be leakage: {runs[0]} (contaminated)" in said(runs, capsys)
+
+
+@pytest.mark.parametrize(
+    "case", ["records", "seeds", "alone", "twice", "folder", "unfinished", "attack", "none", "level"]
+)
+def test_what_cannot_be_compared_is_refused_in_three_lines(
+    case: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    a, b = finished(tmp_path / "a", 1, "kd", 1.0), finished(tmp_path / "b", 1, "sft", 0.0)
+    smaller, again = finished(tmp_path / "c", 1, "sft", 0.0, people=150), finished(tmp_path / "d", 1, "kd", 1.0)
+    later = [finished(tmp_path / f"{seed}", seed, "gkd", 0.0) for seed in (2, 3)]
+    (tmp_path / "empty").mkdir()
+    write_text(tmp_path / "begun" / "config.yaml", "seed: 1\n")
+    words, expected = {
+        "records": (
+            [a, smaller],
+            f"{a} and {smaller} did not audit the same records.\n200 and 150 records, 125 of them",
+        ),
+        "seeds": ([a, *later], f"{a} and {later[0]} share no seed"),
+        "alone": ([a], "nothing to compare"),
+        "twice": ([a, b, again], "one and the same experiment"),
+        "folder": ([a, tmp_path / "empty"], "neither a run nor a grid"),
+        "unfinished": ([a, tmp_path / "begun"], f"stillage audit {tmp_path / 'begun'}"),
+        "attack": ([a, b, "--attack", "min_k"], "attacks on student: loss, zlib"),
+        "none": ([], "Which runs?"),
+        "level": ([a, b, "--level", "95"], "between 0 and 1"),
+    }[case]
+    printed = said(words, capsys, code=2)
+    assert expected in printed and len(printed.strip().splitlines()) == 3
+
+
+def test_a_comparison_never_loads_torch(tmp_path: Path) -> None:
+    runs = [finished(tmp_path / "a", 1, "kd", 1.5), finished(tmp_path / "b", 1, "sft", 0.0)]
+    code = (
+        "import sys; from stillage.cli import main; code = main(sys.argv[1:]);"
+        "print('HEAVY', [n for n in ('torch', 'transformers', 'sklearn', 'matplotlib') if n in sys.modules], code)"
+    )
+    words = [sys.executable, "-c", code, "compare", *map(str, runs)]
+    done = subprocess.run(words, capture_output=True, text=True, check=True)
+    assert "HEAVY [] 0" in done.stdout
+
+
+def scores_of(run: str, values: np.ndarray, copies: int = 1) -> RunScores:
+    return RunScores(
+        run=run, seed=1, ids=tuple(f"{i:04}" for i in range(N * copies)), is_member=np.repeat(MEMBER, copies),
+        groups=tuple(f"g{i // copies}" for i in range(N * copies)), scores=np.repeat(values, copies),
+    )  # fmt: skip
+
+
+def test_near_duplicates_count_once_and_missing_scores_are_said() -> None:
+    rng = np.random.default_rng(3)
+    common = rng.normal(size=N)
+    values = {name: common + shift * MEMBER + rng.normal(size=N) for name, shift in (("a", 0.4), ("b", 0.0))}
+    once, twice = (
+        compare({name: [scores_of(name, x, copies)] for name, x in values.items()}, level=0.95, base=BASE)[-1]
+        for copies in (1, 4)
+    )
+    assert (twice.low, twice.high) == pytest.approx((once.low, once.high), abs=1e-3)
+    values["b"][[3, 7]] = np.nan
+    row = compare({name: [scores_of(name, x)] for name, x in values.items()}, level=0.95, base=BASE)[-1]
+    assert row.n == N - 2 and "; 2 records without score;" in row.note
+
+
+def test_one_split_trained_under_several_seeds_is_one_sample_of_records() -> None:
+    rng = np.random.default_rng(4)
+    common = rng.normal(size=N)
+    runs = {
+        name: [
+            RunScores(run=name, seed=seed, ids=tuple(map(str, range(N))), groups=("",) * N, is_member=MEMBER,
+                      scores=common * scale + 0.5 * MEMBER + 0.01 * rng.normal(size=N))
+            for seed in range(6)
+        ]
+        for name, scale in (("a", 0.5), ("b", 1.0))
+    }  # fmt: skip
+    six = compare(runs, level=0.95, base=BASE)[-1]
+    one = compare({name: found[:1] for name, found in runs.items()}, level=0.95, base=BASE)[-1]
+    assert six.n == N and six.high - six.low == pytest.approx(one.high - one.low, rel=0.1)
+    with pytest.raises(DataError, match="share no seed"):
+        compare({"a": runs["a"][:2], "b": runs["b"][2:]}, level=0.95, base=BASE)
