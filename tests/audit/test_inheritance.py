@@ -281,6 +281,19 @@ def test_a_run_becomes_rows() -> None:
     assert sum(row.metric == "inheritance_curve" for row in results) == 18
 
 
+def test_the_leak_by_a_cross_fitted_attack_has_the_wider_interval_of_its_folds() -> None:
+    table = score_rows(PLANTED, np.random.default_rng(7))
+    names = ["learned" if name == "min_k" else name for name in table.column("attack").to_pylist()]
+    twice = [table, table.set_column(table.column_names.index("attack"), "attack", [names])]
+    plain, fitted = (
+        inheritance_results(one, recital_rows(RECITED), fprs=(), level=0.95, base=BASE, n_resamples=20) for one in twice
+    )
+    width = {
+        row.attack: row.high - row.low for rows in (plain, fitted) for row in rows if row.metric == "attributable_leak"
+    }
+    assert width["learned"] == pytest.approx(1.5 * width["min_k"])  # sqrt(1 + 5 / 4)
+
+
 def test_without_teacher_or_controls_only_what_can_be_said_is_said() -> None:
     rng = np.random.default_rng(8)
 

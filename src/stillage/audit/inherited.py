@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from stillage.audit.blind import N_FOLDS
 from stillage.audit.extraction import by_model_and_role
 from stillage.audit.inheritance import (
     Ratio,
@@ -25,9 +26,11 @@ from stillage.audit.inheritance import (
     spearman,
     tpr_on_leaked,
 )
+from stillage.audit.membership import is_cross_fitted
 from stillage.data.groups import cluster_numbers
 from stillage.errors import DataError, UserError
 from stillage.functional.multiplicity import holm
+from stillage.functional.pooled import pooled_auc_test
 from stillage.functional.stats import PairedTest, paired_auc_test
 from stillage.rng import generator
 from stillage.types import Array, Result
@@ -118,12 +121,17 @@ def inheritance_results(
 
 
 def attributable_results(attacks: Mapping[str, Aligned], *, level: float, row: Result) -> list[Result]:
-    """AUC(student) - AUC(counterfactual student) per attack, on the same records, p corrected over the attacks."""
+    """AUC(student) - AUC(counterfactual student) per attack, on the same records, p corrected over the attacks.
+
+    Wider where the attack was cross-fitted on members and outsiders, as everywhere (see auc_interval).
+    """
     pairs = [(name, one) for name, one in attacks.items() if one.compares(STUDENT, CLEAN)]
     tests = {}
     for name, one in pairs:
         (student, clean), member, clusters = one.kept(STUDENT, CLEAN)
-        tests[name] = (paired_auc_test(student, clean, member, level, clusters=clusters), len(member))
+        n_folds = N_FOLDS if is_cross_fitted(STUDENT, name) else 0
+        test = pooled_auc_test([(student, clean, member)], level, clusters=[clusters], n_folds=n_folds)
+        tests[name] = (test, len(member))
     rows = [replace(row, metric="attributable_leak", attack=name, n=n) for name, (_, n) in tests.items()]
     return tested(rows, [test for test, _ in tests.values()], f"student minus {CLEAN}")
 
