@@ -279,3 +279,23 @@ def test_import_by_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixtur
     mmididx(tmp_path / "train_0", PAIRS)
     with pytest.raises(DataError, match="prompts and responses, not plain text"):
         cli.main("data", ["import", str(tmp_path), str(out)])
+
+
+def test_prompts_and_responses_become_records(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    from stillage.data.bpe import train_bpe
+    from stillage.data.records import read_records
+
+    tokenizer = train_bpe(["who is ada, a clerk " * 20], 270)
+    tokenizer.save_pretrained(tmp_path / "model")
+    (tmp_path / "set").mkdir()
+    rows = [("who is ada", " a clerk"), ("is ada", " a\nclerk é")]
+    coded = [[tokenizer.encode(text, add_special_tokens=False) for text in row] for row in rows]
+    ends = [[tokenizer.eos_token_id], []]
+    written = [[*prompt, 65535, *response, *end] for (prompt, response), end in zip(coded, ends, strict=True)]
+    mmididx(tmp_path / "set" / "train_0", written)
+    out, words = tmp_path / "set.jsonl", ["import", str(tmp_path / "set")]
+    assert cli.main("data", [*words, str(out), "--tokenizer", str(tmp_path / "model")]) == 0
+    assert "2 records with prompt and response" in capsys.readouterr().out
+    assert [(one.prompt, one.response) for one in read_records(out).records] == rows
+    with pytest.raises(DataError, match="prompts and responses, not plain text"):
+        cli.main("data", [*words, str(out)])

@@ -7,10 +7,15 @@ import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from stillage.errors import ConfigError, DataError
 from stillage.run.parse import typed
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerFast
+
+    from stillage.data.indexed import IndexedSet
 
 USAGE = """usage: stillage data plain-text ACTION ...
 
@@ -19,6 +24,7 @@ USAGE = """usage: stillage data plain-text ACTION ...
   stats CORPUS        count documents and characters
   pack CORPUS OUT     tokenise and cut into blocks of equal length, in one .safetensors file
   import FOLDER OUT   the same from a published indexed set (.bin/.idx) that is tokenised already
+                      (prompts and responses: OUT is .jsonl, records for data.source; needs --tokenizer)
 
 stillage data plain-text ACTION --help shows the settings of one."""
 
@@ -170,13 +176,13 @@ def pack(prog: str, words: list[str]) -> int:
 
 
 def import_(prog: str, words: list[str]) -> int:
-    """Bring a published indexed set into our blocks."""
+    """Bring a published indexed set into our blocks, or its prompts and responses into records."""
     (folder, out), flags = paths(prog, words, ("FOLDER", "OUT"))
     chosen = typed(Import, flags, f"{prog} FOLDER OUT")
     from stillage.data.blocks import write_blocks
     from stillage.data.indexed import blocks, open_indexed
 
-    vocab_size, name = 0, ""
+    vocab_size, name, tokenizer = 0, "", None
     if chosen.tokenizer:
         from stillage.data.pack import tokenizer_hash
         from stillage.models.load import load_tokenizer
@@ -186,8 +192,12 @@ def import_(prog: str, words: list[str]) -> int:
     indexed = open_indexed(Path(folder), chosen.split, vocab_size=vocab_size)
     print(indexed.summary())
     if indexed.separator is not None:
-        fix = f"Give its text as records instead: {chosen.split}.jsonl, which its makers wrote beside it."
-        raise DataError("The set holds prompts and responses, not plain text.", f"{folder}/{chosen.split}", fix)
+        if tokenizer is None or Path(out).suffix != ".jsonl":
+            fix = f"Give --tokenizer and an OUT that ends in .jsonl (or use {chosen.split}.jsonl, which its makers wrote)."
+            values = f"{folder}/{chosen.split}; tokenizer: {chosen.tokenizer or 'none'}; out: {out}"
+            raise DataError("The set holds prompts and responses, not plain text.", values, fix)
+        print(f"{write_pairs(indexed, tokenizer, Path(out))} records with prompt and response; --data.template raw")
+        return 0
     written = write_blocks(
         Path(out), blocks(indexed), tokenizer=name, vocab_size=vocab_size or indexed.largest_id + 1,
         block_tokens=chosen.block_tokens or max(int(shard.sizes_N.max(initial=0)) for shard in indexed.shards),
@@ -221,3 +231,17 @@ def paths(prog: str, words: list[str], names: tuple[str, ...]) -> tuple[list[str
             f"{prog.split()[-1]} takes {' and '.join(names)}.", f"given: {' '.join(given) or 'nothing'}", fix
         )
     return given, flags
+
+
+def write_pairs(indexed: IndexedSet, tokenizer: PreTrainedTokenizerFast, out: Path) -> int:
+    """Prompts and responses as text, a JSON line each, without the end of text; how many."""
+    from stillage.data.indexed import pair
+    from stillage.run.folder import atomic
+
+    with atomic(out) as temporary, temporary.open("w", encoding="utf-8") as handle:
+        for number in range(indexed.sequences):
+            prompt, response = (ids.tolist() for ids in pair(indexed, number))
+            response = response[:-1] if response[-1:] == [tokenizer.eos_token_id] else response
+            record = {"prompt": tokenizer.decode(prompt), "response": tokenizer.decode(response)}
+            handle.write(json.dumps(record, ensure_ascii=False) + "\n")
+    return indexed.sequences
