@@ -109,9 +109,5 @@ METHOD = Method(
     presets={
         "paper": {},
         "as_released": {"divergence": "sfkl"},  # the script of the smallest GPT-2; the others are as in the paper
-        "as_released_openllama": {
-            "init_threshold": 0.2,
-            "loss_eps": 0.2,
-        },  # of which only the divergence took effect there
     },
 )
