@@ -223,7 +223,7 @@ def typed(kind: type[Group], args: Sequence[str], prog: str) -> Group:
         lines = [line.strip("│╭╮╰╯─- ") for line in printed.getvalue().splitlines()]
         said = [line for line in lines if line and "help" not in line.lower() and line not in HEADINGS]
         what = said[0] if said else "A setting has a value of the wrong type."
-        raise ConfigError(what, "; ".join(said[1:3]), f"`{prog} --help` shows every setting.") from error
+        raise ConfigError(what, " ".join(said[1:3]), f"`{prog} --help` shows every setting.") from error
 
 
 def build(flat: Flat) -> Config:
