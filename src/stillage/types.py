@@ -196,9 +196,10 @@ class Method:
     presets: Mapping[str, Mapping[str, object]] = field(default_factory=dict)
 
 
-Party = Literal["target", "reference", "counterfactual", "initial", "record"]
+Party = Literal["target", "reference", "counterfactual", "initial", "self_prompted", "record"]
 """Whom an attack asks. target: the attacked model. reference: the run's reference model. counterfactual: the same pipeline
-whose teacher never saw the private records. initial: the weights that the target's training started from. record: nobody."""
+whose teacher never saw the private records. initial: the weights that the target's training started from. self_prompted: a
+model trained from there on texts that the target wrote. record: nobody."""
 Transform = Literal[
     "as_is", "text", "lowercase", "neighbours", "outsider_prefix", "member_prefix", "noise", "gradient", "frequency"
 ]

@@ -30,6 +30,7 @@ from stillage.types import Result, TokenStats
 DATA = DataConfig(template="raw", max_tokens=96, max_prompt_tokens=32)
 NOISE = Noise(sigma=0.3, copies=4, seed=1)
 N, CONTEXT = 40, 256
+OTHERS = {"reference", "counterfactual", "initial", "self_prompted"}
 
 
 @dataclass(frozen=True)
@@ -104,7 +105,7 @@ STRENGTH = {"con_recall": 0.6}
 
 
 def test_planted_members_are_found_by_every_attack(world: World, said: dict[str, Said]) -> None:
-    partners: Any = dict.fromkeys(("reference", "counterfactual"), "student_no_teacher") | {"initial": "start"}
+    partners: Any = dict.fromkeys(OTHERS, "student_no_teacher") | {"initial": "start"}
     table, left_out = score_table(audited(world), said, list(ATTACKS.values()), {"student": partners})
     assert not left_out
     found = {}
@@ -124,7 +125,7 @@ def test_each_question_is_asked_once_and_not_at_all_the_second_time(
     attacks = list(ATTACKS.values())
     transforms = wanted([*attacks, *attacks])
     assert len(set(transforms)) == len(transforms)
-    assert wanted(attacks, initial=True) == ("as_is",) and wanted([ATTACKS["zlib"]]) == ("as_is",)
+    assert wanted(attacks, ("initial",)) == ("as_is",) and wanted([ATTACKS["zlib"]]) == ("as_is",)
 
     def refuse(*_: object, **__: object) -> None:
         pytest.fail("the model was run")
@@ -223,9 +224,7 @@ def test_a_model_that_says_nan_gives_no_score_to_any_attack_that_asks_it(world: 
         for parameter in broken.parameters():
             parameter.fill_(torch.nan)
     subject = replace(world.subject, model=broken, cache=None)
-    attacks = [
-        a for a in ATTACKS.values() if not {"reference", "counterfactual", "initial"} & {r.role for r in a.requests}
-    ]
+    attacks = [a for a in ATTACKS.values() if not OTHERS & {r.role for r in a.requests}]
     replies = ask(subject, wanted(attacks), world.material, replace(NOISE, copies=1))
     table, _ = score_table(audited(world), {"m": replies}, attacks, {"m": {}})
     assert table.num_rows == len(attacks) * 2 * N and np.isnan(table.column("score").to_numpy()).all()

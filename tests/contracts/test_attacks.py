@@ -18,6 +18,7 @@ from stillage.functional.stats import auc_interval, roc_auc
 from stillage.rng import generator
 from stillage.types import Attack, GradientNorms, Party, TokenStats, Transform
 
+OTHER_MODELS = ("reference", "counterfactual", "initial", "self_prompted")
 WORDS = ("amber", "birch", "cedar", "delta", "ember", "flint", "grove", "heron", "inlet", "jetty")
 
 
@@ -58,8 +59,8 @@ def replies(attack: Attack, target: TokenStats, other: TokenStats, text: str) ->
         "gradient": GradientNorms(total=loss, blocks_L=np.array([loss]), rest=0.0),
         "frequency": np.full(50, 1 / 50),
     }
-    other_model = ("reference", "counterfactual", "initial")
-    return [same_tokens if request.role in other_model else answer[request.transform] for request in attack.requests]
+    knows_nobody = {**answer, "as_is": same_tokens}
+    return [(knows_nobody if r.role in OTHER_MODELS else answer)[r.transform] for r in attack.requests]
 
 
 def scores(attack: Attack, sharpness_of_members: float, n: int = 300) -> tuple[np.ndarray, np.ndarray]:
@@ -154,5 +155,5 @@ def test_every_question_can_be_asked(attack: Attack) -> None:
     assert all(request.role in roles and request.transform in transforms for request in attack.requests)
     assert all((request.role == "record") == (request.transform == "text") for request in attack.requests)
     assert attack.access == "weights" or not {"noise", "gradient"} & {request.transform for request in attack.requests}
-    others = [request for request in attack.requests if request.role in ("reference", "counterfactual", "initial")]
+    others = [request for request in attack.requests if request.role in OTHER_MODELS]
     assert attack.same_tokens == (bool(others) and attack.name != "reference_per_byte")

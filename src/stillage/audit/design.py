@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 SHADOW = "_shadow_"
+SELF_PROMPTED = "self_prompted_"
 MOST = 98  # two digits in a stage's name
 
 
@@ -31,6 +32,11 @@ def shadow_name(kind: str, number: int) -> str:
 def is_shadow(name: str) -> bool:
     """Is this the name of a shadow model?"""
     return SHADOW in name
+
+
+def serves_attacks(name: str) -> bool:
+    """Is this the name of a model that is trained for the attacks alone, and not audited: a shadow, or self-prompted?"""
+    return is_shadow(name) or name.startswith(SELF_PROMPTED)
 
 
 def check_count(n_shadows: int) -> None:

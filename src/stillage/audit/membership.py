@@ -34,6 +34,7 @@ ABSENT: Mapping[Party, str] = {
     "reference": "there is no reference model",
     "counterfactual": "there is no counterfactual of this model",
     "initial": "where its training started is not known",
+    "self_prompted": "it is not trained in this run, so no model of the same start could be trained on its texts",
 }
 
 
@@ -89,7 +90,7 @@ def obstacle(attack: Attack, audited: Audited, said: Mapping[Party, Said]) -> st
         if request.transform not in said[request.role].replies:
             return said[request.role].unasked.get(request.transform, f"{request.transform} was not asked")
     if attack.same_tokens:
-        read = [said[request.role].replies[request.transform] for request in attack.requests]
+        read = [said[r.role].replies["as_is"] for r in attack.requests if r.transform == "as_is"]
         other = sum(
             len({tuple(getattr(replies[id_], "ids_T").tolist()) for replies in read}) > 1  # noqa: B009
             for id_ in audited.ids

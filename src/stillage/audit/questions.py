@@ -7,7 +7,7 @@ statistics and gradient norms are kept on disk: asked again, the model is not ru
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,7 +17,7 @@ import numpy as np
 from stillage.audit.prefix import with_prefix, would_fit
 from stillage.errors import CapabilityError, ConfigError
 from stillage.rng import derive
-from stillage.types import Array, Attack, Example, GradientNorms, Record, TokenStats, Transform
+from stillage.types import Array, Attack, Example, GradientNorms, Party, Record, TokenStats, Transform
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerFast
@@ -74,15 +74,16 @@ class Noise:
     seed: int = 0
 
 
-def wanted(attacks: Sequence[Attack], *, initial: bool = False) -> tuple[Transform, ...]:
-    """Every question for the audited models (each may be the target of one attack and the reference of another), each once.
+AUDITED: tuple[Party, ...] = ("target", "reference", "counterfactual")
+"""Parts that an audited model may play: each may be the target of one attack and the reference of another."""
 
-    initial: for the weights they started from instead.
-    """
+
+def wanted(attacks: Sequence[Attack], parties: Collection[Party] = AUDITED) -> tuple[Transform, ...]:
+    """Every question for the models that play one of these parts, each once."""
     found: dict[Transform, None] = {}
     for attack in attacks:
         for request in attack.requests:
-            if request.role != "record" and (request.role == "initial") == initial:
+            if request.role in parties:
                 found[request.transform] = None
     return tuple(found)
 

@@ -9,6 +9,7 @@ from stillage.errors import UserError
 
 NEEDS: Mapping[str, str] = {
     "reference": "reference model", "counterfactual": "counterfactual model", "initial": "initial weights",
+    "self_prompted": "a model trained on its texts",
     "neighbours": "masked model", "outsider_prefix": "known outsiders", "member_prefix": "known members",
     "frequency": "public records",
 }  # fmt: skip

@@ -7,6 +7,7 @@ import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from stillage.audit.prefix import Prefixes, draw_prefixes
@@ -155,7 +156,7 @@ def initial_of(
     """
     from stillage.models.load import load_model
 
-    transforms = wanted(attacks, initial=True)
+    transforms = wanted(attacks, ("initial",))
     said: dict[str, Said] = {}
     keys: dict[str, str] = {}
     if not transforms:
@@ -177,6 +178,19 @@ def initial_of(
     return said, keys
 
 
+def self_prompted_of(
+    context: Context, attacks: Sequence[Attack], material: Material
+) -> tuple[dict[str, Said], dict[str, str]]:
+    """What the models said that were trained on the audited ones' texts: replies by name, and the name of every model's."""
+    transforms = wanted(attacks, ("self_prompted",))
+    said: dict[str, Said] = {}
+    for role in context.roles:
+        if role.imitates and transforms:
+            context.progress("audit", {"model": role.name})
+            said[role.name] = ask(subject_of(context, role), transforms, material, noise_of(context))
+    return said, {role.imitates: role.name for role in context.roles if role.name in said}
+
+
 def weights_hash(model: PreTrainedModel) -> str:
     """The content of a model in memory as 64 hexadecimal digits: its configuration and every bit of its weights."""
     import torch
@@ -188,8 +202,16 @@ def weights_hash(model: PreTrainedModel) -> str:
     return digest.hexdigest()
 
 
-def partners_of(names: Sequence[str], starts: Mapping[str, str], controls: Sequence[str]) -> dict[str, Partners]:
-    """For every audited model, whom else its attacks ask; a control is its own counterfactual, so it is not compared."""
+def partners_of(
+    names: Sequence[str],
+    starts: Mapping[str, str],
+    controls: Sequence[str],
+    prompted: Mapping[str, str] = MappingProxyType({}),
+) -> dict[str, Partners]:
+    """For every audited model, whom else its attacks ask; a control is its own counterfactual, so it is not compared.
+
+    starts, prompted: model -> the name of its start, and of the model trained on its texts.
+    """
     found: dict[str, Partners] = {}
     for name in names:
         others: dict[Party, str] = {}
@@ -201,5 +223,7 @@ def partners_of(names: Sequence[str], starts: Mapping[str, str], controls: Seque
             others["counterfactual"] = CLEAN[name]
         if name in starts:
             others["initial"] = starts[name]
+        if name in prompted:
+            others["self_prompted"] = prompted[name]
         found[name] = others
     return found

@@ -17,6 +17,7 @@ from stillage.experiment.ask import (
     noise_of,
     partners_of,
     prefixes_of,
+    self_prompted_of,
     subject_of,
 )
 from stillage.experiment.judge import CONTROLS, judge_run
@@ -90,8 +91,9 @@ def audit(context: Context, folder: Path) -> None:
         memorization.append(memorization_rows(role.name, questioned, extraction[-1]))
         del subject
     started, starts = initial_of(context, attacks, material)
-    said = {name: questioned.said for name, questioned in answers.items()} | started
-    scores, left_out = score_table(audited, said, attacks, partners_of(list(answers), starts, CONTROLS))
+    taught, prompted = self_prompted_of(context, attacks, material)
+    said = {name: questioned.said for name, questioned in answers.items()} | started | taught
+    scores, left_out = score_table(audited, said, attacks, partners_of(list(answers), starts, CONTROLS, prompted))
     stats = {name: questioned.stats for name, questioned in answers.items()}
     shadowed = shadow_audit(context, audited, records, stats, folder)
     left_out += shadowed.left_out

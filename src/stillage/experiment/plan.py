@@ -18,6 +18,7 @@ from stillage.experiment.dp_stage import check_dp
 from stillage.experiment.exposure_stage import check_exposure
 from stillage.experiment.plugin import Plugin, deciding
 from stillage.experiment.roles import INIT, ModelRole, data_roles, model_roles, reads_corpus
+from stillage.experiment.self_prompted import self_prompted_roles
 from stillage.experiment.shadows import DESIGN, chosen_attacks, make_design, shadow_roles
 from stillage.experiment.team import Team
 from stillage.models.source import check_place
@@ -35,6 +36,7 @@ BESIDE = {"audit": ("blocks", "signal", "exposure", "dp")}
 """Stages that belong to another: who asks for that one, asks for them."""
 BLOCKS, SIGNAL = ("blocks", "block_records"), ("signal_records",)
 EXPOSURE = ("exposure_records", "exposure_candidates")
+SELF_PROMPT = ("self_prompt_texts", "self_prompt_epochs")
 DP = ("dp", "dp_attack", "dp_guesses", "dp_delta")
 
 Progress = Callable[[str, Mapping[str, Any]], None]
@@ -67,7 +69,7 @@ class Context:
     @property
     def models(self) -> tuple[ModelRole, ...]:
         """The models that are evaluated and audited: all but the one that the students start from, and the shadows."""
-        return tuple(role for role in self.roles if role.name != INIT and not role.shadow)
+        return tuple(role for role in self.roles if role.name != INIT and not role.shadow and not role.imitates)
 
     @property
     def run(self) -> Path:
@@ -116,7 +118,7 @@ def make_context(
         check_exposure(config)
         if config.audit.dp:
             check_dp(config, ATTACKS)
-        roles = (*roles, *shadow_roles(roles, config.audit.shadows))
+        roles = (*roles, *self_prompted_roles(roles, config), *shadow_roles(roles, config.audit.shadows))
     return Context(
         config=config, roles=roles, method_params=params, stop=stop, progress=progress, store=store, plugins=plugins,
         team=team,
@@ -149,7 +151,8 @@ def plan(context: Context) -> list[Stage]:
                 schema=SCHEMAS["tokenizer"],
             )
         )
-    stages += [train_stage(context, role) for role in context.roles if role.is_trained and not role.shadow]
+    own = [role for role in context.roles if role.is_trained and not role.shadow and not role.imitates]
+    stages += [train_stage(context, role) for role in own]
     before = tuple(stage.name for stage in stages)
     models = {path: digest for role in context.roles if not role.is_trained
               for path, digest in outside_model(role.start).items()}  # fmt: skip
@@ -164,14 +167,14 @@ def plan(context: Context) -> list[Stage]:
                   work=partial(works.evaluate, context))
         )  # fmt: skip
     if "audit" in config.stages:
-        shadows = shadow_stages(context)
-        stages += shadows
-        before = (*before, *(stage.name for stage in shadows))
+        others = [*shadow_stages(context), *(train_stage(context, role) for role in context.roles if role.imitates)]
+        stages += others
+        before = (*before, *(stage.name for stage in others))
         stages.append(
             Stage(name="audit", inputs=before, outside=models | outside_folder(config.audit.masked_model),
                   schema=SCHEMAS["audit"],
                   settings={"audit": without(config.audit, "batch_tokens", "strict", *BLOCKS, *SIGNAL, *EXPOSURE,
-                                            *DP), "given": given,
+                                            *SELF_PROMPT, *DP), "given": given,
                             "seed": config.seed, **deciding(context.plugins, config.audit.attacks)},
                   work=partial(audit, context))
         )  # fmt: skip
@@ -262,6 +265,8 @@ def train_stage(context: Context, role: ModelRole) -> Stage:
         beside["starts_from"] = role.starts_from
     if role.shadow:
         beside["shadow"] = role.shadow
+    if role.imitates:
+        beside["self_prompt_texts"] = context.config.audit.self_prompt_texts
     if reads_corpus(context.config, role):
         beside["lm"] = plain(context.config.lm)
         if not Path(context.config.lm.path).exists():

@@ -29,6 +29,7 @@ class ModelRole:
     pruned_from: str = ""  # name of the role whose blocks it starts from
     base: ModelConfig | None = None  # or the model whose blocks it starts from, before anybody has trained it
     starts_from: str = ""  # name of the role whose finished weights it starts from, instead of `start`
+    imitates: str = ""  # name of the role whose texts to public prompts it is trained on, for the attacks on that one
     shadow: int = 0  # number of the shadow pipeline it belongs to, from 1; 0: none
 
     @property

@@ -196,7 +196,8 @@ def train_model(context: Context, role: ModelRole, folder: Path) -> None:
         context.team.call(order_to_train(context, role, folder))
     if role.start.source:
         check_same_tokenizer(tokenizer, load_tokenizer(role.start.source, role.start.revision))
-    kind = role.name if role.shadow else "teacher" if role.name.startswith("teacher") else "student"
+    named = role.imitates or role.name
+    kind = named if role.shadow else "teacher" if named.startswith("teacher") else "student"
     with TemporaryDirectory() as elsewhere:
         student = load_trainable(
             start_of(context, role), tokenizer=tokenizer, seed=derive(config.seed, "weights", kind), device=device_name(),
@@ -230,13 +231,15 @@ def train_model(context: Context, role: ModelRole, folder: Path) -> None:
 
 
 def training_records(context: Context, role: ModelRole) -> list[Record]:
-    """The records that a role is trained on: all of one kind, or what the design gives to a shadow's teacher."""
+    """The records that a role is trained on: all of one kind, or what is drawn for a shadow's teacher, or for prompts."""
+    from stillage.experiment.self_prompted import prompts_of
     from stillage.experiment.shadows import records_in
 
     assert role.trained_on is not None
     if role.shadow and role.trained_on == "private":
         return records_in(context, role.shadow)
-    return records_of(context, role.trained_on)
+    found = records_of(context, role.trained_on)
+    return prompts_of(context, found) if role.imitates else found
 
 
 def corpus_of(context: Context, role: ModelRole, tokenizer: PreTrainedTokenizerFast, folder: Path) -> Corpus | None:

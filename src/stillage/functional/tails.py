@@ -1,8 +1,9 @@
-"""The mean of the smallest values of a sequence: what Min-K and its kin read."""
+"""Means of values per token: of the smallest (what Min-K and its kin read), of all, and against others'."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 
 import numpy as np
 
@@ -40,3 +41,9 @@ def mean_of_lowest(
 def mean_or_nan(values_T: Array) -> float:
     """The mean in float64; NaN, without a warning, where there is nothing to average."""
     return float(np.mean(values_T, dtype=np.float64)) if len(values_T) else math.nan
+
+
+def mean_above(values_T: Array, others: Iterable[Array]) -> float:
+    """The mean, less the mean of the others' own means; NaN without others, or where one has nothing to average."""
+    means = [mean_or_nan(other) for other in others]
+    return mean_or_nan(values_T) - float(np.mean(means)) if means else math.nan

@@ -6,7 +6,6 @@ import math
 
 from stillage.report.load import RunView
 from stillage.report.tables import Cell, Table, head, level_words, number
-from stillage.report.verdict import words
 from stillage.types import Result
 
 GROUPS = {"private": "members", "outsiders": "outsiders (floor)"}

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from stillage.audit.design import is_shadow
+from stillage.audit.design import serves_attacks
 from stillage.errors import DataError
 from stillage.report.redact import leaves, mapped, redactor
 from stillage.run.folder import read_json, read_table, sha256_file
@@ -124,7 +124,7 @@ def read_run(run: Path) -> RunView:
     """
     results = [row for stage in STAGES for row in _results(run / stage / "results.parquet")]
     found = {path.parent.name: read_json(path) for path in sorted(run.glob("*/summary.json"))}
-    summaries = {name: summary for name, summary in found.items() if not is_shadow(name)}
+    summaries = {name: summary for name, summary in found.items() if not serves_attacks(name)}
     config_text = _text(run / "config.yaml")
     if not (results or summaries or config_text):
         raise DataError(
@@ -145,7 +145,7 @@ def read_run(run: Path) -> RunView:
         parameters={
             path.parent.name: count_parameters(path)
             for path in sorted(run.glob("*/model"))
-            if path.is_dir() and not is_shadow(path.parent.name)
+            if path.is_dir() and not serves_attacks(path.parent.name)
         },
         config=_yaml(config_text),
         config_text=config_text,

@@ -60,7 +60,7 @@ GROUPS: Mapping[str, Mapping[str, Range]] = {
         "min_k_fraction": PART, "neighbours": SOME, "neighbour_share": PART, "neighbour_top_k": SOME,
         "prefix_records": ANY, "mope_copies": SOME, "mope_sigma": ANY, "dc_pdd_cap": Range(low=0, above=True),
         "fprs": INSIDE, "extract_tokens": SOME, "extract_temperature": ANY, "extract_top_k": ANY, "extract_top_p": PART,
-        "exposure_records": ANY, "exposure_candidates": SOME,
+        "self_prompt_texts": ANY, "self_prompt_epochs": ANY, "exposure_records": ANY, "exposure_candidates": SOME,
         "max_records": ANY, "level": INSIDE, "block_records": ANY, "signal_records": ANY,
         "dp_guesses": ANY, "dp_delta": BELOW_ONE, "batch_tokens": SOME,
     },

@@ -24,10 +24,12 @@ from stillage.audit.attacks.reference import (
     REFERENCE_COUNTERFACTUAL,
     REFERENCE_INIT,
     REFERENCE_PER_BYTE,
+    SELF_PROMPTED_REFERENCE,
     reference,
     reference_per_byte,
 )
 from stillage.audit.attacks.rmia import RMIA, RMIA_OFFLINE, rmia, rmia_offline
+from stillage.audit.attacks.self_prompted import SELF_PROMPTED_VARIATION, self_prompted_variation
 from stillage.audit.attacks.surp import SURP, surp
 from stillage.audit.attacks.zlib_ratio import ZLIB, zlib
 from stillage.types import Attack, FittedAttack, ShadowAttack
@@ -36,7 +38,8 @@ ATTACKS: dict[str, Attack] = {
     attack.name: attack
     for attack in (
         LOSS, MIN_K, MIN_K_PLUS_PLUS, ZLIB, SURP, LOG_RANK, REFERENCE, REFERENCE_PER_BYTE, REFERENCE_COUNTERFACTUAL,
-        REFERENCE_INIT, LOWERCASE, NEIGHBOUR, RECALL, CON_RECALL, DC_PDD, GRADIENT_NORM, MOPE,
+        REFERENCE_INIT, SELF_PROMPTED_REFERENCE, SELF_PROMPTED_VARIATION, LOWERCASE, NEIGHBOUR, RECALL, CON_RECALL, DC_PDD,
+        GRADIENT_NORM, MOPE,
     )
 }  # fmt: skip
 
@@ -71,6 +74,7 @@ __all__ = [
     "reference_per_byte",
     "rmia",
     "rmia_offline",
+    "self_prompted_variation",
     "surp",
     "zlib",
 ]

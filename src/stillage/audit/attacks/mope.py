@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 
-import numpy as np
-
-from stillage.functional.tails import mean_or_nan
+from stillage.functional.tails import mean_above
 from stillage.types import Attack, Request, TokenStats
 
 
@@ -17,9 +14,7 @@ def mope(stats: TokenStats, perturbed: Sequence[TokenStats]) -> float:
     score = (1/S) sum_s L_{theta + delta_s}(x) - L_theta(x), L the mean negative log-probability; perturbed: the
     replies of the S noisy copies about the same record. NaN without copies or scored tokens.
     """
-    if not perturbed:
-        return math.nan
-    return mean_or_nan(stats.logp_T) - float(np.mean([mean_or_nan(noisy.logp_T) for noisy in perturbed]))
+    return mean_above(stats.logp_T, [noisy.logp_T for noisy in perturbed])
 
 
 MOPE = Attack(

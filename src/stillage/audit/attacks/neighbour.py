@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 
-import numpy as np
-
-from stillage.functional.tails import mean_or_nan
+from stillage.functional.tails import mean_above
 from stillage.types import Attack, Request, TokenStats
 
 
@@ -17,9 +14,7 @@ def neighbour(stats: TokenStats, neighbours: Sequence[TokenStats]) -> float:
     score = mean log q(x) - (1/n) sum_i mean log q(x_i); the MEAN over neighbours, as published. NaN without
     neighbours or scored tokens.
     """
-    if not neighbours:
-        return math.nan
-    return mean_or_nan(stats.logp_T) - float(np.mean([mean_or_nan(near.logp_T) for near in neighbours]))
+    return mean_above(stats.logp_T, [near.logp_T for near in neighbours])
 
 
 NEIGHBOUR = Attack(

@@ -72,6 +72,15 @@ REFERENCE_INIT = Attack(
     same_tokens=True,
 )
 
+SELF_PROMPTED_REFERENCE = Attack(
+    name="self_prompted_reference",
+    paper="Fu et al. 2024, arXiv:2311.06062; the loss alone, against the model that the target's own texts trained",
+    access="logprob",
+    requests=(Request(role="target"), Request(role="self_prompted")),
+    score=reference,
+    same_tokens=True,
+)
+
 REFERENCE_PER_BYTE = Attack(
     name="reference_per_byte",
     paper="Carlini et al. 2021, arXiv:2012.07805; per byte, for any pair of tokenizers",

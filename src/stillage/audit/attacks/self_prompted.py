@@ -1,0 +1,44 @@
+"""SPV-MIA: how much better a record is predicted than near copies of it, less the same of a model taught by the target.
+
+Fu et al. 2024, arXiv:2311.06062. The reference is trained, from where the target started, on texts that the target itself
+writes to prompts that are nobody's secret, so that it knows the style of the members and not the members.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from stillage.functional.tails import mean_above
+from stillage.types import Attack, Request, TokenStats
+
+
+def self_prompted_variation(
+    stats: TokenStats,
+    neighbours: Sequence[TokenStats],
+    reference_stats: TokenStats,
+    reference_neighbours: Sequence[TokenStats],
+) -> float:
+    """How much sharper a peak the record is to the target than to its self-prompted reference, nats per token.
+
+    score = PV_target(x) - PV_reference(x), PV(x) = mean log q(x) - (1/n) sum_i mean log q(x_i), both over the same near
+    copies x_i: the paper's variation with the sign that makes members high, of log-probabilities (as in its code, where it is
+    divided by the loss besides: p itself is 0 in floating point for any text of some length). NaN where either is.
+    """
+    ours, theirs = ((own.logp_T, [near.logp_T for near in copies]) for own, copies in
+                    ((stats, neighbours), (reference_stats, reference_neighbours)))  # fmt: skip
+    return mean_above(*ours) - mean_above(*theirs)
+
+
+SELF_PROMPTED_VARIATION = Attack(
+    name="self_prompted_variation",
+    paper="Fu et al. 2024 (SPV-MIA), arXiv:2311.06062",
+    access="logprob",
+    requests=(
+        Request(role="target"),
+        Request(role="target", transform="neighbours"),
+        Request(role="self_prompted"),
+        Request(role="self_prompted", transform="neighbours"),
+    ),
+    score=self_prompted_variation,
+    same_tokens=True,
+)

@@ -1,0 +1,61 @@
+"""Models taught by an audited one: from where it started, on what it writes itself to public prompts (SPV-MIA).
+
+Each is a stage like any other (self_prompted_student ...), trained by the method seqkd with the audited model as teacher, and
+serves that model's attacks alone. Controls get theirs too: an attack that finds members of them finds no leak.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from stillage.audit.design import SELF_PROMPTED
+from stillage.data.tokenise import prompt_limit
+from stillage.experiment.roles import INIT, ModelRole
+from stillage.rng import generator
+from stillage.run.config import AuditConfig, Config, TrainConfig
+from stillage.types import Record
+
+if TYPE_CHECKING:
+    from stillage.experiment.plan import Context
+
+
+def asks_self_prompted(audit: AuditConfig) -> bool:
+    """Does an attack by name need such a model?"""
+    from stillage.audit.attacks import ATTACKS
+
+    chosen = [ATTACKS[name] for name in audit.attacks if name in ATTACKS]
+    return any(request.role == "self_prompted" for attack in chosen for request in attack.requests)
+
+
+def self_prompted_roles(roles: Sequence[ModelRole], config: Config) -> list[ModelRole]:
+    """One for every audited model that is trained in this run; none where no attack asks for them.
+
+    ConfigError where data.max_tokens leaves no room for a text.
+    """
+    if not asks_self_prompted(config.audit):
+        return []
+    room = config.data.max_tokens - prompt_limit(config.data.max_tokens, config.data.max_prompt_tokens)
+    params = (("decoding", "sampling"), ("max_new_tokens", str(room)))
+    return [
+        replace(role, name=f"{SELF_PROMPTED}{role.name}", imitates=role.name, teacher=role.name, trained_on="public",
+                method="seqkd", params=params, train=training_of(role.train, config.audit.self_prompt_epochs))
+        for role in roles if role.train is not None and role.name != INIT and not role.shadow
+    ]  # fmt: skip
+
+
+def training_of(train: TrainConfig, epochs: float) -> TrainConfig:
+    """The audited model's own training, for other epochs where they are given, and without choosing among weights."""
+    plain = replace(train, keep="last", keep_checkpoints=0, validate_every=0.0)
+    return replace(plain, epochs=epochs, max_steps=0) if epochs else plain
+
+
+def prompts_of(context: Context, public: Sequence[Record]) -> list[Record]:
+    """The public records whose prompts are answered: all, or a recorded draw of audit.self_prompt_texts."""
+    most = context.config.audit.self_prompt_texts
+    found = sorted(public, key=lambda record: record.id)
+    if not most or len(found) <= most:
+        return found
+    drawn = generator(context.config.seed, "self_prompt").permutation(len(found))[:most]
+    return [found[index] for index in sorted(drawn)]
