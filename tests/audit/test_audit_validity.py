@@ -209,6 +209,16 @@ def test_different_truncation_is_caught() -> None:
     assert not found.passed and found.fault == SHIFT and "34 of 100 members and 0 of 100 outsiders" in found.detail
 
 
+def test_one_large_group_of_cut_records_is_no_shift() -> None:
+    is_member = np.arange(400) < 200
+    was_cut = (np.arange(400) < 40) | (np.arange(400) % 20 == 0)  # 40 members of one passage, and a twentieth of all
+    groups = np.where(np.arange(400) < 40, 0, np.arange(400))
+    assert not check_truncation(was_cut, is_member).passed
+    assert check_truncation(was_cut, is_member, clusters=groups).passed
+    members_only = is_member & (np.arange(400) % 3 == 0)
+    assert not check_truncation(members_only, is_member, clusters=groups).passed
+
+
 def test_lost_and_repeated_scores_are_caught() -> None:
     expected = ["a", "b", "c"]
     assert check_records(expected, {"student/loss": ["c", "a", "b"]}).passed

@@ -12,8 +12,8 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from stillage.audit.validity import check_overlap
-from stillage.data.groups import allot_groups, cluster_numbers, draw_groups, whole_text
+from stillage.audit.validity import check_exposure, check_overlap
+from stillage.data.groups import allot_groups, cluster_numbers, draw_groups, prompt_text, whole_text
 from stillage.data.prepare import prepare
 from stillage.data.records import record_id
 from stillage.data.split import draw, read_split, share_counts, write_split
@@ -87,6 +87,22 @@ def test_a_grouped_draw_passes_the_audits_check_and_a_plain_one_does_not() -> No
         assert (parted == 0) is passes
         counts = share_counts(len(records), SHARES)
         assert all(abs(len(roles[role]) - count) <= (30 if passes else 0) for role, count in counts.items())
+
+
+def test_records_with_one_prompt_of_their_own_stay_together_and_an_instruction_ties_nobody() -> None:
+    asked = [f"what does passage number {number // 3} say of it" for number in range(300)]
+    order = "please answer this question in one word"
+    records = [made(prompt, response=f"answer {i}") for i, prompt in enumerate([*asked, *[order] * 200])]
+    roles = draw(records, SHARES, 1, "near")
+    audited, public = [*roles["private"], *roles["outsiders"]], roles["public"]
+    prompts, texts = [prompt_text(r) for r in audited], [whole_text(r) for r in audited]
+    found = check_exposure(prompts, texts, [prompt_text(r) for r in public], [whole_text(r) for r in public])
+    assert found.passed and found.values["same prompt"] == 0
+    assert all(sum(r.prompt == order for r in roles[role]) > 10 for role in ("private", "public", "outsiders"))
+    alone = draw(records, SHARES, 1, "")
+    audited, public = [*alone["private"], *alone["outsiders"]], alone["public"]
+    prompts, texts = [prompt_text(r) for r in audited], [whole_text(r) for r in audited]
+    assert not check_exposure(prompts, texts, [prompt_text(r) for r in public], [whole_text(r) for r in public]).passed
 
 
 def test_shares_are_exact_where_single_records_can_even_them_out() -> None:

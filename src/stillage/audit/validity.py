@@ -143,11 +143,11 @@ def check_exposure(
     Fails where more than 1 % of the audited records are concerned: what a student was trained on by itself is no
     inheritance.
     """
-    from stillage.functional.overlap import N_WORDS, common_limit, near_pairs
+    from stillage.functional.overlap import common_limit, near_pairs, own_prompts
 
     frequency = Counter([*prompts, *trained_prompts])
     limit = common_limit(len(prompts) + len(trained_prompts))
-    own = {prompt for prompt in set(trained_prompts) if frequency[prompt] <= limit and len(prompt.split()) >= N_WORDS}
+    own = own_prompts(frequency, limit) & set(trained_prompts)
     same = {index for index, prompt in enumerate(prompts) if prompt in own}
     near = set(near_pairs(texts, trained_texts).member_P.tolist())
     share = len(same | near) / max(1, len(prompts))
@@ -214,15 +214,16 @@ def check_order(position: Array, is_member: Array, *, clusters: Array | None = N
     return Check(name="order", passed=passed, fault=SHIFT, detail=detail, values=values)
 
 
-def check_truncation(was_cut: Array, is_member: Array) -> Check:
-    """Were members and outsiders cut to the context alike? Fails when Fisher's exact test gives p < 0.001."""
-    from scipy.stats import fisher_exact
+def check_truncation(was_cut: Array, is_member: Array, *, clusters: Array | None = None) -> Check:
+    """Were members and outsiders cut to the context alike?
 
+    clusters int[n]: equal for records that were drawn together, and are often cut together. Fails when the AUC of "was
+    cut", which is 0.5 + half the difference of the shares, is away from 0.5 with p < 0.001.
+    """
     cut, member = np.asarray(was_cut, dtype=bool), np.asarray(is_member, dtype=bool)
-    table = [[int((cut & side).sum()), int((~cut & side).sum())] for side in (member, ~member)]
-    p = float(np.asarray(fisher_exact(table))[1])
-    (cut_in, whole_in), (cut_out, whole_out) = table
-    detail = f"{cut_in} of {cut_in + whole_in} members and {cut_out} of {cut_out + whole_out} outsiders were cut short."
+    p = chance_p(auc_interval(cut.astype(np.float64), member, level=0.999, clusters=clusters))
+    counts = [f"{int((cut & side).sum())} of {int(side.sum())}" for side in (member, ~member)]
+    detail = f"{counts[0]} members and {counts[1]} outsiders were cut short."
     return Check(name="truncation", passed=p >= 0.001, fault=SHIFT, detail=detail, values={"p": p})
 
 

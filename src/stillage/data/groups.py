@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 
 from stillage.errors import DataError
-from stillage.functional.overlap import near_groups, near_pairs
+from stillage.functional.overlap import near_groups, near_pairs, same_prompt_groups, united
 from stillage.rng import generator
 from stillage.types import Array, Record, Role
 
 log = logging.getLogger("stillage")
 NEAR = "near"
-"""The value of `group_by` that asks for near-duplicates; any other is a column."""
+"""The value of `group_by` that asks for near-duplicates and equal prompts; any other is a column."""
 
 
 def whole_text(record: Record) -> str:
@@ -23,16 +24,25 @@ def whole_text(record: Record) -> str:
     return "\n".join(filter(None, (*before, record.response)))
 
 
-def group_numbers(records: Sequence[Record], group_by: str, audited_share: float) -> Array:
+def prompt_text(record: Record) -> str:
+    """All that the record asks, without the answer."""
+    return whole_text(replace(record, response=""))
+
+
+def group_numbers(records: Sequence[Record], group_by: str, audited_share: float, checked_share: float) -> Array:
     """int[n]: equal numbers for records that must come into one role.
 
-    group_by: "" = each alone; "near" = near-duplicates (audited_share: the share of the records whose overlap is
-    checked later); else a column kept in `meta`: equal values together, a record without a value alone.
+    group_by: "" = each alone; "near" = near-duplicates, and records with one prompt of their own whatever they answer
+    (audited_share: the share of the records whose overlap is checked later; checked_share: that whose prompts are);
+    else a column kept in `meta`: equal values together, a record without a value alone.
     """
+    count = len(records)
     if not group_by:
-        return np.arange(len(records))
+        return np.arange(count)
     if group_by == NEAR:
-        return near_groups([whole_text(record) for record in records], round(audited_share * len(records)))
+        near = near_groups([whole_text(record) for record in records], round(audited_share * count))
+        asked = same_prompt_groups([prompt_text(record) for record in records], round(checked_share * count))
+        return united(near, asked)
     values: dict[str, int] = {}
     numbers, alone = [], 0
     for record in records:
@@ -131,7 +141,7 @@ def draw_groups(
     """
     ordered = sorted(records, key=lambda record: record.id)
     audited = sum(counts.get(role, 0) for role in ("private", "outsiders")) / max(1, len(ordered))
-    numbers = group_numbers(ordered, group_by, audited)
+    numbers = group_numbers(ordered, group_by, audited, audited + counts.get("public", 0) / max(1, len(ordered)))
     while True:
         drawn = allot_groups(ordered, numbers, counts, seed)
         before = {record.id: number for record, number in zip(ordered, numbers.tolist(), strict=True)}

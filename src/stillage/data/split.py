@@ -207,7 +207,7 @@ def given(
     audited = [record for role in ("private", "outsiders") for record in records.get(role, ())]
     if not group_by or not audited:
         return found
-    numbers = group_numbers(audited, group_by, 1.0)
+    numbers = group_numbers(audited, group_by, 1.0, 1.0)
     return grouped(found, dict(zip((record.id for record in audited), numbers.tolist(), strict=True)), group_by)
 
 

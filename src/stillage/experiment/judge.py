@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -21,7 +20,7 @@ from stillage.audit.validity import (
     check_truncation,
     judge,
 )
-from stillage.data.groups import cluster_numbers, whole_text
+from stillage.data.groups import cluster_numbers, prompt_text, whole_text
 from stillage.experiment.roles import REFERENCE, ModelRole
 from stillage.experiment.works import device_name, examples_of, model_source, shortest_context, tokenizer_of
 from stillage.rng import derive
@@ -61,7 +60,7 @@ def judge_run(context: Context, records: Sequence[Record], scores: pa.Table) -> 
         overlap(split),
         exposure(context, split, unchecked),
         order(split, unchecked),
-        truncation(context, records),
+        truncation(context, split, records),
         check_records([record.id for record in records], ids_by_score(scores)),
         check_sources(*fingerprints(context)) if any(role.is_trained for role in context.roles) else None,
         check_answers(answers(scores)),
@@ -118,11 +117,6 @@ def exposure(context: Context, split: Split, unchecked: dict[str, str]) -> Check
     )  # fmt: skip
 
 
-def prompt_text(record: Record) -> str:
-    """All that the record asks, without the answer."""
-    return whole_text(replace(record, response=""))
-
-
 def order(split: Split, unchecked: dict[str, str]) -> Check | None:
     """The place in the pool, where members and outsiders come from one."""
     members, outsiders = sides(split)
@@ -148,12 +142,14 @@ def places(records: Sequence[Record]) -> Array | None:
     return np.array([rank[place] for place in found])
 
 
-def truncation(context: Context, records: Sequence[Record]) -> Check:
+def truncation(context: Context, split: Split, records: Sequence[Record]) -> Check:
     """How unequally members and outsiders were cut, under the model that reads them most unequally."""
     from stillage.data.tokenise import encode
     from stillage.models.load import tokenizer_hash
 
     data, member = context.config.data, np.array([role == "private" for role in roles_of(context, records)])
+    ids = [record.id for record in records]
+    together = cluster_numbers(ids, [split.group_of.get(id_, "") for id_ in ids])
     found: dict[tuple[str, int], Check] = {}
     for role in context.models:
         tokenizer = tokenizer_of(context, role)
@@ -165,7 +161,7 @@ def truncation(context: Context, records: Sequence[Record]) -> Check:
             records, tokenizer, template=data.template, max_tokens=most, max_prompt_tokens=data.max_prompt_tokens
         )
         ended = np.array([int(example.ids_T[-1]) == tokenizer.eos_token_id for example in read.examples])
-        found[key] = check_truncation(read.was_cut | ~ended, member)
+        found[key] = check_truncation(read.was_cut | ~ended, member, clusters=together)
     return min(found.values(), key=lambda check: float(str(check.values["p"])))
 
 

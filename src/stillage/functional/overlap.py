@@ -7,7 +7,8 @@ An outsider that is almost a member is no outsider: `near_pairs` finds them, and
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -90,6 +91,37 @@ def near_groups(texts: Sequence[str], checked: int, threshold: float = JACCARD) 
         right.append(column[near])
     pairs = (np.concatenate(left), np.concatenate(right))
     graph = coo_matrix((np.ones(pairs[0].size, dtype=bool), pairs), shape=(len(rows), len(rows)))
+    return connected_components(graph, directed=False)[1]
+
+
+def own_prompts(frequency: Mapping[str, int], limit: float) -> set[str]:
+    """The prompts that are a record's own, not an instruction of many: at least 5 words, in at most `limit` records."""
+    return {prompt for prompt, count in frequency.items() if count <= limit and len(prompt.split()) >= N_WORDS}
+
+
+def same_prompt_groups(prompts: Sequence[str], checked: int) -> Array:
+    """int[n]: equal numbers for records with one prompt of their own, whatever they answer; see `own_prompts`.
+
+    checked: how many of the records, drawn at random, a later check counts; a prompt that it may take for a record's own
+    counts as one here.
+    """
+    own = own_prompts(Counter(prompts), _boilerplate_above(len(prompts), checked)) if prompts else set()
+    first: dict[str, int] = {}
+    return np.array([first.setdefault(one, i) if one in own else i for i, one in enumerate(prompts)], dtype=np.int64)
+
+
+def united(*numbers_N: Array) -> Array:
+    """int[n]: equal numbers for records that any of the groupings puts together, directly or through others."""
+    from scipy.sparse import coo_matrix
+    from scipy.sparse.csgraph import connected_components
+
+    count = len(numbers_N[0])
+    index, first = np.arange(count), []
+    for numbers in numbers_N:
+        _, place, inverse = np.unique(numbers, return_index=True, return_inverse=True)
+        first.append(place[inverse])
+    edges = (np.tile(index, len(first)), np.concatenate(first))
+    graph = coo_matrix((np.ones(edges[0].size, dtype=bool), edges), shape=(count, count))
     return connected_components(graph, directed=False)[1]
 
 

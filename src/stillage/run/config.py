@@ -41,7 +41,8 @@ class DataConfig:
     """What share of the pool each role draws; the draw is recorded."""
     group_by: str = "near"
     """What stays in one role when a pool is drawn, and counts as one draw in every interval: near (records that share
-    half of their word 5-grams: otherwise outsiders are almost members), a column (e.g. passage_id), or empty (nothing)."""
+    half of their word 5-grams, or a prompt that is not everybody's: otherwise outsiders are almost members, and students
+    learn their prompts), a column (e.g. passage_id), or empty (nothing)."""
     inclusion: Literal["fixed", "bernoulli"] = "fixed"
     """How private records and outsiders are told apart: fixed (each share exactly), or bernoulli (a fair coin for each of
     both together, near-duplicates as one: about equally many; what audit.dp rests on)."""
