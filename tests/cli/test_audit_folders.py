@@ -74,7 +74,13 @@ def test_two_folders_and_two_files_are_enough(
     assert {(r.model, r.attack) for r in results if r.metric == "auc" and r.model != "blind"} == {
         (model, attack) for model in ("teacher", "student") for attack in ("loss", "min_k_plus_plus", "zlib")
     }
-    assert {r.metric for r in results} >= {"extraction_rate", "positional_accuracy", "tpr_at_fpr", "achieved_fpr"}
+    assert {r.metric for r in results} >= {
+        "extraction_rate",
+        "positional_accuracy",
+        "tpr_at_fpr",
+        "achieved_fpr",
+        "best_attack_p",
+    }
     unchecked = read_json(run / "audit" / "validity.json")["unchecked"]
     assert set(unchecked) == {"provenance", "exposure", "order", "untrained student"}
     assert unchecked["provenance"] == "what was trained elsewhere is not known here: teacher, student"
