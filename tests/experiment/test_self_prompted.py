@@ -101,9 +101,11 @@ def test_they_start_where_their_teacher_did_and_read_no_corpus(asked: dict[str, 
     assert "self_prompted_student_init" not in roles
 
 
-def test_their_training_is_the_models_own_but_for_its_length() -> None:
+def test_their_training_is_a_fifth_of_the_models_own() -> None:
     own = TrainConfig(epochs=7, max_steps=11, lr_peak=3e-3, keep="best", keep_checkpoints=2)
-    assert training_of(own, 0) == replace(own, keep="last", keep_checkpoints=0, validate_every=0)
+    fifth = replace(own, epochs=7 / 5, max_steps=3)
+    assert training_of(own, 0) == replace(fifth, keep="last", keep_checkpoints=0, validate_every=0)
+    assert training_of(replace(own, max_steps=0), 0).max_steps == 0  # which means: after the epochs
     assert (training_of(own, 2).epochs, training_of(own, 2).max_steps) == (2, 0)
 
 

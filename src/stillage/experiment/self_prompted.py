@@ -6,6 +6,7 @@ serves that model's attacks alone. Controls get theirs too: an attack that finds
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -19,6 +20,9 @@ from stillage.types import Record
 
 if TYPE_CHECKING:
     from stillage.experiment.plan import Context
+
+LESS = 5
+"""The audited model is trained so many times as long: 10 epochs against 2, as published."""
 
 
 def asks_self_prompted(audit: AuditConfig) -> bool:
@@ -46,9 +50,11 @@ def self_prompted_roles(roles: Sequence[ModelRole], config: Config) -> list[Mode
 
 
 def training_of(train: TrainConfig, epochs: float) -> TrainConfig:
-    """The audited model's own training, for other epochs where they are given, and without choosing among weights."""
+    """The audited model's own training for so many epochs (0: the published share of its own), without choosing weights."""
     plain = replace(train, keep="last", keep_checkpoints=0, validate_every=0.0)
-    return replace(plain, epochs=epochs, max_steps=0) if epochs else plain
+    if epochs:
+        return replace(plain, epochs=epochs, max_steps=0)
+    return replace(plain, epochs=train.epochs / LESS, max_steps=math.ceil(train.max_steps / LESS))
 
 
 def prompts_of(context: Context, public: Sequence[Record]) -> list[Record]:

@@ -209,8 +209,8 @@ class AuditConfig:
     """Texts that each model writes, to as many public prompts (a recorded draw), for the attacks that compare it with a model
     of the same start trained on those (published: 10,000); 0: one for every public record."""
     self_prompt_epochs: float = 0.0
-    """Passes over these texts; 0: as many as the model itself had over its own (published, from pretrained weights and at
-    half the learning rate: 2, where the model had 10)."""
+    """Passes over these texts; 0: a fifth of what the model itself had over its own, as published (2 of 10, at half the
+    learning rate): a reference that is taught for longer learns what the model recites of its members."""
     prefix_records: int = 10
     """Known outsiders (ReCaLL), and known members too (Con-ReCall), before each record; they are not evaluated."""
     mope_copies: int = 10
