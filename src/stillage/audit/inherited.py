@@ -31,7 +31,7 @@ from stillage.data.groups import cluster_numbers
 from stillage.errors import DataError, UserError
 from stillage.functional.multiplicity import holm
 from stillage.functional.pooled import pooled_auc_test
-from stillage.functional.stats import PairedTest, paired_auc_test
+from stillage.functional.stats import PairedTest
 from stillage.rng import generator
 from stillage.types import Array, Result
 
