@@ -23,7 +23,7 @@ from stillage.distill.batches import collate, trained_tokens
 from stillage.distill.methods import METHODS
 from stillage.distill.objective import output
 from stillage.distill.train import train
-from stillage.experiment.works import examples_of
+from stillage.experiment.inputs import examples_of
 from stillage.models.load import load_model, load_tokenizer
 from stillage.run.config import DataConfig, ModelConfig, TrainConfig
 

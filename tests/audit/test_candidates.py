@@ -17,7 +17,7 @@ from stillage.audit.questions import Subject
 from stillage.data.bpe import train_bpe
 from stillage.data.synthetic import people
 from stillage.errors import DataError
-from stillage.experiment.works import examples_of
+from stillage.experiment.inputs import examples_of
 from stillage.models.load import load_model
 from stillage.models.query import token_stats
 from stillage.run.config import DataConfig, ModelConfig

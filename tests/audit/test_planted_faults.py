@@ -21,9 +21,9 @@ from stillage.data.split import Split, drawn, given
 from stillage.data.synthetic import people
 from stillage.errors import DataError
 from stillage.experiment.audit_stage import audited_records
+from stillage.experiment.inputs import stats_key
 from stillage.experiment.judge import exposure, judge_run, order, overlap, truncation
 from stillage.experiment.plan import Context, make_context
-from stillage.experiment.works import stats_key
 from stillage.report import write_report
 from stillage.report.load import read_run
 from stillage.report.verdict import verdict

@@ -19,7 +19,7 @@ from stillage.data.bpe import train_bpe
 from stillage.data.synthetic import people
 from stillage.errors import ConfigError, DataError
 from stillage.experiment.ask import partners_of, weights_hash
-from stillage.experiment.works import examples_of
+from stillage.experiment.inputs import examples_of
 from stillage.functional.stats import roc_auc
 from stillage.models.load import load_model
 from stillage.models.masked_train import small_masked

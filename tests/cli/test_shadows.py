@@ -12,7 +12,7 @@ import pytest
 
 from stillage.audit.attacks import SHADOW_ATTACKS
 from stillage.cli import main
-from stillage.experiment import works
+from stillage.experiment import inputs
 from stillage.run.results import read_results
 
 TINY = [
@@ -41,8 +41,8 @@ def test_shadow_pipelines_end_to_end(
     assert left_out == {name for name, attack in SHADOW_ATTACKS.items() if attack.least > 1}
 
     loaded: list[str] = []
-    load_role = works.load_role
-    monkeypatch.setattr(works, "load_role", lambda *given: loaded.append(given[1].name) or load_role(*given))
+    load_role = inputs.load_role
+    monkeypatch.setattr(inputs, "load_role", lambda *given: loaded.append(given[1].name) or load_role(*given))
     # two more shadows leave the first two, and everything else that was trained, as they were
     assert main([*words, "--audit.shadows", "4", "--accept-changes"]) == 0
     assert said(capsys) == ["shadow_design", *shadows[4:], "audit", "report"] and set(loaded) == set(shadows[4:])

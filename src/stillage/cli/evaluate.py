@@ -123,7 +123,7 @@ def fill(
 ) -> tuple[list[Result], list[Result]]:
     """The results of the matrix, and of the exposure bias where a teacher is given."""
     from stillage.evaluate.matrix import Reading, collect, decoding_of, run_matrix
-    from stillage.experiment.works import prompt_room
+    from stillage.experiment.inputs import prompt_room
 
     decodings = {name: decoding_of(name, asked.max_new_tokens) for name in asked.decoding}
     subject = load_subject(ModelConfig(path=model, revision=asked.revision, dtype=asked.dtype))
@@ -153,7 +153,7 @@ def fill(
 def load_subject(source: ModelConfig) -> Subject:
     """A model with its tokenizer, and the hash of both."""
     from stillage.evaluate.matrix import Subject, digest
-    from stillage.experiment.works import device_name, special_ids
+    from stillage.experiment.inputs import device_name, special_ids
     from stillage.models.load import load_model, load_tokenizer, model_hash, tokenizer_hash
     from stillage.models.source import find
 

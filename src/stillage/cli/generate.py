@@ -67,7 +67,7 @@ def prompts_of(ask: Ask) -> list[str]:
 def answers(source: ModelConfig, ask: Ask, prompts: list[str]) -> list[str]:
     """The model's answers, as text."""
     from stillage.data.tokenise import encode_prompts
-    from stillage.experiment.works import prompt_room, special_ids
+    from stillage.experiment.inputs import prompt_room, special_ids
     from stillage.models.generate import configured, generate
     from stillage.models.load import load_model, load_tokenizer
     from stillage.types import Record

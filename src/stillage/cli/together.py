@@ -68,7 +68,7 @@ def follow(team: Team, files: Sequence[Path]) -> int:
 def take_part(team: Team, order: Mapping[str, Any], plugins: tuple[Plugin, ...], stop: Stop) -> None:
     """Train one model together with the first process."""
     from stillage.experiment.plan import make_context
-    from stillage.experiment.works import train_model
+    from stillage.experiment.train_stage import train_model
     from stillage.run.parse import build, from_yaml
 
     own = [plugin.sha256 for plugin in plugins]

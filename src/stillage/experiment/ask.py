@@ -12,18 +12,18 @@ from typing import TYPE_CHECKING
 
 from stillage.audit.prefix import Prefixes, draw_prefixes
 from stillage.audit.questions import Material, Noise, Subject, ask, wanted
-from stillage.experiment.roles import REFERENCE, ModelRole
-from stillage.experiment.works import (
+from stillage.experiment.inputs import (
     device_name,
     examples_of,
     load_role,
-    pruned_base,
     records_of,
     shortest_context,
     start_of,
     stats_key,
     tokenizer_of,
 )
+from stillage.experiment.roles import REFERENCE, ModelRole
+from stillage.experiment.train_stage import pruned_base
 from stillage.rng import derive
 from stillage.types import Attack, Party, Record, Transform
 

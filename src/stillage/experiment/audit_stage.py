@@ -20,9 +20,9 @@ from stillage.experiment.ask import (
     self_prompted_of,
     subject_of,
 )
+from stillage.experiment.inputs import base_result, examples_of, records_of, special_ids, use_threads
 from stillage.experiment.judge import CONTROLS, judge_run
 from stillage.experiment.shadows import shadow_audit
-from stillage.experiment.works import base_result, examples_of, records_of, special_ids, use_threads
 from stillage.rng import generator
 from stillage.run.folder import write_json, write_table
 from stillage.run.results import write_results

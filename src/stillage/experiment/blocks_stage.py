@@ -12,8 +12,7 @@ import numpy as np
 
 from stillage.errors import CapabilityError
 from stillage.experiment.audit_stage import some_audited
-from stillage.experiment.roles import REFERENCE, ModelRole
-from stillage.experiment.works import (
+from stillage.experiment.inputs import (
     base_result,
     examples_of,
     load_role,
@@ -22,6 +21,7 @@ from stillage.experiment.works import (
     tokenizer_of,
     use_threads,
 )
+from stillage.experiment.roles import REFERENCE, ModelRole
 from stillage.rng import derive
 from stillage.run.folder import write_table
 from stillage.run.results import write_results

@@ -10,7 +10,7 @@ import numpy as np
 
 from stillage.data.coins import BERNOULLI
 from stillage.errors import ConfigError, DataError
-from stillage.experiment.works import base_result
+from stillage.experiment.inputs import base_result
 from stillage.run.config import Config
 from stillage.run.folder import read_table, write_table
 from stillage.run.results import write_results

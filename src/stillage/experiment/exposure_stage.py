@@ -10,7 +10,7 @@ import numpy as np
 from stillage.errors import ConfigError
 from stillage.experiment.ask import subject_of
 from stillage.experiment.audit_stage import labels_of, some_audited
-from stillage.experiment.works import base_result, records_of, use_threads
+from stillage.experiment.inputs import base_result, records_of, use_threads
 from stillage.run.config import Config
 from stillage.run.folder import write_table
 from stillage.run.results import write_results

@@ -21,8 +21,8 @@ from stillage.audit.validity import (
     judge,
 )
 from stillage.data.groups import cluster_numbers, prompt_text, whole_text
+from stillage.experiment.inputs import device_name, examples_of, model_source, shortest_context, tokenizer_of
 from stillage.experiment.roles import REFERENCE, ModelRole
-from stillage.experiment.works import device_name, examples_of, model_source, shortest_context, tokenizer_of
 from stillage.rng import derive
 from stillage.run.folder import read_json, read_table, sha256_file
 from stillage.run.stages import MANIFEST

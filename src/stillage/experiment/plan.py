@@ -8,22 +8,22 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from stillage.data.parallel import endings, pairs_of
-from stillage.data.prepare import SYNTHETIC, check_data
+from stillage.data.prepare import check_data
 from stillage.distill.methods import METHODS
 from stillage.distill.settings import method_named, params_from, unknown
 from stillage.distill.track import check_tracker
 from stillage.errors import DataError
 from stillage.experiment.dp_stage import check_dp
 from stillage.experiment.exposure_stage import check_exposure
+from stillage.experiment.outside import outside_data, outside_folder, outside_model, tokenizer_source
 from stillage.experiment.plugin import Plugin, deciding
 from stillage.experiment.roles import INIT, ModelRole, data_roles, model_roles, reads_corpus
 from stillage.experiment.self_prompted import self_prompted_roles
 from stillage.experiment.shadows import DESIGN, chosen_attacks, make_design, shadow_roles
 from stillage.experiment.team import Team
 from stillage.models.source import check_place
-from stillage.run.config import Config, ModelConfig, TrainConfig
-from stillage.run.folder import files_of, read_json, sha256_file, sha256_text
+from stillage.run.config import Config, TrainConfig
+from stillage.run.folder import sha256_text
 from stillage.run.parse import to_plain
 from stillage.run.ranges import check_numbers
 from stillage.run.stages import Stage
@@ -127,7 +127,7 @@ def make_context(
 
 def plan(context: Context) -> list[Stage]:
     """The stages in order, inputs first. ModelError where a run that trains nothing names a model that is not there."""
-    from stillage.experiment import works
+    from stillage.experiment import data_stage, evaluate_stage, report_stage
     from stillage.experiment.audit_stage import audit
 
     config = context.config
@@ -135,7 +135,7 @@ def plan(context: Context) -> list[Stage]:
         Stage(
             name="data",
             settings={"data": data_settings(config), "seed": config.seed, "needs": data_roles(config, context.roles)},
-            work=partial(works.make_data, context),
+            work=partial(data_stage.make_data, context),
             outside=outside_data(config),
             schema=SCHEMAS["data"],
         )
@@ -146,7 +146,7 @@ def plan(context: Context) -> list[Stage]:
                 name="tokenizer",
                 settings={"tokenizer": plain(config.tokenizer), "from": tokenizer_source(config)[0]},
                 inputs=("data",),
-                work=partial(works.make_tokenizer, context),
+                work=partial(data_stage.make_tokenizer, context),
                 outside=outside_folder(tokenizer_source(config)[0]),
                 schema=SCHEMAS["tokenizer"],
             )
@@ -164,7 +164,7 @@ def plan(context: Context) -> list[Stage]:
         stages.append(
             Stage(name="evaluate", inputs=before, outside=models, schema=SCHEMAS["evaluate"],
                   settings={"generate": without(config.generate, "batch_tokens"), "given": given, "seed": config.seed},
-                  work=partial(works.evaluate, context))
+                  work=partial(evaluate_stage.evaluate, context))
         )  # fmt: skip
     if "audit" in config.stages:
         others = [*shadow_stages(context), *(train_stage(context, role) for role in context.roles if role.imitates)]
@@ -181,7 +181,7 @@ def plan(context: Context) -> list[Stage]:
         stages += beside_audit(context, models, given, before)
     stages.append(
         Stage(name="report", inputs=tuple(stage.name for stage in stages), schema=SCHEMAS["report"],
-              settings={"report": plain(config.report)}, work=partial(works.report, context))
+              settings={"report": plain(config.report)}, work=partial(report_stage.report, context))
     )  # fmt: skip
     return stages
 
@@ -247,7 +247,7 @@ def shadow_stages(context: Context) -> list[Stage]:
 
 def train_stage(context: Context, role: ModelRole) -> Stage:
     """The stage that trains one model."""
-    from stillage.experiment import works
+    from stillage.experiment.train_stage import train_model
 
     assert role.train is not None
     before = [other for other in context.roles if other.name in (role.teacher, role.pruned_from, role.starts_from)]
@@ -281,7 +281,7 @@ def train_stage(context: Context, role: ModelRole) -> Stage:
                   "teacher": [plain(teacher.start) for teacher in teachers], **beside,
                   **deciding(context.plugins, [role.method, *dict(role.params).values()])},
         inputs=("data", "tokenizer", *(other.name for other in before if other.is_trained)),
-        work=partial(works.train_model, context, role),
+        work=partial(train_model, context, role),
         outside=outside,
         schema=SCHEMAS["train"],
     )  # fmt: skip
@@ -312,58 +312,3 @@ def data_settings(config: Config) -> dict[str, Any]:
 def kept_columns(config: Config) -> tuple[str, ...]:
     """The columns that are read besides data.slice_by: the one whose value must be recited."""
     return (config.audit.extract,) if config.audit.extract and "audit" in config.stages else ()
-
-
-def outside_data(config: Config) -> dict[str, str]:
-    """Hashes of the local files that records are read from. DataError when one is missing."""
-    if config.data.files:
-        sources = list(config.data.files.values())
-    else:
-        sources = [] if config.data.source == SYNTHETIC else [config.data.source]
-    found: dict[str, str] = {}
-    if config.data.parallel:
-        pairs = [pair for source in sources for pair in pairs_of(Path(source), *endings(config.data.parallel))]
-        return {str(file): sha256_file(file) for pair in pairs for file in pair}
-    for source in sources:
-        looks_local = source.startswith((".", "/", "~")) or Path(source).suffix in (".jsonl", ".json", ".parquet")
-        if looks_local and not Path(source).exists() and not any(char in source for char in "*?["):
-            raise DataError(
-                "A data file is missing.", f"not there: {source}", "Check the path in data.source or data.files."
-            )
-        found |= outside_folder(source)
-    return found
-
-
-def outside_folder(path: str) -> dict[str, str]:
-    """sha256 of a local file, of a pattern's files, or of every file below a local folder; nothing for a hub id."""
-    if not path:
-        return {}
-    if any(char in path for char in "*?["):
-        anchor = Path(path)
-        return {str(file): sha256_file(file) for file in sorted(anchor.parent.glob(anchor.name)) if file.is_file()}
-    root = Path(path)
-    if root.is_file():
-        return {str(root): sha256_file(root)}
-    return {str(file): sha256_file(file) for file in files_of(root)} if root.is_dir() else {}
-
-
-def outside_model(start: ModelConfig) -> dict[str, str]:
-    """Hashes of the local files that a model starts from: its folder, its adapter, and their base models."""
-    found: dict[str, str] = {}
-    for path in filter(None, (start.path, start.adapter, start.config)):
-        found |= outside_folder(path)
-        settings = Path(path) / "adapter_config.json"
-        if settings.is_file():
-            base = Path(path) / str(read_json(settings).get("base_model_name_or_path") or "")
-            found |= outside_folder(str(base)) if base.is_dir() else {}
-    return found
-
-
-def tokenizer_source(config: Config) -> tuple[str, str]:
-    """Where the run's tokenizer comes from: (folder or hub id, revision); ("", "") means a new BPE."""
-    if config.tokenizer.path:
-        return config.tokenizer.path, config.tokenizer.revision
-    for group in (config.teacher, config.student):
-        if group.source:
-            return group.source, group.revision
-    return "", ""

@@ -108,7 +108,7 @@ def shadow_audit(
 
     from stillage.audit.fitted import fitted_scores
     from stillage.audit.shadow import counterfactual_rows, keep, shadow_scores
-    from stillage.experiment.works import base_result
+    from stillage.experiment.inputs import base_result
 
     audit = context.config.audit
     attacks, fitted = chosen_attacks(audit)
@@ -134,7 +134,7 @@ def shadow_audit(
 def ask_shadows(context: Context, records: Sequence[Record]) -> dict[str, list[Kept]]:
     """Kind of model -> what is kept of each shadow's replies, in order; who was asked before is not loaded again."""
     from stillage.audit.shadow import keep
-    from stillage.experiment.works import stats_of
+    from stillage.experiment.inputs import stats_of
 
     found: dict[str, list[Kept]] = {}
     for role in context.roles:
@@ -148,8 +148,8 @@ def ask_shadows(context: Context, records: Sequence[Record]) -> dict[str, list[K
 
 def replies_before(context: Context, role: ModelRole, records: Sequence[Record]) -> list[TokenStats] | None:
     """A shadow's token statistics from the cache, its weights unread but for their hash; None where they are not there."""
+    from stillage.experiment.inputs import examples_of, model_source, stats_key, tokenizer_of
     from stillage.experiment.judge import context_tokens
-    from stillage.experiment.works import examples_of, model_source, stats_key, tokenizer_of
     from stillage.models.query import known_stats
 
     source = model_source(context, role)

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from stillage.audit.signal import PAIRS
-from stillage.experiment.works import (
+from stillage.experiment.inputs import (
     base_result,
     examples_of,
     load_role,

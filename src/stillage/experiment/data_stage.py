@@ -1,0 +1,95 @@
+"""The data and tokenizer stages: what every later one reads, and whether it could; nothing is trained before that."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from stillage.errors import DataError
+from stillage.experiment.inputs import records_of, write_ids
+from stillage.experiment.outside import tokenizer_source
+from stillage.experiment.roles import data_roles, reads_corpus
+from stillage.types import Record, Role
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerFast
+
+    from stillage.experiment.plan import Context
+
+LEAST_RECORDS: Mapping[Role, int] = {"private": 2, "outsiders": 2, "public": 1, "counterfactual": 1, "test": 1}
+
+
+def make_data(context: Context, folder: Path) -> None:
+    """Draw or read the split, and check that every role has the records it needs."""
+    from stillage.audit.extraction import values_of
+    from stillage.data.prepare import prepare
+    from stillage.data.split import write_split
+    from stillage.experiment.plan import kept_columns
+
+    config = context.config
+    split = prepare(config.data, config.seed, keep=kept_columns(config), audits="audit" in config.stages)
+    for role in data_roles(config, context.roles):
+        count = len(split.records_by_role.get(role, []))
+        if count < LEAST_RECORDS.get(role, 1):
+            raise DataError(
+                f"The role {role} has too few records for this run.",
+                f"{role}: {count}, needed: {LEAST_RECORDS.get(role, 1)}; all roles: {split.counts}",
+                "Give a file for it (data.files), a larger share (data.shares), or leave out the stage that needs it.",
+            )
+    for column in kept_columns(config):  # what the audit would stumble over, after hours of training
+        values_of([record for role in ("private", "outsiders") for record in split.records_by_role[role]], column)
+    write_split(folder, split)
+
+
+def make_tokenizer(context: Context, folder: Path) -> None:
+    """Take the tokenizer that is given, or fit a BPE on the public records (recorded, for the provenance check)."""
+    from stillage.data.bpe import train_bpe
+    from stillage.data.templates import AS_CHAT, render
+    from stillage.models.load import load_tokenizer
+
+    path, revision = tokenizer_source(context.config)
+    used: list[Record] = []
+    if path:
+        tokenizer = load_tokenizer(path, revision)
+    else:
+        used = records_of(context, "public")
+        if not used:
+            raise DataError("There are no public records to fit a tokenizer on.", "public: 0", "Give --tokenizer.path.")
+        template = context.config.data.template
+        texts = [render(record, template, None) + record.response for record in used]
+        tokenizer = train_bpe(texts, context.config.tokenizer.vocab_size)
+    check_models(context, tokenizer)
+    if not tokenizer.chat_template:
+        tokenizer.chat_template = AS_CHAT.get(context.config.data.template)
+    tokenizer.save_pretrained(folder)
+    write_ids(folder / "provenance.parquet", [record.id for record in used])
+
+
+def check_models(context: Context, tokenizer: PreTrainedTokenizerFast) -> None:
+    """Refuse, before anything is trained, what would stop a later stage: limits, shapes, and other tokenizers.
+
+    Raises the errors of `tokenise`, `from_scratch`, `load_model`, `open_corpus` and `check_same_tokenizer`.
+    """
+    from stillage.data.tokenise import prompt_limit
+    from stillage.distill.corpus import check_ahead as check_text
+    from stillage.models.load import check_ahead, load_tokenizer
+    from stillage.models.pair import check_same_tokenizer, context_in
+    from stillage.models.scratch import config_from_file, config_from_numbers
+
+    prompt_limit(context.config.data.max_tokens, context.config.data.max_prompt_tokens)
+    teachers = {role.teacher for role in context.roles}
+    for role in context.roles:
+        start, teaches = role.start, role.name in teachers
+        settings = None
+        if start.source and (role.is_trained or teaches):
+            settings = check_ahead(start, vocab_size=len(tokenizer))
+            own = load_tokenizer(start.source, start.revision)
+            check_same_tokenizer(*((own, tokenizer) if teaches else (tokenizer, own)))
+        elif start.config:
+            settings = config_from_file(Path(start.config), len(tokenizer))
+        elif not start.source:
+            settings = config_from_numbers(start, len(tokenizer))
+        if reads_corpus(context.config, role):
+            cut = role.pruned_from or role.base is not None  # its context is that of the model it is cut from
+            check_text(context.config.lm, tokenizer, None if cut or settings is None else context_in(settings))

@@ -1,0 +1,69 @@
+"""The evaluate stage: every model answers the test prompts, and reads the test answers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from stillage.experiment.inputs import base_result, prompt_room, records_of, special_ids, stats_of, use_threads
+from stillage.run.folder import write_table
+from stillage.run.results import write_results
+from stillage.types import Record, TokenStats
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerFast
+
+    from stillage.experiment.plan import Context
+
+
+def evaluate(context: Context, folder: Path) -> None:
+    """Every model answers the test prompts; overlap with the references, perplexity, bits per byte."""
+    import pyarrow as pa
+
+    from stillage.evaluate.quality import (
+        likelihood_results,
+        references_of,
+        sample_rows,
+        samples_schema,
+        text_results,
+    )
+
+    config = context.config
+    use_threads(context)
+    records = records_of(context, "test")
+    asked = records[: config.generate.records] if config.generate.records else records
+    rows: list[dict[str, Any]] = []
+    stats: dict[str, list[TokenStats]] = {}
+    for role in context.models:
+        context.progress("evaluate", {"model": role.name})
+        model, tokenizer, _, stats[role.name] = stats_of(context, role, records)
+        texts, tokens, finished = answer(context, model, tokenizer, asked)
+        rows += sample_rows(role.name, asked, texts, tokens, finished)
+    samples = pa.Table.from_pylist(rows, schema=samples_schema())
+    base = base_result(context, "evaluate")
+    level = config.audit.level
+    references = [references_of(record) for _ in context.models for record in asked]
+    results = text_results(samples, level=level, base=base, references=references)
+    results += likelihood_results(stats, [record.response for record in records], level=level, base=base)
+    write_table(folder / "samples.parquet", samples)
+    write_results(folder / "results.parquet", results)
+
+
+def answer(
+    context: Context, model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, records: Sequence[Record]
+) -> tuple[list[str], list[int], list[bool]]:
+    """The model's answers to the records' prompts: texts, lengths in tokens, whether each ended by itself."""
+    from stillage.data.tokenise import encode_prompts
+    from stillage.models.generate import configured, generate
+
+    config = context.config
+    room = prompt_room(model, config.generate.max_new_tokens, config.data.max_prompt_tokens)
+    prompts = encode_prompts(records, tokenizer, template=config.data.template, max_prompt_tokens=room)
+    eos, pad = special_ids(tokenizer)
+    ids = generate(
+        model, prompts, decoding=configured(config.generate), eos_id=eos, pad_id=pad, seed=config.seed,
+        names=[record.id for record in records], batch_tokens=config.generate.batch_tokens,
+    )  # fmt: skip
+    texts = [str(tokenizer.decode(row.tolist(), skip_special_tokens=True)).strip() for row in ids]
+    return texts, [len(row) for row in ids], [bool(len(row)) and int(row[-1]) == eos for row in ids]

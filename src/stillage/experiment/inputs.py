@@ -1,0 +1,151 @@
+"""What stages work with: records and their tokens, a role's model and tokenizer, what it says of the records."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from stillage.errors import ConfigError
+from stillage.experiment.roles import ModelRole
+from stillage.run.config import DataConfig, ModelConfig
+from stillage.run.folder import write_table
+from stillage.types import Example, Record, Result, Role, TokenStats
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerFast
+
+    from stillage.experiment.plan import Context
+
+
+def records_of(context: Context, role: Role) -> list[Record]:
+    """The records of one role, as the data stage wrote them."""
+    from stillage.data.split import read_split
+
+    return list(read_split(context.run / "data").records_by_role.get(role, []))
+
+
+def write_ids(path: Path, ids: Sequence[str]) -> None:
+    """Record which records reached a stage."""
+    import pyarrow as pa
+
+    write_table(path, pa.table({"id": pa.array(sorted(set(ids)), pa.string())}))
+
+
+def examples_of(
+    records: Sequence[Record], tokenizer: PreTrainedTokenizerFast, data: DataConfig, context_tokens: int | None = None
+) -> list[Example]:
+    """Records as token ids under the run's template and limits. context_tokens: the model's."""
+    from stillage.data.tokenise import tokenise
+
+    most = min(data.max_tokens, context_tokens or data.max_tokens)
+    done = tokenise(
+        records, tokenizer, template=data.template, max_tokens=most, max_prompt_tokens=data.max_prompt_tokens
+    )
+    return done.examples
+
+
+def model_source(context: Context, role: ModelRole) -> ModelConfig:
+    """Where the finished weights of a role are."""
+    if not role.is_trained:
+        return role.start
+    return ModelConfig(path=str(context.run / role.name / "model"), dtype=role.start.dtype)
+
+
+def tokenizer_of(context: Context, role: ModelRole) -> PreTrainedTokenizerFast:
+    """The tokenizer that a role's model reads with."""
+    from stillage.models.load import load_tokenizer
+
+    if role.is_trained or not role.start.source:
+        return load_tokenizer(str(context.run / "tokenizer"))
+    return load_tokenizer(role.start.source, role.start.revision)
+
+
+def start_of(context: Context, role: ModelRole) -> ModelConfig:
+    """What a role's training starts from: its own start, or the finished weights of another role of this run."""
+    if not role.starts_from:
+        return role.start
+    return model_source(context, next(other for other in context.roles if other.name == role.starts_from))
+
+
+def use_threads(context: Context) -> None:
+    """Compute on as many CPU threads as the config says."""
+    import torch
+
+    if context.config.threads:
+        torch.set_num_threads(context.config.threads)
+
+
+def load_role(context: Context, role: ModelRole, tokenizer: PreTrainedTokenizerFast) -> PreTrainedModel:
+    """The finished model of a role, on the best device."""
+    from stillage.models.load import load_model
+
+    return load_model(model_source(context, role), vocab_size=len(tokenizer), seed=0, device=device_name())
+
+
+def device_name() -> str:
+    """An accelerator where there is one."""
+    import torch
+
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def shortest_context(*models: PreTrainedModel | None) -> int | None:
+    """The shortest context of the models, in tokens; None where none has a limit."""
+    from stillage.models.pair import context_of
+
+    limits = [context_of(model) for model in models if model is not None]
+    return min((limit for limit in limits if limit is not None), default=None)
+
+
+def stats_of(
+    context: Context, role: ModelRole, records: Sequence[Record]
+) -> tuple[PreTrainedModel, PreTrainedTokenizerFast, list[Example], list[TokenStats]]:
+    """One forward pass of a role's model over records: its TokenStats, cached by content in the run folder."""
+    from stillage.models.query import token_stats
+
+    tokenizer = tokenizer_of(context, role)
+    model = load_role(context, role, tokenizer)
+    examples = examples_of(records, tokenizer, context.config.data, shortest_context(model))
+    stats = token_stats(
+        model, examples, batch_tokens=context.config.audit.batch_tokens, cache=context.cache,
+        key=stats_key(context, role),
+    )  # fmt: skip
+    return model, tokenizer, examples, stats
+
+
+def stats_key(context: Context, role: ModelRole) -> str:
+    """What decides a role's TokenStats besides the examples: its weights."""
+    from stillage.models.load import adapter_of, model_hash
+    from stillage.models.source import find
+
+    source = model_source(context, role)
+    folders = [find(source.path, source.revision)] if source.path else []
+    folders += [adapter_of(source.adapter)] if source.adapter else []
+    return " ".join([*map(model_hash, folders), *([source.quantize] if source.quantize != "none" else [])])
+
+
+def base_result(context: Context, stage: str) -> Result:
+    """The fields that every result of a stage shares; the report writes the run's id into them."""
+    return Result(
+        run="", stage=stage, model="", metric="", value=float("nan"), seed=context.config.seed,
+        method=context.config.distill.method if "distill" in context.config.stages else "",
+    )  # fmt: skip
+
+
+def prompt_room(model: PreTrainedModel, max_new_tokens: int, wanted: int) -> int:
+    """Tokens a prompt may have so that the answer still fits. ConfigError where there is no room for a prompt."""
+    context_tokens = shortest_context(model)
+    room = wanted if context_tokens is None else min(wanted, context_tokens - max_new_tokens)
+    if room < 1:
+        values = f"generate.max_new_tokens: {max_new_tokens}; context of the model: {context_tokens} tokens"
+        raise ConfigError("The answer's length leaves no room for a prompt.", values, "Lower generate.max_new_tokens.")
+    return room
+
+
+def special_ids(tokenizer: PreTrainedTokenizerFast) -> tuple[int, int]:
+    """The ids of EOS and of padding (EOS where there is no padding token: padding is masked, never read)."""
+    from stillage.data.tokenise import end_id
+
+    eos, pad = end_id(tokenizer), tokenizer.pad_token_id
+    return eos, pad if isinstance(pad, int) else eos

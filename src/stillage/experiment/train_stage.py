@@ -1,0 +1,162 @@
+"""The training stages, one for each model that a run makes: gather what it learns from, and train."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING
+
+from stillage.experiment.inputs import (
+    device_name,
+    examples_of,
+    load_role,
+    records_of,
+    shortest_context,
+    start_of,
+    tokenizer_of,
+    use_threads,
+)
+from stillage.experiment.roles import INIT, ModelRole, reads_corpus
+from stillage.run.folder import remove
+from stillage.types import Record
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerFast
+
+    from stillage.distill.corpus import Corpus
+    from stillage.experiment.plan import Context
+
+
+def train_model(context: Context, role: ModelRole, folder: Path) -> None:
+    """Train one model, continuing from its newest good checkpoint if there is one.
+
+    Where several processes do the run, each of them calls this; the first then calls the others, and it alone writes.
+    """
+    from stillage.distill.corpus import PACKED
+    from stillage.distill.methods import METHODS
+    from stillage.distill.settings import params_from
+    from stillage.distill.train import train
+    from stillage.models.load import load_tokenizer
+    from stillage.models.lora import load_trainable
+    from stillage.models.pair import check_same_tokenizer
+    from stillage.rng import derive
+
+    assert role.train is not None and role.trained_on is not None
+    use_threads(context)
+    config, is_first = context.config, context.is_first
+    tokenizer = load_tokenizer(str(context.run / "tokenizer"))
+    corpus = corpus_of(context, role, tokenizer, folder)
+    if is_first and context.team is not None:
+        context.team.call(order_to_train(context, role, folder))
+    if role.start.source:
+        check_same_tokenizer(tokenizer, load_tokenizer(role.start.source, role.start.revision))
+    named = role.imitates or role.name
+    kind = named if role.shadow else "teacher" if named.startswith("teacher") else "student"
+    with TemporaryDirectory() as elsewhere:
+        student = load_trainable(
+            start_of(context, role), tokenizer=tokenizer, seed=derive(config.seed, "weights", kind), device=device_name(),
+            base_folder=(folder if is_first else Path(elsewhere)) / "base", base=pruned_base(context, role, tokenizer),
+        )  # fmt: skip
+    teacher = None
+    if role.teacher:
+        teacher_role = next(other for other in context.roles if other.name == role.teacher)
+        check_same_tokenizer(tokenizer_of(context, teacher_role), tokenizer)
+        teacher = load_role(context, teacher_role, tokenizer)
+    limit = shortest_context(student, teacher)
+    method = METHODS[role.method]
+    with context.stop.deferred(), reporting(context, role, folder) as report:
+        train(
+            student=student,
+            tokenizer=tokenizer,
+            teacher=teacher,
+            method=method,
+            params=params_from(method, dict(role.params)),
+            examples=examples_of(training_records(context, role), tokenizer, config.data, limit),
+            validation=examples_of(records_of(context, "validation"), tokenizer, config.data, limit),
+            options=role.train,
+            folder=folder,
+            seed=derive(config.seed, "train", INIT if role.name == INIT else kind),
+            should_stop=context.stop,
+            report=report,
+            corpus=corpus,
+        )
+    if is_first:
+        remove(folder / PACKED)
+
+
+def training_records(context: Context, role: ModelRole) -> list[Record]:
+    """The records that a role is trained on: all of one kind, or what is drawn for a shadow's teacher, or for prompts."""
+    from stillage.experiment.self_prompted import prompts_of
+    from stillage.experiment.shadows import records_in
+
+    assert role.trained_on is not None
+    if role.shadow and role.trained_on == "private":
+        return records_in(context, role.shadow)
+    found = records_of(context, role.trained_on)
+    return prompts_of(context, found) if role.imitates else found
+
+
+def corpus_of(context: Context, role: ModelRole, tokenizer: PreTrainedTokenizerFast, folder: Path) -> Corpus | None:
+    """The plain text that a role is trained on beside its records, if any; only the first process packs it."""
+    from stillage.distill.corpus import PACKED, open_corpus
+
+    if not reads_corpus(context.config, role):
+        return None
+    lm = context.config.lm
+    if not context.is_first and Path(lm.path).suffix != ".safetensors":
+        lm = replace(lm, path=str(folder / PACKED))
+    return open_corpus(lm, tokenizer, folder)
+
+
+def order_to_train(context: Context, role: ModelRole, folder: Path) -> dict[str, object]:
+    """What the other processes of a run need to take part in a training."""
+    from stillage.run.parse import to_yaml
+
+    return {
+        "config": to_yaml(context.config), "role": role.name, "folder": str(folder.resolve()),
+        "plugins": [plugin.sha256 for plugin in context.plugins],
+    }  # fmt: skip
+
+
+@contextmanager
+def reporting(context: Context, role: ModelRole, folder: Path) -> Iterator[Callable[[dict[str, object]], None]]:
+    """Where a training's numbers go as they come: the progress bar, and the tracker if one is asked for."""
+    from stillage.distill.track import Tracker
+    from stillage.run.parse import to_plain
+
+    tracker = None
+    if context.config.track != "none" and context.is_first:
+        settings = {"train": to_plain(role.train), "method": role.method, **dict(role.params)}
+        tracker = Tracker(context.config.track, run=context.run_id, model=role.name, folder=folder, settings=settings)
+
+    def report(facts: dict[str, object]) -> None:
+        context.progress(role.name, facts)
+        if tracker is not None:
+            tracker.log(facts)
+
+    try:
+        yield report
+    finally:
+        if tracker is not None:
+            tracker.close()
+
+
+def pruned_base(context: Context, role: ModelRole, tokenizer: PreTrainedTokenizerFast) -> PreTrainedModel | None:
+    """The model cut from a teacher that a student starts from; None where it starts from its own folder or from scratch."""
+    import torch
+
+    from stillage.models.load import load_model
+    from stillage.models.prune import prune
+    from stillage.rng import derive
+
+    if role.base is not None:
+        seed = derive(context.config.seed, "weights", "teacher")
+        large = load_model(role.base, vocab_size=len(tokenizer), seed=seed, device=device_name())
+    elif role.pruned_from:
+        large = load_role(context, next(other for other in context.roles if other.name == role.pruned_from), tokenizer)
+    else:
+        return None
+    return prune(large, role.start.prune_teacher_to).to(getattr(torch, role.start.dtype))
