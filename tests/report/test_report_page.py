@@ -335,8 +335,8 @@ def test_markdown_and_text(reported: Path) -> None:
     assert markdown(table) == "| a\\|b | n |\n| --- | ---: |\n| x\\|y z | 1 [0, 2] |\n"
     assert text(table) == "a|b           n\nx|y z  1 [0, 2]\n"
     lines = markdown(auc_table(read_run(reported))).splitlines()
-    assert len(lines) == 7
-    assert lines[2].startswith("| teacher |") or lines[2].startswith("| student |")
+    assert len(lines) == 2 + 7 and all(line.count("|") == 7 for line in lines)
+    assert lines[0].startswith("| attack | teacher | student |") and lines[2].startswith("| loss |")
 
 
 def test_refused_rates_say_why(run: Path) -> None:

@@ -186,28 +186,26 @@ def thousands(value: object) -> str:
 
 
 def auc_table(view: RunView) -> Table:
-    """AUC of every model under every attack, and the p-value of the best one."""
-    tested = any(row.metric == "best_attack_p" for row in view.results)
-    rows = tuple(
-        (
-            head(name),
-            *(auc_cell(view.result("auc", name, attack=attack)) for attack in view.attacks),
-            *([best_cell(view.result("best_attack_p", name))] if tested else []),
-        )
-        for name in audited(view)
-    )
+    """AUC under every attack (rows: there may be many) of every model (columns), and the p-value of the best attack."""
+    models = audited(view)
+    rows = [
+        (head(attack), *(auc_cell(view.result("auc", name, attack=attack)) for name in models))
+        for attack in view.attacks
+    ]
     counts = {row.n for row in view.results if row.metric == "auc" and row.model != "blind"}
     note = (
         f"0.5 is chance, 1 tells every member from every outsider; {level_words(view)}; n = {_range(counts)} records. "
-        f"Shaded: the interval lies above 0.5. The headline rests on the first column, which the configuration names first."
+        f"Shaded: the interval lies above 0.5. The headline rests on the first row, which the configuration names first."
     )
-    if tested:
+    if any(row.metric == "best_attack_p" for row in view.results):
+        rows.append((head("p of the best"), *(best_cell(view.result("best_attack_p", name)) for name in models)))
         note += (
-            " Best attack: how often shuffled membership makes the best of so many look as good (near-duplicates stay"
+            " Best: how often shuffled membership makes the best of so many attacks look as good (near-duplicates stay"
             " together); the headline takes another attack only if it is the best and passes for all of them together."
         )
-    columns = ("model", *(words(name) for name in view.attacks), *(["best attack, p"] if tested else []))
-    return Table(caption="Membership: AUC of each model under each attack", columns=columns, rows=rows, note=note)
+    columns = ("attack", *(words(name) for name in models))
+    caption = "Membership: AUC of each model under each attack"
+    return Table(caption=caption, columns=columns, rows=tuple(rows), note=note)
 
 
 def best_cell(row: Result | None) -> Cell:
