@@ -17,7 +17,7 @@ from stillage.audit.attacks import reference
 from stillage.audit.membership import membership_results, score_schema
 from stillage.cli import main
 from stillage.data.records import record_id
-from stillage.data.split import Split, drawn, given
+from stillage.data.split import Split, drawn, given, read_split
 from stillage.data.synthetic import people
 from stillage.errors import DataError
 from stillage.experiment.audit_stage import audited_records
@@ -239,7 +239,8 @@ def test_a_control_that_has_learned_members(run: Path) -> None:
 def test_members_and_outsiders_cut_differently(run: Path) -> None:
     context = context_of(run, max_tokens=100)
     records, roles = audited_records(context)
-    clean = truncation(context, records)
+    split = read_split(run / "data")
+    clean = truncation(context, split, records)
     assert clean.passed and clean.detail == "0 of 50 members and 0 of 50 outsiders were cut short."
 
     def longer(side: str) -> list[Record]:
@@ -249,9 +250,10 @@ def test_members_and_outsiders_cut_differently(run: Path) -> None:
         ]
 
     for side, said in (("private", "50 of 50 members and 0 of 50"), ("outsiders", "0 of 50 members and 50 of 50")):
-        found = truncation(context, longer(side))  # those that are cut end without EOS, the others with it
+        found = truncation(context, split, longer(side))  # those that are cut end without EOS, the others with it
         assert not found.passed and found.fault == SHIFT and said in found.detail
-    both = truncation(context, [dataclasses.replace(record, response=record.response * 4) for record in records])
+    everybody = [dataclasses.replace(record, response=record.response * 4) for record in records]
+    both = truncation(context, split, everybody)
     assert both.passed and "50 of 50 members and 50 of 50 outsiders" in both.detail
 
 

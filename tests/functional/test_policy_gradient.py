@@ -157,7 +157,8 @@ def mixture(case: dict) -> None:
     chosen = chosen if chosen.shape[0] == wanted.probs_per_step.shape[0] else chosen.T
     last, ended = inputs.prompt_ids[:, -1], torch.zeros(len(inputs.prompt_ids), dtype=torch.bool)
     for step, probs in enumerate(wanted.probs_per_step):
-        streams = [SimpleNamespace(logits_BV=weight[last]) for weight in (inputs.student_W, inputs.teacher_W)]
+        weights = {"student": inputs.student_W, "teacher": inputs.teacher_W}
+        streams = [SimpleNamespace(name=name, logits_BV=weight[last]) for name, weight in weights.items()]
         mixed = Mixture(*streams, share=case["options"]["alpha"], decoding=decoding)
         close(mixed.logits_BV.exp()[~ended], probs[~ended])
         last = wanted.sequences[:, inputs.prompt_ids.shape[1] + step]
