@@ -129,8 +129,12 @@ def order(split: Split, unchecked: dict[str, str]) -> Check | None:
         )
         return None
     ids = [record.id for record in (*members, *outsiders)]
-    together = cluster_numbers(ids, [split.group_of.get(id_, "") for id_ in ids])
-    return check_order(place, np.arange(len(ids)) < len(members), clusters=together)
+    return check_order(place, np.arange(len(ids)) < len(members), clusters=drawn_together(split, ids))
+
+
+def drawn_together(split: Split, ids: Sequence[str]) -> Array:
+    """int[n]: equal numbers for records that were drawn as one."""
+    return cluster_numbers(ids, [split.group_of.get(id_, "") for id_ in ids])
 
 
 def places(records: Sequence[Record]) -> Array | None:
@@ -148,8 +152,7 @@ def truncation(context: Context, split: Split, records: Sequence[Record]) -> Che
     from stillage.models.load import tokenizer_hash
 
     data, member = context.config.data, np.array([role == "private" for role in roles_of(context, records)])
-    ids = [record.id for record in records]
-    together = cluster_numbers(ids, [split.group_of.get(id_, "") for id_ in ids])
+    clusters = drawn_together(split, [record.id for record in records])
     found: dict[tuple[str, int], Check] = {}
     for role in context.models:
         tokenizer = tokenizer_of(context, role)
@@ -161,7 +164,7 @@ def truncation(context: Context, split: Split, records: Sequence[Record]) -> Che
             records, tokenizer, template=data.template, max_tokens=most, max_prompt_tokens=data.max_prompt_tokens
         )
         ended = np.array([int(example.ids_T[-1]) == tokenizer.eos_token_id for example in read.examples])
-        found[key] = check_truncation(read.was_cut | ~ended, member, clusters=together)
+        found[key] = check_truncation(read.was_cut | ~ended, member, clusters=clusters)
     return min(found.values(), key=lambda check: float(str(check.values["p"])))
 
 

@@ -70,9 +70,6 @@ def near_groups(texts: Sequence[str], checked: int, threshold: float = JACCARD) 
     s / (s + d) >= threshold, with s the shared grams that may count, d the grams of one text alone that surely count.
     Groups are numbered in the order of their first text. O(sum over grams of their squared frequency).
     """
-    from scipy.sparse import coo_matrix
-    from scipy.sparse.csgraph import connected_components
-
     if not texts:
         return np.zeros(0, dtype=np.int32)
     rows, frequency = _rows(texts)
@@ -89,9 +86,7 @@ def near_groups(texts: Sequence[str], checked: int, threshold: float = JACCARD) 
         near = both >= threshold * (both + apart)
         left.append(start + row[near])
         right.append(column[near])
-    pairs = (np.concatenate(left), np.concatenate(right))
-    graph = coo_matrix((np.ones(pairs[0].size, dtype=bool), pairs), shape=(len(rows), len(rows)))
-    return connected_components(graph, directed=False)[1]
+    return _linked(np.concatenate(left), np.concatenate(right), len(rows))
 
 
 def own_prompts(frequency: Mapping[str, int], limit: float) -> set[str]:
@@ -112,16 +107,19 @@ def same_prompt_groups(prompts: Sequence[str], checked: int) -> Array:
 
 def united(*numbers_N: Array) -> Array:
     """int[n]: equal numbers for records that any of the groupings puts together, directly or through others."""
-    from scipy.sparse import coo_matrix
-    from scipy.sparse.csgraph import connected_components
-
-    count = len(numbers_N[0])
-    index, first = np.arange(count), []
+    count, first = len(numbers_N[0]), []
     for numbers in numbers_N:
         _, place, inverse = np.unique(numbers, return_index=True, return_inverse=True)
         first.append(place[inverse])
-    edges = (np.tile(index, len(first)), np.concatenate(first))
-    graph = coo_matrix((np.ones(edges[0].size, dtype=bool), edges), shape=(count, count))
+    return _linked(np.tile(np.arange(count), len(first)), np.concatenate(first), count)
+
+
+def _linked(left_P: Array, right_P: Array, count: int) -> Array:
+    """int[count]: equal numbers for places that the pairs join, directly or through others."""
+    from scipy.sparse import coo_matrix
+    from scipy.sparse.csgraph import connected_components
+
+    graph = coo_matrix((np.ones(left_P.size, dtype=bool), (left_P, right_P)), shape=(count, count))
     return connected_components(graph, directed=False)[1]
 
 
