@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from stillage.functional.tails import mean_above
+from stillage.audit.attacks.neighbour import neighbour
 from stillage.types import Attack, Request, TokenStats
 
 
@@ -24,9 +24,7 @@ def self_prompted_variation(
     copies x_i: the paper's variation with the sign that makes members high, of log-probabilities (as in its code, where it is
     divided by the loss besides: p itself is 0 in floating point for any text of some length). NaN where either is.
     """
-    ours, theirs = ((own.logp_T, [near.logp_T for near in copies]) for own, copies in
-                    ((stats, neighbours), (reference_stats, reference_neighbours)))  # fmt: skip
-    return mean_above(*ours) - mean_above(*theirs)
+    return neighbour(stats, neighbours) - neighbour(reference_stats, reference_neighbours)
 
 
 SELF_PROMPTED_VARIATION = Attack(
