@@ -9,7 +9,7 @@ import pytest
 
 from stillage.cli import main
 from stillage.errors import ConfigError
-from stillage.experiment.sweep import points, swept
+from stillage.experiment.sweep import check_overruled, points, swept
 from stillage.run.parse import from_flags, from_yaml
 from stillage.run.results import read_results
 
@@ -83,6 +83,19 @@ def test_a_case_is_several_settings_at_once() -> None:
             from_yaml(bad, "grid.yaml")
     with pytest.raises(ConfigError, match="case small"):
         from_yaml("sweep: {cases: {size: {small: {student.widht: 3}}}}", "grid.yaml")
+
+
+def test_a_flag_that_a_case_would_overrule_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    config = tmp_path / "grid.yaml"
+    config.write_text("student: {width: 32}\n" + CASES)
+    dry = ["run", str(config), "--out", str(tmp_path / "out"), "--dry-run"]
+    assert main([*dry, "--student.width", "48"]) == 2
+    assert capsys.readouterr().err.splitlines()[1] == "  given: 48; set by sweep.cases.method (gkd)"
+    assert main([*dry, "--seed", "7"]) == 2
+    assert "set by sweep.seed" in capsys.readouterr().err
+    assert main([*dry, "--student.width", "48", "--sweep.cases.method", "sft"]) == 0  # gkd is not among the points
+    with pytest.raises(ConfigError, match=r"Two axes of the sweep set student\.width"):
+        check_overruled(from_yaml(CASES, "grid.yaml") | {"sweep.student.width": ["32", "64"]}, {})
 
 
 def test_students_that_start_from_one_fine_tuned_model(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from stillage.errors import ConfigError
 from stillage.experiment.presets import check_needs, published, settings
-from stillage.experiment.sweep import STORE, gather, points, swept, worth_comparing, write_index
+from stillage.experiment.sweep import STORE, check_overruled, gather, points, swept, worth_comparing, write_index
 from stillage.run.config import Config
 from stillage.run.parse import Flat, build, from_flags, from_yaml
 
@@ -209,7 +209,9 @@ def read_settings(verb: str, words: Sequence[str]) -> Flat:
         flat = from_yaml(path.read_text(encoding="utf-8"), str(path))
         if Path(source).is_dir():
             flat["out"] = [source]  # a run folder may have been moved
-    flat |= from_flags(rest)
+    flags = from_flags(rest)
+    flat |= flags
+    check_overruled(flat, flags)
     if script is not None:
         check_needs(script, flat, only_records=verb == "data")
     if not source and not flat:

@@ -70,6 +70,33 @@ def points(base: Flat, lists: Mapping[str, Sequence[str]]) -> list[Point]:
     return found
 
 
+def check_overruled(flat: Flat, flags: Flat) -> None:
+    """ConfigError for a flag on a setting that the sweep sets in some point, or for two axes that set one.
+
+    flat: every setting, flags included. A setting of the config's own may be overruled: that is what a case is for.
+    """
+    setters: dict[str, list[str]] = {}
+    for axis, words in ((path.removeprefix(SWEEP), words) for path, words in flat.items() if path.startswith(SWEEP)):
+        if not axis.startswith(AXIS):
+            setters.setdefault(axis, []).append(SWEEP + axis)
+            continue
+        cases = {name: case(flat, axis, name) for name in words}
+        for path in dict.fromkeys(path for settings in cases.values() for path in settings):
+            by = [name for name, settings in cases.items() if path in settings]
+            setters.setdefault(path, []).append(f"{SWEEP}{axis} ({', '.join(by)})")
+    for path, by in setters.items():
+        if path in flags:
+            raise ConfigError(
+                f"The sweep sets {path} itself, so that the flag would not count everywhere.",
+                f"given: {' '.join(flags[path])}; set by {', '.join(by)}",
+                "Leave out the flag, or change the sweep.",
+            )
+        if len(by) > 1:
+            raise ConfigError(
+                f"Two axes of the sweep set {path}.", f"they are: {', '.join(by)}", "Set it in one of them."
+            )
+
+
 def case(base: Flat, path: str, name: str) -> Flat:
     """The settings of one case of the axis that `path` names. ConfigError when the config has none of that name."""
     axis = path.removeprefix(AXIS)
