@@ -90,7 +90,7 @@ def test_a_flag_that_a_case_would_overrule_is_refused(tmp_path: Path, capsys: py
     config.write_text("student: {width: 32}\n" + CASES)
     dry = ["run", str(config), "--out", str(tmp_path / "out"), "--dry-run"]
     assert main([*dry, "--student.width", "48"]) == 2
-    assert capsys.readouterr().err.splitlines()[1] == "  given: 48; set by sweep.cases.method (gkd)"
+    assert capsys.readouterr().err.splitlines()[1] == "given: 48; set by sweep.cases.method (gkd)"
     assert main([*dry, "--seed", "7"]) == 2
     assert "set by sweep.seed" in capsys.readouterr().err
     assert main([*dry, "--student.width", "48", "--sweep.cases.method", "sft"]) == 0  # gkd is not among the points
