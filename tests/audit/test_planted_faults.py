@@ -22,7 +22,7 @@ from stillage.data.synthetic import people
 from stillage.errors import DataError
 from stillage.experiment.audit_stage import audited_records
 from stillage.experiment.inputs import stats_key
-from stillage.experiment.judge import exposure, judge_run, order, overlap, truncation
+from stillage.experiment.judge import judge_run, order, overlap, training_overlap, truncation
 from stillage.experiment.plan import Context, make_context
 from stillage.report import write_report
 from stillage.report.load import read_run
@@ -103,7 +103,7 @@ def test_the_clean_run_passes_every_check_and_says_what_it_could_not_ask(run: Pa
     found = judged(run)
     assert failed(found) == set() and found[""]["verdict"] == "valid"
     assert set(found) - {""} == {
-        "provenance", "overlap", "exposure", "truncation", "records", "sources", "answers", "controls",
+        "provenance", "overlap", "training_overlap", "truncation", "records", "sources", "answers", "controls",
     }  # fmt: skip
     assert found[""]["unchecked"] == {"order": "the records do not say where in a file they stood"}
     values = found["controls"]["values"]
@@ -284,18 +284,18 @@ def test_private_prompts_among_the_students_own(run: Path) -> None:
     """The student of a method that writes its own texts was given the private prompts, with other answers."""
     context, folk = context_of(run), people(3, 40)
     members, outsiders, public = folk["private"], folk["outsiders"], folk["public"]
-    clean = exposure(context, split_of(members, outsiders, public), {})
+    clean = training_overlap(context, split_of(members, outsiders, public), {})
     assert clean is not None and clean.passed
     asked = [retold(record, answer=lambda text: "Nothing is known about this person.") for record in members[:5]]
-    found = exposure(context, split_of(members, outsiders, [*public, *asked]), {})
+    found = training_overlap(context, split_of(members, outsiders, [*public, *asked]), {})
     assert found is not None and not found.passed and found.fault == "contaminated"
     assert "the prompts of 5 and on near-duplicates of 0 of 80 members and outsiders" in found.detail
     copied = [retold(record, change=lambda text: f"Please: {text}") for record in members[:3]]
-    found = exposure(context, split_of(members, outsiders, [*public, *copied]), {})
+    found = training_overlap(context, split_of(members, outsiders, [*public, *copied]), {})
     assert found is not None and not found.passed and "near-duplicates of 3 of 80" in found.detail
     task = "Say in one short sentence who this person is."  # an instruction that all share is no record's own prompt
     shared = [[retold(record, change=lambda text: task) for record in side] for side in (members, outsiders, public)]
-    assert getattr(exposure(context, split_of(*shared), {}), "passed", False)
+    assert getattr(training_overlap(context, split_of(*shared), {}), "passed", False)
 
 
 def write_lines(path: Path, records: Sequence[Record]) -> str:

@@ -82,10 +82,10 @@ def test_two_folders_and_two_files_are_enough(
         "best_attack_p",
     }
     unchecked = read_json(run / "audit" / "validity.json")["unchecked"]
-    assert set(unchecked) == {"provenance", "exposure", "order", "untrained student"}
+    assert set(unchecked) == {"provenance", "training_overlap", "order", "untrained student"}
     assert unchecked["provenance"] == "what was trained elsewhere is not known here: teacher, student"
     page = (run / "report" / "report.html").read_text()
-    assert "Not checked: exposure (no student was trained here)" in page
+    assert "; training overlap (no student was trained here)" in page
     assert main([*words, *QUICK]) == 0 and capsys.readouterr().err.count("skipped") == 3
 
 

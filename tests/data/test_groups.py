@@ -12,7 +12,7 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from stillage.audit.validity import check_exposure, check_overlap
+from stillage.audit.validity import check_overlap, check_training_overlap
 from stillage.data.groups import allot_groups, cluster_numbers, draw_groups, prompt_text, whole_text
 from stillage.data.prepare import prepare
 from stillage.data.records import record_id
@@ -96,13 +96,15 @@ def test_records_with_one_prompt_of_their_own_stay_together_and_an_instruction_t
     roles = draw(records, SHARES, 1, "near")
     audited, public = [*roles["private"], *roles["outsiders"]], roles["public"]
     prompts, texts = [prompt_text(r) for r in audited], [whole_text(r) for r in audited]
-    found = check_exposure(prompts, texts, [prompt_text(r) for r in public], [whole_text(r) for r in public])
+    found = check_training_overlap(prompts, texts, [prompt_text(r) for r in public], [whole_text(r) for r in public])
     assert found.passed and found.values["same prompt"] == 0
     assert all(sum(r.prompt == order for r in roles[role]) > 10 for role in ("private", "public", "outsiders"))
     alone = draw(records, SHARES, 1, "")
     audited, public = [*alone["private"], *alone["outsiders"]], alone["public"]
     prompts, texts = [prompt_text(r) for r in audited], [whole_text(r) for r in audited]
-    assert not check_exposure(prompts, texts, [prompt_text(r) for r in public], [whole_text(r) for r in public]).passed
+    assert not check_training_overlap(
+        prompts, texts, [prompt_text(r) for r in public], [whole_text(r) for r in public]
+    ).passed
 
 
 def test_shares_are_exact_where_single_records_can_even_them_out() -> None:

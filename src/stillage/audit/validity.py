@@ -133,7 +133,7 @@ def check_overlap(
     return Check(name="overlap", passed=passed, fault="contaminated", detail=detail, values=values)
 
 
-def check_exposure(
+def check_training_overlap(
     prompts: Sequence[str], texts: Sequence[str], trained_prompts: Sequence[str], trained_texts: Sequence[str]
 ) -> Check:
     """Was the student trained on audited records' prompts, or on near-duplicates of them, without the teacher's help?
@@ -156,7 +156,8 @@ def check_exposure(
         f"of {len(prompts)} members and outsiders ({share:.1%})."
     )
     values: dict[str, Value] = {"same prompt": len(same), "near": len(near), "tolerance": NEAR_TOLERANCE}
-    return Check(name="exposure", passed=share <= NEAR_TOLERANCE, fault="contaminated", detail=detail, values=values)
+    passed = share <= NEAR_TOLERANCE
+    return Check(name="training_overlap", passed=passed, fault="contaminated", detail=detail, values=values)
 
 
 def check_controls(auc_by_control: Mapping[str, Interval], family_level: float = FAMILY_LEVEL) -> Check:

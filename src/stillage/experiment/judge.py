@@ -11,18 +11,18 @@ from stillage.audit.validity import (
     Check,
     check_answers,
     check_controls,
-    check_exposure,
     check_order,
     check_overlap,
     check_provenance,
     check_records,
     check_sources,
+    check_training_overlap,
     check_truncation,
     judge,
 )
 from stillage.data.groups import cluster_numbers, prompt_text, whole_text
 from stillage.experiment.inputs import device_name, examples_of, model_source, shortest_context, tokenizer_of
-from stillage.experiment.roles import REFERENCE, ModelRole
+from stillage.experiment.roles import OUTSIDE, REFERENCE, ModelRole
 from stillage.rng import derive
 from stillage.run.folder import read_json, read_table, sha256_file
 from stillage.run.stages import MANIFEST
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from stillage.functional.stats import Interval
     from stillage.run.config import ModelConfig
 
-CONTROLS = (REFERENCE, "student_counterfactual", "teacher_counterfactual")
+CONTROLS = (REFERENCE, OUTSIDE, "student_counterfactual", "teacher_counterfactual")
 """Models that never met a private record, nor a teacher that did."""
 UNTRAINED = "student_untrained"
 """The weights that the student's training started from."""
@@ -58,7 +58,7 @@ def judge_run(context: Context, records: Sequence[Record], scores: pa.Table) -> 
     found = [
         provenance(context, split, unchecked),
         overlap(split),
-        exposure(context, split, unchecked),
+        training_overlap(context, split, unchecked),
         order(split, unchecked),
         truncation(context, split, records),
         check_records([record.id for record in records], ids_by_score(scores)),
@@ -78,7 +78,7 @@ def sides(split: Split) -> tuple[list[Record], list[Record]]:
 
 def provenance(context: Context, split: Split, unchecked: dict[str, str]) -> Check | None:
     """Where each record went, as the stages of this run wrote it down."""
-    given = [role.name for role in context.models if not role.is_trained]
+    given = [role.name for role in context.asked if not role.is_trained]
     if given:
         unchecked["provenance"] = f"what was trained elsewhere is not known here: {', '.join(given)}"
     reached = ids_by_stage(context)
@@ -105,13 +105,13 @@ def overlap(split: Split) -> Check:
     )  # fmt: skip
 
 
-def exposure(context: Context, split: Split, unchecked: dict[str, str]) -> Check | None:
+def training_overlap(context: Context, split: Split, unchecked: dict[str, str]) -> Check | None:
     """Members and outsiders that the students of this run were trained on by themselves, or nearly."""
     if not any(role.trained_on == "public" for role in context.roles):
-        unchecked["exposure"] = "no student was trained here"
+        unchecked["training_overlap"] = "no student was trained here"
         return None
     audited, public = [*sides(split)[0], *sides(split)[1]], split.records_by_role.get("public", [])
-    return check_exposure(
+    return check_training_overlap(
         [prompt_text(record) for record in audited], [whole_text(record) for record in audited],
         [prompt_text(record) for record in public], [whole_text(record) for record in public],
     )  # fmt: skip
@@ -154,7 +154,7 @@ def truncation(context: Context, split: Split, records: Sequence[Record]) -> Che
     data, member = context.config.data, np.array([role == "private" for role in roles_of(context, records)])
     clusters = drawn_together(split, [record.id for record in records])
     found: dict[tuple[str, int], Check] = {}
-    for role in context.models:
+    for role in context.asked:
         tokenizer = tokenizer_of(context, role)
         most = min(data.max_tokens, context_tokens(model_source(context, role)) or data.max_tokens)
         key = (tokenizer_hash(tokenizer), most)
