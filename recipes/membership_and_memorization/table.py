@@ -2,9 +2,9 @@
 
     python recipes/membership_and_memorization/table.py runs/membership_and_memorization [heatmaps/]
 
-AUC: members against outsiders, pooled over seeds. Recited: positional accuracy over the answer's first 32 tokens. Blocks:
-what each block of the student tells beyond the same block of the student without a teacher, mean and range over seeds.
-Near-duplicates count once in every interval. Points that are not finished are named.
+AUC: members against outsiders, pooled over seeds. Recited: positional accuracy over the answer's first 32 tokens; whole:
+all of them exactly. Blocks: what each block of the student tells beyond the same block of the student without a teacher,
+mean and range over seeds. Near-duplicates count once in every interval. Points that are not finished are named.
 """
 
 from __future__ import annotations
@@ -36,9 +36,12 @@ def words(found: Interval, digits: int = 3) -> str:
     return f"{found.value:.{digits}f} [{found.low:.{digits}f}, {found.high:.{digits}f}]"
 
 
-def number(runs: Sequence[Path], model: str, metric: str) -> float:
-    """The mean over seeds of one number of a model."""
-    values = [row.value for run in runs for row in results(run) if (row.model, row.metric) == (model, metric)]
+def number(runs: Sequence[Path], model: str, metric: str, dataset: str = "") -> float:
+    """The mean over seeds of one number of a model (on one data set, if given)."""
+    values = [
+        row.value for run in runs for row in results(run)
+        if (row.model, row.metric) == (model, metric) and dataset in ("", row.dataset)
+    ]  # fmt: skip
     return float(np.mean(values)) if values else float("nan")
 
 
@@ -66,9 +69,10 @@ def print_recited(grid: Grid) -> None:
     for place, runs, model in rows(grid):
         members, outsiders, gap = recited(runs, model)
         shown = [f"{members:.3f}", f"{outsiders:.3f}", words(gap)]
+        whole = [f"{number(runs, model, 'extraction_rate', side):.3f}" for side in ("private", "outsiders")]
         quality = [f"{number(runs, model, 'rouge_l'):.3f}", f"{number(runs, model, 'bits_per_byte'):.2f}"]
-        lines.append([place.family, place.size, place.method, *shown, *quality])
-    head = ["recited, members", "recited, outsiders", "difference", "ROUGE-L", "bits per byte"]
+        lines.append([place.family, place.size, place.method, *shown, *whole, *quality])
+    head = ["recited, members", "outsiders", "difference", "whole, members", "outsiders", "ROUGE-L", "bits per byte"]
     print_table(["family", "student", "method", *head], lines)
 
 
