@@ -110,7 +110,7 @@ def test_a_grid_is_pooled_over_its_seeds(tmp_path: Path, capsys: pytest.CaptureF
     results = read_results(tmp_path / "compare.parquet")
     found = {(row.method, row.note.split(";")[0]): row for row in results if row.metric == "auc_difference"}
     pair = found["method=kd", "minus method=sft"]
-    assert pair.n == 2 * N and "; 2 seeds;" in pair.note and pair.low > 0
+    assert pair.n == 2 * N and "; 2 seeds of other records each;" in pair.note and pair.low > 0
     assert found["method=sft", "minus method=gkd"].n == N
     assert all(row.note.endswith(" of 3") for row in found.values())
     by = {(row.metric, row.method): row for row in results}
@@ -214,5 +214,26 @@ def test_one_split_trained_under_several_seeds_is_one_sample_of_records() -> Non
     six = compare(runs, level=0.95, base=BASE)[-1]
     one = compare({name: found[:1] for name, found in runs.items()}, level=0.95, base=BASE)[-1]
     assert six.n == N and six.high - six.low == pytest.approx(one.high - one.low, rel=0.1)
+    assert "; 6 seeds of the same records; p=" in six.note
     with pytest.raises(DataError, match="share no seed"):
         compare({"a": runs["a"][:2], "b": runs["b"][2:]}, level=0.95, base=BASE)
+
+
+@pytest.mark.parametrize("same_records", [True, False])
+def test_the_note_counts_records_without_score_as_n_counts_those_with_one(same_records: bool) -> None:
+    rng = np.random.default_rng(5)
+    runs = {
+        name: [
+            RunScores(run=name, seed=seed, ids=tuple(f"{0 if same_records else seed}-{i}" for i in range(N)),
+                      groups=("",) * N, is_member=MEMBER, scores=rng.normal(size=N))
+            for seed in range(3)
+        ]
+        for name in ("a", "b")
+    }  # fmt: skip
+    runs["a"][0].scores[[3, 150]] = np.nan
+    runs["b"][2].scores[[3, 160]] = np.nan
+    rows = {(row.metric, row.method): row for row in compare(runs, level=0.95, base=BASE)}
+    records = N if same_records else 3 * N
+    seeds = "3 seeds of the same records" if same_records else "3 seeds of other records each"
+    for row, missing in ((rows["auc", "a"], 2), (rows["auc_difference", "a"], 3 if same_records else 4)):
+        assert f"{seeds}; {missing} records without score" in row.note and row.n == records - missing

@@ -44,8 +44,8 @@ Variants = Mapping[str, Sequence[RunScores]]
 def compare(variants: Variants, *, level: float, base: Result) -> list[Result]:
     """The AUC of every variant, pooled over its seeds, and every pair's difference with p and Holm's p over all pairs.
 
-    base carries stage, model and attack. auc_difference: method the first of the pair, "minus B" in the note, n the records
-    that both could score (of all seeds, where those differ in their records).
+    base carries stage, model and attack. auc_difference: method the first of the pair, "minus B" in the note. n, and the
+    records without score in the note: each record once where all seeds audited the same ones, else over all seeds.
     DataError where a pair shares no seed, or audited different records.
     """
     folds = N_FOLDS if is_cross_fitted(base.model, base.attack) else 0
@@ -60,8 +60,8 @@ def compare(variants: Variants, *, level: float, base: Result) -> list[Result]:
             level, same_records=same_records, n_folds=folds,
             clusters=[x.clusters[fine] for (x, _), fine in zip(pairs, kept, strict=True)],
         )  # fmt: skip
-        note = "; ".join([f"minus {b}", seeds_words([x for x, _ in pairs]), *dropped_words(kept)])
-        n = count(kept, same_records)
+        n, said = counted(kept, same_records)
+        note = "; ".join([f"minus {b}", *said])
         rows.append(replace(base, metric="auc_difference", method=a, level=level, n=n, note=note))
         tests.append(test)
     return results + tested(rows, tests, "")
@@ -74,8 +74,10 @@ def pooled_auc(name: str, runs: Sequence[RunScores], folds: int, base: Result) -
         [(run.scores[fine], run.is_member[fine]) for run, fine in zip(runs, kept, strict=True)], base.level,
         same_records=same_records, clusters=[run.clusters[fine] for run, fine in zip(runs, kept, strict=True)], n_folds=folds,
     )  # fmt: skip
-    note, n = "; ".join([seeds_words(runs), *dropped_words(kept)]), count(kept, same_records)
-    return replace(base, metric="auc", method=name, value=found.value, low=found.low, high=found.high, n=n, note=note)
+    n, said = counted(kept, same_records)
+    return replace(
+        base, metric="auc", method=name, value=found.value, low=found.low, high=found.high, n=n, note="; ".join(said)
+    )
 
 
 def by_seed(runs_a: Sequence[RunScores], runs_b: Sequence[RunScores]) -> list[tuple[RunScores, RunScores]]:
@@ -116,17 +118,16 @@ def scored_by_all(pairs: Sequence[tuple[RunScores, ...]]) -> tuple[list[Array], 
     return [np.asarray(np.all(kept, axis=0))] * len(kept) if same else kept, same
 
 
-def count(kept: Sequence[Array], same_records: bool) -> int:
-    """Records that count: of one seed where all have the same, else of all seeds together."""
-    return int(sum(fine.sum() for fine in (kept[:1] if same_records else kept)))
+def counted(kept: Sequence[Array], same_records: bool) -> tuple[int, list[str]]:
+    """How many records count, and the words of the note: the seeds, and how many records had no score, if any.
 
-
-def seeds_words(runs: Sequence[RunScores]) -> str:
-    """ "3 seeds"."""
-    return f"{len(runs)} seed{'s' if len(runs) > 1 else ''}"
-
-
-def dropped_words(kept: Sequence[Array]) -> list[str]:
-    """How many records had no score, if any."""
-    dropped = int(sum((~fine).sum() for fine in kept))
-    return [f"{dropped} records without score"] if dropped else []
+    Each record once where all seeds audited the same ones (a sample no larger for being scored again), else over all seeds.
+    """
+    samples = kept[:1] if same_records else kept
+    seeds = f"{len(kept)} seed{'s' if len(kept) > 1 else ''}"
+    of = f" of {'the same records' if same_records else 'other records each'}" if len(kept) > 1 else ""
+    dropped = int(sum((~fine).sum() for fine in samples))
+    return int(sum(fine.sum() for fine in samples)), [
+        seeds + of,
+        *([f"{dropped} records without score"] * bool(dropped)),
+    ]
