@@ -152,7 +152,7 @@ def test_two_tokenizers_under_a_method_that_needs_one(
         shutil.rmtree(tmp_path / "run")
 
 
-@pytest.mark.parametrize("fault", ["encoder-decoder", "pickled", "few rows", "short", "long blocks"])
+@pytest.mark.parametrize("fault", ["encoder-decoder", "encoder", "pickled", "few rows", "short", "long blocks"])
 def test_what_would_stop_the_student_is_found_before_the_teacher_is_trained(
     folders: tuple[Path, Path], tmp_path: Path, capsys: Printed, fault: str
 ) -> None:
@@ -162,6 +162,13 @@ def test_what_would_stop_the_student_is_found_before_the_teacher_is_trained(
     if fault == "encoder-decoder":
         (student / "config.json").write_text(json.dumps({"model_type": "t5", "vocab_size": config["vocab_size"]}))
         said = "Only decoder-only language models"
+    elif fault == "encoder":
+        from transformers import BertConfig, BertForMaskedLM
+
+        sizes = {"hidden_size": 8, "num_hidden_layers": 1, "num_attention_heads": 1, "max_position_embeddings": 48}
+        bert = BertForMaskedLM(BertConfig(vocab_size=config["vocab_size"], intermediate_size=8, **sizes))
+        bert.save_pretrained(student)
+        said = "model type: bert"
     elif fault == "pickled":
         (student / "model.safetensors").rename(student / "pytorch_model.bin")
         said = "pickled"

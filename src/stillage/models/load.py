@@ -16,7 +16,7 @@ import torch
 from stillage.errors import CapabilityError, ModelError
 from stillage.models.outputs import check_causal, embedding_rows, encoder_decoder
 from stillage.models.quiet import quiet
-from stillage.models.scratch import first_line, from_scratch
+from stillage.models.scratch import first_line, from_scratch, refuse_encoders
 from stillage.models.source import find, native, read_model_config, require_safetensors
 from stillage.run.folder import atomic, sha256_file, sha256_text
 
@@ -141,9 +141,9 @@ def settings_of(folder: Path) -> PretrainedConfig:
 
     kind = native(read_model_config(folder / "config.json"), folder)
     settings = AutoConfig.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
-    if kind not in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES or settings.is_encoder_decoder:
+    if kind not in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES:
         raise encoder_decoder(settings)
-    return settings
+    return refuse_encoders(settings)
 
 
 def read_any(folder: Path, dtype: torch.dtype) -> PreTrainedModel:

@@ -124,8 +124,15 @@ def resized(default: PretrainedConfig, config: ModelConfig, vocab_size: int) -> 
 
 
 def refuse_encoders(settings: PretrainedConfig) -> PretrainedConfig:
-    """The configuration, unless it is an encoder-decoder's."""
-    if settings.is_encoder_decoder:
+    """The configuration, unless it says that it is an encoder-decoder's, or an encoder's (BERT): ModelError.
+
+    transformers builds masked models as causal ones too. Only those with is_decoder true in their configuration are; other
+    families (GPT-NeoX) leave that field false, and are causal all the same.
+    """
+    from transformers.models.auto.modeling_auto import MODEL_FOR_MASKED_LM_MAPPING_NAMES
+
+    masked = settings.model_type in MODEL_FOR_MASKED_LM_MAPPING_NAMES and settings.to_dict().get("is_decoder") is False
+    if settings.is_encoder_decoder or masked:
         raise encoder_decoder(settings)
     return settings
 
