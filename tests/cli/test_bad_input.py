@@ -79,6 +79,7 @@ def test_a_column_that_is_not_there_and_an_unknown_field(tmp_path: Path, capsys:
     refused([*words, "--data.columns.answer", "response"], capsys, "unknown: answer", "response")
     refused([*words, "--data.group-by", "passage"], capsys, "missing: passage", "prompt, response")
     refused([*words, "--data.shares.privat", "0.5"], capsys, "Did you mean private?")
+    refused([*words, "--data.shares", "{private: 0.5}"], capsys, "names and values in turn", "given: {private: 0.5}")
     assert not (tmp_path / "run").exists()
 
 

@@ -67,7 +67,7 @@ def test_a_column_that_is_not_in_the_responses_stops_the_run_before_it_trains(
     rows = [f'{{"prompt": "who is {k}?", "response": "person {k} of many", "code": "x{k}"}}' for k in range(60)]
     (tmp_path / "pool.jsonl").write_text("\n".join(rows))
     words = [*TINY, "--data.source", str(tmp_path / "pool.jsonl"), "--data.group-by", "",
-             "--data.shares", "{private: 0.4, outsiders: 0.3, public: 0.2, validation: 0.05, test: 0.05}"]  # fmt: skip
+             "--data.shares", "private", "0.4", "outsiders", "0.3", "public", "0.2", "validation", "0.1"]  # fmt: skip
     for column, message in (("code", "does not stand in the response"), ("absent", "absent")):
         out = tmp_path / column
         assert main([*words, "--audit.extract", column, "--out", str(out)]) == 2

@@ -168,6 +168,9 @@ def from_flags(args: Sequence[str]) -> Flat:
         if kind is bool and not words:
             words = ["false" if negated else "true"]
         if is_table(kind):  # --data.columns prompt question  ==  --data.columns.prompt question
+            if not words or len(words) % 2:
+                given = f"given: {' '.join(words) or 'nothing'}"
+                raise ConfigError(f"--{name} takes names and values in turn.", given, f"Write --{name} NAME VALUE ...")
             flat |= {f"{path}.{key}": [item] for key, item in zip(words[::2], words[1::2], strict=False)}
             continue
         if not is_list(kind) and not path.startswith(SWEEP) and len(words) != 1:
