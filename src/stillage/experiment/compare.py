@@ -12,7 +12,7 @@ from stillage.audit.compare import RunScores
 from stillage.errors import DataError
 from stillage.evaluate.quality import mean_interval
 from stillage.run.folder import read_json, read_table
-from stillage.run.parse import HARMLESS, flat_values
+from stillage.run.parse import HARMLESS, flat_values, written_settings
 from stillage.run.results import read_results
 from stillage.run.stages import MANIFEST
 from stillage.types import Result
@@ -71,10 +71,7 @@ def is_finished(run: Path) -> bool:
 
 def candidate(run: Path, name: str) -> Candidate:
     """A finished run, by its configuration."""
-    import yaml
-
-    tree = yaml.load((run / "config.yaml").read_text(encoding="utf-8"), Loader=yaml.BaseLoader)
-    flat = flat_values(tree)
+    flat = flat_values(written_settings(run))
     settings = {path: value for path, value in flat.items() if not path.startswith((*HARMLESS, "threads"))}
     seed, attacks = settings.pop("seed", "0"), settings.get("audit.attacks", ())
     named = tuple(map(str, attacks)) if isinstance(attacks, list) else ()

@@ -13,6 +13,7 @@ from stillage.audit.design import serves_attacks
 from stillage.errors import DataError
 from stillage.report.redact import leaves, mapped, redactor
 from stillage.run.folder import read_json, read_table, sha256_file
+from stillage.run.parse import written_settings
 from stillage.run.results import read_results
 from stillage.types import Result
 
@@ -147,7 +148,7 @@ def read_run(run: Path) -> RunView:
             for path in sorted(run.glob("*/model"))
             if path.is_dir() and not serves_attacks(path.parent.name)
         },
-        config=_yaml(config_text),
+        config=written_settings(run),
         config_text=config_text,
         env=_json(run / "env.json"),
         hashes={name: sha256_file(run / name) for name in INPUTS if (run / name).is_file()},
@@ -211,10 +212,3 @@ def _json(path: Path) -> dict[str, Any]:
 
 def _text(path: Path) -> str:
     return path.read_text(encoding="utf-8") if path.is_file() else ""
-
-
-def _yaml(text: str) -> dict[str, Any]:
-    import yaml
-
-    value = yaml.load(text, Loader=yaml.BaseLoader) if text else {}  # scalars stay text, as where it was written
-    return value if isinstance(value, dict) else {}

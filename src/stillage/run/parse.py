@@ -16,6 +16,7 @@ import types
 import typing
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from stillage.errors import ConfigError
 from stillage.run.config import Config
@@ -95,7 +96,7 @@ def from_yaml(text: str, where: str) -> Flat:
             raise ConfigError(
                 f"{where}, line {tags[0]}: a YAML tag is not allowed.", "given: !...", "Use plain values."
             )
-        tree = yaml.load(text, Loader=yaml.BaseLoader)
+        tree = written_tree(text)
     except yaml.YAMLError as error:
         raise ConfigError(f"{where} is not valid YAML.", " ".join(str(error).split()), "Mend that line.") from error
     if tree in ("", None):
@@ -105,6 +106,23 @@ def from_yaml(text: str, where: str) -> Flat:
     sweep = tree.get("sweep")
     cases = sweep.pop("cases", {}) if isinstance(sweep, dict) else {}
     return from_tree(tree, where) | from_cases(cases, where)
+
+
+def written_tree(text: str) -> object:
+    """What a YAML text says, every scalar as text. Raises yaml.YAMLError."""
+    import yaml
+
+    return yaml.load(text, Loader=yaml.BaseLoader)
+
+
+def written_settings(run: Path) -> dict[str, Any]:
+    """The config.yaml of a run as a nested table, every scalar as text; empty where there is none.
+
+    For readers of finished runs: settings that this version does not know are taken as they are, not refused.
+    """
+    path = run / "config.yaml"
+    tree = written_tree(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    return tree if isinstance(tree, dict) else {}
 
 
 def from_tree(tree: object, where: str) -> Flat:
