@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 import subprocess
 import sys
 import typing
@@ -62,6 +63,23 @@ def test_a_number_out_of_its_range_is_refused(setting: str, value: str, said: st
         check_numbers(build(from_flags([f"--{setting}", value])))
     lines = str(caught.value).splitlines()
     assert len(lines) == 3 and setting.replace("-", "_") in lines[0] and said in lines[0] and value in lines[1]
+
+
+@pytest.mark.parametrize(
+    ("shares", "said"),
+    [
+        ("privat 0.5", "Did you mean private?"),
+        ("private 1.2", "(sum 1.2)"),
+        ("private -0.1 public 0.5", "private -0.1, public 0.5 (sum 0.4)"),
+        ("private nan", "(sum nan)"),
+        ("private 0", "(sum 0)"),
+        ("private 0.6 public 0.6", "(sum 1.2)"),
+    ],
+)
+def test_shares_that_are_none_are_refused(shares: str, said: str) -> None:
+    with pytest.raises(ConfigError, match=re.escape(said)) as caught:
+        check_numbers(build(from_flags(["--data.shares", *shares.split()])))
+    assert len(str(caught.value).splitlines()) == 3 and "data.shares" in str(caught.value)
 
 
 def test_no_torch_is_loaded_to_refuse_a_number(tmp_path: Path) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import json
 import logging
 import math
@@ -18,6 +17,7 @@ from stillage.data.records import BadLine, Loaded, read_records
 from stillage.errors import ConfigError, DataError
 from stillage.rng import generator
 from stillage.run.folder import read_json, read_table, write_json, write_table
+from stillage.run.ranges import check_shares
 from stillage.types import ROLES, Record, Role
 
 log = logging.getLogger("stillage")
@@ -99,16 +99,9 @@ def allot(records: Sequence[Record], counts: Mapping[Role, int], seed: int) -> d
 def share_counts(total: int, shares: Mapping[str, float]) -> dict[Role, int]:
     """How many of `total` records each role gets: the cumulative shares, rounded, so that the counts add up.
 
-    Raises ConfigError for an unknown role, a negative share or more than 1 in all; DataError when a role gets none.
+    Raises ConfigError as ranges.check_shares; DataError when a role gets none.
     """
-    for role in shares:
-        if role not in ROLES:
-            close = difflib.get_close_matches(role, ROLES, n=1)
-            fix = f"Did you mean {close[0]}?" if close else f"Roles are: {', '.join(ROLES)}."
-            raise ConfigError("`shares` names a role that does not exist.", f"unknown: {role}", fix)
-    if any(not 0 <= share <= 1 for share in shares.values()) or not 0 < sum(shares.values()) <= 1 + 1e-9:
-        values = ", ".join(f"{role} {share:g}" for role, share in shares.items()) + f" (sum {sum(shares.values()):g})"
-        raise ConfigError("`shares` must be between 0 and 1, and add up to 1 at most.", values, "Correct the shares.")
+    check_shares(shares)
     wanted: list[Role] = [role for role in ROLES if shares.get(role, 0) > 0]
     counts: dict[Role, int] = {}
     cumulative, used = 0.0, 0

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import difflib
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from stillage.errors import ConfigError
+from stillage.types import ROLES
+
+if TYPE_CHECKING:
+    from stillage.run.config import Config
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,7 +89,22 @@ def check_group(group: object, ranges: Mapping[str, Range], prefix: str = "") ->
             require(f"{prefix}{name}", number, wanted)
 
 
-def check_numbers(config: object) -> None:
+def check_shares(shares: Mapping[str, float]) -> None:
+    """ConfigError for a role that does not exist, a share that is none, and nothing or more than the whole pool in all."""
+    for role in shares:
+        if role not in ROLES:
+            close = difflib.get_close_matches(role, ROLES, n=1)
+            fix = f"Did you mean {close[0]}?" if close else f"Roles are: {', '.join(ROLES)}."
+            raise ConfigError("data.shares names a role that does not exist.", f"unknown: {role}", fix)
+    total = sum(shares.values())
+    if any(share not in SHARE for share in shares.values()) or not 0 < total <= 1 + 1e-9:
+        values = ", ".join(f"{role} {share:g}" for role, share in shares.items()) + f" (sum {total:g})"
+        fix = "Correct the shares."
+        raise ConfigError("data.shares must be between 0 and 1, and add up to 1 at most.", values, fix)
+
+
+def check_numbers(config: Config) -> None:
     """ConfigError for the first number of a Config that makes no sense, by its full name."""
+    check_shares(config.data.shares)
     for name, ranges in GROUPS.items():
         check_group(getattr(config, name) if name else config, ranges, f"{name}." if name else "")
