@@ -185,6 +185,14 @@ def test_a_choice_that_cannot_be_is_refused_before_anything_is_made(
         assert said in printed and len(printed.strip().splitlines()) == 3 and list(tmp_path.iterdir()) == []
 
 
+def test_people_are_grouped_by_what_they_have() -> None:
+    near, alone, badge = (prepare(DataConfig(people=8, group_by=group_by), 1) for group_by in ("near", "", "badge"))
+    assert near == alone == badge  # nobody is anybody's near-duplicate, and no two have one badge
+    with pytest.raises(ConfigError, match="no such column") as caught:
+        prepare(DataConfig(people=8, group_by="passage"), 1)
+    assert "missing: passage; they have: badge" in str(caught.value)
+
+
 def test_people_are_sliced_by_what_they_have() -> None:
     split = prepare(DataConfig(people=8, slice_by=("badge",)), 1)
     assert all(record.meta["badge"] for records in split.records_by_role.values() for record in records)

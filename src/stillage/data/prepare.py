@@ -35,7 +35,7 @@ def check_data(data: DataConfig, keep: Sequence[str] = ()) -> None:
     """ConfigError for what can be refused before a record is read.
 
     That is: a pool and files at once, coins where files decide, a choice of training records that there is not, and columns
-    that the people made up here do not have.
+    that the people made up here do not have. Grouped by near-duplicates or by badge, each of these people is alone.
     """
     files = ", ".join(data.files)
     if data.files and data.inclusion == BERNOULLI:
@@ -45,19 +45,23 @@ def check_data(data: DataConfig, keep: Sequence[str] = ()) -> None:
         values = f"source: {data.source}; files: {files}"
         raise ConfigError("Both a pool and a file per role are named.", values, "Name one of `source` and `files`.")
     check_choices(data.train_on, data.inclusion)
-    missing = [name for name in (*data.slice_by, *keep) if name not in COLUMNS]
+    missing = [name for name in (*data.slice_by, *keep, *grouping_column(data)) if name not in COLUMNS]
     if missing and data.source == SYNTHETIC and not (data.files or data.parallel):
         raise ConfigError(
             "The made-up people have no such column.",
             f"missing: {', '.join(missing)}; they have: {', '.join(COLUMNS)}",
-            "Choose one of these in data.slice_by and audit.extract, or give records of yours (data.source).",
+            "Choose one of these in data.slice_by, data.group_by and audit.extract, or give records of yours (data.source).",
         )
+
+
+def grouping_column(data: DataConfig) -> tuple[str, ...]:
+    """The column whose equal values stay in one role; none where near-duplicates do, or nothing."""
+    return () if data.group_by in ("", NEAR) else (data.group_by,)
 
 
 def _split(data: DataConfig, seed: int, keep: Sequence[str]) -> Split:
     """The split with as many records in each role as the shares say."""
-    column = "" if data.group_by == NEAR or (data.source == SYNTHETIC and not data.files) else data.group_by
-    slice_by = tuple(dict.fromkeys(filter(None, (*data.slice_by, *keep, column))))
+    slice_by = tuple(dict.fromkeys(filter(None, (*data.slice_by, *keep, *grouping_column(data)))))
     if data.files:
         return given(data.files, read=reader(data, slice_by), seed=seed, group_by=data.group_by)
     if data.source == SYNTHETIC and not data.parallel:
