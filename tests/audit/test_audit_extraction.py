@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pytest
 
 from stillage.audit.extraction import (
@@ -60,6 +62,37 @@ def test_the_column_is_asked_for_at_its_place(records: list[Record], tokenizer) 
         assert tokenizer.decode(target.prefix_ids).rstrip().endswith("badge number")
 
 
+def test_a_value_beyond_the_limit_is_neither_recited_nor_asked_for(
+    records: list[Record],
+    tokenizer,  # noqa: ANN001
+) -> None:
+    """A response cut before or within the value leaves nothing, or a part: no model can recite that, and none gets the credit."""
+    lengths = sorted(len(example.ids_T) for example in encode(records, tokenizer))
+    limit = lengths[len(lengths) // 2]  # half of the records lose at least their end of text
+
+    def short(some: Sequence[Record]) -> list[Example]:
+        return tokenise(some, tokenizer, template="raw", max_tokens=limit, max_prompt_tokens=20).examples
+
+    examples = short(records)
+    targets = column_targets(records, ["private"] * len(records), examples, tokenizer, "badge", short)
+    whole = [
+        record.meta["badge"] in tokenizer.decode(example.ids_T)
+        for record, example in zip(records, examples, strict=True)
+    ]
+    kept = [len(target.suffix_ids) > 0 for target in targets]
+    assert 0 < sum(kept) < len(kept) and not any(k and not w for k, w in zip(kept, whole, strict=True))
+    for target, is_kept, record in zip(targets, kept, records, strict=True):
+        assert target.text.strip() == (record.meta["badge"] if is_kept else "")
+    nothing = [target.suffix_ids[:0] for target in targets]
+    stats = {"m": {example.record_id: said(example, greedy=True) for example in examples}}
+    table = extraction_table(targets, {"m": nothing}, stats, tokenizer)
+    assert not any(table.column("exact").to_pylist())
+    (rate,) = extraction_results(table, level=0.95, base=BASE)
+    assert (rate.value, rate.n) == (0, sum(kept)) and rate.note == f"{len(kept) - sum(kept)} records without a target"
+    (none,) = extraction_results(table.filter(pc.field("tokens") == 0), level=0.95, base=BASE)
+    assert math.isnan(none.value) and math.isnan(none.low) and none.n == 0
+
+
 def test_recited_words_are_counted_exactly(records: list[Record], tokenizer) -> None:  # noqa: ANN001
     examples = encode(records, tokenizer)
     targets = first_token_targets(examples, ["private"] * 20 + ["outsiders"] * 10, tokenizer, 6)
@@ -86,7 +119,7 @@ def test_a_column_that_is_not_there_is_named(records: list[Record], tokenizer) -
 def test_near_duplicates_count_once() -> None:
     """Ten families of four, recited whole or not at all: ten draws, not forty."""
     rows = [
-        {"model": model, "id": f"{role}{i}", "role": role, "exact": i // 4 < 3}
+        {"model": model, "id": f"{role}{i}", "role": role, "exact": i // 4 < 3, "tokens": 6}
         for model in ("teacher", "student")
         for role in ("private", "outsiders")
         for i in range(40)

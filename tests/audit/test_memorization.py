@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +19,7 @@ from stillage.audit.counterfactual import counterfactual_memorization
 from stillage.audit.extraction import Target
 from stillage.audit.inheritance import TAUS, inheritance_curve
 from stillage.audit.memorization import (
+    MEASURES,
     extraction_strength,
     matched_prefix_share,
     memorization_results,
@@ -26,6 +28,7 @@ from stillage.audit.memorization import (
     positional_accuracy,
     share_interval,
 )
+from stillage.audit.probabilistic import probabilistic_results
 from stillage.errors import DataError
 from stillage.types import Result, TokenStats
 
@@ -169,6 +172,26 @@ def test_the_table_and_its_means() -> None:
     assert len(results) == 10 and {row.n for row in results} == {2}
     row = next(r for r in results if (r.dataset, r.metric) == ("outsiders", "edit_distance"))
     assert (row.value, row.model, row.level) == (0.5, "m", 0.9) and row.low < 0.5 < row.high
+
+
+def test_a_record_without_a_target_has_no_measure_and_is_counted() -> None:
+    """Nothing was asked for: neither recited, nor of probability 1, nor at distance 0."""
+    none = Target(record_id="a", role="private", prefix_ids=np.array([1]), suffix_ids=np.array([], int), scored_from=0, text="")  # fmt: skip
+    some = replace(none, record_id="b", suffix_ids=np.array([5]), text="red")
+    zero = np.zeros(1, np.float32)
+    stats = TokenStats(ids_T=np.array([5]), logp_T=zero, mean_T=zero, var_T=zero, rank_T=np.zeros(1, int), greedy_T=zero == 0)  # fmt: skip
+    table = memorization_table(
+        "m", [none, some], [np.array([], int), np.array([5])], {"a": stats, "b": stats}, ["", "red"]
+    )
+    first, second = table.to_pylist()
+    assert first["exact"] is False and all(math.isnan(first[name]) for name in (*MEASURES, "suffix_logp"))
+    assert second["exact"] and second["recital_rouge_l"] == 1 and second["suffix_logp"] == 0
+    results = memorization_results(table, level=0.95, base=BASE)
+    assert {row.n for row in results} == {1} and {row.note for row in results} == {
+        "1 records without a token to recite"
+    }
+    rates = probabilistic_results(table, level=0.95, base=BASE, samples=(1,), probabilities=(0.5,))
+    assert rates[0].value == 0.5 and "1 records without a number" in rates[0].note
 
 
 def test_share_interval_covers_and_never_collapses() -> None:

@@ -162,3 +162,28 @@ def test_short_and_long_records_are_scored_and_counted(
     cut = "20 of 20 members and 0 of 20 outsiders were cut short."
     assert printed.out.startswith("long: distribution shift, not leakage") and cut in printed.out
     assert read_table(tmp_path / "long" / "audit" / "scores.parquet").num_rows == 40 * 6
+
+
+@pytest.mark.parametrize("share", [1, 2])
+def test_what_should_be_recited_and_is_cut_off_is_counted_and_not_recited(
+    share: int, models: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Printed
+) -> None:
+    """Every second record, or every one, is too long to hold its code: the audit goes on, and nobody has recited it."""
+    monkeypatch.chdir(tmp_path)
+
+    def with_code(row: dict[str, str], member: bool) -> dict[str, str]:
+        number = int(row["instruction"].split()[-1])
+        code = f"{number * 7919 % 1000:03d}"
+        return row | {"code": code, "output": " and so on" * (0 if number % share else 30) + f" code {code}"}
+
+    words = ["audit", "--student", str(models / "student"), *files(tmp_path, with_code), *QUICK]
+    assert main([*words, "--audit.extract", "code", "--out", "run"]) == 0
+    lost = 20 // share
+    assert f"the code of {2 * lost} of 40 records is cut short" in capsys.readouterr().err
+    results = read_results(tmp_path / "run" / "audit" / "results.parquet")
+    rates = {r.dataset: r for r in results if r.metric == "extraction_rate"}
+    for role in ("private", "outsiders"):
+        assert (rates[role].n, rates[role].note) == (20 - lost, f"{lost} records without a target")
+        assert math.isnan(rates[role].value) if share == 1 else rates[role].value == 0
+    assert {r.n for r in results if r.metric == "auc" and r.model == "student"} == {40}
+    assert (tmp_path / "run" / "report" / "report.html").exists()

@@ -6,6 +6,8 @@ private records; the same on outsiders is the floor, since part of any text can 
 
 from __future__ import annotations
 
+import logging
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
@@ -21,10 +23,15 @@ if TYPE_CHECKING:
     import pyarrow as pa
     from transformers import PreTrainedTokenizerBase
 
+LOG = logging.getLogger("stillage")
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Target:
-    """What should be recited: tokens [start, end) of a record's example; the model is given the tokens before start."""
+    """What should be recited: tokens [start, end) of a record's example; the model is given the tokens before start.
+
+    Without suffix tokens there is nothing to recite: the record is asked of no model, and counted.
+    """
 
     record_id: str
     role: str
@@ -72,21 +79,27 @@ def column_targets(
     column: str,
     encode: Callable[[Sequence[Record]], Sequence[Example]],
 ) -> list[Target]:
-    """One target per record: the tokens of `record.meta[column]` at its place in the response.
+    """One target per record: the tokens of `record.meta[column]` at its place in the response; none where it was cut short.
 
     encode tokenises records as in training; it is asked for the response cut before and after the value, and the tokens
-    shared with the whole record mark the two ends, so that no tokenizer needs to be understood here.
+    shared with the whole record mark the two ends, so that no tokenizer needs to be understood here. A value of which the
+    limit on tokens leaves a part or nothing has an empty target: reciting a part is easier than reciting it.
     """
     spans = [locate(value, r.response) for value, r in zip(values_of(records, column), records, strict=True)]
     cut_before = encode([_cut(record, start) for record, (start, _) in zip(records, spans, strict=True)])
     cut_after = encode([_cut(record, end) for record, (_, end) in zip(records, spans, strict=True)])
-    targets = []
+    targets, stop = [], tokenizer.eos_token_id
     for role, example, before, after in zip(roles, examples, cut_before, cut_after, strict=True):
+        if not len(after.ids_T) or after.ids_T[-1] != stop:  # encode ends every text that it did not cut
+            targets.append(_target(example, role, len(example.ids_T), len(example.ids_T), tokenizer))
+            continue
         first_scored = len(example.prompt_ids)
         start = max(shared_prefix(example.ids_T, before.ids_T), first_scored)
         end = max(shared_prefix(example.ids_T, after.ids_T), start + 1)
-        end -= int(end > start + 1 and example.ids_T[end - 1] == tokenizer.eos_token_id)  # the value, not the stop
+        end -= int(end > start + 1 and example.ids_T[end - 1] == stop)  # the value, not the stop
         targets.append(_target(example, role, start, min(end, len(example.ids_T)), tokenizer))
+    if lost := sum(not len(target.suffix_ids) for target in targets):
+        LOG.warning("the %s of %d of %d records is cut short: nobody is asked for it", column, lost, len(targets))
     return targets
 
 
@@ -126,6 +139,11 @@ def teacher_forced_hits(target: Target, stats: TokenStats) -> Array:
     return stats.greedy_T[target.scored_from : target.scored_from + len(target.suffix_ids)]
 
 
+def recites(said_T: Array, target: Target) -> bool:
+    """Was the whole target said, from its first token on? An empty target is recited by nobody."""
+    return 0 < len(target.suffix_ids) == shared_prefix(said_T, target.suffix_ids)
+
+
 def extraction_table(
     targets: Sequence[Target],
     recited: Mapping[str, Sequence[Array]],
@@ -143,8 +161,10 @@ def extraction_table(
     for model, texts in recited.items():
         for target, ids in zip(targets, texts, strict=True):
             matched = shared_prefix(ids, target.suffix_ids)
-            exact = matched == len(target.suffix_ids)
-            forced = bool(teacher_forced_hits(target, stats[model][target.record_id]).all())
+            exact = recites(ids, target)
+            forced = len(target.suffix_ids) > 0 and bool(
+                teacher_forced_hits(target, stats[model][target.record_id]).all()
+            )
             rows.append(
                 {"model": model, "id": target.record_id, "role": target.role, "target": target.text,
                  "recited": str(tokenizer.decode(ids.tolist())), "exact": exact, "matched_prefix": matched,
@@ -167,16 +187,19 @@ def extraction_schema() -> pa.Schema:
 def extraction_results(table: pa.Table, *, level: float, base: Result) -> list[Result]:
     """Share of records recited exactly, for members and for outsiders (the floor), with exact binomial intervals.
 
-    Near-duplicates count once in the interval, where the table has the column `group`.
+    Near-duplicates count once in the interval, where the table has the column `group`. Records without a target are left
+    out and counted in the note; NaN where none has one.
     """
     results = []
     for (model, role), rows in by_model_and_role(table).items():
-        hits = rows["exact"].astype(bool)
-        found = clustered_proportion(hits, rows["cluster"], level)
-        results.append(
-            replace(base, model=model, dataset=role, metric="extraction_rate", value=found.value, low=found.low,
-                    high=found.high, level=level, n=len(hits), unit="share of records")
-        )  # fmt: skip
+        asked = rows["tokens"] > 0
+        lost = int((~asked).sum())
+        row = replace(base, model=model, dataset=role, metric="extraction_rate", level=level, n=int(asked.sum()),
+                      unit="share of records", note=f"{lost} records without a target" if lost else "")  # fmt: skip
+        if asked.any():
+            found = clustered_proportion(rows["exact"][asked].astype(bool), rows["cluster"][asked], level)
+            row = replace(row, value=found.value, low=found.low, high=found.high)
+        results.append(row if asked.any() else replace(row, value=math.nan, low=math.nan, high=math.nan))
     return results
 
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from stillage.audit.extraction import Target, by_model_and_role, shared_prefix, teacher_forced_hits
+from stillage.audit.extraction import Target, by_model_and_role, recites, shared_prefix, teacher_forced_hits
 from stillage.evaluate.rouge import rouge_l
 from stillage.functional.binomial import Interval, check_level
 from stillage.types import Array, Result, TokenStats
@@ -73,7 +73,8 @@ def memorization_table(
 ) -> pa.Table:
     """One row per record: every measure of one model's recitals, and log p_z, the suffix's log-probability in nats.
 
-    recited: generated ids per target; texts: the same, decoded; stats: record id -> the teacher-forced pass.
+    All of them are NaN where there is no suffix. recited: generated ids per target; texts: the same, decoded;
+    stats: record id -> the teacher-forced pass.
     sampled: record id -> log-probabilities of the same tokens under the distribution that an attacker samples from, which
     log p_z is then the sum of; without it, the model's own distribution.
     """
@@ -85,16 +86,17 @@ def memorization_table(
         scored = stats[target.record_id]
         stop = target.scored_from + len(target.suffix_ids)
         logp_T = scored.logp_T if sampled is None else sampled[target.record_id]
+        asked = len(target.suffix_ids) > 0
         rows.append(
             {
                 "model": model, "id": target.record_id, "role": target.role, "tokens": len(target.suffix_ids),
-                "exact": shared_prefix(said, target.suffix_ids) == len(target.suffix_ids),
+                "exact": recites(said, target),
                 "matched_prefix": matched_prefix_share(said, target.suffix_ids),
                 "positional_accuracy": positional_accuracy(said, target.suffix_ids),
-                "edit_distance": normalised_edit_distance(said, target.suffix_ids),
-                "recital_rouge_l": overlap,
+                "edit_distance": normalised_edit_distance(said, target.suffix_ids) if asked else math.nan,
+                "recital_rouge_l": overlap if asked else math.nan,
                 "extraction_strength": extraction_strength(teacher_forced_hits(target, scored)),
-                "suffix_logp": float(np.sum(logp_T[target.scored_from : stop], dtype=np.float64)),
+                "suffix_logp": float(np.sum(logp_T[target.scored_from : stop], dtype=np.float64)) if asked else math.nan,
             }
         )  # fmt: skip
     return pa.Table.from_pylist(rows, schema=memorization_schema())

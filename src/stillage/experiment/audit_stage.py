@@ -177,17 +177,19 @@ def question(
     else:
         targets = first_token_targets(examples, roles, tokenizer, config.audit.extract_tokens)
     eos, pad = special_ids(tokenizer)
-    recited = generate(
+    asked = [target for target in targets if len(target.suffix_ids)]  # nothing to recite: nothing to ask
+    written = generate(
         model,
-        [target.prefix_ids for target in targets],
-        decoding=Decoding(max_new_tokens=max(len(target.suffix_ids) for target in targets)),
+        [target.prefix_ids for target in asked],
+        decoding=Decoding(max_new_tokens=max((len(target.suffix_ids) for target in asked), default=1)),
         eos_id=eos,
         pad_id=pad,
         seed=config.seed,
-        names=[target.record_id for target in targets],
+        names=[target.record_id for target in asked],
         batch_tokens=config.audit.batch_tokens,
     )
-    cut = tuple(ids[: len(target.suffix_ids)] for ids, target in zip(recited, targets, strict=True))
+    said_by = {target.record_id: ids for target, ids in zip(asked, written, strict=True)}
+    cut = tuple(said_by.get(target.record_id, target.suffix_ids)[: len(target.suffix_ids)] for target in targets)
     stats = cast("Mapping[str, TokenStats]", said.replies["as_is"])
     sampled = sampled_of(config.audit, subject, examples)
     return Questioned(stats=stats, said=said, targets=tuple(targets), recited=cut, sampled=sampled)
