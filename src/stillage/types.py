@@ -196,10 +196,13 @@ class Method:
     presets: Mapping[str, Mapping[str, object]] = field(default_factory=dict)
 
 
-Party = Literal["target", "reference", "counterfactual", "initial", "self_prompted", "record"]
-"""Whom an attack asks. target: the attacked model. reference: the run's reference model. counterfactual: the same pipeline
-whose teacher never saw the private records. initial: the weights that the target's training started from. self_prompted: a
-model trained from there on texts that the target wrote. record: nobody."""
+Party = Literal[
+    "target", "reference", "outside", "counterfactual", "initial", "teacher_initial", "self_prompted", "record"
+]
+"""Whom an attack asks. target: the attacked model. reference: the run's reference model. outside: the model that is given as
+audit.reference. counterfactual: the same pipeline whose teacher never saw the private records. initial: the weights that the
+target's training started from. teacher_initial: those that the teacher's did. self_prompted: a model trained from the
+target's start on texts that the target wrote. record: nobody."""
 Transform = Literal[
     "as_is", "text", "lowercase", "neighbours", "outsider_prefix", "member_prefix", "noise", "gradient", "frequency"
 ]

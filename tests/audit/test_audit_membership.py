@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -18,6 +19,7 @@ from stillage.audit.membership import (
     score_table,
 )
 from stillage.audit.questions import Said
+from stillage.errors import ConfigError
 from stillage.types import Attack, Party, Request, Result, TokenStats
 
 BASE = Result(run="r", stage="audit", model="", metric="", value=math.nan, seed=3)
@@ -82,6 +84,22 @@ def test_results_equal_an_independent_computation(audited: Audited, spoken: dict
     threshold = sorted(means[60:], reverse=True)[6]  # at most 6 of 60 outsiders lie above it
     assert rate.value == pytest.approx(np.mean(np.array(means[:60]) > threshold)) and rate.n == 60
     assert found["student", "loss", "achieved_fpr", "fpr=0.1"].value == pytest.approx(0.1)
+
+
+@pytest.mark.parametrize(
+    ("score", "said"), [(None, "NoneType"), ("high", "str"), (np.zeros(5), r"ndarray of shape \(5,\)")]
+)
+def test_an_attack_that_gives_no_number_is_named(
+    audited: Audited, spoken: dict[str, Said], score: object, said: str
+) -> None:
+    """A user's own may return anything; a number in whatever type is taken."""
+    mine = replace(ATTACKS["loss"], name="mine", score=lambda stats: score)
+    with pytest.raises(ConfigError, match=rf"The attack mine gave no number(.|\n)*{said}"):
+        score_table(audited, spoken, [mine], {"student": {}})
+    for number in (np.float32(2), np.array(2.0), 2, True):
+        fine = replace(mine, score=lambda stats, number=number: number)
+        table, _ = score_table(audited, spoken, [fine], {"student": {}})
+        assert set(table.column("score").to_pylist()) == {float(number)}
 
 
 def test_a_rate_that_too_few_outsiders_allow_is_missing_with_its_reason(

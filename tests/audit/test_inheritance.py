@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import math
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -25,7 +27,9 @@ from stillage.audit.inheritance import (
 )
 from stillage.audit.inherited import aligned_scores, inheritance_results
 from stillage.audit.slices import by_slice, slice_labels, slice_results, with_p
+from stillage.data.records import read_records
 from stillage.errors import DataError
+from stillage.experiment.audit_stage import labels_of
 from stillage.functional.binomial import clopper_pearson, clustered_proportion
 from stillage.functional.stats import auc_interval, paired_auc_test, roc_auc
 from stillage.report.load import number_in
@@ -215,6 +219,17 @@ def test_labels_of_categories_and_numbers() -> None:
     many = [f"x{i}" for i in range(40)] + ["often"] * 5
     labels = slice_labels(many, "name")
     assert len(set(labels)) == 20 and labels.count("name: often") == 5 and labels.count("name: 22 other values") == 22
+
+
+def test_length_is_the_columns_value_or_the_words_of_the_response(tmp_path: Path) -> None:
+    def rows(*columns: str) -> list[str]:
+        texts = ("one two", "one two three")
+        lines = [{"prompt": f"{n}", "response": text, **dict.fromkeys(columns, 7)} for n, text in enumerate(texts)]
+        (tmp_path / "a.jsonl").write_text("\n".join(map(json.dumps, lines)))
+        records = read_records(tmp_path / "a.jsonl", slice_by=("length",)).records
+        return [label for labels in labels_of(records, ["length"]).values() for label in labels]
+
+    assert rows() == ["length: 2", "length: 3"] and rows("length") == ["length: 7"] * 2
 
 
 def score_rows(planted: dict[str, float], rng: np.random.Generator) -> pa.Table:

@@ -30,7 +30,7 @@ from stillage.types import Result, TokenStats
 DATA = DataConfig(template="raw", max_tokens=96, max_prompt_tokens=32)
 NOISE = Noise(sigma=0.3, copies=4, seed=1)
 N, CONTEXT = 40, 256
-OTHERS = {"reference", "counterfactual", "initial", "self_prompted"}
+OTHERS = {"reference", "outside", "counterfactual", "initial", "teacher_initial", "self_prompted"}
 
 
 @dataclass(frozen=True)
@@ -105,7 +105,7 @@ STRENGTH = {"con_recall": 0.6}
 
 
 def test_planted_members_are_found_by_every_attack(world: World, said: dict[str, Said]) -> None:
-    partners: Any = dict.fromkeys(OTHERS, "student_no_teacher") | {"initial": "start"}
+    partners: Any = dict.fromkeys(OTHERS, "student_no_teacher") | dict.fromkeys(("initial", "teacher_initial"), "start")
     table, left_out = score_table(audited(world), said, list(ATTACKS.values()), {"student": partners})
     assert not left_out
     found = {}

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from stillage.cli import VERBS, help_text, main
-from stillage.cli.run import check_strict
-from stillage.errors import ConfigError
+from stillage.cli.run import check_audit
+from stillage.errors import ConfigError, DataError
 from stillage.run.folder import write_json
 from stillage.run.parse import build
 from stillage.run.stop import Stopped
@@ -162,11 +162,22 @@ def test_a_folder_in_the_place_of_a_config_is_told_what_to_give(
 def test_strict_asks_every_point_of_a_sweep(tmp_path: Path) -> None:
     configs = [replace(build({"audit.strict": ["true"]}), out=tmp_path / name) for name in ("one", "two", "unfinished")]
     for name, verdict in {"one": "valid", "two": "contaminated"}.items():
-        write_json(tmp_path / name / "audit" / "validity.json", {"verdict": verdict})
-    check_strict([configs[0], configs[2]])
+        write_json(tmp_path / name / "audit" / "validity.json", {"verdict": verdict, "checks": []})
+    check_audit([configs[0], configs[2]])
     with pytest.raises(ConfigError, match=r"contaminated \(.*two\)"):
-        check_strict(configs)
-    check_strict([replace(build({}), out=tmp_path / "two")])
+        check_audit(configs)
+    check_audit([replace(build({}), out=tmp_path / "two")])
+
+
+def test_a_record_in_a_stage_that_must_not_see_it_fails_the_run_strict_or_not(tmp_path: Path) -> None:
+    broken = {"name": "provenance", "passed": False, "detail": "3 private in student."}
+    other = {"name": "overlap", "passed": False, "detail": "2 records are member and outsider at once."}
+    for name, checks in {"fine": [{**broken, "passed": True}, other], "leak": [broken]}.items():
+        write_json(tmp_path / name / "audit" / "validity.json", {"verdict": "contaminated", "checks": checks})
+    configs = [replace(build({}), out=tmp_path / name) for name in ("fine", "leak")]
+    check_audit(configs[:1])
+    with pytest.raises(DataError, match=r"must not see them(.|\n)*3 private in student. \(.*leak\)\n"):
+        check_audit(configs)
 
 
 def test_a_folder_with_strange_files_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -27,6 +27,12 @@ FINE = """
 def double(p, q, alpha=0.1):
     return 2 * (p.exp() - q.exp()).square().sum(-1)
 """
+ATTACK = """
+from stillage.types import Attack, Request
+def score(stats):
+    return {result}
+ATTACKS = {{"mine": Attack(name="mine", paper="-", access="logprob", requests={requests}, score={score})}}
+"""
 METHOD = """
 from dataclasses import dataclass, field
 from stillage.types import Method
@@ -36,6 +42,11 @@ class Params:
 entry = Method(name="{name}", paper="-", params=Params, terms=lambda step, params: {{}}, needs_teacher=lambda params: False)
 METHODS = {{"mine": entry}}
 """
+
+
+def asking(requests: str, score: str = "score", result: str = "0.0") -> str:
+    """A plugin with one attack."""
+    return ATTACK.format(requests=requests, score=score, result=result)
 
 
 @pytest.mark.parametrize(
@@ -58,6 +69,13 @@ METHODS = {{"mine": entry}}
         ("from stillage.audit.attacks.loss import LOSS\nATTACKS = {'l': LOSS}", ["ATTACKS['l']", "'loss'"]),
         ("from stillage.audit.attacks.loss import LOSS\nATTACKS = {'loss': LOSS}", ["attack 'loss' exists already"]),
         ("ATTACKS = {'l': len}", ["ATTACKS['l']", "builtin_function"]),
+        (asking("(Request(role='target'))"), ["ATTACKS['mine']", "tuple of requests, (Request(...),)"]),
+        (asking("('target',)"), ["request: 'target'", "stillage.types.Request"]),
+        (asking("(Request(role='student'),)"), ["role 'student'", "Ask one of: target, reference"]),
+        (asking("(Request(role='target', transform='upper'),)"), ["transform 'upper'", "one of: as_is"]),
+        (asking("(Request(role='target', transform='text'),)"), ["the record for its text"]),
+        (asking("(Request(role='target'),) * 2"), ["2 requests; score: too many", "one reply for each request"]),
+        (asking("(Request(role='target'),)", score="3"), ["score: int"]),
     ],
 )
 def test_what_cannot_be_used_is_three_lines_and_exit_2(

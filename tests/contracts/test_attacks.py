@@ -18,7 +18,7 @@ from stillage.functional.stats import auc_interval, roc_auc
 from stillage.rng import generator
 from stillage.types import Attack, GradientNorms, Party, TokenStats, Transform
 
-OTHER_MODELS = ("reference", "counterfactual", "initial", "self_prompted")
+OTHER_MODELS = ("reference", "outside", "counterfactual", "initial", "teacher_initial", "self_prompted")
 WORDS = ("amber", "birch", "cedar", "delta", "ember", "flint", "grove", "heron", "inlet", "jetty")
 
 
@@ -156,4 +156,4 @@ def test_every_question_can_be_asked(attack: Attack) -> None:
     assert all((request.role == "record") == (request.transform == "text") for request in attack.requests)
     assert attack.access == "weights" or not {"noise", "gradient"} & {request.transform for request in attack.requests}
     others = [request for request in attack.requests if request.role in OTHER_MODELS]
-    assert attack.same_tokens == (bool(others) and attack.name != "reference_per_byte")
+    assert attack.same_tokens == (bool(others) and attack.name not in ("reference_per_byte", "reference_outside"))

@@ -196,3 +196,4 @@ def test_people_are_grouped_by_what_they_have() -> None:
 def test_people_are_sliced_by_what_they_have() -> None:
     split = prepare(DataConfig(people=8, slice_by=("badge",)), 1)
     assert all(record.meta["badge"] for records in split.records_by_role.values() for record in records)
+    assert prepare(DataConfig(people=8, slice_by=("length",)), 1).counts["private"] == 8  # whoever slices counts words

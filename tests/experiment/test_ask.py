@@ -110,3 +110,5 @@ def test_models_of_one_start_share_its_replies(tmp_path: Path, monkeypatch: pyte
     assert keys["student"] == keys["student_no_teacher"] != keys["teacher"]
     assert all(set(replies.replies["as_is"]) == {"r0", "r1"} for replies in said.values())
     assert ask.initial_of(settings, [ATTACKS["loss"]], Material(records=records)) == ({}, {})
+    said, keys = ask.initial_of(settings, [ATTACKS["reference_teacher_init"]], Material(records=records))
+    assert list(keys) == ["teacher"] and list(said) == [keys["teacher"]]

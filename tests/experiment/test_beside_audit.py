@@ -146,3 +146,24 @@ def test_a_bound_that_would_not_hold_is_refused_before_anything_runs(config: Con
         check_dp(config, ATTACKS)
     assert message in str(caught.value)
     check_dp(Config(data=COINS, audit=AuditConfig(dp=True, dp_attack="reference")), ATTACKS)
+
+
+def test_more_guesses_than_coins_are_refused_before_anything_is_trained(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "run"
+    words = [
+        "--data.people",
+        "16",
+        "--data.inclusion",
+        "bernoulli",
+        "--audit.dp",
+        "true",
+        "--audit.dp-guesses",
+        "20",
+        "13",
+    ]
+    assert main(["quickstart", *words, "--out", str(out)]) == 2
+    said = capsys.readouterr().err.strip().splitlines()[-3:]
+    assert said[0].endswith("Fewer records had a coin of their own than are to be guessed.")
+    assert said[1].startswith("coins: 32; audit.dp_guesses: 20 13") and not (out / "tokenizer").exists()

@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from numbers import Real
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -17,7 +18,7 @@ from stillage.audit.attacks import FITTED_ATTACKS
 from stillage.audit.blind import blind_interval
 from stillage.audit.questions import Said
 from stillage.data.groups import cluster_numbers
-from stillage.errors import UserError
+from stillage.errors import ConfigError, UserError
 from stillage.functional.stats import Interval, auc_interval, tpr_at_fpr
 from stillage.types import Array, Attack, Party, Result
 
@@ -33,7 +34,9 @@ Partners = Mapping[Party, str]
 ABSENT: Mapping[Party, str] = {
     "reference": "there is no reference model",
     "counterfactual": "there is no counterfactual of this model",
+    "outside": "no model from elsewhere is given (audit.reference)",
     "initial": "where its training started is not known",
+    "teacher_initial": "where the teacher's training started is not known",
     "self_prompted": "it is not trained in this run, so no model of the same start could be trained on its texts",
 }
 
@@ -68,7 +71,10 @@ class LeftOut:
 
 
 def score_attack(attack: Attack, audited: Audited, said: Mapping[Party, Said]) -> Array:
-    """The attack's score of each record, float64[n]; NaN where it cannot say, or has no reply. Higher = likelier a member."""
+    """The attack's score of each record, float64[n]; NaN where it cannot say, or has no reply. Higher = likelier a member.
+
+    ConfigError where it returns anything but one number.
+    """
     scores = np.full(len(audited.ids), np.nan)
     for index, (id_, text) in enumerate(zip(audited.ids, audited.texts, strict=True)):
         replies = [
@@ -76,8 +82,22 @@ def score_attack(attack: Attack, audited: Audited, said: Mapping[Party, Said]) -
             for request in attack.requests
         ]
         if all(reply is not None for reply in replies):
-            scores[index] = attack.score(*replies)
+            scores[index] = one_number(attack, attack.score(*replies))
     return scores
+
+
+def one_number(attack: Attack, score: object) -> float:
+    """The score as a float; ConfigError where it is none (an attack may be a user's own)."""
+    if isinstance(score, Real):
+        return float(score)
+    if isinstance(score, np.ndarray) and score.ndim == 0:
+        return float(score)
+    shape = f" of shape {score.shape}" if isinstance(score, np.ndarray) else ""
+    raise ConfigError(
+        f"The attack {attack.name} gave no number.",
+        f"its score returned: {type(score).__name__}{shape}",
+        "Let it return a float: higher = more likely a member, NaN where it cannot say.",
+    )
 
 
 def obstacle(attack: Attack, audited: Audited, said: Mapping[Party, Said]) -> str:

@@ -74,7 +74,7 @@ class Noise:
     seed: int = 0
 
 
-AUDITED: tuple[Party, ...] = ("target", "reference", "counterfactual")
+AUDITED: tuple[Party, ...] = ("target", "reference", "outside", "counterfactual")
 """Parts that an audited model may play: each may be the target of one attack and the reference of another."""
 
 

@@ -8,8 +8,9 @@ from collections.abc import Callable, Mapping
 from stillage.errors import UserError
 
 NEEDS: Mapping[str, str] = {
-    "reference": "reference model", "counterfactual": "counterfactual model", "initial": "initial weights",
-    "self_prompted": "a model trained on its texts",
+    "reference": "reference model", "outside": "a model given as audit.reference",
+    "counterfactual": "counterfactual model", "initial": "initial weights",
+    "teacher_initial": "the teacher's initial weights", "self_prompted": "a model trained on its texts",
     "neighbours": "masked model", "outsider_prefix": "known outsiders", "member_prefix": "known members",
     "frequency": "public records",
 }  # fmt: skip

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from stillage.errors import ConfigError
+from stillage.errors import ConfigError, DataError
 from stillage.experiment.presets import check_needs, published, settings
 from stillage.experiment.sweep import STORE, check_overruled, gather, points, swept, worth_comparing, write_index
 from stillage.run.config import Config
@@ -164,34 +164,53 @@ def run_grid(
     print(f"{gather(base.out)} of {len(grid)} points finished: {base.out / 'results.parquet'}")
     if worth_comparing(base.out):
         print(f"which leaks more: stillage compare {shlex.quote(str(base.out))}")
-    check_strict([point.config for point in grid])
+    check_audit([point.config for point in grid])
     return 0
 
 
 def finish(config: Config, verb: str) -> int:
-    """Say where the result is; with --audit.strict a split that fails its checks is exit 2."""
+    """Say where the result is; a broken provenance is exit 2, and with --audit.strict any check that fails."""
     summary = config.out / "report" / "summary.txt"
     if last_stage(verb, config) in ("", "report") and summary.is_file():
         print(summary.read_text(encoding="utf-8").rstrip())
     else:
         print(f"run folder: {config.out}")
-    check_strict([config])
+    check_audit([config])
     return 0
 
 
-def check_strict(configs: Sequence[Config]) -> None:
-    """ConfigError where the audit of a finished run did not pass its checks, and the run asks for audit.strict."""
+def check_audit(configs: Sequence[Config]) -> None:
+    """DataError where a record reached a stage that must not see it; ConfigError, with audit.strict, for any failed check.
+
+    The reports are written by then, and say so first.
+    """
     from stillage.run.folder import read_json
 
-    paths = {config.out: config.out / "audit" / "validity.json" for config in configs if config.audit.strict}
-    found = {out: read_json(path)["verdict"] for out, path in paths.items() if path.is_file()}
-    failed = [f"{verdict} ({out})" for out, verdict in found.items() if verdict != "valid"]
+    paths = {config.out: config.out / "audit" / "validity.json" for config in configs}
+    found = {out: read_json(path) for out, path in paths.items() if path.is_file()}
+    leaks = {
+        out: check["detail"] for out, one in found.items() for check in one["checks"]
+        if check["name"] == "provenance" and not check["passed"]
+    }  # fmt: skip
+    if leaks:
+        raise DataError(
+            "Records reached a training that must not see them: what was measured is no leak of the teacher's.",
+            listed([f"{detail} ({out})" for out, detail in leaks.items()]),
+            "Find out how they came there (provenance.parquet of that stage), and train it again.",
+        )
+    strict = [config.out for config in configs if config.audit.strict and config.out in found]
+    failed = [f"{found[out]['verdict']} ({out})" for out in strict if found[out]["verdict"] != "valid"]
     if failed:
         raise ConfigError(
             "The audit's checks failed, and --audit.strict is on.",
-            f"verdict: {'; '.join(failed[:5])}" + (f"; and {len(failed) - 5} more" if len(failed) > 5 else ""),
+            f"verdict: {listed(failed)}",
             "Read the checks at the top of the report; mend the split, or leave out --audit.strict.",
         )
+
+
+def listed(entries: Sequence[str]) -> str:
+    """The first five, and how many more there are."""
+    return "; ".join(entries[:5]) + (f"; and {len(entries) - 5} more" if len(entries) > 5 else "")
 
 
 def read_settings(verb: str, words: Sequence[str]) -> Flat:

@@ -27,6 +27,8 @@ USUAL = {
 NEEDED = "prompt + response (or completion), instruction + input + output (or response), messages, or text"
 END_MARKERS = ("<|endoftext|>", "<|im_end|>", "<|eot_id|>")
 """Written at the end of a response by other tools; taken off and counted: the tokenizer's own end is added later."""
+LENGTH = "length"
+"""To slice by the words of the response, where the records have no column of this name."""
 SPEAKERS = {"human": "user", "gpt": "assistant", "bot": "assistant", "model": "assistant"}
 
 

@@ -7,6 +7,7 @@ from functools import partial
 from pathlib import Path
 
 from stillage.data.coins import BERNOULLI, tossed
+from stillage.data.columns import LENGTH
 from stillage.data.groups import NEAR
 from stillage.data.parallel import endings, read_parallel
 from stillage.data.parts import assigned, check_choices
@@ -45,7 +46,7 @@ def check_data(data: DataConfig, keep: Sequence[str] = ()) -> None:
         values = f"source: {data.source}; files: {files}"
         raise ConfigError("Both a pool and a file per role are named.", values, "Name one of `source` and `files`.")
     check_choices(data.train_on, data.inclusion)
-    missing = [name for name in (*data.slice_by, *keep, *grouping_column(data)) if name not in COLUMNS]
+    missing = [name for name in (*data.slice_by, *keep, *grouping_column(data)) if name not in (*COLUMNS, LENGTH)]
     if missing and data.source == SYNTHETIC and not (data.files or data.parallel):
         raise ConfigError(
             "The made-up people have no such column.",
@@ -81,7 +82,7 @@ def reader(data: DataConfig, slice_by: Sequence[str]) -> Callable[[str | Path], 
             revision=data.revision, subset=data.subset, hub_split=data.hub_split,
         )  # fmt: skip
     ends = endings(data.parallel)
-    columns = [*data.columns.values(), *(name for name in slice_by if name != "src")]
+    columns = [*data.columns.values(), *(name for name in slice_by if name not in ("src", LENGTH))]
     if columns or (data.source == SYNTHETIC and not data.files):
         values = f"columns asked for: {', '.join(columns) or 'none'}; data.source: {data.source}"
         fix = "Give x as data.source, where x.src and x.tgt are; leave out columns, slice_by and audit.extract."

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from stillage.data.columns import FIELDS, NEEDED, Rejected, UnknownColumns, Wish, record_id, to_records
+from stillage.data.columns import FIELDS, LENGTH, NEEDED, Rejected, UnknownColumns, Wish, record_id, to_records
 from stillage.data.rows import Row, Source, open_source
 from stillage.errors import ConfigError, DataError
 from stillage.types import Record
@@ -78,7 +78,7 @@ def read_records(
     if not records:
         values = f"{source}: {len(bad)} broken lines, {notes['blank lines']} blank lines"
         raise DataError("The input holds no record.", values, "Check what wrote it, or give another file.")
-    missing = [name for name in (*wish.columns.values(), *wish.keep) if name not in seen]
+    missing = [name for name in (*wish.columns.values(), *wish.keep) if name not in seen and name != LENGTH]
     if missing:
         raise _wrong_columns(str(source), list(seen), f"missing: {', '.join(missing)}")
     loaded = Loaded(

@@ -22,7 +22,7 @@ from stillage.experiment.inputs import (
     stats_key,
     tokenizer_of,
 )
-from stillage.experiment.roles import REFERENCE, ModelRole
+from stillage.experiment.roles import OUTSIDE, REFERENCE, ModelRole
 from stillage.experiment.train_stage import pruned_base
 from stillage.rng import derive
 from stillage.types import Attack, Party, Record, Transform
@@ -156,13 +156,13 @@ def initial_of(
     """
     from stillage.models.load import load_model
 
-    transforms = wanted(attacks, ("initial",))
+    transforms, own = wanted(attacks, ("initial", "teacher_initial")), wanted(attacks, ("initial",))
     said: dict[str, Said] = {}
     keys: dict[str, str] = {}
     if not transforms:
         return said, keys
     for role in context.models:
-        if not role.is_trained:
+        if not role.is_trained or not (own or role.name == "teacher"):
             continue
         tokenizer = tokenizer_of(context, role)
         model = pruned_base(context, role, tokenizer)
@@ -191,6 +191,11 @@ def self_prompted_of(
     return said, {role.imitates: role.name for role in context.roles if role.name in said}
 
 
+def outside_of(context: Context) -> str:
+    """What the audit calls the model that is given as audit.reference; empty where none is."""
+    return next((role.name for role in context.asked if role.name in (OUTSIDE, REFERENCE) and not role.is_trained), "")
+
+
 def weights_hash(model: PreTrainedModel) -> str:
     """The content of a model in memory as 64 hexadecimal digits: its configuration and every bit of its weights."""
     import torch
@@ -207,22 +212,28 @@ def partners_of(
     starts: Mapping[str, str],
     controls: Sequence[str],
     prompted: Mapping[str, str] = MappingProxyType({}),
+    outside: str = "",
 ) -> dict[str, Partners]:
     """For every audited model, whom else its attacks ask; a control is its own counterfactual, so it is not compared.
 
-    starts, prompted: model -> the name of its start, and of the model trained on its texts.
+    The reference is the student without a teacher, or the model outside where there is none.
+    starts, prompted: model -> the name of its start, and of the model trained on its texts. outside: see `outside_of`.
     """
     found: dict[str, Partners] = {}
     for name in names:
         others: dict[Party, str] = {}
-        if REFERENCE in names:
-            others["reference"] = REFERENCE
+        if REFERENCE in names or outside:
+            others["reference"] = REFERENCE if REFERENCE in names else outside
+        if outside:
+            others["outside"] = outside
         if name in controls:
             others["counterfactual"] = name
         elif CLEAN.get(name) in names:
             others["counterfactual"] = CLEAN[name]
         if name in starts:
             others["initial"] = starts[name]
+        if "teacher" in starts:
+            others["teacher_initial"] = starts["teacher"]
         if name in prompted:
             others["self_prompted"] = prompted[name]
         found[name] = others

@@ -15,6 +15,7 @@ from stillage.experiment.ask import (
     initial_of,
     material_of,
     noise_of,
+    outside_of,
     partners_of,
     prefixes_of,
     self_prompted_of,
@@ -82,7 +83,7 @@ def audit(context: Context, folder: Path) -> None:
     answers: dict[str, Questioned] = {}
     extraction: list[pa.Table] = []
     memorization: list[pa.Table] = []
-    for role in context.models:
+    for role in context.asked:
         context.progress("audit", {"model": role.name})
         subject = subject_of(context, role)
         questioned = question(context, subject, material, wanted(attacks), roles)
@@ -93,7 +94,8 @@ def audit(context: Context, folder: Path) -> None:
     started, starts = initial_of(context, attacks, material)
     taught, prompted = self_prompted_of(context, attacks, material)
     said = {name: questioned.said for name, questioned in answers.items()} | started | taught
-    scores, left_out = score_table(audited, said, attacks, partners_of(list(answers), starts, CONTROLS, prompted))
+    partners = partners_of(list(answers), starts, CONTROLS, prompted, outside_of(context))
+    scores, left_out = score_table(audited, said, attacks, partners)
     stats = {name: questioned.stats for name, questioned in answers.items()}
     shadowed = shadow_audit(context, audited, records, stats, folder)
     left_out += shadowed.left_out
@@ -240,8 +242,12 @@ def memorization_rows(name: str, questioned: Questioned, extraction: pa.Table) -
 
 
 def labels_of(records: Sequence[Record], columns: Sequence[str]) -> dict[str, list[str]]:
-    """Record id -> its group in every column that the audit is sliced by."""
+    """Record id -> its group in every column that the audit is sliced by; by words where it is LENGTH and no column."""
     from stillage.audit.slices import slice_labels
+    from stillage.data.columns import LENGTH
 
-    labels = [slice_labels([str(record.meta.get(column, "")) for record in records], column) for column in columns]
+    def value(record: Record, column: str) -> str:
+        return str(record.meta.get(column, len(record.response.split()) if column == LENGTH else ""))
+
+    labels = [slice_labels([value(record, column) for record in records], column) for column in columns]
     return {record.id: [column[index] for column in labels] for index, record in enumerate(records)}

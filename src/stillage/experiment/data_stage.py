@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from stillage.errors import DataError
+from stillage.experiment.dp_stage import check_coins
 from stillage.experiment.inputs import records_of, write_ids
 from stillage.experiment.outside import tokenizer_source
-from stillage.experiment.roles import data_roles, reads_corpus
+from stillage.experiment.roles import OUTSIDE, data_roles, reads_corpus
 from stillage.types import Record, Role
 
 if TYPE_CHECKING:
@@ -39,6 +40,8 @@ def make_data(context: Context, folder: Path) -> None:
             )
     for column in kept_columns(config):  # what the audit would stumble over, after hours of training
         values_of([record for role in ("private", "outsiders") for record in split.records_by_role[role]], column)
+    if config.audit.dp and "audit" in config.stages:
+        check_coins(split, config.audit.dp_guesses)
     write_split(folder, split)
 
 
@@ -86,6 +89,8 @@ def check_models(context: Context, tokenizer: PreTrainedTokenizerFast) -> None:
             settings = check_ahead(start, vocab_size=len(tokenizer))
             own = load_tokenizer(start.source, start.revision)
             check_same_tokenizer(*((own, tokenizer) if teaches else (tokenizer, own)))
+        elif role.name == OUTSIDE:  # it reads with a tokenizer of its own
+            check_ahead(start, vocab_size=len(load_tokenizer(start.source, start.revision)))
         elif start.config:
             settings = config_from_file(Path(start.config), len(tokenizer))
         elif not start.source:

@@ -17,8 +17,9 @@ from stillage.run.results import write_results
 from stillage.types import Attack, Result
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
+    from stillage.data.split import Split
     from stillage.experiment.plan import Context
 
 BLIND_TO_COINS = ("as_is", "text", "lowercase", "neighbours", "noise", "gradient", "frequency")
@@ -70,6 +71,25 @@ def dp_attack(config: Config) -> str:
     return config.audit.dp_attack or next(iter(config.audit.attacks), "")
 
 
+def check_coins(split: Split, guesses: Sequence[int]) -> None:
+    """DataError where fewer records had a coin of their own than are to be guessed; asked before anything is trained."""
+    from stillage.data.coins import canaries
+
+    count = len(canaries(split))
+    if not count:
+        raise DataError(
+            "No record had a coin of its own.",
+            f"inclusion: {split.inclusion}; records in groups: {len(split.group_of)}",
+            "Draw with data.inclusion bernoulli, and data.group_by '' where all records are near-duplicates.",
+        )
+    if count < sum(guesses):
+        raise DataError(
+            "Fewer records had a coin of their own than are to be guessed.",
+            f"coins: {count}; audit.dp_guesses: {' '.join(map(str, guesses))}; records in groups: {len(split.group_of)}",
+            "Fix fewer guesses (audit.dp_guesses), or give more private records and outsiders.",
+        )
+
+
 def dp(context: Context, folder: Path) -> None:
     """dp_epsilon_low of every model, and the guesses (dp/canaries.parquet)."""
     import pyarrow as pa
@@ -80,13 +100,8 @@ def dp(context: Context, folder: Path) -> None:
 
     config = context.config
     split = read_split(context.run / "data")
+    check_coins(split, config.audit.dp_guesses)
     ids = canaries(split)
-    if not ids:
-        raise DataError(
-            "No record had a coin of its own.",
-            f"inclusion: {split.inclusion}; records in groups: {len(split.group_of)}",
-            "Draw with data.inclusion bernoulli, and data.group_by '' where all records are near-duplicates.",
-        )
     inside = {record.id for record in split.records_by_role["private"]}
     is_in = np.array([id_ in inside for id_ in ids])
     attack, base = dp_attack(config), base_result(context, "dp")

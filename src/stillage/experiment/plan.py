@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -17,7 +17,15 @@ from stillage.experiment.dp_stage import check_dp
 from stillage.experiment.exposure_stage import check_exposure
 from stillage.experiment.outside import outside_data, outside_folder, outside_model, tokenizer_source
 from stillage.experiment.plugin import Plugin, deciding
-from stillage.experiment.roles import INIT, ModelRole, data_roles, model_roles, reads_corpus
+from stillage.experiment.roles import (
+    INIT,
+    OUTSIDE,
+    ModelRole,
+    data_roles,
+    model_roles,
+    outside_roles,
+    reads_corpus,
+)
 from stillage.experiment.self_prompted import self_prompted_roles
 from stillage.experiment.shadows import DESIGN, chosen_attacks, make_design, shadow_roles
 from stillage.experiment.team import Team
@@ -68,7 +76,12 @@ class Context:
 
     @property
     def models(self) -> tuple[ModelRole, ...]:
-        """The models that are evaluated and audited: all but the one that the students start from, and the shadows."""
+        """The models that are evaluated and audited: all but those that serve others (starts, shadows, references)."""
+        return tuple(role for role in self.asked if role.name != OUTSIDE)
+
+    @property
+    def asked(self) -> tuple[ModelRole, ...]:
+        """The models that the attacks are tried on: those that are audited, and what audit.reference adds to them."""
         return tuple(role for role in self.roles if role.name != INIT and not role.shadow and not role.imitates)
 
     @property
@@ -118,7 +131,9 @@ def make_context(
         check_exposure(config)
         if config.audit.dp:
             check_dp(config, ATTACKS)
-        roles = (*roles, *self_prompted_roles(roles, config), *shadow_roles(roles, config.audit.shadows))
+        asking = [ATTACKS[name] for name in config.audit.attacks if name in ATTACKS]
+        outside = outside_roles(roles, config, asking)
+        roles = (*roles, *outside, *self_prompted_roles(roles, config), *shadow_roles(roles, config.audit.shadows))
     return Context(
         config=config, roles=roles, method_params=params, stop=stop, progress=progress, store=store, plugins=plugins,
         team=team,
@@ -154,9 +169,7 @@ def plan(context: Context) -> list[Stage]:
     own = [role for role in context.roles if role.is_trained and not role.shadow and not role.imitates]
     stages += [train_stage(context, role) for role in own]
     before = tuple(stage.name for stage in stages)
-    models = {path: digest for role in context.roles if not role.is_trained
-              for path, digest in outside_model(role.start).items()}  # fmt: skip
-    given = {role.name: plain(role.start) for role in context.roles if not role.is_trained}
+    models, given = given_models(context.models)
     for role in context.roles if "distill" not in config.stages else ():
         if role.start.path:
             check_place(role.start.path, role.start.revision)
@@ -167,14 +180,17 @@ def plan(context: Context) -> list[Stage]:
                   work=partial(evaluate_stage.evaluate, context))
         )  # fmt: skip
     if "audit" in config.stages:
+        if config.audit.masked_model:
+            check_place(config.audit.masked_model, config.audit.masked_revision)
         others = [*shadow_stages(context), *(train_stage(context, role) for role in context.roles if role.imitates)]
         stages += others
         before = (*before, *(stage.name for stage in others))
+        asked, asked_given = given_models(context.asked)
         stages.append(
-            Stage(name="audit", inputs=before, outside=models | outside_folder(config.audit.masked_model),
+            Stage(name="audit", inputs=before, outside=asked | outside_folder(config.audit.masked_model),
                   schema=SCHEMAS["audit"],
                   settings={"audit": without(config.audit, "batch_tokens", "strict", *BLOCKS, *SIGNAL, *EXPOSURE,
-                                            *SELF_PROMPT, *DP), "given": given,
+                                            *SELF_PROMPT, *DP), "given": asked_given,
                             "seed": config.seed, **deciding(context.plugins, config.audit.attacks)},
                   work=partial(audit, context))
         )  # fmt: skip
@@ -184,6 +200,13 @@ def plan(context: Context) -> list[Stage]:
               settings={"report": plain(config.report)}, work=partial(report_stage.report, context))
     )  # fmt: skip
     return stages
+
+
+def given_models(roles: Sequence[ModelRole]) -> tuple[dict[str, str], dict[str, dict[str, Any]]]:
+    """Of the roles that are not trained: the hashes of all their files, and where each starts."""
+    given = [role for role in roles if not role.is_trained]
+    models = {path: digest for role in given for path, digest in outside_model(role.start).items()}
+    return models, {role.name: plain(role.start) for role in given}
 
 
 def beside_audit(

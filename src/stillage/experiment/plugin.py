@@ -24,7 +24,7 @@ from stillage.audit.attacks import ATTACKS
 from stillage.distill.methods import METHODS
 from stillage.distill.settings import DIVERGENCE_PARAMS, PARSERS
 from stillage.errors import ConfigError, UserError
-from stillage.types import Attack, Method
+from stillage.types import Attack, Method, Party, Request, Transform
 
 TABLES = ("DIVERGENCES", "METHODS", "ATTACKS")
 PACKAGE = Path(stillage.__file__).parent
@@ -176,8 +176,30 @@ def check_attack(path: Path, name: str, entry: object) -> None:
         raise refused(path, what, f"it is of type {type(entry).__name__}", "Make it a stillage.types.Attack.")
     if entry.name != name:
         raise refused(path, what, f"its own name is {entry.name!r}", "Use one name.")
-    if not entry.requests or not callable(entry.score):
-        raise refused(path, what, f"requests: {entry.requests}", "Give at least one request, and a score function.")
+    if not isinstance(entry.requests, tuple | list) or not entry.requests or not callable(entry.score):
+        values = f"requests: {entry.requests}; score: {type(entry.score).__name__}"
+        raise refused(path, what, values, "Give a tuple of requests, (Request(...),), and a score function.")
+    for request in entry.requests:
+        check_request(path, what, request)
+    try:
+        inspect.signature(entry.score).bind(*entry.requests)
+    except TypeError as error:
+        values = f"{len(entry.requests)} requests; score: {error}"
+        raise refused(path, what, values, "Let score take one reply for each request, in their order.") from error
+
+
+def check_request(path: Path, what: str, request: object) -> None:
+    """ConfigError for a question that nobody answers."""
+    if not isinstance(request, Request):
+        raise refused(path, what, f"request: {request!r}", "Make it a stillage.types.Request.")
+    values = f"request: role {request.role!r}, transform {request.transform!r}"
+    parties, transforms = typing.get_args(Party), typing.get_args(Transform)
+    if request.role not in parties:
+        raise refused(path, what, values, f"Ask one of: {', '.join(parties)}.")
+    if request.transform not in transforms:
+        raise refused(path, what, values, f"Ask for one of: {', '.join(transforms)}.")
+    if (request.role == "record") != (request.transform == "text"):
+        raise refused(path, what, values, "Ask the record for its text, and a model for anything else.")
 
 
 CHECKS: Mapping[str, Callable[[Path, str, object], None]] = {

@@ -8,11 +8,12 @@ from dataclasses import dataclass, replace
 
 from stillage.errors import ConfigError
 from stillage.run.config import Config, ModelConfig, TrainConfig
-from stillage.types import Method, Role
+from stillage.types import Attack, Method, Role
 
 LOG = logging.getLogger("stillage")
 REFERENCE = "student_no_teacher"
 INIT = "student_init"
+OUTSIDE = "outside_reference"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,6 +37,24 @@ class ModelRole:
     def is_trained(self) -> bool:
         """Is it trained in this run?"""
         return self.train is not None
+
+
+def outside_roles(roles: Sequence[ModelRole], config: Config, attacks: Sequence[Attack]) -> list[ModelRole]:
+    """The model that a run which trains is given as audit.reference, for the attacks; none where it is given none.
+
+    ConfigError where no attack asks it.
+    """
+    if not config.audit.reference or "distill" not in config.stages:
+        return []
+    asked = {request.role for attack in attacks for request in attack.requests}
+    if not asked & ({"outside"} if any(role.name == REFERENCE for role in roles) else {"outside", "reference"}):
+        raise ConfigError(
+            "No attack of this run asks the model that is given as audit.reference.",
+            f"audit.reference: {config.audit.reference}; audit.attacks: {' '.join(config.audit.attacks)}",
+            "Add reference_outside to audit.attacks (reference asks the student without a teacher, where there is one).",
+        )
+    start = ModelConfig(path=config.audit.reference, revision=config.audit.reference_revision)
+    return [ModelRole(name=OUTSIDE, start=start)]
 
 
 def trains(options: TrainConfig) -> bool:

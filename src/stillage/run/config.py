@@ -58,7 +58,7 @@ class DataConfig:
     max_bad_lines: int = 0
     """Broken lines to tolerate (counted and listed); one more stops the run."""
     slice_by: tuple[str, ...] = ()
-    """Columns to keep with each record, for tables by group."""
+    """Columns to keep with each record, for tables by group; length: words of the response, where there is no such column."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -229,7 +229,8 @@ class AuditConfig:
     no_teacher: bool = True
     """Train a student of the same size without a teacher: the control, and the reference model of the attacks."""
     reference: str = ""
-    """Folder or hub id of the reference model, for audits without training; otherwise the no-teacher student."""
+    """Folder or hub id of a model that saw no member. In an audit without training it is the reference; in a run that trains,
+    where that is the no-teacher student, the attack reference_outside asks it, whatever its tokenizer."""
     reference_revision: str = ""
     """Commit of the reference model's hub id."""
     extract: str = ""

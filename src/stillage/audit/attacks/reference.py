@@ -72,6 +72,15 @@ REFERENCE_INIT = Attack(
     same_tokens=True,
 )
 
+REFERENCE_TEACHER_INIT = Attack(
+    name="reference_teacher_init",
+    paper="Watson et al. 2022, arXiv:2111.08440; the weights that the teacher started from, as in arXiv:2508.07054",
+    access="logprob",
+    requests=(Request(role="target"), Request(role="teacher_initial")),
+    score=reference,
+    same_tokens=True,
+)
+
 SELF_PROMPTED_REFERENCE = Attack(
     name="self_prompted_reference",
     paper="Fu et al. 2024, arXiv:2311.06062; the loss alone, against the model that the target's own texts trained",
@@ -86,5 +95,13 @@ REFERENCE_PER_BYTE = Attack(
     paper="Carlini et al. 2021, arXiv:2012.07805; per byte, for any pair of tokenizers",
     access="logprob",
     requests=(Request(role="target"), Request(role="reference"), Request(role="record", transform="text")),
+    score=reference_per_byte,
+)
+
+REFERENCE_OUTSIDE = Attack(
+    name="reference_outside",
+    paper="Carlini et al. 2021, arXiv:2012.07805; per byte, the model given as audit.reference, also in a run that trains",
+    access="logprob",
+    requests=(Request(role="target"), Request(role="outside"), Request(role="record", transform="text")),
     score=reference_per_byte,
 )
