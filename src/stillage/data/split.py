@@ -55,6 +55,10 @@ class Split:
         """Records per role."""
         return {role: len(records) for role, records in self.records_by_role.items()}
 
+    def groups_of(self, records: Iterable[Record]) -> tuple[str, ...]:
+        """For each record the name of its group; "" for one that is alone."""
+        return tuple(self.group_of.get(record.id, "") for record in records)
+
     def summary(self) -> str:
         """One line: the counts, and everything that was left out, collapsed or changed."""
         parts = [", ".join(f"{role} {count}" for role, count in self.counts.items())]

@@ -21,10 +21,17 @@ from stillage.experiment.ask import (
     self_prompted_of,
     subject_of,
 )
-from stillage.experiment.inputs import base_result, examples_of, records_of, special_ids, use_threads
+from stillage.experiment.inputs import (
+    audited_of,
+    base_result,
+    examples_of,
+    records_of,
+    some_of,
+    special_ids,
+    use_threads,
+)
 from stillage.experiment.judge import CONTROLS, judge_run
 from stillage.experiment.shadows import shadow_audit
-from stillage.rng import generator
 from stillage.run.folder import write_json, write_table
 from stillage.run.results import write_results
 from stillage.types import Array, Attack, Example, Record, TokenStats, Transform
@@ -61,7 +68,7 @@ def audit(context: Context, folder: Path) -> None:
     from stillage.audit.blind import blind_scores
     from stillage.audit.extraction import extraction_results, with_groups
     from stillage.audit.inherited import inheritance_results
-    from stillage.audit.membership import Audited, blind_rows, left_out_results, membership_results, score_table
+    from stillage.audit.membership import blind_rows, left_out_results, membership_results, score_table
     from stillage.audit.memorization import memorization_results
     from stillage.audit.probabilistic import probabilistic_results
     from stillage.audit.questions import wanted
@@ -70,16 +77,11 @@ def audit(context: Context, folder: Path) -> None:
 
     config = context.config
     use_threads(context)
-    group_of = read_split(context.run / "data").group_of
+    split = read_split(context.run / "data")
     attacks = attacks_of(config.audit)
     records, roles, prefixes = evaluated_records(context, attacks)
     material = material_of(context, attacks, records, prefixes)
-    audited = Audited(
-        ids=tuple(record.id for record in records),
-        roles=roles,
-        texts=tuple(record.response for record in records),
-        groups=tuple(group_of.get(record.id, "") for record in records),
-    )
+    audited = audited_of(split, records, roles)
     answers: dict[str, Questioned] = {}
     extraction: list[pa.Table] = []
     memorization: list[pa.Table] = []
@@ -103,7 +105,7 @@ def audit(context: Context, folder: Path) -> None:
         [whole_text(record) for record in records], audited.is_member, config.seed, clusters=audited.clusters
     )
     scores = pa.concat_tables([scores, shadowed.scores, blind_rows(audited, blind)])
-    recited, measured = (with_groups(pa.concat_tables(rows), group_of) for rows in (extraction, memorization))
+    recited, measured = (with_groups(pa.concat_tables(rows), split.group_of) for rows in (extraction, memorization))
     base, level = base_result(context, "audit"), config.audit.level
     results = membership_results(scores, fprs=config.audit.fprs, level=level, base=base)
     results += best_attack_results(scores, level=level, base=base)
@@ -130,9 +132,7 @@ def audited_records(context: Context) -> tuple[list[Record], tuple[str, ...]]:
     roles: list[str] = []
     for role in ("private", "outsiders"):
         found = sorted(records_of(context, role), key=lambda record: record.id)
-        if most and len(found) > most:
-            chosen = generator(context.config.seed, "audit", role).permutation(len(found))[:most]
-            found = [found[index] for index in sorted(chosen)]
+        found = some_of(found, most, context.config.seed, "audit", role)
         records += found
         roles += [role] * len(found)
     return records, tuple(roles)
@@ -143,22 +143,19 @@ def evaluated_records(context: Context, attacks: Sequence[Attack]) -> tuple[list
     from stillage.data.split import read_split
 
     records, roles = audited_records(context)
-    group_of = read_split(context.run / "data").group_of
-    prefixes = prefixes_of(context, attacks, records, roles, [group_of.get(record.id, "") for record in records])
+    groups = read_split(context.run / "data").groups_of(records)
+    prefixes = prefixes_of(context, attacks, records, roles, groups)
     return [records[index] for index in prefixes.kept], tuple(roles[index] for index in prefixes.kept), prefixes
 
 
 def some_audited(context: Context, purpose: str, most: int) -> tuple[list[Record], tuple[str, ...]]:
     """The evaluated records with their roles, at most `most` members and outsiders each, by a recorded draw; 0: all."""
     records, roles, _ = evaluated_records(context, attacks_of(context.config.audit))
-    chosen: list[int] = []
+    pairs: list[tuple[Record, str]] = []
     for role in dict.fromkeys(roles):
-        places = [place for place, name in enumerate(roles) if name == role]
-        if most and len(places) > most:
-            drawn = generator(context.config.seed, purpose, role).permutation(len(places))[:most]
-            places = [places[index] for index in sorted(drawn)]
-        chosen += places
-    return [records[place] for place in chosen], tuple(roles[place] for place in chosen)
+        found = [record for record, name in zip(records, roles, strict=True) if name == role]
+        pairs += [(record, role) for record in some_of(found, most, context.config.seed, purpose, role)]
+    return [record for record, _ in pairs], tuple(role for _, role in pairs)
 
 
 def question(

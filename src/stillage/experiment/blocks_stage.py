@@ -13,6 +13,7 @@ import numpy as np
 from stillage.errors import CapabilityError
 from stillage.experiment.audit_stage import some_audited
 from stillage.experiment.inputs import (
+    audited_of,
     base_result,
     examples_of,
     load_role,
@@ -51,17 +52,13 @@ class Reference:
 def blocks(context: Context, folder: Path) -> None:
     """Profiles of every model (blocks/scores.parquet) and their AUCs (results.parquet)."""
     from stillage.audit.blocks import block_results, block_table
-    from stillage.audit.membership import Audited, left_out_results
+    from stillage.audit.membership import left_out_results
     from stillage.data.split import read_split
 
     config = context.config
     use_threads(context)
     records, roles = some_audited(context, "blocks", config.audit.block_records)
-    group_of = read_split(context.run / "data").group_of
-    audited = Audited(
-        ids=tuple(record.id for record in records), roles=roles, texts=tuple(record.response for record in records),
-        groups=tuple(group_of.get(record.id, "") for record in records),
-    )  # fmt: skip
+    audited = audited_of(read_split(context.run / "data"), records, roles)
     reference = reference_of(context, records)
     profiles: list[Profile] = []
     left_out: list[LeftOut] = []

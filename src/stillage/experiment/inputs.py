@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from stillage.errors import ConfigError
 from stillage.experiment.roles import ModelRole
+from stillage.rng import generator
 from stillage.run.config import DataConfig, ModelConfig
 from stillage.run.folder import write_table
 from stillage.types import Example, Record, Result, Role, TokenStats
@@ -15,6 +16,8 @@ from stillage.types import Example, Record, Result, Role, TokenStats
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
+    from stillage.audit.membership import Audited
+    from stillage.data.split import Split
     from stillage.experiment.plan import Context
 
 
@@ -23,6 +26,24 @@ def records_of(context: Context, role: Role) -> list[Record]:
     from stillage.data.split import read_split
 
     return list(read_split(context.run / "data").records_by_role.get(role, []))
+
+
+def some_of(records: Sequence[Record], most: int, seed: int, *names: str) -> list[Record]:
+    """At most `most` of the records, in their order, by a draw that the seed and its names decide; 0: all."""
+    if not most or len(records) <= most:
+        return list(records)
+    drawn = generator(seed, *names).permutation(len(records))[:most]
+    return [records[index] for index in sorted(drawn)]
+
+
+def audited_of(split: Split, records: Sequence[Record], roles: Sequence[str]) -> Audited:
+    """The records as the statistics want them. roles: private or outsiders, one per record."""
+    from stillage.audit.membership import Audited
+
+    return Audited(
+        ids=tuple(record.id for record in records), roles=tuple(roles),
+        texts=tuple(record.response for record in records), groups=split.groups_of(records),
+    )  # fmt: skip
 
 
 def write_ids(path: Path, ids: Sequence[str]) -> None:

@@ -21,7 +21,14 @@ from stillage.audit.validity import (
     judge,
 )
 from stillage.data.groups import cluster_numbers, prompt_text, whole_text
-from stillage.experiment.inputs import device_name, examples_of, model_source, shortest_context, tokenizer_of
+from stillage.experiment.inputs import (
+    audited_of,
+    device_name,
+    examples_of,
+    model_source,
+    shortest_context,
+    tokenizer_of,
+)
 from stillage.experiment.roles import OUTSIDE, REFERENCE, ModelRole
 from stillage.rng import derive
 from stillage.run.folder import read_json, read_table, sha256_file
@@ -128,13 +135,13 @@ def order(split: Split, unchecked: dict[str, str]) -> Check | None:
             else "members and outsiders come from files of their own"
         )
         return None
-    ids = [record.id for record in (*members, *outsiders)]
-    return check_order(place, np.arange(len(ids)) < len(members), clusters=drawn_together(split, ids))
+    clusters = drawn_together(split, [*members, *outsiders])
+    return check_order(place, np.arange(place.size) < len(members), clusters=clusters)
 
 
-def drawn_together(split: Split, ids: Sequence[str]) -> Array:
+def drawn_together(split: Split, records: Sequence[Record]) -> Array:
     """int[n]: equal numbers for records that were drawn as one."""
-    return cluster_numbers(ids, [split.group_of.get(id_, "") for id_ in ids])
+    return cluster_numbers([record.id for record in records], split.groups_of(records))
 
 
 def places(records: Sequence[Record]) -> Array | None:
@@ -152,7 +159,7 @@ def truncation(context: Context, split: Split, records: Sequence[Record]) -> Che
     from stillage.models.load import tokenizer_hash
 
     data, member = context.config.data, np.array([role == "private" for role in roles_of(context, records)])
-    clusters = drawn_together(split, [record.id for record in records])
+    clusters = drawn_together(split, records)
     found: dict[tuple[str, int], Check] = {}
     for role in context.asked:
         tokenizer = tokenizer_of(context, role)
@@ -252,7 +259,7 @@ def untrained_intervals(
     """AUC intervals of the configured one-pass attacks on the student as it was before its training: one forward pass."""
     import pyarrow as pa
 
-    from stillage.audit.membership import Audited, score_rows, score_schema
+    from stillage.audit.membership import score_rows, score_schema
     from stillage.experiment.ask import attacks_of
 
     role = next((role for role in context.roles if role.name == "student"), None)
@@ -260,12 +267,7 @@ def untrained_intervals(
         why = "it is cut from its teacher" if role is not None and role.pruned_from else "no student was trained here"
         unchecked["untrained student"] = why
         return {}
-    audited = Audited(
-        ids=tuple(record.id for record in records),
-        roles=tuple(roles_of(context, records)),
-        texts=tuple(record.response for record in records),
-        groups=tuple(split.group_of.get(record.id, "") for record in records),
-    )
+    audited = audited_of(split, records, roles_of(context, records))
     chosen = [
         attack
         for attack in attacks_of(context.config.audit)

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 
 from stillage.audit.design import SELF_PROMPTED
 from stillage.data.tokenise import prompt_limit
+from stillage.experiment.inputs import some_of
 from stillage.experiment.roles import INIT, ModelRole
-from stillage.rng import generator
 from stillage.run.config import AuditConfig, Config, TrainConfig
 from stillage.types import Record
 
@@ -61,7 +61,4 @@ def prompts_of(context: Context, public: Sequence[Record]) -> list[Record]:
     """The public records whose prompts are answered: all, or a recorded draw of audit.self_prompt_texts."""
     most = context.config.audit.self_prompt_texts
     found = sorted(public, key=lambda record: record.id)
-    if not most or len(found) <= most:
-        return found
-    drawn = generator(context.config.seed, "self_prompt").permutation(len(found))[:most]
-    return [found[index] for index in sorted(drawn)]
+    return some_of(found, most, context.config.seed, "self_prompt")

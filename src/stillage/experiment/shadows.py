@@ -52,8 +52,8 @@ def design_of(context: Context, n_shadows: int) -> tuple[list[Record], Array]:
 
     split = read_split(context.run / "data")
     pool = pool_of(split)
-    groups = [split.group_of.get(record.id, "") for record in pool]
-    return pool, draw_design([record.id for record in pool], groups, n_shadows, context.config.seed)
+    ids, groups = [record.id for record in pool], split.groups_of(pool)
+    return pool, draw_design(ids, groups, n_shadows, context.config.seed)
 
 
 def make_design(context: Context, folder: Path) -> None:
@@ -62,8 +62,7 @@ def make_design(context: Context, folder: Path) -> None:
     from stillage.data.split import read_split
 
     pool, design_KN = design_of(context, context.config.audit.shadows)
-    group_of = read_split(context.run / "data").group_of
-    groups = [group_of.get(record.id, "") for record in pool]
+    groups = read_split(context.run / "data").groups_of(pool)
     write_table(folder / "design.parquet", design_table([record.id for record in pool], groups, design_KN))
 
 

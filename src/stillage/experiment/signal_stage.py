@@ -13,10 +13,10 @@ from stillage.experiment.inputs import (
     load_role,
     records_of,
     shortest_context,
+    some_of,
     tokenizer_of,
     use_threads,
 )
-from stillage.rng import generator
 from stillage.run.folder import read_table, write_table
 from stillage.run.results import write_results
 from stillage.types import Record, Role
@@ -52,11 +52,8 @@ def signal(context: Context, folder: Path) -> None:
             first, second = (load_role(context, role, tokenizer) for role in pair)
             examples = examples_of(records, tokenizer, config.data, shortest_context(first, second))
             kl[name] = mean_kl(first, second, examples, batch_tokens=config.audit.batch_tokens)
-    group_of = read_split(context.run / "data").group_of
-    signals = Signals(
-        ids=tuple(record.id for record in records), roles=roles,
-        groups=tuple(group_of.get(record.id, "") for record in records), kl=kl,
-    )  # fmt: skip
+    groups = read_split(context.run / "data").groups_of(records)
+    signals = Signals(ids=tuple(record.id for record in records), roles=roles, groups=groups, kl=kl)
     base = base_result(context, "signal")
     write_table(folder / "signal.parquet", signal_table(signals))
     write_results(
@@ -71,9 +68,7 @@ def signal_records(context: Context) -> tuple[list[Record], tuple[str, ...]]:
     roles: list[str] = []
     for role in ROLES:
         found = sorted(records_of(context, role), key=lambda record: record.id)
-        if len(found) > most:
-            chosen = generator(context.config.seed, "signal", role).permutation(len(found))[:most]
-            found = [found[index] for index in sorted(chosen)]
+        found = some_of(found, most, context.config.seed, "signal", role)
         records += found
         roles += [role] * len(found)
     return records, tuple(roles)
