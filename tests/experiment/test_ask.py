@@ -14,6 +14,7 @@ from stillage.audit.attacks import ATTACKS
 from stillage.audit.prefix import Prefixes
 from stillage.errors import ModelError
 from stillage.experiment import ask
+from stillage.experiment.attack_settings import attacks_of
 from stillage.run.config import AuditConfig, Config
 from stillage.types import Record, Role
 
@@ -77,7 +78,7 @@ def test_only_attacks_that_need_prefixes_take_records_away(tmp_path: Path, caplo
 
 def test_settings_reach_the_scores() -> None:
     names = ("min_k", "min_k_plus_plus", "dc_pdd", "loss")
-    found = {a.name: a for a in ask.attacks_of(AuditConfig(attacks=names, min_k_fraction=0.5, dc_pdd_cap=0.3))}
+    found = {a.name: a for a in attacks_of(AuditConfig(attacks=names, min_k_fraction=0.5, dc_pdd_cap=0.3))}
     settings = {name: getattr(attack.score, "keywords", {}) for name, attack in found.items()}
     assert settings == {
         "min_k": {"fraction": 0.5}, "min_k_plus_plus": {"fraction": 0.5}, "dc_pdd": {"cap": 0.3}, "loss": {},

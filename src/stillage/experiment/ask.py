@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from functools import partial
 from types import MappingProxyType
 from typing import TYPE_CHECKING
@@ -41,19 +40,6 @@ if TYPE_CHECKING:
 LOG = logging.getLogger("stillage")
 CLEAN: Mapping[str, str] = {"teacher": "teacher_counterfactual", "student": "student_counterfactual"}
 """The model that the counterfactual reference of each is."""
-
-
-def attacks_of(audit: AuditConfig) -> list[Attack]:
-    """The attacks by name, with the settings that are theirs."""
-    from stillage.audit.attacks import ATTACKS
-
-    settings: dict[str, dict[str, float]] = {"dc_pdd": {"cap": audit.dc_pdd_cap}}
-    settings |= {name: {"fraction": audit.min_k_fraction} for name in ATTACKS if name.startswith("min_k")}
-    return [
-        replace(ATTACKS[name], score=partial(ATTACKS[name].score, **settings[name])) if name in settings else ATTACKS[name]
-        for name in audit.attacks
-        if name in ATTACKS
-    ]  # fmt: skip
 
 
 def noise_of(context: Context) -> Noise:

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, cast
 
 from stillage.data.groups import whole_text
 from stillage.experiment.ask import (
-    attacks_of,
     initial_of,
     material_of,
     noise_of,
@@ -21,6 +20,7 @@ from stillage.experiment.ask import (
     self_prompted_of,
     subject_of,
 )
+from stillage.experiment.attack_settings import attacks_of
 from stillage.experiment.inputs import (
     audited_of,
     base_result,

@@ -260,7 +260,7 @@ def untrained_intervals(
     import pyarrow as pa
 
     from stillage.audit.membership import score_rows, score_schema
-    from stillage.experiment.ask import attacks_of
+    from stillage.experiment.attack_settings import attacks_of
 
     role = next((role for role in context.roles if role.name == "student"), None)
     if role is None or not role.is_trained or role.pruned_from:

@@ -143,6 +143,7 @@ def make_context(
 def plan(context: Context) -> list[Stage]:
     """The stages in order, inputs first. ModelError where a run that trains nothing names a model that is not there."""
     from stillage.experiment import data_stage, evaluate_stage, report_stage
+    from stillage.experiment.attack_settings import with_used_settings
     from stillage.experiment.audit_stage import audit
 
     config = context.config
@@ -180,16 +181,17 @@ def plan(context: Context) -> list[Stage]:
                   work=partial(evaluate_stage.evaluate, context))
         )  # fmt: skip
     if "audit" in config.stages:
-        if config.audit.masked_model:
-            check_place(config.audit.masked_model, config.audit.masked_revision)
+        used = with_used_settings(config.audit)
+        if used.masked_model:
+            check_place(used.masked_model, used.masked_revision)
         others = [*shadow_stages(context), *(train_stage(context, role) for role in context.roles if role.imitates)]
         stages += others
         before = (*before, *(stage.name for stage in others))
         asked, asked_given = given_models(context.asked)
         stages.append(
-            Stage(name="audit", inputs=before, outside=asked | outside_folder(config.audit.masked_model),
+            Stage(name="audit", inputs=before, outside=asked | outside_folder(used.masked_model),
                   schema=SCHEMAS["audit"],
-                  settings={"audit": without(config.audit, "batch_tokens", "strict", *BLOCKS, *SIGNAL, *EXPOSURE,
+                  settings={"audit": without(used, "batch_tokens", "strict", *BLOCKS, *SIGNAL, *EXPOSURE,
                                             *SELF_PROMPT, *DP), "given": asked_given,
                             "seed": config.seed, **deciding(context.plugins, config.audit.attacks)},
                   work=partial(audit, context))
@@ -213,7 +215,8 @@ def beside_audit(
     context: Context, models: dict[str, str], given: dict[str, dict[str, Any]], before: tuple[str, ...]
 ) -> list[Stage]:
     """What a config asks for besides the audit, each on its own, so that none of them repeats the audit."""
-    from stillage.experiment.ask import attacks_of, given_away
+    from stillage.experiment.ask import given_away
+    from stillage.experiment.attack_settings import attacks_of
     from stillage.experiment.blocks_stage import blocks
     from stillage.experiment.dp_stage import dp
     from stillage.experiment.exposure_stage import exposure

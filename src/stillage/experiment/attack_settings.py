@@ -1,0 +1,49 @@
+"""Which settings of the audit belong to which attacks: what scores them, and what decides whether an audit is done again."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from functools import partial
+
+from stillage.run.config import AuditConfig
+from stillage.types import Attack, Transform
+
+SCORED_WITH: Mapping[str, Mapping[str, str]] = {
+    "min_k": {"fraction": "min_k_fraction"},
+    "min_k_plus_plus": {"fraction": "min_k_fraction"},
+    "dc_pdd": {"cap": "dc_pdd_cap"},
+}
+"""Attack -> argument of its score -> the setting that it has."""
+ASKED_WITH: Mapping[Transform, Sequence[str]] = {
+    "neighbours": ("neighbours", "neighbour_share", "neighbour_top_k", "masked_model", "masked_revision"),
+    "outsider_prefix": ("prefix_records",),
+    "member_prefix": ("prefix_records",),
+    "noise": ("mope_copies", "mope_sigma", "mope_noise"),
+}
+"""Question -> the settings that make it."""
+
+
+def attacks_of(audit: AuditConfig) -> list[Attack]:
+    """The attacks that an audit names, with the settings that are theirs."""
+    from stillage.audit.attacks import ATTACKS
+
+    chosen = [ATTACKS[name] for name in audit.attacks if name in ATTACKS]
+    return [replace(attack, score=partial(attack.score, **arguments(attack.name, audit))) for attack in chosen]
+
+
+def arguments(attack: str, audit: AuditConfig) -> dict[str, float]:
+    """What an attack's score is called with besides the replies."""
+    return {argument: getattr(audit, setting) for argument, setting in SCORED_WITH.get(attack, {}).items()}
+
+
+def with_used_settings(audit: AuditConfig) -> AuditConfig:
+    """The audit, but with defaults for the settings of attacks that it does not name: they change none of its numbers."""
+    attacks = attacks_of(audit)
+    used = {setting for attack in attacks for setting in SCORED_WITH.get(attack.name, {}).values()}
+    used |= {setting for attack in attacks for request in attack.requests
+             for setting in ASKED_WITH.get(request.transform, ())}  # fmt: skip
+    every = {setting for settings in SCORED_WITH.values() for setting in settings.values()}
+    every |= {setting for settings in ASKED_WITH.values() for setting in settings}
+    default = AuditConfig()
+    return replace(audit, **{setting: getattr(default, setting) for setting in every - used})
