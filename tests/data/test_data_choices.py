@@ -188,9 +188,10 @@ def test_a_choice_that_cannot_be_is_refused_before_anything_is_made(
 def test_people_are_grouped_by_what_they_have() -> None:
     near, alone, badge = (prepare(DataConfig(people=8, group_by=group_by), 1) for group_by in ("near", "", "badge"))
     assert near == alone == badge  # nobody is anybody's near-duplicate, and no two have one badge
-    with pytest.raises(ConfigError, match="no such column") as caught:
-        prepare(DataConfig(people=8, group_by="passage"), 1)
-    assert "missing: passage; they have: badge" in str(caught.value)
+    for column in ("passage", "length"):
+        with pytest.raises(ConfigError, match="no such column") as caught:
+            prepare(DataConfig(people=8, group_by=column), 1)
+        assert f"missing: {column}; they have: badge" in str(caught.value)
 
 
 def test_people_are_sliced_by_what_they_have() -> None:

@@ -46,7 +46,8 @@ def check_data(data: DataConfig, keep: Sequence[str] = ()) -> None:
         values = f"source: {data.source}; files: {files}"
         raise ConfigError("Both a pool and a file per role are named.", values, "Name one of `source` and `files`.")
     check_choices(data.train_on, data.inclusion)
-    missing = [name for name in (*data.slice_by, *keep, *grouping_column(data)) if name not in (*COLUMNS, LENGTH)]
+    missing = [name for name in (*data.slice_by, *keep) if name not in (*COLUMNS, LENGTH)]
+    missing += [name for name in grouping_column(data) if name not in COLUMNS]
     if missing and data.source == SYNTHETIC and not (data.files or data.parallel):
         raise ConfigError(
             "The made-up people have no such column.",

@@ -42,7 +42,8 @@ class DataConfig:
     group_by: str = "near"
     """What stays in one role when a pool is drawn, and counts as one draw in every interval: near (records that share
     half of their word 5-grams, or a prompt that is not everybody's: otherwise outsiders are almost members, and students
-    learn their prompts), a column (e.g. passage_id), or empty (nothing)."""
+    learn their prompts), a column (e.g. passage_id), or empty (nothing). No two of the
+    made-up people are near, or share a badge."""
     inclusion: Literal["fixed", "bernoulli"] = "fixed"
     """How private records and outsiders are told apart: fixed (each share exactly), or bernoulli (a fair coin for each of
     both together, near-duplicates as one: about equally many; what audit.dp rests on)."""
