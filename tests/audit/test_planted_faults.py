@@ -27,7 +27,7 @@ from stillage.experiment.plan import Context, make_context
 from stillage.report import write_report
 from stillage.report.load import read_run
 from stillage.report.verdict import verdict
-from stillage.run.config import ReportConfig
+from stillage.run.config import LmConfig, ReportConfig
 from stillage.run.folder import read_json, read_table, write_json, write_table
 from stillage.run.parse import build, from_yaml
 from stillage.run.results import read_results
@@ -284,7 +284,12 @@ def test_private_prompts_among_the_students_own(run: Path) -> None:
     """The student of a method that writes its own texts was given the private prompts, with other answers."""
     context, folk = context_of(run), people(3, 40)
     members, outsiders, public = folk["private"], folk["outsiders"], folk["public"]
-    clean = training_overlap(context, split_of(members, outsiders, public), {})
+    unchecked: dict[str, str] = {}
+    clean = training_overlap(context, split_of(members, outsiders, public), unchecked)
+    assert not unchecked
+    beside = dataclasses.replace(context.config, lm=LmConfig(path="corpus"))
+    training_overlap(dataclasses.replace(context, config=beside), split_of(members, outsiders, public), unchecked)
+    assert set(unchecked) == {"plain text"} and "not searched for members" in unchecked["plain text"]
     assert clean is not None and clean.passed
     asked = [retold(record, answer=lambda text: "Nothing is known about this person.") for record in members[:5]]
     found = training_overlap(context, split_of(members, outsiders, [*public, *asked]), {})

@@ -81,6 +81,8 @@ def test_a_student_that_was_not_distilled_here_is_not_called_so() -> None:
         "The student betrays the teacher's private records"
     )
     assert "distilled" not in verdict(plain(auc("student", 0.9), distill={"method": "sft"})).headline
+    given = verdict(plain(auc("student", 0.9), auc("student_no_teacher", 0.5), summaries=()))
+    assert given.headline.endswith("; the reference model that was given: 0.50 [0.47, 0.53].")
 
 
 def test_no_leak_is_not_called_one() -> None:

@@ -117,6 +117,8 @@ def training_overlap(context: Context, split: Split, unchecked: dict[str, str]) 
     if not any(role.trained_on == "public" for role in context.roles):
         unchecked["training_overlap"] = "no student was trained here"
         return None
+    if context.config.lm.path:
+        unchecked["plain text"] = "the corpus that the students read beside their records was not searched for members"
     audited, public = [*sides(split)[0], *sides(split)[1]], split.records_by_role.get("public", [])
     return check_training_overlap(
         [prompt_text(record) for record in audited], [whole_text(record) for record in audited],

@@ -129,6 +129,11 @@ def name_of(view: RunView, model: str) -> str:
     return "The teacher" if model == "teacher" else f"The model {model}"
 
 
+def control_words(view: RunView, name: str) -> str:
+    """A control in the words of a sentence; where nothing was trained it is the model that was given as a reference."""
+    return CONTROLS[name] if "student" in view.summaries else "the reference model that was given"
+
+
 def verdict(view: RunView) -> Verdict:
     """Badge, headline and detail of a run."""
     if not any(row.metric == "auc" and row.model != "blind" for row in view.results):
@@ -180,7 +185,7 @@ def _betrays(view: RunView, model: str, who: str, auc: Result, shown: str) -> Ve
     controls = {name: view.result("auc", name, attack=auc.attack) for name in CONTROLS}
     rows = {name: row for name, row in controls.items() if row is not None and name != model}
     reached = [name for name, row in rows.items() if not row.high < auc.low]
-    said = "; ".join(f"{CONTROLS[name]}: {interval(row)}" for name, row in rows.items())
+    said = "; ".join(f"{control_words(view, name)}: {interval(row)}" for name, row in rows.items())
     if reached:
         text = f"{who} tells members from outsiders ({shown}), but not clearly better than a control: {said}."
         note = "The intervals overlap: what both share (data, split, base model) may explain the score, without the teacher."
