@@ -253,7 +253,8 @@ def test_wrong_columns_are_named(tmp_path: Path) -> None:
     assert "asked for prompt: query" in refused(path, columns={"prompt": "query", "response": "answer"})[1]
     named = {"prompt": "question", "response": "answer"}
     assert "missing: topic" in refused(path, columns=named | {"input": "topic"})[1]
-    assert "missing: lang" in refused(path, columns=named, slice_by=("lang",))[1]
+    kept = refused(path, columns=named, slice_by=("lang",))
+    assert "question, answer (missing: lang)" in kept[1] and "data.slice_by" in kept[2]
     with pytest.raises(ConfigError, match="unknown: anwser"):
         read_records(path, columns={"anwser": "answer"})
 

@@ -79,8 +79,14 @@ def read_records(
         values = f"{source}: {len(bad)} broken lines, {notes['blank lines']} blank lines"
         raise DataError("The input holds no record.", values, "Check what wrote it, or give another file.")
     missing = [name for name in (*wish.columns.values(), *wish.keep) if name not in seen and name != LENGTH]
-    if missing:
+    if set(missing) & set(wish.columns.values()):
         raise _wrong_columns(str(source), list(seen), f"missing: {', '.join(missing)}")
+    if missing:
+        raise DataError(
+            "A column that is to be kept with the records is not there.",
+            f"{source} has: {', '.join(seen)} (missing: {', '.join(missing)})",
+            "Name one of these in data.slice_by, data.group_by or audit.extract.",
+        )
     loaded = Loaded(
         records=records,
         bad_lines=tuple(bad),
