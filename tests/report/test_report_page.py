@@ -20,9 +20,10 @@ import pytest
 from stillage.errors import DataError
 from stillage.evaluate.quality import text_results
 from stillage.report import write_report
+from stillage.report.cells import Cell, Table, markdown, text
 from stillage.report.figures import bin_edges, scores_of, thinned
 from stillage.report.load import read_run
-from stillage.report.tables import Cell, Table, auc_table, markdown, models_table, text
+from stillage.report.tables import auc_table, models_table
 from stillage.run.config import ReportConfig
 from stillage.run.folder import read_table, write_table, write_text
 from stillage.run.results import read_results, write_results

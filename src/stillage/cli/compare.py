@@ -55,8 +55,8 @@ def run(folders: Sequence[Path], asked: Comparison) -> int:
     """Read, compare, print."""
     from stillage.audit.compare import compare
     from stillage.experiment.compare import candidates, primary, quality_results, run_scores, variants
+    from stillage.report.cells import text
     from stillage.report.compare import pairs_table, variants_table
-    from stillage.report.tables import text
     from stillage.types import Result
 
     found, unfinished = candidates(folders)

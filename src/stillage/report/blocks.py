@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from stillage.report.figures import Picture, arms, canvas, look, render
+from stillage.report.canvas import Picture, arms, canvas, look, render, settings
+from stillage.report.cells import Cell, Table, auc_cell, level_words, number
 from stillage.report.load import RunView, order_models
 from stillage.report.svg import FAINT, INK
-from stillage.report.tables import Cell, Table, auc_cell, level_words, number
 from stillage.report.verdict import interval, subject, words
 from stillage.types import Result
 
@@ -45,8 +45,6 @@ def block_rows(view: RunView, metric: str, measure: str, model: str) -> dict[int
 def block_pictures(view: RunView) -> list[Picture]:
     """A figure per measure: the AUC of each block of each model, named blocks_<measure>."""
     from matplotlib import rc_context
-
-    from stillage.report.figures import settings
 
     drawn = []
     for measure in MEASURES:

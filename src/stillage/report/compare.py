@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from stillage.report.cells import Cell, Table, number, thousands
 from stillage.report.load import number_in
-from stillage.report.tables import Cell, Table, number, thousands
 from stillage.report.verdict import CHANCE, words
 from stillage.types import Result
 

@@ -7,9 +7,10 @@ from collections.abc import Mapping
 import numpy as np
 
 from stillage.report.blocks import profile_table
-from stillage.report.figures import Picture, scores_of, tradeoff
+from stillage.report.canvas import Picture
+from stillage.report.cells import Cell, Table, bracketed, head, number
+from stillage.report.figures import scores_of, tradeoff
 from stillage.report.load import RunView, order_models
-from stillage.report.tables import Cell, Table, bracketed, head, number
 from stillage.report.verdict import words
 
 ROC_ROWS = 12

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from stillage.report.cells import Cell, Table
 from stillage.report.figures import scores_of
 from stillage.report.load import RunView
 from stillage.report.redact import Redactor, clip, mask_words, redactor
-from stillage.report.tables import Cell, Table
 from stillage.report.verdict import subject, words
 from stillage.run.config import ReportConfig
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 
+from stillage.report.cells import Cell, Table, head, level_words, number
 from stillage.report.load import RunView
-from stillage.report.tables import Cell, Table, head, level_words, number
 from stillage.types import Result
 
 GROUPS = {"private": "members", "outsiders": "outsiders (floor)"}

@@ -1,83 +1,35 @@
-"""The report's figures: deterministic SVG, each with the numbers behind it as rows of a CSV."""
+"""The report's figures: ROC curves, quality against leakage, and every model's scores."""
 
 from __future__ import annotations
 
-import io
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from stillage.report.canvas import (
+    Picture,
+    arms,
+    canvas,
+    file_name,
+    finite_or,
+    legend,
+    look,
+    percent_ticks,
+    render,
+    settings,
+)
 from stillage.report.load import RunView
-from stillage.report.svg import FAINT, INK, tidy
+from stillage.report.svg import FAINT, INK
 from stillage.report.tables import audited
 from stillage.report.verdict import interval, words
 from stillage.types import Array, Result
 
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
-
 FEWEST = 5  # outsiders above a threshold below which a rate is mostly luck
 BINS = 28
-LOOKS = {  # colour (Okabe and Ito), line style, marker: no model is told by colour alone
-    "student": ("#0072b2", "-", "o"),
-    "teacher": ("#d55e00", (0, (6, 1.5)), "s"),
-    "student_counterfactual": ("#cc79a7", (0, (4, 1.5, 1, 1.5)), "D"),
-    "student_no_teacher": ("#009e73", (0, (1, 1.2)), "^"),
-    "teacher_counterfactual": ("#e69f00", (0, (2.5, 1.2)), "v"),
-}
-SPARE = ("#56b4e9", (0, (5, 1, 1, 1, 1, 1)), "P")
 QUALITY = (("rouge_l", "ROUGE-L on test records", True), ("exact_match", "exact match on test records", True),
            ("bits_per_byte", "bits per byte on test records (lower is better)", False))  # fmt: skip
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Picture:
-    """A figure: its name (file names), its `<svg>` for the page, and the numbers behind it."""
-
-    name: str
-    svg: str
-    columns: tuple[str, ...]
-    rows: tuple[tuple[str | float | int, ...], ...]
-
-
-def look(model: str) -> tuple[str, str | tuple, str]:
-    """Colour, line style and marker of a model."""
-    return LOOKS.get(model, SPARE)
-
-
-def settings(name: str) -> dict[Any, Any]:
-    """Matplotlib's settings: text stays text, ids depend on the name alone."""
-    return {
-        "svg.hashsalt": f"stillage-{name}", "svg.fonttype": "none", "text.parse_math": False,
-        "font.family": "DejaVu Sans", "font.size": 9.5, "axes.linewidth": 0.7, "axes.edgecolor": INK, "text.color": INK,
-        "axes.labelcolor": INK, "xtick.color": INK, "ytick.color": INK, "axes.spines.top": False,
-        "axes.spines.right": False, "xtick.major.width": 0.7, "ytick.major.width": 0.7, "xtick.minor.width": 0.4,
-        "ytick.minor.width": 0.4, "xtick.major.size": 3, "ytick.major.size": 3, "xtick.minor.size": 1.5,
-        "ytick.minor.size": 1.5, "legend.frameon": False, "legend.fontsize": 9, "grid.color": FAINT,
-        "grid.linewidth": 0.6, "lines.linewidth": 1.8, "axes.axisbelow": True,
-    }  # fmt: skip
-
-
-def canvas(width: float, height: float) -> tuple[Figure, Axes]:
-    """An empty figure of width x height pixels, as an SVG of as many units, and its axes."""
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(width / 72, height / 72), dpi=72, layout="constrained")
-    return figure, figure.add_subplot()
-
-
-def render(figure: Figure, *, name: str, title: str, description: str) -> str:
-    """The figure as a tidy `<svg>` element."""
-    from matplotlib.backends.backend_svg import FigureCanvasSVG
-
-    buffer = io.StringIO()
-    FigureCanvasSVG(figure)
-    figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
-    return tidy(buffer.getvalue(), name=f"fig-{name}", title=title, description=description)
 
 
 def scores_of(view: RunView, attack: str) -> dict[str, tuple[Array, Array]]:
@@ -154,13 +106,6 @@ def roc(view: RunView, scores: Mapping[str, tuple[Array, Array]]) -> Picture:
     return Picture(name="roc", svg=svg, columns=columns, rows=tuple(sorted(rows)))
 
 
-def legend(axes: Axes, handles: Sequence, labels: Sequence[str]) -> None:
-    """A legend above the axes, where it hides nothing."""
-    axes.legend(
-        handles, labels, loc="lower left", bbox_to_anchor=(0, 1.0), ncols=1, borderaxespad=0.3, handlelength=2.6
-    )
-
-
 def auc_words(view: RunView, model: str) -> str:
     """ "AUC 0.96 [0.95, 0.97]" under the primary attack."""
     return f"AUC {interval(view.result('auc', model, attack=view.primary_attack))}"
@@ -176,16 +121,6 @@ def thinned(fpr: Array, tpr: Array, left: float, most: int = 400) -> tuple[Array
         keep = np.unique(np.concatenate([[0], wanted, [len(x) - 1]]))
         x, y = x[keep], y[keep]
     return x, np.maximum(y, left / 2)
-
-
-def percent_ticks(axes: Axes, left: float) -> None:
-    """Powers of ten as percents on both axes."""
-    from matplotlib.ticker import NullFormatter
-
-    ticks = [10.0**power for power in range(math.ceil(math.log10(left) - 1e-9), 1)]
-    for axis in (axes.xaxis, axes.yaxis):
-        axis.set_ticks(ticks, [f"{100 * tick:g} %" for tick in ticks])
-        axis.set_minor_formatter(NullFormatter())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -238,18 +173,6 @@ def scatter(view: RunView, points: Sequence[Point]) -> Picture:
     return Picture(name="quality_leakage", svg=svg, columns=columns, rows=rows)
 
 
-def arms(row: Result) -> Array:
-    """Error-bar lengths [2, 1] of a Result; zero where it has no interval."""
-    return np.array(
-        [[max(0.0, row.value - finite_or(row.low, row.value))], [max(0.0, finite_or(row.high, row.value) - row.value)]]
-    )
-
-
-def finite_or(value: float, other: float) -> float:
-    """`value`, or `other` where it is NaN."""
-    return other if math.isnan(value) else value
-
-
 def histogram(view: RunView, model: str, values: Array, member: Array) -> Picture:
     """How a model scores members (filled) and outsiders (outline), as shares of each group."""
     figure, axes = canvas(330, 190)
@@ -283,8 +206,3 @@ def bin_edges(values: Array) -> Array:
     if not high - low > 1e-12 * max(1.0, abs(low), abs(high)):
         low, high = low - 0.5, high + 0.5
     return np.linspace(low, high, BINS + 1)
-
-
-def file_name(model: str) -> str:
-    """A model's name with only letters, digits, - and _, for files and ids."""
-    return "".join(letter if letter.isascii() and (letter.isalnum() or letter in "-_") else "_" for letter in model)

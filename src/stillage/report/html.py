@@ -13,25 +13,17 @@ from pathlib import Path
 from typing import Any
 
 from stillage.report.blocks import beyond_table, blocks_table
+from stillage.report.canvas import Picture
+from stillage.report.cells import Table, thousands
 from stillage.report.digest import digests
 from stillage.report.examples import exposed_table, generations, recited_table
 from stillage.report.exposure import exposure_table
-from stillage.report.figures import Picture
 from stillage.report.inheritance import curve_table, inheritance_table, sets_table, slices_table
 from stillage.report.left_out import left_out_table
 from stillage.report.load import RunView
 from stillage.report.shadows import memorized_table
 from stillage.report.signal import dp_table, signal_table
-from stillage.report.tables import (
-    Table,
-    auc_table,
-    blind_table,
-    extraction_table,
-    models_table,
-    rates,
-    thousands,
-    tpr_table,
-)
+from stillage.report.tables import auc_table, blind_table, extraction_table, models_table, rates, tpr_table
 from stillage.report.verdict import Verdict, extraction_pair, interval, percent, subject, words
 from stillage.run.config import ReportConfig
 

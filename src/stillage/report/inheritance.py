@@ -5,8 +5,9 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 
+from stillage.report.cells import Cell, Table, auc_cell, head, level_words, number, share
 from stillage.report.load import RunView, number_in
-from stillage.report.tables import Cell, Table, auc_cell, head, level_words, number, rates, share
+from stillage.report.tables import rates
 from stillage.report.verdict import words
 from stillage.types import Result
 
@@ -65,7 +66,8 @@ def sets_table(view: RunView) -> Table | None:
     )
     note = (
         "The first column is a share of what the teacher recites or betrays, the others of what the student does."
-        " Easy: the student without a teacher has the record too. Intervals are exact (Clopper and Pearson)."
+        " Easy: the student without a teacher has the record too."
+        " Intervals by Clopper and Pearson, near-duplicates counted once."
     )
     return Table(caption="Inherited, teacher-specific, easy", columns=columns, rows=tuple(rows), note=note)
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from stillage.report.cells import Cell, Table, head
 from stillage.report.load import RunView, order_models
-from stillage.report.tables import Cell, Table, head
 from stillage.report.verdict import words
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 
+from stillage.report.cells import Cell, Table, head, level_words, number
 from stillage.report.load import RunView, order_models
-from stillage.report.tables import Cell, Table, head, level_words, number
 from stillage.report.verdict import words
 
 UNITS = {"token_accuracy": "share of tokens", "log_probability": "nats per token"}

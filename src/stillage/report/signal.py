@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 
+from stillage.report.cells import Cell, Table, bracketed, head, level_words
 from stillage.report.load import RunView
-from stillage.report.tables import Cell, Table, bracketed, head, level_words
 from stillage.report.verdict import interval, words
 from stillage.types import Result
 

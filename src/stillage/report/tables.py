@@ -1,16 +1,16 @@
-"""Tables as plain values: built from Results once, then written as HTML, markdown or text."""
+"""The report's main tables: the models and their quality, membership under every attack, recital, and blind attackers."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, Literal
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
+from stillage.report.cells import Cell, Table, auc_cell, head, level_words, number, share, thousands
 from stillage.report.load import RunView, fpr_of
-from stillage.report.verdict import interval, percent, words
+from stillage.report.verdict import words
 from stillage.types import Result
 
 QUALITY = {  # metric -> heading, digits
@@ -18,98 +18,6 @@ QUALITY = {  # metric -> heading, digits
     "perplexity": ("perplexity", 2), "bits_per_byte": ("bits/byte", 3),
 }  # fmt: skip
 OVERLAP = ("bleu", "chrf")
-TINTS = 5  # steps of the background of an AUC cell, from chance to 1
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Cell:
-    """One cell: its text; tint 0..TINTS shades it; small follows in a lighter line (an interval)."""
-
-    text: str
-    small: str = ""
-    tint: int = 0
-    kind: Literal["", "mono", "masked"] = ""
-
-    @property
-    def plain(self) -> str:
-        """The cell as one line of text."""
-        return f"{self.text} {self.small}".strip()
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Table:
-    """A caption, column heads, and rows of cells; the first `heads` columns name the row, the others are numbers."""
-
-    caption: str
-    columns: tuple[str, ...]
-    rows: tuple[tuple[Cell, ...], ...]
-    heads: int = 1
-    note: str = ""
-
-    def __post_init__(self) -> None:
-        """Every row has a cell for each column."""
-        assert all(len(row) == len(self.columns) for row in self.rows), self.caption
-
-
-def markdown(table: Table) -> str:
-    """The table in GitHub's markdown; pipes and line ends in cells are escaped."""
-    lines = [_pipes(table.columns), _pipes("---" if i < table.heads else "---:" for i in range(len(table.columns)))]
-    lines += [_pipes(cell.plain for cell in row) for row in table.rows]
-    return "\n".join(lines) + "\n"
-
-
-def _pipes(cells: Iterable[str]) -> str:
-    return "| " + " | ".join(" ".join(cell.replace("|", "\\|").split()) for cell in cells) + " |"
-
-
-def text(table: Table) -> str:
-    """The table in aligned columns of plain text."""
-    grid = [list(table.columns), *([" ".join(cell.plain.split()) for cell in row] for row in table.rows)]
-    widths = [max(len(row[i]) for row in grid) for i in range(len(table.columns))]
-    lines = []
-    for row in grid:
-        cells = [
-            c.ljust(w) if i < table.heads else c.rjust(w) for i, (c, w) in enumerate(zip(row, widths, strict=True))
-        ]
-        lines.append("  ".join(cells).rstrip())
-    return "\n".join(lines) + "\n"
-
-
-def head(name: str) -> Cell:
-    """A row's name, in words."""
-    return Cell(text=words(name))
-
-
-def bracketed(shown: str) -> Cell:
-    """ "0.96 [0.95, 0.97]" with the interval in the small line."""
-    value, _, rest = shown.partition(" [")
-    return Cell(text=value, small=f"[{rest}" if rest else "")
-
-
-def number(row: Result | None, digits: int = 2) -> Cell:
-    """A Result as value and interval; a dash where it was not measured, the reason where it has no value."""
-    if row is None:
-        return Cell(text="–")
-    if math.isnan(row.value):
-        return Cell(text="–", small=row.note if not row.note.startswith("fpr") else "no value")
-    return bracketed(interval(row, digits))
-
-
-def share(row: Result | None) -> Cell:
-    """A Result as percent and interval; the reason where it was refused."""
-    if row is None:
-        return Cell(text="–")
-    if math.isnan(row.value):
-        return Cell(text="–", small="too few outsiders" if "refused" in row.note else "no value")
-    return bracketed(percent(row))
-
-
-def auc_cell(row: Result | None) -> Cell:
-    """An AUC, shaded by how far its interval keeps above 0.5; not shaded where the interval holds 0.5."""
-    cell = number(row)
-    if row is None or math.isnan(row.low) or row.low <= 0.5:
-        return cell
-    return Cell(text=cell.text, small=cell.small, tint=max(1, min(TINTS, math.ceil((row.value - 0.5) * 2 * TINTS))))
 
 
 def signature_of(view: RunView, metric: str) -> str:
@@ -135,11 +43,6 @@ def models_table(view: RunView) -> Table:
     if overlap:
         note += f" Over the whole corpus, 0 to 100, by sacrebleu: {'; '.join(overlap)}."
     return Table(caption="Training and quality on test records", columns=columns, rows=tuple(rows), heads=3, note=note)
-
-
-def level_words(view: RunView) -> str:
-    """ "95 % intervals in brackets"."""
-    return f"{100 * view.level:g} % intervals in brackets"
 
 
 def method_of(view: RunView, model: str) -> str:
@@ -173,16 +76,6 @@ def trained_on(view: RunView, model: str) -> str:
 def first(mapping: Mapping[str, Any], *keys: str) -> Any:  # noqa: ANN401 - summaries are JSON
     """The first of `keys` that is there and not None."""
     return next((mapping[key] for key in keys if mapping.get(key) is not None), None)
-
-
-def thousands(value: object) -> str:
-    """1234567 as "1.23 M"; a dash for what is no number."""
-    if not isinstance(value, int | float):
-        return "–"
-    for unit, size in (("B", 1e9), ("M", 1e6), ("k", 1e3)):
-        if value >= size:
-            return f"{value / size:.3g} {unit}"
-    return f"{value:g}"
 
 
 def auc_table(view: RunView) -> Table:
@@ -249,7 +142,9 @@ def tpr_table(view: RunView, attacks: Sequence[str], caption: str) -> Table:
                 rows.append(tuple(cells))
     pairs = [(f"TPR at {100 * fpr:g} % FPR", "achieved FPR") for fpr in fprs]
     columns = ("model", "attack", *(name for pair in pairs for name in pair), "without score")
-    note = "The threshold comes from the outsiders alone; intervals are exact (Clopper and Pearson)."
+    note = (
+        "The threshold comes from the outsiders alone; intervals by Clopper and Pearson, near-duplicates counted once."
+    )
     return Table(caption=caption, columns=columns, rows=tuple(rows), heads=2, note=note)
 
 
