@@ -21,6 +21,7 @@ from stillage.experiment.ask import (
     subject_of,
 )
 from stillage.experiment.attack_settings import attacks_of
+from stillage.experiment.controls import CONTROLS
 from stillage.experiment.inputs import (
     audited_of,
     base_result,
@@ -30,7 +31,7 @@ from stillage.experiment.inputs import (
     special_ids,
     use_threads,
 )
-from stillage.experiment.judge import CONTROLS, judge_run
+from stillage.experiment.judge import judge_run
 from stillage.experiment.shadows import shadow_audit
 from stillage.run.folder import write_json, write_table
 from stillage.run.results import write_results

@@ -36,6 +36,12 @@ def some_of(records: Sequence[Record], most: int, seed: int, *names: str) -> lis
     return [records[index] for index in sorted(drawn)]
 
 
+def roles_of(split: Split, records: Sequence[Record]) -> tuple[str, ...]:
+    """Private or outsiders, for each audited record."""
+    inside = {record.id for record in split.records_by_role.get("private", ())}
+    return tuple("private" if record.id in inside else "outsiders" for record in records)
+
+
 def audited_of(split: Split, records: Sequence[Record], roles: Sequence[str]) -> Audited:
     """The records as the statistics want them. roles: private or outsiders, one per record."""
     from stillage.audit.membership import Audited
@@ -117,6 +123,20 @@ def shortest_context(*models: PreTrainedModel | None) -> int | None:
 
     limits = [context_of(model) for model in models if model is not None]
     return min((limit for limit in limits if limit is not None), default=None)
+
+
+def stated_context(source: ModelConfig) -> int | None:
+    """The longest sequence a model can read, in tokens, from its config alone; None without a limit."""
+    from transformers import AutoConfig
+
+    from stillage.models.load import ADAPTER, adapter_of, base_of
+    from stillage.models.pair import context_in
+    from stillage.models.source import find
+
+    folder = find(source.path, source.revision) if source.path else adapter_of(source.adapter)
+    while (folder / ADAPTER).exists():
+        folder = base_of(folder)
+    return context_in(AutoConfig.from_pretrained(folder, trust_remote_code=False, local_files_only=True))
 
 
 def stats_of(

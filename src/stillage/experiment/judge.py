@@ -21,34 +21,17 @@ from stillage.audit.validity import (
     judge,
 )
 from stillage.data.groups import cluster_numbers, prompt_text, whole_text
-from stillage.experiment.inputs import (
-    audited_of,
-    device_name,
-    examples_of,
-    model_source,
-    shortest_context,
-    tokenizer_of,
-)
-from stillage.experiment.roles import OUTSIDE, REFERENCE, ModelRole
-from stillage.rng import derive
+from stillage.experiment.controls import ALONE, TEXT, control_intervals, untrained_intervals
+from stillage.experiment.inputs import model_source, roles_of, stated_context, tokenizer_of
 from stillage.run.folder import read_json, read_table, sha256_file
 from stillage.run.stages import MANIFEST
-from stillage.types import Array, Attack, Record, Request
+from stillage.types import Array, Record
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
     from stillage.data.split import Split
     from stillage.experiment.plan import Context
-    from stillage.functional.stats import Interval
-    from stillage.run.config import ModelConfig
-
-CONTROLS = (REFERENCE, OUTSIDE, "student_counterfactual", "teacher_counterfactual")
-"""Models that never met a private record, nor a teacher that did."""
-UNTRAINED = "student_untrained"
-"""The weights that the student's training started from."""
-ALONE = Request(role="target")
-TEXT = Request(role="record", transform="text")
 
 
 def judge_run(context: Context, records: Sequence[Record], scores: pa.Table) -> dict[str, object]:
@@ -160,12 +143,12 @@ def truncation(context: Context, split: Split, records: Sequence[Record]) -> Che
     from stillage.data.tokenise import encode
     from stillage.models.load import tokenizer_hash
 
-    data, member = context.config.data, np.array([role == "private" for role in roles_of(context, records)])
+    data, member = context.config.data, np.array([role == "private" for role in roles_of(split, records)])
     clusters = drawn_together(split, records)
     found: dict[tuple[str, int], Check] = {}
     for role in context.asked:
         tokenizer = tokenizer_of(context, role)
-        most = min(data.max_tokens, context_tokens(model_source(context, role)) or data.max_tokens)
+        most = min(data.max_tokens, stated_context(model_source(context, role)) or data.max_tokens)
         key = (tokenizer_hash(tokenizer), most)
         if key in found:
             continue
@@ -175,28 +158,6 @@ def truncation(context: Context, split: Split, records: Sequence[Record]) -> Che
         ended = np.array([int(example.ids_T[-1]) == tokenizer.eos_token_id for example in read.examples])
         found[key] = check_truncation(read.was_cut | ~ended, member, clusters=clusters)
     return min(found.values(), key=lambda check: float(str(check.values["p"])))
-
-
-def roles_of(context: Context, records: Sequence[Record]) -> list[str]:
-    """Private or outsiders, for each audited record."""
-    from stillage.data.split import read_split
-
-    inside = {record.id for record in read_split(context.run / "data").records_by_role.get("private", ())}
-    return ["private" if record.id in inside else "outsiders" for record in records]
-
-
-def context_tokens(source: ModelConfig) -> int | None:
-    """The longest sequence a model can read, in tokens, from its config alone; None without a limit."""
-    from transformers import AutoConfig
-
-    from stillage.models.load import ADAPTER, adapter_of, base_of
-    from stillage.models.pair import context_in
-    from stillage.models.source import find
-
-    folder = find(source.path, source.revision) if source.path else adapter_of(source.adapter)
-    while (folder / ADAPTER).exists():
-        folder = base_of(folder)
-    return context_in(AutoConfig.from_pretrained(folder, trust_remote_code=False, local_files_only=True))
 
 
 def fingerprints(context: Context) -> tuple[dict[str, str], dict[str, str]]:
@@ -237,69 +198,3 @@ def answers(scores: pa.Table) -> dict[str, list[Array]]:
                 values[np.searchsorted(of_model[pair[0]], ids[chosen].astype(str))] = score[chosen]
                 found.setdefault(pair[0], []).append(values)
     return found
-
-
-def control_intervals(scores: pa.Table, level: float) -> dict[str, Interval]:
-    """AUC intervals of everything that cannot know the members: blind attackers, and models that never met them.
-
-    A control without a single finite score of either kind has none (check_answers counts it).
-    """
-    from stillage.audit.membership import BLIND, by_model_and_attack, is_cross_fitted
-
-    found: dict[str, Interval] = {}
-    for (model, attack), scored in by_model_and_attack(scores).items():
-        both = scored.is_member.any() and not scored.is_member.all()
-        if both and model in (BLIND, UNTRAINED, *CONTROLS):
-            name = f"blind {attack}" if model == BLIND else f"{attack} on {model}"
-            found[name] = scored.auc(level, cross_fitted=is_cross_fitted(model, attack))
-    return found
-
-
-def untrained_intervals(
-    context: Context, split: Split, records: Sequence[Record], unchecked: dict[str, str]
-) -> dict[str, Interval]:
-    """AUC intervals of the configured one-pass attacks on the student as it was before its training: one forward pass."""
-    import pyarrow as pa
-
-    from stillage.audit.membership import score_rows, score_schema
-    from stillage.experiment.attack_settings import attacks_of
-
-    role = next((role for role in context.roles if role.name == "student"), None)
-    if role is None or not role.is_trained or role.pruned_from:
-        why = "it is cut from its teacher" if role is not None and role.pruned_from else "no student was trained here"
-        unchecked["untrained student"] = why
-        return {}
-    audited = audited_of(split, records, roles_of(context, records))
-    chosen = [
-        attack
-        for attack in attacks_of(context.config.audit)
-        if ALONE in attack.requests and set(attack.requests) <= {ALONE, TEXT}
-    ]
-    scores = untrained_scores(context, role, records, chosen)
-    tables = [score_rows(audited, UNTRAINED, name, values) for name, values in scores.items()]
-    return control_intervals(pa.concat_tables([score_schema().empty_table(), *tables]), context.config.audit.level)
-
-
-def untrained_scores(
-    context: Context, role: ModelRole, records: Sequence[Record], attacks: Sequence[Attack]
-) -> dict[str, Array]:
-    """Each attack's scores float64[n] on the weights that a role's training started from."""
-    from stillage.models.load import load_model
-    from stillage.models.query import token_stats
-
-    if not attacks:
-        return {}
-    config, tokenizer = context.config, tokenizer_of(context, role)
-    seed = derive(config.seed, "weights", "student")
-    model = load_model(role.start, vocab_size=len(tokenizer), seed=seed, device=device_name())
-    examples = examples_of(records, tokenizer, config.data, shortest_context(model))
-    stats = token_stats(model, examples, batch_tokens=config.audit.batch_tokens)
-    return {
-        attack.name: np.array(
-            [
-                attack.score(*(said if request == ALONE else record.response for request in attack.requests))
-                for said, record in zip(stats, records, strict=True)
-            ]
-        )
-        for attack in attacks
-    }

@@ -147,12 +147,11 @@ def ask_shadows(context: Context, records: Sequence[Record]) -> dict[str, list[K
 
 def replies_before(context: Context, role: ModelRole, records: Sequence[Record]) -> list[TokenStats] | None:
     """A shadow's token statistics from the cache, its weights unread but for their hash; None where they are not there."""
-    from stillage.experiment.inputs import examples_of, model_source, stats_key, tokenizer_of
-    from stillage.experiment.judge import context_tokens
+    from stillage.experiment.inputs import examples_of, model_source, stated_context, stats_key, tokenizer_of
     from stillage.models.query import known_stats
 
     source = model_source(context, role)
-    examples = examples_of(records, tokenizer_of(context, role), context.config.data, context_tokens(source))
+    examples = examples_of(records, tokenizer_of(context, role), context.config.data, stated_context(source))
     return known_stats(examples, cache=context.cache, key=stats_key(context, role), dtype=source.dtype)
 
 

@@ -1,0 +1,93 @@
+"""What must be at chance in every run: blind attackers, models that never met a member, the student before its training."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from stillage.experiment.attack_settings import attacks_of
+from stillage.experiment.inputs import audited_of, device_name, examples_of, roles_of, shortest_context, tokenizer_of
+from stillage.experiment.roles import OUTSIDE, REFERENCE, ModelRole
+from stillage.rng import derive
+from stillage.types import Array, Attack, Record, Request
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from stillage.data.split import Split
+    from stillage.experiment.plan import Context
+    from stillage.functional.stats import Interval
+
+CONTROLS = (REFERENCE, OUTSIDE, "student_counterfactual", "teacher_counterfactual")
+"""Models that never met a private record, nor a teacher that did."""
+UNTRAINED = "student_untrained"
+"""The weights that the student's training started from."""
+ALONE = Request(role="target")
+TEXT = Request(role="record", transform="text")
+
+
+def control_intervals(scores: pa.Table, level: float) -> dict[str, Interval]:
+    """AUC intervals of everything that cannot know the members: blind attackers, and models that never met them.
+
+    A control without a single finite score of either kind has none (check_answers counts it).
+    """
+    from stillage.audit.membership import BLIND, by_model_and_attack, is_cross_fitted
+
+    found: dict[str, Interval] = {}
+    for (model, attack), scored in by_model_and_attack(scores).items():
+        both = scored.is_member.any() and not scored.is_member.all()
+        if both and model in (BLIND, UNTRAINED, *CONTROLS):
+            name = f"blind {attack}" if model == BLIND else f"{attack} on {model}"
+            found[name] = scored.auc(level, cross_fitted=is_cross_fitted(model, attack))
+    return found
+
+
+def untrained_intervals(
+    context: Context, split: Split, records: Sequence[Record], unchecked: dict[str, str]
+) -> dict[str, Interval]:
+    """AUC intervals of the configured one-pass attacks on the student as it was before its training: one forward pass."""
+    import pyarrow as pa
+
+    from stillage.audit.membership import score_rows, score_schema
+
+    role = next((role for role in context.roles if role.name == "student"), None)
+    if role is None or not role.is_trained or role.pruned_from:
+        why = "it is cut from its teacher" if role is not None and role.pruned_from else "no student was trained here"
+        unchecked["untrained student"] = why
+        return {}
+    audited = audited_of(split, records, roles_of(split, records))
+    chosen = [
+        attack
+        for attack in attacks_of(context.config.audit)
+        if ALONE in attack.requests and set(attack.requests) <= {ALONE, TEXT}
+    ]
+    scores = untrained_scores(context, role, records, chosen)
+    tables = [score_rows(audited, UNTRAINED, name, values) for name, values in scores.items()]
+    return control_intervals(pa.concat_tables([score_schema().empty_table(), *tables]), context.config.audit.level)
+
+
+def untrained_scores(
+    context: Context, role: ModelRole, records: Sequence[Record], attacks: Sequence[Attack]
+) -> dict[str, Array]:
+    """Each attack's scores float64[n] on the weights that a role's training started from."""
+    from stillage.models.load import load_model
+    from stillage.models.query import token_stats
+
+    if not attacks:
+        return {}
+    config, tokenizer = context.config, tokenizer_of(context, role)
+    seed = derive(config.seed, "weights", "student")
+    model = load_model(role.start, vocab_size=len(tokenizer), seed=seed, device=device_name())
+    examples = examples_of(records, tokenizer, config.data, shortest_context(model))
+    stats = token_stats(model, examples, batch_tokens=config.audit.batch_tokens)
+    return {
+        attack.name: np.array(
+            [
+                attack.score(*(said if request == ALONE else record.response for request in attack.requests))
+                for said, record in zip(stats, records, strict=True)
+            ]
+        )
+        for attack in attacks
+    }
