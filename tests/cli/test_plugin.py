@@ -10,7 +10,7 @@ import pytest
 
 from stillage.audit.attacks import ATTACKS
 from stillage.cli import main
-from stillage.cli.run import plugin_files
+from stillage.cli.command_line import plugin_files
 from stillage.distill.methods import METHODS
 from stillage.distill.settings import DIVERGENCE_PARAMS
 from stillage.experiment.parallel import command_of

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from stillage.cli import main
-from stillage.cli.run import read_settings
+from stillage.cli.command_line import read_settings
 from stillage.distill.methods import METHODS
 from stillage.distill.settings import params_from
 from stillage.errors import ConfigError

@@ -64,7 +64,7 @@ def presets() -> list[tuple[str, ...]]:
 
 def own_presets() -> list[tuple[str, ...]]:
     """The presets that are files: name and first line."""
-    from stillage.cli.run import PRESETS
+    from stillage.cli.command_line import PRESETS
 
     rows: list[tuple[str, ...]] = []
     for path in sorted(PRESETS.glob("*.yaml")):
@@ -82,7 +82,7 @@ def preset_groups() -> list[tuple[str, ...]]:
 
 def preset_yaml(name: str) -> str:
     """A preset as a config file."""
-    from stillage.cli.run import config_file
+    from stillage.cli.command_line import config_file
     from stillage.experiment.presets import as_yaml, published
 
     script = published().get(name)
@@ -102,7 +102,7 @@ def main(verb: str, words: list[str]) -> int:
 
     With --plugin FILE.py, what the file adds is listed too.
     """
-    from stillage.cli.run import plugin_files
+    from stillage.cli.command_line import plugin_files
     from stillage.experiment.plugin import plugged
 
     files, words = plugin_files(words)

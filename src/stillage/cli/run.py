@@ -9,22 +9,19 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from stillage.cli.command_line import plugin_files, read_settings
 from stillage.errors import ConfigError, DataError
-from stillage.experiment.presets import check_needs, published, settings
-from stillage.experiment.sweep import STORE, check_overruled, gather, points, swept, worth_comparing, write_index
+from stillage.experiment.sweep import STORE, gather, points, swept, worth_comparing, write_index
 from stillage.run.config import Config
-from stillage.run.parse import Flat, build, from_flags, from_yaml
+from stillage.run.parse import Flat, build
 
 if TYPE_CHECKING:
     from stillage.experiment.plugin import Plugin
     from stillage.experiment.team import Team
 
-PRESETS = Path(__file__).parent.parent / "presets"
 LAST_STAGE = {"run": "", "quickstart": "", "data": "data", "distill": "student", "evaluate": "evaluate", "audit": "audit",
               "report": "report"}  # fmt: skip
 """The last stage that each verb does, with all it needs; empty: all."""
-AUDIT_ALONE: Flat = {"stages": ["audit"], "out": ["runs/audit"]}
-"""What `audit` without a config means: the models that are given, and nothing is trained."""
 SWITCHES = ("--dry-run", "--accept-changes")
 
 
@@ -57,23 +54,6 @@ def main(verb: str, words: list[str]) -> int:
             return do(verb, words, plugins, team)
 
     return lead(team, work)
-
-
-def plugin_files(words: Sequence[str]) -> tuple[list[Path], list[str]]:
-    """Take `--plugin FILE` out of a command line: the files, and what is left. ConfigError where the file is missing."""
-    files: list[Path] = []
-    rest: list[str] = []
-    at = iter(words)
-    for word in at:
-        name, equals, value = word.partition("=")
-        if name != "--plugin":
-            rest.append(word)
-            continue
-        value = value if equals else next(at, "")
-        if not value or value.startswith("--"):
-            raise ConfigError("--plugin takes a Python file.", f"given: {value or 'none'}", "Write --plugin mine.py.")
-        files.append(Path(value))
-    return files, rest
 
 
 def do(verb: str, words: list[str], plugins: tuple[Plugin, ...], team: Team | None) -> int:
@@ -211,82 +191,6 @@ def check_audit(configs: Sequence[Config]) -> None:
 def listed(entries: Sequence[str]) -> str:
     """The first five, and how many more there are."""
     return "; ".join(entries[:5]) + (f"; and {len(entries) - 5} more" if len(entries) > 5 else "")
-
-
-def read_settings(verb: str, words: Sequence[str]) -> Flat:
-    """The settings of a command line: `[CONFIG | RUN folder | preset] --flags`; flags win."""
-    source = "quickstart" if verb == "quickstart" else ""
-    rest = list(words)
-    if rest and not rest[0].startswith("--"):
-        source = rest.pop(0)
-    flat: Flat = {}
-    script = None if not source or Path(source).exists() else published().get(source)
-    if script is not None:
-        flat = settings(script)
-    elif source:
-        path = config_file(source)
-        flat = from_yaml(path.read_text(encoding="utf-8"), str(path))
-        if Path(source).is_dir():
-            flat["out"] = [source]  # a run folder may have been moved
-    flags = from_flags(rest)
-    flat |= flags
-    check_overruled(flat, flags)
-    if script is not None:
-        check_needs(script, flat, only_records=verb == "data")
-    if not source and not flat:
-        raise ConfigError(
-            "There is nothing to run.",
-            "given: no config",
-            "Give a YAML file, a preset (`stillage ls presets`) or flags.",
-        )
-    return audit_alone(flat) if verb == "audit" and not source else flat
-
-
-def audit_alone(flat: Flat) -> Flat:
-    """The settings of an audit without a config: of the models and records that are given, trains nothing.
-
-    ConfigError without records: made-up people say nothing about a given model.
-    """
-    if not any(name == "data.source" or name.startswith("data.files") for name in flat):
-        raise ConfigError(
-            "There are no records to audit.",
-            f"given: {', '.join(flat) or 'nothing'}",
-            "Give --data.files.private MEMBERS.jsonl --data.files.outsiders OUTSIDERS.jsonl.",
-        )
-    return AUDIT_ALONE | flat
-
-
-def config_file(source: str) -> Path:
-    """The YAML file that a word on the command line means: a file, a run folder's config, or a preset's name."""
-    path = Path(source)
-    if path.is_dir() and (path / "config.yaml").is_file():
-        return path / "config.yaml"
-    if path.is_file():
-        return path
-    if path.is_dir():
-        raise ConfigError(f"The folder {source} is no run.", "config.yaml is missing", instead_of(path))
-    preset = PRESETS / f"{source}.yaml"
-    if preset.is_file():
-        return preset
-    import difflib
-
-    names = sorted(file.stem for file in PRESETS.glob("*.yaml"))
-    near = difflib.get_close_matches(source, [*names, *published()], n=1)
-    raise ConfigError(
-        f"There is no config {source!r}.",
-        f"neither a file, nor a run folder, nor a preset ({', '.join(names)}, or one of `stillage ls presets`)",
-        f"Did you mean {near[0]}?" if near else "Check the path.",
-    )
-
-
-def instead_of(folder: Path) -> str:
-    """What to give in the place of a folder that is no run: a point of a grid, or a flag for a model."""
-    if (folder / "sweep.json").is_file():
-        runs = sorted(str(file.parent) for file in folder.glob("*/config.yaml"))
-        return f"It holds a grid: give the config that made it, or one of its points ({', '.join(runs[:3])}, ...)."
-    if any((folder / name).is_file() for name in ("config.json", "adapter_config.json")):
-        return f"It is a model: give --student {folder} or --teacher {folder}."
-    return "Give a run folder, or a config file."
 
 
 def show_help(verb: str) -> int:
