@@ -89,6 +89,8 @@ def test_scores_that_compare_two_readings_of_a_record() -> None:
     for score in (neighbour, mope):
         assert score(record, [worse, better]) == pytest.approx(-1.5 - (-3 - 0.5) / 2)
         assert math.isnan(score(record, []))
+    for logp in ([-0.1, -0.7], [-1 / 3] * 3, [-2.7182818, -0.3, -11.1]):  # noise of size 0, copies that are the record
+        assert mope(stats(logp), [stats(logp)] * 10) == neighbour(stats(logp), [stats(logp)] * 7) == 0
     assert recall(record, better) == pytest.approx(0.5 / 1.5)
     assert recall(record, stats([-1.5, -1.5])) > recall(record, better)  # a prefix helps on what is NOT known
     assert math.isnan(recall(stats([0.0]), stats([0.0])))

@@ -152,6 +152,12 @@ def test_other_noise_is_another_question(world: World, said: dict[str, Said]) ->
         other: Any = ask(world.subject, ("noise",), small, noise).replies["noise"][first]
         known: Any = said["student"].replies["noise"][first]
         assert len(other) == 4 and not np.array_equal(other[0].logp_T, known[0].logp_T)
+    assert world.subject.cache is not None
+    kept = len(list(world.subject.cache.iterdir()))
+    ask(world.subject, ("noise",), small, replace(NOISE, sigma=0.1 + 1e-8))
+    assert len(list(world.subject.cache.iterdir())) == kept + 4, "nearly the same noise is another"
+    still: Any = ask(world.subject, ("as_is", "noise"), small, replace(NOISE, sigma=0.0)).replies
+    assert ATTACKS["mope"].score(still["as_is"][first], still["noise"][first]) == 0
     with pytest.raises(ConfigError, match="noisy copies"):
         ask(world.subject, ("noise",), small, replace(NOISE, copies=0))
 

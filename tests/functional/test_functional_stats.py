@@ -208,6 +208,8 @@ def test_tpr_threshold_ignores_members_and_warns_when_outsiders_are_few() -> Non
     assert few.threshold == many.threshold == 296 and (few.value, many.value) == (0, 1)
     assert few.achieved_fpr == 0.01 and "1000 are advised" in few.warning
     assert tpr_at_fpr(*labelled([5.0], outside), 0.1).warning == ""
+    nearly_all = tpr_at_fpr(*labelled([0.0, 5.0], outside), 1 - 1e-13)  # fewer than all outsiders, however near to it
+    assert nearly_all.threshold == 0 and nearly_all.value == 0.5
     with pytest.raises(DataError, match="between 0 and 1"):
         tpr_at_fpr(*labelled([5.0], outside), 0.0)
 

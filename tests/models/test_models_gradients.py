@@ -81,6 +81,22 @@ def test_gradient_norms_are_kept_on_disk(
         gradient_norms(build(), records(), cache=tmp_path, key="another model")
 
 
+def test_gradient_norms_of_another_model_under_this_ones_name_are_asked_again(
+    build: Callable[..., PreTrainedModel], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    first = gradient_norms(build(), records(), cache=tmp_path / "a", key="m")
+    (ours,) = (tmp_path / "a").iterdir()
+    gradient_norms(build(seed=2), records(), cache=tmp_path / "b", key="another")
+    ours.write_bytes(next((tmp_path / "b").iterdir()).read_bytes())
+    with caplog.at_level("WARNING", "stillage"):
+        again = gradient_norms(build(), records(), cache=tmp_path / "a", key="m")
+    assert [n.total for n in again] == [n.total for n in first] and "made for another model" in caplog.text
+    ours.write_bytes(ours.read_bytes()[:100])
+    assert [n.total for n in gradient_norms(build(), records(), cache=tmp_path / "a", key="m")] == [
+        n.total for n in first
+    ]
+
+
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_shaken_weights_come_back_bit_for_bit(dtype: torch.dtype, build: Callable[..., PreTrainedModel]) -> None:
     model: Any = build("gpt2")

@@ -182,7 +182,7 @@ def shaken(subject: Subject, examples: Sequence[Example], noise: Noise) -> Repli
     copies = []
     for number in range(noise.copies):
         seed = derive(noise.seed, "mope", number)
-        note = f" noise {noise.sigma:g} {noise.relative} {seed}"
+        note = f" noise {noise.sigma!r} {noise.relative} {seed}"
         with perturbed(subject.model, None, noise.sigma, seed, relative=noise.relative):
             copies.append(stats_of(subject, examples, note))
     return by_id(examples, [list(of_record) for of_record in zip(*copies, strict=True)])

@@ -97,7 +97,7 @@ def tpr_at_fpr(
             f"{outside.size} outsiders; at least 3/fpr = {math.ceil(3 / fpr - 1e-9)} are needed",
             f"Use more outsiders, or a rate of at least {3 / outside.size:.3g}.",
         )
-    threshold = float(outside[math.floor(fpr * outside.size + 1e-9)])
+    threshold = float(outside[min(math.floor(fpr * outside.size + 1e-9), outside.size - 1)])
     groups = cluster_groups(clusters, scores.size)
     groups = np.arange(scores.size) if groups is None else groups
     found = clustered_proportion(inside > threshold, groups[is_member], level)

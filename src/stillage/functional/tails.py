@@ -44,6 +44,10 @@ def mean_or_nan(values_T: Array) -> float:
 
 
 def mean_above(values_T: Array, others: Iterable[Array]) -> float:
-    """The mean, less the mean of the others' own means; NaN without others, or where one has nothing to average."""
-    means = [mean_or_nan(other) for other in others]
-    return mean_or_nan(values_T) - float(np.mean(means)) if means else math.nan
+    """The mean, less the mean of the others' own means; NaN without others, or where one has nothing to average.
+
+    As the mean of the differences, so that others that equal the values give 0 exactly, and such records tie.
+    """
+    own = mean_or_nan(values_T)
+    differences = [own - mean_or_nan(other) for other in others]
+    return float(np.mean(differences)) if differences else math.nan

@@ -17,8 +17,6 @@ def token_logp(output: Output, labels_T: Tensor, *, chunk_tokens: int = 0) -> Te
     logits = softcap(hidden head' + bias), or the hidden states themselves where there is no head. chunk_tokens: positions
     at a time; 0 chooses by the vocabulary.
     """
-    if output.head_VH is None:
-        return torch.log_softmax(output.hidden_TH.float(), -1).gather(-1, labels_T[:, None]).squeeze(-1)
     if output.head_VH is None:  # the logits themselves
         return torch.log_softmax(output.hidden_TH.float(), -1).gather(-1, labels_T[:, None]).squeeze(-1)
     size = chunk_tokens or max(1, CHUNK_ELEMENTS // output.head_VH.shape[0])

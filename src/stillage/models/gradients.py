@@ -19,7 +19,7 @@ from stillage.functional.token_logp import token_logp
 from stillage.models.outputs import check_head, evaluating, forward_hidden, head_of, plain
 from stillage.models.prune import blocks_of
 from stillage.models.query import check_examples
-from stillage.models.score_cache import cache_file
+from stillage.models.score_cache import MADE_FOR, cache_file
 from stillage.run.folder import read_table, write_table
 from stillage.types import GradientNorms, Output
 
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from stillage.types import Example
 
 log = logging.getLogger("stillage")
-SCHEMA = "gradient norms 1"  # raise it when the norms change
+SCHEMA = "gradient norms 2"  # raise it when the norms change
 
 
 def gradient_norms(
@@ -145,22 +145,27 @@ def write_norms(file: Path, results: Sequence[GradientNorms]) -> None:
                 "total": pa.array([norms.total for norms in results], pa.float64()),
                 "rest": pa.array([norms.rest for norms in results], pa.float64()),
                 "blocks_L": pa.array([norms.blocks_L for norms in results], pa.list_(pa.float64())),
+                MADE_FOR: pa.array([file.stem] * len(results), pa.string()),
             }
         ),
     )
 
 
 def read_norms(file: Path, count: int) -> list[GradientNorms] | None:
-    """The norms in a file, or None where there is none or it is damaged (said in the log)."""
+    """The norms in a file, or None where there is none, or it is damaged or another model's (said in the log)."""
     if not file.exists():
         return None
     try:
         rows = read_table(file).to_pylist()
+        made_for = {row[MADE_FOR] for row in rows}
         results = [
             GradientNorms(total=row["total"], blocks_L=np.asarray(row["blocks_L"], np.float64), rest=row["rest"])
             for row in rows
         ]
     except (OSError, pa.ArrowException, KeyError, TypeError) as error:
         log.warning("cached gradient norms %s are damaged (%s): asking again", file.name, type(error).__name__)
+        return None
+    if made_for - {file.stem}:
+        log.warning("cached gradient norms %s were made for another model: asking again", file.name)
         return None
     return results if len(results) == count else None
