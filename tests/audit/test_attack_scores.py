@@ -47,9 +47,10 @@ def test_tail_is_the_mean_of_sorted_windows(values: list[float], fraction: float
     expected = np.mean(sorted(window_means)[:m])
     assert mean_of_lowest(np.array(values), fraction, window=window, stride=stride) == pytest.approx(expected, abs=1e-9)
     assert mean_of_lowest(np.array(values), count=99) == pytest.approx(np.mean(values), abs=1e-9)
+    assert mean_of_lowest(np.array(values), fraction, count=0) == mean_of_lowest(np.array(values), fraction)
 
 
-@pytest.mark.parametrize("options", [{"fraction": 0.0}, {"fraction": 1.5}, {"count": 0}, {"window": 0}, {"stride": 0}])
+@pytest.mark.parametrize("options", [{"fraction": 0.0}, {"fraction": 1.5}, {"count": -1}, {"window": 0}, {"stride": 0}])
 def test_an_empty_tail_is_refused(options: dict[str, float]) -> None:
     with pytest.raises(ConfigError, match="at least one value"):
         mean_of_lowest(np.ones(3), **options)
@@ -97,3 +98,7 @@ def test_scores_that_compare_two_readings_of_a_record() -> None:
     with pytest.raises(DataError, match="which tokens are scored"):
         recall(record, worse)
     assert min_k(stats([-9.0, -1.0, -2.0]), count=2) == pytest.approx(-5.5)
+    plain = stats([-9.0, -1.0, -2.0])
+    z_T = (plain.logp_T - plain.mean_T) / np.sqrt(plain.var_T)
+    assert min_k_plus_plus(plain, count=2) == pytest.approx(np.sort(z_T)[:2].mean())
+    assert min_k_plus_plus(plain, count=1, window=2) == pytest.approx(min(z_T[:2].mean(), z_T[1:].mean()))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import fields, replace
 
+import numpy as np
 import pytest
 
 from stillage.audit.attacks import ATTACKS
@@ -12,10 +13,12 @@ from stillage.experiment.plan import make_context, plan
 from stillage.run.config import AuditConfig, Config
 from stillage.run.stages import keys
 from stillage.run.stop import watch_signals
+from stillage.types import TokenStats
 
 OTHER = {
     "neighbours": 3, "neighbour_share": 0.5, "neighbour_top_k": 2, "masked_model": "a-folder", "masked_revision": "0" * 40,
-    "prefix_records": 2, "mope_copies": 2, "mope_sigma": 0.1, "mope_noise": "absolute", "min_k_fraction": 0.5, "dc_pdd_cap": 0.3,
+    "prefix_records": 2, "mope_copies": 2, "mope_sigma": 0.1, "mope_noise": "absolute", "min_k_fraction": 0.5, "min_k_count": 3,
+    "min_k_window": 2, "dc_pdd_cap": 0.3,
 }  # fmt: skip
 USES = {name: set(SCORED_WITH.get(name, {}).values()) for name in ATTACKS}
 for name, attack in ATTACKS.items():
@@ -43,6 +46,15 @@ def test_an_attack_keeps_its_own_settings_and_no_other(attack: str) -> None:
         kept = changed if setting in USES[attack] else default
         assert getattr(found, setting) == getattr(kept, setting), setting
     assert [one.name for one in attacks_of(changed)] == ["loss", attack]
+
+
+def test_min_k_by_count_and_by_n_grams() -> None:
+    logp_T = np.log([0.5, 0.1, 0.4, 0.05], dtype=np.float32)
+    record = TokenStats(ids_T=np.arange(4), logp_T=logp_T, mean_T=logp_T - 1, var_T=np.ones(4), rank_T=np.ones(4),
+                        greedy_T=np.zeros(4, dtype=bool))  # fmt: skip
+    audit = AuditConfig(attacks=("min_k", "min_k_plus_plus"), min_k_count=2, min_k_window=2)
+    expected = np.sort([logp_T[:2].mean(), logp_T[1:3].mean(), logp_T[2:].mean()])[:2].mean()
+    assert [one.score(record) for one in attacks_of(audit)] == pytest.approx([expected, 1.0])
 
 
 def test_a_setting_of_an_attack_that_is_not_asked_for_repeats_nothing() -> None:

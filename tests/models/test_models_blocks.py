@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -120,6 +121,30 @@ def test_effects_of_noise_in_parts_add_up(build: Callable[..., PreTrainedModel])
     with perturbed(model, None, sigma, 2):
         whole = losses(model, records()) - base
     assert np.abs(parts.sum(0) + rest - whole).max() < 0.05 * np.abs(whole).max()
+
+
+def test_little_noise_measures_the_trace_of_the_hessian(build: Callable[..., PreTrainedModel]) -> None:
+    """E[L(W + sigma e)] - L(W) = sigma^2 / 2 trace(H), which is what MoPe estimates; the first-order term is taken out."""
+    model, sigma, copies = build("gpt2", spread=2.0).double(), 0.02, 300
+    model.set_attn_implementation("eager")  # the other kernels have no second derivative
+    name = next(n for n, _ in model.named_parameters() if n.endswith("ln_f.weight"))
+    weight, record = dict(model.named_parameters())[name], records(1)[0]
+    ids = torch.from_numpy(record.ids_T.astype(np.int64))
+    logits = model(input_ids=ids[None]).logits[0, :-1]
+    scored = torch.from_numpy(record.response_T[1:].copy())
+    loss = torch.nn.functional.cross_entropy(logits[scored], ids[1:][scored])
+    (slope,) = torch.autograd.grad(loss, weight, create_graph=True)
+    trace = sum(float(torch.autograd.grad(slope[k], weight, retain_graph=True)[0][k]) for k in range(slope.numel()))
+    base, bends = losses(model, [record])[0], []
+    assert base == pytest.approx(float(loss.detach()), rel=1e-6)
+    for seed in range(copies):
+        before = weight.detach().clone()
+        with perturbed(model, [name], sigma, seed, relative=False):
+            step = float(((weight.detach() - before) * slope.detach()).sum())
+            bends.append(losses(model, [record])[0] - base - step)
+    error = float(np.std(bends)) / math.sqrt(copies)
+    assert error < 0.2 * abs(trace) * sigma**2 / 2
+    assert float(np.mean(bends)) == pytest.approx(sigma**2 / 2 * trace, abs=3 * error)
 
 
 def test_another_models_block_in_its_place_and_back(build: Callable[..., PreTrainedModel]) -> None:

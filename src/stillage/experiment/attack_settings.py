@@ -9,9 +9,10 @@ from functools import partial
 from stillage.run.config import AuditConfig
 from stillage.types import Attack, Transform
 
+TAIL = {"fraction": "min_k_fraction", "count": "min_k_count", "window": "min_k_window"}
 SCORED_WITH: Mapping[str, Mapping[str, str]] = {
-    "min_k": {"fraction": "min_k_fraction"},
-    "min_k_plus_plus": {"fraction": "min_k_fraction"},
+    "min_k": TAIL,
+    "min_k_plus_plus": TAIL,
     "dc_pdd": {"cap": "dc_pdd_cap"},
 }
 """Attack -> argument of its score -> the setting that it has."""

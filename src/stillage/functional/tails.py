@@ -12,19 +12,20 @@ from stillage.types import Array
 
 
 def mean_of_lowest(
-    values_T: Array, fraction: float = 0.2, *, count: int | None = None, window: int = 1, stride: int = 1
+    values_T: Array, fraction: float = 0.2, *, count: int = 0, window: int = 1, stride: int = 1
 ) -> float:
-    """The mean of the m smallest values, m = max(1, ceil(fraction T)), or of the `count` smallest (all, if fewer).
+    """The mean of the m smallest values, m = max(1, ceil(fraction T)), or of the `count` smallest (all, if
+    fewer) where count is not 0.
 
     With window w > 1 the values are first averaged over windows of w, `stride` apart (n-gram Min-K); a sequence shorter
     than the window is one window. NaN without values or with a NaN among them: a tail that skips NaN would hide it.
-    ConfigError unless 0 < fraction <= 1, and count, window and stride are at least 1.
+    ConfigError unless 0 < fraction <= 1, count is at least 0, window and stride are at least 1.
     """
-    if not 0 < fraction <= 1 or min(window, stride, 1 if count is None else count) < 1:
+    if not 0 < fraction <= 1 or min(window, stride, count + 1) < 1:
         raise ConfigError(
             "The tail to average must hold at least one value and at most all.",
             f"fraction = {fraction}, count = {count}, window = {window}, stride = {stride}",
-            "Use 0 < fraction <= 1 and whole numbers of at least 1.",
+            "Use 0 < fraction <= 1, and whole numbers of at least 1 (count: 0 for the fraction).",
         )
     values = np.asarray(values_T, dtype=np.float64)
     if values.size == 0 or np.isnan(values).any():
@@ -33,7 +34,7 @@ def mean_of_lowest(
         values = np.lib.stride_tricks.sliding_window_view(values, min(window, values.size))[::stride].mean(axis=1)
     else:
         values = values[::stride]
-    m = count if count is not None else math.ceil(fraction * values.size - 1e-9)
+    m = count or math.ceil(fraction * values.size - 1e-9)
     m = min(max(1, m), values.size)
     return float(np.partition(values, m - 1)[:m].mean())
 

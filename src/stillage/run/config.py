@@ -196,6 +196,10 @@ class AuditConfig:
     """Names from `stillage ls attacks`."""
     min_k_fraction: float = 0.2
     """Share of tokens that min-k and min-k++ look at."""
+    min_k_count: int = 0
+    """They look at so many tokens instead (all, of a shorter record); 0: at the share."""
+    min_k_window: int = 1
+    """They look at means over so many neighbouring tokens (n-grams), each token beginning one; 1: at single tokens."""
     neighbours: int = 25
     """Neighbours of each record, for the attack of that name (published: 25 to 100)."""
     neighbour_share: float = 0.05

@@ -63,8 +63,9 @@ GROUPS: Mapping[str, Mapping[str, Range]] = {
     "generate": {"max_new_tokens": SOME, "sampling_temperature": ANY, "top_p": PART, "top_k": ANY, "records": ANY,
                  "batch_tokens": SOME},
     "audit": {
-        "min_k_fraction": PART, "neighbours": SOME, "neighbour_share": PART, "neighbour_top_k": SOME,
-        "prefix_records": ANY, "mope_copies": SOME, "mope_sigma": ANY, "dc_pdd_cap": Range(low=0, above=True),
+        "min_k_fraction": PART, "min_k_count": ANY, "min_k_window": SOME, "neighbours": SOME,
+        "neighbour_share": PART, "neighbour_top_k": SOME, "prefix_records": ANY, "mope_copies": SOME, "mope_sigma": ANY,
+        "dc_pdd_cap": Range(low=0, above=True),
         "fprs": INSIDE, "extract_tokens": SOME, "extract_temperature": ANY, "extract_top_k": ANY, "extract_top_p": PART,
         "self_prompt_texts": ANY, "self_prompt_epochs": ANY, "exposure_records": ANY, "exposure_candidates": SOME,
         "max_records": ANY, "level": INSIDE, "block_records": ANY, "signal_records": ANY,
