@@ -94,6 +94,12 @@ def test_no_leak_is_not_called_one() -> None:
 def test_a_control_as_high_as_the_student_takes_the_blame_from_the_teacher() -> None:
     said = verdict(plain(auc("student", 0.70), auc("student_no_teacher", 0.69)))
     assert said.badge == "unclear"
+    close = (auc("student", 0.60), auc("student_counterfactual", 0.56))
+    paired = replace(close[0], metric="attributable_leak", value=0.04, low=0.01, high=0.07)
+    assert verdict(plain(*close)).badge == "unclear"  # the intervals overlap
+    assert verdict(plain(*close, paired)).badge == "leaks"  # the same records tell the two apart
+    assert verdict(plain(*close, replace(paired, low=-0.01))).badge == "unclear"
+    assert verdict(plain(*close, replace(paired, attack="zlib"))).badge == "unclear"
     assert "not clearly better than a control" in said.headline
 
 

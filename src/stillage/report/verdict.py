@@ -184,17 +184,29 @@ def _betrays(view: RunView, model: str, who: str, auc: Result, shown: str) -> Ve
         return Verdict(badge="leaks", tone="leak", headline=text, detail=_others(view, model))
     controls = {name: view.result("auc", name, attack=auc.attack) for name in CONTROLS}
     rows = {name: row for name, row in controls.items() if row is not None and name != model}
-    reached = [name for name, row in rows.items() if not row.high < auc.low]
+    reached = [name for name, row in rows.items() if not stands_above(view, auc, row)]
     said = "; ".join(f"{control_words(view, name)}: {interval(row)}" for name, row in rows.items())
     if reached:
         text = f"{who} tells members from outsiders ({shown}), but not clearly better than a control: {said}."
-        note = "The intervals overlap: what both share (data, split, base model) may explain the score, without the teacher."
+        note = "The difference may be chance: what both share (data, split, base model) may explain the score, without the teacher."
         detail = _joined(note, _others(view, model))
         return Verdict(badge="unclear", tone="unknown", headline=text, detail=detail)
     still = " still" if "distilled" in who else ""
     text = f"{who}{still} betrays the teacher's private records: {shown}" + (f"; {said}." if said else ".")
     note = "" if rows else "Without a control (a student from a teacher that never saw them) the cause is not shown."
     return Verdict(badge="leaks", tone="leak", headline=text, detail=_joined(note, _others(view, model)))
+
+
+def stands_above(view: RunView, auc: Result, control: Result) -> bool:
+    """Does the student leak more than the control: by the paired test on the same records where there is one, else by intervals.
+
+    The best of several attacks, picked by looking, has no paired test that allows for the choice.
+    """
+    if auc.metric == "auc" and control.model == "student_counterfactual":
+        paired = view.result("attributable_leak", auc.model, attack=auc.attack)
+        if paired is not None and not math.isnan(paired.low):
+            return paired.low > 0
+    return control.high < auc.low
 
 
 def _at_chance(view: RunView, model: str, who: str, shown: str) -> Verdict:
