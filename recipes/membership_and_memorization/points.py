@@ -11,10 +11,9 @@ from pathlib import Path
 import numpy as np
 
 from stillage.audit.compare import RunScores, by_seed, scored_by_all
-from stillage.audit.memorization import mean_interval
 from stillage.data.groups import cluster_numbers
 from stillage.experiment.compare import candidate, run_scores
-from stillage.functional.stats import Interval, PairedTest, pooled_auc_interval, pooled_auc_test
+from stillage.functional.stats import Interval, PairedTest, mean_interval, pooled_auc_interval, pooled_auc_test
 from stillage.run.folder import read_json, read_table
 from stillage.run.results import read_results
 from stillage.types import Result

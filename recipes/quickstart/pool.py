@@ -34,7 +34,7 @@ def main(runs: list[Path]) -> int:
     print("|---|" + "---|" * (len(runs) + 1))
     for model, attack in [(model, "loss") for model in MODELS] + [POOLED[-1]]:
         found = [one[model, attack] for one in scores]
-        each = [one.auc(0.95, blind=model == "blind") for one in found]
+        each = [one.auc(0.95, cross_fitted=model == "blind") for one in found]
         pooled = pooled_auc_interval(
             [(one.scores, one.is_member) for one in found],
             clusters=[one.clusters for one in found],

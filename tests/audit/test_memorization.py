@@ -26,10 +26,10 @@ from stillage.audit.memorization import (
     memorization_table,
     normalised_edit_distance,
     positional_accuracy,
-    share_interval,
 )
 from stillage.audit.probabilistic import probabilistic_results
 from stillage.errors import DataError
+from stillage.functional.stats import share_interval
 from stillage.types import Result, TokenStats
 
 ROOT = Path(__file__).parents[2]

@@ -7,7 +7,8 @@ import math
 import numpy as np
 import pytest
 
-from stillage.evaluate.quality import likelihood_results, mean_interval, ratio_interval
+from stillage.evaluate.quality import likelihood_results, ratio_interval
+from stillage.functional.stats import mean_interval
 from stillage.types import Result, TokenStats
 
 BASE = Result(run="", stage="evaluate", model="", metric="", value=math.nan)
@@ -40,12 +41,11 @@ def test_intervals_cover_the_truth() -> None:
         nats = np.array([rng.exponential(2.0, n).sum() for n in tokens])
         _, low, high = ratio_interval(nats, tokens.astype(float), 0.95)
         hits["ratio"] += low <= 2.0 <= high
-        _, low, high = mean_interval(rng.exponential(1.0, 80), 0.95)
-        hits["mean"] += low <= 1.0 <= high
+        hits["mean"] += mean_interval(rng.exponential(1.0, 80), 0.95).contains(1.0)
     assert 0.91 <= hits["ratio"] / 600 <= 0.98 and 0.90 <= hits["mean"] / 600 <= 0.98
 
 
 def test_one_record_has_no_interval() -> None:
-    mean, low, high = mean_interval(np.array([0.3]), 0.95)
-    assert mean == 0.3 and math.isnan(low) and math.isnan(high)
+    mean = mean_interval(np.array([0.3]), 0.95)
+    assert mean.value == 0.3 and math.isnan(mean.low) and math.isnan(mean.high)
     assert all(math.isnan(x) for x in ratio_interval(np.array([]), np.array([]), 0.95))

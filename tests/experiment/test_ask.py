@@ -80,9 +80,8 @@ def test_settings_reach_the_scores() -> None:
     names = ("min_k", "min_k_plus_plus", "dc_pdd", "loss")
     found = {a.name: a for a in attacks_of(AuditConfig(attacks=names, min_k_fraction=0.5, dc_pdd_cap=0.3))}
     settings = {name: getattr(attack.score, "keywords", {}) for name, attack in found.items()}
-    assert settings == {
-        "min_k": {"fraction": 0.5}, "min_k_plus_plus": {"fraction": 0.5}, "dc_pdd": {"cap": 0.3}, "loss": {},
-    }  # fmt: skip
+    tail = {"fraction": 0.5, "count": 0, "window": 1}
+    assert settings == {"min_k": tail, "min_k_plus_plus": tail, "dc_pdd": {"cap": 0.3}, "loss": {}}
     noise = ask.noise_of(context(Path(), mope_noise="absolute", mope_sigma=0.01, mope_copies=3))
     assert (noise.relative, noise.sigma, noise.copies) == (False, 0.01, 3)
 

@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from stillage.audit.extraction import by_model_and_role
-from stillage.audit.memorization import mean_interval, share_interval
 from stillage.errors import DataError
+from stillage.functional.means import mean_interval, share_interval
 from stillage.types import Array, Result
 
 if TYPE_CHECKING:

@@ -14,10 +14,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from stillage.audit.memorization import share_interval
 from stillage.errors import DataError
 from stillage.functional.binomial import check_level, clustered_proportion
 from stillage.functional.bootstrap import bootstrap_interval
+from stillage.functional.means import share_interval
 from stillage.functional.stats import auc_interval, tpr_at_fpr
 from stillage.types import Array
 

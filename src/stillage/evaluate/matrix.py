@@ -21,13 +21,13 @@ import numpy as np
 from stillage.errors import CheckpointError, ConfigError
 from stillage.evaluate.datasets import EvalSet
 from stillage.evaluate.quality import (
-    mean_interval,
     ratio_interval,
     references_of,
     sample_rows,
     samples_schema,
     text_results,
 )
+from stillage.functional.stats import mean_interval
 from stillage.run.folder import read_table, write_json, write_table
 from stillage.run.lock import locked
 from stillage.run.results import read_results, write_results
@@ -218,8 +218,10 @@ def measure(samples: pa.Table, records: Sequence[Record], base: Result) -> list[
         results = text_results(scored, level=base.level, base=base, references=references)
     if scored.num_rows < samples.num_rows:
         results = [row for row in results if row.metric != "generated_tokens"]
-        mean, low, high = mean_interval(column(samples, "tokens"), base.level)
-        row = replace(base, metric="generated_tokens", value=mean, low=low, high=high, n=samples.num_rows)
+        mean = mean_interval(column(samples, "tokens"), base.level)
+        row = replace(
+            base, metric="generated_tokens", value=mean.value, low=mean.low, high=mean.high, n=samples.num_rows
+        )
         results.append(replace(row, unit="tokens"))
     return results
 
@@ -305,15 +307,15 @@ def pooled(cells: Path, seeds: Sequence[int]) -> list[Result]:
     tables = [kept(cell_files(cells, seed)[0], read_table) for seed in seeds]
     for row in first:
         values = np.array([next(x.value for x in rows if x.metric == row.metric) for rows in by_seed.values()])
-        mean, low, high = mean_interval(values, row.level)
-        shared = replace(row, value=mean, low=low, high=high, seed=0)
+        mean = mean_interval(values, row.level)
+        shared = replace(row, value=mean.value, low=mean.low, high=mean.high, seed=0)
         results.append(replace(shared, n=len(seeds), note=f"{row.note}; over seeds"))
         if row.metric in PER_RECORD:
             values_R = np.mean([column(table, PER_RECORD[row.metric]) for table in tables], axis=0)
             values_R = values_R[~np.isnan(values_R)]
-            mean, low, high = mean_interval(values_R, row.level)
+            mean = mean_interval(values_R, row.level)
             note = f"{row.note}; over records"
-            results.append(replace(shared, value=mean, low=low, high=high, n=len(values_R), note=note))
+            results.append(replace(shared, value=mean.value, low=mean.low, high=mean.high, n=len(values_R), note=note))
     return results
 
 

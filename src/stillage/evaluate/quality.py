@@ -53,21 +53,6 @@ def sample_rows(
     ]  # fmt: skip
 
 
-def mean_interval(values: Array, level: float) -> tuple[float, float, float]:
-    """Mean and Student-t interval over records; a nan interval for fewer than two.
-
-    mean +- t_{n-1} sd / sqrt(n): records are the sample, the model is fixed.
-    """
-    from scipy.stats import t
-
-    values = np.asarray(values, dtype=np.float64)
-    mean = float(values.mean()) if len(values) else math.nan
-    if len(values) < 2:
-        return mean, math.nan, math.nan
-    half = float(t.ppf((1 + level) / 2, len(values) - 1) * values.std(ddof=1) / math.sqrt(len(values)))
-    return mean, mean - half, mean + half
-
-
 def text_results(
     samples: pa.Table, *, level: float, base: Result, references: Sequence[Sequence[str]] | None = None
 ) -> list[Result]:
@@ -77,7 +62,7 @@ def text_results(
     sacrebleu's signature.
     """
     from stillage.evaluate.bleu import corpus_overlap, signatures
-    from stillage.functional.stats import clopper_pearson
+    from stillage.functional.stats import clopper_pearson, mean_interval
     from stillage.rng import generator
 
     results = []
@@ -89,9 +74,9 @@ def text_results(
         row = replace(base, model=name, dataset="test", level=level, n=int(chosen.sum()))
         for metric, unit in (("rouge_l", "F-measure, 0 to 1"), ("tokens", "tokens")):
             values = samples.column(metric).to_numpy(zero_copy_only=False)[chosen]
-            mean, low, high = mean_interval(values, level)
+            mean = mean_interval(values, level)
             shown = {"tokens": "generated_tokens"}.get(metric, metric)
-            results.append(replace(row, metric=shown, value=mean, low=low, high=high, unit=unit))
+            results.append(replace(row, metric=shown, value=mean.value, low=mean.low, high=mean.high, unit=unit))
         hits = samples.column("exact_match").to_numpy(zero_copy_only=False)[chosen].astype(bool)
         interval = clopper_pearson(int(hits.sum()), len(hits), level)
         results.append(

@@ -10,7 +10,7 @@ import numpy as np
 
 from stillage.audit.compare import RunScores
 from stillage.errors import DataError
-from stillage.evaluate.quality import mean_interval
+from stillage.functional.stats import mean_interval
 from stillage.run.folder import read_json, read_table
 from stillage.run.parse import HARMLESS, flat_values, written_settings
 from stillage.run.results import read_results
@@ -156,8 +156,8 @@ def quality_results(name: str, runs: Sequence[Candidate], *, level: float, base:
         if len(values) == 1:
             results.append(replace(values[0], run="", stage=base.stage, method=name, note="1 seed"))
             continue
-        mean, low, high = mean_interval(np.array([value.value for value in values]), level)
-        results.append(replace(row, metric=metric, value=mean, low=low, high=high))
+        mean = mean_interval(np.array([value.value for value in values]), level)
+        results.append(replace(row, metric=metric, value=mean.value, low=mean.low, high=mean.high))
     return results
 
 

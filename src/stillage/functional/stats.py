@@ -8,6 +8,7 @@ All statistics are had from here; each of the files behind it holds one idea.
 from stillage.functional.binomial import Interval, clopper_pearson
 from stillage.functional.bootstrap import bootstrap_interval
 from stillage.functional.delong import auc_interval, roc_auc
+from stillage.functional.means import mean_interval, share_interval
 from stillage.functional.multiplicity import MaxTest, benjamini_hochberg, holm, max_statistic_test
 from stillage.functional.pooled import PairedTest, paired_auc_test, pooled_auc_interval, pooled_auc_test
 from stillage.functional.roc import Rate, Roc, RocBand, roc_band, roc_curve, tpr_at_fpr
@@ -27,11 +28,13 @@ __all__ = [
     "finite",
     "holm",
     "max_statistic_test",
+    "mean_interval",
     "paired_auc_test",
     "pooled_auc_interval",
     "pooled_auc_test",
     "roc_auc",
     "roc_band",
     "roc_curve",
+    "share_interval",
     "tpr_at_fpr",
 ]

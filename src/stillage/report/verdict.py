@@ -188,7 +188,7 @@ def _betrays(view: RunView, model: str, who: str, auc: Result, shown: str) -> Ve
     said = "; ".join(f"{control_words(view, name)}: {interval(row)}" for name, row in rows.items())
     if reached:
         text = f"{who} tells members from outsiders ({shown}), but not clearly better than a control: {said}."
-        note = "The difference may be chance: what both share (data, split, base model) may explain the score, without the teacher."
+        note = "The difference may be chance: what both share (data, split, base model) may explain the score."
         detail = _joined(note, _others(view, model))
         return Verdict(badge="unclear", tone="unknown", headline=text, detail=detail)
     still = " still" if "distilled" in who else ""
@@ -198,7 +198,7 @@ def _betrays(view: RunView, model: str, who: str, auc: Result, shown: str) -> Ve
 
 
 def stands_above(view: RunView, auc: Result, control: Result) -> bool:
-    """Does the student leak more than the control: by the paired test on the same records where there is one, else by intervals.
+    """Does the student leak more than the control: by the paired test on the same records, or by intervals without one.
 
     The best of several attacks, picked by looking, has no paired test that allows for the choice.
     """
