@@ -1,7 +1,7 @@
 """Which published orderings hold on this grid, which are reversed, and which these records cannot tell.
 
 Each claim is a paired test on the same records, pooled over seeds (stats.pooled_auc_test, near-duplicates counted once);
-"holds" and "reversed" ask for Holm's p below 0.05 over all tests of one table.
+"holds" and "reversed" ask for Holm's p below 0.05 over all tests of one table; in brackets, for the test's own p only.
 """
 
 from __future__ import annotations
@@ -27,11 +27,12 @@ PRIMARY = "reference"
 
 
 def verdicts(tests: Sequence[PairedTest]) -> list[str]:
-    """holds, reversed or undecided, for tests of "the first leaks more"."""
+    """holds, (holds), reversed, (reversed) or undecided, for tests of "the first leaks more"."""
     adjusted = holm(np.array([test.p for test in tests]))
+    words = ["holds" if test.difference > 0 else "reversed" for test in tests]
     return [
-        "undecided" if p >= 0.05 else "holds" if test.difference > 0 else "reversed"
-        for test, p in zip(tests, adjusted, strict=True)
+        word if p < 0.05 else f"({word})" if test.p < 0.05 else "undecided"
+        for word, test, p in zip(words, tests, adjusted, strict=True)
     ]
 
 
@@ -103,9 +104,10 @@ def print_attacks(grid: Grid, family: str) -> None:
 
 
 def tally(tests: Sequence[PairedTest]) -> str:
-    """ "3 hold, 1 reversed, 2 undecided"."""
+    """ "3 (+2) hold, 1 (+0) reversed, 2 undecided": in brackets those that only their own p decides."""
     found = Counter(verdicts(tests))
-    return f"{found['holds']} hold, {found['reversed']} reversed, {found['undecided']} undecided"
+    hold, turned = (f"{found[word]} (+{found[f'({word})']})" for word in ("holds", "reversed"))
+    return f"{hold} hold, {turned} reversed, {found['undecided']} undecided"
 
 
 def print_ranks(grid: Grid, family: str) -> None:
@@ -132,10 +134,8 @@ def print_ranks(grid: Grid, family: str) -> None:
     if len(of_family) > 2:
         said = [recited(runs, STUDENT)[0] for runs in of_family.values()]
         rho = spearman(list(leak.values()), said)
-        print(
-            f"  leakage against what is recited: rank correlation {rho:.2f} over {len(said)} students (published: they"
-        )
-        print("  disagree)")
+        print(f"  leakage against what is recited: rank correlation {rho:.2f} over {len(said)} students")
+        print("  (published: they disagree)")
     away = [
         f"{place.size}, {attack} {auc(runs, NO_TEACHER, attack).value:.3f}" for place, runs in sorted(of_family.items())
         for attack in attacks_on(runs[0], NO_TEACHER)
