@@ -96,9 +96,12 @@ def test_an_idle_process_trains_nothing(small: SimpleNamespace) -> None:
     assert collate(small.examples(2), CPU, trained=False).labels_T.numel() == 0
 
 
-def test_budget() -> None:
-    assert total_steps(20, TrainConfig(epochs=2, batch_size=8)) == 6
-    assert total_steps(20, TrainConfig(epochs=0.5, batch_size=2)) == 5
-    assert total_steps(20, TrainConfig(epochs=0.001, batch_size=8)) == 1
-    assert total_steps(20, TrainConfig(epochs=0, batch_size=8)) == 0
-    assert total_steps(20, TrainConfig(epochs=2, batch_size=8, max_steps=99)) == 99
+def test_budget(small: SimpleNamespace) -> None:
+    twenty = small.examples(20)
+    assert total_steps(twenty, TrainConfig(epochs=2, batch_size=8)) == 6
+    assert total_steps(twenty, TrainConfig(epochs=0.5, batch_size=2)) == 5
+    assert total_steps(twenty, TrainConfig(epochs=0.001, batch_size=8)) == 1
+    assert total_steps(twenty, TrainConfig(epochs=0, batch_size=8)) == 0
+    assert total_steps(twenty, TrainConfig(epochs=2, batch_size=8, max_steps=99)) == 99
+    per_step = 8 * sum(map(trained_tokens, twenty)) / 20
+    assert total_steps(twenty, TrainConfig(batch_size=8, max_trained_tokens=round(10 * per_step) - 1)) == 10

@@ -39,8 +39,8 @@ def kept_texts(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, list[Example]
     found: list[tuple[str, list[Example]]] = []
     original = writer_module.Writer.texts
 
-    def texts(self: writer_module.Writer, step: int) -> list[Example]:
-        made = original(self, step)
+    def texts(self: writer_module.Writer, step: int, place: float) -> list[Example]:
+        made = original(self, step, place)
         found.append((self.source, made))
         return made
 

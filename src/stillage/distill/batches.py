@@ -42,8 +42,15 @@ def steps_per_epoch(records: int, batch_size: int) -> int:
     return math.ceil(records / batch_size)
 
 
-def total_steps(records: int, options: TrainConfig) -> int:
-    """Optimiser steps of the whole training: max_steps where given, otherwise epochs (rounded to a step, at least one)."""
+def total_steps(examples: Sequence[Example], options: TrainConfig) -> int:
+    """Optimiser steps of the whole training: max_steps where given, otherwise epochs (rounded to a step, at least one).
+
+    With max_trained_tokens it is what the examples' own responses would need: a guess where a model writes others.
+    """
+    records = len(examples)
+    if options.max_trained_tokens:
+        per_record = sum(map(trained_tokens, examples)) / max(1, records)
+        return max(1, math.ceil(options.max_trained_tokens / max(1.0, per_record * min(options.batch_size, records))))
     if options.max_steps:
         return options.max_steps
     if options.epochs == 0:

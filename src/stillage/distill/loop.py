@@ -55,7 +55,7 @@ class Plan:
     validation: tuple[Example, ...]
     options: TrainConfig
     seed: int
-    total: int  # optimiser steps
+    total: int  # optimiser steps; where the budget is trained tokens, a guess
     folder: Path
     identity: dict[str, Any]  # what a checkpoint must agree with
     should_stop: Callable[[], bool]
@@ -72,12 +72,26 @@ class Plan:
         rows = records_of_step(step, len(self.examples), self.options.batch_size, self.seed)
         return [self.examples[row] for row in rows]
 
-    def validates_after(self, done: int) -> bool:
+    def place(self, step: int, tokens: int) -> float:
+        """Where a training after so many steps stands, in steps of `total`: by its trained tokens, if those end it."""
+        budget = self.options.max_trained_tokens
+        return self.total * tokens / budget if budget else step
+
+    def is_over(self, step: int, tokens: int) -> bool:
+        """Is the budget spent?"""
+        return self.place(step, tokens) >= self.total
+
+    def expected(self, step: int, tokens: int) -> int:
+        """How many steps the training will have had, judging by those it has made."""
+        budget = self.options.max_trained_tokens
+        return max(step, math.ceil(step * budget / tokens)) if budget and tokens else self.total
+
+    def validates_after(self, done: int, *, last: bool) -> bool:
         """Is the student validated once `done` steps are made? At the start, at the end, and every validate_every epochs."""
         if not self.validation or not self.options.validate_every:
             return False
         interval = self.options.validate_every * self.per_epoch
-        return done in (0, self.total) or math.floor(done / interval) > math.floor((done - 1) / interval)
+        return last or done == 0 or math.floor(done / interval) > math.floor((done - 1) / interval)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -97,16 +111,21 @@ class Loop:
     writer: Writer | None = None  # of the texts, where they are not always the records' own
     rouge_l: Callable[[], float] | None = None  # of the student's answers now, where validations are compared by it
 
+    @property
+    def is_over(self) -> bool:
+        """Is the budget spent?"""
+        return self.plan.is_over(self.state.step, self.state.trained_tokens)
+
     def run(self) -> None:
         """Train to the end. Interrupted, after a checkpoint, once should_stop says so."""
         saved = time.monotonic()
-        if self.state.step == 0 and self.plan.validates_after(0):
+        if self.state.step == 0 and self.plan.validates_after(0, last=self.is_over):
             self.validate()
-        while self.state.step < self.plan.total:
+        while not self.is_over:
             self.step()
-            if self.plan.validates_after(self.state.step):
+            if self.plan.validates_after(self.state.step, last=self.is_over):
                 self.validate()
-            if self.state.step == self.plan.total:
+            if self.is_over:
                 break
             stop = agreed(self.accelerator, self.plan.should_stop())
             if stop or time.monotonic() - saved >= self.plan.options.checkpoint_every_s:
@@ -122,9 +141,10 @@ class Loop:
     def step(self) -> None:
         """One optimiser step: its share of the records forward and backward, clipped, checked, applied, written down."""
         number, options = self.state.step, self.plan.options
-        chosen = self.plan.chosen(number) if self.writer is None else self.writer.texts(number)
+        place = self.plan.place(number, self.state.trained_tokens)
+        chosen = self.plan.chosen(number) if self.writer is None else self.writer.texts(number, place)
         tokens = sum(trained_tokens(example) for example in chosen)
-        lr = lr_at(number, self.plan.total, options)
+        lr = lr_at(place, self.plan.total, options)
         set_lr(self.optimiser, lr)
         self.optimiser.zero_grad(set_to_none=True)
         totals = self.backward(chosen, number, tokens)
@@ -142,10 +162,11 @@ class Loop:
         self.state.step += 1
         self.state.trained_tokens += tokens
         if self.journal is not None:
-            place = {"step": self.state.step, "epoch": round(self.state.step / self.plan.per_epoch, 4), "loss": loss}
-            place |= {} if self.writer is None else {"texts": self.writer.source}
+            self.journal.total = self.plan.expected(self.state.step, self.state.trained_tokens)
+            entry = {"step": self.state.step, "epoch": round(self.state.step / self.plan.per_epoch, 4), "loss": loss}
+            entry |= {} if self.writer is None else {"texts": self.writer.source}
             size = {"lr": lr, "grad_norm": None if overflow else grad_norm, "tokens": tokens}
-            self.journal.stepped({**place, **terms, **size}, tokens)
+            self.journal.stepped({**entry, **terms, **size}, tokens)
 
     def backward(self, chosen: Sequence[Example], number: int, tokens: int) -> dict[str, torch.Tensor]:
         """Gradients of this process's share of a step; the terms' sums, float64. DDP averages, hence the factor `ranks`."""

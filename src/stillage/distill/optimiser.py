@@ -26,8 +26,8 @@ def adamw(parameters: Iterable[nn.Parameter], options: TrainConfig) -> torch.opt
     return torch.optim.AdamW([group for group in groups if group["params"]], lr=0.0, betas=betas, fused=fused)
 
 
-def lr_at(step: int, total: int, options: TrainConfig) -> float:
-    """The learning rate of optimiser step `step` (from 0) of `total`.
+def lr_at(step: float, total: int, options: TrainConfig) -> float:
+    """The learning rate of optimiser step `step` (from 0; Plan.place) of `total`.
 
     Warm-up over w = ceil(warmup_fraction * total) steps: lr_peak * (step + 1) / w. Then, with x from 0 to 1 at the last step:
     cosine lr_final + (lr_peak - lr_final) (1 + cos(pi x)) / 2, linear lr_peak + (lr_final - lr_peak) x, or constant lr_peak.

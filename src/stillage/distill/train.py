@@ -189,7 +189,7 @@ def plan_of(
     """The plan, with the identity that every checkpoint of it carries."""
     ordered = canonical(examples)
     held_out = canonical([example for example in validation if trained_tokens(example)])
-    total = total_steps(len(ordered), options)
+    total = total_steps(ordered, options)
     kept = {name: value for name, value in dataclasses.asdict(options).items() if name not in FREE}
     shapes = {name: list(weight.shape) for name, weight in student.named_parameters() if weight.requires_grad}
     identity: dict[str, Any] = {
@@ -240,7 +240,8 @@ def start(
     if accelerator.is_main_process:
         journal = Journal(plan.folder, step=state.step, total=plan.total, train_s=state.train_s, report=report)
         journal.say(opening(plan, method, state, accelerator.num_processes, accelerator.device))
-        if state.step == 0 and rollout is not None and follows_validation(rollout) and not plan.validates_after(0):
+        unseen = not plan.validates_after(0, last=plan.is_over(0, 0))
+        if state.step == 0 and rollout is not None and follows_validation(rollout) and unseen:
             journal.warn(
                 f"{method.name}: no validation will raise the share of the student's own texts, so it stays at "
                 f"{rollout.start.threshold:g} (validation records: {len(plan.validation)}, "
@@ -256,6 +257,7 @@ def start(
 def opening(plan: Plan, method: Method, state: checkpoint.State, processes: int, device: torch.device) -> str:
     """The first line of an attempt in train.log."""
     what = f"continues after step {state.step} of" if state.step else "starts:"
+    what += " about" if plan.options.max_trained_tokens else ""
     return (
         f"{method.name} {what} {plan.total} steps, {len(plan.examples)} records, batch {plan.options.batch_size}, "
         f"{plan.options.precision} on {processes} x {device.type}, seed {plan.seed}"
@@ -288,7 +290,7 @@ def times_trained(loop: Loop) -> Counter[str]:
     plan = loop.plan
     if loop.writer is not None:
         return loop.writer.times()
-    epochs, rest = divmod(plan.total, plan.per_epoch)
+    epochs, rest = divmod(loop.state.step, plan.per_epoch)
     times: Counter[str] = Counter()
     if epochs:
         for example in plan.examples:

@@ -39,18 +39,18 @@ class Writer:
         self.place = {example.record_id: row for row, example in enumerate(plan.examples)}
         self.times_N = np.zeros(len(plan.examples), np.int32)
 
-    def texts(self, step: int) -> list[Example]:
-        """The texts that optimiser step `step` trains on, all processes together."""
-        found = self.of_cycle(step) if self.rollout.cycle_records else self.of_step(step)
+    def texts(self, step: int, place: float) -> list[Example]:
+        """The texts that optimiser step `step` trains on, all processes together; place: Plan.place before it."""
+        found = self.of_cycle(step) if self.rollout.cycle_records else self.of_step(step, place)
         for example in found:
             self.times_N[self.place[example.record_id]] += 1
         return found
 
-    def of_step(self, step: int) -> list[Example]:
+    def of_step(self, step: int, place: float) -> list[Example]:
         """The step's own records as they are, answered anew, or replaced by texts from before."""
         chosen = self.plan.chosen(step)
         draw = float(generator(self.plan.seed, "source", step).random())
-        self.source = self.rollout.source(self.state, draw, (step + 1) / self.plan.total)
+        self.source = self.rollout.source(self.state, draw, min(1.0, (place + 1) / self.plan.total))
         if self.source == "data":
             return chosen
         found: list[Example] = []

@@ -59,7 +59,7 @@ def outside_roles(roles: Sequence[ModelRole], config: Config, attacks: Sequence[
 
 def trains(options: TrainConfig) -> bool:
     """Do the options ask for any training at all?"""
-    return options.epochs > 0 or options.max_steps > 0
+    return options.epochs > 0 or options.max_steps > 0 or options.max_trained_tokens > 0
 
 
 def model_roles(config: Config, method: Method, params: object) -> list[ModelRole]:
@@ -134,7 +134,7 @@ def initialised(config: Config, student_train: TrainConfig) -> ModelRole:
             f"{start.adapter or 'none'}; student.prune_teacher_to: {start.prune_teacher_to}",
             "Leave out init_epochs, and give a fine-tuned student.path where one is needed.",
         )
-    train = replace(student_train, max_steps=0, keep="best")
+    train = replace(student_train, max_steps=0, max_trained_tokens=0, keep="best")
     params = (("epochs", f"{epochs:g}"),)
     return ModelRole(name=INIT, start=start, train=train, trained_on="public", method="init", params=params)
 

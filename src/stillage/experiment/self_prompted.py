@@ -53,8 +53,9 @@ def training_of(train: TrainConfig, epochs: float) -> TrainConfig:
     """The audited model's own training for so many epochs (0: the published share of its own), without choosing weights."""
     plain = replace(train, keep="last", keep_checkpoints=0, validate_every=0.0)
     if epochs:
-        return replace(plain, epochs=epochs, max_steps=0)
-    return replace(plain, epochs=train.epochs / LESS, max_steps=math.ceil(train.max_steps / LESS))
+        return replace(plain, epochs=epochs, max_steps=0, max_trained_tokens=0)
+    return replace(plain, epochs=train.epochs / LESS, max_steps=math.ceil(train.max_steps / LESS),
+                   max_trained_tokens=math.ceil(train.max_trained_tokens / LESS))  # fmt: skip
 
 
 def prompts_of(context: Context, public: Sequence[Record]) -> list[Record]:

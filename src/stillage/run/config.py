@@ -127,6 +127,9 @@ class TrainConfig:
     """Passes over the training records; 0: the model is used as it is."""
     max_steps: int = 0
     """Stop after this many optimiser steps; 0: after `epochs`."""
+    max_trained_tokens: int = 0
+    """Stop with the step that reaches this many trained tokens, and let the learning rate follow them; 0: off. What makes
+    methods comparable whose texts are of other lengths (a student's own, a teacher's, the records')."""
     batch_size: int = 16
     """Records per optimiser step, over all processes."""
     micro_batch_size: int = 0

@@ -42,9 +42,10 @@ BELOW_ONE = Range(low=0, high=1, below=True)
 INSIDE = Range(low=0, high=1, above=True, below=True)
 
 TRAIN: Mapping[str, Range] = {
-    "epochs": ANY, "max_steps": ANY, "batch_size": SOME, "micro_batch_size": ANY, "lr_peak": ANY, "lr_final": ANY,
-    "warmup_fraction": SHARE, "weight_decay": ANY, "beta1": BELOW_ONE, "beta2": BELOW_ONE, "clip_norm": ANY,
-    "validate_every": ANY, "keep_prompts": SOME, "checkpoint_every_s": ANY, "keep_checkpoints": ANY,
+    "epochs": ANY, "max_steps": ANY, "max_trained_tokens": ANY, "batch_size": SOME, "micro_batch_size": ANY,
+    "lr_peak": ANY, "lr_final": ANY, "warmup_fraction": SHARE, "weight_decay": ANY, "beta1": BELOW_ONE,
+    "beta2": BELOW_ONE, "clip_norm": ANY, "validate_every": ANY, "keep_prompts": SOME, "checkpoint_every_s": ANY,
+    "keep_checkpoints": ANY,
 }  # fmt: skip
 MODEL: Mapping[str, Range] = {
     "layers": SOME, "width": SOME, "heads": SOME, "context": SOME, "dropout": BELOW_ONE, "prune_teacher_to": ANY,
@@ -105,7 +106,14 @@ def check_shares(shares: Mapping[str, float]) -> None:
 
 
 def check_numbers(config: Config) -> None:
-    """ConfigError for the first number of a Config that makes no sense, by its full name."""
+    """ConfigError for the first number of a Config that makes no sense, by its full name, or two budgets of one training."""
     check_shares(config.data.shares)
     for name, ranges in GROUPS.items():
         check_group(getattr(config, name) if name else config, ranges, f"{name}." if name else "")
+    for name in ("teacher_train", "student_train"):
+        steps, tokens = getattr(config, name).max_steps, getattr(config, name).max_trained_tokens
+        if steps and tokens:
+            values = f"{name}.max_steps: {steps}; {name}.max_trained_tokens: {tokens}"
+            raise ConfigError(
+                "A training ends after so many steps or after so many tokens.", values, "Give one of them."
+            )
