@@ -269,8 +269,9 @@ def test_a_run_becomes_rows() -> None:
         table, recital_rows(RECITED), fprs=(0.1, 0.001), level=0.95, base=BASE, n_resamples=100
     )
     assert {row.model for row in results} == {"student"} and {row.seed for row in results} == {4}
-    by = {(row.metric, row.attack, row.note.partition(";")[0]): row for row in results}
-    assert len(by) == len(results)
+    floor = [row for row in results if row.dataset == "outsiders"]
+    by = {(row.metric, row.attack, row.note.partition(";")[0]): row for row in results if row.dataset != "outsiders"}
+    assert len(by) == len(results) - len(floor) and {row.metric for row in floor} == {"inheritance_curve"}
     attacks = aligned_scores(table)
     one = attacks["loss"]
     for attack in ("loss", "min_k"):
@@ -293,7 +294,12 @@ def test_a_run_becomes_rows() -> None:
     curve = by["inheritance_curve", "", "tau=0.9"]
     assert curve.value == pytest.approx((40 + 60 * 0.25) / 100) and curve.n == 100
     assert by["inheritance_curve", "loss", "tau=0.9"].n > 50
-    assert sum(row.metric == "inheritance_curve" for row in results) == 18
+    assert sum(row.metric == "inheritance_curve" for row in results) == 2 * 18
+    ranked = next(row for row in floor if (row.attack, row.note.partition(";")[0]) == ("loss", "tau=0.5"))
+    member = one.is_member
+    ranks = [rank_among_outsiders(one.scores[model], member)[~member] for model in ("teacher", "student")]
+    assert ranked.n == int((ranks[0] > 0.5).sum()) and ranked.value == pytest.approx(ranks[1][ranks[0] > 0.5].mean())
+    assert ranked.value < by["inheritance_curve", "loss", "tau=0.5"].value
 
 
 def test_the_leak_by_a_cross_fitted_attack_has_the_wider_interval_of_its_folds() -> None:

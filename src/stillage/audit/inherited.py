@@ -114,9 +114,10 @@ def inheritance_results(
             results += attack_results(found_here, fprs, level, one, n_resamples)
             if position == 0:
                 (teacher, student), member, clusters = found_here.kept(TEACHER, STUDENT)
-                ranks = [rank_among_outsiders(values, member)[member] for values in (teacher, student)]
-                curve = replace(one, unit="mean rank among outsiders")
-                results += curve_results(ranks[0], ranks[1], clusters[member], level, curve)
+                ranks = [rank_among_outsiders(values, member) for values in (teacher, student)]
+                for role, side in (("private", member), ("outsiders", ~member)):
+                    curve = replace(one, dataset=role, unit="mean rank among outsiders")
+                    results += curve_results(ranks[0][side], ranks[1][side], clusters[side], level, curve)
     return results + recital_results(recited, level=level, row=replace(row, dataset="private"))
 
 
@@ -188,29 +189,39 @@ def share_rows(row: Result, shares: Shares) -> list[Result]:
 
 
 def curve_results(teacher_N: Array, student_N: Array, clusters_N: Array, level: float, row: Result) -> list[Result]:
-    """E[student | teacher > tau], with n, at the published thresholds."""
+    """E[student | teacher > tau], with n, at the published thresholds; row.dataset: whose records, outsiders as the floor."""
     return [
-        replace(row, metric="inheritance_curve", dataset="private", value=point.value, low=point.low, high=point.high,
-                n=point.n, note=f"tau={point.tau:g}; {100 * point.share:.3g} % of members")
+        replace(row, metric="inheritance_curve", value=point.value, low=point.low, high=point.high,
+                n=point.n, note=f"tau={point.tau:g}; {100 * point.share:.3g} % of {row.dataset}")
         for point in inheritance_curve(teacher_N, student_N, level=level, clusters=clusters_N)
     ]  # fmt: skip
 
 
 def recital_results(recited: pa.Table, *, level: float, row: Result) -> list[Result]:
-    """The curve and the sets over what is recited of private records."""
-    private = {model: rows for (model, role), rows in by_model_and_role(recited).items() if role == "private"}
+    """The curve over what is recited, of members and of outsiders, and the sets of members recited whole."""
+    results: list[Result] = []
+    for role in ("private", "outsiders"):
+        found = recited_of(recited, role)
+        if {TEACHER, STUDENT} <= set(found):
+            teacher, student = (found[model]["positional_accuracy"] for model in (TEACHER, STUDENT))
+            fine = np.isfinite(teacher) & np.isfinite(student)
+            curve = replace(row, dataset=role, unit="mean share of tokens recited")
+            results += curve_results(teacher[fine], student[fine], found[STUDENT]["cluster"][fine], level, curve)
+    private = recited_of(recited, "private")
     if not {TEACHER, STUDENT} <= set(private):
-        return []
-    order = {model: np.argsort(rows["id"], kind="stable") for model, rows in private.items()}
-    share = {model: rows["positional_accuracy"][order[model]] for model, rows in private.items()}
-    fine = np.isfinite(share[TEACHER]) & np.isfinite(share[STUDENT])
-    clusters = private[STUDENT]["cluster"][order[STUDENT]]
-    curve = replace(row, unit="mean share of tokens recited")
-    results = curve_results(share[TEACHER][fine], share[STUDENT][fine], clusters[fine], level, curve)
+        return results
+    clusters = private[STUDENT]["cluster"]
     control = next((model for model in (ALONE, CLEAN) if model in private), "")
-    exact = {model: rows["exact"][order[model]].astype(bool) for model, rows in private.items()}
+    exact = {model: rows["exact"].astype(bool) for model, rows in private.items()}
     at = replace(row, unit="share of records", note=f"recited; control: {control or 'none'}")
     absent = np.zeros(len(exact[STUDENT]), bool)
     shares = shares_of(exact[TEACHER], exact[STUDENT], exact.get(control, absent), level, clusters=clusters)
     rows = share_rows(at, shares)
     return results + (rows if control else rows[:1])
+
+
+def recited_of(recited: pa.Table, role: str) -> dict[str, dict[str, Array]]:
+    """Model -> its columns over the records of one role, in the order of the record ids."""
+    found = {model: rows for (model, of), rows in by_model_and_role(recited).items() if of == role}
+    order = {model: np.argsort(rows["id"], kind="stable") for model, rows in found.items()}
+    return {model: {name: values[order[model]] for name, values in rows.items()} for model, rows in found.items()}

@@ -37,7 +37,7 @@ from stillage.run.ranges import check_numbers
 from stillage.run.stages import Stage
 from stillage.run.stop import Stop
 
-SCHEMAS = {"data": 3, "tokenizer": 1, "train": 1, DESIGN: 1, "evaluate": 1, "audit": 3, "blocks": 1, "signal": 1,
+SCHEMAS = {"data": 3, "tokenizer": 1, "train": 1, DESIGN: 1, "evaluate": 1, "audit": 4, "blocks": 1, "signal": 1,
            "exposure": 1, "dp": 1, "report": 1}  # fmt: skip
 """Raised when the code's meaning changes, so that results of older code are not mistaken for the new one's."""
 BESIDE = {"audit": ("blocks", "signal", "exposure", "dp")}

@@ -75,9 +75,9 @@ def sets_table(view: RunView) -> Table | None:
 def curve_table(view: RunView) -> Table | None:
     """E[student | teacher > tau], for what is recited and for the first attack's score."""
     points = [row for row in view.results if row.metric == "inheritance_curve" and row.model == STUDENT]
-    by_tau: dict[float, dict[str, Result]] = {}
+    by_tau: dict[float, dict[tuple[str, str], Result]] = {}
     for row in points:
-        by_tau.setdefault(tau_of(row.note), {})[row.attack] = row
+        by_tau.setdefault(tau_of(row.note), {})[row.attack, row.dataset] = row
     attacks = sorted({row.attack for row in points})
     if not points:
         return None
@@ -85,13 +85,14 @@ def curve_table(view: RunView) -> Table | None:
     for tau, found in sorted(by_tau.items()):
         cells = [Cell(text=f"above {tau:g}")]
         for attack in attacks:
-            row = found.get(attack)
-            cells += [Cell(text=str(row.n) if row else "–"), defined(row)]
+            row, floor = found.get((attack, "private")), found.get((attack, "outsiders"))
+            cells += [Cell(text=str(row.n) if row else "–"), defined(row), defined(floor)]
         rows.append(tuple(cells))
     shown = ["share of tokens recited" if not attack else f"{words(attack)} score’s rank" for attack in attacks]
-    columns = ("teacher", *(name for label in shown for name in ("n members", f"student: {label}")))
+    columns = ("teacher", *(name for label in shown for name in ("n members", f"student: {label}", "of outsiders")))
     note = (
-        "Rank: share of outsiders that score below the record. Means over the members for which the teacher is above."
+        "Rank: share of outsiders that score below the record. Means over the members for which the teacher is above, and"
+        " over the outsiders for which it is: what easy records reach."
     )
     return Table(caption="The student where the teacher is sure", columns=columns, rows=tuple(rows), note=note)
 
