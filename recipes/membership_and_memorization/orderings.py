@@ -11,8 +11,11 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
-from points import NO_TEACHER, STUDENT, Grid, Place, attacks_on, auc, auc_difference, categories, recited, scores
+from markdown_table import print_table
+from points import NO_TEACHER, STUDENT, Grid, Place, attacks_on, auc, categories, recited, scores
 
+from stillage.audit.compare import RunScores, difference_over_seeds
+from stillage.audit.inheritance import spearman
 from stillage.functional.stats import PairedTest, holm
 
 PUBLISHED_METHODS = {
@@ -44,6 +47,11 @@ def cells(tests: Sequence[PairedTest]) -> list[str]:
     ]
 
 
+def difference(a: Sequence[RunScores], b: Sequence[RunScores]) -> PairedTest:
+    """AUC(a) - AUC(b), over the seeds."""
+    return difference_over_seeds(a, b)[0]
+
+
 def print_methods(grid: Grid, family: str) -> None:
     """Every pair of methods in the published order, per student size, under the reference attack."""
     sizes = [size for size in SIZES if any((place.family, place.size) == (family, size) for place in grid)]
@@ -55,14 +63,13 @@ def print_methods(grid: Grid, family: str) -> None:
     if not pairs:
         return
     tests = [
-        auc_difference(*([scores(run, STUDENT, PRIMARY) for run in grid[Place(family, size, m)]] for m in pair))
+        difference(*([scores(run, STUDENT, PRIMARY) for run in grid[Place(family, size, m)]] for m in pair))
         for pair in pairs for size in sizes
     ]  # fmt: skip
-    said = cells(tests)
-    print(f"\n{family}: does the first method leak more? AUC({PRIMARY}), first minus second\n")
-    print(f"| published | {' | '.join(f'{size} student' for size in sizes)} |\n" + "|---" * (len(sizes) + 1) + "|")
-    for row, (a, b) in enumerate(pairs):
-        print(f"| {a} > {b} | {' | '.join(said[row * len(sizes) : (row + 1) * len(sizes)])} |")
+    said = iter(cells(tests))
+    print(f"\n{family}: does the first method leak more? AUC({PRIMARY}), first minus second")
+    head = ["published", *(f"{size} student" for size in sizes)]
+    print_table(head, [[f"{a} > {b}", *itertools.islice(said, len(sizes))] for a, b in pairs])
     print(f"\nOf {len(tests)}: {tally(tests)}.")
 
 
@@ -75,32 +82,31 @@ def print_sizes(grid: Grid, family: str) -> None:
     if not rows:
         return
     tests = [
-        auc_difference(*([scores(run, STUDENT, PRIMARY) for run in grid[Place(family, s, method)]] for s in sizes))
+        difference(*([scores(run, STUDENT, PRIMARY) for run in grid[Place(family, s, method)]] for s in sizes))
         for method, *sizes in rows
-    ]  # fmt: skip
-    print(
-        f"\n{family}: does the larger student leak more? AUC({PRIMARY})\n\n| method | published | here |\n|---|---|---|"
-    )
-    for (method, larger, smaller), said in zip(rows, cells(tests), strict=True):
-        print(f"| {method} | {larger} > {smaller} | {said} |")
+    ]
+    print(f"\n{family}: does the larger student leak more? AUC({PRIMARY})")
+    lines = [
+        [method, f"{large} > {small}", said] for (method, large, small), said in zip(rows, cells(tests), strict=True)
+    ]
+    print_table(["method", "published", "here"], lines)
 
 
 def print_attacks(grid: Grid, family: str) -> None:
     """Is the published order of attacks found on each student?"""
-    print(
-        f"\n{family}: is the first attack stronger?\n\n| published | students | mean difference of AUC |\n|---|---|---|"
-    )
     places = [place for place in sorted(grid) if place.family == family]
+    lines = []
     for a, b in itertools.pairwise(PUBLISHED_ATTACKS):
         both = [place for place in places if {a, b} <= set(attacks_on(grid[place][0], STUDENT))]
         if not both:
             continue
         tests = [
-            auc_difference(*([scores(run, STUDENT, attack) for run in grid[place]] for attack in (a, b)))
-            for place in both
+            difference(*([scores(run, STUDENT, attack) for run in grid[place]] for attack in (a, b))) for place in both
         ]
         mean = float(np.mean([test.difference for test in tests]))
-        print(f"| {a} > {b} | {tally(tests)} of {len(tests)} | {mean:+.3f} |")
+        lines.append([f"{a} > {b}", f"{tally(tests)} of {len(tests)}", f"{mean:+.3f}"])
+    print(f"\n{family}: is the first attack stronger?")
+    print_table(["published", "students", "mean difference of AUC"], lines)
 
 
 def tally(tests: Sequence[PairedTest]) -> str:
@@ -121,7 +127,7 @@ def print_ranks(grid: Grid, family: str) -> None:
     print(f"\n{family}, mean AUC over sizes and attacks: {ranked(by_method)}")
     order = PUBLISHED_METHODS.get(family, ())
     if order and set(order) <= set(by_method):
-        rho = spearman(range(len(order)), [-by_method[name] for name in order])
+        rho = spearman(np.arange(len(order)), np.array([-by_method[name] for name in order])).value
         print(f"  published: {' > '.join(order)}; rank correlation {rho:.2f} over {len(order)} methods")
     names = sorted({name for runs in of_family.values() for run in runs for name in categories(run).values()})
     of_category = means(
@@ -133,7 +139,7 @@ def print_ranks(grid: Grid, family: str) -> None:
     )
     if len(of_family) > 2:
         said = [recited(runs, STUDENT)[0] for runs in of_family.values()]
-        rho = spearman(list(leak.values()), said)
+        rho = spearman(np.array(list(leak.values())), np.array(said)).value
         print(f"  leakage against what is recited: rank correlation {rho:.2f} over {len(said)} students")
         print("  (published: they disagree)")
     away = [
@@ -144,13 +150,6 @@ def print_ranks(grid: Grid, family: str) -> None:
     print(
         "  student without a teacher: " + (f"away from chance: {'; '.join(away)}" if away else "at chance everywhere")
     )
-
-
-def spearman(a: Sequence[float], b: Sequence[float]) -> float:
-    """Rank correlation."""
-    from scipy.stats import rankdata
-
-    return float(np.corrcoef(rankdata(a), rankdata(b))[0, 1])
 
 
 def means(pairs: Iterable[tuple[str, float]]) -> dict[str, float]:

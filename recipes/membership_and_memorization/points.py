@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 
 import numpy as np
 
-from stillage.audit.compare import RunScores, by_seed, scored_by_all
+from stillage.audit.compare import RunScores, auc_over_seeds
 from stillage.data.groups import cluster_numbers
 from stillage.experiment.compare import candidate, run_scores
-from stillage.functional.stats import Interval, PairedTest, mean_interval, pooled_auc_interval, pooled_auc_test
+from stillage.functional.stats import Interval, mean_interval
 from stillage.run.folder import read_json, read_table
 from stillage.run.results import read_results
 from stillage.types import Result
@@ -75,26 +75,18 @@ def categories(run: Path) -> Mapping[str, str]:
 def auc(runs: Sequence[Path], model: str, attack: str, category: str = "") -> Interval:
     """Members against outsiders (of one category, if given), pooled over the seeds; near-duplicates count once."""
     found = [scores(run, model, attack) for run in runs]
-    kept, _ = scored_by_all([(one,) for one in found])
     if category:
-        kept = [
-            fine & np.array([categories(run)[id_] == category for id_ in one.ids])
-            for run, one, fine in zip(runs, found, kept, strict=True)
-        ]
-    return pooled_auc_interval(
-        [(one.scores[fine], one.is_member[fine]) for one, fine in zip(found, kept, strict=True)],
-        clusters=[one.clusters[fine] for one, fine in zip(found, kept, strict=True)],
-    )
+        found = [of_category(one, categories(run), category) for one, run in zip(found, runs, strict=True)]
+    return auc_over_seeds(found)[0]
 
 
-def auc_difference(a: Sequence[RunScores], b: Sequence[RunScores]) -> PairedTest:
-    """AUC(a) - AUC(b) on the same records, pooled over the seeds that both have."""
-    pairs = by_seed(a, b)
-    kept, _ = scored_by_all(pairs)
-    return pooled_auc_test(
-        [(x.scores[fine], y.scores[fine], x.is_member[fine]) for (x, y), fine in zip(pairs, kept, strict=True)],
-        clusters=[x.clusters[fine] for (x, _), fine in zip(pairs, kept, strict=True)],
-    )
+def of_category(one: RunScores, category_of: Mapping[str, str], category: str) -> RunScores:
+    """The records of one category."""
+    rows = [row for row, id_ in enumerate(one.ids) if category_of[id_] == category]
+    return replace(
+        one, ids=tuple(one.ids[row] for row in rows), groups=tuple(one.groups[row] for row in rows),
+        is_member=one.is_member[rows], scores=one.scores[rows],
+    )  # fmt: skip
 
 
 @cache

@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+from markdown_table import print_table
 from orderings import PRIMARY, print_attacks, print_methods, print_ranks, print_sizes
 from points import NO_TEACHER, STUDENT, TEACHER, Grid, Place, attacks_on, auc, categories, finished, recited, results
 
@@ -43,13 +44,6 @@ def number(runs: Sequence[Path], model: str, metric: str, dataset: str = "") -> 
         if (row.model, row.metric) == (model, metric) and dataset in ("", row.dataset)
     ]  # fmt: skip
     return float(np.mean(values)) if values else float("nan")
-
-
-def print_table(head: Sequence[str], lines: Sequence[Sequence[str]]) -> None:
-    """Markdown."""
-    print("\n| " + " | ".join(head) + " |\n" + "|---" * len(head) + "|")
-    for line in lines:
-        print("| " + " | ".join(line) + " |")
 
 
 def print_auc(grid: Grid) -> None:

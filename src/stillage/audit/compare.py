@@ -16,7 +16,7 @@ from stillage.audit.inherited import tested
 from stillage.audit.membership import is_cross_fitted
 from stillage.data.groups import cluster_numbers
 from stillage.errors import DataError
-from stillage.functional.stats import PairedTest, pooled_auc_interval, pooled_auc_test
+from stillage.functional.stats import Interval, PairedTest, pooled_auc_interval, pooled_auc_test
 from stillage.types import Array, Result
 
 
@@ -49,35 +49,51 @@ def compare(variants: Variants, *, level: float, base: Result) -> list[Result]:
     DataError where a pair shares no seed, or audited different records.
     """
     folds = N_FOLDS if is_cross_fitted(base.model, base.attack) else 0
-    results = [pooled_auc(name, runs, folds, replace(base, level=level)) for name, runs in variants.items()]
+    row = replace(base, level=level)
+    results = [pooled_auc(name, runs, folds, row) for name, runs in variants.items()]
     rows: list[Result] = []
     tests: list[PairedTest] = []
     for (a, runs_a), (b, runs_b) in itertools.combinations(variants.items(), 2):
-        pairs = by_seed(runs_a, runs_b)
-        kept, same_records = scored_by_all(pairs)
-        test = pooled_auc_test(
-            [(x.scores[fine], y.scores[fine], x.is_member[fine]) for (x, y), fine in zip(pairs, kept, strict=True)],
-            level, same_records=same_records, n_folds=folds,
-            clusters=[x.clusters[fine] for (x, _), fine in zip(pairs, kept, strict=True)],
-        )  # fmt: skip
-        n, said = counted(kept, same_records)
-        note = "; ".join([f"minus {b}", *said])
-        rows.append(replace(base, metric="auc_difference", method=a, level=level, n=n, note=note))
+        test, n, said = difference_over_seeds(runs_a, runs_b, level, folds)
+        rows.append(replace(row, metric="auc_difference", method=a, n=n, note="; ".join([f"minus {b}", *said])))
         tests.append(test)
     return results + tested(rows, tests, "")
 
 
 def pooled_auc(name: str, runs: Sequence[RunScores], folds: int, base: Result) -> Result:
     """A variant's AUC over its seeds."""
-    kept, same_records = scored_by_all([(run,) for run in runs])
-    found = pooled_auc_interval(
-        [(run.scores[fine], run.is_member[fine]) for run, fine in zip(runs, kept, strict=True)], base.level,
-        same_records=same_records, clusters=[run.clusters[fine] for run, fine in zip(runs, kept, strict=True)], n_folds=folds,
-    )  # fmt: skip
-    n, said = counted(kept, same_records)
+    found, n, said = auc_over_seeds(runs, base.level, folds)
     return replace(
         base, metric="auc", method=name, value=found.value, low=found.low, high=found.high, n=n, note="; ".join(said)
     )
+
+
+def auc_over_seeds(runs: Sequence[RunScores], level: float = 0.95, n_folds: int = 0) -> tuple[Interval, int, list[str]]:
+    """The AUC over the seeds (stats.pooled_auc_interval), near-duplicates as one; n and the note's words as in `counted`."""
+    kept, same_records = scored_by_all([(run,) for run in runs])
+    found = pooled_auc_interval(
+        [(run.scores[fine], run.is_member[fine]) for run, fine in zip(runs, kept, strict=True)], level,
+        same_records=same_records, clusters=[run.clusters[fine] for run, fine in zip(runs, kept, strict=True)],
+        n_folds=n_folds,
+    )  # fmt: skip
+    return found, *counted(kept, same_records)
+
+
+def difference_over_seeds(
+    runs_a: Sequence[RunScores], runs_b: Sequence[RunScores], level: float = 0.95, n_folds: int = 0
+) -> tuple[PairedTest, int, list[str]]:
+    """AUC(a) - AUC(b) on the same records over the seeds that both have (stats.pooled_auc_test), else as auc_over_seeds.
+
+    DataError as by_seed.
+    """
+    pairs = by_seed(runs_a, runs_b)
+    kept, same_records = scored_by_all(pairs)
+    test = pooled_auc_test(
+        [(a.scores[fine], b.scores[fine], a.is_member[fine]) for (a, b), fine in zip(pairs, kept, strict=True)],
+        level, same_records=same_records, n_folds=n_folds,
+        clusters=[a.clusters[fine] for (a, _), fine in zip(pairs, kept, strict=True)],
+    )  # fmt: skip
+    return test, *counted(kept, same_records)
 
 
 def by_seed(runs_a: Sequence[RunScores], runs_b: Sequence[RunScores]) -> list[tuple[RunScores, RunScores]]:
