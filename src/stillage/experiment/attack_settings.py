@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 
@@ -38,13 +38,16 @@ def arguments(attack: str, audit: AuditConfig) -> dict[str, float]:
     return {argument: getattr(audit, setting) for argument, setting in SCORED_WITH.get(attack, {}).items()}
 
 
+def settings_of(attacks: Collection[Attack]) -> set[str]:
+    """The settings that score the attacks, or make what they ask."""
+    scored = {setting for attack in attacks for setting in SCORED_WITH.get(attack.name, {}).values()}
+    asked: set[Transform] = {request.transform for attack in attacks for request in attack.requests}
+    return scored | {setting for transform in asked for setting in ASKED_WITH.get(transform, ())}
+
+
 def with_used_settings(audit: AuditConfig) -> AuditConfig:
     """The audit, but with defaults for the settings of attacks that it does not name: they change none of its numbers."""
-    attacks = attacks_of(audit)
-    used = {setting for attack in attacks for setting in SCORED_WITH.get(attack.name, {}).values()}
-    used |= {setting for attack in attacks for request in attack.requests
-             for setting in ASKED_WITH.get(request.transform, ())}  # fmt: skip
-    every = {setting for settings in SCORED_WITH.values() for setting in settings.values()}
-    every |= {setting for settings in ASKED_WITH.values() for setting in settings}
-    default = AuditConfig()
-    return replace(audit, **{setting: getattr(default, setting) for setting in every - used})
+    from stillage.audit.attacks import ATTACKS
+
+    default, unused = AuditConfig(), settings_of(ATTACKS.values()) - settings_of(attacks_of(audit))
+    return replace(audit, **{setting: getattr(default, setting) for setting in unused})
