@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import random
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -158,3 +159,16 @@ def test_prepare_follows_the_config(tmp_path: Path) -> None:
     assert isinstance(prepare(by_file, 1), Split)
     with pytest.raises(UserError, match="Both a pool and a file"):
         prepare(DataConfig(source="x.jsonl", files={"private": "y.jsonl"}), 1)
+
+
+def test_shares_without_a_pool_are_said_to_have_no_effect(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    (tmp_path / "a.jsonl").write_text('{"prompt": "p", "response": "r"}\n{"prompt": "q", "response": "s"}')
+    file = str(tmp_path / "a.jsonl")
+    by_file = DataConfig(files={"private": file})
+    for data, said in [
+        (replace(by_file, shares={"private": 0.5}), True), (DataConfig(people=8, shares={"private": 0.5}), True),
+        (by_file, False), (DataConfig(people=8), False), (DataConfig(source=file, shares={"private": 1.0}), False),
+    ]:  # fmt: skip
+        caplog.clear()
+        prepare(data, 1)
+        assert ("data.shares has no effect" in caplog.text) is said, data

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
@@ -17,6 +18,8 @@ from stillage.data.synthetic import COLUMNS, people
 from stillage.errors import ConfigError
 from stillage.run.config import DataConfig
 
+log = logging.getLogger("stillage")
+
 SYNTHETIC = "synthetic"
 
 
@@ -27,6 +30,9 @@ def prepare(data: DataConfig, seed: int, *, keep: Sequence[str] = (), audits: bo
     Raises ConfigError as `check_data`, DataError for input that cannot be used.
     """
     check_data(data, keep)
+    if data.shares != DataConfig().shares and (data.files or is_synthetic(data)):
+        why = "every role has its file" if data.files else "data.people says how many"
+        log.warning("data.shares has no effect: %s", why)
     split = _split(data, seed, keep)
     split = tossed(split, seed) if data.inclusion == BERNOULLI else split
     return assigned(split, data.train_on, audits=audits) if data.train_on else split
@@ -48,12 +54,17 @@ def check_data(data: DataConfig, keep: Sequence[str] = ()) -> None:
     check_choices(data.train_on, data.inclusion)
     missing = [name for name in (*data.slice_by, *keep) if name not in (*COLUMNS, LENGTH)]
     missing += [name for name in grouping_column(data) if name not in COLUMNS]
-    if missing and data.source == SYNTHETIC and not (data.files or data.parallel):
+    if missing and is_synthetic(data):
         raise ConfigError(
             "The made-up people have no such column.",
             f"missing: {', '.join(missing)}; they have: {', '.join(COLUMNS)}",
             "Choose one of these in data.slice_by, data.group_by and audit.extract, or give records of yours (data.source).",
         )
+
+
+def is_synthetic(data: DataConfig) -> bool:
+    """Are the records people made up here?"""
+    return data.source == SYNTHETIC and not (data.files or data.parallel)
 
 
 def grouping_column(data: DataConfig) -> tuple[str, ...]:
@@ -66,7 +77,7 @@ def _split(data: DataConfig, seed: int, keep: Sequence[str]) -> Split:
     slice_by = tuple(dict.fromkeys(filter(None, (*data.slice_by, *keep, *grouping_column(data)))))
     if data.files:
         return given(data.files, read=reader(data, slice_by), seed=seed, group_by=data.group_by)
-    if data.source == SYNTHETIC and not data.parallel:
+    if is_synthetic(data):
         records = people(seed, data.people)
         return Split(records_by_role=records, drawn_by_us=True, seed=seed, sources={"synthetic people": f"seed {seed}"})
     return drawn(reader(data, slice_by)(data.source), data.shares, seed, data.group_by)
