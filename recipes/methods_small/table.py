@@ -3,7 +3,7 @@
     python recipes/methods_small/table.py runs/methods_small/people [more folders, e.g. one per seed]
 
 Loss: best validation loss, nats per token. ROUGE-L and loss: mean over seeds and, with several, half a 95 % t interval.
-AUC: pooled over seeds (stats.pooled_auc_interval). A method that beats SFT in neither loss nor ROUGE-L is marked.
+AUC: pooled over seeds (audit.compare.auc_over_seeds). A method that beats SFT in neither loss nor ROUGE-L is marked.
 """
 
 from __future__ import annotations
@@ -15,9 +15,10 @@ from pathlib import Path
 import numpy as np
 from scipy.stats import t as student_t
 
-from stillage.audit.membership import Scored, by_model_and_attack
-from stillage.functional.stats import pooled_auc_interval
-from stillage.run.folder import read_json, read_table
+from stillage.audit.compare import auc_over_seeds
+from stillage.errors import DataError
+from stillage.experiment.compare import candidate, run_scores
+from stillage.run.folder import read_json
 from stillage.run.results import read_results
 
 HEAD = (
@@ -36,14 +37,13 @@ def spread(values: Sequence[float], digits: int) -> str:
     return f"{mean} +- {half:.{digits}f}"
 
 
-def pooled(found: Sequence[Scored]) -> str:
-    """AUC [low, high] over the seeds; a dash where the run has no such scores."""
-    if not found:
+def pooled(runs: Sequence[Path], model: str, attack: str) -> str:
+    """AUC [low, high] over the seeds; a dash where the runs have no such scores."""
+    try:
+        found = [run_scores(candidate(run, run.name), model, attack) for run in runs]
+    except DataError:
         return "-"
-    if len(found) == 1:
-        auc = found[0].auc(0.95)
-    else:
-        auc = pooled_auc_interval([(s.scores, s.is_member) for s in found], clusters=[s.clusters for s in found])
+    auc, _, _ = auc_over_seeds(found)
     return f"{auc.value:.3f} [{auc.low:.3f}, {auc.high:.3f}]"
 
 
@@ -64,14 +64,13 @@ def main(folders: Sequence[Path]) -> None:
     for name in sorted(names, key=ORDER.index):
         runs = [out / point["name"] for out, point in points if point["values"]["cases.method"] == name]
         numbers = [measured(run) for run in runs]
-        scores = [by_model_and_attack(read_table(run / "audit" / "scores.parquet")) for run in runs]
         loss, rouge = (float(np.mean([one[key] for one in numbers])) for key in ("loss", "rouge"))
         base = base or (loss, rouge)
         mark = "" if name == "sft" or loss < base[0] or rouge > base[1] else " (beats SFT in neither)"
         cells = [name + mark, f"{np.mean([one['tokens'] for one in numbers]):,.0f}",
                  spread([one["loss"] for one in numbers], 3), spread([one["rouge"] for one in numbers], 3)]  # fmt: skip
-        for pair in (("student", "loss"), ("student", "reference"), ("student_no_teacher", "loss")):
-            cells.append(pooled([found[pair] for found in scores if pair in found]))
+        for model, attack in (("student", "loss"), ("student", "reference"), ("student_no_teacher", "loss")):
+            cells.append(pooled(runs, model, attack))
         print("| " + " | ".join(cells) + " |")
 
 

@@ -10,15 +10,23 @@ the pooled intervals of the student without a teacher, the counterfactual studen
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
-from stillage.audit.membership import by_model_and_attack
-from stillage.functional.stats import Interval, pooled_auc_interval
-from stillage.run.folder import read_table
+from stillage.audit.blind import N_FOLDS
+from stillage.audit.compare import auc_over_seeds
+from stillage.audit.membership import is_cross_fitted
+from stillage.experiment.compare import candidate, run_scores
+from stillage.functional.stats import Interval
 
 MODELS = ("teacher", "student", "student_counterfactual", "student_no_teacher")
 POOLED = (("student_no_teacher", "loss"), ("student_counterfactual", "loss"), ("blind", "bag_of_words"))
-FOLDS = {"blind": 5}  # blind scores are cross-fitted: their records depend on each other through the folds
+
+
+def auc(runs: Sequence[Path], model: str, attack: str) -> Interval:
+    """Over the seeds; a cross-fitted attack's interval is wider, as its records depend on each other through the folds."""
+    found = [run_scores(candidate(run, run.name), model, attack) for run in runs]
+    return auc_over_seeds(found, n_folds=N_FOLDS if is_cross_fitted(model, attack) else 0)[0]
 
 
 def words(found: Interval) -> str:
@@ -28,24 +36,16 @@ def words(found: Interval) -> str:
 
 def main(runs: list[Path]) -> int:
     """Print the table; 0 if every promise holds."""
-    scores = [by_model_and_attack(read_table(run / "audit" / "scores.parquet")) for run in runs]
     failed = []
     print("| model | " + " | ".join(run.name for run in runs) + " | pooled |")
     print("|---|" + "---|" * (len(runs) + 1))
     for model, attack in [(model, "loss") for model in MODELS] + [POOLED[-1]]:
-        found = [one[model, attack] for one in scores]
-        each = [one.auc(0.95, cross_fitted=model == "blind") for one in found]
-        pooled = pooled_auc_interval(
-            [(one.scores, one.is_member) for one in found],
-            clusters=[one.clusters for one in found],
-            n_folds=FOLDS.get(model, 0),
-        )
-        pooled = pooled if len(found) > 1 else each[0]
+        each, pooled = [auc([run], model, attack) for run in runs], auc(runs, model, attack)
         print(f"| {model}, {attack} | " + " | ".join(map(words, each)) + f" | {words(pooled)} |")
         if (model, attack) in POOLED and not pooled.contains(0.5):
             failed.append(f"{model}: {words(pooled)} does not contain 0.5")
-    for run, found in zip(runs, scores, strict=True):
-        by_model = {model: found[model, "loss"].auc(0.95) for model in MODELS}
+    for run in runs:
+        by_model = {model: auc([run], model, "loss") for model in MODELS}
         controls = max(by_model[model].high for model in MODELS[2:])
         if by_model["teacher"].value < 0.99:
             failed.append(f"{run}: teacher {words(by_model['teacher'])}")
