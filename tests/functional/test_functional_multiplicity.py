@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from scipy.stats import false_discovery_control
+from scipy.stats import false_discovery_control, norm
 
 from stillage.errors import DataError
 from stillage.functional.bootstrap import bootstrap_interval, resamples
@@ -150,6 +150,28 @@ def test_bootstrap_agrees_with_delong_and_clusters_widen_it() -> None:
     twice, pairs = np.tile(member, 2), np.tile(np.arange(300), 2)
     double = bootstrap_interval(auc_of(np.tile(scores, 2), twice), twice, rng, clusters=pairs, n_resamples=600)
     assert double.high - double.low == pytest.approx(found.high - found.low, rel=0.15)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("auc", "size", "least"), [(0.5, 1, 0.92), (0.8, 1, 0.92), (0.95, 1, 0.90), (0.8, 4, 0.90)])
+def test_bootstrap_covers(auc: float, size: int, least: float) -> None:
+    """100 members and 100 outsiders, alone or in groups of four alike: 93 to 95 %, within three simulation errors."""
+    rng = generator(5, "covers", int(auc * 100), size)
+    member, clusters = np.repeat([True, False], 100), np.arange(200) // size
+    covered = 0
+    for _ in range(400):
+        common, own = np.repeat(rng.normal(size=200 // size), size), rng.normal(size=200)
+        noise = own if size == 1 else 0.7**0.5 * common + 0.3**0.5 * own
+        order = np.argsort(noise + 2**0.5 * norm.ppf(auc) * member)
+
+        def weighted_auc(count: np.ndarray, order: np.ndarray = order) -> float:
+            drawn, kind = count[order], member[order]
+            below = np.cumsum(drawn * ~kind)
+            return float((drawn * kind * below).sum() / ((drawn * kind).sum() * below[-1]))
+
+        found = bootstrap_interval(weighted_auc, member, rng, clusters=clusters, n_resamples=300)
+        covered += found.low <= auc <= found.high
+    assert least <= covered / 400 <= 0.98
 
 
 def test_cluster_bootstrap_keeps_both_classes_when_clusters_span_them() -> None:
