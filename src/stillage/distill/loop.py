@@ -224,7 +224,7 @@ class Loop:
         ids = ", ".join(example.record_id for example in chosen)
         return ModelError(
             f"Training went out of bounds at step {self.state.step + 1} of {self.plan.total} and was stopped.",
-            f"{what}; lr {lr_at(self.state.step, self.plan.total, self.plan.options):.3g}; records of the step: {ids}",
+            f"{what}; lr {self.optimiser.param_groups[0]['lr']:.3g}; records of the step: {ids}",
             "Lower lr_peak, lengthen the warm-up, or look at these records; the last checkpoint is intact.",
         )
 

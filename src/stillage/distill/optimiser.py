@@ -34,7 +34,7 @@ def lr_at(step: float, total: int, options: TrainConfig) -> float:
     """
     warmup = math.ceil(options.warmup_fraction * total)
     if step < warmup:
-        return options.lr_peak * (step + 1) / warmup
+        return options.lr_peak * min(1.0, (step + 1) / warmup)  # a place between two steps may lie beyond the last
     progress = min(1.0, (step - warmup) / max(1, total - 1 - warmup))
     if options.schedule == "constant":
         return options.lr_peak
