@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from stillage import __version__
 from stillage.cli import main
 from stillage.run.config import ModelConfig
 from stillage.run.folder import read_json, read_table
@@ -87,6 +88,15 @@ def test_two_folders_and_two_files_are_enough(
     page = (run / "report" / "report.html").read_text()
     assert "; training overlap (no student was trained here)" in page
     assert main([*words, *QUICK]) == 0 and capsys.readouterr().err.count("skipped") == 3
+
+    (tmp_path / "runs").rename(tmp_path / "moved")
+    assert main(["report", "moved/audit"]) == 0
+    printed = capsys.readouterr()
+    assert printed.err.count("skipped") == 3 and "report: moved/audit/report/report.html" in printed.out
+    monkeypatch.setattr("stillage.experiment.plan.__version__", "0.0.9")
+    assert main(["report", "moved/audit"]) == 0
+    printed = capsys.readouterr()
+    assert printed.err.count("skipped") == 2 and f"report: version: {__version__} -> 0.0.9" in printed.err
 
 
 @pytest.mark.parametrize(

@@ -152,7 +152,7 @@ def finish(config: Config, verb: str) -> int:
     """Say where the result is; a broken provenance is exit 2, and with --audit.strict any check that fails."""
     summary = config.out / "report" / "summary.txt"
     if last_stage(verb, config) in ("", "report") and summary.is_file():
-        print(summary.read_text(encoding="utf-8").rstrip())
+        print(f"{summary.read_text(encoding='utf-8')}report: {summary.with_name('report.html')}")
     else:
         print(f"run folder: {config.out}")
     check_audit([config])

@@ -8,6 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from stillage import __version__
 from stillage.data.prepare import check_data
 from stillage.distill.methods import METHODS
 from stillage.distill.settings import method_named, params_from, unknown
@@ -199,7 +200,7 @@ def plan(context: Context) -> list[Stage]:
         stages += beside_audit(context, models, given, before)
     stages.append(
         Stage(name="report", inputs=tuple(stage.name for stage in stages), schema=SCHEMAS["report"],
-              settings={"report": plain(config.report)}, work=partial(report_stage.report, context))
+              settings={"report": plain(config.report), "version": __version__}, work=partial(report_stage.report, context))
     )  # fmt: skip
     return stages
 

@@ -1,4 +1,4 @@
-"""The report of a run: one self-contained HTML page, its figures, all results in one table, and ten lines of text."""
+"""The report of a run: one self-contained HTML page, its figures, all results in one table, and a few lines of text."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def write_report(run: Path, options: ReportConfig, *, title: str, run_id: str = 
         write_text(folder / "figures" / f"{name}.svg", standalone(picture.svg))
         write_text(folder / "figures" / f"{name}.csv", csv_text(picture.columns, picture.rows))
     write_results(folder / "results.parquet", [replace(row, run=run_id or row.run) for row in view.results])
-    lines = summary_lines(view, judged, title=title, report=str(folder / "report.html"))
+    lines = summary_lines(view, judged, title=title)
     write_text(folder / "summary.txt", "\n".join(lines) + "\n")
     write_text(folder / "report.html", page(view, judged, drawn, options, title=title))
     return folder / "report.html"

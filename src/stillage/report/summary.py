@@ -1,4 +1,4 @@
-"""The run in at most ten lines, for the terminal."""
+"""The run in a few lines, for the terminal."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from stillage.report.load import RunView
 from stillage.report.tables import models_table, rates
 from stillage.report.verdict import Verdict, extraction_pair, interval, percent, words
 
-LINES = 10
+LINES = 9
 MOST_MODELS = 5
 
 
-def summary_lines(view: RunView, judged: Verdict, *, title: str, report: str) -> list[str]:
-    """Title, headline, validity, a line per model, attacks left out, extraction of the student, path of the report."""
+def summary_lines(view: RunView, judged: Verdict, *, title: str) -> list[str]:
+    """Title, headline, validity, a line per model, attacks left out, extraction of the student."""
     lines = [f"{title}: {judged.badge}", judged.headline]
     if view.validity:
         checks = view.validity.get("checks", [])
@@ -32,7 +32,6 @@ def summary_lines(view: RunView, judged: Verdict, *, title: str, report: str) ->
         exposed = exposure_words(view, "student")
         said = f"the student recites {percent(members)} of members' targets (outsiders: {percent(outsiders)})"
         lines.append(said + (f"; {exposed}" if exposed else ""))
-    lines.append(f"report: {report}")
     assert len(lines) <= LINES, lines
     return lines
 
