@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -57,6 +58,16 @@ def test_it_continues_exactly_where_it_stopped(small: SimpleNamespace, tmp_path:
     assert (tmp_path / "a" / "metrics.jsonl").read_bytes() == (tmp_path / "b" / "metrics.jsonl").read_bytes()
     weights = small.weights(resumed)
     assert all(torch.equal(weights[name], tensor) for name, tensor in small.weights(student).items())
+
+
+def test_a_stop_names_a_step_that_can_be(small: SimpleNamespace, tmp_path: Path) -> None:
+    """Short texts need more steps than the records' own would: the guess made before the first step is no end."""
+    wish = {"method": "imitkd", "settings": {"max_new_tokens": 1}, "max_trained_tokens": 100}
+    whole, _ = small.train(tmp_path / "a", **wish)
+    with pytest.raises(Interrupted) as caught:
+        small.train(tmp_path / "b", **wish, should_stop=small.stop_after(whole.steps - 1))
+    found = re.search(r"after step (\d+) of (\d+)", str(caught.value))
+    assert found is not None and int(found[1]) < int(found[2])
 
 
 def test_two_budgets_are_refused() -> None:

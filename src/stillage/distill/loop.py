@@ -116,6 +116,11 @@ class Loop:
         """Is the budget spent?"""
         return self.plan.is_over(self.state.step, self.state.trained_tokens)
 
+    @property
+    def expected(self) -> int:
+        """How many steps the training will have had."""
+        return self.plan.expected(self.state.step, self.state.trained_tokens)
+
     def run(self) -> None:
         """Train to the end. Interrupted, after a checkpoint, once should_stop says so."""
         saved = time.monotonic()
@@ -133,7 +138,7 @@ class Loop:
                 saved = time.monotonic()
             if stop:
                 raise Interrupted(
-                    f"Training stopped after step {self.state.step} of {self.plan.total}, as asked.",
+                    f"Training stopped after step {self.state.step} of {self.expected}, as asked.",
                     f"checkpoint: {self.plan.folder / 'checkpoints'}",
                     "Run the same command again: it continues from there.",
                 )
@@ -162,7 +167,7 @@ class Loop:
         self.state.step += 1
         self.state.trained_tokens += tokens
         if self.journal is not None:
-            self.journal.total = self.plan.expected(self.state.step, self.state.trained_tokens)
+            self.journal.total = self.expected
             entry = {"step": self.state.step, "epoch": round(self.state.step / self.plan.per_epoch, 4), "loss": loss}
             entry |= {} if self.writer is None else {"texts": self.writer.source}
             size = {"lr": lr, "grad_norm": None if overflow else grad_norm, "tokens": tokens}
@@ -223,7 +228,7 @@ class Loop:
         """The error that stops a training gone wrong; nothing has been saved since."""
         ids = ", ".join(example.record_id for example in chosen)
         return ModelError(
-            f"Training went out of bounds at step {self.state.step + 1} of {self.plan.total} and was stopped.",
+            f"Training went out of bounds at step {self.state.step + 1} of {self.expected} and was stopped.",
             f"{what}; lr {self.optimiser.param_groups[0]['lr']:.3g}; records of the step: {ids}",
             "Lower lr_peak, lengthen the warm-up, or look at these records; the last checkpoint is intact.",
         )

@@ -238,7 +238,8 @@ def start(
             writer.restore(state.rollout, checkpoint.kept_texts(path))
     journal = None
     if accelerator.is_main_process:
-        journal = Journal(plan.folder, step=state.step, total=plan.total, train_s=state.train_s, report=report)
+        total = plan.expected(state.step, state.trained_tokens)
+        journal = Journal(plan.folder, step=state.step, total=total, train_s=state.train_s, report=report)
         journal.say(opening(plan, method, state, accelerator.num_processes, accelerator.device))
         unseen = not plan.validates_after(0, last=plan.is_over(0, 0))
         if state.step == 0 and rollout is not None and follows_validation(rollout) and unseen:
@@ -258,8 +259,9 @@ def opening(plan: Plan, method: Method, state: checkpoint.State, processes: int,
     """The first line of an attempt in train.log."""
     what = f"continues after step {state.step} of" if state.step else "starts:"
     what += " about" if plan.options.max_trained_tokens else ""
+    steps = plan.expected(state.step, state.trained_tokens)
     return (
-        f"{method.name} {what} {plan.total} steps, {len(plan.examples)} records, batch {plan.options.batch_size}, "
+        f"{method.name} {what} {steps} steps, {len(plan.examples)} records, batch {plan.options.batch_size}, "
         f"{plan.options.precision} on {processes} x {device.type}, seed {plan.seed}"
     )
 
