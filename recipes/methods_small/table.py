@@ -13,11 +13,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from scipy.stats import t as student_t
 
 from stillage.audit.compare import auc_over_seeds
 from stillage.errors import DataError
 from stillage.experiment.compare import candidate, run_scores
+from stillage.functional.stats import mean_interval
 from stillage.run.folder import read_json
 from stillage.run.results import read_results
 
@@ -30,11 +30,8 @@ ORDER = ("sft", "kd", "seqkd", "imitkd", "gkd", "distillm", "minillm")
 
 def spread(values: Sequence[float], digits: int) -> str:
     """Mean, and half a 95 % interval where there are several seeds."""
-    mean = f"{np.mean(values):.{digits}f}"
-    if len(values) < 2:
-        return mean
-    half = student_t.ppf(0.975, len(values) - 1) * np.std(values, ddof=1) / np.sqrt(len(values))
-    return f"{mean} +- {half:.{digits}f}"
+    mean = mean_interval(np.array(values))
+    return f"{mean.value:.{digits}f}" + (f" +- {mean.high - mean.value:.{digits}f}" if len(values) > 1 else "")
 
 
 def pooled(runs: Sequence[Path], model: str, attack: str) -> str:

@@ -39,13 +39,15 @@ def main(runs: list[Path]) -> int:
     failed = []
     print("| model | " + " | ".join(run.name for run in runs) + " | pooled |")
     print("|---|" + "---|" * (len(runs) + 1))
+    by_run: dict[str, list[Interval]] = {}
     for model, attack in [(model, "loss") for model in MODELS] + [POOLED[-1]]:
-        each, pooled = [auc([run], model, attack) for run in runs], auc(runs, model, attack)
-        print(f"| {model}, {attack} | " + " | ".join(map(words, each)) + f" | {words(pooled)} |")
+        by_run[model] = [auc([run], model, attack) for run in runs]
+        pooled = auc(runs, model, attack)
+        print(f"| {model}, {attack} | " + " | ".join(map(words, by_run[model])) + f" | {words(pooled)} |")
         if (model, attack) in POOLED and not pooled.contains(0.5):
             failed.append(f"{model}: {words(pooled)} does not contain 0.5")
-    for run in runs:
-        by_model = {model: auc([run], model, "loss") for model in MODELS}
+    for position, run in enumerate(runs):
+        by_model = {model: by_run[model][position] for model in MODELS}
         controls = max(by_model[model].high for model in MODELS[2:])
         if by_model["teacher"].value < 0.99:
             failed.append(f"{run}: teacher {words(by_model['teacher'])}")
