@@ -20,6 +20,7 @@ from stillage.run.folder import files_of, read_json, remove, sha256_file, sha256
 LOG = logging.getLogger("stillage")
 MANIFEST = "manifest.json"
 STARTED = "started.json"
+NOT_DONE = "not done yet"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -110,7 +111,7 @@ def status(folder: Path, stage: Stage, key: str) -> Status:
     """Has the stage been done with this key, and are its files intact? Reads, never writes."""
     manifest_path = folder / MANIFEST
     if not manifest_path.is_file():
-        reason = "continues where it stopped" if started_with(folder) == key else "not done yet"
+        reason = "continues where it stopped" if started_with(folder) == key else NOT_DONE
         return Status(name=stage.name, key=key, is_done=False, reason=reason)
     manifest = read_json(manifest_path)
     if manifest["key"] != key:
