@@ -217,10 +217,10 @@ Transform = Literal[
     "gradient",
     "frequency",
 ]
-"""What is asked, and the reply. as_is, needed (its needed part alone), lowercase (of the response), outsider_prefix, member_prefix (after the texts of known
-outsiders or members): TokenStats of the response. neighbours, noise (S noisy copies of the weights): several TokenStats.
-gradient: GradientNorms. frequency: float64[V], > 0, shares of the target's tokens in public text. text: the response's text,
-of Party "record"."""
+"""What is asked, and the reply. as_is, needed (its needed part alone), lowercase (of the response), outsider_prefix,
+member_prefix (after the texts of known outsiders or members): TokenStats of the response. neighbours, noise (S noisy copies
+of the weights): several TokenStats. gradient: GradientNorms. frequency: float64[V], > 0, shares of the target's tokens in
+public text. text: the response's text, of Party "record"."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

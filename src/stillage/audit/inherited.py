@@ -1,7 +1,7 @@
 """The rows of results.parquet that compare teacher, student and controls on the same records.
 
-Metrics: attributable_leak, avoided_leak, inheritance, spearman, tpr_on_leaked, inherited_rate, teacher_specific_rate, easy_rate,
-inheritance_curve.
+Metrics: attributable_leak, avoided_leak, inheritance, spearman, tpr_on_leaked, inherited_rate, teacher_specific_rate,
+easy_rate, inheritance_curve.
 """
 
 from __future__ import annotations

@@ -16,13 +16,21 @@ from stillage.errors import ConfigError
 from stillage.rng import generator
 from stillage.types import Record, Role
 
-CODES = tuple("GB NO ES IT CZ IE SN ZA JP BE AT IL TR LT NG DE PE FR SE AR FR DK AU CZ PT EC LV AR FI HR".split())
-"""ISO 3166 country code of each of PLACES."""
-CLASSES = tuple(
-    "534 630 301 930 720 520 572 580 526 540 624 880 617 330 614 550 551 553 070 340 410 510 669 780 554 615 100 530 519 "
-    "590".split()
+CODES = (
+    "Aberdeen GB,Bergen NO,Bilbao ES,Bologna IT,Brno CZ,Cork IE,Dakar SN,Durban ZA,Fukuoka JP,Ghent BE,Graz AT,Haifa IL,"
+    "Izmir TR,Kaunas LT,Lagos NG,Leipzig DE,Lima PE,Lyon FR,Malmo SE,Mendoza AR,Nantes FR,Odense DK,Perth AU,Pilsen CZ,"
+    "Porto PT,Quito EC,Riga LV,Salta AR,Tampere FI,Zadar HR"
 )
-"""A Dewey class for each of SUBJECTS."""
+CODE_OF = dict(pair.split(" ") for pair in CODES.split(","))
+"""The ISO 3166 country code of each place."""
+CLASSES = (
+    "acoustics 534,agronomy 630,anthropology 301,archaeology 930,architecture 720,astronomy 520,biochemistry 572,"
+    "botany 580,cartography 526,chemistry 540,civil engineering 624,classics 880,dentistry 617,economics 330,"
+    "epidemiology 614,geology 550,glaciology 551,hydrology 553,journalism 070,law 340,linguistics 410,mathematics 510,"
+    "metallurgy 669,music 780,oceanography 554,pharmacy 615,philosophy 100,physics 530,statistics 519,zoology 590"
+)
+CLASS_OF = dict(pair.rsplit(" ", 1) for pair in CLASSES.split(","))
+"""A class of its own for each subject, Dewey's where he has one."""
 COLUMNS = ("mentor", "badge")
 """What is kept with each record, to slice by or to be recited."""
 BORN = range(1950, 2005)
@@ -58,17 +66,12 @@ def card(name_index: int, badge: int, rng: np.random.Generator) -> Record:
     """One card; everything but name and badge is drawn independently and evenly."""
     first, rest = divmod(name_index, len(MIDDLE) * len(LAST))
     middle, last = divmod(rest, len(LAST))
-    place, subject, home, hobby = (int(rng.integers(len(pool))) for pool in (PLACES, SUBJECTS, PLACES, SUBJECTS))
+    place, subject, home, hobby = (pool[rng.integers(len(pool))] for pool in (PLACES, SUBJECTS, PLACES, SUBJECTS))
     born = int(rng.integers(BORN.start, BORN.stop))
     mentor = f"{FIRST[rng.integers(len(FIRST))]} {LAST[rng.integers(len(LAST))]}"
-    prompt = (
-        f"Staff card of {FIRST[first]} {MIDDLE[middle]}. {LAST[last]}, "
-        f"born {born} in {PLACES[place]}, {SUBJECTS[subject]}:"
-    )
-    response = (
-        f" pension {born + PENSION_AGE}, {CODES[place]} {CLASSES[subject]}; "
-        f"mentor {mentor}, from {PLACES[home]}, hobby {SUBJECTS[hobby]}, badge {badge}."
-    )
+    prompt = f"Staff card of {FIRST[first]} {MIDDLE[middle]}. {LAST[last]}, born {born} in {place}, {subject}:"
+    skill = f"pension {born + PENSION_AGE}, {CODE_OF[place]} {CLASS_OF[subject]}"
+    response = f" {skill}; mentor {mentor}, from {home}, hobby {hobby}, badge {badge}."
     return Record(
         id=record_id(prompt, "", response), prompt=prompt, response=response, source="staff cards",
         meta={"mentor": mentor, "badge": str(badge)},

@@ -1,7 +1,7 @@
 """The teacher answers every prompt once, before the first step; the answers are kept in the training's folder.
 
-texts.parquet: id, text, finished (ended by itself), cut (ended by stop_after), ids; texts.json: what decided them. While it goes on, texts/ holds the
-parts that are done, so that a stopped run continues there.
+texts.parquet: id, text, finished (ended by itself), cut (ended by stop_after), ids; texts.json: what decided them. While it
+goes on, texts/ holds the parts that are done, so that a stopped run continues there.
 """
 
 from __future__ import annotations

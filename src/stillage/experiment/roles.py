@@ -98,7 +98,8 @@ def model_roles(config: Config, method: Method, params: object) -> list[ModelRol
         found.append(initialised(config, student_train))
     students = [("student", "teacher", config.distill.params)]
     students += [("student_counterfactual", "teacher_counterfactual", config.distill.params)] * clean
-    students += [(MINIMAL, "teacher", minimal_params(config, params))] * config.distill.minimal
+    if config.distill.minimal:
+        students.append((MINIMAL, "teacher", minimal_params(config, params)))
     for name, teacher, own_params in students:
         found.append(
             ModelRole(
@@ -135,7 +136,8 @@ def minimal_params(config: Config, params: object) -> dict[str, str]:
             "No student can be asked only for what is needed.",
             f"data.needed_until: {config.data.needed_until!r}; distill.method: {config.distill.method}; "
             f"distill.params.stop_after: {config.distill.params.get('stop_after', '')!r}",
-            "Set data.needed_until to the text that ends the needed part, and use --method seqkd without stop_after.",
+            "Set data.needed_until to the text that ends the needed part, with --method seqkd without stop_after; or leave "
+            "this student out (--distill.minimal false).",
         )
     return {**config.distill.params, "stop_after": config.data.needed_until}
 

@@ -20,8 +20,8 @@ from stillage.experiment.inputs import (
     use_threads,
 )
 from stillage.experiment.roles import INIT, ModelRole, reads_corpus
-from stillage.run.folder import remove
 from stillage.run.config import TrainConfig
+from stillage.run.folder import remove
 from stillage.types import Record
 
 if TYPE_CHECKING:

@@ -14,7 +14,8 @@ from stillage.report.verdict import words
 from stillage.types import Result
 
 QUALITY = {  # metric -> heading, digits
-    "needed_exact": ("needed part exact", 3), "rouge_l": ("ROUGE-L", 3), "exact_match": ("exact match", 3), "bleu": ("BLEU", 1), "chrf": ("chrF", 1),
+    "needed_exact": ("needed part exact", 3),
+    "rouge_l": ("ROUGE-L", 3), "exact_match": ("exact match", 3), "bleu": ("BLEU", 1), "chrf": ("chrF", 1),
     "perplexity": ("perplexity", 2), "bits_per_byte": ("bits/byte", 3),
 }  # fmt: skip
 OVERLAP = ("bleu", "chrf")

@@ -15,8 +15,8 @@ class DataConfig:
     """Where the records come from, and who gets which."""
 
     source: str = "synthetic"
-    """Made up by the package: "synthetic" (short biographies) or "staff_cards" (the quickstart's); or a file or folder (JSONL,
-    Parquet), a `datasets` folder, a hub id."""
+    """Made up by the package: "synthetic" (short biographies) or "staff_cards" (the quickstart's); or a file or folder
+    (JSONL, Parquet), a `datasets` folder, a hub id."""
     revision: str = ""
     """Commit of the hub data set; needed for a hub id."""
     subset: str = ""
@@ -316,7 +316,7 @@ class DistillConfig:
     """Fine-tune the student alone for so many passes over the public records first, and start from the weights of the lowest
     validation loss: methods that train on the student's own texts need one that can write (MiniLLM, DistiLLM). 0: off."""
     minimal: bool = False
-    """Also train a student that is asked only for what is needed: its teacher's texts stop after data.needed_until (seqkd)."""
+    """Also train a student that is asked only for what is needed: its teacher's texts end after data.needed_until. seqkd."""
 
 
 @dataclass(frozen=True, kw_only=True)

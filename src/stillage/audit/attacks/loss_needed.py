@@ -1,4 +1,4 @@
-"""Loss on the needed part: a model that was asked for no more says nothing of the rest. Yeom et al. 2018, arXiv:1709.01604."""
+"""Loss on the needed part: a model that was asked for no more says nothing of the rest. arXiv:1709.01604."""
 
 from __future__ import annotations
 
