@@ -128,9 +128,9 @@ def test_a_grid_that_was_audited_ends_by_naming_the_comparison(
 
     monkeypatch.setattr("stillage.experiment.run.run_experiments", pretend)
     out = tmp_path / "my grid"
-    assert main(["run", "quickstart", "--out", str(out), "--sweep.student.width", "64", "128"]) == 0
+    assert main(["run", "biographies", "--out", str(out), "--sweep.student.width", "64", "128"]) == 0
     assert f"which leaks more: stillage compare '{out}'" in capsys.readouterr().out
-    assert main(["run", "quickstart", "--out", str(tmp_path / "seeds"), "--sweep.seed", "1", "2"]) == 0
+    assert main(["run", "biographies", "--out", str(tmp_path / "seeds"), "--sweep.seed", "1", "2"]) == 0
     assert "stillage compare" not in capsys.readouterr().out
 
 

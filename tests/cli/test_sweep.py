@@ -14,7 +14,7 @@ from stillage.run.parse import from_flags, from_yaml
 from stillage.run.results import read_results
 
 SMALL = [
-    "quickstart", "--data.people", "24", "--tokenizer.vocab-size", "400", "--stages", "distill", "evaluate",
+    "run", "biographies", "--data.people", "24", "--tokenizer.vocab-size", "400", "--stages", "distill", "evaluate",
     "--teacher.layers", "1", "--teacher.width", "32", "--teacher.heads", "2", "--teacher-train.epochs", "1",
     "--student.layers", "1", "--student.width", "32", "--student.heads", "2", "--student-train.epochs", "1",
     "--generate.max-new-tokens", "4", "--generate.records", "2",
@@ -26,7 +26,7 @@ def test_points_share_what_is_equal(tmp_path: Path, capsys: pytest.CaptureFixtur
     words = [*SMALL, "--out", str(out), "--sweep.student-train.lr-peak", "1e-3", "2e-3"]
     assert main(words) == 0
     said = capsys.readouterr().err
-    assert said.count(": teacher: not done yet") == 1 and said.count(": student: not done yet") == 2
+    assert said.count(": teacher: starts") == 1 and said.count(": student: starts") == 2
     assert sorted(path.name.rsplit("-", 1)[0] for path in (out / "store").glob("[a-z]*-*")) == sorted(
         ["data", "tokenizer", "teacher", "student", "student", "evaluate", "evaluate", "report", "report"]
     )
@@ -34,7 +34,7 @@ def test_points_share_what_is_equal(tmp_path: Path, capsys: pytest.CaptureFixtur
     assert [point["values"] for point in index] == [{"student_train.lr_peak": lr} for lr in ("1e-3", "2e-3")]
     assert {result.run for result in read_results(out / "results.parquet")} == {point["run"] for point in index}
     assert main(words) == 0
-    assert "not done yet" not in capsys.readouterr().err
+    assert "starts" not in capsys.readouterr().err
 
 
 def test_a_sweep_is_every_combination_and_an_empty_one_is_refused() -> None:
@@ -122,7 +122,7 @@ def test_points_side_by_side_give_what_points_in_turn_give(tmp_path: Path, capsy
     capsys.readouterr()
     assert main([*words, "--out", str(tmp_path / "two"), "--jobs", "2"]) == 0
     said = capsys.readouterr().err
-    assert said.count("student_init: not done yet") == 1 and said.count(": student: not done yet") == 2
+    assert said.count("student_init: starts") == 1 and said.count(": student: starts") == 2
     one, two = (read_results(tmp_path / name / "results.parquet") for name in ("one", "two"))
     assert one == two and len({result.run for result in one}) == 2
 

@@ -46,7 +46,7 @@ def prepare(data: DataConfig, seed: int, *, keep: Sequence[str] = (), audits: bo
     split = _split(data, seed, keep)
     split = tossed(split, seed) if data.inclusion == BERNOULLI else split
     split = assigned(split, data.train_on, audits=audits) if data.train_on else split
-    return split if data.public_answers < 0 else with_answers(split, data.public_answers)
+    return split if data.public_answers == 1 else with_answers(split, data.public_answers)
 
 
 def check_data(data: DataConfig, keep: Sequence[str] = ()) -> None:

@@ -7,7 +7,6 @@ from dataclasses import replace
 
 from stillage.data.columns import record_id
 from stillage.data.split import Split
-from stillage.errors import ConfigError
 from stillage.rng import generator
 from stillage.types import Record
 
@@ -23,22 +22,17 @@ def prompt_alone(record: Record) -> Record:
     return replace(record, id=bare, response="", meta={})
 
 
-def with_answers(split: Split, count: int) -> Split:
-    """The split in which so many public records keep their answers, by a draw that ids and seed decide.
+def with_answers(split: Split, share: float) -> Split:
+    """The split in which this share of the public records keep their answers, by a draw that ids and seed decide.
 
-    Records that are text alone keep theirs: without it nothing would be left. ConfigError where fewer have one.
+    Above 0 at least one keeps its answer. Records that are text alone keep it always: without it nothing would be left.
     """
-    public = sorted(split.records_by_role.get("public", ()), key=lambda record: record.id)
-    having = [index for index, record in enumerate(public) if record.response and record.prompt]
-    if count > len(having):
-        raise ConfigError(
-            "Fewer public records have an answer than are to keep one.",
-            f"data.public_answers: {count}; public records with prompt and answer: {len(having)} of {len(public)}",
-            "Lower data.public_answers, or leave it out.",
-        )
+    public = split.records_by_role.get("public", ())
+    having = sorted(record.id for record in public if record.response and record.prompt)
+    count = max(1, round(share * len(having))) if share else 0
     order = generator(split.seed, "public answers").permutation(len(having))
     taken = {having[place] for place in order[count:]}
-    changed = {public[index].id: prompt_alone(public[index]) for index in taken}
-    records = [changed.get(record.id, record) for record in split.records_by_role.get("public", ())]
+    changed = {record.id: prompt_alone(record) for record in public if record.id in taken}
     group_of = {changed[id_].id if id_ in changed else id_: group for id_, group in split.group_of.items()}
+    records = [changed.get(record.id, record) for record in public]
     return replace(split, records_by_role={**split.records_by_role, "public": records}, group_of=group_of)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from stillage.evaluate.quality import measured
 from stillage.functional.stats import Interval, mean_interval, paired_proportions
 from stillage.types import Array, Result
 
@@ -32,10 +33,9 @@ def gain_results(samples: pa.Table, pairs: Sequence[tuple[str, str]], *, level: 
         ids = [samples.column("id").take(chosen).to_pylist() for chosen in rows]
         assert ids[0] == ids[1], "all models answer the same records"
         for metric in METRICS:
-            column = samples.column(metric)
-            if column.null_count:
+            if not measured(samples, metric):
                 continue
-            values = column.to_numpy(zero_copy_only=False).astype(np.float64)
+            values = samples.column(metric).to_numpy(zero_copy_only=False).astype(np.float64)
             found = difference(metric, values[rows[0]], values[rows[1]], level)
             results.append(
                 replace(base, model=first, metric=f"{metric}_gain", value=found.value, low=found.low, high=found.high,

@@ -34,10 +34,15 @@ def references_of(record: Record) -> list[str]:
     return [record.response] if record.response.strip() else []
 
 
+def measured(samples: pa.Table, metric: str) -> bool:
+    """Whether every row has the metric; one that nobody asked for is null, or missing in a table of an older version."""
+    return metric in samples.column_names and not samples.column(metric).null_count
+
+
 def needed_part(text: str, needed_until: str) -> str:
     """The text up to the first place with `needed_until`, that included; all of it where there is none."""
-    before, marker, _ = text.partition(needed_until)
-    return before + marker
+    end = text.find(needed_until)
+    return text if end < 0 or not needed_until else text[: end + len(needed_until)]
 
 
 def sample_rows(
@@ -96,7 +101,7 @@ def text_results(
             shown = {"tokens": "generated_tokens"}.get(metric, metric)
             results.append(replace(row, metric=shown, value=mean.value, low=mean.low, high=mean.high, unit=unit))
         for metric in ("exact_match", "needed_exact"):
-            if samples.column(metric).null_count:
+            if not measured(samples, metric):
                 continue
             hits = samples.column(metric).to_numpy(zero_copy_only=False)[chosen].astype(bool)
             interval = clopper_pearson(int(hits.sum()), len(hits), level)

@@ -68,7 +68,7 @@ def check_answers(context: Context, public: Sequence[Record]) -> None:
             raise DataError(
                 f"{role.method} trains on the records' own answers, and public records have none.",
                 f"public: {len(public)}, of them answered: {having}",
-                "Use --method seqkd or minillm, which have every answer written; or answer them (data.public_answers: -1).",
+                "Use --method seqkd or minillm, which have every answer written; or answer them (data.public_answers: 1).",
             )
         if not having:
             raise DataError(

@@ -52,9 +52,9 @@ class DataConfig:
     people: int = 800
     """Made-up people in each of private, outsiders and counterfactual. synthetic: as many in public, an eighth in validation
     and test. staff_cards: five quarters as many in public, an eighth in validation, three eighths in test."""
-    public_answers: int = -1
-    """How many public records keep their answers (a recorded draw); the others become prompts alone, which a student can
-    learn from whose teacher writes the answers. The student without a teacher learns from those answers. -1: all."""
+    public_answers: float = 1.0
+    """Share of the public records that keep their answers (a recorded draw, at least one above 0); the others become prompts
+    alone, for a method whose teacher writes the answers. The student without a teacher learns from the answers kept."""
     needed_until: str = ""
     """Where the needed part of a response ends, if it has more than that (e.g. ;): the first place with this text. How often
     that part is right is then measured too."""
