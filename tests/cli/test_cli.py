@@ -106,7 +106,7 @@ def test_a_dry_run_of_a_verb_lists_what_that_verb_does(
     verbs = {"data": ["data"], "distill": student, "distil": student, "evaluate": [*everyone, "evaluate"],
              "audit": [*everyone, "audit", "signal"]}  # fmt: skip
     for verb, names in verbs.items():
-        assert main([verb, "run", "biographies", "--dry-run"]) == 0
+        assert main([verb, "biographies", "--dry-run"]) == 0
         assert [line.split()[1] for line in capsys.readouterr().out.splitlines()] == names
     (tmp_path / "thesis.tex").write_text("x")
     assert main(["run", "biographies", "--out", str(tmp_path), "--dry-run"]) == 2
