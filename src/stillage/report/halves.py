@@ -57,7 +57,7 @@ def minimal_words(view: RunView) -> str:
     if auc is None or quality is None or math.isnan(auc.low):
         return ""
     cost, avoided = gain_of(view, MINIMAL, STUDENT), view.result("avoided_leak", STUDENT, attack=view.primary_attack)
-    keeps = f"right on {percent(quality)}" + (f" ({signed(cost)})" if cost is not None else "")
+    keeps = f"right on {percent(quality)}" + (f" ({signed(cost)} against the student)" if cost is not None else "")
     parts = [row for name in ATTACKS if (row := view.result("auc", MINIMAL, attack=name)) is not None]
     beside = "".join(f", on the needed part alone {interval(row)}" for row in parts)
     less = "leaks less" if avoided is not None and avoided.low > 0 else "is not shown to leak less"
