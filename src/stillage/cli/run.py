@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shlex
 import sys
 from collections.abc import Sequence
@@ -98,12 +97,12 @@ def last_stage(verb: str, config: Config) -> str:
 
 def run_child(words: Sequence[str], plugins: tuple[Plugin, ...]) -> int:
     """`run RUN --only STAGE [--store FOLDER]`: one stage for a parent process that owns the run folder."""
-    from stillage.experiment.parallel import Lines, die_with_parent
+    from stillage.experiment.parallel import Lines, die_with_parent, parent_in
     from stillage.experiment.plan import make_context
     from stillage.experiment.run import do_only
     from stillage.run.stop import watch_signals
 
-    die_with_parent(os.getppid())
+    die_with_parent(parent_in(words))
     store = Path(words[words.index("--store") + 1]) if "--store" in words else None
     with watch_signals() as stop:
         config = build(read_settings("run", words[:1]))

@@ -66,7 +66,8 @@ class Team:
         number = 1
         while True:
             with first_is_there():
-                is_over = self.store.check(["ended"])  # first: what was called before the end is seen by the look after it
+                # the end first: what was called before it is seen by the look after it
+                is_over = self.store.check(["ended"])
                 is_called = self.store.check([f"order/{number}"])
                 order = json.loads(self.store.get(f"order/{number}")) if is_called else None
             if order is not None:
