@@ -10,6 +10,7 @@ import pytest
 from stillage.cli import main
 from stillage.errors import ConfigError
 from stillage.experiment.sweep import check_overruled, points, swept
+from stillage.run.lock import locked
 from stillage.run.parse import from_flags, from_yaml
 from stillage.run.results import read_results
 
@@ -35,6 +36,14 @@ def test_points_share_what_is_equal(tmp_path: Path, capsys: pytest.CaptureFixtur
     assert {result.run for result in read_results(out / "results.parquet")} == {point["run"] for point in index}
     assert main(words) == 0
     assert "not done yet" not in capsys.readouterr().err
+
+
+def test_a_sweep_in_hand_keeps_its_list_of_points(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Another sweep into its folder is refused before it writes anything."""
+    with locked(tmp_path):
+        assert main([*SMALL, "--out", str(tmp_path), "--sweep.seed", "1", "2"]) == 2
+    assert "in use by a live process" in capsys.readouterr().err
+    assert [path.name for path in tmp_path.iterdir()] == [".lock"]
 
 
 def test_a_sweep_is_every_combination_and_an_empty_one_is_refused() -> None:

@@ -40,6 +40,17 @@ def test_atomic_replaces_a_folder(tmp_path: Path) -> None:
     assert os.listdir(tmp_path) == ["model"]
 
 
+def test_writers_of_one_file_do_not_touch_what_the_other_has_begun(tmp_path: Path) -> None:
+    """Two machines that share the folder may give their processes one number."""
+    for name in ("file", "folder"):
+        with atomic(tmp_path / name) as first:
+            first.write_text("first") if name == "file" else first.mkdir()
+            with atomic(tmp_path / name) as second:
+                second.write_text("second") if name == "file" else second.mkdir()
+    assert (tmp_path / "file").read_text() == "first"
+    assert sorted(os.listdir(tmp_path)) == ["file", "folder"]
+
+
 def test_a_full_disk_is_exit_75_and_keeps_the_old_file(tmp_path: Path) -> None:
     write_json(tmp_path / "a.json", 1)
     with pytest.raises(Interrupted) as caught, atomic(tmp_path / "a.json"):

@@ -130,9 +130,10 @@ def run_grid(
     from stillage.cli.progress import Board
     from stillage.experiment.plan import make_context
     from stillage.experiment.run import run_experiments
+    from stillage.run.lock import locked
     from stillage.run.stop import watch_signals
 
-    with watch_signals() as stop, Board() as board:
+    with locked(base.out), watch_signals() as stop, Board() as board:
         contexts = {
             point.name: make_context(point.config, stop, board.show, base.out / STORE, plugins=plugins, team=team)
             for point in grid
@@ -140,7 +141,8 @@ def run_grid(
         write_index(base.out, grid, [context.run_id for context in contexts.values()])
         until = last_stage(verb, base)
         run_experiments(contexts, board.say, accept_changes="--accept-changes" in switches, until=until)
-    print(f"{gather(base.out)} of {len(grid)} points finished: {base.out / 'results.parquet'}")
+        finished = gather(base.out)
+    print(f"{finished} of {len(grid)} points finished: {base.out / 'results.parquet'}")
     if worth_comparing(base.out):
         print(f"which leaks more: stillage compare {shlex.quote(str(base.out))}")
     check_audit([point.config for point in grid])
