@@ -5,16 +5,21 @@ VENV ?= .venv
 RUN ?= runs/quickstart
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
-# two workers with one thread each: small models gain nothing from more threads
-PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
+# Two workers with one thread each: small models gain nothing from more threads. The order of the tests is drawn anew each
+# time and its seed printed at the top; `make test PYTEST_ARGS=--randomly-seed=SEED` repeats it.
+PYTEST_ARGS ?=
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal $(PYTEST_ARGS)
 
-.PHONY: quickstart test test-all lint types layers check picture clean
+.PHONY: quickstart test test-slow test-all lint types layers check picture clean
 
 quickstart: $(INSTALLED)
 	$(BIN)/stillage quickstart --out $(RUN)
 
 test: $(INSTALLED)
 	$(PYTEST) -m "not slow and not gpu"
+
+test-slow: $(INSTALLED)
+	$(PYTEST) -m "slow and not gpu"
 
 test-all: $(INSTALLED)
 	$(PYTEST) -m "not gpu"

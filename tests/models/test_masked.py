@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -24,6 +25,25 @@ TEXTS = [
 @pytest.fixture(scope="module")
 def small(tmp_path_factory: pytest.TempPathFactory) -> Masked:
     return small_masked(TEXTS, 1, tmp_path_factory.mktemp("masked"), steps=40)
+
+
+def test_processes_that_need_it_at_once_make_it_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another comes while it is trained: it waits, instead of replacing the folder that the first reads."""
+    train, made, others = masked_train.train_masked, [], []
+
+    def slowly(*args: object) -> tuple[BertForMaskedLM, PreTrainedTokenizerFast]:
+        made.append(threading.current_thread())
+        if len(made) == 1:
+            others.append(threading.Thread(target=small_masked, args=(TEXTS, 1, tmp_path), kwargs={"steps": 1}))
+            others[0].start()
+            others[0].join(0.5)
+        return train(*args)
+
+    monkeypatch.setattr(masked_train, "train_masked", slowly)
+    monkeypatch.setattr(masked_train, "load_masked", lambda *_, **__: None)  # transformers loads in one thread only
+    small_masked(TEXTS, 1, tmp_path, steps=1)
+    others[0].join(60)
+    assert made == [threading.current_thread()] and not others[0].is_alive()
 
 
 def wordpiece() -> PreTrainedTokenizerFast:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shlex
 import sys
 from collections.abc import Sequence
@@ -98,12 +97,12 @@ def last_stage(verb: str, config: Config) -> str:
 
 def run_child(words: Sequence[str], plugins: tuple[Plugin, ...]) -> int:
     """`run RUN --only STAGE [--store FOLDER]`: one stage for a parent process that owns the run folder."""
-    from stillage.experiment.parallel import Lines, die_with_parent
+    from stillage.experiment.parallel import Lines, die_with_parent, parent_in
     from stillage.experiment.plan import make_context
     from stillage.experiment.run import do_only
     from stillage.run.stop import watch_signals
 
-    die_with_parent(os.getppid())
+    die_with_parent(parent_in(words))
     store = Path(words[words.index("--store") + 1]) if "--store" in words else None
     with watch_signals() as stop:
         config = build(read_settings("run", words[:1]))
@@ -131,9 +130,10 @@ def run_grid(
     from stillage.cli.progress import Board
     from stillage.experiment.plan import make_context
     from stillage.experiment.run import run_experiments
+    from stillage.run.lock import locked
     from stillage.run.stop import watch_signals
 
-    with watch_signals() as stop, Board() as board:
+    with locked(base.out), watch_signals() as stop, Board() as board:
         contexts = {
             point.name: make_context(point.config, stop, board.show, base.out / STORE, plugins=plugins, team=team)
             for point in grid
@@ -141,7 +141,8 @@ def run_grid(
         write_index(base.out, grid, [context.run_id for context in contexts.values()])
         until = last_stage(verb, base)
         run_experiments(contexts, board.say, accept_changes="--accept-changes" in switches, until=until)
-    print(f"{gather(base.out)} of {len(grid)} points finished: {base.out / 'results.parquet'}")
+        finished = gather(base.out)
+    print(f"{finished} of {len(grid)} points finished: {base.out / 'results.parquet'}")
     if worth_comparing(base.out):
         print(f"which leaks more: stillage compare {shlex.quote(str(base.out))}")
     check_audit([point.config for point in grid])

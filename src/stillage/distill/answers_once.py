@@ -141,6 +141,7 @@ def write_parts(
         if report is not None and desk.accelerator.is_main_process:
             report({"writing": start + len(asked), "prompts": len(examples)})
     table = pa.concat_tables(tables)
+    desk.accelerator.wait_for_everyone()  # nobody removes the parts before all have read them
     if desk.accelerator.is_main_process:
         write_table(folder / "texts.parquet", table)
         write_json(folder / "texts.json", {"key": key, "sha256": sha256_file(folder / "texts.parquet")})

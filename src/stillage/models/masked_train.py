@@ -15,6 +15,7 @@ from stillage.models.masked import Masked, load_masked
 from stillage.models.quiet import quiet
 from stillage.rng import derive, generator
 from stillage.run.folder import atomic, sha256_text
+from stillage.run.lock import locked
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -47,10 +48,12 @@ def small_masked(
     name = sha256_text("\x1f".join([SCHEMA, str(seed), str(steps), *texts]))[:16]
     folder = cache / f"masked-{name}"
     if not (folder / "config.json").exists():
-        model, tokenizer = train_masked(texts, seed, steps)
-        with atomic(folder) as temporary, quiet():
-            model.save_pretrained(temporary)
-            tokenizer.save_pretrained(temporary)
+        with locked(cache / ".locks" / folder.name, wait=True):
+            if not (folder / "config.json").exists():  # nobody made it while this process waited
+                model, tokenizer = train_masked(texts, seed, steps)
+                with atomic(folder) as temporary, quiet():
+                    model.save_pretrained(temporary)
+                    tokenizer.save_pretrained(temporary)
     return load_masked(str(folder), device=device)
 
 

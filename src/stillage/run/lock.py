@@ -9,6 +9,7 @@ import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TextIO
 
 from stillage.errors import ConfigError
 
@@ -19,19 +20,44 @@ def locked(folder: Path, *, wait: bool = False) -> Iterator[None]:
 
     Raises ConfigError naming process and host when another live process holds it, unless asked to `wait` for it.
     """
-    folder.mkdir(parents=True, exist_ok=True)
+    with take(folder, wait) as handle:
+        handle.truncate(0)
+        handle.write(json.dumps({"pid": os.getpid(), "host": socket.gethostname()}))
+        handle.flush()
+        yield
+
+
+def take(folder: Path, wait: bool) -> TextIO:
+    """The lock file, open and locked. An owner may remove it as it ends: who locked the removed one tries again."""
     path = folder / ".lock"
-    with path.open("a+", encoding="utf-8") as handle:
+    while True:
+        folder.mkdir(parents=True, exist_ok=True)
+        try:
+            handle = path.open("a+", encoding="utf-8")
+        except FileNotFoundError:
+            continue  # the owner removed the folder just now
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+            if is_open(handle, path):
+                return handle
         except BlockingIOError as error:
-            owner = path.read_text(encoding="utf-8").strip() or "unknown"
+            handle.seek(0)
+            owner = handle.read().strip() or "unknown"
+            handle.close()
             raise ConfigError(
                 f"The run folder {folder} is in use by a live process.",
                 f"owner: {owner}",
                 "Wait for it to end, stop it, or choose another folder with --out.",
             ) from error
-        handle.truncate(0)
-        handle.write(json.dumps({"pid": os.getpid(), "host": socket.gethostname()}))
-        handle.flush()
-        yield
+        except BaseException:
+            handle.close()
+            raise
+        handle.close()
+
+
+def is_open(handle: TextIO, path: Path) -> bool:
+    """Is it the file that lies at the path now?"""
+    try:
+        return os.path.samestat(os.fstat(handle.fileno()), path.stat())
+    except FileNotFoundError:
+        return False

@@ -157,10 +157,11 @@ def run_stage(folder: Path, stage: Stage, key: str) -> None:
         if [path.name for path in folder.iterdir()] == [STARTED]:
             remove(folder)  # nothing was made, so nothing is left behind
         raise
-    remove(folder / STARTED)
-    digests = {str(path.relative_to(folder)): sha256_file(path) for path in files_of(folder)}
+    made = [path for path in files_of(folder) if path != folder / STARTED]
+    digests = {str(path.relative_to(folder)): sha256_file(path) for path in made}
     write_json(
         manifest_path,
         {"key": key, "settings": dict(stage.settings), "inputs": list(stage.inputs), "outside": dict(stage.outside),
          "schema": stage.schema, "files": digests},
     )  # fmt: skip
+    remove(folder / STARTED)  # after the manifest: a kill while files are hashed must not cost what was made
