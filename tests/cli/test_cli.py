@@ -87,7 +87,7 @@ def test_dry_run_names_every_stage_and_writes_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    assert main(["run", "biographies", "--dry-run"]) == 0
+    assert main(["quickstart", "--dry-run"]) == 0
     names = [line.split()[1] for line in capsys.readouterr().out.splitlines()]
     assert names == [
         "data", "tokenizer", "teacher", "teacher_counterfactual", "student", "student_counterfactual", "student_minimal",

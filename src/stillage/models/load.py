@@ -19,6 +19,7 @@ from stillage.models.quiet import quiet
 from stillage.models.scratch import first_line, from_scratch, refuse_encoders
 from stillage.models.source import find, native, read_model_config, require_safetensors
 from stillage.run.folder import atomic, sha256_file, sha256_text
+from stillage.versions import causal_types
 
 if TYPE_CHECKING:
     from transformers import PretrainedConfig, PreTrainedModel, PreTrainedTokenizerFast
@@ -137,11 +138,10 @@ def check_ahead(config: ModelConfig, *, vocab_size: int) -> PretrainedConfig:
 def settings_of(folder: Path) -> PretrainedConfig:
     """The configuration of a model folder; ModelError for a model that is no decoder, or that transformers cannot build."""
     from transformers import AutoConfig
-    from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
 
     kind = native(read_model_config(folder / "config.json"), folder)
     settings = AutoConfig.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
-    if kind not in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES:
+    if kind not in causal_types():
         raise encoder_decoder(settings)
     return refuse_encoders(settings)
 
