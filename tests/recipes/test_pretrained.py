@@ -1,4 +1,4 @@
-"""The recipe of the real pretrained model: bad wheels, no network; and, in the slow lane, every verb on the model itself."""
+"""The recipe of the pretrained model: bad wheels, no network, and (slow) its use."""
 
 from __future__ import annotations
 
@@ -97,7 +97,7 @@ def test_a_folder_that_holds_something_else(tmp_path: Path, capsys: Printed) -> 
 
 @pytest.fixture(scope="module")
 def smollm2(request: pytest.FixtureRequest) -> Path:
-    """The converted model, by the recipe's own command; kept from run to run in pytest's cache."""
+    """The converted model, by the recipe's command; kept in pytest's cache."""
     pytest.importorskip("pip", reason="this environment has no pip")
     cache = request.config.cache
     assert cache is not None
@@ -119,7 +119,7 @@ def test_it_answers(smollm2: Path, capsys: Printed) -> None:
 
 @pytest.mark.slow
 def test_plain_english_is_likely_and_the_same_words_in_disorder_are_not(smollm2: Path) -> None:
-    """A wrong rotation, a lost norm or swapped queries give hundreds; each of them still writes words."""
+    """A wrong rotation or a lost norm gives hundreds, and still writes words."""
     tokenizer = load_tokenizer(str(smollm2))
     model = load_model(ModelConfig(path=str(smollm2)), vocab_size=len(tokenizer), seed=0)
     plain = " ".join(json.loads(line)["response"] for line in QUESTIONS.read_text().splitlines())

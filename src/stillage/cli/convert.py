@@ -1,4 +1,4 @@
-"""`stillage convert FILE.gguf FOLDER`: make a Hugging Face folder of a GGUF file, once."""
+"""`stillage convert FILE.gguf FOLDER`: GGUF to a Hugging Face folder."""
 
 from __future__ import annotations
 

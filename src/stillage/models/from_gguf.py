@@ -1,8 +1,8 @@
-"""GGUF files (llama.cpp's format) into Hugging Face folders: the Llama architecture, every weight, its tokenizer.
+"""Convert GGUF files (llama.cpp's format) of Llama models to Hugging Face folders.
 
-The file is read with the package gguf, not through transformers: its readers differ between versions, keep the weights
+The file is read with the package gguf, not through transformers, whose readers differ between versions, keep the weights
 packed in some, and pass over scaled rotary embeddings and unknown rules of cutting texts without a word. The tests compare
-with it, tensor by tensor.
+with them, tensor by tensor.
 """
 
 from __future__ import annotations
@@ -49,17 +49,18 @@ KNOWN = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Gguf:
-    """The metadata of a GGUF file, and its tensors, which are read when they are asked for."""
+    """The metadata of a GGUF file, and its tensors, not read yet."""
 
     metadata: Mapping[str, Any]  # numbers, texts, lists of either
     tensors: Mapping[str, ReaderTensor]
 
 
 def convert_gguf(file: Path, folder: Path) -> dict[str, Any]:
-    """Write the model of a GGUF file as a Hugging Face folder, float32, whole or not at all.
+    """Write the model of a GGUF file as a Hugging Face folder, float32.
 
-    A folder that holds this very conversion, undamaged, is left as it is. Returns the folder's gguf.json: the file's name
-    and sha256, how its weights were stored, its licence. Raises ModelError for a file that is no GGUF, is damaged, or holds
+    The folder is there whole or not at all. One that holds this very conversion, undamaged, is left as it is.
+    Returns the folder's gguf.json: the file's name and sha256, how its weights were stored, its licence. Raises
+    ModelError for a file that is no GGUF, is damaged, or holds
     what would be lost; CapabilityError without the package gguf; ConfigError where the folder cannot be written.
     """
     digest = check_file(file)
@@ -107,9 +108,10 @@ def check_file(file: Path) -> str:
 
 
 def converted(folder: Path, digest: str) -> dict[str, Any]:
-    """What a folder's gguf.json says, where it is the conversion of the file with this sha256; empty where nothing is.
+    """Return the gguf.json of a folder converted from the file with this sha256.
 
-    Raises ConfigError for a folder with anything else in it: a conversion never replaces what it did not make.
+    Empty where there is no folder, or an empty one. Raises ConfigError for a folder with anything else in it: a
+    conversion never replaces what it did not make.
     """
     if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
         return {}
@@ -126,7 +128,7 @@ def converted(folder: Path, digest: str) -> dict[str, Any]:
 
 @contextmanager
 def readable(file: Path) -> Iterator[None]:
-    """Turn whatever damaged bytes make a reader stumble over into ModelError; errors that are for the user go on."""
+    """Turn what a reader raises over damaged bytes into ModelError."""
     try:
         yield
     except (UserError, MemoryError):
@@ -155,7 +157,7 @@ def read_gguf(file: Path) -> Gguf:
 
 
 def check_llama(metadata: Mapping[str, Any]) -> None:
-    """Require the Llama architecture with nothing that its Hugging Face configuration could not say."""
+    """Require a Llama model without settings that LlamaConfig cannot express."""
     architecture = metadata.get("general.architecture", "(none)")
     if architecture != "llama":
         raise ModelError(
@@ -198,7 +200,7 @@ def llama_config(source: Gguf) -> LlamaConfig:
 
 
 def shortest(value: float) -> float:
-    """The shortest decimal that is the same float32: 1e-05, where the file's 32 bits read 9.999999747378752e-06."""
+    """Return the shortest decimal of a float32: 1e-05, not 9.999999747378752e-06."""
     return float(str(np.float32(value)))
 
 
@@ -231,7 +233,7 @@ def gguf_model(source: Gguf) -> PreTrainedModel:
 
 
 def hugging_face_name(name: str) -> str:
-    """The name of a tensor in LlamaForCausalLM; empty for one that has none. blk.3.attn_q.weight: layer 3's q_proj."""
+    """Return the name of a tensor in LlamaForCausalLM; empty where it has none."""
     parts = name.split(".")
     if len(parts) == 2 and parts[0] in OUTSIDE:
         return f"{OUTSIDE[parts[0]]}.{parts[1]}"
@@ -241,7 +243,10 @@ def hugging_face_name(name: str) -> str:
 
 
 def read_tensor(source: Gguf, name: str, config: LlamaConfig, shape: tuple[int, ...]) -> torch.Tensor:
-    """A tensor of the file as float32, its blocks unpacked, queries and keys in the order that transformers wants."""
+    """Read a tensor as float32, queries and keys in the order of transformers.
+
+    Raises ModelError for another shape than expected, or values that are not finite.
+    """
     from gguf import dequantize
 
     tensor = source.tensors[name]
@@ -266,8 +271,9 @@ def read_tensor(source: Gguf, name: str, config: LlamaConfig, shape: tuple[int, 
 
 
 def unpaired(values: np.ndarray, heads: int) -> np.ndarray:
-    """Rows of each head from llama.cpp's order (rotated pairs side by side) to transformers' (first halves, then second).
+    """Reorder the rows of each head from llama.cpp's order to that of transformers.
 
+    llama.cpp has the two rows of a rotated pair side by side, transformers all first ones before all second ones.
     Undoes LlamaModel.permute of llama.cpp's convert_hf_to_gguf.py.
     """
     rows = values.shape[0]

@@ -1,4 +1,4 @@
-"""The tokenizer that the metadata of a GGUF file describes: byte-level BPE, cut as its merges were learned."""
+"""Build the byte-level BPE tokenizer that a GGUF file describes."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ SPECIAL = {"bos_token": "bos", "eos_token": "eos", "unk_token": "unknown", "pad_
 
 
 def gguf_tokenizer(metadata: Mapping[str, Any]) -> PreTrainedTokenizerFast:
-    """The fast tokenizer, with its special tokens and its chat template where the file has one.
+    """Build the fast tokenizer, with special tokens and the chat template.
 
     Raises ModelError for another kind than byte-level BPE, an unknown rule of cutting, or damaged lists.
     """
@@ -79,7 +79,10 @@ def byte_level_bpe(tokens: Sequence[str], merges: Sequence[str], *, pre: str) ->
 
 
 def pre_tokenizer(name: str) -> Any:  # noqa: ANN401 - tokenizers has no public base class of these
-    """The rule by which a text is cut before merges apply. ModelError where the name's rule is not known."""
+    """Return the rule by which a text is cut before merges apply.
+
+    Raises ModelError where the name's rule is not known.
+    """
     from tokenizers import Regex, pre_tokenizers
 
     if name == "gpt-2":
@@ -98,7 +101,7 @@ def pre_tokenizer(name: str) -> Any:  # noqa: ANN401 - tokenizers has no public 
 
 
 def add_marked_tokens(tokenizer: Tokenizer, tokens: Sequence[str], kinds: Sequence[int]) -> None:
-    """Keep whole in a text what the file marks as control (special) or user-defined tokens."""
+    """Keep whole in a text the tokens marked as control or user-defined."""
     from tokenizers import AddedToken
 
     marked = list(zip(tokens, kinds, strict=False))  # a file without marks has no list of them
