@@ -233,12 +233,17 @@ def test_the_tokenizer_knows_where_a_text_ends_and_how_a_chat_is_laid_out(folder
     assert tokenizer.decode(tokenizer("hi  12\n\n3").input_ids) == "hi  12\n\n3"
 
 
+def overwrite(file: Path, key: str, value: int) -> None:
+    """Change a number of the metadata in place."""
+    reader = gguf.GGUFReader(file, "r+")
+    reader.fields[key].parts[-1][0] = value
+    reader.data.flush()
+
+
 def test_bos_comes_first_where_the_file_says_so(model: PreTrainedModel, folder: Path, tmp_path: Path) -> None:
     assert pieces(folder, "hi") == ["hi"]
     source = write_gguf(tmp_path / "m.gguf", model)
-    reader = gguf.GGUFReader(source, "r+")
-    reader.fields["tokenizer.ggml.add_bos_token"].parts[-1][0] = True
-    reader.data.flush()
+    overwrite(source, "tokenizer.ggml.add_bos_token", True)
     convert_gguf(source, tmp_path / "m")
     assert pieces(tmp_path / "m", "hi") == ["<|im_start|>", "hi"]
 
@@ -299,6 +304,24 @@ def test_a_foreign_or_damaged_file(
 ) -> None:
     write_gguf(tmp_path / "m.gguf", model, **change)
     refused(tmp_path / "m.gguf", tmp_path / "m", capsys, *said)
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "said"),
+    [
+        ("llama.block_count", 2**31 - 1, "llama.block_count: 2147483647, tensors: 21"),
+        ("llama.block_count", 1, "without a place: blk.1."),
+        ("llama.attention.head_count", 0, "ZeroDivisionError"),
+        ("llama.attention.head_count_kv", 4, "another shape"),
+        ("llama.rope.dimension_count", 8, "llama.rope.dimension_count: 8"),
+        ("tokenizer.ggml.eos_token_id", 9999, "IndexError"),
+    ],
+)
+def test_a_damaged_number(
+    key: str, value: int, said: str, model: PreTrainedModel, tmp_path: Path, capsys: Printed
+) -> None:
+    overwrite(write_gguf(tmp_path / "m.gguf", model), key, value)
+    refused(tmp_path / "m.gguf", tmp_path / "m", capsys, said)
 
 
 def test_without_the_package(file: Path, tmp_path: Path, capsys: Printed, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -387,6 +410,19 @@ def test_a_gguf_file_in_the_place_of_a_model_names_the_command(file: Path, tmp_p
             assert main(words) == 2, words
             text = capsys.readouterr().err
             assert "GGUF" in text and f"stillage convert {alone} {alone.with_suffix('')}" in text, text
+    with pytest.raises(ModelError, match="stillage convert"):
+        load_model(ModelConfig(config=str(alone)), vocab_size=9, seed=0)
     (alone.parent / "config.json").write_text('{"model_type": "llama"}')
     with pytest.raises(ModelError, match="stillage convert"):
         load_model(ModelConfig(path=str(alone.parent)), vocab_size=9, seed=0)
+
+
+def test_a_gguf_file_in_the_place_of_a_config(file: Path, tmp_path: Path, capsys: Printed) -> None:
+    binary = tmp_path / "m.gguf"
+    binary.write_bytes(file.read_bytes() + b"\xff\xfe")
+    assert main(["run", str(binary), "--out", str(tmp_path / "run")]) == 2
+    text = capsys.readouterr().err
+    assert "m.gguf is not a config" in text and len(text.splitlines()) == 3
+    assert main(["evaluate", str(binary)]) == 2
+    assert "What shall the model answer?" in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()

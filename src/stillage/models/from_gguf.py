@@ -58,10 +58,10 @@ class Gguf:
 def convert_gguf(file: Path, folder: Path) -> dict[str, Any]:
     """Write the model of a GGUF file as a Hugging Face folder, float32.
 
-    The folder is there whole or not at all. One that holds this very conversion, undamaged, is left as it is.
-    Returns the folder's gguf.json: the file's name and sha256, how its weights were stored, its licence. Raises
-    ModelError for a file that is no GGUF, is damaged, or holds
-    what would be lost; CapabilityError without the package gguf; ConfigError where the folder cannot be written.
+    The folder is there whole or not at all. One that holds this very conversion, undamaged, is left as it is. Returns the
+    folder's gguf.json: the file's name and sha256, how its weights were stored, its licence. Raises ModelError for a file
+    that is no GGUF, is damaged, or holds what would be lost; CapabilityError without the package gguf; ConfigError where
+    the folder cannot be written; Interrupted where the disk is full.
     """
     digest = check_file(file)
     if done := converted(folder, digest):
@@ -212,6 +212,12 @@ def gguf_model(source: Gguf) -> PreTrainedModel:
     from transformers import LlamaForCausalLM
 
     config = llama_config(source)
+    if config.num_hidden_layers > len(source.tensors):  # a damaged number would be built for hours
+        raise ModelError(
+            "This GGUF file has fewer tensors than layers.",
+            f"llama.block_count: {config.num_hidden_layers}, tensors: {len(source.tensors)}",
+            "Fetch the file again: it is damaged.",
+        )
     names = {name: hugging_face_name(name) for name in source.tensors}
     with torch.device("meta"):
         model = LlamaForCausalLM(config)

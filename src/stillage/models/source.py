@@ -91,6 +91,8 @@ def read_model_config(file: Path) -> dict[str, Any]:
             f"{file.parent} is not a model folder.", "config.json is missing", "Give a Hugging Face model folder."
         ) from error
     except (json.JSONDecodeError, UnicodeDecodeError, IsADirectoryError) as error:
+        if file.suffix == ".gguf":
+            raise is_gguf(file) from error
         raise ModelError(f"{file} is not valid JSON.", str(error), "Restore the file.") from error
     if not isinstance(content, dict):
         raise ModelError(f"{file} is not a model's configuration.", f"found: {type(content).__name__}", "Restore it.")
