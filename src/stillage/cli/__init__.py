@@ -28,12 +28,13 @@ VERBS = {
     "report": ("run", "write the report of a finished run again (RUN folder or config)"),
     "compare": ("compare", "which of several finished runs (or points of a grid) leaks more, beside how good they are"),
     "generate": ("generate", "let a model answer a prompt"),
+    "convert": ("convert", "make a Hugging Face folder of a GGUF file (llama.cpp's format)"),
     "ls": ("ls", "list methods, attacks, divergences or presets"),
     "doctor": ("doctor", "show versions, hardware and disk; for bug reports"),
 }
 """Verb -> (module in this folder, what it does)."""
 
-ONE_PROCESS = ("compare", "generate", "ls", "doctor")
+ONE_PROCESS = ("compare", "generate", "convert", "ls", "doctor")
 """What the first process does alone, where several are started."""
 SAME_AS = {"distil": "distill"}
 
