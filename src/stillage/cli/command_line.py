@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
 from stillage.errors import ConfigError
 from stillage.experiment.presets import check_needs, published, settings
 from stillage.experiment.sweep import check_overruled
-from stillage.run.parse import Flat, from_flags, from_yaml
+from stillage.run.config import DataConfig
+from stillage.run.folder import sha256_text
+from stillage.run.parse import Flat, from_flags, from_yaml, shares_over
 
 PRESETS = Path(__file__).parent.parent / "presets"
-AUDIT_ALONE: Flat = {"stages": ["audit"], "out": ["runs/audit"]}
+AUDIT_ALONE: Flat = {"stages": ["audit"]}
 """What `audit` without a config means: the models that are given, and nothing is trained."""
 
 
@@ -48,7 +51,7 @@ def read_settings(verb: str, words: Sequence[str]) -> Flat:
         flat = from_yaml(path.read_text(encoding="utf-8"), str(path))
         if Path(source).is_dir():
             flat["out"] = [source]  # a run folder may have been moved
-    flags = from_flags(rest)
+    flags = shares_over(flat, from_flags(rest))
     flat |= flags
     check_overruled(flat, flags)
     if script is not None:
@@ -59,7 +62,28 @@ def read_settings(verb: str, words: Sequence[str]) -> Flat:
             "given: no config",
             "Give a YAML file, a preset (`stillage ls presets`) or flags.",
         )
-    return audit_alone(flat) if verb == "audit" and not source else flat
+    if verb == "audit" and not source:
+        flat = audit_alone(flat)
+    return flat if "out" in flat else flat | {"out": [str(own_folder(verb, source, flat))]}
+
+
+def own_folder(verb: str, source: str, flat: Flat) -> Path:
+    """The run folder of a command without a name: of a config its name, of flags alone their verb and data.
+
+    The same command again means the same folder, and another verb's flags another one.
+    """
+    if source:
+        return Path("runs") / slug(Path(source).stem)
+    files = [words[0] for path, words in flat.items() if path.startswith("data.files.") and words]
+    named = files or flat.get("data.source") or [DataConfig().source]
+    stems = dict.fromkeys(Path(word).stem for word in named)
+    return Path("runs") / slug("-".join([verb, *stems]))
+
+
+def slug(name: str, longest: int = 80) -> str:
+    """A name as that of a folder; where it is too long, its start and a hash of the whole."""
+    plain = re.sub(r"[^A-Za-z0-9._+-]+", "-", name).strip("-._") or "unnamed"
+    return plain if len(plain) <= longest else f"{plain[: longest - 9]}-{sha256_text(name)[:8]}"
 
 
 def audit_alone(flat: Flat) -> Flat:
