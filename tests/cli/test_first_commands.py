@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-import logging
 from pathlib import Path
 
 import pytest
 
 from stillage.cli import main
-from stillage.cli.command_line import read_settings
+from stillage.cli.command_line import own_folder, read_settings
 from stillage.errors import ConfigError
 from stillage.run.folder import read_json
 from stillage.run.parse import build, from_flags, from_yaml, tables
@@ -53,12 +52,13 @@ def test_each_run_without_a_name_has_a_folder_of_its_own(
     Path("mine.yaml").write_text("seed: 2")
     Path("named.yaml").write_text("out: elsewhere")
     verb, *rest = words.replace("''", "_").split()
-    assert str(build(read_settings(verb, rest)).out) == out
+    flat = read_settings(verb, rest)
+    assert (flat["out"][0] if "out" in flat else str(own_folder(verb, rest, flat))) == out
 
 
 def test_a_name_too_long_for_a_folder_is_cut_and_stays_its_own() -> None:
     names = [f"--data.source={'a' * 200}{end}.jsonl" for end in "bc"]
-    first, second = (build(read_settings("data", [name])).out.name for name in names)
+    first, second = (own_folder("data", [name], from_flags([name])).name for name in names)
     assert first != second and len(first) == len(second) == 80
 
 
@@ -114,8 +114,9 @@ def test_data_says_its_folder_and_how_many_records_each_part_got(
         file.write("\n" + Path("answers.jsonl").read_text().splitlines()[0] + "\nno json\n")
     words = ["data", "--data.source", "answers.jsonl", "--data.max-bad-lines", "1", "--data.group-by", ""]
     assert main(words) == 0
-    printed = capsys.readouterr().out.splitlines()
-    assert printed == [
+    printed = capsys.readouterr()
+    assert printed.err.startswith("run folder: runs/data-answers (--out names another)\n")
+    assert printed.out.splitlines() == [
         "private         10 records", "public          10 records", "outsiders        8 records",
         "counterfactual   8 records", "validation       2 records", "test             2 records",
         "1 exact duplicates collapsed", "1 broken lines left out", "run folder: runs/data-answers",
@@ -185,8 +186,11 @@ def test_generate_and_evaluate_read_what_the_folder_says(
     assert "layout of prompts: chat (as" in capsys.readouterr().err
     assert main(["generate", f"{model}-alpaca", "--prompt", "What?", "--template", "raw"]) == 0
     assert "warning" in (said := capsys.readouterr().err) and "says alpaca" in said
-    logging.getLogger("stillage").handlers.clear()
     words = ["evaluate", model, "--data", rows(Path("dev.jsonl"), 4), "--decoding", "greedy", "--out", "eval"]
     assert main(words) == 0
     assert f"layout of prompts: raw (as {model} says)" in capsys.readouterr().err
     assert [read_json(path)["template"] for path in Path("eval").rglob("set.json")] == ["raw"]
+    words = ["run", "--stages", "evaluate", "--student", model, "--data.files.test", "dev.jsonl", "--threads", "1"]
+    assert main(words) == 0  # prompts, answers and examples have room in a context that is shorter than every default
+    printed = capsys.readouterr()
+    assert "run folder: runs/run-dev" in printed.err and "report: runs/run-dev/report/report.html" in printed.out

@@ -62,18 +62,16 @@ def read_settings(verb: str, words: Sequence[str]) -> Flat:
             "given: no config",
             "Give a YAML file, a preset (`stillage ls presets`) or flags.",
         )
-    if verb == "audit" and not source:
-        flat = audit_alone(flat)
-    return flat if "out" in flat else flat | {"out": [str(own_folder(verb, source, flat))]}
+    return audit_alone(flat) if verb == "audit" and not source else flat
 
 
-def own_folder(verb: str, source: str, flat: Flat) -> Path:
-    """The run folder of a command without a name: of a config its name, of flags alone their verb and data.
+def own_folder(verb: str, words: Sequence[str], flat: Flat) -> Path:
+    """The run folder of a command that names none: of a config its name, of flags alone their verb and data.
 
-    The same command again means the same folder, and another verb's flags another one.
+    The same command again means the same folder, and another verb's flags another one. words, flat: as in `read_settings`.
     """
-    if source:
-        return Path("runs") / slug(Path(source).stem)
+    if words and not words[0].startswith("--"):
+        return Path("runs") / slug(Path(words[0]).stem)
     files = [words[0] for path, words in flat.items() if path.startswith("data.files.") and words]
     named = files or flat.get("data.source") or [DataConfig().source]
     stems = dict.fromkeys(Path(word).stem for word in named)

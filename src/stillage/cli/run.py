@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from stillage.cli.command_line import plugin_files, read_settings
+from stillage.cli.command_line import own_folder, plugin_files, read_settings
 from stillage.errors import ConfigError, DataError
 from stillage.experiment.sweep import STORE, gather, points, swept, worth_comparing, write_index
 from stillage.run.config import Config
@@ -72,6 +72,9 @@ def do(verb: str, words: list[str], plugins: tuple[Plugin, ...], team: Team | No
     switches = [word for word in words if word in SWITCHES]
     words = [word for word in words if word not in SWITCHES]
     flat, lists = swept(read_settings(verb, words))
+    if "out" not in flat:
+        flat["out"] = [str(own_folder(verb, words, flat))]
+        print(f"run folder: {flat['out'][0]} (--out names another)", file=sys.stderr, flush=True)
     if lists:
         return run_grid(verb, flat, lists, switches, plugins, team)
     config = build(flat)
