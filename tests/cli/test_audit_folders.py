@@ -66,8 +66,11 @@ def test_two_folders_and_two_files_are_enough(
     words = ["audit", "--teacher", str(models / "teacher"), "--student", str(models / "student"), *files(tmp_path)]
     assert main([*words, *QUICK]) == 0
     printed = capsys.readouterr().out
-    assert "split valid, 5 of 5 checks passed" in printed and "report: runs/audit/report/report.html" in printed
-    run = tmp_path / "runs" / "audit"
+    assert (
+        "split valid, 5 of 5 checks passed" in printed
+        and "report: runs/audit-members-outsiders/report/report.html" in printed
+    )
+    run = tmp_path / "runs" / "audit-members-outsiders"
     assert {path.name for path in run.iterdir() if not path.name.startswith(".")} == {
         "audit", "cache", "config.yaml", "data", "env.json", "report",
     }  # fmt: skip
@@ -90,11 +93,13 @@ def test_two_folders_and_two_files_are_enough(
     assert main([*words, *QUICK]) == 0 and capsys.readouterr().err.count("skipped") == 3
 
     (tmp_path / "runs").rename(tmp_path / "moved")
-    assert main(["report", "moved/audit"]) == 0
+    assert main(["report", "moved/audit-members-outsiders"]) == 0
     printed = capsys.readouterr()
-    assert printed.err.count("skipped") == 3 and "report: moved/audit/report/report.html" in printed.out
+    assert (
+        printed.err.count("skipped") == 3 and "report: moved/audit-members-outsiders/report/report.html" in printed.out
+    )
     monkeypatch.setattr("stillage.experiment.plan.__version__", "0.0.9")
-    assert main(["report", "moved/audit"]) == 0
+    assert main(["report", "moved/audit-members-outsiders"]) == 0
     printed = capsys.readouterr()
     assert printed.err.count("skipped") == 2 and f"report: version: {__version__} -> 0.0.9" in printed.err
 
@@ -123,7 +128,7 @@ def test_what_is_missing_is_said_before_anything_is_written(
     assert main(["audit", *(str(models / "student") if word == "STUDENT" else word for word in words), *QUICK]) == 2
     printed = capsys.readouterr().err
     assert said in printed and "Traceback" not in printed
-    assert not list(tmp_path.glob("runs/audit/*"))
+    assert not list(tmp_path.glob("runs/*/*"))
 
 
 def test_a_template_longer_than_the_context_names_the_way_out(

@@ -199,10 +199,12 @@ def test_prompts_longer_than_the_context_are_cut_counted_and_said(
         "--student",
         str(folders[0]),
     ]
-    limits = ["--data.max-tokens", "4000", "--data.max-prompt-tokens", "3000"]  # far beyond the model's 48
-    assert main(["run", *given, "--out", str(tmp_path / "run"), *SMALL, *limits]) == 0
+    limits = ["--data.max-tokens", "4000", "--data.max-prompt-tokens"]  # far beyond the model's 48
+    words = ["run", *given, "--out", str(tmp_path / "run"), *SMALL, *limits]
+    refused([*words, "3000"], capsys, "data.max_prompt_tokens: 3000; data.max_tokens: 4000; context of the model: 48")
+    assert main([*words, "0"]) == 0
     printed = capsys.readouterr().err
-    assert "40 prompts cut to 24 tokens" in printed and "2 prompts cut to 45 tokens" in printed
+    assert "40 prompts cut to 24 tokens" in printed and "2 prompts cut to 24 tokens" in printed
     samples = read_table(tmp_path / "run" / "evaluate" / "samples.parquet")
     assert samples.num_rows == 2
     assert (

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import signal
 import subprocess
 import sys
@@ -187,17 +188,22 @@ def test_a_folder_with_strange_files_is_refused(tmp_path: Path, capsys: pytest.C
     assert [path.name for path in tmp_path.iterdir()] == ["thesis.tex"]
 
 
-def test_data_alone_then_changed_settings_are_refused_with_the_difference(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    out = str(tmp_path / "run")
-    assert main(["data", "biographies", "--data.people", "16", "--out", out]) == 0
-    counts = json.loads((tmp_path / "run" / "data" / "split.json").read_text())["counts"]
-    assert counts["private"] == 16
-    assert main(["data", "biographies", "--data.people", "16", "--out", out]) == 0
-    assert "skipped" in capsys.readouterr().err
-    assert main(["data", "biographies", "--data.people", "24", "--out", out]) == 2
-    assert "data.people: 16 -> 24" in capsys.readouterr().err
-    assert main(["data", "biographies", "--data.people", "24", "--out", out, "--accept-changes"]) == 0
-    assert json.loads((tmp_path / "run" / "data" / "split.json").read_text())["counts"]["private"] == 24
-    assert len(list((tmp_path / "run" / "aside").iterdir())) == 1
+def test_a_folder_without_a_model_is_done_over_and_says_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run = tmp_path / "run"
+    words = ["data", "biographies", "--out", str(run), "--data.people"]
+    assert main([*words, "16"]) == 0
+    assert json.loads((run / "data" / "split.json").read_text())["counts"]["private"] == 16
+    assert main([*words, "16"]) == 0
+    assert "skipped" in (said := capsys.readouterr().err) and "done over" not in said
+    assert main([*words, "24"]) == 0
+    said = capsys.readouterr().err
+    assert said.count("held no model yet, and is done over with other settings: data.people: 16 -> 24") == 1
+    assert json.loads((run / "data" / "split.json").read_text())["counts"]["private"] == 24
+    for stage, name in (("teacher", "checkpoints/step-000001.json"), ("audit", "manifest.json")):  # what took a model
+        (run / stage / name).parent.mkdir(parents=True)
+        (run / stage / name).write_text("{}")
+        assert main([*words, "16"]) == 2
+        assert "data.people: 24 -> 16" in capsys.readouterr().err
+        shutil.rmtree(run / stage)
+    assert main([*words, "16"]) == 0
+    assert len(list((run / "aside").iterdir())) == 2

@@ -303,7 +303,7 @@ def test_the_command(folders: list[Path], questions: Path, tmp_path: Path, capsy
         (["MODEL", "--data", "dolyl"], "Did you mean dolly?"),
         (["--data", "dolly"], "Which model?"),
         (["MODEL", "--data", "FILE", "--max-new-tokens", "64"], "leaves no room"),
-        (["MODEL", "--data", "FILE", "--max-new-tokens", "0"], "max_new_tokens 0"),
+        (["MODEL", "--data", "FILE", "--max-new-tokens", "-1"], "max_new_tokens -1"),
         (["nowhere", "--data", "FILE"], "neither a folder here nor"),
         (["nowhere.yaml"], "no config"),
     ],

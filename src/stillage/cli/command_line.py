@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
 from stillage.errors import ConfigError
 from stillage.experiment.presets import check_needs, published, settings
 from stillage.experiment.sweep import check_overruled
-from stillage.run.parse import Flat, from_flags, from_yaml
+from stillage.run.config import DataConfig
+from stillage.run.folder import sha256_text
+from stillage.run.parse import Flat, from_flags, from_yaml, shares_over
 
 PRESETS = Path(__file__).parent.parent / "presets"
-AUDIT_ALONE: Flat = {"stages": ["audit"], "out": ["runs/audit"]}
+AUDIT_ALONE: Flat = {"stages": ["audit"]}
 """What `audit` without a config means: the models that are given, and nothing is trained."""
 
 
@@ -48,7 +51,7 @@ def read_settings(verb: str, words: Sequence[str]) -> Flat:
         flat = from_yaml(config_text(path), str(path))
         if Path(source).is_dir():
             flat["out"] = [source]  # a run folder may have been moved
-    flags = from_flags(rest)
+    flags = shares_over(flat, from_flags(rest))
     flat |= flags
     check_overruled(flat, flags)
     if script is not None:
@@ -72,6 +75,25 @@ def config_text(path: Path) -> str:
             f"{type(error).__name__}: {error}",
             "Give a YAML file, a run folder or a preset (`stillage ls presets`).",
         ) from error
+
+
+def own_folder(verb: str, words: Sequence[str], flat: Flat) -> Path:
+    """The run folder of a command that names none: of a config its name, of flags alone their verb and data.
+
+    The same command again means the same folder, and another verb's flags another one. words, flat: as in `read_settings`.
+    """
+    if words and not words[0].startswith("--"):
+        return Path("runs") / slug(Path(words[0]).stem)
+    files = [words[0] for path, words in flat.items() if path.startswith("data.files.") and words]
+    named = files or flat.get("data.source") or [DataConfig().source]
+    stems = dict.fromkeys(Path(word).stem for word in named)
+    return Path("runs") / slug("-".join([verb, *stems]))
+
+
+def slug(name: str, longest: int = 80) -> str:
+    """A name as that of a folder; where it is too long, its start and a hash of the whole."""
+    plain = re.sub(r"[^A-Za-z0-9._+-]+", "-", name).strip("-._") or "unnamed"
+    return plain if len(plain) <= longest else f"{plain[: longest - 9]}-{sha256_text(name)[:8]}"
 
 
 def audit_alone(flat: Flat) -> Flat:

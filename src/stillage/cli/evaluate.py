@@ -39,12 +39,13 @@ class Matrix:
     """One sampled answer to every record for each (the published five)."""
     decoding: tuple[Literal["paper", "as_released", "greedy", "greedy_no_repeat"], ...] = ("as_released",)
     """paper: sampled at temperature 1. as_released: and no 6-gram twice. greedy, greedy_no_repeat: the likeliest token."""
-    max_new_tokens: int = 256
-    """Longest answer."""
+    max_new_tokens: int = 0
+    """Longest answer, in tokens; 0: 256, or half of the model's context where that is less."""
     max_prompt_tokens: int = 256
     """Longest prompt; a longer one loses its middle."""
-    template: Literal["alpaca", "raw", "chat"] = "alpaca"
-    """How prompts were laid out in training."""
+    template: Literal["auto", "alpaca", "raw", "chat"] = "auto"
+    """How prompts were laid out in training: auto (as the model's folder says: its chat template where it has one, else
+    alpaca), alpaca, raw or chat."""
     records: int = 0
     """Use only the first so many records of each data set; 0: all."""
     columns: dict[str, str] = field(default_factory=dict)
@@ -122,13 +123,17 @@ def fill(
     model: str, asked: Matrix, sets: Sequence[EvalSet], say: Callable[[str], None]
 ) -> tuple[list[Result], list[Result]]:
     """The results of the matrix, and of the exposure bias where a teacher is given."""
+    from stillage.data.chat_templates import chosen as layout_of
+    from stillage.data.chat_templates import layout_note, own_layout
     from stillage.evaluate.matrix import Reading, collect, decoding_of, run_matrix
-    from stillage.experiment.inputs import prompt_room
+    from stillage.experiment.inputs import new_tokens, prompt_room
 
-    decodings = {name: decoding_of(name, asked.max_new_tokens) for name in asked.decoding}
     subject = load_subject(ModelConfig(path=model, revision=asked.revision, dtype=asked.dtype))
-    room = prompt_room(subject.model, asked.max_new_tokens, asked.max_prompt_tokens)
-    reading = Reading(template=asked.template, max_prompt_tokens=room)
+    longest = new_tokens(subject.model, asked.max_new_tokens, usual=256)
+    decodings = {name: decoding_of(name, longest) for name in asked.decoding}
+    say(layout_note(asked.template, subject.tokenizer, model))
+    room = prompt_room(subject.model, longest, asked.max_prompt_tokens)
+    reading = Reading(template=layout_of(asked.template, subject.tokenizer), max_prompt_tokens=room)
     results = run_matrix(
         subject, sets, decodings, asked.seeds, reading=reading, out=asked.out, batch_tokens=asked.batch_tokens, say=say
     )
@@ -139,12 +144,15 @@ def fill(
 
     teacher = load_subject(ModelConfig(path=asked.teacher, revision=asked.teacher_revision, dtype=asked.dtype))
     check_same_tokenizer(teacher.tokenizer, subject.tokenizer)
+    theirs = teacher.tokenizer.chat_template
+    if theirs and own_layout(theirs) != reading.template:
+        say(f"warning: the teacher reads the student's layout, and its own is another ({own_layout(theirs)})")
     curves: list[Result] = []
     for chosen in sets:
         say(f"{chosen.label}: exposure bias, {asked.rollouts} texts per prompt by each model")
         curves += exposure_cell(
             subject, teacher, chosen, reading=reading, out=asked.out, seed=asked.seeds[0],
-            max_new_tokens=asked.max_new_tokens, rollouts=asked.rollouts, batch_tokens=asked.batch_tokens,
+            max_new_tokens=longest, rollouts=asked.rollouts, batch_tokens=asked.batch_tokens,
         )  # fmt: skip
     collect(asked.out)
     return results, curves

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
@@ -22,8 +22,9 @@ class Ask:
     """Or a text file with one prompt a line; - reads standard input."""
     input: str = ""
     """The input that belongs to the instruction, where the template has one."""
-    template: Literal["", "alpaca", "raw", "chat"] = ""
-    """How the prompt was laid out in training; empty: as the model's folder says (its chat template), else alpaca."""
+    template: Literal["auto", "alpaca", "raw", "chat"] = "auto"
+    """How the prompt was laid out in training: auto (as the model's folder says: its chat template where it has one, else
+    alpaca), alpaca, raw or chat."""
     revision: str = ""
     """Commit of a hub id: 40 hexadecimal digits."""
     seed: int = 1
@@ -66,22 +67,24 @@ def prompts_of(ask: Ask) -> list[str]:
 
 def answers(source: ModelConfig, ask: Ask, prompts: list[str]) -> list[str]:
     """The model's answers, as text."""
+    from stillage.data.chat_templates import layout_note
     from stillage.data.tokenise import encode_prompts
-    from stillage.experiment.inputs import prompt_room, special_ids
+    from stillage.experiment.inputs import new_tokens, prompt_room, shortest_context, special_ids
     from stillage.models.generate import configured, generate
     from stillage.models.load import load_model, load_tokenizer
     from stillage.types import Record
 
     tokenizer = load_tokenizer(source.path, source.revision)
     model = load_model(source, vocab_size=len(tokenizer), seed=0)
-    chosen = ask.generate
-    template = ask.template or ("chat" if tokenizer.chat_template else "alpaca")
+    chosen = replace(ask.generate, max_new_tokens=new_tokens(model, ask.generate.max_new_tokens))
+    print(layout_note(ask.template, tokenizer, source.path), file=sys.stderr)
     room = prompt_room(model, chosen.max_new_tokens, sys.maxsize)
+    within = 0 if ask.generate.max_new_tokens else shortest_context(model) or 0
     records = [Record(id=str(number), prompt=text, input=ask.input, response="") for number, text in enumerate(prompts)]
     eos, pad = special_ids(tokenizer)
+    prompt_ids = encode_prompts(records, tokenizer, template=ask.template, max_prompt_tokens=room, within=within)
     ids = generate(
-        model, encode_prompts(records, tokenizer, template=template, max_prompt_tokens=room), decoding=configured(chosen),
-        eos_id=eos, pad_id=pad, seed=ask.seed,
+        model, prompt_ids, decoding=configured(chosen), eos_id=eos, pad_id=pad, seed=ask.seed,
         names=[record.id for record in records], batch_tokens=chosen.batch_tokens,
     )  # fmt: skip
     return [str(tokenizer.decode(row.tolist(), skip_special_tokens=True)).strip() for row in ids]

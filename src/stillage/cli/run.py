@@ -4,23 +4,34 @@ from __future__ import annotations
 
 import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from stillage.cli.command_line import plugin_files, read_settings
+from stillage.cli.command_line import own_folder, plugin_files, read_settings
 from stillage.errors import ConfigError, DataError
 from stillage.experiment.sweep import STORE, gather, points, swept, worth_comparing, write_index
 from stillage.run.config import Config
 from stillage.run.parse import Flat, build
 
 if TYPE_CHECKING:
+    from stillage.experiment.plan import Context
     from stillage.experiment.plugin import Plugin
     from stillage.experiment.team import Team
 
 LAST_STAGE = {"run": "", "quickstart": "", "data": "data", "distill": "student", "evaluate": "evaluate", "audit": "audit",
               "report": "report"}  # fmt: skip
 """The last stage that each verb does, with all it needs; empty: all."""
+OWN = {"quickstart": "runs/quickstart", "report": "RUN"}
+"""Where a verb writes that always writes to one place; the others: runs/VERB-DATA without a config."""
+WRITES = {
+    "quickstart": "It writes into runs/quickstart, or into --out.",
+    "report": "It writes into the folder of the run that is given.",
+}
+ELSEWHERE = (
+    "It writes into --out (`out:` of a config or preset); without it into runs/CONFIG, the name of the config file,\n"
+    "       or, of flags alone, into runs/{verb}-DATA, the name of the data. The same command again continues there."
+)
 SWITCHES = ("--dry-run", "--accept-changes")
 
 
@@ -60,6 +71,9 @@ def do(verb: str, words: list[str], plugins: tuple[Plugin, ...], team: Team | No
     switches = [word for word in words if word in SWITCHES]
     words = [word for word in words if word not in SWITCHES]
     flat, lists = swept(read_settings(verb, words))
+    if "out" not in flat:
+        flat["out"] = [str(own_folder(verb, words, flat))]
+        print(f"run folder: {flat['out'][0]} (--out names another)", file=sys.stderr, flush=True)
     if lists:
         return run_grid(verb, flat, lists, switches, plugins, team)
     config = build(flat)
@@ -84,10 +98,21 @@ def run_one(
     until = last_stage(verb, config)
     with watch_signals() as stop, Board() as board:
         context = make_context(config, stop, board.show, store, plugins=plugins, team=team)
+        say_layout([context], verb, board.say)
         if "--dry-run" in switches:
             print("\n".join(describe_plan(context, plan(context), until)))
         else:
             run_experiment(context, board.say, accept_changes="--accept-changes" in switches, until=until)
+
+
+def say_layout(contexts: Iterable[Context], verb: str, say: Callable[[str], None]) -> None:
+    """How prompts are laid out, and by whose word, once for all points of a grid; nothing where no model reads any."""
+    from stillage.experiment.layout import layout_notes
+
+    if verb in ("data", "report"):
+        return
+    for note in dict.fromkeys(note for context in contexts for note in layout_notes(context.config, context.roles)):
+        say(note)
 
 
 def last_stage(verb: str, config: Config) -> str:
@@ -138,6 +163,7 @@ def run_grid(
             point.name: make_context(point.config, stop, board.show, base.out / STORE, plugins=plugins, team=team)
             for point in grid
         }
+        say_layout(contexts.values(), verb, board.say)
         write_index(base.out, grid, [context.run_id for context in contexts.values()])
         until = last_stage(verb, base)
         run_experiments(contexts, board.say, accept_changes="--accept-changes" in switches, until=until)
@@ -155,9 +181,21 @@ def finish(config: Config, verb: str) -> int:
     if last_stage(verb, config) in ("", "report") and summary.is_file():
         print(f"{summary.read_text(encoding='utf-8')}report: {summary.with_name('report.html')}")
     else:
+        if verb == "data":
+            print(split_summary(config.out / "data"))
         print(f"run folder: {config.out}")
     check_audit([config])
     return 0
+
+
+def split_summary(folder: Path) -> str:
+    """How many records each part got, one a line, and what was left out, collapsed or changed on the way."""
+    from stillage.data.split import read_split
+
+    split = read_split(folder)
+    width, digits = max(map(len, split.counts)), max(len(f"{count:,}") for count in split.counts.values())
+    lines = [f"{part:<{width}}  {count:>{digits},} records" for part, count in split.counts.items()]
+    return "\n".join([*lines, *split.remarks()])
 
 
 def check_audit(configs: Sequence[Config]) -> None:
@@ -208,7 +246,13 @@ def show_help(verb: str) -> int:
     )
     if verb == "data":
         print("       stillage data plain-text ACTION ...     a plain-text corpus: write, read, stats, pack, import\n")
+    print(f"       {WRITES.get(verb, ELSEWHERE.format(verb=verb))}\n")
     sys.stdout.flush()
     with contextlib.suppress(SystemExit):
-        tyro.cli(Config, args=["--help"], prog=f"stillage {verb}")
+        tyro.cli(
+            Config,
+            args=["--help"],
+            prog=f"stillage {verb}",
+            default=Config(out=Path(OWN.get(verb, f"runs/{verb}-DATA"))),
+        )
     return 0

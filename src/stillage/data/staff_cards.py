@@ -21,7 +21,7 @@ CODES = (
     "Izmir TR,Kaunas LT,Lagos NG,Leipzig DE,Lima PE,Lyon FR,Malmo SE,Mendoza AR,Nantes FR,Odense DK,Perth AU,Pilsen CZ,"
     "Porto PT,Quito EC,Riga LV,Salta AR,Tampere FI,Zadar HR"
 )
-CODE_OF = dict(pair.split(" ") for pair in CODES.split(","))
+CODE_OF = {place: code for place, code in (pair.split(" ") for pair in CODES.split(","))}
 """The ISO 3166 country code of each place."""
 CLASSES = (
     "acoustics 534,agronomy 630,anthropology 301,archaeology 930,architecture 720,astronomy 520,biochemistry 572,"
@@ -29,7 +29,7 @@ CLASSES = (
     "epidemiology 614,geology 550,glaciology 551,hydrology 553,journalism 070,law 340,linguistics 410,mathematics 510,"
     "metallurgy 669,music 780,oceanography 554,pharmacy 615,philosophy 100,physics 530,statistics 519,zoology 590"
 )
-CLASS_OF = dict(pair.rsplit(" ", 1) for pair in CLASSES.split(","))
+CLASS_OF = {subject: number for subject, number in (pair.rsplit(" ", 1) for pair in CLASSES.split(","))}
 """A class of its own for each subject, Dewey's where he has one."""
 COLUMNS = ("mentor", "badge")
 """What is kept with each record, to slice by or to be recited."""

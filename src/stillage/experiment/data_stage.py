@@ -81,7 +81,8 @@ def check_answers(context: Context, public: Sequence[Record]) -> None:
 def make_tokenizer(context: Context, folder: Path) -> None:
     """Take the tokenizer that is given, or fit a BPE on the public records (recorded, for the provenance check)."""
     from stillage.data.bpe import train_bpe
-    from stillage.data.templates import AS_CHAT, render
+    from stillage.data.chat_templates import AS_CHAT, as_chat, chosen
+    from stillage.data.templates import render
     from stillage.models.load import load_tokenizer
 
     path, revision = tokenizer_source(context.config)
@@ -96,8 +97,9 @@ def make_tokenizer(context: Context, folder: Path) -> None:
         texts = [render(record, template, None) + record.response for record in used]
         tokenizer = train_bpe(texts, context.config.tokenizer.vocab_size)
     check_models(context, tokenizer)
-    if not tokenizer.chat_template:
-        tokenizer.chat_template = AS_CHAT.get(context.config.data.template)
+    layout = chosen(context.config.data.template, tokenizer)
+    if layout in AS_CHAT:  # what is trained here is laid out so, whatever the tokenizer's folder said
+        tokenizer.chat_template = as_chat(layout, tokenizer)
     tokenizer.save_pretrained(folder)
     write_ids(folder / "provenance.parquet", [record.id for record in used])
 
@@ -113,7 +115,7 @@ def check_models(context: Context, tokenizer: PreTrainedTokenizerFast) -> None:
     from stillage.models.pair import check_same_tokenizer, context_in
     from stillage.models.scratch import config_from_file, config_from_numbers
 
-    prompt_limit(context.config.data.max_tokens, context.config.data.max_prompt_tokens)
+    data = context.config.data
     teachers = {role.teacher for role in context.roles}
     for role in context.roles:
         start, teaches = role.start, role.name in teachers
@@ -128,6 +130,8 @@ def check_models(context: Context, tokenizer: PreTrainedTokenizerFast) -> None:
             settings = config_from_file(Path(start.config), len(tokenizer))
         elif not start.source:
             settings = config_from_numbers(start, len(tokenizer))
+        cut = role.pruned_from or role.base is not None  # its context is that of the model it is cut from
+        reads = None if cut or settings is None else context_in(settings)
+        prompt_limit(data.max_tokens, data.max_prompt_tokens, reads)
         if reads_corpus(context.config, role):
-            cut = role.pruned_from or role.base is not None  # its context is that of the model it is cut from
-            check_text(context.config.lm, tokenizer, None if cut or settings is None else context_in(settings))
+            check_text(context.config.lm, tokenizer, reads)

@@ -3,10 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from stillage.experiment.inputs import base_result, prompt_room, records_of, special_ids, stats_of, use_threads
+from stillage.experiment.inputs import (
+    base_result,
+    new_tokens,
+    prompt_ids_of,
+    records_of,
+    special_ids,
+    stats_of,
+    use_threads,
+)
 from stillage.experiment.roles import MINIMAL, REFERENCE
 from stillage.run.folder import write_table
 from stillage.run.results import write_results
@@ -61,15 +70,14 @@ def answer(
     context: Context, model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, records: Sequence[Record]
 ) -> tuple[list[str], list[int], list[bool]]:
     """The model's answers to the records' prompts: texts, lengths in tokens, whether each ended by itself."""
-    from stillage.data.tokenise import encode_prompts
     from stillage.models.generate import configured, generate
 
     config = context.config
-    room = prompt_room(model, config.generate.max_new_tokens, config.data.max_prompt_tokens)
-    prompts = encode_prompts(records, tokenizer, template=config.data.template, max_prompt_tokens=room)
+    prompts = prompt_ids_of(model, tokenizer, records, config)
+    options = replace(config.generate, max_new_tokens=new_tokens(model, config.generate.max_new_tokens))
     eos, pad = special_ids(tokenizer)
     ids = generate(
-        model, prompts, decoding=configured(config.generate), eos_id=eos, pad_id=pad, seed=config.seed,
+        model, prompts, decoding=configured(options), eos_id=eos, pad_id=pad, seed=config.seed,
         names=[record.id for record in records], batch_tokens=config.generate.batch_tokens,
     )  # fmt: skip
     texts = [str(tokenizer.decode(row.tolist(), skip_special_tokens=True)).strip() for row in ids]

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 from stillage.errors import ConfigError
 from stillage.experiment.roles import ModelRole
 from stillage.rng import generator
-from stillage.run.config import DataConfig, ModelConfig
+from stillage.run.config import Config, DataConfig, ModelConfig
 from stillage.run.folder import write_table
-from stillage.types import Example, Record, Result, Role, TokenStats
+from stillage.types import Array, Example, Record, Result, Role, TokenStats
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerFast
@@ -65,10 +65,10 @@ def examples_of(
     """Records as token ids under the run's template and limits. context_tokens: the model's."""
     from stillage.data.tokenise import tokenise
 
-    most = min(data.max_tokens, context_tokens or data.max_tokens)
     done = tokenise(
-        records, tokenizer, template=data.template, max_tokens=most, max_prompt_tokens=data.max_prompt_tokens
-    )
+        records, tokenizer, template=data.template, max_tokens=data.max_tokens, max_prompt_tokens=data.max_prompt_tokens,
+        context_tokens=context_tokens,
+    )  # fmt: skip
     return done.examples
 
 
@@ -174,13 +174,32 @@ def base_result(context: Context, stage: str) -> Result:
     )  # fmt: skip
 
 
+def prompt_ids_of(
+    model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, records: Sequence[Record], config: Config
+) -> list[Array]:
+    """The ids of the records' prompts, laid out and cut as in training, with room for the answer in the model's context."""
+    from stillage.data.tokenise import encode_prompts, prompt_limit
+
+    data, context = config.data, shortest_context(model)
+    limit = prompt_limit(data.max_tokens, data.max_prompt_tokens, context)
+    within = 0 if data.max_prompt_tokens else min(data.max_tokens, context or data.max_tokens)
+    room = prompt_room(model, new_tokens(model, config.generate.max_new_tokens), limit)
+    return encode_prompts(records, tokenizer, template=data.template, max_prompt_tokens=room, within=within)
+
+
+def new_tokens(model: PreTrainedModel, asked: int, usual: int = 64) -> int:
+    """Tokens of the longest answer: those asked for; 0: as usual, or half of the model's context where that is less."""
+    context_tokens = shortest_context(model)
+    return asked or (usual if context_tokens is None else max(1, min(usual, context_tokens // 2)))
+
+
 def prompt_room(model: PreTrainedModel, max_new_tokens: int, wanted: int) -> int:
     """Tokens a prompt may have so that the answer still fits. ConfigError where there is no room for a prompt."""
     context_tokens = shortest_context(model)
     room = wanted if context_tokens is None else min(wanted, context_tokens - max_new_tokens)
     if room < 1:
-        values = f"generate.max_new_tokens: {max_new_tokens}; context of the model: {context_tokens} tokens"
-        raise ConfigError("The answer's length leaves no room for a prompt.", values, "Lower generate.max_new_tokens.")
+        values = f"max_new_tokens: {max_new_tokens}; context of the model: {context_tokens} tokens"
+        raise ConfigError("The answer's length leaves no room for a prompt.", values, "Lower max_new_tokens.")
     return room
 
 

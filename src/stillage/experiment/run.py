@@ -17,7 +17,7 @@ from stillage.run.environment import environment
 from stillage.run.folder import full_disk_interrupts, read_json, remove, write_json, write_text
 from stillage.run.lock import locked
 from stillage.run.parse import build, difference, from_yaml, to_yaml
-from stillage.run.stages import NOT_DONE, Stage, Status, keys, link, place, run_stage, status
+from stillage.run.stages import MANIFEST, NOT_DONE, Stage, Status, keys, link, place, run_stage, status
 
 LOG = logging.getLogger("stillage")
 Say = Callable[[str], None]
@@ -45,11 +45,27 @@ def check_folder(config: Config, accept_changes: bool) -> None:
             )
         return
     changes = difference(before, config)
-    if changes and not accept_changes:
+    if changes and not accept_changes and has_work(config.out):
         raise ConfigError(
             f"The folder {config.out} holds a run with other settings.",
             "; ".join(changes[:8]) + (f"; and {len(changes) - 8} more" if len(changes) > 8 else ""),
             "Give --accept-changes to redo what depends on them (finished stages are set aside), or another --out.",
+        )
+
+
+def has_work(run: Path) -> bool:
+    """Does the folder hold what took a model: something trained, evaluated or audited, or a training to be continued?"""
+    finished = {path.parent.name for path in run.glob(f"*/{MANIFEST}")} - {"data", "tokenizer"}
+    return bool(finished) or any(run.glob("*/checkpoints/*"))
+
+
+def say_done_over(config: Config) -> None:
+    """A notice where a folder in which no model was trained is used for other settings."""
+    before = earlier_config(config.out)
+    changes = difference(before, config) if before is not None and not has_work(config.out) else []
+    if changes:
+        LOG.warning(
+            "%s held no model yet, and is done over with other settings: %s", config.out, "; ".join(changes[:8])
         )
 
 
@@ -102,6 +118,7 @@ def run_experiments(
         try:
             for context in contexts.values():
                 check_folder(context.config, accept_changes)
+                say_done_over(context.config)
                 write_text(context.config.out / "config.yaml", to_yaml(context.config))
                 record_environment(context)
             do_stages(plans, say)

@@ -33,14 +33,16 @@ class DataConfig:
     are, or a folder of such pairs; line n of x.tgt answers line n of x.src."""
     parallel_prompt: str = "Translate the following text.\n\n{src}"
     """The prompt of parallel text, with {src} once where the source line goes."""
-    template: Literal["alpaca", "raw", "chat"] = "alpaca"
-    """How a prompt is laid out: alpaca (instruction, input), raw (the text as it is), chat (the tokenizer's template)."""
+    template: Literal["auto", "alpaca", "raw", "chat"] = "auto"
+    """How a prompt is laid out: auto (as the given model's folder says: its chat template where it has one, else alpaca),
+    alpaca (instruction, input), raw (the text as it is), chat (the tokenizer's template)."""
     shares: dict[str, float] = field(
         default_factory=lambda: {
             "private": 0.25, "public": 0.25, "outsiders": 0.2, "counterfactual": 0.2, "validation": 0.05, "test": 0.05,
         }
     )  # fmt: skip
-    """What share of the pool each role draws; the draw is recorded."""
+    """What share of the pool each role draws; the draw is recorded. Roles that are not named keep theirs, scaled to what is
+    left."""
     group_by: str = "near"
     """What stays in one role when a pool is drawn, and counts as one draw in every interval: near (records that share
     half of their word 5-grams, or a prompt that is not everybody's: otherwise outsiders are almost members, and students
@@ -59,9 +61,10 @@ class DataConfig:
     """Where the needed part of a response ends, if it has more than that (e.g. ;): the first place with this text. How often
     that part is right is then measured too."""
     max_tokens: int = 512
-    """Longest example, in tokens; a longer response is cut at the end."""
-    max_prompt_tokens: int = 256
-    """Longest prompt, in tokens; a longer one loses its middle, so that the template's head and tail survive."""
+    """Longest example, in tokens, and never more than the model's context; a longer response is cut at the end."""
+    max_prompt_tokens: int = 0
+    """Longest prompt, in tokens; a longer one loses its middle, so that the template's head and tail survive. 0: half of the
+    longest example, more where the template alone takes over a third of it."""
     train_on: dict[str, str] = field(default_factory=dict)
     """Who trains on which records, e.g. {teacher: private 1 of 2, student: public}: private, public, all, or an equal part of
     one of them (a recorded draw, near-duplicates in one part). Without it teacher: private, student: public."""
@@ -184,8 +187,8 @@ class TrainConfig:
 class GenerateConfig:
     """How text is generated."""
 
-    max_new_tokens: int = 64
-    """Longest answer, in tokens."""
+    max_new_tokens: int = 0
+    """Longest answer, in tokens; 0: 64, or half of the model's context where that is less."""
     sampling_temperature: float = 0.0
     """0: greedy."""
     top_p: float = 1.0
@@ -337,8 +340,8 @@ class LmConfig:
 class Config:
     """One experiment: data -> tokenizer -> teacher -> student -> texts and scores -> report."""
 
-    out: Path = Path("runs/quickstart")
-    """The run folder."""
+    out: Path = Path("runs/unnamed")
+    """The run folder. Without it: runs/CONFIG for a config file, runs/VERB-DATA for flags alone (runs/data-answers)."""
     seed: int = 1
     """Every random draw derives from it."""
     jobs: int = 1
