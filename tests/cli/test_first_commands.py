@@ -62,7 +62,7 @@ def test_a_name_too_long_for_a_folder_is_cut_and_stays_its_own() -> None:
     assert first != second and len(first) == len(second) == 80
 
 
-@pytest.mark.parametrize("verb", ["run", "data", "distill", "audit", "biographies", "report"])
+@pytest.mark.parametrize("verb", ["run", "data", "distill", "audit", "quickstart", "report"])
 def test_the_help_of_a_verb_says_where_it_writes(verb: str, capsys: Printed) -> None:
     assert main([verb, "--help"]) == 0
     printed = capsys.readouterr().out
