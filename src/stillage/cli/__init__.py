@@ -25,15 +25,22 @@ VERBS = {
         "quality: a MODEL on data sets and seeds, or all models of a config, the audit's controls too",
     ),
     "audit": ("run", "only what the leakage of the models needs, controls trained where the config trains"),
-    "report": ("run", "write the report of a finished run again (RUN folder or config)"),
-    "compare": ("compare", "which of several finished runs (or points of a grid) leaks more, beside how good they are"),
+    "report": (
+        "run",
+        "write the report of a finished RUN or SWEEP again; trains nothing, and says what is missing",
+    ),
+    "compare": (
+        "compare",
+        "which of several finished runs (or points of a sweep) leaks more, and which answers better",
+    ),
+    "export": ("export", "copy a finished run, or a point of a sweep, into a folder that needs nothing beside it"),
     "generate": ("generate", "let a model answer a prompt"),
     "ls": ("ls", "list methods, attacks, divergences or presets"),
     "doctor": ("doctor", "show versions, hardware and disk; for bug reports"),
 }
 """Verb -> (module in this folder, what it does)."""
 
-ONE_PROCESS = ("compare", "generate", "ls", "doctor")
+ONE_PROCESS = ("compare", "export", "generate", "ls", "doctor")
 """What the first process does alone, where several are started."""
 SAME_AS = {"distil": "distill"}
 

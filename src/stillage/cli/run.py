@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import os
-import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from stillage.cli.command_line import plugin_files, read_settings
-from stillage.errors import ConfigError, DataError
-from stillage.experiment.sweep import STORE, gather, points, swept, worth_comparing, write_index
+from stillage.errors import ConfigError, DataError, UserError
+from stillage.experiment.sweep import STORE, check_place, leave_nothing, points, swept, write_index
 from stillage.run.config import Config
 from stillage.run.parse import Flat, build
 
 if TYPE_CHECKING:
+    from stillage.experiment.plan import Context
     from stillage.experiment.plugin import Plugin
     from stillage.experiment.team import Team
 
@@ -60,35 +60,53 @@ def do(verb: str, words: list[str], plugins: tuple[Plugin, ...], team: Team | No
     """Parse, plan, run, on the process that writes."""
     switches = [word for word in words if word in SWITCHES]
     words = [word for word in words if word not in SWITCHES]
+    if verb == "report" and words[:1] and (Path(words[0]) / "sweep.json").is_file():
+        return report_grid(Path(words[0]), words[1:])
     flat, lists = swept(read_settings(verb, words))
     if lists:
         return run_grid(verb, flat, lists, switches, plugins, team)
     config = build(flat)
-    run_one(config, verb, switches, plugins, team)
-    return 0 if "--dry-run" in switches else finish(config, verb)
+    code = run_one(config, verb, switches, plugins, team)
+    return code if "--dry-run" in switches else finish(config, verb)
 
 
-def run_one(
-    config: Config,
-    verb: str,
-    switches: Sequence[str],
-    plugins: tuple[Plugin, ...],
-    team: Team | None,
-    store: Path | None = None,
-) -> None:
-    """Run, or only describe, one experiment."""
+def run_one(config: Config, verb: str, switches: Sequence[str], plugins: tuple[Plugin, ...], team: Team | None) -> int:
+    """Run, report or only describe one experiment; a point of a sweep by itself keeps its stages in the sweep's store."""
     from stillage.cli.progress import Board
-    from stillage.experiment.plan import make_context, plan
-    from stillage.experiment.run import describe_plan, run_experiment
+    from stillage.experiment.folders import store_of
+    from stillage.experiment.plan import make_context
+    from stillage.experiment.report_stage import report_again
+    from stillage.experiment.run import run_experiment
     from stillage.run.stop import watch_signals
 
-    until = last_stage(verb, config)
+    store = store_of(config.out)
+    store = store if store is not None and store.is_dir() else None
     with watch_signals() as stop, Board() as board:
         context = make_context(config, stop, board.show, store, plugins=plugins, team=team)
+        if verb == "report":
+            report_again(context, print if "--dry-run" in switches else board.say, only_say="--dry-run" in switches)
+            return 0
         if "--dry-run" in switches:
-            print("\n".join(describe_plan(context, plan(context), until)))
-        else:
-            run_experiment(context, board.say, accept_changes="--accept-changes" in switches, until=until)
+            return describe({"": context}, last_stage(verb, config), switches)
+        run_experiment(
+            context, board.say, accept_changes="--accept-changes" in switches, until=last_stage(verb, config)
+        )
+        return 0
+
+
+def describe(contexts: Mapping[str, Context], until: str, switches: Sequence[str]) -> int:
+    """Print what would be done, and first why it would be refused. Returns the exit code of that refusal, or 0.
+
+    The code is the one that the real run would end with before its first stage, so that a script may ask before it runs.
+    """
+    from stillage.experiment.run import describe_plan
+
+    lines, refusal = describe_plan(contexts, until, accept_changes="--accept-changes" in switches)
+    if refusal is not None:
+        print(f"stillage: the real run would be refused:\n{refusal}", file=sys.stderr, flush=True)
+    if lines:
+        print("\n".join(lines))
+    return 0 if refusal is None else refusal.exit_code
 
 
 def last_stage(verb: str, config: Config) -> str:
@@ -120,32 +138,75 @@ def run_grid(
     plugins: tuple[Plugin, ...],
     team: Team | None,
 ) -> int:
-    """Run every point of a sweep, sharing finished stages; the results of all go into one table."""
-    base = build(flat)
-    grid = points(flat, lists)
-    if "--dry-run" in switches:
-        for number, point in enumerate(grid, 1):
-            print(f"--- point {number} of {len(grid)}: {point.name}", file=sys.stderr, flush=True)
-            run_one(point.config, verb, switches, plugins, team, base.out / STORE)
-        return 0
+    """Run every point of a sweep, sharing finished stages; the results of all go into one table and one page."""
     from stillage.cli.progress import Board
     from stillage.experiment.plan import make_context
-    from stillage.experiment.run import run_experiments
+    from stillage.experiment.report_stage import report_again
+    from stillage.experiment.run import check_folders, plans_of, run_experiments
     from stillage.run.stop import watch_signals
 
+    base, accept = build(flat), "--accept-changes" in switches
+    grid, until = points(flat, lists), last_stage(verb, base)
+    check_place(base.out)
     with watch_signals() as stop, Board() as board:
         contexts = {
             point.name: make_context(point.config, stop, board.show, base.out / STORE, plugins=plugins, team=team)
             for point in grid
         }
-        write_index(base.out, grid, [context.run_id for context in contexts.values()])
-        until = last_stage(verb, base)
-        run_experiments(contexts, board.say, accept_changes="--accept-changes" in switches, until=until)
-    print(f"{gather(base.out)} of {len(grid)} points finished: {base.out / 'results.parquet'}")
-    if worth_comparing(base.out):
-        print(f"which leaks more: stillage compare {shlex.quote(str(base.out))}")
+        failed: dict[str, Exception] = {}
+        if verb == "report":
+            for context in contexts.values():
+                report_again(context, board.say, only_say="--dry-run" in switches)
+        elif "--dry-run" in switches:
+            return describe(contexts, until, switches)
+        else:
+            check_folders(plans_of(contexts, until), accept)  # before anything is written
+            write_index(base.out, grid, [context.run_id for context in contexts.values()])
+            failed = run_experiments(contexts, board.say, accept_changes=accept, until=until)
+    if "--dry-run" in switches:
+        return 0
+    if len(failed) == len(grid):
+        leave_nothing(base.out)
+    elif until in ("", "report"):
+        finish_grid(base.out, failed)
+    else:
+        print(f"{len(grid) - len(failed)} of {len(grid)} points did their {verb}: {base.out}")
     check_audit([point.config for point in grid])
+    check_points(failed, len(grid))
     return 0
+
+
+def report_grid(out: Path, words: Sequence[str]) -> int:
+    """`report SWEEP`: the page of a sweep again, from its finished points. ConfigError for settings."""
+    if words:
+        fix = "Give none, or the config of the sweep with its settings."
+        raise ConfigError("The page of a sweep takes no settings.", f"given: {' '.join(words)}", fix)
+    finish_grid(out, {})
+    return 0
+
+
+def finish_grid(out: Path, failed: Mapping[str, Exception]) -> None:
+    """Write the page of the sweep; print its verdict, and where everything is."""
+    from stillage.experiment.sweep_report import report_sweep
+
+    print("\n".join(report_sweep(out, failed)))
+    print(f"results: {out / 'results.parquet'}\nreport: {out / 'report' / 'report.html'}")
+
+
+def check_points(failed: Mapping[str, Exception], count: int) -> None:
+    """Raise what ended points of a sweep: an error of the user's names them all; a bug of ours is raised as it is."""
+    bugs = [error for error in failed.values() if not isinstance(error, UserError)]
+    if bugs:
+        raise bugs[0]
+    if failed:
+        name, error = next(iter(failed.items()))
+        first = " ".join(str(error).splitlines())
+        more = f" (and of: {listed(list(failed)[1:])})" if len(failed) > 1 else ""
+        raise DataError(
+            f"{len(failed)} of {count} points of the sweep failed{'' if len(failed) == count else '; the others are done'}.",
+            f"{name}: {first}{more}",
+            "Mend that, and the same command does what is left.",
+        )
 
 
 def finish(config: Config, verb: str) -> int:
@@ -203,7 +264,9 @@ def show_help(verb: str) -> int:
 
     print(
         f"usage: stillage {verb} [CONFIG.yaml | RUN | PRESET] [--dry-run] [--accept-changes] [--plugin FILE.py] [settings]\n"
-        f"       {VERBS[verb][1]}\n"
+        f"       {VERBS[verb][1]}\n\n"
+        "       --dry-run: print what would run, and first why it would be refused; exit code 0, or that of the refusal.\n"
+        "       --accept-changes: do finished stages again where other settings ask for it.\n"
     )
     if verb == "data":
         print("       stillage data plain-text ACTION ...     a plain-text corpus: write, read, stats, pack, import\n")
