@@ -155,7 +155,7 @@ def test_a_folder_in_the_place_of_a_config_is_told_what_to_give(
     write_json(tmp_path / "grid" / "sweep.json", {"points": []})
     (tmp_path / "grid" / "seed=1").mkdir()
     (tmp_path / "grid" / "seed=1" / "config.yaml").write_text("seed: 1")
-    assert main(["report", str(tmp_path / "grid")]) == 2
+    assert main(["audit", str(tmp_path / "grid")]) == 2
     assert "It holds a grid" in (said := capsys.readouterr().err) and "seed=1" in said
 
 

@@ -8,17 +8,17 @@ from pathlib import Path
 
 from stillage.errors import ConfigError, DataError
 from stillage.experiment.folders import check_store, earlier_config, listed
-from stillage.experiment.report_stage import unfinished
+from stillage.experiment.report_stage import REPORT, unfinished
 from stillage.run.folder import atomic, sync_folder, write_text
 from stillage.run.lock import check_free
 from stillage.run.parse import to_yaml
-from stillage.run.stages import MANIFEST
+from stillage.run.stages import recorded_key
 
 FILES = ("env.json",)
 
 
 def export(run: Path, target: Path) -> list[str]:
-    """Copy the finished stages of `run` with all their files into the new folder `target`; returns their names.
+    """Copy the stages of a run that is finished, to its report, into the new folder `target`; returns their names.
 
     Not copied: the cache of scores (a new audit fills it again), what was set aside, temporaries. ConfigError for a target
     that is not new, lies in the run, or a run that a live process is at work on; DataError for a folder that is no run, a
@@ -31,12 +31,12 @@ def export(run: Path, target: Path) -> list[str]:
     check_target(run, target)
     check_store(run)
     check_free(run)
-    stages = sorted(path.name for path in run.iterdir() if is_stage(path))
+    stages = sorted({REPORT, *(path.name for path in run.iterdir() if is_stage(path))})
     wrong = unfinished(run, stages)
-    if wrong or not stages:
+    if wrong:
         raise DataError(
             f"The run {run} cannot be exported: it is not finished.",
-            listed(wrong) or "it has no stage",
+            listed(wrong),
             f"Finish it first: stillage run {run}",
         )
     with atomic(target) as copy:
@@ -59,14 +59,7 @@ def export(run: Path, target: Path) -> list[str]:
 def is_stage(path: Path) -> bool:
     """Is the entry of a run folder a stage, finished or begun, or a link to one that is gone?"""
     hidden = path.name.startswith(".") or path.name in ("cache", "aside")
-    return not hidden and (path.is_symlink() or (path.is_dir() and is_ours(path)))
-
-
-def is_ours(folder: Path) -> bool:
-    """Did we make the folder? A stage has a manifest at its end, and says what was begun before."""
-    from stillage.run.stages import started_with
-
-    return (folder / MANIFEST).is_file() or bool(started_with(folder))
+    return not hidden and (path.is_symlink() or bool(recorded_key(path)))
 
 
 def check_target(run: Path, target: Path) -> None:
