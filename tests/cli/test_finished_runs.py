@@ -146,6 +146,13 @@ def test_report_of_a_sweep_only_reports(grid: Path, untrained: None, capsys: Pri
     assert main(["report", str(grid)]) == 0
     assert "grid: 2 of 3 points finished" in capsys.readouterr().out and (grid / "report" / "report.html").is_file()
     assert "takes no settings" in three_lines(["report", str(grid), "--seed", "2"], capsys)[0]
+    assert (
+        main(["report", *SMALL, "--out", str(grid), *SWEEP]) == 2
+    )  # by its config: each point's page, then the sweep's
+    printed = capsys.readouterr()
+    assert "1 of 3 points of the sweep failed" in printed.err and "grid: 2 of 3 points finished" in printed.out
+    assert "teacher" not in three_lines(["report", *SMALL, "--out", str(grid / "new"), *SWEEP], capsys)[1]
+    assert not (grid / "new").exists()
     for heads in (2, 4):
         (grid / f"heads={heads}" / "report").unlink()
     assert "No point of the sweep" in three_lines(["report", str(grid)], capsys)[0]

@@ -43,9 +43,9 @@ def view(p_leak: float = 0.001, p_quality: float = 0.4, low: float = 0.7) -> Swe
 @pytest.mark.parametrize(
     ("given", "leakage", "quality"),
     [
-        (view(), "kd leaks more than sft: AUC 0.80 [0.70, 0.90] of kd", "no difference shown between the extremes"),
-        (view(p_leak=0.2), "no difference shown between the extremes: AUC", "no difference shown"),
-        (view(low=0.48), "kd is highest, but not above chance", "no difference shown"),
+        (view(), "kd leaks more than sft: AUC 0.80 [0.70, 0.90] of kd", "no difference in quality shown: ROUGE-L"),
+        (view(p_leak=0.2), "no difference in leakage shown: AUC", "no difference"),
+        (view(low=0.48), "kd is highest, but not above chance", "no difference"),
         (view(p_quality=0.01), "kd leaks more", "kd answers better than gkd: ROUGE-L 0.41"),
     ],
 )
@@ -61,6 +61,7 @@ def test_the_page_escapes_what_it_is_given_and_is_the_same_again(tmp_path: Path)
     write_sweep_report(tmp_path / "b", view())
     page = (tmp_path / "a" / "report.html").read_bytes()
     assert page == (tmp_path / "b" / "report.html").read_bytes()
+    assert b"<h1>kd leaks more than sft; no difference in quality shown</h1>" in page
     assert b"<b>no" not in page and b"<grid>" not in page and b"kd &amp; others" in page
     assert b'href="../method%3Dkd/report/report.html"' in page and b"method%3Dbad" not in page
     figure = (tmp_path / "a" / "figures" / "quality_leakage.csv").read_text().splitlines()
@@ -74,8 +75,8 @@ def test_one_variant_and_none_have_a_page_too(tmp_path: Path) -> None:
         results=[row("s", "auc", 0.8, 0.7, 0.9), row("s", "needed_exact", 0.9, 0.8, 1.0), row("s", "rouge_l", 0.4)],
     )  # fmt: skip
     assert write_sweep_report(tmp_path / "one", seeds)[1:] == [
-        "leakage of the student: AUC 0.80 [0.70, 0.90] (s)",
-        "quality of the student: needed part exact 0.90 [0.80, 1.00] (s)",
+        "leakage of the student: one variant, s: AUC 0.80 [0.70, 0.90]",
+        "quality of the student: one variant, s: needed part exact 0.90 [0.80, 1.00]",
     ]
     bare = SweepView(
         title="t", points=full.points[3:], seeds={}, results=[], level=0.95, said=["not compared: because"]

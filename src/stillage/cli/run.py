@@ -61,7 +61,7 @@ def do(verb: str, words: list[str], plugins: tuple[Plugin, ...], team: Team | No
     switches = [word for word in words if word in SWITCHES]
     words = [word for word in words if word not in SWITCHES]
     if verb == "report" and words[:1] and (Path(words[0]) / "sweep.json").is_file():
-        return report_grid(Path(words[0]), words[1:])
+        return report_grid(Path(words[0]), words[1:], is_dry="--dry-run" in switches)
     flat, lists = swept(read_settings(verb, words))
     if lists:
         return run_grid(verb, flat, lists, switches, plugins, team)
@@ -155,15 +155,19 @@ def run_grid(
         }
         failed: dict[str, Exception] = {}
         if verb == "report":
-            for context in contexts.values():
-                report_again(context, board.say, only_say="--dry-run" in switches)
+            for name, context in contexts.items():
+                try:
+                    report_again(context, board.say, only_say="--dry-run" in switches)
+                except DataError as error:  # not finished: the others have their reports nevertheless
+                    failed[name] = error
         elif "--dry-run" in switches:
             return describe(contexts, until, switches)
         else:
             check_folders(plans_of(contexts, until), accept)  # before anything is written
             write_index(base.out, grid, [context.run_id for context in contexts.values()])
             failed = run_experiments(contexts, board.say, accept_changes=accept, until=until)
-    if "--dry-run" in switches:
+    if "--dry-run" in switches or (verb == "report" and len(failed) == len(grid)):
+        check_points(failed, len(grid))
         return 0
     if len(failed) == len(grid):
         leave_nothing(base.out)
@@ -176,12 +180,15 @@ def run_grid(
     return 0
 
 
-def report_grid(out: Path, words: Sequence[str]) -> int:
+def report_grid(out: Path, words: Sequence[str], *, is_dry: bool) -> int:
     """`report SWEEP`: the page of a sweep again, from its finished points. ConfigError for settings."""
     if words:
         fix = "Give none, or the config of the sweep with its settings."
         raise ConfigError("The page of a sweep takes no settings.", f"given: {' '.join(words)}", fix)
-    finish_grid(out, {})
+    if is_dry:
+        print(f"run   report   from the finished points of {out}")
+    else:
+        finish_grid(out, {})
     return 0
 
 

@@ -58,6 +58,15 @@ class SweepView:
     said: Sequence[str]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """One sentence of the verdict; what: "leakage of the student", claim: what the tests bear, numbers: of both ends."""
+
+    what: str
+    claim: str
+    numbers: str
+
+
 def write_sweep_report(folder: Path, view: SweepView) -> list[str]:
     """Write report.html, summary.txt and the figure with its numbers; returns the lines of the summary.
 
@@ -94,15 +103,21 @@ def failed(point: SweepPoint) -> bool:
 
 
 def verdict(view: SweepView) -> list[str]:
-    """A line on leakage and one on quality, where they were measured."""
-    lines = []
+    """A line on leakage and one on quality, where they were measured: the claim, and the numbers that bear it."""
+    found = outcomes(view)
+    return [f"{one.what}: {one.claim}: {one.numbers}" for one in found] or ["no point has numbers to compare"]
+
+
+def outcomes(view: SweepView) -> list[Outcome]:
+    """What follows for leakage and for quality."""
+    found = []
     aucs = [row for row in view.results if row.metric == "auc"]
     if aucs:
-        lines.append(f"leakage of the {words(aucs[0].model)}: {outcome(view, aucs, 'auc', 'AUC', 'leaks more')}")
+        found.append(outcome(view, aucs, "leakage", "AUC", "leaks more"))
     for metric, name in best_quality(view).items():
         rows = [row for row in view.results if row.metric == metric]
-        lines.append(f"quality of the {words(rows[0].model)}: {outcome(view, rows, metric, name, 'answers better')}")
-    return lines or ["no point has numbers to compare"]
+        found.append(outcome(view, rows, "quality", name, "answers better"))
+    return found
 
 
 def best_quality(view: SweepView) -> dict[str, str]:
@@ -112,27 +127,27 @@ def best_quality(view: SweepView) -> dict[str, str]:
     return {metric: QUALITY[metric] for metric in found[:1]}
 
 
-def outcome(view: SweepView, rows: Sequence[Result], metric: str, name: str, verb: str) -> str:
+def outcome(view: SweepView, rows: Sequence[Result], kind: str, name: str, verb: str) -> Outcome:
     """The highest variant against the lowest, and whether their difference is more than luck over all pairs."""
+    what, metric = f"{kind} of the {words(rows[0].model)}", rows[0].metric
     ranked = sorted((row for row in rows if not math.isnan(row.value)), key=lambda row: row.value)
-    if not ranked:
-        return f"{name} has no value"
+    if len(ranked) < 2:
+        shown = f"{name} {interval(ranked[0])}" if ranked else f"{name} has no value"
+        return Outcome(what=what, claim=f"one variant, {ranked[0].method}" if ranked else "unknown", numbers=shown)
     low, high = ranked[0], ranked[-1]
-    if len(ranked) == 1:
-        return f"{name} {interval(high)} ({high.method})"
     both = f"{name} {interval(high)} of {high.method}, {interval(low)} of {low.method}"
     test = next(
         (row for row in view.results if row.metric == f"{metric}_difference"
          and {row.method, other_of(row)} == {low.method, high.method}), None,
     )  # fmt: skip
     if test is None:
-        return f"{both}; the difference could not be tested"
-    tested = f"difference {abs(test.value):.3f}, Holm p {holm_p(test):.2g}"
+        return Outcome(what=what, claim=f"differences in {kind} could not be tested", numbers=both)
+    numbers = f"{both} (difference {abs(test.value):.3f}, Holm p {holm_p(test):.2g})"
     if not is_sure(test, view.level):
-        return f"no difference shown between the extremes: {both} ({tested})"
+        return Outcome(what=what, claim=f"no difference in {kind} shown", numbers=numbers)
     if metric == "auc" and high.low <= CHANCE:
-        return f"{high.method} is highest, but not above chance: {both} ({tested})"
-    return f"{high.method} {verb} than {low.method}: {both} ({tested})"
+        return Outcome(what=what, claim=f"{high.method} is highest, but not above chance", numbers=numbers)
+    return Outcome(what=what, claim=f"{high.method} {verb} than {low.method}", numbers=numbers)
 
 
 def tradeoff(view: SweepView) -> Picture | None:
@@ -202,7 +217,8 @@ def page(view: SweepView, picture: Picture | None) -> str:
     found = tables(view)
     return environment.get_template("sweep.html.j2").render(
         title=view.title, css=Markup(css), style_hash=base64.b64encode(hashlib.sha256(css.encode()).digest()).decode(),
-        head=head.removeprefix(f"{view.title}: "), lines=[typeset(line) for line in rest],
+        claims="; ".join(one.claim for one in outcomes(view)), head=head.removeprefix(f"{view.title}: "),
+        lines=[typeset(line) for line in rest],
         figure=Markup(picture.svg) if picture else "", caption=caption(view, picture),
         first=found[0] if found else None, tests=found[1:], points=view.points, settings=swept(view),
     )  # fmt: skip

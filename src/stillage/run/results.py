@@ -45,4 +45,5 @@ def write_results(path: Path, results: Iterable[Result], swept: Iterable[Mapping
 
 def read_results(path: Path) -> list[Result]:
     """Read what `write_results` wrote, without the columns of a sweep."""
-    return [Result(**row) for row in read_table(path).select([entry.name for entry in FIELDS]).to_pylist()]
+    table, names = read_table(path), {entry.name for entry in FIELDS}
+    return [Result(**row) for row in table.select([name for name in table.column_names if name in names]).to_pylist()]
