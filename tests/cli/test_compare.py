@@ -7,6 +7,7 @@ import math
 import shutil
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -70,7 +71,7 @@ def grid(out: Path, shifts: dict[str, float], seeds: tuple[int, ...], unfinished
     return out
 
 
-def said(words: list[str | Path], capsys: pytest.CaptureFixture[str], code: int = 0) -> str:
+def said(words: Sequence[str | Path], capsys: pytest.CaptureFixture[str], code: int = 0) -> str:
     capsys.readouterr()
     assert main(["compare", *map(str, words)]) == code
     printed = capsys.readouterr()
@@ -187,7 +188,8 @@ def test_answers_to_other_records_are_not_compared(tmp_path: Path, capsys: pytes
         f"stillage: {a} and {b} did not evaluate the same records.", "60 and 40 records, 40 of them in both and in one role",
     ]  # fmt: skip
     c, d = (finished(tmp_path / name, 1, method, 1.0) for name, method in (("c", "kd"), ("d", "sft")))
-    answered(c, 1, 0.2), answered(d, 1, 0.0, records=40)
+    answered(c, 1, 0.2)
+    answered(d, 1, 0.0, records=40)
     printed = said([c, d], capsys)
     assert "Who leaks more" in printed and "quality is not compared by pairs everywhere: " in printed
 

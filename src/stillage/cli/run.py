@@ -104,6 +104,9 @@ def describe(contexts: Mapping[str, Context], until: str, switches: Sequence[str
     lines, refusal = describe_plan(contexts, until, accept_changes="--accept-changes" in switches)
     if refusal is not None:
         print(f"stillage: the real run would be refused:\n{refusal}", file=sys.stderr, flush=True)
+    if len(contexts) > 1 and lines:
+        todo = sum(line.startswith("run") for line in lines)
+        print(f"{len(contexts)} points, {len(lines)} stages, {todo} to run", file=sys.stderr, flush=True)
     if lines:
         print("\n".join(lines))
     return 0 if refusal is None else refusal.exit_code
