@@ -91,11 +91,14 @@ def test_a_failed_point_leaves_the_others_finished_and_is_named(grid: Path, caps
     assert "grid: 2 of 2 points finished" in capsys.readouterr().out and content(grid / "store") == before
 
 
-def test_points_that_fail_side_by_side_leave_the_others_finished(grid: Path, capsys: Printed) -> None:
-    shutil.rmtree(next((grid / "store").glob("data-*")))  # so that two processes have something to do
-    assert main([*SMALL[:-6], "--generate.max-new-tokens", "4", "--generate.records", "6", "--jobs", "2",
-                 "--out", str(grid), *SWEEP]) == 2  # fmt: skip
-    assert "1 of 3 points of the sweep failed; the others are done." in capsys.readouterr().err
+def test_points_that_fail_side_by_side_leave_the_others_finished(grid: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    shutil.rmtree((grid / "heads=4" / "evaluate").resolve())  # so that two processes have something to do
+    assert main([*SMALL, "--jobs", "2", "--out", str(grid), *SWEEP]) == 2
+    printed = capfd.readouterr()
+    assert "stillage: These numbers make no model" in printed.err  # the child's own words
+    assert "1 of 3 points of the sweep failed; the others are done." in printed.err
+    assert "\nheads=3: student failed in a process of its own. it ended with exit code 2" in printed.err
+    assert "2 of 3 points finished" in printed.out and (grid / "heads=4" / "evaluate" / MANIFEST).is_file()
 
 
 def test_a_sweep_of_which_nothing_can_be_done_leaves_nothing(

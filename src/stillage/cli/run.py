@@ -210,7 +210,7 @@ def check_points(failed: Mapping[str, Exception], count: int) -> None:
         raise bugs[0]
     if failed:
         name, error = next(iter(failed.items()))
-        first = " ".join(str(error).splitlines())
+        first = " ".join(str(error).splitlines()).removeprefix(f"{name}: ")
         more = f" (and of: {listed(list(failed)[1:])})" if len(failed) > 1 else ""
         raise DataError(
             f"{len(failed)} of {count} points of the sweep failed{'' if len(failed) == count else '; the others are done'}.",
