@@ -66,7 +66,7 @@ def test_two_folders_and_two_files_are_enough(
     words = ["audit", "--teacher", str(models / "teacher"), "--student", str(models / "student"), *files(tmp_path)]
     assert main([*words, *QUICK]) == 0
     printed = capsys.readouterr().out
-    assert "split: valid (5 of 5 checks passed)" in printed and "report: runs/audit/report/report.html" in printed
+    assert "split valid, 5 of 5 checks passed" in printed and "report: runs/audit/report/report.html" in printed
     run = tmp_path / "runs" / "audit"
     assert {path.name for path in run.iterdir() if not path.name.startswith(".")} == {
         "audit", "cache", "config.yaml", "data", "env.json", "report",

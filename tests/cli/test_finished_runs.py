@@ -20,7 +20,7 @@ from stillage.run.stages import MANIFEST, keys, recorded_key
 
 Printed = pytest.CaptureFixture[str]
 SMALL = [
-    "quickstart", "--data.people", "24", "--tokenizer.vocab-size", "400", "--stages", "distill", "evaluate",
+    "biographies", "--data.people", "24", "--tokenizer.vocab-size", "400", "--stages", "distill", "evaluate",
     "--teacher.layers", "1", "--teacher.width", "32", "--teacher.heads", "2", "--teacher-train.epochs", "1",
     "--student.layers", "1", "--student.width", "32", "--student-train.epochs", "1", "--jobs", "1",
     "--generate.max-new-tokens", "4", "--generate.records", "6",
@@ -33,7 +33,7 @@ STAGES = ["data", "tokenizer", "teacher", "student", "evaluate", "report"]
 def done(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A sweep of three points, the first of which failed."""
     out = tmp_path_factory.mktemp("finished") / "grid"
-    assert main([*SMALL, "--out", str(out), *SWEEP]) == 2
+    assert main(["run", *SMALL, "--out", str(out), *SWEEP]) == 2
     return out
 
 
@@ -81,19 +81,19 @@ def test_a_failed_point_leaves_the_others_finished_and_is_named(grid: Path, caps
     assert said.startswith("grid: 2 of 3 points finished\n") and "failed: heads=3: These numbers make no model" in said
     before = content(grid / "store")
     capsys.readouterr()
-    assert main([*SMALL, "--out", str(grid), *SWEEP]) == 2
+    assert main(["run", *SMALL, "--out", str(grid), *SWEEP]) == 2
     printed = capsys.readouterr()
     lines = printed.err.strip().splitlines()[-3:]
     assert lines[0] == "stillage: 1 of 3 points of the sweep failed; the others are done."
     assert lines[1].startswith("heads=3: These numbers make no model") and "same command" in lines[2]
     assert f"report: {grid}/report/report.html" in printed.out and content(grid / "store") == before
-    assert main([*SMALL, "--out", str(grid), "--sweep.student.heads", "2", "4"]) == 0
+    assert main(["run", *SMALL, "--out", str(grid), "--sweep.student.heads", "2", "4"]) == 0
     assert "grid: 2 of 2 points finished" in capsys.readouterr().out and content(grid / "store") == before
 
 
 def test_points_that_fail_side_by_side_leave_the_others_finished(grid: Path, capfd: pytest.CaptureFixture[str]) -> None:
     shutil.rmtree((grid / "heads=4" / "evaluate").resolve())  # so that two processes have something to do
-    assert main([*SMALL, "--jobs", "2", "--out", str(grid), *SWEEP]) == 2
+    assert main(["run", *SMALL, "--jobs", "2", "--out", str(grid), *SWEEP]) == 2
     printed = capfd.readouterr()
     assert "stillage: These numbers make no model" in printed.err  # the child's own words
     assert "1 of 3 points of the sweep failed; the others are done." in printed.err
@@ -118,7 +118,7 @@ def test_a_sweep_is_not_begun_among_other_files(tmp_path: Path, run: Path, capsy
     (tmp_path / "mine" / "thesis.tex").write_text("x")
     for out, said in ((tmp_path / "mine", "has files, but no sweep of ours"), (run, "holds a run, not a sweep")):
         before = content(out)
-        assert said in three_lines([*SMALL, "--out", str(out), *SWEEP], capsys)[0]
+        assert said in three_lines(["run", *SMALL, "--out", str(out), *SWEEP], capsys)[0]
         assert content(out) == before
 
 
@@ -213,7 +213,7 @@ def test_a_report_that_looks_otherwise_is_written_without_a_question(
 
 
 def test_a_dry_run_lists_a_shared_stage_once(grid: Path, capsys: Printed) -> None:
-    words = [*SMALL, "--out", str(grid / "new"), "--sweep.student.heads", "2", "4", "--dry-run"]
+    words = ["run", *SMALL, "--out", str(grid / "new"), "--sweep.student.heads", "2", "4", "--dry-run"]
     assert main(words) == 0
     lines = capsys.readouterr().out.splitlines()
     assert [line.split(":")[1].split()[0] for line in lines] == [*STAGES, *STAGES[3:]]
@@ -232,7 +232,7 @@ def test_a_dry_run_lists_a_shared_stage_once(grid: Path, capsys: Printed) -> Non
 def test_a_dry_run_is_refused_as_the_real_run_and_asks_only_for_what_is_done_again(
     words: list[str], code: int, again: list[str], run: Path, capsys: Printed
 ) -> None:
-    asked = [*SMALL, "--student.heads", "2", "--out", str(run), *words]
+    asked = ["run", *SMALL, "--student.heads", "2", "--out", str(run), *words]
     before = content(run)
     capsys.readouterr()
     assert main([*asked, "--dry-run"]) == code
@@ -248,7 +248,7 @@ def test_a_dry_run_is_refused_as_the_real_run_and_asks_only_for_what_is_done_aga
 
 
 def test_a_dry_run_says_that_a_live_process_uses_the_folder(run: Path, capsys: Printed) -> None:
-    asked = [*SMALL, "--student.heads", "2", "--out", str(run)]
+    asked = ["run", *SMALL, "--student.heads", "2", "--out", str(run)]
     with locked(run):
         assert three_lines(asked, capsys)[0] == f"stillage: The run folder {run} is in use by a live process."
         assert main([*asked, "--dry-run"]) == 2
@@ -264,7 +264,7 @@ def test_a_point_run_by_itself_keeps_its_stages_in_the_store(grid: Path, capsys:
     shutil.rmtree((point / "evaluate").resolve())
     assert main(["run", str(point)]) == 0
     assert (point / "evaluate").is_symlink() and (point / "evaluate" / MANIFEST).is_file()
-    assert main([*SMALL, "--out", str(grid), "--sweep.student.heads", "2", "4"]) == 0
+    assert main(["run", *SMALL, "--out", str(grid), "--sweep.student.heads", "2", "4"]) == 0
     assert capsys.readouterr().err.count("evaluate: skipped") == 2
 
 
@@ -307,7 +307,7 @@ def test_a_point_copied_without_its_store_names_the_store(grid: Path, tmp_path: 
     before = sorted(os.listdir(alone))
     commands: list[list[str]] = [
         ["report", str(alone)], ["run", str(alone)], ["evaluate", str(alone)], ["compare", str(alone), str(grid)],
-        ["export", str(alone), str(tmp_path / "target")], [*SMALL, "--student.heads", "2", "--out", str(alone)],
+        ["export", str(alone), str(tmp_path / "target")], ["run", *SMALL, "--student.heads", "2", "--out", str(alone)],
     ]  # fmt: skip
     for words in commands:
         lines = three_lines(words, capsys)

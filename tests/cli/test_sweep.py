@@ -11,12 +11,13 @@ from stillage.cli import main
 from stillage.errors import ConfigError
 from stillage.experiment.sweep import check_overruled, gather, points, swept, typed_values
 from stillage.run.folder import read_table, write_json
+from stillage.run.lock import locked
 from stillage.run.parse import from_flags, from_yaml
 from stillage.run.results import read_results, schema, write_results
 from stillage.types import Result
 
 SMALL = [
-    "quickstart", "--data.people", "24", "--tokenizer.vocab-size", "400", "--stages", "distill", "evaluate",
+    "run", "biographies", "--jobs", "1", "--data.people", "24", "--tokenizer.vocab-size", "400", "--stages", "distill", "evaluate",
     "--teacher.layers", "1", "--teacher.width", "32", "--teacher.heads", "2", "--teacher-train.epochs", "1",
     "--student.layers", "1", "--student.width", "32", "--student.heads", "2", "--student-train.epochs", "1",
     "--generate.max-new-tokens", "4", "--generate.records", "2", "--jobs", "1",
@@ -28,7 +29,7 @@ def test_points_share_what_is_equal(tmp_path: Path, capsys: pytest.CaptureFixtur
     words = [*SMALL, "--out", str(out), "--sweep.student-train.lr-peak", "1e-3", "2e-3"]
     assert main(words) == 0
     said = capsys.readouterr().err
-    assert said.count(": teacher: not done yet") == 1 and said.count(": student: not done yet") == 2
+    assert said.count(": teacher: starts") == 1 and said.count(": student: starts") == 2
     assert sorted(path.name.rsplit("-", 1)[0] for path in (out / "store").glob("[a-z]*-*")) == sorted(
         ["data", "tokenizer", "teacher", "student", "student", "evaluate", "evaluate", "report", "report"]
     )
@@ -36,7 +37,15 @@ def test_points_share_what_is_equal(tmp_path: Path, capsys: pytest.CaptureFixtur
     assert [point["values"] for point in index] == [{"student_train.lr_peak": lr} for lr in ("1e-3", "2e-3")]
     assert {result.run for result in read_results(out / "results.parquet")} == {point["run"] for point in index}
     assert main(words) == 0
-    assert "not done yet" not in capsys.readouterr().err
+    assert "starts" not in capsys.readouterr().err
+
+
+def test_a_sweep_in_hand_keeps_its_list_of_points(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Another sweep into its folder is refused before it writes anything."""
+    with locked(tmp_path):
+        assert main([*SMALL, "--out", str(tmp_path), "--sweep.seed", "1", "2"]) == 2
+    assert "in use by a live process" in capsys.readouterr().err
+    assert [path.name for path in tmp_path.iterdir()] == [".lock"]
 
 
 def test_a_sweep_is_every_combination_and_an_empty_one_is_refused() -> None:
@@ -151,9 +160,10 @@ def test_points_side_by_side_give_what_points_in_turn_give(tmp_path: Path, capsy
     words += ["--distill.init-epochs", "1", "--student-train.max-steps", "2"]
     assert main([*words, "--out", str(tmp_path / "one")]) == 0
     capsys.readouterr()
-    assert main([*words, "--out", str(tmp_path / "two"), "--jobs", "2"]) == 0
+    words[words.index("--jobs") + 1] = "2"
+    assert main([*words, "--out", str(tmp_path / "two")]) == 0
     said = capsys.readouterr().err
-    assert said.count("student_init: not done yet") == 1 and said.count(": student: not done yet") == 2
+    assert said.count("student_init: starts") == 1 and said.count(": student: starts") == 2
     one, two = (read_results(tmp_path / name / "results.parquet") for name in ("one", "two"))
     assert one == two and len({result.run for result in one}) == 2
 

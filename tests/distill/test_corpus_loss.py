@@ -56,10 +56,10 @@ def test_the_term_is_coef_times_the_mean_over_its_own_tokens(
     one, other = lines(tmp_path / "with")[0], lines(tmp_path / "without")[0]
     assert one["lm"] == pytest.approx(expected, rel=1e-5)
     own = "ce" if method == "sft" else "kd"
-    assert one[own] == pytest.approx(other[own], rel=1e-6)
+    assert one[own] == pytest.approx(other[own], rel=1e-5)
     assert one["loss"] == pytest.approx(other["loss"] + expected, rel=1e-5)
     assert one["tokens"] == other["tokens"], "trained tokens are the records'"
-    assert lines(tmp_path / "with")[1][own] != pytest.approx(lines(tmp_path / "without")[1][own], rel=1e-6)
+    assert lines(tmp_path / "with")[1][own] != pytest.approx(lines(tmp_path / "without")[1][own], rel=1e-5)
 
 
 def test_it_is_the_same_however_a_step_is_cut_up(small: SimpleNamespace, tmp_path: Path) -> None:

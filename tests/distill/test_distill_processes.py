@@ -11,9 +11,11 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from accelerate import Accelerator
 from safetensors.torch import load_file
 
 from stillage.distill.methods import METHODS
+from stillage.errors import Interrupted
 
 CONFTEST = Path(__file__).parents[1] / "conftest.py"
 CASES: dict[str, dict[str, object]] = {
@@ -55,6 +57,31 @@ for name, settings in json.loads(sys.argv[4]).items():
     except Interrupted:
         small.small_train(folder, **settings)
 """
+
+
+def test_the_others_hear_that_they_may_end_once_the_first_has_saved(
+    small: SimpleNamespace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who says that it ends has the first ended soon after, which must not be in the middle of its checkpoint."""
+    saved: list[int] = []
+    monkeypatch.setattr(
+        Accelerator, "wait_for_everyone", lambda _: saved.append(len(list(tmp_path.glob("run/checkpoints/step-*"))))
+    )
+    with pytest.raises(Interrupted):
+        small.train(tmp_path / "run", should_stop=small.stop_after(2))
+    assert saved[-1] == 1
+
+
+def test_a_finished_training_is_tidied_once_all_have_seen_that_it_is(
+    small: SimpleNamespace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = small.train(tmp_path / "run", max_steps=1)[0]
+    left = tmp_path / "run" / "checkpoints"
+    left.mkdir()
+    there: list[bool] = []
+    monkeypatch.setattr(Accelerator, "wait_for_everyone", lambda _: there.append(left.exists()))
+    assert small.train(tmp_path / "run", max_steps=1)[0] == first
+    assert there == [True] and not left.exists()
 
 
 def test_two_processes_are_one(small: SimpleNamespace, tmp_path: Path) -> None:

@@ -86,7 +86,7 @@ def test_an_experiment_with_a_pruned_student_and_adapters(
 ) -> None:
     """Teacher and student with an adapter, the student cut from the teacher; the control never met the private records."""
     run = tmp_path / "run"
-    words = ["run", "quickstart", "--out", str(run)]
+    words = ["run", "biographies", "--out", str(run)]
     words += [word for name, value in TINY.items() for word in (f"--{name}", str(value))]
     words += ["--teacher.lora-rank", "2", "--student.prune-teacher-to", "2", "--student.lora-rank", "4"]
     assert main(words) == 0, capsys.readouterr()
@@ -123,7 +123,7 @@ def test_an_experiment_with_a_pruned_student_and_adapters(
 def test_starts_that_clash_are_refused_before_anything_runs(
     words: list[str], said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert main(["run", "quickstart", "--out", str(tmp_path / "r"), *words]) == ConfigError.exit_code
+    assert main(["run", "biographies", "--out", str(tmp_path / "r"), *words]) == ConfigError.exit_code
     printed = capsys.readouterr().err
     assert said in printed and len(printed.strip().splitlines()) == 3
     assert not (tmp_path / "r").exists()

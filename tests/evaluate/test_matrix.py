@@ -8,8 +8,10 @@ import json
 import math
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pytest
 import torch
 from rouge_score.rouge_scorer import RougeScorer
@@ -23,9 +25,10 @@ from stillage.errors import CheckpointError, ConfigError
 from stillage.evaluate import matrix
 from stillage.evaluate.datasets import EvalSet, open_set
 from stillage.evaluate.matrix import Reading, Subject, collect, decoding_of, run_matrix
+from stillage.evaluate.quality import samples_schema
 from stillage.models.load import load_model, load_tokenizer, save_model
 from stillage.run.config import ModelConfig
-from stillage.run.folder import read_table
+from stillage.run.folder import read_table, write_table
 from stillage.types import Result
 
 QUESTIONS = [
@@ -129,6 +132,26 @@ def test_numbers_of_a_cell(run: tuple[list[Result], Path, EvalSet], questions: P
     length = pick(results, "generated_tokens", "decoding=as_released", 20)
     assert length.n == 4 and length.value == pytest.approx(np.mean([row["tokens"] for row in cell]))
     assert all(0 < row["tokens"] <= 8 for row in cell)
+
+
+def test_who_writes_a_cell_first_decides_its_numbers(
+    subject: Subject, questions: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another process, on another processor, writes other texts while this one makes its own."""
+    chosen, answer = open_set(str(questions)), matrix.answer
+    theirs: list[int] = []
+
+    def beaten(*args: object) -> list[dict[str, Any]]:
+        rows = answer(*args)
+        theirs.extend(row["tokens"] + 5 for row in rows)
+        cells = next(matrix.set_folder(tmp_path, subject, chosen, READING).glob("greedy-*"))
+        other = [{**row, "tokens": tokens} for row, tokens in zip(rows, theirs, strict=True)]
+        write_table(cells / "seed-0.parquet", pa.Table.from_pylist(other, schema=samples_schema()))
+        return rows
+
+    monkeypatch.setattr(matrix, "answer", beaten)
+    results = run_matrix(subject, [chosen], {"greedy": decoding_of("greedy", 8)}, [1], reading=READING, out=tmp_path)
+    assert pick(results, "generated_tokens", "decoding=greedy").value == pytest.approx(np.mean(theirs))
 
 
 def test_loss_of_the_references(run: tuple[list[Result], Path, EvalSet], subject: Subject) -> None:

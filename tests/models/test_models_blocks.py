@@ -136,7 +136,7 @@ def test_little_noise_measures_the_trace_of_the_hessian(build: Callable[..., Pre
     (slope,) = torch.autograd.grad(loss, weight, create_graph=True)
     trace = sum(float(torch.autograd.grad(slope[k], weight, retain_graph=True)[0][k]) for k in range(slope.numel()))
     base, bends = losses(model, [record])[0], []
-    assert base == pytest.approx(float(loss.detach()), rel=1e-6)
+    assert base == pytest.approx(float(loss.detach()), rel=1e-5)
     for seed in range(copies):
         before = weight.detach().clone()
         with perturbed(model, [name], sigma, seed, relative=False):
@@ -155,7 +155,7 @@ def test_another_models_block_in_its_place_and_back(build: Callable[..., PreTrai
     name, _ = blocks_of(model)
     by_hand = copy.deepcopy(model)
     by_hand.load_state_dict({k: theirs[k] if k.startswith(f"{name}.0.") else v for k, v in before.items()})
-    np.testing.assert_allclose(found[0], losses(by_hand, records()), rtol=1e-6)
+    np.testing.assert_allclose(found[0], losses(by_hand, records()), rtol=1e-5)
     np.testing.assert_array_equal(reverted_losses(model, copy.deepcopy(model), records())[1], losses(model, records()))
     blocks = blocks_of(model)[1]
     with pytest.raises(ZeroDivisionError), reverted(blocks[0], blocks_of(other)[1][0]):

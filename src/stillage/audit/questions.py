@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,6 +16,7 @@ import numpy as np
 
 from stillage.audit.prefix import with_prefix, would_fit
 from stillage.errors import CapabilityError, ConfigError
+from stillage.evaluate.quality import needed_part
 from stillage.rng import derive
 from stillage.types import Array, Attack, Example, GradientNorms, Party, Record, TokenStats, Transform
 
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 LOG = logging.getLogger("stillage")
+ARRAYS = tuple(entry.name for entry in fields(TokenStats))
 Reply = TokenStats | Sequence[TokenStats] | GradientNorms | Array | str
 Replies = Mapping[str, Reply]
 """Record id -> reply."""
@@ -61,6 +63,7 @@ class Material:
     outsiders: tuple[Record, ...] = ()  # for prefixes
     members: tuple[Record, ...] = ()
     public: tuple[Record, ...] = ()
+    needed_until: str = ""  # where the needed part of a response ends
     missing: Mapping[Transform, str] = field(default_factory=dict)
 
 
@@ -93,6 +96,7 @@ def ask(subject: Subject, transforms: Sequence[Transform], material: Material, n
     examples = subject.encode(material.records)
     answerers: dict[Transform, Callable[[], Replies]] = {
         "as_is": lambda: by_id(examples, stats_of(subject, examples)),
+        "needed": lambda: by_id(examples, needed(subject, examples, material)),
         "lowercase": lambda: lowercased(subject, material),
         "neighbours": lambda: neighbouring(subject, material),
         "outsider_prefix": lambda: prefixed(subject, examples, material.outsiders, "outsiders"),
@@ -125,6 +129,22 @@ def stats_of(subject: Subject, examples: Sequence[Example], note: str = "") -> l
 def by_id(examples: Sequence[Example], replies: Sequence[Reply]) -> dict[str, Reply]:
     """Replies under the ids of their records."""
     return {example.record_id: reply for example, reply in zip(examples, replies, strict=True)}
+
+
+def needed(subject: Subject, examples: Sequence[Example], material: Material) -> list[TokenStats]:
+    """Statistics of every response up to the end of its needed part: of all of it where that end does not come."""
+    found = []
+    parts = [
+        replace(record, response=needed_part(record.response, material.needed_until)) for record in material.records
+    ]
+    for example, part, stats in zip(examples, subject.encode(parts), stats_of(subject, examples), strict=True):
+        whole_T, part_T = (one.ids_T[one.response_T] for one in (example, part))
+        same_T = whole_T[: len(part_T)] == part_T[: len(whole_T)]
+        count = (
+            len(same_T) if same_T.all() else int(np.argmin(same_T))
+        )  # the end of text of a part is none of the whole's
+        found.append(replace(stats, **{name: getattr(stats, name)[:count] for name in ARRAYS}))
+    return found
 
 
 def lowercased(subject: Subject, material: Material) -> Replies:

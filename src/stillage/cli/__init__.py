@@ -35,12 +35,13 @@ VERBS = {
     ),
     "export": ("export", "copy a finished run, or a point of a sweep, into a folder that needs nothing beside it"),
     "generate": ("generate", "let a model answer a prompt"),
+    "convert": ("convert", "make a Hugging Face folder of a GGUF file (llama.cpp's format)"),
     "ls": ("ls", "list methods, attacks, divergences or presets"),
     "doctor": ("doctor", "show versions, hardware and disk; for bug reports"),
 }
 """Verb -> (module in this folder, what it does)."""
 
-ONE_PROCESS = ("compare", "export", "generate", "ls", "doctor")
+ONE_PROCESS = ("compare", "export", "generate", "convert", "ls", "doctor")
 """What the first process does alone, where several are started."""
 SAME_AS = {"distil": "distill"}
 

@@ -45,7 +45,7 @@ def read_settings(verb: str, words: Sequence[str]) -> Flat:
         flat = settings(script)
     elif source:
         path = config_file(source)
-        flat = from_yaml(path.read_text(encoding="utf-8"), str(path))
+        flat = from_yaml(config_text(path), str(path))
         if Path(source).is_dir():
             flat["out"] = [source]  # a run folder may have been moved
     flags = from_flags(rest)
@@ -60,6 +60,18 @@ def read_settings(verb: str, words: Sequence[str]) -> Flat:
             "Give a YAML file, a preset (`stillage ls presets`) or flags.",
         )
     return audit_alone(flat) if verb == "audit" and not source else flat
+
+
+def config_text(path: Path) -> str:
+    """Read a config file. ConfigError where it is not text: a model, say."""
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(
+            f"{path} is not a config.",
+            f"{type(error).__name__}: {error}",
+            "Give a YAML file, a run folder or a preset (`stillage ls presets`).",
+        ) from error
 
 
 def audit_alone(flat: Flat) -> Flat:

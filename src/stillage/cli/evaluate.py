@@ -87,7 +87,7 @@ def main(verb: str, words: list[str]) -> int:
 
 def names_model(words: Sequence[str]) -> bool:
     """Is a model meant, rather than a config? A model's folder, or a flag that only the evaluation of a model has."""
-    if any(word.split("=")[0] in OURS for word in words):
+    if any(word.split("=")[0] in OURS for word in words) or (words and words[0].endswith(".gguf")):
         return True
     return bool(words) and any((Path(words[0]) / name).is_file() for name in ("config.json", "adapter_config.json"))
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -119,12 +118,12 @@ def last_stage(verb: str, config: Config) -> str:
 
 def run_child(words: Sequence[str], plugins: tuple[Plugin, ...]) -> int:
     """`run RUN --only STAGE [--store FOLDER]`: one stage for a parent process that owns the run folder."""
-    from stillage.experiment.parallel import Lines, die_with_parent
+    from stillage.experiment.parallel import Lines, die_with_parent, parent_in
     from stillage.experiment.plan import make_context
     from stillage.experiment.run import do_only
     from stillage.run.stop import watch_signals
 
-    die_with_parent(os.getppid())
+    die_with_parent(parent_in(words))
     store = Path(words[words.index("--store") + 1]) if "--store" in words else None
     with watch_signals() as stop:
         config = build(read_settings("run", words[:1]))
@@ -146,17 +145,19 @@ def run_grid(
     from stillage.experiment.plan import make_context
     from stillage.experiment.report_stage import report_again
     from stillage.experiment.run import check_folders, plans_of, run_experiments
+    from stillage.run.lock import check_free, locked
     from stillage.run.stop import watch_signals
 
     base, accept = build(flat), "--accept-changes" in switches
     grid, until = points(flat, lists), last_stage(verb, base)
     check_place(base.out)
+    check_free(base.out)
+    failed: dict[str, Exception] = {}
     with watch_signals() as stop, Board() as board:
         contexts = {
             point.name: make_context(point.config, stop, board.show, base.out / STORE, plugins=plugins, team=team)
             for point in grid
         }
-        failed: dict[str, Exception] = {}
         if verb == "report":
             for name, context in contexts.items():
                 try:
@@ -167,17 +168,19 @@ def run_grid(
             return describe(contexts, until, switches)
         else:
             check_folders(plans_of(contexts, until), accept)  # before anything is written
-            write_index(base.out, grid, [context.run_id for context in contexts.values()])
-            failed = run_experiments(contexts, board.say, accept_changes=accept, until=until)
-    if "--dry-run" in switches or (verb == "report" and len(failed) == len(grid)):
-        check_points(failed, len(grid))
-        return 0
-    if len(failed) == len(grid):
-        leave_nothing(base.out)
-    elif until in ("", "report"):
-        finish_grid(base.out, failed)
-    else:
-        print(f"{len(grid) - len(failed)} of {len(grid)} points did their {verb}: {base.out}")
+        if "--dry-run" in switches or (verb == "report" and len(failed) == len(grid)):
+            check_points(failed, len(grid))
+            return 0
+        with locked(base.out):
+            if verb != "report":
+                write_index(base.out, grid, [context.run_id for context in contexts.values()])
+                failed = run_experiments(contexts, board.say, accept_changes=accept, until=until)
+            if len(failed) == len(grid):
+                leave_nothing(base.out)
+                said = []
+            else:
+                said = end_of_grid(base.out, verb, until, failed, len(grid))
+    print("\n".join(said), end="\n" if said else "")
     check_audit([point.config for point in grid])
     check_points(failed, len(grid))
     return 0
@@ -191,16 +194,18 @@ def report_grid(out: Path, words: Sequence[str], *, is_dry: bool) -> int:
     if is_dry:
         print(f"run   report   from the finished points of {out}")
     else:
-        finish_grid(out, {})
+        print("\n".join(end_of_grid(out, "report", "report", {}, 0)))
     return 0
 
 
-def finish_grid(out: Path, failed: Mapping[str, Exception]) -> None:
-    """Write the page of the sweep; print its verdict, and where everything is."""
+def end_of_grid(out: Path, verb: str, until: str, failed: Mapping[str, Exception], count: int) -> list[str]:
+    """Write the page of the sweep, where its points have theirs; the lines to print: its verdict, and where everything is."""
     from stillage.experiment.sweep_report import report_sweep
 
-    print("\n".join(report_sweep(out, failed)))
-    print(f"results: {out / 'results.parquet'}\nreport: {out / 'report' / 'report.html'}")
+    if until not in ("", "report"):
+        return [f"{count - len(failed)} of {count} points did their {verb}: {out}"]
+    lines = report_sweep(out, failed)
+    return [*lines, f"results: {out / 'results.parquet'}", f"report: {out / 'report' / 'report.html'}"]
 
 
 def check_points(failed: Mapping[str, Exception], count: int) -> None:

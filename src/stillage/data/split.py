@@ -62,6 +62,8 @@ class Split:
     def summary(self) -> str:
         """One line: the counts, and everything that was left out, collapsed or changed."""
         parts = [", ".join(f"{role} {count}" for role, count in self.counts.items())]
+        alone = sum(not record.response for record in self.records_by_role.get("public", ()))
+        parts += [f"{alone} of the public records are prompts alone"] * bool(alone)
         parts += [f"{self.duplicates_collapsed} exact duplicates collapsed"] * bool(self.duplicates_collapsed)
         together = "near-duplicates" if self.group_by == NEAR else f"equal {self.group_by}"
         drawn = " together" if self.drawn_by_us else ""
@@ -168,11 +170,13 @@ def given(
     files: Mapping[str, str | Path],
     *,
     read: Callable[[str | Path], Loaded] = read_records,
+    read_public: Callable[[str | Path], Loaded] | None = None,
     seed: int = 0,
     group_by: str = "",
 ) -> Split:
     """The split that the user made: an input for each role. read: what makes records of an input.
 
+    read_public: the same for the public input, which may hold prompts without an answer; None: read.
     group_by: which private records and outsiders are no independent draws (`groups.group_numbers`), for the intervals.
     Raises ConfigError for an unknown role, DataError when one record is in two of private, public, outsiders and
     counterfactual (validation and test may share records with them: counted in `overlaps`).
@@ -185,7 +189,7 @@ def given(
     repeated, bad, sources = 0, [], {}
     notes: Counter[str] = Counter()
     for role in _of(files):
-        loaded = read(files[role])
+        loaded = (read_public or read if role == "public" else read)(files[role])
         records[role], again = collapse(loaded.records)
         repeated += again
         bad += loaded.bad_lines

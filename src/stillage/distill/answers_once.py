@@ -1,7 +1,7 @@
 """The teacher answers every prompt once, before the first step; the answers are kept in the training's folder.
 
-texts.parquet: id, text, finished (ended by itself), ids; texts.json: what decided them. While it goes on, texts/ holds the
-parts that are done, so that a stopped run continues there.
+texts.parquet: id, text, finished (ended by itself), cut (ended by stop_after), ids; texts.json: what decided them. While it
+goes on, texts/ holds the parts that are done, so that a stopped run continues there.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from stillage.distill.answer import Desk, answer, decoding_of
 from stillage.distill.batches import canonical, fingerprint
 from stillage.distill.journal import Report
 from stillage.distill.processes import agreed
-from stillage.distill.texts import answered
+from stillage.distill.texts import answered, with_extras
 from stillage.errors import Interrupted
 from stillage.run.folder import read_json, read_table, remove, sha256_file, write_json, write_table
 from stillage.types import Example, Rollout
@@ -49,15 +49,38 @@ def answers_once(
     key = key_of(desk, teacher, ordered, rollout)
     if (table := finished(folder, key)) is None:
         table = write_parts(desk, teacher, tokenizer, ordered, rollout, folder, key, should_stop, report)
-    rows = table.column("ids").to_pylist()
+    rows, cut = table.column("ids").to_pylist(), table.column("cut").to_pylist()
     ended = int(np.sum(table.column("finished").to_numpy(zero_copy_only=False)))
     log.info("the teacher answered %d prompts; %d answers ended by themselves", len(rows), ended)
-    return [answered(example, np.array(ids, np.int32)) for example, ids in zip(ordered, rows, strict=True)]
+    texts = [answered(example, np.array(ids, np.int32)) for example, ids in zip(ordered, rows, strict=True)]
+    return with_cuts(texts, cut) if rollout.stop_after else texts
+
+
+def with_cuts(texts: Sequence[Example], cut: Sequence[bool]) -> list[Example]:
+    """The texts with their extra "cut": 1 at the end of text that stands for what the teacher went on to say."""
+    found = []
+    for text, is_cut in zip(texts, cut, strict=True):
+        cut_T = np.zeros(int(text.response_T[1:].sum()), np.float32)
+        cut_T[-1] = is_cut
+        found.append(with_extras(text, {"cut": cut_T}))
+    return found
+
+
+def cut_after(
+    ids: Sequence[int], marker: str, tokenizer: PreTrainedTokenizerFast, eos_id: int
+) -> tuple[list[int], bool]:
+    """The ids up to the first token that completes `marker`, and the end of text; as they are where it never comes."""
+    for length in range(1, len(ids) + 1):
+        if marker in str(tokenizer.decode(list(ids[:length]), skip_special_tokens=True)):
+            rest_ends = length < len(ids) and ids[length] == eos_id
+            return [*ids[:length], eos_id], not rest_ends
+    return list(ids), False
 
 
 def key_of(desk: Desk, teacher: PreTrainedModel, examples: Sequence[Example], rollout: Rollout) -> str:
     """sha256 of all that decides the texts."""
-    kept = {**dataclasses.asdict(decoding_of(rollout)), "beams": rollout.beams, "seed": desk.seed, "eos": desk.eos_id}
+    kept = {**dataclasses.asdict(decoding_of(rollout)), "beams": rollout.beams, "seed": desk.seed, "eos": desk.eos_id,
+            "stop_after": rollout.stop_after}  # fmt: skip
     parts = [fingerprint(examples), fingerprint_of(teacher), desk.precision.name, json.dumps(kept, sort_keys=True)]
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 
@@ -109,7 +132,7 @@ def write_parts(
                 )
             names = [example.record_id for example in asked]
             texts = answer(desk, teacher, asked, names, rollout)
-            tables.append(table_of(texts, tokenizer, desk.eos_id))
+            tables.append(table_of(texts, tokenizer, desk.eos_id, rollout.stop_after))
             if desk.accelerator.is_main_process:
                 part.parent.mkdir(parents=True, exist_ok=True)
                 write_table(part, tables[-1])
@@ -118,6 +141,7 @@ def write_parts(
         if report is not None and desk.accelerator.is_main_process:
             report({"writing": start + len(asked), "prompts": len(examples)})
     table = pa.concat_tables(tables)
+    desk.accelerator.wait_for_everyone()  # nobody removes the parts before all have read them
     if desk.accelerator.is_main_process:
         write_table(folder / "texts.parquet", table)
         write_json(folder / "texts.json", {"key": key, "sha256": sha256_file(folder / "texts.parquet")})
@@ -126,16 +150,21 @@ def write_parts(
     return table
 
 
-def table_of(texts: Sequence[Example], tokenizer: PreTrainedTokenizerFast, eos_id: int) -> pa.Table:
+def table_of(texts: Sequence[Example], tokenizer: PreTrainedTokenizerFast, eos_id: int, stop_after: str) -> pa.Table:
     """Texts for people and for the training."""
     import pyarrow as pa
 
-    rows = [text.ids_T[text.response_T].tolist() for text in texts]
+    rows: list[list[int]] = [text.ids_T[text.response_T].tolist() for text in texts]
+    cut = [False] * len(rows)
+    if stop_after:
+        ended = [cut_after(row, stop_after, tokenizer, eos_id) for row in rows]
+        rows, cut = [row for row, _ in ended], [is_cut for _, is_cut in ended]
     return pa.table(
         {
             "id": pa.array([text.record_id for text in texts], pa.string()),
             "text": pa.array([str(tokenizer.decode(row, skip_special_tokens=True)) for row in rows], pa.string()),
             "finished": pa.array([row[-1] == eos_id for row in rows], pa.bool_()),
+            "cut": pa.array(cut, pa.bool_()),
             "ids": pa.array(rows, pa.list_(pa.int32())),
         }
     )

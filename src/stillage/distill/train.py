@@ -122,6 +122,7 @@ def train(
         plan.identity["corpus"] = corpus.identity()
     digest = hashlib.sha256(json.dumps(plan.identity, sort_keys=True).encode()).hexdigest()
     if (done := finished(folder, digest)) is not None:
+        desk.accelerator.wait_for_everyone()  # nobody removes what the others still look at
         if desk.accelerator.is_main_process:
             remove(folder / "checkpoints")
         return done

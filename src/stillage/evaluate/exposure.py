@@ -21,6 +21,7 @@ from stillage.evaluate.datasets import EvalSet
 from stillage.evaluate.matrix import Reading, Subject, digest, kept, set_folder
 from stillage.functional.binomial import check_level
 from stillage.run.folder import write_table
+from stillage.run.lock import locked
 from stillage.run.results import read_results, write_results
 from stillage.types import Array, Result
 
@@ -247,7 +248,6 @@ def exposure_cell(
         student.model, teacher.model, prompts, names=[record.id for record in chosen.records], eos_id=student.eos_id,
         pad_id=student.pad_id, seed=seed, max_new_tokens=max_new_tokens, rollouts=rollouts, batch_tokens=batch_tokens,
     )  # fmt: skip
-    write_table(folder / f"exposure-{key}.parquet", curve_table(curve))
     base = Result(
         run=student.key, stage="matrix", model=student.name, metric="excess_accumulated_error", value=float("nan"),
         level=curve.level, n=curve.prompts, seed=seed, dataset=f"{chosen.label}#{folder.name[-16:-8]}", unit="%",
@@ -260,5 +260,8 @@ def exposure_cell(
         )
         for t in lengths
     ]  # fmt: skip
-    write_results(results_file, rows)
-    return rows
+    with locked(out, wait=True):
+        if not results_file.exists():  # table and results are of one process
+            write_table(folder / f"exposure-{key}.parquet", curve_table(curve))
+            write_results(results_file, rows)
+    return kept(results_file, read_results)

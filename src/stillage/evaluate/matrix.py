@@ -143,6 +143,14 @@ def write_once(path: Path, value: object) -> None:
         write_json(path, value)
 
 
+def write_first(path: Path, table: pa.Table) -> None:
+    """Write a table, unless another process has by now: results are measured on the table that lies there."""
+    out = next(folder.parent for folder in path.parents if folder.name == "cells")
+    with locked(out, wait=True):
+        if not path.exists():
+            write_table(path, table)
+
+
 def digest(value: object) -> str:
     """64 hexadecimal digits of a JSON value."""
     return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
@@ -170,7 +178,7 @@ def fill(
         return False
     if not texts_file.exists():
         rows = answer(subject, chosen.records, reading, decoding, base.seed, batch_tokens)
-        write_table(texts_file, pa.Table.from_pylist(rows, schema=samples_schema()))
+        write_first(texts_file, pa.Table.from_pylist(rows, schema=samples_schema()))
     samples = kept(texts_file, read_table)
     results = [replace(row, dataset=base.dataset) for row in measure(samples, chosen.records, base)]
     write_results(results_file, results)
@@ -261,8 +269,8 @@ def gold_loss(
         return []
     if results_file.exists():
         return kept(results_file, read_results)
-    table = pa.table(score_gold(subject, records, reading, batch_tokens))
-    write_table(path, table)
+    write_first(path, pa.table(score_gold(subject, records, reading, batch_tokens)))
+    table = kept(path, read_table)
     cut = int(column(table, "cut").sum())
     value, low, high = ratio_interval(column(table, "nats"), column(table, "tokens"), base.level)
     note = f"{cut} references cut at the model's context" if cut else ""

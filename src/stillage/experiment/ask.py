@@ -84,6 +84,9 @@ def material_of(context: Context, attacks: Sequence[Attack], records: Sequence[R
             missing["neighbours"] = "there is no masked model (audit.masked_model), nor public records to train one on"
         else:
             near = near_texts(context, model, records)
+    needed_until = context.config.data.needed_until
+    if "needed" in asked and not needed_until:
+        missing["needed"] = "nobody said where the needed part of a response ends (data.needed_until)"
     if "frequency" in asked and not public:
         missing["frequency"] = "there are no public records to count tokens in"
     if "outsider_prefix" in asked and not prefixes.outsiders:
@@ -92,7 +95,7 @@ def material_of(context: Context, attacks: Sequence[Attack], records: Sequence[R
         missing["member_prefix"] = "there are too few members to give some away as a prefix (audit.prefix_records)"
     return Material(
         records=tuple(records), neighbours=tuple(near), outsiders=prefixes.outsiders, members=prefixes.members,
-        public=tuple(public), missing=missing,
+        public=tuple(public), needed_until=needed_until, missing=missing,
     )  # fmt: skip
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -38,11 +38,44 @@ def make_data(context: Context, folder: Path) -> None:
                 f"{role}: {count}, needed: {LEAST_RECORDS.get(role, 1)}; all roles: {split.counts}",
                 "Give a file for it (data.files), a larger share (data.shares), or leave out the stage that needs it.",
             )
+    check_answers(context, split.records_by_role.get("public", []))
     for column in kept_columns(config):  # what the audit would stumble over, after hours of training
         values_of([record for role in ("private", "outsiders") for record in split.records_by_role[role]], column)
     if config.audit.dp and "audit" in config.stages:
         check_coins(split, config.audit.dp_guesses)
     write_split(folder, split)
+
+
+def check_answers(context: Context, public: Sequence[Record]) -> None:
+    """Refuse prompts alone that a training would need answers to.
+
+    Raises DataError where the student's method trains on the records' own answers and some have none, or where nobody has
+    any for the student without a teacher.
+    """
+    from stillage.data.unanswered import answered
+    from stillage.distill.methods import METHODS
+    from stillage.distill.rollouts import needs_answers
+    from stillage.distill.settings import params_from
+
+    having = len(answered(public))
+    if having == len(public):
+        return
+    for role in context.roles:
+        method = METHODS[role.method]
+        if role.trained_on != "public" or not needs_answers(method, params_from(method, dict(role.params))):
+            continue
+        if role.name == "student":
+            raise DataError(
+                f"{role.method} trains on the records' own answers, and public records have none.",
+                f"public: {len(public)}, of them answered: {having}",
+                "Use --method seqkd or minillm, which have every answer written; or answer them (data.public_answers: 1).",
+            )
+        if not having:
+            raise DataError(
+                f"{role.name} needs answers of its own, and no public record has one.",
+                f"public: {len(public)}, of them answered: 0",
+                "Answer a few of them, or leave that model out (--audit.no-teacher false, --distill.init-epochs 0).",
+            )
 
 
 def make_tokenizer(context: Context, folder: Path) -> None:

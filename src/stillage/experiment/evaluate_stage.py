@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from stillage.experiment.inputs import base_result, prompt_room, records_of, special_ids, stats_of, use_threads
+from stillage.experiment.roles import MINIMAL, REFERENCE
 from stillage.run.folder import write_table
 from stillage.run.results import write_results
 from stillage.types import Record, TokenStats
@@ -17,10 +18,15 @@ if TYPE_CHECKING:
     from stillage.experiment.plan import Context
 
 
+GAINS = (("student", REFERENCE), (MINIMAL, REFERENCE), (MINIMAL, "student"))
+"""Pairs of models whose quality is compared on the same records: what the first has that the second has not."""
+
+
 def evaluate(context: Context, folder: Path) -> None:
     """Every model answers the test prompts; overlap with the references, perplexity, bits per byte."""
     import pyarrow as pa
 
+    from stillage.evaluate.gain import gain_results
     from stillage.evaluate.quality import (
         likelihood_results,
         references_of,
@@ -39,12 +45,13 @@ def evaluate(context: Context, folder: Path) -> None:
         context.progress("evaluate", {"model": role.name})
         model, tokenizer, _, stats[role.name] = stats_of(context, role, records)
         texts, tokens, finished = answer(context, model, tokenizer, asked)
-        rows += sample_rows(role.name, asked, texts, tokens, finished)
+        rows += sample_rows(role.name, asked, texts, tokens, finished, config.data.needed_until)
     samples = pa.Table.from_pylist(rows, schema=samples_schema())
     base = base_result(context, "evaluate")
     level = config.audit.level
     references = [references_of(record) for _ in context.models for record in asked]
     results = text_results(samples, level=level, base=base, references=references)
+    results += gain_results(samples, GAINS, level=level, base=base)
     results += likelihood_results(stats, [record.response for record in records], level=level, base=base)
     write_table(folder / "samples.parquet", samples)
     write_results(folder / "results.parquet", results)

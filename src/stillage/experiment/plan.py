@@ -37,7 +37,7 @@ from stillage.run.ranges import check_numbers
 from stillage.run.stages import Stage
 from stillage.run.stop import Stop
 
-SCHEMAS = {"data": 3, "tokenizer": 1, "train": 1, DESIGN: 1, "evaluate": 1, "audit": 4, "blocks": 1, "signal": 1,
+SCHEMAS = {"data": 3, "tokenizer": 1, "train": 1, DESIGN: 1, "evaluate": 2, "audit": 4, "blocks": 1, "signal": 1,
            "exposure": 1, "dp": 1, "report": 1}  # fmt: skip
 """Raised when the code's meaning changes, so that results of older code are not mistaken for the new one's."""
 BESIDE = {"audit": ("blocks", "signal", "exposure", "dp")}
@@ -177,7 +177,8 @@ def plan(context: Context) -> list[Stage]:
     if "evaluate" in config.stages:
         stages.append(
             Stage(name="evaluate", inputs=before, outside=models, schema=SCHEMAS["evaluate"],
-                  settings={"generate": without(config.generate, "batch_tokens"), "given": given, "seed": config.seed},
+                  settings={"generate": without(config.generate, "batch_tokens"), "given": given, "seed": config.seed,
+                            **needed_until(config)},
                   work=partial(evaluate_stage.evaluate, context))
         )  # fmt: skip
     if "audit" in config.stages:
@@ -193,7 +194,8 @@ def plan(context: Context) -> list[Stage]:
                   schema=SCHEMAS["audit"],
                   settings={"audit": without(used, "batch_tokens", "strict", *BLOCKS, *SIGNAL, *EXPOSURE,
                                             *SELF_PROMPT, *DP), "given": asked_given,
-                            "seed": config.seed, **deciding(context.plugins, config.audit.attacks)},
+                            "seed": config.seed, **deciding(context.plugins, config.audit.attacks),
+                            **needed_until(config)},
                   work=partial(audit, context))
         )  # fmt: skip
         stages += beside_audit(context, models, given, before)
@@ -326,9 +328,14 @@ def train_settings(options: TrainConfig) -> dict[str, Any]:
     return without(options, "checkpoint_every_s", "gradient_checkpointing")
 
 
+def needed_until(config: Config) -> dict[str, str]:
+    """Where the needed part of a response ends, for the stages that measure that part; nothing where nobody said."""
+    return {"needed_until": config.data.needed_until} if config.data.needed_until else {}
+
+
 def data_settings(config: Config) -> dict[str, Any]:
-    """The data settings, with the column that the extraction needs."""
-    return plain(config.data) | {"extract": "".join(kept_columns(config))}
+    """The data settings that decide the split, with the column that the extraction needs."""
+    return without(config.data, "needed_until") | {"extract": "".join(kept_columns(config))}
 
 
 def kept_columns(config: Config) -> tuple[str, ...]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 
 from stillage.errors import ConfigError
 from stillage.run.config import Config, ModelConfig, TrainConfig
@@ -13,6 +13,7 @@ from stillage.types import Attack, Method, Role
 LOG = logging.getLogger("stillage")
 REFERENCE = "student_no_teacher"
 INIT = "student_init"
+MINIMAL = "student_minimal"
 OUTSIDE = "outside_reference"
 
 
@@ -95,8 +96,11 @@ def model_roles(config: Config, method: Method, params: object) -> list[ModelRol
     initial = INIT if config.distill.init_epochs else ""
     if initial:
         found.append(initialised(config, student_train))
-    pairs = [("student", "teacher")] + [("student_counterfactual", "teacher_counterfactual")] * clean
-    for name, teacher in pairs:
+    students = [("student", "teacher", config.distill.params)]
+    students += [("student_counterfactual", "teacher_counterfactual", config.distill.params)] * clean
+    if config.distill.minimal:
+        students.append((MINIMAL, "teacher", minimal_params(config, params)))
+    for name, teacher, own_params in students:
         found.append(
             ModelRole(
                 name=name,
@@ -104,7 +108,7 @@ def model_roles(config: Config, method: Method, params: object) -> list[ModelRol
                 train=student_train,
                 trained_on="public",
                 method=method.name,
-                params=tuple(sorted(config.distill.params.items())),
+                params=tuple(sorted(own_params.items())),
                 teacher=teacher if with_teacher else "",
                 pruned_from=teacher if pruned else "",
                 starts_from=initial,
@@ -119,6 +123,23 @@ def model_roles(config: Config, method: Method, params: object) -> list[ModelRol
                       base=config.teacher if pruned else None, starts_from=initial)
         )  # fmt: skip
     return found
+
+
+def minimal_params(config: Config, params: object) -> dict[str, str]:
+    """The method's settings for the student that is asked only for what is needed.
+
+    params: the main student's, checked. ConfigError where nobody said where that ends, or the method cannot stop there.
+    """
+    stops = {entry.name for entry in fields(params)} & {"stop_after"}  # pyright: ignore[reportArgumentType]
+    if not config.data.needed_until or not stops or "stop_after" in config.distill.params:
+        raise ConfigError(
+            "No student can be asked only for what is needed.",
+            f"data.needed_until: {config.data.needed_until!r}; distill.method: {config.distill.method}; "
+            f"distill.params.stop_after: {config.distill.params.get('stop_after', '')!r}",
+            "Set data.needed_until to the text that ends the needed part, with --method seqkd without stop_after; or leave "
+            "this student out (--distill.minimal false).",
+        )
+    return {**config.distill.params, "stop_after": config.data.needed_until}
 
 
 def initialised(config: Config, student_train: TrainConfig) -> ModelRole:

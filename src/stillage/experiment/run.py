@@ -17,7 +17,7 @@ from stillage.run.environment import environment
 from stillage.run.folder import full_disk_interrupts, read_json, remove, write_json, write_text
 from stillage.run.lock import check_free, locked
 from stillage.run.parse import to_yaml
-from stillage.run.stages import Stage, keys, link, place, run_stage, status
+from stillage.run.stages import NOT_DONE, Stage, keys, link, place, run_stage, status
 
 LOG = logging.getLogger("stillage")
 Say = Callable[[str], None]
@@ -116,7 +116,8 @@ def do_stages(plans: Plans, say: Say) -> dict[str, Exception]:
         say(f"{number[label]}: skipped, {tasks[label].reason}")
 
     def tell(label: str, seconds: float | None) -> None:
-        say(f"{number[label]}: {tasks[label].reason if seconds is None else f'done in {seconds:.1f} s'}")
+        starts = "starts" if tasks[label].reason == NOT_DONE else tasks[label].reason
+        say(f"{number[label]}: {starts if seconds is None else f'done in {seconds:.1f} s'}")
 
     def command(label: str) -> list[str]:
         task = tasks[label]

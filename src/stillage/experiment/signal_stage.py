@@ -62,12 +62,14 @@ def signal(context: Context, folder: Path) -> None:
 
 
 def signal_records(context: Context) -> tuple[list[Record], tuple[str, ...]]:
-    """The records that teachers are compared on, at most audit.signal_records of each role by a recorded draw."""
+    """The answered records that teachers are compared on, at most audit.signal_records of each role by a recorded draw."""
+    from stillage.data.unanswered import answered
+
     most = context.config.audit.signal_records
     records: list[Record] = []
     roles: list[str] = []
     for role in ROLES:
-        found = sorted(records_of(context, role), key=lambda record: record.id)
+        found = sorted(answered(records_of(context, role)), key=lambda record: record.id)
         found = some_of(found, most, context.config.seed, "signal", role)
         records += found
         roles += [role] * len(found)

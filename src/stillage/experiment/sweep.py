@@ -129,7 +129,7 @@ def write_index(out: Path, grid: Sequence[Point], run_ids: Sequence[str]) -> Non
 
 def check_place(out: Path) -> None:
     """ConfigError where the folder of a sweep holds a run, or files of somebody else; writes nothing."""
-    names = sorted(path.name for path in out.iterdir()) if out.is_dir() else []
+    names = sorted(path.name for path in out.iterdir() if path.name != ".lock") if out.is_dir() else []
     if "config.yaml" in names:
         raise ConfigError(f"The folder {out} holds a run, not a sweep.", "found: config.yaml", "Choose another --out.")
     if names and "sweep.json" not in names:
@@ -145,6 +145,7 @@ def leave_nothing(out: Path) -> None:
     if any((out / point["name"]).exists() for point in points_of(out)):
         return
     (out / "sweep.json").unlink()
+    remove(out / ".lock")
     remove(out / STORE / ".locks")
     for folder in (out / STORE, out):
         if folder.is_dir() and not any(folder.iterdir()):

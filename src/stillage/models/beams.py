@@ -12,6 +12,7 @@ from stillage.models.batches import run_batches
 from stillage.models.generate import check_prompts
 from stillage.models.outputs import embedding_rows, evaluating
 from stillage.models.pair import context_of
+from stillage.models.stream import continuation_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -36,12 +37,14 @@ def beam_search(
 
     The end-of-text id is included where it was written. A row stops there, after max_new_tokens, or at the end of the
     model's context or of most_tokens, prompt included. known_ids: only ids below it are written, since another model has to
-    read them. Raises ConfigError for settings without meaning, DataError for a prompt that cannot be continued.
+    read them. Raises ConfigError for settings without meaning, DataError for a prompt that cannot be continued,
+    CapabilityError for a model that cannot go on where it stopped reading.
     """
     if beams < 1 or max_new_tokens < 1:
         values = f"beams = {beams}, max_new_tokens = {max_new_tokens}"
         raise ConfigError("No text can be searched for with these settings.", values, "Give 1 or more of each.")
     check_prompts(model, prompts, names)
+    continuation_of(model)
     context = min((tokens for tokens in (most_tokens, context_of(model)) if tokens is not None), default=None)
     rows = embedding_rows(model)
     unknown = list(range(rows if known_ids is None else known_ids, rows))

@@ -8,19 +8,19 @@ leave (Gumbel 1954; Maddison et al. 2014, arXiv 1411.0030). Greedy is the same w
 from __future__ import annotations
 
 import dataclasses
-import inspect
 import logging
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 
-from stillage.errors import CapabilityError, ConfigError, DataError, ModelError
+from stillage.errors import ConfigError, DataError, ModelError
 from stillage.models.batches import run_batches
-from stillage.models.outputs import called, embedding_rows, evaluating, plain, takes_positions
+from stillage.models.outputs import embedding_rows, evaluating
 from stillage.models.pair import check_context, context_of
+from stillage.models.stream import Stream
 from stillage.rng import generator
 
 if TYPE_CHECKING:
@@ -77,7 +77,8 @@ def generate(
     teacher, teacher_share: each token is drawn from (1 - teacher_share) model + teacher_share teacher (see Mixture).
     most_tokens: a limit on prompt and answer together, below the context. known_ids: only ids below it are written, since
     another model has to read them. notice: say in the log how many answers such limits cut.
-    Raises ConfigError for settings without meaning, DataError for a prompt that is empty or fills the context.
+    Raises ConfigError for settings without meaning, DataError for a prompt that is empty or fills the context,
+    CapabilityError for a model that cannot go on where it stopped reading.
     """
     assert len(names) == len(prompts)
     assert 0 <= teacher_share <= 1 and (teacher is not None or not teacher_share)
@@ -152,57 +153,6 @@ def check_prompts(model: PreTrainedModel, prompts: Sequence[np.ndarray], names: 
     if longest is not None:
         what = "prompt (with one token to write)"
         check_context(model, len(prompts[longest]) + 1, what=what, name=names[longest])
-
-
-class Stream:
-    """A batch of texts in the middle of being written: the model's keys and values so far, and the next logits."""
-
-    def __init__(self, model: PreTrainedModel, prompts: Sequence[np.ndarray], pad_id: int) -> None:
-        """Read the prompts, padded on the left. Raises CapabilityError for a model that cannot continue where it stopped."""
-        inputs = inspect.signature(plain(model).forward).parameters
-        if "past_key_values" not in inputs:
-            raise CapabilityError(
-                "This model cannot generate here: it keeps no keys and values.",
-                f"architecture: {type(plain(model)).__name__}",
-                "Use an attention model (GPT-2, OPT, LLaMA, Qwen, Mistral, Gemma, ...).",
-            )
-        self.model, self.name = model, called(model)
-        self.positions = takes_positions(plain(model))
-        self.options: dict[str, Any] = {"logits_to_keep": 1} if "logits_to_keep" in inputs else {}
-        longest = max(map(len, prompts))
-        ids_BT = np.full((len(prompts), longest), pad_id, np.int64)
-        attention_BT = np.zeros((len(prompts), longest), np.int64)
-        for row, prompt in enumerate(prompts):
-            ids_BT[row, longest - len(prompt) :] = prompt
-            attention_BT[row, longest - len(prompt) :] = 1
-        self.attention_BT = torch.from_numpy(attention_BT).to(model.device)
-        self.cache: Any = None
-        self.read(torch.from_numpy(ids_BT).to(model.device))
-
-    def read(self, ids_BT: torch.Tensor) -> None:
-        """Read some more tokens; `logits_BV` becomes what follows the last of them, float32."""
-        inputs: dict[str, Any] = {
-            "input_ids": ids_BT,
-            "attention_mask": self.attention_BT,
-            "past_key_values": self.cache,
-        }
-        if self.positions:
-            positions_BT = (self.attention_BT.cumsum(-1) - 1).clamp(min=0)
-            inputs["position_ids"] = positions_BT[:, -ids_BT.shape[1] :]
-        output = self.model(**inputs, **self.options, use_cache=True)
-        self.cache, self.logits_BV = output.past_key_values, output.logits[:, -1].float()
-
-    def step(self, chosen_B: torch.Tensor) -> None:
-        """Read the tokens just written, one per row."""
-        ones_B1 = self.attention_BT.new_ones(len(self.attention_BT), 1)
-        self.attention_BT = torch.cat([self.attention_BT, ones_B1], 1)
-        self.read(chosen_B[:, None])
-
-    def keep(self, rows: list[int]) -> None:
-        """Drop all other rows: finished texts cost nothing more."""
-        index = torch.tensor(rows, device=self.attention_BT.device)
-        self.attention_BT = self.attention_BT[index]
-        self.cache.batch_select_indices(index)
 
 
 class Mixture:

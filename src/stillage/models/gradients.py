@@ -106,7 +106,7 @@ def output_function(model: PreTrainedModel) -> Callable[[torch.Tensor, torch.Ten
 
     def output(ids_T: torch.Tensor, positions_N: torch.Tensor) -> Output:
         weight_VH, bias_V, softcap = head_of(model)
-        hidden_TH = forward_hidden(model, ids_T[None], None)[0, positions_N]
+        hidden_TH = forward_hidden(model, ids_T[None])[0, positions_N]
         return Output(hidden_TH=hidden_TH, head_VH=weight_VH, bias_V=bias_V, softcap=softcap)
 
     return output

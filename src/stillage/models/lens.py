@@ -118,7 +118,7 @@ def outputs_of(model: PreTrainedModel, ids_BT: torch.Tensor) -> list[object]:
     hooks = [block.register_forward_hook(keep) for block in blocks_of(model)[1]]
     try:
         with torch.no_grad():
-            forward_hidden(model, ids_BT, None)
+            forward_hidden(model, ids_BT)
     finally:
         for hook in hooks:
             hook.remove()
@@ -140,7 +140,7 @@ def after_blocks(
     outputs: what the blocks returned on these ids, for the rest of what they return.
     """
     with standing_still(list(blocks_of(model)[1]), outputs, states_BTH), torch.no_grad():
-        return forward_hidden(model, ids_BT, None)
+        return forward_hidden(model, ids_BT)
 
 
 @contextmanager
@@ -177,7 +177,7 @@ def check_lens(model: PreTrainedModel) -> None:
     with evaluating(model):
         outputs = outputs_of(model, ids_BT)
         count = len(blocks_of(model)[1])
-        theirs = forward_hidden(model, ids_BT, None)
+        theirs = forward_hidden(model, ids_BT)
         ours = after_blocks(model, ids_BT, outputs, states_of(outputs[-1])) if len(outputs) == count else theirs + 1
         moved = after_blocks(model, ids_BT, outputs, 0 * states_of(outputs[-1])) if len(outputs) == count else theirs
     if not close(ours, theirs, plain(model).dtype) or close(moved, theirs, plain(model).dtype):

@@ -17,8 +17,9 @@ from stillage.errors import CapabilityError, ModelError
 from stillage.models.outputs import check_causal, embedding_rows, encoder_decoder
 from stillage.models.quiet import quiet
 from stillage.models.scratch import first_line, from_scratch, refuse_encoders
-from stillage.models.source import find, native, read_model_config, require_safetensors
+from stillage.models.source import find, native, read_model_config, refuse_gguf, require_safetensors
 from stillage.run.folder import atomic, sha256_file, sha256_text
+from stillage.versions import causal_types
 
 if TYPE_CHECKING:
     from transformers import PretrainedConfig, PreTrainedModel, PreTrainedTokenizerFast
@@ -65,6 +66,7 @@ def refuse_tokenizer_code(folder: Path) -> None:
     """Refuse a folder without a tokenizer, or with one that only its own code could build."""
     files = ("tokenizer.json", "tokenizer_config.json", "vocab.json", "tokenizer.model", "spiece.model", "vocab.txt")
     if not any((folder / name).exists() for name in files):
+        refuse_gguf(folder)
         inside = [*folder.glob("model/config.json"), *sorted(folder.glob("*/model/config.json"))]
         fix = f"Give a model in it: {', '.join(str(file.parent) for file in inside[:5])}"
         raise ModelError(
@@ -137,11 +139,10 @@ def check_ahead(config: ModelConfig, *, vocab_size: int) -> PretrainedConfig:
 def settings_of(folder: Path) -> PretrainedConfig:
     """The configuration of a model folder; ModelError for a model that is no decoder, or that transformers cannot build."""
     from transformers import AutoConfig
-    from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
 
     kind = native(read_model_config(folder / "config.json"), folder)
     settings = AutoConfig.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
-    if kind not in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES:
+    if kind not in causal_types():
         raise encoder_decoder(settings)
     return refuse_encoders(settings)
 

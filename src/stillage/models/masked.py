@@ -23,6 +23,7 @@ from stillage.models.quiet import quiet
 from stillage.models.scratch import first_line
 from stillage.models.source import find, native, read_model_config, require_safetensors
 from stillage.types import Array
+from stillage.versions import masked_types
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerFast
@@ -67,11 +68,10 @@ def load_masked(path: str, revision: str = "", device: str | torch.device = "cpu
     """
     from safetensors import SafetensorError
     from transformers import AutoModelForMaskedLM, AutoTokenizer
-    from transformers.models.auto.modeling_auto import MODEL_FOR_MASKED_LM_MAPPING_NAMES
 
     folder = find(path, revision)
     kind = native(read_model_config(folder / "config.json"), folder)
-    if kind not in MODEL_FOR_MASKED_LM_MAPPING_NAMES:
+    if kind not in masked_types():
         raise ModelError(
             f"{path} is not a masked language model.",
             f"model type: {kind}",
@@ -152,13 +152,14 @@ def encode(masked: Masked, texts: Sequence[str]) -> list[Encoded]:
 
 
 def readable(model: PreTrainedModel) -> int | None:
-    """Tokens the model can read at once: RoBERTa's kin number positions from their padding id + 1."""
+    """Tokens the model can read at once: a table of positions with a padding id is used from that id + 1 on (RoBERTa)."""
     context = context_of(model)
     if context is None:
         return None
-    table = getattr(getattr(model.base_model, "embeddings", None), "position_embeddings", None)
-    padding = getattr(table, "padding_idx", None)
-    return context - (padding + 1 if padding is not None else 0)
+    words = model.get_input_embeddings()
+    tables = [module for module in model.modules() if isinstance(module, torch.nn.Embedding) and module is not words]
+    paddings = [table.padding_idx for table in tables if table.num_embeddings == context]
+    return context - max((padding + 1 for padding in paddings if padding is not None), default=0)
 
 
 def propose(

@@ -138,7 +138,7 @@ def feature_function(model: PreTrainedModel) -> Feature:
     except CapabilityError as error:
         log.warning("%s Scoring holds the logits of whole batches instead (%s).", error.what, error.values)
         return (lambda ids_BT: model(input_ids=ids_BT, use_cache=False).logits), torch.Tensor.float
-    return (lambda ids_BT: forward_hidden(model, ids_BT, None)), (lambda hidden_TH: project(hidden_TH, head))
+    return (lambda ids_BT: forward_hidden(model, ids_BT)), (lambda hidden_TH: project(hidden_TH, head))
 
 
 def score(

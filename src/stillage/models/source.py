@@ -38,6 +38,8 @@ def check_place(path: str, revision: str = "") -> None:
     """The errors of `find`, without fetching anything."""
     if Path(path).is_dir():
         return
+    if path.endswith(".gguf") and Path(path).is_file():
+        raise is_gguf(Path(path))
     if not HUB_ID.match(path):
         raise ModelError(f"There is no folder {path}.", f"working folder: {Path.cwd()}", "Check the path.")
     if not COMMIT.match(revision):
@@ -63,15 +65,34 @@ def download(hub_id: str, revision: str) -> Path:
         ) from error
 
 
+def is_gguf(file: Path) -> ModelError:
+    """The error for a GGUF file in the place of a model folder: it names the command that makes a folder of it."""
+    words = f"{shlex.quote(str(file))} {shlex.quote(str(file.with_suffix('')))}"
+    return ModelError(
+        "This is a GGUF file; models are read from Hugging Face folders.",
+        f"found: {file}",
+        f"Convert it once, and give the new folder: stillage convert {words}",
+    )
+
+
+def refuse_gguf(folder: Path) -> None:
+    """Refuse a folder of GGUF files; for any other the caller's own error is the better one."""
+    if file := min(folder.glob("*.gguf"), default=None):
+        raise is_gguf(file)
+
+
 def read_model_config(file: Path) -> dict[str, Any]:
     """The content of a config.json; ModelError where it is missing or broken, or would fetch code from elsewhere."""
     try:
         content = json.loads(file.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
+        refuse_gguf(file.parent)
         raise ModelError(
             f"{file.parent} is not a model folder.", "config.json is missing", "Give a Hugging Face model folder."
         ) from error
     except (json.JSONDecodeError, UnicodeDecodeError, IsADirectoryError) as error:
+        if file.suffix == ".gguf":
+            raise is_gguf(file) from error
         raise ModelError(f"{file} is not valid JSON.", str(error), "Restore the file.") from error
     if not isinstance(content, dict):
         raise ModelError(f"{file} is not a model's configuration.", f"found: {type(content).__name__}", "Restore it.")
@@ -133,6 +154,7 @@ def require_safetensors(folder: Path, stem: str = "model") -> None:
         return
     if (folder / f"{stem}.safetensors").exists():
         return
+    refuse_gguf(folder)
     pickled = "pytorch_model" if stem == "model" else stem
     if any(folder.glob(f"{pickled}*.bin")):
         raise ModelError(

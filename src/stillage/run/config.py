@@ -15,7 +15,8 @@ class DataConfig:
     """Where the records come from, and who gets which."""
 
     source: str = "synthetic"
-    """"synthetic" (people made up by the package), a file or folder (JSONL, Parquet), a `datasets` folder, or a hub id."""
+    """Made up by the package: "synthetic" (short biographies) or "staff_cards" (the quickstart's); or a file or folder
+    (JSONL, Parquet), a `datasets` folder, a hub id."""
     revision: str = ""
     """Commit of the hub data set; needed for a hub id."""
     subset: str = ""
@@ -23,7 +24,8 @@ class DataConfig:
     hub_split: str = "train"
     """Which split of the hub data set, or of a saved DatasetDict, is the pool."""
     files: dict[str, str] = field(default_factory=dict)
-    """A file for each role, e.g. {private: a.jsonl, outsiders: b.jsonl}: the split is yours, and the report says so."""
+    """A file for each role, e.g. {private: a.jsonl, outsiders: b.jsonl}: the split is yours, and the report says so. Rows of
+    the public file may be prompts without an answer, for a method whose teacher writes the answers (seqkd, minillm)."""
     columns: dict[str, str] = field(default_factory=dict)
     """Your column names, e.g. {prompt: question, response: answer}; without them the usual names are looked for."""
     parallel: tuple[str, ...] = ()
@@ -48,7 +50,14 @@ class DataConfig:
     """How private records and outsiders are told apart: fixed (each share exactly), or bernoulli (a fair coin for each of
     both together, near-duplicates as one: about equally many; what audit.dp rests on)."""
     people: int = 800
-    """Synthetic people in each of private, public, outsiders and counterfactual (an eighth in validation and test)."""
+    """Made-up people in each of private, outsiders and counterfactual. synthetic: as many in public, an eighth in validation
+    and test. staff_cards: five quarters as many in public, an eighth in validation, three eighths in test."""
+    public_answers: float = 1.0
+    """Share of the public records that keep their answers (a recorded draw, at least one above 0); the others become prompts
+    alone, for a method whose teacher writes the answers. The student without a teacher learns from the answers kept."""
+    needed_until: str = ""
+    """Where the needed part of a response ends, if it has more than that (e.g. ;): the first place with this text. How often
+    that part is right is then measured too."""
     max_tokens: int = 512
     """Longest example, in tokens; a longer response is cut at the end."""
     max_prompt_tokens: int = 256
@@ -306,6 +315,8 @@ class DistillConfig:
     init_epochs: float = 0.0
     """Fine-tune the student alone for so many passes over the public records first, and start from the weights of the lowest
     validation loss: methods that train on the student's own texts need one that can write (MiniLLM, DistiLLM). 0: off."""
+    minimal: bool = False
+    """Also train a student that is asked only for what is needed: its teacher's texts end after data.needed_until. seqkd."""
 
 
 @dataclass(frozen=True, kw_only=True)

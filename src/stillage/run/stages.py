@@ -20,6 +20,7 @@ from stillage.run.folder import files_of, read_json, remove, sha256_file, sha256
 LOG = logging.getLogger("stillage")
 MANIFEST = "manifest.json"
 STARTED = "started.json"
+NOT_DONE = "not done yet"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -131,7 +132,7 @@ def status(folder: Path, stage: Stage, key: str) -> Status:
     """Has the stage been done with this key, and are its files intact? Reads, never writes."""
     manifest_path = folder / MANIFEST
     if not manifest_path.is_file():
-        reason = "continues where it stopped" if started_with(folder) == key else "not done yet"
+        reason = "continues where it stopped" if started_with(folder) == key else NOT_DONE
         return Status(name=stage.name, key=key, is_done=False, reason=reason)
     manifest = read_json(manifest_path)
     if manifest["key"] != key:
@@ -177,10 +178,11 @@ def run_stage(folder: Path, stage: Stage, key: str) -> None:
         if [path.name for path in folder.iterdir()] == [STARTED]:
             remove(folder)  # nothing was made, so nothing is left behind
         raise
-    remove(folder / STARTED)
-    digests = {str(path.relative_to(folder)): sha256_file(path) for path in files_of(folder)}
+    made = [path for path in files_of(folder) if path != folder / STARTED]
+    digests = {str(path.relative_to(folder)): sha256_file(path) for path in made}
     write_json(
         manifest_path,
         {"key": key, "settings": dict(stage.settings), "inputs": list(stage.inputs), "outside": dict(stage.outside),
          "schema": stage.schema, "files": digests},
     )  # fmt: skip
+    remove(folder / STARTED)  # after the manifest: a kill while files are hashed must not cost what was made
