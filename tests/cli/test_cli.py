@@ -156,7 +156,7 @@ def test_a_folder_in_the_place_of_a_config_is_told_what_to_give(
     write_json(tmp_path / "grid" / "sweep.json", {"points": []})
     (tmp_path / "grid" / "seed=1").mkdir()
     (tmp_path / "grid" / "seed=1" / "config.yaml").write_text("seed: 1")
-    assert main(["report", str(tmp_path / "grid")]) == 2
+    assert main(["audit", str(tmp_path / "grid")]) == 2
     assert "It holds a grid" in (said := capsys.readouterr().err) and "seed=1" in said
 
 
@@ -201,7 +201,7 @@ def test_a_folder_without_a_model_is_done_over_and_says_so(tmp_path: Path, capsy
     assert json.loads((run / "data" / "split.json").read_text())["counts"]["private"] == 24
     for stage, name in (("teacher", "checkpoints/step-000001.json"), ("audit", "manifest.json")):  # what took a model
         (run / stage / name).parent.mkdir(parents=True)
-        (run / stage / name).write_text("{}")
+        (run / stage / name).write_text('{"key": "of other settings"}')
         assert main([*words, "16"]) == 2
         assert "data.people: 24 -> 16" in capsys.readouterr().err
         shutil.rmtree(run / stage)

@@ -9,16 +9,18 @@ import pytest
 
 from stillage.cli import main
 from stillage.errors import ConfigError
-from stillage.experiment.sweep import check_overruled, points, swept
+from stillage.experiment.sweep import check_overruled, gather, points, swept, typed_values
+from stillage.run.folder import read_table, write_json
 from stillage.run.lock import locked
 from stillage.run.parse import from_flags, from_yaml
-from stillage.run.results import read_results
+from stillage.run.results import read_results, schema, write_results
+from stillage.types import Result
 
 SMALL = [
     "run", "biographies", "--jobs", "1", "--data.people", "24", "--tokenizer.vocab-size", "400", "--stages", "distill", "evaluate",
     "--teacher.layers", "1", "--teacher.width", "32", "--teacher.heads", "2", "--teacher-train.epochs", "1",
     "--student.layers", "1", "--student.width", "32", "--student.heads", "2", "--student-train.epochs", "1",
-    "--generate.max-new-tokens", "4", "--generate.records", "2",
+    "--generate.max-new-tokens", "4", "--generate.records", "2", "--jobs", "1",
 ]  # fmt: skip
 
 
@@ -66,6 +68,35 @@ sweep:
       sft: {distill.method: sft}
       gkd: {distill.method: gkd, distill: {params: {max_new_tokens: 8}}, student.width: 64}
 """
+
+
+def test_swept_values_have_the_type_that_all_of_them_are() -> None:
+    values = [
+        {"seed": "1", "student_train.lr_peak": "1e-3", "audit.attacks": "loss,zlib", "distill.params.k": "3", "cases.size": "1",
+         "student.path": "5", "audit.blocks": "true"},
+        {"seed": "2", "student_train.lr_peak": "2", "audit.attacks": "7", "distill.params.k": "x", "cases.size": "2",
+         "student.path": "6", "audit.blocks": "False"},
+    ]  # fmt: skip
+    found = {path: list(read.values()) for path, read in typed_values(values).items()}
+    assert found == {
+        "seed": [1, 2], "student_train.lr_peak": [0.001, 2.0], "audit.attacks": ["loss,zlib", "7"],
+        "distill.params.k": ["3", "x"], "cases.size": [1, 2], "student.path": ["5", "6"], "audit.blocks": [True, False],
+    }  # fmt: skip
+
+
+def test_a_swept_seed_is_the_column_that_every_table_has(tmp_path: Path) -> None:
+    points = []
+    for seed in (2, 10):
+        row = Result(run=f"r{seed}", stage="audit", model="student", metric="auc", value=0.5, seed=seed, method="kd")
+        name = f"seed={seed}"
+        write_results(tmp_path / name / "report" / "results.parquet", [row])
+        write_json(tmp_path / name / "report" / "manifest.json", {})
+        points.append({"name": name, "values": {"seed": str(seed), "distill.method": "kd"}, "run": f"r{seed}"})
+    write_json(tmp_path / "sweep.json", {"points": [*points, {"name": "seed=3", "values": {"seed": "3"}, "run": "r3"}]})
+    assert gather(tmp_path) == 2
+    table = read_table(tmp_path / "results.parquet")
+    assert table.column_names == [*schema().names, "distill.method"]
+    assert table.column("seed").to_pylist() == [10, 2] and set(table.column("method").to_pylist()) == {"kd"}
 
 
 def test_a_case_is_several_settings_at_once() -> None:

@@ -81,7 +81,7 @@ def test_a_signal_ends_with_its_exit_code_and_the_run_continues(undisturbed: Pat
 
 
 def test_one_changed_field_runs_only_what_depends_on_it(undisturbed: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main([*IN_TURN, "--out", str(undisturbed), "--audit.fprs", "0.2", "--dry-run"]) == 0
+    assert main([*IN_TURN, "--out", str(undisturbed), "--audit.fprs", "0.2", "--dry-run", "--accept-changes"]) == 0
     lines = {line.split()[1]: line.split()[0] for line in capsys.readouterr().out.splitlines()}
     again = {name for name, what in lines.items() if what == "run"}
     assert again == {"audit", "signal", "report"}  # signal reads the audit's scores

@@ -25,8 +25,15 @@ VERBS = {
         "quality: a MODEL on data sets and seeds, or all models of a config, the audit's controls too",
     ),
     "audit": ("run", "only what the leakage of the models needs, controls trained where the config trains"),
-    "report": ("run", "write the report of a finished run again (RUN folder or config)"),
-    "compare": ("compare", "which of several finished runs (or points of a grid) leaks more, beside how good they are"),
+    "report": (
+        "run",
+        "write the report of a finished RUN or SWEEP again; trains nothing, and says what is missing",
+    ),
+    "compare": (
+        "compare",
+        "which of several finished runs (or points of a sweep) leaks more, and which answers better",
+    ),
+    "export": ("export", "copy a finished run, or a point of a sweep, into a folder that needs nothing beside it"),
     "generate": ("generate", "let a model answer a prompt"),
     "convert": ("convert", "make a Hugging Face folder of a GGUF file (llama.cpp's format)"),
     "ls": ("ls", "list methods, attacks, divergences or presets"),
@@ -34,7 +41,7 @@ VERBS = {
 }
 """Verb -> (module in this folder, what it does)."""
 
-ONE_PROCESS = ("compare", "generate", "convert", "ls", "doctor")
+ONE_PROCESS = ("compare", "export", "generate", "convert", "ls", "doctor")
 """What the first process does alone, where several are started."""
 SAME_AS = {"distil": "distill"}
 

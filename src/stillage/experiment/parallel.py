@@ -18,12 +18,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from stillage.errors import Interrupted
+from stillage.errors import Interrupted, UserError
 from stillage.run.stages import Stage
 from stillage.run.stop import Stop
 
 Progress = Callable[[str, Mapping[str, Any]], None]
 POLL_S, DRAIN_S = 0.05, 10.0
+RESUMABLE = (Interrupted.exit_code, 130)
 PARENT = "--parent="
 PARENT_DEATH_SIGNAL = 1  # PR_SET_PDEATHSIG of Linux's prctl
 
@@ -50,13 +51,15 @@ def run_together(
     stop: Stop,
     progress: Progress,
     say: Callable[[str, float | None], None],
+    give_up: Callable[[str, Exception], None] | None = None,
 ) -> None:
     """Do waiting stages, at most `jobs` at a time, until at most one can start (the caller does that one itself).
 
     command(name): the command line that does a stage. Takes what it starts out of `waiting` and puts what is finished into
     `done`; say(name, None) at a start, say(name, seconds) at an end. A signal is passed on, and Interrupted raised once
     every child has left its stage in a good state. A child that fails has said why; the others are stopped, and SystemExit
-    carries its exit code.
+    carries its exit code. With give_up(name, error), which takes what cannot be done any more out of `waiting`, the others
+    go on, unless the child was interrupted.
     """
     running: dict[str, Child] = {}
     try:
@@ -75,12 +78,21 @@ def run_together(
                 took_s = time.monotonic() - child.started_s
                 child.listener.join(DRAIN_S)  # all that it told comes before its end; a grandchild may hold the pipe
                 if (code := child.process.returncode) != 0:
-                    raise SystemExit(code if code > 0 else 1)
+                    if give_up is None or code in RESUMABLE:
+                        raise SystemExit(code if code > 0 else 1)
+                    give_up(name, said_by_child(name, code))
+                    continue
                 done.add(name)
                 say(name, took_s)
             time.sleep(POLL_S)
     finally:
         end(running, signal.SIGTERM)
+
+
+def said_by_child(name: str, code: int) -> UserError:
+    """The error of a child that printed its own before it ended."""
+    how = f"was killed by signal {-code}" if code < 0 else f"ended with exit code {code}"
+    return UserError(f"{name} failed in a process of its own.", f"it {how}; what it said stands above")
 
 
 def command_of(run: Path, store: Path | None, plugins: Sequence[Path], name: str) -> list[str]:

@@ -8,7 +8,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from stillage import __version__
 from stillage.data.prepare import check_data
 from stillage.distill.methods import METHODS
 from stillage.distill.settings import method_named, params_from, unknown
@@ -200,11 +199,7 @@ def plan(context: Context) -> list[Stage]:
                   work=partial(audit, context))
         )  # fmt: skip
         stages += beside_audit(context, models, given, before)
-    stages.append(
-        Stage(name="report", inputs=tuple(stage.name for stage in stages), schema=SCHEMAS["report"],
-              settings={"report": plain(config.report), "version": __version__}, work=partial(report_stage.report, context))
-    )  # fmt: skip
-    return stages
+    return [*stages, report_stage.report_stage(context, [stage.name for stage in stages])]
 
 
 def given_models(roles: Sequence[ModelRole]) -> tuple[dict[str, str], dict[str, dict[str, Any]]]:

@@ -7,7 +7,7 @@ import json
 import os
 import socket
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TextIO
 
@@ -41,14 +41,9 @@ def take(folder: Path, wait: bool) -> TextIO:
             if is_open(handle, path):
                 return handle
         except BlockingIOError as error:
-            handle.seek(0)
-            owner = handle.read().strip() or "unknown"
+            refusal = in_use(folder, handle)
             handle.close()
-            raise ConfigError(
-                f"The run folder {folder} is in use by a live process.",
-                f"owner: {owner}",
-                "Wait for it to end, stop it, or choose another folder with --out.",
-            ) from error
+            raise refusal from error
         except BaseException:
             handle.close()
             raise
@@ -61,3 +56,22 @@ def is_open(handle: TextIO, path: Path) -> bool:
         return os.path.samestat(os.fstat(handle.fileno()), path.stat())
     except FileNotFoundError:
         return False
+
+
+def check_free(folder: Path) -> None:
+    """The refusal that `locked` would raise now, without taking the lock; writes nothing."""
+    with suppress(FileNotFoundError), (folder / ".lock").open(encoding="utf-8") as handle:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise in_use(folder, handle) from error
+
+
+def in_use(folder: Path, handle: TextIO) -> ConfigError:
+    """What is said of a folder that another process holds; handle: its lock file."""
+    handle.seek(0)
+    return ConfigError(
+        f"The run folder {folder} is in use by a live process.",
+        f"owner: {handle.read().strip() or 'unknown'}",
+        "Wait for it to end, stop it, or choose another folder with --out.",
+    )

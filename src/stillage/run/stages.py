@@ -49,15 +49,36 @@ def keys(stages: Sequence[Stage]) -> dict[str, str]:
     """Each stage's key, known before anything runs. Stages come in order: inputs first."""
     found: dict[str, str] = {}
     for stage in stages:
-        content = {
-            "name": stage.name,
-            "settings": stage.settings,
-            "inputs": {name: found[name] for name in stage.inputs},
-            "outside": dict(stage.outside),
-            "schema": stage.schema,
-        }
-        found[stage.name] = sha256_text(json.dumps(content, sort_keys=True))
+        found[stage.name] = key_of(
+            stage.name, stage.settings, {name: found[name] for name in stage.inputs}, stage.outside, stage.schema
+        )
     return found
+
+
+def key_of(
+    name: str, settings: Mapping[str, Any], inputs: Mapping[str, str], outside: Mapping[str, str], schema: int
+) -> str:
+    """A stage's key from all that decides its content; inputs: name -> key, outside: path -> sha256."""
+    content = {
+        "name": name,
+        "settings": settings,
+        "inputs": dict(inputs),
+        "outside": dict(outside),
+        "schema": schema,
+    }
+    return sha256_text(json.dumps(content, sort_keys=True))
+
+
+def manifest_of(folder: Path) -> dict[str, Any] | None:
+    """What a finished stage wrote down of itself; None where it is not finished."""
+    path = folder / MANIFEST
+    return read_json(path) if path.is_file() else None
+
+
+def recorded_key(folder: Path) -> str:
+    """The key that a stage was finished with, or else begun with; empty where there is nothing of it."""
+    manifest = manifest_of(folder)
+    return started_with(folder) if manifest is None else str(manifest["key"])
 
 
 def damage(folder: Path, manifest: Mapping[str, Any]) -> str:
