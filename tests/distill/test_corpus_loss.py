@@ -15,7 +15,7 @@ import pytest
 import torch
 
 from stillage.data.blocks import block_numbers, write_blocks
-from stillage.data.pack import tokenizer_hash
+from stillage.data.tokenizer_hash import rules_hash
 from stillage.distill.corpus import Corpus, open_corpus
 from stillage.errors import CheckpointError, ConfigError, DataError, Interrupted, ModelError
 from stillage.rng import generator
@@ -28,9 +28,7 @@ BLOCK = 12
 def corpus(small: SimpleNamespace, path: Path, coef: float = 0.7, batch_size: int = 3) -> Corpus:
     rng = generator(3, "corpus")
     documents = [np.append(rng.integers(3, small.VOCAB, int(rng.integers(3, 30))), 0) for _ in range(12)]
-    write_blocks(
-        path, documents, block_tokens=BLOCK, vocab_size=small.VOCAB, tokenizer=tokenizer_hash(small.tokenizer())
-    )
+    write_blocks(path, documents, block_tokens=BLOCK, vocab_size=small.VOCAB, tokenizer=rules_hash(small.tokenizer()))
     config = LmConfig(path=str(path), coef=coef, batch_size=batch_size)
     found = open_corpus(config, small.tokenizer(), path.parent)
     assert found is not None

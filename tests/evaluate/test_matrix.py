@@ -23,8 +23,9 @@ from stillage.data.bpe import train_bpe
 from stillage.data.templates import render
 from stillage.errors import CheckpointError, ConfigError
 from stillage.evaluate import matrix
+from stillage.evaluate.cells import Reading, Subject
 from stillage.evaluate.datasets import EvalSet, open_set
-from stillage.evaluate.matrix import Reading, Subject, collect, decoding_of, run_matrix
+from stillage.evaluate.matrix import collect, decoding_of, run_matrix
 from stillage.evaluate.quality import samples_schema
 from stillage.models.load import load_model, load_tokenizer, save_model
 from stillage.run.config import ModelConfig
@@ -239,7 +240,7 @@ def test_an_interrupted_matrix_goes_on(
     real = matrix.answer
 
     def stop_at_2(*args: object) -> object:
-        if args[4] == 2:
+        if args[3] == 2:
             raise KeyboardInterrupt
         return real(*args)
 

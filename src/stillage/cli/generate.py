@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import sys
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
 from stillage.errors import ConfigError, DataError
 from stillage.run.config import GenerateConfig, ModelConfig
 from stillage.run.parse import typed
+from stillage.run.progress import Doing, unheard
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,7 +45,13 @@ def main(verb: str, words: list[str]) -> int:
             "Which model?", f"given: {' '.join(words) or 'nothing'}", "stillage generate FOLDER --prompt TEXT"
         )
     ask = typed(Ask, words[1:], f"stillage {verb} MODEL")
-    for answer in answers(ModelConfig(path=words[0], revision=ask.revision), ask, prompts_of(ask)):
+    from stillage.cli.progress import Board
+    from stillage.run.progress import watched
+
+    with Board() as board:
+        doing = watched(partial(board.show, "generate"), words[0])
+        found = answers(ModelConfig(path=words[0], revision=ask.revision), ask, prompts_of(ask), doing)
+    for answer in found:
         print(answer)
     return 0
 
@@ -65,7 +73,7 @@ def prompts_of(ask: Ask) -> list[str]:
     return found
 
 
-def answers(source: ModelConfig, ask: Ask, prompts: list[str]) -> list[str]:
+def answers(source: ModelConfig, ask: Ask, prompts: list[str], doing: Doing = unheard) -> list[str]:
     """The model's answers, as text."""
     from stillage.data.chat_templates import layout_note
     from stillage.data.tokenise import encode_prompts
@@ -86,5 +94,6 @@ def answers(source: ModelConfig, ask: Ask, prompts: list[str]) -> list[str]:
     ids = generate(
         model, prompt_ids, decoding=configured(chosen), eos_id=eos, pad_id=pad, seed=ask.seed,
         names=[record.id for record in records], batch_tokens=chosen.batch_tokens,
+        progress=doing("answering {} prompts"),
     )  # fmt: skip
     return [str(tokenizer.decode(row.tolist(), skip_special_tokens=True)).strip() for row in ids]

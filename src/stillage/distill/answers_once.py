@@ -6,28 +6,28 @@ goes on, texts/ holds the parts that are done, so that a stopped run continues t
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
 import json
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from stillage.distill.answer import Desk, answer, decoding_of
+from stillage.distill.answer import Desk, answer
 from stillage.distill.batches import canonical, fingerprint
 from stillage.distill.journal import Report
 from stillage.distill.processes import agreed
 from stillage.distill.texts import answered, with_extras
 from stillage.errors import Interrupted
 from stillage.run.folder import read_json, read_table, remove, sha256_file, write_json, write_table
+from stillage.run.progress import Done, unheard, watched
 from stillage.types import Example, Rollout
 
 if TYPE_CHECKING:
     import pyarrow as pa
-    import torch
     from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 log = logging.getLogger("stillage")
@@ -43,10 +43,15 @@ def answers_once(
     folder: Path,
     should_stop: Callable[[], bool],
     report: Report | None,
+    *,
+    about: Mapping[str, Any],
 ) -> list[Example]:
-    """Every prompt with the teacher's response, from the folder where they are there; Interrupted when asked to stop."""
+    """Every prompt with the teacher's response, from the folder where they are there; Interrupted when asked to stop.
+
+    about: the identity of the training, for what it says of teacher, tokenizer and rollout.
+    """
     ordered = canonical(examples)
-    key = key_of(desk, teacher, ordered, rollout)
+    key = key_of(desk, ordered, about)
     if (table := finished(folder, key)) is None:
         table = write_parts(desk, teacher, tokenizer, ordered, rollout, folder, key, should_stop, report)
     rows, cut = table.column("ids").to_pylist(), table.column("cut").to_pylist()
@@ -77,23 +82,12 @@ def cut_after(
     return list(ids), False
 
 
-def key_of(desk: Desk, teacher: PreTrainedModel, examples: Sequence[Example], rollout: Rollout) -> str:
-    """sha256 of all that decides the texts."""
-    kept = {**dataclasses.asdict(decoding_of(rollout)), "beams": rollout.beams, "seed": desk.seed, "eos": desk.eos_id,
-            "stop_after": rollout.stop_after}  # fmt: skip
-    parts = [fingerprint(examples), fingerprint_of(teacher), desk.precision.name, json.dumps(kept, sort_keys=True)]
+def key_of(desk: Desk, examples: Sequence[Example], about: Mapping[str, Any]) -> str:
+    """sha256 of all that decides the texts; the student only by what it could not read of them."""
+    kept = {name: about[name] for name in ("schema", "teacher", "tokenizer", "rollout", "seed")}
+    kept |= {"eos": desk.eos_id, "most_tokens": desk.most_tokens, "known_ids": desk.known_ids}
+    parts = [fingerprint(examples), desk.precision.name, json.dumps(kept, sort_keys=True)]
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()
-
-
-def fingerprint_of(model: torch.nn.Module) -> str:
-    """sha256 over a model's weights, by name."""
-    import torch
-
-    digest = hashlib.sha256()
-    for name, tensor in model.state_dict().items():
-        digest.update(name.encode() + b"\0")
-        digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy())
-    return digest.hexdigest()
 
 
 def finished(folder: Path, key: str) -> pa.Table | None:
@@ -119,6 +113,9 @@ def write_parts(
     import pyarrow as pa
 
     tables = []
+    doing = unheard if report is None or not desk.accelerator.is_main_process else watched(report, "teacher")
+    progress = doing("answering {} prompts")
+    missing, written = len(examples), 0
     for start in range(0, len(examples), PART):
         part = folder / "texts" / f"{key[:16]}-{start:09d}.parquet"
         asked, known = examples[start : start + PART], part.is_file()
@@ -131,15 +128,16 @@ def write_parts(
                     "Run the same command again: it continues from there.",
                 )
             names = [example.record_id for example in asked]
-            texts = answer(desk, teacher, asked, names, rollout)
+            told = partial(part_of, progress, start, written, missing, len(examples))
+            texts = answer(desk, teacher, asked, names, rollout, progress=told)
+            written += len(asked)
             tables.append(table_of(texts, tokenizer, desk.eos_id, rollout.stop_after))
             if desk.accelerator.is_main_process:
                 part.parent.mkdir(parents=True, exist_ok=True)
                 write_table(part, tables[-1])
         else:
             tables.append(read_table(part))
-        if report is not None and desk.accelerator.is_main_process:
-            report({"writing": start + len(asked), "prompts": len(examples)})
+            missing -= len(asked)
     table = pa.concat_tables(tables)
     desk.accelerator.wait_for_everyone()  # nobody removes the parts before all have read them
     if desk.accelerator.is_main_process:
@@ -148,6 +146,13 @@ def write_parts(
         remove(folder / "texts")
     desk.accelerator.wait_for_everyone()
     return table
+
+
+def part_of(
+    progress: Done, before: int, written: int, missing: int, of: int, rows: int, of_part: int, share: float
+) -> None:
+    """Progress within one part as that of the whole: `written` prompts of the `missing` ones were answered before it."""
+    progress(before + rows, of, (written + share * of_part) / missing)
 
 
 def table_of(texts: Sequence[Example], tokenizer: PreTrainedTokenizerFast, eos_id: int, stop_after: str) -> pa.Table:

@@ -187,6 +187,7 @@ def question(
         seed=config.seed,
         names=[target.record_id for target in asked],
         batch_tokens=config.audit.batch_tokens,
+        progress=subject.doing("reciting {} records"),
     )
     said_by = {target.record_id: ids for target, ids in zip(asked, written, strict=True)}
     cut = tuple(said_by.get(target.record_id, target.suffix_ids)[: len(target.suffix_ids)] for target in targets)
@@ -208,7 +209,10 @@ def sampled_of(audit: AuditConfig, subject: Subject, examples: Sequence[Example]
     )
     if decoding == Decoding(sampling_temperature=1.0):
         return None
-    found = sampling_logp(subject.model, examples, [decoding], batch_tokens=audit.batch_tokens)
+    found = sampling_logp(
+        subject.model, examples, [decoding], batch_tokens=audit.batch_tokens,
+        progress=subject.doing("scoring {} records as sampled"),
+    )  # fmt: skip
     return {example.record_id: logp_ST[0] for example, logp_ST in zip(examples, found, strict=True)}
 
 

@@ -52,8 +52,8 @@ def evaluate(context: Context, folder: Path) -> None:
     stats: dict[str, list[TokenStats]] = {}
     for role in context.models:
         context.progress("evaluate", {"model": role.name})
-        model, tokenizer, _, stats[role.name] = stats_of(context, role, records)
-        texts, tokens, finished = answer(context, model, tokenizer, asked)
+        model, tokenizer, _, stats[role.name] = stats_of(context, role, records, "evaluate")
+        texts, tokens, finished = answer(context, role.name, model, tokenizer, asked)
         rows += sample_rows(role.name, asked, texts, tokens, finished, config.data.needed_until)
     samples = pa.Table.from_pylist(rows, schema=samples_schema())
     base = base_result(context, "evaluate")
@@ -67,7 +67,7 @@ def evaluate(context: Context, folder: Path) -> None:
 
 
 def answer(
-    context: Context, model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, records: Sequence[Record]
+    context: Context, name: str, model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, records: Sequence[Record]
 ) -> tuple[list[str], list[int], list[bool]]:
     """The model's answers to the records' prompts: texts, lengths in tokens, whether each ended by itself."""
     from stillage.models.generate import configured, generate
@@ -79,6 +79,7 @@ def answer(
     ids = generate(
         model, prompts, decoding=configured(options), eos_id=eos, pad_id=pad, seed=config.seed,
         names=[record.id for record in records], batch_tokens=config.generate.batch_tokens,
+        progress=context.doing("evaluate", name)("answering {} prompts"),
     )  # fmt: skip
     texts = [str(tokenizer.decode(row.tolist(), skip_special_tokens=True)).strip() for row in ids]
     return texts, [len(row) for row in ids], [bool(len(row)) and int(row[-1]) == eos for row in ids]

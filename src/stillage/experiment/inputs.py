@@ -129,9 +129,9 @@ def stated_context(source: ModelConfig) -> int | None:
     """The longest sequence a model can read, in tokens, from its config alone; None without a limit."""
     from transformers import AutoConfig
 
-    from stillage.models.load import ADAPTER, adapter_of, base_of
+    from stillage.models.load import adapter_of
     from stillage.models.pair import context_in
-    from stillage.models.source import find
+    from stillage.models.source import ADAPTER, base_of, find
 
     folder = find(source.path, source.revision) if source.path else adapter_of(source.adapter)
     while (folder / ADAPTER).exists():
@@ -140,9 +140,9 @@ def stated_context(source: ModelConfig) -> int | None:
 
 
 def stats_of(
-    context: Context, role: ModelRole, records: Sequence[Record]
+    context: Context, role: ModelRole, records: Sequence[Record], stage: str
 ) -> tuple[PreTrainedModel, PreTrainedTokenizerFast, list[Example], list[TokenStats]]:
-    """One forward pass of a role's model over records: its TokenStats, cached by content in the run folder."""
+    """One forward pass of a role's model over records, for a stage: its TokenStats, cached by content in the run folder."""
     from stillage.models.query import token_stats
 
     tokenizer = tokenizer_of(context, role)
@@ -150,20 +150,21 @@ def stats_of(
     examples = examples_of(records, tokenizer, context.config.data, shortest_context(model))
     stats = token_stats(
         model, examples, batch_tokens=context.config.audit.batch_tokens, cache=context.cache,
-        key=stats_key(context, role),
+        key=stats_key(context, role), progress=context.doing(stage, role.name)("scoring {} records"),
     )  # fmt: skip
     return model, tokenizer, examples, stats
 
 
 def stats_key(context: Context, role: ModelRole) -> str:
     """What decides a role's TokenStats besides the examples: its weights."""
-    from stillage.models.load import adapter_of, model_hash
+    from stillage.models.identity import folder_hash
+    from stillage.models.load import adapter_of
     from stillage.models.source import find
 
     source = model_source(context, role)
     folders = [find(source.path, source.revision)] if source.path else []
     folders += [adapter_of(source.adapter)] if source.adapter else []
-    return " ".join([*map(model_hash, folders), *([source.quantize] if source.quantize != "none" else [])])
+    return " ".join([*map(folder_hash, folders), *([source.quantize] if source.quantize != "none" else [])])
 
 
 def base_result(context: Context, stage: str) -> Result:

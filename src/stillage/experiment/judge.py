@@ -141,7 +141,7 @@ def places(records: Sequence[Record]) -> Array | None:
 def truncation(context: Context, split: Split, records: Sequence[Record]) -> Check:
     """How unequally members and outsiders were cut, under the model that reads them most unequally."""
     from stillage.data.tokenise import encode
-    from stillage.models.load import tokenizer_hash
+    from stillage.data.tokenizer_hash import tokenizer_hash
 
     data, member = context.config.data, np.array([role == "private" for role in roles_of(split, records)])
     clusters = drawn_together(split, records)

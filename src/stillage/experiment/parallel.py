@@ -163,9 +163,11 @@ class Lines:
         self.last_s = 0.0
 
     def show(self, name: str, facts: Mapping[str, Any]) -> None:
-        """Print the facts, unless the last line is too fresh; the end of a training is always told."""
+        """Print the facts, unless the last line is too fresh; the end of a loop is always told."""
         now = time.monotonic()
-        is_end = "total" in facts and facts.get("step") == facts["total"]
+        is_end = ("total" in facts and facts.get("step") == facts["total"]) or (
+            "of" in facts and facts.get("done") == facts["of"]
+        )
         if is_end or now - self.last_s >= self.every_s:
             self.last_s = now
             print(json.dumps(dict(facts), default=str), flush=True)

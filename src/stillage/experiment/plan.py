@@ -15,7 +15,13 @@ from stillage.distill.track import check_tracker
 from stillage.errors import DataError
 from stillage.experiment.dp_stage import check_dp
 from stillage.experiment.exposure_stage import check_exposure
-from stillage.experiment.outside import outside_data, outside_folder, outside_model, tokenizer_source
+from stillage.experiment.outside import (
+    outside_data,
+    outside_folder,
+    outside_model,
+    outside_tokenizer,
+    tokenizer_source,
+)
 from stillage.experiment.plugin import Plugin, deciding
 from stillage.experiment.roles import (
     INIT,
@@ -30,9 +36,10 @@ from stillage.experiment.self_prompted import self_prompted_roles
 from stillage.experiment.shadows import DESIGN, chosen_attacks, make_design, shadow_roles
 from stillage.experiment.team import Team
 from stillage.models.source import check_place
-from stillage.run.config import Config, TrainConfig
+from stillage.run.config import Config, ModelConfig, TrainConfig
 from stillage.run.folder import sha256_text
 from stillage.run.parse import to_plain
+from stillage.run.progress import Doing, watched
 from stillage.run.ranges import check_numbers
 from stillage.run.stages import Stage
 from stillage.run.stop import Stop
@@ -48,7 +55,7 @@ SELF_PROMPT = ("self_prompt_texts", "self_prompt_epochs")
 DP = ("dp", "dp_attack", "dp_guesses", "dp_delta")
 
 Progress = Callable[[str, Mapping[str, Any]], None]
-"""progress(stage name, facts): facts of the training loop, for a bar or a log line."""
+"""progress(stage name, facts): facts of a training or of a loop over records, for a bar or a log line."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,6 +70,10 @@ class Context:
     store: Path | None = None  # where stages lie that several runs share
     plugins: tuple[Plugin, ...] = ()  # code of the user's, from --plugin
     team: Team | None = None  # where several processes do this run
+
+    def doing(self, stage: str, model: str) -> Doing:
+        """Where the loops of a stage tell about one model how far they are."""
+        return watched(partial(self.progress, stage), model)
 
     @property
     def is_first(self) -> bool:
@@ -163,7 +174,7 @@ def plan(context: Context) -> list[Stage]:
                 settings={"tokenizer": plain(config.tokenizer), "from": tokenizer_source(config)[0]},
                 inputs=("data",),
                 work=partial(data_stage.make_tokenizer, context),
-                outside=outside_folder(tokenizer_source(config)[0]),
+                outside=outside_tokenizer(tokenizer_source(config)[0]),
                 schema=SCHEMAS["tokenizer"],
             )
         )
@@ -178,7 +189,7 @@ def plan(context: Context) -> list[Stage]:
         stages.append(
             Stage(name="evaluate", inputs=before, outside=models, schema=SCHEMAS["evaluate"],
                   settings={"generate": without(config.generate, "batch_tokens"), "given": given, "seed": config.seed,
-                            **needed_until(config)},
+                            "level": config.audit.level, **needed_until(config)},
                   work=partial(evaluate_stage.evaluate, context))
         )  # fmt: skip
     if "audit" in config.stages:
@@ -190,7 +201,7 @@ def plan(context: Context) -> list[Stage]:
         before = (*before, *(stage.name for stage in others))
         asked, asked_given = given_models(context.asked)
         stages.append(
-            Stage(name="audit", inputs=before, outside=asked | outside_folder(used.masked_model),
+            Stage(name="audit", inputs=before, outside=asked | outside_model(ModelConfig(path=used.masked_model)),
                   schema=SCHEMAS["audit"],
                   settings={"audit": without(used, "batch_tokens", "strict", *BLOCKS, *SIGNAL, *EXPOSURE,
                                             *SELF_PROMPT, *DP), "given": asked_given,

@@ -140,7 +140,7 @@ def ask_shadows(context: Context, records: Sequence[Record]) -> dict[str, list[K
         if role.shadow:
             context.progress("audit", {"model": role.name})
             stats = replies_before(context, role, records)
-            stats = stats_of(context, role, records)[3] if stats is None else stats
+            stats = stats_of(context, role, records, "audit")[3] if stats is None else stats
             found.setdefault(role.name.split("_")[0], []).append(keep(stats))
     return found
 

@@ -161,7 +161,7 @@ def reporting(context: Context, role: ModelRole, folder: Path) -> Iterator[Calla
 
     def report(facts: dict[str, object]) -> None:
         context.progress(role.name, facts)
-        if tracker is not None:
+        if tracker is not None and "step" in facts:  # not while the teacher writes
             tracker.log(facts)
 
     try:

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
     from transformers import PreTrainedModel
 
+    from stillage.run.progress import Done
+
 
 def beam_search(
     model: PreTrainedModel,
@@ -32,6 +34,7 @@ def beam_search(
     batch_tokens: int = 16384,
     most_tokens: int | None = None,
     known_ids: int | None = None,
+    progress: Done | None = None,
 ) -> list[np.ndarray]:
     """Continue every prompt with the best text of `beams` searched, by mean log-probability per token; new ids, int32.
 
@@ -72,11 +75,18 @@ def beam_search(
         )  # fmt: skip
         return [until(row, eos_id) for row in found[:, longest:].cpu().numpy()]
 
+    finished = 0
+
+    def tell(rows: int, of: int, share: float) -> None:
+        if progress is not None:
+            progress(finished + rows, len(prompts), (finished + rows) / len(prompts))
+
     with evaluating(model):
         for budget in sorted(set(room)):  # rows near the end of the context get a search of their own
             same = [row for row in range(len(prompts)) if room[row] == budget]
             lengths = [beams * (len(prompts[row]) + budget) for row in same]
-            run_batches(lengths, batch_tokens, lambda part, same=same: run([same[k] for k in part]))
+            run_batches(lengths, batch_tokens, lambda part, same=same: run([same[k] for k in part]), tell)
+            finished += len(same)
     return results
 
 

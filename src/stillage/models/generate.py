@@ -24,11 +24,12 @@ from stillage.models.stream import Stream
 from stillage.rng import generator
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from transformers import PreTrainedModel
 
     from stillage.run.config import GenerateConfig
+    from stillage.run.progress import Done
 
 log = logging.getLogger("stillage")
 
@@ -69,6 +70,7 @@ def generate(
     most_tokens: int | None = None,
     known_ids: int | None = None,
     notice: bool = True,
+    progress: Done | None = None,
 ) -> list[np.ndarray]:
     """Continue every prompt; the new ids alone, int32, the end-of-text id included where it was written.
 
@@ -76,7 +78,7 @@ def generate(
     of the model's context. No prompts give an empty list. The model is used in eval mode, and left as it was.
     teacher, teacher_share: each token is drawn from (1 - teacher_share) model + teacher_share teacher (see Mixture).
     most_tokens: a limit on prompt and answer together, below the context. known_ids: only ids below it are written, since
-    another model has to read them. notice: say in the log how many answers such limits cut.
+    another model has to read them. notice: say in the log how many answers such limits cut. progress: hears of every token.
     Raises ConfigError for settings without meaning, DataError for a prompt that is empty or fills the context,
     CapabilityError for a model that cannot go on where it stopped reading.
     """
@@ -94,8 +96,11 @@ def generate(
         log.warning("%d of %d answers are cut at the model's context of %s tokens", short, len(prompts), context)
     stops = frozenset([eos_id] if isinstance(eos_id, int) else eos_id)
     results = [np.zeros(0, np.int32)] * len(prompts)
+    lengths = [len(prompt) + budget for prompt, budget in zip(prompts, budgets, strict=True)]
+    answered, work = 0, 0  # of the batches that are done
 
     def run(batch: list[int]) -> None:
+        nonlocal answered, work
         asked = [prompts[row] for row in batch]
         streams = [Stream(writer, asked, pad_id) for writer in writers]
         written = continue_batch(
@@ -106,12 +111,19 @@ def generate(
             decoding if teacher is None else unwarped(decoding),
             stops,
             known_ids,
+            lambda ended, share: tell(batch, ended, share),
         )
         for row, ids in zip(batch, written, strict=True):
             results[row] = np.asarray(ids, np.int32)
+        answered, work = answered + len(batch), work + sum(lengths[row] for row in batch)
+
+    def tell(batch: list[int], ended: int, share: float) -> None:
+        if progress is not None:
+            whole = work + share * sum(lengths[row] for row in batch)
+            progress(answered + ended, len(prompts), whole / sum(lengths))
 
     with evaluating(model), evaluating(writers[-1]):
-        run_batches([len(prompt) + budget for prompt, budget in zip(prompts, budgets, strict=True)], batch_tokens, run)
+        run_batches(lengths, batch_tokens, run)
     return results
 
 
@@ -206,8 +218,12 @@ def continue_batch(
     decoding: Decoding,
     stops: frozenset[int],
     known_ids: int | None = None,
+    tell: Callable[[int, float], None] = lambda ended, share: None,
 ) -> list[list[int]]:
-    """Write until every row has stopped; the new ids of each, all below known_ids."""
+    """Write until every row has stopped; the new ids of each, all below known_ids.
+
+    tell(rows that have stopped, share of the longest budget) is called after every token.
+    """
     written: list[list[int]] = [[] for _ in prompts]
     live = list(range(len(prompts)))
     while True:
@@ -219,6 +235,7 @@ def continue_batch(
         for row, token in zip(live, tokens, strict=True):
             written[row].append(token)
         rest = [k for k, row in enumerate(live) if tokens[k] not in stops and len(written[row]) < budgets[row]]
+        tell(len(prompts) - len(rest), len(written[live[0]]) / max(budgets) if rest else 1.0)
         if not rest:
             return written
         if len(rest) < len(live):

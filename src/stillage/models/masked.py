@@ -14,9 +14,11 @@ from typing import TYPE_CHECKING, Any, cast
 import numpy as np
 import torch
 
+from stillage.data.tokenizer_hash import tokenizer_hash
 from stillage.errors import ModelError
 from stillage.models.batches import run_batches
-from stillage.models.load import model_hash, refuse_tokenizer_code, tokenizer_hash
+from stillage.models.identity import folder_hash
+from stillage.models.load import refuse_tokenizer_code
 from stillage.models.outputs import evaluating
 from stillage.models.pair import context_of
 from stillage.models.quiet import quiet
@@ -27,6 +29,8 @@ from stillage.versions import masked_types
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerFast
+
+    from stillage.run.progress import Done
 
 log = logging.getLogger("stillage")
 UNUSABLE = 0
@@ -99,7 +103,7 @@ def load_masked(path: str, revision: str = "", device: str | torch.device = "cpu
             f"missing: {len(missing)}, e.g. {', '.join(missing[:3])}",
             "Give the folder of a model trained to fill gaps.",
         )
-    return masked(model.to(device), tokenizer, model_hash(folder))  # pyright: ignore[reportArgumentType]
+    return masked(model.to(device), tokenizer, folder_hash(folder))  # pyright: ignore[reportArgumentType]
 
 
 def masked(model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, key: str) -> Masked:
@@ -171,6 +175,7 @@ def propose(
     together: bool = False,
     same_form: bool = True,
     batch_tokens: int = 16384,
+    progress: Done | None = None,
 ) -> list[list[Array]]:
     """For each chosen place of each text, the ids of up to top_k other tokens that fit there, likeliest first.
 
@@ -208,7 +213,7 @@ def propose(
 
     most = MOST_LOGITS["cpu" if masked.model.device.type == "cpu" else "cuda"] // len(masked.form_V)
     with evaluating(masked.model):
-        run_batches([len(texts[number].ids_T) for number, _ in rows], min(batch_tokens, max(1, most)), run)
+        run_batches([len(texts[number].ids_T) for number, _ in rows], min(batch_tokens, max(1, most)), run, progress)
     return results
 
 

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 log = logging.getLogger("stillage")
+ADAPTER = "adapter_config.json"
 HUB_ID = re.compile(r"^[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?$")
 COMMIT = re.compile(r"^[0-9a-f]{40}$")
 WANTED = ["*.json", "*.safetensors", "*.txt", "*.model", "*.jinja", "*.tiktoken"]  # no .bin, no .py: never on this disk
@@ -134,6 +135,25 @@ def native(content: dict[str, Any], where: Path) -> str:
     if "auto_map" in content:
         log.warning("%s brings its own code; it is ignored, transformers' %s is used", where, kind)
     return kind
+
+
+def base_of(folder: Path) -> Path:
+    """The folder of an adapter's base model: the one it names, or a pinned hub id, or `base/` above it.
+
+    The last is where a training writes a base model of its own: found again when the run folder has been moved.
+    """
+    settings = read_model_config(folder / ADAPTER)
+    base = str(settings.get("base_model_name_or_path") or "")
+    found = next((path for path in base_candidates(folder, base) if path.is_dir()), None)
+    return found or find(base, str(settings.get("revision") or ""))
+
+
+def base_candidates(folder: Path, base: str) -> list[Path]:
+    """Where the local base model of an adapter folder may be, by the name that the adapter has for it."""
+    candidates = [folder / base] if base else []
+    if Path(base).name == "base":
+        candidates += [folder.parent / "base", folder.parent.parent / "base"]
+    return candidates
 
 
 def require_safetensors(folder: Path, stem: str = "model") -> None:
