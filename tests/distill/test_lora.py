@@ -8,8 +8,9 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from peft import AutoPeftModelForCausalLM
 from safetensors.torch import load_file
-from transformers import AutoModelForCausalLM, PreTrainedModel
+from transformers import PreTrainedModel
 
 from stillage.cli import main
 from stillage.distill.methods import METHODS
@@ -35,7 +36,7 @@ def test_only_the_adapter_trains_and_the_saved_one_merges_to_the_same(small: Sim
         unmerged = student(input_ids=ids).logits
     for folder in ("model", *(f"kept/{path.name}" for path in (tmp_path / "kept").iterdir())):
         merged = load_model(ModelConfig(path=str(tmp_path / folder)), vocab_size=small.VOCAB, seed=0)
-        theirs = AutoModelForCausalLM.from_pretrained(tmp_path / folder).eval()
+        theirs = AutoPeftModelForCausalLM.from_pretrained(tmp_path / folder).eval()
         with torch.no_grad():
             torch.testing.assert_close(merged(input_ids=ids).logits, theirs(input_ids=ids).logits, atol=1e-5, rtol=1e-5)
             if folder == "model":

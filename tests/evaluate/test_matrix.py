@@ -174,7 +174,11 @@ def test_loss_of_the_references(run: tuple[list[Result], Path, EvalSet], subject
 def test_means_over_seeds_and_over_records(run: tuple[list[Result], Path, EvalSet]) -> None:
     results, out, _ = run
     values = [pick(results, "generated_tokens", "decoding=as_released", seed).value for seed in (10, 20, 30)]
-    assert len(set(values)) > 1, "seeds must draw different texts"
+    texts = {
+        tuple(read_table(next(out.glob(f"cells/*/*/as_released-*/seed-{seed}.parquet")))["text"].to_pylist())
+        for seed in (10, 20, 30)
+    }
+    assert len(texts) == 3, "seeds must draw different texts"
     over_seeds = pick(results, "generated_tokens", "; over seeds")
     half = student_t.ppf(0.975, 2) * np.std(values, ddof=1) / math.sqrt(3)
     assert over_seeds.n == 3 and over_seeds.value == pytest.approx(np.mean(values))

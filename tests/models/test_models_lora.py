@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from peft import PeftModel
+from peft import AutoPeftModelForCausalLM, PeftModel
 from transformers import AutoModelForCausalLM, BitsAndBytesConfig, PreTrainedModel, PreTrainedTokenizerFast
 
 from stillage.errors import CapabilityError, ConfigError, ModelError
@@ -58,7 +58,7 @@ def test_merged_is_unmerged(
     again = load_model(ModelConfig(path=str(tmp_path / "model")), vocab_size=len(tokenizer), seed=0)
     assert not isinstance(again, PeftModel)
     torch.testing.assert_close(logits(again), expected, atol=1e-5, rtol=1e-5)
-    theirs = AutoModelForCausalLM.from_pretrained(tmp_path / "model").eval()
+    theirs = AutoPeftModelForCausalLM.from_pretrained(tmp_path / "model").eval()
     torch.testing.assert_close(logits(theirs), expected, atol=1e-5, rtol=1e-5)
 
 

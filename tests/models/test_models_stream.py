@@ -119,3 +119,14 @@ def test_a_model_is_asked_once(build: Build) -> None:
     once = len(calls)
     assert write(model) == first
     assert len(calls) == once + 8 < 2 * once
+
+
+def test_a_model_is_judged_in_its_own_precision(build: Build) -> None:
+    """A training in bf16 writes texts under autocast, where the last digits of whole texts and of pieces differ."""
+    model, mixed = build(), []
+    model.register_forward_hook(lambda *_: mixed.append(torch.is_autocast_enabled("cpu")))
+    with torch.autocast("cpu", torch.bfloat16):
+        continuation_of(model)
+        assert mixed and not any(mixed)
+        write(model)
+    assert mixed[-1]

@@ -113,6 +113,7 @@ def train(
     )  # fmt: skip
     desk = desk_of(tokenizer, student, teacher, options, seed)
     if (done := finished(folder, identity)) is not None:
+        desk.accelerator.wait_for_everyone()  # nobody removes what the others still look at
         if desk.accelerator.is_main_process:
             remove(folder / "checkpoints")
         return done

@@ -87,7 +87,7 @@ def continuation_of(model: PreTrainedModel) -> Continuation:
     CapabilityError for a model that keeps nothing of what it has read, or whose logits are others.
     """
     if model not in PROVEN:
-        with evaluating(model):
+        with evaluating(model), torch.autocast(model.device.type, enabled=False):  # in its own precision
             ids_T = probe_ids(model)[0]
             found = asked(model, ids_T[None, :3])
             prove(model, ids_T, found)
