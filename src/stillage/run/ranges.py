@@ -53,7 +53,7 @@ MODEL: Mapping[str, Range] = {
 }  # fmt: skip
 GROUPS: Mapping[str, Mapping[str, Range]] = {
     "": {"jobs": SOME, "threads": ANY},
-    "data": {"people": SOME, "max_tokens": SOME, "max_prompt_tokens": ANY, "max_bad_lines": ANY},
+    "data": {"people": SOME, "public_answers": SHARE, "max_tokens": SOME, "max_prompt_tokens": ANY, "max_bad_lines": ANY},
     "tokenizer": {"vocab_size": SOME},
     "teacher": MODEL,
     "student": MODEL,
