@@ -77,7 +77,9 @@ def test_kd_has_the_gradient_of_the_dense_formula_in_float64(small: SimpleNamesp
     ce = 0.3 * torch.nn.functional.cross_entropy(z_q, batch.labels_T, reduction="sum")
     (kd + ce).backward()
     assert {name: term.item() for name, term in terms.items()} == pytest.approx(
-        {"kd": kd.item(), "ce": ce.item()}, rel=1e-5, abs=5e-6
+        {"kd": kd.item(), "ce": ce.item()},
+        rel=1e-5,
+        abs=5e-6,  # float32; KL is a small difference of larger terms
     )
     assert_close(found, {name: gradient.float() for name, gradient in gradients(student).items()})
 

@@ -79,8 +79,8 @@ FAULTS = {
 GIVEN: dict[str, dict[str, str]] = {
     "docs/how-to/blocks-and-epsilon.md": {"runs/mine": "quickstart"},
     "docs/how-to/compare.md": {
-        **{f"runs/{name}": "variant" for name in ("kd", "gkd", "minillm", "grid/one", "grid/two")},
-        "runs/grid/sweep.json": "sweep",
+        **{f"runs/{name}": "variant" for name in ("kd", "gkd", "minillm", "grid/method=gkd_seed=1")},
+        "runs/grid/method=kd_seed=1": "quickstart", "runs/grid/sweep.json": "sweep", "sweep.yaml": "config",
     },
     "docs/how-to/reproduce.md": {
         **{f"runs/distillm/gpt2/{name}/student/model": "student" for name in ("init_base", "distillm_0.1B_1.5B")},
@@ -95,7 +95,12 @@ EVERYWHERE = {
 }  # fmt: skip
 CONFIG = "data: {template: raw, max_tokens: 96}\ntokenizer: {vocab_size: 300}\nteacher_train: {epochs: 1}\n"
 SWEEP = json.dumps(
-    {"points": [{"name": name, "values": {"distill.method": name}, "run": name} for name in ("one", "two")]}
+    {
+        "points": [
+            {"name": f"method={name}_seed=1", "values": {"distill.method": name, "seed": "1"}, "run": name}
+            for name in ("kd", "gkd")
+        ]
+    }  # fmt: skip
 )
 SETUP = ("cat >", "mkdir ", "for ", "echo ", "head ")
 """What a line of a script begins with, if not with a command of ours."""
@@ -244,7 +249,8 @@ def test_a_command_is_understood_and_can_be_planned(
         typed(Comparison, words[flags:], "stillage")
     elif words[0] in PLANNED or words[0] == "evaluate":
         changed = [word for word in files if word not in ("--dry-run", "--accept-changes")]
-        if step.text not in REFUSED:
+        is_sweep = len(words) > 1 and (Path(words[1]) / "sweep.json").is_file()
+        if step.text not in REFUSED and not is_sweep:
             flat = read_settings(words[0], plugin_files(changed[1:])[1])
             out = Path(flat["out"][0]) if "out" in flat else own_folder(words[0], changed[1:], flat)
             if not (out / "config.yaml").exists():

@@ -36,7 +36,7 @@ def check_folder(context: Context, stages: Sequence[Stage], accept_changes: bool
     if before is None:
         return
     again = [] if accept_changes else done_over(context, stages, before)
-    if took_a_model(config.out, again):
+    if again and took_a_model(config.out):
         raise ConfigError(
             f"The folder {config.out} holds a run with other settings.",
             listed(difference(before, config)),
@@ -68,20 +68,20 @@ def is_whole(context: Context) -> bool:
     return True
 
 
-def took_a_model(run: Path, again: Sequence[Stage]) -> bool:
-    """Whether something trained, evaluated or audited is among these stages, or a training that has a checkpoint.
+def took_a_model(run: Path) -> bool:
+    """Whether the folder holds something trained, evaluated or audited, or a training that has a checkpoint.
 
     Records and a tokenizer are drawn again in seconds: what has nothing else in it may be done over without asking.
     """
-    folders = [run / stage.name for stage in again if stage.name not in (DATA, TOKENIZER)]
-    return any((folder / MANIFEST).is_file() or any(folder.glob("checkpoints/*")) for folder in folders)
+    finished = {path.parent.name for path in run.glob(f"*/{MANIFEST}")} - {DATA, TOKENIZER}
+    return bool(finished) or any(run.glob("*/checkpoints/*"))
 
 
 def say_done_over(context: Context, stages: Sequence[Stage]) -> None:
     """A notice where a folder in which no model was trained is used for other settings."""
     before = earlier_config(context.run)
     again = [] if before is None else done_over(context, stages, before)
-    if before is not None and again and not took_a_model(context.run, again):
+    if before is not None and again and not took_a_model(context.run):
         changes = listed(difference(before, context.config))
         LOG.warning("%s held no model yet, and is done over with other settings: %s", context.run, changes)
 
