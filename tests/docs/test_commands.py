@@ -100,7 +100,7 @@ SWEEP = json.dumps(
             {"name": f"method={name}_seed=1", "values": {"distill.method": name, "seed": "1"}, "run": name}
             for name in ("kd", "gkd")
         ]
-    }  # fmt: skip
+    }
 )
 SETUP = ("cat >", "mkdir ", "for ", "echo ", "head ")
 """What a line of a script begins with, if not with a command of ours."""

@@ -22,7 +22,6 @@ class Board:
         self.is_terminal = sys.stderr.isatty()
         self.bar: Progress | None = None
         self.tasks: dict[str, TaskID] = {}
-        self.started_s = time.monotonic()
         self.last_line_s: dict[str, float] = {}
 
     def __enter__(self) -> Board:
@@ -53,8 +52,10 @@ class Board:
     def show(self, name: str, facts: Mapping[str, Any]) -> None:
         """Facts of the work in hand: the step of a training loop, or the records of a model that are done."""
         if self.bar is None:
-            if time.monotonic() - self.last_line_s.get(name, self.started_s) >= LINE_EVERY_S:
-                self.last_line_s[name] = time.monotonic()
+            now = time.monotonic()
+            says_where = "step" in facts or "doing" in facts  # a model's name alone tells nobody how far it is
+            if now - self.last_line_s.setdefault(name, now) >= LINE_EVERY_S and says_where:
+                self.last_line_s[name] = now
                 self.say(f"{name}: {describe(facts)}")
             return
         if name not in self.tasks:
