@@ -71,12 +71,13 @@ NOT_RUN = {
 """Part of a command -> why it is not run here; what it plans is still looked at."""
 REFUSED = {"stillage run distillm/gpt2/kd_base --dry-run": "--student.revision"}
 """Commands that a page shows for what they refuse -> what they say."""
-FAULTS = {
-    "stillage run --data.files.private a.jsonl --data.files.public b.jsonl --data.files.outsiders c.jsonl --data.files.test "
-    "d.jsonl": "The role counterfactual has too few records",
-}
+FAULTS: dict[str, str] = {}
 """Commands that do not do what their page says, and how they end today: to be mended there, and then left out here."""
 GIVEN: dict[str, dict[str, str]] = {
+    "docs/how-to/prompts-alone.md": {
+        **{f"{name}.jsonl": "records" for name in ("private", "clean")}, "questions.jsonl": "prompts",
+        "config.yaml": "marked",
+    },
     "docs/how-to/blocks-and-epsilon.md": {"runs/mine": "quickstart"},
     "docs/how-to/compare.md": {
         **{f"runs/{name}": "variant" for name in ("kd", "gkd", "minillm", "grid/method=gkd_seed=1")},
@@ -91,9 +92,12 @@ GIVEN: dict[str, dict[str, str]] = {
 EVERYWHERE = {
     "runs/quickstart": "quickstart", "T": "teacher", "S": "student", "teacher": "teacher", "student": "student",
     "path/to/teacher": "teacher", "experiment.yaml": "config",
-    **{f"{name}.jsonl": "records" for name in ("answers", "a", "b", "c", "d", "members", "outsiders", "train", "dev", "raw")},
+    **{f"{name}.jsonl": "records" for name in (
+        "answers", "a", "b", "c", "d", "e", "test", "members", "outsiders", "train", "dev", "raw",
+    )},
 }  # fmt: skip
 CONFIG = "data: {template: raw, max_tokens: 96}\ntokenizer: {vocab_size: 300}\nteacher_train: {epochs: 1}\n"
+MARKED = CONFIG + "distill: {method: seqkd, params: {decoding: greedy, max_new_tokens: 8}}\n"
 SWEEP = json.dumps(
     {
         "points": [
@@ -160,10 +164,18 @@ def rows(number: int, count: int) -> str:
     """A file of questions and answers, other ones for every number."""
     return "\n".join(
         json.dumps(
-            {"instruction": f"What is {number} and {n * 37 % 1000}?", "output": f"It is {n * 7919 % 997} of {number}."}
+            {"instruction": f"What is {number} and {n * 37 % 1000}?", "output": f"It is {n * 7919 % 997}; of {number}."}
         )
         for n in range(count)
     )
+
+
+def prompts(count: int) -> str:
+    """A file of questions, one of them answered."""
+    lines = [
+        {"instruction": f"What is 7 times {n}?", "output": f"It is {7 * n}; of 7." if not n else ""} for n in range(count)
+    ]
+    return "\n".join(map(json.dumps, lines))
 
 
 @pytest.fixture(scope="session")
@@ -194,7 +206,16 @@ def furnish(folder: Path, page: str, quickstart: Path, *, promised: bool) -> Non
         elif kind in ("teacher", "student"):
             shutil.copytree(quickstart / kind / "model", path)
         else:
-            path.write_text({"config": CONFIG, "text": "text", "records": rows(number, 80), "sweep": SWEEP}[kind])
+            path.write_text(
+                {
+                    "config": CONFIG,
+                    "marked": MARKED,
+                    "prompts": prompts(80),
+                    "text": "text",
+                    "records": rows(number, 80),
+                    "sweep": SWEEP,
+                }[kind]
+            )
 
 
 def sized(words: list[str]) -> list[str]:
