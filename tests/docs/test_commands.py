@@ -173,7 +173,8 @@ def rows(number: int, count: int) -> str:
 def prompts(count: int) -> str:
     """A file of questions, one of them answered."""
     lines = [
-        {"instruction": f"What is 7 times {n}?", "output": f"It is {7 * n}; of 7." if not n else ""} for n in range(count)
+        {"instruction": f"What is 7 times {n}?", "output": f"It is {7 * n}; of 7." if not n else ""}
+        for n in range(count)
     ]
     return "\n".join(map(json.dumps, lines))
 

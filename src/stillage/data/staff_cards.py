@@ -10,10 +10,7 @@ from __future__ import annotations
 import numpy as np
 
 from stillage.data.columns import record_id
-from stillage.data.split import allot
-from stillage.data.synthetic import FIRST, LAST, MIDDLE, MOST, PLACES, SUBJECTS
-from stillage.errors import ConfigError
-from stillage.rng import generator
+from stillage.data.synthetic import FIRST, LAST, PLACES, SUBJECTS, made_up
 from stillage.types import Record, Role
 
 CODES = (
@@ -45,31 +42,21 @@ def staff_cards(seed: int, people: int) -> dict[Role, list[Record]]:
     """
     counts: dict[Role, int] = {
         "private": people,
-        "public": max(people * 5 // 4, 1),
+        "public": people * 5 // 4,
         "outsiders": people,
         "counterfactual": people,
         "validation": max(people // 8, 1),
         "test": max(people * 3 // 8, 1),
     }
-    total = sum(counts.values())
-    if people < 1 or total > MOST:
-        fix = f"Choose a number of people from 1 to {4 * MOST // 19}."
-        raise ConfigError("There cannot be so many staff cards.", f"asked: {people}; names: {MOST}", fix)
-    rng = generator(seed, "staff cards")
-    names = rng.permutation(MOST)[:total]
-    badges = rng.choice(900_000, size=total, replace=False) + 100_000
-    pool = [card(int(name), int(badge), rng) for name, badge in zip(names, badges, strict=True)]
-    return allot(pool, counts, seed)
+    return made_up(seed, "staff cards", counts, card)
 
 
-def card(name_index: int, badge: int, rng: np.random.Generator) -> Record:
+def card(name: str, badge: int, rng: np.random.Generator) -> Record:
     """One card; everything but name and badge is drawn independently and evenly."""
-    first, rest = divmod(name_index, len(MIDDLE) * len(LAST))
-    middle, last = divmod(rest, len(LAST))
     place, subject, home, hobby = (pool[rng.integers(len(pool))] for pool in (PLACES, SUBJECTS, PLACES, SUBJECTS))
     born = int(rng.integers(BORN.start, BORN.stop))
     mentor = f"{FIRST[rng.integers(len(FIRST))]} {LAST[rng.integers(len(LAST))]}"
-    prompt = f"Staff card of {FIRST[first]} {MIDDLE[middle]}. {LAST[last]}, born {born} in {place}, {subject}:"
+    prompt = f"Staff card of {name}, born {born} in {place}, {subject}:"
     skill = f"pension {born + PENSION_AGE}, {CODE_OF[place]} {CLASS_OF[subject]}"
     response = f" {skill}; mentor {mentor}, from {home}, hobby {hobby}, badge {badge}."
     return Record(
