@@ -312,16 +312,3 @@ def test_five_thousand_records_take_about_a_second() -> None:
     start = time.perf_counter()
     tokenise(records, TRIMMING, template="alpaca", max_tokens=512, max_prompt_tokens=256)
     assert time.perf_counter() - start < 8  # 0.6 s alone; a quadratic slip would take minutes
-
-
-def test_a_notice_names_what_was_cut_and_is_said_once(capsys: pytest.CaptureFixture[str]) -> None:
-    from stillage.cli import set_up_logging
-
-    records = [Record(id="a", prompt="one two three", response="four five six seven")]
-    tokenizer = train_bpe([record.prompt for record in records], 300)
-    set_up_logging()
-    for what in ("teacher, private records", "teacher, private records", "student, public records"):
-        tokenise(records, tokenizer, template="raw", max_tokens=8, max_prompt_tokens=4, what=what)
-    said = capsys.readouterr().err.splitlines()
-    assert [line.split(": ")[1] for line in said] == ["teacher, private records", "student, public records"]
-    assert all("cut" in line for line in said)

@@ -66,25 +66,9 @@ def help_text() -> str:
     return HELP.format(verbs="\n".join(f"  {verb:<12}{words}" for verb, (_, words) in VERBS.items()))
 
 
-class Once(logging.Filter):
-    """Lets each notice through once, for as long as it lives: what several loops over the same records would repeat."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.said: set[str] = set()
-
-    def filter(self, record: logging.LogRecord) -> bool:
-        """Whether this line is new."""
-        line = record.getMessage()
-        is_new = line not in self.said
-        self.said.add(line)
-        return is_new
-
-
 def set_up_logging() -> None:
-    """Warnings and notices of the library go to standard error, one line each, and each once."""
+    """Warnings and notices of the library go to standard error, one line each."""
     handler = logging.StreamHandler()
-    handler.addFilter(Once())
     handler.setFormatter(logging.Formatter("stillage: %(message)s"))
     logger = logging.getLogger("stillage")
     logger.handlers[:] = [handler]

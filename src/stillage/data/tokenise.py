@@ -58,7 +58,6 @@ def tokenise(
     max_tokens: int,
     max_prompt_tokens: int = 0,
     context_tokens: int | None = None,
-    what: str = "records",
 ) -> Tokenised:
     """Encode each record as [BOS] prompt response EOS, of at most max_tokens; response and EOS are trained and scored.
 
@@ -67,15 +66,14 @@ def tokenise(
     first token is never trained, since nothing predicts it. A prompt above its limit (`prompt_limit`) loses its middle,
     so that the template's head and tail survive; a response that does not fit loses its end, and then gets no EOS.
     template: alpaca, raw, chat or auto (`chat_templates.chosen`). context_tokens: the model's context, which no example
-    exceeds. what: how a notice of cut records names them. Raises ModelError without a fast tokenizer or EOS, ConfigError
-    when the limits leave no room.
+    exceeds. Raises ModelError without a fast tokenizer or EOS, ConfigError when the limits leave no room.
     """
     result = encode(
         records, tokenizer, template=template, max_tokens=max_tokens, max_prompt_tokens=max_prompt_tokens,
         context_tokens=context_tokens,
     )  # fmt: skip
     if result.cut_prompts or result.cut_responses or result.special_in_text:
-        log.warning("%s: %s", what, result.summary())
+        log.warning("tokenised: %s", result.summary())
     return result
 
 

@@ -95,7 +95,7 @@ def read_set(subject: Subject, chosen: EvalSet, reading: Reading) -> Asked:
         gold=tuple(
             tokenise(
                 [replace(record, response=references_of(record)[0]) for record in known], subject.tokenizer,
-                template=reading.template, max_tokens=limit, max_prompt_tokens=room, what=f"{subject.name}, {chosen.label}",
+                template=reading.template, max_tokens=limit, max_prompt_tokens=room,
             ).examples
         ),
     )  # fmt: skip

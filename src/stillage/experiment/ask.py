@@ -126,17 +126,14 @@ def subject_of(context: Context, role: ModelRole, stage: str = "audit") -> Subje
     """The finished model of a role, ready to be asked by a stage."""
     tokenizer = tokenizer_of(context, role)
     model, key = load_role(context, role, tokenizer), stats_key(context, role)
-    return subject(context, model, tokenizer, key, context.doing(stage, role.name), role.name)
+    return subject(context, model, tokenizer, key, context.doing(stage, role.name))
 
 
 def subject(
-    context: Context, model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, key: str, doing: Doing, name: str
+    context: Context, model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, key: str, doing: Doing
 ) -> Subject:
     """A model and its tokenizer under the run's template and limits."""
-    encode = partial(
-        examples_of, tokenizer=tokenizer, data=context.config.data, context_tokens=shortest_context(model),
-        what=f"{name}, audited records",
-    )  # fmt: skip
+    encode = partial(examples_of, tokenizer=tokenizer, data=context.config.data, context_tokens=shortest_context(model))
     return Subject(
         model=model, tokenizer=tokenizer, encode=encode, key=key, cache=context.cache,
         batch_tokens=context.config.audit.batch_tokens, doing=doing,
@@ -172,12 +169,7 @@ def initial_of(
         keys[role.name] = key
         if key not in said:
             doing = context.doing("audit", f"the start of {role.name}")
-            said[key] = ask(
-                subject(context, model, tokenizer, key, doing, f"start of {role.name}"),
-                transforms,
-                material,
-                noise_of(context),
-            )
+            said[key] = ask(subject(context, model, tokenizer, key, doing), transforms, material, noise_of(context))
     return said, keys
 
 

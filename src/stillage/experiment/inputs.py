@@ -60,18 +60,14 @@ def write_ids(path: Path, ids: Sequence[str]) -> None:
 
 
 def examples_of(
-    records: Sequence[Record],
-    tokenizer: PreTrainedTokenizerFast,
-    data: DataConfig,
-    context_tokens: int | None = None,
-    what: str = "records",
+    records: Sequence[Record], tokenizer: PreTrainedTokenizerFast, data: DataConfig, context_tokens: int | None = None
 ) -> list[Example]:
-    """Records as token ids under the run's template and limits. context_tokens: the model's; what: as in `tokenise`."""
+    """Records as token ids under the run's template and limits. context_tokens: the model's."""
     from stillage.data.tokenise import tokenise
 
     done = tokenise(
         records, tokenizer, template=data.template, max_tokens=data.max_tokens, max_prompt_tokens=data.max_prompt_tokens,
-        context_tokens=context_tokens, what=what,
+        context_tokens=context_tokens,
     )  # fmt: skip
     return done.examples
 
@@ -151,8 +147,7 @@ def stats_of(
 
     tokenizer = tokenizer_of(context, role)
     model = load_role(context, role, tokenizer)
-    what = f"{role.name}, test records"
-    examples = examples_of(records, tokenizer, context.config.data, shortest_context(model), what)
+    examples = examples_of(records, tokenizer, context.config.data, shortest_context(model))
     stats = token_stats(
         model, examples, batch_tokens=context.config.audit.batch_tokens, cache=context.cache,
         key=stats_key(context, role), progress=context.doing(stage, role.name)("scoring {} records"),

@@ -151,8 +151,7 @@ def replies_before(context: Context, role: ModelRole, records: Sequence[Record])
     from stillage.models.query import known_stats
 
     source = model_source(context, role)
-    what = f"{role.name}, audited records"
-    examples = examples_of(records, tokenizer_of(context, role), context.config.data, stated_context(source), what)
+    examples = examples_of(records, tokenizer_of(context, role), context.config.data, stated_context(source))
     return known_stats(examples, cache=context.cache, key=stats_key(context, role), dtype=source.dtype)
 
 

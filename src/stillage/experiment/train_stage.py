@@ -76,10 +76,8 @@ def train_model(context: Context, role: ModelRole, folder: Path) -> None:
             teacher=teacher,
             method=method,
             params=params_from(method, dict(role.params)),
-            examples=examples_of(records, tokenizer, config.data, limit, f"{role.name}, {role.trained_on} records"),
-            validation=examples_of(
-                records_of(context, "validation"), tokenizer, config.data, limit, f"{role.name}, validation records"
-            ),
+            examples=examples_of(records, tokenizer, config.data, limit),
+            validation=examples_of(records_of(context, "validation"), tokenizer, config.data, limit),
             options=as_long_as_with_a_teacher(context, role, len(records)),
             folder=folder,
             seed=derive(config.seed, "train", INIT if role.name == INIT else kind),
