@@ -27,6 +27,7 @@ from stillage.experiment.roles import (
     INIT,
     OUTSIDE,
     ModelRole,
+    check_files,
     data_roles,
     model_roles,
     outside_roles,
@@ -131,6 +132,7 @@ def make_context(
     method = method_named(METHODS, config.distill.method)
     params = params_from(method, config.distill.params)
     roles = tuple(model_roles(config, method, params))
+    check_files(config, roles)
     if "audit" in config.stages:
         from stillage.audit.attacks import ATTACKS, FITTED_ATTACKS, SHADOW_ATTACKS
 
