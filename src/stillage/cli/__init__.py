@@ -66,9 +66,25 @@ def help_text() -> str:
     return HELP.format(verbs="\n".join(f"  {verb:<12}{words}" for verb, (_, words) in VERBS.items()))
 
 
+class Once(logging.Filter):
+    """Lets each line through once: what a stage finds again is no news."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.said: set[str] = set()
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Is the line new?"""
+        line = record.getMessage()
+        is_new = line not in self.said
+        self.said.add(line)
+        return is_new
+
+
 def set_up_logging() -> None:
-    """Warnings and notices of the library go to standard error, one line each."""
+    """Warnings and notices of the library go to standard error, one line each, and each once."""
     handler = logging.StreamHandler()
+    handler.addFilter(Once())
     handler.setFormatter(logging.Formatter("stillage: %(message)s"))
     logger = logging.getLogger("stillage")
     logger.handlers[:] = [handler]
