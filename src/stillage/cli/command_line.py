@@ -58,6 +58,8 @@ def read_settings(verb: str, words: Sequence[str]) -> Flat:
     if script is not None:
         flat = settings(script)
     elif source:
+        if verb == "report" and not Path(source).exists() and not (PRESETS / f"{source}.yaml").is_file():
+            raise ConfigError(f"There is no run {source!r}.", "neither a run folder nor a sweep's", "Check the path.")
         path = config_file(source)
         flat = from_yaml(config_text(path), str(path))
         if Path(source).is_dir():

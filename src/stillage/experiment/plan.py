@@ -27,7 +27,6 @@ from stillage.experiment.roles import (
     INIT,
     OUTSIDE,
     ModelRole,
-    check_files,
     data_roles,
     model_roles,
     outside_roles,
@@ -132,7 +131,6 @@ def make_context(
     method = method_named(METHODS, config.distill.method)
     params = params_from(method, config.distill.params)
     roles = tuple(model_roles(config, method, params))
-    check_files(config, roles)
     if "audit" in config.stages:
         from stillage.audit.attacks import ATTACKS, FITTED_ATTACKS, SHADOW_ATTACKS
 
