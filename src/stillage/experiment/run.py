@@ -97,7 +97,7 @@ def run_experiments(
         for out in (contexts[name].run for name in failed):
             if out in new:
                 leave_nothing(out)
-    return failed
+    return {name: failed[name] for name in contexts if name in failed}  # in their order, whichever failed first
 
 
 def do_stages(plans: Plans, say: Say) -> dict[str, Exception]:
