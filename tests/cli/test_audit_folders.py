@@ -112,7 +112,7 @@ def test_two_folders_and_two_files_are_enough(
         (["--data.files.private", "members.jsonl", "--data.files.outsiders", "outsiders.jsonl"], "no model to look at"),
         (["--student", "STUDENT"], "There are no records to audit"),
         (["--student", "studnet", "--data.files.private", "members.jsonl"], "studnet is neither a folder here"),
-        (["--student", "STUDENT", "--data.files.private", "members.jsonl"], "outsiders has too few records"),
+        (["--student", "STUDENT", "--data.files.private", "members.jsonl"], "No file is named for outsiders"),
         (["--student", "STUDENT", "--data.files.private", "members.jsonl", "--data.files.outsiders", "members.jsonl"],
          "20 records are in two roles"),
         (["--student", "STUDENT", "--data.files.private", "members.jsonl", "--data.files.outsiders", "empty.jsonl"],

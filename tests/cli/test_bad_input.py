@@ -286,3 +286,16 @@ def test_a_full_disk_ends_with_75_and_the_last_good_state_goes_on(
     assert (out / "evaluate" / "samples.parquet").read_bytes() == (
         tmp_path / "undisturbed" / "evaluate" / "samples.parquet"
     ).read_bytes()
+
+
+def test_a_csv_is_refused_before_finished_data_is_set_aside(tmp_path: Path, capsys: Printed) -> None:
+    good, bad = file(tmp_path / "a.jsonl", lines(40)), file(tmp_path / "a.csv", [b"prompt,response", b"x,y"])
+    out = str(tmp_path / "run")
+    assert main(["data", "--data.source", good, "--out", out]) == 0
+    capsys.readouterr()
+    refused(["data", "--data.source", bad, "--out", out], capsys, "ends in .csv", "pandas.read_csv")
+    assert (tmp_path / "run" / "data" / "records.parquet").is_file()
+
+
+def test_the_report_of_a_run_that_is_not_there(tmp_path: Path, capsys: Printed) -> None:
+    refused(["report", str(tmp_path / "none")], capsys, "There is no run")

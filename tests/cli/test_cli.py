@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import shutil
 import signal
 import subprocess
@@ -12,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from stillage.cli import VERBS, help_text, main
+from stillage.cli import VERBS, help_text, main, set_up_logging
 from stillage.cli.run import check_audit
 from stillage.errors import ConfigError, DataError
 from stillage.run.folder import write_json
@@ -207,3 +208,30 @@ def test_a_folder_without_a_model_is_done_over_and_says_so(tmp_path: Path, capsy
         shutil.rmtree(run / stage)
     assert main([*words, "16"]) == 0
     assert len(list((run / "aside").iterdir())) == 2
+
+
+def test_a_notice_is_said_once(capsys: pytest.CaptureFixture[str]) -> None:
+    set_up_logging()
+    log = logging.getLogger("stillage")
+    for name in ("student, public", "student, public", "teacher, private"):
+        log.warning("%s: tokenised: 3 examples", name)
+    assert capsys.readouterr().err.splitlines() == [
+        "stillage: student, public: tokenised: 3 examples", "stillage: teacher, private: tokenised: 3 examples",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("words", "want"),
+    [("audit", "--teacher T --student S"), ("evaluate", "MODEL --data SET"), ("report", "the folder of a run")],
+)
+def test_a_verb_alone_says_what_to_give_it(words: str, want: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([words]) == 2
+    assert want in capsys.readouterr().err.splitlines()[-1]
+
+
+def test_another_method_on_the_command_line_leaves_out_the_settings_of_the_configs_own(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["quickstart", "--method", "kd", "--distill.minimal", "false", "--data.public-answers", "1"]
+    assert main([*words, "--out", str(tmp_path / "run"), "--dry-run"]) == 0
+    assert "left out, as kd has no such settings: distill.params.decoding" in capsys.readouterr().err

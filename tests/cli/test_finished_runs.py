@@ -104,7 +104,8 @@ def test_points_that_fail_side_by_side_leave_the_others_finished(grid: Path, cap
 def test_a_sweep_of_which_nothing_can_be_done_leaves_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Printed
 ) -> None:
-    words = ["--data.files.private", "nothing.jsonl", "--data.files.public", "nothing.jsonl"]
+    roles = ("private", "public", "outsiders", "test")
+    words = [word for role in roles for word in (f"--data.files.{role}", "nothing.jsonl")]
     (tmp_path / "nothing.jsonl").write_text("")
     monkeypatch.chdir(tmp_path)
     assert main(["data", *SMALL[:1], *words, "--out", "grid", "--sweep.seed", "1", "2"]) == 2

@@ -71,8 +71,6 @@ NOT_RUN = {
 """Part of a command -> why it is not run here; what it plans is still looked at."""
 REFUSED = {"stillage run distillm/gpt2/kd_base --dry-run": "--student.revision"}
 """Commands that a page shows for what they refuse -> what they say."""
-FAULTS: dict[str, str] = {}
-"""Commands that do not do what their page says, and how they end today: to be mended there, and then left out here."""
 GIVEN: dict[str, dict[str, str]] = {
     "docs/how-to/prompts-alone.md": {
         **{f"{name}.jsonl": "records" for name in ("private", "clean")}, "questions.jsonl": "prompts",
@@ -234,7 +232,7 @@ def test_every_page_is_read_and_no_exception_is_out_of_date() -> None:
     assert {"README.md", "docs/how-to/lora.md", "docs/how-to/reproduce.md"} <= {step.page for step in COMMANDS}
     texts = [step.text for step in COMMANDS]
     assert [part for part in NOT_RUN if not any(part in text for text in texts)] == []
-    assert [text for text in (*REFUSED, *FAULTS) if text not in texts] == []
+    assert [text for text in REFUSED if text not in texts] == []
     assert set(GIVEN) <= {step.page for step in COMMANDS}
     whole = "\n".join((ROOT / page).read_text(encoding="utf-8") for page in PAGES)
     assert [name for name in (*EVERYWHERE, *NAMES) if name not in whole and name != "runs/quickstart"] == []
@@ -293,9 +291,8 @@ def run_step(step: Step, capsys: pytest.CaptureFixture[str]) -> None:
     words = [str(ROOT / word) if word.startswith("docs/") else word for word in step.words]
     code = main(sized(words))
     said = capsys.readouterr().err
-    ends = {**REFUSED, **FAULTS}
-    assert code == (2 if step.text in ends else 0), f"{step.text}\n{said}"
-    assert ends.get(step.text, "") in said
+    assert code == (2 if step.text in REFUSED else 0), f"{step.text}\n{said}"
+    assert REFUSED.get(step.text, "") in said
 
 
 SHORT = ("ls", "doctor", "generate", "data", "audit")

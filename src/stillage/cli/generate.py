@@ -53,6 +53,13 @@ def main(verb: str, words: list[str]) -> int:
         found = answers(ModelConfig(path=words[0], revision=ask.revision), ask, prompts_of(ask), doing)
     for answer in found:
         print(answer)
+    empty = sum(not answer for answer in found)
+    if empty:
+        print(
+            f"{empty} of {len(found)} answers {'is' if empty == 1 else 'are'} empty: nothing was written "
+            "before the end of the text",
+            file=sys.stderr,
+        )
     return 0
 
 

@@ -95,7 +95,7 @@ def run_one(config: Config, verb: str, switches: Sequence[str], plugins: tuple[P
     store = store if store is not None and store.is_dir() else None
     with watch_signals() as stop, Board() as board:
         context = make_context(config, stop, board.show, store, plugins=plugins, team=team)
-        say_layout([context], verb, board.say)
+        say_first([context], verb, board.say)
         if verb == "report":
             report_again(context, print if "--dry-run" in switches else board.say, only_say="--dry-run" in switches)
             return 0
@@ -125,13 +125,18 @@ def describe(contexts: Mapping[str, Context], until: str, switches: Sequence[str
     return 0 if refusal is None else refusal.exit_code
 
 
-def say_layout(contexts: Iterable[Context], verb: str, say: Callable[[str], None]) -> None:
-    """How prompts are laid out, and by whose word, once for all points of a grid; nothing where no model reads any."""
+def say_first(contexts: Iterable[Context], verb: str, say: Callable[[str], None]) -> None:
+    """How prompts are laid out, and by whose word, and which controls there are not; once for all points of a grid.
+
+    Nothing where no model reads any.
+    """
     from stillage.experiment.layout import layout_notes
+    from stillage.experiment.roles import missing_controls
 
     if verb in ("data", "report"):
         return
-    for note in dict.fromkeys(note for context in contexts for note in layout_notes(context.config, context.roles)):
+    told = [(context.config, context.roles) for context in contexts]
+    for note in dict.fromkeys(note for tell in (layout_notes, missing_controls) for one in told for note in tell(*one)):
         say(note)
 
 
@@ -182,7 +187,7 @@ def run_grid(
             point.name: make_context(point.config, stop, board.show, base.out / STORE, plugins=plugins, team=team)
             for point in grid
         }
-        say_layout(contexts.values(), verb, board.say)
+        say_first(contexts.values(), verb, board.say)
         if verb == "report":
             for name, context in contexts.items():
                 try:

@@ -95,7 +95,7 @@ def read_set(subject: Subject, chosen: EvalSet, reading: Reading) -> Asked:
         gold=tuple(
             tokenise(
                 [replace(record, response=references_of(record)[0]) for record in known], subject.tokenizer,
-                template=reading.template, max_tokens=limit, max_prompt_tokens=room,
+                template=reading.template, max_tokens=limit, max_prompt_tokens=room, what=chosen.label,
             ).examples
         ),
     )  # fmt: skip

@@ -126,14 +126,15 @@ def subject_of(context: Context, role: ModelRole, stage: str = "audit") -> Subje
     """The finished model of a role, ready to be asked by a stage."""
     tokenizer = tokenizer_of(context, role)
     model, key = load_role(context, role, tokenizer), stats_key(context, role)
-    return subject(context, model, tokenizer, key, context.doing(stage, role.name))
+    return subject(context, model, tokenizer, key, context.doing(stage, role.name), what=f"{role.name}, {stage}")
 
 
 def subject(
-    context: Context, model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, key: str, doing: Doing
+    context: Context, model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, key: str, doing: Doing, *, what: str
 ) -> Subject:
-    """A model and its tokenizer under the run's template and limits."""
-    encode = partial(examples_of, tokenizer=tokenizer, data=context.config.data, context_tokens=shortest_context(model))
+    """A model and its tokenizer under the run's template and limits. what: as in `tokenise`."""
+    room = shortest_context(model)
+    encode = partial(examples_of, tokenizer=tokenizer, data=context.config.data, context_tokens=room, what=what)
     return Subject(
         model=model, tokenizer=tokenizer, encode=encode, key=key, cache=context.cache,
         batch_tokens=context.config.audit.batch_tokens, doing=doing,
@@ -169,7 +170,9 @@ def initial_of(
         keys[role.name] = key
         if key not in said:
             doing = context.doing("audit", f"the start of {role.name}")
-            said[key] = ask(subject(context, model, tokenizer, key, doing), transforms, material, noise_of(context))
+            what = f"the start of {role.name}, audit"
+            asked = subject(context, model, tokenizer, key, doing, what=what)
+            said[key] = ask(asked, transforms, material, noise_of(context))
     return said, keys
 
 

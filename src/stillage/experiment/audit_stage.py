@@ -172,7 +172,7 @@ def question(
     examples = subject.encode(records)
     config = context.config
     if config.audit.extract:
-        encode = partial(examples_of, tokenizer=tokenizer, data=config.data)
+        encode = partial(examples_of, tokenizer=tokenizer, data=config.data, what="targets to recite")
         targets = column_targets(records, roles, examples, tokenizer, config.audit.extract, encode)
     else:
         targets = first_token_targets(examples, roles, tokenizer, config.audit.extract_tokens)

@@ -77,7 +77,9 @@ def load(context: Context, role: ModelRole, records: list[Record]) -> tuple[PreT
     """A role's model, and the records as it reads them."""
     tokenizer = tokenizer_of(context, role)
     model = load_role(context, role, tokenizer)
-    return model, examples_of(records, tokenizer, context.config.data, shortest_context(model))
+    return model, examples_of(
+        records, tokenizer, context.config.data, shortest_context(model), what=f"{role.name}, blocks"
+    )
 
 
 def reference_of(context: Context, records: list[Record]) -> Reference | None:

@@ -36,7 +36,8 @@ def make_data(context: Context, folder: Path) -> None:
             raise DataError(
                 f"The role {role} has too few records for this run.",
                 f"{role}: {count}, needed: {LEAST_RECORDS.get(role, 1)}; all roles: {split.counts}",
-                "Give a file for it (data.files), a larger share (data.shares), or leave out the stage that needs it.",
+                "Give a file for it (data.files), a larger share (data.shares), or leave out what needs it"
+                + (": --audit.counterfactual false." if role == "counterfactual" else " (--stages)."),
             )
     check_answers(context, split.records_by_role.get("public", []))
     for column in kept_columns(config):  # what the audit would stumble over, after hours of training
@@ -66,9 +67,14 @@ def check_answers(context: Context, public: Sequence[Record]) -> None:
             continue
         if role.name == "student":
             raise DataError(
-                f"{role.method} trains on the records' own answers, and public records have none.",
+                f"{role.method} trains on the records' own answers, and not every public record has one.",
                 f"public: {len(public)}, of them answered: {having}",
-                "Use --method seqkd or minillm, which have every answer written; or answer them (data.public_answers: 1).",
+                "Use --method seqkd or minillm, which have every answer written; or "
+                + (
+                    "answer them all."
+                    if context.config.data.public_answers == 1
+                    else "keep them all (data.public_answers: 1)."
+                ),
             )
         if not having:
             raise DataError(

@@ -60,14 +60,19 @@ def write_ids(path: Path, ids: Sequence[str]) -> None:
 
 
 def examples_of(
-    records: Sequence[Record], tokenizer: PreTrainedTokenizerFast, data: DataConfig, context_tokens: int | None = None
+    records: Sequence[Record],
+    tokenizer: PreTrainedTokenizerFast,
+    data: DataConfig,
+    context_tokens: int | None = None,
+    *,
+    what: str = "",
 ) -> list[Example]:
-    """Records as token ids under the run's template and limits. context_tokens: the model's."""
+    """Records as token ids under the run's template and limits. context_tokens: the model's; what: as in `tokenise`."""
     from stillage.data.tokenise import tokenise
 
     done = tokenise(
         records, tokenizer, template=data.template, max_tokens=data.max_tokens, max_prompt_tokens=data.max_prompt_tokens,
-        context_tokens=context_tokens,
+        context_tokens=context_tokens, what=what,
     )  # fmt: skip
     return done.examples
 
@@ -147,7 +152,9 @@ def stats_of(
 
     tokenizer = tokenizer_of(context, role)
     model = load_role(context, role, tokenizer)
-    examples = examples_of(records, tokenizer, context.config.data, shortest_context(model))
+    examples = examples_of(
+        records, tokenizer, context.config.data, shortest_context(model), what=f"{role.name}, {stage}"
+    )
     stats = token_stats(
         model, examples, batch_tokens=context.config.audit.batch_tokens, cache=context.cache,
         key=stats_key(context, role), progress=context.doing(stage, role.name)("scoring {} records"),

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from stillage.data.parallel import endings, pairs_of
 from stillage.data.prepare import SYNTHETIC
+from stillage.data.rows import check_format
 from stillage.errors import DataError
 from stillage.models.source import ADAPTER, WANTED, base_candidates
 from stillage.run.config import Config, ModelConfig
@@ -16,7 +17,7 @@ ONLY_OF_MODELS = ("generation_config.json", ADAPTER)
 
 
 def outside_data(config: Config) -> dict[str, str]:
-    """Hashes of the local files that records are read from. DataError when one is missing."""
+    """Hashes of the local files that records are read from. DataError when one is missing or cannot be read."""
     if config.data.files:
         sources = list(config.data.files.values())
     else:
@@ -31,6 +32,8 @@ def outside_data(config: Config) -> dict[str, str]:
             raise DataError(
                 "A data file is missing.", f"not there: {source}", "Check the path in data.source or data.files."
             )
+        if Path(source).is_file():
+            check_format(Path(source))
         found |= outside_folder(source)
     return found
 

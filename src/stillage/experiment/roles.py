@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 
@@ -10,7 +9,6 @@ from stillage.errors import ConfigError
 from stillage.run.config import Config, ModelConfig, TrainConfig
 from stillage.types import Attack, Method, Role
 
-LOG = logging.getLogger("stillage")
 REFERENCE = "student_no_teacher"
 INIT = "student_init"
 MINIMAL = "student_minimal"
@@ -85,6 +83,7 @@ def model_roles(config: Config, method: Method, params: object) -> list[ModelRol
                       trained_on="private" if teacher_train else None)
         )  # fmt: skip
     clean = audits and config.audit.counterfactual and (with_teacher or pruned) and teacher_train is not None
+    clean = clean and not lacks_counterfactual(config)
     if clean:
         found.append(
             ModelRole(name="teacher_counterfactual", start=config.teacher, train=teacher_train,
@@ -116,8 +115,7 @@ def model_roles(config: Config, method: Method, params: object) -> list[ModelRol
         )
     if audits and config.audit.no_teacher and (with_teacher or pruned):
         if pruned and teacher_train is None:
-            LOG.warning("there is no student_no_teacher: a student cut from a given teacher carries what that one saw")
-            return found
+            return found  # such a student carries what that teacher saw
         found.append(
             ModelRole(name=REFERENCE, start=config.student, train=student_train, trained_on="public",
                       base=config.teacher if pruned else None, starts_from=initial)
@@ -226,6 +224,45 @@ def data_roles(config: Config, roles: Sequence[ModelRole]) -> tuple[Role, ...]:
     if "audit" in config.stages:
         needed |= {"private": None, "outsiders": None}
     return tuple(needed)
+
+
+def lacks_counterfactual(config: Config) -> bool:
+    """Has each role a file of its own, and none is there for the counterfactual teacher?"""
+    return bool(config.data.files) and "counterfactual" not in config.data.files
+
+
+def missing_controls(config: Config, roles: Sequence[ModelRole]) -> list[str]:
+    """Which controls the config asks for and the run cannot have, and why; to be said before it starts."""
+    named = {role.name: role for role in roles}
+    if not {"audit", "distill"} <= set(config.stages) or "teacher" not in named:
+        return []
+    found: list[str] = []
+    if config.audit.counterfactual and named["teacher"].is_trained and lacks_counterfactual(config):
+        found.append("no counterfactual teacher, no student of it: data.files names no counterfactual records")
+    if (
+        config.audit.no_teacher
+        and named["student"].is_trained
+        and config.student.prune_teacher_to
+        and REFERENCE not in named
+    ):
+        found.append("no student without a teacher: one cut from a given teacher carries what that one saw")
+    return [f"a control is left out: {why}" for why in found]
+
+
+def check_files(config: Config, roles: Sequence[ModelRole]) -> None:
+    """ConfigError where a run of files, one per role, names none for a role that it cannot do without.
+
+    Where data.train_on makes the role private or public of other files, only the finished split knows.
+    """
+    if config.data.train_on:
+        return
+    missing = [role for role in data_roles(config, roles) if role not in config.data.files]
+    if config.data.files and missing:
+        raise ConfigError(
+            f"No file is named for {', '.join(missing)}.",
+            f"named: {', '.join(config.data.files)}",
+            f"Give --data.files.{missing[0]} FILE; or one pool as --data.source, from which all roles are drawn.",
+        )
 
 
 def reads_corpus(config: Config, role: ModelRole) -> bool:

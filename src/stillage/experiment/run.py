@@ -12,6 +12,7 @@ from stillage.errors import ConfigError, Interrupted, UserError
 from stillage.experiment.folders import check_folder, is_whole, say_done_over
 from stillage.experiment.parallel import command_of, ready, run_together
 from stillage.experiment.plan import BESIDE, Context, plan
+from stillage.experiment.roles import check_files
 from stillage.experiment.schedule import Plans, described, schedule
 from stillage.run.environment import environment
 from stillage.run.folder import full_disk_interrupts, read_json, remove, write_json, write_text
@@ -31,8 +32,9 @@ def plans_of(contexts: Mapping[str, Context], until: str = "") -> dict[str, tupl
 
 
 def check_folders(plans: Plans, accept_changes: bool) -> None:
-    """Raise what would keep the runs from starting, by their folders, as `check_folder` and `check_free`; write nothing."""
+    """Raise what would keep the runs from starting, as `check_files`, `check_folder` and `check_free`; write nothing."""
     for context, stages in plans.values():
+        check_files(context.config, context.roles)
         check_folder(context, stages, accept_changes)
     for context, _ in plans.values():
         check_free(context.run)
@@ -95,7 +97,7 @@ def run_experiments(
         for out in (contexts[name].run for name in failed):
             if out in new:
                 leave_nothing(out)
-    return failed
+    return {name: failed[name] for name in contexts if name in failed}  # in their order, whichever failed first
 
 
 def do_stages(plans: Plans, say: Say) -> dict[str, Exception]:

@@ -50,7 +50,9 @@ def signal(context: Context, folder: Path) -> None:
             pair = by_name[name], by_name[twin]
             tokenizer = tokenizer_of(context, pair[0])
             first, second = (load_role(context, role, tokenizer) for role in pair)
-            examples = examples_of(records, tokenizer, config.data, shortest_context(first, second))
+            examples = examples_of(
+                records, tokenizer, config.data, shortest_context(first, second), what=f"{name}, signal"
+            )
             progress = context.doing("signal", name)(f"comparing {{}} records with {twin}")
             kl[name] = mean_kl(first, second, examples, batch_tokens=config.audit.batch_tokens, progress=progress)
     groups = read_split(context.run / "data").groups_of(records)
