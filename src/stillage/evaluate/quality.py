@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from stillage.data.needed import needed_part
 from stillage.types import Array, Record, Result, TokenStats
 
 if TYPE_CHECKING:
@@ -37,12 +38,6 @@ def references_of(record: Record) -> list[str]:
 def measured(samples: pa.Table, metric: str) -> bool:
     """Whether every row has the metric; one that nobody asked for is null, or missing in a table of an older version."""
     return metric in samples.column_names and not samples.column(metric).null_count
-
-
-def needed_part(text: str, needed_until: str) -> str:
-    """The text up to the first place with `needed_until`, that included; all of it where there is none."""
-    end = text.find(needed_until)
-    return text if end < 0 or not needed_until else text[: end + len(needed_until)]
 
 
 def sample_rows(

@@ -16,6 +16,7 @@ from stillage.types import Record, Role
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
 
+    from stillage.data.split import Split
     from stillage.experiment.plan import Context
 
 LEAST_RECORDS: Mapping[Role, int] = {"private": 2, "outsiders": 2, "public": 1, "counterfactual": 1, "test": 1}
@@ -38,12 +39,24 @@ def make_data(context: Context, folder: Path) -> None:
                 f"{role}: {count}, needed: {LEAST_RECORDS.get(role, 1)}; all roles: {split.counts}",
                 "Give a file for it (data.files), a larger share (data.shares), or leave out the stage that needs it.",
             )
-    check_answers(context, split.records_by_role.get("public", []))
+    check_ahead(context, split)
     for column in kept_columns(config):  # what the audit would stumble over, after hours of training
         values_of([record for role in ("private", "outsiders") for record in split.records_by_role[role]], column)
     if config.audit.dp and "audit" in config.stages:
         check_coins(split, config.audit.dp_guesses)
     write_split(folder, split)
+
+
+def check_ahead(context: Context, split: Split) -> None:
+    """Refuse records that a training or a measurement would stumble over, or pass over without a word.
+
+    For each run anew: records that were drawn for one may serve another, of other models. Errors as `check_answers` and
+    `check_needed`.
+    """
+    from stillage.data.needed import check_needed
+
+    check_answers(context, split.records_by_role.get("public", []))
+    check_needed(split, context.config.data.needed_until)
 
 
 def check_answers(context: Context, public: Sequence[Record]) -> None:
