@@ -61,7 +61,7 @@ def minimal_words(view: RunView) -> str:
     parts = [row for name in ATTACKS if (row := view.result("auc", MINIMAL, attack=name)) is not None]
     beside = "".join(f", on the needed part alone {interval(row)}" for row in parts)
     less = "leaks less" if avoided is not None and avoided.low > 0 else "is not shown to leak less"
-    left = " (a little is left)" if less == "leaks less" and any(row.low > CHANCE for row in (auc, *parts)) else ""
+    left = " (some is left)" if less == "leaks less" and any(row.low > CHANCE for row in (auc, *parts)) else ""
     return f"Asked only for what is needed, it is {keeps} and {less}: AUC {interval(auc)}{beside}{left}."
 
 
