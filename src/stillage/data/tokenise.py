@@ -58,6 +58,7 @@ def tokenise(
     max_tokens: int,
     max_prompt_tokens: int = 0,
     context_tokens: int | None = None,
+    of: str = "",
 ) -> Tokenised:
     """Encode each record as [BOS] prompt response EOS, of at most max_tokens; response and EOS are trained and scored.
 
@@ -66,14 +67,15 @@ def tokenise(
     first token is never trained, since nothing predicts it. A prompt above its limit (`prompt_limit`) loses its middle,
     so that the template's head and tail survive; a response that does not fit loses its end, and then gets no EOS.
     template: alpaca, raw, chat or auto (`chat_templates.chosen`). context_tokens: the model's context, which no example
-    exceeds. Raises ModelError without a fast tokenizer or EOS, ConfigError when the limits leave no room.
+    exceeds. of: model and records, for the line in the log that says what was cut. Raises ModelError without a fast
+    tokenizer or EOS, ConfigError when the limits leave no room.
     """
     result = encode(
         records, tokenizer, template=template, max_tokens=max_tokens, max_prompt_tokens=max_prompt_tokens,
         context_tokens=context_tokens,
     )  # fmt: skip
     if result.cut_prompts or result.cut_responses or result.special_in_text:
-        log.warning("tokenised: %s", result.summary())
+        log.warning("tokenised: %s%s", f"{of}: " if of else "", result.summary())
     return result
 
 

@@ -96,6 +96,7 @@ def read_set(subject: Subject, chosen: EvalSet, reading: Reading) -> Asked:
             tokenise(
                 [replace(record, response=references_of(record)[0]) for record in known], subject.tokenizer,
                 template=reading.template, max_tokens=limit, max_prompt_tokens=room,
+                of=f"{subject.name}, {chosen.label}",
             ).examples
         ),
     )  # fmt: skip

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
-from functools import partial
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
@@ -23,7 +22,7 @@ from stillage.experiment.inputs import (
 from stillage.experiment.roles import OUTSIDE, REFERENCE, ModelRole
 from stillage.experiment.train_stage import pruned_base
 from stillage.rng import derive
-from stillage.types import Attack, Party, Record, Transform
+from stillage.types import Attack, Example, Party, Record, Transform
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -126,14 +125,19 @@ def subject_of(context: Context, role: ModelRole, stage: str = "audit") -> Subje
     """The finished model of a role, ready to be asked by a stage."""
     tokenizer = tokenizer_of(context, role)
     model, key = load_role(context, role, tokenizer), stats_key(context, role)
-    return subject(context, model, tokenizer, key, context.doing(stage, role.name))
+    of = f"{role.name}, private and outsiders" if stage == "audit" else ""
+    return subject(context, model, tokenizer, key, context.doing(stage, role.name), of)
 
 
 def subject(
-    context: Context, model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, key: str, doing: Doing
+    context: Context, model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, key: str, doing: Doing, of: str = ""
 ) -> Subject:
-    """A model and its tokenizer under the run's template and limits."""
-    encode = partial(examples_of, tokenizer=tokenizer, data=context.config.data, context_tokens=shortest_context(model))
+    """A model and its tokenizer under the run's template and limits. of: what to call the records it is asked first."""
+    names, limit = iter([of]), shortest_context(model)
+
+    def encode(records: Sequence[Record]) -> list[Example]:
+        return examples_of(records, tokenizer, context.config.data, limit, of=next(names, ""))
+
     return Subject(
         model=model, tokenizer=tokenizer, encode=encode, key=key, cache=context.cache,
         batch_tokens=context.config.audit.batch_tokens, doing=doing,

@@ -16,7 +16,7 @@ from stillage.experiment.inputs import (
     stats_of,
     use_threads,
 )
-from stillage.experiment.roles import MINIMAL, REFERENCE
+from stillage.experiment.roles import MINIMAL, REFERENCE, ModelRole
 from stillage.run.folder import write_table
 from stillage.run.results import write_results
 from stillage.types import Record, TokenStats
@@ -29,6 +29,12 @@ if TYPE_CHECKING:
 
 GAINS = (("student", REFERENCE), (MINIMAL, REFERENCE), (MINIMAL, "student"))
 """Pairs of models whose quality is compared on the same records: what the first has that the second has not."""
+
+
+def gain_pairs(roles: Sequence[ModelRole]) -> list[tuple[str, str]]:
+    """The pairs of GAINS that differ in nothing but how they were taught: both trained in this run, not given."""
+    trained = {role.name for role in roles if role.is_trained}
+    return [pair for pair in GAINS if trained.issuperset(pair)]
 
 
 def evaluate(context: Context, folder: Path) -> None:
@@ -60,7 +66,7 @@ def evaluate(context: Context, folder: Path) -> None:
     level = config.audit.level
     references = [references_of(record) for _ in context.models for record in asked]
     results = text_results(samples, level=level, base=base, references=references)
-    results += gain_results(samples, GAINS, level=level, base=base)
+    results += gain_results(samples, gain_pairs(context.models), level=level, base=base)
     results += likelihood_results(stats, [record.response for record in records], level=level, base=base)
     write_table(folder / "samples.parquet", samples)
     write_results(folder / "results.parquet", results)

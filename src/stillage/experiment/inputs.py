@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -60,12 +61,21 @@ def write_ids(path: Path, ids: Sequence[str]) -> None:
 
 
 def examples_of(
-    records: Sequence[Record], tokenizer: PreTrainedTokenizerFast, data: DataConfig, context_tokens: int | None = None
+    records: Sequence[Record],
+    tokenizer: PreTrainedTokenizerFast,
+    data: DataConfig,
+    context_tokens: int | None = None,
+    *,
+    of: str = "",
 ) -> list[Example]:
-    """Records as token ids under the run's template and limits. context_tokens: the model's."""
-    from stillage.data.tokenise import tokenise
+    """Records as token ids under the run's template and limits. context_tokens: the model's.
 
-    done = tokenise(
+    of: model and part, where the log shall say what was cut; empty: it was said before, or the records are made of others.
+    """
+    from stillage.data.tokenise import encode, tokenise
+
+    read = partial(tokenise, of=of) if of else encode
+    done = read(
         records, tokenizer, template=data.template, max_tokens=data.max_tokens, max_prompt_tokens=data.max_prompt_tokens,
         context_tokens=context_tokens,
     )  # fmt: skip
@@ -147,7 +157,8 @@ def stats_of(
 
     tokenizer = tokenizer_of(context, role)
     model = load_role(context, role, tokenizer)
-    examples = examples_of(records, tokenizer, context.config.data, shortest_context(model))
+    of = f"{role.name}, test" if stage == "evaluate" else ""
+    examples = examples_of(records, tokenizer, context.config.data, shortest_context(model), of=of)
     stats = token_stats(
         model, examples, batch_tokens=context.config.audit.batch_tokens, cache=context.cache,
         key=stats_key(context, role), progress=context.doing(stage, role.name)("scoring {} records"),

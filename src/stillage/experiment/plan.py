@@ -12,7 +12,7 @@ from stillage.data.prepare import check_data
 from stillage.distill.methods import METHODS
 from stillage.distill.settings import method_named, params_from, unknown
 from stillage.distill.track import check_tracker
-from stillage.errors import DataError
+from stillage.errors import ConfigError, DataError
 from stillage.experiment.dp_stage import check_dp
 from stillage.experiment.exposure_stage import check_exposure
 from stillage.experiment.outside import (
@@ -43,6 +43,7 @@ from stillage.run.progress import Doing, watched
 from stillage.run.ranges import check_numbers
 from stillage.run.stages import Stage
 from stillage.run.stop import Stop
+from stillage.types import Attack
 
 SCHEMAS = {"data": 3, "tokenizer": 1, "train": 1, DESIGN: 1, "evaluate": 2, "audit": 4, "blocks": 1, "signal": 1,
            "exposure": 1, "dp": 1, "report": 1}  # fmt: skip
@@ -139,6 +140,7 @@ def make_context(
             if name not in known:
                 raise unknown("attack", name, known, "")
         chosen_attacks(config.audit)
+        check_needed_part(config, ATTACKS)
         check_exposure(config)
         if config.audit.dp:
             check_dp(config, ATTACKS)
@@ -337,6 +339,18 @@ def without(group: object, *names: str) -> dict[str, Any]:
 def train_settings(options: TrainConfig) -> dict[str, Any]:
     """The training settings that decide the weights."""
     return without(options, "checkpoint_every_s", "gradient_checkpointing")
+
+
+def check_needed_part(config: Config, attacks: Mapping[str, Attack]) -> None:
+    """ConfigError for an attack on the needed part of a response where nobody said where that ends."""
+    asked = [name for name in config.audit.attacks if name in attacks
+             and any(request.transform == "needed" for request in attacks[name].requests)]  # fmt: skip
+    if asked and not config.data.needed_until:
+        raise ConfigError(
+            "An attack reads the needed part of a response, and nobody said where that ends.",
+            f"attacks: {' '.join(asked)}; data.needed_until: ''",
+            "Set data.needed_until to the text that ends the needed part, or leave out the attack.",
+        )
 
 
 def needed_until(config: Config) -> dict[str, str]:

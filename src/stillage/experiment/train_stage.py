@@ -81,8 +81,10 @@ def train_model(context: Context, role: ModelRole, folder: Path) -> None:
             teacher=teacher,
             method=method,
             params=params_from(method, dict(role.params)),
-            examples=examples_of(records, tokenizer, config.data, limit),
-            validation=examples_of(records_of(context, "validation"), tokenizer, config.data, limit),
+            examples=examples_of(records, tokenizer, config.data, limit, of=f"{role.name}, {role.trained_on}"),
+            validation=examples_of(
+                records_of(context, "validation"), tokenizer, config.data, limit, of=f"{role.name}, validation"
+            ),
             options=as_long_as_with_a_teacher(context, role, len(records)),
             folder=folder,
             seed=derive(config.seed, "train", INIT if role.name == INIT else kind),
