@@ -180,6 +180,17 @@ def test_without_an_audit_quality_is_compared_and_it_is_said(
     assert f"Finish it first: stillage audit {planned[0]}" in printed and len(printed.splitlines()) == 3
 
 
+def test_parts_that_do_not_end_alike_are_not_compared(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    runs = [unaudited(tmp_path / name, 1, name, 0.2) for name in ("kd", "sft")]
+    for run, end in zip(runs, (";", "mentor"), strict=True):
+        text = (run / "config.yaml").read_text()
+        (run / "config.yaml").write_text(f"{text}data: {{needed_until: '{end}'}}\n")
+    printed = said(runs, capsys)
+    assert "the needed part does not end alike (';', 'mentor')" in printed and "needed part exact" not in printed
+    (runs[1] / "config.yaml").write_text((runs[1] / "config.yaml").read_text().replace("mentor", ";"))
+    assert "Who answers better: needed part exact" in said(runs, capsys)
+
+
 def test_answers_to_other_records_are_not_compared(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     a, b = unaudited(tmp_path / "a", 1, "kd", 0.2), unaudited(tmp_path / "b", 1, "sft", 0.0)
     answered(b, 1, 0.0, records=40)

@@ -292,6 +292,10 @@ def test_what_cannot_be_exported_is_refused_and_leaves_nothing(grid: Path, tmp_p
         "cannot lie in the run itself": [point, point / "copy"],
         "it is not finished": [grid / "heads=3", target],
     }
+    (tmp_path / "file").touch()
+    (tmp_path / "nowhere").symlink_to(tmp_path / "gone")
+    for place in ("file/copy", "nowhere"):
+        assert "cannot be a folder" in three_lines(["export", str(point), str(tmp_path / place)], capsys)[0]
     for said, words in wanted.items():
         assert said in three_lines(["export", *map(str, words)], capsys)[0]
     table = (point / "evaluate" / "samples.parquet").resolve()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,7 @@ import pytest
 from stillage.cli import main
 from stillage.errors import ConfigError
 from stillage.experiment.sweep import check_overruled, gather, points, swept, typed_values
-from stillage.run.folder import read_table, write_json
+from stillage.run.folder import read_table, remove, write_json
 from stillage.run.lock import locked
 from stillage.run.parse import from_flags, from_yaml
 from stillage.run.results import read_results, schema, write_results
@@ -46,6 +47,33 @@ def test_a_sweep_in_hand_keeps_its_list_of_points(tmp_path: Path, capsys: pytest
         assert main([*SMALL, "--out", str(tmp_path), "--sweep.seed", "1", "2"]) == 2
     assert "in use by a live process" in capsys.readouterr().err
     assert [path.name for path in tmp_path.iterdir()] == [".lock"]
+
+
+def test_a_copy_that_followed_the_links_goes_on(tmp_path: Path) -> None:
+    """`cp -rL` and archives make folders of a point's links: they find their way back into the store."""
+    words = ["data", "biographies", "--data.people", "8", "--stages", "distill", "--sweep.seed", "1", "2", "--out"]
+    assert main([*words, str(tmp_path / "grid")]) == 0
+    copy = tmp_path / "copy"
+    shutil.copytree(tmp_path / "grid", copy, symlinks=False)
+    made = next((copy / "store").glob("data-*"))
+    before = (made / "records.parquet").stat().st_mtime_ns
+    remove(next(other for other in (copy / "store").glob("data-*") if other != made))
+    assert main([*words, str(copy)]) == 0
+    assert all((copy / f"seed={seed}" / "data").is_symlink() for seed in (1, 2))
+    assert (made / "records.parquet").stat().st_mtime_ns == before and not list(copy.glob("*/aside"))
+    assert len(list((copy / "store").glob("data-*"))) == 2
+
+
+def test_swept_shares_are_scaled_as_those_of_flags_are() -> None:
+    text = "data: {shares: {private: 0.25, public: 0.5, outsiders: 0.25}}\nsweep: {data.shares.private: [0.25, 0.4]}"
+    flat, lists = swept(from_yaml(text, "here"))
+    shares = [point.config.data.shares for point in points(flat, lists)]
+    assert [share["private"] for share in shares] == [0.25, 0.4] and shares[1]["public"] == pytest.approx(0.4)
+    assert [sum(share.values()) for share in shares] == pytest.approx([1.0, 1.0])
+    flat, lists = swept(
+        from_yaml(text.replace("private: [0.25, 0.4]", "private: [0.4], data.shares.public: [0.3]"), "")
+    )
+    assert points(flat, lists)[0].config.data.shares == pytest.approx({"private": 0.4, "public": 0.3, "outsiders": 0.3})
 
 
 def test_a_sweep_is_every_combination_and_an_empty_one_is_refused() -> None:

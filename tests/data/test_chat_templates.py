@@ -15,6 +15,7 @@ from stillage.data.bpe import train_bpe
 from stillage.data.chat_templates import AS_CHAT, EARLIER, as_chat, chosen, layout_note, own_layout, read_chat_template
 from stillage.data.templates import chat_turns, render
 from stillage.data.tokenise import encode_prompts, tokenise
+from stillage.errors import ModelError
 from stillage.types import Record
 
 OTHER = "{% for m in messages %}<{{ m.role }}>{{ m.content | trim }}{% endfor %}"
@@ -127,3 +128,10 @@ def test_the_files_say_what_the_loaded_tokenizer_says(template: object, as_file:
     expected = loaded.get("default", "") if isinstance(loaded, dict) else loaded or ""
     assert read_chat_template(tmp_path) == expected
     assert own_layout(loaded) == own_layout(read_chat_template(tmp_path))
+
+
+@pytest.mark.parametrize("broken", [[{"name": "default"}], ["a text"], [{"name": "other", "template": "x"}, 3]])
+def test_a_broken_list_of_templates_is_an_error_of_the_folder(broken: list[object], tmp_path: Path) -> None:
+    (tmp_path / "tokenizer_config.json").write_text(json.dumps({"chat_template": broken}))
+    with pytest.raises(ModelError, match="cannot be read"):
+        read_chat_template(tmp_path)

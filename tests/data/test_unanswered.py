@@ -50,6 +50,15 @@ def test_text_without_a_prompt_stays() -> None:
     assert with_answers(split_of([text, record(1)]), 0.0).records_by_role["public"][0] == text
 
 
+def test_prompts_that_differed_in_their_answers_alone_become_one() -> None:
+    twice = [
+        Record(id=record_id("Why is it so?", "", r), prompt="Why is it so?", response=r) for r in ("Because.", "So.")
+    ]
+    done = with_answers(split_of([*twice, record(1)]), 0.0)
+    assert [one.prompt for one in done.records_by_role["public"]] == ["Why is it so?", record(1).prompt]
+    assert done.duplicates_collapsed == 1
+
+
 def files(folder: Path, public: list[dict[str, str]]) -> dict[str, str]:
     rows = {
         "private": [{"prompt": f"Private question {n}?", "response": f"Yes, {n}."} for n in range(4)],
@@ -100,3 +109,16 @@ def test_the_teacher_answers_them_where_the_method_asks_it(tmp_path: Path) -> No
     words = ["data", *named, "--method", "seqkd", "--audit.no-teacher", "false", "--audit.counterfactual", "false"]
     assert main([*words, "--out", str(tmp_path / "run")]) == 0
     assert not answered(read_split(tmp_path / "run" / "data").records_by_role["public"])
+
+
+def test_records_that_were_drawn_for_a_method_that_needs_no_answers_are_refused_to_one_that_does(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    named = [word for name, path in files(tmp_path, PROMPTS).items() for word in (f"--data.files.{name}", path)]
+    words = [*named, "--audit.no-teacher", "false", "--audit.counterfactual", "false", "--out", str(tmp_path / "run")]
+    words += ["--teacher.layers", "1", "--teacher.width", "16", "--teacher.heads", "1", "--student.layers", "1"]
+    words += ["--student.width", "16", "--student.heads", "1", "--teacher-train.max-steps", "1"]
+    assert main(["data", *words, "--method", "seqkd"]) == 0
+    assert main(["distill", *words, "--method", "kd"]) == 2
+    assert "kd trains on the records' own answers" in capsys.readouterr().err
+    assert not (tmp_path / "run" / "teacher").exists()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from pathlib import Path
 from types import SimpleNamespace
@@ -11,7 +12,7 @@ import pyarrow as pa
 import pytest
 
 from stillage.distill import answers_once
-from stillage.distill.answers_once import write_parts
+from stillage.distill.answers_once import say_whole, write_parts
 from stillage.run.folder import read_table, remove, write_table
 
 KEY = "k" * 64
@@ -52,3 +53,11 @@ def test_nobody_removes_the_parts_before_all_have_read_them(tmp_path: Path, monk
     other.join(60)
     assert results == {True: kept, False: kept}
     assert not (tmp_path / "texts").exists() and read_table(tmp_path / "texts.parquet") == kept
+
+
+def test_answers_that_never_come_to_their_end_are_counted_aloud(caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.WARNING, logger="stillage"):
+        say_whole(["a;", "b; c", ""], "")
+        assert not caplog.records
+        say_whole(["a;", "b", "c"], ";")
+    assert "2 of 3 answers never come to ';': they are trained whole" in caplog.text

@@ -5,8 +5,9 @@ from __future__ import annotations
 import pyarrow as pa
 import pytest
 
+from stillage.data.needed import needed_part
 from stillage.evaluate.gain import gain_results
-from stillage.evaluate.quality import needed_part, sample_rows, samples_schema, text_results
+from stillage.evaluate.quality import sample_rows, samples_schema, text_results
 from stillage.types import Record, Result
 
 RECORDS = [Record(id=str(n), prompt=f"q{n}", response=f"year {n}, code A; mentor {n}") for n in range(40)]

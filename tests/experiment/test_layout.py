@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -32,6 +33,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
             tokenizer.save_pretrained(root / f"{name}-{number}")
     (root / "adapter").mkdir()
     (root / "adapter" / "adapter_config.json").write_text('{"base_model_name_or_path": "../raw-1"}')
+    (root / "moved" / "model").mkdir(parents=True)
+    (root / "moved" / "model" / "adapter_config.json").write_text('{"base_model_name_or_path": "/gone/base"}')
+    shutil.copytree(root / "raw-1", root / "moved" / "base")
     return root
 
 
@@ -50,6 +54,7 @@ def notes(folder: Path, words: str, monkeypatch: pytest.MonkeyPatch) -> list[str
          ["layout of prompts: alpaca (none-1 has no chat template)"]),
         ("--stages audit --teacher chat-1 --student chat-2", ["layout of prompts: chat (as chat-1 says)"]),
         ("--stages audit --student.adapter adapter", ["layout of prompts: raw (as adapter says)"]),
+        ("--stages audit --student.adapter moved/model", ["layout of prompts: raw (as moved/model says)"]),
         ("--stages audit --student chat-1 --audit.reference raw-1",
          ["layout of prompts: chat (as chat-1 says)",
           "warning: the reference reads a layout of its own: audit.reference raw-1: raw"]),

@@ -426,3 +426,26 @@ def test_a_gguf_file_in_the_place_of_a_config(file: Path, tmp_path: Path, capsys
     assert main(["evaluate", str(binary)]) == 2
     assert "What shall the model answer?" in capsys.readouterr().err
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("pre", "said", "read"),
+    [
+        ("llama-bpe", None, ["<|im_start|>", "hint"]),
+        ("llama-bpe", False, ["hint"]),
+        ("gpt-2", None, ["hi", "n", "t"]),
+    ],
+)
+def test_llama_3_reads_a_whole_word_that_is_a_token_and_begins_with_bos(
+    pre: str, said: bool | None, read: list[str]
+) -> None:
+    """As llama.cpp and Llama 3's own tokenizer: "hint" is a token that no merge makes."""
+    from stillage.models.gguf_tokenizer import gguf_tokenizer
+
+    metadata: dict[str, object] = {
+        "tokenizer.ggml.model": "gpt2", "tokenizer.ggml.pre": pre, "tokenizer.ggml.tokens": [*vocabulary(), "hint"],
+        "tokenizer.ggml.merges": [" ".join(pair) for pair in MERGES], "tokenizer.ggml.bos_token_id": 1,
+        "tokenizer.ggml.eos_token_id": 2, "llama.context_length": 128,
+    }  # fmt: skip
+    tokenizer = gguf_tokenizer(metadata if said is None else metadata | {"tokenizer.ggml.add_bos_token": said})
+    assert tokenizer.convert_ids_to_tokens(tokenizer("hint")["input_ids"]) == read

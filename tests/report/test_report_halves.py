@@ -60,12 +60,14 @@ def test_without_a_needed_part_the_gain_is_in_rouge() -> None:
 
 def test_less_leak_is_claimed_only_by_the_paired_test_and_what_is_left_is_said() -> None:
     clean = minimal_words(story(*MINIMAL, avoided(0.38, 0.03)))
-    assert "leaks less" in clean and "a little is left" not in clean and "99.0 %" in clean
+    assert "leaks less" in clean and "is left" not in clean and "99.0 %" in clean
     unsure = minimal_words(story(*MINIMAL, avoided(0.02, 0.03)))
     assert "is not shown to leak less" in unsure
     part = auc("student_minimal", 0.56, attack="loss_needed")
     left = minimal_words(story(*MINIMAL, part, avoided(0.38, 0.03)))
-    assert "on the needed part alone 0.56 [0.53, 0.59] (a little is left)" in left
+    assert "on the needed part alone 0.56 [0.53, 0.59] (some is left)" in left
+    much = minimal_words(story(*MINIMAL[:2], auc("student_minimal", 0.8), avoided(0.1, 0.03)))
+    assert "leaks less: AUC 0.80" in much and "little" not in much
     assert minimal_words(story()) == ""
 
 

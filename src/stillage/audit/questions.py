@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from stillage.audit.prefix import with_prefix, would_fit
+from stillage.data.needed import needed_part
 from stillage.errors import CapabilityError, ConfigError
-from stillage.evaluate.quality import needed_part
 from stillage.rng import derive
 from stillage.run.progress import Doing, unheard
 from stillage.types import Array, Attack, Example, GradientNorms, Party, Record, TokenStats, Transform

@@ -114,10 +114,10 @@ def read_chat_template(folder: Path) -> str:
         if alone.is_file():
             return alone.read_text(encoding="utf-8")
         found = json.loads(settings.read_text(encoding="utf-8")).get("chat_template") if settings.is_file() else ""
-    except (json.JSONDecodeError, UnicodeDecodeError, AttributeError) as error:
+        if isinstance(found, list):
+            found = next((entry["template"] for entry in found if entry.get("name") == "default"), "")
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise ModelError(
-            f"The tokenizer's settings in {folder} cannot be read.", str(error), "Restore them."
+            f"The tokenizer's settings in {folder} cannot be read.", f"{type(error).__name__}: {error}", "Restore them."
         ) from error
-    if isinstance(found, list):
-        found = next((entry["template"] for entry in found if entry.get("name") == "default"), "")
     return str(found or "")

@@ -57,8 +57,16 @@ def answers_once(
     rows, cut = table.column("ids").to_pylist(), table.column("cut").to_pylist()
     ended = int(np.sum(table.column("finished").to_numpy(zero_copy_only=False)))
     log.info("the teacher answered %d prompts; %d answers ended by themselves", len(rows), ended)
+    say_whole(table.column("text").to_pylist(), rollout.stop_after)
     texts = [answered(example, np.array(ids, np.int32)) for example, ids in zip(ordered, rows, strict=True)]
     return with_cuts(texts, cut) if rollout.stop_after else texts
+
+
+def say_whole(texts: Sequence[str], stop_after: str) -> None:
+    """A warning where answers never come to the text that should end them: they are trained whole."""
+    whole = sum(stop_after not in text for text in texts)
+    if whole:
+        log.warning("%d of %d answers never come to %r: they are trained whole", whole, len(texts), stop_after)
 
 
 def with_cuts(texts: Sequence[Example], cut: Sequence[bool]) -> list[Example]:

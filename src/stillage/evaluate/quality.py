@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from stillage.data.needed import needed_part
 from stillage.types import Array, Record, Result, TokenStats
 
 if TYPE_CHECKING:
@@ -39,12 +40,6 @@ def measured(samples: pa.Table, metric: str) -> bool:
     return metric in samples.column_names and not samples.column(metric).null_count
 
 
-def needed_part(text: str, needed_until: str) -> str:
-    """The text up to the first place with `needed_until`, that included; all of it where there is none."""
-    end = text.find(needed_until)
-    return text if end < 0 or not needed_until else text[: end + len(needed_until)]
-
-
 def sample_rows(
     model: str,
     records: Sequence[Record],
@@ -64,7 +59,9 @@ def sample_rows(
     overlap, exact = rouge_l(texts, references), exact_match(texts, references)
     needed: list[bool | None] = [None] * len(texts)
     if needed_until:
-        parts = [[needed_part(one, needed_until) for one in some] for some in references]
+        parts = [
+            [needed_part(one.strip(), needed_until) for one in some] for some in references
+        ]  # answers are stripped
         needed = list(exact_match([needed_part(text, needed_until) for text in texts], parts))
     return [
         {"model": model, "id": record.id, "prompt": record.prompt, "reference": record.response, "text": text,

@@ -75,10 +75,12 @@ def audit(context: Context, folder: Path) -> None:
     from stillage.audit.questions import wanted
     from stillage.audit.slices import slice_results
     from stillage.data.split import read_split
+    from stillage.experiment.data_stage import check_ahead
 
     config = context.config
     use_threads(context)
     split = read_split(context.run / "data")
+    check_ahead(context, split)
     attacks = attacks_of(config.audit)
     records, roles, prefixes = evaluated_records(context, attacks)
     material = material_of(context, attacks, records, prefixes)

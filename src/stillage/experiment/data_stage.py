@@ -16,20 +16,37 @@ from stillage.types import Record, Role
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
 
+    from stillage.data.split import Split
     from stillage.experiment.plan import Context
 
 LEAST_RECORDS: Mapping[Role, int] = {"private": 2, "outsiders": 2, "public": 1, "counterfactual": 1, "test": 1}
 
 
 def make_data(context: Context, folder: Path) -> None:
-    """Draw or read the split, and check that every role has the records it needs."""
-    from stillage.audit.extraction import values_of
+    """Draw or read the split, and check that it serves this run."""
     from stillage.data.prepare import prepare
     from stillage.data.split import write_split
     from stillage.experiment.plan import kept_columns
 
     config = context.config
     split = prepare(config.data, config.seed, keep=kept_columns(config), audits="audit" in config.stages)
+    check_ahead(context, split)
+    if config.audit.dp and "audit" in config.stages:
+        check_coins(split, config.audit.dp_guesses)
+    write_split(folder, split)
+
+
+def check_ahead(context: Context, split: Split) -> None:
+    """Refuse records that a training or a measurement would stumble over, or pass over without a word.
+
+    For each run anew: records that were drawn for one may serve another, of other models and stages. DataError for a role
+    with too few records; else errors as `values_of`, `check_answers` and `check_needed`.
+    """
+    from stillage.audit.extraction import values_of
+    from stillage.data.needed import check_needed
+    from stillage.experiment.plan import kept_columns
+
+    config = context.config
     for role in data_roles(config, context.roles):
         count = len(split.records_by_role.get(role, []))
         if count < LEAST_RECORDS.get(role, 1):
@@ -39,12 +56,11 @@ def make_data(context: Context, folder: Path) -> None:
                 "Give a file for it (data.files), a larger share (data.shares), or leave out what needs it"
                 + (": --audit.counterfactual false." if role == "counterfactual" else " (--stages)."),
             )
+    if "audit" in config.stages:
+        for column in kept_columns(config):  # what the audit would stumble over, after hours of training
+            values_of([record for role in ("private", "outsiders") for record in split.records_by_role[role]], column)
     check_answers(context, split.records_by_role.get("public", []))
-    for column in kept_columns(config):  # what the audit would stumble over, after hours of training
-        values_of([record for role in ("private", "outsiders") for record in split.records_by_role[role]], column)
-    if config.audit.dp and "audit" in config.stages:
-        check_coins(split, config.audit.dp_guesses)
-    write_split(folder, split)
+    check_needed(split, context.config.data.needed_until)
 
 
 def check_answers(context: Context, public: Sequence[Record]) -> None:

@@ -16,7 +16,7 @@ from stillage.experiment.inputs import (
     stats_of,
     use_threads,
 )
-from stillage.experiment.roles import MINIMAL, REFERENCE
+from stillage.experiment.roles import MINIMAL, REFERENCE, ModelRole
 from stillage.run.folder import write_table
 from stillage.run.results import write_results
 from stillage.types import Record, TokenStats
@@ -31,10 +31,17 @@ GAINS = (("student", REFERENCE), (MINIMAL, REFERENCE), (MINIMAL, "student"))
 """Pairs of models whose quality is compared on the same records: what the first has that the second has not."""
 
 
+def gain_pairs(roles: Sequence[ModelRole]) -> list[tuple[str, str]]:
+    """The pairs of GAINS that differ in nothing but how they were taught: both trained in this run, not given."""
+    trained = {role.name for role in roles if role.is_trained}
+    return [pair for pair in GAINS if trained.issuperset(pair)]
+
+
 def evaluate(context: Context, folder: Path) -> None:
     """Every model answers the test prompts; overlap with the references, perplexity, bits per byte."""
     import pyarrow as pa
 
+    from stillage.data.split import read_split
     from stillage.evaluate.gain import gain_results
     from stillage.evaluate.quality import (
         likelihood_results,
@@ -43,9 +50,11 @@ def evaluate(context: Context, folder: Path) -> None:
         samples_schema,
         text_results,
     )
+    from stillage.experiment.data_stage import check_ahead
 
     config = context.config
     use_threads(context)
+    check_ahead(context, read_split(context.run / "data"))
     records = records_of(context, "test")
     asked = records[: config.generate.records] if config.generate.records else records
     rows: list[dict[str, Any]] = []
@@ -60,7 +69,7 @@ def evaluate(context: Context, folder: Path) -> None:
     level = config.audit.level
     references = [references_of(record) for _ in context.models for record in asked]
     results = text_results(samples, level=level, base=base, references=references)
-    results += gain_results(samples, GAINS, level=level, base=base)
+    results += gain_results(samples, gain_pairs(context.models), level=level, base=base)
     results += likelihood_results(stats, [record.response for record in records], level=level, base=base)
     write_table(folder / "samples.parquet", samples)
     write_results(folder / "results.parquet", results)

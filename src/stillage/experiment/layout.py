@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from stillage.data.chat_templates import AUTO, own_layout, read_chat_template
-from stillage.errors import ConfigError
+from stillage.errors import ConfigError, UserError
 from stillage.experiment.outside import tokenizer_source
-from stillage.run.folder import read_json
+from stillage.models.source import ADAPTER, base_of
 
 if TYPE_CHECKING:
     from stillage.experiment.roles import ModelRole
@@ -46,9 +46,11 @@ def stated(name: str, path: str) -> Stated | None:
     folder = Path(path)
     if not path or not folder.is_dir():
         return None  # a hub id that may not have been fetched yet: each model is still read by the rule
-    adapter = folder / "adapter_config.json"
-    if adapter.is_file() and not (folder / "tokenizer.json").is_file():
-        folder = folder / str(read_json(adapter).get("base_model_name_or_path") or "")
+    if (folder / ADAPTER).is_file() and not (folder / "tokenizer.json").is_file():
+        try:
+            folder = base_of(folder)
+        except UserError:
+            return None  # said where it is loaded
     return Stated(name=name, place=path, template=read_chat_template(folder)) if folder.is_dir() else None
 
 

@@ -12,7 +12,7 @@ from stillage.data.prepare import check_data
 from stillage.distill.methods import METHODS
 from stillage.distill.settings import method_named, params_from, unknown
 from stillage.distill.track import check_tracker
-from stillage.errors import DataError
+from stillage.errors import ConfigError, DataError
 from stillage.experiment.dp_stage import check_dp
 from stillage.experiment.exposure_stage import check_exposure
 from stillage.experiment.outside import (
@@ -27,7 +27,6 @@ from stillage.experiment.roles import (
     INIT,
     OUTSIDE,
     ModelRole,
-    data_roles,
     model_roles,
     outside_roles,
     reads_corpus,
@@ -43,8 +42,9 @@ from stillage.run.progress import Doing, watched
 from stillage.run.ranges import check_numbers
 from stillage.run.stages import Stage
 from stillage.run.stop import Stop
+from stillage.types import Attack
 
-SCHEMAS = {"data": 3, "tokenizer": 1, "train": 1, DESIGN: 1, "evaluate": 2, "audit": 4, "blocks": 1, "signal": 1,
+SCHEMAS = {"data": 4, "tokenizer": 1, "train": 1, DESIGN: 1, "evaluate": 2, "audit": 4, "blocks": 1, "signal": 1,
            "exposure": 1, "dp": 1, "report": 1}  # fmt: skip
 """Raised when the code's meaning changes, so that results of older code are not mistaken for the new one's."""
 BESIDE = {"audit": ("blocks", "signal", "exposure", "dp")}
@@ -139,6 +139,7 @@ def make_context(
             if name not in known:
                 raise unknown("attack", name, known, "")
         chosen_attacks(config.audit)
+        check_needed_part(config, ATTACKS)
         check_exposure(config)
         if config.audit.dp:
             check_dp(config, ATTACKS)
@@ -161,7 +162,11 @@ def plan(context: Context) -> list[Stage]:
     stages = [
         Stage(
             name="data",
-            settings={"data": data_settings(config), "seed": config.seed, "needs": data_roles(config, context.roles)},
+            settings={
+                "data": data_settings(config),
+                "seed": config.seed,
+                **({"audits": "audit" in config.stages} if config.data.train_on else {}),
+            },
             work=partial(data_stage.make_data, context),
             outside=outside_data(config),
             schema=SCHEMAS["data"],
@@ -339,6 +344,18 @@ def train_settings(options: TrainConfig) -> dict[str, Any]:
     return without(options, "checkpoint_every_s", "gradient_checkpointing")
 
 
+def check_needed_part(config: Config, attacks: Mapping[str, Attack]) -> None:
+    """ConfigError for an attack on the needed part of a response where nobody said where that ends."""
+    asked = [name for name in config.audit.attacks if name in attacks
+             and any(request.transform == "needed" for request in attacks[name].requests)]  # fmt: skip
+    if asked and not config.data.needed_until:
+        raise ConfigError(
+            "An attack reads the needed part of a response, and nobody said where that ends.",
+            f"attacks: {' '.join(asked)}; data.needed_until: ''",
+            "Set data.needed_until to the text that ends the needed part, or leave out the attack.",
+        )
+
+
 def needed_until(config: Config) -> dict[str, str]:
     """Where the needed part of a response ends, for the stages that measure that part; nothing where nobody said."""
     return {"needed_until": config.data.needed_until} if config.data.needed_until else {}
@@ -351,4 +368,4 @@ def data_settings(config: Config) -> dict[str, Any]:
 
 def kept_columns(config: Config) -> tuple[str, ...]:
     """The columns that are read besides data.slice_by: the one whose value must be recited."""
-    return (config.audit.extract,) if config.audit.extract and "audit" in config.stages else ()
+    return (config.audit.extract,) if config.audit.extract else ()

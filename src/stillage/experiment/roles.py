@@ -66,9 +66,15 @@ def model_roles(config: Config, method: Method, params: object) -> list[ModelRol
 
     params: the method's, checked. Raises ConfigError when there is no model, or a teacher that nobody trained.
     """
+    student_train = config.student_train if trains(config.student_train) else None
+    if config.distill.minimal and ("distill" not in config.stages or student_train is None):
+        raise ConfigError(
+            "A student that is asked only for what is needed has to be trained, and no student is.",
+            f"distill.minimal: true; stages: {' '.join(config.stages)}; student is trained: {student_train is not None}",
+            "Leave it out (--distill.minimal false), or train the student in this run.",
+        )
     if "distill" not in config.stages:
         return given_roles(config)
-    student_train = config.student_train if trains(config.student_train) else None
     with_teacher = bool(method.needs_teacher(params))
     teacher_train = config.teacher_train if trains(config.teacher_train) else None
     check_starts(config, teacher_train, student_train)

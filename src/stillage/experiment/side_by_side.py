@@ -22,6 +22,7 @@ from stillage.experiment.compare import (
 from stillage.report.cells import thousands
 from stillage.types import Result
 
+NEEDED, NEEDED_ATTACK = "needed_exact", "loss_needed"
 UNEQUAL = 1.25  # ratio of trained tokens beyond which it is said
 
 
@@ -61,7 +62,14 @@ def side_by_side(
     attack = (attack or primary([one for runs in audited.values() for one in runs])) if audited else ""
     base = Result(run="", stage="compare", model=model, metric="", value=math.nan, attack=attack)
     refused: list[DataError] | None = None if is_strict else []
+    ends = needed_ends(found)
     try:
+        if attack == NEEDED_ATTACK and len(ends) > 1:
+            raise DataError(
+                f"The {attack} attack does not read the same part of a response in all runs.",
+                f"data.needed_until: {', '.join(ends)}",
+                "Compare runs with one data.needed_until, or another attack (--attack).",
+            )
         scores = {name: [run_scores(one, model, attack) for one in runs] for name, runs in audited.items()}
         results += compare(scores, level=level, base=base, refused=refused) if scores else []
     except DataError as error:
@@ -72,11 +80,20 @@ def side_by_side(
         results += quality_results(name, runs, level=level, base=base)
     apart = None if is_strict and not audited else []
     results += quality_differences(named, model, level, base, apart)
+    if len(ends) > 1:
+        results = [row for row in results if row.metric.removesuffix("_difference") != NEEDED]
+        said.append(f"the needed part does not end alike ({', '.join(ends)}), so that its share right is not compared")
     said += not_compared("leakage", refused) + not_compared("quality", apart)
     return SideBySide(
         variants=named, results=tuple(results), model=model, attack=attack, level=level, unfinished=tuple(unfinished),
         said=(*said, *warnings(named, audited, results, unfinished)),
     )  # fmt: skip
+
+
+def needed_ends(found: Sequence[Candidate]) -> list[str]:
+    """The texts that end the needed part of a response, of the runs that have one."""
+    ends = (one.settings.get("data.needed_until", "") for one in found)
+    return list(dict.fromkeys(repr(end) for end in ends if end))
 
 
 def subject(found: Sequence[Candidate]) -> str:

@@ -24,7 +24,7 @@ from typing import Any
 from stillage.errors import ConfigError, DataError
 from stillage.run.config import Config
 from stillage.run.folder import read_json, remove, write_json
-from stillage.run.parse import CASE, CASES, SWEEP, Flat, build, is_list, settings
+from stillage.run.parse import CASE, CASES, SWEEP, Flat, build, is_list, settings, shares_over
 from stillage.run.results import read_results, write_results
 from stillage.run.stages import MANIFEST
 from stillage.types import Result
@@ -60,10 +60,10 @@ def points(base: Flat, lists: Mapping[str, Sequence[str]]) -> list[Point]:
     found = []
     for values in itertools.product(*lists.values()):
         chosen = dict(zip(lists, values, strict=True))
-        flat = dict(base)
+        given: Flat = {}
         for path, value in chosen.items():
-            flat |= case(base, path, value) if path.startswith(AXIS) else {path: value.split(",")}
-        config = build(flat)
+            given |= case(base, path, value) if path.startswith(AXIS) else {path: value.split(",")}
+        config = build({**base, **shares_over(base, given)})
         name = "_".join(f"{path.rsplit('.', 1)[-1]}={slug(value)}" for path, value in chosen.items())
         found.append(Point(name=name, values=chosen, config=replace(config, out=config.out / name)))
     names = [point.name for point in found]

@@ -36,16 +36,21 @@ def train_model(context: Context, role: ModelRole, folder: Path) -> None:
 
     Where several processes do the run, each of them calls this; the first then calls the others, and it alone writes.
     """
+    from stillage.data.split import read_split
     from stillage.distill.corpus import PACKED
     from stillage.distill.methods import METHODS
     from stillage.distill.settings import params_from
     from stillage.distill.train import train
+    from stillage.experiment.data_stage import check_ahead
     from stillage.models.load import load_tokenizer
     from stillage.models.lora import load_trainable
     from stillage.models.pair import check_same_tokenizer
     from stillage.rng import derive
 
     assert role.train is not None and role.trained_on is not None
+    check_ahead(
+        context, read_split(context.run / "data")
+    )  # the records may have been drawn for a run with other models
     use_threads(context)
     config, is_first = context.config, context.is_first
     tokenizer = load_tokenizer(str(context.run / "tokenizer"))
@@ -116,12 +121,15 @@ def training_records(context: Context, role: ModelRole) -> list[Record]:
 def as_long_as_with_a_teacher(context: Context, role: ModelRole, count: int) -> TrainConfig:
     """The role's options; a student that has fewer answers than there are prompts takes as many steps as one with a teacher.
 
-    count: the records that the role is trained on. A budget of epochs alone would stop it early.
+    count: the records that the role is trained on. A budget of epochs alone would stop it early. The start that all
+    students have in common (INIT) has epochs of its own.
     """
     from stillage.distill.batches import steps_per_epoch
 
     options = role.train
     assert options is not None and role.trained_on is not None
+    if role.name == INIT:
+        return options
     prompts = len(records_of(context, role.trained_on)) if role.trained_on == "public" else count
     if role.imitates or count == prompts or options.max_steps or options.max_trained_tokens:
         return options

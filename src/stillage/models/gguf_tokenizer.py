@@ -16,7 +16,10 @@ LLAMA_3 = (
     r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+"
     r"|\s+(?!\S)|\s+"
 )
-PRE_TOKENIZERS = ("gpt-2", "smollm", "llama-bpe")
+LLAMA_BPE = "llama-bpe"
+"""Llama 3's rule: a word that is a token is that token, whatever the merges make of it; BOS comes first, unless the file
+says otherwise (llama.cpp: ignore_merges, add_bos)."""
+PRE_TOKENIZERS = ("gpt-2", "smollm", LLAMA_BPE)
 """Names of `tokenizer.ggml.pre` whose rule is known; another rule would cut texts otherwise than in training."""
 CONTROL, USER_DEFINED = 3, 4  # of tokenizer.ggml.token_type
 SPECIAL = {"bos_token": "bos", "eos_token": "eos", "unk_token": "unknown", "pad_token": "padding"}
@@ -42,11 +45,10 @@ def gguf_tokenizer(metadata: Mapping[str, Any]) -> PreTrainedTokenizerFast:
         for name, key in SPECIAL.items()
         if f"tokenizer.ggml.{key}_token_id" in metadata
     }
-    inner = byte_level_bpe(
-        tokens, metadata.get("tokenizer.ggml.merges") or [], pre=metadata.get("tokenizer.ggml.pre", "(none)")
-    )
+    pre = metadata.get("tokenizer.ggml.pre", "(none)")
+    inner = byte_level_bpe(tokens, metadata.get("tokenizer.ggml.merges") or [], pre=pre)
     add_marked_tokens(inner, tokens, metadata.get("tokenizer.ggml.token_type") or [])
-    if metadata.get("tokenizer.ggml.add_bos_token") and "bos_token" in special:
+    if metadata.get("tokenizer.ggml.add_bos_token", pre == LLAMA_BPE) and "bos_token" in special:
         start_with(inner, special["bos_token"])
     return PreTrainedTokenizerFast(
         tokenizer_object=inner,
@@ -72,7 +74,7 @@ def byte_level_bpe(tokens: Sequence[str], merges: Sequence[str], *, pre: str) ->
             f"{len(tokens)} tokens, {len(vocabulary)} of them different; {len(pairs)} merges, all of known tokens: {known}",
             "Fetch the file again: it may be damaged.",
         )
-    tokenizer = Tokenizer(BPE(vocab=vocabulary, merges=pairs))
+    tokenizer = Tokenizer(BPE(vocab=vocabulary, merges=pairs, ignore_merges=pre == LLAMA_BPE))
     tokenizer.pre_tokenizer = pre_tokenizer(pre)
     tokenizer.decoder = decoders.ByteLevel()
     return tokenizer
@@ -90,7 +92,7 @@ def pre_tokenizer(name: str) -> Any:  # noqa: ANN401 - tokenizers has no public 
     if name == "smollm":  # each digit alone, whatever stands before it
         steps = [pre_tokenizers.Digits(individual_digits=True), pre_tokenizers.ByteLevel(add_prefix_space=False)]
         return pre_tokenizers.Sequence(steps)
-    if name == "llama-bpe":
+    if name == LLAMA_BPE:
         split = pre_tokenizers.Split(Regex(LLAMA_3), behavior="isolated")
         return pre_tokenizers.Sequence([split, pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)])
     raise ModelError(

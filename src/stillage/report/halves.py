@@ -60,8 +60,10 @@ def minimal_words(view: RunView) -> str:
     keeps = f"right on {percent(quality)}" + (f" ({signed(cost)} against the student)" if cost is not None else "")
     parts = [row for name in ATTACKS if (row := view.result("auc", MINIMAL, attack=name)) is not None]
     beside = "".join(f", on the needed part alone {interval(row)}" for row in parts)
-    less = "leaks less" if avoided is not None and avoided.low > 0 else "is not shown to leak less"
-    left = " (a little is left)" if less == "leaks less" and any(row.low > CHANCE for row in (auc, *parts)) else ""
+    student, worst = view.result("auc", STUDENT, attack=view.primary_attack), max(row.high for row in (auc, *parts))
+    clear = avoided is not None and avoided.low > 0 and student is not None and worst < student.low
+    less = "leaks less" if clear else "is not shown to leak less"
+    left = " (some is left)" if less == "leaks less" and any(row.low > CHANCE for row in (auc, *parts)) else ""
     return f"Asked only for what is needed, it is {keeps} and {less}: AUC {interval(auc)}{beside}{left}."
 
 

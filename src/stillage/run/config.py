@@ -5,9 +5,28 @@ Docstrings under the fields become the help of the flags. Reading and writing li
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
+
+SHARES_USUAL: Mapping[str, float] = {
+    "private": 0.25, "public": 0.25, "outsiders": 0.2, "counterfactual": 0.2, "validation": 0.05, "test": 0.05,
+}  # fmt: skip
+"""What share of a pool each role draws where nobody says."""
+
+
+def filled(given: Mapping[str, float], usual: Mapping[str, float]) -> dict[str, float]:
+    """The shares that are given, and those of the other roles in their usual proportions, scaled to what is left.
+
+    Where nothing is left, the others have none.
+    """
+    left = 1 - sum(given.values())
+    others = {role: share for role, share in usual.items() if role not in given}
+    total = sum(others.values())
+    if left < 1e-9 or not total or min(given.values(), default=0) < 0:
+        return dict(given)
+    return {**{role: share * left / total for role, share in others.items()}, **given}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,11 +55,7 @@ class DataConfig:
     template: Literal["auto", "alpaca", "raw", "chat"] = "auto"
     """How a prompt is laid out: auto (as the given model's folder says: its chat template where it has one, else alpaca),
     alpaca (instruction, input), raw (the text as it is), chat (the tokenizer's template)."""
-    shares: dict[str, float] = field(
-        default_factory=lambda: {
-            "private": 0.25, "public": 0.25, "outsiders": 0.2, "counterfactual": 0.2, "validation": 0.05, "test": 0.05,
-        }
-    )  # fmt: skip
+    shares: dict[str, float] = field(default_factory=lambda: dict(SHARES_USUAL))
     """What share of the pool each role draws; the draw is recorded. Roles that are not named keep theirs, scaled to what is
     left."""
     group_by: str = "near"
@@ -72,6 +87,10 @@ class DataConfig:
     """Broken lines to tolerate (counted and listed); one more stops the run."""
     slice_by: tuple[str, ...] = ()
     """Columns to keep with each record, for tables by group; length: words of the response, where there is no such column."""
+
+    def __post_init__(self) -> None:
+        """Shares of roles that are not named are worked out here, for files, flags and Python alike."""
+        object.__setattr__(self, "shares", filled(self.shares, SHARES_USUAL))
 
 
 @dataclass(frozen=True, kw_only=True)

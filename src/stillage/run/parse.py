@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from stillage.errors import ConfigError
-from stillage.run.config import Config, DataConfig
+from stillage.run.config import SHARES_USUAL, Config, filled
 
 Flat = dict[str, list[str]]
 """Setting path (`data.columns.prompt`) -> its words, as text."""
@@ -219,7 +219,7 @@ def to_args(flat: Flat) -> list[str]:
 def tables(flat: Flat) -> dict[str, dict[str, str | float]]:
     """The dict settings among the flat ones.
 
-    A table that is given replaces its default as a whole; shares keep those of the roles that it does not name (`filled`).
+    A table that is given replaces its default as a whole; what that means for shares, DataConfig knows.
     """
     found: dict[str, dict[str, str | float]] = {}
     for name, kind in settings().items():
@@ -231,23 +231,7 @@ def tables(flat: Flat) -> dict[str, dict[str, str | float]]:
             found[name] = {key: float(words[0]) if number else " ".join(words) for key, words in given.items()}
         except (ValueError, IndexError) as error:
             raise ConfigError(f"{name} takes numbers.", f"given: {given}", "Write e.g. private: 0.25.") from error
-        if name == SHARES:
-            shares = {role: float(share) for role, share in found[name].items()}
-            found[name] = dict(filled(shares, DataConfig().shares))
     return found
-
-
-def filled(given: Mapping[str, float], usual: Mapping[str, float]) -> dict[str, float]:
-    """The shares that are given, and those of the other roles in their usual proportions, scaled to what is left.
-
-    Where nothing is left, the others have none.
-    """
-    left = 1 - sum(given.values())
-    others = {role: share for role, share in usual.items() if role not in given}
-    total = sum(others.values())
-    if left < 1e-9 or not total or min(given.values(), default=0) < 0:
-        return dict(given)
-    return {**{role: share * left / total for role, share in others.items()}, **given}
 
 
 def shares_over(flat: Flat, flags: Flat) -> Flat:
@@ -256,7 +240,7 @@ def shares_over(flat: Flat, flags: Flat) -> Flat:
     on_top, below = ({path: words for path, words in one.items() if path.startswith(start)} for one in (flags, flat))
     if not on_top or not below:
         return flags
-    usual = {role: float(share) for role, share in tables(below)[SHARES].items()}
+    usual = filled({role: float(share) for role, share in tables(below)[SHARES].items()}, SHARES_USUAL)
     tables(on_top)  # are they numbers?
     named = {path.removeprefix(start): float(words[0]) for path, words in on_top.items()}
     whole = {**dict.fromkeys(usual, 0.0), **filled(named, usual)}

@@ -124,8 +124,22 @@ def link(run: Path, stage: Stage, folder: Path) -> None:
     entry = run / stage.name
     if folder == entry or (entry.is_symlink() and entry.resolve() == folder.resolve()):
         return
+    if entry.is_dir() and not entry.is_symlink():  # a copy that followed the links
+        give_to_store(entry, folder)
     entry.unlink(missing_ok=True)
     entry.symlink_to(os.path.relpath(folder, entry.parent), target_is_directory=True)
+
+
+def give_to_store(entry: Path, folder: Path) -> None:
+    """Move a stage that lies in the run folder itself to its place in the store; what has no place there is set aside."""
+    key = recorded_key(entry)
+    if key and folder.name.endswith(key[:16]) and not folder.exists():
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        entry.rename(folder)
+    elif (manifest := manifest_of(entry)) is not None and manifest == manifest_of(folder):
+        remove(entry)
+    else:
+        set_aside(entry, key)
 
 
 def status(folder: Path, stage: Stage, key: str) -> Status:
