@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import logging
+import os
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from types import SimpleNamespace
@@ -119,6 +120,21 @@ def small() -> SimpleNamespace:
         VOCAB=VOCAB, tokenizer=small_tokenizer, model=small_model, examples=small_examples, train=small_train,
         stop_after=stop_after, weights=weights, options=OPTIONS,
     )  # fmt: skip
+
+
+@pytest.fixture
+def ranks() -> Iterator[list[dict[str, str]]]:
+    """The environment of each of two processes that are to meet, on a port that nobody can take before they do."""
+    from torch.distributed import TCPStore  # pyright: ignore[reportPrivateImportUsage]
+
+    store = TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)  # ours, as under torchrun the launcher's
+    shared = {
+        "WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(store.port),
+        "TORCHELASTIC_USE_AGENT_STORE": "True", "TORCHELASTIC_RESTART_COUNT": "0", "OMP_NUM_THREADS": "1",
+        "CUDA_VISIBLE_DEVICES": "",
+    }  # fmt: skip
+    yield [{**os.environ, **shared, "RANK": str(rank), "LOCAL_RANK": str(rank)} for rank in range(2)]
+    del store  # its server lives until here
 
 
 @pytest.fixture(autouse=True)

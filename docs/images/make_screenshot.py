@@ -1,6 +1,6 @@
 """The README's picture of a report: `python docs/images/make_screenshot.py runs/quickstart/report/report.html`.
 
-Needs a system Chromium. Two columns: the head of the page with its checks, and the membership section.
+Needs a system Chromium. Two columns: the head of the page with its checks, and what distilling gave and gave away.
 """
 
 from __future__ import annotations
@@ -35,8 +35,8 @@ def main(report: Path, target: Path) -> None:
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as profile, Chromium(Path(profile)) as browser:
         browser.open(report, width=WIDTH, height=1200)
         left, right = (
-            column(browser, "header", "#models"),
-            column(browser, "#membership h2", "#membership details ~ .table"),
+            column(browser, "header", "#validity"),
+            column(browser, "#halves h2", "#models"),
         )
     picture = Image.new("RGB", (2 * WIDTH, max(left.height, right.height)), PAPER)
     picture.paste(left, (0, 0))

@@ -1,10 +1,9 @@
-"""Pool the membership results of runs that differ in their seed only, and check what the quickstart promises.
+"""Pool the results of quickstarts that differ in their seed only, and check what the quickstart promises.
 
-    python recipes/quickstart/pool.py runs/quickstart-1 runs/quickstart-2 runs/quickstart-3
+    python recipes/quickstart/pool.py runs/quickstart-1 runs/quickstart-2 ...
 
-Prints each seed's AUC of the loss attack and the pooled interval of every control (within and between seeds). Exit 1
-when a promise fails: teacher >= 0.99, distilled student >= 0.85 and above both controls at every seed, and 0.5 inside
-the pooled intervals of the student without a teacher, the counterfactual student and the blind bag of words.
+Prints, for each seed and pooled, the AUC of the loss attack on every model, the share of needed answers that are right,
+and what the student gained over no teacher. Exit 1 when a promise fails; see PROMISES.
 """
 
 from __future__ import annotations
@@ -18,41 +17,68 @@ from stillage.audit.compare import auc_over_seeds
 from stillage.audit.membership import is_cross_fitted
 from stillage.experiment.compare import candidate, run_scores
 from stillage.functional.stats import Interval
+from stillage.run.results import read_results
+from stillage.types import Result
 
-MODELS = ("teacher", "student", "student_counterfactual", "student_no_teacher")
-POOLED = (("student_no_teacher", "loss"), ("student_counterfactual", "loss"), ("blind", "bag_of_words"))
+STUDENTS = ("student", "student_minimal", "student_no_teacher")
+MODELS = ("teacher", *STUDENTS, "student_counterfactual", "teacher_counterfactual")
+CONTROLS = ("student_no_teacher", "student_counterfactual", "teacher_counterfactual")
+TEACHER_AUC, STUDENT_AUC, GAIN, MINIMAL_RIGHT = 0.95, 0.82, 0.25, 0.95
+"""PROMISES, at every seed: the teacher's AUC; the student's, with its interval above those of its controls; the gain of
+needed answers over the student without a teacher, with its interval above 0; how often the student that was asked for
+less is right. Pooled over the seeds: 0.5 in the interval of every control."""
 
 
-def auc(runs: Sequence[Path], model: str, attack: str) -> Interval:
+def auc(runs: Sequence[Path], model: str, attack: str = "loss") -> Interval:
     """Over the seeds; a cross-fitted attack's interval is wider, as its records depend on each other through the folds."""
     found = [run_scores(candidate(run, run.name), model, attack) for run in runs]
     return auc_over_seeds(found, n_folds=N_FOLDS if is_cross_fitted(model, attack) else 0)[0]
 
 
-def words(found: Interval) -> str:
+def row(results: Sequence[Result], metric: str, model: str, note: str = "") -> Result:
+    """The run's own result."""
+    return next(one for one in results if (one.metric, one.model) == (metric, model) and note in one.note)
+
+
+def words(found: Interval | Result) -> str:
     """value [low, high]."""
     return f"{found.value:.3f} [{found.low:.3f}, {found.high:.3f}]"
 
 
+def broken(run: Path, by_model: dict[str, Interval], results: Sequence[Result]) -> list[str]:
+    """The promises that one seed does not keep, in words."""
+    gain = row(results, "needed_exact_gain", "student", "minus student_no_teacher")
+    right = row(results, "needed_exact", "student_minimal")
+    teacher, student = by_model["teacher"], by_model["student"]
+    above = max(by_model[name].high for name in CONTROLS[:2])
+    kept = {
+        f"teacher {words(teacher)}": teacher.value >= TEACHER_AUC,
+        f"student {words(student)}, controls up to {above:.3f}": student.value >= STUDENT_AUC and student.low > above,
+        f"gain {words(gain)}": gain.value >= GAIN and gain.low > 0,
+        f"asked for less, right: {words(right)}": right.value >= MINIMAL_RIGHT,
+    }
+    return [f"{run}: {said}" for said, is_kept in kept.items() if not is_kept]
+
+
 def main(runs: list[Path]) -> int:
-    """Print the table; 0 if every promise holds."""
+    """Print the tables; 0 if every promise holds."""
+    aucs = {model: [auc([run], model) for run in runs] for model in MODELS}
+    results = [read_results(run / "report" / "results.parquet") for run in runs]
+    pooled = {model: auc(runs, model) for model in MODELS}
+    print("| | " + " | ".join(run.name for run in runs) + " | pooled |\n|---|" + "---|" * (len(runs) + 1))
+    for model in MODELS:
+        print(f"| AUC, {model} | " + " | ".join(map(words, aucs[model])) + f" | {words(pooled[model])} |")
+    part = [auc([run], "student_minimal", "loss_needed") for run in runs]
+    both = auc(runs, "student_minimal", "loss_needed")
+    print("| AUC on the needed part, student_minimal | " + " | ".join(map(words, part)) + f" | {words(both)} |")
+    for model in STUDENTS:
+        print(f"| right, {model} | " + " | ".join(words(row(one, "needed_exact", model)) for one in results) + " | |")
+    gains = [row(one, "needed_exact_gain", "student", "minus student_no_teacher") for one in results]
+    print("| gain over no teacher | " + " | ".join(map(words, gains)) + " | |")
     failed = []
-    print("| model | " + " | ".join(run.name for run in runs) + " | pooled |")
-    print("|---|" + "---|" * (len(runs) + 1))
-    by_run: dict[str, list[Interval]] = {}
-    for model, attack in [(model, "loss") for model in MODELS] + [POOLED[-1]]:
-        by_run[model] = [auc([run], model, attack) for run in runs]
-        pooled = auc(runs, model, attack)
-        print(f"| {model}, {attack} | " + " | ".join(map(words, by_run[model])) + f" | {words(pooled)} |")
-        if (model, attack) in POOLED and not pooled.contains(0.5):
-            failed.append(f"{model}: {words(pooled)} does not contain 0.5")
-    for position, run in enumerate(runs):
-        by_model = {model: by_run[model][position] for model in MODELS}
-        controls = max(by_model[model].high for model in MODELS[2:])
-        if by_model["teacher"].value < 0.99:
-            failed.append(f"{run}: teacher {words(by_model['teacher'])}")
-        if by_model["student"].value < 0.85 or by_model["student"].low <= controls:
-            failed.append(f"{run}: student {words(by_model['student'])}, controls up to {controls:.3f}")
+    for place, run in enumerate(runs):
+        failed += broken(run, {model: aucs[model][place] for model in MODELS}, results[place])
+    failed += [f"{name}: {words(pooled[name])} lacks 0.5" for name in CONTROLS if not pooled[name].contains(0.5)]
     print("\n".join(failed) if failed else "every promise holds")
     return 1 if failed else 0
 

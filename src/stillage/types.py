@@ -153,7 +153,8 @@ class Rollout:
     their log-probabilities under both models are kept, and annotate([(logq_T, logp_T), ...]) turns those of one step's
     texts, all processes together, into the extras of each.
     writes_once: the teacher answers every prompt before the first step, and its texts replace the records' own;
-    teacher_is_done: after that it is not asked again. beams > 1: by beam search instead of sampling.
+    teacher_is_done: after that it is not asked again. beams > 1: by beam search instead of sampling. stop_after: these texts
+    end after the first place with it; the end of text then set in gets the extra "cut" = 1, all other tokens 0.
     """
 
     max_new_tokens: int
@@ -171,6 +172,7 @@ class Rollout:
     dropout: bool = True  # False: the student is trained without, so that it stays the one that wrote
     writes_once: bool = False
     teacher_is_done: bool = False
+    stop_after: str = ""
     beams: int = 1
 
 
@@ -204,12 +206,21 @@ audit.reference. counterfactual: the same pipeline whose teacher never saw the p
 target's training started from. teacher_initial: those that the teacher's did. self_prompted: a model trained from the
 target's start on texts that the target wrote. record: nobody."""
 Transform = Literal[
-    "as_is", "text", "lowercase", "neighbours", "outsider_prefix", "member_prefix", "noise", "gradient", "frequency"
+    "as_is",
+    "text",
+    "needed",
+    "lowercase",
+    "neighbours",
+    "outsider_prefix",
+    "member_prefix",
+    "noise",
+    "gradient",
+    "frequency",
 ]
-"""What is asked, and the reply. as_is, lowercase (of the response), outsider_prefix, member_prefix (after the texts of known
-outsiders or members): TokenStats of the response. neighbours, noise (S noisy copies of the weights): several TokenStats.
-gradient: GradientNorms. frequency: float64[V], > 0, shares of the target's tokens in public text. text: the response's text,
-of Party "record"."""
+"""What is asked, and the reply. as_is, needed (its needed part alone), lowercase (of the response), outsider_prefix,
+member_prefix (after the texts of known outsiders or members): TokenStats of the response. neighbours, noise (S noisy copies
+of the weights): several TokenStats. gradient: GradientNorms. frequency: float64[V], > 0, shares of the target's tokens in
+public text. text: the response's text, of Party "record"."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -35,7 +35,7 @@ from stillage.types import Record, Result
 
 SHIFT = "distribution shift, not leakage"
 TINY = [
-    "quickstart", "--data.people", "50", "--tokenizer.vocab-size", "400", "--jobs", "1", "--threads", "1",
+    "run", "biographies", "--data.people", "50", "--tokenizer.vocab-size", "400", "--jobs", "1", "--threads", "1",
     "--teacher.layers", "1", "--teacher.width", "32", "--teacher.heads", "2", "--teacher-train.epochs", "10",
     "--teacher-train.lr-peak", "1e-2", "--teacher-train.validate-every", "0", "--student-train.validate-every", "0",
     "--student.layers", "1", "--student.width", "32", "--student.heads", "2", "--student-train.epochs", "2",
@@ -134,7 +134,9 @@ def test_a_record_in_a_stage_that_must_not_see_it(run: Path, stage: str, role: s
     write_json(run / "audit" / "validity.json", found[""])
     write_report(run, ReportConfig(), title="run", run_id="r")
     summary = (run / "report" / "summary.txt").read_text()
-    assert summary.startswith("run: contaminated\nContaminated. Records where they must not be:")
+    assert summary.startswith(
+        "run: contaminated; split contaminated, 7 of 8 checks passed\nContaminated. Records where they must not be:"
+    )
     assert "Contaminated." in (run / "report" / "report.html").read_text()
 
 
@@ -354,7 +356,7 @@ def test_a_shift_between_the_files_ends_a_strict_audit_with_2(
     folk = people(6, 50)
     members, outsiders = folk["private"], folk["outsiders"]
     assert audited(finished, tmp_path / "clean", members, outsiders, "--audit.strict", "true") == 0
-    assert "split: valid" in capsys.readouterr().out
+    assert "split valid" in capsys.readouterr().out
     shifts: dict[str, Callable[[str], str]] = {
         "topic": lambda text: text.replace("works for", "was dismissed by"),
         "ending": lambda text: text + "</s>",  # members end with a mark of their own

@@ -18,9 +18,10 @@ from stillage.audit.questions import Material, Noise, Said, Subject, ask, freque
 from stillage.data.bpe import train_bpe
 from stillage.data.synthetic import people
 from stillage.errors import ConfigError, DataError
-from stillage.experiment.ask import partners_of, weights_hash
+from stillage.experiment.ask import partners_of
 from stillage.experiment.inputs import examples_of
 from stillage.functional.stats import roc_auc
+from stillage.models.identity import model_hash
 from stillage.models.load import load_model
 from stillage.models.masked_train import small_masked
 from stillage.models.query import token_stats
@@ -253,12 +254,12 @@ def test_what_is_missing_is_not_asked(world: World) -> None:
 
 
 def test_a_model_in_memory_is_known_by_its_weights(world: World) -> None:
-    assert weights_hash(world.subject.model) != weights_hash(world.start.model)
-    before = weights_hash(world.start.model)
+    assert model_hash(world.subject.model) != model_hash(world.start.model)
+    before = model_hash(world.start.model)
     with torch.no_grad():
         weight = next(world.start.model.parameters())
         weight[0, 0] += 1e-6
-        assert weights_hash(world.start.model) != before
+        assert model_hash(world.start.model) != before
         weight[0, 0] -= 1e-6
 
 

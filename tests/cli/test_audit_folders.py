@@ -66,8 +66,11 @@ def test_two_folders_and_two_files_are_enough(
     words = ["audit", "--teacher", str(models / "teacher"), "--student", str(models / "student"), *files(tmp_path)]
     assert main([*words, *QUICK]) == 0
     printed = capsys.readouterr().out
-    assert "split: valid (5 of 5 checks passed)" in printed and "report: runs/audit/report/report.html" in printed
-    run = tmp_path / "runs" / "audit"
+    assert (
+        "split valid, 5 of 5 checks passed" in printed
+        and "report: runs/audit-members-outsiders/report/report.html" in printed
+    )
+    run = tmp_path / "runs" / "audit-members-outsiders"
     assert {path.name for path in run.iterdir() if not path.name.startswith(".")} == {
         "audit", "cache", "config.yaml", "data", "env.json", "report",
     }  # fmt: skip
@@ -90,13 +93,17 @@ def test_two_folders_and_two_files_are_enough(
     assert main([*words, *QUICK]) == 0 and capsys.readouterr().err.count("skipped") == 3
 
     (tmp_path / "runs").rename(tmp_path / "moved")
-    assert main(["report", "moved/audit"]) == 0
+    assert main(["report", "moved/audit-members-outsiders"]) == 0
     printed = capsys.readouterr()
-    assert printed.err.count("skipped") == 3 and "report: moved/audit/report/report.html" in printed.out
-    monkeypatch.setattr("stillage.experiment.plan.__version__", "0.0.9")
-    assert main(["report", "moved/audit"]) == 0
-    printed = capsys.readouterr()
-    assert printed.err.count("skipped") == 2 and f"report: version: {__version__} -> 0.0.9" in printed.err
+    assert (
+        "report: skipped" in printed.err and "report: moved/audit-members-outsiders/report/report.html" in printed.out
+    )
+    monkeypatch.setattr("stillage.experiment.report_stage.__version__", "0.0.9")
+    (tmp_path / "members.jsonl").unlink()  # what the run was made from is not needed for its report
+    assert main(["report", "moved/audit-members-outsiders"]) == 0
+    assert f"report: version: {__version__} -> 0.0.9" in capsys.readouterr().err
+    assert main(["report", "moved/audit-members-outsiders"]) == 0
+    assert "report: skipped" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -105,7 +112,7 @@ def test_two_folders_and_two_files_are_enough(
         (["--data.files.private", "members.jsonl", "--data.files.outsiders", "outsiders.jsonl"], "no model to look at"),
         (["--student", "STUDENT"], "There are no records to audit"),
         (["--student", "studnet", "--data.files.private", "members.jsonl"], "studnet is neither a folder here"),
-        (["--student", "STUDENT", "--data.files.private", "members.jsonl"], "outsiders has too few records"),
+        (["--student", "STUDENT", "--data.files.private", "members.jsonl"], "No file is named for outsiders"),
         (["--student", "STUDENT", "--data.files.private", "members.jsonl", "--data.files.outsiders", "members.jsonl"],
          "20 records are in two roles"),
         (["--student", "STUDENT", "--data.files.private", "members.jsonl", "--data.files.outsiders", "empty.jsonl"],
@@ -123,7 +130,7 @@ def test_what_is_missing_is_said_before_anything_is_written(
     assert main(["audit", *(str(models / "student") if word == "STUDENT" else word for word in words), *QUICK]) == 2
     printed = capsys.readouterr().err
     assert said in printed and "Traceback" not in printed
-    assert not list(tmp_path.glob("runs/audit/*"))
+    assert not list(tmp_path.glob("runs/*/*"))
 
 
 def test_a_template_longer_than_the_context_names_the_way_out(

@@ -199,10 +199,12 @@ def test_prompts_longer_than_the_context_are_cut_counted_and_said(
         "--student",
         str(folders[0]),
     ]
-    limits = ["--data.max-tokens", "4000", "--data.max-prompt-tokens", "3000"]  # far beyond the model's 48
-    assert main(["run", *given, "--out", str(tmp_path / "run"), *SMALL, *limits]) == 0
+    limits = ["--data.max-tokens", "4000", "--data.max-prompt-tokens"]  # far beyond the model's 48
+    words = ["run", *given, "--out", str(tmp_path / "run"), *SMALL, *limits]
+    refused([*words, "3000"], capsys, "data.max_prompt_tokens: 3000; data.max_tokens: 4000; context of the model: 48")
+    assert main([*words, "0"]) == 0
     printed = capsys.readouterr().err
-    assert "40 prompts cut to 24 tokens" in printed and "2 prompts cut to 45 tokens" in printed
+    assert "40 prompts cut to 24 tokens" in printed and "2 prompts cut to 24 tokens" in printed
     samples = read_table(tmp_path / "run" / "evaluate" / "samples.parquet")
     assert samples.num_rows == 2
     assert (
@@ -284,3 +286,16 @@ def test_a_full_disk_ends_with_75_and_the_last_good_state_goes_on(
     assert (out / "evaluate" / "samples.parquet").read_bytes() == (
         tmp_path / "undisturbed" / "evaluate" / "samples.parquet"
     ).read_bytes()
+
+
+def test_a_csv_is_refused_before_finished_data_is_set_aside(tmp_path: Path, capsys: Printed) -> None:
+    good, bad = file(tmp_path / "a.jsonl", lines(40)), file(tmp_path / "a.csv", [b"prompt,response", b"x,y"])
+    out = str(tmp_path / "run")
+    assert main(["data", "--data.source", good, "--out", out]) == 0
+    capsys.readouterr()
+    refused(["data", "--data.source", bad, "--out", out], capsys, "ends in .csv", "pandas.read_csv")
+    assert (tmp_path / "run" / "data" / "records.parquet").is_file()
+
+
+def test_the_report_of_a_run_that_is_not_there(tmp_path: Path, capsys: Printed) -> None:
+    refused(["report", str(tmp_path / "none")], capsys, "There is no run")

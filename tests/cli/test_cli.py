@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import logging
+import shutil
 import signal
 import subprocess
 import sys
@@ -11,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from stillage.cli import VERBS, help_text, main
+from stillage.cli import VERBS, help_text, main, set_up_logging
 from stillage.cli.run import check_audit
 from stillage.errors import ConfigError, DataError
 from stillage.run.folder import write_json
@@ -27,7 +29,7 @@ def test_help_names_every_verb(capsys: pytest.CaptureFixture[str]) -> None:
     assert all(f"\n  {verb} " in printed for verb in VERBS) and printed.strip() == help_text().strip()
 
 
-@pytest.mark.parametrize("words", [["--help"], ["run", "--help"], ["ls"], ["run", "quickstart", "--data.peple", "3"]])
+@pytest.mark.parametrize("words", [["--help"], ["run", "--help"], ["ls"], ["run", "biographies", "--data.peple", "3"]])
 def test_no_heavy_import_for_help_lists_and_mistakes(words: list[str]) -> None:
     code = (
         "import sys; from stillage.cli import main; code = main(sys.argv[1:]);"
@@ -54,14 +56,14 @@ def test_help_loads_next_to_nothing() -> None:
         (["quickstrat"], "Did you mean quickstart?"),
         (["run"], "nothing to run"),
         (["run", "nowhere.yaml"], "no config"),
-        (["run", "quickstart", "--method", "kdd"], "Did you mean kd?"),
-        (["run", "quickstart", "--distill.params.divergence", "fkll"], "Did you mean fkl?"),
-        (["run", "quickstart", "--distill.params.divergense", "fkl"], "Did you mean divergence?"),
-        (["run", "quickstart", "--audit.attacks", "los"], "Did you mean loss?"),
-        (["run", "quickstart", "--student-train.epochs", "many"], "many"),
-        (["run", "quickstart", "--stages", "audit", "--student.path", ""], "no model to look at"),
-        (["run", "quickstart", "--teacher-train.epochs", "0"], "neither given nor trained"),
-        (["run", "quickstart", "--data.source", "missing.jsonl"], "missing"),
+        (["run", "biographies", "--method", "kdd"], "Did you mean kd?"),
+        (["run", "biographies", "--distill.params.divergence", "fkll"], "Did you mean fkl?"),
+        (["run", "biographies", "--distill.params.divergense", "fkl"], "Did you mean divergence?"),
+        (["run", "biographies", "--audit.attacks", "los"], "Did you mean loss?"),
+        (["run", "biographies", "--student-train.epochs", "many"], "many"),
+        (["run", "biographies", "--stages", "audit", "--student.path", ""], "no model to look at"),
+        (["run", "biographies", "--teacher-train.epochs", "0"], "neither given nor trained"),
+        (["run", "biographies", "--data.source", "missing.jsonl"], "missing"),
         (["generate"], "Which model?"),
         (["generate", "nowhere", "--prompt", "x"], "nowhere"),
         (["ls", "nothing"], "no list"),
@@ -90,7 +92,7 @@ def test_dry_run_names_every_stage_and_writes_nothing(
     assert main(["quickstart", "--dry-run"]) == 0
     names = [line.split()[1] for line in capsys.readouterr().out.splitlines()]
     assert names == [
-        "data", "tokenizer", "teacher", "teacher_counterfactual", "student", "student_counterfactual",
+        "data", "tokenizer", "teacher", "teacher_counterfactual", "student", "student_counterfactual", "student_minimal",
         "student_no_teacher", "evaluate", "audit", "signal", "report",
     ]  # fmt: skip
     assert list(tmp_path.iterdir()) == []
@@ -106,10 +108,10 @@ def test_a_dry_run_of_a_verb_lists_what_that_verb_does(
     verbs = {"data": ["data"], "distill": student, "distil": student, "evaluate": [*everyone, "evaluate"],
              "audit": [*everyone, "audit", "signal"]}  # fmt: skip
     for verb, names in verbs.items():
-        assert main([verb, "quickstart", "--dry-run"]) == 0
+        assert main([verb, "biographies", "--dry-run"]) == 0
         assert [line.split()[1] for line in capsys.readouterr().out.splitlines()] == names
     (tmp_path / "thesis.tex").write_text("x")
-    assert main(["quickstart", "--out", str(tmp_path), "--dry-run"]) == 2
+    assert main(["run", "biographies", "--out", str(tmp_path), "--dry-run"]) == 2
     assert "thesis.tex" in capsys.readouterr().err
 
 
@@ -155,7 +157,7 @@ def test_a_folder_in_the_place_of_a_config_is_told_what_to_give(
     write_json(tmp_path / "grid" / "sweep.json", {"points": []})
     (tmp_path / "grid" / "seed=1").mkdir()
     (tmp_path / "grid" / "seed=1" / "config.yaml").write_text("seed: 1")
-    assert main(["report", str(tmp_path / "grid")]) == 2
+    assert main(["audit", str(tmp_path / "grid")]) == 2
     assert "It holds a grid" in (said := capsys.readouterr().err) and "seed=1" in said
 
 
@@ -182,22 +184,54 @@ def test_a_record_in_a_stage_that_must_not_see_it_fails_the_run_strict_or_not(tm
 
 def test_a_folder_with_strange_files_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "thesis.tex").write_text("x")
-    assert main(["quickstart", "--out", str(tmp_path)]) == 2
+    assert main(["run", "biographies", "--out", str(tmp_path)]) == 2
     assert "thesis.tex" in capsys.readouterr().err
     assert [path.name for path in tmp_path.iterdir()] == ["thesis.tex"]
 
 
-def test_data_alone_then_changed_settings_are_refused_with_the_difference(
+def test_a_folder_without_a_model_is_done_over_and_says_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run = tmp_path / "run"
+    words = ["data", "biographies", "--out", str(run), "--data.people"]
+    assert main([*words, "16"]) == 0
+    assert json.loads((run / "data" / "split.json").read_text())["counts"]["private"] == 16
+    assert main([*words, "16"]) == 0
+    assert "skipped" in (said := capsys.readouterr().err) and "done over" not in said
+    assert main([*words, "24"]) == 0
+    said = capsys.readouterr().err
+    assert said.count("held no model yet, and is done over with other settings: data.people: 16 -> 24") == 1
+    assert json.loads((run / "data" / "split.json").read_text())["counts"]["private"] == 24
+    for stage, name in (("teacher", "checkpoints/step-000001.json"), ("audit", "manifest.json")):  # what took a model
+        (run / stage / name).parent.mkdir(parents=True)
+        (run / stage / name).write_text('{"key": "of other settings"}')
+        assert main([*words, "16"]) == 2
+        assert "data.people: 24 -> 16" in capsys.readouterr().err
+        shutil.rmtree(run / stage)
+    assert main([*words, "16"]) == 0
+    assert len(list((run / "aside").iterdir())) == 2
+
+
+def test_a_notice_is_said_once(capsys: pytest.CaptureFixture[str]) -> None:
+    set_up_logging()
+    log = logging.getLogger("stillage")
+    for name in ("student, public", "student, public", "teacher, private"):
+        log.warning("%s: tokenised: 3 examples", name)
+    assert capsys.readouterr().err.splitlines() == [
+        "stillage: student, public: tokenised: 3 examples", "stillage: teacher, private: tokenised: 3 examples",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("words", "want"),
+    [("audit", "--teacher T --student S"), ("evaluate", "MODEL --data SET"), ("report", "the folder of a run")],
+)
+def test_a_verb_alone_says_what_to_give_it(words: str, want: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([words]) == 2
+    assert want in capsys.readouterr().err.splitlines()[-1]
+
+
+def test_another_method_on_the_command_line_leaves_out_the_settings_of_the_configs_own(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    out = str(tmp_path / "run")
-    assert main(["data", "quickstart", "--data.people", "16", "--out", out]) == 0
-    counts = json.loads((tmp_path / "run" / "data" / "split.json").read_text())["counts"]
-    assert counts["private"] == 16
-    assert main(["data", "quickstart", "--data.people", "16", "--out", out]) == 0
-    assert "skipped" in capsys.readouterr().err
-    assert main(["data", "quickstart", "--data.people", "24", "--out", out]) == 2
-    assert "data.people: 16 -> 24" in capsys.readouterr().err
-    assert main(["data", "quickstart", "--data.people", "24", "--out", out, "--accept-changes"]) == 0
-    assert json.loads((tmp_path / "run" / "data" / "split.json").read_text())["counts"]["private"] == 24
-    assert len(list((tmp_path / "run" / "aside").iterdir())) == 1
+    words = ["quickstart", "--method", "kd", "--distill.minimal", "false", "--data.public-answers", "1"]
+    assert main([*words, "--out", str(tmp_path / "run"), "--dry-run"]) == 0
+    assert "left out, as kd has no such settings: distill.params.decoding" in capsys.readouterr().err

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import math
+import shutil
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -16,8 +18,6 @@ from stillage.audit.compare import RunScores, compare
 from stillage.audit.membership import Audited, score_rows
 from stillage.cli import main
 from stillage.errors import DataError
-from stillage.experiment.plan import Context
-from stillage.experiment.sweep import worth_comparing
 from stillage.functional.stats import auc_interval, paired_auc_test
 from stillage.report.load import number_in
 from stillage.run.folder import write_json, write_table, write_text
@@ -47,7 +47,8 @@ def finished(run: Path, seed: int, method: str, shift: float, *, people: int = N
     )
     write_table(run / "audit" / "scores.parquet", pa.concat_tables(tables))
     write_json(run / "audit" / "validity.json", {"verdict": verdict})
-    write_json(run / "audit" / "manifest.json", {})
+    for stage in ("audit", "evaluate"):
+        write_json(run / stage / "manifest.json", {"key": "k", "files": {}})
     summary = {"validation_loss": 2.0 + seed, "best_validation_loss": 1.0 + seed, "trained_tokens": 5000, "steps": 9}
     write_json(run / "student" / "summary.json", {**summary, "model_step": 9 if method == "kd" else 5})
     rouge = Result(run="r", stage="evaluate", model="student", metric="rouge_l", value=0.25 * seed, low=0.1, high=0.9,
@@ -70,7 +71,7 @@ def grid(out: Path, shifts: dict[str, float], seeds: tuple[int, ...], unfinished
     return out
 
 
-def said(words: list[str | Path], capsys: pytest.CaptureFixture[str], code: int = 0) -> str:
+def said(words: Sequence[str | Path], capsys: pytest.CaptureFixture[str], code: int = 0) -> str:
     capsys.readouterr()
     assert main(["compare", *map(str, words)]) == code
     printed = capsys.readouterr()
@@ -116,22 +117,100 @@ def test_a_grid_is_pooled_over_its_seeds(tmp_path: Path, capsys: pytest.CaptureF
     by = {(row.metric, row.method): row for row in results}
     assert by["rouge_l", "method=kd"].value == 0.375 and by["rouge_l", "method=kd"].n == 2
     assert by["rouge_l", "method=gkd"].low == 0.1  # its only seed's own interval
-    assert worth_comparing(out) and not worth_comparing(grid(tmp_path / "seeds", {"kd": 1.0}, (1, 2)))
 
 
-def test_a_grid_that_was_audited_ends_by_naming_the_comparison(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+def test_records_are_paired_for_quality_and_unequal_training_is_said(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    def pretend(contexts: dict[str, Context], *_: object, **__: object) -> None:
-        for context in contexts.values():
-            write_json(context.run / "audit" / "manifest.json", {})
+    shift = {"kd": 0.2, "sft": 0.0, "gkd": 0.0}
+    out = grid(tmp_path / "grid", {"kd": 0.0, "sft": 0.0, "gkd": 0.0}, (1, 2), ("method=gkd_seed=2",))
+    for method, more in shift.items():
+        for seed in (1, 2):
+            if (out / f"method={method}_seed={seed}" / "audit").exists():
+                answered(out / f"method={method}_seed={seed}", seed, more, needed=method != "gkd")
+    for seed in (1, 2):
+        summary = out / f"method=sft_seed={seed}" / "student" / "summary.json"
+        write_json(summary, {**json.loads(summary.read_text()), "trained_tokens": 12000})
+    printed = said([out, "--out", tmp_path], capsys)
+    rows = {(row.metric, row.method, row.note.split(";")[0]): row for row in read_results(tmp_path / "compare.parquet")}
+    row = rows["rouge_l_difference", "method=kd", "minus method=sft"]
+    assert row.value == pytest.approx(0.2, abs=0.02) and row.low > 0.1 and row.n == 2 * 60 and row.dataset == "test"
+    assert row.note.endswith(" of 3") and "2 seeds of other records each" in row.note and row.attack == ""
+    assert ("needed_exact_difference", "method=kd", "minus method=sft") in rows
+    assert ("needed_exact_difference", "method=kd", "minus method=gkd") not in rows  # nobody said what is needed there
+    assert "method=kd is better" in printed and "Who answers better: ROUGE-L" in printed
+    assert "not trained equally: method=sft on 12 k tokens, 2.4 times as many as" in printed
+    assert printed.count("left out, their audit is not finished") == 1
 
-    monkeypatch.setattr("stillage.experiment.run.run_experiments", pretend)
-    out = tmp_path / "my grid"
-    assert main(["run", "quickstart", "--out", str(out), "--sweep.student.width", "64", "128"]) == 0
-    assert f"which leaks more: stillage compare '{out}'" in capsys.readouterr().out
-    assert main(["run", "quickstart", "--out", str(tmp_path / "seeds"), "--sweep.seed", "1", "2"]) == 0
-    assert "stillage compare" not in capsys.readouterr().out
+
+def answered(run: Path, seed: int, shift: float, *, needed: bool = True, records: int = 60) -> Path:
+    """The table of answers that an evaluation leaves; the records depend on the seed, their difficulty too."""
+    hard, own = np.random.default_rng([seed, 5]).random(records), np.random.default_rng([seed, int(100 * shift), 6])
+    rouge = np.clip(0.7 * hard + shift + 0.05 * own.normal(size=records), 0, 1)
+    rows = [
+        {"model": "student", "id": f"s{seed}-{k}", "rouge_l": float(rouge[k]), "exact_match": bool(rouge[k] > 0.6),
+         "needed_exact": bool(rouge[k] > 0.4) if needed else None}
+        for k in range(records)
+    ]  # fmt: skip
+    write_table(run / "evaluate" / "samples.parquet", pa.Table.from_pylist(rows))
+    return run
+
+
+def unaudited(run: Path, seed: int, method: str, shift: float, stages: str = "[distill, evaluate]") -> Path:
+    """A finished run whose config asks for no audit."""
+    finished(run, seed, method, 0.0)
+    shutil.rmtree(run / "audit")
+    text = (run / "config.yaml").read_text()
+    write_text(run / "config.yaml", f"{text}stages: {stages}\n")
+    return answered(run, seed, shift)
+
+
+def test_without_an_audit_quality_is_compared_and_it_is_said(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    a, b = unaudited(tmp_path / "a", 1, "kd", 0.2), unaudited(tmp_path / "b", 1, "sft", 0.0)
+    printed = said([a, b], capsys)
+    assert "nothing was audited, so that only quality is compared" in printed
+    assert "a is better" in printed and "AUC" not in printed and "leaks" not in printed
+    both = said([a, b, finished(tmp_path / "c", 1, "gkd", 1.0), finished(tmp_path / "d", 1, "seqkd", 0.0)], capsys)
+    assert "not audited, so that only quality is compared: a, b" in both and "c leaks more" in both
+    planned = [unaudited(tmp_path / name, 1, name, 0.1, "[evaluate, audit]") for name in ("kd", "sft")]
+    assert "nothing was audited" in said(planned, capsys)  # an audit is planned, and none is there yet
+    printed = said([*planned, tmp_path / "c"], capsys, code=2)
+    assert f"Finish it first: stillage audit {planned[0]}" in printed and len(printed.splitlines()) == 3
+
+
+def test_parts_that_do_not_end_alike_are_not_compared(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    runs = [unaudited(tmp_path / name, 1, name, 0.2) for name in ("kd", "sft")]
+    for run, end in zip(runs, (";", "mentor"), strict=True):
+        text = (run / "config.yaml").read_text()
+        (run / "config.yaml").write_text(f"{text}data: {{needed_until: '{end}'}}\n")
+    printed = said(runs, capsys)
+    assert "the needed part does not end alike (';', 'mentor')" in printed and "needed part exact" not in printed
+    (runs[1] / "config.yaml").write_text((runs[1] / "config.yaml").read_text().replace("mentor", ";"))
+    assert "Who answers better: needed part exact" in said(runs, capsys)
+
+
+def test_answers_to_other_records_are_not_compared(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    a, b = unaudited(tmp_path / "a", 1, "kd", 0.2), unaudited(tmp_path / "b", 1, "sft", 0.0)
+    answered(b, 1, 0.0, records=40)
+    printed = said([a, b], capsys, code=2)
+    assert printed.splitlines()[:2] == [
+        f"stillage: {a} and {b} did not evaluate the same records.", "60 and 40 records, 40 of them in both and in one role",
+    ]  # fmt: skip
+    c, d = (finished(tmp_path / name, 1, method, 1.0) for name, method in (("c", "kd"), ("d", "sft")))
+    answered(c, 1, 0.2)
+    answered(d, 1, 0.0, records=40)
+    printed = said([c, d], capsys)
+    assert "Who leaks more" in printed and "quality is not compared by pairs everywhere: " in printed
+
+
+def test_a_damaged_audit_is_not_read(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    runs = [finished(tmp_path / name, 1, method, 1.0) for name, method in (("a", "kd"), ("b", "sft"))]
+    write_json(runs[1] / "audit" / "manifest.json", {"key": "k", "files": {"scores.parquet": "0" * 64}})
+    printed = said([*runs, "--out", tmp_path / "out"], capsys, code=2)
+    assert f"{runs[1]} has no finished audit.\naudit: scores.parquet has changed\n" in printed
+    assert len(printed.splitlines()) == 3 and not (tmp_path / "out").exists()
 
 
 def test_audits_that_failed_their_checks_are_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

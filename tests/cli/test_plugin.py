@@ -82,7 +82,10 @@ def test_what_cannot_be_used_is_three_lines_and_exit_2(
     code: str, said: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "mine.py").write_text(code)
-    assert main(["quickstart", "--dry-run", "--out", str(tmp_path / "run"), "--plugin", str(tmp_path / "mine.py")]) == 2
+    assert (
+        main(["run", "biographies", "--dry-run", "--out", str(tmp_path / "run"), "--plugin", str(tmp_path / "mine.py")])
+        == 2
+    )
     printed = capsys.readouterr().err
     assert all(part in printed for part in said), printed
     assert len(printed.strip().splitlines()) == 3 and "Traceback" not in printed
@@ -94,7 +97,7 @@ def test_what_cannot_be_used_is_three_lines_and_exit_2(
     ("words", "said"), [(["--plugin"], "takes a Python file"), (["--plugin", "no.py"], "no such plugin")]
 )
 def test_a_missing_file_is_refused(words: list[str], said: str, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["quickstart", "--dry-run", *words]) == 2
+    assert main(["run", "biographies", "--dry-run", *words]) == 2
     assert said in capsys.readouterr().err
 
 

@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
 
 from stillage.cli import main
 from stillage.errors import ConfigError
-from stillage.experiment.sweep import check_overruled, points, swept
+from stillage.experiment.sweep import check_overruled, gather, points, swept, typed_values
+from stillage.run.folder import read_table, remove, write_json
+from stillage.run.lock import locked
 from stillage.run.parse import from_flags, from_yaml
-from stillage.run.results import read_results
+from stillage.run.results import read_results, schema, write_results
+from stillage.types import Result
 
 SMALL = [
-    "quickstart", "--data.people", "24", "--tokenizer.vocab-size", "400", "--stages", "distill", "evaluate",
+    "run", "biographies", "--jobs", "1", "--data.people", "24", "--tokenizer.vocab-size", "400", "--stages", "distill", "evaluate",
     "--teacher.layers", "1", "--teacher.width", "32", "--teacher.heads", "2", "--teacher-train.epochs", "1",
     "--student.layers", "1", "--student.width", "32", "--student.heads", "2", "--student-train.epochs", "1",
-    "--generate.max-new-tokens", "4", "--generate.records", "2",
+    "--generate.max-new-tokens", "4", "--generate.records", "2", "--jobs", "1",
 ]  # fmt: skip
 
 
@@ -26,7 +30,7 @@ def test_points_share_what_is_equal(tmp_path: Path, capsys: pytest.CaptureFixtur
     words = [*SMALL, "--out", str(out), "--sweep.student-train.lr-peak", "1e-3", "2e-3"]
     assert main(words) == 0
     said = capsys.readouterr().err
-    assert said.count(": teacher: not done yet") == 1 and said.count(": student: not done yet") == 2
+    assert said.count(": teacher: starts") == 1 and said.count(": student: starts") == 2
     assert sorted(path.name.rsplit("-", 1)[0] for path in (out / "store").glob("[a-z]*-*")) == sorted(
         ["data", "tokenizer", "teacher", "student", "student", "evaluate", "evaluate", "report", "report"]
     )
@@ -34,7 +38,42 @@ def test_points_share_what_is_equal(tmp_path: Path, capsys: pytest.CaptureFixtur
     assert [point["values"] for point in index] == [{"student_train.lr_peak": lr} for lr in ("1e-3", "2e-3")]
     assert {result.run for result in read_results(out / "results.parquet")} == {point["run"] for point in index}
     assert main(words) == 0
-    assert "not done yet" not in capsys.readouterr().err
+    assert "starts" not in capsys.readouterr().err
+
+
+def test_a_sweep_in_hand_keeps_its_list_of_points(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Another sweep into its folder is refused before it writes anything."""
+    with locked(tmp_path):
+        assert main([*SMALL, "--out", str(tmp_path), "--sweep.seed", "1", "2"]) == 2
+    assert "in use by a live process" in capsys.readouterr().err
+    assert [path.name for path in tmp_path.iterdir()] == [".lock"]
+
+
+def test_a_copy_that_followed_the_links_goes_on(tmp_path: Path) -> None:
+    """`cp -rL` and archives make folders of a point's links: they find their way back into the store."""
+    words = ["data", "biographies", "--data.people", "8", "--stages", "distill", "--sweep.seed", "1", "2", "--out"]
+    assert main([*words, str(tmp_path / "grid")]) == 0
+    copy = tmp_path / "copy"
+    shutil.copytree(tmp_path / "grid", copy, symlinks=False)
+    made = next((copy / "store").glob("data-*"))
+    before = (made / "records.parquet").stat().st_mtime_ns
+    remove(next(other for other in (copy / "store").glob("data-*") if other != made))
+    assert main([*words, str(copy)]) == 0
+    assert all((copy / f"seed={seed}" / "data").is_symlink() for seed in (1, 2))
+    assert (made / "records.parquet").stat().st_mtime_ns == before and not list(copy.glob("*/aside"))
+    assert len(list((copy / "store").glob("data-*"))) == 2
+
+
+def test_swept_shares_are_scaled_as_those_of_flags_are() -> None:
+    text = "data: {shares: {private: 0.25, public: 0.5, outsiders: 0.25}}\nsweep: {data.shares.private: [0.25, 0.4]}"
+    flat, lists = swept(from_yaml(text, "here"))
+    shares = [point.config.data.shares for point in points(flat, lists)]
+    assert [share["private"] for share in shares] == [0.25, 0.4] and shares[1]["public"] == pytest.approx(0.4)
+    assert [sum(share.values()) for share in shares] == pytest.approx([1.0, 1.0])
+    flat, lists = swept(
+        from_yaml(text.replace("private: [0.25, 0.4]", "private: [0.4], data.shares.public: [0.3]"), "")
+    )
+    assert points(flat, lists)[0].config.data.shares == pytest.approx({"private": 0.4, "public": 0.3, "outsiders": 0.3})
 
 
 def test_a_sweep_is_every_combination_and_an_empty_one_is_refused() -> None:
@@ -57,6 +96,35 @@ sweep:
       sft: {distill.method: sft}
       gkd: {distill.method: gkd, distill: {params: {max_new_tokens: 8}}, student.width: 64}
 """
+
+
+def test_swept_values_have_the_type_that_all_of_them_are() -> None:
+    values = [
+        {"seed": "1", "student_train.lr_peak": "1e-3", "audit.attacks": "loss,zlib", "distill.params.k": "3", "cases.size": "1",
+         "student.path": "5", "audit.blocks": "true"},
+        {"seed": "2", "student_train.lr_peak": "2", "audit.attacks": "7", "distill.params.k": "x", "cases.size": "2",
+         "student.path": "6", "audit.blocks": "False"},
+    ]  # fmt: skip
+    found = {path: list(read.values()) for path, read in typed_values(values).items()}
+    assert found == {
+        "seed": [1, 2], "student_train.lr_peak": [0.001, 2.0], "audit.attacks": ["loss,zlib", "7"],
+        "distill.params.k": ["3", "x"], "cases.size": [1, 2], "student.path": ["5", "6"], "audit.blocks": [True, False],
+    }  # fmt: skip
+
+
+def test_a_swept_seed_is_the_column_that_every_table_has(tmp_path: Path) -> None:
+    points = []
+    for seed in (2, 10):
+        row = Result(run=f"r{seed}", stage="audit", model="student", metric="auc", value=0.5, seed=seed, method="kd")
+        name = f"seed={seed}"
+        write_results(tmp_path / name / "report" / "results.parquet", [row])
+        write_json(tmp_path / name / "report" / "manifest.json", {})
+        points.append({"name": name, "values": {"seed": str(seed), "distill.method": "kd"}, "run": f"r{seed}"})
+    write_json(tmp_path / "sweep.json", {"points": [*points, {"name": "seed=3", "values": {"seed": "3"}, "run": "r3"}]})
+    assert gather(tmp_path) == 2
+    table = read_table(tmp_path / "results.parquet")
+    assert table.column_names == [*schema().names, "distill.method"]
+    assert table.column("seed").to_pylist() == [10, 2] and set(table.column("method").to_pylist()) == {"kd"}
 
 
 def test_a_case_is_several_settings_at_once() -> None:
@@ -120,9 +188,10 @@ def test_points_side_by_side_give_what_points_in_turn_give(tmp_path: Path, capsy
     words += ["--distill.init-epochs", "1", "--student-train.max-steps", "2"]
     assert main([*words, "--out", str(tmp_path / "one")]) == 0
     capsys.readouterr()
-    assert main([*words, "--out", str(tmp_path / "two"), "--jobs", "2"]) == 0
+    words[words.index("--jobs") + 1] = "2"
+    assert main([*words, "--out", str(tmp_path / "two")]) == 0
     said = capsys.readouterr().err
-    assert said.count("student_init: not done yet") == 1 and said.count(": student: not done yet") == 2
+    assert said.count("student_init: starts") == 1 and said.count(": student: starts") == 2
     one, two = (read_results(tmp_path / name / "results.parquet") for name in ("one", "two"))
     assert one == two and len({result.run for result in one}) == 2
 

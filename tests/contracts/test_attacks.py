@@ -51,6 +51,7 @@ def replies(attack: Attack, target: TokenStats, other: TokenStats, text: str) ->
     answer: dict[str, object] = {
         "as_is": target,
         "text": text,
+        "needed": target,
         "lowercase": other,
         "neighbours": [other, other],
         "outsider_prefix": same_tokens,

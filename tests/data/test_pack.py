@@ -14,7 +14,8 @@ from safetensors.numpy import load_file
 from stillage.cli import plain_text as cli
 from stillage.data.blocks import block_example, block_numbers, open_blocks, write_blocks
 from stillage.data.bpe import train_bpe
-from stillage.data.pack import first_fit, pack_corpus, tokenizer_hash
+from stillage.data.pack import first_fit, pack_corpus
+from stillage.data.tokenizer_hash import rules_hash
 from stillage.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
@@ -42,7 +43,7 @@ def test_blocks_are_the_stream_cut(tokenizer: PreTrainedTokenizerFast, tmp_path:
     count = len(stream) // 8
     assert blocks.blocks_NT.tolist() == np.array(stream[: count * 8]).reshape(count, 8).tolist()
     assert (blocks.dropped_tokens, blocks.documents, blocks.block_tokens) == (len(stream) % 8, 4, 8)
-    assert blocks.blocks_NT.dtype == np.uint16 and blocks.tokenizer == tokenizer_hash(tokenizer)
+    assert blocks.blocks_NT.dtype == np.uint16 and blocks.tokenizer == rules_hash(tokenizer)
     assert stream.count(tokenizer.eos_token_id) == len(TEXTS)
     assert f"{len(stream) % 8} tokens of the last, partial block left out" in blocks.summary()
     assert load_file(tmp_path / "b.safetensors")["blocks"].tolist() == blocks.blocks_NT.tolist()  # any reader opens it
@@ -106,7 +107,7 @@ def test_files_that_are_no_blocks(tokenizer: PreTrainedTokenizerFast, tmp_path: 
     write_blocks(path, [np.arange(20)], block_tokens=4, vocab_size=20, tokenizer="abc")
     assert open_blocks(path, tokenizer="abc").vocab_size == 20
     with pytest.raises(DataError, match="another tokenizer"):
-        open_blocks(path, tokenizer=tokenizer_hash(tokenizer))
+        open_blocks(path, tokenizer=rules_hash(tokenizer))
     whole = path.read_bytes()
     for damaged in (whole[:-1], whole[:10], b"", whole + b"\0"):
         path.write_bytes(damaged)
@@ -147,7 +148,7 @@ def test_pack_by_the_command_line(
     assert cli.main("data", words) == 0
     stream = reference_stream(tokenizer, ["the cat\nsat", "a dog"])
     assert f"{len(stream) // 4} blocks of 4 tokens" in capsys.readouterr().out
-    opened = open_blocks(out, tokenizer=tokenizer_hash(tokenizer))
+    opened = open_blocks(out, tokenizer=rules_hash(tokenizer))
     assert opened.blocks_NT.ravel().tolist() == stream[: len(stream) // 4 * 4]
 
 

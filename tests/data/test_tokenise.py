@@ -201,7 +201,7 @@ def test_a_long_prompt_loses_its_middle_and_keeps_the_template() -> None:
     bare = len(tokenizer(render(make("|", ""), "alpaca"))["input_ids"]) - 1
     tight = tokenise(records[:1], tokenizer, template="alpaca", max_tokens=600, max_prompt_tokens=bare)
     assert tokenizer.decode(tight.examples[0].prompt_ids) == render(make("|", ""), "alpaca").replace("|", "")
-    with pytest.raises(ConfigError, match="limit: 30 tokens; template:"):
+    with pytest.raises(ConfigError, match="limit of a prompt: 30 tokens; its template alone: 108 tokens"):
         tokenise(records, tokenizer, template="alpaca", max_tokens=600, max_prompt_tokens=30)
 
 
@@ -212,13 +212,15 @@ def test_limits_hold_and_eos_is_there_iff_the_response_is_whole(
 ) -> None:
     record = make("a " * prompt_words, "b" + " in" * response_words)
     full = one(record, FALLBACK)
+    if max_prompt_tokens >= max_tokens:
+        max_prompt_tokens = 0  # nobody stated it: half
     result = tokenise([record], FALLBACK, template="raw", max_tokens=max_tokens, max_prompt_tokens=max_prompt_tokens)
     example = result.examples[0]
     assert len(example.ids_T) <= max_tokens
     assert example.response_T.any()
     assert not example.response_T[0]
     prompt, response = full.prompt_ids, full.ids_T[full.response_T]
-    limit = max_prompt_tokens if max_prompt_tokens < max_tokens else max_tokens // 2
+    limit = max_prompt_tokens or max_tokens // 2
     assert result.prompt_limit == limit
     assert len(example.prompt_ids) == min(len(prompt), limit)
     assert result.cut_prompts == (len(prompt) > limit)
@@ -226,6 +228,46 @@ def test_limits_hold_and_eos_is_there_iff_the_response_is_whole(
     assert kept.tolist() == response[: len(kept)].tolist()
     assert result.cut_responses == (len(kept) < len(response))
     assert (example.ids_T == FALLBACK.eos_token_id).sum() == 1 - result.cut_responses
+
+
+def test_limits_that_nobody_stated_follow_the_model_and_the_template() -> None:
+    tokenizer = BYTE_LEVEL["A_bytelevel"]
+    record = make("Say " + "very " * 200 + "much.", "yes")
+    template = len(tokenizer(render(make("|", ""), "alpaca"))["input_ids"]) - 1
+    for context in (
+        template + 8,
+        2 * template,
+        3 * template - 4,
+    ):  # half of them is less than the template, or little more
+        limit = max(context // 2, template + (context - template) // 4)
+        result = tokenise([record], tokenizer, template="alpaca", max_tokens=512, context_tokens=context)
+        text = tokenizer.decode(result.examples[0].prompt_ids)
+        assert result.prompt_limit == len(result.examples[0].prompt_ids) == limit > template
+        assert text.startswith("Below is") and text.endswith("### Response:\n") and "Instruction:\nS" in text
+        (prompt,) = encode_prompts(
+            [record], tokenizer, template="alpaca", max_prompt_tokens=context // 2, within=context
+        )
+        assert prompt.tolist() == result.examples[0].prompt_ids.tolist()
+    assert tokenise([record], tokenizer, template="alpaca", max_tokens=512, context_tokens=400).prompt_limit == 200
+    least = template + 3
+    with pytest.raises(
+        ConfigError, match=f"{least // 2} tokens of {least} for prompt and response; its .* {template} tok"
+    ):
+        tokenise([record], tokenizer, template="alpaca", max_tokens=512, context_tokens=least)
+
+
+def test_a_stated_limit_that_leaves_no_room_is_refused_with_where_it_comes_from() -> None:
+    record = [make("a", "b")]
+    with pytest.raises(ConfigError) as caught:
+        tokenise(record, FALLBACK, template="raw", max_tokens=512, max_prompt_tokens=256, context_tokens=128)
+    assert str(caught.value).splitlines() == [
+        "Prompts of 256 tokens leave no room for a response in examples of 128.",
+        "data.max_prompt_tokens: 256; data.max_tokens: 512; context of the model: 128",
+        "Leave out data.max_prompt_tokens (64 is then the limit), or set it below 128.",
+    ]
+    assert tokenise(
+        record, FALLBACK, template="raw", max_tokens=512, max_prompt_tokens=100, context_tokens=128
+    ).examples
 
 
 def test_chat_reads_special_tokens_of_the_template_and_counts_those_in_responses() -> None:

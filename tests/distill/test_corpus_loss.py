@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -15,7 +13,7 @@ import pytest
 import torch
 
 from stillage.data.blocks import block_numbers, write_blocks
-from stillage.data.pack import tokenizer_hash
+from stillage.data.tokenizer_hash import rules_hash
 from stillage.distill.corpus import Corpus, open_corpus
 from stillage.errors import CheckpointError, ConfigError, DataError, Interrupted, ModelError
 from stillage.rng import generator
@@ -28,9 +26,7 @@ BLOCK = 12
 def corpus(small: SimpleNamespace, path: Path, coef: float = 0.7, batch_size: int = 3) -> Corpus:
     rng = generator(3, "corpus")
     documents = [np.append(rng.integers(3, small.VOCAB, int(rng.integers(3, 30))), 0) for _ in range(12)]
-    write_blocks(
-        path, documents, block_tokens=BLOCK, vocab_size=small.VOCAB, tokenizer=tokenizer_hash(small.tokenizer())
-    )
+    write_blocks(path, documents, block_tokens=BLOCK, vocab_size=small.VOCAB, tokenizer=rules_hash(small.tokenizer()))
     config = LmConfig(path=str(path), coef=coef, batch_size=batch_size)
     found = open_corpus(config, small.tokenizer(), path.parent)
     assert found is not None
@@ -56,10 +52,10 @@ def test_the_term_is_coef_times_the_mean_over_its_own_tokens(
     one, other = lines(tmp_path / "with")[0], lines(tmp_path / "without")[0]
     assert one["lm"] == pytest.approx(expected, rel=1e-5)
     own = "ce" if method == "sft" else "kd"
-    assert one[own] == pytest.approx(other[own], rel=1e-6)
+    assert one[own] == pytest.approx(other[own], rel=1e-5)
     assert one["loss"] == pytest.approx(other["loss"] + expected, rel=1e-5)
     assert one["tokens"] == other["tokens"], "trained tokens are the records'"
-    assert lines(tmp_path / "with")[1][own] != pytest.approx(lines(tmp_path / "without")[1][own], rel=1e-6)
+    assert lines(tmp_path / "with")[1][own] != pytest.approx(lines(tmp_path / "without")[1][own], rel=1e-5)
 
 
 def test_it_is_the_same_however_a_step_is_cut_up(small: SimpleNamespace, tmp_path: Path) -> None:
@@ -70,7 +66,7 @@ def test_it_is_the_same_however_a_step_is_cut_up(small: SimpleNamespace, tmp_pat
         found.append(lines(tmp_path / str(size)))
     for other in found[1:]:
         for one, two in zip(found[0], other, strict=True):
-            assert one == pytest.approx(two, rel=1e-5)
+            assert one == pytest.approx(two, rel=1e-5, abs=1e-6)
 
 
 def test_it_resumes_bit_for_bit_and_refuses_another_corpus(small: SimpleNamespace, tmp_path: Path) -> None:
@@ -82,7 +78,7 @@ def test_it_resumes_bit_for_bit_and_refuses_another_corpus(small: SimpleNamespac
                 tmp_path / "parts", corpus=text, student=small.model(seed=2, dropout=0.1),
                 should_stop=small.stop_after(steps),
             )  # fmt: skip
-    with pytest.raises(CheckpointError, match="corpus: "):
+    with pytest.raises(CheckpointError, match=r"corpus\.coef: "):
         small.train(tmp_path / "parts", corpus=corpus(small, tmp_path / "other.safetensors", coef=0.5))
     small.train(tmp_path / "parts", corpus=text, student=small.model(seed=2, dropout=0.1))
     for name in ("model/model.safetensors", "metrics.jsonl"):
@@ -107,18 +103,13 @@ small.small_train(root / "two-1", corpus=one, **settings)
 """
 
 
-def test_two_processes_are_one(small: SimpleNamespace, tmp_path: Path) -> None:
+def test_two_processes_are_one(small: SimpleNamespace, ranks: list[dict[str, str]], tmp_path: Path) -> None:
     """Three blocks on two processes, and one block, which leaves a process without any."""
     text = corpus(small, tmp_path / "corpus.safetensors")
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    shared = {"WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
-    shared |= {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
     children = [
         subprocess.Popen(
             [sys.executable, "-c", SCRIPT, str(CONFTEST), __file__, str(tmp_path)],
-            env={**os.environ, **shared, "RANK": str(rank), "LOCAL_RANK": str(rank)},
+            env=ranks[rank],
             stderr=subprocess.PIPE,
             text=True,
         )
@@ -131,7 +122,7 @@ def test_two_processes_are_one(small: SimpleNamespace, tmp_path: Path) -> None:
         alone = tmp_path / f"alone-{name}"
         small.train(alone, method="kd", corpus=kept, max_steps=3, batch_size=5, validate_every=0)
         for one, two in zip(lines(alone), lines(tmp_path / name), strict=True):
-            assert one == pytest.approx(two, rel=1e-5)
+            assert one == pytest.approx(two, rel=1e-5, abs=1e-6)
 
 
 def test_corpora_that_cannot_be_used(small: SimpleNamespace, tmp_path: Path) -> None:

@@ -43,7 +43,7 @@ def test_sft_has_the_gradient_of_the_models_own_loss(small: SimpleNamespace) -> 
     method = METHODS["sft"]
     terms = Objective(model, method, method.params())(batch, None, 0)
     (terms["ce"] / len(batch.labels_T)).backward()
-    assert terms["ce"].item() / len(batch.labels_T) == pytest.approx(loss.item(), rel=1e-6)
+    assert terms["ce"].item() / len(batch.labels_T) == pytest.approx(loss.item(), rel=1e-5)
     assert_close(gradients(model), wanted)
 
 
@@ -77,7 +77,9 @@ def test_kd_has_the_gradient_of_the_dense_formula_in_float64(small: SimpleNamesp
     ce = 0.3 * torch.nn.functional.cross_entropy(z_q, batch.labels_T, reduction="sum")
     (kd + ce).backward()
     assert {name: term.item() for name, term in terms.items()} == pytest.approx(
-        {"kd": kd.item(), "ce": ce.item()}, rel=1e-5
+        {"kd": kd.item(), "ce": ce.item()},
+        rel=1e-5,
+        abs=5e-6,  # float32; KL is a small difference of larger terms
     )
     assert_close(found, {name: gradient.float() for name, gradient in gradients(student).items()})
 
@@ -87,7 +89,7 @@ def test_padding_is_invisible(small: SimpleNamespace) -> None:
     objective = Objective(model, method, method.params())
     together = objective(collate(examples, CPU), None, 0)["ce"].item()
     alone = sum(objective(collate([example], CPU), None, 0)["ce"].item() for example in examples)
-    assert together == pytest.approx(alone, rel=1e-6)
+    assert together == pytest.approx(alone, rel=1e-5)
 
 
 def test_a_batch_without_labels_is_zero_with_zero_gradient(small: SimpleNamespace) -> None:

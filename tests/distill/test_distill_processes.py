@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import json
-import os
-import socket
 import subprocess
 import sys
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from accelerate import Accelerator
 from safetensors.torch import load_file
 
 from stillage.distill.methods import METHODS
+from stillage.errors import Interrupted
 
 CONFTEST = Path(__file__).parents[1] / "conftest.py"
 CASES: dict[str, dict[str, object]] = {
@@ -57,16 +57,36 @@ for name, settings in json.loads(sys.argv[4]).items():
 """
 
 
-def test_two_processes_are_one(small: SimpleNamespace, tmp_path: Path) -> None:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    shared = {"WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
-    shared |= {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
+def test_the_others_hear_that_they_may_end_once_the_first_has_saved(
+    small: SimpleNamespace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who says that it ends has the first ended soon after, which must not be in the middle of its checkpoint."""
+    saved: list[int] = []
+    monkeypatch.setattr(
+        Accelerator, "wait_for_everyone", lambda _: saved.append(len(list(tmp_path.glob("run/checkpoints/step-*"))))
+    )
+    with pytest.raises(Interrupted):
+        small.train(tmp_path / "run", should_stop=small.stop_after(2))
+    assert saved[-1] == 1
+
+
+def test_a_finished_training_is_tidied_once_all_have_seen_that_it_is(
+    small: SimpleNamespace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = small.train(tmp_path / "run", max_steps=1)[0]
+    left = tmp_path / "run" / "checkpoints"
+    left.mkdir()
+    there: list[bool] = []
+    monkeypatch.setattr(Accelerator, "wait_for_everyone", lambda _: there.append(left.exists()))
+    assert small.train(tmp_path / "run", max_steps=1)[0] == first
+    assert there == [True] and not left.exists()
+
+
+def test_two_processes_are_one(small: SimpleNamespace, ranks: list[dict[str, str]], tmp_path: Path) -> None:
     children = [
         subprocess.Popen(
             [sys.executable, "-c", SCRIPT, str(CONFTEST), str(tmp_path), str(rank), json.dumps(CASES)],
-            env={**os.environ, **shared, "RANK": str(rank), "LOCAL_RANK": str(rank)},
+            env=ranks[rank],
             stderr=subprocess.PIPE,
             text=True,
         )
@@ -83,7 +103,7 @@ def test_two_processes_are_one(small: SimpleNamespace, tmp_path: Path) -> None:
         assert len(one) == len(two)
         for first, second in zip(one, two, strict=True):
             assert first.pop("texts", "") == second.pop("texts", "")
-            assert first == pytest.approx(second, rel=1e-5, abs=1e-7), name
+            assert first == pytest.approx(second, rel=1e-5, abs=1e-6), name
         kept = [load_file(tmp_path / f"{kind}-{name}" / "model" / "model.safetensors") for kind in ("one", "two")]
         difference = sum(float((kept[0][weight] - kept[1][weight]).square().sum()) for weight in kept[0]) ** 0.5
         assert difference <= 1e-3 * sum(float(tensor.square().sum()) for tensor in kept[0].values()) ** 0.5

@@ -17,7 +17,15 @@ from safetensors.torch import load_file
 from stillage.distill import loop as loop_module
 from stillage.distill.batches import records_of_step
 from stillage.distill.methods import METHODS
-from stillage.errors import CapabilityError, ConfigError, DataError, Interrupted, ModelError, UserError
+from stillage.errors import (
+    CapabilityError,
+    CheckpointError,
+    ConfigError,
+    DataError,
+    Interrupted,
+    ModelError,
+    UserError,
+)
 from stillage.models.load import load_model
 from stillage.run.config import ModelConfig
 from stillage.run.folder import read_json, read_table
@@ -301,5 +309,8 @@ def test_a_training_that_has_ended_is_not_made_again(small: SimpleNamespace, tmp
     assert before == {
         path: hashlib.sha256(path.read_bytes()).hexdigest() for path in tmp_path.rglob("*") if path.is_file()
     }
-    third, _ = small.train(tmp_path, seed=8)
-    assert third.validation_loss != first.validation_loss
+    with pytest.raises(CheckpointError, match=r"finished training in .*\nseed: 7 there, 8 here"):
+        small.train(tmp_path, seed=8)
+    assert before == {
+        path: hashlib.sha256(path.read_bytes()).hexdigest() for path in tmp_path.rglob("*") if path.is_file()
+    }

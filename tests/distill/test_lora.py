@@ -8,8 +8,9 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from peft import AutoPeftModelForCausalLM
 from safetensors.torch import load_file
-from transformers import AutoModelForCausalLM, PreTrainedModel
+from transformers import PreTrainedModel
 
 from stillage.cli import main
 from stillage.distill.methods import METHODS
@@ -35,7 +36,7 @@ def test_only_the_adapter_trains_and_the_saved_one_merges_to_the_same(small: Sim
         unmerged = student(input_ids=ids).logits
     for folder in ("model", *(f"kept/{path.name}" for path in (tmp_path / "kept").iterdir())):
         merged = load_model(ModelConfig(path=str(tmp_path / folder)), vocab_size=small.VOCAB, seed=0)
-        theirs = AutoModelForCausalLM.from_pretrained(tmp_path / folder).eval()
+        theirs = AutoPeftModelForCausalLM.from_pretrained(tmp_path / folder).eval()
         with torch.no_grad():
             torch.testing.assert_close(merged(input_ids=ids).logits, theirs(input_ids=ids).logits, atol=1e-5, rtol=1e-5)
             if folder == "model":
@@ -86,7 +87,7 @@ def test_an_experiment_with_a_pruned_student_and_adapters(
 ) -> None:
     """Teacher and student with an adapter, the student cut from the teacher; the control never met the private records."""
     run = tmp_path / "run"
-    words = ["run", "quickstart", "--out", str(run)]
+    words = ["run", "biographies", "--out", str(run)]
     words += [word for name, value in TINY.items() for word in (f"--{name}", str(value))]
     words += ["--teacher.lora-rank", "2", "--student.prune-teacher-to", "2", "--student.lora-rank", "4"]
     assert main(words) == 0, capsys.readouterr()
@@ -123,7 +124,7 @@ def test_an_experiment_with_a_pruned_student_and_adapters(
 def test_starts_that_clash_are_refused_before_anything_runs(
     words: list[str], said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert main(["run", "quickstart", "--out", str(tmp_path / "r"), *words]) == ConfigError.exit_code
+    assert main(["run", "biographies", "--out", str(tmp_path / "r"), *words]) == ConfigError.exit_code
     printed = capsys.readouterr().err
     assert said in printed and len(printed.strip().splitlines()) == 3
     assert not (tmp_path / "r").exists()

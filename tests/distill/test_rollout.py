@@ -344,6 +344,7 @@ def test_the_teachers_texts_replace_the_responses_and_are_written_once(
         if not path.name.startswith("texts."):
             path.rename(tmp_path / path.name)
     small.train(tmp_path / "seqkd", method="seqkd", settings=settings, teacher=teacher, examples=examples)
+    (tmp_path / "seqkd" / "summary.json").unlink()
     with pytest.raises(AssertionError, match="the texts are there"):
         small.train(tmp_path / "seqkd", method="seqkd", settings=settings, teacher=small.model(3), examples=examples)
 

@@ -42,7 +42,7 @@ def test_a_missing_tracker_names_the_command(
         check_tracker(track, lambda name: None)
     assert caught.value.fix == f"pip install 'stillage[{track}]'"
     monkeypatch.setattr("stillage.distill.track.importlib.util.find_spec", lambda name: None)
-    assert main(["run", "quickstart", "--track", track, "--out", str(tmp_path / "r")]) == 2
+    assert main(["run", "biographies", "--track", track, "--out", str(tmp_path / "r")]) == 2
     assert f"pip install 'stillage[{track}]'" in capsys.readouterr().err and not (tmp_path / "r").exists()
 
 

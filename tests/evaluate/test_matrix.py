@@ -6,10 +6,13 @@ import dataclasses
 import hashlib
 import json
 import math
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pytest
 import torch
 from rouge_score.rouge_scorer import RougeScorer
@@ -21,11 +24,13 @@ from stillage.data.bpe import train_bpe
 from stillage.data.templates import render
 from stillage.errors import CheckpointError, ConfigError
 from stillage.evaluate import matrix
+from stillage.evaluate.cells import Reading, Subject
 from stillage.evaluate.datasets import EvalSet, open_set
-from stillage.evaluate.matrix import Reading, Subject, collect, decoding_of, run_matrix
+from stillage.evaluate.matrix import collect, decoding_of, run_matrix
+from stillage.evaluate.quality import samples_schema
 from stillage.models.load import load_model, load_tokenizer, save_model
 from stillage.run.config import ModelConfig
-from stillage.run.folder import read_table
+from stillage.run.folder import read_table, write_table
 from stillage.types import Result
 
 QUESTIONS = [
@@ -131,6 +136,26 @@ def test_numbers_of_a_cell(run: tuple[list[Result], Path, EvalSet], questions: P
     assert all(0 < row["tokens"] <= 8 for row in cell)
 
 
+def test_who_writes_a_cell_first_decides_its_numbers(
+    subject: Subject, questions: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another process, on another processor, writes other texts while this one makes its own."""
+    chosen, answer = open_set(str(questions)), matrix.answer
+    theirs: list[int] = []
+
+    def beaten(*args: object) -> list[dict[str, Any]]:
+        rows = answer(*args)
+        theirs.extend(row["tokens"] + 5 for row in rows)
+        cells = next(tmp_path.glob("cells/*/*/greedy-*"))
+        other = [{**row, "tokens": tokens} for row, tokens in zip(rows, theirs, strict=True)]
+        write_table(cells / "seed-0.parquet", pa.Table.from_pylist(other, schema=samples_schema()))
+        return rows
+
+    monkeypatch.setattr(matrix, "answer", beaten)
+    results = run_matrix(subject, [chosen], {"greedy": decoding_of("greedy", 8)}, [1], reading=READING, out=tmp_path)
+    assert pick(results, "generated_tokens", "decoding=greedy").value == pytest.approx(np.mean(theirs))
+
+
 def test_loss_of_the_references(run: tuple[list[Result], Path, EvalSet], subject: Subject) -> None:
     results, _, chosen = run
     nats, tokens = 0.0, 0
@@ -150,7 +175,11 @@ def test_loss_of_the_references(run: tuple[list[Result], Path, EvalSet], subject
 def test_means_over_seeds_and_over_records(run: tuple[list[Result], Path, EvalSet]) -> None:
     results, out, _ = run
     values = [pick(results, "generated_tokens", "decoding=as_released", seed).value for seed in (10, 20, 30)]
-    assert len(set(values)) > 1, "seeds must draw different texts"
+    texts = {
+        tuple(read_table(next(out.glob(f"cells/*/*/as_released-*/seed-{seed}.parquet")))["text"].to_pylist())
+        for seed in (10, 20, 30)
+    }
+    assert len(texts) == 3, "seeds must draw different texts"
     over_seeds = pick(results, "generated_tokens", "; over seeds")
     half = student_t.ppf(0.975, 2) * np.std(values, ddof=1) / math.sqrt(3)
     assert over_seeds.n == 3 and over_seeds.value == pytest.approx(np.mean(values))
@@ -185,9 +214,12 @@ def test_finished_cells_are_neither_made_again_nor_written(
     assert str(again) == str(results) and hashes(out) == before
 
 
-def test_whatever_differs_stands_beside(run: tuple[list[Result], Path, EvalSet], subject: Subject) -> None:
+def test_whatever_differs_stands_beside(
+    run: tuple[list[Result], Path, EvalSet], subject: Subject, tmp_path: Path
+) -> None:
     """Another seed, decoding, layout, model or reference: new cells, the old ones untouched, one view of all."""
-    _, out, chosen = run
+    _, kept, chosen = run
+    out = shutil.copytree(kept, tmp_path / "out")
     before = hashes(out)
     asked = {"as_released": decoding_of("as_released", 8)}
     shorter = {"as_released": decoding_of("as_released", 5)}
@@ -216,7 +248,7 @@ def test_an_interrupted_matrix_goes_on(
     real = matrix.answer
 
     def stop_at_2(*args: object) -> object:
-        if args[4] == 2:
+        if args[3] == 2:
             raise KeyboardInterrupt
         return real(*args)
 
@@ -280,7 +312,7 @@ def test_the_command(folders: list[Path], questions: Path, tmp_path: Path, capsy
         (["MODEL", "--data", "dolyl"], "Did you mean dolly?"),
         (["--data", "dolly"], "Which model?"),
         (["MODEL", "--data", "FILE", "--max-new-tokens", "64"], "leaves no room"),
-        (["MODEL", "--data", "FILE", "--max-new-tokens", "0"], "max_new_tokens 0"),
+        (["MODEL", "--data", "FILE", "--max-new-tokens", "-1"], "max_new_tokens -1"),
         (["nowhere", "--data", "FILE"], "neither a folder here nor"),
         (["nowhere.yaml"], "no config"),
     ],

@@ -16,6 +16,7 @@ from stillage.errors import ModelError
 from stillage.experiment import ask
 from stillage.experiment.attack_settings import attacks_of
 from stillage.run.config import AuditConfig, Config
+from stillage.run.progress import unheard
 from stillage.types import Record, Role
 
 RECORDS = [
@@ -25,7 +26,8 @@ NONE = Prefixes(outsiders=(), members=(), kept=())
 
 
 def context(folder: Path, **audit: Any) -> Any:  # noqa: ANN401 - a stand-in for Context
-    return SimpleNamespace(config=Config(audit=AuditConfig(**audit)), cache=folder, run=folder)
+    config = Config(audit=AuditConfig(**audit))
+    return SimpleNamespace(config=config, cache=folder, run=folder, doing=lambda stage, model: unheard)
 
 
 def with_public(monkeypatch: pytest.MonkeyPatch, records: list[Record]) -> None:

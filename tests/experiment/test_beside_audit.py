@@ -21,7 +21,7 @@ from stillage.run.stop import watch_signals
 from stillage.types import Result
 
 TINY = [
-    "quickstart", "--data.people", "40", "--tokenizer.vocab-size", "400",
+    "run", "biographies", "--data.people", "40", "--tokenizer.vocab-size", "400",
     "--teacher.layers", "2", "--teacher.width", "32", "--teacher.heads", "2", "--teacher-train.epochs", "1",
     "--student.layers", "2", "--student.width", "32", "--student.heads", "2", "--student-train.epochs", "1",
     "--stages", "distill", "audit", "--audit.attacks", "loss", "reference", "--audit.extract-tokens", "2",
@@ -163,7 +163,7 @@ def test_more_guesses_than_coins_are_refused_before_anything_is_trained(
         "20",
         "13",
     ]
-    assert main(["quickstart", *words, "--out", str(out)]) == 2
+    assert main(["run", "biographies", *words, "--out", str(out)]) == 2
     said = capsys.readouterr().err.strip().splitlines()[-3:]
     assert said[0].endswith("Fewer records had a coin of their own than are to be guessed.")
     assert said[1].startswith("coins: 32; audit.dp_guesses: 20 13") and not (out / "tokenizer").exists()

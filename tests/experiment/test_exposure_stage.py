@@ -19,7 +19,7 @@ from stillage.run.stages import keys
 from stillage.run.stop import watch_signals
 
 TINY = [
-    "quickstart", "--data.people", "24", "--tokenizer.vocab-size", "400", "--jobs", "1", "--stages", "distill", "audit",
+    "run", "biographies", "--data.people", "24", "--tokenizer.vocab-size", "400", "--jobs", "1", "--stages", "distill", "audit",
     "--teacher.layers", "1", "--teacher.width", "48", "--teacher.heads", "4", "--teacher-train.epochs", "70",
     "--teacher-train.lr-peak", "1e-2", "--student.layers", "1", "--student.width", "32", "--student.heads", "2",
     "--student-train.epochs", "1", "--audit.attacks", "loss", "--audit.signal-records", "0", "--audit.counterfactual",

@@ -60,7 +60,8 @@ def test_a_run_asks_it_in_its_own_tokens_and_names_it_as_a_control(tmp_path: Pat
     save_model(load_model(start, vocab_size=len(tokenizer), seed=1), tokenizer, tmp_path / "other")
     out = tmp_path / "run"
     words = [
-        "quickstart",
+        "run",
+        "biographies",
         *TINY,
         "--out",
         str(out),
@@ -94,6 +95,6 @@ def test_a_run_asks_it_in_its_own_tokens_and_names_it_as_a_control(tmp_path: Pat
 
 
 def test_a_masked_model_that_is_not_there_is_said_before_anything_is_trained(tmp_path: Path, capsys: Printed) -> None:
-    words = ["quickstart", *TINY, "--out", str(tmp_path / "run"), "--audit.attacks", "loss", "neighbour"]
+    words = ["run", "biographies", *TINY, "--out", str(tmp_path / "run"), "--audit.attacks", "loss", "neighbour"]
     assert main([*words, "--audit.masked-model", "./nowhere"]) == 2
     assert "There is no folder ./nowhere" in capsys.readouterr().err and not (tmp_path / "run").exists()

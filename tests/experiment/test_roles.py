@@ -6,8 +6,8 @@ import pytest
 
 from stillage.distill.methods import METHODS
 from stillage.errors import ConfigError
-from stillage.experiment.roles import data_roles, model_roles
-from stillage.run.config import AuditConfig, Config, DistillConfig, ModelConfig, TrainConfig
+from stillage.experiment.roles import check_files, data_roles, missing_controls, model_roles
+from stillage.run.config import AuditConfig, Config, DataConfig, DistillConfig, ModelConfig, TrainConfig
 
 
 def roles_of(config: Config) -> dict[str, tuple[str, str]]:
@@ -61,3 +61,24 @@ def test_an_audit_of_given_models_trains_nothing() -> None:
 def test_noise_is_refused(config: Config) -> None:
     with pytest.raises(ConfigError):
         roles_of(config)
+
+
+def test_files_without_counterfactual_records_leave_that_control_out_and_say_so() -> None:
+    files = {"private": "a", "public": "b", "outsiders": "c", "test": "d"}
+    config = Config(data=DataConfig(files=files))
+    method = METHODS["kd"]
+    roles = model_roles(config, method, method.params())
+    assert [role.name for role in roles] == ["teacher", "student", "student_no_teacher"]
+    assert "data.files names no counterfactual records" in " ".join(missing_controls(config, roles))
+    check_files(config, roles)
+    everything = Config(data=DataConfig(files={**files, "counterfactual": "e"}))
+    roles = model_roles(everything, method, method.params())
+    assert "teacher_counterfactual" in [role.name for role in roles]
+    assert missing_controls(everything, roles) == []
+
+
+def test_a_role_without_a_file_is_refused_before_anything_is_read() -> None:
+    config = Config(data=DataConfig(files={"private": "a", "public": "b", "test": "d"}))
+    method = METHODS["kd"]
+    with pytest.raises(ConfigError, match="No file is named for outsiders"):
+        check_files(config, model_roles(config, method, method.params()))

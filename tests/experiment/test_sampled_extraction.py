@@ -16,6 +16,7 @@ from stillage.models.generate import Decoding, generate
 from stillage.models.load import load_model
 from stillage.models.query import token_stats
 from stillage.run.config import AuditConfig, ModelConfig
+from stillage.run.progress import unheard
 from stillage.types import Example
 
 
@@ -31,7 +32,7 @@ def test_log_p_z_is_how_often_the_attacker_writes_it() -> None:
         Example(record_id=f"{a}{b}", ids_T=np.array([*prefix, a, b], np.int32), response_T=np.arange(6) >= 3)
         for a in range(7) for b in range(7)
     ]  # fmt: skip
-    subject = cast("Any", SimpleNamespace(model=model))
+    subject = cast("Any", SimpleNamespace(model=model, doing=unheard))
     sampled = sampled_of(audit, subject, examples)
     stats = {e.record_id: s for e, s in zip(examples, token_stats(model, examples), strict=True)}
     targets = [

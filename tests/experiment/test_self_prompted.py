@@ -19,7 +19,7 @@ from stillage.run.stop import watch_signals
 
 ATTACKS = ("loss", "self_prompted_reference", "self_prompted_variation")
 TINY = [
-    "quickstart", "--data.people", "24", "--tokenizer.vocab-size", "400", "--jobs", "1", "--stages", "distill", "audit",
+    "run", "biographies", "--data.people", "24", "--tokenizer.vocab-size", "400", "--jobs", "1", "--stages", "distill", "audit",
     "--teacher.layers", "1", "--teacher.width", "48", "--teacher.heads", "4", "--teacher-train.epochs", "60",
     "--teacher-train.lr-peak", "1e-2", "--student.layers", "1", "--student.width", "32", "--student.heads", "2",
     "--student-train.epochs", "2", "--audit.signal-records", "0", "--audit.counterfactual", "false", "--audit.fprs",

@@ -47,6 +47,29 @@ def test_orders_come_in_turn_and_end_with_the_first(pair: tuple[Team, Team]) -> 
     assert got == [{"role": f"student {number}", "plugins": []} for number in range(3)]
 
 
+class BetweenTwoLooks:
+    """A store in which the first calls and ends just after the other's first look."""
+
+    def __init__(self, first: Team) -> None:
+        self.first, self.looks = first, 0
+
+    def check(self, keys: list[str]) -> bool:
+        found = self.first.store.check(keys)
+        self.looks += 1
+        if self.looks == 1:
+            self.first.call({"role": "student"})
+            self.first.store.set("ended", "0")
+        return found
+
+    def get(self, key: str) -> bytes:
+        return self.first.store.get(key)
+
+
+def test_an_order_and_the_end_said_between_two_looks_are_both_heard(pair: tuple[Team, Team]) -> None:
+    other = Team(rank=1, size=2, store=BetweenTwoLooks(pair[0]))  # pyright: ignore[reportArgumentType]
+    assert list(other.orders()) == [{"role": "student"}]
+
+
 def test_the_first_failure_is_told_once_and_decides_the_exit_code(pair: tuple[Team, Team]) -> None:
     first, other = pair
     assert first.failure() is None

@@ -87,19 +87,24 @@ def test_published_example_of_four_tokens() -> None:
     assert {name: float(d.mean()) for name, d in values.items()} == pytest.approx(published, abs=2e-6)
 
 
+def same(found: torch.Tensor, wanted: torch.Tensor) -> None:
+    """Equal but for float32's rounding: another formula, order or kernel adds up with 1e-5 of it at most."""
+    torch.testing.assert_close(found, wanted, rtol=1e-5, atol=1e-6)
+
+
 def test_defaults_and_limits() -> None:
     p, q = (torch.log_softmax(torch.randn(4, 30, generator=torch.Generator().manual_seed(s)), -1) for s in (0, 1))
     forward, reverse = dv.forward_kl(p, q), dv.reverse_kl(p, q)
-    torch.testing.assert_close(dv.generalized_jsd(p, q, beta=0.0), forward)
-    torch.testing.assert_close(dv.generalized_jsd(p, q, beta=1.0), reverse)
-    torch.testing.assert_close(dv.symmetric_kl(p, q, reverse_weight=0.0), forward)
-    torch.testing.assert_close(dv.symmetric_kl(p, q, reverse_weight=1.0), reverse)
-    torch.testing.assert_close(dv.symmetric_kl(p, q), (forward + reverse) / 2)
-    torch.testing.assert_close(dv.skew_forward_kl(p, q, alpha=0.0), forward)
-    torch.testing.assert_close(dv.skew_reverse_kl(p, q, alpha=0.0), reverse)
-    torch.testing.assert_close(dv.generalized_jsd(p, q), dv.generalized_jsd(q, p))
-    torch.testing.assert_close(dv.adaptive_kl(p, q, head_mass=1.0), forward)  # no tail
-    torch.testing.assert_close(dv.adaptive_kl(p, q, head_mass=0.5), dv.adaptive_kl(p, q))
+    same(dv.generalized_jsd(p, q, beta=0.0), forward)
+    same(dv.generalized_jsd(p, q, beta=1.0), reverse)
+    same(dv.symmetric_kl(p, q, reverse_weight=0.0), forward)
+    same(dv.symmetric_kl(p, q, reverse_weight=1.0), reverse)
+    same(dv.symmetric_kl(p, q), (forward + reverse) / 2)
+    same(dv.skew_forward_kl(p, q, alpha=0.0), forward)
+    same(dv.skew_reverse_kl(p, q, alpha=0.0), reverse)
+    same(dv.generalized_jsd(p, q), dv.generalized_jsd(q, p))
+    same(dv.adaptive_kl(p, q, head_mass=1.0), forward)  # no tail
+    same(dv.adaptive_kl(p, q, head_mass=0.5), dv.adaptive_kl(p, q))
     assert (dv.skew_forward_kl(p, q, alpha=0.2) <= -math.log(0.2)).all()
 
 
@@ -112,10 +117,10 @@ def test_entropy_is_subtracted() -> None:
 
 def test_log_zero_stands_for_minus_infinity() -> None:
     p, q = torch.tensor([0.5, 0.5]).log(), torch.tensor([1.0, 0.0]).log()
-    assert float(dv.forward_kl(p, q)) == pytest.approx(math.log(0.5) - 0.5 * dv.LOG_ZERO, rel=1e-6)
-    assert float(dv.total_variation(p, q)) == pytest.approx(0.5)
+    assert float(dv.forward_kl(p, q)) == pytest.approx(math.log(0.5) - 0.5 * dv.LOG_ZERO, rel=1e-5)
+    assert float(dv.total_variation(p, q)) == pytest.approx(0.5, rel=1e-5)
     assert float(dv.generalized_jsd(p, q)) == pytest.approx(
-        0.5 * kl(np.array([0.5, 0.5]), np.array([0.75, 0.25])) + 0.5 * math.log(4 / 3)
+        0.5 * kl(np.array([0.5, 0.5]), np.array([0.75, 0.25])) + 0.5 * math.log(4 / 3), rel=1e-5
     )
 
 
@@ -123,7 +128,7 @@ def test_teacher_needs_no_gradient_and_may_have_one() -> None:
     p = torch.log_softmax(torch.randn(2, 5, generator=torch.Generator().manual_seed(3)), -1).requires_grad_()
     q = torch.log_softmax(torch.randn(2, 5, generator=torch.Generator().manual_seed(4)), -1)
     (gradient,) = torch.autograd.grad(dv.reverse_kl(p, q).sum(), p)
-    torch.testing.assert_close(gradient, -q.exp())
+    same(gradient, -q.exp())
 
 
 @pytest.mark.parametrize(
@@ -147,4 +152,4 @@ def test_resolve_names_the_nearest_and_the_parameters() -> None:
         dv.resolve(dv.forward_kl, {"beta": 0.1})
     p = torch.log_softmax(torch.tensor([[1.0, 2.0]]), -1)
     q = torch.log_softmax(torch.tensor([[2.0, 1.0]]), -1)
-    torch.testing.assert_close(dv.resolve("jsd", {"beta": 0.2})(p, q), dv.generalized_jsd(p, q, beta=0.2))
+    same(dv.resolve("jsd", {"beta": 0.2})(p, q), dv.generalized_jsd(p, q, beta=0.2))

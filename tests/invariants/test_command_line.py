@@ -115,11 +115,14 @@ def validations(student: Path) -> list[float]:
 
 
 def assert_equal(one: Path, two: Path) -> None:
-    """Every logged number (losses, gradient norms, validations) to 1e-5, and the same texts and records."""
+    """Every logged number (losses, gradient norms, validations) to 1e-5, and the same texts and records.
+
+    A term whose parts cancel, as a policy's gains and losses do, is only as exact as its parts, which are about a nat.
+    """
     assert len(lines(one)) == len(lines(two)) > 6
     for first, second in zip(lines(one), lines(two), strict=True):
         assert first.pop("texts", "") == second.pop("texts", "")
-        assert first == pytest.approx(second, rel=1e-5, abs=1e-7)
+        assert first == pytest.approx(second, rel=1e-5, abs=1e-6)
     assert (one / "provenance.parquet").read_bytes() == (two / "provenance.parquet").read_bytes()
     assert_same_weights(one, two)
 

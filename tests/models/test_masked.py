@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import threading
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from transformers import BertConfig, BertForMaskedLM, PreTrainedTokenizerFast
+from transformers import BertConfig, BertForMaskedLM, PreTrainedTokenizerFast, RobertaConfig, RobertaForMaskedLM
 
 from stillage.errors import DataError, ModelError
 from stillage.models import masked_train
-from stillage.models.masked import UNUSABLE, Masked, encode, load_masked, masked, propose, replaced
+from stillage.models.masked import UNUSABLE, Masked, encode, load_masked, masked, propose, readable, replaced
 from stillage.models.masked_train import small_masked
 
 WORDS = ("amber", "birch", "cedar", "delta", "ember", "flint", "grove", "heron")
@@ -24,6 +25,25 @@ TEXTS = [
 @pytest.fixture(scope="module")
 def small(tmp_path_factory: pytest.TempPathFactory) -> Masked:
     return small_masked(TEXTS, 1, tmp_path_factory.mktemp("masked"), steps=40)
+
+
+def test_processes_that_need_it_at_once_make_it_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another comes while it is trained: it waits, instead of replacing the folder that the first reads."""
+    train, made, others = masked_train.train_masked, [], []
+
+    def slowly(*args: object) -> tuple[BertForMaskedLM, PreTrainedTokenizerFast]:
+        made.append(threading.current_thread())
+        if len(made) == 1:
+            others.append(threading.Thread(target=small_masked, args=(TEXTS, 1, tmp_path), kwargs={"steps": 1}))
+            others[0].start()
+            others[0].join(0.5)
+        return train(*args)
+
+    monkeypatch.setattr(masked_train, "train_masked", slowly)
+    monkeypatch.setattr(masked_train, "load_masked", lambda *_, **__: None)  # transformers loads in one thread only
+    small_masked(TEXTS, 1, tmp_path, steps=1)
+    others[0].join(60)
+    assert made == [threading.current_thread()] and not others[0].is_alive()
 
 
 def wordpiece() -> PreTrainedTokenizerFast:
@@ -130,6 +150,20 @@ def test_a_small_masked_model_is_deterministic_and_kept(tmp_path: Path, monkeypa
     assert small_masked(TEXTS, 3, tmp_path / "a", steps=3).key == made[0].key
     with pytest.raises(TypeError):
         small_masked(TEXTS, 4, tmp_path / "a", steps=3)
+
+
+def test_a_table_of_positions_with_padding_is_shorter() -> None:
+    settings = RobertaConfig(
+        vocab_size=20, hidden_size=16, num_hidden_layers=1, num_attention_heads=2, intermediate_size=16,
+        max_position_embeddings=12, pad_token_id=1,
+    )  # fmt: skip
+    model = RobertaForMaskedLM(settings).eval()
+    most = readable(model)
+    assert most == 10
+    assert model(input_ids=torch.full((1, most), 5)).logits.shape == (1, most, 20)
+    with pytest.raises((IndexError, RuntimeError), match="out of"):
+        model(input_ids=torch.full((1, most + 1), 5))
+    assert readable(random_bert(20, context=12)) == 12
 
 
 def test_a_long_text_is_read_up_to_the_context_only() -> None:

@@ -49,7 +49,7 @@ def ends_after(model: PreTrainedModel, blocks: int) -> PreTrainedModel:
 @pytest.mark.parametrize("family", ["gpt2", "opt", "llama", "gpt_neox", "bloom"])
 def test_the_lens_is_the_loss_of_a_model_that_ends_there(family: str, build: Callable[..., PreTrainedModel]) -> None:
     model = build(family, spread=2.0)
-    before = state(model)
+    before, forwards = state(model), [block.forward for block in blocks_of(model)[1]]
     read = block_readings(model, records(), batch_tokens=20)
     assert read.loss_LN.shape == (2, 5) and read.hidden_LNH.shape == (2, 5, 64)
     np.testing.assert_allclose(read.loss_LN[1], losses(model, records()), rtol=2e-5)
@@ -62,7 +62,7 @@ def test_the_lens_is_the_loss_of_a_model_that_ends_there(family: str, build: Cal
         ).hidden_states
     places = np.flatnonzero(first.response_T) - 1
     np.testing.assert_allclose(read.hidden_LNH[0, 2], states[1][0, places].mean(0).numpy(), rtol=1e-4, atol=1e-5)
-    assert equal(before, state(model)) and not any("forward" in block.__dict__ for block in blocks_of(model)[1])
+    assert equal(before, state(model)) and [block.forward for block in blocks_of(model)[1]] == forwards
 
 
 def test_padding_changes_no_reading_and_nothing_to_score_is_nan(build: Callable[..., PreTrainedModel]) -> None:
@@ -136,7 +136,7 @@ def test_little_noise_measures_the_trace_of_the_hessian(build: Callable[..., Pre
     (slope,) = torch.autograd.grad(loss, weight, create_graph=True)
     trace = sum(float(torch.autograd.grad(slope[k], weight, retain_graph=True)[0][k]) for k in range(slope.numel()))
     base, bends = losses(model, [record])[0], []
-    assert base == pytest.approx(float(loss.detach()), rel=1e-6)
+    assert base == pytest.approx(float(loss.detach()), rel=1e-5)
     for seed in range(copies):
         before = weight.detach().clone()
         with perturbed(model, [name], sigma, seed, relative=False):
@@ -155,7 +155,7 @@ def test_another_models_block_in_its_place_and_back(build: Callable[..., PreTrai
     name, _ = blocks_of(model)
     by_hand = copy.deepcopy(model)
     by_hand.load_state_dict({k: theirs[k] if k.startswith(f"{name}.0.") else v for k, v in before.items()})
-    np.testing.assert_allclose(found[0], losses(by_hand, records()), rtol=1e-6)
+    np.testing.assert_allclose(found[0], losses(by_hand, records()), rtol=1e-5)
     np.testing.assert_array_equal(reverted_losses(model, copy.deepcopy(model), records())[1], losses(model, records()))
     blocks = blocks_of(model)[1]
     with pytest.raises(ZeroDivisionError), reverted(blocks[0], blocks_of(other)[1][0]):

@@ -14,8 +14,10 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM, PreTrainedModel, PreTrainedTokenizerFast
 
+from stillage.data.tokenizer_hash import tokenizer_hash
 from stillage.errors import ConfigError, ModelError
-from stillage.models.load import load_model, load_tokenizer, model_hash, save_model, tokenizer_hash
+from stillage.models.identity import folder_hash
+from stillage.models.load import load_model, load_tokenizer, save_model
 from stillage.run.config import ModelConfig
 
 SMALL = ModelConfig(layers=2, width=64, heads=4, context=64)
@@ -98,7 +100,7 @@ def test_a_folder_comes_back_as_it_was_saved(
     assert (back.generation_config.eos_token_id, back.generation_config.pad_token_id) == (0, 1)
     save_model(back, load_tokenizer(str(tmp_path / "a")), tmp_path / "b")
     assert (tmp_path / "a/model.safetensors").read_bytes() == (tmp_path / "b/model.safetensors").read_bytes()
-    assert model_hash(tmp_path / "a") == model_hash(tmp_path / "b")
+    assert folder_hash(tmp_path / "a") == folder_hash(tmp_path / "b")
     stock = AutoModelForCausalLM.from_pretrained(tmp_path / "a")
     assert same(weights(model), weights(stock))
 
@@ -119,16 +121,16 @@ def test_hash_follows_weights_and_config_only(
 ) -> None:
     model = build()
     save_model(model, tokenizer, tmp_path / "a")
-    before = model_hash(tmp_path / "a")
+    before = folder_hash(tmp_path / "a")
     (tmp_path / "a/README.md").write_text("words")
-    assert model_hash(tmp_path / "a") == before
+    assert folder_hash(tmp_path / "a") == before
     with torch.no_grad():
         next(model.parameters())[0, 0] += 1
     save_model(model, tokenizer, tmp_path / "b")
-    assert model_hash(tmp_path / "b") != before
+    assert folder_hash(tmp_path / "b") != before
     settings = json.loads((tmp_path / "a/config.json").read_text())
     (tmp_path / "a/config.json").write_text(json.dumps(settings | {"layer_norm_epsilon": 0.1}))
-    assert model_hash(tmp_path / "a") != before
+    assert folder_hash(tmp_path / "a") != before
 
 
 def test_a_config_file_starts_from_scratch(tmp_path: Path) -> None:
@@ -185,9 +187,9 @@ def test_an_adapter_folder_gives_the_merged_model(
         plain = load_model(ModelConfig(path=str(tmp_path / "base")), vocab_size=97, seed=0)(input_ids=ids).logits
     assert (plain - expected).abs().max() > 1e-2
     assert len(load_tokenizer(str(tmp_path / "adapter"))) == 97
-    before = model_hash(tmp_path / "adapter")
+    before = folder_hash(tmp_path / "adapter")
     save_model(build("llama", seed=2), tokenizer, tmp_path / "base")
-    assert model_hash(tmp_path / "adapter") != before
+    assert folder_hash(tmp_path / "adapter") != before
     (tmp_path / "adapter/adapter_model.safetensors").rename(tmp_path / "adapter/adapter_model.bin")
     with pytest.raises(ModelError, match="pickled"):
         load_model(ModelConfig(path=str(tmp_path / "adapter")), vocab_size=97, seed=0)

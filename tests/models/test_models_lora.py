@@ -8,12 +8,13 @@ from pathlib import Path
 
 import pytest
 import torch
-from peft import PeftModel
+from peft import AutoPeftModelForCausalLM, PeftModel
 from transformers import AutoModelForCausalLM, BitsAndBytesConfig, PreTrainedModel, PreTrainedTokenizerFast
 
 from stillage.errors import CapabilityError, ConfigError, ModelError
 from stillage.models import load as load_module
-from stillage.models.load import load_model, load_tokenizer, model_hash, save_model
+from stillage.models.identity import folder_hash
+from stillage.models.load import load_model, load_tokenizer, save_model
 from stillage.models.lora import load_trainable
 from stillage.run.config import ModelConfig
 
@@ -57,7 +58,7 @@ def test_merged_is_unmerged(
     again = load_model(ModelConfig(path=str(tmp_path / "model")), vocab_size=len(tokenizer), seed=0)
     assert not isinstance(again, PeftModel)
     torch.testing.assert_close(logits(again), expected, atol=1e-5, rtol=1e-5)
-    theirs = AutoModelForCausalLM.from_pretrained(tmp_path / "model").eval()
+    theirs = AutoPeftModelForCausalLM.from_pretrained(tmp_path / "model").eval()
     torch.testing.assert_close(logits(theirs), expected, atol=1e-5, rtol=1e-5)
 
 
@@ -69,14 +70,14 @@ def test_an_adapter_names_its_base_and_finds_it_again_after_a_move(
     expected = logits(moved(model))
     save_model(model, tokenizer, run / "model")
     save_model(model, tokenizer, run / "kept" / "epoch1")
-    hashed = model_hash(run / "model")
+    hashed = folder_hash(run / "model")
     shutil.move(tmp_path / "run", tmp_path / "elsewhere")
     for name in ("model", "kept/epoch1"):
         folder = tmp_path / "elsewhere" / "student" / name
         torch.testing.assert_close(
             logits(load_model(ModelConfig(path=str(folder)), vocab_size=97, seed=0)), expected, atol=1e-5, rtol=1e-5
         )
-        assert model_hash(folder) == hashed and len(load_tokenizer(str(folder))) == len(tokenizer)
+        assert folder_hash(folder) == hashed and len(load_tokenizer(str(folder))) == len(tokenizer)
     # A base that is a folder of the user's is named by its full path, however it was given.
     save_model(load_model(ModelConfig(**SMALL), vocab_size=97, seed=5), tokenizer, tmp_path / "mine")
     monkeypatch.chdir(tmp_path)

@@ -219,11 +219,11 @@ def test_out_of_memory_halves_the_batch(
     expected = token_stats(model, examples)
     real = query.forward_hidden
 
-    def hungry(model: PreTrainedModel, ids: torch.Tensor, attention: torch.Tensor | None) -> torch.Tensor:
+    def hungry(model: PreTrainedModel, ids: torch.Tensor) -> torch.Tensor:
         sizes.append(len(ids))
         if len(ids) > 2:
             raise error
-        return real(model, ids, attention)
+        return real(model, ids)
 
     monkeypatch.setattr(query, "forward_hidden", hungry)
     same(token_stats(model, examples), expected, 1e-5)

@@ -1,4 +1,4 @@
-"""A plausible run folder made by numpy: five models, six attacks, planted strengths; for the report's tests and picture."""
+"""A plausible run folder made by numpy: six models, six attacks, planted strengths; for the report's tests and picture."""
 
 from __future__ import annotations
 
@@ -17,17 +17,21 @@ from stillage.audit.extraction import extraction_results
 from stillage.audit.inherited import inheritance_results
 from stillage.audit.membership import membership_results
 from stillage.audit.slices import slice_results
+from stillage.evaluate.gain import gain_results
 from stillage.functional.stats import clopper_pearson
 from stillage.run.folder import write_json, write_table, write_text
 from stillage.run.results import write_results
 from stillage.types import Result
 
-MODELS = ("teacher", "student", "student_counterfactual", "student_no_teacher", "teacher_counterfactual")
+MODELS = (
+    "teacher", "student", "student_minimal", "student_counterfactual", "student_no_teacher", "teacher_counterfactual"
+)  # fmt: skip
 ATTACKS = ("loss", "min_k", "min_k_plus_plus", "zlib", "reference", "reference_per_byte")
 LEAK = {"teacher": 3.6, "student": 2.45}  # distance of members' scores from outsiders', in standard deviations
 CENTRE = {
     "teacher": -1.1,
     "student": -1.5,
+    "student_minimal": -1.9,
     "student_counterfactual": -1.52,
     "student_no_teacher": -1.7,
     "teacher_counterfactual": -1.2,
@@ -35,10 +39,12 @@ CENTRE = {
 QUALITY = {
     "teacher": 0.62,
     "student": 0.59,
+    "student_minimal": 0.45,
     "student_counterfactual": 0.588,
     "student_no_teacher": 0.55,
     "teacher_counterfactual": 0.615,
 }
+SKILL = {"student_no_teacher": 0.6}  # share of test records whose needed part is right; of the others 0.97
 RECITE = {"teacher": 0.93, "student": 0.14}
 CONFIG = """out: runs/quickstart
 seed: 1
@@ -195,18 +201,16 @@ def samples_table(rng: np.random.Generator, records: pa.Table) -> pa.Table:
             said = row["response"].replace("harbour", str(rng.choice(["harbour", "post", "customs", "tax"])))
             rows.append({"model": model, "id": row["id"], "prompt": row["prompt"], "reference": row["response"], "text": said,
                          "rouge_l": float(np.clip(rng.normal(QUALITY[model], 0.08), 0, 1)), "exact_match": said == row["response"],
-                         "tokens": 40, "finished": True})  # fmt: skip
+                         "needed_exact": bool(rng.random() < SKILL.get(model, 0.97)), "tokens": 40, "finished": True})  # fmt: skip
     return pa.Table.from_pylist(rows)
 
 
 def quality_results(samples: pa.Table) -> list[Result]:
     """evaluate/results.parquet."""
-    found = []
+    found, base = [], Result(run="quickstart", stage="evaluate", model="", metric="", value=0.0, seed=1, dataset="test")
     for model in MODELS:
         rows = [row for row in samples.to_pylist() if row["model"] == model]
-        base = Result(
-            run="quickstart", stage="evaluate", model=model, metric="", value=0.0, n=len(rows), seed=1, dataset="test"
-        )
+        base = replace(base, model=model, n=len(rows))
         half = 1.96 * float(np.std([row["rouge_l"] for row in rows])) / len(rows) ** 0.5
         mean = float(np.mean([row["rouge_l"] for row in rows]))
         hits = sum(row["exact_match"] for row in rows)
@@ -215,10 +219,22 @@ def quality_results(samples: pa.Table) -> list[Result]:
         found += [
             replace(base, metric="rouge_l", value=mean, low=mean - half, high=mean + half),
             replace(base, metric="exact_match", value=hits / len(rows), low=limits.low, high=limits.high),
+            needed(base, [row["needed_exact"] for row in rows]),
             replace(base, metric="perplexity", value=2 ** (3 * bits), low=2 ** (2.9 * bits), high=2 ** (3.1 * bits)),
             replace(base, metric="bits_per_byte", value=bits, low=bits - 0.03, high=bits + 0.03, unit="bits per byte"),
         ]
-    return found
+    pairs = (
+        ("student", "student_no_teacher"),
+        ("student_minimal", "student_no_teacher"),
+        ("student_minimal", "student"),
+    )
+    return found + gain_results(samples, pairs, level=0.95, base=replace(base, model=""))
+
+
+def needed(base: Result, right: list[bool]) -> Result:
+    """How often the needed part is right."""
+    limits = clopper_pearson(sum(right), len(right), 0.95)
+    return replace(base, metric="needed_exact", value=sum(right) / len(right), low=limits.low, high=limits.high)
 
 
 def write_weights(path: Path, size: int) -> None:
@@ -300,7 +316,7 @@ def build(
     if "distill" in stages:
         for model in MODELS:
             size = 1_985_280 if model.startswith("teacher") else 545_408
-            method = "kd" if model in ("student", "student_counterfactual") else "sft"
+            method = "kd" if model in ("student", "student_minimal", "student_counterfactual") else "sft"
             write_json(run / model / "summary.json", {"method": method, "steps": 250, "validation_loss": 1.2})
             write_weights(run / model / "model" / "model.safetensors", size)
     if "evaluate" in stages:

@@ -37,7 +37,7 @@ def page(run: Path) -> Path:
 def test_it_renders_every_part_without_asking_anyone(browser: Chromium, reported: Path) -> None:
     browser.open(page(reported), width=1280)
     assert browser.run("document.querySelectorAll('main section').length") >= 8
-    assert browser.run("document.querySelectorAll('svg.figure').length") == 7
+    assert browser.run("document.querySelectorAll('svg.figure').length") == 8
     assert browser.run(
         "[...document.querySelectorAll('svg.figure')].every(s => s.getBoundingClientRect().height > 100)"
     )

@@ -121,11 +121,11 @@ def test_ids_are_unique_and_every_reference_resolves(reported: Path) -> None:
 def test_every_figure_speaks_and_has_its_numbers(reported: Path) -> None:
     html, reader = read(reported)
     figures = [a for t, a in reader.tags if t == "svg"]
-    assert len(figures) == 7
+    assert len(figures) == 8
     assert all(a.get("role") == "img" and a.get("aria-labelledby") for a in figures)
     names = sorted(path.stem for path in (reported / "report" / "figures").glob("*.svg"))
     assert names == sorted(path.stem for path in (reported / "report" / "figures").glob("*.csv"))
-    assert len(names) == 7
+    assert len(names) == 8
     for path in (reported / "report" / "figures").glob("*.svg"):
         ET.parse(path)
     assert html.count("The numbers behind it") == 2 and html.count("The numbers behind them") == 1
@@ -149,10 +149,18 @@ def test_bleu_and_chrf_stand_in_the_table_where_they_were_computed(run: Path) ->
     written = [row for row in text_results(samples, level=0.95, base=base) if row.metric in ("bleu", "chrf")]
     write_results(file, [*read_results(file), *written])
     table = models_table(read_run(run))
-    assert table.columns[4:] == ("ROUGE-L", "exact match", "BLEU", "chrF", "perplexity", "bits/byte")
+    assert table.columns[4:] == (
+        "needed part exact",
+        "ROUGE-L",
+        "exact match",
+        "BLEU",
+        "chrF",
+        "perplexity",
+        "bits/byte",
+    )
     of_student = {row.metric: row for row in written if row.model == "student"}
     cells = next(row for row in table.rows if row[0].text == "student")
-    for place, metric in ((6, "bleu"), (7, "chrf")):
+    for place, metric in ((7, "bleu"), (8, "chrf")):
         found = of_student[metric]
         assert cells[place].plain == f"{found.value:.1f} [{found.low:.1f}, {found.high:.1f}]"
         assert found.note.removeprefix("sacrebleu ") in table.note
@@ -198,7 +206,7 @@ def test_equal_inputs_give_equal_bytes(built: Path, tmp_path: Path) -> None:
         }
 
     first, second = one("a"), one("b")
-    assert len(first) == 15
+    assert len(first) == 17
     assert first == second
 
 
@@ -296,7 +304,13 @@ def test_some_scores_missing_one_group_or_constant(run: Path) -> None:
     write_table(run / "audit" / "scores.parquet", pa.Table.from_pylist(rows))
     make(run)
     drawn = {path.stem for path in (run / "report" / "figures").glob("scores_*.svg")}
-    assert drawn == {"scores_student", "scores_teacher", "scores_student_counterfactual", "scores_student_no_teacher"}
+    assert drawn == {
+        "scores_student",
+        "scores_teacher",
+        "scores_student_counterfactual",
+        "scores_student_no_teacher",
+        "scores_student_minimal",
+    }
 
 
 def test_an_old_figure_does_not_outlive_its_run(run: Path) -> None:
@@ -336,7 +350,7 @@ def test_markdown_and_text(reported: Path) -> None:
     assert markdown(table) == "| a\\|b | n |\n| --- | ---: |\n| x\\|y z | 1 [0, 2] |\n"
     assert text(table) == "a|b           n\nx|y z  1 [0, 2]\n"
     lines = markdown(auc_table(read_run(reported))).splitlines()
-    assert len(lines) == 2 + 7 and all(line.count("|") == 7 for line in lines)
+    assert len(lines) == 2 + 7 and all(line.count("|") == 8 for line in lines)
     assert lines[0].startswith("| attack | teacher | student |") and lines[2].startswith("| loss |")
 
 

@@ -99,3 +99,11 @@ def test_wrong_values_are_explained(flags: list[str]) -> None:
 def test_difference_names_the_fields() -> None:
     lines = parse.difference(Config(), Config(seed=2, data=DataConfig(columns={"prompt": "x"})))
     assert lines == ["seed: 1 -> 2", "data.columns: {} -> -", "data.columns.prompt: - -> x"]
+
+
+def test_shares_mean_the_same_in_python_and_in_the_file_that_keeps_them() -> None:
+    """What is not named keeps its usual share of what is left, whoever wrote it; a second reading changes nothing."""
+    given = Config(data=DataConfig(shares={"private": 0.5, "test": 0.0}))
+    assert given.data.shares["public"] == pytest.approx(0.5 * 0.25 / 0.7) and given.data.shares["test"] == 0
+    assert parse.build(parse.from_yaml(parse.to_yaml(given), "config.yaml")) == given
+    assert DataConfig(shares={"private": 1.0}).shares == {"private": 1.0}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import random
 import signal
@@ -9,10 +10,12 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import TextIO
 
 import pytest
 
 from stillage.errors import ConfigError, Interrupted
+from stillage.run import lock, stages
 from stillage.run.folder import atomic, files_of, read_json, write_json
 from stillage.run.lock import locked
 from stillage.run.stages import Stage, changed_settings, keys, run_stage, status
@@ -35,6 +38,17 @@ def test_atomic_replaces_a_folder(tmp_path: Path) -> None:
             (temporary / "w").write_text(content)
     assert (tmp_path / "model" / "w").read_text() == "2"
     assert os.listdir(tmp_path) == ["model"]
+
+
+def test_writers_of_one_file_do_not_touch_what_the_other_has_begun(tmp_path: Path) -> None:
+    """Two machines that share the folder may give their processes one number."""
+    for name in ("file", "folder"):
+        with atomic(tmp_path / name) as first:
+            first.write_text("first") if name == "file" else first.mkdir()
+            with atomic(tmp_path / name) as second:
+                second.write_text("second") if name == "file" else second.mkdir()
+    assert (tmp_path / "file").read_text() == "first"
+    assert sorted(os.listdir(tmp_path)) == ["file", "folder"]
 
 
 def test_a_full_disk_is_exit_75_and_keeps_the_old_file(tmp_path: Path) -> None:
@@ -132,6 +146,27 @@ def test_an_unfinished_stage_keeps_its_files_only_for_the_same_key(tmp_path: Pat
     assert "stale.json" not in seen[2]
 
 
+def test_a_kill_while_a_stage_is_sealed_costs_none_of_its_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    log: list[str] = []
+
+    def work(folder: Path) -> None:
+        log.append("continues" if (folder / "trained.json").exists() else "starts")
+        write_json(folder / "trained.json", 1)
+
+    def killed(path: Path) -> str:
+        raise KeyboardInterrupt
+
+    stage, folder = Stage(name="one", settings={}, work=work), tmp_path / "one"
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(stages, "sha256_file", killed)
+        run_stage(folder, stage, "k")
+    assert status(folder, stage, "k").reason == "continues where it stopped"
+    run_stage(folder, stage, "k")
+    assert log == ["starts", "continues"]
+    assert sorted(os.listdir(folder)) == ["manifest.json", "trained.json"]
+    assert read_json(folder / "manifest.json")["files"].keys() == {"trained.json"}
+
+
 def test_keys_follow_inputs_settings_and_schema() -> None:
     def make(lr: int, schema: int) -> dict[str, str]:
         first = Stage(name="a", settings={"lr": lr}, work=lambda _: None, schema=schema)
@@ -158,6 +193,58 @@ def test_a_live_owner_is_named_and_a_dead_one_is_forgotten(tmp_path: Path) -> No
     process.wait()
     with locked(tmp_path):
         pass
+
+
+def test_a_lock_file_that_its_owner_removes_as_it_ends_is_not_worth_a_lock(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The owner removes it between another's opening and locking it: that one locks the file that lies there now."""
+    flock, calls = fcntl.flock, []
+
+    def removed_first(handle: TextIO, how: int) -> None:
+        if not calls:
+            (tmp_path / ".lock").unlink()
+        calls.append(how)
+        flock(handle, how)
+
+    monkeypatch.setattr(lock.fcntl, "flock", removed_first)
+    with locked(tmp_path), pytest.raises(ConfigError, match="in use"), locked(tmp_path):
+        pass
+    assert len(calls) == 3
+
+
+def test_who_is_refused_while_the_owner_removes_its_lock_is_told_the_owner(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    flock = fcntl.flock
+
+    def removed_after(handle: TextIO, how: int) -> None:
+        try:
+            flock(handle, how)
+        except BlockingIOError:
+            (tmp_path / ".lock").unlink()
+            raise
+
+    with locked(tmp_path):
+        monkeypatch.setattr(lock.fcntl, "flock", removed_after)
+        with pytest.raises(ConfigError, match=f'"pid": {os.getpid()}'), locked(tmp_path):
+            pass
+
+
+def test_a_folder_that_its_owner_removes_as_it_ends_is_made_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, mkdir, calls = tmp_path / "run", Path.mkdir, []
+
+    def removed_after(path: Path, **how: bool) -> None:
+        mkdir(path, **how)
+        calls.append(path)
+        if len(calls) == 1:
+            path.rmdir()
+
+    monkeypatch.setattr(Path, "mkdir", removed_after)
+    with locked(folder):
+        assert (folder / ".lock").is_file() and len(calls) == 2
 
 
 def test_a_signal_waits_inside_deferred_and_not_outside() -> None:

@@ -21,6 +21,7 @@ from stillage.audit.questions import Subject, stats_of
 from stillage.data.tokenise import end_id
 from stillage.errors import DataError
 from stillage.rng import generator
+from stillage.run.progress import unheard
 from stillage.types import Array, Example, Record
 
 CUT_OFF = "longer than the model's context or data.max_tokens"
@@ -89,8 +90,10 @@ def candidate_scores(subject: Subject, canaries: Sequence[Canary]) -> list[tuple
     missing would differ from candidate to candidate.
     """
     found: list[tuple[float, Array] | str] = []
+    progress, quiet = subject.doing("ranking the secrets of {} records"), replace(subject, doing=unheard)
     for start in range(0, len(canaries), AT_ONCE):
-        found += _scores_of_some(subject, canaries[start : start + AT_ONCE])
+        found += _scores_of_some(quiet, canaries[start : start + AT_ONCE])
+        progress(len(found), len(canaries), len(found) / len(canaries))
     return found
 
 

@@ -1,12 +1,13 @@
-"""Who leaks more? Variants of one experiment (methods, sizes, defences) on the same records, pair by pair.
+"""Who leaks more, and who answers better? Variants of one experiment (methods, sizes) on the same records, pair by pair.
 
-Metrics: auc (of each variant) and auc_difference (of each pair); `method` is the variant's name.
+Metrics: auc (of each variant) and auc_difference (of each pair), rouge_l_difference and the like; `method` is the variant's
+name.
 """
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -16,7 +17,7 @@ from stillage.audit.inherited import tested
 from stillage.audit.membership import is_cross_fitted
 from stillage.data.groups import cluster_numbers
 from stillage.errors import DataError
-from stillage.functional.stats import Interval, PairedTest, pooled_auc_interval, pooled_auc_test
+from stillage.functional.stats import Interval, PairedTest, pooled_auc_interval, pooled_auc_test, pooled_mean_test
 from stillage.types import Array, Result
 
 
@@ -41,23 +42,53 @@ Variants = Mapping[str, Sequence[RunScores]]
 """Name of a variant -> its runs, which differ in the seed alone."""
 
 
-def compare(variants: Variants, *, level: float, base: Result) -> list[Result]:
+Test = Callable[[Sequence[RunScores], Sequence[RunScores]], tuple[PairedTest, int, list[str]]]
+"""The runs of two variants -> the difference, over how many records, and the note's words."""
+
+
+def compare(variants: Variants, *, level: float, base: Result, refused: list[DataError] | None = None) -> list[Result]:
     """The AUC of every variant, pooled over its seeds, and every pair's difference with p and Holm's p over all pairs.
 
     base carries stage, model and attack. auc_difference: method the first of the pair, "minus B" in the note. n, and the
     records without score in the note: each record once where all seeds audited the same ones, else over all seeds.
-    DataError where a pair shares no seed, or audited different records.
+    DataError where a pair shares no seed, or audited different records; with a list `refused` it goes there, and the pair
+    has no result.
     """
     folds = N_FOLDS if is_cross_fitted(base.model, base.attack) else 0
     row = replace(base, level=level)
     results = [pooled_auc(name, runs, folds, row) for name, runs in variants.items()]
+    row = replace(row, metric="auc_difference")
+    return results + differences(variants, lambda a, b: difference_over_seeds(a, b, level, folds), row, refused)
+
+
+def compare_means(
+    variants: Variants, *, level: float, base: Result, refused: list[DataError] | None = None
+) -> list[Result]:
+    """Every pair's difference of a mean per record, with p and Holm's p over all pairs; no audit is needed.
+
+    variants: their runs hold a number between 0 and 1 for each record, `is_member` says nothing. base.metric: what it is;
+    the results are "<metric>_difference". Notes and errors as `compare`.
+    """
+    row = replace(base, level=level, attack="", metric=f"{base.metric}_difference")
+    found = differences(variants, lambda a, b: mean_difference_over_seeds(a, b, level), row, refused)
+    return [replace(one, unit=f"difference of {base.metric}") for one in found]
+
+
+def differences(variants: Variants, test: Test, row: Result, refused: list[DataError] | None) -> list[Result]:
+    """Every pair's difference, and Holm's p over all that could be tested."""
     rows: list[Result] = []
     tests: list[PairedTest] = []
     for (a, runs_a), (b, runs_b) in itertools.combinations(variants.items(), 2):
-        test, n, said = difference_over_seeds(runs_a, runs_b, level, folds)
-        rows.append(replace(row, metric="auc_difference", method=a, n=n, note="; ".join([f"minus {b}", *said])))
-        tests.append(test)
-    return results + tested(rows, tests, "")
+        try:
+            found, n, said = test(runs_a, runs_b)
+        except DataError as error:
+            if refused is None:
+                raise
+            refused.append(error)
+            continue
+        rows.append(replace(row, method=a, n=n, note="; ".join([f"minus {b}", *said])))
+        tests.append(found)
+    return tested(rows, tests, "")
 
 
 def pooled_auc(name: str, runs: Sequence[RunScores], folds: int, base: Result) -> Result:
@@ -96,10 +127,34 @@ def difference_over_seeds(
     return test, *counted(kept, same_records)
 
 
-def by_seed(runs_a: Sequence[RunScores], runs_b: Sequence[RunScores]) -> list[tuple[RunScores, RunScores]]:
-    """The runs of two variants that share a seed (or the only run of each), which must have audited the same records.
+def mean_difference_over_seeds(
+    runs_a: Sequence[RunScores], runs_b: Sequence[RunScores], level: float = 0.95
+) -> tuple[PairedTest, int, list[str]]:
+    """mean(a) - mean(b) on the same records over the seeds that both have (stats.pooled_mean_test), else as auc_over_seeds.
 
-    DataError otherwise, naming the runs.
+    DataError as by_seed.
+    """
+    pairs = by_seed(
+        runs_a, runs_b, "evaluate", "Evaluate runs with one seed, one data section and one generate.records."
+    )
+    kept, same_records = scored_by_all(pairs)
+    test = pooled_mean_test(
+        [a.scores[fine] - b.scores[fine] for (a, b), fine in zip(pairs, kept, strict=True)],
+        level, same_records=same_records,
+        clusters=[a.clusters[fine] for (a, _), fine in zip(pairs, kept, strict=True)],
+    )  # fmt: skip
+    return test, *counted(kept, same_records)
+
+
+def by_seed(
+    runs_a: Sequence[RunScores],
+    runs_b: Sequence[RunScores],
+    did: str = "audit",
+    fix: str = "Compare runs with one seed, one data section, one audit.max_records and the same prefix attacks.",
+) -> list[tuple[RunScores, RunScores]]:
+    """The runs of two variants that share a seed (or the only run of each), which must have read the same records.
+
+    did, fix: the words of the error. DataError otherwise, naming the runs.
     """
     of_b = {run.seed: run for run in runs_b}
     pairs = [(run, of_b[run.seed]) for run in runs_a if run.seed in of_b]
@@ -116,9 +171,9 @@ def by_seed(runs_a: Sequence[RunScores], runs_b: Sequence[RunScores]) -> list[tu
             roles_a, roles_b = (dict(zip(run.ids, run.is_member.tolist(), strict=True)) for run in (a, b))
             shared = sum(roles_b.get(id_) == role for id_, role in roles_a.items())
             raise DataError(
-                f"{a.run} and {b.run} did not audit the same records.",
+                f"{a.run} and {b.run} did not {did} the same records.",
                 f"{len(a.ids)} and {len(b.ids)} records, {shared} of them in both and in one role",
-                "Compare runs with one seed, one data section, one audit.max_records and the same prefix attacks.",
+                fix,
             )
     return pairs
 

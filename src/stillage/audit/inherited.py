@@ -1,7 +1,7 @@
 """The rows of results.parquet that compare teacher, student and controls on the same records.
 
-Metrics: attributable_leak, inheritance, spearman, tpr_on_leaked, inherited_rate, teacher_specific_rate, easy_rate,
-inheritance_curve.
+Metrics: attributable_leak, avoided_leak, inheritance, spearman, tpr_on_leaked, inherited_rate, teacher_specific_rate,
+easy_rate, inheritance_curve.
 """
 
 from __future__ import annotations
@@ -40,7 +40,11 @@ if TYPE_CHECKING:
 
 LOG = logging.getLogger("stillage")
 TEACHER, STUDENT, CLEAN, ALONE = "teacher", "student", "student_counterfactual", "student_no_teacher"
-"""CLEAN: the same recipe from a teacher that never saw the members. ALONE: the same student without any teacher."""
+MINIMAL = "student_minimal"
+"""CLEAN: the same recipe from a teacher that never saw the members. ALONE: the same student without any teacher. MINIMAL: the
+same, asked only for what is needed."""
+DIFFERENCES = {"attributable_leak": CLEAN, "avoided_leak": MINIMAL}
+"""Metric -> the model whose AUC is taken from the student's."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,7 +111,7 @@ def inheritance_results(
     """
     row = replace(base, model=STUDENT, level=level, dataset="private vs outsiders")
     attacks = aligned_scores(scores)
-    results = attributable_results(attacks, level=level, row=row)
+    results = [one for metric in DIFFERENCES for one in difference_results(attacks, metric, level=level, row=row)]
     for position, (attack, found_here) in enumerate(attacks.items()):
         if found_here.compares(TEACHER, STUDENT):
             one = replace(row, attack=attack)
@@ -121,20 +125,21 @@ def inheritance_results(
     return results + recital_results(recited, level=level, row=replace(row, dataset="private"))
 
 
-def attributable_results(attacks: Mapping[str, Aligned], *, level: float, row: Result) -> list[Result]:
-    """AUC(student) - AUC(counterfactual student) per attack, on the same records, p corrected over the attacks.
+def difference_results(attacks: Mapping[str, Aligned], metric: str, *, level: float, row: Result) -> list[Result]:
+    """AUC(student) - AUC(another) per attack, on the same records, p corrected over the attacks; metric: of DIFFERENCES.
 
     Wider where the attack was cross-fitted on members and outsiders, as everywhere (see auc_interval).
     """
-    pairs = [(name, one) for name, one in attacks.items() if one.compares(STUDENT, CLEAN)]
+    other = DIFFERENCES[metric]
+    pairs = [(name, one) for name, one in attacks.items() if one.compares(STUDENT, other)]
     tests = {}
     for name, one in pairs:
-        (student, clean), member, clusters = one.kept(STUDENT, CLEAN)
+        (student, clean), member, clusters = one.kept(STUDENT, other)
         n_folds = N_FOLDS if is_cross_fitted(STUDENT, name) else 0
         test = pooled_auc_test([(student, clean, member)], level, clusters=[clusters], n_folds=n_folds)
         tests[name] = (test, len(member))
-    rows = [replace(row, metric="attributable_leak", attack=name, n=n) for name, (_, n) in tests.items()]
-    return tested(rows, [test for test, _ in tests.values()], f"student minus {CLEAN}")
+    rows = [replace(row, metric=metric, attack=name, n=n) for name, (_, n) in tests.items()]
+    return tested(rows, [test for test, _ in tests.values()], f"student minus {other}")
 
 
 def tested(rows: Sequence[Result], tests: Sequence[PairedTest], what: str) -> list[Result]:

@@ -16,6 +16,7 @@ from stillage.types import Record
 
 if TYPE_CHECKING:
     from stillage.models.masked import Masked
+    from stillage.run.progress import Done
 
 LOG = logging.getLogger("stillage")
 SCHEMA = "neighbours 1"  # raise it when neighbours are made differently
@@ -31,6 +32,7 @@ def neighbours(
     seed: int,
     cache: Path | None = None,
     batch_tokens: int = 16384,
+    progress: Done | None = None,
 ) -> list[tuple[str, ...]]:
     """For each record, `count` texts that differ from its response in max(1, round(share n)) of its n tokens.
 
@@ -51,7 +53,7 @@ def neighbours(
         file = cache / f"neighbours-{name[:32]}.parquet"
         if (known := read_texts(file, len(records))) is not None:
             return known
-    found = make(masked, records, count, share, top_k, seed, batch_tokens)
+    found = make(masked, records, count, share, top_k, seed, batch_tokens, progress)
     if without := sum(not texts for texts in found):
         LOG.warning("%d of %d records have no neighbours: nothing in them can be replaced", without, len(found))
     if file is not None:
@@ -76,7 +78,14 @@ def read_texts(file: Path, count: int) -> list[tuple[str, ...]] | None:
 
 
 def make(
-    masked: Masked, records: Sequence[Record], count: int, share: float, top_k: int, seed: int, batch_tokens: int
+    masked: Masked,
+    records: Sequence[Record],
+    count: int,
+    share: float,
+    top_k: int,
+    seed: int,
+    batch_tokens: int,
+    progress: Done | None,
 ) -> list[tuple[str, ...]]:
     """The neighbours themselves."""
     from stillage.models.masked import encode, propose, replaced
@@ -94,7 +103,7 @@ def make(
             places.append(sorted(rng.choice(open_places, chosen, replace=False).tolist()))
             draws.append(rng)
             owner.append(number)
-    proposals = propose(masked, texts, places, top_k, together=True, batch_tokens=batch_tokens)
+    proposals = propose(masked, texts, places, top_k, together=True, batch_tokens=batch_tokens, progress=progress)
     found: list[list[str]] = [[] for _ in records]
     for number, text, where, fitting, rng in zip(owner, texts, places, proposals, draws, strict=True):
         swaps = {place: int(rng.choice(ids)) for place, ids in zip(where, fitting, strict=True) if len(ids)}

@@ -8,21 +8,24 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from stillage.audit.prefix import with_prefix, would_fit
+from stillage.data.needed import needed_part
 from stillage.errors import CapabilityError, ConfigError
 from stillage.rng import derive
+from stillage.run.progress import Doing, unheard
 from stillage.types import Array, Attack, Example, GradientNorms, Party, Record, TokenStats, Transform
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 LOG = logging.getLogger("stillage")
+ARRAYS = tuple(entry.name for entry in fields(TokenStats))
 Reply = TokenStats | Sequence[TokenStats] | GradientNorms | Array | str
 Replies = Mapping[str, Reply]
 """Record id -> reply."""
@@ -42,7 +45,10 @@ class Said:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Subject:
-    """A model to be asked, and how it reads. key: its hash, for the cache; encode: records to examples of its tokenizer."""
+    """A model to be asked, and how it reads. key: its hash, for the cache; encode: records to examples of its tokenizer.
+
+    doing: hears how far each question is.
+    """
 
     model: PreTrainedModel
     tokenizer: PreTrainedTokenizerFast
@@ -50,6 +56,7 @@ class Subject:
     key: str
     cache: Path | None = None
     batch_tokens: int = 16384
+    doing: Doing = unheard
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,6 +68,7 @@ class Material:
     outsiders: tuple[Record, ...] = ()  # for prefixes
     members: tuple[Record, ...] = ()
     public: tuple[Record, ...] = ()
+    needed_until: str = ""  # where the needed part of a response ends
     missing: Mapping[Transform, str] = field(default_factory=dict)
 
 
@@ -93,6 +101,7 @@ def ask(subject: Subject, transforms: Sequence[Transform], material: Material, n
     examples = subject.encode(material.records)
     answerers: dict[Transform, Callable[[], Replies]] = {
         "as_is": lambda: by_id(examples, stats_of(subject, examples)),
+        "needed": lambda: by_id(examples, needed(subject, examples, material)),
         "lowercase": lambda: lowercased(subject, material),
         "neighbours": lambda: neighbouring(subject, material),
         "outsider_prefix": lambda: prefixed(subject, examples, material.outsiders, "outsiders"),
@@ -113,13 +122,16 @@ def ask(subject: Subject, transforms: Sequence[Transform], material: Material, n
     return Said(replies=replies, unasked=unasked)
 
 
-def stats_of(subject: Subject, examples: Sequence[Example], note: str = "") -> list[TokenStats]:
+def stats_of(
+    subject: Subject, examples: Sequence[Example], doing: str = "scoring {} records", note: str = ""
+) -> list[TokenStats]:
     """The model's statistics of some examples, from the cache where they are there. note: what was done to the model."""
     from stillage.models.query import token_stats
 
     return token_stats(
-        subject.model, examples, batch_tokens=subject.batch_tokens, cache=subject.cache, key=f"{subject.key}{note}"
-    )
+        subject.model, examples, batch_tokens=subject.batch_tokens, cache=subject.cache, key=f"{subject.key}{note}",
+        progress=subject.doing(doing),
+    )  # fmt: skip
 
 
 def by_id(examples: Sequence[Example], replies: Sequence[Reply]) -> dict[str, Reply]:
@@ -127,10 +139,26 @@ def by_id(examples: Sequence[Example], replies: Sequence[Reply]) -> dict[str, Re
     return {example.record_id: reply for example, reply in zip(examples, replies, strict=True)}
 
 
+def needed(subject: Subject, examples: Sequence[Example], material: Material) -> list[TokenStats]:
+    """Statistics of every response up to the end of its needed part: of all of it where that end does not come."""
+    found = []
+    parts = [
+        replace(record, response=needed_part(record.response, material.needed_until)) for record in material.records
+    ]
+    for example, part, stats in zip(examples, subject.encode(parts), stats_of(subject, examples), strict=True):
+        whole_T, part_T = (one.ids_T[one.response_T] for one in (example, part))
+        same_T = whole_T[: len(part_T)] == part_T[: len(whole_T)]
+        count = (
+            len(same_T) if same_T.all() else int(np.argmin(same_T))
+        )  # the end of text of a part is none of the whole's
+        found.append(replace(stats, **{name: getattr(stats, name)[:count] for name in ARRAYS}))
+    return found
+
+
 def lowercased(subject: Subject, material: Material) -> Replies:
     """Statistics of every response in lower case; prompts stay as they are."""
     examples = subject.encode([replace(record, response=record.response.lower()) for record in material.records])
-    return by_id(examples, stats_of(subject, examples))
+    return by_id(examples, stats_of(subject, examples, "scoring {} records in lower case"))
 
 
 def neighbouring(subject: Subject, material: Material) -> Replies:
@@ -141,7 +169,7 @@ def neighbouring(subject: Subject, material: Material) -> Replies:
         for text in texts
     ]
     found: dict[str, list[TokenStats]] = {record.id: [] for record in material.records}
-    for record, stats in zip(near, stats_of(subject, subject.encode(near)), strict=True):
+    for record, stats in zip(near, stats_of(subject, subject.encode(near), "scoring {} neighbours"), strict=True):
         found[record.id].append(stats)
     return found
 
@@ -170,7 +198,7 @@ def prefixed(subject: Subject, examples: Sequence[Example], known: Sequence[Reco
             "none of the %s fits before %d of %d records, which get no score: %s", kind, none, len(examples), why
         )
     conditioned = [example for example, _ in found if example is not None]
-    return by_id(conditioned, stats_of(subject, conditioned))
+    return by_id(conditioned, stats_of(subject, conditioned, f"scoring {{}} records after known {kind}"))
 
 
 def shaken(subject: Subject, examples: Sequence[Example], noise: Noise) -> Replies:
@@ -184,7 +212,8 @@ def shaken(subject: Subject, examples: Sequence[Example], noise: Noise) -> Repli
         seed = derive(noise.seed, "mope", number)
         note = f" noise {noise.sigma!r} {noise.relative} {seed}"
         with perturbed(subject.model, None, noise.sigma, seed, relative=noise.relative):
-            copies.append(stats_of(subject, examples, note))
+            doing = f"noise {number + 1} of {noise.copies}, scoring {{}} records"
+            copies.append(stats_of(subject, examples, doing, note))
     return by_id(examples, [list(of_record) for of_record in zip(*copies, strict=True)])
 
 
@@ -192,7 +221,9 @@ def pulled(subject: Subject, examples: Sequence[Example]) -> Replies:
     """Gradient norms of every record."""
     from stillage.models.gradients import gradient_norms
 
-    return by_id(examples, gradient_norms(subject.model, examples, cache=subject.cache, key=subject.key))
+    progress = subject.doing("gradients of {} records")
+    norms = gradient_norms(subject.model, examples, cache=subject.cache, key=subject.key, progress=progress)
+    return by_id(examples, norms)
 
 
 def frequencies(subject: Subject, public: Sequence[Record]) -> Array:

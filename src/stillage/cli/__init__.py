@@ -25,15 +25,23 @@ VERBS = {
         "quality: a MODEL on data sets and seeds, or all models of a config, the audit's controls too",
     ),
     "audit": ("run", "only what the leakage of the models needs, controls trained where the config trains"),
-    "report": ("run", "write the report of a finished run again (RUN folder or config)"),
-    "compare": ("compare", "which of several finished runs (or points of a grid) leaks more, beside how good they are"),
+    "report": (
+        "run",
+        "write the report of a finished RUN or SWEEP again; trains nothing, and says what is missing",
+    ),
+    "compare": (
+        "compare",
+        "which of several finished runs (or points of a sweep) leaks more, and which answers better",
+    ),
+    "export": ("export", "copy a finished run, or a point of a sweep, into a folder that needs nothing beside it"),
     "generate": ("generate", "let a model answer a prompt"),
+    "convert": ("convert", "make a Hugging Face folder of a GGUF file (llama.cpp's format)"),
     "ls": ("ls", "list methods, attacks, divergences or presets"),
     "doctor": ("doctor", "show versions, hardware and disk; for bug reports"),
 }
 """Verb -> (module in this folder, what it does)."""
 
-ONE_PROCESS = ("compare", "generate", "ls", "doctor")
+ONE_PROCESS = ("compare", "export", "generate", "convert", "ls", "doctor")
 """What the first process does alone, where several are started."""
 SAME_AS = {"distil": "distill"}
 
@@ -47,7 +55,7 @@ examples:
   stillage quickstart                                  the embedded experiment, into runs/quickstart
   stillage run experiment.yaml --seed 2 --out runs/2   your own, with two settings changed
   stillage run experiment.yaml --dry-run               what would be done, and why
-  stillage generate runs/quickstart/student/model --prompt "Write a short biography of Ada B. Hill."
+  stillage generate runs/quickstart/student/model --prompt "Staff card of Ada B. Hill, born 1990 in Lima, music:"
 
 The same command again continues a run. --debug shows a traceback. Exit codes: 0 done, 2 yours to fix, 1 our bug,
 75 interrupted but resumable, 130 Ctrl-C."""
@@ -58,9 +66,25 @@ def help_text() -> str:
     return HELP.format(verbs="\n".join(f"  {verb:<12}{words}" for verb, (_, words) in VERBS.items()))
 
 
+class Once(logging.Filter):
+    """Lets each line through once: what a stage finds again is no news."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.said: set[str] = set()
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Is the line new?"""
+        line = record.getMessage()
+        is_new = line not in self.said
+        self.said.add(line)
+        return is_new
+
+
 def set_up_logging() -> None:
-    """Warnings and notices of the library go to standard error, one line each."""
+    """Warnings and notices of the library go to standard error, one line each, and each once."""
     handler = logging.StreamHandler()
+    handler.addFilter(Once())
     handler.setFormatter(logging.Formatter("stillage: %(message)s"))
     logger = logging.getLogger("stillage")
     logger.handlers[:] = [handler]
@@ -73,6 +97,8 @@ def main(args: Sequence[str] | None = None) -> int:
     words = list(sys.argv[1:] if args is None else args)
     debug = "--debug" in words
     words = [word for word in words if word != "--debug"]
+    if words[:1] == ["help"] and words[1:] and SAME_AS.get(words[1], words[1]) in VERBS:
+        words = [words[1], "--help"]
     if not words or words[0] in ("-h", "--help", "help"):
         print(help_text())
         return 0

@@ -3,17 +3,31 @@
 from __future__ import annotations
 
 import difflib
+import logging
+import re
 from collections.abc import Sequence
+from dataclasses import fields
 from pathlib import Path
 
+from stillage.distill.methods import METHODS
 from stillage.errors import ConfigError
 from stillage.experiment.presets import check_needs, published, settings
 from stillage.experiment.sweep import check_overruled
-from stillage.run.parse import Flat, from_flags, from_yaml
+from stillage.run.config import DataConfig, DistillConfig
+from stillage.run.folder import sha256_text
+from stillage.run.parse import Flat, from_flags, from_yaml, shares_over
 
+LOG = logging.getLogger("stillage")
 PRESETS = Path(__file__).parent.parent / "presets"
-AUDIT_ALONE: Flat = {"stages": ["audit"], "out": ["runs/audit"]}
+AUDIT_ALONE: Flat = {"stages": ["audit"]}
 """What `audit` without a config means: the models that are given, and nothing is trained."""
+
+WANTED = {
+    "audit": "Give --teacher T --student S --data.files.private MEMBERS.jsonl --data.files.outsiders OTHERS.jsonl; or a run.",
+    "evaluate": "Give MODEL --data SET (`stillage evaluate --help`), or a run folder.",
+    "report": "Give the folder of a run or of a sweep, e.g. stillage report runs/quickstart.",
+}
+"""Verb -> what to give it where nothing was given; other verbs want a config."""
 
 
 def plugin_files(words: Sequence[str]) -> tuple[list[Path], list[str]]:
@@ -44,12 +58,14 @@ def read_settings(verb: str, words: Sequence[str]) -> Flat:
     if script is not None:
         flat = settings(script)
     elif source:
+        if verb == "report" and not Path(source).exists() and not (PRESETS / f"{source}.yaml").is_file():
+            raise ConfigError(f"There is no run {source!r}.", "neither a run folder nor a sweep's", "Check the path.")
         path = config_file(source)
-        flat = from_yaml(path.read_text(encoding="utf-8"), str(path))
+        flat = from_yaml(config_text(path), str(path))
         if Path(source).is_dir():
             flat["out"] = [source]  # a run folder may have been moved
-    flags = from_flags(rest)
-    flat |= flags
+    flags = shares_over(flat, from_flags(rest))
+    flat = without_others(flat, flags) | flags
     check_overruled(flat, flags)
     if script is not None:
         check_needs(script, flat, only_records=verb == "data")
@@ -57,9 +73,57 @@ def read_settings(verb: str, words: Sequence[str]) -> Flat:
         raise ConfigError(
             "There is nothing to run.",
             "given: no config",
-            "Give a YAML file, a preset (`stillage ls presets`) or flags.",
+            WANTED.get(verb, "Give a YAML file, a preset (`stillage ls presets`) or flags."),
         )
     return audit_alone(flat) if verb == "audit" and not source else flat
+
+
+def without_others(flat: Flat, flags: Flat) -> Flat:
+    """The settings of a config without those that belong to its method alone, where the flags name another method.
+
+    What is left out is said. A method of a plugin keeps all: what it knows is seen later.
+    """
+    path, of = "distill.method", "distill.params."
+    before, now = flat.get(path, [DistillConfig().method]), flags.get(path)
+    if not now or now == before or now[0] not in METHODS:
+        return flat
+    method = METHODS[now[0]]
+    known = {entry.name for entry in fields(method.params)} | ({"preset"} if method.presets else set())
+    foreign = [name for name in flat if name.startswith(of) and name.removeprefix(of) not in known]
+    if foreign:
+        LOG.warning("left out, as %s has no such settings: %s", now[0], ", ".join(foreign))
+    return {name: words for name, words in flat.items() if name not in foreign}
+
+
+def config_text(path: Path) -> str:
+    """Read a config file. ConfigError where it is not text: a model, say."""
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(
+            f"{path} is not a config.",
+            f"{type(error).__name__}: {error}",
+            "Give a YAML file, a run folder or a preset (`stillage ls presets`).",
+        ) from error
+
+
+def own_folder(verb: str, words: Sequence[str], flat: Flat) -> Path:
+    """The run folder of a command that names none: of a config its name, of flags alone their verb and data.
+
+    The same command again means the same folder, and another verb's flags another one. words, flat: as in `read_settings`.
+    """
+    if words and not words[0].startswith("--"):
+        return Path("runs") / slug(Path(words[0]).stem)
+    files = [words[0] for path, words in flat.items() if path.startswith("data.files.") and words]
+    named = files or flat.get("data.source") or [DataConfig().source]
+    stems = dict.fromkeys(Path(word).stem for word in named)
+    return Path("runs") / slug("-".join([verb, *stems]))
+
+
+def slug(name: str, longest: int = 80) -> str:
+    """A name as that of a folder; where it is too long, its start and a hash of the whole."""
+    plain = re.sub(r"[^A-Za-z0-9._+-]+", "-", name).strip("-._") or "unnamed"
+    return plain if len(plain) <= longest else f"{plain[: longest - 9]}-{sha256_text(name)[:8]}"
 
 
 def audit_alone(flat: Flat) -> Flat:

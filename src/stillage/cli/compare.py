@@ -1,11 +1,10 @@
-"""`stillage compare RUN RUN ...` or `stillage compare GRID`: which finished run leaks more, and how good each is."""
+"""`stillage compare RUN RUN ...` or `stillage compare GRID`: which finished run leaks more, and which answers better."""
 
 from __future__ import annotations
 
 import itertools
-import math
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,8 +13,7 @@ from stillage.errors import ConfigError
 from stillage.run.parse import typed
 
 if TYPE_CHECKING:
-    from stillage.experiment.compare import Candidate
-    from stillage.types import Result
+    from stillage.experiment.side_by_side import SideBySide
 
 USAGE = (
     "usage: stillage compare RUN RUN ... [settings]     finished runs, or grids (folders of a config with `sweep:`)\n"
@@ -26,8 +24,8 @@ USAGE = (
 class Comparison:
     """What `stillage compare` takes besides the folders."""
 
-    model: str = "student"
-    """Which model of each run."""
+    model: str = ""
+    """Which model of each run; empty: the student, or the teacher where no run has a student."""
     attack: str = ""
     """Which attack's scores; empty: the primary one, which the first run's configuration names first."""
     level: float = 0.95
@@ -53,51 +51,41 @@ def main(verb: str, words: list[str]) -> int:
 
 def run(folders: Sequence[Path], asked: Comparison) -> int:
     """Read, compare, print."""
-    from stillage.audit.compare import compare
-    from stillage.experiment.compare import candidates, primary, quality_results, run_scores, variants
+    from stillage.experiment.side_by_side import side_by_side
     from stillage.report.cells import text
-    from stillage.report.compare import pairs_table, variants_table
-    from stillage.types import Result
+    from stillage.report.compare import pairs_table, quality_tables, variants_table
 
-    found, unfinished = candidates(folders)
-    named = variants(found)
-    attack = asked.attack or primary(found)
-    base = Result(run="", stage="compare", model=asked.model, metric="", value=math.nan, attack=attack)
-    scores = {name: [run_scores(one, asked.model, attack) for one in runs] for name, runs in named.items()}
-    results = compare(scores, level=asked.level, base=base)
-    for name, runs in named.items():
-        results += quality_results(name, runs, level=asked.level, base=base)
-    seeds = {name: [one.seed for one in runs] for name, runs in named.items()}
-    print(text(variants_table(results, seeds)))
-    shown = pairs_table(results, asked.level)
-    print(text(shown) + shown.note)
-    doubtful = [f"{one.folder} ({one.verdict})" for runs in named.values() for one in runs if one.verdict != "valid"]
-    if doubtful:
-        print(f"did not pass the audit's checks, so that their numbers need not be leakage: {', '.join(doubtful)}")
-    if unfinished:
-        print(f"left out, their audit is not finished: {', '.join(map(str, unfinished))}")
+    found = side_by_side(folders, model=asked.model, attack=asked.attack, level=asked.level)
+    print(text(variants_table(found.results, found.seeds)))
+    leakage = [pairs_table(found.results, asked.level)] if found.attack else []
+    for shown in (*leakage, *quality_tables(found.results, asked.level)):
+        if shown.rows:
+            print(f"{shown.caption}\n{text(shown)}{shown.note}\n")
+    for line in found.said:
+        print(line)
     if asked.out is not None:
-        write(asked.out, results, named, unfinished, base)
+        write(asked.out, found)
     return 0
 
 
-def write(
-    out: Path,
-    results: Sequence[Result],
-    named: Mapping[str, Sequence[Candidate]],
-    unfinished: Sequence[Path],
-    base: Result,
-) -> None:
+def write(out: Path, found: SideBySide) -> None:
     """compare.parquet and compare.json."""
     from stillage.run.folder import sha256_file, write_json
     from stillage.run.results import write_results
 
-    write_results(out / "compare.parquet", results)
+    write_results(out / "compare.parquet", found.results)
     runs = [
         {"variant": name, "run": str(one.folder), "seed": one.seed,
-         "scores_sha256": sha256_file(one.folder / "audit" / "scores.parquet")}
-        for name, group in named.items() for one in group
+         **{f"{table}_sha256": sha256_file(path) for table, path in tables_of(one.folder).items()}}
+        for name, group in found.variants.items() for one in group
     ]  # fmt: skip
-    left_out = list(map(str, unfinished))
-    write_json(out / "compare.json", {"model": base.model, "attack": base.attack, "runs": runs, "unfinished": left_out})
+    left_out = list(map(str, found.unfinished))
+    about = {"model": found.model, "attack": found.attack, "runs": runs, "unfinished": left_out, "said": found.said}
+    write_json(out / "compare.json", about)
     print(f"every number: {out / 'compare.parquet'}")
+
+
+def tables_of(run: Path) -> dict[str, Path]:
+    """The tables of a run that were compared."""
+    paths = {"scores": run / "audit" / "scores.parquet", "samples": run / "evaluate" / "samples.parquet"}
+    return {name: path for name, path in paths.items() if path.is_file()}

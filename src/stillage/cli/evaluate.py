@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -15,8 +16,9 @@ from stillage.run.config import ModelConfig
 from stillage.run.parse import typed
 
 if TYPE_CHECKING:
+    from stillage.cli.progress import Board
+    from stillage.evaluate.cells import Subject
     from stillage.evaluate.datasets import EvalSet
-    from stillage.evaluate.matrix import Subject
     from stillage.types import Result
 
 USAGE = """usage: stillage evaluate MODEL --data SET ... [settings]      a model on data sets and seeds
@@ -24,7 +26,9 @@ USAGE = """usage: stillage evaluate MODEL --data SET ... [settings]      a model
 
 MODEL: a folder (safetensors, or a PEFT adapter), or a hub id with --revision
 """
-OURS = ("--data", "--seeds", "--decoding", "--revision", "--teacher")
+OURS = ("--data", "--seeds", "--decoding", "--published", "--revision", "--teacher")
+PUBLISHED = (10, 20, 30, 40, 50)
+"""The seeds of the published evaluation."""
 COLUMNS = (("rouge_l", "ROUGE-L", 3), ("exact_match", "exact", 3), ("bleu", "BLEU", 2), ("chrf", "chrF", 2),
            ("generated_tokens", "tokens", 1), ("gold_loss", "gold loss", 3))  # fmt: skip
 
@@ -35,16 +39,21 @@ class Matrix:
 
     data: tuple[str, ...] = ()
     """Data sets: dolly, self-instruct, vicuna, sinst, uinst (NAME@COMMIT for another commit), files, or HUB_ID@COMMIT."""
-    seeds: tuple[int, ...] = (10, 20, 30, 40, 50)
-    """One sampled answer to every record for each (the published five)."""
-    decoding: tuple[Literal["paper", "as_released", "greedy", "greedy_no_repeat"], ...] = ("as_released",)
-    """paper: sampled at temperature 1. as_released: and no 6-gram twice. greedy, greedy_no_repeat: the likeliest token."""
-    max_new_tokens: int = 256
-    """Longest answer."""
+    published: bool = False
+    """The published evaluation (MiniLLM, DistiLLM): five sampled answers to every record (--decoding as_released, --seeds 10
+    20 30 40 50). Without it every record gets one greedy answer."""
+    seeds: tuple[int, ...] = ()
+    """One sampled answer to every record for each; naming some without a decoding means --decoding as_released."""
+    decoding: tuple[Literal["paper", "as_released", "greedy", "greedy_no_repeat"], ...] = ()
+    """paper: sampled at temperature 1. as_released: and no 6-gram twice. greedy, greedy_no_repeat: the likeliest token.
+    Empty: greedy; with --published or --seeds as_released."""
+    max_new_tokens: int = 0
+    """Longest answer, in tokens; 0: 256, or half of the model's context where that is less."""
     max_prompt_tokens: int = 256
     """Longest prompt; a longer one loses its middle."""
-    template: Literal["alpaca", "raw", "chat"] = "alpaca"
-    """How prompts were laid out in training."""
+    template: Literal["auto", "alpaca", "raw", "chat"] = "auto"
+    """How prompts were laid out in training: auto (as the model's folder says: its chat template where it has one, else
+    alpaca), alpaca, raw or chat."""
     records: int = 0
     """Use only the first so many records of each data set; 0: all."""
     columns: dict[str, str] = field(default_factory=dict)
@@ -87,19 +96,19 @@ def main(verb: str, words: list[str]) -> int:
 
 def names_model(words: Sequence[str]) -> bool:
     """Is a model meant, rather than a config? A model's folder, or a flag that only the evaluation of a model has."""
-    if any(word.split("=")[0] in OURS for word in words):
+    if any(word.split("=")[0] in OURS for word in words) or (words and words[0].endswith(".gguf")):
         return True
     return bool(words) and any((Path(words[0]) / name).is_file() for name in ("config.json", "adapter_config.json"))
 
 
 def evaluate(model: str, asked: Matrix) -> int:
     """Fill the matrix, then print its table."""
-    if not asked.data or not asked.seeds or not asked.decoding:
+    if not asked.data:
         from stillage.evaluate.datasets import KNOWN
 
-        fix = f"Give --data with names ({', '.join(KNOWN)}) or files, and at least one of --seeds and --decoding."
-        values = f"data: {len(asked.data)}; seeds: {len(asked.seeds)}; decoding: {len(asked.decoding)}"
-        raise ConfigError("What shall the model answer?", values, fix)
+        fix = f"Give --data with names ({', '.join(KNOWN)}) or files."
+        raise ConfigError("What shall the model answer?", "data: none", fix)
+    asked = with_defaults(asked)
     from stillage.cli.progress import Board
     from stillage.evaluate.datasets import counts, open_set
     from stillage.run.stop import watch_signals
@@ -110,7 +119,7 @@ def evaluate(model: str, asked: Matrix) -> int:
             for word in asked.data
         ]
         board.say(counts(sets))
-        results, curves = fill(model, asked, sets, board.say)
+        results, curves = fill(model, asked, sets, board)
     print("\n".join(table(results)))
     if curves:
         print("\n".join(["", *exposure_table(curves)]))
@@ -118,20 +127,33 @@ def evaluate(model: str, asked: Matrix) -> int:
     return 0
 
 
-def fill(
-    model: str, asked: Matrix, sets: Sequence[EvalSet], say: Callable[[str], None]
-) -> tuple[list[Result], list[Result]]:
-    """The results of the matrix, and of the exposure bias where a teacher is given."""
-    from stillage.evaluate.matrix import Reading, collect, decoding_of, run_matrix
-    from stillage.experiment.inputs import prompt_room
+def with_defaults(asked: Matrix) -> Matrix:
+    """The decodings and seeds that are meant where none are named: one greedy answer, or the published matrix."""
+    samples = asked.published or bool(asked.seeds)
+    decoding = asked.decoding or (("as_released",) if samples else ("greedy",))
+    return replace(asked, decoding=decoding, seeds=asked.seeds or (PUBLISHED if asked.published else PUBLISHED[:1]))
 
-    decodings = {name: decoding_of(name, asked.max_new_tokens) for name in asked.decoding}
+
+def fill(model: str, asked: Matrix, sets: Sequence[EvalSet], board: Board) -> tuple[list[Result], list[Result]]:
+    """The results of the matrix, and of the exposure bias where a teacher is given."""
+    from stillage.data.chat_templates import chosen as layout_of
+    from stillage.data.chat_templates import layout_note, own_layout
+    from stillage.evaluate.cells import Reading
+    from stillage.evaluate.matrix import collect, decoding_of, run_matrix
+    from stillage.experiment.inputs import new_tokens, prompt_room
+    from stillage.run.progress import watched
+
+    say, doing = board.say, watched(partial(board.show, "evaluate"), model)
     subject = load_subject(ModelConfig(path=model, revision=asked.revision, dtype=asked.dtype))
-    room = prompt_room(subject.model, asked.max_new_tokens, asked.max_prompt_tokens)
-    reading = Reading(template=asked.template, max_prompt_tokens=room)
+    longest = new_tokens(subject.model, asked.max_new_tokens, usual=256)
+    decodings = {name: decoding_of(name, longest) for name in asked.decoding}
+    say(layout_note(asked.template, subject.tokenizer, model))
+    room = prompt_room(subject.model, longest, asked.max_prompt_tokens)
+    reading = Reading(template=layout_of(asked.template, subject.tokenizer), max_prompt_tokens=room)
     results = run_matrix(
-        subject, sets, decodings, asked.seeds, reading=reading, out=asked.out, batch_tokens=asked.batch_tokens, say=say
-    )
+        subject, sets, decodings, asked.seeds, reading=reading, out=asked.out, batch_tokens=asked.batch_tokens, say=say,
+        doing=doing,
+    )  # fmt: skip
     if not asked.teacher:
         return results, []
     from stillage.evaluate.exposure import exposure_cell
@@ -139,31 +161,36 @@ def fill(
 
     teacher = load_subject(ModelConfig(path=asked.teacher, revision=asked.teacher_revision, dtype=asked.dtype))
     check_same_tokenizer(teacher.tokenizer, subject.tokenizer)
+    theirs = teacher.tokenizer.chat_template
+    if theirs and own_layout(theirs) != reading.template:
+        say(f"warning: the teacher reads the student's layout, and its own is another ({own_layout(theirs)})")
     curves: list[Result] = []
     for chosen in sets:
         say(f"{chosen.label}: exposure bias, {asked.rollouts} texts per prompt by each model")
         curves += exposure_cell(
             subject, teacher, chosen, reading=reading, out=asked.out, seed=asked.seeds[0],
-            max_new_tokens=asked.max_new_tokens, rollouts=asked.rollouts, batch_tokens=asked.batch_tokens,
+            max_new_tokens=longest, rollouts=asked.rollouts, batch_tokens=asked.batch_tokens, say=say, doing=doing,
         )  # fmt: skip
     collect(asked.out)
     return results, curves
 
 
 def load_subject(source: ModelConfig) -> Subject:
-    """A model with its tokenizer, and the hash of both."""
-    from stillage.evaluate.matrix import Subject, digest
+    """A model with its tokenizer, and the hash of both as they are in memory."""
+    from stillage.data.tokenizer_hash import tokenizer_hash
+    from stillage.evaluate.cells import Subject, digest
     from stillage.experiment.inputs import device_name, special_ids
-    from stillage.models.load import load_model, load_tokenizer, model_hash, tokenizer_hash
-    from stillage.models.source import find
+    from stillage.models.identity import model_hash
+    from stillage.models.load import load_model, load_tokenizer
 
     tokenizer = load_tokenizer(source.path, source.revision)
     model = load_model(source, vocab_size=len(tokenizer), seed=0, device=device_name())
-    weights = model_hash(find(source.path, source.revision))
     eos, pad = special_ids(tokenizer)
+    here = Path(source.path)
     return Subject(
-        name=source.path, key=digest([weights, tokenizer_hash(tokenizer), source.dtype]), model=model,
+        name=source.path, key=digest([model_hash(model), tokenizer_hash(tokenizer, chat_template=False)]), model=model,
         tokenizer=tokenizer, eos_id=eos, pad_id=pad,
+        where=str(here.resolve()) if here.is_dir() else f"{source.path}@{source.revision}",
     )  # fmt: skip
 
 

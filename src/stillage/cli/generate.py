@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import sys
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
 from stillage.errors import ConfigError, DataError
 from stillage.run.config import GenerateConfig, ModelConfig
 from stillage.run.parse import typed
+from stillage.run.progress import Doing, unheard
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,8 +24,9 @@ class Ask:
     """Or a text file with one prompt a line; - reads standard input."""
     input: str = ""
     """The input that belongs to the instruction, where the template has one."""
-    template: Literal["", "alpaca", "raw", "chat"] = ""
-    """How the prompt was laid out in training; empty: as the model's folder says (its chat template), else alpaca."""
+    template: Literal["auto", "alpaca", "raw", "chat"] = "auto"
+    """How the prompt was laid out in training: auto (as the model's folder says: its chat template where it has one, else
+    alpaca), alpaca, raw or chat."""
     revision: str = ""
     """Commit of a hub id: 40 hexadecimal digits."""
     seed: int = 1
@@ -42,8 +45,21 @@ def main(verb: str, words: list[str]) -> int:
             "Which model?", f"given: {' '.join(words) or 'nothing'}", "stillage generate FOLDER --prompt TEXT"
         )
     ask = typed(Ask, words[1:], f"stillage {verb} MODEL")
-    for answer in answers(ModelConfig(path=words[0], revision=ask.revision), ask, prompts_of(ask)):
+    from stillage.cli.progress import Board
+    from stillage.run.progress import watched
+
+    with Board() as board:
+        doing = watched(partial(board.show, "generate"), words[0])
+        found = answers(ModelConfig(path=words[0], revision=ask.revision), ask, prompts_of(ask), doing)
+    for answer in found:
         print(answer)
+    empty = sum(not answer for answer in found)
+    if empty:
+        print(
+            f"{empty} of {len(found)} answers {'is' if empty == 1 else 'are'} empty: nothing was written "
+            "before the end of the text",
+            file=sys.stderr,
+        )
     return 0
 
 
@@ -64,24 +80,27 @@ def prompts_of(ask: Ask) -> list[str]:
     return found
 
 
-def answers(source: ModelConfig, ask: Ask, prompts: list[str]) -> list[str]:
+def answers(source: ModelConfig, ask: Ask, prompts: list[str], doing: Doing = unheard) -> list[str]:
     """The model's answers, as text."""
+    from stillage.data.chat_templates import layout_note
     from stillage.data.tokenise import encode_prompts
-    from stillage.experiment.inputs import prompt_room, special_ids
+    from stillage.experiment.inputs import new_tokens, prompt_room, shortest_context, special_ids
     from stillage.models.generate import configured, generate
     from stillage.models.load import load_model, load_tokenizer
     from stillage.types import Record
 
     tokenizer = load_tokenizer(source.path, source.revision)
     model = load_model(source, vocab_size=len(tokenizer), seed=0)
-    chosen = ask.generate
-    template = ask.template or ("chat" if tokenizer.chat_template else "alpaca")
+    chosen = replace(ask.generate, max_new_tokens=new_tokens(model, ask.generate.max_new_tokens))
+    print(layout_note(ask.template, tokenizer, source.path), file=sys.stderr)
     room = prompt_room(model, chosen.max_new_tokens, sys.maxsize)
+    within = 0 if ask.generate.max_new_tokens else shortest_context(model) or 0
     records = [Record(id=str(number), prompt=text, input=ask.input, response="") for number, text in enumerate(prompts)]
     eos, pad = special_ids(tokenizer)
+    prompt_ids = encode_prompts(records, tokenizer, template=ask.template, max_prompt_tokens=room, within=within)
     ids = generate(
-        model, encode_prompts(records, tokenizer, template=template, max_prompt_tokens=room), decoding=configured(chosen),
-        eos_id=eos, pad_id=pad, seed=ask.seed,
+        model, prompt_ids, decoding=configured(chosen), eos_id=eos, pad_id=pad, seed=ask.seed,
         names=[record.id for record in records], batch_tokens=chosen.batch_tokens,
+        progress=doing("answering {} prompts"),
     )  # fmt: skip
     return [str(tokenizer.decode(row.tolist(), skip_special_tokens=True)).strip() for row in ids]

@@ -11,7 +11,8 @@ NEEDS: Mapping[str, str] = {
     "reference": "reference model", "outside": "a model given as audit.reference",
     "counterfactual": "counterfactual model", "initial": "initial weights",
     "teacher_initial": "the teacher's initial weights", "self_prompted": "a model trained on its texts",
-    "neighbours": "masked model", "outsider_prefix": "known outsiders", "member_prefix": "known members",
+    "needed": "data.needed_until", "neighbours": "masked model",
+    "outsider_prefix": "known outsiders", "member_prefix": "known members",
     "frequency": "public records",
 }  # fmt: skip
 """What an attack needs besides the target, by whom it asks or what about."""

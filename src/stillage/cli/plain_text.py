@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +16,7 @@ from stillage.run.parse import typed
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
 
+    from stillage.cli.progress import Board
     from stillage.data.indexed import IndexedSet
 
 USAGE = """usage: stillage data plain-text ACTION ...
@@ -163,16 +165,33 @@ def pack(prog: str, words: list[str]) -> int:
     chosen = typed(Pack, flags, f"{prog} CORPUS OUT")
     if not chosen.tokenizer:
         raise ConfigError("Which tokenizer?", "--tokenizer was not given", "Give the folder of the model to train.")
+    from stillage.cli.progress import Board
     from stillage.data.pack import pack_corpus
-    from stillage.data.plain_text import read_plain_text
+    from stillage.data.plain_text import plain_text_files, read_plain_text
     from stillage.models.load import load_tokenizer
 
-    blocks = pack_corpus(
-        read_plain_text(Path(corpus)), load_tokenizer(chosen.tokenizer, chosen.revision), Path(out),
-        block_tokens=chosen.block_tokens, newline_before_end=chosen.newline_before_end,
-    )  # fmt: skip
+    tokenizer = load_tokenizer(chosen.tokenizer, chosen.revision)
+    with Board() as board:
+        count = counting(board, sum(file.stat().st_size for file in plain_text_files(Path(corpus))))
+        blocks = pack_corpus(
+            read_plain_text(Path(corpus)), tokenizer, Path(out), block_tokens=chosen.block_tokens,
+            newline_before_end=chosen.newline_before_end, progress=count,
+        )  # fmt: skip
     print(blocks.summary())
     return 0
+
+
+def counting(board: Board, size: int) -> Callable[[int, int], None]:
+    """Documents on a board as they are packed. size: of the files in bytes, which makes the time left a rough one."""
+    started, read = time.monotonic(), 0
+
+    def count(documents: int, characters: int) -> None:
+        nonlocal read
+        read += characters
+        left = (time.monotonic() - started) * max(0, size - read) / max(1, read)
+        board.show("pack", {"doing": "{} documents tokenised", "done": documents, "eta_s": round(left, 1)})
+
+    return count
 
 
 def import_(prog: str, words: list[str]) -> int:
@@ -184,11 +203,11 @@ def import_(prog: str, words: list[str]) -> int:
 
     vocab_size, name, tokenizer = 0, "", None
     if chosen.tokenizer:
-        from stillage.data.pack import tokenizer_hash
+        from stillage.data.tokenizer_hash import rules_hash
         from stillage.models.load import load_tokenizer
 
         tokenizer = load_tokenizer(chosen.tokenizer, chosen.revision)
-        vocab_size, name = len(tokenizer), tokenizer_hash(tokenizer)
+        vocab_size, name = len(tokenizer), rules_hash(tokenizer)
     indexed = open_indexed(Path(folder), chosen.split, vocab_size=vocab_size)
     print(indexed.summary())
     if indexed.separator is not None:

@@ -22,17 +22,16 @@ class Board:
         self.is_terminal = sys.stderr.isatty()
         self.bar: Progress | None = None
         self.tasks: dict[str, TaskID] = {}
-        self.started_s = time.monotonic()
         self.last_line_s: dict[str, float] = {}
 
     def __enter__(self) -> Board:
         """Start the bar."""
         if self.is_terminal:
             from rich.console import Console
-            from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+            from rich.progress import BarColumn, Progress, TextColumn
 
             self.bar = Progress(
-                TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[facts]}"), TimeRemainingColumn(),
+                TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[facts]}"),
                 console=Console(stderr=True), transient=True,
             )  # fmt: skip
             self.bar.start()
@@ -51,35 +50,52 @@ class Board:
             print(line, file=sys.stderr, flush=True)
 
     def show(self, name: str, facts: Mapping[str, Any]) -> None:
-        """Facts of the work in hand: the step of a training loop, or the model being asked."""
+        """Facts of the work in hand: the step of a training loop, or the records of a model that are done."""
         if self.bar is None:
-            if time.monotonic() - self.last_line_s.get(name, self.started_s) >= LINE_EVERY_S:
-                self.last_line_s[name] = time.monotonic()
+            now = time.monotonic()
+            says_where = "step" in facts or "doing" in facts  # a model's name alone tells nobody how far it is
+            if now - self.last_line_s.setdefault(name, now) >= LINE_EVERY_S and says_where:
+                self.last_line_s[name] = now
                 self.say(f"{name}: {describe(facts)}")
             return
         if name not in self.tasks:
-            self.tasks[name] = self.bar.add_task(name, total=facts.get("total"), facts="")
-        task = self.tasks[name]
-        done = facts.get("step", facts.get("writing", 0))
-        total = facts.get("total", facts.get("prompts"))
-        self.bar.update(task, completed=done, total=total, facts=describe(facts, short=True))
-        if facts.get("step") == facts.get("total") and "total" in facts:
-            self.bar.update(task, visible=False)
+            self.tasks[name] = self.bar.add_task(name, total=None, facts="")
+        done, total = facts.get("step", facts.get("done", 0)), facts.get("total", facts.get("of"))
+        is_over = total is not None and done == total  # until the next loop of this name begins
+        self.bar.update(
+            self.tasks[name], completed=done, total=total, facts=describe(facts, short=True), visible=not is_over
+        )
 
 
 def describe(facts: Mapping[str, Any], *, short: bool = False) -> str:
-    """The facts as words: step 120/800 (15 %), loss 2.31, 9,800 tokens/s, 0:41 left."""
+    """The facts as words: step 120/800 (15 %), loss 2.31, 9,800 tokens/s, 0:41 left; or student, scoring 12 of 64 records.
+
+    short: beside a bar that shows the step.
+    """
     parts = []
     if "model" in facts:
-        parts.append(f"model {facts['model']}")
-    if "writing" in facts:
-        parts.append(f"the teacher answered {facts['writing']} of {facts['prompts']} prompts")
+        parts.append(str(facts["model"]))
+    if "doing" in facts:
+        parts.append(str(facts["doing"]).replace("{}", counted(facts)))
     if "total" in facts and "step" in facts and not short:
         parts.append(f"step {facts['step']}/{facts['total']} ({100 * facts['step'] / max(1, facts['total']):.0f} %)")
     if "loss" in facts:
         parts.append(f"loss {facts['loss']:.3f}")
     if "tokens_per_s" in facts:
         parts.append(f"{facts['tokens_per_s']:,.0f} tokens/s")
-    if "eta_s" in facts and not short:
-        parts.append(f"{int(facts['eta_s']) // 60}:{int(facts['eta_s']) % 60:02d} left")
+    if "eta_s" in facts:
+        parts.append(f"{clock(facts['eta_s'])} left")
     return ", ".join(parts)
+
+
+def counted(facts: Mapping[str, Any]) -> str:
+    """How many are done: 1,200 of 1,600; without "of", where nobody knows how many there are."""
+    done = f"{facts.get('done', 0):,}"
+    return f"{done} of {facts['of']:,}" if facts.get("of") is not None else done
+
+
+def clock(seconds: float) -> str:
+    """Seconds as 0:41, 12:05 or 2:10:00."""
+    minutes, rest = divmod(int(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"

@@ -2,26 +2,35 @@
 
 from __future__ import annotations
 
-import os
-import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from stillage.cli.command_line import plugin_files, read_settings
-from stillage.errors import ConfigError, DataError
-from stillage.experiment.sweep import STORE, gather, points, swept, worth_comparing, write_index
+from stillage.cli.command_line import own_folder, plugin_files, read_settings
+from stillage.errors import ConfigError, DataError, UserError
+from stillage.experiment.sweep import STORE, check_place, leave_nothing, points, swept, write_index
 from stillage.run.config import Config
 from stillage.run.parse import Flat, build
 
 if TYPE_CHECKING:
+    from stillage.experiment.plan import Context
     from stillage.experiment.plugin import Plugin
     from stillage.experiment.team import Team
 
 LAST_STAGE = {"run": "", "quickstart": "", "data": "data", "distill": "student", "evaluate": "evaluate", "audit": "audit",
               "report": "report"}  # fmt: skip
 """The last stage that each verb does, with all it needs; empty: all."""
+OWN = {"quickstart": "runs/quickstart", "report": "RUN"}
+"""Where a verb writes that always writes to one place; the others: runs/VERB-DATA without a config."""
+WRITES = {
+    "quickstart": "It writes into runs/quickstart, or into --out.",
+    "report": "It writes into the folder of the run that is given.",
+}
+ELSEWHERE = (
+    "It writes into --out (`out:` of a config or preset); without it into runs/CONFIG, the name of the config file,\n"
+    "       or, of flags alone, into runs/{verb}-DATA, the name of the data. The same command again continues there."
+)
 SWITCHES = ("--dry-run", "--accept-changes")
 
 
@@ -60,35 +69,75 @@ def do(verb: str, words: list[str], plugins: tuple[Plugin, ...], team: Team | No
     """Parse, plan, run, on the process that writes."""
     switches = [word for word in words if word in SWITCHES]
     words = [word for word in words if word not in SWITCHES]
+    if verb == "report" and words[:1] and (Path(words[0]) / "sweep.json").is_file():
+        return report_grid(Path(words[0]), words[1:], is_dry="--dry-run" in switches)
     flat, lists = swept(read_settings(verb, words))
+    if "out" not in flat:
+        flat["out"] = [str(own_folder(verb, words, flat))]
+        print(f"run folder: {flat['out'][0]} (--out names another)", file=sys.stderr, flush=True)
     if lists:
         return run_grid(verb, flat, lists, switches, plugins, team)
     config = build(flat)
-    run_one(config, verb, switches, plugins, team)
-    return 0 if "--dry-run" in switches else finish(config, verb)
+    code = run_one(config, verb, switches, plugins, team)
+    return code if "--dry-run" in switches else finish(config, verb)
 
 
-def run_one(
-    config: Config,
-    verb: str,
-    switches: Sequence[str],
-    plugins: tuple[Plugin, ...],
-    team: Team | None,
-    store: Path | None = None,
-) -> None:
-    """Run, or only describe, one experiment."""
+def run_one(config: Config, verb: str, switches: Sequence[str], plugins: tuple[Plugin, ...], team: Team | None) -> int:
+    """Run, report or only describe one experiment; a point of a sweep by itself keeps its stages in the sweep's store."""
     from stillage.cli.progress import Board
-    from stillage.experiment.plan import make_context, plan
-    from stillage.experiment.run import describe_plan, run_experiment
+    from stillage.experiment.folders import store_of
+    from stillage.experiment.plan import make_context
+    from stillage.experiment.report_stage import report_again
+    from stillage.experiment.run import run_experiment
     from stillage.run.stop import watch_signals
 
-    until = last_stage(verb, config)
+    store = store_of(config.out)
+    store = store if store is not None and store.is_dir() else None
     with watch_signals() as stop, Board() as board:
         context = make_context(config, stop, board.show, store, plugins=plugins, team=team)
+        say_first([context], verb, board.say)
+        if verb == "report":
+            report_again(context, print if "--dry-run" in switches else board.say, only_say="--dry-run" in switches)
+            return 0
         if "--dry-run" in switches:
-            print("\n".join(describe_plan(context, plan(context), until)))
-        else:
-            run_experiment(context, board.say, accept_changes="--accept-changes" in switches, until=until)
+            return describe({"": context}, last_stage(verb, config), switches)
+        run_experiment(
+            context, board.say, accept_changes="--accept-changes" in switches, until=last_stage(verb, config)
+        )
+        return 0
+
+
+def describe(contexts: Mapping[str, Context], until: str, switches: Sequence[str]) -> int:
+    """Print what would be done, and first why it would be refused. Returns the exit code of that refusal, or 0.
+
+    The code is the one that the real run would end with before its first stage, so that a script may ask before it runs.
+    """
+    from stillage.experiment.run import describe_plan
+
+    lines, refusal = describe_plan(contexts, until, accept_changes="--accept-changes" in switches)
+    if refusal is not None:
+        print(f"stillage: the real run would be refused:\n{refusal}", file=sys.stderr, flush=True)
+    if len(contexts) > 1 and lines:
+        todo = sum(line.startswith("run") for line in lines)
+        print(f"{len(contexts)} points, {len(lines)} stages, {todo} to run", file=sys.stderr, flush=True)
+    if lines:
+        print("\n".join(lines))
+    return 0 if refusal is None else refusal.exit_code
+
+
+def say_first(contexts: Iterable[Context], verb: str, say: Callable[[str], None]) -> None:
+    """How prompts are laid out, and by whose word, and which controls there are not; once for all points of a grid.
+
+    Nothing where no model reads any.
+    """
+    from stillage.experiment.layout import layout_notes
+    from stillage.experiment.roles import missing_controls
+
+    if verb in ("data", "report"):
+        return
+    told = [(context.config, context.roles) for context in contexts]
+    for note in dict.fromkeys(note for tell in (layout_notes, missing_controls) for one in told for note in tell(*one)):
+        say(note)
 
 
 def last_stage(verb: str, config: Config) -> str:
@@ -98,12 +147,12 @@ def last_stage(verb: str, config: Config) -> str:
 
 def run_child(words: Sequence[str], plugins: tuple[Plugin, ...]) -> int:
     """`run RUN --only STAGE [--store FOLDER]`: one stage for a parent process that owns the run folder."""
-    from stillage.experiment.parallel import Lines, die_with_parent
+    from stillage.experiment.parallel import Lines, die_with_parent, parent_in
     from stillage.experiment.plan import make_context
     from stillage.experiment.run import do_only
     from stillage.run.stop import watch_signals
 
-    die_with_parent(os.getppid())
+    die_with_parent(parent_in(words))
     store = Path(words[words.index("--store") + 1]) if "--store" in words else None
     with watch_signals() as stop:
         config = build(read_settings("run", words[:1]))
@@ -120,32 +169,89 @@ def run_grid(
     plugins: tuple[Plugin, ...],
     team: Team | None,
 ) -> int:
-    """Run every point of a sweep, sharing finished stages; the results of all go into one table."""
-    base = build(flat)
-    grid = points(flat, lists)
-    if "--dry-run" in switches:
-        for number, point in enumerate(grid, 1):
-            print(f"--- point {number} of {len(grid)}: {point.name}", file=sys.stderr, flush=True)
-            run_one(point.config, verb, switches, plugins, team, base.out / STORE)
-        return 0
+    """Run every point of a sweep, sharing finished stages; the results of all go into one table and one page."""
     from stillage.cli.progress import Board
     from stillage.experiment.plan import make_context
-    from stillage.experiment.run import run_experiments
+    from stillage.experiment.report_stage import report_again
+    from stillage.experiment.run import check_folders, plans_of, run_experiments
+    from stillage.run.lock import check_free, locked
     from stillage.run.stop import watch_signals
 
+    base, accept = build(flat), "--accept-changes" in switches
+    grid, until = points(flat, lists), last_stage(verb, base)
+    check_place(base.out)
+    check_free(base.out)
+    failed: dict[str, Exception] = {}
     with watch_signals() as stop, Board() as board:
         contexts = {
             point.name: make_context(point.config, stop, board.show, base.out / STORE, plugins=plugins, team=team)
             for point in grid
         }
-        write_index(base.out, grid, [context.run_id for context in contexts.values()])
-        until = last_stage(verb, base)
-        run_experiments(contexts, board.say, accept_changes="--accept-changes" in switches, until=until)
-    print(f"{gather(base.out)} of {len(grid)} points finished: {base.out / 'results.parquet'}")
-    if worth_comparing(base.out):
-        print(f"which leaks more: stillage compare {shlex.quote(str(base.out))}")
+        say_first(contexts.values(), verb, board.say)
+        if verb == "report":
+            for name, context in contexts.items():
+                try:
+                    report_again(context, board.say, only_say="--dry-run" in switches)
+                except DataError as error:  # not finished: the others have their reports nevertheless
+                    failed[name] = error
+        elif "--dry-run" in switches:
+            return describe(contexts, until, switches)
+        else:
+            check_folders(plans_of(contexts, until), accept)  # before anything is written
+        if "--dry-run" in switches or (verb == "report" and len(failed) == len(grid)):
+            check_points(failed, len(grid))
+            return 0
+        with locked(base.out):
+            if verb != "report":
+                write_index(base.out, grid, [context.run_id for context in contexts.values()])
+                failed = run_experiments(contexts, board.say, accept_changes=accept, until=until)
+            if len(failed) == len(grid):
+                leave_nothing(base.out)
+                said = []
+            else:
+                said = end_of_grid(base.out, verb, until, failed, len(grid))
+    print("\n".join(said), end="\n" if said else "")
     check_audit([point.config for point in grid])
+    check_points(failed, len(grid))
     return 0
+
+
+def report_grid(out: Path, words: Sequence[str], *, is_dry: bool) -> int:
+    """`report SWEEP`: the page of a sweep again, from its finished points. ConfigError for settings."""
+    if words:
+        fix = "Give none, or the config of the sweep with its settings."
+        raise ConfigError("The page of a sweep takes no settings.", f"given: {' '.join(words)}", fix)
+    if is_dry:
+        print(f"run   report   from the finished points of {out}")
+    else:
+        print("\n".join(end_of_grid(out, "report", "report", {}, 0)))
+    return 0
+
+
+def end_of_grid(out: Path, verb: str, until: str, failed: Mapping[str, Exception], count: int) -> list[str]:
+    """Write the page of the sweep, where its points have theirs; the lines to print: its verdict, and where everything is."""
+    from stillage.experiment.sweep_report import report_sweep
+
+    if until not in ("", "report"):
+        return [f"{count - len(failed)} of {count} points did their {verb}: {out}"]
+    lines = report_sweep(out, failed)
+    return [*lines, f"results: {out / 'results.parquet'}", f"report: {out / 'report' / 'report.html'}"]
+
+
+def check_points(failed: Mapping[str, Exception], count: int) -> None:
+    """Raise what ended points of a sweep: an error of the user's names them all; a bug of ours is raised as it is."""
+    bugs = [error for error in failed.values() if not isinstance(error, UserError)]
+    if bugs:
+        raise bugs[0]
+    if failed:
+        name, error = next(iter(failed.items()))
+        first = " ".join(str(error).splitlines()).removeprefix(f"{name}: ")
+        more = f" (and of: {listed(list(failed)[1:])})" if len(failed) > 1 else ""
+        raise DataError(
+            f"{len(failed)} of {count} points of the sweep failed{'' if len(failed) == count else '; the others are done'}.",
+            f"{name}: {first}{more}",
+            "Mend that, and the same command does what is left.",
+        )
 
 
 def finish(config: Config, verb: str) -> int:
@@ -154,9 +260,21 @@ def finish(config: Config, verb: str) -> int:
     if last_stage(verb, config) in ("", "report") and summary.is_file():
         print(f"{summary.read_text(encoding='utf-8')}report: {summary.with_name('report.html')}")
     else:
+        if verb == "data":
+            print(split_summary(config.out / "data"))
         print(f"run folder: {config.out}")
     check_audit([config])
     return 0
+
+
+def split_summary(folder: Path) -> str:
+    """How many records each part got, one a line, and what was left out, collapsed or changed on the way."""
+    from stillage.data.split import read_split
+
+    split = read_split(folder)
+    width, digits = max(map(len, split.counts)), max(len(f"{count:,}") for count in split.counts.values())
+    lines = [f"{part:<{width}}  {count:>{digits},} records" for part, count in split.counts.items()]
+    return "\n".join([*lines, *split.remarks()])
 
 
 def check_audit(configs: Sequence[Config]) -> None:
@@ -203,11 +321,19 @@ def show_help(verb: str) -> int:
 
     print(
         f"usage: stillage {verb} [CONFIG.yaml | RUN | PRESET] [--dry-run] [--accept-changes] [--plugin FILE.py] [settings]\n"
-        f"       {VERBS[verb][1]}\n"
+        f"       {VERBS[verb][1]}\n\n"
+        "       --dry-run: print what would run, and first why it would be refused; exit code 0, or that of the refusal.\n"
+        "       --accept-changes: do finished stages again where other settings ask for it.\n"
     )
     if verb == "data":
         print("       stillage data plain-text ACTION ...     a plain-text corpus: write, read, stats, pack, import\n")
+    print(f"       {WRITES.get(verb, ELSEWHERE.format(verb=verb))}\n")
     sys.stdout.flush()
     with contextlib.suppress(SystemExit):
-        tyro.cli(Config, args=["--help"], prog=f"stillage {verb}")
+        tyro.cli(
+            Config,
+            args=["--help"],
+            prog=f"stillage {verb}",
+            default=Config(out=Path(OWN.get(verb, f"runs/{verb}-DATA"))),
+        )
     return 0

@@ -88,7 +88,7 @@ def too_short(tokens: int, documents: int, block_tokens: int) -> DataError:
 
 
 def open_blocks(path: Path, *, tokenizer: str = "") -> Blocks:
-    """Open a file of blocks. tokenizer: refuse blocks of another one (its `tokenizer_hash`; "": do not check).
+    """Open a file of blocks. tokenizer: refuse blocks of another one (its `rules_hash`; "": do not check).
 
     Raises DataError when the file is missing, damaged, of another kind, or made with another tokenizer.
     """

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,6 +11,7 @@ import numpy as np
 
 from stillage.data.blocks import Blocks, too_short, write_blocks
 from stillage.data.tokenise import end_id
+from stillage.data.tokenizer_hash import rules_hash
 from stillage.errors import ConfigError
 from stillage.types import Array
 
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 BATCH = 256  # documents per call of the tokenizer
+Count = Callable[[int, int], None]
+"""count(documents so far, characters of the last ones): nobody knows beforehand how many documents a file holds."""
 
 
 def pack_corpus(
@@ -28,6 +30,7 @@ def pack_corpus(
     *,
     block_tokens: int,
     newline_before_end: bool = False,
+    progress: Count | None = None,
 ) -> Blocks:
     """Tokenise documents, end each with EOS, concatenate, cut into blocks of block_tokens, and write them to `path`.
 
@@ -39,10 +42,10 @@ def pack_corpus(
     texts = (text + "\n" for text in documents) if newline_before_end else documents
     return write_blocks(
         path,
-        _encoded(texts, tokenizer, end),
+        _encoded(texts, tokenizer, end, progress),
         block_tokens=block_tokens,
         vocab_size=len(tokenizer),
-        tokenizer=tokenizer_hash(tokenizer),
+        tokenizer=rules_hash(tokenizer),
     )
 
 
@@ -54,12 +57,6 @@ def check_fills_a_block(documents: Iterable[str], tokenizer: PreTrainedTokenizer
         if total >= block_tokens:
             return
     raise too_short(total, count, block_tokens)
-
-
-def tokenizer_hash(tokenizer: PreTrainedTokenizerBase) -> str:
-    """sha256 of a fast tokenizer's definition: equal where texts give equal ids. Raises ModelError for a slow one."""
-    end_id(tokenizer)
-    return hashlib.sha256(tokenizer.backend_tokenizer.to_str().encode()).hexdigest()  # type: ignore[attr-defined]
 
 
 def first_fit(lengths: Sequence[int], capacity: int) -> list[int]:
@@ -81,9 +78,11 @@ def first_fit(lengths: Sequence[int], capacity: int) -> list[int]:
     return chosen
 
 
-def _encoded(texts: Iterable[str], tokenizer: PreTrainedTokenizerBase, end: int) -> Iterator[Array]:
+def _encoded(
+    texts: Iterable[str], tokenizer: PreTrainedTokenizerBase, end: int, progress: Count | None = None
+) -> Iterator[Array]:
     """The ids of each text, EOS at the end, int64."""
-    rest = iter(texts)
+    rest, count = iter(texts), 0
     while batch := list(islice(rest, BATCH)):
         encoded = tokenizer(
             batch,
@@ -94,3 +93,6 @@ def _encoded(texts: Iterable[str], tokenizer: PreTrainedTokenizerBase, end: int)
         )
         for ids in encoded["input_ids"]:
             yield np.array([*ids, end], dtype=np.int64)
+        count += len(batch)
+        if progress is not None:
+            progress(count, sum(map(len, batch)))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -14,13 +14,23 @@ from stillage.data.parallel import endings, read_parallel
 from stillage.data.parts import assigned, check_choices
 from stillage.data.records import Loaded, read_records
 from stillage.data.split import Split, drawn, given
-from stillage.data.synthetic import COLUMNS, people
+from stillage.data.staff_cards import COLUMNS as CARD_COLUMNS
+from stillage.data.staff_cards import staff_cards
+from stillage.data.synthetic import COLUMNS as PEOPLE_COLUMNS
+from stillage.data.synthetic import people
+from stillage.data.unanswered import with_answers
 from stillage.errors import ConfigError
 from stillage.run.config import DataConfig
+from stillage.types import Record, Role
 
 log = logging.getLogger("stillage")
 
 SYNTHETIC = "synthetic"
+EMBEDDED: Mapping[str, tuple[Callable[[int, int], dict[Role, list[Record]]], tuple[str, ...]]] = {
+    SYNTHETIC: (people, PEOPLE_COLUMNS),
+    "staff_cards": (staff_cards, CARD_COLUMNS),
+}
+"""Data sets made up here, by their name as data.source: what makes them of (seed, people), and the columns they have."""
 
 
 def prepare(data: DataConfig, seed: int, *, keep: Sequence[str] = (), audits: bool = True) -> Split:
@@ -35,7 +45,8 @@ def prepare(data: DataConfig, seed: int, *, keep: Sequence[str] = (), audits: bo
         log.warning("data.shares has no effect: %s", why)
     split = _split(data, seed, keep)
     split = tossed(split, seed) if data.inclusion == BERNOULLI else split
-    return assigned(split, data.train_on, audits=audits) if data.train_on else split
+    split = assigned(split, data.train_on, audits=audits) if data.train_on else split
+    return split if data.public_answers == 1 else with_answers(split, data.public_answers)
 
 
 def check_data(data: DataConfig, keep: Sequence[str] = ()) -> None:
@@ -52,19 +63,22 @@ def check_data(data: DataConfig, keep: Sequence[str] = ()) -> None:
         values = f"source: {data.source}; files: {files}"
         raise ConfigError("Both a pool and a file per role are named.", values, "Name one of `source` and `files`.")
     check_choices(data.train_on, data.inclusion)
-    missing = [name for name in (*data.slice_by, *keep) if name not in (*COLUMNS, LENGTH)]
-    missing += [name for name in grouping_column(data) if name not in COLUMNS]
-    if missing and is_synthetic(data):
+    if not is_synthetic(data):
+        return
+    columns = EMBEDDED[data.source][1]
+    missing = [name for name in (*data.slice_by, *keep) if name not in (*columns, LENGTH)]
+    missing += [name for name in grouping_column(data) if name not in columns]
+    if missing:
         raise ConfigError(
             "The made-up people have no such column.",
-            f"missing: {', '.join(missing)}; they have: {', '.join(COLUMNS)}",
+            f"missing: {', '.join(missing)}; they have: {', '.join(columns)}",
             "Choose one of these in data.slice_by, data.group_by and audit.extract, or give records of yours (data.source).",
         )
 
 
 def is_synthetic(data: DataConfig) -> bool:
     """Are the records people made up here?"""
-    return data.source == SYNTHETIC and not (data.files or data.parallel)
+    return data.source in EMBEDDED and not (data.files or data.parallel)
 
 
 def grouping_column(data: DataConfig) -> tuple[str, ...]:
@@ -76,22 +90,28 @@ def _split(data: DataConfig, seed: int, keep: Sequence[str]) -> Split:
     """The split with as many records in each role as the shares say."""
     slice_by = tuple(dict.fromkeys(filter(None, (*data.slice_by, *keep, *grouping_column(data)))))
     if data.files:
-        return given(data.files, read=reader(data, slice_by), seed=seed, group_by=data.group_by)
+        return given(
+            data.files, read=reader(data, slice_by), read_public=reader(data, slice_by, need_response=False), seed=seed,
+            group_by=data.group_by,
+        )  # fmt: skip
     if is_synthetic(data):
-        records = people(seed, data.people)
-        return Split(records_by_role=records, drawn_by_us=True, seed=seed, sources={"synthetic people": f"seed {seed}"})
+        records = EMBEDDED[data.source][0](seed, data.people)
+        name = "synthetic people" if data.source == SYNTHETIC else data.source.replace("_", " ")
+        return Split(records_by_role=records, drawn_by_us=True, seed=seed, sources={name: f"seed {seed}"})
     return drawn(reader(data, slice_by)(data.source), data.shares, seed, data.group_by)
 
 
-def reader(data: DataConfig, slice_by: Sequence[str]) -> Callable[[str | Path], Loaded]:
+def reader(data: DataConfig, slice_by: Sequence[str], *, need_response: bool = True) -> Callable[[str | Path], Loaded]:
     """What makes records of an input: rows of a table, or the lines of parallel text.
+
+    need_response: of a table, whether a row without an answer is a broken line, or a prompt alone.
 
     Raises ConfigError for endings that make no pair, and for settings that only a table has.
     """
     if not data.parallel:
         return partial(
             read_records, columns=data.columns, max_bad_lines=data.max_bad_lines, slice_by=slice_by,
-            revision=data.revision, subset=data.subset, hub_split=data.hub_split,
+            revision=data.revision, subset=data.subset, hub_split=data.hub_split, need_response=need_response,
         )  # fmt: skip
     ends = endings(data.parallel)
     columns = [*data.columns.values(), *(name for name in slice_by if name not in ("src", LENGTH))]

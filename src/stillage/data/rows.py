@@ -58,11 +58,20 @@ def open_source(source: str | Path, *, revision: str = "", subset: str = "", hub
     raise DataError("The data file does not exist.", f"looked for: {path}", "Check the path.")
 
 
-def _file(path: Path, name: str) -> Source:
-    """One file, its reader chosen by its suffix."""
+def check_format(path: Path) -> str:
+    """The suffix of a data file. DataError where nothing here reads it."""
     suffix = path.suffix.lower()
     if suffix not in SUFFIXES:
-        raise DataError("The format of the data file is unknown.", f"{path} ends in {suffix or 'nothing'}", FORMATS)
+        separator = {".csv": "", ".tsv": ", sep='\\t'"}.get(suffix)
+        read = f"pandas.read_csv('{path}'{separator}).to_parquet('{path.with_suffix('.parquet')}')"
+        fix = FORMATS if separator is None else f'Convert it once: python -c "import pandas; {read}"'
+        raise DataError("The format of the data file is unknown.", f"{path} ends in {suffix or 'nothing'}", fix)
+    return suffix
+
+
+def _file(path: Path, name: str) -> Source:
+    """One file, its reader chosen by its suffix."""
+    suffix = check_format(path)
     try:
         size, digest = path.stat().st_size, sha256_file(path)
     except OSError as error:

@@ -61,7 +61,12 @@ class Split:
 
     def summary(self) -> str:
         """One line: the counts, and everything that was left out, collapsed or changed."""
-        parts = [", ".join(f"{role} {count}" for role, count in self.counts.items())]
+        return "; ".join([", ".join(f"{role} {count}" for role, count in self.counts.items()), *self.remarks()])
+
+    def remarks(self) -> list[str]:
+        """What was left out, collapsed or changed, and how the draw went, one remark each."""
+        alone = sum(not record.response for record in self.records_by_role.get("public", ()))
+        parts = [f"{alone} of the public records are prompts alone"] * bool(alone)
         parts += [f"{self.duplicates_collapsed} exact duplicates collapsed"] * bool(self.duplicates_collapsed)
         together = "near-duplicates" if self.group_by == NEAR else f"equal {self.group_by}"
         drawn = " together" if self.drawn_by_us else ""
@@ -70,7 +75,7 @@ class Split:
         parts += [f"{who} trains on {about['choice']}" for who, about in self.train_on.items()]
         parts += [f"{len(self.bad_lines)} broken lines left out"] * bool(self.bad_lines)
         parts += [f"{count} records in {pair}" for pair, count in self.overlaps.items()]
-        return "; ".join(parts + [f"{kind}: {count}" for kind, count in sorted(self.notes.items())])
+        return parts + [f"{kind}: {count}" for kind, count in sorted(self.notes.items())]
 
 
 def collapse(records: Iterable[Record]) -> tuple[list[Record], int]:
@@ -136,6 +141,8 @@ def drawn(loaded: Loaded, shares: Mapping[str, float], seed: int, group_by: str 
     """The split drawn from one input, with everything worth recording about it."""
     unique, repeated = collapse(loaded.records)
     counts = share_counts(len(unique), shares)
+    undrawn = len(unique) - sum(counts.values())
+    notes = {"records that no role draws": undrawn} if undrawn else {}
     found = Split(
         records_by_role={} if group_by else allot(unique, counts, seed),
         drawn_by_us=True,
@@ -143,7 +150,7 @@ def drawn(loaded: Loaded, shares: Mapping[str, float], seed: int, group_by: str 
         shares=dict(shares),
         duplicates_collapsed=repeated,
         bad_lines=loaded.bad_lines,
-        notes=loaded.notes,
+        notes={**loaded.notes, **notes},
         sources=loaded.sources,
     )
     if not group_by:
@@ -168,11 +175,13 @@ def given(
     files: Mapping[str, str | Path],
     *,
     read: Callable[[str | Path], Loaded] = read_records,
+    read_public: Callable[[str | Path], Loaded] | None = None,
     seed: int = 0,
     group_by: str = "",
 ) -> Split:
     """The split that the user made: an input for each role. read: what makes records of an input.
 
+    read_public: the same for the public input, which may hold prompts without an answer; None: read.
     group_by: which private records and outsiders are no independent draws (`groups.group_numbers`), for the intervals.
     Raises ConfigError for an unknown role, DataError when one record is in two of private, public, outsiders and
     counterfactual (validation and test may share records with them: counted in `overlaps`).
@@ -185,7 +194,7 @@ def given(
     repeated, bad, sources = 0, [], {}
     notes: Counter[str] = Counter()
     for role in _of(files):
-        loaded = read(files[role])
+        loaded = (read_public or read if role == "public" else read)(files[role])
         records[role], again = collapse(loaded.records)
         repeated += again
         bad += loaded.bad_lines

@@ -6,6 +6,8 @@ afterwards from that one pool, so that private records and outsiders differ in n
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+
 import numpy as np
 
 from stillage.data.columns import record_id
@@ -70,22 +72,42 @@ def people(seed: int, people: int) -> dict[Role, list[Record]]:
         "validation": eighth,
         "test": eighth,
     }
+    return made_up(seed, "people", counts, _person)
+
+
+def made_up(
+    seed: int,
+    kind: str,
+    counts: Mapping[Role, int],
+    record: Callable[[str, int, np.random.Generator], Record],
+) -> dict[Role, list[Record]]:
+    """So many records of each role, each of a person of their own: record(name, badge, what draws the rest).
+
+    kind: what they are, and the name of their random numbers. ConfigError for an empty role, or more people than names.
+    """
     total = sum(counts.values())
-    if people < 1 or total > MOST:
-        fix = f"Choose a number of people from 1 to {4 * MOST // 17}."
-        raise ConfigError("There cannot be so many synthetic people.", f"asked: {people}; names: {MOST}", fix)
-    rng = generator(seed, "people")
+    if min(counts.values()) < 1 or total > MOST:
+        raise ConfigError(
+            f"There cannot be so many synthetic {kind}.",
+            f"asked: {total} in all ({', '.join(f'{role} {count}' for role, count in counts.items())}); names: {MOST}",
+            "Choose another data.people.",
+        )
+    rng = generator(seed, kind)
     names = rng.permutation(MOST)[:total]
     badges = rng.choice(900_000, size=total, replace=False) + 100_000
-    pool = [_person(int(name), int(badge), rng) for name, badge in zip(names, badges, strict=True)]
+    pool = [record(name_of(int(name)), int(badge), rng) for name, badge in zip(names, badges, strict=True)]
     return allot(pool, counts, seed)
 
 
-def _person(name_index: int, badge: int, rng: np.random.Generator) -> Record:
-    """One person, everything but name and badge drawn independently and evenly."""
-    first, rest = divmod(name_index, len(MIDDLE) * len(LAST))
+def name_of(index: int) -> str:
+    """The index-th of MOST names."""
+    first, rest = divmod(index, len(MIDDLE) * len(LAST))
     middle, last = divmod(rest, len(LAST))
-    name = f"{FIRST[first]} {MIDDLE[middle]}. {LAST[last]}"
+    return f"{FIRST[first]} {MIDDLE[middle]}. {LAST[last]}"
+
+
+def _person(name: str, badge: int, rng: np.random.Generator) -> Record:
+    """One person, everything but name and badge drawn independently and evenly."""
     born = f"{rng.integers(1, 29)} {MONTHS[rng.integers(12)]} {rng.integers(1950, 2005)}"
     place, subject, employer = (pool[rng.integers(len(pool))] for pool in (PLACES, SUBJECTS, EMPLOYERS))
     prompt = f"Write a short biography of {name}."

@@ -1,4 +1,7 @@
-"""How a prompt is laid out around the user's words: Alpaca, raw, or the tokenizer's own chat template."""
+"""How a prompt is laid out around the user's words: Alpaca, raw, or the tokenizer's own chat template.
+
+One rule where nobody says which: the chat template of the model's folder where it has one, else Alpaca (`auto`).
+"""
 
 from __future__ import annotations
 
@@ -6,27 +9,20 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from stillage.data.chat_templates import (
+    ALPACA_HEAD,
+    ALPACA_HEAD_INPUT,
+    ALPACA_INPUT,
+    ALPACA_TAIL,
+    AUTO,
+    RAW_INPUT,
+    chosen,
+)
 from stillage.errors import ConfigError, DataError, ModelError
 from stillage.types import Record
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
-
-ALPACA_HEAD = (
-    "Below is an instruction that describes a task. "
-    "Write a response that appropriately completes the request.\n\n### Instruction:\n"
-)
-ALPACA_HEAD_INPUT = (
-    "Below is an instruction that describes a task, paired with an input that provides further context. "
-    "Write a response that appropriately completes the request.\n\n### Instruction:\n"
-)
-ALPACA_INPUT = "\n\n### Input:\n"
-ALPACA_TAIL = "\n\n### Response:\n"
-
-
-WORDS = "{% for message in messages %}{{ message['content'] }}{% endfor %}"
-AS_CHAT = {"alpaca": ALPACA_HEAD + WORDS + ALPACA_TAIL, "raw": WORDS}
-"""The layouts as chat templates: saved with a model trained on them, so that whoever loads it lays prompts out alike."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,7 +43,7 @@ def alpaca(record: Record, tokenizer: PreTrainedTokenizerBase | None = None) -> 
 
 def raw(record: Record, tokenizer: PreTrainedTokenizerBase | None = None) -> Prompt:
     """The prompt as it is, followed by the input on its own line; nothing is added, not even a space."""
-    return _around("", transcript(record) + (f"\n{record.input}" if record.input else ""), "")
+    return _around("", transcript(record) + (RAW_INPUT + record.input if record.input else ""), "")
 
 
 def chat(record: Record, tokenizer: PreTrainedTokenizerBase | None = None) -> Prompt:
@@ -60,8 +56,7 @@ def chat(record: Record, tokenizer: PreTrainedTokenizerBase | None = None) -> Pr
         raise ModelError("The tokenizer has no chat template.", name, "Use --data.template alpaca or raw.")
     from jinja2 import TemplateError
 
-    words = record.prompt + (f"\n\n{record.input}" if record.input else "")
-    turns = [{"role": role, "content": content} for role, content in record.messages or (("user", words),)]
+    turns = chat_turns(record)
     try:
         text = tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=True)
     except TemplateError as error:
@@ -71,6 +66,19 @@ def chat(record: Record, tokenizer: PreTrainedTokenizerBase | None = None) -> Pr
     first, last = turns[0]["content"].strip(), turns[-1]["content"].strip()  # templates strip contents
     start, end = text.find(first), text.rfind(last)
     return Prompt(text=text, body_start=max(start, 0), body_end=len(text) if end < 0 else end + len(last))
+
+
+def chat_turns(record: Record) -> list[dict[str, str]]:
+    """The record as messages for a chat template.
+
+    An input is joined to the content of the last turn, as most templates know nothing else; `instruction` and `input` also
+    hold the two apart, for those that do (the ones we write).
+    """
+    turns = [{"role": role, "content": content} for role, content in record.messages or (("user", record.prompt),)]
+    if record.input:
+        words = turns[-1]["content"]
+        turns[-1] |= {"content": f"{words}\n\n{record.input}", "instruction": words, "input": record.input}
+    return turns
 
 
 TEMPLATES: dict[str, Callable[[Record, PreTrainedTokenizerBase | None], Prompt]] = {
@@ -83,10 +91,12 @@ TEMPLATES: dict[str, Callable[[Record, PreTrainedTokenizerBase | None], Prompt]]
 def lay_out(record: Record, template: str, tokenizer: PreTrainedTokenizerBase | None = None) -> Prompt:
     """A record's prompt under a template; a record that is text alone has an empty prompt under every template.
 
-    Raises ConfigError for an unknown template.
+    template: a name of TEMPLATES, or auto (`chosen`). Raises ConfigError for an unknown template.
     """
+    template = chosen(template, tokenizer)
     if template not in TEMPLATES:
-        raise ConfigError("The template is unknown.", f"asked: {template}", f"Choose from: {', '.join(TEMPLATES)}.")
+        known = f"Choose from: {', '.join((AUTO, *TEMPLATES))}."
+        raise ConfigError("The template is unknown.", f"asked: {template}", known)
     if not record.prompt and not record.input and not record.messages:
         return Prompt(text="", body_start=0, body_end=0)
     return TEMPLATES[template](record, tokenizer)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, cast
 
 import numpy as np
 
+from stillage.data.chat_templates import AUTO, chosen
 from stillage.data.templates import Prompt, lay_out
 from stillage.errors import ConfigError, ModelError
 from stillage.types import Array, Example, Record
@@ -19,15 +20,16 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("stillage")
 BATCH = 1024  # texts per call of the tokenizer: bounds the memory of the offsets
+LEAST = 4  # tokens that an example cannot do without: something to read, something to answer, and its end
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tokenised:
     """Examples in the order of the records, and how many were cut.
 
-    cut_prompts lost the middle of their prompt (limit: prompt_limit tokens). cut_responses lost their end, and are the
-    only ones without EOS: their text did not end there. special_in_text: under the chat template, responses that
-    spell a special token, which the tokenizer then reads as one (other templates encode such spellings as text).
+    cut_prompts lost the middle of their prompt (the longest has prompt_limit tokens now). cut_responses lost their end,
+    and are the only ones without EOS: their text did not end there. special_in_text: under the chat template, responses
+    that spell a special token, which the tokenizer then reads as one (other templates encode such spellings as text).
     was_cut bool[n]: which examples lost a part of either.
     """
 
@@ -52,22 +54,28 @@ def tokenise(
     records: Sequence[Record],
     tokenizer: PreTrainedTokenizerBase,
     *,
-    template: str,
+    template: str = AUTO,
     max_tokens: int,
-    max_prompt_tokens: int,
+    max_prompt_tokens: int = 0,
+    context_tokens: int | None = None,
+    what: str = "",
 ) -> Tokenised:
     """Encode each record as [BOS] prompt response EOS, of at most max_tokens; response and EOS are trained and scored.
 
     Prompt and response are encoded as one text, as a reader would see it, and parted by character offsets: a token that
     straddles the boundary belongs to the response. BOS comes first only where the tokenizer itself would add it. The
-    first token is never trained, since nothing predicts it. A prompt above max_prompt_tokens (half of max_tokens where
-    that is no smaller) loses its middle, so that the template's head and tail survive; a response that does not fit
-    loses its end, and then gets no EOS. Raises ModelError without a fast tokenizer or EOS, ConfigError when the limits
-    leave no room.
+    first token is never trained, since nothing predicts it. A prompt above its limit (`prompt_limit`) loses its middle,
+    so that the template's head and tail survive; a response that does not fit loses its end, and then gets no EOS.
+    template: alpaca, raw, chat or auto (`chat_templates.chosen`). context_tokens: the model's context, which no example
+    exceeds. what: whose records these are (model, part), for the notice of what was cut. Raises ModelError without a
+    fast tokenizer or EOS, ConfigError when the limits leave no room.
     """
-    result = encode(records, tokenizer, template=template, max_tokens=max_tokens, max_prompt_tokens=max_prompt_tokens)
+    result = encode(
+        records, tokenizer, template=template, max_tokens=max_tokens, max_prompt_tokens=max_prompt_tokens,
+        context_tokens=context_tokens,
+    )  # fmt: skip
     if result.cut_prompts or result.cut_responses or result.special_in_text:
-        log.warning("tokenised: %s", result.summary())
+        log.warning("%stokenised: %s", f"{what}: " if what else "", result.summary())
     return result
 
 
@@ -75,19 +83,23 @@ def encode(
     records: Sequence[Record],
     tokenizer: PreTrainedTokenizerBase,
     *,
-    template: str,
+    template: str = AUTO,
     max_tokens: int,
-    max_prompt_tokens: int,
+    max_prompt_tokens: int = 0,
+    context_tokens: int | None = None,
 ) -> Tokenised:
     """As `tokenise`, without a word in the log."""
     eos = end_id(tokenizer)
-    limit = prompt_limit(max_tokens, max_prompt_tokens)
-    start = first_ids(tokenizer)
+    limit = prompt_limit(max_tokens, max_prompt_tokens, context_tokens)
+    longest = min(max_tokens, context_tokens or max_tokens)
+    within = 0 if max_prompt_tokens else longest
+    template = chosen(template, tokenizer)
     chat = template == "chat"
+    start = first_ids(tokenizer)
     special = [token for token in tokenizer.all_special_tokens if chat]
     examples: list[Example] = []
     was_cut: list[bool] = []
-    cut_prompts = cut_responses = special_in_text = 0
+    cut_prompts = cut_responses = special_in_text = longest_cut = 0
     for first in range(0, len(records), BATCH):
         batch = records[first : first + BATCH]
         prompts = [lay_out(record, template, tokenizer) for record in batch]
@@ -95,19 +107,20 @@ def encode(
         for record, prompt, (ids, ends) in zip(batch, prompts, _encode(texts, tokenizer, chat), strict=True):
             boundary = bisect_right(ends, len(prompt.text))
             before = ids[:boundary] if chat and prompt.text else start + ids[:boundary]  # a chat template writes BOS
-            kept = _cut_prompt(before, ends[:boundary], prompt, limit)
-            cut_prompts += len(kept) < len(before)
+            kept = _cut_prompt(before, ends[:boundary], prompt, limit, within)
+            if len(kept) < len(before):
+                cut_prompts, longest_cut = cut_prompts + 1, max(longest_cut, len(kept))
             whole = [*kept, *ids[boundary:], eos]
-            cut_responses += len(whole) > max_tokens
-            was_cut.append(len(kept) < len(before) or len(whole) > max_tokens)
+            cut_responses += len(whole) > longest
+            was_cut.append(len(kept) < len(before) or len(whole) > longest)
             special_in_text += any(token in record.response for token in special)
-            examples.append(_example(record.id, whole[:max_tokens], len(kept)))
+            examples.append(_example(record.id, whole[:longest], len(kept)))
     return Tokenised(
         examples=examples,
         was_cut=np.array(was_cut, dtype=bool),
         cut_prompts=cut_prompts,
         cut_responses=cut_responses,
-        prompt_limit=limit,
+        prompt_limit=longest_cut or limit,
         special_in_text=special_in_text,
     )
 
@@ -116,28 +129,32 @@ def encode_prompts(
     records: Sequence[Record],
     tokenizer: PreTrainedTokenizerBase,
     *,
-    template: str,
+    template: str = AUTO,
     max_prompt_tokens: int,
+    within: int = 0,
 ) -> list[Array]:
     """The ids of each prompt alone, int32, to be continued by a model; too long a prompt is cut as in `tokenise`.
 
     Equal to the prompt part of `tokenise` wherever no token straddles the boundary to the response. An empty prompt
-    becomes the one token that starts a text (BOS, or EOS where there is none).
+    becomes the one token that starts a text (BOS, or EOS where there is none). within: the tokens among which a limit
+    that the template alone fills is raised, as `prompt_limit` says; 0: it is not, and such a prompt is a ConfigError.
     """
+    template = chosen(template, tokenizer)
     start = first_ids(tokenizer)
     empty = [end_id(tokenizer) if tokenizer.bos_token_id is None else cast("int", tokenizer.bos_token_id)]
     result: list[Array] = []
-    cut = 0
+    cut = longest = 0
     for first in range(0, len(records), BATCH):
         prompts = [lay_out(record, template, tokenizer) for record in records[first : first + BATCH]]
         encoded = _encode([prompt.text for prompt in prompts], tokenizer, template == "chat")
         for prompt, (ids, ends) in zip(prompts, encoded, strict=True):
             before = ids if template == "chat" and prompt.text else start + ids
-            kept = _cut_prompt(before, ends, prompt, max_prompt_tokens)
-            cut += len(kept) < len(before)
+            kept = _cut_prompt(before, ends, prompt, max_prompt_tokens, within)
+            if len(kept) < len(before):
+                cut, longest = cut + 1, max(longest, len(kept))
             result.append(np.array(kept or empty, dtype=np.int32))
     if cut:
-        log.warning("%d prompts cut to %d tokens: they lost their middle", cut, max_prompt_tokens)
+        log.warning("%d prompts cut to %d tokens: they lost their middle", cut, longest)
     return result
 
 
@@ -160,12 +177,25 @@ def first_ids(tokenizer: PreTrainedTokenizerBase) -> list[int]:
     return next((list(dressed[:n]) for n in range(extra + 1) if dressed[n : n + len(plain)] == plain), [])
 
 
-def prompt_limit(max_tokens: int, max_prompt_tokens: int) -> int:
-    """How many tokens a prompt may have: max_prompt_tokens, or half of max_tokens where that leaves no response."""
-    if max_tokens < 4 or max_prompt_tokens < 1:
-        values = f"max_tokens: {max_tokens}; max_prompt_tokens: {max_prompt_tokens}"
-        raise ConfigError("There is no room for a prompt and a response.", values, "Raise max_tokens.")
-    return max_prompt_tokens if max_prompt_tokens < max_tokens else max_tokens // 2
+def prompt_limit(max_tokens: int, max_prompt_tokens: int = 0, context_tokens: int | None = None) -> int:
+    """How many tokens a prompt may have: max_prompt_tokens; 0: half of an example's.
+
+    An example has at most max_tokens, and no more than context_tokens (the model's context). Where nobody stated the limit
+    (0), a template that alone takes more than a third of an example raises it: a quarter of what it leaves is the user's.
+    Raises ConfigError for limits that leave no room for a response.
+    """
+    longest = min(max_tokens, context_tokens or max_tokens)
+    context = "" if context_tokens is None else f"; context of the model: {context_tokens}"
+    values = f"data.max_prompt_tokens: {max_prompt_tokens}; data.max_tokens: {max_tokens}{context}"
+    if longest < LEAST or max_prompt_tokens < 0:
+        raise ConfigError("There is no room for a prompt and a response.", values, "Raise data.max_tokens.")
+    if max_prompt_tokens >= longest:
+        raise ConfigError(
+            f"Prompts of {max_prompt_tokens} tokens leave no room for a response in examples of {longest}.",
+            values,
+            f"Leave out data.max_prompt_tokens ({longest // 2} is then the limit), or set it below {longest}.",
+        )
+    return max_prompt_tokens or longest // 2
 
 
 def _encode(texts: Sequence[str], tokenizer: PreTrainedTokenizerBase, chat: bool) -> list[tuple[list[int], list[int]]]:
@@ -188,19 +218,24 @@ def _encode(texts: Sequence[str], tokenizer: PreTrainedTokenizerBase, chat: bool
     return [(list(ids), [end for _, end in offsets]) for ids, offsets in pairs]
 
 
-def _cut_prompt(ids: list[int], ends: list[int], prompt: Prompt, limit: int) -> list[int]:
+def _cut_prompt(ids: list[int], ends: list[int], prompt: Prompt, limit: int, within: int) -> list[int]:
     """The prompt's ids, without their middle where they are more than limit; the template's own tokens survive.
 
     Where ids has more tokens than ends, they are BOS, at its start. What room is left beside the template goes to both
-    ends of the user's words, half each: questions stand now before, now after their context.
+    ends of the user's words, half each: questions stand now before, now after their context. within: see `prompt_limit`.
     """
     if len(ids) <= limit:
         return ids
     head = len(ids) - len(ends) + bisect_right(ends, prompt.body_start)
     tail = len(ends) - bisect_right(ends, prompt.body_end)
+    if within - head - tail >= LEAST:
+        limit = max(limit, head + tail + (within - head - tail) // 4)
+        if len(ids) <= limit:
+            return ids
     room = limit - head - tail
     if room < 0:
-        values = f"limit: {limit} tokens; template: {head + tail} tokens"
+        whole = f" of {within} for prompt and response" if within else ""
+        values = f"limit of a prompt: {limit} tokens{whole}; its template alone: {head + tail} tokens"
         fix = "Raise data.max_tokens and data.max_prompt_tokens, as far as the model's context goes; or --data.template raw."
         raise ConfigError("The longest prompt is shorter than its template.", values, fix)
     left = head + (room + 1) // 2

@@ -19,6 +19,7 @@ from stillage.models.beams import beam_search
 from stillage.models.generate import Decoding, generate
 from stillage.models.outputs import evaluating
 from stillage.rng import derive
+from stillage.run.progress import Done
 from stillage.types import Array, Example, Rollout
 
 if TYPE_CHECKING:
@@ -63,10 +64,12 @@ def answer(
     rollout: Rollout,
     *,
     teacher: PreTrainedModel | None = None,
+    progress: Done | None = None,
 ) -> list[Example]:
     """Another response for every example, by `writer`, or by it and the teacher token by token (rollout.teacher_share).
 
-    names: of the noise of each text; the text depends on (seed, name) and the weights alone.
+    names: of the noise of each text; the text depends on (seed, name) and the weights alone. progress: of this
+    process's share.
     """
     prompts = [example.prompt_ids for example in asked]
     rows = desk.share([len(prompt) for prompt in prompts])
@@ -78,14 +81,14 @@ def answer(
                 found = beam_search(
                     writer, chosen, beams=rollout.beams, max_new_tokens=rollout.max_new_tokens, eos_id=desk.eos_id,
                     pad_id=desk.pad_id, names=called, most_tokens=desk.most_tokens,
-                    known_ids=desk.known_ids,
+                    known_ids=desk.known_ids, progress=progress,
                 )  # fmt: skip
             else:
                 found = generate(
                     writer, chosen, decoding=decoding_of(rollout), eos_id=desk.eos_id, pad_id=desk.pad_id,
                     seed=derive(desk.seed, "rollout"), names=called, teacher=teacher if rollout.teacher_share else None,
                     teacher_share=rollout.teacher_share, most_tokens=desk.most_tokens, known_ids=desk.known_ids,
-                    notice=False,
+                    notice=False, progress=progress,
                 )  # fmt: skip
         own = dict(zip(rows, found, strict=True))
     written = desk.gather(own, len(asked), rollout.max_new_tokens, torch.int64)

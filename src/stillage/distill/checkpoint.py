@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import dataclasses
 import errno
-import json
 import logging
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -22,7 +21,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from stillage.errors import CheckpointError
+from stillage.distill.identity import refuse_other
 from stillage.run.folder import atomic, files_of, read_json, remove, sha256_file, write_json
 
 log = logging.getLogger("stillage")
@@ -142,7 +141,7 @@ def newest(folder: Path) -> Path | None:
 def restore(path: Path, model: nn.Module, optimiser: torch.optim.Optimizer, identity: dict[str, Any]) -> State:
     """Put weights and moments back and return the state; CheckpointError when it belongs to another training."""
     saved = read_json(path / "state.json")
-    refuse_other(path, saved["identity"], identity)
+    refuse_other(f"The checkpoint {path}", saved["identity"], identity)
     own = weights_of(model)
     weights = load_file(path / "weights.safetensors")
     assert weights.keys() == own.keys(), sorted(weights.keys() ^ own.keys())
@@ -158,18 +157,6 @@ def restore(path: Path, model: nn.Module, optimiser: torch.optim.Optimizer, iden
 def kept_texts(path: Path) -> dict[str, torch.Tensor]:
     """The tensors that the rollout of a checkpoint kept."""
     return load_file(path / ROLLOUT)
-
-
-def refuse_other(path: Path, saved: dict[str, Any], identity: dict[str, Any]) -> None:
-    """CheckpointError unless the checkpoint was written by the same training: method, data, seed, budget, schedule."""
-    identity = json.loads(json.dumps(identity))
-    changed = [name for name in sorted({*saved, *identity}) if saved.get(name) != identity.get(name)]
-    if changed:
-        raise CheckpointError(
-            f"The checkpoint {path} belongs to another training.",
-            "; ".join(f"{name}: {saved.get(name)} there, {identity.get(name)} here" for name in changed[:4]),
-            "Use the settings it was started with, or another output folder.",
-        )
 
 
 def weights_of(model: nn.Module) -> dict[str, torch.Tensor]:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-import torch
-
 from stillage.errors import CapabilityError, ConfigError, DataError, ModelError
+from stillage.models.outputs import embedding_rows
+from stillage.models.pair import context_of
 from stillage.run.config import TrainConfig
 from stillage.run.ranges import TRAIN, check_group
 from stillage.types import Example, Method
@@ -58,8 +58,7 @@ def check_options(options: TrainConfig, validation: Sequence[Example]) -> None:
 
 def check_fit(role: str, model: PreTrainedModel, examples: Sequence[Example]) -> None:
     """ModelError where a record is longer than the model's context, or has tokens that it does not know."""
-    settings = model.config.get_text_config()
-    context = getattr(settings, "max_position_embeddings", None)
+    context = context_of(model)
     longest = max(examples, key=lambda example: len(example.ids_T))
     if context is not None and len(longest.ids_T) > context:
         raise ModelError(
@@ -67,9 +66,7 @@ def check_fit(role: str, model: PreTrainedModel, examples: Sequence[Example]) ->
             f"record {longest.record_id}: {len(longest.ids_T)} tokens; context: {context}",
             f"Set data.max_tokens to at most {context}, or use a model with a longer context.",
         )
-    embedding = model.get_input_embeddings().weight
-    assert isinstance(embedding, torch.Tensor)
-    rows = len(embedding)
+    rows = embedding_rows(model)
     highest = max(examples, key=lambda example: int(example.ids_T.max()))
     if int(highest.ids_T.max()) >= rows:
         raise ModelError(

@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from stillage.data.blocks import Blocks, block_example, block_numbers, open_blocks
-from stillage.data.pack import check_fills_a_block, pack_corpus, tokenizer_hash
+from stillage.data.pack import check_fills_a_block, pack_corpus
 from stillage.data.plain_text import read_plain_text
+from stillage.data.tokenizer_hash import rules_hash
 from stillage.errors import ConfigError, ModelError
 from stillage.run.config import LmConfig
 from stillage.run.folder import sha256_file
@@ -67,7 +68,7 @@ def open_corpus(config: LmConfig, tokenizer: PreTrainedTokenizerFast, folder: Pa
     check_weight(config)
     path = Path(config.path)
     if path.suffix == ".safetensors":
-        blocks = open_blocks(path, tokenizer=tokenizer_hash(tokenizer))
+        blocks = open_blocks(path, tokenizer=rules_hash(tokenizer))
     else:
         path = folder / PACKED
         blocks = pack_corpus(read_plain_text(Path(config.path)), tokenizer, path, block_tokens=config.block_tokens)
@@ -96,7 +97,7 @@ def check_ahead(config: LmConfig, tokenizer: PreTrainedTokenizerFast, context: i
     check_weight(config)
     path, block_tokens = Path(config.path), config.block_tokens
     if path.suffix == ".safetensors":
-        block_tokens = open_blocks(path, tokenizer=tokenizer_hash(tokenizer)).block_tokens
+        block_tokens = open_blocks(path, tokenizer=rules_hash(tokenizer)).block_tokens
     else:
         check_fills_a_block(read_plain_text(path), tokenizer, block_tokens)
     if context is not None and block_tokens > context:

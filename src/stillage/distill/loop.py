@@ -137,6 +137,7 @@ class Loop:
                 self.checkpoint()
                 saved = time.monotonic()
             if stop:
+                self.accelerator.wait_for_everyone()  # the first has saved before the others say that they end
                 raise Interrupted(
                     f"Training stopped after step {self.state.step} of {self.expected}, as asked.",
                     f"checkpoint: {self.plan.folder / 'checkpoints'}",

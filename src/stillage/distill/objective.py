@@ -35,7 +35,7 @@ def output(model: PreTrainedModel, batch: Batch) -> Output:
         logits_BSV = model(input_ids=batch.ids_BS, **inputs, use_cache=False).logits
         return Output(hidden_TH=aligned(batch, logits_BSV), head_VH=None)
     weight_VH, bias_V, softcap = head_of(model)
-    hidden_BSH = forward_hidden(model, batch.ids_BS, None, documents_BT=batch.documents_BS)
+    hidden_BSH = forward_hidden(model, batch.ids_BS, documents_BT=batch.documents_BS)
     return Output(hidden_TH=aligned(batch, hidden_BSH), head_VH=weight_VH, bias_V=bias_V, softcap=softcap)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from stillage.types import Rollout, RolloutState, Source
+from stillage.types import Method, Rollout, RolloutState, Source
 
 
 class Sampling(Protocol):
@@ -28,6 +28,12 @@ def sampled(params: Sampling) -> Rollout:
         top_p=params.top_p,
         top_k=params.top_k,
     )
+
+
+def needs_answers(method: Method, params: object) -> bool:
+    """Whether the records' own answers are trained on: not where teacher or student write every text."""
+    rollout = None if method.rollout is None else method.rollout(params)
+    return rollout is None or not (rollout.writes_once or rollout.cycle_records)
 
 
 def by_student(capacity: int) -> Source:

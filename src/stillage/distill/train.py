@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
-import json
 import logging
 import shutil
 from collections import Counter
@@ -23,6 +21,7 @@ from stillage.distill.answers_once import answers_once
 from stillage.distill.batches import canonical, fingerprint, total_steps, trained_tokens
 from stillage.distill.checks import check
 from stillage.distill.corpus import Corpus, check_corpus
+from stillage.distill.identity import identity_of, refuse_finished
 from stillage.distill.journal import Journal, Report
 from stillage.distill.loop import Loop, Plan
 from stillage.distill.objective import Objective
@@ -42,9 +41,6 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 log = logging.getLogger("stillage")
-
-FREE = ("micro_batch_size", "checkpoint_every_s", "gradient_checkpointing", "packing")
-"""Options that a resumed training may change: they decide memory and time, not the result (beyond the last digits)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,6 +92,8 @@ def train(
     and after each validation: step, total, epoch, validation_loss.
     Raises DataError, ModelError, ConfigError, CapabilityError (bad inputs), CheckpointError (a checkpoint of other settings),
     ModelError (a loss or gradient that is not a number: step and record ids are named, the last checkpoint is intact).
+    A folder in which this very training ended gives its summary at once, and leaves `student` as it is; one in which another
+    ended (other weights to start from, teacher, tokenizer, data, settings: `identity`) raises CheckpointError.
     """
     teacher = teacher if method.needs_teacher(params) else None
     rollout = None if method.rollout is None else method.rollout(params)
@@ -108,32 +106,35 @@ def train(
         )
     if corpus is not None:
         check_corpus(corpus, student)
+    identity = identity_of(
+        student=student, tokenizer=tokenizer, teacher=teacher, method=method, params=params, rollout=rollout,
+        examples=trained, validation=[example for example in validation if trained_tokens(example)], options=options,
+        seed=seed, corpus=corpus,
+    )  # fmt: skip
     desk = desk_of(tokenizer, student, teacher, options, seed)
+    if (done := finished(folder, identity)) is not None:
+        desk.accelerator.wait_for_everyone()  # nobody removes what the others still look at
+        if desk.accelerator.is_main_process:
+            remove(folder / "checkpoints")
+        return done
     row_tokens = prepare(student, teacher, options, trained)
     if options.gradient_checkpointing and rollout is not None and not rollout.dropout:
         log.warning("gradient checkpointing has no effect: %s trains the student in eval mode", method.name)
     if rollout is not None and rollout.writes_once:
         assert teacher is not None
-        trained = answers_once(desk, teacher, tokenizer, trained, rollout, folder, should_stop, report)
+        trained = answers_once(desk, teacher, tokenizer, trained, rollout, folder, should_stop, report, about=identity)
         teacher, rollout = None if rollout.teacher_is_done else teacher, None
-    plan = plan_of(student, method, params, trained, validation, options, folder, seed, should_stop)
+    plan = plan_of(identity, trained, validation, options, folder, seed, should_stop)
     plan = dataclasses.replace(plan, corpus=corpus, row_tokens=row_tokens)
-    if corpus is not None:
-        plan.identity["corpus"] = corpus.identity()
-    digest = hashlib.sha256(json.dumps(plan.identity, sort_keys=True).encode()).hexdigest()
-    if (done := finished(folder, digest)) is not None:
-        if desk.accelerator.is_main_process:
-            remove(folder / "checkpoints")
-        return done
     loop = start(plan, student, tokenizer, teacher, method, params, report, desk, rollout)
-    summary = completed(loop, method, digest, left_out=len(examples) - len(trained))
+    summary = completed(loop, method, identity, left_out=len(examples) - len(trained))
     if options.gradient_checkpointing:
         keep_activations(student)
     student.eval()
     return summary
 
 
-def completed(loop: Loop, method: Method, digest: str, *, left_out: int) -> Summary:
+def completed(loop: Loop, method: Method, identity: dict[str, Any], *, left_out: int) -> Summary:
     """Run the loop to its end, and write what it made."""
     try:
         loop.run()
@@ -142,7 +143,7 @@ def completed(loop: Loop, method: Method, digest: str, *, left_out: int) -> Summ
             loop.journal.close()
     summary = summary_of(loop, method, left_out=left_out)
     if loop.accelerator.is_main_process:
-        write_outputs(loop, summary, digest)
+        write_outputs(loop, summary, identity)
     loop.accelerator.wait_for_everyone()
     return summary
 
@@ -176,9 +177,7 @@ def desk_of(
 
 
 def plan_of(
-    student: PreTrainedModel,
-    method: Method,
-    params: object,
+    identity: dict[str, Any],
     examples: Sequence[Example],
     validation: Sequence[Example],
     options: TrainConfig,
@@ -188,23 +187,11 @@ def plan_of(
 ) -> Plan:
     """The plan, with the identity that every checkpoint of it carries."""
     ordered = canonical(examples)
-    held_out = canonical([example for example in validation if trained_tokens(example)])
     total = total_steps(ordered, options)
-    kept = {name: value for name, value in dataclasses.asdict(options).items() if name not in FREE}
-    shapes = {name: list(weight.shape) for name, weight in student.named_parameters() if weight.requires_grad}
-    identity: dict[str, Any] = {
-        "method": method.name,
-        "params": dataclasses.asdict(params),  # pyright: ignore[reportArgumentType]
-        **kept,
-        "seed": seed,
-        "steps": total,
-        "data": fingerprint(ordered),
-        "validation": fingerprint(held_out),
-        "weights": hashlib.sha256(json.dumps(shapes, sort_keys=True).encode()).hexdigest(),
-    }
     return Plan(
-        examples=ordered, validation=held_out, options=options, seed=seed, total=total, folder=folder,
-        identity=identity, should_stop=should_stop,
+        examples=ordered, validation=canonical([example for example in validation if trained_tokens(example)]),
+        options=options, seed=seed, total=total, folder=folder,
+        identity={**identity, "steps": total, "texts": fingerprint(ordered)}, should_stop=should_stop,
     )  # fmt: skip
 
 
@@ -302,7 +289,7 @@ def times_trained(loop: Loop) -> Counter[str]:
     return times
 
 
-def write_outputs(loop: Loop, summary: Summary, digest: str) -> None:
+def write_outputs(loop: Loop, summary: Summary, identity: dict[str, Any]) -> None:
     """The model first, the checkpoints removed last: a kill in between costs only the steps since the last checkpoint."""
     import pyarrow as pa
 
@@ -321,16 +308,18 @@ def write_outputs(loop: Loop, summary: Summary, digest: str) -> None:
     write_table(
         folder / "provenance.parquet", pa.table(columns, schema=pa.schema([("id", pa.string()), ("times", pa.int32())]))
     )
-    write_json(folder / "summary.json", {**dataclasses.asdict(summary), "identity": digest})
+    write_json(folder / "summary.json", {**dataclasses.asdict(summary), "identity": identity})
     remove(checkpoints)
 
 
-def finished(folder: Path, digest: str) -> Summary | None:
-    """The summary of this very training, if it has ended here before (a kill just after it is not paid for twice)."""
+def finished(folder: Path, identity: dict[str, Any]) -> Summary | None:
+    """The summary of this very training, if it has ended here before (a kill just after it is not paid for twice).
+
+    CheckpointError where another training has ended here.
+    """
     path = folder / "summary.json"
     if not path.is_file() or not (folder / "model").is_dir():
         return None
     content = read_json(path)
-    if content.pop("identity", "") != digest:
-        return None
+    refuse_finished(folder, content.pop("identity", None), identity)
     return Summary(**content)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from stillage.evaluate.rouge import check_references
 from stillage.functional.binomial import Interval, check_level
+from stillage.versions import overlap_counts, overlap_score
 
 if TYPE_CHECKING:
     from sacrebleu.metrics.base import Metric
@@ -64,16 +65,11 @@ def _interval(
     streams = [  # sacrebleu wants the first references, then the second ones, ...; None where there is none
         [some[k] if k < len(some) else None for some in references] for k in range(max(map(len, references)))
     ]
-    # its own bootstrap has a fixed level and takes its seed from the environment, hence the two inner calls
-    counts_RK = np.array(metric._extract_corpus_statistics(predictions, streams), dtype=np.int64)  # pyright: ignore[reportArgumentType]
-    value = _score(metric, counts_RK.sum(0))
+    # its own bootstrap has a fixed level and takes its seed from the environment, hence its inner counts
+    counts_RK = np.array(overlap_counts(metric, predictions, streams), dtype=np.int64)
+    value = overlap_score(metric, counts_RK.sum(0).tolist())
     if len(predictions) < 2:
         return Interval(value=value, low=np.nan, high=np.nan, level=1 - alpha)
-    draws = [_score(metric, summed_K) for summed_K in weight_BR @ counts_RK]
+    draws = [overlap_score(metric, summed_K) for summed_K in (weight_BR @ counts_RK).tolist()]
     low, high = np.quantile(draws, [alpha / 2, 1 - alpha / 2])
     return Interval(value=value, low=float(low), high=float(high), level=1 - alpha)
-
-
-def _score(metric: Any, counts_K: np.ndarray) -> float:  # noqa: ANN401 - the common method of two sacrebleu classes
-    """The metric of summed counts."""
-    return float(metric._compute_score_from_stats(counts_K.tolist()).score)

@@ -11,8 +11,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from stillage.data.chat_templates import ALPACA_HEAD, ALPACA_HEAD_INPUT, ALPACA_INPUT, ALPACA_TAIL
 from stillage.data.records import Loaded, read_records, record_id
-from stillage.data.templates import ALPACA_HEAD, ALPACA_HEAD_INPUT, ALPACA_INPUT, ALPACA_TAIL
 from stillage.errors import DataError
 from stillage.evaluate.quality import references_of
 from stillage.types import Record

@@ -9,6 +9,7 @@ The first written token counts (there d is the same for both), and after its end
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -17,10 +18,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from stillage.errors import ConfigError
+from stillage.evaluate.cells import Reading, Subject, digest, kept, read_set, set_folder
 from stillage.evaluate.datasets import EvalSet
-from stillage.evaluate.matrix import Reading, Subject, digest, kept, set_folder
 from stillage.functional.binomial import check_level
 from stillage.run.folder import write_table
+from stillage.run.lock import locked
+from stillage.run.progress import Doing, Done, unheard
 from stillage.run.results import read_results, write_results
 from stillage.types import Array, Result
 
@@ -29,6 +32,8 @@ if TYPE_CHECKING:
     import torch
     from transformers import PreTrainedModel
 
+log = logging.getLogger("stillage")
+SCHEMA = 1  # raise it when curves are measured differently
 CHUNK_ELEMENTS = 2**22  # logits held at once, of each model
 
 
@@ -101,6 +106,7 @@ def exposure_bias(
     rollouts: int = 10,
     batch_tokens: int = 16384,
     level: float = 0.95,
+    doing: Doing = unheard,
 ) -> ExposureCurve:
     """Let both models continue every prompt `rollouts` times, and measure the student's error along both kinds of text.
 
@@ -118,17 +124,21 @@ def exposure_bias(
     decoding = Decoding(max_new_tokens=max_new_tokens, sampling_temperature=1.0)
     repeated = [prompt for prompt in prompts for _ in range(rollouts)]
     draws = [f"{name}/rollout {k}" for name in names for k in range(rollouts)]
-    models, means = (student, teacher), []
-    for model in models:  # both read what either writes
+    models, means = {"student": student, "teacher": teacher}, []
+    for model in models.values():  # both read what either writes
         check_prompts(model, prompts, names)
-    most_tokens = min((tokens for tokens in map(context_of, models) if tokens is not None), default=None)
-    known_ids = min(map(embedding_rows, models))
-    for writer in models:
+    most_tokens = min((tokens for tokens in map(context_of, models.values()) if tokens is not None), default=None)
+    known_ids = min(map(embedding_rows, models.values()))
+    for name, writer in models.items():
         written = generate(
             writer, repeated, decoding=decoding, eos_id=eos_id, pad_id=pad_id, seed=seed, names=draws,
             batch_tokens=batch_tokens, most_tokens=most_tokens, known_ids=known_ids,
+            progress=doing(f"the {name} writing {{}} texts"),
         )  # fmt: skip
-        kl = forward_kl_along(teacher, student, repeated, written, batch_tokens=batch_tokens)
+        kl = forward_kl_along(
+            teacher, student, repeated, written, batch_tokens=batch_tokens,
+            progress=doing(f"reading {{}} texts of the {name}"),
+        )  # fmt: skip
         means.append(mean_by_prompt(kl, rollouts, max_new_tokens))
     from stillage.rng import generator
 
@@ -142,6 +152,7 @@ def forward_kl_along(
     written: Sequence[Array],
     *,
     batch_tokens: int = 16384,
+    progress: Done | None = None,
 ) -> list[Array]:
     """KL(p || q) in nats at every written token's position, given all before it; float64, as long as each text."""
     from stillage.models.batches import run_batches
@@ -160,7 +171,7 @@ def forward_kl_along(
             for row, kl_T in zip(chosen, _batch_kl(features, texts, starts, student.device), strict=True):
                 results[row] = kl_T
 
-        run_batches([len(prompts[row]) + len(written[row]) for row in rows], batch_tokens, run)
+        run_batches([len(prompts[row]) + len(written[row]) for row in rows], batch_tokens, run, progress)
     return results
 
 
@@ -228,26 +239,24 @@ def exposure_cell(
     max_new_tokens: int = 256,
     rollouts: int = 10,
     batch_tokens: int = 16384,
+    say: Callable[[str], None] = log.info,
+    doing: Doing = unheard,
 ) -> list[Result]:
     """The curve of a student on one data set, kept beside its other cells and skipped when it is there.
 
     The whole curve is in exposure-KEY.parquet; the results have the lengths 1, 2, 4, ... and the last.
     """
-    from stillage.data.tokenise import encode_prompts
-
-    folder = set_folder(out, student, chosen, reading)
-    key = digest([teacher.key, seed, max_new_tokens, rollouts])[:8]
+    asked = read_set(student, chosen, reading)
+    folder = set_folder(out, student, asked, say)
+    key = digest([SCHEMA, teacher.key, seed, max_new_tokens, rollouts])[:8]
     results_file = folder / f"exposure-{key}.results.parquet"
     if results_file.exists():
         return kept(results_file, read_results)
-    prompts = encode_prompts(
-        chosen.records, student.tokenizer, template=reading.template, max_prompt_tokens=reading.max_prompt_tokens
-    )
     curve = exposure_bias(
-        student.model, teacher.model, prompts, names=[record.id for record in chosen.records], eos_id=student.eos_id,
+        student.model, teacher.model, asked.prompts, names=[record.id for record in chosen.records], eos_id=student.eos_id,
         pad_id=student.pad_id, seed=seed, max_new_tokens=max_new_tokens, rollouts=rollouts, batch_tokens=batch_tokens,
+        doing=doing,
     )  # fmt: skip
-    write_table(folder / f"exposure-{key}.parquet", curve_table(curve))
     base = Result(
         run=student.key, stage="matrix", model=student.name, metric="excess_accumulated_error", value=float("nan"),
         level=curve.level, n=curve.prompts, seed=seed, dataset=f"{chosen.label}#{folder.name[-16:-8]}", unit="%",
@@ -260,5 +269,8 @@ def exposure_cell(
         )
         for t in lengths
     ]  # fmt: skip
-    write_results(results_file, rows)
-    return rows
+    with locked(out, wait=True):
+        if not results_file.exists():  # table and results are of one process
+            write_table(folder / f"exposure-{key}.parquet", curve_table(curve))
+            write_results(results_file, rows)
+    return kept(results_file, read_results)

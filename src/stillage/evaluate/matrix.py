@@ -1,24 +1,33 @@
 """One model on every (data set, decoding, seed): each cell is written once, never overwritten, and skipped when it is there.
 
 Below `out`: cells/MODEL/SET-KEY/gold.parquet (loss of the references), cells/MODEL/SET-KEY/DECODING-KEY/seed-10.parquet
-(the texts) and beside each its results; MODEL and the KEYs are hashes of all that decides the content. results.parquet is
-the view of every cell below, of all models and runs.
+(the texts) and beside each its results; MODEL and the KEYs are hashes of all that decides the content (`cells`).
+results.parquet is the view of every cell below, of all models and runs, but for those that were superseded.
 """
 
 from __future__ import annotations
 
-import hashlib
-import json
 import logging
-import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from stillage.errors import CheckpointError, ConfigError
+from stillage.errors import ConfigError
+from stillage.evaluate.cells import (
+    SUPERSEDED,
+    Asked,
+    Reading,
+    Subject,
+    digest,
+    kept,
+    read_set,
+    set_folder,
+    with_reference,
+    write_once,
+)
 from stillage.evaluate.datasets import EvalSet
 from stillage.evaluate.quality import (
     ratio_interval,
@@ -28,20 +37,18 @@ from stillage.evaluate.quality import (
     text_results,
 )
 from stillage.functional.stats import mean_interval
-from stillage.run.folder import read_table, write_json, write_table
+from stillage.run.folder import read_table, write_table
 from stillage.run.lock import locked
+from stillage.run.progress import Doing, unheard
 from stillage.run.results import read_results, write_results
 from stillage.types import Array, Record, Result
 
 if TYPE_CHECKING:
     import pyarrow as pa
-    from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
     from stillage.models.generate import Decoding
 
-T = TypeVar("T")
 log = logging.getLogger("stillage")
-SCHEMA = 1  # raise it when a cell's content changes: older cells then stand beside the new ones
 SAMPLING = {"sampling_temperature": 1.0, "top_p": 1.0, "top_k": 0}
 DECODINGS: Mapping[str, Mapping[str, float]] = {
     "paper": SAMPLING,
@@ -53,26 +60,6 @@ DECODINGS: Mapping[str, Mapping[str, float]] = {
 released evaluation also never writes a 6-gram twice, the prompt's included ("as_released")."""
 PER_RECORD = {"rouge_l": "rouge_l", "exact_match": "exact_match", "generated_tokens": "tokens"}
 """Metrics that are means over records -> their column in a cell."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Subject:
-    """The model under evaluation. name: for tables; key: equal iff weights, config, tokenizer and precision are equal."""
-
-    name: str
-    key: str
-    model: PreTrainedModel
-    tokenizer: PreTrainedTokenizerFast
-    eos_id: int
-    pad_id: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Reading:
-    """How a record is laid out for the model: part of the key of its data set."""
-
-    template: str = "alpaca"
-    max_prompt_tokens: int = 256
 
 
 def decoding_of(name: str, max_new_tokens: int = 256) -> Decoding:
@@ -96,6 +83,7 @@ def run_matrix(
     out: Path,
     batch_tokens: int = 16384,
     say: Callable[[str], None] = log.info,
+    doing: Doing = unheard,
 ) -> list[Result]:
     """Fill the missing cells; the results of the cells asked for, and their means, in the order of the arguments.
 
@@ -107,45 +95,32 @@ def run_matrix(
         raise ConfigError("There is nothing to evaluate.", values, "Give at least one of each.")
     results: list[Result] = []
     for chosen in sets:
-        folder = set_folder(out, subject, chosen, reading)
+        asked = read_set(subject, chosen, reading)
+        folder = set_folder(out, subject, asked, say)
         base = Result(
             run=subject.key, stage="matrix", model=subject.name, metric="", value=float("nan"),
             dataset=f"{chosen.label}#{folder.name[-16:-8]}",
         )  # fmt: skip
-        results += gold_loss(subject, chosen, reading, folder, base, batch_tokens)
+        results += gold_loss(subject, asked, folder, base, batch_tokens, doing)
         for name, decoding in decodings.items():
             cells = folder / f"{name}-{digest(asdict(decoding))[:8]}"
             write_once(cells / "decoding.json", asdict(decoding))
             own_seeds = list(dict.fromkeys(seeds)) if decoding.sampling_temperature > 0 else [0]
             for seed in own_seeds:
                 row = replace(base, seed=seed, note=f"decoding={cells.name}")
-                done = fill(subject, chosen, reading, decoding, cells, row, batch_tokens)
+                done = fill(subject, asked, decoding, cells, row, batch_tokens, doing)
                 say(f"{chosen.label} {name} seed {seed}: {'written' if done else 'found'}")
             results += pooled(cells, own_seeds)
         collect(out)
     return results
 
 
-def set_folder(out: Path, subject: Subject, chosen: EvalSet, reading: Reading) -> Path:
-    """The folder of a model's cells on one data set; what its name stands for is written beside them."""
-    key = digest([SCHEMA, chosen.key, asdict(reading)])
-    slug = re.sub(r"[^A-Za-z0-9._-]+", "-", chosen.label)[:60].strip(".-") or "set"
-    folder = out / "cells" / subject.key[:16] / f"{slug}-{key[:16]}"
-    about = {"label": chosen.label, "records": len(chosen.records), "records_key": chosen.key, **asdict(reading)}
-    write_once(folder.parent / "model.json", {"name": subject.name, "key": subject.key})
-    write_once(folder / "set.json", {**about, "sources": dict(chosen.sources), "notes": dict(chosen.notes)})
-    return folder
-
-
-def write_once(path: Path, value: object) -> None:
-    """Write JSON where there is none yet: the first name of a thing stays."""
-    if not path.exists():
-        write_json(path, value)
-
-
-def digest(value: object) -> str:
-    """64 hexadecimal digits of a JSON value."""
-    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
+def write_first(path: Path, table: pa.Table) -> None:
+    """Write a table, unless another process has by now: results are measured on the table that lies there."""
+    out = next(folder.parent for folder in path.parents if folder.name == "cells")
+    with locked(out, wait=True):
+        if not path.exists():
+            write_table(path, table)
 
 
 def cell_files(cells: Path, seed: int) -> tuple[Path, Path]:
@@ -155,12 +130,12 @@ def cell_files(cells: Path, seed: int) -> tuple[Path, Path]:
 
 def fill(
     subject: Subject,
-    chosen: EvalSet,
-    reading: Reading,
+    asked: Asked,
     decoding: Decoding,
     cells: Path,
     base: Result,
     batch_tokens: int,
+    doing: Doing = unheard,
 ) -> bool:
     """Make one cell if it is not there: answer every record, then measure. True when something was written."""
     import pyarrow as pa
@@ -169,27 +144,25 @@ def fill(
     if texts_file.exists() and results_file.exists():
         return False
     if not texts_file.exists():
-        rows = answer(subject, chosen.records, reading, decoding, base.seed, batch_tokens)
-        write_table(texts_file, pa.Table.from_pylist(rows, schema=samples_schema()))
+        rows = answer(subject, asked, decoding, base.seed, batch_tokens, doing)
+        write_first(texts_file, pa.Table.from_pylist(rows, schema=samples_schema()))
     samples = kept(texts_file, read_table)
-    results = [replace(row, dataset=base.dataset) for row in measure(samples, chosen.records, base)]
+    results = [replace(row, dataset=base.dataset) for row in measure(samples, asked.chosen.records, base)]
     write_results(results_file, results)
     return True
 
 
 def answer(
-    subject: Subject, records: Sequence[Record], reading: Reading, decoding: Decoding, seed: int, batch_tokens: int
+    subject: Subject, asked: Asked, decoding: Decoding, seed: int, batch_tokens: int, doing: Doing
 ) -> list[dict[str, Any]]:
     """The model's answers as rows of a samples table, in the order of the records; no score where there is no reference."""
-    from stillage.data.tokenise import encode_prompts
     from stillage.models.generate import generate
 
-    prompts = encode_prompts(
-        records, subject.tokenizer, template=reading.template, max_prompt_tokens=reading.max_prompt_tokens
-    )
+    records = asked.chosen.records
     ids = generate(
-        subject.model, prompts, decoding=decoding, eos_id=subject.eos_id, pad_id=subject.pad_id, seed=seed,
+        subject.model, asked.prompts, decoding=decoding, eos_id=subject.eos_id, pad_id=subject.pad_id, seed=seed,
         names=[record.id for record in records], batch_tokens=batch_tokens,
+        progress=doing(f"{asked.chosen.label}, seed {seed}, answering {{}} prompts"),
     )  # fmt: skip
     decode = subject.tokenizer.decode
     texts = [str(decode(row.tolist(), skip_special_tokens=True)).strip() for row in ids]
@@ -231,23 +204,8 @@ def column(table: pa.Table, name: str) -> Array:
     return np.array([np.nan if value is None else float(value) for value in table[name].to_pylist()])
 
 
-def kept(path: Path, read: Callable[[Path], T]) -> T:
-    """What a file of ours holds. Raises CheckpointError where it is damaged: it is not overwritten."""
-    import pyarrow as pa
-
-    try:
-        return read(path)
-    except (OSError, pa.ArrowException) as error:
-        first = str(error).splitlines()[0]
-        raise CheckpointError(
-            "A finished part of the evaluation is damaged.",
-            f"{path}: {first}",
-            "Delete this file and run the same command again: only this part is done anew.",
-        ) from error
-
-
 def gold_loss(
-    subject: Subject, chosen: EvalSet, reading: Reading, folder: Path, base: Result, batch_tokens: int
+    subject: Subject, asked: Asked, folder: Path, base: Result, batch_tokens: int, doing: Doing
 ) -> list[Result]:
     """The loss of the first reference given the prompt, nats per token (EOS included); nothing where there are none.
 
@@ -256,40 +214,31 @@ def gold_loss(
     import pyarrow as pa
 
     path, results_file = folder / "gold.parquet", folder / "gold.results.parquet"
-    records = [record for record in chosen.records if references_of(record)]
-    if not records:
+    if not asked.gold:
         return []
     if results_file.exists():
         return kept(results_file, read_results)
-    table = pa.table(score_gold(subject, records, reading, batch_tokens))
-    write_table(path, table)
+    write_first(path, pa.table(score_gold(subject, asked, batch_tokens, doing)))
+    table = kept(path, read_table)
     cut = int(column(table, "cut").sum())
     value, low, high = ratio_interval(column(table, "nats"), column(table, "tokens"), base.level)
     note = f"{cut} references cut at the model's context" if cut else ""
-    row = replace(base, metric="gold_loss", value=value, low=low, high=high, n=len(records), unit="nats per token")
+    row = replace(base, metric="gold_loss", value=value, low=low, high=high, n=len(asked.gold), unit="nats per token")
     write_results(results_file, [replace(row, note=note)])
     return read_results(results_file)
 
 
-def score_gold(
-    subject: Subject, records: Sequence[Record], reading: Reading, batch_tokens: int
-) -> dict[str, list[Any]]:
+def score_gold(subject: Subject, asked: Asked, batch_tokens: int, doing: Doing) -> dict[str, list[Any]]:
     """Of each record: the summed loss of its first reference in nats, its tokens, and whether its end had to be cut."""
-    from stillage.data.tokenise import tokenise
-    from stillage.models.pair import context_of
     from stillage.models.query import token_stats
 
-    limit = context_of(subject.model) or reading.max_prompt_tokens + 4096
-    done = tokenise(
-        [replace(record, response=references_of(record)[0]) for record in records], subject.tokenizer,
-        template=reading.template, max_tokens=limit, max_prompt_tokens=reading.max_prompt_tokens,
-    )  # fmt: skip
-    stats = token_stats(subject.model, done.examples, batch_tokens=batch_tokens)
+    what = f"{asked.chosen.label}, scoring {{}} references"
+    stats = token_stats(subject.model, asked.gold, batch_tokens=batch_tokens, progress=doing(what))
     return {
-        "id": [record.id for record in records],
+        "id": [record.id for record in with_reference(asked.chosen.records)],
         "nats": [-float(np.sum(one.logp_T, dtype=np.float64)) for one in stats],
         "tokens": [len(one.logp_T) for one in stats],
-        "cut": [bool(one.ids_T[-1] != subject.eos_id) for one in done.examples],
+        "cut": [bool(one.ids_T[-1] != subject.eos_id) for one in asked.gold],
     }
 
 
@@ -320,12 +269,14 @@ def pooled(cells: Path, seeds: Sequence[int]) -> list[Result]:
 
 
 def collect(out: Path) -> list[Result]:
-    """Every result below `out`, whoever wrote it, into out/results.parquet: a view that is made anew from the cells."""
+    """Every result below `out` that is not superseded, into out/results.parquet: a view, made anew from the cells."""
     with locked(out, wait=True):
         results: list[Result] = []
-        for path in sorted((out / "cells").glob("*/*/*.results.parquet")):  # of data sets: gold loss, exposure bias
-            results += kept(path, read_results)
-        for cells in sorted(path for path in (out / "cells").glob("*/*/*") if path.is_dir()):
+        sets = [path.parent for path in sorted((out / "cells").glob("*/*/set.json"))]
+        sets = [path for path in sets if not (path / SUPERSEDED).exists()]
+        for path in (file for folder in sets for file in sorted(folder.glob("*.results.parquet"))):
+            results += kept(path, read_results)  # of data sets: gold loss, exposure bias
+        for cells in (path for folder in sets for path in sorted(folder.iterdir()) if path.is_dir()):
             done = sorted(int(p.name.split(".")[0][5:]) for p in cells.glob("seed-*.results.parquet"))
             results += pooled(cells, done) if done else []
         write_results(out / "results.parquet", results)

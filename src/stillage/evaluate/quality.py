@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from stillage.data.needed import needed_part
 from stillage.types import Array, Record, Result, TokenStats
 
 if TYPE_CHECKING:
@@ -23,7 +24,7 @@ def samples_schema() -> pa.Schema:
     text, number, count, truth = pa.string(), pa.float64(), pa.int64(), pa.bool_()
     return pa.schema(
         [("model", text), ("id", text), ("prompt", text), ("reference", text), ("text", text), ("rouge_l", number),
-         ("exact_match", truth), ("tokens", count), ("finished", truth)]
+         ("exact_match", truth), ("needed_exact", truth), ("tokens", count), ("finished", truth)]
     )  # fmt: skip
 
 
@@ -34,21 +35,38 @@ def references_of(record: Record) -> list[str]:
     return [record.response] if record.response.strip() else []
 
 
+def measured(samples: pa.Table, metric: str) -> bool:
+    """Whether every row has the metric; one that nobody asked for is null, or missing in a table of an older version."""
+    return metric in samples.column_names and not samples.column(metric).null_count
+
+
 def sample_rows(
-    model: str, records: Sequence[Record], texts: Sequence[str], tokens: Sequence[int], finished: Sequence[bool]
+    model: str,
+    records: Sequence[Record],
+    texts: Sequence[str],
+    tokens: Sequence[int],
+    finished: Sequence[bool],
+    needed_until: str = "",
 ) -> list[dict[str, object]]:
     """One row per generated text, with its ROUGE-L and exact match against the record's references (the best counts).
 
-    Raises DataError for a record without any.
+    needed_until: where the needed part ends, for needed_exact: exact match of that part; null without it.
+    Raises DataError for a record without any reference.
     """
     from stillage.evaluate.rouge import exact_match, rouge_l
 
     references = [references_of(record) for record in records]
     overlap, exact = rouge_l(texts, references), exact_match(texts, references)
+    needed: list[bool | None] = [None] * len(texts)
+    if needed_until:
+        parts = [
+            [needed_part(one.strip(), needed_until) for one in some] for some in references
+        ]  # answers are stripped
+        needed = list(exact_match([needed_part(text, needed_until) for text in texts], parts))
     return [
         {"model": model, "id": record.id, "prompt": record.prompt, "reference": record.response, "text": text,
-         "rouge_l": float(overlap[i]), "exact_match": bool(exact[i]), "tokens": int(tokens[i]),
-         "finished": bool(finished[i])}
+         "rouge_l": float(overlap[i]), "exact_match": bool(exact[i]), "needed_exact": needed[i],
+         "tokens": int(tokens[i]), "finished": bool(finished[i])}
         for i, (record, text) in enumerate(zip(records, texts, strict=True))
     ]  # fmt: skip
 
@@ -57,6 +75,8 @@ def text_results(
     samples: pa.Table, *, level: float, base: Result, references: Sequence[Sequence[str]] | None = None
 ) -> list[Result]:
     """ROUGE-L, exact match (exact binomial interval), BLEU, chrF and length of the generated texts, per model.
+
+    needed_exact, exact match of the needed part, where the samples have it.
 
     references: of each row, for BLEU and chrF; without them the column `reference`. The note of those two ends in
     sacrebleu's signature.
@@ -77,12 +97,15 @@ def text_results(
             mean = mean_interval(values, level)
             shown = {"tokens": "generated_tokens"}.get(metric, metric)
             results.append(replace(row, metric=shown, value=mean.value, low=mean.low, high=mean.high, unit=unit))
-        hits = samples.column("exact_match").to_numpy(zero_copy_only=False)[chosen].astype(bool)
-        interval = clopper_pearson(int(hits.sum()), len(hits), level)
-        results.append(
-            replace(row, metric="exact_match", value=float(hits.mean()), low=interval.low, high=interval.high,
-                    unit="share of records")
-        )  # fmt: skip
+        for metric in ("exact_match", "needed_exact"):
+            if not measured(samples, metric):
+                continue
+            hits = samples.column(metric).to_numpy(zero_copy_only=False)[chosen].astype(bool)
+            interval = clopper_pearson(int(hits.sum()), len(hits), level)
+            results.append(
+                replace(row, metric=metric, value=float(hits.mean()), low=interval.low, high=interval.high,
+                        unit="share of records")
+            )  # fmt: skip
         rows = np.flatnonzero(chosen).tolist()
         overlap = corpus_overlap(
             [texts[k] for k in rows], [references[k] for k in rows], generator=generator(base.seed, "corpus overlap"),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
 from collections.abc import Mapping, Sequence
 from functools import partial
@@ -36,6 +35,7 @@ if TYPE_CHECKING:
     from stillage.experiment.plan import Context
     from stillage.models.masked import Masked
     from stillage.run.config import AuditConfig
+    from stillage.run.progress import Doing
 
 LOG = logging.getLogger("stillage")
 CLEAN: Mapping[str, str] = {"teacher": "teacher_counterfactual", "student": "student_counterfactual"}
@@ -84,6 +84,9 @@ def material_of(context: Context, attacks: Sequence[Attack], records: Sequence[R
             missing["neighbours"] = "there is no masked model (audit.masked_model), nor public records to train one on"
         else:
             near = near_texts(context, model, records)
+    needed_until = context.config.data.needed_until
+    if "needed" in asked and not needed_until:
+        missing["needed"] = "nobody said where the needed part of a response ends (data.needed_until)"
     if "frequency" in asked and not public:
         missing["frequency"] = "there are no public records to count tokens in"
     if "outsider_prefix" in asked and not prefixes.outsiders:
@@ -92,7 +95,7 @@ def material_of(context: Context, attacks: Sequence[Attack], records: Sequence[R
         missing["member_prefix"] = "there are too few members to give some away as a prefix (audit.prefix_records)"
     return Material(
         records=tuple(records), neighbours=tuple(near), outsiders=prefixes.outsiders, members=prefixes.members,
-        public=tuple(public), missing=missing,
+        public=tuple(public), needed_until=needed_until, missing=missing,
     )  # fmt: skip
 
 
@@ -115,21 +118,26 @@ def near_texts(context: Context, model: Masked, records: Sequence[Record]) -> li
     return neighbours(
         model, records, count=audit.neighbours, share=audit.neighbour_share, top_k=audit.neighbour_top_k,
         seed=context.config.seed, cache=context.cache, batch_tokens=audit.batch_tokens,
+        progress=context.doing("audit", "the masked model")("making {} neighbours"),
     )  # fmt: skip
 
 
-def subject_of(context: Context, role: ModelRole) -> Subject:
-    """The finished model of a role, ready to be asked."""
+def subject_of(context: Context, role: ModelRole, stage: str = "audit") -> Subject:
+    """The finished model of a role, ready to be asked by a stage."""
     tokenizer = tokenizer_of(context, role)
-    return subject(context, load_role(context, role, tokenizer), tokenizer, stats_key(context, role))
+    model, key = load_role(context, role, tokenizer), stats_key(context, role)
+    return subject(context, model, tokenizer, key, context.doing(stage, role.name), what=f"{role.name}, {stage}")
 
 
-def subject(context: Context, model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, key: str) -> Subject:
-    """A model and its tokenizer under the run's template and limits."""
-    encode = partial(examples_of, tokenizer=tokenizer, data=context.config.data, context_tokens=shortest_context(model))
+def subject(
+    context: Context, model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, key: str, doing: Doing, *, what: str
+) -> Subject:
+    """A model and its tokenizer under the run's template and limits. what: as in `tokenise`."""
+    room = shortest_context(model)
+    encode = partial(examples_of, tokenizer=tokenizer, data=context.config.data, context_tokens=room, what=what)
     return Subject(
         model=model, tokenizer=tokenizer, encode=encode, key=key, cache=context.cache,
-        batch_tokens=context.config.audit.batch_tokens,
+        batch_tokens=context.config.audit.batch_tokens, doing=doing,
     )  # fmt: skip
 
 
@@ -140,6 +148,7 @@ def initial_of(
 
     Models of one start share its replies. A model that is not trained in this run has none.
     """
+    from stillage.models.identity import model_hash
     from stillage.models.load import load_model
 
     transforms, own = wanted(attacks, ("initial", "teacher_initial")), wanted(attacks, ("initial",))
@@ -157,10 +166,13 @@ def initial_of(
             seed = derive(context.config.seed, "weights", kind)
             start = start_of(context, role)
             model = load_model(start, vocab_size=len(tokenizer), seed=seed, device=device_name())
-        key = f"start {weights_hash(model)}"
+        key = f"start {model_hash(model)}"
         keys[role.name] = key
         if key not in said:
-            said[key] = ask(subject(context, model, tokenizer, key), transforms, material, noise_of(context))
+            doing = context.doing("audit", f"the start of {role.name}")
+            what = f"the start of {role.name}, audit"
+            asked = subject(context, model, tokenizer, key, doing, what=what)
+            said[key] = ask(asked, transforms, material, noise_of(context))
     return said, keys
 
 
@@ -180,17 +192,6 @@ def self_prompted_of(
 def outside_of(context: Context) -> str:
     """What the audit calls the model that is given as audit.reference; empty where none is."""
     return next((role.name for role in context.asked if role.name in (OUTSIDE, REFERENCE) and not role.is_trained), "")
-
-
-def weights_hash(model: PreTrainedModel) -> str:
-    """The content of a model in memory as 64 hexadecimal digits: its configuration and every bit of its weights."""
-    import torch
-
-    digest = hashlib.sha256(model.config.to_json_string(use_diff=True).encode())
-    for name, tensor in sorted(model.state_dict().items()):
-        digest.update(name.encode())
-        digest.update(tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().tobytes())
-    return digest.hexdigest()
 
 
 def partners_of(

@@ -75,10 +75,12 @@ def audit(context: Context, folder: Path) -> None:
     from stillage.audit.questions import wanted
     from stillage.audit.slices import slice_results
     from stillage.data.split import read_split
+    from stillage.experiment.data_stage import check_ahead
 
     config = context.config
     use_threads(context)
     split = read_split(context.run / "data")
+    check_ahead(context, split)
     attacks = attacks_of(config.audit)
     records, roles, prefixes = evaluated_records(context, attacks)
     material = material_of(context, attacks, records, prefixes)
@@ -172,7 +174,7 @@ def question(
     examples = subject.encode(records)
     config = context.config
     if config.audit.extract:
-        encode = partial(examples_of, tokenizer=tokenizer, data=config.data)
+        encode = partial(examples_of, tokenizer=tokenizer, data=config.data, what="targets to recite")
         targets = column_targets(records, roles, examples, tokenizer, config.audit.extract, encode)
     else:
         targets = first_token_targets(examples, roles, tokenizer, config.audit.extract_tokens)
@@ -187,6 +189,7 @@ def question(
         seed=config.seed,
         names=[target.record_id for target in asked],
         batch_tokens=config.audit.batch_tokens,
+        progress=subject.doing("reciting {} records"),
     )
     said_by = {target.record_id: ids for target, ids in zip(asked, written, strict=True)}
     cut = tuple(said_by.get(target.record_id, target.suffix_ids)[: len(target.suffix_ids)] for target in targets)
@@ -208,7 +211,10 @@ def sampled_of(audit: AuditConfig, subject: Subject, examples: Sequence[Example]
     )
     if decoding == Decoding(sampling_temperature=1.0):
         return None
-    found = sampling_logp(subject.model, examples, [decoding], batch_tokens=audit.batch_tokens)
+    found = sampling_logp(
+        subject.model, examples, [decoding], batch_tokens=audit.batch_tokens,
+        progress=subject.doing("scoring {} records as sampled"),
+    )  # fmt: skip
     return {example.record_id: logp_ST[0] for example, logp_ST in zip(examples, found, strict=True)}
 
 

@@ -77,7 +77,9 @@ def load(context: Context, role: ModelRole, records: list[Record]) -> tuple[PreT
     """A role's model, and the records as it reads them."""
     tokenizer = tokenizer_of(context, role)
     model = load_role(context, role, tokenizer)
-    return model, examples_of(records, tokenizer, context.config.data, shortest_context(model))
+    return model, examples_of(
+        records, tokenizer, context.config.data, shortest_context(model), what=f"{role.name}, blocks"
+    )
 
 
 def reference_of(context: Context, records: list[Record]) -> Reference | None:
@@ -88,7 +90,8 @@ def reference_of(context: Context, records: list[Record]) -> Reference | None:
     if role is None:
         return None
     model, examples = load(context, role, records)
-    loss_N = losses(model, examples, context.config.audit.batch_tokens)
+    progress = context.doing("blocks", role.name)("scoring {} records")
+    loss_N = losses(model, examples, context.config.audit.batch_tokens, progress)
     return Reference(model=model, examples=examples, loss_N=loss_N)
 
 
@@ -104,17 +107,20 @@ def profiles_of(
 
     audit, seed = context.config.audit, context.config.seed
     model, examples = load(context, role, records)
-    loss_N = losses(model, examples, audit.batch_tokens)
+    doing = context.doing("blocks", role.name)
+    loss_N = losses(model, examples, audit.batch_tokens, doing("scoring {} records"))
 
     def noise() -> list[Profile]:
         noisy_SLN = noise_losses(
             model, examples, sigma=audit.mope_sigma, copies=audit.mope_copies, seed=derive(seed, "blocks", "noise"),
             relative=audit.mope_noise == "relative", batch_tokens=audit.batch_tokens,
+            progress=doing(f"noise in each block, {{}} passes over {len(examples):,} records"),
         )  # fmt: skip
         return [mope_profile(role.name, noisy_SLN, loss_N)]
 
     def gradient() -> list[Profile]:
-        norms = gradient_norms(model, examples, cache=context.cache, key=stats_key(context, role))
+        key, progress = stats_key(context, role), doing("gradients of {} records")
+        norms = gradient_norms(model, examples, cache=context.cache, key=key, progress=progress)
         return [gradient_profile(role.name, np.stack([one.blocks_L for one in norms], axis=1))]
 
     def revert() -> list[Profile]:
@@ -122,11 +128,15 @@ def profiles_of(
             return []
         if any(not np.array_equal(a.ids_T, b.ids_T) for a, b in zip(examples, reference.examples, strict=True)):
             raise CapabilityError("The two models read the records as other tokens.", role.name, "Use one tokenizer.")
-        reverted_LN = reverted_losses(model, reference.model, examples, batch_tokens=audit.batch_tokens)
+        progress = doing(f"each block exchanged, {{}} passes over {len(examples):,} records")
+        reverted_LN = reverted_losses(
+            model, reference.model, examples, batch_tokens=audit.batch_tokens, progress=progress
+        )
         return [revert_profile(role.name, reverted_LN, loss_N, reference.loss_N)]
 
     def readings() -> list[Profile]:
-        read = block_readings(model, examples, batch_tokens=audit.batch_tokens)
+        progress = doing("reading {} records after each block")
+        read = block_readings(model, examples, batch_tokens=audit.batch_tokens, progress=progress)
         return [lens_profile(role.name, read.loss_LN), probe_profile(role.name, read.hidden_LNH, audited, seed)]
 
     profiles: list[Profile] = []

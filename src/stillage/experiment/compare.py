@@ -4,18 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 
 from stillage.audit.compare import RunScores
 from stillage.errors import DataError
+from stillage.experiment.folders import check_store
 from stillage.functional.stats import mean_interval
+from stillage.run.config import Config
 from stillage.run.folder import read_json, read_table
 from stillage.run.parse import HARMLESS, flat_values, written_settings
 from stillage.run.results import read_results
-from stillage.run.stages import MANIFEST
+from stillage.run.stages import damage, manifest_of
 from stillage.types import Result
+
+METRICS = ("rouge_l", "exact_match", "needed_exact")
+"""Numbers between 0 and 1 that evaluate/samples.parquet may hold for each record, and evaluate/results.parquet their mean."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,45 +34,75 @@ class Candidate:
     attacks: tuple[str, ...]  # as configured, the primary one first
     seed: int
     verdict: str  # of the audit's checks
+    is_audited: bool = True
 
 
 def candidates(folders: Sequence[Path]) -> tuple[list[Candidate], list[Path]]:
     """The finished runs among the folders and the points of the grids among them, and the points that are not finished.
 
-    A run is finished when its audit is. DataError for a folder that is neither, or a run given by itself that is not.
+    A run is finished when its audit is. One that asks for no audit, or any where no run was audited, is finished when its
+    evaluation is. DataError for a folder that is neither run nor grid, a run given by itself that is not finished, and a
+    point without its store.
     """
-    found: list[Candidate] = []
-    unfinished: list[Path] = []
+    given: list[tuple[Path, str, bool]] = []  # run, name of its variant, is it a point of a grid
     for folder in folders:
         if (folder / "sweep.json").is_file():
-            for point in read_json(folder / "sweep.json")["points"]:
-                run = folder / point["name"]
-                if not is_finished(run):
-                    unfinished.append(run)
-                    continue
-                values = {path: value for path, value in point["values"].items() if path != "seed"}
-                name = ", ".join(f"{path.rsplit('.', 1)[-1]}={value}" for path, value in values.items())
-                found.append(candidate(run, name or folder.name))
+            given += [(folder / point["name"], variant_name(point["values"]) or folder.name, True)
+                      for point in read_json(folder / "sweep.json")["points"]]  # fmt: skip
         elif not (folder / "config.yaml").is_file():
             raise DataError(
                 f"{folder} is neither a run nor a grid.",
                 "looked for: config.yaml, sweep.json",
                 "Give the folders of finished runs (--out), or of a config with `sweep:`.",
             )
-        elif not is_finished(folder):
-            raise DataError(
-                f"{folder} has no finished audit.",
-                f"missing: {folder / 'audit' / MANIFEST}",
-                f"Finish it first: stillage audit {folder}",
-            )
         else:
-            found.append(candidate(folder, folder.resolve().name))
+            given.append((folder, folder.resolve().name, False))
+    for run, _, _ in given:
+        check_store(run)
+    nobody = not any(is_audited(run) for run, _, _ in given)
+    found: list[Candidate] = []
+    unfinished: list[Path] = []
+    for run, name, is_point in given:
+        if is_audited(run) or (is_evaluated(run) and (nobody or not asks_for_audit(run))):
+            found.append(candidate(run, name))
+        elif is_point:
+            unfinished.append(run)
+        else:
+            stage = "audit" if asks_for_audit(run) else "evaluate"
+            raise DataError(
+                f"{run} has no finished {'audit' if stage == 'audit' else 'evaluation'}.",
+                f"{stage}: {what_is_wrong(run, stage)}",
+                f"Finish it first: stillage {stage} {run}",
+            )
     return found, unfinished
 
 
-def is_finished(run: Path) -> bool:
+def variant_name(values: Mapping[str, str]) -> str:
+    """A point's values without the seed, as words."""
+    return ", ".join(f"{path.rsplit('.', 1)[-1]}={value}" for path, value in values.items() if path != "seed")
+
+
+def is_audited(run: Path) -> bool:
     """Has the run's audit been done to its end?"""
-    return all((run / name).is_file() for name in ("config.yaml", f"audit/{MANIFEST}", "audit/scores.parquet"))
+    return not what_is_wrong(run, "audit") and (run / "audit" / "scores.parquet").is_file()
+
+
+def is_evaluated(run: Path) -> bool:
+    """Has the run's evaluation been done to its end?"""
+    return not what_is_wrong(run, "evaluate") and (run / "evaluate" / "samples.parquet").is_file()
+
+
+def what_is_wrong(run: Path, stage: str) -> str:
+    """Why a stage's tables cannot be read: it is not done, or damaged; empty where they can."""
+    manifest = manifest_of(run / stage)
+    if manifest is None or not (run / "config.yaml").is_file():
+        return "not done yet"
+    return damage(run / stage, manifest)
+
+
+def asks_for_audit(run: Path) -> bool:
+    """Does the run's configuration have an audit?"""
+    return "audit" in written_settings(run).get("stages", Config().stages)
 
 
 def candidate(run: Path, name: str) -> Candidate:
@@ -77,13 +113,16 @@ def candidate(run: Path, name: str) -> Candidate:
     named = tuple(map(str, attacks)) if isinstance(attacks, list) else ()
     checks = run / "audit" / "validity.json"
     verdict = str(read_json(checks)["verdict"]) if checks.is_file() else "unchecked"
-    return Candidate(folder=run, name=name, settings=settings, attacks=named, seed=int(str(seed)), verdict=verdict)
+    return Candidate(
+        folder=run, name=name, settings=settings, attacks=named, seed=int(str(seed)), verdict=verdict,
+        is_audited=is_audited(run),
+    )  # fmt: skip
 
 
-def variants(found: Sequence[Candidate]) -> dict[str, list[Candidate]]:
+def variants(found: Sequence[Candidate], least: int = 2) -> dict[str, list[Candidate]]:
     """Name -> its runs by seed: those whose settings differ in nothing but the seed.
 
-    Names that two variants share become paths. DataError for one variant alone, or one seed of it given twice.
+    Names that two variants share become paths. DataError for fewer than `least`, or one seed of one given twice.
     """
     alike: list[list[Candidate]] = []
     for one in found:
@@ -99,7 +138,7 @@ def variants(found: Sequence[Candidate]) -> dict[str, list[Candidate]]:
             )
         else:
             group.append(one)
-    if len(alike) < 2:
+    if len(alike) < least:
         raise DataError(
             "There is nothing to compare: at least two finished runs must differ in more than the seed.",
             f"finished: {', '.join(str(one.folder) for one in found) or 'none'}",
@@ -142,10 +181,42 @@ def run_scores(one: Candidate, model: str, attack: str) -> RunScores:
     )  # fmt: skip
 
 
-def quality_results(name: str, runs: Sequence[Candidate], *, level: float, base: Result) -> list[Result]:
-    """ROUGE-L, validation loss and trained tokens of a variant's model: means over its seeds, Student-t where several.
+def record_values(one: Candidate, model: str, metric: str) -> RunScores | None:
+    """A number of every record that the model answered, in the order of the ids; None where the run does not have it."""
+    path = one.folder / "evaluate" / "samples.parquet"
+    table = read_table(path) if is_evaluated(one.folder) else None
+    if table is None or metric not in table.column_names:
+        return None
+    rows = [
+        (str(id_), float(value))
+        for id_, whose, value in zip(*(table.column(name).to_pylist() for name in ("id", "model", metric)), strict=True)
+        if whose == model and value is not None
+    ]
+    if not rows:
+        return None
+    rows.sort()
+    ids, values = tuple(id_ for id_, _ in rows), np.array([value for _, value in rows])
+    groups = groups_of(one.folder)
+    return RunScores(
+        run=str(one.folder), seed=one.seed, ids=ids, groups=tuple(groups.get(id_, "") for id_ in ids),
+        is_member=np.zeros(len(ids), dtype=bool), scores=values,
+    )  # fmt: skip
 
-    ROUGE-L of one seed keeps its own interval. A number that a run lacks (a given model was not trained) gives no row.
+
+def groups_of(run: Path) -> dict[str, str]:
+    """Record id -> group of near-duplicates, of the records that are not alone."""
+    path = run / "data" / "records.parquet"
+    table = read_table(path) if path.is_file() else None
+    if table is None or "group" not in table.column_names:
+        return {}
+    pairs = zip(table.column("id").to_pylist(), table.column("group").to_pylist(), strict=True)
+    return {id_: group for id_, group in pairs if group}
+
+
+def quality_results(name: str, runs: Sequence[Candidate], *, level: float, base: Result) -> list[Result]:
+    """METRICS, validation loss and trained tokens of a variant's model: means over its seeds, Student-t where several.
+
+    Those of one seed keep their own intervals. A number that a run lacks (a given model was not trained) gives no row.
     """
     row = replace(base, method=name, attack="", level=level, n=len(runs), note=f"{len(runs)} seeds", unit="")
     results = []
@@ -161,11 +232,11 @@ def quality_results(name: str, runs: Sequence[Candidate], *, level: float, base:
     return results
 
 
-def rouge(run: Path, model: str) -> Result | None:
-    """The ROUGE-L that the run measured on test records."""
+def measured(metric: str, run: Path, model: str) -> Result | None:
+    """A mean that the run's evaluation measured on test records."""
     path = run / "evaluate" / "results.parquet"
     rows = read_results(path) if path.is_file() else []
-    return next((row for row in rows if (row.metric, row.model, row.dataset) == ("rouge_l", model, "test")), None)
+    return next((row for row in rows if (row.metric, row.model, row.dataset) == (metric, model, "test")), None)
 
 
 def loss(run: Path, model: str) -> Result | None:
@@ -194,6 +265,6 @@ def summary_of(run: Path, model: str) -> Mapping[str, float | None]:
 
 
 QUALITY: Mapping[str, Callable[[Path, str], Result | None]] = {
-    "rouge_l": rouge, "validation_loss": loss, "trained_tokens": tokens,
+    **{metric: partial(measured, metric) for metric in METRICS}, "validation_loss": loss, "trained_tokens": tokens,
 }  # fmt: skip
 """What stands beside a variant's leakage, and where a run keeps it."""

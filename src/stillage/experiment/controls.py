@@ -80,7 +80,9 @@ def untrained_scores(
     config, tokenizer = context.config, tokenizer_of(context, role)
     seed = derive(config.seed, "weights", "student")
     model = load_model(role.start, vocab_size=len(tokenizer), seed=seed, device=device_name())
-    examples = examples_of(records, tokenizer, config.data, shortest_context(model))
+    examples = examples_of(
+        records, tokenizer, config.data, shortest_context(model), what=f"the start of {role.name}, audit"
+    )
     stats = token_stats(model, examples, batch_tokens=config.audit.batch_tokens)
     return {
         attack.name: np.array(

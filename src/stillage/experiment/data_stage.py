@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,39 +16,95 @@ from stillage.types import Record, Role
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
 
+    from stillage.data.split import Split
     from stillage.experiment.plan import Context
 
 LEAST_RECORDS: Mapping[Role, int] = {"private": 2, "outsiders": 2, "public": 1, "counterfactual": 1, "test": 1}
 
 
 def make_data(context: Context, folder: Path) -> None:
-    """Draw or read the split, and check that every role has the records it needs."""
-    from stillage.audit.extraction import values_of
+    """Draw or read the split, and check that it serves this run."""
     from stillage.data.prepare import prepare
     from stillage.data.split import write_split
     from stillage.experiment.plan import kept_columns
 
     config = context.config
     split = prepare(config.data, config.seed, keep=kept_columns(config), audits="audit" in config.stages)
+    check_ahead(context, split)
+    if config.audit.dp and "audit" in config.stages:
+        check_coins(split, config.audit.dp_guesses)
+    write_split(folder, split)
+
+
+def check_ahead(context: Context, split: Split) -> None:
+    """Refuse records that a training or a measurement would stumble over, or pass over without a word.
+
+    For each run anew: records that were drawn for one may serve another, of other models and stages. DataError for a role
+    with too few records; else errors as `values_of`, `check_answers` and `check_needed`.
+    """
+    from stillage.audit.extraction import values_of
+    from stillage.data.needed import check_needed
+    from stillage.experiment.plan import kept_columns
+
+    config = context.config
     for role in data_roles(config, context.roles):
         count = len(split.records_by_role.get(role, []))
         if count < LEAST_RECORDS.get(role, 1):
             raise DataError(
                 f"The role {role} has too few records for this run.",
                 f"{role}: {count}, needed: {LEAST_RECORDS.get(role, 1)}; all roles: {split.counts}",
-                "Give a file for it (data.files), a larger share (data.shares), or leave out the stage that needs it.",
+                "Give a file for it (data.files), a larger share (data.shares), or leave out what needs it"
+                + (": --audit.counterfactual false." if role == "counterfactual" else " (--stages)."),
             )
-    for column in kept_columns(config):  # what the audit would stumble over, after hours of training
-        values_of([record for role in ("private", "outsiders") for record in split.records_by_role[role]], column)
-    if config.audit.dp and "audit" in config.stages:
-        check_coins(split, config.audit.dp_guesses)
-    write_split(folder, split)
+    if "audit" in config.stages:
+        for column in kept_columns(config):  # what the audit would stumble over, after hours of training
+            values_of([record for role in ("private", "outsiders") for record in split.records_by_role[role]], column)
+    check_answers(context, split.records_by_role.get("public", []))
+    check_needed(split, context.config.data.needed_until)
+
+
+def check_answers(context: Context, public: Sequence[Record]) -> None:
+    """Refuse prompts alone that a training would need answers to.
+
+    Raises DataError where the student's method trains on the records' own answers and some have none, or where nobody has
+    any for the student without a teacher.
+    """
+    from stillage.data.unanswered import answered
+    from stillage.distill.methods import METHODS
+    from stillage.distill.rollouts import needs_answers
+    from stillage.distill.settings import params_from
+
+    having = len(answered(public))
+    if having == len(public):
+        return
+    for role in context.roles:
+        method = METHODS[role.method]
+        if role.trained_on != "public" or not needs_answers(method, params_from(method, dict(role.params))):
+            continue
+        if role.name == "student":
+            raise DataError(
+                f"{role.method} trains on the records' own answers, and not every public record has one.",
+                f"public: {len(public)}, of them answered: {having}",
+                "Use --method seqkd or minillm, which have every answer written; or "
+                + (
+                    "answer them all."
+                    if context.config.data.public_answers == 1
+                    else "keep them all (data.public_answers: 1)."
+                ),
+            )
+        if not having:
+            raise DataError(
+                f"{role.name} needs answers of its own, and no public record has one.",
+                f"public: {len(public)}, of them answered: 0",
+                "Answer a few of them, or leave that model out (--audit.no-teacher false, --distill.init-epochs 0).",
+            )
 
 
 def make_tokenizer(context: Context, folder: Path) -> None:
     """Take the tokenizer that is given, or fit a BPE on the public records (recorded, for the provenance check)."""
     from stillage.data.bpe import train_bpe
-    from stillage.data.templates import AS_CHAT, render
+    from stillage.data.chat_templates import AS_CHAT, as_chat, chosen
+    from stillage.data.templates import render
     from stillage.models.load import load_tokenizer
 
     path, revision = tokenizer_source(context.config)
@@ -63,8 +119,9 @@ def make_tokenizer(context: Context, folder: Path) -> None:
         texts = [render(record, template, None) + record.response for record in used]
         tokenizer = train_bpe(texts, context.config.tokenizer.vocab_size)
     check_models(context, tokenizer)
-    if not tokenizer.chat_template:
-        tokenizer.chat_template = AS_CHAT.get(context.config.data.template)
+    layout = chosen(context.config.data.template, tokenizer)
+    if layout in AS_CHAT:  # what is trained here is laid out so, whatever the tokenizer's folder said
+        tokenizer.chat_template = as_chat(layout, tokenizer)
     tokenizer.save_pretrained(folder)
     write_ids(folder / "provenance.parquet", [record.id for record in used])
 
@@ -80,7 +137,7 @@ def check_models(context: Context, tokenizer: PreTrainedTokenizerFast) -> None:
     from stillage.models.pair import check_same_tokenizer, context_in
     from stillage.models.scratch import config_from_file, config_from_numbers
 
-    prompt_limit(context.config.data.max_tokens, context.config.data.max_prompt_tokens)
+    data = context.config.data
     teachers = {role.teacher for role in context.roles}
     for role in context.roles:
         start, teaches = role.start, role.name in teachers
@@ -95,6 +152,8 @@ def check_models(context: Context, tokenizer: PreTrainedTokenizerFast) -> None:
             settings = config_from_file(Path(start.config), len(tokenizer))
         elif not start.source:
             settings = config_from_numbers(start, len(tokenizer))
+        cut = role.pruned_from or role.base is not None  # its context is that of the model it is cut from
+        reads = None if cut or settings is None else context_in(settings)
+        prompt_limit(data.max_tokens, data.max_prompt_tokens, reads)
         if reads_corpus(context.config, role):
-            cut = role.pruned_from or role.base is not None  # its context is that of the model it is cut from
-            check_text(context.config.lm, tokenizer, None if cut or settings is None else context_in(settings))
+            check_text(context.config.lm, tokenizer, reads)

@@ -3,10 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from stillage.experiment.inputs import base_result, prompt_room, records_of, special_ids, stats_of, use_threads
+from stillage.experiment.inputs import (
+    base_result,
+    new_tokens,
+    prompt_ids_of,
+    records_of,
+    special_ids,
+    stats_of,
+    use_threads,
+)
+from stillage.experiment.roles import MINIMAL, REFERENCE, ModelRole
 from stillage.run.folder import write_table
 from stillage.run.results import write_results
 from stillage.types import Record, TokenStats
@@ -17,10 +27,22 @@ if TYPE_CHECKING:
     from stillage.experiment.plan import Context
 
 
+GAINS = (("student", REFERENCE), (MINIMAL, REFERENCE), (MINIMAL, "student"))
+"""Pairs of models whose quality is compared on the same records: what the first has that the second has not."""
+
+
+def gain_pairs(roles: Sequence[ModelRole]) -> list[tuple[str, str]]:
+    """The pairs of GAINS that differ in nothing but how they were taught: both trained in this run, not given."""
+    trained = {role.name for role in roles if role.is_trained}
+    return [pair for pair in GAINS if trained.issuperset(pair)]
+
+
 def evaluate(context: Context, folder: Path) -> None:
     """Every model answers the test prompts; overlap with the references, perplexity, bits per byte."""
     import pyarrow as pa
 
+    from stillage.data.split import read_split
+    from stillage.evaluate.gain import gain_results
     from stillage.evaluate.quality import (
         likelihood_results,
         references_of,
@@ -28,42 +50,45 @@ def evaluate(context: Context, folder: Path) -> None:
         samples_schema,
         text_results,
     )
+    from stillage.experiment.data_stage import check_ahead
 
     config = context.config
     use_threads(context)
+    check_ahead(context, read_split(context.run / "data"))
     records = records_of(context, "test")
     asked = records[: config.generate.records] if config.generate.records else records
     rows: list[dict[str, Any]] = []
     stats: dict[str, list[TokenStats]] = {}
     for role in context.models:
         context.progress("evaluate", {"model": role.name})
-        model, tokenizer, _, stats[role.name] = stats_of(context, role, records)
-        texts, tokens, finished = answer(context, model, tokenizer, asked)
-        rows += sample_rows(role.name, asked, texts, tokens, finished)
+        model, tokenizer, _, stats[role.name] = stats_of(context, role, records, "evaluate")
+        texts, tokens, finished = answer(context, role.name, model, tokenizer, asked)
+        rows += sample_rows(role.name, asked, texts, tokens, finished, config.data.needed_until)
     samples = pa.Table.from_pylist(rows, schema=samples_schema())
     base = base_result(context, "evaluate")
     level = config.audit.level
     references = [references_of(record) for _ in context.models for record in asked]
     results = text_results(samples, level=level, base=base, references=references)
+    results += gain_results(samples, gain_pairs(context.models), level=level, base=base)
     results += likelihood_results(stats, [record.response for record in records], level=level, base=base)
     write_table(folder / "samples.parquet", samples)
     write_results(folder / "results.parquet", results)
 
 
 def answer(
-    context: Context, model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, records: Sequence[Record]
+    context: Context, name: str, model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, records: Sequence[Record]
 ) -> tuple[list[str], list[int], list[bool]]:
     """The model's answers to the records' prompts: texts, lengths in tokens, whether each ended by itself."""
-    from stillage.data.tokenise import encode_prompts
     from stillage.models.generate import configured, generate
 
     config = context.config
-    room = prompt_room(model, config.generate.max_new_tokens, config.data.max_prompt_tokens)
-    prompts = encode_prompts(records, tokenizer, template=config.data.template, max_prompt_tokens=room)
+    prompts = prompt_ids_of(model, tokenizer, records, config)
+    options = replace(config.generate, max_new_tokens=new_tokens(model, config.generate.max_new_tokens))
     eos, pad = special_ids(tokenizer)
     ids = generate(
-        model, prompts, decoding=configured(config.generate), eos_id=eos, pad_id=pad, seed=config.seed,
+        model, prompts, decoding=configured(options), eos_id=eos, pad_id=pad, seed=config.seed,
         names=[record.id for record in records], batch_tokens=config.generate.batch_tokens,
+        progress=context.doing("evaluate", name)("answering {} prompts"),
     )  # fmt: skip
     texts = [str(tokenizer.decode(row.tolist(), skip_special_tokens=True)).strip() for row in ids]
     return texts, [len(row) for row in ids], [bool(len(row)) and int(row[-1]) == eos for row in ids]

@@ -49,7 +49,7 @@ def exposure(context: Context, folder: Path) -> None:
     rows = []
     for role in context.models:
         context.progress("exposure", {"model": role.name})
-        scores = candidate_scores(subject_of(context, role), canaries)
+        scores = candidate_scores(subject_of(context, role, "exposure"), canaries)
         for canary, found in zip(canaries, scores, strict=True):
             ranked = found if isinstance(found, str) else exposures(np.array([found[0]]), found[1])[0]
             rows.append(exposure_row(role.name, canary.record.id, canary.role, ranked))

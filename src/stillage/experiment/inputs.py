@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 from stillage.errors import ConfigError
 from stillage.experiment.roles import ModelRole
 from stillage.rng import generator
-from stillage.run.config import DataConfig, ModelConfig
+from stillage.run.config import Config, DataConfig, ModelConfig
 from stillage.run.folder import write_table
-from stillage.types import Example, Record, Result, Role, TokenStats
+from stillage.types import Array, Example, Record, Result, Role, TokenStats
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerFast
@@ -60,15 +60,20 @@ def write_ids(path: Path, ids: Sequence[str]) -> None:
 
 
 def examples_of(
-    records: Sequence[Record], tokenizer: PreTrainedTokenizerFast, data: DataConfig, context_tokens: int | None = None
+    records: Sequence[Record],
+    tokenizer: PreTrainedTokenizerFast,
+    data: DataConfig,
+    context_tokens: int | None = None,
+    *,
+    what: str = "",
 ) -> list[Example]:
-    """Records as token ids under the run's template and limits. context_tokens: the model's."""
+    """Records as token ids under the run's template and limits. context_tokens: the model's; what: as in `tokenise`."""
     from stillage.data.tokenise import tokenise
 
-    most = min(data.max_tokens, context_tokens or data.max_tokens)
     done = tokenise(
-        records, tokenizer, template=data.template, max_tokens=most, max_prompt_tokens=data.max_prompt_tokens
-    )
+        records, tokenizer, template=data.template, max_tokens=data.max_tokens, max_prompt_tokens=data.max_prompt_tokens,
+        context_tokens=context_tokens, what=what,
+    )  # fmt: skip
     return done.examples
 
 
@@ -129,9 +134,9 @@ def stated_context(source: ModelConfig) -> int | None:
     """The longest sequence a model can read, in tokens, from its config alone; None without a limit."""
     from transformers import AutoConfig
 
-    from stillage.models.load import ADAPTER, adapter_of, base_of
+    from stillage.models.load import adapter_of
     from stillage.models.pair import context_in
-    from stillage.models.source import find
+    from stillage.models.source import ADAPTER, base_of, find
 
     folder = find(source.path, source.revision) if source.path else adapter_of(source.adapter)
     while (folder / ADAPTER).exists():
@@ -140,30 +145,33 @@ def stated_context(source: ModelConfig) -> int | None:
 
 
 def stats_of(
-    context: Context, role: ModelRole, records: Sequence[Record]
+    context: Context, role: ModelRole, records: Sequence[Record], stage: str
 ) -> tuple[PreTrainedModel, PreTrainedTokenizerFast, list[Example], list[TokenStats]]:
-    """One forward pass of a role's model over records: its TokenStats, cached by content in the run folder."""
+    """One forward pass of a role's model over records, for a stage: its TokenStats, cached by content in the run folder."""
     from stillage.models.query import token_stats
 
     tokenizer = tokenizer_of(context, role)
     model = load_role(context, role, tokenizer)
-    examples = examples_of(records, tokenizer, context.config.data, shortest_context(model))
+    examples = examples_of(
+        records, tokenizer, context.config.data, shortest_context(model), what=f"{role.name}, {stage}"
+    )
     stats = token_stats(
         model, examples, batch_tokens=context.config.audit.batch_tokens, cache=context.cache,
-        key=stats_key(context, role),
+        key=stats_key(context, role), progress=context.doing(stage, role.name)("scoring {} records"),
     )  # fmt: skip
     return model, tokenizer, examples, stats
 
 
 def stats_key(context: Context, role: ModelRole) -> str:
     """What decides a role's TokenStats besides the examples: its weights."""
-    from stillage.models.load import adapter_of, model_hash
+    from stillage.models.identity import folder_hash
+    from stillage.models.load import adapter_of
     from stillage.models.source import find
 
     source = model_source(context, role)
     folders = [find(source.path, source.revision)] if source.path else []
     folders += [adapter_of(source.adapter)] if source.adapter else []
-    return " ".join([*map(model_hash, folders), *([source.quantize] if source.quantize != "none" else [])])
+    return " ".join([*map(folder_hash, folders), *([source.quantize] if source.quantize != "none" else [])])
 
 
 def base_result(context: Context, stage: str) -> Result:
@@ -174,13 +182,32 @@ def base_result(context: Context, stage: str) -> Result:
     )  # fmt: skip
 
 
+def prompt_ids_of(
+    model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, records: Sequence[Record], config: Config
+) -> list[Array]:
+    """The ids of the records' prompts, laid out and cut as in training, with room for the answer in the model's context."""
+    from stillage.data.tokenise import encode_prompts, prompt_limit
+
+    data, context = config.data, shortest_context(model)
+    limit = prompt_limit(data.max_tokens, data.max_prompt_tokens, context)
+    within = 0 if data.max_prompt_tokens else min(data.max_tokens, context or data.max_tokens)
+    room = prompt_room(model, new_tokens(model, config.generate.max_new_tokens), limit)
+    return encode_prompts(records, tokenizer, template=data.template, max_prompt_tokens=room, within=within)
+
+
+def new_tokens(model: PreTrainedModel, asked: int, usual: int = 64) -> int:
+    """Tokens of the longest answer: those asked for; 0: as usual, or half of the model's context where that is less."""
+    context_tokens = shortest_context(model)
+    return asked or (usual if context_tokens is None else max(1, min(usual, context_tokens // 2)))
+
+
 def prompt_room(model: PreTrainedModel, max_new_tokens: int, wanted: int) -> int:
     """Tokens a prompt may have so that the answer still fits. ConfigError where there is no room for a prompt."""
     context_tokens = shortest_context(model)
     room = wanted if context_tokens is None else min(wanted, context_tokens - max_new_tokens)
     if room < 1:
-        values = f"generate.max_new_tokens: {max_new_tokens}; context of the model: {context_tokens} tokens"
-        raise ConfigError("The answer's length leaves no room for a prompt.", values, "Lower generate.max_new_tokens.")
+        values = f"max_new_tokens: {max_new_tokens}; context of the model: {context_tokens} tokens"
+        raise ConfigError("The answer's length leaves no room for a prompt.", values, "Lower max_new_tokens.")
     return room
 
 

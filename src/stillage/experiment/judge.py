@@ -141,20 +141,22 @@ def places(records: Sequence[Record]) -> Array | None:
 def truncation(context: Context, split: Split, records: Sequence[Record]) -> Check:
     """How unequally members and outsiders were cut, under the model that reads them most unequally."""
     from stillage.data.tokenise import encode
-    from stillage.models.load import tokenizer_hash
+    from stillage.data.tokenizer_hash import tokenizer_hash
 
     data, member = context.config.data, np.array([role == "private" for role in roles_of(split, records)])
     clusters = drawn_together(split, records)
-    found: dict[tuple[str, int], Check] = {}
+    found: dict[tuple[str, str, int], Check] = {}
     for role in context.asked:
         tokenizer = tokenizer_of(context, role)
-        most = min(data.max_tokens, stated_context(model_source(context, role)) or data.max_tokens)
-        key = (tokenizer_hash(tokenizer), most)
+        context_tokens = stated_context(model_source(context, role))
+        longest = min(data.max_tokens, context_tokens or data.max_tokens)
+        key = (tokenizer_hash(tokenizer), str(tokenizer.chat_template), longest)
         if key in found:
             continue
         read = encode(
-            records, tokenizer, template=data.template, max_tokens=most, max_prompt_tokens=data.max_prompt_tokens
-        )
+            records, tokenizer, template=data.template, max_tokens=data.max_tokens,
+            max_prompt_tokens=data.max_prompt_tokens, context_tokens=context_tokens,
+        )  # fmt: skip
         ended = np.array([int(example.ids_T[-1]) == tokenizer.eos_token_id for example in read.examples])
         found[key] = check_truncation(read.was_cut | ~ended, member, clusters=clusters)
     return min(found.values(), key=lambda check: float(str(check.values["p"])))

@@ -6,13 +6,18 @@ from pathlib import Path
 
 from stillage.data.parallel import endings, pairs_of
 from stillage.data.prepare import SYNTHETIC
+from stillage.data.rows import check_format
 from stillage.errors import DataError
+from stillage.models.source import ADAPTER, WANTED, base_candidates
 from stillage.run.config import Config, ModelConfig
 from stillage.run.folder import files_of, read_json, sha256_file
 
+ONLY_OF_MODELS = ("generation_config.json", ADAPTER)
+"""Files of a model folder that its tokenizer does not read."""
+
 
 def outside_data(config: Config) -> dict[str, str]:
-    """Hashes of the local files that records are read from. DataError when one is missing."""
+    """Hashes of the local files that records are read from. DataError when one is missing or cannot be read."""
     if config.data.files:
         sources = list(config.data.files.values())
     else:
@@ -27,6 +32,8 @@ def outside_data(config: Config) -> dict[str, str]:
             raise DataError(
                 "A data file is missing.", f"not there: {source}", "Check the path in data.source or data.files."
             )
+        if Path(source).is_file():
+            check_format(Path(source))
         found |= outside_folder(source)
     return found
 
@@ -48,12 +55,41 @@ def outside_model(start: ModelConfig) -> dict[str, str]:
     """Hashes of the local files that a model starts from: its folder, its adapter, and their base models."""
     found: dict[str, str] = {}
     for path in filter(None, (start.path, start.adapter, start.config)):
-        found |= outside_folder(path)
-        settings = Path(path) / "adapter_config.json"
-        if settings.is_file():
-            base = Path(path) / str(read_json(settings).get("base_model_name_or_path") or "")
-            found |= outside_folder(str(base)) if base.is_dir() else {}
+        if Path(path).is_file():
+            found |= outside_folder(path)
+        for folder in with_bases(path):
+            found |= {str(file): sha256_file(file) for file in model_files(folder)}
     return found
+
+
+def outside_tokenizer(path: str) -> dict[str, str]:
+    """Hashes of the local files that decide a tokenizer: an adapter's without one of its own are its base model's."""
+    folders = with_bases(path)
+    if len(folders) > 1 and not (folders[0] / "tokenizer.json").exists():
+        folders = folders[1:]
+    files = [file for folder in folders[:1] for file in model_files(folder) if file.name not in ONLY_OF_MODELS]
+    return {str(file): sha256_file(file) for file in files if ".safetensors" not in file.name}
+
+
+def with_bases(path: str) -> list[Path]:
+    """A local model folder, and where it is an adapter the folders of its base models, as far as they are local."""
+    found: list[Path] = []
+    folder = Path(path)
+    while path and folder.is_dir() and folder not in found:
+        found.append(folder)
+        settings = folder / ADAPTER
+        if not settings.is_file():
+            break
+        candidates = base_candidates(folder, str(read_json(settings).get("base_model_name_or_path") or ""))
+        folder = next((base for base in candidates if base.is_dir()), Path(""))
+        path = str(folder) if folder != Path("") else ""
+    return found
+
+
+def model_files(folder: Path) -> list[Path]:
+    """The files of a model folder that decide what the model or its tokenizer does; no notes, no older checkpoints."""
+    places = (folder, folder / "additional_chat_templates")
+    return [file for place in places for kind in WANTED for file in sorted(place.glob(kind)) if file.is_file()]
 
 
 def tokenizer_source(config: Config) -> tuple[str, str]:

@@ -7,22 +7,35 @@ JSON lines, and dies with its parent. Numbers do not depend on it: each process 
 from __future__ import annotations
 
 import json
+import os
 import signal
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from stillage.errors import Interrupted
+from stillage.errors import Interrupted, UserError
 from stillage.run.stages import Stage
 from stillage.run.stop import Stop
 
 Progress = Callable[[str, Mapping[str, Any]], None]
-POLL_S = 0.05
+POLL_S, DRAIN_S = 0.05, 10.0
+RESUMABLE = (Interrupted.exit_code, 130)
+PARENT = "--parent="
 PARENT_DEATH_SIGNAL = 1  # PR_SET_PDEATHSIG of Linux's prctl
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Child:
+    """A stage in a process of its own, the thread that passes its progress on, and when it was started."""
+
+    process: subprocess.Popen[str]
+    listener: threading.Thread
+    started_s: float
 
 
 def ready(stages: Sequence[Stage], done: set[str]) -> list[Stage]:
@@ -38,77 +51,107 @@ def run_together(
     stop: Stop,
     progress: Progress,
     say: Callable[[str, float | None], None],
+    give_up: Callable[[str, Exception], None] | None = None,
 ) -> None:
     """Do waiting stages, at most `jobs` at a time, until at most one can start (the caller does that one itself).
 
     command(name): the command line that does a stage. Takes what it starts out of `waiting` and puts what is finished into
     `done`; say(name, None) at a start, say(name, seconds) at an end. A signal is passed on, and Interrupted raised once
     every child has left its stage in a good state. A child that fails has said why; the others are stopped, and SystemExit
-    carries its exit code.
+    carries its exit code. With give_up(name, error), which takes what cannot be done any more out of `waiting`, the others
+    go on, unless the child was interrupted.
     """
-    running: dict[str, tuple[subprocess.Popen[str], float]] = {}
+    running: dict[str, Child] = {}
     try:
         while running or len(ready(waiting, done)) > 1:
             for stage in ready(waiting, done)[: jobs - len(running)]:
                 waiting.remove(stage)
                 say(stage.name, None)
-                running[stage.name] = (launch(stage.name, command(stage.name), progress), time.monotonic())
+                running[stage.name] = launch(stage.name, command(stage.name), progress)
             if stop():
                 end(running, stop.number)
                 raise Interrupted(
                     "The run was stopped.", f"stages: {', '.join(running)}", "Run the same command again."
                 )
-            for name in [name for name, (process, _) in running.items() if process.poll() is not None]:
-                process, started = running.pop(name)
-                if process.returncode != 0:
-                    raise SystemExit(process.returncode if process.returncode > 0 else 1)
+            for name in [name for name, child in running.items() if child.process.poll() is not None]:
+                child = running.pop(name)
+                took_s = time.monotonic() - child.started_s
+                child.listener.join(DRAIN_S)  # all that it told comes before its end; a grandchild may hold the pipe
+                if (code := child.process.returncode) != 0:
+                    if give_up is None or code in RESUMABLE:
+                        raise SystemExit(code if code > 0 else 1)
+                    give_up(name, said_by_child(name, code))
+                    continue
                 done.add(name)
-                say(name, time.monotonic() - started)
+                say(name, took_s)
             time.sleep(POLL_S)
     finally:
         end(running, signal.SIGTERM)
 
 
+def said_by_child(name: str, code: int) -> UserError:
+    """The error of a child that printed its own before it ended."""
+    how = f"was killed by signal {-code}" if code < 0 else f"ended with exit code {code}"
+    return UserError(f"{name} failed in a process of its own.", f"it {how}; what it said stands above")
+
+
 def command_of(run: Path, store: Path | None, plugins: Sequence[Path], name: str) -> list[str]:
     """The command line of a child."""
-    words = [sys.executable, "-m", "stillage", "run", str(run), "--only", name]
+    words = [sys.executable, "-m", "stillage", "run", str(run), f"{PARENT}{os.getpid()}", "--only", name]
     return [*words, *(["--store", str(store)] if store else []), *(f"--plugin={path}" for path in plugins)]
 
 
-def launch(name: str, command: Sequence[str], progress: Progress) -> subprocess.Popen[str]:
+def launch(name: str, command: Sequence[str], progress: Progress) -> Child:
     """Start one stage in a process of its own session, and pass its progress on."""
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, start_new_session=True)
-
-    def listen() -> None:
-        assert process.stdout is not None
-        for line in process.stdout:
-            progress(name, json.loads(line))
-
-    threading.Thread(target=listen, daemon=True).start()
-    return process
+    process = subprocess.Popen(
+        command, stdout=subprocess.PIPE, encoding="utf-8", errors="replace", start_new_session=True
+    )
+    listener = threading.Thread(target=listen, args=(name, process, progress), daemon=True)
+    listener.start()
+    return Child(process=process, listener=listener, started_s=time.monotonic())
 
 
-def end(running: Mapping[str, tuple[subprocess.Popen[str], float]], number: int) -> None:
+def listen(name: str, process: subprocess.Popen[str], progress: Progress) -> None:
+    """Pass a child's progress on until it ends; a line of somebody else's (a plugin's print) goes to standard error."""
+    assert process.stdout is not None
+    for line in process.stdout:  # read to the end whatever it holds: a full pipe would hold the child up for ever
+        try:
+            facts = json.loads(line)
+        except ValueError:
+            facts = None
+        if isinstance(facts, dict):
+            progress(name, facts)
+        else:
+            print(line, end="", file=sys.stderr, flush=True)
+
+
+def end(running: Mapping[str, Child], number: int) -> None:
     """Ask the children to stop, and wait until each has left its stage in a good state."""
-    for process, _ in running.values():
-        if process.poll() is None:
-            process.send_signal(number)
-    for process, _ in running.values():
-        process.wait()
+    for child in running.values():
+        if child.process.poll() is None:
+            child.process.send_signal(number)
+    for child in running.values():
+        child.process.wait()
 
 
 def die_with_parent(parent_pid: int) -> None:
     """In a child: be killed when the parent dies (Linux), so that a stage never has two owners for long.
 
-    Elsewhere the lock of the stage makes the next owner wait.
+    parent_pid: as the parent itself said it (it may be gone before this child has looked). Elsewhere the lock of the stage
+    makes the next owner wait.
     """
     import ctypes
-    import os
 
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(PARENT_DEATH_SIGNAL, signal.SIGKILL)
         if os.getppid() != parent_pid:
             raise SystemExit(75)
+
+
+def parent_in(words: Sequence[str]) -> int:
+    """The process that started this child, by its command line; who started it by hand is its parent."""
+    said = [word.removeprefix(PARENT) for word in words if word.startswith(PARENT)]
+    return int(said[0]) if said else os.getppid()
 
 
 class Lines:
@@ -120,9 +163,11 @@ class Lines:
         self.last_s = 0.0
 
     def show(self, name: str, facts: Mapping[str, Any]) -> None:
-        """Print the facts, unless the last line is too fresh; the end of a training is always told."""
+        """Print the facts, unless the last line is too fresh; the end of a loop is always told."""
         now = time.monotonic()
-        is_end = "total" in facts and facts.get("step") == facts["total"]
+        is_end = ("total" in facts and facts.get("step") == facts["total"]) or (
+            "of" in facts and facts.get("done") == facts["of"]
+        )
         if is_end or now - self.last_s >= self.every_s:
             self.last_s = now
             print(json.dumps(dict(facts), default=str), flush=True)

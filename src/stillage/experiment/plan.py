@@ -8,21 +8,25 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from stillage import __version__
 from stillage.data.prepare import check_data
 from stillage.distill.methods import METHODS
 from stillage.distill.settings import method_named, params_from, unknown
 from stillage.distill.track import check_tracker
-from stillage.errors import DataError
+from stillage.errors import ConfigError, DataError
 from stillage.experiment.dp_stage import check_dp
 from stillage.experiment.exposure_stage import check_exposure
-from stillage.experiment.outside import outside_data, outside_folder, outside_model, tokenizer_source
+from stillage.experiment.outside import (
+    outside_data,
+    outside_folder,
+    outside_model,
+    outside_tokenizer,
+    tokenizer_source,
+)
 from stillage.experiment.plugin import Plugin, deciding
 from stillage.experiment.roles import (
     INIT,
     OUTSIDE,
     ModelRole,
-    data_roles,
     model_roles,
     outside_roles,
     reads_corpus,
@@ -31,14 +35,16 @@ from stillage.experiment.self_prompted import self_prompted_roles
 from stillage.experiment.shadows import DESIGN, chosen_attacks, make_design, shadow_roles
 from stillage.experiment.team import Team
 from stillage.models.source import check_place
-from stillage.run.config import Config, TrainConfig
+from stillage.run.config import Config, ModelConfig, TrainConfig
 from stillage.run.folder import sha256_text
 from stillage.run.parse import to_plain
+from stillage.run.progress import Doing, watched
 from stillage.run.ranges import check_numbers
 from stillage.run.stages import Stage
 from stillage.run.stop import Stop
+from stillage.types import Attack
 
-SCHEMAS = {"data": 3, "tokenizer": 1, "train": 1, DESIGN: 1, "evaluate": 1, "audit": 4, "blocks": 1, "signal": 1,
+SCHEMAS = {"data": 4, "tokenizer": 1, "train": 1, DESIGN: 1, "evaluate": 2, "audit": 4, "blocks": 1, "signal": 1,
            "exposure": 1, "dp": 1, "report": 1}  # fmt: skip
 """Raised when the code's meaning changes, so that results of older code are not mistaken for the new one's."""
 BESIDE = {"audit": ("blocks", "signal", "exposure", "dp")}
@@ -49,7 +55,7 @@ SELF_PROMPT = ("self_prompt_texts", "self_prompt_epochs")
 DP = ("dp", "dp_attack", "dp_guesses", "dp_delta")
 
 Progress = Callable[[str, Mapping[str, Any]], None]
-"""progress(stage name, facts): facts of the training loop, for a bar or a log line."""
+"""progress(stage name, facts): facts of a training or of a loop over records, for a bar or a log line."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,6 +70,10 @@ class Context:
     store: Path | None = None  # where stages lie that several runs share
     plugins: tuple[Plugin, ...] = ()  # code of the user's, from --plugin
     team: Team | None = None  # where several processes do this run
+
+    def doing(self, stage: str, model: str) -> Doing:
+        """Where the loops of a stage tell about one model how far they are."""
+        return watched(partial(self.progress, stage), model)
 
     @property
     def is_first(self) -> bool:
@@ -129,6 +139,7 @@ def make_context(
             if name not in known:
                 raise unknown("attack", name, known, "")
         chosen_attacks(config.audit)
+        check_needed_part(config, ATTACKS)
         check_exposure(config)
         if config.audit.dp:
             check_dp(config, ATTACKS)
@@ -151,7 +162,11 @@ def plan(context: Context) -> list[Stage]:
     stages = [
         Stage(
             name="data",
-            settings={"data": data_settings(config), "seed": config.seed, "needs": data_roles(config, context.roles)},
+            settings={
+                "data": data_settings(config),
+                "seed": config.seed,
+                **({"audits": "audit" in config.stages} if config.data.train_on else {}),
+            },
             work=partial(data_stage.make_data, context),
             outside=outside_data(config),
             schema=SCHEMAS["data"],
@@ -164,7 +179,7 @@ def plan(context: Context) -> list[Stage]:
                 settings={"tokenizer": plain(config.tokenizer), "from": tokenizer_source(config)[0]},
                 inputs=("data",),
                 work=partial(data_stage.make_tokenizer, context),
-                outside=outside_folder(tokenizer_source(config)[0]),
+                outside=outside_tokenizer(tokenizer_source(config)[0]),
                 schema=SCHEMAS["tokenizer"],
             )
         )
@@ -178,7 +193,8 @@ def plan(context: Context) -> list[Stage]:
     if "evaluate" in config.stages:
         stages.append(
             Stage(name="evaluate", inputs=before, outside=models, schema=SCHEMAS["evaluate"],
-                  settings={"generate": without(config.generate, "batch_tokens"), "given": given, "seed": config.seed},
+                  settings={"generate": without(config.generate, "batch_tokens"), "given": given, "seed": config.seed,
+                            "level": config.audit.level, **needed_until(config)},
                   work=partial(evaluate_stage.evaluate, context))
         )  # fmt: skip
     if "audit" in config.stages:
@@ -190,19 +206,16 @@ def plan(context: Context) -> list[Stage]:
         before = (*before, *(stage.name for stage in others))
         asked, asked_given = given_models(context.asked)
         stages.append(
-            Stage(name="audit", inputs=before, outside=asked | outside_folder(used.masked_model),
+            Stage(name="audit", inputs=before, outside=asked | outside_model(ModelConfig(path=used.masked_model)),
                   schema=SCHEMAS["audit"],
                   settings={"audit": without(used, "batch_tokens", "strict", *BLOCKS, *SIGNAL, *EXPOSURE,
                                             *SELF_PROMPT, *DP), "given": asked_given,
-                            "seed": config.seed, **deciding(context.plugins, config.audit.attacks)},
+                            "seed": config.seed, **deciding(context.plugins, config.audit.attacks),
+                            **needed_until(config)},
                   work=partial(audit, context))
         )  # fmt: skip
         stages += beside_audit(context, models, given, before)
-    stages.append(
-        Stage(name="report", inputs=tuple(stage.name for stage in stages), schema=SCHEMAS["report"],
-              settings={"report": plain(config.report), "version": __version__}, work=partial(report_stage.report, context))
-    )  # fmt: skip
-    return stages
+    return [*stages, report_stage.report_stage(context, [stage.name for stage in stages])]
 
 
 def given_models(roles: Sequence[ModelRole]) -> tuple[dict[str, str], dict[str, dict[str, Any]]]:
@@ -331,11 +344,28 @@ def train_settings(options: TrainConfig) -> dict[str, Any]:
     return without(options, "checkpoint_every_s", "gradient_checkpointing")
 
 
+def check_needed_part(config: Config, attacks: Mapping[str, Attack]) -> None:
+    """ConfigError for an attack on the needed part of a response where nobody said where that ends."""
+    asked = [name for name in config.audit.attacks if name in attacks
+             and any(request.transform == "needed" for request in attacks[name].requests)]  # fmt: skip
+    if asked and not config.data.needed_until:
+        raise ConfigError(
+            "An attack reads the needed part of a response, and nobody said where that ends.",
+            f"attacks: {' '.join(asked)}; data.needed_until: ''",
+            "Set data.needed_until to the text that ends the needed part, or leave out the attack.",
+        )
+
+
+def needed_until(config: Config) -> dict[str, str]:
+    """Where the needed part of a response ends, for the stages that measure that part; nothing where nobody said."""
+    return {"needed_until": config.data.needed_until} if config.data.needed_until else {}
+
+
 def data_settings(config: Config) -> dict[str, Any]:
-    """The data settings, with the column that the extraction needs."""
-    return plain(config.data) | {"extract": "".join(kept_columns(config))}
+    """The data settings that decide the split, with the column that the extraction needs."""
+    return without(config.data, "needed_until") | {"extract": "".join(kept_columns(config))}
 
 
 def kept_columns(config: Config) -> tuple[str, ...]:
     """The columns that are read besides data.slice_by: the one whose value must be recited."""
-    return (config.audit.extract,) if config.audit.extract and "audit" in config.stages else ()
+    return (config.audit.extract,) if config.audit.extract else ()

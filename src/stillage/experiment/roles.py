@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 
 from stillage.errors import ConfigError
 from stillage.run.config import Config, ModelConfig, TrainConfig
 from stillage.types import Attack, Method, Role
 
-LOG = logging.getLogger("stillage")
 REFERENCE = "student_no_teacher"
 INIT = "student_init"
+MINIMAL = "student_minimal"
 OUTSIDE = "outside_reference"
 
 
@@ -67,9 +66,15 @@ def model_roles(config: Config, method: Method, params: object) -> list[ModelRol
 
     params: the method's, checked. Raises ConfigError when there is no model, or a teacher that nobody trained.
     """
+    student_train = config.student_train if trains(config.student_train) else None
+    if config.distill.minimal and ("distill" not in config.stages or student_train is None):
+        raise ConfigError(
+            "A student that is asked only for what is needed has to be trained, and no student is.",
+            f"distill.minimal: true; stages: {' '.join(config.stages)}; student is trained: {student_train is not None}",
+            "Leave it out (--distill.minimal false), or train the student in this run.",
+        )
     if "distill" not in config.stages:
         return given_roles(config)
-    student_train = config.student_train if trains(config.student_train) else None
     with_teacher = bool(method.needs_teacher(params))
     teacher_train = config.teacher_train if trains(config.teacher_train) else None
     check_starts(config, teacher_train, student_train)
@@ -84,6 +89,7 @@ def model_roles(config: Config, method: Method, params: object) -> list[ModelRol
                       trained_on="private" if teacher_train else None)
         )  # fmt: skip
     clean = audits and config.audit.counterfactual and (with_teacher or pruned) and teacher_train is not None
+    clean = clean and not lacks_counterfactual(config)
     if clean:
         found.append(
             ModelRole(name="teacher_counterfactual", start=config.teacher, train=teacher_train,
@@ -95,8 +101,11 @@ def model_roles(config: Config, method: Method, params: object) -> list[ModelRol
     initial = INIT if config.distill.init_epochs else ""
     if initial:
         found.append(initialised(config, student_train))
-    pairs = [("student", "teacher")] + [("student_counterfactual", "teacher_counterfactual")] * clean
-    for name, teacher in pairs:
+    students = [("student", "teacher", config.distill.params)]
+    students += [("student_counterfactual", "teacher_counterfactual", config.distill.params)] * clean
+    if config.distill.minimal:
+        students.append((MINIMAL, "teacher", minimal_params(config, params)))
+    for name, teacher, own_params in students:
         found.append(
             ModelRole(
                 name=name,
@@ -104,7 +113,7 @@ def model_roles(config: Config, method: Method, params: object) -> list[ModelRol
                 train=student_train,
                 trained_on="public",
                 method=method.name,
-                params=tuple(sorted(config.distill.params.items())),
+                params=tuple(sorted(own_params.items())),
                 teacher=teacher if with_teacher else "",
                 pruned_from=teacher if pruned else "",
                 starts_from=initial,
@@ -112,13 +121,29 @@ def model_roles(config: Config, method: Method, params: object) -> list[ModelRol
         )
     if audits and config.audit.no_teacher and (with_teacher or pruned):
         if pruned and teacher_train is None:
-            LOG.warning("there is no student_no_teacher: a student cut from a given teacher carries what that one saw")
-            return found
+            return found  # such a student carries what that teacher saw
         found.append(
             ModelRole(name=REFERENCE, start=config.student, train=student_train, trained_on="public",
                       base=config.teacher if pruned else None, starts_from=initial)
         )  # fmt: skip
     return found
+
+
+def minimal_params(config: Config, params: object) -> dict[str, str]:
+    """The method's settings for the student that is asked only for what is needed.
+
+    params: the main student's, checked. ConfigError where nobody said where that ends, or the method cannot stop there.
+    """
+    stops = {entry.name for entry in fields(params)} & {"stop_after"}  # pyright: ignore[reportArgumentType]
+    if not config.data.needed_until or not stops or "stop_after" in config.distill.params:
+        raise ConfigError(
+            "No student can be asked only for what is needed.",
+            f"data.needed_until: {config.data.needed_until!r}; distill.method: {config.distill.method}; "
+            f"distill.params.stop_after: {config.distill.params.get('stop_after', '')!r}",
+            "Set data.needed_until to the text that ends the needed part, with --method seqkd without stop_after; or leave "
+            "this student out (--distill.minimal false).",
+        )
+    return {**config.distill.params, "stop_after": config.data.needed_until}
 
 
 def initialised(config: Config, student_train: TrainConfig) -> ModelRole:
@@ -205,6 +230,45 @@ def data_roles(config: Config, roles: Sequence[ModelRole]) -> tuple[Role, ...]:
     if "audit" in config.stages:
         needed |= {"private": None, "outsiders": None}
     return tuple(needed)
+
+
+def lacks_counterfactual(config: Config) -> bool:
+    """Has each role a file of its own, and none is there for the counterfactual teacher?"""
+    return bool(config.data.files) and "counterfactual" not in config.data.files
+
+
+def missing_controls(config: Config, roles: Sequence[ModelRole]) -> list[str]:
+    """Which controls the config asks for and the run cannot have, and why; to be said before it starts."""
+    named = {role.name: role for role in roles}
+    if not {"audit", "distill"} <= set(config.stages) or "teacher" not in named:
+        return []
+    found: list[str] = []
+    if config.audit.counterfactual and named["teacher"].is_trained and lacks_counterfactual(config):
+        found.append("no counterfactual teacher, no student of it: data.files names no counterfactual records")
+    if (
+        config.audit.no_teacher
+        and named["student"].is_trained
+        and config.student.prune_teacher_to
+        and REFERENCE not in named
+    ):
+        found.append("no student without a teacher: one cut from a given teacher carries what that one saw")
+    return [f"a control is left out: {why}" for why in found]
+
+
+def check_files(config: Config, roles: Sequence[ModelRole]) -> None:
+    """ConfigError where a run of files, one per role, names none for a role that it cannot do without.
+
+    Where data.train_on makes the role private or public of other files, only the finished split knows.
+    """
+    if config.data.train_on:
+        return
+    missing = [role for role in data_roles(config, roles) if role not in config.data.files]
+    if config.data.files and missing:
+        raise ConfigError(
+            f"No file is named for {', '.join(missing)}.",
+            f"named: {', '.join(config.data.files)}",
+            f"Give --data.files.{missing[0]} FILE; or one pool as --data.source, from which all roles are drawn.",
+        )
 
 
 def reads_corpus(config: Config, role: ModelRole) -> bool:

@@ -6,92 +6,76 @@ import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
 from pathlib import Path
 
-from stillage.errors import ConfigError, UserError
+from stillage.errors import ConfigError, Interrupted, UserError
+from stillage.experiment.folders import check_folder, is_whole, say_done_over
 from stillage.experiment.parallel import command_of, ready, run_together
 from stillage.experiment.plan import BESIDE, Context, plan
-from stillage.run.config import Config
+from stillage.experiment.roles import check_files
+from stillage.experiment.schedule import Plans, described, schedule
 from stillage.run.environment import environment
 from stillage.run.folder import full_disk_interrupts, read_json, remove, write_json, write_text
-from stillage.run.lock import locked
-from stillage.run.parse import build, difference, from_yaml, to_yaml
-from stillage.run.stages import Stage, Status, keys, link, place, run_stage, status
+from stillage.run.lock import check_free, locked
+from stillage.run.parse import to_yaml
+from stillage.run.stages import NOT_DONE, Stage, keys, link, place, run_stage, status
 
 LOG = logging.getLogger("stillage")
 Say = Callable[[str], None]
 
 
-def earlier_config(run: Path) -> Config | None:
-    """The config that the run folder was made with; None for a new folder."""
-    path = run / "config.yaml"
-    return build(from_yaml(path.read_text(encoding="utf-8"), str(path))) if path.is_file() else None
+def plans_of(contexts: Mapping[str, Context], until: str = "") -> dict[str, tuple[Context, list[Stage]]]:
+    """The stages of each run; `until` names the last one to do. Errors as `plan` and `needed_for`."""
+    plans = {name: (context, plan(context)) for name, context in contexts.items()}
+    return {name: (context, needed_for(stages, until) if until else stages)
+            for name, (context, stages) in plans.items()}  # fmt: skip
 
 
-def check_folder(config: Config, accept_changes: bool) -> None:
-    """Refuse a folder that holds a run with other settings, and show the difference.
+def check_folders(plans: Plans, accept_changes: bool) -> None:
+    """Raise what would keep the runs from starting, as `check_files`, `check_folder` and `check_free`; write nothing."""
+    for context, stages in plans.values():
+        check_files(context.config, context.roles)
+        check_folder(context, stages, accept_changes)
+    for context, _ in plans.values():
+        check_free(context.run)
 
-    Raises ConfigError for that, and for a folder that has files but no run in it.
+
+def describe_plan(
+    contexts: Mapping[str, Context], until: str = "", *, accept_changes: bool = False
+) -> tuple[list[str], UserError | None]:
+    """For --dry-run: a line per stage that the real run would look at, and the error it would end with before the first.
+
+    Each stage that several runs share stands there once. Nothing is written and no model is loaded.
     """
-    before = earlier_config(config.out)
-    if before is None:
-        strange = [path.name for path in config.out.iterdir() if path.name != ".lock"] if config.out.is_dir() else []
-        if strange:
-            raise ConfigError(
-                f"The folder {config.out} has files, but no run of ours.",
-                f"found: {', '.join(sorted(strange)[:5])}",
-                "Choose another folder with --out.",
-            )
-        return
-    changes = difference(before, config)
-    if changes and not accept_changes:
-        raise ConfigError(
-            f"The folder {config.out} holds a run with other settings.",
-            "; ".join(changes[:8]) + (f"; and {len(changes) - 8} more" if len(changes) > 8 else ""),
-            "Give --accept-changes to redo what depends on them (finished stages are set aside), or another --out.",
-        )
+    plans = plans_of(contexts, until)
+    refusal = None
+    try:
+        check_folders(plans, accept_changes)
+    except UserError as error:
+        refusal = error
+        if not all(is_whole(context) for context, _ in plans.values()):
+            return [], refusal  # no plan can be read off files of somebody else, or off links that lead nowhere
+    return described(schedule(plans)), refusal
 
 
-def statuses(context: Context, stages: Sequence[Stage]) -> list[Status]:
-    """For each stage: done or not, and why. A stage whose input has to run has to run too, unless its key is done."""
-    found = keys(stages)
-    return [status_of(context, stage, found[stage.name]) for stage in stages]
-
-
-def describe_plan(context: Context, stages: Sequence[Stage], until: str = "") -> list[str]:
-    """One line per stage for --dry-run: skip or run, and why; `until` names the last stage to do, as in run_experiment.
-
-    Nothing is written and no model is loaded. ConfigError for a folder that has files but no run in it; a run with other
-    settings is described.
-    """
-    check_folder(context.config, accept_changes=True)
-    return [
-        f"{'skip' if state.is_done else 'run '}  {state.name:<24} {state.reason}"
-        for state in statuses(context, needed_for(stages, until) if until else stages)
-    ]
-
-
-def run_experiment(context: Context, say: Say, *, accept_changes: bool = False, until: str = "") -> list[Stage]:
-    """Do every stage that is not done; `until` names the last stage to do. Returns the stages of the plan.
+def run_experiment(context: Context, say: Say, *, accept_changes: bool = False, until: str = "") -> None:
+    """Do every stage that is not done; `until` names the last stage to do.
 
     Raises Stopped (by a signal), Interrupted (disk full), UserError; the folder can always be continued.
     """
-    return run_experiments({"": context}, say, accept_changes=accept_changes, until=until)[""]
+    run_experiments({"": context}, say, accept_changes=accept_changes, until=until)
 
 
 def run_experiments(
     contexts: Mapping[str, Context], say: Say, *, accept_changes: bool = False, until: str = ""
-) -> dict[str, list[Stage]]:
-    """Several runs that share a store as one: name -> context in, name -> stages out. Errors as run_experiment.
+) -> dict[str, Exception]:
+    """Several runs that share a store as one; returns which of them failed, and why. A run alone raises its error.
 
-    Every stage that several of them need is done once, and stages of different runs side by side as `jobs` allows.
+    Every stage that several of them need is done once, and stages of different runs side by side as `jobs` allows. An error
+    ends the runs that need its stage; the others go on. Stopped and Interrupted end all.
     """
-    plans: dict[str, tuple[Context, list[Stage]]] = {}
-    for name, context in contexts.items():
-        stages = plan(context)
-        plans[name] = context, needed_for(stages, until) if until else stages
-        check_folder(context.config, accept_changes)  # before the lock, which makes the folder
+    plans = plans_of(contexts, until)
+    check_folders(plans, accept_changes)  # before the lock, which makes the folder
     with ExitStack() as held:
         new = []
         for context in contexts.values():
@@ -100,61 +84,60 @@ def run_experiments(
             held.enter_context(locked(out))
             new += [] if (out / "config.yaml").exists() else [out]
         try:
-            for context in contexts.values():
-                check_folder(context.config, accept_changes)
+            for context, stages in plans.values():
+                check_folder(context, stages, accept_changes)
+                say_done_over(context, stages)
                 write_text(context.config.out / "config.yaml", to_yaml(context.config))
                 record_environment(context)
-            do_stages(plans, say)
+            failed = do_stages(plans, say)
         except UserError:
             for out in new:
                 leave_nothing(out)
             raise
-    return {name: stages for name, (_, stages) in plans.items()}
+        for out in (contexts[name].run for name in failed):
+            if out in new:
+                leave_nothing(out)
+    return {name: failed[name] for name in contexts if name in failed}  # in their order, whichever failed first
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Task:
-    """One stage, of the first run that needs it."""
+def do_stages(plans: Plans, say: Say) -> dict[str, Exception]:
+    """Do what is not done, saying of each stage what happens and why; side by side where the configs allow.
 
-    context: Context
-    stage: Stage
-    key: str
-    reason: str
-
-
-def do_stages(plans: Mapping[str, tuple[Context, Sequence[Stage]]], say: Say) -> None:
-    """Do what is not done, saying of each stage what happens and why; side by side where the configs allow."""
-    tasks: dict[str, Task] = {}  # by label, in order
-    labels: dict[Path, str] = {}  # where a stage lies -> its label
-    waiting: list[Stage] = []  # under their labels
-    done: set[str] = set()
-    for run, (context, stages) in plans.items():
-        found = keys(stages)
-        folders = {stage.name: place(context.run, stage, found[stage.name], context.store) for stage in stages}
-        for stage in stages:
-            folder = folders[stage.name]
-            link(context.run, stage, folder)
-            if folder in labels:
-                continue
-            label = labels[folder] = f"{run}: {stage.name}" if run else stage.name
-            state = status(folder, stage, found[stage.name])
-            tasks[label] = Task(context=context, stage=stage, key=found[stage.name], reason=state.reason)
-            if state.is_done:
-                done.add(label)
-                continue
-            waiting.append(replace(stage, name=label, inputs=tuple(labels[folders[name]] for name in stage.inputs)))
+    Returns the runs that failed and why; the error of a run alone is raised.
+    """
+    found = schedule(plans)
+    for name, (context, stages) in plans.items():
+        for stage, label in zip(stages, found.of_run[name], strict=True):
+            link(context.run, stage, found.folders[label])
+    tasks = found.tasks
+    done = {label for label, task in tasks.items() if task.is_done}
+    waiting = [found.labelled(label) for label in tasks if label not in done]
+    failed: dict[str, Exception] = {}
     number = {label: f"[{position}/{len(tasks)}] {label}" for position, label in enumerate(tasks, 1)}
 
     for label in (label for label in tasks if label in done):
         say(f"{number[label]}: skipped, {tasks[label].reason}")
 
     def tell(label: str, seconds: float | None) -> None:
-        say(f"{number[label]}: {tasks[label].reason if seconds is None else f'done in {seconds:.1f} s'}")
+        starts = "starts" if tasks[label].reason == NOT_DONE else tasks[label].reason
+        say(f"{number[label]}: {starts if seconds is None else f'done in {seconds:.1f} s'}")
 
     def command(label: str) -> list[str]:
         task = tasks[label]
         plugins = [plugin.path for plugin in task.context.plugins]
         return command_of(task.context.run, task.context.store, plugins, task.stage.name)
+
+    def give_up(label: str, error: Exception) -> None:
+        """Go on with the runs that do not need this stage, and with those in whose name it may not fail."""
+        failed[tasks[label].run] = error
+        other = found.next_offer(label, failed)
+        if other is None:
+            failed.update({task.run: error for task in found.offers[label] if task.run not in failed})
+        else:
+            tasks[label] = other
+            waiting.insert(0, found.labelled(label))
+        waiting[:] = [stage for stage in waiting if any(task.run not in failed for task in found.offers[stage.name])]
+        say(f"{number[label]}: failed: {getattr(error, 'what', error)}")
 
     while waiting:
         first = ready(waiting, done)[0]
@@ -162,18 +145,23 @@ def do_stages(plans: Mapping[str, tuple[Context, Sequence[Stage]]], say: Say) ->
         if task.context.config.jobs > 1 and task.context.team is None and len(ready(waiting, done)) > 1:
             with task.context.stop.deferred():
                 run_together(
-                    waiting, done, command, task.context.config.jobs, task.context.stop, task.context.progress, tell
-                )
+                    waiting, done, command, task.context.config.jobs, task.context.stop, task.context.progress, tell,
+                    give_up if len(plans) > 1 else None,
+                )  # fmt: skip
             continue
         waiting.remove(first)
         tell(first.name, None)
-        tell(first.name, do_stage(task.context, task.stage, task.key))
+        try:
+            tell(first.name, do_stage(task.context, task.stage, task.key))
+        except Interrupted:
+            raise
+        except Exception as error:
+            if len(plans) == 1 or task.context.team is not None:  # the other processes wait in that stage
+                raise
+            give_up(first.name, error)
+            continue
         done.add(first.name)
-
-
-def status_of(context: Context, stage: Stage, key: str) -> Status:
-    """Has the stage been done?"""
-    return status(place(context.run, stage, key, context.store), stage, key)
+    return failed
 
 
 def do_stage(context: Context, stage: Stage, key: str) -> float:
@@ -198,6 +186,9 @@ def do_only(context: Context, name: str) -> None:
 def leave_nothing(run: Path) -> None:
     """Remove a new run folder in which no stage left anything: an error of the user's must not leave half a run behind."""
     remove(run / ".locks")
+    for path in run.iterdir():
+        if path.is_symlink() and not path.exists():  # to a stage of a store that was never made
+            path.unlink()
     if any(path.is_dir() for path in run.iterdir()):
         return
     for name in ("config.yaml", "env.json", ".lock"):

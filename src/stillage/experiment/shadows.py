@@ -140,7 +140,7 @@ def ask_shadows(context: Context, records: Sequence[Record]) -> dict[str, list[K
         if role.shadow:
             context.progress("audit", {"model": role.name})
             stats = replies_before(context, role, records)
-            stats = stats_of(context, role, records)[3] if stats is None else stats
+            stats = stats_of(context, role, records, "audit")[3] if stats is None else stats
             found.setdefault(role.name.split("_")[0], []).append(keep(stats))
     return found
 
@@ -151,7 +151,8 @@ def replies_before(context: Context, role: ModelRole, records: Sequence[Record])
     from stillage.models.query import known_stats
 
     source = model_source(context, role)
-    examples = examples_of(records, tokenizer_of(context, role), context.config.data, stated_context(source))
+    room, what = stated_context(source), f"{role.name}, audit"
+    examples = examples_of(records, tokenizer_of(context, role), context.config.data, room, what=what)
     return known_stats(examples, cache=context.cache, key=stats_key(context, role), dtype=source.dtype)
 
 

@@ -50,8 +50,11 @@ def signal(context: Context, folder: Path) -> None:
             pair = by_name[name], by_name[twin]
             tokenizer = tokenizer_of(context, pair[0])
             first, second = (load_role(context, role, tokenizer) for role in pair)
-            examples = examples_of(records, tokenizer, config.data, shortest_context(first, second))
-            kl[name] = mean_kl(first, second, examples, batch_tokens=config.audit.batch_tokens)
+            examples = examples_of(
+                records, tokenizer, config.data, shortest_context(first, second), what=f"{name}, signal"
+            )
+            progress = context.doing("signal", name)(f"comparing {{}} records with {twin}")
+            kl[name] = mean_kl(first, second, examples, batch_tokens=config.audit.batch_tokens, progress=progress)
     groups = read_split(context.run / "data").groups_of(records)
     signals = Signals(ids=tuple(record.id for record in records), roles=roles, groups=groups, kl=kl)
     base = base_result(context, "signal")
@@ -62,12 +65,14 @@ def signal(context: Context, folder: Path) -> None:
 
 
 def signal_records(context: Context) -> tuple[list[Record], tuple[str, ...]]:
-    """The records that teachers are compared on, at most audit.signal_records of each role by a recorded draw."""
+    """The answered records that teachers are compared on, at most audit.signal_records of each role by a recorded draw."""
+    from stillage.data.unanswered import answered
+
     most = context.config.audit.signal_records
     records: list[Record] = []
     roles: list[str] = []
     for role in ROLES:
-        found = sorted(records_of(context, role), key=lambda record: record.id)
+        found = sorted(answered(records_of(context, role)), key=lambda record: record.id)
         found = some_of(found, most, context.config.seed, "signal", role)
         records += found
         roles += [role] * len(found)

@@ -16,16 +16,18 @@ from __future__ import annotations
 import itertools
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
-from stillage.errors import ConfigError
+from stillage.errors import ConfigError, DataError
 from stillage.run.config import Config
-from stillage.run.folder import read_json, write_json
-from stillage.run.parse import CASE, CASES, SWEEP, Flat, build
+from stillage.run.folder import read_json, remove, write_json
+from stillage.run.parse import CASE, CASES, SWEEP, Flat, build, is_list, settings, shares_over
 from stillage.run.results import read_results, write_results
 from stillage.run.stages import MANIFEST
+from stillage.types import Result
 
 STORE = "store"
 AXIS = CASES.removeprefix(SWEEP)
@@ -58,10 +60,10 @@ def points(base: Flat, lists: Mapping[str, Sequence[str]]) -> list[Point]:
     found = []
     for values in itertools.product(*lists.values()):
         chosen = dict(zip(lists, values, strict=True))
-        flat = dict(base)
+        given: Flat = {}
         for path, value in chosen.items():
-            flat |= case(base, path, value) if path.startswith(AXIS) else {path: value.split(",")}
-        config = build(flat)
+            given |= case(base, path, value) if path.startswith(AXIS) else {path: value.split(",")}
+        config = build({**base, **shares_over(base, given)})
         name = "_".join(f"{path.rsplit('.', 1)[-1]}={slug(value)}" for path, value in chosen.items())
         found.append(Point(name=name, values=chosen, config=replace(config, out=config.out / name)))
     names = [point.name for point in found]
@@ -81,8 +83,8 @@ def check_overruled(flat: Flat, flags: Flat) -> None:
             setters.setdefault(axis, []).append(SWEEP + axis)
             continue
         cases = {name: case(flat, axis, name) for name in words}
-        for path in dict.fromkeys(path for settings in cases.values() for path in settings):
-            by = [name for name, settings in cases.items() if path in settings]
+        for path in dict.fromkeys(path for named in cases.values() for path in named):
+            by = [name for name, named in cases.items() if path in named]
             setters.setdefault(path, []).append(f"{SWEEP}{axis} ({', '.join(by)})")
     for path, by in setters.items():
         if path in flags:
@@ -125,20 +127,87 @@ def write_index(out: Path, grid: Sequence[Point], run_ids: Sequence[str]) -> Non
     write_json(out / "sweep.json", {"points": rows})
 
 
+def check_place(out: Path) -> None:
+    """ConfigError where the folder of a sweep holds a run, or files of somebody else; writes nothing."""
+    names = sorted(path.name for path in out.iterdir() if path.name != ".lock") if out.is_dir() else []
+    if "config.yaml" in names:
+        raise ConfigError(f"The folder {out} holds a run, not a sweep.", "found: config.yaml", "Choose another --out.")
+    if names and "sweep.json" not in names:
+        raise ConfigError(
+            f"The folder {out} has files, but no sweep of ours.",
+            f"found: {', '.join(names[:5])}",
+            "Choose another folder with --out.",
+        )
+
+
+def leave_nothing(out: Path) -> None:
+    """Remove what a sweep wrote before its points, where none of them left anything."""
+    if any((out / point["name"]).exists() for point in points_of(out)):
+        return
+    (out / "sweep.json").unlink()
+    remove(out / ".lock")
+    remove(out / STORE / ".locks")
+    for folder in (out / STORE, out):
+        if folder.is_dir() and not any(folder.iterdir()):
+            folder.rmdir()
+
+
+def points_of(out: Path) -> list[dict[str, Any]]:
+    """The points of a sweep's folder: name, values, run. DataError where it holds none."""
+    if not (out / "sweep.json").is_file():
+        raise DataError(f"{out} is no sweep.", "missing: sweep.json", "Give the folder of a config with `sweep:`.")
+    return read_json(out / "sweep.json")["points"]
+
+
+def is_reported(out: Path, point: Mapping[str, Any]) -> bool:
+    """Is the point finished, to its report?"""
+    return (out / point["name"] / "report" / MANIFEST).is_file()
+
+
 def gather(out: Path) -> int:
-    """Put the results of every finished point into <out>/results.parquet; returns how many points are finished."""
-    results, finished = [], 0
-    for point in read_json(out / "sweep.json")["points"]:
-        path = out / point["name"] / "report" / "results.parquet"
-        if path.is_file():
-            results += read_results(path)
-            finished += 1
-    write_results(out / "results.parquet", results)
-    return finished
+    """Put the results of every finished point into <out>/results.parquet; returns how many points are finished.
+
+    Each swept setting is a column of its own type, by its full name (`distill.method`, `cases.size`); a swept seed is in the
+    column `seed` that every results.parquet has.
+    """
+    every = points_of(out)
+    finished = [point for point in every if is_reported(out, point)]
+    typed = typed_values([point["values"] for point in every])
+    results: list[Result] = []
+    swept: list[Mapping[str, object]] = []
+    for point in finished:
+        found = read_results(out / point["name"] / "report" / "results.parquet")
+        results += found
+        values = {path: typed[path][value] for path, value in point["values"].items()}
+        swept += [values] * len(found)
+    write_results(out / "results.parquet", results, swept)
+    return len(finished)
 
 
-def worth_comparing(out: Path) -> bool:
-    """Are the audits of two points finished that differ in more than the seed?"""
-    done = [point["values"] for point in read_json(out / "sweep.json")["points"]
-            if (out / point["name"] / "audit" / MANIFEST).is_file()]  # fmt: skip
-    return len({tuple(value for path, value in values.items() if path != "seed") for values in done}) > 1
+def typed_values(points: Sequence[Mapping[str, str]]) -> dict[str, dict[str, object]]:
+    """Setting -> value as written -> value: as whole numbers, numbers or switches where all of its values are, else text."""
+    written: dict[str, list[str]] = {}
+    for values in points:
+        for path, value in values.items():
+            written.setdefault(path, []).append(value)
+    known = settings()
+    found: dict[str, dict[str, object]] = {}
+    for path, words in written.items():
+        readers = () if known.get(path) is str or is_list(known.get(path)) else (int, float, switch)
+        found[path] = next((read for reader in readers if (read := read_all(reader, words))), {w: w for w in words})
+    return found
+
+
+def read_all(reader: Callable[[str], object], words: Sequence[str]) -> dict[str, object]:
+    """Each word read; empty where one cannot be."""
+    try:
+        return {word: reader(word) for word in words}
+    except ValueError:
+        return {}
+
+
+def switch(word: str) -> bool:
+    """A written switch. ValueError for any other word."""
+    if word.lower() not in ("true", "false"):
+        raise ValueError(word)
+    return word.lower() == "true"

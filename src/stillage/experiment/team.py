@@ -66,13 +66,17 @@ class Team:
         number = 1
         while True:
             with first_is_there():
-                while not self.store.check([f"order/{number}"]):
-                    if self.store.check(["ended"]):
-                        return
-                    time.sleep(POLL_S)
-                order = json.loads(self.store.get(f"order/{number}"))
-            yield order
-            number += 1
+                # the end first: what was called before it is seen by the look after it
+                is_over = self.store.check(["ended"])
+                is_called = self.store.check([f"order/{number}"])
+                order = json.loads(self.store.get(f"order/{number}")) if is_called else None
+            if order is not None:
+                yield order
+                number += 1
+            elif is_over:
+                return
+            else:
+                time.sleep(POLL_S)
 
     def failure(self) -> dict[str, Any] | None:
         """What went wrong on another process: {"rank", "code", "text"}; None where nobody said so."""

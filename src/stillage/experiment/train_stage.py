@@ -20,6 +20,7 @@ from stillage.experiment.inputs import (
     use_threads,
 )
 from stillage.experiment.roles import INIT, ModelRole, reads_corpus
+from stillage.run.config import TrainConfig
 from stillage.run.folder import remove
 from stillage.types import Record
 
@@ -35,16 +36,21 @@ def train_model(context: Context, role: ModelRole, folder: Path) -> None:
 
     Where several processes do the run, each of them calls this; the first then calls the others, and it alone writes.
     """
+    from stillage.data.split import read_split
     from stillage.distill.corpus import PACKED
     from stillage.distill.methods import METHODS
     from stillage.distill.settings import params_from
     from stillage.distill.train import train
+    from stillage.experiment.data_stage import check_ahead
     from stillage.models.load import load_tokenizer
     from stillage.models.lora import load_trainable
     from stillage.models.pair import check_same_tokenizer
     from stillage.rng import derive
 
     assert role.train is not None and role.trained_on is not None
+    check_ahead(
+        context, read_split(context.run / "data")
+    )  # the records may have been drawn for a run with other models
     use_threads(context)
     config, is_first = context.config, context.is_first
     tokenizer = load_tokenizer(str(context.run / "tokenizer"))
@@ -67,6 +73,7 @@ def train_model(context: Context, role: ModelRole, folder: Path) -> None:
         teacher = load_role(context, teacher_role, tokenizer)
     limit = shortest_context(student, teacher)
     method = METHODS[role.method]
+    records = training_records(context, role)
     with context.stop.deferred(), reporting(context, role, folder) as report:
         train(
             student=student,
@@ -74,9 +81,11 @@ def train_model(context: Context, role: ModelRole, folder: Path) -> None:
             teacher=teacher,
             method=method,
             params=params_from(method, dict(role.params)),
-            examples=examples_of(training_records(context, role), tokenizer, config.data, limit),
-            validation=examples_of(records_of(context, "validation"), tokenizer, config.data, limit),
-            options=role.train,
+            examples=examples_of(records, tokenizer, config.data, limit, what=f"{role.name}, {role.trained_on}"),
+            validation=examples_of(
+                records_of(context, "validation"), tokenizer, config.data, limit, what=f"{role.name}, validation"
+            ),
+            options=as_long_as_with_a_teacher(context, role, len(records)),
             folder=folder,
             seed=derive(config.seed, "train", INIT if role.name == INIT else kind),
             should_stop=context.stop,
@@ -88,7 +97,14 @@ def train_model(context: Context, role: ModelRole, folder: Path) -> None:
 
 
 def training_records(context: Context, role: ModelRole) -> list[Record]:
-    """The records that a role is trained on: all of one kind, or what is drawn for a shadow's teacher, or for prompts."""
+    """The records that a role is trained on: all of one kind, or what is drawn for a shadow's teacher, or for prompts.
+
+    Prompts alone are left out where the method trains on the records' own answers.
+    """
+    from stillage.data.unanswered import answered
+    from stillage.distill.methods import METHODS
+    from stillage.distill.rollouts import needs_answers
+    from stillage.distill.settings import params_from
     from stillage.experiment.self_prompted import prompts_of
     from stillage.experiment.shadows import records_in
 
@@ -96,7 +112,28 @@ def training_records(context: Context, role: ModelRole) -> list[Record]:
     if role.shadow and role.trained_on == "private":
         return records_in(context, role.shadow)
     found = records_of(context, role.trained_on)
-    return prompts_of(context, found) if role.imitates else found
+    if role.imitates:
+        return prompts_of(context, found)
+    method = METHODS[role.method]
+    return answered(found) if needs_answers(method, params_from(method, dict(role.params))) else found
+
+
+def as_long_as_with_a_teacher(context: Context, role: ModelRole, count: int) -> TrainConfig:
+    """The role's options; a student that has fewer answers than there are prompts takes as many steps as one with a teacher.
+
+    count: the records that the role is trained on. A budget of epochs alone would stop it early. The start that all
+    students have in common (INIT) has epochs of its own.
+    """
+    from stillage.distill.batches import steps_per_epoch
+
+    options = role.train
+    assert options is not None and role.trained_on is not None
+    if role.name == INIT:
+        return options
+    prompts = len(records_of(context, role.trained_on)) if role.trained_on == "public" else count
+    if role.imitates or count == prompts or options.max_steps or options.max_trained_tokens:
+        return options
+    return replace(options, max_steps=max(1, round(options.epochs * steps_per_epoch(prompts, options.batch_size))))
 
 
 def corpus_of(context: Context, role: ModelRole, tokenizer: PreTrainedTokenizerFast, folder: Path) -> Corpus | None:
@@ -134,7 +171,7 @@ def reporting(context: Context, role: ModelRole, folder: Path) -> Iterator[Calla
 
     def report(facts: dict[str, object]) -> None:
         context.progress(role.name, facts)
-        if tracker is not None:
+        if tracker is not None and "step" in facts:  # not while the teacher writes
             tracker.log(facts)
 
     try:

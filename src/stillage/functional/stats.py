@@ -10,6 +10,8 @@ from stillage.functional.bootstrap import bootstrap_interval
 from stillage.functional.delong import auc_interval, roc_auc
 from stillage.functional.means import mean_interval, share_interval
 from stillage.functional.multiplicity import MaxTest, benjamini_hochberg, holm, max_statistic_test
+from stillage.functional.paired import paired_proportions
+from stillage.functional.paired_means import pooled_mean_test
 from stillage.functional.pooled import PairedTest, paired_auc_test, pooled_auc_interval, pooled_auc_test
 from stillage.functional.roc import Rate, Roc, RocBand, roc_band, roc_curve, tpr_at_fpr
 from stillage.functional.scored import finite
@@ -30,8 +32,10 @@ __all__ = [
     "max_statistic_test",
     "mean_interval",
     "paired_auc_test",
+    "paired_proportions",
     "pooled_auc_interval",
     "pooled_auc_test",
+    "pooled_mean_test",
     "roc_auc",
     "roc_band",
     "roc_curve",

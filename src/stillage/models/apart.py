@@ -18,13 +18,19 @@ if TYPE_CHECKING:
 
     from transformers import PreTrainedModel
 
+    from stillage.run.progress import Done
     from stillage.types import Array, Example
 
 CHUNK_ELEMENTS = {"cpu": 2**20, "cuda": 2**26}  # logits of one model that exist at a time
 
 
 def mean_kl(
-    first: PreTrainedModel, second: PreTrainedModel, examples: Sequence[Example], *, batch_tokens: int = 16384
+    first: PreTrainedModel,
+    second: PreTrainedModel,
+    examples: Sequence[Example],
+    *,
+    batch_tokens: int = 16384,
+    progress: Done | None = None,
 ) -> Array:
     """KL(first || second) of the next-token distributions, nats, mean over each record's scored tokens: float64[N].
 
@@ -65,5 +71,5 @@ def mean_kl(
             found[chosen] = np.bincount(row_T, kl_T, len(chosen)) / np.bincount(row_T, minlength=len(chosen))
 
         limit = min(batch_tokens, CPU_BATCH_TOKENS) if first.device.type == "cpu" else batch_tokens
-        run_batches([len(examples[row].ids_T) for row in rows], limit, run)
+        run_batches([len(examples[row].ids_T) for row in rows], limit, run, progress)
     return found

@@ -12,22 +12,29 @@ from stillage.errors import UserError
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from stillage.run.progress import Done
+
 log = logging.getLogger("stillage")
 
 
-def run_batches(lengths: Sequence[int], batch_tokens: int, run: Callable[[list[int]], None]) -> None:
+def run_batches(
+    lengths: Sequence[int], batch_tokens: int, run: Callable[[list[int]], None], progress: Done | None = None
+) -> None:
     """Call run(rows) on batches of row numbers until every row is done, longest first, so that memory runs out at once.
 
     A batch holds as many rows as fit `batch_tokens`, padding included, at least one. When memory runs out, the limit is
-    halved for the rest of the rows; run must write its results only when it is done. Raises UserError where one row alone
-    does not fit.
+    halved for the rest of the rows; run must write its results only when it is done. progress hears of every batch; its
+    share of the work is that of the lengths. Raises UserError where one row alone does not fit.
     """
+    work = sum(lengths)
     left = sorted(range(len(lengths)), key=lambda row: -lengths[row])
     while left:
         longest = max(1, lengths[left[0]])
         batch = left[: max(1, batch_tokens // longest)]
         if attempt(run, batch):
             left = left[len(batch) :]
+            if progress is not None:
+                progress(len(lengths) - len(left), len(lengths), 1 - sum(lengths[row] for row in left) / max(1, work))
         elif len(batch) == 1:
             raise UserError(
                 "Memory ran out on a single record.",

@@ -12,11 +12,14 @@ from stillage.models.batches import run_batches
 from stillage.models.generate import check_prompts
 from stillage.models.outputs import embedding_rows, evaluating
 from stillage.models.pair import context_of
+from stillage.models.stream import continuation_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from transformers import PreTrainedModel
+
+    from stillage.run.progress import Done
 
 
 def beam_search(
@@ -31,17 +34,20 @@ def beam_search(
     batch_tokens: int = 16384,
     most_tokens: int | None = None,
     known_ids: int | None = None,
+    progress: Done | None = None,
 ) -> list[np.ndarray]:
     """Continue every prompt with the best text of `beams` searched, by mean log-probability per token; new ids, int32.
 
     The end-of-text id is included where it was written. A row stops there, after max_new_tokens, or at the end of the
     model's context or of most_tokens, prompt included. known_ids: only ids below it are written, since another model has to
-    read them. Raises ConfigError for settings without meaning, DataError for a prompt that cannot be continued.
+    read them. Raises ConfigError for settings without meaning, DataError for a prompt that cannot be continued,
+    CapabilityError for a model that cannot go on where it stopped reading.
     """
     if beams < 1 or max_new_tokens < 1:
         values = f"beams = {beams}, max_new_tokens = {max_new_tokens}"
         raise ConfigError("No text can be searched for with these settings.", values, "Give 1 or more of each.")
     check_prompts(model, prompts, names)
+    continuation_of(model)
     context = min((tokens for tokens in (most_tokens, context_of(model)) if tokens is not None), default=None)
     rows = embedding_rows(model)
     unknown = list(range(rows if known_ids is None else known_ids, rows))
@@ -69,11 +75,18 @@ def beam_search(
         )  # fmt: skip
         return [until(row, eos_id) for row in found[:, longest:].cpu().numpy()]
 
+    finished = 0
+
+    def tell(rows: int, of: int, share: float) -> None:
+        if progress is not None:
+            progress(finished + rows, len(prompts), (finished + rows) / len(prompts))
+
     with evaluating(model):
         for budget in sorted(set(room)):  # rows near the end of the context get a search of their own
             same = [row for row in range(len(prompts)) if room[row] == budget]
             lengths = [beams * (len(prompts[row]) + budget) for row in same]
-            run_batches(lengths, batch_tokens, lambda part, same=same: run([same[k] for k in part]))
+            run_batches(lengths, batch_tokens, lambda part, same=same: run([same[k] for k in part]), tell)
+            finished += len(same)
     return results
 
 

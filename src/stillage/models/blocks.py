@@ -20,14 +20,17 @@ if TYPE_CHECKING:
 
     from transformers import PreTrainedModel
 
+    from stillage.run.progress import Done
     from stillage.types import Example
 
 log = logging.getLogger("stillage")
 
 
-def losses(model: PreTrainedModel, examples: Sequence[Example], batch_tokens: int = 16384) -> Array:
+def losses(
+    model: PreTrainedModel, examples: Sequence[Example], batch_tokens: int = 16384, progress: Done | None = None
+) -> Array:
     """The mean negative log-probability of each example's scored tokens, nats, float64[N]; NaN without any."""
-    stats = token_stats(model, examples, batch_tokens=batch_tokens)
+    stats = token_stats(model, examples, batch_tokens=batch_tokens, progress=progress)
     return np.array([-entry.logp_T.mean(dtype=np.float64) if len(entry.logp_T) else np.nan for entry in stats])
 
 
@@ -40,6 +43,7 @@ def noise_losses(
     seed: int,
     relative: bool = True,
     batch_tokens: int = 16384,
+    progress: Done | None = None,
 ) -> Array:
     """The loss of each record with noise in one block's weights alone, float64[S, L, N]; all other weights as they are.
 
@@ -54,11 +58,19 @@ def noise_losses(
             prefix = f"{name}.{block}."
             with perturbed(model, lambda n, p=prefix: n.startswith(p), sigma, seed + copy, relative=relative):
                 found_SLN[copy, block] = losses(model, examples, batch_tokens)
+            if progress is not None:
+                passes, of = copy * len(blocks) + block + 1, copies * len(blocks)
+                progress(passes, of, passes / of)
     return found_SLN
 
 
 def reverted_losses(
-    model: PreTrainedModel, other: PreTrainedModel, examples: Sequence[Example], *, batch_tokens: int = 16384
+    model: PreTrainedModel,
+    other: PreTrainedModel,
+    examples: Sequence[Example],
+    *,
+    batch_tokens: int = 16384,
+    progress: Done | None = None,
 ) -> Array:
     """The loss of each record with one block of `other` in the place of the model's own, float64[L, N].
 
@@ -76,6 +88,8 @@ def reverted_losses(
     for block, (mine, replacement) in enumerate(zip(ours, theirs, strict=True)):
         with reverted(mine, replacement):
             found_LN[block] = losses(model, examples, batch_tokens)
+        if progress is not None:
+            progress(block + 1, len(ours), (block + 1) / len(ours))
     return found_LN
 
 

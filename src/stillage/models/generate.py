@@ -8,27 +8,28 @@ leave (Gumbel 1954; Maddison et al. 2014, arXiv 1411.0030). Greedy is the same w
 from __future__ import annotations
 
 import dataclasses
-import inspect
 import logging
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 
-from stillage.errors import CapabilityError, ConfigError, DataError, ModelError
+from stillage.errors import ConfigError, DataError, ModelError
 from stillage.models.batches import run_batches
-from stillage.models.outputs import called, embedding_rows, evaluating, plain, takes_positions
+from stillage.models.outputs import embedding_rows, evaluating
 from stillage.models.pair import check_context, context_of
+from stillage.models.stream import Stream
 from stillage.rng import generator
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from transformers import PreTrainedModel
 
     from stillage.run.config import GenerateConfig
+    from stillage.run.progress import Done
 
 log = logging.getLogger("stillage")
 
@@ -69,6 +70,7 @@ def generate(
     most_tokens: int | None = None,
     known_ids: int | None = None,
     notice: bool = True,
+    progress: Done | None = None,
 ) -> list[np.ndarray]:
     """Continue every prompt; the new ids alone, int32, the end-of-text id included where it was written.
 
@@ -76,8 +78,9 @@ def generate(
     of the model's context. No prompts give an empty list. The model is used in eval mode, and left as it was.
     teacher, teacher_share: each token is drawn from (1 - teacher_share) model + teacher_share teacher (see Mixture).
     most_tokens: a limit on prompt and answer together, below the context. known_ids: only ids below it are written, since
-    another model has to read them. notice: say in the log how many answers such limits cut.
-    Raises ConfigError for settings without meaning, DataError for a prompt that is empty or fills the context.
+    another model has to read them. notice: say in the log how many answers such limits cut. progress: hears of every token.
+    Raises ConfigError for settings without meaning, DataError for a prompt that is empty or fills the context,
+    CapabilityError for a model that cannot go on where it stopped reading.
     """
     assert len(names) == len(prompts)
     assert 0 <= teacher_share <= 1 and (teacher is not None or not teacher_share)
@@ -93,8 +96,11 @@ def generate(
         log.warning("%d of %d answers are cut at the model's context of %s tokens", short, len(prompts), context)
     stops = frozenset([eos_id] if isinstance(eos_id, int) else eos_id)
     results = [np.zeros(0, np.int32)] * len(prompts)
+    lengths = [len(prompt) + budget for prompt, budget in zip(prompts, budgets, strict=True)]
+    answered, work = 0, 0  # of the batches that are done
 
     def run(batch: list[int]) -> None:
+        nonlocal answered, work
         asked = [prompts[row] for row in batch]
         streams = [Stream(writer, asked, pad_id) for writer in writers]
         written = continue_batch(
@@ -105,12 +111,19 @@ def generate(
             decoding if teacher is None else unwarped(decoding),
             stops,
             known_ids,
+            lambda ended, share: tell(batch, ended, share),
         )
         for row, ids in zip(batch, written, strict=True):
             results[row] = np.asarray(ids, np.int32)
+        answered, work = answered + len(batch), work + sum(lengths[row] for row in batch)
+
+    def tell(batch: list[int], ended: int, share: float) -> None:
+        if progress is not None:
+            whole = work + share * sum(lengths[row] for row in batch)
+            progress(answered + ended, len(prompts), whole / sum(lengths))
 
     with evaluating(model), evaluating(writers[-1]):
-        run_batches([len(prompt) + budget for prompt, budget in zip(prompts, budgets, strict=True)], batch_tokens, run)
+        run_batches(lengths, batch_tokens, run)
     return results
 
 
@@ -152,57 +165,6 @@ def check_prompts(model: PreTrainedModel, prompts: Sequence[np.ndarray], names: 
     if longest is not None:
         what = "prompt (with one token to write)"
         check_context(model, len(prompts[longest]) + 1, what=what, name=names[longest])
-
-
-class Stream:
-    """A batch of texts in the middle of being written: the model's keys and values so far, and the next logits."""
-
-    def __init__(self, model: PreTrainedModel, prompts: Sequence[np.ndarray], pad_id: int) -> None:
-        """Read the prompts, padded on the left. Raises CapabilityError for a model that cannot continue where it stopped."""
-        inputs = inspect.signature(plain(model).forward).parameters
-        if "past_key_values" not in inputs:
-            raise CapabilityError(
-                "This model cannot generate here: it keeps no keys and values.",
-                f"architecture: {type(plain(model)).__name__}",
-                "Use an attention model (GPT-2, OPT, LLaMA, Qwen, Mistral, Gemma, ...).",
-            )
-        self.model, self.name = model, called(model)
-        self.positions = takes_positions(plain(model))
-        self.options: dict[str, Any] = {"logits_to_keep": 1} if "logits_to_keep" in inputs else {}
-        longest = max(map(len, prompts))
-        ids_BT = np.full((len(prompts), longest), pad_id, np.int64)
-        attention_BT = np.zeros((len(prompts), longest), np.int64)
-        for row, prompt in enumerate(prompts):
-            ids_BT[row, longest - len(prompt) :] = prompt
-            attention_BT[row, longest - len(prompt) :] = 1
-        self.attention_BT = torch.from_numpy(attention_BT).to(model.device)
-        self.cache: Any = None
-        self.read(torch.from_numpy(ids_BT).to(model.device))
-
-    def read(self, ids_BT: torch.Tensor) -> None:
-        """Read some more tokens; `logits_BV` becomes what follows the last of them, float32."""
-        inputs: dict[str, Any] = {
-            "input_ids": ids_BT,
-            "attention_mask": self.attention_BT,
-            "past_key_values": self.cache,
-        }
-        if self.positions:
-            positions_BT = (self.attention_BT.cumsum(-1) - 1).clamp(min=0)
-            inputs["position_ids"] = positions_BT[:, -ids_BT.shape[1] :]
-        output = self.model(**inputs, **self.options, use_cache=True)
-        self.cache, self.logits_BV = output.past_key_values, output.logits[:, -1].float()
-
-    def step(self, chosen_B: torch.Tensor) -> None:
-        """Read the tokens just written, one per row."""
-        ones_B1 = self.attention_BT.new_ones(len(self.attention_BT), 1)
-        self.attention_BT = torch.cat([self.attention_BT, ones_B1], 1)
-        self.read(chosen_B[:, None])
-
-    def keep(self, rows: list[int]) -> None:
-        """Drop all other rows: finished texts cost nothing more."""
-        index = torch.tensor(rows, device=self.attention_BT.device)
-        self.attention_BT = self.attention_BT[index]
-        self.cache.batch_select_indices(index)
 
 
 class Mixture:
@@ -256,8 +218,12 @@ def continue_batch(
     decoding: Decoding,
     stops: frozenset[int],
     known_ids: int | None = None,
+    tell: Callable[[int, float], None] = lambda ended, share: None,
 ) -> list[list[int]]:
-    """Write until every row has stopped; the new ids of each, all below known_ids."""
+    """Write until every row has stopped; the new ids of each, all below known_ids.
+
+    tell(rows that have stopped, share of the longest budget) is called after every token.
+    """
     written: list[list[int]] = [[] for _ in prompts]
     live = list(range(len(prompts)))
     while True:
@@ -269,6 +235,7 @@ def continue_batch(
         for row, token in zip(live, tokens, strict=True):
             written[row].append(token)
         rest = [k for k, row in enumerate(live) if tokens[k] not in stops and len(written[row]) < budgets[row]]
+        tell(len(prompts) - len(rest), len(written[live[0]]) / max(budgets) if rest else 1.0)
         if not rest:
             return written
         if len(rest) < len(live):

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
     from transformers import PreTrainedModel
 
+    from stillage.run.progress import Done
     from stillage.types import Example
 
 log = logging.getLogger("stillage")
@@ -36,7 +37,12 @@ SCHEMA = "gradient norms 2"  # raise it when the norms change
 
 
 def gradient_norms(
-    model: PreTrainedModel, examples: Sequence[Example], *, cache: Path | None = None, key: str = ""
+    model: PreTrainedModel,
+    examples: Sequence[Example],
+    *,
+    cache: Path | None = None,
+    key: str = "",
+    progress: Done | None = None,
 ) -> list[GradientNorms]:
     """The 2-norm of each record's gradient, in float64, over all weights (shared ones once) and within each block.
 
@@ -52,7 +58,11 @@ def gradient_norms(
     groups = weight_groups(model)
     with evaluating(model), torch.enable_grad(), learning(model):
         output = output_function(model)
-        results = [norms_of(output, example, groups, model.device) for example in examples]
+        results: list[GradientNorms] = []
+        for example in examples:
+            results.append(norms_of(output, example, groups, model.device))
+            if progress is not None:
+                progress(len(results), len(examples), len(results) / len(examples))
     if bad := sum(not math.isfinite(norms.total) for norms in results):
         log.warning("%d of %d records have gradients that are not finite", bad, len(results))
     if file is not None:
@@ -106,7 +116,7 @@ def output_function(model: PreTrainedModel) -> Callable[[torch.Tensor, torch.Ten
 
     def output(ids_T: torch.Tensor, positions_N: torch.Tensor) -> Output:
         weight_VH, bias_V, softcap = head_of(model)
-        hidden_TH = forward_hidden(model, ids_T[None], None)[0, positions_N]
+        hidden_TH = forward_hidden(model, ids_T[None])[0, positions_N]
         return Output(hidden_TH=hidden_TH, head_VH=weight_VH, bias_V=bias_V, softcap=softcap)
 
     return output

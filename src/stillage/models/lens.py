@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
     from stillage.models.outputs import Head
+    from stillage.run.progress import Done
     from stillage.types import Example
 
 CHUNK_ELEMENTS = {"cpu": 2**21, "cuda": 2**26}  # logits that exist at a time
@@ -51,7 +52,13 @@ class Readings:
     hidden_LNH: Array  # float32, mean over the positions that predict a scored token
 
 
-def block_readings(model: PreTrainedModel, examples: Sequence[Example], *, batch_tokens: int = 16384) -> Readings:
+def block_readings(
+    model: PreTrainedModel,
+    examples: Sequence[Example],
+    *,
+    batch_tokens: int = 16384,
+    progress: Done | None = None,
+) -> Readings:
     """Loss (logit lens, nostalgebraist 2020) and mean hidden state after each block; after the last it is the model's loss.
 
     One forward pass, and the norm and head once per block; padding and batches change nothing. Raises CapabilityError for
@@ -69,7 +76,7 @@ def block_readings(model: PreTrainedModel, examples: Sequence[Example], *, batch
 
     with evaluating(model):
         limit = min(batch_tokens, CPU_BATCH_TOKENS) if model.device.type == "cpu" else batch_tokens
-        run_batches([len(examples[row].ids_T) for row in rows], limit, run)
+        run_batches([len(examples[row].ids_T) for row in rows], limit, run, progress)
         shape_LH = tuple(torch.stack([states_of(out)[0, 0] for out in outputs_of(model, probe_ids(model))]).shape)
     loss_LN = np.full((shape_LH[0], len(examples)), np.nan)
     hidden_LNH = np.full((shape_LH[0], len(examples), shape_LH[1]), np.nan, np.float32)
@@ -118,7 +125,7 @@ def outputs_of(model: PreTrainedModel, ids_BT: torch.Tensor) -> list[object]:
     hooks = [block.register_forward_hook(keep) for block in blocks_of(model)[1]]
     try:
         with torch.no_grad():
-            forward_hidden(model, ids_BT, None)
+            forward_hidden(model, ids_BT)
     finally:
         for hook in hooks:
             hook.remove()
@@ -140,7 +147,7 @@ def after_blocks(
     outputs: what the blocks returned on these ids, for the rest of what they return.
     """
     with standing_still(list(blocks_of(model)[1]), outputs, states_BTH), torch.no_grad():
-        return forward_hidden(model, ids_BT, None)
+        return forward_hidden(model, ids_BT)
 
 
 @contextmanager
@@ -177,7 +184,7 @@ def check_lens(model: PreTrainedModel) -> None:
     with evaluating(model):
         outputs = outputs_of(model, ids_BT)
         count = len(blocks_of(model)[1])
-        theirs = forward_hidden(model, ids_BT, None)
+        theirs = forward_hidden(model, ids_BT)
         ours = after_blocks(model, ids_BT, outputs, states_of(outputs[-1])) if len(outputs) == count else theirs + 1
         moved = after_blocks(model, ids_BT, outputs, 0 * states_of(outputs[-1])) if len(outputs) == count else theirs
     if not close(ours, theirs, plain(model).dtype) or close(moved, theirs, plain(model).dtype):

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
 import importlib.util
-import json
 import logging
 from collections.abc import Mapping
 from pathlib import Path
@@ -17,8 +15,17 @@ from stillage.errors import CapabilityError, ModelError
 from stillage.models.outputs import check_causal, embedding_rows, encoder_decoder
 from stillage.models.quiet import quiet
 from stillage.models.scratch import first_line, from_scratch, refuse_encoders
-from stillage.models.source import find, native, read_model_config, require_safetensors
-from stillage.run.folder import atomic, sha256_file, sha256_text
+from stillage.models.source import (
+    ADAPTER,
+    base_of,
+    find,
+    native,
+    read_model_config,
+    refuse_gguf,
+    require_safetensors,
+)
+from stillage.run.folder import atomic
+from stillage.versions import causal_types
 
 if TYPE_CHECKING:
     from transformers import PretrainedConfig, PreTrainedModel, PreTrainedTokenizerFast
@@ -26,8 +33,6 @@ if TYPE_CHECKING:
     from stillage.run.config import ModelConfig
 
 log = logging.getLogger("stillage")
-VOLATILE = ("transformers_version", "_name_or_path", "torch_dtype")  # say nothing about what the model computes
-ADAPTER = "adapter_config.json"
 NOTHING: Mapping[str, object] = MappingProxyType({})
 
 
@@ -65,6 +70,7 @@ def refuse_tokenizer_code(folder: Path) -> None:
     """Refuse a folder without a tokenizer, or with one that only its own code could build."""
     files = ("tokenizer.json", "tokenizer_config.json", "vocab.json", "tokenizer.model", "spiece.model", "vocab.txt")
     if not any((folder / name).exists() for name in files):
+        refuse_gguf(folder)
         inside = [*folder.glob("model/config.json"), *sorted(folder.glob("*/model/config.json"))]
         fix = f"Give a model in it: {', '.join(str(file.parent) for file in inside[:5])}"
         raise ModelError(
@@ -137,11 +143,10 @@ def check_ahead(config: ModelConfig, *, vocab_size: int) -> PretrainedConfig:
 def settings_of(folder: Path) -> PretrainedConfig:
     """The configuration of a model folder; ModelError for a model that is no decoder, or that transformers cannot build."""
     from transformers import AutoConfig
-    from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
 
     kind = native(read_model_config(folder / "config.json"), folder)
     settings = AutoConfig.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
-    if kind not in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES:
+    if kind not in causal_types():
         raise encoder_decoder(settings)
     return refuse_encoders(settings)
 
@@ -214,19 +219,6 @@ def read_model(folder: Path, dtype: torch.dtype, extra: Mapping[str, object] = N
     return model
 
 
-def base_of(folder: Path) -> Path:
-    """The folder of an adapter's base model: the one it names, or a pinned hub id, or `base/` above it.
-
-    The last is where a training writes a base model of its own: found again when the run folder has been moved.
-    """
-    settings = read_model_config(folder / ADAPTER)
-    base = str(settings.get("base_model_name_or_path") or "")
-    candidates = [folder / base] if base else []
-    if Path(base).name == "base":
-        candidates += [folder.parent / "base", folder.parent.parent / "base"]
-    return next((path for path in candidates if path.is_dir()), None) or find(base, str(settings.get("revision") or ""))
-
-
 def adapter_of(path: str) -> Path:
     """The folder of an adapter (PEFT). ModelError where there is none, or only pickled weights."""
     folder = find(path)
@@ -280,28 +272,3 @@ def set_special_ids(model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast) 
         setattr(model.config, name, value)
         if generation is not None:
             setattr(generation, name, value)
-
-
-def model_hash(folder: Path) -> str:
-    """The content of a model folder as 64 hexadecimal digits: equal iff its config and its weights are equal.
-
-    The name of the folder does not count. An adapter folder hashes its base model too.
-    """
-    parts: list[Any] = []
-    if (folder / ADAPTER).exists():
-        settings = read_model_config(folder / ADAPTER)
-        parts.append({k: v for k, v in settings.items() if k not in ("base_model_name_or_path", "revision")})
-        parts.append(model_hash(base_of(folder)))
-    else:
-        settings = read_model_config(folder / "config.json")
-        parts.append({k: v for k, v in settings.items() if k not in VOLATILE})
-    parts.extend([path.name, sha256_file(path)] for path in sorted(folder.glob("*.safetensors")))
-    return sha256_text(json.dumps(parts, sort_keys=True))
-
-
-def tokenizer_hash(tokenizer: PreTrainedTokenizerFast) -> str:
-    """The content of a tokenizer as 64 hexadecimal digits: its rules, its vocabulary and its special ids."""
-    special = [tokenizer.bos_token_id, tokenizer.eos_token_id, tokenizer.pad_token_id]
-    digest = hashlib.sha256(tokenizer.backend_tokenizer.to_str().encode())
-    digest.update(json.dumps(special).encode())
-    return digest.hexdigest()

@@ -13,11 +13,12 @@ from typing import TYPE_CHECKING, Any, cast
 import torch
 
 from stillage.errors import ConfigError, ModelError
-from stillage.models.load import ADAPTER, adapter_of, base_of, load_model, save_model
+from stillage.models.load import adapter_of, load_model, save_model
 from stillage.models.quiet import quiet
 from stillage.models.scratch import first_line
-from stillage.models.source import find
+from stillage.models.source import ADAPTER, base_of, find
 from stillage.rng import derive
+from stillage.versions import has_lora_targets
 
 if TYPE_CHECKING:
     from peft import LoraConfig
@@ -96,11 +97,10 @@ def base_source(config: ModelConfig) -> tuple[str, str]:
 def lora_config(base: PreTrainedModel, config: ModelConfig) -> LoraConfig:
     """peft's settings; GPT-2's layers (Conv1D) keep their weights the other way round."""
     from peft import LoraConfig
-    from peft.utils.constants import TRANSFORMERS_MODELS_TO_LORA_TARGET_MODULES_MAPPING
-    from transformers.pytorch_utils import Conv1D
+    from transformers import Conv1D
 
     targets: Any = list(config.lora_targets)
-    if not targets and base.config.model_type not in TRANSFORMERS_MODELS_TO_LORA_TARGET_MODULES_MAPPING:
+    if not targets and not has_lora_targets(base.config.model_type):
         targets = ["all-linear"]
     return LoraConfig(
         task_type="CAUSAL_LM",

@@ -14,18 +14,23 @@ from typing import TYPE_CHECKING, Any, cast
 import numpy as np
 import torch
 
+from stillage.data.tokenizer_hash import tokenizer_hash
 from stillage.errors import ModelError
 from stillage.models.batches import run_batches
-from stillage.models.load import model_hash, refuse_tokenizer_code, tokenizer_hash
+from stillage.models.identity import folder_hash
+from stillage.models.load import refuse_tokenizer_code
 from stillage.models.outputs import evaluating
 from stillage.models.pair import context_of
 from stillage.models.quiet import quiet
 from stillage.models.scratch import first_line
 from stillage.models.source import find, native, read_model_config, require_safetensors
 from stillage.types import Array
+from stillage.versions import masked_types
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerFast
+
+    from stillage.run.progress import Done
 
 log = logging.getLogger("stillage")
 UNUSABLE = 0
@@ -67,11 +72,10 @@ def load_masked(path: str, revision: str = "", device: str | torch.device = "cpu
     """
     from safetensors import SafetensorError
     from transformers import AutoModelForMaskedLM, AutoTokenizer
-    from transformers.models.auto.modeling_auto import MODEL_FOR_MASKED_LM_MAPPING_NAMES
 
     folder = find(path, revision)
     kind = native(read_model_config(folder / "config.json"), folder)
-    if kind not in MODEL_FOR_MASKED_LM_MAPPING_NAMES:
+    if kind not in masked_types():
         raise ModelError(
             f"{path} is not a masked language model.",
             f"model type: {kind}",
@@ -99,7 +103,7 @@ def load_masked(path: str, revision: str = "", device: str | torch.device = "cpu
             f"missing: {len(missing)}, e.g. {', '.join(missing[:3])}",
             "Give the folder of a model trained to fill gaps.",
         )
-    return masked(model.to(device), tokenizer, model_hash(folder))  # pyright: ignore[reportArgumentType]
+    return masked(model.to(device), tokenizer, folder_hash(folder))  # pyright: ignore[reportArgumentType]
 
 
 def masked(model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, key: str) -> Masked:
@@ -152,13 +156,14 @@ def encode(masked: Masked, texts: Sequence[str]) -> list[Encoded]:
 
 
 def readable(model: PreTrainedModel) -> int | None:
-    """Tokens the model can read at once: RoBERTa's kin number positions from their padding id + 1."""
+    """Tokens the model can read at once: a table of positions with a padding id is used from that id + 1 on (RoBERTa)."""
     context = context_of(model)
     if context is None:
         return None
-    table = getattr(getattr(model.base_model, "embeddings", None), "position_embeddings", None)
-    padding = getattr(table, "padding_idx", None)
-    return context - (padding + 1 if padding is not None else 0)
+    words = model.get_input_embeddings()
+    tables = [module for module in model.modules() if isinstance(module, torch.nn.Embedding) and module is not words]
+    paddings = [table.padding_idx for table in tables if table.num_embeddings == context]
+    return context - max((padding + 1 for padding in paddings if padding is not None), default=0)
 
 
 def propose(
@@ -170,6 +175,7 @@ def propose(
     together: bool = False,
     same_form: bool = True,
     batch_tokens: int = 16384,
+    progress: Done | None = None,
 ) -> list[list[Array]]:
     """For each chosen place of each text, the ids of up to top_k other tokens that fit there, likeliest first.
 
@@ -207,7 +213,7 @@ def propose(
 
     most = MOST_LOGITS["cpu" if masked.model.device.type == "cpu" else "cuda"] // len(masked.form_V)
     with evaluating(masked.model):
-        run_batches([len(texts[number].ids_T) for number, _ in rows], min(batch_tokens, max(1, most)), run)
+        run_batches([len(texts[number].ids_T) for number, _ in rows], min(batch_tokens, max(1, most)), run, progress)
     return results
 
 

@@ -15,6 +15,8 @@ from stillage.models.masked import Masked, load_masked
 from stillage.models.quiet import quiet
 from stillage.rng import derive, generator
 from stillage.run.folder import atomic, sha256_text
+from stillage.run.lock import locked
+from stillage.versions import bert_head
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -47,10 +49,12 @@ def small_masked(
     name = sha256_text("\x1f".join([SCHEMA, str(seed), str(steps), *texts]))[:16]
     folder = cache / f"masked-{name}"
     if not (folder / "config.json").exists():
-        model, tokenizer = train_masked(texts, seed, steps)
-        with atomic(folder) as temporary, quiet():
-            model.save_pretrained(temporary)
-            tokenizer.save_pretrained(temporary)
+        with locked(cache / ".locks" / folder.name, wait=True):
+            if not (folder / "config.json").exists():  # nobody made it while this process waited
+                model, tokenizer = train_masked(texts, seed, steps)
+                with atomic(folder) as temporary, quiet():
+                    model.save_pretrained(temporary)
+                    tokenizer.save_pretrained(temporary)
     return load_masked(str(folder), device=device)
 
 
@@ -109,5 +113,5 @@ def gap_loss(
     other_BT = gaps_BT & (fate_BT >= KEPT) & (fate_BT < KEPT + RANDOM)
     ids_BT[other_BT] = rng.integers(len(tokenizer), size=int(other_BT.sum()))
     real = torch.from_numpy(real_BT.astype(np.int64))
-    hidden_BTH = model.bert(input_ids=torch.from_numpy(ids_BT), attention_mask=real).last_hidden_state
-    return torch.nn.functional.cross_entropy(model.cls(hidden_BTH[torch.from_numpy(gaps_BT)]), labels_N)
+    hidden_BTH = model.base_model(input_ids=torch.from_numpy(ids_BT), attention_mask=real).last_hidden_state
+    return torch.nn.functional.cross_entropy(bert_head(model)(hidden_BTH[torch.from_numpy(gaps_BT)]), labels_N)

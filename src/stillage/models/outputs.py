@@ -6,13 +6,13 @@ factor on the logits (Cohere, Granite, ...) is folded into the hidden state. `ch
 
 from __future__ import annotations
 
-import inspect
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, cast
 
 import torch
 
 from stillage.errors import CapabilityError, ModelError
+from stillage.versions import lora_linear
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -34,49 +34,34 @@ SOFTCAP: Mapping[str, str] = {
     "vaultgemma": "final_logit_softcapping", "nanochat": "final_logit_softcapping",
     "recurrent_gemma": "logits_soft_cap", "xlstm": "output_logit_soft_cap",
 }  # fmt: skip
+CANNOT = (TypeError, ValueError, RuntimeError, AttributeError, IndexError, KeyError, AssertionError)
+"""What an architecture raises for a request that it cannot serve."""
 Head = tuple[torch.Tensor, torch.Tensor | None, float | None]
 """weight_VH, bias_V or None, soft cap or None."""
 
 
 def forward_hidden(
-    model: PreTrainedModel,
-    ids_BT: torch.Tensor,
-    attention_BT: torch.Tensor | None,
-    *,
-    documents_BT: torch.Tensor | None = None,
+    model: PreTrainedModel, ids_BT: torch.Tensor, *, documents_BT: torch.Tensor | None = None
 ) -> torch.Tensor:
     """Run the decoder without its head: the hidden states that the head turns into logits, [B, T, H].
 
-    attention_BT: 1 on real tokens, 0 on padding, left or right; None: no padding, or padding on the right only.
+    Padding stands on the right, where a causal model never looks; its hidden states are undefined.
     documents_BT: packed rows, which document each token is of (see `packed_inputs`); ask `check_packing` first.
-    Hidden states of padding are undefined. Gradients flow; the model's train or eval mode is left as it is.
+    Gradients flow; the model's train or eval mode is left as it is.
     """
     base, text = body_of(model), model.config.get_text_config()
-    beside = padding_inputs(base, attention_BT) if documents_BT is None else packed_inputs(model, documents_BT)
+    beside = {} if documents_BT is None else packed_inputs(model, documents_BT)
     inputs = {"input_ids": ids_BT} | beside
     hidden_BTH = base(**inputs, use_cache=False, return_dict=True).last_hidden_state
     scale = logit_factor(text)
     return hidden_BTH if scale == 1.0 else hidden_BTH * scale
 
 
-def padding_inputs(base: torch.nn.Module, attention_BT: torch.Tensor | None) -> dict[str, torch.Tensor]:
-    """The mask and positions a decoder needs: none at all where a causal mask hides the padding (it is on the right).
-
-    Left padding: token t of a row has position (number of real tokens before it), whatever the padding.
-    """
-    if attention_BT is None or bool((attention_BT[:, 1:] <= attention_BT[:, :-1]).all()):
-        return {}
-    inputs = {"attention_mask": attention_BT}
-    if takes_positions(base):
-        inputs["position_ids"] = (attention_BT.long().cumsum(-1) - 1).clamp(min=0)
-    return inputs
-
-
 def packed_inputs(model: PreTrainedModel, documents_BT: torch.Tensor) -> dict[str, torch.Tensor]:
     """Mask and positions for rows of several documents: each position sees its own document only, and counts from its start.
 
     documents_BT: a number per document, its tokens side by side; padding is a document like another. Positions alone would
-    not keep documents apart: a block mask [B, 1, T, T] does.
+    not keep documents apart: a block mask [B, 1, T, T] does, added to the scores of the attention.
     """
     steps_T = torch.arange(documents_BT.shape[1], device=documents_BT.device)
     same_BTT = documents_BT[:, :, None] == documents_BT[:, None, :]
@@ -85,9 +70,9 @@ def packed_inputs(model: PreTrainedModel, documents_BT: torch.Tensor) -> dict[st
     first_BT[:, 1:] = documents_BT[:, 1:] != documents_BT[:, :-1]
     start_BT = torch.where(first_BT, steps_T, 0).cummax(1).values
     dtype = plain(model).dtype
-    if plain(model).config._attn_implementation == "eager":  # it adds the mask to the scores
-        seen_B1TT = torch.where(seen_B1TT, 0.0, torch.finfo(dtype).min).to(dtype)
-    return {"attention_mask": seen_B1TT, "position_ids": steps_T - start_BT}
+    mask_B1TT = torch.zeros(seen_B1TT.shape, dtype=dtype, device=seen_B1TT.device)
+    mask_B1TT.masked_fill_(~seen_B1TT, torch.finfo(dtype).min)
+    return {"attention_mask": mask_B1TT, "position_ids": steps_T - start_BT}
 
 
 def check_packing(model: PreTrainedModel, longest: int) -> None:
@@ -95,21 +80,12 @@ def check_packing(model: PreTrainedModel, longest: int) -> None:
 
     longest: tokens of the longest document that will be packed. Costs three tiny forward passes.
     """
-    settings, base = model.config.get_text_config(), body_of(model)
-    why = ""
+    settings = model.config.get_text_config()
     window = settings.to_dict().get("sliding_window")
     if isinstance(window, int) and window < longest:
         why = f"attention window: {window} tokens; longest record: {longest}"
-    elif plain(model).config._attn_implementation not in ("eager", "sdpa") or not takes_positions(base):
-        why = f"attention: {plain(model).config._attn_implementation}; takes positions: {takes_positions(base)}"
     else:
-        ids_BT = probe_ids(model)
-        documents_BT = torch.tensor([[0, 0, 0, 1, 1]], device=ids_BT.device)
-        with evaluating(model):
-            packed = forward_hidden(model, ids_BT, None, documents_BT=documents_BT)
-            alone = torch.cat([forward_hidden(model, part, None) for part in ids_BT.split([3, 2], 1)], 1)
-        if not close(packed, alone, plain(model).dtype):
-            why = f"largest difference of hidden states: {float((packed - alone).abs().max()):.3g}"
+        why = packing_fault(model)
     if why:
         raise CapabilityError(
             "This model cannot keep several records in one row apart.",
@@ -118,9 +94,19 @@ def check_packing(model: PreTrainedModel, longest: int) -> None:
         )
 
 
-def takes_positions(module: torch.nn.Module) -> bool:
-    """Does this decoder take explicit positions? Those with relative positions (ALiBi) neither take nor need them."""
-    return "position_ids" in inspect.signature(module.forward).parameters
+def packing_fault(model: PreTrainedModel) -> str:
+    """What goes wrong where two short documents share a row; empty where nothing does."""
+    ids_BT = probe_ids(model)
+    documents_BT = torch.tensor([[0, 0, 0, 1, 1]], device=ids_BT.device)
+    with evaluating(model):
+        alone = torch.cat([forward_hidden(model, part) for part in ids_BT.split([3, 2], 1)], 1)
+        try:
+            packed = forward_hidden(model, ids_BT, documents_BT=documents_BT)
+        except CANNOT as error:
+            return f"{type(error).__name__}: {(str(error).splitlines() or [''])[0]}"
+    if close(packed, alone, plain(model).dtype):
+        return ""
+    return f"largest difference of hidden states: {float((packed - alone).abs().max()):.3g}"
 
 
 def head_of(model: PreTrainedModel) -> Head:
@@ -150,9 +136,7 @@ def linear_parts(head: torch.nn.Module, architecture: str) -> tuple[torch.Tensor
     """Weight and bias of a linear layer, LoRA included."""
     if isinstance(head, torch.nn.Linear) and head.weight.is_floating_point():
         return head.weight, head.bias
-    from peft.tuners.lora.layer import Linear as LoraLinear
-
-    if isinstance(head, LoraLinear) and isinstance(head.get_base_layer(), torch.nn.Linear):
+    if isinstance(head, lora_linear()) and isinstance(head.get_base_layer(), torch.nn.Linear):
         base, active = cast("torch.nn.Linear", head.get_base_layer()), head.active_adapters
         dropouts = [head.lora_dropout[name] for name in active if name in head.lora_dropout]
         if not (head.training and any(isinstance(d, torch.nn.Dropout) and d.p > 0 for d in dropouts)):
@@ -241,7 +225,7 @@ def check_head(model: PreTrainedModel) -> None:
     ids_BT = probe_ids(model)
     with evaluating(model):
         theirs = model(input_ids=ids_BT, use_cache=False).logits.float()
-        ours = project(forward_hidden(model, ids_BT, None), head_of(model))
+        ours = project(forward_hidden(model, ids_BT), head_of(model))
     if not close(ours, theirs, plain(model).dtype):
         raise CapabilityError(
             "The logits of this model are not its last hidden state times its head, so chunks cannot be used.",

@@ -6,8 +6,8 @@ import json
 import logging
 from typing import TYPE_CHECKING
 
+from stillage.data.tokenizer_hash import tokenizer_hash
 from stillage.errors import DataError, ModelError
-from stillage.models.load import tokenizer_hash
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 
     from transformers import PreTrainedModel
 
+    from stillage.run.progress import Done
     from stillage.types import Example
 
 log = logging.getLogger("stillage")
@@ -65,12 +66,14 @@ def token_stats(
     batch_tokens: int = 16384,
     cache: Path | None = None,
     key: str = "",
+    progress: Done | None = None,
 ) -> list[TokenStats]:
     """Score the response tokens of every example, in the order of the examples; padding and batches change nothing.
 
     An example without response tokens gives a TokenStats of length 0. Log-probabilities that are not finite stay so, and
-    are counted in the log. cache: folder where results are kept under (key, examples); key says which model and tokenizer
-    (model_hash and tokenizer_hash). Raises DataError for an example longer than the context or with unknown ids.
+    are counted in the log. cache: folder where results are kept under (key, examples); key says which model
+    (identity.folder_hash or model_hash): tokenizer and layout are in the examples' ids. Raises DataError for an example
+    longer than the context or with unknown ids.
     """
     assert key or cache is None, "a cache needs the hash of the model in its key"
     file = stats_file(cache, key, plain(model).dtype, examples) if cache is not None else None
@@ -88,7 +91,7 @@ def token_stats(
                 results[row] = stats
 
         limit = min(batch_tokens, CPU_BATCH_TOKENS) if model.device.type == "cpu" else batch_tokens
-        run_batches([len(examples[row].ids_T) for row in rows], limit, run)
+        run_batches([len(examples[row].ids_T) for row in rows], limit, run, progress)
     if bad := sum(not np.isfinite(stats.logp_T).all() for stats in results):
         log.warning("%s: %d of %d records have log-probabilities that are not finite", called(model), bad, len(results))
     if file is not None:
@@ -138,7 +141,7 @@ def feature_function(model: PreTrainedModel) -> Feature:
     except CapabilityError as error:
         log.warning("%s Scoring holds the logits of whole batches instead (%s).", error.what, error.values)
         return (lambda ids_BT: model(input_ids=ids_BT, use_cache=False).logits), torch.Tensor.float
-    return (lambda ids_BT: forward_hidden(model, ids_BT, None)), (lambda hidden_TH: project(hidden_TH, head))
+    return (lambda ids_BT: forward_hidden(model, ids_BT)), (lambda hidden_TH: project(hidden_TH, head))
 
 
 def score(

@@ -23,11 +23,17 @@ if TYPE_CHECKING:
 
     from transformers import PreTrainedModel
 
+    from stillage.run.progress import Done
     from stillage.types import Example
 
 
 def sampling_logp(
-    model: PreTrainedModel, examples: Sequence[Example], decodings: Sequence[Decoding], *, batch_tokens: int = 16384
+    model: PreTrainedModel,
+    examples: Sequence[Example],
+    decodings: Sequence[Decoding],
+    *,
+    batch_tokens: int = 16384,
+    progress: Done | None = None,
 ) -> list[np.ndarray]:
     """Per example float32 [S, T]: log-probability in nats of its T response tokens under each of the S decodings.
 
@@ -55,7 +61,7 @@ def sampling_logp(
                 results[row] = logp_ST
 
         limit = min(batch_tokens, CPU_BATCH_TOKENS) if model.device.type == "cpu" else batch_tokens
-        run_batches([len(examples[row].ids_T) for row in rows], limit, run)
+        run_batches([len(examples[row].ids_T) for row in rows], limit, run, progress)
     return results
 
 

@@ -13,6 +13,7 @@ from stillage.errors import ConfigError, ModelError
 from stillage.models.outputs import encoder_decoder
 from stillage.models.source import native, read_model_config
 from stillage.rng import derive
+from stillage.versions import causal_types, masked_types
 
 if TYPE_CHECKING:
     from transformers import PretrainedConfig, PreTrainedModel
@@ -69,9 +70,8 @@ def config_from_file(file: Path, vocab_size: int) -> PretrainedConfig:
 def config_from_numbers(config: ModelConfig, vocab_size: int) -> PretrainedConfig:
     """The family's default configuration, resized; what we do not name keeps the family's own proportions."""
     from transformers import CONFIG_MAPPING, AutoConfig
-    from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
 
-    known = [name for name in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES if name in CONFIG_MAPPING]
+    known = [name for name in causal_types() if name in CONFIG_MAPPING]
     if config.architecture not in known:
         near = difflib.get_close_matches(config.architecture.lower(), known, n=3)
         raise ModelError(
@@ -129,9 +129,7 @@ def refuse_encoders(settings: PretrainedConfig) -> PretrainedConfig:
     transformers builds masked models as causal ones too. Only those with is_decoder true in their configuration are; other
     families (GPT-NeoX) leave that field false, and are causal all the same.
     """
-    from transformers.models.auto.modeling_auto import MODEL_FOR_MASKED_LM_MAPPING_NAMES
-
-    masked = settings.model_type in MODEL_FOR_MASKED_LM_MAPPING_NAMES and settings.to_dict().get("is_decoder") is False
+    masked = settings.model_type in masked_types() and settings.to_dict().get("is_decoder") is False
     if settings.is_encoder_decoder or masked:
         raise encoder_decoder(settings)
     return settings

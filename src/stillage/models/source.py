@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 log = logging.getLogger("stillage")
+ADAPTER = "adapter_config.json"
 HUB_ID = re.compile(r"^[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?$")
 COMMIT = re.compile(r"^[0-9a-f]{40}$")
 WANTED = ["*.json", "*.safetensors", "*.txt", "*.model", "*.jinja", "*.tiktoken"]  # no .bin, no .py: never on this disk
@@ -38,6 +39,8 @@ def check_place(path: str, revision: str = "") -> None:
     """The errors of `find`, without fetching anything."""
     if Path(path).is_dir():
         return
+    if path.endswith(".gguf") and Path(path).is_file():
+        raise is_gguf(Path(path))
     if not HUB_ID.match(path):
         raise ModelError(f"There is no folder {path}.", f"working folder: {Path.cwd()}", "Check the path.")
     if not COMMIT.match(revision):
@@ -63,15 +66,34 @@ def download(hub_id: str, revision: str) -> Path:
         ) from error
 
 
+def is_gguf(file: Path) -> ModelError:
+    """The error for a GGUF file in the place of a model folder: it names the command that makes a folder of it."""
+    words = f"{shlex.quote(str(file))} {shlex.quote(str(file.with_suffix('')))}"
+    return ModelError(
+        "This is a GGUF file; models are read from Hugging Face folders.",
+        f"found: {file}",
+        f"Convert it once, and give the new folder: stillage convert {words}",
+    )
+
+
+def refuse_gguf(folder: Path) -> None:
+    """Refuse a folder of GGUF files; for any other the caller's own error is the better one."""
+    if file := min(folder.glob("*.gguf"), default=None):
+        raise is_gguf(file)
+
+
 def read_model_config(file: Path) -> dict[str, Any]:
     """The content of a config.json; ModelError where it is missing or broken, or would fetch code from elsewhere."""
     try:
         content = json.loads(file.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
+        refuse_gguf(file.parent)
         raise ModelError(
             f"{file.parent} is not a model folder.", "config.json is missing", "Give a Hugging Face model folder."
         ) from error
     except (json.JSONDecodeError, UnicodeDecodeError, IsADirectoryError) as error:
+        if file.suffix == ".gguf":
+            raise is_gguf(file) from error
         raise ModelError(f"{file} is not valid JSON.", str(error), "Restore the file.") from error
     if not isinstance(content, dict):
         raise ModelError(f"{file} is not a model's configuration.", f"found: {type(content).__name__}", "Restore it.")
@@ -115,6 +137,25 @@ def native(content: dict[str, Any], where: Path) -> str:
     return kind
 
 
+def base_of(folder: Path) -> Path:
+    """The folder of an adapter's base model: the one it names, or a pinned hub id, or `base/` above it.
+
+    The last is where a training writes a base model of its own: found again when the run folder has been moved.
+    """
+    settings = read_model_config(folder / ADAPTER)
+    base = str(settings.get("base_model_name_or_path") or "")
+    found = next((path for path in base_candidates(folder, base) if path.is_dir()), None)
+    return found or find(base, str(settings.get("revision") or ""))
+
+
+def base_candidates(folder: Path, base: str) -> list[Path]:
+    """Where the local base model of an adapter folder may be, by the name that the adapter has for it."""
+    candidates = [folder / base] if base else []
+    if Path(base).name == "base":
+        candidates += [folder.parent / "base", folder.parent.parent / "base"]
+    return candidates
+
+
 def require_safetensors(folder: Path, stem: str = "model") -> None:
     """Refuse a folder without `stem`.safetensors (or its shards); one that has only .bin gets the conversion command.
 
@@ -133,6 +174,7 @@ def require_safetensors(folder: Path, stem: str = "model") -> None:
         return
     if (folder / f"{stem}.safetensors").exists():
         return
+    refuse_gguf(folder)
     pickled = "pytorch_model" if stem == "model" else stem
     if any(folder.glob(f"{pickled}*.bin")):
         raise ModelError(

@@ -20,11 +20,12 @@ if TYPE_CHECKING:
 LOOKS = {  # colour (Okabe and Ito), line style, marker: no model is told by colour alone
     "student": ("#0072b2", "-", "o"),
     "teacher": ("#d55e00", (0, (6, 1.5)), "s"),
+    "student_minimal": ("#56b4e9", (0, (5, 1, 1, 1, 1, 1)), "P"),
     "student_counterfactual": ("#cc79a7", (0, (4, 1.5, 1, 1.5)), "D"),
     "student_no_teacher": ("#009e73", (0, (1, 1.2)), "^"),
     "teacher_counterfactual": ("#e69f00", (0, (2.5, 1.2)), "v"),
 }
-SPARE = ("#56b4e9", (0, (5, 1, 1, 1, 1, 1)), "P")
+SPARE = ("#999999", (0, (3, 1, 1, 1)), "X")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -2,54 +2,117 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
-from stillage.report.cells import Cell, Table, number, thousands
+from stillage.report.cells import Cell, Table, auc_cell, number, thousands
 from stillage.report.load import number_in
 from stillage.report.verdict import CHANCE, words
 from stillage.types import Result
 
 SHOWN_PAIRS = 30  # the surest ones; `--out` keeps all
+QUALITY = {"rouge_l": "ROUGE-L", "exact_match": "exact match", "needed_exact": "needed part exact"}
+"""Numbers per record -> how a heading names them."""
 
 
 def variants_table(results: Sequence[Result], seeds: Mapping[str, Sequence[int]]) -> Table:
-    """Quality against leakage, a row per variant, the one that leaks least first; seeds: name of a variant -> its runs'."""
-    first = next(row for row in results if row.metric == "auc")
+    """Quality against leakage, a row per variant, the one that leaks least (or answers best) first.
+
+    seeds: name of a variant -> its runs'. A column that no variant has a number for is left out.
+    """
     by = {(row.method, row.metric): row for row in results}
+    aucs = [row for row in results if row.metric == "auc"]
+    measured = {row.metric for row in results}
+    shown = {**QUALITY, "validation_loss": "validation loss"}
+    metrics = [metric for metric in shown if metric in measured or metric in ("rouge_l", "validation_loss")]
     rows = []
-    for name in sorted(seeds, key=lambda name: by[name, "auc"].value):
-        tokens = by.get((name, "trained_tokens"))
-        cells = [number(by.get((name, metric)), 3) for metric in ("auc", "rouge_l", "validation_loss")]
-        trained = Cell(text=thousands(tokens.value if tokens else None))
-        given = ", ".join(map(str, seeds[name]))
-        rows.append((Cell(text=name), Cell(text=given), Cell(text=str(by[name, "auc"].n)), *cells, trained))
-    columns = (
-        words(first.model), "seeds", "records", f"AUC, {words(first.attack)}", "ROUGE-L", "validation loss", "trained tokens"
+    for name in ordered(results, seeds):
+        auc, tokens = by.get((name, "auc")), by.get((name, "trained_tokens"))
+        leak = [Cell(text=str(auc.n) if auc else "–"), number(auc, 3) if auc is None else tinted(auc)] if aucs else []
+        cells = [number(by.get((name, metric)), 3) for metric in metrics]
+        given = Cell(text=", ".join(map(str, seeds[name])))
+        rows.append((Cell(text=name), given, *leak, *cells, Cell(text=thousands(tokens.value if tokens else None))))
+    model = words(results[0].model) if results else "model"
+    leak_heads = ["records", f"AUC, {words(aucs[0].attack)}"] if aucs else []
+    columns = (model, "seeds", *leak_heads, *(shown[metric] for metric in metrics), "trained tokens")
+    return Table(
+        caption="Quality against leakage" if aucs else "Quality", columns=columns, rows=tuple(rows), heads=2
     )  # fmt: skip
-    return Table(caption="Quality against leakage", columns=columns, rows=tuple(rows), heads=2)
+
+
+def tinted(auc: Result) -> Cell:
+    """An AUC with three digits, shaded as in a run's report."""
+    cell = number(auc, 3)
+    return Cell(text=cell.text, small=cell.small, tint=auc_cell(auc).tint)
+
+
+def ordered(results: Sequence[Result], names: Mapping[str, object]) -> list[str]:
+    """The variants, the one that leaks least first; without an audit the one that answers best."""
+    auc = {row.method: row.value for row in results if row.metric == "auc"}
+    quality = {row.method: row.value for row in results if row.metric == "rouge_l"}
+    return sorted(names, key=lambda name: (auc.get(name, 2.0), -quality.get(name, -1.0)))
 
 
 def pairs_table(results: Sequence[Result], level: float) -> Table:
     """Every pair's difference of AUC, the surest first, and what follows."""
     aucs = {row.method: row for row in results if row.metric == "auc"}
-    pairs = [row for row in results if row.metric == "auc_difference"]
+
+    def says(row: Result, other: str) -> str:
+        more = aucs[row.method if row.value > 0 else other]
+        return f"{more.method} leaks more" if more.low > CHANCE else f"{more.method} is higher, but not above chance"
+
+    test = "paired DeLong, near-duplicates counted once, seeds pooled"
+    return differences(results, "auc", ("Who leaks more", "difference of AUC"), test, level, says)
+
+
+def quality_tables(results: Sequence[Result], level: float) -> list[Table]:
+    """The same of each number per record: who answers better."""
+
+    def says(row: Result, other: str) -> str:
+        return f"{row.method if row.value > 0 else other} is better"
+
+    test = "paired t, near-duplicates counted once, seeds pooled"
+    return [
+        differences(results, metric, (f"Who answers better: {name}", f"difference of {name}"), test, level, says)
+        for metric, name in QUALITY.items()
+        if any(row.metric == f"{metric}_difference" for row in results)
+    ]
+
+
+def differences(
+    results: Sequence[Result],
+    metric: str,
+    heads: tuple[str, str],
+    test: str,
+    level: float,
+    says: Callable[[Result, str], str],
+) -> Table:
+    """Every pair's difference of a metric; heads: caption and first column; says: what follows from a sure one."""
+    pairs = [row for row in results if row.metric == f"{metric}_difference"]
     pairs.sort(key=lambda row: (holm_p(row), -abs(row.value)))
     rows = []
     for row in pairs[:SHOWN_PAIRS]:
-        other = row.note.partition("minus ")[2].partition(";")[0]
-        more = aucs[row.method if row.value > 0 else other]
-        leaks = f"{more.method} leaks more" if more.low > CHANCE else f"{more.method} is higher, but not above chance"
-        says = leaks if holm_p(row) <= 1 - level else "no difference shown"
+        other = other_of(row)
+        so = says(row, other) if is_sure(row, level) else "no difference shown"
         p = (Cell(text=f"{value:.2g}") for value in (number_in(row.note, "p"), holm_p(row)))
-        rows.append((Cell(text=f"{row.method}  minus  {other}"), number(row, 3), *p, Cell(text=says)))
+        rows.append((Cell(text=f"{row.method}  minus  {other}"), number(row, 3), *p, Cell(text=so)))
     left = len(pairs) - len(rows)
     note = (
-        f"Differences on the same records (paired DeLong, near-duplicates counted once, seeds pooled), {100 * level:g} %"
+        f"Differences on the same records ({test}), {100 * level:g} %"
         f" intervals; Holm over {len(pairs)} pair{'s' if len(pairs) > 1 else ''}."
         + (f" {left} more pairs, none of them surer: --out FOLDER keeps all." if left else "")
     )
-    columns = ("difference of AUC", "value", "p", "Holm", "so")
-    return Table(caption="Who leaks more", columns=columns, rows=tuple(rows), note=note)
+    columns = (heads[1], "value", "p", "Holm", "so")
+    return Table(caption=heads[0], columns=columns, rows=tuple(rows), note=note)
+
+
+def other_of(row: Result) -> str:
+    """The second of a difference's pair."""
+    return row.note.partition("minus ")[2].partition(";")[0]
+
+
+def is_sure(row: Result, level: float) -> bool:
+    """Is the difference more than luck, over all pairs?"""
+    return holm_p(row) <= 1 - level
 
 
 def holm_p(row: Result) -> float:

@@ -28,7 +28,8 @@ from stillage.types import Array, Result
 
 FEWEST = 5  # outsiders above a threshold below which a rate is mostly luck
 BINS = 28
-QUALITY = (("rouge_l", "ROUGE-L on test records", True), ("exact_match", "exact match on test records", True),
+QUALITY = (("needed_exact", "needed part exact on test records", True),
+           ("rouge_l", "ROUGE-L on test records", True), ("exact_match", "exact match on test records", True),
            ("bits_per_byte", "bits per byte on test records (lower is better)", False))  # fmt: skip
 
 

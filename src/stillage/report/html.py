@@ -18,6 +18,7 @@ from stillage.report.cells import Table, thousands
 from stillage.report.digest import digests
 from stillage.report.examples import exposed_table, generations, recited_table
 from stillage.report.exposure import exposure_table
+from stillage.report.halves import gain_words, halves_table, minimal_words
 from stillage.report.inheritance import curve_table, inheritance_table, sets_table, slices_table
 from stillage.report.left_out import left_out_table
 from stillage.report.load import RunView
@@ -65,6 +66,7 @@ def page(view: RunView, judged: Verdict, drawn: Mapping[str, Picture], options: 
         "css": Markup(css),
         "style_hash": digest,
         "verdict": replace(judged, headline=typeset(judged.headline), detail=typeset(judged.detail)),
+        "halves": tuple(typeset(said) for said in (gain_words(view), minimal_words(view)) if said),
         "keys": key_numbers(view),
         "checks": checks(view),
         "validity": view.validity,
@@ -100,6 +102,7 @@ def tables(view: RunView, options: ReportConfig) -> dict[str, Table | None]:
     rest = view.attacks[1:]
     return {
         "models": models_table(view) if view.models else None,
+        "halves": halves_table(view),
         "auc": auc_table(view) if audited else None,
         "left_out": left_out_table(view),
         "tpr": tpr_table(
@@ -143,8 +146,12 @@ def key_numbers(view: RunView) -> tuple[KeyNumber, ...]:
     if members is not None:
         floor = f"; outsiders {percent(outsiders).partition(' [')[0]}" if outsiders else ""
         found.append(_key("Recited", percent(members), f"members' targets{floor}"))
+    needed, alone = (view.result("needed_exact", name) for name in (model, "student_no_teacher"))
     quality = view.result("rouge_l", model)
-    if quality is not None:
+    if needed is not None:
+        without = f"; without a teacher {percent(alone).partition(' [')[0]}" if alone and model == "student" else ""
+        found.append(_key("Needed part right", percent(needed), f"{who}, test records{without}"))
+    elif quality is not None:
         teacher = view.result("rouge_l", "teacher") if model != "teacher" else None
         note = f"{who}, test records" + (f"; teacher {teacher.value:.2f}" if teacher else "")
         found.append(_key("ROUGE-L", interval(quality), note))

@@ -20,7 +20,9 @@ from stillage.types import Result
 if TYPE_CHECKING:
     import pyarrow as pa
 
-MODELS = ("teacher", "student", "student_counterfactual", "student_no_teacher", "teacher_counterfactual")
+MODELS = (
+    "teacher", "student", "student_minimal", "student_counterfactual", "student_no_teacher", "teacher_counterfactual"
+)  # fmt: skip
 """Reading order of the model roles in every table and figure; other names follow, sorted."""
 
 INPUTS = (

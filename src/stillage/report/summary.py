@@ -3,44 +3,63 @@
 from __future__ import annotations
 
 from stillage.report.exposure import exposure_words
+from stillage.report.halves import gain_words, minimal_words
 from stillage.report.left_out import left_out_line
 from stillage.report.load import RunView
 from stillage.report.tables import models_table, rates
 from stillage.report.verdict import Verdict, extraction_pair, interval, percent, words
 
-LINES = 9
-MOST_MODELS = 5
+LINES = 10
+"""With the path of the page, which the command line adds, there are eleven at most."""
 
 
 def summary_lines(view: RunView, judged: Verdict, *, title: str) -> list[str]:
-    """Title, headline, validity, a line per model, attacks left out, extraction of the student."""
-    lines = [f"{title}: {judged.badge}", judged.headline]
-    if view.validity:
-        checks = view.validity.get("checks", [])
-        passed = sum(bool(check.get("passed")) for check in checks)
-        lines.append(f"split: {view.validity.get('verdict', 'unknown')} ({passed} of {len(checks)} checks passed)")
+    """Title, headline, what distilling gave, what asking for less saves, a line per model, what is recited; LINES at most.
+
+    The models give way where there are too many, in reading order.
+    """
+    lines = [f"{title}: {judged.badge}{checked(view)}", judged.headline]
+    lines += [said for said in (gain_words(view), minimal_words(view)) if said]
+    last = [line for line in (left_out_line(view), recited_line(view)) if line]
     names = view.models
     width = max((len(words(name)) for name in names), default=0)
-    without = left_out_line(view)
-    most = MOST_MODELS - bool(without)
+    most = LINES - len(lines) - len(last)
+    if len(names) > most and last:
+        last, most = last[:-1], most + 1  # what is recited is the first thing that the page can say alone
     lines += [f"  {words(name):{width}}  {model_line(view, name)}".rstrip() for name in names[:most]]
     if len(names) > most:
         lines[-1] = f"  ... and {len(names) - most + 1} more models, in the report"
-    lines += [without] if without else []
-    members, outsiders = extraction_pair(view, "student")
-    if members is not None:
-        exposed = exposure_words(view, "student")
-        said = f"the student recites {percent(members)} of members' targets (outsiders: {percent(outsiders)})"
-        lines.append(said + (f"; {exposed}" if exposed else ""))
+    lines += last
     assert len(lines) <= LINES, lines
     return lines
+
+
+def checked(view: RunView) -> str:
+    """ "; split valid, 8 of 8 checks passed"; empty where nothing was checked."""
+    if not view.validity:
+        return ""
+    checks = view.validity.get("checks", [])
+    passed = sum(bool(check.get("passed")) for check in checks)
+    return f"; split {view.validity.get('verdict', 'unknown')}, {passed} of {len(checks)} checks passed"
+
+
+def recited_line(view: RunView) -> str:
+    """What the student recites of members, and its exposure; empty where that was not measured."""
+    members, outsiders = extraction_pair(view, "student")
+    if members is None:
+        return ""
+    exposed = exposure_words(view, "student")
+    said = f"the student recites {percent(members)} of members' targets (outsiders: {percent(outsiders)})"
+    return said + (f"; {exposed}" if exposed else "")
 
 
 def model_line(view: RunView, model: str) -> str:
     """A model's quality and leakage in one line; falls back to how it was trained."""
     parts = []
-    quality = view.result("rouge_l", model)
-    if quality is not None:
+    needed, quality = view.result("needed_exact", model), view.result("rouge_l", model)
+    if needed is not None:
+        parts.append(f"right {percent(needed)}")
+    elif quality is not None:
         parts.append(f"ROUGE-L {interval(quality, 3)}")
     auc = view.result("auc", model, attack=view.primary_attack)
     if auc is not None:

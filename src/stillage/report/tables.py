@@ -14,10 +14,13 @@ from stillage.report.verdict import words
 from stillage.types import Result
 
 QUALITY = {  # metric -> heading, digits
+    "needed_exact": ("needed part exact", 3),
     "rouge_l": ("ROUGE-L", 3), "exact_match": ("exact match", 3), "bleu": ("BLEU", 1), "chrf": ("chrF", 1),
     "perplexity": ("perplexity", 2), "bits_per_byte": ("bits/byte", 3),
 }  # fmt: skip
 OVERLAP = ("bleu", "chrf")
+SOMETIMES = (*OVERLAP, "needed_exact")
+"""Columns that are left out where nobody measured them."""
 
 
 def signature_of(view: RunView, metric: str) -> str:
@@ -29,7 +32,7 @@ def signature_of(view: RunView, metric: str) -> str:
 def models_table(view: RunView) -> Table:
     """Who was trained how, on what, and how good it is."""
     measured = {row.metric for row in view.results}
-    quality = {name: shown for name, shown in QUALITY.items() if name in measured or name not in OVERLAP}
+    quality = {name: shown for name, shown in QUALITY.items() if name in measured or name not in SOMETIMES}
     rows = []
     for name in view.models:
         facts = (head(name), Cell(text=method_of(view, name)), Cell(text=trained_on(view, name)))
@@ -66,7 +69,7 @@ def trained_on(view: RunView, model: str) -> str:
         return str(stated)
     if model not in view.summaries:
         return "not trained in this run"
-    teachers = {"student": "teacher", "student_counterfactual": "counterfactual"}
+    teachers = {"student": "teacher", "student_minimal": "teacher", "student_counterfactual": "counterfactual"}
     roles = {"teacher": "private", "teacher_counterfactual": "counterfactual"}
     if model in teachers and str(view.setting("distill", "method", "kd")) != "sft":
         return f"public, from {teachers[model]}"

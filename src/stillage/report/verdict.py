@@ -19,6 +19,8 @@ CHANCE = 0.5
 NAMES = {
     "student_counterfactual": "student, counterfactual",
     "student_no_teacher": "student, no teacher",
+    "student_minimal": "student, asked for less",
+    "loss_needed": "loss on the needed part",
     "teacher_counterfactual": "teacher, counterfactual",
     "min_k": "min-k",
     "min_k_plus_plus": "min-k++",

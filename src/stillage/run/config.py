@@ -5,9 +5,28 @@ Docstrings under the fields become the help of the flags. Reading and writing li
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
+
+SHARES_USUAL: Mapping[str, float] = {
+    "private": 0.25, "public": 0.25, "outsiders": 0.2, "counterfactual": 0.2, "validation": 0.05, "test": 0.05,
+}  # fmt: skip
+"""What share of a pool each role draws where nobody says."""
+
+
+def filled(given: Mapping[str, float], usual: Mapping[str, float]) -> dict[str, float]:
+    """The shares that are given, and those of the other roles in their usual proportions, scaled to what is left.
+
+    Where nothing is left, the others have none.
+    """
+    left = 1 - sum(given.values())
+    others = {role: share for role, share in usual.items() if role not in given}
+    total = sum(others.values())
+    if left < 1e-9 or not total or min(given.values(), default=0) < 0:
+        return dict(given)
+    return {**{role: share * left / total for role, share in others.items()}, **given}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -15,7 +34,8 @@ class DataConfig:
     """Where the records come from, and who gets which."""
 
     source: str = "synthetic"
-    """"synthetic" (people made up by the package), a file or folder (JSONL, Parquet), a `datasets` folder, or a hub id."""
+    """Made up by the package: "synthetic" (short biographies) or "staff_cards" (the quickstart's); or a file or folder
+    (JSONL, Parquet), a `datasets` folder, a hub id."""
     revision: str = ""
     """Commit of the hub data set; needed for a hub id."""
     subset: str = ""
@@ -23,7 +43,8 @@ class DataConfig:
     hub_split: str = "train"
     """Which split of the hub data set, or of a saved DatasetDict, is the pool."""
     files: dict[str, str] = field(default_factory=dict)
-    """A file for each role, e.g. {private: a.jsonl, outsiders: b.jsonl}: the split is yours, and the report says so."""
+    """A file for each role, e.g. {private: a.jsonl, outsiders: b.jsonl}: the split is yours, and the report says so. Rows of
+    the public file may be prompts without an answer, for a method whose teacher writes the answers (seqkd, minillm)."""
     columns: dict[str, str] = field(default_factory=dict)
     """Your column names, e.g. {prompt: question, response: answer}; without them the usual names are looked for."""
     parallel: tuple[str, ...] = ()
@@ -31,14 +52,12 @@ class DataConfig:
     are, or a folder of such pairs; line n of x.tgt answers line n of x.src."""
     parallel_prompt: str = "Translate the following text.\n\n{src}"
     """The prompt of parallel text, with {src} once where the source line goes."""
-    template: Literal["alpaca", "raw", "chat"] = "alpaca"
-    """How a prompt is laid out: alpaca (instruction, input), raw (the text as it is), chat (the tokenizer's template)."""
-    shares: dict[str, float] = field(
-        default_factory=lambda: {
-            "private": 0.25, "public": 0.25, "outsiders": 0.2, "counterfactual": 0.2, "validation": 0.05, "test": 0.05,
-        }
-    )  # fmt: skip
-    """What share of the pool each role draws; the draw is recorded."""
+    template: Literal["auto", "alpaca", "raw", "chat"] = "auto"
+    """How a prompt is laid out: auto (as the given model's folder says: its chat template where it has one, else alpaca),
+    alpaca (instruction, input), raw (the text as it is), chat (the tokenizer's template)."""
+    shares: dict[str, float] = field(default_factory=lambda: dict(SHARES_USUAL))
+    """What share of the pool each role draws; the draw is recorded. Roles that are not named keep theirs, scaled to what is
+    left."""
     group_by: str = "near"
     """What stays in one role when a pool is drawn, and counts as one draw in every interval: near (records that share
     half of their word 5-grams, or a prompt that is not everybody's: otherwise outsiders are almost members, and students
@@ -48,11 +67,19 @@ class DataConfig:
     """How private records and outsiders are told apart: fixed (each share exactly), or bernoulli (a fair coin for each of
     both together, near-duplicates as one: about equally many; what audit.dp rests on)."""
     people: int = 800
-    """Synthetic people in each of private, public, outsiders and counterfactual (an eighth in validation and test)."""
+    """Made-up people in each of private, outsiders and counterfactual. synthetic: as many in public, an eighth in validation
+    and test. staff_cards: five quarters as many in public, an eighth in validation, three eighths in test."""
+    public_answers: float = 1.0
+    """Share of the public records that keep their answers (a recorded draw, at least one above 0); the others become prompts
+    alone, for a method whose teacher writes the answers. The student without a teacher learns from the answers kept."""
+    needed_until: str = ""
+    """Where the needed part of a response ends, if it has more than that (e.g. ;): the first place with this text. How often
+    that part is right is then measured too."""
     max_tokens: int = 512
-    """Longest example, in tokens; a longer response is cut at the end."""
-    max_prompt_tokens: int = 256
-    """Longest prompt, in tokens; a longer one loses its middle, so that the template's head and tail survive."""
+    """Longest example, in tokens, and never more than the model's context; a longer response is cut at the end."""
+    max_prompt_tokens: int = 0
+    """Longest prompt, in tokens; a longer one loses its middle, so that the template's head and tail survive. 0: half of the
+    longest example, more where the template alone takes over a third of it."""
     train_on: dict[str, str] = field(default_factory=dict)
     """Who trains on which records, e.g. {teacher: private 1 of 2, student: public}: private, public, all, or an equal part of
     one of them (a recorded draw, near-duplicates in one part). Without it teacher: private, student: public."""
@@ -60,6 +87,10 @@ class DataConfig:
     """Broken lines to tolerate (counted and listed); one more stops the run."""
     slice_by: tuple[str, ...] = ()
     """Columns to keep with each record, for tables by group; length: words of the response, where there is no such column."""
+
+    def __post_init__(self) -> None:
+        """Shares of roles that are not named are worked out here, for files, flags and Python alike."""
+        object.__setattr__(self, "shares", filled(self.shares, SHARES_USUAL))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -175,8 +206,8 @@ class TrainConfig:
 class GenerateConfig:
     """How text is generated."""
 
-    max_new_tokens: int = 64
-    """Longest answer, in tokens."""
+    max_new_tokens: int = 0
+    """Longest answer, in tokens; 0: 64, or half of the model's context where that is less."""
     sampling_temperature: float = 0.0
     """0: greedy."""
     top_p: float = 1.0
@@ -306,6 +337,8 @@ class DistillConfig:
     init_epochs: float = 0.0
     """Fine-tune the student alone for so many passes over the public records first, and start from the weights of the lowest
     validation loss: methods that train on the student's own texts need one that can write (MiniLLM, DistiLLM). 0: off."""
+    minimal: bool = False
+    """Also train a student that is asked only for what is needed: its teacher's texts end after data.needed_until. seqkd."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -326,8 +359,8 @@ class LmConfig:
 class Config:
     """One experiment: data -> tokenizer -> teacher -> student -> texts and scores -> report."""
 
-    out: Path = Path("runs/quickstart")
-    """The run folder."""
+    out: Path = Path("runs/unnamed")
+    """The run folder. Without it: runs/CONFIG for a config file, runs/VERB-DATA for flags alone (runs/data-answers)."""
     seed: int = 1
     """Every random draw derives from it."""
     jobs: int = 1

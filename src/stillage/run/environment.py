@@ -8,7 +8,7 @@ from importlib.metadata import PackageNotFoundError, version
 
 PACKAGES = (
     "stillage", "torch", "transformers", "tokenizers", "datasets", "accelerate", "peft", "safetensors", "pyarrow",
-    "numpy", "scipy", "scikit-learn", "numba", "rapidfuzz", "tyro", "matplotlib", "rouge-score",
+    "numpy", "scipy", "scikit-learn", "rapidfuzz", "tyro", "matplotlib", "rouge-score",
 )  # fmt: skip
 
 

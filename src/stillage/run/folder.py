@@ -6,6 +6,7 @@ import errno
 import hashlib
 import json
 import os
+import secrets
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -56,14 +57,12 @@ def atomic(path: Path) -> Iterator[Path]:
     Raises Interrupted (exit 75) when the disk is full.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.parent / f".tmp-{path.name}-{os.getpid()}"
-    remove(temporary)
+    mark = f"{path.name}-{os.getpid()}-{secrets.token_hex(4)}"  # two machines may have the same process number
+    temporary, aside = path.parent / f".tmp-{mark}", path.parent / f".old-{mark}"
     try:
         yield temporary
         sync(temporary)
         if temporary.is_dir() and path.exists():
-            aside = path.parent / f".old-{path.name}-{os.getpid()}"
-            remove(aside)
             path.rename(aside)
             temporary.rename(path)
             remove(aside)

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from stillage.errors import ConfigError
-from stillage.run.config import Config
+from stillage.run.config import SHARES_USUAL, Config, filled
 
 Flat = dict[str, list[str]]
 """Setting path (`data.columns.prompt`) -> its words, as text."""
@@ -33,6 +33,7 @@ SWEEP = "sweep."
 CASES = "sweep.cases."
 CASE = "case."
 """`sweep.cases.AXIS` lists names; `case.AXIS.NAME` holds the settings of one, as JSON."""
+SHARES = "data.shares"
 ALIASES = {
     "method": "distill.method",
     "teacher": "teacher.path",
@@ -216,7 +217,10 @@ def to_args(flat: Flat) -> list[str]:
 
 
 def tables(flat: Flat) -> dict[str, dict[str, str | float]]:
-    """The dict settings among the flat ones; a table that is given replaces its default as a whole."""
+    """The dict settings among the flat ones.
+
+    A table that is given replaces its default as a whole; what that means for shares, DataConfig knows.
+    """
     found: dict[str, dict[str, str | float]] = {}
     for name, kind in settings().items():
         given = {path.removeprefix(f"{name}."): words for path, words in flat.items() if path.startswith(f"{name}.")}
@@ -228,6 +232,19 @@ def tables(flat: Flat) -> dict[str, dict[str, str | float]]:
         except (ValueError, IndexError) as error:
             raise ConfigError(f"{name} takes numbers.", f"given: {given}", "Write e.g. private: 0.25.") from error
     return found
+
+
+def shares_over(flat: Flat, flags: Flat) -> Flat:
+    """The flags, with the shares of a config scaled to what those on the command line leave of the pool."""
+    start = f"{SHARES}."
+    on_top, below = ({path: words for path, words in one.items() if path.startswith(start)} for one in (flags, flat))
+    if not on_top or not below:
+        return flags
+    usual = filled({role: float(share) for role, share in tables(below)[SHARES].items()}, SHARES_USUAL)
+    tables(on_top)  # are they numbers?
+    named = {path.removeprefix(start): float(words[0]) for path, words in on_top.items()}
+    whole = {**dict.fromkeys(usual, 0.0), **filled(named, usual)}
+    return flags | {f"{start}{role}": [repr(share)] for role, share in whole.items()}
 
 
 def typed(kind: type[Group], args: Sequence[str], prog: str) -> Group:

@@ -53,7 +53,7 @@ MODEL: Mapping[str, Range] = {
 }  # fmt: skip
 GROUPS: Mapping[str, Mapping[str, Range]] = {
     "": {"jobs": SOME, "threads": ANY},
-    "data": {"people": SOME, "max_tokens": SOME, "max_prompt_tokens": ANY, "max_bad_lines": ANY},
+    "data": {"people": SOME, "public_answers": SHARE, "max_tokens": SOME, "max_prompt_tokens": ANY, "max_bad_lines": ANY},
     "tokenizer": {"vocab_size": SOME},
     "teacher": MODEL,
     "student": MODEL,
@@ -61,7 +61,7 @@ GROUPS: Mapping[str, Mapping[str, Range]] = {
     "student_train": TRAIN,
     "distill": {"init_epochs": ANY},
     "lm": {"coef": ANY, "batch_size": SOME, "block_tokens": SOME},
-    "generate": {"max_new_tokens": SOME, "sampling_temperature": ANY, "top_p": PART, "top_k": ANY, "records": ANY,
+    "generate": {"max_new_tokens": ANY, "sampling_temperature": ANY, "top_p": PART, "top_k": ANY, "records": ANY,
                  "batch_tokens": SOME},
     "audit": {
         "min_k_fraction": PART, "min_k_count": ANY, "min_k_window": SOME, "neighbours": SOME,

@@ -20,6 +20,7 @@ from stillage.run.folder import files_of, read_json, remove, sha256_file, sha256
 LOG = logging.getLogger("stillage")
 MANIFEST = "manifest.json"
 STARTED = "started.json"
+NOT_DONE = "not done yet"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,15 +49,36 @@ def keys(stages: Sequence[Stage]) -> dict[str, str]:
     """Each stage's key, known before anything runs. Stages come in order: inputs first."""
     found: dict[str, str] = {}
     for stage in stages:
-        content = {
-            "name": stage.name,
-            "settings": stage.settings,
-            "inputs": {name: found[name] for name in stage.inputs},
-            "outside": dict(stage.outside),
-            "schema": stage.schema,
-        }
-        found[stage.name] = sha256_text(json.dumps(content, sort_keys=True))
+        found[stage.name] = key_of(
+            stage.name, stage.settings, {name: found[name] for name in stage.inputs}, stage.outside, stage.schema
+        )
     return found
+
+
+def key_of(
+    name: str, settings: Mapping[str, Any], inputs: Mapping[str, str], outside: Mapping[str, str], schema: int
+) -> str:
+    """A stage's key from all that decides its content; inputs: name -> key, outside: path -> sha256."""
+    content = {
+        "name": name,
+        "settings": settings,
+        "inputs": dict(inputs),
+        "outside": dict(outside),
+        "schema": schema,
+    }
+    return sha256_text(json.dumps(content, sort_keys=True))
+
+
+def manifest_of(folder: Path) -> dict[str, Any] | None:
+    """What a finished stage wrote down of itself; None where it is not finished."""
+    path = folder / MANIFEST
+    return read_json(path) if path.is_file() else None
+
+
+def recorded_key(folder: Path) -> str:
+    """The key that a stage was finished with, or else begun with; empty where there is nothing of it."""
+    manifest = manifest_of(folder)
+    return started_with(folder) if manifest is None else str(manifest["key"])
 
 
 def damage(folder: Path, manifest: Mapping[str, Any]) -> str:
@@ -102,15 +124,29 @@ def link(run: Path, stage: Stage, folder: Path) -> None:
     entry = run / stage.name
     if folder == entry or (entry.is_symlink() and entry.resolve() == folder.resolve()):
         return
+    if entry.is_dir() and not entry.is_symlink():  # a copy that followed the links
+        give_to_store(entry, folder)
     entry.unlink(missing_ok=True)
     entry.symlink_to(os.path.relpath(folder, entry.parent), target_is_directory=True)
+
+
+def give_to_store(entry: Path, folder: Path) -> None:
+    """Move a stage that lies in the run folder itself to its place in the store; what has no place there is set aside."""
+    key = recorded_key(entry)
+    if key and folder.name.endswith(key[:16]) and not folder.exists():
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        entry.rename(folder)
+    elif (manifest := manifest_of(entry)) is not None and manifest == manifest_of(folder):
+        remove(entry)
+    else:
+        set_aside(entry, key)
 
 
 def status(folder: Path, stage: Stage, key: str) -> Status:
     """Has the stage been done with this key, and are its files intact? Reads, never writes."""
     manifest_path = folder / MANIFEST
     if not manifest_path.is_file():
-        reason = "continues where it stopped" if started_with(folder) == key else "not done yet"
+        reason = "continues where it stopped" if started_with(folder) == key else NOT_DONE
         return Status(name=stage.name, key=key, is_done=False, reason=reason)
     manifest = read_json(manifest_path)
     if manifest["key"] != key:
@@ -156,10 +192,11 @@ def run_stage(folder: Path, stage: Stage, key: str) -> None:
         if [path.name for path in folder.iterdir()] == [STARTED]:
             remove(folder)  # nothing was made, so nothing is left behind
         raise
-    remove(folder / STARTED)
-    digests = {str(path.relative_to(folder)): sha256_file(path) for path in files_of(folder)}
+    made = [path for path in files_of(folder) if path != folder / STARTED]
+    digests = {str(path.relative_to(folder)): sha256_file(path) for path in made}
     write_json(
         manifest_path,
         {"key": key, "settings": dict(stage.settings), "inputs": list(stage.inputs), "outside": dict(stage.outside),
          "schema": stage.schema, "files": digests},
     )  # fmt: skip
+    remove(folder / STARTED)  # after the manifest: a kill while files are hashed must not cost what was made

@@ -12,6 +12,7 @@ from stillage.audit.attacks.learned import LEARNED, LEARNED_SHADOW, learned, lea
 from stillage.audit.attacks.lira import LIRA_OFFLINE, LIRA_ONLINE, lira_offline, lira_online
 from stillage.audit.attacks.log_rank import LOG_RANK, log_rank
 from stillage.audit.attacks.loss import LOSS, loss
+from stillage.audit.attacks.loss_needed import LOSS_NEEDED, loss_needed
 from stillage.audit.attacks.lowercase import LOWERCASE, lowercase
 from stillage.audit.attacks.min_k import MIN_K, min_k
 from stillage.audit.attacks.min_k_plus_plus import MIN_K_PLUS_PLUS, min_k_plus_plus
@@ -39,9 +40,9 @@ from stillage.types import Attack, FittedAttack, ShadowAttack
 ATTACKS: dict[str, Attack] = {
     attack.name: attack
     for attack in (
-        LOSS, MIN_K, MIN_K_PLUS_PLUS, ZLIB, SURP, LOG_RANK, REFERENCE, REFERENCE_PER_BYTE, REFERENCE_COUNTERFACTUAL,
-        REFERENCE_INIT, REFERENCE_TEACHER_INIT, REFERENCE_OUTSIDE, SELF_PROMPTED_REFERENCE, SELF_PROMPTED_VARIATION,
-        LOWERCASE, NEIGHBOUR, RECALL, CON_RECALL, DC_PDD, GRADIENT_NORM, MOPE,
+        LOSS, LOSS_NEEDED, MIN_K, MIN_K_PLUS_PLUS, ZLIB, SURP, LOG_RANK, REFERENCE, REFERENCE_PER_BYTE,
+        REFERENCE_COUNTERFACTUAL, REFERENCE_INIT, REFERENCE_TEACHER_INIT, REFERENCE_OUTSIDE, SELF_PROMPTED_REFERENCE,
+        SELF_PROMPTED_VARIATION, LOWERCASE, NEIGHBOUR, RECALL, CON_RECALL, DC_PDD, GRADIENT_NORM, MOPE,
     )
 }  # fmt: skip
 
@@ -65,6 +66,7 @@ __all__ = [
     "lira_online",
     "log_rank",
     "loss",
+    "loss_needed",
     "lowercase",
     "min_k",
     "min_k_plus_plus",

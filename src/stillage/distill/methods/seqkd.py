@@ -3,6 +3,8 @@
 Kim and Rush 2016, section 3.2: -log q(y) for the y that beam search finds in the teacher. Every prompt is answered once,
 before the first step; the records' own responses are never trained (the released scripts of MiniLLM and DistiLLM generate
 texts too, and then train on the records' own). With kd_weight the teacher's distributions over its texts are targets as well.
+With stop_after only the needed part of each text is asked for and trained; there the end of text is a target of its own,
+since the teacher would have gone on.
 """
 
 from __future__ import annotations
@@ -39,6 +41,8 @@ class Params:
     """Weight of the cross-entropy on the teacher's tokens."""
     kd_weight: float = 0.0
     """Weight of the forward KL to the teacher on its own texts (soft targets); 0 makes no teacher pass while training."""
+    stop_after: str = ""
+    """The teacher's texts end after the first place with this text, e.g. ; - what follows is nothing the student needs."""
 
     def __post_init__(self) -> None:
         """ConfigError for a value outside its range, or a setting that the chosen decoding does not read."""
@@ -57,15 +61,30 @@ class Params:
 
 
 def terms(step: Step, params: Params) -> dict[str, torch.Tensor]:
-    """{"ce": ce_weight sum_t -log q(y_t), "kd": kd_weight sum_t KL(p_t || q_t)}, y the teacher's text."""
+    """{"ce": ce_weight sum_t -log q(y_t), "kd": kd_weight sum_t KL(p_t || q_t)}, y the teacher's text.
+
+    Where the text was cut (stop_after), the teacher's distribution over what comes next is no target: "end" has
+    kd_weight * -log q(end of text) in its place.
+    """
     from stillage.distill.objective import sums
 
-    both = sums(step, weights=(params.kd_weight, params.ce_weight))
+    if not (params.stop_after and params.kd_weight):
+        both = sums(step, weights=(params.kd_weight, params.ce_weight))
+        return weighted(params, both.ce, both.kd)
+    cut_T = step.extras["cut"]
+    kd = sums(step, weights=(params.kd_weight, 0.0), weight_T=1 - cut_T).kd
+    ends = sums(replace(step, teacher=None), weights=(0.0, params.kd_weight), weight_T=cut_T).ce
+    ce = sums(replace(step, teacher=None), weights=(0.0, params.ce_weight)).ce if params.ce_weight else ends
+    return weighted(params, ce, kd) | {"end": params.kd_weight * ends}
+
+
+def weighted(params: Params, ce: torch.Tensor, kd: torch.Tensor) -> dict[str, torch.Tensor]:
+    """The two sums with their weights, those that have one."""
     found = {}
     if params.ce_weight:
-        found["ce"] = params.ce_weight * both.ce
+        found["ce"] = params.ce_weight * ce
     if params.kd_weight:
-        found["kd"] = params.kd_weight * both.kd
+        found["kd"] = params.kd_weight * kd
     return found
 
 
@@ -77,6 +96,7 @@ def rollout(params: Params) -> Rollout:
         sampling_temperature=drawn.sampling_temperature if params.decoding == "sampling" else 0.0,
         beams=params.beams if params.decoding == "beam" else 1,
         writes_once=True,
+        stop_after=params.stop_after,
         teacher_is_done=params.kd_weight == 0,
     )
 

@@ -1,0 +1,24 @@
+"""Loss on the needed part: a model that was asked for no more says nothing of the rest. arXiv:1709.01604."""
+
+from __future__ import annotations
+
+from stillage.functional.tails import mean_or_nan
+from stillage.types import Attack, Request, TokenStats
+
+
+def loss_needed(needed: TokenStats) -> float:
+    """Mean log q of the response's tokens up to the end of its needed part, nats per token; NaN without any.
+
+    The loss attack of arXiv:1709.01604 on these tokens alone: over the whole response, tokens that the model never learned
+    to predict would drown what it did learn.
+    """
+    return mean_or_nan(needed.logp_T)
+
+
+LOSS_NEEDED = Attack(
+    name="loss_needed",
+    paper="Yeom et al. 2018, arXiv:1709.01604, on the needed part",
+    access="logprob",
+    requests=(Request(role="target", transform="needed"),),
+    score=loss_needed,
+)

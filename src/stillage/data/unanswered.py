@@ -1,0 +1,42 @@
+"""Prompts alone: public records without an answer, for a student whose teacher writes the answers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from stillage.data.columns import record_id
+from stillage.data.split import Split, collapse
+from stillage.rng import generator
+from stillage.types import Record
+
+
+def answered(records: Sequence[Record]) -> list[Record]:
+    """The records that have an answer of their own, in their order."""
+    return [record for record in records if record.response]
+
+
+def prompt_alone(record: Record) -> Record:
+    """The record without its answer and without the columns that belong to it; another record, with an id of its own."""
+    bare = record_id(record.prompt, record.input, "", record.messages)
+    return replace(record, id=bare, response="", meta={})
+
+
+def with_answers(split: Split, share: float) -> Split:
+    """The split in which this share of the public records keep their answers, by a draw that ids and seed decide.
+
+    Above 0 at least one keeps its answer. Records that are text alone keep it always: without it nothing would be left. A
+    prompt that would then stand there several times alone, stands there once.
+    """
+    public = split.records_by_role.get("public", ())
+    having = sorted(record.id for record in public if record.response and record.prompt)
+    count = max(1, round(share * len(having))) if share else 0
+    order = generator(split.seed, "public answers").permutation(len(having))
+    taken = {having[place] for place in order[count:]}
+    changed = {record.id: prompt_alone(record) for record in public if record.id in taken}
+    group_of = {changed[id_].id if id_ in changed else id_: group for id_, group in split.group_of.items()}
+    records, again = collapse([changed.get(record.id, record) for record in public])
+    return replace(
+        split, records_by_role={**split.records_by_role, "public": records}, group_of=group_of,
+        duplicates_collapsed=split.duplicates_collapsed + again,
+    )  # fmt: skip

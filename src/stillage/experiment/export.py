@@ -1,0 +1,73 @@
+"""A copy of a finished run or of one point of a sweep that needs nothing beside it: real files, every manifest checked."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+from stillage.errors import ConfigError, DataError
+from stillage.experiment.folders import check_store, earlier_config, listed
+from stillage.experiment.report_stage import REPORT, unfinished
+from stillage.run.folder import atomic, sync_folder, write_text
+from stillage.run.lock import check_free
+from stillage.run.parse import to_yaml
+from stillage.run.stages import recorded_key
+
+FILES = ("env.json",)
+
+
+def export(run: Path, target: Path) -> list[str]:
+    """Copy the stages of a run that is finished, to its report, into the new folder `target`; returns their names.
+
+    Not copied: the cache of scores (a new audit fills it again), what was set aside, temporaries. ConfigError for a target
+    that is not new, lies in the run, or a run that a live process is at work on; DataError for a folder that is no run, a
+    point without its store, and a stage that is not finished or damaged. Nothing is left behind on an error.
+    """
+    config = earlier_config(run)
+    if config is None:
+        hint = "It is a sweep: export one of its points." if (run / "sweep.json").is_file() else "Give a run folder."
+        raise DataError(f"The folder {run} is no run.", f"missing: {run / 'config.yaml'}", hint)
+    check_target(run, target)
+    check_store(run)
+    check_free(run)
+    stages = sorted({REPORT, *(path.name for path in run.iterdir() if is_stage(path))})
+    wrong = unfinished(run, stages)
+    if wrong:
+        raise DataError(
+            f"The run {run} cannot be exported: it is not finished.",
+            listed(wrong),
+            f"Finish it first: stillage run {run}",
+        )
+    with atomic(target) as copy:
+        for name in stages:
+            ignore = shutil.ignore_patterns(".tmp-*", ".old-*")
+            shutil.copytree(run / name, copy / name, symlinks=False, ignore=ignore)
+        for name in FILES:
+            if (run / name).is_file():
+                shutil.copyfile(run / name, copy / name)
+        write_text(copy / "config.yaml", to_yaml(replace(config, out=target)))
+        sync_folder(copy)
+        broken = unfinished(copy, stages)
+        if broken:
+            raise DataError(
+                f"The copy of {run} is not equal to it.", listed(broken), "Something changed it meanwhile: try again."
+            )
+    return stages
+
+
+def is_stage(path: Path) -> bool:
+    """Is the entry of a run folder a stage, finished or begun, or a link to one that is gone?"""
+    hidden = path.name.startswith(".") or path.name in ("cache", "aside")
+    return not hidden and (path.is_symlink() or bool(recorded_key(path)))
+
+
+def check_target(run: Path, target: Path) -> None:
+    """ConfigError unless the target can become a new folder outside the run."""
+    if target.exists() and (not target.is_dir() or any(target.iterdir())):
+        raise ConfigError(f"The folder {target} is not new.", "it has files", "Give a folder that is not there yet.")
+    above = next(path for path in (target, *target.parents) if path.exists() or path.is_symlink())
+    if not above.is_dir():
+        raise ConfigError(f"{target} cannot be a folder.", f"in its place: {above}", "Give another folder.")
+    if target.resolve().is_relative_to(run.resolve()):
+        raise ConfigError("A copy cannot lie in the run itself.", f"{target} lies in {run}", "Give another folder.")

@@ -1,0 +1,135 @@
+"""A run folder before anything is done in it: is it ours, is it whole, and what would be done over in it."""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from stillage.errors import ConfigError, DataError, UserError
+from stillage.experiment.plan import Context, make_context, plan
+from stillage.run.config import Config
+from stillage.run.parse import build, difference, from_yaml
+from stillage.run.stages import MANIFEST, Stage, keys, recorded_key
+
+LOG = logging.getLogger("stillage")
+DATA, TOKENIZER, REPORT = "data", "tokenizer", "report"
+
+
+def earlier_config(run: Path) -> Config | None:
+    """The config that the run folder was made with; None for a new folder."""
+    path = run / "config.yaml"
+    return build(from_yaml(path.read_text(encoding="utf-8"), str(path))) if path.is_file() else None
+
+
+def check_folder(context: Context, stages: Sequence[Stage], accept_changes: bool) -> None:
+    """Refuse a folder in which finished or begun stages would be done over for other settings, and show the difference.
+
+    Raises ConfigError for that and for a folder that has files but no run in it; DataError for a point of a sweep without
+    its store. Settings that change no stage that was begun need no permission. Writes nothing.
+    """
+    config = context.config
+    check_whole(context)
+    before = earlier_config(config.out)
+    if before is None:
+        return
+    again = [] if accept_changes else done_over(context, stages, before)
+    if again and took_a_model(config.out):
+        raise ConfigError(
+            f"The folder {config.out} holds a run with other settings.",
+            listed(difference(before, config)),
+            f"Give --accept-changes to do these again: {listed([stage.name for stage in again])} "
+            "(what is finished is set aside), or another --out.",
+        )
+
+
+def check_whole(context: Context) -> None:
+    """ConfigError for a folder that has files but no run in it; DataError for a point of a sweep without its store."""
+    out = context.config.out
+    strange = [path.name for path in out.iterdir() if path.name != ".lock"] if out.is_dir() else []
+    if strange and "config.yaml" not in strange:
+        raise ConfigError(
+            f"The folder {out} has files, but no run of ours.",
+            f"found: {', '.join(sorted(strange)[:5])}",
+            "Choose another folder with --out.",
+        )
+    if context.store is None:
+        check_store(out)
+
+
+def is_whole(context: Context) -> bool:
+    """Is the folder new, or a run with all its stages?"""
+    try:
+        check_whole(context)
+    except UserError:
+        return False
+    return True
+
+
+def took_a_model(run: Path) -> bool:
+    """Whether the folder holds something trained, evaluated or audited, or a training that has a checkpoint.
+
+    Records and a tokenizer are drawn again in seconds: what has nothing else in it may be done over without asking.
+    """
+    finished = {path.parent.name for path in run.glob(f"*/{MANIFEST}")} - {DATA, TOKENIZER}
+    return bool(finished) or any(run.glob("*/checkpoints/*"))
+
+
+def say_done_over(context: Context, stages: Sequence[Stage]) -> None:
+    """A notice where a folder in which no model was trained is used for other settings."""
+    before = earlier_config(context.run)
+    again = [] if before is None else done_over(context, stages, before)
+    if before is not None and again and not took_a_model(context.run):
+        changes = listed(difference(before, context.config))
+        LOG.warning("%s held no model yet, and is done over with other settings: %s", context.run, changes)
+
+
+def done_over(context: Context, stages: Sequence[Stage], before: Config) -> list[Stage]:
+    """The stages, finished or begun in the folder, whose key the settings change; the report, seconds of work, is none.
+
+    before: the config that the folder was made with. Where what it names is gone, nothing of it can be kept.
+    """
+    if not difference(before, context.config):
+        return []
+    now = keys(stages)
+    there = {stage.name: recorded_key(context.run / stage.name) for stage in stages if stage.name != REPORT}
+    others = [stage for stage in stages if there.get(stage.name) and there[stage.name] != now[stage.name]]
+    if not others:
+        return []
+    try:
+        then = keys(plan(make_context(
+            replace(before, out=context.config.out), context.stop, context.progress, context.store,
+            plugins=context.plugins, team=context.team,
+        )))  # fmt: skip
+    except UserError:
+        return others
+    return [stage for stage in others if then.get(stage.name) != now[stage.name]]
+
+
+def store_of(run: Path) -> Path | None:
+    """The store that a point of a sweep links to, there or not; None for a run that holds its own stages."""
+    for entry in sorted(run.iterdir()) if run.is_dir() else []:
+        target = entry.resolve()
+        if entry.is_symlink() and re.fullmatch(rf"{re.escape(entry.name)}-[0-9a-f]{{16}}", target.name):
+            return target.parent
+    return None
+
+
+def check_store(run: Path) -> None:
+    """DataError for a point of a sweep whose store is not where its links lead: it was moved or copied alone."""
+    store = store_of(run)
+    if store is not None and not store.is_dir():
+        stages = sorted(entry.name for entry in run.iterdir() if entry.is_symlink())
+        raise DataError(
+            f"{run} is one point of a sweep, and the store that holds its stages is missing.",
+            f"not there: {store} (for {listed(stages)})",
+            "Copy the whole folder of the sweep, or make a copy of this point alone: stillage export POINT FOLDER",
+        )
+
+
+def listed(entries: Sequence[str], most: int = 8) -> str:
+    """The first few, and how many more there are."""
+    more = len(entries) - most
+    return "; ".join(entries[:most]) + (f"; and {more} more" if more > 0 else "")

@@ -1,0 +1,115 @@
+"""How a run lays prompts out: by its models' folders where nobody says, and whether all its models read the same text."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from stillage.data.chat_templates import AUTO, own_layout, read_chat_template
+from stillage.errors import ConfigError, UserError
+from stillage.experiment.outside import tokenizer_source
+from stillage.models.source import ADAPTER, base_of
+
+if TYPE_CHECKING:
+    from stillage.experiment.roles import ModelRole
+    from stillage.run.config import Config
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stated:
+    """What a model's folder says of its layout."""
+
+    name: str  # teacher, student, tokenizer, ...
+    place: str  # its folder
+    template: str  # its chat template; empty: none
+
+    @property
+    def layout(self) -> str:
+        """Alpaca, raw or chat."""
+        return own_layout(self.template)
+
+    @property
+    def text(self) -> str:
+        """Equal for two folders iff they lay prompts out alike."""
+        return self.template if self.layout == "chat" else self.layout
+
+    def __str__(self) -> str:
+        """A few words for a message."""
+        said = {"chat": "a chat template of its own"}.get(self.layout, self.layout)
+        return f"{self.name} {self.place}: {said if self.template else 'alpaca, it has no chat template'}"
+
+
+def stated(name: str, path: str) -> Stated | None:
+    """What a local folder says, that of an adapter's base model where it has no tokenizer; None for one that is not here."""
+    folder = Path(path)
+    if not path or not folder.is_dir():
+        return None  # a hub id that may not have been fetched yet: each model is still read by the rule
+    if (folder / ADAPTER).is_file() and not (folder / "tokenizer.json").is_file():
+        try:
+            folder = base_of(folder)
+        except UserError:
+            return None  # said where it is loaded
+    return Stated(name=name, place=path, template=read_chat_template(folder)) if folder.is_dir() else None
+
+
+def layout_notes(config: Config, roles: Sequence[ModelRole]) -> list[str]:
+    """What to say of the layout of a run before it starts: what was chosen, and which folder says otherwise.
+
+    Reads a few text files of the models' folders, no library. ConfigError where nobody chose and the models that are used
+    as they are lay prompts out differently, or where a chat template is asked for and one of them has none.
+    """
+    asked = config.data.template
+    given = {name: group.source for name, group in (("teacher", config.teacher), ("student", config.student))}
+    found = {name: one for name, path in given.items() if (one := stated(name, path))}
+    source = tokenizer_source(config)[0]
+    tokenizer = stated("tokenizer", source) if config.tokenizer.path else next(iter(found.values()), None)
+    trains = any(role.is_trained for role in roles)
+    as_they_are = [found[role.name] for role in roles if not role.is_trained and role.name in found]
+    readers = [*([tokenizer] if trains and tokenizer is not None else []), *as_they_are]
+    reference = stated("audit.reference", config.audit.reference) if "audit" in config.stages else None
+    everyone = [*readers, *([reference] if reference else [])]
+    if asked == AUTO:
+        return by_the_folders(readers, found, reference, fetched=not source or bool(tokenizer))
+    if asked == "chat":
+        without = [one for one in everyone if not one.template]
+        if without:
+            raise ConfigError(
+                "A model has no chat template, and data.template asks for it.",
+                "; ".join(map(str, without)),
+                "Leave out data.template, or use alpaca or raw.",
+            )
+        differ = len({one.text for one in readers}) > 1
+        return ["warning: each model reads its own chat template, and they differ: " + listed(readers)] * differ
+    other = [one for one in everyone if one.template and one.layout != asked]
+    return [f"warning: prompts are laid out as {asked}, as data.template says, and not as in " + listed(other)] * bool(
+        other
+    )
+
+
+def by_the_folders(
+    readers: Sequence[Stated], found: dict[str, Stated], reference: Stated | None, *, fetched: bool
+) -> list[str]:
+    """What the folders' own layouts come to. readers: of what is used as it is, and of what is trained."""
+    if len({one.text for one in readers}) > 1:
+        raise ConfigError(
+            "The models lay prompts out differently, and they must read the same text.",
+            listed(readers),
+            "Say which layout all of them read: --data.template alpaca, raw or chat (chat: each its own).",
+        )
+    if not readers:
+        return ["layout of prompts: " + ("alpaca" if fetched else "the chat template of the model, else alpaca")]
+    first = readers[0]
+    why = f"as {first.place} says" if first.template else f"{first.place} has no chat template"
+    notes = [f"layout of prompts: {first.layout} ({why})"]
+    others = [one for one in found.values() if one.template and one.text != first.text]
+    notes += [f"warning: {one.name} starts from {one.place}, which has another chat template" for one in others]
+    if reference is not None and reference.text != first.text:
+        notes.append(f"warning: the reference reads a layout of its own: {reference}")
+    return notes
+
+
+def listed(models: Sequence[Stated]) -> str:
+    """The folders and what each says."""
+    return "; ".join(dict.fromkeys(map(str, models)))

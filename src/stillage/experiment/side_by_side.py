@@ -1,0 +1,175 @@
+"""All that can be said of finished runs side by side: leakage where they were audited, quality, and what was unequal."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from stillage.audit.compare import RunScores, compare, compare_means
+from stillage.errors import DataError
+from stillage.experiment.compare import (
+    METRICS,
+    Candidate,
+    candidates,
+    primary,
+    quality_results,
+    record_values,
+    run_scores,
+    variants,
+)
+from stillage.report.cells import thousands
+from stillage.types import Result
+
+NEEDED, NEEDED_ATTACK = "needed_exact", "loss_needed"
+UNEQUAL = 1.25  # ratio of trained tokens beyond which it is said
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SideBySide:
+    """Variants of one experiment, every number about them, and what else must be known."""
+
+    variants: Mapping[str, Sequence[Candidate]]
+    results: tuple[Result, ...]
+    model: str
+    attack: str  # empty: nothing was audited
+    level: float
+    unfinished: tuple[Path, ...]
+    said: tuple[str, ...]  # a line each
+
+    @property
+    def seeds(self) -> dict[str, list[int]]:
+        """The seeds of each variant's runs."""
+        return {name: [one.seed for one in runs] for name, runs in self.variants.items()}
+
+
+def side_by_side(
+    folders: Sequence[Path], *, model: str = "", attack: str = "", level: float = 0.95, is_strict: bool = True
+) -> SideBySide:
+    """Compare finished runs and points of grids, leakage and quality, by paired tests on the same records.
+
+    model: whose; empty: the student's, or the teacher's where no run has a student. attack: empty: the primary one.
+    is_strict: DataError for fewer than two variants, a pair that cannot be compared, or a model or attack that was not
+    audited; otherwise that is said, and what can be compared is.
+    """
+    found, unfinished = candidates(folders)
+    named = variants(found, least=2 if is_strict else 1)
+    model = model or subject(found)
+    audited = {name: runs for name, runs in named.items() if all(one.is_audited for one in runs)}
+    said: list[str] = []
+    results: list[Result] = []
+    attack = (attack or primary([one for runs in audited.values() for one in runs])) if audited else ""
+    base = Result(run="", stage="compare", model=model, metric="", value=math.nan, attack=attack)
+    refused: list[DataError] | None = None if is_strict else []
+    ends = needed_ends(found)
+    try:
+        if attack == NEEDED_ATTACK and len(ends) > 1:
+            raise DataError(
+                f"The {attack} attack does not read the same part of a response in all runs.",
+                f"data.needed_until: {', '.join(ends)}",
+                "Compare runs with one data.needed_until, or another attack (--attack).",
+            )
+        scores = {name: [run_scores(one, model, attack) for one in runs] for name, runs in audited.items()}
+        results += compare(scores, level=level, base=base, refused=refused) if scores else []
+    except DataError as error:
+        if is_strict:
+            raise
+        said.append(f"leakage is not compared: {error.what} ({error.values})")
+    for name, runs in named.items():
+        results += quality_results(name, runs, level=level, base=base)
+    apart = None if is_strict and not audited else []
+    results += quality_differences(named, model, level, base, apart)
+    if len(ends) > 1:
+        results = [row for row in results if row.metric.removesuffix("_difference") != NEEDED]
+        said.append(f"the needed part does not end alike ({', '.join(ends)}), so that its share right is not compared")
+    said += not_compared("leakage", refused) + not_compared("quality", apart)
+    return SideBySide(
+        variants=named, results=tuple(results), model=model, attack=attack, level=level, unfinished=tuple(unfinished),
+        said=(*said, *warnings(named, audited, results, unfinished)),
+    )  # fmt: skip
+
+
+def needed_ends(found: Sequence[Candidate]) -> list[str]:
+    """The texts that end the needed part of a response, of the runs that have one."""
+    ends = (one.settings.get("data.needed_until", "") for one in found)
+    return list(dict.fromkeys(repr(end) for end in ends if end))
+
+
+def subject(found: Sequence[Candidate]) -> str:
+    """The model that the comparison is about: the student, or the teacher where no run knows a student."""
+    has_student = any(
+        (one.folder / "student").exists() or one.settings.get("student.path") or not has_teacher(one) for one in found
+    )
+    return "student" if has_student else "teacher"
+
+
+def has_teacher(one: Candidate) -> bool:
+    """Does the run have a teacher?"""
+    return (one.folder / "teacher").exists() or bool(one.settings.get("teacher.path"))
+
+
+def quality_differences(
+    named: Mapping[str, Sequence[Candidate]],
+    model: str,
+    level: float,
+    base: Result,
+    refused: list[DataError] | None,
+) -> list[Result]:
+    """Every pair's difference of each number per record that all variants have."""
+    results: list[Result] = []
+    for metric in METRICS:
+        values: dict[str, list[RunScores]] = {}
+        for name, runs in named.items():
+            there = [value for one in runs if (value := record_values(one, model, metric)) is not None]
+            if len(there) == len(runs):
+                values[name] = there
+        row = Result(run="", stage=base.stage, model=model, metric=metric, value=math.nan, dataset="test")
+        results += compare_means(values, level=level, base=row, refused=refused)
+    return results
+
+
+def not_compared(what: str, refused: Sequence[DataError] | None) -> list[str]:
+    """Pairs without a test, and why the first has none."""
+    why = {(error.what, error.values) for error in refused or ()}
+    if not refused:
+        return []
+    first = refused[0]
+    more = f", and {len(why) - 1} more such pairs" if len(why) > 1 else ""
+    return [f"{what} is not compared by pairs everywhere: {first.what} ({first.values}){more}"]
+
+
+def warnings(
+    named: Mapping[str, Sequence[Candidate]],
+    audited: Mapping[str, Sequence[Candidate]],
+    results: Sequence[Result],
+    unfinished: Sequence[Path],
+) -> list[str]:
+    """What must be known to read the numbers: no audit, failed checks, unequal training, and who was left out."""
+    said = []
+    if not audited:
+        said.append("nothing was audited, so that only quality is compared")
+    elif len(audited) < len(named):
+        said.append(f"not audited, so that only quality is compared: {', '.join(n for n in named if n not in audited)}")
+    doubtful = [f"{one.folder} ({one.verdict})" for runs in audited.values() for one in runs if one.verdict != "valid"]
+    if doubtful:
+        said.append(
+            f"did not pass the audit's checks, so that their numbers need not be leakage: {', '.join(doubtful)}"
+        )
+    said += unequal_training(results)
+    if unfinished:
+        which = "audit" if audited else "evaluation"
+        said.append(f"left out, their {which} is not finished: {', '.join(map(str, unfinished))}")
+    return said
+
+
+def unequal_training(results: Sequence[Result]) -> list[str]:
+    """Who was trained on how many times as many tokens as another, where that is far from one."""
+    trained = sorted((row for row in results if row.metric == "trained_tokens"), key=lambda row: row.value)
+    if len(trained) < 2 or not trained[0].value > 0 or trained[-1].value <= UNEQUAL * trained[0].value:
+        return []
+    least, most = trained[0], trained[-1]
+    return [
+        f"not trained equally: {most.method} on {thousands(most.value)} tokens, {most.value / least.value:.2g} times as many "
+        f"as {least.method} ({thousands(least.value)})"
+    ]

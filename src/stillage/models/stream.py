@@ -1,0 +1,152 @@
+"""Texts in the middle of being written, and how a model goes on where it stopped: found out once, by doing it."""
+
+from __future__ import annotations
+
+import weakref
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from stillage.errors import CapabilityError
+from stillage.models.outputs import CANNOT, called, close, evaluating, plain, probe_ids
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from transformers import Cache, PreTrainedModel
+
+PROVEN: weakref.WeakKeyDictionary[torch.nn.Module, Continuation] = weakref.WeakKeyDictionary()
+"""What `continuation_of` found out: a memo, so that a training that writes texts in every step asks once."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Continuation:
+    """How a model is asked to read on after what it has read."""
+
+    cache: str  # under which name it returns its keys and values, and takes them back
+    positions: bool  # whether it takes `position_ids`
+    last_only: bool  # whether it takes `logits_to_keep`
+
+
+class Stream:
+    """A batch of texts in the middle of being written: the model's keys and values so far, and the next logits."""
+
+    def __init__(
+        self,
+        model: PreTrainedModel,
+        prompts: Sequence[np.ndarray],
+        pad_id: int,
+        continuation: Continuation | None = None,
+    ) -> None:
+        """Read the prompts, padded on the left. Raises CapabilityError for a model that cannot continue where it stopped."""
+        self.model, self.name = model, called(model)
+        self.continuation = continuation_of(model) if continuation is None else continuation
+        longest = max(map(len, prompts))
+        ids_BT = np.full((len(prompts), longest), pad_id, np.int64)
+        attention_BT = np.zeros((len(prompts), longest), np.int64)
+        for row, prompt in enumerate(prompts):
+            ids_BT[row, longest - len(prompt) :] = prompt
+            attention_BT[row, longest - len(prompt) :] = 1
+        self.attention_BT = torch.from_numpy(attention_BT).to(model.device)
+        self.cache: Any = None
+        self.read(torch.from_numpy(ids_BT).to(model.device))
+
+    def read(self, ids_BT: torch.Tensor) -> None:
+        """Read some more tokens; `logits_BV` becomes what follows the last of them, float32."""
+        inputs: dict[str, Any] = {"input_ids": ids_BT, "attention_mask": self.attention_BT, "use_cache": True}
+        if self.cache is not None:
+            inputs[self.continuation.cache] = self.cache
+        if self.continuation.positions:
+            positions_BT = (self.attention_BT.cumsum(-1) - 1).clamp(min=0)
+            inputs["position_ids"] = positions_BT[:, -ids_BT.shape[1] :]
+        if self.continuation.last_only:
+            inputs["logits_to_keep"] = 1
+        output = self.model(**inputs)
+        self.cache, self.logits_BV = output[self.continuation.cache], output.logits[:, -1].float()
+
+    def step(self, chosen_B: torch.Tensor) -> None:
+        """Read the tokens just written, one per row."""
+        ones_B1 = self.attention_BT.new_ones(len(self.attention_BT), 1)
+        self.attention_BT = torch.cat([self.attention_BT, ones_B1], 1)
+        self.read(chosen_B[:, None])
+
+    def keep(self, rows: list[int]) -> None:
+        """Drop all other rows: finished texts cost nothing more."""
+        index = torch.tensor(rows, device=self.attention_BT.device)
+        self.attention_BT = self.attention_BT[index]
+        self.cache.reorder_cache(index)
+
+
+def continuation_of(model: PreTrainedModel) -> Continuation:
+    """Find out how a model goes on where it stopped; asked once per model.
+
+    Proven on five tokens: two texts of unlike length, padded on the left and read piece by piece, and one of them alone
+    after the other has ended, must give the logits of whole texts. Costs some eight tiny forward passes. Raises
+    CapabilityError for a model that keeps nothing of what it has read, or whose logits are others.
+    """
+    if model not in PROVEN:
+        with evaluating(model), torch.autocast(model.device.type, enabled=False):  # in its own precision
+            ids_T = probe_ids(model)[0]
+            found = asked(model, ids_T[None, :3])
+            prove(model, ids_T, found)
+        PROVEN[model] = found
+    return PROVEN[model]
+
+
+def asked(model: PreTrainedModel, ids_BT: torch.Tensor) -> Continuation:
+    """What the model takes and returns, by asking it for each alone."""
+
+    def takes(**request: object) -> bool:
+        try:
+            model(input_ids=ids_BT, use_cache=True, **request)
+        except TypeError:
+            return False
+        return True
+
+    try:
+        kept = cache_in(model(input_ids=ids_BT, use_cache=True))
+    except CANNOT as error:
+        raise cannot_continue(model, f"{type(error).__name__}: {error}") from error
+    if kept is None:
+        raise cannot_continue(model, "it returns nothing of what it has read")
+    steps_BT = torch.arange(ids_BT.shape[1], device=ids_BT.device).expand_as(ids_BT)
+    return Continuation(cache=kept[0], positions=takes(position_ids=steps_BT), last_only=takes(logits_to_keep=1))
+
+
+def cache_in(output: Mapping[str, object]) -> tuple[str, Cache] | None:
+    """What a model kept of what it has read, and the name it has in its output."""
+    from transformers import Cache
+
+    return next(((name, value) for name, value in output.items() if isinstance(value, Cache)), None)
+
+
+def prove(model: PreTrainedModel, ids_T: torch.Tensor, continuation: Continuation) -> None:
+    """CapabilityError unless reading on gives the logits of whole texts: see `continuation_of`."""
+    texts = [ids_T, ids_T[1:4]]
+    whole = [model(input_ids=text[None], use_cache=False).logits[0].float() for text in texts]
+    starts = [text[: len(text) - 2] for text in texts]
+    try:
+        stream = Stream(model, [start.cpu().numpy() for start in starts], int(ids_T[-1]), continuation)
+        found = [stream.logits_BV]
+        stream.step(torch.stack([text[-2] for text in texts]))
+        found.append(stream.logits_BV)
+        stream.keep([1])
+        stream.step(texts[1][-1:])
+        found.append(stream.logits_BV)
+    except CANNOT as error:
+        raise cannot_continue(model, f"{type(error).__name__}: {error}") from error
+    ours = torch.cat(found)
+    theirs = torch.stack([whole[0][-3], whole[1][-3], whole[0][-2], whole[1][-2], whole[1][-1]])
+    if not close(ours, theirs, plain(model).dtype):
+        raise cannot_continue(model, f"largest difference of logits: {float((ours - theirs).abs().max()):.3g}")
+
+
+def cannot_continue(model: PreTrainedModel, why: str) -> CapabilityError:
+    """The error for a model that cannot write token by token."""
+    return CapabilityError(
+        "This model cannot generate here: it does not go on where it stopped as it would have read the whole text.",
+        f"architecture: {type(plain(model)).__name__}; {(why.splitlines() or [''])[0]}",
+        "Use an attention model (GPT-2, OPT, LLaMA, Qwen, Mistral, Gemma, ...).",
+    )

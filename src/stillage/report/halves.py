@@ -1,0 +1,92 @@
+"""What distillation gave, beside what it gave away: the gain over no teacher, and the student asked for less."""
+
+from __future__ import annotations
+
+import math
+
+from stillage.report.cells import Cell, Table, auc_cell, head, level_words, number, share
+from stillage.report.load import RunView
+from stillage.report.verdict import CHANCE, interval, percent, words
+from stillage.types import Result
+
+STUDENT, ALONE, MINIMAL = "student", "student_no_teacher", "student_minimal"
+QUALITY = ("needed_exact", "rouge_l")
+"""What the gain is shown in: the first of these that was measured."""
+ATTACKS = ("loss_needed",)
+"""Attacks shown beside the primary one for the student that was asked only for what is needed."""
+
+
+def gain_of(view: RunView, model: str, minus: str) -> Result | None:
+    """How much better one model is than another on the same records; None where that was not measured."""
+    for metric in QUALITY:
+        rows = [row for row in view.results if (row.metric, row.model) == (f"{metric}_gain", model)]
+        found = next((row for row in rows if row.note == f"minus {minus}"), None)
+        if found is not None:
+            return found
+    return None
+
+
+def gain_words(view: RunView) -> str:
+    """What the student can do that one without a teacher cannot, in a sentence; empty where it was not measured."""
+    gain = gain_of(view, STUDENT, ALONE)
+    if gain is None or math.isnan(gain.low):
+        return ""
+    metric = gain.metric.removesuffix("_gain")
+    student, alone = (view.result(metric, name) for name in (STUDENT, ALONE))
+    if metric == "needed_exact":
+        said = (
+            f"the student is right on {percent(student)} of the needed answers, without a teacher on {percent(alone)}"
+        )
+    else:
+        said = f"the student has ROUGE-L {interval(student, 3)}, without a teacher {interval(alone, 3)}"
+    if gain.low > 0:
+        return f"Distilling helps: {said} ({signed(gain)})."
+    return f"Distilling {'costs quality here' if gain.high < 0 else 'shows no gain here'}: {said} ({signed(gain)})."
+
+
+def signed(row: Result) -> str:
+    """A difference with its sign and interval: percentage points for shares."""
+    if row.metric.startswith("rouge_l"):
+        return f"{row.value:+.3f} [{row.low:.3f}, {row.high:.3f}]"
+    return f"{100 * row.value:+.1f} points [{100 * row.low:.1f}, {100 * row.high:.1f}]"
+
+
+def minimal_words(view: RunView) -> str:
+    """What the student that was asked only for what is needed keeps and gives away; empty where there is none."""
+    auc, quality = view.result("auc", MINIMAL, attack=view.primary_attack), view.result("needed_exact", MINIMAL)
+    if auc is None or quality is None or math.isnan(auc.low):
+        return ""
+    cost, avoided = gain_of(view, MINIMAL, STUDENT), view.result("avoided_leak", STUDENT, attack=view.primary_attack)
+    keeps = f"right on {percent(quality)}" + (f" ({signed(cost)} against the student)" if cost is not None else "")
+    parts = [row for name in ATTACKS if (row := view.result("auc", MINIMAL, attack=name)) is not None]
+    beside = "".join(f", on the needed part alone {interval(row)}" for row in parts)
+    student, worst = view.result("auc", STUDENT, attack=view.primary_attack), max(row.high for row in (auc, *parts))
+    clear = avoided is not None and avoided.low > 0 and student is not None and worst < student.low
+    less = "leaks less" if clear else "is not shown to leak less"
+    left = " (some is left)" if less == "leaks less" and any(row.low > CHANCE for row in (auc, *parts)) else ""
+    return f"Asked only for what is needed, it is {keeps} and {less}: AUC {interval(auc)}{beside}{left}."
+
+
+def halves_table(view: RunView) -> Table | None:
+    """Skill, memory and leak of every student, side by side; None where no gain over a teacherless student was measured."""
+    if gain_of(view, STUDENT, ALONE) is None:
+        return None
+    skilled = any(row.metric == "needed_exact" for row in view.results)
+    metric = "needed_exact" if skilled else "rouge_l"
+    names = [name for name in view.models if name.startswith("student")]
+    attacks = [view.primary_attack, *(name for name in ATTACKS if name in view.attacks)] if view.attacks else []
+    rows = []
+    for name in names:
+        quality = view.result(metric, name)
+        gain = gain_of(view, name, ALONE)
+        cells = [share(quality) if skilled else number(quality, 3), Cell(text="–" if gain is None else signed(gain))]
+        cells += [auc_cell(view.result("auc", name, attack=attack)) for attack in attacks]
+        rows.append((head(name), *cells))
+    columns = (
+        "model", "needed part right" if skilled else "ROUGE-L", "more than without a teacher",
+        *(f"AUC, {words(attack)} attack" for attack in attacks),
+    )  # fmt: skip
+    note = f"Quality on test records, the same for all models; differences are paired. {level_words(view)}."
+    return Table(
+        caption="What each student can do, and what it gives away", columns=columns, rows=tuple(rows), note=note
+    )

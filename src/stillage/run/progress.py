@@ -1,0 +1,38 @@
+"""Progress of the loops over records: how many are done, and how long the rest will take.
+
+A loop takes `progress: Done | None` and calls it after every batch; who runs the loop knows what it is for (`Doing`), and
+whoever watches gets facts to show: {"model", "doing", "done", "of", "eta_s"}, which go through JSON between processes.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+Done = Callable[[int, int, float], None]
+"""done(rows, of so many, share of the work, 0 to 1): rows need not cost the same, so the share tells the time left."""
+Doing = Callable[[str], Done]
+"""doing("scoring {} records"): a loop begins; its count is put where the braces are."""
+
+
+def unheard(what: str) -> Done:
+    """Nobody watches."""
+    return lambda done, of, share: None
+
+
+def watched(tell: Callable[[dict[str, Any]], None], model: str) -> Doing:
+    """Loops about one model, told as facts; the time left is that of the share of work which is not done."""
+
+    def doing(what: str) -> Done:
+        started = time.monotonic()
+
+        def done(rows: int, of: int, share: float) -> None:
+            facts: dict[str, Any] = {"model": model, "doing": what, "done": rows, "of": of}
+            if share > 0:
+                facts["eta_s"] = round((time.monotonic() - started) * (1 - share) / share, 1)
+            tell(facts)
+
+        return done
+
+    return doing

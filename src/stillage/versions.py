@@ -1,0 +1,59 @@
+"""What Stillage uses of other libraries beyond their documentation: all that a new version may move stands here.
+
+Everything else is documented by its library, or found out by doing it once (models.outputs, models.stream). Run with the
+lower bounds of pyproject.toml and with the newest of everything: `make test-oldest test-newest`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import torch
+    from peft.tuners.lora.layer import Linear as LoraLinear
+    from sacrebleu.metrics.base import Metric
+    from transformers import BertForMaskedLM
+
+
+def causal_types() -> tuple[str, ...]:
+    """The model types that transformers builds as causal language models."""
+    from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
+
+    return tuple(MODEL_FOR_CAUSAL_LM_MAPPING_NAMES)
+
+
+def masked_types() -> tuple[str, ...]:
+    """The model types that transformers builds as masked language models."""
+    from transformers.models.auto.modeling_auto import MODEL_FOR_MASKED_LM_MAPPING_NAMES
+
+    return tuple(MODEL_FOR_MASKED_LM_MAPPING_NAMES)
+
+
+def lora_linear() -> type[LoraLinear]:
+    """peft's linear layer with low-rank adapters beside it."""
+    from peft.tuners.lora.layer import Linear
+
+    return Linear
+
+
+def has_lora_targets(model_type: str) -> bool:
+    """Whether peft knows by itself which layers of this model type get an adapter."""
+    from peft.utils import TRANSFORMERS_MODELS_TO_LORA_TARGET_MODULES_MAPPING
+
+    return model_type in TRANSFORMERS_MODELS_TO_LORA_TARGET_MODULES_MAPPING
+
+
+def bert_head(model: BertForMaskedLM) -> torch.nn.Module:
+    """What turns BERT's hidden states into logits, so that only those at the gaps need be computed."""
+    return model.cls
+
+
+def overlap_counts(metric: Metric, predictions: Sequence[str], streams: Sequence[Sequence[str | None]]) -> list[Any]:
+    """sacrebleu's counts of each answer, by which its scores of a corpus and of every resample of it are summed up."""
+    return metric._extract_corpus_statistics(predictions, streams)  # pyright: ignore[reportArgumentType]
+
+
+def overlap_score(metric: Metric, counts: Sequence[int]) -> float:
+    """sacrebleu's score of summed counts."""
+    return float(metric._compute_score_from_stats(list(counts)).score)

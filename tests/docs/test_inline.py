@@ -1,0 +1,61 @@
+"""Commands and flags that README and docs name within their sentences: the verbs and settings exist."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from pathlib import Path
+
+import pytest
+
+from stillage.cli import SAME_AS, VERBS
+from stillage.cli.compare import Comparison
+from stillage.cli.evaluate import Matrix
+from stillage.cli.generate import Ask
+from stillage.cli.plain_text import Import, Pack, Read, Stats, Write
+from stillage.run.parse import ALIASES, SWEEP, from_flags, settings
+
+ROOT = Path(__file__).parents[2]
+PAGES = ("README.md", *sorted(str(path.relative_to(ROOT)) for path in (ROOT / "docs").rglob("*.md")))
+SWITCHES = {"plugin", "debug", "dry-run", "accept-changes", "help", "version"}
+NOT_OURS = {"shutdown-timeout": "torchrun", "nproc_per_node": "torchrun"}
+"""Flags of other programs."""
+OTHER_PAGES = ("docs/LOG.md", "docs/explanation/chunked.md")
+"""What was tried once, and the flags of a benchmark."""
+
+
+def spans(page: str) -> list[str]:
+    """What stands between backticks, code blocks aside."""
+    text = re.sub(r"^```.*?^```", "", (ROOT / page).read_text(encoding="utf-8"), flags=re.MULTILINE | re.DOTALL)
+    return [" ".join(span.split()) for span in re.findall(r"`([^`]+)`", text)]
+
+
+def known_flags() -> set[str]:
+    """Every flag of every verb, in the spelling of the docs."""
+    own = {
+        field.name
+        for kind in (Comparison, Matrix, Ask, Import, Pack, Read, Stats, Write)
+        for field in dataclasses.fields(kind)
+    }
+    groups = {name.rsplit(".", 1)[0] for name in settings() if "." in name}
+    return {name.replace("_", "-") for name in (*settings(), *groups, *ALIASES, *own)} | SWITCHES
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if page not in OTHER_PAGES])
+def test_verbs_and_flags_in_the_text_exist(page: str) -> None:
+    known, named = known_flags(), spans(page)
+    verbs = [span.split()[1] for span in named if span.startswith("stillage ") and len(span.split()) > 1]
+    assert [
+        verb for verb in verbs if verb not in VERBS and verb not in SAME_AS and verb != "VERB" and verb[0] != "-"
+    ] == []
+    scripts = ("python ", "benchmarks/")  # with flags of their own
+    flags = {
+        flag
+        for span in named
+        if not span.startswith(scripts)
+        for flag in re.findall(r"(?<![\w-])--([a-z][\w.-]*[\w])", span)
+    }
+    unknown = {flag for flag in flags if flag not in known and flag not in NOT_OURS}
+    for flag in sorted(unknown):  # a table's free key, a value of a grid: the parser knows; a wrong one is its error
+        assert flag.startswith((SWEEP, "data.", "distill.params.")), f"{page}: --{flag}"
+        from_flags([f"--{flag}", "x"])

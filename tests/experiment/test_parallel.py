@@ -1,0 +1,95 @@
+"""Stages side by side: all that a child told comes before its end, whatever it prints, and it never outlives its parent."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from stillage.cli import run as cli
+from stillage.experiment import parallel
+from stillage.experiment.parallel import command_of, parent_in, run_together
+from stillage.run.stages import Stage
+from stillage.run.stop import Stop
+
+TALKS = "import sys; [print(line) for line in sys.argv[1:]]"
+
+
+def two_stages() -> list[Stage]:
+    return [Stage(name=name, settings={}, work=lambda _: None) for name in ("a", "b")]
+
+
+def test_the_progress_of_a_stage_comes_before_its_end() -> None:
+    """The listener is slow, so that the child has ended long before its last line is read."""
+    told: list[object] = []
+    pause = threading.Event()
+
+    def progress(name: str, facts: Mapping[str, Any]) -> None:
+        pause.wait(0.2)
+        told.append((name, facts["step"]))
+
+    lines = [f'{{"step": {step}}}' for step in range(3)]
+    run_together(
+        two_stages(), set(), lambda name: [sys.executable, "-c", TALKS, *lines], 2, Stop(), progress,
+        lambda name, seconds: None if seconds is None else told.append(name),
+    )  # fmt: skip
+    for name in ("a", "b"):
+        of_stage = [entry for entry in told if entry == name or entry[0] == name]  # pyright: ignore
+        assert of_stage == [(name, 0), (name, 1), (name, 2), name]
+
+
+def test_what_is_no_progress_is_shown_and_stops_nothing(capfd: pytest.CaptureFixture[str]) -> None:
+    """A plugin that prints: its words, a number, bytes that are no text; more than a pipe holds comes after it."""
+    told: list[tuple[str, Mapping[str, Any]]] = []
+    code = (
+        "import sys; print('hello'); print(7); sys.stdout.flush(); sys.stdout.buffer.write(b'\\xff\\n'); sys.stdout.flush()\n"
+        'for step in range(3000): print(\'{"step": %d, "padding": "%s"}\' % (step, \'x\' * 40))'
+    )
+    stages = two_stages()
+    run_together(
+        stages, set(), lambda name: [sys.executable, "-c", code], 2, Stop(), lambda *fact: told.append(fact),
+        lambda name, seconds: None,
+    )  # fmt: skip
+    assert not stages
+    assert sorted(name for name, facts in told if facts["step"] == 2999) == ["a", "b"]
+    printed = capfd.readouterr().err.splitlines()
+    assert [printed.count(line) for line in ("hello", "7", "\ufffd")] == [2, 2, 2]
+
+
+def test_a_failed_stage_ends_the_others_with_its_exit_code() -> None:
+    codes = {"a": "raise SystemExit(2)", "b": "import time; time.sleep(600)"}
+    with pytest.raises(SystemExit) as caught:
+        run_together(
+            two_stages(), set(), lambda name: [sys.executable, "-c", codes[name]], 2, Stop(), lambda *_: None,
+            lambda *_: None,
+        )  # fmt: skip
+    assert caught.value.code == 2
+
+
+def test_a_child_whose_parent_died_before_it_looked_ends_at_once() -> None:
+    """It compares its parent of now with the one that started it, as that one said."""
+    code = "from stillage.experiment.parallel import die_with_parent; die_with_parent(-1)"
+    done = subprocess.run([sys.executable, "-c", code], check=False)
+    assert done.returncode == (75 if sys.platform == "linux" else 0)
+
+
+def test_a_child_is_told_its_parent(monkeypatch: pytest.MonkeyPatch) -> None:
+    command = command_of(Path("run"), None, [], "teacher")
+    assert parent_in(command) == os.getpid()
+    assert parent_in(["run", "--only", "teacher"]) == os.getppid()
+    asked: list[int] = []
+
+    def refuse(parent_pid: int) -> None:
+        asked.append(parent_pid)
+        raise SystemExit(75)
+
+    monkeypatch.setattr(parallel, "die_with_parent", refuse)
+    with pytest.raises(SystemExit):
+        cli.run_child([*command[4:], "--parent=-1"], ())
+    assert asked == [os.getpid()]

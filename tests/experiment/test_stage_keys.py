@@ -1,0 +1,83 @@
+"""A run with given models: each of their files, and each setting, redoes exactly the stages that depend on it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from stillage.experiment.outside import outside_model, outside_tokenizer
+from stillage.experiment.plan import make_context, plan
+from stillage.run.config import Config, ModelConfig
+from stillage.run.parse import build
+from stillage.run.stages import keys
+from stillage.run.stop import Stop
+
+FILES = {
+    "config.json": "{}", "model.safetensors": "w", "tokenizer.json": "{}", "tokenizer_config.json": "{}",
+    "chat_template.jinja": "a", "generation_config.json": "{}", "special_tokens_map.json": "{}", "README.md": "a",
+    "optimizer.pt": "o",
+}  # fmt: skip
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A model in files, and an adapter whose base it is."""
+    for name, text in FILES.items():
+        (tmp_path / "base").mkdir(exist_ok=True)
+        (tmp_path / "base" / name).write_text(text)
+    (tmp_path / "adapter").mkdir()
+    (tmp_path / "adapter" / "adapter_config.json").write_text(json.dumps({"base_model_name_or_path": "elsewhere/base"}))
+    (tmp_path / "adapter" / "adapter_model.safetensors").write_text("a")
+    return tmp_path
+
+
+@pytest.mark.parametrize("name", FILES)
+@pytest.mark.parametrize("start", ["base", "adapter"])
+def test_files_of_a_given_model(folder: Path, name: str, start: str) -> None:
+    """An adapter's base that has been moved with it (`base` beside it) is found, as it is when it is loaded."""
+    source = ModelConfig(path=str(folder / start))
+    model, tokenizer = outside_model(source), outside_tokenizer(source.path)
+    (folder / "base" / name).write_text("changed")
+    matters = name not in ("README.md", "optimizer.pt")
+    assert (outside_model(source) != model) == matters
+    of_tokenizer = matters and name not in ("model.safetensors", "generation_config.json")
+    assert (outside_tokenizer(source.path) != tokenizer) == of_tokenizer
+
+
+def redone(change: Callable[[Config], Config], config: Config) -> set[str]:
+    """The stages whose keys differ after a change."""
+
+    def found(one: Config) -> dict[str, str]:
+        return keys(plan(make_context(one, Stop(), lambda name, facts: None)))
+
+    before, after = found(config), found(change(config))
+    return {name for name in before if before[name] != after.get(name)} - {"report"}
+
+
+SETTINGS = {
+    "audit.level": {"evaluate", "audit"},
+    "generate.max_new_tokens": {"evaluate"},
+    "generate.batch_tokens": set(),
+    "audit.min_k_fraction": {"audit"},
+    "threads": set(),
+    "seed": {"data", "evaluate", "audit"},
+    "data.template": {"data", "evaluate", "audit"},
+    "teacher.dtype": {"evaluate", "audit"},
+}
+VALUES = {
+    "audit.level": "0.9", "generate.max_new_tokens": "3", "generate.batch_tokens": "64", "audit.min_k_fraction": "0.5",
+    "threads": "1", "seed": "2", "data.template": "raw", "teacher.dtype": "bfloat16",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", SETTINGS)
+def test_settings_of_a_run_with_given_models(folder: Path, name: str) -> None:
+    flat = {
+        "teacher.path": [str(folder / "base")], "student.path": [str(folder / "adapter")],
+        "out": [str(folder / "run")], "stages": ["evaluate", "audit"],
+    }  # fmt: skip
+    config = build(flat)
+    assert redone(lambda _: build({**flat, name: [VALUES[name]]}), config) == SETTINGS[name]

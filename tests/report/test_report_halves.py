@@ -1,0 +1,88 @@
+"""Both halves of the story: what distilling gave, what it gave away, and what asking for less saves; in words that hold."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from test_report_verdict import auc, plain, rate
+
+from stillage.report.halves import gain_words, halves_table, minimal_words
+from stillage.report.load import RunView
+from stillage.report.summary import LINES, summary_lines
+from stillage.report.verdict import verdict
+from stillage.types import Result
+
+
+def quality(model: str, value: float, metric: str = "needed_exact") -> Result:
+    return rate(metric, model, value, value - 0.03, min(1.0, value + 0.03), dataset="test")
+
+
+def gain(model: str, value: float, half: float, minus: str, metric: str = "needed_exact") -> Result:
+    return rate(f"{metric}_gain", model, value, value - half, value + half, dataset="test", note=f"minus {minus}")
+
+
+def story(*more: Result, gained: float = 0.4, half: float = 0.05) -> RunView:
+    return plain(
+        quality("student", 0.99), quality("student_no_teacher", 0.99 - gained),
+        gain("student", gained, half, "student_no_teacher"), auc("student", 0.9), auc("student_no_teacher", 0.5),
+        auc("student_counterfactual", 0.5), *more, summaries=("student", "student_no_teacher"),
+    )  # fmt: skip
+
+
+MINIMAL = (
+    quality("student_minimal", 0.99),
+    gain("student_minimal", 0.0, 0.01, "student"),
+    auc("student_minimal", 0.52),
+)
+
+
+def avoided(value: float, half: float) -> Result:
+    return replace(auc("student", value, half), metric="avoided_leak")
+
+
+@pytest.mark.parametrize(
+    ("gained", "half", "said"),
+    [(0.4, 0.05, "Distilling helps"), (0.02, 0.05, "shows no gain"), (-0.2, 0.05, "costs quality")],
+)
+def test_a_gain_is_claimed_only_by_its_interval(gained: float, half: float, said: str) -> None:
+    words = gain_words(story(gained=gained, half=half))
+    assert said in words and "without a teacher" in words and f"{100 * gained:+.1f} points" in words
+
+
+def test_without_a_needed_part_the_gain_is_in_rouge() -> None:
+    view = plain(quality("student", 0.6, "rouge_l"), quality("student_no_teacher", 0.5, "rouge_l"),
+                 gain("student", 0.1, 0.02, "student_no_teacher", "rouge_l"))  # fmt: skip
+    assert gain_words(view).startswith("Distilling helps: the student has ROUGE-L 0.600")
+    assert gain_words(plain(auc("student", 0.9))) == "" and halves_table(plain(auc("student", 0.9))) is None
+
+
+def test_less_leak_is_claimed_only_by_the_paired_test_and_what_is_left_is_said() -> None:
+    clean = minimal_words(story(*MINIMAL, avoided(0.38, 0.03)))
+    assert "leaks less" in clean and "is left" not in clean and "99.0 %" in clean
+    unsure = minimal_words(story(*MINIMAL, avoided(0.02, 0.03)))
+    assert "is not shown to leak less" in unsure
+    part = auc("student_minimal", 0.56, attack="loss_needed")
+    left = minimal_words(story(*MINIMAL, part, avoided(0.38, 0.03)))
+    assert "on the needed part alone 0.56 [0.53, 0.59] (some is left)" in left
+    much = minimal_words(story(*MINIMAL[:2], auc("student_minimal", 0.8), avoided(0.1, 0.03)))
+    assert "leaks less: AUC 0.80" in much and "little" not in much
+    assert minimal_words(story()) == ""
+
+
+def test_the_terminal_has_both_halves_the_lesson_and_every_model_in_ten_lines() -> None:
+    models = [auc(name, 0.5) for name in ("teacher", "teacher_counterfactual")]
+    floor = [rate("extraction_rate", "student", 0.02, 0.01, 0.04, dataset=part) for part in ("private", "outsiders")]
+    view = story(*MINIMAL, avoided(0.38, 0.03), *models, *floor)
+    lines = summary_lines(view, verdict(view), title="quickstart")
+    assert len(lines) <= LINES and lines[0].startswith("quickstart: leaks; split valid")
+    assert lines[2].startswith("Distilling helps") and lines[3].startswith("Asked only for what is needed")
+    assert sum(line.startswith("  ") for line in lines) == 6 and not any("more models" in line for line in lines)
+
+
+def test_the_page_shows_them(run: Path) -> None:
+    from stillage.report.load import read_run
+
+    table = halves_table(read_run(run))
+    assert table is not None and [row[0].text for row in table.rows][:2] == ["student", "student, asked for less"]
