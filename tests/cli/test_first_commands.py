@@ -29,7 +29,9 @@ def rows(path: Path, count: int, first: int = 0) -> str:
     [
         ("data --data.source answers.jsonl", "runs/data-answers"),
         ("run --data.source answers.jsonl --seed 2", "runs/run-answers"),
-        ("data --data.source org/name", "runs/data-name"),
+        ("data --data.source org/name", "runs/data-org-name"),
+        ("data --data.source here/train.jsonl", "runs/data-here-train"),
+        ("data --data.source there/train.jsonl", "runs/data-there-train"),
         ("data --data.source task_*.jsonl", "runs/data-task"),
         ("data --data.files.private a.jsonl --data.files.public b.jsonl", "runs/data-a-b"),
         ("data --data.files.private a.jsonl --data.files.public a.jsonl", "runs/data-a"),

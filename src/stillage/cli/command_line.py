@@ -113,10 +113,10 @@ def own_folder(verb: str, words: Sequence[str], flat: Flat) -> Path:
     The same command again means the same folder, and another verb's flags another one. words, flat: as in `read_settings`.
     """
     if words and not words[0].startswith("--"):
-        return Path("runs") / slug(Path(words[0]).stem)
+        return Path("runs") / slug(str(Path(words[0]).with_suffix("")))
     files = [words[0] for path, words in flat.items() if path.startswith("data.files.") and words]
     named = files or flat.get("data.source") or [DataConfig().source]
-    stems = dict.fromkeys(Path(word).stem for word in named)
+    stems = dict.fromkeys(str(Path(word).with_suffix("")) for word in named)  # two files of one name are two data sets
     return Path("runs") / slug("-".join([verb, *stems]))
 
 

@@ -142,7 +142,7 @@ def say_first(contexts: Iterable[Context], verb: str, say: Callable[[str], None]
 
 def last_stage(verb: str, config: Config) -> str:
     """The last stage to do; empty: all. An audit that trains nothing ends in its report, the only one there will be."""
-    return "" if verb == "audit" and config.stages == ("audit",) else LAST_STAGE[verb]
+    return "" if verb == "audit" and "distill" not in config.stages else LAST_STAGE[verb]
 
 
 def run_child(words: Sequence[str], plugins: tuple[Plugin, ...]) -> int:

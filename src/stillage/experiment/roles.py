@@ -149,7 +149,8 @@ def minimal_params(config: Config, params: object) -> dict[str, str]:
 def initialised(config: Config, student_train: TrainConfig) -> ModelRole:
     """The model that every student of this run starts from: fine-tuned alone, on public records.
 
-    ConfigError for a negative number of epochs, and where the student is an adapter or cut from its teacher.
+    ConfigError for a negative number of epochs, where the student is an adapter or cut from its teacher, and without a
+    validation.
     """
     epochs, start = config.distill.init_epochs, config.student
     if epochs < 0 or start.lora_rank or start.adapter or start.prune_teacher_to:
@@ -158,6 +159,12 @@ def initialised(config: Config, student_train: TrainConfig) -> ModelRole:
             f"distill.init_epochs: {epochs:g}; student.lora_rank: {start.lora_rank}; student.adapter: "
             f"{start.adapter or 'none'}; student.prune_teacher_to: {start.prune_teacher_to}",
             "Leave out init_epochs, and give a fine-tuned student.path where one is needed.",
+        )
+    if not student_train.validate_every:
+        raise ConfigError(
+            "A start that is fine-tuned first is that of the lowest validation loss, and nothing is validated.",
+            f"distill.init_epochs: {epochs:g}; student_train.validate_every: 0",
+            "Set student_train.validate_every, e.g. to 1 (epoch).",
         )
     train = replace(student_train, max_steps=0, max_trained_tokens=0, keep="best")
     params = (("epochs", f"{epochs:g}"),)

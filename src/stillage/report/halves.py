@@ -87,6 +87,10 @@ def halves_table(view: RunView) -> Table | None:
         *(f"AUC, {words(attack)} attack" for attack in attacks),
     )  # fmt: skip
     note = f"Quality on test records, the same for all models; differences are paired. {level_words(view)}."
+    if skilled and (end := str(view.setting("data", "needed_until", ""))):
+        note += f" The needed part of an answer goes up to its first “{end}”; what follows is not judged here."
+    if MINIMAL in names:
+        note += f" The {words(MINIMAL)} never learned the rest, so that numbers over whole answers speak against it."
     return Table(
         caption="What each student can do, and what it gives away", columns=columns, rows=tuple(rows), note=note
     )
