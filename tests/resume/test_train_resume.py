@@ -137,6 +137,7 @@ def test_what_does_not_decide_the_result_may_change(small: SimpleNamespace, tmp_
 
 SCRIPT = """
 import sys, pathlib, importlib.util
+import torch; torch.set_num_threads(1)
 spec = importlib.util.spec_from_file_location("small_training", sys.argv[1])
 small = importlib.util.module_from_spec(spec); spec.loader.exec_module(small)
 small.small_train(pathlib.Path(sys.argv[2]), epochs=30, checkpoint_every_s=0.05, student=small.small_model(seed=2, dropout=0.1))
@@ -145,6 +146,9 @@ small.small_train(pathlib.Path(sys.argv[2]), epochs=30, checkpoint_every_s=0.05,
 
 def test_killed_at_any_moment_it_ends_the_same(small: SimpleNamespace, tmp_path: Path) -> None:
     """SIGKILL twice, some moments after a new checkpoint; another may be half-written just then."""
+    import torch
+
+    torch.set_num_threads(1)  # as in the child: the last digits of a sum depend on it, and earlier tests may have set others
     make = {"epochs": 30, "checkpoint_every_s": 0.05}
     small.train(tmp_path / "whole", student=small.model(seed=2, dropout=0.1), **make)
     conftest, folder = Path(__file__).parents[1] / "conftest.py", tmp_path / "killed"
