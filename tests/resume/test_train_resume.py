@@ -148,7 +148,7 @@ def test_killed_at_any_moment_it_ends_the_same(small: SimpleNamespace, tmp_path:
     """SIGKILL twice, some moments after a new checkpoint; another may be half-written just then."""
     import torch
 
-    torch.set_num_threads(1)  # as in the child: the last digits of a sum depend on it, and earlier tests may have set others
+    torch.set_num_threads(1)  # as in the child: the last digits of a sum depend on it
     make = {"epochs": 30, "checkpoint_every_s": 0.05}
     small.train(tmp_path / "whole", student=small.model(seed=2, dropout=0.1), **make)
     conftest, folder = Path(__file__).parents[1] / "conftest.py", tmp_path / "killed"
