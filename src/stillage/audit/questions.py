@@ -148,9 +148,8 @@ def needed(subject: Subject, examples: Sequence[Example], material: Material) ->
     for example, part, stats in zip(examples, subject.encode(parts), stats_of(subject, examples), strict=True):
         whole_T, part_T = (one.ids_T[one.response_T] for one in (example, part))
         same_T = whole_T[: len(part_T)] == part_T[: len(whole_T)]
-        count = (
-            len(same_T) if same_T.all() else int(np.argmin(same_T))
-        )  # the end of text of a part is none of the whole's
+        # the part ends with an end of text, where the whole goes on
+        count = len(same_T) if same_T.all() else int(np.argmin(same_T))
         found.append(replace(stats, **{name: getattr(stats, name)[:count] for name in ARRAYS}))
     return found
 

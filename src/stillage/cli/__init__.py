@@ -74,7 +74,7 @@ class Once(logging.Filter):
         self.said: set[str] = set()
 
     def filter(self, record: logging.LogRecord) -> bool:
-        """Is the line new?"""
+        """Whether the line is new."""
         line = record.getMessage()
         is_new = line not in self.said
         self.said.add(line)

@@ -48,9 +48,8 @@ def train_model(context: Context, role: ModelRole, folder: Path) -> None:
     from stillage.rng import derive
 
     assert role.train is not None and role.trained_on is not None
-    check_ahead(
-        context, read_split(context.run / "data")
-    )  # the records may have been drawn for a run with other models
+    split = read_split(context.run / "data")
+    check_ahead(context, split)  # the records may have been drawn for a run with other models
     use_threads(context)
     config, is_first = context.config, context.is_first
     tokenizer = load_tokenizer(str(context.run / "tokenizer"))
@@ -83,9 +82,13 @@ def train_model(context: Context, role: ModelRole, folder: Path) -> None:
             params=params_from(method, dict(role.params)),
             examples=examples_of(records, tokenizer, config.data, limit, what=f"{role.name}, {role.trained_on}"),
             validation=examples_of(
-                records_of(context, "validation"), tokenizer, config.data, limit, what=f"{role.name}, validation"
+                split.records_by_role.get("validation", []),
+                tokenizer,
+                config.data,
+                limit,
+                what=f"{role.name}, validation",
             ),
-            options=as_long_as_with_a_teacher(context, role, len(records)),
+            options=as_long_as_with_a_teacher(role, len(records), len(split.records_by_role.get("public", ()))),
             folder=folder,
             seed=derive(config.seed, "train", INIT if role.name == INIT else kind),
             should_stop=context.stop,
@@ -118,20 +121,18 @@ def training_records(context: Context, role: ModelRole) -> list[Record]:
     return answered(found) if needs_answers(method, params_from(method, dict(role.params))) else found
 
 
-def as_long_as_with_a_teacher(context: Context, role: ModelRole, count: int) -> TrainConfig:
+def as_long_as_with_a_teacher(role: ModelRole, count: int, prompts: int) -> TrainConfig:
     """The role's options; a student that has fewer answers than there are prompts takes as many steps as one with a teacher.
 
-    count: the records that the role is trained on. A budget of epochs alone would stop it early. The start that all
-    students have in common (INIT) has epochs of its own.
+    count: the records that the role is trained on; prompts: the public ones. A budget of epochs alone would stop it early.
+    The start that all students have in common (INIT) has epochs of its own.
     """
     from stillage.distill.batches import steps_per_epoch
 
     options = role.train
-    assert options is not None and role.trained_on is not None
-    if role.name == INIT:
-        return options
-    prompts = len(records_of(context, role.trained_on)) if role.trained_on == "public" else count
-    if role.imitates or count == prompts or options.max_steps or options.max_trained_tokens:
+    assert options is not None
+    is_student = role.trained_on == "public" and role.name != INIT and not role.imitates
+    if not is_student or count == prompts or options.max_steps or options.max_trained_tokens:
         return options
     return replace(options, max_steps=max(1, round(options.epochs * steps_per_epoch(prompts, options.batch_size))))
 
