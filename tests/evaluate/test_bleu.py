@@ -10,7 +10,7 @@ from sacrebleu.metrics.bleu import BLEU
 from sacrebleu.metrics.chrf import CHRF
 
 from stillage.errors import DataError
-from stillage.evaluate.bleu import corpus_overlap, signatures
+from stillage.evaluate.bleu import corpus_overlap, signatures, tokenizer_of
 
 PREDICTIONS = ["the cat sat on the mat .", "a dog ran home quickly today", "", "nothing in common", "it is what it is"]
 REFERENCES = [
@@ -62,3 +62,23 @@ def test_the_signature_is_what_sacrebleu_prints(references: list[list[str]]) -> 
         metric.corpus_score(["a b", "c"], streams)
     assert signatures(references) == {"bleu": str(bleu.get_signature()), "chrf": str(chrf.get_signature())}
     assert "nrefs:" in signatures(references)["bleu"]
+
+
+@pytest.mark.parametrize(
+    ("text", "tokenizer"),
+    [
+        ("我有三只黑色的猫，它们都很可爱。", "zh"),
+        ("私は三匹の黒い猫を飼っています。", "char"),
+        ("ฉันมีแมวดำสามตัว", "char"),
+        ("У меня три чёрных кота.", "13a"),
+        ("나는 검은 고양이 세 마리가 있다.", "13a"),
+        ("I have three black cats (猫).", "13a"),
+        ("...", "13a"),
+    ],
+)
+def test_bleu_is_cut_by_the_script_of_the_references_and_says_so(text: str, tokenizer: str) -> None:
+    assert tokenizer_of([[text]]) == tokenizer
+    assert f"tok:{tokenizer}" in signatures([[text]])["bleu"]
+    if text != "...":
+        found = corpus_overlap([text, text[:-3]], [[text], [text]], generator=np.random.default_rng(0))
+        assert 50 < found["bleu"].value < 100

@@ -9,6 +9,7 @@ import numpy as np
 
 from stillage.evaluate.rouge import check_references
 from stillage.functional.binomial import Interval, check_level
+from stillage.functional.words import UNSPACED
 from stillage.versions import overlap_counts, overlap_score
 
 if TYPE_CHECKING:
@@ -27,10 +28,10 @@ def corpus_overlap(
 ) -> dict[str, Interval]:
     """How much of the references' n-grams the answers keep, over the whole corpus, 0 to 100: {"bleu", "chrf"}.
 
-    BLEU: words (13a), up to 4-grams, brevity penalty (Papineni et al. 2002; Post 2018); of several references an n-gram
-    counts in any. chrF: characters, up to 6-grams, beta 2 (Popovic 2015); of several references the best counts.
-    Interval: percentile bootstrap over records; nan for fewer than two. DataError for lists of different length, or an
-    answer without reference.
+    BLEU: words (tokenizer_of the references), up to 4-grams, brevity penalty (Papineni et al. 2002; Post 2018); of
+    several references an n-gram counts in any. chrF: characters, up to 6-grams, beta 2 (Popovic 2015); of several
+    references the best counts. Interval: percentile bootstrap over records; nan for fewer than two. DataError for lists
+    of different length, or an answer without reference.
     """
     check_references(predictions, references)
     alpha = check_level(level)
@@ -38,21 +39,38 @@ def corpus_overlap(
         return {name: Interval(value=np.nan, low=np.nan, high=np.nan, level=level) for name in ("bleu", "chrf")}
     count = len(predictions)
     weight_BR = generator.multinomial(count, np.full(count, 1 / count), size=resamples)
-    return {name: _interval(metric, predictions, references, weight_BR, alpha) for name, metric in metrics().items()}
+    found = metrics(tokenizer_of(references))
+    return {name: _interval(metric, predictions, references, weight_BR, alpha) for name, metric in found.items()}
 
 
-def metrics() -> dict[str, BLEU | CHRF]:
-    """sacrebleu's metrics at their published settings, by our names."""
+def tokenizer_of(references: Sequence[Sequence[str]]) -> str:
+    """sacrebleu's tokenizer for the script that most letters of the references are in.
+
+    zh for Chinese; char for Japanese and the other scripts without spaces, for which sacrebleu has none that needs no
+    further program; 13a, its usual one, for all others.
+    """
+    import regex
+
+    letters = regex.sub(r"\P{L}", "", "".join(one for some in references for one in some))
+    count = {name: len(regex.findall(rf"\p{{Script={name}}}", letters)) for name in UNSPACED}
+    unspaced, kana = sum(count.values()), count["Hiragana"] + count["Katakana"]
+    if 2 * unspaced <= len(letters):
+        return "13a"
+    return "zh" if 2 * count["Han"] > unspaced and 10 * kana < unspaced else "char"
+
+
+def metrics(tokenizer: str) -> dict[str, BLEU | CHRF]:
+    """sacrebleu's metrics at their published settings, by our names; tokenizer: how BLEU cuts words."""
     from sacrebleu.metrics.bleu import BLEU
     from sacrebleu.metrics.chrf import CHRF
 
-    return {"bleu": BLEU(force=True), "chrf": CHRF()}
+    return {"bleu": BLEU(force=True, tokenize=tokenizer), "chrf": CHRF()}
 
 
 def signatures(references: Sequence[Sequence[str]]) -> dict[str, str]:
     """What sacrebleu wants printed with each number, so that it can be compared (Post 2018): settings and version."""
     counts = {len(some) for some in references}
-    found = metrics()
+    found = metrics(tokenizer_of(references))
     for metric in found.values():
         metric.num_refs = min(counts) if len(counts) == 1 else -1  # what it notes itself when it has read a corpus
     return {name: str(metric.get_signature()) for name, metric in found.items()}

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 T = TypeVar("T")
-SCHEMA = 3  # raise it when a cell's content changes: older cells then stand beside the new ones
+SCHEMA = 4  # raise it when a cell's content changes: older cells then stand beside the new ones
 SUPERSEDED = "superseded.json"
 READ = ("template", "max_prompt_tokens")
 

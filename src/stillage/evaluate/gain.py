@@ -36,10 +36,12 @@ def gain_results(samples: pa.Table, pairs: Sequence[tuple[str, str]], *, level: 
             if not measured(samples, metric):
                 continue
             values = samples.column(metric).to_numpy(zero_copy_only=False).astype(np.float64)
-            found = difference(metric, values[rows[0]], values[rows[1]], level)
+            first_R, second_R = values[rows[0]], values[rows[1]]
+            known = ~np.isnan(first_R - second_R)  # an answer without a word has no ROUGE-L
+            found = difference(metric, first_R[known], second_R[known], level)
             results.append(
                 replace(base, model=first, metric=f"{metric}_gain", value=found.value, low=found.low, high=found.high,
-                        level=level, n=rows[0].size, dataset="test", note=f"minus {second}",
+                        level=level, n=int(known.sum()), dataset="test", note=f"minus {second}",
                         unit="F-measure, 0 to 1" if metric == "rouge_l" else "share of records")
             )  # fmt: skip
     return results

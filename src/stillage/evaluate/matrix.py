@@ -58,7 +58,12 @@ DECODINGS: Mapping[str, Mapping[str, float]] = {
 }
 """How text is written, by name. MiniLLM and DistiLLM sample at temperature 1 from the whole vocabulary ("paper"); their
 released evaluation also never writes a 6-gram twice, the prompt's included ("as_released")."""
-PER_RECORD = {"rouge_l": "rouge_l", "exact_match": "exact_match", "generated_tokens": "tokens"}
+PER_RECORD = {
+    "rouge_l": "rouge_l",
+    "rouge_l_published": "rouge_l_published",
+    "exact_match": "exact_match",
+    "generated_tokens": "tokens",
+}
 """Metrics that are means over records -> their column in a cell."""
 
 

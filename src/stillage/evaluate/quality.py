@@ -16,6 +16,10 @@ from stillage.types import Array, Record, Result, TokenStats
 if TYPE_CHECKING:
     import pyarrow as pa
 
+F_MEASURE = "F-measure, 0 to 1"
+MEANS: Mapping[str, str] = {"rouge_l": F_MEASURE, "rouge_l_published": F_MEASURE, "tokens": "tokens"}
+"""Columns of evaluate/samples.parquet whose mean over records is a result -> its unit."""
+
 
 def samples_schema() -> pa.Schema:
     """The columns of evaluate/samples.parquet."""
@@ -23,8 +27,9 @@ def samples_schema() -> pa.Schema:
 
     text, number, count, truth = pa.string(), pa.float64(), pa.int64(), pa.bool_()
     return pa.schema(
-        [("model", text), ("id", text), ("prompt", text), ("reference", text), ("text", text), ("rouge_l", number),
-         ("exact_match", truth), ("needed_exact", truth), ("tokens", count), ("finished", truth)]
+        [("model", text), ("id", text), ("prompt", text), ("reference", text), ("text", text),
+         ("rouge_l", number), ("rouge_l_published", number), ("exact_match", truth), ("needed_exact", truth),
+         ("tokens", count), ("finished", truth)]
     )  # fmt: skip
 
 
@@ -40,6 +45,11 @@ def measured(samples: pa.Table, metric: str) -> bool:
     return metric in samples.column_names and not samples.column(metric).null_count
 
 
+def _joined(*parts: str) -> str:
+    """What there is to say, in one note."""
+    return "; ".join(filter(None, parts))
+
+
 def sample_rows(
     model: str,
     records: Sequence[Record],
@@ -50,13 +60,15 @@ def sample_rows(
 ) -> list[dict[str, object]]:
     """One row per generated text, with its ROUGE-L and exact match against the record's references (the best counts).
 
+    rouge_l is NaN where no reference has a word, rouge_l_published where it sees none (`evaluate.rouge`).
     needed_until: where the needed part ends, for needed_exact: exact match of that part; null without it.
     Raises DataError for a record without any reference.
     """
-    from stillage.evaluate.rouge import exact_match, rouge_l
+    from stillage.evaluate.rouge import exact_match, rouge_l, rouge_l_published
 
     references = [references_of(record) for record in records]
     overlap, exact = rouge_l(texts, references), exact_match(texts, references)
+    published = rouge_l_published(texts, references)
     needed: list[bool | None] = [None] * len(texts)
     if needed_until:
         parts = [
@@ -65,7 +77,8 @@ def sample_rows(
         needed = list(exact_match([needed_part(text, needed_until) for text in texts], parts))
     return [
         {"model": model, "id": record.id, "prompt": record.prompt, "reference": record.response, "text": text,
-         "rouge_l": float(overlap[i]), "exact_match": bool(exact[i]), "needed_exact": needed[i],
+         "rouge_l": float(overlap[i]),
+         "rouge_l_published": float(published[i]), "exact_match": bool(exact[i]), "needed_exact": needed[i],
          "tokens": int(tokens[i]), "finished": bool(finished[i])}
         for i, (record, text) in enumerate(zip(records, texts, strict=True))
     ]  # fmt: skip
@@ -76,7 +89,8 @@ def text_results(
 ) -> list[Result]:
     """ROUGE-L, exact match (exact binomial interval), BLEU, chrF and length of the generated texts, per model.
 
-    needed_exact, exact match of the needed part, where the samples have it.
+    needed_exact, exact match of the needed part, where the samples have it. An answer without a number
+    under a measure is left out of it and counted in the note; n says how many remain.
 
     references: of each row, for BLEU and chrF; without them the column `reference`. The note of those two ends in
     sacrebleu's signature.
@@ -92,11 +106,21 @@ def text_results(
     for name in dict.fromkeys(model):
         chosen = model == name
         row = replace(base, model=name, dataset="test", level=level, n=int(chosen.sum()))
-        for metric, unit in (("rouge_l", "F-measure, 0 to 1"), ("tokens", "tokens")):
+        for metric, unit in MEANS.items():
+            if not measured(samples, metric):
+                continue
             values = samples.column(metric).to_numpy(zero_copy_only=False)[chosen]
-            mean = mean_interval(values, level)
+            kept = values[~np.isnan(values)]
+            mean = mean_interval(kept, level)
+            note = (
+                row.note if kept.size == values.size else _joined(row.note, f"{values.size - kept.size} without words")
+            )
             shown = {"tokens": "generated_tokens"}.get(metric, metric)
-            results.append(replace(row, metric=shown, value=mean.value, low=mean.low, high=mean.high, unit=unit))
+            results.append(
+                replace(
+                    row, metric=shown, value=mean.value, low=mean.low, high=mean.high, unit=unit, n=kept.size, note=note
+                )
+            )
         for metric in ("exact_match", "needed_exact"):
             if not measured(samples, metric):
                 continue
@@ -112,7 +136,7 @@ def text_results(
             level=level,
         )  # fmt: skip
         for metric, signature in signatures([references[k] for k in rows]).items():
-            found, note = overlap[metric], "; ".join(filter(None, (row.note, f"sacrebleu {signature}")))
+            found, note = overlap[metric], _joined(row.note, f"sacrebleu {signature}")
             results.append(
                 replace(
                     row, metric=metric, value=found.value, low=found.low, high=found.high, unit="0 to 100", note=note

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -190,7 +191,7 @@ def record_values(one: Candidate, model: str, metric: str) -> RunScores | None:
     rows = [
         (str(id_), float(value))
         for id_, whose, value in zip(*(table.column(name).to_pylist() for name in ("id", "model", metric)), strict=True)
-        if whose == model and value is not None
+        if whose == model and value is not None and not math.isnan(value)  # no word: no ROUGE-L
     ]
     if not rows:
         return None

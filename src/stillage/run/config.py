@@ -41,7 +41,8 @@ class DataConfig:
     subset: str = ""
     """Configuration name of a hub data set."""
     hub_split: str = "train"
-    """Which split of the hub data set, or of a saved DatasetDict, is the pool."""
+    """Which part of the hub data set, or of a data set saved by `datasets`, is read; FOLDER:test names the
+    part of one folder."""
     files: dict[str, str] = field(default_factory=dict)
     """A file for each role, e.g. {private: a.jsonl, outsiders: b.jsonl}: the split is yours, and the report says so. Rows of
     the public file may be prompts without an answer, for a method whose teacher writes the answers (seqkd, minillm)."""
