@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from fixture_run import SHIFT
 
-from stillage.report.inheritance import group_cell
 from stillage.report.load import RunView, number_in, read_run
+from stillage.report.slices import group_cell
 from stillage.report.verdict import fpr_of, interval, percent, verdict
 from stillage.run.folder import write_json
 from stillage.run.results import read_results, write_results

@@ -32,6 +32,7 @@ from stillage.experiment.inputs import (
     use_threads,
 )
 from stillage.experiment.judge import judge_run
+from stillage.experiment.labels import labels_of_run
 from stillage.experiment.shadows import shadow_audit
 from stillage.run.folder import write_json, write_table
 from stillage.run.results import write_results
@@ -67,6 +68,7 @@ def audit(context: Context, folder: Path) -> None:
 
     from stillage.audit.best_attack import best_attack_results
     from stillage.audit.blind import blind_scores
+    from stillage.audit.by_group import rates_by_group, recitals_by_group
     from stillage.audit.extraction import extraction_results, with_groups
     from stillage.audit.inherited import inheritance_results
     from stillage.audit.membership import blind_rows, left_out_results, membership_results, score_table
@@ -117,7 +119,11 @@ def audit(context: Context, folder: Path) -> None:
     results += memorization_results(measured, level=level, base=base)
     results += probabilistic_results(measured, level=level, base=base, sampling=sampling_words(config.audit))
     results += inheritance_results(scores, measured, fprs=config.audit.fprs, level=level, base=base)
-    results += slice_results(scores, labels_of(records, config.data.slice_by), level=level, base=base)
+    if config.data.slice_by:
+        labels = labels_of_run(context, split)
+        results += slice_results(scores, labels, level=level, base=base)
+        results += rates_by_group(scores, labels, fprs=config.audit.fprs, level=level, base=base)
+        results += recitals_by_group(recited, labels, level=level, base=base)
     write_table(folder / "scores.parquet", scores)
     if prefixes.outsiders or prefixes.members:
         given = {"outsiders": prefixes.outsiders, "private": prefixes.members}
@@ -243,15 +249,3 @@ def memorization_rows(name: str, questioned: Questioned, extraction: pa.Table) -
 
     texts = extraction.column("recited").to_pylist()
     return memorization_table(name, questioned.targets, questioned.recited, questioned.stats, texts, questioned.sampled)
-
-
-def labels_of(records: Sequence[Record], columns: Sequence[str]) -> dict[str, list[str]]:
-    """Record id -> its group in every column that the audit is sliced by; by words where it is LENGTH and no column."""
-    from stillage.audit.slices import slice_labels
-    from stillage.data.columns import LENGTH
-
-    def value(record: Record, column: str) -> str:
-        return str(record.meta.get(column, len(record.response.split()) if column == LENGTH else ""))
-
-    labels = [slice_labels([value(record, column) for record in records], column) for column in columns]
-    return {record.id: [column[index] for column in labels] for index, record in enumerate(records)}

@@ -16,6 +16,7 @@ from stillage.experiment.inputs import (
     stats_of,
     use_threads,
 )
+from stillage.experiment.labels import labels_of_run
 from stillage.experiment.roles import MINIMAL, REFERENCE, ModelRole
 from stillage.run.folder import write_table
 from stillage.run.results import write_results
@@ -26,7 +27,8 @@ if TYPE_CHECKING:
 
     from stillage.experiment.plan import Context
 
-
+BY_GROUP = ("rouge_l", "exact_match", "needed_exact")
+"""Columns of samples.parquet that are shown by group too, where they are measured."""
 GAINS = (("student", REFERENCE), (MINIMAL, REFERENCE), (MINIMAL, "student"))
 """Pairs of models whose quality is compared on the same records: what the first has that the second has not."""
 
@@ -41,6 +43,7 @@ def evaluate(context: Context, folder: Path) -> None:
     """Every model answers the test prompts; overlap with the references, perplexity, bits per byte."""
     import pyarrow as pa
 
+    from stillage.audit.by_group import quality_by_group
     from stillage.data.split import read_split
     from stillage.evaluate.gain import gain_results
     from stillage.evaluate.quality import (
@@ -54,7 +57,8 @@ def evaluate(context: Context, folder: Path) -> None:
 
     config = context.config
     use_threads(context)
-    check_ahead(context, read_split(context.run / "data"))
+    split = read_split(context.run / "data")
+    check_ahead(context, split)
     records = records_of(context, "test")
     asked = records[: config.generate.records] if config.generate.records else records
     rows: list[dict[str, Any]] = []
@@ -71,6 +75,9 @@ def evaluate(context: Context, folder: Path) -> None:
     results = text_results(samples, level=level, base=base, references=references)
     results += gain_results(samples, gain_pairs(context.models), level=level, base=base)
     results += likelihood_results(stats, [record.response for record in records], level=level, base=base)
+    if config.data.slice_by:
+        labels = labels_of_run(context, split)
+        results += quality_by_group(samples, BY_GROUP, labels, split.group_of, level=level, base=base)
     write_table(folder / "samples.parquet", samples)
     write_results(folder / "results.parquet", results)
 

@@ -9,8 +9,9 @@ import numpy as np
 
 from stillage.errors import ConfigError
 from stillage.experiment.ask import subject_of
-from stillage.experiment.audit_stage import labels_of, some_audited
+from stillage.experiment.audit_stage import some_audited
 from stillage.experiment.inputs import base_result, records_of, use_threads
+from stillage.experiment.labels import labels_of_run
 from stillage.run.config import Config
 from stillage.run.folder import write_table
 from stillage.run.results import write_results
@@ -39,7 +40,7 @@ def exposure(context: Context, folder: Path) -> None:
     from stillage.audit.extraction import with_groups
     from stillage.data.split import read_split
 
-    config = context.config
+    config, split = context.config, read_split(context.run / "data")
     use_threads(context)
     records, roles = some_audited(context, "exposure", config.audit.exposure_records)
     canaries = draw_canaries(
@@ -54,8 +55,8 @@ def exposure(context: Context, folder: Path) -> None:
             ranked = found if isinstance(found, str) else exposures(np.array([found[0]]), found[1])[0]
             rows.append(exposure_row(role.name, canary.record.id, canary.role, ranked))
     table = pa.Table.from_pylist(rows, schema=exposure_schema())
-    table = with_groups(table, read_split(context.run / "data").group_of)
-    labels = labels_of(records, config.data.slice_by)
+    table = with_groups(table, split.group_of)
+    labels = labels_of_run(context, split)
     results = exposure_results(table, labels, level=config.audit.level, base=base_result(context, "exposure"))
     write_table(folder / "exposure.parquet", table)
     write_results(folder / "results.parquet", results)

@@ -19,11 +19,12 @@ from stillage.report.digest import digests
 from stillage.report.examples import exposed_table, generations, recited_table
 from stillage.report.exposure import exposure_table
 from stillage.report.halves import gain_words, halves_table, minimal_words
-from stillage.report.inheritance import curve_table, inheritance_table, sets_table, slices_table
+from stillage.report.inheritance import curve_table, inheritance_table, sets_table
 from stillage.report.left_out import left_out_table
 from stillage.report.load import RunView
 from stillage.report.shadows import memorized_table
 from stillage.report.signal import dp_table, signal_table
+from stillage.report.slices import rates_table, slices_table
 from stillage.report.tables import auc_table, blind_table, extraction_table, models_table, rates, tpr_table
 from stillage.report.verdict import Verdict, extraction_pair, interval, percent, subject, words
 from stillage.run.config import ReportConfig
@@ -120,6 +121,7 @@ def tables(view: RunView, options: ReportConfig) -> dict[str, Table | None]:
         "memorized": memorized_table(view),
         "dp": dp_table(view),
         "slices": slices_table(view),
+        "rates": rates_table(view),
         "blocks": blocks_table(view),
         "beyond": beyond_table(view),
         "recited": recited_table(view, options),
