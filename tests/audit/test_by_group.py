@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 import pyarrow as pa
@@ -21,7 +22,7 @@ WEAK = np.arange(N) % 2 == 0  # records of the group that leaks
 LABELS = {id_: [f"kind: {'weak' if weak else 'strong'}", "all: one"] for id_, weak in zip(IDS, WEAK, strict=True)}
 
 
-def table(**columns: list[object]) -> pa.Table:
+def table(**columns: Sequence[object]) -> pa.Table:
     roles = ["private" if member else "outsiders" for member in MEMBER]
     return pa.table({"model": ["student"] * N, "id": IDS, "role": roles, "group": [""] * N, **columns})
 
