@@ -10,12 +10,12 @@ import pytest
 
 from stillage.audit.attacks import reference
 from stillage.audit.blind import BLIND, blind_interval, blind_scores, stratified_folds
+from stillage.audit.duplicates import check_overlap
 from stillage.audit.validity import (
     Check,
     chance_p,
     check_controls,
     check_order,
-    check_overlap,
     check_provenance,
     check_records,
     check_sources,
@@ -23,7 +23,6 @@ from stillage.audit.validity import (
     judge,
 )
 from stillage.errors import DataError
-from stillage.functional.overlap import grams, near_pairs
 from stillage.functional.stats import Interval, auc_interval, roc_auc
 from stillage.rng import generator
 from stillage.types import TokenStats
@@ -89,58 +88,6 @@ def test_a_record_in_the_wrong_stage_contaminates(stage: str, id_: str, told: st
     found = check_provenance({**HONEST, stage: [*HONEST[stage], id_]}, ROLES)
     assert not found.passed and found.fault == "contaminated" and told in found.detail
     assert [id_] in list(found.values.values())
-
-
-def test_duplicated_records_are_found_by_id() -> None:
-    rng = generator(0, "overlap")
-    inside, outside = texts(rng, 30), texts(rng, 30)
-    a, b = [f"a{i}" for i in range(30)], [f"b{i}" for i in range(30)]
-    assert check_overlap(a, b, inside, outside).passed
-    shared = check_overlap(a, [*b[:-1], "a0"], inside, [*outside[:-1], inside[0]])
-    assert not shared.passed and shared.fault == "contaminated" and shared.values["in both, ids"] == ["a0"]
-    repeated = check_overlap([*a[:-1], "a0"], b, inside, outside)
-    assert not repeated.passed and repeated.values["repeated within a side"] == 1
-
-
-def test_reworded_outsiders_are_found_as_near_duplicates_and_shared_instructions_are_not() -> None:
-    rng = generator(1, "near")
-    inside, outside = texts(rng, 40, 30), texts(rng, 40, 30)
-    for i in range(5):
-        words = inside[i].split()
-        words[3] = "changed"
-        outside[i] = " ".join(words)
-    a, b = [f"a{i}" for i in range(40)], [f"b{i}" for i in range(40)]
-    found = check_overlap(a, b, inside, outside)
-    assert not found.passed and found.values["outsiders near a member"] == 5
-    task = "You are given a short passage of text. Answer the question about it in one word, without any explanation. "
-    template = check_overlap(a, b, [task + t for t in texts(rng, 40)], [task + t for t in texts(rng, 40)])
-    assert template.passed and template.values["5-grams ignored as boilerplate"] == 15  # ends before the records' words
-
-
-def test_near_pairs_are_those_of_brute_force() -> None:
-    rng = generator(2, "brute")
-    base = texts(rng, 12, 12)
-
-    def edited(text: str) -> str:
-        words = text.split()
-        for place in rng.integers(len(words), size=int(rng.integers(0, 4))):
-            words[place] = "new"
-        return " ".join(words)
-
-    inside, outside = [edited(t) for t in base], [edited(t) for t in base] + ["short one", "", "Short ONE!"]
-    found = near_pairs(inside, outside, 0.4)
-    expected = {
-        (i, j): len(grams(a) & grams(b)) / len(grams(a) | grams(b))
-        for i, a in enumerate(inside)
-        for j, b in enumerate(outside)
-        if grams(a) & grams(b)
-    }
-    pairs = zip(found.member_P.tolist(), found.outsider_P.tolist(), strict=True)
-    assert dict(zip(pairs, found.jaccard_P, strict=True)) == pytest.approx(
-        {p: v for p, v in expected.items() if v >= 0.4}
-    )
-    assert grams("short one") == {("short", "one")} == grams("Short ONE!") and grams(" - ") == set()
-    assert near_pairs(["short one"], ["Short ONE!", ""]).jaccard_P.tolist() == [1]
 
 
 def test_a_shifted_split_is_caught_by_each_blind_attacker_it_concerns() -> None:

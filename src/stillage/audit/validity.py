@@ -25,7 +25,6 @@ SHIFT: Fault = "distribution shift, not leakage"
 WORST_FIRST: tuple[Fault, ...] = ("contaminated", "unusable scores", SHIFT)
 SHOWN = 5  # ids listed in a check's values
 FAMILY_LEVEL = 0.05  # chance that honest controls fail together
-NEAR_TOLERANCE = 0.01  # share of records that may have a near-duplicate where there should be none
 NAN_TOLERANCE = 0.01  # share of records that a model may have no score for; so many move an AUC by as much at most
 
 NOTHING: Mapping[str, str] = {}
@@ -91,73 +90,6 @@ def check_provenance(
     said = f"Records where they must not be: {'; '.join(leaks)}." if leaks else "Every stage saw only its own records."
     sizes = {f"records in {stage}": len(ids) for stage, ids in sorted(ids_by_stage.items())}
     return Check(name="provenance", passed=not leaks, fault="contaminated", detail=said, values={**sizes, **found})
-
-
-def check_overlap(
-    member_ids: Sequence[str],
-    outsider_ids: Sequence[str],
-    member_texts: Sequence[str],
-    outsider_texts: Sequence[str],
-    tolerance: float = NEAR_TOLERANCE,
-) -> Check:
-    """Are outsiders also members, exactly (one id) or nearly (word 5-gram Jaccard >= 0.5)?
-
-    Fails on any exact overlap, on an id given twice within a side, and where more than `tolerance` of the outsiders
-    have a near-duplicate among the members. Texts: the whole record; wording that many records share is ignored
-    (near_pairs).
-    """
-    from stillage.functional.overlap import near_pairs
-
-    both = sorted(set(member_ids) & set(outsider_ids))
-    repeated = len(member_ids) + len(outsider_ids) - len(set(member_ids)) - len(set(outsider_ids))
-    near = near_pairs(member_texts, outsider_texts)
-    near_outsiders: list[int] = np.unique(near.outsider_P).tolist()
-    n_near = len(near_outsiders)
-    share = n_near / max(1, len(outsider_ids))
-    values: dict[str, Value] = {
-        "in both": len(both),
-        "in both, ids": both[:SHOWN],
-        "repeated within a side": repeated,
-        "outsiders near a member": n_near,
-        "near outsiders, ids": [outsider_ids[i] for i in near_outsiders[:SHOWN]],
-        "share near": share,
-        "tolerance": tolerance,
-        "5-grams compared": near.n_grams,
-        "5-grams ignored as boilerplate": near.n_common,
-    }
-    detail = (
-        f"{len(both)} records are member and outsider at once, {repeated} are repeated, "
-        f"{n_near} of {len(outsider_ids)} outsiders ({share:.1%}) are near-duplicates of a member."
-    )
-    passed = not both and not repeated and share <= tolerance
-    return Check(name="overlap", passed=passed, fault="contaminated", detail=detail, values=values)
-
-
-def check_training_overlap(
-    prompts: Sequence[str], texts: Sequence[str], trained_prompts: Sequence[str], trained_texts: Sequence[str]
-) -> Check:
-    """Was the student trained on audited records' prompts, or on near-duplicates of them, without the teacher's help?
-
-    prompts, texts: of every member and outsider; trained_*: of what the students learn from. A prompt that more than 10
-    records (and 0.1 % of all) share is an instruction, not a record's own, and prompts of fewer than 5 words are nobody's.
-    Fails where more than 1 % of the audited records are concerned: what a student was trained on by itself is no
-    inheritance.
-    """
-    from stillage.functional.overlap import common_limit, near_pairs, own_prompts
-
-    frequency = Counter([*prompts, *trained_prompts])
-    limit = common_limit(len(prompts) + len(trained_prompts))
-    own = own_prompts(frequency, limit) & set(trained_prompts)
-    same = {index for index, prompt in enumerate(prompts) if prompt in own}
-    near = set(near_pairs(texts, trained_texts).member_P.tolist())
-    share = len(same | near) / max(1, len(prompts))
-    detail = (
-        f"The students are trained on the prompts of {len(same)} and on near-duplicates of {len(near)} "
-        f"of {len(prompts)} members and outsiders ({share:.1%})."
-    )
-    values: dict[str, Value] = {"same prompt": len(same), "near": len(near), "tolerance": NEAR_TOLERANCE}
-    passed = share <= NEAR_TOLERANCE
-    return Check(name="training_overlap", passed=passed, fault="contaminated", detail=detail, values=values)
 
 
 def check_controls(auc_by_control: Mapping[str, Interval], family_level: float = FAMILY_LEVEL) -> Check:

@@ -7,16 +7,15 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from stillage.audit.duplicates import check_overlap, check_training_overlap
 from stillage.audit.validity import (
     Check,
     check_answers,
     check_controls,
     check_order,
-    check_overlap,
     check_provenance,
     check_records,
     check_sources,
-    check_training_overlap,
     check_truncation,
     judge,
 )
