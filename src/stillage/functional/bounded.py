@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 
@@ -81,7 +82,8 @@ def _quantile(mean_U: Array, size_U: Array, count_U: Array, tail: float) -> floa
         near, far = far, min(max(far + step, ends[0]), ends[1])
     if beyond(far) == 0 or (beyond(near) < 0) == (beyond(far) < 0):
         return far
-    return float(brentq(beyond, min(near, far), max(near, far), xtol=1e-6 * spread))
+    root: Any = brentq(beyond, min(near, far), max(near, far), xtol=1e-6 * spread)
+    return float(root)
 
 
 def _chance_below_zero(factor_U: Array, shape_U: Array) -> float:
@@ -111,7 +113,7 @@ def _chance_below_zero(factor_U: Array, shape_U: Array) -> float:
 
 
 def _saddle(factor_U: Array, shape_U: Array) -> float:
-    """Where K is smallest: sum shape factor / (1 - factor s) = 0, between the poles on either side of 0; bisection, Newton."""
+    """Where K is smallest: sum shape factor / (1 - factor s) = 0, between the poles on either side of 0."""
     low, high, at = 1 / float(factor_U.min()), 1 / float(factor_U.max()), 0.0
     for _ in range(100):
         tilted_U = factor_U / (1 - factor_U * at)

@@ -29,8 +29,9 @@ def mean_exposure_interval(
     U-statistic has a term for each sample). So both samples get weights, drawn uniformly on the simplex (a Bayesian
     bootstrap; one weight to a cluster, and the same one where a cluster holds canaries and references): A_c is a weighted
     count, the mean a weighted mean. As in bounded.bounded_interval one canary at the end of the range (0, or log2(R + 1))
-    and one reference above (below) all canaries are added for the lower (upper) limit. The logarithm of a weighted
-    count is too small on average (Jensen), which is made good where it would shorten the interval: below. Limits are NaN with fewer than two clusters of references or of canaries.
+    and one reference above (below) all canaries are added for the lower (upper) limit. The logarithm of a weighted count is
+    too small on average (Jensen), which is made good where it would shorten the interval: below. Limits are NaN with fewer
+    than two clusters of references or of canaries.
     DataError for a canary without references.
     """
     alpha, above = check_level(level), np.asarray(above_CM)
