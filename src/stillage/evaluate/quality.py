@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from stillage.data.needed import needed_part
+from stillage.functional.binomial import Interval
 from stillage.types import Array, Record, Result, TokenStats
 
 if TYPE_CHECKING:
@@ -19,6 +20,11 @@ if TYPE_CHECKING:
 F_MEASURE = "F-measure, 0 to 1"
 MEANS: Mapping[str, str] = {"rouge_l": F_MEASURE, "rouge_l_published": F_MEASURE, "tokens": "tokens"}
 """Columns of evaluate/samples.parquet whose mean over records is a result -> its unit."""
+
+
+RANGES = {"rouge_l": (0.0, 1.0), "rouge_l_published": (0.0, 1.0), "exact_match": (0.0, 1.0), "needed_exact": (0.0, 1.0), "bleu": (0.0, 100.0),
+          "chrf": (0.0, 100.0)}  # fmt: skip
+"""Metrics that cannot leave a range."""
 
 
 def samples_schema() -> pa.Schema:
@@ -85,7 +91,12 @@ def sample_rows(
 
 
 def text_results(
-    samples: pa.Table, *, level: float, base: Result, references: Sequence[Sequence[str]] | None = None
+    samples: pa.Table,
+    *,
+    level: float,
+    base: Result,
+    references: Sequence[Sequence[str]] | None = None,
+    group_of: Mapping[str, str] | None = None,
 ) -> list[Result]:
     """ROUGE-L, exact match (exact binomial interval), BLEU, chrF and length of the generated texts, per model.
 
@@ -93,11 +104,11 @@ def text_results(
     under a measure is left out of it and counted in the note; n says how many remain.
 
     references: of each row, for BLEU and chrF; without them the column `reference`. The note of those two ends in
-    sacrebleu's signature.
+    sacrebleu's signature. group_of: record id -> near-duplicates, which count once in the intervals; none: alone.
     """
     from stillage.evaluate.bleu import corpus_overlap, signatures
-    from stillage.functional.stats import clopper_pearson, mean_interval
-    from stillage.rng import generator
+    from stillage.functional.binomial import clustered_proportion
+    from stillage.functional.means import mean_interval, share_interval
 
     results = []
     texts = samples.column("text").to_pylist()
@@ -106,34 +117,41 @@ def text_results(
     for name in dict.fromkeys(model):
         chosen = model == name
         row = replace(base, model=name, dataset="test", level=level, n=int(chosen.sum()))
+        clusters = clusters_of(samples.filter(chosen), group_of)
         for metric, unit in MEANS.items():
             if not measured(samples, metric):
                 continue
             values = samples.column(metric).to_numpy(zero_copy_only=False)[chosen]
-            kept = values[~np.isnan(values)]
-            mean = mean_interval(kept, level)
-            note = (
-                row.note if kept.size == values.size else _joined(row.note, f"{values.size - kept.size} without words")
-            )
+            fine = ~np.isnan(values)
+            lost = int((~fine).sum())
+            note = _joined(row.note, f"{lost} without words") if lost else row.note
+            interval_of = mean_interval if metric == "tokens" else share_interval
+            mean = interval_of(values[fine], level, clusters=clusters[fine])
             shown = {"tokens": "generated_tokens"}.get(metric, metric)
             results.append(
                 replace(
-                    row, metric=shown, value=mean.value, low=mean.low, high=mean.high, unit=unit, n=kept.size, note=note
+                    row,
+                    metric=shown,
+                    value=mean.value,
+                    low=mean.low,
+                    high=mean.high,
+                    unit=unit,
+                    n=int(fine.sum()),
+                    note=note,
                 )
             )
         for metric in ("exact_match", "needed_exact"):
             if not measured(samples, metric):
                 continue
             hits = samples.column(metric).to_numpy(zero_copy_only=False)[chosen].astype(bool)
-            interval = clopper_pearson(int(hits.sum()), len(hits), level)
+            interval = clustered_proportion(hits, clusters, level)
             results.append(
                 replace(row, metric=metric, value=float(hits.mean()), low=interval.low, high=interval.high,
                         unit="share of records")
             )  # fmt: skip
         rows = np.flatnonzero(chosen).tolist()
         overlap = corpus_overlap(
-            [texts[k] for k in rows], [references[k] for k in rows], generator=generator(base.seed, "corpus overlap"),
-            level=level,
+            [texts[k] for k in rows], [references[k] for k in rows], level=level, clusters=clusters
         )  # fmt: skip
         for metric, signature in signatures([references[k] for k in rows]).items():
             found, note = overlap[metric], _joined(row.note, f"sacrebleu {signature}")
@@ -145,13 +163,33 @@ def text_results(
     return results
 
 
+def within_range(metric: str, found: Interval) -> Interval:
+    """The interval as far as the metric's range goes, where it has one: no mean lies beyond."""
+    least, most = RANGES.get(metric, (-math.inf, math.inf))
+    return replace(found, low=max(found.low, least), high=min(found.high, most)) if found.low <= found.high else found
+
+
+def clusters_of(samples: pa.Table, group_of: Mapping[str, str] | None) -> Array:
+    """int[n]: equal for rows whose records are near-duplicates; group_of: record id -> their group, none: alone."""
+    from stillage.data.groups import cluster_numbers
+
+    ids = samples.column("id").to_pylist()
+    return cluster_numbers(ids, [(group_of or {}).get(id_, "") for id_ in ids])
+
+
 def likelihood_results(
-    stats: Mapping[str, Sequence[TokenStats]], texts: Sequence[str], *, level: float, base: Result
+    stats: Mapping[str, Sequence[TokenStats]],
+    texts: Sequence[str],
+    *,
+    level: float,
+    base: Result,
+    clusters: Array | None = None,
 ) -> list[Result]:
     """Perplexity per token and bits per byte of the true responses, per model.
 
     perplexity = exp(sum of -logp / tokens); bits per byte = sum of -logp / (ln 2 * bytes), fair across tokenizers.
-    The interval is the delta method's for a ratio of sums over records, on the log scale for perplexity.
+    Intervals: means.ratio_interval over records, on the log scale for perplexity; clusters int[R]: near-duplicates share a
+    number and count once.
     """
     bytes_R = np.array([len(text.encode()) for text in texts], dtype=np.float64)
     results = []
@@ -159,28 +197,20 @@ def likelihood_results(
         nats_R = np.array([-float(np.sum(entry.logp_T, dtype=np.float64)) for entry in stats_R])
         tokens_R = np.array([len(entry.logp_T) for entry in stats_R], dtype=np.float64)
         row = replace(base, model=name, dataset="test", level=level, n=len(stats_R))
-        per_token, low, high = ratio_interval(nats_R, tokens_R, level)
+        per_token, low, high = ratio_interval(nats_R, tokens_R, level, clusters)
         results.append(
             replace(row, metric="perplexity", value=math.exp(per_token), low=math.exp(low), high=math.exp(high))
         )
-        bits, low, high = ratio_interval(nats_R / math.log(2), bytes_R, level)
+        bits, low, high = ratio_interval(nats_R / math.log(2), bytes_R, level, clusters)
         results.append(replace(row, metric="bits_per_byte", value=bits, low=low, high=high, unit="bits per byte"))
     return results
 
 
-def ratio_interval(top_R: Array, bottom_R: Array, level: float) -> tuple[float, float, float]:
-    """sum(top) / sum(bottom) over records, with the delta-method interval of a ratio estimator.
+def ratio_interval(
+    top_R: Array, bottom_R: Array, level: float, clusters: Array | None = None
+) -> tuple[float, float, float]:
+    """sum(top) / sum(bottom) over records, and the limits of means.ratio_interval."""
+    from stillage.functional.means import ratio_interval as interval
 
-    var = n / (n - 1) * sum((top - ratio * bottom)^2) / sum(bottom)^2 (Cochran 1977, section 6.4).
-    """
-    from scipy.stats import t
-
-    n, total = len(top_R), float(bottom_R.sum())
-    if n == 0 or total == 0:
-        return math.nan, math.nan, math.nan
-    ratio = float(top_R.sum()) / total
-    if n < 2:
-        return ratio, math.nan, math.nan
-    variance = n / (n - 1) * float(((top_R - ratio * bottom_R) ** 2).sum()) / total**2
-    half = float(t.ppf((1 + level) / 2, n - 1)) * math.sqrt(variance)
-    return ratio, ratio - half, ratio + half
+    found = interval(top_R, bottom_R, level, clusters=clusters)
+    return found.value, found.low, found.high

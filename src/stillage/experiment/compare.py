@@ -12,6 +12,7 @@ import numpy as np
 
 from stillage.audit.compare import RunScores
 from stillage.errors import DataError
+from stillage.evaluate.quality import within_range
 from stillage.experiment.folders import check_store
 from stillage.functional.stats import mean_interval
 from stillage.run.config import Config
@@ -228,7 +229,7 @@ def quality_results(name: str, runs: Sequence[Candidate], *, level: float, base:
         if len(values) == 1:
             results.append(replace(values[0], run="", stage=base.stage, method=name, note="1 seed"))
             continue
-        mean = mean_interval(np.array([value.value for value in values]), level)
+        mean = within_range(metric, mean_interval(np.array([value.value for value in values]), level))
         results.append(replace(row, metric=metric, value=mean.value, low=mean.low, high=mean.high))
     return results
 

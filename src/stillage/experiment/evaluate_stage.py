@@ -44,6 +44,7 @@ def evaluate(context: Context, folder: Path) -> None:
     import pyarrow as pa
 
     from stillage.audit.by_group import quality_by_group
+    from stillage.data.groups import cluster_numbers
     from stillage.data.split import read_split
     from stillage.evaluate.gain import gain_results
     from stillage.evaluate.quality import (
@@ -72,9 +73,13 @@ def evaluate(context: Context, folder: Path) -> None:
     base = base_result(context, "evaluate")
     level = config.audit.level
     references = [references_of(record) for _ in context.models for record in asked]
-    results = text_results(samples, level=level, base=base, references=references)
-    results += gain_results(samples, gain_pairs(context.models), level=level, base=base)
-    results += likelihood_results(stats, [record.response for record in records], level=level, base=base)
+    results = text_results(samples, level=level, base=base, references=references, group_of=split.group_of)
+    results += gain_results(samples, gain_pairs(context.models), level=level, base=base, group_of=split.group_of)
+    groups = [split.group_of.get(record.id, "") for record in records]
+    results += likelihood_results(
+        stats, [record.response for record in records], level=level, base=base,
+        clusters=cluster_numbers([record.id for record in records], groups),
+    )  # fmt: skip
     if config.data.slice_by:
         labels = labels_of_run(context, split)
         results += quality_by_group(samples, BY_GROUP, labels, split.group_of, level=level, base=base)
