@@ -109,7 +109,7 @@ def test_each_record_twice_in_a_cluster_gives_the_interval_of_the_records_once()
     once = auc_interval(scores, member)
     clusters = np.tile(np.arange(140), 2)
     twice = auc_interval(np.tile(scores, 2), np.tile(member, 2), clusters=clusters)
-    assert (twice.low, twice.high) == pytest.approx((once.low, once.high), abs=1e-3)
+    assert (twice.low, twice.high) == pytest.approx((once.low, once.high), abs=2e-3)  # Student's t
     blind = auc_interval(np.tile(scores, 2), np.tile(member, 2))
     assert blind.high - blind.low < 0.75 * (once.high - once.low)
     assert auc_interval(scores, member, clusters=range(140)) == once

@@ -161,7 +161,10 @@ def attack_results(one: Aligned, fprs: Sequence[float], level: float, row: Resul
     ratio = inheritance_ratio(student, teacher, member, draws, clusters=clusters, n_resamples=n_resamples, level=level)
     results = [
         of_ratio(replace(row, metric="inheritance", unit="of the teacher's AUC above 0.5"), ratio),
-        of_ratio(replace(row, metric="spearman", dataset="private"), spearman(teacher[member], student[member], level)),
+        of_ratio(
+            replace(row, metric="spearman", dataset="private"),
+            spearman(teacher[member], student[member], level, clusters=clusters[member]),
+        ),
     ]
     for fpr in fprs:
         at = replace(row, dataset="private", unit="share of records", note=f"fpr={fpr:g}")

@@ -14,6 +14,7 @@ from stillage.audit.attacks.loss import loss
 from stillage.audit.counterfactual import Counterfactual, counterfactual_memorization
 from stillage.audit.inheritance import spearman
 from stillage.audit.membership import Audited, LeftOut, score_rows, score_schema
+from stillage.data.groups import cluster_numbers
 from stillage.functional.tails import mean_or_nan
 from stillage.rng import generator
 from stillage.types import Array, Result, ShadowAttack, Statistic, TokenStats
@@ -125,7 +126,8 @@ def counterfactual_rows(
                                    high=mean.high, n=int(fine_N.sum()), note=note))  # fmt: skip
         if {"teacher", "student"} <= set(value):
             both = np.isfinite(value["teacher"]) & np.isfinite(value["student"])
-            ratio = spearman(value["teacher"][both], value["student"][both], level)
+            clusters = cluster_numbers(audited.ids, audited.groups)[both]
+            ratio = spearman(value["teacher"][both], value["student"][both], level, clusters=clusters)
             row = replace(base, model="student", level=level, dataset="private and outsiders", unit=metric)
             results.append(replace(row, metric="counterfactual_spearman", value=ratio.value, low=ratio.low,
                                    high=ratio.high, n=ratio.n, note=ratio.note))  # fmt: skip

@@ -70,7 +70,7 @@ def signal_results(
             one = replace(row, model=model, dataset=role, n=int(chosen.sum()), note=f"against {PAIRS[model]}")
             results += distribution_rows(kl[chosen], clusters, one)
         if len(signals.kl) == 2:
-            found = spearman(signals.kl["teacher"][chosen], signals.kl["student"][chosen], level)
+            found = spearman(signals.kl["teacher"][chosen], signals.kl["student"][chosen], level, clusters=clusters)
             one = replace(row, model="student", dataset=role, metric="signal_spearman", unit="")
             results.append(of_ratio(replace(one, note="teachers' KL and students' KL"), found))
     return results + shown_rows(signals, shown, level, replace(row, unit=""))
@@ -99,7 +99,8 @@ def shown_rows(signals: Signals, shown: Mapping[str, Mapping[str, float]], level
         known = np.array([scores.get(id_, np.nan) for id_ in signals.ids])
         chosen = private & np.isfinite(known)
         if chosen.sum() > 1:
-            found = spearman(signals.kl["teacher"][chosen], known[chosen], level)
+            together = cluster_numbers(signals.ids, signals.groups)[chosen]
+            found = spearman(signals.kl["teacher"][chosen], known[chosen], level, clusters=together)
             one = replace(row, model="student", dataset="private", metric="signal_spearman", attack=attack)
             results.append(of_ratio(replace(one, note="teachers' KL and the student's score"), found))
     return results
