@@ -21,9 +21,10 @@ F_MEASURE = "F-measure, 0 to 1"
 MEANS: Mapping[str, str] = {"rouge_l": F_MEASURE, "rouge_l_published": F_MEASURE, "tokens": "tokens"}
 """Columns of evaluate/samples.parquet whose mean over records is a result -> its unit."""
 
-
-RANGES = {"rouge_l": (0.0, 1.0), "rouge_l_published": (0.0, 1.0), "exact_match": (0.0, 1.0), "needed_exact": (0.0, 1.0), "bleu": (0.0, 100.0),
-          "chrf": (0.0, 100.0)}  # fmt: skip
+RANGES = {
+    **dict.fromkeys(("rouge_l", "rouge_l_published", "exact_match", "needed_exact"), (0.0, 1.0)),
+    **dict.fromkeys(("bleu", "chrf"), (0.0, 100.0)),
+}
 """Metrics that cannot leave a range."""
 
 
