@@ -108,22 +108,34 @@ def test_a_model_at_chance_is_shown_harmless_in_four_of_five_audits() -> None:
     assert records_needed(0.6) == 128 and records_needed(0.6, effect=2.5) in (319, 320)
 
 
-def test_the_smallest_share_of_members_found_is_that_of_the_limits() -> None:
-    for inside, outside, fpr, level in ((500, 500, 0.01, 0.95), (80, 400, 0.1, 0.95), (300, 300, 0.01, 0.99)):
-        bar = max(fpr, clopper_pearson(int(fpr * outside), outside, level).high)
-        least = next(k for k in range(inside + 1) if clopper_pearson(k, inside, level).low > bar)
-        share = smallest_tpr(sides(inside, outside), fpr, level=level)
-        assert binom.sf(least - 1, inside, share) == pytest.approx(0.8)
-    assert math.isnan(smallest_tpr(sides(299, 299), 0.01))
+@pytest.mark.parametrize(("inside", "outside", "fpr"), [(500, 500, 0.01), (80, 400, 0.1)])
+def test_the_smallest_share_of_betrayed_members_is_found_in_four_of_five_samples(
+    inside: int, outside: int, fpr: float
+) -> None:
+    rng, member, found = generator(2, "tail"), sides(inside, outside), []
+    share = smallest_tpr(member, fpr)
+    for _ in range(200):
+        scores = rng.normal(size=member.size) + 10 * (member & (rng.random(member.size) < (share - fpr) / (1 - fpr)))
+        rate = tpr_at_fpr(scores, member, fpr)
+        found.append(rate.low > max(fpr, rate.achieved_fpr_high))
+    assert 0.68 <= np.mean(found) <= 0.92
+
+
+def test_a_share_is_found_from_the_limits_on() -> None:
+    many = 10**6  # outsiders, so that the threshold is known: k of n members, as counted out
+    bar = clopper_pearson(many // 10, many).high
+    least = next(k for k in range(81) if clopper_pearson(k, 80).low > bar)
+    share = smallest_tpr(sides(80, many), 0.1)
+    assert 0.8 <= binom.sf(least - 1, 80, share) <= 0.83  # a 79.99th of the members is left out
+    assert math.isnan(smallest_tpr(sides(299, 299), 0.01)) and smallest_tpr(sides(300, 300), 0.01) < 0.1
     assert math.isnan(smallest_tpr(sides(1, 300), 0.01))  # found, it still may be one of 2.5 %
     copies = np.arange(1000) // 2
     assert smallest_tpr(sides(500, 500), 0.01, copies) > smallest_tpr(sides(500, 500), 0.01)
 
 
 def test_the_tail_of_a_model_at_chance_is_shown_harmless_in_four_of_five_audits() -> None:
-    rng, n = generator(2, "tail"), int(records_for_tpr(0.025, 0.01))
-    member = sides(n, n)
-    rates = [tpr_at_fpr(rng.normal(size=2 * n), member, 0.01) for _ in range(200)]
-    assert 0.7 <= np.mean([rate.high < 0.025 for rate in rates]) <= 0.9
+    rng, n = generator(3, "harmless tail"), int(records_for_tpr(0.2, 0.1))
+    rates = [tpr_at_fpr(rng.normal(size=2 * n), sides(n, n), 0.1) for _ in range(200)]
+    assert 0.7 <= np.mean([rate.high < 0.2 for rate in rates]) <= 0.97
     assert records_for_tpr(0.05, 0.01) == 300 and records_for_tpr(0.05, 0.1) == math.inf
     assert records_for_tpr(0.02, 0.01, effect=2) == 2 * records_for_tpr(0.02, 0.01)

@@ -62,7 +62,7 @@ def within_correlation(scores: Array, is_member: Array, clusters: Sequence[int] 
     """
     scores, member = checked(scores, is_member)
     groups = cluster_groups(clusters, scores.size)
-    if groups is None:
+    if groups is None or int(groups.max()) + 1 == scores.size:
         return 0.0
     side = np.unique(np.stack([groups, member]), axis=1, return_inverse=True)[1].ravel()  # clusters within their side
     placement = placements(scores, member)[1]
@@ -128,16 +128,26 @@ def smallest_tpr(
 ) -> float:
     """The smallest share of members found whose lower limit lies above the false-positive rate, with that power.
 
-    Above the rate asked for, and above the upper limit of what the outsiders show of it: k members of n must be found,
-    k the least whose Clopper-Pearson limit does, and Bin(n, TPR) reaches k with that power. NaN where the outsiders are
+    Of a leak that only the tail shows: some members far above all outsiders, the others like them. Above the rate as asked
+    for, and above the upper limit of what the outsiders show of it. n* = 1 / (1 / n_in + (1 - t) f (1 - f) / (t n_out)) draws
+    scatter as the share t itself and a threshold for the rate f that n_out outsiders fix; k of n* must be found, k the
+    least whose Clopper-Pearson limit is high enough, and Bin(n*, t) reaches k with that power. NaN where the outsiders are
     too few for the rate (fewer than 3 / fpr, as tpr_at_fpr), or no number of members would do.
     """
     if np.sum(~np.asarray(is_member, dtype=bool)) * fpr < 3 - 1e-9:
         return math.nan
     draws = draws_of(is_member, clusters, correlation)
-    n, bar = math.floor(draws.inside + 1e-9), _rate_limit(fpr, math.floor(draws.outside + 1e-9), level)
-    count = _first(lambda k: clopper_pearson(k, n, level).low > bar, 1, n) if n else None
-    return math.nan if count is None else _share_reaching(count, n, power)
+    bar = _rate_limit(fpr, math.floor(draws.outside + 1e-9), level)
+
+    def reaches(share: float) -> bool:
+        noise = (1 - share) * fpr * (1 - fpr) / (share * draws.outside)
+        n = math.floor(1 / (1 / draws.inside + noise) + 1e-9) if draws.inside else 0
+        count = _first(lambda k: clopper_pearson(k, n, level).low > bar, 1, n) if n else None
+        return count is not None and _share_reaching(count, n, power) <= share
+
+    steps = 10_000
+    found = _first(lambda step: reaches(step / steps), 1, steps)
+    return math.nan if found is None else found / steps
 
 
 def records_for_tpr(
@@ -145,18 +155,17 @@ def records_for_tpr(
 ) -> float:
     """Records of each side with which a model at chance gets an upper limit of its TPR below `harmless`, with that power.
 
-    At chance k of n members lie above the threshold with a beta-binomial law: the rate behind a threshold that m outsiders
-    exceed is Beta(m + 1, n - m). Infinite where harmless is not above the rate; never fewer than 3 / fpr.
+    At chance the members above a threshold and the outsiders who fix it scatter alike, so that n of each say as much about
+    the rate as n / 2 trials. Infinite where harmless is not above the rate; never fewer than 3 / fpr.
     """
-    from scipy.stats import betabinom
+    from scipy.stats import binom
 
     if harmless <= fpr:
         return math.inf
 
     def enough(n: int) -> bool:
-        above = math.floor(fpr * n + 1e-9)
-        over = _first(lambda k: clopper_pearson(k, n, level).high >= harmless, 0, n)
-        return over is not None and float(betabinom.cdf(over - 1, n, above + 1, n - above)) >= power
+        over = _first(lambda k: clopper_pearson(k, n // 2, level).high >= harmless, 0, n // 2)
+        return over is not None and float(binom.cdf(over - 1, n // 2, fpr)) >= power
 
     found = _first(enough, math.ceil(3 / fpr - 1e-9), MOST)
     return math.inf if found is None else float(math.ceil(found * effect - 1e-9))
