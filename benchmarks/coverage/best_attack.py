@@ -62,7 +62,7 @@ def trial(sizes: list[int], inside: int, outside: int, most: int, seed: int) -> 
 
 def main() -> None:
     """One row for each pool."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--trials", type=int, default=400)
     trials = parser.parse_args().trials
     print("| pool | members | outsiders | audited of each | all records | single records drawn | whole groups drawn |")

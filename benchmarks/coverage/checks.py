@@ -54,7 +54,7 @@ def controls(rng: np.random.Generator, is_member: Array, share: float, seed: int
 
 def main() -> None:
     """Both tables in one."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--repeats", type=int, default=300)
     parser.add_argument("--records", type=int, default=400, help="of each side")
     options = parser.parse_args()

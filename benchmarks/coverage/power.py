@@ -98,7 +98,7 @@ def harmless_table(repeats: int) -> None:
 
 def main() -> None:
     """All tables."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--repeats", type=int, default=2000)
     repeats = parser.parse_args().repeats
     auc_table(repeats)

@@ -65,7 +65,7 @@ def test_a_handful_of_records_is_never_at_chance(side: int) -> None:
     found = few([f"{text} {index}" for index, text in enumerate(words)], side)
     verdict = judge([found])
     assert found.undecided and found.passed and verdict.verdict == FEW
-    assert "Too few records to tell" in verdict.headline and "of each side would do" in verdict.headline
+    assert "So few records show no AUC at all" in verdict.headline and "of each side would do" in verdict.headline
     assert "at chance" not in verdict.headline
     json.dumps(verdict.as_json(), allow_nan=False)
 
@@ -81,7 +81,9 @@ def test_a_check_that_passes_says_what_it_would_have_found() -> None:
     order = check_order(rng.permutation(1000), is_member)
     assert order.passed and not order.undecided and "An AUC of 0.58 would have been found (80% power)" in order.detail
     short = check_order(rng.permutation(40), np.arange(40) < 20)
-    assert short.undecided and "only 0.91 or more would be found; 48 of each side would do." in short.detail
+    assert (
+        short.undecided and "So few records show only an AUC of 0.91 or more; 48 of each side would do." in short.detail
+    )
     cut = np.arange(40) % 7 == 0
     assert check_truncation(cut, np.arange(40) < 20).undecided
     for nobody in (np.zeros(6, bool), np.ones(6, bool)):  # known of each record, however few

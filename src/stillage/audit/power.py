@@ -56,8 +56,8 @@ class Sight:
         """The sentence that belongs behind a check that passed."""
         if not self.is_blind:
             return f"An AUC of {_up(self.smallest)} would have been found ({POWER:.0%} power)."
-        seen = "no AUC would have been" if math.isnan(self.smallest) else f"only {_up(self.smallest)} or more would be"
-        return f"Too few records to tell: {seen} found; {self.enough} of each side would do."
+        seen = "no AUC at all" if math.isnan(self.smallest) else f"only an AUC of {_up(self.smallest)} or more"
+        return f"So few records show {seen}; {self.enough} of each side would do."
 
 
 def sight_of(
