@@ -10,11 +10,12 @@ import pytest
 
 from stillage.audit.attacks import reference
 from stillage.audit.blind import BLIND, blind_interval, blind_scores, stratified_folds
+from stillage.audit.controls import Control, check_controls
 from stillage.audit.duplicates import check_overlap
+from stillage.audit.membership import Scored
 from stillage.audit.validity import (
     Check,
     chance_p,
-    check_controls,
     check_order,
     check_provenance,
     check_records,
@@ -35,9 +36,19 @@ def texts(rng: np.random.Generator, n: int, n_words: int = 15) -> list[str]:
     return [" ".join(rng.choice(WORDS, n_words + int(rng.integers(0, 5)))) for _ in range(n)]
 
 
+def blind(scores: np.ndarray, is_member: np.ndarray, clusters: np.ndarray | None = None) -> Control:
+    own = np.arange(is_member.size) if clusters is None else clusters
+    return Control(family="blind", scored=Scored(scores=scores, is_member=is_member, clusters=own), cross_fitted=True)
+
+
+def model(scores: np.ndarray, is_member: np.ndarray) -> Control:
+    scored = Scored(scores=scores, is_member=is_member, clusters=np.arange(is_member.size))
+    return Control(family="trained", scored=scored)
+
+
 def controls(all_texts: list[str], is_member: np.ndarray, seed: int = 0) -> Check:
     found = blind_scores(all_texts, is_member, seed)
-    return check_controls({name: blind_interval(scores, is_member) for name, scores in found.items()})
+    return check_controls({name: blind(scores, is_member) for name, scores in found.items()})
 
 
 ROLES = {
@@ -118,21 +129,21 @@ def test_honest_splits_are_rarely_refused() -> None:
     rng, is_member, refused, held = generator(5, "honest"), np.arange(80) < 40, 0, np.zeros(3)
     for seed in range(30):
         found = blind_scores(texts(rng, 80), is_member, seed)
-        intervals = {name: blind_interval(scores, is_member) for name, scores in found.items()}
-        held += [interval.contains(0.5) for interval in intervals.values()]
+        given = {name: blind(scores, is_member) for name, scores in found.items()}
+        held += [control.auc(0.95).contains(0.5) for control in given.values()]
         for name in ("student_no_teacher", "student_counterfactual", "untrained"):
-            intervals[name] = auc_interval(rng.normal(size=80), is_member)
-        refused += not check_controls(intervals).passed
+            given[name] = model(rng.normal(size=80), is_member)
+        refused += not check_controls(given).passed
     assert refused / 30 <= 0.17  # 5 % within three simulation errors; 26 % with six plain intervals
     assert (held / 30 >= 0.83).all()
 
 
 def test_a_control_that_learned_members_is_caught() -> None:
     rng, is_member = generator(6, "control"), np.arange(400) < 200
-    honest = auc_interval(rng.normal(size=400), is_member)
+    honest = blind(rng.normal(size=400), is_member)
     for name, shift in (("untrained", 0.5), ("student_no_teacher", -0.5)):  # below chance is no better
         found = check_controls(
-            {"bag_of_words": honest, name: auc_interval(rng.normal(size=400) + shift * is_member, is_member)}
+            {"bag_of_words": honest, name: model(rng.normal(size=400) + shift * is_member, is_member)}
         )
         assert not found.passed and name in found.detail and "bag_of_words" not in found.detail
 

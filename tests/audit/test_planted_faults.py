@@ -99,9 +99,11 @@ def column(table: pa.Table, name: str, values: Sequence[object]) -> pa.Table:
     return table.set_column(table.column_names.index(name), name, pa.array(list(values), kind))
 
 
-def test_the_clean_run_passes_every_check_and_says_what_it_could_not_ask(run: Path) -> None:
+def test_the_clean_run_fails_no_check_and_says_what_it_could_not_ask(run: Path) -> None:
     found = judged(run)
-    assert failed(found) == set() and found[""]["verdict"] == "valid"
+    assert failed(found) == set() and found[""]["verdict"] == "too few records to tell"  # fifty people
+    assert {name for name, check in found.items() if check.get("undecided")} == {"controls"}
+    assert "of each side would do" in str(found[""]["headline"])
     assert set(found) - {""} == {
         "provenance", "overlap", "training_overlap", "truncation", "records", "sources", "answers", "controls",
     }  # fmt: skip
@@ -109,7 +111,7 @@ def test_the_clean_run_passes_every_check_and_says_what_it_could_not_ask(run: Pa
     values = found["controls"]["values"]
     assert isinstance(values, dict) and {"blind bag_of_words", "loss on student_untrained"} <= set(values)
     written = read_json(run / "audit" / "validity.json")
-    assert written["verdict"] == "valid" and len(written["checks"]) == 8
+    assert written["verdict"] == "too few records to tell" and len(written["checks"]) == 8
     assert "Not checked: order (the records do not say" in (run / "report" / "report.html").read_text()
 
 
@@ -353,10 +355,13 @@ def audited(run: Path, out: Path, members: Sequence[Record], outsiders: Sequence
 def test_a_shift_between_the_files_ends_a_strict_audit_with_2(
     finished: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    folk = people(6, 50)
+    folk = people(6, 80)
     members, outsiders = folk["private"], folk["outsiders"]
     assert audited(finished, tmp_path / "clean", members, outsiders, "--audit.strict", "true") == 0
     assert "split valid" in capsys.readouterr().out
+    few = members[:20], outsiders[:20]
+    assert audited(finished, tmp_path / "few", *few, "--audit.strict", "true") == 2
+    assert "verdict: too few records to tell" in capsys.readouterr().err
     shifts: dict[str, Callable[[str], str]] = {
         "topic": lambda text: text.replace("works for", "was dismissed by"),
         "ending": lambda text: text + "</s>",  # members end with a mark of their own
@@ -365,7 +370,7 @@ def test_a_shift_between_the_files_ends_a_strict_audit_with_2(
         told = [retold(record, answer=shift) for record in members]
         code = audited(finished, tmp_path / name, told, outsiders, "--audit.strict", "true")
         printed = capsys.readouterr()
-        assert code == 2 and "The audit's checks failed" in printed.err and f"verdict: {SHIFT}" in printed.err
+        assert code == 2 and "do not say valid" in printed.err and f"verdict: {SHIFT}" in printed.err
         assert printed.out.startswith(f"run: {SHIFT}") and "already tell members from outsiders: blind" in printed.out
         assert read_json(tmp_path / name / "run" / "audit" / "validity.json")["verdict"] == SHIFT
 

@@ -26,8 +26,7 @@ from stillage.experiment.inputs import (
     audited_of,
     base_result,
     examples_of,
-    records_of,
-    some_of,
+    some_groups,
     special_ids,
     use_threads,
 )
@@ -66,13 +65,14 @@ def audit(context: Context, folder: Path) -> None:
     """Membership, extraction and validity of every model, members against outsiders."""
     import pyarrow as pa
 
-    from stillage.audit.best_attack import best_attack_results
+    from stillage.audit.best_attack import best_attack_results, family_tests
     from stillage.audit.blind import blind_scores
     from stillage.audit.by_group import rates_by_group, recitals_by_group
     from stillage.audit.extraction import extraction_results, with_groups
     from stillage.audit.inherited import inheritance_results
     from stillage.audit.membership import blind_rows, left_out_results, membership_results, score_table
     from stillage.audit.memorization import memorization_results
+    from stillage.audit.power import power_results
     from stillage.audit.probabilistic import probabilistic_results
     from stillage.audit.questions import wanted
     from stillage.audit.slices import slice_results
@@ -113,7 +113,12 @@ def audit(context: Context, folder: Path) -> None:
     recited, measured = (with_groups(pa.concat_tables(rows), split.group_of) for rows in (extraction, memorization))
     base, level = base_result(context, "audit"), config.audit.level
     results = membership_results(scores, fprs=config.audit.fprs, level=level, base=base)
-    results += best_attack_results(scores, level=level, base=base)
+    tests = family_tests(scores, level=level, seed=config.seed)
+    results += best_attack_results(scores, tests, level=level, base=base)
+    results += power_results(
+        scores, {model: test.together for model, test in tests.items()}, fprs=config.audit.fprs,
+        harmless_auc=config.audit.harmless_auc, harmless_tpr=config.audit.harmless_tpr, level=level, base=base,
+    )  # fmt: skip
     results += left_out_results(left_out, base) + shadowed.results
     results += extraction_results(recited, level=level, base=base)
     results += memorization_results(measured, level=level, base=base)
@@ -135,16 +140,18 @@ def audit(context: Context, folder: Path) -> None:
 
 
 def audited_records(context: Context) -> tuple[list[Record], tuple[str, ...]]:
-    """Members then outsiders, at most audit.max_records of each by a recorded draw, with their roles."""
-    most = context.config.audit.max_records
+    """Members then outsiders, at most audit.max_records of each by a recorded draw of whole groups, with their roles."""
+    from stillage.data.split import read_split
+
+    split = read_split(context.run / "data")
     records: list[Record] = []
     roles: list[str] = []
     for role in ("private", "outsiders"):
-        found = sorted(records_of(context, role), key=lambda record: record.id)
-        found = some_of(found, most, context.config.seed, "audit", role)
-        records += found
-        roles += [role] * len(found)
-    return records, tuple(roles)
+        records += sorted(split.records_by_role.get(role, ()), key=lambda record: record.id)
+        roles += [role] * (len(records) - len(roles))
+    return some_groups(
+        records, roles, split.groups_of(records), context.config.audit.max_records, context.config.seed, "audit"
+    )
 
 
 def evaluated_records(context: Context, attacks: Sequence[Attack]) -> tuple[list[Record], tuple[str, ...], Prefixes]:
@@ -158,13 +165,12 @@ def evaluated_records(context: Context, attacks: Sequence[Attack]) -> tuple[list
 
 
 def some_audited(context: Context, purpose: str, most: int) -> tuple[list[Record], tuple[str, ...]]:
-    """The evaluated records with their roles, at most `most` members and outsiders each, by a recorded draw; 0: all."""
+    """The evaluated records with their roles, at most `most` of each by a recorded draw of whole groups; 0: all."""
+    from stillage.data.split import read_split
+
     records, roles, _ = evaluated_records(context, attacks_of(context.config.audit))
-    pairs: list[tuple[Record, str]] = []
-    for role in dict.fromkeys(roles):
-        found = [record for record, name in zip(records, roles, strict=True) if name == role]
-        pairs += [(record, role) for record in some_of(found, most, context.config.seed, purpose, role)]
-    return [record for record, _ in pairs], tuple(role for _, role in pairs)
+    groups = read_split(context.run / "data").groups_of(records)
+    return some_groups(records, roles, groups, most, context.config.seed, purpose)
 
 
 def question(

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from stillage.audit.controls import check_controls
 from stillage.audit.duplicates import check_overlap, check_training_overlap
 from stillage.audit.validity import (
     Check,
     check_answers,
-    check_controls,
     check_order,
     check_provenance,
     check_records,
@@ -20,7 +20,7 @@ from stillage.audit.validity import (
     judge,
 )
 from stillage.data.groups import cluster_numbers, prompt_text, whole_text
-from stillage.experiment.controls import ALONE, TEXT, control_intervals, untrained_intervals
+from stillage.experiment.controls import ALONE, TEXT, controls_of, untrained_controls
 from stillage.experiment.inputs import model_source, roles_of, stated_context, tokenizer_of
 from stillage.run.folder import read_json, read_table, sha256_file
 from stillage.run.stages import MANIFEST
@@ -42,8 +42,7 @@ def judge_run(context: Context, records: Sequence[Record], scores: pa.Table) -> 
 
     split = read_split(context.run / "data")
     unchecked: dict[str, str] = {}
-    controls = control_intervals(scores, context.config.audit.level)
-    untrained = untrained_intervals(context, split, records, unchecked)
+    controls = controls_of(scores) | untrained_controls(context, split, records, unchecked)
     found = [
         provenance(context, split, unchecked),
         overlap(split),
@@ -53,7 +52,7 @@ def judge_run(context: Context, records: Sequence[Record], scores: pa.Table) -> 
         check_records([record.id for record in records], ids_by_score(scores)),
         check_sources(*fingerprints(context)) if any(role.is_trained for role in context.roles) else None,
         check_answers(answers(scores)),
-        check_controls(controls | untrained),
+        check_controls(controls, context.config.audit.level),
     ]
     checks = [check for check in found if check is not None]
     return judge(checks, unchecked).as_json() | {"drawn_by_us": split.drawn_by_us}

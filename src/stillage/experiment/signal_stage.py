@@ -11,9 +11,8 @@ from stillage.experiment.inputs import (
     base_result,
     examples_of,
     load_role,
-    records_of,
     shortest_context,
-    some_of,
+    some_groups,
     tokenizer_of,
     use_threads,
 )
@@ -65,18 +64,18 @@ def signal(context: Context, folder: Path) -> None:
 
 
 def signal_records(context: Context) -> tuple[list[Record], tuple[str, ...]]:
-    """The answered records that teachers are compared on, at most audit.signal_records of each role by a recorded draw."""
+    """The answered records that teachers are compared on, at most audit.signal_records of each role, whole groups drawn."""
+    from stillage.data.split import read_split
     from stillage.data.unanswered import answered
 
-    most = context.config.audit.signal_records
+    split = read_split(context.run / "data")
     records: list[Record] = []
     roles: list[str] = []
     for role in ROLES:
-        found = sorted(answered(records_of(context, role)), key=lambda record: record.id)
-        found = some_of(found, most, context.config.seed, "signal", role)
-        records += found
-        roles += [role] * len(found)
-    return records, tuple(roles)
+        records += sorted(answered(split.records_by_role.get(role, ())), key=lambda record: record.id)
+        roles += [role] * (len(records) - len(roles))
+    most = context.config.audit.signal_records
+    return some_groups(records, roles, split.groups_of(records), most, context.config.seed, "signal")
 
 
 def shown_by(context: Context) -> dict[str, dict[str, float]]:

@@ -264,6 +264,11 @@ class AuditConfig:
     """No token counts for more than this in DC-PDD."""
     fprs: tuple[float, ...] = (0.1, 0.01)
     """False-positive rates at which the true-positive rate is reported."""
+    harmless_auc: float = 0.6
+    """An AUC below this counts as harmless: "no leak found" is said only where the upper limits of all attacks lie below it.
+    0.6 is what 0.36-GDP allows: 2.5 % of members found at 1 % false alarms."""
+    harmless_tpr: float = 0.05
+    """A share of members found below this, at the lowest of audit.fprs, counts as harmless; likewise."""
     counterfactual: bool = True
     """Train a second teacher that never saw the private records, and a student from it: what a clean student scores."""
     no_teacher: bool = True
