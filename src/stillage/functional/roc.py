@@ -85,13 +85,13 @@ def tpr_at_fpr(
     the TPR at that threshold. The interval of the achieved FPR is Clopper-Pearson too: for k outsiders above an
     outsider's score the true FPR is Beta(k+1, n-k), whose quantiles lie within those limits. clusters int[n]: the
     limits are those of binomial.clustered_proportion. DataError when n_out < 3 / fpr (no event in 3/fpr trials still
-    allows that rate), unless 0 < fpr < 1, or as roc_auc.
+    allows that rate) and not all scores are equal, unless 0 < fpr < 1, or as roc_auc.
     """
     scores, is_member = checked(scores, is_member)
     inside, outside = scores[is_member], np.sort(scores[~is_member])[::-1]
     if not 0 < fpr < 1:
         raise DataError("The false-positive rate must lie between 0 and 1.", f"fpr = {fpr}", "Use 0.01 or 0.1.")
-    if outside.size * fpr < 3 - 1e-9:
+    if outside.size * fpr < 3 - 1e-9 and scores.min() < scores.max():  # where all tie, nobody is above any threshold
         raise DataError(
             f"Too few outsiders to fix a threshold at a false-positive rate of {fpr:g}.",
             f"{outside.size} outsiders; at least 3/fpr = {math.ceil(3 / fpr - 1e-9)} are needed",

@@ -16,6 +16,7 @@ import torch
 
 from stillage.errors import CapabilityError, DataError
 from stillage.models.batches import run_batches
+from stillage.models.lengths import kinds
 from stillage.models.outputs import (
     Head,
     called,
@@ -91,7 +92,8 @@ def token_stats(
                 results[row] = stats
 
         limit = min(batch_tokens, CPU_BATCH_TOKENS) if model.device.type == "cpu" else batch_tokens
-        run_batches([len(examples[row].ids_T) for row in rows], limit, run, progress)
+        lengths = [len(examples[row].ids_T) for row in rows]
+        run_batches(lengths, limit, run, progress, kinds=kinds([model], lengths))
     if bad := sum(not np.isfinite(stats.logp_T).all() for stats in results):
         log.warning("%s: %d of %d records have log-probabilities that are not finite", called(model), bad, len(results))
     if file is not None:
