@@ -79,7 +79,7 @@ def from_first_difference(examples: Sequence[Example]) -> list[Example]:
     differs = np.flatnonzero((ids != ids[0]).any(axis=0))
     start = int(differs[0]) if differs.size else shortest
     return [
-        replace(example, response_T=example.response_T & (np.arange(len(example.ids_T)) >= start))
+        replace(example, response_T=example.response_T & (np.arange(len(example.ids_T)) >= start), span=None)
         for example in examples
     ]
 

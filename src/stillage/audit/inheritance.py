@@ -112,8 +112,9 @@ def rank_among_outsiders(scores: Array, is_member: Array) -> Array:
     """For every record, the share of outsiders that score below it (ties half): 0.99 = found at a 1 % FPR. float64[n]."""
     scores, member = np.asarray(scores, dtype=np.float64), np.asarray(is_member, dtype=bool)
     outside = np.sort(scores[~member])
-    if not outside.size:
-        raise DataError("A score cannot be ranked among outsiders.", "0 outsiders", "Give records of both kinds.")
+    if not outside.size or np.isnan(scores).any():
+        values = f"{outside.size} outsiders; {int(np.isnan(scores).sum())} scores are NaN"
+        raise DataError("Scores cannot be ranked among outsiders.", values, "Give finite scores of both kinds.")
     twice = np.searchsorted(outside, scores, "left") + np.searchsorted(outside, scores, "right")
     return twice / (2 * outside.size)
 

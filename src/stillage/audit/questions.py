@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,6 +17,7 @@ import numpy as np
 from stillage.audit.prefix import with_prefix, would_fit
 from stillage.data.needed import needed_part
 from stillage.errors import CapabilityError, ConfigError
+from stillage.functional.readings import first_tokens, moved
 from stillage.rng import derive
 from stillage.run.progress import Doing, unheard
 from stillage.types import Array, Attack, Example, GradientNorms, Party, Record, TokenStats, Transform
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 LOG = logging.getLogger("stillage")
-ARRAYS = tuple(entry.name for entry in fields(TokenStats))
 Reply = TokenStats | Sequence[TokenStats] | GradientNorms | Array | str
 Replies = Mapping[str, Reply]
 """Record id -> reply."""
@@ -150,14 +150,27 @@ def needed(subject: Subject, examples: Sequence[Example], material: Material) ->
         same_T = whole_T[: len(part_T)] == part_T[: len(whole_T)]
         # the part ends with an end of text, where the whole goes on
         count = len(same_T) if same_T.all() else int(np.argmin(same_T))
-        found.append(replace(stats, **{name: getattr(stats, name)[:count] for name in ARRAYS}))
+        found.append(first_tokens(stats, count))
     return found
 
 
 def lowercased(subject: Subject, material: Material) -> Replies:
-    """Statistics of every response in lower case; prompts stay as they are."""
+    """Statistics of every response in lower case, with its characters as written; prompts stay as they are."""
     examples = subject.encode([replace(record, response=record.response.lower()) for record in material.records])
-    return by_id(examples, stats_of(subject, examples, "scoring {} records in lower case"))
+    said = stats_of(subject, examples, "scoring {} records in lower case")
+    said = [
+        stats if stats.span is None else replace(stats, span=moved(stats.span, places_as_written(record.response)))
+        for record, stats in zip(material.records, said, strict=True)
+    ]
+    return by_id(examples, said)
+
+
+def places_as_written(text: str) -> Array:
+    """Where each character of the text in lower case stands in the text as written; -1 within one that became several."""
+    ends = np.cumsum([0, *(len(letter.lower()) for letter in text)])
+    places = np.full(len(text.lower()) + 1, -1)
+    places[ends] = np.arange(len(ends))
+    return places
 
 
 def neighbouring(subject: Subject, material: Material) -> Replies:

@@ -39,7 +39,7 @@ class Signals:
 
     def of(self, role: str) -> Array:
         """bool[N]: the records of a role that every model has a number for."""
-        return np.array([name == role for name in self.roles]) & np.isfinite(list(self.kl.values())).all(0)
+        return np.array([name == role for name in self.roles], dtype=bool) & np.isfinite(list(self.kl.values())).all(0)
 
 
 def signal_table(signals: Signals) -> pa.Table:

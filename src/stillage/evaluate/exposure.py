@@ -149,6 +149,7 @@ def forward_kl_along(
 ) -> list[Array]:
     """KL(p || q) in nats at every written token's position, given all before it; float64, as long as each text."""
     from stillage.models.batches import run_batches
+    from stillage.models.lengths import kinds
     from stillage.models.outputs import evaluating
     from stillage.models.query import feature_function
 
@@ -164,7 +165,8 @@ def forward_kl_along(
             for row, kl_T in zip(chosen, _batch_kl(features, texts, starts, student.device), strict=True):
                 results[row] = kl_T
 
-        run_batches([len(prompts[row]) + len(written[row]) for row in rows], batch_tokens, run, progress)
+        lengths = [len(prompts[row]) + len(written[row]) for row in rows]
+        run_batches(lengths, batch_tokens, run, progress, kinds=kinds([teacher, student], lengths))
     return results
 
 

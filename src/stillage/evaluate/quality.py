@@ -12,6 +12,7 @@ import numpy as np
 
 from stillage.data.needed import needed_part
 from stillage.functional.binomial import Interval
+from stillage.functional.readings import in_common, text_read, to_the_end
 from stillage.types import Array, Record, Result, TokenStats
 
 if TYPE_CHECKING:
@@ -188,21 +189,30 @@ def likelihood_results(
 ) -> list[Result]:
     """Perplexity per token and bits per byte of the true responses, per model.
 
-    perplexity = exp(sum of -logp / tokens); bits per byte = sum of -logp / (ln 2 * bytes), fair across tokenizers.
-    Intervals: means.ratio_interval over records, on the log scale for perplexity; clusters int[R]: near-duplicates share a
-    number and count once.
+    perplexity = exp(sum of -logp / tokens); bits per byte = sum of -logp / (ln 2 * bytes), fair across tokenizers. Both are
+    of the characters that all the models read, so that they compare: records that were cut are counted in the note, and
+    those of which the models read nothing in common are left out. Intervals: means.ratio_interval over records, on the log
+    scale for perplexity; clusters int[R]: near-duplicates share a number and count once.
     """
-    bytes_R = np.array([len(text.encode()) for text in texts], dtype=np.float64)
+    common = [in_common(readings) for readings in zip(*stats.values(), strict=True)]
+    known = [(readings, text) for readings, text in zip(common, texts, strict=True) if readings is not None]
+    bytes_R = np.array([len(text_read(readings[0].span, text).encode()) for readings, text in known], dtype=np.float64)
+    cut = sum(not to_the_end(readings[0]) for readings, _ in known)
+    notes = [f"of what was read of {cut} responses that were cut"] * bool(cut)
+    notes += [f"{len(common) - len(known)} records left out: not read alike by all models"] * (len(known) < len(common))
+    near_R = None if clusters is None else np.asarray(clusters)[[readings is not None for readings in common]]
     results = []
-    for name, stats_R in stats.items():
-        nats_R = np.array([-float(np.sum(entry.logp_T, dtype=np.float64)) for entry in stats_R])
-        tokens_R = np.array([len(entry.logp_T) for entry in stats_R], dtype=np.float64)
-        row = replace(base, model=name, dataset="test", level=level, n=len(stats_R))
-        per_token, low, high = ratio_interval(nats_R, tokens_R, level, clusters)
+    for place, name in enumerate(stats):
+        own = [readings[place] for readings, _ in known]
+        nats_R = np.array([-float(np.sum(entry.logp_T, dtype=np.float64)) for entry in own])
+        tokens_R = np.array([len(entry.logp_T) for entry in own], dtype=np.float64)
+        note = "; ".join(filter(None, (base.note, *notes)))
+        row = replace(base, model=name, dataset="test", level=level, n=len(own), note=note)
+        per_token, low, high = ratio_interval(nats_R, tokens_R, level, near_R)
         results.append(
             replace(row, metric="perplexity", value=math.exp(per_token), low=math.exp(low), high=math.exp(high))
         )
-        bits, low, high = ratio_interval(nats_R / math.log(2), bytes_R, level, clusters)
+        bits, low, high = ratio_interval(nats_R / math.log(2), bytes_R, level, near_R)
         results.append(replace(row, metric="bits_per_byte", value=bits, low=low, high=high, unit="bits per byte"))
     return results
 

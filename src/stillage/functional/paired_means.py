@@ -26,7 +26,7 @@ def pooled_mean_test(
     seed's mean, s2 the variance of the seeds' means. With same_records (in one order): var = v of the records' mean
     differences + s2 / S. Student's t, Satterthwaite's degrees of freedom; clusters int[n], one array per seed:
     near-duplicates share a number and count once (means.share_interval). Where nothing scatters: the sign test of
-    pooled.paired_auc_test. DataError for no seed, or a seed without records.
+    pooled.paired_auc_test. DataError for no seed, a seed without records, or NaN.
     """
     from scipy.special import stdtr, stdtrit
 
@@ -34,6 +34,8 @@ def pooled_mean_test(
     values = [np.asarray(one, dtype=np.float64) for one in differences]
     if not values or not all(one.size for one in values):
         raise DataError("No records to compare.", f"records per seed: {[one.size for one in values]}", "Evaluate some.")
+    if missing := sum(int(np.isnan(one).sum()) for one in values):
+        raise DataError("Some differences are not numbers.", f"{missing} are NaN", "Leave them out, and count them.")
     given = [np.arange(one.size) for one in values] if clusters is None else list(clusters)
     means = np.array([one.mean() for one in values])
     spread = float(means.var(ddof=1)) if count > 1 else 0.0

@@ -88,13 +88,15 @@ def tpr_at_fpr(
     outsider's score the true FPR is Beta(k+1, n-k), whose quantiles lie within those limits. clusters int[n]: numbers of
     records are those of binomial.effective_records. Simulated coverage of 95 % limits (normal, t3 and tied scores, members
     narrower or wider than outsiders, 5 % of members betrayed, 50 to 2,000 records of a side): 93 to 98 %, up to 99.5 % with
-    fewer than 5 / fpr outsiders. DataError when n_out < 3 / fpr, unless 0 < fpr < 1, or as roc_auc.
+    fewer than 5 / fpr outsiders. DataError when n_out < 3 / fpr and not all scores are equal, unless 0 < fpr < 1, or as
+    roc_auc.
     """
     scores, is_member = checked(scores, is_member)
     inside, outside = scores[is_member], np.sort(scores[~is_member])[::-1]
     if not 0 < fpr < 1:
         raise DataError("The false-positive rate must lie between 0 and 1.", f"fpr = {fpr}", "Use 0.01 or 0.1.")
-    if outside.size * fpr < MIN_EXPECTED - 1e-9:
+    all_tie = scores.min() == scores.max()  # then nobody is above any threshold
+    if outside.size * fpr < MIN_EXPECTED - 1e-9 and not all_tie:
         raise DataError(
             f"Too few outsiders to fix a threshold at a false-positive rate of {fpr:g}.",
             f"{outside.size} outsiders; at least 3/fpr = {math.ceil(3 / fpr - 1e-9)} are needed",
