@@ -32,6 +32,11 @@ def words_of(text: str) -> list[str]:
     return _word().findall(normal_form(text))
 
 
+def word_spans(form: str) -> list[tuple[int, int]]:
+    """Where the words of a text in its normal form begin and end."""
+    return [match.span() for match in _word().finditer(form)]
+
+
 @cache
 def _word() -> regex.Pattern[str]:
     """A word: one character of a script without spaces, or a run of others, each with its combining marks."""
