@@ -62,6 +62,11 @@ class Redactor:
             (start, start + WINDOW) for start in np.flatnonzero(np.isin(window_hashes(form), self.secret)).tolist()
         ]
         spans += [span for piece, span in (*spans_of(form), *phrases_of(form)) if piece in self.pieces]
+        inside = np.zeros(len(form) + 1, dtype=np.int64)
+        for start, end in spans:
+            inside[start:end] = 1
+        counted = np.concatenate([[0], np.cumsum(inside)])
+        spans += [span for span in word_spans(form) if counted[span[1]] > counted[span[0]]]  # no half of a word stays
         for start, end in spans:
             hidden[origin[start] : origin[end - 1] + 1] = True
         return "".join(_masked_runs(text, hidden)) if hidden.any() else text
@@ -71,7 +76,9 @@ def _masked_runs(text: str, hidden: Array) -> Iterator[str]:
     edges = np.flatnonzero(np.diff(hidden)) + 1
     bounds = [0, *edges.tolist(), len(text)]
     for start, end in itertools.pairwise(bounds):
-        yield MASK if hidden[start] else text[start:end]
+        part = text[start:end]
+        inside = part.strip()
+        yield part.replace(inside, MASK) if hidden[start] else part  # the space around it tells where the words were
 
 
 def folded(text: str) -> tuple[str, str, Sequence[int]]:
