@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stillage.functional.words import normal_form
-from stillage.report.redact import WINDOW, Redactor, folded, pieces_in, redactor, spans_of, window_hashes
+from stillage.report.redact import WINDOW, Redactor, folded, pieces_in, redactor, runs_of, spans_of, window_hashes
 
 MASK = "████"
 
@@ -25,6 +25,10 @@ def records(*rows: tuple[str, str], meta: dict[str, str] | None = None) -> pa.Ta
             for i, (role, text) in enumerate(rows)
         ]
     )
+
+
+def pieces_of(text: str) -> set[str]:
+    return {piece for piece, _ in spans_of(normal_form(text))}
 
 
 def windows(text: str) -> set[str]:
@@ -40,10 +44,10 @@ def test_no_private_run_survives_and_nothing_else_is_touched(private: str, publi
     secret = windows(private) - windows(public)
     kept = hide(text)
     assert not windows(kept) & secret
-    pieces = pieces_in(normal_form(private)) - pieces_in(normal_form(public))
-    assert not pieces & pieces_in(normal_form(kept.replace(MASK, " ")))
+    pieces = pieces_of(private) - pieces_of(public)
+    assert not pieces & pieces_of(kept.replace(MASK, " "))
     has_field = len(normal_form(private)) < WINDOW and normal_form(private) in normal_form(text)
-    if not (windows(text) & secret or pieces & pieces_in(normal_form(text)) or has_field):
+    if not (windows(text) & secret or pieces & pieces_of(text) or has_field):
         assert kept == text
 
 
@@ -53,6 +57,13 @@ def test_every_character_of_the_normal_form_has_its_place(text: str) -> None:
     assert form == normal_form(text) and len(origin) == len(form)
     assert list(origin) == sorted(origin) and all(0 <= place < len(shown) for place in origin)
     assert all(form[start:end] == piece for piece, (start, end) in spans_of(form) if not piece.startswith("#"))
+
+
+@given(st.text(max_size=80), st.text(alphabet="ab1-. '漢字", max_size=40))
+def test_a_long_text_has_the_pieces_that_its_places_have(text: str, close: str) -> None:
+    form = normal_form(f"{text} {close}")
+    pieces = {piece for piece, _ in spans_of(form)}
+    assert pieces <= pieces_in(form, {piece for piece, _ in runs_of(form)})
 
 
 @given(st.lists(st.text(alphabet="abAB é😀", max_size=30), max_size=4))

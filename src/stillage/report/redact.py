@@ -10,13 +10,13 @@ import itertools
 import json
 import re
 import unicodedata
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from stillage.functional.words import normal_form, word_spans
+from stillage.functional.words import normal_form, word_spans, words_of
 from stillage.report.private import MASK
 from stillage.types import Array
 
@@ -35,6 +35,7 @@ BASE = np.uint64(0x9E3779B97F4A7C15)  # odd: multiplication by it is a bijection
 CHUNK_CHARS = 1 << 20
 NUMBER = re.compile(r"\d(?:[-./: ]?\d)+")
 """Digits, written together or in groups: 078-05-1120 is 078051120 and 078 05 1120."""
+BETWEEN = str.maketrans("", "", "-./: ")
 TOKEN = re.compile(r"[^\s\0]+")
 SEPARATOR = " " + "\0" * WINDOW + " "
 """Between texts that are searched together: no run and no number goes over it."""
@@ -122,13 +123,10 @@ def spans_of(form: str) -> Iterator[tuple[str, tuple[int, int]]]:
 
     A word of a script without spaces is three characters in a row.
     """
-    words = word_spans(form)
-    for start, end in words:
+    for start, end in word_spans(form):
         if end - start >= FEWEST:
             yield form[start:end], (start, end)
-    for first, second, third in zip(words, words[1:], words[2:], strict=False):
-        if first[1] == second[0] and second[1] == third[0]:
-            yield form[first[0] : third[1]], (first[0], third[1])
+    yield from runs_of(form)
     for match in TOKEN.finditer(form):
         token = match.group().strip(EDGES)
         start = match.start() + match.group().find(token)
@@ -141,8 +139,18 @@ def spans_of(form: str) -> Iterator[tuple[str, tuple[int, int]]]:
 
 def number_of(written: str) -> str:
     """A number as a piece, "#" and its digits; empty where they are too few."""
-    digits = re.sub(r"\D", "", written)
+    digits = written.translate(BETWEEN)
     return f"#{digits}" if len(digits) >= FEWEST else ""
+
+
+def runs_of(form: str) -> Iterator[tuple[str, tuple[int, int]]]:
+    """Every three characters in a row of a script without spaces, with their place."""
+    if form.isascii():
+        return
+    words = word_spans(form)
+    for first, second, third in zip(words, words[1:], words[2:], strict=False):
+        if first[1] == second[0] and second[1] == third[0]:
+            yield form[first[0] : third[1]], (first[0], third[1])
 
 
 def phrases_of(form: str) -> Iterator[tuple[str, tuple[int, int]]]:
@@ -169,24 +177,35 @@ def redactor(records: pa.Table | None, shown: Iterable[str]) -> Redactor:
         return Redactor(secret=runs[:0], pieces=frozenset())
     phrases = {phrase for form in forms for phrase, _ in phrases_of(form)}
     wanted = {piece for form in forms for piece, _ in spans_of(form)}
+    in_a_row = {piece for form in forms for piece, _ in runs_of(form)}
     secret, pieces, fields = np.zeros(len(runs), dtype=bool), set[str](), set[str]()
     for texts in _chunks(records, is_safe=False):
         form = SEPARATOR.join(texts)
-        secret |= np.isin(runs, window_hashes(form))
-        pieces |= wanted & pieces_in(form)
+        secret |= found_in(runs, form)
+        pieces |= wanted & pieces_in(form, in_a_row)
         fields |= phrases & set(texts)
     for texts in _chunks(records, is_safe=True):
         form = SEPARATOR.join(texts)
-        secret &= ~np.isin(runs, window_hashes(form))
-        pieces -= pieces_in(form)
+        secret &= ~found_in(runs, form)
+        pieces -= pieces_in(form, in_a_row)
         fields = {phrase for phrase in fields if not stands_in(phrase, form)}
     return Redactor(secret=runs[secret], pieces=frozenset(pieces | fields))
 
 
-def pieces_in(form: str) -> set[str]:
-    """The pieces of a long normal form: as `spans_of`, each token read once."""
-    found = {piece for token in set(form.split(" ")) for piece, _ in spans_of(token)}
-    return found | {number for written in NUMBER.findall(form) if (number := number_of(written))}
+def found_in(runs: Array, form: str) -> Array:
+    """Which of the runs (sorted hashes) a long text has; bool, one each."""
+    found, hashes = np.zeros(len(runs), dtype=bool), window_hashes(form)
+    if len(runs):
+        places = np.minimum(np.searchsorted(runs, hashes), len(runs) - 1)
+        found[places[runs[places] == hashes]] = True
+    return found
+
+
+def pieces_in(form: str, in_a_row: Collection[str]) -> set[str]:
+    """The pieces of a long text, as `spans_of`; of those of scripts without spaces only `in_a_row` is looked for."""
+    found = set(words_of(form)) | {token.strip(EDGES) for token in set(form.split(" "))}
+    found |= {number_of(written) for written in set(NUMBER.findall(form))}
+    return found | {piece for piece in in_a_row if piece in form}
 
 
 def stands_in(phrase: str, form: str) -> bool:
