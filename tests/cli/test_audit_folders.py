@@ -72,7 +72,7 @@ def test_two_folders_and_two_files_are_enough(
     )
     run = tmp_path / "runs" / "audit-members-outsiders"
     assert {path.name for path in run.iterdir() if not path.name.startswith(".")} == {
-        "audit", "cache", "config.yaml", "data", "env.json", "report",
+        "audit", "cache", "config.yaml", "data", "env.json", "report", "report.key",
     }  # fmt: skip
     results = read_results(run / "report" / "results.parquet")
     assert {(r.model, r.attack) for r in results if r.metric == "auc" and r.model != "blind"} == {

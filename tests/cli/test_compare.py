@@ -20,7 +20,7 @@ from stillage.cli import main
 from stillage.errors import DataError
 from stillage.functional.stats import auc_interval, paired_auc_test
 from stillage.report.load import number_in
-from stillage.run.folder import write_json, write_table, write_text
+from stillage.run.folder import sha256_file, write_json, write_table, write_text
 from stillage.run.results import read_results, write_results
 from stillage.types import Result
 
@@ -94,6 +94,8 @@ def test_two_runs_and_the_numbers_of_one_pair(tmp_path: Path, capsys: pytest.Cap
     assert by["trained_tokens", "a"].value == 5000 and by["rouge_l", "b"].high == 0.9
     described = json.loads((tmp_path / "out" / "compare.json").read_text())
     assert [one["variant"] for one in described["runs"]] == ["a", "b"] and described["unfinished"] == []
+    plain = sha256_file(runs[0] / "audit" / "scores.parquet")
+    assert len(described["runs"][0]["scores_keyed_sha256"]) == 16 and plain not in json.dumps(described)
 
 
 def test_equal_scores_differ_by_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

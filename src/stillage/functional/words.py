@@ -43,6 +43,11 @@ def length_in_words(text: str) -> float:
     return len(words) - characters / 2
 
 
+def word_spans(form: str) -> list[tuple[int, int]]:
+    """Where the words of a text in its normal form begin and end."""
+    return [match.span() for match in _word().finditer(form)]
+
+
 @cache
 def _word(*, unspaced: bool = False) -> regex.Pattern[str]:
     """A word: one character of a script without spaces, or a run of others, each with its combining marks.

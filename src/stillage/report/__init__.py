@@ -7,7 +7,8 @@ import io
 from dataclasses import replace
 from pathlib import Path
 
-from stillage.report.load import RunView, hide_private, read_run
+from stillage.report.load import RunView, read_run
+from stillage.report.private import Sight
 from stillage.run.config import ReportConfig
 
 __all__ = ["RunView", "read_run", "write_report"]
@@ -17,10 +18,11 @@ def write_report(run: Path, options: ReportConfig, *, title: str, run_id: str = 
     """Write `<run>/report/`: report.html, figures/*.svg and *.csv, results.parquet, summary.txt. Returns the page's path.
 
     run_id: written into the `run` column of results.parquet. Reads only files of the run folder, any of which may be
-    absent. Equal inputs give equal bytes. Texts of private records are masked everywhere unless
-    options.show_text. DataError where there is nothing to report.
+    absent. Unless options.show_text, nothing written there tells of private text without `<run>/report.key`, which is
+    made where it is missing; equal inputs and an equal key give equal bytes. DataError where there is nothing to report.
     """
     from stillage.report.blocks import block_pictures
+    from stillage.report.discreet import discreet
     from stillage.report.figures import pictures
     from stillage.report.html import page
     from stillage.report.summary import summary_lines
@@ -29,7 +31,8 @@ def write_report(run: Path, options: ReportConfig, *, title: str, run_id: str = 
     from stillage.run.folder import remove, write_text
     from stillage.run.results import write_results
 
-    view = read_run(run) if options.show_text else hide_private(read_run(run))
+    view = read_run(run)
+    view, title = (replace(view, sight=Sight(shows_all=True)), title) if options.show_text else discreet(view, title)
     judged, drawn = verdict(view), pictures(view) | {picture.name: picture for picture in block_pictures(view)}
     folder = run / "report"
     remove(folder / "figures")

@@ -202,8 +202,16 @@ def histogram(view: RunView, model: str, values: Array, member: Array) -> Pictur
 
 
 def bin_edges(values: Array) -> Array:
-    """BINS equal bins over all scores; one unit wide around a constant score."""
+    """At most BINS + 3 equal bins over all scores, with round edges, so that none is a record's own score.
+
+    One unit wide around a constant score.
+    """
     low, high = float(values.min()), float(values.max())
     if not high - low > 1e-12 * max(1.0, abs(low), abs(high)):
         low, high = low - 0.5, high + 0.5
-    return np.linspace(low, high, BINS + 1)
+    least = (high - low) / BINS
+    power = 10.0 ** math.floor(math.log10(least))
+    step = next(power * factor for factor in (1, 2, 2.5, 5, 10) if power * factor >= least)
+    first, last = math.floor(low / step), math.ceil(high / step)
+    first, last = first - (step * first > low), last + (step * last < high)  # rounded to the wrong side
+    return step * np.arange(first, last + 1)

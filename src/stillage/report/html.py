@@ -78,7 +78,7 @@ def page(view: RunView, judged: Verdict, drawn: Mapping[str, Picture], options: 
         "figures": {name: Markup(picture.svg) for name, picture in drawn.items()},
         "data": digests(view, drawn),
         "tables": tables(view, options),
-        "generations": generations(view, options),
+        "generations": generations(view),
         "samples_hidden": view.samples is not None and view.records is None and not options.show_text,
         "primary": words(view.primary_attack),
         "subject": words(subject(view)),
@@ -215,12 +215,13 @@ def split_words(view: RunView) -> str:
 
 def facts(view: RunView) -> dict[str, Any]:
     """Configuration, counts, training, versions and hashes, as flat lists."""
+    kind = "sha256" if view.sight.shows_all else "sha256 under a key of the run folder"
     groups = {
         "Split": {key: value for key, value in view.split.items() if key != "sources"},
-        "Sources (sha256)": view.split.get("sources", {}),
+        f"Sources ({kind})": view.split.get("sources", {}),
         "Training": view.summaries,
         "Environment": view.env,
-        "Files this report was made from (sha256)": {name: digest for name, digest in view.hashes.items()},
+        f"Files this report was made from ({kind})": {name: digest for name, digest in view.hashes.items()},
     }
     flat = {name: tuple(flatten(group)) for name, group in groups.items()}
     return {"config": view.config_text.strip(), "facts": {name: pairs for name, pairs in flat.items() if pairs}}

@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from stillage.audit.design import serves_attacks
 from stillage.errors import DataError
-from stillage.report.redact import leaves, mapped, redactor
+from stillage.report.private import Sight
 from stillage.run.folder import read_json, read_table, sha256_file
 from stillage.run.parse import written_settings
 from stillage.run.results import read_results
@@ -63,6 +63,7 @@ class RunView:
     config_text: str
     env: Mapping[str, Any]
     hashes: Mapping[str, str]  # path in the run folder -> sha256
+    sight: Sight = field(default_factory=Sight)  # how much of private texts may be shown; the tables have them all
 
     @property
     def models(self) -> tuple[str, ...]:
@@ -155,16 +156,6 @@ def read_run(run: Path) -> RunView:
         env=_json(run / "env.json"),
         hashes={name: sha256_file(run / name) for name in INPUTS if (run / name).is_file()},
     )
-
-
-def hide_private(view: RunView) -> RunView:
-    """The view with every private run of text masked in what describes the run: settings, checks, counts, versions."""
-    free = {"validity": view.validity, "split": view.split, "summaries": view.summaries, "env": view.env}
-    hide = redactor(view.records, [view.config_text, *leaves(free)])
-    if not hide.secret.size:
-        return view
-    shown = {name: mapped(value, hide) for name, value in free.items()}
-    return replace(view, config_text=hide(view.config_text), **shown)
 
 
 def fpr_of(note: str) -> float:
