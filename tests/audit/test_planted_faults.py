@@ -111,7 +111,7 @@ def test_the_clean_run_fails_no_check_and_says_what_it_could_not_ask(run: Path) 
     values = found["controls"]["values"]
     assert isinstance(values, dict) and {"blind bag_of_words", "loss on student_untrained"} <= set(values)
     written = read_json(run / "audit" / "validity.json")
-    assert written["verdict"] == "too few records to tell" and len(written["checks"]) == 8
+    assert written["verdict"] == "too few records to tell" and len(written["checks"]) == 12
     assert "Not checked: order (the records do not say" in (run / "report" / "report.html").read_text()
 
 
@@ -342,10 +342,10 @@ def test_a_member_file_with_outsiders_in_it_is_refused(tmp_path: Path) -> None:
 
 
 def audited(run: Path, out: Path, members: Sequence[Record], outsiders: Sequence[Record], *more: str) -> int:
-    """`stillage audit` of the run's student on two files."""
+    """`stillage audit` of the run's teacher, as the student, on two files."""
     out.mkdir()
     return main([
-        "audit", "--student", str(run / "student" / "model"), "--data.template", "raw", "--threads", "1",
+        "audit", "--student", str(run / "teacher" / "model"), "--data.template", "raw", "--threads", "1",
         "--data.files.private", write_lines(out / "a.jsonl", members),
         "--data.files.outsiders", write_lines(out / "b.jsonl", outsiders),
         "--audit.attacks", "loss", "reference", "--audit.extract-tokens", "4", "--out", str(out / "run"), *more,

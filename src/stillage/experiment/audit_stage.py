@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
-from stillage.data.groups import whole_text
+from stillage.audit.blind_features import marked_text
 from stillage.experiment.ask import (
     initial_of,
     material_of,
@@ -32,7 +32,9 @@ from stillage.experiment.inputs import (
 )
 from stillage.experiment.judge import judge_run
 from stillage.experiment.labels import labels_of_run
+from stillage.experiment.readings import readings_of
 from stillage.experiment.shadows import shadow_audit
+from stillage.experiment.sight import Sight, sight_checks, sight_of, together
 from stillage.run.folder import write_json, write_table
 from stillage.run.results import write_results
 from stillage.types import Array, Attack, Example, Record, TokenStats, Transform
@@ -90,11 +92,13 @@ def audit(context: Context, folder: Path) -> None:
     answers: dict[str, Questioned] = {}
     extraction: list[pa.Table] = []
     memorization: list[pa.Table] = []
+    sights: list[Sight] = []
     for role in context.asked:
         context.progress("audit", {"model": role.name})
         subject = subject_of(context, role)
         questioned = question(context, subject, material, wanted(attacks), roles)
         answers[role.name] = questioned
+        sights.append(sight_of(context, role, subject, records, roles, questioned.stats))
         extraction.append(extraction_rows(role.name, questioned, subject.tokenizer))
         memorization.append(memorization_rows(role.name, questioned, extraction[-1]))
         del subject
@@ -106,9 +110,11 @@ def audit(context: Context, folder: Path) -> None:
     stats = {name: questioned.stats for name, questioned in answers.items()}
     shadowed = shadow_audit(context, audited, records, stats, folder)
     left_out += shadowed.left_out
+    readings = readings_of(context, records)
     blind = blind_scores(
-        [whole_text(record) for record in records], audited.is_member, config.seed, clusters=audited.clusters
-    )
+        [marked_text(record) for record in records], audited.is_member, config.seed, clusters=audited.clusters,
+        readers=[reading.ids for reading in readings],
+    )  # fmt: skip
     scores = pa.concat_tables([scores, shadowed.scores, blind_rows(audited, blind)])
     recited, measured = (with_groups(pa.concat_tables(rows), split.group_of) for rows in (extraction, memorization))
     base, level = base_result(context, "audit"), config.audit.level
@@ -136,7 +142,8 @@ def audit(context: Context, folder: Path) -> None:
     write_table(folder / "extraction.parquet", recited)
     write_table(folder / "memorization.parquet", measured)
     write_results(folder / "results.parquet", results)
-    write_json(folder / "validity.json", judge_run(context, records, scores))
+    seen = sight_checks(context, together(sights), readings, scores)
+    write_json(folder / "validity.json", judge_run(context, records, scores, readings=readings, seen=seen))
 
 
 def audited_records(context: Context) -> tuple[list[Record], tuple[str, ...]]:

@@ -21,7 +21,8 @@ from stillage.audit.validity import (
 )
 from stillage.data.groups import cluster_numbers, prompt_text, whole_text
 from stillage.experiment.controls import ALONE, TEXT, controls_of, untrained_controls
-from stillage.experiment.inputs import model_source, roles_of, stated_context, tokenizer_of
+from stillage.experiment.inputs import roles_of
+from stillage.experiment.readings import readings_of
 from stillage.run.folder import read_json, read_table, sha256_file
 from stillage.run.stages import MANIFEST
 from stillage.types import Array, Record
@@ -31,12 +32,21 @@ if TYPE_CHECKING:
 
     from stillage.data.split import Split
     from stillage.experiment.plan import Context
+    from stillage.experiment.readings import Reading
 
 
-def judge_run(context: Context, records: Sequence[Record], scores: pa.Table) -> dict[str, object]:
+def judge_run(
+    context: Context,
+    records: Sequence[Record],
+    scores: pa.Table,
+    *,
+    readings: Sequence[Reading] = (),
+    seen: Sequence[Check] = (),
+) -> dict[str, object]:
     """validity.json: may the membership claim be printed? What could not be checked is listed with its reason.
 
-    records: the audited ones, in their order. scores: audit/scores.parquet.
+    records: the audited ones, in their order. scores: audit/scores.parquet. readings: how the models read the records;
+    empty: they are read here. seen: checks made while the models were asked (sight_checks).
     """
     from stillage.data.split import read_split
 
@@ -48,10 +58,11 @@ def judge_run(context: Context, records: Sequence[Record], scores: pa.Table) -> 
         overlap(split),
         training_overlap(context, split, unchecked),
         order(split, unchecked),
-        truncation(context, split, records),
+        truncation(context, split, records, readings),
         check_records([record.id for record in records], ids_by_score(scores)),
         check_sources(*fingerprints(context)) if any(role.is_trained for role in context.roles) else None,
         check_answers(answers(scores)),
+        *seen,
         check_controls(controls, context.config.audit.level),
     ]
     checks = [check for check in found if check is not None]
@@ -136,28 +147,15 @@ def places(records: Sequence[Record]) -> Array | None:
     return np.array([rank[place] for place in found])
 
 
-def truncation(context: Context, split: Split, records: Sequence[Record]) -> Check:
+def truncation(context: Context, split: Split, records: Sequence[Record], readings: Sequence[Reading] = ()) -> Check:
     """How unequally members and outsiders were cut, under the model that reads them most unequally."""
-    from stillage.data.tokenise import encode
-    from stillage.data.tokenizer_hash import tokenizer_hash
-
-    data, member = context.config.data, np.array([role == "private" for role in roles_of(split, records)])
+    member = np.array([role == "private" for role in roles_of(split, records)])
     clusters = drawn_together(split, records)
-    found: dict[tuple[str, str, int], Check] = {}
-    for role in context.asked:
-        tokenizer = tokenizer_of(context, role)
-        context_tokens = stated_context(model_source(context, role))
-        longest = min(data.max_tokens, context_tokens or data.max_tokens)
-        key = (tokenizer_hash(tokenizer), str(tokenizer.chat_template), longest)
-        if key in found:
-            continue
-        read = encode(
-            records, tokenizer, template=data.template, max_tokens=data.max_tokens,
-            max_prompt_tokens=data.max_prompt_tokens, context_tokens=context_tokens,
-        )  # fmt: skip
-        ended = np.array([int(example.ids_T[-1]) == tokenizer.eos_token_id for example in read.examples])
-        found[key] = check_truncation(read.was_cut | ~ended, member, clusters=clusters)
-    return min(found.values(), key=lambda check: float(str(check.values["p"])))
+    found = [
+        check_truncation(reading.was_cut, member, clusters=clusters)
+        for reading in readings or readings_of(context, records)
+    ]
+    return min(found, key=lambda check: float(str(check.values["p"])))
 
 
 def fingerprints(context: Context) -> tuple[dict[str, str], dict[str, str]]:
