@@ -66,6 +66,7 @@ def audit(context: Context, folder: Path) -> None:
     import pyarrow as pa
 
     from stillage.audit.best_attack import best_attack_results
+    from stillage.audit.beyond_control import beyond_control_results
     from stillage.audit.blind import blind_scores
     from stillage.audit.extraction import extraction_results, with_groups
     from stillage.audit.inherited import inheritance_results
@@ -117,6 +118,7 @@ def audit(context: Context, folder: Path) -> None:
     results += memorization_results(measured, level=level, base=base)
     results += probabilistic_results(measured, level=level, base=base, sampling=sampling_words(config.audit))
     results += inheritance_results(scores, measured, fprs=config.audit.fprs, level=level, base=base)
+    results += beyond_control_results(scores, recited, fprs=config.audit.fprs, level=level, base=base)
     results += slice_results(scores, labels_of(records, config.data.slice_by), level=level, base=base)
     write_table(folder / "scores.parquet", scores)
     if prefixes.outsiders or prefixes.members:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from stillage.report.cells import Cell, Table, auc_cell, number, thousands
 from stillage.report.load import number_in
-from stillage.report.verdict import CHANCE, words
+from stillage.report.words import CHANCE, words
 from stillage.types import Result
 
 SHOWN_PAIRS = 30  # the surest ones; `--out` keeps all

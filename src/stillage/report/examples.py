@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from stillage.report.cells import Cell, Table
+from stillage.report.claims import subject
 from stillage.report.figures import scores_of
 from stillage.report.load import RunView
 from stillage.report.redact import Redactor, clip, mask_words, redactor
-from stillage.report.verdict import subject, words
+from stillage.report.words import words
 from stillage.run.config import ReportConfig
 
 if TYPE_CHECKING:
@@ -72,7 +73,7 @@ def exposed_table(view: RunView, options: ReportConfig) -> Table | None:
         "Outsiders above: share of outsiders with at least that score, the false-alarm rate at which the record is found."
     ) + ("" if options.show_text else f" Texts: {HIDDEN}.")
     columns = ("record", "text", "score", "outsiders above", "tokens recited", "characters")
-    caption = f"Members by {words(view.primary_attack)} score on the {words(model)}"
+    caption = f"Members by {words(view.primary_attack)} score on the {view.called(model)}"
     return Table(caption=caption, columns=columns, rows=tuple(rows), heads=2, note=note)
 
 
@@ -137,7 +138,7 @@ def recited_table(view: RunView, options: ReportConfig) -> Table | None:
         for row in top
     )
     columns = ("record", "target", "recited", "tokens matched", "exact")
-    note = f"Greedy answers of the {words(subject(view))}." + ("" if options.show_text else f" Texts: {HIDDEN}.")
+    note = f"Greedy answers of the {view.called(subject(view))}." + ("" if options.show_text else f" Texts: {HIDDEN}.")
     return Table(caption="Members recited furthest", columns=columns, rows=rows, heads=3, note=note)
 
 
@@ -162,7 +163,7 @@ def _generations(view: RunView, ids: list[str], rows: list[dict[str, Any]], hide
         here = {row["model"]: row for row in rows if row["id"] == id_}
         answers = tuple(
             Answer(
-                model=words(name),
+                model=view.called(name),
                 text=clip(hide(here[name]["text"])),
                 rouge_l=here[name]["rouge_l"],
                 finished=bool(here[name].get("finished", True)),

@@ -9,9 +9,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from stillage.audit.beyond_control import ALONE, OUTSIDE
 from stillage.audit.design import serves_attacks
 from stillage.errors import DataError
 from stillage.report.redact import leaves, mapped, redactor
+from stillage.report.words import own_name, words
 from stillage.run.folder import read_json, read_table, sha256_file
 from stillage.run.parse import written_settings
 from stillage.run.results import read_results
@@ -84,6 +86,17 @@ class RunView:
     def primary_attack(self) -> str:
         """The attack of the headline: the first one of the configuration, so that nothing is chosen after looking."""
         return self.attacks[0] if self.attacks else ""
+
+    @property
+    def given_reference(self) -> str:
+        """The role under which a model that was given as audit.reference is listed; empty where none was."""
+        if not self.setting("audit", "reference", ""):
+            return ""
+        return ALONE if not self.summaries else OUTSIDE
+
+    def called(self, model: str) -> str:
+        """A model's name in tables and sentences: its role's, or its own where it was given as a reference."""
+        return own_name(str(self.setting("audit", "reference", ""))) if model == self.given_reference else words(model)
 
     @property
     def level(self) -> float:

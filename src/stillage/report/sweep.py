@@ -24,7 +24,7 @@ from stillage.report.compare import (
 )
 from stillage.report.html import HERE, typeset
 from stillage.report.svg import INK, PALETTE
-from stillage.report.verdict import CHANCE, interval, words
+from stillage.report.words import CHANCE, interval, words
 from stillage.types import Result
 
 MARKERS = "osD^vPX*"
