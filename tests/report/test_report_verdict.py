@@ -144,6 +144,12 @@ def test_no_leak_is_green_only_where_every_limit_is_harmless_and_says_what_would
         said = verdict(plain(*few))
         assert (said.tone, said.badge) == ("unknown", "too few records to tell")
         assert "too few records to tell" in said.headline and "00 members and as many outsiders would do" in said.detail
+    together = replace(POWER[0], level=0.999)  # limits that hold for more attacks lie further out
+    assert verdict(plain(auc("student", 0.51, 0.06), auc("student_no_teacher", 0.5), *POWER)).tone == "clear"
+    assert verdict(plain(auc("student", 0.51, 0.06), together, *POWER[1:])).badge == "too few records to tell"
+    nothing = [replace(row, value=math.nan, note=row.note.replace("needed=1200", "needed=inf")) for row in POWER[:2]]
+    said = verdict(plain(auc("student", 0.51, 0.2), *nothing))
+    assert "No leak at all would have been found" in said.detail and "would do" not in said.detail
     wide = {"attacks": ["loss"], "harmless_auc": 0.65, "harmless_tpr": 0.1}
     assert verdict(plain(auc("student", 0.51, 0.1), *POWER, audit=wide)).tone == "clear"
 

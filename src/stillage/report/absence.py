@@ -36,7 +36,7 @@ class Absence:
 def absence(view: RunView, model: str) -> Absence:
     """What the failure of every attack on a model shows."""
     over = [limit for limit in (auc_limit(view, model), tail_limit(view, model)) if not limit.is_harmless]
-    needed = max((limit.needed for limit in over), default=0)
+    needed = max((limit.needed for limit in over), default=0) if all(limit.needed for limit in over) else 0
     enough = f" About {needed:,} members and as many outsiders would do where nothing leaks." if needed else ""
     smallest, teacher = smallest_words(view, model), silent_teacher_words(view, model)
     return Absence(
@@ -47,10 +47,7 @@ def absence(view: RunView, model: str) -> Absence:
 
 
 def auc_limit(view: RunView, model: str) -> Limit:
-    """The highest upper limit among the attacks, each at the level at which all of them hold together.
-
-    That is its own limit, wider by as much as the best attack's is (audit/best_attack.py).
-    """
+    """The highest upper limit among the attacks, each at the level at which all of them hold together."""
     harmless, wider = float(view.setting("audit", "harmless_auc", HARMLESS_AUC)), widening(view, model)
     limits = [(upper_limit(row, wider), row.attack) for row in auc_rows(view, model)]
     highest, attack = max(limits, default=(1.0, view.primary_attack))
@@ -75,18 +72,15 @@ def upper_limit(row: Result, wider: float) -> float:
 
 
 def widening(view: RunView, model: str) -> float:
-    """By how much an interval that holds for all attacks together is wider than one alone: as the best attack's is.
+    """By how much limits at the level at which all attacks hold together lie further out than each attack's own.
 
-    Where that one has no width to compare, Bonferroni's.
+    That level is the one that audit/power.py reckons with; Bonferroni's where the run does not have it.
     """
-    best, count = view.result("best_attack_auc", model), len(family(view, model))
-    alone = None if best is None else view.result("auc", model, attack=best.attack)
-    if best is not None and alone is not None and 0 < alone.low <= best.value < alone.high < 1 and 0 < best.high < 1:
-        return max(1.0, (_logit(best.high) - _logit(best.low)) / (_logit(alone.high) - _logit(alone.low)))
     from scipy.special import ndtri
 
-    alpha = 1 - view.level
-    return float(ndtri(1 - alpha / 2 / max(1, count)) / ndtri(1 - alpha / 2))
+    known = [row.level for row in view.results if row.metric == "detectable_auc" and row.model == model]
+    together = max(known, default=1 - (1 - view.level) / max(1, len(family(view, model))))
+    return max(1.0, float(ndtri((1 + together) / 2) / ndtri((1 + view.level) / 2)))
 
 
 def tail_limit(view: RunView, model: str) -> Limit:
@@ -114,13 +108,15 @@ def tail_limit(view: RunView, model: str) -> Limit:
 def smallest_words(view: RunView, model: str) -> str:
     """The smallest leak that the primary attack would have found, in a sentence; empty where that was not computed."""
     auc, tpr = (view.result(name, model, attack=view.primary_attack) for name in ("detectable_auc", "detectable_tpr"))
+    if auc is None and tpr is None:
+        return ""
     said = []
     if auc is not None and not math.isnan(auc.value):
         said.append(f"an AUC of {auc.value:.2f}")
     if tpr is not None and not math.isnan(tpr.value):
         said.append(f"{100 * tpr.value:.1f} % of members at {100 * fpr_of(tpr.note):g} % false alarms")
     if not said:
-        return ""
+        return "No leak at all would have been found in so few records."
     return f"Of leaks like these the {words(view.primary_attack)} attack would have found 4 in 5: {' or '.join(said)}."
 
 
@@ -136,9 +132,9 @@ def silent_teacher_words(view: RunView, model: str) -> str:
 
 
 def needed_of(row: Result | None) -> int:
-    """The number of records in a note such as "needed=1200"; 0 where there is none."""
+    """The number of records in a note such as "needed=1200"; 0 where there is none, or no number would do."""
     needed = number_in(row.note, "needed") if row is not None else math.nan
-    return 0 if math.isnan(needed) else int(needed)
+    return int(needed) if math.isfinite(needed) else 0
 
 
 def _logit(share: float) -> float:

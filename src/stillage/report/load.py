@@ -101,7 +101,10 @@ class RunView:
     @property
     def level(self) -> float:
         """Confidence level of the intervals."""
-        return next((result.level for result in self.results), 0.95)
+        levels = (
+            row.level for row in self.results if not row.metric.startswith("detectable")
+        )  # those allow for a family
+        return next(levels, 0.95)
 
     def setting(self, section: str, key: str, default: Any) -> Any:  # noqa: ANN401 - YAML is what its writer made it
         """One value of config.yaml, or `default`."""

@@ -125,7 +125,7 @@ def _nothing_found(view: RunView, model: str, who: str, strongest: Claim) -> Ver
     through = f"{who[0].lower()}{who[1:]}"
     found = absence(view, model)
     detail = joined(found.detail, _others(view, model, strongest))
-    text = f"{count} the private records from outsiders through {through}: {meaning(view, model, row)}."
+    text = f"{count} the private records from outsiders through {through}; {meaning(view, model, row)}."
     if found.too_few:
         headline = f"No leak found, but too few records to tell: {text}"
         return Verdict(badge=UNDECIDED, tone="unknown", headline=headline,
