@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from stillage.audit.best_attack import best_attack_results
+from stillage.audit.beyond_control import beyond_control_results
 from stillage.audit.extraction import extraction_results
 from stillage.audit.inherited import inheritance_results
 from stillage.audit.membership import membership_results
@@ -174,6 +175,7 @@ def audit_results(scores: pa.Table, extraction: pa.Table) -> list[Result]:
         *best_attack_results(scores, level=0.95, base=base, n_permutations=200),
         *extraction_results(extraction, level=0.95, base=base),
         *inheritance_results(scores, recited, fprs=(0.1, 0.01), level=0.95, base=base, n_resamples=200),
+        *beyond_control_results(scores, extraction, fprs=(0.1, 0.01), level=0.95, base=base),
         *slice_results(scores, groups, level=0.95, base=base),
     ]
 

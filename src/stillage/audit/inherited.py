@@ -111,7 +111,9 @@ def inheritance_results(
     """
     row = replace(base, model=STUDENT, level=level, dataset="private vs outsiders")
     attacks = aligned_scores(scores)
-    results = [one for metric in DIFFERENCES for one in difference_results(attacks, metric, level=level, row=row)]
+    results: list[Result] = []
+    for metric, other in DIFFERENCES.items():
+        results += difference_results(attacks, (STUDENT, other), level=level, row=replace(row, metric=metric))
     for position, (attack, found_here) in enumerate(attacks.items()):
         if found_here.compares(TEACHER, STUDENT):
             one = replace(row, attack=attack)
@@ -125,30 +127,34 @@ def inheritance_results(
     return results + recital_results(recited, level=level, row=replace(row, dataset="private"))
 
 
-def difference_results(attacks: Mapping[str, Aligned], metric: str, *, level: float, row: Result) -> list[Result]:
-    """AUC(student) - AUC(another) per attack, on the same records, p corrected over the attacks; metric: of DIFFERENCES.
+def difference_results(
+    attacks: Mapping[str, Aligned], pair: tuple[str, str], *, level: float, row: Result
+) -> list[Result]:
+    """AUC(first of the pair) - AUC(second) per attack, on the same records, p corrected over the attacks.
 
     Wider where the attack was cross-fitted on members and outsiders, as everywhere (see auc_interval).
     """
-    other = DIFFERENCES[metric]
-    pairs = [(name, one) for name, one in attacks.items() if one.compares(STUDENT, other)]
+    model, other = pair
+    pairs = [(name, one) for name, one in attacks.items() if one.compares(model, other)]
     tests = {}
     for name, one in pairs:
-        (student, clean), member, clusters = one.kept(STUDENT, other)
-        n_folds = N_FOLDS if is_cross_fitted(STUDENT, name) else 0
-        test = pooled_auc_test([(student, clean, member)], level, clusters=[clusters], n_folds=n_folds)
+        (own, others), member, clusters = one.kept(model, other)
+        n_folds = N_FOLDS if is_cross_fitted(model, name) else 0
+        test = pooled_auc_test([(own, others, member)], level, clusters=[clusters], n_folds=n_folds)
         tests[name] = (test, len(member))
-    rows = [replace(row, metric=metric, attack=name, n=n) for name, (_, n) in tests.items()]
-    return tested(rows, [test for test, _ in tests.values()], f"student minus {other}")
+    rows = [replace(row, attack=name, n=n) for name, (_, n) in tests.items()]
+    return tested(rows, [test for test, _ in tests.values()], f"{model} minus {other}")
 
 
-def tested(rows: Sequence[Result], tests: Sequence[PairedTest], what: str) -> list[Result]:
+def tested(
+    rows: Sequence[Result], tests: Sequence[PairedTest], what: str, unit: str = "difference of AUC"
+) -> list[Result]:
     """Differences as results; the note carries p and Holm's p over all of them."""
     if not tests:
         return []
     adjusted = holm(np.array([test.p for test in tests]))
     return [
-        replace(row, value=test.difference, low=test.low, high=test.high, unit="difference of AUC",
+        replace(row, value=test.difference, low=test.low, high=test.high, unit=unit,
                 note=f"{row.note or what}; p={test.p:.3g}; holm p={p:.3g} of {len(tests)}")
         for row, test, p in zip(rows, tests, adjusted, strict=True)
     ]  # fmt: skip

@@ -68,6 +68,7 @@ def audit(context: Context, folder: Path) -> None:
     import pyarrow as pa
 
     from stillage.audit.best_attack import best_attack_results, family_tests
+    from stillage.audit.beyond_control import beyond_control_results
     from stillage.audit.blind import blind_scores
     from stillage.audit.by_group import rates_by_group, recitals_by_group
     from stillage.audit.extraction import extraction_results, with_groups
@@ -130,6 +131,7 @@ def audit(context: Context, folder: Path) -> None:
     results += memorization_results(measured, level=level, base=base)
     results += probabilistic_results(measured, level=level, base=base, sampling=sampling_words(config.audit))
     results += inheritance_results(scores, measured, fprs=config.audit.fprs, level=level, base=base)
+    results += beyond_control_results(scores, recited, fprs=config.audit.fprs, level=level, base=base)
     if config.data.slice_by:
         labels = labels_of_run(context, split)
         results += slice_results(scores, labels, level=level, base=base)

@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from stillage.report.cells import Cell, Table
+from stillage.report.claims import subject
 from stillage.report.figures import scores_of
 from stillage.report.load import RunView
 from stillage.report.private import PrivateText, Sight
 from stillage.report.redact import clip
-from stillage.report.verdict import subject, words
+from stillage.report.words import words
 from stillage.run.config import ReportConfig
 
 if TYPE_CHECKING:
@@ -70,7 +71,7 @@ def exposed_table(view: RunView, options: ReportConfig) -> Table | None:
         "Outsiders above: share of outsiders with at least that score, the false-alarm rate at which the record is found."
     ) + ("" if sight.shows_all else f" {HIDDEN}")
     columns = ("record", "text", "outsiders above", "tokens recited", *(EXACT if sight.shows_all else ()))
-    caption = f"Members by {words(view.primary_attack)} score on the {words(model)}"
+    caption = f"Members by {words(view.primary_attack)} score on the {view.called(model)}"
     return Table(caption=caption, columns=columns, rows=tuple(rows), heads=2, note=note)
 
 
@@ -135,7 +136,7 @@ def recited_table(view: RunView, options: ReportConfig) -> Table | None:
         for row in top[: options.examples]
     )
     columns = ("record", "target", "recited", "tokens matched", "exact")
-    note = f"Greedy answers of the {words(subject(view))}." + ("" if sight.shows_all else f" {HIDDEN}")
+    note = f"Greedy answers of the {view.called(subject(view))}." + ("" if sight.shows_all else f" {HIDDEN}")
     return Table(caption="Members recited furthest", columns=columns, rows=rows, heads=3, note=note)
 
 
@@ -159,7 +160,7 @@ def generations(view: RunView) -> tuple[Generation, ...]:
         here = {row["model"]: row for row in rows if row["id"] == id_}
         answers = tuple(
             Answer(
-                model=words(name),
+                model=view.called(name),
                 text=clip(free(here[name]["text"])),
                 rouge_l=here[name]["rouge_l"],
                 finished=bool(here[name].get("finished", True)),

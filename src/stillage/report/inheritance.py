@@ -7,7 +7,7 @@ import math
 from stillage.report.cells import Cell, Table, head, level_words, number, share
 from stillage.report.load import RunView, number_in
 from stillage.report.tables import rates
-from stillage.report.verdict import words
+from stillage.report.words import words
 from stillage.types import Result
 
 STUDENT = "student"
@@ -35,8 +35,8 @@ def inheritance_table(view: RunView) -> Table | None:
     note = (
         "Due to the teacher: the student’s AUC minus that of the same student from a teacher that never saw the members."
         " Share that arrived: (student’s AUC − 0.5) / (teacher’s AUC − 0.5). Rank correlation: of teacher’s and student’s"
-        " scores, among members. Found again: of the members that the teacher betrays at that rate, those the student"
-        f" betrays too. {level_words(view)}."
+        " scores, among members. Found again: of the members found through the teacher at that rate, those found"
+        f" through the student too. {level_words(view)}."
     )
     return Table(caption="The student beside its teacher", columns=columns, rows=tuple(rows), note=note)
 
@@ -63,7 +63,7 @@ def sets_table(view: RunView) -> Table | None:
         "student’s, easy",
     )
     note = (
-        "The first column is a share of what the teacher recites or betrays, the others of what the student does."
+        "The first column is a share of what the teacher recites or what is found through it, the others of the student’s."
         " Easy: the student without a teacher has the record too."
         " Intervals by Clopper and Pearson, near-duplicates counted once."
     )

@@ -9,9 +9,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from stillage.audit.beyond_control import ALONE, OUTSIDE
 from stillage.audit.design import serves_attacks
 from stillage.errors import DataError
 from stillage.report.private import Sight
+from stillage.report.words import own_name, words
 from stillage.run.folder import read_json, read_table, sha256_file
 from stillage.run.parse import written_settings
 from stillage.run.results import read_results
@@ -87,9 +89,23 @@ class RunView:
         return self.attacks[0] if self.attacks else ""
 
     @property
+    def given_reference(self) -> str:
+        """The role under which a model that was given as audit.reference is listed; empty where none was."""
+        if not self.setting("audit", "reference", ""):
+            return ""
+        return ALONE if not self.summaries else OUTSIDE
+
+    def called(self, model: str) -> str:
+        """A model's name in tables and sentences: its role's, or its own where it was given as a reference."""
+        return own_name(str(self.setting("audit", "reference", ""))) if model == self.given_reference else words(model)
+
+    @property
     def level(self) -> float:
         """Confidence level of the intervals."""
-        return next((result.level for result in self.results), 0.95)
+        levels = (
+            row.level for row in self.results if not row.metric.startswith("detectable")
+        )  # those allow for a family
+        return next(levels, 0.95)
 
     def setting(self, section: str, key: str, default: Any) -> Any:  # noqa: ANN401 - YAML is what its writer made it
         """One value of config.yaml, or `default`."""

@@ -7,8 +7,9 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from stillage.report.cells import Cell, Table, auc_cell, head, level_words, number, share
+from stillage.report.claims import subject
 from stillage.report.load import RunView, fpr_of, number_in
-from stillage.report.verdict import subject, words
+from stillage.report.words import words
 from stillage.types import Result
 
 SHOWN_GROUPS = 60  # rows of a table by group; results.parquet has them all
@@ -39,7 +40,7 @@ def slices_table(view: RunView) -> Table | None:
         f" All alike: p of equal AUCs in all groups of a column.{more(groups)}"
     )
     attack = words(next(row.attack for row in found))
-    columns = ("group", "n", *(words(name) for name in models))
+    columns = ("group", "n", *(view.called(name) for name in models))
     return Table(caption=f"AUC by group, {attack} attack", columns=columns, rows=tuple(rows), note=note)
 
 
@@ -71,7 +72,7 @@ def rates_table(view: RunView) -> Table | None:
         " set, the intervals for this threshold. Quality: on the group's test records. All alike: p that all groups of a"
         f" column have one true value (Welch), each number tested by itself.{more(groups)}"
     )
-    caption = f"What the {words(model)} betrays and can do, by group"
+    caption = f"What the {view.called(model)} betrays and can do, by group"
     return Table(caption=caption, columns=("group", *columns), rows=tuple(body), note=note)
 
 
