@@ -17,9 +17,10 @@ __all__ = ["RunView", "read_run", "write_report"]
 def write_report(run: Path, options: ReportConfig, *, title: str, run_id: str = "") -> Path:
     """Write `<run>/report/`: report.html, figures/*.svg and *.csv, results.parquet, summary.txt. Returns the page's path.
 
-    run_id: written into the `run` column of results.parquet. Reads only files of the run folder, any of which may be
-    absent. Unless options.show_text, nothing written there tells of private text without `<run>/report.key`, which is
-    made where it is missing; equal inputs and an equal key give equal bytes. DataError where there is nothing to report.
+    run_id: written into the `run` column of results.parquet, under the run's key where settings are hidden. Reads only
+    files of the run folder, any of which may be absent. Unless options.show_text, nothing written there tells of private
+    text without `<run>/report.key`, which is made where it is missing; equal inputs and an equal key give equal bytes.
+    DataError where there is nothing to report.
     """
     from stillage.report.blocks import block_pictures
     from stillage.report.discreet import discreet
@@ -31,8 +32,10 @@ def write_report(run: Path, options: ReportConfig, *, title: str, run_id: str = 
     from stillage.run.folder import remove, write_text
     from stillage.run.results import write_results
 
-    view = read_run(run)
-    view, title = (replace(view, sight=Sight(shows_all=True)), title) if options.show_text else discreet(view, title)
+    whole = read_run(run)
+    view, title = (replace(whole, sight=Sight(shows_all=True)), title) if options.show_text else discreet(whole, title)
+    if run_id and view.config != whole.config:  # the id is a hash of settings that are not shown
+        run_id = view.sight.keyed("run", run_id, len(run_id))
     judged, drawn = verdict(view), pictures(view) | {picture.name: picture for picture in block_pictures(view)}
     folder = run / "report"
     remove(folder / "figures")
