@@ -14,10 +14,13 @@ import pytest
 from stillage.cli import main
 from stillage.data.bpe import train_bpe
 from stillage.data.records import record_id
+from stillage.experiment.folders import earlier_config
+from stillage.experiment.plan import Context, make_context
 from stillage.models.load import load_model, save_model
 from stillage.report import write_report
 from stillage.run.config import ModelConfig, ReportConfig
 from stillage.run.folder import read_json, read_table, sha256_file, write_table
+from stillage.run.stop import Stop
 
 WARDS = ("north", "<b>7B|</b>", "**south**")
 SAID = ("distribution shift, not leakage", "Members are the private records the teacher was trained on", "one kind only",
@@ -73,6 +76,13 @@ def audited(folk: dict[str, list[dict[str, str]]], tmp_path_factory: pytest.Temp
     return root / "run"
 
 
+def context_of(run: Path) -> Context:
+    """What the run was done with."""
+    config = earlier_config(run)
+    assert config is not None
+    return make_context(config, Stop(), lambda name, facts: None)
+
+
 def texts_below(folder: Path) -> dict[str, str]:
     """Path -> all that a file says: tables as the text of their cells, pages as they are and as they are read."""
     found = {}
@@ -93,6 +103,7 @@ def pieces(run: Path, folk: dict[str, list[dict[str, str]]]) -> set[str]:
         found |= {row["name"].split()[1], row["ssn"].replace("-", ""), record_id(row["prompt"], "", row["response"])}
     found |= set(WARDS[1:]) | {sha256_file(path) for side in folk for path in run.parent.glob(f"* {side}.jsonl")}
     found |= {sha256_file(path) for name in ("data", "audit") for path in (run / name).glob("*.parquet")}
+    found.add(context_of(run).run_id)
     found |= {read_json(run / name / "manifest.json")["key"] for name in ("data", "audit")}
     return {piece.casefold() for piece in found}
 
