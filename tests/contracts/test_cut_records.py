@@ -14,7 +14,8 @@ import pytest
 from stillage.audit.attacks import ATTACKS, FITTED_ATTACKS
 from stillage.audit.fitted import fitted_scores
 from stillage.audit.membership import Audited, score_attack
-from stillage.audit.questions import Reply, Said
+from stillage.audit.questions import Reply, Said, as_a_whole
+from stillage.functional.readings import in_common
 from stillage.rng import generator
 from stillage.types import END, Attack, GradientNorms, Party, Span, TokenStats
 
@@ -92,9 +93,7 @@ def check(attack: Attack, how: str) -> None:
     asked = [own if request.role == "target" else others for request in attack.requests if request.role != "record"]
     asked += [lower for request in attack.requests if request.transform == "lowercase"]
     found = scored(attack, said(own, others, lower, near), TEXT)
-    if any(request.transform == "neighbours" for request in attack.requests):
-        assert np.isnan(found) == any(borders[-1] != END for borders in [*asked, near])
-        return
+    asked += [near for request in attack.requests if request.transform == "neighbours"]
     end = max(set.intersection(*map(set, asked)))
     if attack.requests[0].transform != "gradient" and len(attack.requests) == 1:
         cut = [own, others, lower, near]  # one reading alone, per token: whatever was read counts
@@ -128,3 +127,18 @@ def test_a_learned_attack_reads_no_more_of_a_text_than_the_model(name: str) -> N
     short = replace(audited, texts=(TEXT[:34],) * n)
     tables = [fitted_scores(one, stats, [FITTED_ATTACKS[name]], 0).column("score") for one in (audited, short)]
     assert np.isfinite(tables[0].to_numpy()).all() and tables[0] == tables[1]
+
+
+def test_neighbours_of_a_cut_record_are_compared_with_what_was_read_of_it() -> None:
+    """The end of text after a neighbour of the first 34 characters is nobody's; a neighbour that was cut itself is none."""
+    record, near = reading("r", WHOLE), reading("n", [0, 5, 20, 34, END])
+    assert record.span is not None
+    one = as_a_whole(near, record.span, 34)
+    assert one is not None and len(one.logp_T) == 3
+    common = in_common([record, one])
+    assert common is not None and [len(found.logp_T) for found in common] == [7, 3]
+    whole = as_a_whole(near, record.span, END)
+    assert whole is not None and in_common([record, whole]) == [record, whole]
+    assert as_a_whole(reading("n", [0, 5, 20]), record.span, 34) is None
+    odd = as_a_whole(near, record.span, 35)  # no token of the record ends there
+    assert odd is not None and in_common([record, odd]) is None

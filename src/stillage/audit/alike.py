@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from typing import cast
 
 from stillage.audit.questions import Reply
-from stillage.functional.readings import in_common, text_read, to_the_end
+from stillage.functional.readings import in_common, text_read
 from stillage.types import Attack, TokenStats, Transform
 
 GROUPS: tuple[frozenset[Transform], ...] = (
-    frozenset(("as_is", "lowercase", "outsider_prefix", "member_prefix", "noise")),
+    frozenset(("as_is", "lowercase", "outsider_prefix", "member_prefix", "noise", "neighbours")),
     frozenset(("needed",)),
 )
 """Replies about the same characters of a record; those of one group are compared with each other."""
@@ -19,9 +19,8 @@ GROUPS: tuple[frozenset[Transform], ...] = (
 def alike(attack: Attack, replies: Sequence[Reply]) -> list[Reply] | None:
     """The replies as the attack may compare them, the text cut to what the models read of it; None where they do not compare.
 
-    That is where readings have no characters in common, or follow unlike parts of the prompt; where the text that was read
-    is empty; and where a record or a neighbour of it was cut: its words were swapped over the whole of it. An attack that
-    asks for one reading and no text gets that as it is.
+    That is where readings have no characters in common, or follow unlike parts of the prompt, and where the text that was
+    read is empty. An attack that asks for one reading and no text gets that as it is.
     """
     asked: list[Transform] = [request.transform for request in attack.requests]
     found, text_of = list(replies), None
@@ -42,12 +41,6 @@ def alike(attack: Attack, replies: Sequence[Reply]) -> list[Reply] | None:
             found[place] = text_read(text_of.span, cast("str", replies[place]))
             if not found[place]:
                 return None
-    near = [one for place, name in enumerate(asked) if name == "neighbours" for one in listed(replies[place])]
-    if near:
-        near += [one for place, name in enumerate(asked) if name == "as_is" for one in listed(replies[place])]
-        left_out = {one.span.left_out for one in near if one.span is not None}
-        if len(left_out) > 1 or not all(map(to_the_end, near)):
-            return None
     return found
 
 

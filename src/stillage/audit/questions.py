@@ -17,10 +17,10 @@ import numpy as np
 from stillage.audit.prefix import with_prefix, would_fit
 from stillage.data.needed import needed_part
 from stillage.errors import CapabilityError, ConfigError
-from stillage.functional.readings import first_tokens, moved
+from stillage.functional.readings import first_tokens, moved, to_the_end
 from stillage.rng import derive
 from stillage.run.progress import Doing, unheard
-from stillage.types import Array, Attack, Example, GradientNorms, Party, Record, TokenStats, Transform
+from stillage.types import END, Array, Attack, Example, GradientNorms, Party, Record, Span, TokenStats, Transform
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerFast
@@ -65,6 +65,7 @@ class Material:
 
     records: tuple[Record, ...]
     neighbours: tuple[tuple[str, ...], ...] = ()  # texts, per record
+    ends: tuple[int, ...] = ()  # characters of each response that its neighbours are made of; END, or nothing here: all
     outsiders: tuple[Record, ...] = ()  # for prefixes
     members: tuple[Record, ...] = ()
     public: tuple[Record, ...] = ()
@@ -103,7 +104,7 @@ def ask(subject: Subject, transforms: Sequence[Transform], material: Material, n
         "as_is": lambda: by_id(examples, stats_of(subject, examples)),
         "needed": lambda: by_id(examples, needed(subject, examples, material)),
         "lowercase": lambda: lowercased(subject, material),
-        "neighbours": lambda: neighbouring(subject, material),
+        "neighbours": lambda: neighbouring(subject, examples, material),
         "outsider_prefix": lambda: prefixed(subject, examples, material.outsiders, "outsiders"),
         "member_prefix": lambda: prefixed(subject, examples, material.members, "members"),
         "noise": lambda: shaken(subject, examples, noise),
@@ -173,17 +174,39 @@ def places_as_written(text: str) -> Array:
     return places
 
 
-def neighbouring(subject: Subject, material: Material) -> Replies:
-    """Statistics of every record's neighbours."""
+def neighbouring(subject: Subject, examples: Sequence[Example], material: Material) -> Replies:
+    """Statistics of every record's neighbours, each as a reading of what it was made of; none of one that was cut itself."""
     near = [
         replace(record, response=text)
         for record, texts in zip(material.records, material.neighbours, strict=True)
         for text in texts
     ]
-    found: dict[str, list[TokenStats]] = {record.id: [] for record in material.records}
-    for record, stats in zip(near, stats_of(subject, subject.encode(near), "scoring {} neighbours"), strict=True):
-        found[record.id].append(stats)
+    said, lost = iter(stats_of(subject, subject.encode(near), "scoring {} neighbours")), 0
+    found: dict[str, Reply] = {}
+    ends = material.ends or (END,) * len(examples)
+    for example, texts, end in zip(examples, material.neighbours, ends, strict=True):
+        own = [as_a_whole(next(said), example.span, end) for _ in texts]
+        found[example.record_id] = [one for one in own if one is not None]
+        lost += own.count(None)
+    if lost:
+        LOG.warning(
+            "%d of %d neighbours were cut, and are left out: they have more tokens than their record", lost, len(near)
+        )
     return found
+
+
+def as_a_whole(stats: TokenStats, record: Span | None, end: int) -> TokenStats | None:
+    """A neighbour as a reading of its record up to a character, with no borders between its ends; None where it was cut.
+
+    The end of text after a neighbour of a record that goes on is nobody's.
+    """
+    if stats.span is None or record is None:
+        return stats
+    if not to_the_end(stats):
+        return None
+    stats = first_tokens(stats, len(stats.ids_T) - int(end < END))
+    bounds_N = np.append(np.full(len(stats.ids_T), record.bounds_N[0]), end).astype(np.int32)
+    return replace(stats, span=Span(bounds_N=bounds_N, left_out=record.left_out))
 
 
 def prefixed(subject: Subject, examples: Sequence[Example], known: Sequence[Record], kind: str) -> Replies:
