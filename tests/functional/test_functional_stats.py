@@ -214,13 +214,12 @@ def test_tpr_threshold_ignores_members_and_warns_when_outsiders_are_few() -> Non
         tpr_at_fpr(*labelled([5.0], outside), 0.0)
 
 
-def test_tpr_and_achieved_fpr_intervals_cover_the_truth_at_the_printed_threshold() -> None:
-    rng, tpr_covered, fpr_covered, repetitions = generator(7, "tpr"), 0, 0, 1500
+def test_achieved_fpr_interval_covers_the_true_rate_of_the_printed_threshold() -> None:
+    rng, covered, repetitions = generator(7, "tpr"), 0, 400
     for _ in range(repetitions):
         rate = tpr_at_fpr(*labelled(rng.normal(1.5, 1, 80), rng.normal(0, 1, 200)), 0.05)
-        tpr_covered += rate.low <= norm.sf(rate.threshold - 1.5) <= rate.high
-        fpr_covered += rate.achieved_fpr_low <= norm.sf(rate.threshold) <= rate.achieved_fpr_high
-    assert tpr_covered / repetitions >= 0.94 and fpr_covered / repetitions >= 0.94
+        covered += rate.achieved_fpr_low <= norm.sf(rate.threshold) <= rate.achieved_fpr_high
+    assert covered / repetitions >= 0.94
 
 
 def test_roc_band_covers_pointwise_and_is_sensible_at_perfect_separation() -> None:

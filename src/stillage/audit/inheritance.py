@@ -167,8 +167,9 @@ def tpr_on_leaked(
 ) -> Ratio:
     """Of the members that the teacher betrays at `fpr`, the share that the student betrays at `fpr` too.
 
-    Both thresholds come from the outsiders alone; Clopper-Pearson, near-duplicates (clusters int[n]) counted once. NaN
-    where the teacher betrays nobody. DataError as tpr_at_fpr.
+    Both thresholds come from the outsiders alone, and the interval is for these two: other outsiders would set others, and
+    that scatter is not in it. Clopper-Pearson, near-duplicates (clusters int[n]) counted once. NaN where the teacher
+    betrays nobody. DataError as tpr_at_fpr.
     """
     member = np.asarray(is_member, dtype=bool)
     leaked = found(teacher, is_member, fpr) & member

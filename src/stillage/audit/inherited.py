@@ -173,7 +173,7 @@ def attack_results(one: Aligned, fprs: Sequence[float], level: float, row: Resul
         ),
     ]
     for fpr in fprs:
-        at = replace(row, dataset="private", unit="share of records", note=f"fpr={fpr:g}")
+        at = replace(row, dataset="private", unit="share of records at these thresholds", note=f"fpr={fpr:g}")
         try:
             leaked = tpr_on_leaked(student, teacher, member, fpr, level, clusters=clusters)
         except UserError:

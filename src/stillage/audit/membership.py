@@ -247,7 +247,7 @@ def membership_results(table: pa.Table, *, fprs: Sequence[float], level: float, 
 
 
 def rate_results(scored: Scored, fpr: float, level: float, row: Result) -> list[Result]:
-    """TPR at one FPR with its exact interval, and the FPR achieved with its own."""
+    """TPR at one FPR with the interval of the true rate there, and the FPR achieved with its own."""
     note = f"fpr={fpr:g}"
     try:
         rate = tpr_at_fpr(scored.scores, scored.is_member, fpr, level, clusters=scored.clusters)

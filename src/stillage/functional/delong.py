@@ -39,7 +39,9 @@ def auc_interval(
     logit(AUC) +- z sqrt(var) / (AUC (1 - AUC)). At AUC 1, low = (alpha/2)^(1/m) with m = min(n_in, n_out): the exact
     binomial limit for m disjoint pairs, attained by the worst distribution; no lower AUC gets a higher `low` than that.
     AUC 0 is its mirror; if all scores are equal the same limit bounds the share of untied pairs around 0.5.
-    clusters int[n]: near-duplicates share a number and count as one draw (m counts clusters).
+    clusters int[n]: near-duplicates share a number and count as one draw (m counts clusters); variance and Student's t by
+    clustered_scatter. Simulated coverage with groups of 1 to 9, 20 among single ones, Pareto sizes, or on both sides: 92 to
+    99 %; to 100 % where one group holds a quarter of a side, as nothing shows how large groups scatter.
     n_folds: for out-of-fold scores of a classifier cross-fitted over so many folds, whose folds depend on each other
     through their training sets: variance times 1 + n_folds / (n_folds - 1) (at chance the plain interval misses 0.5 in
     15 % of honest splits, this one in 3-5 %). Errors as roc_auc.

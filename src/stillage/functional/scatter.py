@@ -10,7 +10,7 @@ import numpy as np
 
 from stillage.types import Array
 
-LOWER_PART = 0.3
+LOWER_PART = 0.2
 """Seeds count as scattering beyond their records' scatter above this lower quantile of what the records alone give."""
 
 
@@ -53,8 +53,8 @@ def scatter_of_seeds(values_S: Array, own_variance: float) -> Scatter:
 
     (s2 - k v) / S where positive, with S - 1 degrees of freedom: s2 the variance of the seeds' values, v = own_variance
     what s2 would be on average if only each seed's own records (or its noise on shared ones) scattered, and k the lower
-    30 % point of chi-square(S - 1) / (S - 1). With k = 1 a scatter of seeds that came out small by chance would be lost
-    (86 to 92 % for two seeds); with k = 0 seeds that do not differ would still widen the interval (98 to 99.6 %).
+    20 % point of chi-square(S - 1) / (S - 1). With k = 1 a scatter of seeds that came out small by chance would be lost
+    (86 to 92 % for two seeds); with k = 0 seeds that do not differ would still widen the interval (97 to 99.6 %).
     """
     from scipy.special import chdtri
 

@@ -65,7 +65,8 @@ def sets_table(view: RunView) -> Table | None:
     note = (
         "The first column is a share of what the teacher recites or what is found through it, the others of the student’s."
         " Easy: the student without a teacher has the record too."
-        " Intervals by Clopper and Pearson, near-duplicates counted once."
+        " Intervals by Clopper and Pearson, near-duplicates counted once; of what is found, they hold at this sample's"
+        " thresholds, not for other outsiders."
     )
     return Table(caption="Inherited, teacher-specific, easy", columns=columns, rows=tuple(rows), note=note)
 

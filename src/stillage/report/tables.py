@@ -154,7 +154,8 @@ def tpr_table(view: RunView, attacks: Sequence[str], caption: str) -> Table:
     pairs = [(f"TPR at {100 * fpr:g} % FPR", "achieved FPR") for fpr in fprs]
     columns = ("model", "attack", *(name for pair in pairs for name in pair), "without score")
     note = (
-        "The threshold comes from the outsiders alone; intervals by Clopper and Pearson, near-duplicates counted once."
+        "The threshold comes from the outsiders alone. The interval of a TPR is that of the true rate at this FPR, scatter of"
+        " the threshold included; the achieved FPR has Clopper and Pearson's. Near-duplicates count once."
     )
     return Table(caption=caption, columns=columns, rows=tuple(rows), heads=2, note=note)
 
