@@ -32,7 +32,7 @@ SHAPES: dict[str, tuple[Draw, float]] = {
     ),
     "90 % are 1, the rest anything": (lambda rng, n: np.where(rng.random(n) < 0.9, 1.0, rng.random(n)), 0.95),
 }
-SIZES = (20, 50, 200, 1000)
+SIZES = (20, 100, 500)
 GROUPS = {
     "each alone": (1,),
     "groups of 1 to 5": (1, 2, 3, 4, 5),

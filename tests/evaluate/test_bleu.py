@@ -1,4 +1,4 @@
-"""Corpus BLEU and chrF: sacrebleu's own functions are the oracle, also for every resample."""
+"""Corpus BLEU and chrF: sacrebleu's own functions are the oracle."""
 
 from __future__ import annotations
 

@@ -25,7 +25,7 @@ def pooled_mean_test(
     differences: float64[n], a - b, per seed. With other records per seed: var = max(v, s2) / S, v the mean variance of a
     seed's mean, s2 the variance of the seeds' means. With same_records (in one order): var = v of the records' mean
     differences + s2 / S. Student's t, Satterthwaite's degrees of freedom; clusters int[n], one array per seed:
-    near-duplicates share a number and count once (means.share_interval). Where nothing scatters: the sign test of
+    near-duplicates share a number and count once (variance_of_mean). Where nothing scatters: the sign test of
     pooled.paired_auc_test. DataError for no seed, a seed without records, or NaN.
     """
     from scipy.special import stdtr, stdtrit
