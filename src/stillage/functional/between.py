@@ -9,8 +9,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from stillage.errors import UserError
-from stillage.functional.delong import delong_variance, draws, placements
-from stillage.functional.paired_means import variance_of_mean
+from stillage.functional.delong import delong_scatter, draws, placements
+from stillage.functional.paired_means import scatter_of_mean
+from stillage.functional.scatter import Scatter
 from stillage.functional.scored import checked, cluster_groups
 from stillage.types import Array
 
@@ -45,7 +46,7 @@ def equal_over_groups(groups: Sequence[Estimate]) -> Between:
     """
     from scipy.special import fdtrc
 
-    kept = [one for one in groups if one.units >= LEAST_UNITS and one.variance > 0 and math.isfinite(one.value)]
+    kept = [one for one in groups if one.units >= LEAST_UNITS and 0 < one.variance < math.inf]
     k = len(kept)
     if k < 2:
         return Between(p=math.nan, n_groups=k)
@@ -75,9 +76,10 @@ def auc_estimate(scores: Array, is_member: Array, *, clusters: Array | None = No
         return None
     inner = (units * auc + 0.5) / (units + 1)
     # an AUC of m and m draws has a variance of AUC (1 - AUC) / (3 m) or so: of half of that at least
-    variance = max(delong_variance(placement, is_member, groups), inner * (1 - inner) / (6 * units))
+    found = delong_scatter(placement, is_member, groups, 0)
+    variance = max(found.variance, inner * (1 - inner) / (6 * units))
     scale = inner * (1 - inner)
-    return Estimate(value=math.log(inner / (1 - inner)), variance=variance / scale**2, units=units)
+    return Estimate(value=math.log(inner / (1 - inner)), variance=variance / scale**2, units=min(units, _units(found)))
 
 
 def share_estimate(hits: Array, *, clusters: Array | None = None) -> Estimate | None:
@@ -89,11 +91,12 @@ def share_estimate(hits: Array, *, clusters: Array | None = None) -> Estimate | 
     values = np.asarray(hits, dtype=np.float64)
     if not values.size:
         return None
-    variance, units = variance_of_mean(values, np.arange(values.size) if clusters is None else clusters)
+    found, units = _scatter(values, clusters)
     share = float(values.mean())
-    n = min(float(values.size), share * (1 - share) / variance) if variance > 0 else float(units)
+    n = min(float(values.size), share * (1 - share) / found.variance) if found.variance > 0 else float(units)
     n = max(1.0, n)
-    return Estimate(value=math.asin(math.sqrt((share * n + 0.375) / (n + 0.75))), variance=1 / (4 * n + 2), units=units)
+    value = math.asin(math.sqrt((share * n + 0.375) / (n + 0.75)))
+    return Estimate(value=value, variance=1 / (4 * n + 2), units=min(units, _units(found)))
 
 
 def mean_estimate(values: Array, *, clusters: Array | None = None) -> Estimate | None:
@@ -104,9 +107,21 @@ def mean_estimate(values: Array, *, clusters: Array | None = None) -> Estimate |
     values = np.asarray(values, dtype=np.float64)
     if values.size < 2:
         return None
-    variance, units = variance_of_mean(values, np.arange(values.size) if clusters is None else clusters)
-    mean = float(values.mean())
+    found, units = _scatter(values, clusters)
+    mean, variance = float(values.mean()), found.variance
     if variance == 0:
         inner = (units * mean + 0.5) / (units + 1)
         variance = inner * (1 - inner) / units
-    return Estimate(value=mean, variance=variance, units=units) if units > 1 else None
+    return Estimate(value=mean, variance=variance, units=min(units, _units(found))) if units > 1 else None
+
+
+def _scatter(values: Array, clusters: Array | None) -> tuple[Scatter, int]:
+    """How a mean of records in clusters scatters, and the number of clusters."""
+    number = cluster_groups(clusters, values.size)
+    number = np.arange(values.size) if number is None else number
+    return scatter_of_mean(values, number), int(number.max()) + 1
+
+
+def _units(found: Scatter) -> int:
+    """The independent draws that a variance is known by."""
+    return 10**9 if math.isinf(found.df) else max(1, round(found.df) + 1)
