@@ -26,12 +26,12 @@ from stillage.experiment.inputs import (
     audited_of,
     base_result,
     examples_of,
-    records_of,
     some_of,
     special_ids,
     use_threads,
 )
 from stillage.experiment.judge import judge_run
+from stillage.experiment.left_out import left_out
 from stillage.experiment.shadows import shadow_audit
 from stillage.run.folder import write_json, write_table
 from stillage.run.results import write_results
@@ -129,12 +129,19 @@ def audit(context: Context, folder: Path) -> None:
 
 
 def audited_records(context: Context) -> tuple[list[Record], tuple[str, ...]]:
-    """Members then outsiders, at most audit.max_records of each by a recorded draw, with their roles."""
-    most = context.config.audit.max_records
+    """Members then outsiders, at most audit.max_records of each by a recorded draw, with their roles.
+
+    Without those that leave the evaluation (left_out); the split's checks count them.
+    """
+    from stillage.data.split import read_split
+
+    most, split = context.config.audit.max_records, read_split(context.run / "data")
+    left = left_out(context, split)
     records: list[Record] = []
     roles: list[str] = []
     for role in ("private", "outsiders"):
-        found = sorted(records_of(context, role), key=lambda record: record.id)
+        found = sorted(split.records_by_role.get(role, []), key=lambda record: record.id)
+        found = [record for record in found if record.id not in left]
         found = some_of(found, most, context.config.seed, "audit", role)
         records += found
         roles += [role] * len(found)

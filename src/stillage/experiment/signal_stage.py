@@ -11,12 +11,12 @@ from stillage.experiment.inputs import (
     base_result,
     examples_of,
     load_role,
-    records_of,
     shortest_context,
     some_of,
     tokenizer_of,
     use_threads,
 )
+from stillage.experiment.left_out import left_out
 from stillage.run.folder import read_table, write_table
 from stillage.run.results import write_results
 from stillage.types import Record, Role
@@ -65,14 +65,20 @@ def signal(context: Context, folder: Path) -> None:
 
 
 def signal_records(context: Context) -> tuple[list[Record], tuple[str, ...]]:
-    """The answered records that teachers are compared on, at most audit.signal_records of each role by a recorded draw."""
+    """The answered records that teachers are compared on, at most audit.signal_records of each role by a recorded draw.
+
+    Without those that leave the evaluation (left_out).
+    """
+    from stillage.data.split import read_split
     from stillage.data.unanswered import answered
 
-    most = context.config.audit.signal_records
+    most, split = context.config.audit.signal_records, read_split(context.run / "data")
+    left = left_out(context, split)
     records: list[Record] = []
     roles: list[str] = []
     for role in ROLES:
-        found = sorted(answered(records_of(context, role)), key=lambda record: record.id)
+        found = sorted(answered(split.records_by_role.get(role, [])), key=lambda record: record.id)
+        found = [record for record in found if record.id not in left]
         found = some_of(found, most, context.config.seed, "signal", role)
         records += found
         roles += [role] * len(found)
