@@ -103,7 +103,12 @@ def test_a_template_is_no_family_and_leaves_the_families_that_use_it() -> None:
     assert np.unique(told.number_N[:40]).size == 40
     assert sorted(Counter(told.number_N[40:].tolist()).values()) == [30] * 12
     assert told.n_template == 116  # the prompt's own, and none of what stands beside it
-    slots = [f"what is the capital of {a} ? it is {b}" for a, b in rng.choice(VOCABULARY, (60, 2)).tolist()]
+    task = source(rng, 60)  # one of many tasks, with short inputs
+    tasks = [" ".join([*task, *source(rng, 9)]) for _ in range(110)] + [" ".join(source(rng)) for _ in range(2500)]
+    assert np.unique(families(tasks, common_limit(len(tasks))).number_N).size == len(tasks)
+    slots = [
+        f"what is the capital of {a} ? it is {b}" for a, b in rng.choice(VOCABULARY, (60, 2), replace=False).tolist()
+    ]
     assert np.unique(families(slots, 10).number_N).size == 60
 
 

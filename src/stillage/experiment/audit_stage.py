@@ -32,6 +32,7 @@ from stillage.experiment.inputs import (
 )
 from stillage.experiment.judge import judge_run
 from stillage.experiment.labels import labels_of_run
+from stillage.experiment.left_out import left_out
 from stillage.experiment.readings import readings_of
 from stillage.experiment.shadows import shadow_audit
 from stillage.experiment.sight import Sight, sight_checks, sight_of, together
@@ -149,14 +150,19 @@ def audit(context: Context, folder: Path) -> None:
 
 
 def audited_records(context: Context) -> tuple[list[Record], tuple[str, ...]]:
-    """Members then outsiders, at most audit.max_records of each by a recorded draw of whole groups, with their roles."""
+    """Members then outsiders, at most audit.max_records of each by a recorded draw of whole groups, with their roles.
+
+    Without those that leave the evaluation (left_out); the split's checks count them.
+    """
     from stillage.data.split import read_split
 
     split = read_split(context.run / "data")
+    left = left_out(context, split)
     records: list[Record] = []
     roles: list[str] = []
     for role in ("private", "outsiders"):
-        records += sorted(split.records_by_role.get(role, ()), key=lambda record: record.id)
+        found = (record for record in split.records_by_role.get(role, ()) if record.id not in left)
+        records += sorted(found, key=lambda record: record.id)
         roles += [role] * (len(records) - len(roles))
     return some_groups(
         records, roles, split.groups_of(records), context.config.audit.max_records, context.config.seed, "audit"

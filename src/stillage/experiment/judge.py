@@ -22,6 +22,7 @@ from stillage.audit.validity import (
 from stillage.data.groups import cluster_numbers, prompt_text, whole_text
 from stillage.experiment.controls import ALONE, TEXT, controls_of, untrained_controls
 from stillage.experiment.inputs import roles_of
+from stillage.experiment.left_out import Why, left_out, saying
 from stillage.experiment.readings import readings_of
 from stillage.run.folder import read_json, read_table, sha256_file
 from stillage.run.stages import MANIFEST
@@ -33,6 +34,8 @@ if TYPE_CHECKING:
     from stillage.data.split import Split
     from stillage.experiment.plan import Context
     from stillage.experiment.readings import Reading
+
+NOTHING: Mapping[str, Why] = {}
 
 
 def judge_run(
@@ -51,12 +54,13 @@ def judge_run(
     from stillage.data.split import read_split
 
     split = read_split(context.run / "data")
+    left = left_out(context, split)
     unchecked: dict[str, str] = {}
     controls = controls_of(scores) | untrained_controls(context, split, records, unchecked)
     found = [
         provenance(context, split, unchecked),
-        overlap(split),
-        training_overlap(context, split, unchecked),
+        overlap(split, left),
+        training_overlap(context, split, unchecked, left),
         order(split, unchecked),
         truncation(context, split, records, readings),
         check_records([record.id for record in records], ids_by_score(scores)),
@@ -95,27 +99,31 @@ def ids_by_stage(context: Context) -> dict[str, list[str]]:
     return {name: read_table(path).column("id").to_pylist() for name, path in paths.items() if path.is_file()}
 
 
-def overlap(split: Split) -> Check:
-    """Members that are outsiders too, or nearly."""
+def overlap(split: Split, left: Mapping[str, Why] = NOTHING) -> Check:
+    """Members that are outsiders too, or nearly. left: who leaves the evaluation (`left_out`)."""
     members, outsiders = sides(split)
-    return check_overlap(
+    found = check_overlap(
         [record.id for record in members], [record.id for record in outsiders],
         [whole_text(record) for record in members], [whole_text(record) for record in outsiders],
     )  # fmt: skip
+    return saying(found, split, left, "near")
 
 
-def training_overlap(context: Context, split: Split, unchecked: dict[str, str]) -> Check | None:
-    """Members and outsiders that the students of this run were trained on by themselves, or nearly."""
+def training_overlap(
+    context: Context, split: Split, unchecked: dict[str, str], left: Mapping[str, Why] = NOTHING
+) -> Check | None:
+    """Members and outsiders that the students of this run were trained on by themselves, or nearly. left: as `overlap`."""
     if not any(role.trained_on == "public" for role in context.roles):
         unchecked["training_overlap"] = "no student was trained here"
         return None
     if context.config.lm.path:
         unchecked["plain text"] = "the corpus that the students read beside their records was not searched for members"
     audited, public = [*sides(split)[0], *sides(split)[1]], split.records_by_role.get("public", [])
-    return check_training_overlap(
+    found = check_training_overlap(
         [prompt_text(record) for record in audited], [whole_text(record) for record in audited],
         [prompt_text(record) for record in public], [whole_text(record) for record in public],
     )  # fmt: skip
+    return saying(found, split, left, "trained")
 
 
 def order(split: Split, unchecked: dict[str, str]) -> Check | None:

@@ -24,9 +24,9 @@ CONTAINMENT = 0.45  # of the shorter text's grams: every tenth word changed leav
 LEAST_SHARED = 4  # grams, for containment: eight words in a row
 DIFFERENT_SHARE = 1 / 3  # of a text's words, that make it otherwise different from those that share the rest
 DIFFERENT_RUN = 0.2  # or so many in a row: words changed here and there leave shorter rows
-DIFFERENT_WORDS = 8  # in a row, where the wording is in WIDE of all texts, e.g. one long system prompt
+DIFFERENT_WORDS = 8  # in a row, where the wording is in many texts, e.g. a long system prompt, or a task's instruction
 SHORT_WORDING = 10  # words: where fewer are shared, as in a short instruction, one word makes the rest different
-WIDE = 0.05  # share of the texts
+WIDE_SHARE, WIDE_COUNT = 0.05, 100  # of the families: in so many, whichever is less
 OF_HOLDERS = 0.25  # share of the holders of a gram that must be otherwise different, lest a few long ones hide a family
 EXHAUSTIVE = 50  # texts with one gram that are all compared with each other; of more, links suffice
 ORDERS = 3  # orders in which the holders of a frequent gram are linked, one after the other
@@ -93,11 +93,11 @@ def _template(found: Grams, family_N: Array, limit: float) -> Array:
 
     Otherwise different is a text with enough words outside the grams that are about as frequent (half, or more): the
     wording of a template is more frequent than what its records have of their own, while the copies of one text have
-    nothing beside what they all have. One long wording in many records (WIDE) may leave a smaller share.
+    nothing beside what they all have. A long wording in many records (wide) may leave a smaller share.
     """
     frequency = _families_with(found, family_N, np.ones(family_N.size, dtype=bool), np.ones(found.n_grams, dtype=bool))
     template = np.zeros(found.n_grams, dtype=bool)
-    wide = frequency >= WIDE * np.unique(family_N).size
+    wide = frequency >= min(WIDE_COUNT, WIDE_SHARE * np.unique(family_N).size)
     for level in np.unique(np.log2(frequency[frequency > limit]).astype(int)).tolist():
         here = (frequency > limit) & (np.log2(np.maximum(frequency, 1)).astype(int) == level)
         own, run = found.own_words(frequency >= 2 ** (level - 1))
