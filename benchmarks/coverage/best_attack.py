@@ -55,7 +55,7 @@ def trial(sizes: list[int], inside: int, outside: int, most: int, seed: int) -> 
     for name, (found, of) in drawn.items():
         place = [int(record.id) for record in found]
         clusters = cluster_numbers([record.id for record in found], groups_of(found))
-        test = max_statistic_test(scores_AN[:, place], np.array(of) == "private", rng, 999, clusters=clusters)
+        test = max_statistic_test(scores_AN[:, place], np.array(of) == "private", rng, 199, clusters=clusters)
         low[name] = test.p <= 0.05
     return low
 

@@ -110,6 +110,8 @@ def test_the_clean_run_fails_no_check_and_says_what_it_could_not_ask(run: Path) 
     assert found[""]["unchecked"] == {"order": "the records do not say where in a file they stood"}
     values = found["controls"]["values"]
     assert isinstance(values, dict) and {"blind bag_of_words", "loss on student_untrained"} <= set(values)
+    rows = read_results(run / "audit" / "results.parquet")
+    assert {"detectable_auc", "detectable_tpr"} <= {row.metric for row in rows if row.model == "student"}
     written = read_json(run / "audit" / "validity.json")
     assert written["verdict"] == "too few records to tell" and len(written["checks"]) == 12
     assert "Not checked: order (the records do not say" in (run / "report" / "report.html").read_text()

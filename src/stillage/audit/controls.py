@@ -9,15 +9,16 @@ from typing import Literal
 import numpy as np
 
 from stillage.audit.membership import Scored
-from stillage.audit.power import Sight, sight_of, worst
+from stillage.audit.power import Sight, rounded_up, sight_of, worst
 from stillage.audit.validity import SHIFT, Check, Value, chance_p
 from stillage.functional.multiplicity import holm
 from stillage.functional.stats import Interval
 
 Family = Literal["blind", "trained", "untrained"]
 FAMILY_LEVELS: Mapping[Family, float] = {"blind": 0.05, "trained": 0.02, "untrained": 0.02}
-"""Chance that honest controls of a family fail together: 5 % in all. The blind attackers, who see what no model need see, are
-tested by themselves, so that more attacks on more models never hide what they find."""
+"""Chance that honest controls of a family fail together, at most. The blind attackers, who see what no model need see, are
+tested by themselves, so that more attacks on more models never hide what they find. As attacks on controls resemble each
+other, 2 to 3 % of simulated honest runs fail, where the bounds add up to 9 % (benchmarks/coverage/checks.py)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,9 +44,9 @@ class Control:
 def check_controls(controls: Mapping[str, Control], level: float = 0.95) -> Check:
     """Are the controls at chance, and would one that is not have been found?
 
-    A control fails when its p-value for AUC = 0.5, Holm-adjusted within its family, is below FAMILY_LEVELS: honest runs
-    fail in at most 5 % whatever the number of controls, while a blind attacker's test depends on no model's. p comes from
-    the interval (any level), on the logit scale on which it is symmetric. Undecided where some family sees no AUC below
+    A control fails when its p-value for AUC = 0.5, Holm-adjusted within its family, is below FAMILY_LEVELS, so that
+    no blind attacker's test depends on how many attacks on models there are. p comes from the interval (any level), on
+    the logit scale on which it is symmetric. Undecided where some family sees no AUC below
     UNDECIDED_ABOVE even by the strictest of its tests, the one that a lone finding has to pass.
     """
     assert controls, "the blind attackers are always there"
@@ -80,5 +81,5 @@ def _passed(count: int, sights: Mapping[Family, Sight]) -> str:
     if unseen:
         little = f"No control is away from chance, but little would be seen ({', '.join(unseen)})."
         return f"{little} {worst([*unseen.values()]).words}"
-    seen = ", ".join(f"{family} {sight.smallest:.2f}" for family, sight in sights.items())
+    seen = ", ".join(f"{family} {rounded_up(sight.smallest)}" for family, sight in sights.items())
     return f"All {count} controls are at chance. An AUC as small as these would have been found (80 % power): {seen}."

@@ -55,8 +55,8 @@ class Sight:
     def words(self) -> str:
         """The sentence that belongs behind a check that passed."""
         if not self.is_blind:
-            return f"An AUC of {_up(self.smallest)} would have been found ({POWER:.0%} power)."
-        seen = "no AUC at all" if math.isnan(self.smallest) else f"only an AUC of {_up(self.smallest)} or more"
+            return f"An AUC of {rounded_up(self.smallest)} would have been found ({POWER:.0%} power)."
+        seen = "no AUC at all" if math.isnan(self.smallest) else f"only an AUC of {rounded_up(self.smallest)} or more"
         return f"So few records show {seen}; {self.enough} of each side would do."
 
 
@@ -97,7 +97,7 @@ def power_results(
 
     levels: model -> the level at which the limits of all its attacks hold together (best_attack.family_tests); the rate
     is judged at `level`, at the lowest of fprs. note: needed=N, the records of each side with which a model at chance
-    would be shown harmless (an upper limit below harmless_auc, harmless_tpr) with a power of 0.8; inf where none would do.
+    would be shown harmless (an upper limit below harmless_auc, harmless_tpr) with a power of 0.8, where so many would do.
     No row where an attack has no score for members, or for outsiders.
     """
     results: list[Result] = []
@@ -130,9 +130,10 @@ def _tail_row(scored: Scored, fpr: float, harmless: float, alike: float, effect:
 def _row(row: Result, value: float, needed: float, before: str = "") -> Result:
     """A row with what would be found, and the records that are needed; with the reason where nothing would be."""
     why = "; refused: too few records to find anything" if math.isnan(value) else ""
-    return replace(row, value=value, note=f"{before}needed={needed:.0f}{why}")
+    enough = f"needed={needed:.0f}" if needed < math.inf else "no number of records would do"
+    return replace(row, value=value, note=f"{before}{enough}{why}")
 
 
-def _up(auc: float) -> str:
+def rounded_up(auc: float) -> str:
     """Two digits, rounded upwards: no smaller AUC is promised."""
     return f"{math.ceil(auc * 100 - 1e-6) / 100:.2f}"

@@ -158,14 +158,14 @@ def records_for_tpr(
     At chance the members above a threshold and the outsiders who fix it scatter alike, so that n of each say as much about
     the rate as n / 2 trials. Infinite where harmless is not above the rate; never fewer than 3 / fpr.
     """
-    from scipy.stats import binom
+    from scipy.special import bdtr
 
     if harmless <= fpr:
         return math.inf
 
     def enough(n: int) -> bool:
         over = _first(lambda k: clopper_pearson(k, n // 2, level).high >= harmless, 0, n // 2)
-        return over is not None and float(binom.cdf(over - 1, n // 2, fpr)) >= power
+        return over is not None and over > 0 and float(bdtr(over - 1, n // 2, fpr)) >= power
 
     found = _first(enough, math.ceil(3 / fpr - 1e-9), MOST)
     return math.inf if found is None else float(math.ceil(found * effect - 1e-9))

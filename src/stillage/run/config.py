@@ -294,7 +294,7 @@ class AuditConfig:
     exposure_candidates: int = 256
     """How many outsiders' values each is ranked among; more than log2 of this number + 1 bits cannot be counted."""
     max_records: int = 0
-    """Members and outsiders to audit, at most, each (a recorded draw); 0: all."""
+    """Members and outsiders to audit, at most, each (a recorded draw, near-duplicates together); 0: all."""
     level: float = 0.95
     """Confidence level of every interval."""
     shadows: int = 0
