@@ -54,8 +54,8 @@ def in_quarters(values: Sequence[Array]) -> Array:
 def check_reading(losses: Mapping[str, Losses]) -> Check:
     """Do the models read these texts at all, i.e. better than one can guess without reading?
 
-    A model reads where it saves 5 % of the best guess's loss on some quarter of the responses, of members or nonmembers: one that
-    knows its members by heart may be worse on the others, and one that was taught the beginnings alone on the rest.
+    A model reads where it saves 5 % of the best guess's loss on some quarter of the responses, of members or nonmembers: one
+    that knows its members by heart may be worse on others, and one that was taught the beginnings alone on the rest.
     Fails where a model does nowhere. Records without a finite loss are left out (check_answers counts them).
     """
     values: dict[str, Value] = {}
