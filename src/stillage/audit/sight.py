@@ -11,31 +11,17 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from stillage.audit.validity import NAN_TOLERANCE, Check, Value, chance_p
+from stillage.audit.validity import NAN_TOLERANCE, Check, Fault, Value, chance_p
 from stillage.functional.stats import Interval
 from stillage.types import Array, TokenStats
 
-UNUSABLE = "unusable scores"
+UNUSABLE: Fault = "unusable scores"
 MOST_CUT = 0.5  # share of the records that may be cut before "no leak" says too little about them
 LEAST_READ = 0.5  # share of the responses' tokens that must be scored
-CLEARLY = 0.05  # share of the loss that another way of reading must save before ours is called wrong
+CLEARLY = 0.05  # share of the loss that is a clear difference between two ways of reading, or from a guess
 SURE = 0.001  # p-value of a paired comparison of two ways of reading
 WINDOW = 4  # tokens in a row whose log-probabilities do not come out equal by chance
 SURPRISE = 1e-3  # nats: below it, log-probabilities of different texts are equal because all are nearly 0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Losses:
-    """Nats of each record's scored tokens under a model and under something that reads nothing, float64[n].
-
-    simple: what that is, in words. tokens_N: scored tokens of each record.
-    """
-
-    model_N: Array
-    simple_N: Array
-    simple: str
-    tokens_N: Array
-    is_member: Array
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,55 +50,6 @@ class Other:
     used_N: Array
     other_N: Array
     is_member: Array
-
-
-def unigram_nats(ids: Sequence[Array], is_member: Array, vocabulary: int) -> Array:
-    """Nats of each record's tokens under token frequencies of nonmembers, float64[n], its own half of them left out.
-
-    Frequencies of the even nonmembers score all the others, and those of the odd ones the even. Witten and Bell 1991:
-    p(v) = (count(v) + D / V) / (N + D), with N tokens of D kinds seen and V in the vocabulary.
-    """
-    member = np.asarray(is_member, dtype=bool)
-    is_even = np.zeros(member.size, dtype=bool)
-    is_even[np.flatnonzero(~member)[::2]] = True
-    found = np.zeros(member.size)
-    for fitted, scored in ((is_even, ~is_even), (~member & ~is_even, is_even)):
-        known = [ids[index] for index in np.flatnonzero(fitted).tolist()]
-        count_V = np.bincount(np.concatenate(known).astype(np.int64), minlength=vocabulary) if known else np.zeros(1)
-        kinds, size = max(1, int((count_V > 0).sum())), max(vocabulary, count_V.size)
-        nats_V = np.log(count_V.sum() + kinds) - np.log(np.resize(count_V, size) + kinds / size)
-        for index in np.flatnonzero(scored).tolist():
-            found[index] = nats_V[ids[index]].sum()
-    return found
-
-
-def check_reading(losses: Mapping[str, Losses]) -> Check:
-    """Do the models read these texts at all, i.e. better than something that reads nothing?
-
-    Fails where a model's mean loss per token is at least the other's on members and on nonmembers: one that has learned
-    its members by heart may be worse on the others. Records without a finite loss are left out (check_answers counts them).
-    """
-    values: dict[str, Value] = {}
-    blind: list[str] = []
-    for model, loss in sorted(losses.items()):
-        kept = np.isfinite(loss.model_N) & (loss.tokens_N > 0)
-        said, better = [], False
-        for name, side in (("members", loss.is_member), ("nonmembers", ~loss.is_member)):
-            tokens = loss.tokens_N[kept & side].sum()
-            if tokens:
-                own, simple = (float(nats[kept & side].sum() / tokens) for nats in (loss.model_N, loss.simple_N))
-                better |= own < simple
-                said.append(f"{own:.2f} on {name} ({loss.simple}: {simple:.2f})")
-        values[f"{model}, nats per token"] = "; ".join(said) or "none"
-        if said and not better:
-            blind.append(f"{model} with {'; '.join(said)} nats per token")
-    detail = (
-        f"Scores say nothing where a model reads the records no better than by guessing: {', '.join(blind)}. "
-        "Check the folder, its tokenizer and dtype, the layout (data.template) and the prompts (data.columns)."
-        if blind
-        else "Every model reads the records better than by guessing."
-    )
-    return Check(name="reading", passed=not blind, fault=UNUSABLE, detail=detail, values=values)
 
 
 def check_share_read(shares: Mapping[str, Share]) -> Check:
@@ -171,28 +108,45 @@ def check_layout(others: Sequence[Other]) -> Check:
     return Check(name="layout", passed=not wrong, fault=UNUSABLE, detail=detail, values=values)
 
 
-def check_prompts(others: Sequence[Other]) -> Check:
-    """Does a response become likelier with its own prompt than with another record's? Never fails: prompts may say nothing.
+def check_prompts(others: Sequence[Other], without: Sequence[Other] = ()) -> Check:
+    """Were the prompts read, and is a response likelier with its own than with another record's?
 
-    others: the responses after another record's prompt; empty where there are no prompts.
+    others: the responses after another record's prompt; that they are as likely is said and no failure, for prompts may say
+    nothing. without: where no record has a prompt, and the model's folder lays out prompts: the responses after what it puts
+    around one. Fails where the bare responses are not clearly likelier, so that the model may not have learned from such.
     """
     values: dict[str, Value] = {}
-    unused: list[str] = []
+    unused, left_out = [], []
     for other in others:
         gain_N = other.other_N - other.used_N
         values[other.model] = f"{gain_N.mean():.3f} nats per token less with the record's own prompt"
         if not any(lower(other.used_N[side], other.other_N[side]) for side in (other.is_member, ~other.is_member)):
             unused.append(other.model)
-    if not others:
-        detail = "No prompts were compared."
+    for other in without:
+        values[other.model] = (
+            f"{other.other_N.mean():.2f} {other.what}, {other.used_N.mean():.2f} nats per token without"
+        )
+        if not any(
+            clearly_lower(other.used_N[side], other.other_N[side]) for side in (other.is_member, ~other.is_member)
+        ):
+            left_out.append(other.model)
+    if left_out:
+        detail = (
+            f"None of the records has a prompt, and {', '.join(left_out)} was taught to answer some. Give them "
+            "(data.columns); or say that plain text is what it learned from (--data.template raw)."
+        )
     elif unused:
         detail = (
             f"Responses are no likelier with their own prompt than with another record's under {', '.join(unused)}: "
             "prompts say nothing here, or were not read."
         )
     else:
-        detail = "Responses are likelier with their own prompt than with another record's."
-    return Check(name="prompts", passed=True, fault=UNUSABLE, detail=detail, values=values)
+        detail = (
+            "Responses are likelier with their own prompt than with another record's."
+            if others
+            else "No record has a prompt, and plain text is what the models read best."
+        )
+    return Check(name="prompts", passed=not left_out, fault=UNUSABLE, detail=detail, values=values)
 
 
 def check_repeats(stats_by_model: Mapping[str, Sequence[TokenStats]]) -> Check:

@@ -2,24 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from stillage.audit.reading import Losses, check_reading, in_quarters, unigram_nats
 from stillage.audit.sight import (
-    Losses,
     Other,
     Share,
     check_adapters,
     check_layout,
     check_positive_control,
     check_prompts,
-    check_reading,
     check_repeats,
     check_share_read,
-    unigram_nats,
 )
 from stillage.data.chat_templates import chosen, own_layout
 from stillage.errors import UserError
@@ -49,6 +47,7 @@ class Sight:
     stats: Mapping[str, Sequence[TokenStats]] = field(default_factory=dict)
     layouts: Sequence[Other] = ()
     prompts: Sequence[Other] = ()
+    bare: Sequence[Other] = ()
 
 
 def sight_of(
@@ -82,25 +81,30 @@ def sight_of(
     def other(what: str, fix: str, examples: Sequence[Example | None]) -> Other | None:
         return compared(role.name, what, fix, subject, used, ours, examples, of_member)
 
-    layouts = [other(*one) for one in other_readings(context, subject, sample, used)]
-    prompts = [other("prompts", "", swapped(subject, sample))]
     return replace(
-        found, layouts=[one for one in layouts if one is not None], prompts=[one for one in prompts if one is not None]
-    )
+        found, layouts=made(other(*one) for one in other_readings(context, subject, sample, used)),
+        prompts=made([other("prompts", "", swapped(subject, sample))]),
+        bare=made(other(*one) for one in bare_readings(context, subject, sample)),
+    )  # fmt: skip
+
+
+def made(others: Iterable[Other | None]) -> list[Other]:
+    """Those that compare anything."""
+    return [other for other in others if other is not None]
 
 
 def losses_of(stats: Sequence[TokenStats], is_member: Array, vocabulary: int, trained_here: bool) -> Losses:
     """A model's losses beside those of guessing.
 
-    By token frequencies; for a model of this run, which its manifest names and which may be as little trained as one likes,
-    any token being as likely as any other.
+    By token frequencies; and by none at all, which is all that is asked of a model of this run: its manifest names it, and it
+    may be as little trained as one likes.
     """
-    tokens, ids = np.array([len(one.ids_T) for one in stats]), [one.ids_T for one in stats]
+    guesses = {"any token as likely": in_quarters([np.full(len(one.ids_T), np.log(vocabulary)) for one in stats])}
+    if not trained_here:
+        guesses["token frequencies"] = in_quarters(unigram_nats([one.ids_T for one in stats], is_member, vocabulary))
     return Losses(
-        model_N=np.array([-float(one.logp_T.sum(dtype=np.float64)) for one in stats]),
-        simple_N=tokens * np.log(vocabulary) if trained_here else unigram_nats(ids, is_member, vocabulary),
-        simple="any token as likely" if trained_here else "token frequencies",
-        tokens_N=tokens, is_member=is_member,
+        model_NQ=-in_quarters([one.logp_T for one in stats]), guesses=guesses,
+        tokens_NQ=in_quarters([np.ones(len(one.ids_T)) for one in stats]), is_member=is_member,
     )  # fmt: skip
 
 
@@ -116,17 +120,25 @@ def other_readings(
         if layout != now and asks:
             what = f"laid out {'as its folder says ' if own else ''}({layout})"
             yield what, f"--data.template {layout}", laid_out(context, tokenizer, sample, layout, limit)
-    if own and own != "raw" and not asks:
-        empty = [replace(record, prompt=" ") for record in sample]
-        fix = "give the records with their prompts (data.columns)"
-        found = laid_out(context, tokenizer, empty, own, limit)
-        yield f"after the words that its folder puts around a prompt ({own})", fix, found
     start = tokenizer.bos_token_id
     if isinstance(start, int):
         begins = sum(int(example.ids_T[0]) == start for example in used) * 2 > len(used)
         fix = "its tokenizer " + ("puts one there" if begins else "puts none there") + "; mend tokenizer.json"
         toggled = [with_start(example, start, limit, begins) for example in used]
         yield f"{'without' if begins else 'with'} a begin of text", fix, toggled
+
+
+def bare_readings(
+    context: Context, subject: Subject, sample: Sequence[Record]
+) -> Iterator[tuple[str, str, Sequence[Example | None]]]:
+    """Records without a prompt, after what the model's folder puts around one; nothing where the run says raw itself."""
+    tokenizer = subject.tokenizer
+    own = own_layout(tokenizer.chat_template) if tokenizer.chat_template else "raw"
+    asks = any(record.prompt or record.input or record.messages for record in sample)
+    if own != "raw" and not asks and context.config.data.template != "raw":
+        empty = [replace(record, prompt=" ") for record in sample]
+        found = laid_out(context, tokenizer, empty, own, shortest_context(subject.model))
+        yield f"after what its folder puts around a prompt ({own})", "", found
 
 
 def laid_out(
@@ -216,6 +228,7 @@ def together(parts: Sequence[Sight]) -> Sight:
         stats={model: stats for part in parts for model, stats in part.stats.items()},
         layouts=[other for part in parts for other in part.layouts],
         prompts=[other for part in parts for other in part.prompts],
+        bare=[other for part in parts for other in part.bare],
     )
 
 
@@ -233,7 +246,7 @@ def sight_checks(context: Context, sight: Sight, readings: Sequence[Reading], sc
     adapters = adapter_weights(context)
     found = [check_reading(sight.losses), check_share_read(shares), check_repeats(sight.stats)]
     found += [check_layout(sight.layouts)] if sight.layouts else []
-    found += [check_prompts(sight.prompts)] if sight.prompts else []
+    found += [check_prompts(sight.prompts, sight.bare)] if sight.prompts or sight.bare else []
     found += [check_adapters(adapters)] if adapters else []
     return [*found, check_positive_control(intervals_of(context, scores), {r.name for r in context.asked} - given)]
 
