@@ -121,7 +121,7 @@ def test_a_check_that_could_not_tell_is_neither_passed_nor_failed(run: Path) -> 
     write_json(path, stated | {"verdict": "too few records to tell", "headline": "Controls: too few records."})
     view = read_run(run)
     assert [check.undecided for check in checks(view)] == [True, False, False, False]
-    assert checked(view) == "; split too few records to tell, 3 of 4 checks passed"
+    assert checked(view) == "; split too few records to tell, 3 of 4 checks passed, 1 could not tell"
     html = shown(run)
     assert (
         '<p class="badge unknown">too few records to tell</p>' in html

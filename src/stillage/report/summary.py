@@ -40,12 +40,14 @@ def summary_lines(view: RunView, judged: Verdict, *, title: str) -> list[str]:
 
 
 def checked(view: RunView) -> str:
-    """ "; split valid, 8 of 8 checks passed"; empty where nothing was checked."""
+    """ "; split valid, 7 of 8 checks passed, 1 could not tell"; empty where nothing was checked."""
     if not view.validity:
         return ""
     checks = view.validity.get("checks", [])
     passed = sum(bool(check.get("passed")) and not check.get("undecided") for check in checks)
-    return f"; split {view.validity.get('verdict', 'unknown')}, {passed} of {len(checks)} checks passed"
+    open_ = sum(bool(check.get("undecided")) for check in checks)
+    said = f"; split {view.validity.get('verdict', 'unknown')}, {passed} of {len(checks)} checks passed"
+    return said + (f", {open_} could not tell" if open_ else "")
 
 
 def recited_line(view: RunView) -> str:
