@@ -12,14 +12,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from stillage.audit.control_models import CONTROLS, STUDENT
 from stillage.audit.extraction import by_model_and_role
 from stillage.audit.inherited import (
-    ALONE,
-    CLEAN,
     DIFFERENCES,
-    MINIMAL,
-    STUDENT,
-    TEACHER,
     Aligned,
     aligned_scores,
     difference_results,
@@ -32,11 +28,6 @@ from stillage.types import Array, Result
 
 if TYPE_CHECKING:
     import pyarrow as pa
-
-OUTSIDE = "outside_reference"
-OF_STUDENTS, OF_TEACHERS = (CLEAN, ALONE, OUTSIDE), ("teacher_counterfactual", ALONE, OUTSIDE)
-CONTROLS: Mapping[str, tuple[str, ...]] = {STUDENT: OF_STUDENTS, MINIMAL: OF_STUDENTS, TEACHER: OF_TEACHERS}
-"""A model -> those that never met its members, nor a teacher that did: what they reach, the records alone explain."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from stillage.audit.blind import N_FOLDS
+from stillage.audit.control_models import ALONE, CLEAN, MINIMAL, STUDENT, TEACHER
 from stillage.audit.extraction import by_model_and_role
 from stillage.audit.inheritance import (
     Ratio,
@@ -39,10 +40,6 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 LOG = logging.getLogger("stillage")
-TEACHER, STUDENT, CLEAN, ALONE = "teacher", "student", "student_counterfactual", "student_no_teacher"
-MINIMAL = "student_minimal"
-"""CLEAN: the same recipe from a teacher that never saw the members. ALONE: the same student without any teacher. MINIMAL: the
-same, asked only for what is needed."""
 DIFFERENCES = {"attributable_leak": CLEAN, "avoided_leak": MINIMAL}
 """Metric -> the model whose AUC is taken from the student's."""
 

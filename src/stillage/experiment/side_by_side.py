@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from stillage.audit.beyond_control import CONTROLS, OF_STUDENTS
 from stillage.audit.compare import RunScores, beyond_controls, compare, compare_means
+from stillage.audit.control_models import CONTROLS, OF_STUDENTS
 from stillage.errors import DataError
 from stillage.experiment.compare import (
     METRICS,

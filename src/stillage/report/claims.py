@@ -11,7 +11,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from stillage.audit.beyond_control import CONTROLS, OF_STUDENTS
+from stillage.audit.control_models import CONTROLS, OF_STUDENTS
 from stillage.report.load import RunView, fpr_of, number_in
 from stillage.report.words import CHANCE
 from stillage.types import Result

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from stillage.audit.beyond_control import ALONE, OUTSIDE
+from stillage.audit.control_models import ALONE, OUTSIDE
 from stillage.audit.design import serves_attacks
 from stillage.errors import DataError
 from stillage.report.private import Sight
