@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
-from stillage.audit.best_attack import best_attack_results
+from stillage.audit.best_attack import best_attack_results, family_tests
 from stillage.audit.beyond_control import beyond_control_results
 from stillage.audit.extraction import extraction_results
 from stillage.audit.membership import membership_results
@@ -68,7 +68,9 @@ def views(world: World, trials: int, seed: int = 1) -> Iterator[RunView]:
         scores, recited = tables(world, rng)
         base = replace(BASE, seed=trial)
         rows = membership_results(scores, fprs=(0.1, 0.01), level=0.95, base=base)
-        rows += best_attack_results(scores, level=0.95, base=base, n_permutations=200)
+        rows += best_attack_results(
+            scores, family_tests(scores, level=0.95, seed=base.seed, n_permutations=200), level=0.95, base=base
+        )
         rows += extraction_results(recited, level=0.95, base=base)
         rows += beyond_control_results(scores, recited, fprs=(0.1, 0.01), level=0.95, base=base)
         yield RunView(
