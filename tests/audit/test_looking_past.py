@@ -219,7 +219,6 @@ def test_an_adapter_that_is_not_applied(world: World, adapter: Path, tmp_path: P
 
 def test_prompts_left_out(world: World, tmp_path: Path) -> None:
     seen = look(world, tmp_path, teacher=world.folder / "teacher", change=lambda one: replace(one, prompt=""))
-    print(seen)
     assert not seen.reassures and "prompts" in seen.failed and "data.columns" in seen.details["prompts"]
 
 

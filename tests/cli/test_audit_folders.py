@@ -13,11 +13,13 @@ import pytest
 
 from stillage import __version__
 from stillage.cli import main
+from stillage.rng import generator
 from stillage.run.config import ModelConfig
 from stillage.run.folder import read_json, read_table
 from stillage.run.results import read_results
 
 Printed = pytest.CaptureFixture[str]
+DRAWN = [10 + 2 * int(drawn) + place % 2 for place, drawn in enumerate(generator(1, "rows").permutation(45)[:40])]
 QUICK = [
     "--data.template", "raw", "--threads", "1", "--audit.attacks", "loss", "min_k_plus_plus", "zlib", "--audit.extract-tokens",
     "3", "--audit.fprs", "0.2",
@@ -46,7 +48,7 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def row(number: int) -> dict[str, str]:
-    return {"instruction": f"question number {number}", "output": f"the answer is {number * 7919 % 1000}"}
+    return {"instruction": f"question number {DRAWN[number]}", "output": f"the answer is {number * 7919 % 1000}"}
 
 
 def files(
@@ -67,7 +69,7 @@ def test_two_folders_and_two_files_are_enough(
     assert main([*words, *QUICK]) == 0
     printed = capsys.readouterr().out
     assert (
-        "split too few records to tell" in printed  # twenty of each side
+        "split unusable scores, 9 of 10 checks passed" in printed  # nobody has trained these models
         and "report: runs/audit-members-outsiders/report/report.html" in printed
     )
     run = tmp_path / "runs" / "audit-members-outsiders"
@@ -177,8 +179,8 @@ def test_short_and_long_records_are_scored_and_counted(
     printed = capsys.readouterr()
     assert "20 responses cut at the end" in printed.err
     cut = "20 of 20 members and 0 of 20 outsiders were cut short."
-    assert printed.out.startswith("long: distribution shift, not leakage") and cut in printed.out
-    assert read_table(tmp_path / "long" / "audit" / "scores.parquet").num_rows == 40 * 6
+    assert printed.out.startswith("long: unusable scores") and cut in printed.out
+    assert read_table(tmp_path / "long" / "audit" / "scores.parquet").num_rows == 40 * 8
 
 
 @pytest.mark.parametrize("share", [1, 2])
