@@ -10,7 +10,9 @@ import pytest
 
 from stillage.audit.blind import blind_interval, blind_scores
 from stillage.audit.blind_features import SPACES, character_features, marked_text, place_features, token_features
-from stillage.audit.validity import Check, check_controls
+from stillage.audit.controls import Control, check_controls
+from stillage.audit.membership import Scored
+from stillage.audit.validity import Check
 from stillage.data.bpe import train_bpe
 from stillage.data.tokenise import encode
 from stillage.rng import generator
@@ -35,7 +37,15 @@ def checked(rows: list[Record], max_tokens: int = 512, template: str = "raw") ->
     ids = [example.ids_T for example in encode(rows, tokenizer, template=template, max_tokens=max_tokens).examples]
     is_member = np.arange(2 * N) < N
     found = blind_scores([marked_text(row) for row in rows], is_member, 0, readers=[ids])
-    return check_controls({name: blind_interval(scores, is_member) for name, scores in found.items()})
+    clusters = np.arange(2 * N)
+    return check_controls(
+        {
+            name: Control(
+                family="blind", scored=Scored(scores=scores, is_member=is_member, clusters=clusters), cross_fitted=True
+            )
+            for name, scores in found.items()
+        }
+    )
 
 
 def answered(change: Callable[[str], str]) -> Callable[[Record], Record]:

@@ -51,6 +51,11 @@ def row(number: int) -> dict[str, str]:
     return {"instruction": f"question number {DRAWN[number]}", "output": f"the answer is {number * 7919 % 1000}"}
 
 
+def so_on(number: int) -> str:
+    """Ninety short words that no other number has in this order."""
+    return "".join(f" {word}" for word in generator(number, "so on").choice(["and", "so", "on", "it", "goes"], 90))
+
+
 def files(
     folder: Path, change: Callable[[dict[str, str], bool], dict[str, str]] = lambda row, member: row
 ) -> list[str]:
@@ -69,7 +74,7 @@ def test_two_folders_and_two_files_are_enough(
     assert main([*words, *QUICK]) == 0
     printed = capsys.readouterr().out
     assert (
-        "split unusable scores, 9 of 10 checks passed" in printed  # nobody has trained these models
+        "split unusable scores, 8 of 10 checks passed, 1 could not tell" in printed  # nobody has trained these models
         and "report: runs/audit-members-outsiders/report/report.html" in printed
     )
     run = tmp_path / "runs" / "audit-members-outsiders"
@@ -167,14 +172,19 @@ def test_short_and_long_records_are_scored_and_counted(
 ) -> None:
     """A response of one letter without a prompt; and members, not outsiders, that are longer than the context."""
     monkeypatch.chdir(tmp_path)
-    letters = iter("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOP")
+    letters = iter("abcdefghijklmnopqrstuvwxyz0123456789+-*=")  # of one case: A is no other text than a
     flags = files(tmp_path, lambda _, member: {"text": next(letters)})
     words = ["audit", "--student", str(models / "student"), *QUICK]
     assert main([*words, *flags, "--out", "short"]) == 0
     scores = read_table(tmp_path / "short" / "audit" / "scores.parquet")
-    assert np.isfinite(scores.column("score").to_numpy()).all() and scores.num_rows % 40 == 0
+    lost = ~np.isfinite(scores.column("score").to_numpy())
+    attack = scores.column("attack").to_numpy(zero_copy_only=False)
+    assert scores.num_rows % 40 == 0 and (lost == (attack == "zlib")).all()  # the first token is read, not scored
     capsys.readouterr()
-    long = files(tmp_path, lambda row, member: row | {"output": row["output"] + " and so on" * 30 * member})
+    long = files(
+        tmp_path,
+        lambda row, member: row | {"output": row["output"] + so_on(int(row["instruction"].split()[-1])) * member},
+    )
     assert main([*words, *long, "--out", "long"]) == 0
     printed = capsys.readouterr()
     assert "20 responses cut at the end" in printed.err
@@ -193,7 +203,7 @@ def test_what_should_be_recited_and_is_cut_off_is_counted_and_not_recited(
     def with_code(row: dict[str, str], member: bool) -> dict[str, str]:
         number = int(row["instruction"].split()[-1])
         code = f"{number * 7919 % 1000:03d}"
-        return row | {"code": code, "output": " and so on" * (0 if number % share else 30) + f" code {code}"}
+        return row | {"code": code, "output": (so_on(number) if number % share == 0 else "") + f" code {code}"}
 
     words = ["audit", "--student", str(models / "student"), *files(tmp_path, with_code), *QUICK]
     assert main([*words, "--audit.extract", "code", "--out", "run"]) == 0

@@ -28,13 +28,13 @@ def rate_limits(
     the lower limit is 0. inside, outside: scores. n_in, n_out: effective numbers of records, where they come in clusters
     (default: the numbers of scores).
     """
-    from scipy.special import bdtr, bdtrik, betaincinv, ndtr, ndtri
+    from scipy.special import bdtrik, betaincinv, ndtr, ndtri
 
     members, outsiders = np.sort(inside), np.sort(outside)[::-1]
     n_in, n_out = (size if math.isnan(n) else n for n, size in ((n_in, inside.size), (n_out, outside.size)))
     z, angles = -float(ndtri(check_level(level) / 2)), np.linspace(0, math.pi / 2, N_ANGLES)
     tail_A, tail_R = ndtr(-z * np.cos(angles)), ndtr(-z * np.sin(angles))
-    none_likely = bdtr(0, n_out, fpr) > tail_A  # no outsider above the true threshold is likely enough
+    none_likely = (1 - fpr) ** n_out > tail_A  # no outsider above the true threshold is likely enough
     least_A = np.where(none_likely, 1.0, bdtrik(np.where(none_likely, 0.5, tail_A), n_out, fpr) + 1)
     shrink_A = np.where(none_likely, fpr / np.maximum(fpr, 1 - tail_A ** (1 / n_out)), 1.0)
     above_A = _share_above(members, outsiders, (least_A - 1) * outside.size / n_out) * n_in
