@@ -216,3 +216,41 @@ def test_what_should_be_recited_and_is_cut_off_is_counted_and_not_recited(
         assert math.isnan(rates[role].value) if share == 1 else rates[role].value == 0
     assert {r.n for r in results if r.metric == "auc" and r.model == "student"} == {40}
     assert (tmp_path / "run" / "report" / "report.html").exists()
+
+
+def test_a_reference_that_is_the_target_is_refused(
+    models: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Printed
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    shutil.copytree(models / "student", tmp_path / "copy")
+    words = ["audit", "--student", str(models / "student"), *files(tmp_path), "--audit.reference", "copy", *QUICK]
+    assert main(words) == 2
+    assert "The reference model is the audited model itself." in capsys.readouterr().err
+
+
+CHINESE = "这是一个关于城市河流山川历史文化经济教育科学艺术音乐的问题请你回答"
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        # one class in another language
+        (lambda row, member: {"prompt": CHINESE[: 5 + len(row["output"]) % 9] * member or row["output"],
+                              "response": CHINESE[int(row["instruction"][-2:]) % 20 :] if member else row["output"]}),
+        # one cluster: all members are copies of one text
+        (lambda row, member: {"prompt": "tell me all of it again please?" if member else row["instruction"],
+                              "response": f"it is as it was said before, and no more than that {row['output'][-1]}" if member
+                              else row["output"]}),
+    ],
+)  # fmt: skip
+def test_inputs_that_nothing_can_be_said_about(
+    change: Callable[[dict[str, str], bool], dict[str, str]], models: Path, tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch, capsys: Printed,
+) -> None:  # fmt: skip
+    monkeypatch.chdir(tmp_path)
+    assert main(["audit", "--student", str(models / "student"), *files(tmp_path, change), *QUICK, "--out", "run"]) == 0
+    printed = capsys.readouterr().out
+    found = json.loads((tmp_path / "run" / "audit" / "validity.json").read_text())
+    controls = next(check for check in found["checks"] if check["name"] == "controls")
+    assert found["verdict"] != "valid" and "No leak found" not in printed
+    assert controls["undecided"] or not controls["passed"]

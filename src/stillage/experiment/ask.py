@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from stillage.audit.prefix import Prefixes, draw_prefixes
 from stillage.audit.questions import Material, Noise, Subject, ask, wanted
+from stillage.errors import ConfigError
 from stillage.experiment.inputs import (
     device_name,
     examples_of,
@@ -216,6 +217,19 @@ def self_prompted_of(
             context.progress("audit", {"model": role.name})
             said[role.name] = ask(subject_of(context, role), transforms, material, noise_of(context))
     return said, {role.imitates: role.name for role in context.roles if role.name in said}
+
+
+def check_reference(context: Context) -> None:
+    """Refuse a reference model that is one of the audited models: it knows what they know. ConfigError with both names."""
+    outside = outside_of(context)
+    keys = {role.name: stats_key(context, role) for role in context.asked} if outside else {}
+    same = [name for name, key in keys.items() if name != outside and key == keys[outside]]
+    if same:
+        raise ConfigError(
+            "The reference model is the audited model itself.",
+            f"audit.reference: {context.config.audit.reference}, with the weights of: {', '.join(same)}",
+            "Name a model that never met the members, or leave out audit.reference.",
+        )
 
 
 def outside_of(context: Context) -> str:

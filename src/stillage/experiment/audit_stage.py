@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, cast
 
 from stillage.audit.blind_features import marked_text
 from stillage.experiment.ask import (
+    check_reference,
     initial_of,
     material_of,
     noise_of,
@@ -87,6 +88,7 @@ def audit(context: Context, folder: Path) -> None:
     use_threads(context)
     split = read_split(context.run / "data")
     check_ahead(context, split)
+    check_reference(context)
     attacks = attacks_of(config.audit)
     records, roles, prefixes = evaluated_records(context, attacks)
     material = material_of(context, attacks, records, prefixes)
