@@ -8,7 +8,7 @@ import unicodedata
 import numpy as np
 import pyarrow as pa
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from stillage.functional.words import normal_form
@@ -60,6 +60,7 @@ def test_every_character_of_the_normal_form_has_its_place(text: str) -> None:
 
 
 @given(st.text(max_size=80), st.text(alphabet="ab1-. '漢字", max_size=40))
+@example(text="00\x1b\x00", close="")
 def test_a_long_text_has_the_pieces_that_its_places_have(text: str, close: str) -> None:
     form = normal_form(f"{text} {close}")
     pieces = {piece for piece, _ in spans_of(form)}

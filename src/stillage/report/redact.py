@@ -203,7 +203,7 @@ def found_in(runs: Array, form: str) -> Array:
 
 def pieces_in(form: str, in_a_row: Collection[str]) -> set[str]:
     """The pieces of a long text, as `spans_of`; of those of scripts without spaces only `in_a_row` is looked for."""
-    found = set(words_of(form)) | {token.strip(EDGES) for token in set(form.split(" "))}
+    found = set(words_of(form)) | {token.strip(EDGES) for token in set(form.replace("\0", " ").split(" "))}
     found |= {number_of(written) for written in set(NUMBER.findall(form))}
     return found | {piece for piece in in_a_row if piece in form}
 
