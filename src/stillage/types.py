@@ -39,6 +39,23 @@ class Record:
     meta: Mapping[str, str] = field(default_factory=dict)  # other columns, kept for slices and extraction targets
 
 
+END = 2**31 - 1
+"""Where a text stands that was read to its end, the end-of-text token included: behind every character."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Span:
+    """Which characters of a record's response its T scored tokens stand for, and what of the prompt stood before them.
+
+    Token t stands for characters [bounds_N[t], bounds_N[t + 1]) of the response, so that numbers per byte are of what was
+    read. A character of several tokens belongs to the last of them; a token that begins in the prompt has a bound below 0;
+    the end-of-text token reaches END. left_out: characters [start, stop) of the laid-out prompt that were cut; (0, 0): none.
+    """
+
+    bounds_N: Array  # int32, of length T + 1, non-decreasing
+    left_out: tuple[int, int] = (0, 0)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Example:
     """A tokenised record: its ids, and which of them belong to the response (EOS included); those are trained and scored."""
@@ -49,6 +66,7 @@ class Example:
     extras: Mapping[str, Array] = field(
         default_factory=dict
     )  # float32, one number per trained token, e.g. an advantage
+    span: Span | None = None  # of the response tokens; None: of no record, or nobody asked
 
     @property
     def prompt_ids(self) -> Array:
@@ -62,6 +80,7 @@ class TokenStats:
 
     logp: log q of the true token. mean, var: E_q[log q] and Var_q[log q] over the vocabulary, under the model's own q.
     rank: number of vocabulary entries more probable than the true token (0 = best). greedy: is the true token the argmax?
+    span: what of the record the tokens stand for; None: all of it.
     """
 
     ids_T: Array  # int32
@@ -70,6 +89,7 @@ class TokenStats:
     var_T: Array  # float32
     rank_T: Array  # int32
     greedy_T: Array  # bool
+    span: Span | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,12 +10,13 @@ import pytest
 
 from stillage.audit.attacks import reference
 from stillage.audit.blind import BLIND, blind_interval, blind_scores, stratified_folds
+from stillage.audit.controls import Control, check_controls
+from stillage.audit.duplicates import check_overlap
+from stillage.audit.membership import Scored
 from stillage.audit.validity import (
     Check,
     chance_p,
-    check_controls,
     check_order,
-    check_overlap,
     check_provenance,
     check_records,
     check_sources,
@@ -23,7 +24,6 @@ from stillage.audit.validity import (
     judge,
 )
 from stillage.errors import DataError
-from stillage.functional.overlap import grams, near_pairs
 from stillage.functional.stats import Interval, auc_interval, roc_auc
 from stillage.rng import generator
 from stillage.types import TokenStats
@@ -36,9 +36,19 @@ def texts(rng: np.random.Generator, n: int, n_words: int = 15) -> list[str]:
     return [" ".join(rng.choice(WORDS, n_words + int(rng.integers(0, 5)))) for _ in range(n)]
 
 
+def blind(scores: np.ndarray, is_member: np.ndarray, clusters: np.ndarray | None = None) -> Control:
+    own = np.arange(is_member.size) if clusters is None else clusters
+    return Control(family="blind", scored=Scored(scores=scores, is_member=is_member, clusters=own), cross_fitted=True)
+
+
+def model(scores: np.ndarray, is_member: np.ndarray) -> Control:
+    scored = Scored(scores=scores, is_member=is_member, clusters=np.arange(is_member.size))
+    return Control(family="trained", scored=scored)
+
+
 def controls(all_texts: list[str], is_member: np.ndarray, seed: int = 0) -> Check:
     found = blind_scores(all_texts, is_member, seed)
-    return check_controls({name: blind_interval(scores, is_member) for name, scores in found.items()})
+    return check_controls({name: blind(scores, is_member) for name, scores in found.items()})
 
 
 ROLES = {
@@ -91,58 +101,6 @@ def test_a_record_in_the_wrong_stage_contaminates(stage: str, id_: str, told: st
     assert [id_] in list(found.values.values())
 
 
-def test_duplicated_records_are_found_by_id() -> None:
-    rng = generator(0, "overlap")
-    inside, outside = texts(rng, 30), texts(rng, 30)
-    a, b = [f"a{i}" for i in range(30)], [f"b{i}" for i in range(30)]
-    assert check_overlap(a, b, inside, outside).passed
-    shared = check_overlap(a, [*b[:-1], "a0"], inside, [*outside[:-1], inside[0]])
-    assert not shared.passed and shared.fault == "contaminated" and shared.values["in both, ids"] == ["a0"]
-    repeated = check_overlap([*a[:-1], "a0"], b, inside, outside)
-    assert not repeated.passed and repeated.values["repeated within a side"] == 1
-
-
-def test_reworded_outsiders_are_found_as_near_duplicates_and_shared_instructions_are_not() -> None:
-    rng = generator(1, "near")
-    inside, outside = texts(rng, 40, 30), texts(rng, 40, 30)
-    for i in range(5):
-        words = inside[i].split()
-        words[3] = "changed"
-        outside[i] = " ".join(words)
-    a, b = [f"a{i}" for i in range(40)], [f"b{i}" for i in range(40)]
-    found = check_overlap(a, b, inside, outside)
-    assert not found.passed and found.values["outsiders near a member"] == 5
-    task = "You are given a short passage of text. Answer the question about it in one word, without any explanation. "
-    template = check_overlap(a, b, [task + t for t in texts(rng, 40)], [task + t for t in texts(rng, 40)])
-    assert template.passed and template.values["5-grams ignored as boilerplate"] == 15  # ends before the records' words
-
-
-def test_near_pairs_are_those_of_brute_force() -> None:
-    rng = generator(2, "brute")
-    base = texts(rng, 12, 12)
-
-    def edited(text: str) -> str:
-        words = text.split()
-        for place in rng.integers(len(words), size=int(rng.integers(0, 4))):
-            words[place] = "new"
-        return " ".join(words)
-
-    inside, outside = [edited(t) for t in base], [edited(t) for t in base] + ["short one", "", "Short ONE!"]
-    found = near_pairs(inside, outside, 0.4)
-    expected = {
-        (i, j): len(grams(a) & grams(b)) / len(grams(a) | grams(b))
-        for i, a in enumerate(inside)
-        for j, b in enumerate(outside)
-        if grams(a) & grams(b)
-    }
-    pairs = zip(found.member_P.tolist(), found.outsider_P.tolist(), strict=True)
-    assert dict(zip(pairs, found.jaccard_P, strict=True)) == pytest.approx(
-        {p: v for p, v in expected.items() if v >= 0.4}
-    )
-    assert grams("short one") == {("short", "one")} == grams("Short ONE!") and grams(" - ") == set()
-    assert near_pairs(["short one"], ["Short ONE!", ""]).jaccard_P.tolist() == [1]
-
-
 def test_a_shifted_split_is_caught_by_each_blind_attacker_it_concerns() -> None:
     rng, is_member = generator(3, "shift"), np.arange(200) < 100
     same = texts(rng, 200)
@@ -168,24 +126,24 @@ def test_a_sorted_file_split_in_the_middle_is_caught() -> None:
 
 
 def test_honest_splits_are_rarely_refused() -> None:
-    rng, is_member, refused, held = generator(5, "honest"), np.arange(80) < 40, 0, np.zeros(3)
+    rng, is_member, refused, held = generator(5, "honest"), np.arange(80) < 40, 0, np.zeros(4)
     for seed in range(30):
         found = blind_scores(texts(rng, 80), is_member, seed)
-        intervals = {name: blind_interval(scores, is_member) for name, scores in found.items()}
-        held += [interval.contains(0.5) for interval in intervals.values()]
+        given = {name: blind(scores, is_member) for name, scores in found.items()}
+        held += [control.auc(0.95).contains(0.5) for control in given.values()]
         for name in ("student_no_teacher", "student_counterfactual", "untrained"):
-            intervals[name] = auc_interval(rng.normal(size=80), is_member)
-        refused += not check_controls(intervals).passed
+            given[name] = model(rng.normal(size=80), is_member)
+        refused += not check_controls(given).passed
     assert refused / 30 <= 0.17  # 5 % within three simulation errors; 26 % with six plain intervals
     assert (held / 30 >= 0.83).all()
 
 
 def test_a_control_that_learned_members_is_caught() -> None:
     rng, is_member = generator(6, "control"), np.arange(400) < 200
-    honest = auc_interval(rng.normal(size=400), is_member)
+    honest = blind(rng.normal(size=400), is_member)
     for name, shift in (("untrained", 0.5), ("student_no_teacher", -0.5)):  # below chance is no better
         found = check_controls(
-            {"bag_of_words": honest, name: auc_interval(rng.normal(size=400) + shift * is_member, is_member)}
+            {"bag_of_words": honest, name: model(rng.normal(size=400) + shift * is_member, is_member)}
         )
         assert not found.passed and name in found.detail and "bag_of_words" not in found.detail
 
@@ -252,8 +210,9 @@ def test_a_reference_with_another_tokenizer_is_refused() -> None:
 def test_blind_scores_ignore_the_order_of_records_kind_by_kind_and_the_global_state() -> None:
     rng, is_member = generator(8, "order"), np.arange(60) < 30
     words = texts(rng, 60)
-    first, again = blind_scores(words, is_member, 3), blind_scores(words, is_member, 3)
-    assert tuple(first) == BLIND
+    ids = [np.array([len(word) for word in text.split()]) for text in words]
+    first, again = (blind_scores(words, is_member, 3, readers=[ids]) for _ in range(2))
+    assert tuple(first) == BLIND and tuple(blind_scores(words, is_member, 3)) == BLIND[:-1]
     for name in BLIND:
         np.testing.assert_array_equal(first[name], again[name])
         assert ((first[name] > 0) & (first[name] < 1)).all()

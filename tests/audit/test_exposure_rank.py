@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import norm, skewnorm
 
-from stillage.audit.exposure import exposure_results, exposure_row, exposure_schema, exposures, log_tail
+from stillage.audit.exposure import Rivals, exposure_results, exposure_row, exposure_schema, exposures, log_tail
 from stillage.audit.extraction import with_groups
 from stillage.errors import DataError
 from stillage.types import Result
@@ -68,6 +68,16 @@ def test_log_tail_where_one_minus_cdf_has_no_digits() -> None:
 NO_LABELS: dict[str, list[str]] = defaultdict(list)
 
 
+def rivals_of_all(**scored: tuple[np.ndarray, np.ndarray]) -> dict[str, Rivals]:
+    """The student's canaries by role, all against the same references: role -> scores, references."""
+    ids = tuple(f"{role} {k}" for role, (scores, _) in scored.items() for k in range(len(scores)))
+    above = np.concatenate([references >= scores[:, None] for scores, references in scored.values()])
+    names = tuple(f"outsider {k}" for k in range(above.shape[1]))
+    return {
+        "student": Rivals(canaries=ids, references=names, groups=("",) * len(names), above_CM=above.astype(np.int8))
+    }
+
+
 def table_of(scores: np.ndarray, references: np.ndarray, role: str = "private") -> pa.Table:
     rows = [exposure_row("student", f"{role} {k}", role, exposures(np.array([score]), references)[0])
             for k, score in enumerate(scores)]  # fmt: skip
@@ -79,9 +89,11 @@ def test_results_by_role_and_copies_say_what_is_a_model() -> None:
     base = Result(run="", stage="exposure", model="", metric="", value=0.0)
     references = rng.normal(size=1000)
     scores = np.concatenate([rng.normal(0, 1, 6), rng.normal(9, 1, 6)])
-    table = pa.concat_tables([table_of(scores, references), table_of(rng.normal(size=50), references, "outsiders")])
+    others = rng.normal(size=50)
+    table = pa.concat_tables([table_of(scores, references), table_of(others, references, "outsiders")])
+    rivals = rivals_of_all(private=(scores, references), outsiders=(others, references))
     labels = {f"private {k}": ["copies: 1" if k < 6 else "copies: 16"] for k in range(12)}
-    results = exposure_results(table, labels, level=0.95, base=base)
+    results = exposure_results(table, labels, rivals, level=0.95, base=base)
     by = {(r.metric, r.dataset): r for r in results}
     assert len(by) == len(results) == 6 and all(r.unit == "bits" and r.model == "student" for r in results)
     assert by["exposure", "private"].n == 12 and by["exposure", "outsiders"].n == 50
@@ -90,26 +102,33 @@ def test_results_by_role_and_copies_say_what_is_a_model() -> None:
     assert many.value == pytest.approx(math.log2(1001)) == many.high and many.low < many.value
     assert "ceiling=9.97; at the ceiling: 6 of 6" in many.note
     assert by["exposure_extrapolated", "private"].value > 10
-    assert "model-based" in by["exposure_extrapolated", "private"].note
+    extrapolated = by["exposure_extrapolated", "private"]
+    assert "model-based" in extrapolated.note and "no interval: the error of the curve" in extrapolated.note
+    assert math.isnan(extrapolated.low) and math.isnan(extrapolated.high)
     assert by["slice_exposure", "copies: 1"].value < 5
-    few = exposure_results(table_of(scores, references[:20]), labels, level=0.95, base=base)
+    rivals = rivals_of_all(private=(scores, references[:20]))
+    few = exposure_results(table_of(scores, references[:20]), labels, rivals, level=0.95, base=base)
     assert {r.metric for r in few} == {"exposure", "slice_exposure"}
 
 
 def test_what_is_left_out_is_counted_and_near_duplicates_count_once() -> None:
     base = Result(run="", stage="exposure", model="", metric="", value=0.0)
     rng = np.random.default_rng(3)
-    table = table_of(np.repeat(rng.normal(size=8), 5), rng.normal(size=200))
+    scores, references = np.repeat(rng.normal(size=8), 5), rng.normal(size=200)
+    table, rivals = table_of(scores, references), rivals_of_all(private=(scores, references))
     lost = [exposure_row("student", f"lost {k}", "private", why) for k, why in enumerate(("cut", "cut", "NaN"))]
     table = pa.concat_tables([table, pa.Table.from_pylist(lost, schema=exposure_schema())])
     groups = {f"private {k}": f"g{k // 5}" for k in range(40)}
     together, alone = (
-        exposure_results(with_groups(table, group_of), NO_LABELS, level=0.95, base=base)[0] for group_of in (groups, {})
+        exposure_results(with_groups(table, group_of), NO_LABELS, rivals, level=0.95, base=base)[0]
+        for group_of in (groups, {})
     )
     assert together.n == alone.n == 40
     assert together.note.endswith("; 1 left out: NaN; 2 left out: cut")
     assert together.value == alone.value and together.high - together.low > 2 * (alone.high - alone.low)
-    nothing = exposure_results(pa.Table.from_pylist(lost, schema=exposure_schema()), NO_LABELS, level=0.95, base=base)
+    nothing = exposure_results(
+        pa.Table.from_pylist(lost, schema=exposure_schema()), NO_LABELS, rivals, level=0.95, base=base
+    )
     assert [(r.n, math.isnan(r.value)) for r in nothing] == [(0, True)] and "2 left out: cut" in nothing[0].note
 
 

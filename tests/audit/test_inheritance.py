@@ -29,7 +29,7 @@ from stillage.audit.inherited import aligned_scores, inheritance_results
 from stillage.audit.slices import by_slice, slice_labels, slice_results, with_p
 from stillage.data.records import read_records
 from stillage.errors import DataError
-from stillage.experiment.audit_stage import labels_of
+from stillage.experiment.labels import labels_of
 from stillage.functional.binomial import clopper_pearson, clustered_proportion
 from stillage.functional.stats import auc_interval, paired_auc_test, roc_auc
 from stillage.report.load import number_in
@@ -187,6 +187,25 @@ def test_spearman_agrees_with_scipy_and_its_interval_covers() -> None:
     assert (perfect.value, perfect.high) == (1, 1) and 0.9 < perfect.low < 1
     assert math.isnan(spearman(np.ones(5), np.arange(5.0)).value)
     assert math.isnan(spearman(np.arange(3.0), np.arange(3.0)).low)
+
+
+def test_spearman_counts_near_duplicates_once() -> None:
+    """300 records in families of 4 that share 0.8 of both scores' variance; correlation 0.6."""
+    rng, rho = np.random.default_rng(15), 6 / math.pi * math.asin(0.6 / 2)
+    family, covered, alone = np.arange(300) // 4, 0, 0
+    for _ in range(300):
+        common, own = rng.normal(size=(2, 75))[:, family], rng.normal(size=(2, 300))
+        x, z = math.sqrt(0.8) * common + math.sqrt(0.2) * own
+        y = 0.6 * x + 0.8 * z
+        together, apart = spearman(x, y, clusters=family), spearman(x, y)
+        assert together.value == apart.value
+        covered += together.low <= rho <= together.high
+        alone += apart.low <= rho <= apart.high
+    assert 0.93 <= covered / 300 <= 0.98 and alone / 300 < 0.85
+    once, twice = spearman(x, y), spearman(np.repeat(x, 2), np.repeat(y, 2), clusters=np.repeat(np.arange(300), 2))
+    assert (twice.low, twice.high) == pytest.approx((once.low, once.high), abs=0.01)
+    few = spearman(x, y, clusters=np.arange(300) // 100)
+    assert math.isnan(few.low) and "near-duplicates" in few.note
 
 
 def test_slices_are_aucs_within_a_group() -> None:
@@ -371,7 +390,7 @@ def test_every_model_is_sliced_under_its_first_attack() -> None:
     labels = {f"{i:03}": [f"task: {i % 2}", "length: long"] for i in range(400)}
     rows = slice_results(table, labels, level=0.9, base=BASE)
     assert {row.model for row in rows} == {*PLANTED, "blind"}
-    student = {row.dataset: row for row in rows if row.model == "student"}
+    student = {row.dataset: row for row in rows if row.model == "student" and row.metric == "slice_auc"}
     assert set(student) == {"task: 0", "task: 1", "length: long"} and {row.attack for row in student.values()} == {
         "loss"
     }

@@ -202,8 +202,10 @@ def test_share_interval_covers_and_never_collapses() -> None:
     assert covered / 500 > 0.92
     full = share_interval(np.ones(10))
     assert (full.value, full.high) == (1.0, 1.0) and full.low == pytest.approx(0.025**0.1)
-    half = share_interval(np.full(10, 0.5))
-    assert half.low < 0.25 and half.high > 0.75
+    half = share_interval(
+        np.full(10, 0.5)
+    )  # ten equal values: up to a share 1 - 0.025^(1/10) of zeros beside them is unseen
+    assert (half.low, half.high) == pytest.approx((0.5 * 0.025**0.1, 1 - 0.5 * 0.025**0.1))
     assert math.isnan(share_interval(np.array([])).value)
 
 

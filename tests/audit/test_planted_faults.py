@@ -99,17 +99,21 @@ def column(table: pa.Table, name: str, values: Sequence[object]) -> pa.Table:
     return table.set_column(table.column_names.index(name), name, pa.array(list(values), kind))
 
 
-def test_the_clean_run_passes_every_check_and_says_what_it_could_not_ask(run: Path) -> None:
+def test_the_clean_run_fails_no_check_and_says_what_it_could_not_ask(run: Path) -> None:
     found = judged(run)
-    assert failed(found) == set() and found[""]["verdict"] == "valid"
+    assert failed(found) == set() and found[""]["verdict"] == "too few records to tell"  # fifty people
+    assert {name for name, check in found.items() if check.get("undecided")} == {"controls"}
+    assert "of each side would do" in str(found[""]["headline"])
     assert set(found) - {""} == {
         "provenance", "overlap", "training_overlap", "truncation", "records", "sources", "answers", "controls",
     }  # fmt: skip
     assert found[""]["unchecked"] == {"order": "the records do not say where in a file they stood"}
     values = found["controls"]["values"]
     assert isinstance(values, dict) and {"blind bag_of_words", "loss on student_untrained"} <= set(values)
+    rows = read_results(run / "audit" / "results.parquet")
+    assert {"detectable_auc", "detectable_tpr"} <= {row.metric for row in rows if row.model == "student"}
     written = read_json(run / "audit" / "validity.json")
-    assert written["verdict"] == "valid" and len(written["checks"]) == 8
+    assert written["verdict"] == "too few records to tell" and len(written["checks"]) == 12
     assert "Not checked: order (the records do not say" in (run / "report" / "report.html").read_text()
 
 
@@ -135,7 +139,7 @@ def test_a_record_in_a_stage_that_must_not_see_it(run: Path, stage: str, role: s
     write_report(run, ReportConfig(), title="run", run_id="r")
     summary = (run / "report" / "summary.txt").read_text()
     assert summary.startswith(
-        "run: contaminated; split contaminated, 7 of 8 checks passed\nContaminated. Records where they must not be:"
+        "run: contaminated; split contaminated, 6 of 8 checks passed, 1 could not tell\nContaminated. Records where they must not be:"
     )
     assert "Contaminated." in (run / "report" / "report.html").read_text()
 
@@ -340,10 +344,10 @@ def test_a_member_file_with_outsiders_in_it_is_refused(tmp_path: Path) -> None:
 
 
 def audited(run: Path, out: Path, members: Sequence[Record], outsiders: Sequence[Record], *more: str) -> int:
-    """`stillage audit` of the run's student on two files."""
+    """`stillage audit` of the run's teacher, as the student, on two files."""
     out.mkdir()
     return main([
-        "audit", "--student", str(run / "student" / "model"), "--data.template", "raw", "--threads", "1",
+        "audit", "--student", str(run / "teacher" / "model"), "--data.template", "raw", "--threads", "1",
         "--data.files.private", write_lines(out / "a.jsonl", members),
         "--data.files.outsiders", write_lines(out / "b.jsonl", outsiders),
         "--audit.attacks", "loss", "reference", "--audit.extract-tokens", "4", "--out", str(out / "run"), *more,
@@ -353,10 +357,13 @@ def audited(run: Path, out: Path, members: Sequence[Record], outsiders: Sequence
 def test_a_shift_between_the_files_ends_a_strict_audit_with_2(
     finished: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    folk = people(6, 50)
+    folk = people(6, 80)
     members, outsiders = folk["private"], folk["outsiders"]
     assert audited(finished, tmp_path / "clean", members, outsiders, "--audit.strict", "true") == 0
     assert "split valid" in capsys.readouterr().out
+    few = members[:20], outsiders[:20]
+    assert audited(finished, tmp_path / "few", *few, "--audit.strict", "true") == 2
+    assert "verdict: too few records to tell" in capsys.readouterr().err
     shifts: dict[str, Callable[[str], str]] = {
         "topic": lambda text: text.replace("works for", "was dismissed by"),
         "ending": lambda text: text + "</s>",  # members end with a mark of their own
@@ -365,7 +372,7 @@ def test_a_shift_between_the_files_ends_a_strict_audit_with_2(
         told = [retold(record, answer=shift) for record in members]
         code = audited(finished, tmp_path / name, told, outsiders, "--audit.strict", "true")
         printed = capsys.readouterr()
-        assert code == 2 and "The audit's checks failed" in printed.err and f"verdict: {SHIFT}" in printed.err
+        assert code == 2 and "do not say valid" in printed.err and f"verdict: {SHIFT}" in printed.err
         assert printed.out.startswith(f"run: {SHIFT}") and "already tell members from outsiders: blind" in printed.out
         assert read_json(tmp_path / name / "run" / "audit" / "validity.json")["verdict"] == SHIFT
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from stillage.audit.attacks import SHADOW_ATTACKS
 from stillage.audit.design import draw_design
 from stillage.audit.membership import Audited, by_model_and_attack
 from stillage.audit.shadow import Kept, confidence, counterfactual_rows, keep, shadow_scores
+from stillage.functional.readings import first_tokens
 from stillage.types import Array, Result, TokenStats
 
 BASE = Result(run="", stage="audit", model="", metric="", value=math.nan, seed=3)
@@ -64,7 +66,7 @@ def test_what_is_kept_of_a_reply() -> None:
         ids_T=np.arange(2, dtype=np.int32), logp_T=logp, mean_T=logp - 1, var_T=np.ones(2, np.float32),
         rank_T=np.array([0, 4], np.int32), greedy_T=np.array([True, False]),
     )  # fmt: skip
-    nothing = TokenStats(**{name: getattr(said, name)[:0] for name in TokenStats.__slots__})
+    nothing = first_tokens(said, 0)
     found = keep([said, nothing])
     assert found.log_probability[0] == -1.25 and found.token_accuracy[0] == 0.5
     assert (
@@ -96,6 +98,18 @@ def test_a_shadow_that_says_nothing_is_told(caplog: pytest.LogCaptureFixture) ->
         table, _ = shadow_scores(audited(), targets, shadows["student"], in_KN, ATTACKS)
     assert "[5]" in caplog.text
     assert all(scored.dropped == 0 for scored in by_model_and_attack(table).values())
+
+
+def test_a_target_that_read_a_record_otherwise_is_not_compared(caplog: pytest.LogCaptureFixture) -> None:
+    in_KN, shadows, targets = pipelines(8, {"student": 1.0})
+    alike = tuple(range(N))
+    read = [replace(one, read=alike) for one in shadows["student"]]
+    cut = {"student": replace(targets["student"], read=(-1, *alike[1:]))}
+    with caplog.at_level("WARNING"):
+        table, _ = shadow_scores(audited(), cut, read, in_KN, ATTACKS)
+    assert f"student read 1 of {N} records as other tokens than the shadows" in caplog.text
+    missing = np.isnan(table.column("score").to_numpy().reshape(len(ATTACKS), N))
+    assert missing[:, 0].all() and not missing[:, 1:].any()
 
 
 def test_memorization_is_in_minus_out_and_student_follows_teacher() -> None:

@@ -13,11 +13,13 @@ import pytest
 
 from stillage import __version__
 from stillage.cli import main
+from stillage.rng import generator
 from stillage.run.config import ModelConfig
 from stillage.run.folder import read_json, read_table
 from stillage.run.results import read_results
 
 Printed = pytest.CaptureFixture[str]
+DRAWN = [10 + 2 * int(drawn) + place % 2 for place, drawn in enumerate(generator(1, "rows").permutation(45)[:40])]
 QUICK = [
     "--data.template", "raw", "--threads", "1", "--audit.attacks", "loss", "min_k_plus_plus", "zlib", "--audit.extract-tokens",
     "3", "--audit.fprs", "0.2",
@@ -46,7 +48,12 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def row(number: int) -> dict[str, str]:
-    return {"instruction": f"question number {number}", "output": f"the answer is {number * 7919 % 1000}"}
+    return {"instruction": f"question number {DRAWN[number]}", "output": f"the answer is {number * 7919 % 1000}"}
+
+
+def so_on(number: int) -> str:
+    """Ninety short words that no other number has in this order."""
+    return "".join(f" {word}" for word in generator(number, "so on").choice(["and", "so", "on", "it", "goes"], 90))
 
 
 def files(
@@ -67,12 +74,12 @@ def test_two_folders_and_two_files_are_enough(
     assert main([*words, *QUICK]) == 0
     printed = capsys.readouterr().out
     assert (
-        "split valid, 5 of 5 checks passed" in printed
+        "split unusable scores, 8 of 10 checks passed, 1 could not tell" in printed  # nobody has trained these models
         and "report: runs/audit-members-outsiders/report/report.html" in printed
     )
     run = tmp_path / "runs" / "audit-members-outsiders"
     assert {path.name for path in run.iterdir() if not path.name.startswith(".")} == {
-        "audit", "cache", "config.yaml", "data", "env.json", "report",
+        "audit", "cache", "config.yaml", "data", "env.json", "report", "report.key",
     }  # fmt: skip
     results = read_results(run / "report" / "results.parquet")
     assert {(r.model, r.attack) for r in results if r.metric == "auc" and r.model != "blind"} == {
@@ -165,20 +172,25 @@ def test_short_and_long_records_are_scored_and_counted(
 ) -> None:
     """A response of one letter without a prompt; and members, not outsiders, that are longer than the context."""
     monkeypatch.chdir(tmp_path)
-    letters = iter("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOP")
+    letters = iter("abcdefghijklmnopqrstuvwxyz0123456789+-*=")  # of one case: A is no other text than a
     flags = files(tmp_path, lambda _, member: {"text": next(letters)})
     words = ["audit", "--student", str(models / "student"), *QUICK]
     assert main([*words, *flags, "--out", "short"]) == 0
     scores = read_table(tmp_path / "short" / "audit" / "scores.parquet")
-    assert np.isfinite(scores.column("score").to_numpy()).all() and scores.num_rows % 40 == 0
+    lost = ~np.isfinite(scores.column("score").to_numpy())
+    attack = scores.column("attack").to_numpy(zero_copy_only=False)
+    assert scores.num_rows % 40 == 0 and (lost == (attack == "zlib")).all()  # the first token is read, not scored
     capsys.readouterr()
-    long = files(tmp_path, lambda row, member: row | {"output": row["output"] + " and so on" * 30 * member})
+    long = files(
+        tmp_path,
+        lambda row, member: row | {"output": row["output"] + so_on(int(row["instruction"].split()[-1])) * member},
+    )
     assert main([*words, *long, "--out", "long"]) == 0
     printed = capsys.readouterr()
     assert "20 responses cut at the end" in printed.err
     cut = "20 of 20 members and 0 of 20 outsiders were cut short."
-    assert printed.out.startswith("long: distribution shift, not leakage") and cut in printed.out
-    assert read_table(tmp_path / "long" / "audit" / "scores.parquet").num_rows == 40 * 6
+    assert printed.out.startswith("long: unusable scores") and cut in printed.out
+    assert read_table(tmp_path / "long" / "audit" / "scores.parquet").num_rows == 40 * 8
 
 
 @pytest.mark.parametrize("share", [1, 2])
@@ -191,7 +203,7 @@ def test_what_should_be_recited_and_is_cut_off_is_counted_and_not_recited(
     def with_code(row: dict[str, str], member: bool) -> dict[str, str]:
         number = int(row["instruction"].split()[-1])
         code = f"{number * 7919 % 1000:03d}"
-        return row | {"code": code, "output": " and so on" * (0 if number % share else 30) + f" code {code}"}
+        return row | {"code": code, "output": (so_on(number) if number % share == 0 else "") + f" code {code}"}
 
     words = ["audit", "--student", str(models / "student"), *files(tmp_path, with_code), *QUICK]
     assert main([*words, "--audit.extract", "code", "--out", "run"]) == 0
@@ -204,3 +216,41 @@ def test_what_should_be_recited_and_is_cut_off_is_counted_and_not_recited(
         assert math.isnan(rates[role].value) if share == 1 else rates[role].value == 0
     assert {r.n for r in results if r.metric == "auc" and r.model == "student"} == {40}
     assert (tmp_path / "run" / "report" / "report.html").exists()
+
+
+def test_a_reference_that_is_the_target_is_refused(
+    models: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Printed
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    shutil.copytree(models / "student", tmp_path / "copy")
+    words = ["audit", "--student", str(models / "student"), *files(tmp_path), "--audit.reference", "copy", *QUICK]
+    assert main(words) == 2
+    assert "The reference model is the audited model itself." in capsys.readouterr().err
+
+
+CHINESE = "这是一个关于城市河流山川历史文化经济教育科学艺术音乐的问题请你回答"
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        # one class in another language
+        (lambda row, member: {"prompt": CHINESE[: 5 + len(row["output"]) % 9] * member or row["output"],
+                              "response": CHINESE[int(row["instruction"][-2:]) % 20 :] if member else row["output"]}),
+        # one cluster: all members are copies of one text
+        (lambda row, member: {"prompt": "tell me all of it again please?" if member else row["instruction"],
+                              "response": f"it is as it was said before, and no more than that {row['output'][-1]}" if member
+                              else row["output"]}),
+    ],
+)  # fmt: skip
+def test_inputs_that_nothing_can_be_said_about(
+    change: Callable[[dict[str, str], bool], dict[str, str]], models: Path, tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch, capsys: Printed,
+) -> None:  # fmt: skip
+    monkeypatch.chdir(tmp_path)
+    assert main(["audit", "--student", str(models / "student"), *files(tmp_path, change), *QUICK, "--out", "run"]) == 0
+    printed = capsys.readouterr().out
+    found = json.loads((tmp_path / "run" / "audit" / "validity.json").read_text())
+    controls = next(check for check in found["checks"] if check["name"] == "controls")
+    assert found["verdict"] != "valid" and "No leak found" not in printed
+    assert controls["undecided"] or not controls["passed"]

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pytest
 
 from stillage.audit.compare import RunScores, compare
@@ -20,7 +21,7 @@ from stillage.cli import main
 from stillage.errors import DataError
 from stillage.functional.stats import auc_interval, paired_auc_test
 from stillage.report.load import number_in
-from stillage.run.folder import write_json, write_table, write_text
+from stillage.run.folder import sha256_file, write_json, write_table, write_text
 from stillage.run.results import read_results, write_results
 from stillage.types import Result
 
@@ -38,8 +39,10 @@ def finished(run: Path, seed: int, method: str, shift: float, *, people: int = N
         texts=("",) * people, groups=("",) * people,
     )  # fmt: skip
     scores = common + shift * audited.is_member + 0.5 * rng.normal(size=people)
+    control = common + 0.5 * np.random.default_rng([seed, 99]).normal(size=people)
+    named = {"student": scores, "teacher": scores, "student_no_teacher": control}
     tables = [
-        score_rows(audited, model, attack, scores) for model in ("student", "teacher") for attack in ("loss", "zlib")
+        score_rows(audited, model, attack, values) for model, values in named.items() for attack in ("loss", "zlib")
     ]
     write_text(
         run / "config.yaml",
@@ -94,6 +97,24 @@ def test_two_runs_and_the_numbers_of_one_pair(tmp_path: Path, capsys: pytest.Cap
     assert by["trained_tokens", "a"].value == 5000 and by["rouge_l", "b"].high == 0.9
     described = json.loads((tmp_path / "out" / "compare.json").read_text())
     assert [one["variant"] for one in described["runs"]] == ["a", "b"] and described["unfinished"] == []
+    plain = sha256_file(runs[0] / "audit" / "scores.parquet")
+    assert len(described["runs"][0]["scores_keyed_sha256"]) == 16 and plain not in json.dumps(described)
+
+
+def test_a_variant_leaks_more_only_above_its_own_controls(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    runs = [finished(tmp_path / "a", 1, "kd", 1.5), finished(tmp_path / "b", 1, "sft", 0.0)]
+    said([*runs, "--out", tmp_path / "out"], capsys)
+    rows = read_results(tmp_path / "out" / "compare.parquet")
+    beyond = {row.method: row for row in rows if row.metric == "auc_beyond_control"}
+    assert {row.note.partition(";")[0] for row in beyond.values()} == {"minus student_no_teacher"}
+    assert beyond["a"].low > 0 > beyond["b"].low
+    path = runs[0] / "audit" / "scores.parquet"
+    table = pa.parquet.read_table(path)
+    write_table(path, table.filter(pc.field("model") != "student_no_teacher"))
+    assert "a tells members apart better" in said(runs, capsys)
+    write_table(path, table)
+    write_json(runs[0] / "audit" / "validity.json", {"verdict": "distribution shift, not leakage"})
+    assert "a tells members apart better" in said(runs, capsys)
 
 
 def test_equal_scores_differ_by_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

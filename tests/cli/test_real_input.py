@@ -108,7 +108,9 @@ def test_an_audit_alone_takes_two_folders_and_a_file_for_each_role(whole: Path, 
     assert "The split was given, not drawn by this run" in page
 
 
-@pytest.mark.parametrize("shape", ["parquet", "saved", "saved dictionary", "instruction", "messages", "text", "named"])
+@pytest.mark.parametrize(
+    "shape", ["parquet", "saved", "saved dictionary", "saved part", "instruction", "messages", "text", "named"]
+)
 def test_every_shape_of_input_is_split(shape: str, tmp_path: Path) -> None:
     rows, extra, source = questions(40), [], str(tmp_path / "data")
     if shape == "parquet":
@@ -122,6 +124,9 @@ def test_every_shape_of_input_is_split(shape: str, tmp_path: Path) -> None:
 
         pool = datasets.Dataset.from_list(rows)
         (pool if shape == "saved" else datasets.DatasetDict(train=pool)).save_to_disk(source)
+        if shape == "saved part":
+            datasets.DatasetDict(train=pool.select(range(5)), test=pool).save_to_disk(f"{source}s")
+            source = f"{source}s:test"
     elif shape == "named":
         source = write(tmp_path / "a.jsonl", [row | {"topic": "t"} for row in renamed(rows, prompt="q", response="a")])
         extra = ["--data.columns.prompt", "q", "--data.columns.response", "a", "--data.slice-by", "topic"]

@@ -59,8 +59,8 @@ def test_shadow_pipelines_end_to_end(
     check_design(out)
     check_results(out)
     verdict = json.loads((out / "audit" / "validity.json").read_text())
-    assert verdict["verdict"] == "valid", verdict["headline"]
-    assert all(check["name"] != "provenance" or check["passed"] for check in verdict["checks"])
+    assert verdict["verdict"] == "unusable scores", verdict["headline"]  # of models trained for two steps
+    assert {check["name"] for check in verdict["checks"] if not check["passed"]} == {"reading"}
     assert "teacher_shadow" not in (out / "report" / "report.html").read_text().split("<h2", 1)[0]
 
 

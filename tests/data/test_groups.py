@@ -12,13 +12,14 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from stillage.audit.validity import check_overlap, check_training_overlap
+from stillage.audit.duplicates import check_overlap, check_training_overlap
 from stillage.data.groups import allot_groups, cluster_numbers, draw_groups, prompt_text, whole_text
 from stillage.data.prepare import prepare
 from stillage.data.records import record_id
 from stillage.data.split import draw, read_split, share_counts, write_split
 from stillage.errors import DataError, UserError
-from stillage.functional.overlap import grams, near_pairs
+from stillage.functional.grams import grams
+from stillage.functional.overlap import near_across
 from stillage.run.config import DataConfig
 from stillage.types import Record, Role
 
@@ -63,8 +64,10 @@ def test_no_near_pair_in_two_roles_whatever_the_order(prompts: list[str], seed: 
     ids = [record.id for found in roles.values() for record in found]
     assert len(ids) == len(set(ids)) <= len(records)
     texts = {role: [whole_text(record) for record in found] for role, found in roles.items()}
-    assert near_pairs(texts["private"], texts["outsiders"]).jaccard_P.size == 0
-    if len(records) <= 10:  # no gram can be boilerplate: every pair of roles is clean
+    assert not near_across(texts["private"], texts["outsiders"]).left_N.any()
+    trained = near_across([*texts["private"], *texts["outsiders"]], texts["public"])
+    assert not trained.left_N.any()
+    if len(records) <= 10:  # no gram can be a template's: every pair of roles is clean
         everyone = [(role, record) for role, found in roles.items() for record in found]
         assert not any(near(a, b) for role, a in everyone for other, b in everyone if role != other)
 

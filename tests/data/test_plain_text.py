@@ -175,6 +175,13 @@ def test_a_saved_data_set(tmp_path: Path) -> None:
     datasets.Dataset.from_dict({"text": ["a\nb", "c"]}).save_to_disk(str(tmp_path / "saved"))
     assert write_plain_text(tmp_path / "saved", tmp_path / "out.txt").documents == 2
     assert list(read_plain_text(tmp_path / "out.txt")) == ["a\nb", "c"]
+    parts = datasets.DatasetDict(
+        train=datasets.Dataset.from_dict({"text": ["a"]}), test=datasets.Dataset.from_dict({"text": ["b"]})
+    )
+    parts.save_to_disk(str(tmp_path / "parts"))
+    assert write_plain_text(tmp_path / "parts", tmp_path / "out.txt").skipped_files == ("parts:test",)
+    assert write_plain_text(f"{tmp_path / 'parts'}:test", tmp_path / "out.txt").sources.keys() == {"parts:test"}
+    assert list(read_plain_text(tmp_path / "out.txt")) == ["b"]
 
 
 def test_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -146,6 +146,29 @@ def test_folders_patterns_and_saved_data_sets(tmp_path: Path) -> None:
     assert "found: train, extra" in refused(tmp_path / "dict", hub_split="validation")[1]
 
 
+def test_the_parts_of_a_saved_data_set_are_read_by_name_and_the_others_said(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    import datasets
+
+    rows = [{"prompt": p, "response": r} for p, _, r in QA]
+    data, folder = datasets.Dataset.from_list(rows), tmp_path / "saved"
+    datasets.DatasetDict({"train": data, "test": data.select([0])}).save_to_disk(str(folder))
+    whole = read_records(folder)
+    assert whole.notes["rows of saved:test not read"] == 1 and "saved:test not read: 1" in whole.summary()
+    assert "read saved:train; not read: saved:test (1 rows)" in caplog.text
+    part = read_records(f"{folder}:test")
+    assert [record.source for record in part.records] == ["saved:test:1"]
+    assert part.sources.keys() == {"saved:test"} and part.sources["saved:test"] != whole.sources["saved:train"]
+    assert "asked: dev; found: train, test" in refused(f"{folder}:dev")[1]
+    datasets.DatasetDict({"only": data}).save_to_disk(str(tmp_path / "single"))
+    assert len(read_records(tmp_path / "single").records) == 2 and not read_records(tmp_path / "single").notes
+    data.save_to_disk(str(tmp_path / "table"))
+    assert "one table" in refused(f"{tmp_path / 'table'}:test")[1]
+    (tmp_path / "files").mkdir()
+    assert "the part test of" in refused(f"{tmp_path / 'files'}:test")[1]
+
+
 def test_hub_ids_need_a_commit_and_never_run_code(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     import datasets
 

@@ -19,6 +19,7 @@ from stillage.evaluate.exposure import (
     forward_kl_along,
     mean_by_prompt,
 )
+from stillage.functional.means import ratio_interval
 from stillage.models.generate import Decoding, generate
 from stillage.models.load import load_model
 from stillage.run.config import ModelConfig
@@ -41,29 +42,29 @@ def test_the_curve_is_the_brute_force_one() -> None:
         [[rng.exponential(1, int(rng.integers(1, 7))).tolist() for _ in range(3)] for _ in range(5)] for _ in range(2)
     ]
     means = [mean_by_prompt([np.array(r) for prompt in kl for r in prompt], 3, 6) for kl in ragged]
-    curve = exposure_curve(means[0], means[1], generator=np.random.default_rng(4), level=0.8, resamples=30)
+    curve = exposure_curve(means[0], means[1], level=0.8)
     assert curve.prompts == 5
     for t in range(1, 7):
         assert curve.excess_T[t - 1] == pytest.approx(brute(ragged[0], ragged[1], t), rel=1e-12)
-    weights = np.random.default_rng(4).multinomial(5, np.full(5, 0.2), size=30)
     for t in (1, 6):
-        draws = []
-        for weight in weights:
-            rows = np.repeat(np.arange(5), weight)
-            draws.append(brute([ragged[0][r] for r in rows], [ragged[1][r] for r in rows], t))
-        low, high = np.quantile(draws, [0.1, 0.9])
-        assert (curve.low_T[t - 1], curve.high_T[t - 1]) == pytest.approx((low, high), rel=1e-9)
+        ratio = ratio_interval(means[0][:, :t].sum(1), means[1][:, :t].sum(1), 0.8)
+        assert (curve.low_T[t - 1], curve.high_T[t - 1]) == pytest.approx(
+            (100 * ratio.low - 100, 100 * ratio.high - 100)
+        )
+        assert curve.low_T[t - 1] < curve.excess_T[t - 1] < curve.high_T[t - 1]
 
 
 def test_equal_models_are_0_and_nothing_over_something_is_inf() -> None:
     assert excess_percent(np.array([0.0, 1.0, 3.0]), np.array([0.0, 0.0, 2.0])).tolist() == [0.0, math.inf, 50.0]
     zeros = np.zeros((3, 4))
-    curve = exposure_curve(zeros, zeros, generator=np.random.default_rng(1))
-    assert not curve.excess_T.any() and not curve.low_T.any() and not curve.high_T.any()
-    single = exposure_curve(zeros[:1] + 1, zeros[:1] + 1, generator=np.random.default_rng(1))
+    curve = exposure_curve(zeros, zeros)
+    assert (
+        not curve.excess_T.any() and np.isnan(curve.low_T).all()
+    )  # nothing scatters, so nothing is known of the scatter
+    single = exposure_curve(zeros[:1] + 1, zeros[:1] + 1)
     assert np.isnan(single.low_T).all() and not single.excess_T.any()
     with pytest.raises(ConfigError):
-        exposure_curve(zeros[:0], zeros[:0], generator=np.random.default_rng(1))
+        exposure_curve(zeros[:0], zeros[:0])
 
 
 def dense_log_probs(model: torch.nn.Module, ids: list[int]) -> torch.Tensor:

@@ -51,3 +51,19 @@ def test_nothing_needed_is_nothing_measured() -> None:
     rows = gain_results(table, (("student", "student_no_teacher"),), level=0.95, base=BASE)
     assert {row.metric for row in rows} == {"rouge_l_gain", "exact_match_gain"}
     assert "needed_exact" not in {row.metric for row in text_results(table, level=0.95, base=BASE)}
+
+
+def test_answers_without_words_are_left_out_of_rouge_l_and_counted() -> None:
+    records = [*RECORDS[:20], *(Record(id=f"p{n}", prompt="q", response="!!!") for n in range(5))]
+    records += [Record(id=f"r{n}", prompt="q", response="чёрный кот") for n in range(15)]
+    rows = []
+    for model, said in (("student", "чёрный кот"), ("student_no_teacher", "x")):
+        rows += sample_rows(model, records, [said] * 40, [5] * 40, [True] * 40)
+    table = pa.Table.from_pylist(rows, schema=samples_schema())
+    found = {(row.model, row.metric): row for row in text_results(table, level=0.95, base=BASE)}
+    ours, published = found["student", "rouge_l"], found["student", "rouge_l_published"]
+    assert (ours.n, ours.value, ours.note) == (35, pytest.approx(15 / 35), "5 without words")
+    assert (published.n, published.note) == (0, "40 without words") and published.value != published.value
+    assert found["student_no_teacher", "rouge_l_published"].n == 20
+    gain = gain_results(table, (("student", "student_no_teacher"),), level=0.95, base=BASE)[0]
+    assert (gain.metric, gain.n, gain.value) == ("rouge_l_gain", 35, pytest.approx(15 / 35))

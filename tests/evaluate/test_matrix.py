@@ -300,7 +300,8 @@ def test_the_command(folders: list[Path], questions: Path, tmp_path: Path, capsy
     assert again.out == printed.out and "seed 20: found" in again.err and hashes(tmp_path) == before
     metrics = set(read_table(tmp_path / "results.parquet")["metric"].to_pylist())
     assert metrics == {
-        "rouge_l", "exact_match", "bleu", "chrf", "generated_tokens", "gold_loss", "excess_accumulated_error",
+        "rouge_l", "rouge_l_published", "exact_match", "bleu", "chrf", "generated_tokens", "gold_loss",
+            "excess_accumulated_error",
     }  # fmt: skip
 
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from stillage.evaluate.quality import likelihood_results, ratio_interval
 from stillage.functional.stats import mean_interval
-from stillage.types import Result, TokenStats
+from stillage.types import END, Result, Span, TokenStats
 
 BASE = Result(run="", stage="evaluate", model="", metric="", value=math.nan)
 
@@ -31,6 +32,24 @@ def test_perplexity_is_over_tokens_and_bits_are_over_bytes() -> None:
     assert found["perplexity"].value == pytest.approx(2 ** (6 / 3))
     assert found["bits_per_byte"].value == pytest.approx(6 / 4)
     assert found["perplexity"].low < found["perplexity"].value < found["perplexity"].high
+
+
+def test_bits_are_of_the_bytes_that_all_models_read() -> None:
+    """Three records: one read whole by both, one cut at other places, one after unlike parts of its prompt."""
+    whole, part, prompt = [0, 2, 4, END], [0, 2, 4], (3, 9)
+    own = [read(whole, 1.0), read(whole, 2.0), read(whole, 99.0)]
+    other = [read([0, 1, 4, END], 3.0), read(part, 4.0), read(whole, 99.0, prompt)]
+    found = likelihood_results({"a": own, "b": other}, ["éabc", "wxyz and more", "1234"], level=0.95, base=BASE)
+    bits = {(r.model, r.metric): r for r in found}
+    assert bits["a", "bits_per_byte"].value == pytest.approx((3 * 1 + 2 * 2) / np.log(2) / (5 + 4))
+    assert bits["b", "bits_per_byte"].value == pytest.approx((3 * 3 + 2 * 4) / np.log(2) / (5 + 4))
+    assert bits["a", "perplexity"].value == pytest.approx(np.exp(7 / 5)) and bits["a", "perplexity"].n == 2
+    assert all("read of 1 responses that were cut; 1 records left out" in r.note for r in found)
+
+
+def read(borders: list[int], nats: float, left_out: tuple[int, int] = (0, 0)) -> TokenStats:
+    span = Span(bounds_N=np.array(borders, np.int32), left_out=left_out)
+    return replace(stats(np.full(len(borders) - 1, -nats)), span=span)
 
 
 def test_intervals_cover_the_truth() -> None:

@@ -27,7 +27,7 @@ NONE = Prefixes(outsiders=(), members=(), kept=())
 
 def context(folder: Path, **audit: Any) -> Any:  # noqa: ANN401 - a stand-in for Context
     config = Config(audit=AuditConfig(**audit))
-    return SimpleNamespace(config=config, cache=folder, run=folder, doing=lambda stage, model: unheard)
+    return SimpleNamespace(config=config, cache=folder, run=folder, asked=(), doing=lambda stage, model: unheard)
 
 
 def with_public(monkeypatch: pytest.MonkeyPatch, records: list[Record]) -> None:

@@ -1,4 +1,4 @@
-"""The difference of two paired shares: its value by counting, its interval by simulation."""
+"""The difference of two paired shares, counted or found above two thresholds: value by counting, interval by simulation."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from stillage.errors import DataError
-from stillage.functional.stats import paired_proportions
+from stillage.functional.stats import paired_proportions, paired_share_test, paired_tpr_test, tpr_at_fpr
 from stillage.rng import generator
 
 
@@ -53,3 +53,71 @@ def test_it_covers(only_first: float, only_second: float) -> None:
 def test_other_records_are_refused() -> None:
     with pytest.raises(DataError, match="records: 2 and 3"):
         paired_proportions(np.ones(2), np.ones(3))
+
+
+def test_near_duplicates_count_once() -> None:
+    first, second = (
+        np.repeat([True, True, False, False], [6, 0, 2, 92]),
+        np.repeat([False, False, True, False], [6, 0, 2, 92]),
+    )
+    alone = paired_share_test(first, second)
+    copied = paired_share_test(np.repeat(first, 5), np.repeat(second, 5), clusters=np.repeat(np.arange(100), 5))
+    assert copied.difference == pytest.approx(alone.difference)
+    assert (copied.low, copied.high, copied.p) == pytest.approx((alone.low, alone.high, alone.p), abs=5e-3)
+    assert paired_share_test(np.repeat(first, 5), np.repeat(second, 5)).p < 0.2 * alone.p
+    none = np.zeros(500, bool)
+    assert paired_share_test(none, none, clusters=np.repeat(np.arange(5), 100)).high > 0.3  # five draws, not 500
+
+
+@pytest.mark.parametrize(
+    ("only_first", "only_second", "exact"), [(5, 0, 0.0625), (6, 0, 0.03125), (10, 2, 0.0386), (20, 9, 0.0614)]
+)
+def test_its_p_is_close_to_the_exact_sign_test(only_first: int, only_second: int, exact: float) -> None:
+    first = np.repeat([True, False, False], [only_first, only_second, 800])
+    second = np.repeat([False, True, False], [only_first, only_second, 800])
+    assert paired_share_test(first, second).p == pytest.approx(exact, abs=0.015)
+
+
+def found_alike(
+    rng: np.random.Generator, n: int, easy: float, copies: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Two models that see the same in the records: a share of easy members that both find, and nothing else."""
+    units = np.repeat(np.arange(2 * n // copies), copies)
+    member = np.arange(2 * n // copies) < n // copies
+    hard = rng.normal(size=member.size) + 5 * (member & (rng.random(member.size) < easy))
+    one, other = (0.6 * hard[units] + 0.8 * rng.normal(size=units.size) for _ in range(2))
+    return one, other, member[units], units
+
+
+@pytest.mark.parametrize(
+    ("n", "fpr", "easy", "copies"),
+    [(400, 0.01, 0.05, 1), (400, 0.01, 0.0, 1), (400, 0.01, 0.2, 4), (100, 0.1, 0.05, 1)],
+)
+def test_two_models_that_find_the_same_are_rarely_told_apart(n: int, fpr: float, easy: float, copies: int) -> None:
+    rng, repetitions = generator(3, "tails", n, str(easy), copies), 400
+    draws = (found_alike(rng, n, easy, copies) for _ in range(repetitions))
+    false = sum(paired_tpr_test(a, b, member, fpr, clusters=units).p <= 0.05 for a, b, member, units in draws)
+    assert false / repetitions <= 0.083  # 5 % and three simulation errors
+
+
+def test_a_tail_that_only_one_model_has_is_seen_and_the_difference_is_that_of_the_rates() -> None:
+    rng = generator(4, "tails")
+    one, other, member, _ = found_alike(rng, 800, 0.05, 1)
+    one = np.where(member & (rng.random(member.size) < 0.1), 9.0, one)
+    test = paired_tpr_test(one, other, member, 0.01)
+    rates = [tpr_at_fpr(scores, member, 0.01).value for scores in (one, other)]
+    assert test.difference == pytest.approx(rates[0] - rates[1], abs=1e-12) and test.low > 0 and test.p < 1e-4
+    back = paired_tpr_test(other, one, member, 0.01)
+    assert (back.difference, back.low, back.p) == pytest.approx((-test.difference, -test.high, test.p), abs=1e-12)
+
+
+def test_the_thresholds_scatter_counts() -> None:
+    """Where the curve is steep at the threshold, its interval is wider than that of the members alone."""
+    rng = generator(5, "tails")
+    member = np.arange(1600) < 800
+    one, other = (rng.normal(size=1600) + shift * member for shift in (2.0, 1.5))
+    found = [scores[member] > tpr_at_fpr(scores, member, 0.01).threshold for scores in (one, other)]
+    whole, members = paired_tpr_test(one, other, member, 0.01), paired_share_test(found[0], found[1])
+    assert whole.high - whole.low > 1.3 * (members.high - members.low)
+    with pytest.raises(DataError, match="Too few outsiders"):
+        paired_tpr_test(one[600:1000], other[600:1000], member[600:1000], 0.01)

@@ -151,7 +151,8 @@ def test_an_audit_of_texts_it_never_saw_finds_no_leak(smollm2: Path, tmp_path: P
              "--data.template", "chat", "--audit.attacks", "loss", "min_k", "zlib", "--audit.extract-tokens", "4",
              "--threads", "1", "--jobs", "1", "--out", str(tmp_path / "run")]  # fmt: skip
     assert main(["audit", "--student", str(smollm2), *words]) == 0
-    assert "no leak found" in capsys.readouterr().out
+    said = capsys.readouterr().out.lower()  # 24 records of each side cannot show that there is none
+    assert "too few records to tell" in said and "leaks" not in said
     found = [
         r
         for r in read_results(tmp_path / "run" / "audit" / "results.parquet")

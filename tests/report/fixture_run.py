@@ -12,7 +12,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from stillage.audit.best_attack import best_attack_results
+from stillage.audit.best_attack import best_attack_results, family_tests
+from stillage.audit.beyond_control import beyond_control_results
 from stillage.audit.extraction import extraction_results
 from stillage.audit.inherited import inheritance_results
 from stillage.audit.membership import membership_results
@@ -171,9 +172,12 @@ def audit_results(scores: pa.Table, extraction: pa.Table) -> list[Result]:
     groups = {id_: [f"task: {('summary', 'letter', 'list')[int(id_, 16) % 3]}"] for id_ in ids}
     return [
         *membership_results(scores, fprs=(0.1, 0.01), level=0.95, base=base),
-        *best_attack_results(scores, level=0.95, base=base, n_permutations=200),
+        *best_attack_results(
+            scores, family_tests(scores, level=0.95, seed=base.seed, n_permutations=200), level=0.95, base=base
+        ),
         *extraction_results(extraction, level=0.95, base=base),
         *inheritance_results(scores, recited, fprs=(0.1, 0.01), level=0.95, base=base, n_resamples=200),
+        *beyond_control_results(scores, extraction, fprs=(0.1, 0.01), level=0.95, base=base),
         *slice_results(scores, groups, level=0.95, base=base),
     ]
 

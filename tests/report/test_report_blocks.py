@@ -66,9 +66,7 @@ def write_others(run: Path) -> None:
                       kl={"teacher": teacher, "student": 0.2 * teacher + 0.01})  # fmt: skip
     shown = {"loss": {f"{k:04d}": float(teacher[k]) for k in range(3 * n)}}
     base = replace(BASE, stage="signal")
-    write_results(
-        run / "signal" / "results.parquet", signal_results(signals, shown, level=0.95, base=base, n_resamples=50)
-    )
+    write_results(run / "signal" / "results.parquet", signal_results(signals, shown, level=0.95, base=base))
     note = "delta=1e-05; 90 of 100 guesses right, 640 coins; fixed in advance: 50 in, 50 out"
     row = replace(BASE, stage="dp", model="student", attack="reference", n=100)
     write_results(

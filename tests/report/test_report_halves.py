@@ -51,6 +51,19 @@ def test_a_gain_is_claimed_only_by_its_interval(gained: float, half: float, said
     assert said in words and "without a teacher" in words and f"{100 * gained:+.1f} points" in words
 
 
+@pytest.mark.parametrize(
+    ("value", "said"), [(0.5, "is not shown to tell members"), (0.8, "tells members from outsiders too")]
+)
+def test_whether_the_student_without_a_teacher_gives_members_away_stands_beside_its_quality(
+    value: float, said: str
+) -> None:
+    rows = (quality("student", 0.61, "rouge_l"), quality("student_no_teacher", 0.62, "rouge_l"))
+    gained = gain("student", -0.002, 0.02, "student_no_teacher", "rouge_l")
+    words = gain_words(plain(*rows, gained, auc("student_no_teacher", value)))
+    assert "a student without a teacher is not shown to be worse" in words
+    assert f"the one without a teacher {said}" in words and f"(AUC {value:.2f} [" in words and "loss attack" in words
+
+
 def test_without_a_needed_part_the_gain_is_in_rouge() -> None:
     view = plain(quality("student", 0.6, "rouge_l"), quality("student_no_teacher", 0.5, "rouge_l"),
                  gain("student", 0.1, 0.02, "student_no_teacher", "rouge_l"))  # fmt: skip
@@ -64,10 +77,19 @@ def test_less_leak_is_claimed_only_by_the_paired_test_and_what_is_left_is_said()
     unsure = minimal_words(story(*MINIMAL, avoided(0.02, 0.03)))
     assert "is not shown to leak less" in unsure
     part = auc("student_minimal", 0.56, attack="loss_needed")
-    left = minimal_words(story(*MINIMAL, part, avoided(0.38, 0.03)))
-    assert "on the needed part alone 0.56 [0.53, 0.59] (some is left)" in left
+    below = auc("student_no_teacher", 0.5, attack="loss_needed")
+    left = minimal_words(story(*MINIMAL, part, below, avoided(0.38, 0.03)))
+    assert "0.56 [0.53, 0.59], needed-part loss attack (what is left is not shown to be more than a control's)" in left
+    test = replace(part, metric="auc_beyond_control", value=0.06, low=0.01, high=0.11)
+    paired = replace(test, note="student_minimal minus student_no_teacher; p=0.01; holm p=0.02 of 2")
+    assert "(some is left)" in minimal_words(story(*MINIMAL, part, below, paired, avoided(0.38, 0.03)))
+    assert "no control was asked" in minimal_words(story(*MINIMAL, part, avoided(0.38, 0.03)))
     much = minimal_words(story(*MINIMAL[:2], auc("student_minimal", 0.8), avoided(0.1, 0.03)))
     assert "leaks less: AUC 0.80" in much and "little" not in much
+    shared = auc("student_counterfactual", 0.89)  # what the student shows is not its teacher's doing
+    assert "is not shown to leak less" in minimal_words(
+        plain(*MINIMAL, auc("student", 0.9), shared, avoided(0.38, 0.03))
+    )
     assert minimal_words(story()) == ""
 
 

@@ -18,13 +18,33 @@ def row(
                   method=method, attack="loss" if "auc" in metric else "", note=note)  # fmt: skip
 
 
-def view(p_leak: float = 0.001, p_quality: float = 0.4, low: float = 0.7) -> SweepView:
+def view(p_leak: float = 0.001, p_quality: float = 0.4, low: float = 0.7, beyond: float | None = 0.1) -> SweepView:
     results = [
         row("kd", "auc", 0.8, low, 0.9), row("sft", "auc", 0.55, 0.45, 0.65), row("gkd", "auc", 0.6, 0.5, 0.7),
         row("kd", "rouge_l", 0.41, 0.3, 0.5), row("sft", "rouge_l", 0.4, 0.3, 0.5), row("gkd", "rouge_l", 0.39, 0.3, 0.5),
         row("sft", "auc_difference", -0.25, -0.3, -0.2, f"minus kd; 1 seed; p=0.001; holm p={p_leak} of 3"),
         row("kd", "rouge_l_difference", 0.02, -0.1, 0.1, f"minus gkd; 1 seed; p=0.3; holm p={p_quality} of 3"),
     ]  # fmt: skip
+    if beyond is not None:
+        above = row(
+            "kd",
+            "auc_beyond_control",
+            0.3,
+            0.2,
+            0.4,
+            "minus student_counterfactual; 1 seed; p=0.001; holm p=0.002 of 2",
+        )
+        results += [
+            above,
+            row(
+                "kd",
+                "auc_beyond_control",
+                0.2,
+                beyond,
+                0.4,
+                "minus student_no_teacher; 1 seed; p=0.01; holm p=0.01 of 2",
+            ),
+        ]
     points = [
         SweepPoint(name=f"method={name}", values={"distill.method": name}, is_finished=name != "bad", state=state)
         for name, state in (
@@ -44,6 +64,9 @@ def view(p_leak: float = 0.001, p_quality: float = 0.4, low: float = 0.7) -> Swe
     ("given", "leakage", "quality"),
     [
         (view(), "kd leaks more than sft: AUC 0.80 [0.70, 0.90] of kd", "no difference in quality shown: ROUGE-L"),
+        (view(beyond=None), "kd tells members apart better than sft: AUC", "no difference"),
+        (view(beyond=-0.01), "kd tells members apart better than sft: AUC", "no difference"),
+        (view(beyond=math.nan), "kd tells members apart better than sft: AUC", "no difference"),
         (view(p_leak=0.2), "no difference in leakage shown: AUC", "no difference"),
         (view(low=0.48), "kd is highest, but not above chance", "no difference"),
         (view(p_quality=0.01), "kd leaks more", "kd answers better than gkd: ROUGE-L 0.41"),

@@ -9,9 +9,10 @@ from pathlib import Path
 import pytest
 from fixture_run import SHIFT
 
-from stillage.report.inheritance import group_cell
-from stillage.report.load import RunView, number_in, read_run
-from stillage.report.verdict import fpr_of, interval, percent, verdict
+from stillage.report.load import RunView, fpr_of, number_in, read_run
+from stillage.report.slices import group_cell
+from stillage.report.verdict import verdict
+from stillage.report.words import interval, own_name, percent
 from stillage.run.folder import write_json
 from stillage.run.results import read_results, write_results
 from stillage.types import Result
@@ -59,6 +60,14 @@ def rate(
     )
 
 
+POWER = (
+    replace(auc("student", 0.57), metric="detectable_auc", note="needed=1200"),
+    rate("detectable_tpr", "student", 0.041, 0.041, 0.041, note="fpr=0.01; needed=900", attack="loss"),
+    rate("tpr_at_fpr", "student", 0.01, 0.004, 0.03, note="fpr=0.01", attack="loss"),
+)
+"""What an audit that is large enough says of the student: the smallest leak it would have found, and its tail."""
+
+
 def test_a_leak_is_told_with_its_controls() -> None:
     said = verdict(
         plain(
@@ -70,25 +79,104 @@ def test_a_leak_is_told_with_its_controls() -> None:
     )
     assert said.tone == "leak"
     assert said.headline == (
-        "The student distilled on public data only still betrays the teacher's private records: AUC 0.96 [0.95, 0.97]; "
-        "the same student from a teacher that never saw them: 0.51 [0.48, 0.54]; a student without that teacher: 0.50 [0.47, 0.53]."
+        "The student distilled on public data only still betrays the teacher's private records: the loss attack picks the "
+        "member of a random pair of a member and an outsider 96 times in 100 (AUC 0.96 [0.95, 0.97]); the same student from a teacher that never saw them: 0.51 [0.48, 0.54]; a student without that teacher: 0.50 [0.47, 0.53]."
     )
     assert "Its teacher: AUC 0.99" in said.detail
 
 
 def test_a_student_that_was_not_distilled_here_is_not_called_so() -> None:
-    assert verdict(plain(auc("student", 0.9), summaries=())).headline.startswith(
-        "The student betrays the teacher's private records"
+    both = (auc("student", 0.9), auc("student_no_teacher", 0.5))
+    assert verdict(plain(*both, summaries=())).headline.startswith("The student betrays the teacher's private records")
+    assert "distilled" not in verdict(plain(*both, distill={"method": "sft"})).headline
+
+
+def test_a_reference_that_was_given_is_named_after_itself() -> None:
+    rows, named = (
+        (auc("student", 0.9), auc("student_no_teacher", 0.5)),
+        {"attacks": ["loss"], "reference": "models/pythia-70m"},
     )
-    assert "distilled" not in verdict(plain(auc("student", 0.9), distill={"method": "sft"})).headline
-    given = verdict(plain(auc("student", 0.9), auc("student_no_teacher", 0.5), summaries=()))
-    assert given.headline.endswith("; the reference model that was given: 0.50 [0.47, 0.53].")
+    given = verdict(plain(*rows, summaries=(), audit=named))
+    assert given.headline.endswith("; pythia-70m (given as a reference): 0.50 [0.47, 0.53].")
+    trained = plain(*rows, auc("outside_reference", 0.5), audit=named)
+    assert (
+        trained.called("outside_reference") == "pythia-70m"
+        and trained.called("student_no_teacher") == "student, no teacher"
+    )
+    assert "pythia-70m (given as a reference): 0.50" in verdict(trained).headline
+    assert [own_name(path) for path in ("runs/a/student/model", "org/gpt2", "/x/y/", "gpt2")] == [
+        "a/student",
+        "gpt2",
+        "y",
+        "gpt2",
+    ]
 
 
 def test_no_leak_is_not_called_one() -> None:
-    said = verdict(plain(auc("student", 0.51), auc("student", 0.49, attack="zlib"), auc("student_no_teacher", 0.5)))
+    said = verdict(
+        plain(auc("student", 0.51), auc("student", 0.49, attack="zlib"), auc("student_no_teacher", 0.5), *POWER)
+    )
     assert (said.tone, said.badge) == ("clear", "no leak found")
     assert "betrays" not in said.headline
+
+
+def test_no_leak_is_green_only_where_every_limit_is_harmless_and_says_what_would_have_been_found() -> None:
+    silent = (auc("student", 0.51), auc("student_no_teacher", 0.5))
+    said = verdict(plain(*silent, *POWER))
+    assert said.tone == "clear"
+    assert "4 in 5: an AUC of 0.57 or 4.1 % of members at 1 % false alarms" in said.detail
+    for few in (
+        (auc("student", 0.51, 0.1), *POWER),  # the AUC may be 0.61
+        (*silent, *POWER[:2], replace(POWER[2], high=0.06)),  # up to 6 % may be found
+        (*silent, *POWER[:2]),  # nothing about the tail
+        (
+            *silent,
+            *POWER[:2],
+            replace(POWER[2], value=math.nan, low=math.nan, high=math.nan, note="fpr=0.01; refused: few"),
+        ),
+        (
+            *silent,
+            auc("student", 0.55, 0.06, "zlib"),
+            replace(POWER[0], attack="zlib"),
+            *POWER,
+        ),  # another attack's may be 0.61
+    ):
+        said = verdict(plain(*few))
+        assert (said.tone, said.badge) == ("unknown", "too few records to tell")
+        assert "too few records to tell" in said.headline and "00 members and as many outsiders would do" in said.detail
+    together = replace(POWER[0], level=0.999)  # limits that hold for more attacks lie further out
+    assert verdict(plain(auc("student", 0.51, 0.06), auc("student_no_teacher", 0.5), *POWER)).tone == "clear"
+    assert verdict(plain(auc("student", 0.51, 0.06), together, *POWER[1:])).badge == "too few records to tell"
+    nothing = [replace(row, value=math.nan, note=row.note.replace("needed=1200", "needed=inf")) for row in POWER[:2]]
+    said = verdict(plain(auc("student", 0.51, 0.2), *nothing))
+    assert "No leak at all would have been found" in said.detail and "would do" not in said.detail
+    wide = {"attacks": ["loss"], "harmless_auc": 0.65, "harmless_tpr": 0.1}
+    assert verdict(plain(auc("student", 0.51, 0.1), *POWER, audit=wide)).tone == "clear"
+
+
+def test_no_leak_of_a_run_without_power_is_not_green() -> None:
+    said = verdict(plain(auc("student", 0.51), POWER[2]))
+    assert (said.tone, said.badge) == ("unknown", "no leak found")
+    assert "was not computed" in said.detail
+
+
+def test_an_audit_that_saw_nothing_in_the_teacher_shows_little_about_the_student() -> None:
+    silent = (auc("student", 0.51), *POWER)
+    said = verdict(plain(*silent, auc("teacher", 0.52)))
+    assert said.tone == "unknown" and "no leak in the teacher either" in said.detail
+    said = verdict(plain(*silent, auc("teacher", 0.9)))
+    assert said.tone == "clear" and "either" not in said.detail
+    recited = (
+        rate("extraction_rate", "teacher", 0.3, 0.2, 0.4, "private"),
+        rate("extraction_rate", "teacher", 0.0, 0.0, 0.1, "outsiders"),
+    )
+    assert verdict(plain(*silent, auc("teacher", 0.52), *recited)).tone == "clear"
+
+
+def test_checks_that_could_not_tell_take_the_headline() -> None:
+    said = verdict(plain(auc("student", 0.96), auc("student_no_teacher", 0.5), validity="too few records to tell"))
+    assert (said.tone, said.badge) == ("unknown", "too few records to tell")
+    assert "betrays" not in said.headline + said.detail and "could not be told" in said.detail
 
 
 def test_a_control_as_high_as_the_student_takes_the_blame_from_the_teacher() -> None:
@@ -103,8 +191,50 @@ def test_a_control_as_high_as_the_student_takes_the_blame_from_the_teacher() -> 
     assert "not clearly better than a control" in said.headline
 
 
-def test_a_leak_without_any_control_says_that_the_cause_is_open() -> None:
-    assert "the cause is not shown" in verdict(plain(auc("student", 0.9))).detail
+def test_without_any_control_members_are_told_apart_and_the_cause_is_open() -> None:
+    tail = rate("tpr_at_fpr", "student", 0.2, 0.15, 0.3, note="fpr=0.01", attack="loss")
+    recital = (
+        rate("extraction_rate", "student", 0.2, 0.15, 0.3, "private"),
+        rate("extraction_rate", "student", 0.0, 0.0, 0.1, "outsiders"),
+    )
+    for rows in (
+        (auc("student", 0.9),),
+        (auc("student", 0.5), tail),
+        (auc("student", 0.5), *recital),
+        (auc("teacher", 0.9),),
+    ):
+        said = verdict(plain(*rows))
+        assert (said.tone, said.badge) == ("unknown", "tells apart")
+        assert "betrays" not in said.headline + said.detail and "leak" not in said.headline
+        assert "or a reference model would show" in said.headline
+    assert "a student from a teacher that never saw them" in verdict(plain(auc("student", 0.9))).headline
+    said = verdict(plain(auc("student", 0.9)))
+    assert said.headline.startswith(
+        "The student distilled on public data only tells members from outsiders apart: the loss attack"
+    )
+
+
+def test_a_random_draw_of_this_run_is_the_control_of_its_own_teacher_and_of_nobody_else() -> None:
+    drawn, own = {"verdict": "valid", "drawn_by_us": True}, ("teacher",)
+    assert verdict(replace(plain(auc("teacher", 0.9), summaries=own), validity=drawn)).badge == "leaks"
+    assert verdict(replace(plain(auc("teacher", 0.9), summaries=()), validity=drawn)).badge == "tells apart"  # given
+    assert verdict(replace(plain(auc("student", 0.9)), validity=drawn)).badge == "tells apart"
+    assert verdict(plain(auc("teacher", 0.9), summaries=own)).badge == "tells apart"  # given files
+    reached = (auc("teacher", 0.6), auc("teacher_counterfactual", 0.58))
+    assert verdict(replace(plain(*reached, summaries=own), validity=drawn)).badge == "unclear"
+
+
+def test_an_attack_that_no_control_can_be_asked_for_does_not_make_a_leak() -> None:
+    rows = (auc("student", 0.52), auc("student", 0.8, 0.03, "reference"), *best(0.8, 0.76, 0.0005, "reference"))
+    said = verdict(plain(*rows, auc("student_no_teacher", 0.5)))
+    assert said.badge == "tells apart" and "no such control that this attack can be run on" in said.headline
+    both = verdict(
+        plain(*rows[1:], auc("student", 0.7), auc("student_no_teacher", 0.5))
+    )  # the first attack has its control
+    assert (
+        both.badge == "leaks"
+        and "named first of 2; the strongest: AUC 0.80 [0.76, 0.83], reference attack" in both.headline
+    )
 
 
 @pytest.mark.parametrize("stated", ["distribution shift, not leakage", "contaminated"])
@@ -116,9 +246,10 @@ def test_an_unsound_split_takes_the_headline(stated: str) -> None:
 
 
 def test_without_validity_checks_the_badge_says_so() -> None:
-    said = verdict(plain(auc("student", 0.96), validity=""))
+    said = verdict(plain(auc("student", 0.96), auc("student_no_teacher", 0.5), validity=""))
     assert said.badge == "leaks, unchecked"
     assert "not checked" in said.detail
+    assert verdict(plain(auc("student", 0.51), *POWER, validity="")).tone == "unknown"
 
 
 def best(value: float, low: float, p: float, attack: str = "zlib") -> tuple[Result, Result]:
@@ -127,17 +258,42 @@ def best(value: float, low: float, p: float, attack: str = "zlib") -> tuple[Resu
     return found, replace(found, metric="best_attack_p", value=p, low=math.nan, high=math.nan)
 
 
+def beyond(
+    metric: str, value: float, half: float, p: float, control: str = "student_no_teacher", attack: str = "zlib"
+) -> Result:
+    """One of the audit's rows that compare the student with a control."""
+    note = f"student minus {control}; p={p / 2:.3g}; holm p={p:.3g} of 2"
+    return replace(auc("student", value, half, attack), metric=metric, low=value - half, high=value + half, note=note)
+
+
 def test_another_attack_counts_only_beyond_what_many_attacks_find_by_luck() -> None:
     lucky = auc("student", 0.54, 0.035, "zlib")  # above 0.5 alone, not among two
     unscored = replace(auc("student", math.nan, math.nan, "reference"), note="refused: no member has a score")
-    said = verdict(plain(auc("student", 0.51), lucky, unscored, *best(0.54, 0.498, 0.03)))
+    said = verdict(plain(auc("student", 0.51), lucky, unscored, *best(0.54, 0.498, 0.03), *POWER))
     assert said.tone == "clear"
-    assert "none of 2 attacks tells" in said.headline and "best of 2: zlib attack, p = 0.03" in said.headline
-    strong = verdict(plain(auc("student", 0.51), auc("student", 0.6, 0.03, "zlib"), unscored, *best(0.6, 0.56, 0.0005)))
+    assert "none of 2 attacks tells" in said.headline and "strongest of 2, p = 0.03" in said.headline
+    controls = (auc("student_no_teacher", 0.5), auc("student_no_teacher", 0.5, 0.03, "zlib"))
+    rows = (auc("student", 0.51), auc("student", 0.6, 0.03, "zlib"), unscored, *best(0.6, 0.56, 0.0005), *controls)
+    strong = verdict(plain(*rows))
     assert strong.tone == "leak"
-    assert "AUC 0.60 [0.56, 0.63] (best of 2: zlib attack, p = 0.0005)" in strong.headline
-    primary = verdict(plain(auc("student", 0.6), auc("student", 0.7, 0.03, "zlib"), *best(0.7, 0.66, 0.0005)))
-    assert "AUC 0.60 [0.57, 0.63]." in primary.headline  # the attack that was named beforehand speaks where it can
+    assert (
+        "the zlib attack picks" in strong.headline
+        and "AUC 0.60 [0.56, 0.63]; strongest of 2, p = 0.0005" in strong.headline
+    )
+    primary = verdict(plain(auc("student", 0.6), *rows[1:]))
+    assert "AUC 0.60 [0.56, 0.63]; strongest of 2" in primary.headline  # the strongest heads the page
+
+
+def test_the_best_attack_stands_above_a_control_by_the_p_that_allows_for_all_attacks() -> None:
+    controls = (auc("student_no_teacher", 0.5), auc("student_no_teacher", 0.55, 0.03, "zlib"))
+    rows = (auc("student", 0.51), auc("student", 0.6, 0.03, "zlib"), *best(0.6, 0.56, 0.0005), *controls)
+    assert verdict(plain(*rows)).badge == "unclear"  # the intervals overlap, and nobody paired them
+    assert verdict(plain(*rows, beyond("auc_beyond_control", 0.05, 0.02, 0.03))).badge == "leaks"
+    assert verdict(plain(*rows, beyond("auc_beyond_control", 0.05, 0.02, 0.06))).badge == "unclear"
+    assert (
+        verdict(plain(*rows, beyond("auc_beyond_control", 0.05, 0.02, 0.03, "student_counterfactual"))).badge
+        == "unclear"
+    )
 
 
 def test_attacks_that_were_not_tested_together_are_not_all_cleared() -> None:
@@ -148,19 +304,53 @@ def test_attacks_that_were_not_tested_together_are_not_all_cleared() -> None:
 def test_a_few_exposed_members_are_a_leak_though_the_average_is_not() -> None:
     tail = rate("tpr_at_fpr", "student", 0.08, 0.055, 0.11, note="fpr=0.01", attack="loss")
     achieved = rate("achieved_fpr", "student", 0.01, 0.003, 0.025, note="fpr=0.01", attack="loss")
-    said = verdict(plain(auc("student", 0.51), tail, achieved))
+    control = (
+        auc("student_no_teacher", 0.5),
+        replace(tail, model="student_no_teacher", value=0.01, low=0.002, high=0.03),
+    )
+    said = verdict(plain(auc("student", 0.51), tail, achieved, *control))
     assert said.tone == "leak"
     assert "betrays a few private records: at 1 % false alarms 8.0 %" in said.headline
+    assert "a student without that teacher: 1.0 % [0.2, 3.0]" in said.headline
     within = replace(achieved, high=0.06)  # the true FPR may be as high as the TPR's lower limit
-    assert verdict(plain(auc("student", 0.51), tail, within)).tone == "clear"
+    assert "betrays" not in verdict(plain(auc("student", 0.51), tail, within, *control)).headline
 
 
-def test_recitation_is_a_leak_only_above_the_outsiders() -> None:
+def test_easy_texts_that_every_model_finds_are_no_leak() -> None:
+    """5 % of the members are easy: the student finds 6.6 % of them at 1 % false alarms, and so do both controls."""
+    tail = rate("tpr_at_fpr", "student", 0.066, 0.045, 0.09, note="fpr=0.01", attack="loss")
+    controls = ("student_counterfactual", "student_no_teacher")
+    easy = [replace(tail, model=name, value=value) for name, value in zip(controls, (0.056, 0.064), strict=True)]
+    aucs = [auc(name, 0.51) for name in ("student", *controls)]
+    said = verdict(plain(*aucs, tail, *easy))
+    assert said.badge == "unclear" and "not clearly better than a control" in said.headline
+    apart = [replace(tail, model=name, value=0.01, low=0.002, high=0.02) for name in controls]
+    assert verdict(plain(*aucs, tail, *apart)).badge == "leaks"
+    paired = [replace(beyond("tpr_beyond_control", 0.05, 0.02, p, name, "loss"), note=f"fpr=0.01; student minus {name}; holm p={p} of 2")
+              for name, p in zip(controls, (0.01, 0.2), strict=True)]  # fmt: skip
+    assert verdict(plain(*aucs, tail, *apart, *paired)).badge == "unclear"  # the test speaks, and for each control
+    assert (
+        verdict(
+            plain(*aucs, tail, *easy, paired[0], replace(paired[1], note=paired[1].note.replace("0.2", "0.02")))
+        ).badge
+        == "leaks"
+    )
+
+
+def test_recitation_is_a_leak_only_above_the_outsiders_and_the_controls() -> None:
     members = rate("extraction_rate", "student", 0.1, 0.07, 0.13, "private")
     floor = rate("extraction_rate", "student", 0.0, 0.0, 0.01, "outsiders")
-    assert "recites 10.0 %" in verdict(plain(auc("student", 0.5), members, floor)).headline
+    control = auc("student_no_teacher", 0.5), replace(floor, model="student_no_teacher", dataset="private")
+    said = verdict(plain(auc("student", 0.5), members, floor, *control))
+    assert said.badge == "leaks" and "recites 10.0 %" in said.headline
     high_floor = replace(floor, value=0.09, low=0.06, high=0.12)
-    assert verdict(plain(auc("student", 0.5), members, high_floor)).tone == "clear"
+    unclear = verdict(plain(auc("student", 0.5), members, high_floor, *control, *POWER))
+    assert unclear.tone == "clear" and "not shown to recite more than guessing" in unclear.detail
+    easy = replace(members, model="student_no_teacher", value=0.08, low=0.05, high=0.11)
+    said = verdict(plain(auc("student", 0.5), members, floor, control[0], easy))
+    assert said.badge == "unclear" and "a student without that teacher: 8.0 %" in said.headline
+    beside = verdict(plain(auc("student", 0.9), members, floor, control[0], easy))
+    assert "not clearly more than a control: a student without that teacher: 8.0 %" in beside.detail
 
 
 def test_missing_numbers_give_no_finding() -> None:
@@ -177,14 +367,14 @@ def test_below_chance_is_said_and_not_folded() -> None:
 
 
 def test_a_teacher_alone_can_be_audited() -> None:
-    assert verdict(plain(auc("teacher", 0.9), summaries=())).headline.startswith(
-        "The teacher betrays the private records"
-    )
+    said = verdict(plain(auc("teacher", 0.9), auc("teacher_counterfactual", 0.5), summaries=()))
+    assert said.headline.startswith("The teacher betrays the private records it was trained on: the loss attack picks")
+    assert said.headline.endswith("; the same teacher without them: 0.50 [0.47, 0.53].")
 
 
 def test_a_slice_does_not_speak_for_the_whole() -> None:
     part = replace(auc("student", 0.9), n=40, dataset="category=poems")
-    assert verdict(plain(part, auc("student", 0.51))).tone == "clear"
+    assert verdict(plain(part, auc("student", 0.51), *POWER)).tone == "clear"
 
 
 def test_numbers_in_words() -> None:

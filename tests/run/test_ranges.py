@@ -46,6 +46,8 @@ def test_every_number_among_the_settings_has_a_range() -> None:
         ("audit.neighbours", "0", "at least 1"),
         ("audit.mope-copies", "0", "at least 1"),
         ("audit.block-records", "-1", "at least 0"),
+        ("audit.harmless-auc", "0.5", "more than 0.5 and below 1"),
+        ("audit.harmless-tpr", "0", "more than 0 and below 1"),
         ("audit.extract-temperature", "-0.5", "at least 0"),
         ("audit.extract-top-p", "0", "more than 0 and at most 1"),
         ("audit.extract-top-p", "1.5", "more than 0 and at most 1"),

@@ -6,30 +6,39 @@ Das et al. 2024, arXiv:2406.16201. Always run; a membership score means nothing 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
-from zlib import compress
+from typing import Any
 
 import numpy as np
 
+from stillage.audit.blind_features import (
+    character_features,
+    length_features,
+    place_features,
+    token_features,
+    word_features,
+)
 from stillage.errors import DataError
 from stillage.functional.stats import Interval, auc_interval
 from stillage.rng import generator
 from stillage.types import Array
 
-if TYPE_CHECKING:
-    from sklearn.feature_extraction.text import TfidfVectorizer
-
-BLIND: tuple[str, ...] = ("bag_of_words", "character_ngrams", "length_and_zlib")
+BLIND: tuple[str, ...] = ("bag_of_words", "character_ngrams", "first_last_and_place", "length_and_zlib", "model_tokens")
 N_FOLDS = 5
-MOST_FEATURES = 20_000
 
 
 def blind_scores(
-    texts: Sequence[str], is_member: Array, seed: int, *, clusters: Array | None = None
+    texts: Sequence[str],
+    is_member: Array,
+    seed: int,
+    *,
+    clusters: Array | None = None,
+    readers: Sequence[Sequence[Array]] = (),
 ) -> dict[str, Array]:
     """Out-of-fold scores float64[n] of each blind attacker, higher = more likely a member.
 
-    texts: everything that belongs to a record, prompt included. Each of 5 random folds (a share of members and
+    texts: everything that belongs to a record, prompt included (blind_features.marked_text names its parts). readers: the
+    ids int[T] of all records as each audited model reads them, laid out and cut; without any, model_tokens is left out.
+    Each of 5 random folds (a share of members and
     outsiders each, by a draw from `seed`, whatever the order of the records) is scored by a logistic regression that
     was fitted on the others; scores are mid-ranks within the fold, in (0, 1), because the intercepts of two fits do
     not compare. clusters int[n]: near-duplicates share a number and a fold; otherwise a record's twin, always of its
@@ -42,14 +51,17 @@ def blind_scores(
     cluster = np.arange(member.size) if clusters is None else np.asarray(clusters)
     smaller = min(np.unique(cluster[kind]).size for kind in (member, ~member))
     if smaller < 2:
-        return {name: np.full(member.size, 0.5) for name in BLIND}
+        return {name: np.full(member.size, 0.5) for name in BLIND if readers or name != "model_tokens"}
     fold = stratified_folds(member, min(N_FOLDS, smaller), seed, cluster)
-    views: dict[str, Callable[[Sequence[str]], Any]] = {
-        "bag_of_words": word_features,
-        "character_ngrams": character_features,
-        "length_and_zlib": length_features,
+    views: dict[str, Callable[[], Any]] = {
+        "bag_of_words": lambda: word_features(texts),
+        "character_ngrams": lambda: character_features(texts),
+        "first_last_and_place": lambda: place_features(texts),
+        "length_and_zlib": lambda: length_features(texts),
     }
-    return {name: _cross_fitted(features(texts), member, fold) for name, features in views.items()}
+    if readers:
+        views["model_tokens"] = lambda: token_features(readers)
+    return {name: _cross_fitted(features(), member, fold) for name, features in views.items()}
 
 
 def blind_interval(scores: Array, is_member: Array, level: float = 0.95, *, clusters: Array | None = None) -> Interval:
@@ -91,49 +103,3 @@ def _cross_fitted(features_NF: Any, is_member: Array, fold: Array) -> Array:  # 
         decision = model.fit(features_NF[~test], is_member[~test]).decision_function(features_NF[test])
         scores[test] = (rankdata(np.round(decision, 9)) - 0.5) / test.sum()
     return scores
-
-
-def word_features(texts: Sequence[str]) -> Any:  # noqa: ANN401 - a sparse matrix, or a dense one without columns
-    """tf-idf float[N, F] of the lower-cased words that two or more texts share. No feature here has seen a label."""
-    from sklearn.feature_extraction.text import TfidfVectorizer
-
-    return _fitted(
-        TfidfVectorizer(token_pattern=r"\S+", min_df=2, max_features=MOST_FEATURES, sublinear_tf=True), texts
-    )
-
-
-def character_features(texts: Sequence[str]) -> Any:  # noqa: ANN401 - as word_features
-    """tf-idf float[N, F] of the 2- to 4-character n-grams within words, case kept, that two or more texts share."""
-    from sklearn.feature_extraction.text import TfidfVectorizer
-
-    vectorizer = TfidfVectorizer(
-        analyzer="char_wb", ngram_range=(2, 4), lowercase=False, min_df=2, max_features=MOST_FEATURES, sublinear_tf=True
-    )
-    return _fitted(vectorizer, texts)
-
-
-def _fitted(vectorizer: TfidfVectorizer, texts: Sequence[str]) -> Any:  # noqa: ANN401 - as word_features
-    """The features of the texts, or none where they share no n-gram."""
-    try:
-        return vectorizer.fit_transform(texts)
-    except ValueError:  # scikit-learn's word for: no n-gram is left, so there is nothing to learn from
-        return np.zeros((len(texts), 0))
-
-
-def length_features(texts: Sequence[str]) -> Array:
-    """float[N, 12]: sizes (log characters, words, bytes, zlib bytes), compressibility and lines, and their squares.
-
-    Standardised; the squares see a shift that is in the spread only.
-    """
-    values_NF = np.array([_sizes(text) for text in texts])
-    spread = values_NF.std(axis=0)
-    scaled_NF = (values_NF - values_NF.mean(axis=0)) / np.where(spread > 0, spread, 1)
-    return np.hstack([scaled_NF, scaled_NF**2])
-
-
-def _sizes(text: str) -> tuple[float, ...]:
-    """Logarithms of characters, words, bytes and compressed bytes; compressed share; line breaks."""
-    raw = text.encode("utf-8")
-    packed = len(compress(raw, level=6))
-    sizes = np.log1p([len(text), len(text.split()), len(raw), packed])
-    return (*sizes.tolist(), packed / max(1, len(raw)), float(text.count("\n")))

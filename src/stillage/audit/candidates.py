@@ -37,6 +37,7 @@ class Canary:
     role: str
     value: str
     references: tuple[str, ...]
+    reference_ids: tuple[str, ...]  # the outsiders that they are the values of
 
 
 def draw_canaries(
@@ -58,10 +59,10 @@ def draw_canaries(
     count = min(count, len(ordered) - 1)
     found = []
     for record, role, value in zip(records, roles, values_of(records, column), strict=True):
-        others = [other for id_, other in of_outsiders if id_ != record.id]
-        drawn = generator(seed, "exposure", record.id).permutation(len(others))[:count]
-        references = tuple(others[index] for index in drawn)
-        found.append(Canary(record=record, role=role, value=value, references=references))
+        others = [pair for pair in of_outsiders if pair[0] != record.id]
+        drawn = [others[index] for index in generator(seed, "exposure", record.id).permutation(len(others))[:count]]
+        ids, references = (tuple(one) for one in zip(*drawn, strict=True))
+        found.append(Canary(record=record, role=role, value=value, references=references, reference_ids=ids))
     return found
 
 
@@ -78,7 +79,7 @@ def from_first_difference(examples: Sequence[Example]) -> list[Example]:
     differs = np.flatnonzero((ids != ids[0]).any(axis=0))
     start = int(differs[0]) if differs.size else shortest
     return [
-        replace(example, response_T=example.response_T & (np.arange(len(example.ids_T)) >= start))
+        replace(example, response_T=example.response_T & (np.arange(len(example.ids_T)) >= start), span=None)
         for example in examples
     ]
 

@@ -1,12 +1,13 @@
 """Who leaks more, and who answers better? Variants of one experiment (methods, sizes) on the same records, pair by pair.
 
-Metrics: auc (of each variant) and auc_difference (of each pair), rouge_l_difference and the like; `method` is the variant's
-name.
+Metrics: auc (of each variant), auc_beyond_control (of each variant and control) and auc_difference (of each pair),
+rouge_l_difference and the like; `method` is the variant's name.
 """
 
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -89,6 +90,29 @@ def differences(variants: Variants, test: Test, row: Result, refused: list[DataE
         rows.append(replace(row, method=a, n=n, note="; ".join([f"minus {b}", *said])))
         tests.append(found)
     return tested(rows, tests, "")
+
+
+def beyond_controls(
+    name: str, runs: Sequence[RunScores], controls: Mapping[str, Sequence[RunScores]], *, level: float, base: Result
+) -> list[Result]:
+    """The AUC of a variant's model less that of each of its runs' controls, over its seeds; the note names the control.
+
+    Each with its own interval: a leak is claimed only of what stands above every control. NaN where it cannot be tested.
+    """
+    n_folds = N_FOLDS if is_cross_fitted(base.model, base.attack) else 0
+    row = replace(base, metric="auc_beyond_control", method=name, level=level)
+    rows: list[Result] = []
+    tests: list[PairedTest] = []
+    untested: list[Result] = []
+    for control, others in controls.items():
+        try:
+            found, n, said = difference_over_seeds(runs, others, level, n_folds)
+        except DataError as error:
+            untested.append(replace(row, value=math.nan, note=f"minus {control}; refused: {error.what}"))
+            continue
+        rows.append(replace(row, n=n, note="; ".join([f"minus {control}", *said])))
+        tests.append(found)
+    return tested(rows, tests, "") + untested
 
 
 def pooled_auc(name: str, runs: Sequence[RunScores], folds: int, base: Result) -> Result:

@@ -16,9 +16,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from stillage.audit.candidates import Canary
 from stillage.audit.extraction import by_model_and_role
+from stillage.data.groups import cluster_numbers
 from stillage.errors import DataError
-from stillage.functional.means import mean_interval, share_interval
+from stillage.functional.binomial import Interval
+from stillage.functional.shared_ranks import mean_exposure_interval
+from stillage.rng import generator
 from stillage.types import Array, Result
 
 if TYPE_CHECKING:
@@ -41,6 +45,41 @@ class Exposure:
     def is_ceiling(self) -> bool:
         """Does the canary rank first, so that only the number of references bounds it?"""
         return self.rank == 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rivals:
+    """Which references reach which canaries under one model; many canaries share most of their references."""
+
+    canaries: tuple[str, ...]  # ids
+    references: tuple[str, ...]  # ids of the outsiders whose values were put in place
+    groups: tuple[str, ...]  # of the references: near-duplicates; "": alone
+    above_CM: (
+        Array  # int8: 1 the reference's score is the canary's or more, 0 it is less, -1 it is none of its references
+    )
+
+    def mean(self, ids: Sequence[str], groups: Sequence[str], draws: np.random.Generator, level: float) -> Interval:
+        """The mean exposure of some canaries; groups: of near-duplicates, "" alone."""
+        row_of = {id_: row for row, id_ in enumerate(self.canaries)}
+        numbers = cluster_numbers([*ids, *self.references], [*groups, *self.groups])
+        above = self.above_CM[[row_of[id_] for id_ in ids]]
+        return mean_exposure_interval(above, numbers[: len(ids)], numbers[len(ids) :], draws, level=level)
+
+
+def rivals_of(
+    canaries: Sequence[Canary], scores: Sequence[tuple[float, Array] | str], group_of: Mapping[str, str]
+) -> Rivals:
+    """Who reaches whom, from candidate_scores of one model; group_of: id -> near-duplicates, none: alone."""
+    ranked = [(one, found) for one, found in zip(canaries, scores, strict=True) if not isinstance(found, str)]
+    references = tuple(sorted({id_ for one, _ in ranked for id_ in one.reference_ids}))
+    column_of = {id_: column for column, id_ in enumerate(references)}
+    above_CM = np.full((len(ranked), len(references)), -1, dtype=np.int8)
+    for row, (one, (score, others)) in enumerate(ranked):
+        above_CM[row, [column_of[id_] for id_ in one.reference_ids]] = others >= score
+    return Rivals(
+        canaries=tuple(one.record.id for one, _ in ranked), references=references,
+        groups=tuple(group_of.get(id_, "") for id_ in references), above_CM=above_CM,
+    )  # fmt: skip
 
 
 def exposures(canary_scores_C: Array, reference_scores_R: Array) -> list[Exposure]:
@@ -100,28 +139,35 @@ def exposure_row(model: str, record_id: str, role: str, found: Exposure | str) -
 
 
 def exposure_results(
-    table: pa.Table, labels_by_id: Mapping[str, Sequence[str]], *, level: float, base: Result
+    table: pa.Table,
+    labels_by_id: Mapping[str, Sequence[str]],
+    rivals: Mapping[str, Rivals],
+    *,
+    level: float,
+    base: Result,
 ) -> list[Result]:
-    """Mean exposure in bits per model, of members and of outsiders (the floor), with intervals over canaries.
+    """Mean exposure in bits per model, of members and of outsiders (the floor).
 
-    exposure: by rank. exposure_extrapolated: model-based, and its note says so. slice_exposure: of the members in every group
-    that labels_by_id names (id -> labels), e.g. by how often they were planted. Near-duplicates count once in the
-    intervals, where the table has the column `group`; canaries without a number are counted in the note.
+    exposure: by rank, with an interval over canaries and references, both drawn again (rivals: model -> who outranks whom).
+    exposure_extrapolated: model-based, and its note says so; without an interval, since nobody knows the curve's own error.
+    slice_exposure: of the members in every group that labels_by_id names (id -> labels), e.g. by how often they were planted.
+    Near-duplicates count once in the intervals, where the table has the column `group`; canaries without a number are
+    counted in the note.
     """
     results: list[Result] = []
     for (model, role), rows in by_model_and_role(table).items():
         row = replace(base, model=model, dataset=role, level=level, unit="bits")
-        results += _means(rows, replace(row, metric="exposure"))
+        results += _means(rows, replace(row, metric="exposure"), rivals[model])
         if role != "private":
             continue
         for labels in zip(*(labels_by_id[id_] for id_ in rows["id"]), strict=True):
             for label in sorted(set(labels)):
                 part = {name: values[np.array(labels) == label] for name, values in rows.items()}
-                results += _means(part, replace(row, metric="slice_exposure", dataset=label))[:1]
+                results += _means(part, replace(row, metric="slice_exposure", dataset=label), rivals[model])[:1]
     return results
 
 
-def _means(rows: Mapping[str, Array], row: Result) -> list[Result]:
+def _means(rows: Mapping[str, Array], row: Result, rivals: Rivals) -> list[Result]:
     """The mean by rank and, where anything was fitted, the mean of the extrapolations."""
     reasons = Counter(str(why) for why in rows["why"] if why)
     lost = "".join(f"; {count} left out: {why}" for why, count in sorted(reasons.items()))
@@ -130,18 +176,22 @@ def _means(rows: Mapping[str, Array], row: Result) -> list[Result]:
         return [replace(row, value=math.nan, note=lost.removeprefix("; "))]
     rows = {name: values[known] for name, values in rows.items()}
     ceiling = math.log2(int(rows["references"].max()) + 1)
-    mean = share_interval(rows["bits"] / ceiling, row.level, clusters=rows["cluster"])
+    groups = rows["group"].tolist() if "group" in rows else [""] * int(known.sum())
+    mean = rivals.mean(
+        rows["id"].tolist(), groups, generator(row.seed, "exposure interval", row.model, row.dataset), row.level
+    )
     first = int((rows["rank"] == 1).sum())
     note = f"ceiling={ceiling:.2f}; at the ceiling: {first} of {known.sum()}{lost}"
-    results = [replace(row, value=ceiling * mean.value, low=ceiling * mean.low, high=ceiling * mean.high,
-                       n=int(known.sum()), note=note)]  # fmt: skip
+    if math.isnan(mean.low):
+        note += "; no interval: fewer than two secrets, or others, that are no near-duplicates"
+    results = [replace(row, value=mean.value, low=mean.low, high=mean.high, n=int(known.sum()), note=note)]
     fitted = np.isfinite(rows["model_bits"])
     if fitted.any():
-        found = mean_interval(rows["model_bits"][fitted], row.level, clusters=rows["cluster"][fitted])
         note = f"model-based: skew-normal fits, median KS distance {np.median(rows['ks'][fitted]):.3f}"
         note += f"; {np.sum(~fitted)} not fitted" if not fitted.all() else ""
-        results.append(replace(row, metric=f"{row.metric}_extrapolated", value=found.value, low=found.low, high=found.high,
-                               n=int(fitted.sum()), note=note + lost))  # fmt: skip
+        note += f"{lost}; no interval: the error of the curve itself is not known"
+        results.append(replace(row, metric=f"{row.metric}_extrapolated", value=float(rows["model_bits"][fitted].mean()),
+                               n=int(fitted.sum()), note=note))  # fmt: skip
     return results
 
 

@@ -9,6 +9,7 @@ import numpy as np
 
 from stillage.audit.blind import N_FOLDS, stratified_folds
 from stillage.audit.membership import Audited, score_rows, score_schema
+from stillage.functional.readings import text_read
 from stillage.types import Array, FittedAttack, TokenStats
 
 if TYPE_CHECKING:
@@ -34,6 +35,7 @@ def fitted_scores(
     for attack in attacks:
         for model, by_id in stats.items():
             said = [by_id[id_] for id_ in audited.ids]
-            scores = attack.score(said, audited.texts, audited.is_member, fold)
+            texts = [text_read(one.span, text) for one, text in zip(said, audited.texts, strict=True)]
+            scores = attack.score(said, texts, audited.is_member, fold)
             tables.append(score_rows(audited, model, attack.name, scores))
     return pa.concat_tables(tables)

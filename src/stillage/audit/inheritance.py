@@ -17,7 +17,10 @@ import numpy as np
 from stillage.errors import DataError
 from stillage.functional.binomial import check_level, clustered_proportion
 from stillage.functional.bootstrap import bootstrap_interval
+from stillage.functional.clustered import clustered_scatter
+from stillage.functional.correlation import rank_correlation
 from stillage.functional.means import share_interval
+from stillage.functional.scatter import half_width
 from stillage.functional.stats import auc_interval, tpr_at_fpr
 from stillage.types import Array
 
@@ -109,8 +112,9 @@ def rank_among_outsiders(scores: Array, is_member: Array) -> Array:
     """For every record, the share of outsiders that score below it (ties half): 0.99 = found at a 1 % FPR. float64[n]."""
     scores, member = np.asarray(scores, dtype=np.float64), np.asarray(is_member, dtype=bool)
     outside = np.sort(scores[~member])
-    if not outside.size:
-        raise DataError("A score cannot be ranked among outsiders.", "0 outsiders", "Give records of both kinds.")
+    if not outside.size or np.isnan(scores).any():
+        values = f"{outside.size} outsiders; {int(np.isnan(scores).sum())} scores are NaN"
+        raise DataError("Scores cannot be ranked among outsiders.", values, "Give finite scores of both kinds.")
     twice = np.searchsorted(outside, scores, "left") + np.searchsorted(outside, scores, "right")
     return twice / (2 * outside.size)
 
@@ -163,8 +167,9 @@ def tpr_on_leaked(
 ) -> Ratio:
     """Of the members that the teacher betrays at `fpr`, the share that the student betrays at `fpr` too.
 
-    Both thresholds come from the outsiders alone; Clopper-Pearson, near-duplicates (clusters int[n]) counted once. NaN
-    where the teacher betrays nobody. DataError as tpr_at_fpr.
+    Both thresholds come from the outsiders alone, and the interval is for these two: other outsiders would set others, and
+    that scatter is not in it. Clopper-Pearson, near-duplicates (clusters int[n]) counted once. NaN where the teacher
+    betrays nobody. DataError as tpr_at_fpr.
     """
     member = np.asarray(is_member, dtype=bool)
     leaked = found(teacher, is_member, fpr) & member
@@ -201,27 +206,36 @@ def _share(part: Array, whole: Array, level: float, clusters: Array | None, why_
     return Ratio(value=limits.value, low=limits.low, high=limits.high, n=n)
 
 
-def spearman(left_N: Array, right_N: Array, level: float = 0.95) -> Ratio:
-    """Spearman's rank correlation (mid-ranks) of two scores of the same records, with Bonett and Wright's interval.
+def spearman(left_N: Array, right_N: Array, level: float = 0.95, *, clusters: Array | None = None) -> Ratio:
+    """Spearman's rank correlation (mid-ranks) of two scores of the same records, with limits on Fisher's scale.
 
-    tanh(artanh r +- z sqrt((1 + r^2 / 2) / (n - 3))). A perfect ranking gets the interval of one with two neighbours
-    swapped. NaN where a side is constant; no limits for n < 4. Source: Bonett and Wright 2000.
+    tanh(artanh r +- half), half the larger of Bonett and Wright's z sqrt((1 + r^2 / 2) / (n - 3)) and
+    t sqrt(var) / (1 - r^2), var and t's degrees of freedom those of the mean of rank_correlation's influence over clusters
+    int[N] (near-duplicates share a number). Simulated coverage of 95 % limits: 93 to 99.7 % (60 and 300 records, alone or in
+    groups of 1 to 50 with 0.8 of the variance in common, r from 0 to 0.98, normal scores); 90 to 98 % where both scores
+    scatter far more on some groups than on others (t with 2 degrees of freedom). A perfect ranking gets the interval of one
+    with two neighbours swapped. NaN where a side is constant; no limits for fewer than 4 clusters. Source of the first:
+    Bonett and Wright 2000.
     """
     from scipy.special import ndtri
-    from scipy.stats import rankdata
 
     alpha = check_level(level)
-    left, right = (np.asarray(x, dtype=np.float64) for x in (left_N, right_N))
-    assert left.shape == right.shape
-    n = left.size
-    ranks = [rankdata(x) - (n + 1) / 2 for x in (left, right)]
-    norm = math.sqrt(float((ranks[0] @ ranks[0]) * (ranks[1] @ ranks[1]))) if n else 0.0
-    if norm == 0 or np.isnan(norm):
-        return Ratio(value=math.nan, low=math.nan, high=math.nan, n=n, note="undefined: all scores are equal")
-    r = min(1.0, max(-1.0, float(ranks[0] @ ranks[1]) / norm))
-    if n < 4:
-        return Ratio(value=r, low=math.nan, high=math.nan, n=n, note="too few records for an interval")
-    most = 1 - 12 / (n * (n**2 - 1))
+    assert np.shape(left_N) == np.shape(right_N)
+    r, influence = rank_correlation(left_N, right_N)
+    n = influence.size
+    if math.isnan(r):
+        return Ratio(value=r, low=math.nan, high=math.nan, n=n, note="undefined: all scores are equal")
+    number = np.arange(n) if clusters is None else np.unique(np.asarray(clusters), return_inverse=True)[1]
+    units = int(number.max()) + 1
+    if units < 4:
+        what = "records" if units == n else "groups of near-duplicates"
+        return Ratio(value=r, low=math.nan, high=math.nan, n=n, note=f"too few {what} for an interval")
+    perfect = 1 - abs(r) < 1e-12
+    counted = units if perfect else n
+    most = 1 - 12 / (counted * (counted**2 - 1))
+    half = -float(ndtri(alpha / 2)) * math.sqrt((1 + r**2 / 2) / (counted - 3))
+    if not perfect:
+        scatter = clustered_scatter(influence, number, [np.ones(n, dtype=bool)])
+        half = max(half, half_width([scatter], alpha) / (1 - r**2))
     centre = math.atanh(min(most, max(-most, r)))
-    half = -float(ndtri(alpha / 2)) * math.sqrt((1 + r**2 / 2) / (n - 3))
     return Ratio(value=r, low=min(r, math.tanh(centre - half)), high=max(r, math.tanh(centre + half)), n=n)

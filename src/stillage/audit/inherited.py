@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from stillage.audit.blind import N_FOLDS
+from stillage.audit.control_models import ALONE, CLEAN, MINIMAL, STUDENT, TEACHER
 from stillage.audit.extraction import by_model_and_role
 from stillage.audit.inheritance import (
     Ratio,
@@ -39,10 +40,6 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 LOG = logging.getLogger("stillage")
-TEACHER, STUDENT, CLEAN, ALONE = "teacher", "student", "student_counterfactual", "student_no_teacher"
-MINIMAL = "student_minimal"
-"""CLEAN: the same recipe from a teacher that never saw the members. ALONE: the same student without any teacher. MINIMAL: the
-same, asked only for what is needed."""
 DIFFERENCES = {"attributable_leak": CLEAN, "avoided_leak": MINIMAL}
 """Metric -> the model whose AUC is taken from the student's."""
 
@@ -111,7 +108,9 @@ def inheritance_results(
     """
     row = replace(base, model=STUDENT, level=level, dataset="private vs outsiders")
     attacks = aligned_scores(scores)
-    results = [one for metric in DIFFERENCES for one in difference_results(attacks, metric, level=level, row=row)]
+    results: list[Result] = []
+    for metric, other in DIFFERENCES.items():
+        results += difference_results(attacks, (STUDENT, other), level=level, row=replace(row, metric=metric))
     for position, (attack, found_here) in enumerate(attacks.items()):
         if found_here.compares(TEACHER, STUDENT):
             one = replace(row, attack=attack)
@@ -125,30 +124,34 @@ def inheritance_results(
     return results + recital_results(recited, level=level, row=replace(row, dataset="private"))
 
 
-def difference_results(attacks: Mapping[str, Aligned], metric: str, *, level: float, row: Result) -> list[Result]:
-    """AUC(student) - AUC(another) per attack, on the same records, p corrected over the attacks; metric: of DIFFERENCES.
+def difference_results(
+    attacks: Mapping[str, Aligned], pair: tuple[str, str], *, level: float, row: Result
+) -> list[Result]:
+    """AUC(first of the pair) - AUC(second) per attack, on the same records, p corrected over the attacks.
 
     Wider where the attack was cross-fitted on members and outsiders, as everywhere (see auc_interval).
     """
-    other = DIFFERENCES[metric]
-    pairs = [(name, one) for name, one in attacks.items() if one.compares(STUDENT, other)]
+    model, other = pair
+    pairs = [(name, one) for name, one in attacks.items() if one.compares(model, other)]
     tests = {}
     for name, one in pairs:
-        (student, clean), member, clusters = one.kept(STUDENT, other)
-        n_folds = N_FOLDS if is_cross_fitted(STUDENT, name) else 0
-        test = pooled_auc_test([(student, clean, member)], level, clusters=[clusters], n_folds=n_folds)
+        (own, others), member, clusters = one.kept(model, other)
+        n_folds = N_FOLDS if is_cross_fitted(model, name) else 0
+        test = pooled_auc_test([(own, others, member)], level, clusters=[clusters], n_folds=n_folds)
         tests[name] = (test, len(member))
-    rows = [replace(row, metric=metric, attack=name, n=n) for name, (_, n) in tests.items()]
-    return tested(rows, [test for test, _ in tests.values()], f"student minus {other}")
+    rows = [replace(row, attack=name, n=n) for name, (_, n) in tests.items()]
+    return tested(rows, [test for test, _ in tests.values()], f"{model} minus {other}")
 
 
-def tested(rows: Sequence[Result], tests: Sequence[PairedTest], what: str) -> list[Result]:
+def tested(
+    rows: Sequence[Result], tests: Sequence[PairedTest], what: str, unit: str = "difference of AUC"
+) -> list[Result]:
     """Differences as results; the note carries p and Holm's p over all of them."""
     if not tests:
         return []
     adjusted = holm(np.array([test.p for test in tests]))
     return [
-        replace(row, value=test.difference, low=test.low, high=test.high, unit="difference of AUC",
+        replace(row, value=test.difference, low=test.low, high=test.high, unit=unit,
                 note=f"{row.note or what}; p={test.p:.3g}; holm p={p:.3g} of {len(tests)}")
         for row, test, p in zip(rows, tests, adjusted, strict=True)
     ]  # fmt: skip
@@ -161,10 +164,13 @@ def attack_results(one: Aligned, fprs: Sequence[float], level: float, row: Resul
     ratio = inheritance_ratio(student, teacher, member, draws, clusters=clusters, n_resamples=n_resamples, level=level)
     results = [
         of_ratio(replace(row, metric="inheritance", unit="of the teacher's AUC above 0.5"), ratio),
-        of_ratio(replace(row, metric="spearman", dataset="private"), spearman(teacher[member], student[member], level)),
+        of_ratio(
+            replace(row, metric="spearman", dataset="private"),
+            spearman(teacher[member], student[member], level, clusters=clusters[member]),
+        ),
     ]
     for fpr in fprs:
-        at = replace(row, dataset="private", unit="share of records", note=f"fpr={fpr:g}")
+        at = replace(row, dataset="private", unit="share of records at these thresholds", note=f"fpr={fpr:g}")
         try:
             leaked = tpr_on_leaked(student, teacher, member, fpr, level, clusters=clusters)
         except UserError:

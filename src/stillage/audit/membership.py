@@ -10,17 +10,19 @@ import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from numbers import Real
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 
+from stillage.audit.alike import alike
 from stillage.audit.attacks import FITTED_ATTACKS
 from stillage.audit.blind import blind_interval
-from stillage.audit.questions import Said
+from stillage.audit.questions import Reply, Said
 from stillage.data.groups import cluster_numbers
 from stillage.errors import ConfigError, UserError
+from stillage.functional.readings import in_common
 from stillage.functional.stats import Interval, auc_interval, tpr_at_fpr
-from stillage.types import Array, Attack, Party, Result
+from stillage.types import Array, Attack, Party, Result, TokenStats
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -73,16 +75,22 @@ class LeftOut:
 def score_attack(attack: Attack, audited: Audited, said: Mapping[Party, Said]) -> Array:
     """The attack's score of each record, float64[n]; NaN where it cannot say, or has no reply. Higher = likelier a member.
 
-    ConfigError where it returns anything but one number.
+    NaN too where its replies do not compare (`alike`): those are counted in the log. ConfigError where it returns anything
+    but one number.
     """
-    scores = np.full(len(audited.ids), np.nan)
+    scores, apart = np.full(len(audited.ids), np.nan), 0
     for index, (id_, text) in enumerate(zip(audited.ids, audited.texts, strict=True)):
         replies = [
             text if request.role == "record" else said[request.role].replies[request.transform].get(id_)
             for request in attack.requests
         ]
         if all(reply is not None for reply in replies):
-            scores[index] = one_number(attack, attack.score(*replies))
+            read = alike(attack, cast("list[Reply]", replies))
+            apart += read is None
+            scores[index] = np.nan if read is None else one_number(attack, attack.score(*read))
+    if apart:
+        LOG.warning("the attack %s: %d of %d records were cut so that what it compares is of unlike texts: they get no score",
+                    attack.name, apart, len(scores))  # fmt: skip
     return scores
 
 
@@ -110,11 +118,9 @@ def obstacle(attack: Attack, audited: Audited, said: Mapping[Party, Said]) -> st
         if request.transform not in said[request.role].replies:
             return said[request.role].unasked.get(request.transform, f"{request.transform} was not asked")
     if attack.same_tokens:
-        read = [said[r.role].replies["as_is"] for r in attack.requests if r.transform == "as_is"]
-        other = sum(
-            len({tuple(getattr(replies[id_], "ids_T").tolist()) for replies in read}) > 1  # noqa: B009
-            for id_ in audited.ids
-        )
+        asked = [said[r.role].replies["as_is"] for r in attack.requests if r.transform == "as_is"]
+        read = [in_common([cast("TokenStats", replies[id_]) for replies in asked]) for id_ in audited.ids]
+        other = sum(len({tuple(one.ids_T.tolist()) for one in common or ()}) > 1 for common in read)
         if other:
             return f"the two models read {other} of {len(audited.ids)} records as other tokens (use reference_per_byte)"
     return ""
@@ -241,7 +247,7 @@ def membership_results(table: pa.Table, *, fprs: Sequence[float], level: float, 
 
 
 def rate_results(scored: Scored, fpr: float, level: float, row: Result) -> list[Result]:
-    """TPR at one FPR with its exact interval, and the FPR achieved with its own."""
+    """TPR at one FPR with the interval of the true rate there, and the FPR achieved with its own."""
     note = f"fpr={fpr:g}"
     try:
         rate = tpr_at_fpr(scored.scores, scored.is_member, fpr, level, clusters=scored.clusters)

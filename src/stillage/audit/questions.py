@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,15 +17,15 @@ import numpy as np
 from stillage.audit.prefix import with_prefix, would_fit
 from stillage.data.needed import needed_part
 from stillage.errors import CapabilityError, ConfigError
+from stillage.functional.readings import first_tokens, moved, to_the_end
 from stillage.rng import derive
 from stillage.run.progress import Doing, unheard
-from stillage.types import Array, Attack, Example, GradientNorms, Party, Record, TokenStats, Transform
+from stillage.types import END, Array, Attack, Example, GradientNorms, Party, Record, Span, TokenStats, Transform
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 LOG = logging.getLogger("stillage")
-ARRAYS = tuple(entry.name for entry in fields(TokenStats))
 Reply = TokenStats | Sequence[TokenStats] | GradientNorms | Array | str
 Replies = Mapping[str, Reply]
 """Record id -> reply."""
@@ -65,6 +65,7 @@ class Material:
 
     records: tuple[Record, ...]
     neighbours: tuple[tuple[str, ...], ...] = ()  # texts, per record
+    ends: tuple[int, ...] = ()  # characters of each response that its neighbours are made of; END, or nothing here: all
     outsiders: tuple[Record, ...] = ()  # for prefixes
     members: tuple[Record, ...] = ()
     public: tuple[Record, ...] = ()
@@ -103,7 +104,7 @@ def ask(subject: Subject, transforms: Sequence[Transform], material: Material, n
         "as_is": lambda: by_id(examples, stats_of(subject, examples)),
         "needed": lambda: by_id(examples, needed(subject, examples, material)),
         "lowercase": lambda: lowercased(subject, material),
-        "neighbours": lambda: neighbouring(subject, material),
+        "neighbours": lambda: neighbouring(subject, examples, material),
         "outsider_prefix": lambda: prefixed(subject, examples, material.outsiders, "outsiders"),
         "member_prefix": lambda: prefixed(subject, examples, material.members, "members"),
         "noise": lambda: shaken(subject, examples, noise),
@@ -150,27 +151,62 @@ def needed(subject: Subject, examples: Sequence[Example], material: Material) ->
         same_T = whole_T[: len(part_T)] == part_T[: len(whole_T)]
         # the part ends with an end of text, where the whole goes on
         count = len(same_T) if same_T.all() else int(np.argmin(same_T))
-        found.append(replace(stats, **{name: getattr(stats, name)[:count] for name in ARRAYS}))
+        found.append(first_tokens(stats, count))
     return found
 
 
 def lowercased(subject: Subject, material: Material) -> Replies:
-    """Statistics of every response in lower case; prompts stay as they are."""
+    """Statistics of every response in lower case, with its characters as written; prompts stay as they are."""
     examples = subject.encode([replace(record, response=record.response.lower()) for record in material.records])
-    return by_id(examples, stats_of(subject, examples, "scoring {} records in lower case"))
+    said = stats_of(subject, examples, "scoring {} records in lower case")
+    said = [
+        stats if stats.span is None else replace(stats, span=moved(stats.span, places_as_written(record.response)))
+        for record, stats in zip(material.records, said, strict=True)
+    ]
+    return by_id(examples, said)
 
 
-def neighbouring(subject: Subject, material: Material) -> Replies:
-    """Statistics of every record's neighbours."""
+def places_as_written(text: str) -> Array:
+    """Where each character of the text in lower case stands in the text as written; -1 within one that became several."""
+    ends = np.cumsum([0, *(len(letter.lower()) for letter in text)])
+    places = np.full(len(text.lower()) + 1, -1)
+    places[ends] = np.arange(len(ends))
+    return places
+
+
+def neighbouring(subject: Subject, examples: Sequence[Example], material: Material) -> Replies:
+    """Statistics of every record's neighbours, each as a reading of what it was made of; none of one that was cut itself."""
     near = [
         replace(record, response=text)
         for record, texts in zip(material.records, material.neighbours, strict=True)
         for text in texts
     ]
-    found: dict[str, list[TokenStats]] = {record.id: [] for record in material.records}
-    for record, stats in zip(near, stats_of(subject, subject.encode(near), "scoring {} neighbours"), strict=True):
-        found[record.id].append(stats)
+    said, lost = iter(stats_of(subject, subject.encode(near), "scoring {} neighbours")), 0
+    found: dict[str, Reply] = {}
+    ends = material.ends or (END,) * len(examples)
+    for example, texts, end in zip(examples, material.neighbours, ends, strict=True):
+        own = [as_a_whole(next(said), example.span, end) for _ in texts]
+        found[example.record_id] = [one for one in own if one is not None]
+        lost += own.count(None)
+    if lost:
+        LOG.warning(
+            "%d of %d neighbours were cut, and are left out: they have more tokens than their record", lost, len(near)
+        )
     return found
+
+
+def as_a_whole(stats: TokenStats, record: Span | None, end: int) -> TokenStats | None:
+    """A neighbour as a reading of its record up to a character, with no borders between its ends; None where it was cut.
+
+    The end of text after a neighbour of a record that goes on is nobody's.
+    """
+    if stats.span is None or record is None:
+        return stats
+    if not to_the_end(stats):
+        return None
+    stats = first_tokens(stats, len(stats.ids_T) - int(end < END))
+    bounds_N = np.append(np.full(len(stats.ids_T), record.bounds_N[0]), end).astype(np.int32)
+    return replace(stats, span=Span(bounds_N=bounds_N, left_out=record.left_out))
 
 
 def prefixed(subject: Subject, examples: Sequence[Example], known: Sequence[Record], kind: str) -> Replies:

@@ -6,6 +6,7 @@ import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
+from zlib import crc32
 
 import numpy as np
 
@@ -14,6 +15,7 @@ from stillage.audit.attacks.loss import loss
 from stillage.audit.counterfactual import Counterfactual, counterfactual_memorization
 from stillage.audit.inheritance import spearman
 from stillage.audit.membership import Audited, LeftOut, score_rows, score_schema
+from stillage.data.groups import cluster_numbers
 from stillage.functional.tails import mean_or_nan
 from stillage.rng import generator
 from stillage.types import Array, Result, ShadowAttack, Statistic, TokenStats
@@ -34,12 +36,25 @@ class Kept:
     log_probability: Array  # float64[N]
     features: Array  # float64[N, F]
     token_accuracy: Array  # float64[N]: share of tokens that are the model's first choice
+    read: tuple[int, ...] = ()  # a hash of the scored tokens of each record
 
     def statistic(self, name: Statistic) -> Array:
         """What an attack asks for."""
         if name == "confidence":
             return confidence(self.log_probability)
         return self.features if name == "features" else self.log_probability
+
+    def compared(self, name: Statistic, target: Kept) -> Array:
+        """What an attack asks for, NaN for a record of which the target read other tokens: cut, or of another tokenizer."""
+        values = self.statistic(name)
+        other_N = self.other(target)
+        return np.where(other_N.reshape(-1, *[1] * (values.ndim - 1)), np.nan, values) if other_N.any() else values
+
+    def other(self, target: Kept) -> Array:
+        """bool[N]: the records of which the target read other tokens."""
+        if not self.read or not target.read:
+            return np.zeros(len(self.log_probability), dtype=bool)
+        return np.array(self.read) != np.array(target.read)
 
 
 def keep(stats: Sequence[TokenStats]) -> Kept:
@@ -48,6 +63,7 @@ def keep(stats: Sequence[TokenStats]) -> Kept:
         log_probability=np.array([loss(one) for one in stats]),
         features=np.array([token_features(one) for one in stats]),
         token_accuracy=np.array([mean_or_nan(np.asarray(one.greedy_T, dtype=np.float64)) for one in stats]),
+        read=tuple(crc32(np.asarray(one.ids_T, np.int32).tobytes()) for one in stats),
     )
 
 
@@ -74,14 +90,19 @@ def shadow_scores(
     missing = [number for number, one in enumerate(shadows, 1) if not np.isfinite(one.log_probability).all()]
     if missing:
         LOG.warning("shadows %s have records without a log-probability: those count as missing", missing)
+    for name, target in targets.items():
+        other = max((int(one.other(target).sum()) for one in shadows), default=0)
+        if other:
+            LOG.warning("%s read %d of %d records as other tokens than the shadows: they get no score", name, other,
+                        len(target.log_probability))  # fmt: skip
     for attack in attacks:
         if len(shadows) < 2 * attack.least:
             why = f"it needs {2 * attack.least} shadow pipelines (audit.shadows), and there are {len(shadows)}"
             LOG.warning("the attack %s is left out: %s", attack.name, why)
             left_out += [LeftOut(model=name, attack=attack.name, why=why) for name in targets]
             continue
-        replies = np.array([one.statistic(attack.statistic) for one in shadows])
         for name, target in targets.items():
+            replies = np.array([one.compared(attack.statistic, target) for one in shadows])
             scores = attack.score(target.statistic(attack.statistic), replies, in_KN)
             tables.append(score_rows(audited, name, attack.name, scores))
     return pa.concat_tables(tables), left_out
@@ -125,7 +146,8 @@ def counterfactual_rows(
                                    high=mean.high, n=int(fine_N.sum()), note=note))  # fmt: skip
         if {"teacher", "student"} <= set(value):
             both = np.isfinite(value["teacher"]) & np.isfinite(value["student"])
-            ratio = spearman(value["teacher"][both], value["student"][both], level)
+            clusters = cluster_numbers(audited.ids, audited.groups)[both]
+            ratio = spearman(value["teacher"][both], value["student"][both], level, clusters=clusters)
             row = replace(base, model="student", level=level, dataset="private and outsiders", unit=metric)
             results.append(replace(row, metric="counterfactual_spearman", value=ratio.value, low=ratio.low,
                                    high=ratio.high, n=ratio.n, note=ratio.note))  # fmt: skip

@@ -16,8 +16,8 @@ import numpy as np
 from stillage.audit.inheritance import spearman
 from stillage.audit.inherited import of_ratio
 from stillage.data.groups import cluster_numbers
-from stillage.functional.binomial import check_level
-from stillage.rng import generator
+from stillage.functional.means import mean_interval
+from stillage.functional.quantiles import independent, needed_for_quantile, quantile_interval
 from stillage.types import Array, Result
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ class Signals:
 
     def of(self, role: str) -> Array:
         """bool[N]: the records of a role that every model has a number for."""
-        return np.array([name == role for name in self.roles]) & np.isfinite(list(self.kl.values())).all(0)
+        return np.array([name == role for name in self.roles], dtype=bool) & np.isfinite(list(self.kl.values())).all(0)
 
 
 def signal_table(signals: Signals) -> pa.Table:
@@ -51,7 +51,7 @@ def signal_table(signals: Signals) -> pa.Table:
 
 
 def signal_results(
-    signals: Signals, shown: Mapping[str, Mapping[str, float]], *, level: float, base: Result, n_resamples: int = 1000
+    signals: Signals, shown: Mapping[str, Mapping[str, float]], *, level: float, base: Result
 ) -> list[Result]:
     """signal_kl (mean) and signal_kl_quantile per model and role, and signal_spearman.
 
@@ -67,35 +67,28 @@ def signal_results(
         clusters = cluster_numbers(*([name for name, use in zip(names, chosen, strict=True) if use]
                                      for names in (signals.ids, signals.groups)))  # fmt: skip
         for model, kl in signals.kl.items():
-            draws = generator(base.seed, "signal", model, role)
             one = replace(row, model=model, dataset=role, n=int(chosen.sum()), note=f"against {PAIRS[model]}")
-            results += distribution_rows(kl[chosen], clusters, draws, one, n_resamples)
+            results += distribution_rows(kl[chosen], clusters, one)
         if len(signals.kl) == 2:
-            found = spearman(signals.kl["teacher"][chosen], signals.kl["student"][chosen], level)
+            found = spearman(signals.kl["teacher"][chosen], signals.kl["student"][chosen], level, clusters=clusters)
             one = replace(row, model="student", dataset=role, metric="signal_spearman", unit="")
             results.append(of_ratio(replace(one, note="teachers' KL and students' KL"), found))
     return results + shown_rows(signals, shown, level, replace(row, unit=""))
 
 
-def distribution_rows(
-    values_N: Array, clusters_N: Array, draws: np.random.Generator, row: Result, n_resamples: int
-) -> list[Result]:
-    """Mean and quantiles over records, with percentile intervals of a bootstrap over clusters."""
-    alpha = check_level(row.level)
-    number = np.unique(clusters_N, return_inverse=True)[1]
-    members = np.split(np.argsort(number, kind="stable"), np.cumsum(np.bincount(number))[:-1])
-    found = np.empty((n_resamples, 1 + len(QUANTILES)))
-    for i in range(n_resamples):
-        picked = draws.integers(len(members), size=len(members))
-        chosen = values_N[np.concatenate([members[index] for index in picked])]
-        found[i] = chosen.mean(), *np.quantile(chosen, QUANTILES)
-    lows, highs = np.quantile(found, [alpha / 2, 1 - alpha / 2], axis=0)
-    named = [("signal_kl", row.note), *(("signal_kl_quantile", f"q={q:g}; {row.note}") for q in QUANTILES)]
-    values = (values_N.mean(), *np.quantile(values_N, QUANTILES))
-    return [
-        replace(row, metric=metric, note=note, value=float(value), low=float(low), high=float(high))
-        for (metric, note), value, low, high in zip(named, values, lows, highs, strict=True)
-    ]
+def distribution_rows(values_N: Array, clusters_N: Array, row: Result) -> list[Result]:
+    """Mean and quantiles over records, near-duplicates counted once; a quantile beyond the sample has no interval."""
+    mean = mean_interval(values_N, row.level, clusters=clusters_N)
+    results = [replace(row, metric="signal_kl", value=mean.value, low=mean.low, high=mean.high)]
+    for q in QUANTILES:
+        found, note = quantile_interval(values_N, q, row.level, clusters=clusters_N), f"q={q:g}; {row.note}"
+        if np.isnan(found.low):
+            needed, there = needed_for_quantile(q, row.level), independent(values_N.size, clusters_N)
+            note += f"; no interval: it takes {needed} records that are no near-duplicates, and these are worth {there}"
+        results.append(
+            replace(row, metric="signal_kl_quantile", value=found.value, low=found.low, high=found.high, note=note)
+        )
+    return results
 
 
 def shown_rows(signals: Signals, shown: Mapping[str, Mapping[str, float]], level: float, row: Result) -> list[Result]:
@@ -106,7 +99,8 @@ def shown_rows(signals: Signals, shown: Mapping[str, Mapping[str, float]], level
         known = np.array([scores.get(id_, np.nan) for id_ in signals.ids])
         chosen = private & np.isfinite(known)
         if chosen.sum() > 1:
-            found = spearman(signals.kl["teacher"][chosen], known[chosen], level)
+            together = cluster_numbers(signals.ids, signals.groups)[chosen]
+            found = spearman(signals.kl["teacher"][chosen], known[chosen], level, clusters=together)
             one = replace(row, model="student", dataset="private", metric="signal_spearman", attack=attack)
             results.append(of_ratio(replace(one, note="teachers' KL and the student's score"), found))
     return results

@@ -11,10 +11,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from stillage.audit.blind import N_FOLDS
-from stillage.audit.membership import is_cross_fitted
+from stillage.audit.by_group import between_row, column_of
+from stillage.audit.membership import BLIND, is_cross_fitted
 from stillage.audit.validity import chance_p
 from stillage.data.groups import cluster_numbers
 from stillage.errors import DataError, UserError
+from stillage.functional.between import Estimate, auc_estimate
 from stillage.functional.multiplicity import benjamini_hochberg
 from stillage.functional.stats import Interval, auc_interval
 from stillage.types import Array, Result
@@ -67,6 +69,13 @@ def by_slice(
         else:
             results.append(replace(row, value=found.value, low=found.low, high=found.high))
     return results
+
+
+def aucs_of(scores: Array, is_member: Array, label_N: Array, clusters: Array) -> list[Estimate | None]:
+    """The AUC of every group on the scale of between.auc_estimate, of the records with a score."""
+    fine = np.isfinite(scores)
+    parts = [fine & (label_N == name) for name in sorted(set(label_N.tolist()))]
+    return [auc_estimate(scores[here], is_member[here], clusters=clusters[here]) for here in parts]
 
 
 def with_p(rows: Sequence[Result]) -> list[Result]:
@@ -141,7 +150,12 @@ def slice_results(
         clusters = cluster_numbers(columns["id"][chosen].tolist(), columns["group"][chosen].tolist())
         n_folds = N_FOLDS if is_cross_fitted(str(model), str(attack)) else 0
         scores, of_groups = columns["score"][chosen], []
+        tests = []
         for names in zip(*labels, strict=True):
-            of_groups += by_slice(scores, member, names, clusters=clusters, n_folds=n_folds, level=level, base=row)
-        results += with_p(of_groups)
+            of_column = by_slice(scores, member, names, clusters=clusters, n_folds=n_folds, level=level, base=row)
+            of_groups += of_column
+            if model != BLIND:
+                estimates = aucs_of(scores, member, np.array(names), clusters)
+                tests.append(between_row(replace(row, metric="slice_auc"), column_of(names[0]), estimates))
+        results += with_p(of_groups) + tests
     return results

@@ -1,4 +1,4 @@
-"""May this claim be printed? Checks on where records went and on controls that must be at chance, and their verdict.
+"""May this claim be printed? Checks on where records went and whether members differ by more than training; their verdict.
 
 A membership AUC is leakage only if members and outsiders differ in nothing but training. Each check is a pure
 function of plain inputs; `judge` turns them into the verdict that heads the report.
@@ -14,18 +14,21 @@ from typing import Literal
 
 import numpy as np
 
+from stillage.audit.power import Sight, sight_of
 from stillage.functional.stats import Interval, auc_interval
 from stillage.types import Array
 
-Verdict = Literal["valid", "distribution shift, not leakage", "contaminated", "unusable scores"]
+Verdict = Literal[
+    "valid", "too few records to tell", "distribution shift, not leakage", "contaminated", "unusable scores"
+]
 Fault = Literal["distribution shift, not leakage", "contaminated", "unusable scores"]
 Value = float | int | str | Sequence[str]
 
 SHIFT: Fault = "distribution shift, not leakage"
+TOO_FEW: Verdict = "too few records to tell"
+STRICT = 0.999  # level of a check that stands alone
 WORST_FIRST: tuple[Fault, ...] = ("contaminated", "unusable scores", SHIFT)
 SHOWN = 5  # ids listed in a check's values
-FAMILY_LEVEL = 0.05  # chance that honest controls fail together
-NEAR_TOLERANCE = 0.01  # share of records that may have a near-duplicate where there should be none
 NAN_TOLERANCE = 0.01  # share of records that a model may have no score for; so many move an AUC by as much at most
 
 NOTHING: Mapping[str, str] = {}
@@ -43,18 +46,23 @@ shadow pipelines on outsiders: no audited model learns from those."""
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Check:
-    """One question about the run: passed or not, in a sentence, with the numbers; `fault` is what failing means."""
+    """One question about the run: passed or not, in a sentence, with the numbers; `fault` is what failing means.
+
+    undecided: nothing was found, but with so few records hardly anything would have been; `passed` then means no more than
+    that it did not fail, and the detail says how many records would do.
+    """
 
     name: str
     passed: bool
     fault: Fault
     detail: str
     values: Mapping[str, Value] = field(default_factory=dict)
+    undecided: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Validity:
-    """The checks and what follows: "valid", or what the numbers show instead of leakage.
+    """The checks and what follows: "valid", what the numbers show instead of leakage, or that they can show nothing.
 
     unchecked: what could not be asked of this run -> why.
     """
@@ -93,101 +101,6 @@ def check_provenance(
     return Check(name="provenance", passed=not leaks, fault="contaminated", detail=said, values={**sizes, **found})
 
 
-def check_overlap(
-    member_ids: Sequence[str],
-    outsider_ids: Sequence[str],
-    member_texts: Sequence[str],
-    outsider_texts: Sequence[str],
-    tolerance: float = NEAR_TOLERANCE,
-) -> Check:
-    """Are outsiders also members, exactly (one id) or nearly (word 5-gram Jaccard >= 0.5)?
-
-    Fails on any exact overlap, on an id given twice within a side, and where more than `tolerance` of the outsiders
-    have a near-duplicate among the members. Texts: the whole record; wording that many records share is ignored
-    (near_pairs).
-    """
-    from stillage.functional.overlap import near_pairs
-
-    both = sorted(set(member_ids) & set(outsider_ids))
-    repeated = len(member_ids) + len(outsider_ids) - len(set(member_ids)) - len(set(outsider_ids))
-    near = near_pairs(member_texts, outsider_texts)
-    near_outsiders: list[int] = np.unique(near.outsider_P).tolist()
-    n_near = len(near_outsiders)
-    share = n_near / max(1, len(outsider_ids))
-    values: dict[str, Value] = {
-        "in both": len(both),
-        "in both, ids": both[:SHOWN],
-        "repeated within a side": repeated,
-        "outsiders near a member": n_near,
-        "near outsiders, ids": [outsider_ids[i] for i in near_outsiders[:SHOWN]],
-        "share near": share,
-        "tolerance": tolerance,
-        "5-grams compared": near.n_grams,
-        "5-grams ignored as boilerplate": near.n_common,
-    }
-    detail = (
-        f"{len(both)} records are member and outsider at once, {repeated} are repeated, "
-        f"{n_near} of {len(outsider_ids)} outsiders ({share:.1%}) are near-duplicates of a member."
-    )
-    passed = not both and not repeated and share <= tolerance
-    return Check(name="overlap", passed=passed, fault="contaminated", detail=detail, values=values)
-
-
-def check_training_overlap(
-    prompts: Sequence[str], texts: Sequence[str], trained_prompts: Sequence[str], trained_texts: Sequence[str]
-) -> Check:
-    """Was the student trained on audited records' prompts, or on near-duplicates of them, without the teacher's help?
-
-    prompts, texts: of every member and outsider; trained_*: of what the students learn from. A prompt that more than 10
-    records (and 0.1 % of all) share is an instruction, not a record's own, and prompts of fewer than 5 words are nobody's.
-    Fails where more than 1 % of the audited records are concerned: what a student was trained on by itself is no
-    inheritance.
-    """
-    from stillage.functional.overlap import common_limit, near_pairs, own_prompts
-
-    frequency = Counter([*prompts, *trained_prompts])
-    limit = common_limit(len(prompts) + len(trained_prompts))
-    own = own_prompts(frequency, limit) & set(trained_prompts)
-    same = {index for index, prompt in enumerate(prompts) if prompt in own}
-    near = set(near_pairs(texts, trained_texts).member_P.tolist())
-    share = len(same | near) / max(1, len(prompts))
-    detail = (
-        f"The students are trained on the prompts of {len(same)} and on near-duplicates of {len(near)} "
-        f"of {len(prompts)} members and outsiders ({share:.1%})."
-    )
-    values: dict[str, Value] = {"same prompt": len(same), "near": len(near), "tolerance": NEAR_TOLERANCE}
-    passed = share <= NEAR_TOLERANCE
-    return Check(name="training_overlap", passed=passed, fault="contaminated", detail=detail, values=values)
-
-
-def check_controls(auc_by_control: Mapping[str, Interval], family_level: float = FAMILY_LEVEL) -> Check:
-    """Are the controls at chance: blind attackers, the student without a teacher, the untrained model?
-
-    A control fails when its Holm-adjusted p-value for AUC = 0.5 is below family_level, so that honest runs fail in at
-    most 5 % whatever the number of controls; 95 % intervals one by one would refuse a quarter of them at six
-    controls. p comes from the interval (any level), on the logit scale on which it is symmetric. `largest upper
-    limit` says what the check could have missed. Blind attackers' intervals: audit.blind.blind_interval.
-    """
-    from stillage.functional.multiplicity import holm
-
-    assert auc_by_control, "the blind attackers are always there"
-    names = sorted(auc_by_control)
-    adjusted = holm(np.array([chance_p(auc_by_control[name]) for name in names])).tolist()
-    failed = [(name, p) for name, p in zip(names, adjusted, strict=True) if p < family_level]
-    values: dict[str, Value] = {}
-    for name, p in zip(names, adjusted, strict=True):
-        found = auc_by_control[name]
-        values[name] = f"AUC {found.value:.3f} [{found.low:.3f}, {found.high:.3f}], adjusted p {p:.2g}"
-    values["largest upper limit"] = max(auc_by_control[name].high for name in names)
-    away = ", ".join(f"{name} {auc_by_control[name].value:.3f} (p {p:.2g})" for name, p in failed)
-    detail = (
-        f"Without having learned a member, these already tell members from outsiders: {away}."
-        if failed
-        else f"All {len(names)} controls are at chance."
-    )
-    return Check(name="controls", passed=not failed, fault=SHIFT, detail=detail, values=values)
-
-
 def chance_p(found: Interval) -> float:
     """Two-sided p-value of AUC = 0.5 that an interval of stats implies: logit(AUC) against its half width.
 
@@ -207,25 +120,36 @@ def check_order(position: Array, is_member: Array, *, clusters: Array | None = N
     position: place in the one file that members and outsiders were drawn from. clusters int[n]: equal for records that
     were drawn together. Fails when the 99.9 % interval of the position's AUC excludes 0.5.
     """
-    found = auc_interval(np.asarray(position, dtype=np.float64), is_member, level=0.999, clusters=clusters)
+    places = np.asarray(position, dtype=np.float64)
+    found = auc_interval(places, is_member, level=STRICT, clusters=clusters)
+    sight = sight_of(places, np.asarray(is_member, dtype=bool), STRICT, clusters=clusters)
     passed = found.contains(0.5)
-    says = "says nothing" if passed else "tells"
+    undecided = passed and sight.is_blind
+    says = "tells" if not passed else "is not seen to tell" if undecided else "says nothing"
     detail = f"The place in the source file {says} about membership (AUC {found.value:.3f})."
     values: dict[str, Value] = {"auc": found.value, "low": found.low, "high": found.high}
-    return Check(name="order", passed=passed, fault=SHIFT, detail=detail, values=values)
+    return Check(name="order", passed=passed, fault=SHIFT, detail=_with_sight(detail, passed, sight),
+                 values=values | {"smallest AUC found": sight.shown}, undecided=undecided)  # fmt: skip
 
 
 def check_truncation(was_cut: Array, is_member: Array, *, clusters: Array | None = None) -> Check:
     """Were members and outsiders cut to the context alike?
 
     clusters int[n]: equal for records that were drawn together, and are often cut together. Fails when the AUC of "was
-    cut", which is 0.5 + half the difference of the shares, is away from 0.5 with p < 0.001.
+    cut", which is 0.5 + half the difference of the shares, is away from 0.5 with p < 0.001. Where all records or none
+    were cut, that is known of every one of them, however few they are.
     """
     cut, member = np.asarray(was_cut, dtype=bool), np.asarray(is_member, dtype=bool)
-    p = chance_p(auc_interval(cut.astype(np.float64), member, level=0.999, clusters=clusters))
+    scores = cut.astype(np.float64)
+    p = chance_p(auc_interval(scores, member, level=STRICT, clusters=clusters))
     counts = [f"{int((cut & side).sum())} of {int(side.sum())}" for side in (member, ~member)]
-    detail = f"{counts[0]} members and {counts[1]} outsiders were cut short."
-    return Check(name="truncation", passed=p >= 0.001, fault=SHIFT, detail=detail, values={"p": p})
+    detail, values = f"{counts[0]} members and {counts[1]} outsiders were cut short.", dict[str, Value]({"p": p})
+    passed = p >= 1 - STRICT
+    if cut.all() or not cut.any():
+        return Check(name="truncation", passed=passed, fault=SHIFT, detail=detail, values=values)
+    sight = sight_of(scores, member, STRICT, clusters=clusters)
+    return Check(name="truncation", passed=passed, fault=SHIFT, detail=_with_sight(detail, passed, sight),
+                 values=values | {"smallest AUC found": sight.shown}, undecided=passed and sight.is_blind)  # fmt: skip
 
 
 def check_records(expected_ids: Collection[str], ids_by_score: Mapping[str, Sequence[str]]) -> Check:
@@ -282,15 +206,21 @@ def check_sources(expected: Mapping[str, str], found: Mapping[str, str]) -> Chec
 
 
 def judge(checks: Sequence[Check], unchecked: Mapping[str, str] = NOTHING) -> Validity:
-    """The verdict: contaminated if any such check fails, else unusable scores, else a shift, else valid.
+    """The verdict: contaminated if any such check fails, else unusable scores, a shift, too few records, or valid.
 
-    headline: the failed checks in their own words, the worst first; or what passed.
+    headline: the failed checks in their own words, the worst first; those that could not tell; or what passed.
     """
     assert checks, "a verdict needs at least one check"
     failed = sorted((check for check in checks if not check.passed), key=lambda check: WORST_FIRST.index(check.fault))
-    verdict: Verdict = failed[0].fault if failed else "valid"
-    headline = " ".join(check.detail for check in failed) if failed else f"All {len(checks)} validity checks passed."
+    told = failed or [check for check in checks if check.undecided]
+    verdict: Verdict = failed[0].fault if failed else TOO_FEW if told else "valid"
+    headline = " ".join(check.detail for check in told) if told else f"All {len(checks)} validity checks passed."
     return Validity(checks=tuple(checks), verdict=verdict, headline=headline, unchecked=dict(unchecked))
+
+
+def _with_sight(detail: str, passed: bool, sight: Sight) -> str:
+    """The detail of a check, with what would have been found where it found nothing."""
+    return f"{detail} {sight.words}" if passed else detail
 
 
 def _may_see(stage: str, may_see: Mapping[str, frozenset[str]]) -> frozenset[str]:

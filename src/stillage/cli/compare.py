@@ -70,13 +70,12 @@ def run(folders: Sequence[Path], asked: Comparison) -> int:
 
 def write(out: Path, found: SideBySide) -> None:
     """compare.parquet and compare.json."""
-    from stillage.run.folder import sha256_file, write_json
+    from stillage.run.folder import write_json
     from stillage.run.results import write_results
 
     write_results(out / "compare.parquet", found.results)
     runs = [
-        {"variant": name, "run": str(one.folder), "seed": one.seed,
-         **{f"{table}_sha256": sha256_file(path) for table, path in tables_of(one.folder).items()}}
+        {"variant": name, "run": str(one.folder), "seed": one.seed, **fingerprints(one.folder)}
         for name, group in found.variants.items() for one in group
     ]  # fmt: skip
     left_out = list(map(str, found.unfinished))
@@ -85,7 +84,11 @@ def write(out: Path, found: SideBySide) -> None:
     print(f"every number: {out / 'compare.parquet'}")
 
 
-def tables_of(run: Path) -> dict[str, Path]:
-    """The tables of a run that were compared."""
+def fingerprints(run: Path) -> dict[str, str]:
+    """The hashes of the tables of a run that were compared, under its key: a plain one would confirm a guess at a record."""
+    from stillage.report.private import Sight, run_key
+    from stillage.run.folder import sha256_file
+
     paths = {"scores": run / "audit" / "scores.parquet", "samples": run / "evaluate" / "samples.parquet"}
-    return {name: path for name, path in paths.items() if path.is_file()}
+    sight = Sight(key=run_key(run))
+    return {f"{table}_keyed_sha256": sight.digest(sha256_file(path)) for table, path in paths.items() if path.is_file()}

@@ -300,9 +300,9 @@ def check_audit(configs: Sequence[Config]) -> None:
     failed = [f"{found[out]['verdict']} ({out})" for out in strict if found[out]["verdict"] != "valid"]
     if failed:
         raise ConfigError(
-            "The audit's checks failed, and --audit.strict is on.",
+            "The audit's checks do not say valid, and --audit.strict is on.",
             f"verdict: {listed(failed)}",
-            "Read the checks at the top of the report; mend the split, or leave out --audit.strict.",
+            "Read the checks at the top of the report; mend the split or give more records, or leave out --audit.strict.",
         )
 
 

@@ -9,7 +9,8 @@ from dataclasses import replace
 import numpy as np
 
 from stillage.errors import DataError
-from stillage.functional.overlap import near_groups, near_pairs, same_prompt_groups, united
+from stillage.functional.families import families, linked
+from stillage.functional.overlap import common_limit, near_groups, same_prompt_groups, united
 from stillage.rng import generator
 from stillage.types import Array, Record, Role
 
@@ -109,26 +110,22 @@ def _check_all(names: Sequence[Role | None], drawn: Sequence[Sequence[Record]], 
 
 
 def joined(records_by_role: Mapping[Role, Sequence[Record]], groups: Mapping[str, int]) -> dict[str, int]:
-    """The groups (record id -> number), after merging those that the audit's check of overlap finds near each other.
+    """The groups (record id -> number), after merging those that the audit's checks will find near each other.
 
-    The check compares private with outsiders by how frequent a gram is among them, which only a draw decides.
+    The checks compare private records with outsiders, and both with the public ones, by how frequent a gram is among
+    them, which only a draw decides.
     """
-    private, outsiders = (records_by_role.get(role, ()) for role in ("private", "outsiders"))
-    if not private or not outsiders:
-        return dict(groups)
-    pairs = near_pairs([whole_text(record) for record in private], [whole_text(record) for record in outsiders])
-    merged: dict[int, int] = {}
-
-    def root(number: int) -> int:
-        while number in merged:
-            number = merged[number]
-        return number
-
-    for inside, outside in zip(pairs.member_P.tolist(), pairs.outsider_P.tolist(), strict=True):
-        low, high = sorted((root(groups[private[inside].id]), root(groups[outsiders[outside].id])))
-        if low != high:
-            merged[high] = low
-    return {name: root(number) for name, number in groups.items()}
+    names = list(groups)
+    place = {name: index for index, name in enumerate(names)}
+    numbers = np.array([groups[name] for name in names], dtype=np.int64)
+    audited = [*records_by_role.get("private", ()), *records_by_role.get("outsiders", ())]
+    for compared in (audited, [*audited, *records_by_role.get("public", ())]):
+        found = families([whole_text(record) for record in compared], common_limit(len(compared))).number_N
+        where = np.array([place[record.id] for record in compared], dtype=np.int64)
+        _, first, inverse = np.unique(found, return_index=True, return_inverse=True)
+        numbers = linked(where, where[first[inverse]], len(names), numbers)
+    lowest: dict[int, int] = {}
+    return {name: lowest.setdefault(number, groups[name]) for name, number in zip(names, numbers.tolist(), strict=True)}
 
 
 def draw_groups(

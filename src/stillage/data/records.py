@@ -74,6 +74,10 @@ def read_records(
     sources = open_source(source, revision=revision, subset=subset, hub_split=hub_split)
     seen: dict[str, None] = {}  # column names, in the order met
     for part in sources:
+        notes.update({f"rows of {name} not read": count for name, count in part.unread.items()})
+        if part.unread:
+            others = ", ".join(f"{name} ({count} rows)" for name, count in part.unread.items())
+            log.warning("read %s; not read: %s", part.name, others)
         _read_part(part, wish, max_bad_lines, records, bad, notes, seen)
     if not records:
         values = f"{source}: {len(bad)} broken lines, {notes['blank lines']} blank lines"

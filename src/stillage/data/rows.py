@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 SUFFIXES = (".jsonl", ".ndjson", ".json", ".parquet")
 HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?")
 COMMIT = re.compile(r"[0-9a-f]{40}")
+SAVED = ("dataset_dict.json", "state.json")
+"""Files that mark a folder saved by `datasets`."""
 FORMATS = "Give a .jsonl, .json or .parquet file, a folder of them, a folder saved by `datasets`, or a hub id."
 
 
@@ -33,22 +35,33 @@ class Row:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Source:
-    """A part of the input, e.g. one file: its name, the hash of its content, and its rows (read when iterated)."""
+    """A part of the input, e.g. one file: its name, the hash of its content, and its rows (read when iterated).
+
+    unread: what belongs to it and was not asked for, e.g. the other parts of a saved data set -> their rows.
+    """
 
     name: str
     sha256: str
     rows: Iterable[Row]
+    unread: Mapping[str, int] = field(default_factory=dict)
 
 
 def open_source(source: str | Path, *, revision: str = "", subset: str = "", hub_split: str = "train") -> list[Source]:
     """The parts of an input, in the order of their names, whatever its format.
 
     source: a file, a folder, a pattern such as `tasks/t0_*.jsonl`, or a hub id (then revision is its 40-digit commit).
+    FOLDER:PART is one part of a saved data set (FOLDER:test); without it, hub_split is read, or the only part there is.
     Raises DataError when there is nothing there, or nothing that can be read.
     """
-    path = Path(source)
+    path, part = folder_and_part(source)
+    if part and not _is_saved(path):
+        raise DataError(
+            "Only a data set saved by `datasets` has parts.",
+            f"asked: the part {part} of {path}",
+            "Give the file itself.",
+        )
     if path.is_dir():
-        return _folder(path, hub_split)
+        return _folder(path, part, hub_split)
     if path.exists():
         return [_file(path, path.name)]
     if any(mark in str(source) for mark in "*?["):
@@ -56,6 +69,14 @@ def open_source(source: str | Path, *, revision: str = "", subset: str = "", hub
     if HUB_ID.fullmatch(str(source)) and path.suffix.lower() not in SUFFIXES:
         return [_hub(str(source), revision, subset, hub_split)]
     raise DataError("The data file does not exist.", f"looked for: {path}", "Check the path.")
+
+
+def folder_and_part(source: str | Path) -> tuple[Path, str]:
+    """The folder and the part that FOLDER:PART names; for any other source itself, and no part."""
+    folder, _, part = str(source).rpartition(":")
+    return (
+        (Path(folder), part) if folder and Path(folder).is_dir() and not Path(source).exists() else (Path(source), "")
+    )
 
 
 def check_format(path: Path) -> str:
@@ -89,10 +110,15 @@ def _file(path: Path, name: str) -> Source:
     return Source(name=name, sha256=digest, rows=rows)
 
 
-def _folder(folder: Path, hub_split: str) -> list[Source]:
+def _is_saved(folder: Path) -> bool:
+    """Whether `datasets` saved a data set in this folder."""
+    return any((folder / name).exists() for name in SAVED)
+
+
+def _folder(folder: Path, part: str, hub_split: str) -> list[Source]:
     """Every data file below a folder, or the data set that `datasets` saved there."""
-    if (folder / "dataset_dict.json").exists() or (folder / "state.json").exists():
-        return [_saved(folder, hub_split)]
+    if _is_saved(folder):
+        return [_saved(folder, part, hub_split)]
     files = [
         path
         for path in sorted(folder.rglob("*"))
@@ -193,8 +219,8 @@ def _batch_values(batch: Any) -> Iterator[tuple[dict[str, Any] | None, str]]:  #
         yield value, ""
 
 
-def _saved(folder: Path, hub_split: str) -> Source:
-    """A data set that `datasets` saved to disk; of a DatasetDict, the split asked for."""
+def _saved(folder: Path, part: str, hub_split: str) -> Source:
+    """A data set that `datasets` saved to disk; of several parts the one asked for, or the only one."""
     import datasets
 
     try:
@@ -202,14 +228,21 @@ def _saved(folder: Path, hub_split: str) -> Source:
     except (OSError, ValueError, KeyError) as error:
         first = str(error).splitlines()[0]
         raise DataError("The saved data set cannot be read.", f"{folder}: {first}", "Save it again.") from error
+    place, name, unread = folder, folder.name, dict[str, int]()
     if isinstance(data, datasets.DatasetDict):
-        if hub_split not in data:
-            names = ", ".join(map(str, data))
-            raise DataError("The data set has no such split.", f"asked: {hub_split}; found: {names}", "Set hub_split.")
-        data = data[hub_split]
-    files = sorted(path for path in folder.rglob("*") if path.suffix in (".arrow", ".json"))
-    digest = sha256_text("\n".join(f"{path.relative_to(folder).as_posix()} {sha256_file(path)}" for path in files))
-    return Source(name=folder.name, sha256=digest, rows=_data_set_rows(data, folder.name))
+        parts = {str(one): rows for one, rows in data.items()}
+        chosen = part or (next(iter(parts)) if len(parts) == 1 else hub_split)
+        if chosen not in parts:
+            names = ", ".join(parts)
+            fix = f"Name one of them: {folder}:{next(iter(parts))}."
+            raise DataError("The data set has no such part.", f"asked: {chosen}; found: {names}", fix)
+        data, place, name = parts[chosen], folder / chosen, f"{folder.name}:{chosen}"
+        unread = {f"{folder.name}:{other}": len(rows) for other, rows in parts.items() if other != chosen}
+    elif part:
+        raise DataError("The data set has no parts.", f"asked: {part}; {folder} is one table", f"Give {folder}.")
+    files = sorted(path for path in place.rglob("*") if path.suffix in (".arrow", ".json"))
+    digest = sha256_text("\n".join(f"{path.relative_to(place).as_posix()} {sha256_file(path)}" for path in files))
+    return Source(name=name, sha256=digest, rows=_data_set_rows(data, name), unread=unread)
 
 
 def _hub(name: str, revision: str, subset: str, hub_split: str) -> Source:

@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
-from stillage.data.rows import COMMIT, HUB_ID, SUFFIXES, Row, Source, open_source
+from stillage.data.rows import COMMIT, HUB_ID, SAVED, SUFFIXES, Row, Source, folder_and_part, open_source
 from stillage.errors import DataError
 from stillage.run.folder import sha256_file
 
@@ -29,11 +29,14 @@ def open_texts(
 ) -> tuple[list[Source], tuple[str, ...]]:
     """The parts of a source in the order of their names, each with rows to read, and the files that were skipped.
 
-    source: a file (.txt, .jsonl, .json, .parquet), a folder of them, a folder saved by `datasets`, or a hub id such as
-    `openwebtext` with its 40-digit commit as revision; the hub's rows are streamed, nothing is kept on disk. The text
-    of a .txt file stands in the column `text`. Raises DataError when there is nothing there.
+    source: a file (.txt, .jsonl, .json, .parquet), a folder of them, a folder saved by `datasets` (FOLDER:test for
+    a part), or a hub id such as `openwebtext` with its 40-digit commit as revision; the hub's rows are
+    streamed, nothing is kept on disk. The text of a .txt file stands in the column `text`. Raises DataError when there is
+    nothing there.
     """
     path = Path(source)
+    if folder_and_part(source)[1]:
+        return _saved(source, hub_split)
     if path.is_dir():
         return _folder(path, hub_split, txt)
     if path.is_file():
@@ -45,8 +48,8 @@ def open_texts(
 
 def _folder(folder: Path, hub_split: str, txt: TxtMode) -> tuple[list[Source], tuple[str, ...]]:
     """Every data file below a folder by name; hidden files do not count, others are named as skipped."""
-    if (folder / "dataset_dict.json").exists() or (folder / "state.json").exists():
-        return open_source(folder, hub_split=hub_split), ()
+    if any((folder / name).exists() for name in SAVED):
+        return _saved(folder, hub_split)
     names = {
         path.relative_to(folder).as_posix(): path
         for path in folder.rglob("*")
@@ -59,6 +62,15 @@ def _folder(folder: Path, hub_split: str, txt: TxtMode) -> tuple[list[Source], t
     if skipped:
         log.warning("%s: %d files are no data and were skipped: %s", folder, len(skipped), ", ".join(skipped[:5]))
     return [_file(names[name], name, txt) for name in data], skipped
+
+
+def _saved(source: str | Path, hub_split: str) -> tuple[list[Source], tuple[str, ...]]:
+    """A data set saved by `datasets`, or the part of it that was asked for; its other parts are named as skipped."""
+    found = open_source(source, hub_split=hub_split)
+    skipped = tuple(name for part in found for name in part.unread)
+    if skipped:
+        log.warning("read %s; not read: %s", found[0].name, ", ".join(skipped))
+    return found, skipped
 
 
 def _file(path: Path, name: str, txt: TxtMode) -> Source:

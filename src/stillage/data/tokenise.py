@@ -13,7 +13,7 @@ import numpy as np
 from stillage.data.chat_templates import AUTO, chosen
 from stillage.data.templates import Prompt, lay_out
 from stillage.errors import ConfigError, ModelError
-from stillage.types import Array, Example, Record
+from stillage.types import END, Array, Example, Record, Span
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -104,17 +104,22 @@ def encode(
         batch = records[first : first + BATCH]
         prompts = [lay_out(record, template, tokenizer) for record in batch]
         texts = [prompt.text + record.response for prompt, record in zip(prompts, batch, strict=True)]
-        for record, prompt, (ids, ends) in zip(batch, prompts, _encode(texts, tokenizer, chat), strict=True):
+        for record, prompt, (ids, offsets) in zip(batch, prompts, _encode(texts, tokenizer, chat), strict=True):
+            ends = [end for _, end in offsets]
             boundary = bisect_right(ends, len(prompt.text))
             before = ids[:boundary] if chat and prompt.text else start + ids[:boundary]  # a chat template writes BOS
-            kept = _cut_prompt(before, ends[:boundary], prompt, limit, within)
+            left, right = _hole(before, ends[:boundary], prompt, limit, within)
+            kept = before[:left] + before[right:]
             if len(kept) < len(before):
                 cut_prompts, longest_cut = cut_prompts + 1, max(longest_cut, len(kept))
             whole = [*kept, *ids[boundary:], eos]
             cut_responses += len(whole) > longest
             was_cut.append(len(kept) < len(before) or len(whole) > longest)
             special_in_text += any(token in record.response for token in special)
-            examples.append(_example(record.id, whole[:longest], len(kept)))
+            ends = [0] * (len(before) - boundary) + ends  # BOS has no characters
+            left_out = (ends[left - 1] if left else 0, ends[right - 1]) if right > left else (0, 0)
+            span = Span(bounds_N=_bounds(offsets[boundary:], len(prompt.text)), left_out=left_out)
+            examples.append(_example(record.id, whole[:longest], len(kept), span))
     return Tokenised(
         examples=examples,
         was_cut=np.array(was_cut, dtype=bool),
@@ -147,9 +152,10 @@ def encode_prompts(
     for first in range(0, len(records), BATCH):
         prompts = [lay_out(record, template, tokenizer) for record in records[first : first + BATCH]]
         encoded = _encode([prompt.text for prompt in prompts], tokenizer, template == "chat")
-        for prompt, (ids, ends) in zip(prompts, encoded, strict=True):
+        for prompt, (ids, offsets) in zip(prompts, encoded, strict=True):
             before = ids if template == "chat" and prompt.text else start + ids
-            kept = _cut_prompt(before, ends, prompt, max_prompt_tokens, within)
+            left, right = _hole(before, [end for _, end in offsets], prompt, max_prompt_tokens, within)
+            kept = before[:left] + before[right:]
             if len(kept) < len(before):
                 cut, longest = cut + 1, max(longest, len(kept))
             result.append(np.array(kept or empty, dtype=np.int32))
@@ -198,8 +204,12 @@ def prompt_limit(max_tokens: int, max_prompt_tokens: int = 0, context_tokens: in
     return max_prompt_tokens or longest // 2
 
 
-def _encode(texts: Sequence[str], tokenizer: PreTrainedTokenizerBase, chat: bool) -> list[tuple[list[int], list[int]]]:
-    """(ids, ends) of each text: ends[t] is the character after token t, non-decreasing.
+Offsets = Sequence[tuple[int, int]]
+"""Of each token its first character and the one after its last; both non-decreasing."""
+
+
+def _encode(texts: Sequence[str], tokenizer: PreTrainedTokenizerBase, chat: bool) -> list[tuple[list[int], Offsets]]:
+    """(ids, offsets) of each text.
 
     Outside chat, a text that spells a special token is plain text: an EOS in the middle would teach a model to go on
     after its end.
@@ -215,23 +225,36 @@ def _encode(texts: Sequence[str], tokenizer: PreTrainedTokenizerBase, chat: bool
         verbose=False,
     )
     pairs = zip(encoded["input_ids"], encoded["offset_mapping"], strict=True)
-    return [(list(ids), [end for _, end in offsets]) for ids, offsets in pairs]
+    return [(list(ids), offsets) for ids, offsets in pairs]
 
 
-def _cut_prompt(ids: list[int], ends: list[int], prompt: Prompt, limit: int, within: int) -> list[int]:
-    """The prompt's ids, without their middle where they are more than limit; the template's own tokens survive.
+def _bounds(offsets: Offsets, start: int) -> Array:
+    """`Span.bounds_N` of a whole response: its tokens, at character `start` of the text, and the end of text."""
+    if not offsets:
+        return np.array([0, END], dtype=np.int32)
+    first_T, end_T = np.array(offsets, dtype=np.int32).T - np.int32(start)
+    done_T = np.minimum(
+        end_T, np.append(first_T[1:], end_T[-1])
+    )  # a character that the next token shares is not read yet
+    return np.concatenate([np.minimum(first_T[:1], 0), np.maximum.accumulate(done_T), [END]]).astype(np.int32)
+
+
+def _hole(ids: list[int], ends: list[int], prompt: Prompt, limit: int, within: int) -> tuple[int, int]:
+    """Which of the prompt's ids [start, stop) go, from their middle, where they are more than limit: (n, n) for none.
+
+    The template's own tokens survive.
 
     Where ids has more tokens than ends, they are BOS, at its start. What room is left beside the template goes to both
     ends of the user's words, half each: questions stand now before, now after their context. within: see `prompt_limit`.
     """
     if len(ids) <= limit:
-        return ids
+        return len(ids), len(ids)
     head = len(ids) - len(ends) + bisect_right(ends, prompt.body_start)
     tail = len(ends) - bisect_right(ends, prompt.body_end)
     if within - head - tail >= LEAST:
         limit = max(limit, head + tail + (within - head - tail) // 4)
         if len(ids) <= limit:
-            return ids
+            return len(ids), len(ids)
     room = limit - head - tail
     if room < 0:
         whole = f" of {within} for prompt and response" if within else ""
@@ -239,11 +262,16 @@ def _cut_prompt(ids: list[int], ends: list[int], prompt: Prompt, limit: int, wit
         fix = "Raise data.max_tokens and data.max_prompt_tokens, as far as the model's context goes; or --data.template raw."
         raise ConfigError("The longest prompt is shorter than its template.", values, fix)
     left = head + (room + 1) // 2
-    return ids[:left] + ids[len(ids) - (limit - left) :]
+    return left, len(ids) - (limit - left)
 
 
-def _example(record_id: str, ids: list[int], boundary: int) -> Example:
-    """An example whose tokens from boundary on are trained, never the first one."""
+def _example(record_id: str, ids: list[int], boundary: int, span: Span) -> Example:
+    """An example whose tokens from boundary on are trained, never the first one. span: of the whole response."""
     response_T = np.zeros(len(ids), dtype=bool)
     response_T[max(boundary, 1) :] = True
-    return Example(record_id=record_id, ids_T=np.array(ids, dtype=np.int32), response_T=response_T)
+    first = int(not boundary)  # the first token of a text without a prompt is nobody's
+    bounds_N = span.bounds_N[first : first + int(response_T.sum()) + 1]
+    return Example(
+        record_id=record_id, ids_T=np.array(ids, dtype=np.int32), response_T=response_T,
+        span=Span(bounds_N=bounds_N, left_out=span.left_out),
+    )  # fmt: skip

@@ -21,7 +21,7 @@ def validation_rouge_l(
     """Mean ROUGE-L (0 to 1, `evaluate.rouge`) between greedy answers and the records' responses; all processes share it.
 
     An answer may be as long as the longest of those responses; a record of plain text is continued from its first token.
-    The same weights give the same number.
+    The same weights give the same number. A response without a word is left out; 0 where all are.
     """
     longest = max(int(example.response_T.sum()) for example in asked)
     greedy = Rollout(max_new_tokens=longest, sampling_temperature=0.0)
@@ -30,4 +30,5 @@ def validation_rouge_l(
     def words(example: Example) -> str:
         return str(tokenizer.decode(example.ids_T[example.response_T].tolist(), skip_special_tokens=True)).strip()
 
-    return float(np.mean(rouge_l([words(text) for text in texts], [[words(example)] for example in asked])))
+    found = np.array(rouge_l([words(text) for text in texts], [[words(example)] for example in asked]))
+    return float(found[~np.isnan(found)].mean()) if not np.isnan(found).all() else 0.0

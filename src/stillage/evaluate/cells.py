@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -17,6 +18,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
+from stillage.data.groups import NEAR, group_numbers
 from stillage.data.tokenise import encode_prompts, tokenise
 from stillage.errors import CheckpointError
 from stillage.evaluate.datasets import EvalSet
@@ -25,10 +27,11 @@ from stillage.run.folder import read_json, remove, write_json
 from stillage.types import Array, Example, Record
 
 if TYPE_CHECKING:
+    import pyarrow as pa
     from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 T = TypeVar("T")
-SCHEMA = 3  # raise it when a cell's content changes: older cells then stand beside the new ones
+SCHEMA = 4  # raise it when a cell's content changes: older cells then stand beside the new ones
 SUPERSEDED = "superseded.json"
 READ = ("template", "max_prompt_tokens")
 
@@ -147,6 +150,19 @@ def write_once(path: Path, value: object) -> None:
     """Write JSON where there is none yet: the first name of a thing stays."""
     if not path.exists():
         write_json(path, value)
+
+
+def groups_among(records: Sequence[Record]) -> dict[str, str]:
+    """Record id -> name of its group, of the records that have near-duplicates, or their prompt, among these."""
+    numbers = group_numbers(records, NEAR, 1.0, 1.0).tolist()
+    sizes = Counter(numbers)
+    return {one.id: str(number) for one, number in zip(records, numbers, strict=True) if sizes[number] > 1}
+
+
+def groups_in(samples: pa.Table) -> dict[str, str]:
+    """As groups_among, of the records that a cell's answers belong to."""
+    columns = (samples[name].to_pylist() for name in ("id", "prompt", "reference"))
+    return groups_among([Record(id=i, prompt=p or "", response=r or "") for i, p, r in zip(*columns, strict=True)])
 
 
 def digest(value: object) -> str:

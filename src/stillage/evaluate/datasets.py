@@ -13,6 +13,7 @@ from pathlib import Path
 
 from stillage.data.chat_templates import ALPACA_HEAD, ALPACA_HEAD_INPUT, ALPACA_INPUT, ALPACA_TAIL
 from stillage.data.records import Loaded, read_records, record_id
+from stillage.data.rows import folder_and_part
 from stillage.errors import DataError
 from stillage.evaluate.quality import references_of
 from stillage.types import Record
@@ -87,13 +88,13 @@ def open_set(word: str, *, columns: Mapping[str, str] | None = None, limit: int 
 
 def _local(word: str, columns: Mapping[str, str] | None, max_bad_lines: int) -> Loaded:
     """A file, a folder or a pattern; for a word that is none of these, the names that would have been understood."""
-    if not Path(word).exists() and not any(mark in word for mark in "*?["):
+    if not folder_and_part(word)[0].exists() and not any(mark in word for mark in "*?["):
         import difflib
 
         near = difflib.get_close_matches(word.lower(), [*KNOWN, *ALSO_CALLED], n=1)
         fix = f"Did you mean {near[0]}?" if near else f"Give a path, HUB_ID@COMMIT, or a name: {', '.join(KNOWN)}."
         raise DataError("There is no such data set.", f"given: {word}", fix)
-    return read_records(word, columns=columns, max_bad_lines=max_bad_lines, need_response=False)
+    return read_records(word, columns=columns, max_bad_lines=max_bad_lines, need_response=False, hub_split="test")
 
 
 def _eval_set(label: str, loaded: Loaded, limit: int) -> EvalSet:

@@ -20,7 +20,7 @@ import numpy as np
 from stillage.errors import ConfigError
 from stillage.evaluate.cells import Reading, Subject, digest, kept, read_set, set_folder
 from stillage.evaluate.datasets import EvalSet
-from stillage.functional.binomial import check_level
+from stillage.functional.means import ratio_interval
 from stillage.run.folder import write_table
 from stillage.run.lock import locked
 from stillage.run.progress import Doing, Done, unheard
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 log = logging.getLogger("stillage")
-SCHEMA = 1  # raise it when curves are measured differently
+SCHEMA = 2  # raise it when curves are measured differently
 CHUNK_ELEMENTS = 2**22  # logits held at once, of each model
 
 
@@ -51,30 +51,25 @@ class ExposureCurve:
 
 
 def exposure_curve(
-    student_NT: Array, teacher_NT: Array, *, generator: np.random.Generator, level: float = 0.95, resamples: int = 1000
+    student_NT: Array, teacher_NT: Array, *, level: float = 0.95, clusters: Array | None = None
 ) -> ExposureCurve:
-    """The excess accumulated error at every length, with a percentile bootstrap interval over prompts.
+    """The excess accumulated error at every length, with the limits of means.ratio_interval over prompts.
 
     student_NT, teacher_NT: KL(p||q) at token t of prompt n, averaged over that prompt's rollouts by the student and by the
     teacher; 0 after a text's end. Where both models are one, 0 / 0 counts as 0 %. The interval is nan for fewer than two
-    prompts. Raises ConfigError without prompts.
+    prompts, and where nothing scatters. clusters int[N]: near-duplicates share a number. Raises ConfigError without prompts.
     """
     assert student_NT.shape == teacher_NT.shape
-    alpha = check_level(level)
     count, length = student_NT.shape
     if not count or not length:
         raise ConfigError("There is nothing to measure exposure bias on.", f"prompts: {count}; tokens: {length}", "")
     student_NT, teacher_NT = (np.cumsum(np.asarray(x, np.float64), axis=1) for x in (student_NT, teacher_NT))
-    low_T = high_T = np.full(length, np.nan)
-    if count > 1:
-        weight_BN = generator.multinomial(count, np.full(count, 1 / count), size=resamples) / count
-        draws_BT = excess_percent(weight_BN @ student_NT, weight_BN @ teacher_NT)
-        low_T, high_T = np.quantile(draws_BT, [alpha / 2, 1 - alpha / 2], axis=0)
+    limits = [ratio_interval(*pair, level, clusters=clusters) for pair in zip(student_NT.T, teacher_NT.T, strict=True)]
     student_T, teacher_T = student_NT.mean(0), teacher_NT.mean(0)
-    excess_T = excess_percent(student_T, teacher_T)
     return ExposureCurve(
-        student_T=student_T, teacher_T=teacher_T, excess_T=excess_T, low_T=low_T, high_T=high_T, level=level,
-        prompts=count,
+        student_T=student_T, teacher_T=teacher_T, excess_T=excess_percent(student_T, teacher_T),
+        low_T=np.array([100 * one.low - 100 for one in limits]), high_T=np.array([100 * one.high - 100 for one in limits]),
+        level=level, prompts=count,
     )  # fmt: skip
 
 
@@ -140,9 +135,7 @@ def exposure_bias(
             progress=doing(f"reading {{}} texts of the {name}"),
         )  # fmt: skip
         means.append(mean_by_prompt(kl, rollouts, max_new_tokens))
-    from stillage.rng import generator
-
-    return exposure_curve(means[0], means[1], generator=generator(seed, "exposure bootstrap"), level=level)
+    return exposure_curve(means[0], means[1], level=level)
 
 
 def forward_kl_along(
@@ -156,6 +149,7 @@ def forward_kl_along(
 ) -> list[Array]:
     """KL(p || q) in nats at every written token's position, given all before it; float64, as long as each text."""
     from stillage.models.batches import run_batches
+    from stillage.models.lengths import kinds
     from stillage.models.outputs import evaluating
     from stillage.models.query import feature_function
 
@@ -171,7 +165,8 @@ def forward_kl_along(
             for row, kl_T in zip(chosen, _batch_kl(features, texts, starts, student.device), strict=True):
                 results[row] = kl_T
 
-        run_batches([len(prompts[row]) + len(written[row]) for row in rows], batch_tokens, run, progress)
+        lengths = [len(prompts[row]) + len(written[row]) for row in rows]
+        run_batches(lengths, batch_tokens, run, progress, kinds=kinds([teacher, student], lengths))
     return results
 
 

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from stillage.evaluate.quality import measured
-from stillage.functional.stats import Interval, mean_interval, paired_proportions
+from stillage.evaluate.quality import clusters_of, measured
+from stillage.functional.bounded import bounded_interval
+from stillage.functional.stats import Interval, paired_proportions
 from stillage.types import Array, Result
 
 if TYPE_CHECKING:
@@ -18,11 +19,19 @@ if TYPE_CHECKING:
 METRICS = ("rouge_l", "exact_match", "needed_exact")
 
 
-def gain_results(samples: pa.Table, pairs: Sequence[tuple[str, str]], *, level: float, base: Result) -> list[Result]:
+def gain_results(
+    samples: pa.Table,
+    pairs: Sequence[tuple[str, str]],
+    *,
+    level: float,
+    base: Result,
+    group_of: Mapping[str, str] | None = None,
+) -> list[Result]:
     """For each pair of models (a, b) the mean of a minus b over the records, as NAME_gain of a; the note names b.
 
-    samples: evaluate/samples.parquet, in which all models answer the same records in one order. ROUGE-L: Student's t over
-    the differences; shares: the paired interval of `paired_proportions`. Pairs with a missing model give nothing.
+    samples: evaluate/samples.parquet, in which all models answer the same records in one order. ROUGE-L, and shares where
+    near-duplicates count once (group_of: record id -> their group): `bounded_interval` of the differences; other shares: the
+    paired interval of `paired_proportions`. Pairs with a missing model give nothing.
     """
     model = samples.column("model").to_numpy(zero_copy_only=False)
     results: list[Result] = []
@@ -32,21 +41,24 @@ def gain_results(samples: pa.Table, pairs: Sequence[tuple[str, str]], *, level: 
             continue
         ids = [samples.column("id").take(chosen).to_pylist() for chosen in rows]
         assert ids[0] == ids[1], "all models answer the same records"
+        clusters = clusters_of(samples.take(rows[0]), group_of)
         for metric in METRICS:
             if not measured(samples, metric):
                 continue
             values = samples.column(metric).to_numpy(zero_copy_only=False).astype(np.float64)
-            found = difference(metric, values[rows[0]], values[rows[1]], level)
+            first_R, second_R = values[rows[0]], values[rows[1]]
+            known = ~np.isnan(first_R - second_R)  # an answer without a word has no ROUGE-L
+            found = difference(metric, first_R[known], second_R[known], level, clusters[known])
             results.append(
                 replace(base, model=first, metric=f"{metric}_gain", value=found.value, low=found.low, high=found.high,
-                        level=level, n=rows[0].size, dataset="test", note=f"minus {second}",
+                        level=level, n=int(known.sum()), dataset="test", note=f"minus {second}",
                         unit="F-measure, 0 to 1" if metric == "rouge_l" else "share of records")
             )  # fmt: skip
     return results
 
 
-def difference(metric: str, first_R: Array, second_R: Array, level: float) -> Interval:
-    """first minus second of one metric, records paired."""
-    if metric == "rouge_l":
-        return mean_interval(first_R - second_R, level)
+def difference(metric: str, first_R: Array, second_R: Array, level: float, clusters: Array) -> Interval:
+    """first minus second of one metric, records paired; clusters int[R]: near-duplicates share a number."""
+    if metric == "rouge_l" or len(np.unique(clusters)) < clusters.size:
+        return bounded_interval(first_R - second_R, -1.0, 1.0, level, clusters=clusters)
     return paired_proportions(first_R.astype(bool), second_R.astype(bool), level)

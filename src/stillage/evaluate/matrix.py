@@ -22,6 +22,8 @@ from stillage.evaluate.cells import (
     Reading,
     Subject,
     digest,
+    groups_among,
+    groups_in,
     kept,
     read_set,
     set_folder,
@@ -30,13 +32,16 @@ from stillage.evaluate.cells import (
 )
 from stillage.evaluate.datasets import EvalSet
 from stillage.evaluate.quality import (
+    RANGES,
+    clusters_of,
     ratio_interval,
     references_of,
     sample_rows,
     samples_schema,
     text_results,
+    within_range,
 )
-from stillage.functional.stats import mean_interval
+from stillage.functional.means import mean_interval, share_interval
 from stillage.run.folder import read_table, write_table
 from stillage.run.lock import locked
 from stillage.run.progress import Doing, unheard
@@ -58,7 +63,12 @@ DECODINGS: Mapping[str, Mapping[str, float]] = {
 }
 """How text is written, by name. MiniLLM and DistiLLM sample at temperature 1 from the whole vocabulary ("paper"); their
 released evaluation also never writes a 6-gram twice, the prompt's included ("as_released")."""
-PER_RECORD = {"rouge_l": "rouge_l", "exact_match": "exact_match", "generated_tokens": "tokens"}
+PER_RECORD = {
+    "rouge_l": "rouge_l",
+    "rouge_l_published": "rouge_l_published",
+    "exact_match": "exact_match",
+    "generated_tokens": "tokens",
+}
 """Metrics that are means over records -> their column in a cell."""
 
 
@@ -188,10 +198,13 @@ def measure(samples: pa.Table, records: Sequence[Record], base: Result) -> list[
     references = [found for record in records if (found := references_of(record))]
     results = []
     if scored.num_rows:
-        results = text_results(scored, level=base.level, base=base, references=references)
+        results = text_results(
+            scored, level=base.level, base=base, references=references, group_of=groups_among(records)
+        )
     if scored.num_rows < samples.num_rows:
         results = [row for row in results if row.metric != "generated_tokens"]
-        mean = mean_interval(column(samples, "tokens"), base.level)
+        clusters = clusters_of(samples, groups_among(records))
+        mean = mean_interval(column(samples, "tokens"), base.level, clusters=clusters)
         row = replace(
             base, metric="generated_tokens", value=mean.value, low=mean.low, high=mean.high, n=samples.num_rows
         )
@@ -221,7 +234,8 @@ def gold_loss(
     write_first(path, pa.table(score_gold(subject, asked, batch_tokens, doing)))
     table = kept(path, read_table)
     cut = int(column(table, "cut").sum())
-    value, low, high = ratio_interval(column(table, "nats"), column(table, "tokens"), base.level)
+    clusters = clusters_of(table, groups_among(asked.chosen.records))
+    value, low, high = ratio_interval(column(table, "nats"), column(table, "tokens"), base.level, clusters)
     note = f"{cut} references cut at the model's context" if cut else ""
     row = replace(base, metric="gold_loss", value=value, low=low, high=high, n=len(asked.gold), unit="nats per token")
     write_results(results_file, [replace(row, note=note)])
@@ -245,8 +259,9 @@ def score_gold(subject: Subject, asked: Asked, batch_tokens: int, doing: Doing) 
 def pooled(cells: Path, seeds: Sequence[int]) -> list[Result]:
     """The results of a row of cells; with several seeds also their means: over seeds, and over records.
 
-    Over seeds: Student-t interval of the seeds' values (the records are these, the noise is drawn again). Over records:
-    of each record's mean over the seeds (the records are drawn again); only for metrics that are means over records.
+    Over seeds: Student-t interval of the seeds' values (the records are these, the noise is drawn again), as far as the
+    metric's range goes. Over records: of each record's mean over the seeds (the records are drawn again); only for metrics
+    that are means over records.
     """
     by_seed = {seed: kept(cell_files(cells, seed)[1], read_results) for seed in seeds}
     results = [row for rows in by_seed.values() for row in rows]
@@ -256,13 +271,15 @@ def pooled(cells: Path, seeds: Sequence[int]) -> list[Result]:
     tables = [kept(cell_files(cells, seed)[0], read_table) for seed in seeds]
     for row in first:
         values = np.array([next(x.value for x in rows if x.metric == row.metric) for rows in by_seed.values()])
-        mean = mean_interval(values, row.level)
+        mean = within_range(row.metric, mean_interval(values, row.level))
         shared = replace(row, value=mean.value, low=mean.low, high=mean.high, seed=0)
         results.append(replace(shared, n=len(seeds), note=f"{row.note}; over seeds"))
         if row.metric in PER_RECORD:
             values_R = np.mean([column(table, PER_RECORD[row.metric]) for table in tables], axis=0)
-            values_R = values_R[~np.isnan(values_R)]
-            mean = mean_interval(values_R, row.level)
+            known = ~np.isnan(values_R)
+            clusters, values_R = clusters_of(tables[0], groups_in(tables[0]))[known], values_R[known]
+            interval_of = share_interval if row.metric in RANGES else mean_interval
+            mean = interval_of(values_R, row.level, clusters=clusters)
             note = f"{row.note}; over records"
             results.append(replace(shared, value=mean.value, low=mean.low, high=mean.high, n=len(values_R), note=note))
     return results

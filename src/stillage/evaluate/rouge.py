@@ -1,30 +1,73 @@
-"""Overlap of an answer with its references: ROUGE-L as `rouge_score` counts it, and exact match."""
+"""Overlap of an answer with its references: ROUGE-L in any script and as published, and exact match."""
 
 from __future__ import annotations
 
+import math
 import string
-from collections.abc import Sequence
+import unicodedata
+from collections.abc import Callable, Mapping, Sequence
 
 from stillage.errors import DataError
+from stillage.functional.words import words_of
 
 PUNCTUATION = str.maketrans("", "", string.punctuation)
+Words = Callable[[str], list[str]]
 
 
 def rouge_l(predictions: Sequence[str], references: Sequence[Sequence[str]]) -> list[float]:
-    """How much of the reference's word order each answer keeps, 0 to 1; the best over its references.
+    """How much of the reference's word order each answer keeps, 0 to 1, in any script; the best over its references.
 
     F-measure of the longest common subsequence of words: P = LCS / words of the answer, R = LCS / words of the
-    reference, F = 2 P R / (P + R). Words are what `rouge_score` makes of a text with stemming: [a-z0-9]+ after
-    lower-casing, Porter-stemmed above three letters, so other scripts have no words and score 0 (Lin 2004).
+    reference, F = 2 P R / (P + R) (Lin 2004). Words are those of `functional.words`, single characters where a script has
+    no spaces; those of a-z and digits above three letters are Porter-stemmed, so that ASCII texts score as `rouge_score`
+    scores them. NaN where no reference has a word: nothing can be kept of it.
     Raises DataError when the lists differ in length, or a prediction has no reference.
     """
-    check_references(predictions, references)
+    words = _by_text(stemmed_words(), predictions, references)
+    return _best(predictions, references, words)
+
+
+def rouge_l_published(predictions: Sequence[str], references: Sequence[Sequence[str]]) -> list[float]:
+    """ROUGE-L as `rouge_score` counts it with stemming, to compare with published numbers; NaN where that sees no word.
+
+    Its words are [a-z0-9]+ after lower-casing: an accent ends a word, other scripts have none. NaN where no reference has
+    a word under this measure, or the answer has words of other scripts only. Errors as `rouge_l`.
+    """
+    words = _by_text(_published_words(), predictions, references)
+    unseen = {text for text in predictions if not words[text] and words_of(text)}
+    found = _best(predictions, references, words)
+    return [math.nan if text in unseen else value for text, value in zip(predictions, found, strict=True)]
+
+
+def stemmed_words() -> Words:
+    """What cuts a text into its words, those of a-z and digits above three letters Porter-stemmed."""
+    published = _published_words()
+
+    def words(text: str) -> list[str]:
+        return [part for word in words_of(text) for part in (published(word) if word.isascii() else [word])]
+
+    return words
+
+
+def _published_words() -> Words:
+    """What cuts a text into words as `rouge_score` does, with its stemmer."""
     from rouge_score.tokenizers import DefaultTokenizer
 
-    tokenizer = DefaultTokenizer(use_stemmer=True)
-    words = {text: tokenizer.tokenize(text) for text in {*predictions, *(text for some in references for text in some)}}
+    return DefaultTokenizer(use_stemmer=True).tokenize
+
+
+def _by_text(words: Words, predictions: Sequence[str], references: Sequence[Sequence[str]]) -> dict[str, list[str]]:
+    """The words of every text, each cut once."""
+    check_references(predictions, references)
+    return {text: words(text) for text in {*predictions, *(text for some in references for text in some)}}
+
+
+def _best(
+    predictions: Sequence[str], references: Sequence[Sequence[str]], words: Mapping[str, list[str]]
+) -> list[float]:
+    """The best F-measure of each answer over those of its references that have words; NaN where none has."""
     return [
-        max(_f_measure(words[prediction], words[reference]) for reference in some)
+        max((_f_measure(words[prediction], words[one]) for one in some if words[one]), default=math.nan)
         for prediction, some in zip(predictions, references, strict=True)
     ]
 
@@ -32,18 +75,25 @@ def rouge_l(predictions: Sequence[str], references: Sequence[Sequence[str]]) -> 
 def exact_match(predictions: Sequence[str], references: Sequence[Sequence[str]]) -> list[bool]:
     """Is each answer one of its references, but for case, ASCII punctuation and white space?
 
+    Texts are compared in NFC, so that an accent typed apart is no other letter; one of punctuation alone as it is.
     Raises DataError as `rouge_l` does.
     """
     check_references(predictions, references)
     return [
-        any(normalise(prediction) == normalise(reference) for reference in some)
+        any(_same(prediction, reference) for reference in some)
         for prediction, some in zip(predictions, references, strict=True)
     ]
 
 
+def _same(prediction: str, reference: str) -> bool:
+    """Whether two answers are equal as `exact_match` compares them."""
+    left, right = normalise(prediction), normalise(reference)
+    return left == right and bool(left or prediction.strip() == reference.strip())
+
+
 def normalise(text: str) -> str:
-    """Lower case, no ASCII punctuation, single spaces; articles stay."""
-    return " ".join(text.lower().translate(PUNCTUATION).split())
+    """NFC, lower case, no ASCII punctuation, single spaces; articles stay."""
+    return " ".join(unicodedata.normalize("NFC", text).lower().translate(PUNCTUATION).split())
 
 
 def _f_measure(prediction: Sequence[str], reference: Sequence[str]) -> float:

@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from stillage.audit.prefix import Prefixes, draw_prefixes
 from stillage.audit.questions import Material, Noise, Subject, ask, wanted
+from stillage.errors import ConfigError
 from stillage.experiment.inputs import (
     device_name,
     examples_of,
     load_role,
+    model_source,
     records_of,
     shortest_context,
     start_of,
+    stated_context,
     stats_key,
     tokenizer_of,
 )
@@ -78,12 +82,14 @@ def material_of(context: Context, attacks: Sequence[Attack], records: Sequence[R
     public = records_of(context, "public")
     missing: dict[Transform, str] = {}
     near: list[tuple[str, ...]] = [()] * len(records)
+    ends: list[int] = []
     if "neighbours" in asked:
         model = masked_of(context.config.audit, public, context.cache, context.config.seed)
         if model is None:
             missing["neighbours"] = "there is no masked model (audit.masked_model), nor public records to train one on"
         else:
-            near = near_texts(context, model, records)
+            ends = read_by_all(context, records)
+            near = near_texts(context, model, as_far_as(records, ends))
     needed_until = context.config.data.needed_until
     if "needed" in asked and not needed_until:
         missing["needed"] = "nobody said where the needed part of a response ends (data.needed_until)"
@@ -94,8 +100,8 @@ def material_of(context: Context, attacks: Sequence[Attack], records: Sequence[R
     if "member_prefix" in asked and not prefixes.members:
         missing["member_prefix"] = "there are too few members to give some away as a prefix (audit.prefix_records)"
     return Material(
-        records=tuple(records), neighbours=tuple(near), outsiders=prefixes.outsiders, members=prefixes.members,
-        public=tuple(public), needed_until=needed_until, missing=missing,
+        records=tuple(records), neighbours=tuple(near), ends=tuple(ends), outsiders=prefixes.outsiders,
+        members=prefixes.members, public=tuple(public), needed_until=needed_until, missing=missing,
     )  # fmt: skip
 
 
@@ -108,6 +114,30 @@ def masked_of(audit: AuditConfig, public: Sequence[Record], cache: Path, seed: i
         return load_masked(audit.masked_model, audit.masked_revision, device_name())
     texts = [record.response for record in public if record.response]
     return small_masked(texts, seed, cache, device=device_name()) if texts else None
+
+
+def read_by_all(context: Context, records: Sequence[Record]) -> list[int]:
+    """How many characters of each response every audited model reads: END for all of it."""
+    from stillage.data.tokenise import encode
+    from stillage.types import END
+
+    data, ends = context.config.data, [END] * len(records)
+    for role in context.asked:
+        room = stated_context(model_source(context, role))
+        read = encode(
+            records, tokenizer_of(context, role), template=data.template, max_tokens=data.max_tokens,
+            max_prompt_tokens=data.max_prompt_tokens, context_tokens=room,
+        )  # fmt: skip
+        spans = [example.span for example in read.examples]
+        ends = [
+            end if span is None else min(end, int(span.bounds_N[-1])) for end, span in zip(ends, spans, strict=True)
+        ]
+    return ends
+
+
+def as_far_as(records: Sequence[Record], ends: Sequence[int]) -> list[Record]:
+    """The records, their responses cut to so many characters."""
+    return [replace(record, response=record.response[:end]) for record, end in zip(records, ends, strict=True)]
 
 
 def near_texts(context: Context, model: Masked, records: Sequence[Record]) -> list[tuple[str, ...]]:
@@ -187,6 +217,19 @@ def self_prompted_of(
             context.progress("audit", {"model": role.name})
             said[role.name] = ask(subject_of(context, role), transforms, material, noise_of(context))
     return said, {role.imitates: role.name for role in context.roles if role.name in said}
+
+
+def check_reference(context: Context) -> None:
+    """Refuse a reference model that is one of the audited models: it knows what they know. ConfigError with both names."""
+    outside = outside_of(context)
+    keys = {role.name: stats_key(context, role) for role in context.asked} if outside else {}
+    same = [name for name, key in keys.items() if name != outside and key == keys[outside]]
+    if same:
+        raise ConfigError(
+            "The reference model is the audited model itself.",
+            f"audit.reference: {context.config.audit.reference}, with the weights of: {', '.join(same)}",
+            "Name a model that never met the members, or leave out audit.reference.",
+        )
 
 
 def outside_of(context: Context) -> str:

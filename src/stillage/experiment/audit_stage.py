@@ -9,8 +9,9 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
-from stillage.data.groups import whole_text
+from stillage.audit.blind_features import marked_text
 from stillage.experiment.ask import (
+    check_reference,
     initial_of,
     material_of,
     noise_of,
@@ -26,13 +27,16 @@ from stillage.experiment.inputs import (
     audited_of,
     base_result,
     examples_of,
-    records_of,
-    some_of,
+    some_groups,
     special_ids,
     use_threads,
 )
 from stillage.experiment.judge import judge_run
+from stillage.experiment.labels import labels_of_run
+from stillage.experiment.left_out import left_out
+from stillage.experiment.readings import readings_of
 from stillage.experiment.shadows import shadow_audit
+from stillage.experiment.sight import Sight, sight_checks, sight_of, together
 from stillage.run.folder import write_json, write_table
 from stillage.run.results import write_results
 from stillage.types import Array, Attack, Example, Record, TokenStats, Transform
@@ -65,12 +69,15 @@ def audit(context: Context, folder: Path) -> None:
     """Membership, extraction and validity of every model, members against outsiders."""
     import pyarrow as pa
 
-    from stillage.audit.best_attack import best_attack_results
+    from stillage.audit.best_attack import best_attack_results, family_tests
+    from stillage.audit.beyond_control import beyond_control_results
     from stillage.audit.blind import blind_scores
+    from stillage.audit.by_group import rates_by_group, recitals_by_group
     from stillage.audit.extraction import extraction_results, with_groups
     from stillage.audit.inherited import inheritance_results
     from stillage.audit.membership import blind_rows, left_out_results, membership_results, score_table
     from stillage.audit.memorization import memorization_results
+    from stillage.audit.power import power_results
     from stillage.audit.probabilistic import probabilistic_results
     from stillage.audit.questions import wanted
     from stillage.audit.slices import slice_results
@@ -81,6 +88,7 @@ def audit(context: Context, folder: Path) -> None:
     use_threads(context)
     split = read_split(context.run / "data")
     check_ahead(context, split)
+    check_reference(context)
     attacks = attacks_of(config.audit)
     records, roles, prefixes = evaluated_records(context, attacks)
     material = material_of(context, attacks, records, prefixes)
@@ -88,11 +96,13 @@ def audit(context: Context, folder: Path) -> None:
     answers: dict[str, Questioned] = {}
     extraction: list[pa.Table] = []
     memorization: list[pa.Table] = []
+    sights: list[Sight] = []
     for role in context.asked:
         context.progress("audit", {"model": role.name})
         subject = subject_of(context, role)
         questioned = question(context, subject, material, wanted(attacks), roles)
         answers[role.name] = questioned
+        sights.append(sight_of(context, role, subject, records, roles, questioned.stats))
         extraction.append(extraction_rows(role.name, questioned, subject.tokenizer))
         memorization.append(memorization_rows(role.name, questioned, extraction[-1]))
         del subject
@@ -104,20 +114,32 @@ def audit(context: Context, folder: Path) -> None:
     stats = {name: questioned.stats for name, questioned in answers.items()}
     shadowed = shadow_audit(context, audited, records, stats, folder)
     left_out += shadowed.left_out
+    readings = readings_of(context, records)
     blind = blind_scores(
-        [whole_text(record) for record in records], audited.is_member, config.seed, clusters=audited.clusters
-    )
+        [marked_text(record) for record in records], audited.is_member, config.seed, clusters=audited.clusters,
+        readers=[reading.ids for reading in readings],
+    )  # fmt: skip
     scores = pa.concat_tables([scores, shadowed.scores, blind_rows(audited, blind)])
     recited, measured = (with_groups(pa.concat_tables(rows), split.group_of) for rows in (extraction, memorization))
     base, level = base_result(context, "audit"), config.audit.level
     results = membership_results(scores, fprs=config.audit.fprs, level=level, base=base)
-    results += best_attack_results(scores, level=level, base=base)
+    tests = family_tests(scores, level=level, seed=config.seed)
+    results += best_attack_results(scores, tests, level=level, base=base)
+    results += power_results(
+        scores, {model: test.together for model, test in tests.items()}, fprs=config.audit.fprs,
+        harmless_auc=config.audit.harmless_auc, harmless_tpr=config.audit.harmless_tpr, level=level, base=base,
+    )  # fmt: skip
     results += left_out_results(left_out, base) + shadowed.results
     results += extraction_results(recited, level=level, base=base)
     results += memorization_results(measured, level=level, base=base)
     results += probabilistic_results(measured, level=level, base=base, sampling=sampling_words(config.audit))
     results += inheritance_results(scores, measured, fprs=config.audit.fprs, level=level, base=base)
-    results += slice_results(scores, labels_of(records, config.data.slice_by), level=level, base=base)
+    results += beyond_control_results(scores, recited, fprs=config.audit.fprs, level=level, base=base)
+    if config.data.slice_by:
+        labels = labels_of_run(context, split)
+        results += slice_results(scores, labels, level=level, base=base)
+        results += rates_by_group(scores, labels, fprs=config.audit.fprs, level=level, base=base)
+        results += recitals_by_group(recited, labels, level=level, base=base)
     write_table(folder / "scores.parquet", scores)
     if prefixes.outsiders or prefixes.members:
         given = {"outsiders": prefixes.outsiders, "private": prefixes.members}
@@ -125,20 +147,28 @@ def audit(context: Context, folder: Path) -> None:
     write_table(folder / "extraction.parquet", recited)
     write_table(folder / "memorization.parquet", measured)
     write_results(folder / "results.parquet", results)
-    write_json(folder / "validity.json", judge_run(context, records, scores))
+    seen = sight_checks(context, together(sights), readings, scores)
+    write_json(folder / "validity.json", judge_run(context, records, scores, readings=readings, seen=seen))
 
 
 def audited_records(context: Context) -> tuple[list[Record], tuple[str, ...]]:
-    """Members then outsiders, at most audit.max_records of each by a recorded draw, with their roles."""
-    most = context.config.audit.max_records
+    """Members then outsiders, at most audit.max_records of each by a recorded draw of whole groups, with their roles.
+
+    Without those that leave the evaluation (left_out); the split's checks count them.
+    """
+    from stillage.data.split import read_split
+
+    split = read_split(context.run / "data")
+    left = left_out(context, split)
     records: list[Record] = []
     roles: list[str] = []
     for role in ("private", "outsiders"):
-        found = sorted(records_of(context, role), key=lambda record: record.id)
-        found = some_of(found, most, context.config.seed, "audit", role)
-        records += found
-        roles += [role] * len(found)
-    return records, tuple(roles)
+        found = (record for record in split.records_by_role.get(role, ()) if record.id not in left)
+        records += sorted(found, key=lambda record: record.id)
+        roles += [role] * (len(records) - len(roles))
+    return some_groups(
+        records, roles, split.groups_of(records), context.config.audit.max_records, context.config.seed, "audit"
+    )
 
 
 def evaluated_records(context: Context, attacks: Sequence[Attack]) -> tuple[list[Record], tuple[str, ...], Prefixes]:
@@ -152,13 +182,12 @@ def evaluated_records(context: Context, attacks: Sequence[Attack]) -> tuple[list
 
 
 def some_audited(context: Context, purpose: str, most: int) -> tuple[list[Record], tuple[str, ...]]:
-    """The evaluated records with their roles, at most `most` members and outsiders each, by a recorded draw; 0: all."""
+    """The evaluated records with their roles, at most `most` of each by a recorded draw of whole groups; 0: all."""
+    from stillage.data.split import read_split
+
     records, roles, _ = evaluated_records(context, attacks_of(context.config.audit))
-    pairs: list[tuple[Record, str]] = []
-    for role in dict.fromkeys(roles):
-        found = [record for record, name in zip(records, roles, strict=True) if name == role]
-        pairs += [(record, role) for record in some_of(found, most, context.config.seed, purpose, role)]
-    return [record for record, _ in pairs], tuple(role for _, role in pairs)
+    groups = read_split(context.run / "data").groups_of(records)
+    return some_groups(records, roles, groups, most, context.config.seed, purpose)
 
 
 def question(
@@ -243,15 +272,3 @@ def memorization_rows(name: str, questioned: Questioned, extraction: pa.Table) -
 
     texts = extraction.column("recited").to_pylist()
     return memorization_table(name, questioned.targets, questioned.recited, questioned.stats, texts, questioned.sampled)
-
-
-def labels_of(records: Sequence[Record], columns: Sequence[str]) -> dict[str, list[str]]:
-    """Record id -> its group in every column that the audit is sliced by; by words where it is LENGTH and no column."""
-    from stillage.audit.slices import slice_labels
-    from stillage.data.columns import LENGTH
-
-    def value(record: Record, column: str) -> str:
-        return str(record.meta.get(column, len(record.response.split()) if column == LENGTH else ""))
-
-    labels = [slice_labels([value(record, column) for record in records], column) for column in columns]
-    return {record.id: [column[index] for column in labels] for index, record in enumerate(records)}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -11,6 +12,7 @@ import numpy as np
 
 from stillage.audit.compare import RunScores
 from stillage.errors import DataError
+from stillage.evaluate.quality import within_range
 from stillage.experiment.folders import check_store
 from stillage.functional.stats import mean_interval
 from stillage.run.config import Config
@@ -190,7 +192,7 @@ def record_values(one: Candidate, model: str, metric: str) -> RunScores | None:
     rows = [
         (str(id_), float(value))
         for id_, whose, value in zip(*(table.column(name).to_pylist() for name in ("id", "model", metric)), strict=True)
-        if whose == model and value is not None
+        if whose == model and value is not None and not math.isnan(value)  # no word: no ROUGE-L
     ]
     if not rows:
         return None
@@ -227,7 +229,7 @@ def quality_results(name: str, runs: Sequence[Candidate], *, level: float, base:
         if len(values) == 1:
             results.append(replace(values[0], run="", stage=base.stage, method=name, note="1 seed"))
             continue
-        mean = mean_interval(np.array([value.value for value in values]), level)
+        mean = within_range(metric, mean_interval(np.array([value.value for value in values]), level))
         results.append(replace(row, metric=metric, value=mean.value, low=mean.low, high=mean.high))
     return results
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from stillage.audit.controls import Control
 from stillage.experiment.attack_settings import attacks_of
 from stillage.experiment.inputs import audited_of, device_name, examples_of, roles_of, shortest_context, tokenizer_of
 from stillage.experiment.roles import OUTSIDE, REFERENCE, ModelRole
@@ -18,7 +19,6 @@ if TYPE_CHECKING:
 
     from stillage.data.split import Split
     from stillage.experiment.plan import Context
-    from stillage.functional.stats import Interval
 
 CONTROLS = (REFERENCE, OUTSIDE, "student_counterfactual", "teacher_counterfactual")
 """Models that never met a private record, nor a teacher that did."""
@@ -28,26 +28,27 @@ ALONE = Request(role="target")
 TEXT = Request(role="record", transform="text")
 
 
-def control_intervals(scores: pa.Table, level: float) -> dict[str, Interval]:
-    """AUC intervals of everything that cannot know the members: blind attackers, and models that never met them.
+def controls_of(scores: pa.Table) -> dict[str, Control]:
+    """Everything scored that cannot know the members: blind attackers, and models that never met them.
 
-    A control without a single finite score of either kind has none (check_answers counts it).
+    A control without a single finite score of either kind is none (check_answers counts it).
     """
     from stillage.audit.membership import BLIND, by_model_and_attack, is_cross_fitted
 
-    found: dict[str, Interval] = {}
+    found: dict[str, Control] = {}
     for (model, attack), scored in by_model_and_attack(scores).items():
         both = scored.is_member.any() and not scored.is_member.all()
         if both and model in (BLIND, UNTRAINED, *CONTROLS):
             name = f"blind {attack}" if model == BLIND else f"{attack} on {model}"
-            found[name] = scored.auc(level, cross_fitted=is_cross_fitted(model, attack))
+            family = "blind" if model == BLIND else "untrained" if model == UNTRAINED else "trained"
+            found[name] = Control(family=family, scored=scored, cross_fitted=is_cross_fitted(model, attack))
     return found
 
 
-def untrained_intervals(
+def untrained_controls(
     context: Context, split: Split, records: Sequence[Record], unchecked: dict[str, str]
-) -> dict[str, Interval]:
-    """AUC intervals of the configured one-pass attacks on the student as it was before its training: one forward pass."""
+) -> dict[str, Control]:
+    """The configured one-pass attacks on the student as it was before its training: one forward pass."""
     import pyarrow as pa
 
     from stillage.audit.membership import score_rows, score_schema
@@ -65,7 +66,7 @@ def untrained_intervals(
     ]
     scores = untrained_scores(context, role, records, chosen)
     tables = [score_rows(audited, UNTRAINED, name, values) for name, values in scores.items()]
-    return control_intervals(pa.concat_tables([score_schema().empty_table(), *tables]), context.config.audit.level)
+    return controls_of(pa.concat_tables([score_schema().empty_table(), *tables]))
 
 
 def untrained_scores(

@@ -16,6 +16,7 @@ from stillage.experiment.inputs import (
     stats_of,
     use_threads,
 )
+from stillage.experiment.labels import labels_of_run
 from stillage.experiment.roles import MINIMAL, REFERENCE, ModelRole
 from stillage.run.folder import write_table
 from stillage.run.results import write_results
@@ -26,7 +27,8 @@ if TYPE_CHECKING:
 
     from stillage.experiment.plan import Context
 
-
+BY_GROUP = ("rouge_l", "exact_match", "needed_exact")
+"""Columns of samples.parquet that are shown by group too, where they are measured."""
 GAINS = (("student", REFERENCE), (MINIMAL, REFERENCE), (MINIMAL, "student"))
 """Pairs of models whose quality is compared on the same records: what the first has that the second has not."""
 
@@ -41,6 +43,8 @@ def evaluate(context: Context, folder: Path) -> None:
     """Every model answers the test prompts; overlap with the references, perplexity, bits per byte."""
     import pyarrow as pa
 
+    from stillage.audit.by_group import quality_by_group
+    from stillage.data.groups import cluster_numbers
     from stillage.data.split import read_split
     from stillage.evaluate.gain import gain_results
     from stillage.evaluate.quality import (
@@ -54,7 +58,8 @@ def evaluate(context: Context, folder: Path) -> None:
 
     config = context.config
     use_threads(context)
-    check_ahead(context, read_split(context.run / "data"))
+    split = read_split(context.run / "data")
+    check_ahead(context, split)
     records = records_of(context, "test")
     asked = records[: config.generate.records] if config.generate.records else records
     rows: list[dict[str, Any]] = []
@@ -68,9 +73,16 @@ def evaluate(context: Context, folder: Path) -> None:
     base = base_result(context, "evaluate")
     level = config.audit.level
     references = [references_of(record) for _ in context.models for record in asked]
-    results = text_results(samples, level=level, base=base, references=references)
-    results += gain_results(samples, gain_pairs(context.models), level=level, base=base)
-    results += likelihood_results(stats, [record.response for record in records], level=level, base=base)
+    results = text_results(samples, level=level, base=base, references=references, group_of=split.group_of)
+    results += gain_results(samples, gain_pairs(context.models), level=level, base=base, group_of=split.group_of)
+    groups = [split.group_of.get(record.id, "") for record in records]
+    results += likelihood_results(
+        stats, [record.response for record in records], level=level, base=base,
+        clusters=cluster_numbers([record.id for record in records], groups),
+    )  # fmt: skip
+    if config.data.slice_by:
+        labels = labels_of_run(context, split)
+        results += quality_by_group(samples, BY_GROUP, labels, split.group_of, level=level, base=base)
     write_table(folder / "samples.parquet", samples)
     write_results(folder / "results.parquet", results)
 

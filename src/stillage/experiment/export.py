@@ -9,12 +9,13 @@ from pathlib import Path
 from stillage.errors import ConfigError, DataError
 from stillage.experiment.folders import check_store, earlier_config, listed
 from stillage.experiment.report_stage import REPORT, unfinished
+from stillage.report.private import KEY_FILE, NAMES_FILE
 from stillage.run.folder import atomic, sync_folder, write_text
 from stillage.run.lock import check_free
 from stillage.run.parse import to_yaml
 from stillage.run.stages import recorded_key
 
-FILES = ("env.json",)
+FILES = ("env.json", KEY_FILE, NAMES_FILE)
 
 
 def export(run: Path, target: Path) -> list[str]:
@@ -45,7 +46,7 @@ def export(run: Path, target: Path) -> list[str]:
             shutil.copytree(run / name, copy / name, symlinks=False, ignore=ignore)
         for name in FILES:
             if (run / name).is_file():
-                shutil.copyfile(run / name, copy / name)
+                shutil.copy(run / name, copy / name)  # with its permissions
         write_text(copy / "config.yaml", to_yaml(replace(config, out=target)))
         sync_folder(copy)
         broken = unfinished(copy, stages)

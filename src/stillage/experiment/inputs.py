@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+
+from stillage.data.groups import cluster_numbers
 from stillage.errors import ConfigError
 from stillage.experiment.roles import ModelRole
 from stillage.rng import generator
@@ -34,6 +38,37 @@ def some_of(records: Sequence[Record], most: int, seed: int, *names: str) -> lis
         return list(records)
     drawn = generator(seed, *names).permutation(len(records))[:most]
     return [records[index] for index in sorted(drawn)]
+
+
+def some_groups(
+    records: Sequence[Record], roles: Sequence[str], groups: Sequence[str], most: int, seed: int, *names: str
+) -> tuple[list[Record], tuple[str, ...]]:
+    """At most `most` records of each role, in their order, by a recorded draw of whole groups; 0: all. With their roles.
+
+    roles, groups: of each record; group "": it is alone. Groups come in random order, and one that some role has no room
+    left for is passed over, so that near-duplicates stay together and those of one size are drawn alike, whatever their
+    role: what the shuffles of audit.best_attack rest on. ConfigError where no group of a role fits.
+    """
+    if not most or max(Counter(roles).values(), default=0) <= most:
+        return list(records), tuple(roles)
+    number = cluster_numbers([record.id for record in records], groups)
+    places = np.split(np.argsort(number, kind="stable"), np.cumsum(np.bincount(number))[:-1])
+    room: dict[str, int] = {role: most for role in set(roles)}
+    kept: list[int] = []
+    for index in generator(seed, *names).permutation(len(places)).tolist():
+        wanted = Counter(roles[int(place)] for place in places[index])
+        if all(count <= room[role] for role, count in wanted.items()):
+            kept += places[index].tolist()
+            room = {role: left - wanted[role] for role, left in room.items()}
+    empty = [role for role, left in room.items() if left == most]
+    if empty:
+        smallest = min(len(group) for group in places if any(roles[place] in empty for place in group.tolist()))
+        raise ConfigError(
+            "So few records cannot be drawn: near-duplicates are drawn together.",
+            f"at most {most} of each role; the smallest group of {', '.join(empty)} has {smallest}",
+            "Ask for more records (0: all).",
+        )
+    return [records[index] for index in sorted(kept)], tuple(roles[index] for index in sorted(kept))
 
 
 def roles_of(split: Split, records: Sequence[Record]) -> tuple[str, ...]:

@@ -7,22 +7,23 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from stillage.audit.controls import check_controls
+from stillage.audit.duplicates import check_overlap, check_training_overlap
 from stillage.audit.validity import (
     Check,
     check_answers,
-    check_controls,
     check_order,
-    check_overlap,
     check_provenance,
     check_records,
     check_sources,
-    check_training_overlap,
     check_truncation,
     judge,
 )
 from stillage.data.groups import cluster_numbers, prompt_text, whole_text
-from stillage.experiment.controls import ALONE, TEXT, control_intervals, untrained_intervals
-from stillage.experiment.inputs import model_source, roles_of, stated_context, tokenizer_of
+from stillage.experiment.controls import ALONE, TEXT, controls_of, untrained_controls
+from stillage.experiment.inputs import roles_of
+from stillage.experiment.left_out import Why, left_out, saying
+from stillage.experiment.readings import readings_of
 from stillage.run.folder import read_json, read_table, sha256_file
 from stillage.run.stages import MANIFEST
 from stillage.types import Array, Record
@@ -32,29 +33,41 @@ if TYPE_CHECKING:
 
     from stillage.data.split import Split
     from stillage.experiment.plan import Context
+    from stillage.experiment.readings import Reading
+
+NOTHING: Mapping[str, Why] = {}
 
 
-def judge_run(context: Context, records: Sequence[Record], scores: pa.Table) -> dict[str, object]:
+def judge_run(
+    context: Context,
+    records: Sequence[Record],
+    scores: pa.Table,
+    *,
+    readings: Sequence[Reading] = (),
+    seen: Sequence[Check] = (),
+) -> dict[str, object]:
     """validity.json: may the membership claim be printed? What could not be checked is listed with its reason.
 
-    records: the audited ones, in their order. scores: audit/scores.parquet.
+    records: the audited ones, in their order. scores: audit/scores.parquet. readings: how the models read the records;
+    empty: they are read here. seen: checks made while the models were asked (sight_checks).
     """
     from stillage.data.split import read_split
 
     split = read_split(context.run / "data")
+    left = left_out(context, split)
     unchecked: dict[str, str] = {}
-    controls = control_intervals(scores, context.config.audit.level)
-    untrained = untrained_intervals(context, split, records, unchecked)
+    controls = controls_of(scores) | untrained_controls(context, split, records, unchecked)
     found = [
         provenance(context, split, unchecked),
-        overlap(split),
-        training_overlap(context, split, unchecked),
+        overlap(split, left),
+        training_overlap(context, split, unchecked, left),
         order(split, unchecked),
-        truncation(context, split, records),
+        truncation(context, split, records, readings),
         check_records([record.id for record in records], ids_by_score(scores)),
         check_sources(*fingerprints(context)) if any(role.is_trained for role in context.roles) else None,
         check_answers(answers(scores)),
-        check_controls(controls | untrained),
+        *seen,
+        check_controls(controls, context.config.audit.level),
     ]
     checks = [check for check in found if check is not None]
     return judge(checks, unchecked).as_json() | {"drawn_by_us": split.drawn_by_us}
@@ -86,27 +99,31 @@ def ids_by_stage(context: Context) -> dict[str, list[str]]:
     return {name: read_table(path).column("id").to_pylist() for name, path in paths.items() if path.is_file()}
 
 
-def overlap(split: Split) -> Check:
-    """Members that are outsiders too, or nearly."""
+def overlap(split: Split, left: Mapping[str, Why] = NOTHING) -> Check:
+    """Members that are outsiders too, or nearly. left: who leaves the evaluation (`left_out`)."""
     members, outsiders = sides(split)
-    return check_overlap(
+    found = check_overlap(
         [record.id for record in members], [record.id for record in outsiders],
         [whole_text(record) for record in members], [whole_text(record) for record in outsiders],
     )  # fmt: skip
+    return saying(found, split, left, "near")
 
 
-def training_overlap(context: Context, split: Split, unchecked: dict[str, str]) -> Check | None:
-    """Members and outsiders that the students of this run were trained on by themselves, or nearly."""
+def training_overlap(
+    context: Context, split: Split, unchecked: dict[str, str], left: Mapping[str, Why] = NOTHING
+) -> Check | None:
+    """Members and outsiders that the students of this run were trained on by themselves, or nearly. left: as `overlap`."""
     if not any(role.trained_on == "public" for role in context.roles):
         unchecked["training_overlap"] = "no student was trained here"
         return None
     if context.config.lm.path:
         unchecked["plain text"] = "the corpus that the students read beside their records was not searched for members"
     audited, public = [*sides(split)[0], *sides(split)[1]], split.records_by_role.get("public", [])
-    return check_training_overlap(
+    found = check_training_overlap(
         [prompt_text(record) for record in audited], [whole_text(record) for record in audited],
         [prompt_text(record) for record in public], [whole_text(record) for record in public],
     )  # fmt: skip
+    return saying(found, split, left, "trained")
 
 
 def order(split: Split, unchecked: dict[str, str]) -> Check | None:
@@ -138,28 +155,15 @@ def places(records: Sequence[Record]) -> Array | None:
     return np.array([rank[place] for place in found])
 
 
-def truncation(context: Context, split: Split, records: Sequence[Record]) -> Check:
+def truncation(context: Context, split: Split, records: Sequence[Record], readings: Sequence[Reading] = ()) -> Check:
     """How unequally members and outsiders were cut, under the model that reads them most unequally."""
-    from stillage.data.tokenise import encode
-    from stillage.data.tokenizer_hash import tokenizer_hash
-
-    data, member = context.config.data, np.array([role == "private" for role in roles_of(split, records)])
+    member = np.array([role == "private" for role in roles_of(split, records)])
     clusters = drawn_together(split, records)
-    found: dict[tuple[str, str, int], Check] = {}
-    for role in context.asked:
-        tokenizer = tokenizer_of(context, role)
-        context_tokens = stated_context(model_source(context, role))
-        longest = min(data.max_tokens, context_tokens or data.max_tokens)
-        key = (tokenizer_hash(tokenizer), str(tokenizer.chat_template), longest)
-        if key in found:
-            continue
-        read = encode(
-            records, tokenizer, template=data.template, max_tokens=data.max_tokens,
-            max_prompt_tokens=data.max_prompt_tokens, context_tokens=context_tokens,
-        )  # fmt: skip
-        ended = np.array([int(example.ids_T[-1]) == tokenizer.eos_token_id for example in read.examples])
-        found[key] = check_truncation(read.was_cut | ~ended, member, clusters=clusters)
-    return min(found.values(), key=lambda check: float(str(check.values["p"])))
+    found = [
+        check_truncation(reading.was_cut, member, clusters=clusters)
+        for reading in readings or readings_of(context, records)
+    ]
+    return min(found, key=lambda check: float(str(check.values["p"])))
 
 
 def fingerprints(context: Context) -> tuple[dict[str, str], dict[str, str]]:

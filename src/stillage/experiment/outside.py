@@ -6,7 +6,7 @@ from pathlib import Path
 
 from stillage.data.parallel import endings, pairs_of
 from stillage.data.prepare import SYNTHETIC
-from stillage.data.rows import check_format
+from stillage.data.rows import check_format, folder_and_part
 from stillage.errors import DataError
 from stillage.models.source import ADAPTER, WANTED, base_candidates
 from stillage.run.config import Config, ModelConfig
@@ -28,7 +28,7 @@ def outside_data(config: Config) -> dict[str, str]:
         return {str(file): sha256_file(file) for pair in pairs for file in pair}
     for source in sources:
         looks_local = source.startswith((".", "/", "~")) or Path(source).suffix in (".jsonl", ".json", ".parquet")
-        if looks_local and not Path(source).exists() and not any(char in source for char in "*?["):
+        if looks_local and not folder_and_part(source)[0].exists() and not any(char in source for char in "*?["):
             raise DataError(
                 "A data file is missing.", f"not there: {source}", "Check the path in data.source or data.files."
             )
@@ -45,7 +45,7 @@ def outside_folder(path: str) -> dict[str, str]:
     if any(char in path for char in "*?["):
         anchor = Path(path)
         return {str(file): sha256_file(file) for file in sorted(anchor.parent.glob(anchor.name)) if file.is_file()}
-    root = Path(path)
+    root = folder_and_part(path)[0]
     if root.is_file():
         return {str(root): sha256_file(root)}
     return {str(file): sha256_file(file) for file in files_of(root)} if root.is_dir() else {}

@@ -44,8 +44,8 @@ from stillage.run.stages import Stage
 from stillage.run.stop import Stop
 from stillage.types import Attack
 
-SCHEMAS = {"data": 4, "tokenizer": 1, "train": 1, DESIGN: 1, "evaluate": 2, "audit": 4, "blocks": 1, "signal": 1,
-           "exposure": 1, "dp": 1, "report": 1}  # fmt: skip
+SCHEMAS = {"data": 4, "tokenizer": 1, "train": 1, DESIGN: 1, "evaluate": 3, "audit": 5, "blocks": 2, "signal": 2,
+           "exposure": 2, "dp": 1, "report": 2}  # fmt: skip
 """Raised when the code's meaning changes, so that results of older code are not mistaken for the new one's."""
 BESIDE = {"audit": ("blocks", "signal", "exposure", "dp")}
 """Stages that belong to another: who asks for that one, asks for them."""

@@ -29,10 +29,28 @@ def report_stage(context: Context, inputs: Sequence[str]) -> Stage:
     """The stage that writes the page; inputs: every other stage of the run."""
     from stillage.experiment.plan import SCHEMAS, plain
 
+    look = plain(context.config.report)
     return Stage(
-        name=REPORT, inputs=tuple(inputs), schema=SCHEMAS[REPORT],
-        settings={"report": plain(context.config.report), "version": __version__}, work=partial(report, context),
+        name=REPORT, inputs=tuple(inputs), schema=SCHEMAS[REPORT], secret=secret_of(context.run, look),
+        settings={"report": look, "version": __version__}, work=partial(report, context),
     )  # fmt: skip
+
+
+def secret_of(run: Path, look: Mapping[str, Any]) -> str:
+    """What the key of a report holds besides its inputs: the key of the run, where there is one and texts are not shown."""
+    from stillage.report.private import KEY_FILE, run_key
+
+    return run_key(run).hex() if not look.get("show_text") and (run / KEY_FILE).is_file() else ""
+
+
+def keyed(context: Context, stages: Sequence[Stage]) -> list[Stage]:
+    """The stages, the report with the key of its run, which is made where it is missing and the report needs one."""
+    from stillage.report.private import run_key
+
+    if context.config.report.show_text or all(stage.name != REPORT for stage in stages):
+        return list(stages)
+    run_key(context.run)
+    return [report_stage(context, stage.inputs) if stage.name == REPORT else stage for stage in stages]
 
 
 def report_again(context: Context, say: Callable[[str], None], *, only_say: bool = False) -> None:
@@ -54,8 +72,10 @@ def report_again(context: Context, say: Callable[[str], None], *, only_say: bool
     names = stage_names(context)
     check_finished(context, names)
     stage = report_stage(context, names)
+    stage = stage if only_say else keyed(context, [stage])[0]
     manifests = {name: manifest_of(run / name) or {} for name in names}
-    key = key_of(stage.name, stage.settings, {name: one["key"] for name, one in manifests.items()}, {}, stage.schema)
+    key = key_of(stage.name, stage.settings, {name: one["key"] for name, one in manifests.items()}, {}, stage.schema,
+                 stage.secret)  # fmt: skip
     folder = place(run, stage, key, context.store)
     state = status(folder, stage, key)
     say(f"{REPORT}: {'skipped, ' if state.is_done else ''}{state.reason}")
@@ -137,16 +157,17 @@ def unfinished(run: Path, names: Sequence[str]) -> list[str]:
         broken = damage(run / name, manifest)
         if broken:
             wrong.append(f"{name}: damaged: {broken}")
-        elif not made_from(name, manifest, found):
+        elif not made_from(run, name, manifest, found):
             wrong.append(f"{name}: made from other inputs than those in the folder")
     return wrong
 
 
-def made_from(name: str, manifest: Mapping[str, Any], found: Mapping[str, Mapping[str, Any] | None]) -> bool:
+def made_from(run: Path, name: str, manifest: Mapping[str, Any], found: Mapping[str, Mapping[str, Any] | None]) -> bool:
     """Was the stage made from those stages, as far as its key can tell?"""
 
     def key(name: str, one: Mapping[str, Any], inputs: Mapping[str, str]) -> str:
-        return key_of(name, one["settings"], inputs, one["outside"], one["schema"])
+        secret = secret_of(run, one["settings"]["report"]) if name == REPORT else ""
+        return key_of(name, one["settings"], inputs, one["outside"], one["schema"], secret)
 
     first = next((one for one in found.items() if one[1] is not None and not one[1]["inputs"]), None)
     if first is None or first[1] is None or key(first[0], first[1], {}) != first[1]["key"]:

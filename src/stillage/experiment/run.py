@@ -12,6 +12,7 @@ from stillage.errors import ConfigError, Interrupted, UserError
 from stillage.experiment.folders import check_folder, is_whole, say_done_over
 from stillage.experiment.parallel import command_of, ready, run_together
 from stillage.experiment.plan import BESIDE, Context, plan
+from stillage.experiment.report_stage import keyed
 from stillage.experiment.roles import check_files
 from stillage.experiment.schedule import Plans, described, schedule
 from stillage.run.environment import environment
@@ -89,7 +90,7 @@ def run_experiments(
                 say_done_over(context, stages)
                 write_text(context.config.out / "config.yaml", to_yaml(context.config))
                 record_environment(context)
-            failed = do_stages(plans, say)
+            failed = do_stages({name: (one, keyed(one, stages)) for name, (one, stages) in plans.items()}, say)
         except UserError:
             for out in new:
                 leave_nothing(out)
@@ -191,7 +192,7 @@ def leave_nothing(run: Path) -> None:
             path.unlink()
     if any(path.is_dir() for path in run.iterdir()):
         return
-    for name in ("config.yaml", "env.json", ".lock"):
+    for name in ("config.yaml", "env.json", "report.key", ".lock"):
         (run / name).unlink(missing_ok=True)
     if not any(run.iterdir()):
         run.rmdir()

@@ -7,7 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from stillage.audit.compare import RunScores, compare, compare_means
+from stillage.audit.compare import RunScores, beyond_controls, compare, compare_means
+from stillage.audit.control_models import CONTROLS, OF_STUDENTS
 from stillage.errors import DataError
 from stillage.experiment.compare import (
     METRICS,
@@ -72,6 +73,9 @@ def side_by_side(
             )
         scores = {name: [run_scores(one, model, attack) for one in runs] for name, runs in audited.items()}
         results += compare(scores, level=level, base=base, refused=refused) if scores else []
+        for name, runs in audited.items():
+            controls = control_scores(runs, model, attack)
+            results += beyond_controls(name, scores[name], controls, level=level, base=base)
     except DataError as error:
         if is_strict:
             raise
@@ -88,6 +92,19 @@ def side_by_side(
         variants=named, results=tuple(results), model=model, attack=attack, level=level, unfinished=tuple(unfinished),
         said=(*said, *warnings(named, audited, results, unfinished)),
     )  # fmt: skip
+
+
+def control_scores(runs: Sequence[Candidate], model: str, attack: str) -> dict[str, list[RunScores]]:
+    """Control -> its scores in every run of a variant; none where a check of a run failed, which no control can mend."""
+    found: dict[str, list[RunScores]] = {}
+    if any(one.verdict != "valid" for one in runs):
+        return found
+    for control in CONTROLS.get(model, OF_STUDENTS):
+        try:
+            found[control] = [run_scores(one, control, attack) for one in runs]
+        except DataError:
+            continue  # not audited in every run, or not under this attack
+    return found
 
 
 def needed_ends(found: Sequence[Candidate]) -> list[str]:

@@ -11,12 +11,12 @@ from stillage.experiment.inputs import (
     base_result,
     examples_of,
     load_role,
-    records_of,
     shortest_context,
-    some_of,
+    some_groups,
     tokenizer_of,
     use_threads,
 )
+from stillage.experiment.left_out import left_out
 from stillage.run.folder import read_table, write_table
 from stillage.run.results import write_results
 from stillage.types import Record, Role
@@ -65,18 +65,23 @@ def signal(context: Context, folder: Path) -> None:
 
 
 def signal_records(context: Context) -> tuple[list[Record], tuple[str, ...]]:
-    """The answered records that teachers are compared on, at most audit.signal_records of each role by a recorded draw."""
+    """The answered records that teachers are compared on, at most audit.signal_records of each role, whole groups drawn.
+
+    Without those that leave the evaluation (left_out).
+    """
+    from stillage.data.split import read_split
     from stillage.data.unanswered import answered
 
-    most = context.config.audit.signal_records
+    split = read_split(context.run / "data")
+    left = left_out(context, split)
     records: list[Record] = []
     roles: list[str] = []
     for role in ROLES:
-        found = sorted(answered(records_of(context, role)), key=lambda record: record.id)
-        found = some_of(found, most, context.config.seed, "signal", role)
-        records += found
-        roles += [role] * len(found)
-    return records, tuple(roles)
+        found = (record for record in answered(split.records_by_role.get(role, ())) if record.id not in left)
+        records += sorted(found, key=lambda record: record.id)
+        roles += [role] * (len(records) - len(roles))
+    most = context.config.audit.signal_records
+    return some_groups(records, roles, split.groups_of(records), most, context.config.seed, "signal")
 
 
 def shown_by(context: Context) -> dict[str, dict[str, float]]:

@@ -51,8 +51,8 @@ def compared(out: Path) -> tuple[SideBySide | None, list[str]]:
 
 
 def state(out: Path, point: Mapping[str, object], failed: Mapping[str, Exception]) -> str:
-    """How a point ended."""
+    """How a point ended; the text of an error that is none of ours may quote a record, and is in the log alone."""
     error = failed.get(str(point["name"]))
     if error is not None:
-        return error.what if isinstance(error, UserError) else f"{type(error).__name__}: {error}"
+        return error.what if isinstance(error, UserError) else type(error).__name__
     return "finished" if is_reported(out, point) else "not finished"

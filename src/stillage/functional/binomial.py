@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from stillage.errors import DataError
+from stillage.functional.clustered import clustered_scatter, working_units
 from stillage.types import Array
 
 
@@ -47,8 +48,11 @@ def clopper_pearson(count: float, n: float, level: float = 0.95) -> Interval:
 def clustered_proportion(hits: Array, clusters: Array, level: float = 0.95) -> Interval:
     """The interval of a proportion among records that come in clusters (near-duplicates): Clopper-Pearson, n lowered.
 
-    n* = p (1 - p) / var(p), var(p) the between-cluster variance of the ratio estimate, at most n; the number of clusters
-    where p is 0 or 1. hits bool[n], clusters int[n]. DataError for n = 0. Source: Korn and Graubard 1998, section 3.
+    n* = p (1 - p) / var(p) (t_{G-1} / t_df)^2, var(p) and df by clustered_scatter over the G clusters; the number of clusters
+    where p is 0 or 1. At most n, and at most working_units: large clusters that all missed by chance are no certainty.
+    hits bool[n], clusters int[n]. Simulated coverage of 95 % limits: 94 to 99.8 % (30 to 300 clusters of 1 to 9, of 20 among
+    single ones, of Pareto sizes, and one that holds a quarter; p from 0.05 to 0.8; 0.2 to 0.9 of the variance shared); the
+    high ones where few clusters decide. DataError for n = 0. Source: Korn and Graubard 1998, section 3.
     """
     hits = np.asarray(hits, dtype=np.float64)
     number = np.unique(np.asarray(clusters), return_inverse=True)[1]
@@ -56,11 +60,24 @@ def clustered_proportion(hits: Array, clusters: Array, level: float = 0.95) -> I
     if not n or n_clusters == n:
         return clopper_pearson(int(hits.sum()), n, level)
     share = float(hits.mean())
-    sums = np.bincount(number, hits - share) / n
-    variance = float(sums @ sums) * n_clusters / max(1, n_clusters - 1)
-    effective = min(float(n), share * (1 - share) / variance) if 0 < share < 1 and variance > 0 else float(n_clusters)
-    effective = max(1.0, effective)
+    effective = effective_records(hits, number, level)
     return replace(clopper_pearson(share * effective, effective, level), value=share)
+
+
+def effective_records(hits: Array, groups: Array, level: float) -> float:
+    """n* of clustered_proportion: how many independent records tell as much about the share. groups: int from 0."""
+    from scipy.special import stdtrit
+
+    n, share, n_clusters = hits.size, float(hits.mean()), np.unique(groups).size
+    if n_clusters == n or not 0 < share < 1:
+        return float(n_clusters)
+    found, tail = clustered_scatter(hits, groups, [np.ones(n, dtype=bool)]), check_level(level) / 2
+    if found.variance <= 0:
+        return float(n_clusters)
+    known = max(1, n_clusters - 1)  # Clopper and Pearson's limits are exact for equal clusters of equal records
+    ratio = float(stdtrit(known, tail) / stdtrit(min(found.df, known), tail))
+    seen = share * (1 - share) / found.variance * ratio**2
+    return min(float(n), max(1.0, min(seen, working_units(hits, groups))))
 
 
 def check_level(level: float) -> float:

@@ -11,6 +11,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from stillage.functional.binomial import Interval, check_level
+from stillage.functional.clustered import clustered_scatter
+from stillage.functional.scatter import Scatter, half_width
 from stillage.functional.scored import checked, cluster_groups
 from stillage.types import Array
 
@@ -37,7 +39,9 @@ def auc_interval(
     logit(AUC) +- z sqrt(var) / (AUC (1 - AUC)). At AUC 1, low = (alpha/2)^(1/m) with m = min(n_in, n_out): the exact
     binomial limit for m disjoint pairs, attained by the worst distribution; no lower AUC gets a higher `low` than that.
     AUC 0 is its mirror; if all scores are equal the same limit bounds the share of untied pairs around 0.5.
-    clusters int[n]: near-duplicates share a number and count as one draw (m counts clusters).
+    clusters int[n]: near-duplicates share a number and count as one draw (m counts clusters); variance and Student's t by
+    clustered_scatter. Simulated coverage with groups of 1 to 9, 20 among single ones, Pareto sizes, or on both sides: 92 to
+    99 %; to 100 % where one group holds a quarter of a side, as nothing shows how large groups scatter.
     n_folds: for out-of-fold scores of a classifier cross-fitted over so many folds, whose folds depend on each other
     through their training sets: variance times 1 + n_folds / (n_folds - 1) (at chance the plain interval misses 0.5 in
     15 % of honest splits, this one in 3-5 %). Errors as roc_auc.
@@ -47,8 +51,8 @@ def auc_interval(
     scores, is_member = checked(scores, is_member)
     auc, placement = placements(scores, is_member)
     groups = cluster_groups(clusters, scores.size)
-    units = draws(is_member, groups)
-    return logit_interval(auc, fold_factor(n_folds) * delong_variance(placement, is_member, groups), units, level)
+    found = delong_scatter(placement, is_member, groups, n_folds)
+    return logit_interval(auc, [found], draws(is_member, groups), level)
 
 
 def placements(scores: Array, is_member: Array) -> tuple[float, Array]:
@@ -74,20 +78,19 @@ def draws(is_member: Array, groups: Array | None) -> int:
     return min(np.unique(groups[is_member]).size, np.unique(groups[~is_member]).size)
 
 
-def delong_variance(placement: Array, is_member: Array, groups: Array | None) -> float:
-    """DeLong's variance of a mean placement, summed within clusters first (Obuchowski 1997, eq. 5)."""
-    if draws(is_member, groups) < 2:
-        return math.inf  # one draw of a class says nothing about its scatter
-    if groups is None:
-        return float(sum(placement[side].var(ddof=1) / side.sum() for side in (is_member, ~is_member)))
-    sums = []
-    for side in (is_member, ~is_member):
-        centred = np.where(side, placement - placement[side].mean(), 0.0) / side.sum()
-        sums.append((np.bincount(groups, centred), np.unique(groups[side]).size))
-    (inside, n_in), (outside, n_out) = sums
-    n_all = inside.size
-    variance = (inside @ inside) * n_in / (n_in - 1) + (outside @ outside) * n_out / (n_out - 1)
-    return max(0.0, float(variance + 2 * (inside @ outside) * n_all / (n_all - 1)))
+def delong_scatter(placement: Array, is_member: Array, groups: Array | None, n_folds: int = 0) -> Scatter:
+    """DeLong's variance of a mean placement, times that of the folds; over clusters as clustered_scatter says.
+
+    Without clusters (or where each record is its own) the degrees of freedom are inf.
+    """
+    units, factor = draws(is_member, groups), fold_factor(n_folds)
+    if units < 2:
+        return Scatter(variance=math.inf)  # one draw of a class says nothing about its scatter
+    if groups is None or int(groups.max()) + 1 == groups.size:
+        own = sum(placement[side].var(ddof=1) / side.sum() for side in (is_member, ~is_member))
+        return Scatter(variance=factor * float(own))
+    found = clustered_scatter(placement, groups, (is_member, ~is_member))
+    return Scatter(variance=factor * found.variance, df=found.df)
 
 
 def fold_factor(n_folds: int) -> float:
@@ -95,12 +98,10 @@ def fold_factor(n_folds: int) -> float:
     return 1 + n_folds / (n_folds - 1) if n_folds > 1 else 1.0
 
 
-def logit_interval(auc: float, variance: float, units: int, level: float, df: float = math.inf) -> Interval:
-    """The interval of auc_interval, from an AUC, its variance and the draws of the smaller class."""
-    from scipy.special import stdtrit
-
+def logit_interval(auc: float, parts: Sequence[Scatter], units: int, level: float) -> Interval:
+    """The interval of auc_interval, from an AUC, the parts of its scatter and the draws of the smaller class."""
     alpha = check_level(level)
-    edge = (alpha / 2) ** (1 / units)
+    edge, variance = (alpha / 2) ** (1 / units), sum(part.variance for part in parts)
     if math.isinf(variance):
         return Interval(value=auc, low=0.0, high=1.0, level=level)
     if variance < 1e-24 and 0 < auc < 1:  # every pair tied (or, pooled, such runs with perfect ones)
@@ -109,7 +110,7 @@ def logit_interval(auc: float, variance: float, units: int, level: float, df: fl
     if variance < 1e-24:
         return Interval(value=auc, low=edge if auc == 1 else 0.0, high=1.0 if auc == 1 else 1 - edge, level=level)
     centre = math.log(auc / (1 - auc))
-    half = float(stdtrit(min(df, 1e9), 1 - alpha / 2)) * math.sqrt(variance) / (auc * (1 - auc))
+    half = half_width(parts, alpha) / (auc * (1 - auc))
     low, high = _expit(centre - half), _expit(centre + half)
     return Interval(value=auc, low=min(low, edge), high=max(high, 1 - edge), level=level)
 

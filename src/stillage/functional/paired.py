@@ -1,24 +1,48 @@
-"""The difference of two shares that were counted on the same records."""
+"""Differences of two shares on the same records: of what was counted, and of what two thresholds find."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 
 from stillage.errors import DataError
 from stillage.functional.binomial import Interval, check_level
+from stillage.functional.pooled import PairedTest
+from stillage.functional.roc import tpr_at_fpr
+from stillage.functional.scored import checked, cluster_groups
 from stillage.types import Array
 
 
 def paired_proportions(first_R: Array, second_R: Array, level: float = 0.95) -> Interval:
     """Share of the first minus share of the second, records paired, with an interval that is no point at equality.
 
-    first_R, second_R bool[R]. With b records that only the first has right and c that only the second has, of R:
-    value (b - c) / R; limits d +- z sqrt((p + q - d^2) / (R + 2)), p = (b + 1) / (R + 2), q = (c + 1) / (R + 2), d = p - q,
-    cut to [-1, 1]. DataError without records, or for arrays of different length. Source: Bonett and Price 2012.
+    The interval of paired_share_test, each record alone; DataError as there.
     """
-    from scipy.special import ndtri
+    found = paired_share_test(first_R, second_R, level)
+    return Interval(value=found.difference, low=found.low, high=found.high, level=level)
+
+
+def paired_share_test(
+    first_R: Array,
+    second_R: Array,
+    level: float = 0.95,
+    *,
+    clusters: Sequence[int] | Array | None = None,
+    variance: float = 0.0,
+) -> PairedTest:
+    """Tests that two shares counted on the same records are equal; two-sided, close to the exact McNemar test.
+
+    first_R, second_R bool[R]. With b records that only the first has and c that only the second has, of R: difference
+    (b - c) / R; limits d +- z sqrt((p + q - d^2) / (R + 2) + variance), p = (b + 1) / (R + 2), q = (c + 1) / (R + 2),
+    d = p - q, cut to [-1, 1]; p-value of z = d / that root.
+    clusters int[R]: near-duplicates share a number and count once: R is lowered by the ratio of the between-cluster
+    variance of the difference to that of records alone (to the number of clusters where nothing scatters).
+    variance: what else scatters, for example two thresholds. DataError without records, or for arrays of different
+    length. Sources: Bonett and Price 2012; Korn and Graubard 1998 (clusters).
+    """
+    from scipy.special import ndtr, ndtri
 
     alpha = check_level(level)
     first, second = (np.asarray(values, dtype=bool) for values in (first_R, second_R))
@@ -28,8 +52,69 @@ def paired_proportions(first_R: Array, second_R: Array, level: float = 0.95) -> 
             f"records: {first.size} and {second.size}",
             "Check that both models answered all of them.",
         )
-    only_first, only_second = int((first & ~second).sum()), int((~first & second).sum())
-    p, q = ((count + 1) / (first.size + 2) for count in (only_first, only_second))
-    half = float(ndtri(1 - alpha / 2)) * math.sqrt((p + q - (p - q) ** 2) / (first.size + 2))
-    value = (only_first - only_second) / first.size
-    return Interval(value=value, low=max(-1.0, p - q - half), high=min(1.0, p - q + half), level=level)
+    differences = first.astype(np.float64) - second
+    size = effective_size(differences, cluster_groups(clusters, first.size))
+    only_first, only_second = float((differences > 0).mean()), float((differences < 0).mean())
+    p, q = ((share * size + 1) / (size + 2) for share in (only_first, only_second))
+    error = math.sqrt((p + q - (p - q) ** 2) / (size + 2) + variance)
+    half = float(ndtri(1 - alpha / 2)) * error
+    low, high = max(-1.0, p - q - half), min(1.0, p - q + half)
+    chance = 2 * float(ndtr(-abs(p - q) / error))
+    return PairedTest(difference=float(differences.mean()), low=low, high=high, p=chance, level=level)
+
+
+def effective_size(differences_R: Array, groups: Array | None) -> float:
+    """How many records alone would scatter as these do that come in clusters; at most as many as there are."""
+    n = differences_R.size
+    if groups is None:
+        return float(n)
+    centred = differences_R - differences_R.mean()
+    sums = np.bincount(groups, centred)
+    units = int(sums.size)
+    alone, together = float(centred @ centred), float(sums @ sums) * units / max(1, units - 1)
+    return min(float(n), n * alone / together) if alone > 1e-12 and together > 1e-12 else float(units)
+
+
+def paired_tpr_test(
+    scores_a: Array,
+    scores_b: Array,
+    is_member: Array,
+    fpr: float,
+    level: float = 0.95,
+    *,
+    clusters: Sequence[int] | Array | None = None,
+) -> PairedTest:
+    """Tests that two models find the same share of members at one false-positive rate, each above its own threshold.
+
+    The members' part is paired_share_test on who is found; its `variance` is that of the two thresholds, which come from
+    the same outsiders: that of the mean over outsiders of g_a 1(a > t_a) - g_b 1(b > t_b), g the slope of each model's
+    ROC curve at the threshold (over the sqrt(k) outsiders on each side of the k-th), summed within clusters first.
+    Errors as tpr_at_fpr. Source: Hsieh and Turnbull 1996, section 3 (the variance of an empirical ROC curve).
+    """
+    (a, member), b = checked(scores_a, is_member), checked(scores_b, is_member)[0]
+    groups = cluster_groups(clusters, member.size)
+    found, pulled = [], []
+    for scores in (a, b):
+        above = scores > tpr_at_fpr(scores, member, fpr, level).threshold
+        found.append(above[member])
+        pulled.append(roc_slope(scores, member, fpr) * above[~member])
+    outside = None if groups is None else np.unique(groups[~member], return_inverse=True)[1]
+    thresholds = clustered_variance(pulled[0] - pulled[1], outside)
+    inside = None if groups is None else groups[member]
+    return paired_share_test(found[0], found[1], level, clusters=inside, variance=thresholds)
+
+
+def roc_slope(scores: Array, is_member: Array, fpr: float) -> float:
+    """By how much the share of members found grows with the false-positive rate, around that rate."""
+    inside, outside = np.sort(scores[is_member]), np.sort(scores[~is_member])[::-1]
+    place = math.floor(fpr * outside.size + 1e-9)
+    width = max(1, math.ceil(math.sqrt(place)))
+    strict, loose = max(0, place - width), min(outside.size - 1, place + width)
+    above = [inside.size - int(np.searchsorted(inside, outside[k], "right")) for k in (strict, loose)]
+    return (above[1] - above[0]) / inside.size / ((loose - strict) / outside.size)
+
+
+def clustered_variance(values: Array, groups: Array | None) -> float:
+    """The variance of a mean whose numbers come in clusters; groups: 0..G-1 per number, None: each is alone."""
+    sums = values - values.mean() if groups is None else np.bincount(groups, values - values.mean())
+    return float(sums @ sums) * sums.size / max(1, sums.size - 1) / values.size**2

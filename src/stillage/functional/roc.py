@@ -1,4 +1,4 @@
-"""The ROC curve, the TPR at a fixed FPR with exact limits, and a band around the whole curve.
+"""The ROC curve, the TPR at a fixed FPR with its limits, and a band around the whole curve.
 
 A record is called a member when its score is ABOVE the threshold, which comes from the outsiders alone.
 """
@@ -12,7 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from stillage.errors import DataError
-from stillage.functional.binomial import check_level, clustered_proportion
+from stillage.functional.binomial import clustered_proportion, effective_records
+from stillage.functional.rate_limits import MIN_EXPECTED, rate_limits
 from stillage.functional.scored import checked, cluster_groups
 from stillage.types import Array
 
@@ -22,7 +23,7 @@ class Rate:
     """The share of members found above a threshold that the outsiders alone fixed."""
 
     value: float  # TPR at `threshold`
-    low: float  # Clopper-Pearson limits of that TPR
+    low: float  # limits of the true TPR at a true FPR of `fpr`: they hold the threshold's scatter too
     high: float
     achieved_fpr: float  # share of outsiders above `threshold`; at most the FPR asked for
     n: int  # members: the denominator of value
@@ -81,17 +82,21 @@ def tpr_at_fpr(
 ) -> Rate:
     """The share of members above the smallest threshold that at most floor(fpr n_out) outsiders exceed.
 
-    The threshold comes from the outsiders only, so the members' count above it is binomial and Clopper-Pearson covers
-    the TPR at that threshold. The interval of the achieved FPR is Clopper-Pearson too: for k outsiders above an
-    outsider's score the true FPR is Beta(k+1, n-k), whose quantiles lie within those limits. clusters int[n]: the
-    limits are those of binomial.clustered_proportion. DataError when n_out < 3 / fpr (no event in 3/fpr trials still
-    allows that rate), unless 0 < fpr < 1, or as roc_auc.
+    The limits are those of the true TPR at a true FPR of `fpr` (rate_limits): they hold the scatter of the threshold, which
+    comes from these outsiders only, and of the members (Clopper-Pearson's limits at this sample's threshold would hold that
+    rate in 12 to 90 % of samples). The interval of the achieved FPR is Clopper-Pearson's: for k outsiders above an
+    outsider's score the true FPR is Beta(k+1, n-k), whose quantiles lie within those limits. clusters int[n]: numbers of
+    records are those of binomial.effective_records. Simulated coverage of 95 % limits (normal, t3 and tied scores, members
+    narrower or wider than outsiders, 5 % of members betrayed, 50 to 2,000 records of a side): 94 to 98.5 %, to 99.5 % with
+    fewer than 5 / fpr outsiders and 100 % where near-duplicates leave few independent ones. DataError when n_out < 3 / fpr
+    and not all scores are equal, unless 0 < fpr < 1, or as roc_auc.
     """
     scores, is_member = checked(scores, is_member)
     inside, outside = scores[is_member], np.sort(scores[~is_member])[::-1]
     if not 0 < fpr < 1:
         raise DataError("The false-positive rate must lie between 0 and 1.", f"fpr = {fpr}", "Use 0.01 or 0.1.")
-    if outside.size * fpr < 3 - 1e-9:
+    all_tie = scores.min() == scores.max()  # then nobody is above any threshold
+    if outside.size * fpr < MIN_EXPECTED - 1e-9 and not all_tie:
         raise DataError(
             f"Too few outsiders to fix a threshold at a false-positive rate of {fpr:g}.",
             f"{outside.size} outsiders; at least 3/fpr = {math.ceil(3 / fpr - 1e-9)} are needed",
@@ -100,13 +105,20 @@ def tpr_at_fpr(
     threshold = float(outside[min(math.floor(fpr * outside.size + 1e-9), outside.size - 1)])
     groups = cluster_groups(clusters, scores.size)
     groups = np.arange(scores.size) if groups is None else groups
-    found = clustered_proportion(inside > threshold, groups[is_member], level)
     false = clustered_proportion(scores[~is_member] > threshold, groups[~is_member], level)
+    n_in = effective_records(inside > threshold, groups[is_member], level)
+    # a handful above the threshold hardly shows that they come in groups: those above three times as many outsiders do
+    lower = float(outside[min(math.floor(3 * fpr * outside.size + 1e-9), outside.size // 2)])
+    n_out = min(
+        effective_records(scores[~is_member] > cut, groups[~is_member], level) for cut in (threshold, lower)
+    )  # fmt: skip
+    low, high = rate_limits(inside, outside, fpr, level, n_in, n_out)
+    value = float((inside > threshold).mean())
     few = f"only {outside.size} outsiders for this rate; {math.ceil(10 / fpr - 1e-9)} are advised"
     return Rate(
-        value=found.value,
-        low=found.low,
-        high=found.high,
+        value=value,
+        low=min(value, low),
+        high=max(value, high),
         achieved_fpr=false.value,
         n=inside.size,
         threshold=threshold,
@@ -120,34 +132,17 @@ def tpr_at_fpr(
 
 
 def roc_band(scores: Array, is_member: Array, fpr: Array | None = None, level: float = 0.95) -> RocBand:
-    """Limits for a plot: at each FPR the true TPR lies in [low, high] with probability at least `level`, pointwise.
+    """Limits for a plot: at each FPR of a grid the true TPR lies in [low, high] at `level`, pointwise (rate_limits).
 
-    Distribution-free: with g = sqrt(level), binomial limits on how many outsiders exceed the true threshold give two
-    outsiders around it; Clopper-Pearson at g then bounds the members above each. low is 0 where the outsiders are too
-    few to hold the threshold (about fpr < 4 / n_out). fpr: grid in (0, 1]; default 200 points, evenly on a log axis.
+    fpr: grid in (0, 1]; default 200 points, evenly on a log axis.
     """
-    from scipy.stats import beta, binom
-
     scores, is_member = checked(scores, is_member)
     inside, outside = np.sort(scores[is_member]), np.sort(scores[~is_member])[::-1]
-    n_in, n_out = inside.size, outside.size
+    n_out = outside.size
     grid = np.geomspace(min(0.5, 1 / n_out), 1, 200) if fpr is None else np.asarray(fpr, dtype=np.float64)
-    tail = check_level(math.sqrt(1 - check_level(level))) / 2
-    most = binom.ppf(1 - tail, n_out, grid).astype(int)  # at most so many outsiders exceed the true threshold
-    least = binom.ppf(tail, n_out, grid).astype(int)  # at least so many do
-    above_most = _above(inside, outside, most, strict=True)
-    above_least = _above(inside, outside, least - 1, strict=False)
-    observed = _above(inside, outside, np.floor(grid * n_out + 1e-9).astype(int), strict=True)
-    with np.errstate(invalid="ignore"):
-        high = np.where(above_most >= n_in, 1.0, beta.ppf(1 - tail, above_most + 1, n_in - above_most))
-        low = np.where((least == 0) | (above_least == 0), 0.0, beta.ppf(tail, above_least, n_in - above_least + 1))
-    low = np.where(grid >= 1, 1.0, low)
-    return RocBand(fpr=grid, tpr=observed / n_in, low=np.nan_to_num(low), high=high, level=level)
-
-
-def _above(inside: Array, outside_descending: Array, place: Array, *, strict: bool) -> Array:
-    """How many members exceed (or reach) the outsider at `place` from the top; all of them past the last outsider."""
-    n = outside_descending.size
-    score = outside_descending[np.clip(place, 0, n - 1)]
-    count = inside.size - np.searchsorted(inside, score, "right" if strict else "left")
-    return np.where(place >= n, inside.size, count)
+    place = np.floor(grid * n_out + 1e-9).astype(int)
+    above = 1 - np.searchsorted(inside, outside[np.clip(place, 0, n_out - 1)], "right") / inside.size
+    tpr = np.where(place >= n_out, 1.0, above)
+    limits = [rate_limits(inside, outside, rate, level) if rate < 1 else (1.0, 1.0) for rate in grid.tolist()]
+    low, high = np.array(limits).reshape(-1, 2).T
+    return RocBand(fpr=grid, tpr=tpr, low=np.minimum(low, tpr), high=np.maximum(high, tpr), level=level)

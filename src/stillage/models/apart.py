@@ -10,6 +10,7 @@ import torch
 from stillage.errors import ModelError
 from stillage.functional.divergence import forward_kl
 from stillage.models.batches import run_batches
+from stillage.models.lengths import kinds
 from stillage.models.outputs import embedding_rows, evaluating
 from stillage.models.query import CPU_BATCH_TOKENS, check_examples, feature_function
 
@@ -71,5 +72,6 @@ def mean_kl(
             found[chosen] = np.bincount(row_T, kl_T, len(chosen)) / np.bincount(row_T, minlength=len(chosen))
 
         limit = min(batch_tokens, CPU_BATCH_TOKENS) if first.device.type == "cpu" else batch_tokens
-        run_batches([len(examples[row].ids_T) for row in rows], limit, run, progress)
+        lengths = [len(examples[row].ids_T) for row in rows]
+        run_batches(lengths, limit, run, progress, kinds=kinds([first, second], lengths))
     return found

@@ -10,7 +10,7 @@ import torch
 from stillage.errors import UserError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Hashable, Sequence
 
     from stillage.run.progress import Done
 
@@ -18,19 +18,27 @@ log = logging.getLogger("stillage")
 
 
 def run_batches(
-    lengths: Sequence[int], batch_tokens: int, run: Callable[[list[int]], None], progress: Done | None = None
+    lengths: Sequence[int],
+    batch_tokens: int,
+    run: Callable[[list[int]], None],
+    progress: Done | None = None,
+    *,
+    kinds: Sequence[Hashable],
 ) -> None:
     """Call run(rows) on batches of row numbers until every row is done, longest first, so that memory runs out at once.
 
-    A batch holds as many rows as fit `batch_tokens`, padding included, at least one. When memory runs out, the limit is
-    halved for the rest of the rows; run must write its results only when it is done. progress hears of every batch; its
-    share of the work is that of the lengths. Raises UserError where one row alone does not fit.
+    A batch holds as many rows as fit `batch_tokens`, padding included, at least one, and all of one kind (`lengths.kinds`):
+    what a model would read otherwise beside each other is kept apart. When memory runs out, the limit is halved for the
+    rest of the rows; run must write its results only when it is done. progress hears of every batch; its share of the work
+    is that of the lengths. Raises UserError where one row alone does not fit.
     """
     work = sum(lengths)
-    left = sorted(range(len(lengths)), key=lambda row: -lengths[row])
+    by_length = sorted(range(len(lengths)), key=lambda row: -lengths[row])
+    place = {kind: number for number, kind in enumerate(dict.fromkeys(kinds[row] for row in by_length))}
+    left = sorted(by_length, key=lambda row: place[kinds[row]])  # kinds by their longest row
     while left:
         longest = max(1, lengths[left[0]])
-        batch = left[: max(1, batch_tokens // longest)]
+        batch = [row for row in left[: max(1, batch_tokens // longest)] if kinds[row] == kinds[left[0]]]
         if attempt(run, batch):
             left = left[len(batch) :]
             if progress is not None:

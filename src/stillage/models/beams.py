@@ -10,6 +10,7 @@ import torch
 from stillage.errors import ConfigError
 from stillage.models.batches import run_batches
 from stillage.models.generate import check_prompts
+from stillage.models.lengths import growing_kinds
 from stillage.models.outputs import embedding_rows, evaluating
 from stillage.models.pair import context_of
 from stillage.models.stream import continuation_of
@@ -53,12 +54,15 @@ def beam_search(
     unknown = list(range(rows if known_ids is None else known_ids, rows))
     results = [np.zeros(0, np.int32)] * len(prompts)
     room = [max_new_tokens if context is None else min(max_new_tokens, context - len(prompt)) for prompt in prompts]
+    starts = list(map(len, prompts))
+    grown = growing_kinds([model], starts, [start + budget for start, budget in zip(starts, room, strict=True)])
 
     def run(batch: list[int]) -> None:
-        for row, ids in zip(batch, search([prompts[row] for row in batch], [room[row] for row in batch]), strict=True):
+        found = search([prompts[row] for row in batch], room[batch[0]], passes=grown[batch[0]][0])
+        for row, ids in zip(batch, found, strict=True):
             results[row] = ids
 
-    def search(asked: list[np.ndarray], budgets: list[int]) -> list[np.ndarray]:
+    def search(asked: list[np.ndarray], budget: int, passes: bool) -> list[np.ndarray]:
         longest = max(map(len, asked))
         ids_BT, attention_BT = np.full((len(asked), longest), pad_id), np.zeros((len(asked), longest), np.int64)
         for row, prompt in enumerate(asked):
@@ -69,8 +73,8 @@ def beam_search(
             "attention_mask": torch.from_numpy(attention_BT).to(model.device),
         }
         found = model.generate(  # pyright: ignore[reportCallIssue] - torch's Module hides the mixin's type
-            **inputs, num_beams=beams, do_sample=False, max_new_tokens=min(budgets), eos_token_id=eos_id,
-            pad_token_id=pad_id, length_penalty=1.0, no_repeat_ngram_size=0, repetition_penalty=1.0, use_cache=True,
+            **inputs, num_beams=beams, do_sample=False, max_new_tokens=budget, eos_token_id=eos_id,
+            pad_token_id=pad_id, length_penalty=1.0, no_repeat_ngram_size=0, repetition_penalty=1.0, use_cache=not passes,
             suppress_tokens=unknown or None,
         )  # fmt: skip
         return [until(row, eos_id) for row in found[:, longest:].cpu().numpy()]
@@ -85,7 +89,8 @@ def beam_search(
         for budget in sorted(set(room)):  # rows near the end of the context get a search of their own
             same = [row for row in range(len(prompts)) if room[row] == budget]
             lengths = [beams * (len(prompts[row]) + budget) for row in same]
-            run_batches(lengths, batch_tokens, lambda part, same=same: run([same[k] for k in part]), tell)
+            alike = [grown[row] for row in same]
+            run_batches(lengths, batch_tokens, lambda part, same=same: run([same[k] for k in part]), tell, kinds=alike)
             finished += len(same)
     return results
 

@@ -18,6 +18,7 @@ import torch
 
 from stillage.errors import ConfigError, DataError, ModelError
 from stillage.models.batches import run_batches
+from stillage.models.lengths import growing_kinds
 from stillage.models.outputs import embedding_rows, evaluating
 from stillage.models.pair import check_context, context_of
 from stillage.models.stream import Stream
@@ -123,7 +124,8 @@ def generate(
             progress(answered + ended, len(prompts), whole / sum(lengths))
 
     with evaluating(model), evaluating(writers[-1]):
-        run_batches(lengths, batch_tokens, run)
+        grown = growing_kinds(writers, list(map(len, prompts)), lengths)
+        run_batches(lengths, batch_tokens, run, kinds=grown)
     return results
 
 

@@ -16,6 +16,7 @@ import torch
 
 from stillage.errors import CapabilityError
 from stillage.models.batches import run_batches
+from stillage.models.lengths import kinds
 from stillage.models.outputs import (
     check_head,
     close,
@@ -76,7 +77,8 @@ def block_readings(
 
     with evaluating(model):
         limit = min(batch_tokens, CPU_BATCH_TOKENS) if model.device.type == "cpu" else batch_tokens
-        run_batches([len(examples[row].ids_T) for row in rows], limit, run, progress)
+        lengths = [len(examples[row].ids_T) for row in rows]
+        run_batches(lengths, limit, run, progress, kinds=kinds([model], lengths))
         shape_LH = tuple(torch.stack([states_of(out)[0, 0] for out in outputs_of(model, probe_ids(model))]).shape)
     loss_LN = np.full((shape_LH[0], len(examples)), np.nan)
     hidden_LNH = np.full((shape_LH[0], len(examples), shape_LH[1]), np.nan, np.float32)

@@ -244,7 +244,27 @@ def merged(base: Path | None, folder: Path, dtype: torch.dtype) -> PreTrainedMod
         raise ModelError(
             f"The adapter {folder} does not fit its base model.", first_line(error), "Check base_model_name_or_path."
         ) from error
+    check_applied(adapted, folder)
     return cast("PreTrainedModel", adapted.merge_and_unload())  # pyright: ignore[reportCallIssue]
+
+
+def check_applied(adapted: Any, folder: Path) -> None:  # noqa: ANN401 - peft's model
+    """ModelError where an adapter (PEFT) lacks weights or has some without a place: peft only warns, and goes on."""
+    from peft import get_peft_model_state_dict
+    from safetensors import safe_open
+
+    wanted = set(get_peft_model_state_dict(adapted, save_embedding_layers=False))
+    stored: set[str] = set()
+    for file in sorted(folder.glob("adapter_model*.safetensors")):
+        with safe_open(file, framework="pt") as tensors:
+            stored |= set(tensors.keys())
+    unused = sorted(name for name in stored - wanted if "lora_" in name)
+    if lacking := sorted(wanted - stored) or unused:
+        raise ModelError(
+            f"The adapter {folder} would not be applied: its weights are not those of the layers it names.",
+            f"missing: {len(wanted - stored)}, without a place: {len(unused)}, e.g. {lacking[0]}",
+            "Check base_model_name_or_path and target_modules in adapter_config.json, or save the adapter again.",
+        )
 
 
 def save_model(model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, folder: Path) -> None:

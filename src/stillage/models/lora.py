@@ -134,3 +134,20 @@ def load_trainable(
     if not wants_adapter(config):
         return base
     return with_adapter(base, config, tokenizer=tokenizer, seed=seed, base_folder=base_folder)
+
+
+def largest_change(folder: Path) -> float:
+    """The largest weight, in absolute value, of an adapter's factor that starts at 0 (B); of all its weights without one.
+
+    At 0 the adapter leaves its base model as it is.
+    """
+    from safetensors import safe_open
+
+    largest: dict[bool, float] = {}
+    for file in sorted(folder.glob("adapter_model*.safetensors")):
+        with safe_open(file, framework="pt") as tensors:
+            for name in tensors.keys():  # noqa: SIM118 - a file, not a dictionary
+                starts_at_0 = "lora_B" in name or "lora_embedding_B" in name
+                found = float(tensors.get_tensor(name).abs().max())
+                largest[starts_at_0] = max(largest.get(starts_at_0, 0.0), found)
+    return largest.get(True, largest.get(False, 0.0))

@@ -18,6 +18,7 @@ from stillage.data.tokenizer_hash import tokenizer_hash
 from stillage.errors import ModelError
 from stillage.models.batches import run_batches
 from stillage.models.identity import folder_hash
+from stillage.models.lengths import kinds
 from stillage.models.load import refuse_tokenizer_code
 from stillage.models.outputs import evaluating
 from stillage.models.pair import context_of
@@ -213,7 +214,9 @@ def propose(
 
     most = MOST_LOGITS["cpu" if masked.model.device.type == "cpu" else "cuda"] // len(masked.form_V)
     with evaluating(masked.model):
-        run_batches([len(texts[number].ids_T) for number, _ in rows], min(batch_tokens, max(1, most)), run, progress)
+        lengths = [len(texts[number].ids_T) for number, _ in rows]
+        limit = min(batch_tokens, max(1, most))
+        run_batches(lengths, limit, run, progress, kinds=kinds([masked.model], lengths))
     return results
 
 

@@ -8,7 +8,7 @@ These are the inputs of min-k++ (Zhang et al. 2024, arXiv 2404.02936, eq. 3) and
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -16,6 +16,7 @@ import torch
 
 from stillage.errors import CapabilityError, DataError
 from stillage.models.batches import run_batches
+from stillage.models.lengths import kinds
 from stillage.models.outputs import (
     Head,
     called,
@@ -78,7 +79,7 @@ def token_stats(
     assert key or cache is None, "a cache needs the hash of the model in its key"
     file = stats_file(cache, key, plain(model).dtype, examples) if cache is not None else None
     if file is not None and (known := read_cache(file, examples)) is not None:
-        return known
+        return spanned(known, examples)
     check_examples(model, examples)
     results = [empty_stats()] * len(examples)
     rows = [k for k, example in enumerate(examples) if example.response_T.any()]
@@ -91,12 +92,18 @@ def token_stats(
                 results[row] = stats
 
         limit = min(batch_tokens, CPU_BATCH_TOKENS) if model.device.type == "cpu" else batch_tokens
-        run_batches([len(examples[row].ids_T) for row in rows], limit, run, progress)
+        lengths = [len(examples[row].ids_T) for row in rows]
+        run_batches(lengths, limit, run, progress, kinds=kinds([model], lengths))
     if bad := sum(not np.isfinite(stats.logp_T).all() for stats in results):
         log.warning("%s: %d of %d records have log-probabilities that are not finite", called(model), bad, len(results))
     if file is not None:
         write_cache(file, results)
-    return results
+    return spanned(results, examples)
+
+
+def spanned(results: Sequence[TokenStats], examples: Sequence[Example]) -> list[TokenStats]:
+    """The statistics with what of its record each example stands for."""
+    return [replace(stats, span=example.span) for stats, example in zip(results, examples, strict=True)]
 
 
 def stats_file(cache: Path, key: str, dtype: torch.dtype, examples: Sequence[Example]) -> Path:
@@ -106,7 +113,8 @@ def stats_file(cache: Path, key: str, dtype: torch.dtype, examples: Sequence[Exa
 
 def known_stats(examples: Sequence[Example], *, cache: Path, key: str, dtype: str) -> list[TokenStats] | None:
     """What token_stats would find in the cache, for who has not loaded the model; None where it is not there."""
-    return read_cache(stats_file(cache, key, getattr(torch, dtype), examples), examples)
+    known = read_cache(stats_file(cache, key, getattr(torch, dtype), examples), examples)
+    return None if known is None else spanned(known, examples)
 
 
 def check_examples(model: PreTrainedModel, examples: Sequence[Example]) -> None:

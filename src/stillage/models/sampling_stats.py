@@ -15,6 +15,7 @@ import torch
 from stillage.errors import ConfigError
 from stillage.models.batches import run_batches
 from stillage.models.generate import Decoding, check_decoding, warp
+from stillage.models.lengths import kinds
 from stillage.models.outputs import evaluating
 from stillage.models.query import CHUNK_ELEMENTS, CPU_BATCH_TOKENS, check_examples, feature_function
 
@@ -61,7 +62,8 @@ def sampling_logp(
                 results[row] = logp_ST
 
         limit = min(batch_tokens, CPU_BATCH_TOKENS) if model.device.type == "cpu" else batch_tokens
-        run_batches([len(examples[row].ids_T) for row in rows], limit, run, progress)
+        lengths = [len(examples[row].ids_T) for row in rows]
+        run_batches(lengths, limit, run, progress, kinds=kinds([model], lengths))
     return results
 
 

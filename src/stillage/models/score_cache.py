@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from stillage.types import Example
 
 log = logging.getLogger("stillage")
-SCHEMA = 1  # raise it when scoring changes: older files are then no longer found
+SCHEMA = 2  # raise it when scoring changes: older files are then no longer found
 COLUMNS = {
     "ids_T": pa.int32(), "logp_T": pa.float32(), "mean_T": pa.float32(), "var_T": pa.float32(), "rank_T": pa.int32(),
     "greedy_T": pa.bool_(),

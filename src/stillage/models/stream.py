@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from stillage.errors import CapabilityError
+from stillage.models.lengths import kind_of
 from stillage.models.outputs import CANNOT, called, close, evaluating, plain, probe_ids
 
 if TYPE_CHECKING:
@@ -50,8 +51,10 @@ class Stream:
             ids_BT[row, longest - len(prompt) :] = prompt
             attention_BT[row, longest - len(prompt) :] = 1
         self.attention_BT = torch.from_numpy(attention_BT).to(model.device)
+        self.ids_BT = torch.from_numpy(ids_BT).to(model.device)
+        self.longest = longest  # tokens of the longest text
         self.cache: Any = None
-        self.read(torch.from_numpy(ids_BT).to(model.device))
+        self.read(self.ids_BT)
 
     def read(self, ids_BT: torch.Tensor) -> None:
         """Read some more tokens; `logits_BV` becomes what follows the last of them, float32."""
@@ -67,15 +70,20 @@ class Stream:
         self.cache, self.logits_BV = output[self.continuation.cache], output.logits[:, -1].float()
 
     def step(self, chosen_B: torch.Tensor) -> None:
-        """Read the tokens just written, one per row."""
+        """Read the tokens just written, one per row; the whole texts anew where the model reads so many otherwise."""
         ones_B1 = self.attention_BT.new_ones(len(self.attention_BT), 1)
         self.attention_BT = torch.cat([self.attention_BT, ones_B1], 1)
-        self.read(chosen_B[:, None])
+        self.ids_BT = torch.cat([self.ids_BT, chosen_B[:, None]], 1)
+        self.longest += 1
+        if kind_of(self.model.config, self.longest) != kind_of(self.model.config, self.longest - 1):
+            self.cache = None
+        self.read(chosen_B[:, None] if self.cache is not None else self.ids_BT)
 
     def keep(self, rows: list[int]) -> None:
         """Drop all other rows: finished texts cost nothing more."""
         index = torch.tensor(rows, device=self.attention_BT.device)
-        self.attention_BT = self.attention_BT[index]
+        self.attention_BT, self.ids_BT = self.attention_BT[index], self.ids_BT[index]
+        self.longest = int(self.attention_BT.sum(1).max())
         self.cache.reorder_cache(index)
 
 

@@ -7,7 +7,8 @@ import io
 from dataclasses import replace
 from pathlib import Path
 
-from stillage.report.load import RunView, hide_private, read_run
+from stillage.report.load import RunView, read_run
+from stillage.report.private import Sight
 from stillage.run.config import ReportConfig
 
 __all__ = ["RunView", "read_run", "write_report"]
@@ -16,11 +17,13 @@ __all__ = ["RunView", "read_run", "write_report"]
 def write_report(run: Path, options: ReportConfig, *, title: str, run_id: str = "") -> Path:
     """Write `<run>/report/`: report.html, figures/*.svg and *.csv, results.parquet, summary.txt. Returns the page's path.
 
-    run_id: written into the `run` column of results.parquet. Reads only files of the run folder, any of which may be
-    absent. Equal inputs give equal bytes. Texts of private records are masked everywhere unless
-    options.show_text. DataError where there is nothing to report.
+    run_id: written into the `run` column of results.parquet, under the run's key where settings are hidden. Reads only
+    files of the run folder, any of which may be absent. Unless options.show_text, nothing written there tells of private
+    text without `<run>/report.key`, which is made where it is missing; equal inputs and an equal key give equal bytes.
+    DataError where there is nothing to report.
     """
     from stillage.report.blocks import block_pictures
+    from stillage.report.discreet import discreet
     from stillage.report.figures import pictures
     from stillage.report.html import page
     from stillage.report.summary import summary_lines
@@ -29,14 +32,20 @@ def write_report(run: Path, options: ReportConfig, *, title: str, run_id: str = 
     from stillage.run.folder import remove, write_text
     from stillage.run.results import write_results
 
-    view = read_run(run) if options.show_text else hide_private(read_run(run))
+    whole = read_run(run)
+    view, title = (replace(whole, sight=Sight(shows_all=True)), title) if options.show_text else discreet(whole, title)
+    is_hidden = view.config != whole.config  # the id is a hash of settings, some of which are not shown
+
+    def named(run: str) -> str:
+        return view.sight.keyed("run", run, 12) if run and is_hidden else run
+
     judged, drawn = verdict(view), pictures(view) | {picture.name: picture for picture in block_pictures(view)}
     folder = run / "report"
     remove(folder / "figures")
     for name, picture in drawn.items():
         write_text(folder / "figures" / f"{name}.svg", standalone(picture.svg))
         write_text(folder / "figures" / f"{name}.csv", csv_text(picture.columns, picture.rows))
-    write_results(folder / "results.parquet", [replace(row, run=run_id or row.run) for row in view.results])
+    write_results(folder / "results.parquet", [replace(row, run=named(run_id or row.run)) for row in view.results])
     lines = summary_lines(view, judged, title=title)
     write_text(folder / "summary.txt", "\n".join(lines) + "\n")
     write_text(folder / "report.html", page(view, judged, drawn, options, title=title))

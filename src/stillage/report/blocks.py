@@ -10,9 +10,10 @@ import numpy as np
 
 from stillage.report.canvas import Picture, arms, canvas, look, render, settings
 from stillage.report.cells import Cell, Table, auc_cell, level_words, number
+from stillage.report.claims import subject
 from stillage.report.load import RunView, order_models
 from stillage.report.svg import FAINT, INK
-from stillage.report.verdict import interval, subject, words
+from stillage.report.words import interval
 from stillage.types import Result
 
 if TYPE_CHECKING:
@@ -88,7 +89,7 @@ def profile(view: RunView, measure: str, models: Sequence[str], limits: tuple[fl
         axes.plot(x, y, color=colour, linestyle=style, linewidth=1.4)
         for place, row in zip(x, fine.values(), strict=True):
             axes.errorbar(place, row.value, yerr=arms(row), color=colour, linewidth=1.0, linestyle="none")
-        axes.plot(x, y, color=colour, linestyle="none", marker=marker, markersize=4.5, label=words(model))
+        axes.plot(x, y, color=colour, linestyle="none", marker=marker, markersize=4.5, label=view.called(model))
         whole = whole_row(view, measure, model)
         if whole is not None and not math.isnan(whole.value):
             axes.axhline(whole.value, color=colour, linewidth=1.3, linestyle=(0, (1, 1.6)))
@@ -100,7 +101,7 @@ def profile(view: RunView, measure: str, models: Sequence[str], limits: tuple[fl
     axes.set(xlabel="block (0 is the first)", ylabel="AUC", ylim=limits)
     axes.grid(True, axis="y")
     head_of_figure(axes, MEASURES[measure][1])
-    said = "; ".join(f"{words(model)}: {curve_words(view, measure, model)}" for model in models)
+    said = "; ".join(f"{view.called(model)}: {curve_words(view, measure, model)}" for model in models)
     svg = render(figure, name=f"blocks-{measure}", title=MEASURES[measure][1], description=f"AUC by block. {said}.")
     columns = ("model", "block", "auc", "auc_low", "auc_high")
     return Picture(name=f"blocks_{measure}", svg=svg, columns=columns, rows=tuple(sorted(rows)))
@@ -153,7 +154,7 @@ def blocks_table(view: RunView) -> Table | None:
         " one’s block is put in."
     )
     heads = ("block", *(MEASURES[measure][0] for measure in columns))
-    return Table(caption=f"Blocks of the {words(model)}: AUC", columns=heads, rows=tuple(rows), note=note)
+    return Table(caption=f"Blocks of the {view.called(model)}: AUC", columns=heads, rows=tuple(rows), note=note)
 
 
 def beyond_table(view: RunView) -> Table | None:
@@ -164,7 +165,7 @@ def beyond_table(view: RunView) -> Table | None:
     lost = block_rows(view, "block_revert", "revert", model)
     if not columns and not lost:
         return None
-    null = next((words(null_of(row)) for rows in columns.values() for row in rows.values()), "")
+    null = next((view.called(null_of(row)) for rows in columns.values() for row in rows.values()), "")
     blocks = sorted(set(lost).union(*columns.values()))
     heads = [
         "block",
@@ -197,7 +198,7 @@ def profile_table(view: RunView, drawn: Sequence[Picture]) -> Table:
         measure = picture.name.removeprefix("blocks_")
         for model in order_models({str(row[0]) for row in picture.rows}):
             found = block_rows(view, "block_auc", measure, model)
-            cells = (Cell(text=words(model)), Cell(text=MEASURES[measure][0]))
+            cells = (Cell(text=view.called(model)), Cell(text=MEASURES[measure][0]))
             rows += [(*cells, Cell(text=str(block)), Cell(text=interval(row))) for block, row in found.items()]
     note = "As CSV: figures/blocks_*.csv. Every record's score: blocks/scores.parquet in the run folder."
     return Table(caption="AUC by model, measure and block", columns=("model", "measure", "block", "AUC"), rows=tuple(rows),

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from stillage.report.load import RunView
-from stillage.report.verdict import interval, percent, words
+from stillage.report.words import interval, percent, words
 from stillage.types import Result
 
 TINTS = 5  # steps of the background of an AUC cell, from chance to 1
@@ -44,6 +44,25 @@ class Table:
         assert all(len(row) == len(self.columns) for row in self.rows), self.caption
 
 
+def without_dashes(table: Table) -> Table | None:
+    """The table without the columns that hold nothing but dashes; None where no number is left.
+
+    A dash with a reason under it is something to say.
+    """
+    kept = [i for i in range(len(table.columns)) if i < table.heads or not all(is_dash(row[i]) for row in table.rows)]
+    if len(kept) == len(table.columns):
+        return table
+    if len(kept) == table.heads:
+        return None
+    rows = tuple(tuple(row[i] for i in kept) for row in table.rows)
+    return replace(table, columns=tuple(table.columns[i] for i in kept), rows=rows)
+
+
+def is_dash(cell: Cell) -> bool:
+    """Does the cell say nothing?"""
+    return cell.text in ("", "–") and cell.small in ("", "no value")
+
+
 def markdown(table: Table) -> str:
     """The table in GitHub's markdown; pipes and line ends in cells are escaped."""
     lines = [_pipes(table.columns), _pipes("---" if i < table.heads else "---:" for i in range(len(table.columns)))]
@@ -71,6 +90,11 @@ def text(table: Table) -> str:
 def head(name: str) -> Cell:
     """A row's name, in words."""
     return Cell(text=words(name))
+
+
+def model_head(view: RunView, name: str) -> Cell:
+    """A row's model, as it is called."""
+    return Cell(text=view.called(name))
 
 
 def bracketed(shown: str) -> Cell:

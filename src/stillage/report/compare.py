@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from stillage.report.cells import Cell, Table, auc_cell, number, thousands
 from stillage.report.load import number_in
-from stillage.report.verdict import CHANCE, words
+from stillage.report.words import CHANCE, words
 from stillage.types import Result
 
 SHOWN_PAIRS = 30  # the surest ones; `--out` keeps all
@@ -58,10 +58,20 @@ def pairs_table(results: Sequence[Result], level: float) -> Table:
 
     def says(row: Result, other: str) -> str:
         more = aucs[row.method if row.value > 0 else other]
-        return f"{more.method} leaks more" if more.low > CHANCE else f"{more.method} is higher, but not above chance"
+        return (
+            f"{more.method} {does_more(results, more)}"
+            if more.low > CHANCE
+            else f"{more.method} is higher, but not above chance"
+        )
 
     test = "paired DeLong, near-duplicates counted once, seeds pooled"
     return differences(results, "auc", ("Who leaks more", "difference of AUC"), test, level, says)
+
+
+def does_more(results: Sequence[Result], auc: Result) -> str:
+    """ "leaks more" of a variant that stands above every control of its own; else what its AUC shows."""
+    beyond = [row for row in results if row.metric == "auc_beyond_control" and row.method == auc.method]
+    return "leaks more" if beyond and all(row.low > 0 for row in beyond) else "tells members apart better"
 
 
 def quality_tables(results: Sequence[Result], level: float) -> list[Table]:

@@ -8,10 +8,10 @@ import numpy as np
 
 from stillage.report.blocks import profile_table
 from stillage.report.canvas import Picture
-from stillage.report.cells import Cell, Table, bracketed, head, number
+from stillage.report.cells import Cell, Table, bracketed, model_head, number
 from stillage.report.figures import scores_of, tradeoff
 from stillage.report.load import RunView, order_models
-from stillage.report.verdict import words
+from stillage.report.words import words
 
 ROC_ROWS = 12
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
@@ -21,7 +21,7 @@ def digests(view: RunView, drawn: Mapping[str, Picture]) -> dict[str, Table]:
     """name -> table of "roc", "quality_leakage", "scores" and "blocks" (all of a kind together), where they were drawn."""
     found = {}
     if "roc" in drawn:
-        found["roc"] = roc_table(drawn["roc"])
+        found["roc"] = roc_table(view, drawn["roc"])
     if "quality_leakage" in drawn:
         found["quality_leakage"] = tradeoff_table(view)
     if any(name.startswith("scores_") for name in drawn):
@@ -32,7 +32,7 @@ def digests(view: RunView, drawn: Mapping[str, Picture]) -> dict[str, Table]:
     return found
 
 
-def roc_table(picture: Picture) -> Table:
+def roc_table(view: RunView, picture: Picture) -> Table:
     """TPR with its limits at a few FPRs, a column per model."""
     curves: dict[str, dict[float, str]] = {}
     for model, fpr, tpr, low, high in picture.rows:
@@ -45,7 +45,7 @@ def roc_table(picture: Picture) -> Table:
         (Cell(text=f"{100 * grid[place]:.3g} %"), *(bracketed(curve[grid[place]]) for curve in curves.values()))
         for place in kept
     )
-    columns = ("false-positive rate", *(words(model) for model in curves))
+    columns = ("false-positive rate", *(view.called(model) for model in curves))
     note = "Pointwise limits. All points: figures/roc.csv."
     return Table(caption="True-positive rate at each false-positive rate", columns=columns, rows=rows, note=note)
 
@@ -53,7 +53,7 @@ def roc_table(picture: Picture) -> Table:
 def tradeoff_table(view: RunView) -> Table:
     """Quality and AUC of each model of the scatter."""
     points = tradeoff(view)
-    rows = tuple((head(p.model), number(p.quality, 3), number(p.leakage, 3)) for p in points)
+    rows = tuple((model_head(view, p.model), number(p.quality, 3), number(p.leakage, 3)) for p in points)
     quality = {"rouge_l": "ROUGE-L"}.get(points[0].quality.metric, words(points[0].quality.metric))
     columns = ("model", quality, f"AUC, {words(view.primary_attack)} attack")
     return Table(caption="Quality and leakage", columns=columns, rows=rows)
@@ -65,7 +65,7 @@ def quantile_table(view: RunView) -> Table:
     for model, (values, member) in scores_of(view, view.primary_attack).items():
         for group, chosen in (("members", member), ("outsiders", ~member)):
             cells = (Cell(text=f"{cut:.3g}") for cut in np.quantile(values[chosen], QUANTILES))
-            rows.append((head(model), Cell(text=group), *cells, Cell(text=str(int(chosen.sum())))))
+            rows.append((model_head(view, model), Cell(text=group), *cells, Cell(text=str(int(chosen.sum())))))
     columns = ("model", "group", *(f"{100 * q:g} %" for q in QUANTILES), "n")
     note = "The share of the group that scores below. Bins: figures/scores_*.csv."
     caption = f"Quantiles of the {words(view.primary_attack)} score"

@@ -9,17 +9,23 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from stillage.report.cells import Cell, Table
+from stillage.report.claims import subject
 from stillage.report.figures import scores_of
 from stillage.report.load import RunView
-from stillage.report.redact import Redactor, clip, mask_words, redactor
-from stillage.report.verdict import subject, words
+from stillage.report.private import PrivateText, Sight
+from stillage.report.redact import clip
+from stillage.report.words import words
 from stillage.run.config import ReportConfig
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
 GENERATIONS = 2  # test records shown, each answered by every model
-HIDDEN = "masked; --show-text reveals them"
+HIDDEN = (
+    "Texts are masked and records renamed by a key of the run folder; --show-text reveals them, scores and lengths."
+)
+EXACT = ("score", "characters")
+"""Columns that would confirm a guess at a text, to whoever has the model."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,7 +42,6 @@ class Answer:
 class Generation:
     """A test record and every model's answer."""
 
-    id: str
     prompt: str
     reference: str
     answers: tuple[Answer, ...]
@@ -49,38 +54,32 @@ def exposed_table(view: RunView, options: ReportConfig) -> Table | None:
     if not chosen:
         return None
     outsiders, members = chosen
-    top = sorted(members, key=lambda pair: (-pair[1], pair[0]))[: options.examples]
+    sight = view.sight
+    top = sorted(members, key=lambda pair: (-pair[1], sight.id(pair[0])))[: options.examples]
     texts = _texts(view.records, {id_ for id_, _ in top})
     recited = _recited(view, model)
     rows = []
     for id_, score in top:
         above = float(np.mean(outsiders >= score))
-        text = texts.get(id_, "")
+        text = texts.get(id_, PrivateText(""))
         said = recited.get(id_)
         prefix = f"{said['matched_prefix']} of {said['tokens']}" if said else "–"
-        rows.append(
-            (
-                Cell(text=id_, kind="mono"),
-                text_cell(text, options),
-                Cell(text=f"{score:.3f}"),
-                Cell(text=f"{100 * above:.1f} %"),
-                Cell(text=prefix),
-                Cell(text=str(len(text)) if text else "–"),
-            )
-        )
+        exact = (Cell(text=f"{score:.3f}"), Cell(text=str(len(text.text)) if text.text else "–"))
+        cells = (Cell(text=sight.id(id_), kind="mono"), text_cell(text, sight), Cell(text=f"{100 * above:.1f} %"))
+        rows.append((*cells, Cell(text=prefix), *(exact if sight.shows_all else ())))
     note = (
         "Outsiders above: share of outsiders with at least that score, the false-alarm rate at which the record is found."
-    ) + ("" if options.show_text else f" Texts: {HIDDEN}.")
-    columns = ("record", "text", "score", "outsiders above", "tokens recited", "characters")
-    caption = f"Members by {words(view.primary_attack)} score on the {words(model)}"
+    ) + ("" if sight.shows_all else f" {HIDDEN}")
+    columns = ("record", "text", "outsiders above", "tokens recited", *(EXACT if sight.shows_all else ()))
+    caption = f"Members by {words(view.primary_attack)} score on the {view.called(model)}"
     return Table(caption=caption, columns=columns, rows=tuple(rows), heads=2, note=note)
 
 
-def text_cell(text: str, options: ReportConfig) -> Cell:
-    """A member's text, masked unless show_text."""
-    if not text:
+def text_cell(text: PrivateText, sight: Sight) -> Cell:
+    """A member's text, masked where texts are not shown."""
+    if not text.text:
         return Cell(text="–")
-    return Cell(text=clip(text, 300)) if options.show_text else Cell(text=mask_words(text), kind="masked")
+    return Cell(text=clip(sight.text(text), 300), kind="" if sight.shows_all else "masked")
 
 
 def _member_scores(view: RunView, model: str) -> tuple[np.ndarray, list[tuple[str, float]]] | None:
@@ -96,7 +95,7 @@ def _member_scores(view: RunView, model: str) -> tuple[np.ndarray, list[tuple[st
     return np.array([row["score"] for row in rows if row["role"] != "private"]), members
 
 
-def _texts(records: pa.Table | None, ids: set[str]) -> dict[str, str]:
+def _texts(records: pa.Table | None, ids: set[str]) -> dict[str, PrivateText]:
     """id -> prompt, input and response of those records."""
     if records is None:
         return {}
@@ -104,7 +103,8 @@ def _texts(records: pa.Table | None, ids: set[str]) -> dict[str, str]:
 
     found = records.filter(pc.field("id").isin(sorted(ids)))
     return {
-        row["id"]: "\n".join(row[k] for k in ("prompt", "input", "response") if row.get(k)) for row in found.to_pylist()
+        row["id"]: PrivateText("\n".join(row[k] for k in ("prompt", "input", "response") if row.get(k)))
+        for row in found.to_pylist()
     }
 
 
@@ -123,60 +123,52 @@ def recited_table(view: RunView, options: ReportConfig) -> Table | None:
     found = _recited(view, subject(view))
     if not found:
         return None
-    top = sorted(found.values(), key=lambda row: (not row["exact"], -row["matched_prefix"], row["id"]))[
-        : options.examples
-    ]
+    sight = view.sight
+    top = sorted(found.values(), key=lambda row: (not row["exact"], -row["matched_prefix"], sight.id(row["id"])))
     rows = tuple(
         (
-            Cell(text=row["id"], kind="mono"),
-            text_cell(row["target"], options),
-            text_cell(row["recited"], options),
+            Cell(text=sight.id(row["id"]), kind="mono"),
+            text_cell(PrivateText(row["target"]), sight),
+            text_cell(PrivateText(row["recited"]), sight),
             Cell(text=f"{row['matched_prefix']} of {row['tokens']}"),
             Cell(text="yes" if row["exact"] else "no"),
         )
-        for row in top
+        for row in top[: options.examples]
     )
     columns = ("record", "target", "recited", "tokens matched", "exact")
-    note = f"Greedy answers of the {words(subject(view))}." + ("" if options.show_text else f" Texts: {HIDDEN}.")
+    note = f"Greedy answers of the {view.called(subject(view))}." + ("" if sight.shows_all else f" {HIDDEN}")
     return Table(caption="Members recited furthest", columns=columns, rows=rows, heads=3, note=note)
 
 
-def generations(view: RunView, options: ReportConfig) -> tuple[Generation, ...]:
-    """The first test records by id, with every model's answer; private runs in them are masked unless show_text."""
-    if view.samples is None:
-        return ()
-    rows = view.samples.to_pylist()
-    ids = sorted({row["id"] for row in rows})[:GENERATIONS]
-    rows = [row for row in rows if row["id"] in ids]
-    if options.show_text:
-        return _generations(view, ids, rows, Redactor(secret=np.zeros(0, dtype=np.uint64)))
-    if view.records is None:
-        return ()
-    texts = [str(row[key]) for row in rows for key in ("prompt", "reference", "text")]
-    return _generations(view, ids, rows, redactor(view.records, texts))
+def sample_rows(view: RunView) -> list[dict[str, Any]]:
+    """The rows of samples.parquet of the first test records by id; none where they cannot be checked and may not be shown."""
+    if view.samples is None or (view.records is None and not view.sight.shows_all):
+        return []
+    ids = sorted(set(view.samples.column("id").to_pylist()))[:GENERATIONS]
+    return [row for row in view.samples.to_pylist() if row["id"] in ids]
 
 
-def _generations(view: RunView, ids: list[str], rows: list[dict[str, Any]], hide: Redactor) -> tuple[Generation, ...]:
-    found = []
-    for id_ in ids:
+def sampled_texts(view: RunView) -> list[str]:
+    """The texts that `generations` shows: what a model writes may hold what it learned of private records."""
+    return [str(row[key]) for row in sample_rows(view) for key in ("prompt", "reference", "text")]
+
+
+def generations(view: RunView) -> tuple[Generation, ...]:
+    """The first test records by id, with every model's answer; what only private records have is masked unless shown."""
+    rows, free, found = sample_rows(view), view.sight.free, []
+    for id_ in sorted({row["id"] for row in rows}):
         here = {row["model"]: row for row in rows if row["id"] == id_}
         answers = tuple(
             Answer(
-                model=words(name),
-                text=clip(hide(here[name]["text"])),
+                model=view.called(name),
+                text=clip(free(here[name]["text"])),
                 rouge_l=here[name]["rouge_l"],
                 finished=bool(here[name].get("finished", True)),
             )
             for name in view.models
             if name in here
         )
-        any_row = next(iter(here.values()))
-        found.append(
-            Generation(
-                id=id_,
-                prompt=clip(hide(any_row["prompt"])),
-                reference=clip(hide(any_row["reference"])),
-                answers=answers,
-            )
-        )
+        first = next(iter(here.values()))
+        prompt, reference = (clip(free(first[key])) for key in ("prompt", "reference"))
+        found.append(Generation(prompt=prompt, reference=reference, answers=answers))
     return tuple(found)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from stillage.report.cells import Cell, Table, head, level_words, number
+from stillage.report.cells import Cell, Table, level_words, model_head, number
 from stillage.report.load import RunView
 from stillage.types import Result
 
@@ -23,7 +23,7 @@ def exposure_table(view: RunView) -> Table | None:
             )
             shown = GROUPS.get(row.dataset, f"members, {row.dataset}")
             cells = (number(row), Cell(text=noted(row, "at the ceiling")), number(beyond), Cell(text=str(row.n)))
-            rows.append((head(model), Cell(text=shown), *cells, Cell(text=noted(row, "left out") or "0")))
+            rows.append((model_head(view, model), Cell(text=shown), *cells, Cell(text=noted(row, "left out") or "0")))
     ceiling = max((noted(row, "ceiling") for row in view.results if row.metric == "exposure"), default="")
     if not rows:
         return None

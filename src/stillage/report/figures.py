@@ -23,7 +23,7 @@ from stillage.report.canvas import (
 from stillage.report.load import RunView
 from stillage.report.svg import FAINT, INK
 from stillage.report.tables import audited
-from stillage.report.verdict import interval, words
+from stillage.report.words import interval, words
 from stillage.types import Array, Result
 
 FEWEST = 5  # outsiders above a threshold below which a rate is mostly luck
@@ -86,7 +86,12 @@ def roc(view: RunView, scores: Mapping[str, tuple[Array, Array]]) -> Picture:
         axes.fill_between(band.fpr[told], low, high, color=colour, alpha=0.12, linewidth=0)
         x, y = thinned(curve.fpr, curve.tpr, left)
         axes.plot(
-            x, y, color=colour, linestyle=style, drawstyle="steps-post", label=f"{words(name)}: {auc_words(view, name)}"
+            x,
+            y,
+            color=colour,
+            linestyle=style,
+            drawstyle="steps-post",
+            label=f"{view.called(name)}: {auc_words(view, name)}",
         )
         rows += [(name, *map(float, point)) for point in zip(band.fpr, band.tpr, band.low, band.high, strict=True)]
     axes.plot([left, 1], [left, 1], color=INK, linewidth=0.9, linestyle=(0, (2, 2)), label="chance")
@@ -100,7 +105,7 @@ def roc(view: RunView, scores: Mapping[str, tuple[Array, Array]]) -> Picture:
     count = len(scores)
     order = [*reversed(range(count)), count]
     legend(axes, [handles[i] for i in order], [labels[i] for i in order])
-    description = "; ".join(f"{words(name)}: {auc_words(view, name)}" for name in scores)
+    description = "; ".join(f"{view.called(name)}: {auc_words(view, name)}" for name in scores)
     title = f"ROC curves, {words(view.primary_attack)} attack"
     svg = render(figure, name="roc", title=title, description=f"Log-log axes, chance is the diagonal. {description}.")
     columns = ("model", "fpr", "tpr", "tpr_low", "tpr_high")
@@ -154,7 +159,7 @@ def scatter(view: RunView, points: Sequence[Point]) -> Picture:
         colour, _, marker = look(point.model)
         axes.errorbar(
             point.leakage.value, point.quality.value, xerr=arms(point.leakage), yerr=arms(point.quality), color=colour,
-            marker=marker, markersize=7.5, linewidth=1.2, linestyle="none", label=words(point.model),
+            marker=marker, markersize=7.5, linewidth=1.2, linestyle="none", label=view.called(point.model),
         )  # fmt: skip
     low = min(0.4, *(finite_or(p.leakage.low, p.leakage.value) - 0.02 for p in points))
     axes.axvline(0.5, color=INK, linewidth=0.9, linestyle=(0, (2, 2)))
@@ -168,7 +173,7 @@ def scatter(view: RunView, points: Sequence[Point]) -> Picture:
     axes.legend(handles, labels, loc="lower left", bbox_to_anchor=(0, 1.0), ncols=2, borderaxespad=0.3)
     rows = tuple((p.model, p.quality.value, p.quality.low, p.quality.high, p.leakage.value, p.leakage.low, p.leakage.high)
                  for p in points)  # fmt: skip
-    said = "; ".join(f"{words(p.model)}: {interval(p.quality)} against AUC {interval(p.leakage)}" for p in points)
+    said = "; ".join(f"{view.called(p.model)}: {interval(p.quality)} against AUC {interval(p.leakage)}" for p in points)
     svg = render(figure, name="quality_leakage", title="Quality against leakage", description=f"{said}.")
     columns = ("model", metric, f"{metric}_low", f"{metric}_high", "auc", "auc_low", "auc_high")
     return Picture(name="quality_leakage", svg=svg, columns=columns, rows=rows)
@@ -187,12 +192,14 @@ def histogram(view: RunView, model: str, values: Array, member: Array) -> Pictur
     axes.set_ylabel("% of group", fontsize=9)
     axes.set_xlim(edges[0], edges[-1])
     axes.margins(y=0.15)
-    axes.set_title(words(model), loc="left", fontsize=10, fontweight="bold")
+    axes.set_title(view.called(model), loc="left", fontsize=10, fontweight="bold")
     axes.legend(
         loc="lower right", bbox_to_anchor=(1, 0.98), ncols=2, borderaxespad=0.3, handlelength=1.2, columnspacing=1
     )
     medians = f"median {np.median(values[member]):.3g} for members, {np.median(values[~member]):.3g} for outsiders"
-    svg = render(figure, name=f"scores-{file_name(model)}", title=f"Scores of the {words(model)}", description=medians)
+    svg = render(
+        figure, name=f"scores-{file_name(model)}", title=f"Scores of the {view.called(model)}", description=medians
+    )
     rows = tuple(
         (model, float(low), float(high), float(a), float(b))
         for low, high, a, b in zip(edges, edges[1:], inside, outside, strict=False)
@@ -202,8 +209,16 @@ def histogram(view: RunView, model: str, values: Array, member: Array) -> Pictur
 
 
 def bin_edges(values: Array) -> Array:
-    """BINS equal bins over all scores; one unit wide around a constant score."""
+    """At most BINS + 3 equal bins over all scores, with round edges, so that none is a record's own score.
+
+    One unit wide around a constant score.
+    """
     low, high = float(values.min()), float(values.max())
     if not high - low > 1e-12 * max(1.0, abs(low), abs(high)):
         low, high = low - 0.5, high + 0.5
-    return np.linspace(low, high, BINS + 1)
+    least = (high - low) / BINS
+    power = 10.0 ** math.floor(math.log10(least))
+    step = next(power * factor for factor in (1, 2, 2.5, 5, 10) if power * factor >= least)
+    first, last = math.floor(low / step), math.ceil(high / step)
+    first, last = first - (step * first > low), last + (step * last < high)  # rounded to the wrong side
+    return step * np.arange(first, last + 1)

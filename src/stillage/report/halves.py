@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
-from stillage.report.cells import Cell, Table, auc_cell, head, level_words, number, share
+from stillage.report.cells import Cell, Table, auc_cell, level_words, model_head, number, share
+from stillage.report.claims import auc_claim, claims_of
 from stillage.report.load import RunView
-from stillage.report.verdict import CHANCE, interval, percent, words
+from stillage.report.words import by_attack, interval, percent, words
 from stillage.types import Result
 
 STUDENT, ALONE, MINIMAL = "student", "student_no_teacher", "student_minimal"
@@ -39,9 +41,22 @@ def gain_words(view: RunView) -> str:
         )
     else:
         said = f"the student has ROUGE-L {interval(student, 3)}, without a teacher {interval(alone, 3)}"
+    shown = f"{said} ({signed(gain)}){alone_words(view)}."
     if gain.low > 0:
-        return f"Distilling helps: {said} ({signed(gain)})."
-    return f"Distilling {'costs quality here' if gain.high < 0 else 'shows no gain here'}: {said} ({signed(gain)})."
+        return f"Distilling helps: {shown}"
+    if gain.high < 0:
+        return f"Distilling costs quality here: {shown}"
+    return f"Distilling shows no gain here, a student without a teacher is not shown to be worse: {shown}"
+
+
+def alone_words(view: RunView) -> str:
+    """Whether the student without a teacher tells members apart, as the end of a sentence; empty where it was not audited."""
+    claims = claims_of(view, ALONE)
+    if not claims:
+        return ""
+    shows = any(claim.shows for claim in claims)
+    does = "tells members from outsiders too" if shows else "is not shown to tell members from outsiders"
+    return f"; the one without a teacher {does} ({by_attack(claims[0].row)})"
 
 
 def signed(row: Result) -> str:
@@ -59,12 +74,23 @@ def minimal_words(view: RunView) -> str:
     cost, avoided = gain_of(view, MINIMAL, STUDENT), view.result("avoided_leak", STUDENT, attack=view.primary_attack)
     keeps = f"right on {percent(quality)}" + (f" ({signed(cost)} against the student)" if cost is not None else "")
     parts = [row for name in ATTACKS if (row := view.result("auc", MINIMAL, attack=name)) is not None]
-    beside = "".join(f", on the needed part alone {interval(row)}" for row in parts)
+    beside = "".join(f"; {interval(row)}, {words(row.attack)} attack" for row in parts)
     student, worst = view.result("auc", STUDENT, attack=view.primary_attack), max(row.high for row in (auc, *parts))
-    clear = avoided is not None and avoided.low > 0 and student is not None and worst < student.low
+    leaks = any(claim.is_attributed for claim in claims_of(view, STUDENT))
+    clear = leaks and avoided is not None and avoided.low > 0 and student is not None and worst < student.low
     less = "leaks less" if clear else "is not shown to leak less"
-    left = " (some is left)" if less == "leaks less" and any(row.low > CHANCE for row in (auc, *parts)) else ""
-    return f"Asked only for what is needed, it is {keeps} and {less}: AUC {interval(auc)}{beside}{left}."
+    left = left_words(view, (auc, *parts))
+    return f"Asked only for what is needed, it is {keeps} and {less}: {by_attack(auc)}{beside}{left}."
+
+
+def left_words(view: RunView, rows: Sequence[Result]) -> str:
+    """Whether some of the leak is left in these AUCs of one model: shown beyond the controls, or only above chance."""
+    claims = [claim for claim in (auc_claim(view, row) for row in rows) if claim.shows]
+    if any(claim.is_attributed for claim in claims):
+        return " (some is left)"
+    if any(claim.against for claim in claims):
+        return " (what is left is not shown to be more than a control's)"
+    return " (what is left may have another cause: no control was asked)" if claims else ""
 
 
 def halves_table(view: RunView) -> Table | None:
@@ -81,7 +107,7 @@ def halves_table(view: RunView) -> Table | None:
         gain = gain_of(view, name, ALONE)
         cells = [share(quality) if skilled else number(quality, 3), Cell(text="–" if gain is None else signed(gain))]
         cells += [auc_cell(view.result("auc", name, attack=attack)) for attack in attacks]
-        rows.append((head(name), *cells))
+        rows.append((model_head(view, name), *cells))
     columns = (
         "model", "needed part right" if skilled else "ROUGE-L", "more than without a teacher",
         *(f"AUC, {words(attack)} attack" for attack in attacks),

@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
-import math
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -14,31 +13,26 @@ from typing import Any
 
 from stillage.report.blocks import beyond_table, blocks_table
 from stillage.report.canvas import Picture
-from stillage.report.cells import Table, thousands
+from stillage.report.cells import Table, without_dashes
+from stillage.report.claims import subject
 from stillage.report.digest import digests
 from stillage.report.examples import exposed_table, generations, recited_table
 from stillage.report.exposure import exposure_table
+from stillage.report.groups import group_words
 from stillage.report.halves import gain_words, halves_table, minimal_words
-from stillage.report.inheritance import curve_table, inheritance_table, sets_table, slices_table
+from stillage.report.inheritance import curve_table, inheritance_table, sets_table
+from stillage.report.keys import key_numbers
 from stillage.report.left_out import left_out_table
 from stillage.report.load import RunView
 from stillage.report.shadows import memorized_table
 from stillage.report.signal import dp_table, signal_table
-from stillage.report.tables import auc_table, blind_table, extraction_table, models_table, rates, tpr_table
-from stillage.report.verdict import Verdict, extraction_pair, interval, percent, subject, words
+from stillage.report.slices import rates_table, slices_table
+from stillage.report.tables import auc_table, blind_table, extraction_table, models_table, tpr_table
+from stillage.report.verdict import Verdict
+from stillage.report.words import words
 from stillage.run.config import ReportConfig
 
 HERE = Path(__file__).parent
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class KeyNumber:
-    """One of the four numbers of the header."""
-
-    label: str
-    value: str
-    small: str
-    note: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,6 +42,7 @@ class Check:
     name: str
     passed: bool
     detail: str
+    undecided: bool = False  # too few records to tell; counted as neither passed nor failed
 
 
 def page(view: RunView, judged: Verdict, drawn: Mapping[str, Picture], options: ReportConfig, *, title: str) -> str:
@@ -66,8 +61,8 @@ def page(view: RunView, judged: Verdict, drawn: Mapping[str, Picture], options: 
         "css": Markup(css),
         "style_hash": digest,
         "verdict": replace(judged, headline=typeset(judged.headline), detail=typeset(judged.detail)),
-        "halves": tuple(typeset(said) for said in (gain_words(view), minimal_words(view)) if said),
-        "keys": key_numbers(view),
+        "halves": tuple(typeset(said) for said in (group_words(view), gain_words(view), minimal_words(view)) if said),
+        "keys": tuple(replace(key, note=typeset(key.note)) for key in key_numbers(view)),
         "checks": checks(view),
         "validity": view.validity,
         "measured": {
@@ -75,12 +70,12 @@ def page(view: RunView, judged: Verdict, drawn: Mapping[str, Picture], options: 
         },
         "split": split_words(view),
         "figures": {name: Markup(picture.svg) for name, picture in drawn.items()},
-        "data": digests(view, drawn),
+        "data": {name: without_dashes(table) or table for name, table in digests(view, drawn).items()},
         "tables": tables(view, options),
-        "generations": generations(view, options),
+        "generations": generations(view),
         "samples_hidden": view.samples is not None and view.records is None and not options.show_text,
         "primary": words(view.primary_attack),
-        "subject": words(subject(view)),
+        "subject": view.called(subject(view)),
         "show_text": options.show_text,
         "level": f"{100 * view.level:g} %",
         **facts(view),
@@ -91,6 +86,7 @@ def page(view: RunView, judged: Verdict, drawn: Mapping[str, Picture], options: 
 def typeset(text: str) -> str:
     """Apostrophes as printed; a number keeps its unit and its interval on the line."""
     text = re.sub(r"\[([-\d.]+), ([-\d.]+)\]", "[\\1,\u00a0\\2]", text.replace("'", "’"))
+    text = re.sub(r"\bp = (?=\d)", "p\u00a0=\u00a0", text)
     return re.sub(r"(\d) (\[|%)", "\\1\u00a0\\2", text)
 
 
@@ -100,7 +96,7 @@ def tables(view: RunView, options: ReportConfig) -> dict[str, Table | None]:
     extraction = extraction_table(view)
     blind = blind_table(view)
     rest = view.attacks[1:]
-    return {
+    found = {
         "models": models_table(view) if view.models else None,
         "halves": halves_table(view),
         "auc": auc_table(view) if audited else None,
@@ -120,76 +116,28 @@ def tables(view: RunView, options: ReportConfig) -> dict[str, Table | None]:
         "memorized": memorized_table(view),
         "dp": dp_table(view),
         "slices": slices_table(view),
+        "rates": rates_table(view),
         "blocks": blocks_table(view),
         "beyond": beyond_table(view),
         "recited": recited_table(view, options),
         "exposed": exposed_table(view, options),
         "blind": blind if blind.rows else None,
     }
-
-
-def key_numbers(view: RunView) -> tuple[KeyNumber, ...]:
-    """Up to four numbers for the header: AUC, TPR at the lowest FPR, extraction, quality; of the report's subject."""
-    model = subject(view)
-    who = words(model)
-    found = []
-    auc = view.result("auc", model, attack=view.primary_attack)
-    if auc is not None:
-        found.append(
-            _key("Membership AUC", interval(auc), f"{who}, {words(view.primary_attack)} attack; 0.5 is chance")
-        )
-    for fpr in rates(view)[-1:]:
-        row = view.result("tpr_at_fpr", model, attack=view.primary_attack, fpr=fpr)
-        if row is not None and not math.isnan(row.value):
-            found.append(_key(f"Found at {100 * fpr:g} % FPR", percent(row), "share of members, same attack"))
-    members, outsiders = extraction_pair(view, model)
-    if members is not None:
-        floor = f"; outsiders {percent(outsiders).partition(' [')[0]}" if outsiders else ""
-        found.append(_key("Recited", percent(members), f"members' targets{floor}"))
-    needed, alone = (view.result("needed_exact", name) for name in (model, "student_no_teacher"))
-    quality = view.result("rouge_l", model)
-    if needed is not None:
-        without = f"; without a teacher {percent(alone).partition(' [')[0]}" if alone and model == "student" else ""
-        found.append(_key("Needed part right", percent(needed), f"{who}, test records{without}"))
-    elif quality is not None:
-        teacher = view.result("rouge_l", "teacher") if model != "teacher" else None
-        note = f"{who}, test records" + (f"; teacher {teacher.value:.2f}" if teacher else "")
-        found.append(_key("ROUGE-L", interval(quality), note))
-    if auc is None:
-        measured = (
-            ("Exact match", "exact_match", 2),
-            ("Perplexity", "perplexity", 1),
-            ("Bits per byte", "bits_per_byte", 2),
-        )
-        rows = [(label, view.result(metric, model), digits) for label, metric, digits in measured]
-        found += [_key(label, interval(row, digits), f"{who}, test records") for label, row, digits in rows if row]
-    return tuple(found[:4]) if found else _counts(view)
-
-
-def _key(label: str, shown: str, note: str) -> KeyNumber:
-    value, _, rest = shown.partition(" [")
-    return KeyNumber(label=label, value=value, small=f"[{rest}" if rest else "", note=typeset(note))
-
-
-def _counts(view: RunView) -> tuple[KeyNumber, ...]:
-    counts = view.split.get("counts", {})
-    return tuple(
-        KeyNumber(label=f"{role} records", value=thousands(count), small="", note="")
-        for role, count in sorted(counts.items(), key=lambda item: -float(item[1]))[:4]
-    )
+    return {name: without_dashes(table) if table is not None else None for name, table in found.items()}
 
 
 def checks(view: RunView) -> tuple[Check, ...]:
-    """The validity checks, the failed ones first."""
+    """The validity checks, the failed ones first, then those that could not tell."""
     found = [
         Check(
             name=words(str(check.get("name", ""))),
             passed=bool(check.get("passed")),
             detail=str(check.get("detail", "")),
+            undecided=bool(check.get("undecided")),
         )
         for check in _checks(view)
     ]
-    return tuple(sorted(found, key=lambda check: check.passed))
+    return tuple(sorted(found, key=lambda check: (check.passed, not check.undecided)))
 
 
 def _checks(view: RunView) -> list[Mapping[str, Any]]:
@@ -213,12 +161,13 @@ def split_words(view: RunView) -> str:
 
 def facts(view: RunView) -> dict[str, Any]:
     """Configuration, counts, training, versions and hashes, as flat lists."""
+    kind = "sha256" if view.sight.shows_all else "sha256 under a key of the run folder"
     groups = {
         "Split": {key: value for key, value in view.split.items() if key != "sources"},
-        "Sources (sha256)": view.split.get("sources", {}),
+        f"Sources ({kind})": view.split.get("sources", {}),
         "Training": view.summaries,
         "Environment": view.env,
-        "Files this report was made from (sha256)": {name: digest for name, digest in view.hashes.items()},
+        f"Files this report was made from ({kind})": {name: digest for name, digest in view.hashes.items()},
     }
     flat = {name: tuple(flatten(group)) for name, group in groups.items()}
     return {"config": view.config_text.strip(), "facts": {name: pairs for name, pairs in flat.items() if pairs}}

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import math
-from dataclasses import replace
 
-from stillage.report.cells import Cell, Table, auc_cell, head, level_words, number, share
+from stillage.report.cells import Cell, Table, head, level_words, number, share
 from stillage.report.load import RunView, number_in
 from stillage.report.tables import rates
-from stillage.report.verdict import words
+from stillage.report.words import words
 from stillage.types import Result
 
 STUDENT = "student"
-SHOWN_GROUPS = 60  # rows of the table by group; results.parquet has them all
 
 
 def inheritance_table(view: RunView) -> Table | None:
@@ -37,8 +35,8 @@ def inheritance_table(view: RunView) -> Table | None:
     note = (
         "Due to the teacher: the student’s AUC minus that of the same student from a teacher that never saw the members."
         " Share that arrived: (student’s AUC − 0.5) / (teacher’s AUC − 0.5). Rank correlation: of teacher’s and student’s"
-        " scores, among members. Found again: of the members that the teacher betrays at that rate, those the student"
-        f" betrays too. {level_words(view)}."
+        " scores, among members. Found again: of the members found through the teacher at that rate, those found"
+        f" through the student too. {level_words(view)}."
     )
     return Table(caption="The student beside its teacher", columns=columns, rows=tuple(rows), note=note)
 
@@ -65,9 +63,10 @@ def sets_table(view: RunView) -> Table | None:
         "student’s, easy",
     )
     note = (
-        "The first column is a share of what the teacher recites or betrays, the others of what the student does."
+        "The first column is a share of what the teacher recites or what is found through it, the others of the student’s."
         " Easy: the student without a teacher has the record too."
-        " Intervals by Clopper and Pearson, near-duplicates counted once."
+        " Intervals by Clopper and Pearson, near-duplicates counted once; of what is found, they hold at this sample's"
+        " thresholds, not for other outsiders."
     )
     return Table(caption="Inherited, teacher-specific, easy", columns=columns, rows=tuple(rows), note=note)
 
@@ -97,30 +96,6 @@ def curve_table(view: RunView) -> Table | None:
     return Table(caption="The student where the teacher is sure", columns=columns, rows=tuple(rows), note=note)
 
 
-def slices_table(view: RunView) -> Table | None:
-    """The first attack's AUC within every group of the records, per model."""
-    found = [row for row in view.results if row.metric == "slice_auc" and row.model != "blind"]
-    models = [name for name in view.models if any(row.model == name for row in found)]
-    groups = sorted({row.dataset for row in found})
-    if not groups:
-        return None
-    by_cell = {(row.dataset, row.model): row for row in found}
-    rows = []
-    for group in groups[:SHOWN_GROUPS]:
-        cells = [by_cell.get((group, model)) for model in models]
-        n = max((row.n for row in cells if row is not None), default=0)
-        rows.append((Cell(text=group), Cell(text=str(n)), *(group_cell(row) for row in cells)))
-    left = len(groups) - SHOWN_GROUPS
-    note = (
-        f"Members against outsiders of the same group; {level_words(view)}, each for its group alone. p: of an AUC of 0.5,"
-        " adjusted for all groups of the model (Benjamini and Hochberg); shaded where it says so."
-        + (f" {left} more groups are in results.parquet." if left > 0 else "")
-    )
-    attack = words(next(row.attack for row in found))
-    columns = ("group", "n", *(words(name) for name in models))
-    return Table(caption=f"By group, {attack} attack", columns=columns, rows=tuple(rows), note=note)
-
-
 def recital_row(view: RunView, metric: str) -> Result | None:
     """The row over recited records: it belongs to no attack."""
     rows = (row for row in view.results if row.metric == metric and row.model == STUDENT and not row.attack)
@@ -143,17 +118,6 @@ def defined_share(row: Result | None) -> Cell:
 def undefined(row: Result) -> Cell:
     """A dash, and the reason that the audit noted."""
     return Cell(text="–", small=row.note.partition("undefined: ")[2].partition(" (")[0])
-
-
-def group_cell(row: Result | None) -> Cell:
-    """An AUC with its adjusted p, shaded where that speaks for a leak; or that the group has only one kind of record."""
-    if row is not None and math.isnan(row.value):
-        return Cell(text="–", small="one kind only" if "one kind only" in row.note else "no value")
-    cell = auc_cell(row)
-    p = number_in(row.note, "bh p") if row is not None else math.nan
-    if row is None or math.isnan(p):
-        return cell
-    return replace(cell, small=f"{cell.small}, p {p:.2g}", tint=cell.tint if p <= 1 - row.level else 0)
 
 
 def tau_of(note: str) -> float:

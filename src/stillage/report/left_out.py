@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from stillage.report.cells import Cell, Table, head
 from stillage.report.load import RunView, order_models
-from stillage.report.verdict import words
+from stillage.report.words import words
 
 
 def left_out(view: RunView) -> dict[tuple[str, str], tuple[str, ...]]:
@@ -19,7 +19,7 @@ def left_out(view: RunView) -> dict[tuple[str, str], tuple[str, ...]]:
 def left_out_table(view: RunView) -> Table | None:
     """One row per attack and reason; None when nothing was left out."""
     rows = tuple(
-        (head(attack), Cell(text=", ".join(words(name) for name in models)), Cell(text=why))
+        (head(attack), Cell(text=", ".join(view.called(name) for name in models)), Cell(text=why))
         for (attack, why), models in left_out(view).items()
     )
     if not rows:

@@ -5,13 +5,15 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from stillage.audit.control_models import ALONE, OUTSIDE
 from stillage.audit.design import serves_attacks
 from stillage.errors import DataError
-from stillage.report.redact import leaves, mapped, redactor
+from stillage.report.private import Sight
+from stillage.report.words import own_name, words
 from stillage.run.folder import read_json, read_table, sha256_file
 from stillage.run.parse import written_settings
 from stillage.run.results import read_results
@@ -63,6 +65,7 @@ class RunView:
     config_text: str
     env: Mapping[str, Any]
     hashes: Mapping[str, str]  # path in the run folder -> sha256
+    sight: Sight = field(default_factory=Sight)  # how much of private texts may be shown; the tables have them all
 
     @property
     def models(self) -> tuple[str, ...]:
@@ -86,9 +89,23 @@ class RunView:
         return self.attacks[0] if self.attacks else ""
 
     @property
+    def given_reference(self) -> str:
+        """The role under which a model that was given as audit.reference is listed; empty where none was."""
+        if not self.setting("audit", "reference", ""):
+            return ""
+        return ALONE if not self.summaries else OUTSIDE
+
+    def called(self, model: str) -> str:
+        """A model's name in tables and sentences: its role's, or its own where it was given as a reference."""
+        return own_name(str(self.setting("audit", "reference", ""))) if model == self.given_reference else words(model)
+
+    @property
     def level(self) -> float:
         """Confidence level of the intervals."""
-        return next((result.level for result in self.results), 0.95)
+        levels = (
+            row.level for row in self.results if not row.metric.startswith("detectable")
+        )  # those allow for a family
+        return next(levels, 0.95)
 
     def setting(self, section: str, key: str, default: Any) -> Any:  # noqa: ANN401 - YAML is what its writer made it
         """One value of config.yaml, or `default`."""
@@ -155,16 +172,6 @@ def read_run(run: Path) -> RunView:
         env=_json(run / "env.json"),
         hashes={name: sha256_file(run / name) for name in INPUTS if (run / name).is_file()},
     )
-
-
-def hide_private(view: RunView) -> RunView:
-    """The view with every private run of text masked in what describes the run: settings, checks, counts, versions."""
-    free = {"validity": view.validity, "split": view.split, "summaries": view.summaries, "env": view.env}
-    hide = redactor(view.records, [view.config_text, *leaves(free)])
-    if not hide.secret.size:
-        return view
-    shown = {name: mapped(value, hide) for name, value in free.items()}
-    return replace(view, config_text=hide(view.config_text), **shown)
 
 
 def fpr_of(note: str) -> float:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import math
 
-from stillage.report.cells import Cell, Table, head, level_words, number
+from stillage.report.cells import Cell, Table, level_words, model_head, number
 from stillage.report.load import RunView, order_models
-from stillage.report.verdict import words
+from stillage.report.words import words
 
 UNITS = {"token_accuracy": "share of tokens", "log_probability": "nats per token"}
 
@@ -22,7 +22,8 @@ def memorized_table(view: RunView) -> Table | None:
                      and (row.model, row.unit) == (found.model, found.unit)), None)  # fmt: skip
         missing = sum(int(row.value) for row in lost if not math.isnan(row.value))
         rows.append((
-            head(found.model), Cell(text=f"{words(found.unit)}, {UNITS.get(found.unit, found.unit)}"), number(found, 3),
+            model_head(view, found.model),
+            Cell(text=f"{words(found.unit)}, {UNITS.get(found.unit, found.unit)}"), number(found, 3),
             number(rank), Cell(text=str(found.n)), Cell(text=str(missing)),
         ))  # fmt: skip
     if not rows:

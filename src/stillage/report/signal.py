@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import math
 
-from stillage.report.cells import Cell, Table, bracketed, head, level_words
+from stillage.report.cells import Cell, Table, bracketed, level_words, model_head
 from stillage.report.load import RunView
-from stillage.report.verdict import interval, words
+from stillage.report.words import interval, words
 from stillage.types import Result
 
 ROLES = {"public": "public (the student’s)", "private": "members", "outsiders": "outsiders"}
@@ -23,7 +23,7 @@ def signal_table(view: RunView) -> Table | None:
                 both = pick(view, "signal_spearman", "student", role) if model == "student" else None
                 cells = (bracketed(interval(row, 3)) if row else Cell(text="–") for row in (mean, *quantiles))
                 last = bracketed(interval(both)) if both and not math.isnan(both.value) else Cell(text="–")
-                rows.append((head(model), Cell(text=label), *cells, last, Cell(text=str(mean.n))))
+                rows.append((model_head(view, model), Cell(text=label), *cells, last, Cell(text=str(mean.n))))
     if not rows:
         return None
     note = (
@@ -44,7 +44,7 @@ def pick(view: RunView, metric: str, model: str, role: str, note: str = "", atta
 
 
 def shown_words(view: RunView) -> str:
-    """Whether members on which the teachers differ more are those that the student betrays; empty where not measured."""
+    """Whether members on which the teachers differ more are those found through the student; empty where not measured."""
     row = pick(view, "signal_spearman", "student", "private", attack=view.primary_attack)
     if row is None or math.isnan(row.value):
         return ""
@@ -59,9 +59,8 @@ def dp_table(view: RunView) -> Table | None:
         bound = next((r for r in view.results if r.metric == "dp_epsilon_low" and r.model == model), None)
         right = next((r for r in view.results if r.metric == "dp_right" and r.model == model), None)
         if bound is not None and right is not None:
-            rows.append(
-                (head(model), Cell(text=f"{bound.value:.2f}"), bracketed(interval(right)), Cell(text=str(bound.n)))
-            )
+            low, n = Cell(text=f"{bound.value:.2f}"), Cell(text=str(bound.n))
+            rows.append((model_head(view, model), low, bracketed(interval(right)), n))
     found = next((row for row in view.results if row.metric == "dp_epsilon_low"), None)
     if found is None:
         return None

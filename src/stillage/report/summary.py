@@ -2,31 +2,36 @@
 
 from __future__ import annotations
 
+from stillage.report.claims import extraction_pair
 from stillage.report.exposure import exposure_words
+from stillage.report.groups import group_words
 from stillage.report.halves import gain_words, minimal_words
 from stillage.report.left_out import left_out_line
 from stillage.report.load import RunView
 from stillage.report.tables import models_table, rates
-from stillage.report.verdict import Verdict, extraction_pair, interval, percent, words
+from stillage.report.verdict import Verdict
+from stillage.report.words import interval, percent, words
 
 LINES = 10
 """With the path of the page, which the command line adds, there are eleven at most."""
 
 
 def summary_lines(view: RunView, judged: Verdict, *, title: str) -> list[str]:
-    """Title, headline, what distilling gave, what asking for less saves, a line per model, what is recited; LINES at most.
+    """Title, headline and what must be said of it, worst group, both halves, a line per model, recital; LINES at most.
 
     The models give way where there are too many, in reading order.
     """
     lines = [f"{title}: {judged.badge}{checked(view)}", judged.headline]
-    lines += [said for said in (gain_words(view), minimal_words(view)) if said]
+    if judged.tone != "leak" and judged.detail:
+        lines.append(judged.detail)  # what would show a cause, or what would have been found
+    lines += [said for said in (group_words(view), gain_words(view), minimal_words(view)) if said]
     last = [line for line in (left_out_line(view), recited_line(view)) if line]
     names = view.models
-    width = max((len(words(name)) for name in names), default=0)
+    width = max((len(view.called(name)) for name in names), default=0)
     most = LINES - len(lines) - len(last)
     if len(names) > most and last:
         last, most = last[:-1], most + 1  # what is recited is the first thing that the page can say alone
-    lines += [f"  {words(name):{width}}  {model_line(view, name)}".rstrip() for name in names[:most]]
+    lines += [f"  {view.called(name):{width}}  {model_line(view, name)}".rstrip() for name in names[:most]]
     if len(names) > most:
         lines[-1] = f"  ... and {len(names) - most + 1} more models, in the report"
     lines += last
@@ -35,12 +40,14 @@ def summary_lines(view: RunView, judged: Verdict, *, title: str) -> list[str]:
 
 
 def checked(view: RunView) -> str:
-    """ "; split valid, 8 of 8 checks passed"; empty where nothing was checked."""
+    """ "; split valid, 7 of 8 checks passed, 1 could not tell"; empty where nothing was checked."""
     if not view.validity:
         return ""
     checks = view.validity.get("checks", [])
-    passed = sum(bool(check.get("passed")) for check in checks)
-    return f"; split {view.validity.get('verdict', 'unknown')}, {passed} of {len(checks)} checks passed"
+    passed = sum(bool(check.get("passed")) and not check.get("undecided") for check in checks)
+    open_ = sum(bool(check.get("undecided")) for check in checks)
+    said = f"; split {view.validity.get('verdict', 'unknown')}, {passed} of {len(checks)} checks passed"
+    return said + (f", {open_} could not tell" if open_ else "")
 
 
 def recited_line(view: RunView) -> str:
@@ -63,7 +70,7 @@ def model_line(view: RunView, model: str) -> str:
         parts.append(f"ROUGE-L {interval(quality, 3)}")
     auc = view.result("auc", model, attack=view.primary_attack)
     if auc is not None:
-        parts.append(f"AUC {interval(auc)}")
+        parts.append(f"AUC {interval(auc)} ({words(auc.attack)})")
     for fpr in rates(view)[-1:]:
         found = view.result("tpr_at_fpr", model, attack=view.primary_attack, fpr=fpr)
         if found is not None:
@@ -72,5 +79,5 @@ def model_line(view: RunView, model: str) -> str:
 
 
 def _trained(view: RunView, model: str) -> str:
-    row = next(row for row in models_table(view).rows if row[0].text == words(model))
+    row = next(row for row in models_table(view).rows if row[0].text == view.called(model))
     return f"{row[1].text}, trained on {row[2].text}"

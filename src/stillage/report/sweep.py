@@ -14,6 +14,7 @@ from stillage.report.canvas import SPARE, Picture, arms, canvas, render, setting
 from stillage.report.cells import Table
 from stillage.report.compare import (
     QUALITY,
+    does_more,
     holm_p,
     is_sure,
     ordered,
@@ -24,7 +25,7 @@ from stillage.report.compare import (
 )
 from stillage.report.html import HERE, typeset
 from stillage.report.svg import INK, PALETTE
-from stillage.report.verdict import CHANCE, interval, words
+from stillage.report.words import CHANCE, interval, words
 from stillage.types import Result
 
 MARKERS = "osD^vPX*"
@@ -113,7 +114,7 @@ def outcomes(view: SweepView) -> list[Outcome]:
     found = []
     aucs = [row for row in view.results if row.metric == "auc"]
     if aucs:
-        found.append(outcome(view, aucs, "leakage", "AUC", "leaks more"))
+        found.append(outcome(view, aucs, "leakage", "AUC", ""))
     for metric, name in best_quality(view).items():
         rows = [row for row in view.results if row.metric == metric]
         found.append(outcome(view, rows, "quality", name, "answers better"))
@@ -128,7 +129,10 @@ def best_quality(view: SweepView) -> dict[str, str]:
 
 
 def outcome(view: SweepView, rows: Sequence[Result], kind: str, name: str, verb: str) -> Outcome:
-    """The highest variant against the lowest, and whether their difference is more than luck over all pairs."""
+    """The highest variant against the lowest, and whether their difference is more than luck over all pairs.
+
+    verb: what the highest does; empty: what its controls allow to be said of its AUC.
+    """
     what, metric = f"{kind} of the {words(rows[0].model)}", rows[0].metric
     ranked = sorted((row for row in rows if not math.isnan(row.value)), key=lambda row: row.value)
     if len(ranked) < 2:
@@ -147,7 +151,9 @@ def outcome(view: SweepView, rows: Sequence[Result], kind: str, name: str, verb:
         return Outcome(what=what, claim=f"no difference in {kind} shown", numbers=numbers)
     if metric == "auc" and high.low <= CHANCE:
         return Outcome(what=what, claim=f"{high.method} is highest, but not above chance", numbers=numbers)
-    return Outcome(what=what, claim=f"{high.method} {verb} than {low.method}", numbers=numbers)
+    return Outcome(
+        what=what, claim=f"{high.method} {verb or does_more(view.results, high)} than {low.method}", numbers=numbers
+    )
 
 
 def tradeoff(view: SweepView) -> Picture | None:

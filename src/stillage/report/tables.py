@@ -8,19 +8,21 @@ from typing import Any
 
 import numpy as np
 
-from stillage.report.cells import Cell, Table, auc_cell, head, level_words, number, share, thousands
+from stillage.report.cells import Cell, Table, auc_cell, head, level_words, model_head, number, share, thousands
 from stillage.report.load import RunView, fpr_of
-from stillage.report.verdict import words
+from stillage.report.words import words
 from stillage.types import Result
 
 QUALITY = {  # metric -> heading, digits
     "needed_exact": ("needed part exact", 3),
-    "rouge_l": ("ROUGE-L", 3), "exact_match": ("exact match", 3), "bleu": ("BLEU", 1), "chrf": ("chrF", 1),
+    "rouge_l": ("ROUGE-L", 3), "rouge_l_published": ("ROUGE-L as published", 3),
+    "exact_match": ("exact match", 3), "bleu": ("BLEU", 1), "chrf": ("chrF", 1),
     "perplexity": ("perplexity", 2), "bits_per_byte": ("bits/byte", 3),
 }  # fmt: skip
 OVERLAP = ("bleu", "chrf")
-SOMETIMES = (*OVERLAP, "needed_exact")
-"""Columns that are left out where nobody measured them."""
+PUBLISHED = "rouge_l_published"
+SOMETIMES = (*OVERLAP, "needed_exact", PUBLISHED)
+"""Columns that are left out where nobody measured them, or the published number is the one beside it."""
 
 
 def signature_of(view: RunView, metric: str) -> str:
@@ -31,11 +33,11 @@ def signature_of(view: RunView, metric: str) -> str:
 
 def models_table(view: RunView) -> Table:
     """Who was trained how, on what, and how good it is."""
-    measured = {row.metric for row in view.results}
+    measured = {row.metric for row in view.results if row.metric != PUBLISHED or differs(view, row)}
     quality = {name: shown for name, shown in QUALITY.items() if name in measured or name not in SOMETIMES}
     rows = []
     for name in view.models:
-        facts = (head(name), Cell(text=method_of(view, name)), Cell(text=trained_on(view, name)))
+        facts = (model_head(view, name), Cell(text=method_of(view, name)), Cell(text=trained_on(view, name)))
         size = Cell(text=thousands(view.parameters.get(name)))
         rows.append(
             (*facts, size, *(number(view.result(metric, name), digits) for metric, (_, digits) in quality.items()))
@@ -46,6 +48,12 @@ def models_table(view: RunView) -> Table:
     if overlap:
         note += f" Over the whole corpus, 0 to 100, by sacrebleu: {'; '.join(overlap)}."
     return Table(caption="Training and quality on test records", columns=columns, rows=tuple(rows), heads=3, note=note)
+
+
+def differs(view: RunView, published: Result) -> bool:
+    """Whether the published ROUGE-L of a model is another number than the one in any script."""
+    ours = view.result("rouge_l", published.model)
+    return ours is None or ours.value != published.value
 
 
 def method_of(view: RunView, model: str) -> str:
@@ -91,15 +99,15 @@ def auc_table(view: RunView) -> Table:
     counts = {row.n for row in view.results if row.metric == "auc" and row.model != "blind"}
     note = (
         f"0.5 is chance, 1 tells every member from every outsider; {level_words(view)}; n = {_range(counts)} records. "
-        f"Shaded: the interval lies above 0.5. The headline rests on the first row, which the configuration names first."
+        f"Shaded: the interval lies above 0.5. The configuration names the first row first."
     )
     if any(row.metric == "best_attack_p" for row in view.results):
         rows.append((head("p of the best"), *(best_cell(view.result("best_attack_p", name)) for name in models)))
         note += (
             " Best: how often shuffled membership makes the best of so many attacks look as good (near-duplicates stay"
-            " together); the headline takes another attack only if it is the best and passes for all of them together."
+            " together). The best heads the page, with an interval that holds for all of them together."
         )
-    columns = ("attack", *(words(name) for name in models))
+    columns = ("attack", *(view.called(name) for name in models))
     caption = "Membership: AUC of each model under each attack"
     return Table(caption=caption, columns=columns, rows=tuple(rows), note=note)
 
@@ -135,7 +143,7 @@ def tpr_table(view: RunView, attacks: Sequence[str], caption: str) -> Table:
     rows = []
     for name in audited(view):
         for attack in attacks:
-            cells = [head(name), head(attack)]
+            cells = [model_head(view, name), head(attack)]
             for fpr in fprs:
                 cells.append(share(view.result("tpr_at_fpr", name, attack=attack, fpr=fpr)))
                 cells.append(share(view.result("achieved_fpr", name, attack=attack, fpr=fpr)))
@@ -146,7 +154,8 @@ def tpr_table(view: RunView, attacks: Sequence[str], caption: str) -> Table:
     pairs = [(f"TPR at {100 * fpr:g} % FPR", "achieved FPR") for fpr in fprs]
     columns = ("model", "attack", *(name for pair in pairs for name in pair), "without score")
     note = (
-        "The threshold comes from the outsiders alone; intervals by Clopper and Pearson, near-duplicates counted once."
+        "The threshold comes from the outsiders alone. The interval of a TPR is that of the true rate at this FPR, scatter of"
+        " the threshold included; the achieved FPR has Clopper and Pearson's. Near-duplicates count once."
     )
     return Table(caption=caption, columns=columns, rows=tuple(rows), heads=2, note=note)
 
@@ -161,7 +170,7 @@ def extraction_table(view: RunView) -> Table:
             continue
         count = str(members.n) if members is not None else "–"
         prefix = (Cell(text=matched_prefix(view, name, role)) for role in ("private", "outsiders"))
-        rows.append((head(name), share(members), share(outsiders), Cell(text=count), *prefix))
+        rows.append((model_head(view, name), share(members), share(outsiders), Cell(text=count), *prefix))
     columns = (
         "model",
         "members recited",

@@ -1,8 +1,8 @@
 """What the run shows, in one sentence derived from its numbers: what leaks, what does not, or why nothing may be claimed.
 
-A leak is claimed from three signals only, each against its own floor: an AUC whose interval lies above 0.5 (the first
-configured attack; of the others only the best, by the interval that holds for all attacks together), a TPR whose interval
-lies above its FPR, and an extraction rate whose interval lies above the outsiders' interval.
+A leak is said only of a claim (report/claims.py) that stands above every control model. Without a control model the
+headline says that members are told apart, and what would show the cause. That nothing was found is green only where
+every upper limit is harmless (report/absence.py).
 """
 
 from __future__ import annotations
@@ -11,24 +11,23 @@ import math
 from dataclasses import dataclass, replace
 from typing import Literal
 
+from stillage.report.absence import absence
+from stillage.report.claims import (
+    Claim,
+    auc_claims,
+    claims_of,
+    controls_of,
+    family,
+    strongest_auc,
+    subject,
+    tail_claim,
+)
 from stillage.report.load import RunView, fpr_of
-from stillage.types import Result
+from stillage.report.told import controls, meaning, name_of, recital_words, told
+from stillage.report.words import CHANCE, by_attack, interval, joined, percent, sentence, words
 
 Tone = Literal["leak", "clear", "invalid", "unknown"]
-CHANCE = 0.5
-NAMES = {
-    "student_counterfactual": "student, counterfactual",
-    "student_no_teacher": "student, no teacher",
-    "student_minimal": "student, asked for less",
-    "loss_needed": "loss on the needed part",
-    "teacher_counterfactual": "teacher, counterfactual",
-    "min_k": "min-k",
-    "min_k_plus_plus": "min-k++",
-}
-CONTROLS = {
-    "student_counterfactual": "the same student from a teacher that never saw them",
-    "student_no_teacher": "a student without that teacher",
-}
+UNDECIDED = "too few records to tell"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,210 +40,113 @@ class Verdict:
     detail: str = ""
 
 
-def interval(row: Result | None, digits: int = 2) -> str:
-    """A number with its interval: "0.96 [0.95, 0.97]"; "not measured" or "no value" where there is none."""
-    if row is None:
-        return "not measured"
-    if math.isnan(row.value):
-        return "no value"
-    value = f"{row.value:.{digits}f}"
-    return value if math.isnan(row.low) else f"{value} [{row.low:.{digits}f}, {row.high:.{digits}f}]"
-
-
-def percent(row: Result | None) -> str:
-    """A share with its interval, in percent: "12.3 % [9.1, 16.0]"."""
-    if row is None:
-        return "not measured"
-    if math.isnan(row.value):
-        return "no value"
-    value = f"{100 * row.value:.1f} %"
-    return value if math.isnan(row.low) else f"{value} [{100 * row.low:.1f}, {100 * row.high:.1f}]"
-
-
-def words(name: str) -> str:
-    """The name of a model, an attack or a check in running text."""
-    return NAMES.get(name, name.replace("_", " "))
-
-
-def subject(view: RunView) -> str:
-    """The model the report is about: the student, or the teacher where there is no student with an audit."""
-    audited = {row.model for row in view.results if row.metric == "auc"}
-    pool = audited or set(view.models)
-    return next((name for name in ("student", "teacher") if name in pool), next(iter(view.models), ""))
-
-
-def leading_auc(view: RunView, model: str) -> Result | None:
-    """The AUC that speaks for a model: the primary attack's; the best attack's only where that shows no leak and it does."""
-    primary, best = view.result("auc", model, attack=view.primary_attack), view.result("best_attack_auc", model)
-    shows = primary is not None and primary.low > CHANCE
-    return best if not shows and best is not None and best.low > CHANCE else primary
-
-
-def family(view: RunView, model: str) -> tuple[str, ...]:
-    """The attacks that have an AUC on a model: those among which the best was chosen."""
-    rows = ((name, view.result("auc", model, attack=name)) for name in view.attacks)
-    return tuple(name for name, row in rows if row is not None and not math.isnan(row.value))
-
-
-def best_words(view: RunView, model: str) -> str:
-    """ "best of 7: zlib attack, p = 0.03"; empty where there is one attack, or the best was not tested."""
-    found, names = view.result("best_attack_p", model), family(view, model)
-    if found is None or len(names) < 2:
-        return ""
-    return f"best of {len(names)}: {words(found.attack)} attack, p = {found.value:.2g}"
-
-
-def tail_leak(view: RunView, model: str) -> Result | None:
-    """The TPR of the primary attack whose interval lies above its FPR (both limits), at the lowest such FPR."""
-    found = []
-    for row in view.results:
-        if (row.metric, row.model, row.attack) != ("tpr_at_fpr", model, view.primary_attack):
-            continue
-        achieved = view.result("achieved_fpr", model, attack=row.attack, fpr=fpr_of(row.note))
-        limits = [fpr_of(row.note)]
-        if achieved is not None:
-            limits += [achieved.value, achieved.high]
-        if row.low > max((x for x in limits if not math.isnan(x)), default=1.0):
-            found.append(row)
-    return min(found, key=lambda row: fpr_of(row.note), default=None)
-
-
-def extraction_pair(view: RunView, model: str) -> tuple[Result | None, Result | None]:
-    """(members' extraction rate, outsiders' rate: what guessing recites)."""
-    return (
-        view.result("extraction_rate", model, dataset="private"),
-        view.result("extraction_rate", model, dataset="outsiders"),
-    )
-
-
-def recites(view: RunView, model: str) -> bool:
-    """Does the model recite members above the outsiders' floor, intervals apart?"""
-    members, outsiders = extraction_pair(view, model)
-    return members is not None and outsiders is not None and members.low > outsiders.high
-
-
-def name_of(view: RunView, model: str) -> str:
-    """A model in the words of a sentence."""
-    if model == "student":
-        trained_here = "student" in view.summaries and str(view.setting("distill", "method", "kd")) != "sft"
-        return "The student distilled on public data only" if trained_here else "The student"
-    return "The teacher" if model == "teacher" else f"The model {model}"
-
-
-def control_words(view: RunView, name: str) -> str:
-    """A control in the words of a sentence; where nothing was trained it is the model that was given as a reference."""
-    return CONTROLS[name] if "student" in view.summaries else "the reference model that was given"
-
-
 def verdict(view: RunView) -> Verdict:
     """Badge, headline and detail of a run."""
     if not any(row.metric == "auc" and row.model != "blind" for row in view.results):
         return _unaudited(view)
     stated = str(view.validity.get("verdict", ""))
     if stated and stated != "valid":
-        model = subject(view)
-        return Verdict(
-            badge=stated,
-            tone="invalid",
-            headline=_sentence(stated) + " " + str(view.validity.get("headline", "") or _failed_checks(view)),
-            detail="The numbers below stand as measured, but do not show what the training leaked"
-            f" ({words(model)}: AUC {interval(leading_auc(view, model))}).",
-        )
+        return _not_valid(view, stated)
     claim = _claim(view)
     if not stated:
         note = (
             "The split's validity was not checked (no audit/validity.json), so this may be a shift between the groups."
         )
-        return replace(claim, badge=f"{claim.badge}, unchecked", detail=_joined(note, claim.detail))
+        tone: Tone = "unknown" if claim.tone == "clear" else claim.tone
+        return replace(claim, badge=f"{claim.badge}, unchecked", tone=tone, detail=joined(note, claim.detail))
     return claim
+
+
+def _not_valid(view: RunView, stated: str) -> Verdict:
+    """The verdict where the checks of the split failed, or could not have seen what they look for."""
+    model = subject(view)
+    strongest = strongest_auc(view, model)
+    shown = f"{view.called(model)}: {by_attack(strongest)}" if strongest is not None else view.called(model)
+    undecided = stated == UNDECIDED
+    why = "whether members and outsiders differ by themselves could not be told, so that they"
+    headline = sentence(stated) + " " + str(view.validity.get("headline", "") or _failed_checks(view))
+    detail = (
+        f"The numbers below stand as measured, but {why if undecided else ''} do not show what the training leaked"
+        f" ({shown})."
+    )
+    tone: Tone = "unknown" if undecided else "invalid"
+    return Verdict(badge=stated, tone=tone, headline=headline, detail=" ".join(detail.split()))
 
 
 def _claim(view: RunView) -> Verdict:
     """The verdict on a valid split."""
     model = subject(view)
-    auc = leading_auc(view, model)
-    who = name_of(view, model)
-    if auc is None or math.isnan(auc.value) or math.isnan(auc.low):
-        why = "has no score" if auc is None or math.isnan(auc.value) else "has no interval (too few records)"
+    who, claims = name_of(view, model), claims_of(view, model)
+    aucs = auc_claims(view, model)
+    if not aucs:
+        row = strongest_auc(view, model)
+        why = "has no score" if row is None or math.isnan(row.value) else "has no interval (too few records)"
         return Verdict(
             badge="no finding", tone="unknown", headline=f"{who} {why}: nothing can be said about its leakage."
         )
-    shown = f"AUC {interval(auc)}" + ("" if auc.attack == view.primary_attack else f" ({best_words(view, model)})")
-    if auc.low > CHANCE:
-        return _betrays(view, model, who, auc, shown)
-    if auc.high < CHANCE:
+    found = next((claim for claim in claims if claim.is_attributed), None)
+    if found is not None:
+        headline = f"{told(view, model, who, found, leaks=True)}{controls(view, found)}."
+        return Verdict(badge="leaks", tone="leak", headline=headline, detail=_others(view, model, found))
+    shown = [claim for claim in claims if claim.shows]
+    if shown:
+        return _unattributed(view, model, who, max(shown, key=lambda claim: bool(claim.against)))
+    if all(claim.row.high < CHANCE for claim in aucs):
         text = (
-            f"{who} scores its outsiders above its members ({shown}): an inverted score or a shifted split, not a leak."
+            f"{who} scores its outsiders above its members ({by_attack(aucs[0].row)}): an inverted score or a shifted"
+            " split, not a leak."
         )
-        return Verdict(badge="below chance", tone="unknown", headline=text, detail=_others(view, model))
-    return _at_chance(view, model, who, shown)
+        return Verdict(badge="below chance", tone="unknown", headline=text, detail=_others(view, model, aucs[0]))
+    return _nothing_found(view, model, who, aucs[0])
 
 
-def _betrays(view: RunView, model: str, who: str, auc: Result, shown: str) -> Verdict:
-    if model == "teacher":
-        text = f"The teacher betrays the private records it was trained on: {shown}."
-        return Verdict(badge="leaks", tone="leak", headline=text, detail=_others(view, model))
-    controls = {name: view.result("auc", name, attack=auc.attack) for name in CONTROLS}
-    rows = {name: row for name, row in controls.items() if row is not None and name != model}
-    reached = [name for name, row in rows.items() if not stands_above(view, auc, row)]
-    said = "; ".join(f"{control_words(view, name)}: {interval(row)}" for name, row in rows.items())
-    if reached:
-        text = f"{who} tells members from outsiders ({shown}), but not clearly better than a control: {said}."
+def _unattributed(view: RunView, model: str, who: str, shown: Claim) -> Verdict:
+    """Members are told apart, but nothing shows that the training is the cause."""
+    said, others = told(view, model, who, shown, leaks=False), _others(view, model, shown)
+    if shown.against:
+        text = f"{said}, but not clearly better than a control{controls(view, shown, only_reached=True)}."
         note = "The difference may be chance: what both share (data, split, base model) may explain the score."
-        detail = _joined(note, _others(view, model))
-        return Verdict(badge="unclear", tone="unknown", headline=text, detail=detail)
-    still = " still" if "distilled" in who else ""
-    text = f"{who}{still} betrays the teacher's private records: {shown}" + (f"; {said}." if said else ".")
-    note = "" if rows else "Without a control (a student from a teacher that never saw them) the cause is not shown."
-    return Verdict(badge="leaks", tone="leak", headline=text, detail=_joined(note, _others(view, model)))
+        return Verdict(badge="unclear", tone="unknown", headline=text, detail=joined(note, others))
+    kind = "the same teacher without them" if model == "teacher" else "a student from a teacher that never saw them"
+    more = "" if not controls_of(view, model) else " that this attack can be run on"
+    text = f"{said}. What caused it, {kind} or a reference model would show: no such control{more} was audited."
+    note = "To have one, leave audit.counterfactual on in a run that trains, or name a model with audit.reference."
+    return Verdict(badge="tells apart", tone="unknown", headline=text, detail=joined(note, others))
 
 
-def stands_above(view: RunView, auc: Result, control: Result) -> bool:
-    """Does the student leak more than the control: by the paired test on the same records, or by intervals without one.
-
-    The best of several attacks, picked by looking, has no paired test that allows for the choice.
-    """
-    if auc.metric == "auc" and control.model == "student_counterfactual":
-        paired = view.result("attributable_leak", auc.model, attack=auc.attack)
-        if paired is not None and not math.isnan(paired.low):
-            return paired.low > 0
-    return control.high < auc.low
-
-
-def _at_chance(view: RunView, model: str, who: str, shown: str) -> Verdict:
-    tail, recited = tail_leak(view, model), recites(view, model)
-    if tail is not None:
-        text = (
-            f"{who} betrays a few private records: at {100 * fpr_of(tail.note):g} % false alarms {percent(tail)} of members"
-            f" are found, though on average they look like outsiders ({shown})."
-        )
-        return Verdict(badge="leaks", tone="leak", headline=text, detail=_others(view, model))
-    if recited:
-        members, outsiders = extraction_pair(view, model)
-        text = f"{who} recites {percent(members)} of private targets (outsiders: {percent(outsiders)}), though its {shown}."
-        return Verdict(badge="leaks", tone="leak", headline=text, detail=_others(view, model, extraction=False))
-    best = best_words(view, model)
+def _nothing_found(view: RunView, model: str, who: str, strongest: Claim) -> Verdict:
+    """Nothing was found; whether that shows anything depends on what would have been."""
+    row, names = strongest.row, family(view, model)
     count = (
-        f"none of {len(family(view, model))} attacks tells"
-        if best
-        else f"the {words(view.primary_attack)} attack does not tell"
+        f"none of {len(names)} attacks tells"
+        if row.metric == "best_attack_auc"
+        else f"the {words(row.attack)} attack does not tell"
     )
-    shown, through = "; ".join(filter(None, (shown, best))), f"{who[0].lower()}{who[1:]}"
-    text = f"No leak found: {count} the private records from outsiders through {through} ({shown})."
-    return Verdict(badge="no leak found", tone="clear", headline=text, detail=_others(view, model))
+    through = f"{who[0].lower()}{who[1:]}"
+    found = absence(view, model)
+    detail = joined(found.detail, _others(view, model, strongest))
+    text = f"{count} the private records from outsiders through {through}; {meaning(view, model, row)}."
+    if found.too_few:
+        headline = f"No leak found, but too few records to tell: {text}"
+        return Verdict(badge=UNDECIDED, tone="unknown", headline=headline,
+                       detail=joined(found.too_few, detail))  # fmt: skip
+    tone: Tone = "clear" if found.is_shown else "unknown"
+    return Verdict(badge="no leak found", tone=tone, headline=f"No leak found: {text}", detail=detail)
 
 
-def _others(view: RunView, model: str, *, extraction: bool = True) -> str:
-    """The sentences after the headline: extraction, and the teacher's own AUC."""
-    said = []
-    members, outsiders = extraction_pair(view, model)
-    if extraction and members is not None:
-        verb = "recites" if recites(view, model) else "does not recite more than guessing would:"
-        said.append(f"It {verb} {percent(members)} of members' targets (outsiders: {percent(outsiders)}).")
-    teacher = view.result("auc", "teacher", attack=view.primary_attack)
-    if model != "teacher" and teacher is not None:
-        said.append(f"Its teacher: AUC {interval(teacher)}.")
-    return " ".join(said)
+def _others(view: RunView, model: str, said: Claim) -> str:
+    """The sentences after the headline: the tail and the recital, where the headline is of another, and the teacher's AUC."""
+    tail = tail_claim(view, model)
+    parts = []
+    if tail is not None and tail.is_attributed and said.row.metric not in ("tpr_at_fpr",):
+        parts.append(f"At {100 * fpr_of(tail.row.note):g} % false alarms it gives away {percent(tail.row)} of members"
+                     f" ({words(tail.row.attack)} attack).")  # fmt: skip
+    if said.row.metric != "extraction_rate":
+        parts.append(recital_words(view, model))
+    teacher = strongest_auc(view, "teacher") if model != "teacher" else None
+    if teacher is not None:
+        parts.append(f"Its teacher: {by_attack(teacher)}.")
+    return joined(*parts)
 
 
 def _unaudited(view: RunView) -> Verdict:
@@ -259,11 +161,3 @@ def _unaudited(view: RunView) -> Verdict:
 def _failed_checks(view: RunView) -> str:
     failed = [str(check.get("name", "?")) for check in view.validity.get("checks", ()) if not check.get("passed")]
     return f"Failed: {', '.join(words(name) for name in failed)}." if failed else ""
-
-
-def _sentence(text: str) -> str:
-    return text[:1].upper() + text[1:].rstrip(".") + "."
-
-
-def _joined(*parts: str) -> str:
-    return " ".join(part for part in parts if part)

@@ -41,7 +41,8 @@ class DataConfig:
     subset: str = ""
     """Configuration name of a hub data set."""
     hub_split: str = "train"
-    """Which split of the hub data set, or of a saved DatasetDict, is the pool."""
+    """Which part of the hub data set, or of a data set saved by `datasets`, is read; FOLDER:test names the
+    part of one folder."""
     files: dict[str, str] = field(default_factory=dict)
     """A file for each role, e.g. {private: a.jsonl, outsiders: b.jsonl}: the split is yours, and the report says so. Rows of
     the public file may be prompts without an answer, for a method whose teacher writes the answers (seqkd, minillm)."""
@@ -263,6 +264,11 @@ class AuditConfig:
     """No token counts for more than this in DC-PDD."""
     fprs: tuple[float, ...] = (0.1, 0.01)
     """False-positive rates at which the true-positive rate is reported."""
+    harmless_auc: float = 0.6
+    """An AUC below this counts as harmless: "no leak found" is said only where the upper limits of all attacks lie below it.
+    0.6 is what 0.36-GDP allows: 2.5 % of members found at 1 % false alarms."""
+    harmless_tpr: float = 0.05
+    """A share of members found below this, at the lowest of audit.fprs, counts as harmless; likewise."""
     counterfactual: bool = True
     """Train a second teacher that never saw the private records, and a student from it: what a clean student scores."""
     no_teacher: bool = True
@@ -288,7 +294,7 @@ class AuditConfig:
     exposure_candidates: int = 256
     """How many outsiders' values each is ranked among; more than log2 of this number + 1 bits cannot be counted."""
     max_records: int = 0
-    """Members and outsiders to audit, at most, each (a recorded draw); 0: all."""
+    """Members and outsiders to audit, at most, each (a recorded draw, near-duplicates together); 0: all."""
     level: float = 0.95
     """Confidence level of every interval."""
     shadows: int = 0

@@ -33,6 +33,7 @@ class Stage:
     inputs: tuple[str, ...] = ()  # names of stages before it
     outside: Mapping[str, str] = field(default_factory=dict)  # path -> sha256 of files it reads from elsewhere
     schema: int = 1
+    secret: str = ""  # also in the key, and written nowhere: without it nobody can try guesses at the inputs on the key
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,13 +51,23 @@ def keys(stages: Sequence[Stage]) -> dict[str, str]:
     found: dict[str, str] = {}
     for stage in stages:
         found[stage.name] = key_of(
-            stage.name, stage.settings, {name: found[name] for name in stage.inputs}, stage.outside, stage.schema
+            stage.name,
+            stage.settings,
+            {name: found[name] for name in stage.inputs},
+            stage.outside,
+            stage.schema,
+            stage.secret,
         )
     return found
 
 
 def key_of(
-    name: str, settings: Mapping[str, Any], inputs: Mapping[str, str], outside: Mapping[str, str], schema: int
+    name: str,
+    settings: Mapping[str, Any],
+    inputs: Mapping[str, str],
+    outside: Mapping[str, str],
+    schema: int,
+    secret: str = "",
 ) -> str:
     """A stage's key from all that decides its content; inputs: name -> key, outside: path -> sha256."""
     content = {
@@ -65,6 +76,7 @@ def key_of(
         "inputs": dict(inputs),
         "outside": dict(outside),
         "schema": schema,
+        **({"secret": secret} if secret else {}),
     }
     return sha256_text(json.dumps(content, sort_keys=True))
 

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from stillage.audit.blind import length_features
+from stillage.audit.blind_features import length_features
 from stillage.functional.tails import mean_or_nan
 from stillage.types import Array, FittedAttack, TokenStats
 

@@ -1,0 +1,49 @@
+"""What an attack compares about one record is of the same characters: its replies, cut to what all of them read."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import cast
+
+from stillage.audit.questions import Reply
+from stillage.functional.readings import in_common, text_read
+from stillage.types import Attack, TokenStats, Transform
+
+GROUPS: tuple[frozenset[Transform], ...] = (
+    frozenset(("as_is", "lowercase", "outsider_prefix", "member_prefix", "noise", "neighbours")),
+    frozenset(("needed",)),
+)
+"""Replies about the same characters of a record; those of one group are compared with each other."""
+
+
+def alike(attack: Attack, replies: Sequence[Reply]) -> list[Reply] | None:
+    """The replies as the attack may compare them, the text cut to what the models read of it; None where they do not compare.
+
+    That is where readings have no characters in common, or follow unlike parts of the prompt, and where the text that was
+    read is empty. An attack that asks for one reading and no text gets that as it is.
+    """
+    asked: list[Transform] = [request.transform for request in attack.requests]
+    found, text_of = list(replies), None
+    for group in GROUPS:
+        places = [place for place, name in enumerate(asked) if name in group]
+        readings = [one for place in places for one in listed(replies[place])]
+        if not readings or (len(readings) == 1 and "text" not in asked):
+            continue
+        common = in_common(readings)
+        if common is None:
+            return None
+        text_of, rest = text_of or common[0], iter(common)
+        for place in places:
+            own = [next(rest) for _ in listed(replies[place])]
+            found[place] = own[0] if isinstance(replies[place], TokenStats) else own
+    for place, name in enumerate(asked):
+        if name == "text" and text_of is not None and replies[place]:
+            found[place] = text_read(text_of.span, cast("str", replies[place]))
+            if not found[place]:
+                return None
+    return found
+
+
+def listed(reply: Reply) -> list[TokenStats]:
+    """The readings in a reply."""
+    return [reply] if isinstance(reply, TokenStats) else list(cast("Sequence[TokenStats]", reply))

@@ -1,0 +1,112 @@
+"""Does a model stand above the models that cannot know the members? AUC, share found and share recited, each by a test.
+
+Metrics: auc_beyond_control (attributable_leak is the student's against its own counterfactual), tpr_beyond_control,
+extraction_beyond_control: model minus control on the same records; the note names the control.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from stillage.audit.control_models import CONTROLS, STUDENT
+from stillage.audit.extraction import by_model_and_role
+from stillage.audit.inherited import (
+    DIFFERENCES,
+    Aligned,
+    aligned_scores,
+    difference_results,
+    tested,
+)
+from stillage.errors import UserError
+from stillage.functional.pooled import PairedTest
+from stillage.functional.stats import paired_share_test, paired_tpr_test
+from stillage.types import Array, Result
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recited:
+    """Which of one role's records a model recited; arrays in the order of the record ids."""
+
+    exact: Array  # bool[n]
+    asked: Array  # bool[n]: had it anything to recite?
+    clusters: Array  # int[n]: equal for near-duplicates
+
+
+def beyond_control_results(
+    scores: pa.Table, recited: pa.Table, *, fprs: Sequence[float], level: float, base: Result
+) -> list[Result]:
+    """Every model against each of its controls; scores, recited: audit/scores.parquet and audit/extraction.parquet.
+
+    AUC: per attack, Holm over a control's attacks. Share found: under the first attack, Holm over all controls and rates of a
+    model; a rate that too few outsiders allow is left out, as the audit shows it as refused. Share recited: Holm over the
+    controls. A claim about a model needs every control's row to lie above zero.
+    """
+    attacks, results = aligned_scores(scores), list[Result]()
+    exact = recited_members(recited)
+    for model, controls in CONTROLS.items():
+        row = replace(base, model=model, level=level, dataset="private vs outsiders")
+        for control in controls:
+            if DIFFERENCES.get("attributable_leak") != control or model != STUDENT:
+                one = replace(row, metric="auc_beyond_control")
+                results += difference_results(attacks, (model, control), level=level, row=one)
+        first = next(iter(attacks.items()), None)
+        if first is not None:
+            one = replace(row, metric="tpr_beyond_control", attack=first[0], dataset="private")
+            results += tpr_differences(first[1], model, controls, fprs, level, one)
+        one = replace(row, metric="extraction_beyond_control", dataset="private")
+        results += recital_differences(exact, model, controls, level, one)
+    return results
+
+
+def tpr_differences(
+    one: Aligned, model: str, controls: Sequence[str], fprs: Sequence[float], level: float, row: Result
+) -> list[Result]:
+    """The share of members that a model finds less that of each control, at each rate, every model at its own threshold."""
+    rows: list[Result] = []
+    tests: list[PairedTest] = []
+    for control in controls:
+        if not one.compares(model, control):
+            continue
+        (own, other), member, clusters = one.kept(model, control)
+        for fpr in fprs:
+            try:
+                tests.append(paired_tpr_test(own, other, member, fpr, level, clusters=clusters))
+            except UserError:
+                continue
+            rows.append(replace(row, n=int(member.sum()), note=f"fpr={fpr:g}; {model} minus {control}"))
+    return tested(rows, tests, "", unit="difference of shares")
+
+
+def recital_differences(
+    exact: Mapping[str, Recited], model: str, controls: Sequence[str], level: float, row: Result
+) -> list[Result]:
+    """The share of members' targets that a model recites less that of each control, on the members that both were asked."""
+    rows: list[Result] = []
+    tests: list[PairedTest] = []
+    for control in controls:
+        if not {model, control} <= set(exact):
+            continue
+        own, other = exact[model], exact[control]
+        both = own.asked & other.asked
+        if both.any():
+            tests.append(paired_share_test(own.exact[both], other.exact[both], level, clusters=own.clusters[both]))
+            rows.append(replace(row, n=int(both.sum()), note=f"{model} minus {control}"))
+    return tested(rows, tests, "", unit="difference of shares")
+
+
+def recited_members(table: pa.Table) -> dict[str, Recited]:
+    """Model -> which members it recited, in the order of their ids."""
+    found: dict[str, Recited] = {}
+    for (model, role), columns in by_model_and_role(table).items():
+        if role == "private":
+            order = np.argsort(columns["id"], kind="stable")
+            exact, tokens, clusters = (columns[name][order] for name in ("exact", "tokens", "cluster"))
+            found[model] = Recited(exact=exact.astype(bool), asked=tokens > 0, clusters=clusters)
+    return found

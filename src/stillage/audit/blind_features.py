@@ -1,0 +1,141 @@
+"""What blind attackers read of a record, as numbers: words, characters, places, sizes, and the models' own tokens.
+
+No feature has seen a label. White space, order and the ends of a text count, since a model reads them too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any
+from zlib import compress
+
+import numpy as np
+
+from stillage.functional.words import words_of
+from stillage.types import Array, Record
+
+if TYPE_CHECKING:
+    from sklearn.feature_extraction.text import TfidfVectorizer
+
+MOST_FEATURES = 20_000
+PART = "\x02"
+"""Stands around the name of every part of a record; no file of text holds it, and it is no white space."""
+EDGE = "\x03"
+"""Stands before and after a text whose ends matter."""
+SPACES = {
+    code: 0xE000 + number
+    for number, code in enumerate(
+        [
+            *range(9, 14),
+            *range(28, 33),
+            0x85,
+            0xA0,
+            0x1680,
+            *range(0x2000, 0x200B),
+            0x2028,
+            0x2029,
+            0x202F,
+            0x205F,
+            0x3000,
+        ]
+    )
+}
+"""White space -> a character that scikit-learn does not fold into one space."""
+QUARTERS = 4
+
+
+def marked_text(record: Record) -> str:
+    """Everything that belongs to a record, each part under its name: the turns or prompt and input, then the response."""
+    before = record.messages or tuple(
+        (name, text) for name, text in (("prompt", record.prompt), ("input", record.input)) if text
+    )
+    return "\n".join(f"{PART}{name}{PART}\n{text}" for name, text in (*before, ("response", record.response)))
+
+
+def word_features(texts: Sequence[str]) -> Any:  # noqa: ANN401 - a sparse matrix, or a dense one without columns
+    """tf-idf float[N, F] of the lower-cased words that two or more texts share."""
+    from sklearn.feature_extraction.text import TfidfVectorizer
+
+    return _fitted(
+        TfidfVectorizer(token_pattern=r"\S+", min_df=2, max_features=MOST_FEATURES, sublinear_tf=True), texts
+    )
+
+
+def character_features(texts: Sequence[str]) -> Any:  # noqa: ANN401 - as word_features
+    """tf-idf float[N, F] of the 2- to 4-character n-grams that two or more texts share: case, white space and ends kept."""
+    from sklearn.feature_extraction.text import TfidfVectorizer
+
+    vectorizer = TfidfVectorizer(
+        analyzer="char", ngram_range=(2, 4), lowercase=False, min_df=2, max_features=MOST_FEATURES, sublinear_tf=True
+    )
+    return _fitted(vectorizer, [f"{EDGE}{text}{EDGE}".translate(SPACES) for text in texts])
+
+
+def place_features(texts: Sequence[str]) -> Any:  # noqa: ANN401 - as word_features
+    """tf-idf float[N, F] of where things stand in each part of a text: words by quarter, first and last pieces."""
+    from sklearn.feature_extraction.text import TfidfVectorizer
+
+    pieces: Any = _placed  # scikit-learn takes a function, its stubs do not
+    return _fitted(TfidfVectorizer(analyzer=pieces, min_df=2, max_features=MOST_FEATURES, sublinear_tf=True), texts)
+
+
+def token_features(readers: Sequence[Sequence[Array]]) -> Any:  # noqa: ANN401 - as word_features
+    """tf-idf float[N, F] of single tokens and pairs, the ends among them, that two or more records share.
+
+    readers: for each way of reading (a tokenizer, a layout, a limit) the ids int[T] of all N records, in one order.
+    """
+    from sklearn.feature_extraction.text import TfidfVectorizer
+
+    def pieces(index: int) -> list[tuple[int, ...]]:
+        found: list[tuple[int, ...]] = []
+        for number, ids in enumerate(readers):
+            tokens = [-1, *ids[index].tolist(), -2]
+            found += [(number, token) for token in tokens[1:-1]]
+            found += [(number, *pair) for pair in pairwise(tokens)]
+        return found
+
+    analyzer: Any = pieces
+    vectorizer = TfidfVectorizer(analyzer=analyzer, min_df=2, max_features=MOST_FEATURES, sublinear_tf=True)
+    return _fitted(vectorizer, range(len(readers[0])))  # pyright: ignore[reportArgumentType]
+
+
+def length_features(texts: Sequence[str]) -> Array:
+    """float[N, 12]: sizes (log characters, words, bytes, zlib bytes), compressibility and lines, and their squares.
+
+    Standardised; the squares see a shift that is in the spread only.
+    """
+    values_NF = np.array([_sizes(text) for text in texts])
+    spread = values_NF.std(axis=0)
+    scaled_NF = (values_NF - values_NF.mean(axis=0)) / np.where(spread > 0, spread, 1)
+    return np.hstack([scaled_NF, scaled_NF**2])
+
+
+def _placed(text: str) -> Iterator[str]:
+    """Where the words and the outermost characters of each part stand, as names."""
+    parts = text.split(PART)
+    names, bodies = ([""], parts) if len(parts) < 3 else (parts[1::2], parts[2::2])
+    for name, body in zip(names, bodies, strict=True):
+        words = words_of(body)
+        for number, word in enumerate(words):
+            yield f"{name} {number * QUARTERS // len(words)} {word}"
+        yield from (f"{name} < {' '.join(words[:size])}" for size in (1, 3))
+        yield from (f"{name} > {' '.join(words[-size:])}" for size in (1, 3))
+        yield from (f"{name} ^ {body[:size]}" for size in (1, 2, 4))
+        yield from (f"{name} $ {body[-size:]}" for size in (1, 2, 4))
+
+
+def _fitted(vectorizer: TfidfVectorizer, texts: Sequence[str]) -> Any:  # noqa: ANN401 - as word_features
+    """The features of the texts, or none where they share no n-gram."""
+    try:
+        return vectorizer.fit_transform(texts)
+    except ValueError:  # scikit-learn's word for: no n-gram is left, so there is nothing to learn from
+        return np.zeros((len(texts), 0))
+
+
+def _sizes(text: str) -> tuple[float, ...]:
+    """Logarithms of characters, words, bytes and compressed bytes; compressed share; line breaks."""
+    raw = text.encode("utf-8")
+    packed = len(compress(raw, level=6))
+    sizes = np.log1p([len(text), len(text.split()), len(raw), packed])
+    return (*sizes.tolist(), packed / max(1, len(raw)), float(text.count("\n")))

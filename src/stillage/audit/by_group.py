@@ -1,0 +1,156 @@
+"""Rates, recitals and quality by group, and for each the test whether the groups differ.
+
+Metrics: slice_tpr_at_fpr, slice_achieved_fpr, slice_extraction_rate, slice_NAME for a mean over records; each with one row
+NAME_between_groups per column of labels, whose value is p. AUCs by group are in audit/slices.py.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from stillage.audit.extraction import by_model_and_role
+from stillage.data.groups import cluster_numbers
+from stillage.errors import UserError
+from stillage.functional.between import (
+    Between,
+    Estimate,
+    equal_over_groups,
+    mean_estimate,
+    share_estimate,
+)
+from stillage.functional.binomial import clustered_proportion
+from stillage.functional.means import share_interval
+from stillage.functional.stats import tpr_at_fpr
+from stillage.types import Array, Result
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+Labels = Mapping[str, Sequence[str]]
+"""Record id -> its label in every column that is asked for, each "column: value"."""
+TRUTHS = ("exact_match", "needed_exact")
+"""Columns of samples.parquet that say yes or no."""
+ROLES = {"private": "members", "outsiders": "outsiders"}
+
+
+def between_row(base: Result, column: str, groups: Sequence[Estimate | None]) -> Result:
+    """The test that the groups of one column do not differ in what `base` names; NaN with the reason for fewer than two."""
+    found: Between = equal_over_groups([one for one in groups if one is not None])
+    note = f"p that all groups are alike; {found.n_groups} groups" if found.n_groups > 1 else "fewer than two groups"
+    note = "; ".join(filter(None, (base.note, note)))
+    return replace(
+        base, metric=f"{base.metric}_between_groups", dataset=column, value=found.p, low=math.nan, high=math.nan,
+        n=found.n_groups, unit="p", note=note,
+    )  # fmt: skip
+
+
+def by_group(
+    values: Array, labels_N: Sequence[Sequence[str]], clusters: Array, *, level: float, base: Result
+) -> list[Result]:
+    """The mean of bool[N] or of numbers from 0 to 1 in every group, with interval and n; then each column's test.
+
+    labels_N: of every record, one label per column. Shares of records: the limits of binomial.clustered_proportion; other
+    means those of means.share_interval. clusters int[N]: near-duplicates share a number and count once.
+    """
+    is_share = values.dtype == bool
+    interval, estimate = (clustered_proportion, share_estimate) if is_share else (share_interval, mean_estimate)
+    results = []
+    for names in zip(*labels_N, strict=True):
+        of_group, estimates = np.array(names), []
+        for name in sorted(set(names)):
+            here = of_group == name
+            found = interval(values[here], level=level, clusters=clusters[here])
+            estimates.append(estimate(values[here], clusters=clusters[here]))
+            row = replace(base, dataset=name, level=level, n=int(here.sum()))
+            results.append(replace(row, value=found.value, low=found.low, high=found.high))
+        results.append(between_row(base, column_of(names[0]), estimates))
+    return results
+
+
+def column_of(label: str) -> str:
+    """The column that a label "column: value" belongs to."""
+    return label.partition(": ")[0]
+
+
+def rates_by_group(
+    scores: pa.Table, labels: Labels, *, fprs: Sequence[float], level: float, base: Result
+) -> list[Result]:
+    """What share of each group's members is found, and of its outsiders, at the threshold of all outsiders together.
+
+    Of every model's first attack; scores: audit/scores.parquet. The intervals are for this threshold: one attacker uses it
+    for all groups. Rates that too few outsiders allow are left out, as the whole audit shows them as refused.
+    """
+    names = ("model", "attack", "id", "role", "group", "score")
+    columns = {name: scores.column(name).to_numpy(zero_copy_only=False) for name in names}
+    results: list[Result] = []
+    for model in dict.fromkeys(columns["model"]):
+        of_model = columns["model"] == model
+        attack = columns["attack"][of_model][0]
+        chosen = np.flatnonzero(of_model & (columns["attack"] == attack) & np.isfinite(columns["score"]))
+        values, member = columns["score"][chosen], columns["role"][chosen] == "private"
+        clusters = cluster_numbers(columns["id"][chosen].tolist(), columns["group"][chosen].tolist())
+        of_record = [labels[id_] for id_ in columns["id"][chosen]]
+        row = replace(base, model=str(model), attack=str(attack), unit="share of records")
+        for fpr in fprs:
+            try:
+                threshold = tpr_at_fpr(values, member, fpr, level).threshold
+            except UserError:
+                continue
+            for metric, side in (("slice_tpr_at_fpr", member), ("slice_achieved_fpr", ~member)):
+                at = replace(row, metric=metric, note=f"fpr={fpr:g}")
+                here = [of_record[index] for index in np.flatnonzero(side)]
+                results += by_group(values[side] > threshold, here, clusters[side], level=level, base=at)
+    return results
+
+
+def recitals_by_group(recited: pa.Table, labels: Labels, *, level: float, base: Result) -> list[Result]:
+    """The share of each group's members and outsiders that every model recites; recited: audit/extraction.parquet."""
+    results = []
+    for (model, role), rows in by_model_and_role(recited).items():
+        asked = rows["tokens"] > 0
+        if not asked.any():
+            continue
+        row = replace(
+            base,
+            model=model,
+            metric="slice_extraction_rate",
+            unit="share of records",
+            note=f"of {ROLES.get(role, role)}",
+        )
+        of_record = [labels[id_] for id_ in rows["id"][asked]]
+        results += by_group(rows["exact"][asked].astype(bool), of_record, rows["cluster"][asked], level=level, base=row)
+    return results
+
+
+def quality_by_group(
+    samples: pa.Table,
+    metrics: Sequence[str],
+    labels: Labels,
+    group_of: Mapping[str, str],
+    *,
+    level: float,
+    base: Result,
+) -> list[Result]:
+    """Every model's quality on the test records of each group; samples: evaluate/samples.parquet.
+
+    metrics: columns of truths or of numbers from 0 to 1; answers without a number under one are left out of it.
+    """
+    ids, model = (samples.column(name).to_numpy(zero_copy_only=False) for name in ("id", "model"))
+    results = []
+    for name in dict.fromkeys(model):
+        for metric in metrics:
+            values = samples.column(metric).to_numpy(zero_copy_only=False)
+            kept = np.array([value is not None and value == value for value in values]) & (model == name)
+            if not kept.any():
+                continue
+            here = ids[kept].tolist()
+            chosen = values[kept].astype(bool if metric in TRUTHS else np.float64)
+            clusters = cluster_numbers(here, [group_of.get(id_, "") for id_ in here])
+            row = replace(base, model=str(name), metric=f"slice_{metric}")
+            results += by_group(chosen, [labels[id_] for id_ in here], clusters, level=level, base=row)
+    return results

@@ -1,0 +1,85 @@
+"""Controls must be at chance: blind attackers, and models that never met a member nor a teacher that did."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from stillage.audit.membership import Scored
+from stillage.audit.power import Sight, rounded_up, sight_of, worst
+from stillage.audit.validity import SHIFT, Check, Value, chance_p
+from stillage.functional.multiplicity import holm
+from stillage.functional.stats import Interval
+
+Family = Literal["blind", "trained", "untrained"]
+FAMILY_LEVELS: Mapping[Family, float] = {"blind": 0.05, "trained": 0.02, "untrained": 0.02}
+"""Chance that honest controls of a family fail together, at most. The blind attackers, who see what no model need see, are
+tested by themselves, so that more attacks on more models never hide what they find. As attacks on controls resemble each
+other, 2 to 3 % of simulated honest runs fail, where the bounds add up to 9 % (benchmarks/coverage/checks.py)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Control:
+    """One attacker who cannot know a member: a blind one, an attack on a trained control, or on the untrained student."""
+
+    family: Family
+    scored: Scored  # with members and outsiders
+    cross_fitted: bool = False
+
+    def auc(self, level: float) -> Interval:
+        """Its AUC with the interval that its kind has."""
+        return self.scored.auc(level, cross_fitted=self.cross_fitted)
+
+    def sight(self, level: float) -> Sight:
+        """What it would have seen at a level."""
+        scored = self.scored
+        return sight_of(
+            scored.scores, scored.is_member, level, clusters=scored.clusters, cross_fitted=self.cross_fitted
+        )
+
+
+def check_controls(controls: Mapping[str, Control], level: float = 0.95) -> Check:
+    """Are the controls at chance, and would one that is not have been found?
+
+    A control fails when its p-value for AUC = 0.5, Holm-adjusted within its family, is below FAMILY_LEVELS, so that
+    no blind attacker's test depends on how many attacks on models there are. p comes from the interval (any level), on
+    the logit scale on which it is symmetric. Undecided where some family sees no AUC below
+    UNDECIDED_ABOVE even by the strictest of its tests, the one that a lone finding has to pass.
+    """
+    assert controls, "the blind attackers are always there"
+    values: dict[str, Value] = {}
+    failed: list[str] = []
+    sights: dict[Family, Sight] = {}
+    highest = 0.0
+    for family, share in FAMILY_LEVELS.items():
+        names = sorted(name for name, control in controls.items() if control.family == family)
+        found = {name: controls[name].auc(level) for name in names}
+        adjusted = holm(np.array([chance_p(found[name]) for name in names])).tolist() if names else []
+        for name, p in zip(names, adjusted, strict=True):
+            auc = found[name]
+            values[name] = f"AUC {auc.value:.3f} [{auc.low:.3f}, {auc.high:.3f}], adjusted p {p:.2g}"
+            failed += [f"{name} {auc.value:.3f} (p {p:.2g})"] if p < share else []
+            highest = max(highest, auc.high)
+        if names:
+            sights[family] = worst([controls[name].sight(1 - share / len(names)) for name in names])
+            values[f"smallest AUC found, {family}"] = sights[family].shown
+    values["largest upper limit"] = highest
+    undecided = not failed and any(sight.is_blind for sight in sights.values())
+    if failed:
+        detail = f"Without having learned a member, these already tell members from outsiders: {', '.join(failed)}."
+    else:
+        detail = _passed(len(controls), sights)
+    return Check(name="controls", passed=not failed, fault=SHIFT, detail=detail, values=values, undecided=undecided)
+
+
+def _passed(count: int, sights: Mapping[Family, Sight]) -> str:
+    """What may be said where no control is away from chance."""
+    unseen = {family: sight for family, sight in sights.items() if sight.is_blind}
+    if unseen:
+        little = f"No control is away from chance, but little would be seen ({', '.join(unseen)})."
+        return f"{little} {worst([*unseen.values()]).words}"
+    seen = ", ".join(f"{family} {rounded_up(sight.smallest)}" for family, sight in sights.items())
+    return f"All {count} controls are at chance. An AUC as small as these would have been found (80 % power): {seen}."

@@ -1,0 +1,88 @@
+"""Records that are where they should not be, exactly or nearly: outsiders among members, audited ones in the training."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from stillage.audit.validity import SHOWN, Check, Value
+from stillage.functional.families import CONTAINMENT, JACCARD
+from stillage.functional.overlap import common_limit, near_across, own_prompts
+from stillage.functional.words import normal_form
+from stillage.types import Array
+
+NEAR_TOLERANCE = 0.01  # share of records that may have a near-duplicate where there should be none
+NEAR = f"a near-duplicate shares {JACCARD:.0%} of the word 5-grams of both, or {CONTAINMENT:.0%} of the shorter text's"
+
+
+def check_overlap(
+    member_ids: Sequence[str],
+    outsider_ids: Sequence[str],
+    member_texts: Sequence[str],
+    outsider_texts: Sequence[str],
+    tolerance: float = NEAR_TOLERANCE,
+) -> Check:
+    """Are outsiders also members, exactly (one id, one normal form) or nearly (one family of near-copies)?
+
+    Fails on any exact overlap, on an id given twice within a side, and where more than `tolerance` of the outsiders
+    have a near-duplicate among the members. Texts: the whole record; the wording of templates is left out
+    (functional.families).
+    """
+    both = sorted(set(member_ids) & set(outsider_ids))
+    repeated = len(member_ids) + len(outsider_ids) - len(set(member_ids)) - len(set(outsider_ids))
+    near = near_across(member_texts, outsider_texts)
+    near_outsiders: list[int] = np.flatnonzero(near.right_N).tolist()
+    n_near = len(near_outsiders)
+    share = n_near / max(1, len(outsider_ids))
+    values: dict[str, Value] = {
+        "in both": len(both),
+        "in both, ids": both[:SHOWN],
+        "repeated within a side": repeated,
+        "outsiders near a member": n_near,
+        "near outsiders, ids": [outsider_ids[i] for i in near_outsiders[:SHOWN]],
+        "share near": share,
+        "tolerance": tolerance,
+        "5-grams compared": near.n_grams,
+        "5-grams ignored as boilerplate": near.n_template,
+        "what is near": NEAR,
+    }
+    detail = (
+        f"{len(both)} records are member and outsider at once, {repeated} are repeated, "
+        f"{n_near} of {len(outsider_ids)} outsiders ({share:.1%}) are near-duplicates of a member."
+    )
+    passed = not both and not repeated and share <= tolerance
+    return Check(name="overlap", passed=passed, fault="contaminated", detail=detail, values=values)
+
+
+def trained_on(
+    prompts: Sequence[str], texts: Sequence[str], trained_prompts: Sequence[str], trained_texts: Sequence[str]
+) -> tuple[Array, Array]:
+    """Which audited records the students were trained on by themselves: bool[n] by their prompt, bool[n] nearly.
+
+    prompts, texts: of every member and outsider; trained_*: of what the students learn from. A prompt counts where it is
+    a record's own (`own_prompts`), in its normal form.
+    """
+    own = own_prompts([*prompts, *trained_prompts], common_limit(len(prompts) + len(trained_prompts)))
+    own &= set(map(normal_form, trained_prompts))
+    same = np.array([normal_form(prompt) in own for prompt in prompts], dtype=bool)
+    return same, near_across(texts, trained_texts).left_N
+
+
+def check_training_overlap(
+    prompts: Sequence[str], texts: Sequence[str], trained_prompts: Sequence[str], trained_texts: Sequence[str]
+) -> Check:
+    """Was the student trained on audited records' prompts, or on near-duplicates of them, without the teacher's help?
+
+    The arguments: as of `trained_on`. Fails where more than 1 % of the audited records are concerned: what a student was
+    trained on by itself is no inheritance.
+    """
+    same, near = trained_on(prompts, texts, trained_prompts, trained_texts)
+    share = int((same | near).sum()) / max(1, len(prompts))
+    detail = (
+        f"The students are trained on the prompts of {same.sum()} and on near-duplicates of {near.sum()} "
+        f"of {len(prompts)} members and outsiders ({share:.1%})."
+    )
+    values: dict[str, Value] = {"same prompt": int(same.sum()), "near": int(near.sum()), "tolerance": NEAR_TOLERANCE}
+    passed = share <= NEAR_TOLERANCE
+    return Check(name="training_overlap", passed=passed, fault="contaminated", detail=detail, values=values)

@@ -1,0 +1,139 @@
+"""What this audit would have found: the smallest shift that a check sees, and the smallest leak that an attack shows.
+
+Nothing found is reassurance only where something would have been found.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from stillage.audit.blind import N_FOLDS
+from stillage.audit.membership import BLIND, Scored, by_model_and_attack, is_cross_fitted
+from stillage.functional.power import (
+    POWER,
+    draws_of,
+    records_for_tpr,
+    records_needed,
+    records_to_find,
+    smallest_auc,
+    smallest_tpr,
+    within_correlation,
+)
+from stillage.types import Array, Result
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+UNDECIDED_ABOVE = 0.75
+"""A check that sees nothing below this AUC vouches for nothing. Three times in four a member then stands above an outsider
+(means 0.95 standard deviations apart): a reader sees such a shift in the files themselves."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sight:
+    """How little a test of AUC = 0.5 would have seen."""
+
+    smallest: float  # AUC found with a power of 0.8; NaN: none
+    enough: int  # records of each side with which it sees UNDECIDED_ABOVE
+
+    @property
+    def is_blind(self) -> bool:
+        """Is it so little that passing says nothing?"""
+        return not self.smallest <= UNDECIDED_ABOVE
+
+    @property
+    def shown(self) -> float | str:
+        """The smallest AUC, as a value of a check."""
+        return "none" if math.isnan(self.smallest) else self.smallest
+
+    @property
+    def words(self) -> str:
+        """The sentence that belongs behind a check that passed."""
+        if not self.is_blind:
+            return f"An AUC of {rounded_up(self.smallest)} would have been found ({POWER:.0%} power)."
+        seen = "no AUC at all" if math.isnan(self.smallest) else f"only an AUC of {rounded_up(self.smallest)} or more"
+        return f"So few records show {seen}; {self.enough} of each side would do."
+
+
+def sight_of(
+    scores: Array, is_member: Array, level: float, *, clusters: Array | None = None, cross_fitted: bool = False
+) -> Sight:
+    """What the interval of these scores' AUC would have seen at a level, copies counted as alike as their scores are."""
+    n_folds = N_FOLDS if cross_fitted else 0
+    both = 0 < int(np.sum(is_member)) < len(is_member)
+    alike = within_correlation(scores, is_member, clusters) if both else 1.0
+    effect = draws_of(is_member, clusters, alike).effect
+    return Sight(
+        smallest=smallest_auc(is_member, clusters, level, n_folds=n_folds, correlation=alike) if both else math.nan,
+        enough=records_to_find(UNDECIDED_ABOVE, level, n_folds=n_folds, effect=effect),
+    )
+
+
+def worst(sights: Sequence[Sight]) -> Sight:
+    """The least that all of several tests see."""
+    unseen = [sight for sight in sights if math.isnan(sight.smallest)]
+    return Sight(
+        smallest=math.nan if unseen else max(sight.smallest for sight in sights),
+        enough=max(sight.enough for sight in sights),
+    )
+
+
+def power_results(
+    table: pa.Table,
+    levels: Mapping[str, float],
+    *,
+    fprs: Sequence[float],
+    harmless_auc: float,
+    harmless_tpr: float,
+    level: float,
+    base: Result,
+) -> list[Result]:
+    """detectable_auc and detectable_tpr of every attack on every model; table: audit/scores.parquet.
+
+    levels: model -> the level at which the limits of all its attacks hold together (best_attack.family_tests); the rate
+    is judged at `level`, at the lowest of fprs. note: needed=N, the records of each side with which a model at chance
+    would be shown harmless (an upper limit below harmless_auc, harmless_tpr) with a power of 0.8, where so many would do.
+    No row where an attack has no score for members, or for outsiders.
+    """
+    results: list[Result] = []
+    for (model, attack), scored in by_model_and_attack(table).items():
+        if model == BLIND or not 0 < scored.is_member.sum() < len(scored.scores):
+            continue
+        alike = within_correlation(scored.scores, scored.is_member, scored.clusters)
+        effect = draws_of(scored.is_member, scored.clusters, alike).effect
+        n_folds, n = N_FOLDS if is_cross_fitted(model, attack) else 0, len(scored.scores)
+        row = replace(base, model=model, attack=attack, dataset="private vs outsiders", n=n)
+        results.append(
+            _row(
+                replace(row, metric="detectable_auc", level=levels[model]),
+                smallest_auc(scored.is_member, scored.clusters, levels[model], n_folds=n_folds, correlation=alike),
+                records_needed(harmless_auc, levels[model], n_folds=n_folds, effect=effect),
+            )
+        )
+        if fprs:
+            results.append(_tail_row(scored, min(fprs), harmless_tpr, alike, effect, replace(row, level=level)))
+    return results
+
+
+def _tail_row(scored: Scored, fpr: float, harmless: float, alike: float, effect: float, row: Result) -> Result:
+    """detectable_tpr of one attack."""
+    found = smallest_tpr(scored.is_member, fpr, scored.clusters, row.level, correlation=alike)
+    needed = records_for_tpr(harmless, fpr, row.level, effect=effect)
+    return _row(replace(row, metric="detectable_tpr"), found, needed, f"fpr={fpr:g}; ")
+
+
+def _row(row: Result, value: float, needed: float, before: str = "") -> Result:
+    """A row with what would be found, and the records that are needed; with the reason where nothing would be."""
+    why = "; refused: too few records to find anything" if math.isnan(value) else ""
+    enough = f"needed={needed:.0f}" if needed < math.inf else "no number of records would do"
+    return replace(row, value=value, note=f"{before}{enough}{why}")
+
+
+def rounded_up(auc: float) -> str:
+    """Two digits, rounded upwards: no smaller AUC is promised."""
+    return f"{math.ceil(auc * 100 - 1e-6) / 100:.2f}"

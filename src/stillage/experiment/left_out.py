@@ -1,0 +1,69 @@
+"""Audited records that leave the evaluation: what the students were trained on, and outsiders that are members nearly."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import TYPE_CHECKING, Literal
+
+from stillage.audit.duplicates import trained_on
+from stillage.audit.validity import Check
+from stillage.data.coins import BERNOULLI
+from stillage.data.groups import prompt_text, whole_text
+from stillage.functional.overlap import near_across
+
+if TYPE_CHECKING:
+    from stillage.data.split import Split
+    from stillage.experiment.plan import Context
+
+Why = Literal["trained", "near"]
+WORDS: Mapping[Why, str] = {
+    "trained": "because the students were trained on them",
+    "near": "because they are near-duplicates of members",
+}
+LEAST_KEPT = 2  # records of each side; where fewer would be left, all stay and the check has failed anyway
+
+
+def left_out(context: Context, split: Split) -> dict[str, Why]:
+    """Record id -> why no stage evaluates it; the one place that decides it.
+
+    Every member and outsider whose own prompt or near-duplicate is among what students of this run were trained on, and
+    every outsider that is a near-duplicate of a member: a few of them, which the checks tolerate, would be the whole
+    leak. Nothing where a side would keep fewer than 2 records, nor where each record had a coin (data.inclusion
+    bernoulli): the one-run audit needs every coin, and they stay fair only where nobody leaves for what they decided.
+    """
+    members, outsiders = (list(split.records_by_role.get(role, ())) for role in ("private", "outsiders"))
+    if split.inclusion == BERNOULLI or not members or not outsiders:
+        return {}
+    found: dict[str, Why] = {}
+    near = near_across([whole_text(record) for record in members], [whole_text(record) for record in outsiders])
+    for record, is_near in zip(outsiders, near.right_N.tolist(), strict=True):
+        if is_near:
+            found[record.id] = "near"
+    if any(role.trained_on == "public" for role in context.roles):
+        audited, public = [*members, *outsiders], split.records_by_role.get("public", [])
+        same, like = trained_on(
+            [prompt_text(record) for record in audited], [whole_text(record) for record in audited],
+            [prompt_text(record) for record in public], [whole_text(record) for record in public],
+        )  # fmt: skip
+        for record, is_trained in zip(audited, (same | like).tolist(), strict=True):
+            if is_trained:
+                found[record.id] = "trained"
+    kept = [sum(record.id not in found for record in side) for side in (members, outsiders)]
+    return found if min(kept) >= LEAST_KEPT else {}
+
+
+def saying(check: Check, split: Split, left: Mapping[str, Why], why: Why) -> Check:
+    """The check, with how many of each side left the evaluation for this reason; as it was where nobody did."""
+    if why not in left.values():
+        return check
+    count = Counter(
+        role
+        for role in ("private", "outsiders")
+        for record in split.records_by_role.get(role, ())
+        if left.get(record.id) == why
+    )
+    detail = f"{count['private']} members and {count['outsiders']} outsiders left the evaluation {WORDS[why]}."
+    values = {"members left out": count["private"], "outsiders left out": count["outsiders"]}
+    return replace(check, detail=f"{check.detail} {detail}", values={**check.values, **values})

@@ -1,0 +1,80 @@
+"""The audited records as each audited model reads them: laid out, as tokens, cut; who reads alike shares one."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from stillage.experiment.inputs import model_source, stated_context, tokenizer_of
+from stillage.types import Array, Record
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerFast
+
+    from stillage.data.tokenise import Tokenised
+    from stillage.experiment.plan import Context
+
+UNLIMITED = 2**31 - 1  # tokens
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reading:
+    """What some models read of the records, in the order of these."""
+
+    models: tuple[str, ...]
+    tokenizer: PreTrainedTokenizerFast
+    tokenised: Tokenised
+    was_cut: Array  # bool[n]: lost a part of the prompt or the response, or ends without an end of text
+    response_read: float  # share of the responses' tokens, of all records together
+
+    @property
+    def ids(self) -> list[Array]:
+        """The ids of every record."""
+        return [example.ids_T for example in self.tokenised.examples]
+
+
+def readings_of(context: Context, records: Sequence[Record]) -> list[Reading]:
+    """Every way in which the asked models read the records; those of one tokenizer, layout and context are one."""
+    from stillage.data.tokenizer_hash import tokenizer_hash
+
+    data = context.config.data
+    found: dict[tuple[str, str, int], tuple[list[str], PreTrainedTokenizerFast, int | None]] = {}
+    for role in context.asked:
+        tokenizer = tokenizer_of(context, role)
+        context_tokens = stated_context(model_source(context, role))
+        longest = min(data.max_tokens, context_tokens or data.max_tokens)
+        key = (tokenizer_hash(tokenizer), str(tokenizer.chat_template), longest)
+        found.setdefault(key, ([], tokenizer, context_tokens))[0].append(role.name)
+    return [read(context, records, *one) for one in found.values()]
+
+
+def read(
+    context: Context,
+    records: Sequence[Record],
+    models: Sequence[str],
+    tokenizer: PreTrainedTokenizerFast,
+    context_tokens: int | None,
+) -> Reading:
+    """One reading of the records."""
+    from stillage.data.tokenise import encode
+
+    data = context.config.data
+    done = encode(
+        records, tokenizer, template=data.template, max_tokens=data.max_tokens,
+        max_prompt_tokens=data.max_prompt_tokens, context_tokens=context_tokens,
+    )  # fmt: skip
+    ended = np.array([int(example.ids_T[-1]) == tokenizer.eos_token_id for example in done.examples])
+    was_cut = done.was_cut | ~ended
+    scored = np.array([int(example.response_T.sum()) for example in done.examples])
+    rest = [record for record, cut in zip(records, was_cut, strict=True) if cut]
+    whole = encode(
+        rest, tokenizer, template=data.template, max_tokens=UNLIMITED, max_prompt_tokens=UNLIMITED - 1
+    ).examples  # fmt: skip
+    full = int(scored[~was_cut].sum()) + sum(int(example.response_T.sum()) for example in whole)
+    return Reading(
+        models=tuple(models), tokenizer=tokenizer, tokenised=done, was_cut=was_cut,
+        response_read=float(scored.sum()) / max(1, full),
+    )  # fmt: skip

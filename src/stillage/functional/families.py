@@ -1,0 +1,188 @@
+"""Families of near-copies of any size: texts linked by shared 5-grams, without the wording of templates.
+
+Two texts are near where they share half of their grams together (Jaccard), or 45 % of the shorter one's
+(containment). The wording of a template does not count: what many texts share that are otherwise different.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from stillage.functional.grams import Grams, grams_of
+from stillage.functional.words import normal_form
+from stillage.types import Array
+
+if TYPE_CHECKING:
+    from scipy.sparse import csr_matrix
+
+JACCARD = 0.5
+CONTAINMENT = 0.45  # of the shorter text's grams: every tenth word changed leaves half of them
+LEAST_SHARED = 4  # grams, for containment: eight words in a row
+DIFFERENT_SHARE = 1 / 3  # of a text's words, that make it otherwise different from those that share the rest
+DIFFERENT_RUN = 0.2  # or so many in a row: words changed here and there leave shorter rows
+DIFFERENT_WORDS = 8  # in a row, where the wording is in many texts, e.g. a long system prompt, or a task's instruction
+SHORT_WORDING = 10  # words: where fewer are shared, as in a short instruction, one word makes the rest different
+WIDE_SHARE, WIDE_COUNT = 0.05, 100  # of the families: in so many, whichever is less
+OF_HOLDERS = 0.25  # share of the holders of a gram that must be otherwise different, lest a few long ones hide a family
+EXHAUSTIVE = 50  # texts with one gram that are all compared with each other; of more, links suffice
+ORDERS = 3  # orders in which the holders of a frequent gram are linked, one after the other
+BLOCK_ROWS = 1024  # texts compared with all others at once: bounds the memory of the pairs
+BLOCK_PAIRS = 200_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Families:
+    """int[n]: equal numbers for near-copies, in the order of their first texts; and what was compared."""
+
+    number_N: Array
+    n_grams: int  # distinct 5-grams compared
+    n_template: int  # left out as wording of templates
+
+
+def families(texts: Sequence[str], limit: float) -> Families:
+    """The families of near-copies among texts: exact copies after `normal_form`, near ones, directly or through others.
+
+    limit: how many otherwise different families may hold a gram before it is the wording of a template. Counting
+    families needs templates, and these need families: repeated until no gram changes (wording that is found in few
+    families is a template's no more, so that the repetition ends). Near-linear: a family is held together by links.
+    """
+    first: dict[str, int] = {}
+    copy_of = np.array([first.setdefault(normal_form(text), len(first)) for text in texts], dtype=np.int64)
+    found = grams_of(list(first))
+    number, template = np.arange(len(first)), np.ones(found.n_grams, dtype=bool)
+    while True:
+        now = template & _template(found, number, limit)
+        if (now == template).all():
+            break
+        template = now
+        number = _joined(found.matrix[:, ~template], number)
+    n_template = int(template.sum())
+    return Families(number_N=_by_first(number[copy_of]), n_grams=found.n_grams - n_template, n_template=n_template)
+
+
+def linked(left_P: Array, right_P: Array, count: int, number: Array | None = None) -> Array:
+    """int[count]: equal numbers for places that the pairs join, or that have one number, directly or through others."""
+    from scipy.sparse import coo_matrix
+    from scipy.sparse.csgraph import connected_components
+
+    if number is not None:
+        _, place, inverse = np.unique(number, return_index=True, return_inverse=True)
+        left_P, right_P = np.append(left_P, np.arange(count)), np.append(right_P, place[inverse])
+    graph = coo_matrix((np.ones(left_P.size, dtype=bool), (left_P, right_P)), shape=(count, count))
+    return connected_components(graph, directed=False)[1]
+
+
+def _distinct(numbers: Array) -> Array:
+    """The different numbers, sorted; by sorting, which is faster than numpy's hashing for many."""
+    ordered = np.sort(numbers)
+    return ordered[np.append(True, np.diff(ordered) > 0)] if ordered.size else ordered
+
+
+def _by_first(number: Array) -> Array:
+    """The same families, numbered in the order of their first texts."""
+    _, place, inverse = np.unique(number, return_index=True, return_inverse=True)
+    return np.argsort(np.argsort(place))[inverse]
+
+
+def _template(found: Grams, family_N: Array, limit: float) -> Array:
+    """bool[n_grams]: the wording of templates, which more than `limit` otherwise different families hold.
+
+    Otherwise different is a text with enough words outside the grams that are about as frequent (half, or more): the
+    wording of a template is more frequent than what its records have of their own, while the copies of one text have
+    nothing beside what they all have. A long wording in many records (wide) may leave a smaller share.
+    """
+    frequency = _families_with(found, family_N, np.ones(family_N.size, dtype=bool), np.ones(found.n_grams, dtype=bool))
+    template = np.zeros(found.n_grams, dtype=bool)
+    wide = frequency >= min(WIDE_COUNT, WIDE_SHARE * np.unique(family_N).size)
+    for level in np.unique(np.log2(frequency[frequency > limit]).astype(int)).tolist():
+        here = (frequency > limit) & (np.log2(np.maximum(frequency, 1)).astype(int) == level)
+        own, run = found.own_words(frequency >= 2 ** (level - 1))
+        enough = np.maximum(limit, OF_HOLDERS * frequency)
+        words = found.n_words_N
+        apart = (own >= DIFFERENT_SHARE * words) | (run >= DIFFERENT_RUN * words)
+        apart |= (own > 0) & (words - own < SHORT_WORDING)
+        template |= here & (_families_with(found, family_N, apart, here) > enough)
+        here &= wide & ~template
+        if here.any():
+            template |= here & (_families_with(found, family_N, run >= DIFFERENT_WORDS, here) > enough)
+    return template
+
+
+def _families_with(found: Grams, family_N: Array, texts_N: Array, grams: Array) -> Array:
+    """int[n_grams]: in how many families a chosen text holds the gram; of the chosen grams."""
+    chosen = texts_N[found.text_W] & grams[found.gram_W]
+    count = int(family_N.max(initial=0)) + 1
+    pairs = _distinct(found.gram_W[chosen] * count + family_N[found.text_W[chosen]])
+    return np.bincount(pairs // count, minlength=found.n_grams)
+
+
+def _joined(kept: csr_matrix, number: Array) -> Array:
+    """int[n]: the families, joined where texts of two are near. kept: texts x grams that count.
+
+    Texts that share a gram of at most EXHAUSTIVE are all compared. Of a more frequent gram, whose holders are mostly one
+    family, each holder is compared with the first and with its neighbours in ORDERS orders, by the smallest of their
+    hashed grams, which puts texts with much in common side by side.
+    """
+    frequency, sizes = kept.getnnz(axis=0), kept.getnnz(axis=1)
+    rare, often = kept[:, frequency <= EXHAUSTIVE], kept[:, frequency > EXHAUSTIVE]
+    left, right = _rare_pairs(rare, sizes, often.getnnz(axis=1))
+    near = _are_near(kept, sizes, left, right)
+    number = linked(left[near], right[near], sizes.size, number)
+    for order in range(ORDERS if often.nnz else 0):
+        left, right = _neighbours(often, order)
+        apart = number[left] != number[right]
+        left, right = left[apart], right[apart]
+        near = _are_near(kept, sizes, left, right)
+        number = linked(left[near], right[near], sizes.size, number)
+    return number
+
+
+def _rare_pairs(rare: csr_matrix, sizes: Array, n_often: Array) -> tuple[Array, Array]:
+    """Pairs that share a rare gram, and may be near whatever they share besides. n_often: frequent grams of each text."""
+    left, right = [np.zeros(0, dtype=np.int64)], [np.zeros(0, dtype=np.int64)]
+    for start in range(0, sizes.size, BLOCK_ROWS):
+        shared = (rare[start : start + BLOCK_ROWS] @ rare.T).tocoo()
+        row, column = start + shared.row.astype(np.int64), shared.col.astype(np.int64)
+        most = shared.data + np.minimum(n_often[row], n_often[column])
+        chosen = (row < column) & _near(most, sizes[row], sizes[column])
+        left.append(row[chosen])
+        right.append(column[chosen])
+    return np.concatenate(left), np.concatenate(right)
+
+
+def _neighbours(often: csr_matrix, order: int) -> tuple[Array, Array]:
+    """For each gram its holders and the first of them, and neighbours in an order of the texts; each pair once."""
+    per_text, n_grams = often.getnnz(axis=1), often.getnnz(axis=0).size
+    count, hashed = per_text.size, np.random.default_rng(order).permutation(n_grams)
+    smallest = np.full(count, n_grams)
+    np.minimum.at(smallest, np.repeat(np.arange(count), per_text), hashed[often.indices])
+    by_text = np.lexsort((np.arange(count), smallest)) if order else np.arange(count)
+    holders = often[by_text].tocsc()
+    starts = holders.indptr[:-1]
+    place = holders.indices.astype(np.int64)
+    leader = np.repeat(place[starts], np.diff(holders.indptr))
+    after = np.delete(np.arange(place.size), starts)
+    pairs = np.concatenate([leader * count + place, place[after - 1] * count + place[after]])
+    pairs = _distinct(pairs)
+    left, right = by_text[pairs // count], by_text[pairs % count]
+    return left[left != right], right[left != right]
+
+
+def _are_near(kept: csr_matrix, sizes: Array, left: Array, right: Array) -> Array:
+    """bool[P]: which of the pairs are near."""
+    found = [np.zeros(0, dtype=bool)]
+    for start in range(0, left.size, BLOCK_PAIRS):
+        one, two = left[start : start + BLOCK_PAIRS], right[start : start + BLOCK_PAIRS]
+        shared = np.asarray(kept[one].multiply(kept[two]).sum(axis=1)).ravel()
+        found.append(_near(shared, sizes[one], sizes[two]))
+    return np.concatenate(found)
+
+
+def _near(shared: Array, one: Array, two: Array) -> Array:
+    """Are texts near that share so many grams, and have so many each?"""
+    contained = (shared >= LEAST_SHARED) & (shared >= CONTAINMENT * np.minimum(one, two))
+    return (shared > 0) & ((shared >= JACCARD * (one + two - shared)) | contained)

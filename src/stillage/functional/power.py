@@ -1,0 +1,232 @@
+"""What so many records can show: the smallest difference that an interval would find, and the records that would do.
+
+Scores are taken as normal with one variance for members and outsiders, so that an AUC fixes how much it scatters. Records
+that share a cluster count as n / (1 + (s - 1) r) draws: s the size of the cluster a record finds itself in, on average, and
+r how alike its scores are (Kish 1965). All is about one interval of `auc_interval` or `tpr_at_fpr` at a stated level.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cache
+
+import numpy as np
+
+from stillage.functional.binomial import check_level, clopper_pearson
+from stillage.functional.delong import fold_factor, placements
+from stillage.functional.scored import checked, cluster_groups
+from stillage.types import Array
+
+POWER = 0.8
+"""How often a difference that is there must be found to count as one that would be found."""
+MOST = 10**9
+"""More records than this are called none."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Draws:
+    """How many independent draws the records of each side amount to, and the clusters they come in."""
+
+    inside: float
+    outside: float
+    clusters: int  # of the side with fewer
+    effect: float  # records per draw, on the side where copies cost more
+
+
+def draws_of(is_member: Array, clusters: Sequence[int] | Array | None = None, correlation: float = 1.0) -> Draws:
+    """The draws on each side. clusters int[n]: near-duplicates share a number; correlation: of scores within a cluster.
+
+    correlation 1 (copies tell nothing new) is the safe choice where no scores are known; else `within_correlation`.
+    """
+    member = np.asarray(is_member, dtype=bool)
+    groups = cluster_groups(clusters, member.size)
+    groups = np.arange(member.size) if groups is None else groups
+    counts, effects, n_clusters = [], [], []
+    for side in (member, ~member):
+        sizes = np.bincount(groups[side]) if side.any() else np.zeros(1)
+        sizes = sizes[sizes > 0].astype(np.float64)
+        effects.append(1 + (float((sizes**2).sum() / sizes.sum()) - 1) * correlation if sizes.size else 1.0)
+        counts.append(float(sizes.sum()) / effects[-1])
+        n_clusters.append(sizes.size)
+    return Draws(inside=counts[0], outside=counts[1], clusters=min(n_clusters), effect=max(effects))
+
+
+def within_correlation(scores: Array, is_member: Array, clusters: Sequence[int] | Array | None) -> float:
+    """How alike the scores of one cluster and side are: 0 as those of strangers, 1 as copies.
+
+    The intraclass correlation of the placements (ranks among the other side) from the analysis of variance,
+    (B - W) / (B + (m - 1) W), B and W the mean squares between and within clusters, m their adjusted mean size; within
+    [0, 1]. 1 where nothing varies. Errors as roc_auc. Source: Donner 1986.
+    """
+    scores, member = checked(scores, is_member)
+    groups = cluster_groups(clusters, scores.size)
+    if groups is None or int(groups.max()) + 1 == scores.size:
+        return 0.0
+    side = np.unique(np.stack([groups, member]), axis=1, return_inverse=True)[1].ravel()  # clusters within their side
+    placement = placements(scores, member)[1]
+    for kind in (member, ~member):
+        placement[kind] -= placement[kind].mean()
+    sizes = np.bincount(side).astype(np.float64)
+    if sizes.size == scores.size:
+        return 0.0
+    means = np.bincount(side, placement) / sizes
+    within = float(((placement - means[side]) ** 2).sum()) / (scores.size - sizes.size)
+    between = float((sizes * means**2).sum()) / max(1, sizes.size - 2)
+    size = (scores.size - float((sizes**2).sum()) / scores.size) / max(1, sizes.size - 1)
+    whole = between + (size - 1) * within
+    return min(1.0, max(0.0, (between - within) / whole)) if whole > 1e-24 else 1.0
+
+
+def smallest_auc(
+    is_member: Array,
+    clusters: Sequence[int] | Array | None = None,
+    level: float = 0.95,
+    power: float = POWER,
+    *,
+    n_folds: int = 0,
+    correlation: float = 1.0,
+) -> float:
+    """The smallest true AUC whose interval lies above 0.5 with that power; NaN where no AUC's would.
+
+    The least A with logit(A) >= (z_level + z_power) sd(A) / (A (1 - A)), sd of two normal samples of `draws_of`; 1 where
+    only perfect separation would be found, as it is once the limit (alpha/2)^(1/m) of auc_interval is above 0.5.
+    n_folds: as in auc_interval. DataError for a level or power outside (0, 1), or clusters that do not fit.
+    """
+    draws = draws_of(is_member, clusters, correlation)
+    if draws.clusters < 2 or (check_level(level) / 2) ** (1 / draws.clusters) <= 0.5:
+        return math.nan
+    auc, shared = _grid()
+    noise = np.sqrt(fold_factor(n_folds) * _variance(auc, shared, draws.inside, draws.outside))
+    found = np.log(auc / (1 - auc)) * auc * (1 - auc) >= _deviations(level, power) * noise
+    return float(auc[found.argmax()]) if found.any() else 1.0
+
+
+def records_to_find(
+    auc: float, level: float = 0.95, power: float = POWER, *, n_folds: int = 0, effect: float = 1.0
+) -> int:
+    """Records of each side with which an AUC would be found with that power; effect: records per draw (draws_of)."""
+    return _enough(auc, math.log(auc / (1 - auc)) * auc * (1 - auc), 0.5, level, power, n_folds, effect)
+
+
+def records_needed(
+    harmless: float, level: float = 0.95, power: float = POWER, *, n_folds: int = 0, effect: float = 1.0
+) -> int:
+    """Records of each side with which a model at chance gets an upper limit of its AUC below `harmless`, with that power."""
+    return _enough(0.5, math.log(harmless / (1 - harmless)) / 4, 1 - harmless, level, power, n_folds, effect)
+
+
+def smallest_tpr(
+    is_member: Array,
+    fpr: float,
+    clusters: Sequence[int] | Array | None = None,
+    level: float = 0.95,
+    power: float = POWER,
+    *,
+    correlation: float = 1.0,
+) -> float:
+    """The smallest share of members found whose lower limit lies above the false-positive rate, with that power.
+
+    Of a leak that only the tail shows: some members far above all outsiders, the others like them. Above the rate as asked
+    for, and above the upper limit of what the outsiders show of it. n* = 1 / (1 / n_in + (1 - t) f (1 - f) / (t n_out)) draws
+    scatter as the share t itself and a threshold for the rate f that n_out outsiders fix; k of n* must be found, k the
+    least whose Clopper-Pearson limit is high enough, and Bin(n*, t) reaches k with that power. NaN where the outsiders are
+    too few for the rate (fewer than 3 / fpr, as tpr_at_fpr), or no number of members would do.
+    """
+    if np.sum(~np.asarray(is_member, dtype=bool)) * fpr < 3 - 1e-9:
+        return math.nan
+    draws = draws_of(is_member, clusters, correlation)
+    bar = _rate_limit(fpr, math.floor(draws.outside + 1e-9), level)
+
+    def reaches(share: float) -> bool:
+        noise = (1 - share) * fpr * (1 - fpr) / (share * draws.outside)
+        n = math.floor(1 / (1 / draws.inside + noise) + 1e-9) if draws.inside else 0
+        count = _first(lambda k: clopper_pearson(k, n, level).low > bar, 1, n) if n else None
+        return count is not None and _share_reaching(count, n, power) <= share
+
+    steps = 10_000
+    found = _first(lambda step: reaches(step / steps), 1, steps)
+    return math.nan if found is None else found / steps
+
+
+def records_for_tpr(
+    harmless: float, fpr: float, level: float = 0.95, power: float = POWER, *, effect: float = 1.0
+) -> float:
+    """Records of each side with which a model at chance gets an upper limit of its TPR below `harmless`, with that power.
+
+    At chance the members above a threshold and the outsiders who fix it scatter alike, so that n of each say as much about
+    the rate as n / 2 trials. Infinite where harmless is not above the rate; never fewer than 3 / fpr.
+    """
+    from scipy.special import bdtr
+
+    if harmless <= fpr:
+        return math.inf
+
+    def enough(n: int) -> bool:
+        over = _first(lambda k: clopper_pearson(k, n // 2, level).high >= harmless, 0, n // 2)
+        return over is not None and over > 0 and float(bdtr(over - 1, n // 2, fpr)) >= power
+
+    found = _first(enough, math.ceil(3 / fpr - 1e-9), MOST)
+    return math.inf if found is None else float(math.ceil(found * effect - 1e-9))
+
+
+@cache
+def _grid() -> tuple[Array, Array]:
+    """AUCs between 0.5 and 1 in steps of 0.0001, and `_shared` of each."""
+    auc = np.linspace(0.5, 1, 5001)[1:-1]
+    return auc, _shared(auc)
+
+
+def _variance(auc: Array, shared: Array, inside: float, outside: float) -> Array:
+    """Variance of the empirical AUC of two normal samples of one variance, for so many draws of each (Bamber 1975)."""
+    return (auc * (1 - auc) + max(0.0, inside + outside - 2) * shared) / (inside * outside)
+
+
+def _shared(auc: Array) -> Array:
+    """P(two members above one outsider) - A^2: a bivariate normal orthant of correlation 1/2 (Owen 1956)."""
+    from scipy.special import ndtri, owens_t
+
+    return auc - 2 * owens_t(ndtri(auc), 1 / math.sqrt(3)) - auc**2
+
+
+def _enough(auc: float, distance: float, edge: float, level: float, power: float, n_folds: int, effect: float) -> int:
+    """The least n per side with (z_level + z_power) sd(auc) <= distance, where the limit at a perfect AUC is past edge."""
+    room = (distance / _deviations(level, power)) ** 2 / fold_factor(n_folds)  # for [own + 2 (n - 1) shared] / n^2
+    own, shared = auc * (1 - auc), float(_shared(np.array([auc]))[0])
+    draws = (shared + math.sqrt(shared**2 + room * max(0.0, own - 2 * shared))) / room
+    least = math.log(check_level(level) / 2) / math.log(edge)
+    return math.ceil(max(draws, least, 2) * effect - 1e-9)
+
+
+def _deviations(level: float, power: float) -> float:
+    """z of the two-sided level plus z of the power."""
+    from scipy.special import ndtri
+
+    return float(ndtri(1 - check_level(level) / 2) + ndtri(1 - check_level(power)))
+
+
+def _rate_limit(fpr: float, n: int, level: float) -> float:
+    """The rate asked for, or the upper limit of the share of n outsiders above a threshold chosen for it."""
+    return max(fpr, clopper_pearson(math.floor(fpr * n + 1e-9), n, level).high) if n else 1.0
+
+
+def _share_reaching(count: int, n: int, power: float) -> float:
+    """The share p with P(Bin(n, p) >= count) = power."""
+    from scipy.special import betaincinv
+
+    return float(betaincinv(count, n - count + 1, power))
+
+
+def _first(holds: Callable[[int], bool], low: int, high: int) -> int | None:
+    """The least whole number in [low, high] from which it holds on, by doubling and halving; None where none does."""
+    step, below = 1, low - 1
+    above = low
+    while not holds(above):
+        if above >= high:
+            return None
+        below, above, step = above, min(high, above + step), step * 2
+    while above - below > 1:
+        middle = (above + below) // 2
+        below, above = (below, middle) if holds(middle) else (middle, above)
+    return above

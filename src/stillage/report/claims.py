@@ -1,0 +1,199 @@
+"""What a model shows of the members, and whether it stands above the models that cannot know them.
+
+Four claims: the AUC of the strongest attack (the interval that holds for all attacks together), that of the attack that
+was named first, the share found at few false alarms, and the share recited. Each first has to lie above its own floor
+(chance, the false alarms, what is recited of outsiders), and then above every control on the same records, by a test.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from stillage.audit.control_models import CONTROLS, OF_STUDENTS
+from stillage.report.load import RunView, fpr_of, number_in
+from stillage.report.words import CHANCE
+from stillage.types import Result
+
+PAIRED = ("auc_beyond_control", "attributable_leak")
+"""Differences of AUCs on the same records; the second: the student's against its own counterfactual."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Against:
+    """A control's own number beside the model's, and whether the model is shown to stand above it."""
+
+    control: str
+    row: Result | None
+    is_above: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Claim:
+    """A number of a model. shows: it lies above its floor; against: the controls that have that number too."""
+
+    row: Result
+    shows: bool
+    against: tuple[Against, ...]
+    by_draw: bool = False  # members and outsiders differ in the training alone, by a draw of this run
+
+    @property
+    def is_attributed(self) -> bool:
+        """Does it show what the training left, because every control stays below, or the draw excludes all else?"""
+        if not self.against:
+            return self.shows and self.by_draw
+        return self.shows and all(other.is_above for other in self.against)
+
+
+def subject(view: RunView) -> str:
+    """The model the report is about: the student, or the teacher where there is no student with an audit."""
+    audited = {row.model for row in view.results if row.metric == "auc"}
+    pool = audited or set(view.models)
+    return next((name for name in ("student", "teacher") if name in pool), next(iter(view.models), ""))
+
+
+def controls_of(view: RunView, model: str) -> tuple[str, ...]:
+    """The audited models that never met the members of this one, nor a teacher that did."""
+    audited = {row.model for row in view.results if row.metric == "auc"}
+    return tuple(name for name in CONTROLS.get(model, OF_STUDENTS) if name in audited and name != model)
+
+
+def is_randomised(view: RunView, model: str) -> bool:
+    """Was the model trained in this run on members that this run drew at random from one pool with the outsiders?
+
+    Then nothing but its training can tell the two apart, and the draw itself is the control. A student's way to the members
+    is longer; for it a control model is asked.
+    """
+    drawn = view.validity.get("drawn_by_us", view.split.get("drawn_by_us", False))
+    return model == "teacher" and bool(drawn) and model in view.summaries and view.validity.get("verdict") == "valid"
+
+
+def family(view: RunView, model: str) -> tuple[str, ...]:
+    """The attacks that have an AUC on a model: those among which the best was chosen."""
+    rows = ((name, view.result("auc", model, attack=name)) for name in view.attacks)
+    return tuple(name for name, row in rows if row is not None and not math.isnan(row.value))
+
+
+def strongest_auc(view: RunView, model: str) -> Result | None:
+    """The best attack's AUC with limits that hold for all attacks together; the primary attack's where none was chosen."""
+    best = view.result("best_attack_auc", model)
+    if best is None or math.isnan(best.value) or len(family(view, model)) < 2:
+        return view.result("auc", model, attack=view.primary_attack)
+    return best
+
+
+def auc_claims(view: RunView, model: str) -> tuple[Claim, ...]:
+    """The strongest attack's AUC, then the primary attack's; one where they are the same row or only one has a value."""
+    rows = (strongest_auc(view, model), view.result("auc", model, attack=view.primary_attack))
+    found = {(row.metric, row.attack): row for row in rows if row is not None and not math.isnan(row.low)}
+    return tuple(auc_claim(view, row) for row in found.values())
+
+
+def auc_claim(view: RunView, row: Result) -> Claim:
+    """An AUC beside the same attack's on the controls; those that the attack cannot be run on say nothing about it."""
+    others = ((name, view.result("auc", name, attack=row.attack)) for name in controls_of(view, row.model))
+    against = tuple(
+        Against(control=name, row=other, is_above=auc_above(view, row, other))
+        for name, other in others
+        if other is not None
+    )
+    return Claim(row=row, shows=row.low > CHANCE, against=against, by_draw=is_randomised(view, row.model))
+
+
+def auc_above(view: RunView, row: Result, control: Result) -> bool:
+    """Is an AUC above a control's: by the paired test on the same records, or by intervals apart where there is none?
+
+    The attack that was named first is tested alone; one that was picked among several by the p that allows for all.
+    """
+    paired = difference(view, PAIRED, row.model, control.model, attack=row.attack)
+    if paired is None or math.isnan(paired.low):
+        return row.low > control.high
+    return paired.low > 0 and (row.attack == view.primary_attack or is_sure(paired))
+
+
+def tail_claim(view: RunView, model: str) -> Claim | None:
+    """The share of members found under the primary attack, at the lowest FPR that shows most; None where none was measured.
+
+    It shows something where its interval lies above the false-positive rate, as asked for and as it was (both limits).
+    """
+    rows = [
+        row for row in view.results
+        if (row.metric, row.model, row.attack) == ("tpr_at_fpr", model, view.primary_attack) and not math.isnan(row.low)
+    ]  # fmt: skip
+    claims = [tail_at(view, row) for row in sorted(rows, key=lambda row: fpr_of(row.note))]
+    return max(claims, key=lambda claim: (claim.is_attributed, claim.shows), default=None)
+
+
+def tail_at(view: RunView, row: Result) -> Claim:
+    """The share found at one FPR."""
+    fpr = fpr_of(row.note)
+    achieved = view.result("achieved_fpr", row.model, attack=row.attack, fpr=fpr)
+    limits = [fpr, *((achieved.value, achieved.high) if achieved is not None else ())]
+    shows = row.low > max((x for x in limits if not math.isnan(x)), default=1.0)
+    against = []
+    for name in controls_of(view, row.model):
+        other = view.result("tpr_at_fpr", name, attack=row.attack, fpr=fpr)
+        if other is not None:
+            paired = difference(view, ("tpr_beyond_control",), row.model, name, attack=row.attack, fpr=fpr)
+            against.append(Against(control=name, row=other, is_above=share_above(row, other, paired)))
+    return Claim(row=row, shows=shows, against=tuple(against), by_draw=is_randomised(view, row.model))
+
+
+def extraction_pair(view: RunView, model: str) -> tuple[Result | None, Result | None]:
+    """(members' extraction rate, outsiders' rate: what guessing recites)."""
+    return (
+        view.result("extraction_rate", model, dataset="private"),
+        view.result("extraction_rate", model, dataset="outsiders"),
+    )
+
+
+def recital_claim(view: RunView, model: str) -> Claim | None:
+    """The share of members' targets recited; it shows something above the outsiders' floor, intervals apart."""
+    members, outsiders = extraction_pair(view, model)
+    if members is None or outsiders is None or math.isnan(members.value):
+        return None
+    against = []
+    for name in controls_of(view, model):
+        other = view.result("extraction_rate", name, dataset="private")
+        if other is not None:
+            paired = difference(view, ("extraction_beyond_control",), model, name)
+            against.append(Against(control=name, row=other, is_above=share_above(members, other, paired)))
+    shows = members.low > outsiders.high
+    return Claim(row=members, shows=shows, against=tuple(against), by_draw=is_randomised(view, model))
+
+
+def share_above(row: Result, control: Result, paired: Result | None) -> bool:
+    """Is a share above a control's: by the paired test, Holm over all that were made, or by intervals apart without one?"""
+    return row.low > control.high if paired is None else paired.value > 0 and is_sure(paired)
+
+
+def difference(
+    view: RunView, metrics: Sequence[str], model: str, control: str, *, attack: str = "", fpr: float | None = None
+) -> Result | None:
+    """The row that compares a model with a control on the same records."""
+    rows = (
+        row for row in view.results
+        if row.metric in metrics and row.model == model and (not attack or row.attack == attack)
+        and (fpr is None or fpr_of(row.note) == fpr) and compared_with(row) == control
+    )  # fmt: skip
+    return next(rows, None)
+
+
+def compared_with(row: Result) -> str:
+    """The control of a difference: "student_no_teacher" of "fpr=0.01; student minus student_no_teacher; p=0.2"."""
+    parts = (part.partition(" minus ")[2] for part in row.note.split(";"))
+    named = next((part for part in parts if part), "")
+    return named or ("student_counterfactual" if row.metric == "attributable_leak" else "")
+
+
+def is_sure(row: Result) -> bool:
+    """Is a difference more than luck, over all that were tested with it?"""
+    p = number_in(row.note, "holm p")
+    return row.low > 0 if math.isnan(p) else p <= 1 - row.level
+
+
+def claims_of(view: RunView, model: str) -> tuple[Claim, ...]:
+    """Every claim that can be made of a model, in the order in which the headline takes them."""
+    others = (tail_claim(view, model), recital_claim(view, model))
+    return (*auc_claims(view, model), *(claim for claim in others if claim is not None))

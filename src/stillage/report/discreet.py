@@ -1,0 +1,149 @@
+"""A run as a report may show it: what somebody else wrote is searched or hidden where it comes from, our own words never."""
+
+from __future__ import annotations
+
+import re
+import typing
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from stillage.data.prepare import EMBEDDED
+from stillage.report.examples import sampled_texts
+from stillage.report.group_names import column_values, renamed, shown_names
+from stillage.report.load import RunView
+from stillage.report.private import NAMES_FILE, PrivateText, Sight, run_key, write_secret
+from stillage.report.redact import SAFE_ROLES, redactor
+from stillage.run.config import Config
+from stillage.run.folder import json_text
+from stillage.run.parse import flat_values, settings, to_plain
+from stillage.types import ROLES
+
+Keys = tuple[str, ...]
+"""Where a text stands in nested JSON: the keys above it, without places in lists."""
+SCHEMA = ("data.columns", "data.slice_by", "data.group_by", "audit.extract", "audit.attacks", "audit.dp_attack",
+          "distill.method", "distill.params")  # fmt: skip
+"""Settings that name columns, attacks, methods and their parameters: words of a table's head or of our lists, no texts."""
+TYPED = ("stop_after", "path")
+"""In summary.json and env.json: texts that come from the configuration or the command line. All others are ours."""
+
+
+def discreet(view: RunView, title: str) -> tuple[RunView, str]:
+    """(the view without anything that tells of private text, its title); makes the run's key where there is none.
+
+    What the numbers of groups stand for is written beside the key, in NAMES_FILE.
+    """
+    key, typed = run_key(view.run), [title, *sampled_texts(view)]
+    hidden(view, Sight(key=key, free=lambda text: typed.append(text) or text))  # which texts have to be searched
+    sight = Sight(key=key, free=redactor(view.records, typed) if view.records is not None else unsearched)
+    columns = view.setting("data", "slice_by", ())
+    values = column_values(view.records, columns if isinstance(columns, list) else ())
+    labels = (row.dataset for row in view.results)
+    names = shown_names(labels, values, sight, is_known=view.records is not None)
+    if names:
+        groups = {shown: label for label, shown in names.items()}
+        write_secret(view.run / NAMES_FILE, json_text({"groups": groups}))
+    return replace(hidden(view, sight), results=renamed(hidden_notes(view, sight), names)), sight.free(
+        title
+    ) if view.records is not None else title
+
+
+def unsearched(text: str) -> str:
+    """The mask: without the records nobody can say what is theirs."""
+    return str(PrivateText(text))
+
+
+def hidden(view: RunView, sight: Sight) -> RunView:
+    """The view with every text in what describes the run (checks, split, training, settings) as it may be shown."""
+
+    def fact(keys: Keys, text: str) -> str:
+        return sight.free(text) if keys[-1] in TYPED else sight.digest(text)
+
+    def check(keys: Keys, text: str) -> str:
+        return sight.id(text) if re.search(r"\bids$", keys[-1]) else sight.digest(text)
+
+    hub = bool(view.setting("data", "revision", ""))
+
+    def setting(keys: Keys, text: str) -> str:
+        return shown_setting(".".join(keys), text, sight, from_hub=hub)
+
+    return replace(
+        view, sight=sight, validity=walked(view.validity, check), split=hidden_split(view.split, sight),
+        summaries=walked(view.summaries, fact), env=walked(view.env, fact), config=walked(view.config, setting),
+        config_text=hidden_yaml(view.config_text, setting),
+        hashes={name: sight.digest(digest) for name, digest in view.hashes.items()},
+    )  # fmt: skip
+
+
+def hidden_notes(view: RunView, sight: Sight) -> list[Any]:
+    """The results, with no plain hash in their notes."""
+    return [replace(row, note=sight.digest(row.note)) for row in view.results]
+
+
+def walked(value: Any, change: Callable[[Keys, str], str], keys: Keys = ()) -> Any:  # noqa: ANN401 - JSON in, JSON out
+    """Nested JSON with every text that is no key changed, by its place."""
+    if isinstance(value, str):
+        return change(keys, value)
+    if isinstance(value, Mapping):
+        return {key: walked(entry, change, (*keys, str(key))) for key, entry in value.items()}
+    if isinstance(value, list | tuple):
+        return [walked(entry, change, keys) for entry in value]
+    return value
+
+
+def hidden_split(split: Mapping[str, Any], sight: Sight) -> dict[str, Any]:
+    """How the split came about, without names and hashes of files that hold protected records, and without broken lines."""
+    found = dict(split)
+    sources = split.get("sources", {})
+    number = 0
+    shown: dict[str, str] = {}
+    for name, digest in sorted(sources.items(), key=lambda entry: sight.keyed("file", entry[0])):
+        role = next((role for role in ROLES if name.startswith(f"{role}: ")), "")
+        if sight.digest(digest) == digest or role in SAFE_ROLES:  # made up here, of the hub, or public
+            shown[name if digest.startswith("seed ") else sight.free(name)] = digest
+        else:
+            number += 1
+            shown[f"{role}: file {number}" if role else f"file {number}"] = sight.digest(digest)
+    if sources:
+        found["sources"] = shown
+    if split.get("bad_lines"):
+        found["bad_lines"] = f"{len(split['bad_lines'])} lines left out"
+    return found
+
+
+def shown_setting(path: str, text: str, sight: Sight, *, from_hub: bool) -> str:
+    """A setting as it may be shown; path: "data.files.private"."""
+    known, usual = settings_known()
+    name = next((name for name in known if path == name or path.startswith(f"{name}.")), "")
+    if name in SCHEMA or text in ("", usual.get(path)) or (name and not takes_text(known[name])):
+        return text
+    if path == "data.source" and text in EMBEDDED:
+        return text
+    role = path.removeprefix("data.files.")
+    if (path == "data.source" and not from_hub) or (role != path and role not in SAFE_ROLES):
+        return sight.text(PrivateText(text))
+    return sight.free(text)
+
+
+@cache
+def settings_known() -> tuple[Mapping[str, object], Mapping[str, str]]:
+    """(the type of every setting, its usual value as text)."""
+    return settings(), {path: str(value) for path, value in flat_values(to_plain(Config())).items()}
+
+
+def takes_text(kind: object) -> bool:
+    """May the setting be any text, or have such texts in it?"""
+    return kind in (str, Path) or any(part in (str, Path) for part in typing.get_args(kind))
+
+
+def hidden_yaml(text: str, change: Callable[[Keys, str], str]) -> str:
+    """A config.yaml, without its comments, with every text in it changed; empty where it cannot be read."""
+    import yaml
+
+    try:
+        tree = yaml.safe_load(text)
+    except yaml.YAMLError:
+        return ""
+    return yaml.safe_dump(walked(tree, change), sort_keys=False, allow_unicode=True, width=100) if tree else ""

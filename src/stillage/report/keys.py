@@ -1,0 +1,107 @@
+"""The numbers of the page's header: the strongest attack first, the one that was named first beside it."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from stillage.report.claims import extraction_pair, family, strongest_auc, subject
+from stillage.report.load import RunView, fpr_of
+from stillage.report.words import interval, percent, words
+from stillage.types import Result
+
+MOST = 5
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeyNumber:
+    """One of the numbers of the header."""
+
+    label: str
+    value: str
+    small: str
+    note: str
+
+
+def key_numbers(view: RunView) -> tuple[KeyNumber, ...]:
+    """Up to MOST numbers of the report's subject: AUCs, TPR at the lowest FPR, extraction, quality."""
+    from stillage.report.cells import thousands
+
+    model = subject(view)
+    found = [*auc_keys(view, model), *tail_keys(view, model), *recital_keys(view, model)]
+    audited = bool(found)
+    found += quality_keys(view, model)
+    if not audited:
+        measured = (
+            ("Exact match", "exact_match", 2),
+            ("Perplexity", "perplexity", 1),
+            ("Bits per byte", "bits_per_byte", 2),
+        )
+        rows = [(label, view.result(metric, model), digits) for label, metric, digits in measured]
+        note = f"{view.called(model)}, test records"
+        found += [key(label, interval(row, digits), note) for label, row, digits in rows if row]
+    counts = sorted(view.split.get("counts", {}).items(), key=lambda item: -float(item[1]))[:4]
+    return tuple(found[:MOST]) or tuple(
+        KeyNumber(label=f"{role} records", value=thousands(count), small="", note="") for role, count in counts
+    )
+
+
+def auc_keys(view: RunView, model: str) -> list[KeyNumber]:
+    """The strongest attack's AUC with the limits that hold for all attacks together, and the primary attack's if another."""
+    strongest, primary = strongest_auc(view, model), view.result("auc", model, attack=view.primary_attack)
+    tested, count = view.result("best_attack_p", model), len(family(view, model))
+    found = []
+    if strongest is not None:
+        chosen = ""
+        if strongest.metric == "best_attack_auc" and tested is not None:
+            chosen = f", strongest of {count}, p = {tested.value:.2g}; the interval allows for the choice"
+        found.append(auc_key(view, strongest, f"{view.called(model)}{chosen}; 0.5 is chance"))
+    if strongest is not None and primary is not None and primary.attack != strongest.attack:
+        found.append(auc_key(view, primary, f"{view.called(model)}, the attack that was named first"))
+    return found
+
+
+def auc_key(view: RunView, row: Result, note: str) -> KeyNumber:
+    """An AUC under the name of its attack."""
+    return key(f"AUC, {words(row.attack)} attack", interval(row), note)
+
+
+def tail_keys(view: RunView, model: str) -> list[KeyNumber]:
+    """The share of members found at the lowest FPR under the primary attack."""
+    rows = [row for row in view.results if row.metric == "tpr_at_fpr" and row.model == model]
+    rows = [row for row in rows if row.attack == view.primary_attack and not math.isnan(row.value)]
+    row = min(rows, key=lambda row: fpr_of(row.note), default=None)
+    if row is None:
+        return []
+    note = f"share of members, {words(row.attack)} attack"
+    return [key(f"Found at {100 * fpr_of(row.note):g} % FPR", percent(row), note)]
+
+
+def recital_keys(view: RunView, model: str) -> list[KeyNumber]:
+    """The share of members' targets that is recited, and of outsiders'."""
+    members, outsiders = extraction_pair(view, model)
+    if members is None:
+        return []
+    floor = f"; outsiders {percent(outsiders).partition(' [')[0]}" if outsiders else ""
+    return [key("Recited", percent(members), f"members' targets{floor}")]
+
+
+def quality_keys(view: RunView, model: str) -> list[KeyNumber]:
+    """How good the model is: the needed part where there is one, else ROUGE-L."""
+    who = view.called(model)
+    needed, alone = (view.result("needed_exact", name) for name in (model, "student_no_teacher"))
+    quality = view.result("rouge_l", model)
+    if needed is not None:
+        without = f"; without a teacher {percent(alone).partition(' [')[0]}" if alone and model == "student" else ""
+        return [key("Needed part right", percent(needed), f"{who}, test records{without}")]
+    if quality is None:
+        return []
+    teacher = view.result("rouge_l", "teacher") if model != "teacher" else None
+    note = f"{who}, test records" + (f"; teacher {teacher.value:.2f}" if teacher else "")
+    return [key("ROUGE-L", interval(quality), note)]
+
+
+def key(label: str, shown: str, note: str) -> KeyNumber:
+    """A number with its interval in the small line."""
+    value, _, rest = shown.partition(" [")
+    return KeyNumber(label=label, value=value, small=f"[{rest}" if rest else "", note=note)

@@ -1,0 +1,113 @@
+"""The numbers by group (data.slice_by): AUCs of every model, and what the report's subject betrays and can do in each."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+
+from stillage.report.cells import Cell, Table, auc_cell, head, level_words, number, share
+from stillage.report.claims import subject
+from stillage.report.load import RunView, fpr_of, number_in
+from stillage.report.words import words
+from stillage.types import Result
+
+SHOWN_GROUPS = 60  # rows of a table by group; results.parquet has them all
+BETWEEN = "_between_groups"
+QUALITY = {"slice_needed_exact": "needed part right", "slice_rouge_l": "ROUGE-L", "slice_exact_match": "exact match"}
+
+
+def slices_table(view: RunView) -> Table | None:
+    """The first attack's AUC within every group of the records, per model; below it whether the groups differ."""
+    found = [row for row in view.results if row.metric == "slice_auc" and row.model != "blind"]
+    models = [name for name in view.models if any(row.model == name for row in found)]
+    groups = sorted({row.dataset for row in found})
+    if not groups:
+        return None
+    by_cell = {(row.dataset, row.model): row for row in found}
+    rows = []
+    for group in groups[:SHOWN_GROUPS]:
+        cells = [by_cell.get((group, model)) for model in models]
+        n = max((row.n for row in cells if row is not None), default=0)
+        rows.append((Cell(text=group), Cell(text=str(n)), *(group_cell(row) for row in cells)))
+    tests = [row for row in view.results if row.metric == f"slice_auc{BETWEEN}"]
+    for column in dict.fromkeys(row.dataset for row in tests):
+        ps = (next((r for r in tests if (r.dataset, r.model) == (column, model)), None) for model in models)
+        rows.append((alike(column), Cell(text=""), *map(p_cell, ps)))
+    note = (
+        f"Members against outsiders of the same group; {level_words(view)}, each for its group alone. p: of an AUC of 0.5,"
+        " adjusted for all groups of the model (Benjamini and Hochberg); shaded where it says so."
+        f" All alike: p of equal AUCs in all groups of a column.{more(groups)}"
+    )
+    attack = words(next(row.attack for row in found))
+    columns = ("group", "n", *(view.called(name) for name in models))
+    return Table(caption=f"AUC by group, {attack} attack", columns=columns, rows=tuple(rows), note=note)
+
+
+def rates_table(view: RunView) -> Table | None:
+    """Found members, recitals and quality of the report's subject in every group; below it whether the groups differ."""
+    model = subject(view)
+    rows = [row for row in view.results if row.model == model and row.metric.startswith("slice_")]
+    lowest = min((fpr_of(row.note) for row in rows if row.metric == "slice_tpr_at_fpr"), default=math.nan)
+    asked = {
+        f"found at {100 * lowest:g} %": ("slice_tpr_at_fpr", f"fpr={lowest:g}"),
+        "outsiders taken for members": ("slice_achieved_fpr", f"fpr={lowest:g}"),
+        "members recited": ("slice_extraction_rate", "of members"),
+        "outsiders recited": ("slice_extraction_rate", "of outsiders"),
+        **{heading: (metric, "") for metric, heading in QUALITY.items()},
+    }
+    columns = {
+        heading: {row.dataset: row for row in rows if row.metric in (metric, metric + BETWEEN) and note in row.note}
+        for heading, (metric, note) in asked.items()
+    }
+    columns = {heading: cells for heading, cells in columns.items() if cells}
+    groups = sorted({row.dataset for cells in columns.values() for row in cells.values() if BETWEEN not in row.metric})
+    if not groups:
+        return None
+    tested = sorted({row.dataset for cells in columns.values() for row in cells.values() if BETWEEN in row.metric})
+    body = [(head(group), *(cell(cells.get(group)) for cells in columns.values())) for group in groups[:SHOWN_GROUPS]]
+    body += [(alike(column), *(p_cell(cells.get(column)) for cells in columns.values())) for column in tested]
+    note = (
+        f"{level_words(view)}; n behind each. Found and taken for members: above the threshold that all outsiders together"
+        " set, the intervals for this threshold. Quality: on the group's test records. All alike: p that all groups of a"
+        f" column have one true value (Welch), each number tested by itself.{more(groups)}"
+    )
+    caption = f"What the {view.called(model)} betrays and can do, by group"
+    return Table(caption=caption, columns=("group", *columns), rows=tuple(body), note=note)
+
+
+def alike(column: str) -> Cell:
+    """The head of the row with the tests of a column."""
+    return Cell(text=f"all alike? {column}")
+
+
+def more(groups: Sequence[str]) -> str:
+    """How many groups are left out of a table."""
+    left = len(groups) - SHOWN_GROUPS
+    return f" {left} more groups are in results.parquet." if left > 0 else ""
+
+
+def cell(row: Result | None) -> Cell:
+    """A share in percent, or a mean, with its interval and the records behind it."""
+    if row is None:
+        return Cell(text="–")
+    shown = number(row, 3) if row.metric == "slice_rouge_l" else share(row)
+    return replace(shown, small=f"{shown.small}, n {row.n}")
+
+
+def p_cell(row: Result | None) -> Cell:
+    """The p of a test between groups."""
+    if row is None or math.isnan(row.value):
+        return Cell(text="", small="" if row is None else "too few in the groups")
+    return Cell(text=f"p {row.value:.2g}", small=f"{row.n} groups")
+
+
+def group_cell(row: Result | None) -> Cell:
+    """An AUC with its adjusted p, shaded where that speaks for a leak; or that the group has only one kind of record."""
+    if row is not None and math.isnan(row.value):
+        return Cell(text="–", small="one kind only" if "one kind only" in row.note else "no value")
+    shown = auc_cell(row)
+    p = number_in(row.note, "bh p") if row is not None else math.nan
+    if row is None or math.isnan(p):
+        return shown
+    return replace(shown, small=f"{shown.small}, p {p:.2g}", tint=shown.tint if p <= 1 - row.level else 0)

@@ -1,0 +1,110 @@
+"""A claim in words: what a model gives away, by which attack, and what the controls reach."""
+
+from __future__ import annotations
+
+import math
+
+from stillage.report.claims import (
+    Claim,
+    auc_claims,
+    extraction_pair,
+    family,
+    recital_claim,
+    strongest_auc,
+)
+from stillage.report.load import RunView, fpr_of
+from stillage.report.words import by_attack, interval, percent, times_in_100, words
+from stillage.types import Result
+
+CONTROLS = {
+    "student_counterfactual": "the same student from a teacher that never saw them",
+    "student_no_teacher": "a student without that teacher",
+    "teacher_counterfactual": "the same teacher without them",
+}
+
+
+def name_of(view: RunView, model: str) -> str:
+    """A model in the words of a sentence."""
+    if model == "student":
+        trained_here = "student" in view.summaries and str(view.setting("distill", "method", "kd")) != "sft"
+        return "The student distilled on public data only" if trained_here else "The student"
+    return "The teacher" if model == "teacher" else f"The model {view.called(model)}"
+
+
+def told(view: RunView, model: str, who: str, claim: Claim, *, leaks: bool) -> str:
+    """What a claim says of the model, with its numbers; leaks: its cause is shown."""
+    row = claim.row
+    whose = "the private records it was trained on" if model == "teacher" else "the teacher's private records"
+    still = " still" if "distilled" in who else ""
+    if row.metric == "tpr_at_fpr":
+        does = "betrays a few private records" if leaks else "tells a few private records from outsiders"
+        average = ", though on average they look like outsiders" if not shows_auc(view, model) else ""
+        auc = by_attack(auc_claims(view, model)[0].row)
+        return (
+            f"{who} {does}: at {100 * fpr_of(row.note):g} % false alarms {percent(row)} of members are found"
+            f" ({words(row.attack)} attack){average} ({auc})"
+        )
+    if row.metric == "extraction_rate":
+        outsiders = extraction_pair(view, model)[1]
+        auc = by_attack(auc_claims(view, model)[0].row)
+        return f"{who} recites {percent(row)} of private targets (outsiders: {percent(outsiders)}), though its {auc}"
+    numbers = meaning(view, model, row)
+    if leaks:
+        return f"{who}{still} betrays {whose}: {numbers}"
+    return f"{who} tells members from outsiders apart: {numbers}"
+
+
+def meaning(view: RunView, model: str, row: Result) -> str:
+    """An AUC as what it means, with its numbers: "the loss attack picks ... 91 times in 100 (AUC 0.91 [0.89, 0.92])"."""
+    return f"the {words(row.attack)} attack {times_in_100(row.value)} (AUC {interval(row)}{chosen(view, model, row)})"
+
+
+def shows_auc(view: RunView, model: str) -> bool:
+    """Does any AUC of the model lie above chance?"""
+    return any(claim.shows for claim in auc_claims(view, model))
+
+
+def chosen(view: RunView, model: str, row: Result) -> str:
+    """ "; strongest of 6, p = 0.0005", or that it was named first, and what the strongest reaches."""
+    tested, names = view.result("best_attack_p", model), family(view, model)
+    if len(names) < 2 or tested is None or math.isnan(tested.value):
+        return ""
+    if row.metric == "best_attack_auc":
+        return f"; strongest of {len(names)}, p = {tested.value:.2g}"
+    strongest = strongest_auc(view, model)
+    if strongest is None or strongest.attack == row.attack:
+        return f"; named first of {len(names)}"
+    return f"; named first of {len(names)}; the strongest: {by_attack(strongest)}, p = {tested.value:.2g}"
+
+
+def controls(view: RunView, claim: Claim, *, only_reached: bool = False) -> str:
+    """ "; a student without that teacher: 0.50 [0.47, 0.53]" for each control, or for those that are not below."""
+    share = claim.row.metric in ("tpr_at_fpr", "extraction_rate")
+    said = [
+        f"{control_words(view, other.control)}: {percent(other.row) if share else interval(other.row)}"
+        for other in claim.against
+        if not (only_reached and other.is_above)
+    ]
+    return f"{': ' if only_reached else '; '}{'; '.join(said)}" if said else ""
+
+
+def control_words(view: RunView, name: str) -> str:
+    """A control in the words of a sentence; a model that was given as a reference by its own name."""
+    called = view.called(name)
+    return f"{called} (given as a reference)" if name == view.given_reference else CONTROLS.get(name, called)
+
+
+def recital_words(view: RunView, model: str) -> str:
+    """What the model recites of members, as far as that stands above the outsiders and the controls; a sentence, or empty."""
+    members, outsiders = extraction_pair(view, model)
+    if members is None:
+        return ""
+    claim = recital_claim(view, model)
+    numbers = f"{percent(members)} of members' targets (outsiders: {percent(outsiders)})"
+    if claim is None or not claim.shows:
+        return f"It is not shown to recite more than guessing would: {numbers}."
+    if claim.is_attributed:
+        return f"It recites {numbers}{controls(view, claim)}."
+    if claim.against:
+        return f"It recites {numbers}, not clearly more than a control{controls(view, claim, only_reached=True)}."
+    return f"It recites {numbers}; no control model shows how much of that is guessed."

@@ -1,0 +1,71 @@
+"""Names and numbers in the words of a sentence: models, attacks, values with their intervals."""
+
+from __future__ import annotations
+
+import math
+
+from stillage.types import Result
+
+CHANCE = 0.5
+NAMES = {
+    "student_counterfactual": "student, counterfactual",
+    "student_no_teacher": "student, no teacher",
+    "student_minimal": "student, asked for less",
+    "loss_needed": "needed-part loss",
+    "teacher_counterfactual": "teacher, counterfactual",
+    "min_k": "min-k",
+    "min_k_plus_plus": "min-k++",
+}
+
+
+def words(name: str) -> str:
+    """The name of a model, an attack or a check in running text."""
+    return NAMES.get(name, name.replace("_", " "))
+
+
+def interval(row: Result | None, digits: int = 2) -> str:
+    """A number with its interval: "0.96 [0.95, 0.97]"; "not measured" or "no value" where there is none."""
+    if row is None:
+        return "not measured"
+    if math.isnan(row.value):
+        return "no value"
+    value = f"{row.value:.{digits}f}"
+    return value if math.isnan(row.low) else f"{value} [{row.low:.{digits}f}, {row.high:.{digits}f}]"
+
+
+def percent(row: Result | None) -> str:
+    """A share with its interval, in percent: "12.3 % [9.1, 16.0]"."""
+    if row is None:
+        return "not measured"
+    if math.isnan(row.value):
+        return "no value"
+    value = f"{100 * row.value:.1f} %"
+    return value if math.isnan(row.low) else f"{value} [{100 * row.low:.1f}, {100 * row.high:.1f}]"
+
+
+def by_attack(row: Result) -> str:
+    """ "AUC 0.96 [0.95, 0.97], loss attack"."""
+    return f"AUC {interval(row)}, {words(row.attack)} attack"
+
+
+def times_in_100(auc: float) -> str:
+    """What an AUC means: "picks the member of a random pair of a member and an outsider 81 times in 100"."""
+    return f"picks the member of a random pair of a member and an outsider {100 * auc:.0f} times in 100"
+
+
+def own_name(path: str) -> str:
+    """The last part of a model's folder or hub id; of RUN/student/model, as runs keep models, the last two before it."""
+    parts = [part for part in path.replace("\\", "/").split("/") if part not in ("", ".", "~")]
+    if len(parts) > 1 and parts[-1] == "model":
+        return "/".join(parts[-3:-1])
+    return parts[-1] if parts else path
+
+
+def sentence(text: str) -> str:
+    """Text with a capital letter and a full stop."""
+    return text[:1].upper() + text[1:].rstrip(".") + "."
+
+
+def joined(*parts: str) -> str:
+    """The parts that are not empty, a space between them."""
+    return " ".join(part for part in parts if part)

@@ -1,0 +1,98 @@
+"""Controls: shifts are caught however many attacks there are, honest splits pass, and few records are never called fine."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+
+from stillage.audit.blind import blind_scores
+from stillage.audit.controls import FAMILY_LEVELS, Control, Family, check_controls
+from stillage.audit.membership import Scored
+from stillage.audit.validity import Check, check_order, check_truncation, judge
+from stillage.rng import generator
+from stillage.types import Array
+
+FEW = "too few records to tell"
+
+
+def control(family: Family, scores: Array, is_member: Array, clusters: Array | None = None) -> Control:
+    own = np.arange(is_member.size) if clusters is None else clusters
+    scored = Scored(scores=scores, is_member=is_member, clusters=own)
+    return Control(family=family, scored=scored, cross_fitted=family == "blind")
+
+
+def test_a_blind_attacker_is_caught_as_often_beside_81_controls_as_beside_3() -> None:
+    """Its true AUC is 0.6. One Holm family over all controls misses it the more often, the more attacks are run."""
+    is_member, caught = np.arange(800) < 400, {3: 0, 81: 0}
+    for seed in range(8):
+        rng = generator(seed, "families")
+        shifted = control("blind", rng.normal(size=800) + 0.36 * is_member, is_member)
+        hard = rng.normal(size=800)
+        honest = {f"m{i}": control("trained", hard + 0.5 * rng.normal(size=800), is_member) for i in range(81)}
+        for count in caught:
+            given = {"words": shifted, **dict(list(honest.items())[:count])}
+            found = check_controls(given)
+            caught[count] += not found.passed and "words" in found.detail
+    assert caught[3] == caught[81] >= 6
+
+
+def test_controls_at_chance_are_refused_no_oftener_than_stated() -> None:
+    is_member, refused, repeats = np.arange(200) < 100, 0, 80
+    for seed in range(repeats):
+        rng = generator(seed, "honest families")
+        refused += not check_controls(
+            {
+                **{f"blind {i}": control("blind", rng.normal(size=200), is_member) for i in range(3)},
+                **{f"trained {i}": control("trained", rng.normal(size=200), is_member) for i in range(6)},
+                **{f"untrained {i}": control("untrained", rng.normal(size=200), is_member) for i in range(3)},
+            }
+        ).passed
+    assert refused / repeats <= 0.15 and sum(FAMILY_LEVELS.values()) <= 0.1
+
+
+def few(texts: list[str], members: int) -> Check:
+    is_member = np.arange(len(texts)) < members
+    found = blind_scores(texts, is_member, 0)
+    return check_controls({name: control("blind", scores, is_member) for name, scores in found.items()})
+
+
+@pytest.mark.parametrize("side", [1, 3, 5])
+def test_a_handful_of_records_is_never_at_chance(side: int) -> None:
+    """Disjoint words: a blind attacker separates the sides, and no interval can say so before eight of each."""
+    words = ["red green blue"] * side + ["one two three"] * side
+    found = few([f"{text} {index}" for index, text in enumerate(words)], side)
+    verdict = judge([found])
+    assert found.undecided and found.passed and verdict.verdict == FEW
+    assert "So few records show no AUC at all" in verdict.headline and "of each side would do" in verdict.headline
+    assert "at chance" not in verdict.headline
+    json.dumps(verdict.as_json(), allow_nan=False)
+
+
+def test_a_check_that_passes_says_what_it_would_have_found() -> None:
+    rng, is_member = generator(4, "sight"), np.arange(1000) < 500
+    given = {"words": control("blind", rng.normal(size=1000), is_member)}
+    given["loss on student_no_teacher"] = control("trained", rng.normal(size=1000), is_member)
+    found = check_controls(given)
+    assert found.passed and not found.undecided and "blind 0.58, trained 0.56" in found.detail
+    copies = {"words": control("blind", np.repeat(rng.normal(size=20), 50), is_member, np.arange(1000) // 50)}
+    assert check_controls(copies).undecided  # twenty texts, fifty times each
+    order = check_order(rng.permutation(1000), is_member)
+    assert order.passed and not order.undecided and "An AUC of 0.58 would have been found (80% power)" in order.detail
+    short = check_order(rng.permutation(40), np.arange(40) < 20)
+    assert (
+        short.undecided and "So few records show only an AUC of 0.91 or more; 48 of each side would do." in short.detail
+    )
+    cut = np.arange(40) % 7 == 0
+    assert check_truncation(cut, np.arange(40) < 20).undecided
+    for nobody in (np.zeros(6, bool), np.ones(6, bool)):  # known of each record, however few
+        assert not check_truncation(nobody, np.arange(6) < 3).undecided
+
+
+def test_too_few_records_stand_behind_every_fault_and_before_valid() -> None:
+    few_found = few(["a b", "b c", "c d", "d e"], 2)
+    fine = check_truncation(np.zeros(4, bool), np.arange(4) < 2)
+    shift = check_order(np.arange(300), np.arange(300) < 150)
+    assert judge([fine]).verdict == "valid" and judge([fine, few_found]).verdict == FEW
+    assert judge([few_found, shift]).verdict == shift.fault and judge([few_found, shift]).headline == shift.detail
