@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from stillage.audit import validity
+from stillage.audit import sight, validity
 from stillage.audit.attacks import ATTACKS, FITTED_ATTACKS, SHADOW_ATTACKS
 from stillage.run.parse import from_flags, settings
 
@@ -36,12 +36,16 @@ def test_every_attack_has_a_row_and_every_row_an_attack() -> None:
 def test_every_check_has_a_row_with_its_verdict() -> None:
     text = section("May the number be printed?")
     source = "".join(path.read_text(encoding="utf-8") for path in sorted(Path(validity.__file__).parent.glob("*.py")))
-    faults = {"SHIFT": validity.SHIFT} | {f'"{name}"': name for name in ("contaminated", "unusable scores")}
+    faults = {"SHIFT": validity.SHIFT, "UNUSABLE": sight.UNUSABLE} | {
+        f'"{name}"': name for name in ("contaminated", "unusable scores")
+    }
     made = {
-        name: faults[fault] for name, fault in re.findall(r'Check\(name="(\w+)", .*?fault=(SHIFT|"[\w ]+")', source)
+        name: faults[fault]
+        for name, fault in re.findall(r'Check\(name="(\w+)", .*?fault=(SHIFT|UNUSABLE|"[\w ]+")', source)
     }
     rows = {cell: line for cell in first_cells(text) for line in text.splitlines() if line.startswith(f"| {cell} |")}
-    assert set(rows) == set(made) and len(made) == 9
+    made |= {"positive_control": "never fails"}
+    assert set(rows) == set(made) and len(made) == 16
     assert all(rows[name].rstrip(" |").endswith(verdict) for name, verdict in made.items())
 
 

@@ -400,7 +400,7 @@ def test_a_reference_with_another_tokenizer(finished: Path, tmp_path: Path, caps
     save_model(load_model(other, vocab_size=len(tokenizer), seed=1), tokenizer, tmp_path / "other")
     folk = people(7, 20)
     words = ["--audit.attacks", "loss", "reference", "reference_per_byte", "--audit.reference"]
-    for place, per_token in ((finished / "teacher" / "model", True), (tmp_path / "other", False)):
+    for place, per_token in ((finished / "teacher_counterfactual" / "model", True), (tmp_path / "other", False)):
         out = tmp_path / place.parent.name
         assert audited(finished, out, folk["private"], folk["outsiders"], *words, str(place)) == 0
         rows = read_results(out / "run" / "audit" / "results.parquet")
