@@ -16,11 +16,9 @@ from stillage.experiment.inputs import (
     device_name,
     examples_of,
     load_role,
-    model_source,
     records_of,
     shortest_context,
     start_of,
-    stated_context,
     stats_key,
     tokenizer_of,
 )
@@ -118,17 +116,12 @@ def masked_of(audit: AuditConfig, public: Sequence[Record], cache: Path, seed: i
 
 def read_by_all(context: Context, records: Sequence[Record]) -> list[int]:
     """How many characters of each response every audited model reads: END for all of it."""
-    from stillage.data.tokenise import encode
+    from stillage.experiment.readings import readings_of
     from stillage.types import END
 
-    data, ends = context.config.data, [END] * len(records)
-    for role in context.asked:
-        room = stated_context(model_source(context, role))
-        read = encode(
-            records, tokenizer_of(context, role), template=data.template, max_tokens=data.max_tokens,
-            max_prompt_tokens=data.max_prompt_tokens, context_tokens=room,
-        )  # fmt: skip
-        spans = [example.span for example in read.examples]
+    ends = [END] * len(records)
+    for reading in readings_of(context, records):
+        spans = [example.span for example in reading.tokenised.examples]
         ends = [
             end if span is None else min(end, int(span.bounds_N[-1])) for end, span in zip(ends, spans, strict=True)
         ]

@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from stillage.report.claims import claims_of, family
 from stillage.report.load import RunView, fpr_of, number_in
 from stillage.report.words import joined, sentence, words
+from stillage.run.config import AuditConfig
 from stillage.types import Result
 
-HARMLESS_AUC, HARMLESS_TPR = 0.6, 0.05
+HARMLESS_AUC, HARMLESS_TPR = AuditConfig.harmless_auc, AuditConfig.harmless_tpr
 """What an audit calls harmless where its settings say nothing (audit.harmless_auc, audit.harmless_tpr)."""
 NOT_COMPUTED = "The smallest leak that this audit would have found was not computed, so that its silence shows little."
 
@@ -67,8 +68,10 @@ def upper_limit(row: Result, wider: float) -> float:
     """An AUC's upper limit, moved away from it on the logit scale."""
     if math.isnan(row.high) or row.high >= 1:
         return 1.0
-    value = min(max(row.value, 1e-9), 1 - 1e-9)
-    return _expit(_logit(value) + wider * (_logit(row.high) - _logit(value)))
+    from scipy.special import expit, logit
+
+    value, high = (logit(min(max(share, 1e-9), 1 - 1e-9)) for share in (row.value, row.high))
+    return float(expit(value + wider * (high - value)))
 
 
 def widening(view: RunView, model: str) -> float:
@@ -135,14 +138,3 @@ def needed_of(row: Result | None) -> int:
     """The number of records in a note such as "needed=1200"; 0 where there is none, or no number would do."""
     needed = number_in(row.note, "needed") if row is not None else math.nan
     return int(needed) if math.isfinite(needed) else 0
-
-
-def _logit(share: float) -> float:
-    """log(share / (1 - share)), finite at the ends."""
-    inside = min(max(share, 1e-9), 1 - 1e-9)
-    return math.log(inside / (1 - inside))
-
-
-def _expit(x: float) -> float:
-    """1 / (1 + exp(-x))."""
-    return 1 / (1 + math.exp(-x))
