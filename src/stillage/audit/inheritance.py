@@ -211,8 +211,8 @@ def spearman(left_N: Array, right_N: Array, level: float = 0.95, *, clusters: Ar
 
     tanh(artanh r +- half), half the larger of Bonett and Wright's z sqrt((1 + r^2 / 2) / (n - 3)) and
     t sqrt(var) / (1 - r^2), var and t's degrees of freedom those of the mean of rank_correlation's influence over clusters
-    int[N] (near-duplicates share a number). Simulated coverage of 95 % limits: 93 to 99.7 % (60 and 300 records, alone or in
-    groups of 1 to 50 with 0.8 of the variance in common, r from 0 to 0.98, normal scores); 90 to 98 % where both scores
+    int[N] (near-duplicates share a number). Simulated coverage of 95 % limits: 93 to 99 % (60 and 300 records, alone or in
+    groups of up to 20 with 0.8 of the variance in common, r from 0 to 0.95, normal scores); 89 to 99 % where both scores
     scatter far more on some groups than on others (t with 2 degrees of freedom). A perfect ranking gets the interval of one
     with two neighbours swapped. NaN where a side is constant; no limits for fewer than 4 clusters. Source of the first:
     Bonett and Wright 2000.
