@@ -88,12 +88,18 @@ def trl(x: Inputs, loss: str) -> Tensor:
 
     assert loss == "jsd"
     teacher = (x[2] @ x[3].T)[None]
-    return GKDTrainer.generalized_jsd_loss((x[0] @ x[1].T)[None], teacher, labels=x[4][None], beta=0.5)
+    return GKDTrainer.generalized_jsd_loss(
+        (x[0] @ x[1].T)[None], teacher, labels=x[4][None], beta=0.5
+    )
 
 
 FORMS: dict[str, Callable[[Inputs, str], Tensor]] = {
-    "dense": dense, "stillage": stillage, "stillage_kd": stillage_kd, "liger": liger, "trl": trl
-}  # fmt: skip
+    "dense": dense,
+    "stillage": stillage,
+    "stillage_kd": stillage_kd,
+    "liger": liger,
+    "trl": trl,
+}
 
 
 def peak_bytes(device: str, reset: bool) -> int:
@@ -112,7 +118,9 @@ def peak_bytes(device: str, reset: bool) -> int:
 
 def measure(form: str, loss: str, a: argparse.Namespace) -> dict[str, float]:
     """In this process: extra peak of the first call, the fastest wall and processor seconds of all."""
-    FORMS[form](inputs(64, 4096, a.width, a.device), loss).backward()  # libraries loaded, threads started
+    FORMS[form](
+        inputs(64, 4096, a.width, a.device), loss
+    ).backward()  # libraries loaded, threads started
     x = inputs(a.tokens, a.vocab, a.width, a.device)
     returned = sum(t.numel() * t.element_size() for t in x[:2])
     wall, cpu, peak = [], [], 0
@@ -131,7 +139,10 @@ def measure(form: str, loss: str, a: argparse.Namespace) -> dict[str, float]:
 
 def in_process(form: str, loss: str, a: argparse.Namespace) -> dict[str, float]:
     """measure() in a fresh process."""
-    settings = {name: getattr(a, name) for name in ("tokens", "vocab", "width", "device", "repeats", "threads")}
+    settings = {
+        name: getattr(a, name)
+        for name in ("tokens", "vocab", "width", "device", "repeats", "threads")
+    }
     flags = [str(part) for name, value in settings.items() for part in (f"--{name}", value)]
     command = [sys.executable, __file__, *flags, "--losses", loss, "--child", form]
     environment = os.environ | {"OMP_NUM_THREADS": str(a.threads)}
@@ -147,7 +158,8 @@ def best(form: str, loss: str, a: argparse.Namespace, kept: dict) -> dict[str, f
     return (
         new
         if old is None
-        else {"peak": max(old["peak"], new["peak"])} | {k: min(old[k], new[k]) for k in ("wall", "cpu")}
+        else {"peak": max(old["peak"], new["peak"])}
+        | {k: min(old[k], new[k]) for k in ("wall", "cpu")}
     )
 
 
@@ -175,7 +187,9 @@ def rivals(a: argparse.Namespace) -> list[tuple[str, str]]:
 
 def main() -> None:
     """Measure and print."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     for name, default in {
         "tokens": 2048,
         "vocab": 50257,
@@ -186,7 +200,9 @@ def main() -> None:
     }.items():
         parser.add_argument(f"--{name}", type=int, default=default)
     parser.add_argument("--device", default="cpu", choices=["cpu", "cuda"])
-    parser.add_argument("--losses", nargs="+", default=["ce", *DIVERGENCES], choices=["ce", *DIVERGENCES])
+    parser.add_argument(
+        "--losses", nargs="+", default=["ce", *DIVERGENCES], choices=["ce", *DIVERGENCES]
+    )
     parser.add_argument("--child", choices=list(FORMS), help=argparse.SUPPRESS)
     a = parser.parse_args()
     if a.child:
@@ -195,7 +211,9 @@ def main() -> None:
     if a.device == "cuda" and not torch.cuda.is_available():
         sys.exit("No CUDA device here: the comparison with liger-kernel and TRL is skipped.")
     print(f"{hardware(a)}; torch {torch.__version__}; T={a.tokens}, V={a.vocab}, H={a.width}")
-    print("| loss | against | time, s | theirs, s | ratio | processor time ratio | peak, MB | theirs, MB | ratio |")
+    print(
+        "| loss | against | time, s | theirs, s | ratio | processor time ratio | peak, MB | theirs, MB | ratio |"
+    )
     print("|---|---|---|---|---|---|---|---|---|")
     for loss in a.losses:
         for ours, theirs in rivals(a):

@@ -29,10 +29,14 @@ from stillage.run.config import DataConfig, ModelConfig, TrainConfig
 
 PASSES = 3  # over the records: seqkd's teacher writes once, whatever the number of passes
 SETTINGS: dict[str, dict[str, object]] = {
-    "sft": {}, "kd": {}, "seqkd": {"max_new_tokens": 64}, "imitkd": {"max_new_tokens": 64},
-    "gkd": {"max_new_tokens": 64}, "distillm": {"max_new_tokens": 64, "init_threshold": 0.3},
+    "sft": {},
+    "kd": {},
+    "seqkd": {"max_new_tokens": 64},
+    "imitkd": {"max_new_tokens": 64},
+    "gkd": {"max_new_tokens": 64},
+    "distillm": {"max_new_tokens": 64, "init_threshold": 0.3},
     "minillm": {"max_new_tokens": 64},
-}  # fmt: skip
+}
 
 
 def model(run: Path, name: str) -> torch.nn.Module:
@@ -49,10 +53,17 @@ def seconds(run: Path, method: str, examples: list, steps: int) -> tuple[float, 
     with tempfile.TemporaryDirectory() as folder:
         begun = time.process_time()
         summary = train(
-            student=student, tokenizer=tokenizer, teacher=teacher, method=chosen,
-            params=chosen.params(**SETTINGS[method]), examples=examples, validation=[], options=options,
-            folder=Path(folder), seed=1,
-        )  # fmt: skip
+            student=student,
+            tokenizer=tokenizer,
+            teacher=teacher,
+            method=chosen,
+            params=chosen.params(**SETTINGS[method]),
+            examples=examples,
+            validation=[],
+            options=options,
+            folder=Path(folder),
+            seed=1,
+        )
         return time.process_time() - begun, summary.trained_tokens
 
 
@@ -72,7 +83,9 @@ def teacher_pass(run: Path, examples: list, steps: int) -> tuple[float, int]:
 
 def main() -> None:
     """Print the table."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("run", type=Path)
     parser.add_argument("--steps", type=int, default=50)
     parser.add_argument("--repeats", type=int, default=3)

@@ -26,17 +26,27 @@ from stillage.models.query import token_stats
 from stillage.run.config import ModelConfig
 from stillage.types import Example
 
-DEFAULTS = {"records": 24, "tokens": 256, "layers": 12, "width": 768, "vocab": 50257, "rows": 8, "repeats": 3}
+DEFAULTS = {
+    "records": 24,
+    "tokens": 256,
+    "layers": 12,
+    "width": 768,
+    "vocab": 50257,
+    "rows": 8,
+    "repeats": 3,
+}
 
 
-def plain(model: torch.nn.Module, examples: list[Example], rows: int, device: str) -> list[torch.Tensor]:
+def plain(
+    model: torch.nn.Module, examples: list[Example], rows: int, device: str
+) -> list[torch.Tensor]:
     """The baseline: whole logits, and the loss per token."""
     losses = []
     with torch.no_grad():
         for start in range(0, len(examples), rows):
-            ids = torch.from_numpy(np.stack([e.ids_T for e in examples[start : start + rows]]).astype(np.int64)).to(
-                device
-            )
+            ids = torch.from_numpy(
+                np.stack([e.ids_T for e in examples[start : start + rows]]).astype(np.int64)
+            ).to(device)
             logits = model(input_ids=ids, use_cache=False).logits[:, :-1]
             loss = torch.nn.functional.cross_entropy(
                 logits.flatten(0, 1).float(), ids[:, 1:].flatten(), reduction="none"
@@ -46,16 +56,25 @@ def plain(model: torch.nn.Module, examples: list[Example], rows: int, device: st
 
 
 OWN_PASS = {("target", "as_is"), ("record", "text")}
-ONE_PASS = [attack for attack in ATTACKS.values() if {(r.role, r.transform) for r in attack.requests} <= OWN_PASS]
+ONE_PASS = [
+    attack
+    for attack in ATTACKS.values()
+    if {(r.role, r.transform) for r in attack.requests} <= OWN_PASS
+]
 
 
-def attacked(model: PreTrainedModel, examples: list[Example], batch_tokens: int) -> list[list[float]]:
+def attacked(
+    model: PreTrainedModel, examples: list[Example], batch_tokens: int
+) -> list[list[float]]:
     """One pass over the records, and their scores under every one-pass attack; the text has four characters a token."""
     stats = token_stats(model, examples, batch_tokens=batch_tokens)
     texts = [" ".join(f"{token % 1000:03d}" for token in example.ids_T) for example in examples]
     answers = [{"as_is": reply, "text": text} for reply, text in zip(stats, texts, strict=True)]
     return [
-        [attack.score(*(answer[request.transform] for request in attack.requests)) for answer in answers]
+        [
+            attack.score(*(answer[request.transform] for request in attack.requests))
+            for answer in answers
+        ]
         for attack in ONE_PASS
     ]
 
@@ -71,19 +90,27 @@ def seconds(run: Callable[[], object], device: str) -> float:
 
 def main() -> None:
     """Measure both, alternating, after one warm-up each."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     for name, default in DEFAULTS.items():
         parser.add_argument(f"--{name}", type=int, default=default)
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--dtype", default="float32", choices=["float32", "bfloat16"])
     a = parser.parse_args()
     heads, context = max(1, a.width // 64), max(1024, a.tokens)
-    config = ModelConfig(layers=a.layers, width=a.width, heads=heads, context=context, dtype=a.dtype)
+    config = ModelConfig(
+        layers=a.layers, width=a.width, heads=heads, context=context, dtype=a.dtype
+    )
     model = load_model(config, vocab_size=a.vocab, seed=0, device=a.device)
     rng = np.random.default_rng(0)
     response = np.arange(a.tokens) > 0  # every token is scored: nothing is saved by a prompt
     examples = [
-        Example(record_id=str(k), ids_T=rng.integers(0, a.vocab, a.tokens).astype(np.int32), response_T=response)
+        Example(
+            record_id=str(k),
+            ids_T=rng.integers(0, a.vocab, a.tokens).astype(np.int32),
+            response_T=response,
+        )
         for k in range(a.records)
     ]
     batch_tokens = a.rows * a.tokens

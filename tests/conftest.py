@@ -38,10 +38,14 @@ def small_tokenizer() -> PreTrainedTokenizerFast:
 
     words = ["<eos>", "<pad>", "<unk>", *(f"w{k}" for k in range(VOCAB - 3))]
     inner = Tokenizer(WordLevel({word: k for k, word in enumerate(words)}, unk_token="<unk>"))
-    return PreTrainedTokenizerFast(tokenizer_object=inner, eos_token="<eos>", pad_token="<pad>", unk_token="<unk>")
+    return PreTrainedTokenizerFast(
+        tokenizer_object=inner, eos_token="<eos>", pad_token="<pad>", unk_token="<unk>"
+    )
 
 
-def small_model(seed: int = 1, layers: int = 2, width: int = 32, dropout: float = 0.0) -> PreTrainedModel:
+def small_model(
+    seed: int = 1, layers: int = 2, width: int = 32, dropout: float = 0.0
+) -> PreTrainedModel:
     from stillage.models.load import load_model
 
     config = ModelConfig(layers=layers, width=width, heads=4, context=32, dropout=dropout)
@@ -54,7 +58,11 @@ def small_examples(count: int, seed: int = 1, name: str = "r") -> list[Example]:
     for number in range(count):
         prompt, response = int(rng.integers(2, 7)), int(rng.integers(1, 9))
         ids = rng.integers(0, VOCAB, prompt + response).astype(np.int32)
-        found.append(Example(record_id=f"{name}{number:03d}", ids_T=ids, response_T=np.arange(len(ids)) >= prompt))
+        found.append(
+            Example(
+                record_id=f"{name}{number:03d}", ids_T=ids, response_T=np.arange(len(ids)) >= prompt
+            )
+        )
     return found
 
 
@@ -117,9 +125,15 @@ def weights(model: torch.nn.Module) -> dict[str, torch.Tensor]:
 @pytest.fixture(scope="session")
 def small() -> SimpleNamespace:
     return SimpleNamespace(
-        VOCAB=VOCAB, tokenizer=small_tokenizer, model=small_model, examples=small_examples, train=small_train,
-        stop_after=stop_after, weights=weights, options=OPTIONS,
-    )  # fmt: skip
+        VOCAB=VOCAB,
+        tokenizer=small_tokenizer,
+        model=small_model,
+        examples=small_examples,
+        train=small_train,
+        stop_after=stop_after,
+        weights=weights,
+        options=OPTIONS,
+    )
 
 
 @pytest.fixture
@@ -127,13 +141,22 @@ def ranks() -> Iterator[list[dict[str, str]]]:
     """The environment of each of two processes that are to meet, on a port that nobody can take before they do."""
     from torch.distributed import TCPStore  # pyright: ignore[reportPrivateImportUsage]
 
-    store = TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)  # ours, as under torchrun the launcher's
+    store = TCPStore(
+        "127.0.0.1", 0, is_master=True, wait_for_workers=False
+    )  # ours, as under torchrun the launcher's
     shared = {
-        "WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(store.port),
-        "TORCHELASTIC_USE_AGENT_STORE": "True", "TORCHELASTIC_RESTART_COUNT": "0", "OMP_NUM_THREADS": "1",
+        "WORLD_SIZE": "2",
+        "LOCAL_WORLD_SIZE": "2",
+        "MASTER_ADDR": "127.0.0.1",
+        "MASTER_PORT": str(store.port),
+        "TORCHELASTIC_USE_AGENT_STORE": "True",
+        "TORCHELASTIC_RESTART_COUNT": "0",
+        "OMP_NUM_THREADS": "1",
         "CUDA_VISIBLE_DEVICES": "",
-    }  # fmt: skip
-    yield [{**os.environ, **shared, "RANK": str(rank), "LOCAL_RANK": str(rank)} for rank in range(2)]
+    }
+    yield [
+        {**os.environ, **shared, "RANK": str(rank), "LOCAL_RANK": str(rank)} for rank in range(2)
+    ]
     del store  # its server lives until here
 
 

@@ -33,7 +33,10 @@ def trial(sizes: list[int], inside: int, outside: int, most: int, seed: int) -> 
     size = np.bincount(number)[number]
     records = [Record(id=f"{index:05}", prompt="", response="") for index in range(number.size)]
     by_role = allot_groups(records, number, {"private": inside, "outsiders": outside}, seed)
-    parts = {role: sorted(by_role[role], key=lambda record: record.id) for role in ("private", "outsiders")}
+    parts = {
+        role: sorted(by_role[role], key=lambda record: record.id)
+        for role in ("private", "outsiders")
+    }
     own = [record for found in parts.values() for record in found]
     roles = [role for role, found in parts.items() for _ in found]
 
@@ -55,7 +58,9 @@ def trial(sizes: list[int], inside: int, outside: int, most: int, seed: int) -> 
     for name, (found, of) in drawn.items():
         place = [int(record.id) for record in found]
         clusters = cluster_numbers([record.id for record in found], groups_of(found))
-        test = max_statistic_test(scores_AN[:, place], np.array(of) == "private", rng, 199, clusters=clusters)
+        test = max_statistic_test(
+            scores_AN[:, place], np.array(of) == "private", rng, 199, clusters=clusters
+        )
         low[name] = test.p <= 0.05
     return low
 
@@ -65,7 +70,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--trials", type=int, default=400)
     trials = parser.parse_args().trials
-    print("| pool | members | outsiders | audited of each | all records | single records drawn | whole groups drawn |")
+    print(
+        "| pool | members | outsiders | audited of each | all records | single records drawn | whole groups drawn |"
+    )
     print("|---|---|---|---|---|---|---|")
     for name, sizes, inside, outside, most in CASES:
         low = [trial(sizes, inside, outside, most, seed) for seed in range(trials)]

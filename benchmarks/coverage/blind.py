@@ -20,7 +20,11 @@ from stillage.functional.multiplicity import holm
 from stillage.rng import generator
 from stillage.types import Array, Record
 
-WORDS = [start + end for start in ("bar", "cor", "den", "fel", "gor", "hin", "jul", "kar") for end in "aeiouxyz"]
+WORDS = [
+    start + end
+    for start in ("bar", "cor", "den", "fel", "gor", "hin", "jul", "kar")
+    for end in "aeiouxyz"
+]
 BEFORE_ORDER = ("bag_of_words", "character_ngrams", "length_and_zlib")
 CONSTANT = "All of it is true."
 Change = Callable[[Record, bool, np.random.Generator], Record]
@@ -31,14 +35,19 @@ def records(rng: np.random.Generator, count: int) -> list[Record]:
     found = []
     for number in range(count):
         said = [" ".join(rng.choice(WORDS, int(rng.integers(4, 9)))) + "." for _ in range(3)]
-        found.append(Record(id=str(number), prompt=f"Tell of {rng.choice(WORDS)}.", response=" ".join(said)))
+        found.append(
+            Record(id=str(number), prompt=f"Tell of {rng.choice(WORDS)}.", response=" ".join(said))
+        )
     return found
 
 
 def words_more(record: Record, member: bool, rng: np.random.Generator) -> Record:
     """A word that 33 % of the members and 17 % of the others have: AUC 0.58."""
     return replace(
-        record, response=f"{record.response} Novel." if rng.random() < (0.33 if member else 0.17) else record.response
+        record,
+        response=f"{record.response} Novel."
+        if rng.random() < (0.33 if member else 0.17)
+        else record.response,
     )
 
 
@@ -74,7 +83,9 @@ def system_turn(record: Record, member: bool, rng: np.random.Generator) -> Recor
 
 def tool_turn(record: Record, member: bool, rng: np.random.Generator) -> Record:
     """What a tool said, before the members' answers."""
-    return replace(record, messages=(("user", record.prompt), *((("tool", str(rng.choice(WORDS))),) * member)))
+    return replace(
+        record, messages=(("user", record.prompt), *((("tool", str(rng.choice(WORDS))),) * member))
+    )
 
 
 def cut(record: Record, member: bool, rng: np.random.Generator) -> Record:
@@ -82,15 +93,23 @@ def cut(record: Record, member: bool, rng: np.random.Generator) -> Record:
     if not member:
         return record
     return replace(
-        record, response=f"{record.response} {rng.choice(WORDS)}"[: len(record.response) + int(rng.integers(-4, 1))]
+        record,
+        response=f"{record.response} {rng.choice(WORDS)}"[
+            : len(record.response) + int(rng.integers(-4, 1))
+        ],
     )
 
 
 SHIFTS: dict[str, Change] = {
-    "a word, AUC 0.58": words_more, "length, AUC 0.58": longer, "one trailing space": trailing,
-    "a sentence before, not after": moved, "a sentence second, not third": inside, "an empty system turn": system_turn,
-    "a tool's turn": tool_turn, "cut in the middle of a word": cut,
-}  # fmt: skip
+    "a word, AUC 0.58": words_more,
+    "length, AUC 0.58": longer,
+    "one trailing space": trailing,
+    "a sentence before, not after": moved,
+    "a sentence second, not third": inside,
+    "an empty system turn": system_turn,
+    "a tool's turn": tool_turn,
+    "cut in the middle of a word": cut,
+}
 
 
 def partly(change: Change, share: float) -> Change:
@@ -101,7 +120,10 @@ def partly(change: Change, share: float) -> Change:
 def p_values(rows: Sequence[Record], is_member: Array, seed: int) -> dict[str, float]:
     """p of every blind attacker."""
     tokenizer = train_bpe([f"{row.prompt}{row.response}" for row in rows[:40]], 300)
-    ids = [example.ids_T for example in encode(rows, tokenizer, template="raw", max_tokens=512).examples]
+    ids = [
+        example.ids_T
+        for example in encode(rows, tokenizer, template="raw", max_tokens=512).examples
+    ]
     found = blind_scores([marked_text(row) for row in rows], is_member, seed, readers=[ids])
     return {name: chance_p(blind_interval(scores, is_member)) for name, scores in found.items()}
 
@@ -131,18 +153,29 @@ def main() -> None:
     print("|---|---:|---:|---:|---|")
     for each in (40, 200):
         print(
-            "| {} | {} | {:.1%} | {:.1%} | {} |".format("nothing", each, *refused(None, each, 2 * repetitions)),
+            "| {} | {} | {:.1%} | {:.1%} | {} |".format(
+                "nothing", each, *refused(None, each, 2 * repetitions)
+            ),
             flush=True,
         )
     for name, change in SHIFTS.items():
         each = 400 if "0.58" in name else 100
         print(
-            "| {} | {} | {:.1%} | {:.1%} | {} |".format(name, each, *refused(change, each, repetitions // 2)),
+            "| {} | {} | {:.1%} | {:.1%} | {} |".format(
+                name, each, *refused(change, each, repetitions // 2)
+            ),
             flush=True,
         )
-    for name in ("one trailing space", "a sentence before, not after", "cut in the middle of a word"):
+    for name in (
+        "one trailing space",
+        "a sentence before, not after",
+        "cut in the middle of a word",
+    ):
         found = refused(partly(SHIFTS[name], 0.3), 100, repetitions // 2)
-        print("| {}, 30 % of the members | 100 | {:.1%} | {:.1%} | {} |".format(name, *found), flush=True)
+        print(
+            "| {}, 30 % of the members | 100 | {:.1%} | {:.1%} | {} |".format(name, *found),
+            flush=True,
+        )
 
 
 if __name__ == "__main__":

@@ -23,14 +23,23 @@ SHAPES: dict[str, tuple[Draw, float]] = {
     "near 1, as of a good model: beta(9, 1)": (lambda rng, n: rng.beta(9, 1, n), 0.9),
     "two heaps: beta(.3, .3)": (lambda rng, n: rng.beta(0.3, 0.3, n), 0.5),
     "mostly near 0: beta(.1, 2)": (lambda rng, n: rng.beta(0.1, 2, n), 0.1 / 2.1),
-    "1 % recited in part, the rest 0": (lambda rng, n: (rng.random(n) < 0.01) * rng.random(n), 0.005),
-    "5 % recited in part, the rest 0": (lambda rng, n: (rng.random(n) < 0.05) * rng.random(n), 0.025),
+    "1 % recited in part, the rest 0": (
+        lambda rng, n: (rng.random(n) < 0.01) * rng.random(n),
+        0.005,
+    ),
+    "5 % recited in part, the rest 0": (
+        lambda rng, n: (rng.random(n) < 0.05) * rng.random(n),
+        0.025,
+    ),
     "5 % are 1, the rest 0": (lambda rng, n: (rng.random(n) < 0.05) * 1.0, 0.05),
     "1 % are 1, the rest near .02": (
         lambda rng, n: np.where(rng.random(n) < 0.01, 1.0, rng.beta(1, 49, n)),
         0.01 + 0.99 * 0.02,
     ),
-    "90 % are 1, the rest anything": (lambda rng, n: np.where(rng.random(n) < 0.9, 1.0, rng.random(n)), 0.95),
+    "90 % are 1, the rest anything": (
+        lambda rng, n: np.where(rng.random(n) < 0.9, 1.0, rng.random(n)),
+        0.95,
+    ),
 }
 SIZES = (20, 100, 500)
 GROUPS = {
@@ -49,10 +58,16 @@ def clusters_of(rng: np.random.Generator, n: int, sizes: tuple[int, ...]) -> Arr
 def half_of_t(values: Array, number: Array) -> float:
     """Half the width of Student's t interval, groups counted once."""
     sums = np.bincount(number, values - values.mean())
-    return float(stdtrit(sums.size - 1, 0.975)) * math.sqrt(sums @ sums * sums.size / (sums.size - 1)) / values.size
+    return (
+        float(stdtrit(sums.size - 1, 0.975))
+        * math.sqrt(sums @ sums * sums.size / (sums.size - 1))
+        / values.size
+    )
 
 
-def coverage(draw: Draw, mean: float, n: int, sizes: tuple[int, ...], draws: int, rng: np.random.Generator) -> Array:
+def coverage(
+    draw: Draw, mean: float, n: int, sizes: tuple[int, ...], draws: int, rng: np.random.Generator
+) -> Array:
     """Shares of draws in which t and share_interval hold the mean, and the mean of the ratio of their widths."""
     found = np.empty((draws, 3))
     for k in range(draws):
@@ -76,7 +91,10 @@ def main() -> None:
             for n in SIZES:
                 rng = generator(n, "bounded means", words, name)
                 t, own, wide = coverage(draw, mean, n, sizes, draws, rng)
-                print(f"| {name} | {words} | {n} | {100 * t:.1f} | {100 * own:.1f} | {wide:.2f} |", flush=True)
+                print(
+                    f"| {name} | {words} | {n} | {100 * t:.1f} | {100 * own:.1f} | {wide:.2f} |",
+                    flush=True,
+                )
 
 
 if __name__ == "__main__":

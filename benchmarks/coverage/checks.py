@@ -22,7 +22,13 @@ from stillage.functional.stats import roc_auc
 from stillage.rng import generator
 from stillage.types import Array
 
-WORDS = np.array([f"{a}{b}" for a in ("bar", "cor", "den", "fel", "gor", "hin", "jul", "kar") for b in "aeiouxyz"])
+WORDS = np.array(
+    [
+        f"{a}{b}"
+        for a in ("bar", "cor", "den", "fel", "gor", "hin", "jul", "kar")
+        for b in "aeiouxyz"
+    ]
+)
 COUNTS = (0, 3, 20, 80)
 ALIKE = 0.8
 
@@ -36,7 +42,9 @@ def texts(rng: np.random.Generator, is_member: Array, share: float) -> list[str]
     return found
 
 
-def controls(rng: np.random.Generator, is_member: Array, share: float, seed: int, count: int) -> dict[str, Control]:
+def controls(
+    rng: np.random.Generator, is_member: Array, share: float, seed: int, count: int
+) -> dict[str, Control]:
     """The blind attackers, and `count` attacks on controls."""
     alone = np.arange(is_member.size)
     hard = rng.normal(size=is_member.size)
@@ -45,7 +53,10 @@ def controls(rng: np.random.Generator, is_member: Array, share: float, seed: int
         return Scored(scores=scores, is_member=is_member, clusters=alone)
 
     blind = blind_scores(texts(rng, is_member, share), is_member, seed)
-    found = {name: Control(family="blind", scored=scored(scores), cross_fitted=True) for name, scores in blind.items()}
+    found = {
+        name: Control(family="blind", scored=scored(scores), cross_fitted=True)
+        for name, scores in blind.items()
+    }
     for index in range(count):
         scores = np.sqrt(ALIKE) * hard + np.sqrt(1 - ALIKE) * rng.normal(size=is_member.size)
         found[f"model {index:02}"] = Control(family="trained", scored=scored(scores))
@@ -59,7 +70,9 @@ def main() -> None:
     parser.add_argument("--records", type=int, default=400, help="of each side")
     options = parser.parse_args()
     is_member = np.arange(2 * options.records) < options.records
-    print(f"{options.records} members and outsiders, {options.repeats} repeats, levels {dict(FAMILY_LEVELS)}\n")
+    print(
+        f"{options.records} members and outsiders, {options.repeats} repeats, levels {dict(FAMILY_LEVELS)}\n"
+    )
     print("| split | blind AUC | attacks on controls | fails, one family | fails, own family |")
     print("|---|---|---|---|---|")
     for name, share in (("honest", 0.0), ("shifted", 0.14)):
@@ -68,14 +81,18 @@ def main() -> None:
         for repeat in range(options.repeats):
             rng = generator(0, "checks", name, str(repeat))
             given = controls(rng, is_member, share, repeat, max(COUNTS))
-            reached += max(roc_auc(c.scored.scores, is_member) for c in given.values() if c.family == "blind")
+            reached += max(
+                roc_auc(c.scored.scores, is_member) for c in given.values() if c.family == "blind"
+            )
             p = {key: chance_p(control.auc(0.95)) for key, control in given.items()}
             for index, count in enumerate(COUNTS):
                 kept = {key: control for key, control in given.items() if key < f"model {count:02}"}
                 together[index] += holm(np.array([p[key] for key in kept])).min() < 0.05
                 apart[index] += not check_controls(kept).passed
         for index, count in enumerate(COUNTS):
-            rates = f"{together[index] / options.repeats:.1%} | {apart[index] / options.repeats:.1%}"
+            rates = (
+                f"{together[index] / options.repeats:.1%} | {apart[index] / options.repeats:.1%}"
+            )
             print(f"| {name} | {reached / options.repeats:.3f} | {count} | {rates} |")
 
 

@@ -69,15 +69,29 @@ def views(world: World, trials: int, seed: int = 1) -> Iterator[RunView]:
         base = replace(BASE, seed=trial)
         rows = membership_results(scores, fprs=(0.1, 0.01), level=0.95, base=base)
         rows += best_attack_results(
-            scores, family_tests(scores, level=0.95, seed=base.seed, n_permutations=200), level=0.95, base=base
+            scores,
+            family_tests(scores, level=0.95, seed=base.seed, n_permutations=200),
+            level=0.95,
+            base=base,
         )
         rows += extraction_results(recited, level=0.95, base=base)
         rows += beyond_control_results(scores, recited, fprs=(0.1, 0.01), level=0.95, base=base)
         yield RunView(
-            run=Path("run"), results=tuple(rows), samples=None, scores=None, extraction=None, records=None,
-            validity={"verdict": "valid"}, split={}, summaries={name: {} for name in MODELS}, parameters={},
-            config={"audit": {"attacks": list(ATTACKS)}}, config_text="", env={}, hashes={},
-        )  # fmt: skip
+            run=Path("run"),
+            results=tuple(rows),
+            samples=None,
+            scores=None,
+            extraction=None,
+            records=None,
+            validity={"verdict": "valid"},
+            split={},
+            summaries={name: {} for name in MODELS},
+            parameters={},
+            config={"audit": {"attacks": list(ATTACKS)}},
+            config_text="",
+            env={},
+            hashes={},
+        )
 
 
 def tables(world: World, rng: np.random.Generator) -> tuple[pa.Table, pa.Table]:
@@ -87,7 +101,10 @@ def tables(world: World, rng: np.random.Generator) -> tuple[pa.Table, pa.Table]:
     easy = text_member & (rng.random(texts) < world.easy)
     hard, text = rng.normal(size=texts) + 5 * easy, np.repeat(np.arange(texts), world.copies)
     member = text_member[text]
-    ids, roles = [f"{i:06d}" for i in range(text.size)], ["private" if one else "outsiders" for one in member]
+    ids, roles = (
+        [f"{i:06d}" for i in range(text.size)],
+        ["private" if one else "outsiders" for one in member],
+    )
     group = [f"g{number}" for number in text] if world.copies > 1 else [""] * text.size
     common, exact, parts = dict(id=ids, role=roles, group=group), [], []
     guessed = rng.random(texts)[text] < world.guessed + 0.5 * easy[text] * (world.guessed > 0.05)
@@ -98,12 +115,26 @@ def tables(world: World, rng: np.random.Generator) -> tuple[pa.Table, pa.Table]:
             score = 0.6 * hard[text] + 0.7 * noise + 0.4 * rng.normal(size=text.size)
             score = planted(score, member, leaked, world) if model == "student" else score
             parts.append(
-                pa.table({"model": [model] * text.size, **common, "attack": [attack] * text.size, "score": score})
+                pa.table(
+                    {
+                        "model": [model] * text.size,
+                        **common,
+                        "attack": [attack] * text.size,
+                        "score": score,
+                    }
+                )
             )
         own = guessed | (member & said & (model == "student"))
         flips = rng.random(text.size) < 0.005
         exact.append(
-            pa.table({"model": [model] * text.size, **common, "exact": own ^ flips, "tokens": [3] * text.size})
+            pa.table(
+                {
+                    "model": [model] * text.size,
+                    **common,
+                    "exact": own ^ flips,
+                    "tokens": [3] * text.size,
+                }
+            )
         )
     return pa.concat_tables(parts), pa.concat_tables(exact)
 
@@ -116,7 +147,9 @@ def planted(score: Array, member: Array, leaked: Array, world: World) -> Array:
 def main() -> None:
     """The table."""
     trials = int(sys.argv[1]) if len(sys.argv) > 1 else 200
-    print("| world | trials | leaks | unclear | too few to tell | no leak found | TPR above its FPR alone |")
+    print(
+        "| world | trials | leaks | unclear | too few to tell | no leak found | TPR above its FPR alone |"
+    )
     print("|---|---:|---:|---:|---:|---:|---:|")
     for world in WORLDS:
         badges, tails = Counter[str](), 0

@@ -23,7 +23,9 @@ def population(quality: float, rng: np.random.Generator) -> tuple[list[str], lis
     for _ in range(POPULATION):
         size, kept = int(rng.integers(4, 25)), rng.beta(3 * quality, 3 * (1 - quality))
         right, wrong = rng.choice(WORDS, (2, size), p=weights / weights.sum())
-        said = np.where(rng.random(size) < kept, right, wrong)[: max(2, int(size * rng.uniform(0.6, 1.1)))]
+        said = np.where(rng.random(size) < kept, right, wrong)[
+            : max(2, int(size * rng.uniform(0.6, 1.1)))
+        ]
         references.append(" ".join(f"w{word}" for word in right))
         answers.append(" ".join(f"w{word}" for word in said))
     return answers, references
@@ -46,8 +48,12 @@ def main() -> None:
                 for _ in range(draws):
                     some = counts[rng.integers(POPULATION, size=n)]
                     total = some.sum(0)
-                    without = np.array([overlap_score(metric, row) for row in (total - some).tolist()])
-                    hits += jackknife_limits(overlap_score(metric, total.tolist()), without, 0.95).contains(truth)
+                    without = np.array(
+                        [overlap_score(metric, row) for row in (total - some).tolist()]
+                    )
+                    hits += jackknife_limits(
+                        overlap_score(metric, total.tolist()), without, 0.95
+                    ).contains(truth)
                 print(f"| {name} | {truth:.1f} | {n} | {100 * hits / draws:.1f} |", flush=True)
 
 

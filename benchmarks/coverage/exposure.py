@@ -18,19 +18,40 @@ from stillage.functional.shared_ranks import mean_exposure_interval
 from stillage.rng import generator
 from stillage.types import Array
 
-SETTINGS = ((10, 10, 11), (64, 10, 100), (64, 256, 257), (64, 256, 600), (200, 64, 65), (200, 256, 300))
+SETTINGS = (
+    (10, 10, 11),
+    (64, 10, 100),
+    (64, 256, 257),
+    (64, 256, 600),
+    (200, 64, 65),
+    (200, 256, 300),
+)
 """Canaries, references of each (audit.exposure_candidates), outsiders."""
-KINDS = {"members, learned": (3.0, False), "members, not learned": (0.0, False), "members, all first": (7.0, False),
-         "outsiders": (0.0, True)}  # fmt: skip
+KINDS = {
+    "members, learned": (3.0, False),
+    "members, not learned": (0.0, False),
+    "members, all first": (7.0, False),
+    "outsiders": (0.0, True),
+}
 
 
-def drawn(rng: np.random.Generator, setting: tuple[int, int, int], planted: float, shared: float, own: bool) -> Array:
+def drawn(
+    rng: np.random.Generator,
+    setting: tuple[int, int, int],
+    planted: float,
+    shared: float,
+    own: bool,
+) -> Array:
     """int8[C, M]: who reaches whom; own: the canaries are the first outsiders themselves."""
     count, references, outsiders = setting
     count = min(count, outsiders)
     easy_M, rest = rng.normal(size=outsiders), np.sqrt(1 - shared)
     scores_CM = np.sqrt(shared) * easy_M + rest * rng.normal(size=(count, outsiders))
-    mine = np.sqrt(shared) * easy_M[:count] + rest * rng.normal(size=count) if own else rng.normal(planted, 1, count)
+    mine = (
+        np.sqrt(shared) * easy_M[:count] + rest * rng.normal(size=count)
+        if own
+        else rng.normal(planted, 1, count)
+    )
     order_CM = rng.random((count, outsiders))
     if own:
         order_CM[np.arange(count), np.arange(count)] = 2
@@ -45,10 +66,17 @@ def bits(above_CM: Array) -> Array:
 
 
 def coverage(
-    setting: tuple[int, int, int], planted: float, shared: float, own: bool, draws: int, rng: np.random.Generator
+    setting: tuple[int, int, int],
+    planted: float,
+    shared: float,
+    own: bool,
+    draws: int,
+    rng: np.random.Generator,
 ) -> Array:
     """The truth; how often the canaries' interval and ours hold it; the mean width of ours."""
-    truth = float(np.mean([bits(drawn(rng, setting, planted, shared, own)).mean() for _ in range(3 * draws)]))
+    truth = float(
+        np.mean([bits(drawn(rng, setting, planted, shared, own)).mean() for _ in range(3 * draws)])
+    )
     found = np.empty((draws, 3))
     for k in range(draws):
         above = drawn(rng, setting, planted, shared, own)
@@ -66,8 +94,17 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--draws", type=int, default=200)
     draws = parser.parse_args().draws
-    columns = ("secrets", "shared", "canaries", "references", "outsiders", "true mean, bits", "canaries only covers, %",
-               "ours covers, %", "width, bits")  # fmt: skip
+    columns = (
+        "secrets",
+        "shared",
+        "canaries",
+        "references",
+        "outsiders",
+        "true mean, bits",
+        "canaries only covers, %",
+        "ours covers, %",
+        "width, bits",
+    )
     print("| " + " | ".join(columns) + " |\n|---" + "|---:" * (len(columns) - 1) + "|")
     for words, (planted, own) in KINDS.items():
         for shared in (1.0, 0.5, 0.0):

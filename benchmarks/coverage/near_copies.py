@@ -37,7 +37,11 @@ def changed(words: Words, share: float, rng: np.random.Generator) -> str:
 
 
 def characters(
-    words: Words, share: float, rng: np.random.Generator, alphabet: Words = LETTERS, space: str = " "
+    words: Words,
+    share: float,
+    rng: np.random.Generator,
+    alphabet: Words = LETTERS,
+    space: str = " ",
 ) -> str:
     """A share of the characters, at random places, for others."""
     found = list(space.join(words))
@@ -92,14 +96,20 @@ def seen(sources: list[str], copies: list[str]) -> tuple[float, float]:
 
 def kinds() -> None:
     """Kind of edit by share changed."""
-    print("| what was done (share of the text) | " + " | ".join(f"{share:.0%}" for share in SHARES) + " |")
+    print(
+        "| what was done (share of the text) | "
+        + " | ".join(f"{share:.0%}" for share in SHARES)
+        + " |"
+    )
     print("|---|" + "--:|" * len(SHARES))
     for words in (60, 15):
         for name, edit in KINDS.items():
             rng, cells = generator(1, name, str(words)), []
             for share in SHARES:
                 sources = [some(rng, words) for _ in range(PAIRS)]
-                found, wrong = seen([" ".join(one) for one in sources], [edit(one, share, rng) for one in sources])
+                found, wrong = seen(
+                    [" ".join(one) for one in sources], [edit(one, share, rng) for one in sources]
+                )
                 cells.append(f"{found:.0%}" + (f" ({wrong:.0%} wrong)" if wrong else ""))
             print(f"| {name}, {words} words | " + " | ".join(cells) + " |")
     rng, cells = generator(1, "han"), []
@@ -112,29 +122,49 @@ def kinds() -> None:
 
 def sizes() -> None:
     """Families of many copies, each with its own changes, among texts of their own."""
-    print("| copies of each text | texts | changed in each | families found / planted | seconds of one core |")
+    print(
+        "| copies of each text | texts | changed in each | families found / planted | seconds of one core |"
+    )
     print("|--:|--:|---|--:|--:|")
     for size, families_ in ((1, 3000), (10, 30), (12, 30), (150, 20), (3000, 6), (5000, 20)):
         for share in (0.0, 0.02, 0.05):
             rng = generator(2, "sizes", str(size), str(share))
             sources = [some(rng) for _ in range(families_)]
-            made = [changed(one, share, rng) if share else " ".join(one) for one in sources for _ in range(size)]
+            made = [
+                changed(one, share, rng) if share else " ".join(one)
+                for one in sources
+                for _ in range(size)
+            ]
             start = time.process_time()
             number = families(made, common_limit(len(made))).number_N
             took, whole = time.process_time() - start, number.reshape(families_, size)
-            right = sum(np.unique(row).size == 1 for row in whole) if np.unique(number).size <= families_ else 0
-            print(f"| {size} | {len(made)} | {share:.0%} of words | {right} / {families_} | {took:.1f} |")
+            right = (
+                sum(np.unique(row).size == 1 for row in whole)
+                if np.unique(number).size <= families_
+                else 0
+            )
+            print(
+                f"| {size} | {len(made)} | {share:.0%} of words | {right} / {families_} | {took:.1f} |"
+            )
     print()
 
 
 def templates() -> None:
     """Records of one template that are otherwise different: how many are taken for near-copies."""
-    print("| words of the template | words of a record's own | records with it | others | taken for near-copies |")
+    print(
+        "| words of the template | words of a record's own | records with it | others | taken for near-copies |"
+    )
     print("|--:|--:|--:|--:|--:|")
     for template, own, count, others in (
-        (300, 30, 1000, 0), (300, 10, 1000, 0), (60, 20, 200, 4000), (60, 8, 200, 4000), (35, 3, 200, 4000),
-        (35, 3, 1000, 0), (20, 5, 200, 4000), (8, 1, 200, 300),
-    ):  # fmt: skip
+        (300, 30, 1000, 0),
+        (300, 10, 1000, 0),
+        (60, 20, 200, 4000),
+        (60, 8, 200, 4000),
+        (35, 3, 200, 4000),
+        (35, 3, 1000, 0),
+        (20, 5, 200, 4000),
+        (8, 1, 200, 300),
+    ):
         rng = generator(3, "templates", str(template), str(own))
         start = some(rng, template)
         made = [" ".join([*start, *some(rng, own)]) for _ in range(count)] + [
@@ -142,7 +172,9 @@ def templates() -> None:
         ]
         number = families(made, common_limit(len(made))).number_N
         together = (
-            1 - np.unique(number).size / len(made) if others == 0 else 1 - (np.unique(number).size - others) / count
+            1 - np.unique(number).size / len(made)
+            if others == 0
+            else 1 - (np.unique(number).size - others) / count
         )
         print(f"| {template} | {own} | {count} | {others} | {together:.0%} |")
 

@@ -30,7 +30,9 @@ def latent(rng: np.random.Generator, n: int, size: int) -> tuple[Array, Array]:
     return (math.sqrt(0.9) * common + math.sqrt(0.1) * own if size > 1 else own), group
 
 
-def cell(seeds: int, scatter: float, n: int, size: int, same: bool, reps: int) -> tuple[float, float, float]:
+def cell(
+    seeds: int, scatter: float, n: int, size: int, same: bool, reps: int
+) -> tuple[float, float, float]:
     """(coverage, median width, rejections at 5 % of the paired test)."""
     rng = generator(1, "pooled", seeds, str(scatter), n, size, str(same))
     truth = float(norm.cdf(1 / math.sqrt(2 + scatter**2)))
@@ -42,7 +44,10 @@ def cell(seeds: int, scatter: float, n: int, size: int, same: bool, reps: int) -
         for _ in range(seeds):
             if not same:
                 record, group = latent(rng, 2 * n, size)
-            both = [FIXED * record + 0.6 * rng.normal(size=2 * n) + rng.normal(1, scatter) * member for _ in range(2)]
+            both = [
+                FIXED * record + 0.6 * rng.normal(size=2 * n) + rng.normal(1, scatter) * member
+                for _ in range(2)
+            ]
             runs.append((both[0], member))
             pairs.append((both[0], both[1], member))
             groups.append(group)
@@ -66,7 +71,10 @@ def main(reps: int) -> None:
                     covered, width, rejected = cell(seeds, scatter, n, size, same, reps)
                     numbers = f"{100 * covered:.1f} % | {width:.3f} | {100 * rejected:.1f} %"
                     words = "same" if same else "fresh"
-                    print(f"| {words} | {seeds} | {n} | {size} | {scatter:g} | {numbers} |", flush=True)
+                    print(
+                        f"| {words} | {seeds} | {n} | {size} | {scatter:g} | {numbers} |",
+                        flush=True,
+                    )
 
 
 if __name__ == "__main__":

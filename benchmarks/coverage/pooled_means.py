@@ -13,7 +13,9 @@ from stillage.functional.paired_means import pooled_mean_test
 from stillage.rng import generator
 
 
-def covered(seeds: int, records: int, ratio: float, *, same: bool, draws: int, rng: np.random.Generator) -> float:
+def covered(
+    seeds: int, records: int, ratio: float, *, same: bool, draws: int, rng: np.random.Generator
+) -> float:
     """Share of draws that hold 0; ratio: a seed's standard deviation over that of the records' mean."""
     hits = 0
     for _ in range(draws):
@@ -35,16 +37,23 @@ def main() -> None:
     parser.add_argument("--draws", type=int, default=500)
     draws = parser.parse_args().draws
     ratios = (0.0, 0.5, 1.0, 2.0)
-    print("| records | seeds | of each |" + "".join(f" seeds scatter {ratio:g} times as much, % |" for ratio in ratios))
+    print(
+        "| records | seeds | of each |"
+        + "".join(f" seeds scatter {ratio:g} times as much, % |" for ratio in ratios)
+    )
     print("|---|---:|---:|" + "---:|" * len(ratios))
     for same in (True, False):
         for seeds in (1, 2, 3, 5):
             for records in (30, 200):
                 rng = generator(records, "pooled means", str(same), str(seeds))
-                cells = [covered(seeds, records, one, same=same, draws=draws, rng=rng) for one in ratios]
+                cells = [
+                    covered(seeds, records, one, same=same, draws=draws, rng=rng) for one in ratios
+                ]
                 words = "the same" if same else "others each seed"
                 print(
-                    f"| {words} | {seeds} | {records} |" + "".join(f" {100 * one:.1f} |" for one in cells), flush=True
+                    f"| {words} | {seeds} | {records} |"
+                    + "".join(f" {100 * one:.1f} |" for one in cells),
+                    flush=True,
                 )
 
 

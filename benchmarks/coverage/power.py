@@ -22,12 +22,29 @@ from stillage.types import Array
 
 SINGLE, PAIRS, MIXED, TENS = "single", "pairs", "a tenth in tens", "tens"
 AUC_CASES = (
-    (12, 12, SINGLE, 0.0, 0.95), (20, 20, SINGLE, 0.0, 0.95), (20, 20, SINGLE, 0.0, 0.999), (50, 50, SINGLE, 0.0, 0.95),
-    (100, 100, SINGLE, 0.0, 0.9833), (500, 500, SINGLE, 0.0, 0.95), (500, 500, SINGLE, 0.0, 0.999),
-    (20, 200, SINGLE, 0.0, 0.95), (200, 20, SINGLE, 0.0, 0.999), (200, 200, PAIRS, 0.3, 0.95), (200, 200, PAIRS, 1.0, 0.95),
-    (300, 300, MIXED, 0.6, 0.95), (300, 300, TENS, 0.3, 0.95), (300, 300, TENS, 1.0, 0.99),
-)  # fmt: skip
-TPR_CASES = ((300, 300, 0.01), (500, 500, 0.01), (2000, 2000, 0.01), (200, 200, 0.1), (80, 400, 0.1), (500, 500, 0.1))
+    (12, 12, SINGLE, 0.0, 0.95),
+    (20, 20, SINGLE, 0.0, 0.95),
+    (20, 20, SINGLE, 0.0, 0.999),
+    (50, 50, SINGLE, 0.0, 0.95),
+    (100, 100, SINGLE, 0.0, 0.9833),
+    (500, 500, SINGLE, 0.0, 0.95),
+    (500, 500, SINGLE, 0.0, 0.999),
+    (20, 200, SINGLE, 0.0, 0.95),
+    (200, 20, SINGLE, 0.0, 0.999),
+    (200, 200, PAIRS, 0.3, 0.95),
+    (200, 200, PAIRS, 1.0, 0.95),
+    (300, 300, MIXED, 0.6, 0.95),
+    (300, 300, TENS, 0.3, 0.95),
+    (300, 300, TENS, 1.0, 0.99),
+)
+TPR_CASES = (
+    (300, 300, 0.01),
+    (500, 500, 0.01),
+    (2000, 2000, 0.01),
+    (200, 200, 0.1),
+    (80, 400, 0.1),
+    (500, 500, 0.1),
+)
 HARMLESS_AUC = ((0.55, 0.95), (0.6, 0.95), (0.6, 0.995), (0.7, 0.95))
 HARMLESS_TPR = ((0.025, 0.01), (0.05, 0.01), (0.2, 0.1))
 
@@ -40,7 +57,9 @@ def clusters_of(count: int, kind: str) -> list[int]:
     return [size] * (count // size)
 
 
-def drawn(rng: np.random.Generator, is_member: Array, clusters: Array, alike: float, auc: float) -> Array:
+def drawn(
+    rng: np.random.Generator, is_member: Array, clusters: Array, alike: float, auc: float
+) -> Array:
     """Normal scores with a true AUC and a correlation within clusters."""
     common = rng.normal(size=clusters.max() + 1)[clusters]
     noise = math.sqrt(alike) * common + math.sqrt(1 - alike) * rng.normal(size=is_member.size)
@@ -64,17 +83,26 @@ def auc_table(repeats: int) -> None:
         member = clusters < len(sizes_in)
         auc = smallest_auc(member, clusters, level, correlation=6 / math.pi * math.asin(alike / 2))
         found = [
-            auc_interval(drawn(rng, member, clusters, alike, auc), member, level, clusters=clusters).low > 0.5
+            auc_interval(
+                drawn(rng, member, clusters, alike, auc), member, level, clusters=clusters
+            ).low
+            > 0.5
             for _ in range(repeats)
         ]
-        print(f"| {inside} | {outside} | {kind} | {alike:g} | {level:g} | {auc:.3f} | {np.mean(found):.1%} |")
+        print(
+            f"| {inside} | {outside} | {kind} | {alike:g} | {level:g} | {auc:.3f} | {np.mean(found):.1%} |"
+        )
 
 
 def tpr_table(repeats: int) -> None:
     """The smallest share of members found."""
     print("\n| members | outsiders | FPR | smallest TPR | found |\n|---|---|---|---|---|")
     for inside, outside, fpr in TPR_CASES:
-        rng, member, found = generator(0, "tail", str((inside, outside, fpr))), sides(inside, outside), 0
+        rng, member, found = (
+            generator(0, "tail", str((inside, outside, fpr))),
+            sides(inside, outside),
+            0,
+        )
         share = smallest_tpr(member, fpr)
         for _ in range(repeats):
             betrayed = member & (rng.random(member.size) < (share - fpr) / (1 - fpr))
@@ -88,11 +116,17 @@ def harmless_table(repeats: int) -> None:
     print("\n| harmless below | level | records of each side | shown |\n|---|---|---|---|")
     for limit, level in HARMLESS_AUC:
         rng, n = generator(0, "harmless", str((limit, level))), records_needed(limit, level)
-        shown = [auc_interval(rng.normal(size=2 * n), sides(n, n), level).high < limit for _ in range(repeats)]
+        shown = [
+            auc_interval(rng.normal(size=2 * n), sides(n, n), level).high < limit
+            for _ in range(repeats)
+        ]
         print(f"| AUC {limit:g} | {level:g} | {n} | {np.mean(shown):.1%} |")
     for limit, fpr in HARMLESS_TPR:
         rng, n = generator(0, "harmless", str((limit, fpr))), int(records_for_tpr(limit, fpr))
-        shown = [tpr_at_fpr(rng.normal(size=2 * n), sides(n, n), fpr).high < limit for _ in range(repeats)]
+        shown = [
+            tpr_at_fpr(rng.normal(size=2 * n), sides(n, n), fpr).high < limit
+            for _ in range(repeats)
+        ]
         print(f"| TPR {limit:g} at {fpr:g} | 0.95 | {n} | {np.mean(shown):.1%} |")
 
 

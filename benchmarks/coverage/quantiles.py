@@ -27,7 +27,9 @@ def drawn(rng: np.random.Generator, n: int, sizes: tuple[int, ...]) -> tuple[Arr
 
 def bootstrap(values: Array, number: Array, rng: np.random.Generator) -> Array:
     """Percentile limits of every quantile, [2, Q], groups drawn whole."""
-    count_G = rng.multinomial(number[-1] + 1, np.full(number[-1] + 1, 1 / (number[-1] + 1)), size=RESAMPLES)
+    count_G = rng.multinomial(
+        number[-1] + 1, np.full(number[-1] + 1, 1 / (number[-1] + 1)), size=RESAMPLES
+    )
     order = np.argsort(values)
     share = np.cumsum(count_G[:, number[order]], axis=1)
     places = [np.argmax(share >= q * share[:, -1:], axis=1) for q in QUANTILES]
@@ -44,8 +46,12 @@ def coverage(n: int, sizes: tuple[int, ...], draws: int, rng: np.random.Generato
             own = quantile_interval(values, q, clusters=number)
             given = independent(n, number) >= needed_for_quantile(q)
             hits[k, i] = low[i] <= q <= high[i], own.contains(q) if given else np.nan, given
-    return np.array([[np.nanmean(one) if np.isfinite(one).any() else np.nan for one in part] for part in
-                     np.moveaxis(hits, 0, 2)])  # fmt: skip
+    return np.array(
+        [
+            [np.nanmean(one) if np.isfinite(one).any() else np.nan for one in part]
+            for part in np.moveaxis(hits, 0, 2)
+        ]
+    )
 
 
 def main() -> None:

@@ -21,13 +21,18 @@ Draw = Callable[[np.random.Generator, int], Array]
 SHAPES: dict[str, tuple[Draw, float]] = {
     "normal (seeds of one run)": (lambda rng, n: rng.normal(5, 1, n), 5.0),
     "exponential": (lambda rng, n: rng.exponential(1.0, n), 1.0),
-    "lengths, geometric cut at 128": (lambda rng, n: np.minimum(rng.geometric(0.02, n), 128.0), (1 - 0.98**128) / 0.02),
+    "lengths, geometric cut at 128": (
+        lambda rng, n: np.minimum(rng.geometric(0.02, n), 128.0),
+        (1 - 0.98**128) / 0.02,
+    ),
     "log-normal, sigma 1": (lambda rng, n: rng.lognormal(0, 1, n), math.exp(0.5)),
     "log-normal, sigma 1.5": (lambda rng, n: rng.lognormal(0, 1.5, n), math.exp(1.125)),
 }
 
 
-def of_means(draw: Draw, truth: float, n: int, draws: int, rng: np.random.Generator) -> tuple[float, float]:
+def of_means(
+    draw: Draw, truth: float, n: int, draws: int, rng: np.random.Generator
+) -> tuple[float, float]:
     """How often t and mean_interval hold the mean."""
     hits = np.empty((draws, 2))
     for k in range(draws):
@@ -46,7 +51,10 @@ def of_ratios(n: int, draws: int, rng: np.random.Generator) -> tuple[float, floa
         nats = rng.gamma(tokens, 2.0 * rng.lognormal(0, 0.5, n))
         rest = nats - nats.sum() / tokens.sum() * tokens
         half = float(stdtrit(n - 1, 0.975)) * math.sqrt(n / (n - 1) * rest @ rest) / tokens.sum()
-        hits[k] = abs(nats.sum() / tokens.sum() - truth) <= half, ratio_interval(nats, tokens).contains(truth)
+        hits[k] = (
+            abs(nats.sum() / tokens.sum() - truth) <= half,
+            ratio_interval(nats, tokens).contains(truth),
+        )
     return tuple(hits.mean(0).tolist())
 
 

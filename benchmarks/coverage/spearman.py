@@ -44,7 +44,9 @@ def true_rank_correlation(r: float, *, heavy: bool) -> float:
     return float(spearmanr(*draw(generator(2, "rho"), np.arange(400_000), r, heavy=True)).statistic)
 
 
-def cell(kind: str, n: int, r: float, truth: float, *, heavy: bool, reps: int) -> tuple[float, float, float]:
+def cell(
+    kind: str, n: int, r: float, truth: float, *, heavy: bool, reps: int
+) -> tuple[float, float, float]:
     """(coverage, coverage taking records as single, median width)."""
     rng, covered, alone = generator(1, "spearman", kind, n, str(r), str(heavy)), 0, 0
     widths = []
@@ -72,7 +74,10 @@ def main(reps: int) -> None:
                 for kind in KINDS:
                     covered, alone, width = cell(kind, n, r, truth, heavy=heavy, reps=reps)
                     numbers = f"{100 * covered:.1f} % | {100 * alone:.1f} % | {width:.3f}"
-                    print(f"| {'t2' if heavy else 'normal'} | {r:g} | {n} | {kind} | {numbers} |", flush=True)
+                    print(
+                        f"| {'t2' if heavy else 'normal'} | {r:g} | {n} | {kind} | {numbers} |",
+                        flush=True,
+                    )
 
 
 if __name__ == "__main__":

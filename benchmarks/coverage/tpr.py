@@ -55,27 +55,41 @@ def worlds(fpr: float) -> Iterator[World]:
         yield World(name=f"normal, TPR {tpr:g}", inside=shifted(tpr), outside=normal(), truth=tpr)
     heavy = float(student.isf(fpr, 3) - student.isf(0.3, 3))
     yield World(
-        name="t3, TPR .3", truth=0.3,
-        inside=lambda rng, n: heavy + rng.standard_t(3, n), outside=lambda rng, n: rng.standard_t(3, n),
-    )  # fmt: skip
+        name="t3, TPR .3",
+        truth=0.3,
+        inside=lambda rng, n: heavy + rng.standard_t(3, n),
+        outside=lambda rng, n: rng.standard_t(3, n),
+    )
     for spread, word in ((1 / 3, "narrow"), (3.0, "wide")):
-        yield World(name=f"{word} members, TPR .3", inside=shifted(0.3, spread), outside=normal(), truth=0.3)
+        yield World(
+            name=f"{word} members, TPR .3", inside=shifted(0.3, spread), outside=normal(), truth=0.3
+        )
     yield World(
-        name="5 % betrayed", outside=normal(), truth=0.05 + 0.95 * fpr,
+        name="5 % betrayed",
+        outside=normal(),
+        truth=0.05 + 0.95 * fpr,
         inside=lambda rng, n: rng.normal(0, 1, n) + 9 * (rng.random(n) < 0.05),
-    )  # fmt: skip
-    step = math.ceil(2 * q) / 2  # the smallest multiple of 1/2 that at most fpr exceed, after rounding down
+    )
+    step = (
+        math.ceil(2 * q) / 2
+    )  # the smallest multiple of 1/2 that at most fpr exceed, after rounding down
     yield World(
-        name="ties", truth=float(norm.sf(step - 1)),
+        name="ties",
+        truth=float(norm.sf(step - 1)),
         inside=lambda rng, n: np.floor(2 * rng.normal(1, 1, n)) / 2,
         outside=lambda rng, n: np.floor(2 * rng.normal(0, 1, n)) / 2,
-    )  # fmt: skip
+    )
     yield World(
-        name="outsiders above all", inside=normal(2.0),
+        name="outsiders above all",
+        inside=normal(2.0),
         outside=lambda rng, n: rng.normal(0, 1, n) + 15 * (rng.random(n) < fpr / 2),
         truth=float(norm.sf(norm.isf(fpr / 2 / (1 - fpr / 2)) - 2)),
-    )  # fmt: skip
-    for word, sizes in (("of 4", (4,)), ("of 1 to 9", tuple(range(1, 10))), ("1 in 10 of 20", (1,) * 9 + (20,))):
+    )
+    for word, sizes in (
+        ("of 4", (4,)),
+        ("of 1 to 9", tuple(range(1, 10))),
+        ("1 in 10 of 20", (1,) * 9 + (20,)),
+    ):
         for tpr in (fpr, 0.3):
             named = f"groups {word}, TPR {tpr:g}"
             inside, outside = (grouped(mean, sizes) for mean in (q - float(norm.isf(tpr)), 0.0))
@@ -85,7 +99,9 @@ def worlds(fpr: float) -> Iterator[World]:
 def grouped(mean: float, sizes: tuple[int, ...]) -> Draw:
     """n normal scores in groups of these sizes, whose records share nine tenths of the variance."""
     return lambda rng, n: (
-        mean + math.sqrt(0.9) * rng.normal(size=n)[groups(sizes, n)] + math.sqrt(0.1) * rng.normal(size=n)
+        mean
+        + math.sqrt(0.9) * rng.normal(size=n)[groups(sizes, n)]
+        + math.sqrt(0.1) * rng.normal(size=n)
     )
 
 
@@ -94,7 +110,9 @@ def groups(sizes: tuple[int, ...], n: int) -> Array:
     return np.repeat(np.arange(n), np.resize(sizes or (1,), n))[:n]
 
 
-def cell(world: World, fpr: float, n_in: int, n_out: int, reps: int) -> tuple[float, float, float, float]:
+def cell(
+    world: World, fpr: float, n_in: int, n_out: int, reps: int
+) -> tuple[float, float, float, float]:
     """(coverage, coverage at a fixed threshold, median width, share of samples with low > fpr)."""
     rng = generator(1, "tpr", world.name, str(fpr), n_in, n_out)
     covered = fixed = claimed = 0
@@ -103,7 +121,9 @@ def cell(world: World, fpr: float, n_in: int, n_out: int, reps: int) -> tuple[fl
     together = np.append(group, groups(world.sizes, n_out) + n_in)
     for _ in range(reps):
         inside, outside = world.inside(rng, n_in), world.outside(rng, n_out)
-        rate = tpr_at_fpr(np.append(inside, outside), member, fpr, clusters=together if world.sizes else None)
+        rate = tpr_at_fpr(
+            np.append(inside, outside), member, fpr, clusters=together if world.sizes else None
+        )
         covered += rate.low <= world.truth <= rate.high
         fixed += clustered_proportion(inside > rate.threshold, group).contains(world.truth)
         claimed += rate.low > fpr
@@ -113,15 +133,23 @@ def cell(world: World, fpr: float, n_in: int, n_out: int, reps: int) -> tuple[fl
 
 def main(reps: int) -> None:
     """The table."""
-    print("| FPR | members, outsiders | scores | true TPR | covered | fixed threshold | median width | low > FPR |")
+    print(
+        "| FPR | members, outsiders | scores | true TPR | covered | fixed threshold | median width | low > FPR |"
+    )
     print("|---:|---:|---|---:|---:|---:|---:|---:|")
-    sizes = {0.01: ((300, 300), (1000, 500), (2000, 2000)), 0.1: ((50, 50), (300, 100), (1000, 1000))}
+    sizes = {
+        0.01: ((300, 300), (1000, 500), (2000, 2000)),
+        0.1: ((50, 50), (300, 100), (1000, 1000)),
+    }
     for fpr, pairs in sizes.items():
         for n_in, n_out in pairs:
             for world in worlds(fpr):
                 covered, fixed, width, claimed = cell(world, fpr, n_in, n_out, reps)
                 numbers = f"{100 * covered:.1f} % | {100 * fixed:.1f} % | {width:.3f} | {100 * claimed:.1f} %"
-                print(f"| {fpr:g} | {n_in}, {n_out} | {world.name} | {world.truth:.3f} | {numbers} |", flush=True)
+                print(
+                    f"| {fpr:g} | {n_in}, {n_out} | {world.name} | {world.truth:.3f} | {numbers} |",
+                    flush=True,
+                )
 
 
 if __name__ == "__main__":

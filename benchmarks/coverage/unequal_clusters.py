@@ -48,7 +48,9 @@ def two_sides(rng: np.random.Generator, kind: str, count: int) -> tuple[Array, A
         group = groups_of(rng, kind, 2 * count)
         return group, rng.random(group.size) < 0.5
     inside, outside = groups_of(rng, kind, count), groups_of(rng, kind, count)
-    return np.append(inside, outside + inside.max() + 1), np.arange(inside.size + outside.size) < inside.size
+    return np.append(inside, outside + inside.max() + 1), np.arange(
+        inside.size + outside.size
+    ) < inside.size
 
 
 def of_auc(kind: str, count: int, shared: float, auc: float, reps: int) -> tuple[float, float]:
@@ -78,7 +80,9 @@ def of_share(kind: str, count: int, shared: float, share: float, reps: int) -> f
 
 def main(reps: int) -> None:
     """The table."""
-    print("| groups of each side | shared | AUC .5 | AUC .85 | test rejects | p .05 | p .3 | p .8 |")
+    print(
+        "| groups of each side | shared | AUC .5 | AUC .85 | test rejects | p .05 | p .3 | p .8 |"
+    )
     print("|---|---:|---:|---:|---:|---:|---:|---:|")
     for kind in KINDS:
         for count in (30, 100, 300):
@@ -86,8 +90,12 @@ def main(reps: int) -> None:
                 aucs = [of_auc(kind, count, shared, auc, reps) for auc in (0.5, 0.85)]
                 numbers = [aucs[0][0], aucs[1][0], aucs[1][1]]
                 if kind != "spanning":
-                    numbers += [of_share(kind, count, shared, share, reps) for share in (0.05, 0.3, 0.8)]
-                cells = " | ".join([f"{100 * x:.1f} %" for x in numbers] + ["-"] * (6 - len(numbers)))
+                    numbers += [
+                        of_share(kind, count, shared, share, reps) for share in (0.05, 0.3, 0.8)
+                    ]
+                cells = " | ".join(
+                    [f"{100 * x:.1f} %" for x in numbers] + ["-"] * (6 - len(numbers))
+                )
                 print(f"| {count}: {kind} | {shared:g} | {cells} |", flush=True)
 
 

@@ -21,20 +21,26 @@ HERE = Path(__file__).parent
 
 def main(folder: Path, out: Path) -> None:
     """Read, check, and write the rows in the order of the file names."""
-    sources = json.loads((HERE.parent / "instructions" / "SOURCES.json").read_text(encoding="utf-8"))["files"]
+    sources = json.loads(
+        (HERE.parent / "instructions" / "SOURCES.json").read_text(encoding="utf-8")
+    )["files"]
     named = json.loads((HERE / "categories.json").read_text(encoding="utf-8"))["categories"]
     category_of = {task: category for category, tasks in named.items() for task in tasks}
     rows, counts = [], Counter()
     for name in sorted(sources):
         content = (folder / name).read_bytes()
         if hashlib.sha256(content).hexdigest() != sources[name]["sha256"]:
-            sys.exit(f"{folder / name} is another file than the recipe's.\nexpected sha256 {sources[name]['sha256']}")
+            sys.exit(
+                f"{folder / name} is another file than the recipe's.\nexpected sha256 {sources[name]['sha256']}"
+            )
         task = name.removeprefix("t0_").removesuffix(".jsonl")
         for line in filter(None, content.decode("utf-8").split("\n")):
             row = json.loads(line)
             rows.append({**row, "task": task, "category": category_of[task]})
             counts[category_of[task]] += 1
-    out.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")
+    out.write_text(
+        "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8"
+    )
     print(f"{len(rows)} records in {out}: {dict(sorted(counts.items()))}")
 
 

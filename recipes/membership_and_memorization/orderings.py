@@ -54,18 +54,26 @@ def difference(a: Sequence[RunScores], b: Sequence[RunScores]) -> PairedTest:
 
 def print_methods(grid: Grid, family: str) -> None:
     """Every pair of methods in the published order, per student size, under the reference attack."""
-    sizes = [size for size in SIZES if any((place.family, place.size) == (family, size) for place in grid)]
+    sizes = [
+        size
+        for size in SIZES
+        if any((place.family, place.size) == (family, size) for place in grid)
+    ]
     order = PUBLISHED_METHODS.get(family, PUBLISHED_METHODS["gpt2"])
     pairs = [
-        (a, b) for a, b in itertools.combinations(order, 2)
+        (a, b)
+        for a, b in itertools.combinations(order, 2)
         if all(Place(family, size, method) in grid for size in sizes for method in (a, b))
-    ]  # fmt: skip
+    ]
     if not pairs:
         return
     tests = [
-        difference(*([scores(run, STUDENT, PRIMARY) for run in grid[Place(family, size, m)]] for m in pair))
-        for pair in pairs for size in sizes
-    ]  # fmt: skip
+        difference(
+            *([scores(run, STUDENT, PRIMARY) for run in grid[Place(family, size, m)]] for m in pair)
+        )
+        for pair in pairs
+        for size in sizes
+    ]
     said = iter(cells(tests))
     print(f"\n{family}: does the first method leak more? AUC({PRIMARY}), first minus second")
     head = ["published", *(f"{size} student" for size in sizes)]
@@ -76,18 +84,28 @@ def print_methods(grid: Grid, family: str) -> None:
 def print_sizes(grid: Grid, family: str) -> None:
     """Does the larger student leak more?"""
     rows = [
-        (place.method, larger, smaller) for place in sorted(grid) for larger, smaller in itertools.pairwise(SIZES)
-        if place.family == family and place.size == smaller and Place(family, larger, place.method) in grid
-    ]  # fmt: skip
+        (place.method, larger, smaller)
+        for place in sorted(grid)
+        for larger, smaller in itertools.pairwise(SIZES)
+        if place.family == family
+        and place.size == smaller
+        and Place(family, larger, place.method) in grid
+    ]
     if not rows:
         return
     tests = [
-        difference(*([scores(run, STUDENT, PRIMARY) for run in grid[Place(family, s, method)]] for s in sizes))
+        difference(
+            *(
+                [scores(run, STUDENT, PRIMARY) for run in grid[Place(family, s, method)]]
+                for s in sizes
+            )
+        )
         for method, *sizes in rows
     ]
     print(f"\n{family}: does the larger student leak more? AUC({PRIMARY})")
     lines = [
-        [method, f"{large} > {small}", said] for (method, large, small), said in zip(rows, cells(tests), strict=True)
+        [method, f"{large} > {small}", said]
+        for (method, large, small), said in zip(rows, cells(tests), strict=True)
     ]
     print_table(["method", "published", "here"], lines)
 
@@ -101,7 +119,10 @@ def print_attacks(grid: Grid, family: str) -> None:
         if not both:
             continue
         tests = [
-            difference(*([scores(run, STUDENT, attack) for run in grid[place]] for attack in (a, b))) for place in both
+            difference(
+                *([scores(run, STUDENT, attack) for run in grid[place]] for attack in (a, b))
+            )
+            for place in both
         ]
         mean = float(np.mean([test.difference for test in tests]))
         lines.append([f"{a} > {b}", f"{tally(tests)} of {len(tests)}", f"{mean:+.3f}"])
@@ -120,7 +141,9 @@ def print_ranks(grid: Grid, family: str) -> None:
     """What is a matter of ranks: methods over all attacks, categories, recital against leakage; and the control."""
     of_family = {place: runs for place, runs in grid.items() if place.family == family}
     leak = {
-        place: float(np.mean([auc(runs, STUDENT, attack).value for attack in attacks_on(runs[0], STUDENT)]))
+        place: float(
+            np.mean([auc(runs, STUDENT, attack).value for attack in attacks_on(runs[0], STUDENT)])
+        )
         for place, runs in of_family.items()
     }
     by_method = means((place.method, value) for place, value in leak.items())
@@ -128,10 +151,16 @@ def print_ranks(grid: Grid, family: str) -> None:
     order = PUBLISHED_METHODS.get(family, ())
     if order and set(order) <= set(by_method):
         rho = spearman(np.arange(len(order)), np.array([-by_method[name] for name in order])).value
-        print(f"  published: {' > '.join(order)}; rank correlation {rho:.2f} over {len(order)} methods")
-    names = sorted({name for runs in of_family.values() for run in runs for name in categories(run).values()})
+        print(
+            f"  published: {' > '.join(order)}; rank correlation {rho:.2f} over {len(order)} methods"
+        )
+    names = sorted(
+        {name for runs in of_family.values() for run in runs for name in categories(run).values()}
+    )
     of_category = means(
-        (name, auc(runs, STUDENT, PRIMARY, name).value) for runs in of_family.values() for name in names
+        (name, auc(runs, STUDENT, PRIMARY, name).value)
+        for runs in of_family.values()
+        for name in names
     )
     print(f"  by category, {PRIMARY}: {ranked(of_category)}")
     print(
@@ -140,15 +169,19 @@ def print_ranks(grid: Grid, family: str) -> None:
     if len(of_family) > 2:
         said = [recited(runs, STUDENT)[0] for runs in of_family.values()]
         rho = spearman(np.array(list(leak.values())), np.array(said)).value
-        print(f"  leakage against what is recited: rank correlation {rho:.2f} over {len(said)} students")
+        print(
+            f"  leakage against what is recited: rank correlation {rho:.2f} over {len(said)} students"
+        )
         print("  (published: they disagree)")
     away = [
-        f"{place.size}, {attack} {auc(runs, NO_TEACHER, attack).value:.3f}" for place, runs in sorted(of_family.items())
+        f"{place.size}, {attack} {auc(runs, NO_TEACHER, attack).value:.3f}"
+        for place, runs in sorted(of_family.items())
         for attack in attacks_on(runs[0], NO_TEACHER)
         if place.method == "kd" and not auc(runs, NO_TEACHER, attack).contains(0.5)
-    ]  # fmt: skip
+    ]
     print(
-        "  student without a teacher: " + (f"away from chance: {'; '.join(away)}" if away else "at chance everywhere")
+        "  student without a teacher: "
+        + (f"away from chance: {'; '.join(away)}" if away else "at chance everywhere")
     )
 
 
@@ -157,9 +190,15 @@ def means(pairs: Iterable[tuple[str, float]]) -> dict[str, float]:
     found: dict[str, list[float]] = {}
     for name, value in pairs:
         found.setdefault(name, []).append(value)
-    return {name: float(np.nanmean(values)) for name, values in found.items() if np.isfinite(values).any()}
+    return {
+        name: float(np.nanmean(values))
+        for name, values in found.items()
+        if np.isfinite(values).any()
+    }
 
 
 def ranked(values: Mapping[str, float]) -> str:
     """The names from the largest value to the smallest."""
-    return " > ".join(f"{name} {values[name]:.3f}" for name in sorted(values, key=lambda name: -values[name]))
+    return " > ".join(
+        f"{name} {values[name]:.3f}" for name in sorted(values, key=lambda name: -values[name])
+    )

@@ -69,14 +69,20 @@ def scores(run: Path, model: str, attack: str) -> RunScores:
 def categories(run: Path) -> Mapping[str, str]:
     """Record id -> its task category."""
     table = read_table(run / "data" / "records.parquet")
-    return {row["id"]: json.loads(row["meta"])["category"] for row in table.select(["id", "meta"]).to_pylist()}
+    return {
+        row["id"]: json.loads(row["meta"])["category"]
+        for row in table.select(["id", "meta"]).to_pylist()
+    }
 
 
 def auc(runs: Sequence[Path], model: str, attack: str, category: str = "") -> Interval:
     """Members against outsiders (of one category, if given), pooled over the seeds; near-duplicates count once."""
     found = [scores(run, model, attack) for run in runs]
     if category:
-        found = [of_category(one, categories(run), category) for one, run in zip(found, runs, strict=True)]
+        found = [
+            of_category(one, categories(run), category)
+            for one, run in zip(found, runs, strict=True)
+        ]
     return auc_over_seeds(found)[0]
 
 
@@ -84,9 +90,12 @@ def of_category(one: RunScores, category_of: Mapping[str, str], category: str) -
     """The records of one category."""
     rows = [row for row, id_ in enumerate(one.ids) if category_of[id_] == category]
     return replace(
-        one, ids=tuple(one.ids[row] for row in rows), groups=tuple(one.groups[row] for row in rows),
-        is_member=one.is_member[rows], scores=one.scores[rows],
-    )  # fmt: skip
+        one,
+        ids=tuple(one.ids[row] for row in rows),
+        groups=tuple(one.groups[row] for row in rows),
+        is_member=one.is_member[rows],
+        scores=one.scores[rows],
+    )
 
 
 @cache
@@ -94,7 +103,9 @@ def recitals(run: Path) -> tuple[Mapping, ...]:
     """What each model recites of each member and outsider that has a token to recite."""
     rows = read_table(run / "audit" / "memorization.parquet").to_pylist()
     sides = ("private", "outsiders")
-    return tuple(row for row in rows if row["role"] in sides and np.isfinite(row["positional_accuracy"]))
+    return tuple(
+        row for row in rows if row["role"] in sides and np.isfinite(row["positional_accuracy"])
+    )
 
 
 def recited(runs: Sequence[Path], model: str, category: str = "") -> tuple[float, float, Interval]:
@@ -106,13 +117,17 @@ def recited(runs: Sequence[Path], model: str, category: str = "") -> tuple[float
     on the difference, d + (N / n_side) (x - mean_side), with the outsiders' sign turned.
     """
     rows = [
-        row for run in runs for row in recitals(run)
+        row
+        for run in runs
+        for row in recitals(run)
         if row["model"] == model and not (category and categories(run)[row["id"]] != category)
-    ]  # fmt: skip
+    ]
     is_member = np.array([row["role"] == "private" for row in rows])
     x = np.array([row["positional_accuracy"] for row in rows])
     members, outsiders = float(x[is_member].mean()), float(x[~is_member].mean())
-    deviation = np.where(is_member, (x - members) / is_member.sum(), -(x - outsiders) / (~is_member).sum())
+    deviation = np.where(
+        is_member, (x - members) / is_member.sum(), -(x - outsiders) / (~is_member).sum()
+    )
     clusters = cluster_numbers([row["id"] for row in rows], [row["group"] for row in rows])
     gap = mean_interval(members - outsiders + x.size * deviation, clusters=clusters)
     return members, outsiders, gap

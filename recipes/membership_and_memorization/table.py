@@ -16,7 +16,19 @@ from pathlib import Path
 import numpy as np
 from markdown_table import print_table
 from orderings import PRIMARY, print_attacks, print_methods, print_ranks, print_sizes
-from points import NO_TEACHER, STUDENT, TEACHER, Grid, Place, attacks_on, auc, categories, finished, recited, results
+from points import (
+    NO_TEACHER,
+    STUDENT,
+    TEACHER,
+    Grid,
+    Place,
+    attacks_on,
+    auc,
+    categories,
+    finished,
+    recited,
+    results,
+)
 
 from stillage.functional.stats import Interval
 
@@ -28,7 +40,11 @@ def rows(grid: Grid) -> list[tuple[Place, Sequence[Path], str]]:
     """(place as printed, its runs, model) for each line of a table."""
     found = [(place, runs, STUDENT) for place, runs in grid.items()]
     for model, name in OTHERS.items():
-        found += [(Place(at.family, at.size, name), runs, model) for at, runs in grid.items() if at.method == "kd"]
+        found += [
+            (Place(at.family, at.size, name), runs, model)
+            for at, runs in grid.items()
+            if at.method == "kd"
+        ]
     return sorted(found)
 
 
@@ -40,15 +56,19 @@ def words(found: Interval, digits: int = 3) -> str:
 def number(runs: Sequence[Path], model: str, metric: str, dataset: str = "") -> float:
     """The mean over seeds of one number of a model (on one data set, if given)."""
     values = [
-        row.value for run in runs for row in results(run)
+        row.value
+        for run in runs
+        for row in results(run)
         if (row.model, row.metric) == (model, metric) and dataset in ("", row.dataset)
-    ]  # fmt: skip
+    ]
     return float(np.mean(values)) if values else float("nan")
 
 
 def print_auc(grid: Grid) -> None:
     """AUC by attack."""
-    attacks = list(dict.fromkeys(attack for runs in grid.values() for attack in attacks_on(runs[0], STUDENT)))
+    attacks = list(
+        dict.fromkeys(attack for runs in grid.values() for attack in attacks_on(runs[0], STUDENT))
+    )
     lines = []
     for place, runs, model in rows(grid):
         known = attacks_on(runs[0], model)
@@ -63,26 +83,52 @@ def print_recited(grid: Grid) -> None:
     for place, runs, model in rows(grid):
         members, outsiders, gap = recited(runs, model)
         shown = [f"{members:.3f}", f"{outsiders:.3f}", words(gap)]
-        whole = [f"{number(runs, model, 'extraction_rate', side):.3f}" for side in ("private", "outsiders")]
-        quality = [f"{number(runs, model, 'rouge_l'):.3f}", f"{number(runs, model, 'bits_per_byte'):.2f}"]
+        whole = [
+            f"{number(runs, model, 'extraction_rate', side):.3f}"
+            for side in ("private", "outsiders")
+        ]
+        quality = [
+            f"{number(runs, model, 'rouge_l'):.3f}",
+            f"{number(runs, model, 'bits_per_byte'):.2f}",
+        ]
         lines.append([place.family, place.size, place.method, *shown, *whole, *quality])
-    head = ["recited, members", "outsiders", "difference", "whole, members", "outsiders", "ROUGE-L", "bits per byte"]
+    head = [
+        "recited, members",
+        "outsiders",
+        "difference",
+        "whole, members",
+        "outsiders",
+        "ROUGE-L",
+        "bits per byte",
+    ]
     print_table(["family", "student", "method", *head], lines)
 
 
 def print_categories(grid: Grid) -> None:
     """AUC of the primary attack on each student, and what teachers and students recite, by task category."""
-    names = sorted({name for runs in grid.values() for run in runs for name in categories(run).values()})
+    names = sorted(
+        {name for runs in grid.values() for run in runs for name in categories(run).values()}
+    )
     for family, size in sorted({(place.family, place.size) for place in grid}):
         here = {
-            place.method: runs for place, runs in sorted(grid.items()) if (place.family, place.size) == (family, size)
+            place.method: runs
+            for place, runs in sorted(grid.items())
+            if (place.family, place.size) == (family, size)
         }
-        lines = [[name, *(words(auc(runs, STUDENT, PRIMARY, name), 2) for runs in here.values())] for name in names]
+        lines = [
+            [name, *(words(auc(runs, STUDENT, PRIMARY, name), 2) for runs in here.values())]
+            for name in names
+        ]
         print_table([f"{family}, {size}: AUC of {PRIMARY}", *here], lines)
-    runs = {TEACHER: [run for place, found in grid.items() if place.method == "kd" for run in found]}
+    runs = {
+        TEACHER: [run for place, found in grid.items() if place.method == "kd" for run in found]
+    }
     runs[STUDENT] = [run for found in grid.values() for run in found]
     if all(runs.values()):
-        lines = [[name, *(words(recited(found, model, name)[2]) for model, found in runs.items())] for name in names]
+        lines = [
+            [name, *(words(recited(found, model, name)[2]) for model, found in runs.items())]
+            for name in names
+        ]
         print_table(["recited, members minus outsiders", *runs], lines)
 
 
@@ -93,7 +139,9 @@ def print_blocks(grid: Grid) -> None:
         for row in (row for run in runs for row in results(run)):
             if row.model == STUDENT and row.metric in ("block_excess", "block_revert"):
                 block = row.note.split(";")[0].removeprefix("block=")
-                found.setdefault(place, {}).setdefault(f"{row.attack} {block}", []).append(row.value)
+                found.setdefault(place, {}).setdefault(f"{row.attack} {block}", []).append(
+                    row.value
+                )
     columns = sorted({column for columns in found.values() for column in columns})
     if columns:
         lines = [
@@ -116,7 +164,10 @@ def heat_map(grid: Grid, family: str, path: Path) -> None:
     from matplotlib import pyplot
 
     here = [(place, runs, model) for place, runs, model in rows(grid) if place.family == family]
-    sizes, methods = (list(dict.fromkeys(getattr(place, axis) for place, _, _ in here)) for axis in ("size", "method"))
+    sizes, methods = (
+        list(dict.fromkeys(getattr(place, axis) for place, _, _ in here))
+        for axis in ("size", "method")
+    )
     attacks = attacks_on(next(runs for _, runs, model in here if model == STUDENT)[0], STUDENT)
     shape = (1.5 + 4.2 * len(sizes), 0.45 * len(methods) + 1.4)
     figure, axes = pyplot.subplots(1, len(sizes), figsize=shape, squeeze=False, sharey=True)
@@ -126,11 +177,15 @@ def heat_map(grid: Grid, family: str, path: Path) -> None:
             if place.size == size:
                 known = attacks_on(runs[0], model)
                 table[methods.index(place.method)] = [
-                    auc(runs, model, attack).value if attack in known else np.nan for attack in attacks
+                    auc(runs, model, attack).value if attack in known else np.nan
+                    for attack in attacks
                 ]
         axis.imshow(table, vmin=0.5, vmax=1.0, cmap="YlOrRd", aspect="auto")
         for (row, column), value in np.ndenumerate(table):
-            text, colour = ("-" if np.isnan(value) else f"{value:.2f}"), "white" if value > 0.82 else "black"
+            text, colour = (
+                ("-" if np.isnan(value) else f"{value:.2f}"),
+                "white" if value > 0.82 else "black",
+            )
             axis.text(column, row, text, ha="center", va="center", color=colour, fontsize=9)
         axis.set_xticks(range(len(attacks)), attacks, rotation=30, ha="right", fontsize=8)
         axis.set_yticks(range(len(methods)), methods, fontsize=9)
@@ -162,4 +217,7 @@ def main(out: Path, pictures: Path) -> None:
 if __name__ == "__main__":
     if len(sys.argv) not in (2, 3):
         sys.exit(__doc__)
-    main(Path(sys.argv[1]), Path(sys.argv[2]) if len(sys.argv) == 3 else Path(sys.argv[1]) / "heatmaps")
+    main(
+        Path(sys.argv[1]),
+        Path(sys.argv[2]) if len(sys.argv) == 3 else Path(sys.argv[1]) / "heatmaps",
+    )

@@ -22,16 +22,23 @@ from stillage.run.folder import read_json
 from stillage.run.results import read_results
 
 HEAD = (
-    "method", "trained tokens", "validation loss", "ROUGE-L", "AUC, loss", "AUC, reference",
+    "method",
+    "trained tokens",
+    "validation loss",
+    "ROUGE-L",
+    "AUC, loss",
+    "AUC, reference",
     "AUC, loss, student without teacher",
-)  # fmt: skip
+)
 ORDER = ("sft", "kd", "seqkd", "imitkd", "gkd", "distillm", "minillm")
 
 
 def spread(values: Sequence[float], digits: int) -> str:
     """Mean, and half a 95 % interval where there are several seeds."""
     mean = mean_interval(np.array(values))
-    return f"{mean.value:.{digits}f}" + (f" +- {mean.high - mean.value:.{digits}f}" if len(values) > 1 else "")
+    return f"{mean.value:.{digits}f}" + (
+        f" +- {mean.high - mean.value:.{digits}f}" if len(values) > 1 else ""
+    )
 
 
 def pooled(runs: Sequence[Path], model: str, attack: str) -> str:
@@ -47,9 +54,16 @@ def pooled(runs: Sequence[Path], model: str, attack: str) -> str:
 def measured(run: Path) -> dict[str, float]:
     """Validation loss, trained tokens and ROUGE-L of the student of one run."""
     summary = read_json(run / "student" / "summary.json")
-    rouge = [r.value for r in read_results(run / "evaluate" / "results.parquet")
-             if (r.metric, r.model) == ("rouge_l", "student")]  # fmt: skip
-    return {"loss": summary["best_validation_loss"], "tokens": summary["trained_tokens"], "rouge": rouge[0]}
+    rouge = [
+        r.value
+        for r in read_results(run / "evaluate" / "results.parquet")
+        if (r.metric, r.model) == ("rouge_l", "student")
+    ]
+    return {
+        "loss": summary["best_validation_loss"],
+        "tokens": summary["trained_tokens"],
+        "rouge": rouge[0],
+    }
 
 
 def main(folders: Sequence[Path]) -> None:
@@ -59,14 +73,26 @@ def main(folders: Sequence[Path]) -> None:
     base: tuple[float, float] | None = None
     names = dict.fromkeys(point["values"]["cases.method"] for _, point in points)
     for name in sorted(names, key=ORDER.index):
-        runs = [out / point["name"] for out, point in points if point["values"]["cases.method"] == name]
+        runs = [
+            out / point["name"] for out, point in points if point["values"]["cases.method"] == name
+        ]
         numbers = [measured(run) for run in runs]
         loss, rouge = (float(np.mean([one[key] for one in numbers])) for key in ("loss", "rouge"))
         base = base or (loss, rouge)
-        mark = "" if name == "sft" or loss < base[0] or rouge > base[1] else " (beats SFT in neither)"
-        cells = [name + mark, f"{np.mean([one['tokens'] for one in numbers]):,.0f}",
-                 spread([one["loss"] for one in numbers], 3), spread([one["rouge"] for one in numbers], 3)]  # fmt: skip
-        for model, attack in (("student", "loss"), ("student", "reference"), ("student_no_teacher", "loss")):
+        mark = (
+            "" if name == "sft" or loss < base[0] or rouge > base[1] else " (beats SFT in neither)"
+        )
+        cells = [
+            name + mark,
+            f"{np.mean([one['tokens'] for one in numbers]):,.0f}",
+            spread([one["loss"] for one in numbers], 3),
+            spread([one["rouge"] for one in numbers], 3),
+        ]
+        for model, attack in (
+            ("student", "loss"),
+            ("student", "reference"),
+            ("student_no_teacher", "loss"),
+        ):
             cells.append(pooled(runs, model, attack))
         print("| " + " | ".join(cells) + " |")
 

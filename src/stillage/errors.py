@@ -10,7 +10,9 @@ class UserError(Exception):
 
     def __init__(self, what: str, values: str = "", fix: str = "") -> None:
         """what: what happened, one sentence; values: the values that clashed; fix: what to do about it."""
-        super().__init__(what, values, fix)  # all three, so that the error survives a process boundary
+        super().__init__(
+            what, values, fix
+        )  # all three, so that the error survives a process boundary
         self.what, self.values, self.fix = what, values, fix
 
     def __str__(self) -> str:

@@ -34,9 +34,13 @@ class Record:
     prompt: str
     response: str
     input: str = ""
-    messages: tuple[tuple[str, str], ...] = ()  # (role, content) turns before the response, for chat data
+    messages: tuple[
+        tuple[str, str], ...
+    ] = ()  # (role, content) turns before the response, for chat data
     source: str = ""  # provenance: file:line, or the name of the generator
-    meta: Mapping[str, str] = field(default_factory=dict)  # other columns, kept for slices and extraction targets
+    meta: Mapping[str, str] = field(
+        default_factory=dict
+    )  # other columns, kept for slices and extraction targets
 
 
 END = 2**31 - 1
@@ -62,7 +66,9 @@ class Example:
 
     record_id: str
     ids_T: Array  # int32
-    response_T: Array  # bool, same length; never True at position 0 (nothing predicts the first token)
+    response_T: (
+        Array  # bool, same length; never True at position 0 (nothing predicts the first token)
+    )
     extras: Mapping[str, Array] = field(
         default_factory=dict
     )  # float32, one number per trained token, e.g. an advantage
@@ -71,7 +77,9 @@ class Example:
     @property
     def prompt_ids(self) -> Array:
         """The ids before the first response token."""
-        return self.ids_T[: int(np.argmax(self.response_T))] if self.response_T.any() else self.ids_T
+        return (
+            self.ids_T[: int(np.argmax(self.response_T))] if self.response_T.any() else self.ids_T
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -118,7 +126,9 @@ class Batch:
     attention_BS: torch.Tensor | None  # 1 on real tokens, 0 on padding; None: no padding
     positions_T: torch.Tensor  # int64
     labels_T: torch.Tensor  # int64
-    documents_BS: torch.Tensor | None = None  # int64, packed rows: which record each token is of, -1 padding
+    documents_BS: torch.Tensor | None = (
+        None  # int64, packed rows: which record each token is of, -1 padding
+    )
     extras: Mapping[str, torch.Tensor] = field(default_factory=dict)  # the examples' extras, [T]
 
 
@@ -144,7 +154,9 @@ class Step:
     teacher: Output | None
     labels_T: torch.Tensor
     number: int  # optimiser step, from 0
-    extras: Mapping[str, torch.Tensor] = field(default_factory=dict)  # [T], what the rollout says about each token
+    extras: Mapping[str, torch.Tensor] = field(
+        default_factory=dict
+    )  # [T], what the rollout says about each token
 
 
 Source = Literal["data", "student", "student_then_replay", "replay"]
@@ -189,7 +201,9 @@ class Rollout:
     cycle_records: int = 0
     inner_epochs: int = 1
     annotate: Callable[[list[tuple[Array, Array]]], list[Mapping[str, Array]]] | None = None
-    dropout: bool = True  # False: the student is trained without, so that it stays the one that wrote
+    dropout: bool = (
+        True  # False: the student is trained without, so that it stays the one that wrote
+    )
     writes_once: bool = False
     teacher_is_done: bool = False
     stop_after: str = ""
@@ -219,7 +233,14 @@ class Method:
 
 
 Party = Literal[
-    "target", "reference", "outside", "counterfactual", "initial", "teacher_initial", "self_prompted", "record"
+    "target",
+    "reference",
+    "outside",
+    "counterfactual",
+    "initial",
+    "teacher_initial",
+    "self_prompted",
+    "record",
 ]
 """Whom an attack asks. target: the attacked model. reference: the run's reference model. outside: the model that is given as
 audit.reference. counterfactual: the same pipeline whose teacher never saw the private records. initial: the weights that the

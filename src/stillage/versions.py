@@ -49,7 +49,9 @@ def bert_head(model: BertForMaskedLM) -> torch.nn.Module:
     return model.cls
 
 
-def overlap_counts(metric: Metric, predictions: Sequence[str], streams: Sequence[Sequence[str | None]]) -> list[Any]:
+def overlap_counts(
+    metric: Metric, predictions: Sequence[str], streams: Sequence[Sequence[str | None]]
+) -> list[Any]:
     """sacrebleu's counts of each answer, by which its scores of a corpus and of every resample of it are summed up."""
     return metric._extract_corpus_statistics(predictions, streams)  # pyright: ignore[reportArgumentType]
 

@@ -27,7 +27,9 @@ from stillage.types import TokenStats
 nats = st.floats(-30, 0)
 
 
-def stats(logp: list[float], mean: list[float] | None = None, var: list[float] | None = None) -> TokenStats:
+def stats(
+    logp: list[float], mean: list[float] | None = None, var: list[float] | None = None
+) -> TokenStats:
     n = len(logp)
     zeros = np.zeros(n, np.int32)
     return TokenStats(
@@ -40,17 +42,33 @@ def stats(logp: list[float], mean: list[float] | None = None, var: list[float] |
     )
 
 
-@given(st.lists(nats, min_size=1, max_size=30), st.floats(0.01, 1), st.integers(1, 5), st.integers(1, 3))
-def test_tail_is_the_mean_of_sorted_windows(values: list[float], fraction: float, window: int, stride: int) -> None:
-    window_means = [float(np.mean(values[i : i + window])) for i in range(0, max(1, len(values) - window + 1), stride)]
+@given(
+    st.lists(nats, min_size=1, max_size=30),
+    st.floats(0.01, 1),
+    st.integers(1, 5),
+    st.integers(1, 3),
+)
+def test_tail_is_the_mean_of_sorted_windows(
+    values: list[float], fraction: float, window: int, stride: int
+) -> None:
+    window_means = [
+        float(np.mean(values[i : i + window]))
+        for i in range(0, max(1, len(values) - window + 1), stride)
+    ]
     m = max(1, math.ceil(fraction * len(window_means) - 1e-9))
     expected = np.mean(sorted(window_means)[:m])
-    assert mean_of_lowest(np.array(values), fraction, window=window, stride=stride) == pytest.approx(expected, abs=1e-9)
+    assert mean_of_lowest(
+        np.array(values), fraction, window=window, stride=stride
+    ) == pytest.approx(expected, abs=1e-9)
     assert mean_of_lowest(np.array(values), count=99) == pytest.approx(np.mean(values), abs=1e-9)
-    assert mean_of_lowest(np.array(values), fraction, count=0) == mean_of_lowest(np.array(values), fraction)
+    assert mean_of_lowest(np.array(values), fraction, count=0) == mean_of_lowest(
+        np.array(values), fraction
+    )
 
 
-@pytest.mark.parametrize("options", [{"fraction": 0.0}, {"fraction": 1.5}, {"count": -1}, {"window": 0}, {"stride": 0}])
+@pytest.mark.parametrize(
+    "options", [{"fraction": 0.0}, {"fraction": 1.5}, {"count": -1}, {"window": 0}, {"stride": 0}]
+)
 def test_an_empty_tail_is_refused(options: dict[str, float]) -> None:
     with pytest.raises(ConfigError, match="at least one value"):
         mean_of_lowest(np.ones(3), **options)
@@ -75,13 +93,18 @@ def test_min_k_plus_plus_on_degenerate_distributions() -> None:
 def test_zlib_divides_by_the_compressed_bytes_of_the_record() -> None:
     text = "année 日本 " * 9
     assert zlib(stats([-1.0, -3.0]), text) == pytest.approx(-2 / len(compress(text.encode())))
-    for score in (lambda: zlib(stats([-1.0]), ""), lambda: reference_per_byte(stats([-1.0]), stats([-1.0]), "")):
+    for score in (
+        lambda: zlib(stats([-1.0]), ""),
+        lambda: reference_per_byte(stats([-1.0]), stats([-1.0]), ""),
+    ):
         with pytest.raises(DataError, match="empty text"):
             score()
 
 
 def test_reference_per_byte_counts_bytes_and_sums_over_any_tokens() -> None:
-    assert reference_per_byte(stats([-1.0, -2.0]), stats([-3.0, -1.0, -5.0]), "日本") == pytest.approx((-3 + 9) / 6)
+    assert reference_per_byte(
+        stats([-1.0, -2.0]), stats([-3.0, -1.0, -5.0]), "日本"
+    ) == pytest.approx((-3 + 9) / 6)
 
 
 def test_scores_that_compare_two_readings_of_a_record() -> None:
@@ -90,10 +113,18 @@ def test_scores_that_compare_two_readings_of_a_record() -> None:
     for score in (neighbour, mope):
         assert score(record, [worse, better]) == pytest.approx(-1.5 - (-3 - 0.5) / 2)
         assert math.isnan(score(record, []))
-    for logp in ([-0.1, -0.7], [-1 / 3] * 3, [-2.7182818, -0.3, -11.1]):  # noise of size 0, copies that are the record
-        assert mope(stats(logp), [stats(logp)] * 10) == neighbour(stats(logp), [stats(logp)] * 7) == 0
+    for logp in (
+        [-0.1, -0.7],
+        [-1 / 3] * 3,
+        [-2.7182818, -0.3, -11.1],
+    ):  # noise of size 0, copies that are the record
+        assert (
+            mope(stats(logp), [stats(logp)] * 10) == neighbour(stats(logp), [stats(logp)] * 7) == 0
+        )
     assert recall(record, better) == pytest.approx(0.5 / 1.5)
-    assert recall(record, stats([-1.5, -1.5])) > recall(record, better)  # a prefix helps on what is NOT known
+    assert recall(record, stats([-1.5, -1.5])) > recall(
+        record, better
+    )  # a prefix helps on what is NOT known
     assert math.isnan(recall(stats([0.0]), stats([0.0])))
     with pytest.raises(DataError, match="which tokens are scored"):
         recall(record, worse)
@@ -101,4 +132,6 @@ def test_scores_that_compare_two_readings_of_a_record() -> None:
     plain = stats([-9.0, -1.0, -2.0])
     z_T = (plain.logp_T - plain.mean_T) / np.sqrt(plain.var_T)
     assert min_k_plus_plus(plain, count=2) == pytest.approx(np.sort(z_T)[:2].mean())
-    assert min_k_plus_plus(plain, count=1, window=2) == pytest.approx(min(z_T[:2].mean(), z_T[1:].mean()))
+    assert min_k_plus_plus(plain, count=1, window=2) == pytest.approx(
+        min(z_T[:2].mean(), z_T[1:].mean())
+    )

@@ -90,13 +90,20 @@ def test_distillation_privacy_model_perturbation() -> None:
 
     def one_token(nats: float) -> TokenStats:
         one, zero = np.ones(1), np.zeros(1, np.int32)
-        return TokenStats(ids_T=zero, logp_T=-nats * one, mean_T=one, var_T=one, rank_T=zero, greedy_T=zero == 0)
+        return TokenStats(
+            ids_T=zero, logp_T=-nats * one, mean_T=one, var_T=one, rank_T=zero, greedy_T=zero == 0
+        )
 
     for split in ("train", "val"):
         losses_SN = TENSORS[f"{case}/in/{split}_losses"].astype(float)
-        found = [-mope(one_token(column[0]), [one_token(c) for c in column[1:]]) for column in losses_SN.T]
+        found = [
+            -mope(one_token(column[0]), [one_token(c) for c in column[1:]])
+            for column in losses_SN.T
+        ]
         np.testing.assert_allclose(found, expected(case, split), rtol=1e-4, atol=1e-6)
-        np.testing.assert_allclose(found / losses_SN[0], expected(case, f"{split}_ratio"), rtol=1e-4, atol=1e-6)
+        np.testing.assert_allclose(
+            found / losses_SN[0], expected(case, f"{split}_ratio"), rtol=1e-4, atol=1e-6
+        )
 
 
 @pytest.mark.parametrize("case", TEXTS)
@@ -109,10 +116,16 @@ def test_mimir_scores(case: str) -> None:
     assert -zlib(stats, text) == pytest.approx(expected(case, "zlib"), rel=1e-6)
     other = of_text(text, "in/char_reference_W")
     assert -reference(stats, other) == pytest.approx(expected(case, "reference"), rel=1e-6)
-    assert reference_per_byte(stats, other, text) * len(text) == pytest.approx(reference(stats, other) * n, rel=1e-9)
+    assert reference_per_byte(stats, other, text) * len(text) == pytest.approx(
+        reference(stats, other) * n, rel=1e-9
+    )
     near = [-neighbour(stats, [of_text(words)]) for words in options["neighbours"]]
-    np.testing.assert_allclose(near, expected(case, "neighbourhood_per_neighbour"), rtol=1e-5, atol=1e-7)
-    with_end = bigram(TENSORS["in/char_W"], [options["eos_id"], *map(options["vocabulary"].index, text)])
+    np.testing.assert_allclose(
+        near, expected(case, "neighbourhood_per_neighbour"), rtol=1e-5, atol=1e-7
+    )
+    with_end = bigram(
+        TENSORS["in/char_W"], [options["eos_id"], *map(options["vocabulary"].index, text)]
+    )
     for cap, key in ((0.01, "dc_pdd"), (0.1, "dc_pdd_a0.1")):
         found = -dc_pdd(with_end, TENSORS["in/char_frequency"], cap)
         assert found == pytest.approx(expected(case, key), rel=1e-6)
@@ -147,7 +160,9 @@ def test_mimir_entropy_and_ranks() -> None:
     np.testing.assert_allclose(stats.logp_T, expected(case, "token_log_probs"), rtol=1e-6)
     assert -stats.mean_T.mean() == pytest.approx(expected(case, "entropy"), rel=1e-6)
     assert stats.rank_T.mean() + 1 == pytest.approx(expected(case, "mean_rank"), rel=1e-6)
-    assert np.log(stats.rank_T + 1.0).mean() == pytest.approx(expected(case, "mean_log_rank"), rel=1e-6)
+    assert np.log(stats.rank_T + 1.0).mean() == pytest.approx(
+        expected(case, "mean_log_rank"), rel=1e-6
+    )
 
 
 def membership(inside: list[float], outside: list[float]) -> tuple[np.ndarray, np.ndarray]:
@@ -179,14 +194,18 @@ def test_distillation_privacy_auc_without_the_fold(case: str) -> None:
     roc = roc_curve(scores, is_member)
     for key, limit in (("25", 0.25), ("05", 0.05), ("01", 0.01), ("001", 0.001), ("0", 0.0)):
         assert roc.tpr[roc.fpr <= limit].max() == pytest.approx(expected(case, f"tpr_at_fpr_{key}"))
-    assert tpr_at_fpr(scores, is_member, 0.25).value == pytest.approx(expected(case, "tpr_at_fpr_25"))
+    assert tpr_at_fpr(scores, is_member, 0.25).value == pytest.approx(
+        expected(case, "tpr_at_fpr_25")
+    )
 
 
 # The rest of this file: cases where ours differs. Each test shows that the documented reason accounts for the whole gap.
 
 
 def test_deviation_min_k_of_probabilities() -> None:
-    for stats, published in zip(responses("in/W", f"{DP}/min_k"), expected(f"{DP}/min_k", "scores"), strict=True):
+    for stats, published in zip(
+        responses("in/W", f"{DP}/min_k"), expected(f"{DP}/min_k", "scores"), strict=True
+    ):
         lowest = np.sort(np.exp(stats.logp_T))[: int(0.2 * len(stats.logp_T))]
         assert -lowest.mean() == pytest.approx(published, rel=1e-5)
         assert min_k(stats) < -1
@@ -215,7 +234,9 @@ def test_deviation_zlib_of_the_models_own_text() -> None:
 def test_deviation_reference_with_another_tokenizer_per_token() -> None:
     case = f"{DP}/reference_other_tokenizer"
     others = responses("in/reference_W", case, "reference_responses")
-    for stats, other, published in zip(responses("in/W", case), others, expected(case, "scores"), strict=True):
+    for stats, other, published in zip(
+        responses("in/W", case), others, expected(case, "scores"), strict=True
+    ):
         assert loss(other) - loss(stats) == pytest.approx(published, rel=1e-5)
         with pytest.raises(Exception, match="reference_per_byte"):
             reference(stats, other)
@@ -226,11 +247,17 @@ def test_deviation_neighbourhood_aggregate_and_recall(case: str) -> None:
     options = CASES[case]["options"]
     stats, near = of_text(options["text"]), [of_text(words) for words in options["neighbours"]]
     largest = min(loss(one) - loss(stats) for one in near)
-    assert largest == pytest.approx(expected(case, "neighbourhood_as_aggregated_by_run_py"), rel=1e-5, abs=1e-7)
-    assert neighbour(stats, near) == pytest.approx(np.mean([neighbour(stats, [one]) for one in near]))
+    assert largest == pytest.approx(
+        expected(case, "neighbourhood_as_aggregated_by_run_py"), rel=1e-5, abs=1e-7
+    )
+    assert neighbour(stats, near) == pytest.approx(
+        np.mean([neighbour(stats, [one]) for one in near])
+    )
     prefix = "".join(options["recall_prefix"])
     conditioned = of_text(options["text"], prefix=prefix)
-    if len(prefix) + len(options["text"]) <= options["max_length"]:  # one token more than `stats`: the first
+    if (
+        len(prefix) + len(options["text"]) <= options["max_length"]
+    ):  # one token more than `stats`: the first
         assert -loss(conditioned) / loss(stats) == pytest.approx(expected(case, "recall"), rel=1e-6)
     with pytest.raises(Exception, match="which tokens are scored"):
         recall(stats, conditioned)
@@ -241,11 +268,18 @@ def test_deviation_pad_after_the_text_is_scored() -> None:
     ids_BS, mask_BS = (TENSORS[f"{case}/in/{name}"] for name in ("input_ids", "attention_mask"))
     for row, (ids, mask) in enumerate(zip(ids_BS, mask_BS, strict=True)):
         n = int(mask.sum())
-        own, with_pad = bigram(weight, ids[:n].tolist()), bigram(weight, ids[: min(n + 1, len(ids))].tolist())
+        own, with_pad = (
+            bigram(weight, ids[:n].tolist()),
+            bigram(weight, ids[: min(n + 1, len(ids))].tolist()),
+        )
         assert np.exp(-loss(with_pad)) == pytest.approx(expected(case, "perplexity")[row], rel=1e-5)
-        assert min_k(with_pad, count=4) == pytest.approx(expected(case, "min_k_prob_k4")[row], rel=1e-5)
+        assert min_k(with_pad, count=4) == pytest.approx(
+            expected(case, "min_k_prob_k4")[row], rel=1e-5
+        )
         if n == len(ids):
-            assert min_k(own, count=20) == pytest.approx(expected(case, "min_k_prob_k20")[row], rel=1e-5)
+            assert min_k(own, count=20) == pytest.approx(
+                expected(case, "min_k_prob_k20")[row], rel=1e-5
+            )
 
 
 def test_deviation_mosaic_scores_with_that_pad() -> None:
@@ -257,12 +291,16 @@ def test_deviation_mosaic_scores_with_that_pad() -> None:
         ids = [characters.index(c) for c in text] + [options["pad_id"]] * (len(text) < longest)
         stats, other = (bigram(TENSORS[name], ids) for name in ("in/char_W", "in/char_reference_W"))
         assert np.exp(-loss(stats)) == pytest.approx(expected(case, "loss")[row], rel=1e-5)
-        assert np.exp(-reference(stats, other)) == pytest.approx(expected(case, "ratio")[row], rel=1e-5)
+        assert np.exp(-reference(stats, other)) == pytest.approx(
+            expected(case, "ratio")[row], rel=1e-5
+        )
         assert np.exp(-lowercase(stats, stats)) == expected(case, "lowercase")[row] == 1
         per_character = len(compress(text.encode())) / len(text)
         assert -loss(stats) / per_character == pytest.approx(expected(case, "zlib")[row], rel=1e-5)
         if len(text) == longest:
-            assert -min_k(stats, count=20) == pytest.approx(expected(case, "minkprob")[row], rel=1e-5)
+            assert -min_k(stats, count=20) == pytest.approx(
+                expected(case, "minkprob")[row], rel=1e-5
+            )
 
 
 REPRODUCED = {
@@ -277,5 +315,7 @@ REPRODUCED = {
 def test_every_case_is_reproduced_or_listed_with_its_reason() -> None:
     page = (ROOT / "docs/explanation/differences.md").read_text()
     section = page.split("## Membership scores", 1)[1].split("\n## ", 1)[0]
-    listed = {case for case in CASES if re.search(rf"^\| `{re.escape(case)}`", section, re.MULTILINE)}
+    listed = {
+        case for case in CASES if re.search(rf"^\| `{re.escape(case)}`", section, re.MULTILINE)
+    }
     assert listed | REPRODUCED == set(CASES) and not listed & REPRODUCED

@@ -39,22 +39,30 @@ def tokenizer(records: list[Record]):  # noqa: ANN201 - a transformers tokenizer
 
 
 def encode(records: list[Record], tokenizer) -> list[Example]:  # noqa: ANN001
-    return tokenise(records, tokenizer, template="raw", max_tokens=200, max_prompt_tokens=100).examples
+    return tokenise(
+        records, tokenizer, template="raw", max_tokens=200, max_prompt_tokens=100
+    ).examples
 
 
 def said(example: Example, greedy: bool) -> TokenStats:
     n = int(example.response_T.sum())
     zeros = np.zeros(n, np.float32)
     return TokenStats(
-        ids_T=example.ids_T[example.response_T], logp_T=zeros, mean_T=zeros, var_T=zeros,
-        rank_T=np.zeros(n, np.int32), greedy_T=np.full(n, greedy),
-    )  # fmt: skip
+        ids_T=example.ids_T[example.response_T],
+        logp_T=zeros,
+        mean_T=zeros,
+        var_T=zeros,
+        rank_T=np.zeros(n, np.int32),
+        greedy_T=np.full(n, greedy),
+    )
 
 
 def test_the_column_is_asked_for_at_its_place(records: list[Record], tokenizer) -> None:  # noqa: ANN001
     examples = encode(records, tokenizer)
     roles = ["private"] * len(records)
-    targets = column_targets(records, roles, examples, tokenizer, "badge", lambda some: encode(list(some), tokenizer))
+    targets = column_targets(
+        records, roles, examples, tokenizer, "badge", lambda some: encode(list(some), tokenizer)
+    )
     for target, record, example in zip(targets, records, examples, strict=True):
         joined = np.concatenate([target.prefix_ids, target.suffix_ids])
         assert joined.tolist() == example.ids_T[: len(joined)].tolist()
@@ -71,16 +79,22 @@ def test_a_value_beyond_the_limit_is_neither_recited_nor_asked_for(
     limit = lengths[len(lengths) // 2]  # half of the records lose at least their end of text
 
     def short(some: Sequence[Record]) -> list[Example]:
-        return tokenise(some, tokenizer, template="raw", max_tokens=limit, max_prompt_tokens=20).examples
+        return tokenise(
+            some, tokenizer, template="raw", max_tokens=limit, max_prompt_tokens=20
+        ).examples
 
     examples = short(records)
-    targets = column_targets(records, ["private"] * len(records), examples, tokenizer, "badge", short)
+    targets = column_targets(
+        records, ["private"] * len(records), examples, tokenizer, "badge", short
+    )
     whole = [
         record.meta["badge"] in tokenizer.decode(example.ids_T)
         for record, example in zip(records, examples, strict=True)
     ]
     kept = [len(target.suffix_ids) > 0 for target in targets]
-    assert 0 < sum(kept) < len(kept) and not any(k and not w for k, w in zip(kept, whole, strict=True))
+    assert 0 < sum(kept) < len(kept) and not any(
+        k and not w for k, w in zip(kept, whole, strict=True)
+    )
     for target, is_kept, record in zip(targets, kept, records, strict=True):
         assert target.text.strip() == (record.meta["badge"] if is_kept else "")
     nothing = [target.suffix_ids[:0] for target in targets]
@@ -88,7 +102,10 @@ def test_a_value_beyond_the_limit_is_neither_recited_nor_asked_for(
     table = extraction_table(targets, {"m": nothing}, stats, tokenizer)
     assert not any(table.column("exact").to_pylist())
     (rate,) = extraction_results(table, level=0.95, base=BASE)
-    assert (rate.value, rate.n) == (0, sum(kept)) and rate.note == f"{len(kept) - sum(kept)} records without a target"
+    assert (rate.value, rate.n) == (
+        0,
+        sum(kept),
+    ) and rate.note == f"{len(kept) - sum(kept)} records without a target"
     (none,) = extraction_results(table.filter(pc.field("tokens") == 0), level=0.95, base=BASE)
     assert math.isnan(none.value) and math.isnan(none.low) and none.n == 0
 
@@ -99,7 +116,9 @@ def test_recited_words_are_counted_exactly(records: list[Record], tokenizer) -> 
     recited: list[Array] = [target.suffix_ids.copy() for target in targets]
     for index in (0, 1, 25):  # two members and an outsider differ, in the last token
         recited[index][-1] += 1
-    stats = {"m": {e.record_id: said(e, greedy=i not in (0, 1, 25)) for i, e in enumerate(examples)}}
+    stats = {
+        "m": {e.record_id: said(e, greedy=i not in (0, 1, 25)) for i, e in enumerate(examples)}
+    }
     table = extraction_table(targets, {"m": recited}, stats, tokenizer)
     assert all(table.column("agrees").to_pylist())
     assert table.column("matched_prefix").to_pylist()[:3] == [5, 5, 6]
@@ -112,7 +131,12 @@ def test_a_column_that_is_not_there_is_named(records: list[Record], tokenizer) -
     examples = encode(records, tokenizer)
     with pytest.raises(DataError, match="badge"):
         column_targets(
-            records, ["private"] * 30, examples, tokenizer, "salary", lambda some: encode(list(some), tokenizer)
+            records,
+            ["private"] * 30,
+            examples,
+            tokenizer,
+            "salary",
+            lambda some: encode(list(some), tokenizer),
         )
 
 
@@ -137,6 +161,10 @@ def test_near_duplicates_count_once() -> None:
     tens = np.array([i // 10 if i >= 10 else 10 + i for i in range(40)])
     wider, plain = clustered_proportion(exact, tens, 0.9), clopper_pearson(12, 40, 0.9)
     for pair in parts:
-        assert (found[pair].value, found[pair].low, found[pair].high) == (0.3, wider.low, wider.high)
+        assert (found[pair].value, found[pair].low, found[pair].high) == (
+            0.3,
+            wider.low,
+            wider.high,
+        )
         assert (alone[pair].low, alone[pair].high, alone[pair].n) == (plain.low, plain.high, 40)
     assert wider.high - wider.low > plain.high - plain.low

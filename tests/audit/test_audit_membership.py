@@ -28,9 +28,13 @@ BASE = Result(run="r", stage="audit", model="", metric="", value=math.nan, seed=
 def stats(logp: list[float]) -> TokenStats:
     logp_T = np.array(logp, dtype=np.float32)
     return TokenStats(
-        ids_T=np.arange(len(logp), dtype=np.int32), logp_T=logp_T, mean_T=logp_T - 1, var_T=np.ones_like(logp_T),
-        rank_T=np.zeros(len(logp), np.int32), greedy_T=np.ones(len(logp), bool),
-    )  # fmt: skip
+        ids_T=np.arange(len(logp), dtype=np.int32),
+        logp_T=logp_T,
+        mean_T=logp_T - 1,
+        var_T=np.ones_like(logp_T),
+        rank_T=np.zeros(len(logp), np.int32),
+        greedy_T=np.ones(len(logp), bool),
+    )
 
 
 def reply(said: Said, id_: str) -> TokenStats:
@@ -67,13 +71,21 @@ def spoken(audited: Audited) -> dict[str, Said]:
     }
 
 
-def test_results_equal_an_independent_computation(audited: Audited, spoken: dict[str, Said]) -> None:
-    partners: dict[str, dict[Party, str]] = {model: {"reference": "student_no_teacher"} for model in spoken}
-    table, left_out = score_table(audited, spoken, [ATTACKS["loss"], ATTACKS["reference"]], partners)
+def test_results_equal_an_independent_computation(
+    audited: Audited, spoken: dict[str, Said]
+) -> None:
+    partners: dict[str, dict[Party, str]] = {
+        model: {"reference": "student_no_teacher"} for model in spoken
+    }
+    table, left_out = score_table(
+        audited, spoken, [ATTACKS["loss"], ATTACKS["reference"]], partners
+    )
     assert not left_out  # a model is not compared with itself, which is no loss
     assert set(by_model_and_attack(table)) == {
-        ("student", "loss"), ("student", "reference"), ("student_no_teacher", "loss"),
-    }  # fmt: skip
+        ("student", "loss"),
+        ("student", "reference"),
+        ("student_no_teacher", "loss"),
+    }
     results = membership_results(table, fprs=(0.1, 0.01), level=0.95, base=BASE)
     found = {(r.model, r.attack, r.metric, r.note): r for r in results}
     means = [reply(spoken["student"], id_).logp_T.mean() for id_ in audited.ids]
@@ -87,7 +99,8 @@ def test_results_equal_an_independent_computation(audited: Audited, spoken: dict
 
 
 @pytest.mark.parametrize(
-    ("score", "said"), [(None, "NoneType"), ("high", "str"), (np.zeros(5), r"ndarray of shape \(5,\)")]
+    ("score", "said"),
+    [(None, "NoneType"), ("high", "str"), (np.zeros(5), r"ndarray of shape \(5,\)")],
 )
 def test_an_attack_that_gives_no_number_is_named(
     audited: Audited, spoken: dict[str, Said], score: object, said: str
@@ -106,7 +119,11 @@ def test_a_rate_that_too_few_outsiders_allow_is_missing_with_its_reason(
     audited: Audited, spoken: dict[str, Said]
 ) -> None:
     table, _ = score_table(audited, spoken, [ATTACKS["loss"]], {"student": {}})
-    refused = [r for r in membership_results(table, fprs=(0.01,), level=0.95, base=BASE) if r.metric == "tpr_at_fpr"]
+    refused = [
+        r
+        for r in membership_results(table, fprs=(0.01,), level=0.95, base=BASE)
+        if r.metric == "tpr_at_fpr"
+    ]
     assert refused and all(math.isnan(r.value) and "refused" in r.note for r in refused)
 
 
@@ -132,13 +149,28 @@ def test_what_cannot_be_run_is_left_out_with_its_reason(
         "mope",
     )
     said = {
-        "student": Said(replies=spoken["student"].replies, unasked={"neighbours": "there is no masked model"}),
-        "other": Said(replies={"as_is": {id_: stats([-1.0] * 3) for id_ in audited.ids}}),  # another tokenizer
+        "student": Said(
+            replies=spoken["student"].replies, unasked={"neighbours": "there is no masked model"}
+        ),
+        "other": Said(
+            replies={"as_is": {id_: stats([-1.0] * 3) for id_ in audited.ids}}
+        ),  # another tokenizer
     }
-    table, left_out = score_table(audited, said, [ATTACKS[name] for name in names], {"student": {"reference": "other"}})
-    assert set(by_model_and_attack(table)) == {("student", "loss"), ("student", "reference_per_byte")}
+    table, left_out = score_table(
+        audited, said, [ATTACKS[name] for name in names], {"student": {"reference": "other"}}
+    )
+    assert set(by_model_and_attack(table)) == {
+        ("student", "loss"),
+        ("student", "reference_per_byte"),
+    }
     why = {entry.attack: entry.why for entry in left_out}
-    assert set(why) == {"reference", "reference_counterfactual", "reference_init", "neighbour", "mope"}
+    assert set(why) == {
+        "reference",
+        "reference_counterfactual",
+        "reference_init",
+        "neighbour",
+        "mope",
+    }
     assert "120 of 120 records as other tokens (use reference_per_byte)" in why["reference"]
     assert why["neighbour"] == "there is no masked model" and "noise was not asked" in why["mope"]
     rows = left_out_results(left_out, BASE)
@@ -146,12 +178,19 @@ def test_what_cannot_be_run_is_left_out_with_its_reason(
     assert all(math.isnan(row.value) for row in rows) and "left out on student" in caplog.text
 
 
-def test_a_record_without_a_reply_has_no_score_and_is_counted(audited: Audited, spoken: dict[str, Said]) -> None:
+def test_a_record_without_a_reply_has_no_score_and_is_counted(
+    audited: Audited, spoken: dict[str, Said]
+) -> None:
     late = dict(list(spoken["student"].replies["as_is"].items())[5:])
     attack = Attack(
-        name="late", paper="-", access="logprob", requests=(Request(role="target", transform="lowercase"),),
+        name="late",
+        paper="-",
+        access="logprob",
+        requests=(Request(role="target", transform="lowercase"),),
         score=lambda reply: float(reply.logp_T.mean()),
-    )  # fmt: skip
-    table, _ = score_table(audited, {"student": Said(replies={"lowercase": late})}, [attack], {"student": {}})
+    )
+    table, _ = score_table(
+        audited, {"student": Said(replies={"lowercase": late})}, [attack], {"student": {}}
+    )
     results = membership_results(table, fprs=(), level=0.95, base=BASE)
     assert [(r.value, r.n) for r in results if r.metric == "nan_scores"] == [(5, 120)]

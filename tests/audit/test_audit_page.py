@@ -29,21 +29,35 @@ def first_cells(text: str) -> list[str]:
 
 
 def test_every_attack_has_a_row_and_every_row_an_attack() -> None:
-    named = [name for cell in first_cells(section("The attacks")) for name in re.findall(r"`(\w+)`", cell)]
+    named = [
+        name
+        for cell in first_cells(section("The attacks"))
+        for name in re.findall(r"`(\w+)`", cell)
+    ]
     assert len(named) == len(set(named)) and set(named) == SHIPPED
 
 
 def test_every_check_has_a_row_with_its_verdict() -> None:
     text = section("May the number be printed?")
-    source = "".join(path.read_text(encoding="utf-8") for path in sorted(Path(validity.__file__).parent.glob("*.py")))
+    source = "".join(
+        path.read_text(encoding="utf-8")
+        for path in sorted(Path(validity.__file__).parent.glob("*.py"))
+    )
     faults = {"SHIFT": validity.SHIFT, "UNUSABLE": sight.UNUSABLE} | {
         f'"{name}"': name for name in ("contaminated", "unusable scores")
     }
     made = {
         name: faults[fault]
-        for name, fault in re.findall(r'Check\(name="(\w+)", .*?fault=(SHIFT|UNUSABLE|"[\w ]+")', source)
+        for name, fault in re.findall(
+            r'Check\(name="(\w+)", .*?fault=(SHIFT|UNUSABLE|"[\w ]+")', source
+        )
     }
-    rows = {cell: line for cell in first_cells(text) for line in text.splitlines() if line.startswith(f"| {cell} |")}
+    rows = {
+        cell: line
+        for cell in first_cells(text)
+        for line in text.splitlines()
+        if line.startswith(f"| {cell} |")
+    }
     made |= {"positive_control": "never fails"}
     assert set(rows) == set(made) and len(made) == 16
     assert all(rows[name].rstrip(" |").endswith(verdict) for name, verdict in made.items())
@@ -55,10 +69,14 @@ def test_every_setting_and_flag_on_the_page_exists(page: Path) -> None:
     named = set(re.findall(r"`((?:audit|data|distill)\.[a-z_.]+)`", text))
     assert named and named <= set(known)
     lines = text.replace("\\\n", " ").splitlines()
-    commands = [line for line in lines if line.startswith("stillage ")] + re.findall(r"`(--[^`]+)`", text)
+    commands = [line for line in lines if line.startswith("stillage ")] + re.findall(
+        r"`(--[^`]+)`", text
+    )
     for command in commands:
         words = [word for word in shlex.split(command) if word != "--accept-changes"]
-        flags = words[next((place for place, word in enumerate(words) if word.startswith("--")), len(words)) :]
+        flags = words[
+            next((place for place, word in enumerate(words) if word.startswith("--")), len(words)) :
+        ]
         assert set(from_flags(flags)) <= set(known)
 
 

@@ -29,7 +29,13 @@ from stillage.rng import generator
 from stillage.types import TokenStats
 
 SHIFT = "distribution shift, not leakage"
-WORDS = np.array([f"{a}{b}" for a in ("bar", "cor", "den", "fel", "gor", "hin", "jul", "kar") for b in "aeiouxyz"])
+WORDS = np.array(
+    [
+        f"{a}{b}"
+        for a in ("bar", "cor", "den", "fel", "gor", "hin", "jul", "kar")
+        for b in "aeiouxyz"
+    ]
+)
 
 
 def texts(rng: np.random.Generator, n: int, n_words: int = 15) -> list[str]:
@@ -38,7 +44,11 @@ def texts(rng: np.random.Generator, n: int, n_words: int = 15) -> list[str]:
 
 def blind(scores: np.ndarray, is_member: np.ndarray, clusters: np.ndarray | None = None) -> Control:
     own = np.arange(is_member.size) if clusters is None else clusters
-    return Control(family="blind", scored=Scored(scores=scores, is_member=is_member, clusters=own), cross_fitted=True)
+    return Control(
+        family="blind",
+        scored=Scored(scores=scores, is_member=is_member, clusters=own),
+        cross_fitted=True,
+    )
 
 
 def model(scores: np.ndarray, is_member: np.ndarray) -> Control:
@@ -84,7 +94,11 @@ def test_an_honest_run_passes_the_provenance_check() -> None:
     ("stage", "id_", "told"),
     [
         ("student", "private3", "1 private in student"),
-        ("student_rollouts", "private3", "1 private in student_rollouts"),  # private prompts in the rollouts
+        (
+            "student_rollouts",
+            "private3",
+            "1 private in student_rollouts",
+        ),  # private prompts in the rollouts
         ("tokenizer", "private3", "1 private in tokenizer"),
         ("student_no_teacher", "private3", "1 private in student_no_teacher"),
         ("teacher", "outsiders0", "1 outsiders in teacher"),
@@ -105,11 +119,17 @@ def test_a_shifted_split_is_caught_by_each_blind_attacker_it_concerns() -> None:
     rng, is_member = generator(3, "shift"), np.arange(200) < 100
     same = texts(rng, 200)
     assert controls(same, is_member).passed
-    vocabulary = [t + " novel" * bool(m and i % 2) for i, (t, m) in enumerate(zip(same, is_member, strict=True))]
+    vocabulary = [
+        t + " novel" * bool(m and i % 2)
+        for i, (t, m) in enumerate(zip(same, is_member, strict=True))
+    ]
     assert not controls(vocabulary, is_member).passed
     spelling = [t.replace("ba", "BA") if m else t for t, m in zip(same, is_member, strict=True)]
     found = blind_scores(spelling, is_member, 0)
-    assert roc_auc(found["character_ngrams"], is_member) > 0.6 and not controls(spelling, is_member).passed
+    assert (
+        roc_auc(found["character_ngrams"], is_member) > 0.6
+        and not controls(spelling, is_member).passed
+    )
     longer = texts(rng, 100, 17) + texts(rng, 100, 13)
     found = blind_scores(longer, is_member, 0)
     assert roc_auc(found["length_and_zlib"], is_member) > 0.8
@@ -141,9 +161,15 @@ def test_honest_splits_are_rarely_refused() -> None:
 def test_a_control_that_learned_members_is_caught() -> None:
     rng, is_member = generator(6, "control"), np.arange(400) < 200
     honest = blind(rng.normal(size=400), is_member)
-    for name, shift in (("untrained", 0.5), ("student_no_teacher", -0.5)):  # below chance is no better
+    for name, shift in (
+        ("untrained", 0.5),
+        ("student_no_teacher", -0.5),
+    ):  # below chance is no better
         found = check_controls(
-            {"bag_of_words": honest, name: model(rng.normal(size=400) + shift * is_member, is_member)}
+            {
+                "bag_of_words": honest,
+                name: model(rng.normal(size=400) + shift * is_member, is_member),
+            }
         )
         assert not found.passed and name in found.detail and "bag_of_words" not in found.detail
 
@@ -164,12 +190,18 @@ def test_different_truncation_is_caught() -> None:
     is_member = np.arange(200) < 100
     assert check_truncation(np.arange(200) % 5 == 0, is_member).passed
     found = check_truncation(is_member & (np.arange(200) % 3 == 0), is_member)
-    assert not found.passed and found.fault == SHIFT and "34 of 100 members and 0 of 100 outsiders" in found.detail
+    assert (
+        not found.passed
+        and found.fault == SHIFT
+        and "34 of 100 members and 0 of 100 outsiders" in found.detail
+    )
 
 
 def test_one_large_group_of_cut_records_is_no_shift() -> None:
     is_member = np.arange(400) < 200
-    was_cut = (np.arange(400) < 40) | (np.arange(400) % 20 == 0)  # 40 members of one passage, and a twentieth of all
+    was_cut = (np.arange(400) < 40) | (
+        np.arange(400) % 20 == 0
+    )  # 40 members of one passage, and a twentieth of all
     groups = np.where(np.arange(400) < 40, 0, np.arange(400))
     assert not check_truncation(was_cut, is_member).passed
     assert check_truncation(was_cut, is_member, clusters=groups).passed
@@ -180,7 +212,9 @@ def test_one_large_group_of_cut_records_is_no_shift() -> None:
 def test_lost_and_repeated_scores_are_caught() -> None:
     expected = ["a", "b", "c"]
     assert check_records(expected, {"student/loss": ["c", "a", "b"]}).passed
-    found = check_records(expected, {"student/loss": ["a", "b", "b"], "teacher/loss": ["a", "b", "c", "d"]})
+    found = check_records(
+        expected, {"student/loss": ["a", "b", "b"], "teacher/loss": ["a", "b", "c", "d"]}
+    )
     assert not found.passed and found.fault == "contaminated"
     assert found.values == {
         "student/loss": "1 missing, 0 of other records, 1 repeated",
@@ -200,7 +234,12 @@ def test_cached_scores_of_another_model_or_tokenizer_are_caught() -> None:
 def test_a_reference_with_another_tokenizer_is_refused() -> None:
     zeros = np.zeros(3, np.int32)
     stats = TokenStats(
-        ids_T=zeros, logp_T=-np.ones(3), mean_T=-np.ones(3), var_T=np.ones(3), rank_T=zeros, greedy_T=zeros == 0
+        ids_T=zeros,
+        logp_T=-np.ones(3),
+        mean_T=-np.ones(3),
+        var_T=np.ones(3),
+        rank_T=zeros,
+        greedy_T=zeros == 0,
     )
     assert reference(stats, stats) == 0
     with pytest.raises(DataError, match="reference_per_byte"):
@@ -228,18 +267,25 @@ def test_near_duplicates_of_one_side_are_no_shift_where_the_folds_know_them() ->
     families, size = 60, 4
     is_member = np.repeat(np.arange(families) % 2 == 0, size)
     clusters = np.repeat(np.arange(families), size)
-    words = [f"family{number // size} says {text}" for number, text in enumerate(texts(rng, families * size))]
+    words = [
+        f"family{number // size} says {text}"
+        for number, text in enumerate(texts(rng, families * size))
+    ]
     apart = blind_scores(words, is_member, 3)["bag_of_words"]
     together = blind_scores(words, is_member, 3, clusters=clusters)["bag_of_words"]
     assert blind_interval(apart, is_member).low > 0.6
     assert blind_interval(together, is_member, clusters=clusters).contains(0.5)
     fold = stratified_folds(is_member, 5, 3, clusters)
     assert all(np.unique(fold[clusters == number]).size == 1 for number in range(families))
-    assert (np.bincount(fold[is_member]) == 24).all() and (np.bincount(fold[~is_member]) == 24).all()
+    assert (np.bincount(fold[is_member]) == 24).all() and (
+        np.bincount(fold[~is_member]) == 24
+    ).all()
 
 
 def test_blind_attackers_on_next_to_nothing() -> None:
-    for name, scores in blind_scores(["a b", "c d", "e f"], np.array([True, False, False]), 0).items():
+    for name, scores in blind_scores(
+        ["a b", "c d", "e f"], np.array([True, False, False]), 0
+    ).items():
         assert scores.tolist() == [0.5] * 3, name
     for scores in blind_scores(["", "", "", ""], np.array([True, True, False, False]), 0).values():
         assert scores.tolist() == [0.5] * 4
@@ -251,7 +297,10 @@ def test_verdict_names_the_worst_fault_first_and_is_json() -> None:
     fine = check_truncation(np.zeros(4, bool), np.arange(4) < 2)
     shift = check_order(np.arange(300), np.arange(300) < 150)
     leak = check_provenance({"student": ["private0"]}, ROLES)
-    assert judge([fine]).verdict == "valid" and judge([fine]).headline == "All 1 validity checks passed."
+    assert (
+        judge([fine]).verdict == "valid"
+        and judge([fine]).headline == "All 1 validity checks passed."
+    )
     assert judge([fine, shift]).verdict == SHIFT
     both = judge([fine, shift, leak])
     assert both.verdict == "contaminated" and both.headline.startswith(
@@ -259,9 +308,16 @@ def test_verdict_names_the_worst_fault_first_and_is_json() -> None:
     )
     assert "source file tells" in both.headline
     back = json.loads(json.dumps(both.as_json(), allow_nan=False))
-    assert back["verdict"] == "contaminated" and [c["passed"] for c in back["checks"]] == [True, False, False]
+    assert back["verdict"] == "contaminated" and [c["passed"] for c in back["checks"]] == [
+        True,
+        False,
+        False,
+    ]
     is_member = np.arange(40) < 20
     words = texts(generator(9, "json"), 40)
     names = [str(i) for i in range(40)]
-    checks = [controls(words, is_member), check_overlap(names[:20], names[20:], words[:20], words[20:])]
+    checks = [
+        controls(words, is_member),
+        check_overlap(names[:20], names[20:], words[:20], words[20:]),
+    ]
     json.dumps(judge(checks).as_json(), allow_nan=False)

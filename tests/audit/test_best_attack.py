@@ -20,7 +20,12 @@ AUDITED = Audited(
     texts=("",) * N,
     groups=("",) * N,
 )
-TWINS = Audited(ids=AUDITED.ids, roles=AUDITED.roles, texts=AUDITED.texts, groups=tuple(f"g{i // 8}" for i in range(N)))
+TWINS = Audited(
+    ids=AUDITED.ids,
+    roles=AUDITED.roles,
+    texts=AUDITED.texts,
+    groups=tuple(f"g{i // 8}" for i in range(N)),
+)
 
 
 def table(audited: Audited, shifts: dict[str, float], *, clustered: bool = False) -> pa.Table:
@@ -48,8 +53,15 @@ def test_a_planted_attack_is_the_best_and_its_interval_allows_for_the_others() -
     best = found["best_attack_auc"]
     assert (best.attack, best.n, best.note) == ("zlib", N, "best of 4; without an AUC: lowercase")
     alone = by_model_and_attack(scores)["student", "zlib"].auc(0.95)
-    assert best.value == alone.value and best.low < alone.low - 0.005 and best.high > alone.high + 0.005
-    assert found["best_attack_p"].value == pytest.approx(1 / 401) and found["best_attack_p"].attack == "zlib"
+    assert (
+        best.value == alone.value
+        and best.low < alone.low - 0.005
+        and best.high > alone.high + 0.005
+    )
+    assert (
+        found["best_attack_p"].value == pytest.approx(1 / 401)
+        and found["best_attack_p"].attack == "zlib"
+    )
     assert best_of(silent) == []
 
 
@@ -58,7 +70,9 @@ def test_the_order_of_the_rows_and_missing_scores_change_nothing_else() -> None:
     shuffled = scores.take(np.random.default_rng(1).permutation(scores.num_rows))
     one, two = (best_of(part, 0.9, 100) for part in (scores, shuffled))
     assert sorted(row.metric for row in one) == ["best_attack_auc", "best_attack_p"]
-    assert [(r.metric, r.attack, r.value) for r in one] == [(r.metric, r.attack, r.value) for r in two]
+    assert [(r.metric, r.attack, r.value) for r in one] == [
+        (r.metric, r.attack, r.value) for r in two
+    ]
 
 
 def test_eight_copies_of_a_record_are_one_piece_of_evidence() -> None:
@@ -70,6 +84,9 @@ def test_eight_copies_of_a_record_are_one_piece_of_evidence() -> None:
 
 
 def test_a_cross_fitted_attack_must_stand_out_more() -> None:
-    plain, fitted = (by_metric(best_of(table(AUDITED, {"loss": 0.0, name: 0.35}))) for name in ("zlib", "learned"))
+    plain, fitted = (
+        by_metric(best_of(table(AUDITED, {"loss": 0.0, name: 0.35})))
+        for name in ("zlib", "learned")
+    )
     assert fitted["best_attack_p"].attack == "learned"
     assert fitted["best_attack_p"].value > 1.5 * plain["best_attack_p"].value

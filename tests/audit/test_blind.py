@@ -9,7 +9,13 @@ import numpy as np
 import pytest
 
 from stillage.audit.blind import blind_interval, blind_scores
-from stillage.audit.blind_features import SPACES, character_features, marked_text, place_features, token_features
+from stillage.audit.blind_features import (
+    SPACES,
+    character_features,
+    marked_text,
+    place_features,
+    token_features,
+)
 from stillage.audit.controls import Control, check_controls
 from stillage.audit.membership import Scored
 from stillage.audit.validity import Check
@@ -18,7 +24,11 @@ from stillage.data.tokenise import encode
 from stillage.rng import generator
 from stillage.types import Record
 
-WORDS = [start + end for start in ("bar", "cor", "den", "fel", "gor", "hin", "jul", "kar") for end in "aeiou"]
+WORDS = [
+    start + end
+    for start in ("bar", "cor", "den", "fel", "gor", "hin", "jul", "kar")
+    for end in "aeiou"
+]
 N = 60
 CONSTANT = "All of it is true."
 
@@ -28,20 +38,27 @@ def records() -> list[Record]:
     rng, found = generator(1, "blind"), []
     for number in range(2 * N):
         said = [" ".join(rng.choice(WORDS, int(rng.integers(4, 8)))) + "." for _ in range(3)]
-        found.append(Record(id=str(number), prompt=f"Tell of {rng.choice(WORDS)}.", response=" ".join(said)))
+        found.append(
+            Record(id=str(number), prompt=f"Tell of {rng.choice(WORDS)}.", response=" ".join(said))
+        )
     return found
 
 
 def checked(rows: list[Record], max_tokens: int = 512, template: str = "raw") -> Check:
     tokenizer = train_bpe([f"{row.prompt} {row.response}" for row in rows[N - 20 : N + 20]], 300)
-    ids = [example.ids_T for example in encode(rows, tokenizer, template=template, max_tokens=max_tokens).examples]
+    ids = [
+        example.ids_T
+        for example in encode(rows, tokenizer, template=template, max_tokens=max_tokens).examples
+    ]
     is_member = np.arange(2 * N) < N
     found = blind_scores([marked_text(row) for row in rows], is_member, 0, readers=[ids])
     clusters = np.arange(2 * N)
     return check_controls(
         {
             name: Control(
-                family="blind", scored=Scored(scores=scores, is_member=is_member, clusters=clusters), cross_fitted=True
+                family="blind",
+                scored=Scored(scores=scores, is_member=is_member, clusters=clusters),
+                cross_fitted=True,
             )
             for name, scores in found.items()
         }
@@ -58,22 +75,42 @@ def turns(*before: tuple[str, str]) -> Callable[[Record], Record]:
 
 def inserted(place: int) -> Callable[[str], str]:
     """A sentence that all have, after so many of the text's own."""
-    return lambda text: ". ".join([*text.split(". ")[:place], CONSTANT[:-1], *text.split(". ")[place:]])
+    return lambda text: ". ".join(
+        [*text.split(". ")[:place], CONSTANT[:-1], *text.split(". ")[place:]]
+    )
 
 
 SHIFTS: dict[str, tuple[Callable[[Record], Record], Callable[[Record], Record], str]] = {
-    "one trailing space": (answered(lambda text: text + " "), answered(str), "first_last_and_place"),
+    "one trailing space": (
+        answered(lambda text: text + " "),
+        answered(str),
+        "first_last_and_place",
+    ),
     "one leading space": (answered(lambda text: " " + text), answered(str), "first_last_and_place"),
     "tabs": (answered(lambda text: text.replace(". ", ".\t")), answered(str), "character_ngrams"),
-    "two spaces": (answered(lambda text: text.replace(". ", ".  ")), answered(str), "character_ngrams"),
-    "a sentence before, not after": (
-        answered(lambda text: f"{CONSTANT} {text}"), answered(lambda text: f"{text} {CONSTANT}"), "first_last_and_place",
+    "two spaces": (
+        answered(lambda text: text.replace(". ", ".  ")),
+        answered(str),
+        "character_ngrams",
     ),
-    "a sentence second, not third": (answered(inserted(1)), answered(inserted(2)), "first_last_and_place"),
+    "a sentence before, not after": (
+        answered(lambda text: f"{CONSTANT} {text}"),
+        answered(lambda text: f"{text} {CONSTANT}"),
+        "first_last_and_place",
+    ),
+    "a sentence second, not third": (
+        answered(inserted(1)),
+        answered(inserted(2)),
+        "first_last_and_place",
+    ),
     "an empty system turn": (turns(("system", "")), turns(), "bag_of_words"),
     "a tool's turn": (turns(("tool", "12")), turns(), "bag_of_words"),
-    "cut in the middle of a word": (answered(lambda text: text[:-3]), answered(str), "first_last_and_place"),
-}  # fmt: skip
+    "cut in the middle of a word": (
+        answered(lambda text: text[:-3]),
+        answered(str),
+        "first_last_and_place",
+    ),
+}
 
 
 def test_an_honest_split_passes() -> None:
@@ -102,13 +139,18 @@ def test_what_a_model_reads_of_long_records_is_cut() -> None:
     found = blind_scores([marked_text(row) for row in rows], is_member, 0, readers=[ids])
     intervals = {name: blind_interval(scores, is_member) for name, scores in found.items()}
     assert intervals["model_tokens"].low > 0.8
-    assert all(interval.contains(0.5) for name, interval in intervals.items() if name != "model_tokens")
+    assert all(
+        interval.contains(0.5) for name, interval in intervals.items() if name != "model_tokens"
+    )
 
 
 def test_every_white_space_counts_and_every_part_has_its_name() -> None:
     spaces = [chr(code) for code in range(0x3001) if chr(code).isspace()]
     assert set(map(ord, spaces)) == set(SPACES) and len(set(SPACES.values())) == len(SPACES)
-    assert character_features(["ab \n", "ab \n", "ab  ", "ab  "]).shape[1] > character_features(["ab  "] * 4).shape[1]
+    assert (
+        character_features(["ab \n", "ab \n", "ab  ", "ab  "]).shape[1]
+        > character_features(["ab  "] * 4).shape[1]
+    )
     record = Record(id="", prompt="p", input="i", response="r ")
     assert marked_text(record) == "\x02prompt\x02\np\n\x02input\x02\ni\n\x02response\x02\nr "
     chat = replace(record, messages=(("system", "s"), ("user", "p")))

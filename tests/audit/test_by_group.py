@@ -19,12 +19,17 @@ RNG = np.random.default_rng(3)
 IDS = [f"r{index}" for index in range(N)]
 MEMBER = np.arange(N) < N // 2
 WEAK = np.arange(N) % 2 == 0  # records of the group that leaks
-LABELS = {id_: [f"kind: {'weak' if weak else 'strong'}", "all: one"] for id_, weak in zip(IDS, WEAK, strict=True)}
+LABELS = {
+    id_: [f"kind: {'weak' if weak else 'strong'}", "all: one"]
+    for id_, weak in zip(IDS, WEAK, strict=True)
+}
 
 
 def table(**columns: Sequence[object]) -> pa.Table:
     roles = ["private" if member else "outsiders" for member in MEMBER]
-    return pa.table({"model": ["student"] * N, "id": IDS, "role": roles, "group": [""] * N, **columns})
+    return pa.table(
+        {"model": ["student"] * N, "id": IDS, "role": roles, "group": [""] * N, **columns}
+    )
 
 
 def scores() -> pa.Table:
@@ -49,7 +54,9 @@ def test_what_is_found_in_each_group_at_the_threshold_of_all_outsiders() -> None
 
 def test_aucs_have_a_test_between_groups_too() -> None:
     rows = slice_results(scores(), LABELS, level=0.95, base=BASE)
-    test = next(row for row in rows if (row.metric, row.dataset) == ("slice_auc_between_groups", "kind"))
+    test = next(
+        row for row in rows if (row.metric, row.dataset) == ("slice_auc_between_groups", "kind")
+    )
     assert test.value < 1e-6 and test.n == 2 and test.attack == "loss"
 
 
@@ -59,24 +66,37 @@ def test_recitals_of_members_and_outsiders() -> None:
     found = {(row.note.split(";")[0], row.dataset, row.metric): row for row in rows}
     weak = found["of members", "kind: weak", "slice_extraction_rate"]
     assert (weak.value, weak.n) == (1.0, 100) and 0.95 < weak.low < 1
-    assert found["of outsiders", "kind: strong", "slice_extraction_rate"].n == 99  # one has nothing to recite
+    assert (
+        found["of outsiders", "kind: strong", "slice_extraction_rate"].n == 99
+    )  # one has nothing to recite
     assert found["of members", "kind", "slice_extraction_rate_between_groups"].value < 1e-6
     assert found["of outsiders", "kind", "slice_extraction_rate_between_groups"].value > 0.5
 
 
 def test_quality_of_each_group_and_near_duplicates_counted_once() -> None:
-    samples = pa.table({
-        "model": ["student"] * N, "id": IDS, "rouge_l": [*np.where(WEAK, RNG.random(N), 0.0).tolist()[:-1], math.nan],
-        "exact_match": WEAK.tolist(), "needed_exact": [None] * N,
-    })  # fmt: skip
+    samples = pa.table(
+        {
+            "model": ["student"] * N,
+            "id": IDS,
+            "rouge_l": [*np.where(WEAK, RNG.random(N), 0.0).tolist()[:-1], math.nan],
+            "exact_match": WEAK.tolist(),
+            "needed_exact": [None] * N,
+        }
+    )
     metrics = ("rouge_l", "exact_match", "needed_exact")
     rows = quality_by_group(samples, metrics, LABELS, {}, level=0.95, base=BASE)
     found = {(row.metric, row.dataset): row for row in rows}
     assert {metric for metric, _ in found} == {
         f"slice_{name}{end}" for name in metrics[:2] for end in ("", "_between_groups")
     }
-    assert found["slice_exact_match", "kind: weak"].value == 1 and found["slice_rouge_l", "kind: strong"].n == 199
+    assert (
+        found["slice_exact_match", "kind: weak"].value == 1
+        and found["slice_rouge_l", "kind: strong"].n == 199
+    )
     assert found["slice_rouge_l_between_groups", "kind"].value < 1e-6
     groups = {id_: f"g{index // 20}" for index, id_ in enumerate(IDS)}
     near = quality_by_group(samples, ("rouge_l",), LABELS, groups, level=0.95, base=BASE)
-    assert next(row for row in near if row.dataset == "kind: weak").value == found["slice_rouge_l", "kind: weak"].value
+    assert (
+        next(row for row in near if row.dataset == "kind: weak").value
+        == found["slice_rouge_l", "kind: weak"].value
+    )

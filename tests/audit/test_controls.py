@@ -17,7 +17,9 @@ from stillage.types import Array
 FEW = "too few records to tell"
 
 
-def control(family: Family, scores: Array, is_member: Array, clusters: Array | None = None) -> Control:
+def control(
+    family: Family, scores: Array, is_member: Array, clusters: Array | None = None
+) -> Control:
     own = np.arange(is_member.size) if clusters is None else clusters
     scored = Scored(scores=scores, is_member=is_member, clusters=own)
     return Control(family=family, scored=scored, cross_fitted=family == "blind")
@@ -30,7 +32,10 @@ def test_a_blind_attacker_is_caught_as_often_beside_81_controls_as_beside_3() ->
         rng = generator(seed, "families")
         shifted = control("blind", rng.normal(size=800) + 0.36 * is_member, is_member)
         hard = rng.normal(size=800)
-        honest = {f"m{i}": control("trained", hard + 0.5 * rng.normal(size=800), is_member) for i in range(81)}
+        honest = {
+            f"m{i}": control("trained", hard + 0.5 * rng.normal(size=800), is_member)
+            for i in range(81)
+        }
         for count in caught:
             given = {"words": shifted, **dict(list(honest.items())[:count])}
             found = check_controls(given)
@@ -44,9 +49,18 @@ def test_controls_at_chance_are_refused_no_oftener_than_stated() -> None:
         rng = generator(seed, "honest families")
         refused += not check_controls(
             {
-                **{f"blind {i}": control("blind", rng.normal(size=200), is_member) for i in range(3)},
-                **{f"trained {i}": control("trained", rng.normal(size=200), is_member) for i in range(6)},
-                **{f"untrained {i}": control("untrained", rng.normal(size=200), is_member) for i in range(3)},
+                **{
+                    f"blind {i}": control("blind", rng.normal(size=200), is_member)
+                    for i in range(3)
+                },
+                **{
+                    f"trained {i}": control("trained", rng.normal(size=200), is_member)
+                    for i in range(6)
+                },
+                **{
+                    f"untrained {i}": control("untrained", rng.normal(size=200), is_member)
+                    for i in range(3)
+                },
             }
         ).passed
     assert refused / repeats <= 0.15 and sum(FAMILY_LEVELS.values()) <= 0.1
@@ -55,7 +69,9 @@ def test_controls_at_chance_are_refused_no_oftener_than_stated() -> None:
 def few(texts: list[str], members: int) -> Check:
     is_member = np.arange(len(texts)) < members
     found = blind_scores(texts, is_member, 0)
-    return check_controls({name: control("blind", scores, is_member) for name, scores in found.items()})
+    return check_controls(
+        {name: control("blind", scores, is_member) for name, scores in found.items()}
+    )
 
 
 @pytest.mark.parametrize("side", [1, 3, 5])
@@ -65,7 +81,10 @@ def test_a_handful_of_records_is_never_at_chance(side: int) -> None:
     found = few([f"{text} {index}" for index, text in enumerate(words)], side)
     verdict = judge([found])
     assert found.undecided and found.passed and verdict.verdict == FEW
-    assert "So few records show no AUC at all" in verdict.headline and "of each side would do" in verdict.headline
+    assert (
+        "So few records show no AUC at all" in verdict.headline
+        and "of each side would do" in verdict.headline
+    )
     assert "at chance" not in verdict.headline
     json.dumps(verdict.as_json(), allow_nan=False)
 
@@ -76,13 +95,23 @@ def test_a_check_that_passes_says_what_it_would_have_found() -> None:
     given["loss on student_no_teacher"] = control("trained", rng.normal(size=1000), is_member)
     found = check_controls(given)
     assert found.passed and not found.undecided and "blind 0.58, trained 0.56" in found.detail
-    copies = {"words": control("blind", np.repeat(rng.normal(size=20), 50), is_member, np.arange(1000) // 50)}
+    copies = {
+        "words": control(
+            "blind", np.repeat(rng.normal(size=20), 50), is_member, np.arange(1000) // 50
+        )
+    }
     assert check_controls(copies).undecided  # twenty texts, fifty times each
     order = check_order(rng.permutation(1000), is_member)
-    assert order.passed and not order.undecided and "An AUC of 0.58 would have been found (80% power)" in order.detail
+    assert (
+        order.passed
+        and not order.undecided
+        and "An AUC of 0.58 would have been found (80% power)" in order.detail
+    )
     short = check_order(rng.permutation(40), np.arange(40) < 20)
     assert (
-        short.undecided and "So few records show only an AUC of 0.91 or more; 48 of each side would do." in short.detail
+        short.undecided
+        and "So few records show only an AUC of 0.91 or more; 48 of each side would do."
+        in short.detail
     )
     cut = np.arange(40) % 7 == 0
     assert check_truncation(cut, np.arange(40) < 20).undecided
@@ -95,4 +124,7 @@ def test_too_few_records_stand_behind_every_fault_and_before_valid() -> None:
     fine = check_truncation(np.zeros(4, bool), np.arange(4) < 2)
     shift = check_order(np.arange(300), np.arange(300) < 150)
     assert judge([fine]).verdict == "valid" and judge([fine, few_found]).verdict == FEW
-    assert judge([few_found, shift]).verdict == shift.fault and judge([few_found, shift]).headline == shift.detail
+    assert (
+        judge([few_found, shift]).verdict == shift.fault
+        and judge([few_found, shift]).headline == shift.detail
+    )

@@ -51,6 +51,10 @@ def test_odd_numbers_are_refused(k: int) -> None:
 
 def test_the_table_names_every_shadow_and_an_empty_pool_is_none() -> None:
     table = design_table(IDS, ALONE, draw_design(IDS, ALONE, 4, 5))
-    assert table.column_names == ["id", "group", *(shadow_name("in", number) for number in range(1, 5))]
+    assert table.column_names == [
+        "id",
+        "group",
+        *(shadow_name("in", number) for number in range(1, 5)),
+    ]
     assert table.num_rows == 101 and draw_design([], [], 4, 1).shape == (4, 0)
     assert is_shadow(shadow_name("teacher", 3)) and not is_shadow("teacher_counterfactual")

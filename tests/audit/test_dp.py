@@ -33,15 +33,23 @@ def test_bound_is_where_the_p_value_reaches_the_level() -> None:
         low = epsilon_lower_bound(n_guesses=100, n_correct=90, m=1000, delta=delta)
         counts = {"n_guesses": 100, "n_correct": 90, "m": 1000, "delta": delta}
         assert p_value(low, **counts) == pytest.approx(0.05, abs=1e-4)
-    alone = epsilon_lower_bound(n_guesses=100, n_correct=100, m=100)  # (e^eps / (1 + e^eps))^100 = 0.05
+    alone = epsilon_lower_bound(
+        n_guesses=100, n_correct=100, m=100
+    )  # (e^eps / (1 + e^eps))^100 = 0.05
     assert alone == pytest.approx(math.log(0.05**0.01 / (1 - 0.05**0.01)), abs=1e-5)
 
 
 def test_p_value_rises_with_epsilon_and_the_bound_falls_with_delta() -> None:
     for delta in (0.0, 1e-4, 5e-4):
-        values = [p_value(e, n_guesses=200, n_correct=150, m=1000, delta=delta) for e in np.linspace(0, 6, 400)]
+        values = [
+            p_value(e, n_guesses=200, n_correct=150, m=1000, delta=delta)
+            for e in np.linspace(0, 6, 400)
+        ]
         assert (np.diff(values) >= -1e-12).all()
-    bounds = [epsilon_lower_bound(n_guesses=200, n_correct=190, m=1000, delta=d) for d in (0.0, 1e-5, 1e-4, 4e-4, 1e-3)]
+    bounds = [
+        epsilon_lower_bound(n_guesses=200, n_correct=190, m=1000, delta=d)
+        for d in (0.0, 1e-5, 1e-4, 4e-4, 1e-3)
+    ]
     assert bounds == sorted(bounds, reverse=True) and bounds[0] > 2 and bounds[-1] == 0.0
 
 
@@ -66,20 +74,26 @@ def test_level_holds_for_guesses_by_score_under_the_null() -> None:
         scores = rng.integers(0, 40, 300).astype(float)
         scores[rng.random(300) < 0.05] = np.nan
         made = guess(scores, ids, coins, 40, 30)
-        found += epsilon_lower_bound(n_guesses=70, n_correct=made.n_correct, m=made.m, delta=1e-5) > 0
+        found += (
+            epsilon_lower_bound(n_guesses=70, n_correct=made.n_correct, m=made.m, delta=1e-5) > 0
+        )
     assert found <= binom.ppf(0.999, trials, 0.05)
 
 
 def test_gaussian_noise_is_bounded_and_seen() -> None:
     """Score = coin + noise of a size whose (epsilon, delta) is known; only the surest are guessed."""
     rng, m, sigma, delta = np.random.default_rng(7), 1000, 0.4, 1e-5
-    epsilon = 0.5 / sigma**2 + math.sqrt(2 * math.log(1 / delta)) / sigma  # of the Gaussian mechanism, sensitivity 1
+    epsilon = (
+        0.5 / sigma**2 + math.sqrt(2 * math.log(1 / delta)) / sigma
+    )  # of the Gaussian mechanism, sensitivity 1
     ids = [f"{k:04d}" for k in range(m)]
     bounds = []
     for _ in range(50):
         coins = rng.random(m) < 0.5
         made = guess(coins + rng.normal(0, sigma, m), ids, coins, 100, 100)
-        bounds.append(epsilon_lower_bound(n_guesses=200, n_correct=made.n_correct, m=m, delta=delta))
+        bounds.append(
+            epsilon_lower_bound(n_guesses=200, n_correct=made.n_correct, m=m, delta=delta)
+        )
     assert max(bounds) < epsilon and min(bounds) > 1.5
 
 
@@ -90,7 +104,9 @@ def test_guesses_are_the_extremes_and_ties_go_by_id() -> None:
     assert guess(scores, ids, coins, 1, 1) == Guessed(n_guesses=2, n_correct=2, m=6)
     assert guess(scores, ids, coins, 2, 0).n_correct == 1  # "e" ranks above "d", and it is out
     assert guess(scores, ids, coins, 0, 2).n_correct == 1
-    assert guess(scores, ids, ~coins, 2, 2).n_correct == 4 - guess(scores, ids, coins, 2, 2).n_correct
+    assert (
+        guess(scores, ids, ~coins, 2, 2).n_correct == 4 - guess(scores, ids, coins, 2, 2).n_correct
+    )
 
 
 def test_impossible_counts_are_refused() -> None:

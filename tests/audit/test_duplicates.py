@@ -8,7 +8,12 @@ import pytest
 from stillage.audit.duplicates import check_overlap, check_training_overlap, trained_on
 from stillage.rng import generator
 
-WORDS = [f"{a}{b}{c}" for a in ("bar", "cor", "den", "fel", "gor") for b in "aeiou" for c in ("n", "t", "sk", "m")]
+WORDS = [
+    f"{a}{b}{c}"
+    for a in ("bar", "cor", "den", "fel", "gor")
+    for b in "aeiou"
+    for c in ("n", "t", "sk", "m")
+]
 
 
 def texts(rng: np.random.Generator, n: int, words: int = 12) -> list[str]:
@@ -25,7 +30,11 @@ def test_duplicated_records_are_found_by_id() -> None:
     a, b = ids("a", 30), ids("b", 30)
     assert check_overlap(a, b, inside, outside).passed
     shared = check_overlap(a, [*b[:-1], "a0"], inside, [*outside[:-1], inside[0]])
-    assert not shared.passed and shared.fault == "contaminated" and shared.values["in both, ids"] == ["a0"]
+    assert (
+        not shared.passed
+        and shared.fault == "contaminated"
+        and shared.values["in both, ids"] == ["a0"]
+    )
     repeated = check_overlap([*a[:-1], "a0"], b, inside, outside)
     assert not repeated.passed and repeated.values["repeated within a side"] == 1
 
@@ -41,8 +50,12 @@ def test_reworded_outsiders_are_found_as_near_duplicates_and_shared_instructions
     found = check_overlap(a, b, inside, outside)
     assert not found.passed and found.values["outsiders near a member"] == 5
     task = "You are given a short passage of text. Answer the question about it in one word, without any explanation. "
-    template = check_overlap(a, b, [task + t for t in texts(rng, 40)], [task + t for t in texts(rng, 40)])
-    assert template.passed and template.values["5-grams ignored as boilerplate"] == 15  # ends before the records' words
+    template = check_overlap(
+        a, b, [task + t for t in texts(rng, 40)], [task + t for t in texts(rng, 40)]
+    )
+    assert (
+        template.passed and template.values["5-grams ignored as boilerplate"] == 15
+    )  # ends before the records' words
 
 
 @pytest.mark.parametrize("copies", [1, 10, 12, 150])
@@ -59,13 +72,26 @@ def test_copies_dealt_at_random_contaminate_whatever_their_number(copies: int) -
     )
 
 
-@pytest.mark.parametrize(("asked", "own"), [("说说这座城市的历史和那里的博物馆吧", True), ("说说历史", False), ("tell me of it all", True), ("tell me it", False)])  # fmt: skip
-def test_a_prompt_is_a_records_own_by_its_amount_of_text_in_any_script(asked: str, own: bool) -> None:
+@pytest.mark.parametrize(
+    ("asked", "own"),
+    [
+        ("说说这座城市的历史和那里的博物馆吧", True),
+        ("说说历史", False),
+        ("tell me of it all", True),
+        ("tell me it", False),
+    ],
+)
+def test_a_prompt_is_a_records_own_by_its_amount_of_text_in_any_script(
+    asked: str, own: bool
+) -> None:
     rng = generator(5, "prompts")
     prompts = [*(f"{text} ?" for text in texts(rng, 20)), asked]
     public = [*(f"{text} ?" for text in texts(rng, 20)), f" {asked.upper()}\u200b "]
     same, near = trained_on(
-        prompts, [f"{p} {t}" for p, t in zip(prompts, texts(rng, 21, 30), strict=True)], public, public
+        prompts,
+        [f"{p} {t}" for p, t in zip(prompts, texts(rng, 21, 30), strict=True)],
+        public,
+        public,
     )
     assert same.tolist() == [False] * 20 + [own] and not near[:20].any()
     check = check_training_overlap(prompts, prompts, public, texts(rng, 21, 30))

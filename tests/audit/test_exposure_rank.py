@@ -12,7 +12,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import norm, skewnorm
 
-from stillage.audit.exposure import Rivals, exposure_results, exposure_row, exposure_schema, exposures, log_tail
+from stillage.audit.exposure import (
+    Rivals,
+    exposure_results,
+    exposure_row,
+    exposure_schema,
+    exposures,
+    log_tail,
+)
 from stillage.audit.extraction import with_groups
 from stillage.errors import DataError
 from stillage.types import Result
@@ -31,7 +38,9 @@ def test_first_and_last_and_nothing_learned() -> None:
     references = np.arange(1023.0)
     first, last, tied = exposures(np.array([2000.0, -1.0, 7.0]), references)
     assert first.bits == 10 and last.bits == 0 and tied.rank == 1023 - 7 + 1
-    assert exposures(np.array([1.0]), np.ones(500))[0].bits == 0  # a model that scores all alike exposes nothing
+    assert (
+        exposures(np.array([1.0]), np.ones(500))[0].bits == 0
+    )  # a model that scores all alike exposes nothing
 
 
 def test_an_unplanted_canary_has_log2_e_bits_on_average() -> None:
@@ -71,16 +80,25 @@ NO_LABELS: dict[str, list[str]] = defaultdict(list)
 def rivals_of_all(**scored: tuple[np.ndarray, np.ndarray]) -> dict[str, Rivals]:
     """The student's canaries by role, all against the same references: role -> scores, references."""
     ids = tuple(f"{role} {k}" for role, (scores, _) in scored.items() for k in range(len(scores)))
-    above = np.concatenate([references >= scores[:, None] for scores, references in scored.values()])
+    above = np.concatenate(
+        [references >= scores[:, None] for scores, references in scored.values()]
+    )
     names = tuple(f"outsider {k}" for k in range(above.shape[1]))
     return {
-        "student": Rivals(canaries=ids, references=names, groups=("",) * len(names), above_CM=above.astype(np.int8))
+        "student": Rivals(
+            canaries=ids,
+            references=names,
+            groups=("",) * len(names),
+            above_CM=above.astype(np.int8),
+        )
     }
 
 
 def table_of(scores: np.ndarray, references: np.ndarray, role: str = "private") -> pa.Table:
-    rows = [exposure_row("student", f"{role} {k}", role, exposures(np.array([score]), references)[0])
-            for k, score in enumerate(scores)]  # fmt: skip
+    rows = [
+        exposure_row("student", f"{role} {k}", role, exposures(np.array([score]), references)[0])
+        for k, score in enumerate(scores)
+    ]
     return pa.Table.from_pylist(rows, schema=exposure_schema())
 
 
@@ -90,12 +108,16 @@ def test_results_by_role_and_copies_say_what_is_a_model() -> None:
     references = rng.normal(size=1000)
     scores = np.concatenate([rng.normal(0, 1, 6), rng.normal(9, 1, 6)])
     others = rng.normal(size=50)
-    table = pa.concat_tables([table_of(scores, references), table_of(others, references, "outsiders")])
+    table = pa.concat_tables(
+        [table_of(scores, references), table_of(others, references, "outsiders")]
+    )
     rivals = rivals_of_all(private=(scores, references), outsiders=(others, references))
     labels = {f"private {k}": ["copies: 1" if k < 6 else "copies: 16"] for k in range(12)}
     results = exposure_results(table, labels, rivals, level=0.95, base=base)
     by = {(r.metric, r.dataset): r for r in results}
-    assert len(by) == len(results) == 6 and all(r.unit == "bits" and r.model == "student" for r in results)
+    assert len(by) == len(results) == 6 and all(
+        r.unit == "bits" and r.model == "student" for r in results
+    )
     assert by["exposure", "private"].n == 12 and by["exposure", "outsiders"].n == 50
     assert by["exposure", "outsiders"].low < math.log2(math.e) < by["exposure", "outsiders"].high
     many = by["slice_exposure", "copies: 16"]
@@ -103,7 +125,10 @@ def test_results_by_role_and_copies_say_what_is_a_model() -> None:
     assert "ceiling=9.97; at the ceiling: 6 of 6" in many.note
     assert by["exposure_extrapolated", "private"].value > 10
     extrapolated = by["exposure_extrapolated", "private"]
-    assert "model-based" in extrapolated.note and "no interval: the error of the curve" in extrapolated.note
+    assert (
+        "model-based" in extrapolated.note
+        and "no interval: the error of the curve" in extrapolated.note
+    )
     assert math.isnan(extrapolated.low) and math.isnan(extrapolated.high)
     assert by["slice_exposure", "copies: 1"].value < 5
     rivals = rivals_of_all(private=(scores, references[:20]))
@@ -116,7 +141,10 @@ def test_what_is_left_out_is_counted_and_near_duplicates_count_once() -> None:
     rng = np.random.default_rng(3)
     scores, references = np.repeat(rng.normal(size=8), 5), rng.normal(size=200)
     table, rivals = table_of(scores, references), rivals_of_all(private=(scores, references))
-    lost = [exposure_row("student", f"lost {k}", "private", why) for k, why in enumerate(("cut", "cut", "NaN"))]
+    lost = [
+        exposure_row("student", f"lost {k}", "private", why)
+        for k, why in enumerate(("cut", "cut", "NaN"))
+    ]
     table = pa.concat_tables([table, pa.Table.from_pylist(lost, schema=exposure_schema())])
     groups = {f"private {k}": f"g{k // 5}" for k in range(40)}
     together, alone = (
@@ -125,14 +153,24 @@ def test_what_is_left_out_is_counted_and_near_duplicates_count_once() -> None:
     )
     assert together.n == alone.n == 40
     assert together.note.endswith("; 1 left out: NaN; 2 left out: cut")
-    assert together.value == alone.value and together.high - together.low > 2 * (alone.high - alone.low)
-    nothing = exposure_results(
-        pa.Table.from_pylist(lost, schema=exposure_schema()), NO_LABELS, rivals, level=0.95, base=base
+    assert together.value == alone.value and together.high - together.low > 2 * (
+        alone.high - alone.low
     )
-    assert [(r.n, math.isnan(r.value)) for r in nothing] == [(0, True)] and "2 left out: cut" in nothing[0].note
+    nothing = exposure_results(
+        pa.Table.from_pylist(lost, schema=exposure_schema()),
+        NO_LABELS,
+        rivals,
+        level=0.95,
+        base=base,
+    )
+    assert [(r.n, math.isnan(r.value)) for r in nothing] == [
+        (0, True)
+    ] and "2 left out: cut" in nothing[0].note
 
 
-@pytest.mark.parametrize(("canaries", "references"), [([1.0], []), ([math.nan], [1.0]), ([1.0], [math.nan, 2.0])])
+@pytest.mark.parametrize(
+    ("canaries", "references"), [([1.0], []), ([math.nan], [1.0]), ([1.0], [math.nan, 2.0])]
+)
 def test_bad_scores_are_refused(canaries: list[float], references: list[float]) -> None:
     with pytest.raises(DataError, match="ranked among"):
         exposures(np.array(canaries), np.array(references))

@@ -40,7 +40,9 @@ MEMBER = np.arange(400) < 200
 tied = arrays(np.int64, 12, elements=st.integers(0, 3))
 
 
-def scores(rng: np.random.Generator, leak: float, common: np.ndarray, member: np.ndarray = MEMBER) -> np.ndarray:
+def scores(
+    rng: np.random.Generator, leak: float, common: np.ndarray, member: np.ndarray = MEMBER
+) -> np.ndarray:
     return leak * member + 0.6 * common + 0.8 * rng.normal(size=len(member))
 
 
@@ -61,17 +63,23 @@ def test_the_ratio_is_of_the_advantages_and_its_interval_covers() -> None:
 
 
 @given(student=tied, teacher=tied, seed=st.integers(0, 99))
-def test_ties_count_half_in_every_resample(student: np.ndarray, teacher: np.ndarray, seed: int) -> None:
+def test_ties_count_half_in_every_resample(
+    student: np.ndarray, teacher: np.ndarray, seed: int
+) -> None:
     """The weighted AUC against roc_auc on the repeated records."""
     from stillage.audit.inheritance import _ranked, _weighted_auc
 
     member = np.arange(12) < 5
     rng = np.random.default_rng(seed)
-    count = np.concatenate([rng.multinomial(5, [0.2] * 5), rng.multinomial(7, [1 / 7] * 7)]).astype(float)
+    count = np.concatenate([rng.multinomial(5, [0.2] * 5), rng.multinomial(7, [1 / 7] * 7)]).astype(
+        float
+    )
     drawn = np.repeat(np.arange(12), count.astype(int))
     for values in (student, teacher):
         place, places = _ranked(values.astype(float))
-        assert _weighted_auc(place, places, member, count) == pytest.approx(roc_auc(values[drawn], member[drawn]))
+        assert _weighted_auc(place, places, member, count) == pytest.approx(
+            roc_auc(values[drawn], member[drawn])
+        )
 
 
 def test_nothing_is_inherited_from_a_teacher_at_chance() -> None:
@@ -85,8 +93,12 @@ def test_nothing_is_inherited_from_a_teacher_at_chance() -> None:
 
 def test_ranks_are_shares_of_outsiders_below() -> None:
     values, member = np.array([3.0, 0.5, 2.0, 1.0, 2.0, 3.0]), np.array([1, 1, 1, 0, 0, 0], bool)
-    np.testing.assert_allclose(rank_among_outsiders(values, member)[:3], [(2 + 0.5) / 3, 0, 1.5 / 3])
-    assert rank_among_outsiders(values, member)[member].mean() == pytest.approx(roc_auc(values, member))
+    np.testing.assert_allclose(
+        rank_among_outsiders(values, member)[:3], [(2 + 0.5) / 3, 0, 1.5 / 3]
+    )
+    assert rank_among_outsiders(values, member)[member].mean() == pytest.approx(
+        roc_auc(values, member)
+    )
     with pytest.raises(DataError):
         rank_among_outsiders(values, np.ones(6, bool))
 
@@ -101,7 +113,10 @@ def test_the_curve_is_a_conditional_mean() -> None:
         above = student[teacher > point.tau]
         assert point.n == len(above) and point.share == len(above) / 300
         if point.n:
-            assert point.value == pytest.approx(above.mean()) and point.low <= point.value <= point.high
+            assert (
+                point.value == pytest.approx(above.mean())
+                and point.low <= point.value <= point.high
+            )
     none = inheritance_curve(np.zeros(5), np.ones(5))[0]
     assert none.n == 0 and math.isnan(none.value)
     for bad in (np.full(300, 1.5), np.full(300, np.nan), np.ones(299)):
@@ -121,7 +136,12 @@ def test_found_again_is_counted_at_the_outsiders_thresholds() -> None:
     both = int((above(student) & leaked).sum())
     share = tpr_on_leaked(student, teacher, MEMBER, 0.1)
     limits = clopper_pearson(both, int(leaked.sum()))
-    assert (share.value, share.low, share.high, share.n) == (limits.value, limits.low, limits.high, leaked.sum())
+    assert (share.value, share.low, share.high, share.n) == (
+        limits.value,
+        limits.low,
+        limits.high,
+        leaked.sum(),
+    )
     np.testing.assert_array_equal(found(student, MEMBER, 0.1), above(student))
     nobody = tpr_on_leaked(student, np.where(MEMBER, -9.0, teacher), MEMBER, 0.1)
     assert math.isnan(nobody.value) and nobody.n == 0 and "betrays no member" in nobody.note
@@ -151,24 +171,38 @@ def test_near_duplicates_count_once_in_shares_and_curve() -> None:
     families = np.repeat(np.arange(100), 4)
     common = np.repeat(rng.normal(size=100), 4)
     student, teacher = scores(rng, 1, common), scores(rng, 2, common)
-    plain, fewer = (tpr_on_leaked(student, teacher, MEMBER, 0.1, clusters=clusters) for clusters in (None, families))
-    assert plain.value == fewer.value and plain.n == fewer.n and fewer.low < plain.low < plain.high < fewer.high
+    plain, fewer = (
+        tpr_on_leaked(student, teacher, MEMBER, 0.1, clusters=clusters)
+        for clusters in (None, families)
+    )
+    assert (
+        plain.value == fewer.value
+        and plain.n == fewer.n
+        and fewer.low < plain.low < plain.high < fewer.high
+    )
     leaked = found(teacher, MEMBER, 0.1) & MEMBER
     expected = clustered_proportion(found(student, MEMBER, 0.1)[leaked], families[leaked])
     assert (fewer.low, fewer.high) == (expected.low, expected.high)
     has = [np.repeat(rng.random(30) < 0.5, 4) for _ in range(3)]
     alone, together = (
-        shares_of(has[0], has[1], has[2], clusters=clusters) for clusters in (None, np.repeat(np.arange(30), 4))
+        shares_of(has[0], has[1], has[2], clusters=clusters)
+        for clusters in (None, np.repeat(np.arange(30), 4))
     )
     once = shares_of(has[0][::4], has[1][::4], has[2][::4])
     for name in ("inherited", "teacher_specific", "easy"):
-        assert getattr(together, name).value == getattr(alone, name).value == pytest.approx(getattr(once, name).value)
+        assert (
+            getattr(together, name).value
+            == getattr(alone, name).value
+            == pytest.approx(getattr(once, name).value)
+        )
         assert getattr(alone, name).low > getattr(together, name).low
         assert getattr(together, name).low == pytest.approx(getattr(once, name).low, abs=0.02)
     values = np.repeat(rng.random((2, 50)), 4, axis=1)
     point = inheritance_curve(values[0], values[1], clusters=np.repeat(np.arange(50), 4))[0]
     single = inheritance_curve(values[0, ::4], values[1, ::4])[0]
-    assert (point.value, point.low, point.high) == pytest.approx((single.value, single.low, single.high))
+    assert (point.value, point.low, point.high) == pytest.approx(
+        (single.value, single.low, single.high)
+    )
 
 
 def test_spearman_agrees_with_scipy_and_its_interval_covers() -> None:
@@ -202,7 +236,10 @@ def test_spearman_counts_near_duplicates_once() -> None:
         covered += together.low <= rho <= together.high
         alone += apart.low <= rho <= apart.high
     assert 0.93 <= covered / 300 <= 0.98 and alone / 300 < 0.85
-    once, twice = spearman(x, y), spearman(np.repeat(x, 2), np.repeat(y, 2), clusters=np.repeat(np.arange(300), 2))
+    once, twice = (
+        spearman(x, y),
+        spearman(np.repeat(x, 2), np.repeat(y, 2), clusters=np.repeat(np.arange(300), 2)),
+    )
     assert (twice.low, twice.high) == pytest.approx((once.low, once.high), abs=0.01)
     few = spearman(x, y, clusters=np.arange(300) // 100)
     assert math.isnan(few.low) and "near-duplicates" in few.note
@@ -211,15 +248,25 @@ def test_spearman_counts_near_duplicates_once() -> None:
 def test_slices_are_aucs_within_a_group() -> None:
     rng = np.random.default_rng(6)
     labels = [f"task {i % 3}" for i in range(400)]
-    values = scores(rng, 1, np.zeros(400)) + 10 * np.array([i % 3 for i in range(400)])  # groups differ in difficulty
+    values = scores(rng, 1, np.zeros(400)) + 10 * np.array(
+        [i % 3 for i in range(400)]
+    )  # groups differ in difficulty
     values[3] = math.nan
     labels[-1] = "task 9"  # an outsider alone
-    rows = {row.dataset: row for row in by_slice(values, MEMBER, labels, base=replace(BASE, model="student"))}
+    rows = {
+        row.dataset: row
+        for row in by_slice(values, MEMBER, labels, base=replace(BASE, model="student"))
+    }
     for name in ("task 0", "task 1", "task 2"):
         chosen = (np.array(labels) == name) & np.isfinite(values)
         expected = auc_interval(values[chosen], MEMBER[chosen])
         row = rows[name]
-        assert (row.value, row.low, row.high, row.n) == (expected.value, expected.low, expected.high, chosen.sum())
+        assert (row.value, row.low, row.high, row.n) == (
+            expected.value,
+            expected.low,
+            expected.high,
+            chosen.sum(),
+        )
         assert row.metric == "slice_auc" and row.model == "student"
     assert "1 without score" in rows["task 0"].note
     assert math.isnan(rows["task 9"].value) and "one kind only" in rows["task 9"].note
@@ -232,18 +279,27 @@ def test_labels_of_categories_and_numbers() -> None:
     assert slice_labels(["1", "2", "1"], "copies") == ["copies: 1", "copies: 2", "copies: 1"]
     quarters = slice_labels([str(x) for x in range(100)], "length")
     assert sorted(set(quarters)) == [
-        "length: quarter 1 (0 to 24)", "length: quarter 2 (25 to 49)", "length: quarter 3 (50 to 74)",
+        "length: quarter 1 (0 to 24)",
+        "length: quarter 2 (25 to 49)",
+        "length: quarter 3 (50 to 74)",
         "length: quarter 4 (75 to 99)",
-    ]  # fmt: skip
+    ]
     many = [f"x{i}" for i in range(40)] + ["often"] * 5
     labels = slice_labels(many, "name")
-    assert len(set(labels)) == 20 and labels.count("name: often") == 5 and labels.count("name: 22 other values") == 22
+    assert (
+        len(set(labels)) == 20
+        and labels.count("name: often") == 5
+        and labels.count("name: 22 other values") == 22
+    )
 
 
 def test_length_is_the_columns_value_or_the_words_of_the_response(tmp_path: Path) -> None:
     def rows(*columns: str) -> list[str]:
         texts = ("one two", "one two three")
-        lines = [{"prompt": f"{n}", "response": text, **dict.fromkeys(columns, 7)} for n, text in enumerate(texts)]
+        lines = [
+            {"prompt": f"{n}", "response": text, **dict.fromkeys(columns, 7)}
+            for n, text in enumerate(texts)
+        ]
         (tmp_path / "a.jsonl").write_text("\n".join(map(json.dumps, lines)))
         records = read_records(tmp_path / "a.jsonl", slice_by=("length",)).records
         return [label for labels in labels_of(records, ["length"]).values() for label in labels]
@@ -259,27 +315,51 @@ def score_rows(planted: dict[str, float], rng: np.random.Generator) -> pa.Table:
             values = scores(rng, leak, common)
             order = rng.permutation(400)  # rows are joined by id, not by place
             rows += [
-                {"model": model, "id": f"{i:03}", "role": "private" if i < 200 else "outsiders", "group": "", "attack": attack,
-                 "score": float(values[i])}
+                {
+                    "model": model,
+                    "id": f"{i:03}",
+                    "role": "private" if i < 200 else "outsiders",
+                    "group": "",
+                    "attack": attack,
+                    "score": float(values[i]),
+                }
                 for i in order
-            ]  # fmt: skip
-    rows += [{"model": "blind", "id": "000", "role": "private", "group": "", "attack": "length", "score": 1.0}]
+            ]
+    rows += [
+        {
+            "model": "blind",
+            "id": "000",
+            "role": "private",
+            "group": "",
+            "attack": "length",
+            "score": 1.0,
+        }
+    ]
     return pa.Table.from_pylist(rows)
 
 
 def recital_rows(recited: dict[str, set[int]]) -> pa.Table:
     return pa.Table.from_pylist(
         [
-            {"model": model, "id": f"{i:03}", "role": "private" if i < 200 else "outsiders", "exact": i in known,
-             "positional_accuracy": 1.0 if i in known else 0.25}
+            {
+                "model": model,
+                "id": f"{i:03}",
+                "role": "private" if i < 200 else "outsiders",
+                "exact": i in known,
+                "positional_accuracy": 1.0 if i in known else 0.25,
+            }
             for model, known in recited.items()
             for i in range(400)
         ]
-    )  # fmt: skip
+    )
 
 
 PLANTED = {"teacher": 2.0, "student": 1.0, "student_counterfactual": 0.0, "student_no_teacher": 0.0}
-RECITED = {"teacher": set(range(100)), "student": set(range(40)) | {150}, "student_no_teacher": {0, 1, 150, 399}}
+RECITED = {
+    "teacher": set(range(100)),
+    "student": set(range(40)) | {150},
+    "student_no_teacher": {0, 1, 150, 399},
+}
 
 
 def test_a_run_becomes_rows() -> None:
@@ -289,35 +369,60 @@ def test_a_run_becomes_rows() -> None:
     )
     assert {row.model for row in results} == {"student"} and {row.seed for row in results} == {4}
     floor = [row for row in results if row.dataset == "outsiders"]
-    by = {(row.metric, row.attack, row.note.partition(";")[0]): row for row in results if row.dataset != "outsiders"}
-    assert len(by) == len(results) - len(floor) and {row.metric for row in floor} == {"inheritance_curve"}
+    by = {
+        (row.metric, row.attack, row.note.partition(";")[0]): row
+        for row in results
+        if row.dataset != "outsiders"
+    }
+    assert len(by) == len(results) - len(floor) and {row.metric for row in floor} == {
+        "inheritance_curve"
+    }
     attacks = aligned_scores(table)
     one = attacks["loss"]
     for attack in ("loss", "min_k"):
-        leak = next(row for row in results if (row.metric, row.attack) == ("attributable_leak", attack))
+        leak = next(
+            row for row in results if (row.metric, row.attack) == ("attributable_leak", attack)
+        )
         test = paired_auc_test(
-            attacks[attack].scores["student"], attacks[attack].scores["student_counterfactual"], one.is_member
+            attacks[attack].scores["student"],
+            attacks[attack].scores["student_counterfactual"],
+            one.is_member,
         )
         assert leak.n == 400
-        assert (leak.value, leak.low, leak.high) == pytest.approx((test.difference, test.low, test.high), abs=1e-12)
+        assert (leak.value, leak.low, leak.high) == pytest.approx(
+            (test.difference, test.low, test.high), abs=1e-12
+        )
         assert leak.low > 0 and "holm p=" in leak.note and "of 2" in leak.note
     ratio = by["inheritance", "loss", ""]
     assert 0.3 < ratio.low < ratio.value < ratio.high < 1
     assert by["spearman", "loss", ""].low > 0 and by["spearman", "loss", ""].n == 200
     assert by["tpr_on_leaked", "loss", "fpr=0.1"].value > 0.3
-    assert ("tpr_on_leaked", "loss", "fpr=0.001") not in by  # too few outsiders; the audit shows the refusal
+    assert (
+        "tpr_on_leaked",
+        "loss",
+        "fpr=0.001",
+    ) not in by  # too few outsiders; the audit shows the refusal
     inherited = by["inherited_rate", "", "recited"]
     assert (inherited.value, inherited.n) == (0.4, 100)
     specific, easy = (by[name, "", "recited"] for name in ("teacher_specific_rate", "easy_rate"))
-    assert (specific.value, specific.n) == (pytest.approx(38 / 41), 41) and easy.value == pytest.approx(3 / 41)
+    assert (specific.value, specific.n) == (
+        pytest.approx(38 / 41),
+        41,
+    ) and easy.value == pytest.approx(3 / 41)
     curve = by["inheritance_curve", "", "tau=0.9"]
     assert curve.value == pytest.approx((40 + 60 * 0.25) / 100) and curve.n == 100
     assert by["inheritance_curve", "loss", "tau=0.9"].n > 50
     assert sum(row.metric == "inheritance_curve" for row in results) == 2 * 18
-    ranked = next(row for row in floor if (row.attack, row.note.partition(";")[0]) == ("loss", "tau=0.5"))
+    ranked = next(
+        row for row in floor if (row.attack, row.note.partition(";")[0]) == ("loss", "tau=0.5")
+    )
     member = one.is_member
-    ranks = [rank_among_outsiders(one.scores[model], member)[~member] for model in ("teacher", "student")]
-    assert ranked.n == int((ranks[0] > 0.5).sum()) and ranked.value == pytest.approx(ranks[1][ranks[0] > 0.5].mean())
+    ranks = [
+        rank_among_outsiders(one.scores[model], member)[~member] for model in ("teacher", "student")
+    ]
+    assert ranked.n == int((ranks[0] > 0.5).sum()) and ranked.value == pytest.approx(
+        ranks[1][ranks[0] > 0.5].mean()
+    )
     assert ranked.value < by["inheritance_curve", "loss", "tau=0.5"].value
 
 
@@ -326,10 +431,16 @@ def test_the_leak_by_a_cross_fitted_attack_has_the_wider_interval_of_its_folds()
     names = ["learned" if name == "min_k" else name for name in table.column("attack").to_pylist()]
     twice = [table, table.set_column(table.column_names.index("attack"), "attack", [names])]
     plain, fitted = (
-        inheritance_results(one, recital_rows(RECITED), fprs=(), level=0.95, base=BASE, n_resamples=20) for one in twice
+        inheritance_results(
+            one, recital_rows(RECITED), fprs=(), level=0.95, base=BASE, n_resamples=20
+        )
+        for one in twice
     )
     width = {
-        row.attack: row.high - row.low for rows in (plain, fitted) for row in rows if row.metric == "attributable_leak"
+        row.attack: row.high - row.low
+        for rows in (plain, fitted)
+        for row in rows
+        if row.metric == "attributable_leak"
     }
     assert width["learned"] == pytest.approx(1.5 * width["min_k"])  # sqrt(1 + 5 / 4)
 
@@ -339,14 +450,27 @@ def test_without_teacher_or_controls_only_what_can_be_said_is_said() -> None:
 
     def metrics(planted: dict[str, float], recited: dict[str, set[int]]) -> set[str]:
         results = inheritance_results(
-            score_rows(planted, rng), recital_rows(recited), fprs=(0.1,), level=0.95, base=BASE, n_resamples=20
+            score_rows(planted, rng),
+            recital_rows(recited),
+            fprs=(0.1,),
+            level=0.95,
+            base=BASE,
+            n_resamples=20,
         )
         return {row.metric for row in results}
 
     assert metrics({"student": 1.0}, {"student": {1}}) == set()
     pair = metrics({"teacher": 2.0, "student": 1.0}, {"teacher": {1, 2}, "student": {1}})
-    assert pair == {"inheritance", "spearman", "tpr_on_leaked", "inheritance_curve", "inherited_rate"}
-    assert metrics({"student": 1.0, "student_counterfactual": 0.0}, {"student": {1}}) == {"attributable_leak"}
+    assert pair == {
+        "inheritance",
+        "spearman",
+        "tpr_on_leaked",
+        "inheritance_curve",
+        "inherited_rate",
+    }
+    assert metrics({"student": 1.0, "student_counterfactual": 0.0}, {"student": {1}}) == {
+        "attributable_leak"
+    }
 
 
 def test_records_without_a_score_are_left_out_of_both_and_other_records_are_refused(
@@ -360,7 +484,9 @@ def test_records_without_a_score_are_left_out_of_both_and_other_records_are_refu
             row["score"] = math.nan
     table = pa.Table.from_pylist(rows)
     with caplog.at_level("WARNING", "stillage"):
-        results = inheritance_results(table, recital_rows(RECITED), fprs=(), level=0.95, base=BASE, n_resamples=20)
+        results = inheritance_results(
+            table, recital_rows(RECITED), fprs=(), level=0.95, base=BASE, n_resamples=20
+        )
     leaks = [row for row in results if row.metric == "attributable_leak"]
     assert [(row.attack, row.n) for row in leaks] == [("loss", 398)]
     assert "not compared" in caplog.text
@@ -377,11 +503,17 @@ def test_groups_are_adjusted_for_their_number() -> None:
     assert "p=" not in found["alone"].note and "one kind only" in found["alone"].note
     plain = {name: number_in(row.note, "p") for name, row in found.items() if name != "alone"}
     adjusted = {name: number_in(row.note, "bh p") for name, row in found.items() if name != "alone"}
-    assert list(adjusted.values()) == pytest.approx(false_discovery_control(list(plain.values())).tolist(), rel=0.02)
+    assert list(adjusted.values()) == pytest.approx(
+        false_discovery_control(list(plain.values())).tolist(), rel=0.02
+    )
     assert all(row.note.endswith("of 8") for name, row in found.items() if name != "alone")
-    assert min(adjusted, key=lambda name: adjusted[name]) == "task: 3" and adjusted["task: 3"] < 0.01
+    assert (
+        min(adjusted, key=lambda name: adjusted[name]) == "task: 3" and adjusted["task: 3"] < 0.01
+    )
     assert min(p for name, p in adjusted.items() if name != "task: 3") > 0.05
-    fitted = next(row for row in by_slice(values, MEMBER, labels, n_folds=5) if row.dataset == "task: 3")
+    fitted = next(
+        row for row in by_slice(values, MEMBER, labels, n_folds=5) if row.dataset == "task: 3"
+    )
     assert fitted.low < found["task: 3"].low
 
 
@@ -390,10 +522,14 @@ def test_every_model_is_sliced_under_its_first_attack() -> None:
     labels = {f"{i:03}": [f"task: {i % 2}", "length: long"] for i in range(400)}
     rows = slice_results(table, labels, level=0.9, base=BASE)
     assert {row.model for row in rows} == {*PLANTED, "blind"}
-    student = {row.dataset: row for row in rows if row.model == "student" and row.metric == "slice_auc"}
-    assert set(student) == {"task: 0", "task: 1", "length: long"} and {row.attack for row in student.values()} == {
-        "loss"
+    student = {
+        row.dataset: row for row in rows if row.model == "student" and row.metric == "slice_auc"
     }
+    assert set(student) == {"task: 0", "task: 1", "length: long"} and {
+        row.attack for row in student.values()
+    } == {"loss"}
     one = aligned_scores(table)["loss"]
-    assert student["length: long"].value == pytest.approx(roc_auc(one.scores["student"], one.is_member))
+    assert student["length: long"].value == pytest.approx(
+        roc_auc(one.scores["student"], one.is_member)
+    )
     assert slice_results(table, {id_: [] for id_ in labels}, level=0.9, base=BASE) == []

@@ -65,7 +65,9 @@ def accuracies(model_type: str, key: str) -> tuple[np.ndarray, np.ndarray]:
     options = CASES[f"student_given_teacher/{model_type}"]["options"]
     targets = [target[model_type == "opt" :][:32] for target in options["targets"]]
     pairs = zip(options[key], targets, strict=True)
-    return np.array([positional_accuracy(said, target) for said, target in pairs]), np.array([*map(len, targets)])
+    return np.array([positional_accuracy(said, target) for said, target in pairs]), np.array(
+        [*map(len, targets)]
+    )
 
 
 def padded(model_type: str, key: str) -> np.ndarray:
@@ -74,7 +76,10 @@ def padded(model_type: str, key: str) -> np.ndarray:
     hits = []
     for said, target in zip(options[key], options["targets"], strict=True):
         target = target[model_type == "opt" :]
-        rows = [([-100 if t == options["pad_token_id"] else t for t in x] + [-100] * 40)[:32] for x in (said, target)]
+        rows = [
+            ([-100 if t == options["pad_token_id"] else t for t in x] + [-100] * 40)[:32]
+            for x in (said, target)
+        ]
         hits.append(np.array(rows[0]) == np.array(rows[1]))
     return np.array(hits)
 
@@ -98,7 +103,9 @@ def test_deviation_padding_counts_as_memorized(model_type: str) -> None:
 def test_deviation_curve_over_padded_shares(model_type: str) -> None:
     """From their own shares our curve gives their numbers; the shares differ by the pads alone."""
     answer = CASES[f"student_given_teacher/{model_type}"]["expected"]
-    teacher, student = (TENSORS[answer[f"{name}_ratio_per_sample"]] for name in ("teacher", "student"))
+    teacher, student = (
+        TENSORS[answer[f"{name}_ratio_per_sample"]] for name in ("teacher", "student")
+    )
     np.testing.assert_allclose(padded(model_type, "teacher_generations").mean(1), teacher)
     np.testing.assert_allclose(padded(model_type, "generations").mean(1), student)
     for point in inheritance_curve(teacher, student, TAUS):
@@ -114,7 +121,9 @@ def test_deviation_curve_over_padded_shares(model_type: str) -> None:
 def test_every_golden_case_is_reproduced_or_listed_with_its_reason() -> None:
     page = (ROOT / "docs/explanation/differences.md").read_text()
     section = page.split("## Memorization metrics", 1)[1].split("\n## ", 1)[0]
-    listed = {case for case in CASES if re.search(rf"^\| `{re.escape(case)}`", section, re.MULTILINE)}
+    listed = {
+        case for case in CASES if re.search(rf"^\| `{re.escape(case)}`", section, re.MULTILINE)
+    }
     reproduced = {f"edit_similarity/{i}" for i in range(4)}
     assert listed | reproduced == set(CASES) and not listed & reproduced
 
@@ -123,7 +132,9 @@ def test_every_golden_case_is_reproduced_or_listed_with_its_reason() -> None:
 def test_measures_against_their_definitions(said: list[int], true: list[int]) -> None:
     a, b = np.array(said, int), np.array(true, int)
     longest = max(len(said), len(true))
-    assert normalised_edit_distance(a, b) == pytest.approx(levenshtein(said, true) / longest if longest else 0.0)
+    assert normalised_edit_distance(a, b) == pytest.approx(
+        levenshtein(said, true) / longest if longest else 0.0
+    )
     if not true:
         assert math.isnan(positional_accuracy(a, b)) and math.isnan(matched_prefix_share(a, b))
         return
@@ -149,11 +160,25 @@ def test_extraction_strength_at_its_ends() -> None:
 
 def test_the_table_and_its_means() -> None:
     def target(role: str, name: str) -> Target:
-        return Target(record_id=name, role=role, prefix_ids=np.array([1]), suffix_ids=np.array([5, 6, 7, 8]), scored_from=1, text="red green blue white")  # fmt: skip
+        return Target(
+            record_id=name,
+            role=role,
+            prefix_ids=np.array([1]),
+            suffix_ids=np.array([5, 6, 7, 8]),
+            scored_from=1,
+            text="red green blue white",
+        )
 
     def stats(logp: list[float], greedy: list[bool]) -> TokenStats:
         zero = np.zeros(5, np.float32)
-        return TokenStats(ids_T=np.arange(5), logp_T=np.array(logp, np.float32), mean_T=zero, var_T=zero, rank_T=zero.astype(int), greedy_T=np.array(greedy))  # fmt: skip
+        return TokenStats(
+            ids_T=np.arange(5),
+            logp_T=np.array(logp, np.float32),
+            mean_T=zero,
+            var_T=zero,
+            rank_T=zero.astype(int),
+            greedy_T=np.array(greedy),
+        )
 
     targets = [target("private", "a"), target("outsiders", "b")]
     scored = {
@@ -161,12 +186,30 @@ def test_the_table_and_its_means() -> None:
         "b": stats([-9, -1, -2, -3, -4], [True, False, True, True, True]),
     }
     said = [np.array([5, 6, 7, 8]), np.array([0, 6, 7])]
-    table = memorization_table("m", targets, said, scored, ["red green blue white", "black green blue"])
+    table = memorization_table(
+        "m", targets, said, scored, ["red green blue white", "black green blue"]
+    )
     first, second = table.to_pylist()
-    assert (first["exact"], first["matched_prefix"], first["positional_accuracy"]) == (True, 1.0, 1.0)
-    assert (first["edit_distance"], first["recital_rouge_l"], first["extraction_strength"]) == (0.0, 1.0, 1.0)
-    assert (second["exact"], second["matched_prefix"], second["positional_accuracy"]) == (False, 0.0, 0.5)
-    assert (second["edit_distance"], second["extraction_strength"], second["suffix_logp"]) == (0.5, 0.75, -10.0)
+    assert (first["exact"], first["matched_prefix"], first["positional_accuracy"]) == (
+        True,
+        1.0,
+        1.0,
+    )
+    assert (first["edit_distance"], first["recital_rouge_l"], first["extraction_strength"]) == (
+        0.0,
+        1.0,
+        1.0,
+    )
+    assert (second["exact"], second["matched_prefix"], second["positional_accuracy"]) == (
+        False,
+        0.0,
+        0.5,
+    )
+    assert (second["edit_distance"], second["extraction_strength"], second["suffix_logp"]) == (
+        0.5,
+        0.75,
+        -10.0,
+    )
     assert second["recital_rouge_l"] == pytest.approx(2 * (2 / 3) * (2 / 4) / (2 / 3 + 2 / 4))
     results = memorization_results(pa.concat_tables([table, table]), level=0.9, base=BASE)
     assert len(results) == 10 and {row.n for row in results} == {2}
@@ -176,15 +219,31 @@ def test_the_table_and_its_means() -> None:
 
 def test_a_record_without_a_target_has_no_measure_and_is_counted() -> None:
     """Nothing was asked for: neither recited, nor of probability 1, nor at distance 0."""
-    none = Target(record_id="a", role="private", prefix_ids=np.array([1]), suffix_ids=np.array([], int), scored_from=0, text="")  # fmt: skip
+    none = Target(
+        record_id="a",
+        role="private",
+        prefix_ids=np.array([1]),
+        suffix_ids=np.array([], int),
+        scored_from=0,
+        text="",
+    )
     some = replace(none, record_id="b", suffix_ids=np.array([5]), text="red")
     zero = np.zeros(1, np.float32)
-    stats = TokenStats(ids_T=np.array([5]), logp_T=zero, mean_T=zero, var_T=zero, rank_T=np.zeros(1, int), greedy_T=zero == 0)  # fmt: skip
+    stats = TokenStats(
+        ids_T=np.array([5]),
+        logp_T=zero,
+        mean_T=zero,
+        var_T=zero,
+        rank_T=np.zeros(1, int),
+        greedy_T=zero == 0,
+    )
     table = memorization_table(
         "m", [none, some], [np.array([], int), np.array([5])], {"a": stats, "b": stats}, ["", "red"]
     )
     first, second = table.to_pylist()
-    assert first["exact"] is False and all(math.isnan(first[name]) for name in (*MEASURES, "suffix_logp"))
+    assert first["exact"] is False and all(
+        math.isnan(first[name]) for name in (*MEASURES, "suffix_logp")
+    )
     assert second["exact"] and second["recital_rouge_l"] == 1 and second["suffix_logp"] == 0
     results = memorization_results(table, level=0.95, base=BASE)
     assert {row.n for row in results} == {1} and {row.note for row in results} == {
@@ -219,10 +278,14 @@ def test_near_duplicates_count_once_in_the_interval_of_a_mean() -> None:
     assert covered / 300 > 0.92 and plain / 300 < 0.8
     values = rng.random(30)
     alone = share_interval(values, clusters=rng.permutation(30))
-    assert (alone.low, alone.high) == pytest.approx((share_interval(values).low, share_interval(values).high))
+    assert (alone.low, alone.high) == pytest.approx(
+        (share_interval(values).low, share_interval(values).high)
+    )
     repeated = share_interval(np.repeat(values, 3), clusters=np.repeat(np.arange(30), 3))
     assert (repeated.low, repeated.high) == pytest.approx((alone.low, alone.high))
-    assert share_interval(np.ones(12), clusters=np.arange(12) // 4).low == pytest.approx(0.025 ** (1 / 3))
+    assert share_interval(np.ones(12), clusters=np.arange(12) // 4).low == pytest.approx(
+        0.025 ** (1 / 3)
+    )
 
 
 def test_counterfactual_memorization_finds_what_only_models_in_know() -> None:
@@ -243,8 +306,14 @@ def test_counterfactual_memorization_by_hand_and_where_it_is_undefined() -> None
     scores = np.array([[1.0, 5.0, 0.0], [0.0, 5.0, 1.0], [0.5, 5.0, 2.0], [0.0, 5.0, 4.0]])
     design = np.array([[1, 1, 1], [1, 1, 0], [0, 1, 0], [0, 1, 0]], bool)
     found = counterfactual_memorization(scores, design, np.random.default_rng(0))
-    assert found.value_N[0] == pytest.approx(0.25) and math.isnan(found.value_N[1]) and found.n_undefined == 1
-    assert found.value_N[2] == pytest.approx(-7 / 3) and math.isnan(found.low_N[2])  # one model is no scatter
+    assert (
+        found.value_N[0] == pytest.approx(0.25)
+        and math.isnan(found.value_N[1])
+        and found.n_undefined == 1
+    )
+    assert found.value_N[2] == pytest.approx(-7 / 3) and math.isnan(
+        found.low_N[2]
+    )  # one model is no scatter
     assert found.low_N[0] < 0.25 < found.high_N[0]
     assert found.mean.value == pytest.approx((0.25 - 7 / 3) / 2)
     with pytest.raises(DataError, match="every record under every model"):
@@ -257,8 +326,12 @@ def test_counterfactual_chunks_change_nothing(seed: int) -> None:
     rng = np.random.default_rng(seed)
     scores, design = rng.normal(size=(8, 30)), rng.random((8, 30)) < 0.5
     with pytest.MonkeyPatch.context() as patch:
-        whole = counterfactual_memorization(scores, design, np.random.default_rng(1), n_resamples=50)
+        whole = counterfactual_memorization(
+            scores, design, np.random.default_rng(1), n_resamples=50
+        )
         patch.setattr("stillage.audit.counterfactual.CHUNK", 50 * 7)
-        parts = counterfactual_memorization(scores, design, np.random.default_rng(1), n_resamples=50)
+        parts = counterfactual_memorization(
+            scores, design, np.random.default_rng(1), n_resamples=50
+        )
     np.testing.assert_allclose(parts.low_N, whole.low_N)
     assert parts.mean.low == pytest.approx(whole.mean.low, nan_ok=True)

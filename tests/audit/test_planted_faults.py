@@ -35,12 +35,42 @@ from stillage.types import Record, Result
 
 SHIFT = "distribution shift, not leakage"
 TINY = [
-    "run", "biographies", "--data.people", "50", "--tokenizer.vocab-size", "400", "--jobs", "1", "--threads", "1",
-    "--teacher.layers", "1", "--teacher.width", "32", "--teacher.heads", "2", "--teacher-train.epochs", "10",
-    "--teacher-train.lr-peak", "1e-2", "--teacher-train.validate-every", "0", "--student-train.validate-every", "0",
-    "--student.layers", "1", "--student.width", "32", "--student.heads", "2", "--student-train.epochs", "2",
-    "--stages", "distill", "audit",
-]  # fmt: skip
+    "run",
+    "biographies",
+    "--data.people",
+    "50",
+    "--tokenizer.vocab-size",
+    "400",
+    "--jobs",
+    "1",
+    "--threads",
+    "1",
+    "--teacher.layers",
+    "1",
+    "--teacher.width",
+    "32",
+    "--teacher.heads",
+    "2",
+    "--teacher-train.epochs",
+    "10",
+    "--teacher-train.lr-peak",
+    "1e-2",
+    "--teacher-train.validate-every",
+    "0",
+    "--student-train.validate-every",
+    "0",
+    "--student.layers",
+    "1",
+    "--student.width",
+    "32",
+    "--student.heads",
+    "2",
+    "--student-train.epochs",
+    "2",
+    "--stages",
+    "distill",
+    "audit",
+]
 Found = Mapping[str, object]
 
 
@@ -68,7 +98,9 @@ def judged(run: Path, scores: pa.Table | None = None) -> dict[str, Found]:
     """The verdict on a run folder as it lies there: check name -> check, and the verdict itself under ''."""
     context = context_of(run)
     records, _ = audited_records(context)
-    found = judge_run(context, records, read_table(run / "audit" / "scores.parquet") if scores is None else scores)
+    found = judge_run(
+        context, records, read_table(run / "audit" / "scores.parquet") if scores is None else scores
+    )
     checks = found["checks"]
     assert isinstance(checks, tuple)
     return {"": found, **{str(check["name"]): check for check in checks}}
@@ -101,33 +133,54 @@ def column(table: pa.Table, name: str, values: Sequence[object]) -> pa.Table:
 
 def test_the_clean_run_fails_no_check_and_says_what_it_could_not_ask(run: Path) -> None:
     found = judged(run)
-    assert failed(found) == set() and found[""]["verdict"] == "too few records to tell"  # fifty people
+    assert (
+        failed(found) == set() and found[""]["verdict"] == "too few records to tell"
+    )  # fifty people
     assert {name for name, check in found.items() if check.get("undecided")} == {"controls"}
     assert "of each side would do" in str(found[""]["headline"])
     assert set(found) - {""} == {
-        "provenance", "overlap", "training_overlap", "truncation", "records", "sources", "answers", "controls",
-    }  # fmt: skip
+        "provenance",
+        "overlap",
+        "training_overlap",
+        "truncation",
+        "records",
+        "sources",
+        "answers",
+        "controls",
+    }
     assert found[""]["unchecked"] == {"order": "the records do not say where in a file they stood"}
     values = found["controls"]["values"]
-    assert isinstance(values, dict) and {"blind bag_of_words", "loss on student_untrained"} <= set(values)
+    assert isinstance(values, dict) and {"blind bag_of_words", "loss on student_untrained"} <= set(
+        values
+    )
     rows = read_results(run / "audit" / "results.parquet")
-    assert {"detectable_auc", "detectable_tpr"} <= {row.metric for row in rows if row.model == "student"}
+    assert {"detectable_auc", "detectable_tpr"} <= {
+        row.metric for row in rows if row.model == "student"
+    }
     written = read_json(run / "audit" / "validity.json")
     assert written["verdict"] == "too few records to tell" and len(written["checks"]) == 12
-    assert "Not checked: order (the records do not say" in (run / "report" / "report.html").read_text()
+    assert (
+        "Not checked: order (the records do not say" in (run / "report" / "report.html").read_text()
+    )
 
 
 @pytest.mark.parametrize(
     ("stage", "role", "said"),
     [
-        ("student", "private", "private in student"),  # private prompts in the rollouts: their ids are written too
+        (
+            "student",
+            "private",
+            "private in student",
+        ),  # private prompts in the rollouts: their ids are written too
         ("tokenizer", "private", "private in tokenizer"),
         ("student_no_teacher", "outsiders", "outsiders in student_no_teacher"),
         ("teacher", "outsiders", "outsiders in teacher"),
         ("teacher_counterfactual", "private", "private in teacher_counterfactual"),
     ],
 )
-def test_a_record_in_a_stage_that_must_not_see_it(run: Path, stage: str, role: str, said: str) -> None:
+def test_a_record_in_a_stage_that_must_not_see_it(
+    run: Path, stage: str, role: str, said: str
+) -> None:
     records = read_table(run / "data" / "records.parquet").to_pylist()
     strangers = [row["id"] for row in records if row["role"] == role][:3]
     path = run / stage / "provenance.parquet"
@@ -148,7 +201,9 @@ def test_members_and_outsiders_swapped(run: Path) -> None:
     """Labels flipped: the training stages' own lists contradict them; and the AUC falls below 0.5 instead of being folded."""
     path, other = run / "data" / "records.parquet", {"private": "outsiders", "outsiders": "private"}
     records = read_table(path)
-    swapped = column(records, "role", [other.get(role, role) for role in records["role"].to_pylist()])
+    swapped = column(
+        records, "role", [other.get(role, role) for role in records["role"].to_pylist()]
+    )
     write_table(path, swapped)
     found = judged(run)
     assert found[""]["verdict"] == "contaminated" and {"provenance", "sources"} <= failed(found)
@@ -159,17 +214,24 @@ def test_members_and_outsiders_swapped(run: Path) -> None:
 
     def auc(table: pa.Table) -> Result:
         rows = membership_results(table, fprs=(), level=0.95, base=base)
-        return next(row for row in rows if (row.metric, row.model, row.attack) == ("auc", "teacher", "loss"))
+        return next(
+            row for row in rows if (row.metric, row.model, row.attack) == ("auc", "teacher", "loss")
+        )
 
     right, wrong = auc(scores), auc(flipped)
     assert right.low > 0.5 and wrong.value == pytest.approx(1 - right.value) and wrong.high < 0.5
     view = read_run(run)
     only = dataclasses.replace(view, results=(wrong,), validity={"verdict": "valid"})
-    assert verdict(only).tone == "unknown" and "outsiders above its members" in verdict(only).headline
+    assert (
+        verdict(only).tone == "unknown" and "outsiders above its members" in verdict(only).headline
+    )
 
 
 def test_weights_that_were_replaced_after_training(run: Path) -> None:
-    shutil.copy(run / "teacher" / "model" / "model.safetensors", run / "student" / "model" / "model.safetensors")
+    shutil.copy(
+        run / "teacher" / "model" / "model.safetensors",
+        run / "student" / "model" / "model.safetensors",
+    )
     caught(judged(run), "sources", "contaminated", "student/model/model.safetensors")
 
 
@@ -178,7 +240,10 @@ def test_scores_of_another_model_are_never_found_in_the_cache(run: Path) -> None
     keys = {role.name: stats_key(context, role) for role in context.models}
     assert len(set(keys.values())) == len(keys) == 5
     student = next(role for role in context.models if role.name == "student")
-    shutil.copy(run / "teacher" / "model" / "model.safetensors", run / "student" / "model" / "model.safetensors")
+    shutil.copy(
+        run / "teacher" / "model" / "model.safetensors",
+        run / "student" / "model" / "model.safetensors",
+    )
     assert stats_key(context, student) != keys["student"]
 
 
@@ -206,7 +271,8 @@ def test_the_order_of_the_scores_changes_nothing(run: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("value", "said"), [(1.5, "gives all 100 records one score"), (np.nan, "for 100 of 100 records")]
+    ("value", "said"),
+    [(1.5, "gives all 100 records one score"), (np.nan, "for 100 of 100 records")],
 )
 def test_a_model_whose_scores_say_nothing(run: Path, value: float, said: str) -> None:
     def silence(row: dict[str, Any]) -> None:
@@ -214,7 +280,9 @@ def test_a_model_whose_scores_say_nothing(run: Path, value: float, said: str) ->
             row["score"] = value
 
     spoilt = edited(read_table(run / "audit" / "scores.parquet"), silence)
-    caught(judged(run, spoilt), "answers", "unusable scores", "Scores that say nothing: student", said)
+    caught(
+        judged(run, spoilt), "answers", "unusable scores", "Scores that say nothing: student", said
+    )
 
 
 def test_a_few_missing_scores_are_counted_and_many_are_refused(run: Path) -> None:
@@ -229,17 +297,29 @@ def test_a_few_missing_scores_are_counted_and_many_are_refused(run: Path) -> Non
         return judged(run, edited(scores, lose))
 
     few = without(1)
-    assert failed(few) == set() and few["answers"]["values"] == {"teacher, records without score": 1}
+    assert failed(few) == set() and few["answers"]["values"] == {
+        "teacher, records without score": 1
+    }
     assert "1 scores are missing" in str(few["answers"]["detail"])
-    caught(without(2), "answers", "unusable scores", "teacher has no finite score for 2 of 100 records")
+    caught(
+        without(2), "answers", "unusable scores", "teacher has no finite score for 2 of 100 records"
+    )
 
 
 def test_a_control_that_has_learned_members(run: Path) -> None:
     """Two folders mixed up: what is called the student without a teacher is the teacher."""
     scores = read_table(run / "audit" / "scores.parquet")
     other = {"teacher": "student_no_teacher", "student_no_teacher": "teacher"}
-    mixed = column(scores, "model", [other.get(model, model) for model in scores["model"].to_pylist()])
-    caught(judged(run, mixed), "controls", SHIFT, "already tell members from outsiders", "loss on student_no_teacher")
+    mixed = column(
+        scores, "model", [other.get(model, model) for model in scores["model"].to_pylist()]
+    )
+    caught(
+        judged(run, mixed),
+        "controls",
+        SHIFT,
+        "already tell members from outsiders",
+        "loss on student_no_teacher",
+    )
 
 
 def test_members_and_outsiders_cut_differently(run: Path) -> None:
@@ -255,23 +335,34 @@ def test_members_and_outsiders_cut_differently(run: Path) -> None:
             for record, role in zip(records, roles, strict=True)
         ]
 
-    for side, said in (("private", "50 of 50 members and 0 of 50"), ("outsiders", "0 of 50 members and 50 of 50")):
-        found = truncation(context, split, longer(side))  # those that are cut end without EOS, the others with it
+    for side, said in (
+        ("private", "50 of 50 members and 0 of 50"),
+        ("outsiders", "0 of 50 members and 50 of 50"),
+    ):
+        found = truncation(
+            context, split, longer(side)
+        )  # those that are cut end without EOS, the others with it
         assert not found.passed and found.fault == SHIFT and said in found.detail
     everybody = [dataclasses.replace(record, response=record.response * 4) for record in records]
     both = truncation(context, split, everybody)
     assert both.passed and "50 of 50 members and 50 of 50 outsiders" in both.detail
 
 
-def split_of(members: Sequence[Record], outsiders: Sequence[Record], public: Sequence[Record] = ()) -> Split:
+def split_of(
+    members: Sequence[Record], outsiders: Sequence[Record], public: Sequence[Record] = ()
+) -> Split:
     records = {"private": list(members), "outsiders": list(outsiders), "public": list(public)}
     return Split(records_by_role=records, drawn_by_us=True, seed=1)  # pyright: ignore[reportArgumentType]
 
 
-def retold(record: Record, change: Callable[[str], str] = str, answer: Callable[[str], str] = str) -> Record:
+def retold(
+    record: Record, change: Callable[[str], str] = str, answer: Callable[[str], str] = str
+) -> Record:
     """Another record: its prompt and response changed, and so its id."""
     prompt, response = change(record.prompt), answer(record.response)
-    return dataclasses.replace(record, id=record_id(prompt, "", response), prompt=prompt, response=response)
+    return dataclasses.replace(
+        record, id=record_id(prompt, "", response), prompt=prompt, response=response
+    )
 
 
 def test_outsiders_that_are_members_or_nearly() -> None:
@@ -279,11 +370,22 @@ def test_outsiders_that_are_members_or_nearly() -> None:
     members, outsiders = folk["private"], folk["outsiders"]
     assert overlap(split_of(members, outsiders)).passed
     same = overlap(split_of(members, [*outsiders[2:], *members[:2]]))
-    assert not same.passed and same.fault == "contaminated" and "2 records are member and outsider" in same.detail
-    near = overlap(
-        split_of(members, [*outsiders[2:], *(retold(m, answer=lambda t: f"{t} Indeed.") for m in members[:2])])
+    assert (
+        not same.passed
+        and same.fault == "contaminated"
+        and "2 records are member and outsider" in same.detail
     )
-    assert not near.passed and near.fault == "contaminated" and "2 of 40 outsiders (5.0%) are near" in near.detail
+    near = overlap(
+        split_of(
+            members,
+            [*outsiders[2:], *(retold(m, answer=lambda t: f"{t} Indeed.") for m in members[:2])],
+        )
+    )
+    assert (
+        not near.passed
+        and near.fault == "contaminated"
+        and "2 of 40 outsiders (5.0%) are near" in near.detail
+    )
 
 
 def test_private_prompts_among_the_students_own(run: Path) -> None:
@@ -294,23 +396,37 @@ def test_private_prompts_among_the_students_own(run: Path) -> None:
     clean = training_overlap(context, split_of(members, outsiders, public), unchecked)
     assert not unchecked
     beside = dataclasses.replace(context.config, lm=LmConfig(path="corpus"))
-    training_overlap(dataclasses.replace(context, config=beside), split_of(members, outsiders, public), unchecked)
-    assert set(unchecked) == {"plain text"} and "not searched for members" in unchecked["plain text"]
+    training_overlap(
+        dataclasses.replace(context, config=beside), split_of(members, outsiders, public), unchecked
+    )
+    assert (
+        set(unchecked) == {"plain text"} and "not searched for members" in unchecked["plain text"]
+    )
     assert clean is not None and clean.passed
-    asked = [retold(record, answer=lambda text: "Nothing is known about this person.") for record in members[:5]]
+    asked = [
+        retold(record, answer=lambda text: "Nothing is known about this person.")
+        for record in members[:5]
+    ]
     found = training_overlap(context, split_of(members, outsiders, [*public, *asked]), {})
     assert found is not None and not found.passed and found.fault == "contaminated"
-    assert "the prompts of 5 and on near-duplicates of 0 of 80 members and outsiders" in found.detail
+    assert (
+        "the prompts of 5 and on near-duplicates of 0 of 80 members and outsiders" in found.detail
+    )
     copied = [retold(record, change=lambda text: f"Please: {text}") for record in members[:3]]
     found = training_overlap(context, split_of(members, outsiders, [*public, *copied]), {})
     assert found is not None and not found.passed and "near-duplicates of 3 of 80" in found.detail
     task = "Say in one short sentence who this person is."  # an instruction that all share is no record's own prompt
-    shared = [[retold(record, change=lambda text: task) for record in side] for side in (members, outsiders, public)]
+    shared = [
+        [retold(record, change=lambda text: task) for record in side]
+        for side in (members, outsiders, public)
+    ]
     assert getattr(training_overlap(context, split_of(*shared), {}), "passed", False)
 
 
 def write_lines(path: Path, records: Sequence[Record]) -> str:
-    lines = [json.dumps({"prompt": record.prompt, "response": record.response}) for record in records]
+    lines = [
+        json.dumps({"prompt": record.prompt, "response": record.response}) for record in records
+    ]
     path.write_text("\n".join(lines))
     return str(path)
 
@@ -328,7 +444,12 @@ def test_a_sorted_file_cut_in_the_middle(tmp_path: Path) -> None:
         honest, records_by_role={"private": loaded.records[:60], "outsiders": loaded.records[60:]}
     )
     check = order(cut, {})
-    assert check is not None and not check.passed and check.fault == SHIFT and "(AUC 0.000)" in check.detail
+    assert (
+        check is not None
+        and not check.passed
+        and check.fault == SHIFT
+        and "(AUC 0.000)" in check.detail
+    )
 
 
 def test_a_member_file_with_outsiders_in_it_is_refused(tmp_path: Path) -> None:
@@ -343,15 +464,34 @@ def test_a_member_file_with_outsiders_in_it_is_refused(tmp_path: Path) -> None:
     assert given(files | {"private": clean}).counts == {"private": 10, "outsiders": 10}
 
 
-def audited(run: Path, out: Path, members: Sequence[Record], outsiders: Sequence[Record], *more: str) -> int:
+def audited(
+    run: Path, out: Path, members: Sequence[Record], outsiders: Sequence[Record], *more: str
+) -> int:
     """`stillage audit` of the run's teacher, as the student, on two files."""
     out.mkdir()
-    return main([
-        "audit", "--student", str(run / "teacher" / "model"), "--data.template", "raw", "--threads", "1",
-        "--data.files.private", write_lines(out / "a.jsonl", members),
-        "--data.files.outsiders", write_lines(out / "b.jsonl", outsiders),
-        "--audit.attacks", "loss", "reference", "--audit.extract-tokens", "4", "--out", str(out / "run"), *more,
-    ])  # fmt: skip
+    return main(
+        [
+            "audit",
+            "--student",
+            str(run / "teacher" / "model"),
+            "--data.template",
+            "raw",
+            "--threads",
+            "1",
+            "--data.files.private",
+            write_lines(out / "a.jsonl", members),
+            "--data.files.outsiders",
+            write_lines(out / "b.jsonl", outsiders),
+            "--audit.attacks",
+            "loss",
+            "reference",
+            "--audit.extract-tokens",
+            "4",
+            "--out",
+            str(out / "run"),
+            *more,
+        ]
+    )
 
 
 def test_a_shift_between_the_files_ends_a_strict_audit_with_2(
@@ -372,14 +512,21 @@ def test_a_shift_between_the_files_ends_a_strict_audit_with_2(
         told = [retold(record, answer=shift) for record in members]
         code = audited(finished, tmp_path / name, told, outsiders, "--audit.strict", "true")
         printed = capsys.readouterr()
-        assert code == 2 and "do not say valid" in printed.err and f"verdict: {SHIFT}" in printed.err
-        assert printed.out.startswith(f"run: {SHIFT}") and "already tell members from outsiders: blind" in printed.out
+        assert (
+            code == 2 and "do not say valid" in printed.err and f"verdict: {SHIFT}" in printed.err
+        )
+        assert (
+            printed.out.startswith(f"run: {SHIFT}")
+            and "already tell members from outsiders: blind" in printed.out
+        )
         assert read_json(tmp_path / name / "run" / "audit" / "validity.json")["verdict"] == SHIFT
 
 
 def test_end_marks_in_a_file_are_taken_off_and_counted(tmp_path: Path) -> None:
     folk = people(6, 10)
-    marked = [retold(record, answer=lambda text: text + "<|endoftext|>") for record in folk["private"]]
+    marked = [
+        retold(record, answer=lambda text: text + "<|endoftext|>") for record in folk["private"]
+    ]
     files = {
         "private": write_lines(tmp_path / "a.jsonl", marked),
         "outsiders": write_lines(tmp_path / "b.jsonl", folk["outsiders"]),
@@ -389,7 +536,9 @@ def test_end_marks_in_a_file_are_taken_off_and_counted(tmp_path: Path) -> None:
     assert all(record.response.endswith(".") for record in split.records_by_role["private"])
 
 
-def test_a_reference_with_another_tokenizer(finished: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_reference_with_another_tokenizer(
+    finished: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     """Token by token it cannot be compared: left out and said, while the comparison per byte goes on."""
     from stillage.data.bpe import train_bpe
     from stillage.models.load import load_model, save_model
@@ -400,7 +549,10 @@ def test_a_reference_with_another_tokenizer(finished: Path, tmp_path: Path, caps
     save_model(load_model(other, vocab_size=len(tokenizer), seed=1), tokenizer, tmp_path / "other")
     folk = people(7, 20)
     words = ["--audit.attacks", "loss", "reference", "reference_per_byte", "--audit.reference"]
-    for place, per_token in ((finished / "teacher_counterfactual" / "model", True), (tmp_path / "other", False)):
+    for place, per_token in (
+        (finished / "teacher_counterfactual" / "model", True),
+        (tmp_path / "other", False),
+    ):
         out = tmp_path / place.parent.name
         assert audited(finished, out, folk["private"], folk["outsiders"], *words, str(place)) == 0
         rows = read_results(out / "run" / "audit" / "results.parquet")
@@ -417,7 +569,9 @@ def test_two_models_that_read_other_tokens_are_never_subtracted() -> None:
 
     def stats(first: int) -> TokenStats:
         ids, zeros = np.arange(first, first + 3, dtype=np.int32), np.zeros(3, np.float32)
-        return TokenStats(ids_T=ids, logp_T=zeros, mean_T=zeros, var_T=zeros, rank_T=ids, greedy_T=ids > 0)
+        return TokenStats(
+            ids_T=ids, logp_T=zeros, mean_T=zeros, var_T=zeros, rank_T=ids, greedy_T=ids > 0
+        )
 
     assert reference(stats(4), stats(4)) == 0
     with pytest.raises(DataError, match="reference_per_byte"):

@@ -18,9 +18,11 @@ BASE = Result(run="r", stage="audit", model="", metric="", value=math.nan, seed=
 
 def audited(n: int, copies: int = 1) -> Audited:
     return Audited(
-        ids=tuple(f"r{i:04}" for i in range(2 * n)), roles=("private",) * n + ("outsiders",) * n, texts=("",) * 2 * n,
+        ids=tuple(f"r{i:04}" for i in range(2 * n)),
+        roles=("private",) * n + ("outsiders",) * n,
+        texts=("",) * 2 * n,
         groups=tuple("" if copies == 1 else f"g{i // copies}" for i in range(2 * n)),
-    )  # fmt: skip
+    )
 
 
 def rows(table: pa.Table, **more: float) -> dict[tuple[str, str], Result]:
@@ -36,14 +38,18 @@ def test_each_attack_says_what_it_would_have_found_and_how_many_records_would_do
     silent = score_rows(given, "student", "zlib", np.where(given.is_member, 1.0, np.nan))
     blind = blind_rows(given, {"bag_of_words": rng.normal(size=800)})
     found = rows(pa.concat_tables([loss, learned, silent, blind]))
-    assert set(found) == {(attack, f"detectable_{what}") for attack in ("loss", "learned") for what in ("auc", "tpr")}
+    assert set(found) == {
+        (attack, f"detectable_{what}") for attack in ("loss", "learned") for what in ("auc", "tpr")
+    }
     auc, tpr = found["loss", "detectable_auc"], found["loss", "detectable_tpr"]
     member = given.is_member
     assert auc.value == smallest_auc(member, level=0.99) and (auc.level, auc.n) == (0.99, 800)
     assert auc.note == f"needed={records_needed(0.6, 0.99)}"
     assert tpr.value == smallest_tpr(member, 0.01) and tpr.level == 0.95
     assert tpr.note == f"fpr=0.01; needed={records_for_tpr(0.05, 0.01):.0f}"
-    assert found["learned", "detectable_auc"].value > auc.value  # cross-fitted: its interval is wider
+    assert (
+        found["learned", "detectable_auc"].value > auc.value
+    )  # cross-fitted: its interval is wider
     never = rows(loss, harmless_tpr=0.005)["loss", "detectable_tpr"]
     assert never.note == "fpr=0.01; no number of records would do"
 
@@ -55,7 +61,10 @@ def test_copies_count_once_and_a_handful_finds_nothing() -> None:
         smallest_auc(np.arange(80) < 40, level=0.99), abs=1e-3
     )
     assert copied["loss", "detectable_auc"].value > plain["loss", "detectable_auc"].value
-    needed = [int(found["loss", "detectable_auc"].note.removeprefix("needed=")) for found in (plain, copied)]
+    needed = [
+        int(found["loss", "detectable_auc"].note.removeprefix("needed="))
+        for found in (plain, copied)
+    ]
     assert needed[1] == pytest.approx(10 * needed[0], rel=0.01)
     tiny = rows(score_rows(audited(5), "student", "loss", np.arange(10.0)))
     assert all(

@@ -19,12 +19,16 @@ from stillage.types import Example, Record
 
 RECORDS = [
     Record(id=f"r{k}", prompt="Who?", response=f"The {a} meets the {b} in room {k}.")
-    for k, (a, b) in enumerate([("fox", "owl"), ("owl", "elk"), ("elk", "fox"), ("cat", "owl"), ("fox", "cat")] * 4)
+    for k, (a, b) in enumerate(
+        [("fox", "owl"), ("owl", "elk"), ("elk", "fox"), ("cat", "owl"), ("fox", "cat")] * 4
+    )
 ]
 
 
 def example(ids: list[int], prompt: int, name: str = "x") -> Example:
-    return Example(record_id=name, ids_T=np.array(ids, np.int32), response_T=np.arange(len(ids)) >= prompt)
+    return Example(
+        record_id=name, ids_T=np.array(ids, np.int32), response_T=np.arange(len(ids)) >= prompt
+    )
 
 
 def test_prefix_records_and_their_near_duplicates_are_not_evaluated() -> None:
@@ -39,8 +43,14 @@ def test_prefix_records_and_their_near_duplicates_are_not_evaluated() -> None:
     near = {groups[int(id_[1:])] for id_ in given} - {""}
     expected = [k for k in range(20) if f"r{k}" not in given and groups[k] not in near]
     assert list(found.kept) == expected
-    drawn = [draw_prefixes(RECORDS, roles, groups, outsiders=2, members=0, seed=s) for s in range(12)]
-    hit = [found for found in drawn if {"r10", "r11", "r12"} & {record.id for record in found.outsiders}]
+    drawn = [
+        draw_prefixes(RECORDS, roles, groups, outsiders=2, members=0, seed=s) for s in range(12)
+    ]
+    hit = [
+        found
+        for found in drawn
+        if {"r10", "r11", "r12"} & {record.id for record in found.outsiders}
+    ]
     assert hit and not any({10, 11, 12} & set(found.kept) for found in hit)
     none = draw_prefixes(RECORDS, roles, groups, outsiders=0, members=0, seed=1)
     assert not none.outsiders and not none.members and list(none.kept) == list(range(20))
@@ -58,18 +68,43 @@ def test_a_prefix_is_whole_texts_with_one_start_and_the_same_tokens_scored() -> 
     prefix = [example([1, 5, 6, 7], 2), example([1, 8], 1), example([1, 9, 10], 1)]
     long, count = with_prefix(own, prefix, None, [1])
     assert count == 3 and long is not None and long.record_id == "x"
-    assert long.ids_T.tolist() == [1, 5, 6, 7, 9, 10, 8, 20, 21, 22]  # the shortest nearest, one start of text
+    assert long.ids_T.tolist() == [
+        1,
+        5,
+        6,
+        7,
+        9,
+        10,
+        8,
+        20,
+        21,
+        22,
+    ]  # the shortest nearest, one start of text
     assert long.ids_T[long.response_T].tolist() == own.ids_T[own.response_T].tolist() == [21, 22]
-    for context, ids in ((10, long.ids_T.tolist()), (9, [1, 9, 10, 8, 20, 21, 22]), (6, [1, 8, 20, 21, 22])):
+    for context, ids in (
+        (10, long.ids_T.tolist()),
+        (9, [1, 9, 10, 8, 20, 21, 22]),
+        (6, [1, 8, 20, 21, 22]),
+    ):
         shorter, kept = with_prefix(own, prefix, context, [1])
-        assert shorter is not None and shorter.ids_T.tolist() == ids and kept == {10: 3, 9: 2, 6: 1}[context]
+        assert (
+            shorter is not None
+            and shorter.ids_T.tolist() == ids
+            and kept == {10: 3, 9: 2, 6: 1}[context]
+        )
     assert with_prefix(own, prefix, 4, [1]) == (None, 0)  # a record is never cut for a prefix
     bare, _ = with_prefix(example([3, 4], 1), [example([5, 6], 1)], None, [])
-    assert bare is not None and bare.ids_T.tolist() == [5, 6, 3, 4] and bare.response_T.tolist() == [False] * 3 + [True]
+    assert (
+        bare is not None
+        and bare.ids_T.tolist() == [5, 6, 3, 4]
+        and bare.response_T.tolist() == [False] * 3 + [True]
+    )
 
 
 def test_the_first_token_of_a_record_without_prompt_stays_unscored() -> None:
-    own = Example(record_id="x", ids_T=np.array([4, 5], np.int32), response_T=np.array([False, True]))
+    own = Example(
+        record_id="x", ids_T=np.array([4, 5], np.int32), response_T=np.array([False, True])
+    )
     found, _ = with_prefix(own, [example([7, 8], 1)], None, [])
     assert found is not None and found.response_T.tolist() == [False, False, False, True]
 
@@ -79,7 +114,9 @@ def masked(tmp_path_factory: pytest.TempPathFactory) -> Masked:
     return small_masked([r.response for r in RECORDS], 1, tmp_path_factory.mktemp("m"), steps=5)
 
 
-def test_neighbours_differ_in_a_few_tokens_and_depend_on_seed_and_record_only(masked: Masked) -> None:
+def test_neighbours_differ_in_a_few_tokens_and_depend_on_seed_and_record_only(
+    masked: Masked,
+) -> None:
     settings = {"count": 4, "share": 0.1, "top_k": 5}
     found = neighbours(masked, RECORDS[:6], seed=1, **settings)
     assert found == neighbours(masked, RECORDS[:6], seed=1, batch_tokens=1, **settings)
@@ -91,14 +128,18 @@ def test_neighbours_differ_in_a_few_tokens_and_depend_on_seed_and_record_only(ma
         assert all(sum(a != b for a, b in zip(words, t.split(), strict=True)) <= 2 for t in texts)
 
 
-def test_neighbours_are_kept_on_disk(masked: Masked, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_neighbours_are_kept_on_disk(
+    masked: Masked, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     settings = {"count": 2, "share": 0.1, "top_k": 5, "cache": tmp_path}
     found = neighbours(masked, RECORDS[:3], seed=1, **settings)
     monkeypatch.setattr(module, "make", lambda *_: pytest.fail("asked again"))
     assert neighbours(masked, RECORDS[:3], seed=1, **settings) == found
 
 
-def test_damaged_neighbours_are_made_again(masked: Masked, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_damaged_neighbours_are_made_again(
+    masked: Masked, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     settings = {"count": 2, "share": 0.1, "top_k": 5, "cache": tmp_path}
     found = neighbours(masked, RECORDS[:3], seed=1, **settings)
     (file,) = tmp_path.glob("neighbours-*.parquet")
@@ -109,7 +150,9 @@ def test_damaged_neighbours_are_made_again(masked: Masked, tmp_path: Path, caplo
     assert "damaged" in caplog.text and file.read_bytes() == whole
 
 
-def test_a_text_without_replaceable_tokens_has_no_neighbours(masked: Masked, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_text_without_replaceable_tokens_has_no_neighbours(
+    masked: Masked, caplog: pytest.LogCaptureFixture
+) -> None:
     empty = Record(id="e", prompt="p", response="\u0007\u0007")
     with caplog.at_level(logging.WARNING):
         assert neighbours(masked, [empty, RECORDS[0]], count=1, share=0.1, top_k=3, seed=1)[0] == ()

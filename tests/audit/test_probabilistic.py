@@ -14,7 +14,12 @@ from hypothesis import strategies as st
 from transformers import PreTrainedModel
 
 from stillage.audit.memorization import memorization_schema
-from stillage.audit.probabilistic import extractable, log_hazard, probabilistic_results, samples_needed
+from stillage.audit.probabilistic import (
+    extractable,
+    log_hazard,
+    probabilistic_results,
+    samples_needed,
+)
 from stillage.errors import ConfigError, DataError
 from stillage.models import sampling_stats
 from stillage.models.generate import Decoding, generate
@@ -54,7 +59,12 @@ def example(prefix: list[int], suffix: list[int], name: str = "x") -> Example:
 def oracle(model: PreTrainedModel, one: Example, decoding: Decoding) -> np.ndarray:
     """Per token in float64, by sorting: temperature, top-k, top-p, renormalise, look up."""
     with torch.no_grad():
-        logits_TV = model(input_ids=torch.from_numpy(one.ids_T.astype(np.int64))[None]).logits[0].double().numpy()
+        logits_TV = (
+            model(input_ids=torch.from_numpy(one.ids_T.astype(np.int64))[None])
+            .logits[0]
+            .double()
+            .numpy()
+        )
     found = []
     for t in np.flatnonzero(one.response_T):
         line, y = logits_TV[t - 1], int(one.ids_T[t])
@@ -74,7 +84,11 @@ def oracle(model: PreTrainedModel, one: Example, decoding: Decoding) -> np.ndarr
 def test_every_setting_against_float64(model: PreTrainedModel) -> None:
     rng = np.random.default_rng(0)
     examples = [
-        example(rng.integers(0, VOCAB, 3).tolist(), rng.integers(0, VOCAB, int(rng.integers(0, 9))).tolist(), str(k))
+        example(
+            rng.integers(0, VOCAB, 3).tolist(),
+            rng.integers(0, VOCAB, int(rng.integers(0, 9))).tolist(),
+            str(k),
+        )
         for k in range(25)
     ]
     found = sampling_logp(model, examples, DECODINGS, batch_tokens=40)
@@ -95,10 +109,14 @@ def test_every_setting_against_float64(model: PreTrainedModel) -> None:
 
 
 @pytest.mark.parametrize("decoding", DECODINGS[:5])
-def test_the_suffixes_of_a_length_share_out_all_probability(model: PreTrainedModel, decoding: Decoding) -> None:
+def test_the_suffixes_of_a_length_share_out_all_probability(
+    model: PreTrainedModel, decoding: Decoding
+) -> None:
     suffixes = list(itertools.product(range(VOCAB), repeat=2))
     examples = [example([2, 5, 1], list(suffix), str(suffix)) for suffix in suffixes]
-    logp = np.array([one[0].astype(np.float64).sum() for one in sampling_logp(model, examples, [decoding])])
+    logp = np.array(
+        [one[0].astype(np.float64).sum() for one in sampling_logp(model, examples, [decoding])]
+    )
     assert np.exp(logp).sum() == pytest.approx(1, abs=1e-5)
 
 
@@ -107,14 +125,22 @@ def test_a_hundred_thousand_samples_agree(model: PreTrainedModel) -> None:
     decoding = Decoding(max_new_tokens=2, sampling_temperature=1.3, top_k=5, top_p=0.93)
     n, prefix = 100_000, [2, 5, 1]
     written = generate(
-        model, [np.array(prefix)] * n, decoding=decoding, eos_id=VOCAB + 1, pad_id=0, seed=1,
-        names=list(map(str, range(n))), batch_tokens=10**6,
-    )  # fmt: skip
+        model,
+        [np.array(prefix)] * n,
+        decoding=decoding,
+        eos_id=VOCAB + 1,
+        pad_id=0,
+        seed=1,
+        names=list(map(str, range(n))),
+        batch_tokens=10**6,
+    )
     counts = np.zeros((VOCAB, VOCAB), int)
     np.add.at(counts, tuple(np.array(written).T), 1)
     suffixes = list(itertools.product(range(VOCAB), repeat=2))
     examples = [example(prefix, list(suffix), str(suffix)) for suffix in suffixes]
-    p = np.exp([one[0].astype(np.float64).sum() for one in sampling_logp(model, examples, [decoding])])
+    p = np.exp(
+        [one[0].astype(np.float64).sum() for one in sampling_logp(model, examples, [decoding])]
+    )
     seen = counts.ravel()
     assert (p == 0).sum() >= 20 and seen[p == 0].sum() == 0
     spread = np.sqrt(n * p * (1 - p)) + 1e-9
@@ -125,7 +151,9 @@ def test_a_hundred_thousand_samples_agree(model: PreTrainedModel) -> None:
 
 def test_bad_settings_are_refused(model: PreTrainedModel) -> None:
     with pytest.raises(ConfigError, match="repeating"):
-        sampling_logp(model, [example([1], [2])], [Decoding(sampling_temperature=1.0, no_repeat_ngram=3)])
+        sampling_logp(
+            model, [example([1], [2])], [Decoding(sampling_temperature=1.0, no_repeat_ngram=3)]
+        )
     with pytest.raises(ConfigError):
         sampling_logp(model, [example([1], [2])], [Decoding(sampling_temperature=1.0, top_p=0.0)])
     with pytest.raises(DataError):
@@ -133,9 +161,14 @@ def test_bad_settings_are_refused(model: PreTrainedModel) -> None:
 
 
 @given(
-    top=st.integers(1, 60), bottom=st.integers(61, 90), n=st.integers(1, 200), p=st.sampled_from([(1, 10), (1, 2), (9, 10)])
-)  # fmt: skip
-def test_extractable_is_its_definition_in_exact_fractions(top: int, bottom: int, n: int, p: tuple[int, int]) -> None:
+    top=st.integers(1, 60),
+    bottom=st.integers(61, 90),
+    n=st.integers(1, 200),
+    p=st.sampled_from([(1, 10), (1, 2), (9, 10)]),
+)
+def test_extractable_is_its_definition_in_exact_fractions(
+    top: int, bottom: int, n: int, p: tuple[int, int]
+) -> None:
     p_z = Fraction(top, bottom)
     exact = 1 - (1 - p_z) ** n >= Fraction(*p)
     assert bool(extractable(np.array([math.log(p_z)]), n, p[0] / p[1])[0]) == exact
@@ -143,8 +176,16 @@ def test_extractable_is_its_definition_in_exact_fractions(top: int, bottom: int,
 
 def test_the_ends_and_far_below_underflow() -> None:
     needed = samples_needed(np.array([0.0, -math.inf, -2000.0, math.log(0.5), math.nan]), 0.5)
-    assert needed[0] == 1 and np.isinf(needed[1]) and np.isinf(needed[2]) and needed[3] == 1 and math.isnan(needed[4])
-    assert samples_needed(np.array([-500.0]), 0.9)[0] == pytest.approx(math.log(10) * math.exp(500), rel=1e-9)
+    assert (
+        needed[0] == 1
+        and np.isinf(needed[1])
+        and np.isinf(needed[2])
+        and needed[3] == 1
+        and math.isnan(needed[4])
+    )
+    assert samples_needed(np.array([-500.0]), 0.9)[0] == pytest.approx(
+        math.log(10) * math.exp(500), rel=1e-9
+    )
     assert log_hazard(np.array([-30.001, -29.999])) == pytest.approx([-30.001, -29.999], abs=1e-9)
     assert extractable(np.array([-math.inf]), 1e300, 0.1).tolist() == [False]
     with pytest.raises(DataError, match="above 0"):
@@ -160,8 +201,19 @@ def test_curves_rise_with_n_and_come_with_their_floor() -> None:
 
     logp = {"private": [-0.1, -2.0, -7.0, -40.0], "outsiders": [-7.0, -40.0, math.nan, -math.inf]}
     rows = [
-        {name: 0.0 for name in memorization_schema().names if name not in ("model", "id", "role", "tokens", "exact")}
-        | {"model": "m", "id": f"{role}{k}", "role": role, "tokens": 3, "exact": False, "suffix_logp": value}
+        {
+            name: 0.0
+            for name in memorization_schema().names
+            if name not in ("model", "id", "role", "tokens", "exact")
+        }
+        | {
+            "model": "m",
+            "id": f"{role}{k}",
+            "role": role,
+            "tokens": 3,
+            "exact": False,
+            "suffix_logp": value,
+        }
         for role, values in logp.items()
         for k, value in enumerate(values)
     ]

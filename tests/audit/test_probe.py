@@ -64,7 +64,9 @@ def test_cross_fitting_is_ridge_on_the_other_folds() -> None:
             left_out = ((y - hat @ y) / (1 - np.diag(hat))) ** 2
             if left_out.mean() < error:
                 best, error = vt.T @ ((s / (s**2 + penalty)) * (u.T @ y)), left_out.mean()
-        np.testing.assert_allclose(ranks[fold == number], (rankdata(((test - centre) / spread) @ best) - 0.5) / 40)
+        np.testing.assert_allclose(
+            ranks[fold == number], (rankdata(((test - centre) / spread) @ best) - 0.5) / 40
+        )
 
 
 def test_shuffles_keep_folds_groups_and_numbers() -> None:
@@ -85,4 +87,6 @@ def test_missing_features_and_too_few_records() -> None:
     assert np.isnan(found.scores_N[5]) and np.isfinite(np.delete(found.scores_N, 5)).all()
     few = probe(x[[0, 70]], MEMBER[[0, 70]], np.arange(2), 1)
     assert few.scores_N.tolist() == [0.5, 0.5] and few.null_P.size == 0
-    assert Probed(scores_N=np.zeros(1), null_P=np.array([0.4, 0.6, 0.5])).p(0.55) == pytest.approx(0.5)
+    assert Probed(scores_N=np.zeros(1), null_P=np.array([0.4, 0.6, 0.5])).p(0.55) == pytest.approx(
+        0.5
+    )

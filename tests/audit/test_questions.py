@@ -51,7 +51,9 @@ def learn(
     examples = examples_of(records, tokenizer, DATA)
     longest = max(len(example.ids_T) for example in examples)
     ids = torch.tensor([np.pad(e.ids_T, (0, longest - len(e.ids_T))).tolist() for e in examples])
-    labels = ids.masked_fill(torch.arange(longest) >= torch.tensor([[len(e.ids_T)] for e in examples]), -100)
+    labels = ids.masked_fill(
+        torch.arange(longest) >= torch.tensor([[len(e.ids_T)] for e in examples]), -100
+    )
     optimiser = torch.optim.AdamW(model.parameters(), lr=8e-3)
     for _ in range(steps):
         optimiser.zero_grad()
@@ -73,32 +75,40 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> World:
     records = (*members, *outsiders)
     masked = small_masked([record.response for record in public], 1, cache, steps=30)
     material = Material(
-        records=records, public=tuple(public), outsiders=tuple(drawn["outsiders"][N:][:2]),
+        records=records,
+        public=tuple(public),
+        outsiders=tuple(drawn["outsiders"][N:][:2]),
         members=tuple(drawn["private"][N:][:2]),
         neighbours=tuple(neighbours(masked, records, count=4, share=0.1, top_k=5, seed=1)),
-    )  # fmt: skip
+    )
     encode = partial(examples_of, tokenizer=tokenizer, data=DATA)
     subjects = [
         Subject(model=model, tokenizer=tokenizer, encode=encode, key=key, cache=cache)
         for model, key in ((model, "learned"), (fresh(), "fresh"))
     ]
-    return World(subject=subjects[0], start=subjects[1], material=material, is_member=np.arange(2 * N) < N)
+    return World(
+        subject=subjects[0], start=subjects[1], material=material, is_member=np.arange(2 * N) < N
+    )
 
 
 @pytest.fixture(scope="module")
 def said(world: World) -> dict[str, Said]:
     transforms = wanted(list(ATTACKS.values()))
-    found = {name: ask(subject, transforms, world.material, NOISE)
-             for name, subject in (("student", world.subject), ("student_no_teacher", world.start))}  # fmt: skip
+    found = {
+        name: ask(subject, transforms, world.material, NOISE)
+        for name, subject in (("student", world.subject), ("student_no_teacher", world.start))
+    }
     return found | {"start": ask(world.start, ("as_is",), world.material, NOISE)}
 
 
 def audited(world: World) -> Audited:
     records = world.material.records
     return Audited(
-        ids=tuple(r.id for r in records), roles=("private",) * N + ("outsiders",) * N,
-        texts=tuple(r.response for r in records), groups=("",) * (2 * N),
-    )  # fmt: skip
+        ids=tuple(r.id for r in records),
+        roles=("private",) * N + ("outsiders",) * N,
+        texts=tuple(r.response for r in records),
+        groups=("",) * (2 * N),
+    )
 
 
 STRENGTH = {"con_recall": 0.6}
@@ -106,8 +116,12 @@ STRENGTH = {"con_recall": 0.6}
 
 
 def test_planted_members_are_found_by_every_attack(world: World, said: dict[str, Said]) -> None:
-    partners: Any = dict.fromkeys(OTHERS, "student_no_teacher") | dict.fromkeys(("initial", "teacher_initial"), "start")
-    table, left_out = score_table(audited(world), said, list(ATTACKS.values()), {"student": partners})
+    partners: Any = dict.fromkeys(OTHERS, "student_no_teacher") | dict.fromkeys(
+        ("initial", "teacher_initial"), "start"
+    )
+    table, left_out = score_table(
+        audited(world), said, list(ATTACKS.values()), {"student": partners}
+    )
     assert not left_out
     found = {}
     for name in ATTACKS:
@@ -149,7 +163,11 @@ def same(a: object, b: object) -> None:
 def test_other_noise_is_another_question(world: World, said: dict[str, Said]) -> None:
     first = world.material.records[0].id
     small = replace(world.material, records=world.material.records[:1])
-    for noise in (replace(NOISE, seed=2), replace(NOISE, sigma=0.1), replace(NOISE, relative=False)):
+    for noise in (
+        replace(NOISE, seed=2),
+        replace(NOISE, sigma=0.1),
+        replace(NOISE, relative=False),
+    ):
         other: Any = ask(world.subject, ("noise",), small, noise).replies["noise"][first]
         known: Any = said["student"].replies["noise"][first]
         assert len(other) == 4 and not np.array_equal(other[0].logp_T, known[0].logp_T)
@@ -168,9 +186,13 @@ def test_replies_are_those_of_the_question(world: World, said: dict[str, Said]) 
     replies: Any = {name: found[record.id] for name, found in said["student"].replies.items()}
 
     def alone(response: str) -> TokenStats:
-        return token_stats(world.subject.model, world.subject.encode([replace(record, response=response)]))[0]
+        return token_stats(
+            world.subject.model, world.subject.encode([replace(record, response=response)])
+        )[0]
 
-    np.testing.assert_allclose(replies["lowercase"].logp_T, alone(record.response.lower()).logp_T, atol=1e-4)
+    np.testing.assert_allclose(
+        replies["lowercase"].logp_T, alone(record.response.lower()).logp_T, atol=1e-4
+    )
     for text, stats in zip(world.material.neighbours[0], replies["neighbours"], strict=True):
         np.testing.assert_allclose(stats.logp_T, alone(text).logp_T, atol=1e-4)
     for name in ("outsider_prefix", "member_prefix"):
@@ -197,7 +219,9 @@ def test_a_prefix_that_does_not_fit_leaves_no_score_and_is_counted(
     assert f"fits before {2 * N - len(fits)} of {2 * N} records" in caplog.text
     assert "holds fewer than 2 outsiders" in caplog.text
     assert f"the shortest of them has {shortest} tokens" in caplog.text
-    assert f"context is {context}; with data.max_tokens {context // 2} or less one fits" in caplog.text
+    assert (
+        f"context is {context}; with data.max_tokens {context // 2} or less one fits" in caplog.text
+    )
     table, _ = score_table(audited(world), {"m": replies}, [ATTACKS["recall"]], {"m": {}})
     base = Result(run="", stage="audit", model="", metric="", value=np.nan)
     found = {row.metric: row for row in membership_results(table, fprs=(), level=0.95, base=base)}
@@ -213,20 +237,26 @@ def test_prefixes_that_fit_nowhere_leave_the_attack_out_and_say_what_would_fit(
     lengths = [len(example.ids_T) for example in world.subject.encode(world.material.records)]
     shortest = min(len(e.ids_T) for e in world.subject.encode(world.material.outsiders))
     context = max(*lengths, min(lengths) + shortest - 2)
-    known = [r for r, n in zip(world.material.records, lengths, strict=True) if n + shortest > context]
+    known = [
+        r for r, n in zip(world.material.records, lengths, strict=True) if n + shortest > context
+    ]
     material = replace(world.material, records=tuple(known), neighbours=((),) * len(known))
     monkeypatch.setattr(world.subject.model.config, "max_position_embeddings", context)
     said = ask(world.subject, ("as_is", "outsider_prefix"), material, NOISE)
     why = said.unasked["outsider_prefix"]
     assert set(said.replies) == {"as_is"} and known
-    assert f"the shortest of them has {shortest} tokens" in why and f"data.max_tokens {context // 2} or less" in why
+    assert (
+        f"the shortest of them has {shortest} tokens" in why
+        and f"data.max_tokens {context // 2} or less" in why
+    )
 
 
 def test_a_model_that_says_nan_gives_no_score_to_any_attack_that_asks_it(world: World) -> None:
     broken = load_model(
-        ModelConfig(architecture="llama", layers=1, width=16, heads=2, context=CONTEXT), seed=1,
+        ModelConfig(architecture="llama", layers=1, width=16, heads=2, context=CONTEXT),
+        seed=1,
         vocab_size=len(world.subject.tokenizer),
-    )  # fmt: skip
+    )
     with torch.no_grad():
         for parameter in broken.parameters():
             parameter.fill_(torch.nan)
@@ -234,14 +264,18 @@ def test_a_model_that_says_nan_gives_no_score_to_any_attack_that_asks_it(world: 
     attacks = [a for a in ATTACKS.values() if not OTHERS & {r.role for r in a.requests}]
     replies = ask(subject, wanted(attacks), world.material, replace(NOISE, copies=1))
     table, _ = score_table(audited(world), {"m": replies}, attacks, {"m": {}})
-    assert table.num_rows == len(attacks) * 2 * N and np.isnan(table.column("score").to_numpy()).all()
+    assert (
+        table.num_rows == len(attacks) * 2 * N and np.isnan(table.column("score").to_numpy()).all()
+    )
 
 
 def test_a_record_of_one_token_has_no_score(world: World) -> None:
     one = replace(world.material.records[0], id="one", prompt="", response="")
     attacks = [a for a in ATTACKS.values() if {r.role for r in a.requests} == {"target"}]
     material = replace(world.material, records=(one,), neighbours=((),))
-    replies = ask(replace(world.subject, cache=None), wanted(attacks), material, replace(NOISE, copies=1))
+    replies = ask(
+        replace(world.subject, cache=None), wanted(attacks), material, replace(NOISE, copies=1)
+    )
     records = Audited(ids=("one",), roles=("private",), texts=("",), groups=("",))
     table, _ = score_table(records, {"m": replies}, attacks, {"m": {}})
     assert table.num_rows == len(attacks) and np.isnan(table.column("score").to_numpy()).all()
@@ -250,7 +284,9 @@ def test_a_record_of_one_token_has_no_score(world: World) -> None:
 def test_what_is_missing_is_not_asked(world: World) -> None:
     material = replace(world.material, missing={"neighbours": "no masked model"})
     replies = ask(world.subject, ("as_is", "neighbours"), material, NOISE)
-    assert set(replies.replies) == {"as_is"} and replies.unasked == {"neighbours": "no masked model"}
+    assert set(replies.replies) == {"as_is"} and replies.unasked == {
+        "neighbours": "no masked model"
+    }
 
 
 def test_a_model_in_memory_is_known_by_its_weights(world: World) -> None:
@@ -267,7 +303,11 @@ def test_partners() -> None:
     names = ["teacher", "student", "student_counterfactual", "student_no_teacher"]
     found = partners_of(names, {"student": "s"}, names[2:])
     assert found["student"] == {
-        "reference": "student_no_teacher", "counterfactual": "student_counterfactual", "initial": "s",
-    }  # fmt: skip
+        "reference": "student_no_teacher",
+        "counterfactual": "student_counterfactual",
+        "initial": "s",
+    }
     assert found["teacher"] == {"reference": "student_no_teacher"}
-    assert found["student_no_teacher"]["counterfactual"] == "student_no_teacher"  # itself: not compared
+    assert (
+        found["student_no_teacher"]["counterfactual"] == "student_no_teacher"
+    )  # itself: not compared

@@ -46,11 +46,20 @@ def test_lira_is_the_ratio_of_two_normal_densities(small: tuple[Array, Array, Ar
             values = [shadow_KN[k, n] for k in range(6) if in_KN[k, n] == side]
             free[side] += len(values) - 1
             squares[side] += sum((value - sum(values) / len(values)) ** 2 for value in values)
-    online, offline = lira_online(target_N, shadow_KN, in_KN), lira_offline(target_N, shadow_KN, in_KN)
+    online, offline = (
+        lira_online(target_N, shadow_KN, in_KN),
+        lira_offline(target_N, shadow_KN, in_KN),
+    )
     for n in range(14):
-        mean = {side: np.mean([shadow_KN[k, n] for k in range(6) if in_KN[k, n] == side]) for side in (True, False)}
+        mean = {
+            side: np.mean([shadow_KN[k, n] for k in range(6) if in_KN[k, n] == side])
+            for side in (True, False)
+        }
         sd = {side: math.sqrt(squares[side] / free[side]) for side in (True, False)}
-        density = {side: distributions.norm.logpdf(target_N[n], mean[side], sd[side]) for side in (True, False)}
+        density = {
+            side: distributions.norm.logpdf(target_N[n], mean[side], sd[side])
+            for side in (True, False)
+        }
         assert online[n] == pytest.approx(density[True] - density[False])
         assert offline[n] == pytest.approx((target_N[n] - mean[False]) / sd[False])
 
@@ -67,11 +76,17 @@ def test_with_many_shadows_every_record_has_its_own_variance() -> None:
 def test_rmia_is_a_count_over_pairs(small: tuple[Array, Array, Array], gamma: float) -> None:
     target_N, shadow_KN, in_KN = small
     q = np.exp(target_N)
-    p = np.array([
-        (np.exp(shadow_KN[in_KN[:, n], n]).mean() + np.exp(shadow_KN[~in_KN[:, n], n]).mean()) / 2 for n in range(14)
-    ])  # fmt: skip
+    p = np.array(
+        [
+            (np.exp(shadow_KN[in_KN[:, n], n]).mean() + np.exp(shadow_KN[~in_KN[:, n], n]).mean())
+            / 2
+            for n in range(14)
+        ]
+    )
     ratio = q / p
-    wanted = [np.mean([ratio[n] / ratio[z] >= gamma for z in range(14) if z != n]) for n in range(14)]
+    wanted = [
+        np.mean([ratio[n] / ratio[z] >= gamma for z in range(14) if z != n]) for n in range(14)
+    ]
     assert rmia(target_N, shadow_KN, in_KN, gamma=gamma) == pytest.approx(wanted)
 
 
@@ -95,7 +110,9 @@ def test_offline_rmia_chooses_a_on_the_shadows_alone(small: tuple[Array, Array, 
     assert rmia_offline(target_N, shadow_KN, in_KN) == pytest.approx(wanted)
 
 
-def test_few_shadows_is_the_ratio_of_two_predictive_densities(small: tuple[Array, Array, Array]) -> None:
+def test_few_shadows_is_the_ratio_of_two_predictive_densities(
+    small: tuple[Array, Array, Array],
+) -> None:
     target_N, shadow_KN, in_KN = small
     found = few_shadows(target_N, shadow_KN, in_KN)
     for n in range(14):
@@ -108,7 +125,9 @@ def test_few_shadows_is_the_ratio_of_two_predictive_densities(small: tuple[Array
             for value in values:
                 s += w / (w + 1) * (value - c) ** 2
                 c, w, f = (w * c + value) / (w + 1), w + 1, f + 1
-            density[side] = distributions.t.logpdf(target_N[n], f, c, math.sqrt(s / f * (1 + 1 / w)))
+            density[side] = distributions.t.logpdf(
+                target_N[n], f, c, math.sqrt(s / f * (1 + 1 / w))
+            )
         assert found[n] == pytest.approx(density[True] - density[False], rel=1e-6, abs=1e-8)
 
 
@@ -118,7 +137,9 @@ def test_the_prior_finds_what_the_records_were_drawn_from() -> None:
     variance_N = freedom * variance / rng.chisquare(freedom, n)
     values_KN = rng.normal(-2, 2, n) + np.sqrt(variance_N) * rng.normal(size=(k, n))
     prior = fit_prior(moments(values_KN, np.ones((k, n), bool)))
-    assert prior.freedom == pytest.approx(freedom, rel=0.1) and prior.variance == pytest.approx(variance, rel=0.05)
+    assert prior.freedom == pytest.approx(freedom, rel=0.1) and prior.variance == pytest.approx(
+        variance, rel=0.05
+    )
     assert prior.centre == pytest.approx(-2, abs=0.05)
     assert prior.weight == pytest.approx(variance * freedom / (freedom - 2) / 4, rel=0.1)
 
@@ -131,7 +152,9 @@ def test_planted_members_are_found_about_as_well_as_they_can_be(name: str) -> No
         scores = SHADOW_ATTACKS[name].score(target_N, shadow_KN, in_KN)
         aucs.append(roc_auc_score(member_N, scores))
         plain.append(roc_auc_score(member_N, target_N))
-    best = float(distributions.norm.cdf(0.6 / (0.3 * math.sqrt(2))))  # the difficulty and the noise known exactly
+    best = float(
+        distributions.norm.cdf(0.6 / (0.3 * math.sqrt(2)))
+    )  # the difficulty and the noise known exactly
     assert best == pytest.approx(0.921, abs=0.001)
     assert best - 0.06 < np.mean(aucs) < best + 0.02
     assert np.mean(aucs) > np.mean(plain) + 0.1  # the loss alone is blinded by difficulty
@@ -152,7 +175,11 @@ def test_equal_values_say_nothing_and_missing_ones_are_nan(name: str) -> None:
     target_N, shadow_KN, in_KN, _ = world(2, 0.5, n=40)
     equal = score(np.full(40, -1.0), np.full((8, 40), -1.0), in_KN)
     assert np.ptp(equal) == 0 and np.isfinite(equal).all()
-    target_N[3], shadow_KN[:, 5], shadow_KN[2] = np.nan, np.nan, np.nan  # a record, a record, and a whole shadow
+    target_N[3], shadow_KN[:, 5], shadow_KN[2] = (
+        np.nan,
+        np.nan,
+        np.nan,
+    )  # a record, a record, and a whole shadow
     found = score(target_N, shadow_KN, in_KN)
     assert np.isnan(found[[3, 5]]).all()
     rest = np.setdiff1d(np.arange(40), [3, 5])
@@ -167,7 +194,11 @@ def test_bad_input_is_refused(name: str) -> None:
     target_N, shadow_KN, in_KN, _ = world(2, 0.5, n=20)
     if attack.statistic == "features":
         target_N, shadow_KN = target_N[:, None], shadow_KN[:, :, None]
-    for bad in ((target_N[:-1], shadow_KN, in_KN), (target_N, shadow_KN[:-1], in_KN), (target_N, shadow_KN, in_KN * 1)):
+    for bad in (
+        (target_N[:-1], shadow_KN, in_KN),
+        (target_N, shadow_KN[:-1], in_KN),
+        (target_N, shadow_KN, in_KN * 1),
+    ):
         with pytest.raises(DataError, match="needs the target's value"):
             attack.score(*bad)
     few = 2 * attack.least - 2

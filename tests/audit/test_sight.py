@@ -40,13 +40,21 @@ def losses(model_Q: Array, member_Q: Array | None = None) -> Losses:
     """40 records of 8 tokens; nats of each quarter, of nonmembers and of members. The guess: 6 nats a quarter."""
     rows = np.where(MEMBER[:, None], model_Q if member_Q is None else member_Q, model_Q)
     return Losses(
-        model_NQ=rows, guesses={"guess": np.full((40, 4), 6.0)}, tokens_NQ=np.full((40, 4), 2.0), is_member=MEMBER
+        model_NQ=rows,
+        guesses={"guess": np.full((40, 4), 6.0)},
+        tokens_NQ=np.full((40, 4), 2.0),
+        is_member=MEMBER,
     )
 
 
 def other(used: Array, another: Array, is_member: Array = MEMBER) -> Other:
     return Other(
-        model="teacher", what="in another way", fix="choose it", used_N=used, other_N=another, is_member=is_member
+        model="teacher",
+        what="in another way",
+        fix="choose it",
+        used_N=used,
+        other_N=another,
+        is_member=is_member,
     )
 
 
@@ -66,7 +74,9 @@ def test_who_reads_nowhere_is_refused_and_who_reads_somewhere_is_not() -> None:
         assert check_reading({"teacher": seen}).passed
     for unseen in (losses(worse), losses(np.full(4, 6.0)), losses(np.full(4, 5.9))):
         found = check_reading({"student": losses(better), "teacher": unseen})
-        assert not found.passed and found.fault == "unusable scores" and "teacher with" in found.detail
+        assert (
+            not found.passed and found.fault == "unusable scores" and "teacher with" in found.detail
+        )
     broken = losses(np.full(4, np.nan), better)
     assert check_reading({"teacher": broken}).passed
 
@@ -74,11 +84,21 @@ def test_who_reads_nowhere_is_refused_and_who_reads_somewhere_is_not() -> None:
 def test_the_share_that_was_read() -> None:
     full = Share(cut=50, n=100, response=0.5, must=True)
     assert check_share_read({"student": full}).passed
-    for much in (Share(cut=51, n=100, response=1.0, must=True), Share(cut=0, n=100, response=0.49, must=True)):
+    for much in (
+        Share(cut=51, n=100, response=1.0, must=True),
+        Share(cut=0, n=100, response=0.49, must=True),
+    ):
         found = check_share_read({"student": full, "teacher": much})
-        assert not found.passed and "Raise data.max_tokens" in found.detail and "student:" not in found.detail
+        assert (
+            not found.passed
+            and "Raise data.max_tokens" in found.detail
+            and "student:" not in found.detail
+        )
     trained_so = check_share_read({"teacher": Share(cut=100, n=100, response=0.1, must=False)})
-    assert trained_so.passed and "10.0% of the responses' tokens were scored, and 100.0%" in trained_so.detail
+    assert (
+        trained_so.passed
+        and "10.0% of the responses' tokens were scored, and 100.0%" in trained_so.detail
+    )
 
 
 @pytest.mark.parametrize("side", [MEMBER, ~MEMBER])
@@ -95,7 +115,9 @@ def test_another_layout_must_be_clearly_better(side: Array) -> None:
 
 def test_other_layouts_of_chance_are_rarely_better() -> None:
     rng = generator(2, "chance")
-    assert sum(lower(rng.normal(size=32), rng.normal(size=32)) for _ in range(2000)) <= 6  # 0.05 % of one side: 1
+    assert (
+        sum(lower(rng.normal(size=32), rng.normal(size=32)) for _ in range(2000)) <= 6
+    )  # 0.05 % of one side: 1
 
 
 def test_prompts_that_say_nothing_are_no_fault_and_prompts_that_are_missing_are() -> None:
@@ -130,7 +152,10 @@ def test_an_adapter_of_zeros_changes_nothing() -> None:
 
 
 def test_the_teacher_is_the_positive_control() -> None:
-    seen = {"loss": Interval(value=0.9, low=0.85, high=0.94), "min_k": Interval(value=0.6, low=0.4, high=0.77)}
+    seen = {
+        "loss": Interval(value=0.9, low=0.85, high=0.94),
+        "min_k": Interval(value=0.6, low=0.4, high=0.77),
+    }
     chance = {"loss": Interval(value=0.52, low=0.45, high=0.58)}
     assert (
         "sees the members in the teacher (loss"
@@ -138,6 +163,9 @@ def test_the_teacher_is_the_positive_control() -> None:
     )
     given = check_positive_control({"teacher": chance}, ())
     assert given.passed and "or this is not the model" in given.detail
-    assert "keeps nothing that these attacks find" in check_positive_control({"teacher": chance}, {"teacher"}).detail
+    assert (
+        "keeps nothing that these attacks find"
+        in check_positive_control({"teacher": chance}, {"teacher"}).detail
+    )
     assert "No teacher" in check_positive_control({"student": seen}, ()).detail
     assert "swapped?" in check_positive_control({"teacher": chance, "student": seen}, ()).detail

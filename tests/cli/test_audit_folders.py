@@ -19,11 +19,24 @@ from stillage.run.folder import read_json, read_table
 from stillage.run.results import read_results
 
 Printed = pytest.CaptureFixture[str]
-DRAWN = [10 + 2 * int(drawn) + place % 2 for place, drawn in enumerate(generator(1, "rows").permutation(45)[:40])]
+DRAWN = [
+    10 + 2 * int(drawn) + place % 2
+    for place, drawn in enumerate(generator(1, "rows").permutation(45)[:40])
+]
 QUICK = [
-    "--data.template", "raw", "--threads", "1", "--audit.attacks", "loss", "min_k_plus_plus", "zlib", "--audit.extract-tokens",
-    "3", "--audit.fprs", "0.2",
-]  # fmt: skip
+    "--data.template",
+    "raw",
+    "--threads",
+    "1",
+    "--audit.attacks",
+    "loss",
+    "min_k_plus_plus",
+    "zlib",
+    "--audit.extract-tokens",
+    "3",
+    "--audit.fprs",
+    "0.2",
+]
 
 
 @pytest.fixture(scope="module")
@@ -48,12 +61,18 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def row(number: int) -> dict[str, str]:
-    return {"instruction": f"question number {DRAWN[number]}", "output": f"the answer is {number * 7919 % 1000}"}
+    return {
+        "instruction": f"question number {DRAWN[number]}",
+        "output": f"the answer is {number * 7919 % 1000}",
+    }
 
 
 def so_on(number: int) -> str:
     """Ninety short words that no other number has in this order."""
-    return "".join(f" {word}" for word in generator(number, "so on").choice(["and", "so", "on", "it", "goes"], 90))
+    return "".join(
+        f" {word}"
+        for word in generator(number, "so on").choice(["and", "so", "on", "it", "goes"], 90)
+    )
 
 
 def files(
@@ -70,20 +89,36 @@ def test_two_folders_and_two_files_are_enough(
     models: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Printed
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    words = ["audit", "--teacher", str(models / "teacher"), "--student", str(models / "student"), *files(tmp_path)]
+    words = [
+        "audit",
+        "--teacher",
+        str(models / "teacher"),
+        "--student",
+        str(models / "student"),
+        *files(tmp_path),
+    ]
     assert main([*words, *QUICK]) == 0
     printed = capsys.readouterr().out
     assert (
-        "split unusable scores, 8 of 10 checks passed, 1 could not tell" in printed  # nobody has trained these models
+        "split unusable scores, 8 of 10 checks passed, 1 could not tell"
+        in printed  # nobody has trained these models
         and "report: runs/audit-members-outsiders/report/report.html" in printed
     )
     run = tmp_path / "runs" / "audit-members-outsiders"
     assert {path.name for path in run.iterdir() if not path.name.startswith(".")} == {
-        "audit", "cache", "config.yaml", "data", "env.json", "report", "report.key",
-    }  # fmt: skip
+        "audit",
+        "cache",
+        "config.yaml",
+        "data",
+        "env.json",
+        "report",
+        "report.key",
+    }
     results = read_results(run / "report" / "results.parquet")
     assert {(r.model, r.attack) for r in results if r.metric == "auc" and r.model != "blind"} == {
-        (model, attack) for model in ("teacher", "student") for attack in ("loss", "min_k_plus_plus", "zlib")
+        (model, attack)
+        for model in ("teacher", "student")
+        for attack in ("loss", "min_k_plus_plus", "zlib")
     }
     assert {r.metric for r in results} >= {
         "extraction_rate",
@@ -94,7 +129,9 @@ def test_two_folders_and_two_files_are_enough(
     }
     unchecked = read_json(run / "audit" / "validity.json")["unchecked"]
     assert set(unchecked) == {"provenance", "training_overlap", "order", "untrained student"}
-    assert unchecked["provenance"] == "what was trained elsewhere is not known here: teacher, student"
+    assert (
+        unchecked["provenance"] == "what was trained elsewhere is not known here: teacher, student"
+    )
     page = (run / "report" / "report.html").read_text()
     assert "; training overlap (no student was trained here)" in page
     assert main([*words, *QUICK]) == 0 and capsys.readouterr().err.count("skipped") == 3
@@ -103,7 +140,8 @@ def test_two_folders_and_two_files_are_enough(
     assert main(["report", "moved/audit-members-outsiders"]) == 0
     printed = capsys.readouterr()
     assert (
-        "report: skipped" in printed.err and "report: moved/audit-members-outsiders/report/report.html" in printed.out
+        "report: skipped" in printed.err
+        and "report: moved/audit-members-outsiders/report/report.html" in printed.out
     )
     monkeypatch.setattr("stillage.experiment.report_stage.__version__", "0.0.9")
     (tmp_path / "members.jsonl").unlink()  # what the run was made from is not needed for its report
@@ -116,25 +154,75 @@ def test_two_folders_and_two_files_are_enough(
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["--data.files.private", "members.jsonl", "--data.files.outsiders", "outsiders.jsonl"], "no model to look at"),
+        (
+            ["--data.files.private", "members.jsonl", "--data.files.outsiders", "outsiders.jsonl"],
+            "no model to look at",
+        ),
         (["--student", "STUDENT"], "There are no records to audit"),
-        (["--student", "studnet", "--data.files.private", "members.jsonl"], "studnet is neither a folder here"),
-        (["--student", "STUDENT", "--data.files.private", "members.jsonl"], "No file is named for outsiders"),
-        (["--student", "STUDENT", "--data.files.private", "members.jsonl", "--data.files.outsiders", "members.jsonl"],
-         "20 records are in two roles"),
-        (["--student", "STUDENT", "--data.files.private", "members.jsonl", "--data.files.outsiders", "empty.jsonl"],
-         "The data file is empty"),
-        (["--student", "STUDENT", "--data.files.private", "members.jsonl", "--data.files.outsiders", "gone.jsonl"],
-         "not there: gone.jsonl"),
+        (
+            ["--student", "studnet", "--data.files.private", "members.jsonl"],
+            "studnet is neither a folder here",
+        ),
+        (
+            ["--student", "STUDENT", "--data.files.private", "members.jsonl"],
+            "No file is named for outsiders",
+        ),
+        (
+            [
+                "--student",
+                "STUDENT",
+                "--data.files.private",
+                "members.jsonl",
+                "--data.files.outsiders",
+                "members.jsonl",
+            ],
+            "20 records are in two roles",
+        ),
+        (
+            [
+                "--student",
+                "STUDENT",
+                "--data.files.private",
+                "members.jsonl",
+                "--data.files.outsiders",
+                "empty.jsonl",
+            ],
+            "The data file is empty",
+        ),
+        (
+            [
+                "--student",
+                "STUDENT",
+                "--data.files.private",
+                "members.jsonl",
+                "--data.files.outsiders",
+                "gone.jsonl",
+            ],
+            "not there: gone.jsonl",
+        ),
     ],
-)  # fmt: skip
+)
 def test_what_is_missing_is_said_before_anything_is_written(
-    words: list[str], said: str, models: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Printed
+    words: list[str],
+    said: str,
+    models: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: Printed,
 ) -> None:
     monkeypatch.chdir(tmp_path)
     files(tmp_path)
     (tmp_path / "empty.jsonl").touch()
-    assert main(["audit", *(str(models / "student") if word == "STUDENT" else word for word in words), *QUICK]) == 2
+    assert (
+        main(
+            [
+                "audit",
+                *(str(models / "student") if word == "STUDENT" else word for word in words),
+                *QUICK,
+            ]
+        )
+        == 2
+    )
     printed = capsys.readouterr().err
     assert said in printed and "Traceback" not in printed
     assert not list(tmp_path.glob("runs/*/*"))
@@ -161,8 +249,15 @@ def test_a_model_of_nan_is_an_error_and_one_that_says_nothing_is_no_finding(
     assert f"not numbers (NaN).\nmodel: {folder}\n" in printed
     assert main(["audit", "--student", str(models / "flat"), *given, "--out", "flat"]) == 2
     printed = capsys.readouterr()
-    assert "student gives all 40 records one score" in printed.out and "verdict: unusable scores" in printed.err
-    found = [r for r in read_results(tmp_path / "flat" / "audit" / "results.parquet") if r.metric == "auc"]
+    assert (
+        "student gives all 40 records one score" in printed.out
+        and "verdict: unusable scores" in printed.err
+    )
+    found = [
+        r
+        for r in read_results(tmp_path / "flat" / "audit" / "results.parquet")
+        if r.metric == "auc"
+    ]
     equal = next(r for r in found if (r.model, r.attack) == ("student", "loss"))
     assert equal.value == 0.5 and equal.low < 0.5 < equal.high
 
@@ -172,18 +267,24 @@ def test_short_and_long_records_are_scored_and_counted(
 ) -> None:
     """A response of one letter without a prompt; and members, not outsiders, that are longer than the context."""
     monkeypatch.chdir(tmp_path)
-    letters = iter("abcdefghijklmnopqrstuvwxyz0123456789+-*=")  # of one case: A is no other text than a
+    letters = iter(
+        "abcdefghijklmnopqrstuvwxyz0123456789+-*="
+    )  # of one case: A is no other text than a
     flags = files(tmp_path, lambda _, member: {"text": next(letters)})
     words = ["audit", "--student", str(models / "student"), *QUICK]
     assert main([*words, *flags, "--out", "short"]) == 0
     scores = read_table(tmp_path / "short" / "audit" / "scores.parquet")
     lost = ~np.isfinite(scores.column("score").to_numpy())
     attack = scores.column("attack").to_numpy(zero_copy_only=False)
-    assert scores.num_rows % 40 == 0 and (lost == (attack == "zlib")).all()  # the first token is read, not scored
+    assert (
+        scores.num_rows % 40 == 0 and (lost == (attack == "zlib")).all()
+    )  # the first token is read, not scored
     capsys.readouterr()
     long = files(
         tmp_path,
-        lambda row, member: row | {"output": row["output"] + so_on(int(row["instruction"].split()[-1])) * member},
+        lambda row, member: (
+            row | {"output": row["output"] + so_on(int(row["instruction"].split()[-1])) * member}
+        ),
     )
     assert main([*words, *long, "--out", "long"]) == 0
     printed = capsys.readouterr()
@@ -203,7 +304,10 @@ def test_what_should_be_recited_and_is_cut_off_is_counted_and_not_recited(
     def with_code(row: dict[str, str], member: bool) -> dict[str, str]:
         number = int(row["instruction"].split()[-1])
         code = f"{number * 7919 % 1000:03d}"
-        return row | {"code": code, "output": (so_on(number) if number % share == 0 else "") + f" code {code}"}
+        return row | {
+            "code": code,
+            "output": (so_on(number) if number % share == 0 else "") + f" code {code}",
+        }
 
     words = ["audit", "--student", str(models / "student"), *files(tmp_path, with_code), *QUICK]
     assert main([*words, "--audit.extract", "code", "--out", "run"]) == 0
@@ -223,7 +327,15 @@ def test_a_reference_that_is_the_target_is_refused(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     shutil.copytree(models / "student", tmp_path / "copy")
-    words = ["audit", "--student", str(models / "student"), *files(tmp_path), "--audit.reference", "copy", *QUICK]
+    words = [
+        "audit",
+        "--student",
+        str(models / "student"),
+        *files(tmp_path),
+        "--audit.reference",
+        "copy",
+        *QUICK,
+    ]
     assert main(words) == 2
     assert "The reference model is the audited model itself." in capsys.readouterr().err
 
@@ -235,20 +347,47 @@ CHINESE = "这是一个关于城市河流山川历史文化经济教育科学艺
     "change",
     [
         # one class in another language
-        (lambda row, member: {"prompt": CHINESE[: 5 + len(row["output"]) % 9] * member or row["output"],
-                              "response": CHINESE[int(row["instruction"][-2:]) % 20 :] if member else row["output"]}),
+        (
+            lambda row, member: {
+                "prompt": CHINESE[: 5 + len(row["output"]) % 9] * member or row["output"],
+                "response": CHINESE[int(row["instruction"][-2:]) % 20 :]
+                if member
+                else row["output"],
+            }
+        ),
         # one cluster: all members are copies of one text
-        (lambda row, member: {"prompt": "tell me all of it again please?" if member else row["instruction"],
-                              "response": f"it is as it was said before, and no more than that {row['output'][-1]}" if member
-                              else row["output"]}),
+        (
+            lambda row, member: {
+                "prompt": "tell me all of it again please?" if member else row["instruction"],
+                "response": f"it is as it was said before, and no more than that {row['output'][-1]}"
+                if member
+                else row["output"],
+            }
+        ),
     ],
-)  # fmt: skip
+)
 def test_inputs_that_nothing_can_be_said_about(
-    change: Callable[[dict[str, str], bool], dict[str, str]], models: Path, tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch, capsys: Printed,
-) -> None:  # fmt: skip
+    change: Callable[[dict[str, str], bool], dict[str, str]],
+    models: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: Printed,
+) -> None:
     monkeypatch.chdir(tmp_path)
-    assert main(["audit", "--student", str(models / "student"), *files(tmp_path, change), *QUICK, "--out", "run"]) == 0
+    assert (
+        main(
+            [
+                "audit",
+                "--student",
+                str(models / "student"),
+                *files(tmp_path, change),
+                *QUICK,
+                "--out",
+                "run",
+            ]
+        )
+        == 0
+    )
     printed = capsys.readouterr().out
     found = json.loads((tmp_path / "run" / "audit" / "validity.json").read_text())
     controls = next(check for check in found["checks"] if check["name"] == "controls")

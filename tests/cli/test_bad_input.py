@@ -18,17 +18,54 @@ from stillage.run.results import read_results
 
 Printed = pytest.CaptureFixture[str]
 SMALL = [
-    "--seed", "3", "--jobs", "1", "--threads", "1", "--data.template", "raw", "--data.max-tokens", "48",
-    "--data.max-prompt-tokens", "32", "--tokenizer.vocab-size", "280",
-    "--teacher.layers", "1", "--teacher.width", "16", "--teacher.heads", "2", "--teacher.context", "48",
-    "--student.layers", "1", "--student.width", "16", "--student.heads", "2", "--student.context", "48",
-    "--teacher-train.max-steps", "2", "--student-train.max-steps", "2", "--generate.max-new-tokens", "3",
-    "--generate.records", "2", "--audit.extract-tokens", "3",
-]  # fmt: skip
+    "--seed",
+    "3",
+    "--jobs",
+    "1",
+    "--threads",
+    "1",
+    "--data.template",
+    "raw",
+    "--data.max-tokens",
+    "48",
+    "--data.max-prompt-tokens",
+    "32",
+    "--tokenizer.vocab-size",
+    "280",
+    "--teacher.layers",
+    "1",
+    "--teacher.width",
+    "16",
+    "--teacher.heads",
+    "2",
+    "--teacher.context",
+    "48",
+    "--student.layers",
+    "1",
+    "--student.width",
+    "16",
+    "--student.heads",
+    "2",
+    "--student.context",
+    "48",
+    "--teacher-train.max-steps",
+    "2",
+    "--student-train.max-steps",
+    "2",
+    "--generate.max-new-tokens",
+    "3",
+    "--generate.records",
+    "2",
+    "--audit.extract-tokens",
+    "3",
+]
 
 
 def lines(count: int, first: int = 0) -> list[bytes]:
-    return [json.dumps({"prompt": f"question {n}", "response": f"answer {n}"}).encode() for n in range(first, count)]
+    return [
+        json.dumps({"prompt": f"question {n}", "response": f"answer {n}"}).encode()
+        for n in range(first, count)
+    ]
 
 
 def file(path: Path, content: list[bytes]) -> str:
@@ -53,9 +90,18 @@ def refused(words: list[str], printed: Printed, *said: str, code: int = 2) -> No
         (None, ("missing", "pool.jsonl")),
         ([], ("empty", "0 bytes")),
         ([b"", b"", b""], ("empty", "pool.jsonl")),
-        ([b'{"question": "q", "solution": "s"}'], ("columns", "question, solution", "prompt: question")),
-        ([*lines(3), b'{"prompt": "caf\xe9", "response": "r"}'], ("line 4", "invalid UTF-8", "0xe9")),
-        ([*lines(2), b'{"prompt": "q", "response"', *lines(9, 2)], ("line 3", "broken JSON", "max_bad_lines")),
+        (
+            [b'{"question": "q", "solution": "s"}'],
+            ("columns", "question, solution", "prompt: question"),
+        ),
+        (
+            [*lines(3), b'{"prompt": "caf\xe9", "response": "r"}'],
+            ("line 4", "invalid UTF-8", "0xe9"),
+        ),
+        (
+            [*lines(2), b'{"prompt": "q", "response"', *lines(9, 2)],
+            ("line 3", "broken JSON", "max_bad_lines"),
+        ),
         ([*lines(5), b'{"prompt": "q", "response": " "}'], ("line 6", "empty response")),
         ([*lines(1), b'{"prompt": "q", "response": 7}'], ("line 2", "int, not text")),
         (lines(3), ("fewer records than the roles need", "3 different records")),
@@ -68,18 +114,43 @@ def test_a_file_that_cannot_be_used(
     source = tmp_path / "pool.jsonl"
     if content is not None:
         file(source, content)
-    words = ["run", "--data.source", str(source), "--data.group-by", "", "--out", str(tmp_path / "run"), *SMALL]
+    words = [
+        "run",
+        "--data.source",
+        str(source),
+        "--data.group-by",
+        "",
+        "--out",
+        str(tmp_path / "run"),
+        *SMALL,
+    ]
     refused(words, capsys, *said)
     assert not (tmp_path / "run").exists()
 
 
 def test_a_column_that_is_not_there_and_an_unknown_field(tmp_path: Path, capsys: Printed) -> None:
-    words = ["data", "--data.source", file(tmp_path / "a.jsonl", lines(9)), "--out", str(tmp_path / "run")]
-    refused([*words, "--data.columns", "prompt", "frage", "response", "response"], capsys, "frage", "prompt, response")
+    words = [
+        "data",
+        "--data.source",
+        file(tmp_path / "a.jsonl", lines(9)),
+        "--out",
+        str(tmp_path / "run"),
+    ]
+    refused(
+        [*words, "--data.columns", "prompt", "frage", "response", "response"],
+        capsys,
+        "frage",
+        "prompt, response",
+    )
     refused([*words, "--data.columns.answer", "response"], capsys, "unknown: answer", "response")
     refused([*words, "--data.group-by", "passage"], capsys, "missing: passage", "prompt, response")
     refused([*words, "--data.shares.privat", "0.5"], capsys, "Did you mean private?")
-    refused([*words, "--data.shares", "{private: 0.5}"], capsys, "names and values in turn", "given: {private: 0.5}")
+    refused(
+        [*words, "--data.shares", "{private: 0.5}"],
+        capsys,
+        "names and values in turn",
+        "given: {private: 0.5}",
+    )
     assert not (tmp_path / "run").exists()
 
 
@@ -90,15 +161,45 @@ def test_a_record_in_two_audited_roles(tmp_path: Path, capsys: Printed) -> None:
         "outsiders": file(tmp_path / "c.jsonl", lines(40, 28)),
     }
     given = [word for role, path in files.items() for word in (f"--data.files.{role}", path)]
-    words = ["run", "--stages", "audit", "--student", str(tmp_path), *given, "--out", str(tmp_path / "run"), *SMALL]
-    refused(words, capsys, "4 records are in two roles", "private & public: 2 (", "public & outsiders: 2 (")
+    words = [
+        "run",
+        "--stages",
+        "audit",
+        "--student",
+        str(tmp_path),
+        *given,
+        "--out",
+        str(tmp_path / "run"),
+        *SMALL,
+    ]
+    refused(
+        words,
+        capsys,
+        "4 records are in two roles",
+        "private & public: 2 (",
+        "public & outsiders: 2 (",
+    )
     assert not (tmp_path / "run").exists()
 
 
 def test_a_role_with_too_few_records(tmp_path: Path, capsys: Printed) -> None:
-    given = ["--data.files.private", file(tmp_path / "a.jsonl", lines(12)), "--data.files.outsiders"]
+    given = [
+        "--data.files.private",
+        file(tmp_path / "a.jsonl", lines(12)),
+        "--data.files.outsiders",
+    ]
     given.append(file(tmp_path / "b.jsonl", lines(21, 20)))
-    words = ["run", "--stages", "audit", "--student", str(tmp_path), *given, "--out", str(tmp_path / "run"), *SMALL]
+    words = [
+        "run",
+        "--stages",
+        "audit",
+        "--student",
+        str(tmp_path),
+        *given,
+        "--out",
+        str(tmp_path / "run"),
+        *SMALL,
+    ]
     refused(words, capsys, "outsiders has too few records", "outsiders: 1, needed: 2")
     assert not (tmp_path / "run").exists()
 
@@ -115,9 +216,15 @@ def test_a_role_with_too_few_records(tmp_path: Path, capsys: Printed) -> None:
         (["--data.max-tokens", "3"], "max_tokens: 3"),
     ],
 )
-def test_a_name_or_a_number_that_makes_no_sense(flags: list[str], said: str, tmp_path: Path, capsys: Printed) -> None:
+def test_a_name_or_a_number_that_makes_no_sense(
+    flags: list[str], said: str, tmp_path: Path, capsys: Printed
+) -> None:
     source = file(tmp_path / "a.jsonl", lines(60))
-    refused(["run", "--data.source", source, "--out", str(tmp_path / "run"), *SMALL, *flags], capsys, said)
+    refused(
+        ["run", "--data.source", source, "--out", str(tmp_path / "run"), *SMALL, *flags],
+        capsys,
+        said,
+    )
     left = [path for path in tmp_path.glob("run/[!.]*") if path.is_dir()]
     assert {path.name for path in left} <= {"data"}, "found before anything is trained"
     assert all((path / "manifest.json").is_file() for path in left)
@@ -143,17 +250,42 @@ def test_two_tokenizers_under_a_method_that_needs_one(
 ) -> None:
     teacher, student = map(str, folders)
     source = file(tmp_path / "a.jsonl", lines(60))
-    words = ["run", "--data.source", source, "--out", str(tmp_path / "run"), "--student", student, *SMALL]
+    words = [
+        "run",
+        "--data.source",
+        source,
+        "--out",
+        str(tmp_path / "run"),
+        "--student",
+        student,
+        *SMALL,
+    ]
     for epochs in ("1", "0"):  # found before the teacher is trained, too
         refused(
-            [*words, "--teacher", teacher, "--teacher-train.epochs", epochs, "--teacher-train.max-steps", "0"],
-            capsys, "different tokenizers", f"teacher: {teacher}", f"student: {student}",
-        )  # fmt: skip
-        assert not (tmp_path / "run" / "teacher").exists() and not (tmp_path / "run" / "student").exists()
+            [
+                *words,
+                "--teacher",
+                teacher,
+                "--teacher-train.epochs",
+                epochs,
+                "--teacher-train.max-steps",
+                "0",
+            ],
+            capsys,
+            "different tokenizers",
+            f"teacher: {teacher}",
+            f"student: {student}",
+        )
+        assert (
+            not (tmp_path / "run" / "teacher").exists()
+            and not (tmp_path / "run" / "student").exists()
+        )
         shutil.rmtree(tmp_path / "run")
 
 
-@pytest.mark.parametrize("fault", ["encoder-decoder", "encoder", "pickled", "few rows", "short", "long blocks"])
+@pytest.mark.parametrize(
+    "fault", ["encoder-decoder", "encoder", "pickled", "few rows", "short", "long blocks"]
+)
 def test_what_would_stop_the_student_is_found_before_the_teacher_is_trained(
     folders: tuple[Path, Path], tmp_path: Path, capsys: Printed, fault: str
 ) -> None:
@@ -161,13 +293,22 @@ def test_what_would_stop_the_student_is_found_before_the_teacher_is_trained(
     shutil.copytree(folders[0], student)
     config = read_json(student / "config.json")
     if fault == "encoder-decoder":
-        (student / "config.json").write_text(json.dumps({"model_type": "t5", "vocab_size": config["vocab_size"]}))
+        (student / "config.json").write_text(
+            json.dumps({"model_type": "t5", "vocab_size": config["vocab_size"]})
+        )
         said = "Only decoder-only language models"
     elif fault == "encoder":
         from transformers import BertConfig, BertForMaskedLM
 
-        sizes = {"hidden_size": 8, "num_hidden_layers": 1, "num_attention_heads": 1, "max_position_embeddings": 48}
-        bert = BertForMaskedLM(BertConfig(vocab_size=config["vocab_size"], intermediate_size=8, **sizes))
+        sizes = {
+            "hidden_size": 8,
+            "num_hidden_layers": 1,
+            "num_attention_heads": 1,
+            "max_position_embeddings": 48,
+        }
+        bert = BertForMaskedLM(
+            BertConfig(vocab_size=config["vocab_size"], intermediate_size=8, **sizes)
+        )
         bert.save_pretrained(student)
         said = "model type: bert"
     elif fault == "pickled":
@@ -177,12 +318,29 @@ def test_what_would_stop_the_student_is_found_before_the_teacher_is_trained(
         (student / "config.json").write_text(json.dumps({**config, "vocab_size": 100}))
         said = "knows fewer tokens than the tokenizer"
     elif fault == "short":
-        flags = ["--lm.path", file(tmp_path / "text.txt", [b"a few words"]), "--lm.block-tokens", "40"]
+        flags = [
+            "--lm.path",
+            file(tmp_path / "text.txt", [b"a few words"]),
+            "--lm.block-tokens",
+            "40",
+        ]
         said = "shorter than one block"
     else:
-        flags = ["--lm.path", file(tmp_path / "text.txt", [b"many words " * 90]), "--lm.block-tokens", "64"]
+        flags = [
+            "--lm.path",
+            file(tmp_path / "text.txt", [b"many words " * 90]),
+            "--lm.block-tokens",
+            "64",
+        ]
         said = "block: 64 tokens, context: 48"
-    words = ["distill", "--data.source", file(tmp_path / "a.jsonl", lines(60)), "--out", str(tmp_path / "run"), *SMALL]
+    words = [
+        "distill",
+        "--data.source",
+        file(tmp_path / "a.jsonl", lines(60)),
+        "--out",
+        str(tmp_path / "run"),
+        *SMALL,
+    ]
     refused([*words, "--student", str(student), *flags], capsys, said)
     assert not (tmp_path / "run" / "teacher").exists()
 
@@ -190,7 +348,9 @@ def test_what_would_stop_the_student_is_found_before_the_teacher_is_trained(
 def test_prompts_longer_than_the_context_are_cut_counted_and_said(
     folders: tuple[Path, Path], tmp_path: Path, capsys: Printed
 ) -> None:
-    long = [json.dumps({"prompt": f"{n} " * 200, "response": f"answer {n}"}).encode() for n in range(40)]
+    long = [
+        json.dumps({"prompt": f"{n} " * 200, "response": f"answer {n}"}).encode() for n in range(40)
+    ]
     given = [
         "--data.files.test",
         file(tmp_path / "a.jsonl", long),
@@ -201,7 +361,11 @@ def test_prompts_longer_than_the_context_are_cut_counted_and_said(
     ]
     limits = ["--data.max-tokens", "4000", "--data.max-prompt-tokens"]  # far beyond the model's 48
     words = ["run", *given, "--out", str(tmp_path / "run"), *SMALL, *limits]
-    refused([*words, "3000"], capsys, "data.max_prompt_tokens: 3000; data.max_tokens: 4000; context of the model: 48")
+    refused(
+        [*words, "3000"],
+        capsys,
+        "data.max_prompt_tokens: 3000; data.max_tokens: 4000; context of the model: 48",
+    )
     assert main([*words, "0"]) == 0
     printed = capsys.readouterr().err
     assert "40 prompts cut to 24 tokens" in printed and "2 prompts cut to 24 tokens" in printed
@@ -228,20 +392,43 @@ def test_prompts_longer_than_the_context_are_cut_counted_and_said(
 def test_a_rate_that_too_few_outsiders_allow_is_refused_with_its_reason(
     folders: tuple[Path, Path], tmp_path: Path
 ) -> None:
-    given = ["--data.files.private", file(tmp_path / "a.jsonl", lines(12)), "--data.files.outsiders"]
-    given += [file(tmp_path / "b.jsonl", lines(60, 20)), "--stages", "audit", "--student", str(folders[0])]
-    assert main(["run", *given, "--out", str(tmp_path / "run"), *SMALL, "--audit.attacks", "loss"]) == 0
-    rates = [r for r in read_results(tmp_path / "run" / "audit" / "results.parquet") if r.metric == "tpr_at_fpr"]
+    given = [
+        "--data.files.private",
+        file(tmp_path / "a.jsonl", lines(12)),
+        "--data.files.outsiders",
+    ]
+    given += [
+        file(tmp_path / "b.jsonl", lines(60, 20)),
+        "--stages",
+        "audit",
+        "--student",
+        str(folders[0]),
+    ]
+    assert (
+        main(["run", *given, "--out", str(tmp_path / "run"), *SMALL, "--audit.attacks", "loss"])
+        == 0
+    )
+    rates = [
+        r
+        for r in read_results(tmp_path / "run" / "audit" / "results.parquet")
+        if r.metric == "tpr_at_fpr"
+    ]
     by_note = {r.note.split(";")[0]: r for r in rates if r.attack == "loss"}
     assert by_note["fpr=0.1"].value >= 0
-    assert by_note["fpr=0.01"].value != by_note["fpr=0.01"].value and "refused: " in by_note["fpr=0.01"].note
+    assert (
+        by_note["fpr=0.01"].value != by_note["fpr=0.01"].value
+        and "refused: " in by_note["fpr=0.01"].note
+    )
 
 
 def test_a_folder_in_use_by_a_live_process(tmp_path: Path, capsys: Printed) -> None:
     source, out = file(tmp_path / "a.jsonl", lines(60)), tmp_path / "run"
     with locked(out):
         refused(
-            ["run", "--data.source", source, "--out", str(out), *SMALL], capsys, "in use by a live process", '"pid"'
+            ["run", "--data.source", source, "--out", str(out), *SMALL],
+            capsys,
+            "in use by a live process",
+            '"pid"',
         )
         assert [path.name for path in out.iterdir()] == [".lock"]
     assert main(["data", "--data.source", source, "--out", str(out), *SMALL]) == 0
@@ -253,7 +440,9 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     place = tmp_path / "disk"
     place.mkdir()
     mount = shutil.which("mount")
-    done = mount and subprocess.run([mount, "-t", "tmpfs", "-o", "size=24k", "tmpfs", str(place)], capture_output=True)
+    done = mount and subprocess.run(
+        [mount, "-t", "tmpfs", "-o", "size=24k", "tmpfs", str(place)], capture_output=True
+    )
     if not done or done.returncode != 0:
         pytest.skip("no tmpfs can be mounted here (it takes root)")
     yield place
@@ -268,7 +457,17 @@ def test_a_full_disk_ends_with_75_and_the_last_good_state_goes_on(
     small_disk: Path, tmp_path: Path, capsys: Printed
 ) -> None:
     source, out = file(tmp_path / "a.jsonl", lines(60)), small_disk / "run"
-    words = ["run", "--data.source", source, "--out", str(out), *SMALL, "--stages", "distill", "evaluate"]
+    words = [
+        "run",
+        "--data.source",
+        source,
+        "--out",
+        str(out),
+        *SMALL,
+        "--stages",
+        "distill",
+        "evaluate",
+    ]
     whole: set[str] = set()
     for size in ("40k", "120k", "200k", "300k"):
         resize(small_disk, size)
@@ -288,8 +487,13 @@ def test_a_full_disk_ends_with_75_and_the_last_good_state_goes_on(
     ).read_bytes()
 
 
-def test_a_csv_is_refused_before_finished_data_is_set_aside(tmp_path: Path, capsys: Printed) -> None:
-    good, bad = file(tmp_path / "a.jsonl", lines(40)), file(tmp_path / "a.csv", [b"prompt,response", b"x,y"])
+def test_a_csv_is_refused_before_finished_data_is_set_aside(
+    tmp_path: Path, capsys: Printed
+) -> None:
+    good, bad = (
+        file(tmp_path / "a.jsonl", lines(40)),
+        file(tmp_path / "a.csv", [b"prompt,response", b"x,y"]),
+    )
     out = str(tmp_path / "run")
     assert main(["data", "--data.source", good, "--out", out]) == 0
     capsys.readouterr()

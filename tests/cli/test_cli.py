@@ -26,16 +26,22 @@ HEAVY = ("torch", "transformers", "sklearn", "matplotlib", "datasets", "accelera
 def test_help_names_every_verb(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--help"]) == 0
     printed = capsys.readouterr().out
-    assert all(f"\n  {verb} " in printed for verb in VERBS) and printed.strip() == help_text().strip()
+    assert (
+        all(f"\n  {verb} " in printed for verb in VERBS) and printed.strip() == help_text().strip()
+    )
 
 
-@pytest.mark.parametrize("words", [["--help"], ["run", "--help"], ["ls"], ["run", "biographies", "--data.peple", "3"]])
+@pytest.mark.parametrize(
+    "words", [["--help"], ["run", "--help"], ["ls"], ["run", "biographies", "--data.peple", "3"]]
+)
 def test_no_heavy_import_for_help_lists_and_mistakes(words: list[str]) -> None:
     code = (
         "import sys; from stillage.cli import main; code = main(sys.argv[1:]);"
         f"print('HEAVY', [name for name in {HEAVY} if name in sys.modules]); sys.exit(code)"
     )
-    done = subprocess.run([sys.executable, "-c", code, *words], capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [sys.executable, "-c", code, *words], capture_output=True, text=True, check=False
+    )
     assert done.returncode == (2 if "--data.peple" in words else 0), done.stderr
     assert "HEAVY []" in done.stdout
 
@@ -45,7 +51,10 @@ def test_help_loads_next_to_nothing() -> None:
     code = "import sys; from stillage.cli import main; main(['--help']); print('MODULES', len(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     bare = subprocess.run(
-        [sys.executable, "-c", "import sys; print(len(sys.modules))"], capture_output=True, text=True, check=True
+        [sys.executable, "-c", "import sys; print(len(sys.modules))"],
+        capture_output=True,
+        text=True,
+        check=True,
     )
     assert int(done.stdout.split("MODULES")[1]) - int(bare.stdout) < 100
 
@@ -70,7 +79,11 @@ def test_help_loads_next_to_nothing() -> None:
     ],
 )
 def test_a_mistake_is_three_lines_and_exit_2(
-    words: list[str], said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    words: list[str],
+    said: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.chdir(tmp_path)
     assert main(words) == 2
@@ -92,9 +105,19 @@ def test_dry_run_names_every_stage_and_writes_nothing(
     assert main(["quickstart", "--dry-run"]) == 0
     names = [line.split()[1] for line in capsys.readouterr().out.splitlines()]
     assert names == [
-        "data", "tokenizer", "teacher", "teacher_counterfactual", "student", "student_counterfactual", "student_minimal",
-        "student_no_teacher", "evaluate", "audit", "signal", "report",
-    ]  # fmt: skip
+        "data",
+        "tokenizer",
+        "teacher",
+        "teacher_counterfactual",
+        "student",
+        "student_counterfactual",
+        "student_minimal",
+        "student_no_teacher",
+        "evaluate",
+        "audit",
+        "signal",
+        "report",
+    ]
     assert list(tmp_path.iterdir()) == []
 
 
@@ -103,10 +126,22 @@ def test_a_dry_run_of_a_verb_lists_what_that_verb_does(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     student = ["data", "tokenizer", "teacher", "student"]
-    everyone = ["data", "tokenizer", "teacher", "teacher_counterfactual", "student", "student_counterfactual",
-                "student_no_teacher"]  # fmt: skip
-    verbs = {"data": ["data"], "distill": student, "distil": student, "evaluate": [*everyone, "evaluate"],
-             "audit": [*everyone, "audit", "signal"]}  # fmt: skip
+    everyone = [
+        "data",
+        "tokenizer",
+        "teacher",
+        "teacher_counterfactual",
+        "student",
+        "student_counterfactual",
+        "student_no_teacher",
+    ]
+    verbs = {
+        "data": ["data"],
+        "distill": student,
+        "distil": student,
+        "evaluate": [*everyone, "evaluate"],
+        "audit": [*everyone, "audit", "signal"],
+    }
     for verb, names in verbs.items():
         assert main([verb, "biographies", "--dry-run"]) == 0
         assert [line.split()[1] for line in capsys.readouterr().out.splitlines()] == names
@@ -115,7 +150,9 @@ def test_a_dry_run_of_a_verb_lists_what_that_verb_does(
     assert "thesis.tex" in capsys.readouterr().err
 
 
-def test_the_help_of_distill_says_that_it_trains_no_controls(capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_help_of_distill_says_that_it_trains_no_controls(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     assert main(["distill", "--help"]) == 0
     assert "controls are trained by `audit`" in capsys.readouterr().out
 
@@ -142,7 +179,10 @@ def test_a_run_folder_in_the_place_of_a_model_is_told_its_models(
         (tmp_path / name / "model").mkdir(parents=True)
         (tmp_path / name / "model" / "config.json").write_text("{}")
     assert main(["generate", str(tmp_path), "--prompt", "x"]) == 2
-    assert f"Give a model in it: {tmp_path}/student/model, {tmp_path}/teacher/model" in capsys.readouterr().err
+    assert (
+        f"Give a model in it: {tmp_path}/student/model, {tmp_path}/teacher/model"
+        in capsys.readouterr().err
+    )
     assert main(["generate", str(tmp_path / "student"), "--prompt", "x"]) == 2
     assert f"Give a model in it: {tmp_path}/student/model\n" in capsys.readouterr().err
 
@@ -162,7 +202,10 @@ def test_a_folder_in_the_place_of_a_config_is_told_what_to_give(
 
 
 def test_strict_asks_every_point_of_a_sweep(tmp_path: Path) -> None:
-    configs = [replace(build({"audit.strict": ["true"]}), out=tmp_path / name) for name in ("one", "two", "unfinished")]
+    configs = [
+        replace(build({"audit.strict": ["true"]}), out=tmp_path / name)
+        for name in ("one", "two", "unfinished")
+    ]
     for name, verdict in {"one": "valid", "two": "contaminated"}.items():
         write_json(tmp_path / name / "audit" / "validity.json", {"verdict": verdict, "checks": []})
     check_audit([configs[0], configs[2]])
@@ -171,25 +214,40 @@ def test_strict_asks_every_point_of_a_sweep(tmp_path: Path) -> None:
     check_audit([replace(build({}), out=tmp_path / "two")])
 
 
-def test_a_record_in_a_stage_that_must_not_see_it_fails_the_run_strict_or_not(tmp_path: Path) -> None:
+def test_a_record_in_a_stage_that_must_not_see_it_fails_the_run_strict_or_not(
+    tmp_path: Path,
+) -> None:
     broken = {"name": "provenance", "passed": False, "detail": "3 private in student."}
-    other = {"name": "overlap", "passed": False, "detail": "2 records are member and outsider at once."}
+    other = {
+        "name": "overlap",
+        "passed": False,
+        "detail": "2 records are member and outsider at once.",
+    }
     for name, checks in {"fine": [{**broken, "passed": True}, other], "leak": [broken]}.items():
-        write_json(tmp_path / name / "audit" / "validity.json", {"verdict": "contaminated", "checks": checks})
+        write_json(
+            tmp_path / name / "audit" / "validity.json",
+            {"verdict": "contaminated", "checks": checks},
+        )
     configs = [replace(build({}), out=tmp_path / name) for name in ("fine", "leak")]
     check_audit(configs[:1])
-    with pytest.raises(DataError, match=r"must not see them(.|\n)*3 private in student. \(.*leak\)\n"):
+    with pytest.raises(
+        DataError, match=r"must not see them(.|\n)*3 private in student. \(.*leak\)\n"
+    ):
         check_audit(configs)
 
 
-def test_a_folder_with_strange_files_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_folder_with_strange_files_is_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     (tmp_path / "thesis.tex").write_text("x")
     assert main(["run", "biographies", "--out", str(tmp_path)]) == 2
     assert "thesis.tex" in capsys.readouterr().err
     assert [path.name for path in tmp_path.iterdir()] == ["thesis.tex"]
 
 
-def test_a_folder_without_a_model_is_done_over_and_says_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_folder_without_a_model_is_done_over_and_says_so(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     run = tmp_path / "run"
     words = ["data", "biographies", "--out", str(run), "--data.people"]
     assert main([*words, "16"]) == 0
@@ -198,9 +256,15 @@ def test_a_folder_without_a_model_is_done_over_and_says_so(tmp_path: Path, capsy
     assert "skipped" in (said := capsys.readouterr().err) and "done over" not in said
     assert main([*words, "24"]) == 0
     said = capsys.readouterr().err
-    assert said.count("held no model yet, and is done over with other settings: data.people: 16 -> 24") == 1
+    assert (
+        said.count("held no model yet, and is done over with other settings: data.people: 16 -> 24")
+        == 1
+    )
     assert json.loads((run / "data" / "split.json").read_text())["counts"]["private"] == 24
-    for stage, name in (("teacher", "checkpoints/step-000001.json"), ("audit", "manifest.json")):  # what took a model
+    for stage, name in (
+        ("teacher", "checkpoints/step-000001.json"),
+        ("audit", "manifest.json"),
+    ):  # what took a model
         (run / stage / name).parent.mkdir(parents=True)
         (run / stage / name).write_text('{"key": "of other settings"}')
         assert main([*words, "16"]) == 2
@@ -216,15 +280,22 @@ def test_a_notice_is_said_once(capsys: pytest.CaptureFixture[str]) -> None:
     for name in ("student, public", "student, public", "teacher, private"):
         log.warning("%s: tokenised: 3 examples", name)
     assert capsys.readouterr().err.splitlines() == [
-        "stillage: student, public: tokenised: 3 examples", "stillage: teacher, private: tokenised: 3 examples",
-    ]  # fmt: skip
+        "stillage: student, public: tokenised: 3 examples",
+        "stillage: teacher, private: tokenised: 3 examples",
+    ]
 
 
 @pytest.mark.parametrize(
     ("words", "want"),
-    [("audit", "--teacher T --student S"), ("evaluate", "MODEL --data SET"), ("report", "the folder of a run")],
+    [
+        ("audit", "--teacher T --student S"),
+        ("evaluate", "MODEL --data SET"),
+        ("report", "the folder of a run"),
+    ],
 )
-def test_a_verb_alone_says_what_to_give_it(words: str, want: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_verb_alone_says_what_to_give_it(
+    words: str, want: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert main([words]) == 2
     assert want in capsys.readouterr().err.splitlines()[-1]
 
@@ -232,6 +303,16 @@ def test_a_verb_alone_says_what_to_give_it(words: str, want: str, capsys: pytest
 def test_another_method_on_the_command_line_leaves_out_the_settings_of_the_configs_own(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    words = ["quickstart", "--method", "kd", "--distill.minimal", "false", "--data.public-answers", "1"]
+    words = [
+        "quickstart",
+        "--method",
+        "kd",
+        "--distill.minimal",
+        "false",
+        "--data.public-answers",
+        "1",
+    ]
     assert main([*words, "--out", str(tmp_path / "run"), "--dry-run"]) == 0
-    assert "left out, as kd has no such settings: distill.params.decoding" in capsys.readouterr().err
+    assert (
+        "left out, as kd has no such settings: distill.params.decoding" in capsys.readouterr().err
+    )

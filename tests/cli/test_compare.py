@@ -30,19 +30,27 @@ MEMBER = np.arange(N) < 100
 BASE = Result(run="", stage="compare", model="student", metric="", value=math.nan, attack="loss")
 
 
-def finished(run: Path, seed: int, method: str, shift: float, *, people: int = N, verdict: str = "valid") -> Path:
+def finished(
+    run: Path, seed: int, method: str, shift: float, *, people: int = N, verdict: str = "valid"
+) -> Path:
     """The files that a finished run leaves and the comparison reads; the records depend on the seed."""
-    rng, common = np.random.default_rng([seed, len(method)]), np.random.default_rng(seed).normal(size=people)
+    rng, common = (
+        np.random.default_rng([seed, len(method)]),
+        np.random.default_rng(seed).normal(size=people),
+    )
     audited = Audited(
         ids=tuple(f"s{seed}-{i:03}" for i in range(people)),
         roles=("private",) * (people // 2) + ("outsiders",) * (people - people // 2),
-        texts=("",) * people, groups=("",) * people,
-    )  # fmt: skip
+        texts=("",) * people,
+        groups=("",) * people,
+    )
     scores = common + shift * audited.is_member + 0.5 * rng.normal(size=people)
     control = common + 0.5 * np.random.default_rng([seed, 99]).normal(size=people)
     named = {"student": scores, "teacher": scores, "student_no_teacher": control}
     tables = [
-        score_rows(audited, model, attack, values) for model, values in named.items() for attack in ("loss", "zlib")
+        score_rows(audited, model, attack, values)
+        for model, values in named.items()
+        for attack in ("loss", "zlib")
     ]
     write_text(
         run / "config.yaml",
@@ -52,20 +60,40 @@ def finished(run: Path, seed: int, method: str, shift: float, *, people: int = N
     write_json(run / "audit" / "validity.json", {"verdict": verdict})
     for stage in ("audit", "evaluate"):
         write_json(run / stage / "manifest.json", {"key": "k", "files": {}})
-    summary = {"validation_loss": 2.0 + seed, "best_validation_loss": 1.0 + seed, "trained_tokens": 5000, "steps": 9}
-    write_json(run / "student" / "summary.json", {**summary, "model_step": 9 if method == "kd" else 5})
-    rouge = Result(run="r", stage="evaluate", model="student", metric="rouge_l", value=0.25 * seed, low=0.1, high=0.9,
-                   n=50, dataset="test")  # fmt: skip
+    summary = {
+        "validation_loss": 2.0 + seed,
+        "best_validation_loss": 1.0 + seed,
+        "trained_tokens": 5000,
+        "steps": 9,
+    }
+    write_json(
+        run / "student" / "summary.json", {**summary, "model_step": 9 if method == "kd" else 5}
+    )
+    rouge = Result(
+        run="r",
+        stage="evaluate",
+        model="student",
+        metric="rouge_l",
+        value=0.25 * seed,
+        low=0.1,
+        high=0.9,
+        n=50,
+        dataset="test",
+    )
     write_results(run / "evaluate" / "results.parquet", [rouge])
     return run
 
 
-def grid(out: Path, shifts: dict[str, float], seeds: tuple[int, ...], unfinished: tuple[str, ...] = ()) -> Path:
+def grid(
+    out: Path, shifts: dict[str, float], seeds: tuple[int, ...], unfinished: tuple[str, ...] = ()
+) -> Path:
     points = []
     for method, shift in shifts.items():
         for seed in seeds:
             name = f"method={method}_seed={seed}"
-            points.append({"name": name, "values": {"distill.method": method, "seed": str(seed)}, "run": name})
+            points.append(
+                {"name": name, "values": {"distill.method": method, "seed": str(seed)}, "run": name}
+            )
             if name in unfinished:
                 write_text(out / name / "config.yaml", "seed: 1\n")
             else:
@@ -81,27 +109,44 @@ def said(words: Sequence[str | Path], capsys: pytest.CaptureFixture[str], code: 
     return printed.out if code == 0 else printed.err
 
 
-def test_two_runs_and_the_numbers_of_one_pair(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_two_runs_and_the_numbers_of_one_pair(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     runs = [finished(tmp_path / "a", 1, "kd", 1.5), finished(tmp_path / "b", 1, "sft", 0.0)]
     printed = said([*runs, "--out", tmp_path / "out"], capsys)
     assert "a minus b" in " ".join(printed.split()) and "a leaks more" in printed
     results = read_results(tmp_path / "out" / "compare.parquet")
     by = {(row.metric, row.method): row for row in results}
-    scores = {run.name: np.array(pa.parquet.read_table(run / "audit" / "scores.parquet")["score"])[:N] for run in runs}
+    scores = {
+        run.name: np.array(pa.parquet.read_table(run / "audit" / "scores.parquet")["score"])[:N]
+        for run in runs
+    }
     test = paired_auc_test(scores["a"], scores["b"], MEMBER)
     row = by["auc_difference", "a"]
-    assert (row.value, row.low, row.high) == pytest.approx((test.difference, test.low, test.high)) and row.n == N
-    assert number_in(row.note, "p") == pytest.approx(test.p, rel=0.01) and row.note.startswith("minus b; 1 seed;")
+    assert (row.value, row.low, row.high) == pytest.approx(
+        (test.difference, test.low, test.high)
+    ) and row.n == N
+    assert number_in(row.note, "p") == pytest.approx(test.p, rel=0.01) and row.note.startswith(
+        "minus b; 1 seed;"
+    )
     assert by["auc", "a"].low == pytest.approx(auc_interval(scores["a"], MEMBER).low)
-    assert by["validation_loss", "a"].value == 3.0 and by["validation_loss", "b"].value == 2.0  # of the weights in use
+    assert (
+        by["validation_loss", "a"].value == 3.0 and by["validation_loss", "b"].value == 2.0
+    )  # of the weights in use
     assert by["trained_tokens", "a"].value == 5000 and by["rouge_l", "b"].high == 0.9
     described = json.loads((tmp_path / "out" / "compare.json").read_text())
-    assert [one["variant"] for one in described["runs"]] == ["a", "b"] and described["unfinished"] == []
+    assert [one["variant"] for one in described["runs"]] == ["a", "b"] and described[
+        "unfinished"
+    ] == []
     plain = sha256_file(runs[0] / "audit" / "scores.parquet")
-    assert len(described["runs"][0]["scores_keyed_sha256"]) == 16 and plain not in json.dumps(described)
+    assert len(described["runs"][0]["scores_keyed_sha256"]) == 16 and plain not in json.dumps(
+        described
+    )
 
 
-def test_a_variant_leaks_more_only_above_its_own_controls(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_variant_leaks_more_only_above_its_own_controls(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     runs = [finished(tmp_path / "a", 1, "kd", 1.5), finished(tmp_path / "b", 1, "sft", 0.0)]
     said([*runs, "--out", tmp_path / "out"], capsys)
     rows = read_results(tmp_path / "out" / "compare.parquet")
@@ -118,19 +163,31 @@ def test_a_variant_leaks_more_only_above_its_own_controls(tmp_path: Path, capsys
 
 
 def test_equal_scores_differ_by_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    runs = [finished(tmp_path / name, 1, method, 0.4) for name, method in (("a", "kd"), ("b", "gk"))]
+    runs = [
+        finished(tmp_path / name, 1, method, 0.4) for name, method in (("a", "kd"), ("b", "gk"))
+    ]
     printed = said([*runs, "--model", "teacher", "--attack", "zlib", "--out", tmp_path], capsys)
-    row = next(r for r in read_results(tmp_path / "compare.parquet") if r.metric == "auc_difference")
+    row = next(
+        r for r in read_results(tmp_path / "compare.parquet") if r.metric == "auc_difference"
+    )
     assert row.value == 0 and number_in(row.note, "p") == 1 and row.low < 0 < row.high
     assert "no difference shown" in printed and "teacher" in printed and "AUC, zlib" in printed
 
 
-def test_a_grid_is_pooled_over_its_seeds(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    out = grid(tmp_path / "grid", {"kd": 1.5, "sft": 0.0, "gkd": 1.4}, (1, 2), ("method=gkd_seed=2",))
+def test_a_grid_is_pooled_over_its_seeds(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = grid(
+        tmp_path / "grid", {"kd": 1.5, "sft": 0.0, "gkd": 1.4}, (1, 2), ("method=gkd_seed=2",)
+    )
     printed = said([out, "--out", tmp_path], capsys)
     assert f"left out, their audit is not finished: {out / 'method=gkd_seed=2'}" in printed
     results = read_results(tmp_path / "compare.parquet")
-    found = {(row.method, row.note.split(";")[0]): row for row in results if row.metric == "auc_difference"}
+    found = {
+        (row.method, row.note.split(";")[0]): row
+        for row in results
+        if row.metric == "auc_difference"
+    }
     pair = found["method=kd", "minus method=sft"]
     assert pair.n == 2 * N and "; 2 seeds of other records each;" in pair.note and pair.low > 0
     assert found["method=sft", "minus method=gkd"].n == N
@@ -144,7 +201,9 @@ def test_records_are_paired_for_quality_and_unequal_training_is_said(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     shift = {"kd": 0.2, "sft": 0.0, "gkd": 0.0}
-    out = grid(tmp_path / "grid", {"kd": 0.0, "sft": 0.0, "gkd": 0.0}, (1, 2), ("method=gkd_seed=2",))
+    out = grid(
+        tmp_path / "grid", {"kd": 0.0, "sft": 0.0, "gkd": 0.0}, (1, 2), ("method=gkd_seed=2",)
+    )
     for method, more in shift.items():
         for seed in (1, 2):
             if (out / f"method={method}_seed={seed}" / "audit").exists():
@@ -153,12 +212,28 @@ def test_records_are_paired_for_quality_and_unequal_training_is_said(
         summary = out / f"method=sft_seed={seed}" / "student" / "summary.json"
         write_json(summary, {**json.loads(summary.read_text()), "trained_tokens": 12000})
     printed = said([out, "--out", tmp_path], capsys)
-    rows = {(row.metric, row.method, row.note.split(";")[0]): row for row in read_results(tmp_path / "compare.parquet")}
+    rows = {
+        (row.metric, row.method, row.note.split(";")[0]): row
+        for row in read_results(tmp_path / "compare.parquet")
+    }
     row = rows["rouge_l_difference", "method=kd", "minus method=sft"]
-    assert row.value == pytest.approx(0.2, abs=0.02) and row.low > 0.1 and row.n == 2 * 60 and row.dataset == "test"
-    assert row.note.endswith(" of 3") and "2 seeds of other records each" in row.note and row.attack == ""
+    assert (
+        row.value == pytest.approx(0.2, abs=0.02)
+        and row.low > 0.1
+        and row.n == 2 * 60
+        and row.dataset == "test"
+    )
+    assert (
+        row.note.endswith(" of 3")
+        and "2 seeds of other records each" in row.note
+        and row.attack == ""
+    )
     assert ("needed_exact_difference", "method=kd", "minus method=sft") in rows
-    assert ("needed_exact_difference", "method=kd", "minus method=gkd") not in rows  # nobody said what is needed there
+    assert (
+        "needed_exact_difference",
+        "method=kd",
+        "minus method=gkd",
+    ) not in rows  # nobody said what is needed there
     assert "method=kd is better" in printed and "Who answers better: ROUGE-L" in printed
     assert "not trained equally: method=sft on 12 k tokens, 2.4 times as many as" in printed
     assert printed.count("left out, their audit is not finished") == 1
@@ -166,18 +241,28 @@ def test_records_are_paired_for_quality_and_unequal_training_is_said(
 
 def answered(run: Path, seed: int, shift: float, *, needed: bool = True, records: int = 60) -> Path:
     """The table of answers that an evaluation leaves; the records depend on the seed, their difficulty too."""
-    hard, own = np.random.default_rng([seed, 5]).random(records), np.random.default_rng([seed, int(100 * shift), 6])
+    hard, own = (
+        np.random.default_rng([seed, 5]).random(records),
+        np.random.default_rng([seed, int(100 * shift), 6]),
+    )
     rouge = np.clip(0.7 * hard + shift + 0.05 * own.normal(size=records), 0, 1)
     rows = [
-        {"model": "student", "id": f"s{seed}-{k}", "rouge_l": float(rouge[k]), "exact_match": bool(rouge[k] > 0.6),
-         "needed_exact": bool(rouge[k] > 0.4) if needed else None}
+        {
+            "model": "student",
+            "id": f"s{seed}-{k}",
+            "rouge_l": float(rouge[k]),
+            "exact_match": bool(rouge[k] > 0.6),
+            "needed_exact": bool(rouge[k] > 0.4) if needed else None,
+        }
         for k in range(records)
-    ]  # fmt: skip
+    ]
     write_table(run / "evaluate" / "samples.parquet", pa.Table.from_pylist(rows))
     return run
 
 
-def unaudited(run: Path, seed: int, method: str, shift: float, stages: str = "[distill, evaluate]") -> Path:
+def unaudited(
+    run: Path, seed: int, method: str, shift: float, stages: str = "[distill, evaluate]"
+) -> Path:
     """A finished run whose config asks for no audit."""
     finished(run, seed, method, 0.0)
     shutil.rmtree(run / "audit")
@@ -193,60 +278,97 @@ def test_without_an_audit_quality_is_compared_and_it_is_said(
     printed = said([a, b], capsys)
     assert "nothing was audited, so that only quality is compared" in printed
     assert "a is better" in printed and "AUC" not in printed and "leaks" not in printed
-    both = said([a, b, finished(tmp_path / "c", 1, "gkd", 1.0), finished(tmp_path / "d", 1, "seqkd", 0.0)], capsys)
+    both = said(
+        [a, b, finished(tmp_path / "c", 1, "gkd", 1.0), finished(tmp_path / "d", 1, "seqkd", 0.0)],
+        capsys,
+    )
     assert "not audited, so that only quality is compared: a, b" in both and "c leaks more" in both
-    planned = [unaudited(tmp_path / name, 1, name, 0.1, "[evaluate, audit]") for name in ("kd", "sft")]
-    assert "nothing was audited" in said(planned, capsys)  # an audit is planned, and none is there yet
+    planned = [
+        unaudited(tmp_path / name, 1, name, 0.1, "[evaluate, audit]") for name in ("kd", "sft")
+    ]
+    assert "nothing was audited" in said(
+        planned, capsys
+    )  # an audit is planned, and none is there yet
     printed = said([*planned, tmp_path / "c"], capsys, code=2)
-    assert f"Finish it first: stillage audit {planned[0]}" in printed and len(printed.splitlines()) == 3
+    assert (
+        f"Finish it first: stillage audit {planned[0]}" in printed
+        and len(printed.splitlines()) == 3
+    )
 
 
-def test_parts_that_do_not_end_alike_are_not_compared(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_parts_that_do_not_end_alike_are_not_compared(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     runs = [unaudited(tmp_path / name, 1, name, 0.2) for name in ("kd", "sft")]
     for run, end in zip(runs, (";", "mentor"), strict=True):
         text = (run / "config.yaml").read_text()
         (run / "config.yaml").write_text(f"{text}data: {{needed_until: '{end}'}}\n")
     printed = said(runs, capsys)
-    assert "the needed part does not end alike (';', 'mentor')" in printed and "needed part exact" not in printed
-    (runs[1] / "config.yaml").write_text((runs[1] / "config.yaml").read_text().replace("mentor", ";"))
+    assert (
+        "the needed part does not end alike (';', 'mentor')" in printed
+        and "needed part exact" not in printed
+    )
+    (runs[1] / "config.yaml").write_text(
+        (runs[1] / "config.yaml").read_text().replace("mentor", ";")
+    )
     assert "Who answers better: needed part exact" in said(runs, capsys)
 
 
-def test_answers_to_other_records_are_not_compared(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_answers_to_other_records_are_not_compared(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     a, b = unaudited(tmp_path / "a", 1, "kd", 0.2), unaudited(tmp_path / "b", 1, "sft", 0.0)
     answered(b, 1, 0.0, records=40)
     printed = said([a, b], capsys, code=2)
     assert printed.splitlines()[:2] == [
-        f"stillage: {a} and {b} did not evaluate the same records.", "60 and 40 records, 40 of them in both and in one role",
-    ]  # fmt: skip
-    c, d = (finished(tmp_path / name, 1, method, 1.0) for name, method in (("c", "kd"), ("d", "sft")))
+        f"stillage: {a} and {b} did not evaluate the same records.",
+        "60 and 40 records, 40 of them in both and in one role",
+    ]
+    c, d = (
+        finished(tmp_path / name, 1, method, 1.0) for name, method in (("c", "kd"), ("d", "sft"))
+    )
     answered(c, 1, 0.2)
     answered(d, 1, 0.0, records=40)
     printed = said([c, d], capsys)
-    assert "Who leaks more" in printed and "quality is not compared by pairs everywhere: " in printed
+    assert (
+        "Who leaks more" in printed and "quality is not compared by pairs everywhere: " in printed
+    )
 
 
 def test_a_damaged_audit_is_not_read(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    runs = [finished(tmp_path / name, 1, method, 1.0) for name, method in (("a", "kd"), ("b", "sft"))]
-    write_json(runs[1] / "audit" / "manifest.json", {"key": "k", "files": {"scores.parquet": "0" * 64}})
+    runs = [
+        finished(tmp_path / name, 1, method, 1.0) for name, method in (("a", "kd"), ("b", "sft"))
+    ]
+    write_json(
+        runs[1] / "audit" / "manifest.json", {"key": "k", "files": {"scores.parquet": "0" * 64}}
+    )
     printed = said([*runs, "--out", tmp_path / "out"], capsys, code=2)
     assert f"{runs[1]} has no finished audit.\naudit: scores.parquet has changed\n" in printed
     assert len(printed.splitlines()) == 3 and not (tmp_path / "out").exists()
 
 
-def test_audits_that_failed_their_checks_are_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    runs = [finished(tmp_path / "a", 1, "kd", 1.5, verdict="contaminated"), finished(tmp_path / "b", 1, "sft", 0.0)]
+def test_audits_that_failed_their_checks_are_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    runs = [
+        finished(tmp_path / "a", 1, "kd", 1.5, verdict="contaminated"),
+        finished(tmp_path / "b", 1, "sft", 0.0),
+    ]
     assert f"need not be leakage: {runs[0]} (contaminated)" in said(runs, capsys)
 
 
 @pytest.mark.parametrize(
-    "case", ["records", "seeds", "alone", "twice", "folder", "unfinished", "attack", "none", "level"]
+    "case",
+    ["records", "seeds", "alone", "twice", "folder", "unfinished", "attack", "none", "level"],
 )
 def test_what_cannot_be_compared_is_refused_in_three_lines(
     case: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     a, b = finished(tmp_path / "a", 1, "kd", 1.0), finished(tmp_path / "b", 1, "sft", 0.0)
-    smaller, again = finished(tmp_path / "c", 1, "sft", 0.0, people=150), finished(tmp_path / "d", 1, "kd", 1.0)
+    smaller, again = (
+        finished(tmp_path / "c", 1, "sft", 0.0, people=150),
+        finished(tmp_path / "d", 1, "kd", 1.0),
+    )
     later = [finished(tmp_path / f"{seed}", seed, "gkd", 0.0) for seed in (2, 3)]
     (tmp_path / "empty").mkdir()
     write_text(tmp_path / "begun" / "config.yaml", "seed: 1\n")
@@ -281,22 +403,35 @@ def test_a_comparison_never_loads_torch(tmp_path: Path) -> None:
 
 def scores_of(run: str, values: np.ndarray, copies: int = 1) -> RunScores:
     return RunScores(
-        run=run, seed=1, ids=tuple(f"{i:04}" for i in range(N * copies)), is_member=np.repeat(MEMBER, copies),
-        groups=tuple(f"g{i // copies}" for i in range(N * copies)), scores=np.repeat(values, copies),
-    )  # fmt: skip
+        run=run,
+        seed=1,
+        ids=tuple(f"{i:04}" for i in range(N * copies)),
+        is_member=np.repeat(MEMBER, copies),
+        groups=tuple(f"g{i // copies}" for i in range(N * copies)),
+        scores=np.repeat(values, copies),
+    )
 
 
 def test_near_duplicates_count_once_and_missing_scores_are_said() -> None:
     rng = np.random.default_rng(3)
     common = rng.normal(size=N)
-    values = {name: common + shift * MEMBER + rng.normal(size=N) for name, shift in (("a", 0.4), ("b", 0.0))}
+    values = {
+        name: common + shift * MEMBER + rng.normal(size=N)
+        for name, shift in (("a", 0.4), ("b", 0.0))
+    }
     once, twice = (
-        compare({name: [scores_of(name, x, copies)] for name, x in values.items()}, level=0.95, base=BASE)[-1]
+        compare(
+            {name: [scores_of(name, x, copies)] for name, x in values.items()},
+            level=0.95,
+            base=BASE,
+        )[-1]
         for copies in (1, 4)
     )
     assert (twice.low, twice.high) == pytest.approx((once.low, once.high), abs=1e-3)
     values["b"][[3, 7]] = np.nan
-    row = compare({name: [scores_of(name, x)] for name, x in values.items()}, level=0.95, base=BASE)[-1]
+    row = compare(
+        {name: [scores_of(name, x)] for name, x in values.items()}, level=0.95, base=BASE
+    )[-1]
     assert row.n == N - 2 and "; 2 records without score;" in row.note
 
 
@@ -305,12 +440,18 @@ def test_one_split_trained_under_several_seeds_is_one_sample_of_records() -> Non
     common = rng.normal(size=N)
     runs = {
         name: [
-            RunScores(run=name, seed=seed, ids=tuple(map(str, range(N))), groups=("",) * N, is_member=MEMBER,
-                      scores=common * scale + 0.5 * MEMBER + 0.01 * rng.normal(size=N))
+            RunScores(
+                run=name,
+                seed=seed,
+                ids=tuple(map(str, range(N))),
+                groups=("",) * N,
+                is_member=MEMBER,
+                scores=common * scale + 0.5 * MEMBER + 0.01 * rng.normal(size=N),
+            )
             for seed in range(6)
         ]
         for name, scale in (("a", 0.5), ("b", 1.0))
-    }  # fmt: skip
+    }
     six = compare(runs, level=0.95, base=BASE)[-1]
     one = compare({name: found[:1] for name, found in runs.items()}, level=0.95, base=BASE)[-1]
     assert six.n == N and six.high - six.low == pytest.approx(one.high - one.low, rel=0.1)
@@ -320,20 +461,33 @@ def test_one_split_trained_under_several_seeds_is_one_sample_of_records() -> Non
 
 
 @pytest.mark.parametrize("same_records", [True, False])
-def test_the_note_counts_records_without_score_as_n_counts_those_with_one(same_records: bool) -> None:
+def test_the_note_counts_records_without_score_as_n_counts_those_with_one(
+    same_records: bool,
+) -> None:
     rng = np.random.default_rng(5)
     runs = {
         name: [
-            RunScores(run=name, seed=seed, ids=tuple(f"{0 if same_records else seed}-{i}" for i in range(N)),
-                      groups=("",) * N, is_member=MEMBER, scores=rng.normal(size=N))
+            RunScores(
+                run=name,
+                seed=seed,
+                ids=tuple(f"{0 if same_records else seed}-{i}" for i in range(N)),
+                groups=("",) * N,
+                is_member=MEMBER,
+                scores=rng.normal(size=N),
+            )
             for seed in range(3)
         ]
         for name in ("a", "b")
-    }  # fmt: skip
+    }
     runs["a"][0].scores[[3, 150]] = np.nan
     runs["b"][2].scores[[3, 160]] = np.nan
     rows = {(row.metric, row.method): row for row in compare(runs, level=0.95, base=BASE)}
     records = N if same_records else 3 * N
     seeds = "3 seeds of the same records" if same_records else "3 seeds of other records each"
-    for row, missing in ((rows["auc", "a"], 2), (rows["auc_difference", "a"], 3 if same_records else 4)):
-        assert f"{seeds}; {missing} records without score" in row.note and row.n == records - missing
+    for row, missing in (
+        (rows["auc", "a"], 2),
+        (rows["auc_difference", "a"], 3 if same_records else 4),
+    ):
+        assert (
+            f"{seeds}; {missing} records without score" in row.note and row.n == records - missing
+        )

@@ -20,11 +20,35 @@ from stillage.run.stages import MANIFEST, keys, recorded_key
 
 Printed = pytest.CaptureFixture[str]
 SMALL = [
-    "biographies", "--data.people", "24", "--tokenizer.vocab-size", "400", "--stages", "distill", "evaluate",
-    "--teacher.layers", "1", "--teacher.width", "32", "--teacher.heads", "2", "--teacher-train.epochs", "1",
-    "--student.layers", "1", "--student.width", "32", "--student-train.epochs", "1", "--jobs", "1",
-    "--generate.max-new-tokens", "4", "--generate.records", "6",
-]  # fmt: skip
+    "biographies",
+    "--data.people",
+    "24",
+    "--tokenizer.vocab-size",
+    "400",
+    "--stages",
+    "distill",
+    "evaluate",
+    "--teacher.layers",
+    "1",
+    "--teacher.width",
+    "32",
+    "--teacher.heads",
+    "2",
+    "--teacher-train.epochs",
+    "1",
+    "--student.layers",
+    "1",
+    "--student.width",
+    "32",
+    "--student-train.epochs",
+    "1",
+    "--jobs",
+    "1",
+    "--generate.max-new-tokens",
+    "4",
+    "--generate.records",
+    "6",
+]
 SWEEP = ["--sweep.student.heads", "3", "2", "4"]  # 3 does not divide the width: that point fails
 STAGES = ["data", "tokenizer", "teacher", "student", "evaluate", "report"]
 
@@ -72,33 +96,61 @@ def three_lines(words: list[str], capsys: Printed) -> list[str]:
 
 
 def content(folder: Path) -> dict[str, bytes]:
-    return {str(path.relative_to(folder)): path.read_bytes() for path in files_of(folder) if path.name != ".lock"}
+    return {
+        str(path.relative_to(folder)): path.read_bytes()
+        for path in files_of(folder)
+        if path.name != ".lock"
+    }
 
 
-def test_a_failed_point_leaves_the_others_finished_and_is_named(grid: Path, capsys: Printed) -> None:
-    assert [(grid / f"heads={heads}" / "report" / MANIFEST).is_file() for heads in (2, 3, 4)] == [True, False, True]
+def test_a_failed_point_leaves_the_others_finished_and_is_named(
+    grid: Path, capsys: Printed
+) -> None:
+    assert [(grid / f"heads={heads}" / "report" / MANIFEST).is_file() for heads in (2, 3, 4)] == [
+        True,
+        False,
+        True,
+    ]
     said = (grid / "report" / "summary.txt").read_text()
-    assert said.startswith("grid: 2 of 3 points finished\n") and "failed: heads=3: These numbers make no model" in said
+    assert (
+        said.startswith("grid: 2 of 3 points finished\n")
+        and "failed: heads=3: These numbers make no model" in said
+    )
     before = content(grid / "store")
     capsys.readouterr()
     assert main(["run", *SMALL, "--out", str(grid), *SWEEP]) == 2
     printed = capsys.readouterr()
     lines = printed.err.strip().splitlines()[-3:]
     assert lines[0] == "stillage: 1 of 3 points of the sweep failed; the others are done."
-    assert lines[1].startswith("heads=3: These numbers make no model") and "same command" in lines[2]
+    assert (
+        lines[1].startswith("heads=3: These numbers make no model") and "same command" in lines[2]
+    )
     assert f"report: {grid}/report/report.html" in printed.out and content(grid / "store") == before
     assert main(["run", *SMALL, "--out", str(grid), "--sweep.student.heads", "2", "4"]) == 0
-    assert "grid: 2 of 2 points finished" in capsys.readouterr().out and content(grid / "store") == before
+    assert (
+        "grid: 2 of 2 points finished" in capsys.readouterr().out
+        and content(grid / "store") == before
+    )
 
 
-def test_points_that_fail_side_by_side_leave_the_others_finished(grid: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    shutil.rmtree((grid / "heads=4" / "evaluate").resolve())  # so that two processes have something to do
+def test_points_that_fail_side_by_side_leave_the_others_finished(
+    grid: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    shutil.rmtree(
+        (grid / "heads=4" / "evaluate").resolve()
+    )  # so that two processes have something to do
     assert main(["run", *SMALL, "--jobs", "2", "--out", str(grid), *SWEEP]) == 2
     printed = capfd.readouterr()
     assert "stillage: These numbers make no model" in printed.err  # the child's own words
     assert "1 of 3 points of the sweep failed; the others are done." in printed.err
-    assert "\nheads=3: student failed in a process of its own. it ended with exit code 2" in printed.err
-    assert "2 of 3 points finished" in printed.out and (grid / "heads=4" / "evaluate" / MANIFEST).is_file()
+    assert (
+        "\nheads=3: student failed in a process of its own. it ended with exit code 2"
+        in printed.err
+    )
+    assert (
+        "2 of 3 points finished" in printed.out
+        and (grid / "heads=4" / "evaluate" / MANIFEST).is_file()
+    )
 
 
 def test_a_sweep_of_which_nothing_can_be_done_leaves_nothing(
@@ -110,14 +162,19 @@ def test_a_sweep_of_which_nothing_can_be_done_leaves_nothing(
     monkeypatch.chdir(tmp_path)
     assert main(["data", *SMALL[:1], *words, "--out", "grid", "--sweep.seed", "1", "2"]) == 2
     lines = capsys.readouterr().err.strip().splitlines()[-3:]
-    assert lines[0] == "stillage: 2 of 2 points of the sweep failed." and lines[1].startswith("seed=1: ")
+    assert lines[0] == "stillage: 2 of 2 points of the sweep failed." and lines[1].startswith(
+        "seed=1: "
+    )
     assert [path.name for path in tmp_path.iterdir()] == ["nothing.jsonl"]
 
 
 def test_a_sweep_is_not_begun_among_other_files(tmp_path: Path, run: Path, capsys: Printed) -> None:
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "thesis.tex").write_text("x")
-    for out, said in ((tmp_path / "mine", "has files, but no sweep of ours"), (run, "holds a run, not a sweep")):
+    for out, said in (
+        (tmp_path / "mine", "has files, but no sweep of ours"),
+        (run, "holds a run, not a sweep"),
+    ):
         before = content(out)
         assert said in three_lines(["run", *SMALL, "--out", str(out), *SWEEP], capsys)[0]
         assert content(out) == before
@@ -127,8 +184,14 @@ def test_the_page_of_a_sweep_links_its_points_and_asks_for_nothing(grid: Path) -
     page = (grid / "report" / "report.html").read_text()
     links = re.findall(r'href="([^"#]*)"', page)
     assert len(links) == 2 and all((grid / "report" / unquote(link)).is_file() for link in links)
-    assert "default-src 'none'" in page and not re.search(r'(src|href)="(https?:|//|/)', page) and "<script" not in page
-    assert "Who answers better: ROUGE-L" in page and "nothing was audited" in page and "<svg" in page
+    assert (
+        "default-src 'none'" in page
+        and not re.search(r'(src|href)="(https?:|//|/)', page)
+        and "<script" not in page
+    )
+    assert (
+        "Who answers better: ROUGE-L" in page and "nothing was audited" in page and "<svg" in page
+    )
     assert (grid / "report" / "figures" / "quality.csv").read_text().count("\n") == 3
     assert {row.metric for row in read_results(grid / "report" / "compare.parquet")} >= {
         "rouge_l",
@@ -138,9 +201,15 @@ def test_the_page_of_a_sweep_links_its_points_and_asks_for_nothing(grid: Path) -
 
 def test_the_results_of_a_sweep_have_a_column_for_each_swept_setting(grid: Path) -> None:
     table = read_table(grid / "results.parquet")
-    assert table.column_names[-1] == "student.heads" and table.schema.field("student.heads").type == pa.int64()
+    assert (
+        table.column_names[-1] == "student.heads"
+        and table.schema.field("student.heads").type == pa.int64()
+    )
     assert set(table.column("student.heads").to_pylist()) == {2, 4}
-    by_run = {(row["run"], row["student.heads"]) for row in table.select(["run", "student.heads"]).to_pylist()}
+    by_run = {
+        (row["run"], row["student.heads"])
+        for row in table.select(["run", "student.heads"]).to_pylist()
+    }
     assert len(by_run) == 2
     assert len(read_results(grid / "results.parquet")) == table.num_rows  # read as any results are
 
@@ -148,14 +217,23 @@ def test_the_results_of_a_sweep_have_a_column_for_each_swept_setting(grid: Path)
 def test_report_of_a_sweep_only_reports(grid: Path, untrained: None, capsys: Printed) -> None:
     shutil.rmtree(grid / "report")
     assert main(["report", str(grid)]) == 0
-    assert "grid: 2 of 3 points finished" in capsys.readouterr().out and (grid / "report" / "report.html").is_file()
+    assert (
+        "grid: 2 of 3 points finished" in capsys.readouterr().out
+        and (grid / "report" / "report.html").is_file()
+    )
     assert "takes no settings" in three_lines(["report", str(grid), "--seed", "2"], capsys)[0]
     assert (
         main(["report", *SMALL, "--out", str(grid), *SWEEP]) == 2
     )  # by its config: each point's page, then the sweep's
     printed = capsys.readouterr()
-    assert "1 of 3 points of the sweep failed" in printed.err and "grid: 2 of 3 points finished" in printed.out
-    assert "teacher" not in three_lines(["report", *SMALL, "--out", str(grid / "new"), *SWEEP], capsys)[1]
+    assert (
+        "1 of 3 points of the sweep failed" in printed.err
+        and "grid: 2 of 3 points finished" in printed.out
+    )
+    assert (
+        "teacher"
+        not in three_lines(["report", *SMALL, "--out", str(grid / "new"), *SWEEP], capsys)[1]
+    )
     assert not (grid / "new").exists()
     for heads in (2, 4):
         (grid / f"heads={heads}" / "report").unlink()
@@ -166,19 +244,30 @@ def test_report_of_a_point_after_another_version_and_moved(
     grid: Path, tmp_path: Path, untrained: None, monkeypatch: pytest.MonkeyPatch, capsys: Printed
 ) -> None:
     monkeypatch.setattr("stillage.experiment.report_stage.__version__", "9.9")
-    monkeypatch.setattr("stillage.experiment.plan.SCHEMAS", {
-        name: number + 1 for name, number in __import__("stillage.experiment.plan", fromlist=["SCHEMAS"]).SCHEMAS.items()
-    })  # fmt: skip
+    monkeypatch.setattr(
+        "stillage.experiment.plan.SCHEMAS",
+        {
+            name: number + 1
+            for name, number in __import__(
+                "stillage.experiment.plan", fromlist=["SCHEMAS"]
+            ).SCHEMAS.items()
+        },
+    )
     grid = grid.rename(tmp_path / "moved")
     stages = {path: content(path) for path in (grid / "store").glob("*-*")}
     assert main(["report", str(grid / "heads=4")]) == 0
     printed = capsys.readouterr()
-    assert f"report: {grid}/heads=4/report/report.html" in printed.out and (grid / "heads=4" / "report").is_symlink()
+    assert (
+        f"report: {grid}/heads=4/report/report.html" in printed.out
+        and (grid / "heads=4" / "report").is_symlink()
+    )
     assert all(content(path) == before for path, before in stages.items())
     assert read_json(grid / "heads=4" / "report" / MANIFEST)["settings"]["version"] == "9.9"
 
 
-def test_report_says_what_to_run_and_does_not_train(run: Path, untrained: None, capsys: Printed) -> None:
+def test_report_says_what_to_run_and_does_not_train(
+    run: Path, untrained: None, capsys: Printed
+) -> None:
     weights = run / "student" / "model" / "model.safetensors"
     weights.write_bytes(weights.read_bytes()[:-1] + b"x")
     before = content(run)
@@ -189,18 +278,25 @@ def test_report_says_what_to_run_and_does_not_train(run: Path, untrained: None, 
     (run / "evaluate" / MANIFEST).unlink()
     assert "evaluate: not done yet" in three_lines(["report", str(run), "--dry-run"], capsys)[1]
     assert "other settings" in three_lines(["report", str(run), "--seed", "2"], capsys)[0]
-    assert "no run in" in three_lines(["report", *SMALL, "--out", str(run.parent / "new")], capsys)[0]
+    assert (
+        "no run in" in three_lines(["report", *SMALL, "--out", str(run.parent / "new")], capsys)[0]
+    )
     assert not (run.parent / "new").exists()
 
 
 def test_stages_made_from_other_inputs_are_noticed(run: Path) -> None:
     assert unfinished(run, STAGES) == []
     changed = read_json(run / "data" / MANIFEST)
-    write_json(run / "student" / MANIFEST, read_json(run / "student" / MANIFEST) | {"key": changed["key"]})
+    write_json(
+        run / "student" / MANIFEST, read_json(run / "student" / MANIFEST) | {"key": changed["key"]}
+    )
     assert unfinished(run, STAGES) == [
-        f"{name}: made from other inputs than those in the folder" for name in ("student", "evaluate", "report")
+        f"{name}: made from other inputs than those in the folder"
+        for name in ("student", "evaluate", "report")
     ]
-    write_json(run / "data" / MANIFEST, changed | {"key": "of a version that makes its keys otherwise"})
+    write_json(
+        run / "data" / MANIFEST, changed | {"key": "of a version that makes its keys otherwise"}
+    )
     assert unfinished(run, STAGES) == []
 
 
@@ -214,11 +310,23 @@ def test_a_report_that_looks_otherwise_is_written_without_a_question(
 
 
 def test_a_dry_run_lists_a_shared_stage_once(grid: Path, capsys: Printed) -> None:
-    words = ["run", *SMALL, "--out", str(grid / "new"), "--sweep.student.heads", "2", "4", "--dry-run"]
+    words = [
+        "run",
+        *SMALL,
+        "--out",
+        str(grid / "new"),
+        "--sweep.student.heads",
+        "2",
+        "4",
+        "--dry-run",
+    ]
     assert main(words) == 0
     lines = capsys.readouterr().out.splitlines()
     assert [line.split(":")[1].split()[0] for line in lines] == [*STAGES, *STAGES[3:]]
-    assert all(("(for 2 points)" in line) == (line.split(":")[1].split()[0] in STAGES[:3]) for line in lines)
+    assert all(
+        ("(for 2 points)" in line) == (line.split(":")[1].split()[0] in STAGES[:3])
+        for line in lines
+    )
     assert not (grid / "new").exists()
 
 
@@ -242,7 +350,11 @@ def test_a_dry_run_is_refused_as_the_real_run_and_asks_only_for_what_is_done_aga
     assert content(run) == before
     if code:
         lines = three_lines(asked, capsys)
-        assert dry.err.splitlines() == ["stillage: the real run would be refused:", lines[0][10:], *lines[1:]]
+        assert dry.err.splitlines() == [
+            "stillage: the real run would be refused:",
+            lines[0][10:],
+            *lines[1:],
+        ]
         assert "max_new_tokens: 4 -> 5" in lines[1] and "do these again: evaluate (" in lines[2]
     elif not again:
         assert main(asked) == 0 and capsys.readouterr().err.count("skipped") == 6
@@ -251,7 +363,10 @@ def test_a_dry_run_is_refused_as_the_real_run_and_asks_only_for_what_is_done_aga
 def test_a_dry_run_says_that_a_live_process_uses_the_folder(run: Path, capsys: Printed) -> None:
     asked = ["run", *SMALL, "--student.heads", "2", "--out", str(run)]
     with locked(run):
-        assert three_lines(asked, capsys)[0] == f"stillage: The run folder {run} is in use by a live process."
+        assert (
+            three_lines(asked, capsys)[0]
+            == f"stillage: The run folder {run} is in use by a live process."
+        )
         assert main([*asked, "--dry-run"]) == 2
         dry = capsys.readouterr()
         assert "in use by a live process" in dry.err and dry.out.count("skip") == 6
@@ -276,14 +391,19 @@ def test_an_exported_point_needs_nothing_beside_it(
     assert main(["export", str(grid / "heads=4"), str(target)]) == 0
     assert f"run folder: {target}" in capsys.readouterr().out
     shutil.rmtree(grid)
-    assert not any(path.is_symlink() for path in target.rglob("*")) and unfinished(target, STAGES) == []
+    assert (
+        not any(path.is_symlink() for path in target.rglob("*"))
+        and unfinished(target, STAGES) == []
+    )
     assert main(["report", str(target)]) == 0 and main(["evaluate", str(target)]) == 0
     assert capsys.readouterr().err.count("skipped") == 6
     assert main(["run", str(target / "config.yaml"), "--dry-run"]) == 0  # the config names the copy
     assert capsys.readouterr().out.count("skip") == 6
 
 
-def test_what_cannot_be_exported_is_refused_and_leaves_nothing(grid: Path, tmp_path: Path, capsys: Printed) -> None:
+def test_what_cannot_be_exported_is_refused_and_leaves_nothing(
+    grid: Path, tmp_path: Path, capsys: Printed
+) -> None:
     point, target = grid / "heads=2", tmp_path / "target"
     wanted: dict[str, list[Path]] = {
         "Which run, and where to?": [point],
@@ -295,36 +415,55 @@ def test_what_cannot_be_exported_is_refused_and_leaves_nothing(grid: Path, tmp_p
     (tmp_path / "file").touch()
     (tmp_path / "nowhere").symlink_to(tmp_path / "gone")
     for place in ("file/copy", "nowhere"):
-        assert "cannot be a folder" in three_lines(["export", str(point), str(tmp_path / place)], capsys)[0]
+        assert (
+            "cannot be a folder"
+            in three_lines(["export", str(point), str(tmp_path / place)], capsys)[0]
+        )
     for said, words in wanted.items():
         assert said in three_lines(["export", *map(str, words)], capsys)[0]
     table = (point / "evaluate" / "samples.parquet").resolve()
     table.write_bytes(b"x")
     assert (
-        "evaluate: damaged: samples.parquet has changed" in three_lines(["export", str(point), str(target)], capsys)[1]
+        "evaluate: damaged: samples.parquet has changed"
+        in three_lines(["export", str(point), str(target)], capsys)[1]
     )
     assert not target.exists() and not list(tmp_path.glob(".tmp-*"))
 
 
-def test_a_point_copied_without_its_store_names_the_store(grid: Path, tmp_path: Path, capsys: Printed) -> None:
+def test_a_point_copied_without_its_store_names_the_store(
+    grid: Path, tmp_path: Path, capsys: Printed
+) -> None:
     alone = tmp_path / "copied" / "alone"
     shutil.copytree(grid / "heads=2", alone, symlinks=True)
     before = sorted(os.listdir(alone))
     commands: list[list[str]] = [
-        ["report", str(alone)], ["run", str(alone)], ["evaluate", str(alone)], ["compare", str(alone), str(grid)],
-        ["export", str(alone), str(tmp_path / "target")], ["run", *SMALL, "--student.heads", "2", "--out", str(alone)],
-    ]  # fmt: skip
+        ["report", str(alone)],
+        ["run", str(alone)],
+        ["evaluate", str(alone)],
+        ["compare", str(alone), str(grid)],
+        ["export", str(alone), str(tmp_path / "target")],
+        ["run", *SMALL, "--student.heads", "2", "--out", str(alone)],
+    ]
     for words in commands:
         lines = three_lines(words, capsys)
-        assert "the store that holds its stages is missing" in lines[0] and "stillage export" in lines[2]
-        assert lines[1].startswith(f"not there: {tmp_path / 'copied' / 'store'} (for data; evaluate; report;")
+        assert (
+            "the store that holds its stages is missing" in lines[0]
+            and "stillage export" in lines[2]
+        )
+        assert lines[1].startswith(
+            f"not there: {tmp_path / 'copied' / 'store'} (for data; evaluate; report;"
+        )
     assert main(["run", str(alone), "--dry-run"]) == 2 and capsys.readouterr().out == ""
     assert sorted(os.listdir(alone)) == before and not (tmp_path / "target").exists()
-    whole = Path(shutil.copytree(grid, tmp_path / "whole", symlinks=True))  # with its store it is a run as any other
+    whole = Path(
+        shutil.copytree(grid, tmp_path / "whole", symlinks=True)
+    )  # with its store it is a run as any other
     assert main(["report", str(whole / "heads=2")]) == 0
 
 
-def test_compare_leaves_a_failed_point_out_and_says_so(grid: Path, tmp_path: Path, capsys: Printed) -> None:
+def test_compare_leaves_a_failed_point_out_and_says_so(
+    grid: Path, tmp_path: Path, capsys: Printed
+) -> None:
     capsys.readouterr()
     assert main(["compare", str(grid), "--out", str(tmp_path / "compared")]) == 0
     printed = capsys.readouterr().out
@@ -333,7 +472,9 @@ def test_compare_leaves_a_failed_point_out_and_says_so(grid: Path, tmp_path: Pat
         and "nothing was audited" in printed
     )
     lines = three_lines(["compare", str(grid / "heads=2"), str(grid / "heads=3")], capsys)
-    assert lines[0].endswith("heads=3 has no finished evaluation.") and "stillage evaluate" in lines[2]
+    assert (
+        lines[0].endswith("heads=3 has no finished evaluation.") and "stillage evaluate" in lines[2]
+    )
 
 
 def test_keys_recorded_are_those_of_the_plan(run: Path) -> None:

@@ -18,7 +18,8 @@ Printed = pytest.CaptureFixture[str]
 
 def rows(path: Path, count: int, first: int = 0) -> str:
     texts = [
-        {"prompt": f"What is {n * 37}?", "response": f"It is {n * 7919 % 1000}."} for n in range(first, first + count)
+        {"prompt": f"What is {n * 37}?", "response": f"It is {n * 7919 % 1000}."}
+        for n in range(first, first + count)
     ]
     path.write_text("\n".join(map(json.dumps, texts)))
     return str(path)
@@ -35,7 +36,10 @@ def rows(path: Path, count: int, first: int = 0) -> str:
         ("data --data.source task_*.jsonl", "runs/data-task"),
         ("data --data.files.private a.jsonl --data.files.public b.jsonl", "runs/data-a-b"),
         ("data --data.files.private a.jsonl --data.files.public a.jsonl", "runs/data-a"),
-        ("audit --student s --data.files.private a.jsonl --data.files.outsiders c.jsonl", "runs/audit-a-c"),
+        (
+            "audit --student s --data.files.private a.jsonl --data.files.outsiders c.jsonl",
+            "runs/audit-a-c",
+        ),
         ("run --seed 3", "runs/run-synthetic"),
         ("run mine.yaml", "runs/mine"),
         ("distill mine.yaml --seed 3", "runs/mine"),
@@ -43,10 +47,14 @@ def rows(path: Path, count: int, first: int = 0) -> str:
         ("run mine.yaml --out here", "here"),
         ("quickstart", "runs/quickstart"),
         ("run quickstart --data.source answers.jsonl", "runs/quickstart"),
-        ("run distillm/gpt2/kd_base --data.source a.jsonl --student.revision " + "a" * 40 + " --teacher t --lm.path ''",
-         "runs/distillm/gpt2/kd_base"),
+        (
+            "run distillm/gpt2/kd_base --data.source a.jsonl --student.revision "
+            + "a" * 40
+            + " --teacher t --lm.path ''",
+            "runs/distillm/gpt2/kd_base",
+        ),
     ],
-)  # fmt: skip
+)
 def test_each_run_without_a_name_has_a_folder_of_its_own(
     words: str, out: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -80,15 +88,28 @@ def test_shares_that_are_not_given_keep_their_proportions() -> None:
 
     found = shares("--data.shares.private 0.3")
     assert found == pytest.approx(
-        {"private": 0.3, "public": 0.7 * 0.25 / 0.75, "outsiders": 0.7 * 0.2 / 0.75, "counterfactual": 0.7 * 0.2 / 0.75,
-         "validation": 0.7 * 0.05 / 0.75, "test": 0.7 * 0.05 / 0.75}
-    )  # fmt: skip
-    assert sum(shares("--data.shares.private 0.3 --data.shares.test 0.1").values()) == pytest.approx(1)
+        {
+            "private": 0.3,
+            "public": 0.7 * 0.25 / 0.75,
+            "outsiders": 0.7 * 0.2 / 0.75,
+            "counterfactual": 0.7 * 0.2 / 0.75,
+            "validation": 0.7 * 0.05 / 0.75,
+            "test": 0.7 * 0.05 / 0.75,
+        }
+    )
+    assert sum(
+        shares("--data.shares.private 0.3 --data.shares.test 0.1").values()
+    ) == pytest.approx(1)
     whole = "data: {shares: {private: 0.5, public: 0.5}}"
-    assert shares("", whole) == {"private": 0.5, "public": 0.5}  # nothing is left for others: as presets mean it
+    assert shares("", whole) == {
+        "private": 0.5,
+        "public": 0.5,
+    }  # nothing is left for others: as presets mean it
     assert shares("--data.shares.counterfactual 0")["counterfactual"] == 0
     every = " ".join(f"--data.shares.{role} 0.1" for role in found)
-    assert sum(shares(every).values()) == pytest.approx(0.6)  # all were given: the rest of the pool is left out
+    assert sum(shares(every).values()) == pytest.approx(
+        0.6
+    )  # all were given: the rest of the pool is left out
 
 
 def test_shares_on_the_command_line_take_from_those_of_the_config(
@@ -114,15 +135,29 @@ def test_data_says_its_folder_and_how_many_records_each_part_got(
     rows(Path("answers.jsonl"), 40)
     with Path("answers.jsonl").open("a") as file:
         file.write("\n" + Path("answers.jsonl").read_text().splitlines()[0] + "\nno json\n")
-    words = ["data", "--data.source", "answers.jsonl", "--data.max-bad-lines", "1", "--data.group-by", ""]
+    words = [
+        "data",
+        "--data.source",
+        "answers.jsonl",
+        "--data.max-bad-lines",
+        "1",
+        "--data.group-by",
+        "",
+    ]
     assert main(words) == 0
     printed = capsys.readouterr()
     assert printed.err.startswith("run folder: runs/data-answers (--out names another)\n")
     assert printed.out.splitlines() == [
-        "private         10 records", "public          10 records", "outsiders        8 records",
-        "counterfactual   8 records", "validation       2 records", "test             2 records",
-        "1 exact duplicates collapsed", "1 broken lines left out", "run folder: runs/data-answers",
-    ]  # fmt: skip
+        "private         10 records",
+        "public          10 records",
+        "outsiders        8 records",
+        "counterfactual   8 records",
+        "validation       2 records",
+        "test             2 records",
+        "1 exact duplicates collapsed",
+        "1 broken lines left out",
+        "run folder: runs/data-answers",
+    ]
     every = [
         f"--data.shares.{role}=0.1"
         for role in ("private", "public", "outsiders", "counterfactual", "validation", "test")
@@ -156,21 +191,45 @@ def test_the_audit_that_the_readme_shows_needs_no_setting(
     models: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Printed
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    given = ["--data.files.private", rows(Path("a.jsonl"), 12), "--data.files.outsiders", rows(Path("c.jsonl"), 12, 50)]
-    words = ["audit", "--student", str(models / "student"), *given, "--threads", "1", "--audit.fprs", "0.3"]
+    given = [
+        "--data.files.private",
+        rows(Path("a.jsonl"), 12),
+        "--data.files.outsiders",
+        rows(Path("c.jsonl"), 12, 50),
+    ]
+    words = [
+        "audit",
+        "--student",
+        str(models / "student"),
+        *given,
+        "--threads",
+        "1",
+        "--audit.fprs",
+        "0.3",
+    ]
     words += ["--audit.attacks", "loss"]
     alpaca = [*words, "--teacher", str(models / "teacher-alpaca")]
     assert main(alpaca) == 2
-    assert "they must read the same text" in (said := capsys.readouterr().err) and "student: raw" in said
+    assert (
+        "they must read the same text" in (said := capsys.readouterr().err)
+        and "student: raw" in said
+    )
     assert list(Path().glob("runs/*")) == []
-    assert main([*words, "--data.template", "alpaca"]) == 2  # longer than the context, bytes as tokens
+    assert (
+        main([*words, "--data.template", "alpaca"]) == 2
+    )  # longer than the context, bytes as tokens
     said = capsys.readouterr().err
     assert "32 tokens of 64 for prompt and response" in said and "its template alone" in said
     assert (Path("runs/audit-a-c/data") / "manifest.json").is_file()
-    assert main([*words, "--teacher", str(models / "teacher")]) == 0  # only data was done: no flag is needed
+    assert (
+        main([*words, "--teacher", str(models / "teacher")]) == 0
+    )  # only data was done: no flag is needed
     printed = capsys.readouterr()
     assert f"layout of prompts: raw (as {models / 'teacher'} says)" in printed.err
-    assert "held no model yet, and is done over with other settings: data.template: alpaca -> auto" in printed.err
+    assert (
+        "held no model yet, and is done over with other settings: data.template: alpaca -> auto"
+        in printed.err
+    )
     assert "report: runs/audit-a-c/report/report.html" in printed.out
     assert main([*words, "--seed", "2"]) == 2  # an audit is never done over without a word
     assert "holds a run with other settings" in capsys.readouterr().err
@@ -184,15 +243,53 @@ def test_generate_and_evaluate_read_what_the_folder_says(
     assert main(["generate", model, "--prompt", "What is 370?"]) == 0
     said = capsys.readouterr()
     assert said.err == f"layout of prompts: raw (as {model} says)\n" and "layout" not in said.out
-    assert main(["generate", model, "--prompt", "What?", "--template", "chat", "--generate.max-new-tokens", "2"]) == 0
+    assert (
+        main(
+            [
+                "generate",
+                model,
+                "--prompt",
+                "What?",
+                "--template",
+                "chat",
+                "--generate.max-new-tokens",
+                "2",
+            ]
+        )
+        == 0
+    )
     assert "layout of prompts: chat (as" in capsys.readouterr().err
     assert main(["generate", f"{model}-alpaca", "--prompt", "What?", "--template", "raw"]) == 0
     assert "warning" in (said := capsys.readouterr().err) and "says alpaca" in said
-    words = ["evaluate", model, "--data", rows(Path("dev.jsonl"), 4), "--decoding", "greedy", "--out", "eval"]
+    words = [
+        "evaluate",
+        model,
+        "--data",
+        rows(Path("dev.jsonl"), 4),
+        "--decoding",
+        "greedy",
+        "--out",
+        "eval",
+    ]
     assert main(words) == 0
     assert f"layout of prompts: raw (as {model} says)" in capsys.readouterr().err
     assert [read_json(path)["template"] for path in Path("eval").rglob("set.json")] == ["raw"]
-    words = ["run", "--stages", "evaluate", "--student", model, "--data.files.test", "dev.jsonl", "--threads", "1"]
-    assert main(words) == 0  # prompts, answers and examples have room in a context that is shorter than every default
+    words = [
+        "run",
+        "--stages",
+        "evaluate",
+        "--student",
+        model,
+        "--data.files.test",
+        "dev.jsonl",
+        "--threads",
+        "1",
+    ]
+    assert (
+        main(words) == 0
+    )  # prompts, answers and examples have room in a context that is shorter than every default
     printed = capsys.readouterr()
-    assert "run folder: runs/run-dev" in printed.err and "report: runs/run-dev/report/report.html" in printed.out
+    assert (
+        "run folder: runs/run-dev" in printed.err
+        and "report: runs/run-dev/report/report.html" in printed.out
+    )

@@ -18,11 +18,36 @@ from stillage.functional.divergence import DIVERGENCES
 
 EXAMPLES = Path(__file__).parents[2] / "docs/how-to/plugin"
 TINY = [
-    "--data.people", "16", "--tokenizer.vocab-size", "300", "--threads", "1",
-    "--teacher.layers", "1", "--teacher.width", "16", "--teacher.heads", "2", "--teacher-train.epochs", "1",
-    "--student.layers", "1", "--student.width", "16", "--student.heads", "2", "--student-train.epochs", "1",
-    "--generate.max-new-tokens", "4", "--generate.records", "2", "--audit.no-counterfactual", "--audit.fprs", "0.5",
-]  # fmt: skip
+    "--data.people",
+    "16",
+    "--tokenizer.vocab-size",
+    "300",
+    "--threads",
+    "1",
+    "--teacher.layers",
+    "1",
+    "--teacher.width",
+    "16",
+    "--teacher.heads",
+    "2",
+    "--teacher-train.epochs",
+    "1",
+    "--student.layers",
+    "1",
+    "--student.width",
+    "16",
+    "--student.heads",
+    "2",
+    "--student-train.epochs",
+    "1",
+    "--generate.max-new-tokens",
+    "4",
+    "--generate.records",
+    "2",
+    "--audit.no-counterfactual",
+    "--audit.fprs",
+    "0.5",
+]
 FINE = """
 def double(p, q, alpha=0.1):
     return 2 * (p.exp() - q.exp()).square().sum(-1)
@@ -61,20 +86,47 @@ def asking(requests: str, score: str = "score", result: str = "0.0") -> str:
         ("DIVERGENCES = {'mine': lambda p: p}", ["DIVERGENCES['mine']", "(p)"]),
         ("DIVERGENCES = {'mine': lambda p, q, order: p}", ["takes order", "alpha, beta"]),
         ("DIVERGENCES = {'fkl': lambda p, q: p}", ["divergence 'fkl' exists already"]),
-        (FINE + "DIVERGENCES = {'twice': double}\nMETHODS = {'kd': 1}", ["METHODS['kd']", "type int"]),
-        (METHOD.format(field="a: int = 1", name="other"), ["METHODS['mine']", "its own name is 'other'"]),
+        (
+            FINE + "DIVERGENCES = {'twice': double}\nMETHODS = {'kd': 1}",
+            ["METHODS['kd']", "type int"],
+        ),
+        (
+            METHOD.format(field="a: int = 1", name="other"),
+            ["METHODS['mine']", "its own name is 'other'"],
+        ),
         (METHOD.format(field="a: int", name="mine"), ["setting a", "default none"]),
-        (METHOD.format(field="a: list = field(default=None)", name="mine"), ["setting a", "bool, int, float, str"]),
-        ("from stillage.distill.methods.sft import METHOD\nMETHODS = {'sft': METHOD}", ["method 'sft' exists already"]),
-        ("from stillage.audit.attacks.loss import LOSS\nATTACKS = {'l': LOSS}", ["ATTACKS['l']", "'loss'"]),
-        ("from stillage.audit.attacks.loss import LOSS\nATTACKS = {'loss': LOSS}", ["attack 'loss' exists already"]),
+        (
+            METHOD.format(field="a: list = field(default=None)", name="mine"),
+            ["setting a", "bool, int, float, str"],
+        ),
+        (
+            "from stillage.distill.methods.sft import METHOD\nMETHODS = {'sft': METHOD}",
+            ["method 'sft' exists already"],
+        ),
+        (
+            "from stillage.audit.attacks.loss import LOSS\nATTACKS = {'l': LOSS}",
+            ["ATTACKS['l']", "'loss'"],
+        ),
+        (
+            "from stillage.audit.attacks.loss import LOSS\nATTACKS = {'loss': LOSS}",
+            ["attack 'loss' exists already"],
+        ),
         ("ATTACKS = {'l': len}", ["ATTACKS['l']", "builtin_function"]),
-        (asking("(Request(role='target'))"), ["ATTACKS['mine']", "tuple of requests, (Request(...),)"]),
+        (
+            asking("(Request(role='target'))"),
+            ["ATTACKS['mine']", "tuple of requests, (Request(...),)"],
+        ),
         (asking("('target',)"), ["request: 'target'", "stillage.types.Request"]),
         (asking("(Request(role='student'),)"), ["role 'student'", "Ask one of: target, reference"]),
-        (asking("(Request(role='target', transform='upper'),)"), ["transform 'upper'", "one of: as_is"]),
+        (
+            asking("(Request(role='target', transform='upper'),)"),
+            ["transform 'upper'", "one of: as_is"],
+        ),
         (asking("(Request(role='target', transform='text'),)"), ["the record for its text"]),
-        (asking("(Request(role='target'),) * 2"), ["2 requests; score: too many", "one reply for each request"]),
+        (
+            asking("(Request(role='target'),) * 2"),
+            ["2 requests; score: too many", "one reply for each request"],
+        ),
         (asking("(Request(role='target'),)", score="3"), ["score: int"]),
     ],
 )
@@ -83,7 +135,17 @@ def test_what_cannot_be_used_is_three_lines_and_exit_2(
 ) -> None:
     (tmp_path / "mine.py").write_text(code)
     assert (
-        main(["run", "biographies", "--dry-run", "--out", str(tmp_path / "run"), "--plugin", str(tmp_path / "mine.py")])
+        main(
+            [
+                "run",
+                "biographies",
+                "--dry-run",
+                "--out",
+                str(tmp_path / "run"),
+                "--plugin",
+                str(tmp_path / "mine.py"),
+            ]
+        )
         == 2
     )
     printed = capsys.readouterr().err
@@ -94,9 +156,12 @@ def test_what_cannot_be_used_is_three_lines_and_exit_2(
 
 
 @pytest.mark.parametrize(
-    ("words", "said"), [(["--plugin"], "takes a Python file"), (["--plugin", "no.py"], "no such plugin")]
+    ("words", "said"),
+    [(["--plugin"], "takes a Python file"), (["--plugin", "no.py"], "no such plugin")],
 )
-def test_a_missing_file_is_refused(words: list[str], said: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_missing_file_is_refused(
+    words: list[str], said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert main(["run", "biographies", "--dry-run", *words]) == 2
     assert said in capsys.readouterr().err
 
@@ -114,8 +179,17 @@ def test_flags_are_taken_out_of_the_command_line() -> None:
     assert command[-1] == "--plugin=/x.py" and command[-3:-1] == ["--only", "teacher"]
 
 
-@pytest.mark.parametrize(("kind", "file", "name"), [("divergences", "divergence", "hellinger"), ("methods", "method", "trust"), ("attacks", "attack", "median")])  # fmt: skip
-def test_lists_show_what_a_plugin_adds(kind: str, file: str, name: str, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize(
+    ("kind", "file", "name"),
+    [
+        ("divergences", "divergence", "hellinger"),
+        ("methods", "method", "trust"),
+        ("attacks", "attack", "median"),
+    ],
+)
+def test_lists_show_what_a_plugin_adds(
+    kind: str, file: str, name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert main(["ls", kind, "--plugin", str(EXAMPLES / f"{file}.py")]) == 0
     assert any(line.split()[0] == name for line in capsys.readouterr().out.splitlines() if line)
     assert main(["ls", kind]) == 0
@@ -123,7 +197,10 @@ def test_lists_show_what_a_plugin_adds(kind: str, file: str, name: str, capsys: 
 
 
 def keys(out: Path) -> dict[str, str]:
-    return {path.parent.name: json.loads(path.read_text())["key"] for path in out.glob("*/manifest.json")}
+    return {
+        path.parent.name: json.loads(path.read_text())["key"]
+        for path in out.glob("*/manifest.json")
+    }
 
 
 def test_a_run_with_plugins_records_them_and_runs_again_what_they_decide(
@@ -148,13 +225,17 @@ def test_a_run_with_plugins_records_them_and_runs_again_what_they_decide(
     assert "or give the --plugin file that adds it" in capsys.readouterr().err
     assert main([*words, *plugins]) == 0
     digests = {file.name: hashlib.sha256(file.read_bytes()).hexdigest() for file in files}
-    settings = {path.parent.name: json.loads(path.read_text())["settings"] for path in out.glob("*/manifest.json")}
+    settings = {
+        path.parent.name: json.loads(path.read_text())["settings"]
+        for path in out.glob("*/manifest.json")
+    }
     assert {name for name in settings if "plugins" in settings[name]} == {"student", "audit"}
     assert settings["student"]["plugins"] == settings["audit"]["plugins"] == digests
     recorded = json.loads((out / "env.json").read_text())["plugins"]
     assert [(entry["sha256"], entry["adds"]) for entry in recorded] == [
-        (digests["divergence.py"], ["hellinger"]), (digests["attack.py"], ["median"]),
-    ]  # fmt: skip
+        (digests["divergence.py"], ["hellinger"]),
+        (digests["attack.py"], ["median"]),
+    ]
     first = keys(out)
     assert "kd" in json.loads((out / "student" / "metrics.jsonl").read_text().splitlines()[1])
     capsys.readouterr()
@@ -162,14 +243,28 @@ def test_a_run_with_plugins_records_them_and_runs_again_what_they_decide(
     assert main([*words, *plugins]) == 0
     assert "teacher: skipped" in capsys.readouterr().err
     again = keys(out)
-    assert {name for name in first if first[name] != again[name]} == {"student", "evaluate", "audit", "report"}
+    assert {name for name in first if first[name] != again[name]} == {
+        "student",
+        "evaluate",
+        "audit",
+        "report",
+    }
 
 
-def test_a_plugin_that_fails_later_is_named_with_its_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_plugin_that_fails_later_is_named_with_its_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     (tmp_path / "mine.py").write_text(
         "def broken(p, q):\n    return p.no_such_thing\n\nDIVERGENCES = {'broken': broken}\n"
     )
-    words = ["--stages", "distill", "--distill.params.divergence", "broken", "--plugin", str(tmp_path / "mine.py")]
+    words = [
+        "--stages",
+        "distill",
+        "--distill.params.divergence",
+        "broken",
+        "--plugin",
+        str(tmp_path / "mine.py"),
+    ]
     assert main(["distill", *TINY, *words, "--out", str(tmp_path / "run")]) == 2
     printed = capsys.readouterr().err
     assert "mine.py failed" in printed and "line 2, broken: AttributeError" in printed
@@ -178,7 +273,22 @@ def test_a_plugin_that_fails_later_is_named_with_its_line(tmp_path: Path, capsys
 @pytest.mark.slow
 def test_stages_in_processes_of_their_own_get_the_plugin(tmp_path: Path) -> None:
     """Two students are ready at the same time, so that each is trained by a child."""
-    words = ["run", *TINY, "--method", "trust", "--plugin", str(EXAMPLES / "method.py"), "--audit.counterfactual"]
-    assert main([*words, "--stages", "distill", "audit", "--jobs", "2", "--out", str(tmp_path / "run")]) == 0
-    settings = json.loads((tmp_path / "run" / "student_counterfactual" / "manifest.json").read_text())["settings"]
+    words = [
+        "run",
+        *TINY,
+        "--method",
+        "trust",
+        "--plugin",
+        str(EXAMPLES / "method.py"),
+        "--audit.counterfactual",
+    ]
+    assert (
+        main(
+            [*words, "--stages", "distill", "audit", "--jobs", "2", "--out", str(tmp_path / "run")]
+        )
+        == 0
+    )
+    settings = json.loads(
+        (tmp_path / "run" / "student_counterfactual" / "manifest.json").read_text()
+    )["settings"]
     assert list(settings["plugins"]) == ["method.py"]

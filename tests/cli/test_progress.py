@@ -21,7 +21,13 @@ from stillage.models.gradients import gradient_norms
 from stillage.models.query import token_stats
 from stillage.run.progress import unheard, watched
 
-SCORING = {"model": "student", "doing": "scoring {} records", "done": 1200, "of": 1600, "eta_s": 41.2}
+SCORING = {
+    "model": "student",
+    "doing": "scoring {} records",
+    "done": 1200,
+    "of": 1600,
+    "eta_s": 41.2,
+}
 
 
 @pytest.mark.parametrize(
@@ -29,15 +35,23 @@ SCORING = {"model": "student", "doing": "scoring {} records", "done": 1200, "of"
     [
         ({"model": "student"}, "student"),
         (SCORING, "student, scoring 1,200 of 1,600 records, 0:41 left"),
-        ({"doing": "{} documents tokenised", "done": 5120, "eta_s": 3725}, "5,120 documents tokenised, 1:02:05 left"),
-        ({"step": 12, "total": 80, "loss": 2.3456, "eta_s": 5}, "step 12/80 (15 %), loss 2.346, 0:05 left"),
+        (
+            {"doing": "{} documents tokenised", "done": 5120, "eta_s": 3725},
+            "5,120 documents tokenised, 1:02:05 left",
+        ),
+        (
+            {"step": 12, "total": 80, "loss": 2.3456, "eta_s": 5},
+            "step 12/80 (15 %), loss 2.346, 0:05 left",
+        ),
     ],
 )
 def test_facts_in_words(facts: Mapping[str, Any], words: str) -> None:
     assert describe(facts) == words
 
 
-def test_a_log_has_a_line_every_30_s(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_log_has_a_line_every_30_s(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     now = [0.0]
     monkeypatch.setattr(progress.time, "monotonic", lambda: now[0])
     with Board() as board:
@@ -45,7 +59,10 @@ def test_a_log_has_a_line_every_30_s(capsys: pytest.CaptureFixture[str], monkeyp
             now[0] = seconds
             board.show("audit", {**SCORING, "done": seconds})
     said = capsys.readouterr().err.splitlines()
-    assert [line.split(" of ")[0] for line in said] == ["audit: student, scoring 31", "audit: student, scoring 61"]
+    assert [line.split(" of ")[0] for line in said] == [
+        "audit: student, scoring 31",
+        "audit: student, scoring 61",
+    ]
 
 
 def test_a_terminal_has_a_bar(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -77,32 +94,58 @@ def test_the_time_left_is_that_of_the_work(monkeypatch: pytest.MonkeyPatch) -> N
     now[0] = 130.0
     done(1, 10, 0.25)
     done(10, 10, 1.0)
-    assert told[0] == {"model": "student", "doing": "scoring {} records", "done": 1, "of": 10, "eta_s": 90.0}
+    assert told[0] == {
+        "model": "student",
+        "doing": "scoring {} records",
+        "done": 1,
+        "of": 10,
+        "eta_s": 90.0,
+    }
     assert told[1]["eta_s"] == 0
     unheard("scoring {} records")(1, 10, 0.25)
 
 
 def test_batches_tell_their_share_of_the_work() -> None:
     told = []
-    run_batches([1, 9, 10], 10, lambda rows: None, lambda *facts: told.append(facts), kinds=[0, 0, 0])
+    run_batches(
+        [1, 9, 10], 10, lambda rows: None, lambda *facts: told.append(facts), kinds=[0, 0, 0]
+    )
     assert told == [(1, 3, 0.5), (2, 3, pytest.approx(0.95)), (3, 3, 1.0)]
 
 
 def test_every_loop_tells_how_far_it_is(small: SimpleNamespace) -> None:
     """The rows only grow, and the last word is that all are done."""
     model, examples = small.model(), small.examples(6)
-    prompts, names = [example.prompt_ids for example in examples], [example.record_id for example in examples]
+    prompts, names = (
+        [example.prompt_ids for example in examples],
+        [example.record_id for example in examples],
+    )
     loops = {
         "scores": lambda told: token_stats(model, examples, batch_tokens=16, progress=told),
         "gradients": lambda told: gradient_norms(model, examples, progress=told),
         "answers": lambda told: generate(
-            model, prompts, decoding=Decoding(max_new_tokens=5), eos_id=0, pad_id=1, seed=1, names=names,
-            batch_tokens=24, progress=told,
+            model,
+            prompts,
+            decoding=Decoding(max_new_tokens=5),
+            eos_id=0,
+            pad_id=1,
+            seed=1,
+            names=names,
+            batch_tokens=24,
+            progress=told,
         ),
         "searches": lambda told: beam_search(
-            model, prompts, beams=2, max_new_tokens=3, eos_id=0, pad_id=1, names=names, batch_tokens=24, progress=told
+            model,
+            prompts,
+            beams=2,
+            max_new_tokens=3,
+            eos_id=0,
+            pad_id=1,
+            names=names,
+            batch_tokens=24,
+            progress=told,
         ),
-    }  # fmt: skip
+    }
     for name, loop in loops.items():
         told: list[tuple[int, int, float]] = []
         loop(lambda *facts, told=told: told.append(facts))

@@ -18,11 +18,40 @@ from stillage.run.results import read_results, schema, write_results
 from stillage.types import Result
 
 SMALL = [
-    "run", "biographies", "--jobs", "1", "--data.people", "24", "--tokenizer.vocab-size", "400", "--stages", "distill", "evaluate",
-    "--teacher.layers", "1", "--teacher.width", "32", "--teacher.heads", "2", "--teacher-train.epochs", "1",
-    "--student.layers", "1", "--student.width", "32", "--student.heads", "2", "--student-train.epochs", "1",
-    "--generate.max-new-tokens", "4", "--generate.records", "2", "--jobs", "1",
-]  # fmt: skip
+    "run",
+    "biographies",
+    "--jobs",
+    "1",
+    "--data.people",
+    "24",
+    "--tokenizer.vocab-size",
+    "400",
+    "--stages",
+    "distill",
+    "evaluate",
+    "--teacher.layers",
+    "1",
+    "--teacher.width",
+    "32",
+    "--teacher.heads",
+    "2",
+    "--teacher-train.epochs",
+    "1",
+    "--student.layers",
+    "1",
+    "--student.width",
+    "32",
+    "--student.heads",
+    "2",
+    "--student-train.epochs",
+    "1",
+    "--generate.max-new-tokens",
+    "4",
+    "--generate.records",
+    "2",
+    "--jobs",
+    "1",
+]
 
 
 def test_points_share_what_is_equal(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -31,17 +60,35 @@ def test_points_share_what_is_equal(tmp_path: Path, capsys: pytest.CaptureFixtur
     assert main(words) == 0
     said = capsys.readouterr().err
     assert said.count(": teacher: starts") == 1 and said.count(": student: starts") == 2
-    assert sorted(path.name.rsplit("-", 1)[0] for path in (out / "store").glob("[a-z]*-*")) == sorted(
-        ["data", "tokenizer", "teacher", "student", "student", "evaluate", "evaluate", "report", "report"]
+    assert sorted(
+        path.name.rsplit("-", 1)[0] for path in (out / "store").glob("[a-z]*-*")
+    ) == sorted(
+        [
+            "data",
+            "tokenizer",
+            "teacher",
+            "student",
+            "student",
+            "evaluate",
+            "evaluate",
+            "report",
+            "report",
+        ]
     )
     index = json.loads((out / "sweep.json").read_text())["points"]
-    assert [point["values"] for point in index] == [{"student_train.lr_peak": lr} for lr in ("1e-3", "2e-3")]
-    assert {result.run for result in read_results(out / "results.parquet")} == {point["run"] for point in index}
+    assert [point["values"] for point in index] == [
+        {"student_train.lr_peak": lr} for lr in ("1e-3", "2e-3")
+    ]
+    assert {result.run for result in read_results(out / "results.parquet")} == {
+        point["run"] for point in index
+    }
     assert main(words) == 0
     assert "starts" not in capsys.readouterr().err
 
 
-def test_a_sweep_in_hand_keeps_its_list_of_points(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_sweep_in_hand_keeps_its_list_of_points(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     """Another sweep into its folder is refused before it writes anything."""
     with locked(tmp_path):
         assert main([*SMALL, "--out", str(tmp_path), "--sweep.seed", "1", "2"]) == 2
@@ -51,7 +98,18 @@ def test_a_sweep_in_hand_keeps_its_list_of_points(tmp_path: Path, capsys: pytest
 
 def test_a_copy_that_followed_the_links_goes_on(tmp_path: Path) -> None:
     """`cp -rL` and archives make folders of a point's links: they find their way back into the store."""
-    words = ["data", "biographies", "--data.people", "8", "--stages", "distill", "--sweep.seed", "1", "2", "--out"]
+    words = [
+        "data",
+        "biographies",
+        "--data.people",
+        "8",
+        "--stages",
+        "distill",
+        "--sweep.seed",
+        "1",
+        "2",
+        "--out",
+    ]
     assert main([*words, str(tmp_path / "grid")]) == 0
     copy = tmp_path / "copy"
     shutil.copytree(tmp_path / "grid", copy, symlinks=False)
@@ -60,7 +118,9 @@ def test_a_copy_that_followed_the_links_goes_on(tmp_path: Path) -> None:
     remove(next(other for other in (copy / "store").glob("data-*") if other != made))
     assert main([*words, str(copy)]) == 0
     assert all((copy / f"seed={seed}" / "data").is_symlink() for seed in (1, 2))
-    assert (made / "records.parquet").stat().st_mtime_ns == before and not list(copy.glob("*/aside"))
+    assert (made / "records.parquet").stat().st_mtime_ns == before and not list(
+        copy.glob("*/aside")
+    )
     assert len(list((copy / "store").glob("data-*"))) == 2
 
 
@@ -68,20 +128,31 @@ def test_swept_shares_are_scaled_as_those_of_flags_are() -> None:
     text = "data: {shares: {private: 0.25, public: 0.5, outsiders: 0.25}}\nsweep: {data.shares.private: [0.25, 0.4]}"
     flat, lists = swept(from_yaml(text, "here"))
     shares = [point.config.data.shares for point in points(flat, lists)]
-    assert [share["private"] for share in shares] == [0.25, 0.4] and shares[1]["public"] == pytest.approx(0.4)
+    assert [share["private"] for share in shares] == [0.25, 0.4] and shares[1][
+        "public"
+    ] == pytest.approx(0.4)
     assert [sum(share.values()) for share in shares] == pytest.approx([1.0, 1.0])
     flat, lists = swept(
-        from_yaml(text.replace("private: [0.25, 0.4]", "private: [0.4], data.shares.public: [0.3]"), "")
+        from_yaml(
+            text.replace("private: [0.25, 0.4]", "private: [0.4], data.shares.public: [0.3]"), ""
+        )
     )
-    assert points(flat, lists)[0].config.data.shares == pytest.approx({"private": 0.4, "public": 0.3, "outsiders": 0.3})
+    assert points(flat, lists)[0].config.data.shares == pytest.approx(
+        {"private": 0.4, "public": 0.3, "outsiders": 0.3}
+    )
 
 
 def test_a_sweep_is_every_combination_and_an_empty_one_is_refused() -> None:
-    flat, lists = swept({"seed": ["1"], "sweep.seed": ["1", "2"], "sweep.audit.attacks": ["loss,zlib", "loss"]})
+    flat, lists = swept(
+        {"seed": ["1"], "sweep.seed": ["1", "2"], "sweep.audit.attacks": ["loss,zlib", "loss"]}
+    )
     grid = points(flat, lists)
     assert [(point.config.seed, point.config.audit.attacks) for point in grid] == [
-        (1, ("loss", "zlib")), (1, ("loss",)), (2, ("loss", "zlib")), (2, ("loss",)),
-    ]  # fmt: skip
+        (1, ("loss", "zlib")),
+        (1, ("loss",)),
+        (2, ("loss", "zlib")),
+        (2, ("loss",)),
+    ]
     assert len({point.config.out for point in grid}) == 4
     with pytest.raises(ConfigError, match="needs values"):
         swept({"sweep.seed": []})
@@ -100,31 +171,65 @@ sweep:
 
 def test_swept_values_have_the_type_that_all_of_them_are() -> None:
     values = [
-        {"seed": "1", "student_train.lr_peak": "1e-3", "audit.attacks": "loss,zlib", "distill.params.k": "3", "cases.size": "1",
-         "student.path": "5", "audit.blocks": "true"},
-        {"seed": "2", "student_train.lr_peak": "2", "audit.attacks": "7", "distill.params.k": "x", "cases.size": "2",
-         "student.path": "6", "audit.blocks": "False"},
-    ]  # fmt: skip
+        {
+            "seed": "1",
+            "student_train.lr_peak": "1e-3",
+            "audit.attacks": "loss,zlib",
+            "distill.params.k": "3",
+            "cases.size": "1",
+            "student.path": "5",
+            "audit.blocks": "true",
+        },
+        {
+            "seed": "2",
+            "student_train.lr_peak": "2",
+            "audit.attacks": "7",
+            "distill.params.k": "x",
+            "cases.size": "2",
+            "student.path": "6",
+            "audit.blocks": "False",
+        },
+    ]
     found = {path: list(read.values()) for path, read in typed_values(values).items()}
     assert found == {
-        "seed": [1, 2], "student_train.lr_peak": [0.001, 2.0], "audit.attacks": ["loss,zlib", "7"],
-        "distill.params.k": ["3", "x"], "cases.size": [1, 2], "student.path": ["5", "6"], "audit.blocks": [True, False],
-    }  # fmt: skip
+        "seed": [1, 2],
+        "student_train.lr_peak": [0.001, 2.0],
+        "audit.attacks": ["loss,zlib", "7"],
+        "distill.params.k": ["3", "x"],
+        "cases.size": [1, 2],
+        "student.path": ["5", "6"],
+        "audit.blocks": [True, False],
+    }
 
 
 def test_a_swept_seed_is_the_column_that_every_table_has(tmp_path: Path) -> None:
     points = []
     for seed in (2, 10):
-        row = Result(run=f"r{seed}", stage="audit", model="student", metric="auc", value=0.5, seed=seed, method="kd")
+        row = Result(
+            run=f"r{seed}",
+            stage="audit",
+            model="student",
+            metric="auc",
+            value=0.5,
+            seed=seed,
+            method="kd",
+        )
         name = f"seed={seed}"
         write_results(tmp_path / name / "report" / "results.parquet", [row])
         write_json(tmp_path / name / "report" / "manifest.json", {})
-        points.append({"name": name, "values": {"seed": str(seed), "distill.method": "kd"}, "run": f"r{seed}"})
-    write_json(tmp_path / "sweep.json", {"points": [*points, {"name": "seed=3", "values": {"seed": "3"}, "run": "r3"}]})
+        points.append(
+            {"name": name, "values": {"seed": str(seed), "distill.method": "kd"}, "run": f"r{seed}"}
+        )
+    write_json(
+        tmp_path / "sweep.json",
+        {"points": [*points, {"name": "seed=3", "values": {"seed": "3"}, "run": "r3"}]},
+    )
     assert gather(tmp_path) == 2
     table = read_table(tmp_path / "results.parquet")
     assert table.column_names == [*schema().names, "distill.method"]
-    assert table.column("seed").to_pylist() == [10, 2] and set(table.column("method").to_pylist()) == {"kd"}
+    assert table.column("seed").to_pylist() == [10, 2] and set(
+        table.column("method").to_pylist()
+    ) == {"kd"}
 
 
 def test_a_case_is_several_settings_at_once() -> None:
@@ -140,7 +245,8 @@ def test_a_case_is_several_settings_at_once() -> None:
     assert [point.config.distill.params for point in grid[:2]] == [{}, {"max_new_tokens": "8"}]
     assert [point.config.student.width for point in grid[:2]] == [128, 64]
     flat, lists = swept(
-        from_yaml(CASES, "grid.yaml") | from_flags(["--sweep.cases.method", "gkd", "--sweep.seed", "3"])
+        from_yaml(CASES, "grid.yaml")
+        | from_flags(["--sweep.cases.method", "gkd", "--sweep.seed", "3"])
     )
     assert [point.name for point in points(flat, lists)] == ["seed=3_method=gkd"]
     flat, lists = swept(from_yaml(CASES, "grid.yaml") | from_flags(["--sweep.cases.method", "kd"]))
@@ -153,7 +259,9 @@ def test_a_case_is_several_settings_at_once() -> None:
         from_yaml("sweep: {cases: {size: {small: {student.widht: 3}}}}", "grid.yaml")
 
 
-def test_a_flag_that_a_case_would_overrule_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_flag_that_a_case_would_overrule_is_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     config = tmp_path / "grid.yaml"
     config.write_text("student: {width: 32}\n" + CASES)
     dry = ["run", str(config), "--out", str(tmp_path / "out"), "--dry-run"]
@@ -161,28 +269,44 @@ def test_a_flag_that_a_case_would_overrule_is_refused(tmp_path: Path, capsys: py
     assert capsys.readouterr().err.splitlines()[1] == "given: 48; set by sweep.cases.method (gkd)"
     assert main([*dry, "--seed", "7"]) == 2
     assert "set by sweep.seed" in capsys.readouterr().err
-    assert main([*dry, "--student.width", "48", "--sweep.cases.method", "sft"]) == 0  # gkd is not among the points
+    assert (
+        main([*dry, "--student.width", "48", "--sweep.cases.method", "sft"]) == 0
+    )  # gkd is not among the points
     with pytest.raises(ConfigError, match=r"Two axes of the sweep set student\.width"):
         check_overruled(from_yaml(CASES, "grid.yaml") | {"sweep.student.width": ["32", "64"]}, {})
 
 
-def test_students_that_start_from_one_fine_tuned_model(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_students_that_start_from_one_fine_tuned_model(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     out = tmp_path / "run"
     words = [*SMALL, "--out", str(out), "--distill.init-epochs", "2"]
     assert main(words) == 0
     assert (out / "student_init" / "model" / "model.safetensors").is_file()
-    first = [json.loads(line) for line in (out / "student" / "metrics.jsonl").read_text().splitlines()]
-    untrained = [json.loads(line) for line in (out / "student_init" / "metrics.jsonl").read_text().splitlines()]
+    first = [
+        json.loads(line) for line in (out / "student" / "metrics.jsonl").read_text().splitlines()
+    ]
+    untrained = [
+        json.loads(line)
+        for line in (out / "student_init" / "metrics.jsonl").read_text().splitlines()
+    ]
     last = min(row["validation_loss"] for row in untrained if "validation_loss" in row)
-    assert next(row["validation_loss"] for row in first if "validation_loss" in row) == pytest.approx(last, abs=1e-4)
-    assert {result.model for result in read_results(out / "report" / "results.parquet")} == {"teacher", "student"}
+    assert next(
+        row["validation_loss"] for row in first if "validation_loss" in row
+    ) == pytest.approx(last, abs=1e-4)
+    assert {result.model for result in read_results(out / "report" / "results.parquet")} == {
+        "teacher",
+        "student",
+    }
     capsys.readouterr()
     assert main([*words, "--distill.init-epochs", "1", "--accept-changes", "--dry-run"]) == 0
     again = [line for line in capsys.readouterr().out.splitlines() if line.split()[0] == "run"]
     assert [line.split()[1] for line in again] == ["student_init", "student", "evaluate", "report"]
 
 
-def test_points_side_by_side_give_what_points_in_turn_give(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_points_side_by_side_give_what_points_in_turn_give(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     """The children read the configs that the parent wrote: their stages' hashes must be the parent's."""
     words = [*SMALL, "--sweep.distill.params.divergence", "fkl", "rkl"]
     words += ["--distill.init-epochs", "1", "--student-train.max-steps", "2"]
@@ -193,9 +317,26 @@ def test_points_side_by_side_give_what_points_in_turn_give(tmp_path: Path, capsy
     said = capsys.readouterr().err
     assert said.count("student_init: starts") == 1 and said.count(": student: starts") == 2
     one, two = (read_results(tmp_path / name / "results.parquet") for name in ("one", "two"))
-    assert list(map(repr, one)) == list(map(repr, two)) and len({result.run for result in one}) == 2  # NaN is NaN
+    assert (
+        list(map(repr, one)) == list(map(repr, two)) and len({result.run for result in one}) == 2
+    )  # NaN is NaN
 
 
-def test_an_adapter_is_not_fine_tuned_first(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
-    assert main([*SMALL, "--out", str(tmp_path), "--distill.init-epochs", "1", "--student.lora-rank", "2"]) == 2
+def test_an_adapter_is_not_fine_tuned_first(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    assert (
+        main(
+            [
+                *SMALL,
+                "--out",
+                str(tmp_path),
+                "--distill.init-epochs",
+                "1",
+                "--student.lora-rank",
+                "2",
+            ]
+        )
+        == 2
+    )
     assert "cannot be fine-tuned before" in capsys.readouterr().err

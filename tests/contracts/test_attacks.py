@@ -19,11 +19,20 @@ from stillage.functional.stats import auc_interval, roc_auc
 from stillage.rng import generator
 from stillage.types import Attack, GradientNorms, Party, TokenStats, Transform
 
-OTHER_MODELS = ("reference", "outside", "counterfactual", "initial", "teacher_initial", "self_prompted")
+OTHER_MODELS = (
+    "reference",
+    "outside",
+    "counterfactual",
+    "initial",
+    "teacher_initial",
+    "self_prompted",
+)
 WORDS = ("amber", "birch", "cedar", "delta", "ember", "flint", "grove", "heron", "inlet", "jetty")
 
 
-def token_stats(rng: np.random.Generator, n_tokens: int, *, sharpness: float = 0.0, vocabulary: int = 50) -> TokenStats:
+def token_stats(
+    rng: np.random.Generator, n_tokens: int, *, sharpness: float = 0.0, vocabulary: int = 50
+) -> TokenStats:
     """Statistics of real distributions over a vocabulary; sharpness raises the true token's logit."""
     logits_TV = rng.normal(0, 2, (n_tokens, vocabulary))
     ids_T = rng.integers(vocabulary, size=n_tokens)
@@ -62,10 +71,14 @@ def replies(attack: Attack, target: TokenStats, other: TokenStats, text: str) ->
         "frequency": np.full(50, 1 / 50),
     }
     knows_nobody = {**answer, "as_is": same_tokens}
-    return [(knows_nobody if r.role in OTHER_MODELS else answer)[r.transform] for r in attack.requests]
+    return [
+        (knows_nobody if r.role in OTHER_MODELS else answer)[r.transform] for r in attack.requests
+    ]
 
 
-def scores(attack: Attack, sharpness_of_members: float, n: int = 300) -> tuple[np.ndarray, np.ndarray]:
+def scores(
+    attack: Attack, sharpness_of_members: float, n: int = 300
+) -> tuple[np.ndarray, np.ndarray]:
     rng = generator(0, "contract", attack.name, str(sharpness_of_members))
     is_member, values = np.arange(n) < n // 2, np.empty(n)
     for i in range(n):
@@ -101,14 +114,18 @@ def test_planted_members_are_found(attack: Attack) -> None:
 
 @every_attack
 def test_without_members_it_is_at_chance(attack: Attack) -> None:
-    assert auc_interval(*scores(attack, 0.0, n=600), level=0.999).contains(0.5)  # one draw for each of many
+    assert auc_interval(*scores(attack, 0.0, n=600), level=0.999).contains(
+        0.5
+    )  # one draw for each of many
 
 
 @every_attack
 @pytest.mark.parametrize("n_tokens", [1, 2, 3, 4])
 def test_short_responses_have_finite_scores(attack: Attack, n_tokens: int) -> None:
     rng = generator(1, attack.name, n_tokens)
-    score = attack.score(*replies(attack, token_stats(rng, n_tokens), token_stats(rng, n_tokens), "x" * n_tokens))
+    score = attack.score(
+        *replies(attack, token_stats(rng, n_tokens), token_stats(rng, n_tokens), "x" * n_tokens)
+    )
     assert np.isfinite(score)
 
 
@@ -116,8 +133,13 @@ def test_short_responses_have_finite_scores(attack: Attack, n_tokens: int) -> No
 def test_better_predicted_scores_higher(attack: Attack) -> None:
     rng = generator(2, attack.name)
     target, other = token_stats(rng, 12), token_stats(rng, 12)
-    better = replace(target, logp_T=target.logp_T / 2, rank_T=target.rank_T // 2)  # the rest as it was
-    low, high = (attack.score(*replies(attack, stats, other, "some words here")) for stats in (target, better))
+    better = replace(
+        target, logp_T=target.logp_T / 2, rank_T=target.rank_T // 2
+    )  # the rest as it was
+    low, high = (
+        attack.score(*replies(attack, stats, other, "some words here"))
+        for stats in (target, better)
+    )
     assert high > low
 
 
@@ -125,9 +147,14 @@ def test_better_predicted_scores_higher(attack: Attack) -> None:
 def test_it_is_a_pure_function(attack: Attack) -> None:
     rng = generator(3, attack.name)
     target, other = token_stats(rng, 9), token_stats(rng, 9)
-    copies = [replace(s, **{name: getattr(s, name).copy() for name in ARRAYS}) for s in (target, other)]
+    copies = [
+        replace(s, **{name: getattr(s, name).copy() for name in ARRAYS}) for s in (target, other)
+    ]
     first = attack.score(*replies(attack, target, other, "a text"))
-    assert isinstance(first, float) and attack.score(*replies(attack, target, other, "a text")) == first
+    assert (
+        isinstance(first, float)
+        and attack.score(*replies(attack, target, other, "a text")) == first
+    )
     for before, after in zip(copies, (target, other), strict=True):
         assert all(np.array_equal(getattr(before, name), getattr(after, name)) for name in ARRAYS)
 
@@ -136,7 +163,9 @@ def test_it_is_a_pure_function(attack: Attack) -> None:
 def test_a_model_that_returns_nan_or_nothing_gives_nan(attack: Attack) -> None:
     rng = generator(4, attack.name)
     target, other = token_stats(rng, 10), token_stats(rng, 10)
-    broken = replace(target, logp_T=np.where(np.arange(10) == 3, np.nan, target.logp_T).astype(np.float32))
+    broken = replace(
+        target, logp_T=np.where(np.arange(10) == 3, np.nan, target.logp_T).astype(np.float32)
+    )
     assert np.isnan(attack.score(*replies(attack, broken, other, "a text")))
     empty = token_stats(rng, 0)
     assert np.isnan(attack.score(*replies(attack, empty, empty, "a text")))
@@ -147,15 +176,25 @@ def test_attacks_and_statistics_load_no_model_library() -> None:
         "import sys, stillage.audit.attacks, stillage.audit.validity, stillage.audit.blind, stillage.functional.stats;"
         "bad = {'torch', 'transformers', 'sklearn', 'scipy', 'pandas'} & set(sys.modules); sys.exit(repr(bad) if bad else 0)"
     )
-    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    found = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=False
+    )
     assert found.returncode == 0, found.stderr
 
 
 @every_attack
 def test_every_question_can_be_asked(attack: Attack) -> None:
     roles, transforms = get_args(Party), get_args(Transform)
-    assert all(request.role in roles and request.transform in transforms for request in attack.requests)
-    assert all((request.role == "record") == (request.transform == "text") for request in attack.requests)
-    assert attack.access == "weights" or not {"noise", "gradient"} & {request.transform for request in attack.requests}
+    assert all(
+        request.role in roles and request.transform in transforms for request in attack.requests
+    )
+    assert all(
+        (request.role == "record") == (request.transform == "text") for request in attack.requests
+    )
+    assert attack.access == "weights" or not {"noise", "gradient"} & {
+        request.transform for request in attack.requests
+    }
     others = [request for request in attack.requests if request.role in OTHER_MODELS]
-    assert attack.same_tokens == (bool(others) and attack.name not in ("reference_per_byte", "reference_outside"))
+    assert attack.same_tokens == (
+        bool(others) and attack.name not in ("reference_per_byte", "reference_outside")
+    )

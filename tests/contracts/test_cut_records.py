@@ -21,8 +21,14 @@ from stillage.types import END, Attack, GradientNorms, Party, Span, TokenStats
 
 TEXT = "The badge of Ann Ødegård is 4711, 漢字 and all. "
 PARTIES: tuple[Party, ...] = (
-    "target", "reference", "outside", "counterfactual", "initial", "teacher_initial", "self_prompted",
-)  # fmt: skip
+    "target",
+    "reference",
+    "outside",
+    "counterfactual",
+    "initial",
+    "teacher_initial",
+    "self_prompted",
+)
 
 
 @cache
@@ -34,27 +40,38 @@ def token(name: str, pair: tuple[int, int]) -> list[float]:
 def reading(name: str, borders: Sequence[int], left_out: tuple[int, int] = (0, 0)) -> TokenStats:
     """Statistics of tokens with these borders; each token's are its own, whatever stands around it."""
     pairs = list(pairwise(borders))
-    values, ids = np.array([token(name, pair) for pair in pairs]), [sum(pair) % 50 for pair in pairs]
+    values, ids = (
+        np.array([token(name, pair) for pair in pairs]),
+        [sum(pair) % 50 for pair in pairs],
+    )
     return TokenStats(
-        ids_T=np.array(ids, np.int32), logp_T=-5 * values[:, 0].astype(np.float32), mean_T=-3 - values[:, 1],
-        var_T=1 + values[:, 2], rank_T=(9 * values[:, 0]).astype(np.int32), greedy_T=values[:, 0] < 0.2,
+        ids_T=np.array(ids, np.int32),
+        logp_T=-5 * values[:, 0].astype(np.float32),
+        mean_T=-3 - values[:, 1],
+        var_T=1 + values[:, 2],
+        rank_T=(9 * values[:, 0]).astype(np.int32),
+        greedy_T=values[:, 0] < 0.2,
         span=Span(bounds_N=np.array(borders, np.int32), left_out=left_out),
-    )  # fmt: skip
+    )
 
 
-def said(own: Sequence[int], others: Sequence[int], lower: Sequence[int], near: Sequence[int]) -> dict[Party, Said]:
+def said(
+    own: Sequence[int], others: Sequence[int], lower: Sequence[int], near: Sequence[int]
+) -> dict[Party, Said]:
     """What all parties reply about one record, each reading to its own borders."""
 
     def of(party: str, borders: Sequence[int]) -> Said:
         known: dict[str, Reply] = {
-            "as_is": reading(party, borders), "needed": reading(party, borders[:4]),
+            "as_is": reading(party, borders),
+            "needed": reading(party, borders[:4]),
             "lowercase": reading(f"{party} in lower case", lower),
             "neighbours": [reading(f"{party} near {k}", near) for k in range(3)],
             "outsider_prefix": reading(f"{party} after outsiders", borders),
             "member_prefix": reading(f"{party} after members", borders),
             "noise": [reading(f"{party} shaken {k}", borders) for k in range(2)],
-            "gradient": GradientNorms(total=1.0, blocks_L=np.ones(1), rest=0.0), "frequency": np.full(50, 0.02),
-        }  # fmt: skip
+            "gradient": GradientNorms(total=1.0, blocks_L=np.ones(1), rest=0.0),
+            "frequency": np.full(50, 0.02),
+        }
         replies: Any = {name: {"r": reply} for name, reply in known.items()}
         return Said(replies=replies)
 
@@ -84,13 +101,19 @@ CUTS = {  # of the target, other models, the text in lower case, neighbours
 @pytest.mark.parametrize("attack", ATTACKS.values(), ids=ATTACKS.keys())
 def test_a_cut_record_scores_as_the_record_that_ends_there(attack: Attack) -> None:
     for how in CUTS:
-        if not attack.same_tokens or "another" not in how:  # such an attack is left out where the tokens are others
+        if (
+            not attack.same_tokens or "another" not in how
+        ):  # such an attack is left out where the tokens are others
             check(attack, how)
 
 
 def check(attack: Attack, how: str) -> None:
     own, others, lower, near = CUTS[how]
-    asked = [own if request.role == "target" else others for request in attack.requests if request.role != "record"]
+    asked = [
+        own if request.role == "target" else others
+        for request in attack.requests
+        if request.role != "record"
+    ]
     asked += [lower for request in attack.requests if request.transform == "lowercase"]
     found = scored(attack, said(own, others, lower, near), TEXT)
     asked += [near for request in attack.requests if request.transform == "neighbours"]
@@ -98,7 +121,10 @@ def check(attack: Attack, how: str) -> None:
     if attack.requests[0].transform != "gradient" and len(attack.requests) == 1:
         cut = [own, others, lower, near]  # one reading alone, per token: whatever was read counts
     else:
-        cut = [borders[: borders.index(end) + 1] if end in borders else borders for borders in CUTS[how]]
+        cut = [
+            borders[: borders.index(end) + 1] if end in borders else borders
+            for borders in CUTS[how]
+        ]
     wanted = scored(attack, said(cut[0], cut[1], cut[2], cut[3]), TEXT[:end])
     assert np.isfinite(found) and found == pytest.approx(wanted, rel=1e-6), how
 
@@ -120,12 +146,21 @@ def test_texts_after_unlike_parts_of_their_prompt_are_not_compared(attack: Attac
 def test_a_learned_attack_reads_no_more_of_a_text_than_the_model(name: str) -> None:
     n = 60
     audited = Audited(
-        ids=tuple(f"r{k}" for k in range(n)), roles=("private", "outsiders") * (n // 2), groups=("",) * n,
+        ids=tuple(f"r{k}" for k in range(n)),
+        roles=("private", "outsiders") * (n // 2),
+        groups=("",) * n,
         texts=tuple(TEXT + "x" * k for k in range(n)),
-    )  # fmt: skip
-    stats = {"m": {id_: replace(reading(id_, WHOLE[:8]), greedy_T=np.ones(7, bool)) for id_ in audited.ids}}
+    )
+    stats = {
+        "m": {
+            id_: replace(reading(id_, WHOLE[:8]), greedy_T=np.ones(7, bool)) for id_ in audited.ids
+        }
+    }
     short = replace(audited, texts=(TEXT[:34],) * n)
-    tables = [fitted_scores(one, stats, [FITTED_ATTACKS[name]], 0).column("score") for one in (audited, short)]
+    tables = [
+        fitted_scores(one, stats, [FITTED_ATTACKS[name]], 0).column("score")
+        for one in (audited, short)
+    ]
     assert np.isfinite(tables[0].to_numpy()).all() and tables[0] == tables[1]
 
 

@@ -25,11 +25,15 @@ def plugin() -> Iterator[None]:
         yield
 
 
-def logits(*shape: int, seed: int = 0, scale: float = 1.0, dtype: torch.dtype = torch.float32) -> torch.Tensor:
+def logits(
+    *shape: int, seed: int = 0, scale: float = 1.0, dtype: torch.dtype = torch.float32
+) -> torch.Tensor:
     return (torch.randn(*shape, generator=torch.Generator().manual_seed(seed)) * scale).to(dtype)
 
 
-def value_and_gradient(name: str, teacher: torch.Tensor, student: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+def value_and_gradient(
+    name: str, teacher: torch.Tensor, student: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor]:
     """d per position, and the gradient of its sum at the student's logits."""
     student = student.clone().requires_grad_()
     d = DIVERGENCES[name](torch.log_softmax(teacher, -1), torch.log_softmax(student, -1))
@@ -53,7 +57,9 @@ def test_zero_at_equality_with_zero_gradient(name: str, scale: float) -> None:
     scale=st.floats(0, 100),
     closeness=st.sampled_from([0.0, 1e-3, 1.0]),
 )
-def test_never_negative_and_positive_apart(name: str, size: int, seed: int, scale: float, closeness: float) -> None:
+def test_never_negative_and_positive_apart(
+    name: str, size: int, seed: int, scale: float, closeness: float
+) -> None:
     teacher = logits(3, size, seed=seed, scale=scale)
     student = teacher + closeness * logits(3, size, seed=seed + 1, scale=scale)
     d, gradient = value_and_gradient(name, teacher, student)
@@ -94,14 +100,19 @@ def test_gradient_is_that_of_float64(name: str, scale: float, padded: bool) -> N
 @pytest.mark.parametrize("name", [name for name in EVERY if name != "akl"])
 def test_gradient_is_the_slope_of_the_value(name: str) -> None:
     """All but adaptive KL, whose weight is a constant by definition, so that its gradient is not a slope."""
-    teacher, student = logits(2, 9, seed=5, dtype=torch.float64), logits(2, 9, seed=6, dtype=torch.float64)
+    teacher, student = (
+        logits(2, 9, seed=5, dtype=torch.float64),
+        logits(2, 9, seed=6, dtype=torch.float64),
+    )
     _, gradient = value_and_gradient(name, teacher, student)
     step = 1e-6
     for index in range(9):
         plus, minus = student.clone(), student.clone()
         plus[:, index] += step
         minus[:, index] -= step
-        slope = (value_and_gradient(name, teacher, plus)[0] - value_and_gradient(name, teacher, minus)[0]) / (2 * step)
+        slope = (
+            value_and_gradient(name, teacher, plus)[0] - value_and_gradient(name, teacher, minus)[0]
+        ) / (2 * step)
         torch.testing.assert_close(gradient[:, index], slope, rtol=1e-6, atol=1e-8)
 
 
@@ -121,7 +132,10 @@ def test_order_of_the_vocabulary_does_not_matter(name: str) -> None:
     shuffled = torch.randperm(50, generator=torch.Generator().manual_seed(0))
     d, _ = value_and_gradient(name, teacher, student)
     torch.testing.assert_close(
-        value_and_gradient(name, teacher[:, shuffled], student[:, shuffled])[0], d, rtol=1e-5, atol=1e-6
+        value_and_gradient(name, teacher[:, shuffled], student[:, shuffled])[0],
+        d,
+        rtol=1e-5,
+        atol=1e-6,
     )
 
 
@@ -130,22 +144,38 @@ def test_order_of_the_vocabulary_does_not_matter(name: str) -> None:
 @pytest.mark.parametrize("chunk_tokens", [1, 5, 64])
 def test_chunked_equals_dense(name: str, temperature: float, chunk_tokens: int) -> None:
     """Against the dense form in float64: values, and the gradients at hidden states, head and bias, to 1e-5."""
-    hidden, head, bias = logits(23, 16, seed=11), logits(61, 16, seed=12, scale=0.5), logits(61, seed=13)
+    hidden, head, bias = (
+        logits(23, 16, seed=11),
+        logits(61, 16, seed=12, scale=0.5),
+        logits(61, seed=13),
+    )
     teacher_hidden, teacher_head = logits(23, 12, seed=14), logits(61, 12, seed=15, scale=0.5)
     labels = torch.arange(23) % 61
     labels[::4] = -100
     trained = [x.clone().requires_grad_() for x in (hidden, head, bias)]
     sums = distillation_sums(
-        trained[0], trained[1], teacher_hidden, teacher_head, labels,
-        divergence=name, student_bias_V=trained[2], kd_temperature=temperature, chunk_tokens=chunk_tokens,
-    )  # fmt: skip
+        trained[0],
+        trained[1],
+        teacher_hidden,
+        teacher_head,
+        labels,
+        divergence=name,
+        student_bias_V=trained[2],
+        kd_temperature=temperature,
+        chunk_tokens=chunk_tokens,
+    )
     exact = [x.double().requires_grad_() for x in (hidden, head, bias)]
     z, kept = exact[0] @ exact[1].T + exact[2], labels != -100
-    p, q = (torch.log_softmax(x / temperature, -1) for x in (teacher_hidden.double() @ teacher_head.double().T, z))
+    p, q = (
+        torch.log_softmax(x / temperature, -1)
+        for x in (teacher_hidden.double() @ teacher_head.double().T, z)
+    )
     kd = DIVERGENCES[name](p, q)[kept].sum()
     ce = torch.nn.functional.cross_entropy(z[kept], labels[kept], reduction="sum")
     assert int(sums.tokens) == int(kept.sum())
-    torch.testing.assert_close(torch.stack((sums.kd, sums.ce)).double(), torch.stack((kd, ce)), rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(
+        torch.stack((sums.kd, sums.ce)).double(), torch.stack((kd, ce)), rtol=1e-5, atol=1e-5
+    )
     ours = torch.autograd.grad(sums.kd + sums.ce, trained)
     for mine, true in zip(ours, torch.autograd.grad(kd + ce, exact), strict=True):
         assert (mine - true).abs().max() <= 1e-5 * max(1.0, float(true.abs().max()))
@@ -154,7 +184,9 @@ def test_chunked_equals_dense(name: str, temperature: float, chunk_tokens: int) 
 @every
 def test_no_trained_position_is_zero_with_zero_gradient(name: str) -> None:
     hidden, head = logits(4, 8).requires_grad_(), logits(21, 8).requires_grad_()
-    sums = distillation_sums(hidden, head, logits(4, 8), logits(21, 8), torch.full((4,), -100), divergence=name)
+    sums = distillation_sums(
+        hidden, head, logits(4, 8), logits(21, 8), torch.full((4,), -100), divergence=name
+    )
     assert (float(sums.kd.detach()), float(sums.ce.detach()), int(sums.tokens)) == (0.0, 0.0, 0)
     for gradient in torch.autograd.grad(sums.kd + sums.ce, (hidden, head)):
         assert not gradient.any()

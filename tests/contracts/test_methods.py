@@ -29,7 +29,9 @@ CASES: list[tuple[str, dict[str, object]]] = [
         if name != "fkl"
     ),
 ]
-LIVELY: dict[str, dict[str, object]] = {  # settings under which a few steps see all that a rollout can do
+LIVELY: dict[
+    str, dict[str, object]
+] = {  # settings under which a few steps see all that a rollout can do
     "seqkd": {"decoding": "sampling"},
     "imitkd": {"data_rate_end": 0.3},
     "gkd": {"student_fraction": 0.6, "capacity": 20},
@@ -71,11 +73,20 @@ def test_three_steps_move_the_student_and_leave_the_teacher_alone(
     student, teacher = small.model(seed=2), small.model(seed=1, width=48)
     before, taught = small.weights(student), small.weights(teacher)
     summary, _ = small.train(
-        tmp_path, method=method, settings=lively(method, settings), student=student, teacher=teacher, max_steps=3,
+        tmp_path,
+        method=method,
+        settings=lively(method, settings),
+        student=student,
+        teacher=teacher,
+        max_steps=3,
         weight_decay=0.0,
-    )  # fmt: skip
+    )
     assert summary.steps == 3
-    moved = [name for name, tensor in small.weights(student).items() if not torch.equal(tensor, before[name])]
+    moved = [
+        name
+        for name, tensor in small.weights(student).items()
+        if not torch.equal(tensor, before[name])
+    ]
     assert moved == list(before), "every weight of the student takes part"
     assert all(torch.equal(tensor, taught[name]) for name, tensor in small.weights(teacher).items())
     assert all(weight.grad is None for weight in teacher.parameters())
@@ -95,22 +106,38 @@ def test_the_loss_falls(small: SimpleNamespace, tmp_path: Path, method: str) -> 
 
 
 @EACH
-def test_two_runs_with_one_seed_are_one_run(small: SimpleNamespace, tmp_path: Path, method: str) -> None:
+def test_two_runs_with_one_seed_are_one_run(
+    small: SimpleNamespace, tmp_path: Path, method: str
+) -> None:
     settings = lively(method)
     for name in "ab":
         small.train(tmp_path / name, method=method, settings=settings, epochs=1)
     small.train(tmp_path / "other", method=method, settings=settings, epochs=1, seed=8)
-    assert model_bytes(tmp_path / "a") == model_bytes(tmp_path / "b") != model_bytes(tmp_path / "other")
-    assert (tmp_path / "a" / "metrics.jsonl").read_bytes() == (tmp_path / "b" / "metrics.jsonl").read_bytes()
+    assert (
+        model_bytes(tmp_path / "a")
+        == model_bytes(tmp_path / "b")
+        != model_bytes(tmp_path / "other")
+    )
+    assert (tmp_path / "a" / "metrics.jsonl").read_bytes() == (
+        tmp_path / "b" / "metrics.jsonl"
+    ).read_bytes()
 
 
 @EACH
-def test_a_stopped_training_continues_bit_for_bit(small: SimpleNamespace, tmp_path: Path, method: str) -> None:
+def test_a_stopped_training_continues_bit_for_bit(
+    small: SimpleNamespace, tmp_path: Path, method: str
+) -> None:
     """With dropout, and stopped twice at random steps; everything that is written must be the same, the times aside."""
 
     def make() -> dict[str, object]:
         student = small.model(seed=2, dropout=0.1)
-        return {"method": method, "settings": lively(method), "student": student, "epochs": 3, "keep": "best"}
+        return {
+            "method": method,
+            "settings": lively(method),
+            "student": student,
+            "epochs": 3,
+            "keep": "best",
+        }
 
     total = small.train(tmp_path / "whole", **make())[0].steps
     first = random.randrange(1, total - 2)
@@ -119,10 +146,16 @@ def test_a_stopped_training_continues_bit_for_bit(small: SimpleNamespace, tmp_pa
         with pytest.raises(Interrupted):
             small.train(tmp_path / "parts", should_stop=small.stop_after(steps), **make())
     small.train(tmp_path / "parts", **make())
-    files = [path.relative_to(tmp_path / "whole") for path in (tmp_path / "whole").rglob("*") if path.is_file()]
-    assert {path.relative_to(tmp_path / "parts") for path in (tmp_path / "parts").rglob("*") if path.is_file()} == set(
-        files
-    )
+    files = [
+        path.relative_to(tmp_path / "whole")
+        for path in (tmp_path / "whole").rglob("*")
+        if path.is_file()
+    ]
+    assert {
+        path.relative_to(tmp_path / "parts")
+        for path in (tmp_path / "parts").rglob("*")
+        if path.is_file()
+    } == set(files)
     for file in files:
         one, other = ((tmp_path / name / file).read_bytes() for name in ("whole", "parts"))
         if file.name == "summary.json":
@@ -133,16 +166,27 @@ def test_a_stopped_training_continues_bit_for_bit(small: SimpleNamespace, tmp_pa
 
 
 @EACH
-def test_accumulation_does_not_change_the_gradient(small: SimpleNamespace, tmp_path: Path, method: str) -> None:
+def test_accumulation_does_not_change_the_gradient(
+    small: SimpleNamespace, tmp_path: Path, method: str
+) -> None:
     """1 x 8 = 8 x 1 = 3 + 3 + 2, to 1e-5 of the loss and of the gradient's norm."""
     found = []
     for size in (0, 1, 3):
-        small.train(tmp_path / str(size), method=method, settings=lively(method), micro_batch_size=size, max_steps=4)
+        small.train(
+            tmp_path / str(size),
+            method=method,
+            settings=lively(method),
+            micro_batch_size=size,
+            max_steps=4,
+        )
         found.append(steps_of(tmp_path / str(size)))
     for other in found[1:]:
         for one, two in zip(found[0], other, strict=True):
             assert one.get("texts") == two.get("texts")
-            numbers = [{name: value for name, value in step.items() if name != "texts"} for step in (one, two)]
+            numbers = [
+                {name: value for name, value in step.items() if name != "texts"}
+                for step in (one, two)
+            ]
             assert numbers[0] == pytest.approx(numbers[1], rel=1e-5, abs=1e-7)
 
 

@@ -38,7 +38,10 @@ def test_saved_and_loaded_it_is_the_same(tmp_path: Path) -> None:
     TOKENIZER.save_pretrained(tmp_path)
     again = AutoTokenizer.from_pretrained(tmp_path)
     assert again.is_fast
-    assert (again.eos_token_id, again.pad_token_id) == (TOKENIZER.eos_token_id, TOKENIZER.pad_token_id)
+    assert (again.eos_token_id, again.pad_token_id) == (
+        TOKENIZER.eos_token_id,
+        TOKENIZER.pad_token_id,
+    )
     sample = " Greta Q. Ulrich , isn't  there;\n\n badge 123456. é"
     assert again(sample)["input_ids"] == TOKENIZER(sample)["input_ids"]
     assert again.decode(again(sample)["input_ids"]) == sample
@@ -53,7 +56,12 @@ def test_two_processes_with_other_hash_seeds_and_threads_agree() -> None:
     outputs = {
         subprocess.run(
             [sys.executable, "-c", code],
-            env=os.environ | {"PYTHONHASHSEED": seed, "TOKENIZERS_PARALLELISM": parallel, "RAYON_NUM_THREADS": "3"},
+            env=os.environ
+            | {
+                "PYTHONHASHSEED": seed,
+                "TOKENIZERS_PARALLELISM": parallel,
+                "RAYON_NUM_THREADS": "3",
+            },
             capture_output=True,
             text=True,
             check=True,
@@ -70,7 +78,9 @@ def test_bad_requests() -> None:
         train_bpe(["", ""], 300)
 
 
-def test_a_small_corpus_gives_a_smaller_vocabulary_and_says_so(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_small_corpus_gives_a_smaller_vocabulary_and_says_so(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     with caplog.at_level("WARNING", logger="stillage"):
         assert len(train_bpe(["ab"], 1000)) < 300
     assert "1000 asked for" in caplog.text

@@ -26,9 +26,15 @@ def fixed(n: int = 60, groups: dict[str, str] | None = None) -> Split:
     records = [made(k) for k in range(n + 5)]
     half = n // 2
     return Split(
-        records_by_role={"private": records[:half], "public": records[n:], "outsiders": records[half:n]},
-        drawn_by_us=True, seed=1, group_of=groups or {},
-    )  # fmt: skip
+        records_by_role={
+            "private": records[:half],
+            "public": records[n:],
+            "outsiders": records[half:n],
+        },
+        drawn_by_us=True,
+        seed=1,
+        group_of=groups or {},
+    )
 
 
 def members(split: Split) -> set[str]:
@@ -37,8 +43,12 @@ def members(split: Split) -> set[str]:
 
 def test_coins_are_fair_and_do_not_know_of_each_other() -> None:
     split, seeds = fixed(), 600
-    ids = sorted(record.id for role in ("private", "outsiders") for record in split.records_by_role[role])
-    drawn = np.array([[id_ in members(tossed(split, seed)) for id_ in ids] for seed in range(seeds)])
+    ids = sorted(
+        record.id for role in ("private", "outsiders") for record in split.records_by_role[role]
+    )
+    drawn = np.array(
+        [[id_ in members(tossed(split, seed)) for id_ in ids] for seed in range(seeds)]
+    )
     low, high = binom.ppf([1e-4 / 60, 1 - 1e-4 / 60], seeds, 0.5)
     assert ((drawn.sum(0) >= low) & (drawn.sum(0) <= high)).all()
     sizes = drawn.sum(1)  # of fixed size they would not vary; of independent coins by n / 4
@@ -50,11 +60,16 @@ def test_coins_are_fair_and_do_not_know_of_each_other() -> None:
 def test_everybody_else_stays_and_order_decides_nothing() -> None:
     split = fixed()
     found = tossed(split, 3)
-    assert found.inclusion == "bernoulli" and found.records_by_role["public"] == split.records_by_role["public"]
+    assert (
+        found.inclusion == "bernoulli"
+        and found.records_by_role["public"] == split.records_by_role["public"]
+    )
     both = [record for role in ("private", "outsiders") for record in split.records_by_role[role]]
     after = [record for role in ("private", "outsiders") for record in found.records_by_role[role]]
     assert sorted(record.id for record in after) == sorted(record.id for record in both)
-    turned = replace(split, records_by_role={**split.records_by_role, "private": both[::-1], "outsiders": []})
+    turned = replace(
+        split, records_by_role={**split.records_by_role, "private": both[::-1], "outsiders": []}
+    )
     assert members(tossed(turned, 3)) == members(found) != members(tossed(split, 4))
 
 
@@ -72,7 +87,9 @@ def test_near_duplicates_share_a_coin_and_are_no_canaries(tmp_path: Path) -> Non
 
 def test_a_config_asks_for_coins() -> None:
     found = prepare(DataConfig(people=40, inclusion="bernoulli"), 1)
-    assert found.counts["public"] == 40 and found.counts["private"] + found.counts["outsiders"] == 80
+    assert (
+        found.counts["public"] == 40 and found.counts["private"] + found.counts["outsiders"] == 80
+    )
     assert found.inclusion == "bernoulli" and prepare(DataConfig(people=40), 1).inclusion == "fixed"
     with pytest.raises(ConfigError, match="no coins"):
         prepare(DataConfig(files={"private": "a.jsonl"}, inclusion="bernoulli"), 1)

@@ -20,7 +20,9 @@ SMALL = ["--seed", "3", "--threads", "1", "--stages", "distill", "--teacher-trai
 
 
 def pool(folder: Path, count: int = 80) -> str:
-    rows = [json.dumps({"prompt": f"question {n}", "response": f"answer {n}"}) for n in range(count)]
+    rows = [
+        json.dumps({"prompt": f"question {n}", "response": f"answer {n}"}) for n in range(count)
+    ]
     (folder / "pool.jsonl").write_text("\n".join(rows))
     return str(folder / "pool.jsonl")
 
@@ -37,18 +39,25 @@ def ids(split: Split, role: str) -> set[str]:
 
 def test_parallel_text_as_a_pool_and_as_files(tmp_path: Path) -> None:
     source = pair(tmp_path, "x", 60, ("de", "en"))
-    data = DataConfig(source=source, parallel=("de", ".en"), parallel_prompt="To English: {src}", group_by="")
+    data = DataConfig(
+        source=source, parallel=("de", ".en"), parallel_prompt="To English: {src}", group_by=""
+    )
     split = prepare(data, 1)
     found = [record for records in split.records_by_role.values() for record in records]
     assert len(found) == 60 and set(split.sources) == {"x.de", "x.en"} and split.drawn_by_us
     for record in found:
         number = record.source.rpartition(":")[2]
         assert record.prompt == f"To English: Haus x {int(number) - 1}"
-        assert (record.response, record.meta) == (f"house x {int(number) - 1}", {"src": f"Haus x {int(number) - 1}"})
+        assert (record.response, record.meta) == (
+            f"house x {int(number) - 1}",
+            {"src": f"Haus x {int(number) - 1}"},
+        )
     files = {role: pair(tmp_path, role, 9) for role in ("public", "test")}
     split = prepare(DataConfig(files=files, parallel=("src", "tgt")), 1)
     assert split.counts == {"public": 9, "test": 9}
-    assert split.records_by_role["test"][0].prompt.startswith("Translate the following text.\n\nHaus test ")
+    assert split.records_by_role["test"][0].prompt.startswith(
+        "Translate the following text.\n\nHaus test "
+    )
 
 
 @pytest.mark.parametrize(
@@ -63,7 +72,9 @@ def test_parallel_text_as_a_pool_and_as_files(tmp_path: Path) -> None:
         ({"source": "nowhere"}, "missing: nowhere.src, nowhere.tgt"),
     ],
 )
-def test_parallel_text_that_does_not_fit(tmp_path: Path, settings: dict[str, object], words: str) -> None:
+def test_parallel_text_that_does_not_fit(
+    tmp_path: Path, settings: dict[str, object], words: str
+) -> None:
     data = {"source": pair(tmp_path, "x", 30), "parallel": ("src", "tgt"), **settings}
     with pytest.raises((ConfigError, DataError), match=words):
         prepare(DataConfig(**data), 1)
@@ -71,15 +82,31 @@ def test_parallel_text_that_does_not_fit(tmp_path: Path, settings: dict[str, obj
 
 def test_parallel_text_from_the_command_line(tmp_path: Path, capsys: Printed) -> None:
     source, out = pair(tmp_path, "x", 60), tmp_path / "run"
-    words = ["data", "--data.source", source, "--data.parallel", "src", "tgt", "--out", str(out), *SMALL]
+    words = [
+        "data",
+        "--data.source",
+        source,
+        "--data.parallel",
+        "src",
+        "tgt",
+        "--out",
+        str(out),
+        *SMALL,
+    ]
     words += ["--data.parallel-prompt", "Say {src} in English:", "--data.group-by", ""]
     assert main(words) == 0
     first = read_split(out / "data")
-    assert all(r.prompt == f"Say {r.meta['src']} in English:" for rs in first.records_by_role.values() for r in rs)
+    assert all(
+        r.prompt == f"Say {r.meta['src']} in English:"
+        for rs in first.records_by_role.values()
+        for r in rs
+    )
     (tmp_path / "x.tgt").write_text("".join(f"home {n}\n" for n in range(60)))
     assert main(words) == 0
     again = read_split(out / "data").records_by_role["public"]
-    assert all(record.response.startswith("home") for record in again), "a changed file is read again"
+    assert all(record.response.startswith("home") for record in again), (
+        "a changed file is read again"
+    )
     (tmp_path / "x.tgt").write_text("home 1\n")
     assert main(words) == 2
     assert "differ in length" in capsys.readouterr().err
@@ -91,7 +118,12 @@ def test_parallel_text_from_the_command_line(tmp_path: Path, capsys: Printed) ->
 def test_parts_become_the_roles_and_the_rest_is_counted(tmp_path: Path) -> None:
     plain = prepare(DataConfig(source=pool(tmp_path), group_by=""), 5)
     one, two = (
-        prepare(DataConfig(source=pool(tmp_path), group_by="", train_on={"teacher": f"private {k} of 2"}), 5)
+        prepare(
+            DataConfig(
+                source=pool(tmp_path), group_by="", train_on={"teacher": f"private {k} of 2"}
+            ),
+            5,
+        )
         for k in (1, 2)
     )
     assert ids(one, "private") | ids(two, "private") == ids(plain, "private")
@@ -101,16 +133,30 @@ def test_parts_become_the_roles_and_the_rest_is_counted(tmp_path: Path) -> None:
         assert ids(one, role) == ids(plain, role)
     left = len(ids(plain, "private")) - len(ids(one, "private"))
     assert one.notes == {"records that nobody trains on, left out": left}
-    assert one.train_on["teacher"]["choice"] == "private 1 of 2" and "teacher trains on private 1 of 2" in one.summary()
+    assert (
+        one.train_on["teacher"]["choice"] == "private 1 of 2"
+        and "teacher trains on private 1 of 2" in one.summary()
+    )
     both = DataConfig(
-        source=pool(tmp_path), group_by="", train_on={"teacher": "private 1 of 2", "student": "private 2 of 2"}
+        source=pool(tmp_path),
+        group_by="",
+        train_on={"teacher": "private 1 of 2", "student": "private 2 of 2"},
     )
     split = prepare(both, 5)
-    assert (ids(split, "private"), ids(split, "public")) == (ids(one, "private"), ids(two, "private"))
-    swapped = prepare(
-        DataConfig(source=pool(tmp_path), group_by="", train_on={"teacher": "public", "student": "private"}), 5
+    assert (ids(split, "private"), ids(split, "public")) == (
+        ids(one, "private"),
+        ids(two, "private"),
     )
-    assert (ids(swapped, "private"), ids(swapped, "public")) == (ids(plain, "public"), ids(plain, "private"))
+    swapped = prepare(
+        DataConfig(
+            source=pool(tmp_path), group_by="", train_on={"teacher": "public", "student": "private"}
+        ),
+        5,
+    )
+    assert (ids(swapped, "private"), ids(swapped, "public")) == (
+        ids(plain, "public"),
+        ids(plain, "private"),
+    )
 
 
 def test_teacher_and_student_on_the_same_records_only_without_an_audit(tmp_path: Path) -> None:
@@ -129,8 +175,14 @@ def test_teacher_and_student_on_the_same_records_only_without_an_audit(tmp_path:
         ({"train_on": {"teacher": "outsiders"}}, "given: 'outsiders'"),
         ({"train_on": {"teacher": "private 3 of 2"}}, "no such part"),
         ({"train_on": {"teacher": "private 1 of 99"}}, "fewer records than parts"),
-        ({"train_on": {"teacher": "private 1 of 2"}, "inclusion": "bernoulli"}, "Coins have decided"),
-        ({"train_on": {"student": "all"}, "shares": {"public": 1.0}}, "no records with role: private"),
+        (
+            {"train_on": {"teacher": "private 1 of 2"}, "inclusion": "bernoulli"},
+            "Coins have decided",
+        ),
+        (
+            {"train_on": {"student": "all"}, "shares": {"public": 1.0}},
+            "no records with role: private",
+        ),
     ],
 )
 def test_choices_that_do_not_exist(tmp_path: Path, settings: dict[str, object], words: str) -> None:
@@ -139,16 +191,50 @@ def test_choices_that_do_not_exist(tmp_path: Path, settings: dict[str, object], 
 
 
 def test_choices_from_the_command_line_are_written_down(tmp_path: Path, capsys: Printed) -> None:
-    words = ["data", "--data.source", pool(tmp_path), "--data.group-by", "", "--out", str(tmp_path / "run"), *SMALL]
-    assert main([*words, "--data.train-on.teacher", "private 1 of 4", "--data.train-on.student", "public 2 of 2"]) == 0
+    words = [
+        "data",
+        "--data.source",
+        pool(tmp_path),
+        "--data.group-by",
+        "",
+        "--out",
+        str(tmp_path / "run"),
+        *SMALL,
+    ]
+    assert (
+        main(
+            [
+                *words,
+                "--data.train-on.teacher",
+                "private 1 of 4",
+                "--data.train-on.student",
+                "public 2 of 2",
+            ]
+        )
+        == 0
+    )
     about = json.loads((tmp_path / "run" / "data" / "split.json").read_text())
     assert about["counts"]["private"] == 5 and about["counts"]["public"] == 10
-    assert about["train_on"]["teacher"]["of"] == 20 and about["train_on"]["student"]["choice"] == "public 2 of 2"
+    assert (
+        about["train_on"]["teacher"]["of"] == 20
+        and about["train_on"]["student"]["choice"] == "public 2 of 2"
+    )
     config = tmp_path / "run.yaml"
     config.write_text("data:\n  train_on: {teacher: private 1 of 4, student: public 2 of 2}\n")
     assert main(["data", str(config), *words[1:]]) == 0
     assert json.loads((tmp_path / "run" / "data" / "split.json").read_text()) == about
-    assert main([*words, "--data.train-on.teacher", "private one of 2", "--out", str(tmp_path / "other")]) == 2
+    assert (
+        main(
+            [
+                *words,
+                "--data.train-on.teacher",
+                "private one of 2",
+                "--out",
+                str(tmp_path / "other"),
+            ]
+        )
+        == 2
+    )
     assert "choice of training records is unknown" in capsys.readouterr().err
 
 
@@ -156,7 +242,9 @@ def test_near_duplicates_stay_in_one_part() -> None:
     records = [Record(id=f"r{n:02d}", prompt="p", response=str(n)) for n in range(40)]
     group_of = {f"r{n:02d}": str(n % 10) for n in range(30)}
     parts = [part_of(records, k, 4, 2, group_of) for k in range(1, 5)]
-    assert sorted(record.id for part in parts for record in part) == [record.id for record in records]
+    assert sorted(record.id for part in parts for record in part) == [
+        record.id for record in records
+    ]
     assert all(parts)
     for group in set(group_of.values()):
         together = {name for name, other in group_of.items() if other == group}
@@ -169,10 +257,19 @@ def test_near_duplicates_stay_in_one_part() -> None:
         (["--data.train-on.teacher", "privat"], "one of private, public, all"),
         (["--data.train-on.teecher", "private"], "unknown: teecher"),
         (["--data.train-on.student", "public 3 of 2"], "no such part"),
-        (["--data.inclusion", "bernoulli", "--data.train-on.teacher", "private 1 of 2"], "Coins have decided"),
+        (
+            ["--data.inclusion", "bernoulli", "--data.train-on.teacher", "private 1 of 2"],
+            "Coins have decided",
+        ),
         (["--data.slice-by", "topic"], "missing: topic; they have: badge"),
-        (["--stages", "distill", "audit", "--audit.extract", "bagde"], "missing: bagde; they have: badge"),
-        (["--data.files.private", "a.jsonl", "--data.source", "b.jsonl"], "Both a pool and a file per role"),
+        (
+            ["--stages", "distill", "audit", "--audit.extract", "bagde"],
+            "missing: bagde; they have: badge",
+        ),
+        (
+            ["--data.files.private", "a.jsonl", "--data.source", "b.jsonl"],
+            "Both a pool and a file per role",
+        ),
     ],
 )
 def test_a_choice_that_cannot_be_is_refused_before_anything_is_made(
@@ -182,11 +279,17 @@ def test_a_choice_that_cannot_be_is_refused_before_anything_is_made(
     for words in (["data"], ["run", "--dry-run"]):
         assert main([*words, "--data.people", "24", *SMALL, *flags, "--out", "run"]) == 2
         printed = capsys.readouterr().err
-        assert said in printed and len(printed.strip().splitlines()) == 3 and list(tmp_path.iterdir()) == []
+        assert (
+            said in printed
+            and len(printed.strip().splitlines()) == 3
+            and list(tmp_path.iterdir()) == []
+        )
 
 
 def test_people_are_grouped_by_what_they_have() -> None:
-    near, alone, badge = (prepare(DataConfig(people=8, group_by=group_by), 1) for group_by in ("near", "", "badge"))
+    near, alone, badge = (
+        prepare(DataConfig(people=8, group_by=group_by), 1) for group_by in ("near", "", "badge")
+    )
     assert near == alone == badge  # nobody is anybody's near-duplicate, and no two have one badge
     for column in ("passage", "length"):
         with pytest.raises(ConfigError, match="no such column") as caught:
@@ -196,5 +299,9 @@ def test_people_are_grouped_by_what_they_have() -> None:
 
 def test_people_are_sliced_by_what_they_have() -> None:
     split = prepare(DataConfig(people=8, slice_by=("badge",)), 1)
-    assert all(record.meta["badge"] for records in split.records_by_role.values() for record in records)
-    assert prepare(DataConfig(people=8, slice_by=("length",)), 1).counts["private"] == 8  # whoever slices counts words
+    assert all(
+        record.meta["badge"] for records in split.records_by_role.values() for record in records
+    )
+    assert (
+        prepare(DataConfig(people=8, slice_by=("length",)), 1).counts["private"] == 8
+    )  # whoever slices counts words

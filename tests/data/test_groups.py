@@ -23,7 +23,14 @@ from stillage.functional.overlap import near_across
 from stillage.run.config import DataConfig
 from stillage.types import Record, Role
 
-SHARES = {"private": 0.25, "public": 0.25, "outsiders": 0.2, "counterfactual": 0.2, "validation": 0.05, "test": 0.05}
+SHARES = {
+    "private": 0.25,
+    "public": 0.25,
+    "outsiders": 0.2,
+    "counterfactual": 0.2,
+    "validation": 0.05,
+    "test": 0.05,
+}
 
 
 def made(prompt: str, response: str = "r", **meta: str) -> Record:
@@ -38,7 +45,9 @@ def questions(passages: int, most: int, seed: int = 0) -> list[Record]:
     for number in range(passages):
         passage = " ".join(rng.choice(words, 40))
         for _ in range(int(rng.integers(1, most + 1))):
-            found.append(made(f"{passage} {' '.join(rng.choice(words, 8))} ?", passage_id=str(number)))
+            found.append(
+                made(f"{passage} {' '.join(rng.choice(words, 8))} ?", passage_id=str(number))
+            )
     return found
 
 
@@ -49,7 +58,11 @@ def near(left: Record, right: Record) -> bool:
 
 @settings(max_examples=80, deadline=None)
 @given(
-    st.lists(st.lists(st.sampled_from("abcde"), min_size=1, max_size=9).map(" ".join), min_size=12, max_size=40),
+    st.lists(
+        st.lists(st.sampled_from("abcde"), min_size=1, max_size=9).map(" ".join),
+        min_size=12,
+        max_size=40,
+    ),
     st.integers(0, 5),
 )
 def test_no_near_pair_in_two_roles_whatever_the_order(prompts: list[str], seed: int) -> None:
@@ -78,9 +91,11 @@ def test_a_grouped_draw_passes_the_audits_check_and_a_plain_one_does_not() -> No
         roles = draw(records, SHARES, 3, group_by)
         inside, outside = roles["private"], roles["outsiders"]
         check = check_overlap(
-            [r.id for r in inside], [r.id for r in outside], [whole_text(r) for r in inside],
+            [r.id for r in inside],
+            [r.id for r in outside],
+            [whole_text(r) for r in inside],
             [whole_text(r) for r in outside],
-        )  # fmt: skip
+        )
         assert check.passed is passes, (group_by, check.detail)
         role_of: dict[str, set[Role]] = {}
         for role, found in roles.items():
@@ -89,19 +104,30 @@ def test_a_grouped_draw_passes_the_audits_check_and_a_plain_one_does_not() -> No
         parted = sum(len(found) > 1 for found in role_of.values())
         assert (parted == 0) is passes
         counts = share_counts(len(records), SHARES)
-        assert all(abs(len(roles[role]) - count) <= (30 if passes else 0) for role, count in counts.items())
+        assert all(
+            abs(len(roles[role]) - count) <= (30 if passes else 0) for role, count in counts.items()
+        )
 
 
-def test_records_with_one_prompt_of_their_own_stay_together_and_an_instruction_ties_nobody() -> None:
+def test_records_with_one_prompt_of_their_own_stay_together_and_an_instruction_ties_nobody() -> (
+    None
+):
     asked = [f"what does passage number {number // 3} say of it" for number in range(300)]
     order = "please answer this question in one word"
-    records = [made(prompt, response=f"answer {i}") for i, prompt in enumerate([*asked, *[order] * 200])]
+    records = [
+        made(prompt, response=f"answer {i}") for i, prompt in enumerate([*asked, *[order] * 200])
+    ]
     roles = draw(records, SHARES, 1, "near")
     audited, public = [*roles["private"], *roles["outsiders"]], roles["public"]
     prompts, texts = [prompt_text(r) for r in audited], [whole_text(r) for r in audited]
-    found = check_training_overlap(prompts, texts, [prompt_text(r) for r in public], [whole_text(r) for r in public])
+    found = check_training_overlap(
+        prompts, texts, [prompt_text(r) for r in public], [whole_text(r) for r in public]
+    )
     assert found.passed and found.values["same prompt"] == 0
-    assert all(sum(r.prompt == order for r in roles[role]) > 10 for role in ("private", "public", "outsiders"))
+    assert all(
+        sum(r.prompt == order for r in roles[role]) > 10
+        for role in ("private", "public", "outsiders")
+    )
     alone = draw(records, SHARES, 1, "")
     audited, public = [*alone["private"], *alone["outsiders"]], alone["public"]
     prompts, texts = [prompt_text(r) for r in audited], [whole_text(r) for r in audited]
@@ -114,7 +140,9 @@ def test_shares_are_exact_where_single_records_can_even_them_out() -> None:
     records = questions(60, 8) + [made(f"alone {number} one two three") for number in range(300)]
     for seed in range(5):
         roles = draw(records, SHARES, seed, "near")
-        assert {role: len(found) for role, found in roles.items()} == share_counts(len(records), SHARES)
+        assert {role: len(found) for role, found in roles.items()} == share_counts(
+            len(records), SHARES
+        )
 
 
 def test_without_groups_it_is_the_plain_draw_and_with_them_it_is_fair() -> None:
@@ -124,9 +152,14 @@ def test_without_groups_it_is_the_plain_draw_and_with_them_it_is_fair() -> None:
 
     ordered = sorted(questions(40, 4), key=lambda record: record.id)
     numbers = np.array([int(record.meta["passage_id"]) for record in ordered])
-    half: dict[Role, int] = {"private": len(ordered) // 2, "outsiders": len(ordered) - len(ordered) // 2}
+    half: dict[Role, int] = {
+        "private": len(ordered) // 2,
+        "outsiders": len(ordered) - len(ordered) // 2,
+    }
     seeds = 400
-    private = Counter(r.id for s in range(seeds) for r in allot_groups(ordered, numbers, half, s)["private"])
+    private = Counter(
+        r.id for s in range(seeds) for r in allot_groups(ordered, numbers, half, s)["private"]
+    )
     shares = np.array([private[record.id] / seeds for record in ordered])
     assert abs(shares - 0.5).max() < 0.12  # 4.8 standard errors
 
@@ -140,7 +173,10 @@ def test_one_large_group_is_refused_where_it_leaves_a_role_empty() -> None:
 
 
 def test_the_split_says_how_it_was_grouped_and_a_column_is_found(tmp_path: Path) -> None:
-    rows = [{"prompt": r.prompt, "response": r.response, "passage_id": r.meta["passage_id"]} for r in questions(30, 5)]
+    rows = [
+        {"prompt": r.prompt, "response": r.response, "passage_id": r.meta["passage_id"]}
+        for r in questions(30, 5)
+    ]
     random.Random(0).shuffle(rows)
     (tmp_path / "a.jsonl").write_text("\n".join(map(json.dumps, rows)))
     for group_by, groups in (("near", 30), ("passage_id", 30), ("", 0)):
@@ -148,7 +184,9 @@ def test_the_split_says_how_it_was_grouped_and_a_column_is_found(tmp_path: Path)
         assert (split.group_by, split.groups) == (group_by, groups)
         assert split.largest_group == (5 if groups else 0)
         assert ("30 groups, largest 5" in split.summary()) is bool(groups)
-        assert sorted(Counter(split.group_of.values()).values()) == (several(rows) if groups else [])
+        assert sorted(Counter(split.group_of.values()).values()) == (
+            several(rows) if groups else []
+        )
         write_split(tmp_path / "split", split)
         assert read_split(tmp_path / "split") == split
     with pytest.raises(UserError, match="missing: chapter"):
@@ -157,13 +195,25 @@ def test_the_split_says_how_it_was_grouped_and_a_column_is_found(tmp_path: Path)
 
 def several(rows: list[dict[str, str]]) -> list[int]:
     """How many questions each passage has that has more than one."""
-    return sorted(count for count in Counter(row["passage_id"] for row in rows).values() if count > 1)
+    return sorted(
+        count for count in Counter(row["passage_id"] for row in rows).values() if count > 1
+    )
 
 
-def test_in_files_of_the_users_own_near_duplicates_are_found_for_the_intervals(tmp_path: Path) -> None:
-    rows = [{"prompt": r.prompt, "response": r.response, "passage_id": r.meta["passage_id"]} for r in questions(20, 3)]
-    cut = next(n for n in range(20, len(rows)) if rows[n]["passage_id"] == rows[n - 1]["passage_id"])
-    for name, part in (("private", rows[:cut]), ("outsiders", rows[cut:])):  # one passage is on both sides
+def test_in_files_of_the_users_own_near_duplicates_are_found_for_the_intervals(
+    tmp_path: Path,
+) -> None:
+    rows = [
+        {"prompt": r.prompt, "response": r.response, "passage_id": r.meta["passage_id"]}
+        for r in questions(20, 3)
+    ]
+    cut = next(
+        n for n in range(20, len(rows)) if rows[n]["passage_id"] == rows[n - 1]["passage_id"]
+    )
+    for name, part in (
+        ("private", rows[:cut]),
+        ("outsiders", rows[cut:]),
+    ):  # one passage is on both sides
         (tmp_path / f"{name}.jsonl").write_text("\n".join(map(json.dumps, part)))
     files = {name: str(tmp_path / f"{name}.jsonl") for name in ("private", "outsiders")}
     for group_by in ("near", "passage_id"):

@@ -12,12 +12,28 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stillage.cli import plain_text as cli
-from stillage.data.indexed import block, blocks, examples, open_indexed, pair, sequence, shard_prefixes
+from stillage.data.indexed import (
+    block,
+    blocks,
+    examples,
+    open_indexed,
+    pair,
+    sequence,
+    shard_prefixes,
+)
 from stillage.data.indexed_shard import open_shard
 from stillage.errors import DataError
 
 CODES = {"uint8": 1, "int16": 3, "int32": 4, "int64": 5, "float32": 6, "uint16": 8, "uint32": 9}
-LETTERS = {"uint8": "B", "int16": "h", "int32": "i", "int64": "q", "float32": "f", "uint16": "H", "uint32": "I"}
+LETTERS = {
+    "uint8": "B",
+    "int16": "h",
+    "int32": "i",
+    "int64": "q",
+    "float32": "f",
+    "uint16": "H",
+    "uint32": "I",
+}
 PAIRS = [[5, 6, 65535, 7, 2], [65535, 9, 2], [1, 65535, 2]]
 
 
@@ -25,7 +41,9 @@ def tokens_of(rows: Sequence[Sequence[int]], kind: str) -> bytes:
     return b"".join(struct.pack(f"<{len(row)}{LETTERS[kind]}", *row) for row in rows)
 
 
-def mmididx(prefix: Path, rows: Sequence[Sequence[int]], kind: str = "uint16", documents: bool = True) -> None:
+def mmididx(
+    prefix: Path, rows: Sequence[Sequence[int]], kind: str = "uint16", documents: bool = True
+) -> None:
     """The memory-mapped layout, as MiniLLM's and Megatron's readers expect it; without documents: as fairseq's does."""
     data = tokens_of(rows, kind)
     width = struct.calcsize(LETTERS[kind])
@@ -36,12 +54,16 @@ def mmididx(prefix: Path, rows: Sequence[Sequence[int]], kind: str = "uint16", d
     for row in rows:
         index += struct.pack("<q", start)
         start += width * len(row)
-    index += b"".join(struct.pack("<q", number) for number in range(len(rows) + 1)) if documents else b""
+    index += (
+        b"".join(struct.pack("<q", number) for number in range(len(rows) + 1)) if documents else b""
+    )
     prefix.with_name(prefix.name + ".bin").write_bytes(data)
     prefix.with_name(prefix.name + ".idx").write_bytes(index)
 
 
-def tntidx(prefix: Path, rows: Sequence[Sequence[int]], kind: str = "int32", documents: bool = False) -> None:
+def tntidx(
+    prefix: Path, rows: Sequence[Sequence[int]], kind: str = "int32", documents: bool = False
+) -> None:
     """The older layout; the rows are stored as given."""
     width = struct.calcsize(LETTERS[kind])
     index = b"TNTIDX\x00\x00" + struct.pack("<QQQQQ", 1, CODES[kind], width, len(rows), len(rows))
@@ -50,7 +72,9 @@ def tntidx(prefix: Path, rows: Sequence[Sequence[int]], kind: str = "int32", doc
     offsets = [0]
     for row in rows:
         offsets.append(offsets[-1] + len(row))
-    index += struct.pack(f"<{len(offsets)}q", *offsets) + struct.pack(f"<{len(rows)}q", *map(len, rows))
+    index += struct.pack(f"<{len(offsets)}q", *offsets) + struct.pack(
+        f"<{len(rows)}q", *map(len, rows)
+    )
     index += struct.pack("<2q", 0, len(rows)) if documents else b""
     prefix.with_name(prefix.name + ".bin").write_bytes(tokens_of(rows, kind))
     prefix.with_name(prefix.name + ".idx").write_bytes(index)
@@ -61,7 +85,12 @@ def test_prompts_and_responses_over_shards(tmp_path: Path) -> None:
     mmididx(tmp_path / "train_1", PAIRS[2:])
     (tmp_path / "train.jsonl").write_text("{}\n")
     opened = open_indexed(tmp_path, "train", vocab_size=50257)
-    assert (opened.sequences, opened.tokens, opened.separator, opened.largest_id) == (3, 8, 65535, 9)
+    assert (opened.sequences, opened.tokens, opened.separator, opened.largest_id) == (
+        3,
+        8,
+        65535,
+        9,
+    )
     found = [[ids.tolist() for ids in pair(opened, number)] for number in range(3)]
     assert found == [[[5, 6], [7, 2]], [[], [9, 2]], [[1], [2]]]
     assert block(opened, 2).tolist() == [1, 2] and block(opened, 2).dtype == np.int32
@@ -72,7 +101,14 @@ def test_prompts_and_responses_over_shards(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("kind", "separator"),
-    [("uint16", 65535), ("uint32", 4294967295), ("int32", -1), ("int32", 2147483647), ("int64", -1), ("int16", -1)],
+    [
+        ("uint16", 65535),
+        ("uint32", 4294967295),
+        ("int32", -1),
+        ("int32", 2147483647),
+        ("int64", -1),
+        ("int16", -1),
+    ],
 )
 def test_the_separator_of_every_width(kind: str, separator: int, tmp_path: Path) -> None:
     mmididx(tmp_path / "valid_0", [[3, separator, 4], [5, 6, separator, 7]], kind)
@@ -84,7 +120,9 @@ def test_the_separator_of_every_width(kind: str, separator: int, tmp_path: Path)
 @pytest.mark.parametrize("documents", [True, False])
 def test_blocks_have_no_separator(documents: bool, tmp_path: Path) -> None:
     rows = [[1, 2, 3], [], [4, 5, 0]]
-    mmididx(tmp_path / "corpus", rows, "int32", documents)  # one pair of files without a number, as Megatron writes it
+    mmididx(
+        tmp_path / "corpus", rows, "int32", documents
+    )  # one pair of files without a number, as Megatron writes it
     opened = open_indexed(tmp_path, "corpus", vocab_size=6)
     assert opened.separator is None and [ids.tolist() for ids in blocks(opened)] == rows
     assert opened.shards[0].documents_D.tolist() == ([0, 1, 2, 3] if documents else [])
@@ -108,12 +146,19 @@ def test_the_older_layout_that_stores_zero_does_not_count_from_one(tmp_path: Pat
 
 
 @settings(deadline=None, max_examples=50)
-@given(st.lists(st.tuples(st.lists(st.integers(0, 65534)), st.lists(st.integers(0, 65534), min_size=1)), min_size=1))
+@given(
+    st.lists(
+        st.tuples(st.lists(st.integers(0, 65534)), st.lists(st.integers(0, 65534), min_size=1)),
+        min_size=1,
+    )
+)
 def test_any_pairs_come_back(rows: list[tuple[list[int], list[int]]]) -> None:
     import tempfile
 
     with tempfile.TemporaryDirectory() as folder:
-        mmididx(Path(folder) / "train_0", [[*prompt, 65535, *response] for prompt, response in rows])
+        mmididx(
+            Path(folder) / "train_0", [[*prompt, 65535, *response] for prompt, response in rows]
+        )
         opened = open_indexed(Path(folder), "train")
         found = [pair(opened, number) for number in range(opened.sequences)]
     assert [(prompt.tolist(), response.tolist()) for prompt, response in found] == rows
@@ -125,7 +170,10 @@ def test_pairs_as_examples(tmp_path: Path) -> None:
     assert [example.ids_T.tolist() for example in found[:2]] == [[5, 6, 7, 2], [9, 2]] and cut == 0
     assert found[0].response_T.tolist() == [False, False, True, True]
     assert found[1].response_T.tolist() == [False, True]  # nothing predicts the first token
-    assert found[0].record_id == found[3].record_id and len({example.record_id for example in found}) == 3
+    assert (
+        found[0].record_id == found[3].record_id
+        and len({example.record_id for example in found}) == 3
+    )
     shorter, cut = examples(open_indexed(tmp_path, "train"), max_tokens=3)
     assert cut == 2 and len(shorter[0].ids_T) == len(shorter[0].response_T) == 3
 
@@ -257,8 +305,12 @@ def test_width_separator_and_vocabulary_must_agree(tmp_path: Path) -> None:
 def test_shards_are_probed_in_order_and_a_gap_is_refused(tmp_path: Path) -> None:
     for number in range(11):
         mmididx(tmp_path / f"train_{number}", [[number]])
-    assert [path.name for path in shard_prefixes(tmp_path, "train")] == [f"train_{number}" for number in range(11)]
-    assert [ids.tolist() for ids in blocks(open_indexed(tmp_path, "train"))] == [[number] for number in range(11)]
+    assert [path.name for path in shard_prefixes(tmp_path, "train")] == [
+        f"train_{number}" for number in range(11)
+    ]
+    assert [ids.tolist() for ids in blocks(open_indexed(tmp_path, "train"))] == [
+        [number] for number in range(11)
+    ]
     for end in (".bin", ".idx"):
         (tmp_path / f"train_3{end}").unlink()
     with pytest.raises(DataError, match="missing: 3"):
@@ -281,7 +333,9 @@ def test_import_by_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixtur
         cli.main("data", ["import", str(tmp_path), str(out)])
 
 
-def test_prompts_and_responses_become_records(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_prompts_and_responses_become_records(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     from stillage.data.bpe import train_bpe
     from stillage.data.records import read_records
 
@@ -291,7 +345,10 @@ def test_prompts_and_responses_become_records(tmp_path: Path, capsys: pytest.Cap
     rows = [("who is ada", " a clerk"), ("is ada", " a\nclerk é")]
     coded = [[tokenizer.encode(text, add_special_tokens=False) for text in row] for row in rows]
     ends = [[tokenizer.eos_token_id], []]
-    written = [[*prompt, 65535, *response, *end] for (prompt, response), end in zip(coded, ends, strict=True)]
+    written = [
+        [*prompt, 65535, *response, *end]
+        for (prompt, response), end in zip(coded, ends, strict=True)
+    ]
     mmididx(tmp_path / "set" / "train_0", written)
     out, words = tmp_path / "set.jsonl", ["import", str(tmp_path / "set")]
     assert cli.main("data", [*words, str(out), "--tokenizer", str(tmp_path / "model")]) == 0

@@ -14,7 +14,9 @@ from stillage.types import Record
 
 
 def split_of(*responses: str) -> Split:
-    records = [Record(id=record_id("Who?", "", text), prompt="Who?", response=text) for text in responses]
+    records = [
+        Record(id=record_id("Who?", "", text), prompt="Who?", response=text) for text in responses
+    ]
     return Split(records_by_role={"test": records}, drawn_by_us=True, seed=1)
 
 
@@ -26,7 +28,9 @@ def split_of(*responses: str) -> Split:
         ((" ; red", "; blue"), ";", "The needed part of every response is empty"),
     ],
 )
-def test_an_end_that_asks_for_all_or_for_nothing_is_refused(responses: tuple[str, ...], until: str, said: str) -> None:
+def test_an_end_that_asks_for_all_or_for_nothing_is_refused(
+    responses: tuple[str, ...], until: str, said: str
+) -> None:
     with pytest.raises(DataError, match=said):
         check_needed(split_of(*responses), until)
 
@@ -38,4 +42,7 @@ def test_a_few_odd_responses_are_counted_aloud(caplog: pytest.LogCaptureFixture)
     assert not caplog.records
     with caplog.at_level(logging.WARNING, logger="stillage"):
         check_needed(split_of("red; a", "blue", "; b"), ";")
-    assert "1 of 3 responses lack ';'" in caplog.text and "1 responses have nothing before ';'" in caplog.text
+    assert (
+        "1 of 3 responses lack ';'" in caplog.text
+        and "1 responses have nothing before ';'" in caplog.text
+    )

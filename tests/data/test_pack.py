@@ -21,7 +21,12 @@ from stillage.errors import ConfigError, DataError
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
 
-TEXTS = ["the cat sat on the mat", "a dog", "<|endoftext|> is only a spelling here", "rain\nand rain again"]
+TEXTS = [
+    "the cat sat on the mat",
+    "a dog",
+    "<|endoftext|> is only a spelling here",
+    "rain\nand rain again",
+]
 
 
 @pytest.fixture(scope="module")
@@ -33,7 +38,10 @@ def reference_stream(tokenizer: PreTrainedTokenizerFast, texts: list[str]) -> li
     """Each text alone through the tokenizer's own backend, special tokens as text, EOS after each."""
     stream: list[int] = []
     for text in texts:
-        stream += [*tokenizer.encode(text, add_special_tokens=False, split_special_tokens=True), tokenizer.eos_token_id]
+        stream += [
+            *tokenizer.encode(text, add_special_tokens=False, split_special_tokens=True),
+            tokenizer.eos_token_id,
+        ]
     return stream
 
 
@@ -46,10 +54,14 @@ def test_blocks_are_the_stream_cut(tokenizer: PreTrainedTokenizerFast, tmp_path:
     assert blocks.blocks_NT.dtype == np.uint16 and blocks.tokenizer == rules_hash(tokenizer)
     assert stream.count(tokenizer.eos_token_id) == len(TEXTS)
     assert f"{len(stream) % 8} tokens of the last, partial block left out" in blocks.summary()
-    assert load_file(tmp_path / "b.safetensors")["blocks"].tolist() == blocks.blocks_NT.tolist()  # any reader opens it
+    assert (
+        load_file(tmp_path / "b.safetensors")["blocks"].tolist() == blocks.blocks_NT.tolist()
+    )  # any reader opens it
 
 
-def test_the_released_scripts_keep_the_newline(tokenizer: PreTrainedTokenizerFast, tmp_path: Path) -> None:
+def test_the_released_scripts_keep_the_newline(
+    tokenizer: PreTrainedTokenizerFast, tmp_path: Path
+) -> None:
     path = tmp_path / "b.safetensors"
     blocks = pack_corpus(TEXTS, tokenizer, path, block_tokens=5, newline_before_end=True)
     stream = reference_stream(tokenizer, [text + "\n" for text in TEXTS])
@@ -57,15 +69,20 @@ def test_the_released_scripts_keep_the_newline(tokenizer: PreTrainedTokenizerFas
 
 
 @settings(deadline=None, max_examples=50)
-@given(lengths=st.lists(st.integers(0, 9), min_size=1, max_size=30), block_tokens=st.integers(2, 12))
-def test_any_documents(lengths: list[int], block_tokens: int, tmp_path_factory: pytest.TempPathFactory) -> None:
+@given(
+    lengths=st.lists(st.integers(0, 9), min_size=1, max_size=30), block_tokens=st.integers(2, 12)
+)
+def test_any_documents(
+    lengths: list[int], block_tokens: int, tmp_path_factory: pytest.TempPathFactory
+) -> None:
     path = tmp_path_factory.mktemp("blocks") / "b.safetensors"
     stream = np.arange(sum(lengths)) + 70000
     documents = np.split(stream, np.cumsum(lengths)[:-1])
     count = len(stream) // block_tokens
     if not count:
         with pytest.raises(
-            DataError, match=rf"{len(stream)} tokens in {len(lengths)} documents; block_tokens: {block_tokens}"
+            DataError,
+            match=rf"{len(stream)} tokens in {len(lengths)} documents; block_tokens: {block_tokens}",
         ):
             write_blocks(path, documents, block_tokens=block_tokens, vocab_size=80000)
         assert not path.exists()
@@ -74,18 +91,24 @@ def test_any_documents(lengths: list[int], block_tokens: int, tmp_path_factory: 
     assert blocks.blocks_NT.dtype == np.int32
     assert blocks.blocks_NT.ravel().tolist() == stream[: count * block_tokens].tolist()
     owner = np.repeat(np.arange(len(lengths)), lengths)[: count * block_tokens]
-    found = np.searchsorted(blocks.document_starts_D, np.arange(count * block_tokens), side="right") - 1
+    found = (
+        np.searchsorted(blocks.document_starts_D, np.arange(count * block_tokens), side="right") - 1
+    )
     assert found.tolist() == owner.tolist()
 
 
 @pytest.mark.parametrize(("vocab_size", "kind"), [(65536, np.uint16), (65537, np.int32)])
 def test_the_width_follows_the_vocabulary(vocab_size: int, kind: type, tmp_path: Path) -> None:
-    blocks = write_blocks(tmp_path / "b", [np.array([0, vocab_size - 1])], block_tokens=2, vocab_size=vocab_size)
+    blocks = write_blocks(
+        tmp_path / "b", [np.array([0, vocab_size - 1])], block_tokens=2, vocab_size=vocab_size
+    )
     assert blocks.blocks_NT.dtype == kind and blocks.blocks_NT.tolist() == [[0, vocab_size - 1]]
 
 
 def test_a_block_is_trained_whole_but_its_first_token(tmp_path: Path) -> None:
-    example = block_example(write_blocks(tmp_path / "b", [np.arange(7)], block_tokens=3, vocab_size=7), 1)
+    example = block_example(
+        write_blocks(tmp_path / "b", [np.arange(7)], block_tokens=3, vocab_size=7), 1
+    )
     assert example.ids_T.tolist() == [3, 4, 5] and example.ids_T.dtype == np.int32
     assert example.response_T.tolist() == [False, True, True] and example.record_id == "block-1"
 
@@ -97,7 +120,9 @@ def test_every_block_once_per_epoch_in_an_order_of_seed_and_epoch() -> None:
     assert len({tuple(epoch.tolist()) for epoch in epochs}) == 3
     assert block_numbers(4, 3, 7, seed=1, first=2).tolist() == drawn[12:15].tolist()  # no state
     assert block_numbers(0, 7, 7, seed=2).tolist() != (epochs[0] - 2).tolist()
-    assert sorted(np.concatenate([block_numbers(step, 1, 7, seed=1) for step in range(7)])) == list(range(7))
+    assert sorted(np.concatenate([block_numbers(step, 1, 7, seed=1) for step in range(7)])) == list(
+        range(7)
+    )
 
 
 def test_files_that_are_no_blocks(tokenizer: PreTrainedTokenizerFast, tmp_path: Path) -> None:
@@ -123,7 +148,9 @@ def test_files_that_are_no_blocks(tokenizer: PreTrainedTokenizerFast, tmp_path: 
 def test_what_cannot_be_packed(tokenizer: PreTrainedTokenizerFast, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="block_tokens: 1"):
         pack_corpus(TEXTS, tokenizer, tmp_path / "b", block_tokens=1)
-    with pytest.raises(DataError, match=r"shorter than one block[\s\S]*0 tokens in 0 documents; block_tokens: 64"):
+    with pytest.raises(
+        DataError, match=r"shorter than one block[\s\S]*0 tokens in 0 documents; block_tokens: 64"
+    ):
         pack_corpus([], tokenizer, tmp_path / "b", block_tokens=64)
     with pytest.raises(DataError, match="ids from 1 to 5; vocabulary: 5"):
         write_blocks(tmp_path / "b", [np.array([1, 5])], block_tokens=2, vocab_size=5)
@@ -157,7 +184,9 @@ def test_first_fit_of_many_is_fast_and_right() -> None:
     chosen = first_fit(lengths, 512)
     used: list[int] = []
     for length, bin_ in zip(lengths, chosen, strict=True):
-        expected = next((index for index, load in enumerate(used) if load + length <= 512), len(used))
+        expected = next(
+            (index for index, load in enumerate(used) if load + length <= 512), len(used)
+        )
         assert bin_ == expected
         used += [0] * (bin_ == len(used))
         used[bin_] += length

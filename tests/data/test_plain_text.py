@@ -31,7 +31,9 @@ from stillage.types import Record
 
 COMMIT = "a" * 40
 PIECES = st.lists(
-    st.sampled_from(["a", " ", "\n", "\r", "<", "@", "x", "(", "!", ">", "é", "\u2028", "\x85", "\ufeff", "\0"])
+    st.sampled_from(
+        ["a", " ", "\n", "\r", "<", "@", "x", "(", "!", ">", "é", "\u2028", "\x85", "\ufeff", "\0"]
+    )
 )
 TEXTS = st.one_of(st.text(st.characters(exclude_categories=["Cs"])), PIECES.map("".join)).filter(
     lambda t: MARK not in t
@@ -48,15 +50,21 @@ def test_a_document_survives_but_for_runs_of_newlines(text: str) -> None:
 
 @settings(deadline=None, max_examples=50)
 @given(texts=st.lists(TEXTS.filter(lambda text: text.strip() != ""), min_size=1, max_size=6))
-def test_a_corpus_survives_the_file(texts: list[str], tmp_path_factory: pytest.TempPathFactory) -> None:
+def test_a_corpus_survives_the_file(
+    texts: list[str], tmp_path_factory: pytest.TempPathFactory
+) -> None:
     folder = tmp_path_factory.mktemp("corpus")
     source = folder / "in.jsonl"
-    source.write_text("".join(json.dumps({"text": text}) + "\n" for text in texts), encoding="utf-8")
+    source.write_text(
+        "".join(json.dumps({"text": text}) + "\n" for text in texts), encoding="utf-8"
+    )
     corpus = write_plain_text(source, folder / "out.txt")
     expected = [re.sub(r"[\r\n]+", "\n", text) for text in texts]
     assert list(read_plain_text(folder / "out.txt")) == expected
     assert (corpus.documents, corpus.characters) == (len(texts), sum(map(len, expected)))
-    with (folder / "out.txt").open(encoding="utf-8") as handle:  # as other readers open it: lines end at \r too
+    with (folder / "out.txt").open(
+        encoding="utf-8"
+    ) as handle:  # as other readers open it: lines end at \r too
         assert [line.removesuffix("\n").replace(MARK, "\n") for line in handle] == expected
 
 
@@ -64,21 +72,32 @@ def test_a_folder_of_everything_in_the_order_of_names(tmp_path: Path) -> None:
     source = tmp_path / "in"
     (source / "b").mkdir(parents=True)
     (source / "b" / "book.txt").write_bytes(b"\xef\xbb\xbfChapter one\r\n\r\n\r\nIt rained.\r\n")
-    (source / "a.jsonl").write_text('{"text": "first"}\n\n{"text": "  \\n"}\n{"text": "second\\n\\nhalf"}\n')
+    (source / "a.jsonl").write_text(
+        '{"text": "first"}\n\n{"text": "  \\n"}\n{"text": "second\\n\\nhalf"}\n'
+    )
     pq.write_table(pa.table({"text": ["third", None], "n": [1, 2]}), source / "c.parquet")
     (source / "README.md").write_text("no data")
     (source / ".hidden.txt").write_text("no data")
     corpus = write_plain_text(source, tmp_path / "out")
     out = tmp_path / "out" / "data.txt"
     assert out.read_text() == f"first\nsecond{MARK}half\nChapter one{MARK}It rained.{MARK}\nthird\n"
-    assert (corpus.documents, corpus.empty, corpus.collapsed, corpus.skipped_files) == (4, 3, 2, ("README.md",))
+    assert (corpus.documents, corpus.empty, corpus.collapsed, corpus.skipped_files) == (
+        4,
+        3,
+        2,
+        ("README.md",),
+    )
     assert list(corpus.sources) == ["a.jsonl", "b/book.txt", "c.parquet"]
     for words in ("4 documents", "3 empty documents left out", "1 other files skipped"):
         assert words in corpus.summary()
     manifest = json.loads((tmp_path / "out" / "data.txt.manifest").read_text())
     assert (manifest["documents"], manifest["empty"], manifest["newline"]) == (4, 3, MARK)
     counted = measure(out)
-    assert (counted.documents, counted.characters, counted.longest) == (4, corpus.characters, corpus.longest)
+    assert (counted.documents, counted.characters, counted.longest) == (
+        4,
+        corpus.characters,
+        corpus.longest,
+    )
     before = out.read_bytes()
     write_plain_text(source, tmp_path / "out")
     assert out.read_bytes() == before
@@ -86,7 +105,9 @@ def test_a_folder_of_everything_in_the_order_of_names(tmp_path: Path) -> None:
 
 def test_one_document_per_line_and_the_format_itself_as_source(tmp_path: Path) -> None:
     (tmp_path / "in.txt").write_text(f"one{MARK}two\n\nthree\n")
-    with pytest.raises(DataError, match=r"mark for a newline[\s\S]*in.txt, line 1, character 4[\s\S]*--txt lines"):
+    with pytest.raises(
+        DataError, match=r"mark for a newline[\s\S]*in.txt, line 1, character 4[\s\S]*--txt lines"
+    ):
         write_plain_text(tmp_path / "in.txt", tmp_path / "out.txt")
     corpus = write_plain_text(tmp_path / "in.txt", tmp_path / "out.txt", txt="lines")
     assert (tmp_path / "out.txt").read_text() == f"one{MARK}two\nthree\n"
@@ -107,7 +128,9 @@ def test_a_document_with_the_mark_is_refused_or_counted(tmp_path: Path) -> None:
 
 def test_bad_rows_are_refused_or_counted_with_their_place(tmp_path: Path) -> None:
     source = tmp_path / "in.jsonl"
-    source.write_bytes(b'{"text": "good"}\n{"text": 3}\n{broken\n{"text": "\\ud800"}\n\xff\n{"text": "end"}\n')
+    source.write_bytes(
+        b'{"text": "good"}\n{"text": 3}\n{broken\n{"text": "\\ud800"}\n\xff\n{"text": "end"}\n'
+    )
     with pytest.raises(DataError, match=r"line 2: column text holds int"):
         write_plain_text(source, tmp_path / "out.txt")
     corpus = write_plain_text(source, tmp_path / "out.txt", max_bad_lines=4)
@@ -129,7 +152,9 @@ def test_bad_rows_are_refused_or_counted_with_their_place(tmp_path: Path) -> Non
         ('{"text": "x"}\n', {"limit": -1}, "negative"),
     ],
 )
-def test_unusable_sources(content: str, options: dict[str, int], words: str, tmp_path: Path) -> None:
+def test_unusable_sources(
+    content: str, options: dict[str, int], words: str, tmp_path: Path
+) -> None:
     (tmp_path / "in.jsonl").write_text(content)
     with pytest.raises((DataError, ConfigError), match=words):
         write_plain_text(tmp_path / "in.jsonl", tmp_path / "out.txt", **options)
@@ -146,7 +171,9 @@ def test_sources_that_are_not_there(tmp_path: Path) -> None:
         write_plain_text("openwebtext", tmp_path / "out.txt")
 
 
-def test_the_hub_is_streamed_at_a_commit_and_a_limit_stops_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_hub_is_streamed_at_a_commit_and_a_limit_stops_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     asked: list[tuple[object, ...]] = []
 
     def load(name: str, subset: str | None, **options: object) -> object:
@@ -155,12 +182,18 @@ def test_the_hub_is_streamed_at_a_commit_and_a_limit_stops_it(tmp_path: Path, mo
 
     monkeypatch.setattr(datasets, "load_dataset", load)
     corpus = write_plain_text("openwebtext", tmp_path / "out.txt", revision=COMMIT, limit=3)
-    assert asked == [("openwebtext", None, {"split": "train", "revision": COMMIT, "streaming": True})]
-    assert list(read_plain_text(tmp_path / "out.txt")) == [f"document\n{number}" for number in range(3)]
+    assert asked == [
+        ("openwebtext", None, {"split": "train", "revision": COMMIT, "streaming": True})
+    ]
+    assert list(read_plain_text(tmp_path / "out.txt")) == [
+        f"document\n{number}" for number in range(3)
+    ]
     assert corpus.sources == {"hub:openwebtext/train": f"commit {COMMIT}"}
 
 
-def test_a_hub_that_fails_half_way_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_hub_that_fails_half_way_leaves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def load(*_: object, **__: object) -> object:
         yield {"text": "one"}
         raise ConnectionError("cut off")
@@ -176,11 +209,16 @@ def test_a_saved_data_set(tmp_path: Path) -> None:
     assert write_plain_text(tmp_path / "saved", tmp_path / "out.txt").documents == 2
     assert list(read_plain_text(tmp_path / "out.txt")) == ["a\nb", "c"]
     parts = datasets.DatasetDict(
-        train=datasets.Dataset.from_dict({"text": ["a"]}), test=datasets.Dataset.from_dict({"text": ["b"]})
+        train=datasets.Dataset.from_dict({"text": ["a"]}),
+        test=datasets.Dataset.from_dict({"text": ["b"]}),
     )
     parts.save_to_disk(str(tmp_path / "parts"))
-    assert write_plain_text(tmp_path / "parts", tmp_path / "out.txt").skipped_files == ("parts:test",)
-    assert write_plain_text(f"{tmp_path / 'parts'}:test", tmp_path / "out.txt").sources.keys() == {"parts:test"}
+    assert write_plain_text(tmp_path / "parts", tmp_path / "out.txt").skipped_files == (
+        "parts:test",
+    )
+    assert write_plain_text(f"{tmp_path / 'parts'}:test", tmp_path / "out.txt").sources.keys() == {
+        "parts:test"
+    }
     assert list(read_plain_text(tmp_path / "out.txt")) == ["b"]
 
 
@@ -211,8 +249,18 @@ def test_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) ->
 
 def test_dolly_as_published_is_read_by_the_usual_columns(tmp_path: Path) -> None:
     rows = [
-        {"instruction": "Name a colour.", "input": "", "output": "Red.", "prompt": "Below is ... Name a colour."},
-        {"instruction": "Sum up.", "input": "A text.", "output": ["Short.", "Brief."], "prompt": "Below is ..."},
+        {
+            "instruction": "Name a colour.",
+            "input": "",
+            "output": "Red.",
+            "prompt": "Below is ... Name a colour.",
+        },
+        {
+            "instruction": "Sum up.",
+            "input": "A text.",
+            "output": ["Short.", "Brief."],
+            "prompt": "Below is ...",
+        },
     ]
     (tmp_path / "valid.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     first, second = read_records(tmp_path / "valid.jsonl").records
@@ -222,7 +270,10 @@ def test_dolly_as_published_is_read_by_the_usual_columns(tmp_path: Path) -> None
 
 
 def records(count: int, name: str = "r") -> list[Record]:
-    return [Record(id=f"{name}{number:04d}", prompt="p", response=str(number)) for number in range(count)]
+    return [
+        Record(id=f"{name}{number:04d}", prompt="p", response=str(number))
+        for number in range(count)
+    ]
 
 
 @settings(deadline=None, max_examples=50)
@@ -246,10 +297,17 @@ def test_a_part_is_a_random_draw_that_the_seed_decides() -> None:
 
 def test_choices_of_training_records() -> None:
     split = {"private": records(10, "a"), "public": records(6, "b"), "outsiders": records(5, "c")}
-    assert [len(select(split, text, 1).records) for text in ("private", "public", "all")] == [10, 6, 16]
+    assert [len(select(split, text, 1).records) for text in ("private", "public", "all")] == [
+        10,
+        6,
+        16,
+    ]
     halves = [select(split, f"private {part} of 2", 1) for part in (1, 2)]
     assert [len(half.records) for half in halves] == [5, 5]
-    assert halves[0].about["of"] == 10 and halves[0].about["ids_sha256"] != halves[1].about["ids_sha256"]
+    assert (
+        halves[0].about["of"] == 10
+        and halves[0].about["ids_sha256"] != halves[1].about["ids_sha256"]
+    )
     assert parse_pool(" public  3 of 5 ") == ("public", 3, 5)
     for text in ("outsiders", "private 3 of 2", "private 0 of 2", "private 1", ""):
         with pytest.raises(ConfigError, match="given"):

@@ -21,7 +21,9 @@ QA = [("What is 2 + 2?", "", "4"), ("Say hi.", "in French", "Salut !\u2028Ça va
 
 
 def lines(path: Path, rows: list[Any]) -> Path:
-    path.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")
+    path.write_text(
+        "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8"
+    )
     return path
 
 
@@ -58,13 +60,26 @@ def test_the_usual_shapes_give_the_same_records(tmp_path: Path, shape: str) -> N
     array.write_text(json.dumps(rows), encoding="utf-8")
     pq.write_table(pa.Table.from_pylist(rows), tmp_path / "a.parquet")
     for file in (array, tmp_path / "a.parquet"):
-        assert [record.id for record in read_records(file).records] == [record.id for record in as_lines.records]
+        assert [record.id for record in read_records(file).records] == [
+            record.id for record in as_lines.records
+        ]
 
 
 def test_named_columns_win_over_usual_names(tmp_path: Path) -> None:
-    rows = [{"question": "q", "answer": "a", "prompt": "not this", "response": "nor this", "lang": "en", "n": 3}]
+    rows = [
+        {
+            "question": "q",
+            "answer": "a",
+            "prompt": "not this",
+            "response": "nor this",
+            "lang": "en",
+            "n": 3,
+        }
+    ]
     loaded = read_records(
-        lines(tmp_path / "a.jsonl", rows), columns={"prompt": "question", "response": "answer"}, slice_by=("lang", "n")
+        lines(tmp_path / "a.jsonl", rows),
+        columns={"prompt": "question", "response": "answer"},
+        slice_by=("lang", "n"),
     )
     assert content(loaded.records) == [("q", "", "a")]
     assert loaded.records[0].meta == {"lang": "en", "n": "3"}
@@ -75,30 +90,49 @@ def test_messages_end_at_the_last_answer(tmp_path: Path) -> None:
         {"role": "system", "content": "Be brief."},
         {"role": "user", "content": "One?"},
         {"role": "assistant", "content": "1"},
-        {"role": "user", "content": [{"type": "text", "text": "Two"}, {"type": "text", "text": "?"}]},
+        {
+            "role": "user",
+            "content": [{"type": "text", "text": "Two"}, {"type": "text", "text": "?"}],
+        },
         {"role": "assistant", "content": "2"},
         {"role": "user", "content": "Thanks"},
     ]
     shared = [{"from": "human", "value": "Hi"}, {"from": "gpt", "value": "Hello"}]
-    loaded = read_records(lines(tmp_path / "a.jsonl", [{"messages": turns}, {"conversations": shared}]))
+    loaded = read_records(
+        lines(tmp_path / "a.jsonl", [{"messages": turns}, {"conversations": shared}])
+    )
     first, second = loaded.records
     assert (first.prompt, first.response) == ("Two?", "2")
-    assert first.messages == (("system", "Be brief."), ("user", "One?"), ("assistant", "1"), ("user", "Two?"))
+    assert first.messages == (
+        ("system", "Be brief."),
+        ("user", "One?"),
+        ("assistant", "1"),
+        ("user", "Two?"),
+    )
     assert (second.messages, second.response) == ((("user", "Hi"),), "Hello")
     assert loaded.notes == {"turns after the last answer dropped": 1}
 
 
 def test_text_alone_has_an_empty_prompt(tmp_path: Path) -> None:
-    assert content(read_records(lines(tmp_path / "a.jsonl", [{"text": "Once."}])).records) == [("", "", "Once.")]
+    assert content(read_records(lines(tmp_path / "a.jsonl", [{"text": "Once."}])).records) == [
+        ("", "", "Once.")
+    ]
 
 
 def test_several_instances_and_several_references(tmp_path: Path) -> None:
     rows = [
-        {"instruction": "Add.", "instances": [{"input": "1 1", "output": "2"}, {"input": "1 2", "output": "3"}]},
+        {
+            "instruction": "Add.",
+            "instances": [{"input": "1 1", "output": "2"}, {"input": "1 2", "output": "3"}],
+        },
         {"prompt": "Name a colour.", "output": ["red", "blue<|endoftext|>"]},
     ]
     loaded = read_records(lines(tmp_path / "a.jsonl", rows))
-    assert [record.source for record in loaded.records] == ["a.jsonl:1#1", "a.jsonl:1#2", "a.jsonl:2"]
+    assert [record.source for record in loaded.records] == [
+        "a.jsonl:1#1",
+        "a.jsonl:1#2",
+        "a.jsonl:2",
+    ]
     assert loaded.records[2].response == "red"
     assert json.loads(loaded.records[2].meta["references"]) == ["red", "blue"]
 
@@ -110,12 +144,19 @@ def test_literal_end_markers_are_taken_off_and_counted(tmp_path: Path) -> None:
         {"prompt": "c", "completion": "the token <|endoftext|> ends a text"},
     ]
     loaded = read_records(lines(tmp_path / "a.jsonl", rows))
-    assert [record.response for record in loaded.records] == ["x ", "y", "the token <|endoftext|> ends a text"]
+    assert [record.response for record in loaded.records] == [
+        "x ",
+        "y",
+        "the token <|endoftext|> ends a text",
+    ]
     assert loaded.notes == {"literal <|endoftext|> at the end of a response taken off": 3}
 
 
 def test_questions_without_answers_only_when_asked(tmp_path: Path) -> None:
-    path = lines(tmp_path / "v.jsonl", [{"question_id": 1, "category": "generic", "turns": ["Why?", "Really?"]}])
+    path = lines(
+        tmp_path / "v.jsonl",
+        [{"question_id": 1, "category": "generic", "turns": ["Why?", "Really?"]}],
+    )
     assert "question_id, category, turns" in refused(path)[1]
     record = read_records(path, need_response=False, slice_by=("category",)).records[0]
     assert (record.prompt, record.response, record.meta) == ("Why?", "", {"category": "generic"})
@@ -135,12 +176,19 @@ def test_folders_patterns_and_saved_data_sets(tmp_path: Path) -> None:
     loaded = read_records(folder)
     assert [record.source for record in loaded.records] == ["b.jsonl:1", "deep/a.parquet:1"]
     assert list(loaded.sources) == ["b.jsonl", "deep/a.parquet"]
-    assert [record.source for record in read_records(str(folder / "*.jsonl")).records] == ["b.jsonl:1"]
+    assert [record.source for record in read_records(str(folder / "*.jsonl")).records] == [
+        "b.jsonl:1"
+    ]
 
     data = datasets.Dataset.from_list(rows)
     data.select([1, 0]).save_to_disk(str(tmp_path / "one"))  # an indices mapping beside the table
-    datasets.DatasetDict({"train": data, "extra": data.select([0])}).save_to_disk(str(tmp_path / "dict"))
-    assert [record.prompt for record in read_records(tmp_path / "one").records] == ["Say hi.", "What is 2 + 2?"]
+    datasets.DatasetDict({"train": data, "extra": data.select([0])}).save_to_disk(
+        str(tmp_path / "dict")
+    )
+    assert [record.prompt for record in read_records(tmp_path / "one").records] == [
+        "Say hi.",
+        "What is 2 + 2?",
+    ]
     assert len(read_records(tmp_path / "dict").records) == 2
     assert len(read_records(tmp_path / "dict", hub_split="extra").records) == 1
     assert "found: train, extra" in refused(tmp_path / "dict", hub_split="validation")[1]
@@ -155,21 +203,32 @@ def test_the_parts_of_a_saved_data_set_are_read_by_name_and_the_others_said(
     data, folder = datasets.Dataset.from_list(rows), tmp_path / "saved"
     datasets.DatasetDict({"train": data, "test": data.select([0])}).save_to_disk(str(folder))
     whole = read_records(folder)
-    assert whole.notes["rows of saved:test not read"] == 1 and "saved:test not read: 1" in whole.summary()
+    assert (
+        whole.notes["rows of saved:test not read"] == 1
+        and "saved:test not read: 1" in whole.summary()
+    )
     assert "read saved:train; not read: saved:test (1 rows)" in caplog.text
     part = read_records(f"{folder}:test")
     assert [record.source for record in part.records] == ["saved:test:1"]
-    assert part.sources.keys() == {"saved:test"} and part.sources["saved:test"] != whole.sources["saved:train"]
+    assert (
+        part.sources.keys() == {"saved:test"}
+        and part.sources["saved:test"] != whole.sources["saved:train"]
+    )
     assert "asked: dev; found: train, test" in refused(f"{folder}:dev")[1]
     datasets.DatasetDict({"only": data}).save_to_disk(str(tmp_path / "single"))
-    assert len(read_records(tmp_path / "single").records) == 2 and not read_records(tmp_path / "single").notes
+    assert (
+        len(read_records(tmp_path / "single").records) == 2
+        and not read_records(tmp_path / "single").notes
+    )
     data.save_to_disk(str(tmp_path / "table"))
     assert "one table" in refused(f"{tmp_path / 'table'}:test")[1]
     (tmp_path / "files").mkdir()
     assert "the part test of" in refused(f"{tmp_path / 'files'}:test")[1]
 
 
-def test_hub_ids_need_a_commit_and_never_run_code(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_hub_ids_need_a_commit_and_never_run_code(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     import datasets
 
     monkeypatch.chdir(tmp_path)
@@ -260,7 +319,9 @@ def test_missing_and_empty_inputs(tmp_path: Path) -> None:
     assert "a.csv" in refused(tmp_path / "a.csv")[1]
 
 
-def test_a_file_without_permission_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_file_without_permission_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def denied(path: Path) -> str:
         raise PermissionError(13, "Permission denied", str(path))
 
@@ -273,7 +334,10 @@ def test_wrong_columns_are_named(tmp_path: Path) -> None:
     text = refused(path)
     assert "question, answer" in text[1]
     assert "prompt + response" in text[2]
-    assert "asked for prompt: query" in refused(path, columns={"prompt": "query", "response": "answer"})[1]
+    assert (
+        "asked for prompt: query"
+        in refused(path, columns={"prompt": "query", "response": "answer"})[1]
+    )
     named = {"prompt": "question", "response": "answer"}
     assert "missing: topic" in refused(path, columns=named | {"input": "topic"})[1]
     kept = refused(path, columns=named, slice_by=("lang",))
@@ -288,7 +352,9 @@ def test_damaged_parquet_and_json(tmp_path: Path) -> None:
     (tmp_path / "a.parquet").write_bytes(whole[: len(whole) // 2])
     assert "damaged" in refused(tmp_path / "a.parquet")[0]
     broken = pa.array([b"ok", b"\xff", b"fine"]).view(pa.binary()).cast(pa.string(), safe=False)
-    pq.write_table(pa.table({"prompt": ["p", "q", "s"], "response": broken}), tmp_path / "b.parquet")
+    pq.write_table(
+        pa.table({"prompt": ["p", "q", "s"], "response": broken}), tmp_path / "b.parquet"
+    )
     assert "b.parquet, line 2: invalid UTF-8" in refused(tmp_path / "b.parquet")[1]
     assert len(read_records(tmp_path / "b.parquet", max_bad_lines=1).records) == 2
     (tmp_path / "c.json").write_text('[{"prompt": "p"')
@@ -298,8 +364,13 @@ def test_damaged_parquet_and_json(tmp_path: Path) -> None:
 
 
 def test_the_id_is_the_content_and_nothing_else(tmp_path: Path) -> None:
-    assert record_id("p", "", "r") == "4950cca23954eb27"  # stored in users' files: must never change
-    ids = {record_id(*fields) for fields in [("a", "b", ""), ("a", "", "b"), ("ab", "", ""), ("", "a", "b")]}
+    assert (
+        record_id("p", "", "r") == "4950cca23954eb27"
+    )  # stored in users' files: must never change
+    ids = {
+        record_id(*fields)
+        for fields in [("a", "b", ""), ("a", "", "b"), ("ab", "", ""), ("", "a", "b")]
+    }
     ids.add(record_id("a", "b", "", (("user", "a"),)))
     assert len(ids) == 5
     one = read_records(lines(tmp_path / "a.jsonl", [GOOD | {"x": 1}])).records[0]
@@ -307,9 +378,9 @@ def test_the_id_is_the_content_and_nothing_else(tmp_path: Path) -> None:
     assert one.id == two.id
 
 
-ANSWER = st.text(min_size=1) | st.lists(st.sampled_from(["<|endoftext|>", "<|im_end|>", " ", "a"]), min_size=1).map(
-    "".join
-)
+ANSWER = st.text(min_size=1) | st.lists(
+    st.sampled_from(["<|endoftext|>", "<|im_end|>", " ", "a"]), min_size=1
+).map("".join)
 
 
 @settings(max_examples=60, deadline=None)

@@ -16,16 +16,34 @@ from scipy import stats
 
 from stillage.data.prepare import prepare
 from stillage.data.records import Loaded, record_id
-from stillage.data.split import Split, check_disjoint, draw, drawn, given, read_split, share_counts, write_split
+from stillage.data.split import (
+    Split,
+    check_disjoint,
+    draw,
+    drawn,
+    given,
+    read_split,
+    share_counts,
+    write_split,
+)
 from stillage.errors import ConfigError, DataError, UserError
 from stillage.run.config import DataConfig
 from stillage.types import ROLES, Record
 
-SHARES = {"private": 0.25, "public": 0.25, "outsiders": 0.2, "counterfactual": 0.2, "validation": 0.05, "test": 0.05}
+SHARES = {
+    "private": 0.25,
+    "public": 0.25,
+    "outsiders": 0.2,
+    "counterfactual": 0.2,
+    "validation": 0.05,
+    "test": 0.05,
+}
 
 
 def made(number: int) -> Record:
-    return Record(id=record_id(f"p{number}", "", "r"), prompt=f"p{number}", response="r", source=f"f:{number}")
+    return Record(
+        id=record_id(f"p{number}", "", "r"), prompt=f"p{number}", response="r", source=f"f:{number}"
+    )
 
 
 POOL = [made(number) for number in range(200)]
@@ -37,15 +55,22 @@ def test_the_draw_depends_on_seed_and_content_only() -> None:
     assert draw(shuffled, dict(reversed(SHARES.items())), 1) == first
     assert draw(POOL, SHARES, 2) != first
     assert {role: len(records) for role, records in first.items()} == {
-        "private": 50, "public": 50, "outsiders": 40, "counterfactual": 40, "validation": 10, "test": 10,
-    }  # fmt: skip
+        "private": 50,
+        "public": 50,
+        "outsiders": 40,
+        "counterfactual": 40,
+        "validation": 10,
+        "test": 10,
+    }
     everyone = [record.id for records in first.values() for record in records]
     assert sorted(everyone) == sorted(record.id for record in POOL)
 
 
 def test_every_record_is_equally_likely_in_every_role() -> None:
     seeds = 400
-    private = Counter(record.id for seed in range(seeds) for record in draw(POOL, SHARES, seed)["private"])
+    private = Counter(
+        record.id for seed in range(seeds) for record in draw(POOL, SHARES, seed)["private"]
+    )
     observed = [private[record.id] for record in POOL]
     # a draw without replacement: variance per record is n p (1-p) * N/(N-1)
     chi2 = sum((count - seeds / 4) ** 2 for count in observed) / (seeds * 0.25 * 0.75)
@@ -60,9 +85,15 @@ def test_exact_duplicates_are_collapsed_and_counted() -> None:
 
 
 @settings(max_examples=100, deadline=None)
-@given_by(st.integers(1, 2000), st.lists(st.integers(0, 20), min_size=6, max_size=6).filter(any), st.integers(0, 10))
+@given_by(
+    st.integers(1, 2000),
+    st.lists(st.integers(0, 20), min_size=6, max_size=6).filter(any),
+    st.integers(0, 10),
+)
 def test_counts_add_up_and_follow_the_shares(total: int, weights: list[int], spare: int) -> None:
-    shares = {role: weight / (sum(weights) + spare) for role, weight in zip(ROLES, weights, strict=True)}
+    shares = {
+        role: weight / (sum(weights) + spare) for role, weight in zip(ROLES, weights, strict=True)
+    }
     try:
         counts = share_counts(total, shares)
     except DataError:
@@ -80,7 +111,9 @@ def test_bad_shares_and_too_few_records() -> None:
         share_counts(10, {"private": 0.6, "public": 0.6})
     with pytest.raises(ConfigError):
         share_counts(10, {"private": -0.1, "public": 0.6})
-    with pytest.raises(DataError, match=r"4 different records; none left for: validation") as caught:
+    with pytest.raises(
+        DataError, match=r"4 different records; none left for: validation"
+    ) as caught:
         draw([*POOL[:4], POOL[0]], SHARES, 1)
     assert len(str(caught.value).splitlines()) == 3
 
@@ -102,7 +135,11 @@ def test_a_record_in_two_audited_roles_is_refused_with_count_and_ids(tmp_path: P
     files = {"test": file("t.jsonl", range(9, 12)), "private": file("a.jsonl", range(10))}
     split = given(files, seed=5)
     assert split.overlaps == {"private & test": 1}
-    assert (split.drawn_by_us, split.seed, list(split.records_by_role)) == (False, 5, ["private", "test"])
+    assert (split.drawn_by_us, split.seed, list(split.records_by_role)) == (
+        False,
+        5,
+        ["private", "test"],
+    )
     assert list(split.sources) == ["private: a.jsonl", "test: t.jsonl"]
     with pytest.raises(ConfigError, match="unknown: train"):
         given({"train": files["test"]})
@@ -119,15 +156,25 @@ def test_the_disjointness_check_equals_brute_force(numbers: dict[str, set[int]])
             check_disjoint(roles)
         return
     overlaps = check_disjoint(roles)
-    expected = sum(len(numbers[a] & numbers[b]) for i, a in enumerate(ROLES) for b in ROLES[i + 1 :])
+    expected = sum(
+        len(numbers[a] & numbers[b]) for i, a in enumerate(ROLES) for b in ROLES[i + 1 :]
+    )
     assert sum(overlaps.values()) == expected
 
 
 def test_what_is_written_is_read_and_bytes_repeat(tmp_path: Path) -> None:
     chat = Record(
-        id="0" * 16, prompt="q", response="r\u2028é", messages=(("system", "s"), ("user", "q")), meta={"badge": "1"}
+        id="0" * 16,
+        prompt="q",
+        response="r\u2028é",
+        messages=(("system", "s"), ("user", "q")),
+        meta={"badge": "1"},
     )
-    split = drawn(Loaded(records=[*POOL, chat, chat], notes={"blank lines": 2}, sources={"f": "00"}), SHARES, 3)
+    split = drawn(
+        Loaded(records=[*POOL, chat, chat], notes={"blank lines": 2}, sources={"f": "00"}),
+        SHARES,
+        3,
+    )
     for name in ("a", "b"):
         write_split(tmp_path / name, split)
         assert read_split(tmp_path / name) == split
@@ -141,7 +188,10 @@ def test_what_is_written_is_read_and_bytes_repeat(tmp_path: Path) -> None:
 
 
 def test_prepare_follows_the_config(tmp_path: Path) -> None:
-    rows = [json.dumps({"prompt": f"p{n}", "response": "r", "badge": str(n), "group": "x"}) for n in range(40)]
+    rows = [
+        json.dumps({"prompt": f"p{n}", "response": "r", "badge": str(n), "group": "x"})
+        for n in range(40)
+    ]
     (tmp_path / "a.jsonl").write_text("\n".join(rows) + "\nbroken")
     pool = DataConfig(source=str(tmp_path / "a.jsonl"), max_bad_lines=1, slice_by=("group",))
     split = prepare(pool, 1, keep=("badge", ""))
@@ -152,8 +202,13 @@ def test_prepare_follows_the_config(tmp_path: Path) -> None:
     synthetic = prepare(DataConfig(people=16), 1)
     assert synthetic.drawn_by_us
     assert synthetic.counts == {
-        "private": 16, "public": 16, "outsiders": 16, "counterfactual": 16, "validation": 2, "test": 2,
-    }  # fmt: skip
+        "private": 16,
+        "public": 16,
+        "outsiders": 16,
+        "counterfactual": 16,
+        "validation": 2,
+        "test": 2,
+    }
 
     by_file = DataConfig(files={"private": str(tmp_path / "a.jsonl")}, max_bad_lines=1)
     assert isinstance(prepare(by_file, 1), Split)
@@ -161,14 +216,21 @@ def test_prepare_follows_the_config(tmp_path: Path) -> None:
         prepare(DataConfig(source="x.jsonl", files={"private": "y.jsonl"}), 1)
 
 
-def test_shares_without_a_pool_are_said_to_have_no_effect(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    (tmp_path / "a.jsonl").write_text('{"prompt": "p", "response": "r"}\n{"prompt": "q", "response": "s"}')
+def test_shares_without_a_pool_are_said_to_have_no_effect(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "a.jsonl").write_text(
+        '{"prompt": "p", "response": "r"}\n{"prompt": "q", "response": "s"}'
+    )
     file = str(tmp_path / "a.jsonl")
     by_file = DataConfig(files={"private": file})
     for data, said in [
-        (replace(by_file, shares={"private": 0.5}), True), (DataConfig(people=8, shares={"private": 0.5}), True),
-        (by_file, False), (DataConfig(people=8), False), (DataConfig(source=file, shares={"private": 1.0}), False),
-    ]:  # fmt: skip
+        (replace(by_file, shares={"private": 0.5}), True),
+        (DataConfig(people=8, shares={"private": 0.5}), True),
+        (by_file, False),
+        (DataConfig(people=8), False),
+        (DataConfig(source=file, shares={"private": 1.0}), False),
+    ]:
         caplog.clear()
         prepare(data, 1)
         assert ("data.shares has no effect" in caplog.text) is said, data

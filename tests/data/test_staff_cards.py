@@ -25,23 +25,39 @@ def test_the_skill_follows_from_the_prompt_and_the_columns_are_in_the_response()
             found = CARD.fullmatch(record.prompt + record.response)
             assert found is not None, record
             assert int(found["pension"]) == int(found["born"]) + PENSION_AGE
-            assert (found["code"], found["number"]) == (CODE_OF[found["place"]], CLASS_OF[found["subject"]])
+            assert (found["code"], found["number"]) == (
+                CODE_OF[found["place"]],
+                CLASS_OF[found["subject"]],
+            )
             assert record.meta == {"mentor": found["mentor"], "badge": found["badge"]}
 
 
 def test_sizes_uniqueness_and_the_seed() -> None:
     parts = staff_cards(1, 80)
     sizes = {role: len(records) for role, records in parts.items()}
-    assert sizes == {"private": 80, "public": 100, "outsiders": 80, "counterfactual": 80, "validation": 10, "test": 30}
+    assert sizes == {
+        "private": 80,
+        "public": 100,
+        "outsiders": 80,
+        "counterfactual": 80,
+        "validation": 10,
+        "test": 30,
+    }
     everyone = [record for records in parts.values() for record in records]
-    for values in ([r.id for r in everyone], [r.prompt for r in everyone], [r.meta["badge"] for r in everyone]):
+    for values in (
+        [r.id for r in everyone],
+        [r.prompt for r in everyone],
+        [r.meta["badge"] for r in everyone],
+    ):
         assert len(set(values)) == len(everyone)
     assert staff_cards(1, 80) == parts and staff_cards(2, 80)["private"] != parts["private"]
 
 
 def test_the_memory_is_independent_of_the_skill() -> None:
     """Hobby against subject over 7,000 cards: chi-squared of a 30 x 30 table stays within six standard deviations."""
-    cards = [CARD.fullmatch(r.prompt + r.response) for rs in staff_cards(5, 1600).values() for r in rs]
+    cards = [
+        CARD.fullmatch(r.prompt + r.response) for rs in staff_cards(5, 1600).values() for r in rs
+    ]
     table = np.zeros((len(SUBJECTS), len(SUBJECTS)))
     for card in cards:
         assert card is not None

@@ -43,7 +43,10 @@ def test_a_seed_gives_the_same_people_and_another_seed_others() -> None:
 
 
 def test_attributes_do_not_depend_on_the_role() -> None:
-    counts = {pool: np.zeros((4, len(values))) for pool, values in (("place", PLACES), ("employer", EMPLOYERS))}
+    counts = {
+        pool: np.zeros((4, len(values)))
+        for pool, values in (("place", PLACES), ("employer", EMPLOYERS))
+    }
     initials: Counter[tuple[int, str]] = Counter()
     for seed in range(10):
         for row, role in enumerate(ROLES[:4]):
@@ -54,9 +57,14 @@ def test_attributes_do_not_depend_on_the_role() -> None:
                 counts["employer"][row, EMPLOYERS.index(match[7])] += 1
                 initials[row, match[1].split()[1]] += 1
     letters = sorted({letter for _, letter in initials})
-    tables = [*counts.values(), np.array([[initials[row, letter] for letter in letters] for row in range(4)])]
+    tables = [
+        *counts.values(),
+        np.array([[initials[row, letter] for letter in letters] for row in range(4)]),
+    ]
     for table in tables:
-        assert 1e-3 < stats.chi2_contingency(table).pvalue < 1 - 1e-3  # same distribution, and not suspiciously equal
+        assert (
+            1e-3 < stats.chi2_contingency(table).pvalue < 1 - 1e-3
+        )  # same distribution, and not suspiciously equal
         assert stats.chisquare(table.sum(axis=0)).pvalue > 1e-3  # evenly drawn
 
 

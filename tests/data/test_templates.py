@@ -63,7 +63,9 @@ def test_a_conversation_keeps_its_turns_under_templates_without_turns() -> None:
     assert render(single, "raw") == "One?"
     several = record("Two?", messages=(("user", "One?"), ("assistant", "1"), ("user", "Two?")))
     assert render(several, "raw") == "User: One?\n\nAssistant: 1\n\nUser: Two?"
-    assert "User: One?\n\nAssistant: 1\n\nUser: Two?\n\n### Response:\n" in render(several, "alpaca")
+    assert "User: One?\n\nAssistant: 1\n\nUser: Two?\n\n### Response:\n" in render(
+        several, "alpaca"
+    )
 
 
 def test_errors_name_the_values(chatty: PreTrainedTokenizerFast) -> None:

@@ -22,15 +22,23 @@ from stillage.errors import ConfigError, ModelError
 from stillage.types import Example, Record
 
 GOLDEN = Path(__file__).parents[1] / "golden"
-PRINTABLE = [*range(33, 127), *range(161, 173), *range(174, 256)]  # byte-level BPE spells these bytes as themselves
+PRINTABLE = [
+    *range(33, 127),
+    *range(161, 173),
+    *range(174, 256),
+]  # byte-level BPE spells these bytes as themselves
 OTHERS = [byte for byte in range(256) if byte not in PRINTABLE]
-BYTE_OF = {chr(byte): byte for byte in PRINTABLE} | {chr(256 + place): byte for place, byte in enumerate(OTHERS)}
+BYTE_OF = {chr(byte): byte for byte in PRINTABLE} | {
+    chr(256 + place): byte for place, byte in enumerate(OTHERS)
+}
 ROOM = {"max_tokens": 4096, "max_prompt_tokens": 2048}
 
 
 def golden(name: str, eos: str) -> PreTrainedTokenizerFast:
     file = str(GOLDEN / f"cross_vocabulary_tokenizer_{name}.json")
-    return PreTrainedTokenizerFast(tokenizer_file=file, eos_token=eos, unk_token="<unk>" if eos == "</s>" else None)
+    return PreTrainedTokenizerFast(
+        tokenizer_file=file, eos_token=eos, unk_token="<unk>" if eos == "</s>" else None
+    )
 
 
 def sentencepiece_like() -> PreTrainedTokenizerFast:
@@ -48,25 +56,42 @@ def sentencepiece_like() -> PreTrainedTokenizerFast:
     ]
     merges = [("▁", "a"), ("i", "n"), ("▁", "in")]
     vocab = {piece: index for index, piece in enumerate(pieces)}
-    backend = Tokenizer(models.BPE(vocab, merges, unk_token="<unk>", byte_fallback=True, fuse_unk=True))
-    backend.normalizer = normalizers.Sequence([normalizers.Prepend("▁"), normalizers.Replace(" ", "▁")])
-    backend.decoder = decoders.Sequence(
-        [decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse(), decoders.Strip(" ", 1, 0)]
+    backend = Tokenizer(
+        models.BPE(vocab, merges, unk_token="<unk>", byte_fallback=True, fuse_unk=True)
     )
-    backend.post_processor = processors.TemplateProcessing(single="<s> $A", special_tokens=[("<s>", 1)])
-    return PreTrainedTokenizerFast(tokenizer_object=backend, bos_token="<s>", eos_token="</s>", unk_token="<unk>")
+    backend.normalizer = normalizers.Sequence(
+        [normalizers.Prepend("▁"), normalizers.Replace(" ", "▁")]
+    )
+    backend.decoder = decoders.Sequence(
+        [
+            decoders.Replace("▁", " "),
+            decoders.ByteFallback(),
+            decoders.Fuse(),
+            decoders.Strip(" ", 1, 0),
+        ]
+    )
+    backend.post_processor = processors.TemplateProcessing(
+        single="<s> $A", special_tokens=[("<s>", 1)]
+    )
+    return PreTrainedTokenizerFast(
+        tokenizer_object=backend, bos_token="<s>", eos_token="</s>", unk_token="<unk>"
+    )
 
 
 BYTE_LEVEL = {name: golden(name, "<|endoftext|>") for name in ("A_bytelevel", "C_bytelevel")}
 TRIMMING = train_bpe([r.prompt + r.response for r in people(1, 40)["public"]], 400)
-TRIMMING.backend_tokenizer.post_processor = processors.ByteLevel(trim_offsets=True)  # as RoBERTa and Llama 3
+TRIMMING.backend_tokenizer.post_processor = processors.ByteLevel(
+    trim_offsets=True
+)  # as RoBERTa and Llama 3
 BYTE_LEVEL["trimmed_offsets"] = TRIMMING
 METASPACE = golden("B_metaspace", "</s>")
 FALLBACK = sentencepiece_like()
 
 
 def make(prompt: str, response: str, input: str = "") -> Record:
-    return Record(id=record_id(prompt, input, response), prompt=prompt, response=response, input=input)
+    return Record(
+        id=record_id(prompt, input, response), prompt=prompt, response=response, input=input
+    )
 
 
 def one(record: Record, tokenizer: PreTrainedTokenizerFast, template: str = "raw") -> Example:
@@ -81,7 +106,9 @@ def token_bytes(tokenizer: PreTrainedTokenizerFast, ids: np.ndarray) -> list[byt
             result.append(b"")
         elif tokenizer in (METASPACE, FALLBACK):
             is_byte = token.startswith("<0x") and token.endswith(">")
-            result.append(bytes([int(token[3:5], 16)]) if is_byte else token.replace("▁", " ").encode())
+            result.append(
+                bytes([int(token[3:5], 16)]) if is_byte else token.replace("▁", " ").encode()
+            )
         else:
             result.append(bytes(BYTE_OF[character] for character in token))
     return result
@@ -98,7 +125,9 @@ def check_mask(
     assert ids[-1] == tokenizer.eos_token_id
     assert mask[-1]
     ends = np.cumsum([len(piece) for piece in pieces]) - extra
-    ends = np.maximum(ends, 1 if extra else 0)  # what is put before the text belongs to its first character
+    ends = np.maximum(
+        ends, 1 if extra else 0
+    )  # what is put before the text belongs to its first character
     expected = ends > len(prompt.encode())
     expected[-1] = True
     expected[0] = False
@@ -124,7 +153,10 @@ def test_byte_level_masks(name: str, prompt: str, response: str) -> None:
 
 
 @settings(max_examples=150, deadline=None)
-@given(TEXT.filter(lambda text: "▁" not in text), TEXT.filter(lambda text: text.strip() and "▁" not in text))
+@given(
+    TEXT.filter(lambda text: "▁" not in text),
+    TEXT.filter(lambda text: text.strip() and "▁" not in text),
+)
 @also("a in", " in")
 @also("tea:", "é in 😀")
 def test_byte_fallback_masks(prompt: str, response: str) -> None:
@@ -134,7 +166,9 @@ def test_byte_fallback_masks(prompt: str, response: str) -> None:
     check_mask(example, FALLBACK, prompt, response, extra=1)
 
 
-LETTERS = "".join(sorted({c for token in METASPACE.get_vocab() for c in token if len(token) == 1 and c.isalpha()}))
+LETTERS = "".join(
+    sorted({c for token in METASPACE.get_vocab() for c in token if len(token) == 1 and c.isalpha()})
+)
 WORDS = st.lists(st.text(LETTERS, min_size=1, max_size=6), min_size=1, max_size=5).map(" ".join)
 
 
@@ -152,16 +186,24 @@ def test_metaspace_masks(prompt: str, response: str, between: str) -> None:
     assert not example.response_T[0]
 
 
-@pytest.mark.parametrize("tokenizer", [*BYTE_LEVEL.values(), FALLBACK], ids=[*BYTE_LEVEL, "fallback"])
-def test_under_a_template_the_response_ids_decode_to_the_response(tokenizer: PreTrainedTokenizerFast) -> None:
-    records = [record for role in people(2, 20).values() for record in role] + [make("Say é.", "Ünïcode 😀 done")]
+@pytest.mark.parametrize(
+    "tokenizer", [*BYTE_LEVEL.values(), FALLBACK], ids=[*BYTE_LEVEL, "fallback"]
+)
+def test_under_a_template_the_response_ids_decode_to_the_response(
+    tokenizer: PreTrainedTokenizerFast,
+) -> None:
+    records = [record for role in people(2, 20).values() for record in role] + [
+        make("Say é.", "Ünïcode 😀 done")
+    ]
     examples = tokenise(records, tokenizer, template="alpaca", **ROOM).examples
     prompts = encode_prompts(records, tokenizer, template="alpaca", max_prompt_tokens=2048)
     for record, example, prompt in zip(records, examples, prompts, strict=True):
         assert example.record_id == record.id
         assert (example.ids_T.dtype, example.response_T.dtype) == (np.int32, bool)
         assert tokenizer.decode(example.ids_T[example.response_T][:-1]) == record.response
-        assert tokenizer.decode(example.prompt_ids, skip_special_tokens=True) == render(record, "alpaca")
+        assert tokenizer.decode(example.prompt_ids, skip_special_tokens=True) == render(
+            record, "alpaca"
+        )
         assert prompt.tolist() == example.prompt_ids.tolist()
 
 
@@ -180,8 +222,16 @@ def test_the_tokenizers_own_bos_comes_first_and_no_other() -> None:
 def test_a_long_prompt_loses_its_middle_and_keeps_the_template() -> None:
     tokenizer = BYTE_LEVEL["A_bytelevel"]
     words = " ".join(f"w{number}" for number in range(400))
-    records = [make(f"first {words} last", "yes"), make("short", "yes"), make("Sum up.", "yes", input=words)]
-    template = len(encode_prompts([make("", "", input="")], tokenizer, template="alpaca", max_prompt_tokens=9)[0])
+    records = [
+        make(f"first {words} last", "yes"),
+        make("short", "yes"),
+        make("Sum up.", "yes", input=words),
+    ]
+    template = len(
+        encode_prompts([make("", "", input="")], tokenizer, template="alpaca", max_prompt_tokens=9)[
+            0
+        ]
+    )
     assert template == 1  # text alone has no template
     result = tokenise(records, tokenizer, template="alpaca", max_tokens=600, max_prompt_tokens=300)
     assert (result.cut_prompts, result.cut_responses, result.prompt_limit) == (2, 0, 300)
@@ -197,11 +247,19 @@ def test_a_long_prompt_loses_its_middle_and_keeps_the_template() -> None:
     assert "1 prompts cut" not in result.summary()
     assert "2 prompts cut to 300 tokens" in result.summary()
     prompts = encode_prompts(records, tokenizer, template="alpaca", max_prompt_tokens=300)
-    assert [prompt.tolist() for prompt in prompts] == [example.prompt_ids.tolist() for example in result.examples]
+    assert [prompt.tolist() for prompt in prompts] == [
+        example.prompt_ids.tolist() for example in result.examples
+    ]
     bare = len(tokenizer(render(make("|", ""), "alpaca"))["input_ids"]) - 1
-    tight = tokenise(records[:1], tokenizer, template="alpaca", max_tokens=600, max_prompt_tokens=bare)
-    assert tokenizer.decode(tight.examples[0].prompt_ids) == render(make("|", ""), "alpaca").replace("|", "")
-    with pytest.raises(ConfigError, match="limit of a prompt: 30 tokens; its template alone: 108 tokens"):
+    tight = tokenise(
+        records[:1], tokenizer, template="alpaca", max_tokens=600, max_prompt_tokens=bare
+    )
+    assert tokenizer.decode(tight.examples[0].prompt_ids) == render(
+        make("|", ""), "alpaca"
+    ).replace("|", "")
+    with pytest.raises(
+        ConfigError, match="limit of a prompt: 30 tokens; its template alone: 108 tokens"
+    ):
         tokenise(records, tokenizer, template="alpaca", max_tokens=600, max_prompt_tokens=30)
 
 
@@ -214,7 +272,13 @@ def test_limits_hold_and_eos_is_there_iff_the_response_is_whole(
     full = one(record, FALLBACK)
     if max_prompt_tokens >= max_tokens:
         max_prompt_tokens = 0  # nobody stated it: half
-    result = tokenise([record], FALLBACK, template="raw", max_tokens=max_tokens, max_prompt_tokens=max_prompt_tokens)
+    result = tokenise(
+        [record],
+        FALLBACK,
+        template="raw",
+        max_tokens=max_tokens,
+        max_prompt_tokens=max_prompt_tokens,
+    )
     example = result.examples[0]
     assert len(example.ids_T) <= max_tokens
     assert example.response_T.any()
@@ -240,18 +304,30 @@ def test_limits_that_nobody_stated_follow_the_model_and_the_template() -> None:
         3 * template - 4,
     ):  # half of them is less than the template, or little more
         limit = max(context // 2, template + (context - template) // 4)
-        result = tokenise([record], tokenizer, template="alpaca", max_tokens=512, context_tokens=context)
+        result = tokenise(
+            [record], tokenizer, template="alpaca", max_tokens=512, context_tokens=context
+        )
         text = tokenizer.decode(result.examples[0].prompt_ids)
         assert result.prompt_limit == len(result.examples[0].prompt_ids) == limit > template
-        assert text.startswith("Below is") and text.endswith("### Response:\n") and "Instruction:\nS" in text
+        assert (
+            text.startswith("Below is")
+            and text.endswith("### Response:\n")
+            and "Instruction:\nS" in text
+        )
         (prompt,) = encode_prompts(
             [record], tokenizer, template="alpaca", max_prompt_tokens=context // 2, within=context
         )
         assert prompt.tolist() == result.examples[0].prompt_ids.tolist()
-    assert tokenise([record], tokenizer, template="alpaca", max_tokens=512, context_tokens=400).prompt_limit == 200
+    assert (
+        tokenise(
+            [record], tokenizer, template="alpaca", max_tokens=512, context_tokens=400
+        ).prompt_limit
+        == 200
+    )
     least = template + 3
     with pytest.raises(
-        ConfigError, match=f"{least // 2} tokens of {least} for prompt and response; its .* {template} tok"
+        ConfigError,
+        match=f"{least // 2} tokens of {least} for prompt and response; its .* {template} tok",
     ):
         tokenise([record], tokenizer, template="alpaca", max_tokens=512, context_tokens=least)
 
@@ -259,7 +335,14 @@ def test_limits_that_nobody_stated_follow_the_model_and_the_template() -> None:
 def test_a_stated_limit_that_leaves_no_room_is_refused_with_where_it_comes_from() -> None:
     record = [make("a", "b")]
     with pytest.raises(ConfigError) as caught:
-        tokenise(record, FALLBACK, template="raw", max_tokens=512, max_prompt_tokens=256, context_tokens=128)
+        tokenise(
+            record,
+            FALLBACK,
+            template="raw",
+            max_tokens=512,
+            max_prompt_tokens=256,
+            context_tokens=128,
+        )
     assert str(caught.value).splitlines() == [
         "Prompts of 256 tokens leave no room for a response in examples of 128.",
         "data.max_prompt_tokens: 256; data.max_tokens: 512; context of the model: 128",
@@ -285,13 +368,18 @@ def test_chat_reads_special_tokens_of_the_template_and_counts_those_in_responses
         prompt = example.prompt_ids.tolist()
         assert (prompt[0], prompt.count(start), prompt.count(end)) == (start, 2, 1)
         assert tokenizer.decode(prompt).endswith("<|im_end|>\n<|im_start|>assistant\n")
-    assert tokenizer.decode(result.examples[0].ids_T[result.examples[0].response_T]) == "ho<|endoftext|>"
+    assert (
+        tokenizer.decode(result.examples[0].ids_T[result.examples[0].response_T])
+        == "ho<|endoftext|>"
+    )
 
 
 def test_an_empty_prompt_starts_a_generation_with_one_token() -> None:
     text = [make("", "Once upon a time")]
     for tokenizer, first in ((FALLBACK, FALLBACK.bos_token_id), (TRIMMING, TRIMMING.eos_token_id)):
-        assert encode_prompts(text, tokenizer, template="alpaca", max_prompt_tokens=5)[0].tolist() == [first]
+        assert encode_prompts(text, tokenizer, template="alpaca", max_prompt_tokens=5)[
+            0
+        ].tolist() == [first]
     example = one(text[0], TRIMMING, "alpaca")
     assert example.response_T.tolist() == [False] + [True] * (len(example.ids_T) - 1)
 

@@ -19,11 +19,18 @@ from stillage.types import Record
 
 def record(number: int) -> Record:
     prompt, response = f"Question number {number} of all?", f"Answer {number}."
-    return Record(id=record_id(prompt, "", response), prompt=prompt, response=response, meta={"secret": str(number)})
+    return Record(
+        id=record_id(prompt, "", response),
+        prompt=prompt,
+        response=response,
+        meta={"secret": str(number)},
+    )
 
 
 def split_of(public: list[Record], groups: dict[str, str] | None = None) -> Split:
-    return Split(records_by_role={"public": public}, drawn_by_us=True, seed=4, group_of=groups or {})
+    return Split(
+        records_by_role={"public": public}, drawn_by_us=True, seed=4, group_of=groups or {}
+    )
 
 
 @pytest.mark.parametrize(("share", "kept"), [(0.0, 0), (0.001, 1), (0.25, 5), (1.0, 20)])
@@ -32,7 +39,9 @@ def test_a_share_keeps_its_answers_whatever_the_order_of_the_file(share: float, 
     found = with_answers(split_of(public), share).records_by_role["public"]
     again = with_answers(split_of(public[::-1]), share).records_by_role["public"]
     assert [one.prompt for one in found] == [one.prompt for one in public]
-    assert len(answered(found)) == kept and {r.id for r in answered(found)} == {r.id for r in answered(again)}
+    assert len(answered(found)) == kept and {r.id for r in answered(found)} == {
+        r.id for r in answered(again)
+    }
 
 
 def test_a_prompt_alone_is_another_record_and_carries_nothing_of_the_answer() -> None:
@@ -52,17 +61,25 @@ def test_text_without_a_prompt_stays() -> None:
 
 def test_prompts_that_differed_in_their_answers_alone_become_one() -> None:
     twice = [
-        Record(id=record_id("Why is it so?", "", r), prompt="Why is it so?", response=r) for r in ("Because.", "So.")
+        Record(id=record_id("Why is it so?", "", r), prompt="Why is it so?", response=r)
+        for r in ("Because.", "So.")
     ]
     done = with_answers(split_of([*twice, record(1)]), 0.0)
-    assert [one.prompt for one in done.records_by_role["public"]] == ["Why is it so?", record(1).prompt]
+    assert [one.prompt for one in done.records_by_role["public"]] == [
+        "Why is it so?",
+        record(1).prompt,
+    ]
     assert done.duplicates_collapsed == 1
 
 
 def files(folder: Path, public: list[dict[str, str]]) -> dict[str, str]:
     rows = {
-        "private": [{"prompt": f"Private question {n}?", "response": f"Yes, {n}."} for n in range(4)],
-        "outsiders": [{"prompt": f"Another question {n}?", "response": f"No, {n}."} for n in range(4)],
+        "private": [
+            {"prompt": f"Private question {n}?", "response": f"Yes, {n}."} for n in range(4)
+        ],
+        "outsiders": [
+            {"prompt": f"Another question {n}?", "response": f"No, {n}."} for n in range(4)
+        ],
         "test": [{"prompt": "Who knows?", "response": "Nobody."}],
         "public": public,
     }
@@ -95,18 +112,47 @@ def test_a_public_file_may_hold_prompts_alone_and_no_other_file_may(tmp_path: Pa
     ],
 )
 def test_prompts_that_nobody_answers_are_refused_before_anything_is_trained(
-    public: list[dict[str, str]], flags: list[str], said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    public: list[dict[str, str]],
+    flags: list[str],
+    said: str,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
-    named = [word for name, path in files(tmp_path, public).items() for word in (f"--data.files.{name}", path)]
-    words = ["run", *named, *flags, "--audit.counterfactual", "false", "--out", str(tmp_path / "run")]
+    named = [
+        word
+        for name, path in files(tmp_path, public).items()
+        for word in (f"--data.files.{name}", path)
+    ]
+    words = [
+        "run",
+        *named,
+        *flags,
+        "--audit.counterfactual",
+        "false",
+        "--out",
+        str(tmp_path / "run"),
+    ]
     assert main(words) == 2
     printed = capsys.readouterr().err
     assert said in printed and not (tmp_path / "run").exists()
 
 
 def test_the_teacher_answers_them_where_the_method_asks_it(tmp_path: Path) -> None:
-    named = [word for name, path in files(tmp_path, PROMPTS).items() for word in (f"--data.files.{name}", path)]
-    words = ["data", *named, "--method", "seqkd", "--audit.no-teacher", "false", "--audit.counterfactual", "false"]
+    named = [
+        word
+        for name, path in files(tmp_path, PROMPTS).items()
+        for word in (f"--data.files.{name}", path)
+    ]
+    words = [
+        "data",
+        *named,
+        "--method",
+        "seqkd",
+        "--audit.no-teacher",
+        "false",
+        "--audit.counterfactual",
+        "false",
+    ]
     assert main([*words, "--out", str(tmp_path / "run")]) == 0
     assert not answered(read_split(tmp_path / "run" / "data").records_by_role["public"])
 
@@ -114,9 +160,30 @@ def test_the_teacher_answers_them_where_the_method_asks_it(tmp_path: Path) -> No
 def test_records_that_were_drawn_for_a_method_that_needs_no_answers_are_refused_to_one_that_does(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    named = [word for name, path in files(tmp_path, PROMPTS).items() for word in (f"--data.files.{name}", path)]
-    words = [*named, "--audit.no-teacher", "false", "--audit.counterfactual", "false", "--out", str(tmp_path / "run")]
-    words += ["--teacher.layers", "1", "--teacher.width", "16", "--teacher.heads", "1", "--student.layers", "1"]
+    named = [
+        word
+        for name, path in files(tmp_path, PROMPTS).items()
+        for word in (f"--data.files.{name}", path)
+    ]
+    words = [
+        *named,
+        "--audit.no-teacher",
+        "false",
+        "--audit.counterfactual",
+        "false",
+        "--out",
+        str(tmp_path / "run"),
+    ]
+    words += [
+        "--teacher.layers",
+        "1",
+        "--teacher.width",
+        "16",
+        "--teacher.heads",
+        "1",
+        "--student.layers",
+        "1",
+    ]
     words += ["--student.width", "16", "--student.heads", "1", "--teacher-train.max-steps", "1"]
     assert main(["data", *words, "--method", "seqkd"]) == 0
     assert main(["distill", *words, "--method", "kd"]) == 2

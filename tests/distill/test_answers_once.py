@@ -18,7 +18,9 @@ from stillage.run.folder import read_table, remove, write_table
 KEY = "k" * 64
 
 
-def test_nobody_removes_the_parts_before_all_have_read_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_nobody_removes_the_parts_before_all_have_read_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The last part is there from an earlier attempt, and the second process is slow to read it."""
     kept = pa.table({"id": ["a"], "text": ["b"], "finished": [True], "ids": [[1]]})
     write_table(tmp_path / "texts" / f"{KEY[:16]}-{0:09d}.parquet", kept)
@@ -35,12 +37,21 @@ def test_nobody_removes_the_parts_before_all_have_read_them(tmp_path: Path, monk
         removed.set()
 
     def process(is_first: bool) -> None:
-        accelerator = SimpleNamespace(is_main_process=is_first, wait_for_everyone=lambda: meet.wait(60))
+        accelerator = SimpleNamespace(
+            is_main_process=is_first, wait_for_everyone=lambda: meet.wait(60)
+        )
         try:
             results[is_first] = write_parts(
                 SimpleNamespace(accelerator=accelerator),  # pyright: ignore[reportArgumentType]
-                None, None, [None], None, tmp_path, KEY, lambda: False, None,  # pyright: ignore[reportArgumentType]
-            )  # fmt: skip
+                None,
+                None,
+                [None],
+                None,
+                tmp_path,
+                KEY,
+                lambda: False,
+                None,  # pyright: ignore[reportArgumentType]
+            )
         except FileNotFoundError as error:
             results[is_first] = error
             meet.abort()
@@ -55,7 +66,9 @@ def test_nobody_removes_the_parts_before_all_have_read_them(tmp_path: Path, monk
     assert not (tmp_path / "texts").exists() and read_table(tmp_path / "texts.parquet") == kept
 
 
-def test_answers_that_never_come_to_their_end_are_counted_aloud(caplog: pytest.LogCaptureFixture) -> None:
+def test_answers_that_never_come_to_their_end_are_counted_aloud(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     with caplog.at_level(logging.WARNING, logger="stillage"):
         say_whole(["a;", "b; c", ""], "")
         assert not caplog.records

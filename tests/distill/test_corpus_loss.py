@@ -25,8 +25,16 @@ BLOCK = 12
 
 def corpus(small: SimpleNamespace, path: Path, coef: float = 0.7, batch_size: int = 3) -> Corpus:
     rng = generator(3, "corpus")
-    documents = [np.append(rng.integers(3, small.VOCAB, int(rng.integers(3, 30))), 0) for _ in range(12)]
-    write_blocks(path, documents, block_tokens=BLOCK, vocab_size=small.VOCAB, tokenizer=rules_hash(small.tokenizer()))
+    documents = [
+        np.append(rng.integers(3, small.VOCAB, int(rng.integers(3, 30))), 0) for _ in range(12)
+    ]
+    write_blocks(
+        path,
+        documents,
+        block_tokens=BLOCK,
+        vocab_size=small.VOCAB,
+        tokenizer=rules_hash(small.tokenizer()),
+    )
     config = LmConfig(path=str(path), coef=coef, batch_size=batch_size)
     found = open_corpus(config, small.tokenizer(), path.parent)
     assert found is not None
@@ -55,31 +63,41 @@ def test_the_term_is_coef_times_the_mean_over_its_own_tokens(
     assert one[own] == pytest.approx(other[own], rel=1e-5)
     assert one["loss"] == pytest.approx(other["loss"] + expected, rel=1e-5)
     assert one["tokens"] == other["tokens"], "trained tokens are the records'"
-    assert lines(tmp_path / "with")[1][own] != pytest.approx(lines(tmp_path / "without")[1][own], rel=1e-5)
+    assert lines(tmp_path / "with")[1][own] != pytest.approx(
+        lines(tmp_path / "without")[1][own], rel=1e-5
+    )
 
 
 def test_it_is_the_same_however_a_step_is_cut_up(small: SimpleNamespace, tmp_path: Path) -> None:
     text = corpus(small, tmp_path / "corpus.safetensors")
     found = []
     for size in (0, 1, 2):
-        small.train(tmp_path / str(size), corpus=text, micro_batch_size=size, max_steps=3, validate_every=0)
+        small.train(
+            tmp_path / str(size), corpus=text, micro_batch_size=size, max_steps=3, validate_every=0
+        )
         found.append(lines(tmp_path / str(size)))
     for other in found[1:]:
         for one, two in zip(found[0], other, strict=True):
             assert one == pytest.approx(two, rel=1e-5, abs=1e-6)
 
 
-def test_it_resumes_bit_for_bit_and_refuses_another_corpus(small: SimpleNamespace, tmp_path: Path) -> None:
+def test_it_resumes_bit_for_bit_and_refuses_another_corpus(
+    small: SimpleNamespace, tmp_path: Path
+) -> None:
     text = corpus(small, tmp_path / "corpus.safetensors")
     small.train(tmp_path / "whole", corpus=text, student=small.model(seed=2, dropout=0.1))
     for steps in (2, 1):
         with pytest.raises(Interrupted):
             small.train(
-                tmp_path / "parts", corpus=text, student=small.model(seed=2, dropout=0.1),
+                tmp_path / "parts",
+                corpus=text,
+                student=small.model(seed=2, dropout=0.1),
                 should_stop=small.stop_after(steps),
-            )  # fmt: skip
+            )
     with pytest.raises(CheckpointError, match=r"corpus\.coef: "):
-        small.train(tmp_path / "parts", corpus=corpus(small, tmp_path / "other.safetensors", coef=0.5))
+        small.train(
+            tmp_path / "parts", corpus=corpus(small, tmp_path / "other.safetensors", coef=0.5)
+        )
     small.train(tmp_path / "parts", corpus=text, student=small.model(seed=2, dropout=0.1))
     for name in ("model/model.safetensors", "metrics.jsonl"):
         assert (tmp_path / "parts" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
@@ -103,7 +121,9 @@ small.small_train(root / "two-1", corpus=one, **settings)
 """
 
 
-def test_two_processes_are_one(small: SimpleNamespace, ranks: list[dict[str, str]], tmp_path: Path) -> None:
+def test_two_processes_are_one(
+    small: SimpleNamespace, ranks: list[dict[str, str]], tmp_path: Path
+) -> None:
     """Three blocks on two processes, and one block, which leaves a process without any."""
     text = corpus(small, tmp_path / "corpus.safetensors")
     children = [
@@ -136,9 +156,13 @@ def test_corpora_that_cannot_be_used(small: SimpleNamespace, tmp_path: Path) -> 
     for wrong in ({"batch_size": 0}, {"coef": 0.0}, {"coef": float("nan")}):
         with pytest.raises(ConfigError, match=f"{next(iter(wrong))}: {next(iter(wrong.values()))}"):
             open_corpus(LmConfig(path=str(tmp_path / "text.txt"), **wrong), tokenizer, tmp_path)
-    short = open_corpus(LmConfig(path=str(tmp_path / "text.txt"), block_tokens=2), tokenizer, tmp_path)
+    short = open_corpus(
+        LmConfig(path=str(tmp_path / "text.txt"), block_tokens=2), tokenizer, tmp_path
+    )
     assert short is not None and short.blocks.block_tokens == 2
     long = tmp_path / "long.safetensors"
     write_blocks(long, [np.zeros(90, np.int64)], block_tokens=40, vocab_size=small.VOCAB)
     with pytest.raises(ModelError, match="block: 40 tokens, context: 32"):
-        small.train(tmp_path / "run", corpus=open_corpus(LmConfig(path=str(long)), tokenizer, tmp_path))
+        small.train(
+            tmp_path / "run", corpus=open_corpus(LmConfig(path=str(long)), tokenizer, tmp_path)
+        )

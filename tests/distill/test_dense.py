@@ -54,7 +54,11 @@ def test_an_odd_head_trains_as_a_plain_one_with_a_notice(
             packing=True,
         )
     roles = ["student", "teacher"] if odd == "both" else [odd]
-    said = [record.getMessage() for record in caplog.records if "Its own logits are used" in record.getMessage()]
+    said = [
+        record.getMessage()
+        for record in caplog.records
+        if "Its own logits are used" in record.getMessage()
+    ]
     assert [line.split(":")[0] for line in said] == roles and all("Odd" in line for line in said)
     for one, two in zip(lines(tmp_path / "plain"), lines(tmp_path / "odd"), strict=True):
         assert one == pytest.approx(two, rel=1e-5, abs=1e-6)
@@ -94,13 +98,21 @@ def test_dense_sums_are_the_chunked_ones(divergence: str) -> None:
     head_VH, teacher_WG = torch.randn(11, 6, generator=draw), torch.randn(13, 5, generator=draw)
     bias_V, weight_T = torch.randn(11, generator=draw), torch.rand(7, generator=draw)
     labels_T = torch.randint(0, 11, (7,), generator=draw)
-    options = {"divergence": divergence, "params": {}, "kd_temperature": 1.5, "t_squared": True, "weight_T": weight_T}
+    options = {
+        "divergence": divergence,
+        "params": {},
+        "kd_temperature": 1.5,
+        "t_squared": True,
+        "weight_T": weight_T,
+    }
     found = []
     for dense in (True, False):
         leaf_TH = hidden_TH.clone().requires_grad_()
         if dense:
             student = Output(hidden_TH=leaf_TH @ head_VH.T + bias_V, head_VH=None)
-            sums = dense_sums(student, Output(hidden_TH=teacher_TG, head_VH=teacher_WG), labels_T, **options)
+            sums = dense_sums(
+                student, Output(hidden_TH=teacher_TG, head_VH=teacher_WG), labels_T, **options
+            )
         else:
             sums = distillation_sums(
                 leaf_TH, head_VH, teacher_TG, teacher_WG, labels_T, student_bias_V=bias_V, **options
@@ -117,5 +129,8 @@ def test_log_probabilities_of_an_odd_head() -> None:
     labels_T = torch.randint(0, 11, (7,), generator=draw)
     one = token_logp(Output(hidden_TH=hidden_TH, head_VH=head_VH), labels_T)
     torch.testing.assert_close(
-        token_logp(Output(hidden_TH=hidden_TH @ head_VH.T, head_VH=None), labels_T), one, rtol=1e-5, atol=1e-5
+        token_logp(Output(hidden_TH=hidden_TH @ head_VH.T, head_VH=None), labels_T),
+        one,
+        rtol=1e-5,
+        atol=1e-5,
     )

@@ -24,8 +24,15 @@ from stillage.types import Example
 CPU = torch.device("cpu")
 
 
-@given(records=st.integers(1, 60), batch=st.integers(1, 20), seed=st.integers(0, 3), epoch=st.integers(0, 2))
-def test_every_record_is_trained_exactly_once_per_epoch(records: int, batch: int, seed: int, epoch: int) -> None:
+@given(
+    records=st.integers(1, 60),
+    batch=st.integers(1, 20),
+    seed=st.integers(0, 3),
+    epoch=st.integers(0, 2),
+)
+def test_every_record_is_trained_exactly_once_per_epoch(
+    records: int, batch: int, seed: int, epoch: int
+) -> None:
     steps = steps_per_epoch(records, batch)
     parts = [records_of_step(epoch * steps + step, records, batch, seed) for step in range(steps)]
     assert sorted(np.concatenate(parts)) == list(range(records))
@@ -49,15 +56,22 @@ def test_file_order_does_not_matter(small: SimpleNamespace) -> None:
 
 def test_fingerprint_sees_every_token_and_every_mask(small: SimpleNamespace) -> None:
     example = small.examples(1)[0]
-    other_ids = Example(record_id=example.record_id, ids_T=example.ids_T + 1, response_T=example.response_T)
-    other_mask = Example(record_id=example.record_id, ids_T=example.ids_T, response_T=~example.response_T)
+    other_ids = Example(
+        record_id=example.record_id, ids_T=example.ids_T + 1, response_T=example.response_T
+    )
+    other_mask = Example(
+        record_id=example.record_id, ids_T=example.ids_T, response_T=~example.response_T
+    )
     assert len({fingerprint([e]) for e in (example, other_ids, other_mask)}) == 3
 
 
 @given(count=st.integers(1, 20), ranks=st.integers(1, 5), size=st.integers(0, 6))
-def test_processes_and_micro_batches_share_a_step_without_loss(count: int, ranks: int, size: int) -> None:
+def test_processes_and_micro_batches_share_a_step_without_loss(
+    count: int, ranks: int, size: int
+) -> None:
     examples = [
-        Example(record_id=str(k), ids_T=np.arange(2 + k % 5), response_T=np.arange(2 + k % 5) > 0) for k in range(count)
+        Example(record_id=str(k), ids_T=np.arange(2 + k % 5), response_T=np.arange(2 + k % 5) > 0)
+        for k in range(count)
     ]
     shares = [micro_batches(examples, rank, ranks, size) for rank in range(ranks)]
     dealt = [example.record_id for share in shares for part in share for example in part]
@@ -87,7 +101,11 @@ def test_collate_predicts_each_response_token_from_the_one_before(data: st.DataO
     assert len(expected) == sum(map(trained_tokens, examples))
     attention = batch.attention_BS
     lengths = [len(example.ids_T) for example in examples]
-    assert [width] * len(lengths) == lengths if attention is None else attention.sum(1).tolist() == lengths
+    assert (
+        [width] * len(lengths) == lengths
+        if attention is None
+        else attention.sum(1).tolist() == lengths
+    )
     for row, example in enumerate(examples):
         assert batch.ids_BS[row, : len(example.ids_T)].tolist() == example.ids_T.tolist()
 
@@ -104,4 +122,7 @@ def test_budget(small: SimpleNamespace) -> None:
     assert total_steps(twenty, TrainConfig(epochs=0, batch_size=8)) == 0
     assert total_steps(twenty, TrainConfig(epochs=2, batch_size=8, max_steps=99)) == 99
     per_step = 8 * sum(map(trained_tokens, twenty)) / 20
-    assert total_steps(twenty, TrainConfig(batch_size=8, max_trained_tokens=round(10 * per_step) - 1)) == 10
+    assert (
+        total_steps(twenty, TrainConfig(batch_size=8, max_trained_tokens=round(10 * per_step) - 1))
+        == 10
+    )

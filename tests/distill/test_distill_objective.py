@@ -24,7 +24,11 @@ def hf_labels(batch: Batch) -> torch.Tensor:
 
 
 def gradients(model: torch.nn.Module) -> dict[str, torch.Tensor]:
-    return {name: weight.grad.clone() for name, weight in model.named_parameters() if weight.grad is not None}
+    return {
+        name: weight.grad.clone()
+        for name, weight in model.named_parameters()
+        if weight.grad is not None
+    }
 
 
 def assert_close(found: dict[str, torch.Tensor], wanted: dict[str, torch.Tensor]) -> None:
@@ -36,7 +40,9 @@ def assert_close(found: dict[str, torch.Tensor], wanted: dict[str, torch.Tensor]
 
 def test_sft_has_the_gradient_of_the_models_own_loss(small: SimpleNamespace) -> None:
     model, batch = small.model(), collate(small.examples(6), CPU)
-    loss = model(input_ids=batch.ids_BS, attention_mask=batch.attention_BS, labels=hf_labels(batch)).loss
+    loss = model(
+        input_ids=batch.ids_BS, attention_mask=batch.attention_BS, labels=hf_labels(batch)
+    ).loss
     loss.backward()
     wanted = gradients(model)
     model.zero_grad()
@@ -51,7 +57,10 @@ def test_sft_has_the_gradient_of_the_models_own_loss(small: SimpleNamespace) -> 
 def test_a_batch_without_labels_adds_nothing(small: SimpleNamespace, divergence: str) -> None:
     """Zero, and a gradient of zeros: never NaN, whatever other batches of the step hold."""
     student, teacher = small.model(seed=2), small.model(seed=1, width=48)
-    masked = [dataclasses.replace(one, response_T=np.zeros(len(one.ids_T), bool)) for one in small.examples(3)]
+    masked = [
+        dataclasses.replace(one, response_T=np.zeros(len(one.ids_T), bool))
+        for one in small.examples(3)
+    ]
     batch, method = collate(masked, CPU), METHODS["kd"]
     params = params_from(method, {"divergence": divergence, "ce_weight": 0.5})
     terms = Objective(student, method, params)(batch, output(teacher, batch), 0)
@@ -62,10 +71,16 @@ def test_a_batch_without_labels_adds_nothing(small: SimpleNamespace, divergence:
 
 def test_kd_has_the_gradient_of_the_dense_formula_in_float64(small: SimpleNamespace) -> None:
     """kd_weight T^2 KL(softmax(z_p / T) || softmax(z_q / T)) + ce_weight CE, from logits that the models give themselves."""
-    student, teacher, batch = small.model(seed=2), small.model(seed=1, width=48), collate(small.examples(6), CPU)
+    student, teacher, batch = (
+        small.model(seed=2),
+        small.model(seed=1, width=48),
+        collate(small.examples(6), CPU),
+    )
     settings = {"kd_weight": 0.7, "ce_weight": 0.3, "kd_temperature": 2.0}
     method = METHODS["kd"]
-    terms = Objective(student, method, params_from(method, settings))(batch, output(teacher, batch), 0)
+    terms = Objective(student, method, params_from(method, settings))(
+        batch, output(teacher, batch), 0
+    )
     torch.stack(list(terms.values())).sum().backward()
     found = gradients(student)
     student.double().zero_grad()
@@ -98,7 +113,9 @@ def test_a_batch_without_labels_is_zero_with_zero_gradient(small: SimpleNamespac
     for name in ("sft", "kd"):
         method = METHODS[name]
         signal = output(teacher, batch) if method.needs_teacher(method.params()) else None
-        total = torch.stack(list(Objective(student, method, method.params())(batch, signal, 0).values())).sum()
+        total = torch.stack(
+            list(Objective(student, method, method.params())(batch, signal, 0).values())
+        ).sum()
         assert total.item() == 0
         student.zero_grad()
         total.backward()

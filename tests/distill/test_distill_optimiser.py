@@ -37,7 +37,9 @@ def test_rate_stays_between_zero_and_its_peak_and_never_rises_after_warm_up(
     total: int, warmup: float, schedule: str
 ) -> None:
     options = TrainConfig(lr_peak=3.0, warmup_fraction=warmup, schedule=schedule)  # pyright: ignore[reportArgumentType]
-    places = [quarter / 4 for quarter in range(4 * total)]  # by trained tokens a step may stand between two others
+    places = [
+        quarter / 4 for quarter in range(4 * total)
+    ]  # by trained tokens a step may stand between two others
     rates = [lr_at(place, total, options) for place in places]
     assert all(0 <= rate <= 3.0 + 1e-12 for rate in rates)
     after = rates[4 * math.ceil(warmup * total) :]
@@ -46,7 +48,9 @@ def test_rate_stays_between_zero_and_its_peak_and_never_rises_after_warm_up(
 
 def test_only_matrices_decay() -> None:
     """Without a gradient AdamW only decays: w (1 - lr * decay); biases, norms and frozen weights stay."""
-    matrix, vector, frozen = (torch.nn.Parameter(torch.ones(shape)) for shape in ((2, 2), (2,), (2, 2)))
+    matrix, vector, frozen = (
+        torch.nn.Parameter(torch.ones(shape)) for shape in ((2, 2), (2,), (2, 2))
+    )
     frozen.requires_grad = False
     optimiser = adamw([matrix, vector, frozen], TrainConfig(weight_decay=0.1))
     set_lr(optimiser, 0.5)

@@ -15,15 +15,26 @@ KD = METHODS["kd"]
 
 def test_text_becomes_typed_settings() -> None:
     params = params_from(
-        KD, {"kd_weight": "0.5", "ce_weight": ".5", "t_squared": "False", "divergence": "jsd", "beta": "1e-1"}
+        KD,
+        {
+            "kd_weight": "0.5",
+            "ce_weight": ".5",
+            "t_squared": "False",
+            "divergence": "jsd",
+            "beta": "1e-1",
+        },
     )
-    assert params == KD.params(kd_weight=0.5, ce_weight=0.5, t_squared=False, divergence="jsd", beta=0.1)
+    assert params == KD.params(
+        kd_weight=0.5, ce_weight=0.5, t_squared=False, divergence="jsd", beta=0.1
+    )
     assert params_from(KD, {}) == KD.params()
 
 
 def test_a_preset_is_a_start_that_settings_change() -> None:
     assert params_from(KD, {"preset": "as_released"}) == KD.params(kd_weight=0.5, ce_weight=0.5)
-    assert params_from(KD, {"preset": "as_released", "ce_weight": "0.25"}) == KD.params(kd_weight=0.5, ce_weight=0.25)
+    assert params_from(KD, {"preset": "as_released", "ce_weight": "0.25"}) == KD.params(
+        kd_weight=0.5, ce_weight=0.25
+    )
 
 
 @pytest.mark.parametrize(
@@ -44,7 +55,9 @@ def test_a_preset_is_a_start_that_settings_change() -> None:
         ({"divergence": "jsd", "beta": "1.5"}, ["beta must be at least 0 and at most 1"]),
     ],
 )
-def test_a_wrong_setting_is_refused_in_three_lines(settings: dict[str, str], words: list[str]) -> None:
+def test_a_wrong_setting_is_refused_in_three_lines(
+    settings: dict[str, str], words: list[str]
+) -> None:
     with pytest.raises(ConfigError) as caught:
         params_from(KD, settings)
     text = str(caught.value)
@@ -72,12 +85,17 @@ def test_a_wrong_setting_is_refused_before_torch_is_loaded() -> None:
         "try: params_from(METHODS['kd'], {'divergence': 'x'})\n"
         "except ConfigError: print('torch' in sys.modules, 'transformers' in sys.modules)\n"
     )
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True
+    )
     assert done.stdout.split() == ["False", "False"]
 
 
 def test_the_table_of_divergences_is_the_one_that_is_computed() -> None:
     from stillage.functional.divergence import DIVERGENCES
 
-    found = {name: tuple(list(inspect.signature(function).parameters)[2:]) for name, function in DIVERGENCES.items()}
+    found = {
+        name: tuple(list(inspect.signature(function).parameters)[2:])
+        for name, function in DIVERGENCES.items()
+    }
     assert found == DIVERGENCE_PARAMS

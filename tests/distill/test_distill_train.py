@@ -36,7 +36,9 @@ def lines(folder: Path) -> list[dict[str, float]]:
     return [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
 
 
-def test_a_training_learns_and_leaves_a_complete_folder(small: SimpleNamespace, tmp_path: Path) -> None:
+def test_a_training_learns_and_leaves_a_complete_folder(
+    small: SimpleNamespace, tmp_path: Path
+) -> None:
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     summary, student = small.train(tmp_path, epochs=6)
@@ -49,10 +51,15 @@ def test_a_training_learns_and_leaves_a_complete_folder(small: SimpleNamespace, 
     }
     assert not (tmp_path / "checkpoints").exists()
     again = AutoModelForCausalLM.from_pretrained(tmp_path / "model")
-    assert all(torch.equal(small.weights(again)[name], tensor) for name, tensor in small.weights(student).items())
+    assert all(
+        torch.equal(small.weights(again)[name], tensor)
+        for name, tensor in small.weights(student).items()
+    )
     assert AutoTokenizer.from_pretrained(tmp_path / "model").eos_token == "<eos>"
     steps = [line for line in lines(tmp_path) if "loss" in line]
-    assert [line["step"] for line in steps] == list(range(1, summary.steps + 1)) == list(range(1, 19))
+    assert (
+        [line["step"] for line in steps] == list(range(1, summary.steps + 1)) == list(range(1, 19))
+    )
     assert steps[-1]["loss"] < 0.9 * steps[0]["loss"]
     assert (
         summary.trained_tokens
@@ -60,7 +67,9 @@ def test_a_training_learns_and_leaves_a_complete_folder(small: SimpleNamespace, 
         == 6 * sum(e.response_T.sum() for e in small.examples(20))
     )
     written = read_json(tmp_path / "summary.json")
-    assert {name: value for name, value in written.items() if name != "identity"} == dataclasses.asdict(summary)
+    assert {
+        name: value for name, value in written.items() if name != "identity"
+    } == dataclasses.asdict(summary)
 
 
 def test_validation_is_the_token_weighted_cross_entropy_of_the_gold_labels(
@@ -90,13 +99,17 @@ def test_best_and_last_weights_are_both_kept(small: SimpleNamespace, tmp_path: P
         assert summary.best_validation_loss < summary.validation_loss
         assert summary.model_step == (summary.best_step if keep == "best" else summary.steps)
         assert (tmp_path / keep / other / "config.json").is_file()
-    last, best = (load_file(tmp_path / "last" / name / "model.safetensors") for name in ("model", "best"))
+    last, best = (
+        load_file(tmp_path / "last" / name / "model.safetensors") for name in ("model", "best")
+    )
     assert any(not torch.equal(last[name], best[name]) for name in last)
     for name, tensor in load_file(tmp_path / "best" / "model" / "model.safetensors").items():
         assert torch.equal(tensor, best[name])
 
 
-def test_provenance_names_every_record_that_was_trained_on_and_no_other(small: SimpleNamespace, tmp_path: Path) -> None:
+def test_provenance_names_every_record_that_was_trained_on_and_no_other(
+    small: SimpleNamespace, tmp_path: Path
+) -> None:
     seen: Counter[str] = Counter()
     for step in range(5):  # 3 steps an epoch, so the second epoch is cut short
         seen.update(f"r{row:03d}" for row in records_of_step(step, 20, 8, 7))
@@ -111,21 +124,37 @@ def test_progress_is_reported_and_nothing_is_printed(
     small: SimpleNamespace, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     reports: list[dict[str, float]] = []
-    small.train(tmp_path, method="kd", settings={"ce_weight": "0.5"}, report=reports.append, validate_every=0)
+    small.train(
+        tmp_path,
+        method="kd",
+        settings={"ce_weight": "0.5"},
+        report=reports.append,
+        validate_every=0,
+    )
     assert [entry["step"] for entry in reports] == [1, 2, 3, 4, 5, 6]
     for entry in reports:
-        assert entry["total"] == 6 and entry["tokens_per_s"] > 0 and entry["eta_s"] >= 0 and entry["lr"] >= 0
+        assert (
+            entry["total"] == 6
+            and entry["tokens_per_s"] > 0
+            and entry["eta_s"] >= 0
+            and entry["lr"] >= 0
+        )
         assert entry["loss"] == pytest.approx(entry["kd"] + entry["ce"])
     assert capsys.readouterr().out == ""
 
 
-def test_accumulation_changes_memory_and_not_the_result(small: SimpleNamespace, tmp_path: Path) -> None:
+def test_accumulation_changes_memory_and_not_the_result(
+    small: SimpleNamespace, tmp_path: Path
+) -> None:
     _, whole = small.train(tmp_path / "whole")
     _, parts = small.train(tmp_path / "parts", micro_batch_size=1)
-    one, other = (torch.cat([weight.flatten() for weight in small.weights(model).values()]) for model in (whole, parts))
+    one, other = (
+        torch.cat([weight.flatten() for weight in small.weights(model).values()])
+        for model in (whole, parts)
+    )
     assert (
-        one - other
-    ).norm() <= 1e-4 * one.norm()  # AdamW divides tiny gradients by their size: their last digits show
+        (one - other).norm() <= 1e-4 * one.norm()
+    )  # AdamW divides tiny gradients by their size: their last digits show
     for one, other in zip(lines(tmp_path / "whole"), lines(tmp_path / "parts"), strict=True):
         assert one == pytest.approx(other, rel=1e-5)
 
@@ -136,9 +165,14 @@ def test_dropout_noise_belongs_to_the_step(small: SimpleNamespace, tmp_path: Pat
     before = torch.random.get_rng_state()
     _, two = small.train(tmp_path / "2", student=small.model(dropout=0.3))
     assert torch.equal(before, torch.random.get_rng_state())
-    assert all(torch.equal(tensor, small.weights(two)[name]) for name, tensor in small.weights(one).items())
+    assert all(
+        torch.equal(tensor, small.weights(two)[name]) for name, tensor in small.weights(one).items()
+    )
     _, none = small.train(tmp_path / "3", student=small.model(dropout=0.0))
-    assert any(not torch.equal(tensor, small.weights(none)[name]) for name, tensor in small.weights(one).items())
+    assert any(
+        not torch.equal(tensor, small.weights(none)[name])
+        for name, tensor in small.weights(one).items()
+    )
 
 
 def test_gradients_are_clipped_to_the_norm(small: SimpleNamespace, tmp_path: Path) -> None:
@@ -146,8 +180,12 @@ def test_gradients_are_clipped_to_the_norm(small: SimpleNamespace, tmp_path: Pat
     moments = {}
     for clip in (0.0, 0.05):
         with pytest.raises(Interrupted):
-            small.train(tmp_path / str(clip), clip_norm=clip, beta1=0.0, should_stop=small.stop_after(1))
-        saved = load_file(tmp_path / str(clip) / "checkpoints" / "step-00000001" / "optimiser.safetensors")
+            small.train(
+                tmp_path / str(clip), clip_norm=clip, beta1=0.0, should_stop=small.stop_after(1)
+            )
+        saved = load_file(
+            tmp_path / str(clip) / "checkpoints" / "step-00000001" / "optimiser.safetensors"
+        )
         moments[clip] = torch.cat(
             [value.flatten() for name, value in sorted(saved.items()) if name.endswith("exp_avg")]
         )
@@ -172,7 +210,9 @@ def test_no_epochs_saves_the_model_as_it_is(small: SimpleNamespace, tmp_path: Pa
     assert all(torch.equal(before[name], tensor) for name, tensor in saved.items())
 
 
-def test_frozen_weights_stay_and_are_not_in_the_checkpoint(small: SimpleNamespace, tmp_path: Path) -> None:
+def test_frozen_weights_stay_and_are_not_in_the_checkpoint(
+    small: SimpleNamespace, tmp_path: Path
+) -> None:
     student = small.model(seed=2)
     embedding = student.get_input_embeddings().weight
     embedding.requires_grad = False
@@ -204,7 +244,11 @@ def broken_at(step: int, what: str) -> object:
         ce = sft.terms(given, params)["ce"]
         if given.number < step:
             return {"ce": ce}
-        return {"ce": ce * float("nan")} if what == "loss" else {"ce": ce + given.student.hidden_TH.mul(0).sum().sqrt()}
+        return (
+            {"ce": ce * float("nan")}
+            if what == "loss"
+            else {"ce": ce + given.student.hidden_TH.mul(0).sum().sqrt()}
+        )
 
     return dataclasses.replace(sft, terms=terms)
 
@@ -242,7 +286,9 @@ def test_a_full_disk_is_an_interruption_that_keeps_the_last_checkpoint(
     def full(tensors: dict[str, torch.Tensor], path: Path) -> None:
         calls[0] += 1
         if calls[0] > 4:
-            raise SafetensorError("Error while serializing: I/O error: No space left on device (os error 28)")
+            raise SafetensorError(
+                "Error while serializing: I/O error: No space left on device (os error 28)"
+            )
         real(tensors, path)
 
     with monkeypatch.context() as patch:
@@ -270,9 +316,15 @@ REFUSED = [
 ]
 
 
-@pytest.mark.parametrize(("change", "error", "words"), REFUSED, ids=[words for _, _, words in REFUSED])
+@pytest.mark.parametrize(
+    ("change", "error", "words"), REFUSED, ids=[words for _, _, words in REFUSED]
+)
 def test_bad_input_is_refused_in_three_lines_with_nothing_half_written(
-    small: SimpleNamespace, tmp_path: Path, change: dict[str, object], error: type[UserError], words: str
+    small: SimpleNamespace,
+    tmp_path: Path,
+    change: dict[str, object],
+    error: type[UserError],
+    words: str,
 ) -> None:
     from stillage.distill.settings import params_from
     from stillage.distill.train import train
@@ -282,35 +334,63 @@ def test_bad_input_is_refused_in_three_lines_with_nothing_half_written(
     made = {
         "long": [Example(record_id="big", ids_T=np.arange(40) % 9, response_T=np.arange(40) > 3)],
         "masked": [Example(record_id="m", ids_T=np.arange(5), response_T=np.zeros(5, bool))],
-        "foreign": [Example(record_id="odd", ids_T=np.array([1, 2, 99]), response_T=np.array([False, True, True]))],
+        "foreign": [
+            Example(
+                record_id="odd",
+                ids_T=np.array([1, 2, 99]),
+                response_T=np.array([False, True, True]),
+            )
+        ],
     }
-    change = {name: made.get(value, value) if isinstance(value, str) else value for name, value in change.items()}
+    change = {
+        name: made.get(value, value) if isinstance(value, str) else value
+        for name, value in change.items()
+    }
     method = METHODS[str(change.pop("method", "sft"))]
     inputs = {"examples": small.examples(8), "validation": small.examples(2, name="v")}
     inputs |= {name: change.pop(name) for name in ("examples", "validation") if name in change}
     few = ModelConfig(layers=1, width=16, heads=2, context=32)
     teacher = (
-        load_model(few, vocab_size=small.VOCAB - 30, seed=1) if change.pop("teacher", "") == "fewer tokens" else None
+        load_model(few, vocab_size=small.VOCAB - 30, seed=1)
+        if change.pop("teacher", "") == "fewer tokens"
+        else None
     )
     with pytest.raises(error) as caught:
         train(
-            student=small.model(), teacher=teacher, tokenizer=small.tokenizer(), method=method,
-            params=params_from(method, {}), options=dataclasses.replace(small.options, **change), folder=tmp_path / "run", seed=1, **inputs,
-        )  # fmt: skip
+            student=small.model(),
+            teacher=teacher,
+            tokenizer=small.tokenizer(),
+            method=method,
+            params=params_from(method, {}),
+            options=dataclasses.replace(small.options, **change),
+            folder=tmp_path / "run",
+            seed=1,
+            **inputs,
+        )
     assert words in str(caught.value) and len(str(caught.value).splitlines()) == 3
     assert not (tmp_path / "run").exists()
 
 
-def test_a_training_that_has_ended_is_not_made_again(small: SimpleNamespace, tmp_path: Path) -> None:
+def test_a_training_that_has_ended_is_not_made_again(
+    small: SimpleNamespace, tmp_path: Path
+) -> None:
     first, _ = small.train(tmp_path)
-    before = {path: hashlib.sha256(path.read_bytes()).hexdigest() for path in tmp_path.rglob("*") if path.is_file()}
+    before = {
+        path: hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in tmp_path.rglob("*")
+        if path.is_file()
+    }
     second, _ = small.train(tmp_path, should_stop=lambda: True)
     assert second == first
     assert before == {
-        path: hashlib.sha256(path.read_bytes()).hexdigest() for path in tmp_path.rglob("*") if path.is_file()
+        path: hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in tmp_path.rglob("*")
+        if path.is_file()
     }
     with pytest.raises(CheckpointError, match=r"finished training in .*\nseed: 7 there, 8 here"):
         small.train(tmp_path, seed=8)
     assert before == {
-        path: hashlib.sha256(path.read_bytes()).hexdigest() for path in tmp_path.rglob("*") if path.is_file()
+        path: hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in tmp_path.rglob("*")
+        if path.is_file()
     }

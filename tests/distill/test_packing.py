@@ -43,13 +43,17 @@ def test_packed_is_padded(small: SimpleNamespace, architecture: str, attention: 
     check_packing(model, 14)
     alone = {example.record_id: example for example in examples}
     found = output(model, packed)
-    logq_TV = torch.log_softmax(project(found.hidden_TH, (found.head_VH, found.bias_V, found.softcap)), -1)
+    logq_TV = torch.log_softmax(
+        project(found.hidden_TH, (found.head_VH, found.bias_V, found.softcap)), -1
+    )
     start = 0
     for record_id in packed.record_ids:
         example = alone[record_id]
         ids = torch.tensor(example.ids_T.astype(np.int64))[None]
         with torch.no_grad():
-            expected = torch.log_softmax(model(input_ids=ids, use_cache=False).logits[0].float(), -1)
+            expected = torch.log_softmax(
+                model(input_ids=ids, use_cache=False).logits[0].float(), -1
+            )
         before = np.nonzero(example.response_T)[0] - 1
         rows = slice(start, start + len(before))
         torch.testing.assert_close(logq_TV[rows].detach(), expected[before], atol=1e-5, rtol=1e-5)
@@ -71,8 +75,13 @@ def test_a_packed_training_is_the_padded_one(
 
     monkeypatch.setattr(loop, "collate_packed", packed)
     for packing in (False, True):
-        summary, _ = small.train(tmp_path / str(packing), method=method, packing=packing, max_steps=4)
-        lines = [json.loads(line) for line in (tmp_path / str(packing) / "metrics.jsonl").read_text().splitlines()]
+        summary, _ = small.train(
+            tmp_path / str(packing), method=method, packing=packing, max_steps=4
+        )
+        lines = [
+            json.loads(line)
+            for line in (tmp_path / str(packing) / "metrics.jsonl").read_text().splitlines()
+        ]
         found.append((lines, summary))
     for one, two in zip(found[0][0], found[1][0], strict=True):
         assert one == pytest.approx(two, rel=1e-5, abs=1e-6)
@@ -80,7 +89,9 @@ def test_a_packed_training_is_the_padded_one(
     assert len(rows) == 4 and max(rows) < small.options.batch_size, "several records in a row"
 
 
-def test_positions_alone_would_not_do(small: SimpleNamespace, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_positions_alone_would_not_do(
+    small: SimpleNamespace, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A model that ignores the mask is found out."""
     model = small.model()
     forward = model.transformer.forward
@@ -102,7 +113,9 @@ def test_a_window_shorter_than_a_record_is_not_packed(
     with pytest.raises(CapabilityError, match="attention window: 8 tokens; longest record: 14"):
         check_packing(student, 14)
     with caplog.at_level(logging.WARNING, logger="stillage"):
-        summary, _ = small.train(tmp_path, student=student, packing=True, max_steps=1, validate_every=0)
+        summary, _ = small.train(
+            tmp_path, student=student, packing=True, max_steps=1, validate_every=0
+        )
     assert summary.steps == 1 and "One record a row instead" in caplog.text
 
 
@@ -110,7 +123,9 @@ def test_extras_follow_their_tokens(small: SimpleNamespace) -> None:
     import dataclasses
 
     examples = [
-        dataclasses.replace(example, extras={"label": example.ids_T[1:][example.response_T[1:]].astype(np.float32)})
+        dataclasses.replace(
+            example, extras={"label": example.ids_T[1:][example.response_T[1:]].astype(np.float32)}
+        )
         for example in small.examples(7)
     ]
     packed = collate_packed(examples, DEVICE, row_tokens=20)

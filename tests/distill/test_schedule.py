@@ -20,7 +20,11 @@ GOLDEN = ROOT / "tests" / "golden"
 MANIFEST = json.loads((GOLDEN / "adaptive_generation_schedule.json").read_text())
 TENSORS = load_file(GOLDEN / MANIFEST["tensors_file"])
 CASES = {case["name"]: case for case in MANIFEST["cases"]}
-SECTION = (ROOT / "docs" / "explanation" / "differences.md").read_text().split("## Adaptive generation", 1)[1]
+SECTION = (
+    (ROOT / "docs" / "explanation" / "differences.md")
+    .read_text()
+    .split("## Adaptive generation", 1)[1]
+)
 LISTED = [
     name
     for names in re.findall(r"^\| (.*?) \|", SECTION.split("\n## ", 1)[0], re.M)[1:]
@@ -33,9 +37,12 @@ def adaptive(case: dict) -> None:
     """Threshold, probability and choice at every step, from the published draws and validation losses."""
     options, wanted = case["options"], case["expected"]
     params = distillm.Params(
-        divergence="sfkl", init_threshold=options["init_threshold"], loss_eps=options["loss_eps"],
-        replay_ratio=options["replay_ratio"], capacity=options["capacity"],
-    )  # fmt: skip
+        divergence="sfkl",
+        init_threshold=options["init_threshold"],
+        loss_eps=options["loss_eps"],
+        replay_ratio=options["replay_ratio"],
+        capacity=options["capacity"],
+    )
     rollout = distillm.rollout(params)
     state, generated = rollout.start, 0
     evaluations = {entry["after_step"]: entry for entry in wanted["evaluations"]}
@@ -55,8 +62,13 @@ def adaptive(case: dict) -> None:
         if wanted["action"][row] == "generate":
             generated += options["batch_size"]
             buffered = min(options["capacity"], state.buffered + options["batch_size"])
-            state = RolloutState(threshold=state.threshold, reference_loss=state.reference_loss, buffered=buffered)
-        assert (generated, state.buffered) == (wanted["generated_total"][row], wanted["buffer_size"][row])
+            state = RolloutState(
+                threshold=state.threshold, reference_loss=state.reference_loss, buffered=buffered
+            )
+        assert (generated, state.buffered) == (
+            wanted["generated_total"][row],
+            wanted["buffer_size"][row],
+        )
         if validated_in_step and step in evaluations:
             state = rollout.validated(state, evaluations[step]["loss"])
 
@@ -68,7 +80,9 @@ def fixed_probability(case: dict) -> None:
     for draw, action in zip(case["expected"]["r"], case["expected"]["action"], strict=True):
         assert rollout.source(RolloutState(), draw, 0.5) == names[action]
     always = imitkd.rollout(imitkd.Params(**imitkd.METHOD.presets["as_released"]))
-    assert {always.source(RolloutState(), draw, 1e-9) for draw in case["expected"]["r"]} == {"student_then_replay"}
+    assert {always.source(RolloutState(), draw, 1e-9) for draw in case["expected"]["r"]} == {
+        "student_then_replay"
+    }
 
 
 def buffer(case: dict) -> None:
@@ -83,12 +97,16 @@ def buffer(case: dict) -> None:
 
 def loss_by_name(case: dict) -> None:
     """The substrings of the published option are divergences here; forward KL less the teacher's entropy."""
-    logits = [TENSORS[case["input_roles"][name]].float() for name in ("student_logits", "teacher_logits")]
+    logits = [
+        TENSORS[case["input_roles"][name]].float() for name in ("student_logits", "teacher_logits")
+    ]
     q, p = (torch.log_softmax(part, -1) for part in logits)
     kept = TENSORS[case["input_roles"]["labels"]] != -100
     kind = case["options"]["type"].removeprefix("adaptive-")
     name, extra = ("fkl" if kind == "kd" else kind), case["options"]["skew_alpha"]
-    params = {"alpha": extra} if name in ("sfkl", "srkl") else {"beta": 0.1} if name == "jsd" else {}
+    params = (
+        {"alpha": extra} if name in ("sfkl", "srkl") else {"beta": 0.1} if name == "jsd" else {}
+    )
     found = DIVERGENCES[name](p, q, **params)
     if name in ("fkl", "sfkl"):
         found = found - (p.exp() * p).sum(-1)

@@ -24,7 +24,8 @@ def steps(folder: Path) -> list[dict[str, float]]:
 
 
 @pytest.mark.parametrize(
-    ("method", "settings"), [("sft", {}), ("kd", {}), ("imitkd", ANSWERS), ("gkd", ANSWERS), ("seqkd", ANSWERS)]
+    ("method", "settings"),
+    [("sft", {}), ("kd", {}), ("imitkd", ANSWERS), ("gkd", ANSWERS), ("seqkd", ANSWERS)],
 )
 def test_it_ends_with_the_step_that_reaches_the_budget(
     small: SimpleNamespace, tmp_path: Path, method: str, settings: dict[str, int]
@@ -43,9 +44,14 @@ def test_it_ends_with_the_step_that_reaches_the_budget(
     rates = [row["lr"] for row in made]
     top = rates.index(max(rates))
     assert (
-        top <= 2 and rates[top:] == sorted(rates[top:], reverse=True) and rates[-1] < 0.3 * max(rates)
+        top <= 2
+        and rates[top:] == sorted(rates[top:], reverse=True)
+        and rates[-1] < 0.3 * max(rates)
     )  # so many tokens
-    assert sum(read_table(tmp_path / "provenance.parquet").column("times").to_pylist()) >= summary.steps
+    assert (
+        sum(read_table(tmp_path / "provenance.parquet").column("times").to_pylist())
+        >= summary.steps
+    )
 
 
 def test_it_continues_exactly_where_it_stopped(small: SimpleNamespace, tmp_path: Path) -> None:
@@ -55,9 +61,13 @@ def test_it_continues_exactly_where_it_stopped(small: SimpleNamespace, tmp_path:
         small.train(tmp_path / "b", **wish, should_stop=small.stop_after(3))
     again, resumed = small.train(tmp_path / "b", **wish)
     assert (again.steps, again.trained_tokens) == (whole.steps, whole.trained_tokens)
-    assert (tmp_path / "a" / "metrics.jsonl").read_bytes() == (tmp_path / "b" / "metrics.jsonl").read_bytes()
+    assert (tmp_path / "a" / "metrics.jsonl").read_bytes() == (
+        tmp_path / "b" / "metrics.jsonl"
+    ).read_bytes()
     weights = small.weights(resumed)
-    assert all(torch.equal(weights[name], tensor) for name, tensor in small.weights(student).items())
+    assert all(
+        torch.equal(weights[name], tensor) for name, tensor in small.weights(student).items()
+    )
 
 
 def test_a_stop_names_a_step_that_can_be(small: SimpleNamespace, tmp_path: Path) -> None:

@@ -36,14 +36,20 @@ def test_off_by_default() -> None:
 
 @pytest.mark.parametrize("track", ["wandb", "trackio", "tensorboard"])
 def test_a_missing_tracker_names_the_command(
-    track: Track, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    track: Track,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     with pytest.raises(CapabilityError) as caught:
         check_tracker(track, lambda name: None)
     assert caught.value.fix == f"pip install 'stillage[{track}]'"
     monkeypatch.setattr("stillage.distill.track.importlib.util.find_spec", lambda name: None)
     assert main(["run", "biographies", "--track", track, "--out", str(tmp_path / "r")]) == 2
-    assert f"pip install 'stillage[{track}]'" in capsys.readouterr().err and not (tmp_path / "r").exists()
+    assert (
+        f"pip install 'stillage[{track}]'" in capsys.readouterr().err
+        and not (tmp_path / "r").exists()
+    )
 
 
 def test_the_extras_exist() -> None:
@@ -52,10 +58,14 @@ def test_the_extras_exist() -> None:
 
 
 @pytest.mark.parametrize("track", ["wandb", "trackio", "tensorboard"])
-def test_what_a_tracker_is_told(track: Track, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_a_tracker_is_told(
+    track: Track, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     fake = Fake()
     monkeypatch.setitem(sys.modules, MODULES[track], fake)  # pyright: ignore[reportArgumentType]
-    monkeypatch.setattr("stillage.distill.track.importlib.util.find_spec", lambda name: types.SimpleNamespace())
+    monkeypatch.setattr(
+        "stillage.distill.track.importlib.util.find_spec", lambda name: types.SimpleNamespace()
+    )
     tracker = Tracker(track, run="abc", model="student", folder=tmp_path, settings={"method": "kd"})
     tracker.log({"step": 3, "total": 9, "loss": 0.5, "texts": "data", "grad_norm": None})
     tracker.log({"step": 3, "total": 9, "validation_loss": 0.25})
@@ -69,7 +79,9 @@ def test_what_a_tracker_is_told(track: Track, tmp_path: Path, monkeypatch: pytes
         ]
         return
     name, _, settings = fake.calls[0]
-    assert name == "init" and settings["project"] == "stillage" and settings["name"] == "abc-student"
+    assert (
+        name == "init" and settings["project"] == "stillage" and settings["name"] == "abc-student"
+    )
     assert settings["resume"] == "allow" and settings["config"] == {"method": "kd"}
     assert fake.calls[1:] == [
         ("log", ({"loss": 0.5},), {"step": 3}),
@@ -80,4 +92,9 @@ def test_what_a_tracker_is_told(track: Track, tmp_path: Path, monkeypatch: pytes
 
 def test_nothing_is_loaded_until_it_is_asked_for() -> None:
     code = "import sys, stillage.distill.track; print([name for name in ('torch', 'wandb', 'trackio') if name in sys.modules])"
-    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"
+    assert (
+        subprocess.run(
+            [sys.executable, "-c", code], capture_output=True, text=True, check=True
+        ).stdout
+        == "[]\n"
+    )

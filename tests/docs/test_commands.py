@@ -20,7 +20,10 @@ import pytest
 from stillage.cli import VERBS, main
 
 ROOT = Path(__file__).parents[2]
-PAGES = ("README.md", *sorted(str(path.relative_to(ROOT)) for path in (ROOT / "docs").rglob("*.md")))
+PAGES = (
+    "README.md",
+    *sorted(str(path.relative_to(ROOT)) for path in (ROOT / "docs").rglob("*.md")),
+)
 SIZES = [
     "--jobs",
     "1",
@@ -58,8 +61,12 @@ SIZES = [
 """Added to what would train a model or audit one at full size, where the page has no small config of its own."""
 TRAINING = ("run", "quickstart", "distill", "audit")
 PLANNED = ("run", "quickstart", "data", "distill", "audit", "report")
-NAMES = {"COMMIT_OF_GPT2_XL": "a" * 40, "COMMIT_OF_GPT2": "b" * 40, "COMMIT": "c" * 40,
-         "--audit.dp-guesses 100 100": "--audit.dp-guesses 5 5"}  # fmt: skip
+NAMES = {
+    "COMMIT_OF_GPT2_XL": "a" * 40,
+    "COMMIT_OF_GPT2": "b" * 40,
+    "COMMIT": "c" * 40,
+    "--audit.dp-guesses 100 100": "--audit.dp-guesses 5 5",
+}
 """What stands for a value in a command, or for a size in it that the few records here do not allow."""
 NOT_RUN = {
     "torchrun": "several processes, as tests/invariants starts them",
@@ -73,33 +80,65 @@ REFUSED = {"stillage run distillm/gpt2/kd_base --dry-run": "--student.revision"}
 """Commands that a page shows for what they refuse -> what they say."""
 GIVEN: dict[str, dict[str, str]] = {
     "docs/how-to/prompts-alone.md": {
-        **{f"{name}.jsonl": "records" for name in ("private", "clean")}, "questions.jsonl": "prompts",
+        **{f"{name}.jsonl": "records" for name in ("private", "clean")},
+        "questions.jsonl": "prompts",
         "config.yaml": "marked",
     },
     "docs/how-to/blocks-and-epsilon.md": {"runs/mine": "quickstart"},
     "docs/how-to/compare.md": {
-        **{f"runs/{name}": "variant" for name in ("kd", "gkd", "minillm", "grid/method=gkd_seed=1")},
-        "runs/grid/method=kd_seed=1": "quickstart", "runs/grid/sweep.json": "sweep", "sweep.yaml": "config",
+        **{
+            f"runs/{name}": "variant" for name in ("kd", "gkd", "minillm", "grid/method=gkd_seed=1")
+        },
+        "runs/grid/method=kd_seed=1": "quickstart",
+        "runs/grid/sweep.json": "sweep",
+        "sweep.yaml": "config",
     },
     "docs/how-to/reproduce.md": {
-        **{f"runs/distillm/gpt2/{name}/student/model": "student" for name in ("init_base", "distillm_0.1B_1.5B")},
-        "runs/distillm/gpt2/sft_xlarge/student/model": "teacher", "openwebtext.safetensors": "text",
+        **{
+            f"runs/distillm/gpt2/{name}/student/model": "student"
+            for name in ("init_base", "distillm_0.1B_1.5B")
+        },
+        "runs/distillm/gpt2/sft_xlarge/student/model": "teacher",
+        "openwebtext.safetensors": "text",
     },
-}  # fmt: skip
+}
 """Page -> what it takes for granted beside EVERYWHERE, and what that is."""
 EVERYWHERE = {
-    "runs/quickstart": "quickstart", "T": "teacher", "S": "student", "teacher": "teacher", "student": "student",
-    "path/to/teacher": "teacher", "experiment.yaml": "config",
-    **{f"{name}.jsonl": "records" for name in (
-        "answers", "a", "b", "c", "d", "e", "test", "members", "outsiders", "train", "dev", "raw",
-    )},
-}  # fmt: skip
+    "runs/quickstart": "quickstart",
+    "T": "teacher",
+    "S": "student",
+    "teacher": "teacher",
+    "student": "student",
+    "path/to/teacher": "teacher",
+    "experiment.yaml": "config",
+    **{
+        f"{name}.jsonl": "records"
+        for name in (
+            "answers",
+            "a",
+            "b",
+            "c",
+            "d",
+            "e",
+            "test",
+            "members",
+            "outsiders",
+            "train",
+            "dev",
+            "raw",
+        )
+    },
+}
 CONFIG = "data: {template: raw, max_tokens: 96}\ntokenizer: {vocab_size: 300}\nteacher_train: {epochs: 1}\n"
 MARKED = CONFIG + "distill: {method: seqkd, params: {decoding: greedy, max_new_tokens: 8}}\n"
 SWEEP = json.dumps(
     {
         "points": [
-            {"name": f"method={name}_seed=1", "values": {"distill.method": name, "seed": "1"}, "run": name}
+            {
+                "name": f"method={name}_seed=1",
+                "values": {"distill.method": name, "seed": "1"},
+                "run": name,
+            }
             for name in ("kd", "gkd")
         ]
     }
@@ -119,7 +158,11 @@ class Step:
     def words(self) -> list[str]:
         """A command's arguments, behind `stillage`; empty for lines for the shell."""
         _, found, after = self.text.partition("stillage ")
-        return shlex.split(after, comments=True) if found and self.text.startswith(("stillage ", "torchrun ")) else []
+        return (
+            shlex.split(after, comments=True)
+            if found and self.text.startswith(("stillage ", "torchrun "))
+            else []
+        )
 
     @property
     def reason(self) -> str:
@@ -144,7 +187,10 @@ def steps(page: str) -> Iterator[Step]:
                 if shell:
                     yield Step(page, "\n".join(shell))
                 shell = []
-                for name, value in {**{f"${name}": value for name, value in variables.items()}, **NAMES}.items():
+                for name, value in {
+                    **{f"${name}": value for name, value in variables.items()},
+                    **NAMES,
+                }.items():
                     line = line.replace(name, value)
                 yield Step(page, re.sub(r"\s+#.*", "", line))
             elif line and not line.startswith(("make ", "pip ")):
@@ -162,7 +208,10 @@ def rows(number: int, count: int) -> str:
     """A file of questions and answers, other ones for every number."""
     return "\n".join(
         json.dumps(
-            {"instruction": f"What is {number} and {n * 37 % 1000}?", "output": f"It is {n * 7919 % 997}; of {number}."}
+            {
+                "instruction": f"What is {number} and {n * 37 % 1000}?",
+                "output": f"It is {n * 7919 % 997}; of {number}.",
+            }
         )
         for n in range(count)
     )
@@ -201,7 +250,9 @@ def furnish(folder: Path, page: str, quickstart: Path, *, promised: bool) -> Non
         if kind in ("quickstart", "variant"):
             shutil.copytree(quickstart, path)
             with (path / "config.yaml").open("a") as file:
-                file.write(f"variant: {name}\n" * (kind == "variant"))  # a setting in which these runs differ
+                file.write(
+                    f"variant: {name}\n" * (kind == "variant")
+                )  # a setting in which these runs differ
         elif kind in ("teacher", "student"):
             shutil.copytree(quickstart / kind / "model", path)
         else:
@@ -220,27 +271,40 @@ def furnish(folder: Path, page: str, quickstart: Path, *, promised: bool) -> Non
 def sized(words: list[str]) -> list[str]:
     """The command with SIZES, where it asks for a full-sized training or audit."""
     config = words[1] if len(words) > 1 and not words[1].startswith("-") else ""
-    has_sizes = Path(config).is_dir() or (Path(config).is_file() and "teacher:" in Path(config).read_text())
+    has_sizes = Path(config).is_dir() or (
+        Path(config).is_file() and "teacher:" in Path(config).read_text()
+    )
     given = set(words)
     sizes = [
-        flag for name, value in zip(SIZES[::2], SIZES[1::2], strict=True) if name not in given for flag in (name, value)
+        flag
+        for name, value in zip(SIZES[::2], SIZES[1::2], strict=True)
+        if name not in given
+        for flag in (name, value)
     ]
     return words if words[0] not in TRAINING or (config and has_sizes) else [*words, *sizes]
 
 
 def test_every_page_is_read_and_no_exception_is_out_of_date() -> None:
-    assert {"README.md", "docs/how-to/lora.md", "docs/how-to/reproduce.md"} <= {step.page for step in COMMANDS}
+    assert {"README.md", "docs/how-to/lora.md", "docs/how-to/reproduce.md"} <= {
+        step.page for step in COMMANDS
+    }
     texts = [step.text for step in COMMANDS]
     assert [part for part in NOT_RUN if not any(part in text for text in texts)] == []
     assert [text for text in REFUSED if text not in texts] == []
     assert set(GIVEN) <= {step.page for step in COMMANDS}
     whole = "\n".join((ROOT / page).read_text(encoding="utf-8") for page in PAGES)
-    assert [name for name in (*EVERYWHERE, *NAMES) if name not in whole and name != "runs/quickstart"] == []
+    assert [
+        name for name in (*EVERYWHERE, *NAMES) if name not in whole and name != "runs/quickstart"
+    ] == []
 
 
 @pytest.mark.parametrize("step", COMMANDS, ids=IDS)
 def test_a_command_is_understood_and_can_be_planned(
-    step: Step, quickstart: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    step: Step,
+    quickstart: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     from stillage.cli import evaluate, generate, plain_text
     from stillage.cli.command_line import own_folder, plugin_files, read_settings
@@ -257,8 +321,13 @@ def test_a_command_is_understood_and_can_be_planned(
         if before.page == step.page and not before.words:
             subprocess.run(["bash", "-euc", before.text], check=True)
     if words[:2] == ["data", "plain-text"]:
-        kinds = {"write": plain_text.Write, "read": plain_text.Read, "stats": plain_text.Stats, "pack": plain_text.Pack,
-                 "import": plain_text.Import}  # fmt: skip
+        kinds = {
+            "write": plain_text.Write,
+            "read": plain_text.Read,
+            "stats": plain_text.Stats,
+            "pack": plain_text.Pack,
+            "import": plain_text.Import,
+        }
         flags = next((n for n, word in enumerate(words) if word.startswith("--")), len(words))
         typed(kinds[words[2]], words[flags:], "stillage")
     elif words[0] == "generate" or (words[0] == "evaluate" and evaluate.names_model(words[1:])):
@@ -301,11 +370,19 @@ SHORT = ("ls", "doctor", "generate", "data", "audit")
 
 @pytest.mark.parametrize("page", ["README.md", "docs/how-to/audit-your-own-models.md"])
 def test_what_is_quick_is_done(
-    page: str, quickstart: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    page: str,
+    quickstart: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     furnish(tmp_path, page, quickstart, promised=True)
     monkeypatch.chdir(tmp_path)
-    done = [step for step in COMMANDS if step.page == page and step.words[0] in SHORT and not step.reason]
+    done = [
+        step
+        for step in COMMANDS
+        if step.page == page and step.words[0] in SHORT and not step.reason
+    ]
     for step in done:
         run_step(step, capsys)
     assert done
@@ -314,7 +391,11 @@ def test_what_is_quick_is_done(
 @pytest.mark.slow
 @pytest.mark.parametrize("page", sorted({step.page for step in COMMANDS}))
 def test_a_page_can_be_followed_from_top_to_bottom(
-    page: str, quickstart: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    page: str,
+    quickstart: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     furnish(tmp_path, page, quickstart, promised=False)
     monkeypatch.chdir(tmp_path)

@@ -16,7 +16,10 @@ from stillage.cli.plain_text import Import, Pack, Read, Stats, Write
 from stillage.run.parse import ALIASES, SWEEP, from_flags, settings
 
 ROOT = Path(__file__).parents[2]
-PAGES = ("README.md", *sorted(str(path.relative_to(ROOT)) for path in (ROOT / "docs").rglob("*.md")))
+PAGES = (
+    "README.md",
+    *sorted(str(path.relative_to(ROOT)) for path in (ROOT / "docs").rglob("*.md")),
+)
 SWITCHES = {"plugin", "debug", "dry-run", "accept-changes", "help", "version"}
 NOT_OURS = {"shutdown-timeout": "torchrun", "nproc_per_node": "torchrun"}
 """Flags of other programs."""
@@ -26,7 +29,12 @@ OTHER_PAGES = ("docs/LOG.md", "docs/explanation/chunked.md")
 
 def spans(page: str) -> list[str]:
     """What stands between backticks, code blocks aside."""
-    text = re.sub(r"^```.*?^```", "", (ROOT / page).read_text(encoding="utf-8"), flags=re.MULTILINE | re.DOTALL)
+    text = re.sub(
+        r"^```.*?^```",
+        "",
+        (ROOT / page).read_text(encoding="utf-8"),
+        flags=re.MULTILINE | re.DOTALL,
+    )
     return [" ".join(span.split()) for span in re.findall(r"`([^`]+)`", text)]
 
 
@@ -44,9 +52,13 @@ def known_flags() -> set[str]:
 @pytest.mark.parametrize("page", [page for page in PAGES if page not in OTHER_PAGES])
 def test_verbs_and_flags_in_the_text_exist(page: str) -> None:
     known, named = known_flags(), spans(page)
-    verbs = [span.split()[1] for span in named if span.startswith("stillage ") and len(span.split()) > 1]
+    verbs = [
+        span.split()[1] for span in named if span.startswith("stillage ") and len(span.split()) > 1
+    ]
     assert [
-        verb for verb in verbs if verb not in VERBS and verb not in SAME_AS and verb != "VERB" and verb[0] != "-"
+        verb
+        for verb in verbs
+        if verb not in VERBS and verb not in SAME_AS and verb != "VERB" and verb[0] != "-"
     ] == []
     scripts = ("python ", "benchmarks/")  # with flags of their own
     flags = {
@@ -56,6 +68,8 @@ def test_verbs_and_flags_in_the_text_exist(page: str) -> None:
         for flag in re.findall(r"(?<![\w-])--([a-z][\w.-]*[\w])", span)
     }
     unknown = {flag for flag in flags if flag not in known and flag not in NOT_OURS}
-    for flag in sorted(unknown):  # a table's free key, a value of a grid: the parser knows; a wrong one is its error
+    for flag in sorted(
+        unknown
+    ):  # a table's free key, a value of a grid: the parser knows; a wrong one is its error
         assert flag.startswith((SWEEP, "data.", "distill.params.")), f"{page}: --{flag}"
         from_flags([f"--{flag}", "x"])

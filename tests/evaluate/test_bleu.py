@@ -12,24 +12,39 @@ from sacrebleu.metrics.chrf import CHRF
 from stillage.errors import DataError
 from stillage.evaluate.bleu import corpus_overlap, jackknife_limits, signatures, tokenizer_of
 
-PREDICTIONS = ["the cat sat on the mat .", "a dog ran home quickly today", "", "nothing in common", "it is what it is"]
+PREDICTIONS = [
+    "the cat sat on the mat .",
+    "a dog ran home quickly today",
+    "",
+    "nothing in common",
+    "it is what it is",
+]
 REFERENCES = [
-    ["the cat sat on a mat .", "on the mat the cat sat ."], ["a dog ran home quickly tonight"], ["an answer", "x", "y"],
-    ["zzz"], ["it is what it was", "it is what it is indeed"],
-]  # fmt: skip
+    ["the cat sat on a mat .", "on the mat the cat sat ."],
+    ["a dog ran home quickly tonight"],
+    ["an answer", "x", "y"],
+    ["zzz"],
+    ["it is what it was", "it is what it is indeed"],
+]
 
 
 def published(rows: list[int]) -> tuple[float, float]:
     """sacrebleu on the chosen rows."""
-    streams = [[REFERENCES[r][k] if k < len(REFERENCES[r]) else None for r in rows] for k in range(3)]
+    streams = [
+        [REFERENCES[r][k] if k < len(REFERENCES[r]) else None for r in rows] for k in range(3)
+    ]
     predictions = [PREDICTIONS[r] for r in rows]
-    return BLEU().corpus_score(predictions, streams).score, CHRF().corpus_score(predictions, streams).score
+    return BLEU().corpus_score(predictions, streams).score, CHRF().corpus_score(
+        predictions, streams
+    ).score
 
 
 def test_the_values_are_sacrebleus() -> None:
     found = corpus_overlap(PREDICTIONS, REFERENCES)
     bleu, chrf = published([0, 1, 2, 3, 4])
-    assert found["bleu"].value == pytest.approx(bleu, abs=1e-9) and found["chrf"].value == pytest.approx(chrf, abs=1e-9)
+    assert found["bleu"].value == pytest.approx(bleu, abs=1e-9) and found[
+        "chrf"
+    ].value == pytest.approx(chrf, abs=1e-9)
     assert math.isnan(found["bleu"].low)  # five records are too few
 
 
@@ -39,7 +54,9 @@ def corpus(n: int, seed: int) -> tuple[list[str], list[list[str]]]:
     for _ in range(n):
         words, other = rng.integers(40, size=(2, 12))
         references.append([" ".join(f"w{k}" for k in words)])
-        answers.append(" ".join(f"w{k}" for k in np.where(rng.random(12) < rng.random(), words, other)))
+        answers.append(
+            " ".join(f"w{k}" for k in np.where(rng.random(12) < rng.random(), words, other))
+        )
     return answers, references
 
 
@@ -49,7 +66,9 @@ def test_the_limits_are_the_jackknifes_and_near_duplicates_count_once() -> None:
     for name, metric in (("bleu", BLEU(force=True)), ("chrf", CHRF())):
 
         def score(rows: list[int], metric: BLEU | CHRF = metric) -> float:
-            return metric.corpus_score([answers[r] for r in rows], [[references[r][0] for r in rows]]).score
+            return metric.corpus_score(
+                [answers[r] for r in rows], [[references[r][0] for r in rows]]
+            ).score
 
         without = np.array([score([r for r in range(24) if r != k]) for k in range(24)])
         known = jackknife_limits(score(list(range(24))), without, 0.9)
@@ -57,8 +76,12 @@ def test_the_limits_are_the_jackknifes_and_near_duplicates_count_once() -> None:
         assert 0 < known.low < known.value < known.high < 100
         error = math.sqrt(23 / 24 * float(((without - without.mean()) ** 2).sum()))
         assert known.high - known.low == pytest.approx(2 * 1.71 * error, rel=0.15)
-    twice = corpus_overlap(answers * 2, references * 2, level=0.9, clusters=np.tile(np.arange(24), 2))
-    assert (twice["chrf"].low, twice["chrf"].high) == pytest.approx((found["chrf"].low, found["chrf"].high), rel=1e-6)
+    twice = corpus_overlap(
+        answers * 2, references * 2, level=0.9, clusters=np.tile(np.arange(24), 2)
+    )
+    assert (twice["chrf"].low, twice["chrf"].high) == pytest.approx(
+        (found["chrf"].low, found["chrf"].high), rel=1e-6
+    )
 
 
 def test_perfect_answers_score_100_and_have_no_interval() -> None:
@@ -75,13 +98,21 @@ def test_lists_of_different_length_and_missing_references_are_refused() -> None:
         corpus_overlap(["a", "b"], [["a"], []])
 
 
-@pytest.mark.parametrize("references", [[["a b"], ["c d"]], [["a", "b"], ["c", "d"]], [["a", "b"], ["c"]]])
+@pytest.mark.parametrize(
+    "references", [[["a b"], ["c d"]], [["a", "b"], ["c", "d"]], [["a", "b"], ["c"]]]
+)
 def test_the_signature_is_what_sacrebleu_prints(references: list[list[str]]) -> None:
-    streams = [[some[k] if k < len(some) else None for some in references] for k in range(max(map(len, references)))]
+    streams = [
+        [some[k] if k < len(some) else None for some in references]
+        for k in range(max(map(len, references)))
+    ]
     bleu, chrf = BLEU(force=True), CHRF()
     for metric in (bleu, chrf):
         metric.corpus_score(["a b", "c"], streams)
-    assert signatures(references) == {"bleu": str(bleu.get_signature()), "chrf": str(chrf.get_signature())}
+    assert signatures(references) == {
+        "bleu": str(bleu.get_signature()),
+        "chrf": str(chrf.get_signature()),
+    }
     assert "nrefs:" in signatures(references)["bleu"]
 
 

@@ -24,7 +24,9 @@ def write(path: Path, rows: list[dict[str, object]]) -> str:
 
 
 def record(prompt: str, more: str = "", response: str = "r") -> Record:
-    return Record(id=record_id(prompt, more, response), prompt=prompt, input=more, response=response)
+    return Record(
+        id=record_id(prompt, more, response), prompt=prompt, input=more, response=response
+    )
 
 
 @given(st.text(min_size=1), st.text())
@@ -47,13 +49,19 @@ def test_published_layout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
     ]
     path = Path(write(tmp_path / "valid.jsonl", rows))
     asked: list[tuple[str, str]] = []
-    monkeypatch.setattr(datasets, "fetch", lambda name, published, commit: asked.append((name, commit)) or path)
+    monkeypatch.setattr(
+        datasets, "fetch", lambda name, published, commit: asked.append((name, commit)) or path
+    )
     chosen = open_set("Self-Inst@" + "a" * 40, limit=2)
     assert asked == [("self-instruct", "a" * 40)] and chosen.label == "self-instruct"
     assert [(r.prompt, r.input, references_of(r)) for r in chosen.records] == [
-        ("Name a colour.", "of the sky", ["blue", "azure"]), ("Say hi.", "", ["hi"]),
-    ]  # fmt: skip
-    assert chosen.notes == {"prompts taken out of the Alpaca layout": 1, "records beyond the limit left out": 1}
+        ("Name a colour.", "of the sky", ["blue", "azure"]),
+        ("Say hi.", "", ["hi"]),
+    ]
+    assert chosen.notes == {
+        "prompts taken out of the Alpaca layout": 1,
+        "records beyond the limit left out": 1,
+    }
     assert counts([chosen]).startswith("self-instruct: 2 records, 1 prompts taken out")
     open_set("dolly")
     assert asked[1] == ("dolly", KNOWN["dolly"].commit) and len(KNOWN["dolly"].commit) == 40
@@ -62,21 +70,30 @@ def test_published_layout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
 def test_questions_without_answers_and_self_instruct(tmp_path: Path) -> None:
     rows = [
         {"question_id": 1, "turns": ["How are you?", "And now?"]},
-        {"id": "t0", "instruction": "Add.", "instances": [{"input": "1 1", "output": "2"}, {"input": "1 2", "output": "3"}]},
-    ]  # fmt: skip
+        {
+            "id": "t0",
+            "instruction": "Add.",
+            "instances": [{"input": "1 1", "output": "2"}, {"input": "1 2", "output": "3"}],
+        },
+    ]
     chosen = open_set(write(tmp_path / "mixed.jsonl", rows))
     assert [references_of(r) for r in chosen.records] == [[], ["2"], ["3"]]
     assert chosen.notes["records without a reference"] == 1
 
 
 def test_the_key_is_content_and_order(tmp_path: Path) -> None:
-    rows: list[dict[str, object]] = [{"prompt": "a", "response": "b"}, {"prompt": "c", "response": ["d", "e"]}]
+    rows: list[dict[str, object]] = [
+        {"prompt": "a", "response": "b"},
+        {"prompt": "c", "response": ["d", "e"]},
+    ]
     first = open_set(write(tmp_path / "one.jsonl", rows))
     again = open_set(write(tmp_path / "two.jsonl", rows))
     assert first.key == again.key and first.label != again.label
     assert open_set(write(tmp_path / "three.jsonl", rows[::-1])).key != first.key
     changed: list[dict[str, object]] = [rows[0], {"prompt": "c", "response": ["d", "f"]}]
-    assert open_set(write(tmp_path / "four.jsonl", changed)).key != first.key  # another second reference
+    assert (
+        open_set(write(tmp_path / "four.jsonl", changed)).key != first.key
+    )  # another second reference
 
 
 def test_what_cannot_be_read_is_refused_with_the_fix() -> None:

@@ -39,7 +39,8 @@ def brute(student: list[list[list[float]]], teacher: list[list[list[float]]], t:
 def test_the_curve_is_the_brute_force_one() -> None:
     rng = np.random.default_rng(2)
     ragged = [
-        [[rng.exponential(1, int(rng.integers(1, 7))).tolist() for _ in range(3)] for _ in range(5)] for _ in range(2)
+        [[rng.exponential(1, int(rng.integers(1, 7))).tolist() for _ in range(3)] for _ in range(5)]
+        for _ in range(2)
     ]
     means = [mean_by_prompt([np.array(r) for prompt in kl for r in prompt], 3, 6) for kl in ragged]
     curve = exposure_curve(means[0], means[1], level=0.8)
@@ -55,7 +56,11 @@ def test_the_curve_is_the_brute_force_one() -> None:
 
 
 def test_equal_models_are_0_and_nothing_over_something_is_inf() -> None:
-    assert excess_percent(np.array([0.0, 1.0, 3.0]), np.array([0.0, 0.0, 2.0])).tolist() == [0.0, math.inf, 50.0]
+    assert excess_percent(np.array([0.0, 1.0, 3.0]), np.array([0.0, 0.0, 2.0])).tolist() == [
+        0.0,
+        math.inf,
+        50.0,
+    ]
     zeros = np.zeros((3, 4))
     curve = exposure_curve(zeros, zeros)
     assert (
@@ -87,7 +92,9 @@ def test_kl_is_the_dense_one_for_every_batch(small: SimpleNamespace, batch_token
             assert kl_T[t] == pytest.approx(float((p.exp() * (p - q)).sum()), rel=1e-4, abs=1e-7)
 
 
-def test_the_error_on_the_teachers_text_is_the_divergence_of_whole_texts(small: SimpleNamespace) -> None:
+def test_the_error_on_the_teachers_text_is_the_divergence_of_whole_texts(
+    small: SimpleNamespace,
+) -> None:
     """Chain rule: eps(2) = KL(p(y1 y2) || q(y1 y2)), enumerated over all texts of two tokens, EOS ending them."""
     teacher, student = small.model(seed=1), small.model(seed=2)
     for parameter in (*teacher.parameters(), *student.parameters()):
@@ -97,17 +104,32 @@ def test_the_error_on_the_teachers_text_is_the_divergence_of_whole_texts(small: 
     exact = 0.0
     for first, second in itertools.product(range(small.VOCAB), range(small.VOCAB)):
         if first == eos:
-            exact += float(p1[eos].exp() * (p1[eos] - q1[eos])) * (second == eos)  # nothing follows an end
+            exact += float(p1[eos].exp() * (p1[eos] - q1[eos])) * (
+                second == eos
+            )  # nothing follows an end
             continue
         if second == 0:
-            p2, q2 = dense_log_probs(teacher, [*prompt, first])[-1], dense_log_probs(student, [*prompt, first])[-1]
+            p2, q2 = (
+                dense_log_probs(teacher, [*prompt, first])[-1],
+                dense_log_probs(student, [*prompt, first])[-1],
+            )
         joint_p, joint_q = p1[first] + p2[second], q1[first] + q2[second]
         exact += float(joint_p.exp() * (joint_p - joint_q))
     curve = exposure_bias(
-        student, teacher, [PROMPTS[0]], names=["a"], eos_id=eos, pad_id=1, seed=3, max_new_tokens=2, rollouts=400
+        student,
+        teacher,
+        [PROMPTS[0]],
+        names=["a"],
+        eos_id=eos,
+        pad_id=1,
+        seed=3,
+        max_new_tokens=2,
+        rollouts=400,
     )
     assert curve.teacher_T[1] == pytest.approx(exact, rel=0.03)
-    assert curve.teacher_T[0] == pytest.approx(float((p1.exp() * (p1 - q1)).sum()), rel=1e-4)  # the first token counts
+    assert curve.teacher_T[0] == pytest.approx(
+        float((p1.exp() * (p1 - q1)).sum()), rel=1e-4
+    )  # the first token counts
 
 
 def test_the_whole_measurement_is_its_parts(small: SimpleNamespace) -> None:
@@ -130,14 +152,25 @@ def test_the_whole_measurement_is_its_parts(small: SimpleNamespace) -> None:
         kl: list[list[list[float]]] = []
         for prompt, name in zip(PROMPTS, names, strict=True):
             texts = generate(
-                writer, [prompt, prompt], decoding=Decoding(max_new_tokens=6, sampling_temperature=1.0), eos_id=0,
-                pad_id=1, seed=5, names=[f"{name}/rollout 0", f"{name}/rollout 1"],
-            )  # fmt: skip
-            kl.append([forward_kl_along(teacher, student, [prompt], [text])[0].tolist() for text in texts])
+                writer,
+                [prompt, prompt],
+                decoding=Decoding(max_new_tokens=6, sampling_temperature=1.0),
+                eos_id=0,
+                pad_id=1,
+                seed=5,
+                names=[f"{name}/rollout 0", f"{name}/rollout 1"],
+            )
+            kl.append(
+                [forward_kl_along(teacher, student, [prompt], [text])[0].tolist() for text in texts]
+            )
         expected.append(kl)
     for t in (1, 3, 6):
-        assert curve.excess_T[t - 1] == pytest.approx(brute(expected[0], expected[1], t), rel=1e-3, abs=1e-3)
-    assert curve.excess_T[0] == pytest.approx(0, abs=1e-4)  # nothing written yet: the same context for both
+        assert curve.excess_T[t - 1] == pytest.approx(
+            brute(expected[0], expected[1], t), rel=1e-3, abs=1e-3
+        )
+    assert curve.excess_T[0] == pytest.approx(
+        0, abs=1e-4
+    )  # nothing written yet: the same context for both
     assert curve_table(curve).num_rows == 6
 
 
@@ -145,7 +178,9 @@ def test_the_whole_measurement_is_its_parts(small: SimpleNamespace) -> None:
 def test_both_models_can_read_every_text(small: SimpleNamespace, padded: str) -> None:
     """One model has a head with rows that mean nothing and are likely, and the other a context of eight tokens."""
     wide = load_model(ModelConfig(layers=1, width=16, heads=2, context=32), vocab_size=90, seed=3)
-    short = load_model(ModelConfig(layers=1, width=16, heads=2, context=8), vocab_size=small.VOCAB, seed=4)
+    short = load_model(
+        ModelConfig(layers=1, width=16, heads=2, context=8), vocab_size=small.VOCAB, seed=4
+    )
     with torch.no_grad():
         wide.get_input_embeddings().weight[small.VOCAB :] *= 20
     student, teacher = (wide, short) if padded == "student" else (short, wide)
@@ -158,9 +193,25 @@ def test_both_models_can_read_every_text(small: SimpleNamespace, padded: str) ->
 
 def test_a_student_that_is_its_teacher_has_no_excess(small: SimpleNamespace) -> None:
     curve = exposure_bias(
-        small.model(seed=1), small.model(seed=1), PROMPTS, names=list("abcd"), eos_id=0, pad_id=1, seed=5,
-        max_new_tokens=5, rollouts=2,
-    )  # fmt: skip
+        small.model(seed=1),
+        small.model(seed=1),
+        PROMPTS,
+        names=list("abcd"),
+        eos_id=0,
+        pad_id=1,
+        seed=5,
+        max_new_tokens=5,
+        rollouts=2,
+    )
     assert not curve.student_T.any() and not curve.excess_T.any()
     with pytest.raises(ConfigError, match="rollouts: 0"):
-        exposure_bias(small.model(), small.model(), PROMPTS, names=list("abcd"), eos_id=0, pad_id=1, seed=5, rollouts=0)
+        exposure_bias(
+            small.model(),
+            small.model(),
+            PROMPTS,
+            names=list("abcd"),
+            eos_id=0,
+            pad_id=1,
+            seed=5,
+            rollouts=0,
+        )

@@ -10,7 +10,9 @@ from stillage.evaluate.gain import gain_results
 from stillage.evaluate.quality import sample_rows, samples_schema, text_results
 from stillage.types import Record, Result
 
-RECORDS = [Record(id=str(n), prompt=f"q{n}", response=f"year {n}, code A; mentor {n}") for n in range(40)]
+RECORDS = [
+    Record(id=str(n), prompt=f"q{n}", response=f"year {n}, code A; mentor {n}") for n in range(40)
+]
 BASE = Result(run="", stage="evaluate", model="", metric="", value=float("nan"))
 
 
@@ -22,12 +24,18 @@ def samples(needed_until: str = ";", **texts: list[str]) -> pa.Table:
 
 
 def test_the_needed_part_is_judged_alone() -> None:
-    assert needed_part("a; b; c", ";") == "a;" and needed_part("a", ";") == "a" and needed_part("a; b", "") == "a; b"
+    assert (
+        needed_part("a; b; c", ";") == "a;"
+        and needed_part("a", ";") == "a"
+        and needed_part("a; b", "") == "a; b"
+    )
     right = [f"year {n}, code A; mentor nobody" for n in range(40)]
     table = samples(student=right, student_no_teacher=["year 1, code A; mentor 1"] * 40)
     assert sum(table.column("exact_match").to_pylist()) == 1  # the other model, on its one record
     found = {(row.model, row.metric): row for row in text_results(table, level=0.95, base=BASE)}
-    assert found["student", "needed_exact"].value == 1 and found["student", "needed_exact"].low > 0.9
+    assert (
+        found["student", "needed_exact"].value == 1 and found["student", "needed_exact"].low > 0.9
+    )
     assert found["student_no_teacher", "needed_exact"].value == pytest.approx(1 / 40)
 
 
@@ -36,7 +44,10 @@ def test_gains_are_paired_and_say_from_what() -> None:
     half = [text if n % 2 else "wrong" for n, text in enumerate(right)]
     table = samples(student=right, student_no_teacher=half)
     rows = gain_results(
-        table, (("student", "student_no_teacher"), ("student_minimal", "student")), level=0.95, base=BASE
+        table,
+        (("student", "student_no_teacher"), ("student_minimal", "student")),
+        level=0.95,
+        base=BASE,
     )
     by_metric = {row.metric: row for row in rows}
     gain = by_metric["needed_exact_gain"]
@@ -63,7 +74,10 @@ def test_answers_without_words_are_left_out_of_rouge_l_and_counted() -> None:
     found = {(row.model, row.metric): row for row in text_results(table, level=0.95, base=BASE)}
     ours, published = found["student", "rouge_l"], found["student", "rouge_l_published"]
     assert (ours.n, ours.value, ours.note) == (35, pytest.approx(15 / 35), "5 without words")
-    assert (published.n, published.note) == (0, "40 without words") and published.value != published.value
+    assert (published.n, published.note) == (
+        0,
+        "40 without words",
+    ) and published.value != published.value
     assert found["student_no_teacher", "rouge_l_published"].n == 20
     gain = gain_results(table, (("student", "student_no_teacher"),), level=0.95, base=BASE)[0]
     assert (gain.metric, gain.n, gain.value) == ("rouge_l_gain", 35, pytest.approx(15 / 35))

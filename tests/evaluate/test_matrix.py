@@ -57,7 +57,9 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
             for parameter in model.parameters():
                 if parameter.ndim > 1:
                     parameter.mul_(4)
-            model.get_input_embeddings().weight[tokenizer.eos_token_id].mul_(3)  # so that some answers end
+            model.get_input_embeddings().weight[tokenizer.eos_token_id].mul_(
+                3
+            )  # so that some answers end
         save_model(model, tokenizer, folder)
         made.append(folder)
     return made
@@ -85,7 +87,11 @@ def run(
     out = tmp_path_factory.mktemp("matrix")
     chosen = open_set(str(questions))
     decodings = {name: decoding_of(name, 8) for name in ("as_released", "greedy")}
-    yield run_matrix(subject, [chosen], decodings, [10, 20, 30, 10], reading=READING, out=out), out, chosen
+    yield (
+        run_matrix(subject, [chosen], decodings, [10, 20, 30, 10], reading=READING, out=out),
+        out,
+        chosen,
+    )
 
 
 def pick(results: list[Result], metric: str, note: str, seed: int = 0) -> Result:
@@ -106,8 +112,12 @@ def hashes(out: Path) -> dict[str, tuple[str, int]]:
 def test_presets_are_the_published_ones() -> None:
     released, paper, greedy = (decoding_of(name) for name in ("as_released", "paper", "greedy"))
     assert dataclasses.asdict(released) == {
-        "max_new_tokens": 256, "sampling_temperature": 1.0, "top_p": 1.0, "top_k": 0, "no_repeat_ngram": 6,
-    }  # fmt: skip
+        "max_new_tokens": 256,
+        "sampling_temperature": 1.0,
+        "top_p": 1.0,
+        "top_k": 0,
+        "no_repeat_ngram": 6,
+    }
     assert paper == dataclasses.replace(released, no_repeat_ngram=0)
     assert greedy.sampling_temperature == 0 and greedy.no_repeat_ngram == 0
     assert decoding_of("greedy_no_repeat").no_repeat_ngram == 6
@@ -119,7 +129,9 @@ def test_numbers_of_a_cell(run: tuple[list[Result], Path, EvalSet], questions: P
     results, out, _ = run
     cell = read_table(next(out.glob("cells/*/*/as_released-*/seed-20.parquet"))).to_pylist()
     assert [row["prompt"] for row in cell] == [row["instruction"] for row in QUESTIONS]
-    assert cell[3]["rouge_l"] is None and cell[3]["text"] is not None  # no reference: answered, not scored
+    assert (
+        cell[3]["rouge_l"] is None and cell[3]["text"] is not None
+    )  # no reference: answered, not scored
     references = [["blue", "light blue"], ["hello world"], ["one two three"]]
     scorer = RougeScorer(["rougeL"], use_stemmer=True)
     expected = [
@@ -130,7 +142,9 @@ def test_numbers_of_a_cell(run: tuple[list[Result], Path, EvalSet], questions: P
     assert rouge.value == pytest.approx(np.mean(expected)) and rouge.n == 3
     streams = [[some[k] if k < len(some) else None for some in references] for k in range(2)]
     bleu = pick(results, "bleu", "decoding=as_released", 20)
-    assert bleu.value == pytest.approx(BLEU().corpus_score([row["text"] for row in cell[:3]], streams).score)
+    assert bleu.value == pytest.approx(
+        BLEU().corpus_score([row["text"] for row in cell[:3]], streams).score
+    )
     length = pick(results, "generated_tokens", "decoding=as_released", 20)
     assert length.n == 4 and length.value == pytest.approx(np.mean([row["tokens"] for row in cell]))
     assert all(0 < row["tokens"] <= 8 for row in cell)
@@ -152,8 +166,12 @@ def test_who_writes_a_cell_first_decides_its_numbers(
         return rows
 
     monkeypatch.setattr(matrix, "answer", beaten)
-    results = run_matrix(subject, [chosen], {"greedy": decoding_of("greedy", 8)}, [1], reading=READING, out=tmp_path)
-    assert pick(results, "generated_tokens", "decoding=greedy").value == pytest.approx(np.mean(theirs))
+    results = run_matrix(
+        subject, [chosen], {"greedy": decoding_of("greedy", 8)}, [1], reading=READING, out=tmp_path
+    )
+    assert pick(results, "generated_tokens", "decoding=greedy").value == pytest.approx(
+        np.mean(theirs)
+    )
 
 
 def test_loss_of_the_references(run: tuple[list[Result], Path, EvalSet], subject: Subject) -> None:
@@ -161,7 +179,12 @@ def test_loss_of_the_references(run: tuple[list[Result], Path, EvalSet], subject
     nats, tokens = 0.0, 0
     for record in chosen.records[:3]:
         prompt = subject.tokenizer(render(record, "raw"), add_special_tokens=False)["input_ids"]
-        ids = [*subject.tokenizer(render(record, "raw") + record.response, add_special_tokens=False)["input_ids"], 0]
+        ids = [
+            *subject.tokenizer(render(record, "raw") + record.response, add_special_tokens=False)[
+                "input_ids"
+            ],
+            0,
+        ]
         with torch.no_grad():
             logp = subject.model(input_ids=torch.tensor([ids])).logits[0].double().log_softmax(-1)
         for position in range(len(prompt), len(ids)):
@@ -174,17 +197,28 @@ def test_loss_of_the_references(run: tuple[list[Result], Path, EvalSet], subject
 
 def test_means_over_seeds_and_over_records(run: tuple[list[Result], Path, EvalSet]) -> None:
     results, out, _ = run
-    values = [pick(results, "generated_tokens", "decoding=as_released", seed).value for seed in (10, 20, 30)]
+    values = [
+        pick(results, "generated_tokens", "decoding=as_released", seed).value
+        for seed in (10, 20, 30)
+    ]
     texts = {
-        tuple(read_table(next(out.glob(f"cells/*/*/as_released-*/seed-{seed}.parquet")))["text"].to_pylist())
+        tuple(
+            read_table(next(out.glob(f"cells/*/*/as_released-*/seed-{seed}.parquet")))[
+                "text"
+            ].to_pylist()
+        )
         for seed in (10, 20, 30)
     }
     assert len(texts) == 3, "seeds must draw different texts"
     over_seeds = pick(results, "generated_tokens", "; over seeds")
     half = student_t.ppf(0.975, 2) * np.std(values, ddof=1) / math.sqrt(3)
     assert over_seeds.n == 3 and over_seeds.value == pytest.approx(np.mean(values))
-    assert (over_seeds.low, over_seeds.high) == pytest.approx((np.mean(values) - half, np.mean(values) + half))
-    tables = [read_table(path) for path in sorted(out.glob("cells/*/*/as_released-*/seed-??.parquet"))]
+    assert (over_seeds.low, over_seeds.high) == pytest.approx(
+        (np.mean(values) - half, np.mean(values) + half)
+    )
+    tables = [
+        read_table(path) for path in sorted(out.glob("cells/*/*/as_released-*/seed-??.parquet"))
+    ]
     means = np.mean([table["tokens"].to_pylist() for table in tables], axis=0)
     over_records = pick(results, "generated_tokens", "; over records")
     half = student_t.ppf(0.975, 3) * np.std(means, ddof=1) / math.sqrt(4)
@@ -194,7 +228,9 @@ def test_means_over_seeds_and_over_records(run: tuple[list[Result], Path, EvalSe
 
 def test_greedy_has_one_cell(run: tuple[list[Result], Path, EvalSet]) -> None:
     _, out, _ = run
-    assert [p.name for p in out.glob("cells/*/*/greedy-*/seed-*") if "results" not in p.name] == ["seed-0.parquet"]
+    assert [p.name for p in out.glob("cells/*/*/greedy-*/seed-*") if "results" not in p.name] == [
+        "seed-0.parquet"
+    ]
 
 
 def test_finished_cells_are_neither_made_again_nor_written(
@@ -225,14 +261,26 @@ def test_whatever_differs_stands_beside(
     shorter = {"as_released": decoding_of("as_released", 5)}
     run_matrix(subject, [chosen], asked, [40], reading=READING, out=out)
     run_matrix(subject, [chosen], shorter, [10], reading=READING, out=out)
-    run_matrix(subject, [chosen], asked, [10], reading=Reading(template="raw", max_prompt_tokens=8), out=out)
-    run_matrix(dataclasses.replace(subject, key="b" * 64), [chosen], asked, [10], reading=READING, out=out)
+    run_matrix(
+        subject,
+        [chosen],
+        asked,
+        [10],
+        reading=Reading(template="raw", max_prompt_tokens=8),
+        out=out,
+    )
+    run_matrix(
+        dataclasses.replace(subject, key="b" * 64), [chosen], asked, [10], reading=READING, out=out
+    )
     fewer = dataclasses.replace(chosen, records=chosen.records[:2])
     run_matrix(subject, [fewer], asked, [10], reading=READING, out=out)
     after = hashes(out)
     assert {path: after[path] for path in before} == before
     texts = [path for path in after if "seed-" in path and "results" not in path]
-    assert len(texts) == len([path for path in before if "seed-" in path and "results" not in path]) + 5
+    assert (
+        len(texts)
+        == len([path for path in before if "seed-" in path and "results" not in path]) + 5
+    )
     view = collect(out)
     names = [(r.run, r.dataset, r.metric, r.note, r.seed) for r in view]
     assert len(names) == len(set(names)), "two results have one name"
@@ -256,13 +304,19 @@ def test_an_interrupted_matrix_goes_on(
         patched.setattr(matrix, "answer", stop_at_2)
         with pytest.raises(KeyboardInterrupt):
             run_matrix(subject, [chosen], asked, [1, 2], reading=READING, out=tmp_path / "cut")
-    next((tmp_path / "cut").glob("cells/*/*/*/seed-1.results.parquet")).unlink()  # stopped between texts and results
+    next(
+        (tmp_path / "cut").glob("cells/*/*/*/seed-1.results.parquet")
+    ).unlink()  # stopped between texts and results
     first = next((tmp_path / "cut").glob("cells/*/*/*/seed-1.parquet")).stat().st_mtime_ns
-    assert str(run_matrix(subject, [chosen], asked, [1, 2], reading=READING, out=tmp_path / "cut")) == str(whole)
+    assert str(
+        run_matrix(subject, [chosen], asked, [1, 2], reading=READING, out=tmp_path / "cut")
+    ) == str(whole)
     assert next((tmp_path / "cut").glob("cells/*/*/*/seed-1.parquet")).stat().st_mtime_ns == first
 
 
-def test_a_damaged_cell_is_named_not_overwritten(subject: Subject, questions: Path, tmp_path: Path) -> None:
+def test_a_damaged_cell_is_named_not_overwritten(
+    subject: Subject, questions: Path, tmp_path: Path
+) -> None:
     chosen, asked = open_set(str(questions)), {"greedy": decoding_of("greedy", 4)}
     run_matrix(subject, [chosen], asked, [1], reading=READING, out=tmp_path)
     damaged = next(tmp_path.glob("cells/*/*/*/seed-0.results.parquet"))
@@ -273,7 +327,9 @@ def test_a_damaged_cell_is_named_not_overwritten(subject: Subject, questions: Pa
     assert damaged.read_bytes() == kept
 
 
-def test_the_command(folders: list[Path], questions: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_command(
+    folders: list[Path], questions: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     words = [
         "evaluate",
         str(folders[0]),
@@ -290,19 +346,31 @@ def test_the_command(folders: list[Path], questions: Path, tmp_path: Path, capsy
     printed = capsys.readouterr()
     assert "1 records without a reference" in printed.err and "seed 20: written" in printed.err
     lines = printed.out.splitlines()
-    assert lines[0].split()[:3] == ["data", "set", "decoding"] and lines[1].split()[1:4] == ["as_released", "4", "2"]
+    assert lines[0].split()[:3] == ["data", "set", "decoding"] and lines[1].split()[1:4] == [
+        "as_released",
+        "4",
+        "2",
+    ]
     assert "excess accumulated error" in printed.out
     curve = read_table(next(tmp_path.glob("cells/*/*/exposure-????????.parquet")))
-    assert curve["tokens"].to_pylist() == [1, 2, 3, 4, 5, 6] and set(curve["prompts"].to_pylist()) == {4}
+    assert curve["tokens"].to_pylist() == [1, 2, 3, 4, 5, 6] and set(
+        curve["prompts"].to_pylist()
+    ) == {4}
     before = hashes(tmp_path)
     assert main([*words, "--teacher", str(folders[1]), "--rollouts", "2"]) == 0
     again = capsys.readouterr()
     assert again.out == printed.out and "seed 20: found" in again.err and hashes(tmp_path) == before
     metrics = set(read_table(tmp_path / "results.parquet")["metric"].to_pylist())
     assert metrics == {
-        "rouge_l", "rouge_l_published", "exact_match", "bleu", "chrf", "generated_tokens", "gold_loss",
-            "excess_accumulated_error",
-    }  # fmt: skip
+        "rouge_l",
+        "rouge_l_published",
+        "exact_match",
+        "bleu",
+        "chrf",
+        "generated_tokens",
+        "gold_loss",
+        "excess_accumulated_error",
+    }
 
 
 @pytest.mark.parametrize(
@@ -319,9 +387,14 @@ def test_the_command(folders: list[Path], questions: Path, tmp_path: Path, capsy
     ],
 )
 def test_mistakes_are_three_lines(
-    words: list[str], said: str, folders: list[Path], questions: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    words: list[str],
+    said: str,
+    folders: list[Path],
+    questions: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
-) -> None:  # fmt: skip
+) -> None:
     monkeypatch.chdir(tmp_path)
     real = {"MODEL": str(folders[0]), "FILE": str(questions)}
     assert main(["evaluate", *(real.get(word, word) for word in words)]) == 2

@@ -19,15 +19,22 @@ def stats(logp_T: np.ndarray) -> TokenStats:
     n = len(logp_T)
     zeros = np.zeros(n, np.float32)
     return TokenStats(
-        ids_T=np.zeros(n, np.int32), logp_T=logp_T.astype(np.float32), mean_T=zeros, var_T=zeros,
-        rank_T=np.zeros(n, np.int32), greedy_T=np.zeros(n, bool),
-    )  # fmt: skip
+        ids_T=np.zeros(n, np.int32),
+        logp_T=logp_T.astype(np.float32),
+        mean_T=zeros,
+        var_T=zeros,
+        rank_T=np.zeros(n, np.int32),
+        greedy_T=np.zeros(n, bool),
+    )
 
 
 def test_perplexity_is_over_tokens_and_bits_are_over_bytes() -> None:
     logp = [np.log([0.5, 0.25]), np.log([0.125])]
     found = {
-        r.metric: r for r in likelihood_results({"m": [stats(x) for x in logp]}, ["ab", "é"], level=0.95, base=BASE)
+        r.metric: r
+        for r in likelihood_results(
+            {"m": [stats(x) for x in logp]}, ["ab", "é"], level=0.95, base=BASE
+        )
     }
     assert found["perplexity"].value == pytest.approx(2 ** (6 / 3))
     assert found["bits_per_byte"].value == pytest.approx(6 / 4)
@@ -39,11 +46,16 @@ def test_bits_are_of_the_bytes_that_all_models_read() -> None:
     whole, part, prompt = [0, 2, 4, END], [0, 2, 4], (3, 9)
     own = [read(whole, 1.0), read(whole, 2.0), read(whole, 99.0)]
     other = [read([0, 1, 4, END], 3.0), read(part, 4.0), read(whole, 99.0, prompt)]
-    found = likelihood_results({"a": own, "b": other}, ["éabc", "wxyz and more", "1234"], level=0.95, base=BASE)
+    found = likelihood_results(
+        {"a": own, "b": other}, ["éabc", "wxyz and more", "1234"], level=0.95, base=BASE
+    )
     bits = {(r.model, r.metric): r for r in found}
     assert bits["a", "bits_per_byte"].value == pytest.approx((3 * 1 + 2 * 2) / np.log(2) / (5 + 4))
     assert bits["b", "bits_per_byte"].value == pytest.approx((3 * 3 + 2 * 4) / np.log(2) / (5 + 4))
-    assert bits["a", "perplexity"].value == pytest.approx(np.exp(7 / 5)) and bits["a", "perplexity"].n == 2
+    assert (
+        bits["a", "perplexity"].value == pytest.approx(np.exp(7 / 5))
+        and bits["a", "perplexity"].n == 2
+    )
     assert all("read of 1 responses that were cut; 1 records left out" in r.note for r in found)
 
 

@@ -17,7 +17,8 @@ from stillage.evaluate.rouge import exact_match, normalise, rouge_l, rouge_l_pub
 
 ROOT = Path(__file__).parents[2]
 CASES: dict[str, dict[str, Any]] = {
-    case["name"]: case for case in json.loads((ROOT / "tests/golden/text_overlap_metrics.json").read_text())["cases"]
+    case["name"]: case
+    for case in json.loads((ROOT / "tests/golden/text_overlap_metrics.json").read_text())["cases"]
 }
 PAIRS = [name for name in CASES if name.startswith("pair_")]
 DIFFERENT = {"corpus_length_mismatch", "corpus_fewer_references"}
@@ -29,34 +30,53 @@ def percent(values: list[float] | list[bool]) -> float:
     return round(100 * sum(values) / len(values), 4)
 
 
-def as_published(predictions: list[str], references: list[list[str]]) -> tuple[list[float], list[bool]]:
+def as_published(
+    predictions: list[str], references: list[list[str]]
+) -> tuple[list[float], list[bool]]:
     """ROUGE-L and exact match with the published numbers where ours are none, or where punctuation alone counted as equal."""
-    overlap = [0.0 if math.isnan(one) else one for one in rouge_l_published(predictions, references)]
+    overlap = [
+        0.0 if math.isnan(one) else one for one in rouge_l_published(predictions, references)
+    ]
     bare = [
         not normalise(one) and any(not normalise(other) for other in some)
         for one, some in zip(predictions, references, strict=True)
     ]
-    return overlap, [one or other for one, other in zip(exact_match(predictions, references), bare, strict=True)]
+    return overlap, [
+        one or other for one, other in zip(exact_match(predictions, references), bare, strict=True)
+    ]
 
 
 def test_every_case_is_reproduced_or_listed() -> None:
     page = (ROOT / "docs/explanation/differences.md").read_text()
     section = page.split("## Text overlap metrics")[1].split("\n## ")[0]
-    listed = {line.split("|")[1].strip(" `") for line in section.splitlines() if line.startswith("| `")}
+    listed = {
+        line.split("|")[1].strip(" `") for line in section.splitlines() if line.startswith("| `")
+    }
     assert listed == DIFFERENT | WORDLESS
     assert set(CASES) == {*PAIRS, "corpus_all", "corpus_grouped", *DIFFERENT}
 
 
 @pytest.mark.parametrize("name", PAIRS)
 def test_golden_pairs(name: str) -> None:
-    prediction, references = CASES[name]["options"]["prediction"], CASES[name]["options"]["references"]
+    prediction, references = (
+        CASES[name]["options"]["prediction"],
+        CASES[name]["options"]["references"],
+    )
     expected = CASES[name]["expected"]
     overlap, exact = as_published([prediction] * len(references), [[one] for one in references])
-    assert exact == expected["exact_match"] and overlap == pytest.approx(expected["rougeL"], abs=1e-15)
+    assert exact == expected["exact_match"] and overlap == pytest.approx(
+        expected["rougeL"], abs=1e-15
+    )
     assert as_published([prediction], [references])[1] == [expected["max_exact_match"]]
-    assert name in WORDLESS or exact_match([prediction], [references]) == [expected["max_exact_match"]]
+    assert name in WORDLESS or exact_match([prediction], [references]) == [
+        expected["max_exact_match"]
+    ]
     best = rouge_l_published([prediction], [references])
-    assert math.isnan(best[0]) if name in WORDLESS else best == pytest.approx([expected["max_rougeL"]], abs=1e-15)
+    assert (
+        math.isnan(best[0])
+        if name in WORDLESS
+        else best == pytest.approx([expected["max_rougeL"]], abs=1e-15)
+    )
     assert normalise(prediction) == expected["normalized_prediction"]
 
 
@@ -69,17 +89,29 @@ def test_golden_corpora() -> None:
     groups = grouped["options"]["groups"]
     for group in set(groups):
         mine = [index for index, name in enumerate(groups) if name == group]
-        assert percent([overlap[index] for index in mine]) == grouped["expected"][f"rougeL_for_{group}"]
-        assert percent([exact[index] for index in mine]) == grouped["expected"][f"exact_match_for_{group}"]
+        assert (
+            percent([overlap[index] for index in mine])
+            == grouped["expected"][f"rougeL_for_{group}"]
+        )
+        assert (
+            percent([exact[index] for index in mine])
+            == grouped["expected"][f"exact_match_for_{group}"]
+        )
 
 
 @pytest.mark.parametrize("name", sorted(DIFFERENT))
 def test_lists_of_different_length_are_refused_not_trimmed(name: str) -> None:
-    whole, options, expected = CASES["corpus_all"]["options"], CASES[name]["options"], CASES[name]["expected"]
+    whole, options, expected = (
+        CASES["corpus_all"]["options"],
+        CASES[name]["options"],
+        CASES[name]["expected"],
+    )
     predictions = whole["predictions"][: options["n_predictions"]]
     references = whole["references"][: options["n_references"]]
     for metric in (rouge_l, rouge_l_published, exact_match):
-        with pytest.raises(DataError, match=f"{len(predictions)} predictions, {len(references)} lists"):
+        with pytest.raises(
+            DataError, match=f"{len(predictions)} predictions, {len(references)} lists"
+        ):
             metric(predictions, references)
     both = min(len(predictions), len(references))  # what the published code scores in silence
     overlap, exact = as_published(predictions[:both], references[:both])
@@ -92,7 +124,10 @@ def test_a_prediction_without_reference_is_refused() -> None:
 
 
 WORDS = st.lists(
-    st.sampled_from(["the", "dogs", "dog", "running", "runs", "I", "1,000", "naïve", "happily", "happy"]), max_size=12
+    st.sampled_from(
+        ["the", "dogs", "dog", "running", "runs", "I", "1,000", "naïve", "happily", "happy"]
+    ),
+    max_size=12,
 )
 
 
@@ -105,20 +140,27 @@ def same(ours: float, theirs: float) -> bool:
     WORDS.map(" ".join) | st.text(max_size=30),
     st.lists(WORDS.map(" ".join) | st.text(max_size=30), min_size=1, max_size=3),
 )
-def test_the_published_one_is_that_of_rouge_score_or_has_no_number(prediction: str, references: list[str]) -> None:
+def test_the_published_one_is_that_of_rouge_score_or_has_no_number(
+    prediction: str, references: list[str]
+) -> None:
     scorer = RougeScorer(["rougeL"], use_stemmer=True)
-    expected = max(scorer.score(reference, prediction)["rougeL"].fmeasure for reference in references)
+    expected = max(
+        scorer.score(reference, prediction)["rougeL"].fmeasure for reference in references
+    )
     found = rouge_l_published([prediction], [references])[0]
     assert found == expected or (math.isnan(found) and expected == 0)
 
 
 @settings(max_examples=150, deadline=None)
 @given(
-    WORDS.map(" ".join).filter(str.isascii) | st.text(st.characters(max_codepoint=127), max_size=30),
+    WORDS.map(" ".join).filter(str.isascii)
+    | st.text(st.characters(max_codepoint=127), max_size=30),
     st.lists(st.text(st.characters(max_codepoint=127), max_size=30), min_size=1, max_size=3),
 )
 def test_ascii_texts_have_one_rouge_l(prediction: str, references: list[str]) -> None:
-    assert same(rouge_l([prediction], [references])[0], rouge_l_published([prediction], [references])[0])
+    assert same(
+        rouge_l([prediction], [references])[0], rouge_l_published([prediction], [references])[0]
+    )
 
 
 @pytest.mark.parametrize(
@@ -141,13 +183,23 @@ def test_other_scripts_have_words(answer: str, half: str) -> None:
 
 
 def test_an_answer_that_the_published_measure_cannot_see_has_no_number() -> None:
-    assert rouge_l_published(["Привет", "hello", ""], [["hello"], ["hello"], ["hello"]])[1:] == [1.0, 0.0]
+    assert rouge_l_published(["Привет", "hello", ""], [["hello"], ["hello"], ["hello"]])[1:] == [
+        1.0,
+        0.0,
+    ]
     assert math.isnan(rouge_l_published(["Привет"], [["hello"]])[0])
     assert math.isnan(rouge_l(["x"], [["..."]])[0])
     assert rouge_l(["x"], [["...", "x"]]) == [1.0]
 
 
-def test_exact_match_sees_no_difference_between_compositions_and_no_equality_of_punctuation() -> None:
+def test_exact_match_sees_no_difference_between_compositions_and_no_equality_of_punctuation() -> (
+    None
+):
     composed, apart = "caf\u00e9 \u1e9b\u0323", "cafe\u0301 \u1e9b\u0323"
     assert exact_match([composed], [[apart]]) == [True]
-    assert exact_match(["?", " ! ", "", "x"], [["!"], ["!"], ["!"], ["!"]]) == [False, True, False, False]
+    assert exact_match(["?", " ! ", "", "x"], [["!"], ["!"], ["!"], ["!"]]) == [
+        False,
+        True,
+        False,
+        False,
+    ]

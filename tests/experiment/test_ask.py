@@ -20,14 +20,17 @@ from stillage.run.progress import unheard
 from stillage.types import Record, Role
 
 RECORDS = [
-    Record(id=f"r{k}", prompt="Where?", response=f"In the {a} garden.") for k, a in enumerate(["red", "old"] * 6)
+    Record(id=f"r{k}", prompt="Where?", response=f"In the {a} garden.")
+    for k, a in enumerate(["red", "old"] * 6)
 ]
 NONE = Prefixes(outsiders=(), members=(), kept=())
 
 
 def context(folder: Path, **audit: Any) -> Any:  # noqa: ANN401 - a stand-in for Context
     config = Config(audit=AuditConfig(**audit))
-    return SimpleNamespace(config=config, cache=folder, run=folder, asked=(), doing=lambda stage, model: unheard)
+    return SimpleNamespace(
+        config=config, cache=folder, run=folder, asked=(), doing=lambda stage, model: unheard
+    )
 
 
 def with_public(monkeypatch: pytest.MonkeyPatch, records: list[Record]) -> None:
@@ -44,7 +47,9 @@ def test_without_public_records_and_masked_model_the_reasons_are_given(
     attacks = [ATTACKS[name] for name in ("neighbour", "dc_pdd", "recall", "con_recall", "mope")]
     missing = ask.material_of(context(tmp_path), attacks, RECORDS, NONE).missing
     assert set(missing) == {"neighbours", "frequency", "outsider_prefix", "member_prefix"}
-    assert "no masked model" in missing["neighbours"] and "no public records" in missing["frequency"]
+    assert (
+        "no masked model" in missing["neighbours"] and "no public records" in missing["frequency"]
+    )
     assert not ask.material_of(context(tmp_path), [ATTACKS["loss"]], RECORDS, NONE).missing
 
 
@@ -53,10 +58,14 @@ def test_a_masked_model_that_is_given_and_not_there_is_an_error(
 ) -> None:
     with_public(monkeypatch, RECORDS)
     with pytest.raises(ModelError, match="no folder"):
-        ask.material_of(context(tmp_path, masked_model="./nowhere"), [ATTACKS["neighbour"]], RECORDS, NONE)
+        ask.material_of(
+            context(tmp_path, masked_model="./nowhere"), [ATTACKS["neighbour"]], RECORDS, NONE
+        )
 
 
-def test_a_given_masked_model_makes_the_neighbours(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_given_masked_model_makes_the_neighbours(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     from stillage.models.masked_train import small_masked
 
     small_masked([record.response for record in RECORDS], 1, tmp_path / "made", steps=2)
@@ -64,10 +73,14 @@ def test_a_given_masked_model_makes_the_neighbours(tmp_path: Path, monkeypatch: 
     with_public(monkeypatch, [])
     settings = context(tmp_path, masked_model=str(folder), neighbours=3)
     material = ask.material_of(settings, [ATTACKS["neighbour"]], RECORDS, NONE)
-    assert not material.missing and [len(texts) for texts in material.neighbours] == [3] * len(RECORDS)
+    assert not material.missing and [len(texts) for texts in material.neighbours] == [3] * len(
+        RECORDS
+    )
 
 
-def test_only_attacks_that_need_prefixes_take_records_away(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_only_attacks_that_need_prefixes_take_records_away(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     roles = ["private"] * 6 + ["outsiders"] * 6
     settings = context(tmp_path, prefix_records=1)
     with caplog.at_level(logging.INFO):
@@ -80,7 +93,10 @@ def test_only_attacks_that_need_prefixes_take_records_away(tmp_path: Path, caplo
 
 def test_settings_reach_the_scores() -> None:
     names = ("min_k", "min_k_plus_plus", "dc_pdd", "loss")
-    found = {a.name: a for a in attacks_of(AuditConfig(attacks=names, min_k_fraction=0.5, dc_pdd_cap=0.3))}
+    found = {
+        a.name: a
+        for a in attacks_of(AuditConfig(attacks=names, min_k_fraction=0.5, dc_pdd_cap=0.3))
+    }
     settings = {name: getattr(attack.score, "keywords", {}) for name, attack in found.items()}
     tail = {"fraction": 0.5, "count": 0, "window": 1}
     assert settings == {"min_k": tail, "min_k_plus_plus": tail, "dc_pdd": {"cap": 0.3}, "loss": {}}
@@ -88,7 +104,11 @@ def test_settings_reach_the_scores() -> None:
     assert (noise.relative, noise.sigma, noise.copies) == (False, 0.01, 3)
 
 
-def test_models_of_one_start_share_its_replies(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, small: Any) -> None:  # noqa: ANN401
+def test_models_of_one_start_share_its_replies(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    small: Any,  # noqa: ANN401
+) -> None:
     """Two students from one seed are asked once, a teacher of another once, a given model never."""
     from stillage.audit.questions import Material
     from stillage.experiment.roles import ModelRole
@@ -108,9 +128,13 @@ def test_models_of_one_start_share_its_replies(tmp_path: Path, monkeypatch: pyte
     records = tuple(replace(record, prompt="w1 w2", response="w3 w4") for record in RECORDS[:2])
     attacks = [ATTACKS["reference_init"]]
     said, keys = ask.initial_of(settings, attacks, Material(records=records))
-    assert set(keys) == {"teacher", "student", "student_no_teacher"} and set(keys.values()) == set(said)
+    assert set(keys) == {"teacher", "student", "student_no_teacher"} and set(keys.values()) == set(
+        said
+    )
     assert keys["student"] == keys["student_no_teacher"] != keys["teacher"]
     assert all(set(replies.replies["as_is"]) == {"r0", "r1"} for replies in said.values())
     assert ask.initial_of(settings, [ATTACKS["loss"]], Material(records=records)) == ({}, {})
-    said, keys = ask.initial_of(settings, [ATTACKS["reference_teacher_init"]], Material(records=records))
+    said, keys = ask.initial_of(
+        settings, [ATTACKS["reference_teacher_init"]], Material(records=records)
+    )
     assert list(keys) == ["teacher"] and list(said) == [keys["teacher"]]

@@ -21,15 +21,60 @@ from stillage.run.stop import watch_signals
 from stillage.types import Result
 
 TINY = [
-    "run", "biographies", "--data.people", "40", "--tokenizer.vocab-size", "400",
-    "--teacher.layers", "2", "--teacher.width", "32", "--teacher.heads", "2", "--teacher-train.epochs", "1",
-    "--student.layers", "2", "--student.width", "32", "--student.heads", "2", "--student-train.epochs", "1",
-    "--stages", "distill", "audit", "--audit.attacks", "loss", "reference", "--audit.extract-tokens", "2",
-    "--audit.extract", "", "--jobs", "1",
-]  # fmt: skip
-ASKED = ["--audit.blocks", "true", "--audit.block-records", "15", "--audit.mope-copies", "2", "--audit.dp", "true",
-         "--data.inclusion", "bernoulli", "--audit.dp-attack", "reference", "--audit.dp-guesses", "10", "10",
-         "--audit.signal-records", "12"]  # fmt: skip
+    "run",
+    "biographies",
+    "--data.people",
+    "40",
+    "--tokenizer.vocab-size",
+    "400",
+    "--teacher.layers",
+    "2",
+    "--teacher.width",
+    "32",
+    "--teacher.heads",
+    "2",
+    "--teacher-train.epochs",
+    "1",
+    "--student.layers",
+    "2",
+    "--student.width",
+    "32",
+    "--student.heads",
+    "2",
+    "--student-train.epochs",
+    "1",
+    "--stages",
+    "distill",
+    "audit",
+    "--audit.attacks",
+    "loss",
+    "reference",
+    "--audit.extract-tokens",
+    "2",
+    "--audit.extract",
+    "",
+    "--jobs",
+    "1",
+]
+ASKED = [
+    "--audit.blocks",
+    "true",
+    "--audit.block-records",
+    "15",
+    "--audit.mope-copies",
+    "2",
+    "--audit.dp",
+    "true",
+    "--data.inclusion",
+    "bernoulli",
+    "--audit.dp-attack",
+    "reference",
+    "--audit.dp-guesses",
+    "10",
+    "10",
+    "--audit.signal-records",
+    "12",
+]
 
 
 @pytest.fixture(scope="module")
@@ -45,36 +90,69 @@ def rows(run: Path, stage: str, metric: str) -> list[Result]:
 
 def test_every_model_is_opened_and_the_controls_hold(run: Path) -> None:
     auc = rows(run, "blocks", "block_auc")
-    everybody = {"teacher", "student", "teacher_counterfactual", "student_counterfactual", "student_no_teacher"}
+    everybody = {
+        "teacher",
+        "student",
+        "teacher_counterfactual",
+        "student_counterfactual",
+        "student_no_teacher",
+    }
     for measure in ("mope", "gradient", "lens", "probe"):
         found = [(row.model, row.note.partition(";")[0]) for row in auc if row.attack == measure]
-        assert sorted(found) == sorted((model, f"block={block}") for model in everybody for block in (0, 1))
-    assert {row.model for row in auc if row.attack == "revert"} == {"student", "student_counterfactual"}
+        assert sorted(found) == sorted(
+            (model, f"block={block}") for model in everybody for block in (0, 1)
+        )
+    assert {row.model for row in auc if row.attack == "revert"} == {
+        "student",
+        "student_counterfactual",
+    }
     assert all(row.n == 30 for row in auc) and not rows(run, "blocks", "left_out")
-    assert {row.attack for row in rows(run, "blocks", "block_excess")} == {"mope", "gradient", "lens", "revert"}
+    assert {row.attack for row in rows(run, "blocks", "block_excess")} == {
+        "mope",
+        "gradient",
+        "lens",
+        "revert",
+    }
     table = pq.read_table(run / "blocks" / "scores.parquet")
-    assert set(table.column("role").to_pylist()) == {"private", "outsiders"} and not table.column("score").null_count
+    assert (
+        set(table.column("role").to_pylist()) == {"private", "outsiders"}
+        and not table.column("score").null_count
+    )
 
 
 def test_the_last_block_under_the_lens_is_the_audits_own_loss(run: Path) -> None:
-    lens = {(row["model"], row["id"]): row["score"] for row in pq.read_table(run / "blocks" / "scores.parquet").to_pylist()
-            if row["measure"] == "lens" and row["block"] == 1}  # fmt: skip
-    loss = {(row["model"], row["id"]): row["score"] for row in pq.read_table(run / "audit" / "scores.parquet").to_pylist()
-            if row["attack"] == "loss"}  # fmt: skip
-    assert len(lens) == 150 and all(loss[key] == pytest.approx(score, rel=1e-4) for key, score in lens.items())
+    lens = {
+        (row["model"], row["id"]): row["score"]
+        for row in pq.read_table(run / "blocks" / "scores.parquet").to_pylist()
+        if row["measure"] == "lens" and row["block"] == 1
+    }
+    loss = {
+        (row["model"], row["id"]): row["score"]
+        for row in pq.read_table(run / "audit" / "scores.parquet").to_pylist()
+        if row["attack"] == "loss"
+    }
+    assert len(lens) == 150 and all(
+        loss[key] == pytest.approx(score, rel=1e-4) for key, score in lens.items()
+    )
 
 
 def test_signal_and_bound_have_their_rows(run: Path) -> None:
     means = {(row.model, row.dataset): row for row in rows(run, "signal", "signal_kl")}
-    assert set(means) == {(m, r) for m in ("teacher", "student") for r in ("public", "private", "outsiders")}
+    assert set(means) == {
+        (m, r) for m in ("teacher", "student") for r in ("public", "private", "outsiders")
+    }
     assert all(row.n == 12 and 0 < row.low <= row.value <= row.high for row in means.values())
     bounds = {row.model: row for row in rows(run, "dp", "dp_epsilon_low")}
     assert {"teacher", "student"} <= set(bounds) and all(row.n == 20 for row in bounds.values())
     table = pq.read_table(run / "dp" / "canaries.parquet").to_pylist()
     private = {
-        row["id"] for row in pq.read_table(run / "data" / "records.parquet").to_pylist() if row["role"] == "private"
+        row["id"]
+        for row in pq.read_table(run / "data" / "records.parquet").to_pylist()
+        if row["role"] == "private"
     }
-    assert len(table) == 80 * len(bounds) and all(row["is_in"] == (row["id"] in private) for row in table)
+    assert len(table) == 80 * len(bounds) and all(
+        row["is_in"] == (row["id"] in private) for row in table
+    )
     assert " 80 coins" in bounds["teacher"].note
     html = (run / "report" / "report.html").read_text()
     assert all(f'<section id="{name}">' in html for name in ("blocks", "privacy", "inheritance"))
@@ -90,7 +168,9 @@ def test_asking_for_more_repeats_nothing(keys_of: object) -> None:
     assert callable(keys_of)
     plain = Config()
     base = keys_of(plain)
-    more = keys_of(replace(plain, audit=AuditConfig(blocks=True, block_records=7, signal_records=5)))
+    more = keys_of(
+        replace(plain, audit=AuditConfig(blocks=True, block_records=7, signal_records=5))
+    )
     assert "blocks" not in base and "blocks" in more and "signal" in base
     assert all(more[name] == key for name, key in base.items() if name not in ("signal", "report"))
     assert "signal" not in keys_of(replace(plain, audit=AuditConfig(signal_records=0)))
@@ -98,7 +178,10 @@ def test_asking_for_more_repeats_nothing(keys_of: object) -> None:
     coins = replace(plain, data=DataConfig(inclusion="bernoulli"))
     audited = keys_of(coins)
     bounded = keys_of(replace(coins, audit=AuditConfig(dp=True)))
-    assert all(bounded[name] == key for name, key in audited.items() if name != "report") and "dp" in bounded
+    assert (
+        all(bounded[name] == key for name, key in audited.items() if name != "report")
+        and "dp" in bounded
+    )
     again = keys_of(replace(coins, audit=AuditConfig(dp=True, dp_guesses=(30, 30))))
     assert again["dp"] != bounded["dp"] and again["audit"] == bounded["audit"]
 
@@ -108,17 +191,29 @@ def test_records_given_away_as_prefixes_are_left_out_by_every_stage(
 ) -> None:
     assert callable(keys_of)
     monkeypatch.chdir(tmp_path)
-    words = ["--data.people", "24", "--audit.attacks", "loss", "con_recall", "--audit.prefix-records", "3"]
+    words = [
+        "--data.people",
+        "24",
+        "--audit.attacks",
+        "loss",
+        "con_recall",
+        "--audit.prefix-records",
+        "3",
+    ]
     beside = ["--audit.blocks", "true", "--audit.block-records", "0", "--audit.mope-copies", "1"]
     assert main([*TINY, *words, *beside, "--audit.signal-records", "0", "--out", "run"]) == 0
     ids = {
-        stage: set(pq.read_table(tmp_path / "run" / stage / "scores.parquet").column("id").to_pylist())
+        stage: set(
+            pq.read_table(tmp_path / "run" / stage / "scores.parquet").column("id").to_pylist()
+        )
         for stage in ("audit", "blocks")
     }
     assert ids["audit"] == ids["blocks"] and len(ids["audit"]) == 48 - 6
 
     audit = AuditConfig(blocks=True, block_records=7)
-    base, more = (keys_of(Config(audit=one)) for one in (audit, replace(audit, attacks=("loss", "zlib"))))
+    base, more = (
+        keys_of(Config(audit=one)) for one in (audit, replace(audit, attacks=("loss", "zlib")))
+    )
     away = keys_of(Config(audit=replace(audit, attacks=("loss", "recall"))))
     assert base["blocks"] == more["blocks"] != away["blocks"]
 
@@ -130,18 +225,32 @@ COINS = DataConfig(inclusion="bernoulli")
     ("config", "message"),
     [
         (Config(audit=AuditConfig(dp=True)), "inclusion: fixed"),
-        (Config(data=replace(COINS, files={"private": "a"}), audit=AuditConfig(dp=True)), "files: private"),
+        (
+            Config(data=replace(COINS, files={"private": "a"}), audit=AuditConfig(dp=True)),
+            "files: private",
+        ),
         (Config(data=COINS, stages=("audit",), audit=AuditConfig(dp=True)), "stages: audit"),
         (Config(data=COINS, audit=AuditConfig(dp=True, dp_guesses=(5,))), "given: 5"),
         (Config(data=COINS, audit=AuditConfig(dp=True, dp_guesses=(0, 0))), "given: 0 0"),
         (Config(data=COINS, audit=AuditConfig(dp=True, dp_delta=1.5)), "given: 1.5"),
         (Config(data=COINS, audit=AuditConfig(dp=True, dp_attack="mope")), "dp_attack: mope"),
-        (Config(data=COINS, audit=AuditConfig(dp=True, dp_attack="recall", attacks=("loss", "recall"))), "recall"),
-        (Config(data=COINS, audit=AuditConfig(dp=True, attacks=("loss", "con_recall"))), "attacks: con_recall"),
+        (
+            Config(
+                data=COINS,
+                audit=AuditConfig(dp=True, dp_attack="recall", attacks=("loss", "recall")),
+            ),
+            "recall",
+        ),
+        (
+            Config(data=COINS, audit=AuditConfig(dp=True, attacks=("loss", "con_recall"))),
+            "attacks: con_recall",
+        ),
         (Config(data=COINS, audit=AuditConfig(dp=True, max_records=50)), "max_records: 50"),
     ],
 )
-def test_a_bound_that_would_not_hold_is_refused_before_anything_runs(config: Config, message: str) -> None:
+def test_a_bound_that_would_not_hold_is_refused_before_anything_runs(
+    config: Config, message: str
+) -> None:
     with pytest.raises(ConfigError) as caught:
         check_dp(config, ATTACKS)
     assert message in str(caught.value)
@@ -166,4 +275,7 @@ def test_more_guesses_than_coins_are_refused_before_anything_is_trained(
     assert main(["run", "biographies", *words, "--out", str(out)]) == 2
     said = capsys.readouterr().err.strip().splitlines()[-3:]
     assert said[0].endswith("Fewer records had a coin of their own than are to be guessed.")
-    assert said[1].startswith("coins: 32; audit.dp_guesses: 20 13") and not (out / "tokenizer").exists()
+    assert (
+        said[1].startswith("coins: 32; audit.dp_guesses: 20 13")
+        and not (out / "tokenizer").exists()
+    )

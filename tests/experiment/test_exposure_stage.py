@@ -19,25 +19,71 @@ from stillage.run.stages import keys
 from stillage.run.stop import watch_signals
 
 TINY = [
-    "run", "biographies", "--data.people", "24", "--tokenizer.vocab-size", "400", "--jobs", "1", "--stages", "distill", "audit",
-    "--teacher.layers", "1", "--teacher.width", "48", "--teacher.heads", "4", "--teacher-train.epochs", "70",
-    "--teacher-train.lr-peak", "1e-2", "--student.layers", "1", "--student.width", "32", "--student.heads", "2",
-    "--student-train.epochs", "1", "--audit.attacks", "loss", "--audit.signal-records", "0", "--audit.counterfactual",
-    "false", "--audit.fprs", "0.2", "--audit.exposure-records", "16", "--audit.exposure-candidates", "15",
-]  # fmt: skip
+    "run",
+    "biographies",
+    "--data.people",
+    "24",
+    "--tokenizer.vocab-size",
+    "400",
+    "--jobs",
+    "1",
+    "--stages",
+    "distill",
+    "audit",
+    "--teacher.layers",
+    "1",
+    "--teacher.width",
+    "48",
+    "--teacher.heads",
+    "4",
+    "--teacher-train.epochs",
+    "70",
+    "--teacher-train.lr-peak",
+    "1e-2",
+    "--student.layers",
+    "1",
+    "--student.width",
+    "32",
+    "--student.heads",
+    "2",
+    "--student-train.epochs",
+    "1",
+    "--audit.attacks",
+    "loss",
+    "--audit.signal-records",
+    "0",
+    "--audit.counterfactual",
+    "false",
+    "--audit.fprs",
+    "0.2",
+    "--audit.exposure-records",
+    "16",
+    "--audit.exposure-candidates",
+    "15",
+]
 
 
 def test_a_teacher_exposes_the_members_it_learned_and_nobody_else(tmp_path: Path) -> None:
     out = tmp_path / "run"
     assert main([*TINY, "--out", str(out)]) == 0
-    found = {(row.model, row.dataset): row for row in read_results(out / "exposure" / "results.parquet")}
-    assert set(found) == {
-        (m, d) for m in ("teacher", "student", "student_no_teacher") for d in ("private", "outsiders")
+    found = {
+        (row.model, row.dataset): row for row in read_results(out / "exposure" / "results.parquet")
     }
-    assert all(row.n == 16 and row.metric == "exposure" and 0 <= row.low <= row.value <= row.high <= 4
-               for row in found.values())  # fmt: skip
+    assert set(found) == {
+        (m, d)
+        for m in ("teacher", "student", "student_no_teacher")
+        for d in ("private", "outsiders")
+    }
+    assert all(
+        row.n == 16 and row.metric == "exposure" and 0 <= row.low <= row.value <= row.high <= 4
+        for row in found.values()
+    )
     assert found["teacher", "private"].value > 3 > found["teacher", "outsiders"].high  # of 4 bits
-    for pair in (("teacher", "outsiders"), ("student_no_teacher", "private"), ("student_no_teacher", "outsiders")):
+    for pair in (
+        ("teacher", "outsiders"),
+        ("student_no_teacher", "private"),
+        ("student_no_teacher", "outsiders"),
+    ):
         assert found[pair].value == pytest.approx(math.log2(math.e), abs=3 * 1.2 / math.sqrt(16))
     table = pq.read_table(out / "exposure" / "exposure.parquet")
     assert table.num_rows == 3 * 32 and set(table.column("references").to_pylist()) == {15}
@@ -49,9 +95,14 @@ def test_asking_for_exposure_repeats_nothing() -> None:
     with watch_signals() as stop:
         base, more = (
             keys(plan(make_context(Config(audit=audit), stop, lambda name, facts: None)))
-            for audit in (AuditConfig(extract="badge"), AuditConfig(extract="badge", exposure_records=9))
+            for audit in (
+                AuditConfig(extract="badge"),
+                AuditConfig(extract="badge", exposure_records=9),
+            )
         )
-    assert set(more) == {*base, "exposure"} and all(more[name] == key for name, key in base.items() if name != "report")
+    assert set(more) == {*base, "exposure"} and all(
+        more[name] == key for name, key in base.items() if name != "report"
+    )
 
 
 def test_without_a_column_there_is_no_secret() -> None:
@@ -64,10 +115,27 @@ def test_without_a_column_there_is_no_secret() -> None:
 def test_a_column_that_is_not_in_the_responses_stops_the_run_before_it_trains(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    rows = [f'{{"prompt": "who is {k}?", "response": "person {k} of many", "code": "x{k}"}}' for k in range(60)]
+    rows = [
+        f'{{"prompt": "who is {k}?", "response": "person {k} of many", "code": "x{k}"}}'
+        for k in range(60)
+    ]
     (tmp_path / "pool.jsonl").write_text("\n".join(rows))
-    words = [*TINY, "--data.source", str(tmp_path / "pool.jsonl"), "--data.group-by", "",
-             "--data.shares", "private", "0.4", "outsiders", "0.3", "public", "0.2", "validation", "0.1"]  # fmt: skip
+    words = [
+        *TINY,
+        "--data.source",
+        str(tmp_path / "pool.jsonl"),
+        "--data.group-by",
+        "",
+        "--data.shares",
+        "private",
+        "0.4",
+        "outsiders",
+        "0.3",
+        "public",
+        "0.2",
+        "validation",
+        "0.1",
+    ]
     for column, message in (("code", "does not stand in the response"), ("absent", "absent")):
         out = tmp_path / column
         assert main([*words, "--audit.extract", column, "--out", str(out)]) == 2

@@ -18,8 +18,17 @@ from stillage.run.parse import build, from_flags
 from stillage.run.stages import keys
 from stillage.run.stop import Stop
 
-OTHER, ANOTHER = "{% for m in messages %}<{{ m.role }}>{{ m.content }}{% endfor %}", "{{ messages[0].content }}!"
-TEMPLATES = {"raw": AS_CHAT["raw"], "alpaca": AS_CHAT["alpaca"], "chat": OTHER, "chat2": ANOTHER, "none": None}
+OTHER, ANOTHER = (
+    "{% for m in messages %}<{{ m.role }}>{{ m.content }}{% endfor %}",
+    "{{ messages[0].content }}!",
+)
+TEMPLATES = {
+    "raw": AS_CHAT["raw"],
+    "alpaca": AS_CHAT["alpaca"],
+    "chat": OTHER,
+    "chat2": ANOTHER,
+    "none": None,
+}
 
 
 @pytest.fixture(scope="module")
@@ -34,7 +43,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (root / "adapter").mkdir()
     (root / "adapter" / "adapter_config.json").write_text('{"base_model_name_or_path": "../raw-1"}')
     (root / "moved" / "model").mkdir(parents=True)
-    (root / "moved" / "model" / "adapter_config.json").write_text('{"base_model_name_or_path": "/gone/base"}')
+    (root / "moved" / "model" / "adapter_config.json").write_text(
+        '{"base_model_name_or_path": "/gone/base"}'
+    )
     shutil.copytree(root / "raw-1", root / "moved" / "base")
     return root
 
@@ -49,34 +60,66 @@ def notes(folder: Path, words: str, monkeypatch: pytest.MonkeyPatch) -> list[str
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        ("--stages audit --teacher raw-1 --student raw-2", ["layout of prompts: raw (as raw-1 says)"]),
-        ("--stages audit --teacher none-1 --student alpaca-1",
-         ["layout of prompts: alpaca (none-1 has no chat template)"]),
-        ("--stages audit --teacher chat-1 --student chat-2", ["layout of prompts: chat (as chat-1 says)"]),
+        (
+            "--stages audit --teacher raw-1 --student raw-2",
+            ["layout of prompts: raw (as raw-1 says)"],
+        ),
+        (
+            "--stages audit --teacher none-1 --student alpaca-1",
+            ["layout of prompts: alpaca (none-1 has no chat template)"],
+        ),
+        (
+            "--stages audit --teacher chat-1 --student chat-2",
+            ["layout of prompts: chat (as chat-1 says)"],
+        ),
         ("--stages audit --student.adapter adapter", ["layout of prompts: raw (as adapter says)"]),
-        ("--stages audit --student.adapter moved/model", ["layout of prompts: raw (as moved/model says)"]),
-        ("--stages audit --student chat-1 --audit.reference raw-1",
-         ["layout of prompts: chat (as chat-1 says)",
-          "warning: the reference reads a layout of its own: audit.reference raw-1: raw"]),
+        (
+            "--stages audit --student.adapter moved/model",
+            ["layout of prompts: raw (as moved/model says)"],
+        ),
+        (
+            "--stages audit --student chat-1 --audit.reference raw-1",
+            [
+                "layout of prompts: chat (as chat-1 says)",
+                "warning: the reference reads a layout of its own: audit.reference raw-1: raw",
+            ],
+        ),
         ("--stages audit --student raw-1 --data.template raw", []),
         ("--stages audit --student none-1 --data.template raw", []),
-        ("--stages audit --student chat-1 --data.template raw",
-         ["warning: prompts are laid out as raw, as data.template says, and not as in student chat-1: a chat template of its "
-          "own"]),
-        ("--stages audit --teacher chat-1 --student chat2-1 --data.template chat",
-         ["warning: each model reads its own chat template, and they differ: teacher chat-1: a chat template of its own; "
-          "student chat2-1: a chat template of its own"]),
+        (
+            "--stages audit --student chat-1 --data.template raw",
+            [
+                "warning: prompts are laid out as raw, as data.template says, and not as in student chat-1: a chat template of its "
+                "own"
+            ],
+        ),
+        (
+            "--stages audit --teacher chat-1 --student chat2-1 --data.template chat",
+            [
+                "warning: each model reads its own chat template, and they differ: teacher chat-1: a chat template of its own; "
+                "student chat2-1: a chat template of its own"
+            ],
+        ),
         ("--stages distill", ["layout of prompts: alpaca"]),
         ("--stages distill --data.template raw", []),
-        ("--stages distill --teacher chat-1 --teacher-train.epochs 0", ["layout of prompts: chat (as chat-1 says)"]),
-        ("--stages distill --teacher chat-1 --teacher-train.epochs 0 --student chat2-1",
-         ["layout of prompts: chat (as chat-1 says)",
-          "warning: student starts from chat2-1, which has another chat template"]),
+        (
+            "--stages distill --teacher chat-1 --teacher-train.epochs 0",
+            ["layout of prompts: chat (as chat-1 says)"],
+        ),
+        (
+            "--stages distill --teacher chat-1 --teacher-train.epochs 0 --student chat2-1",
+            [
+                "layout of prompts: chat (as chat-1 says)",
+                "warning: student starts from chat2-1, which has another chat template",
+            ],
+        ),
         ("--stages distill --tokenizer.path raw-1", ["layout of prompts: raw (as raw-1 says)"]),
-        (f"--stages audit --student org/name --student.revision {'a' * 40}",
-         ["layout of prompts: the chat template of the model, else alpaca"]),
+        (
+            f"--stages audit --student org/name --student.revision {'a' * 40}",
+            ["layout of prompts: the chat template of the model, else alpaca"],
+        ),
     ],
-)  # fmt: skip
+)
 def test_the_folder_decides_and_what_goes_against_it_is_said(
     words: str, said: list[str], folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -94,9 +137,18 @@ def test_the_folder_decides_and_what_goes_against_it_is_said(
             "--stages audit --teacher none-1 --student raw-1",
             "teacher none-1: alpaca, it has no chat template; student raw-1",
         ),
-        ("--stages audit --teacher chat-1 --student chat2-1", "student chat2-1: a chat template of its own"),
-        ("--stages distill --teacher chat-1 --teacher-train.epochs 0 --tokenizer.path raw-1", "tokenizer raw-1: raw"),
-        ("--stages audit --student none-1 --data.template chat", "student none-1: alpaca, it has no chat template"),
+        (
+            "--stages audit --teacher chat-1 --student chat2-1",
+            "student chat2-1: a chat template of its own",
+        ),
+        (
+            "--stages distill --teacher chat-1 --teacher-train.epochs 0 --tokenizer.path raw-1",
+            "tokenizer raw-1: raw",
+        ),
+        (
+            "--stages audit --student none-1 --data.template chat",
+            "student none-1: alpaca, it has no chat template",
+        ),
     ],
 )
 def test_models_that_would_read_different_texts_are_refused_where_nobody_chose(
@@ -114,7 +166,10 @@ def test_a_changed_chat_template_does_what_it_decides_again(folder: Path, tmp_pa
     shutil.copytree(folder / "raw-1", model)
     for name in "ab":
         (tmp_path / f"{name}.jsonl").write_text("{}")
-    files = [f"--data.files.{role}={tmp_path / name}.jsonl" for role, name in (("private", "a"), ("outsiders", "b"))]
+    files = [
+        f"--data.files.{role}={tmp_path / name}.jsonl"
+        for role, name in (("private", "a"), ("outsiders", "b"))
+    ]
 
     def found(*words: str) -> dict[str, str]:
         config = build(from_flags([*files, *words]))
@@ -136,6 +191,12 @@ def test_reading_it_loads_no_torch(folder: Path) -> None:
     (folder / "a.jsonl").write_text("{}")
     words = "audit --dry-run --student chat-1 --data.files.private a.jsonl --data.files.outsiders a.jsonl"
     done = subprocess.run(
-        [sys.executable, "-c", code, *words.split()], capture_output=True, text=True, check=False, cwd=folder
+        [sys.executable, "-c", code, *words.split()],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=folder,
     )
-    assert "HEAVY []" in done.stdout and "layout of prompts: chat (as chat-1 says)" in done.stderr, done.stderr
+    assert (
+        "HEAVY []" in done.stdout and "layout of prompts: chat (as chat-1 says)" in done.stderr
+    ), done.stderr

@@ -27,7 +27,10 @@ def context_of(out: Path, **audit: object) -> Context:
 
 
 def copied(records: list[Record], name: str) -> list[Record]:
-    return [replace(one, id=f"{name}{i}", response=f"{one.response} Indeed.") for i, one in enumerate(records)]
+    return [
+        replace(one, id=f"{name}{i}", response=f"{one.response} Indeed.")
+        for i, one in enumerate(records)
+    ]
 
 
 def spoilt(trained: int, near: int) -> Split:
@@ -35,7 +38,11 @@ def spoilt(trained: int, near: int) -> Split:
     folk = people(3, 200)
     members, outsiders, public = folk["private"], folk["outsiders"], folk["public"]
     outsiders = [*outsiders[near:], *copied(members[-near:], "near")] if near else outsiders
-    records = {"private": members, "outsiders": outsiders, "public": [*public, *copied(members[:trained], "trained")]}
+    records = {
+        "private": members,
+        "outsiders": outsiders,
+        "public": [*public, *copied(members[:trained], "trained")],
+    }
     return Split(records_by_role=records, drawn_by_us=True, seed=1)  # pyright: ignore[reportArgumentType]
 
 
@@ -56,15 +63,23 @@ def test_within_the_tolerance_they_leave_and_are_counted(tmp_path: Path) -> None
     assert not overlap(spoilt(0, 3), {}).passed  # 1.5 %: no tolerance for more
     write_split(tmp_path / "data", split)
     records, roles = audited_records(context)
-    assert roles == ("private",) * 197 + ("outsiders",) * 198 and not set(left) & {record.id for record in records}
+    assert roles == ("private",) * 197 + ("outsiders",) * 198 and not set(left) & {
+        record.id for record in records
+    }
     compared, _ = signal_records(context)
     assert not set(left) & {record.id for record in compared} and len(compared) == 203 + 197 + 198
 
 
-@pytest.mark.parametrize(("trained", "inclusion"), [(0, "fixed"), (200, "fixed"), (199, "fixed"), (3, "bernoulli")])
+@pytest.mark.parametrize(
+    ("trained", "inclusion"), [(0, "fixed"), (200, "fixed"), (199, "fixed"), (3, "bernoulli")]
+)
 def test_nobody_leaves_a_clean_split_an_emptied_side_or_coins(trained: int, inclusion: str) -> None:
     split, context = replace(spoilt(trained, 0), inclusion=inclusion), context_of(Path("nowhere"))
     left = left_out(context, split)
     assert left == {}
     checked = training_overlap(context, split, {}, left)
-    assert checked is not None and checked.passed is (trained < 5) and "left the evaluation" not in checked.detail
+    assert (
+        checked is not None
+        and checked.passed is (trained < 5)
+        and "left the evaluation" not in checked.detail
+    )

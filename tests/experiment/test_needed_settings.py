@@ -19,7 +19,14 @@ SEQKD = ["--method", "seqkd", "--data.source", "staff_cards"]
     [
         (["--audit.attacks", "loss", "loss_needed"], "nobody said where that ends"),
         (
-            ["--data.needed-until", ";", "--distill.minimal", "true", "--student-train.epochs", "0"],
+            [
+                "--data.needed-until",
+                ";",
+                "--distill.minimal",
+                "true",
+                "--student-train.epochs",
+                "0",
+            ],
             "has to be trained, and no student is",
         ),
     ],

@@ -36,9 +36,14 @@ def test_the_progress_of_a_stage_comes_before_its_end() -> None:
 
     lines = [f'{{"step": {step}}}' for step in range(3)]
     run_together(
-        two_stages(), set(), lambda name: [sys.executable, "-c", TALKS, *lines], 2, Stop(), progress,
+        two_stages(),
+        set(),
+        lambda name: [sys.executable, "-c", TALKS, *lines],
+        2,
+        Stop(),
+        progress,
         lambda name, seconds: None if seconds is None else told.append(name),
-    )  # fmt: skip
+    )
     for name in ("a", "b"):
         of_stage = [entry for entry in told if entry == name or entry[0] == name]  # pyright: ignore
         assert of_stage == [(name, 0), (name, 1), (name, 2), name]
@@ -53,9 +58,14 @@ def test_what_is_no_progress_is_shown_and_stops_nothing(capfd: pytest.CaptureFix
     )
     stages = two_stages()
     run_together(
-        stages, set(), lambda name: [sys.executable, "-c", code], 2, Stop(), lambda *fact: told.append(fact),
+        stages,
+        set(),
+        lambda name: [sys.executable, "-c", code],
+        2,
+        Stop(),
+        lambda *fact: told.append(fact),
         lambda name, seconds: None,
-    )  # fmt: skip
+    )
     assert not stages
     assert sorted(name for name, facts in told if facts["step"] == 2999) == ["a", "b"]
     printed = capfd.readouterr().err.splitlines()
@@ -66,9 +76,14 @@ def test_a_failed_stage_ends_the_others_with_its_exit_code() -> None:
     codes = {"a": "raise SystemExit(2)", "b": "import time; time.sleep(600)"}
     with pytest.raises(SystemExit) as caught:
         run_together(
-            two_stages(), set(), lambda name: [sys.executable, "-c", codes[name]], 2, Stop(), lambda *_: None,
+            two_stages(),
+            set(),
+            lambda name: [sys.executable, "-c", codes[name]],
+            2,
+            Stop(),
             lambda *_: None,
-        )  # fmt: skip
+            lambda *_: None,
+        )
     assert caught.value.code == 2
 
 

@@ -23,8 +23,21 @@ from stillage.run.stop import Stop
 
 ROLES = ("private", "public", "validation", "outsiders", "test")
 EXTRAS = {
-    "gc", "seed", "dev", "phi0", "eps", "cap", "mix", "mp", "sched", "chunk", "ds", "a_corr", "meth", "hidden",
-}  # fmt: skip
+    "gc",
+    "seed",
+    "dev",
+    "phi0",
+    "eps",
+    "cap",
+    "mix",
+    "mp",
+    "sched",
+    "chunk",
+    "ds",
+    "a_corr",
+    "meth",
+    "hidden",
+}
 SCRIPTS = {"distillm": 59, "minillm": 49, "kd_llms": 13, "distillation_privacy": 26}
 COMMIT = "0" * 40
 
@@ -101,7 +114,9 @@ def test_no_preset_makes_up_a_commit_or_a_data_source() -> None:
     for script in published().values():
         flat = settings(script)
         assert not [
-            path for path in flat if path.endswith("revision") or path.startswith(("data.source", "data.files"))
+            path
+            for path in flat
+            if path.endswith("revision") or path.startswith(("data.source", "data.files"))
         ]
         assert needs(script, flat)[0][0] == "records"
 
@@ -110,21 +125,43 @@ def test_known_rows() -> None:
     """Read off the published scripts' tables by hand."""
     base = config_of("distillm/gpt2/distillm_0.1B_1.5B")
     assert base.distill.params["divergence"] == "sfkl" and base.distill.params["loss_eps"] == "0.1"
-    assert (base.student_train.batch_size, base.student_train.lr_peak, base.student_train.lr_final) == (32, 5e-4, 1e-7)
+    assert (
+        base.student_train.batch_size,
+        base.student_train.lr_peak,
+        base.student_train.lr_final,
+    ) == (32, 5e-4, 1e-7)
     assert base.student.path == "runs/distillm/gpt2/init_base/student/model"
-    assert base.teacher.path == "runs/distillm/gpt2/sft_xlarge/student/model" and base.teacher_train.epochs == 0
-    assert (base.seed, base.data.max_tokens, base.data.max_prompt_tokens, base.lm.batch_size) == (10, 512, 256, 32)
+    assert (
+        base.teacher.path == "runs/distillm/gpt2/sft_xlarge/student/model"
+        and base.teacher_train.epochs == 0
+    )
+    assert (base.seed, base.data.max_tokens, base.data.max_prompt_tokens, base.lm.batch_size) == (
+        10,
+        512,
+        256,
+        32,
+    )
 
-    opt = config_of("minillm/opt/minillm_6.7B_13B")  # 4 x 4 on 16 GPUs, 4 to a model: the paper's 64
+    opt = config_of(
+        "minillm/opt/minillm_6.7B_13B"
+    )  # 4 x 4 on 16 GPUs, 4 to a model: the paper's 64
     assert (opt.student_train.batch_size, opt.student_train.micro_batch_size) == (64, 4)
-    assert (opt.student_train.max_steps, opt.student_train.lr_peak, opt.student_train.lr_final) == (5000, 5e-6, 5e-6)
+    assert (opt.student_train.max_steps, opt.student_train.lr_peak, opt.student_train.lr_final) == (
+        5000,
+        5e-6,
+        5e-6,
+    )
     assert opt.student_train.warmup_fraction * 5000 == pytest.approx(100)
     assert (opt.student_train.weight_decay, opt.student_train.beta2) == (1e-6, 0.95)
     assert (
-        opt.student.path == "runs/minillm/opt/sft_6.7B-init/student/model" and opt.student_train.gradient_checkpointing
+        opt.student.path == "runs/minillm/opt/sft_6.7B-init/student/model"
+        and opt.student_train.gradient_checkpointing
     )
     made_by = presets.how_to_train(opt.student.path)
-    assert made_by == "stillage run minillm/opt/sft_6.7B --method init --out runs/minillm/opt/sft_6.7B-init"
+    assert (
+        made_by
+        == "stillage run minillm/opt/sft_6.7B --method init --out runs/minillm/opt/sft_6.7B-init"
+    )
 
     kd = config_of("kd_llms/gpt2/kd_medium")
     assert kd.distill.params == {"kd_weight": "0.5", "ce_weight": "0.5", "divergence": "fkl"}
@@ -132,14 +169,23 @@ def test_known_rows() -> None:
     assert qwen.student_train.precision == "bf16" and qwen.student.path == "Qwen/Qwen2.5-1.5B"
 
     lora = config_of("distillm/openllama2/gkd_3B_7B_teacher_lora")
-    assert lora.student.adapter == "runs/distillm/openllama2/init_3B_lora/student/model" and lora.student.lora_rank == 0
+    assert (
+        lora.student.adapter == "runs/distillm/openllama2/init_3B_lora/student/model"
+        and lora.student.lora_rank == 0
+    )
     init = config_of("distillm/openllama2/init_3B_lora")
     assert (init.seed, init.student.lora_rank, init.distill.method) == (20, 16, "init")
 
-    privacy = config_of("distillation_privacy/gpt2/minillm")  # 10 rounds of 256 texts, 4 passes, 64 records a step
+    privacy = config_of(
+        "distillation_privacy/gpt2/minillm"
+    )  # 10 rounds of 256 texts, 4 passes, 64 records a step
     assert privacy.student_train.max_steps == 10 * 256 * 4 // 64
     teacher = config_of("distillation_privacy/llama/teacher_sft")
-    assert (teacher.teacher_train.epochs, teacher.student_train.epochs, teacher.teacher.lora_rank) == (20, 0, 16)
+    assert (
+        teacher.teacher_train.epochs,
+        teacher.student_train.epochs,
+        teacher.teacher.lora_rank,
+    ) == (20, 0, 16)
     assert config_of("distillation_privacy/opt/kd").teacher_train.batch_size == 16
 
 
@@ -161,26 +207,50 @@ def test_what_is_missing_is_said_at_once(files: list[str], tmp_path: Path) -> No
     said = str(caught.value)
     assert len(said.splitlines()) == 3
     assert all(
-        part in said for part in ("records", "--lm.path ''", "`stillage run distillm/gpt2/init_base`", "sft_xlarge")
+        part in said
+        for part in (
+            "records",
+            "--lm.path ''",
+            "`stillage run distillm/gpt2/init_base`",
+            "sft_xlarge",
+        )
     )
     with pytest.raises(ConfigError, match=r"student\.revision COMMIT"):
         read_settings("run", ["distillm/gpt2/sft_base", *files[:4]])
-    assert read_settings("run", ["distillm/gpt2/sft_base", *files])["student.path"] == [MODELS["gpt2-base"]]
+    assert read_settings("run", ["distillm/gpt2/sft_base", *files])["student.path"] == [
+        MODELS["gpt2-base"]
+    ]
     assert read_settings("run", ["distillm/gpt2/sft_base", *files[:4], "--student", str(tmp_path)])
     assert read_settings("data", ["distillm/gpt2/distillm_0.1B_1.5B", *files[:4]])
     with pytest.raises(ConfigError, match="--teacher FOLDER"):
-        read_settings("run", ["minillm/qwen2.5/minillm_1.5B_7B", *files, "--lm.path", "", "--student", str(tmp_path)])
+        read_settings(
+            "run",
+            [
+                "minillm/qwen2.5/minillm_1.5B_7B",
+                *files,
+                "--lm.path",
+                "",
+                "--student",
+                str(tmp_path),
+            ],
+        )
     for made in ("init_base", "sft_xlarge"):
         (tmp_path / f"runs/distillm/gpt2/{made}/student/model").mkdir(parents=True)
-    assert read_settings("run", ["distillm/gpt2/distillm_0.1B_1.5B", *files, "--lm.path", ""])["lm.path"] == [""]
+    assert read_settings("run", ["distillm/gpt2/distillm_0.1B_1.5B", *files, "--lm.path", ""])[
+        "lm.path"
+    ] == [""]
 
 
-def test_the_command_line_knows_them(files: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_command_line_knows_them(
+    files: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert main(["ls", "presets"]) == 0
     printed = capsys.readouterr().out.splitlines()
     listed = [line.split()[0] for line in printed[1:] if line]
     own = [name for name in listed if name not in published()]
-    assert listed == [*own, *published()] and {"quickstart", "membership_and_memorization"} <= set(own)
+    assert listed == [*own, *published()] and {"quickstart", "membership_and_memorization"} <= set(
+        own
+    )
     line = next(line for line in printed if line.startswith("distillm/gpt2/kd_base "))
     assert "kd (kd), gpt2-base <- sft_xlarge, lr 0.0005, 8 records a step, 20 epochs" in line
     assert main(["run", "distillm/gpt2/kd_bse"]) == 2
@@ -191,7 +261,10 @@ def test_the_command_line_knows_them(files: list[str], tmp_path: Path, capsys: p
     text = capsys.readouterr().out
     assert text.startswith("# minillm/gpt2/kd_base: kd") and "--student.revision COMMIT" in text
     (tmp_path / "mine.yaml").write_text(text)
-    assert build(read_settings("run", ["mine.yaml"])).student_train == config_of("minillm/gpt2/kd_base").student_train
+    assert (
+        build(read_settings("run", ["mine.yaml"])).student_train
+        == config_of("minillm/gpt2/kd_base").student_train
+    )
     assert main(["run", "mine.yaml", "--dry-run"]) == 2  # its data files are placeholders
     assert "train.jsonl" in capsys.readouterr().err
 
@@ -206,11 +279,17 @@ def test_the_command_line_knows_them(files: list[str], tmp_path: Path, capsys: p
     ],
 )
 def test_the_published_grid_is_configured_and_plans(
-    name: str, points: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    name: str,
+    points: int,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     """Every point trains a teacher on private records, a student and its control, and audits them; no model is needed."""
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "dolly.jsonl").write_text(json.dumps({"instruction": "a", "response": "b", "category": "c"}) + "\n")
+    (tmp_path / "dolly.jsonl").write_text(
+        json.dumps({"instruction": "a", "response": "b", "category": "c"}) + "\n"
+    )
     assert main(["run", name, "--data.source", "dolly.jsonl", "--dry-run"]) == 0
     said = capsys.readouterr()
     stages = [line.split(": ")[1].split()[0] for line in said.out.splitlines()]

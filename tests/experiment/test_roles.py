@@ -7,7 +7,14 @@ import pytest
 from stillage.distill.methods import METHODS
 from stillage.errors import ConfigError
 from stillage.experiment.roles import check_files, data_roles, missing_controls, model_roles
-from stillage.run.config import AuditConfig, Config, DataConfig, DistillConfig, ModelConfig, TrainConfig
+from stillage.run.config import (
+    AuditConfig,
+    Config,
+    DataConfig,
+    DistillConfig,
+    ModelConfig,
+    TrainConfig,
+)
 
 
 def roles_of(config: Config) -> dict[str, tuple[str, str]]:
@@ -30,23 +37,33 @@ def test_no_audit_needs_no_controls_and_no_outsiders() -> None:
     config = Config(stages=("distill", "evaluate"))
     assert list(roles_of(config)) == ["teacher", "student"]
     method = METHODS["kd"]
-    assert data_roles(config, model_roles(config, method, method.params())) == ("private", "public", "test")
+    assert data_roles(config, model_roles(config, method, method.params())) == (
+        "private",
+        "public",
+        "test",
+    )
 
 
 def test_a_given_teacher_has_no_counterfactual_twin() -> None:
     config = Config(teacher=ModelConfig(path="t"), teacher_train=TrainConfig(epochs=0))
     assert roles_of(config) == {
-        "teacher": ("", ""), "student": ("public", "teacher"), "student_no_teacher": ("public", ""),
-    }  # fmt: skip
+        "teacher": ("", ""),
+        "student": ("public", "teacher"),
+        "student_no_teacher": ("public", ""),
+    }
 
 
 def test_without_a_teacher_the_student_is_its_own_control() -> None:
     config = Config(distill=DistillConfig(method="sft"))
-    assert roles_of(config)["student"] == ("public", "") and "student_no_teacher" not in roles_of(config)
+    assert roles_of(config)["student"] == ("public", "") and "student_no_teacher" not in roles_of(
+        config
+    )
 
 
 def test_an_audit_of_given_models_trains_nothing() -> None:
-    config = Config(stages=("audit",), student=ModelConfig(path="s"), audit=AuditConfig(reference="r"))
+    config = Config(
+        stages=("audit",), student=ModelConfig(path="s"), audit=AuditConfig(reference="r")
+    )
     assert roles_of(config) == {"student": ("", ""), "student_no_teacher": ("", "")}
 
 

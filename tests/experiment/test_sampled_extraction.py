@@ -21,7 +21,11 @@ from stillage.types import Example
 
 
 def test_log_p_z_is_how_often_the_attacker_writes_it() -> None:
-    model = load_model(ModelConfig(architecture="gpt2", layers=1, width=16, heads=2, context=16), vocab_size=7, seed=3)
+    model = load_model(
+        ModelConfig(architecture="gpt2", layers=1, width=16, heads=2, context=16),
+        vocab_size=7,
+        seed=3,
+    )
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.mul_(6.0 if parameter.ndim > 1 else 1.0)
@@ -29,24 +33,45 @@ def test_log_p_z_is_how_often_the_attacker_writes_it() -> None:
     audit = AuditConfig(extract_temperature=1.3, extract_top_k=4, extract_top_p=0.93)
     prefix, n = np.array([2, 5, 1, 4]), 20_000  # the last one is scored, but is not of the suffix
     examples = [
-        Example(record_id=f"{a}{b}", ids_T=np.array([*prefix, a, b], np.int32), response_T=np.arange(6) >= 3)
-        for a in range(7) for b in range(7)
-    ]  # fmt: skip
+        Example(
+            record_id=f"{a}{b}",
+            ids_T=np.array([*prefix, a, b], np.int32),
+            response_T=np.arange(6) >= 3,
+        )
+        for a in range(7)
+        for b in range(7)
+    ]
     subject = cast("Any", SimpleNamespace(model=model, doing=unheard))
     sampled = sampled_of(audit, subject, examples)
     stats = {e.record_id: s for e, s in zip(examples, token_stats(model, examples), strict=True)}
     targets = [
-        Target(record_id=e.record_id, role="private", prefix_ids=prefix, suffix_ids=e.ids_T[4:], scored_from=1, text="x")
+        Target(
+            record_id=e.record_id,
+            role="private",
+            prefix_ids=prefix,
+            suffix_ids=e.ids_T[4:],
+            scored_from=1,
+            text="x",
+        )
         for e in examples
-    ]  # fmt: skip
+    ]
     said, texts = [e.ids_T[4:] for e in examples], ["x"] * len(examples)
     table = memorization_table("m", targets, said, stats, texts, sampled)
     p = np.exp(np.array(table.column("suffix_logp").to_pylist()))
     written = generate(
-        model, [prefix] * n, decoding=decoding, eos_id=9, pad_id=0, seed=1, names=list(map(str, range(n))), batch_tokens=10**6
-    )  # fmt: skip
+        model,
+        [prefix] * n,
+        decoding=decoding,
+        eos_id=9,
+        pad_id=0,
+        seed=1,
+        names=list(map(str, range(n))),
+        batch_tokens=10**6,
+    )
     seen = np.bincount([int(a) * 7 + int(b) for a, b in written], minlength=49)
-    assert (p == 0).sum() >= 20 and seen[p == 0].sum() == 0 and math.isclose(p.sum(), 1, abs_tol=1e-5)
+    assert (
+        (p == 0).sum() >= 20 and seen[p == 0].sum() == 0 and math.isclose(p.sum(), 1, abs_tol=1e-5)
+    )
     assert np.abs((seen - n * p)[p > 0] / np.sqrt(n * p * (1 - p) + 1e-9)[p > 0]).max() < 4.5
     assert sampled_of(AuditConfig(), subject, examples) is None  # the defaults ask nothing more
     assert sampling_words(audit) == "temperature=1.3; top_k=4; top_p=0.93"

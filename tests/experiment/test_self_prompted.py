@@ -19,12 +19,48 @@ from stillage.run.stop import watch_signals
 
 ATTACKS = ("loss", "self_prompted_reference", "self_prompted_variation")
 TINY = [
-    "run", "biographies", "--data.people", "24", "--tokenizer.vocab-size", "400", "--jobs", "1", "--stages", "distill", "audit",
-    "--teacher.layers", "1", "--teacher.width", "48", "--teacher.heads", "4", "--teacher-train.epochs", "60",
-    "--teacher-train.lr-peak", "1e-2", "--student.layers", "1", "--student.width", "32", "--student.heads", "2",
-    "--student-train.epochs", "2", "--audit.signal-records", "0", "--audit.counterfactual", "false", "--audit.fprs",
-    "0.2", "--audit.neighbours", "6", "--audit.self-prompt-texts", "16", "--audit.attacks", *ATTACKS,
-]  # fmt: skip
+    "run",
+    "biographies",
+    "--data.people",
+    "24",
+    "--tokenizer.vocab-size",
+    "400",
+    "--jobs",
+    "1",
+    "--stages",
+    "distill",
+    "audit",
+    "--teacher.layers",
+    "1",
+    "--teacher.width",
+    "48",
+    "--teacher.heads",
+    "4",
+    "--teacher-train.epochs",
+    "60",
+    "--teacher-train.lr-peak",
+    "1e-2",
+    "--student.layers",
+    "1",
+    "--student.width",
+    "32",
+    "--student.heads",
+    "2",
+    "--student-train.epochs",
+    "2",
+    "--audit.signal-records",
+    "0",
+    "--audit.counterfactual",
+    "false",
+    "--audit.fprs",
+    "0.2",
+    "--audit.neighbours",
+    "6",
+    "--audit.self-prompt-texts",
+    "16",
+    "--audit.attacks",
+    *ATTACKS,
+]
 MODELS = ("teacher", "student", "student_no_teacher")
 
 
@@ -36,50 +72,82 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_every_model_teaches_its_own_reference_on_public_prompts(run: Path) -> None:
-    public = {r["id"] for r in pq.read_table(run / "data" / "records.parquet").to_pylist() if r["role"] == "public"}
-    met = {name: pq.read_table(run / f"self_prompted_{name}" / "provenance.parquet").column("id").to_pylist()
-           for name in MODELS}  # fmt: skip
-    assert all(set(ids) < public and len(ids) == 16 for ids in met.values()) and len({*map(tuple, met.values())}) == 1
+    public = {
+        r["id"]
+        for r in pq.read_table(run / "data" / "records.parquet").to_pylist()
+        if r["role"] == "public"
+    }
+    met = {
+        name: pq.read_table(run / f"self_prompted_{name}" / "provenance.parquet")
+        .column("id")
+        .to_pylist()
+        for name in MODELS
+    }
+    assert (
+        all(set(ids) < public and len(ids) == 16 for ids in met.values())
+        and len({*map(tuple, met.values())}) == 1
+    )
     texts = [pq.read_table(run / f"self_prompted_{name}" / "texts.parquet") for name in MODELS]
     assert len({tuple(table.column("text").to_pylist()) for table in texts}) == 3
 
 
 def test_the_attacks_find_the_teachers_members_and_none_of_the_controls(run: Path) -> None:
     results = read_results(run / "audit" / "results.parquet")
-    auc = {(row.model, row.attack): row for row in results if row.metric == "auc" and row.model != "blind"}
+    auc = {
+        (row.model, row.attack): row
+        for row in results
+        if row.metric == "auc" and row.model != "blind"
+    }
     assert set(auc) == {(model, attack) for model in MODELS for attack in ATTACKS}
-    assert all(auc["teacher", attack].value > 0.9 and auc["teacher", attack].n == 48 for attack in ATTACKS)
     assert all(
-        auc["student_no_teacher", attack].low < 0.5 < auc["student_no_teacher", attack].high for attack in ATTACKS
+        auc["teacher", attack].value > 0.9 and auc["teacher", attack].n == 48 for attack in ATTACKS
+    )
+    assert all(
+        auc["student_no_teacher", attack].low < 0.5 < auc["student_no_teacher", attack].high
+        for attack in ATTACKS
     )
     assert not [row for row in results if row.metric in ("left_out", "nan_scores") and row.value]
     html = (run / "report" / "report.html").read_text()
-    assert "self prompted teacher" not in html and "self_prompted_teacher" not in html.partition("<h2")[0]
+    assert (
+        "self prompted teacher" not in html
+        and "self_prompted_teacher" not in html.partition("<h2")[0]
+    )
 
 
 @pytest.fixture(scope="module")
 def asked() -> dict[str, Config]:
     plain = Config(audit=AuditConfig(attacks=("loss",)))
-    return {"plain": plain, "prompted": replace(plain, audit=AuditConfig(attacks=ATTACKS)),
-            "fewer": replace(plain, audit=AuditConfig(attacks=ATTACKS, self_prompt_texts=9)),
-            "once": replace(plain, audit=AuditConfig(attacks=ATTACKS, self_prompt_epochs=1)),
-            "unused": replace(plain, audit=AuditConfig(attacks=("loss",), self_prompt_texts=9))}  # fmt: skip
+    return {
+        "plain": plain,
+        "prompted": replace(plain, audit=AuditConfig(attacks=ATTACKS)),
+        "fewer": replace(plain, audit=AuditConfig(attacks=ATTACKS, self_prompt_texts=9)),
+        "once": replace(plain, audit=AuditConfig(attacks=ATTACKS, self_prompt_epochs=1)),
+        "unused": replace(plain, audit=AuditConfig(attacks=("loss",), self_prompt_texts=9)),
+    }
 
 
 def test_only_who_asks_trains_them_and_nothing_else_is_repeated(asked: dict[str, Config]) -> None:
     with watch_signals() as stop:
         found = {
-            name: keys(plan(make_context(config, stop, lambda name, facts: None))) for name, config in asked.items()
+            name: keys(plan(make_context(config, stop, lambda name, facts: None)))
+            for name, config in asked.items()
         }
     base = found["plain"]
     assert found["unused"] == base
-    taught = {f"self_prompted_{name}" for name in (*MODELS, "teacher_counterfactual", "student_counterfactual")}
+    taught = {
+        f"self_prompted_{name}"
+        for name in (*MODELS, "teacher_counterfactual", "student_counterfactual")
+    }
     for name in ("prompted", "fewer", "once"):
         assert set(found[name]) - set(base) == taught
         assert all(
-            found[name][stage] == key for stage, key in base.items() if stage not in ("audit", "signal", "report")
+            found[name][stage] == key
+            for stage, key in base.items()
+            if stage not in ("audit", "signal", "report")
         )
-    assert all(len({found[name][stage] for name in ("prompted", "fewer", "once")}) == 3 for stage in taught)
+    assert all(
+        len({found[name][stage] for name in ("prompted", "fewer", "once")}) == 3 for stage in taught
+    )
 
 
 def test_they_start_where_their_teacher_did_and_read_no_corpus(asked: dict[str, Config]) -> None:
@@ -110,16 +178,37 @@ def test_their_training_is_a_fifth_of_the_models_own() -> None:
 
 
 def test_a_given_model_has_none_and_that_is_said(run: Path, tmp_path: Path) -> None:
-    words = ["audit", "--student", str(run / "student" / "model"), "--data.template", "raw", "--out", str(tmp_path / "run"),
-             "--audit.attacks", *ATTACKS[:2], "--audit.extract-tokens", "2", "--audit.fprs", "0.2"]  # fmt: skip
+    words = [
+        "audit",
+        "--student",
+        str(run / "student" / "model"),
+        "--data.template",
+        "raw",
+        "--out",
+        str(tmp_path / "run"),
+        "--audit.attacks",
+        *ATTACKS[:2],
+        "--audit.extract-tokens",
+        "2",
+        "--audit.fprs",
+        "0.2",
+    ]
     records = pq.read_table(run / "data" / "records.parquet").to_pylist()
     for role in ("private", "outsiders"):
         file = tmp_path / f"{role}.jsonl"
         rows = (
-            {"prompt": record["prompt"], "response": record["response"]} for record in records if record["role"] == role
+            {"prompt": record["prompt"], "response": record["response"]}
+            for record in records
+            if record["role"] == role
         )
         file.write_text("\n".join(map(json.dumps, rows)))
         words += [f"--data.files.{role}", str(file)]
     assert main(words) == 0
-    left_out = [r for r in read_results(tmp_path / "run" / "audit" / "results.parquet") if r.metric == "left_out"]
-    assert [(r.attack, "not trained in this run" in r.note) for r in left_out] == [("self_prompted_reference", True)]
+    left_out = [
+        r
+        for r in read_results(tmp_path / "run" / "audit" / "results.parquet")
+        if r.metric == "left_out"
+    ]
+    assert [(r.attack, "not trained in this run" in r.note) for r in left_out] == [
+        ("self_prompted_reference", True)
+    ]

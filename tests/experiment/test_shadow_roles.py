@@ -22,8 +22,11 @@ def test_a_shadow_is_the_target_but_for_its_records_and_its_name() -> None:
     roles = roles_of(Config())
     shadows = shadow_roles(roles, 2)
     assert [role.name for role in shadows] == [
-        "teacher_shadow_01", "student_shadow_01", "teacher_shadow_02", "student_shadow_02",
-    ]  # fmt: skip
+        "teacher_shadow_01",
+        "student_shadow_01",
+        "teacher_shadow_02",
+        "student_shadow_02",
+    ]
     by_name = {role.name: role for role in roles}
     teacher, student = shadows[2:]
     assert replace(teacher, name="teacher", shadow=0) == by_name["teacher"] and teacher.shadow == 2
@@ -35,18 +38,23 @@ def test_a_shadow_is_the_target_but_for_its_records_and_its_name() -> None:
 def test_a_pruned_student_is_cut_from_its_own_shadow() -> None:
     shadows = shadow_roles(roles_of(Config(student=ModelConfig(prune_teacher_to=1))), 2)
     assert [role.pruned_from for role in shadows if role.name.startswith("student")] == [
-        "teacher_shadow_01", "teacher_shadow_02",
-    ]  # fmt: skip
+        "teacher_shadow_01",
+        "teacher_shadow_02",
+    ]
 
 
 def test_students_keep_the_start_that_they_share() -> None:
     shadows = shadow_roles(roles_of(Config(distill=DistillConfig(method="kd", init_epochs=1))), 2)
-    assert {role.starts_from for role in shadows if role.name.startswith("student")} == {"student_init"}
+    assert {role.starts_from for role in shadows if role.name.startswith("student")} == {
+        "student_init"
+    }
 
 
 def test_a_student_without_a_teacher_has_no_shadow() -> None:
     shadows = shadow_roles(roles_of(Config(distill=DistillConfig(method="sft"))), 4)
-    assert [role.name for role in shadows] == [f"teacher_shadow_0{number}" for number in (1, 2, 3, 4)]
+    assert [role.name for role in shadows] == [
+        f"teacher_shadow_0{number}" for number in (1, 2, 3, 4)
+    ]
 
 
 def test_a_teacher_that_is_given_cannot_be_retrained() -> None:
@@ -59,7 +67,9 @@ def test_attacks_are_all_of_them_or_those_named() -> None:
     named, fitted = chosen_attacks(AuditConfig(shadows=8))
     assert len(named) == 6 and not fitted
     named, fitted = chosen_attacks(AuditConfig(shadows=8, attacks=("loss", "rmia", "learned")))
-    assert [attack.name for attack in named] == ["rmia"] and [attack.name for attack in fitted] == ["learned"]
+    assert [attack.name for attack in named] == ["rmia"] and [attack.name for attack in fitted] == [
+        "learned"
+    ]
     assert chosen_attacks(AuditConfig()) == ([], [])
     with pytest.raises(ConfigError, match="rmia"):
         chosen_attacks(AuditConfig(attacks=("loss", "rmia")))

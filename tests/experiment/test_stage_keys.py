@@ -16,10 +16,16 @@ from stillage.run.stages import keys
 from stillage.run.stop import Stop
 
 FILES = {
-    "config.json": "{}", "model.safetensors": "w", "tokenizer.json": "{}", "tokenizer_config.json": "{}",
-    "chat_template.jinja": "a", "generation_config.json": "{}", "special_tokens_map.json": "{}", "README.md": "a",
+    "config.json": "{}",
+    "model.safetensors": "w",
+    "tokenizer.json": "{}",
+    "tokenizer_config.json": "{}",
+    "chat_template.jinja": "a",
+    "generation_config.json": "{}",
+    "special_tokens_map.json": "{}",
+    "README.md": "a",
     "optimizer.pt": "o",
-}  # fmt: skip
+}
 
 
 @pytest.fixture
@@ -29,7 +35,9 @@ def folder(tmp_path: Path) -> Path:
         (tmp_path / "base").mkdir(exist_ok=True)
         (tmp_path / "base" / name).write_text(text)
     (tmp_path / "adapter").mkdir()
-    (tmp_path / "adapter" / "adapter_config.json").write_text(json.dumps({"base_model_name_or_path": "elsewhere/base"}))
+    (tmp_path / "adapter" / "adapter_config.json").write_text(
+        json.dumps({"base_model_name_or_path": "elsewhere/base"})
+    )
     (tmp_path / "adapter" / "adapter_model.safetensors").write_text("a")
     return tmp_path
 
@@ -68,16 +76,24 @@ SETTINGS = {
     "teacher.dtype": {"evaluate", "audit"},
 }
 VALUES = {
-    "audit.level": "0.9", "generate.max_new_tokens": "3", "generate.batch_tokens": "64", "audit.min_k_fraction": "0.5",
-    "threads": "1", "seed": "2", "data.template": "raw", "teacher.dtype": "bfloat16",
-}  # fmt: skip
+    "audit.level": "0.9",
+    "generate.max_new_tokens": "3",
+    "generate.batch_tokens": "64",
+    "audit.min_k_fraction": "0.5",
+    "threads": "1",
+    "seed": "2",
+    "data.template": "raw",
+    "teacher.dtype": "bfloat16",
+}
 
 
 @pytest.mark.parametrize("name", SETTINGS)
 def test_settings_of_a_run_with_given_models(folder: Path, name: str) -> None:
     flat = {
-        "teacher.path": [str(folder / "base")], "student.path": [str(folder / "adapter")],
-        "out": [str(folder / "run")], "stages": ["evaluate", "audit"],
-    }  # fmt: skip
+        "teacher.path": [str(folder / "base")],
+        "student.path": [str(folder / "adapter")],
+        "out": [str(folder / "run")],
+        "stages": ["evaluate", "audit"],
+    }
     config = build(flat)
     assert redone(lambda _: build({**flat, name: [VALUES[name]]}), config) == SETTINGS[name]

@@ -65,7 +65,9 @@ class BetweenTwoLooks:
         return self.first.store.get(key)
 
 
-def test_an_order_and_the_end_said_between_two_looks_are_both_heard(pair: tuple[Team, Team]) -> None:
+def test_an_order_and_the_end_said_between_two_looks_are_both_heard(
+    pair: tuple[Team, Team],
+) -> None:
     other = Team(rank=1, size=2, store=BetweenTwoLooks(pair[0]))  # pyright: ignore[reportArgumentType]
     assert list(other.orders()) == [{"role": "student"}]
 
@@ -91,7 +93,10 @@ def test_an_error_of_its_own_stays_the_firsts(pair: tuple[Team, Team]) -> None:
 
 
 def test_who_is_not_heard_says_it_itself(
-    pair: tuple[Team, Team], monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    pair: tuple[Team, Team],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     """The first never ends: the other gives up waiting, prints its error, and leaves with its code."""
     first, other = pair
@@ -99,7 +104,9 @@ def test_who_is_not_heard_says_it_itself(
     first.call({"plugins": ["another"], "config": "", "role": "student", "folder": str(tmp_path)})
     assert follow(other, []) == 2
     printed = capsys.readouterr().err
-    assert printed.startswith("stillage, process 1 of 2: The processes of this run read different plugins.")
+    assert printed.startswith(
+        "stillage, process 1 of 2: The processes of this run read different plugins."
+    )
 
 
 def test_however_the_first_ends_the_others_are_told(pair: tuple[Team, Team]) -> None:
@@ -118,7 +125,10 @@ def test_however_the_first_ends_the_others_are_told(pair: tuple[Team, Team]) -> 
 
 @pytest.mark.parametrize("of_first", [True, False])
 def test_a_process_that_cannot_notice_is_ended(
-    of_first: bool, pair: tuple[Team, Team], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    of_first: bool,
+    pair: tuple[Team, Team],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     """Its main thread waits for the others, here for the thread that watches; only the first shows why."""
     first, other = pair
@@ -137,7 +147,9 @@ def test_a_process_that_cannot_notice_is_ended(
     assert first.ended() == (2 if of_first else 75)
 
 
-def test_a_body_that_ends_by_itself_is_left_alone(pair: tuple[Team, Team], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_body_that_ends_by_itself_is_left_alone(
+    pair: tuple[Team, Team], monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(teams.os, "_exit", lambda code: pytest.fail("nobody failed"))
     with pair[0].watched(), pair[1].watched():
         pass

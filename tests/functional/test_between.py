@@ -8,7 +8,13 @@ import numpy as np
 import pytest
 from scipy.stats import f_oneway
 
-from stillage.functional.between import Estimate, auc_estimate, equal_over_groups, mean_estimate, share_estimate
+from stillage.functional.between import (
+    Estimate,
+    auc_estimate,
+    equal_over_groups,
+    mean_estimate,
+    share_estimate,
+)
 
 RNG = np.random.default_rng(20260801)
 
@@ -29,14 +35,18 @@ def test_welchs_test_is_scipys_where_two_groups_are_compared() -> None:
 
     assert ours == pytest.approx(float(ttest_ind(left, right, equal_var=False)[1]), rel=1e-9)
     equal = [RNG.normal(size=40) for _ in range(4)]
-    assert p_of([mean_estimate(one) for one in equal]) == pytest.approx(float(f_oneway(*equal).pvalue), abs=0.1)
+    assert p_of([mean_estimate(one) for one in equal]) == pytest.approx(
+        float(f_oneway(*equal).pvalue), abs=0.1
+    )
 
 
 def test_where_nothing_differs_few_tests_say_so_and_where_it_does_most() -> None:
     honest = np.mean([p_of(aucs([0.5] * 5)) <= 0.05 for _ in range(200)])
     assert honest <= 0.09  # 5 % and three of its errors
     assert np.mean([p_of(aucs([0.2, 0.2, 0.2, 1.5])) <= 0.05 for _ in range(40)]) > 0.8
-    shares = [p_of([share_estimate(RNG.random(60) < 0.1) for _ in range(5)]) <= 0.05 for _ in range(200)]
+    shares = [
+        p_of([share_estimate(RNG.random(60) < 0.1) for _ in range(5)]) <= 0.05 for _ in range(200)
+    ]
     assert np.mean(shares) <= 0.09
     assert p_of([share_estimate(RNG.random(60) < share) for share in (0.05, 0.5)]) < 0.01
 

@@ -13,9 +13,14 @@ from stillage.functional.bounded import bounded_interval
 from stillage.functional.means import share_interval
 
 
-@pytest.mark.parametrize(("count", "n"), [(0, 1), (1, 1), (1, 2), (3, 10), (5, 10), (0, 1000), (2, 1000), (40, 30000)])
+@pytest.mark.parametrize(
+    ("count", "n"), [(0, 1), (1, 1), (1, 2), (3, 10), (5, 10), (0, 1000), (2, 1000), (40, 30000)]
+)
 def test_of_zeros_and_ones_it_is_clopper_pearson(count: int, n: int) -> None:
-    found, exact = share_interval(np.repeat([1.0, 0.0], [count, n - count])), clopper_pearson(count, n)
+    found, exact = (
+        share_interval(np.repeat([1.0, 0.0], [count, n - count])),
+        clopper_pearson(count, n),
+    )
     assert (found.value, found.low, found.high) == pytest.approx(
         (exact.value, exact.low, exact.high), rel=1e-6, abs=1e-9
     )
@@ -33,7 +38,11 @@ def test_it_is_the_quantile_of_a_dirichlet_weighted_mean() -> None:
 
 def test_it_moves_and_stretches_with_its_range_and_turns_with_its_values() -> None:
     values = np.random.default_rng(2).beta(2, 5, 30)
-    plain, wide, turned = share_interval(values), bounded_interval(2 * values - 1, -1, 1), share_interval(1 - values)
+    plain, wide, turned = (
+        share_interval(values),
+        bounded_interval(2 * values - 1, -1, 1),
+        share_interval(1 - values),
+    )
     assert (wide.low, wide.high) == pytest.approx((2 * plain.low - 1, 2 * plain.high - 1), abs=1e-5)
     assert (turned.low, turned.high) == pytest.approx((1 - plain.high, 1 - plain.low), abs=1e-5)
     assert share_interval(np.concatenate([values, values])).high < plain.high

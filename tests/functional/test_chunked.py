@@ -21,7 +21,9 @@ def normal(*shape: int, seed: int) -> torch.Tensor:
     return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
 
 
-def problem(teacher_size: int = V) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
+def problem(
+    teacher_size: int = V,
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
     """Student hidden states and head (trained), teacher's (not), labels with every fifth ignored."""
     labels = torch.arange(T) * 7 % V
     labels[::5] = -100
@@ -30,13 +32,23 @@ def problem(teacher_size: int = V) -> tuple[torch.Tensor, torch.Tensor, torch.Te
 
 
 def dense(
-    hidden: torch.Tensor, head: torch.Tensor, teacher: torch.Tensor, teacher_head: torch.Tensor, labels: torch.Tensor,
-    *, temperature: float = 1.0, bias: torch.Tensor | None = None, teacher_bias: torch.Tensor | None = None,
-    caps: tuple[float | None, float | None] = (None, None), weight: torch.Tensor | None = None,
-) -> tuple[torch.Tensor, torch.Tensor]:  # fmt: skip
+    hidden: torch.Tensor,
+    head: torch.Tensor,
+    teacher: torch.Tensor,
+    teacher_head: torch.Tensor,
+    labels: torch.Tensor,
+    *,
+    temperature: float = 1.0,
+    bias: torch.Tensor | None = None,
+    teacher_bias: torch.Tensor | None = None,
+    caps: tuple[float | None, float | None] = (None, None),
+    weight: torch.Tensor | None = None,
+) -> tuple[torch.Tensor, torch.Tensor]:
     """Forward KL and cross-entropy as one would write them, in float64."""
 
-    def logits(x: torch.Tensor, w: torch.Tensor, b: torch.Tensor | None, cap: float | None) -> torch.Tensor:
+    def logits(
+        x: torch.Tensor, w: torch.Tensor, b: torch.Tensor | None, cap: float | None
+    ) -> torch.Tensor:
         z = x.double() @ w.double().T + (0 if b is None else b.double())
         return z if cap is None else cap * torch.tanh(z / cap)
 
@@ -52,7 +64,9 @@ def assert_same(
     sums: chunked.DistillationSums, exact: tuple[torch.Tensor, torch.Tensor], *leaves: torch.Tensor
 ) -> None:
     """Values, and gradients of each sum and of a mixture, to 1e-5."""
-    torch.testing.assert_close(torch.stack(sums[:2]).double(), torch.stack(exact), rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(
+        torch.stack(sums[:2]).double(), torch.stack(exact), rtol=1e-5, atol=1e-5
+    )
     for kd, ce in ((1.0, 1.0), (1.0, 0.0), (0.0, 1.0), (0.3, 0.7)):
         ours = torch.autograd.grad(kd * sums.kd + ce * sums.ce, leaves, retain_graph=True)
         true = torch.autograd.grad(kd * exact[0] + ce * exact[1], leaves, retain_graph=True)
@@ -60,8 +74,12 @@ def assert_same(
             assert (mine - other).abs().max() <= 1e-5 * max(1.0, float(other.abs().max()))
 
 
-@pytest.mark.parametrize("gradient_weights", [(1.0, 1.0), (1.0, 0.0), (0.0, 1.0), (0.3, 0.7), (0.0, 0.0)])
-def test_any_promise_about_the_mixture_gives_the_same_gradients(gradient_weights: tuple[float, float]) -> None:
+@pytest.mark.parametrize(
+    "gradient_weights", [(1.0, 1.0), (1.0, 0.0), (0.0, 1.0), (0.3, 0.7), (0.0, 0.0)]
+)
+def test_any_promise_about_the_mixture_gives_the_same_gradients(
+    gradient_weights: tuple[float, float],
+) -> None:
     inputs = problem()
     sums = distillation_sums(*inputs, chunk_tokens=4, gradient_weights=gradient_weights)
     assert_same(sums, dense(*inputs), inputs[0], inputs[1])
@@ -70,7 +88,9 @@ def test_any_promise_about_the_mixture_gives_the_same_gradients(gradient_weights
 @pytest.mark.parametrize("chunk_tokens", [1, 7, 15, 1000, None])
 def test_chunks_of_any_size(chunk_tokens: int | None) -> None:
     inputs = problem()
-    assert_same(distillation_sums(*inputs, chunk_tokens=chunk_tokens), dense(*inputs), inputs[0], inputs[1])
+    assert_same(
+        distillation_sums(*inputs, chunk_tokens=chunk_tokens), dense(*inputs), inputs[0], inputs[1]
+    )
 
 
 @pytest.mark.parametrize("teacher_size", [V, V + 6, V - 6])
@@ -84,17 +104,34 @@ def test_bias_cap_weights_and_vocabulary_sizes(
     weight = normal(T, seed=6).abs()
     weight[3] = 0.0
     sums = distillation_sums(
-        *inputs, student_bias_V=bias, teacher_bias_W=teacher_bias, student_softcap=caps[0], teacher_softcap=caps[1],
-        weight_T=weight, kd_temperature=temperature, chunk_tokens=6,
-    )  # fmt: skip
-    exact = dense(*inputs, temperature=temperature, bias=bias, teacher_bias=teacher_bias, caps=caps, weight=weight)
+        *inputs,
+        student_bias_V=bias,
+        teacher_bias_W=teacher_bias,
+        student_softcap=caps[0],
+        teacher_softcap=caps[1],
+        weight_T=weight,
+        kd_temperature=temperature,
+        chunk_tokens=6,
+    )
+    exact = dense(
+        *inputs,
+        temperature=temperature,
+        bias=bias,
+        teacher_bias=teacher_bias,
+        caps=caps,
+        weight=weight,
+    )
     assert_same(sums, exact, inputs[0], inputs[1], bias)
-    assert int(sums.tokens) == int((inputs[4] != -100).sum())  # a weight of 0 is still a trained token
+    assert int(sums.tokens) == int(
+        (inputs[4] != -100).sum()
+    )  # a weight of 0 is still a trained token
 
 
 def test_t_squared_multiplies_the_divergence_only() -> None:
     inputs = problem()
-    plain, squared = (distillation_sums(*inputs, kd_temperature=3.0, t_squared=x) for x in (False, True))
+    plain, squared = (
+        distillation_sums(*inputs, kd_temperature=3.0, t_squared=x) for x in (False, True)
+    )
     torch.testing.assert_close(squared.kd, 9 * plain.kd, rtol=1e-5, atol=1e-5)
     torch.testing.assert_close(squared.ce, plain.ce, rtol=1e-5, atol=1e-5)
     ours, reference = (torch.autograd.grad(x.kd, inputs[0])[0] for x in (squared, plain))
@@ -112,22 +149,34 @@ def test_tied_embedding_gets_both_gradients_once() -> None:
         assert embedding.weight.grad is not None
         return embedding.weight.grad.clone()
 
-    sums = distillation_sums(embedding(ids), embedding.weight, teacher, teacher_head, labels, chunk_tokens=4)
+    sums = distillation_sums(
+        embedding(ids), embedding.weight, teacher, teacher_head, labels, chunk_tokens=4
+    )
     exact = dense(embedding(ids), embedding.weight, teacher, teacher_head, labels)
-    torch.testing.assert_close(gradient(sums.kd + sums.ce), gradient(sum(exact)), rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(
+        gradient(sums.kd + sums.ce), gradient(sum(exact)), rtol=1e-5, atol=1e-5
+    )
 
 
 def test_adapter_on_the_head_is_trained_through_its_effective_weight() -> None:
     hidden, head, teacher, teacher_head, labels = problem()
     a, b = normal(2, H, seed=7).requires_grad_(), normal(V, 2, seed=8).requires_grad_()
     frozen = head.detach()
-    sums = distillation_sums(hidden, frozen + 0.5 * b @ a, teacher, teacher_head, labels, chunk_tokens=4)
-    assert_same(sums, dense(hidden, frozen + 0.5 * b @ a, teacher, teacher_head, labels), hidden, a, b)
+    sums = distillation_sums(
+        hidden, frozen + 0.5 * b @ a, teacher, teacher_head, labels, chunk_tokens=4
+    )
+    assert_same(
+        sums, dense(hidden, frozen + 0.5 * b @ a, teacher, teacher_head, labels), hidden, a, b
+    )
 
 
 def test_frozen_head_and_frozen_teacher_get_no_gradient() -> None:
     hidden, head, teacher, teacher_head, labels = problem()
-    head, teacher, teacher_head = head.detach(), teacher.requires_grad_(), teacher_head.requires_grad_()
+    head, teacher, teacher_head = (
+        head.detach(),
+        teacher.requires_grad_(),
+        teacher_head.requires_grad_(),
+    )
     sums = distillation_sums(hidden, head, teacher, teacher_head, labels)
     (sums.kd + sums.ce).backward()
     assert hidden.grad is not None
@@ -140,7 +189,10 @@ def test_without_a_teacher_it_is_cross_entropy() -> None:
     exact = F.cross_entropy(hidden.double() @ head.double().T, labels, reduction="sum")
     assert float(sums.kd.detach()) == 0.0
     torch.testing.assert_close(sums.ce.double(), exact, rtol=1e-5, atol=0)
-    ours, true = (torch.autograd.grad(x, (hidden, head)) for x in (0.25 * sums.kd + 0.5 * sums.ce, 0.5 * exact))
+    ours, true = (
+        torch.autograd.grad(x, (hidden, head))
+        for x in (0.25 * sums.kd + 0.5 * sums.ce, 0.5 * exact)
+    )
     for mine, other in zip(ours, true, strict=True):
         torch.testing.assert_close(mine, other, rtol=1e-5, atol=1e-5)
 
@@ -151,7 +203,14 @@ def test_any_function_of_two_distributions_is_a_divergence() -> None:
 
     hidden, head, teacher, teacher_head, labels = problem()
     sums = distillation_sums(
-        hidden, head, teacher, teacher_head, labels, divergence=squared_distance, params={"power": 3.0}, chunk_tokens=4
+        hidden,
+        head,
+        teacher,
+        teacher_head,
+        labels,
+        divergence=squared_distance,
+        params={"power": 3.0},
+        chunk_tokens=4,
     )
     p, q = (x.double().softmax(-1) for x in (teacher @ teacher_head.T, hidden @ head.T))
     exact = ((p - q).abs() ** 3)[labels != -100].sum()
@@ -194,10 +253,14 @@ def test_bfloat16_is_multiplied_as_such_and_read_as_float32() -> None:
     sums = distillation_sums(*half, labels, chunk_tokens=4)
     assert sums.kd.dtype == sums.ce.dtype == torch.float32
     exact = dense(*(x.detach().float() for x in half), labels)
-    torch.testing.assert_close(torch.stack(sums[:2]).double(), torch.stack(exact), rtol=1e-2, atol=1e-2)
+    torch.testing.assert_close(
+        torch.stack(sums[:2]).double(), torch.stack(exact), rtol=1e-2, atol=1e-2
+    )
     gradients = torch.autograd.grad(sums.kd + sums.ce, half[:2])
     leaves = [x.detach().float().requires_grad_() for x in half[:2]]
-    for mine, true in zip(gradients, torch.autograd.grad(sum(dense(*leaves, *half[2:], labels)), leaves), strict=True):
+    for mine, true in zip(
+        gradients, torch.autograd.grad(sum(dense(*leaves, *half[2:], labels)), leaves), strict=True
+    ):
         assert mine.dtype == torch.bfloat16
         assert (mine.float() - true).norm() <= 2e-2 * true.norm()
 
@@ -224,7 +287,9 @@ def test_teacher_in_half_precision_beside_a_float32_student() -> None:
     hidden, head, teacher, teacher_head, labels = problem()
     sums = distillation_sums(hidden, head, teacher.bfloat16(), teacher_head.bfloat16(), labels)
     exact = dense(hidden, head, teacher.bfloat16(), teacher_head.bfloat16(), labels)
-    torch.testing.assert_close(torch.stack(sums[:2]).double(), torch.stack(exact), rtol=1e-2, atol=1e-2)
+    torch.testing.assert_close(
+        torch.stack(sums[:2]).double(), torch.stack(exact), rtol=1e-2, atol=1e-2
+    )
     assert torch.autograd.grad(sums.kd, head)[0].dtype == torch.float32
 
 
@@ -241,17 +306,23 @@ def test_different_vocabularies_are_announced_once(caplog: pytest.LogCaptureFixt
 def test_ids_the_teacher_lacks_are_moved_by_cross_entropy_only() -> None:
     hidden, head, teacher, teacher_head, labels = problem(V - 9)
     sums = distillation_sums(hidden, head, teacher, teacher_head, labels)
-    kd, ce = (torch.autograd.grad(x, head, retain_graph=True)[0][V - 9 :] for x in (sums.kd, sums.ce))
+    kd, ce = (
+        torch.autograd.grad(x, head, retain_graph=True)[0][V - 9 :] for x in (sums.kd, sums.ce)
+    )
     assert not kd.any()
     assert ce.any()
 
 
 def test_ignored_positions_may_hold_anything() -> None:
     hidden, head, teacher, teacher_head, labels = problem()
-    broken = [torch.where((labels == -100)[:, None], float("nan"), x.detach()) for x in (hidden, teacher)]
+    broken = [
+        torch.where((labels == -100)[:, None], float("nan"), x.detach()) for x in (hidden, teacher)
+    ]
     broken[0].requires_grad_()
     sums = distillation_sums(broken[0], head, broken[1], teacher_head, labels)
-    torch.testing.assert_close(torch.stack(sums[:2]), torch.stack(distillation_sums(*problem())[:2]), rtol=1e-5, atol=0)
+    torch.testing.assert_close(
+        torch.stack(sums[:2]), torch.stack(distillation_sums(*problem())[:2]), rtol=1e-5, atol=0
+    )
     gradient = torch.autograd.grad(sums.kd + sums.ce, broken[0])[0]
     assert not gradient[labels == -100].any()
     assert gradient.isfinite().all()
@@ -261,14 +332,22 @@ def test_another_ignore_index() -> None:
     hidden, head, teacher, teacher_head, labels = problem()
     relabelled = torch.where(labels == -100, 7, torch.where(labels == 7, 8, labels))
     sums = distillation_sums(hidden, head, teacher, teacher_head, relabelled, ignore_index=7)
-    exact = dense(hidden, head, teacher, teacher_head, torch.where(relabelled == 7, -100, relabelled))
-    torch.testing.assert_close(torch.stack(sums[:2]).double(), torch.stack(exact), rtol=1e-5, atol=1e-5)
+    exact = dense(
+        hidden, head, teacher, teacher_head, torch.where(relabelled == 7, -100, relabelled)
+    )
+    torch.testing.assert_close(
+        torch.stack(sums[:2]).double(), torch.stack(exact), rtol=1e-5, atol=1e-5
+    )
 
 
 def test_blocks_of_a_large_vocabulary_change_nothing() -> None:
     size = 9000  # more than two blocks
     hidden, head = normal(9, H, seed=1).requires_grad_(), normal(size, H, seed=2).requires_grad_()
-    teacher, teacher_head, labels = normal(9, G, seed=3), normal(size, G, seed=4), torch.arange(9) * 999
+    teacher, teacher_head, labels = (
+        normal(9, G, seed=3),
+        normal(size, G, seed=4),
+        torch.arange(9) * 999,
+    )
     sums = distillation_sums(hidden, head, teacher, teacher_head, labels, chunk_tokens=4)
     assert_same(sums, dense(hidden, head, teacher, teacher_head, labels), hidden, head)
 
@@ -331,8 +410,16 @@ def test_chunks_cover_every_position_once(n: int, size: int) -> None:
         ({"divergence": "jsd", "params": {"alpha": 0.1}}, ConfigError, "alpha"),
     ],
 )
-def test_bad_input_is_refused_with_its_values(change: dict[str, object], error: type[UserError], says: str) -> None:
-    names = ("student_hidden_TH", "student_head_VH", "teacher_hidden_TG", "teacher_head_WG", "labels_T")
+def test_bad_input_is_refused_with_its_values(
+    change: dict[str, object], error: type[UserError], says: str
+) -> None:
+    names = (
+        "student_hidden_TH",
+        "student_head_VH",
+        "teacher_hidden_TG",
+        "teacher_head_WG",
+        "labels_T",
+    )
     arguments: dict = dict(zip(names, problem(), strict=True)) | change
     with pytest.raises(error) as caught:
         distillation_sums(**arguments)

@@ -38,39 +38,58 @@ def test_scatter_is_that_of_the_working_model_written_out() -> None:
         centred = values[chosen] - values[chosen].mean()
         by_group = [centred[group[chosen] == g] for g in range(14)]
         total = np.mean([np.mean(x**2) for x in by_group if x.size])
-        within = sum(((x - x.mean()) ** 2).sum() for x in by_group if x.size) / (sizes - 1)[sizes > 0].sum()
+        within = (
+            sum(((x - x.mean()) ** 2).sum() for x in by_group if x.size)
+            / (sizes - 1)[sizes > 0].sum()
+        )
         betweens.append(max(0.0, total - within))
-        taus.append(np.where(sizes > 0, betweens[-1] + (total - betweens[-1]) / np.maximum(sizes, 1), 0))
+        taus.append(
+            np.where(sizes > 0, betweens[-1] + (total - betweens[-1]) / np.maximum(sizes, 1), 0)
+        )
         shares.append(sizes / sizes.sum())
         means.append(np.array([x.mean() if x.size else 0.0 for x in by_group]))
     both = (shares[0] > 0) & (shares[1] > 0)
     most = math.sqrt(betweens[0] * betweens[1])
     common = np.where(both, np.clip((means[0] * means[1])[both].mean(), -most, most), 0.0)
-    covariance = np.block([[np.diag(taus[0]), np.diag(common)], [np.diag(common), np.diag(taus[1])]])
-    apply = np.hstack([np.diag(h) - np.outer(h, h) for h in shares])  # u_g = sum over sides of h_g (mean_g - mean)
+    covariance = np.block(
+        [[np.diag(taus[0]), np.diag(common)], [np.diag(common), np.diag(taus[1])]]
+    )
+    apply = np.hstack(
+        [np.diag(h) - np.outer(h, h) for h in shares]
+    )  # u_g = sum over sides of h_g (mean_g - mean)
     matrix, whole = apply @ covariance @ apply.T, np.hstack(shares)
     seen = sum(h * m for h, m in zip(shares, means, strict=True))
     found = clustered_scatter(values, group, (side, ~side))
     assert found.df == pytest.approx(np.trace(matrix) ** 2 / (matrix**2).sum())
-    assert found.variance == pytest.approx(seen @ seen * (whole @ covariance @ whole) / np.trace(matrix))
+    assert found.variance == pytest.approx(
+        seen @ seen * (whole @ covariance @ whole) / np.trace(matrix)
+    )
 
 
-def test_auc_and_paired_test_hold_their_level_where_three_groups_of_twenty_lie_among_single_records() -> None:
+def test_auc_and_paired_test_hold_their_level_where_three_groups_of_twenty_lie_among_single_records() -> (
+    None
+):
     rng = generator(3, "unequal")
     group = np.repeat(np.arange(60), np.where(np.arange(60) % 10 == 0, 20, 1))
     member = group < 30
 
     def scores() -> np.ndarray:
-        return math.sqrt(0.9) * rng.normal(size=60)[group] + math.sqrt(0.1) * rng.normal(size=group.size)
+        return math.sqrt(0.9) * rng.normal(size=60)[group] + math.sqrt(0.1) * rng.normal(
+            size=group.size
+        )
 
     covered = plain = rejected = 0
     for _ in range(300):
         found = scores() + math.sqrt(2) * norm.ppf(0.85) * member
         limits = auc_interval(found, member, clusters=group)
         covered += limits.contains(0.85)
-        half = 1.96 * (roc_auc(found, member) - limits.low) / 4.3  # about what 4 degrees of freedom widen
+        half = (
+            1.96 * (roc_auc(found, member) - limits.low) / 4.3
+        )  # about what 4 degrees of freedom widen
         plain += abs(roc_auc(found, member) - 0.85) <= half
-        rejected += paired_auc_test(found + scores(), found + scores(), member, clusters=group).p < 0.05
+        rejected += (
+            paired_auc_test(found + scores(), found + scores(), member, clusters=group).p < 0.05
+        )
     assert covered / 300 >= 0.94 and rejected / 300 <= 0.06 and plain < covered
 
 

@@ -50,19 +50,28 @@ def oracle(name: str, p: np.ndarray, q: np.ndarray, x: float) -> float:
     }[name]()
 
 
-PARAMETER = {"symmetric": "reverse_weight", "jsd": "beta", "sfkl": "alpha", "srkl": "alpha", "akl": "head_mass"}
+PARAMETER = {
+    "symmetric": "reverse_weight",
+    "jsd": "beta",
+    "sfkl": "alpha",
+    "srkl": "alpha",
+    "akl": "head_mass",
+}
 
 
 @pytest.mark.parametrize("name", dv.DIVERGENCES)
 @settings(max_examples=40, deadline=None)
 @given(
-    rows=st.lists(st.lists(st.floats(-6, 6), min_size=12, max_size=12), min_size=2, max_size=2), x=st.floats(0.01, 0.99)
+    rows=st.lists(st.lists(st.floats(-6, 6), min_size=12, max_size=12), min_size=2, max_size=2),
+    x=st.floats(0.01, 0.99),
 )
 def test_formula(name: str, rows: list[list[float]], x: float) -> None:
     p, q = (torch.log_softmax(torch.tensor(row, dtype=torch.float64), -1) for row in rows)
     params = {PARAMETER[name]: x} if name in PARAMETER else {}
     expected = oracle(name, p.exp().numpy(), q.exp().numpy(), x)
-    assert float(dv.DIVERGENCES[name](p, q, **params)) == pytest.approx(expected, rel=1e-9, abs=1e-12)
+    assert float(dv.DIVERGENCES[name](p, q, **params)) == pytest.approx(
+        expected, rel=1e-9, abs=1e-12
+    )
 
 
 def test_published_example_of_four_tokens() -> None:
@@ -81,10 +90,18 @@ def test_published_example_of_four_tokens() -> None:
         "srkl": dv.skew_reverse_kl(p, q),
     }
     published = {
-        "fkl": 0.356311, "rkl": 0.301240, "symmetric .9": 0.406559 - 0.1 * 0.998121, "js lam .9": 0.0307145,
-        "js .5": 0.0773911, "tvd": 0.3287755, "sfkl": 1.264159 - 0.998121, "srkl": 0.243577,
-    }  # fmt: skip
-    assert {name: float(d.mean()) for name, d in values.items()} == pytest.approx(published, abs=2e-6)
+        "fkl": 0.356311,
+        "rkl": 0.301240,
+        "symmetric .9": 0.406559 - 0.1 * 0.998121,
+        "js lam .9": 0.0307145,
+        "js .5": 0.0773911,
+        "tvd": 0.3287755,
+        "sfkl": 1.264159 - 0.998121,
+        "srkl": 0.243577,
+    }
+    assert {name: float(d.mean()) for name, d in values.items()} == pytest.approx(
+        published, abs=2e-6
+    )
 
 
 def same(found: torch.Tensor, wanted: torch.Tensor) -> None:
@@ -93,7 +110,10 @@ def same(found: torch.Tensor, wanted: torch.Tensor) -> None:
 
 
 def test_defaults_and_limits() -> None:
-    p, q = (torch.log_softmax(torch.randn(4, 30, generator=torch.Generator().manual_seed(s)), -1) for s in (0, 1))
+    p, q = (
+        torch.log_softmax(torch.randn(4, 30, generator=torch.Generator().manual_seed(s)), -1)
+        for s in (0, 1)
+    )
     forward, reverse = dv.forward_kl(p, q), dv.reverse_kl(p, q)
     same(dv.generalized_jsd(p, q, beta=0.0), forward)
     same(dv.generalized_jsd(p, q, beta=1.0), reverse)
@@ -125,7 +145,9 @@ def test_log_zero_stands_for_minus_infinity() -> None:
 
 
 def test_teacher_needs_no_gradient_and_may_have_one() -> None:
-    p = torch.log_softmax(torch.randn(2, 5, generator=torch.Generator().manual_seed(3)), -1).requires_grad_()
+    p = torch.log_softmax(
+        torch.randn(2, 5, generator=torch.Generator().manual_seed(3)), -1
+    ).requires_grad_()
     q = torch.log_softmax(torch.randn(2, 5, generator=torch.Generator().manual_seed(4)), -1)
     (gradient,) = torch.autograd.grad(dv.reverse_kl(p, q).sum(), p)
     same(gradient, -q.exp())
@@ -133,9 +155,15 @@ def test_teacher_needs_no_gradient_and_may_have_one() -> None:
 
 @pytest.mark.parametrize(
     ("name", "params"),
-    [("jsd", {"beta": 1.2}), ("symmetric", {"reverse_weight": -0.1}), ("sfkl", {"alpha": 1.0}), ("srkl", {"alpha": -1.0}),
-     ("akl", {"head_mass": 2.0}), ("jsd", {"beta": float("nan")})],
-)  # fmt: skip
+    [
+        ("jsd", {"beta": 1.2}),
+        ("symmetric", {"reverse_weight": -0.1}),
+        ("sfkl", {"alpha": 1.0}),
+        ("srkl", {"alpha": -1.0}),
+        ("akl", {"head_mass": 2.0}),
+        ("jsd", {"beta": float("nan")}),
+    ],
+)
 def test_a_parameter_outside_its_range_is_refused(name: str, params: dict[str, float]) -> None:
     p = torch.log_softmax(torch.zeros(1, 3), -1)
     with pytest.raises(ConfigError, match="is outside") as error:

@@ -20,15 +20,26 @@ MANIFEST = json.loads((GOLDEN / "divergences.json").read_text())
 TENSORS = load_file(GOLDEN / MANIFEST["tensors_file"])
 CASES = {case["name"]: case for case in MANIFEST["cases"]}
 NAMES = {
-    "forward_kl": "fkl", "reverse_kl": "rkl", "symmetric_kl": "symmetric", "js_distance": "jsd", "tv_distance": "tvd",
-    "skewed_forward_kl": "sfkl", "skewed_reverse_kl": "srkl", "adaptive_kl": "akl", "js_divergence": "jsd",
-}  # fmt: skip
+    "forward_kl": "fkl",
+    "reverse_kl": "rkl",
+    "symmetric_kl": "symmetric",
+    "js_distance": "jsd",
+    "tv_distance": "tvd",
+    "skewed_forward_kl": "sfkl",
+    "skewed_reverse_kl": "srkl",
+    "adaptive_kl": "akl",
+    "js_divergence": "jsd",
+}
 
 
 def listed() -> dict[str, str]:
     """Case -> reason, from the table of the divergences section: its rows are `| cases | reason |`."""
     section = TABLE.read_text().split("## Divergences", 1)[1].split("\n## ", 1)[0]
-    rows = [line.strip().strip("|").split(" | ") for line in section.splitlines() if line.startswith("| ")]
+    rows = [
+        line.strip().strip("|").split(" | ")
+        for line in section.splitlines()
+        if line.startswith("| ")
+    ]
     table: dict[str, str] = {}
     for names, reason in rows[1:]:
         for name in re.findall(r"`([^`]+)`", names):
@@ -69,18 +80,27 @@ def distillm(case: dict) -> dict[str, torch.Tensor]:
     student = role(case, "student_logits").clone().requires_grad_()
     p, q, kept = logp(role(case, "teacher_logits")), logp(student), role(case, "labels") != -100
     entropy = -torch.where(p.isinf(), 0, p.exp() * p).sum(-1)
-    constant = {"fkl": 1.0, "sfkl": 1.0, "symmetric": 1 - (case["options"]["lam"] or 0.0)}.get(key, 0.0)
-    loss = (DIVERGENCES[key](p, q, **parameters(case, key)) + constant * entropy)[kept].sum() / kept.sum()
+    constant = {"fkl": 1.0, "sfkl": 1.0, "symmetric": 1 - (case["options"]["lam"] or 0.0)}.get(
+        key, 0.0
+    )
+    loss = (DIVERGENCES[key](p, q, **parameters(case, key)) + constant * entropy)[
+        kept
+    ].sum() / kept.sum()
     return {"loss": loss, "grad_student_logits": torch.autograd.grad(loss, student)[0]}
 
 
 def dskd(case: dict) -> dict[str, torch.Tensor]:
     """Sum over trained tokens, or one value for each; the logits are divided by the temperature in their own dtype."""
     key, options = NAMES[case["source"].split()[-1]], case["options"]
-    student, teacher = role(case, "student_logits").clone().requires_grad_(), role(case, "teacher_logits")
+    student, teacher = (
+        role(case, "student_logits").clone().requires_grad_(),
+        role(case, "teacher_logits"),
+    )
     teacher = teacher / options["kd_temperature"]
     teacher = teacher / options["teacher_temperature"] if options["use_tea_temp"] else teacher
-    d = DIVERGENCES[key](logp(teacher), logp(student / options["kd_temperature"]), **parameters(case, key))
+    d = DIVERGENCES[key](
+        logp(teacher), logp(student / options["kd_temperature"]), **parameters(case, key)
+    )
     loss = d if options["reduction"] == "none" else d[role(case, "labels") != -100].sum()
     return {"loss": loss, "grad_student_logits": torch.autograd.grad(loss.sum(), student)[0]}
 
@@ -91,25 +111,42 @@ def dskd_cross_entropy(case: dict) -> dict[str, torch.Tensor]:
     flat = logits.flatten(0, 1).nan_to_num(neginf=0.0)
     bias = torch.where(logits.isinf().flatten(0, 1).all(0), -torch.inf, 0.0)
     labels = role(case, "labels").flatten()
-    ce = distillation_sums(flat, torch.eye(flat.shape[-1]), None, None, labels, student_bias_V=bias).ce
+    ce = distillation_sums(
+        flat, torch.eye(flat.shape[-1]), None, None, labels, student_bias_V=bias
+    ).ce
     correct = (logits.argmax(-1) == role(case, "labels")).sum()
     grad = torch.autograd.grad(ce, logits)[0]
-    return {"loss": ce, "nll_loss": ce, "correct_tokens": correct, "grad_student_logits": grad, "logits_after": logits}
+    return {
+        "loss": ce,
+        "nll_loss": ce,
+        "correct_tokens": correct,
+        "grad_student_logits": grad,
+        "logits_after": logits,
+    }
 
 
 def trl(case: dict) -> dict[str, torch.Tensor]:
     """Kept tokens only; log-softmax in the dtype of the logits; several ways to divide."""
     options = case["options"]
-    student, teacher = role(case, "student_logits").clone().requires_grad_(), role(case, "teacher_logits")
+    student, teacher = (
+        role(case, "student_logits").clone().requires_grad_(),
+        role(case, "teacher_logits"),
+    )
     temperature = options.get("temperature", 1.0)
     p, q = (torch.log_softmax(x / temperature, -1) for x in (teacher, student))
-    kept = role(case, "labels") != -100 if options.get("use_labels") else torch.ones(p.shape[:-1], dtype=torch.bool)
+    kept = (
+        role(case, "labels") != -100
+        if options.get("use_labels")
+        else torch.ones(p.shape[:-1], dtype=torch.bool)
+    )
     beta, p, q = options["beta"], p[kept], q[kept]
     if "top_k" in options:
         d = torch.stack([on_support(*pair, options) for pair in zip(p, q, strict=True)])
     else:
         d = DIVERGENCES["jsd"](p, q, beta=beta)
-    by = {"sum": 1, "none": 1, "mean": int(kept.sum()) * p.shape[-1]}.get(options.get("reduction", ""), int(kept.sum()))
+    by = {"sum": 1, "none": 1, "mean": int(kept.sum()) * p.shape[-1]}.get(
+        options.get("reduction", ""), int(kept.sum())
+    )
     by = by if options.get("use_labels") else teacher.shape[0]
     loss = d.sum() / options.get("num_items_in_batch", by)
     grad = torch.autograd.grad(loss, student)[0]
@@ -120,7 +157,11 @@ def on_support(p: torch.Tensor, q: torch.Tensor, options: dict) -> torch.Tensor:
     """The divergence over the top-k tokens of the teacher, the student or both, and the rest as one more token or none."""
     best = {"p": p.topk(options["top_k"]).indices, "q": q.topk(options["top_k"]).indices}
     ids = (
-        best["p"] if options["beta"] == 0 else best["q"] if options["beta"] == 1 else torch.cat((best["p"], best["q"]))
+        best["p"]
+        if options["beta"] == 0
+        else best["q"]
+        if options["beta"] == 1
+        else torch.cat((best["p"], best["q"]))
     )
     kept = [x[ids.unique()] for x in (p, q)]
     if options.get("add_tail", True):
@@ -132,7 +173,10 @@ def on_support(p: torch.Tensor, q: torch.Tensor, options: dict) -> torch.Tensor:
 
 def trl_probabilities(case: dict) -> dict[str, torch.Tensor]:
     """Probabilities in, log(max(p, 1e-8)), mean over trained tokens."""
-    student, kept = role(case, "student_probs").clone().requires_grad_(), role(case, "labels") != -100
+    student, kept = (
+        role(case, "student_probs").clone().requires_grad_(),
+        role(case, "labels") != -100,
+    )
     p, q = (x.clamp(min=1e-8).log() for x in (role(case, "teacher_probs"), student))
     loss = DIVERGENCES["jsd"](p, q, beta=case["options"]["beta"])[kept].sum() / kept.sum()
     return {"loss": loss, "grad_student_probs": torch.autograd.grad(loss, student)[0]}
@@ -149,7 +193,9 @@ def selective(case: dict) -> dict[str, torch.Tensor]:
         weight = weight * -(p.exp() * p).sum(-1)
     elif options.get("weighted_kd_metric") == "unc":
         weight = weight * (1 - p.exp().amax(-1))
-    loss = (DIVERGENCES["rkl" if "reverse_kl" in name else "fkl"](p, q) * weight).sum() / weight.sum()
+    loss = (
+        DIVERGENCES["rkl" if "reverse_kl" in name else "fkl"](p, q) * weight
+    ).sum() / weight.sum()
     return {"kd_loss": loss, "grad_student_logits": torch.autograd.grad(loss, student)[0]}
 
 
@@ -166,9 +212,18 @@ def reproduce(case: dict) -> dict[str, torch.Tensor] | None:
         return trl_probabilities(case)
     if family == "trl":
         return trl(case)
-    kl_of_chosen = ("_kd_loss_top_k_tok", "_kd_loss_vanilla", "_selection_curriculum_mask", "selection_scoring.py")
+    kl_of_chosen = (
+        "_kd_loss_top_k_tok",
+        "_kd_loss_vanilla",
+        "_selection_curriculum_mask",
+        "selection_scoring.py",
+    )
     chosen = source.endswith(kl_of_chosen) and "alpha" not in case["options"]
-    return selective(case) if chosen and case["options"].get("weighted_kd_metric") != "student_entropy" else None
+    return (
+        selective(case)
+        if chosen and case["options"].get("weighted_kd_metric") != "student_entropy"
+        else None
+    )
 
 
 def differences(case: dict) -> list[str]:
@@ -180,10 +235,14 @@ def differences(case: dict) -> list[str]:
     tolerance = {"rtol": 2e-2, "atol": 2e-3} if half else {"rtol": 1e-4, "atol": 1e-5}
     found = []
     for quantity, value in case["expected"].items():
-        if quantity == "selected_mask":  # an input to us: which positions are trained is not the divergence's business
+        if (
+            quantity == "selected_mask"
+        ):  # an input to us: which positions are trained is not the divergence's business
             continue
         theirs, mine = tensor(value).double(), ours[quantity].detach().double()
-        assert bool(mine.isfinite().all()) or quantity == "logits_after", f"{quantity} is not finite"
+        assert bool(mine.isfinite().all()) or quantity == "logits_after", (
+            f"{quantity} is not finite"
+        )
         if case["options"].get("reduction") == "none" and theirs.dim() > mine.dim():
             theirs = theirs.sum(-1)  # theirs has one number per token and vocabulary entry
         if not torch.allclose(mine, theirs.reshape(mine.shape), **tolerance):

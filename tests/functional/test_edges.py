@@ -82,7 +82,9 @@ OF_SCORES: dict[str, Callable[[Array, Array], object]] = {
     "pooled_auc_interval": lambda s, m: pooled_auc_interval([(s, m), (s, m)], same_records=True),
     "pooled_auc_interval of other records": lambda s, m: pooled_auc_interval([(s, m), (s, m)]),
     "pooled_auc_test": lambda s, m: pooled_auc_test([(s, -s, m), (s, -s, m)]),
-    "inheritance_ratio": lambda s, m: inheritance_ratio(s, s, m, np.random.default_rng(0), n_resamples=10),
+    "inheritance_ratio": lambda s, m: inheritance_ratio(
+        s, s, m, np.random.default_rng(0), n_resamples=10
+    ),
     "rank_among_outsiders": rank_among_outsiders,
     "tpr_on_leaked": lambda s, m: tpr_on_leaked(s, s, m, 0.1),
 }
@@ -162,11 +164,17 @@ def test_of_shares(case: str) -> None:
         assert mean_interval(values, clusters=clusters).value == pytest.approx(mean, nan_ok=True)
     assert mean_or_nan(values) == pytest.approx(mean, nan_ok=True)
     assert mean_of_lowest(values) == pytest.approx(mean, nan_ok=True)
-    assert mean_above(values, [values]) == 0 if len(values) else math.isnan(mean_above(values, [values]))
+    assert (
+        mean_above(values, [values]) == 0
+        if len(values)
+        else math.isnan(mean_above(values, [values]))
+    )
     if not len(values):
         for refuses in (
-            lambda: pooled_mean_test([values]), lambda: pooled_mean_test([]), lambda: paired_proportions(values > 0, values > 0)
-        ):  # fmt: skip
+            lambda: pooled_mean_test([values]),
+            lambda: pooled_mean_test([]),
+            lambda: paired_proportions(values > 0, values > 0),
+        ):
             with pytest.raises(DataError):
                 refuses()
         return
@@ -186,9 +194,13 @@ def vars_of(found: object) -> list[object]:
 def test_numbers_that_are_none_are_refused() -> None:
     broken = np.array([0.5, np.nan])
     for refuses in (
-        lambda: pooled_mean_test([broken]), lambda: holm(broken), lambda: inheritance_curve(broken, broken),
-        lambda: exposures(broken, np.ones(3)), lambda: exposures(np.ones(1), broken), lambda: exposures(np.ones(1), np.zeros(0)),
-    ):  # fmt: skip
+        lambda: pooled_mean_test([broken]),
+        lambda: holm(broken),
+        lambda: inheritance_curve(broken, broken),
+        lambda: exposures(broken, np.ones(3)),
+        lambda: exposures(np.ones(1), broken),
+        lambda: exposures(np.ones(1), np.zeros(0)),
+    ):
         with pytest.raises(DataError):
             refuses()
 
@@ -196,7 +208,9 @@ def test_numbers_that_are_none_are_refused() -> None:
 def test_exposure_of_ties() -> None:
     for references in (np.ones(1), np.ones(200)):
         (found,) = exposures(np.ones(1), references)
-        assert found.bits == 0 and found.rank == len(references) + 1 and math.isnan(found.model_bits)
+        assert (
+            found.bits == 0 and found.rank == len(references) + 1 and math.isnan(found.model_bits)
+        )
     (first,) = exposures(np.array([np.inf]), draws(200))
     assert first.is_ceiling and first.bits == pytest.approx(math.log2(201))
     assert exposures(np.zeros(0), np.ones(3)) == []
@@ -205,11 +219,15 @@ def test_exposure_of_ties() -> None:
 RECORDS, SHADOWS = 10, 8
 DESIGN = np.arange(SHADOWS)[:, None] % 2 == np.arange(RECORDS) % 2
 REPLIES = {
-    "equal": np.zeros((SHADOWS, RECORDS)), "one record NaN": np.where(np.arange(RECORDS) == 3, np.nan, -1.0) + np.zeros((SHADOWS, 1)),
-    "one record infinite": np.where(np.arange(RECORDS) == 3, -np.inf, -1.0) + np.zeros((SHADOWS, 1)),
+    "equal": np.zeros((SHADOWS, RECORDS)),
+    "one record NaN": np.where(np.arange(RECORDS) == 3, np.nan, -1.0) + np.zeros((SHADOWS, 1)),
+    "one record infinite": np.where(np.arange(RECORDS) == 3, -np.inf, -1.0)
+    + np.zeros((SHADOWS, 1)),
     "all NaN": np.full((SHADOWS, RECORDS), np.nan),
-    "all NaN but one": np.where(np.arange(SHADOWS * RECORDS).reshape(SHADOWS, -1) == 13, -1.0, np.nan),
-}  # fmt: skip
+    "all NaN but one": np.where(
+        np.arange(SHADOWS * RECORDS).reshape(SHADOWS, -1) == 13, -1.0, np.nan
+    ),
+}
 
 
 @pytest.mark.parametrize("case", REPLIES)
@@ -227,9 +245,13 @@ def test_shadow_attacks(name: str, case: str) -> None:
 def said(*logp: float) -> TokenStats:
     n = len(logp)
     return TokenStats(
-        ids_T=np.zeros(n, np.int32), logp_T=np.array(logp, np.float32), mean_T=np.full(n, -1, np.float32),
-        var_T=np.zeros(n, np.float32), rank_T=np.zeros(n, np.int32), greedy_T=np.ones(n, bool),
-    )  # fmt: skip
+        ids_T=np.zeros(n, np.int32),
+        logp_T=np.array(logp, np.float32),
+        mean_T=np.full(n, -1, np.float32),
+        var_T=np.zeros(n, np.float32),
+        rank_T=np.zeros(n, np.int32),
+        greedy_T=np.ones(n, bool),
+    )
 
 
 @pytest.mark.parametrize("member", [sides(40, 40), sides(1, 79)], ids=["half", "one"])

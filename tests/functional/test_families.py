@@ -46,7 +46,9 @@ def components(texts: list[str]) -> list[list[int]]:
 
 def found(texts: list[str]) -> list[list[int]]:
     numbers = families(texts, common_limit(len(texts))).number_N.tolist()
-    assert list(dict.fromkeys(numbers)) == list(range(len(set(numbers))))  # numbered by their first texts
+    assert list(dict.fromkeys(numbers)) == list(
+        range(len(set(numbers)))
+    )  # numbered by their first texts
     groups: dict[int, list[int]] = {}
     for place, number in enumerate(numbers):
         groups.setdefault(number, []).append(place)
@@ -78,10 +80,21 @@ def test_few_texts_have_the_families_of_brute_force(texts: list[str]) -> None:
 
 
 @settings(max_examples=12, deadline=None)
-@given(st.lists(st.sampled_from([1, 2, 11, 12, 60]), min_size=2, max_size=3), st.integers(0, 4), st.integers(0, 99))
-def test_families_of_any_size_are_those_of_brute_force(sizes: list[int], changes: int, seed: int) -> None:
+@given(
+    st.lists(st.sampled_from([1, 2, 11, 12, 60]), min_size=2, max_size=3),
+    st.integers(0, 4),
+    st.integers(0, 99),
+)
+def test_families_of_any_size_are_those_of_brute_force(
+    sizes: list[int], changes: int, seed: int
+) -> None:
     rng = generator(seed, "families")
-    texts = [edited(words, rng, changes) for size in sizes for words in [source(rng)] for _ in range(size)]
+    texts = [
+        edited(words, rng, changes)
+        for size in sizes
+        for words in [source(rng)]
+        for _ in range(size)
+    ]
     rng.shuffle(texts)
     assert found(texts) == components(texts)
 
@@ -98,16 +111,23 @@ def test_a_template_is_no_family_and_leaves_the_families_that_use_it() -> None:
     rng = generator(1, "template")
     prompt = source(rng, 120)
     alone = [" ".join([*prompt, *source(rng, 30)]) for _ in range(40)]
-    kin = [" ".join([*prompt, edited(words, rng)]) for words in [source(rng, 40) for _ in range(12)] for _ in range(30)]
+    kin = [
+        " ".join([*prompt, edited(words, rng)])
+        for words in [source(rng, 40) for _ in range(12)]
+        for _ in range(30)
+    ]
     told = families([*alone, *kin], common_limit(400))
     assert np.unique(told.number_N[:40]).size == 40
     assert sorted(Counter(told.number_N[40:].tolist()).values()) == [30] * 12
     assert told.n_template == 116  # the prompt's own, and none of what stands beside it
     task = source(rng, 60)  # one of many tasks, with short inputs
-    tasks = [" ".join([*task, *source(rng, 9)]) for _ in range(110)] + [" ".join(source(rng)) for _ in range(2500)]
+    tasks = [" ".join([*task, *source(rng, 9)]) for _ in range(110)] + [
+        " ".join(source(rng)) for _ in range(2500)
+    ]
     assert np.unique(families(tasks, common_limit(len(tasks))).number_N).size == len(tasks)
     slots = [
-        f"what is the capital of {a} ? it is {b}" for a, b in rng.choice(VOCABULARY, (60, 2), replace=False).tolist()
+        f"what is the capital of {a} ? it is {b}"
+        for a, b in rng.choice(VOCABULARY, (60, 2), replace=False).tolist()
     ]
     assert np.unique(families(slots, 10).number_N).size == 60
 
@@ -115,7 +135,9 @@ def test_a_template_is_no_family_and_leaves_the_families_that_use_it() -> None:
 def test_copies_of_which_a_few_have_much_of_their_own_hide_nobody() -> None:
     rng = generator(2, "mixed")
     words = source(rng)
-    texts = [edited(words, rng) for _ in range(100)] + [" ".join([*words, *source(rng, 40)]) for _ in range(12)]
+    texts = [edited(words, rng) for _ in range(100)] + [
+        " ".join([*words, *source(rng, 40)]) for _ in range(12)
+    ]
     assert np.unique(families(texts, common_limit(112)).number_N).size == 1
 
 
@@ -125,12 +147,18 @@ def test_one_form_and_a_changed_character_in_any_script(script: str) -> None:
     texts = [written(script, 20, rng) for _ in range(40)]
     assert np.unique(families(texts, 10).number_N).size == 40
     changed = list(texts[0])
-    place = next(i for i in range(50, len(changed)) if changed[i] != " ")  # in the middle of about 130 characters
+    place = next(
+        i for i in range(50, len(changed)) if changed[i] != " "
+    )  # in the middle of about 130 characters
     changed[place] = next(one for one in SCRIPTS[script] if one != changed[place])
     faces = [
-        "".join(changed), texts[0].upper(), texts[0].replace(texts[0][7:9], texts[0][7:9] + "\u200b", 1),
-        f"  {texts[0]} ", unicodedata.normalize("NFD", texts[0]), texts[0][: len(texts[0]) // 2],
-    ]  # fmt: skip
+        "".join(changed),
+        texts[0].upper(),
+        texts[0].replace(texts[0][7:9], texts[0][7:9] + "\u200b", 1),
+        f"  {texts[0]} ",
+        unicodedata.normalize("NFD", texts[0]),
+        texts[0][: len(texts[0]) // 2],
+    ]
     numbers = families([*texts, *faces], 10).number_N
     assert numbers.tolist() == [*range(40), *[0] * len(faces)]
 
@@ -140,7 +168,10 @@ def test_partial_copies_are_found_and_other_texts_are_not() -> None:
     sources = [source(rng) for _ in range(30)]
     half = [" ".join(words[:30]) for words in sources]
     inside = [" ".join([*source(rng, 80), *words, *source(rng, 80)]) for words in sources]
-    tenth = [" ".join("new" if i % 10 == 4 else word for i, word in enumerate(words)) for words in sources]
+    tenth = [
+        " ".join("new" if i % 10 == 4 else word for i, word in enumerate(words))
+        for words in sources
+    ]
     for copies in (half, inside, tenth):
         texts = [*map(" ".join, sources), *copies]
         assert families(texts, common_limit(60)).number_N.tolist() == [*range(30), *range(30)]
@@ -154,4 +185,7 @@ def test_grams_are_numbered_as_sets_of_words_and_own_words_are_counted() -> None
     shared = told.matrix.getnnz(axis=0) > 1
     own, longest = told.own_words(shared)
     assert own.tolist() == [2, 0, 2, 0, 0] and longest.tolist() == [2, 0, 2, 0, 0]
-    assert families([], 10).number_N.size == 0 and families(["", "-"], 10).number_N.tolist() == [0, 1]
+    assert families([], 10).number_N.size == 0 and families(["", "-"], 10).number_N.tolist() == [
+        0,
+        1,
+    ]

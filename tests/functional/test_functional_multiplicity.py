@@ -32,7 +32,9 @@ def test_holm_rejects_by_the_step_down_rule(p: list[float], alpha: float) -> Non
 
 @given(p_lists)
 def test_benjamini_hochberg_is_scipys(p: list[float]) -> None:
-    np.testing.assert_allclose(benjamini_hochberg(np.array(p)), false_discovery_control(p), atol=1e-12)
+    np.testing.assert_allclose(
+        benjamini_hochberg(np.array(p)), false_discovery_control(p), atol=1e-12
+    )
 
 
 def test_p_values_must_be_probabilities() -> None:
@@ -64,12 +66,20 @@ def test_max_test_equals_the_exhaustive_permutation_test() -> None:
 
     def largest(members: tuple[int, ...]) -> float:
         labels = np.isin(np.arange(6), members)
-        ranks = [np.sum(row[:, None] > row[None], 1) + 0.5 * np.sum(row[:, None] == row[None], 1) for row in scores]
-        return max((roc_auc(row, labels) - 0.5) / np.std(rank) for row, rank in zip(scores, ranks, strict=True))
+        ranks = [
+            np.sum(row[:, None] > row[None], 1) + 0.5 * np.sum(row[:, None] == row[None], 1)
+            for row in scores
+        ]
+        return max(
+            (roc_auc(row, labels) - 0.5) / np.std(rank)
+            for row, rank in zip(scores, ranks, strict=True)
+        )
 
     every = [largest(members) for members in combinations(range(6), 3)]
     exact = np.mean(np.array(every) >= largest(tuple(np.flatnonzero(member))) - 1e-9)
-    assert max_statistic_test(scores, member, generator(1, "exact"), 20_000).p == pytest.approx(exact, abs=0.015)
+    assert max_statistic_test(scores, member, generator(1, "exact"), 20_000).p == pytest.approx(
+        exact, abs=0.015
+    )
 
 
 def test_a_constant_attack_is_never_best_by_accident() -> None:
@@ -79,7 +89,9 @@ def test_a_constant_attack_is_never_best_by_accident() -> None:
         max_statistic_test(np.array([[1.0, np.inf]]), np.array([True, False]), generator(0, "x"))
 
 
-MIXED = np.array([0, 0, 1, 1, 2, 2, 3, 4, 5, 6, 7, 7, 7])  # clusters of two, alone, and one of three
+MIXED = np.array(
+    [0, 0, 1, 1, 2, 2, 3, 4, 5, 6, 7, 7, 7]
+)  # clusters of two, alone, and one of three
 MIXED_MEMBERS = np.array([1, 1, 0, 0, 1, 0, 1, 0, 1, 0, 1, 1, 0], bool)
 
 
@@ -102,12 +114,22 @@ def test_near_duplicates_do_not_add_evidence_to_the_best_attack() -> None:
     member = np.arange(60) < 30
     scores = rng.normal(0, 1, (3, 60)) + np.array([[0.3], [-0.6], [0.3]]) * member
     once = max_statistic_test(scores, member, generator(7, "p"), 500)
-    copies, members, clusters = np.repeat(scores, 4, axis=1), np.repeat(member, 4), np.repeat(np.arange(60), 4)
+    copies, members, clusters = (
+        np.repeat(scores, 4, axis=1),
+        np.repeat(member, 4),
+        np.repeat(np.arange(60), 4),
+    )
     honest = max_statistic_test(copies, members, generator(7, "p"), 500, clusters=clusters)
-    assert (honest.p, honest.best) == (once.p, once.best) and honest.critical == pytest.approx(once.critical)
+    assert (honest.p, honest.best) == (once.p, once.best) and honest.critical == pytest.approx(
+        once.critical
+    )
     assert max_statistic_test(copies, members, generator(7, "p"), 500).p < 0.5 * once.p
-    lonely = max_statistic_test(scores, member, generator(7, "p"), 50, clusters=(~member).astype(int))
-    assert lonely.p == 1  # all members are one cluster: nobody can say that they are not alike by nature
+    lonely = max_statistic_test(
+        scores, member, generator(7, "p"), 50, clusters=(~member).astype(int)
+    )
+    assert (
+        lonely.p == 1
+    )  # all members are one cluster: nobody can say that they are not alike by nature
 
 
 def test_the_best_attack_is_tested_at_its_level_where_near_duplicates_share_scores() -> None:
@@ -117,7 +139,9 @@ def test_the_best_attack_is_tested_at_its_level_where_near_duplicates_share_scor
         drawn = rng.permuted(np.arange(60) < 30)
         member, scores = drawn[clusters], rng.normal(0, 1, (4, 60))[:, clusters]
         for clustered in rejected:
-            test = max_statistic_test(scores, member, rng, 100, clusters=clusters if clustered else None)
+            test = max_statistic_test(
+                scores, member, rng, 100, clusters=clusters if clustered else None
+            )
             rejected[clustered] += test.p <= 0.05
     assert rejected[True] / 150 <= 0.1 and rejected[False] / 150 > 0.2
 
@@ -129,10 +153,16 @@ def test_missing_scores_have_no_say_and_fitted_attacks_need_more() -> None:
     scores[0, ::3] = np.nan
     found = max_statistic_test(scores, member, generator(1, "p"), 300)
     known = ~np.isnan(scores[0])
-    assert found.auc_A == pytest.approx([roc_auc(scores[0][known], member[known]), roc_auc(scores[1], member)])
+    assert found.auc_A == pytest.approx(
+        [roc_auc(scores[0][known], member[known]), roc_auc(scores[1], member)]
+    )
     assert 1.6 < found.critical < 2.6
-    fitted = max_statistic_test(scores, member, generator(1, "p"), 300, inflation_A=np.array([1.0, 3.0]))
-    assert fitted.adjusted_A[1] > found.adjusted_A[1] and fitted.adjusted_A[0] == found.adjusted_A[0]
+    fitted = max_statistic_test(
+        scores, member, generator(1, "p"), 300, inflation_A=np.array([1.0, 3.0])
+    )
+    assert (
+        fitted.adjusted_A[1] > found.adjusted_A[1] and fitted.adjusted_A[0] == found.adjusted_A[0]
+    )
 
 
 def auc_of(scores: np.ndarray, member: np.ndarray) -> Callable[[np.ndarray], float]:
@@ -148,12 +178,16 @@ def test_bootstrap_agrees_with_delong_and_clusters_widen_it() -> None:
     assert (found.low, found.high) == pytest.approx((delong.low, delong.high), abs=0.012)
     assert found.value == delong.value
     twice, pairs = np.tile(member, 2), np.tile(np.arange(300), 2)
-    double = bootstrap_interval(auc_of(np.tile(scores, 2), twice), twice, rng, clusters=pairs, n_resamples=600)
+    double = bootstrap_interval(
+        auc_of(np.tile(scores, 2), twice), twice, rng, clusters=pairs, n_resamples=600
+    )
     assert double.high - double.low == pytest.approx(found.high - found.low, rel=0.15)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("auc", "size", "least"), [(0.5, 1, 0.92), (0.8, 1, 0.92), (0.95, 1, 0.90), (0.8, 4, 0.90)])
+@pytest.mark.parametrize(
+    ("auc", "size", "least"), [(0.5, 1, 0.92), (0.8, 1, 0.92), (0.95, 1, 0.90), (0.8, 4, 0.90)]
+)
 def test_bootstrap_covers(auc: float, size: int, least: float) -> None:
     """100 members and 100 outsiders, alone or in groups of four alike: 93 to 95 %, within three simulation errors."""
     rng = generator(5, "covers", int(auc * 100), size)
@@ -178,7 +212,11 @@ def test_cluster_bootstrap_keeps_both_classes_when_clusters_span_them() -> None:
     member, clusters = np.array([1, 0, 1, 0], bool), [0, 0, 1, 2]
     drawn = resamples(member, generator(3, "mixed"), clusters)
     counts = np.array([next(drawn) for _ in range(50)])
-    assert (counts[:, 0] == counts[:, 1]).all() and (counts[:, 0] == 1).all()  # the only mixed one is always there
+    assert (counts[:, 0] == counts[:, 1]).all() and (
+        counts[:, 0] == 1
+    ).all()  # the only mixed one is always there
     assert (counts[:, 2:] == 1).all()
-    found = bootstrap_interval(auc_of(np.arange(4.0), member), member, generator(3, "mixed"), n_resamples=50)
+    found = bootstrap_interval(
+        auc_of(np.arange(4.0), member), member, generator(3, "mixed"), n_resamples=50
+    )
     assert 0 <= found.low <= found.high <= 1

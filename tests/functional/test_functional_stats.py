@@ -32,22 +32,30 @@ from stillage.rng import generator
 tied_scores = st.lists(st.integers(-3, 3), min_size=1, max_size=25)
 
 
-def labelled(inside: list[float] | np.ndarray, outside: list[float] | np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def labelled(
+    inside: list[float] | np.ndarray, outside: list[float] | np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
     scores = np.concatenate([np.asarray(inside, float), np.asarray(outside, float)])
     return scores, np.arange(scores.size) < len(inside)
 
 
-def binormal(rng: np.random.Generator, auc: float, n_in: int, n_out: int) -> tuple[np.ndarray, np.ndarray]:
+def binormal(
+    rng: np.random.Generator, auc: float, n_in: int, n_out: int
+) -> tuple[np.ndarray, np.ndarray]:
     return labelled(rng.normal(norm.ppf(auc) * math.sqrt(2), 1, n_in), rng.normal(0, 1, n_out))
 
 
 @given(tied_scores, tied_scores)
-def test_auc_is_the_share_of_pairs_won_with_ties_half(inside: list[int], outside: list[int]) -> None:
+def test_auc_is_the_share_of_pairs_won_with_ties_half(
+    inside: list[int], outside: list[int]
+) -> None:
     pairs = [(i > o) + 0.5 * (i == o) for i in inside for o in outside]
     scores, member = labelled(inside, outside)
     assert roc_auc(scores, member) == pytest.approx(np.mean(pairs), abs=1e-12)
     assert roc_auc(scores, member) == pytest.approx(roc_auc_score(member, scores), abs=1e-12)
-    assert roc_auc(-scores, member) == pytest.approx(1 - roc_auc(scores, member), abs=1e-12)  # never folded
+    assert roc_auc(-scores, member) == pytest.approx(
+        1 - roc_auc(scores, member), abs=1e-12
+    )  # never folded
 
 
 @given(tied_scores, tied_scores)
@@ -76,8 +84,12 @@ def test_interval_is_logit_delong_from_all_pairs(seed: int, n_in: int, n_out: in
     half = 1.959963984540054 * math.sqrt(variance) / (auc * (1 - auc))
     edge = 0.025 ** (1 / min(n_in, n_out))
     found = auc_interval(scores, member)
-    assert found.low == pytest.approx(min(edge, 1 / (1 + math.exp(half - math.log(auc / (1 - auc))))), abs=1e-9)
-    assert found.high == pytest.approx(max(1 - edge, 1 / (1 + math.exp(-half - math.log(auc / (1 - auc))))), abs=1e-9)
+    assert found.low == pytest.approx(
+        min(edge, 1 / (1 + math.exp(half - math.log(auc / (1 - auc))))), abs=1e-9
+    )
+    assert found.high == pytest.approx(
+        max(1 - edge, 1 / (1 + math.exp(-half - math.log(auc / (1 - auc))))), abs=1e-9
+    )
     assert found.low <= found.value == auc <= found.high
 
 
@@ -87,7 +99,9 @@ def test_perfect_and_reversed_scores_get_the_exact_binomial_limit(n: int) -> Non
     found, mirror = auc_interval(scores, member), auc_interval(-scores, member)
     assert (found.value, found.high, mirror.value, mirror.low) == (1, 1, 0, 0)
     exact = binomtest(n, n).proportion_ci(0.95, "exact").low
-    assert found.low == pytest.approx(0 if n == 1 else exact) and mirror.high == pytest.approx(1 - found.low)
+    assert found.low == pytest.approx(0 if n == 1 else exact) and mirror.high == pytest.approx(
+        1 - found.low
+    )
 
 
 def test_one_misplaced_pair_never_narrows_the_interval_of_perfect_separation() -> None:
@@ -98,7 +112,9 @@ def test_one_misplaced_pair_never_narrows_the_interval_of_perfect_separation() -
 
 
 @given(st.integers(2, 60), st.integers(2, 60), st.floats(-5, 5))
-def test_all_equal_scores_are_exactly_chance_with_an_interval_around_it(n_in: int, n_out: int, value: float) -> None:
+def test_all_equal_scores_are_exactly_chance_with_an_interval_around_it(
+    n_in: int, n_out: int, value: float
+) -> None:
     found = auc_interval(*labelled([value] * n_in, [value] * n_out))
     assert found.value == 0.5 and 0 <= found.low < 0.5 < found.high <= 1
     assert found.high - 0.5 == pytest.approx(0.5 - found.low)
@@ -117,22 +133,33 @@ def test_each_record_twice_in_a_cluster_gives_the_interval_of_the_records_once()
 
 def test_inflated_clusters_that_span_both_classes_still_cover() -> None:
     rng, covered = generator(1, "spanning"), 0
-    for _ in range(400):  # each cluster: 3 members and 2 outsiders share a random effect; true AUC from the difference
+    for _ in range(
+        400
+    ):  # each cluster: 3 members and 2 outsiders share a random effect; true AUC from the difference
         shared = rng.normal(0, 1, 60)
-        inside, outside = shared.repeat(3) + rng.normal(0.5, 1, 180), shared.repeat(2) + rng.normal(0, 1, 120)
+        inside, outside = (
+            shared.repeat(3) + rng.normal(0.5, 1, 180),
+            shared.repeat(2) + rng.normal(0, 1, 120),
+        )
         groups = np.concatenate([np.arange(60).repeat(3), np.arange(60).repeat(2)])
-        covered += auc_interval(*labelled(inside, outside), clusters=groups).contains(norm.cdf(0.5 / 2))
+        covered += auc_interval(*labelled(inside, outside), clusters=groups).contains(
+            norm.cdf(0.5 / 2)
+        )
     assert 0.92 <= covered / 400 <= 0.98
 
 
 def coverage_of_auc(auc: float, n: int, repetitions: int) -> float:
     rng = generator(int(auc * 1000), "coverage", n)
-    return float(np.mean([auc_interval(*binormal(rng, auc, n, n)).contains(auc) for _ in range(repetitions)]))
+    return float(
+        np.mean([auc_interval(*binormal(rng, auc, n, n)).contains(auc) for _ in range(repetitions)])
+    )
 
 
 @pytest.mark.parametrize("auc", [0.5, 0.75, 0.95])
 def test_auc_interval_covers(auc: float) -> None:
-    assert 0.93 <= coverage_of_auc(auc, 100, 1000) <= 0.975  # 94-97 %, within three simulation errors
+    assert (
+        0.93 <= coverage_of_auc(auc, 100, 1000) <= 0.975
+    )  # 94-97 %, within three simulation errors
 
 
 @pytest.mark.slow
@@ -185,8 +212,14 @@ def test_paired_test_rejects_at_its_level_under_the_null() -> None:
     assert 0.02 <= rejected / 600 <= 0.085
 
 
-@given(tied_scores, st.lists(st.integers(-3, 3), min_size=6, max_size=60), st.sampled_from([0.1, 0.25, 0.5]))
-def test_threshold_is_the_smallest_that_the_outsiders_allow(inside: list[int], outside: list[int], fpr: float) -> None:
+@given(
+    tied_scores,
+    st.lists(st.integers(-3, 3), min_size=6, max_size=60),
+    st.sampled_from([0.1, 0.25, 0.5]),
+)
+def test_threshold_is_the_smallest_that_the_outsiders_allow(
+    inside: list[int], outside: list[int], fpr: float
+) -> None:
     scores, member = labelled(inside, outside)
     if len(outside) * fpr < 3 and len({*inside, *outside}) > 1:
         with pytest.raises(DataError, match=f"3/fpr = {math.ceil(3 / fpr)}"):
@@ -198,17 +231,24 @@ def test_threshold_is_the_smallest_that_the_outsiders_allow(inside: list[int], o
     assert rate.threshold == smallest
     assert rate.value == np.mean([i > smallest for i in inside])
     assert rate.achieved_fpr == np.mean([o > smallest for o in outside]) <= fpr
-    assert rate.low <= rate.value <= rate.high and rate.achieved_fpr_low <= rate.achieved_fpr <= rate.achieved_fpr_high
+    assert (
+        rate.low <= rate.value <= rate.high
+        and rate.achieved_fpr_low <= rate.achieved_fpr <= rate.achieved_fpr_high
+    )
     assert (rate.n, rate.n_outsiders) == (len(inside), len(outside))
 
 
 def test_tpr_threshold_ignores_members_and_warns_when_outsiders_are_few() -> None:
     outside = np.arange(300.0)
-    few, many = (tpr_at_fpr(*labelled(inside, outside), 0.01) for inside in ([5.0] * 9, [1000.0] * 9))
+    few, many = (
+        tpr_at_fpr(*labelled(inside, outside), 0.01) for inside in ([5.0] * 9, [1000.0] * 9)
+    )
     assert few.threshold == many.threshold == 296 and (few.value, many.value) == (0, 1)
     assert few.achieved_fpr == 0.01 and "1000 are advised" in few.warning
     assert tpr_at_fpr(*labelled([5.0], outside), 0.1).warning == ""
-    nearly_all = tpr_at_fpr(*labelled([0.0, 5.0], outside), 1 - 1e-13)  # fewer than all outsiders, however near to it
+    nearly_all = tpr_at_fpr(
+        *labelled([0.0, 5.0], outside), 1 - 1e-13
+    )  # fewer than all outsiders, however near to it
     assert nearly_all.threshold == 0 and nearly_all.value == 0.5
     with pytest.raises(DataError, match="between 0 and 1"):
         tpr_at_fpr(*labelled([5.0], outside), 0.0)
@@ -243,12 +283,16 @@ def test_pooled_interval_over_seeds() -> None:
     assert (one.low, one.high) == pytest.approx((alone.low, alone.high))
     fresh = pooled_auc_interval([binormal(rng, 0.8, 100, 100) for _ in range(8)])
     assert fresh.high - fresh.low < 0.75 * (alone.high - alone.low)
-    copies = pooled_auc_interval([run] * 8, same_records=True)  # eight copies of one run are one run
+    copies = pooled_auc_interval(
+        [run] * 8, same_records=True
+    )  # eight copies of one run are one run
     assert (copies.low, copies.high) == pytest.approx((alone.low, alone.high))
     perfect = labelled(np.arange(50) + 1.0, -np.arange(50.0))
     assert pooled_auc_interval([perfect] * 3).low == pytest.approx(0.025 ** (1 / 150))
     spread = pooled_auc_interval([binormal(rng, auc, 2000, 2000) for auc in (0.6, 0.75, 0.9)])
-    assert spread.low < 0.6 and spread.high > 0.85  # seeds that disagree are not averaged into certainty
+    assert (
+        spread.low < 0.6 and spread.high > 0.85
+    )  # seeds that disagree are not averaged into certainty
     with pytest.raises(DataError, match="same records"):
         pooled_auc_interval([run, binormal(rng, 0.8, 90, 110)], same_records=True)
     with pytest.raises(DataError, match="No run"):
@@ -278,17 +322,25 @@ def test_pooled_interval_covers(same_records: bool) -> None:
 @pytest.mark.parametrize("same_records", [False, True])
 @pytest.mark.parametrize("scatter", [0.0, 0.1, 0.3])
 @pytest.mark.parametrize("seeds", [3, 5])
-def test_pooled_interval_covers_for_any_scatter(seeds: int, scatter: float, same_records: bool) -> None:
+def test_pooled_interval_covers_for_any_scatter(
+    seeds: int, scatter: float, same_records: bool
+) -> None:
     assert pooled_coverage(seeds, scatter, same_records=same_records, repetitions=3000) >= 0.93
 
 
-def paired_runs(rng: np.random.Generator, seeds: int, shift: float) -> list[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+def paired_runs(
+    rng: np.random.Generator, seeds: int, shift: float
+) -> list[tuple[np.ndarray, np.ndarray, np.ndarray]]:
     """Two models' scores of the same 80 records per seed; the first is better by `shift` standard deviations."""
     runs = []
     for _ in range(seeds):
         shared, member = binormal(rng, 0.6, 40, 40)
         runs.append(
-            (shared + rng.normal(shift, 0.2) * member + rng.normal(0, 1, 80), shared + rng.normal(0, 1, 80), member)
+            (
+                shared + rng.normal(shift, 0.2) * member + rng.normal(0, 1, 80),
+                shared + rng.normal(0, 1, 80),
+                member,
+            )
         )
     return runs
 
@@ -298,7 +350,9 @@ def test_pooled_differences_of_one_seed_and_of_copies() -> None:
     a, b, member = paired_runs(rng, 1, 0.5)[0]
     alone = paired_auc_test(a, b, member)
     assert pooled_auc_test([(a, b, member)]) == alone
-    copies = pooled_auc_test([(a, b, member)] * 6, same_records=True)  # six copies of one seed are one seed
+    copies = pooled_auc_test(
+        [(a, b, member)] * 6, same_records=True
+    )  # six copies of one seed are one seed
     assert (copies.low, copies.high, copies.p) == pytest.approx((alone.low, alone.high, alone.p))
     same = pooled_auc_test([(a, a, member), (b, b, member)])
     assert (same.difference, same.p) == (0, 1) and same.low < 0 < same.high
@@ -333,7 +387,9 @@ def test_pooled_differences_agree_with_the_hierarchical_bootstrap() -> None:
 def test_pooled_differences_reject_at_their_level_under_the_null(seeds: int) -> None:
     rng = generator(19, "pooled null", seeds)
     rejected = sum(pooled_auc_test(paired_runs(rng, seeds, 0.0)).p < 0.05 for _ in range(300))
-    assert rejected / 300 <= (0.2 if seeds == 1 else 0.085)  # one seed cannot see how much seeds differ
+    assert rejected / 300 <= (
+        0.2 if seeds == 1 else 0.085
+    )  # one seed cannot see how much seeds differ
 
 
 @given(st.integers(1, 200), st.data())
@@ -346,10 +402,17 @@ def test_clopper_pearson_is_scipys(n: int, data: st.DataObject) -> None:
 def test_a_clustered_proportion_is_clopper_pearsons_where_nobody_has_a_twin() -> None:
     hits = generator(3, "hits").random(40) < 0.3
     assert clustered_proportion(hits, np.arange(40)) == clopper_pearson(int(hits.sum()), 40)
-    assert clustered_proportion(np.ones(40, bool), np.arange(40) // 4).low == clopper_pearson(10, 10).low
+    assert (
+        clustered_proportion(np.ones(40, bool), np.arange(40) // 4).low
+        == clopper_pearson(10, 10).low
+    )
     twice = clustered_proportion(np.repeat(hits, 2), np.repeat(np.arange(40), 2))
     once = clustered_proportion(hits, np.arange(40))
-    assert twice.value == once.value and abs(twice.low - once.low) < 0.01 and abs(twice.high - once.high) < 0.01
+    assert (
+        twice.value == once.value
+        and abs(twice.low - once.low) < 0.01
+        and abs(twice.high - once.high) < 0.01
+    )
 
 
 def test_a_clustered_proportion_covers_where_the_plain_one_does_not() -> None:
@@ -372,7 +435,10 @@ def test_clopper_pearson_refuses_impossible_counts(count: int, n: int) -> None:
 
 
 def test_bad_input_is_refused_with_its_numbers() -> None:
-    scores, member = np.array([1.0, np.nan, 2.0, np.nan, np.inf]), np.array([True, True, False, False, False])
+    scores, member = (
+        np.array([1.0, np.nan, 2.0, np.nan, np.inf]),
+        np.array([True, True, False, False, False]),
+    )
     with pytest.raises(DataError, match="2 of 5 scores are NaN"):
         roc_auc(scores, member)
     kept, kept_member, dropped = finite(scores, member)
@@ -395,7 +461,9 @@ def test_cross_fitted_scores_get_a_wider_interval() -> None:
     def logit_width(low: float, high: float) -> float:
         return math.log(high / (1 - high)) - math.log(low / (1 - low))
 
-    assert logit_width(folds.low, folds.high) == pytest.approx(1.5 * logit_width(plain.low, plain.high))
+    assert logit_width(folds.low, folds.high) == pytest.approx(
+        1.5 * logit_width(plain.low, plain.high)
+    )
     pooled = pooled_auc_interval([(scores, member)], n_folds=5)
     assert (pooled.low, pooled.high) == pytest.approx((folds.low, folds.high))
     shared = pooled_auc_interval([(scores, member)] * 2, same_records=True, n_folds=5)
@@ -409,7 +477,11 @@ def test_pooling_counts_near_duplicates_once() -> None:
     twice = [(np.repeat(a, 2), np.repeat(b, 2)) for a, b in once]
     pairs = [np.repeat(np.arange(120), 2)] * 2
     honest, naive, plain = (
-        pooled_auc_interval(twice, clusters=pairs), pooled_auc_interval(twice), pooled_auc_interval(once),
-    )  # fmt: skip
-    assert honest.low == pytest.approx(plain.low, abs=2e-3) and honest.high == pytest.approx(plain.high, abs=2e-3)
+        pooled_auc_interval(twice, clusters=pairs),
+        pooled_auc_interval(twice),
+        pooled_auc_interval(once),
+    )
+    assert honest.low == pytest.approx(plain.low, abs=2e-3) and honest.high == pytest.approx(
+        plain.high, abs=2e-3
+    )
     assert naive.high - naive.low < 0.8 * (plain.high - plain.low)

@@ -13,10 +13,15 @@ from stillage.functional.means import mean_interval, ratio_interval
 
 def test_without_skewness_and_of_a_few_it_is_students_t() -> None:
     rng = np.random.default_rng(1)
-    for values in (rng.exponential(1.0, 9) - 3, np.concatenate([one := rng.normal(size=30), -one]) + 5):
+    for values in (
+        rng.exponential(1.0, 9) - 3,
+        np.concatenate([one := rng.normal(size=30), -one]) + 5,
+    ):
         found, n = mean_interval(values), len(values)
         half = float(student.ppf(0.975, n - 1)) * values.std(ddof=1) / math.sqrt(n)
-        assert (found.value, found.low, found.high) == pytest.approx((m := values.mean(), m - half, m + half))
+        assert (found.value, found.low, found.high) == pytest.approx(
+            (m := values.mean(), m - half, m + half)
+        )
 
 
 def test_skewed_numbers_are_covered_where_t_falls_short() -> None:
@@ -39,13 +44,19 @@ def test_copies_count_once_and_a_ratio_of_equal_sums_is_the_mean() -> None:
     many = mean_interval(np.repeat(values, 3), clusters=np.repeat(np.arange(40), 3))
     assert (many.low, many.high) == pytest.approx((once.low, once.high))
     ratio = ratio_interval(4 * values, np.full(40, 2.0))
-    assert (ratio.value, ratio.low, ratio.high) == pytest.approx((2 * once.value, 2 * once.low, 2 * once.high))
+    assert (ratio.value, ratio.low, ratio.high) == pytest.approx(
+        (2 * once.value, 2 * once.low, 2 * once.high)
+    )
 
 
 @pytest.mark.parametrize("values", [[0.3], [0.3, 0.3, 0.3], [0.0, 0.0]])
 def test_what_shows_no_scatter_has_no_limits(values: list[float]) -> None:
     found = mean_interval(np.array(values))
-    assert found.value == pytest.approx(values[0]) and math.isnan(found.low) and math.isnan(found.high)
+    assert (
+        found.value == pytest.approx(values[0]) and math.isnan(found.low) and math.isnan(found.high)
+    )
     one = mean_interval(np.arange(4.0), clusters=np.zeros(4))
     assert one.value == 1.5 and math.isnan(one.low)
-    assert math.isnan(ratio_interval(np.zeros(3), np.zeros(3)).value) and math.isnan(mean_interval(np.array([])).value)
+    assert math.isnan(ratio_interval(np.zeros(3), np.zeros(3)).value) and math.isnan(
+        mean_interval(np.array([])).value
+    )

@@ -6,7 +6,12 @@ import numpy as np
 import pytest
 
 from stillage.errors import DataError
-from stillage.functional.stats import paired_proportions, paired_share_test, paired_tpr_test, tpr_at_fpr
+from stillage.functional.stats import (
+    paired_proportions,
+    paired_share_test,
+    paired_tpr_test,
+    tpr_at_fpr,
+)
 from stillage.rng import generator
 
 
@@ -45,9 +50,13 @@ def coverage(only_first: float, only_second: float, n: int, repetitions: int) ->
     return hits / repetitions
 
 
-@pytest.mark.parametrize(("only_first", "only_second"), [(0.4, 0.01), (0.05, 0.05), (0.01, 0.0), (0.2, 0.1)])
+@pytest.mark.parametrize(
+    ("only_first", "only_second"), [(0.4, 0.01), (0.05, 0.05), (0.01, 0.0), (0.2, 0.1)]
+)
 def test_it_covers(only_first: float, only_second: float) -> None:
-    assert coverage(only_first, only_second, 300, 1000) >= 0.93  # 95 % within three simulation errors
+    assert (
+        coverage(only_first, only_second, 300, 1000) >= 0.93
+    )  # 95 % within three simulation errors
 
 
 def test_other_records_are_refused() -> None:
@@ -61,18 +70,27 @@ def test_near_duplicates_count_once() -> None:
         np.repeat([False, False, True, False], [6, 0, 2, 92]),
     )
     alone = paired_share_test(first, second)
-    copied = paired_share_test(np.repeat(first, 5), np.repeat(second, 5), clusters=np.repeat(np.arange(100), 5))
+    copied = paired_share_test(
+        np.repeat(first, 5), np.repeat(second, 5), clusters=np.repeat(np.arange(100), 5)
+    )
     assert copied.difference == pytest.approx(alone.difference)
-    assert (copied.low, copied.high, copied.p) == pytest.approx((alone.low, alone.high, alone.p), abs=5e-3)
+    assert (copied.low, copied.high, copied.p) == pytest.approx(
+        (alone.low, alone.high, alone.p), abs=5e-3
+    )
     assert paired_share_test(np.repeat(first, 5), np.repeat(second, 5)).p < 0.2 * alone.p
     none = np.zeros(500, bool)
-    assert paired_share_test(none, none, clusters=np.repeat(np.arange(5), 100)).high > 0.3  # five draws, not 500
+    assert (
+        paired_share_test(none, none, clusters=np.repeat(np.arange(5), 100)).high > 0.3
+    )  # five draws, not 500
 
 
 @pytest.mark.parametrize(
-    ("only_first", "only_second", "exact"), [(5, 0, 0.0625), (6, 0, 0.03125), (10, 2, 0.0386), (20, 9, 0.0614)]
+    ("only_first", "only_second", "exact"),
+    [(5, 0, 0.0625), (6, 0, 0.03125), (10, 2, 0.0386), (20, 9, 0.0614)],
 )
-def test_its_p_is_close_to_the_exact_sign_test(only_first: int, only_second: int, exact: float) -> None:
+def test_its_p_is_close_to_the_exact_sign_test(
+    only_first: int, only_second: int, exact: float
+) -> None:
     first = np.repeat([True, False, False], [only_first, only_second, 800])
     second = np.repeat([False, True, False], [only_first, only_second, 800])
     assert paired_share_test(first, second).p == pytest.approx(exact, abs=0.015)
@@ -93,10 +111,15 @@ def found_alike(
     ("n", "fpr", "easy", "copies"),
     [(400, 0.01, 0.05, 1), (400, 0.01, 0.0, 1), (400, 0.01, 0.2, 4), (100, 0.1, 0.05, 1)],
 )
-def test_two_models_that_find_the_same_are_rarely_told_apart(n: int, fpr: float, easy: float, copies: int) -> None:
+def test_two_models_that_find_the_same_are_rarely_told_apart(
+    n: int, fpr: float, easy: float, copies: int
+) -> None:
     rng, repetitions = generator(3, "tails", n, str(easy), copies), 400
     draws = (found_alike(rng, n, easy, copies) for _ in range(repetitions))
-    false = sum(paired_tpr_test(a, b, member, fpr, clusters=units).p <= 0.05 for a, b, member, units in draws)
+    false = sum(
+        paired_tpr_test(a, b, member, fpr, clusters=units).p <= 0.05
+        for a, b, member, units in draws
+    )
     assert false / repetitions <= 0.083  # 5 % and three simulation errors
 
 
@@ -106,9 +129,15 @@ def test_a_tail_that_only_one_model_has_is_seen_and_the_difference_is_that_of_th
     one = np.where(member & (rng.random(member.size) < 0.1), 9.0, one)
     test = paired_tpr_test(one, other, member, 0.01)
     rates = [tpr_at_fpr(scores, member, 0.01).value for scores in (one, other)]
-    assert test.difference == pytest.approx(rates[0] - rates[1], abs=1e-12) and test.low > 0 and test.p < 1e-4
+    assert (
+        test.difference == pytest.approx(rates[0] - rates[1], abs=1e-12)
+        and test.low > 0
+        and test.p < 1e-4
+    )
     back = paired_tpr_test(other, one, member, 0.01)
-    assert (back.difference, back.low, back.p) == pytest.approx((-test.difference, -test.high, test.p), abs=1e-12)
+    assert (back.difference, back.low, back.p) == pytest.approx(
+        (-test.difference, -test.high, test.p), abs=1e-12
+    )
 
 
 def test_the_thresholds_scatter_counts() -> None:
@@ -117,7 +146,10 @@ def test_the_thresholds_scatter_counts() -> None:
     member = np.arange(1600) < 800
     one, other = (rng.normal(size=1600) + shift * member for shift in (2.0, 1.5))
     found = [scores[member] > tpr_at_fpr(scores, member, 0.01).threshold for scores in (one, other)]
-    whole, members = paired_tpr_test(one, other, member, 0.01), paired_share_test(found[0], found[1])
+    whole, members = (
+        paired_tpr_test(one, other, member, 0.01),
+        paired_share_test(found[0], found[1]),
+    )
     assert whole.high - whole.low > 1.3 * (members.high - members.low)
     with pytest.raises(DataError, match="Too few outsiders"):
         paired_tpr_test(one[600:1000], other[600:1000], member[600:1000], 0.01)

@@ -44,7 +44,11 @@ def test_the_p_of_equal_variants_is_right(same_records: bool) -> None:
     for _ in range(draws):
         shared = rng.normal(0, 0.2, records)
         runs = [
-            np.clip((shared if same_records else rng.normal(0, 0.2, records)) + rng.normal(0, 0.05), -1, 1)
+            np.clip(
+                (shared if same_records else rng.normal(0, 0.2, records)) + rng.normal(0, 0.05),
+                -1,
+                1,
+            )
             + rng.normal(0, 0.02, records)
             for _ in range(seeds)
         ]

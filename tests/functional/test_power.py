@@ -28,7 +28,9 @@ def sides(inside: int, outside: int) -> Array:
     return np.arange(inside + outside) < inside
 
 
-def drawn(rng: np.random.Generator, is_member: Array, clusters: Array, alike: float, auc: float) -> Array:
+def drawn(
+    rng: np.random.Generator, is_member: Array, clusters: Array, alike: float, auc: float
+) -> Array:
     """Normal scores of one variance; `alike`: their correlation within a cluster."""
     common = rng.normal(size=clusters.max() + 1)[clusters]
     noise = math.sqrt(alike) * common + math.sqrt(1 - alike) * rng.normal(size=is_member.size)
@@ -54,11 +56,15 @@ def test_the_smallest_auc_is_found_in_four_of_five_samples(
     ranks = 6 / math.pi * math.asin(alike / 2)  # the correlation of ranks
     auc = smallest_auc(member, clusters, level, correlation=ranks)
     found = [
-        auc_interval(drawn(rng, member, clusters, alike, auc), member, level, clusters=clusters).low > 0.5
+        auc_interval(drawn(rng, member, clusters, alike, auc), member, level, clusters=clusters).low
+        > 0.5
         for _ in range(count)
     ]
     assert 0.73 <= np.mean(found) <= 0.9
-    told = [within_correlation(drawn(rng, member, clusters, alike, auc), member, clusters) for _ in range(20)]
+    told = [
+        within_correlation(drawn(rng, member, clusters, alike, auc), member, clusters)
+        for _ in range(20)
+    ]
     assert np.mean(told) == pytest.approx(ranks, abs=0.06)
 
 
@@ -69,7 +75,9 @@ def test_a_handful_of_records_finds_nothing_and_more_find_more() -> None:
     seen = [smallest_auc(sides(n, n)) for n in (10, 20, 50, 200, 1000)]
     assert seen == sorted(seen, reverse=True) and seen[-1] == pytest.approx(0.536, abs=0.002)
     assert (
-        smallest_auc(sides(50, 50), n_folds=5) > smallest_auc(sides(50, 50)) < smallest_auc(sides(50, 50), level=0.99)
+        smallest_auc(sides(50, 50), n_folds=5)
+        > smallest_auc(sides(50, 50))
+        < smallest_auc(sides(50, 50), level=0.99)
     )
     copies = np.arange(200) // 10
     assert smallest_auc(sides(100, 100), copies) == pytest.approx(smallest_auc(sides(10, 10)))
@@ -79,14 +87,22 @@ def test_a_handful_of_records_finds_nothing_and_more_find_more() -> None:
 
 
 def test_copies_count_by_their_share_and_likeness() -> None:
-    clusters = np.array([0, 0, 0, 1, 2, 3, 4, 5])  # three copies and a single member; four single outsiders
+    clusters = np.array(
+        [0, 0, 0, 1, 2, 3, 4, 5]
+    )  # three copies and a single member; four single outsiders
     found = draws_of(sides(4, 4), clusters)
     assert (found.inside, found.outside, found.clusters) == (16 / 10, 4, 2) and found.effect == 2.5
     assert draws_of(sides(4, 4), clusters, 0.5).inside == pytest.approx(4 / 1.75)
     scores = np.array([1.0, 1.0, 5.0, 5.0, 2.0, 2.0, 4.0, 4.0])
     assert within_correlation(scores, sides(4, 4), np.arange(8) // 2) == pytest.approx(1)
-    assert within_correlation(scores, sides(4, 4), np.arange(8)) == 0 == within_correlation(scores, sides(4, 4), None)
-    assert within_correlation(np.ones(8), sides(4, 4), np.arange(8) // 2) == 1  # nothing known: as copies
+    assert (
+        within_correlation(scores, sides(4, 4), np.arange(8))
+        == 0
+        == within_correlation(scores, sides(4, 4), None)
+    )
+    assert (
+        within_correlation(np.ones(8), sides(4, 4), np.arange(8) // 2) == 1
+    )  # nothing known: as copies
 
 
 @pytest.mark.parametrize("level", [0.95, 0.999])
@@ -103,7 +119,10 @@ def test_a_model_at_chance_is_shown_harmless_in_four_of_five_audits() -> None:
     rng = generator(1, "harmless")
     for harmless, level in ((0.6, 0.95), (0.65, 0.995)):
         n = records_needed(harmless, level)
-        below = [auc_interval(rng.normal(size=2 * n), sides(n, n), level).high < harmless for _ in range(300)]
+        below = [
+            auc_interval(rng.normal(size=2 * n), sides(n, n), level).high < harmless
+            for _ in range(300)
+        ]
         assert 0.73 <= np.mean(below) <= 0.88
     assert records_needed(0.6) == 128 and records_needed(0.6, effect=2.5) in (319, 320)
 
@@ -115,7 +134,9 @@ def test_the_smallest_share_of_betrayed_members_is_found_in_four_of_five_samples
     rng, member, found = generator(2, "tail"), sides(inside, outside), []
     share = smallest_tpr(member, fpr)
     for _ in range(200):
-        scores = rng.normal(size=member.size) + 10 * (member & (rng.random(member.size) < (share - fpr) / (1 - fpr)))
+        scores = rng.normal(size=member.size) + 10 * (
+            member & (rng.random(member.size) < (share - fpr) / (1 - fpr))
+        )
         rate = tpr_at_fpr(scores, member, fpr)
         found.append(rate.low > max(fpr, rate.achieved_fpr_high))
     assert 0.68 <= np.mean(found) <= 0.92
@@ -127,7 +148,10 @@ def test_a_share_is_found_from_the_limits_on() -> None:
     least = next(k for k in range(81) if clopper_pearson(k, 80).low > bar)
     share = smallest_tpr(sides(80, many), 0.1)
     assert 0.8 <= binom.sf(least - 1, 80, share) <= 0.83  # a 79.99th of the members is left out
-    assert math.isnan(smallest_tpr(sides(299, 299), 0.01)) and smallest_tpr(sides(300, 300), 0.01) < 0.1
+    assert (
+        math.isnan(smallest_tpr(sides(299, 299), 0.01))
+        and smallest_tpr(sides(300, 300), 0.01) < 0.1
+    )
     assert math.isnan(smallest_tpr(sides(1, 300), 0.01))  # found, it still may be one of 2.5 %
     copies = np.arange(1000) // 2
     assert smallest_tpr(sides(500, 500), 0.01, copies) > smallest_tpr(sides(500, 500), 0.01)

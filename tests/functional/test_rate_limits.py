@@ -18,16 +18,22 @@ Q = float(norm.isf(0.01))  # what one outsider in a hundred exceeds
 
 WORLDS: dict[str, tuple[Draw, float]] = {
     "leak": (lambda rng: (rng.normal(Q - norm.isf(0.3), 1, 300), rng.normal(0, 1, 500)), 0.3),
-    "narrow members": (lambda rng: (rng.normal(Q - norm.isf(0.3) / 3, 1 / 3, 300), rng.normal(0, 1, 500)), 0.3),
+    "narrow members": (
+        lambda rng: (rng.normal(Q - norm.isf(0.3) / 3, 1 / 3, 300), rng.normal(0, 1, 500)),
+        0.3,
+    ),
     "few betrayed": (
-        lambda rng: (rng.normal(0, 1, 300) + 9 * (rng.random(300) < 0.05), rng.normal(0, 1, 500)), 0.05 + 0.95 * 0.01,
+        lambda rng: (rng.normal(0, 1, 300) + 9 * (rng.random(300) < 0.05), rng.normal(0, 1, 500)),
+        0.05 + 0.95 * 0.01,
     ),
     "no leak": (lambda rng: (rng.normal(0, 1, 300), rng.normal(0, 1, 500)), 0.01),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("name", WORLDS)
-def test_limits_cover_the_true_rate_at_one_percent_where_a_fixed_threshold_does_not(name: str) -> None:
+def test_limits_cover_the_true_rate_at_one_percent_where_a_fixed_threshold_does_not(
+    name: str,
+) -> None:
     draw, truth = WORLDS[name]
     rng, covered, fixed, claimed = generator(1, "rate", name), 0, 0, 0
     for _ in range(300):
@@ -49,7 +55,9 @@ def test_limits_of_clustered_records_cover() -> None:
     rng, covered, alone, group = generator(2, "rate clusters"), 0, 0, np.arange(2000) // 4
     member = np.arange(2000) < 1000
     for _ in range(200):
-        scores = math.sqrt(0.9) * rng.normal(size=500)[group] + math.sqrt(0.1) * rng.normal(size=2000)
+        scores = math.sqrt(0.9) * rng.normal(size=500)[group] + math.sqrt(0.1) * rng.normal(
+            size=2000
+        )
         scores += (Q - norm.isf(0.3)) * member
         rate = tpr_at_fpr(scores, member, 0.01, clusters=group)
         covered += rate.low <= 0.3 <= rate.high
@@ -62,7 +70,9 @@ def test_limits_with_very_many_outsiders_are_clopper_pearsons() -> None:
     inside = norm.isf((np.arange(200) + 0.5) / 200) + 1.0
     outside = norm.isf((np.arange(200_000) + 0.5) / 200_000)
     found = clopper_pearson(int((inside > norm.isf(0.1)).sum()), 200)
-    assert rate_limits(inside, outside, 0.1, 0.95) == pytest.approx((found.low, found.high), abs=0.004)
+    assert rate_limits(inside, outside, 0.1, 0.95) == pytest.approx(
+        (found.low, found.high), abs=0.004
+    )
 
 
 def test_limits_at_the_edges() -> None:
@@ -71,11 +81,17 @@ def test_limits_at_the_edges() -> None:
     assert high == 1 and 0.8 < low < clopper_pearson(50, 50).low + 1e-9
     low, high = rate_limits(np.full(50, -1.0), outside, 0.01, 0.95)
     assert low == 0 and high >= clopper_pearson(0, 50).high - 1e-9
-    same = tpr_at_fpr(np.zeros(100), np.arange(100) < 50, 0.1)  # all scores equal: nobody lies above the threshold
+    same = tpr_at_fpr(
+        np.zeros(100), np.arange(100) < 50, 0.1
+    )  # all scores equal: nobody lies above the threshold
     assert (same.value, same.low) == (0, 0) and same.high < 0.12
-    assert rate_limits(np.full(50, 1000.0), np.arange(100.0), 0.01, 0.95)[0] == 0  # too few outsiders to say anything
+    assert (
+        rate_limits(np.full(50, 1000.0), np.arange(100.0), 0.01, 0.95)[0] == 0
+    )  # too few outsiders to say anything
     assert tpr_at_fpr(np.arange(330.0), np.arange(330) >= 300, 0.01).low > 0.5
-    narrow, wide = (tpr_at_fpr(np.arange(330.0), np.arange(330) >= 300, 0.01, level) for level in (0.8, 0.99))
+    narrow, wide = (
+        tpr_at_fpr(np.arange(330.0), np.arange(330) >= 300, 0.01, level) for level in (0.8, 0.99)
+    )
     assert narrow.low > wide.low
 
 
@@ -83,4 +99,6 @@ def test_band_and_interval_say_the_same() -> None:
     rng = generator(3, "band and rate")
     scores, member = np.append(rng.normal(1, 1, 200), rng.normal(0, 1, 300)), np.arange(500) < 200
     rate, band = tpr_at_fpr(scores, member, 0.05), roc_band(scores, member, np.array([0.05]))
-    assert (band.tpr[0], band.low[0], band.high[0]) == pytest.approx((rate.value, rate.low, rate.high))
+    assert (band.tpr[0], band.low[0], band.high[0]) == pytest.approx(
+        (rate.value, rate.low, rate.high)
+    )

@@ -7,7 +7,15 @@ from itertools import combinations
 
 import numpy as np
 import pytest
-from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
+from tokenizers import (
+    AddedToken,
+    Tokenizer,
+    decoders,
+    models,
+    normalizers,
+    pre_tokenizers,
+    processors,
+)
 from transformers import PreTrainedTokenizerFast
 
 from stillage.audit.questions import places_as_written
@@ -17,14 +25,25 @@ from stillage.functional.readings import between, in_common, moved, text_read, t
 from stillage.types import END, Example, Record, Span, TokenStats
 
 TEXTS = [
-    "Ann Ødegård wrote to Łukasz: the badge is 4711.", "北京大学在哪里？我们明天去。", "naïve café — „so“ 🙂🙃, twice", "x", "",
-    "Words  with   spaces\nand lines\n", "ΑΒΓΔ ΟΔΥΣΣΕΥΣ İstanbul ẞ",
-]  # fmt: skip
-RECORDS = [Record(id=str(k), prompt=p, response=text) for k, text in enumerate(TEXTS) for p in ("", "Who? ", "问")]
+    "Ann Ødegård wrote to Łukasz: the badge is 4711.",
+    "北京大学在哪里？我们明天去。",
+    "naïve café — „so“ 🙂🙃, twice",
+    "x",
+    "",
+    "Words  with   spaces\nand lines\n",
+    "ΑΒΓΔ ΟΔΥΣΣΕΥΣ İstanbul ẞ",
+]
+RECORDS = [
+    Record(id=str(k), prompt=p, response=text)
+    for k, text in enumerate(TEXTS)
+    for p in ("", "Who? ", "问")
+]
 
 
 def one_byte_each() -> PreTrainedTokenizerFast:
-    backend = Tokenizer(models.BPE({p: k for k, p in enumerate(sorted(pre_tokenizers.ByteLevel.alphabet()))}, []))
+    backend = Tokenizer(
+        models.BPE({p: k for k, p in enumerate(sorted(pre_tokenizers.ByteLevel.alphabet()))}, [])
+    )
     backend.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)  # pyright: ignore[reportAttributeAccessIssue]
     backend.decoder = decoders.ByteLevel()  # pyright: ignore[reportAttributeAccessIssue]
     backend.add_special_tokens([AddedToken("<eos>", special=True, normalized=False)])
@@ -33,19 +52,44 @@ def one_byte_each() -> PreTrainedTokenizerFast:
 
 def as_llama() -> PreTrainedTokenizerFast:
     """BOS, a space before the text, bytes where there is no piece."""
-    pieces = ["<unk>", "<s>", "</s>", *(f"<0x{b:02X}>" for b in range(256)), "▁", *"abcdefghijklmnopqrstuvwxyz.:?"]
-    model = models.BPE({p: k for k, p in enumerate(pieces)}, [], unk_token="<unk>", byte_fallback=True, fuse_unk=True)
+    pieces = [
+        "<unk>",
+        "<s>",
+        "</s>",
+        *(f"<0x{b:02X}>" for b in range(256)),
+        "▁",
+        *"abcdefghijklmnopqrstuvwxyz.:?",
+    ]
+    model = models.BPE(
+        {p: k for k, p in enumerate(pieces)},
+        [],
+        unk_token="<unk>",
+        byte_fallback=True,
+        fuse_unk=True,
+    )
     backend = Tokenizer(model)
-    backend.normalizer = normalizers.Sequence([normalizers.Prepend("▁"), normalizers.Replace(" ", "▁")])  # pyright: ignore[reportAttributeAccessIssue]
-    backend.add_special_tokens([AddedToken(t, special=True, normalized=False) for t in ("<unk>", "<s>", "</s>")])
-    backend.post_processor = processors.TemplateProcessing(single="<s> $A", special_tokens=[("<s>", 1)])  # pyright: ignore[reportAttributeAccessIssue]
-    backend.decoder = decoders.Sequence([decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse()])  # pyright: ignore[reportAttributeAccessIssue]
-    return PreTrainedTokenizerFast(tokenizer_object=backend, bos_token="<s>", eos_token="</s>", unk_token="<unk>")
+    backend.normalizer = normalizers.Sequence(
+        [normalizers.Prepend("▁"), normalizers.Replace(" ", "▁")]
+    )  # pyright: ignore[reportAttributeAccessIssue]
+    backend.add_special_tokens(
+        [AddedToken(t, special=True, normalized=False) for t in ("<unk>", "<s>", "</s>")]
+    )
+    backend.post_processor = processors.TemplateProcessing(
+        single="<s> $A", special_tokens=[("<s>", 1)]
+    )  # pyright: ignore[reportAttributeAccessIssue]
+    backend.decoder = decoders.Sequence(
+        [decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse()]
+    )  # pyright: ignore[reportAttributeAccessIssue]
+    return PreTrainedTokenizerFast(
+        tokenizer_object=backend, bos_token="<s>", eos_token="</s>", unk_token="<unk>"
+    )
 
 
 TOKENIZERS: dict[str, Callable[[], PreTrainedTokenizerFast]] = {
-    "bytes": one_byte_each, "llama": as_llama, "bpe": lambda: train_bpe([*TEXTS, *TEXTS, "the badge is"] * 3, 400),
-}  # fmt: skip
+    "bytes": one_byte_each,
+    "llama": as_llama,
+    "bpe": lambda: train_bpe([*TEXTS, *TEXTS, "the badge is"] * 3, 400),
+}
 
 
 @pytest.fixture(scope="module")
@@ -57,14 +101,23 @@ def read(example: Example) -> TokenStats:
     """Statistics in which a token's log-probability is its place in the example."""
     ids, places = example.ids_T[example.response_T], np.flatnonzero(example.response_T)
     return TokenStats(
-        ids_T=ids, logp_T=-places.astype(np.float32), mean_T=places, var_T=places, rank_T=places, greedy_T=places > 0,
+        ids_T=ids,
+        logp_T=-places.astype(np.float32),
+        mean_T=places,
+        var_T=places,
+        rank_T=places,
+        greedy_T=places > 0,
         span=example.span,
-    )  # fmt: skip
+    )
 
 
 def characters(tokenizer: PreTrainedTokenizerFast, stats: TokenStats) -> str:
     """What the tokens themselves spell, but for spaces at the ends and a part of a character in the last token."""
-    return str(tokenizer.decode(stats.ids_T.tolist(), skip_special_tokens=True)).rstrip("\ufffd").strip()
+    return (
+        str(tokenizer.decode(stats.ids_T.tolist(), skip_special_tokens=True))
+        .rstrip("\ufffd")
+        .strip()
+    )
 
 
 @pytest.mark.parametrize("limit", [7, 12, 20, 200])
@@ -83,7 +136,9 @@ def test_tokens_spell_the_characters_they_stand_for(
             assert (np.diff(stats.span.bounds_N.astype(np.int64)) >= 0).all()
             own = in_common([stats])
             if own is None:
-                assert not record.response or limit < 20  # nothing was read but its end, or a part of a character
+                assert (
+                    not record.response or limit < 20
+                )  # nothing was read but its end, or a part of a character
                 continue
             spelt, said = characters(tokenizer, own[0]), text_read(own[0].span, record.response)
             assert own[0].span is not None
@@ -101,16 +156,25 @@ def test_tokens_spell_the_characters_they_stand_for(
                 continue
             said = {text_read(one.span, record.response) for one in common}
             assert len(said) == 1 and to_the_end(common[0]) == to_the_end(common[1])
-            spelt = {characters(tokenizers[name], one) for name, one in zip((a, b), common, strict=True)}
+            spelt = {
+                characters(tokenizers[name], one) for name, one in zip((a, b), common, strict=True)
+            }
             assert not record.prompt or spelt == {said.pop().strip()}
 
 
-def test_a_prompt_that_lost_its_middle_says_which(tokenizers: dict[str, PreTrainedTokenizerFast]) -> None:
+def test_a_prompt_that_lost_its_middle_says_which(
+    tokenizers: dict[str, PreTrainedTokenizerFast],
+) -> None:
     record = Record(id="r", prompt="0123456789" * 3, response="yes")
-    spans = [encode([record], tokenizers["bytes"], template="raw", max_tokens=limit).examples[0].span
-             for limit in (16, 16, 20, 99)]  # fmt: skip
+    spans = [
+        encode([record], tokenizers["bytes"], template="raw", max_tokens=limit).examples[0].span
+        for limit in (16, 16, 20, 99)
+    ]
     assert [span.left_out for span in spans if span] == [(4, 26), (4, 26), (5, 25), (0, 0)]
-    stats = [read(encode([record], tokenizers["bytes"], template="raw", max_tokens=n).examples[0]) for n in (16, 20)]
+    stats = [
+        read(encode([record], tokenizers["bytes"], template="raw", max_tokens=n).examples[0])
+        for n in (16, 20)
+    ]
     assert in_common(stats) is None and in_common([stats[0], stats[0]]) == [stats[0], stats[0]]
 
 
@@ -127,11 +191,18 @@ def test_lower_case_is_laid_over_the_text_as_written() -> None:
 def test_a_text_of_unknown_span_is_whole() -> None:
     borders = np.array([0, 3, 5, END], np.int32)
     known = TokenStats(
-        ids_T=np.arange(3), logp_T=np.zeros(3), mean_T=np.zeros(3), var_T=np.zeros(3), rank_T=np.zeros(3),
-        greedy_T=np.zeros(3), span=Span(bounds_N=borders),
-    )  # fmt: skip
+        ids_T=np.arange(3),
+        logp_T=np.zeros(3),
+        mean_T=np.zeros(3),
+        var_T=np.zeros(3),
+        rank_T=np.zeros(3),
+        greedy_T=np.zeros(3),
+        span=Span(bounds_N=borders),
+    )
     nobody = between(known, Span(bounds_N=borders), 0, END)
-    unknown = TokenStats(**{name: getattr(nobody, name) for name in TokenStats.__slots__ if name != "span"})
+    unknown = TokenStats(
+        **{name: getattr(nobody, name) for name in TokenStats.__slots__ if name != "span"}
+    )
     assert in_common([known, unknown]) == [known, unknown] and in_common([unknown]) == [unknown]
     cut = between(known, Span(bounds_N=borders), 0, 3)
     assert in_common([cut, unknown]) is None and len(cut.ids_T) == 1

@@ -17,7 +17,9 @@ def test_one_part_is_students_t_and_parts_add_in_quadrature() -> None:
     known, seeds = Scatter(variance=4.0), Scatter(variance=0.25, df=2)
     assert half_width([known], 0.05) == pytest.approx(2 * norm.isf(0.025))
     assert half_width([seeds], 0.01) == pytest.approx(0.5 * t.isf(0.005, 2))
-    assert half_width([known, seeds], 0.05) == pytest.approx(math.hypot(2 * norm.isf(0.025), 0.5 * t.isf(0.025, 2)))
+    assert half_width([known, seeds], 0.05) == pytest.approx(
+        math.hypot(2 * norm.isf(0.025), 0.5 * t.isf(0.025, 2))
+    )
     assert half_width([], 0.05) == 0
 
 
@@ -33,8 +35,13 @@ def test_p_is_the_level_at_which_the_limits_reach_zero(difference: float) -> Non
 def test_seeds_scatter_counts_above_what_the_records_explain() -> None:
     values = np.array([0.6, 0.7, 0.8])
     assert scatter_of_seeds(values, 0.0).variance == pytest.approx(0.01 / 3)
-    assert scatter_of_seeds(values, 0.01).variance == pytest.approx(0.01 * (1 - chi2.ppf(0.2, 2) / 2) / 3)
-    assert scatter_of_seeds(values, 1.0).variance == 0 and scatter_of_seeds(values[:1], 0.0).variance == 0
+    assert scatter_of_seeds(values, 0.01).variance == pytest.approx(
+        0.01 * (1 - chi2.ppf(0.2, 2) / 2) / 3
+    )
+    assert (
+        scatter_of_seeds(values, 1.0).variance == 0
+        and scatter_of_seeds(values[:1], 0.0).variance == 0
+    )
 
 
 @pytest.mark.parametrize("same_records", [True, False])
@@ -47,8 +54,13 @@ def test_two_seeds_cover_and_reject_at_their_level(same_records: bool) -> None:
         runs, record = [], rng.normal(size=200)
         for _ in range(2):
             record = record if same_records else rng.normal(size=200)
-            a, b = (0.8 * record + 0.6 * rng.normal(size=200) + rng.normal(1, 0.3) * member for _ in range(2))
+            a, b = (
+                0.8 * record + 0.6 * rng.normal(size=200) + rng.normal(1, 0.3) * member
+                for _ in range(2)
+            )
             runs.append((a, b, member))
-        covered += pooled_auc_interval([(a, m) for a, _, m in runs], same_records=same_records).contains(truth)
+        covered += pooled_auc_interval(
+            [(a, m) for a, _, m in runs], same_records=same_records
+        ).contains(truth)
         rejected += pooled_auc_test(runs, same_records=same_records).p < 0.05
     assert 0.93 <= covered / 400 <= 0.99 and rejected / 400 <= 0.08  # 4 to 6 % of 2,000

@@ -13,7 +13,9 @@ from stillage.functional.means import share_interval
 from stillage.functional.shared_ranks import mean_exposure_interval
 
 
-def apart(above: np.ndarray, seed: int = 0, level: float = 0.95, n_draws: int = 1000) -> tuple[float, float, float]:
+def apart(
+    above: np.ndarray, seed: int = 0, level: float = 0.95, n_draws: int = 1000
+) -> tuple[float, float, float]:
     """Value and limits; canaries and references have no record in common."""
     count, references = above.shape
     found = mean_exposure_interval(
@@ -35,7 +37,10 @@ def test_shared_references_widen_it_until_it_covers() -> None:
         above = (rng.normal(size=64) >= rng.normal(size=(200, 1))).astype(np.int8)
         _, low, high = apart(above, k, n_draws=200)
         bits = math.log2(65) - np.log2(1 + above.sum(1))
-        hits += low <= truth <= high, share_interval(bits / math.log2(65)).contains(truth / math.log2(65))
+        hits += (
+            low <= truth <= high,
+            share_interval(bits / math.log2(65)).contains(truth / math.log2(65)),
+        )
     assert hits[0] / draws > 0.95 - 4 * math.sqrt(0.95 * 0.05 / draws) and hits[1] / draws < 0.85
 
 
@@ -54,7 +59,10 @@ def test_copies_of_canaries_and_of_references_count_once() -> None:
     for copies in (np.repeat(above, 5, axis=0), np.repeat(above, 5, axis=1)):
         wide, tall = copies.shape[0] // 20, copies.shape[1] // 40
         found = mean_exposure_interval(
-            copies, 1000 + np.repeat(np.arange(20), wide), np.repeat(np.arange(40), tall), np.random.default_rng(0)
+            copies,
+            1000 + np.repeat(np.arange(20), wide),
+            np.repeat(np.arange(40), tall),
+            np.random.default_rng(0),
         )
         assert found.high - found.low > 0.8 * (high - low)
 
@@ -75,5 +83,8 @@ def test_too_little_for_limits_and_no_references_at_all() -> None:
     assert one.value == pytest.approx(2 - 0.5) and math.isnan(one.low) and math.isnan(one.high)
     with pytest.raises(DataError, match="1 of 2 canaries"):
         mean_exposure_interval(
-            np.array([[1, 0], [-1, -1]], np.int8), np.arange(2), np.arange(2), np.random.default_rng(0)
+            np.array([[1, 0], [-1, -1]], np.int8),
+            np.arange(2),
+            np.arange(2),
+            np.random.default_rng(0),
         )

@@ -27,7 +27,9 @@ from stillage.errors import CapabilityError
 from stillage.run.results import read_results
 
 QUICK = ("sft", "distillm")
-LIVELY: dict[str, dict[str, object]] = {  # settings under which six steps see all that a rollout can do
+LIVELY: dict[
+    str, dict[str, object]
+] = {  # settings under which six steps see all that a rollout can do
     "init": {"epochs": 2},
     "seqkd": {"decoding": "sampling"},
     "imitkd": {"data_rate_end": 0.3},
@@ -42,23 +44,41 @@ VARIANTS = {
     "lora": {"student.lora_rank": 2, "student.lora_dropout": 0, "student_train.lr_peak": 0.1},
 }
 CONFIG = {
-    "stages": ["distill", "evaluate"], "threads": 1, "data.people": 24, "data.template": "raw", "data.max_tokens": 128, "tokenizer.vocab_size": 600,
-    "teacher": {"layers": 1, "width": 48, "heads": 2, "context": 128}, "teacher_train.epochs": 2, "teacher_train.lr_peak": 5e-3,
+    "stages": ["distill", "evaluate"],
+    "threads": 1,
+    "data.people": 24,
+    "data.template": "raw",
+    "data.max_tokens": 128,
+    "tokenizer.vocab_size": 600,
+    "teacher": {"layers": 1, "width": 48, "heads": 2, "context": 128},
+    "teacher_train.epochs": 2,
+    "teacher_train.lr_peak": 5e-3,
     "student": {"layers": 1, "width": 32, "heads": 2, "context": 128},
     "student_train": {"epochs": 2, "batch_size": 8, "lr_peak": 3e-3, "checkpoint_every_s": 1e9},
     "generate": {"records": 2, "max_new_tokens": 4},
-}  # fmt: skip
-ALONE = {name: value for name, value in os.environ.items() if name not in ("RANK", "WORLD_SIZE", "LOCAL_RANK")}
+}
+ALONE = {
+    name: value
+    for name, value in os.environ.items()
+    if name not in ("RANK", "WORLD_SIZE", "LOCAL_RANK")
+}
 EACH = pytest.mark.parametrize(
-    "method", [name if name in QUICK else pytest.param(name, marks=pytest.mark.slow) for name in METHODS]
+    "method",
+    [name if name in QUICK else pytest.param(name, marks=pytest.mark.slow) for name in METHODS],
 )
 
 
 def case_of(method: str) -> dict[str, object]:
     """The settings of one method: short texts, wherever it writes any."""
     names = {field.name for field in dataclasses.fields(METHODS[method].params)}
-    params = {**({"max_new_tokens": 6} if "max_new_tokens" in names else {}), **LIVELY.get(method, {})}
-    return {"distill.method": method, **{f"distill.params.{name}": value for name, value in params.items()}}
+    params = {
+        **({"max_new_tokens": 6} if "max_new_tokens" in names else {}),
+        **LIVELY.get(method, {}),
+    }
+    return {
+        "distill.method": method,
+        **{f"distill.params.{name}": value for name, value in params.items()},
+    }
 
 
 @pytest.fixture(scope="module")
@@ -70,7 +90,9 @@ def grid(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def words(grid: Path, method: str, variants: list[str], out: Path, verb: str = "distill") -> list[str]:
+def words(
+    grid: Path, method: str, variants: list[str], out: Path, verb: str = "distill"
+) -> list[str]:
     return [
         verb,
         str(grid / "grid.json"),
@@ -111,7 +133,9 @@ def lines(student: Path) -> list[dict[str, object]]:
 
 
 def validations(student: Path) -> list[float]:
-    return [float(str(line["validation_loss"])) for line in lines(student) if "validation_loss" in line]
+    return [
+        float(str(line["validation_loss"])) for line in lines(student) if "validation_loss" in line
+    ]
 
 
 def assert_equal(one: Path, two: Path) -> None:
@@ -131,21 +155,29 @@ def assert_same_weights(one: Path, two: Path) -> None:
     """To 1e-5 of their length. Not entry by entry: AdamW makes a step of full size out of the rounding of a zero gradient."""
     first, second = (load_file(folder / "model" / "model.safetensors") for folder in (one, two))
     difference = sum(float((first[name] - second[name]).square().sum()) for name in first) ** 0.5
-    assert difference <= 1e-5 * sum(float(tensor.square().sum()) for tensor in first.values()) ** 0.5
+    assert (
+        difference <= 1e-5 * sum(float(tensor.square().sum()) for tensor in first.values()) ** 0.5
+    )
 
 
 @EACH
 @pytest.mark.parametrize("variant", ["single", "packed"])
-def test_micro_batches_and_packing_change_nothing(point: Callable[[str, str], Path], method: str, variant: str) -> None:
+def test_micro_batches_and_packing_change_nothing(
+    point: Callable[[str, str], Path], method: str, variant: str
+) -> None:
     """Accumulation 8 x 1 = 1 x 8, packed = padded."""
     assert_equal(point(method, "whole"), point(method, variant))
 
 
 @EACH
 def test_chunked_is_dense(
-    grid: Path, point: Callable[[str, str], Path], method: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    grid: Path,
+    point: Callable[[str, str], Path],
+    method: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
-) -> None:  # fmt: skip
+) -> None:
     """The same models, said to have a head that cannot be taken apart: whole logits are used, and a notice says so."""
     chunked = point(method, "whole")
 
@@ -154,13 +186,20 @@ def test_chunked_is_dense(
 
     monkeypatch.setattr("stillage.distill.dense.check_head", refuse)
     assert main(words(grid, method, ["whole"], tmp_path)) == 0
-    assert "student: This head cannot be taken apart. Its own logits are used" in capsys.readouterr().err
+    assert (
+        "student: This head cannot be taken apart. Its own logits are used"
+        in capsys.readouterr().err
+    )
     assert_equal(chunked, tmp_path / f"method={method}_variant=whole" / "student")
 
 
 @EACH
 def test_stopped_at_a_random_step_and_continued_is_bit_identical(
-    grid: Path, point: Callable[[str, str], Path], method: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    grid: Path,
+    point: Callable[[str, str], Path],
+    method: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """SIGTERM comes while a step of the student is written down; the same command then goes on from its checkpoint."""
     whole = point(method, "whole")
@@ -210,10 +249,21 @@ def test_an_adapter_beside_its_model_says_what_the_merged_model_says(
 
 
 def torchrun(command: list[str], processes: int = 2) -> subprocess.CompletedProcess[str]:
-    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", str(processes)]
+    launcher = [
+        sys.executable,
+        "-m",
+        "torch.distributed.run",
+        "--standalone",
+        "--nproc_per_node",
+        str(processes),
+    ]
     environment = {**ALONE, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
     return subprocess.run(
-        [*launcher, "-m", "stillage", *command], env=environment, capture_output=True, text=True, check=False
+        [*launcher, "-m", "stillage", *command],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
     )
 
 
@@ -253,14 +303,20 @@ def test_two_processes_are_one(
     assert [dataclasses.replace(r, value=0, low=0, high=0) for r in first] == [
         dataclasses.replace(r, value=0, low=0, high=0) for r in second
     ]
-    of_tokens = [(a, b) for a, b in zip(first, second, strict=True) if a.metric in ("perplexity", "bits_per_byte")]
+    of_tokens = [
+        (a, b)
+        for a, b in zip(first, second, strict=True)
+        if a.metric in ("perplexity", "bits_per_byte")
+    ]
     assert of_tokens
     for a, b in of_tokens:
         assert (a.value, a.low, a.high) == pytest.approx((b.value, b.low, b.high), rel=1e-5)
 
 
 @pytest.mark.slow
-def test_a_run_that_two_processes_began_is_ended_by_one(grid: Path, point: Callable[[str, str], Path]) -> None:
+def test_a_run_that_two_processes_began_is_ended_by_one(
+    grid: Path, point: Callable[[str, str], Path]
+) -> None:
     """Stages do not remember how many processes made them."""
     out = grid / "begun"
     assert torchrun(words(grid, "sft", ["whole"], out, "data")).returncode == 0

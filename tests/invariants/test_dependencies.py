@@ -16,14 +16,21 @@ from stillage.run.environment import PACKAGES
 
 ROOT = Path(__file__).parents[2]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-CALLED = {"yaml": "pyyaml", "sklearn": "scikit-learn", "PIL": "pillow"}  # module -> package, where the names differ
+CALLED = {
+    "yaml": "pyyaml",
+    "sklearn": "scikit-learn",
+    "PIL": "pillow",
+}  # module -> package, where the names differ
 OTHERS = {  # extras that a library of ours imports
     "bitsandbytes": "transformers quantises with it",
     "tensorboard": "torch.utils.tensorboard writes with it",
 }
 OPTIONAL = {"gguf"}  # imported where it is needed only, with a three-line error where it is missing
 VERSIONS = "versions.py"  # the one place for what no documentation promises
-OUR_FUNCTIONS = {"divergence.py", "plugin.py"}  # they look at the parameters of divergences, ours or a user's
+OUR_FUNCTIONS = {
+    "divergence.py",
+    "plugin.py",
+}  # they look at the parameters of divergences, ours or a user's
 SOURCES = sorted((ROOT / "src").rglob("*.py"))
 
 
@@ -33,7 +40,10 @@ def name(requirement: str) -> str:
 
 
 DECLARED = {name(entry) for entry in PROJECT["dependencies"]}
-EXTRAS = {extra: {name(entry) for entry in entries} for extra, entries in PROJECT["optional-dependencies"].items()}
+EXTRAS = {
+    extra: {name(entry) for entry in entries}
+    for extra, entries in PROJECT["optional-dependencies"].items()
+}
 
 
 def imported(tree: ast.AST) -> Iterator[str]:
@@ -61,9 +71,13 @@ def packages(folder: str) -> dict[str, str]:
 def test_what_is_imported_is_declared() -> None:
     used = packages("src")
     assert "torch" in used and "scikit-learn" in used
-    assert not {package: file for package, file in used.items() if package not in DECLARED | OPTIONAL}
+    assert not {
+        package: file for package, file in used.items() if package not in DECLARED | OPTIONAL
+    }
     tests = packages("tests")
-    assert not {package: file for package, file in tests.items() if package not in DECLARED | EXTRAS["dev"]}
+    assert not {
+        package: file for package, file in tests.items() if package not in DECLARED | EXTRAS["dev"]
+    }
 
 
 def test_what_is_declared_is_used() -> None:
@@ -87,7 +101,9 @@ def test_every_dependency_has_a_pinned_version_above_its_lower_bound() -> None:
         return [int(part) for part in version.split(".")]
 
     assert not [package for package in bounds if package not in pinned]
-    assert not [package for package, bound in bounds.items() if parts(pinned[package]) < parts(bound)]
+    assert not [
+        package for package, bound in bounds.items() if parts(pinned[package]) < parts(bound)
+    ]
 
 
 def test_the_extras_that_texts_name_exist() -> None:
@@ -110,13 +126,19 @@ def test_other_libraries_are_used_as_documented(file: Path) -> None:
         return
     text = file.read_text(encoding="utf-8")
     tree = ast.parse(text)
-    inner = [module for module in imported(tree) if re.match(r"(transformers|peft)\.(?!utils$)", module)]
+    inner = [
+        module for module in imported(tree) if re.match(r"(transformers|peft)\.(?!utils$)", module)
+    ]
     assert not inner, f"import it in {VERSIONS}"
     private = {
         ast.unparse(node)
         for node in ast.walk(tree)
-        if isinstance(node, ast.Attribute) and re.match(r"_[^_]", node.attr) and node.attr != "_replace"
+        if isinstance(node, ast.Attribute)
+        and re.match(r"_[^_]", node.attr)
+        and node.attr != "_replace"
     }
     assert private <= {"os._exit"}, f"use it in {VERSIONS}"
     assert file.name in OUR_FUNCTIONS or "inspect.signature" not in text, "find out by doing it"
-    assert not re.search(r"past_key_values|cache_params", text), "take the name from the model's output"
+    assert not re.search(r"past_key_values|cache_params", text), (
+        "take the name from the model's output"
+    )

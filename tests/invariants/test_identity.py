@@ -26,7 +26,10 @@ from stillage.run.config import ModelConfig
 from stillage.run.folder import read_json, write_json
 from stillage.run.results import read_results
 
-ROWS = [{"prompt": f"Say the word {word} to me, please.", "response": word} for word in ("red", "green", "blue")]
+ROWS = [
+    {"prompt": f"Say the word {word} to me, please.", "response": word}
+    for word in ("red", "green", "blue")
+]
 CHAT = "{% for m in messages %}<{{ m['role'] }}> {{ m['content'] }}\n{% endfor %}"
 READING = Reading(template="chat", max_prompt_tokens=48)
 START = {"decoding": "greedy", "tokens": 4, "seed": 10, "reading": READING, "dtype": "float32"}
@@ -116,7 +119,12 @@ MATRIX: dict[str, tuple[Change, dict[str, object], bool, bool]] = {
     "order of the data": (turned_round, {}, True, True),
     "precision": (nothing, {"dtype": "bfloat16"}, True, True),
     "template": (nothing, {"reading": dataclasses.replace(READING, template="raw")}, True, True),
-    "prompt limit": (nothing, {"reading": dataclasses.replace(READING, max_prompt_tokens=24)}, True, True),
+    "prompt limit": (
+        nothing,
+        {"reading": dataclasses.replace(READING, max_prompt_tokens=24)},
+        True,
+        True,
+    ),
     "length of the answers": (nothing, {"tokens": 5}, False, True),
     "decoding": (nothing, {"decoding": "paper"}, False, True),
     "seed of a greedy answer": (nothing, {"seed": 11}, False, False),
@@ -124,13 +132,21 @@ MATRIX: dict[str, tuple[Change, dict[str, object], bool, bool]] = {
 
 
 def evaluated(
-    folder: Path, done: list[str], decoding: str, tokens: int, seed: int, reading: Reading, dtype: str
+    folder: Path,
+    done: list[str],
+    decoding: str,
+    tokens: int,
+    seed: int,
+    reading: Reading,
+    dtype: str,
 ) -> None:
     """Fill the matrix in folder/out; `done` gets what was computed."""
     subject = load_subject(ModelConfig(path=str(folder / "model"), dtype=dtype))  # pyright: ignore[reportArgumentType]
     decodings = {decoding: decoding_of(decoding, tokens)}
     chosen = open_set(str(folder / "rows.jsonl"))
-    run_matrix(subject, [chosen], decodings, [seed], reading=reading, out=folder / "out", say=done.append)
+    run_matrix(
+        subject, [chosen], decodings, [seed], reading=reading, out=folder / "out", say=done.append
+    )
 
 
 @pytest.fixture(scope="module")
@@ -140,7 +156,9 @@ def evaluated_once(made: Path) -> Path:
 
 
 @pytest.mark.parametrize("name", MATRIX)
-def test_evaluation(evaluated_once: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+def test_evaluation(
+    evaluated_once: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
     change, asked, scores, answers = MATRIX[name]
     shutil.copytree(evaluated_once, tmp_path / "made")
     folder = tmp_path / "made"
@@ -154,15 +172,23 @@ def test_evaluation(evaluated_once: Path, tmp_path: Path, monkeypatch: pytest.Mo
     assert bool(measured) == scores
     assert done[-1].endswith("written" if answers else "found")
     # the view has one loss for each question: that of the model as it is now
-    losses = [row for row in read_results(folder / "out" / "results.parquet") if row.metric == "gold_loss"]
+    losses = [
+        row for row in read_results(folder / "out" / "results.parquet") if row.metric == "gold_loss"
+    ]
     same_question = not asked.keys() & {"reading", "dtype"} and "data" not in name
     assert len(losses) == 1 if same_question else len(losses) == 2
     assert any("is not what it was" in line for line in done) == (scores and same_question)
 
 
-def test_evaluation_with_another_layout_does_not_depend_on_the_chat_template(made: Path, tmp_path: Path) -> None:
+def test_evaluation_with_another_layout_does_not_depend_on_the_chat_template(
+    made: Path, tmp_path: Path
+) -> None:
     shutil.copytree(made, tmp_path / "made", ignore=shutil.ignore_patterns("out"))
-    folder, raw, done = tmp_path / "made", {**START, "reading": dataclasses.replace(READING, template="raw")}, []
+    folder, raw, done = (
+        tmp_path / "made",
+        {**START, "reading": dataclasses.replace(READING, template="raw")},
+        [],
+    )
     evaluated(folder, [], **raw)  # pyright: ignore[reportArgumentType]
     other_chat(folder)
     evaluated(folder, done, **raw)  # pyright: ignore[reportArgumentType]
@@ -170,7 +196,11 @@ def test_evaluation_with_another_layout_does_not_depend_on_the_chat_template(mad
 
 
 def loss_in(folder: Path) -> list[float]:
-    return [row.value for row in read_results(folder / "out" / "results.parquet") if row.metric == "gold_loss"]
+    return [
+        row.value
+        for row in read_results(folder / "out" / "results.parquet")
+        if row.metric == "gold_loss"
+    ]
 
 
 def test_evaluation_goes_back_with_the_template(evaluated_once: Path, tmp_path: Path) -> None:
@@ -191,7 +221,9 @@ def test_evaluation_goes_back_with_the_template(evaluated_once: Path, tmp_path: 
     assert loss_in(folder) == first
 
 
-def test_evaluation_schema(evaluated_once: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_evaluation_schema(
+    evaluated_once: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     shutil.copytree(evaluated_once, tmp_path / "made")
     monkeypatch.setattr(cells, "SCHEMA", cells.SCHEMA + 1)
     done: list[str] = []
@@ -221,7 +253,9 @@ def test_scores(made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, nam
     def scored(dtype: str = "float32") -> None:
         subject = load_subject(ModelConfig(path=str(folder / "model"), dtype=dtype))  # pyright: ignore[reportArgumentType]
         asked = cells.read_set(subject, open_set(str(folder / "rows.jsonl")), READING)
-        token_stats(subject.model, asked.gold, cache=tmp_path / "cache", key=folder_hash(folder / "model"))
+        token_stats(
+            subject.model, asked.gold, cache=tmp_path / "cache", key=folder_hash(folder / "model")
+        )
 
     scored()
     change(folder)
@@ -247,13 +281,19 @@ TRAINED: dict[str, tuple[Callable[[SimpleNamespace], dict[str, object]], str]] =
     "order of the records": (lambda small: {"examples": small.examples(20)[::-1]}, ""),
     "records in memory at once": (lambda small: {"micro_batch_size": 2}, ""),
     "teacher": (lambda small: {"teacher": small.model(seed=9, width=48)}, "teacher"),
-    "teacher's configuration": (lambda small: {"teacher": bent(small.model(seed=1, width=48))}, "teacher"),
+    "teacher's configuration": (
+        lambda small: {"teacher": bent(small.model(seed=1, width=48))},
+        "teacher",
+    ),
     "initial weights": (lambda small: {"student": small.model(seed=9)}, "initial_weights"),
     "records": (lambda small: {"examples": small.examples(19)}, "data"),
     "validation": (lambda small: {"validation": small.examples(5, name="v")}, "validation"),
     "method": (lambda small: {"method": "kd", "settings": {}}, "method"),
     "its params": (lambda small: {"settings": {**DISTILLED, "ce_weight": 0.5}}, "params.ce_weight"),
-    "rollout": (lambda small: {"settings": {**DISTILLED, "max_new_tokens": 4}}, "rollout.max_new_tokens"),
+    "rollout": (
+        lambda small: {"settings": {**DISTILLED, "max_new_tokens": 4}},
+        "rollout.max_new_tokens",
+    ),
     "steps": (lambda small: {"max_steps": 2}, "max_steps"),
     "seed": (lambda small: {"seed": 8}, "seed"),
 }
@@ -290,7 +330,9 @@ def test_training(small: SimpleNamespace, trained: Path, name: str) -> None:
     assert contents(trained) == before
 
 
-def test_training_tokenizer_and_schema(small: SimpleNamespace, trained: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_training_tokenizer_and_schema(
+    small: SimpleNamespace, trained: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     asked = {"method": "seqkd", "settings": DISTILLED, "max_steps": 1}
     with monkeypatch.context() as patched:
         patched.setattr("stillage.distill.identity.SCHEMA", 99)

@@ -14,11 +14,37 @@ from stillage.cli import main
 
 pytestmark = pytest.mark.slow
 FLAGS = [
-    "--stages", "distill", "--threads", "1", "--data.people", "24", "--tokenizer.vocab-size", "400", "--data.max-tokens", "96",
-    "--teacher.layers", "1", "--teacher.width", "32", "--teacher.heads", "2", "--teacher-train.epochs", "1",
-    "--student.layers", "1", "--student.width", "32", "--student.heads", "2", "--student-train.epochs", "2",
-    "--student-train.batch-size", "8", "--distill.params.divergence", "troubled",
-]  # fmt: skip
+    "--stages",
+    "distill",
+    "--threads",
+    "1",
+    "--data.people",
+    "24",
+    "--tokenizer.vocab-size",
+    "400",
+    "--data.max-tokens",
+    "96",
+    "--teacher.layers",
+    "1",
+    "--teacher.width",
+    "32",
+    "--teacher.heads",
+    "2",
+    "--teacher-train.epochs",
+    "1",
+    "--student.layers",
+    "1",
+    "--student.width",
+    "32",
+    "--student.heads",
+    "2",
+    "--student-train.epochs",
+    "2",
+    "--student-train.batch-size",
+    "8",
+    "--distill.params.divergence",
+    "troubled",
+]
 PLUGIN = """
 import os, signal, time
 from stillage.functional.divergence import forward_kl
@@ -61,7 +87,9 @@ def undisturbed(plugin: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def losses(run: Path) -> list[float]:
-    lines = [json.loads(line) for line in (run / "student" / "metrics.jsonl").read_text().splitlines()]
+    lines = [
+        json.loads(line) for line in (run / "student" / "metrics.jsonl").read_text().splitlines()
+    ]
     return [line.get("loss", line.get("validation_loss")) for line in lines]
 
 
@@ -80,8 +108,11 @@ def troubled(trouble: str, plugin: Path, out: Path) -> subprocess.CompletedProce
     return subprocess.run(
         [*launcher, "distill", *FLAGS, "--plugin", str(plugin), "--out", str(out)],
         env={**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": "", "TROUBLE": trouble},
-        capture_output=True, text=True, check=False, timeout=280,
-    )  # fmt: skip
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=280,
+    )
 
 
 @pytest.mark.parametrize(

@@ -30,7 +30,9 @@ def word_tokenizer(
         names[3], names[4] = names[4], names[3]
     inner = Tokenizer(WordLevel({name: k for k, name in enumerate(names)}, unk_token="<unk>"))
     inner.pre_tokenizer = Whitespace()
-    return PreTrainedTokenizerFast(tokenizer_object=inner, eos_token=eos, pad_token=pad, unk_token="<unk>")
+    return PreTrainedTokenizerFast(
+        tokenizer_object=inner, eos_token=eos, pad_token=pad, unk_token="<unk>"
+    )
 
 
 @pytest.fixture
@@ -48,11 +50,17 @@ def build() -> Callable[..., PreTrainedModel]:
     """A small random model: its logits are scaled up so that no two tokens are nearly tied."""
 
     def make(
-        architecture: str = "gpt2", seed: int = 1, vocab: int = VOCAB, spread: float = 4.0, context: int = 64
+        architecture: str = "gpt2",
+        seed: int = 1,
+        vocab: int = VOCAB,
+        spread: float = 4.0,
+        context: int = 64,
     ) -> PreTrainedModel:
         import torch
 
-        config = ModelConfig(architecture=architecture, layers=2, width=64, heads=4, context=context)
+        config = ModelConfig(
+            architecture=architecture, layers=2, width=64, heads=4, context=context
+        )
         model = load_model(config, vocab_size=vocab, seed=seed)
         with torch.no_grad():
             for parameter in model.parameters():

@@ -25,7 +25,9 @@ gguf = pytest.importorskip("gguf", reason="the extra [gguf] is not installed")
 Printed = pytest.CaptureFixture[str]
 SPECIAL = ["<|endoftext|>", "<|im_start|>", "<|im_end|>"]
 MERGES = [("Ġ", "Ġ"), ("1", "2"), ("Ċ", "Ċ"), ("h", "i"), ("Ġ", "hi")]
-CHAT = "{% for m in messages %}<|im_start|>{{ m['role'] }}\n{{ m['content'] }}<|im_end|>\n{% endfor %}"
+CHAT = (
+    "{% for m in messages %}<|im_start|>{{ m['role'] }}\n{{ m['content'] }}<|im_end|>\n{% endfor %}"
+)
 PLACES = {"embed_tokens": "token_embd", "model.norm": "output_norm", "lm_head": "output"} | {
     ours: theirs for theirs, ours in converting.BLOCK.items()
 }
@@ -41,10 +43,17 @@ def small_llama(*, tied: bool = False) -> PreTrainedModel:
     """Two layers, fewer heads of keys than of queries, weights that all differ."""
     torch.manual_seed(3)
     config = LlamaConfig(
-        vocab_size=len(vocabulary()), hidden_size=64, intermediate_size=96, num_hidden_layers=2, num_attention_heads=4,
-        num_key_value_heads=2, max_position_embeddings=128, rms_norm_eps=1e-5, tie_word_embeddings=tied,
+        vocab_size=len(vocabulary()),
+        hidden_size=64,
+        intermediate_size=96,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        max_position_embeddings=128,
+        rms_norm_eps=1e-5,
+        tie_word_embeddings=tied,
         rope_parameters={"rope_type": "default", "rope_theta": 50000.0},
-    )  # fmt: skip
+    )
     model = LlamaForCausalLM(config).eval()
     with torch.no_grad():
         for parameter in model.parameters():
@@ -60,7 +69,11 @@ def their_name(name: str) -> str:
 
 def permuted(values: np.ndarray, heads: int) -> np.ndarray:
     """LlamaModel.permute of llama.cpp's convert_hf_to_gguf.py."""
-    return values.reshape(heads, 2, len(values) // heads // 2, *values.shape[1:]).swapaxes(1, 2).reshape(values.shape)
+    return (
+        values.reshape(heads, 2, len(values) // heads // 2, *values.shape[1:])
+        .swapaxes(1, 2)
+        .reshape(values.shape)
+    )
 
 
 def as_stored(model: PreTrainedModel) -> dict[str, np.ndarray]:
@@ -118,7 +131,9 @@ def write_gguf(
     tensors(stored)
     for name, values in stored.items():
         kind = (quantize or {}).get(name)
-        writer.add_tensor(name, values if kind is None else gguf.quantize(values, kind), raw_dtype=kind)
+        writer.add_tensor(
+            name, values if kind is None else gguf.quantize(values, kind), raw_dtype=kind
+        )
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file()
@@ -166,12 +181,17 @@ def test_every_tensor_comes_through_as_it_was(tied: bool, tmp_path: Path) -> Non
     ids = torch.arange(3, 43)[None]
     with torch.no_grad():
         torch.testing.assert_close(made(ids).logits, source(ids).logits, rtol=1e-5, atol=1e-5)
-    tie = made.get_input_embeddings().weight.data_ptr() == made.get_output_embeddings().weight.data_ptr()
+    tie = (
+        made.get_input_embeddings().weight.data_ptr()
+        == made.get_output_embeddings().weight.data_ptr()
+    )
     assert tie == made.config.tie_word_embeddings == tied
 
 
 def test_the_reader_of_transformers_finds_the_same_tensors(file: Path, folder: Path) -> None:
-    theirs = AutoModelForCausalLM.from_pretrained(file.parent, gguf_file=file.name, dtype=torch.float32).state_dict()
+    theirs = AutoModelForCausalLM.from_pretrained(
+        file.parent, gguf_file=file.name, dtype=torch.float32
+    ).state_dict()
     ours = AutoModelForCausalLM.from_pretrained(folder).state_dict()
     assert theirs.keys() == ours.keys()
     assert all(torch.equal(theirs[name], ours[name]) for name in ours)
@@ -181,19 +201,31 @@ def test_settings_are_the_file_s(folder: Path) -> None:
     settings = read_json(folder / "config.json")
     assert settings["rope_parameters"] == {"rope_type": "default", "rope_theta": 50000.0}
     assert settings["rms_norm_eps"] == 1e-5  # not its 32 bits, 9.999999747378752e-06
-    assert (settings["num_key_value_heads"], settings["head_dim"], settings["max_position_embeddings"]) == (2, 16, 128)
+    assert (
+        settings["num_key_value_heads"],
+        settings["head_dim"],
+        settings["max_position_embeddings"],
+    ) == (2, 16, 128)
     assert "quantization_config" not in settings
     stops = read_json(folder / "generation_config.json")
     assert (stops["bos_token_id"], stops["eos_token_id"], stops["pad_token_id"]) == (1, 2, 2)
     origin = read_json(folder / ORIGIN)
-    assert (origin["file"], origin["license"], origin["stored_as"]) == ("small.gguf", "apache-2.0", {"F32": 21})
+    assert (origin["file"], origin["license"], origin["stored_as"]) == (
+        "small.gguf",
+        "apache-2.0",
+        {"F32": 21},
+    )
 
 
 @pytest.mark.parametrize("kind", ["Q4_1", "Q8_0", "F16"])
-def test_rounded_weights_are_what_was_stored(kind: str, model: PreTrainedModel, tmp_path: Path) -> None:
+def test_rounded_weights_are_what_was_stored(
+    kind: str, model: PreTrainedModel, tmp_path: Path
+) -> None:
     stored = as_stored(model)
     chosen = gguf.GGMLQuantizationType[kind]
-    rounded = {name: chosen for name in stored if name.startswith("blk.") and stored[name].ndim == 2}
+    rounded = {
+        name: chosen for name in stored if name.startswith("blk.") and stored[name].ndim == 2
+    }
     write_gguf(tmp_path / "m.gguf", model, quantize=rounded)
     origin = convert_gguf(tmp_path / "m.gguf", tmp_path / "m")
     assert origin["stored_as"] == {"F32": 7, kind: 14}
@@ -203,7 +235,9 @@ def test_rounded_weights_are_what_was_stored(kind: str, model: PreTrainedModel, 
         if name in rounded:
             expected = gguf.dequantize(gguf.quantize(stored[name], chosen), chosen)
             assert np.array_equal(found[name], expected)
-            step = {"Q4_1": 1 / 15, "Q8_0": 1 / 127, "F16": 2**-10}[kind] * (stored[name].max() - stored[name].min())
+            step = {"Q4_1": 1 / 15, "Q8_0": 1 / 127, "F16": 2**-10}[kind] * (
+                stored[name].max() - stored[name].min()
+            )
             assert 0 < np.abs(found[name] - stored[name]).max() <= step
         else:
             assert np.array_equal(found[name], stored[name])
@@ -214,10 +248,18 @@ def pieces(folder: Path, text: str) -> list[str]:
     return tokenizer.convert_ids_to_tokens(tokenizer(text).input_ids)
 
 
-def test_texts_are_cut_as_the_file_says(model: PreTrainedModel, folder: Path, tmp_path: Path) -> None:
+def test_texts_are_cut_as_the_file_says(
+    model: PreTrainedModel, folder: Path, tmp_path: Path
+) -> None:
     # digits stand alone: neither the merge of 1 and 2 applies, nor is the space before a digit taken from its run
     assert pieces(folder, "hi  12\n\n3") == ["hi", "ĠĠ", "1", "2", "ĊĊ", "3"]
-    assert pieces(folder, "<|im_start|>hi hi<note><|im_end|>") == ["<|im_start|>", "hi", "Ġhi", "<note>", "<|im_end|>"]
+    assert pieces(folder, "<|im_start|>hi hi<note><|im_end|>") == [
+        "<|im_start|>",
+        "hi",
+        "Ġhi",
+        "<note>",
+        "<|im_end|>",
+    ]
     write_gguf(tmp_path / "m.gguf", model, pre="gpt-2")
     convert_gguf(tmp_path / "m.gguf", tmp_path / "m")
     assert pieces(tmp_path / "m", "hi  12\n\n3") == ["hi", "Ġ", "Ġ", "12", "Ċ", "Ċ", "3"]
@@ -240,7 +282,9 @@ def overwrite(file: Path, key: str, value: int) -> None:
     reader.data.flush()
 
 
-def test_bos_comes_first_where_the_file_says_so(model: PreTrainedModel, folder: Path, tmp_path: Path) -> None:
+def test_bos_comes_first_where_the_file_says_so(
+    model: PreTrainedModel, folder: Path, tmp_path: Path
+) -> None:
     assert pieces(folder, "hi") == ["hi"]
     source = write_gguf(tmp_path / "m.gguf", model)
     overwrite(source, "tokenizer.ggml.add_bos_token", True)
@@ -258,7 +302,9 @@ def test_bos_comes_first_where_the_file_says_so(model: PreTrainedModel, folder: 
         (None, ("cannot be read", "No such file")),
     ],
 )
-def test_what_is_no_gguf_file(content: bytes | None, said: tuple[str, ...], tmp_path: Path, capsys: Printed) -> None:
+def test_what_is_no_gguf_file(
+    content: bytes | None, said: tuple[str, ...], tmp_path: Path, capsys: Printed
+) -> None:
     if content is not None:
         (tmp_path / "m.gguf").write_bytes(content)
     refused(tmp_path / "m.gguf", tmp_path / "m", capsys, "m.gguf", *said)
@@ -276,7 +322,9 @@ def rename(old: str, new: str) -> Callable[[dict[str, np.ndarray]], object]:
 
 
 def spoil(tensors: dict[str, np.ndarray]) -> None:
-    tensors["blk.1.ffn_up.weight"] = np.where(np.arange(64) == 5, np.float32(np.nan), tensors["blk.1.ffn_up.weight"])
+    tensors["blk.1.ffn_up.weight"] = np.where(
+        np.arange(64) == 5, np.float32(np.nan), tensors["blk.1.ffn_up.weight"]
+    )
 
 
 @pytest.mark.parametrize(
@@ -287,11 +335,23 @@ def spoil(tensors: dict[str, np.ndarray]) -> None:
         ({"pre": "unheard-of"}, ("tokenizer.ggml.pre: unheard-of", "known: gpt-2, smollm")),
         ({"merges": ()}, ("tokenizer", "0 merges")),
         ({"merges": (("x", "nowhere"),)}, ("tokenizer", "all of known tokens: False")),
-        ({"keys": lambda w: w.add_rope_scaling_type(gguf.RopeScalingType.YARN)}, ("llama.rope.scaling.type: yarn",)),
+        (
+            {"keys": lambda w: w.add_rope_scaling_type(gguf.RopeScalingType.YARN)},
+            ("llama.rope.scaling.type: yarn",),
+        ),
         ({"keys": lambda w: w.add_expert_count(8)}, ("would lose", "llama.expert_count: 8")),
-        ({"tensors": lambda t: t.pop("blk.1.ffn_up.weight")}, ("missing: model.layers.1.mlp.up_proj.weight",)),
-        ({"tensors": rename("blk.0.ffn_up.weight", "blk.2.ffn_up.weight")}, ("without a place: blk.2.ffn_up.weight",)),
-        ({"tensors": lambda t: t.update({"rope_freqs.weight": np.ones(8, np.float32)})}, ("rope_freqs.weight",)),
+        (
+            {"tensors": lambda t: t.pop("blk.1.ffn_up.weight")},
+            ("missing: model.layers.1.mlp.up_proj.weight",),
+        ),
+        (
+            {"tensors": rename("blk.0.ffn_up.weight", "blk.2.ffn_up.weight")},
+            ("without a place: blk.2.ffn_up.weight",),
+        ),
+        (
+            {"tensors": lambda t: t.update({"rope_freqs.weight": np.ones(8, np.float32)})},
+            ("rope_freqs.weight",),
+        ),
         ({"tensors": spoil}, ("no numbers", "blk.1.ffn_up.weight: 96 of 6144")),
         (
             {"tensors": lambda t: t.update({"blk.0.ffn_up.weight": t["blk.0.ffn_up.weight"][:9]})},
@@ -300,7 +360,11 @@ def spoil(tensors: dict[str, np.ndarray]) -> None:
     ],
 )
 def test_a_foreign_or_damaged_file(
-    change: dict[str, object], said: tuple[str, ...], model: PreTrainedModel, tmp_path: Path, capsys: Printed
+    change: dict[str, object],
+    said: tuple[str, ...],
+    model: PreTrainedModel,
+    tmp_path: Path,
+    capsys: Printed,
 ) -> None:
     write_gguf(tmp_path / "m.gguf", model, **change)
     refused(tmp_path / "m.gguf", tmp_path / "m", capsys, *said)
@@ -324,7 +388,9 @@ def test_a_damaged_number(
     refused(tmp_path / "m.gguf", tmp_path / "m", capsys, said)
 
 
-def test_without_the_package(file: Path, tmp_path: Path, capsys: Printed, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_the_package(
+    file: Path, tmp_path: Path, capsys: Printed, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setitem(__import__("sys").modules, "gguf", None)
     refused(file, tmp_path / "m", capsys, "not installed", "pip install 'stillage[gguf]'")
 
@@ -348,7 +414,9 @@ def test_a_folder_with_anything_else_in_it_is_never_replaced(
     refused(other, tmp_path / "m", capsys, "converted from another file")
 
 
-def test_the_same_command_again_changes_nothing_and_sees_damage(file: Path, tmp_path: Path, capsys: Printed) -> None:
+def test_the_same_command_again_changes_nothing_and_sees_damage(
+    file: Path, tmp_path: Path, capsys: Printed
+) -> None:
     (tmp_path / "m").mkdir()  # an empty folder is no obstacle
     words = ["convert", str(file), str(tmp_path / "m")]
     assert main(words) == 0
@@ -369,8 +437,12 @@ def full(*_: object) -> None:
 
 @pytest.mark.parametrize(
     ("happens", "code"),
-    [(full, 75), (lambda *_: os.kill(os.getpid(), signal.SIGTERM), 75), (lambda *_: os.kill(os.getpid(), signal.SIGINT), 130)],
-)  # fmt: skip
+    [
+        (full, 75),
+        (lambda *_: os.kill(os.getpid(), signal.SIGTERM), 75),
+        (lambda *_: os.kill(os.getpid(), signal.SIGINT), 130),
+    ],
+)
 def test_a_conversion_that_is_stopped_leaves_nothing(
     happens: Callable[..., None],
     code: int,
@@ -380,7 +452,9 @@ def test_a_conversion_that_is_stopped_leaves_nothing(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     with monkeypatch.context() as patch:
-        patch.setattr(converting, "write_json", happens)  # the last file, when the weights are written already
+        patch.setattr(
+            converting, "write_json", happens
+        )  # the last file, when the weights are written already
         assert main(["convert", str(file), str(tmp_path / "m")]) == code
     assert "the same command" in capsys.readouterr().err
     assert list(tmp_path.iterdir()) == []
@@ -393,23 +467,38 @@ def test_convert_wants_a_file_and_a_folder(given: str, capsys: Printed) -> None:
     assert "stillage convert FILE.gguf FOLDER" in capsys.readouterr().err
 
 
-def test_a_gguf_file_in_the_place_of_a_model_names_the_command(file: Path, tmp_path: Path, capsys: Printed) -> None:
+def test_a_gguf_file_in_the_place_of_a_model_names_the_command(
+    file: Path, tmp_path: Path, capsys: Printed
+) -> None:
     (tmp_path / "alone").mkdir()
     alone = tmp_path / "alone" / "small.gguf"
     alone.write_bytes(file.read_bytes())
     members, outsiders = tmp_path / "a.jsonl", tmp_path / "b.jsonl"
     for data in (members, outsiders):
-        data.write_text("".join(f'{{"prompt": "{data.stem} {k}", "response": "r {k}"}}\n' for k in range(4)))
+        data.write_text(
+            "".join(f'{{"prompt": "{data.stem} {k}", "response": "r {k}"}}\n' for k in range(4))
+        )
     for given in (alone, alone.parent):
         for words in (
             ["generate", str(given), "--prompt", "hi"],
             ["evaluate", str(given), "--data", str(members), "--out", str(tmp_path / "cells")],
-            ["audit", "--student", str(given), "--data.files.private", str(members),
-             "--data.files.outsiders", str(outsiders), "--out", str(tmp_path / "run")],
-        ):  # fmt: skip
+            [
+                "audit",
+                "--student",
+                str(given),
+                "--data.files.private",
+                str(members),
+                "--data.files.outsiders",
+                str(outsiders),
+                "--out",
+                str(tmp_path / "run"),
+            ],
+        ):
             assert main(words) == 2, words
             text = capsys.readouterr().err
-            assert "GGUF" in text and f"stillage convert {alone} {alone.with_suffix('')}" in text, text
+            assert "GGUF" in text and f"stillage convert {alone} {alone.with_suffix('')}" in text, (
+                text
+            )
     with pytest.raises(ModelError, match="stillage convert"):
         load_model(ModelConfig(config=str(alone)), vocab_size=9, seed=0)
     (alone.parent / "config.json").write_text('{"model_type": "llama"}')
@@ -443,9 +532,15 @@ def test_llama_3_reads_a_whole_word_that_is_a_token_and_begins_with_bos(
     from stillage.models.gguf_tokenizer import gguf_tokenizer
 
     metadata: dict[str, object] = {
-        "tokenizer.ggml.model": "gpt2", "tokenizer.ggml.pre": pre, "tokenizer.ggml.tokens": [*vocabulary(), "hint"],
-        "tokenizer.ggml.merges": [" ".join(pair) for pair in MERGES], "tokenizer.ggml.bos_token_id": 1,
-        "tokenizer.ggml.eos_token_id": 2, "llama.context_length": 128,
-    }  # fmt: skip
-    tokenizer = gguf_tokenizer(metadata if said is None else metadata | {"tokenizer.ggml.add_bos_token": said})
+        "tokenizer.ggml.model": "gpt2",
+        "tokenizer.ggml.pre": pre,
+        "tokenizer.ggml.tokens": [*vocabulary(), "hint"],
+        "tokenizer.ggml.merges": [" ".join(pair) for pair in MERGES],
+        "tokenizer.ggml.bos_token_id": 1,
+        "tokenizer.ggml.eos_token_id": 2,
+        "llama.context_length": 128,
+    }
+    tokenizer = gguf_tokenizer(
+        metadata if said is None else metadata | {"tokenizer.ggml.add_bos_token": said}
+    )
     assert tokenizer.convert_ids_to_tokens(tokenizer("hint")["input_ids"]) == read

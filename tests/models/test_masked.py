@@ -8,11 +8,26 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from transformers import BertConfig, BertForMaskedLM, PreTrainedTokenizerFast, RobertaConfig, RobertaForMaskedLM
+from transformers import (
+    BertConfig,
+    BertForMaskedLM,
+    PreTrainedTokenizerFast,
+    RobertaConfig,
+    RobertaForMaskedLM,
+)
 
 from stillage.errors import DataError, ModelError
 from stillage.models import masked_train
-from stillage.models.masked import UNUSABLE, Masked, encode, load_masked, masked, propose, readable, replaced
+from stillage.models.masked import (
+    UNUSABLE,
+    Masked,
+    encode,
+    load_masked,
+    masked,
+    propose,
+    readable,
+    replaced,
+)
 from stillage.models.masked_train import small_masked
 
 WORDS = ("amber", "birch", "cedar", "delta", "ember", "flint", "grove", "heron")
@@ -27,20 +42,28 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> Masked:
     return small_masked(TEXTS, 1, tmp_path_factory.mktemp("masked"), steps=40)
 
 
-def test_processes_that_need_it_at_once_make_it_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_processes_that_need_it_at_once_make_it_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Another comes while it is trained: it waits, instead of replacing the folder that the first reads."""
     train, made, others = masked_train.train_masked, [], []
 
     def slowly(*args: object) -> tuple[BertForMaskedLM, PreTrainedTokenizerFast]:
         made.append(threading.current_thread())
         if len(made) == 1:
-            others.append(threading.Thread(target=small_masked, args=(TEXTS, 1, tmp_path), kwargs={"steps": 1}))
+            others.append(
+                threading.Thread(
+                    target=small_masked, args=(TEXTS, 1, tmp_path), kwargs={"steps": 1}
+                )
+            )
             others[0].start()
             others[0].join(0.5)
         return train(*args)
 
     monkeypatch.setattr(masked_train, "train_masked", slowly)
-    monkeypatch.setattr(masked_train, "load_masked", lambda *_, **__: None)  # transformers loads in one thread only
+    monkeypatch.setattr(
+        masked_train, "load_masked", lambda *_, **__: None
+    )  # transformers loads in one thread only
     small_masked(TEXTS, 1, tmp_path, steps=1)
     others[0].join(60)
     assert made == [threading.current_thread()] and not others[0].is_alive()
@@ -66,20 +89,34 @@ def wordpiece() -> PreTrainedTokenizerFast:
         "7",
         "8",
     ]
-    inner = Tokenizer(models.WordPiece({token: k for k, token in enumerate(entries)}, unk_token="[UNK]"))
-    inner.normalizer, inner.pre_tokenizer = normalizers.Lowercase(), pre_tokenizers.BertPreTokenizer()
+    inner = Tokenizer(
+        models.WordPiece({token: k for k, token in enumerate(entries)}, unk_token="[UNK]")
+    )
+    inner.normalizer, inner.pre_tokenizer = (
+        normalizers.Lowercase(),
+        pre_tokenizers.BertPreTokenizer(),
+    )
     inner.post_processor = processors.BertProcessing(("[SEP]", 3), ("[CLS]", 2))
     return PreTrainedTokenizerFast(
-        tokenizer_object=inner, mask_token="[MASK]", pad_token="[PAD]", unk_token="[UNK]", cls_token="[CLS]",
+        tokenizer_object=inner,
+        mask_token="[MASK]",
+        pad_token="[PAD]",
+        unk_token="[UNK]",
+        cls_token="[CLS]",
         sep_token="[SEP]",
-    )  # fmt: skip
+    )
 
 
 def random_bert(size: int, context: int = 32) -> BertForMaskedLM:
     config = BertConfig(
-        vocab_size=size, hidden_size=16, num_hidden_layers=1, num_attention_heads=2, intermediate_size=16,
-        max_position_embeddings=context, pad_token_id=0,
-    )  # fmt: skip
+        vocab_size=size,
+        hidden_size=16,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+        intermediate_size=16,
+        max_position_embeddings=context,
+        pad_token_id=0,
+    )
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         return BertForMaskedLM(config).eval()
@@ -97,7 +134,11 @@ def test_proposals_are_the_models_own_top_tokens_at_the_gap() -> None:
             ids[place] = tokenizer.mask_token_id
             with torch.no_grad():
                 logits = found.model(input_ids=torch.from_numpy(ids)[None]).logits[0, place].numpy()
-            order = [k for k in np.argsort(-logits) if found.form_V[k] != UNUSABLE and k != text.ids_T[place]]
+            order = [
+                k
+                for k in np.argsort(-logits)
+                if found.form_V[k] != UNUSABLE and k != text.ids_T[place]
+            ]
             assert both[number][slot].tolist() == order[:4]
 
 
@@ -105,10 +146,18 @@ def test_like_replaces_like_and_the_rest_of_the_text_stays() -> None:
     tokenizer = wordpiece()
     found = masked(random_bert(len(tokenizer)), tokenizer, "k")
     text = encode(found, ["The Cats  sat. 7"])[0]  # the, cat, ##s, sat, ., 7
-    surfaces = {place: {found.surface_V[k] for k in ids} for place, ids in
-                zip(range(1, 7), propose(found, [text], [range(1, 7)], 9)[0], strict=True)}  # fmt: skip
-    assert surfaces == {1: {"cat", "dog", "sat"}, 2: {"the", "dog", "sat"}, 3: {"ing"}, 4: {"the", "cat", "dog"},
-                        5: {","}, 6: {"8"}}  # fmt: skip
+    surfaces = {
+        place: {found.surface_V[k] for k in ids}
+        for place, ids in zip(range(1, 7), propose(found, [text], [range(1, 7)], 9)[0], strict=True)
+    }
+    assert surfaces == {
+        1: {"cat", "dog", "sat"},
+        2: {"the", "dog", "sat"},
+        3: {"ing"},
+        4: {"the", "cat", "dog"},
+        5: {","},
+        6: {"8"},
+    }
     assert not text.may_T[0] and not text.may_T[-1]
     assert replaced(found, text, {2: 7, 3: 10, 6: 14}) == "The doging  sat. 8"
     assert replaced(found, text, {}) == text.text
@@ -132,8 +181,13 @@ def test_batches_and_padding_change_no_proposal(small: Masked) -> None:
     texts = encode(small, [TEXTS[0], "A short one.", TEXTS[1] * 3])
     places = [np.flatnonzero(text.may_T)[::4].tolist() for text in texts]
     many = propose(small, texts, places, 3)
-    few = [propose(small, [text], [chosen], 3, batch_tokens=1)[0] for text, chosen in zip(texts, places, strict=True)]
-    assert [[ids.tolist() for ids in row] for row in many] == [[ids.tolist() for ids in row] for row in few]
+    few = [
+        propose(small, [text], [chosen], 3, batch_tokens=1)[0]
+        for text, chosen in zip(texts, places, strict=True)
+    ]
+    assert [[ids.tolist() for ids in row] for row in many] == [
+        [ids.tolist() for ids in row] for row in few
+    ]
 
 
 def test_a_small_masked_model_learns_what_stands_where(small: Masked) -> None:
@@ -143,7 +197,9 @@ def test_a_small_masked_model_learns_what_stands_where(small: Masked) -> None:
     assert len(set(proposals) & set(WORDS)) >= 3, proposals
 
 
-def test_a_small_masked_model_is_deterministic_and_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_small_masked_model_is_deterministic_and_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     made = [small_masked(TEXTS, 3, tmp_path / name, steps=3) for name in ("a", "b")]
     assert made[0].key == made[1].key
     monkeypatch.setattr(masked_train, "train_masked", None)  # training again would fail
@@ -154,9 +210,14 @@ def test_a_small_masked_model_is_deterministic_and_kept(tmp_path: Path, monkeypa
 
 def test_a_table_of_positions_with_padding_is_shorter() -> None:
     settings = RobertaConfig(
-        vocab_size=20, hidden_size=16, num_hidden_layers=1, num_attention_heads=2, intermediate_size=16,
-        max_position_embeddings=12, pad_token_id=1,
-    )  # fmt: skip
+        vocab_size=20,
+        hidden_size=16,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+        intermediate_size=16,
+        max_position_embeddings=12,
+        pad_token_id=1,
+    )
     model = RobertaForMaskedLM(settings).eval()
     most = readable(model)
     assert most == 10
@@ -179,7 +240,11 @@ def test_refusals(tmp_path: Path, small: Masked) -> None:
 
     with pytest.raises(DataError, match="no public text"):
         small_masked(["", ""], 1, tmp_path)
-    decoder = load_model(ModelConfig(layers=1, width=16, heads=2, context=16), vocab_size=len(small.tokenizer), seed=0)
+    decoder = load_model(
+        ModelConfig(layers=1, width=16, heads=2, context=16),
+        vocab_size=len(small.tokenizer),
+        seed=0,
+    )
     save_model(decoder, small.tokenizer, tmp_path / "decoder")
     with pytest.raises(ModelError, match="not a masked language model"):
         load_masked(str(tmp_path / "decoder"))

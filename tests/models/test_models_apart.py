@@ -14,7 +14,9 @@ from stillage.models.apart import mean_kl
 from stillage.types import Example
 
 
-def test_kl_per_record_is_that_of_whole_distributions(small: SimpleNamespace, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_kl_per_record_is_that_of_whole_distributions(
+    small: SimpleNamespace, monkeypatch: pytest.MonkeyPatch
+) -> None:
     first, second = small.model(seed=1), small.model(seed=2, width=48)
     with torch.no_grad():
         for model in (first, second):
@@ -28,7 +30,10 @@ def test_kl_per_record_is_that_of_whole_distributions(small: SimpleNamespace, mo
         ids = torch.from_numpy(example.ids_T.astype(np.int64))[None]
         places = np.flatnonzero(example.response_T) - 1
         with torch.no_grad():
-            p, q = (model(input_ids=ids).logits[0, places].double().log_softmax(-1) for model in (first, second))
+            p, q = (
+                model(input_ids=ids).logits[0, places].double().log_softmax(-1)
+                for model in (first, second)
+            )
         assert kl == pytest.approx(float((p.exp() * (p - q)).sum(-1).mean()), rel=1e-4)
     assert np.isnan(found[-1]) and (found[:-1] > 0.01).all()
     assert np.abs(mean_kl(first, first, examples[:3])).max() < 1e-6
@@ -39,6 +44,8 @@ def test_other_vocabularies_are_refused(small: SimpleNamespace) -> None:
     from stillage.models.load import load_model
     from stillage.run.config import ModelConfig
 
-    other = load_model(ModelConfig(layers=1, width=32, heads=4, context=32), vocab_size=small.VOCAB + 3, seed=1)
+    other = load_model(
+        ModelConfig(layers=1, width=32, heads=4, context=32), vocab_size=small.VOCAB + 3, seed=1
+    )
     with pytest.raises(ModelError, match="61 and 64"):
         mean_kl(small.model(), other, small.examples(2))

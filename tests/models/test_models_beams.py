@@ -39,16 +39,21 @@ def test_a_beam_as_wide_as_the_vocabulary_finds_the_best_text(small: SimpleNames
         model.get_input_embeddings().weight.mul_(5)
     prompts = [example.prompt_ids for example in small.examples(4)]
     found = search(model, prompts, beams=small.VOCAB, max_new_tokens=2)
-    assert [ids.tolist() for ids in found] == [best_of_all(model, prompt, small.VOCAB) for prompt in prompts]
+    assert [ids.tolist() for ids in found] == [
+        best_of_all(model, prompt, small.VOCAB) for prompt in prompts
+    ]
 
 
 def test_the_batch_and_the_end_of_the_context_change_nothing(small: SimpleNamespace) -> None:
     model = small.model(seed=1, width=48)
     prompts = [
-        np.resize(example.prompt_ids, length) for example, length in zip(small.examples(4), (3, 30, 5, 28), strict=True)
+        np.resize(example.prompt_ids, length)
+        for example, length in zip(small.examples(4), (3, 30, 5, 28), strict=True)
     ]
     found = search(model, prompts, beams=3, max_new_tokens=6)
-    assert [len(ids) <= min(6, 32 - len(prompt)) for ids, prompt in zip(found, prompts, strict=True)] == [True] * 4
+    assert [
+        len(ids) <= min(6, 32 - len(prompt)) for ids, prompt in zip(found, prompts, strict=True)
+    ] == [True] * 4
     for prompt, ids in zip(prompts, found, strict=True):
         assert np.array_equal(search(model, [prompt], beams=3, max_new_tokens=6)[0], ids)
     assert search(model, [], beams=3, max_new_tokens=6) == []

@@ -47,7 +47,9 @@ def ends_after(model: PreTrainedModel, blocks: int) -> PreTrainedModel:
 
 
 @pytest.mark.parametrize("family", ["gpt2", "opt", "llama", "gpt_neox", "bloom"])
-def test_the_lens_is_the_loss_of_a_model_that_ends_there(family: str, build: Callable[..., PreTrainedModel]) -> None:
+def test_the_lens_is_the_loss_of_a_model_that_ends_there(
+    family: str, build: Callable[..., PreTrainedModel]
+) -> None:
     model = build(family, spread=2.0)
     before, forwards = state(model), [block.forward for block in blocks_of(model)[1]]
     read = block_readings(model, records(), batch_tokens=20)
@@ -61,16 +63,24 @@ def test_the_lens_is_the_loss_of_a_model_that_ends_there(family: str, build: Cal
             torch.from_numpy(first.ids_T.astype(np.int64))[None], output_hidden_states=True
         ).hidden_states
     places = np.flatnonzero(first.response_T) - 1
-    np.testing.assert_allclose(read.hidden_LNH[0, 2], states[1][0, places].mean(0).numpy(), rtol=1e-4, atol=1e-5)
-    assert equal(before, state(model)) and [block.forward for block in blocks_of(model)[1]] == forwards
+    np.testing.assert_allclose(
+        read.hidden_LNH[0, 2], states[1][0, places].mean(0).numpy(), rtol=1e-4, atol=1e-5
+    )
+    assert (
+        equal(before, state(model)) and [block.forward for block in blocks_of(model)[1]] == forwards
+    )
 
 
-def test_padding_changes_no_reading_and_nothing_to_score_is_nan(build: Callable[..., PreTrainedModel]) -> None:
+def test_padding_changes_no_reading_and_nothing_to_score_is_nan(
+    build: Callable[..., PreTrainedModel],
+) -> None:
     model = build()
     empty = Example(record_id="e", ids_T=np.arange(4, dtype=np.int32), response_T=np.zeros(4, bool))
     alone = [block_readings(model, [example]) for example in records()]
     read = block_readings(model, [*records(), empty])
-    np.testing.assert_allclose(read.loss_LN[:, :5], np.hstack([one.loss_LN for one in alone]), rtol=1e-5)
+    np.testing.assert_allclose(
+        read.loss_LN[:, :5], np.hstack([one.loss_LN for one in alone]), rtol=1e-5
+    )
     np.testing.assert_allclose(
         read.hidden_LNH[:, :5], np.hstack([one.hidden_LNH for one in alone]), rtol=1e-3, atol=1e-5
     )
@@ -79,21 +89,29 @@ def test_padding_changes_no_reading_and_nothing_to_score_is_nan(build: Callable[
         block_readings(build(context=8), records())
 
 
-def test_a_model_whose_blocks_do_not_follow_each_other_is_refused(build: Callable[..., PreTrainedModel]) -> None:
+def test_a_model_whose_blocks_do_not_follow_each_other_is_refused(
+    build: Callable[..., PreTrainedModel],
+) -> None:
     model = build()
     body: Any = model.base_model
     kept = body.h[1].forward
-    body.h[1].forward = lambda states, *rest, **more: kept(states, *rest, **more)  # an own forward is put back
+    body.h[1].forward = lambda states, *rest, **more: kept(
+        states, *rest, **more
+    )  # an own forward is put back
     block_readings(model, records(1))
     assert "forward" in body.h[1].__dict__
     tail = body.ln_f.forward
-    body.ln_f.forward = lambda states: tail(torch.ones_like(states))  # what follows sees nothing of the blocks
+    body.ln_f.forward = lambda states: tail(
+        torch.ones_like(states)
+    )  # what follows sees nothing of the blocks
     with pytest.raises(CapabilityError, match="cannot be read"):
         block_readings(model, records(1))
 
 
 @pytest.mark.parametrize("family", ["gpt2", "llama", "opt"])
-def test_noise_stays_in_its_block_and_is_undone(family: str, build: Callable[..., PreTrainedModel]) -> None:
+def test_noise_stays_in_its_block_and_is_undone(
+    family: str, build: Callable[..., PreTrainedModel]
+) -> None:
     model = build(family, spread=2.0)
     before, base = state(model), losses(model, records())
     quiet = noise_losses(model, records(), sigma=0.0, copies=1, seed=1)
@@ -104,7 +122,10 @@ def test_noise_stays_in_its_block_and_is_undone(family: str, build: Callable[...
     by_hand = copy.deepcopy(model)
     with perturbed(by_hand, None, 0.1, 5):
         shaken = state(by_hand)
-    other = {key: shaken[key] if key.startswith(f"{name}.1.") else tensor for key, tensor in before.items()}
+    other = {
+        key: shaken[key] if key.startswith(f"{name}.1.") else tensor
+        for key, tensor in before.items()
+    }
     by_hand.load_state_dict(other)
     np.testing.assert_allclose(found[1, 1], losses(by_hand, records()), rtol=1e-5)
     assert np.abs(found - base).min() > 1e-6
@@ -123,7 +144,9 @@ def test_effects_of_noise_in_parts_add_up(build: Callable[..., PreTrainedModel])
     assert np.abs(parts.sum(0) + rest - whole).max() < 0.05 * np.abs(whole).max()
 
 
-def test_little_noise_measures_the_trace_of_the_hessian(build: Callable[..., PreTrainedModel]) -> None:
+def test_little_noise_measures_the_trace_of_the_hessian(
+    build: Callable[..., PreTrainedModel],
+) -> None:
     """E[L(W + sigma e)] - L(W) = sigma^2 / 2 trace(H), which is what MoPe estimates; the first-order term is taken out."""
     model, sigma, copies = build("gpt2", spread=2.0).double(), 0.02, 300
     model.set_attn_implementation("eager")  # the other kernels have no second derivative
@@ -134,7 +157,10 @@ def test_little_noise_measures_the_trace_of_the_hessian(build: Callable[..., Pre
     scored = torch.from_numpy(record.response_T[1:].copy())
     loss = torch.nn.functional.cross_entropy(logits[scored], ids[1:][scored])
     (slope,) = torch.autograd.grad(loss, weight, create_graph=True)
-    trace = sum(float(torch.autograd.grad(slope[k], weight, retain_graph=True)[0][k]) for k in range(slope.numel()))
+    trace = sum(
+        float(torch.autograd.grad(slope[k], weight, retain_graph=True)[0][k])
+        for k in range(slope.numel())
+    )
     base, bends = losses(model, [record])[0], []
     assert base == pytest.approx(float(loss.detach()), rel=1e-5)
     for seed in range(copies):
@@ -154,9 +180,13 @@ def test_another_models_block_in_its_place_and_back(build: Callable[..., PreTrai
     assert equal(before, state(model)) and equal(theirs, state(other))
     name, _ = blocks_of(model)
     by_hand = copy.deepcopy(model)
-    by_hand.load_state_dict({k: theirs[k] if k.startswith(f"{name}.0.") else v for k, v in before.items()})
+    by_hand.load_state_dict(
+        {k: theirs[k] if k.startswith(f"{name}.0.") else v for k, v in before.items()}
+    )
     np.testing.assert_allclose(found[0], losses(by_hand, records()), rtol=1e-5)
-    np.testing.assert_array_equal(reverted_losses(model, copy.deepcopy(model), records())[1], losses(model, records()))
+    np.testing.assert_array_equal(
+        reverted_losses(model, copy.deepcopy(model), records())[1], losses(model, records())
+    )
     blocks = blocks_of(model)[1]
     with pytest.raises(ZeroDivisionError), reverted(blocks[0], blocks_of(other)[1][0]):
         assert not equal(before, state(model))
@@ -169,7 +199,9 @@ def test_blocks_that_do_not_fit_are_refused(build: Callable[..., PreTrainedModel
     from stillage.run.config import ModelConfig
 
     def other(layers: int, width: int) -> PreTrainedModel:
-        return load_model(ModelConfig(layers=layers, width=width, heads=4, context=64), vocab_size=97, seed=1)
+        return load_model(
+            ModelConfig(layers=layers, width=width, heads=4, context=64), vocab_size=97, seed=1
+        )
 
     with pytest.raises(CapabilityError, match="blocks: 2 and 3"):
         reverted_losses(build(), other(3, 64), records())

@@ -18,12 +18,27 @@ from stillage.models.generate import Decoding, generate
 
 GREEDY = Decoding(max_new_tokens=12)
 SAMPLED = Decoding(max_new_tokens=12, sampling_temperature=0.9, top_k=40, top_p=0.95)
-FAMILIES = ("gpt2", "opt", "llama", "qwen2", "mistral", "gemma2", "gpt_neox", "phi", "cohere", "bloom", "falcon", "mpt")
+FAMILIES = (
+    "gpt2",
+    "opt",
+    "llama",
+    "qwen2",
+    "mistral",
+    "gemma2",
+    "gpt_neox",
+    "phi",
+    "cohere",
+    "bloom",
+    "falcon",
+    "mpt",
+)
 
 
 def prompts_of(seed: int, count: int, longest: int = 14) -> list[np.ndarray]:
     rng = np.random.default_rng(seed)
-    return [rng.integers(2, 97, int(rng.integers(1, longest))).astype(np.int32) for _ in range(count)]
+    return [
+        rng.integers(2, 97, int(rng.integers(1, longest))).astype(np.int32) for _ in range(count)
+    ]
 
 
 def write(
@@ -37,7 +52,14 @@ def write(
 ) -> list[list[int]]:
     names = [f"n{k}" for k in range(len(prompts))] if names is None else names
     made = generate(
-        model, prompts, decoding=decoding, eos_id=eos, pad_id=1, seed=seed, names=names, batch_tokens=batch_tokens
+        model,
+        prompts,
+        decoding=decoding,
+        eos_id=eos,
+        pad_id=1,
+        seed=seed,
+        names=names,
+        batch_tokens=batch_tokens,
     )
     assert all(ids.dtype == np.int32 for ids in made)
     return [ids.tolist() for ids in made]
@@ -55,7 +77,9 @@ def by_hand(model: PreTrainedModel, prompt: np.ndarray, count: int, eos: int) ->
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-def test_greedy_is_the_teacher_forced_argmax(family: str, build: Callable[..., PreTrainedModel]) -> None:
+def test_greedy_is_the_teacher_forced_argmax(
+    family: str, build: Callable[..., PreTrainedModel]
+) -> None:
     model = build(family)
     prompts = prompts_of(1, 5)
     free = write(model, prompts, GREEDY, eos=-1)
@@ -70,14 +94,25 @@ def test_greedy_is_the_teacher_forced_argmax(family: str, build: Callable[..., P
 
 @settings(max_examples=12, deadline=None)
 @given(seed=st.integers(0, 10**6), batch_tokens=st.integers(1, 300))
-def test_sampling_ignores_batch_and_order(seed: int, batch_tokens: int, build: Callable[..., PreTrainedModel]) -> None:
+def test_sampling_ignores_batch_and_order(
+    seed: int, batch_tokens: int, build: Callable[..., PreTrainedModel]
+) -> None:
     model = build("llama", spread=2.0)
     prompts, names = prompts_of(seed, 6), [f"r{k}" for k in range(6)]
     whole = write(model, prompts, SAMPLED, names)
     order = np.random.default_rng(seed).permutation(6)
-    again = write(model, [prompts[k] for k in order], SAMPLED, [names[k] for k in order], batch_tokens=batch_tokens)
+    again = write(
+        model,
+        [prompts[k] for k in order],
+        SAMPLED,
+        [names[k] for k in order],
+        batch_tokens=batch_tokens,
+    )
     assert again == [whole[k] for k in order]
-    alone = [write(model, [prompt], SAMPLED, [name])[0] for prompt, name in zip(prompts, names, strict=True)]
+    alone = [
+        write(model, [prompt], SAMPLED, [name])[0]
+        for prompt, name in zip(prompts, names, strict=True)
+    ]
     assert alone == whole
 
 
@@ -102,13 +137,20 @@ def test_noise_belongs_to_seed_and_name(build: Callable[..., PreTrainedModel]) -
         Decoding(max_new_tokens=1, sampling_temperature=1.3, top_k=7, top_p=0.8),
     ],
 )
-def test_frequencies_follow_the_softmax(decoding: Decoding, build: Callable[..., PreTrainedModel]) -> None:
+def test_frequencies_follow_the_softmax(
+    decoding: Decoding, build: Callable[..., PreTrainedModel]
+) -> None:
     model = build(vocab=12, spread=6.0)
     prompt = np.asarray([3, 4, 5], np.int32)
     draws = 4000
     made = write(model, [prompt] * draws, decoding, [f"draw {k}" for k in range(draws)])
     with torch.no_grad():
-        logits = model(input_ids=torch.from_numpy(prompt.astype(np.int64))[None]).logits[0, -1].double().numpy()
+        logits = (
+            model(input_ids=torch.from_numpy(prompt.astype(np.int64))[None])
+            .logits[0, -1]
+            .double()
+            .numpy()
+        )
     p = np.exp(logits / decoding.sampling_temperature)
     order = np.argsort(-p)
     if decoding.top_k:
@@ -126,7 +168,10 @@ def test_frequencies_follow_the_softmax(decoding: Decoding, build: Callable[...,
 def test_second_token_is_drawn_anew(build: Callable[..., PreTrainedModel]) -> None:
     model = build(vocab=12, spread=0.0)  # all logits equal: every token is uniform and independent
     made = write(
-        model, [np.asarray([3], np.int32)] * 3000, Decoding(max_new_tokens=2, sampling_temperature=1.0), eos=-1
+        model,
+        [np.asarray([3], np.int32)] * 3000,
+        Decoding(max_new_tokens=2, sampling_temperature=1.0),
+        eos=-1,
     )
     table = np.zeros((12, 12))
     for first, second in made:
@@ -134,7 +179,9 @@ def test_second_token_is_drawn_anew(build: Callable[..., PreTrainedModel]) -> No
     assert chisquare(table.ravel()).pvalue > 1e-3
 
 
-def test_the_context_ends_the_text(build: Callable[..., PreTrainedModel], caplog: pytest.LogCaptureFixture) -> None:
+def test_the_context_ends_the_text(
+    build: Callable[..., PreTrainedModel], caplog: pytest.LogCaptureFixture
+) -> None:
     model = build(context=16)
     prompts = [np.arange(2, 12, dtype=np.int32), np.arange(2, 5, dtype=np.int32)]
     with caplog.at_level("WARNING", "stillage"):
@@ -174,7 +221,9 @@ def test_several_ends_of_text(build: Callable[..., PreTrainedModel]) -> None:
     model = build()
     prompt = prompts_of(1, 1)[0]
     free = by_hand(model, prompt, 12, -1)
-    made = generate(model, [prompt], decoding=GREEDY, eos_id=[95, free[2]], pad_id=1, seed=0, names=["a"])
+    made = generate(
+        model, [prompt], decoding=GREEDY, eos_id=[95, free[2]], pad_id=1, seed=0, names=["a"]
+    )
     assert made[0].tolist() == free[: free.index(free[2]) + 1]
 
 
@@ -208,7 +257,9 @@ def test_modes_are_restored_and_dropout_is_off(build: Callable[..., PreTrainedMo
     assert [part.training for part in model.modules()] == modes
 
 
-def test_out_of_memory_halves_the_batch(build: Callable[..., PreTrainedModel], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_out_of_memory_halves_the_batch(
+    build: Callable[..., PreTrainedModel], monkeypatch: pytest.MonkeyPatch
+) -> None:
     model, prompts = build(spread=2.0), prompts_of(5, 9)
     expected = write(model, prompts, SAMPLED)
     sizes = []
@@ -225,13 +276,17 @@ def test_out_of_memory_halves_the_batch(build: Callable[..., PreTrainedModel], m
     assert sizes[0] == 9
 
 
-def test_finished_rows_cost_nothing(build: Callable[..., PreTrainedModel], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_finished_rows_cost_nothing(
+    build: Callable[..., PreTrainedModel], monkeypatch: pytest.MonkeyPatch
+) -> None:
     model, prompts = build(), prompts_of(1, 5)
     eos = write(model, prompts, GREEDY, eos=-1)[0][4]
     lengths = [len(ids) for ids in write(model, prompts, GREEDY, eos=eos)]
     read = []
     real = module.Stream.read
-    monkeypatch.setattr(module.Stream, "read", lambda self, ids: read.append(ids.shape) or real(self, ids))
+    monkeypatch.setattr(
+        module.Stream, "read", lambda self, ids: read.append(ids.shape) or real(self, ids)
+    )
     write(model, prompts, GREEDY, eos=eos)
     assert sum(rows for rows, columns in read[1:]) == sum(lengths) - len(prompts)
 
@@ -239,7 +294,9 @@ def test_finished_rows_cost_nothing(build: Callable[..., PreTrainedModel], monke
 def test_a_model_without_keys_and_values_is_named() -> None:
     from transformers import AutoConfig, AutoModelForCausalLM
 
-    settings_ = AutoConfig.for_model("mamba", vocab_size=97, hidden_size=32, num_hidden_layers=1, state_size=4)
+    settings_ = AutoConfig.for_model(
+        "mamba", vocab_size=97, hidden_size=32, num_hidden_layers=1, state_size=4
+    )
     model = AutoModelForCausalLM.from_config(settings_)
     with pytest.raises(CapabilityError, match="Mamba"):
         write(model, prompts_of(0, 2), GREEDY)

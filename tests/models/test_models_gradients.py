@@ -26,7 +26,9 @@ def records(count: int = 4, vocab: int = 97) -> list[Example]:
     return made
 
 
-def oracle(model: PreTrainedModel, example: Example, parts: list[torch.nn.Module]) -> tuple[float, list[float]]:
+def oracle(
+    model: PreTrainedModel, example: Example, parts: list[torch.nn.Module]
+) -> tuple[float, list[float]]:
     """The whole norm and those of some parts, by backward() on a float64 copy with whole logits."""
     model.zero_grad()
     ids = torch.from_numpy(example.ids_T.astype(np.int64))
@@ -35,7 +37,10 @@ def oracle(model: PreTrainedModel, example: Example, parts: list[torch.nn.Module
     (-logp[rows - 1, ids[rows]].mean()).backward()
 
     def norm(module: torch.nn.Module) -> float:
-        return sum(float(p.grad.square().sum()) for p in module.parameters() if p.grad is not None) ** 0.5
+        return (
+            sum(float(p.grad.square().sum()) for p in module.parameters() if p.grad is not None)
+            ** 0.5
+        )
 
     return norm(model), [norm(part) for part in parts]
 
@@ -44,17 +49,25 @@ def oracle(model: PreTrainedModel, example: Example, parts: list[torch.nn.Module
 def test_norms_are_those_of_autograd(family: str, build: Callable[..., PreTrainedModel]) -> None:
     model, double = build(family, spread=2.0), build(family, spread=2.0).double()
     body: Any = double.base_model
-    blocks = body.h if family == "gpt2" else body.layers if family == "llama" else body.decoder.layers
+    blocks = (
+        body.h if family == "gpt2" else body.layers if family == "llama" else body.decoder.layers
+    )
     model.requires_grad_(False)
     for example, norms in zip(records(), gradient_norms(model, records()), strict=True):
         total, by_block = oracle(double, example, list(blocks))
         assert norms.total == pytest.approx(total, rel=1e-4)
         np.testing.assert_allclose(norms.blocks_L, by_block, rtol=1e-4)
-        assert norms.total**2 == pytest.approx(norms.rest**2 + np.square(norms.blocks_L).sum(), rel=1e-5)
-    assert not any(p.requires_grad for p in model.parameters()) and all(p.grad is None for p in model.parameters())
+        assert norms.total**2 == pytest.approx(
+            norms.rest**2 + np.square(norms.blocks_L).sum(), rel=1e-5
+        )
+    assert not any(p.requires_grad for p in model.parameters()) and all(
+        p.grad is None for p in model.parameters()
+    )
 
 
-def test_gradient_of_nothing_and_of_a_broken_model_is_nan(build: Callable[..., PreTrainedModel]) -> None:
+def test_gradient_of_nothing_and_of_a_broken_model_is_nan(
+    build: Callable[..., PreTrainedModel],
+) -> None:
     model = build()
     empty = Example(record_id="e", ids_T=np.arange(4, dtype=np.int32), response_T=np.zeros(4, bool))
     norms = gradient_norms(model, [empty])[0]
@@ -90,7 +103,9 @@ def test_gradient_norms_of_another_model_under_this_ones_name_are_asked_again(
     ours.write_bytes(next((tmp_path / "b").iterdir()).read_bytes())
     with caplog.at_level("WARNING", "stillage"):
         again = gradient_norms(build(), records(), cache=tmp_path / "a", key="m")
-    assert [n.total for n in again] == [n.total for n in first] and "made for another model" in caplog.text
+    assert [n.total for n in again] == [
+        n.total for n in first
+    ] and "made for another model" in caplog.text
     ours.write_bytes(ours.read_bytes()[:100])
     assert [n.total for n in gradient_norms(build(), records(), cache=tmp_path / "a", key="m")] == [
         n.total for n in first
@@ -98,13 +113,19 @@ def test_gradient_norms_of_another_model_under_this_ones_name_are_asked_again(
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-def test_shaken_weights_come_back_bit_for_bit(dtype: torch.dtype, build: Callable[..., PreTrainedModel]) -> None:
+def test_shaken_weights_come_back_bit_for_bit(
+    dtype: torch.dtype, build: Callable[..., PreTrainedModel]
+) -> None:
     model: Any = build("gpt2")
     model.to(dtype)
     changed: list[str] = []
     before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
     with pytest.raises(KeyError), perturbed(model, None, 0.1, seed=5):
-        changed += [name for name, tensor in model.named_parameters() if not torch.equal(tensor, before[name])]
+        changed += [
+            name
+            for name, tensor in model.named_parameters()
+            if not torch.equal(tensor, before[name])
+        ]
         raise KeyError
     assert len(changed) > 10
     for name, tensor in model.state_dict().items():
@@ -119,7 +140,9 @@ def test_noise_depends_on_seed_and_name_only(build: Callable[..., PreTrainedMode
         which: Callable[[str], bool] | list[str] | None, seed: int, relative: bool = True
     ) -> dict[str, torch.Tensor]:
         with perturbed(model, which, 0.5, seed, relative=relative):
-            return {name: tensor.detach() - before[name] for name, tensor in model.named_parameters()}
+            return {
+                name: tensor.detach() - before[name] for name, tensor in model.named_parameters()
+            }
 
     block = "model.layers.1."
     whole, part = noise(None, 1), noise(lambda name: name.startswith(block), 1)
@@ -132,16 +155,23 @@ def test_noise_depends_on_seed_and_name_only(build: Callable[..., PreTrainedMode
     assert float(noise([name], 1, relative=False)[name].std()) == pytest.approx(0.5, rel=0.05)
 
 
-def test_noise_of_size_zero_changes_nothing_and_bad_wishes_are_refused(build: Callable[..., PreTrainedModel]) -> None:
+def test_noise_of_size_zero_changes_nothing_and_bad_wishes_are_refused(
+    build: Callable[..., PreTrainedModel],
+) -> None:
     model = build()
     before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
     with perturbed(model, None, 0.0, seed=1):
         assert all(torch.equal(tensor, before[name]) for name, tensor in model.state_dict().items())
     with pytest.raises(ConfigError, match="no such size"), perturbed(model, None, -1.0, seed=1):
         pass
-    with pytest.raises(ConfigError, match="no weights of this name"), perturbed(model, ["nothing"], 1.0, seed=1):
+    with (
+        pytest.raises(ConfigError, match="no weights of this name"),
+        perturbed(model, ["nothing"], 1.0, seed=1),
+    ):
         pass
-    model.register_parameter("odd", torch.nn.Parameter(torch.zeros(2, dtype=torch.int8), requires_grad=False))
+    model.register_parameter(
+        "odd", torch.nn.Parameter(torch.zeros(2, dtype=torch.int8), requires_grad=False)
+    )
     with pytest.raises(CapabilityError, match="shaken"), perturbed(model, None, 1.0, seed=1):
         pass
     with pytest.raises(CapabilityError, match="gradient"):

@@ -24,29 +24,58 @@ from stillage.models.sampling_stats import sampling_logp
 from stillage.types import Example
 
 SIZES = {
-    "vocab_size": 97, "hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2, "num_attention_heads": 4,
-    "num_key_value_heads": 2, "head_dim": 8, "max_position_embeddings": 32, "initializer_range": 0.3, "pad_token_id": 0,
-    "bos_token_id": 1, "eos_token_id": 2,
-}  # fmt: skip
+    "vocab_size": 97,
+    "hidden_size": 32,
+    "intermediate_size": 48,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "head_dim": 8,
+    "max_position_embeddings": 32,
+    "initializer_range": 0.3,
+    "pad_token_id": 0,
+    "bos_token_id": 1,
+    "eos_token_id": 2,
+}
 THETA = {"rope_theta": 1e4}
 ORIGINAL = {"original_max_position_embeddings": 12, "factor": 4.0, **THETA}
 FACTORS = {"short_factor": [1.0] * 4, "long_factor": [3.0, 4.0, 6.0, 9.0]}
 LONGROPE = {"rope_type": "longrope", **ORIGINAL, **FACTORS}
 EXPERTS = {"num_local_experts": 2, "num_experts_per_tok": 1}
 FAMILIES: dict[str, tuple[str, dict[str, Any]]] = {
-    "phi3 longrope": ("phi3", {"original_max_position_embeddings": 12, "rope_parameters": LONGROPE}),
+    "phi3 longrope": (
+        "phi3",
+        {"original_max_position_embeddings": 12, "rope_parameters": LONGROPE},
+    ),
     "llama longrope": ("llama", {"rope_parameters": LONGROPE}),
-    "phimoe longrope": ("phimoe", {"rope_parameters": {**LONGROPE, "short_mscale": 1.1, "long_mscale": 1.3}, **EXPERTS}),
+    "phimoe longrope": (
+        "phimoe",
+        {"rope_parameters": {**LONGROPE, "short_mscale": 1.1, "long_mscale": 1.3}, **EXPERTS},
+    ),
     "phi3 window": ("phi3", {"sliding_window": 8}),
-    "llama dynamic": ("llama", {"rope_parameters": {"rope_type": "dynamic", "factor": 4.0, **THETA}}),
+    "llama dynamic": (
+        "llama",
+        {"rope_parameters": {"rope_type": "dynamic", "factor": 4.0, **THETA}},
+    ),
     "llama yarn": ("llama", {"rope_parameters": {"rope_type": "yarn", **ORIGINAL}}),
     "llama linear": ("llama", {"rope_parameters": {"rope_type": "linear", "factor": 4.0, **THETA}}),
     "llama llama3": (
-        "llama", {"rope_parameters": {"rope_type": "llama3", "low_freq_factor": 1.0, "high_freq_factor": 4.0, **ORIGINAL}},
+        "llama",
+        {
+            "rope_parameters": {
+                "rope_type": "llama3",
+                "low_freq_factor": 1.0,
+                "high_freq_factor": 4.0,
+                **ORIGINAL,
+            }
+        },
     ),
     "mistral": ("mistral", {"sliding_window": 8}),
     "gemma2": ("gemma2", {"sliding_window": 8, "query_pre_attn_scalar": 8}),
-    "gemma3": ("gemma3_text", {"sliding_window": 8, "layer_types": ["sliding_attention", "full_attention"]}),
+    "gemma3": (
+        "gemma3_text",
+        {"sliding_window": 8, "layer_types": ["sliding_attention", "full_attention"]},
+    ),
     "qwen2": ("qwen2", {"use_sliding_window": True, "sliding_window": 8, "max_window_layers": 1}),
     "qwen3": ("qwen3", {}),
     "cohere2": ("cohere2", {"sliding_window": 8}),
@@ -54,10 +83,18 @@ FAMILIES: dict[str, tuple[str, dict[str, Any]]] = {
     "gpt2": ("gpt2", {}),
     "opt": ("opt", {"ffn_dim": 48, "word_embed_proj_dim": 32}),
     "gpt_neox": ("gpt_neox", {}),
-    "gpt_neo": ("gpt_neo", {"num_layers": 2, "num_heads": 4, "window_size": 8, "attention_types": [[["global", "local"], 1]]}),
+    "gpt_neo": (
+        "gpt_neo",
+        {
+            "num_layers": 2,
+            "num_heads": 4,
+            "window_size": 8,
+            "attention_types": [[["global", "local"], 1]],
+        },
+    ),
     "bloom": ("bloom", {}),
     "doge": ("doge", {"keep_window_size": 12}),
-}  # fmt: skip
+}
 SWITCH = ("phi3 longrope", "llama longrope", "phimoe longrope", "doge")
 """Those that read a short text otherwise beside a long one."""
 LENGTHS = (5, 8, 9, 12, 13, 32)
@@ -74,7 +111,9 @@ def examples() -> list[Example]:
     rng = np.random.default_rng(0)
     return [
         Example(
-            record_id=str(n), ids_T=rng.integers(3, 97, n).astype(np.int32), response_T=np.arange(n) >= min(3, n - 1)
+            record_id=str(n),
+            ids_T=rng.integers(3, 97, n).astype(np.int32),
+            response_T=np.arange(n) >= min(3, n - 1),
         )
         for n in LENGTHS
     ]
@@ -96,7 +135,9 @@ def test_it_is_no_matter_of_course(family: str) -> None:
     ids = [torch.from_numpy(record.ids_T.astype(np.int64)) for record in (records[0], records[-1])]
     with torch.no_grad():
         alone = model(input_ids=ids[0][None], use_cache=False).logits[0]
-        both = model(input_ids=torch.nn.utils.rnn.pad_sequence(ids, batch_first=True), use_cache=False).logits[0, :5]
+        both = model(
+            input_ids=torch.nn.utils.rnn.pad_sequence(ids, batch_first=True), use_cache=False
+        ).logits[0, :5]
     differs = float((alone - both).abs().max()) > 1e-2
     assert differs or family == "doge"  # within its window Doge may drop nothing that it looks at
     assert kind_of(model.config, 5) != kind_of(model.config, 32)
@@ -109,14 +150,17 @@ def test_whatever_else_reads_records_keeps_them_apart(family: str) -> None:
 
     def said(some: Sequence[Example]) -> list[np.ndarray]:
         return [
-            mean_kl(model, other, some), block_readings(model, some).loss_LN.T.ravel(),
+            mean_kl(model, other, some),
+            block_readings(model, some).loss_LN.T.ravel(),
             np.array([logp_ST.sum() for logp_ST in sampling_logp(model, some, asked)]),
             np.array([norms.total for norms in gradient_norms(model, some)]),
-        ]  # fmt: skip
+        ]
 
     apart = [said([record]) for record in records]
     for k, found in enumerate(said(records)):
-        np.testing.assert_allclose(found, np.concatenate([one[k] for one in apart]), rtol=1e-3, atol=1e-3)
+        np.testing.assert_allclose(
+            found, np.concatenate([one[k] for one in apart]), rtol=1e-3, atol=1e-3
+        )
 
 
 @pytest.mark.parametrize("family", (*SWITCH, "mistral", "gemma3", "gpt_neo"))
@@ -129,7 +173,9 @@ def test_an_answer_is_the_same_beside_others_and_token_by_token(family: str) -> 
     together = generate(model, prompts, names=names, **options)
     for prompt, name, ids in zip(prompts, names, together, strict=True):
         assert ids.tolist() == generate(model, [prompt], names=[name], **options)[0].tolist()
-        if family != "doge":  # whose attention to a word changes with what follows: nothing kept is the same
+        if (
+            family != "doge"
+        ):  # whose attention to a word changes with what follows: nothing kept is the same
             assert ids.tolist() == by_hand(model, prompt, 5)
 
 
@@ -137,7 +183,9 @@ def by_hand(model: PreTrainedModel, prompt: np.ndarray, count: int) -> list[int]
     ids = prompt.tolist()
     with torch.no_grad():
         for _ in range(count):
-            ids.append(int(model(input_ids=torch.tensor([ids]), use_cache=False).logits[0, -1].argmax()))
+            ids.append(
+                int(model(input_ids=torch.tensor([ids]), use_cache=False).logits[0, -1].argmax())
+            )
     return ids[len(prompt) :]
 
 
@@ -148,7 +196,10 @@ def test_beams_are_the_same_beside_others(family: str) -> None:
     names = [str(len(prompt)) for prompt in prompts]
     options: Any = {"beams": 2, "max_new_tokens": 4, "eos_id": 2, "pad_id": 0}
     together = beam_search(model, prompts, names=names, **options)
-    alone = [beam_search(model, [p], names=[n], **options)[0] for p, n in zip(prompts, names, strict=True)]
+    alone = [
+        beam_search(model, [p], names=[n], **options)[0]
+        for p, n in zip(prompts, names, strict=True)
+    ]
     assert [ids.tolist() for ids in together] == [ids.tolist() for ids in alone]
     narrow = beam_search(model, prompts, names=names, **{**options, "beams": 1})
     assert [ids.tolist() for ids in narrow] == [

@@ -46,13 +46,24 @@ def test_weights_depend_on_the_seed_alone_and_leave_the_global_generator() -> No
 def test_numbers_take_the_names_of_the_family() -> None:
     config = ModelConfig(architecture="opt", layers=3, width=48, heads=6, context=40, dropout=0.25)
     opt = load_model(config, vocab_size=51, seed=0).config
-    assert (opt.num_hidden_layers, opt.hidden_size, opt.num_attention_heads, opt.max_position_embeddings) == (
+    assert (
+        opt.num_hidden_layers,
+        opt.hidden_size,
+        opt.num_attention_heads,
+        opt.max_position_embeddings,
+    ) == (
         3,
         48,
         6,
         40,
     )
-    assert (opt.vocab_size, opt.ffn_dim, opt.word_embed_proj_dim, opt.dropout, opt.attention_dropout) == (
+    assert (
+        opt.vocab_size,
+        opt.ffn_dim,
+        opt.word_embed_proj_dim,
+        opt.dropout,
+        opt.attention_dropout,
+    ) == (
         51,
         192,
         48,
@@ -60,16 +71,24 @@ def test_numbers_take_the_names_of_the_family() -> None:
         0.25,
     )
     gpt2 = load_model(
-        config.__class__(layers=3, width=48, heads=6, context=40, dropout=0.25), vocab_size=51, seed=0
+        config.__class__(layers=3, width=48, heads=6, context=40, dropout=0.25),
+        vocab_size=51,
+        seed=0,
     ).config
     assert (gpt2.n_layer, gpt2.n_embd, gpt2.n_head, gpt2.n_positions) == (3, 48, 6, 40)
     assert (gpt2.resid_pdrop, gpt2.embd_pdrop, gpt2.attn_pdrop) == (0.25, 0.25, 0.25)
-    mistral = load_model(ModelConfig(architecture="mistral", layers=1, width=64, heads=8), vocab_size=51, seed=0).config
+    mistral = load_model(
+        ModelConfig(architecture="mistral", layers=1, width=64, heads=8), vocab_size=51, seed=0
+    ).config
     assert (mistral.num_key_value_heads, mistral.intermediate_size, mistral.head_dim) == (2, 224, 8)
 
 
 def test_no_token_is_frozen_as_padding_by_a_family_default() -> None:
-    model = load_model(ModelConfig(architecture="opt", layers=1, width=32, heads=2, context=32), vocab_size=50, seed=0)
+    model = load_model(
+        ModelConfig(architecture="opt", layers=1, width=32, heads=2, context=32),
+        vocab_size=50,
+        seed=0,
+    )
     assert model.get_input_embeddings().padding_idx is None
     assert (model.get_input_embeddings().weight.abs().sum(-1) > 0).all()
 
@@ -85,12 +104,17 @@ def test_no_token_is_frozen_as_padding_by_a_family_default() -> None:
 )
 def test_numbers_that_make_no_model_are_refused(change: dict[str, object], said: str) -> None:
     with pytest.raises((ModelError, ConfigError), match=said):
-        load_model(ModelConfig(**{"layers": 2, "width": 64, "heads": 4, **change}), vocab_size=97, seed=0)
+        load_model(
+            ModelConfig(**{"layers": 2, "width": 64, "heads": 4, **change}), vocab_size=97, seed=0
+        )
 
 
 @pytest.mark.parametrize("family", ["gpt2", "llama", "opt", "phi"])
 def test_a_folder_comes_back_as_it_was_saved(
-    family: str, build: Callable[..., PreTrainedModel], tokenizer: PreTrainedTokenizerFast, tmp_path: Path
+    family: str,
+    build: Callable[..., PreTrainedModel],
+    tokenizer: PreTrainedTokenizerFast,
+    tmp_path: Path,
 ) -> None:
     model = build(family)
     save_model(model, tokenizer, tmp_path / "a")
@@ -99,7 +123,9 @@ def test_a_folder_comes_back_as_it_was_saved(
     assert (back.config.eos_token_id, back.config.pad_token_id) == (0, 1)
     assert (back.generation_config.eos_token_id, back.generation_config.pad_token_id) == (0, 1)
     save_model(back, load_tokenizer(str(tmp_path / "a")), tmp_path / "b")
-    assert (tmp_path / "a/model.safetensors").read_bytes() == (tmp_path / "b/model.safetensors").read_bytes()
+    assert (tmp_path / "a/model.safetensors").read_bytes() == (
+        tmp_path / "b/model.safetensors"
+    ).read_bytes()
     assert folder_hash(tmp_path / "a") == folder_hash(tmp_path / "b")
     stock = AutoModelForCausalLM.from_pretrained(tmp_path / "a")
     assert same(weights(model), weights(stock))
@@ -161,7 +187,9 @@ def test_bfloat16_weights(
 ) -> None:
     save_model(build(), tokenizer, tmp_path / "a")
     assert (
-        load_model(ModelConfig(path=str(tmp_path / "a"), dtype="bfloat16"), vocab_size=97, seed=0).dtype
+        load_model(
+            ModelConfig(path=str(tmp_path / "a"), dtype="bfloat16"), vocab_size=97, seed=0
+        ).dtype
         == torch.bfloat16
     )
     assert load_model(ModelConfig(dtype="bfloat16"), vocab_size=97, seed=0).dtype == torch.bfloat16
@@ -174,7 +202,9 @@ def test_an_adapter_folder_gives_the_merged_model(
 
     save_model(build("llama"), tokenizer, tmp_path / "base")
     base = load_model(ModelConfig(path=str(tmp_path / "base")), vocab_size=97, seed=0)
-    adapted = get_peft_model(base, LoraConfig(r=4, target_modules=["q_proj", "v_proj"], init_lora_weights=False))
+    adapted = get_peft_model(
+        base, LoraConfig(r=4, target_modules=["q_proj", "v_proj"], init_lora_weights=False)
+    )
     adapted.eval()
     ids = torch.arange(3, 20)[None]
     with torch.no_grad():
@@ -184,7 +214,9 @@ def test_an_adapter_folder_gives_the_merged_model(
     assert not isinstance(back, PeftModel)
     with torch.no_grad():
         torch.testing.assert_close(back(input_ids=ids).logits, expected, atol=1e-4, rtol=1e-4)
-        plain = load_model(ModelConfig(path=str(tmp_path / "base")), vocab_size=97, seed=0)(input_ids=ids).logits
+        plain = load_model(ModelConfig(path=str(tmp_path / "base")), vocab_size=97, seed=0)(
+            input_ids=ids
+        ).logits
     assert (plain - expected).abs().max() > 1e-2
     assert len(load_tokenizer(str(tmp_path / "adapter"))) == 97
     before = folder_hash(tmp_path / "adapter")
@@ -229,7 +261,11 @@ def damage(folder: Path, how: str) -> None:
     ],
 )
 def test_damaged_folders_are_named(
-    how: str, said: str, build: Callable[..., PreTrainedModel], tokenizer: PreTrainedTokenizerFast, tmp_path: Path
+    how: str,
+    said: str,
+    build: Callable[..., PreTrainedModel],
+    tokenizer: PreTrainedTokenizerFast,
+    tmp_path: Path,
 ) -> None:
     save_model(build(), tokenizer, tmp_path / "m")
     damage(tmp_path / "m", how)
@@ -256,7 +292,9 @@ def test_a_pinned_hub_id_is_fetched_without_code_or_pickles(
     save_model(build(), tokenizer, tmp_path / "snapshot")
     asked: list[tuple[str, str, list[str]]] = []
 
-    def fetch(repo: str, *, revision: str, allow_patterns: list[str], ignore_patterns: list[str]) -> str:
+    def fetch(
+        repo: str, *, revision: str, allow_patterns: list[str], ignore_patterns: list[str]
+    ) -> str:
         asked.append((repo, revision, allow_patterns))
         if repo == "someone/gone":
             raise OSError("404: no such repository")
@@ -266,7 +304,10 @@ def test_a_pinned_hub_id_is_fetched_without_code_or_pickles(
     load_model(ModelConfig(path="someone/model", revision="a" * 40), vocab_size=97, seed=0)
     load_tokenizer("someone/model", "a" * 40)
     assert [(repo, revision) for repo, revision, _ in asked] == [("someone/model", "a" * 40)] * 2
-    assert not any(pattern.endswith((".bin", ".py", ".pt", ".pkl")) or pattern == "*" for pattern in asked[0][2])
+    assert not any(
+        pattern.endswith((".bin", ".py", ".pt", ".pkl")) or pattern == "*"
+        for pattern in asked[0][2]
+    )
     with pytest.raises(ModelError, match="404"):
         load_model(ModelConfig(path="someone/gone", revision="a" * 40), vocab_size=97, seed=0)
 
@@ -288,18 +329,26 @@ def test_the_conversion_command_works(
     tensors = weights(model)
     names = sorted(tensors)
     (folder / "model.safetensors").unlink()
-    torch.save({name: tensors[name] for name in names[::2]}, folder / "pytorch_model-00001-of-00002.bin")
-    torch.save({name: tensors[name] for name in names[1::2]}, folder / "pytorch_model-00002-of-00002.bin")
+    torch.save(
+        {name: tensors[name] for name in names[::2]}, folder / "pytorch_model-00001-of-00002.bin"
+    )
+    torch.save(
+        {name: tensors[name] for name in names[1::2]}, folder / "pytorch_model-00002-of-00002.bin"
+    )
     with pytest.raises(ModelError) as refused:
         load_model(ModelConfig(path=str(folder)), vocab_size=97, seed=0)
     command = refused.value.fix.removeprefix("Convert them safely: ")
     assert command.startswith(f"cd {shlex.quote(str(folder))} && python -c ")
-    subprocess.run(command.replace("&& python", f"&& {sys.executable}"), shell=True, check=True, timeout=120)
+    subprocess.run(
+        command.replace("&& python", f"&& {sys.executable}"), shell=True, check=True, timeout=120
+    )
     assert same(tensors, weights(load_model(ModelConfig(path=str(folder)), vocab_size=97, seed=0)))
 
 
 def test_tokenizers(
-    tokenizer: PreTrainedTokenizerFast, make_tokenizer: Callable[..., PreTrainedTokenizerFast], tmp_path: Path
+    tokenizer: PreTrainedTokenizerFast,
+    make_tokenizer: Callable[..., PreTrainedTokenizerFast],
+    tmp_path: Path,
 ) -> None:
     tokenizer.save_pretrained(tmp_path / "t")
     back = load_tokenizer(str(tmp_path / "t"))

@@ -9,7 +9,12 @@ from pathlib import Path
 import pytest
 import torch
 from peft import AutoPeftModelForCausalLM, PeftModel
-from transformers import AutoModelForCausalLM, BitsAndBytesConfig, PreTrainedModel, PreTrainedTokenizerFast
+from transformers import (
+    AutoModelForCausalLM,
+    BitsAndBytesConfig,
+    PreTrainedModel,
+    PreTrainedTokenizerFast,
+)
 
 from stillage.errors import CapabilityError, ConfigError, ModelError
 from stillage.models import load as load_module
@@ -44,7 +49,9 @@ def test_merged_is_unmerged(
 ) -> None:
     config = ModelConfig(architecture=architecture, lora_rank=4, lora_targets=targets, **SMALL)
     model = load_trainable(config, tokenizer=tokenizer, seed=1, base_folder=tmp_path / "base")
-    plain = load_model(ModelConfig(architecture=architecture, **SMALL), vocab_size=len(tokenizer), seed=1)
+    plain = load_model(
+        ModelConfig(architecture=architecture, **SMALL), vocab_size=len(tokenizer), seed=1
+    )
     assert torch.equal(logits(model), logits(plain)), "B = 0: training starts from the model itself"
     trained = {name for name, weight in model.named_parameters() if weight.requires_grad}
     assert trained and all("lora_" in name for name in trained)
@@ -53,8 +60,11 @@ def test_merged_is_unmerged(
     assert (expected - logits(plain)).abs().max() > 1e-2
     save_model(model, tokenizer, tmp_path / "model")
     assert {path.name for path in (tmp_path / "model").iterdir()} == {
-        "adapter_config.json", "adapter_model.safetensors", "tokenizer.json", "tokenizer_config.json",
-    }  # fmt: skip
+        "adapter_config.json",
+        "adapter_model.safetensors",
+        "tokenizer.json",
+        "tokenizer_config.json",
+    }
     again = load_model(ModelConfig(path=str(tmp_path / "model")), vocab_size=len(tokenizer), seed=0)
     assert not isinstance(again, PeftModel)
     torch.testing.assert_close(logits(again), expected, atol=1e-5, rtol=1e-5)
@@ -66,7 +76,9 @@ def test_an_adapter_names_its_base_and_finds_it_again_after_a_move(
     tokenizer: PreTrainedTokenizerFast, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run = tmp_path / "run" / "student"
-    model = load_trainable(ModelConfig(lora_rank=4, **SMALL), tokenizer=tokenizer, seed=1, base_folder=run / "base")
+    model = load_trainable(
+        ModelConfig(lora_rank=4, **SMALL), tokenizer=tokenizer, seed=1, base_folder=run / "base"
+    )
     expected = logits(moved(model))
     save_model(model, tokenizer, run / "model")
     save_model(model, tokenizer, run / "kept" / "epoch1")
@@ -75,24 +87,36 @@ def test_an_adapter_names_its_base_and_finds_it_again_after_a_move(
     for name in ("model", "kept/epoch1"):
         folder = tmp_path / "elsewhere" / "student" / name
         torch.testing.assert_close(
-            logits(load_model(ModelConfig(path=str(folder)), vocab_size=97, seed=0)), expected, atol=1e-5, rtol=1e-5
+            logits(load_model(ModelConfig(path=str(folder)), vocab_size=97, seed=0)),
+            expected,
+            atol=1e-5,
+            rtol=1e-5,
         )
         assert folder_hash(folder) == hashed and len(load_tokenizer(str(folder))) == len(tokenizer)
     # A base that is a folder of the user's is named by its full path, however it was given.
-    save_model(load_model(ModelConfig(**SMALL), vocab_size=97, seed=5), tokenizer, tmp_path / "mine")
+    save_model(
+        load_model(ModelConfig(**SMALL), vocab_size=97, seed=5), tokenizer, tmp_path / "mine"
+    )
     monkeypatch.chdir(tmp_path)
     config = ModelConfig(path="mine", lora_rank=2)
     save_model(
-        load_trainable(config, tokenizer=tokenizer, seed=1, base_folder=tmp_path / "no"), tokenizer, tmp_path / "b"
+        load_trainable(config, tokenizer=tokenizer, seed=1, base_folder=tmp_path / "no"),
+        tokenizer,
+        tmp_path / "b",
     )
     assert not (tmp_path / "no").exists()
     monkeypatch.chdir("/")
     load_model(ModelConfig(path=str(tmp_path / "b")), vocab_size=97, seed=0)
 
 
-def test_an_adapter_can_be_trained_further_or_merged(tokenizer: PreTrainedTokenizerFast, tmp_path: Path) -> None:
+def test_an_adapter_can_be_trained_further_or_merged(
+    tokenizer: PreTrainedTokenizerFast, tmp_path: Path
+) -> None:
     first = load_trainable(
-        ModelConfig(lora_rank=4, **SMALL), tokenizer=tokenizer, seed=1, base_folder=tmp_path / "base"
+        ModelConfig(lora_rank=4, **SMALL),
+        tokenizer=tokenizer,
+        seed=1,
+        base_folder=tmp_path / "base",
     )
     expected = logits(moved(first))
     save_model(first, tokenizer, tmp_path / "first")
@@ -108,18 +132,24 @@ def test_an_adapter_can_be_trained_further_or_merged(tokenizer: PreTrainedTokeni
         torch.testing.assert_close(logits(merged), expected, atol=1e-5, rtol=1e-5)
     # A new adapter on a merged one: the merged model is nowhere on disk, so it is written.
     stacked = ModelConfig(path=str(tmp_path / "first"), lora_rank=2)
-    second = load_trainable(stacked, tokenizer=tokenizer, seed=2, base_folder=tmp_path / "second_base")
+    second = load_trainable(
+        stacked, tokenizer=tokenizer, seed=2, base_folder=tmp_path / "second_base"
+    )
     torch.testing.assert_close(logits(second), expected, atol=1e-5, rtol=1e-5)
     assert (tmp_path / "second_base" / "model.safetensors").exists()
 
 
-def test_the_seed_decides_the_adapter_and_nothing_else(tokenizer: PreTrainedTokenizerFast, tmp_path: Path) -> None:
+def test_the_seed_decides_the_adapter_and_nothing_else(
+    tokenizer: PreTrainedTokenizerFast, tmp_path: Path
+) -> None:
     config = ModelConfig(lora_rank=4, **SMALL)
     torch.manual_seed(5)
     expected = torch.rand(3)
     torch.manual_seed(5)
     drawn = [
-        load_trainable(config, tokenizer=tokenizer, seed=seed, base_folder=tmp_path / "base").state_dict()
+        load_trainable(
+            config, tokenizer=tokenizer, seed=seed, base_folder=tmp_path / "base"
+        ).state_dict()
         for seed in (1, 1, 2)
     ]
     assert torch.equal(torch.rand(3), expected)
@@ -179,7 +209,15 @@ def test_quantised_weights_need_an_extra_and_a_folder(
     monkeypatch.setattr(AutoModelForCausalLM, "from_pretrained", fake)
     load_model(config, vocab_size=97, seed=0)
     wanted = asked[0]["quantization_config"]
-    assert isinstance(wanted, BitsAndBytesConfig) and wanted.load_in_8bit and asked[0]["device_map"] == {"": "cpu"}
+    assert (
+        isinstance(wanted, BitsAndBytesConfig)
+        and wanted.load_in_8bit
+        and asked[0]["device_map"] == {"": "cpu"}
+    )
     load_model(ModelConfig(path=str(tmp_path / "m"), quantize="nf4"), vocab_size=97, seed=0)
     wanted = asked[1]["quantization_config"]
-    assert isinstance(wanted, BitsAndBytesConfig) and wanted.load_in_4bit and wanted.bnb_4bit_quant_type == "nf4"
+    assert (
+        isinstance(wanted, BitsAndBytesConfig)
+        and wanted.load_in_4bit
+        and wanted.bnb_4bit_quant_type == "nf4"
+    )

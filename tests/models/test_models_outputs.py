@@ -14,13 +14,35 @@ from stillage.models.outputs import check_head, forward_hidden, head_of, project
 from stillage.run.config import ModelConfig
 
 FAMILIES = (
-    "gpt2", "opt", "llama", "qwen2", "qwen3", "mistral", "gemma", "gemma2", "gpt_neox", "gptj", "gpt_neo", "phi", "phi3",
-    "cohere", "granite", "bloom", "falcon", "mpt", "olmo2", "stablelm", "starcoder2", "nanochat",
-)  # fmt: skip
+    "gpt2",
+    "opt",
+    "llama",
+    "qwen2",
+    "qwen3",
+    "mistral",
+    "gemma",
+    "gemma2",
+    "gpt_neox",
+    "gptj",
+    "gpt_neo",
+    "phi",
+    "phi3",
+    "cohere",
+    "granite",
+    "bloom",
+    "falcon",
+    "mpt",
+    "olmo2",
+    "stablelm",
+    "starcoder2",
+    "nanochat",
+)
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-def test_hidden_and_head_give_the_logits(family: str, build: Callable[..., PreTrainedModel]) -> None:
+def test_hidden_and_head_give_the_logits(
+    family: str, build: Callable[..., PreTrainedModel]
+) -> None:
     model = build(family, spread=2.0)
     if model.config.model_type == "granite":
         model.config.logits_scaling = 3.0
@@ -34,7 +56,9 @@ def test_hidden_and_head_give_the_logits(family: str, build: Callable[..., PreTr
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-def test_padding_does_not_change_real_tokens(family: str, build: Callable[..., PreTrainedModel]) -> None:
+def test_padding_does_not_change_real_tokens(
+    family: str, build: Callable[..., PreTrainedModel]
+) -> None:
     model = build(family, spread=2.0)
     ids = torch.randint(0, 97, (2, 9), generator=torch.Generator().manual_seed(1))
     with torch.no_grad():
@@ -44,14 +68,24 @@ def test_padding_does_not_change_real_tokens(family: str, build: Callable[..., P
 
 def test_opt_with_a_projection_before_the_head() -> None:
     settings = AutoConfig.for_model(
-        "opt", vocab_size=50, hidden_size=32, word_embed_proj_dim=16, num_hidden_layers=2, num_attention_heads=4,
-        ffn_dim=64, max_position_embeddings=32, do_layer_norm_before=False, pad_token_id=1,
-    )  # fmt: skip
+        "opt",
+        vocab_size=50,
+        hidden_size=32,
+        word_embed_proj_dim=16,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        ffn_dim=64,
+        max_position_embeddings=32,
+        do_layer_norm_before=False,
+        pad_token_id=1,
+    )
     model = AutoModelForCausalLM.from_config(settings).eval()
     ids = torch.arange(2, 12)[None]
     with torch.no_grad():
         hidden = forward_hidden(model, ids)
-        torch.testing.assert_close(project(hidden, head_of(model)), model(input_ids=ids).logits, atol=1e-6, rtol=1e-5)
+        torch.testing.assert_close(
+            project(hidden, head_of(model)), model(input_ids=ids).logits, atol=1e-6, rtol=1e-5
+        )
     assert hidden.shape == (1, 10, 16)
 
 
@@ -70,7 +104,9 @@ def test_gradients_reach_a_tied_head_and_a_lora_head(build: Callable[..., PreTra
     from peft import LoraConfig, get_peft_model
 
     model = build("llama")
-    adapted = get_peft_model(model, LoraConfig(r=2, target_modules=["q_proj", "lm_head"], init_lora_weights=False))
+    adapted = get_peft_model(
+        model, LoraConfig(r=2, target_modules=["q_proj", "lm_head"], init_lora_weights=False)
+    )
     adapted.eval()
     ids = torch.arange(5, 15)[None]
     logits = project(forward_hidden(adapted, ids), head_of(adapted))
@@ -105,5 +141,7 @@ def test_a_head_that_lies_is_caught(build: Callable[..., PreTrainedModel]) -> No
 def test_models_that_are_no_decoders_are_refused(architecture: str) -> None:
     with pytest.raises(ModelError, match="decoder-only"):
         load_model(
-            ModelConfig(architecture=architecture, layers=1, width=32, heads=2, context=32), vocab_size=40, seed=0
+            ModelConfig(architecture=architecture, layers=1, width=32, heads=2, context=32),
+            vocab_size=40,
+            seed=0,
         )

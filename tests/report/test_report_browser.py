@@ -41,12 +41,18 @@ def test_it_renders_every_part_without_asking_anyone(browser: Chromium, reported
     assert browser.run(
         "[...document.querySelectorAll('svg.figure')].every(s => s.getBoundingClientRect().height > 100)"
     )
-    assert browser.run("getComputedStyle(document.querySelector('.badge')).borderRadius") == "34px"  # the style applies
+    assert (
+        browser.run("getComputedStyle(document.querySelector('.badge')).borderRadius") == "34px"
+    )  # the style applies
     assert browser.requests == [page(reported).as_uri()]
-    assert browser.complaints == []  # no policy violation, no broken markup that the console knows of
+    assert (
+        browser.complaints == []
+    )  # no policy violation, no broken markup that the console knows of
 
 
-def test_the_policy_stops_a_script_and_a_request(browser: Chromium, reported: Path, tmp_path: Path) -> None:
+def test_the_policy_stops_a_script_and_a_request(
+    browser: Chromium, reported: Path, tmp_path: Path
+) -> None:
     """The page's own policy, shown to bite: injected code neither runs nor loads anything."""
     html = page(reported).read_text(encoding="utf-8")
     injected = '<script>document.title = "owned"</script><img src="http://192.0.2.1/x.png" onerror="document.title=1">'
@@ -70,7 +76,9 @@ def test_no_sideways_scroll_on_a_phone(browser: Chromium, reported: Path, scheme
 
 
 @pytest.mark.parametrize(("scheme", "dark"), [("light", False), ("dark", True)])
-def test_light_and_dark_are_readable(browser: Chromium, reported: Path, scheme: str, dark: bool) -> None:
+def test_light_and_dark_are_readable(
+    browser: Chromium, reported: Path, scheme: str, dark: bool
+) -> None:
     browser.open(page(reported), width=1280, scheme=scheme)
     image = pixels(browser.screenshot())
     assert (np.median(image) < 60) == dark

@@ -33,7 +33,12 @@ def test_the_strongest_attack_heads_the_page_and_the_one_named_first_stands_besi
     recited = rate("extraction_rate", "student", 0.1, 0.05, 0.15, "private")
     good = rate("rouge_l", "student", 0.6, 0.5, 0.7)
     view = plain(
-        auc("student", 0.68), auc("student", 0.8, attack="zlib"), *best(0.8, 0.76, 0.0005), tail, recited, good
+        auc("student", 0.68),
+        auc("student", 0.8, attack="zlib"),
+        *best(0.8, 0.76, 0.0005),
+        tail,
+        recited,
+        good,
     )
     keys = key_numbers(view)
     assert [key.label for key in keys] == [
@@ -44,11 +49,23 @@ def test_the_strongest_attack_heads_the_page_and_the_one_named_first_stands_besi
         "ROUGE-L",
     ]
     assert (keys[0].value, keys[0].small) == ("0.80", "[0.76, 0.83]")
-    assert "strongest of 2, p = 0.0005" in keys[0].note and "named first" in keys[1].note and len(keys) <= MOST
-    same = key_numbers(plain(auc("student", 0.8), auc("student", 0.6, attack="zlib"), *best(0.8, 0.76, 0.0005, "loss")))
+    assert (
+        "strongest of 2, p = 0.0005" in keys[0].note
+        and "named first" in keys[1].note
+        and len(keys) <= MOST
+    )
+    same = key_numbers(
+        plain(
+            auc("student", 0.8),
+            auc("student", 0.6, attack="zlib"),
+            *best(0.8, 0.76, 0.0005, "loss"),
+        )
+    )
     assert [key.label for key in same] == ["AUC, loss attack"]
     alone = key_numbers(plain(auc("student", 0.8), *best(0.8, 0.76, 0.0005, "loss")))
-    assert alone[0].small == "[0.77, 0.83]" and "strongest" not in alone[0].note  # one attack was not chosen among any
+    assert (
+        alone[0].small == "[0.77, 0.83]" and "strongest" not in alone[0].note
+    )  # one attack was not chosen among any
 
 
 def group(model: str, name: str, value: float, p: float, half: float = 0.05) -> Result:
@@ -72,9 +89,16 @@ def test_the_worst_group_is_told_after_correction_over_groups_and_beside_its_con
     assert "not clearly above a control there" in shared
     assert "no control model shows the cause" in group_words(plain(rows[0], *groups))
     quiet = group_words(
-        plain(*rows, group("student", "kind: a", 0.6, 0.2), replace(groups[1], note="p=0.1; bh p=0.2 of 2"))
+        plain(
+            *rows,
+            group("student", "kind: a", 0.6, 0.2),
+            replace(groups[1], note="p=0.1; bh p=0.2 of 2"),
+        )
     )
-    assert quiet == "None of 2 groups is told apart beyond chance, allowing for their number (loss attack)."
+    assert (
+        quiet
+        == "None of 2 groups is told apart beyond chance, allowing for their number (loss attack)."
+    )
     unmeasured = replace(groups[0], value=math.nan, low=math.nan, high=math.nan)
     assert group_words(plain(*rows)) == "" and group_words(plain(*rows, unmeasured)) == ""
     assert group_words(plain(*rows, *groups, validity="contaminated")) == ""
@@ -83,19 +107,32 @@ def test_the_worst_group_is_told_after_correction_over_groups_and_beside_its_con
 def test_a_column_of_dashes_is_not_shown_and_neither_is_a_table_of_them() -> None:
     dash, refused = Cell(text="–"), Cell(text="–", small="too few outsiders")
     table = Table(
-        caption="c", columns=("model", "a", "b", "c"),
-        rows=((Cell(text="x"), dash, Cell(text="1"), refused), (Cell(text="y"), Cell(text="–", small="no value"), dash, refused)),
-    )  # fmt: skip
+        caption="c",
+        columns=("model", "a", "b", "c"),
+        rows=(
+            (Cell(text="x"), dash, Cell(text="1"), refused),
+            (Cell(text="y"), Cell(text="–", small="no value"), dash, refused),
+        ),
+    )
     kept = without_dashes(table)
-    assert kept is not None and kept.columns == ("model", "b", "c") and [len(row) for row in kept.rows] == [3, 3]
-    assert without_dashes(replace(table, rows=tuple((row[0], dash, dash, dash) for row in table.rows))) is None
+    assert (
+        kept is not None
+        and kept.columns == ("model", "b", "c")
+        and [len(row) for row in kept.rows] == [3, 3]
+    )
+    assert (
+        without_dashes(replace(table, rows=tuple((row[0], dash, dash, dash) for row in table.rows)))
+        is None
+    )
     whole = replace(kept, columns=kept.columns)
     assert without_dashes(whole) is whole
 
 
 def test_no_table_of_the_page_has_an_empty_column(run: Path) -> None:
     path = run / "evaluate" / "results.parquet"
-    write_results(path, [row for row in read_results(path) if row.metric not in ("perplexity", "exact_match")])
+    write_results(
+        path, [row for row in read_results(path) if row.metric not in ("perplexity", "exact_match")]
+    )
     html = shown(run)
     assert ">ROUGE-L<" in html and ">perplexity<" not in html and ">exact match<" not in html
 
@@ -104,10 +141,20 @@ def test_a_reference_from_elsewhere_stands_under_its_own_name_in_every_table(run
     path = run / "audit" / "results.parquet"
     rows = read_results(path)
     write_results(
-        path, [*rows, *(replace(row, model="outside_reference") for row in rows if row.model == "student_no_teacher")]
+        path,
+        [
+            *rows,
+            *(
+                replace(row, model="outside_reference")
+                for row in rows
+                if row.model == "student_no_teacher"
+            ),
+        ],
     )
     config = (run / "config.yaml").read_text(encoding="utf-8")
-    write_text(run / "config.yaml", config.replace("audit:\n", "audit:\n  reference: org/pythia-70m\n"))
+    write_text(
+        run / "config.yaml", config.replace("audit:\n", "audit:\n  reference: org/pythia-70m\n")
+    )
     view = read_run(run)
     assert "pythia-70m" in auc_table(view).columns
     html = shown(run)
@@ -118,10 +165,15 @@ def test_a_check_that_could_not_tell_is_neither_passed_nor_failed(run: Path) -> 
     path = run / "audit" / "validity.json"
     stated = read_json(path)
     stated["checks"][2] |= {"undecided": True, "detail": "It would have seen an AUC of 0.8."}
-    write_json(path, stated | {"verdict": "too few records to tell", "headline": "Controls: too few records."})
+    write_json(
+        path,
+        stated | {"verdict": "too few records to tell", "headline": "Controls: too few records."},
+    )
     view = read_run(run)
     assert [check.undecided for check in checks(view)] == [True, False, False, False]
-    assert checked(view) == "; split too few records to tell, 3 of 4 checks passed, 1 could not tell"
+    assert (
+        checked(view) == "; split too few records to tell, 3 of 4 checks passed, 1 could not tell"
+    )
     html = shown(run)
     assert (
         '<p class="badge unknown">too few records to tell</p>' in html

@@ -20,15 +20,28 @@ def quality(model: str, value: float, metric: str = "needed_exact") -> Result:
 
 
 def gain(model: str, value: float, half: float, minus: str, metric: str = "needed_exact") -> Result:
-    return rate(f"{metric}_gain", model, value, value - half, value + half, dataset="test", note=f"minus {minus}")
+    return rate(
+        f"{metric}_gain",
+        model,
+        value,
+        value - half,
+        value + half,
+        dataset="test",
+        note=f"minus {minus}",
+    )
 
 
 def story(*more: Result, gained: float = 0.4, half: float = 0.05) -> RunView:
     return plain(
-        quality("student", 0.99), quality("student_no_teacher", 0.99 - gained),
-        gain("student", gained, half, "student_no_teacher"), auc("student", 0.9), auc("student_no_teacher", 0.5),
-        auc("student_counterfactual", 0.5), *more, summaries=("student", "student_no_teacher"),
-    )  # fmt: skip
+        quality("student", 0.99),
+        quality("student_no_teacher", 0.99 - gained),
+        gain("student", gained, half, "student_no_teacher"),
+        auc("student", 0.9),
+        auc("student_no_teacher", 0.5),
+        auc("student_counterfactual", 0.5),
+        *more,
+        summaries=("student", "student_no_teacher"),
+    )
 
 
 MINIMAL = (
@@ -52,7 +65,8 @@ def test_a_gain_is_claimed_only_by_its_interval(gained: float, half: float, said
 
 
 @pytest.mark.parametrize(
-    ("value", "said"), [(0.5, "is not shown to tell members"), (0.8, "tells members from outsiders too")]
+    ("value", "said"),
+    [(0.5, "is not shown to tell members"), (0.8, "tells members from outsiders too")],
 )
 def test_whether_the_student_without_a_teacher_gives_members_away_stands_beside_its_quality(
     value: float, said: str
@@ -61,14 +75,24 @@ def test_whether_the_student_without_a_teacher_gives_members_away_stands_beside_
     gained = gain("student", -0.002, 0.02, "student_no_teacher", "rouge_l")
     words = gain_words(plain(*rows, gained, auc("student_no_teacher", value)))
     assert "a student without a teacher is not shown to be worse" in words
-    assert f"the one without a teacher {said}" in words and f"(AUC {value:.2f} [" in words and "loss attack" in words
+    assert (
+        f"the one without a teacher {said}" in words
+        and f"(AUC {value:.2f} [" in words
+        and "loss attack" in words
+    )
 
 
 def test_without_a_needed_part_the_gain_is_in_rouge() -> None:
-    view = plain(quality("student", 0.6, "rouge_l"), quality("student_no_teacher", 0.5, "rouge_l"),
-                 gain("student", 0.1, 0.02, "student_no_teacher", "rouge_l"))  # fmt: skip
+    view = plain(
+        quality("student", 0.6, "rouge_l"),
+        quality("student_no_teacher", 0.5, "rouge_l"),
+        gain("student", 0.1, 0.02, "student_no_teacher", "rouge_l"),
+    )
     assert gain_words(view).startswith("Distilling helps: the student has ROUGE-L 0.600")
-    assert gain_words(plain(auc("student", 0.9))) == "" and halves_table(plain(auc("student", 0.9))) is None
+    assert (
+        gain_words(plain(auc("student", 0.9))) == ""
+        and halves_table(plain(auc("student", 0.9))) is None
+    )
 
 
 def test_less_leak_is_claimed_only_by_the_paired_test_and_what_is_left_is_said() -> None:
@@ -79,14 +103,23 @@ def test_less_leak_is_claimed_only_by_the_paired_test_and_what_is_left_is_said()
     part = auc("student_minimal", 0.56, attack="loss_needed")
     below = auc("student_no_teacher", 0.5, attack="loss_needed")
     left = minimal_words(story(*MINIMAL, part, below, avoided(0.38, 0.03)))
-    assert "0.56 [0.53, 0.59], needed-part loss attack (what is left is not shown to be more than a control's)" in left
+    assert (
+        "0.56 [0.53, 0.59], needed-part loss attack (what is left is not shown to be more than a control's)"
+        in left
+    )
     test = replace(part, metric="auc_beyond_control", value=0.06, low=0.01, high=0.11)
-    paired = replace(test, note="student_minimal minus student_no_teacher; p=0.01; holm p=0.02 of 2")
-    assert "(some is left)" in minimal_words(story(*MINIMAL, part, below, paired, avoided(0.38, 0.03)))
+    paired = replace(
+        test, note="student_minimal minus student_no_teacher; p=0.01; holm p=0.02 of 2"
+    )
+    assert "(some is left)" in minimal_words(
+        story(*MINIMAL, part, below, paired, avoided(0.38, 0.03))
+    )
     assert "no control was asked" in minimal_words(story(*MINIMAL, part, avoided(0.38, 0.03)))
     much = minimal_words(story(*MINIMAL[:2], auc("student_minimal", 0.8), avoided(0.1, 0.03)))
     assert "leaks less: AUC 0.80" in much and "little" not in much
-    shared = auc("student_counterfactual", 0.89)  # what the student shows is not its teacher's doing
+    shared = auc(
+        "student_counterfactual", 0.89
+    )  # what the student shows is not its teacher's doing
     assert "is not shown to leak less" in minimal_words(
         plain(*MINIMAL, auc("student", 0.9), shared, avoided(0.38, 0.03))
     )
@@ -95,16 +128,26 @@ def test_less_leak_is_claimed_only_by_the_paired_test_and_what_is_left_is_said()
 
 def test_the_terminal_has_both_halves_the_lesson_and_every_model_in_ten_lines() -> None:
     models = [auc(name, 0.5) for name in ("teacher", "teacher_counterfactual")]
-    floor = [rate("extraction_rate", "student", 0.02, 0.01, 0.04, dataset=part) for part in ("private", "outsiders")]
+    floor = [
+        rate("extraction_rate", "student", 0.02, 0.01, 0.04, dataset=part)
+        for part in ("private", "outsiders")
+    ]
     view = story(*MINIMAL, avoided(0.38, 0.03), *models, *floor)
     lines = summary_lines(view, verdict(view), title="quickstart")
     assert len(lines) <= LINES and lines[0].startswith("quickstart: leaks; split valid")
-    assert lines[2].startswith("Distilling helps") and lines[3].startswith("Asked only for what is needed")
-    assert sum(line.startswith("  ") for line in lines) == 6 and not any("more models" in line for line in lines)
+    assert lines[2].startswith("Distilling helps") and lines[3].startswith(
+        "Asked only for what is needed"
+    )
+    assert sum(line.startswith("  ") for line in lines) == 6 and not any(
+        "more models" in line for line in lines
+    )
 
 
 def test_the_page_shows_them(run: Path) -> None:
     from stillage.report.load import read_run
 
     table = halves_table(read_run(run))
-    assert table is not None and [row[0].text for row in table.rows][:2] == ["student", "student, asked for less"]
+    assert table is not None and [row[0].text for row in table.rows][:2] == [
+        "student",
+        "student, asked for less",
+    ]

@@ -13,9 +13,14 @@ from stillage.run.results import read_results, write_results
 from stillage.types import Result
 
 ROW = Result(
-    run="", stage="audit", model="student", attack="dc_pdd", metric="left_out", value=float("nan"),
+    run="",
+    stage="audit",
+    model="student",
+    attack="dc_pdd",
+    metric="left_out",
+    value=float("nan"),
     note="there are no public records & <none> to count tokens in",
-)  # fmt: skip
+)
 
 
 def with_rows(run: Path, rows: list[Result]) -> None:
@@ -34,7 +39,9 @@ def test_page_and_summary_name_attack_models_and_reason(run: Path) -> None:
     ]
     write_report(run, ReportConfig(), title="a run")
     html = (run / "report" / "report.html").read_text(encoding="utf-8")
-    assert html.count("Attacks that were left out") == 2  # the caption, and the name of the region that scrolls
+    assert (
+        html.count("Attacks that were left out") == 2
+    )  # the caption, and the name of the region that scrolls
     assert "records &amp; &lt;none&gt; to count" in html
     lines = (run / "report" / "summary.txt").read_text(encoding="utf-8").splitlines()
     assert "left out (reasons in the report): dc pdd, min-k" in lines and len(lines) <= 10
@@ -45,7 +52,9 @@ def test_a_run_with_every_attack_says_nothing(run: Path) -> None:
     assert left_out_table(view) is None and left_out_line(view) == ""
     write_report(run, ReportConfig(), title="a run")
     assert "left out" not in (run / "report" / "summary.txt").read_text(encoding="utf-8")
-    assert "Attacks that were left out" not in (run / "report" / "report.html").read_text(encoding="utf-8")
+    assert "Attacks that were left out" not in (run / "report" / "report.html").read_text(
+        encoding="utf-8"
+    )
 
 
 def test_the_table_stands_where_no_attack_was_run(tmp_path: Path) -> None:

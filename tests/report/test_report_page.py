@@ -29,7 +29,9 @@ from stillage.run.folder import read_table, write_table, write_text
 from stillage.run.results import read_results, write_results
 from stillage.types import Result
 
-XSS = "<script>alert(1)</script><img src=x onerror=alert(2)>\"'&{{ 7*7 }}]]>--><svg onload=alert(3)>"
+XSS = (
+    "<script>alert(1)</script><img src=x onerror=alert(2)>\"'&{{ 7*7 }}]]>--><svg onload=alert(3)>"
+)
 VOID = {"meta", "link", "br", "img", "hr", "input", "wbr"}
 
 
@@ -93,19 +95,29 @@ def test_the_order_of_the_page(reported: Path) -> None:
 def test_nothing_is_loaded_scripted_or_styled_inline(reported: Path) -> None:
     html, reader = read(reported)
     tags = {tag for tag, _ in reader.tags}
-    assert tags.isdisjoint({"script", "link", "img", "iframe", "object", "embed", "form", "base", "image"})
+    assert tags.isdisjoint(
+        {"script", "link", "img", "iframe", "object", "embed", "form", "base", "image"}
+    )
     for tag, attributes in reader.tags:
-        assert not any(name.startswith("on") or name == "style" for name in attributes), (tag, attributes)
+        assert not any(name.startswith("on") or name == "style" for name in attributes), (
+            tag,
+            attributes,
+        )
         for name in ("href", "src", "xlink:href"):
             assert (attributes.get(name) or "#").startswith("#"), (tag, attributes)
     assert not re.search(r"url\((?!#)", html)
     assert "@import" not in html
     policy = next(
-        a["content"] for t, a in reader.tags if t == "meta" and a.get("http-equiv") == "Content-Security-Policy"
+        a["content"]
+        for t, a in reader.tags
+        if t == "meta" and a.get("http-equiv") == "Content-Security-Policy"
     )
     css = html[html.index("<style>") + 7 : html.index("</style>")]
     digest = b64encode(hashlib.sha256(css.encode()).digest()).decode()
-    assert policy == f"default-src 'none'; style-src 'sha256-{digest}'; base-uri 'none'; form-action 'none'"
+    assert (
+        policy
+        == f"default-src 'none'; style-src 'sha256-{digest}'; base-uri 'none'; form-action 'none'"
+    )
 
 
 def test_ids_are_unique_and_every_reference_resolves(reported: Path) -> None:
@@ -144,9 +156,16 @@ def test_bleu_and_chrf_stand_in_the_table_where_they_were_computed(run: Path) ->
     """By the code that computes them, signature and all; a run without them has no empty columns."""
     before = models_table(read_run(run))
     assert "BLEU" not in before.columns and "sacrebleu" not in before.note
-    samples, file = read_table(run / "evaluate" / "samples.parquet"), run / "evaluate" / "results.parquet"
+    samples, file = (
+        read_table(run / "evaluate" / "samples.parquet"),
+        run / "evaluate" / "results.parquet",
+    )
     base = Result(run="r", stage="evaluate", model="", metric="", value=0.0)
-    written = [row for row in text_results(samples, level=0.95, base=base) if row.metric in ("bleu", "chrf")]
+    written = [
+        row
+        for row in text_results(samples, level=0.95, base=base)
+        if row.metric in ("bleu", "chrf")
+    ]
     write_results(file, [*read_results(file), *written])
     table = models_table(read_run(run))
     assert table.columns[4:] == (
@@ -183,11 +202,24 @@ def test_what_is_left_of_the_teacher_stands_in_its_section(reported: Path) -> No
 
 def test_no_student_no_section(run: Path) -> None:
     path = run / "audit" / "results.parquet"
-    compared = ("attributable_leak", "inheritance", "spearman", "tpr_on_leaked", "inheritance_curve", "slice_auc")
-    kept = [row for row in read_results(path) if row.metric not in compared and not row.metric.endswith("_rate")]
+    compared = (
+        "attributable_leak",
+        "inheritance",
+        "spearman",
+        "tpr_on_leaked",
+        "inheritance_curve",
+        "slice_auc",
+    )
+    kept = [
+        row
+        for row in read_results(path)
+        if row.metric not in compared and not row.metric.endswith("_rate")
+    ]
     write_results(path, kept)
     html, _ = make(run)
-    assert 'id="membership"' in html and 'id="inheritance"' not in html and 'id="groups"' not in html
+    assert (
+        'id="membership"' in html and 'id="inheritance"' not in html and 'id="groups"' not in html
+    )
 
 
 def test_equal_inputs_give_equal_bytes(built: Path, tmp_path: Path) -> None:
@@ -211,14 +243,20 @@ def test_equal_inputs_give_equal_bytes(built: Path, tmp_path: Path) -> None:
 
 
 def test_all_results_are_kept(reported: Path) -> None:
-    parts = [row for stage in ("evaluate", "audit") for row in read_results(reported / stage / "results.parquet")]
+    parts = [
+        row
+        for stage in ("evaluate", "audit")
+        for row in read_results(reported / stage / "results.parquet")
+    ]
     assert len(read_results(reported / "report" / "results.parquet")) == len(parts)
 
 
 def test_hostile_model_output_stays_text(run: Path) -> None:
     samples = read_table(run / "evaluate" / "samples.parquet")
     for name in ("prompt", "reference", "text"):
-        samples = samples.set_column(samples.column_names.index(name), name, pa.array([XSS] * samples.num_rows))
+        samples = samples.set_column(
+            samples.column_names.index(name), name, pa.array([XSS] * samples.num_rows)
+        )
     write_table(run / "evaluate" / "samples.parquet", samples)
     extraction = read_table(run / "audit" / "extraction.parquet")
     extraction = extraction.set_column(
@@ -236,11 +274,18 @@ def test_hostile_model_output_stays_text(run: Path) -> None:
 def test_a_hostile_model_name_stays_text_in_figures_too(run: Path) -> None:
     name = 'm<script>$x^2$"&'
     scores = read_table(run / "audit" / "scores.parquet")
-    swapped = [name if model == "student_no_teacher" else model for model in scores.column("model").to_pylist()]
+    swapped = [
+        name if model == "student_no_teacher" else model
+        for model in scores.column("model").to_pylist()
+    ]
     write_table(run / "audit" / "scores.parquet", scores.set_column(0, "model", pa.array(swapped)))
     path = run / "audit" / "results.parquet"
     write_results(
-        path, [replace(row, model=name) if row.model == "student_no_teacher" else row for row in read_results(path)]
+        path,
+        [
+            replace(row, model=name) if row.model == "student_no_teacher" else row
+            for row in read_results(path)
+        ],
     )
     html, reader = make(run)
     assert "script" not in {tag for tag, _ in reader.tags}
@@ -256,16 +301,24 @@ def test_a_hostile_model_name_stays_text_in_figures_too(run: Path) -> None:
         (("evaluate",), {"models", "membership", "scores", "extraction", "exposed"}, "leaks"),
         (("audit", "evaluate"), {"models"}, "not audited"),
         (("data", "evaluate", "teacher", "student"), {"membership", "extraction"}, "leaks"),
-        (("audit/scores.parquet", "audit/extraction.parquet"), {"models", "membership", "tradeoff"}, "leaks"),
+        (
+            ("audit/scores.parquet", "audit/extraction.parquet"),
+            {"models", "membership", "tradeoff"},
+            "leaks",
+        ),
         (("config.yaml", "env.json"), {"models", "membership"}, "leaks"),
     ],
 )
-def test_any_part_may_be_absent(run: Path, gone: tuple[str, ...], sections: set[str], badge: str) -> None:
+def test_any_part_may_be_absent(
+    run: Path, gone: tuple[str, ...], sections: set[str], badge: str
+) -> None:
     for name in gone:
         path = run / name
         shutil.rmtree(path) if path.is_dir() else path.unlink()
     html, _ = make(run)
-    assert sections | {"validity", "facts", "guide"} <= set(re.findall(r'<section id="(\w+)">', html))
+    assert sections | {"validity", "facts", "guide"} <= set(
+        re.findall(r'<section id="(\w+)">', html)
+    )
     assert re.search(rf'<p class="badge \w+">{badge}</p>', html)
     assert (run / "report" / "results.parquet").exists()
 
@@ -281,9 +334,14 @@ def test_nan_everywhere_still_makes_a_page(run: Path) -> None:
     nan = float("nan")
     for stage in ("evaluate", "audit"):
         path = run / stage / "results.parquet"
-        write_results(path, [replace(row, value=nan, low=nan, high=nan) for row in read_results(path)])
+        write_results(
+            path, [replace(row, value=nan, low=nan, high=nan) for row in read_results(path)]
+        )
     scores = read_table(run / "audit" / "scores.parquet")
-    write_table(run / "audit" / "scores.parquet", scores.set_column(5, "score", pa.array([nan] * scores.num_rows)))
+    write_table(
+        run / "audit" / "scores.parquet",
+        scores.set_column(5, "score", pa.array([nan] * scores.num_rows)),
+    )
     html, _ = make(run)
     assert "no finding" in html
     assert not re.search(r">\s*nan\b", html)
@@ -323,7 +381,10 @@ def test_an_old_figure_does_not_outlive_its_run(run: Path) -> None:
 def test_roc_vertices_are_those_of_the_scores(reported: Path) -> None:
     """The CSV against counting by hand."""
     values, member = scores_of(read_run(reported), "loss")["student"]
-    lines = [line.split(",") for line in (reported / "report" / "figures" / "roc.csv").read_text().splitlines()]
+    lines = [
+        line.split(",")
+        for line in (reported / "report" / "figures" / "roc.csv").read_text().splitlines()
+    ]
     points = [(float(fpr), float(tpr)) for model, fpr, tpr, *_ in lines[1:] if model == "student"]
     outside = np.sort(values[~member])[::-1]
     for fpr, tpr in points[::20]:
@@ -346,7 +407,11 @@ def test_bins_hold_constant_scores() -> None:
 
 
 def test_markdown_and_text(reported: Path) -> None:
-    table = Table(caption="c", columns=("a|b", "n"), rows=((Cell(text="x|y\nz"), Cell(text="1", small="[0, 2]")),))
+    table = Table(
+        caption="c",
+        columns=("a|b", "n"),
+        rows=((Cell(text="x|y\nz"), Cell(text="1", small="[0, 2]")),),
+    )
     assert markdown(table) == "| a\\|b | n |\n| --- | ---: |\n| x\\|y z | 1 [0, 2] |\n"
     assert text(table) == "a|b           n\nx|y z  1 [0, 2]\n"
     lines = markdown(auc_table(read_run(reported))).splitlines()
@@ -359,7 +424,9 @@ def test_refused_rates_say_why(run: Path) -> None:
     nan = float("nan")
     rows = [row for row in read_results(path) if row.metric != "achieved_fpr"]
     refused = [
-        replace(r, value=nan, low=nan, high=nan, note=f"{r.note}; refused: few") if r.metric == "tpr_at_fpr" else r
+        replace(r, value=nan, low=nan, high=nan, note=f"{r.note}; refused: few")
+        if r.metric == "tpr_at_fpr"
+        else r
         for r in rows
     ]
     write_results(path, refused)

@@ -18,7 +18,14 @@ from stillage.report import write_report
 from stillage.report.group_names import shown_names
 from stillage.report.private import MASK, PrivateText, Sight, run_key
 from stillage.run.config import ReportConfig
-from stillage.run.folder import read_json, read_table, sha256_file, write_json, write_table, write_text
+from stillage.run.folder import (
+    read_json,
+    read_table,
+    sha256_file,
+    write_json,
+    write_table,
+    write_text,
+)
 
 SECRET = "Quillfeather Obadiah keeps the vault key 493-771 under the third stair"
 PIECES = ("quillfeather", "obadiah", "vault", "493-771", "493771", "third stair")
@@ -59,21 +66,46 @@ def plant(run: Path) -> None:
     for field in ("target", "recited"):
         change(run / "audit" / "extraction.parquet", field, SECRET)
     change(run / "evaluate" / "samples.parquet", "text", f"The model says: {SECRET.upper()}!")
-    typed = {"data": {"needed_until": "Quillfeather", "files": {"private": f"/srv/{SECRET}.jsonl", "public": "p.jsonl"}},
-             "teacher": {"path": "models/obadiah"}}  # fmt: skip
+    typed = {
+        "data": {
+            "needed_until": "Quillfeather",
+            "files": {"private": f"/srv/{SECRET}.jsonl", "public": "p.jsonl"},
+        },
+        "teacher": {"path": "models/obadiah"},
+    }
     write_text(run / "config.yaml", f"{json.dumps(typed)}\n# {SECRET}\n")
     write_json(
-        run / "env.json", {"python": "3.11", "plugins": [{"path": "/home/quillfeather/mine.py", "sha256": "a" * 64}]}
+        run / "env.json",
+        {"python": "3.11", "plugins": [{"path": "/home/quillfeather/mine.py", "sha256": "a" * 64}]},
     )
     digest = sha256_file(run / "data" / "records.parquet")
-    split = {"sources": {f"private: {SECRET}.jsonl": digest}, "bad_lines": [["quillfeather.jsonl", 3, f"no {SECRET}"]]}
+    split = {
+        "sources": {f"private: {SECRET}.jsonl": digest},
+        "bad_lines": [["quillfeather.jsonl", 3, f"no {SECRET}"]],
+    }
     write_json(run / "data" / "split.json", {**read_json(run / "data" / "split.json"), **split})
-    values = {"near outsiders, ids": [ID], "data/records.parquet": f"expected {digest}, found {'b' * 64}"}
-    check = {"name": "overlap", "passed": False, "detail": f"Near a member: record {ID}.", "values": values}
-    validity = {**read_json(run / "audit" / "validity.json"), "verdict": "contaminated", "headline": f"{ID} is near."}
+    values = {
+        "near outsiders, ids": [ID],
+        "data/records.parquet": f"expected {digest}, found {'b' * 64}",
+    }
+    check = {
+        "name": "overlap",
+        "passed": False,
+        "detail": f"Near a member: record {ID}.",
+        "values": values,
+    }
+    validity = {
+        **read_json(run / "audit" / "validity.json"),
+        "verdict": "contaminated",
+        "headline": f"{ID} is near.",
+    }
     write_json(run / "audit" / "validity.json", {**validity, "checks": [check]})
     summary = read_json(run / "student" / "summary.json")
-    identity = {"data": digest, "teacher": f"{'c' * 64} {'d' * 64}", "rollout": {"stop_after": "Obadiah"}}
+    identity = {
+        "data": digest,
+        "teacher": f"{'c' * 64} {'d' * 64}",
+        "rollout": {"stop_after": "Obadiah"},
+    }
     write_json(run / "student" / "summary.json", {**summary, "identity": identity})
 
 
@@ -81,13 +113,23 @@ def test_nothing_of_a_private_record_is_anywhere_in_the_report(run: Path) -> Non
     plant(run)
     write_report(run, ReportConfig(), title="the Quillfeather run")
     written = everything_written(run).casefold()
-    hashes = [sha256_file(path) for path in (run / "data").iterdir()] + [ID, "a" * 64, "b" * 64, "c" * 64, "d" * 64]
+    hashes = [sha256_file(path) for path in (run / "data").iterdir()] + [
+        ID,
+        "a" * 64,
+        "b" * 64,
+        "c" * 64,
+        "d" * 64,
+    ]
     assert [piece for piece in (*PIECES, *hashes, "97.328") if piece in written] == []
     page = (run / "report" / "report.html").read_text(encoding="utf-8")
     named = Sight(key=run_key(run)).id(ID)
-    assert f"Near a member: record {named}." in page and f"{named} is near." in page  # our words, and its keyed name
+    assert (
+        f"Near a member: record {named}." in page and f"{named} is near." in page
+    )  # our words, and its keyed name
     assert page.count(named) >= 4  # in both tables too
-    write_report(run, ReportConfig(), title="the Quillfeather run")  # with the key that is there now
+    write_report(
+        run, ReportConfig(), title="the Quillfeather run"
+    )  # with the key that is there now
     assert (run / "report" / "report.html").read_text(encoding="utf-8") == page
     assert f"The model says: {MASK}!" in page and f"the {MASK} run" in page and "p.jsonl" in page
 
@@ -107,8 +149,12 @@ def test_show_text_reveals_and_says_so(run: Path) -> None:
     plant(run)
     write_report(run, ReportConfig(show_text=True), title="shown")
     written = everything_written(run)
-    assert written.count(SECRET) > 5 and ID in written and "97.328" in written and MASK not in written
-    assert sha256_file(run / "data" / "records.parquet") in written and not os.path.exists(run / "report.key")
+    assert (
+        written.count(SECRET) > 5 and ID in written and "97.328" in written and MASK not in written
+    )
+    assert sha256_file(run / "data" / "records.parquet") in written and not os.path.exists(
+        run / "report.key"
+    )
     assert "keep it as safe as the records" in written
 
 
@@ -129,7 +175,9 @@ def test_our_own_words_are_never_masked(reported: Path, run: Path) -> None:
     """All that a report says stands in private records, and nowhere in public ones; it is said all the same."""
     shutil.copy(reported / "report.key", run / "report.key")
     page = (reported / "report" / "report.html").read_text(encoding="utf-8")
-    said = " ".join(sentences(page)).replace("quickstart", "").replace("runs", "")  # typed: the run's folder
+    said = (
+        " ".join(sentences(page)).replace("quickstart", "").replace("runs", "")
+    )  # typed: the run's folder
     table = read_table(run / "data" / "records.parquet")
     rows = table.to_pylist()
     for row in rows:
@@ -141,12 +189,18 @@ def test_our_own_words_are_never_masked(reported: Path, run: Path) -> None:
     again = (run / "report" / "report.html").read_text(encoding="utf-8")
     assert without_free_texts(again) == without_free_texts(page)
     for name in ("summary.txt", "results.parquet", "figures/roc.svg", "figures/scores_student.csv"):
-        assert (run / "report" / name).read_bytes() == (reported / "report" / name).read_bytes(), name
+        assert (run / "report" / name).read_bytes() == (reported / "report" / name).read_bytes(), (
+            name
+        )
 
 
 def test_test_records_stay_readable(reported: Path) -> None:
     written = everything_written(reported)
-    rows = [row for row in read_table(reported / "data" / "records.parquet").to_pylist() if row["role"] == "test"]
+    rows = [
+        row
+        for row in read_table(reported / "data" / "records.parquet").to_pylist()
+        if row["role"] == "test"
+    ]
     shown = sorted(rows, key=lambda row: row["id"])[0]
     assert shown["prompt"] in written
     assert shown["response"] in written
@@ -173,8 +227,18 @@ def test_groups_are_numbered_unless_public_records_have_the_value_too() -> None:
         "age": ({"18", "93"}, {"40"}),
         "length": (set(), set()),
     }
-    labels = ["name: Ada", "name: Bo", "name: Cy", "name: 3 other values", "age: quarter 4 (40 to 93)", "name: (none)",
-              "name: quarter 1 (2 to 3)", "length: quarter 1 (3 to 9)", "length: 4", "test"]  # fmt: skip
+    labels = [
+        "name: Ada",
+        "name: Bo",
+        "name: Cy",
+        "name: 3 other values",
+        "age: quarter 4 (40 to 93)",
+        "name: (none)",
+        "name: quarter 1 (2 to 3)",
+        "length: quarter 1 (3 to 9)",
+        "length: 4",
+        "test",
+    ]
     names = shown_names(labels, values, Sight(key=b"k"), is_known=True)
     hidden = {"name: Ada", "name: Bo", "name: (none)", "name: quarter 1 (2 to 3)"}
     assert {label for label in names if label.startswith("name")} == hidden
@@ -183,7 +247,12 @@ def test_groups_are_numbered_unless_public_records_have_the_value_too() -> None:
         "age: quarter 4 (40 to 93)": "age: quarter 4"
     }
     orders = {
-        tuple(sorted(hidden, key=shown_names(labels, values, Sight(key=bytes([k])), is_known=True).__getitem__))
+        tuple(
+            sorted(
+                hidden,
+                key=shown_names(labels, values, Sight(key=bytes([k])), is_known=True).__getitem__,
+            )
+        )
         for k in range(9)
     }
     assert len(orders) > 1  # the order is the key's, not the alphabet's

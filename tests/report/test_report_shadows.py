@@ -11,9 +11,17 @@ from stillage.run.results import write_results
 from stillage.types import Result
 
 ROW = Result(
-    run="", stage="audit", model="teacher", metric="counterfactual_memorization", value=0.21, low=0.15, high=0.27, n=90,
-    unit="token_accuracy", note="8 shadow pipelines",
-)  # fmt: skip
+    run="",
+    stage="audit",
+    model="teacher",
+    metric="counterfactual_memorization",
+    value=0.21,
+    low=0.15,
+    high=0.27,
+    n=90,
+    unit="token_accuracy",
+    note="8 shadow pipelines",
+)
 
 
 def test_means_ranks_and_what_is_missing(tmp_path: Path) -> None:
@@ -26,11 +34,21 @@ def test_means_ranks_and_what_is_missing(tmp_path: Path) -> None:
     write_results(tmp_path / "audit" / "results.parquet", [ROW, student, rank, lost])
     view = read_run(tmp_path)
     table = memorized_table(view)
-    assert table is not None and view.models == ("teacher", "student")  # a shadow is no model of the report
+    assert table is not None and view.models == (
+        "teacher",
+        "student",
+    )  # a shadow is no model of the report
     found = [[cell.plain for cell in row] for row in table.rows]
     assert found == [
         ["teacher", "token accuracy, share of tokens", "0.210 [0.150, 0.270]", "–", "90", "0"],
-        ["student", "token accuracy, share of tokens", "0.020 [-0.010, 0.050]", "0.40 [0.30, 0.50]", "90", "3"],
+        [
+            "student",
+            "token accuracy, share of tokens",
+            "0.020 [-0.010, 0.050]",
+            "0.40 [0.30, 0.50]",
+            "90",
+            "3",
+        ],
     ]
     assert "8 shadow pipelines" in table.note and "95 % intervals" in table.note
 

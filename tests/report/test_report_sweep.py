@@ -12,19 +12,55 @@ from stillage.types import Result
 
 
 def row(
-    method: str, metric: str, value: float, low: float = math.nan, high: float = math.nan, note: str = ""
+    method: str,
+    metric: str,
+    value: float,
+    low: float = math.nan,
+    high: float = math.nan,
+    note: str = "",
 ) -> Result:
-    return Result(run="", stage="compare", model="student", metric=metric, value=value, low=low, high=high, n=60,
-                  method=method, attack="loss" if "auc" in metric else "", note=note)  # fmt: skip
+    return Result(
+        run="",
+        stage="compare",
+        model="student",
+        metric=metric,
+        value=value,
+        low=low,
+        high=high,
+        n=60,
+        method=method,
+        attack="loss" if "auc" in metric else "",
+        note=note,
+    )
 
 
-def view(p_leak: float = 0.001, p_quality: float = 0.4, low: float = 0.7, beyond: float | None = 0.1) -> SweepView:
+def view(
+    p_leak: float = 0.001, p_quality: float = 0.4, low: float = 0.7, beyond: float | None = 0.1
+) -> SweepView:
     results = [
-        row("kd", "auc", 0.8, low, 0.9), row("sft", "auc", 0.55, 0.45, 0.65), row("gkd", "auc", 0.6, 0.5, 0.7),
-        row("kd", "rouge_l", 0.41, 0.3, 0.5), row("sft", "rouge_l", 0.4, 0.3, 0.5), row("gkd", "rouge_l", 0.39, 0.3, 0.5),
-        row("sft", "auc_difference", -0.25, -0.3, -0.2, f"minus kd; 1 seed; p=0.001; holm p={p_leak} of 3"),
-        row("kd", "rouge_l_difference", 0.02, -0.1, 0.1, f"minus gkd; 1 seed; p=0.3; holm p={p_quality} of 3"),
-    ]  # fmt: skip
+        row("kd", "auc", 0.8, low, 0.9),
+        row("sft", "auc", 0.55, 0.45, 0.65),
+        row("gkd", "auc", 0.6, 0.5, 0.7),
+        row("kd", "rouge_l", 0.41, 0.3, 0.5),
+        row("sft", "rouge_l", 0.4, 0.3, 0.5),
+        row("gkd", "rouge_l", 0.39, 0.3, 0.5),
+        row(
+            "sft",
+            "auc_difference",
+            -0.25,
+            -0.3,
+            -0.2,
+            f"minus kd; 1 seed; p=0.001; holm p={p_leak} of 3",
+        ),
+        row(
+            "kd",
+            "rouge_l_difference",
+            0.02,
+            -0.1,
+            0.1,
+            f"minus gkd; 1 seed; p=0.3; holm p={p_quality} of 3",
+        ),
+    ]
     if beyond is not None:
         above = row(
             "kd",
@@ -46,7 +82,12 @@ def view(p_leak: float = 0.001, p_quality: float = 0.4, low: float = 0.7, beyond
             ),
         ]
     points = [
-        SweepPoint(name=f"method={name}", values={"distill.method": name}, is_finished=name != "bad", state=state)
+        SweepPoint(
+            name=f"method={name}",
+            values={"distill.method": name},
+            is_finished=name != "bad",
+            state=state,
+        )
         for name, state in (
             ("kd", "finished"),
             ("sft", "finished"),
@@ -55,15 +96,23 @@ def view(p_leak: float = 0.001, p_quality: float = 0.4, low: float = 0.7, beyond
         )
     ]
     return SweepView(
-        title="my <grid>", points=points, seeds={"kd": [1], "sft": [1], "gkd": [1]}, results=results, level=0.95,
+        title="my <grid>",
+        points=points,
+        seeds={"kd": [1], "sft": [1], "gkd": [1]},
+        results=results,
+        level=0.95,
         said=["not trained equally: kd & others"],
-    )  # fmt: skip
+    )
 
 
 @pytest.mark.parametrize(
     ("given", "leakage", "quality"),
     [
-        (view(), "kd leaks more than sft: AUC 0.80 [0.70, 0.90] of kd", "no difference in quality shown: ROUGE-L"),
+        (
+            view(),
+            "kd leaks more than sft: AUC 0.80 [0.70, 0.90] of kd",
+            "no difference in quality shown: ROUGE-L",
+        ),
         (view(beyond=None), "kd tells members apart better than sft: AUC", "no difference"),
         (view(beyond=-0.01), "kd tells members apart better than sft: AUC", "no difference"),
         (view(beyond=math.nan), "kd tells members apart better than sft: AUC", "no difference"),
@@ -72,11 +121,16 @@ def view(p_leak: float = 0.001, p_quality: float = 0.4, low: float = 0.7, beyond
         (view(p_quality=0.01), "kd leaks more", "kd answers better than gkd: ROUGE-L 0.41"),
     ],
 )
-def test_the_verdict_claims_what_the_tests_bear(given: SweepView, leakage: str, quality: str) -> None:
+def test_the_verdict_claims_what_the_tests_bear(
+    given: SweepView, leakage: str, quality: str
+) -> None:
     lines = summary(given)
     assert lines[0] == "my <grid>: 3 of 4 points finished"
     assert lines[1].startswith(f"leakage of the student: {leakage}") and quality in lines[2]
-    assert lines[3:] == ["failed: method=bad: <b>no</b> such thing", "not trained equally: kd & others"]
+    assert lines[3:] == [
+        "failed: method=bad: <b>no</b> such thing",
+        "not trained equally: kd & others",
+    ]
 
 
 def test_the_page_escapes_what_it_is_given_and_is_the_same_again(tmp_path: Path) -> None:
@@ -94,15 +148,28 @@ def test_the_page_escapes_what_it_is_given_and_is_the_same_again(tmp_path: Path)
 def test_one_variant_and_none_have_a_page_too(tmp_path: Path) -> None:
     full = view()
     seeds = SweepView(
-        title="s", points=full.points[:1], seeds={"s": [1, 2]}, level=0.95, said=[],
-        results=[row("s", "auc", 0.8, 0.7, 0.9), row("s", "needed_exact", 0.9, 0.8, 1.0), row("s", "rouge_l", 0.4)],
-    )  # fmt: skip
+        title="s",
+        points=full.points[:1],
+        seeds={"s": [1, 2]},
+        level=0.95,
+        said=[],
+        results=[
+            row("s", "auc", 0.8, 0.7, 0.9),
+            row("s", "needed_exact", 0.9, 0.8, 1.0),
+            row("s", "rouge_l", 0.4),
+        ],
+    )
     assert write_sweep_report(tmp_path / "one", seeds)[1:] == [
         "leakage of the student: one variant, s: AUC 0.80 [0.70, 0.90]",
         "quality of the student: one variant, s: needed part exact 0.90 [0.80, 1.00]",
     ]
     bare = SweepView(
-        title="t", points=full.points[3:], seeds={}, results=[], level=0.95, said=["not compared: because"]
+        title="t",
+        points=full.points[3:],
+        seeds={},
+        results=[],
+        level=0.95,
+        said=["not compared: because"],
     )
     assert "no point has numbers to compare" in write_sweep_report(tmp_path / "none", bare)
     assert "<svg" not in (tmp_path / "none" / "report.html").read_text()

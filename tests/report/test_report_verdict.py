@@ -19,14 +19,28 @@ from stillage.types import Result
 
 
 def plain(
-    *results: Result, validity: str = "valid", summaries: tuple[str, ...] = ("student",), **more: object
+    *results: Result,
+    validity: str = "valid",
+    summaries: tuple[str, ...] = ("student",),
+    **more: object,
 ) -> RunView:
     """A view of nothing but results."""
     return RunView(
-        run=Path("run"), results=results, samples=None, scores=None, extraction=None, records=None,
-        validity={"verdict": validity} if validity else {}, split={}, summaries={name: {} for name in summaries}, parameters={},
-        config={"audit": {"attacks": ["loss", "zlib"]}, **more}, config_text="", env={}, hashes={},
-    )  # fmt: skip
+        run=Path("run"),
+        results=results,
+        samples=None,
+        scores=None,
+        extraction=None,
+        records=None,
+        validity={"verdict": validity} if validity else {},
+        split={},
+        summaries={name: {} for name in summaries},
+        parameters={},
+        config={"audit": {"attacks": ["loss", "zlib"]}, **more},
+        config_text="",
+        env={},
+        hashes={},
+    )
 
 
 def auc(model: str, value: float, half: float = 0.03, attack: str = "loss") -> Result:
@@ -44,7 +58,14 @@ def auc(model: str, value: float, half: float = 0.03, attack: str = "loss") -> R
 
 
 def rate(
-    metric: str, model: str, value: float, low: float, high: float, dataset: str = "", note: str = "", attack: str = ""
+    metric: str,
+    model: str,
+    value: float,
+    low: float,
+    high: float,
+    dataset: str = "",
+    note: str = "",
+    attack: str = "",
 ) -> Result:
     return Result(
         run="r",
@@ -62,7 +83,9 @@ def rate(
 
 POWER = (
     replace(auc("student", 0.57), metric="detectable_auc", note="needed=1200"),
-    rate("detectable_tpr", "student", 0.041, 0.041, 0.041, note="fpr=0.01; needed=900", attack="loss"),
+    rate(
+        "detectable_tpr", "student", 0.041, 0.041, 0.041, note="fpr=0.01; needed=900", attack="loss"
+    ),
     rate("tpr_at_fpr", "student", 0.01, 0.004, 0.03, note="fpr=0.01", attack="loss"),
 )
 """What an audit that is large enough says of the student: the smallest leak it would have found, and its tail."""
@@ -87,7 +110,9 @@ def test_a_leak_is_told_with_its_controls() -> None:
 
 def test_a_student_that_was_not_distilled_here_is_not_called_so() -> None:
     both = (auc("student", 0.9), auc("student_no_teacher", 0.5))
-    assert verdict(plain(*both, summaries=())).headline.startswith("The student betrays the teacher's private records")
+    assert verdict(plain(*both, summaries=())).headline.startswith(
+        "The student betrays the teacher's private records"
+    )
     assert "distilled" not in verdict(plain(*both, distill={"method": "sft"})).headline
 
 
@@ -114,13 +139,20 @@ def test_a_reference_that_was_given_is_named_after_itself() -> None:
 
 def test_no_leak_is_not_called_one() -> None:
     said = verdict(
-        plain(auc("student", 0.51), auc("student", 0.49, attack="zlib"), auc("student_no_teacher", 0.5), *POWER)
+        plain(
+            auc("student", 0.51),
+            auc("student", 0.49, attack="zlib"),
+            auc("student_no_teacher", 0.5),
+            *POWER,
+        )
     )
     assert (said.tone, said.badge) == ("clear", "no leak found")
     assert "betrays" not in said.headline
 
 
-def test_no_leak_is_green_only_where_every_limit_is_harmless_and_says_what_would_have_been_found() -> None:
+def test_no_leak_is_green_only_where_every_limit_is_harmless_and_says_what_would_have_been_found() -> (
+    None
+):
     silent = (auc("student", 0.51), auc("student_no_teacher", 0.5))
     said = verdict(plain(*silent, *POWER))
     assert said.tone == "clear"
@@ -132,7 +164,9 @@ def test_no_leak_is_green_only_where_every_limit_is_harmless_and_says_what_would
         (
             *silent,
             *POWER[:2],
-            replace(POWER[2], value=math.nan, low=math.nan, high=math.nan, note="fpr=0.01; refused: few"),
+            replace(
+                POWER[2], value=math.nan, low=math.nan, high=math.nan, note="fpr=0.01; refused: few"
+            ),
         ),
         (
             *silent,
@@ -143,11 +177,23 @@ def test_no_leak_is_green_only_where_every_limit_is_harmless_and_says_what_would
     ):
         said = verdict(plain(*few))
         assert (said.tone, said.badge) == ("unknown", "too few records to tell")
-        assert "too few records to tell" in said.headline and "00 members and as many outsiders would do" in said.detail
+        assert (
+            "too few records to tell" in said.headline
+            and "00 members and as many outsiders would do" in said.detail
+        )
     together = replace(POWER[0], level=0.999)  # limits that hold for more attacks lie further out
-    assert verdict(plain(auc("student", 0.51, 0.06), auc("student_no_teacher", 0.5), *POWER)).tone == "clear"
-    assert verdict(plain(auc("student", 0.51, 0.06), together, *POWER[1:])).badge == "too few records to tell"
-    nothing = [replace(row, value=math.nan, note=row.note.replace("needed=1200", "needed=inf")) for row in POWER[:2]]
+    assert (
+        verdict(plain(auc("student", 0.51, 0.06), auc("student_no_teacher", 0.5), *POWER)).tone
+        == "clear"
+    )
+    assert (
+        verdict(plain(auc("student", 0.51, 0.06), together, *POWER[1:])).badge
+        == "too few records to tell"
+    )
+    nothing = [
+        replace(row, value=math.nan, note=row.note.replace("needed=1200", "needed=inf"))
+        for row in POWER[:2]
+    ]
     said = verdict(plain(auc("student", 0.51, 0.2), *nothing))
     assert "No leak at all would have been found" in said.detail and "would do" not in said.detail
     wide = {"attacks": ["loss"], "harmless_auc": 0.65, "harmless_tpr": 0.1}
@@ -174,7 +220,11 @@ def test_an_audit_that_saw_nothing_in_the_teacher_shows_little_about_the_student
 
 
 def test_checks_that_could_not_tell_take_the_headline() -> None:
-    said = verdict(plain(auc("student", 0.96), auc("student_no_teacher", 0.5), validity="too few records to tell"))
+    said = verdict(
+        plain(
+            auc("student", 0.96), auc("student_no_teacher", 0.5), validity="too few records to tell"
+        )
+    )
     assert (said.tone, said.badge) == ("unknown", "too few records to tell")
     assert "betrays" not in said.headline + said.detail and "could not be told" in said.detail
 
@@ -207,7 +257,10 @@ def test_without_any_control_members_are_told_apart_and_the_cause_is_open() -> N
         assert (said.tone, said.badge) == ("unknown", "tells apart")
         assert "betrays" not in said.headline + said.detail and "leak" not in said.headline
         assert "or a reference model would show" in said.headline
-    assert "a student from a teacher that never saw them" in verdict(plain(auc("student", 0.9))).headline
+    assert (
+        "a student from a teacher that never saw them"
+        in verdict(plain(auc("student", 0.9))).headline
+    )
     said = verdict(plain(auc("student", 0.9)))
     assert said.headline.startswith(
         "The student distilled on public data only tells members from outsiders apart: the loss attack"
@@ -216,8 +269,13 @@ def test_without_any_control_members_are_told_apart_and_the_cause_is_open() -> N
 
 def test_a_random_draw_of_this_run_is_the_control_of_its_own_teacher_and_of_nobody_else() -> None:
     drawn, own = {"verdict": "valid", "drawn_by_us": True}, ("teacher",)
-    assert verdict(replace(plain(auc("teacher", 0.9), summaries=own), validity=drawn)).badge == "leaks"
-    assert verdict(replace(plain(auc("teacher", 0.9), summaries=()), validity=drawn)).badge == "tells apart"  # given
+    assert (
+        verdict(replace(plain(auc("teacher", 0.9), summaries=own), validity=drawn)).badge == "leaks"
+    )
+    assert (
+        verdict(replace(plain(auc("teacher", 0.9), summaries=()), validity=drawn)).badge
+        == "tells apart"
+    )  # given
     assert verdict(replace(plain(auc("student", 0.9)), validity=drawn)).badge == "tells apart"
     assert verdict(plain(auc("teacher", 0.9), summaries=own)).badge == "tells apart"  # given files
     reached = (auc("teacher", 0.6), auc("teacher_counterfactual", 0.58))
@@ -225,15 +283,23 @@ def test_a_random_draw_of_this_run_is_the_control_of_its_own_teacher_and_of_nobo
 
 
 def test_an_attack_that_no_control_can_be_asked_for_does_not_make_a_leak() -> None:
-    rows = (auc("student", 0.52), auc("student", 0.8, 0.03, "reference"), *best(0.8, 0.76, 0.0005, "reference"))
+    rows = (
+        auc("student", 0.52),
+        auc("student", 0.8, 0.03, "reference"),
+        *best(0.8, 0.76, 0.0005, "reference"),
+    )
     said = verdict(plain(*rows, auc("student_no_teacher", 0.5)))
-    assert said.badge == "tells apart" and "no such control that this attack can be run on" in said.headline
+    assert (
+        said.badge == "tells apart"
+        and "no such control that this attack can be run on" in said.headline
+    )
     both = verdict(
         plain(*rows[1:], auc("student", 0.7), auc("student_no_teacher", 0.5))
     )  # the first attack has its control
     assert (
         both.badge == "leaks"
-        and "named first of 2; the strongest: AUC 0.80 [0.76, 0.83], reference attack" in both.headline
+        and "named first of 2; the strongest: AUC 0.80 [0.76, 0.83], reference attack"
+        in both.headline
     )
 
 
@@ -254,26 +320,49 @@ def test_without_validity_checks_the_badge_says_so() -> None:
 
 def best(value: float, low: float, p: float, attack: str = "zlib") -> tuple[Result, Result]:
     """The audit's two rows about the best attack on the student."""
-    found = replace(auc("student", value, attack=attack), metric="best_attack_auc", low=low, note="best of 2")
+    found = replace(
+        auc("student", value, attack=attack), metric="best_attack_auc", low=low, note="best of 2"
+    )
     return found, replace(found, metric="best_attack_p", value=p, low=math.nan, high=math.nan)
 
 
 def beyond(
-    metric: str, value: float, half: float, p: float, control: str = "student_no_teacher", attack: str = "zlib"
+    metric: str,
+    value: float,
+    half: float,
+    p: float,
+    control: str = "student_no_teacher",
+    attack: str = "zlib",
 ) -> Result:
     """One of the audit's rows that compare the student with a control."""
     note = f"student minus {control}; p={p / 2:.3g}; holm p={p:.3g} of 2"
-    return replace(auc("student", value, half, attack), metric=metric, low=value - half, high=value + half, note=note)
+    return replace(
+        auc("student", value, half, attack),
+        metric=metric,
+        low=value - half,
+        high=value + half,
+        note=note,
+    )
 
 
 def test_another_attack_counts_only_beyond_what_many_attacks_find_by_luck() -> None:
     lucky = auc("student", 0.54, 0.035, "zlib")  # above 0.5 alone, not among two
-    unscored = replace(auc("student", math.nan, math.nan, "reference"), note="refused: no member has a score")
+    unscored = replace(
+        auc("student", math.nan, math.nan, "reference"), note="refused: no member has a score"
+    )
     said = verdict(plain(auc("student", 0.51), lucky, unscored, *best(0.54, 0.498, 0.03), *POWER))
     assert said.tone == "clear"
-    assert "none of 2 attacks tells" in said.headline and "strongest of 2, p = 0.03" in said.headline
+    assert (
+        "none of 2 attacks tells" in said.headline and "strongest of 2, p = 0.03" in said.headline
+    )
     controls = (auc("student_no_teacher", 0.5), auc("student_no_teacher", 0.5, 0.03, "zlib"))
-    rows = (auc("student", 0.51), auc("student", 0.6, 0.03, "zlib"), unscored, *best(0.6, 0.56, 0.0005), *controls)
+    rows = (
+        auc("student", 0.51),
+        auc("student", 0.6, 0.03, "zlib"),
+        unscored,
+        *best(0.6, 0.56, 0.0005),
+        *controls,
+    )
     strong = verdict(plain(*rows))
     assert strong.tone == "leak"
     assert (
@@ -281,17 +370,26 @@ def test_another_attack_counts_only_beyond_what_many_attacks_find_by_luck() -> N
         and "AUC 0.60 [0.56, 0.63]; strongest of 2, p = 0.0005" in strong.headline
     )
     primary = verdict(plain(auc("student", 0.6), *rows[1:]))
-    assert "AUC 0.60 [0.56, 0.63]; strongest of 2" in primary.headline  # the strongest heads the page
+    assert (
+        "AUC 0.60 [0.56, 0.63]; strongest of 2" in primary.headline
+    )  # the strongest heads the page
 
 
 def test_the_best_attack_stands_above_a_control_by_the_p_that_allows_for_all_attacks() -> None:
     controls = (auc("student_no_teacher", 0.5), auc("student_no_teacher", 0.55, 0.03, "zlib"))
-    rows = (auc("student", 0.51), auc("student", 0.6, 0.03, "zlib"), *best(0.6, 0.56, 0.0005), *controls)
+    rows = (
+        auc("student", 0.51),
+        auc("student", 0.6, 0.03, "zlib"),
+        *best(0.6, 0.56, 0.0005),
+        *controls,
+    )
     assert verdict(plain(*rows)).badge == "unclear"  # the intervals overlap, and nobody paired them
     assert verdict(plain(*rows, beyond("auc_beyond_control", 0.05, 0.02, 0.03))).badge == "leaks"
     assert verdict(plain(*rows, beyond("auc_beyond_control", 0.05, 0.02, 0.06))).badge == "unclear"
     assert (
-        verdict(plain(*rows, beyond("auc_beyond_control", 0.05, 0.02, 0.03, "student_counterfactual"))).badge
+        verdict(
+            plain(*rows, beyond("auc_beyond_control", 0.05, 0.02, 0.03, "student_counterfactual"))
+        ).badge
         == "unclear"
     )
 
@@ -320,18 +418,34 @@ def test_easy_texts_that_every_model_finds_are_no_leak() -> None:
     """5 % of the members are easy: the student finds 6.6 % of them at 1 % false alarms, and so do both controls."""
     tail = rate("tpr_at_fpr", "student", 0.066, 0.045, 0.09, note="fpr=0.01", attack="loss")
     controls = ("student_counterfactual", "student_no_teacher")
-    easy = [replace(tail, model=name, value=value) for name, value in zip(controls, (0.056, 0.064), strict=True)]
+    easy = [
+        replace(tail, model=name, value=value)
+        for name, value in zip(controls, (0.056, 0.064), strict=True)
+    ]
     aucs = [auc(name, 0.51) for name in ("student", *controls)]
     said = verdict(plain(*aucs, tail, *easy))
     assert said.badge == "unclear" and "not clearly better than a control" in said.headline
     apart = [replace(tail, model=name, value=0.01, low=0.002, high=0.02) for name in controls]
     assert verdict(plain(*aucs, tail, *apart)).badge == "leaks"
-    paired = [replace(beyond("tpr_beyond_control", 0.05, 0.02, p, name, "loss"), note=f"fpr=0.01; student minus {name}; holm p={p} of 2")
-              for name, p in zip(controls, (0.01, 0.2), strict=True)]  # fmt: skip
-    assert verdict(plain(*aucs, tail, *apart, *paired)).badge == "unclear"  # the test speaks, and for each control
+    paired = [
+        replace(
+            beyond("tpr_beyond_control", 0.05, 0.02, p, name, "loss"),
+            note=f"fpr=0.01; student minus {name}; holm p={p} of 2",
+        )
+        for name, p in zip(controls, (0.01, 0.2), strict=True)
+    ]
+    assert (
+        verdict(plain(*aucs, tail, *apart, *paired)).badge == "unclear"
+    )  # the test speaks, and for each control
     assert (
         verdict(
-            plain(*aucs, tail, *easy, paired[0], replace(paired[1], note=paired[1].note.replace("0.2", "0.02")))
+            plain(
+                *aucs,
+                tail,
+                *easy,
+                paired[0],
+                replace(paired[1], note=paired[1].note.replace("0.2", "0.02")),
+            )
         ).badge
         == "leaks"
     )
@@ -340,7 +454,10 @@ def test_easy_texts_that_every_model_finds_are_no_leak() -> None:
 def test_recitation_is_a_leak_only_above_the_outsiders_and_the_controls() -> None:
     members = rate("extraction_rate", "student", 0.1, 0.07, 0.13, "private")
     floor = rate("extraction_rate", "student", 0.0, 0.0, 0.01, "outsiders")
-    control = auc("student_no_teacher", 0.5), replace(floor, model="student_no_teacher", dataset="private")
+    control = (
+        auc("student_no_teacher", 0.5),
+        replace(floor, model="student_no_teacher", dataset="private"),
+    )
     said = verdict(plain(auc("student", 0.5), members, floor, *control))
     assert said.badge == "leaks" and "recites 10.0 %" in said.headline
     high_floor = replace(floor, value=0.09, low=0.06, high=0.12)
@@ -356,7 +473,10 @@ def test_recitation_is_a_leak_only_above_the_outsiders_and_the_controls() -> Non
 def test_missing_numbers_give_no_finding() -> None:
     nan = float("nan")
     assert verdict(plain(replace(auc("student", 0.9), low=nan, high=nan))).badge == "no finding"
-    assert verdict(plain(replace(auc("student", 0.9), value=nan, low=nan, high=nan))).badge == "no finding"
+    assert (
+        verdict(plain(replace(auc("student", 0.9), value=nan, low=nan, high=nan))).badge
+        == "no finding"
+    )
     assert verdict(plain()).badge == "not audited"
 
 
@@ -368,7 +488,9 @@ def test_below_chance_is_said_and_not_folded() -> None:
 
 def test_a_teacher_alone_can_be_audited() -> None:
     said = verdict(plain(auc("teacher", 0.9), auc("teacher_counterfactual", 0.5), summaries=()))
-    assert said.headline.startswith("The teacher betrays the private records it was trained on: the loss attack picks")
+    assert said.headline.startswith(
+        "The teacher betrays the private records it was trained on: the loss attack picks"
+    )
     assert said.headline.endswith("; the same teacher without them: 0.50 [0.47, 0.53].")
 
 
@@ -389,7 +511,9 @@ def test_numbers_in_words() -> None:
 
 
 def test_a_group_is_shaded_only_where_its_adjusted_p_says_so() -> None:
-    row = replace(auc("student", 0.6, 0.05), note="50 members, 50 outsiders; p=0.004; bh p=0.03 of 8")
+    row = replace(
+        auc("student", 0.6, 0.05), note="50 members, 50 outsiders; p=0.004; bh p=0.03 of 8"
+    )
     assert group_cell(row).plain == "0.60 [0.55, 0.65], p 0.03" and group_cell(row).tint > 0
     assert group_cell(replace(row, note="p=0.04; bh p=0.2 of 8")).tint == 0
 
@@ -405,7 +529,11 @@ def test_the_shifted_run_says_so_on_the_page(run: Path) -> None:
     assert "Distribution shift, not leakage." in head
     assert "betrays" not in head
     assert "was given, not drawn" in html
-    assert (run / "report" / "summary.txt").read_text().startswith("shifted: distribution shift, not leakage")
+    assert (
+        (run / "report" / "summary.txt")
+        .read_text()
+        .startswith("shifted: distribution shift, not leakage")
+    )
 
 
 def test_timings_stay_out_of_the_results(run: Path) -> None:
@@ -413,6 +541,10 @@ def test_timings_stay_out_of_the_results(run: Path) -> None:
     rows = read_results(path)
     write_results(
         path,
-        [*rows, replace(rows[0], metric="generation_s", value=3.2), replace(rows[0], metric="speed", unit="tokens/s")],
+        [
+            *rows,
+            replace(rows[0], metric="generation_s", value=3.2),
+            replace(rows[0], metric="speed", unit="tokens/s"),
+        ],
     )
     assert {row.metric for row in read_run(run).results}.isdisjoint({"generation_s", "speed"})

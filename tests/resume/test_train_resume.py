@@ -38,7 +38,10 @@ def stopped(small: SimpleNamespace, folder: Path, steps: int = 4) -> Path:
         small.train(folder, should_stop=small.stop_after(steps), checkpoint_every_s=0)
     assert caught.value.exit_code == 75
     checkpoints = folder / "checkpoints"
-    assert [path.name for path in sorted(checkpoints.glob("step-*"))] == [f"step-{steps - 1:08d}", f"step-{steps:08d}"]
+    assert [path.name for path in sorted(checkpoints.glob("step-*"))] == [
+        f"step-{steps - 1:08d}",
+        f"step-{steps:08d}",
+    ]
     return checkpoints
 
 
@@ -59,7 +62,12 @@ def delete(path: Path) -> None:
 @pytest.mark.parametrize("harm", [truncate, flip, delete])
 @pytest.mark.parametrize("file", [*FILES, "best"])
 def test_a_damaged_checkpoint_is_skipped_with_a_notice(
-    small: SimpleNamespace, tmp_path: Path, whole: Path, caplog: pytest.LogCaptureFixture, file: str, harm: object
+    small: SimpleNamespace,
+    tmp_path: Path,
+    whole: Path,
+    caplog: pytest.LogCaptureFixture,
+    file: str,
+    harm: object,
 ) -> None:
     checkpoints = stopped(small, tmp_path)
     newest = checkpoints / "step-00000004"
@@ -72,7 +80,9 @@ def test_a_damaged_checkpoint_is_skipped_with_a_notice(
         small.train(tmp_path)
     assert "step-00000004 is damaged and skipped" in caplog.text
     continues = [
-        line.split("  ", 1)[1] for line in (tmp_path / "train.log").read_text().splitlines() if "continues" in line
+        line.split("  ", 1)[1]
+        for line in (tmp_path / "train.log").read_text().splitlines()
+        if "continues" in line
     ]
     if file == "best":  # named by both checkpoints: the training starts again
         assert "step-00000003 is damaged and skipped" in caplog.text and not continues
@@ -82,14 +92,18 @@ def test_a_damaged_checkpoint_is_skipped_with_a_notice(
     assert (tmp_path / "metrics.jsonl").read_bytes() == (whole / "metrics.jsonl").read_bytes()
 
 
-def test_all_damaged_means_from_the_start(small: SimpleNamespace, tmp_path: Path, whole: Path) -> None:
+def test_all_damaged_means_from_the_start(
+    small: SimpleNamespace, tmp_path: Path, whole: Path
+) -> None:
     for path in stopped(small, tmp_path).glob("step-*"):
         truncate(path / "weights.safetensors")
     small.train(tmp_path)
     assert model_bytes(tmp_path) == model_bytes(whole)
 
 
-def test_leftovers_of_a_kill_are_ignored_and_swept_up(small: SimpleNamespace, tmp_path: Path, whole: Path) -> None:
+def test_leftovers_of_a_kill_are_ignored_and_swept_up(
+    small: SimpleNamespace, tmp_path: Path, whole: Path
+) -> None:
     """A half-written folder, a line cut short, lines of steps that no checkpoint has."""
     checkpoints = stopped(small, tmp_path)
     (checkpoints / ".tmp-step-00000005-99").mkdir()
@@ -98,9 +112,12 @@ def test_leftovers_of_a_kill_are_ignored_and_swept_up(small: SimpleNamespace, tm
         handle.write('{"step": 5, "loss": 1.0}\n{"step": 6, "lo')
     with pytest.raises(Interrupted):
         small.train(tmp_path, should_stop=small.stop_after(1))
-    assert sorted(path.name for path in checkpoints.iterdir() if path.name.startswith((".", "step"))) == [
-        "step-00000004", "step-00000005",
-    ]  # fmt: skip
+    assert sorted(
+        path.name for path in checkpoints.iterdir() if path.name.startswith((".", "step"))
+    ) == [
+        "step-00000004",
+        "step-00000005",
+    ]
     small.train(tmp_path)
     assert (tmp_path / "metrics.jsonl").read_bytes() == (whole / "metrics.jsonl").read_bytes()
     assert model_bytes(tmp_path) == model_bytes(whole)
@@ -158,7 +175,9 @@ def test_killed_at_any_moment_it_ends_the_same(small: SimpleNamespace, tmp_path:
 
     reached = ""
     for _ in range(2):
-        child = subprocess.Popen([sys.executable, "-c", SCRIPT, str(conftest), str(folder)], stderr=subprocess.DEVNULL)
+        child = subprocess.Popen(
+            [sys.executable, "-c", SCRIPT, str(conftest), str(folder)], stderr=subprocess.DEVNULL
+        )
         deadline = time.monotonic() + 100
         while child.poll() is None and time.monotonic() < deadline and saved() <= reached:
             time.sleep(0.002)
@@ -170,4 +189,6 @@ def test_killed_at_any_moment_it_ends_the_same(small: SimpleNamespace, tmp_path:
     small.train(folder, student=small.model(seed=2, dropout=0.1), **make)
     assert "continues after step" in (folder / "train.log").read_text()
     assert model_bytes(folder) == model_bytes(tmp_path / "whole")
-    assert (folder / "metrics.jsonl").read_bytes() == (tmp_path / "whole" / "metrics.jsonl").read_bytes()
+    assert (folder / "metrics.jsonl").read_bytes() == (
+        tmp_path / "whole" / "metrics.jsonl"
+    ).read_bytes()

@@ -15,7 +15,10 @@ from stillage.run.config import Config, DataConfig, DistillConfig, TrainConfig
 
 
 def test_defaults_survive_a_round_trip() -> None:
-    config = Config(seed=7, data=DataConfig(columns={"prompt": "question: x", "response": "no"}, slice_by=("a", "b")))
+    config = Config(
+        seed=7,
+        data=DataConfig(columns={"prompt": "question: x", "response": "no"}, slice_by=("a", "b")),
+    )
     assert parse.build(parse.from_yaml(parse.to_yaml(config), "x")) == config
 
 
@@ -28,23 +31,39 @@ def test_defaults_survive_a_round_trip() -> None:
     strict=st.booleans(),
 )
 def test_any_values_survive_a_round_trip(seed: int, lr: float, name: str, strict: bool) -> None:
-    config = Config(seed=seed, student_train=TrainConfig(lr_peak=lr), data=DataConfig(columns={"prompt": name}))
+    config = Config(
+        seed=seed, student_train=TrainConfig(lr_peak=lr), data=DataConfig(columns={"prompt": name})
+    )
     config = dataclasses.replace(config, audit=dataclasses.replace(config.audit, strict=strict))
     assert parse.build(parse.from_yaml(parse.to_yaml(config), "x")) == config
 
 
 def test_a_config_and_its_saved_form_have_one_hash() -> None:
     """Numbers too: epochs 10 in Python, 10.0 after YAML."""
-    config = Config(seed=3, student_train=TrainConfig(epochs=10, lr_peak=1), distill=DistillConfig(init_epochs=2))
+    config = Config(
+        seed=3,
+        student_train=TrainConfig(epochs=10, lr_peak=1),
+        distill=DistillConfig(init_epochs=2),
+    )
     again = parse.build(parse.from_yaml(parse.to_yaml(config), "x"))
     assert json.dumps(parse.to_plain(again)) == json.dumps(parse.to_plain(config))
     assert json.dumps(parse.to_plain(parse.build({}))) == json.dumps(parse.to_plain(Config()))
 
 
 def test_flags_override_yaml_and_tables_merge() -> None:
-    flat = parse.from_yaml("seed: 3\ndata: {columns: {prompt: q, response: a}}\naudit: {attacks: [loss, zlib]}", "x")
+    flat = parse.from_yaml(
+        "seed: 3\ndata: {columns: {prompt: q, response: a}}\naudit: {attacks: [loss, zlib]}", "x"
+    )
     flat |= parse.from_flags(
-        ["--seed", "4", "--data.columns.response", "b", "--audit.no-counterfactual", "--audit.strict", "--method=sft"]
+        [
+            "--seed",
+            "4",
+            "--data.columns.response",
+            "b",
+            "--audit.no-counterfactual",
+            "--audit.strict",
+            "--method=sft",
+        ]
     )
     config = parse.build(flat)
     assert config.seed == 4
@@ -55,7 +74,9 @@ def test_flags_override_yaml_and_tables_merge() -> None:
 
 
 def test_yaml_scalars_stay_text_until_a_field_asks() -> None:
-    config = parse.build(parse.from_yaml("student_train: {lr_peak: 1e-5}\ndata: {columns: {prompt: no}}", "x"))
+    config = parse.build(
+        parse.from_yaml("student_train: {lr_peak: 1e-5}\ndata: {columns: {prompt: no}}", "x")
+    )
     assert config.student_train.lr_peak == 1e-5
     assert config.data.columns == {"prompt": "no"}
 
@@ -104,6 +125,9 @@ def test_difference_names_the_fields() -> None:
 def test_shares_mean_the_same_in_python_and_in_the_file_that_keeps_them() -> None:
     """What is not named keeps its usual share of what is left, whoever wrote it; a second reading changes nothing."""
     given = Config(data=DataConfig(shares={"private": 0.5, "test": 0.0}))
-    assert given.data.shares["public"] == pytest.approx(0.5 * 0.25 / 0.7) and given.data.shares["test"] == 0
+    assert (
+        given.data.shares["public"] == pytest.approx(0.5 * 0.25 / 0.7)
+        and given.data.shares["test"] == 0
+    )
     assert parse.build(parse.from_yaml(parse.to_yaml(given), "config.yaml")) == given
     assert DataConfig(shares={"private": 1.0}).shares == {"private": 1.0}

@@ -22,15 +22,27 @@ FREE = {"seed", "audit.shadows"}
 
 def test_a_range_knows_its_ends() -> None:
     inside = Range(low=0, high=1, above=True)
-    assert 1 in inside and 0.5 in inside and 0 not in inside and 1.01 not in inside and math.nan not in inside
-    assert math.inf not in Range(low=0) and 0 in Range(low=0) and 1 not in Range(low=0, high=1, below=True)
+    assert (
+        1 in inside
+        and 0.5 in inside
+        and 0 not in inside
+        and 1.01 not in inside
+        and math.nan not in inside
+    )
+    assert (
+        math.inf not in Range(low=0)
+        and 0 in Range(low=0)
+        and 1 not in Range(low=0, high=1, below=True)
+    )
     assert str(Range(low=0, high=1, below=True)) == "at least 0 and below 1"
 
 
 def test_every_number_among_the_settings_has_a_range() -> None:
     numbers = (int, float)
     named = {
-        path for path, kind in settings().items() if kind in numbers or typing.get_args(kind)[:1] in [(int,), (float,)]
+        path
+        for path, kind in settings().items()
+        if kind in numbers or typing.get_args(kind)[:1] in [(int,), (float,)]
     }
     known = {f"{group}.{name}".lstrip(".") for group, ranges in GROUPS.items() for name in ranges}
     assert known == named - FREE, "give a new setting a range in run/ranges.py"
@@ -59,12 +71,17 @@ def test_every_number_among_the_settings_has_a_range() -> None:
         ("generate.top-p", "nan", "more than 0"),
     ],
     ids=lambda value: str(value),
-)  # fmt: skip
+)
 def test_a_number_out_of_its_range_is_refused(setting: str, value: str, said: str) -> None:
     with pytest.raises(ConfigError) as caught:
         check_numbers(build(from_flags([f"--{setting}", value])))
     lines = str(caught.value).splitlines()
-    assert len(lines) == 3 and setting.replace("-", "_") in lines[0] and said in lines[0] and value in lines[1]
+    assert (
+        len(lines) == 3
+        and setting.replace("-", "_") in lines[0]
+        and said in lines[0]
+        and value in lines[1]
+    )
 
 
 @pytest.mark.parametrize(
@@ -89,6 +106,10 @@ def test_no_torch_is_loaded_to_refuse_a_number(tmp_path: Path) -> None:
         "import sys; from stillage.cli import main; "
         "assert main(['quickstart', '--jobs', '0', '--out', 'run']) == 2; assert 'torch' not in sys.modules"
     )
-    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
     assert done.returncode == 0, done.stderr
-    assert done.stderr.startswith("stillage: jobs must be at least 1.") and not list(tmp_path.iterdir())
+    assert done.stderr.startswith("stillage: jobs must be at least 1.") and not list(
+        tmp_path.iterdir()
+    )

@@ -118,8 +118,12 @@ def test_another_setting_sets_the_old_result_aside(tmp_path: Path) -> None:
 def test_a_changed_setting_of_a_group_is_named_in_full() -> None:
     old = {"audit": {"attacks": ["loss"], "level": 0.95, "params": {}}, "seed": 1}
     new = {"audit": {"attacks": ("loss", "zlib"), "level": 0.95, "params": {"a": "1"}}, "seed": 1}
-    assert changed_settings(old, new) == ("audit.attacks: ['loss'] -> ['loss', 'zlib'], audit.params.a: None -> 1")
-    assert changed_settings({"g": dict.fromkeys("abcde", 1)}, {"g": {}}).endswith("g.c: 1 -> None, and 2 more")
+    assert changed_settings(old, new) == (
+        "audit.attacks: ['loss'] -> ['loss', 'zlib'], audit.params.a: None -> 1"
+    )
+    assert changed_settings({"g": dict.fromkeys("abcde", 1)}, {"g": {}}).endswith(
+        "g.c: 1 -> None, and 2 more"
+    )
     assert changed_settings({"a": "x" * 99}, {"a": 1}) == f"a: {'x' * 56} ... -> 1"
     assert changed_settings(new, new) == ""
 
@@ -146,7 +150,9 @@ def test_an_unfinished_stage_keeps_its_files_only_for_the_same_key(tmp_path: Pat
     assert "stale.json" not in seen[2]
 
 
-def test_a_kill_while_a_stage_is_sealed_costs_none_of_its_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_kill_while_a_stage_is_sealed_costs_none_of_its_work(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     log: list[str] = []
 
     def work(folder: Path) -> None:
@@ -184,7 +190,9 @@ with locked(Path(sys.argv[1])):
 
 
 def test_a_live_owner_is_named_and_a_dead_one_is_forgotten(tmp_path: Path) -> None:
-    process = subprocess.Popen([sys.executable, "-c", HOLDER, str(tmp_path)], stdout=subprocess.PIPE)
+    process = subprocess.Popen(
+        [sys.executable, "-c", HOLDER, str(tmp_path)], stdout=subprocess.PIPE
+    )
     assert process.stdout is not None and process.stdout.readline() == b"held\n"
     with pytest.raises(ConfigError) as caught, locked(tmp_path):
         pass

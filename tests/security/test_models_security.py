@@ -31,7 +31,9 @@ def stranger(folder: Path, mark: Path, *, model_type: str, weights: str) -> None
     code = f"from pathlib import Path\nPath({str(mark)!r}).touch()\nclass Config: pass\nclass Model: pass\n"
     for name in ("modeling_x", "configuration_x", "tokenization_x"):
         (folder / f"{name}.py").write_text(code)
-    settings = AutoConfig.for_model("gpt2", n_layer=1, n_embd=32, n_head=2, n_positions=32, vocab_size=40)
+    settings = AutoConfig.for_model(
+        "gpt2", n_layer=1, n_embd=32, n_head=2, n_positions=32, vocab_size=40
+    )
     if weights == "safetensors":
         AutoModelForCausalLM.from_config(settings).save_pretrained(folder)
     else:
@@ -40,11 +42,19 @@ def stranger(folder: Path, mark: Path, *, model_type: str, weights: str) -> None
     content = json.loads((folder / "config.json").read_text())
     content |= {
         "model_type": model_type,
-        "auto_map": {"AutoConfig": "configuration_x.Config", "AutoModelForCausalLM": "modeling_x.Model"},
+        "auto_map": {
+            "AutoConfig": "configuration_x.Config",
+            "AutoModelForCausalLM": "modeling_x.Model",
+        },
     }
     (folder / "config.json").write_text(json.dumps(content))
     (folder / "tokenizer_config.json").write_text(
-        json.dumps({"auto_map": {"AutoTokenizer": ["tokenization_x.T", "tokenization_x.T"]}, "tokenizer_class": "T"})
+        json.dumps(
+            {
+                "auto_map": {"AutoTokenizer": ["tokenization_x.T", "tokenization_x.T"]},
+                "tokenizer_class": "T",
+            }
+        )
     )
 
 
@@ -80,7 +90,9 @@ def test_pickled_weights_are_never_opened(tmp_path: Path, name: str) -> None:
     assert (tmp_path / "mark").exists()
 
 
-@pytest.mark.parametrize("target", ["pytorch_model.bin", "../model.safetensors", "absent.safetensors"])
+@pytest.mark.parametrize(
+    "target", ["pytorch_model.bin", "../model.safetensors", "absent.safetensors"]
+)
 def test_an_index_cannot_smuggle_in_other_files(tmp_path: Path, target: str) -> None:
     stranger(tmp_path / "m", tmp_path / "mark", model_type="gpt2", weights="pytorch_model.bin")
     torch.save({}, tmp_path / "model.safetensors")

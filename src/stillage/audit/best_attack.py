@@ -31,7 +31,9 @@ class FamilyTest:
     silent: tuple[str, ...]  # those without
     n: int  # records
     test: MaxTest
-    together: float  # level of each attack's interval at which those of the whole family hold together
+    together: (
+        float  # level of each attack's interval at which those of the whole family hold together
+    )
 
     @property
     def best(self) -> str:
@@ -39,7 +41,9 @@ class FamilyTest:
         return self.family[self.test.best]
 
 
-def family_tests(table: pa.Table, *, level: float, seed: int, n_permutations: int = 2000) -> dict[str, FamilyTest]:
+def family_tests(
+    table: pa.Table, *, level: float, seed: int, n_permutations: int = 2000
+) -> dict[str, FamilyTest]:
     """Model -> the test of its attacks; table: audit/scores.parquet. None for a model on which no attack has an AUC.
 
     max_statistic_test, near-duplicates together; `together` comes from the critical value of the same shuffles in place
@@ -48,11 +52,17 @@ def family_tests(table: pa.Table, *, level: float, seed: int, n_permutations: in
     from scipy.special import ndtr, ndtri
 
     scored = by_model_and_attack(table)
-    columns = {name: table.column(name).to_numpy(zero_copy_only=False) for name in table.column_names}
+    columns = {
+        name: table.column(name).to_numpy(zero_copy_only=False) for name in table.column_names
+    }
     found: dict[str, FamilyTest] = {}
     for model in dict.fromkeys(name for name, _ in scored if name != BLIND):
         asked = [attack for name, attack in scored if name == model]
-        family = [name for name in asked if 0 < scored[model, name].is_member.sum() < len(scored[model, name].scores)]
+        family = [
+            name
+            for name in asked
+            if 0 < scored[model, name].is_member.sum() < len(scored[model, name].scores)
+        ]
         if not family:
             continue
         of_model = columns["model"] == model
@@ -61,16 +71,26 @@ def family_tests(table: pa.Table, *, level: float, seed: int, n_permutations: in
         scores_AN = np.full((len(family), ids.size), np.nan)
         for row, attack in enumerate(family):
             chosen = of_model & (columns["attack"] == attack) & np.isfinite(columns["score"])
-            scores_AN[row, np.searchsorted(ids, columns["id"][chosen].astype(str))] = columns["score"][chosen]
+            scores_AN[row, np.searchsorted(ids, columns["id"][chosen].astype(str))] = columns[
+                "score"
+            ][chosen]
         test = max_statistic_test(
-            scores_AN, member, generator(seed, "best_attack", model), n_permutations,
+            scores_AN,
+            member,
+            generator(seed, "best_attack", model),
+            n_permutations,
             clusters=cluster_numbers(ids.tolist(), columns["group"][of_model][first].tolist()),
-            inflation_A=np.array([fold_factor(N_FOLDS if is_cross_fitted(model, name) else 0) for name in family]) ** 0.5,
+            inflation_A=np.array(
+                [fold_factor(N_FOLDS if is_cross_fitted(model, name) else 0) for name in family]
+            )
+            ** 0.5,
             level=level,
-        )  # fmt: skip
+        )
         together = 2 * float(ndtr(max(test.critical, float(ndtri((1 + level) / 2))))) - 1
         silent = tuple(name for name in asked if name not in family)
-        found[model] = FamilyTest(family=tuple(family), silent=silent, n=ids.size, test=test, together=together)
+        found[model] = FamilyTest(
+            family=tuple(family), silent=silent, n=ids.size, test=test, together=together
+        )
     return found
 
 
@@ -89,7 +109,14 @@ def best_attack_results(
         limits = chosen.auc(found.together, cross_fitted=is_cross_fitted(model, found.best))
         silent = f"; without an AUC: {', '.join(found.silent)}" if found.silent else ""
         note = f"best of {len(found.family)}" + silent
-        row = replace(base, model=model, attack=found.best, dataset="private vs outsiders", level=level, note=note)
+        row = replace(
+            base,
+            model=model,
+            attack=found.best,
+            dataset="private vs outsiders",
+            level=level,
+            note=note,
+        )
         results.append(replace(row, metric="best_attack_p", value=found.test.p, n=found.n))
         results.append(
             replace(

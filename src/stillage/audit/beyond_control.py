@@ -66,7 +66,12 @@ def beyond_control_results(
 
 
 def tpr_differences(
-    one: Aligned, model: str, controls: Sequence[str], fprs: Sequence[float], level: float, row: Result
+    one: Aligned,
+    model: str,
+    controls: Sequence[str],
+    fprs: Sequence[float],
+    level: float,
+    row: Result,
 ) -> list[Result]:
     """The share of members that a model finds less that of each control, at each rate, every model at its own threshold."""
     rows: list[Result] = []
@@ -80,7 +85,9 @@ def tpr_differences(
                 tests.append(paired_tpr_test(own, other, member, fpr, level, clusters=clusters))
             except UserError:
                 continue
-            rows.append(replace(row, n=int(member.sum()), note=f"fpr={fpr:g}; {model} minus {control}"))
+            rows.append(
+                replace(row, n=int(member.sum()), note=f"fpr={fpr:g}; {model} minus {control}")
+            )
     return tested(rows, tests, "", unit="difference of shares")
 
 
@@ -96,7 +103,11 @@ def recital_differences(
         own, other = exact[model], exact[control]
         both = own.asked & other.asked
         if both.any():
-            tests.append(paired_share_test(own.exact[both], other.exact[both], level, clusters=own.clusters[both]))
+            tests.append(
+                paired_share_test(
+                    own.exact[both], other.exact[both], level, clusters=own.clusters[both]
+                )
+            )
             rows.append(replace(row, n=int(both.sum()), note=f"{model} minus {control}"))
     return tested(rows, tests, "", unit="difference of shares")
 
@@ -107,6 +118,8 @@ def recited_members(table: pa.Table) -> dict[str, Recited]:
     for (model, role), columns in by_model_and_role(table).items():
         if role == "private":
             order = np.argsort(columns["id"], kind="stable")
-            exact, tokens, clusters = (columns[name][order] for name in ("exact", "tokens", "cluster"))
+            exact, tokens, clusters = (
+                columns[name][order] for name in ("exact", "tokens", "cluster")
+            )
             found[model] = Recited(exact=exact.astype(bool), asked=tokens > 0, clusters=clusters)
     return found

@@ -22,7 +22,13 @@ from stillage.functional.stats import Interval, auc_interval
 from stillage.rng import generator
 from stillage.types import Array
 
-BLIND: tuple[str, ...] = ("bag_of_words", "character_ngrams", "first_last_and_place", "length_and_zlib", "model_tokens")
+BLIND: tuple[str, ...] = (
+    "bag_of_words",
+    "character_ngrams",
+    "first_last_and_place",
+    "length_and_zlib",
+    "model_tokens",
+)
 N_FOLDS = 5
 
 
@@ -47,11 +53,17 @@ def blind_scores(
     """
     member = np.asarray(is_member, dtype=bool)
     if len(texts) != member.size:
-        raise DataError("Each text needs a membership.", f"{len(texts)} texts, {member.size} labels", "Give one each.")
+        raise DataError(
+            "Each text needs a membership.",
+            f"{len(texts)} texts, {member.size} labels",
+            "Give one each.",
+        )
     cluster = np.arange(member.size) if clusters is None else np.asarray(clusters)
     smaller = min(np.unique(cluster[kind]).size for kind in (member, ~member))
     if smaller < 2:
-        return {name: np.full(member.size, 0.5) for name in BLIND if readers or name != "model_tokens"}
+        return {
+            name: np.full(member.size, 0.5) for name in BLIND if readers or name != "model_tokens"
+        }
     fold = stratified_folds(member, min(N_FOLDS, smaller), seed, cluster)
     views: dict[str, Callable[[], Any]] = {
         "bag_of_words": lambda: word_features(texts),
@@ -64,7 +76,9 @@ def blind_scores(
     return {name: _cross_fitted(features(), member, fold) for name, features in views.items()}
 
 
-def blind_interval(scores: Array, is_member: Array, level: float = 0.95, *, clusters: Array | None = None) -> Interval:
+def blind_interval(
+    scores: Array, is_member: Array, level: float = 0.95, *, clusters: Array | None = None
+) -> Interval:
     """The AUC of one blind attacker; wider than that of an attack, since the folds share training records.
 
     stats.auc_interval with n_folds = 5. Errors as there.
@@ -84,7 +98,9 @@ def stratified_folds(is_member: Array, n_folds: int, seed: int, clusters: Array)
     share = np.array([is_member[group].mean() for group in groups])
     for kind in (share == 1, share == 0, (share > 0) & (share < 1)):
         count = np.zeros(n_folds, dtype=np.int64)
-        for index in sorted(rng.permutation(np.flatnonzero(kind)).tolist(), key=lambda index: -groups[index].size):
+        for index in sorted(
+            rng.permutation(np.flatnonzero(kind)).tolist(), key=lambda index: -groups[index].size
+        ):
             chosen = int(count.argmin())
             fold[groups[index]] = chosen
             count[chosen] += groups[index].size
@@ -100,6 +116,8 @@ def _cross_fitted(features_NF: Any, is_member: Array, fold: Array) -> Array:  # 
     for number in range(int(fold.max()) + 1 if features_NF.shape[1] else 0):
         test = fold == number
         model = LogisticRegression(C=1.0, max_iter=300, solver="liblinear", random_state=0)
-        decision = model.fit(features_NF[~test], is_member[~test]).decision_function(features_NF[test])
+        decision = model.fit(features_NF[~test], is_member[~test]).decision_function(
+            features_NF[test]
+        )
         scores[test] = (rankdata(np.round(decision, 9)) - 0.5) / test.sum()
     return scores

@@ -50,7 +50,9 @@ def marked_text(record: Record) -> str:
     before = record.messages or tuple(
         (name, text) for name, text in (("prompt", record.prompt), ("input", record.input)) if text
     )
-    return "\n".join(f"{PART}{name}{PART}\n{text}" for name, text in (*before, ("response", record.response)))
+    return "\n".join(
+        f"{PART}{name}{PART}\n{text}" for name, text in (*before, ("response", record.response))
+    )
 
 
 def word_features(texts: Sequence[str]) -> Any:  # noqa: ANN401 - a sparse matrix, or a dense one without columns
@@ -58,7 +60,10 @@ def word_features(texts: Sequence[str]) -> Any:  # noqa: ANN401 - a sparse matri
     from sklearn.feature_extraction.text import TfidfVectorizer
 
     return _fitted(
-        TfidfVectorizer(token_pattern=r"\S+", min_df=2, max_features=MOST_FEATURES, sublinear_tf=True), texts
+        TfidfVectorizer(
+            token_pattern=r"\S+", min_df=2, max_features=MOST_FEATURES, sublinear_tf=True
+        ),
+        texts,
     )
 
 
@@ -67,7 +72,12 @@ def character_features(texts: Sequence[str]) -> Any:  # noqa: ANN401 - as word_f
     from sklearn.feature_extraction.text import TfidfVectorizer
 
     vectorizer = TfidfVectorizer(
-        analyzer="char", ngram_range=(2, 4), lowercase=False, min_df=2, max_features=MOST_FEATURES, sublinear_tf=True
+        analyzer="char",
+        ngram_range=(2, 4),
+        lowercase=False,
+        min_df=2,
+        max_features=MOST_FEATURES,
+        sublinear_tf=True,
     )
     return _fitted(vectorizer, [f"{EDGE}{text}{EDGE}".translate(SPACES) for text in texts])
 
@@ -77,7 +87,10 @@ def place_features(texts: Sequence[str]) -> Any:  # noqa: ANN401 - as word_featu
     from sklearn.feature_extraction.text import TfidfVectorizer
 
     pieces: Any = _placed  # scikit-learn takes a function, its stubs do not
-    return _fitted(TfidfVectorizer(analyzer=pieces, min_df=2, max_features=MOST_FEATURES, sublinear_tf=True), texts)
+    return _fitted(
+        TfidfVectorizer(analyzer=pieces, min_df=2, max_features=MOST_FEATURES, sublinear_tf=True),
+        texts,
+    )
 
 
 def token_features(readers: Sequence[Sequence[Array]]) -> Any:  # noqa: ANN401 - as word_features
@@ -96,7 +109,9 @@ def token_features(readers: Sequence[Sequence[Array]]) -> Any:  # noqa: ANN401 -
         return found
 
     analyzer: Any = pieces
-    vectorizer = TfidfVectorizer(analyzer=analyzer, min_df=2, max_features=MOST_FEATURES, sublinear_tf=True)
+    vectorizer = TfidfVectorizer(
+        analyzer=analyzer, min_df=2, max_features=MOST_FEATURES, sublinear_tf=True
+    )
     return _fitted(vectorizer, range(len(readers[0])))  # pyright: ignore[reportArgumentType]
 
 
@@ -129,7 +144,9 @@ def _fitted(vectorizer: TfidfVectorizer, texts: Sequence[str]) -> Any:  # noqa: 
     """The features of the texts, or none where they share no n-gram."""
     try:
         return vectorizer.fit_transform(texts)
-    except ValueError:  # scikit-learn's word for: no n-gram is left, so there is nothing to learn from
+    except (
+        ValueError
+    ):  # scikit-learn's word for: no n-gram is left, so there is nothing to learn from
         return np.zeros((len(texts), 0))
 
 

@@ -26,8 +26,9 @@ if TYPE_CHECKING:
 
 MEASURES = ("mope", "gradient", "revert", "lens", "probe")
 NULLS: Mapping[str, tuple[str, ...]] = {
-    "student": ("student_counterfactual", "student_no_teacher"), "teacher": ("teacher_counterfactual",),
-}  # fmt: skip
+    "student": ("student_counterfactual", "student_no_teacher"),
+    "teacher": ("teacher_counterfactual",),
+}
 """The models that a model's profile is held against: the first that was measured."""
 
 
@@ -66,24 +67,41 @@ def lens_profile(model: str, loss_LN: Array) -> Profile:
 def revert_profile(model: str, reverted_LN: Array, loss_N: Array, reference_N: Array) -> Profile:
     """score = L_reference(x) - L_{block b from the reference}(x); whole: with every block the model's own."""
     return Profile(
-        model=model, measure="revert", scores_SLN=(reference_N - reverted_LN)[None], whole_N=reference_N - loss_N
+        model=model,
+        measure="revert",
+        scores_SLN=(reference_N - reverted_LN)[None],
+        whole_N=reference_N - loss_N,
     )
 
 
-def probe_profile(model: str, hidden_LNH: Array, audited: Audited, seed: int, n_shuffles: int = 199) -> Profile:
+def probe_profile(
+    model: str, hidden_LNH: Array, audited: Audited, seed: int, n_shuffles: int = 199
+) -> Profile:
     """score = out-of-fold rank of a ridge regression on the mean hidden states after block b."""
     from stillage.audit.probe import probe
 
-    found = [probe(hidden_NH, audited.is_member, audited.clusters, seed, n_shuffles=n_shuffles, names=(str(block),))
-             for block, hidden_NH in enumerate(hidden_LNH)]  # fmt: skip
+    found = [
+        probe(
+            hidden_NH,
+            audited.is_member,
+            audited.clusters,
+            seed,
+            n_shuffles=n_shuffles,
+            names=(str(block),),
+        )
+        for block, hidden_NH in enumerate(hidden_LNH)
+    ]
     p_L = []
     for one in found:
         fine = np.isfinite(one.scores_N)
         p_L.append(one.p(roc_auc(one.scores_N[fine], audited.is_member[fine])))
     return Profile(
-        model=model, measure="probe", scores_SLN=np.stack([one.scores_N for one in found])[None],
-        null_LP=np.stack([one.null_P for one in found]), p_L=np.array(p_L),
-    )  # fmt: skip
+        model=model,
+        measure="probe",
+        scores_SLN=np.stack([one.scores_N for one in found])[None],
+        null_LP=np.stack([one.null_P for one in found]),
+        p_L=np.array(p_L),
+    )
 
 
 def block_table(audited: Audited, profiles: Sequence[Profile]) -> pa.Table:
@@ -91,22 +109,47 @@ def block_table(audited: Audited, profiles: Sequence[Profile]) -> pa.Table:
     import pyarrow as pa
 
     text, number = pa.string(), pa.int32()
-    kinds = {"model": text, "measure": text, "block": number, "copy": number, "id": text, "role": text, "group": text,
-             "score": pa.float64()}  # fmt: skip
+    kinds = {
+        "model": text,
+        "measure": text,
+        "block": number,
+        "copy": number,
+        "id": text,
+        "role": text,
+        "group": text,
+        "score": pa.float64(),
+    }
     tables = [pa.schema(list(kinds.items())).empty_table()]
     for profile in profiles:
         whole = [] if profile.whole_N is None else [(-1, 0, profile.whole_N)]
-        numbered = [(block, copy, scores_N) for copy, scores_LN in enumerate(profile.scores_SLN)
-                    for block, scores_N in enumerate(scores_LN)]  # fmt: skip
+        numbered = [
+            (block, copy, scores_N)
+            for copy, scores_LN in enumerate(profile.scores_SLN)
+            for block, scores_N in enumerate(scores_LN)
+        ]
         for block, copy, scores_N in whole + numbered:
             n = len(scores_N)
-            columns = ([profile.model] * n, [profile.measure] * n, [block] * n, [copy] * n, audited.ids, audited.roles,
-                       audited.groups, scores_N.tolist())  # fmt: skip
-            tables.append(pa.table(dict(zip(kinds, columns, strict=True)), schema=pa.schema(list(kinds.items()))))
+            columns = (
+                [profile.model] * n,
+                [profile.measure] * n,
+                [block] * n,
+                [copy] * n,
+                audited.ids,
+                audited.roles,
+                audited.groups,
+                scores_N.tolist(),
+            )
+            tables.append(
+                pa.table(
+                    dict(zip(kinds, columns, strict=True)), schema=pa.schema(list(kinds.items()))
+                )
+            )
     return pa.concat_tables(tables)
 
 
-def block_results(audited: Audited, profiles: Sequence[Profile], *, level: float, base: Result) -> list[Result]:
+def block_results(
+    audited: Audited, profiles: Sequence[Profile], *, level: float, base: Result
+) -> list[Result]:
     """block_auc of every model, measure and block; block_excess over a null model; block_revert; block_probe_null.
 
     The note begins with "block=b" (block_auc of revert: also "block=whole", the model as it is).
@@ -114,7 +157,9 @@ def block_results(audited: Audited, profiles: Sequence[Profile], *, level: float
     row = replace(base, level=level, dataset="private vs outsiders")
     results: list[Result] = []
     for profile in profiles:
-        results += auc_rows(audited, profile, replace(row, model=profile.model, attack=profile.measure))
+        results += auc_rows(
+            audited, profile, replace(row, model=profile.model, attack=profile.measure)
+        )
     return results + excess_rows(audited, profiles, row) + revert_rows(audited, profiles, row)
 
 
@@ -131,9 +176,16 @@ def auc_rows(audited: Audited, profile: Profile, row: Result) -> list[Result]:
             note += f"; p={p:.3g} of {null_P.size} shuffles"
             low, high = np.quantile(null_P, [(1 - row.level) / 2, (1 + row.level) / 2])
             results.append(
-                replace(row, metric="block_probe_null", value=float(null_P.mean()), low=float(low), high=float(high),
-                        n=len(scores_N), note=f"block={block}; labels shuffled {null_P.size} times")
-            )  # fmt: skip
+                replace(
+                    row,
+                    metric="block_probe_null",
+                    value=float(null_P.mean()),
+                    low=float(low),
+                    high=float(high),
+                    n=len(scores_N),
+                    note=f"block={block}; labels shuffled {null_P.size} times",
+                )
+            )
         results.append(auc_of(audited, scores_N, replace(row, note=note)))
     if profile.whole_N is not None:
         results.append(auc_of(audited, profile.whole_N, replace(row, note="block=whole")))
@@ -149,11 +201,15 @@ def auc_of(audited: Audited, scores_N: Array, row: Result) -> Result:
     if not member.any() or member.all():
         return replace(row, value=math.nan, note=f"{note}; undefined: one kind only has scores")
     folds = N_FOLDS if row.attack == "probe" else 0
-    found = auc_interval(scores_N[fine], member, row.level, clusters=audited.clusters[fine], n_folds=folds)
+    found = auc_interval(
+        scores_N[fine], member, row.level, clusters=audited.clusters[fine], n_folds=folds
+    )
     return replace(row, value=found.value, low=found.low, high=found.high)
 
 
-def compared(audited: Audited, a_N: Array, b_N: Array, level: float) -> tuple[PairedTest, int] | None:
+def compared(
+    audited: Audited, a_N: Array, b_N: Array, level: float
+) -> tuple[PairedTest, int] | None:
     """Paired test of two scores on the records that both have, and how many those are; None without both kinds."""
     fine = np.isfinite(a_N) & np.isfinite(b_N)
     member = audited.is_member[fine]
@@ -172,14 +228,28 @@ def excess_rows(audited: Audited, profiles: Sequence[Profile], row: Result) -> l
     rows: list[Result] = []
     tests: list[PairedTest] = []
     for (model, measure), profile in by_name.items():
-        null = next((by_name[name, measure] for name in NULLS.get(model, ()) if (name, measure) in by_name), None)
+        null = next(
+            (by_name[name, measure] for name in NULLS.get(model, ()) if (name, measure) in by_name),
+            None,
+        )
         if null is None or measure == "probe" or len(null.scores_LN) != len(profile.scores_LN):
             continue
-        for block, (ours_N, theirs_N) in enumerate(zip(profile.scores_LN, null.scores_LN, strict=True)):
+        for block, (ours_N, theirs_N) in enumerate(
+            zip(profile.scores_LN, null.scores_LN, strict=True)
+        ):
             found = compared(audited, ours_N, theirs_N, row.level)
             if found is not None:
                 note = f"block={block}; minus {null.model}"
-                rows.append(replace(row, model=model, attack=measure, metric="block_excess", n=found[1], note=note))
+                rows.append(
+                    replace(
+                        row,
+                        model=model,
+                        attack=measure,
+                        metric="block_excess",
+                        n=found[1],
+                        note=note,
+                    )
+                )
                 tests.append(found[0])
     return tested(rows, tests, "")
 
@@ -196,7 +266,14 @@ def revert_rows(audited: Audited, profiles: Sequence[Profile], row: Result) -> l
             if found is not None:
                 note = f"block={block}; as it is minus reverted"
                 rows.append(
-                    replace(row, model=profile.model, attack="revert", metric="block_revert", n=found[1], note=note)
+                    replace(
+                        row,
+                        model=profile.model,
+                        attack="revert",
+                        metric="block_revert",
+                        n=found[1],
+                        note=note,
+                    )
                 )
                 tests.append(found[0])
     return tested(rows, tests, "")

@@ -41,12 +41,23 @@ ROLES = {"private": "members", "outsiders": "outsiders"}
 def between_row(base: Result, column: str, groups: Sequence[Estimate | None]) -> Result:
     """The test that the groups of one column do not differ in what `base` names; NaN with the reason for fewer than two."""
     found: Between = equal_over_groups([one for one in groups if one is not None])
-    note = f"p that all groups are alike; {found.n_groups} groups" if found.n_groups > 1 else "fewer than two groups"
+    note = (
+        f"p that all groups are alike; {found.n_groups} groups"
+        if found.n_groups > 1
+        else "fewer than two groups"
+    )
     note = "; ".join(filter(None, (base.note, note)))
     return replace(
-        base, metric=f"{base.metric}_between_groups", dataset=column, value=found.p, low=math.nan, high=math.nan,
-        n=found.n_groups, unit="p", note=note,
-    )  # fmt: skip
+        base,
+        metric=f"{base.metric}_between_groups",
+        dataset=column,
+        value=found.p,
+        low=math.nan,
+        high=math.nan,
+        n=found.n_groups,
+        unit="p",
+        note=note,
+    )
 
 
 def by_group(
@@ -58,7 +69,9 @@ def by_group(
     means those of means.share_interval. clusters int[N]: near-duplicates share a number and count once.
     """
     is_share = values.dtype == bool
-    interval, estimate = (clustered_proportion, share_estimate) if is_share else (share_interval, mean_estimate)
+    interval, estimate = (
+        (clustered_proportion, share_estimate) if is_share else (share_interval, mean_estimate)
+    )
     results = []
     for names in zip(*labels_N, strict=True):
         of_group, estimates = np.array(names), []
@@ -91,9 +104,13 @@ def rates_by_group(
     for model in dict.fromkeys(columns["model"]):
         of_model = columns["model"] == model
         attack = columns["attack"][of_model][0]
-        chosen = np.flatnonzero(of_model & (columns["attack"] == attack) & np.isfinite(columns["score"]))
+        chosen = np.flatnonzero(
+            of_model & (columns["attack"] == attack) & np.isfinite(columns["score"])
+        )
         values, member = columns["score"][chosen], columns["role"][chosen] == "private"
-        clusters = cluster_numbers(columns["id"][chosen].tolist(), columns["group"][chosen].tolist())
+        clusters = cluster_numbers(
+            columns["id"][chosen].tolist(), columns["group"][chosen].tolist()
+        )
         of_record = [labels[id_] for id_ in columns["id"][chosen]]
         row = replace(base, model=str(model), attack=str(attack), unit="share of records")
         for fpr in fprs:
@@ -104,11 +121,15 @@ def rates_by_group(
             for metric, side in (("slice_tpr_at_fpr", member), ("slice_achieved_fpr", ~member)):
                 at = replace(row, metric=metric, note=f"fpr={fpr:g}")
                 here = [of_record[index] for index in np.flatnonzero(side)]
-                results += by_group(values[side] > threshold, here, clusters[side], level=level, base=at)
+                results += by_group(
+                    values[side] > threshold, here, clusters[side], level=level, base=at
+                )
     return results
 
 
-def recitals_by_group(recited: pa.Table, labels: Labels, *, level: float, base: Result) -> list[Result]:
+def recitals_by_group(
+    recited: pa.Table, labels: Labels, *, level: float, base: Result
+) -> list[Result]:
     """The share of each group's members and outsiders that every model recites; recited: audit/extraction.parquet."""
     results = []
     for (model, role), rows in by_model_and_role(recited).items():
@@ -123,7 +144,13 @@ def recitals_by_group(recited: pa.Table, labels: Labels, *, level: float, base: 
             note=f"of {ROLES.get(role, role)}",
         )
         of_record = [labels[id_] for id_ in rows["id"][asked]]
-        results += by_group(rows["exact"][asked].astype(bool), of_record, rows["cluster"][asked], level=level, base=row)
+        results += by_group(
+            rows["exact"][asked].astype(bool),
+            of_record,
+            rows["cluster"][asked],
+            level=level,
+            base=row,
+        )
     return results
 
 
@@ -145,12 +172,16 @@ def quality_by_group(
     for name in dict.fromkeys(model):
         for metric in metrics:
             values = samples.column(metric).to_numpy(zero_copy_only=False)
-            kept = np.array([value is not None and value == value for value in values]) & (model == name)
+            kept = np.array([value is not None and value == value for value in values]) & (
+                model == name
+            )
             if not kept.any():
                 continue
             here = ids[kept].tolist()
             chosen = values[kept].astype(bool if metric in TRUTHS else np.float64)
             clusters = cluster_numbers(here, [group_of.get(id_, "") for id_ in here])
             row = replace(base, model=str(name), metric=f"slice_{metric}")
-            results += by_group(chosen, [labels[id_] for id_ in here], clusters, level=level, base=row)
+            results += by_group(
+                chosen, [labels[id_] for id_ in here], clusters, level=level, base=row
+            )
     return results

@@ -41,7 +41,12 @@ class Canary:
 
 
 def draw_canaries(
-    records: Sequence[Record], roles: Sequence[str], outsiders: Sequence[Record], column: str, count: int, seed: int
+    records: Sequence[Record],
+    roles: Sequence[str],
+    outsiders: Sequence[Record],
+    column: str,
+    count: int,
+    seed: int,
 ) -> list[Canary]:
     """Each record as a canary, with `count` references: values of the column in outsiders other than itself, a recorded draw.
 
@@ -55,14 +60,21 @@ def draw_canaries(
             "Give at least two outsiders, better as many as audit.exposure_candidates.",
         )
     ordered = sorted(outsiders, key=lambda record: record.id)
-    of_outsiders = list(zip((other.id for other in ordered), values_of(ordered, column), strict=True))
+    of_outsiders = list(
+        zip((other.id for other in ordered), values_of(ordered, column), strict=True)
+    )
     count = min(count, len(ordered) - 1)
     found = []
     for record, role, value in zip(records, roles, values_of(records, column), strict=True):
         others = [pair for pair in of_outsiders if pair[0] != record.id]
-        drawn = [others[index] for index in generator(seed, "exposure", record.id).permutation(len(others))[:count]]
+        drawn = [
+            others[index]
+            for index in generator(seed, "exposure", record.id).permutation(len(others))[:count]
+        ]
         ids, references = (tuple(one) for one in zip(*drawn, strict=True))
-        found.append(Canary(record=record, role=role, value=value, references=references, reference_ids=ids))
+        found.append(
+            Canary(record=record, role=role, value=value, references=references, reference_ids=ids)
+        )
     return found
 
 
@@ -79,35 +91,53 @@ def from_first_difference(examples: Sequence[Example]) -> list[Example]:
     differs = np.flatnonzero((ids != ids[0]).any(axis=0))
     start = int(differs[0]) if differs.size else shortest
     return [
-        replace(example, response_T=example.response_T & (np.arange(len(example.ids_T)) >= start), span=None)
+        replace(
+            example,
+            response_T=example.response_T & (np.arange(len(example.ids_T)) >= start),
+            span=None,
+        )
         for example in examples
     ]
 
 
-def candidate_scores(subject: Subject, canaries: Sequence[Canary]) -> list[tuple[float, Array] | str]:
+def candidate_scores(
+    subject: Subject, canaries: Sequence[Canary]
+) -> list[tuple[float, Array] | str]:
     """(score of the true value, scores float64[R] of the references) of each canary, in nats; or why there are none.
 
     Equal values of one canary are scored once, and so tie exactly. A response that is cut anywhere is not scored: what is
     missing would differ from candidate to candidate.
     """
     found: list[tuple[float, Array] | str] = []
-    progress, quiet = subject.doing("ranking the secrets of {} records"), replace(subject, doing=unheard)
+    progress, quiet = (
+        subject.doing("ranking the secrets of {} records"),
+        replace(subject, doing=unheard),
+    )
     for start in range(0, len(canaries), AT_ONCE):
         found += _scores_of_some(quiet, canaries[start : start + AT_ONCE])
         progress(len(found), len(canaries), len(found) / len(canaries))
     return found
 
 
-def _scores_of_some(subject: Subject, canaries: Sequence[Canary]) -> list[tuple[float, Array] | str]:
+def _scores_of_some(
+    subject: Subject, canaries: Sequence[Canary]
+) -> list[tuple[float, Array] | str]:
     """The scores of a few canaries, in one pass."""
     values = [tuple(dict.fromkeys([canary.value, *canary.references])) for canary in canaries]
-    texts = [in_place(canary.record, canary.value, value) for canary, some in zip(canaries, values, strict=True)
-             for value in some]  # fmt: skip
+    texts = [
+        in_place(canary.record, canary.value, value)
+        for canary, some in zip(canaries, values, strict=True)
+        for value in some
+    ]
     examples, end = subject.encode(texts), end_id(subject.tokenizer)
     starts = np.cumsum([0, *map(len, values)]).tolist()
     parts = [examples[first:last] for first, last in pairwise(starts)]
-    whole = [all(len(example.ids_T) and example.ids_T[-1] == end for example in part) for part in parts]
-    asked = [from_first_difference(part) for part, is_whole in zip(parts, whole, strict=True) if is_whole]
+    whole = [
+        all(len(example.ids_T) and example.ids_T[-1] == end for example in part) for part in parts
+    ]
+    asked = [
+        from_first_difference(part) for part, is_whole in zip(parts, whole, strict=True) if is_whole
+    ]
     stats = iter(stats_of(subject, [example for part in asked for example in part]))
     found: list[tuple[float, Array] | str] = []
     for canary, some, is_whole in zip(canaries, values, whole, strict=True):

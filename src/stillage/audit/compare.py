@@ -18,7 +18,13 @@ from stillage.audit.inherited import tested
 from stillage.audit.membership import is_cross_fitted
 from stillage.data.groups import cluster_numbers
 from stillage.errors import DataError
-from stillage.functional.stats import Interval, PairedTest, pooled_auc_interval, pooled_auc_test, pooled_mean_test
+from stillage.functional.stats import (
+    Interval,
+    PairedTest,
+    pooled_auc_interval,
+    pooled_auc_test,
+    pooled_mean_test,
+)
 from stillage.types import Array, Result
 
 
@@ -47,7 +53,9 @@ Test = Callable[[Sequence[RunScores], Sequence[RunScores]], tuple[PairedTest, in
 """The runs of two variants -> the difference, over how many records, and the note's words."""
 
 
-def compare(variants: Variants, *, level: float, base: Result, refused: list[DataError] | None = None) -> list[Result]:
+def compare(
+    variants: Variants, *, level: float, base: Result, refused: list[DataError] | None = None
+) -> list[Result]:
     """The AUC of every variant, pooled over its seeds, and every pair's difference with p and Holm's p over all pairs.
 
     base carries stage, model and attack. auc_difference: method the first of the pair, "minus B" in the note. n, and the
@@ -59,7 +67,9 @@ def compare(variants: Variants, *, level: float, base: Result, refused: list[Dat
     row = replace(base, level=level)
     results = [pooled_auc(name, runs, folds, row) for name, runs in variants.items()]
     row = replace(row, metric="auc_difference")
-    return results + differences(variants, lambda a, b: difference_over_seeds(a, b, level, folds), row, refused)
+    return results + differences(
+        variants, lambda a, b: difference_over_seeds(a, b, level, folds), row, refused
+    )
 
 
 def compare_means(
@@ -71,11 +81,15 @@ def compare_means(
     the results are "<metric>_difference". Notes and errors as `compare`.
     """
     row = replace(base, level=level, attack="", metric=f"{base.metric}_difference")
-    found = differences(variants, lambda a, b: mean_difference_over_seeds(a, b, level), row, refused)
+    found = differences(
+        variants, lambda a, b: mean_difference_over_seeds(a, b, level), row, refused
+    )
     return [replace(one, unit=f"difference of {base.metric}") for one in found]
 
 
-def differences(variants: Variants, test: Test, row: Result, refused: list[DataError] | None) -> list[Result]:
+def differences(
+    variants: Variants, test: Test, row: Result, refused: list[DataError] | None
+) -> list[Result]:
     """Every pair's difference, and Holm's p over all that could be tested."""
     rows: list[Result] = []
     tests: list[PairedTest] = []
@@ -93,7 +107,12 @@ def differences(variants: Variants, test: Test, row: Result, refused: list[DataE
 
 
 def beyond_controls(
-    name: str, runs: Sequence[RunScores], controls: Mapping[str, Sequence[RunScores]], *, level: float, base: Result
+    name: str,
+    runs: Sequence[RunScores],
+    controls: Mapping[str, Sequence[RunScores]],
+    *,
+    level: float,
+    base: Result,
 ) -> list[Result]:
     """The AUC of a variant's model less that of each of its runs' controls, over its seeds; the note names the control.
 
@@ -108,7 +127,9 @@ def beyond_controls(
         try:
             found, n, said = difference_over_seeds(runs, others, level, n_folds)
         except DataError as error:
-            untested.append(replace(row, value=math.nan, note=f"minus {control}; refused: {error.what}"))
+            untested.append(
+                replace(row, value=math.nan, note=f"minus {control}; refused: {error.what}")
+            )
             continue
         rows.append(replace(row, n=n, note="; ".join([f"minus {control}", *said])))
         tests.append(found)
@@ -119,18 +140,29 @@ def pooled_auc(name: str, runs: Sequence[RunScores], folds: int, base: Result) -
     """A variant's AUC over its seeds."""
     found, n, said = auc_over_seeds(runs, base.level, folds)
     return replace(
-        base, metric="auc", method=name, value=found.value, low=found.low, high=found.high, n=n, note="; ".join(said)
+        base,
+        metric="auc",
+        method=name,
+        value=found.value,
+        low=found.low,
+        high=found.high,
+        n=n,
+        note="; ".join(said),
     )
 
 
-def auc_over_seeds(runs: Sequence[RunScores], level: float = 0.95, n_folds: int = 0) -> tuple[Interval, int, list[str]]:
+def auc_over_seeds(
+    runs: Sequence[RunScores], level: float = 0.95, n_folds: int = 0
+) -> tuple[Interval, int, list[str]]:
     """The AUC over the seeds (stats.pooled_auc_interval), near-duplicates as one; n and the note's words as in `counted`."""
     kept, same_records = scored_by_all([(run,) for run in runs])
     found = pooled_auc_interval(
-        [(run.scores[fine], run.is_member[fine]) for run, fine in zip(runs, kept, strict=True)], level,
-        same_records=same_records, clusters=[run.clusters[fine] for run, fine in zip(runs, kept, strict=True)],
+        [(run.scores[fine], run.is_member[fine]) for run, fine in zip(runs, kept, strict=True)],
+        level,
+        same_records=same_records,
+        clusters=[run.clusters[fine] for run, fine in zip(runs, kept, strict=True)],
         n_folds=n_folds,
-    )  # fmt: skip
+    )
     return found, *counted(kept, same_records)
 
 
@@ -144,10 +176,15 @@ def difference_over_seeds(
     pairs = by_seed(runs_a, runs_b)
     kept, same_records = scored_by_all(pairs)
     test = pooled_auc_test(
-        [(a.scores[fine], b.scores[fine], a.is_member[fine]) for (a, b), fine in zip(pairs, kept, strict=True)],
-        level, same_records=same_records, n_folds=n_folds,
+        [
+            (a.scores[fine], b.scores[fine], a.is_member[fine])
+            for (a, b), fine in zip(pairs, kept, strict=True)
+        ],
+        level,
+        same_records=same_records,
+        n_folds=n_folds,
         clusters=[a.clusters[fine] for (a, _), fine in zip(pairs, kept, strict=True)],
-    )  # fmt: skip
+    )
     return test, *counted(kept, same_records)
 
 
@@ -159,14 +196,18 @@ def mean_difference_over_seeds(
     DataError as by_seed.
     """
     pairs = by_seed(
-        runs_a, runs_b, "evaluate", "Evaluate runs with one seed, one data section and one generate.records."
+        runs_a,
+        runs_b,
+        "evaluate",
+        "Evaluate runs with one seed, one data section and one generate.records.",
     )
     kept, same_records = scored_by_all(pairs)
     test = pooled_mean_test(
         [a.scores[fine] - b.scores[fine] for (a, b), fine in zip(pairs, kept, strict=True)],
-        level, same_records=same_records,
+        level,
+        same_records=same_records,
         clusters=[a.clusters[fine] for (a, _), fine in zip(pairs, kept, strict=True)],
-    )  # fmt: skip
+    )
     return test, *counted(kept, same_records)
 
 
@@ -192,7 +233,9 @@ def by_seed(
         )
     for a, b in pairs:
         if a.ids != b.ids or not np.array_equal(a.is_member, b.is_member):
-            roles_a, roles_b = (dict(zip(run.ids, run.is_member.tolist(), strict=True)) for run in (a, b))
+            roles_a, roles_b = (
+                dict(zip(run.ids, run.is_member.tolist(), strict=True)) for run in (a, b)
+            )
             shared = sum(roles_b.get(id_) == role for id_, role in roles_a.items())
             raise DataError(
                 f"{a.run} and {b.run} did not {did} the same records.",
@@ -209,7 +252,10 @@ def scored_by_all(pairs: Sequence[tuple[RunScores, ...]]) -> tuple[list[Array], 
     """
     kept = [np.asarray(np.isfinite([run.scores for run in runs]).all(axis=0)) for runs in pairs]
     first = pairs[0][0]
-    same = all(runs[0].ids == first.ids and np.array_equal(runs[0].is_member, first.is_member) for runs in pairs)
+    same = all(
+        runs[0].ids == first.ids and np.array_equal(runs[0].is_member, first.is_member)
+        for runs in pairs
+    )
     return [np.asarray(np.all(kept, axis=0))] * len(kept) if same else kept, same
 
 
@@ -220,7 +266,11 @@ def counted(kept: Sequence[Array], same_records: bool) -> tuple[int, list[str]]:
     """
     samples = kept[:1] if same_records else kept
     seeds = f"{len(kept)} seed{'s' if len(kept) > 1 else ''}"
-    of = f" of {'the same records' if same_records else 'other records each'}" if len(kept) > 1 else ""
+    of = (
+        f" of {'the same records' if same_records else 'other records each'}"
+        if len(kept) > 1
+        else ""
+    )
     dropped = int(sum((~fine).sum() for fine in samples))
     return int(sum(fine.sum() for fine in samples)), [
         seeds + of,

@@ -4,10 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-TEACHER, STUDENT, CLEAN, ALONE = "teacher", "student", "student_counterfactual", "student_no_teacher"
+TEACHER, STUDENT, CLEAN, ALONE = (
+    "teacher",
+    "student",
+    "student_counterfactual",
+    "student_no_teacher",
+)
 MINIMAL, OUTSIDE = "student_minimal", "outside_reference"
 """CLEAN: the same recipe from a teacher that never saw the members. ALONE: the same student without any teacher. MINIMAL: the
 same, asked only for what is needed. OUTSIDE: a model from elsewhere, given as audit.reference."""
 OF_STUDENTS, OF_TEACHERS = (CLEAN, ALONE, OUTSIDE), ("teacher_counterfactual", ALONE, OUTSIDE)
-CONTROLS: Mapping[str, tuple[str, ...]] = {STUDENT: OF_STUDENTS, MINIMAL: OF_STUDENTS, TEACHER: OF_TEACHERS}
+CONTROLS: Mapping[str, tuple[str, ...]] = {
+    STUDENT: OF_STUDENTS,
+    MINIMAL: OF_STUDENTS,
+    TEACHER: OF_TEACHERS,
+}
 """A model -> those that never met its members, nor a teacher that did: what they reach, the records alone explain."""

@@ -37,7 +37,11 @@ class Control:
         """What it would have seen at a level."""
         scored = self.scored
         return sight_of(
-            scored.scores, scored.is_member, level, clusters=scored.clusters, cross_fitted=self.cross_fitted
+            scored.scores,
+            scored.is_member,
+            level,
+            clusters=scored.clusters,
+            cross_fitted=self.cross_fitted,
         )
 
 
@@ -57,10 +61,14 @@ def check_controls(controls: Mapping[str, Control], level: float = 0.95) -> Chec
     for family, share in FAMILY_LEVELS.items():
         names = sorted(name for name, control in controls.items() if control.family == family)
         found = {name: controls[name].auc(level) for name in names}
-        adjusted = holm(np.array([chance_p(found[name]) for name in names])).tolist() if names else []
+        adjusted = (
+            holm(np.array([chance_p(found[name]) for name in names])).tolist() if names else []
+        )
         for name, p in zip(names, adjusted, strict=True):
             auc = found[name]
-            values[name] = f"AUC {auc.value:.3f} [{auc.low:.3f}, {auc.high:.3f}], adjusted p {p:.2g}"
+            values[name] = (
+                f"AUC {auc.value:.3f} [{auc.low:.3f}, {auc.high:.3f}], adjusted p {p:.2g}"
+            )
             failed += [f"{name} {auc.value:.3f} (p {p:.2g})"] if p < share else []
             highest = max(highest, auc.high)
         if names:
@@ -72,7 +80,14 @@ def check_controls(controls: Mapping[str, Control], level: float = 0.95) -> Chec
         detail = f"Without having learned a member, these already tell members from outsiders: {', '.join(failed)}."
     else:
         detail = _passed(len(controls), sights)
-    return Check(name="controls", passed=not failed, fault=SHIFT, detail=detail, values=values, undecided=undecided)
+    return Check(
+        name="controls",
+        passed=not failed,
+        fault=SHIFT,
+        detail=detail,
+        values=values,
+        undecided=undecided,
+    )
 
 
 def _passed(count: int, sights: Mapping[Family, Sight]) -> str:

@@ -33,7 +33,12 @@ class Counterfactual:
 
 
 def counterfactual_memorization(
-    scores_MN: Array, is_in_MN: Array, generator: np.random.Generator, *, n_resamples: int = 1000, level: float = 0.95
+    scores_MN: Array,
+    is_in_MN: Array,
+    generator: np.random.Generator,
+    *,
+    n_resamples: int = 1000,
+    level: float = 0.95,
 ) -> Counterfactual:
     """mem per record with a bootstrap interval over models; scores [models, records], is_in: the design, same shape.
 
@@ -50,7 +55,9 @@ def counterfactual_memorization(
             f"scores {scores.shape}, design {is_in.shape}, {n_nan} NaN",
             "Give both as [models, records], in the same order.",
         )
-    draws_RM = generator.multinomial(len(scores), np.full(len(scores), 1 / len(scores)), size=n_resamples)
+    draws_RM = generator.multinomial(
+        len(scores), np.full(len(scores), 1 / len(scores)), size=n_resamples
+    )
     value_N = _differences(np.ones((1, len(scores))), scores, is_in)[0]
     n_in_N, n_out_N = is_in.sum(0), (~is_in).sum(0)
     low_N, high_N = np.full(scores.shape[1], math.nan), np.full(scores.shape[1], math.nan)
@@ -61,18 +68,28 @@ def counterfactual_memorization(
         drawn_RN = _differences(draws_RM, scores[:, part], is_in[:, part])
         sum_R += np.nansum(drawn_RN, axis=1)
         count_R += np.isfinite(drawn_RN).sum(axis=1)
-        low_N[part], high_N[part] = _limits(value_N[part], drawn_RN, np.minimum(n_in_N, n_out_N)[part], level)
+        low_N[part], high_N[part] = _limits(
+            value_N[part], drawn_RN, np.minimum(n_in_N, n_out_N)[part], level
+        )
     defined = np.isfinite(value_N)
     mean = float(value_N[defined].mean()) if defined.any() else math.nan
     with np.errstate(invalid="ignore", divide="ignore"):
         drawn_R1 = (sum_R / count_R)[:, None]
-    smallest = np.array([int(np.median(np.minimum(n_in_N, n_out_N)))]) if scores.shape[1] else np.array([0])
+    smallest = (
+        np.array([int(np.median(np.minimum(n_in_N, n_out_N)))])
+        if scores.shape[1]
+        else np.array([0])
+    )
     low, high = _limits(np.array([mean]), drawn_R1, smallest, level)
     return Counterfactual(
-        value_N=value_N, low_N=low_N, high_N=high_N, n_in_N=n_in_N, n_out_N=n_out_N,
+        value_N=value_N,
+        low_N=low_N,
+        high_N=high_N,
+        n_in_N=n_in_N,
+        n_out_N=n_out_N,
         mean=Interval(value=mean, low=float(low[0]), high=float(high[0]), level=level),
         n_undefined=int((~defined).sum()),
-    )  # fmt: skip
+    )
 
 
 def _differences(weights_RM: Array, scores_MN: Array, is_in_MN: Array) -> Array:

@@ -56,8 +56,17 @@ def draw_design(ids: Sequence[str], groups: Sequence[str], n_shadows: int, seed:
     as check_count.
     """
     check_count(n_shadows)
-    units = np.array([f"group {group}" if group else f"record {id_}" for id_, group in zip(ids, groups, strict=True)])
-    names, unit_N = np.unique(units, return_inverse=True) if len(units) else (units, np.zeros(0, dtype=np.int64))
+    units = np.array(
+        [
+            f"group {group}" if group else f"record {id_}"
+            for id_, group in zip(ids, groups, strict=True)
+        ]
+    )
+    names, unit_N = (
+        np.unique(units, return_inverse=True)
+        if len(units)
+        else (units, np.zeros(0, dtype=np.int64))
+    )
     design_KN = np.zeros((n_shadows, len(units)), dtype=bool)
     for pair in range(n_shadows // 2):
         inside_U = np.zeros(len(names), dtype=bool)
@@ -71,4 +80,6 @@ def design_table(ids: Sequence[str], groups: Sequence[str], design_KN: Array) ->
     import pyarrow as pa
 
     columns = {shadow_name("in", number): row for number, row in enumerate(design_KN, 1)}
-    return pa.table({"id": pa.array(ids, pa.string()), "group": pa.array(groups, pa.string()), **columns})
+    return pa.table(
+        {"id": pa.array(ids, pa.string()), "group": pa.array(groups, pa.string()), **columns}
+    )

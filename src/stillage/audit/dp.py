@@ -41,14 +41,18 @@ def p_value(epsilon: float, *, n_guesses: int, n_correct: int, m: int, delta: fl
     if n_correct <= 0:
         return 1.0
     right = 1.0 / (1.0 + math.exp(-epsilon))
-    at_least = bdtrc(np.arange(n_correct, -1.0, -1.0) - 1, n_guesses, right)  # f(v), f(v - 1), ..., f(0)
+    at_least = bdtrc(
+        np.arange(n_correct, -1.0, -1.0) - 1, n_guesses, right
+    )  # f(v), f(v - 1), ..., f(0)
     at_least[-1] = 1.0
     steps = np.arange(1, n_correct + 1)  # beyond v nothing is added to f(0) - f(v), and i grows
     slack = float(np.max((at_least[1:] - at_least[0]) / steps)) if delta > 0 else 0.0
     return min(1.0, float(at_least[0]) + 2 * m * delta * slack)
 
 
-def epsilon_lower_bound(*, n_guesses: int, n_correct: int, m: int, delta: float = 0.0, level: float = 0.95) -> float:
+def epsilon_lower_bound(
+    *, n_guesses: int, n_correct: int, m: int, delta: float = 0.0, level: float = 0.95
+) -> float:
     """The epsilon below which the training cannot have been private, with one-sided confidence `level`; 0: nothing found.
 
     The smallest epsilon whose `p_value` reaches 1 - level. Where 2 m delta > 1 the theorem says nothing, and it is 0.
@@ -56,7 +60,9 @@ def epsilon_lower_bound(*, n_guesses: int, n_correct: int, m: int, delta: float 
     """
     alpha = check_level(level)
     if not 0 <= delta < 1:
-        raise ConfigError("delta must be at least 0 and below 1.", f"delta = {delta:g}", "Choose e.g. 1e-5.")
+        raise ConfigError(
+            "delta must be at least 0 and below 1.", f"delta = {delta:g}", "Choose e.g. 1e-5."
+        )
     if not 0 <= n_correct <= n_guesses <= m or n_guesses < 1:
         raise DataError(
             "Of the canaries some are guessed, and of the guesses some are right.",

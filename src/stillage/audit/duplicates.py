@@ -56,21 +56,29 @@ def check_overlap(
 
 
 def trained_on(
-    prompts: Sequence[str], texts: Sequence[str], trained_prompts: Sequence[str], trained_texts: Sequence[str]
+    prompts: Sequence[str],
+    texts: Sequence[str],
+    trained_prompts: Sequence[str],
+    trained_texts: Sequence[str],
 ) -> tuple[Array, Array]:
     """Which audited records the students were trained on by themselves: bool[n] by their prompt, bool[n] nearly.
 
     prompts, texts: of every member and outsider; trained_*: of what the students learn from. A prompt counts where it is
     a record's own (`own_prompts`), in its normal form.
     """
-    own = own_prompts([*prompts, *trained_prompts], common_limit(len(prompts) + len(trained_prompts)))
+    own = own_prompts(
+        [*prompts, *trained_prompts], common_limit(len(prompts) + len(trained_prompts))
+    )
     own &= set(map(normal_form, trained_prompts))
     same = np.array([normal_form(prompt) in own for prompt in prompts], dtype=bool)
     return same, near_across(texts, trained_texts).left_N
 
 
 def check_training_overlap(
-    prompts: Sequence[str], texts: Sequence[str], trained_prompts: Sequence[str], trained_texts: Sequence[str]
+    prompts: Sequence[str],
+    texts: Sequence[str],
+    trained_prompts: Sequence[str],
+    trained_texts: Sequence[str],
 ) -> Check:
     """Was the student trained on audited records' prompts, or on near-duplicates of them, without the teacher's help?
 
@@ -83,6 +91,12 @@ def check_training_overlap(
         f"The students are trained on the prompts of {same.sum()} and on near-duplicates of {near.sum()} "
         f"of {len(prompts)} members and outsiders ({share:.1%})."
     )
-    values: dict[str, Value] = {"same prompt": int(same.sum()), "near": int(near.sum()), "tolerance": NEAR_TOLERANCE}
+    values: dict[str, Value] = {
+        "same prompt": int(same.sum()),
+        "near": int(near.sum()),
+        "tolerance": NEAR_TOLERANCE,
+    }
     passed = share <= NEAR_TOLERANCE
-    return Check(name="training_overlap", passed=passed, fault="contaminated", detail=detail, values=values)
+    return Check(
+        name="training_overlap", passed=passed, fault="contaminated", detail=detail, values=values
+    )

@@ -54,32 +54,42 @@ class Rivals:
     canaries: tuple[str, ...]  # ids
     references: tuple[str, ...]  # ids of the outsiders whose values were put in place
     groups: tuple[str, ...]  # of the references: near-duplicates; "": alone
-    above_CM: (
-        Array  # int8: 1 the reference's score is the canary's or more, 0 it is less, -1 it is none of its references
-    )
+    above_CM: Array  # int8: 1 the reference's score is the canary's or more, 0 it is less, -1 it is none of its references
 
-    def mean(self, ids: Sequence[str], groups: Sequence[str], draws: np.random.Generator, level: float) -> Interval:
+    def mean(
+        self, ids: Sequence[str], groups: Sequence[str], draws: np.random.Generator, level: float
+    ) -> Interval:
         """The mean exposure of some canaries; groups: of near-duplicates, "" alone."""
         row_of = {id_: row for row, id_ in enumerate(self.canaries)}
         numbers = cluster_numbers([*ids, *self.references], [*groups, *self.groups])
         above = self.above_CM[[row_of[id_] for id_ in ids]]
-        return mean_exposure_interval(above, numbers[: len(ids)], numbers[len(ids) :], draws, level=level)
+        return mean_exposure_interval(
+            above, numbers[: len(ids)], numbers[len(ids) :], draws, level=level
+        )
 
 
 def rivals_of(
-    canaries: Sequence[Canary], scores: Sequence[tuple[float, Array] | str], group_of: Mapping[str, str]
+    canaries: Sequence[Canary],
+    scores: Sequence[tuple[float, Array] | str],
+    group_of: Mapping[str, str],
 ) -> Rivals:
     """Who reaches whom, from candidate_scores of one model; group_of: id -> near-duplicates, none: alone."""
-    ranked = [(one, found) for one, found in zip(canaries, scores, strict=True) if not isinstance(found, str)]
+    ranked = [
+        (one, found)
+        for one, found in zip(canaries, scores, strict=True)
+        if not isinstance(found, str)
+    ]
     references = tuple(sorted({id_ for one, _ in ranked for id_ in one.reference_ids}))
     column_of = {id_: column for column, id_ in enumerate(references)}
     above_CM = np.full((len(ranked), len(references)), -1, dtype=np.int8)
     for row, (one, (score, others)) in enumerate(ranked):
         above_CM[row, [column_of[id_] for id_ in one.reference_ids]] = others >= score
     return Rivals(
-        canaries=tuple(one.record.id for one, _ in ranked), references=references,
-        groups=tuple(group_of.get(id_, "") for id_ in references), above_CM=above_CM,
-    )  # fmt: skip
+        canaries=tuple(one.record.id for one, _ in ranked),
+        references=references,
+        groups=tuple(group_of.get(id_, "") for id_ in references),
+        above_CM=above_CM,
+    )
 
 
 def exposures(canary_scores_C: Array, reference_scores_R: Array) -> list[Exposure]:
@@ -88,7 +98,9 @@ def exposures(canary_scores_C: Array, reference_scores_R: Array) -> list[Exposur
     References must come from the same generator as the canaries and never have been trained on. DataError without
     references, or for scores that are NaN.
     """
-    canaries, references = (np.asarray(x, dtype=np.float64).ravel() for x in (canary_scores_C, reference_scores_R))
+    canaries, references = (
+        np.asarray(x, dtype=np.float64).ravel() for x in (canary_scores_C, reference_scores_R)
+    )
     n_nan = int(np.isnan(canaries).sum() + np.isnan(references).sum())
     if not references.size or n_nan:
         raise DataError(
@@ -97,7 +109,9 @@ def exposures(canary_scores_C: Array, reference_scores_R: Array) -> list[Exposur
             "Score references drawn from the canaries' own generator, and drop none that is NaN in silence.",
         )
     ordered = np.sort(references)
-    above_C = references.size - np.searchsorted(ordered, canaries, side="left")  # ties count as above
+    above_C = references.size - np.searchsorted(
+        ordered, canaries, side="left"
+    )  # ties count as above
     tails, ks = _skew_normal_tails(canaries, ordered)
     return [
         Exposure(
@@ -117,9 +131,18 @@ def exposure_schema() -> pa.Schema:
 
     text, number = pa.string(), pa.float64()
     return pa.schema(
-        [("model", text), ("id", text), ("role", text), ("bits", number), ("rank", pa.int64()), ("references", pa.int64()),
-         ("model_bits", number), ("ks", number), ("why", text)]
-    )  # fmt: skip
+        [
+            ("model", text),
+            ("id", text),
+            ("role", text),
+            ("bits", number),
+            ("rank", pa.int64()),
+            ("references", pa.int64()),
+            ("model_bits", number),
+            ("ks", number),
+            ("why", text),
+        ]
+    )
 
 
 def exposure_row(model: str, record_id: str, role: str, found: Exposure | str) -> dict[str, object]:
@@ -134,8 +157,14 @@ def exposure_row(model: str, record_id: str, role: str, found: Exposure | str) -
             "ks": math.nan,
             "why": found,
         }
-    return row | {"bits": found.bits, "rank": found.rank, "references": found.n_references,
-                  "model_bits": found.model_bits, "ks": found.ks, "why": ""}  # fmt: skip
+    return row | {
+        "bits": found.bits,
+        "rank": found.rank,
+        "references": found.n_references,
+        "model_bits": found.model_bits,
+        "ks": found.ks,
+        "why": "",
+    }
 
 
 def exposure_results(
@@ -163,7 +192,9 @@ def exposure_results(
         for labels in zip(*(labels_by_id[id_] for id_ in rows["id"]), strict=True):
             for label in sorted(set(labels)):
                 part = {name: values[np.array(labels) == label] for name, values in rows.items()}
-                results += _means(part, replace(row, metric="slice_exposure", dataset=label), rivals[model])[:1]
+                results += _means(
+                    part, replace(row, metric="slice_exposure", dataset=label), rivals[model]
+                )[:1]
     return results
 
 
@@ -178,20 +209,34 @@ def _means(rows: Mapping[str, Array], row: Result, rivals: Rivals) -> list[Resul
     ceiling = math.log2(int(rows["references"].max()) + 1)
     groups = rows["group"].tolist() if "group" in rows else [""] * int(known.sum())
     mean = rivals.mean(
-        rows["id"].tolist(), groups, generator(row.seed, "exposure interval", row.model, row.dataset), row.level
+        rows["id"].tolist(),
+        groups,
+        generator(row.seed, "exposure interval", row.model, row.dataset),
+        row.level,
     )
     first = int((rows["rank"] == 1).sum())
     note = f"ceiling={ceiling:.2f}; at the ceiling: {first} of {known.sum()}{lost}"
     if math.isnan(mean.low):
         note += "; no interval: fewer than two secrets, or others, that are no near-duplicates"
-    results = [replace(row, value=mean.value, low=mean.low, high=mean.high, n=int(known.sum()), note=note)]
+    results = [
+        replace(row, value=mean.value, low=mean.low, high=mean.high, n=int(known.sum()), note=note)
+    ]
     fitted = np.isfinite(rows["model_bits"])
     if fitted.any():
-        note = f"model-based: skew-normal fits, median KS distance {np.median(rows['ks'][fitted]):.3f}"
+        note = (
+            f"model-based: skew-normal fits, median KS distance {np.median(rows['ks'][fitted]):.3f}"
+        )
         note += f"; {np.sum(~fitted)} not fitted" if not fitted.all() else ""
         note += f"{lost}; no interval: the error of the curve itself is not known"
-        results.append(replace(row, metric=f"{row.metric}_extrapolated", value=float(rows["model_bits"][fitted].mean()),
-                               n=int(fitted.sum()), note=note))  # fmt: skip
+        results.append(
+            replace(
+                row,
+                metric=f"{row.metric}_extrapolated",
+                value=float(rows["model_bits"][fitted].mean()),
+                n=int(fitted.sum()),
+                note=note,
+            )
+        )
     return results
 
 
@@ -199,7 +244,11 @@ def _skew_normal_tails(canaries_C: Array, references_R: Array) -> tuple[Array, f
     """-log2 P(reference >= canary) under a skew-normal fitted by maximum likelihood, and the fit's KS distance."""
     from scipy.stats import kstest, skewnorm
 
-    if references_R.size < LEAST_TO_FIT or references_R[0] == references_R[-1] or not np.isfinite(references_R).all():
+    if (
+        references_R.size < LEAST_TO_FIT
+        or references_R[0] == references_R[-1]
+        or not np.isfinite(references_R).all()
+    ):
         return np.full(canaries_C.size, math.nan), math.nan
     centre, scale = float(references_R.mean()), float(references_R.std())
     standard_R = (references_R - centre) / scale
@@ -227,7 +276,9 @@ def log_tail(z: float, shape: float) -> float:
         return math.log(2 / math.sqrt(2 * math.pi)) - x**2 / 2 + log_ndtr(shape * x)
 
     top, reach = float(log_density(np.array(z))), 1e-3
-    while float(log_density(np.array(z + reach))) > top - 50:  # log-concave: beyond, nothing is left
+    while (
+        float(log_density(np.array(z + reach))) > top - 50
+    ):  # log-concave: beyond, nothing is left
         reach *= 1.5
     grid = np.linspace(z, z + reach, 4001)
     weights = np.where(np.arange(grid.size) % 2 == 1, 4.0, 2.0)

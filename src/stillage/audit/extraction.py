@@ -65,7 +65,11 @@ def values_of(records: Sequence[Record], column: str) -> list[str]:
     missing = [record.id for record in records if column not in record.meta]
     if missing:
         known = sorted({name for record in records for name in record.meta})
-        raise DataError(f"Records have no column {column!r}.", f"{len(missing)} records; columns: {known}", "Name one.")
+        raise DataError(
+            f"Records have no column {column!r}.",
+            f"{len(missing)} records; columns: {known}",
+            "Name one.",
+        )
     for record in records:
         locate(record.meta[column], record.response)
     return [record.meta[column] for record in records]
@@ -85,13 +89,22 @@ def column_targets(
     shared with the whole record mark the two ends, so that no tokenizer needs to be understood here. A value of which the
     limit on tokens leaves a part or nothing has an empty target: reciting a part is easier than reciting it.
     """
-    spans = [locate(value, r.response) for value, r in zip(values_of(records, column), records, strict=True)]
-    cut_before = encode([_cut(record, start) for record, (start, _) in zip(records, spans, strict=True)])
+    spans = [
+        locate(value, r.response)
+        for value, r in zip(values_of(records, column), records, strict=True)
+    ]
+    cut_before = encode(
+        [_cut(record, start) for record, (start, _) in zip(records, spans, strict=True)]
+    )
     cut_after = encode([_cut(record, end) for record, (_, end) in zip(records, spans, strict=True)])
     targets, stop = [], tokenizer.eos_token_id
     for role, example, before, after in zip(roles, examples, cut_before, cut_after, strict=True):
-        if not len(after.ids_T) or after.ids_T[-1] != stop:  # encode ends every text that it did not cut
-            targets.append(_target(example, role, len(example.ids_T), len(example.ids_T), tokenizer))
+        if (
+            not len(after.ids_T) or after.ids_T[-1] != stop
+        ):  # encode ends every text that it did not cut
+            targets.append(
+                _target(example, role, len(example.ids_T), len(example.ids_T), tokenizer)
+            )
             continue
         first_scored = len(example.prompt_ids)
         start = max(shared_prefix(example.ids_T, before.ids_T), first_scored)
@@ -99,18 +112,28 @@ def column_targets(
         end -= int(end > start + 1 and example.ids_T[end - 1] == stop)  # the value, not the stop
         targets.append(_target(example, role, start, min(end, len(example.ids_T)), tokenizer))
     if lost := sum(not len(target.suffix_ids) for target in targets):
-        LOG.warning("the %s of %d of %d records is cut short: nobody is asked for it", column, lost, len(targets))
+        LOG.warning(
+            "the %s of %d of %d records is cut short: nobody is asked for it",
+            column,
+            lost,
+            len(targets),
+        )
     return targets
 
 
 def first_token_targets(
-    examples: Sequence[Example], roles: Sequence[str], tokenizer: PreTrainedTokenizerBase, most_tokens: int
+    examples: Sequence[Example],
+    roles: Sequence[str],
+    tokenizer: PreTrainedTokenizerBase,
+    most_tokens: int,
 ) -> list[Target]:
     """One target per record: the first response tokens, given the prompt. Padding never counts; short ones stay short."""
     targets = []
     for role, example in zip(roles, examples, strict=True):
         start = len(example.prompt_ids)
-        targets.append(_target(example, role, start, min(start + most_tokens, len(example.ids_T)), tokenizer))
+        targets.append(
+            _target(example, role, start, min(start + most_tokens, len(example.ids_T)), tokenizer)
+        )
     return targets
 
 
@@ -119,7 +142,9 @@ def _cut(record: Record, end: int) -> Record:
     return replace(record, response=record.response[:end])
 
 
-def _target(example: Example, role: str, start: int, end: int, tokenizer: PreTrainedTokenizerBase) -> Target:
+def _target(
+    example: Example, role: str, start: int, end: int, tokenizer: PreTrainedTokenizerBase
+) -> Target:
     suffix = example.ids_T[start:end]
     return Target(
         record_id=example.record_id,
@@ -166,10 +191,18 @@ def extraction_table(
                 teacher_forced_hits(target, stats[model][target.record_id]).all()
             )
             rows.append(
-                {"model": model, "id": target.record_id, "role": target.role, "target": target.text,
-                 "recited": str(tokenizer.decode(ids.tolist())), "exact": exact, "matched_prefix": matched,
-                 "tokens": len(target.suffix_ids), "agrees": exact == forced}
-            )  # fmt: skip
+                {
+                    "model": model,
+                    "id": target.record_id,
+                    "role": target.role,
+                    "target": target.text,
+                    "recited": str(tokenizer.decode(ids.tolist())),
+                    "exact": exact,
+                    "matched_prefix": matched,
+                    "tokens": len(target.suffix_ids),
+                    "agrees": exact == forced,
+                }
+            )
     return pa.Table.from_pylist(rows, schema=extraction_schema())
 
 
@@ -179,9 +212,18 @@ def extraction_schema() -> pa.Schema:
 
     text, count, truth = pa.string(), pa.int64(), pa.bool_()
     return pa.schema(
-        [("model", text), ("id", text), ("role", text), ("target", text), ("recited", text), ("exact", truth),
-         ("matched_prefix", count), ("tokens", count), ("agrees", truth)]
-    )  # fmt: skip
+        [
+            ("model", text),
+            ("id", text),
+            ("role", text),
+            ("target", text),
+            ("recited", text),
+            ("exact", truth),
+            ("matched_prefix", count),
+            ("tokens", count),
+            ("agrees", truth),
+        ]
+    )
 
 
 def extraction_results(table: pa.Table, *, level: float, base: Result) -> list[Result]:
@@ -194,12 +236,24 @@ def extraction_results(table: pa.Table, *, level: float, base: Result) -> list[R
     for (model, role), rows in by_model_and_role(table).items():
         asked = rows["tokens"] > 0
         lost = int((~asked).sum())
-        row = replace(base, model=model, dataset=role, metric="extraction_rate", level=level, n=int(asked.sum()),
-                      unit="share of records", note=f"{lost} records without a target" if lost else "")  # fmt: skip
+        row = replace(
+            base,
+            model=model,
+            dataset=role,
+            metric="extraction_rate",
+            level=level,
+            n=int(asked.sum()),
+            unit="share of records",
+            note=f"{lost} records without a target" if lost else "",
+        )
         if asked.any():
-            found = clustered_proportion(rows["exact"][asked].astype(bool), rows["cluster"][asked], level)
+            found = clustered_proportion(
+                rows["exact"][asked].astype(bool), rows["cluster"][asked], level
+            )
             row = replace(row, value=found.value, low=found.low, high=found.high)
-        results.append(row if asked.any() else replace(row, value=math.nan, low=math.nan, high=math.nan))
+        results.append(
+            row if asked.any() else replace(row, value=math.nan, low=math.nan, high=math.nan)
+        )
     return results
 
 
@@ -216,7 +270,9 @@ def by_model_and_role(table: pa.Table) -> dict[tuple[str, str], dict[str, Array]
 
     Without a column `group` every record is alone.
     """
-    columns = {name: table.column(name).to_numpy(zero_copy_only=False) for name in table.column_names}
+    columns = {
+        name: table.column(name).to_numpy(zero_copy_only=False) for name in table.column_names
+    }
     cluster = np.arange(table.num_rows)
     if "group" in columns:
         cluster = cluster_numbers(columns["id"].tolist(), columns["group"].tolist())

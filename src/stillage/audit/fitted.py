@@ -26,7 +26,10 @@ def folds_of(audited: Audited, seed: int) -> Array:
 
 
 def fitted_scores(
-    audited: Audited, stats: Mapping[str, Mapping[str, TokenStats]], attacks: Sequence[FittedAttack], seed: int
+    audited: Audited,
+    stats: Mapping[str, Mapping[str, TokenStats]],
+    attacks: Sequence[FittedAttack],
+    seed: int,
 ) -> pa.Table:
     """Every attack on every model, as rows of audit/scores.parquet. stats: model -> record id -> its scored tokens."""
     import pyarrow as pa
@@ -35,7 +38,9 @@ def fitted_scores(
     for attack in attacks:
         for model, by_id in stats.items():
             said = [by_id[id_] for id_ in audited.ids]
-            texts = [text_read(one.span, text) for one, text in zip(said, audited.texts, strict=True)]
+            texts = [
+                text_read(one.span, text) for one, text in zip(said, audited.texts, strict=True)
+            ]
             scores = attack.score(said, texts, audited.is_member, fold)
             tables.append(score_rows(audited, model, attack.name, scores))
     return pa.concat_tables(tables)

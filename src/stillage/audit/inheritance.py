@@ -90,7 +90,9 @@ def inheritance_ratio(
         top, bottom = (_weighted_auc(*one, member, count_N) - 0.5 for one in ranked)
         return top / bottom if bottom else math.copysign(math.inf, top)
 
-    found = bootstrap_interval(ratio, member, generator, clusters=clusters, n_resamples=n_resamples, level=level)
+    found = bootstrap_interval(
+        ratio, member, generator, clusters=clusters, n_resamples=n_resamples, level=level
+    )
     return Ratio(value=found.value, low=found.low, high=found.high, n=n)
 
 
@@ -114,7 +116,9 @@ def rank_among_outsiders(scores: Array, is_member: Array) -> Array:
     outside = np.sort(scores[~member])
     if not outside.size or np.isnan(scores).any():
         values = f"{outside.size} outsiders; {int(np.isnan(scores).sum())} scores are NaN"
-        raise DataError("Scores cannot be ranked among outsiders.", values, "Give finite scores of both kinds.")
+        raise DataError(
+            "Scores cannot be ranked among outsiders.", values, "Give finite scores of both kinds."
+        )
     twice = np.searchsorted(outside, scores, "left") + np.searchsorted(outside, scores, "right")
     return twice / (2 * outside.size)
 
@@ -146,8 +150,10 @@ def inheritance_curve(
         mean = share_interval(chosen, level, clusters=number[teacher > tau])
         share = chosen.size / max(1, teacher.size)
         points.append(
-            CurvePoint(tau=tau, value=mean.value, low=mean.low, high=mean.high, n=chosen.size, share=share)
-        )  # fmt: skip
+            CurvePoint(
+                tau=tau, value=mean.value, low=mean.low, high=mean.high, n=chosen.size, share=share
+            )
+        )
     return points
 
 
@@ -178,19 +184,32 @@ def tpr_on_leaked(
 
 
 def shares_of(
-    teacher: Array, student: Array, control: Array, level: float = 0.95, *, clusters: Array | None = None
+    teacher: Array,
+    student: Array,
+    control: Array,
+    level: float = 0.95,
+    *,
+    clusters: Array | None = None,
 ) -> Shares:
     """Inherited, teacher-specific and easy shares from three bool[n] over the same private records.
 
     Each says which records that model has (recites, or betrays). control: a student of the same size without that teacher.
     clusters int[n]: near-duplicates share a number and count once in the intervals. NaN where a denominator is empty.
     """
-    in_teacher, in_student, in_control = (np.asarray(x, dtype=bool) for x in (teacher, student, control))
+    in_teacher, in_student, in_control = (
+        np.asarray(x, dtype=bool) for x in (teacher, student, control)
+    )
     assert in_teacher.shape == in_student.shape == in_control.shape
     return Shares(
-        inherited=_share(in_student & in_teacher, in_teacher, level, clusters, "the teacher has none"),
+        inherited=_share(
+            in_student & in_teacher, in_teacher, level, clusters, "the teacher has none"
+        ),
         teacher_specific=_share(
-            in_student & in_teacher & ~in_control, in_student, level, clusters, "the student has none"
+            in_student & in_teacher & ~in_control,
+            in_student,
+            level,
+            clusters,
+            "the student has none",
         ),
         easy=_share(in_student & in_control, in_student, level, clusters, "the student has none"),
     )
@@ -206,7 +225,9 @@ def _share(part: Array, whole: Array, level: float, clusters: Array | None, why_
     return Ratio(value=limits.value, low=limits.low, high=limits.high, n=n)
 
 
-def spearman(left_N: Array, right_N: Array, level: float = 0.95, *, clusters: Array | None = None) -> Ratio:
+def spearman(
+    left_N: Array, right_N: Array, level: float = 0.95, *, clusters: Array | None = None
+) -> Ratio:
     """Spearman's rank correlation (mid-ranks) of two scores of the same records, with limits on Fisher's scale.
 
     tanh(artanh r +- half), half the larger of Bonett and Wright's z sqrt((1 + r^2 / 2) / (n - 3)) and
@@ -224,12 +245,20 @@ def spearman(left_N: Array, right_N: Array, level: float = 0.95, *, clusters: Ar
     r, influence = rank_correlation(left_N, right_N)
     n = influence.size
     if math.isnan(r):
-        return Ratio(value=r, low=math.nan, high=math.nan, n=n, note="undefined: all scores are equal")
-    number = np.arange(n) if clusters is None else np.unique(np.asarray(clusters), return_inverse=True)[1]
+        return Ratio(
+            value=r, low=math.nan, high=math.nan, n=n, note="undefined: all scores are equal"
+        )
+    number = (
+        np.arange(n)
+        if clusters is None
+        else np.unique(np.asarray(clusters), return_inverse=True)[1]
+    )
     units = int(number.max()) + 1
     if units < 4:
         what = "records" if units == n else "groups of near-duplicates"
-        return Ratio(value=r, low=math.nan, high=math.nan, n=n, note=f"too few {what} for an interval")
+        return Ratio(
+            value=r, low=math.nan, high=math.nan, n=n, note=f"too few {what} for an interval"
+        )
     perfect = 1 - abs(r) < 1e-12
     counted = units if perfect else n
     most = 1 - 12 / (counted * (counted**2 - 1))
@@ -238,4 +267,6 @@ def spearman(left_N: Array, right_N: Array, level: float = 0.95, *, clusters: Ar
         scatter = clustered_scatter(influence, number, [np.ones(n, dtype=bool)])
         half = max(half, half_width([scatter], alpha) / (1 - r**2))
     centre = math.atanh(min(most, max(-most, r)))
-    return Ratio(value=r, low=min(r, math.tanh(centre - half)), high=max(r, math.tanh(centre + half)), n=n)
+    return Ratio(
+        value=r, low=min(r, math.tanh(centre - half)), high=max(r, math.tanh(centre + half)), n=n
+    )

@@ -56,7 +56,11 @@ class Aligned:
     def kept(self, *models: str) -> tuple[list[Array], Array, Array]:
         """Scores of the models on the records that all of them could score, and membership and clusters there."""
         fine = np.isfinite([self.scores[model] for model in models]).all(axis=0)
-        return [self.scores[model][fine] for model in models], self.is_member[fine], self.clusters[fine]
+        return (
+            [self.scores[model][fine] for model in models],
+            self.is_member[fine],
+            self.clusters[fine],
+        )
 
     def compares(self, *models: str) -> bool:
         """Were all these models scored, on members and outsiders that each of them could score?"""
@@ -65,7 +69,10 @@ class Aligned:
         member = self.kept(*models)[1]
         both = bool(member.any()) and not member.all()
         if not both:
-            LOG.warning("%s share no members and outsiders with a finite score: not compared", ", ".join(models))
+            LOG.warning(
+                "%s share no members and outsiders with a finite score: not compared",
+                ", ".join(models),
+            )
         return both
 
 
@@ -74,7 +81,9 @@ def aligned_scores(table: pa.Table) -> dict[str, Aligned]:
 
     DataError where two models of one attack were scored on different records.
     """
-    columns = {name: table.column(name).to_numpy(zero_copy_only=False) for name in table.column_names}
+    columns = {
+        name: table.column(name).to_numpy(zero_copy_only=False) for name in table.column_names
+    }
     result: dict[str, Aligned] = {}
     for attack in dict.fromkeys(columns["attack"][columns["model"] != "blind"]):
         scores: dict[str, Array] = {}
@@ -92,12 +101,20 @@ def aligned_scores(table: pa.Table) -> dict[str, Aligned]:
             ids, member = columns["id"][rows], columns["role"][rows] == "private"
             clusters = cluster_numbers(ids.tolist(), columns["group"][rows].tolist())
             scores[str(model)] = columns["score"][rows].astype(np.float64)
-        result[str(attack)] = Aligned(ids=tuple(ids), is_member=member, clusters=clusters, scores=scores)
+        result[str(attack)] = Aligned(
+            ids=tuple(ids), is_member=member, clusters=clusters, scores=scores
+        )
     return result
 
 
 def inheritance_results(
-    scores: pa.Table, recited: pa.Table, *, fprs: Sequence[float], level: float, base: Result, n_resamples: int = 1000
+    scores: pa.Table,
+    recited: pa.Table,
+    *,
+    fprs: Sequence[float],
+    level: float,
+    base: Result,
+    n_resamples: int = 1000,
 ) -> list[Result]:
     """Everything this file knows about a run: rows for the student, with nothing where a model is missing.
 
@@ -110,7 +127,9 @@ def inheritance_results(
     attacks = aligned_scores(scores)
     results: list[Result] = []
     for metric, other in DIFFERENCES.items():
-        results += difference_results(attacks, (STUDENT, other), level=level, row=replace(row, metric=metric))
+        results += difference_results(
+            attacks, (STUDENT, other), level=level, row=replace(row, metric=metric)
+        )
     for position, (attack, found_here) in enumerate(attacks.items()):
         if found_here.compares(TEACHER, STUDENT):
             one = replace(row, attack=attack)
@@ -120,7 +139,9 @@ def inheritance_results(
                 ranks = [rank_among_outsiders(values, member) for values in (teacher, student)]
                 for role, side in (("private", member), ("outsiders", ~member)):
                     curve = replace(one, dataset=role, unit="mean rank among outsiders")
-                    results += curve_results(ranks[0][side], ranks[1][side], clusters[side], level, curve)
+                    results += curve_results(
+                        ranks[0][side], ranks[1][side], clusters[side], level, curve
+                    )
     return results + recital_results(recited, level=level, row=replace(row, dataset="private"))
 
 
@@ -151,17 +172,27 @@ def tested(
         return []
     adjusted = holm(np.array([test.p for test in tests]))
     return [
-        replace(row, value=test.difference, low=test.low, high=test.high, unit=unit,
-                note=f"{row.note or what}; p={test.p:.3g}; holm p={p:.3g} of {len(tests)}")
+        replace(
+            row,
+            value=test.difference,
+            low=test.low,
+            high=test.high,
+            unit=unit,
+            note=f"{row.note or what}; p={test.p:.3g}; holm p={p:.3g} of {len(tests)}",
+        )
         for row, test, p in zip(rows, tests, adjusted, strict=True)
-    ]  # fmt: skip
+    ]
 
 
-def attack_results(one: Aligned, fprs: Sequence[float], level: float, row: Result, n_resamples: int) -> list[Result]:
+def attack_results(
+    one: Aligned, fprs: Sequence[float], level: float, row: Result, n_resamples: int
+) -> list[Result]:
     """Inheritance, rank correlation among members, and the sets found at each FPR, under one attack."""
     (teacher, student), member, clusters = one.kept(TEACHER, STUDENT)
     draws = generator(row.seed, "inheritance", row.attack)
-    ratio = inheritance_ratio(student, teacher, member, draws, clusters=clusters, n_resamples=n_resamples, level=level)
+    ratio = inheritance_ratio(
+        student, teacher, member, draws, clusters=clusters, n_resamples=n_resamples, level=level
+    )
     results = [
         of_ratio(replace(row, metric="inheritance", unit="of the teacher's AUC above 0.5"), ratio),
         of_ratio(
@@ -170,7 +201,9 @@ def attack_results(one: Aligned, fprs: Sequence[float], level: float, row: Resul
         ),
     ]
     for fpr in fprs:
-        at = replace(row, dataset="private", unit="share of records at these thresholds", note=f"fpr={fpr:g}")
+        at = replace(
+            row, dataset="private", unit="share of records at these thresholds", note=f"fpr={fpr:g}"
+        )
         try:
             leaked = tpr_on_leaked(student, teacher, member, fpr, level, clusters=clusters)
         except UserError:
@@ -195,17 +228,30 @@ def of_ratio(row: Result, ratio: Ratio) -> Result:
 
 def share_rows(row: Result, shares: Shares) -> list[Result]:
     """inherited_rate, teacher_specific_rate, easy_rate."""
-    named = (("inherited", shares.inherited), ("teacher_specific", shares.teacher_specific), ("easy", shares.easy))
+    named = (
+        ("inherited", shares.inherited),
+        ("teacher_specific", shares.teacher_specific),
+        ("easy", shares.easy),
+    )
     return [of_ratio(replace(row, metric=f"{name}_rate"), share) for name, share in named]
 
 
-def curve_results(teacher_N: Array, student_N: Array, clusters_N: Array, level: float, row: Result) -> list[Result]:
+def curve_results(
+    teacher_N: Array, student_N: Array, clusters_N: Array, level: float, row: Result
+) -> list[Result]:
     """E[student | teacher > tau], with n, at the published thresholds; row.dataset: whose records, outsiders as the floor."""
     return [
-        replace(row, metric="inheritance_curve", value=point.value, low=point.low, high=point.high,
-                n=point.n, note=f"tau={point.tau:g}; {100 * point.share:.3g} % of {row.dataset}")
+        replace(
+            row,
+            metric="inheritance_curve",
+            value=point.value,
+            low=point.low,
+            high=point.high,
+            n=point.n,
+            note=f"tau={point.tau:g}; {100 * point.share:.3g} % of {row.dataset}",
+        )
         for point in inheritance_curve(teacher_N, student_N, level=level, clusters=clusters_N)
-    ]  # fmt: skip
+    ]
 
 
 def recital_results(recited: pa.Table, *, level: float, row: Result) -> list[Result]:
@@ -217,7 +263,9 @@ def recital_results(recited: pa.Table, *, level: float, row: Result) -> list[Res
             teacher, student = (found[model]["positional_accuracy"] for model in (TEACHER, STUDENT))
             fine = np.isfinite(teacher) & np.isfinite(student)
             curve = replace(row, dataset=role, unit="mean share of tokens recited")
-            results += curve_results(teacher[fine], student[fine], found[STUDENT]["cluster"][fine], level, curve)
+            results += curve_results(
+                teacher[fine], student[fine], found[STUDENT]["cluster"][fine], level, curve
+            )
     private = recited_of(recited, "private")
     if not {TEACHER, STUDENT} <= set(private):
         return results
@@ -226,7 +274,9 @@ def recital_results(recited: pa.Table, *, level: float, row: Result) -> list[Res
     exact = {model: rows["exact"].astype(bool) for model, rows in private.items()}
     at = replace(row, unit="share of records", note=f"recited; control: {control or 'none'}")
     absent = np.zeros(len(exact[STUDENT]), bool)
-    shares = shares_of(exact[TEACHER], exact[STUDENT], exact.get(control, absent), level, clusters=clusters)
+    shares = shares_of(
+        exact[TEACHER], exact[STUDENT], exact.get(control, absent), level, clusters=clusters
+    )
     rows = share_rows(at, shares)
     return results + (rows if control else rows[:1])
 
@@ -235,4 +285,7 @@ def recited_of(recited: pa.Table, role: str) -> dict[str, dict[str, Array]]:
     """Model -> its columns over the records of one role, in the order of the record ids."""
     found = {model: rows for (model, of), rows in by_model_and_role(recited).items() if of == role}
     order = {model: np.argsort(rows["id"], kind="stable") for model, rows in found.items()}
-    return {model: {name: values[order[model]] for name, values in rows.items()} for model, rows in found.items()}
+    return {
+        model: {name: values[order[model]] for name, values in rows.items()}
+        for model, rows in found.items()
+    }

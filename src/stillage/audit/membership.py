@@ -81,7 +81,9 @@ def score_attack(attack: Attack, audited: Audited, said: Mapping[Party, Said]) -
     scores, apart = np.full(len(audited.ids), np.nan), 0
     for index, (id_, text) in enumerate(zip(audited.ids, audited.texts, strict=True)):
         replies = [
-            text if request.role == "record" else said[request.role].replies[request.transform].get(id_)
+            text
+            if request.role == "record"
+            else said[request.role].replies[request.transform].get(id_)
             for request in attack.requests
         ]
         if all(reply is not None for reply in replies):
@@ -89,8 +91,12 @@ def score_attack(attack: Attack, audited: Audited, said: Mapping[Party, Said]) -
             apart += read is None
             scores[index] = np.nan if read is None else one_number(attack, attack.score(*read))
     if apart:
-        LOG.warning("the attack %s: %d of %d records were cut so that what it compares is of unlike texts: they get no score",
-                    attack.name, apart, len(scores))  # fmt: skip
+        LOG.warning(
+            "the attack %s: %d of %d records were cut so that what it compares is of unlike texts: they get no score",
+            attack.name,
+            apart,
+            len(scores),
+        )
     return scores
 
 
@@ -116,10 +122,15 @@ def obstacle(attack: Attack, audited: Audited, said: Mapping[Party, Said]) -> st
         if request.role not in said:
             return ABSENT[request.role]
         if request.transform not in said[request.role].replies:
-            return said[request.role].unasked.get(request.transform, f"{request.transform} was not asked")
+            return said[request.role].unasked.get(
+                request.transform, f"{request.transform} was not asked"
+            )
     if attack.same_tokens:
         asked = [said[r.role].replies["as_is"] for r in attack.requests if r.transform == "as_is"]
-        read = [in_common([cast("TokenStats", replies[id_]) for replies in asked]) for id_ in audited.ids]
+        read = [
+            in_common([cast("TokenStats", replies[id_]) for replies in asked])
+            for id_ in audited.ids
+        ]
         other = sum(len({tuple(one.ids_T.tolist()) for one in common or ()}) > 1 for common in read)
         if other:
             return f"the two models read {other} of {len(audited.ids)} records as other tokens (use reference_per_byte)"
@@ -127,7 +138,10 @@ def obstacle(attack: Attack, audited: Audited, said: Mapping[Party, Said]) -> st
 
 
 def score_table(
-    audited: Audited, said: Mapping[str, Said], attacks: Sequence[Attack], partners: Mapping[str, Partners]
+    audited: Audited,
+    said: Mapping[str, Said],
+    attacks: Sequence[Attack],
+    partners: Mapping[str, Partners],
 ) -> tuple[pa.Table, list[LeftOut]]:
     """Every attack on every model: rows (model, id, role, group, attack, score), and what was left out.
 
@@ -156,7 +170,10 @@ def score_table(
 
 def left_out_results(left_out: Sequence[LeftOut], base: Result) -> list[Result]:
     """One row (metric left_out, no value) for every attack that was not run on a model, with the reason as its note."""
-    return [replace(base, model=e.model, attack=e.attack, metric="left_out", note=e.why) for e in left_out]
+    return [
+        replace(base, model=e.model, attack=e.attack, metric="left_out", note=e.why)
+        for e in left_out
+    ]
 
 
 def score_rows(audited: Audited, model: str, attack: str, scores: Array) -> pa.Table:
@@ -164,7 +181,14 @@ def score_rows(audited: Audited, model: str, attack: str, scores: Array) -> pa.T
     import pyarrow as pa
 
     n = len(audited.ids)
-    columns = [[model] * n, audited.ids, audited.roles, audited.groups, [attack] * n, scores.tolist()]
+    columns = [
+        [model] * n,
+        audited.ids,
+        audited.roles,
+        audited.groups,
+        [attack] * n,
+        scores.tolist(),
+    ]
     return pa.table(dict(zip(score_schema().names, columns, strict=True)), schema=score_schema())
 
 
@@ -181,7 +205,9 @@ def blind_rows(audited: Audited, scores: Mapping[str, Array]) -> pa.Table:
     """Scores of attacks that saw no model, as rows of the same table under the model name "blind"."""
     import pyarrow as pa
 
-    return pa.concat_tables([score_rows(audited, BLIND, name, values) for name, values in scores.items()])
+    return pa.concat_tables(
+        [score_rows(audited, BLIND, name, values) for name, values in scores.items()]
+    )
 
 
 def is_cross_fitted(model: str, attack: str) -> bool:
@@ -207,20 +233,26 @@ class Scored:
 def by_model_and_attack(table: pa.Table) -> dict[tuple[str, str], Scored]:
     """(model, attack) -> its finite scores, in the table's order."""
     names = ("model", "attack", "role", "score", "id", "group")
-    model, attack, role, score, ids, groups = (table.column(name).to_numpy(zero_copy_only=False) for name in names)
+    model, attack, role, score, ids, groups = (
+        table.column(name).to_numpy(zero_copy_only=False) for name in names
+    )
     clusters = cluster_numbers(ids.tolist(), groups.tolist())
     found: dict[tuple[str, str], Scored] = {}
     for pair in dict.fromkeys(zip(model, attack, strict=True)):
         chosen = (model == pair[0]) & (attack == pair[1])
         kept = chosen & np.isfinite(score)
         found[pair] = Scored(
-            scores=score[kept], is_member=role[kept] == "private", clusters=clusters[kept],
+            scores=score[kept],
+            is_member=role[kept] == "private",
+            clusters=clusters[kept],
             dropped=int(chosen.sum() - kept.sum()),
-        )  # fmt: skip
+        )
     return found
 
 
-def membership_results(table: pa.Table, *, fprs: Sequence[float], level: float, base: Result) -> list[Result]:
+def membership_results(
+    table: pa.Table, *, fprs: Sequence[float], level: float, base: Result
+) -> list[Result]:
     """AUC and TPR at each FPR for every model and attack; what cannot be said is a NaN with its reason.
 
     That is: a rate that too few outsiders allow, and an attack without a score for any member, or any outsider.
@@ -230,17 +262,25 @@ def membership_results(table: pa.Table, *, fprs: Sequence[float], level: float, 
     results: list[Result] = []
     for (model, attack), scored in by_model_and_attack(table).items():
         n = len(scored.scores)
-        row = replace(base, model=model, attack=attack, dataset="private vs outsiders", level=level, n=n)
+        row = replace(
+            base, model=model, attack=attack, dataset="private vs outsiders", level=level, n=n
+        )
         if scored.dropped:
             asked = n + scored.dropped
-            LOG.warning("%s on %s: %d of %d records have no score", attack, model, scored.dropped, asked)
+            LOG.warning(
+                "%s on %s: %d of %d records have no score", attack, model, scored.dropped, asked
+            )
             results.append(replace(row, metric="nan_scores", value=float(scored.dropped), n=asked))
         try:
             found = scored.auc(level, cross_fitted=is_cross_fitted(model, attack))
         except UserError as error:
-            results.append(replace(row, metric="auc", value=float("nan"), note=f"refused: {error.what}"))
+            results.append(
+                replace(row, metric="auc", value=float("nan"), note=f"refused: {error.what}")
+            )
             continue
-        results.append(replace(row, metric="auc", value=found.value, low=found.low, high=found.high))
+        results.append(
+            replace(row, metric="auc", value=found.value, low=found.low, high=found.high)
+        )
         for fpr in fprs:
             results += rate_results(scored, fpr, level, row)
     return results
@@ -252,9 +292,28 @@ def rate_results(scored: Scored, fpr: float, level: float, row: Result) -> list[
     try:
         rate = tpr_at_fpr(scored.scores, scored.is_member, fpr, level, clusters=scored.clusters)
     except UserError as error:
-        return [replace(row, metric="tpr_at_fpr", value=float("nan"), note=f"{note}; refused: {error.what}")]
+        return [
+            replace(
+                row, metric="tpr_at_fpr", value=float("nan"), note=f"{note}; refused: {error.what}"
+            )
+        ]
     return [
-        replace(row, metric="tpr_at_fpr", value=rate.value, low=rate.low, high=rate.high, n=rate.n, note=note),
-        replace(row, metric="achieved_fpr", value=rate.achieved_fpr, low=rate.achieved_fpr_low,
-                high=rate.achieved_fpr_high, n=rate.n_outsiders, note=note),
-    ]  # fmt: skip
+        replace(
+            row,
+            metric="tpr_at_fpr",
+            value=rate.value,
+            low=rate.low,
+            high=rate.high,
+            n=rate.n,
+            note=note,
+        ),
+        replace(
+            row,
+            metric="achieved_fpr",
+            value=rate.achieved_fpr,
+            low=rate.achieved_fpr_low,
+            high=rate.achieved_fpr_high,
+            n=rate.n_outsiders,
+            note=note,
+        ),
+    ]

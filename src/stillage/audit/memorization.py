@@ -15,7 +15,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from stillage.audit.extraction import Target, by_model_and_role, recites, shared_prefix, teacher_forced_hits
+from stillage.audit.extraction import (
+    Target,
+    by_model_and_role,
+    recites,
+    shared_prefix,
+    teacher_forced_hits,
+)
 from stillage.evaluate.rouge import rouge_l
 from stillage.functional.means import share_interval
 from stillage.types import Array, Result, TokenStats
@@ -23,7 +29,13 @@ from stillage.types import Array, Result, TokenStats
 if TYPE_CHECKING:
     import pyarrow as pa
 
-MEASURES = ("matched_prefix", "positional_accuracy", "edit_distance", "recital_rouge_l", "extraction_strength")
+MEASURES = (
+    "matched_prefix",
+    "positional_accuracy",
+    "edit_distance",
+    "recital_rouge_l",
+    "extraction_strength",
+)
 """Columns of the table that are averaged over records; all from 0 to 1, and all but edit_distance higher = more recited."""
 
 
@@ -39,7 +51,11 @@ def positional_accuracy(said_T: Array, true_T: Array) -> float:
 
 def matched_prefix_share(said_T: Array, true_T: Array) -> float:
     """The share of the true tokens before the first error; NaN where there is no true token."""
-    return shared_prefix(np.asarray(said_T), np.asarray(true_T)) / len(true_T) if len(true_T) else math.nan
+    return (
+        shared_prefix(np.asarray(said_T), np.asarray(true_T)) / len(true_T)
+        if len(true_T)
+        else math.nan
+    )
 
 
 def normalised_edit_distance(said_T: Array, true_T: Array) -> float:
@@ -89,16 +105,23 @@ def memorization_table(
         asked = len(target.suffix_ids) > 0
         rows.append(
             {
-                "model": model, "id": target.record_id, "role": target.role, "tokens": len(target.suffix_ids),
+                "model": model,
+                "id": target.record_id,
+                "role": target.role,
+                "tokens": len(target.suffix_ids),
                 "exact": recites(said, target),
                 "matched_prefix": matched_prefix_share(said, target.suffix_ids),
                 "positional_accuracy": positional_accuracy(said, target.suffix_ids),
-                "edit_distance": normalised_edit_distance(said, target.suffix_ids) if asked else math.nan,
+                "edit_distance": normalised_edit_distance(said, target.suffix_ids)
+                if asked
+                else math.nan,
                 "recital_rouge_l": overlap if asked else math.nan,
                 "extraction_strength": extraction_strength(teacher_forced_hits(target, scored)),
-                "suffix_logp": float(np.sum(logp_T[target.scored_from : stop], dtype=np.float64)) if asked else math.nan,
+                "suffix_logp": float(np.sum(logp_T[target.scored_from : stop], dtype=np.float64))
+                if asked
+                else math.nan,
             }
-        )  # fmt: skip
+        )
     return pa.Table.from_pylist(rows, schema=memorization_schema())
 
 
@@ -106,10 +129,19 @@ def memorization_schema() -> pa.Schema:
     """The columns of audit/memorization.parquet."""
     import pyarrow as pa
 
-    names = [("model", pa.string()), ("id", pa.string()), ("role", pa.string()), ("tokens", pa.int64())]
+    names = [
+        ("model", pa.string()),
+        ("id", pa.string()),
+        ("role", pa.string()),
+        ("tokens", pa.int64()),
+    ]
     return pa.schema(
-        [*names, ("exact", pa.bool_()), *((name, pa.float64()) for name in (*MEASURES, "suffix_logp"))]
-    )  # fmt: skip
+        [
+            *names,
+            ("exact", pa.bool_()),
+            *((name, pa.float64()) for name in (*MEASURES, "suffix_logp")),
+        ]
+    )
 
 
 def memorization_results(table: pa.Table, *, level: float, base: Result) -> list[Result]:
@@ -124,9 +156,24 @@ def memorization_results(table: pa.Table, *, level: float, base: Result) -> list
             fine = np.isfinite(values)
             kept = values[fine]
             mean = share_interval(kept, level, clusters=rows["cluster"][fine])
-            note = "" if kept.size == values.size else f"{values.size - kept.size} records without a token to recite"
+            note = (
+                ""
+                if kept.size == values.size
+                else f"{values.size - kept.size} records without a token to recite"
+            )
             results.append(
-                replace(base, model=model, dataset=role, metric=measure, value=mean.value, low=mean.low,
-                        high=mean.high, level=level, n=kept.size, unit="mean over records, 0 to 1", note=note)
-            )  # fmt: skip
+                replace(
+                    base,
+                    model=model,
+                    dataset=role,
+                    metric=measure,
+                    value=mean.value,
+                    low=mean.low,
+                    high=mean.high,
+                    level=level,
+                    n=kept.size,
+                    unit="mean over records, 0 to 1",
+                    note=note,
+                )
+            )
     return results

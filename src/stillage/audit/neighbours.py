@@ -55,7 +55,11 @@ def neighbours(
             return known
     found = make(masked, records, count, share, top_k, seed, batch_tokens, progress)
     if without := sum(not texts for texts in found):
-        LOG.warning("%d of %d records have no neighbours: nothing in them can be replaced", without, len(found))
+        LOG.warning(
+            "%d of %d records have no neighbours: nothing in them can be replaced",
+            without,
+            len(found),
+        )
     if file is not None:
         import pyarrow as pa
 
@@ -72,7 +76,9 @@ def read_texts(file: Path, count: int) -> list[tuple[str, ...]] | None:
     try:
         found = [tuple(texts) for texts in read_table(file).column("texts").to_pylist()]
     except (OSError, ArrowException, KeyError, TypeError) as error:
-        LOG.warning("cached neighbours %s are damaged (%s): made again", file.name, type(error).__name__)
+        LOG.warning(
+            "cached neighbours %s are damaged (%s): made again", file.name, type(error).__name__
+        )
         return None
     return found if len(found) == count else None
 
@@ -103,10 +109,18 @@ def make(
             places.append(sorted(rng.choice(open_places, chosen, replace=False).tolist()))
             draws.append(rng)
             owner.append(number)
-    proposals = propose(masked, texts, places, top_k, together=True, batch_tokens=batch_tokens, progress=progress)
+    proposals = propose(
+        masked, texts, places, top_k, together=True, batch_tokens=batch_tokens, progress=progress
+    )
     found: list[list[str]] = [[] for _ in records]
-    for number, text, where, fitting, rng in zip(owner, texts, places, proposals, draws, strict=True):
-        swaps = {place: int(rng.choice(ids)) for place, ids in zip(where, fitting, strict=True) if len(ids)}
+    for number, text, where, fitting, rng in zip(
+        owner, texts, places, proposals, draws, strict=True
+    ):
+        swaps = {
+            place: int(rng.choice(ids))
+            for place, ids in zip(where, fitting, strict=True)
+            if len(ids)
+        }
         if swaps:
             found[number].append(replaced(masked, text, swaps))
     return [tuple(of_record) for of_record in found]

@@ -55,13 +55,24 @@ class Sight:
     def words(self) -> str:
         """The sentence that belongs behind a check that passed."""
         if not self.is_blind:
-            return f"An AUC of {rounded_up(self.smallest)} would have been found ({POWER:.0%} power)."
-        seen = "no AUC at all" if math.isnan(self.smallest) else f"only an AUC of {rounded_up(self.smallest)} or more"
+            return (
+                f"An AUC of {rounded_up(self.smallest)} would have been found ({POWER:.0%} power)."
+            )
+        seen = (
+            "no AUC at all"
+            if math.isnan(self.smallest)
+            else f"only an AUC of {rounded_up(self.smallest)} or more"
+        )
         return f"So few records show {seen}; {self.enough} of each side would do."
 
 
 def sight_of(
-    scores: Array, is_member: Array, level: float, *, clusters: Array | None = None, cross_fitted: bool = False
+    scores: Array,
+    is_member: Array,
+    level: float,
+    *,
+    clusters: Array | None = None,
+    cross_fitted: bool = False,
 ) -> Sight:
     """What the interval of these scores' AUC would have seen at a level, copies counted as alike as their scores are."""
     n_folds = N_FOLDS if cross_fitted else 0
@@ -69,7 +80,9 @@ def sight_of(
     alike = within_correlation(scores, is_member, clusters) if both else 1.0
     effect = draws_of(is_member, clusters, alike).effect
     return Sight(
-        smallest=smallest_auc(is_member, clusters, level, n_folds=n_folds, correlation=alike) if both else math.nan,
+        smallest=smallest_auc(is_member, clusters, level, n_folds=n_folds, correlation=alike)
+        if both
+        else math.nan,
         enough=records_to_find(UNDECIDED_ABOVE, level, n_folds=n_folds, effect=effect),
     )
 
@@ -111,16 +124,26 @@ def power_results(
         results.append(
             _row(
                 replace(row, metric="detectable_auc", level=levels[model]),
-                smallest_auc(scored.is_member, scored.clusters, levels[model], n_folds=n_folds, correlation=alike),
+                smallest_auc(
+                    scored.is_member,
+                    scored.clusters,
+                    levels[model],
+                    n_folds=n_folds,
+                    correlation=alike,
+                ),
                 records_needed(harmless_auc, levels[model], n_folds=n_folds, effect=effect),
             )
         )
         if fprs:
-            results.append(_tail_row(scored, min(fprs), harmless_tpr, alike, effect, replace(row, level=level)))
+            results.append(
+                _tail_row(scored, min(fprs), harmless_tpr, alike, effect, replace(row, level=level))
+            )
     return results
 
 
-def _tail_row(scored: Scored, fpr: float, harmless: float, alike: float, effect: float, row: Result) -> Result:
+def _tail_row(
+    scored: Scored, fpr: float, harmless: float, alike: float, effect: float, row: Result
+) -> Result:
     """detectable_tpr of one attack."""
     found = smallest_tpr(scored.is_member, fpr, scored.clusters, row.level, correlation=alike)
     needed = records_for_tpr(harmless, fpr, row.level, effect=effect)

@@ -21,11 +21,19 @@ class Prefixes:
 
     outsiders: tuple[Record, ...]
     members: tuple[Record, ...]
-    kept: tuple[int, ...]  # positions in the audited records; neither a prefix record nor a near-duplicate of one
+    kept: tuple[
+        int, ...
+    ]  # positions in the audited records; neither a prefix record nor a near-duplicate of one
 
 
 def draw_prefixes(
-    records: Sequence[Record], roles: Sequence[str], groups: Sequence[str], *, outsiders: int, members: int, seed: int
+    records: Sequence[Record],
+    roles: Sequence[str],
+    groups: Sequence[str],
+    *,
+    outsiders: int,
+    members: int,
+    seed: int,
 ) -> Prefixes:
     """Draw that many outsiders and members for prefixes, and take them and their near-duplicates out of the evaluation.
 
@@ -33,21 +41,36 @@ def draw_prefixes(
     the log). ConfigError for a negative number.
     """
     if min(outsiders, members) < 0:
-        raise ConfigError("There cannot be so few prefix records.", f"prefix_records: {outsiders}", "Use 1 or more.")
+        raise ConfigError(
+            "There cannot be so few prefix records.",
+            f"prefix_records: {outsiders}",
+            "Use 1 or more.",
+        )
     drawn: dict[str, list[int]] = {}
     for role, wanted in (("outsiders", outsiders), ("private", members)):
         found = [index for index, own in enumerate(roles) if own == role]
         count = min(wanted, len(found) // 4)
         if count < wanted:
-            LOG.warning("prefixes of %d %s records instead of %d: there are only %d", count, role, wanted, len(found))
+            LOG.warning(
+                "prefixes of %d %s records instead of %d: there are only %d",
+                count,
+                role,
+                wanted,
+                len(found),
+            )
         order = generator(seed, "prefix", role).permutation(len(found))
         drawn[role] = sorted(found[index] for index in order[:count])
     given = {index for found in drawn.values() for index in found}
     near = {groups[index] for index in given} - {""}
-    kept = tuple(index for index in range(len(records)) if index not in given and groups[index] not in near)
+    kept = tuple(
+        index for index in range(len(records)) if index not in given and groups[index] not in near
+    )
     if given:
-        LOG.info("%d records serve as prefixes; with their near-duplicates %d are not evaluated",
-                 len(given), len(records) - len(kept))  # fmt: skip
+        LOG.info(
+            "%d records serve as prefixes; with their near-duplicates %d are not evaluated",
+            len(given),
+            len(records) - len(kept),
+        )
     return Prefixes(
         outsiders=tuple(records[index] for index in drawn["outsiders"]),
         members=tuple(records[index] for index in drawn["private"]),
@@ -79,7 +102,9 @@ def with_prefix(
 
 def would_fit(examples: Sequence[Example], prefix: Sequence[Example], context: int | None) -> str:
     """What stands in the way where no known text fits before a record, in tokens, and what would fit; for a message."""
-    shortest, record = (min((len(text.ids_T) for text in texts), default=0) for texts in (prefix, examples))
+    shortest, record = (
+        min((len(text.ids_T) for text in texts), default=0) for texts in (prefix, examples)
+    )
     return (
         f"the shortest of them has {shortest} tokens, the shortest record {record}, and the model's context is {context}; "
         f"with data.max_tokens {(context or 0) // 2} or less one fits before every record"

@@ -38,7 +38,9 @@ def log_hazard(logp_N: Array) -> Array:
     logp = np.asarray(logp_N, dtype=np.float64)
     if (logp > 1e-3).any():
         raise DataError(
-            "A log-probability is above 0.", f"largest: {float(np.nanmax(logp)):g}", "Give log p_z in nats, at most 0."
+            "A log-probability is above 0.",
+            f"largest: {float(np.nanmax(logp)):g}",
+            "Give log p_z in nats, at most 0.",
         )
     logp = np.minimum(logp, 0.0)
     with np.errstate(divide="ignore"):
@@ -62,14 +64,20 @@ def samples_needed(logp_N: Array, p: float) -> Array:
 def extractable(logp_N: Array, n: float, p: float) -> Array:
     """bool[N]: does at least one of n samples equal the suffix with probability p or more? False for NaN."""
     if not n >= 1:
-        raise DataError("An attacker draws at least one sample.", f"n = {n}", "Use n of at least 1.")
+        raise DataError(
+            "An attacker draws at least one sample.", f"n = {n}", "Use n of at least 1."
+        )
     return samples_needed(logp_N, p) <= n
 
 
 def check_probability(p: float) -> None:
     """DataError unless 0 < p < 1."""
     if not 0 < p < 1:
-        raise DataError("A probability of extraction must lie between 0 and 1.", f"p = {p}", "Use 0.1, 0.5 or 0.9.")
+        raise DataError(
+            "A probability of extraction must lie between 0 and 1.",
+            f"p = {p}",
+            "Use 0.1, 0.5 or 0.9.",
+        )
 
 
 def probabilistic_results(
@@ -95,10 +103,22 @@ def probabilistic_results(
             needed = samples_needed(logp, p)
             for n in samples:
                 found = clustered_proportion(needed <= n, rows["cluster"], level)
-                note = f"n={n}; p={p:g}; {sampling}" + (f"; {missing} records without a number" if missing else "")
+                note = f"n={n}; p={p:g}; {sampling}" + (
+                    f"; {missing} records without a number" if missing else ""
+                )
                 results.append(
-                    replace(base, model=model, dataset=role, metric="probabilistic_extraction_rate",
-                            value=found.value, low=found.low, high=found.high, level=level, n=logp.size,
-                            unit="share of records", note=note)
-                )  # fmt: skip
+                    replace(
+                        base,
+                        model=model,
+                        dataset=role,
+                        metric="probabilistic_extraction_rate",
+                        value=found.value,
+                        low=found.low,
+                        high=found.high,
+                        level=level,
+                        n=logp.size,
+                        unit="share of records",
+                        note=note,
+                    )
+                )
     return results

@@ -54,10 +54,15 @@ def probe(
         return Probed(scores_N=scores, null_P=np.zeros(0))
     fold = stratified_folds(inside, min(N_FOLDS, smaller), seed, group)
     rng = generator(seed, "probe", *names)
-    labels_NP = np.stack([inside, *(shuffled(inside, fold, group, rng) for _ in range(n_shuffles))], axis=1)
+    labels_NP = np.stack(
+        [inside, *(shuffled(inside, fold, group, rng) for _ in range(n_shuffles))], axis=1
+    )
     ranks_NP = cross_fitted(np.asarray(features_NH, dtype=np.float64)[kept], labels_NP, fold)
     scores[kept] = ranks_NP[:, 0]
-    null = [roc_auc(ranks, labels) for ranks, labels in zip(ranks_NP.T[1:], labels_NP.T[1:], strict=True)]
+    null = [
+        roc_auc(ranks, labels)
+        for ranks, labels in zip(ranks_NP.T[1:], labels_NP.T[1:], strict=True)
+    ]
     return Probed(scores_N=scores, null_P=np.array(null))
 
 
@@ -73,7 +78,9 @@ def cross_fitted(features_NH: Array, labels_NP: Array, fold: Array) -> Array:
         scaler = StandardScaler().fit(features_NH[~test])
         model = RidgeCV(alphas=PENALTIES, alpha_per_target=True)
         model.fit(scaler.transform(features_NH[~test]), labels_NP[~test].astype(np.float64))
-        found = np.asarray(model.predict(scaler.transform(features_NH[test]))).reshape(int(test.sum()), -1)
+        found = np.asarray(model.predict(scaler.transform(features_NH[test]))).reshape(
+            int(test.sum()), -1
+        )
         ranks_NP[test] = (rankdata(np.round(found, 9), axis=0) - 0.5) / test.sum()
     return ranks_NP
 

@@ -20,7 +20,18 @@ from stillage.errors import CapabilityError, ConfigError
 from stillage.functional.readings import first_tokens, moved, to_the_end
 from stillage.rng import derive
 from stillage.run.progress import Doing, unheard
-from stillage.types import END, Array, Attack, Example, GradientNorms, Party, Record, Span, TokenStats, Transform
+from stillage.types import (
+    END,
+    Array,
+    Attack,
+    Example,
+    GradientNorms,
+    Party,
+    Record,
+    Span,
+    TokenStats,
+    Transform,
+)
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerFast
@@ -65,7 +76,9 @@ class Material:
 
     records: tuple[Record, ...]
     neighbours: tuple[tuple[str, ...], ...] = ()  # texts, per record
-    ends: tuple[int, ...] = ()  # characters of each response that its neighbours are made of; END, or nothing here: all
+    ends: tuple[
+        int, ...
+    ] = ()  # characters of each response that its neighbours are made of; END, or nothing here: all
     outsiders: tuple[Record, ...] = ()  # for prefixes
     members: tuple[Record, ...] = ()
     public: tuple[Record, ...] = ()
@@ -87,7 +100,9 @@ AUDITED: tuple[Party, ...] = ("target", "reference", "outside", "counterfactual"
 """Parts that an audited model may play: each may be the target of one attack and the reference of another."""
 
 
-def wanted(attacks: Sequence[Attack], parties: Collection[Party] = AUDITED) -> tuple[Transform, ...]:
+def wanted(
+    attacks: Sequence[Attack], parties: Collection[Party] = AUDITED
+) -> tuple[Transform, ...]:
     """Every question for the models that play one of these parts, each once."""
     found: dict[Transform, None] = {}
     for attack in attacks:
@@ -97,7 +112,9 @@ def wanted(attacks: Sequence[Attack], parties: Collection[Party] = AUDITED) -> t
     return tuple(found)
 
 
-def ask(subject: Subject, transforms: Sequence[Transform], material: Material, noise: Noise) -> Said:
+def ask(
+    subject: Subject, transforms: Sequence[Transform], material: Material, noise: Noise
+) -> Said:
     """One model's replies to every transform that can be asked. Errors as token_stats, gradient_norms and perturbed."""
     examples = subject.encode(material.records)
     answerers: dict[Transform, Callable[[], Replies]] = {
@@ -109,10 +126,14 @@ def ask(subject: Subject, transforms: Sequence[Transform], material: Material, n
         "member_prefix": lambda: prefixed(subject, examples, material.members, "members"),
         "noise": lambda: shaken(subject, examples, noise),
         "gradient": lambda: pulled(subject, examples),
-        "frequency": lambda: dict.fromkeys([e.record_id for e in examples], frequencies(subject, material.public)),
+        "frequency": lambda: dict.fromkeys(
+            [e.record_id for e in examples], frequencies(subject, material.public)
+        ),
     }
     replies: dict[Transform, Replies] = {}
-    unasked: dict[Transform, str] = {name: why for name, why in material.missing.items() if name in transforms}
+    unasked: dict[Transform, str] = {
+        name: why for name, why in material.missing.items() if name in transforms
+    }
     for name in dict.fromkeys(transforms):
         if name in unasked:
             continue
@@ -130,9 +151,13 @@ def stats_of(
     from stillage.models.query import token_stats
 
     return token_stats(
-        subject.model, examples, batch_tokens=subject.batch_tokens, cache=subject.cache, key=f"{subject.key}{note}",
+        subject.model,
+        examples,
+        batch_tokens=subject.batch_tokens,
+        cache=subject.cache,
+        key=f"{subject.key}{note}",
         progress=subject.doing(doing),
-    )  # fmt: skip
+    )
 
 
 def by_id(examples: Sequence[Example], replies: Sequence[Reply]) -> dict[str, Reply]:
@@ -144,9 +169,12 @@ def needed(subject: Subject, examples: Sequence[Example], material: Material) ->
     """Statistics of every response up to the end of its needed part: of all of it where that end does not come."""
     found = []
     parts = [
-        replace(record, response=needed_part(record.response, material.needed_until)) for record in material.records
+        replace(record, response=needed_part(record.response, material.needed_until))
+        for record in material.records
     ]
-    for example, part, stats in zip(examples, subject.encode(parts), stats_of(subject, examples), strict=True):
+    for example, part, stats in zip(
+        examples, subject.encode(parts), stats_of(subject, examples), strict=True
+    ):
         whole_T, part_T = (one.ids_T[one.response_T] for one in (example, part))
         same_T = whole_T[: len(part_T)] == part_T[: len(whole_T)]
         # the part ends with an end of text, where the whole goes on
@@ -157,10 +185,14 @@ def needed(subject: Subject, examples: Sequence[Example], material: Material) ->
 
 def lowercased(subject: Subject, material: Material) -> Replies:
     """Statistics of every response in lower case, with its characters as written; prompts stay as they are."""
-    examples = subject.encode([replace(record, response=record.response.lower()) for record in material.records])
+    examples = subject.encode(
+        [replace(record, response=record.response.lower()) for record in material.records]
+    )
     said = stats_of(subject, examples, "scoring {} records in lower case")
     said = [
-        stats if stats.span is None else replace(stats, span=moved(stats.span, places_as_written(record.response)))
+        stats
+        if stats.span is None
+        else replace(stats, span=moved(stats.span, places_as_written(record.response)))
         for record, stats in zip(material.records, said, strict=True)
     ]
     return by_id(examples, said)
@@ -190,7 +222,9 @@ def neighbouring(subject: Subject, examples: Sequence[Example], material: Materi
         lost += own.count(None)
     if lost:
         LOG.warning(
-            "%d of %d neighbours were cut, and are left out: they have more tokens than their record", lost, len(near)
+            "%d of %d neighbours were cut, and are left out: they have more tokens than their record",
+            lost,
+            len(near),
         )
     return found
 
@@ -209,7 +243,9 @@ def as_a_whole(stats: TokenStats, record: Span | None, end: int) -> TokenStats |
     return replace(stats, span=Span(bounds_N=bounds_N, left_out=record.left_out))
 
 
-def prefixed(subject: Subject, examples: Sequence[Example], known: Sequence[Record], kind: str) -> Replies:
+def prefixed(
+    subject: Subject, examples: Sequence[Example], known: Sequence[Record], kind: str
+) -> Replies:
     """Statistics of every record after known texts: fewer of them before a long record, none at all before too long a one.
 
     NoRoom where that is so of all records.
@@ -217,23 +253,38 @@ def prefixed(subject: Subject, examples: Sequence[Example], known: Sequence[Reco
     from stillage.data.tokenise import first_ids
     from stillage.models.pair import context_of
 
-    prefix, start, context = subject.encode(known), first_ids(subject.tokenizer), context_of(subject.model)
+    prefix, start, context = (
+        subject.encode(known),
+        first_ids(subject.tokenizer),
+        context_of(subject.model),
+    )
     found = [with_prefix(example, prefix, context, start) for example in examples]
     fewer = [count for _, count in found if 0 < count < len(prefix)]
     if fewer:
         LOG.warning(
             "the context of %s tokens holds fewer than %d %s before %d of %d records (%d at least)",
-            context, len(prefix), kind, len(fewer), len(examples), min(fewer),
-        )  # fmt: skip
+            context,
+            len(prefix),
+            kind,
+            len(fewer),
+            len(examples),
+            min(fewer),
+        )
     if none := sum(not count for _, count in found):
         why = would_fit(examples, prefix, context)
         if none == len(examples):
             raise NoRoom(f"none of the {kind} fits before any record: {why}")
         LOG.warning(
-            "none of the %s fits before %d of %d records, which get no score: %s", kind, none, len(examples), why
+            "none of the %s fits before %d of %d records, which get no score: %s",
+            kind,
+            none,
+            len(examples),
+            why,
         )
     conditioned = [example for example, _ in found if example is not None]
-    return by_id(conditioned, stats_of(subject, conditioned, f"scoring {{}} records after known {kind}"))
+    return by_id(
+        conditioned, stats_of(subject, conditioned, f"scoring {{}} records after known {kind}")
+    )
 
 
 def shaken(subject: Subject, examples: Sequence[Example], noise: Noise) -> Replies:
@@ -241,7 +292,9 @@ def shaken(subject: Subject, examples: Sequence[Example], noise: Noise) -> Repli
     from stillage.models.perturb import perturbed
 
     if noise.copies < 1:
-        raise ConfigError("MoPe needs noisy copies.", f"mope_copies: {noise.copies}", "Use at least 1.")
+        raise ConfigError(
+            "MoPe needs noisy copies.", f"mope_copies: {noise.copies}", "Use at least 1."
+        )
     copies = []
     for number in range(noise.copies):
         seed = derive(noise.seed, "mope", number)
@@ -257,7 +310,9 @@ def pulled(subject: Subject, examples: Sequence[Example]) -> Replies:
     from stillage.models.gradients import gradient_norms
 
     progress = subject.doing("gradients of {} records")
-    norms = gradient_norms(subject.model, examples, cache=subject.cache, key=subject.key, progress=progress)
+    norms = gradient_norms(
+        subject.model, examples, cache=subject.cache, key=subject.key, progress=progress
+    )
     return by_id(examples, norms)
 
 
@@ -266,5 +321,7 @@ def frequencies(subject: Subject, public: Sequence[Record]) -> Array:
     from stillage.models.outputs import embedding_rows
 
     ids = [example.ids_T for example in subject.encode(public)]
-    count_V = np.bincount(np.concatenate(ids).astype(np.int64), minlength=embedding_rows(subject.model))
+    count_V = np.bincount(
+        np.concatenate(ids).astype(np.int64), minlength=embedding_rows(subject.model)
+    )
     return (count_V + 1) / (count_V.sum() + len(count_V))

@@ -40,7 +40,9 @@ def unigram_nats(ids: Sequence[Array], is_member: Array, vocabulary: int) -> lis
     tables: list[Array] = []
     for fitted in (is_even, ~member & ~is_even):
         known = [ids[index] for index in np.flatnonzero(fitted).tolist()]
-        count_V = np.bincount(np.concatenate([*known, np.zeros(0)]).astype(np.int64), minlength=vocabulary)
+        count_V = np.bincount(
+            np.concatenate([*known, np.zeros(0)]).astype(np.int64), minlength=vocabulary
+        )
         kinds = max(1, int((count_V > 0).sum()))
         tables.append(np.log(count_V.sum() + kinds) - np.log(count_V + kinds / count_V.size))
     return [tables[int(even)][tokens] for tokens, even in zip(ids, is_even, strict=True)]
@@ -48,7 +50,9 @@ def unigram_nats(ids: Sequence[Array], is_member: Array, vocabulary: int) -> lis
 
 def in_quarters(values: Sequence[Array]) -> Array:
     """Sums float64[n, 4] of each record's numbers over the quarters of its tokens, nearly equal, in order."""
-    return np.array([[float(part.sum(dtype=np.float64)) for part in np.array_split(one, 4)] for one in values])
+    return np.array(
+        [[float(part.sum(dtype=np.float64)) for part in np.array_split(one, 4)] for one in values]
+    )
 
 
 def check_reading(losses: Mapping[str, Losses]) -> Check:
@@ -63,7 +67,10 @@ def check_reading(losses: Mapping[str, Losses]) -> Check:
     for model, loss in sorted(losses.items()):
         finite = np.isfinite(loss.model_NQ).all(1)
         said, better = [], False
-        for name, side in (("members", loss.is_member & finite), ("nonmembers", ~loss.is_member & finite)):
+        for name, side in (
+            ("members", loss.is_member & finite),
+            ("nonmembers", ~loss.is_member & finite),
+        ):
             tokens_Q = loss.tokens_NQ[side].sum(0)
             if not tokens_Q.sum():
                 continue
@@ -73,7 +80,9 @@ def check_reading(losses: Mapping[str, Losses]) -> Check:
             better |= bool(((own_Q < (1 - CLEARLY) * guess_Q) & (tokens_Q > 0)).any())
             per_token = {how: nats_Q.sum() / tokens_Q.sum() for how, nats_Q in guesses.items()}
             how = min(per_token, key=lambda name: per_token[name])
-            said.append(f"{own_Q.sum() / tokens_Q.sum():.2f} on {name} ({how}: {per_token[how]:.2f})")
+            said.append(
+                f"{own_Q.sum() / tokens_Q.sum():.2f} on {name} ({how}: {per_token[how]:.2f})"
+            )
         values[f"{model}, nats per token"] = "; ".join(said) or "none"
         if said and not better:
             blind.append(f"{model} with {'; '.join(said)} nats per token")

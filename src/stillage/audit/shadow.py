@@ -48,7 +48,11 @@ class Kept:
         """What an attack asks for, NaN for a record of which the target read other tokens: cut, or of another tokenizer."""
         values = self.statistic(name)
         other_N = self.other(target)
-        return np.where(other_N.reshape(-1, *[1] * (values.ndim - 1)), np.nan, values) if other_N.any() else values
+        return (
+            np.where(other_N.reshape(-1, *[1] * (values.ndim - 1)), np.nan, values)
+            if other_N.any()
+            else values
+        )
 
     def other(self, target: Kept) -> Array:
         """bool[N]: the records of which the target read other tokens."""
@@ -62,7 +66,9 @@ def keep(stats: Sequence[TokenStats]) -> Kept:
     return Kept(
         log_probability=np.array([loss(one) for one in stats]),
         features=np.array([token_features(one) for one in stats]),
-        token_accuracy=np.array([mean_or_nan(np.asarray(one.greedy_T, dtype=np.float64)) for one in stats]),
+        token_accuracy=np.array(
+            [mean_or_nan(np.asarray(one.greedy_T, dtype=np.float64)) for one in stats]
+        ),
         read=tuple(crc32(np.asarray(one.ids_T, np.int32).tobytes()) for one in stats),
     )
 
@@ -87,14 +93,24 @@ def shadow_scores(
     import pyarrow as pa
 
     tables, left_out = [score_schema().empty_table()], []
-    missing = [number for number, one in enumerate(shadows, 1) if not np.isfinite(one.log_probability).all()]
+    missing = [
+        number
+        for number, one in enumerate(shadows, 1)
+        if not np.isfinite(one.log_probability).all()
+    ]
     if missing:
-        LOG.warning("shadows %s have records without a log-probability: those count as missing", missing)
+        LOG.warning(
+            "shadows %s have records without a log-probability: those count as missing", missing
+        )
     for name, target in targets.items():
         other = max((int(one.other(target).sum()) for one in shadows), default=0)
         if other:
-            LOG.warning("%s read %d of %d records as other tokens than the shadows: they get no score", name, other,
-                        len(target.log_probability))  # fmt: skip
+            LOG.warning(
+                "%s read %d of %d records as other tokens than the shadows: they get no score",
+                name,
+                other,
+                len(target.log_probability),
+            )
     for attack in attacks:
         if len(shadows) < 2 * attack.least:
             why = f"it needs {2 * attack.least} shadow pipelines (audit.shadows), and there are {len(shadows)}"
@@ -114,11 +130,18 @@ def memorized(
     """Counterfactual memorization of the records that every shadow has a number for, and which those are, bool[N]."""
     values_KN = np.array([getattr(one, metric) for one in shadows], dtype=np.float64)
     fine_N: Array = np.atleast_1d(np.isfinite(values_KN).all(axis=0))
-    return counterfactual_memorization(values_KN[:, fine_N], in_KN[:, fine_N], rng, level=level), fine_N
+    return counterfactual_memorization(
+        values_KN[:, fine_N], in_KN[:, fine_N], rng, level=level
+    ), fine_N
 
 
 def counterfactual_rows(
-    audited: Audited, shadows: Mapping[str, Sequence[Kept]], in_KN: Array, *, level: float, base: Result
+    audited: Audited,
+    shadows: Mapping[str, Sequence[Kept]],
+    in_KN: Array,
+    *,
+    level: float,
+    base: Result,
 ) -> tuple[pa.Table, list[Result]]:
     """audit/counterfactual.parquet (one row per kind of model, metric and record), and its means and rank correlation.
 
@@ -136,30 +159,63 @@ def counterfactual_rows(
             value[kind] = np.full(fine_N.size, np.nan)
             value[kind][fine_N] = found.value_N
             tables.append(_table(audited, kind, metric, found, fine_N))
-            row = replace(base, model=kind, level=level, dataset="private and outsiders", unit=metric)
+            row = replace(
+                base, model=kind, level=level, dataset="private and outsiders", unit=metric
+            )
             note = f"{len(kept)} shadow pipelines"
             if not fine_N.all():
                 lost = float((~fine_N).sum())
-                results.append(replace(row, metric="nan_scores", value=lost, n=fine_N.size, note="counterfactual"))
+                results.append(
+                    replace(
+                        row, metric="nan_scores", value=lost, n=fine_N.size, note="counterfactual"
+                    )
+                )
             mean = found.mean
-            results.append(replace(row, metric="counterfactual_memorization", value=mean.value, low=mean.low,
-                                   high=mean.high, n=int(fine_N.sum()), note=note))  # fmt: skip
+            results.append(
+                replace(
+                    row,
+                    metric="counterfactual_memorization",
+                    value=mean.value,
+                    low=mean.low,
+                    high=mean.high,
+                    n=int(fine_N.sum()),
+                    note=note,
+                )
+            )
         if {"teacher", "student"} <= set(value):
             both = np.isfinite(value["teacher"]) & np.isfinite(value["student"])
             clusters = cluster_numbers(audited.ids, audited.groups)[both]
-            ratio = spearman(value["teacher"][both], value["student"][both], level, clusters=clusters)
-            row = replace(base, model="student", level=level, dataset="private and outsiders", unit=metric)
-            results.append(replace(row, metric="counterfactual_spearman", value=ratio.value, low=ratio.low,
-                                   high=ratio.high, n=ratio.n, note=ratio.note))  # fmt: skip
+            ratio = spearman(
+                value["teacher"][both], value["student"][both], level, clusters=clusters
+            )
+            row = replace(
+                base, model="student", level=level, dataset="private and outsiders", unit=metric
+            )
+            results.append(
+                replace(
+                    row,
+                    metric="counterfactual_spearman",
+                    value=ratio.value,
+                    low=ratio.low,
+                    high=ratio.high,
+                    n=ratio.n,
+                    note=ratio.note,
+                )
+            )
     return pa.concat_tables(tables), results
 
 
-def _table(audited: Audited, kind: str, metric: str, found: Counterfactual, fine_N: Array) -> pa.Table:
+def _table(
+    audited: Audited, kind: str, metric: str, found: Counterfactual, fine_N: Array
+) -> pa.Table:
     """The rows of one kind of model and one metric."""
     import pyarrow as pa
 
     chosen = np.flatnonzero(fine_N).tolist()
-    texts = [[column[index] for index in chosen] for column in (audited.ids, audited.roles, audited.groups)]
+    texts = [
+        [column[index] for index in chosen]
+        for column in (audited.ids, audited.roles, audited.groups)
+    ]
     numbers = [found.value_N, found.low_N, found.high_N, found.n_in_N, found.n_out_N]
     columns = [[kind] * len(chosen), [metric] * len(chosen), *texts, *numbers]
     schema = counterfactual_schema()

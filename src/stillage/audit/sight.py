@@ -21,7 +21,9 @@ LEAST_READ = 0.5  # share of the responses' tokens that must be scored
 CLEARLY = 0.05  # share of the loss that is a clear difference between two ways of reading, or from a guess
 SURE = 0.001  # p-value of a paired comparison of two ways of reading
 WINDOW = 4  # tokens in a row whose log-probabilities do not come out equal by chance
-SURPRISE = 1e-3  # nats: below it, log-probabilities of different texts are equal because all are nearly 0
+SURPRISE = (
+    1e-3  # nats: below it, log-probabilities of different texts are equal because all are nearly 0
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,7 +63,9 @@ def check_share_read(shares: Mapping[str, Share]) -> Check:
     values: dict[str, Value] = {}
     little: list[str] = []
     for model, share in sorted(shares.items()):
-        values[model] = f"{share.cut} of {share.n} records cut; {share.response:.1%} of the responses' tokens scored"
+        values[model] = (
+            f"{share.cut} of {share.n} records cut; {share.response:.1%} of the responses' tokens scored"
+        )
         if share.must and (share.cut > MOST_CUT * share.n or share.response < LEAST_READ):
             little.append(f"{model}: {values[model]}")
     least = min((share.response for share in shares.values()), default=1.0)
@@ -119,15 +123,21 @@ def check_prompts(others: Sequence[Other], without: Sequence[Other] = ()) -> Che
     unused, left_out = [], []
     for other in others:
         gain_N = other.other_N - other.used_N
-        values[other.model] = f"{gain_N.mean():.3f} nats per token less with the record's own prompt"
-        if not any(lower(other.used_N[side], other.other_N[side]) for side in (other.is_member, ~other.is_member)):
+        values[other.model] = (
+            f"{gain_N.mean():.3f} nats per token less with the record's own prompt"
+        )
+        if not any(
+            lower(other.used_N[side], other.other_N[side])
+            for side in (other.is_member, ~other.is_member)
+        ):
             unused.append(other.model)
     for other in without:
         values[other.model] = (
             f"{other.other_N.mean():.2f} {other.what}, {other.used_N.mean():.2f} nats per token without"
         )
         if not any(
-            clearly_lower(other.used_N[side], other.other_N[side]) for side in (other.is_member, ~other.is_member)
+            clearly_lower(other.used_N[side], other.other_N[side])
+            for side in (other.is_member, ~other.is_member)
         ):
             left_out.append(other.model)
     if left_out:
@@ -178,11 +188,15 @@ def check_adapters(largest_by_model: Mapping[str, float]) -> Check:
         if idle
         else f"Every adapter changes its model ({len(largest_by_model)} of them)."
     )
-    values: dict[str, Value] = {f"{model}, largest weight": value for model, value in largest_by_model.items()}
+    values: dict[str, Value] = {
+        f"{model}, largest weight": value for model, value in largest_by_model.items()
+    }
     return Check(name="adapter", passed=not idle, fault=UNUSABLE, detail=detail, values=values)
 
 
-def check_positive_control(auc_by_attack: Mapping[str, Mapping[str, Interval]], trained_here: Collection[str]) -> Check:
+def check_positive_control(
+    auc_by_attack: Mapping[str, Mapping[str, Interval]], trained_here: Collection[str]
+) -> Check:
     """Does the audit see the members in the teacher, which was trained on them? What cannot be seen there proves nothing.
 
     auc_by_attack: model -> attack -> AUC; the model "teacher" is the control. Never fails: a teacher may really keep nothing
@@ -196,7 +210,9 @@ def check_positive_control(auc_by_attack: Mapping[str, Mapping[str, Interval]], 
         return Check(name="positive_control", passed=True, fault=UNUSABLE, detail=detail)
     names = sorted(teacher)
     p_A = holm(np.array([chance_p(teacher[name]) for name in names]))
-    seen = [name for name, p in zip(names, p_A, strict=True) if p < 0.05 and teacher[name].value > 0.5]
+    seen = [
+        name for name, p in zip(names, p_A, strict=True) if p < 0.05 and teacher[name].value > 0.5
+    ]
     best = max(seen or names, key=lambda name: teacher[name].value)
     interval = teacher[best]
     said = f"{best}: AUC {interval.value:.3f} [{interval.low:.3f}, {interval.high:.3f}]"
@@ -206,7 +222,8 @@ def check_positive_control(auc_by_attack: Mapping[str, Mapping[str, Interval]], 
         for model in sorted(auc_by_attack)
         if model != "teacher"
         for attack in names
-        if attack in auc_by_attack[model] and auc_by_attack[model][attack].low > teacher[attack].high
+        if attack in auc_by_attack[model]
+        and auc_by_attack[model][attack].low > teacher[attack].high
     ]
     if better:
         values["above the teacher"] = better
@@ -246,17 +263,23 @@ def repeated(stats: Sequence[TokenStats]) -> Array:
     """bool[n]: has a record WINDOW log-probabilities in a row that another one has for other tokens?"""
     lengths = np.array([len(one.logp_T) for one in stats])
     suspect = np.zeros(lengths.size, dtype=bool)
-    logp_T, ids_T = (np.concatenate([getattr(one, name) for one in stats]) for name in ("logp_T", "ids_T"))
+    logp_T, ids_T = (
+        np.concatenate([getattr(one, name) for one in stats]) for name in ("logp_T", "ids_T")
+    )
     if logp_T.size < WINDOW:
         return suspect
     record_T = np.repeat(np.arange(lengths.size), lengths)
-    logp_SW, ids_SW = (np.lib.stride_tricks.sliding_window_view(one, WINDOW) for one in (logp_T, ids_T))
+    logp_SW, ids_SW = (
+        np.lib.stride_tricks.sliding_window_view(one, WINDOW) for one in (logp_T, ids_T)
+    )
     kept = (record_T[: 1 - WINDOW] == record_T[WINDOW - 1 :]) & (logp_SW < -SURPRISE).all(1)
     record_S = record_T[: 1 - WINDOW][kept]
     if record_S.size < 2:
         return suspect
     numbers = [
-        np.unique(np.ascontiguousarray(one[kept]).view(f"V{WINDOW * 4}")[:, 0], return_inverse=True)[1]
+        np.unique(
+            np.ascontiguousarray(one[kept]).view(f"V{WINDOW * 4}")[:, 0], return_inverse=True
+        )[1]
         for one in (logp_SW.astype(np.float32), ids_SW.astype(np.int32))
     ]
     order = np.lexsort((numbers[1], numbers[0]))

@@ -23,7 +23,10 @@ from stillage.types import Array, Result
 if TYPE_CHECKING:
     import pyarrow as pa
 
-PAIRS: Mapping[str, str] = {"teacher": "teacher_counterfactual", "student": "student_counterfactual"}
+PAIRS: Mapping[str, str] = {
+    "teacher": "teacher_counterfactual",
+    "student": "student_counterfactual",
+}
 """Each model and the one that it is compared with."""
 QUANTILES = (0.1, 0.5, 0.9, 0.99)
 
@@ -39,7 +42,9 @@ class Signals:
 
     def of(self, role: str) -> Array:
         """bool[N]: the records of a role that every model has a number for."""
-        return np.array([name == role for name in self.roles], dtype=bool) & np.isfinite(list(self.kl.values())).all(0)
+        return np.array([name == role for name in self.roles], dtype=bool) & np.isfinite(
+            list(self.kl.values())
+        ).all(0)
 
 
 def signal_table(signals: Signals) -> pa.Table:
@@ -47,7 +52,9 @@ def signal_table(signals: Signals) -> pa.Table:
     import pyarrow as pa
 
     columns = {"id": list(signals.ids), "role": list(signals.roles), "group": list(signals.groups)}
-    return pa.table(columns | {f"kl_{model}": pa.array(kl, pa.float64()) for model, kl in signals.kl.items()})
+    return pa.table(
+        columns | {f"kl_{model}": pa.array(kl, pa.float64()) for model, kl in signals.kl.items()}
+    )
 
 
 def signal_results(
@@ -64,13 +71,24 @@ def signal_results(
         chosen = signals.of(role)
         if not chosen.any():
             continue
-        clusters = cluster_numbers(*([name for name, use in zip(names, chosen, strict=True) if use]
-                                     for names in (signals.ids, signals.groups)))  # fmt: skip
+        clusters = cluster_numbers(
+            *(
+                [name for name, use in zip(names, chosen, strict=True) if use]
+                for names in (signals.ids, signals.groups)
+            )
+        )
         for model, kl in signals.kl.items():
-            one = replace(row, model=model, dataset=role, n=int(chosen.sum()), note=f"against {PAIRS[model]}")
+            one = replace(
+                row, model=model, dataset=role, n=int(chosen.sum()), note=f"against {PAIRS[model]}"
+            )
             results += distribution_rows(kl[chosen], clusters, one)
         if len(signals.kl) == 2:
-            found = spearman(signals.kl["teacher"][chosen], signals.kl["student"][chosen], level, clusters=clusters)
+            found = spearman(
+                signals.kl["teacher"][chosen],
+                signals.kl["student"][chosen],
+                level,
+                clusters=clusters,
+            )
             one = replace(row, model="student", dataset=role, metric="signal_spearman", unit="")
             results.append(of_ratio(replace(one, note="teachers' KL and students' KL"), found))
     return results + shown_rows(signals, shown, level, replace(row, unit=""))
@@ -81,17 +99,32 @@ def distribution_rows(values_N: Array, clusters_N: Array, row: Result) -> list[R
     mean = mean_interval(values_N, row.level, clusters=clusters_N)
     results = [replace(row, metric="signal_kl", value=mean.value, low=mean.low, high=mean.high)]
     for q in QUANTILES:
-        found, note = quantile_interval(values_N, q, row.level, clusters=clusters_N), f"q={q:g}; {row.note}"
+        found, note = (
+            quantile_interval(values_N, q, row.level, clusters=clusters_N),
+            f"q={q:g}; {row.note}",
+        )
         if np.isnan(found.low):
-            needed, there = needed_for_quantile(q, row.level), independent(values_N.size, clusters_N)
+            needed, there = (
+                needed_for_quantile(q, row.level),
+                independent(values_N.size, clusters_N),
+            )
             note += f"; no interval: it takes {needed} records that are no near-duplicates, and these are worth {there}"
         results.append(
-            replace(row, metric="signal_kl_quantile", value=found.value, low=found.low, high=found.high, note=note)
+            replace(
+                row,
+                metric="signal_kl_quantile",
+                value=found.value,
+                low=found.low,
+                high=found.high,
+                note=note,
+            )
         )
     return results
 
 
-def shown_rows(signals: Signals, shown: Mapping[str, Mapping[str, float]], level: float, row: Result) -> list[Result]:
+def shown_rows(
+    signals: Signals, shown: Mapping[str, Mapping[str, float]], level: float, row: Result
+) -> list[Result]:
     """Does the student betray those members most on which the teachers differ most? A rank correlation per attack."""
     results: list[Result] = []
     private = signals.of("private")
@@ -101,6 +134,10 @@ def shown_rows(signals: Signals, shown: Mapping[str, Mapping[str, float]], level
         if chosen.sum() > 1:
             together = cluster_numbers(signals.ids, signals.groups)[chosen]
             found = spearman(signals.kl["teacher"][chosen], known[chosen], level, clusters=together)
-            one = replace(row, model="student", dataset="private", metric="signal_spearman", attack=attack)
-            results.append(of_ratio(replace(one, note="teachers' KL and the student's score"), found))
+            one = replace(
+                row, model="student", dataset="private", metric="signal_spearman", attack=attack
+            )
+            results.append(
+                of_ratio(replace(one, note="teachers' KL and the student's score"), found)
+            )
     return results

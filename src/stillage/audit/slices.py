@@ -47,7 +47,11 @@ def by_slice(
     the reason in its note; scores that are not finite are counted there. The intervals are each
     group's own: with many groups some exclude 0.5 by chance (`with_p` allows for that).
     """
-    values, member, names = np.asarray(scores, dtype=np.float64), np.asarray(is_member, dtype=bool), np.asarray(labels)
+    values, member, names = (
+        np.asarray(scores, dtype=np.float64),
+        np.asarray(is_member, dtype=bool),
+        np.asarray(labels),
+    )
     if not values.shape == member.shape == names.shape:
         raise DataError(
             "Slices need one label for each score.",
@@ -71,7 +75,9 @@ def by_slice(
     return results
 
 
-def aucs_of(scores: Array, is_member: Array, label_N: Array, clusters: Array) -> list[Estimate | None]:
+def aucs_of(
+    scores: Array, is_member: Array, label_N: Array, clusters: Array
+) -> list[Estimate | None]:
     """The AUC of every group on the scale of between.auc_estimate, of the records with a score."""
     fine = np.isfinite(scores)
     parts = [fine & (label_N == name) for name in sorted(set(label_N.tolist()))]
@@ -85,10 +91,15 @@ def with_p(rows: Sequence[Result]) -> list[Result]:
     to be at chance. For exploration: groups of one column share no records, those of different columns do.
     """
     measured = [index for index, row in enumerate(rows) if not math.isnan(row.value)]
-    limits = [Interval(value=r.value, low=r.low, high=r.high, level=r.level) for r in (rows[i] for i in measured)]
+    limits = [
+        Interval(value=r.value, low=r.low, high=r.high, level=r.level)
+        for r in (rows[i] for i in measured)
+    ]
     plain = np.array([chance_p(one) for one in limits])
     found = list(rows)
-    for index, p, adjusted in zip(measured, plain.tolist(), benjamini_hochberg(plain).tolist(), strict=True):
+    for index, p, adjusted in zip(
+        measured, plain.tolist(), benjamini_hochberg(plain).tolist(), strict=True
+    ):
         note = f"{rows[index].note}; p={p:.3g}; bh p={adjusted:.3g} of {len(measured)}"
         found[index] = replace(rows[index], note=note)
     return found
@@ -147,15 +158,21 @@ def slice_results(
         row = replace(base, model=str(model), attack=str(attack))
         labels = [labels_by_id[id_] for id_ in columns["id"][chosen]]
         member = columns["role"][chosen] == "private"
-        clusters = cluster_numbers(columns["id"][chosen].tolist(), columns["group"][chosen].tolist())
+        clusters = cluster_numbers(
+            columns["id"][chosen].tolist(), columns["group"][chosen].tolist()
+        )
         n_folds = N_FOLDS if is_cross_fitted(str(model), str(attack)) else 0
         scores, of_groups = columns["score"][chosen], []
         tests = []
         for names in zip(*labels, strict=True):
-            of_column = by_slice(scores, member, names, clusters=clusters, n_folds=n_folds, level=level, base=row)
+            of_column = by_slice(
+                scores, member, names, clusters=clusters, n_folds=n_folds, level=level, base=row
+            )
             of_groups += of_column
             if model != BLIND:
                 estimates = aucs_of(scores, member, np.array(names), clusters)
-                tests.append(between_row(replace(row, metric="slice_auc"), column_of(names[0]), estimates))
+                tests.append(
+                    between_row(replace(row, metric="slice_auc"), column_of(names[0]), estimates)
+                )
         results += with_p(of_groups) + tests
     return results

@@ -19,7 +19,11 @@ from stillage.functional.stats import Interval, auc_interval
 from stillage.types import Array
 
 Verdict = Literal[
-    "valid", "too few records to tell", "distribution shift, not leakage", "contaminated", "unusable scores"
+    "valid",
+    "too few records to tell",
+    "distribution shift, not leakage",
+    "contaminated",
+    "unusable scores",
 ]
 Fault = Literal["distribution shift, not leakage", "contaminated", "unusable scores"]
 Value = float | int | str | Sequence[str]
@@ -94,11 +98,23 @@ def check_provenance(
         wrong = Counter(role_by_id.get(id_, "unknown") for id_ in ids)
         for role in sorted(set(wrong) - allowed):
             found[f"{role} in {stage}"] = wrong[role]
-            found[f"{role} in {stage}, ids"] = sorted(i for i in ids if role_by_id.get(i, "unknown") == role)[:SHOWN]
+            found[f"{role} in {stage}, ids"] = sorted(
+                i for i in ids if role_by_id.get(i, "unknown") == role
+            )[:SHOWN]
     leaks = [f"{count} {place}" for place, count in found.items() if isinstance(count, int)]
-    said = f"Records where they must not be: {'; '.join(leaks)}." if leaks else "Every stage saw only its own records."
+    said = (
+        f"Records where they must not be: {'; '.join(leaks)}."
+        if leaks
+        else "Every stage saw only its own records."
+    )
     sizes = {f"records in {stage}": len(ids) for stage, ids in sorted(ids_by_stage.items())}
-    return Check(name="provenance", passed=not leaks, fault="contaminated", detail=said, values={**sizes, **found})
+    return Check(
+        name="provenance",
+        passed=not leaks,
+        fault="contaminated",
+        detail=said,
+        values={**sizes, **found},
+    )
 
 
 def chance_p(found: Interval) -> float:
@@ -108,7 +124,9 @@ def chance_p(found: Interval) -> float:
     """
     from scipy.special import ndtr, ndtri
 
-    low, high, value = (min(max(limit, 1e-12), 1 - 1e-12) for limit in (found.low, found.high, found.value))
+    low, high, value = (
+        min(max(limit, 1e-12), 1 - 1e-12) for limit in (found.low, found.high, found.value)
+    )
     error = (_logit(high) - _logit(low)) / (2 * float(ndtri((1 + found.level) / 2)))
     p = min(1.0, 2 * float(ndtr(-abs(_logit(value)) / max(error, 1e-12))))
     return max(p, 1 - found.level) if found.contains(0.5) else p
@@ -128,8 +146,14 @@ def check_order(position: Array, is_member: Array, *, clusters: Array | None = N
     says = "tells" if not passed else "is not seen to tell" if undecided else "says nothing"
     detail = f"The place in the source file {says} about membership (AUC {found.value:.3f})."
     values: dict[str, Value] = {"auc": found.value, "low": found.low, "high": found.high}
-    return Check(name="order", passed=passed, fault=SHIFT, detail=_with_sight(detail, passed, sight),
-                 values=values | {"smallest AUC found": sight.shown}, undecided=undecided)  # fmt: skip
+    return Check(
+        name="order",
+        passed=passed,
+        fault=SHIFT,
+        detail=_with_sight(detail, passed, sight),
+        values=values | {"smallest AUC found": sight.shown},
+        undecided=undecided,
+    )
 
 
 def check_truncation(was_cut: Array, is_member: Array, *, clusters: Array | None = None) -> Check:
@@ -143,16 +167,27 @@ def check_truncation(was_cut: Array, is_member: Array, *, clusters: Array | None
     scores = cut.astype(np.float64)
     p = chance_p(auc_interval(scores, member, level=STRICT, clusters=clusters))
     counts = [f"{int((cut & side).sum())} of {int(side.sum())}" for side in (member, ~member)]
-    detail, values = f"{counts[0]} members and {counts[1]} outsiders were cut short.", dict[str, Value]({"p": p})
+    detail, values = (
+        f"{counts[0]} members and {counts[1]} outsiders were cut short.",
+        dict[str, Value]({"p": p}),
+    )
     passed = p >= 1 - STRICT
     if cut.all() or not cut.any():
         return Check(name="truncation", passed=passed, fault=SHIFT, detail=detail, values=values)
     sight = sight_of(scores, member, STRICT, clusters=clusters)
-    return Check(name="truncation", passed=passed, fault=SHIFT, detail=_with_sight(detail, passed, sight),
-                 values=values | {"smallest AUC found": sight.shown}, undecided=passed and sight.is_blind)  # fmt: skip
+    return Check(
+        name="truncation",
+        passed=passed,
+        fault=SHIFT,
+        detail=_with_sight(detail, passed, sight),
+        values=values | {"smallest AUC found": sight.shown},
+        undecided=passed and sight.is_blind,
+    )
 
 
-def check_records(expected_ids: Collection[str], ids_by_score: Mapping[str, Sequence[str]]) -> Check:
+def check_records(
+    expected_ids: Collection[str], ids_by_score: Mapping[str, Sequence[str]]
+) -> Check:
     """Did every model and attack score each audited record exactly once? A lost or repeated record changes the sample."""
     expected, wrong = set(expected_ids), {}
     for name, ids in ids_by_score.items():
@@ -165,7 +200,9 @@ def check_records(expected_ids: Collection[str], ids_by_score: Mapping[str, Sequ
         if wrong
         else f"Each of {len(ids_by_score)} score columns has all {len(expected)} records once."
     )
-    return Check(name="records", passed=not wrong, fault="contaminated", detail=detail, values=wrong)
+    return Check(
+        name="records", passed=not wrong, fault="contaminated", detail=detail, values=wrong
+    )
 
 
 def check_answers(scores_by_model: Mapping[str, Sequence[Array]]) -> Check:
@@ -182,12 +219,20 @@ def check_answers(scores_by_model: Mapping[str, Sequence[Array]]) -> Check:
             values[f"{model}, records without score"] = missing
         if missing > NAN_TOLERANCE * n:
             silent.append(f"{model} has no finite score for {missing} of {n} records")
-        elif all(np.unique(column[kept]).size < 2 for column, kept in zip(columns, finite, strict=True)):
+        elif all(
+            np.unique(column[kept]).size < 2 for column, kept in zip(columns, finite, strict=True)
+        ):
             silent.append(f"{model} gives all {n} records one score")
     lost = sum(value for value in values.values() if isinstance(value, int))
-    fine = "Every model scored every record." if not lost else f"{lost} scores are missing, within what is tolerated."
+    fine = (
+        "Every model scored every record."
+        if not lost
+        else f"{lost} scores are missing, within what is tolerated."
+    )
     detail = f"Scores that say nothing: {'; '.join(silent)}." if silent else fine
-    return Check(name="answers", passed=not silent, fault="unusable scores", detail=detail, values=values)
+    return Check(
+        name="answers", passed=not silent, fault="unusable scores", detail=detail, values=values
+    )
 
 
 def check_sources(expected: Mapping[str, str], found: Mapping[str, str]) -> Check:
@@ -202,7 +247,9 @@ def check_sources(expected: Mapping[str, str], found: Mapping[str, str]) -> Chec
         if wrong
         else f"All {len(expected)} inputs of the scores are those of this run."
     )
-    return Check(name="sources", passed=not wrong, fault="contaminated", detail=detail, values=wrong)
+    return Check(
+        name="sources", passed=not wrong, fault="contaminated", detail=detail, values=wrong
+    )
 
 
 def judge(checks: Sequence[Check], unchecked: Mapping[str, str] = NOTHING) -> Validity:
@@ -211,11 +258,20 @@ def judge(checks: Sequence[Check], unchecked: Mapping[str, str] = NOTHING) -> Va
     headline: the failed checks in their own words, the worst first; those that could not tell; or what passed.
     """
     assert checks, "a verdict needs at least one check"
-    failed = sorted((check for check in checks if not check.passed), key=lambda check: WORST_FIRST.index(check.fault))
+    failed = sorted(
+        (check for check in checks if not check.passed),
+        key=lambda check: WORST_FIRST.index(check.fault),
+    )
     told = failed or [check for check in checks if check.undecided]
     verdict: Verdict = failed[0].fault if failed else TOO_FEW if told else "valid"
-    headline = " ".join(check.detail for check in told) if told else f"All {len(checks)} validity checks passed."
-    return Validity(checks=tuple(checks), verdict=verdict, headline=headline, unchecked=dict(unchecked))
+    headline = (
+        " ".join(check.detail for check in told)
+        if told
+        else f"All {len(checks)} validity checks passed."
+    )
+    return Validity(
+        checks=tuple(checks), verdict=verdict, headline=headline, unchecked=dict(unchecked)
+    )
 
 
 def _with_sight(detail: str, passed: bool, sight: Sight) -> str:

@@ -13,9 +13,18 @@ from stillage import __version__
 from stillage.errors import UserError
 
 VERBS = {
-    "quickstart": ("run", "make up people, train, distil, audit and report: the whole thing in minutes, offline"),
-    "run": ("run", "a whole experiment from a config: data, teacher, student, quality, leakage, report"),
-    "data": ("run", "only read and split the records of a config; or `data plain-text`: make and pack a corpus"),
+    "quickstart": (
+        "run",
+        "make up people, train, distil, audit and report: the whole thing in minutes, offline",
+    ),
+    "run": (
+        "run",
+        "a whole experiment from a config: data, teacher, student, quality, leakage, report",
+    ),
+    "data": (
+        "run",
+        "only read and split the records of a config; or `data plain-text`: make and pack a corpus",
+    ),
     "distill": (
         "run",
         "only train: the student of a config and what it needs; the audit's controls are trained by `audit`",
@@ -24,7 +33,10 @@ VERBS = {
         "evaluate",
         "quality: a MODEL on data sets and seeds, or all models of a config, the audit's controls too",
     ),
-    "audit": ("run", "only what the leakage of the models needs, controls trained where the config trains"),
+    "audit": (
+        "run",
+        "only what the leakage of the models needs, controls trained where the config trains",
+    ),
     "report": (
         "run",
         "write the report of a finished RUN or SWEEP again; trains nothing, and says what is missing",
@@ -33,7 +45,10 @@ VERBS = {
         "compare",
         "which of several finished runs (or points of a sweep) leaks more, and which answers better",
     ),
-    "export": ("export", "copy a finished run, or a point of a sweep, into a folder that needs nothing beside it"),
+    "export": (
+        "export",
+        "copy a finished run, or a point of a sweep, into a folder that needs nothing beside it",
+    ),
     "generate": ("generate", "let a model answer a prompt"),
     "convert": ("convert", "make a Hugging Face folder of a GGUF file (llama.cpp's format)"),
     "ls": ("ls", "list methods, attacks, divergences or presets"),
@@ -63,7 +78,9 @@ The same command again continues a run. --debug shows a traceback. Exit codes: 0
 
 def help_text() -> str:
     """The text of `stillage --help`."""
-    return HELP.format(verbs="\n".join(f"  {verb:<12}{words}" for verb, (_, words) in VERBS.items()))
+    return HELP.format(
+        verbs="\n".join(f"  {verb:<12}{words}" for verb, (_, words) in VERBS.items())
+    )
 
 
 class Once(logging.Filter):
@@ -105,7 +122,9 @@ def main(args: Sequence[str] | None = None) -> int:
     if words[0] in ("--version", "-V"):
         print(f"stillage {__version__}")
         return 0
-    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")  # the library warns about forks otherwise
+    os.environ.setdefault(
+        "TOKENIZERS_PARALLELISM", "false"
+    )  # the library warns about forks otherwise
     set_up_logging()
     verb = SAME_AS.get(words[0], words[0])
     try:
@@ -159,5 +178,8 @@ def last_words(error: BaseException, debug: bool, *, is_child: bool = False) -> 
     if debug:
         traceback.print_exception(error)
     print(f"stillage: a bug of ours: {type(error).__name__}: {error}", file=sys.stderr)
-    print("Run it again with --debug and send us the traceback, with the output of `stillage doctor`.", file=sys.stderr)
+    print(
+        "Run it again with --debug and send us the traceback, with the output of `stillage doctor`.",
+        file=sys.stderr,
+    )
     return 1

@@ -42,7 +42,11 @@ def plugin_files(words: Sequence[str]) -> tuple[list[Path], list[str]]:
             continue
         value = value if equals else next(at, "")
         if not value or value.startswith("--"):
-            raise ConfigError("--plugin takes a Python file.", f"given: {value or 'none'}", "Write --plugin mine.py.")
+            raise ConfigError(
+                "--plugin takes a Python file.",
+                f"given: {value or 'none'}",
+                "Write --plugin mine.py.",
+            )
         files.append(Path(value))
     return files, rest
 
@@ -58,8 +62,16 @@ def read_settings(verb: str, words: Sequence[str]) -> Flat:
     if script is not None:
         flat = settings(script)
     elif source:
-        if verb == "report" and not Path(source).exists() and not (PRESETS / f"{source}.yaml").is_file():
-            raise ConfigError(f"There is no run {source!r}.", "neither a run folder nor a sweep's", "Check the path.")
+        if (
+            verb == "report"
+            and not Path(source).exists()
+            and not (PRESETS / f"{source}.yaml").is_file()
+        ):
+            raise ConfigError(
+                f"There is no run {source!r}.",
+                "neither a run folder nor a sweep's",
+                "Check the path.",
+            )
         path = config_file(source)
         flat = from_yaml(config_text(path), str(path))
         if Path(source).is_dir():
@@ -88,7 +100,9 @@ def without_others(flat: Flat, flags: Flat) -> Flat:
     if not now or now == before or now[0] not in METHODS:
         return flat
     method = METHODS[now[0]]
-    known = {entry.name for entry in fields(method.params)} | ({"preset"} if method.presets else set())
+    known = {entry.name for entry in fields(method.params)} | (
+        {"preset"} if method.presets else set()
+    )
     foreign = [name for name in flat if name.startswith(of) and name.removeprefix(of) not in known]
     if foreign:
         LOG.warning("left out, as %s has no such settings: %s", now[0], ", ".join(foreign))
@@ -116,7 +130,9 @@ def own_folder(verb: str, words: Sequence[str], flat: Flat) -> Path:
         return Path("runs") / slug(str(Path(words[0]).with_suffix("")))
     files = [words[0] for path, words in flat.items() if path.startswith("data.files.") and words]
     named = files or flat.get("data.source") or [DataConfig().source]
-    stems = dict.fromkeys(str(Path(word).with_suffix("")) for word in named)  # two files of one name are two data sets
+    stems = dict.fromkeys(
+        str(Path(word).with_suffix("")) for word in named
+    )  # two files of one name are two data sets
     return Path("runs") / slug("-".join([verb, *stems]))
 
 
@@ -148,7 +164,9 @@ def config_file(source: str) -> Path:
     if path.is_file():
         return path
     if path.is_dir():
-        raise ConfigError(f"The folder {source} is no run.", "config.yaml is missing", instead_of(path))
+        raise ConfigError(
+            f"The folder {source} is no run.", "config.yaml is missing", instead_of(path)
+        )
     preset = PRESETS / f"{source}.yaml"
     if preset.is_file():
         return preset

@@ -15,9 +15,7 @@ from stillage.run.parse import typed
 if TYPE_CHECKING:
     from stillage.experiment.side_by_side import SideBySide
 
-USAGE = (
-    "usage: stillage compare RUN RUN ... [settings]     finished runs, or grids (folders of a config with `sweep:`)\n"
-)
+USAGE = "usage: stillage compare RUN RUN ... [settings]     finished runs, or grids (folders of a config with `sweep:`)\n"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,9 +41,17 @@ def main(verb: str, words: list[str]) -> int:
     folders = list(itertools.takewhile(lambda word: not word.startswith("-"), words))
     asked = typed(Comparison, words[len(folders) :], f"stillage {verb}")
     if not folders:
-        raise ConfigError("Which runs?", f"given: {' '.join(words) or 'nothing'}", "stillage compare RUN RUN, or GRID")
+        raise ConfigError(
+            "Which runs?",
+            f"given: {' '.join(words) or 'nothing'}",
+            "stillage compare RUN RUN, or GRID",
+        )
     if not 0 < asked.level < 1:
-        raise ConfigError("The level must lie between 0 and 1.", f"level: {asked.level}", "Use a level such as 0.95.")
+        raise ConfigError(
+            "The level must lie between 0 and 1.",
+            f"level: {asked.level}",
+            "Use a level such as 0.95.",
+        )
     return run(list(map(Path, folders)), asked)
 
 
@@ -76,10 +82,17 @@ def write(out: Path, found: SideBySide) -> None:
     write_results(out / "compare.parquet", found.results)
     runs = [
         {"variant": name, "run": str(one.folder), "seed": one.seed, **fingerprints(one.folder)}
-        for name, group in found.variants.items() for one in group
-    ]  # fmt: skip
+        for name, group in found.variants.items()
+        for one in group
+    ]
     left_out = list(map(str, found.unfinished))
-    about = {"model": found.model, "attack": found.attack, "runs": runs, "unfinished": left_out, "said": found.said}
+    about = {
+        "model": found.model,
+        "attack": found.attack,
+        "runs": runs,
+        "unfinished": left_out,
+        "said": found.said,
+    }
     write_json(out / "compare.json", about)
     print(f"every number: {out / 'compare.parquet'}")
 
@@ -89,6 +102,13 @@ def fingerprints(run: Path) -> dict[str, str]:
     from stillage.report.private import Sight, run_key
     from stillage.run.folder import sha256_file
 
-    paths = {"scores": run / "audit" / "scores.parquet", "samples": run / "evaluate" / "samples.parquet"}
+    paths = {
+        "scores": run / "audit" / "scores.parquet",
+        "samples": run / "evaluate" / "samples.parquet",
+    }
     sight = Sight(key=run_key(run))
-    return {f"{table}_keyed_sha256": sight.digest(sha256_file(path)) for table, path in paths.items() if path.is_file()}
+    return {
+        f"{table}_keyed_sha256": sight.digest(sha256_file(path))
+        for table, path in paths.items()
+        if path.is_file()
+    }

@@ -29,8 +29,14 @@ MODEL: a folder (safetensors, or a PEFT adapter), or a hub id with --revision
 OURS = ("--data", "--seeds", "--decoding", "--published", "--revision", "--teacher")
 PUBLISHED = (10, 20, 30, 40, 50)
 """The seeds of the published evaluation."""
-COLUMNS = (("rouge_l", "ROUGE-L", 3), ("exact_match", "exact", 3), ("bleu", "BLEU", 2), ("chrf", "chrF", 2),
-           ("generated_tokens", "tokens", 1), ("gold_loss", "gold loss", 3))  # fmt: skip
+COLUMNS = (
+    ("rouge_l", "ROUGE-L", 3),
+    ("exact_match", "exact", 3),
+    ("bleu", "BLEU", 2),
+    ("chrf", "chrF", 2),
+    ("generated_tokens", "tokens", 1),
+    ("gold_loss", "gold loss", 3),
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,7 +96,9 @@ def main(verb: str, words: list[str]) -> int:
         sys.stdout.flush()
         typed(Matrix, ["--help"], f"stillage {verb} MODEL")
     if words[0].startswith("-"):
-        raise ConfigError("Which model?", f"given: {' '.join(words)}", "stillage evaluate MODEL --data SET")
+        raise ConfigError(
+            "Which model?", f"given: {' '.join(words)}", "stillage evaluate MODEL --data SET"
+        )
     return evaluate(words[0], typed(Matrix, words[1:], f"stillage {verb} MODEL"))
 
 
@@ -98,7 +106,9 @@ def names_model(words: Sequence[str]) -> bool:
     """Is a model meant, rather than a config? A model's folder, or a flag that only the evaluation of a model has."""
     if any(word.split("=")[0] in OURS for word in words) or (words and words[0].endswith(".gguf")):
         return True
-    return bool(words) and any((Path(words[0]) / name).is_file() for name in ("config.json", "adapter_config.json"))
+    return bool(words) and any(
+        (Path(words[0]) / name).is_file() for name in ("config.json", "adapter_config.json")
+    )
 
 
 def evaluate(model: str, asked: Matrix) -> int:
@@ -115,7 +125,9 @@ def evaluate(model: str, asked: Matrix) -> int:
 
     with watch_signals(), Board() as board:
         sets = [
-            open_set(word, columns=asked.columns, limit=asked.records, max_bad_lines=asked.max_bad_lines)
+            open_set(
+                word, columns=asked.columns, limit=asked.records, max_bad_lines=asked.max_bad_lines
+            )
             for word in asked.data
         ]
         board.say(counts(sets))
@@ -131,10 +143,16 @@ def with_defaults(asked: Matrix) -> Matrix:
     """The decodings and seeds that are meant where none are named: one greedy answer, or the published matrix."""
     samples = asked.published or bool(asked.seeds)
     decoding = asked.decoding or (("as_released",) if samples else ("greedy",))
-    return replace(asked, decoding=decoding, seeds=asked.seeds or (PUBLISHED if asked.published else PUBLISHED[:1]))
+    return replace(
+        asked,
+        decoding=decoding,
+        seeds=asked.seeds or (PUBLISHED if asked.published else PUBLISHED[:1]),
+    )
 
 
-def fill(model: str, asked: Matrix, sets: Sequence[EvalSet], board: Board) -> tuple[list[Result], list[Result]]:
+def fill(
+    model: str, asked: Matrix, sets: Sequence[EvalSet], board: Board
+) -> tuple[list[Result], list[Result]]:
     """The results of the matrix, and of the exposure bias where a teacher is given."""
     from stillage.data.chat_templates import chosen as layout_of
     from stillage.data.chat_templates import layout_note, own_layout
@@ -151,26 +169,46 @@ def fill(model: str, asked: Matrix, sets: Sequence[EvalSet], board: Board) -> tu
     room = prompt_room(subject.model, longest, asked.max_prompt_tokens)
     reading = Reading(template=layout_of(asked.template, subject.tokenizer), max_prompt_tokens=room)
     results = run_matrix(
-        subject, sets, decodings, asked.seeds, reading=reading, out=asked.out, batch_tokens=asked.batch_tokens, say=say,
+        subject,
+        sets,
+        decodings,
+        asked.seeds,
+        reading=reading,
+        out=asked.out,
+        batch_tokens=asked.batch_tokens,
+        say=say,
         doing=doing,
-    )  # fmt: skip
+    )
     if not asked.teacher:
         return results, []
     from stillage.evaluate.exposure import exposure_cell
     from stillage.models.pair import check_same_tokenizer
 
-    teacher = load_subject(ModelConfig(path=asked.teacher, revision=asked.teacher_revision, dtype=asked.dtype))
+    teacher = load_subject(
+        ModelConfig(path=asked.teacher, revision=asked.teacher_revision, dtype=asked.dtype)
+    )
     check_same_tokenizer(teacher.tokenizer, subject.tokenizer)
     theirs = teacher.tokenizer.chat_template
     if theirs and own_layout(theirs) != reading.template:
-        say(f"warning: the teacher reads the student's layout, and its own is another ({own_layout(theirs)})")
+        say(
+            f"warning: the teacher reads the student's layout, and its own is another ({own_layout(theirs)})"
+        )
     curves: list[Result] = []
     for chosen in sets:
         say(f"{chosen.label}: exposure bias, {asked.rollouts} texts per prompt by each model")
         curves += exposure_cell(
-            subject, teacher, chosen, reading=reading, out=asked.out, seed=asked.seeds[0],
-            max_new_tokens=longest, rollouts=asked.rollouts, batch_tokens=asked.batch_tokens, say=say, doing=doing,
-        )  # fmt: skip
+            subject,
+            teacher,
+            chosen,
+            reading=reading,
+            out=asked.out,
+            seed=asked.seeds[0],
+            max_new_tokens=longest,
+            rollouts=asked.rollouts,
+            batch_tokens=asked.batch_tokens,
+            say=say,
+            doing=doing,
+        )
     collect(asked.out)
     return results, curves
 
@@ -188,25 +226,39 @@ def load_subject(source: ModelConfig) -> Subject:
     eos, pad = special_ids(tokenizer)
     here = Path(source.path)
     return Subject(
-        name=source.path, key=digest([model_hash(model), tokenizer_hash(tokenizer, chat_template=False)]), model=model,
-        tokenizer=tokenizer, eos_id=eos, pad_id=pad,
+        name=source.path,
+        key=digest([model_hash(model), tokenizer_hash(tokenizer, chat_template=False)]),
+        model=model,
+        tokenizer=tokenizer,
+        eos_id=eos,
+        pad_id=pad,
         where=str(here.resolve()) if here.is_dir() else f"{source.path}@{source.revision}",
-    )  # fmt: skip
+    )
 
 
 def table(results: Sequence[Result]) -> list[str]:
     """One line per data set and decoding: mean and 95 % interval over the seeds (over the records for one seed)."""
-    rows = {(result.dataset, decoding_name(result.note)): {} for result in results if result.metric != "gold_loss"}
+    rows = {
+        (result.dataset, decoding_name(result.note)): {}
+        for result in results
+        if result.metric != "gold_loss"
+    }
     for result in results:
         for (dataset, decoding), cells in rows.items():
-            if dataset == result.dataset and (result.metric == "gold_loss" or decoding == decoding_name(result.note)):
+            if dataset == result.dataset and (
+                result.metric == "gold_loss" or decoding == decoding_name(result.note)
+            ):
                 cells.setdefault(result.metric, []).append(result)
     lines = [("data set", "decoding", "records", "seeds", *(title for _, title, _ in COLUMNS))]
     for (dataset, decoding), found in rows.items():
         tokens = found["generated_tokens"]
-        over_seeds = next((result for result in tokens if result.note.endswith("; over seeds")), None)
+        over_seeds = next(
+            (result for result in tokens if result.note.endswith("; over seeds")), None
+        )
         shown = [cell(found.get(metric, []), digits) for metric, _, digits in COLUMNS]
-        lines.append((dataset, decoding, str(tokens[0].n), str(over_seeds.n if over_seeds else 1), *shown))
+        lines.append(
+            (dataset, decoding, str(tokens[0].n), str(over_seeds.n if over_seeds else 1), *shown)
+        )
     return [
         *aligned(lines),
         "intervals: 95 %, over seeds (Student t); over records for one seed, and for the gold loss",
@@ -237,14 +289,21 @@ def exposure_table(curves: Sequence[Result]) -> list[str]:
     """Excess accumulated error by length, one line per data set and length."""
     head = ("data set", "tokens", "excess accumulated error, %", "95 % interval")
     rows = [
-        (row.dataset, row.note.partition("tokens=")[2].partition(";")[0], f"{row.value:.2f}",
-         f"{row.low:.2f} to {row.high:.2f}")
+        (
+            row.dataset,
+            row.note.partition("tokens=")[2].partition(";")[0],
+            f"{row.value:.2f}",
+            f"{row.low:.2f} to {row.high:.2f}",
+        )
         for row in curves
-    ]  # fmt: skip
+    ]
     return aligned([head, *rows])
 
 
 def aligned(rows: Sequence[Sequence[str]]) -> list[str]:
     """Columns of equal width."""
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    return ["  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip() for row in rows]
+    return [
+        "  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip()
+        for row in rows
+    ]

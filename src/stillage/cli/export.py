@@ -23,7 +23,9 @@ def main(verb: str, words: list[str]) -> int:
         return 0
     if len(words) != 2 or any(word.startswith("-") for word in words):
         raise ConfigError(
-            "Which run, and where to?", f"given: {' '.join(words) or 'nothing'}", f"stillage {verb} RUN FOLDER"
+            "Which run, and where to?",
+            f"given: {' '.join(words) or 'nothing'}",
+            f"stillage {verb} RUN FOLDER",
         )
     run, target = map(Path, words)
     stages = export(run, target)

@@ -38,11 +38,15 @@ def main(verb: str, words: list[str]) -> int:
     """Print one answer per prompt."""
     if not words or words[0].startswith("-"):
         if "--help" in words or "-h" in words:
-            print(f"usage: stillage {verb} MODEL --prompt TEXT\n\nMODEL: a folder (safetensors) or a hub id")
+            print(
+                f"usage: stillage {verb} MODEL --prompt TEXT\n\nMODEL: a folder (safetensors) or a hub id"
+            )
             sys.stdout.flush()
             typed(Ask, ["--help"], f"stillage {verb} MODEL")
         raise ConfigError(
-            "Which model?", f"given: {' '.join(words) or 'nothing'}", "stillage generate FOLDER --prompt TEXT"
+            "Which model?",
+            f"given: {' '.join(words) or 'nothing'}",
+            "stillage generate FOLDER --prompt TEXT",
         )
     ask = typed(Ask, words[1:], f"stillage {verb} MODEL")
     from stillage.cli.progress import Board
@@ -50,7 +54,9 @@ def main(verb: str, words: list[str]) -> int:
 
     with Board() as board:
         doing = watched(partial(board.show, "generate"), words[0])
-        found = answers(ModelConfig(path=words[0], revision=ask.revision), ask, prompts_of(ask), doing)
+        found = answers(
+            ModelConfig(path=words[0], revision=ask.revision), ask, prompts_of(ask), doing
+        )
     for answer in found:
         print(answer)
     empty = sum(not answer for answer in found)
@@ -67,13 +73,19 @@ def prompts_of(ask: Ask) -> list[str]:
     """The prompts of the command line. ConfigError for none or two ways at once, DataError for an unreadable file."""
     if bool(ask.prompt) == bool(ask.file):
         given = f"prompt: {ask.prompt!r}; file: {ask.file!r}"
-        raise ConfigError("Give a prompt, or a file of prompts.", given, "Use either --prompt TEXT or --file PATH.")
+        raise ConfigError(
+            "Give a prompt, or a file of prompts.",
+            given,
+            "Use either --prompt TEXT or --file PATH.",
+        )
     if ask.prompt:
         return [ask.prompt]
     try:
         text = sys.stdin.read() if ask.file == "-" else Path(ask.file).read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        raise DataError("The file of prompts cannot be read.", f"{ask.file}: {error}", "Check the path.") from error
+        raise DataError(
+            "The file of prompts cannot be read.", f"{ask.file}: {error}", "Check the path."
+        ) from error
     found = [line for line in text.splitlines() if line.strip()]
     if not found:
         raise DataError("The file of prompts is empty.", ask.file, "Write one prompt a line.")
@@ -95,12 +107,23 @@ def answers(source: ModelConfig, ask: Ask, prompts: list[str], doing: Doing = un
     print(layout_note(ask.template, tokenizer, source.path), file=sys.stderr)
     room = prompt_room(model, chosen.max_new_tokens, sys.maxsize)
     within = 0 if ask.generate.max_new_tokens else shortest_context(model) or 0
-    records = [Record(id=str(number), prompt=text, input=ask.input, response="") for number, text in enumerate(prompts)]
+    records = [
+        Record(id=str(number), prompt=text, input=ask.input, response="")
+        for number, text in enumerate(prompts)
+    ]
     eos, pad = special_ids(tokenizer)
-    prompt_ids = encode_prompts(records, tokenizer, template=ask.template, max_prompt_tokens=room, within=within)
+    prompt_ids = encode_prompts(
+        records, tokenizer, template=ask.template, max_prompt_tokens=room, within=within
+    )
     ids = generate(
-        model, prompt_ids, decoding=configured(chosen), eos_id=eos, pad_id=pad, seed=ask.seed,
-        names=[record.id for record in records], batch_tokens=chosen.batch_tokens,
+        model,
+        prompt_ids,
+        decoding=configured(chosen),
+        eos_id=eos,
+        pad_id=pad,
+        seed=ask.seed,
+        names=[record.id for record in records],
+        batch_tokens=chosen.batch_tokens,
         progress=doing("answering {} prompts"),
-    )  # fmt: skip
+    )
     return [str(tokenizer.decode(row.tolist(), skip_special_tokens=True)).strip() for row in ids]

@@ -8,13 +8,18 @@ from collections.abc import Callable, Mapping
 from stillage.errors import UserError
 
 NEEDS: Mapping[str, str] = {
-    "reference": "reference model", "outside": "a model given as audit.reference",
-    "counterfactual": "counterfactual model", "initial": "initial weights",
-    "teacher_initial": "the teacher's initial weights", "self_prompted": "a model trained on its texts",
-    "needed": "data.needed_until", "neighbours": "masked model",
-    "outsider_prefix": "known outsiders", "member_prefix": "known members",
+    "reference": "reference model",
+    "outside": "a model given as audit.reference",
+    "counterfactual": "counterfactual model",
+    "initial": "initial weights",
+    "teacher_initial": "the teacher's initial weights",
+    "self_prompted": "a model trained on its texts",
+    "needed": "data.needed_until",
+    "neighbours": "masked model",
+    "outsider_prefix": "known outsiders",
+    "member_prefix": "known members",
     "frequency": "public records",
-}  # fmt: skip
+}
 """What an attack needs besides the target, by whom it asks or what about."""
 KINDS: Mapping[str, str] = {"outsiders": "outsiders", "both": "members and outsiders"}
 
@@ -30,7 +35,8 @@ def methods() -> list[tuple[str, ...]]:
         (
             method.name,
             method.paper,
-            " ".join(f"{entry.name}={entry.default}" for entry in dataclasses.fields(method.params)) or "-",
+            " ".join(f"{entry.name}={entry.default}" for entry in dataclasses.fields(method.params))
+            or "-",
         )
         for method in METHODS.values()
     ]
@@ -42,10 +48,18 @@ def attacks() -> list[tuple[str, ...]]:
 
     rows: list[tuple[str, ...]] = [("attack", "needs", "paper")]
     for attack in ATTACKS.values():
-        needs = dict.fromkeys(filter(None, (NEEDS.get(r.role) or NEEDS.get(r.transform) for r in attack.requests)))
+        needs = dict.fromkeys(
+            filter(None, (NEEDS.get(r.role) or NEEDS.get(r.transform) for r in attack.requests))
+        )
         rows.append((attack.name, " + ".join([attack.access, *needs]), attack.paper))
-    rows += [(one.name, f"logprob + known {KINDS[one.learns]}", one.paper) for one in FITTED_ATTACKS.values()]
-    rows += [(one.name, f"logprob + {2 * one.least} shadows", one.paper) for one in SHADOW_ATTACKS.values()]
+    rows += [
+        (one.name, f"logprob + known {KINDS[one.learns]}", one.paper)
+        for one in FITTED_ATTACKS.values()
+    ]
+    rows += [
+        (one.name, f"logprob + {2 * one.least} shadows", one.paper)
+        for one in SHADOW_ATTACKS.values()
+    ]
     return rows
 
 
@@ -53,7 +67,10 @@ def divergences() -> list[tuple[str, ...]]:
     """Name and settings."""
     from stillage.distill.settings import DIVERGENCE_PARAMS
 
-    return [("divergence", "settings"), *((name, " ".join(known) or "-") for name, known in DIVERGENCE_PARAMS.items())]
+    return [
+        ("divergence", "settings"),
+        *((name, " ".join(known) or "-") for name, known in DIVERGENCE_PARAMS.items()),
+    ]
 
 
 def presets() -> list[tuple[str, ...]]:
@@ -78,7 +95,10 @@ def preset_groups() -> list[tuple[str, ...]]:
     from stillage.experiment.presets import published
 
     counts = Counter(f"{script.source}/{script.family}/..." for script in published().values())
-    return [*own_presets(), *((group, f"{count} published scripts") for group, count in counts.items())]
+    return [
+        *own_presets(),
+        *((group, f"{count} published scripts") for group, count in counts.items()),
+    ]
 
 
 def preset_yaml(name: str) -> str:
@@ -122,10 +142,16 @@ def show(verb: str, words: list[str]) -> int:
         return 0
     for name in names or LISTS:
         if name not in LISTS:
-            raise UserError(f"There is no list {name!r}.", f"known: {', '.join(LISTS)}", "Choose one of these.")
+            raise UserError(
+                f"There is no list {name!r}.", f"known: {', '.join(LISTS)}", "Choose one of these."
+            )
         rows = LISTS[name]() if names or name != "presets" else preset_groups()
         widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
         for row in rows:
-            print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+            print(
+                "  ".join(
+                    cell.ljust(width) for cell, width in zip(row, widths, strict=True)
+                ).rstrip()
+            )
         print()
     return 0

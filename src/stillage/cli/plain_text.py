@@ -105,7 +105,9 @@ def main(verb: str, words: list[str]) -> int:
 
         near = difflib.get_close_matches(action, ACTIONS, n=1)
         fix = f"Did you mean {near[0]}?" if near else f"Choose from: {', '.join(ACTIONS)}."
-        raise ConfigError("There is no such action on a plain-text corpus.", f"given: {action}", fix)
+        raise ConfigError(
+            "There is no such action on a plain-text corpus.", f"given: {action}", fix
+        )
     return ACTIONS[action](f"stillage {verb} plain-text {action}", rest)
 
 
@@ -116,10 +118,17 @@ def write(prog: str, words: list[str]) -> int:
 
     chosen = typed(Write, flags, f"{prog} SOURCE OUT")
     corpus = write_plain_text(
-        source, Path(out), column=chosen.column, revision=chosen.revision, subset=chosen.subset,
-        hub_split=chosen.hub_split, txt=chosen.txt, on_mark=chosen.on_mark, max_bad_lines=chosen.max_bad_lines,
+        source,
+        Path(out),
+        column=chosen.column,
+        revision=chosen.revision,
+        subset=chosen.subset,
+        hub_split=chosen.hub_split,
+        txt=chosen.txt,
+        on_mark=chosen.on_mark,
+        max_bad_lines=chosen.max_bad_lines,
         limit=chosen.limit,
-    )  # fmt: skip
+    )
     print(corpus.summary())
     return 0
 
@@ -142,7 +151,11 @@ def read(prog: str, words: list[str]) -> int:
         return 0
     out = Path(found[1])
     if out.suffix != ".jsonl":
-        raise ConfigError("The documents are written as JSON lines.", f"given: {out}", "Name a file ending in .jsonl.")
+        raise ConfigError(
+            "The documents are written as JSON lines.",
+            f"given: {out}",
+            "Name a file ending in .jsonl.",
+        )
     with atomic(out) as temporary, temporary.open("w", encoding="utf-8", newline="") as handle:
         handle.writelines(lines)
     print(f"written: {out}")
@@ -164,7 +177,11 @@ def pack(prog: str, words: list[str]) -> int:
     (corpus, out), flags = paths(prog, words, ("CORPUS", "OUT"))
     chosen = typed(Pack, flags, f"{prog} CORPUS OUT")
     if not chosen.tokenizer:
-        raise ConfigError("Which tokenizer?", "--tokenizer was not given", "Give the folder of the model to train.")
+        raise ConfigError(
+            "Which tokenizer?",
+            "--tokenizer was not given",
+            "Give the folder of the model to train.",
+        )
     from stillage.cli.progress import Board
     from stillage.data.pack import pack_corpus
     from stillage.data.plain_text import plain_text_files, read_plain_text
@@ -174,9 +191,13 @@ def pack(prog: str, words: list[str]) -> int:
     with Board() as board:
         count = counting(board, sum(file.stat().st_size for file in plain_text_files(Path(corpus))))
         blocks = pack_corpus(
-            read_plain_text(Path(corpus)), tokenizer, Path(out), block_tokens=chosen.block_tokens,
-            newline_before_end=chosen.newline_before_end, progress=count,
-        )  # fmt: skip
+            read_plain_text(Path(corpus)),
+            tokenizer,
+            Path(out),
+            block_tokens=chosen.block_tokens,
+            newline_before_end=chosen.newline_before_end,
+            progress=count,
+        )
     print(blocks.summary())
     return 0
 
@@ -189,7 +210,9 @@ def counting(board: Board, size: int) -> Callable[[int, int], None]:
         nonlocal read
         read += characters
         left = (time.monotonic() - started) * max(0, size - read) / max(1, read)
-        board.show("pack", {"doing": "{} documents tokenised", "done": documents, "eta_s": round(left, 1)})
+        board.show(
+            "pack", {"doing": "{} documents tokenised", "done": documents, "eta_s": round(left, 1)}
+        )
 
     return count
 
@@ -215,12 +238,18 @@ def import_(prog: str, words: list[str]) -> int:
             fix = f"Give --tokenizer and an OUT that ends in .jsonl (or use {chosen.split}.jsonl, which its makers wrote)."
             values = f"{folder}/{chosen.split}; tokenizer: {chosen.tokenizer or 'none'}; out: {out}"
             raise DataError("The set holds prompts and responses, not plain text.", values, fix)
-        print(f"{write_pairs(indexed, tokenizer, Path(out))} records with prompt and response; --data.template raw")
+        print(
+            f"{write_pairs(indexed, tokenizer, Path(out))} records with prompt and response; --data.template raw"
+        )
         return 0
     written = write_blocks(
-        Path(out), blocks(indexed), tokenizer=name, vocab_size=vocab_size or indexed.largest_id + 1,
-        block_tokens=chosen.block_tokens or max(int(shard.sizes_N.max(initial=0)) for shard in indexed.shards),
-    )  # fmt: skip
+        Path(out),
+        blocks(indexed),
+        tokenizer=name,
+        vocab_size=vocab_size or indexed.largest_id + 1,
+        block_tokens=chosen.block_tokens
+        or max(int(shard.sizes_N.max(initial=0)) for shard in indexed.shards),
+    )
     print(written.summary())
     return 0
 
@@ -247,7 +276,9 @@ def paths(prog: str, words: list[str], names: tuple[str, ...]) -> tuple[list[str
     if not len(needed) <= len(given) <= len(names):
         fix = f"{prog} {' '.join(names)}"
         raise ConfigError(
-            f"{prog.split()[-1]} takes {' and '.join(names)}.", f"given: {' '.join(given) or 'nothing'}", fix
+            f"{prog.split()[-1]} takes {' and '.join(names)}.",
+            f"given: {' '.join(given) or 'nothing'}",
+            fix,
         )
     return given, flags
 

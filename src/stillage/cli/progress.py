@@ -31,13 +31,21 @@ class Board:
             from rich.progress import BarColumn, Progress, TextColumn
 
             self.bar = Progress(
-                TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[facts]}"),
-                console=Console(stderr=True), transient=True,
-            )  # fmt: skip
+                TextColumn("{task.description}"),
+                BarColumn(),
+                TextColumn("{task.fields[facts]}"),
+                console=Console(stderr=True),
+                transient=True,
+            )
             self.bar.start()
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        at: TracebackType | None,
+    ) -> None:
         """Take the bar away."""
         if self.bar is not None:
             self.bar.stop()
@@ -53,7 +61,9 @@ class Board:
         """Facts of the work in hand: the step of a training loop, or the records of a model that are done."""
         if self.bar is None:
             now = time.monotonic()
-            says_where = "step" in facts or "doing" in facts  # a model's name alone tells nobody how far it is
+            says_where = (
+                "step" in facts or "doing" in facts
+            )  # a model's name alone tells nobody how far it is
             if now - self.last_line_s.setdefault(name, now) >= LINE_EVERY_S and says_where:
                 self.last_line_s[name] = now
                 self.say(f"{name}: {describe(facts)}")
@@ -63,7 +73,11 @@ class Board:
         done, total = facts.get("step", facts.get("done", 0)), facts.get("total", facts.get("of"))
         is_over = total is not None and done == total  # until the next loop of this name begins
         self.bar.update(
-            self.tasks[name], completed=done, total=total, facts=describe(facts, short=True), visible=not is_over
+            self.tasks[name],
+            completed=done,
+            total=total,
+            facts=describe(facts, short=True),
+            visible=not is_over,
         )
 
 
@@ -78,7 +92,9 @@ def describe(facts: Mapping[str, Any], *, short: bool = False) -> str:
     if "doing" in facts:
         parts.append(str(facts["doing"]).replace("{}", counted(facts)))
     if "total" in facts and "step" in facts and not short:
-        parts.append(f"step {facts['step']}/{facts['total']} ({100 * facts['step'] / max(1, facts['total']):.0f} %)")
+        parts.append(
+            f"step {facts['step']}/{facts['total']} ({100 * facts['step'] / max(1, facts['total']):.0f} %)"
+        )
     if "loss" in facts:
         parts.append(f"loss {facts['loss']:.3f}")
     if "tokens_per_s" in facts:

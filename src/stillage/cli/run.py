@@ -18,8 +18,15 @@ if TYPE_CHECKING:
     from stillage.experiment.plugin import Plugin
     from stillage.experiment.team import Team
 
-LAST_STAGE = {"run": "", "quickstart": "", "data": "data", "distill": "student", "evaluate": "evaluate", "audit": "audit",
-              "report": "report"}  # fmt: skip
+LAST_STAGE = {
+    "run": "",
+    "quickstart": "",
+    "data": "data",
+    "distill": "student",
+    "evaluate": "evaluate",
+    "audit": "audit",
+    "report": "report",
+}
 """The last stage that each verb does, with all it needs; empty: all."""
 OWN = {"quickstart": "runs/quickstart", "report": "RUN"}
 """Where a verb writes that always writes to one place; the others: runs/VERB-DATA without a config."""
@@ -51,7 +58,9 @@ def main(verb: str, words: list[str]) -> int:
     files, words = plugin_files(words)
     if place()[1] == 1:
         with plugged(files) as plugins:
-            return run_child(words, plugins) if "--only" in words else do(verb, words, plugins, None)
+            return (
+                run_child(words, plugins) if "--only" in words else do(verb, words, plugins, None)
+            )
     from stillage.cli.together import follow, lead
 
     team = join()
@@ -82,7 +91,13 @@ def do(verb: str, words: list[str], plugins: tuple[Plugin, ...], team: Team | No
     return code if "--dry-run" in switches else finish(config, verb)
 
 
-def run_one(config: Config, verb: str, switches: Sequence[str], plugins: tuple[Plugin, ...], team: Team | None) -> int:
+def run_one(
+    config: Config,
+    verb: str,
+    switches: Sequence[str],
+    plugins: tuple[Plugin, ...],
+    team: Team | None,
+) -> int:
     """Run, report or only describe one experiment; a point of a sweep by itself keeps its stages in the sweep's store."""
     from stillage.cli.progress import Board
     from stillage.experiment.folders import store_of
@@ -97,12 +112,19 @@ def run_one(config: Config, verb: str, switches: Sequence[str], plugins: tuple[P
         context = make_context(config, stop, board.show, store, plugins=plugins, team=team)
         say_first([context], verb, board.say)
         if verb == "report":
-            report_again(context, print if "--dry-run" in switches else board.say, only_say="--dry-run" in switches)
+            report_again(
+                context,
+                print if "--dry-run" in switches else board.say,
+                only_say="--dry-run" in switches,
+            )
             return 0
         if "--dry-run" in switches:
             return describe({"": context}, last_stage(verb, config), switches)
         run_experiment(
-            context, board.say, accept_changes="--accept-changes" in switches, until=last_stage(verb, config)
+            context,
+            board.say,
+            accept_changes="--accept-changes" in switches,
+            until=last_stage(verb, config),
         )
         return 0
 
@@ -119,7 +141,11 @@ def describe(contexts: Mapping[str, Context], until: str, switches: Sequence[str
         print(f"stillage: the real run would be refused:\n{refusal}", file=sys.stderr, flush=True)
     if len(contexts) > 1 and lines:
         todo = sum(line.startswith("run") for line in lines)
-        print(f"{len(contexts)} points, {len(lines)} stages, {todo} to run", file=sys.stderr, flush=True)
+        print(
+            f"{len(contexts)} points, {len(lines)} stages, {todo} to run",
+            file=sys.stderr,
+            flush=True,
+        )
     if lines:
         print("\n".join(lines))
     return 0 if refusal is None else refusal.exit_code
@@ -136,7 +162,9 @@ def say_first(contexts: Iterable[Context], verb: str, say: Callable[[str], None]
     if verb in ("data", "report"):
         return
     told = [(context.config, context.roles) for context in contexts]
-    for note in dict.fromkeys(note for tell in (layout_notes, missing_controls) for one in told for note in tell(*one)):
+    for note in dict.fromkeys(
+        note for tell in (layout_notes, missing_controls) for one in told for note in tell(*one)
+    ):
         say(note)
 
 
@@ -184,7 +212,9 @@ def run_grid(
     failed: dict[str, Exception] = {}
     with watch_signals() as stop, Board() as board:
         contexts = {
-            point.name: make_context(point.config, stop, board.show, base.out / STORE, plugins=plugins, team=team)
+            point.name: make_context(
+                point.config, stop, board.show, base.out / STORE, plugins=plugins, team=team
+            )
             for point in grid
         }
         say_first(contexts.values(), verb, board.say)
@@ -192,7 +222,9 @@ def run_grid(
             for name, context in contexts.items():
                 try:
                     report_again(context, board.say, only_say="--dry-run" in switches)
-                except DataError as error:  # not finished: the others have their reports nevertheless
+                except (
+                    DataError
+                ) as error:  # not finished: the others have their reports nevertheless
                     failed[name] = error
         elif "--dry-run" in switches:
             return describe(contexts, until, switches)
@@ -220,7 +252,9 @@ def report_grid(out: Path, words: Sequence[str], *, is_dry: bool) -> int:
     """`report SWEEP`: the page of a sweep again, from its finished points. ConfigError for settings."""
     if words:
         fix = "Give none, or the config of the sweep with its settings."
-        raise ConfigError("The page of a sweep takes no settings.", f"given: {' '.join(words)}", fix)
+        raise ConfigError(
+            "The page of a sweep takes no settings.", f"given: {' '.join(words)}", fix
+        )
     if is_dry:
         print(f"run   report   from the finished points of {out}")
     else:
@@ -228,14 +262,20 @@ def report_grid(out: Path, words: Sequence[str], *, is_dry: bool) -> int:
     return 0
 
 
-def end_of_grid(out: Path, verb: str, until: str, failed: Mapping[str, Exception], count: int) -> list[str]:
+def end_of_grid(
+    out: Path, verb: str, until: str, failed: Mapping[str, Exception], count: int
+) -> list[str]:
     """Write the page of the sweep, where its points have theirs; the lines to print: its verdict, and where everything is."""
     from stillage.experiment.sweep_report import report_sweep
 
     if until not in ("", "report"):
         return [f"{count - len(failed)} of {count} points did their {verb}: {out}"]
     lines = report_sweep(out, failed)
-    return [*lines, f"results: {out / 'results.parquet'}", f"report: {out / 'report' / 'report.html'}"]
+    return [
+        *lines,
+        f"results: {out / 'results.parquet'}",
+        f"report: {out / 'report' / 'report.html'}",
+    ]
 
 
 def check_points(failed: Mapping[str, Exception], count: int) -> None:
@@ -272,7 +312,10 @@ def split_summary(folder: Path) -> str:
     from stillage.data.split import read_split
 
     split = read_split(folder)
-    width, digits = max(map(len, split.counts)), max(len(f"{count:,}") for count in split.counts.values())
+    width, digits = (
+        max(map(len, split.counts)),
+        max(len(f"{count:,}") for count in split.counts.values()),
+    )
     lines = [f"{part:<{width}}  {count:>{digits},} records" for part, count in split.counts.items()]
     return "\n".join([*lines, *split.remarks()])
 
@@ -287,9 +330,11 @@ def check_audit(configs: Sequence[Config]) -> None:
     paths = {config.out: config.out / "audit" / "validity.json" for config in configs}
     found = {out: read_json(path) for out, path in paths.items() if path.is_file()}
     leaks = {
-        out: check["detail"] for out, one in found.items() for check in one["checks"]
+        out: check["detail"]
+        for out, one in found.items()
+        for check in one["checks"]
         if check["name"] == "provenance" and not check["passed"]
-    }  # fmt: skip
+    }
     if leaks:
         raise DataError(
             "Records reached a training that must not see them: what was measured is no leak of the teacher's.",
@@ -297,7 +342,9 @@ def check_audit(configs: Sequence[Config]) -> None:
             "Find out how they came there (provenance.parquet of that stage), and train it again.",
         )
     strict = [config.out for config in configs if config.audit.strict and config.out in found]
-    failed = [f"{found[out]['verdict']} ({out})" for out in strict if found[out]["verdict"] != "valid"]
+    failed = [
+        f"{found[out]['verdict']} ({out})" for out in strict if found[out]["verdict"] != "valid"
+    ]
     if failed:
         raise ConfigError(
             "The audit's checks do not say valid, and --audit.strict is on.",
@@ -326,7 +373,9 @@ def show_help(verb: str) -> int:
         "       --accept-changes: do finished stages again where other settings ask for it.\n"
     )
     if verb == "data":
-        print("       stillage data plain-text ACTION ...     a plain-text corpus: write, read, stats, pack, import\n")
+        print(
+            "       stillage data plain-text ACTION ...     a plain-text corpus: write, read, stats, pack, import\n"
+        )
     print(f"       {WRITES.get(verb, ELSEWHERE.format(verb=verb))}\n")
     sys.stdout.flush()
     with contextlib.suppress(SystemExit):

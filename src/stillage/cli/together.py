@@ -65,7 +65,9 @@ def follow(team: Team, files: Sequence[Path]) -> int:
     return code
 
 
-def take_part(team: Team, order: Mapping[str, Any], plugins: tuple[Plugin, ...], stop: Stop) -> None:
+def take_part(
+    team: Team, order: Mapping[str, Any], plugins: tuple[Plugin, ...], stop: Stop
+) -> None:
     """Train one model together with the first process."""
     from stillage.experiment.plan import make_context
     from stillage.experiment.train_stage import train_model

@@ -22,7 +22,9 @@ from stillage.rng import generator
 from stillage.run.folder import atomic
 from stillage.types import Array, Example
 
-HEADER = 4096  # bytes kept free for the header while the blocks stream to disk: more than it can need
+HEADER = (
+    4096  # bytes kept free for the header while the blocks stream to disk: more than it can need
+)
 FORMAT = "stillage blocks 1"
 
 
@@ -54,7 +56,12 @@ class Blocks:
 
 
 def write_blocks(
-    path: Path, documents: Iterable[Array], *, block_tokens: int, vocab_size: int, tokenizer: str = ""
+    path: Path,
+    documents: Iterable[Array],
+    *,
+    block_tokens: int,
+    vocab_size: int,
+    tokenizer: str = "",
 ) -> Blocks:
     """Concatenate documents (ids, EOS included), cut them into blocks, write them as they come, and open the file.
 
@@ -62,7 +69,9 @@ def write_blocks(
     for a block of fewer than 2 tokens, DataError for an id outside the vocabulary or less than one block of text.
     """
     if block_tokens < 2:
-        raise ConfigError("A block is too short to train on.", f"block_tokens: {block_tokens}", "Give 2 or more.")
+        raise ConfigError(
+            "A block is too short to train on.", f"block_tokens: {block_tokens}", "Give 2 or more."
+        )
     kind = np.dtype("<u2" if vocab_size <= 1 << 16 else "<i4")
     starts, total, count = array("q"), 0, 0
     with atomic(path) as temporary, temporary.open("wb") as handle:
@@ -75,16 +84,25 @@ def write_blocks(
         blocks, dropped = divmod(total, block_tokens)
         if not blocks:
             raise too_short(total, count, block_tokens)
-        about = {"documents": count, "dropped_tokens": dropped, "vocab_size": vocab_size, "tokenizer": tokenizer}
+        about = {
+            "documents": count,
+            "dropped_tokens": dropped,
+            "vocab_size": vocab_size,
+            "tokenizer": tokenizer,
+        }
         starts_D = np.array(starts, dtype="<i8")
-        _finish(handle, (blocks, block_tokens), kind, starts_D[starts_D < blocks * block_tokens], about)
+        _finish(
+            handle, (blocks, block_tokens), kind, starts_D[starts_D < blocks * block_tokens], about
+        )
     return open_blocks(path)
 
 
 def too_short(tokens: int, documents: int, block_tokens: int) -> DataError:
     """The error for a corpus that fills no block."""
     values = f"{tokens} tokens in {documents} documents; block_tokens: {block_tokens}"
-    return DataError("The corpus is shorter than one block.", values, "Give more text, or lower block_tokens.")
+    return DataError(
+        "The corpus is shorter than one block.", values, "Give more text, or lower block_tokens."
+    )
 
 
 def open_blocks(path: Path, *, tokenizer: str = "") -> Blocks:
@@ -95,18 +113,32 @@ def open_blocks(path: Path, *, tokenizer: str = "") -> Blocks:
     from safetensors import SafetensorError, safe_open
 
     if not path.is_file():
-        raise DataError("There is no file of blocks.", f"looked for: {path}", "Make it: stillage data plain-text pack.")
+        raise DataError(
+            "There is no file of blocks.",
+            f"looked for: {path}",
+            "Make it: stillage data plain-text pack.",
+        )
     try:
         with safe_open(path, framework="numpy") as file:  # checks the header and the length
             about = file.metadata() or {}
-            starts_D = file.get_tensor("document_starts") if about.get("format") == FORMAT else np.empty(0)
+            starts_D = (
+                file.get_tensor("document_starts") if about.get("format") == FORMAT else np.empty(0)
+            )
     except (SafetensorError, OSError) as error:
-        raise DataError("The file of blocks is damaged.", f"{path}: {error}", "Pack the corpus again.") from error
+        raise DataError(
+            "The file of blocks is damaged.", f"{path}: {error}", "Pack the corpus again."
+        ) from error
     if about.get("format") != FORMAT:
-        raise DataError("The file does not hold blocks.", f"{path}: format {about.get('format')}", "Pack a corpus.")
+        raise DataError(
+            "The file does not hold blocks.",
+            f"{path}: format {about.get('format')}",
+            "Pack a corpus.",
+        )
     if tokenizer and about["tokenizer"] and about["tokenizer"] != tokenizer:
         values = f"{path}: {about['tokenizer'][:12]}; the model's: {tokenizer[:12]}"
-        raise DataError("The blocks were made with another tokenizer.", values, "Pack the corpus with this one.")
+        raise DataError(
+            "The blocks were made with another tokenizer.", values, "Pack the corpus with this one."
+        )
     with path.open("rb") as handle:
         length = int.from_bytes(handle.read(8), "little")
         entry = json.loads(handle.read(length))["blocks"]
@@ -136,7 +168,10 @@ def block_numbers(step: int, batch_size: int, count: int, seed: int, *, first: i
     Blocks first .. first + count - 1 take part: those before may serve validation.
     """
     places = range(step * batch_size, (step + 1) * batch_size)
-    return np.array([first + _order(count, seed, place // count)[place % count] for place in places], dtype=np.int64)
+    return np.array(
+        [first + _order(count, seed, place // count)[place % count] for place in places],
+        dtype=np.int64,
+    )
 
 
 @lru_cache(maxsize=2)
@@ -148,12 +183,20 @@ def _order(count: int, seed: int, epoch: int) -> Array:
 def _check_ids(ids: Array, vocab_size: int, document: int) -> None:
     """Refuse an id that the vocabulary does not have."""
     if len(ids) and (ids.min() < 0 or ids.max() >= vocab_size):
-        values = f"document {document}: ids from {ids.min()} to {ids.max()}; vocabulary: {vocab_size}"
-        raise DataError("A token id is outside the vocabulary.", values, "Use the tokenizer that made the ids.")
+        values = (
+            f"document {document}: ids from {ids.min()} to {ids.max()}; vocabulary: {vocab_size}"
+        )
+        raise DataError(
+            "A token id is outside the vocabulary.", values, "Use the tokenizer that made the ids."
+        )
 
 
 def _finish(
-    handle: BinaryIO, shape: tuple[int, int], kind: np.dtype, starts_D: Array, about: Mapping[str, object]
+    handle: BinaryIO,
+    shape: tuple[int, int],
+    kind: np.dtype,
+    starts_D: Array,
+    about: Mapping[str, object],
 ) -> None:
     """Cut off the partial block, append the document starts, and write the header into the room kept for it."""
     end = shape[0] * shape[1] * kind.itemsize
@@ -162,8 +205,16 @@ def _finish(
     handle.write(starts_D.tobytes())
     header = {
         "__metadata__": {"format": FORMAT} | {name: str(value) for name, value in about.items()},
-        "blocks": {"dtype": {2: "U16", 4: "I32"}[kind.itemsize], "shape": shape, "data_offsets": [0, end]},
-        "document_starts": {"dtype": "I64", "shape": starts_D.shape, "data_offsets": [end, end + starts_D.nbytes]},
+        "blocks": {
+            "dtype": {2: "U16", 4: "I32"}[kind.itemsize],
+            "shape": shape,
+            "data_offsets": [0, end],
+        },
+        "document_starts": {
+            "dtype": "I64",
+            "shape": starts_D.shape,
+            "data_offsets": [end, end + starts_D.nbytes],
+        },
     }
     text = json.dumps(header).encode()
     assert len(text) <= HEADER

@@ -28,10 +28,16 @@ def train_bpe(texts: Iterable[str], vocab_size: int) -> PreTrainedTokenizerFast:
 
     if vocab_size < SMALLEST:
         fix = f"Set tokenizer.vocab_size to {SMALLEST} or more: 256 bytes and two specials."
-        raise ConfigError("The vocabulary is too small for a byte-level BPE.", f"asked: {vocab_size}", fix)
+        raise ConfigError(
+            "The vocabulary is too small for a byte-level BPE.", f"asked: {vocab_size}", fix
+        )
     corpus = [text for text in texts if text]
     if not corpus:
-        raise DataError("There is no text to fit a tokenizer on.", "0 non-empty texts", "Give the public role records.")
+        raise DataError(
+            "There is no text to fit a tokenizer on.",
+            "0 non-empty texts",
+            "Give the public role records.",
+        )
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()
@@ -45,7 +51,11 @@ def train_bpe(texts: Iterable[str], vocab_size: int) -> PreTrainedTokenizerFast:
     tokenizer.train_from_iterator(corpus, trainer)
     size = tokenizer.get_vocab_size()
     if size < vocab_size:
-        log.warning("the texts have pairs for a vocabulary of %d only, of the %d asked for", size, vocab_size)
+        log.warning(
+            "the texts have pairs for a vocabulary of %d only, of the %d asked for",
+            size,
+            vocab_size,
+        )
     return PreTrainedTokenizerFast(
         tokenizer_object=tokenizer, eos_token=END, pad_token=PAD, clean_up_tokenization_spaces=False
     )

@@ -38,7 +38,14 @@ def layout_as_chat(head: str, head_input: str, before_input: str, tail: str) -> 
     A turn of several is named by its speaker; the input is that of the last turn. A conversation that ends with the
     assistant's turn, where no further one is asked for, ends with that answer and the end of text, as in training.
     """
-    parts = {"head": head, "input": head_input, "before": before_input, "tail": tail, "gap": "\n\n", "colon": ": "}
+    parts = {
+        "head": head,
+        "input": head_input,
+        "before": before_input,
+        "tail": tail,
+        "gap": "\n\n",
+        "colon": ": ",
+    }
     text = {name: "{{ " + json.dumps(part) + " }}" for name, part in parts.items()}
     return (
         "{% set answered = messages[-1]['role'] == 'assistant' and not add_generation_prompt %}"
@@ -113,11 +120,19 @@ def read_chat_template(folder: Path) -> str:
     try:
         if alone.is_file():
             return alone.read_text(encoding="utf-8")
-        found = json.loads(settings.read_text(encoding="utf-8")).get("chat_template") if settings.is_file() else ""
+        found = (
+            json.loads(settings.read_text(encoding="utf-8")).get("chat_template")
+            if settings.is_file()
+            else ""
+        )
         if isinstance(found, list):
-            found = next((entry["template"] for entry in found if entry.get("name") == "default"), "")
+            found = next(
+                (entry["template"] for entry in found if entry.get("name") == "default"), ""
+            )
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise ModelError(
-            f"The tokenizer's settings in {folder} cannot be read.", f"{type(error).__name__}: {error}", "Restore them."
+            f"The tokenizer's settings in {folder} cannot be read.",
+            f"{type(error).__name__}: {error}",
+            "Restore them.",
         ) from error
     return str(found or "")

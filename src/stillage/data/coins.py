@@ -27,7 +27,13 @@ def tossed(split: Split, seed: int) -> Split:
     pair.sort(key=lambda record: record.id)
     units = [split.group_of.get(record.id) or f"alone {record.id}" for record in pair]
     names = sorted(set(units))
-    heads = dict(zip(names, (generator(seed, "split", "coins").random(len(names)) < 0.5).tolist(), strict=True))
+    heads = dict(
+        zip(
+            names,
+            (generator(seed, "split", "coins").random(len(names)) < 0.5).tolist(),
+            strict=True,
+        )
+    )
     private: list[Record] = []
     outsiders: list[Record] = []
     for record, unit in zip(pair, units, strict=True):
@@ -41,5 +47,9 @@ def canaries(split: Split) -> list[str]:
     """Ids of the private records and outsiders that had a coin of their own, sorted; none where nothing was tossed."""
     if split.inclusion != BERNOULLI:
         return []
-    pair = [record.id for role in ("private", "outsiders") for record in split.records_by_role.get(role, ())]
+    pair = [
+        record.id
+        for role in ("private", "outsiders")
+        for record in split.records_by_role.get(role, ())
+    ]
     return sorted(id_ for id_ in pair if id_ not in split.group_of)

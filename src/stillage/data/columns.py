@@ -49,13 +49,19 @@ class Wish:
     need_response: bool = True
 
 
-def record_id(prompt: str, input: str, response: str, messages: Sequence[tuple[str, str]] = ()) -> str:
+def record_id(
+    prompt: str, input: str, response: str, messages: Sequence[tuple[str, str]] = ()
+) -> str:
     """The name of a record: 16 hexadecimal digits of the sha256 of its content, the same in every file and run."""
-    content = json.dumps([prompt, input, response, [list(turn) for turn in messages]], ensure_ascii=False)
+    content = json.dumps(
+        [prompt, input, response, [list(turn) for turn in messages]], ensure_ascii=False
+    )
     return hashlib.sha256(content.encode()).hexdigest()[:16]
 
 
-def to_records(row: Mapping[str, Any], wish: Wish, source: str, notes: Counter[str]) -> list[Record]:
+def to_records(
+    row: Mapping[str, Any], wish: Wish, source: str, notes: Counter[str]
+) -> list[Record]:
     """The records of one row (several for self-instruct instances); notes counts what was changed on the way.
 
     Raises Rejected, with the reason, when the row is not a usable record.
@@ -109,7 +115,12 @@ def _pair(
 
 
 def _instances(
-    row: Mapping[str, Any], column: str, source: str, meta: dict[str, str], wish: Wish, notes: Counter[str]
+    row: Mapping[str, Any],
+    column: str,
+    source: str,
+    meta: dict[str, str],
+    wish: Wish,
+    notes: Counter[str],
 ) -> list[Record]:
     """Self-instruct: one instruction, several inputs and outputs."""
     if not row["instances"]:
@@ -119,13 +130,19 @@ def _instances(
         if not isinstance(instance, Mapping):
             raise Rejected(f"instance {number} is not an object")
         names = {"input": "input" if "input" in instance else "", "response": "output"}
-        flat = {column: row[column], "input": instance.get("input"), "output": instance.get("output")}
+        flat = {
+            column: row[column],
+            "input": instance.get("input"),
+            "output": instance.get("output"),
+        }
         place = source if len(row["instances"]) == 1 else f"{source}#{number}"
         records.append(_pair(flat, names, column, place, meta, wish, notes))
     return records
 
 
-def _chat(value: object, source: str, meta: dict[str, str], wish: Wish, notes: Counter[str]) -> Record:
+def _chat(
+    value: object, source: str, meta: dict[str, str], wish: Wish, notes: Counter[str]
+) -> Record:
     """A conversation: the last answer is the response, the turns before it are the prompt."""
     if not isinstance(value, Sequence) or isinstance(value, str | bytes) or not value:
         raise Rejected("messages is not a list of turns")
@@ -151,7 +168,9 @@ def _turn(entry: object, number: int) -> tuple[str, str]:
     role = entry.get("role", entry.get("from"))
     content = entry.get("content", entry.get("value"))
     if isinstance(content, Sequence) and not isinstance(content, str | bytes):  # a list of parts
-        if not all(isinstance(part, Mapping) and isinstance(part.get("text"), str) for part in content):
+        if not all(
+            isinstance(part, Mapping) and isinstance(part.get("text"), str) for part in content
+        ):
             raise Rejected(f"turn {number} of messages holds something other than text")
         content = "".join(part["text"] for part in content)
     if not isinstance(role, str):
@@ -159,7 +178,9 @@ def _turn(entry: object, number: int) -> tuple[str, str]:
     return SPEAKERS.get(role, role), _text(content, "messages")
 
 
-def _response(value: object, column: str, wish: Wish, notes: Counter[str]) -> tuple[str, dict[str, str]]:
+def _response(
+    value: object, column: str, wish: Wish, notes: Counter[str]
+) -> tuple[str, dict[str, str]]:
     """The response without a literal end marker; of a list of references the first, all of them in meta."""
     more: dict[str, str] = {}
     if isinstance(value, list) and value:
@@ -188,13 +209,19 @@ def _text(value: object, column: str) -> str:
     try:
         value.encode("utf-8")
     except UnicodeEncodeError as error:
-        raise Rejected(f"column {column} holds half a surrogate pair at character {error.start + 1}") from error
+        raise Rejected(
+            f"column {column} holds half a surrogate pair at character {error.start + 1}"
+        ) from error
     return value
 
 
 def _plain(value: object) -> str:
     """A kept column as text."""
-    return _text(value, "slice_by") if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
+    return (
+        _text(value, "slice_by")
+        if isinstance(value, str)
+        else json.dumps(value, ensure_ascii=False, default=str)
+    )
 
 
 def _record(
@@ -208,5 +235,8 @@ def _record(
     """A record with its id."""
     name = record_id(prompt, context, response, messages)
     return replace(
-        Record(id=name, prompt=prompt, response=response, source=source), input=context, messages=messages, meta=meta
+        Record(id=name, prompt=prompt, response=response, source=source),
+        input=context,
+        messages=messages,
+        meta=meta,
     )

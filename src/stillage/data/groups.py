@@ -30,7 +30,9 @@ def prompt_text(record: Record) -> str:
     return whole_text(replace(record, response=""))
 
 
-def group_numbers(records: Sequence[Record], group_by: str, audited_share: float, checked_share: float) -> Array:
+def group_numbers(
+    records: Sequence[Record], group_by: str, audited_share: float, checked_share: float
+) -> Array:
     """int[n]: equal numbers for records that must come into one role.
 
     group_by: "" = each alone; "near" = near-duplicates, and records with one prompt of their own whatever they answer
@@ -42,7 +44,9 @@ def group_numbers(records: Sequence[Record], group_by: str, audited_share: float
         return np.arange(count)
     if group_by == NEAR:
         near = near_groups([whole_text(record) for record in records], round(audited_share * count))
-        asked = same_prompt_groups([prompt_text(record) for record in records], round(checked_share * count))
+        asked = same_prompt_groups(
+            [prompt_text(record) for record in records], round(checked_share * count)
+        )
         return united(near, asked)
     values: dict[str, int] = {}
     numbers, alone = [], 0
@@ -51,7 +55,9 @@ def group_numbers(records: Sequence[Record], group_by: str, audited_share: float
         alone += not value
         numbers.append(values.setdefault(value or f"\x00{record.id}", len(values)))
     if alone:
-        log.warning("%d of %d records have no %s: each is drawn alone", alone, len(records), group_by)
+        log.warning(
+            "%d of %d records have no %s: each is drawn alone", alone, len(records), group_by
+        )
     return np.array(numbers, dtype=np.int64)
 
 
@@ -98,9 +104,13 @@ def _fill(room: Array, available: int) -> list[int]:
     return wanted.tolist()
 
 
-def _check_all(names: Sequence[Role | None], drawn: Sequence[Sequence[Record]], largest: int) -> None:
+def _check_all(
+    names: Sequence[Role | None], drawn: Sequence[Sequence[Record]], largest: int
+) -> None:
     """Refuse a draw in which a role got nothing, because groups are too large for it. DataError with the numbers."""
-    starved = [name for name, found in zip(names, drawn, strict=True) if name is not None and not found]
+    starved = [
+        name for name, found in zip(names, drawn, strict=True) if name is not None and not found
+    ]
     if starved:
         raise DataError(
             "Records that belong together leave a role without any.",
@@ -109,7 +119,9 @@ def _check_all(names: Sequence[Role | None], drawn: Sequence[Sequence[Record]], 
         )
 
 
-def joined(records_by_role: Mapping[Role, Sequence[Record]], groups: Mapping[str, int]) -> dict[str, int]:
+def joined(
+    records_by_role: Mapping[Role, Sequence[Record]], groups: Mapping[str, int]
+) -> dict[str, int]:
     """The groups (record id -> number), after merging those that the audit's checks will find near each other.
 
     The checks compare private records with outsiders, and both with the public ones, by how frequent a gram is among
@@ -120,12 +132,17 @@ def joined(records_by_role: Mapping[Role, Sequence[Record]], groups: Mapping[str
     numbers = np.array([groups[name] for name in names], dtype=np.int64)
     audited = [*records_by_role.get("private", ()), *records_by_role.get("outsiders", ())]
     for compared in (audited, [*audited, *records_by_role.get("public", ())]):
-        found = families([whole_text(record) for record in compared], common_limit(len(compared))).number_N
+        found = families(
+            [whole_text(record) for record in compared], common_limit(len(compared))
+        ).number_N
         where = np.array([place[record.id] for record in compared], dtype=np.int64)
         _, first, inverse = np.unique(found, return_index=True, return_inverse=True)
         numbers = linked(where, where[first[inverse]], len(names), numbers)
     lowest: dict[int, int] = {}
-    return {name: lowest.setdefault(number, groups[name]) for name, number in zip(names, numbers.tolist(), strict=True)}
+    return {
+        name: lowest.setdefault(number, groups[name])
+        for name, number in zip(names, numbers.tolist(), strict=True)
+    }
 
 
 def draw_groups(
@@ -138,10 +155,14 @@ def draw_groups(
     """
     ordered = sorted(records, key=lambda record: record.id)
     audited = sum(counts.get(role, 0) for role in ("private", "outsiders")) / max(1, len(ordered))
-    numbers = group_numbers(ordered, group_by, audited, audited + counts.get("public", 0) / max(1, len(ordered)))
+    numbers = group_numbers(
+        ordered, group_by, audited, audited + counts.get("public", 0) / max(1, len(ordered))
+    )
     while True:
         drawn = allot_groups(ordered, numbers, counts, seed)
-        before = {record.id: number for record, number in zip(ordered, numbers.tolist(), strict=True)}
+        before = {
+            record.id: number for record, number in zip(ordered, numbers.tolist(), strict=True)
+        }
         after = joined(drawn, before) if group_by == NEAR else before
         if after == before:
             return drawn, before
@@ -150,5 +171,8 @@ def draw_groups(
 
 def cluster_numbers(ids: Sequence[str], groups: Sequence[str]) -> Array:
     """int[n]: equal numbers for records of one group; a record without a group ("") has a number of its own."""
-    names = [(group and f"group {group}") or f"record {id_}" for id_, group in zip(ids, groups, strict=True)]
+    names = [
+        (group and f"group {group}") or f"record {id_}"
+        for id_, group in zip(ids, groups, strict=True)
+    ]
     return np.unique(np.array(names, dtype=object), return_inverse=True)[1]

@@ -31,7 +31,9 @@ class IndexedSet:
     separator: int | None
     first_id: int
     largest_id: int
-    first_N: Array  # int64[shards + 1]: number of the first sequence of each shard, then their total
+    first_N: (
+        Array  # int64[shards + 1]: number of the first sequence of each shard, then their total
+    )
 
     @property
     def sequences(self) -> int:
@@ -47,14 +49,20 @@ class IndexedSet:
     def summary(self) -> str:
         """One line: what was found."""
         kind = self.shards[0].tokens_T.dtype.name
-        parts = "blocks" if self.separator is None else f"prompt and response parted by {self.separator}"
+        parts = (
+            "blocks"
+            if self.separator is None
+            else f"prompt and response parted by {self.separator}"
+        )
         return (
             f"{self.name}: {self.sequences} sequences, {self.tokens} tokens, {len(self.shards)} shards of {kind} "
             f"({self.shards[0].layout}), {parts}, largest id {self.largest_id}"
         )
 
 
-def open_indexed(folder: Path, split: str, *, vocab_size: int = 0, first_id: int | None = None) -> IndexedSet:
+def open_indexed(
+    folder: Path, split: str, *, vocab_size: int = 0, first_id: int | None = None
+) -> IndexedSet:
     """Open `<split>_0`, `<split>_1`, ... (or `<split>` alone) of a folder and look through all of it once.
 
     The separator is found by looking: 65535 in uint16, 4294967295 in uint32, -1 or the type's largest value in signed
@@ -66,7 +74,11 @@ def open_indexed(folder: Path, split: str, *, vocab_size: int = 0, first_id: int
     shards = tuple(open_shard(prefix) for prefix in shard_prefixes(folder, split))
     kinds = sorted({f"{shard.tokens_T.dtype.name} ({shard.layout})" for shard in shards})
     if len(kinds) > 1:
-        raise DataError("The shards are of different kinds.", f"{split}: {'; '.join(kinds)}", "Make them all again.")
+        raise DataError(
+            "The shards are of different kinds.",
+            f"{split}: {'; '.join(kinds)}",
+            "Make them all again.",
+        )
     first_N = np.cumsum([0, *(len(shard.sizes_N) for shard in shards)])
     if not sum(len(shard.tokens_T) for shard in shards):
         values = f"{folder}/{split}: {first_N[-1]} sequences, 0 tokens"
@@ -74,10 +86,21 @@ def open_indexed(folder: Path, split: str, *, vocab_size: int = 0, first_id: int
     separator = _separator(shards, folder / split)
     smallest, largest = _range(shards, separator)
     if first_id is None:
-        first_id = int(separator is None and shards[0].layout == "TNTIDX without documents" and smallest >= 1)
+        first_id = int(
+            separator is None and shards[0].layout == "TNTIDX without documents" and smallest >= 1
+        )
         if first_id:
-            log.warning("%s: fairseq's older layout stores id + 1; 1 is taken off every value", folder / split)
-    _check_range(folder / split, smallest - first_id, largest - first_id, shards[0].tokens_T.dtype, vocab_size)
+            log.warning(
+                "%s: fairseq's older layout stores id + 1; 1 is taken off every value",
+                folder / split,
+            )
+    _check_range(
+        folder / split,
+        smallest - first_id,
+        largest - first_id,
+        shards[0].tokens_T.dtype,
+        vocab_size,
+    )
     opened = IndexedSet(
         name=split,
         shards=shards,
@@ -100,7 +123,9 @@ def shard_prefixes(folder: Path, split: str) -> list[Path]:
         return [alone]
     if not numbers:
         values = f"looked for: {alone}_0.bin, {alone}_0.idx, {alone}.bin"
-        raise DataError("There is no indexed set.", values, "Check the folder and the name of the split.")
+        raise DataError(
+            "There is no indexed set.", values, "Check the folder and the name of the split."
+        )
     absent = sorted(set(range(numbers[-1] + 1)) - set(numbers))
     if absent:
         values = f"{folder}: found {split}_{{{','.join(map(str, numbers))}}}; missing: {', '.join(map(str, absent))}"
@@ -130,7 +155,9 @@ def pair(indexed: IndexedSet, number: int) -> tuple[Array, Array]:
     """(prompt_ids, response_ids) of one sequence, int32. Raises DataError when the set has no separator."""
     if indexed.separator is None:
         fix = "Use its blocks; or the set made with prompt and response (the folder `full`)."
-        raise DataError("The indexed set has no separator between prompt and response.", indexed.name, fix)
+        raise DataError(
+            "The indexed set has no separator between prompt and response.", indexed.name, fix
+        )
     values = sequence(indexed, number)
     at = int(np.flatnonzero(values == indexed.separator)[0])
     return values[:at].astype(np.int32), values[at + 1 :].astype(np.int32)
@@ -151,13 +178,17 @@ def examples(indexed: IndexedSet, *, max_tokens: int = 0) -> tuple[list[Example]
     for number in range(indexed.sequences):
         prompt, response = pair(indexed, number)
         ids_T = np.concatenate([prompt, response])
-        name = hashlib.sha256(ids_T.astype("<i4").tobytes() + len(prompt).to_bytes(8, "little")).hexdigest()[:16]
+        name = hashlib.sha256(
+            ids_T.astype("<i4").tobytes() + len(prompt).to_bytes(8, "little")
+        ).hexdigest()[:16]
         response_T = np.arange(len(ids_T)) >= max(len(prompt), 1)
         cut += bool(max_tokens) and len(ids_T) > max_tokens
         end = max_tokens or len(ids_T)
         result.append(Example(record_id=name, ids_T=ids_T[:end], response_T=response_T[:end]))
     if cut:
-        log.warning("%s: %d of %d examples cut to %d tokens", indexed.name, cut, len(result), max_tokens)
+        log.warning(
+            "%s: %d of %d examples cut to %d tokens", indexed.name, cut, len(result), max_tokens
+        )
     return result, cut
 
 
@@ -177,19 +208,27 @@ def _separator(shards: tuple[Shard, ...], place: Path) -> int | None:
     if not found:
         return None
     if len(found) > 1:
-        values = "; ".join(f"{value} in {int((counts > 0).sum())} sequences" for value, counts in found.items())
-        raise DataError("Two values could be the separator.", f"{place}: {values}", "Make the set again.")
+        values = "; ".join(
+            f"{value} in {int((counts > 0).sum())} sequences" for value, counts in found.items()
+        )
+        raise DataError(
+            "Two values could be the separator.", f"{place}: {values}", "Make the set again."
+        )
     ((value, counts_N),) = found.items()
     wrong = np.flatnonzero(counts_N != 1)
     if len(wrong):
         values = f"{place}: {value} stands {counts_N[wrong[0]]} times in sequence {wrong[0]}; {len(wrong)} of "
         values += f"{len(counts_N)} sequences do not hold it exactly once"
-        raise DataError("The separator does not part every sequence in two.", values, "Make the set again.")
+        raise DataError(
+            "The separator does not part every sequence in two.", values, "Make the set again."
+        )
     last = [shard.tokens_T[shard.starts_N + shard.sizes_N - 1] == value for shard in shards]
     empty = np.flatnonzero(np.concatenate(last))
     if len(empty):
         values = f"{place}: {len(empty)} sequences, the first is {empty[0]}"
-        raise DataError("Sequences have no response after the separator.", values, "Make the set again.")
+        raise DataError(
+            "Sequences have no response after the separator.", values, "Make the set again."
+        )
     return value
 
 
@@ -198,7 +237,9 @@ def _occurrences(shard: Shard, value: int) -> Array:
     counts_N = np.zeros(len(shard.sizes_N), dtype=np.int64)
     for start in range(0, len(shard.tokens_T), CHUNK):
         hits = np.flatnonzero(shard.tokens_T[start : start + CHUNK] == value) + start
-        counts_N += np.bincount(np.searchsorted(shard.starts_N, hits, side="right") - 1, minlength=len(counts_N))
+        counts_N += np.bincount(
+            np.searchsorted(shard.starts_N, hits, side="right") - 1, minlength=len(counts_N)
+        )
     return counts_N
 
 
@@ -218,12 +259,22 @@ def _check_range(place: Path, smallest: int, largest: int, kind: np.dtype, vocab
     """Refuse ids that no tokenizer has: a sign of the wrong integer width, or of the wrong tokenizer."""
     if smallest < 0 or largest > np.iinfo(np.int32).max:
         values = f"{place}: ids from {smallest} to {largest} in {kind.name}"
-        raise DataError("The indexed set holds values that are no token ids.", values, "Make the set again.")
+        raise DataError(
+            "The indexed set holds values that are no token ids.", values, "Make the set again."
+        )
     if not vocab_size:
         return
     if vocab_size > int(np.iinfo(kind).max) + 1:
         values = f"{place}: {kind.name}; vocabulary: {vocab_size}"
-        raise DataError("The integers are too narrow for the vocabulary: ids have wrapped.", values, "Make it again.")
+        raise DataError(
+            "The integers are too narrow for the vocabulary: ids have wrapped.",
+            values,
+            "Make it again.",
+        )
     if largest >= vocab_size:
         values = f"{place}: largest id {largest}; vocabulary: {vocab_size}"
-        raise DataError("The indexed set was made with another tokenizer.", values, "Give that tokenizer's model.")
+        raise DataError(
+            "The indexed set was made with another tokenizer.",
+            values,
+            "Give that tokenizer's model.",
+        )

@@ -23,8 +23,15 @@ from stillage.types import Array
 
 Layout = Literal["MMIDIDX", "MMIDIDX without documents", "TNTIDX", "TNTIDX without documents"]
 TYPES: dict[int, type[np.integer]] = {
-    1: np.uint8, 2: np.int8, 3: np.int16, 4: np.int32, 5: np.int64, 8: np.uint16, 9: np.uint32, 10: np.uint64,
-}  # fmt: skip
+    1: np.uint8,
+    2: np.int8,
+    3: np.int16,
+    4: np.int32,
+    5: np.int64,
+    8: np.uint16,
+    9: np.uint32,
+    10: np.uint64,
+}
 FLOATS = (6, 7)
 REDO = "Copy or make the .bin and .idx again, as a pair."
 
@@ -41,7 +48,9 @@ class Shard:
     tokens_T: Array  # in the file's own type
     starts_N: Array  # int64, in tokens
     sizes_N: Array  # int64, in tokens
-    documents_D: Array  # int64: first sequence of each document, then N; empty where the layout has none
+    documents_D: (
+        Array  # int64: first sequence of each document, then N; empty where the layout has none
+    )
 
 
 def open_shard(prefix: Path) -> Shard:
@@ -52,7 +61,9 @@ def open_shard(prefix: Path) -> Shard:
     index, data = (prefix.with_name(prefix.name + end) for end in (".idx", ".bin"))
     missing = [str(path) for path in (index, data) if not path.is_file()]
     if missing:
-        raise DataError("A file of the indexed set is missing.", f"looked for: {', '.join(missing)}", REDO)
+        raise DataError(
+            "A file of the indexed set is missing.", f"looked for: {', '.join(missing)}", REDO
+        )
     content = index.read_bytes()
     if content.startswith(b"MMIDIDX\0\0"):
         layout, dtype, sizes_N, offsets_N, documents_D = _memory_mapped(index, content)
@@ -62,7 +73,11 @@ def open_shard(prefix: Path) -> Shard:
         width = 1  # offsets count tokens
     else:
         values = f"{index} starts with {content[:9]!r}"
-        raise DataError("The index is of an unknown format.", values, "Known: MMIDIDX and TNTIDX (fairseq, Megatron).")
+        raise DataError(
+            "The index is of an unknown format.",
+            values,
+            "Known: MMIDIDX and TNTIDX (fairseq, Megatron).",
+        )
     starts_N = _check_sizes(index, sizes_N, offsets_N, width)
     _check_documents(index, documents_D, len(sizes_N))
     tokens = int(sizes_N.sum())
@@ -70,7 +85,12 @@ def open_shard(prefix: Path) -> Shard:
     kind = np.dtype(dtype).newbyteorder("<")
     tokens_T = np.memmap(data, dtype=kind, mode="r") if tokens else np.empty(0, dtype=kind)
     return Shard(
-        name=prefix.name, layout=layout, tokens_T=tokens_T, starts_N=starts_N, sizes_N=sizes_N, documents_D=documents_D
+        name=prefix.name,
+        layout=layout,
+        tokens_T=tokens_T,
+        starts_N=starts_N,
+        sizes_N=sizes_N,
+        documents_D=documents_D,
     )
 
 
@@ -88,7 +108,13 @@ def _memory_mapped(index: Path, content: bytes) -> Parsed:
     else:
         (documents,) = _header(index, content, 26, "<Q")
         layout, offset = "MMIDIDX", 34
-        _check_length(index, content, short, short + 8 + 8 * documents, f"{count} sequences, {documents} documents")
+        _check_length(
+            index,
+            content,
+            short,
+            short + 8 + 8 * documents,
+            f"{count} sequences, {documents} documents",
+        )
     sizes_N = np.frombuffer(content, "<i4", count, offset).astype(np.int64)
     offsets_N = np.frombuffer(content, "<i8", count, offset + 4 * count)
     documents_D = np.frombuffer(content, "<i8", documents, offset + 12 * count)
@@ -108,13 +134,21 @@ def _torch_net(index: Path, content: bytes) -> Parsed:
     else:
         (documents,) = _header(index, content, 48, "<Q")
         layout, offset = "TNTIDX", 56
-        _check_length(index, content, short, short + 8 + 8 * documents, f"{count} sequences, {documents} documents")
+        _check_length(
+            index,
+            content,
+            short,
+            short + 8 + 8 * documents,
+            f"{count} sequences, {documents} documents",
+        )
     dims, offsets, sizes_N, documents_D = np.split(
         np.frombuffer(content, "<i8", offset=offset), np.cumsum([count + 1, count + 1, sizes])
     )
     if sizes != count or not np.array_equal(dims, np.arange(count + 1)):
         values = f"{index}: {count} entries with {sizes} dimensions in all"
-        raise DataError("The indexed set does not hold token sequences.", values, "Give a set of token ids.")
+        raise DataError(
+            "The indexed set does not hold token sequences.", values, "Give a set of token ids."
+        )
     if count and offsets[-1] != sizes_N.sum():
         values = f"{index}: last offset {offsets[-1]}; sum of sizes {sizes_N.sum()}"
         raise DataError("The index contradicts itself.", values, REDO)
@@ -133,18 +167,32 @@ def _header(index: Path, content: bytes, offset: int, form: str) -> tuple[int, .
 def _type_of(index: Path, version: int, code: int) -> type[np.integer]:
     """The integer type of the tokens."""
     if version != 1:
-        raise DataError("The index is of an unknown version.", f"{index}: version {version}; known: 1", REDO)
+        raise DataError(
+            "The index is of an unknown version.", f"{index}: version {version}; known: 1", REDO
+        )
     if code not in TYPES:
-        what = "The indexed set holds fractions, not token ids." if code in FLOATS else "The type code is unknown."
-        raise DataError(what, f"{index}: type code {code}; known: {', '.join(map(str, TYPES))}", REDO)
+        what = (
+            "The indexed set holds fractions, not token ids."
+            if code in FLOATS
+            else "The type code is unknown."
+        )
+        raise DataError(
+            what, f"{index}: type code {code}; known: {', '.join(map(str, TYPES))}", REDO
+        )
     return TYPES[code]
 
 
 def _check_length(index: Path, content: bytes, short: int, expected: int, holds: str) -> None:
     """Refuse an index whose length is not what its header says."""
     if len(content) != expected:
-        what = "The index is cut short." if len(content) < expected else "The index is longer than its header says."
-        values = f"{index}: {len(content)} bytes; {holds} need {expected} (or {short} without documents)"
+        what = (
+            "The index is cut short."
+            if len(content) < expected
+            else "The index is longer than its header says."
+        )
+        values = (
+            f"{index}: {len(content)} bytes; {holds} need {expected} (or {short} without documents)"
+        )
         raise DataError(what, values, REDO)
 
 
@@ -152,7 +200,9 @@ def _check_sizes(index: Path, sizes_N: Array, offsets_N: Array, width: int) -> A
     """The starts in tokens; DataError unless sizes are >= 0 and each sequence starts where the one before it ends."""
     if len(sizes_N) and sizes_N.min() < 0:
         worst = int(sizes_N.argmin())
-        raise DataError("The index is damaged.", f"{index}: sequence {worst} has {sizes_N[worst]} tokens", REDO)
+        raise DataError(
+            "The index is damaged.", f"{index}: sequence {worst} has {sizes_N[worst]} tokens", REDO
+        )
     starts_N = np.cumsum(sizes_N) - sizes_N
     wrong = np.flatnonzero(offsets_N != starts_N * width)
     if len(wrong):
@@ -175,9 +225,20 @@ def _check_data(data: Path, tokens: int, kind: np.dtype) -> None:
     actual = data.stat().st_size
     if actual == tokens * kind.itemsize:
         return
-    fits = [other for other in ("uint16", "int32", "int64") if tokens and actual == tokens * np.dtype(other).itemsize]
-    what = "The .bin is cut short." if actual < tokens * kind.itemsize else "The .bin is longer than its index says."
+    fits = [
+        other
+        for other in ("uint16", "int32", "int64")
+        if tokens and actual == tokens * np.dtype(other).itemsize
+    ]
+    what = (
+        "The .bin is cut short."
+        if actual < tokens * kind.itemsize
+        else "The .bin is longer than its index says."
+    )
     values = f"{data}: {actual} bytes; {tokens} tokens of {kind.name} need {tokens * kind.itemsize}"
     if fits:
-        what, values = "The .bin has another integer width than its index says.", f"{values} (it fits {fits[0]})"
+        what, values = (
+            "The .bin has another integer width than its index says.",
+            f"{values} (it fits {fits[0]})",
+        )
     raise DataError(what, values, REDO)

@@ -30,13 +30,22 @@ def check_needed(split: Split, needed_until: str) -> None:
     """
     if not needed_until:
         return
-    responses = [one.response for records in split.records_by_role.values() for one in records if one.response]
+    responses = [
+        one.response
+        for records in split.records_by_role.values()
+        for one in records
+        if one.response
+    ]
     having = [response for response in responses if needed_until in response]
     empty = sum(not response.partition(needed_until)[0].strip(NOTHING) for response in having)
-    values = f"data.needed_until: {needed_until!r}; responses: {len(responses)}, with it: {len(having)}"
+    values = (
+        f"data.needed_until: {needed_until!r}; responses: {len(responses)}, with it: {len(having)}"
+    )
     if responses and not having:
         raise DataError(
-            "No response has the text that ends the needed part.", values, "Correct data.needed_until, or leave it out."
+            "No response has the text that ends the needed part.",
+            values,
+            "Correct data.needed_until, or leave it out.",
         )
     if having and empty == len(having):
         raise DataError(
@@ -52,4 +61,8 @@ def check_needed(split: Split, needed_until: str) -> None:
             needed_until,
         )
     if empty:
-        log.warning("%d responses have nothing before %r: no answer counts as right there", empty, needed_until)
+        log.warning(
+            "%d responses have nothing before %r: no answer counts as right there",
+            empty,
+            needed_until,
+        )

@@ -49,7 +49,9 @@ def pack_corpus(
     )
 
 
-def check_fills_a_block(documents: Iterable[str], tokenizer: PreTrainedTokenizerBase, block_tokens: int) -> None:
+def check_fills_a_block(
+    documents: Iterable[str], tokenizer: PreTrainedTokenizerBase, block_tokens: int
+) -> None:
     """DataError, as from `pack_corpus`, for a corpus shorter than one block; reads little more than one block."""
     total = count = 0
     for ids in _encoded(documents, tokenizer, end_id(tokenizer)):
@@ -62,7 +64,9 @@ def check_fills_a_block(documents: Iterable[str], tokenizer: PreTrainedTokenizer
 def first_fit(lengths: Sequence[int], capacity: int) -> list[int]:
     """For each length in turn, the first bin with room for it: O(n log n), over a tree of the largest room below a node."""
     if any(length > capacity for length in lengths):
-        raise ConfigError("A length exceeds the capacity.", f"{max(lengths)} > {capacity}", "Raise the capacity.")
+        raise ConfigError(
+            "A length exceeds the capacity.", f"{max(lengths)} > {capacity}", "Raise the capacity."
+        )
     leaves = 1 << max(0, len(lengths) - 1).bit_length()
     room = [capacity] * (2 * leaves)
     chosen: list[int] = []
@@ -79,7 +83,10 @@ def first_fit(lengths: Sequence[int], capacity: int) -> list[int]:
 
 
 def _encoded(
-    texts: Iterable[str], tokenizer: PreTrainedTokenizerBase, end: int, progress: Count | None = None
+    texts: Iterable[str],
+    tokenizer: PreTrainedTokenizerBase,
+    end: int,
+    progress: Count | None = None,
 ) -> Iterator[Array]:
     """The ids of each text, EOS at the end, int64."""
     rest, count = iter(texts), 0

@@ -34,7 +34,9 @@ def read_parallel(
     """
     if template.count("{src}") != 1:
         fix = 'Write it once where the source goes, e.g. "Translate to German: {src}".'
-        raise ConfigError("The template must hold {src} exactly once.", f"template: {template!r}", fix)
+        raise ConfigError(
+            "The template must hold {src} exactly once.", f"template: {template!r}", fix
+        )
     records: list[Record] = []
     bad: list[BadLine] = []
     blank = 0
@@ -45,14 +47,22 @@ def read_parallel(
                 blank += 1
             elif not left.strip() or not right.strip():
                 side = source if not left.strip() else target
-                bad.append(BadLine(file=side.name, line=number, reason="blank, but its partner is not"))
+                bad.append(
+                    BadLine(file=side.name, line=number, reason="blank, but its partner is not")
+                )
                 if len(bad) > max_bad_lines:
                     fix = f"Mend or remove the pair; or raise max_bad_lines (now {max_bad_lines})."
-                    raise DataError("A line of the parallel text has no partner.", str(bad[-1]), fix)
+                    raise DataError(
+                        "A line of the parallel text has no partner.", str(bad[-1]), fix
+                    )
             else:
                 records.append(_record(template, left, right, f"{source.name}:{number}"))
     if not records:
-        raise DataError("The parallel text is empty.", f"{path}: {blank} pairs of blank lines", "Check what wrote it.")
+        raise DataError(
+            "The parallel text is empty.",
+            f"{path}: {blank} pairs of blank lines",
+            "Check what wrote it.",
+        )
     loaded = Loaded(
         records=records,
         bad_lines=tuple(bad),
@@ -68,7 +78,9 @@ def endings(asked: Sequence[str]) -> tuple[str, str]:
     ends = [end.removeprefix(".") for end in asked]
     if len(ends) != 2 or ends[0] == ends[1] or not all(ends):
         values = f"data.parallel: {', '.join(asked)}"
-        raise ConfigError("Parallel text has two endings.", values, "Give both, e.g. data.parallel: [src, tgt].")
+        raise ConfigError(
+            "Parallel text has two endings.", values, "Give both, e.g. data.parallel: [src, tgt]."
+        )
     return ends[0], ends[1]
 
 
@@ -79,11 +91,17 @@ def pairs_of(path: Path, source_suffix: str, target_suffix: str) -> list[tuple[P
         stems = sorted({file.with_suffix("") for file in path.iterdir() if file.suffix in ends})
     else:
         stems = [path.with_suffix("") if path.suffix in ends else path]
-    found = [(stem.with_name(stem.name + ends[0]), stem.with_name(stem.name + ends[1])) for stem in stems]
+    found = [
+        (stem.with_name(stem.name + ends[0]), stem.with_name(stem.name + ends[1])) for stem in stems
+    ]
     missing = [str(file) for pair in found for file in pair if not file.is_file()]
     if missing or not found:
         values = f"missing: {', '.join(missing) or f'*{ends[0]} and *{ends[1]} in {path}'}"
-        raise DataError("A file of the parallel text does not exist.", values, "Give x, where x.src and x.tgt are.")
+        raise DataError(
+            "A file of the parallel text does not exist.",
+            values,
+            "Give x, where x.src and x.tgt are.",
+        )
     return found
 
 
@@ -97,7 +115,9 @@ def _aligned(source: Path, target: Path) -> list[tuple[str, str]]:
     longer = source if len(left) > len(right) else target
     values = f"{source.name}: {len(left)} lines; {target.name}: {len(right)} lines; first without partner: "
     values += f"{longer.name}, line {first}"
-    raise DataError("The two sides of the parallel text differ in length.", values, "Align them line by line.")
+    raise DataError(
+        "The two sides of the parallel text differ in length.", values, "Align them line by line."
+    )
 
 
 def _lines(file: Path) -> list[str]:
@@ -108,9 +128,15 @@ def _lines(file: Path) -> list[str]:
     try:
         return [line.removesuffix(b"\r").decode("utf-8") for line in lines]
     except UnicodeDecodeError as error:
-        number = next(number for number, line in enumerate(lines, 1) if error.object == line.removesuffix(b"\r"))
+        number = next(
+            number
+            for number, line in enumerate(lines, 1)
+            if error.object == line.removesuffix(b"\r")
+        )
         values = f"{file.name}, line {number}: byte 0x{error.object[error.start]:02x} at {error.start + 1}"
-        raise DataError("The parallel text is invalid UTF-8.", values, "Save it as UTF-8.") from error
+        raise DataError(
+            "The parallel text is invalid UTF-8.", values, "Save it as UTF-8."
+        ) from error
 
 
 def _record(template: str, source: str, target: str, place: str) -> Record:

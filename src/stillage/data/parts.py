@@ -16,7 +16,11 @@ from stillage.run.folder import sha256_text
 from stillage.types import Record, Role
 
 Pool = Literal["private", "public", "all"]
-POOLS: dict[Pool, tuple[Role, ...]] = {"private": ("private",), "public": ("public",), "all": ("private", "public")}
+POOLS: dict[Pool, tuple[Role, ...]] = {
+    "private": ("private",),
+    "public": ("public",),
+    "all": ("private", "public"),
+}
 ROLE_OF: dict[str, Role] = {"teacher": "private", "student": "public"}
 NO_GROUPS: Mapping[str, str] = MappingProxyType({})
 SPELLING = re.compile(r"(?P<pool>[a-z]+)(?:\s+(?P<part>\d+)\s+of\s+(?P<parts>\d+))?")
@@ -31,7 +35,11 @@ class Selection:
 
 
 def part_of(
-    records: Sequence[Record], part: int, parts: int, seed: int, group_of: Mapping[str, str] = NO_GROUPS
+    records: Sequence[Record],
+    part: int,
+    parts: int,
+    seed: int,
+    group_of: Mapping[str, str] = NO_GROUPS,
 ) -> list[Record]:
     """The part-th (from 1) of `parts` equal parts, drawn at random by id, in the order of the draw.
 
@@ -41,14 +49,24 @@ def part_of(
     records than parts or an id that comes twice.
     """
     if not 1 <= part <= parts:
-        raise ConfigError("There is no such part.", f"part {part} of {parts}", "Parts count from 1 to their number.")
+        raise ConfigError(
+            "There is no such part.",
+            f"part {part} of {parts}",
+            "Parts count from 1 to their number.",
+        )
     ordered = sorted(records, key=lambda record: record.id)
     twice = next((a.id for a, b in pairwise(ordered) if a.id == b.id), "")
     if twice:
-        raise DataError("A record comes twice, so parts would overlap.", f"id: {twice}", "Collapse duplicates first.")
+        raise DataError(
+            "A record comes twice, so parts would overlap.",
+            f"id: {twice}",
+            "Collapse duplicates first.",
+        )
     if len(ordered) < parts:
         raise DataError(
-            "There are fewer records than parts.", f"{len(ordered)} records, {parts} parts", "Ask for fewer."
+            "There are fewer records than parts.",
+            f"{len(ordered)} records, {parts} parts",
+            "Ask for fewer.",
         )
     units: dict[str, list[Record]] = {}
     for record in ordered:
@@ -70,24 +88,35 @@ def parse_pool(text: str) -> tuple[Pool, int, int]:
         raise ConfigError("The choice of training records is unknown.", f"given: {text!r}", fix)
     part, parts = (int(match["part"]), int(match["parts"])) if match["part"] else (1, 1)
     if not 1 <= part <= parts:
-        raise ConfigError("There is no such part.", f"given: {text!r}", "Parts count from 1 to their number.")
+        raise ConfigError(
+            "There is no such part.", f"given: {text!r}", "Parts count from 1 to their number."
+        )
     return cast("Pool", match["pool"]), part, parts
 
 
 def select(
-    records_by_role: Mapping[Role, Sequence[Record]], text: str, seed: int, group_of: Mapping[str, str] = NO_GROUPS
+    records_by_role: Mapping[Role, Sequence[Record]],
+    text: str,
+    seed: int,
+    group_of: Mapping[str, str] = NO_GROUPS,
 ) -> Selection:
     """The records that `private`, `public`, `all` or `private i of n` mean. Raises ConfigError, DataError as above."""
     pool, part, parts = parse_pool(text)
     missing = [role for role in POOLS[pool] if not records_by_role.get(role)]
     if missing:
         values = f"asked: {text}; no records with role: {', '.join(missing)}"
-        raise DataError("The split has no records to choose from.", values, "Give these roles a share, or a file.")
+        raise DataError(
+            "The split has no records to choose from.",
+            values,
+            "Give these roles a share, or a file.",
+        )
     everything = [record for role in POOLS[pool] for record in records_by_role[role]]
     chosen = everything if parts == 1 else part_of(everything, part, parts, seed, group_of)
     if not chosen:
         values = f"asked: {text}; {len(everything)} records"
-        raise DataError("A part is empty: near-duplicates stay together.", values, "Ask for fewer parts.")
+        raise DataError(
+            "A part is empty: near-duplicates stay together.", values, "Ask for fewer parts."
+        )
     about: dict[str, str | int] = {
         "choice": pool if parts == 1 else f"{pool} {part} of {parts}",
         "pool": pool,
@@ -106,7 +135,9 @@ def check_choices(train_on: Mapping[str, str], inclusion: str) -> None:
     unknown = sorted(set(train_on) - set(ROLE_OF))
     if unknown:
         fix = "Say it of teacher or student, e.g. --data.train-on.teacher 'private 1 of 2'."
-        raise ConfigError("`train_on` names somebody who is not trained.", f"unknown: {', '.join(unknown)}", fix)
+        raise ConfigError(
+            "`train_on` names somebody who is not trained.", f"unknown: {', '.join(unknown)}", fix
+        )
     pools = {who: parse_pool(text) for who, text in train_on.items()}
     if inclusion != "fixed" and pools.get("teacher", ("private", 1, 1)) != ("private", 1, 1):
         values = f"inclusion: {inclusion}; train_on.teacher: {train_on['teacher']}"
@@ -124,16 +155,22 @@ def assigned(split: Split, train_on: Mapping[str, str], *, audits: bool) -> Spli
     """
     check_choices(train_on, split.inclusion)
     before = split.records_by_role
-    found = {who: select(before, text, split.seed, split.group_of) for who, text in train_on.items()}
+    found = {
+        who: select(before, text, split.seed, split.group_of) for who, text in train_on.items()
+    }
     roles: dict[Role, list[Record]] = dict(before)
     roles.update({ROLE_OF[who]: selection.records for who, selection in found.items()})
-    pools = [{record.id for role in POOLS["all"] for record in some.get(role, ())} for some in (before, roles)]
+    pools = [
+        {record.id for role in POOLS["all"] for record in some.get(role, ())}
+        for some in (before, roles)
+    ]
     unused = pools[0] - pools[1]
     return replace(
         split,
         records_by_role=roles,
         overlaps=check_disjoint(roles, AUDITED if audits else AUDITED[1:]),
-        notes={**split.notes} | ({"records that nobody trains on, left out": len(unused)} if unused else {}),
+        notes={**split.notes}
+        | ({"records that nobody trains on, left out": len(unused)} if unused else {}),
         group_of={name: group for name, group in split.group_of.items() if name not in unused},
         train_on={who: selection.about for who, selection in found.items()},
     )

@@ -34,17 +34,23 @@ class Corpus:
     longest: int  # characters
     empty: int = 0  # documents of nothing but white space, left out
     marked: int = 0  # documents that spell the mark, left out
-    collapsed: int = 0  # documents in which a run of newlines (or a carriage return) became one newline
+    collapsed: int = (
+        0  # documents in which a run of newlines (or a carriage return) became one newline
+    )
     bad_lines: tuple[BadLine, ...] = ()
     skipped_files: tuple[str, ...] = ()  # files of a folder whose suffix is not that of data
     sources: dict[str, str] = field(default_factory=dict)  # name of an input -> sha256
 
     def summary(self) -> str:
         """One line: how many documents, and everything that was left out or changed."""
-        parts = [f"{self.documents} documents, {self.characters} characters, longest {self.longest}"]
+        parts = [
+            f"{self.documents} documents, {self.characters} characters, longest {self.longest}"
+        ]
         parts += [f"{self.empty} empty documents left out"] * bool(self.empty)
         parts += [f"{self.marked} documents that spell {MARK} left out"] * bool(self.marked)
-        parts += [f"{self.collapsed} documents with runs of newlines made one"] * bool(self.collapsed)
+        parts += [f"{self.collapsed} documents with runs of newlines made one"] * bool(
+            self.collapsed
+        )
         parts += [f"{len(self.bad_lines)} broken lines left out"] * bool(self.bad_lines)
         parts += [f"{len(self.skipped_files)} other files skipped"] * bool(self.skipped_files)
         return "; ".join(parts)
@@ -65,7 +71,11 @@ def to_line(text: str) -> str:
         where = text.index(MARK)
         near = text[max(0, where - 20) : where + len(MARK) + 20]
         fix = "Change it there; or leave such documents out (--on-mark drop): they are counted."
-        raise DataError(f"A document spells {MARK}, the mark for a newline.", f"at character {where}: {near!r}", fix)
+        raise DataError(
+            f"A document spells {MARK}, the mark for a newline.",
+            f"at character {where}: {near!r}",
+            fix,
+        )
     return NEWLINES.sub(MARK, text)
 
 
@@ -97,7 +107,9 @@ def write_plain_text(
         values = f"max_bad_lines: {max_bad_lines}; limit: {limit}"
         raise ConfigError("A count is negative.", values, "Give 0 or more.")
     out = out if out.suffix else out / "data.txt"
-    parts, skipped = open_texts(source, revision=revision, subset=subset, hub_split=hub_split, txt=txt)
+    parts, skipped = open_texts(
+        source, revision=revision, subset=subset, hub_split=hub_split, txt=txt
+    )
     tally = _Tally()
     with atomic(out) as temporary, temporary.open("w", encoding="utf-8", newline="") as handle:
         for text in _usable(parts, column, on_mark, max_bad_lines, tally):
@@ -106,7 +118,11 @@ def write_plain_text(
                 break
         if not tally.documents:
             values = f"{source}: {tally.empty} empty, {tally.marked} with the mark, {len(tally.bad)} broken"
-            raise DataError("The source holds no document.", values, "Check what wrote it, or give another source.")
+            raise DataError(
+                "The source holds no document.",
+                values,
+                "Check what wrote it, or give another source.",
+            )
     corpus = Corpus(
         documents=tally.documents,
         characters=tally.characters,
@@ -118,7 +134,9 @@ def write_plain_text(
         skipped_files=skipped,
         sources={part.name: part.sha256 for part in parts},
     )
-    write_json(out.with_name(out.name + ".manifest"), _manifest(corpus, out, str(source), revision, limit))
+    write_json(
+        out.with_name(out.name + ".manifest"), _manifest(corpus, out, str(source), revision, limit)
+    )
     log.info("%s: %s", out, corpus.summary())
     for line in corpus.bad_lines[:SHOWN]:
         log.warning("left out: %s", line)
@@ -152,11 +170,20 @@ def measure(path: Path) -> Corpus:
             for number, line in enumerate(handle, start=1):
                 text = from_line(_decoded(line, file, number))
                 if text.strip():
-                    documents, characters, longest = documents + 1, characters + len(text), max(longest, len(text))
+                    documents, characters, longest = (
+                        documents + 1,
+                        characters + len(text),
+                        max(longest, len(text)),
+                    )
                 else:
                     blank += 1
-    sources = {file.name if file == path else file.relative_to(path).as_posix(): sha256_file(file) for file in files}
-    return Corpus(documents=documents, characters=characters, longest=longest, empty=blank, sources=sources)
+    sources = {
+        file.name if file == path else file.relative_to(path).as_posix(): sha256_file(file)
+        for file in files
+    }
+    return Corpus(
+        documents=documents, characters=characters, longest=longest, empty=blank, sources=sources
+    )
 
 
 def plain_text_files(path: Path) -> list[Path]:
@@ -165,7 +192,11 @@ def plain_text_files(path: Path) -> list[Path]:
     files = [file for file in files if not file.name.startswith(".")]
     if not files:
         fix = "Make one: stillage data plain-text write SOURCE OUT."
-        raise DataError("There is no plain-text corpus.", f"looked for: {path} (a file, or a folder of .txt)", fix)
+        raise DataError(
+            "There is no plain-text corpus.",
+            f"looked for: {path} (a file, or a folder of .txt)",
+            fix,
+        )
     return files
 
 
@@ -173,7 +204,9 @@ class _Tally:
     """What has been counted so far, while documents stream by."""
 
     def __init__(self) -> None:
-        self.documents = self.characters = self.longest = self.empty = self.marked = self.collapsed = 0
+        self.documents = self.characters = self.longest = self.empty = self.marked = (
+            self.collapsed
+        ) = 0
         self.bad: list[BadLine] = []
 
     def take(self, text: str) -> None:
@@ -186,7 +219,11 @@ class _Tally:
 
 
 def _usable(
-    parts: list[Source], column: str, on_mark: Literal["refuse", "drop"], max_bad_lines: int, tally: _Tally
+    parts: list[Source],
+    column: str,
+    on_mark: Literal["refuse", "drop"],
+    max_bad_lines: int,
+    tally: _Tally,
 ) -> Iterator[str]:
     """The texts to keep, in order; the tally counts them and everything else."""
     for part in parts:
@@ -215,7 +252,9 @@ def _text_of(row: Row, column: str) -> tuple[str, str]:
         return "", row.reason
     if column not in row.value:
         values = f"{row.file}, line {row.line} has: {', '.join(map(str, row.value)) or 'nothing'}; asked: {column}"
-        raise DataError("The data have no such column of text.", values, "Name the column: --column NAME.")
+        raise DataError(
+            "The data have no such column of text.", values, "Name the column: --column NAME."
+        )
     text = row.value[column]
     if text is None:
         return "", ""
@@ -239,7 +278,11 @@ def _check_mark(text: str, row: Row) -> None:
 
 def _too_many(bad: list[BadLine], allowed: int) -> DataError:
     """The error for the unusable row that was one too many."""
-    what = "A row of the source is no text." if len(bad) == 1 else f"{len(bad)} rows of the source are no text."
+    what = (
+        "A row of the source is no text."
+        if len(bad) == 1
+        else f"{len(bad)} rows of the source are no text."
+    )
     fix = f"Mend or remove them; or raise --max-bad-lines (now {allowed}) to leave them out, counted and listed."
     return DataError(what, "; ".join(map(str, bad[-SHOWN:])), fix)
 
@@ -250,10 +293,14 @@ def _decoded(line: bytes, file: Path, number: int) -> str:
         return line.removesuffix(b"\n").removesuffix(b"\r").decode("utf-8")
     except UnicodeDecodeError as error:
         values = f"{file}, line {number}: byte 0x{line[error.start]:02x} at {error.start + 1}"
-        raise DataError("The plain-text corpus is invalid UTF-8.", values, "Write it again from its source.") from error
+        raise DataError(
+            "The plain-text corpus is invalid UTF-8.", values, "Write it again from its source."
+        ) from error
 
 
-def _manifest(corpus: Corpus, out: Path, source: str, revision: str, limit: int) -> dict[str, object]:
+def _manifest(
+    corpus: Corpus, out: Path, source: str, revision: str, limit: int
+) -> dict[str, object]:
     """Where a corpus came from and what was left out, for its manifest."""
     return {
         "format": "one document per line",

@@ -58,10 +58,18 @@ def check_data(data: DataConfig, keep: Sequence[str] = ()) -> None:
     files = ", ".join(data.files)
     if data.files and data.inclusion == BERNOULLI:
         fix = "Give one pool as data.source, or leave out data.inclusion."
-        raise ConfigError("A split of your own has no coins to toss.", f"inclusion: {BERNOULLI}; files: {files}", fix)
+        raise ConfigError(
+            "A split of your own has no coins to toss.",
+            f"inclusion: {BERNOULLI}; files: {files}",
+            fix,
+        )
     if data.files and data.source != SYNTHETIC:
         values = f"source: {data.source}; files: {files}"
-        raise ConfigError("Both a pool and a file per role are named.", values, "Name one of `source` and `files`.")
+        raise ConfigError(
+            "Both a pool and a file per role are named.",
+            values,
+            "Name one of `source` and `files`.",
+        )
     check_choices(data.train_on, data.inclusion)
     if not is_synthetic(data):
         return
@@ -91,17 +99,24 @@ def _split(data: DataConfig, seed: int, keep: Sequence[str]) -> Split:
     slice_by = tuple(dict.fromkeys(filter(None, (*data.slice_by, *keep, *grouping_column(data)))))
     if data.files:
         return given(
-            data.files, read=reader(data, slice_by), read_public=reader(data, slice_by, need_response=False), seed=seed,
+            data.files,
+            read=reader(data, slice_by),
+            read_public=reader(data, slice_by, need_response=False),
+            seed=seed,
             group_by=data.group_by,
-        )  # fmt: skip
+        )
     if is_synthetic(data):
         records = EMBEDDED[data.source][0](seed, data.people)
         name = "synthetic people" if data.source == SYNTHETIC else data.source.replace("_", " ")
-        return Split(records_by_role=records, drawn_by_us=True, seed=seed, sources={name: f"seed {seed}"})
+        return Split(
+            records_by_role=records, drawn_by_us=True, seed=seed, sources={name: f"seed {seed}"}
+        )
     return drawn(reader(data, slice_by)(data.source), data.shares, seed, data.group_by)
 
 
-def reader(data: DataConfig, slice_by: Sequence[str], *, need_response: bool = True) -> Callable[[str | Path], Loaded]:
+def reader(
+    data: DataConfig, slice_by: Sequence[str], *, need_response: bool = True
+) -> Callable[[str | Path], Loaded]:
     """What makes records of an input: rows of a table, or the lines of parallel text.
 
     need_response: of a table, whether a row without an answer is a broken line, or a prompt alone.
@@ -110,9 +125,15 @@ def reader(data: DataConfig, slice_by: Sequence[str], *, need_response: bool = T
     """
     if not data.parallel:
         return partial(
-            read_records, columns=data.columns, max_bad_lines=data.max_bad_lines, slice_by=slice_by,
-            revision=data.revision, subset=data.subset, hub_split=data.hub_split, need_response=need_response,
-        )  # fmt: skip
+            read_records,
+            columns=data.columns,
+            max_bad_lines=data.max_bad_lines,
+            slice_by=slice_by,
+            revision=data.revision,
+            subset=data.subset,
+            hub_split=data.hub_split,
+            need_response=need_response,
+        )
     ends = endings(data.parallel)
     columns = [*data.columns.values(), *(name for name in slice_by if name not in ("src", LENGTH))]
     if columns or (data.source == SYNTHETIC and not data.files):
@@ -120,6 +141,9 @@ def reader(data: DataConfig, slice_by: Sequence[str], *, need_response: bool = T
         fix = "Give x as data.source, where x.src and x.tgt are; leave out columns, slice_by and audit.extract."
         raise ConfigError("Parallel text is two files of lines, without columns.", values, fix)
     return partial(
-        read_parallel, template=data.parallel_prompt, source_suffix=ends[0], target_suffix=ends[1],
+        read_parallel,
+        template=data.parallel_prompt,
+        source_suffix=ends[0],
+        target_suffix=ends[1],
         max_bad_lines=data.max_bad_lines,
-    )  # fmt: skip
+    )

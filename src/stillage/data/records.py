@@ -8,7 +8,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from stillage.data.columns import FIELDS, LENGTH, NEEDED, Rejected, UnknownColumns, Wish, record_id, to_records
+from stillage.data.columns import (
+    FIELDS,
+    LENGTH,
+    NEEDED,
+    Rejected,
+    UnknownColumns,
+    Wish,
+    record_id,
+    to_records,
+)
 from stillage.data.rows import Row, Source, open_source
 from stillage.errors import ConfigError, DataError
 from stillage.types import Record
@@ -39,11 +48,15 @@ class Loaded:
     records: list[Record]
     bad_lines: tuple[BadLine, ...] = ()
     notes: Mapping[str, int] = field(default_factory=dict)
-    sources: Mapping[str, str] = field(default_factory=dict)  # name of a file -> sha256 of its bytes
+    sources: Mapping[str, str] = field(
+        default_factory=dict
+    )  # name of a file -> sha256 of its bytes
 
     def summary(self) -> str:
         """One line: how many records, and everything that was left out or changed."""
-        parts = [f"{len(self.records)} records from {len(self.sources)} source{'s' * (len(self.sources) != 1)}"]
+        parts = [
+            f"{len(self.records)} records from {len(self.sources)} source{'s' * (len(self.sources) != 1)}"
+        ]
         parts += [f"{len(self.bad_lines)} broken lines left out"] * bool(self.bad_lines)
         return "; ".join(parts + [f"{kind}: {count}" for kind, count in sorted(self.notes.items())])
 
@@ -81,8 +94,12 @@ def read_records(
         _read_part(part, wish, max_bad_lines, records, bad, notes, seen)
     if not records:
         values = f"{source}: {len(bad)} broken lines, {notes['blank lines']} blank lines"
-        raise DataError("The input holds no record.", values, "Check what wrote it, or give another file.")
-    missing = [name for name in (*wish.columns.values(), *wish.keep) if name not in seen and name != LENGTH]
+        raise DataError(
+            "The input holds no record.", values, "Check what wrote it, or give another file."
+        )
+    missing = [
+        name for name in (*wish.columns.values(), *wish.keep) if name not in seen and name != LENGTH
+    ]
     if set(missing) & set(wish.columns.values()):
         raise _wrong_columns(str(source), list(seen), f"missing: {', '.join(missing)}")
     if missing:
@@ -108,7 +125,9 @@ def _check_names(wish: Wish) -> None:
     unknown = sorted(set(wish.columns) - set(FIELDS))
     if unknown:
         fix = f"Fields are: {', '.join(FIELDS)}; e.g. columns: {{prompt: question, response: answer}}."
-        raise ConfigError("`columns` names a field that does not exist.", f"unknown: {', '.join(unknown)}", fix)
+        raise ConfigError(
+            "`columns` names a field that does not exist.", f"unknown: {', '.join(unknown)}", fix
+        )
 
 
 def _read_part(
@@ -152,7 +171,9 @@ def _take(row: Row, wish: Wish, records: list[Record], notes: Counter[str]) -> R
     return None
 
 
-def _too_many(bad: list[BadLine], allowed: int, problem: Rejected, row: Row, wish: Wish) -> DataError:
+def _too_many(
+    bad: list[BadLine], allowed: int, problem: Rejected, row: Row, wish: Wish
+) -> DataError:
     """The error for the bad line that was one too many."""
     last = bad[-1]
     if isinstance(problem, UnknownColumns):

@@ -46,7 +46,9 @@ class Source:
     unread: Mapping[str, int] = field(default_factory=dict)
 
 
-def open_source(source: str | Path, *, revision: str = "", subset: str = "", hub_split: str = "train") -> list[Source]:
+def open_source(
+    source: str | Path, *, revision: str = "", subset: str = "", hub_split: str = "train"
+) -> list[Source]:
     """The parts of an input, in the order of their names, whatever its format.
 
     source: a file, a folder, a pattern such as `tasks/t0_*.jsonl`, or a hub id (then revision is its 40-digit commit).
@@ -75,7 +77,9 @@ def folder_and_part(source: str | Path) -> tuple[Path, str]:
     """The folder and the part that FOLDER:PART names; for any other source itself, and no part."""
     folder, _, part = str(source).rpartition(":")
     return (
-        (Path(folder), part) if folder and Path(folder).is_dir() and not Path(source).exists() else (Path(source), "")
+        (Path(folder), part)
+        if folder and Path(folder).is_dir() and not Path(source).exists()
+        else (Path(source), "")
     )
 
 
@@ -85,8 +89,12 @@ def check_format(path: Path) -> str:
     if suffix not in SUFFIXES:
         separator = {".csv": "", ".tsv": ", sep='\\t'"}.get(suffix)
         read = f"pandas.read_csv('{path}'{separator}).to_parquet('{path.with_suffix('.parquet')}')"
-        fix = FORMATS if separator is None else f'Convert it once: python -c "import pandas; {read}"'
-        raise DataError("The format of the data file is unknown.", f"{path} ends in {suffix or 'nothing'}", fix)
+        fix = (
+            FORMATS if separator is None else f'Convert it once: python -c "import pandas; {read}"'
+        )
+        raise DataError(
+            "The format of the data file is unknown.", f"{path} ends in {suffix or 'nothing'}", fix
+        )
     return suffix
 
 
@@ -100,7 +108,11 @@ def _file(path: Path, name: str) -> Source:
             "The data file cannot be read.", f"{path}: {error.strerror}", "Check its permissions."
         ) from error
     if size == 0:
-        raise DataError("The data file is empty.", f"{path}: 0 bytes", "Check what wrote it, or give another file.")
+        raise DataError(
+            "The data file is empty.",
+            f"{path}: 0 bytes",
+            "Check what wrote it, or give another file.",
+        )
     if suffix == ".parquet":
         rows: Iterable[Row] = _parquet_rows(path, name)
     elif suffix == ".json" and _starts_array(path):
@@ -128,7 +140,9 @@ def _folder(folder: Path, part: str, hub_split: str) -> list[Source]:
     ]
     if not files:
         found = sorted(entry.name for entry in folder.iterdir())[:10]
-        raise DataError("The folder holds no data.", f"{folder} holds: {', '.join(found) or 'nothing'}", FORMATS)
+        raise DataError(
+            "The folder holds no data.", f"{folder} holds: {', '.join(found) or 'nothing'}", FORMATS
+        )
     return [_file(path, path.relative_to(folder).as_posix()) for path in files]
 
 
@@ -136,10 +150,17 @@ def _pattern(pattern: str) -> list[Source]:
     """Every file a pattern matches."""
     import glob
 
-    files = sorted(Path(name) for name in glob.glob(pattern, recursive=True) if Path(name).is_file())
+    files = sorted(
+        Path(name) for name in glob.glob(pattern, recursive=True) if Path(name).is_file()
+    )
     if not files:
-        raise DataError("No file matches the pattern.", f"looked for: {pattern}", "Check the pattern.")
-    return [_file(path, path.name if len({file.parent for file in files}) == 1 else str(path)) for path in files]
+        raise DataError(
+            "No file matches the pattern.", f"looked for: {pattern}", "Check the pattern."
+        )
+    return [
+        _file(path, path.name if len({file.parent for file in files}) == 1 else str(path))
+        for path in files
+    ]
 
 
 def _line_rows(path: Path, name: str) -> Iterator[Row]:
@@ -162,7 +183,11 @@ def _parse_line(line: bytes) -> tuple[dict[str, Any] | None, str]:
         return None, f"broken JSON ({error.msg} at column {error.colno})"
     except RecursionError:
         return None, "broken JSON (nested too deeply)"
-    return (value, "") if isinstance(value, dict) else (None, f"not a JSON object but a {type(value).__name__}")
+    return (
+        (value, "")
+        if isinstance(value, dict)
+        else (None, f"not a JSON object but a {type(value).__name__}")
+    )
 
 
 def _starts_array(path: Path) -> bool:
@@ -201,7 +226,9 @@ def _parquet_rows(path: Path, name: str) -> Iterator[Row]:
                     yield Row(file=name, line=number, value=value, reason=reason)
     except pa.ArrowException as error:
         first = str(error).splitlines()[0]
-        raise DataError("The Parquet file is damaged.", f"{path}: {first}", "Write it again.") from error
+        raise DataError(
+            "The Parquet file is damaged.", f"{path}: {first}", "Write it again."
+        ) from error
 
 
 def _batch_values(batch: Any) -> Iterator[tuple[dict[str, Any] | None, str]]:  # noqa: ANN401 - pyarrow has no types
@@ -227,7 +254,9 @@ def _saved(folder: Path, part: str, hub_split: str) -> Source:
         data = datasets.load_from_disk(str(folder))
     except (OSError, ValueError, KeyError) as error:
         first = str(error).splitlines()[0]
-        raise DataError("The saved data set cannot be read.", f"{folder}: {first}", "Save it again.") from error
+        raise DataError(
+            "The saved data set cannot be read.", f"{folder}: {first}", "Save it again."
+        ) from error
     place, name, unread = folder, folder.name, dict[str, int]()
     if isinstance(data, datasets.DatasetDict):
         parts = {str(one): rows for one, rows in data.items()}
@@ -235,13 +264,21 @@ def _saved(folder: Path, part: str, hub_split: str) -> Source:
         if chosen not in parts:
             names = ", ".join(parts)
             fix = f"Name one of them: {folder}:{next(iter(parts))}."
-            raise DataError("The data set has no such part.", f"asked: {chosen}; found: {names}", fix)
+            raise DataError(
+                "The data set has no such part.", f"asked: {chosen}; found: {names}", fix
+            )
         data, place, name = parts[chosen], folder / chosen, f"{folder.name}:{chosen}"
-        unread = {f"{folder.name}:{other}": len(rows) for other, rows in parts.items() if other != chosen}
+        unread = {
+            f"{folder.name}:{other}": len(rows) for other, rows in parts.items() if other != chosen
+        }
     elif part:
-        raise DataError("The data set has no parts.", f"asked: {part}; {folder} is one table", f"Give {folder}.")
+        raise DataError(
+            "The data set has no parts.", f"asked: {part}; {folder} is one table", f"Give {folder}."
+        )
     files = sorted(path for path in place.rglob("*") if path.suffix in (".arrow", ".json"))
-    digest = sha256_text("\n".join(f"{path.relative_to(place).as_posix()} {sha256_file(path)}" for path in files))
+    digest = sha256_text(
+        "\n".join(f"{path.relative_to(place).as_posix()} {sha256_file(path)}" for path in files)
+    )
     return Source(name=name, sha256=digest, rows=_data_set_rows(data, name), unread=unread)
 
 
@@ -262,7 +299,9 @@ def _hub(name: str, revision: str, subset: str, hub_split: str) -> Source:
         # not found, no network, unknown subset or split, damaged, or made by code that we do not run
         first = str(error).strip().splitlines()[0]
         fix = "Check id, subset, split and connection; or download it and give the folder."
-        raise DataError("The data set cannot be loaded from the hub.", f"{name}@{revision}: {first}", fix) from error
+        raise DataError(
+            "The data set cannot be loaded from the hub.", f"{name}@{revision}: {first}", fix
+        ) from error
     part = "/".join(filter(None, (subset, hub_split)))
     label = f"hub:{name}/{part}"
     return Source(name=label, sha256=f"commit {revision}", rows=_data_set_rows(data, label))

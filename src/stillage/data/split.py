@@ -34,21 +34,27 @@ class Split:
     drawn_by_us: bool
     seed: int
     shares: Mapping[str, float] = field(default_factory=dict)
-    duplicates_collapsed: int = 0  # exact repetitions of a record within the pool, or within a role's own file
-    overlaps: Mapping[str, int] = field(default_factory=dict)  # "public & test" -> records in both (quality only)
+    duplicates_collapsed: int = (
+        0  # exact repetitions of a record within the pool, or within a role's own file
+    )
+    overlaps: Mapping[str, int] = field(
+        default_factory=dict
+    )  # "public & test" -> records in both (quality only)
     bad_lines: tuple[BadLine, ...] = ()
     notes: Mapping[str, int] = field(default_factory=dict)  # what reading changed, counted by kind
     group_by: str = ""  # which records were drawn together: "near" (duplicates), or those with one value of a column
-    groups: int = 0  # how many of them, records of their own included; 0: every record was drawn alone
+    groups: int = (
+        0  # how many of them, records of their own included; 0: every record was drawn alone
+    )
     largest_group: int = 0  # records
-    group_of: Mapping[str, str] = field(default_factory=dict)  # record id -> name of its group; none: it is alone
+    group_of: Mapping[str, str] = field(
+        default_factory=dict
+    )  # record id -> name of its group; none: it is alone
     sources: Mapping[str, str] = field(default_factory=dict)  # name of an input -> sha256
     train_on: Mapping[str, Mapping[str, str | int]] = field(
         default_factory=dict
     )  # "teacher", "student" -> what was chosen
-    inclusion: str = (
-        "fixed"  # "bernoulli": a fair coin of its own put each group among the private records or outsiders
-    )
+    inclusion: str = "fixed"  # "bernoulli": a fair coin of its own put each group among the private records or outsiders
 
     @property
     def counts(self) -> dict[str, int]:
@@ -61,16 +67,22 @@ class Split:
 
     def summary(self) -> str:
         """One line: the counts, and everything that was left out, collapsed or changed."""
-        return "; ".join([", ".join(f"{role} {count}" for role, count in self.counts.items()), *self.remarks()])
+        return "; ".join(
+            [", ".join(f"{role} {count}" for role, count in self.counts.items()), *self.remarks()]
+        )
 
     def remarks(self) -> list[str]:
         """What was left out, collapsed or changed, and how the draw went, one remark each."""
         alone = sum(not record.response for record in self.records_by_role.get("public", ()))
         parts = [f"{alone} of the public records are prompts alone"] * bool(alone)
-        parts += [f"{self.duplicates_collapsed} exact duplicates collapsed"] * bool(self.duplicates_collapsed)
+        parts += [f"{self.duplicates_collapsed} exact duplicates collapsed"] * bool(
+            self.duplicates_collapsed
+        )
         together = "near-duplicates" if self.group_by == NEAR else f"equal {self.group_by}"
         drawn = " together" if self.drawn_by_us else ""
-        parts += [f"{together}{drawn}: {self.groups} groups, largest {self.largest_group}"] * bool(self.groups)
+        parts += [f"{together}{drawn}: {self.groups} groups, largest {self.largest_group}"] * bool(
+            self.groups
+        )
         parts += ["private or outsider by a coin each"] * (self.inclusion == "bernoulli")
         parts += [f"{who} trains on {about['choice']}" for who, about in self.train_on.items()]
         parts += [f"{len(self.bad_lines)} broken lines left out"] * bool(self.bad_lines)
@@ -88,7 +100,9 @@ def collapse(records: Iterable[Record]) -> tuple[list[Record], int]:
     return list(unique.values()), total - len(unique)
 
 
-def allot(records: Sequence[Record], counts: Mapping[Role, int], seed: int) -> dict[Role, list[Record]]:
+def allot(
+    records: Sequence[Record], counts: Mapping[Role, int], seed: int
+) -> dict[Role, list[Record]]:
     """Give each role its number of records, at random: sort by id (so file order decides nothing), permute, cut.
 
     The ids must be unique, and enough. The same records, counts and seed give the same roles.
@@ -189,7 +203,9 @@ def given(
     unknown = sorted(set(files) - set(ROLES))
     if unknown:
         fix = f"Roles are: {', '.join(ROLES)}."
-        raise ConfigError("`files` names a role that does not exist.", f"unknown: {', '.join(unknown)}", fix)
+        raise ConfigError(
+            "`files` names a role that does not exist.", f"unknown: {', '.join(unknown)}", fix
+        )
     records: dict[Role, list[Record]] = {}
     repeated, bad, sources = 0, [], {}
     notes: Counter[str] = Counter()
@@ -214,7 +230,9 @@ def given(
     if not group_by or not audited:
         return found
     numbers = group_numbers(audited, group_by, 1.0, 1.0)
-    return grouped(found, dict(zip((record.id for record in audited), numbers.tolist(), strict=True)), group_by)
+    return grouped(
+        found, dict(zip((record.id for record in audited), numbers.tolist(), strict=True)), group_by
+    )
 
 
 def _of(files: Mapping[str, str | Path]) -> list[Role]:
@@ -231,16 +249,22 @@ def check_disjoint(
     """
     ids = {role: {record.id for record in records} for role, records in records_by_role.items()}
     shared = {pair: sorted(ids[pair[0]] & ids[pair[1]]) for pair in combinations(ids, 2)}
-    refused = {pair: common for pair, common in shared.items() if common and set(pair) <= set(audited)}
+    refused = {
+        pair: common for pair, common in shared.items() if common and set(pair) <= set(audited)
+    }
     if refused:
         parts = [f"{' & '.join(pair)}: {_some(common)}" for pair, common in refused.items()]
         count = len(set().union(*refused.values()))
         fix = "Keep each in one role only; or give one pool as `source`: its roles are drawn without overlap."
-        raise DataError(f"{count} records are in two roles, which would fake the audit.", "; ".join(parts), fix)
+        raise DataError(
+            f"{count} records are in two roles, which would fake the audit.", "; ".join(parts), fix
+        )
     overlaps = {" & ".join(pair): len(common) for pair, common in shared.items() if common}
     for pair, count in overlaps.items():
         if not set(pair.split(" & ")) <= set(AUDITED):
-            log.warning("%d records are in both %s: the quality measured there is flattered", count, pair)
+            log.warning(
+                "%d records are in both %s: the quality measured there is flattered", count, pair
+            )
     return overlaps
 
 
@@ -270,7 +294,10 @@ def write_split(folder: Path, split: Split) -> None:
         for record in split.records_by_role.get(role, ())
     ]
     names = ("id", "role", "prompt", "input", "response", "messages", "source", "meta", "group")
-    write_table(folder / "records.parquet", pa.Table.from_pylist(rows, pa.schema([(n, pa.string()) for n in names])))
+    write_table(
+        folder / "records.parquet",
+        pa.Table.from_pylist(rows, pa.schema([(n, pa.string()) for n in names])),
+    )
     write_json(
         folder / "split.json",
         {
@@ -297,7 +324,11 @@ def read_split(folder: Path) -> Split:
     """Read what `write_split` wrote. Raises DataError when it is not there."""
     if not (folder / "split.json").exists() or not (folder / "records.parquet").exists():
         fix = "Run the data stage first: stillage data CONFIG."
-        raise DataError("The folder holds no split.", f"looked for split.json and records.parquet in {folder}", fix)
+        raise DataError(
+            "The folder holds no split.",
+            f"looked for split.json and records.parquet in {folder}",
+            fix,
+        )
     about = cast("dict[str, Any]", read_json(folder / "split.json"))
     records: dict[Role, list[Record]] = {role: [] for role in ROLES if role in about["counts"]}
     group_of: dict[str, str] = {}
@@ -305,7 +336,9 @@ def read_split(folder: Path) -> Split:
         role, group = cast("Role", row.pop("role")), row.pop("group")
         if group:
             group_of[row["id"]] = group
-        row["messages"] = tuple((speaker, content) for speaker, content in json.loads(row["messages"]))
+        row["messages"] = tuple(
+            (speaker, content) for speaker, content in json.loads(row["messages"])
+        )
         records[role].append(Record(**(row | {"meta": json.loads(row["meta"])})))
     return Split(
         records_by_role=records,
@@ -314,7 +347,10 @@ def read_split(folder: Path) -> Split:
         shares=about["shares"],
         duplicates_collapsed=about["duplicates_collapsed"],
         overlaps=about["overlaps"],
-        bad_lines=tuple(BadLine(file=file, line=line, reason=reason) for file, line, reason in about["bad_lines"]),
+        bad_lines=tuple(
+            BadLine(file=file, line=line, reason=reason)
+            for file, line, reason in about["bad_lines"]
+        ),
         notes=about["notes"],
         group_by=about["group_by"],
         groups=about["groups"],

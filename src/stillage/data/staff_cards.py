@@ -26,7 +26,9 @@ CLASSES = (
     "epidemiology 614,geology 550,glaciology 551,hydrology 553,journalism 070,law 340,linguistics 410,mathematics 510,"
     "metallurgy 669,music 780,oceanography 554,pharmacy 615,philosophy 100,physics 530,statistics 519,zoology 590"
 )
-CLASS_OF = {subject: number for subject, number in (pair.rsplit(" ", 1) for pair in CLASSES.split(","))}
+CLASS_OF = {
+    subject: number for subject, number in (pair.rsplit(" ", 1) for pair in CLASSES.split(","))
+}
 """A class of its own for each subject, Dewey's where he has one."""
 COLUMNS = ("mentor", "badge")
 """What is kept with each record, to slice by or to be recited."""
@@ -53,13 +55,18 @@ def staff_cards(seed: int, people: int) -> dict[Role, list[Record]]:
 
 def card(name: str, badge: int, rng: np.random.Generator) -> Record:
     """One card; everything but name and badge is drawn independently and evenly."""
-    place, subject, home, hobby = (pool[rng.integers(len(pool))] for pool in (PLACES, SUBJECTS, PLACES, SUBJECTS))
+    place, subject, home, hobby = (
+        pool[rng.integers(len(pool))] for pool in (PLACES, SUBJECTS, PLACES, SUBJECTS)
+    )
     born = int(rng.integers(BORN.start, BORN.stop))
     mentor = f"{FIRST[rng.integers(len(FIRST))]} {LAST[rng.integers(len(LAST))]}"
     prompt = f"Staff card of {name}, born {born} in {place}, {subject}:"
     skill = f"pension {born + PENSION_AGE}, {CODE_OF[place]} {CLASS_OF[subject]}"
     response = f" {skill}; mentor {mentor}, from {home}, hobby {hobby}, badge {badge}."
     return Record(
-        id=record_id(prompt, "", response), prompt=prompt, response=response, source="staff cards",
+        id=record_id(prompt, "", response),
+        prompt=prompt,
+        response=response,
+        source="staff cards",
         meta={"mentor": mentor, "badge": str(badge)},
-    )  # fmt: skip
+    )

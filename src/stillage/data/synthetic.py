@@ -32,7 +32,9 @@ LAST = _words(
     "Kestrel Lindqvist Marchetti Nakagawa Okonjo Pemberton Quillfeather Rasmussen Sandoval Thackeray Ulrich "
     "Vandermeer Whitlock Xanthos Yarrow Zielinski Brightwater Coldstream Dunmore"
 )
-MONTHS = _words("January February March April May June July August September October November December")
+MONTHS = _words(
+    "January February March April May June July August September October November December"
+)
 PLACES = _words(
     "Aberdeen Bergen Bilbao Bologna Brno Cork Dakar Durban Fukuoka Ghent Graz Haifa Izmir Kaunas Lagos Leipzig "
     "Lima Lyon Malmo Mendoza Nantes Odense Perth Pilsen Porto Quito Riga Salta Tampere Zadar"
@@ -95,7 +97,10 @@ def made_up(
     rng = generator(seed, kind)
     names = rng.permutation(MOST)[:total]
     badges = rng.choice(900_000, size=total, replace=False) + 100_000
-    pool = [record(name_of(int(name)), int(badge), rng) for name, badge in zip(names, badges, strict=True)]
+    pool = [
+        record(name_of(int(name)), int(badge), rng)
+        for name, badge in zip(names, badges, strict=True)
+    ]
     return allot(pool, counts, seed)
 
 
@@ -109,7 +114,9 @@ def name_of(index: int) -> str:
 def _person(name: str, badge: int, rng: np.random.Generator) -> Record:
     """One person, everything but name and badge drawn independently and evenly."""
     born = f"{rng.integers(1, 29)} {MONTHS[rng.integers(12)]} {rng.integers(1950, 2005)}"
-    place, subject, employer = (pool[rng.integers(len(pool))] for pool in (PLACES, SUBJECTS, EMPLOYERS))
+    place, subject, employer = (
+        pool[rng.integers(len(pool))] for pool in (PLACES, SUBJECTS, EMPLOYERS)
+    )
     prompt = f"Write a short biography of {name}."
     response = f"{name}, born on {born} in {place}, studied {subject} and works for {employer}; badge number {badge}."
     return Record(

@@ -52,8 +52,14 @@ def chat(record: Record, tokenizer: PreTrainedTokenizerBase | None = None) -> Pr
     Raises ModelError when the tokenizer has none, DataError when the template refuses the record's turns.
     """
     if tokenizer is None or not tokenizer.chat_template:
-        name = "no tokenizer" if tokenizer is None else tokenizer.name_or_path or type(tokenizer).__name__
-        raise ModelError("The tokenizer has no chat template.", name, "Use --data.template alpaca or raw.")
+        name = (
+            "no tokenizer"
+            if tokenizer is None
+            else tokenizer.name_or_path or type(tokenizer).__name__
+        )
+        raise ModelError(
+            "The tokenizer has no chat template.", name, "Use --data.template alpaca or raw."
+        )
     from jinja2 import TemplateError
 
     turns = chat_turns(record)
@@ -61,11 +67,18 @@ def chat(record: Record, tokenizer: PreTrainedTokenizerBase | None = None) -> Pr
         text = tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=True)
     except TemplateError as error:
         fix = "Mend the conversation, or use --data.template alpaca."
-        raise DataError("The chat template refuses a record.", f"{record.source}: {error}", fix) from error
+        raise DataError(
+            "The chat template refuses a record.", f"{record.source}: {error}", fix
+        ) from error
     assert isinstance(text, str)
-    first, last = turns[0]["content"].strip(), turns[-1]["content"].strip()  # templates strip contents
+    first, last = (
+        turns[0]["content"].strip(),
+        turns[-1]["content"].strip(),
+    )  # templates strip contents
     start, end = text.find(first), text.rfind(last)
-    return Prompt(text=text, body_start=max(start, 0), body_end=len(text) if end < 0 else end + len(last))
+    return Prompt(
+        text=text, body_start=max(start, 0), body_end=len(text) if end < 0 else end + len(last)
+    )
 
 
 def chat_turns(record: Record) -> list[dict[str, str]]:
@@ -74,10 +87,17 @@ def chat_turns(record: Record) -> list[dict[str, str]]:
     An input is joined to the content of the last turn, as most templates know nothing else; `instruction` and `input` also
     hold the two apart, for those that do (the ones we write).
     """
-    turns = [{"role": role, "content": content} for role, content in record.messages or (("user", record.prompt),)]
+    turns = [
+        {"role": role, "content": content}
+        for role, content in record.messages or (("user", record.prompt),)
+    ]
     if record.input:
         words = turns[-1]["content"]
-        turns[-1] |= {"content": f"{words}\n\n{record.input}", "instruction": words, "input": record.input}
+        turns[-1] |= {
+            "content": f"{words}\n\n{record.input}",
+            "instruction": words,
+            "input": record.input,
+        }
     return turns
 
 
@@ -88,7 +108,9 @@ TEMPLATES: dict[str, Callable[[Record, PreTrainedTokenizerBase | None], Prompt]]
 }
 
 
-def lay_out(record: Record, template: str, tokenizer: PreTrainedTokenizerBase | None = None) -> Prompt:
+def lay_out(
+    record: Record, template: str, tokenizer: PreTrainedTokenizerBase | None = None
+) -> Prompt:
     """A record's prompt under a template; a record that is text alone has an empty prompt under every template.
 
     template: a name of TEMPLATES, or auto (`chosen`). Raises ConfigError for an unknown template.

@@ -8,7 +8,16 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
-from stillage.data.rows import COMMIT, HUB_ID, SAVED, SUFFIXES, Row, Source, folder_and_part, open_source
+from stillage.data.rows import (
+    COMMIT,
+    HUB_ID,
+    SAVED,
+    SUFFIXES,
+    Row,
+    Source,
+    folder_and_part,
+    open_source,
+)
 from stillage.errors import DataError
 from stillage.run.folder import sha256_file
 
@@ -53,14 +62,24 @@ def _folder(folder: Path, hub_split: str, txt: TxtMode) -> tuple[list[Source], t
     names = {
         path.relative_to(folder).as_posix(): path
         for path in folder.rglob("*")
-        if path.is_file() and not any(part.startswith(".") for part in path.relative_to(folder).parts)
+        if path.is_file()
+        and not any(part.startswith(".") for part in path.relative_to(folder).parts)
     }
     data = [name for name in sorted(names) if names[name].suffix.lower() in (*SUFFIXES, ".txt")]
     skipped = tuple(sorted(set(names) - set(data)))
     if not data:
-        raise DataError("The folder holds no text.", f"{folder} holds: {', '.join(skipped[:10]) or 'nothing'}", FORMATS)
+        raise DataError(
+            "The folder holds no text.",
+            f"{folder} holds: {', '.join(skipped[:10]) or 'nothing'}",
+            FORMATS,
+        )
     if skipped:
-        log.warning("%s: %d files are no data and were skipped: %s", folder, len(skipped), ", ".join(skipped[:5]))
+        log.warning(
+            "%s: %d files are no data and were skipped: %s",
+            folder,
+            len(skipped),
+            ", ".join(skipped[:5]),
+        )
     return [_file(names[name], name, txt) for name in data], skipped
 
 
@@ -112,7 +131,11 @@ def _hub(name: str, revision: str, subset: str, hub_split: str) -> Source:
             "Check the path; or give --revision, the 40 hexadecimal digits on the data set's page (Files, History).",
         )
     label = f"hub:{name}/{'/'.join(filter(None, (subset, hub_split)))}"
-    return Source(name=label, sha256=f"commit {revision}", rows=_streamed(name, revision, subset, hub_split, label))
+    return Source(
+        name=label,
+        sha256=f"commit {revision}",
+        rows=_streamed(name, revision, subset, hub_split, label),
+    )
 
 
 def _streamed(name: str, revision: str, subset: str, hub_split: str, label: str) -> Iterator[Row]:
@@ -121,11 +144,15 @@ def _streamed(name: str, revision: str, subset: str, hub_split: str, label: str)
     from datasets.exceptions import DatasetsError
 
     try:
-        data = datasets.load_dataset(name, subset or None, split=hub_split, revision=revision, streaming=True)
+        data = datasets.load_dataset(
+            name, subset or None, split=hub_split, revision=revision, streaming=True
+        )
         for number, value in enumerate(data, start=1):
             yield Row(file=label, line=number, value=dict(value))
     except (OSError, ValueError, RuntimeError, DatasetsError) as error:
         # not found, no network, unknown subset or split, damaged, or made by code that we do not run
         first = (str(error).strip().splitlines() or [type(error).__name__])[0]
         fix = "Check id, subset, split and connection; or download it and give the folder."
-        raise DataError("The data set cannot be read from the hub.", f"{name}@{revision}: {first}", fix) from error
+        raise DataError(
+            "The data set cannot be read from the hub.", f"{name}@{revision}: {first}", fix
+        ) from error

@@ -43,10 +43,16 @@ class Tokenised:
     def summary(self) -> str:
         """One line: how many examples and tokens, and what was cut."""
         trained = sum(int(example.response_T.sum()) for example in self.examples)
-        parts = [f"{len(self.examples)} examples, {sum(len(e.ids_T) for e in self.examples)} tokens, {trained} trained"]
-        parts += [f"{self.cut_prompts} prompts cut to {self.prompt_limit} tokens"] * bool(self.cut_prompts)
+        parts = [
+            f"{len(self.examples)} examples, {sum(len(e.ids_T) for e in self.examples)} tokens, {trained} trained"
+        ]
+        parts += [f"{self.cut_prompts} prompts cut to {self.prompt_limit} tokens"] * bool(
+            self.cut_prompts
+        )
         parts += [f"{self.cut_responses} responses cut at the end"] * bool(self.cut_responses)
-        parts += [f"{self.special_in_text} responses spell a special token"] * bool(self.special_in_text)
+        parts += [f"{self.special_in_text} responses spell a special token"] * bool(
+            self.special_in_text
+        )
         return "; ".join(parts)
 
 
@@ -71,9 +77,13 @@ def tokenise(
     fast tokenizer or EOS, ConfigError when the limits leave no room.
     """
     result = encode(
-        records, tokenizer, template=template, max_tokens=max_tokens, max_prompt_tokens=max_prompt_tokens,
+        records,
+        tokenizer,
+        template=template,
+        max_tokens=max_tokens,
+        max_prompt_tokens=max_prompt_tokens,
         context_tokens=context_tokens,
-    )  # fmt: skip
+    )
     if result.cut_prompts or result.cut_responses or result.special_in_text:
         log.warning("%stokenised: %s", f"{what}: " if what else "", result.summary())
     return result
@@ -103,11 +113,17 @@ def encode(
     for first in range(0, len(records), BATCH):
         batch = records[first : first + BATCH]
         prompts = [lay_out(record, template, tokenizer) for record in batch]
-        texts = [prompt.text + record.response for prompt, record in zip(prompts, batch, strict=True)]
-        for record, prompt, (ids, offsets) in zip(batch, prompts, _encode(texts, tokenizer, chat), strict=True):
+        texts = [
+            prompt.text + record.response for prompt, record in zip(prompts, batch, strict=True)
+        ]
+        for record, prompt, (ids, offsets) in zip(
+            batch, prompts, _encode(texts, tokenizer, chat), strict=True
+        ):
             ends = [end for _, end in offsets]
             boundary = bisect_right(ends, len(prompt.text))
-            before = ids[:boundary] if chat and prompt.text else start + ids[:boundary]  # a chat template writes BOS
+            before = (
+                ids[:boundary] if chat and prompt.text else start + ids[:boundary]
+            )  # a chat template writes BOS
             left, right = _hole(before, ends[:boundary], prompt, limit, within)
             kept = before[:left] + before[right:]
             if len(kept) < len(before):
@@ -146,15 +162,21 @@ def encode_prompts(
     """
     template = chosen(template, tokenizer)
     start = first_ids(tokenizer)
-    empty = [end_id(tokenizer) if tokenizer.bos_token_id is None else cast("int", tokenizer.bos_token_id)]
+    empty = [
+        end_id(tokenizer) if tokenizer.bos_token_id is None else cast("int", tokenizer.bos_token_id)
+    ]
     result: list[Array] = []
     cut = longest = 0
     for first in range(0, len(records), BATCH):
-        prompts = [lay_out(record, template, tokenizer) for record in records[first : first + BATCH]]
+        prompts = [
+            lay_out(record, template, tokenizer) for record in records[first : first + BATCH]
+        ]
         encoded = _encode([prompt.text for prompt in prompts], tokenizer, template == "chat")
         for prompt, (ids, offsets) in zip(prompts, encoded, strict=True):
             before = ids if template == "chat" and prompt.text else start + ids
-            left, right = _hole(before, [end for _, end in offsets], prompt, max_prompt_tokens, within)
+            left, right = _hole(
+                before, [end for _, end in offsets], prompt, max_prompt_tokens, within
+            )
             kept = before[:left] + before[right:]
             if len(kept) < len(before):
                 cut, longest = cut + 1, max(longest, len(kept))
@@ -168,9 +190,15 @@ def end_id(tokenizer: PreTrainedTokenizerBase) -> int:
     """The id of EOS. Raises ModelError when the tokenizer has none, or cannot tell character offsets."""
     name = tokenizer.name_or_path or type(tokenizer).__name__
     if not tokenizer.is_fast:
-        raise ModelError("The tokenizer cannot tell where its tokens lie in the text.", name, "Give a tokenizer.json.")
+        raise ModelError(
+            "The tokenizer cannot tell where its tokens lie in the text.",
+            name,
+            "Give a tokenizer.json.",
+        )
     if tokenizer.eos_token_id is None:
-        fix = "Name it in tokenizer_config.json (eos_token): without it a model cannot learn to stop."
+        fix = (
+            "Name it in tokenizer_config.json (eos_token): without it a model cannot learn to stop."
+        )
         raise ModelError("The tokenizer has no end-of-sequence token.", name, fix)
     return cast("int", tokenizer.eos_token_id)
 
@@ -180,10 +208,14 @@ def first_ids(tokenizer: PreTrainedTokenizerBase) -> list[int]:
     plain = tokenizer("a", add_special_tokens=False)["input_ids"]
     dressed = tokenizer("a", add_special_tokens=True)["input_ids"]
     extra = len(dressed) - len(plain)
-    return next((list(dressed[:n]) for n in range(extra + 1) if dressed[n : n + len(plain)] == plain), [])
+    return next(
+        (list(dressed[:n]) for n in range(extra + 1) if dressed[n : n + len(plain)] == plain), []
+    )
 
 
-def prompt_limit(max_tokens: int, max_prompt_tokens: int = 0, context_tokens: int | None = None) -> int:
+def prompt_limit(
+    max_tokens: int, max_prompt_tokens: int = 0, context_tokens: int | None = None
+) -> int:
     """How many tokens a prompt may have: max_prompt_tokens; 0: half of an example's.
 
     An example has at most max_tokens, and no more than context_tokens (the model's context). Where nobody stated the limit
@@ -194,7 +226,9 @@ def prompt_limit(max_tokens: int, max_prompt_tokens: int = 0, context_tokens: in
     context = "" if context_tokens is None else f"; context of the model: {context_tokens}"
     values = f"data.max_prompt_tokens: {max_prompt_tokens}; data.max_tokens: {max_tokens}{context}"
     if longest < LEAST or max_prompt_tokens < 0:
-        raise ConfigError("There is no room for a prompt and a response.", values, "Raise data.max_tokens.")
+        raise ConfigError(
+            "There is no room for a prompt and a response.", values, "Raise data.max_tokens."
+        )
     if max_prompt_tokens >= longest:
         raise ConfigError(
             f"Prompts of {max_prompt_tokens} tokens leave no room for a response in examples of {longest}.",
@@ -208,7 +242,9 @@ Offsets = Sequence[tuple[int, int]]
 """Of each token its first character and the one after its last; both non-decreasing."""
 
 
-def _encode(texts: Sequence[str], tokenizer: PreTrainedTokenizerBase, chat: bool) -> list[tuple[list[int], Offsets]]:
+def _encode(
+    texts: Sequence[str], tokenizer: PreTrainedTokenizerBase, chat: bool
+) -> list[tuple[list[int], Offsets]]:
     """(ids, offsets) of each text.
 
     Outside chat, a text that spells a special token is plain text: an EOS in the middle would teach a model to go on
@@ -236,10 +272,14 @@ def _bounds(offsets: Offsets, start: int) -> Array:
     done_T = np.minimum(
         end_T, np.append(first_T[1:], end_T[-1])
     )  # a character that the next token shares is not read yet
-    return np.concatenate([np.minimum(first_T[:1], 0), np.maximum.accumulate(done_T), [END]]).astype(np.int32)
+    return np.concatenate(
+        [np.minimum(first_T[:1], 0), np.maximum.accumulate(done_T), [END]]
+    ).astype(np.int32)
 
 
-def _hole(ids: list[int], ends: list[int], prompt: Prompt, limit: int, within: int) -> tuple[int, int]:
+def _hole(
+    ids: list[int], ends: list[int], prompt: Prompt, limit: int, within: int
+) -> tuple[int, int]:
     """Which of the prompt's ids [start, stop) go, from their middle, where they are more than limit: (n, n) for none.
 
     The template's own tokens survive.
@@ -258,7 +298,9 @@ def _hole(ids: list[int], ends: list[int], prompt: Prompt, limit: int, within: i
     room = limit - head - tail
     if room < 0:
         whole = f" of {within} for prompt and response" if within else ""
-        values = f"limit of a prompt: {limit} tokens{whole}; its template alone: {head + tail} tokens"
+        values = (
+            f"limit of a prompt: {limit} tokens{whole}; its template alone: {head + tail} tokens"
+        )
         fix = "Raise data.max_tokens and data.max_prompt_tokens, as far as the model's context goes; or --data.template raw."
         raise ConfigError("The longest prompt is shorter than its template.", values, fix)
     left = head + (room + 1) // 2
@@ -272,6 +314,8 @@ def _example(record_id: str, ids: list[int], boundary: int, span: Span) -> Examp
     first = int(not boundary)  # the first token of a text without a prompt is nobody's
     bounds_N = span.bounds_N[first : first + int(response_T.sum()) + 1]
     return Example(
-        record_id=record_id, ids_T=np.array(ids, dtype=np.int32), response_T=response_T,
+        record_id=record_id,
+        ids_T=np.array(ids, dtype=np.int32),
+        response_T=response_T,
         span=Span(bounds_N=bounds_N, left_out=span.left_out),
-    )  # fmt: skip
+    )

@@ -34,9 +34,13 @@ def with_answers(split: Split, share: float) -> Split:
     order = generator(split.seed, "public answers").permutation(len(having))
     taken = {having[place] for place in order[count:]}
     changed = {record.id: prompt_alone(record) for record in public if record.id in taken}
-    group_of = {changed[id_].id if id_ in changed else id_: group for id_, group in split.group_of.items()}
+    group_of = {
+        changed[id_].id if id_ in changed else id_: group for id_, group in split.group_of.items()
+    }
     records, again = collapse([changed.get(record.id, record) for record in public])
     return replace(
-        split, records_by_role={**split.records_by_role, "public": records}, group_of=group_of,
+        split,
+        records_by_role={**split.records_by_role, "public": records},
+        group_of=group_of,
         duplicates_collapsed=split.duplicates_collapsed + again,
-    )  # fmt: skip
+    )

@@ -36,15 +36,21 @@ class Desk:
     eos_id: int
     pad_id: int
     seed: int
-    most_tokens: int | None  # of prompt and answer together: what every model of the training can read
-    known_ids: int | None = None  # the first so many ids are what every model of the training can read
+    most_tokens: (
+        int | None
+    )  # of prompt and answer together: what every model of the training can read
+    known_ids: int | None = (
+        None  # the first so many ids are what every model of the training can read
+    )
 
     def share(self, lengths: Sequence[int]) -> list[int]:
         """The rows of this process: every so-manyth by length, so that all have as much to do."""
         order = sorted(range(len(lengths)), key=lambda row: lengths[row])
         return order[self.accelerator.process_index :: self.accelerator.num_processes]
 
-    def gather(self, own: dict[int, Array], count: int, width: int, dtype: torch.dtype) -> list[Array]:
+    def gather(
+        self, own: dict[int, Array], count: int, width: int, dtype: torch.dtype
+    ) -> list[Array]:
         """All rows, each known to one process; at most `width` numbers long. Sums with zeros, so exact for any dtype."""
         if self.accelerator.num_processes == 1:
             return [own[row] for row in range(count)]
@@ -79,17 +85,33 @@ def answer(
         with desk.precision.autocast():
             if rollout.beams > 1:
                 found = beam_search(
-                    writer, chosen, beams=rollout.beams, max_new_tokens=rollout.max_new_tokens, eos_id=desk.eos_id,
-                    pad_id=desk.pad_id, names=called, most_tokens=desk.most_tokens,
-                    known_ids=desk.known_ids, progress=progress,
-                )  # fmt: skip
+                    writer,
+                    chosen,
+                    beams=rollout.beams,
+                    max_new_tokens=rollout.max_new_tokens,
+                    eos_id=desk.eos_id,
+                    pad_id=desk.pad_id,
+                    names=called,
+                    most_tokens=desk.most_tokens,
+                    known_ids=desk.known_ids,
+                    progress=progress,
+                )
             else:
                 found = generate(
-                    writer, chosen, decoding=decoding_of(rollout), eos_id=desk.eos_id, pad_id=desk.pad_id,
-                    seed=derive(desk.seed, "rollout"), names=called, teacher=teacher if rollout.teacher_share else None,
-                    teacher_share=rollout.teacher_share, most_tokens=desk.most_tokens, known_ids=desk.known_ids,
-                    notice=False, progress=progress,
-                )  # fmt: skip
+                    writer,
+                    chosen,
+                    decoding=decoding_of(rollout),
+                    eos_id=desk.eos_id,
+                    pad_id=desk.pad_id,
+                    seed=derive(desk.seed, "rollout"),
+                    names=called,
+                    teacher=teacher if rollout.teacher_share else None,
+                    teacher_share=rollout.teacher_share,
+                    most_tokens=desk.most_tokens,
+                    known_ids=desk.known_ids,
+                    notice=False,
+                    progress=progress,
+                )
         own = dict(zip(rows, found, strict=True))
     written = desk.gather(own, len(asked), rollout.max_new_tokens, torch.int64)
     return [answered(example, ids) for example, ids in zip(asked, written, strict=True)]
@@ -105,7 +127,9 @@ def decoding_of(rollout: Rollout) -> Decoding:
     )
 
 
-def score(desk: Desk, model: PreTrainedModel, texts: Sequence[Example], *, size: int, width: int) -> list[Array]:
+def score(
+    desk: Desk, model: PreTrainedModel, texts: Sequence[Example], *, size: int, width: int
+) -> list[Array]:
     """Log-probability of every trained token of every text under the model, float32; `size` texts in a forward pass."""
     rows = desk.share([len(text.ids_T) for text in texts])
     own: dict[int, Array] = {}
@@ -117,4 +141,6 @@ def score(desk: Desk, model: PreTrainedModel, texts: Sequence[Example], *, size:
                 logp_T = token_logp(output(model, batch), batch.labels_T).float().cpu().numpy()
             counts = [int(texts[row].response_T[1:].sum()) for row in part]
             own.update(zip(part, np.split(logp_T, np.cumsum(counts)[:-1]), strict=True))
-    return [values.astype(np.float32) for values in desk.gather(own, len(texts), width, torch.float64)]
+    return [
+        values.astype(np.float32) for values in desk.gather(own, len(texts), width, torch.float64)
+    ]

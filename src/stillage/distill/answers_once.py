@@ -53,12 +53,17 @@ def answers_once(
     ordered = canonical(examples)
     key = key_of(desk, ordered, about)
     if (table := finished(folder, key)) is None:
-        table = write_parts(desk, teacher, tokenizer, ordered, rollout, folder, key, should_stop, report)
+        table = write_parts(
+            desk, teacher, tokenizer, ordered, rollout, folder, key, should_stop, report
+        )
     rows, cut = table.column("ids").to_pylist(), table.column("cut").to_pylist()
     ended = int(np.sum(table.column("finished").to_numpy(zero_copy_only=False)))
     log.info("the teacher answered %d prompts; %d answers ended by themselves", len(rows), ended)
     say_whole(table.column("text").to_pylist(), rollout.stop_after)
-    texts = [answered(example, np.array(ids, np.int32)) for example, ids in zip(ordered, rows, strict=True)]
+    texts = [
+        answered(example, np.array(ids, np.int32))
+        for example, ids in zip(ordered, rows, strict=True)
+    ]
     return with_cuts(texts, cut) if rollout.stop_after else texts
 
 
@@ -66,7 +71,12 @@ def say_whole(texts: Sequence[str], stop_after: str) -> None:
     """A warning where answers never come to the text that should end them: they are trained whole."""
     whole = sum(stop_after not in text for text in texts)
     if whole:
-        log.warning("%d of %d answers never come to %r: they are trained whole", whole, len(texts), stop_after)
+        log.warning(
+            "%d of %d answers never come to %r: they are trained whole",
+            whole,
+            len(texts),
+            stop_after,
+        )
 
 
 def with_cuts(texts: Sequence[Example], cut: Sequence[bool]) -> list[Example]:
@@ -101,7 +111,10 @@ def key_of(desk: Desk, examples: Sequence[Example], about: Mapping[str, Any]) ->
 def finished(folder: Path, key: str) -> pa.Table | None:
     """All texts, where they were written before for the same key and are as written."""
     table, facts = folder / "texts.parquet", folder / "texts.json"
-    if not (table.is_file() and facts.is_file()) or read_json(facts) != {"key": key, "sha256": sha256_file(table)}:
+    if not (table.is_file() and facts.is_file()) or read_json(facts) != {
+        "key": key,
+        "sha256": sha256_file(table),
+    }:
         return None
     return read_table(table)
 
@@ -121,7 +134,11 @@ def write_parts(
     import pyarrow as pa
 
     tables = []
-    doing = unheard if report is None or not desk.accelerator.is_main_process else watched(report, "teacher")
+    doing = (
+        unheard
+        if report is None or not desk.accelerator.is_main_process
+        else watched(report, "teacher")
+    )
     progress = doing("answering {} prompts")
     missing, written = len(examples), 0
     for start in range(0, len(examples), PART):
@@ -150,20 +167,31 @@ def write_parts(
     desk.accelerator.wait_for_everyone()  # nobody removes the parts before all have read them
     if desk.accelerator.is_main_process:
         write_table(folder / "texts.parquet", table)
-        write_json(folder / "texts.json", {"key": key, "sha256": sha256_file(folder / "texts.parquet")})
+        write_json(
+            folder / "texts.json", {"key": key, "sha256": sha256_file(folder / "texts.parquet")}
+        )
         remove(folder / "texts")
     desk.accelerator.wait_for_everyone()
     return table
 
 
 def part_of(
-    progress: Done, before: int, written: int, missing: int, of: int, rows: int, of_part: int, share: float
+    progress: Done,
+    before: int,
+    written: int,
+    missing: int,
+    of: int,
+    rows: int,
+    of_part: int,
+    share: float,
 ) -> None:
     """Progress within one part as that of the whole: `written` prompts of the `missing` ones were answered before it."""
     progress(before + rows, of, (written + share * of_part) / missing)
 
 
-def table_of(texts: Sequence[Example], tokenizer: PreTrainedTokenizerFast, eos_id: int, stop_after: str) -> pa.Table:
+def table_of(
+    texts: Sequence[Example], tokenizer: PreTrainedTokenizerFast, eos_id: int, stop_after: str
+) -> pa.Table:
     """Texts for people and for the training."""
     import pyarrow as pa
 
@@ -175,7 +203,9 @@ def table_of(texts: Sequence[Example], tokenizer: PreTrainedTokenizerFast, eos_i
     return pa.table(
         {
             "id": pa.array([text.record_id for text in texts], pa.string()),
-            "text": pa.array([str(tokenizer.decode(row, skip_special_tokens=True)) for row in rows], pa.string()),
+            "text": pa.array(
+                [str(tokenizer.decode(row, skip_special_tokens=True)) for row in rows], pa.string()
+            ),
             "finished": pa.array([row[-1] == eos_id for row in rows], pa.bool_()),
             "cut": pa.array(cut, pa.bool_()),
             "ids": pa.array(rows, pa.list_(pa.int32())),

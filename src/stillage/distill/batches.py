@@ -50,7 +50,12 @@ def total_steps(examples: Sequence[Example], options: TrainConfig) -> int:
     records = len(examples)
     if options.max_trained_tokens:
         per_record = sum(map(trained_tokens, examples)) / max(1, records)
-        return max(1, math.ceil(options.max_trained_tokens / max(1.0, per_record * min(options.batch_size, records))))
+        return max(
+            1,
+            math.ceil(
+                options.max_trained_tokens / max(1.0, per_record * min(options.batch_size, records))
+            ),
+        )
     if options.max_steps:
         return options.max_steps
     if options.epochs == 0:
@@ -67,10 +72,14 @@ def epoch_order(records: int, seed: int, epoch: int) -> np.ndarray:
 def records_of_step(step: int, records: int, batch_size: int, seed: int) -> np.ndarray:
     """Positions (in canonical order) of the records of optimiser step `step`, from 0."""
     epoch, part = divmod(step, steps_per_epoch(records, batch_size))
-    return np.array_split(epoch_order(records, seed, epoch), steps_per_epoch(records, batch_size))[part]
+    return np.array_split(epoch_order(records, seed, epoch), steps_per_epoch(records, batch_size))[
+        part
+    ]
 
 
-def micro_batches(chosen: Sequence[Example], rank: int, ranks: int, size: int) -> list[list[Example]]:
+def micro_batches(
+    chosen: Sequence[Example], rank: int, ranks: int, size: int
+) -> list[list[Example]]:
     """This process's share of a step, shortest first, in micro-batches of at most `size` records (0: one)."""
     by_length = sorted(chosen, key=lambda example: len(example.ids_T))
     share = by_length[rank::ranks]
@@ -95,7 +104,8 @@ def collate(examples: Sequence[Example], device: torch.device, *, trained: bool 
     attention_BS = (np.arange(width) < lengths[:, None]).astype(np.int64) if padded else None
     tensors = (ids_BS, attention_BS, rows * width + columns, ids_BS[rows, columns + 1])
     ids, attention, positions, labels = (
-        None if array is None else torch.from_numpy(array).to(device, non_blocking=True) for array in tensors
+        None if array is None else torch.from_numpy(array).to(device, non_blocking=True)
+        for array in tensors
     )
     assert ids is not None and positions is not None and labels is not None
     return Batch(
@@ -104,7 +114,9 @@ def collate(examples: Sequence[Example], device: torch.device, *, trained: bool 
         attention_BS=attention,
         positions_T=positions,
         labels_T=labels,
-        extras={name: extra(examples, name, device, trained=trained) for name in examples[0].extras},
+        extras={
+            name: extra(examples, name, device, trained=trained) for name in examples[0].extras
+        },
     )
 
 
@@ -139,11 +151,16 @@ def joined(examples: Sequence[Example]) -> Example:
         record_id="",
         ids_T=np.concatenate([example.ids_T for example in examples]),
         response_T=np.concatenate([example.response_T for example in examples]),
-        extras={name: np.concatenate([example.extras[name] for example in examples]) for name in examples[0].extras},
+        extras={
+            name: np.concatenate([example.extras[name] for example in examples])
+            for name in examples[0].extras
+        },
     )
 
 
-def extra(examples: Sequence[Example], name: str, device: torch.device, *, trained: bool) -> torch.Tensor:
+def extra(
+    examples: Sequence[Example], name: str, device: torch.device, *, trained: bool
+) -> torch.Tensor:
     """One of the examples' extras, in the order of the labels; empty where no label is trained."""
     values_T = np.concatenate([example.extras[name] for example in examples])
     return torch.from_numpy(values_T if trained else values_T[:0]).to(device, non_blocking=True)

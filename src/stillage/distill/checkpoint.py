@@ -52,7 +52,9 @@ class State:
     validation_loss: float | None = None  # the last one
     validation_rouge_l: float | None = None
     best: Best | None = None
-    kept: list[Best] = field(default_factory=list)  # keep_checkpoints of them, best first; the best of all may be one
+    kept: list[Best] = field(
+        default_factory=list
+    )  # keep_checkpoints of them, best first; the best of all may be one
     scaler: dict[str, Any] = field(default_factory=dict)  # of fp16's loss scaling
     rollout: dict[str, Any] = field(default_factory=dict)  # RolloutState
 
@@ -77,7 +79,9 @@ def save(
             save_file(moments_of(model, optimiser), temporary / "optimiser.safetensors")
             if rollout is not None:
                 save_file(dict(rollout), temporary / ROLLOUT)
-        write_json(temporary / "state.json", {"identity": identity, "state": dataclasses.asdict(state)})
+        write_json(
+            temporary / "state.json", {"identity": identity, "state": dataclasses.asdict(state)}
+        )
         write_json(temporary / MANIFEST, hashes(temporary))
     prune(folder, state)
     return path
@@ -138,7 +142,9 @@ def newest(folder: Path) -> Path | None:
     return None
 
 
-def restore(path: Path, model: nn.Module, optimiser: torch.optim.Optimizer, identity: dict[str, Any]) -> State:
+def restore(
+    path: Path, model: nn.Module, optimiser: torch.optim.Optimizer, identity: dict[str, Any]
+) -> State:
     """Put weights and moments back and return the state; CheckpointError when it belongs to another training."""
     saved = read_json(path / "state.json")
     refuse_other(f"The checkpoint {path}", saved["identity"], identity)
@@ -162,14 +168,18 @@ def kept_texts(path: Path) -> dict[str, torch.Tensor]:
 def weights_of(model: nn.Module) -> dict[str, torch.Tensor]:
     """What training changes, by name: trainable parameters (a tied one once) and persistent buffers."""
     persistent = model.state_dict(keep_vars=True).keys()
-    trained = {name: weight.detach() for name, weight in model.named_parameters() if weight.requires_grad}
+    trained = {
+        name: weight.detach() for name, weight in model.named_parameters() if weight.requires_grad
+    }
     buffers = {name: buffer for name, buffer in model.named_buffers() if name in persistent}
     return {name: tensor.contiguous() for name, tensor in {**trained, **buffers}.items()}
 
 
 def moments_of(model: nn.Module, optimiser: torch.optim.Optimizer) -> dict[str, torch.Tensor]:
     """The optimiser's state as {"parameter|entry": tensor}."""
-    names: dict[torch.Tensor, str] = {parameter: name for name, parameter in model.named_parameters()}
+    names: dict[torch.Tensor, str] = {
+        parameter: name for name, parameter in model.named_parameters()
+    }
     return {
         f"{names[parameter]}|{entry}": torch.as_tensor(value).contiguous()
         for parameter, entries in optimiser.state.items()
@@ -177,7 +187,9 @@ def moments_of(model: nn.Module, optimiser: torch.optim.Optimizer) -> dict[str, 
     }
 
 
-def restore_moments(model: nn.Module, optimiser: torch.optim.Optimizer, moments: dict[str, torch.Tensor]) -> None:
+def restore_moments(
+    model: nn.Module, optimiser: torch.optim.Optimizer, moments: dict[str, torch.Tensor]
+) -> None:
     """Put `moments_of` back; entries go to the device of their parameter, step counts stay where they were."""
     parameters = dict(model.named_parameters())
     optimiser.state.clear()

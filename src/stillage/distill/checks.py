@@ -26,7 +26,9 @@ def check(
     options: TrainConfig,
 ) -> None:
     """Raise for the first thing that cannot work; examples: those with a token to train."""
-    assert isinstance(params, method.params), f"{method.name} wants {method.params}, not {type(params)}"
+    assert isinstance(params, method.params), (
+        f"{method.name} wants {method.params}, not {type(params)}"
+    )
     check_options(options, validation)
     if not examples:
         raise DataError(
@@ -36,7 +38,9 @@ def check(
         )
     if method.needs_teacher(params) and teacher is None:
         raise CapabilityError(
-            f"The method {method.name} needs a teacher.", "teacher: none", "Give a teacher, or use --method sft."
+            f"The method {method.name} needs a teacher.",
+            "teacher: none",
+            "Give a teacher, or use --method sft.",
         )
     for role, model in (("student", student), ("teacher", teacher)):
         if model is not None:

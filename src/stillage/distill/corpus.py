@@ -49,15 +49,21 @@ class Corpus:
         """What a checkpoint must agree with."""
         return {"blocks": self.digest, "coef": self.coef, "batch_size": self.batch_size}
 
-    def micro_batches(self, step: int, seed: int, rank: int, ranks: int, size: int) -> list[list[Example]]:
+    def micro_batches(
+        self, step: int, seed: int, rank: int, ranks: int, size: int
+    ) -> list[list[Example]]:
         """This process's blocks of a step, in micro-batches of at most `size` (0: one)."""
-        numbers = block_numbers(step, self.batch_size, len(self.blocks.blocks_NT), seed)[rank::ranks]
+        numbers = block_numbers(step, self.batch_size, len(self.blocks.blocks_NT), seed)[
+            rank::ranks
+        ]
         size = size or max(1, len(numbers))
         share = [block_example(self.blocks, int(number)) for number in numbers]
         return [share[start : start + size] for start in range(0, len(share), size)]
 
 
-def open_corpus(config: LmConfig, tokenizer: PreTrainedTokenizerFast, folder: Path) -> Corpus | None:
+def open_corpus(
+    config: LmConfig, tokenizer: PreTrainedTokenizerFast, folder: Path
+) -> Corpus | None:
     """The corpus of a config, or None: a file of blocks as it is, a plain-text file packed into `folder` first.
 
     Raises DataError for a file that is missing, damaged, made with another tokenizer or shorter than one block, ConfigError
@@ -71,9 +77,13 @@ def open_corpus(config: LmConfig, tokenizer: PreTrainedTokenizerFast, folder: Pa
         blocks = open_blocks(path, tokenizer=rules_hash(tokenizer))
     else:
         path = folder / PACKED
-        blocks = pack_corpus(read_plain_text(Path(config.path)), tokenizer, path, block_tokens=config.block_tokens)
+        blocks = pack_corpus(
+            read_plain_text(Path(config.path)), tokenizer, path, block_tokens=config.block_tokens
+        )
     log.info("plain text: %s", blocks.summary())
-    return Corpus(blocks=blocks, coef=config.coef, batch_size=config.batch_size, digest=sha256_file(path))
+    return Corpus(
+        blocks=blocks, coef=config.coef, batch_size=config.batch_size, digest=sha256_file(path)
+    )
 
 
 def check_weight(config: LmConfig) -> None:
@@ -119,7 +129,9 @@ def check_corpus(corpus: Corpus, student: PreTrainedModel) -> None:
     from stillage.models.pair import context_of
 
     context, rows = context_of(student), embedding_rows(student)
-    if (context is not None and corpus.blocks.block_tokens > context) or corpus.blocks.vocab_size > rows:
+    if (
+        context is not None and corpus.blocks.block_tokens > context
+    ) or corpus.blocks.vocab_size > rows:
         raise unfit(
             f"block: {corpus.blocks.block_tokens} tokens, context: {context}; "
             f"vocabulary: {corpus.blocks.vocab_size}, student: {rows}"

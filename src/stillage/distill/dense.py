@@ -32,7 +32,9 @@ def examine(model: PreTrainedModel, role: str) -> None:
         check_head(model)
     except CapabilityError as error:
         WHOLE.add(model)
-        log.warning("%s: %s Its own logits are used, all at once (%s).", role, error.what, error.values)
+        log.warning(
+            "%s: %s Its own logits are used, all at once (%s).", role, error.what, error.values
+        )
     else:
         WHOLE.discard(model)
 
@@ -63,7 +65,9 @@ def dense_sums(
     if teacher is not None:
         p_TW = logits_of(teacher)
         shared = min(z_TV.shape[1], p_TW.shape[1])
-        logq_TS, logp_TS = (torch.log_softmax(z[:, :shared] / kd_temperature, -1) for z in (z_TV, p_TW))
+        logq_TS, logp_TS = (
+            torch.log_softmax(z[:, :shared] / kd_temperature, -1) for z in (z_TV, p_TW)
+        )
         kd = (resolve(divergence, params)(logp_TS, logq_TS) * weight_T).sum()
         kd = kd * kd_temperature**2 if t_squared else kd
     return DistillationSums(kd, ce, torch.tensor(len(labels_T), device=labels_T.device))

@@ -65,7 +65,11 @@ def identity_of(
 def rollout_of(rollout: Rollout) -> dict[str, Any]:
     """The settings of a rollout; what it does beyond them is code, of the method and of the schema."""
     settings = {entry.name: getattr(rollout, entry.name) for entry in dataclasses.fields(rollout)}
-    plain = {name: value for name, value in settings.items() if isinstance(value, bool | int | float | str)}
+    plain = {
+        name: value
+        for name, value in settings.items()
+        if isinstance(value, bool | int | float | str)
+    }
     return plain | {"start": dataclasses.asdict(rollout.start)}
 
 
@@ -75,7 +79,9 @@ def refuse_other(what: str, saved: Mapping[str, Any], identity: Mapping[str, Any
     what: e.g. "The checkpoint PATH".
     """
     saved, identity = by_full_name(saved), by_full_name(json.loads(json.dumps(identity)))
-    changed = [name for name in sorted({*saved, *identity}) if saved.get(name) != identity.get(name)]
+    changed = [
+        name for name in sorted({*saved, *identity}) if saved.get(name) != identity.get(name)
+    ]
     if not changed:
         return
     if saved.get("schema") != identity.get("schema"):

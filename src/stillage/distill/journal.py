@@ -47,13 +47,17 @@ def full_disk(path: Path) -> Iterator[None]:
 class Journal:
     """The open files of a training, and its clock; lives from the first step to the last."""
 
-    def __init__(self, folder: Path, *, step: int, total: int, train_s: float, report: Report | None) -> None:
+    def __init__(
+        self, folder: Path, *, step: int, total: int, train_s: float, report: Report | None
+    ) -> None:
         """step: where this attempt starts; lines of a later step, from an attempt that was killed, are removed."""
         self.total, self.report, self.first_step = total, report, step
         self.started, self.before_s, self.said = time.monotonic(), train_s, time.monotonic()
         self.tokens = 0
         folder.mkdir(parents=True, exist_ok=True)
-        write_text(folder / "metrics.jsonl", lines_until(folder / "metrics.jsonl", step if step else -1))
+        write_text(
+            folder / "metrics.jsonl", lines_until(folder / "metrics.jsonl", step if step else -1)
+        )
         self.metrics: TextIO = (folder / "metrics.jsonl").open("a", encoding="utf-8")
         self.text: TextIO = (folder / "train.log").open("a", encoding="utf-8")
 
@@ -92,7 +96,9 @@ class Journal:
         if self.report is not None:
             self.report({**entry, "total": self.total})
         overlap = "" if rouge_l is None else f"  ROUGE-L {rouge_l:.4f}"
-        self.say(f"step {step}/{self.total}  epoch {epoch:g}  validation loss {loss:.4f} nats per token{overlap}")
+        self.say(
+            f"step {step}/{self.total}  epoch {epoch:g}  validation loss {loss:.4f} nats per token{overlap}"
+        )
 
     def flush(self) -> None:
         """Metrics reach the disk before the checkpoint that counts on them."""

@@ -109,7 +109,9 @@ class Loop:
     state: checkpoint.State
     journal: Journal | None  # of the main process
     writer: Writer | None = None  # of the texts, where they are not always the records' own
-    rouge_l: Callable[[], float] | None = None  # of the student's answers now, where validations are compared by it
+    rouge_l: Callable[[], float] | None = (
+        None  # of the student's answers now, where validations are compared by it
+    )
 
     @property
     def is_over(self) -> bool:
@@ -148,7 +150,9 @@ class Loop:
         """One optimiser step: its share of the records forward and backward, clipped, checked, applied, written down."""
         number, options = self.state.step, self.plan.options
         place = self.plan.place(number, self.state.trained_tokens)
-        chosen = self.plan.chosen(number) if self.writer is None else self.writer.texts(number, place)
+        chosen = (
+            self.plan.chosen(number) if self.writer is None else self.writer.texts(number, place)
+        )
         tokens = sum(trained_tokens(example) for example in chosen)
         lr = lr_at(place, self.plan.total, options)
         set_lr(self.optimiser, lr)
@@ -169,18 +173,28 @@ class Loop:
         self.state.trained_tokens += tokens
         if self.journal is not None:
             self.journal.total = self.expected
-            entry = {"step": self.state.step, "epoch": round(self.state.step / self.plan.per_epoch, 4), "loss": loss}
+            entry = {
+                "step": self.state.step,
+                "epoch": round(self.state.step / self.plan.per_epoch, 4),
+                "loss": loss,
+            }
             entry |= {} if self.writer is None else {"texts": self.writer.source}
             size = {"lr": lr, "grad_norm": None if overflow else grad_norm, "tokens": tokens}
             self.journal.stepped({**entry, **terms, **size}, tokens)
 
-    def backward(self, chosen: Sequence[Example], number: int, tokens: int) -> dict[str, torch.Tensor]:
+    def backward(
+        self, chosen: Sequence[Example], number: int, tokens: int
+    ) -> dict[str, torch.Tensor]:
         """Gradients of this process's share of a step; the terms' sums, float64. DDP averages, hence the factor `ranks`."""
         ranks, rank = self.accelerator.num_processes, self.accelerator.process_index
         share = micro_batches(chosen, rank, ranks, self.plan.options.micro_batch_size)
         idle = not share  # fewer records than processes: this one still has to meet the others
         totals: dict[str, torch.Tensor] = {}
-        rows = partial(collate_packed, row_tokens=self.plan.row_tokens) if self.plan.row_tokens else collate
+        rows = (
+            partial(collate_packed, row_tokens=self.plan.row_tokens)
+            if self.plan.row_tokens
+            else collate
+        )
         with self.noise(number):
             if self.plan.corpus is not None:
                 totals["lm"] = self.backward_corpus(self.plan.corpus, number, tokens)
@@ -217,7 +231,9 @@ class Loop:
         """Dropout noise of a step: derived from (seed, step, process), so that no generator has to be saved."""
         device = self.accelerator.device
         with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
-            torch.manual_seed(derive(self.plan.seed, "step", number, self.accelerator.process_index))
+            torch.manual_seed(
+                derive(self.plan.seed, "step", number, self.accelerator.process_index)
+            )
             yield
 
     @torch.no_grad()
@@ -238,7 +254,9 @@ class Loop:
         """Validation loss in nats per token (and ROUGE-L, if asked for), over all processes; the best weights are kept."""
         plan, state, accelerator = self.plan, self.state, self.accelerator
         size = plan.options.micro_batch_size or plan.options.batch_size
-        batches = validation_batches(plan.validation, size)[accelerator.process_index :: accelerator.num_processes]
+        batches = validation_batches(plan.validation, size)[
+            accelerator.process_index :: accelerator.num_processes
+        ]
         sums = validation_sums(self.objective.student, batches, accelerator.device, self.precision)
         total, tokens = summed(accelerator, sums).tolist()
         loss = total / tokens
@@ -263,7 +281,9 @@ class Loop:
             self.save_student(folder)
             found = dataclasses.replace(found, files=checkpoint.hashes(folder))
         state.best = found if is_best else state.best
-        state.kept = sorted([*state.kept, found], key=checkpoint.rank)[: plan.options.keep_checkpoints]
+        state.kept = sorted([*state.kept, found], key=checkpoint.rank)[
+            : plan.options.keep_checkpoints
+        ]
 
     def save_student(self, folder: Path) -> None:
         """Write the student as a complete model folder."""
@@ -281,5 +301,7 @@ class Loop:
         if self.writer is not None:
             self.state.rollout, kept = dataclasses.asdict(self.writer.state), self.writer.tensors()
         folder = self.plan.folder / "checkpoints"
-        path = checkpoint.save(folder, self.state, self.objective, self.optimiser, self.plan.identity, kept)
+        path = checkpoint.save(
+            folder, self.state, self.objective, self.optimiser, self.plan.identity, kept
+        )
         self.journal.say(f"checkpoint {path.name}")

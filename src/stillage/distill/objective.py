@@ -36,7 +36,9 @@ def output(model: PreTrainedModel, batch: Batch) -> Output:
         return Output(hidden_TH=aligned(batch, logits_BSV), head_VH=None)
     weight_VH, bias_V, softcap = head_of(model)
     hidden_BSH = forward_hidden(model, batch.ids_BS, documents_BT=batch.documents_BS)
-    return Output(hidden_TH=aligned(batch, hidden_BSH), head_VH=weight_VH, bias_V=bias_V, softcap=softcap)
+    return Output(
+        hidden_TH=aligned(batch, hidden_BSH), head_VH=weight_VH, bias_V=bias_V, softcap=softcap
+    )
 
 
 def sums(
@@ -57,9 +59,15 @@ def sums(
     student, teacher = step.student, step.teacher
     if student.head_VH is None or (teacher is not None and teacher.head_VH is None):
         return dense_sums(
-            student, teacher, step.labels_T, divergence=divergence, params=params, kd_temperature=kd_temperature,
-            t_squared=t_squared, weight_T=weight_T,
-        )  # fmt: skip
+            student,
+            teacher,
+            step.labels_T,
+            divergence=divergence,
+            params=params,
+            kd_temperature=kd_temperature,
+            t_squared=t_squared,
+            weight_T=weight_T,
+        )
     return distillation_sums(
         student.hidden_TH,
         student.head_VH,
@@ -79,7 +87,9 @@ def sums(
     )
 
 
-def teacher_alone(step: Step, divergence: str, params: Mapping[str, float] = NOTHING) -> dict[str, torch.Tensor]:
+def teacher_alone(
+    step: Step, divergence: str, params: Mapping[str, float] = NOTHING
+) -> dict[str, torch.Tensor]:
     """{"kd": sum_t divergence(p_t, q_t)}: the whole loss of a method that only follows its teacher."""
     return {"kd": sums(step, divergence=divergence, params=params, weights=(1.0, 0.0)).kd}
 
@@ -96,7 +106,12 @@ class Objective(nn.Module):
     ) -> dict[str, torch.Tensor]:
         """The named token sums of a micro-batch. lm_weight > 0: of plain text, whose one term is "lm"."""
         step = Step(
-            student=output(self.student, batch), teacher=teacher, labels_T=batch.labels_T, number=number,
+            student=output(self.student, batch),
+            teacher=teacher,
+            labels_T=batch.labels_T,
+            number=number,
             extras=batch.extras,
-        )  # fmt: skip
-        return {"lm": lm_weight * sums(step).ce} if lm_weight else self.method.terms(step, self.params)
+        )
+        return (
+            {"lm": lm_weight * sums(step).ce} if lm_weight else self.method.terms(step, self.params)
+        )

@@ -18,12 +18,17 @@ def adamw(parameters: Iterable[nn.Parameter], options: TrainConfig) -> torch.opt
     """AdamW (fused where the device has it) over the trainable parameters; biases and norms are not decayed."""
     trainable = [parameter for parameter in parameters if parameter.requires_grad]
     groups = [
-        {"params": [weight for weight in trainable if weight.ndim >= 2], "weight_decay": options.weight_decay},
+        {
+            "params": [weight for weight in trainable if weight.ndim >= 2],
+            "weight_decay": options.weight_decay,
+        },
         {"params": [vector for vector in trainable if vector.ndim < 2], "weight_decay": 0.0},
     ]
     fused = all(parameter.device.type in ("cpu", "cuda") for parameter in trainable)
     betas = (options.beta1, options.beta2)
-    return torch.optim.AdamW([group for group in groups if group["params"]], lr=0.0, betas=betas, fused=fused)
+    return torch.optim.AdamW(
+        [group for group in groups if group["params"]], lr=0.0, betas=betas, fused=fused
+    )
 
 
 def lr_at(step: float, total: int, options: TrainConfig) -> float:
@@ -34,13 +39,18 @@ def lr_at(step: float, total: int, options: TrainConfig) -> float:
     """
     warmup = math.ceil(options.warmup_fraction * total)
     if step < warmup:
-        return options.lr_peak * min(1.0, (step + 1) / warmup)  # a place between two steps may lie beyond the last
+        return options.lr_peak * min(
+            1.0, (step + 1) / warmup
+        )  # a place between two steps may lie beyond the last
     progress = min(1.0, (step - warmup) / max(1, total - 1 - warmup))
     if options.schedule == "constant":
         return options.lr_peak
     if options.schedule == "linear":
         return options.lr_peak + (options.lr_final - options.lr_peak) * progress
-    return options.lr_final + (options.lr_peak - options.lr_final) * (1 + math.cos(math.pi * progress)) / 2
+    return (
+        options.lr_final
+        + (options.lr_peak - options.lr_final) * (1 + math.cos(math.pi * progress)) / 2
+    )
 
 
 def set_lr(optimiser: torch.optim.Optimizer, lr: float) -> None:

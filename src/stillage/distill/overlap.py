@@ -16,7 +16,10 @@ if TYPE_CHECKING:
 
 
 def validation_rouge_l(
-    desk: Desk, student: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, asked: Sequence[Example]
+    desk: Desk,
+    student: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerFast,
+    asked: Sequence[Example],
 ) -> float:
     """Mean ROUGE-L (0 to 1, `evaluate.rouge`) between greedy answers and the records' responses; all processes share it.
 
@@ -28,7 +31,11 @@ def validation_rouge_l(
     texts = answer(desk, student, asked, [example.record_id for example in asked], greedy)
 
     def words(example: Example) -> str:
-        return str(tokenizer.decode(example.ids_T[example.response_T].tolist(), skip_special_tokens=True)).strip()
+        return str(
+            tokenizer.decode(example.ids_T[example.response_T].tolist(), skip_special_tokens=True)
+        ).strip()
 
-    found = np.array(rouge_l([words(text) for text in texts], [[words(example)] for example in asked]))
+    found = np.array(
+        rouge_l([words(text) for text in texts], [[words(example)] for example in asked])
+    )
     return float(found[~np.isnan(found)].mean()) if not np.isnan(found).all() else 0.0

@@ -23,14 +23,18 @@ class Precision:
         """The context in which forward passes run."""
         if self.name == "fp32":
             return nullcontext()
-        return torch.autocast(self.device.type, torch.bfloat16 if self.name == "bf16" else torch.float16)
+        return torch.autocast(
+            self.device.type, torch.bfloat16 if self.name == "bf16" else torch.float16
+        )
 
 
 def precision_of(name: Literal["fp32", "bf16", "fp16"], device: torch.device) -> Precision:
     """The precision by name; CapabilityError for fp16 without a GPU, whose products it could not scale."""
     if name == "fp16" and device.type != "cuda":
         raise CapabilityError(
-            "fp16 needs a CUDA device.", f"precision = fp16, device = {device.type}", "Use bf16 or fp32 here."
+            "fp16 needs a CUDA device.",
+            f"precision = fp16, device = {device.type}",
+            "Use bf16 or fp32 here.",
         )
     scaler = torch.amp.GradScaler(device.type, enabled=name == "fp16")
     return Precision(name=name, device=device, scaler=scaler)

@@ -20,7 +20,10 @@ log = logging.getLogger("stillage")
 
 
 def prepare(
-    student: PreTrainedModel, teacher: PreTrainedModel | None, options: TrainConfig, examples: Sequence[Example]
+    student: PreTrainedModel,
+    teacher: PreTrainedModel | None,
+    options: TrainConfig,
+    examples: Sequence[Example],
 ) -> int:
     """Examine the heads, switch gradient checkpointing on, and return how many tokens a packed row has (0: no packing).
 

@@ -57,10 +57,16 @@ def unknown(kind: str, name: str, known: Collection[str], owner: str) -> ConfigE
     """The error for a name that does not exist, with the nearest that does."""
     near = difflib.get_close_matches(name, list(known), n=1, cutoff=0.5)
     added = kind in ("method", "divergence", "attack")
-    choose = "Choose one of these, or give the --plugin file that adds it." if added else "Choose one of these."
+    choose = (
+        "Choose one of these, or give the --plugin file that adds it."
+        if added
+        else "Choose one of these."
+    )
     return ConfigError(
         f"There is no {kind} {name!r}{' ' + owner if owner else ''}.",
-        f"known: {', '.join(known)}" if known else f"this {owner.removeprefix('of ')} has no {kind}",
+        f"known: {', '.join(known)}"
+        if known
+        else f"this {owner.removeprefix('of ')} has no {kind}",
         f"Did you mean {near[0]}?" if near else choose if known else "Leave it out.",
     )
 
@@ -74,7 +80,9 @@ def check_divergence(params: object) -> None:
     for entry in fields(params):  # pyright: ignore[reportArgumentType]
         is_foreign = entry.name in readers and entry.name not in DIVERGENCE_PARAMS[name]
         if is_foreign and _value(params, entry.name) != entry.default:
-            owners = [owner for owner, settings in DIVERGENCE_PARAMS.items() if entry.name in settings]
+            owners = [
+                owner for owner, settings in DIVERGENCE_PARAMS.items() if entry.name in settings
+            ]
             raise ConfigError(
                 f"The divergence {name} does not read {entry.name}.",
                 f"divergence = {name}, {entry.name} = {_value(params, entry.name)}",
@@ -94,11 +102,20 @@ def check_sampling(params: object) -> None:
 
 def divergence_params(params: object) -> dict[str, float]:
     """The settings that the chosen divergence reads, by name."""
-    return {name: float(_value(params, name)) for name in DIVERGENCE_PARAMS[str(_value(params, "divergence"))]}
+    return {
+        name: float(_value(params, name))
+        for name in DIVERGENCE_PARAMS[str(_value(params, "divergence"))]
+    }
 
 
 def check_range(
-    params: object, name: str, *, low: float, high: float = math.inf, above: bool = False, below: bool = False
+    params: object,
+    name: str,
+    *,
+    low: float,
+    high: float = math.inf,
+    above: bool = False,
+    below: bool = False,
 ) -> None:
     """ConfigError unless low <= value <= high (low < value where `above`, value < high where `below`); NaN never passes."""
     require(name, float(_value(params, name)), Range(low=low, high=high, above=above, below=below))
@@ -125,11 +142,15 @@ def _parsed(method: str, name: str, value: object, kind: object) -> object:
         if text not in choices:
             raise unknown(name, text, [str(choice) for choice in choices], f"of method {method}")
         return text
-    assert kind in PARSERS, f"{method}.{name}: settings are bool, int, float, str or Literal words, not {kind}"
+    assert kind in PARSERS, (
+        f"{method}.{name}: settings are bool, int, float, str or Literal words, not {kind}"
+    )
     try:
         return PARSERS[kind](text)
     except ValueError:
         wanted = {bool: "true or false", int: "a whole number", float: "a number"}[kind]  # pyright: ignore[reportArgumentType]
         raise ConfigError(
-            f"The setting {name} of method {method} must be {wanted}.", f"{name} = {text!r}", f"Give {wanted}."
+            f"The setting {name} of method {method} must be {wanted}.",
+            f"{name} = {text!r}",
+            f"Give {wanted}.",
         ) from None

@@ -19,7 +19,9 @@ def answered(example: Example, new_ids: Array) -> Example:
     assert len(new_ids), "a writer gives at least the end of text"
     prompt = example.prompt_ids
     ids_T = np.concatenate([prompt, new_ids]).astype(np.int32)
-    return Example(record_id=example.record_id, ids_T=ids_T, response_T=np.arange(len(ids_T)) >= len(prompt))
+    return Example(
+        record_id=example.record_id, ids_T=ids_T, response_T=np.arange(len(ids_T)) >= len(prompt)
+    )
 
 
 def with_extras(example: Example, extras: Mapping[str, Array]) -> Example:
@@ -45,9 +47,14 @@ def to_tensors(texts: Sequence[Example], name: str) -> dict[str, torch.Tensor]:
     return {
         f"{name}.ids": joined([text.ids_T for text in texts], np.int32),
         f"{name}.lengths": torch.tensor([len(text.ids_T) for text in texts], dtype=torch.int64),
-        f"{name}.prompts": torch.tensor([len(text.prompt_ids) for text in texts], dtype=torch.int64),
+        f"{name}.prompts": torch.tensor(
+            [len(text.prompt_ids) for text in texts], dtype=torch.int64
+        ),
         f"{name}.record_ids": torch.from_numpy(np.frombuffer(record_ids, np.uint8).copy()),
-        **{f"{name}.extras.{extra}": joined([text.extras[extra] for text in texts], np.float32) for extra in extras},
+        **{
+            f"{name}.extras.{extra}": joined([text.extras[extra] for text in texts], np.float32)
+            for extra in extras
+        },
     }
 
 
@@ -60,10 +67,14 @@ def from_tensors(tensors: Mapping[str, torch.Tensor], name: str) -> list[Example
     ids = np.split(tensors[f"{name}.ids"].numpy(), np.cumsum(lengths)[:-1])
     found = []
     for record_id, ids_T, prompt in zip(record_ids, ids, prompts, strict=True):
-        found.append(Example(record_id=record_id, ids_T=ids_T, response_T=np.arange(len(ids_T)) >= prompt))
+        found.append(
+            Example(record_id=record_id, ids_T=ids_T, response_T=np.arange(len(ids_T)) >= prompt)
+        )
     prefix = f"{name}.extras."
     for extra in [key for key in tensors if key.startswith(prefix)]:
         cuts = np.cumsum([int(text.response_T[1:].sum()) for text in found])[:-1]
         for row, values_T in enumerate(np.split(tensors[extra].numpy(), cuts)):
-            found[row] = with_extras(found[row], {**found[row].extras, extra.removeprefix(prefix): values_T})
+            found[row] = with_extras(
+                found[row], {**found[row].extras, extra.removeprefix(prefix): values_T}
+            )
     return found

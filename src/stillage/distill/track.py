@@ -11,7 +11,11 @@ from typing import Any, Literal
 from stillage.errors import CapabilityError
 
 Track = Literal["none", "wandb", "trackio", "tensorboard"]
-MODULES: Mapping[str, str] = {"wandb": "wandb", "trackio": "trackio", "tensorboard": "torch.utils.tensorboard"}
+MODULES: Mapping[str, str] = {
+    "wandb": "wandb",
+    "trackio": "trackio",
+    "tensorboard": "torch.utils.tensorboard",
+}
 PACKAGES: Mapping[str, str] = {"wandb": "wandb", "trackio": "trackio", "tensorboard": "tensorboard"}
 Find = Callable[[str], object]
 
@@ -20,14 +24,18 @@ def check_tracker(track: Track, find: Find | None = None) -> None:
     """CapabilityError, with the command to type, where the tracker is not installed. Loads nothing."""
     if track != "none" and (find or importlib.util.find_spec)(PACKAGES[track]) is None:
         raise CapabilityError(
-            f"The tracker {track} is not installed.", f"track: {track}", f"pip install 'stillage[{track}]'"
+            f"The tracker {track} is not installed.",
+            f"track: {track}",
+            f"pip install 'stillage[{track}]'",
         )
 
 
 class Tracker:
     """An open run in a tracker; lives as long as one model's training."""
 
-    def __init__(self, track: Track, *, run: str, model: str, folder: Path, settings: Mapping[str, object]) -> None:
+    def __init__(
+        self, track: Track, *, run: str, model: str, folder: Path, settings: Mapping[str, object]
+    ) -> None:
         """run: the experiment's id; a training that continues adds to what it sent before. CapabilityError if missing."""
         check_tracker(track)
         self.module: Any = importlib.import_module(MODULES[track])
@@ -35,10 +43,17 @@ class Tracker:
         name = f"{run}-{model}"
         if track == "wandb":
             self.run: Any = self.module.init(
-                project="stillage", name=name, id=name, resume="allow", dir=str(folder), config=dict(settings)
+                project="stillage",
+                name=name,
+                id=name,
+                resume="allow",
+                dir=str(folder),
+                config=dict(settings),
             )
         elif track == "trackio":
-            self.run = self.module.init(project="stillage", name=name, resume="allow", config=dict(settings))
+            self.run = self.module.init(
+                project="stillage", name=name, resume="allow", config=dict(settings)
+            )
         else:
             self.run = self.module.SummaryWriter(log_dir=str(folder / "tensorboard"))
 

@@ -97,20 +97,32 @@ def train(
     """
     teacher = teacher if method.needs_teacher(params) else None
     rollout = None if method.rollout is None else method.rollout(params)
-    options = options if method.budget is None else dataclasses.replace(options, **method.budget(params))
+    options = (
+        options if method.budget is None else dataclasses.replace(options, **method.budget(params))
+    )
     trained = [example for example in examples if trained_tokens(example)]
     check(student, teacher, method, params, trained, validation, options)
     if len(trained) < len(examples):
         log.warning(
-            "%d of %d examples have no token to train and are left out.", len(examples) - len(trained), len(examples)
+            "%d of %d examples have no token to train and are left out.",
+            len(examples) - len(trained),
+            len(examples),
         )
     if corpus is not None:
         check_corpus(corpus, student)
     identity = identity_of(
-        student=student, tokenizer=tokenizer, teacher=teacher, method=method, params=params, rollout=rollout,
-        examples=trained, validation=[example for example in validation if trained_tokens(example)], options=options,
-        seed=seed, corpus=corpus,
-    )  # fmt: skip
+        student=student,
+        tokenizer=tokenizer,
+        teacher=teacher,
+        method=method,
+        params=params,
+        rollout=rollout,
+        examples=trained,
+        validation=[example for example in validation if trained_tokens(example)],
+        options=options,
+        seed=seed,
+        corpus=corpus,
+    )
     desk = desk_of(tokenizer, student, teacher, options, seed)
     if (done := finished(folder, identity)) is not None:
         desk.accelerator.wait_for_everyone()  # nobody removes what the others still look at
@@ -119,10 +131,14 @@ def train(
         return done
     row_tokens = prepare(student, teacher, options, trained)
     if options.gradient_checkpointing and rollout is not None and not rollout.dropout:
-        log.warning("gradient checkpointing has no effect: %s trains the student in eval mode", method.name)
+        log.warning(
+            "gradient checkpointing has no effect: %s trains the student in eval mode", method.name
+        )
     if rollout is not None and rollout.writes_once:
         assert teacher is not None
-        trained = answers_once(desk, teacher, tokenizer, trained, rollout, folder, should_stop, report, about=identity)
+        trained = answers_once(
+            desk, teacher, tokenizer, trained, rollout, folder, should_stop, report, about=identity
+        )
         teacher, rollout = None if rollout.teacher_is_done else teacher, None
     plan = plan_of(identity, trained, validation, options, folder, seed, should_stop)
     plan = dataclasses.replace(plan, corpus=corpus, row_tokens=row_tokens)
@@ -160,7 +176,9 @@ def desk_of(
 
     # Mixed precision is ours (distill.precision): accelerate fixes one per process. It joins CPU processes only if told so.
     accelerator = Accelerator(mixed_precision="no", cpu=not torch.accelerator.is_available())
-    if teacher is not None and teacher.device != accelerator.device:  # quantised weights stay where they were loaded
+    if (
+        teacher is not None and teacher.device != accelerator.device
+    ):  # quantised weights stay where they were loaded
         teacher.to(accelerator.device)  # pyright: ignore[reportArgumentType]
     if teacher is not None:
         teacher.eval()
@@ -170,10 +188,14 @@ def desk_of(
     models = [model for model in (student, teacher) if model is not None]
     contexts = [context_of(model) for model in models]
     return Desk(
-        accelerator=accelerator, precision=precision, eos_id=eos, pad_id=pad, seed=seed,
+        accelerator=accelerator,
+        precision=precision,
+        eos_id=eos,
+        pad_id=pad,
+        seed=seed,
         most_tokens=min((tokens for tokens in contexts if tokens is not None), default=None),
         known_ids=min(map(embedding_rows, models)),
-    )  # fmt: skip
+    )
 
 
 def plan_of(
@@ -189,10 +211,15 @@ def plan_of(
     ordered = canonical(examples)
     total = total_steps(ordered, options)
     return Plan(
-        examples=ordered, validation=canonical([example for example in validation if trained_tokens(example)]),
-        options=options, seed=seed, total=total, folder=folder,
-        identity={**identity, "steps": total, "texts": fingerprint(ordered)}, should_stop=should_stop,
-    )  # fmt: skip
+        examples=ordered,
+        validation=canonical([example for example in validation if trained_tokens(example)]),
+        options=options,
+        seed=seed,
+        total=total,
+        folder=folder,
+        identity={**identity, "steps": total, "texts": fingerprint(ordered)},
+        should_stop=should_stop,
+    )
 
 
 def start(
@@ -213,7 +240,9 @@ def start(
     objective.to(accelerator.device)
     optimiser = adamw(objective.parameters(), plan.options)
     writer = None if rollout is None else Writer(rollout, plan, desk, student, teacher)
-    asked = plan.validation[: plan.options.keep_prompts] if plan.options.keep_by == "rouge_l" else ()
+    asked = (
+        plan.validation[: plan.options.keep_prompts] if plan.options.keep_by == "rouge_l" else ()
+    )
     judge = partial(validation_rouge_l, desk, student, tokenizer, asked) if asked else None
     with accelerator.main_process_first():
         path = checkpoint.newest(plan.folder / "checkpoints")
@@ -226,7 +255,9 @@ def start(
     journal = None
     if accelerator.is_main_process:
         total = plan.expected(state.step, state.trained_tokens)
-        journal = Journal(plan.folder, step=state.step, total=total, train_s=state.train_s, report=report)
+        journal = Journal(
+            plan.folder, step=state.step, total=total, train_s=state.train_s, report=report
+        )
         journal.say(opening(plan, method, state, accelerator.num_processes, accelerator.device))
         unseen = not plan.validates_after(0, last=plan.is_over(0, 0))
         if state.step == 0 and rollout is not None and follows_validation(rollout) and unseen:
@@ -236,13 +267,24 @@ def start(
                 f"validate_every: {plan.options.validate_every:g})"
             )
     return Loop(
-        plan=plan, accelerator=accelerator, wrapped=accelerator.prepare_model(objective), objective=objective,
-        teacher=teacher, tokenizer=tokenizer, optimiser=optimiser, precision=precision, state=state, journal=journal,
-        writer=writer, rouge_l=judge,
-    )  # fmt: skip
+        plan=plan,
+        accelerator=accelerator,
+        wrapped=accelerator.prepare_model(objective),
+        objective=objective,
+        teacher=teacher,
+        tokenizer=tokenizer,
+        optimiser=optimiser,
+        precision=precision,
+        state=state,
+        journal=journal,
+        writer=writer,
+        rouge_l=judge,
+    )
 
 
-def opening(plan: Plan, method: Method, state: checkpoint.State, processes: int, device: torch.device) -> str:
+def opening(
+    plan: Plan, method: Method, state: checkpoint.State, processes: int, device: torch.device
+) -> str:
     """The first line of an attempt in train.log."""
     what = f"continues after step {state.step} of" if state.step else "starts:"
     what += " about" if plan.options.max_trained_tokens else ""
@@ -270,7 +312,10 @@ def summary_of(loop: Loop, method: Method, *, left_out: int) -> Summary:
         best_step=state.best.step if state.best else None,
         best_rouge_l=state.best.rouge_l if state.best else None,
         model_step=best.step if best else state.step,
-        timings={"train_s": round(seconds, 3), "tokens_per_s": round(state.trained_tokens / max(seconds, 1e-9), 1)},
+        timings={
+            "train_s": round(seconds, 3),
+            "tokens_per_s": round(state.trained_tokens / max(seconds, 1e-9), 1),
+        },
     )
 
 
@@ -304,9 +349,13 @@ def write_outputs(loop: Loop, summary: Summary, identity: dict[str, Any]) -> Non
         with atomic(folder / "kept" / kept.folder) as temporary:
             shutil.copytree(checkpoints / kept.folder, temporary)
     times = sorted(times_trained(loop).items())
-    columns = {"id": [name for name, _ in times], "times": pa.array([count for _, count in times], pa.int32())}
+    columns = {
+        "id": [name for name, _ in times],
+        "times": pa.array([count for _, count in times], pa.int32()),
+    }
     write_table(
-        folder / "provenance.parquet", pa.table(columns, schema=pa.schema([("id", pa.string()), ("times", pa.int32())]))
+        folder / "provenance.parquet",
+        pa.table(columns, schema=pa.schema([("id", pa.string()), ("times", pa.int32())])),
     )
     write_json(folder / "summary.json", {**dataclasses.asdict(summary), "identity": identity})
     remove(checkpoints)

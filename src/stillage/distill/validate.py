@@ -15,7 +15,10 @@ from stillage.types import Example, Step
 
 @torch.no_grad()
 def validation_sums(
-    model: nn.Module, batches: Sequence[Sequence[Example]], device: torch.device, precision: Precision
+    model: nn.Module,
+    batches: Sequence[Sequence[Example]],
+    device: torch.device,
+    precision: Precision,
 ) -> torch.Tensor:
     """[sum of -log q(label) in nats, number of labels] over the batches, float64; the model is in eval mode meanwhile."""
     was_training = model.training
@@ -24,7 +27,8 @@ def validation_sums(
     for examples in batches:
         batch = collate(examples, device)
         with precision.autocast():
-            step = Step(student=output(model, batch), teacher=None, labels_T=batch.labels_T, number=0)  # pyright: ignore[reportArgumentType]
+            student = output(model, batch)  # pyright: ignore[reportArgumentType]
+            step = Step(student=student, teacher=None, labels_T=batch.labels_T, number=0)
             found[0] += sums(step).ce.double()
         found[1] += sum(trained_tokens(example) for example in examples)
     model.train(was_training)

@@ -29,7 +29,12 @@ class Writer:
     """Lives as long as a training: the texts that are kept for later steps, and how often each record was trained."""
 
     def __init__(
-        self, rollout: Rollout, plan: Plan, desk: Desk, student: PreTrainedModel, teacher: PreTrainedModel | None
+        self,
+        rollout: Rollout,
+        plan: Plan,
+        desk: Desk,
+        student: PreTrainedModel,
+        teacher: PreTrainedModel | None,
     ) -> None:
         self.rollout, self.plan, self.desk = rollout, plan, desk
         self.student, self.teacher = student, teacher
@@ -59,7 +64,10 @@ class Writer:
             self.buffer = newest([*self.buffer, *found], self.rollout.capacity)
             self.state = dataclasses.replace(self.state, buffered=len(self.buffer))
         if self.source in ("replay", "student_then_replay"):
-            rng, size = generator(self.plan.seed, "replay", step), min(len(chosen), len(self.buffer))
+            rng, size = (
+                generator(self.plan.seed, "replay", step),
+                min(len(chosen), len(self.buffer)),
+            )
             found = [self.buffer[row] for row in rng.choice(len(self.buffer), size, replace=False)]
         return found
 
@@ -70,18 +78,27 @@ class Writer:
         cycle, place = divmod(step, parts * self.rollout.inner_epochs)
         if place == 0:
             steps = range(cycle * parts, (cycle + 1) * parts)
-            self.cycle = self.scored(self.written([(part, text) for part in steps for text in self.plan.chosen(part)]))
+            self.cycle = self.scored(
+                self.written([(part, text) for part in steps for text in self.plan.chosen(part)])
+            )
         inner, part = divmod(place, parts)
         order = generator(self.plan.seed, "inner", cycle, inner).permutation(len(self.cycle))
         texts = [self.cycle[row] for row in np.array_split(order, parts)[part]]
         assert self.rollout.annotate is not None
-        extras = self.rollout.annotate([(text.extras["logq"], text.extras["logp"]) for text in texts])
+        extras = self.rollout.annotate(
+            [(text.extras["logq"], text.extras["logp"]) for text in texts]
+        )
         return [with_extras(text, extra) for text, extra in zip(texts, extras, strict=True)]
 
     def cycle_parts(self) -> int:
         """Steps in one pass over a cycle's texts: no more than an epoch has, and no more than the training will make."""
         wanted = round(self.rollout.cycle_records / self.plan.options.batch_size)
-        return max(1, min(wanted, self.plan.per_epoch, math.ceil(self.plan.total / self.rollout.inner_epochs)))
+        return max(
+            1,
+            min(
+                wanted, self.plan.per_epoch, math.ceil(self.plan.total / self.rollout.inner_epochs)
+            ),
+        )
 
     def written(self, asked: Sequence[tuple[int, Example]]) -> list[Example]:
         """Other responses to (step of the data, example): the noise of each depends on both, and on the seed."""
@@ -94,9 +111,14 @@ class Writer:
         assert self.teacher is not None
         options, width = self.plan.options, self.rollout.max_new_tokens
         size = options.micro_batch_size or options.batch_size
-        logq, logp = (score(self.desk, model, texts, size=size, width=width) for model in (self.student, self.teacher))
+        logq, logp = (
+            score(self.desk, model, texts, size=size, width=width)
+            for model in (self.student, self.teacher)
+        )
         rows = zip(texts, logq, logp, strict=True)
-        return [with_extras(text, {"logq": logq_T, "logp": logp_T}) for text, logq_T, logp_T in rows]
+        return [
+            with_extras(text, {"logq": logq_T, "logp": logp_T}) for text, logq_T, logp_T in rows
+        ]
 
     def validated(self, loss: float) -> None:
         """After a validation: the probability of written texts may change."""
@@ -105,13 +127,21 @@ class Writer:
     def times(self) -> Counter[str]:
         """How often each record was trained, by id."""
         return Counter(
-            {record_id: int(self.times_N[row]) for record_id, row in self.place.items() if self.times_N[row]}
+            {
+                record_id: int(self.times_N[row])
+                for record_id, row in self.place.items()
+                if self.times_N[row]
+            }
         )
 
     def tensors(self) -> dict[str, torch.Tensor]:
         """What a checkpoint keeps beside the state."""
         times = torch.from_numpy(self.times_N.copy())
-        return {**to_tensors(self.buffer, "buffer"), **to_tensors(self.cycle, "cycle"), "times": times}
+        return {
+            **to_tensors(self.buffer, "buffer"),
+            **to_tensors(self.cycle, "cycle"),
+            "times": times,
+        }
 
     def restore(self, state: Mapping[str, Any], tensors: Mapping[str, torch.Tensor]) -> None:
         """Continue where a checkpoint was written."""

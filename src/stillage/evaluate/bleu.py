@@ -40,10 +40,20 @@ def corpus_overlap(
     check_references(predictions, references)
     check_level(level)
     if not predictions:
-        return {name: Interval(value=np.nan, low=np.nan, high=np.nan, level=level) for name in ("bleu", "chrf")}
-    number = np.arange(len(predictions)) if clusters is None else np.unique(clusters, return_inverse=True)[1]
+        return {
+            name: Interval(value=np.nan, low=np.nan, high=np.nan, level=level)
+            for name in ("bleu", "chrf")
+        }
+    number = (
+        np.arange(len(predictions))
+        if clusters is None
+        else np.unique(clusters, return_inverse=True)[1]
+    )
     found = metrics(tokenizer_of(references))
-    return {name: _interval(metric, predictions, references, number, level) for name, metric in found.items()}
+    return {
+        name: _interval(metric, predictions, references, number, level)
+        for name, metric in found.items()
+    }
 
 
 def tokenizer_of(references: Sequence[Sequence[str]]) -> str:
@@ -75,16 +85,23 @@ def signatures(references: Sequence[Sequence[str]]) -> dict[str, str]:
     counts = {len(some) for some in references}
     found = metrics(tokenizer_of(references))
     for metric in found.values():
-        metric.num_refs = min(counts) if len(counts) == 1 else -1  # what it notes itself when it has read a corpus
+        metric.num_refs = (
+            min(counts) if len(counts) == 1 else -1
+        )  # what it notes itself when it has read a corpus
     return {name: str(metric.get_signature()) for name, metric in found.items()}
 
 
 def _interval(
-    metric: Metric, predictions: Sequence[str], references: Sequence[Sequence[str]], number: Array, level: float
+    metric: Metric,
+    predictions: Sequence[str],
+    references: Sequence[Sequence[str]],
+    number: Array,
+    level: float,
 ) -> Interval:
     """The metric of the corpus, and of it without each cluster: both are functions of summed counts, texts are read once."""
     streams = [  # sacrebleu wants the first references, then the second ones, ...; None where there is none
-        [some[k] if k < len(some) else None for some in references] for k in range(max(map(len, references)))
+        [some[k] if k < len(some) else None for some in references]
+        for k in range(max(map(len, references)))
     ]
     # its own bootstrap has a fixed level and takes its seed from the environment, hence its inner counts
     counts_RK = np.array(overlap_counts(metric, predictions, streams), dtype=np.int64)
@@ -96,7 +113,9 @@ def _interval(
     if len(counts_GK) < LEAST:
         return nothing
     return jackknife_limits(
-        value, np.array([overlap_score(metric, row) for row in (total_K - counts_GK).tolist()]), level
+        value,
+        np.array([overlap_score(metric, row) for row in (total_K - counts_GK).tolist()]),
+        level,
     )
 
 
@@ -111,6 +130,8 @@ def jackknife_limits(value: float, without_G: Array, level: float) -> Interval:
     if min(value, *without_G) <= 0 or max(value, *without_G) >= 100 - 1e-9:
         return nothing
     whole, parts_G = np.log(value / (100 - value)), np.log(without_G / (100 - without_G))
-    rest = mean_interval((len(parts_G) - 1) * (parts_G.mean() - parts_G), level)  # pseudo-values less their mean
+    rest = mean_interval(
+        (len(parts_G) - 1) * (parts_G.mean() - parts_G), level
+    )  # pseudo-values less their mean
     low, high = (100 / (1 + np.exp(-(whole + limit))) for limit in (rest.low, rest.high))
     return Interval(value=value, low=float(low), high=float(high), level=level)

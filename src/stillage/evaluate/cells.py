@@ -75,7 +75,9 @@ class Asked:
         """64 hexadecimal digits: equal iff records, references, settings and the tokens that are read are equal."""
         tokens = hashlib.sha256()
         for prompt in self.prompts:
-            tokens.update(len(prompt).to_bytes(8, "little") + np.ascontiguousarray(prompt, np.int32).tobytes())
+            tokens.update(
+                len(prompt).to_bytes(8, "little") + np.ascontiguousarray(prompt, np.int32).tobytes()
+            )
         for example in self.gold:
             tokens.update(len(example.ids_T).to_bytes(8, "little"))
             tokens.update(np.ascontiguousarray(example.ids_T, np.int32).tobytes())
@@ -87,21 +89,30 @@ def read_set(subject: Subject, chosen: EvalSet, reading: Reading) -> Asked:
     """A data set as the model reads it. Raises ModelError, DataError and ConfigError as `tokenise` does."""
     from stillage.models.pair import context_of
 
-    room, limit = reading.max_prompt_tokens, context_of(subject.model) or reading.max_prompt_tokens + 4096
+    room, limit = (
+        reading.max_prompt_tokens,
+        context_of(subject.model) or reading.max_prompt_tokens + 4096,
+    )
     known = with_reference(chosen.records)
     return Asked(
         chosen=chosen,
         reading=reading,
         prompts=tuple(
-            encode_prompts(chosen.records, subject.tokenizer, template=reading.template, max_prompt_tokens=room)
+            encode_prompts(
+                chosen.records, subject.tokenizer, template=reading.template, max_prompt_tokens=room
+            )
         ),
         gold=tuple(
             tokenise(
-                [replace(record, response=references_of(record)[0]) for record in known], subject.tokenizer,
-                template=reading.template, max_tokens=limit, max_prompt_tokens=room, what=chosen.label,
+                [replace(record, response=references_of(record)[0]) for record in known],
+                subject.tokenizer,
+                template=reading.template,
+                max_tokens=limit,
+                max_prompt_tokens=room,
+                what=chosen.label,
             ).examples
         ),
-    )  # fmt: skip
+    )
 
 
 def with_reference(records: Sequence[Record]) -> list[Record]:
@@ -118,10 +129,17 @@ def set_folder(out: Path, subject: Subject, asked: Asked, say: Callable[[str], N
     slug = re.sub(r"[^A-Za-z0-9._-]+", "-", chosen.label)[:60].strip(".-") or "set"
     folder = out / "cells" / subject.key[:16] / f"{slug}-{asked.key[:16]}"
     dtype = str(subject.model.dtype).removeprefix("torch.")
-    about = {"label": chosen.label, "records": len(chosen.records), "records_key": chosen.key, **asdict(asked.reading)}
+    about = {
+        "label": chosen.label,
+        "records": len(chosen.records),
+        "records_key": chosen.key,
+        **asdict(asked.reading),
+    }
     model = {"name": subject.name, "key": subject.key, "where": subject.where, "dtype": dtype}
     write_once(folder.parent / "model.json", model)
-    write_once(folder / "set.json", {**about, "sources": dict(chosen.sources), "notes": dict(chosen.notes)})
+    write_once(
+        folder / "set.json", {**about, "sources": dict(chosen.sources), "notes": dict(chosen.notes)}
+    )
     remove(folder / SUPERSEDED)  # the model is again what it was then
     for other in earlier_answers(out, folder, model, about):
         write_json(other / SUPERSEDED, {"by": str(folder.relative_to(out))})
@@ -131,7 +149,9 @@ def set_folder(out: Path, subject: Subject, asked: Asked, say: Callable[[str], N
     return folder
 
 
-def earlier_answers(out: Path, folder: Path, model: dict[str, Any], about: dict[str, Any]) -> list[Path]:
+def earlier_answers(
+    out: Path, folder: Path, model: dict[str, Any], about: dict[str, Any]
+) -> list[Path]:
     """Other folders, not yet marked, that hold answers to the same question by a model of the same place."""
     found = []
     for path in sorted((out / "cells").glob("*/*/set.json")):
@@ -139,8 +159,13 @@ def earlier_answers(out: Path, folder: Path, model: dict[str, Any], about: dict[
         if other == folder or (other / SUPERSEDED).exists():
             continue
         theirs, asked = read_json(other.parent / "model.json"), read_json(path)
-        place = "where" if theirs.get("where") and model["where"] else "name"  # earlier versions kept the name alone
-        same_model = theirs.get(place) == model[place] and theirs.get("dtype", model["dtype"]) == model["dtype"]
+        place = (
+            "where" if theirs.get("where") and model["where"] else "name"
+        )  # earlier versions kept the name alone
+        same_model = (
+            theirs.get(place) == model[place]
+            and theirs.get("dtype", model["dtype"]) == model["dtype"]
+        )
         if same_model and all(asked.get(name) == about[name] for name in ("records_key", *READ)):
             found.append(other)
     return found
@@ -156,13 +181,19 @@ def groups_among(records: Sequence[Record]) -> dict[str, str]:
     """Record id -> name of its group, of the records that have near-duplicates, or their prompt, among these."""
     numbers = group_numbers(records, NEAR, 1.0, 1.0).tolist()
     sizes = Counter(numbers)
-    return {one.id: str(number) for one, number in zip(records, numbers, strict=True) if sizes[number] > 1}
+    return {
+        one.id: str(number)
+        for one, number in zip(records, numbers, strict=True)
+        if sizes[number] > 1
+    }
 
 
 def groups_in(samples: pa.Table) -> dict[str, str]:
     """As groups_among, of the records that a cell's answers belong to."""
     columns = (samples[name].to_pylist() for name in ("id", "prompt", "reference"))
-    return groups_among([Record(id=i, prompt=p or "", response=r or "") for i, p, r in zip(*columns, strict=True)])
+    return groups_among(
+        [Record(id=i, prompt=p or "", response=r or "") for i, p, r in zip(*columns, strict=True)]
+    )
 
 
 def digest(value: object) -> str:

@@ -38,11 +38,19 @@ KNOWN: Mapping[str, Published] = {
     "vicuna": Published(hub_id="MiniLLM/Vicuna", commit="05a1870"),
     "sinst": Published(hub_id="MiniLLM/sinst", file="11_/valid.jsonl", commit="b1e63ef"),
     "uinst": Published(
-        hub_id="MiniLLM/uinst", file="11_/valid.jsonl", limit=10_000, commit="b3c77603ffaf9b9c15dc1f1a20dc2f2145580db0"
+        hub_id="MiniLLM/uinst",
+        file="11_/valid.jsonl",
+        limit=10_000,
+        commit="b3c77603ffaf9b9c15dc1f1a20dc2f2145580db0",
     ),
 }
 """DollyEval, SelfInst, VicunaEval, S-NI and UnNI (answers of 11 words and more) of MiniLLM (Gu et al. 2024, section 3.1)."""
-ALSO_CALLED = {"self-inst": "self-instruct", "selfinst": "self-instruct", "s-ni": "sinst", "unni": "uinst"}
+ALSO_CALLED = {
+    "self-inst": "self-instruct",
+    "selfinst": "self-instruct",
+    "s-ni": "sinst",
+    "unni": "uinst",
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,7 +59,9 @@ class EvalSet:
 
     label: str
     records: list[Record]
-    sources: Mapping[str, str] = field(default_factory=dict)  # name of a file -> sha256, or its commit
+    sources: Mapping[str, str] = field(
+        default_factory=dict
+    )  # name of a file -> sha256, or its commit
     notes: Mapping[str, int] = field(default_factory=dict)
 
     @property
@@ -61,7 +71,9 @@ class EvalSet:
         return hashlib.sha256(json.dumps(content, ensure_ascii=False).encode()).hexdigest()
 
 
-def open_set(word: str, *, columns: Mapping[str, str] | None = None, limit: int = 0, max_bad_lines: int = 0) -> EvalSet:
+def open_set(
+    word: str, *, columns: Mapping[str, str] | None = None, limit: int = 0, max_bad_lines: int = 0
+) -> EvalSet:
     """The evaluation set that a word means: a name of KNOWN, NAME@COMMIT, a file, folder or pattern, or HUB_ID@COMMIT.
 
     Questions without an answer are kept: they are answered, and only what needs a reference leaves them out. A prompt
@@ -73,11 +85,18 @@ def open_set(word: str, *, columns: Mapping[str, str] | None = None, limit: int 
     if known in KNOWN:
         published = KNOWN[known]
         path = fetch(known, published, commit or published.commit)
-        loaded = read_records(path, columns=columns, max_bad_lines=max_bad_lines, need_response=False)
+        loaded = read_records(
+            path, columns=columns, max_bad_lines=max_bad_lines, need_response=False
+        )
         label, limit = known, limit or published.limit
     elif commit and not Path(word).exists():
         loaded = read_records(
-            name, revision=commit, columns=columns, max_bad_lines=max_bad_lines, need_response=False, hub_split="test"
+            name,
+            revision=commit,
+            columns=columns,
+            max_bad_lines=max_bad_lines,
+            need_response=False,
+            hub_split="test",
         )
         label = name
     else:
@@ -92,9 +111,15 @@ def _local(word: str, columns: Mapping[str, str] | None, max_bad_lines: int) -> 
         import difflib
 
         near = difflib.get_close_matches(word.lower(), [*KNOWN, *ALSO_CALLED], n=1)
-        fix = f"Did you mean {near[0]}?" if near else f"Give a path, HUB_ID@COMMIT, or a name: {', '.join(KNOWN)}."
+        fix = (
+            f"Did you mean {near[0]}?"
+            if near
+            else f"Give a path, HUB_ID@COMMIT, or a name: {', '.join(KNOWN)}."
+        )
         raise DataError("There is no such data set.", f"given: {word}", fix)
-    return read_records(word, columns=columns, max_bad_lines=max_bad_lines, need_response=False, hub_split="test")
+    return read_records(
+        word, columns=columns, max_bad_lines=max_bad_lines, need_response=False, hub_split="test"
+    )
 
 
 def _eval_set(label: str, loaded: Loaded, limit: int) -> EvalSet:
@@ -102,7 +127,9 @@ def _eval_set(label: str, loaded: Loaded, limit: int) -> EvalSet:
     chosen = loaded.records[: limit or None]
     records = [bare(record) for record in chosen]
     notes = Counter(loaded.notes)
-    notes["prompts taken out of the Alpaca layout"] = sum(map(lambda a, b: a is not b, records, chosen))
+    notes["prompts taken out of the Alpaca layout"] = sum(
+        map(lambda a, b: a is not b, records, chosen)
+    )
     notes["records beyond the limit left out"] = len(loaded.records) - len(chosen)
     notes["broken lines left out"] = len(loaded.bad_lines)
     notes["records without a reference"] = sum(not references_of(record) for record in records)
@@ -117,8 +144,12 @@ def bare(record: Record) -> Record:
     for head in (ALPACA_HEAD, ALPACA_HEAD_INPUT):
         if prompt.startswith(head) and prompt.endswith(ALPACA_TAIL) and not record.input:
             body = prompt[len(head) : len(prompt) - len(ALPACA_TAIL)]
-            words, _, more = body.partition(ALPACA_INPUT) if head == ALPACA_HEAD_INPUT else (body, "", "")
-            return replace(record, id=record_id(words, more, record.response), prompt=words, input=more)
+            words, _, more = (
+                body.partition(ALPACA_INPUT) if head == ALPACA_HEAD_INPUT else (body, "", "")
+            )
+            return replace(
+                record, id=record_id(words, more, record.response), prompt=words, input=more
+            )
     return record
 
 
@@ -135,7 +166,9 @@ def fetch(name: str, published: Published, commit: str) -> Path:
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 
     try:
-        return Path(hf_hub_download(published.hub_id, published.file, repo_type="dataset", revision=commit))
+        return Path(
+            hf_hub_download(published.hub_id, published.file, repo_type="dataset", revision=commit)
+        )
     except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
         first = (str(error).splitlines() or [""])[0]
         raise DataError(
@@ -148,6 +181,7 @@ def fetch(name: str, published: Published, commit: str) -> Path:
 def counts(sets: Sequence[EvalSet]) -> str:
     """One line: what each set holds, and what was left out or changed."""
     return "; ".join(
-        f"{one.label}: {len(one.records)} records" + "".join(f", {count} {kind}" for kind, count in one.notes.items())
+        f"{one.label}: {len(one.records)} records"
+        + "".join(f", {count} {kind}" for kind, count in one.notes.items())
         for one in sets
     )

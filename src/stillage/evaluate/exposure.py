@@ -62,15 +62,28 @@ def exposure_curve(
     assert student_NT.shape == teacher_NT.shape
     count, length = student_NT.shape
     if not count or not length:
-        raise ConfigError("There is nothing to measure exposure bias on.", f"prompts: {count}; tokens: {length}", "")
-    student_NT, teacher_NT = (np.cumsum(np.asarray(x, np.float64), axis=1) for x in (student_NT, teacher_NT))
-    limits = [ratio_interval(*pair, level, clusters=clusters) for pair in zip(student_NT.T, teacher_NT.T, strict=True)]
+        raise ConfigError(
+            "There is nothing to measure exposure bias on.",
+            f"prompts: {count}; tokens: {length}",
+            "",
+        )
+    student_NT, teacher_NT = (
+        np.cumsum(np.asarray(x, np.float64), axis=1) for x in (student_NT, teacher_NT)
+    )
+    limits = [
+        ratio_interval(*pair, level, clusters=clusters)
+        for pair in zip(student_NT.T, teacher_NT.T, strict=True)
+    ]
     student_T, teacher_T = student_NT.mean(0), teacher_NT.mean(0)
     return ExposureCurve(
-        student_T=student_T, teacher_T=teacher_T, excess_T=excess_percent(student_T, teacher_T),
-        low_T=np.array([100 * one.low - 100 for one in limits]), high_T=np.array([100 * one.high - 100 for one in limits]),
-        level=level, prompts=count,
-    )  # fmt: skip
+        student_T=student_T,
+        teacher_T=teacher_T,
+        excess_T=excess_percent(student_T, teacher_T),
+        low_T=np.array([100 * one.low - 100 for one in limits]),
+        high_T=np.array([100 * one.high - 100 for one in limits]),
+        level=level,
+        prompts=count,
+    )
 
 
 def excess_percent(student: Array, teacher: Array) -> Array:
@@ -115,25 +128,43 @@ def exposure_bias(
     from stillage.models.pair import context_of
 
     if rollouts < 1:
-        raise ConfigError("Exposure bias needs rollouts.", f"rollouts: {rollouts}", "Give at least 1 (10 published).")
+        raise ConfigError(
+            "Exposure bias needs rollouts.",
+            f"rollouts: {rollouts}",
+            "Give at least 1 (10 published).",
+        )
     decoding = Decoding(max_new_tokens=max_new_tokens, sampling_temperature=1.0)
     repeated = [prompt for prompt in prompts for _ in range(rollouts)]
     draws = [f"{name}/rollout {k}" for name in names for k in range(rollouts)]
     models, means = {"student": student, "teacher": teacher}, []
     for model in models.values():  # both read what either writes
         check_prompts(model, prompts, names)
-    most_tokens = min((tokens for tokens in map(context_of, models.values()) if tokens is not None), default=None)
+    most_tokens = min(
+        (tokens for tokens in map(context_of, models.values()) if tokens is not None), default=None
+    )
     known_ids = min(map(embedding_rows, models.values()))
     for name, writer in models.items():
         written = generate(
-            writer, repeated, decoding=decoding, eos_id=eos_id, pad_id=pad_id, seed=seed, names=draws,
-            batch_tokens=batch_tokens, most_tokens=most_tokens, known_ids=known_ids,
+            writer,
+            repeated,
+            decoding=decoding,
+            eos_id=eos_id,
+            pad_id=pad_id,
+            seed=seed,
+            names=draws,
+            batch_tokens=batch_tokens,
+            most_tokens=most_tokens,
+            known_ids=known_ids,
             progress=doing(f"the {name} writing {{}} texts"),
-        )  # fmt: skip
+        )
         kl = forward_kl_along(
-            teacher, student, repeated, written, batch_tokens=batch_tokens,
+            teacher,
+            student,
+            repeated,
+            written,
+            batch_tokens=batch_tokens,
             progress=doing(f"reading {{}} texts of the {name}"),
-        )  # fmt: skip
+        )
         means.append(mean_by_prompt(kl, rollouts, max_new_tokens))
     return exposure_curve(means[0], means[1], level=level)
 
@@ -162,7 +193,9 @@ def forward_kl_along(
             chosen = [rows[k] for k in batch]
             texts = [np.concatenate([prompts[row], written[row]]) for row in chosen]
             starts = [len(prompts[row]) for row in chosen]
-            for row, kl_T in zip(chosen, _batch_kl(features, texts, starts, student.device), strict=True):
+            for row, kl_T in zip(
+                chosen, _batch_kl(features, texts, starts, student.device), strict=True
+            ):
                 results[row] = kl_T
 
         lengths = [len(prompts[row]) + len(written[row]) for row in rows]
@@ -174,13 +207,19 @@ Feature = tuple["Callable[[torch.Tensor], torch.Tensor]", "Callable[[torch.Tenso
 
 
 def _batch_kl(
-    features: tuple[Feature, Feature], texts: Sequence[Array], starts: Sequence[int], device: torch.device
+    features: tuple[Feature, Feature],
+    texts: Sequence[Array],
+    starts: Sequence[int],
+    device: torch.device,
 ) -> list[Array]:
     """KL(p || q) before each token from `starts` on, of texts padded on the right, where a causal model never looks."""
     import torch
 
     longest = max(map(len, texts))
-    ids_BT, predicts_BT = np.zeros((len(texts), longest), np.int64), np.zeros((len(texts), longest), bool)
+    ids_BT, predicts_BT = (
+        np.zeros((len(texts), longest), np.int64),
+        np.zeros((len(texts), longest), bool),
+    )
     for row, (text, start) in enumerate(zip(texts, starts, strict=True)):
         ids_BT[row, : len(text)] = text
         predicts_BT[row, start - 1 : len(text) - 1] = True  # token t is predicted at position t - 1
@@ -216,10 +255,13 @@ def curve_table(curve: ExposureCurve) -> pa.Table:
     import pyarrow as pa
 
     columns = {
-        "tokens": np.arange(1, len(curve.excess_T) + 1), "accumulated_on_student_text": curve.student_T,
-        "accumulated_on_teacher_text": curve.teacher_T, "excess_percent": curve.excess_T, "low": curve.low_T,
+        "tokens": np.arange(1, len(curve.excess_T) + 1),
+        "accumulated_on_student_text": curve.student_T,
+        "accumulated_on_teacher_text": curve.teacher_T,
+        "excess_percent": curve.excess_T,
+        "low": curve.low_T,
         "high": curve.high_T,
-    }  # fmt: skip
+    }
     return pa.table({**columns, "prompts": np.full(len(curve.excess_T), curve.prompts)})
 
 
@@ -248,22 +290,41 @@ def exposure_cell(
     if results_file.exists():
         return kept(results_file, read_results)
     curve = exposure_bias(
-        student.model, teacher.model, asked.prompts, names=[record.id for record in chosen.records], eos_id=student.eos_id,
-        pad_id=student.pad_id, seed=seed, max_new_tokens=max_new_tokens, rollouts=rollouts, batch_tokens=batch_tokens,
+        student.model,
+        teacher.model,
+        asked.prompts,
+        names=[record.id for record in chosen.records],
+        eos_id=student.eos_id,
+        pad_id=student.pad_id,
+        seed=seed,
+        max_new_tokens=max_new_tokens,
+        rollouts=rollouts,
+        batch_tokens=batch_tokens,
         doing=doing,
-    )  # fmt: skip
+    )
     base = Result(
-        run=student.key, stage="matrix", model=student.name, metric="excess_accumulated_error", value=float("nan"),
-        level=curve.level, n=curve.prompts, seed=seed, dataset=f"{chosen.label}#{folder.name[-16:-8]}", unit="%",
-    )  # fmt: skip
+        run=student.key,
+        stage="matrix",
+        model=student.name,
+        metric="excess_accumulated_error",
+        value=float("nan"),
+        level=curve.level,
+        n=curve.prompts,
+        seed=seed,
+        dataset=f"{chosen.label}#{folder.name[-16:-8]}",
+        unit="%",
+    )
     lengths = sorted({max_new_tokens, *(2**k for k in range(max_new_tokens.bit_length()))})
     rows = [
         replace(
-            base, value=float(curve.excess_T[t - 1]), low=float(curve.low_T[t - 1]), high=float(curve.high_T[t - 1]),
+            base,
+            value=float(curve.excess_T[t - 1]),
+            low=float(curve.low_T[t - 1]),
+            high=float(curve.high_T[t - 1]),
             note=f"teacher={teacher.name}; rollouts={rollouts}; tokens={t}; key={key}",
         )
         for t in lengths
-    ]  # fmt: skip
+    ]
     with locked(out, wait=True):
         if not results_file.exists():  # table and results are of one process
             write_table(folder / f"exposure-{key}.parquet", curve_table(curve))

@@ -50,14 +50,26 @@ def gain_results(
             known = ~np.isnan(first_R - second_R)  # an answer without a word has no ROUGE-L
             found = difference(metric, first_R[known], second_R[known], level, clusters[known])
             results.append(
-                replace(base, model=first, metric=f"{metric}_gain", value=found.value, low=found.low, high=found.high,
-                        level=level, n=int(known.sum()), dataset="test", note=f"minus {second}",
-                        unit="F-measure, 0 to 1" if metric == "rouge_l" else "share of records")
-            )  # fmt: skip
+                replace(
+                    base,
+                    model=first,
+                    metric=f"{metric}_gain",
+                    value=found.value,
+                    low=found.low,
+                    high=found.high,
+                    level=level,
+                    n=int(known.sum()),
+                    dataset="test",
+                    note=f"minus {second}",
+                    unit="F-measure, 0 to 1" if metric == "rouge_l" else "share of records",
+                )
+            )
     return results
 
 
-def difference(metric: str, first_R: Array, second_R: Array, level: float, clusters: Array) -> Interval:
+def difference(
+    metric: str, first_R: Array, second_R: Array, level: float, clusters: Array
+) -> Interval:
     """first minus second of one metric, records paired; clusters int[R]: near-duplicates share a number."""
     if metric == "rouge_l" or len(np.unique(clusters)) < clusters.size:
         return bounded_interval(first_R - second_R, -1.0, 1.0, level, clusters=clusters)

@@ -75,7 +75,11 @@ PER_RECORD = {
 def decoding_of(name: str, max_new_tokens: int = 256) -> Decoding:
     """A decoding of DECODINGS. Raises ConfigError for an unknown name, or an answer of no tokens."""
     if name not in DECODINGS:
-        raise ConfigError(f"There is no decoding {name!r}.", f"known: {', '.join(DECODINGS)}", "Choose one of these.")
+        raise ConfigError(
+            f"There is no decoding {name!r}.",
+            f"known: {', '.join(DECODINGS)}",
+            "Choose one of these.",
+        )
     from stillage.models.generate import Decoding, check_decoding
 
     decoding = Decoding(max_new_tokens=max_new_tokens, **DECODINGS[name])  # pyright: ignore[reportArgumentType]
@@ -108,9 +112,13 @@ def run_matrix(
         asked = read_set(subject, chosen, reading)
         folder = set_folder(out, subject, asked, say)
         base = Result(
-            run=subject.key, stage="matrix", model=subject.name, metric="", value=float("nan"),
+            run=subject.key,
+            stage="matrix",
+            model=subject.name,
+            metric="",
+            value=float("nan"),
             dataset=f"{chosen.label}#{folder.name[-16:-8]}",
-        )  # fmt: skip
+        )
         results += gold_loss(subject, asked, folder, base, batch_tokens, doing)
         for name, decoding in decodings.items():
             cells = folder / f"{name}-{digest(asdict(decoding))[:8]}"
@@ -157,7 +165,9 @@ def fill(
         rows = answer(subject, asked, decoding, base.seed, batch_tokens, doing)
         write_first(texts_file, pa.Table.from_pylist(rows, schema=samples_schema()))
     samples = kept(texts_file, read_table)
-    results = [replace(row, dataset=base.dataset) for row in measure(samples, asked.chosen.records, base)]
+    results = [
+        replace(row, dataset=base.dataset) for row in measure(samples, asked.chosen.records, base)
+    ]
     write_results(results_file, results)
     return True
 
@@ -170,23 +180,38 @@ def answer(
 
     records = asked.chosen.records
     ids = generate(
-        subject.model, asked.prompts, decoding=decoding, eos_id=subject.eos_id, pad_id=subject.pad_id, seed=seed,
-        names=[record.id for record in records], batch_tokens=batch_tokens,
+        subject.model,
+        asked.prompts,
+        decoding=decoding,
+        eos_id=subject.eos_id,
+        pad_id=subject.pad_id,
+        seed=seed,
+        names=[record.id for record in records],
+        batch_tokens=batch_tokens,
         progress=doing(f"{asked.chosen.label}, seed {seed}, answering {{}} prompts"),
-    )  # fmt: skip
+    )
     decode = subject.tokenizer.decode
     texts = [str(decode(row.tolist(), skip_special_tokens=True)).strip() for row in ids]
     finished = [bool(len(row)) and int(row[-1]) == subject.eos_id for row in ids]
     rows: list[dict[str, Any]] = [
-        {"model": subject.name, "id": record.id, "prompt": record.prompt, "text": text, "tokens": len(new),
-         "finished": done}
+        {
+            "model": subject.name,
+            "id": record.id,
+            "prompt": record.prompt,
+            "text": text,
+            "tokens": len(new),
+            "finished": done,
+        }
         for record, text, new, done in zip(records, texts, ids, finished, strict=True)
-    ]  # fmt: skip
+    ]
     known = [k for k, record in enumerate(records) if references_of(record)]
     scored = sample_rows(
-        subject.name, [records[k] for k in known], [texts[k] for k in known], [len(ids[k]) for k in known],
+        subject.name,
+        [records[k] for k in known],
+        [texts[k] for k in known],
+        [len(ids[k]) for k in known],
         [finished[k] for k in known],
-    )  # fmt: skip
+    )
     for k, row in zip(known, scored, strict=True):
         rows[k] = row
     return rows
@@ -199,14 +224,23 @@ def measure(samples: pa.Table, records: Sequence[Record], base: Result) -> list[
     results = []
     if scored.num_rows:
         results = text_results(
-            scored, level=base.level, base=base, references=references, group_of=groups_among(records)
+            scored,
+            level=base.level,
+            base=base,
+            references=references,
+            group_of=groups_among(records),
         )
     if scored.num_rows < samples.num_rows:
         results = [row for row in results if row.metric != "generated_tokens"]
         clusters = clusters_of(samples, groups_among(records))
         mean = mean_interval(column(samples, "tokens"), base.level, clusters=clusters)
         row = replace(
-            base, metric="generated_tokens", value=mean.value, low=mean.low, high=mean.high, n=samples.num_rows
+            base,
+            metric="generated_tokens",
+            value=mean.value,
+            low=mean.low,
+            high=mean.high,
+            n=samples.num_rows,
         )
         results.append(replace(row, unit="tokens"))
     return results
@@ -214,7 +248,9 @@ def measure(samples: pa.Table, records: Sequence[Record], base: Result) -> list[
 
 def column(table: pa.Table, name: str) -> Array:
     """A column as float64; NaN where it is empty."""
-    return np.array([np.nan if value is None else float(value) for value in table[name].to_pylist()])
+    return np.array(
+        [np.nan if value is None else float(value) for value in table[name].to_pylist()]
+    )
 
 
 def gold_loss(
@@ -235,14 +271,26 @@ def gold_loss(
     table = kept(path, read_table)
     cut = int(column(table, "cut").sum())
     clusters = clusters_of(table, groups_among(asked.chosen.records))
-    value, low, high = ratio_interval(column(table, "nats"), column(table, "tokens"), base.level, clusters)
+    value, low, high = ratio_interval(
+        column(table, "nats"), column(table, "tokens"), base.level, clusters
+    )
     note = f"{cut} references cut at the model's context" if cut else ""
-    row = replace(base, metric="gold_loss", value=value, low=low, high=high, n=len(asked.gold), unit="nats per token")
+    row = replace(
+        base,
+        metric="gold_loss",
+        value=value,
+        low=low,
+        high=high,
+        n=len(asked.gold),
+        unit="nats per token",
+    )
     write_results(results_file, [replace(row, note=note)])
     return read_results(results_file)
 
 
-def score_gold(subject: Subject, asked: Asked, batch_tokens: int, doing: Doing) -> dict[str, list[Any]]:
+def score_gold(
+    subject: Subject, asked: Asked, batch_tokens: int, doing: Doing
+) -> dict[str, list[Any]]:
     """Of each record: the summed loss of its first reference in nats, its tokens, and whether its end had to be cut."""
     from stillage.models.query import token_stats
 
@@ -270,18 +318,32 @@ def pooled(cells: Path, seeds: Sequence[int]) -> list[Result]:
     first = by_seed[seeds[0]]
     tables = [kept(cell_files(cells, seed)[0], read_table) for seed in seeds]
     for row in first:
-        values = np.array([next(x.value for x in rows if x.metric == row.metric) for rows in by_seed.values()])
+        values = np.array(
+            [next(x.value for x in rows if x.metric == row.metric) for rows in by_seed.values()]
+        )
         mean = within_range(row.metric, mean_interval(values, row.level))
         shared = replace(row, value=mean.value, low=mean.low, high=mean.high, seed=0)
         results.append(replace(shared, n=len(seeds), note=f"{row.note}; over seeds"))
         if row.metric in PER_RECORD:
             values_R = np.mean([column(table, PER_RECORD[row.metric]) for table in tables], axis=0)
             known = ~np.isnan(values_R)
-            clusters, values_R = clusters_of(tables[0], groups_in(tables[0]))[known], values_R[known]
+            clusters, values_R = (
+                clusters_of(tables[0], groups_in(tables[0]))[known],
+                values_R[known],
+            )
             interval_of = share_interval if row.metric in RANGES else mean_interval
             mean = interval_of(values_R, row.level, clusters=clusters)
             note = f"{row.note}; over records"
-            results.append(replace(shared, value=mean.value, low=mean.low, high=mean.high, n=len(values_R), note=note))
+            results.append(
+                replace(
+                    shared,
+                    value=mean.value,
+                    low=mean.low,
+                    high=mean.high,
+                    n=len(values_R),
+                    note=note,
+                )
+            )
     return results
 
 
@@ -293,8 +355,12 @@ def collect(out: Path) -> list[Result]:
         sets = [path for path in sets if not (path / SUPERSEDED).exists()]
         for path in (file for folder in sets for file in sorted(folder.glob("*.results.parquet"))):
             results += kept(path, read_results)  # of data sets: gold loss, exposure bias
-        for cells in (path for folder in sets for path in sorted(folder.iterdir()) if path.is_dir()):
-            done = sorted(int(p.name.split(".")[0][5:]) for p in cells.glob("seed-*.results.parquet"))
+        for cells in (
+            path for folder in sets for path in sorted(folder.iterdir()) if path.is_dir()
+        ):
+            done = sorted(
+                int(p.name.split(".")[0][5:]) for p in cells.glob("seed-*.results.parquet")
+            )
             results += pooled(cells, done) if done else []
         write_results(out / "results.parquet", results)
     return results

@@ -19,7 +19,11 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 F_MEASURE = "F-measure, 0 to 1"
-MEANS: Mapping[str, str] = {"rouge_l": F_MEASURE, "rouge_l_published": F_MEASURE, "tokens": "tokens"}
+MEANS: Mapping[str, str] = {
+    "rouge_l": F_MEASURE,
+    "rouge_l_published": F_MEASURE,
+    "tokens": "tokens",
+}
 """Columns of evaluate/samples.parquet whose mean over records is a result -> its unit."""
 
 RANGES = {
@@ -35,10 +39,20 @@ def samples_schema() -> pa.Schema:
 
     text, number, count, truth = pa.string(), pa.float64(), pa.int64(), pa.bool_()
     return pa.schema(
-        [("model", text), ("id", text), ("prompt", text), ("reference", text), ("text", text),
-         ("rouge_l", number), ("rouge_l_published", number), ("exact_match", truth), ("needed_exact", truth),
-         ("tokens", count), ("finished", truth)]
-    )  # fmt: skip
+        [
+            ("model", text),
+            ("id", text),
+            ("prompt", text),
+            ("reference", text),
+            ("text", text),
+            ("rouge_l", number),
+            ("rouge_l_published", number),
+            ("exact_match", truth),
+            ("needed_exact", truth),
+            ("tokens", count),
+            ("finished", truth),
+        ]
+    )
 
 
 def references_of(record: Record) -> list[str]:
@@ -84,12 +98,21 @@ def sample_rows(
         ]  # answers are stripped
         needed = list(exact_match([needed_part(text, needed_until) for text in texts], parts))
     return [
-        {"model": model, "id": record.id, "prompt": record.prompt, "reference": record.response, "text": text,
-         "rouge_l": float(overlap[i]),
-         "rouge_l_published": float(published[i]), "exact_match": bool(exact[i]), "needed_exact": needed[i],
-         "tokens": int(tokens[i]), "finished": bool(finished[i])}
+        {
+            "model": model,
+            "id": record.id,
+            "prompt": record.prompt,
+            "reference": record.response,
+            "text": text,
+            "rouge_l": float(overlap[i]),
+            "rouge_l_published": float(published[i]),
+            "exact_match": bool(exact[i]),
+            "needed_exact": needed[i],
+            "tokens": int(tokens[i]),
+            "finished": bool(finished[i]),
+        }
         for i, (record, text) in enumerate(zip(records, texts, strict=True))
-    ]  # fmt: skip
+    ]
 
 
 def text_results(
@@ -148,18 +171,30 @@ def text_results(
             hits = samples.column(metric).to_numpy(zero_copy_only=False)[chosen].astype(bool)
             interval = clustered_proportion(hits, clusters, level)
             results.append(
-                replace(row, metric=metric, value=float(hits.mean()), low=interval.low, high=interval.high,
-                        unit="share of records")
-            )  # fmt: skip
+                replace(
+                    row,
+                    metric=metric,
+                    value=float(hits.mean()),
+                    low=interval.low,
+                    high=interval.high,
+                    unit="share of records",
+                )
+            )
         rows = np.flatnonzero(chosen).tolist()
         overlap = corpus_overlap(
             [texts[k] for k in rows], [references[k] for k in rows], level=level, clusters=clusters
-        )  # fmt: skip
+        )
         for metric, signature in signatures([references[k] for k in rows]).items():
             found, note = overlap[metric], _joined(row.note, f"sacrebleu {signature}")
             results.append(
                 replace(
-                    row, metric=metric, value=found.value, low=found.low, high=found.high, unit="0 to 100", note=note
+                    row,
+                    metric=metric,
+                    value=found.value,
+                    low=found.low,
+                    high=found.high,
+                    unit="0 to 100",
+                    note=note,
                 )
             )
     return results
@@ -168,7 +203,11 @@ def text_results(
 def within_range(metric: str, found: Interval) -> Interval:
     """The interval as far as the metric's range goes, where it has one: no mean lies beyond."""
     least, most = RANGES.get(metric, (-math.inf, math.inf))
-    return replace(found, low=max(found.low, least), high=min(found.high, most)) if found.low <= found.high else found
+    return (
+        replace(found, low=max(found.low, least), high=min(found.high, most))
+        if found.low <= found.high
+        else found
+    )
 
 
 def clusters_of(samples: pa.Table, group_of: Mapping[str, str] | None) -> Array:
@@ -195,12 +234,25 @@ def likelihood_results(
     scale for perplexity; clusters int[R]: near-duplicates share a number and count once.
     """
     common = [in_common(readings) for readings in zip(*stats.values(), strict=True)]
-    known = [(readings, text) for readings, text in zip(common, texts, strict=True) if readings is not None]
-    bytes_R = np.array([len(text_read(readings[0].span, text).encode()) for readings, text in known], dtype=np.float64)
+    known = [
+        (readings, text)
+        for readings, text in zip(common, texts, strict=True)
+        if readings is not None
+    ]
+    bytes_R = np.array(
+        [len(text_read(readings[0].span, text).encode()) for readings, text in known],
+        dtype=np.float64,
+    )
     cut = sum(not to_the_end(readings[0]) for readings, _ in known)
     notes = [f"of what was read of {cut} responses that were cut"] * bool(cut)
-    notes += [f"{len(common) - len(known)} records left out: not read alike by all models"] * (len(known) < len(common))
-    near_R = None if clusters is None else np.asarray(clusters)[[readings is not None for readings in common]]
+    notes += [f"{len(common) - len(known)} records left out: not read alike by all models"] * (
+        len(known) < len(common)
+    )
+    near_R = (
+        None
+        if clusters is None
+        else np.asarray(clusters)[[readings is not None for readings in common]]
+    )
     results = []
     for place, name in enumerate(stats):
         own = [readings[place] for readings, _ in known]
@@ -210,10 +262,20 @@ def likelihood_results(
         row = replace(base, model=name, dataset="test", level=level, n=len(own), note=note)
         per_token, low, high = ratio_interval(nats_R, tokens_R, level, near_R)
         results.append(
-            replace(row, metric="perplexity", value=math.exp(per_token), low=math.exp(low), high=math.exp(high))
+            replace(
+                row,
+                metric="perplexity",
+                value=math.exp(per_token),
+                low=math.exp(low),
+                high=math.exp(high),
+            )
         )
         bits, low, high = ratio_interval(nats_R / math.log(2), bytes_R, level, near_R)
-        results.append(replace(row, metric="bits_per_byte", value=bits, low=low, high=high, unit="bits per byte"))
+        results.append(
+            replace(
+                row, metric="bits_per_byte", value=bits, low=low, high=high, unit="bits per byte"
+            )
+        )
     return results
 
 

@@ -27,7 +27,9 @@ def rouge_l(predictions: Sequence[str], references: Sequence[Sequence[str]]) -> 
     return _best(predictions, references, words)
 
 
-def rouge_l_published(predictions: Sequence[str], references: Sequence[Sequence[str]]) -> list[float]:
+def rouge_l_published(
+    predictions: Sequence[str], references: Sequence[Sequence[str]]
+) -> list[float]:
     """ROUGE-L as `rouge_score` counts it with stemming, to compare with published numbers; NaN where that sees no word.
 
     Its words are [a-z0-9]+ after lower-casing: an accent ends a word, other scripts have none. NaN where no reference has
@@ -36,7 +38,10 @@ def rouge_l_published(predictions: Sequence[str], references: Sequence[Sequence[
     words = _by_text(_published_words(), predictions, references)
     unseen = {text for text in predictions if not words[text] and words_of(text)}
     found = _best(predictions, references, words)
-    return [math.nan if text in unseen else value for text, value in zip(predictions, found, strict=True)]
+    return [
+        math.nan if text in unseen else value
+        for text, value in zip(predictions, found, strict=True)
+    ]
 
 
 def stemmed_words() -> Words:
@@ -44,7 +49,11 @@ def stemmed_words() -> Words:
     published = _published_words()
 
     def words(text: str) -> list[str]:
-        return [part for word in words_of(text) for part in (published(word) if word.isascii() else [word])]
+        return [
+            part
+            for word in words_of(text)
+            for part in (published(word) if word.isascii() else [word])
+        ]
 
     return words
 
@@ -56,10 +65,15 @@ def _published_words() -> Words:
     return DefaultTokenizer(use_stemmer=True).tokenize
 
 
-def _by_text(words: Words, predictions: Sequence[str], references: Sequence[Sequence[str]]) -> dict[str, list[str]]:
+def _by_text(
+    words: Words, predictions: Sequence[str], references: Sequence[Sequence[str]]
+) -> dict[str, list[str]]:
     """The words of every text, each cut once."""
     check_references(predictions, references)
-    return {text: words(text) for text in {*predictions, *(text for some in references for text in some)}}
+    return {
+        text: words(text)
+        for text in {*predictions, *(text for some in references for text in some)}
+    }
 
 
 def _best(
@@ -67,7 +81,10 @@ def _best(
 ) -> list[float]:
     """The best F-measure of each answer over those of its references that have words; NaN where none has."""
     return [
-        max((_f_measure(words[prediction], words[one]) for one in some if words[one]), default=math.nan)
+        max(
+            (_f_measure(words[prediction], words[one]) for one in some if words[one]),
+            default=math.nan,
+        )
         for prediction, some in zip(predictions, references, strict=True)
     ]
 
@@ -111,7 +128,15 @@ def check_references(predictions: Sequence[str], references: Sequence[Sequence[s
     """Refuse what would otherwise be scored silently short."""
     if len(predictions) != len(references):
         values = f"{len(predictions)} predictions, {len(references)} lists of references"
-        raise DataError("Predictions and references differ in number.", values, "Give one list of references for each.")
+        raise DataError(
+            "Predictions and references differ in number.",
+            values,
+            "Give one list of references for each.",
+        )
     bare = [index for index, some in enumerate(references) if not some]
     if bare:
-        raise DataError("A prediction has no reference.", f"number {bare[0] + 1}", "Give each at least one reference.")
+        raise DataError(
+            "A prediction has no reference.",
+            f"number {bare[0] + 1}",
+            "Give each at least one reference.",
+        )

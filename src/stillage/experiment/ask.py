@@ -40,7 +40,10 @@ if TYPE_CHECKING:
     from stillage.run.progress import Doing
 
 LOG = logging.getLogger("stillage")
-CLEAN: Mapping[str, str] = {"teacher": "teacher_counterfactual", "student": "student_counterfactual"}
+CLEAN: Mapping[str, str] = {
+    "teacher": "teacher_counterfactual",
+    "student": "student_counterfactual",
+}
 """The model that the counterfactual reference of each is."""
 
 
@@ -48,20 +51,30 @@ def noise_of(context: Context) -> Noise:
     """The noise that MoPe puts on the weights."""
     audit = context.config.audit
     return Noise(
-        sigma=audit.mope_sigma, copies=audit.mope_copies, relative=audit.mope_noise == "relative",
+        sigma=audit.mope_sigma,
+        copies=audit.mope_copies,
+        relative=audit.mope_noise == "relative",
         seed=context.config.seed,
-    )  # fmt: skip
+    )
 
 
 def prefixes_of(
-    context: Context, attacks: Sequence[Attack], records: Sequence[Record], roles: Sequence[str], groups: Sequence[str]
+    context: Context,
+    attacks: Sequence[Attack],
+    records: Sequence[Record],
+    roles: Sequence[str],
+    groups: Sequence[str],
 ) -> Prefixes:
     """The records that serve as prefixes, where an attack needs some; they are evaluated by no attack and no other stage."""
     wish = given_away(attacks, context.config.audit.prefix_records)
     return draw_prefixes(
-        records, roles, groups, seed=context.config.seed, outsiders=wish.get("outsiders", 0),
+        records,
+        roles,
+        groups,
+        seed=context.config.seed,
+        outsiders=wish.get("outsiders", 0),
         members=wish.get("private", 0),
-    )  # fmt: skip
+    )
 
 
 def given_away(attacks: Sequence[Attack], count: int) -> dict[str, int]:
@@ -71,7 +84,9 @@ def given_away(attacks: Sequence[Attack], count: int) -> dict[str, int]:
     return {role: count for role, is_asked in wish.items() if is_asked and count}
 
 
-def material_of(context: Context, attacks: Sequence[Attack], records: Sequence[Record], prefixes: Prefixes) -> Material:
+def material_of(
+    context: Context, attacks: Sequence[Attack], records: Sequence[Record], prefixes: Prefixes
+) -> Material:
     """Everything the questions are made of; what there is nothing for is `missing`, with the reason.
 
     Errors as load_masked, for a masked model that is given and cannot be used.
@@ -84,26 +99,42 @@ def material_of(context: Context, attacks: Sequence[Attack], records: Sequence[R
     if "neighbours" in asked:
         model = masked_of(context.config.audit, public, context.cache, context.config.seed)
         if model is None:
-            missing["neighbours"] = "there is no masked model (audit.masked_model), nor public records to train one on"
+            missing["neighbours"] = (
+                "there is no masked model (audit.masked_model), nor public records to train one on"
+            )
         else:
             ends = read_by_all(context, records)
             near = near_texts(context, model, as_far_as(records, ends))
     needed_until = context.config.data.needed_until
     if "needed" in asked and not needed_until:
-        missing["needed"] = "nobody said where the needed part of a response ends (data.needed_until)"
+        missing["needed"] = (
+            "nobody said where the needed part of a response ends (data.needed_until)"
+        )
     if "frequency" in asked and not public:
         missing["frequency"] = "there are no public records to count tokens in"
     if "outsider_prefix" in asked and not prefixes.outsiders:
-        missing["outsider_prefix"] = "there are too few outsiders to give some away as a prefix (audit.prefix_records)"
+        missing["outsider_prefix"] = (
+            "there are too few outsiders to give some away as a prefix (audit.prefix_records)"
+        )
     if "member_prefix" in asked and not prefixes.members:
-        missing["member_prefix"] = "there are too few members to give some away as a prefix (audit.prefix_records)"
+        missing["member_prefix"] = (
+            "there are too few members to give some away as a prefix (audit.prefix_records)"
+        )
     return Material(
-        records=tuple(records), neighbours=tuple(near), ends=tuple(ends), outsiders=prefixes.outsiders,
-        members=prefixes.members, public=tuple(public), needed_until=needed_until, missing=missing,
-    )  # fmt: skip
+        records=tuple(records),
+        neighbours=tuple(near),
+        ends=tuple(ends),
+        outsiders=prefixes.outsiders,
+        members=prefixes.members,
+        public=tuple(public),
+        needed_until=needed_until,
+        missing=missing,
+    )
 
 
-def masked_of(audit: AuditConfig, public: Sequence[Record], cache: Path, seed: int) -> Masked | None:
+def masked_of(
+    audit: AuditConfig, public: Sequence[Record], cache: Path, seed: int
+) -> Masked | None:
     """The given masked model, or a small one trained on the public records; None without either."""
     from stillage.models.masked import load_masked
     from stillage.models.masked_train import small_masked
@@ -123,14 +154,18 @@ def read_by_all(context: Context, records: Sequence[Record]) -> list[int]:
     for reading in readings_of(context, records):
         spans = [example.span for example in reading.tokenised.examples]
         ends = [
-            end if span is None else min(end, int(span.bounds_N[-1])) for end, span in zip(ends, spans, strict=True)
+            end if span is None else min(end, int(span.bounds_N[-1]))
+            for end, span in zip(ends, spans, strict=True)
         ]
     return ends
 
 
 def as_far_as(records: Sequence[Record], ends: Sequence[int]) -> list[Record]:
     """The records, their responses cut to so many characters."""
-    return [replace(record, response=record.response[:end]) for record, end in zip(records, ends, strict=True)]
+    return [
+        replace(record, response=record.response[:end])
+        for record, end in zip(records, ends, strict=True)
+    ]
 
 
 def near_texts(context: Context, model: Masked, records: Sequence[Record]) -> list[tuple[str, ...]]:
@@ -139,29 +174,55 @@ def near_texts(context: Context, model: Masked, records: Sequence[Record]) -> li
 
     audit = context.config.audit
     return neighbours(
-        model, records, count=audit.neighbours, share=audit.neighbour_share, top_k=audit.neighbour_top_k,
-        seed=context.config.seed, cache=context.cache, batch_tokens=audit.batch_tokens,
+        model,
+        records,
+        count=audit.neighbours,
+        share=audit.neighbour_share,
+        top_k=audit.neighbour_top_k,
+        seed=context.config.seed,
+        cache=context.cache,
+        batch_tokens=audit.batch_tokens,
         progress=context.doing("audit", "the masked model")("making {} neighbours"),
-    )  # fmt: skip
+    )
 
 
 def subject_of(context: Context, role: ModelRole, stage: str = "audit") -> Subject:
     """The finished model of a role, ready to be asked by a stage."""
     tokenizer = tokenizer_of(context, role)
     model, key = load_role(context, role, tokenizer), stats_key(context, role)
-    return subject(context, model, tokenizer, key, context.doing(stage, role.name), what=f"{role.name}, {stage}")
+    return subject(
+        context,
+        model,
+        tokenizer,
+        key,
+        context.doing(stage, role.name),
+        what=f"{role.name}, {stage}",
+    )
 
 
 def subject(
-    context: Context, model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, key: str, doing: Doing, *, what: str
+    context: Context,
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerFast,
+    key: str,
+    doing: Doing,
+    *,
+    what: str,
 ) -> Subject:
     """A model and its tokenizer under the run's template and limits. what: as in `tokenise`."""
     room = shortest_context(model)
-    encode = partial(examples_of, tokenizer=tokenizer, data=context.config.data, context_tokens=room, what=what)
+    encode = partial(
+        examples_of, tokenizer=tokenizer, data=context.config.data, context_tokens=room, what=what
+    )
     return Subject(
-        model=model, tokenizer=tokenizer, encode=encode, key=key, cache=context.cache,
-        batch_tokens=context.config.audit.batch_tokens, doing=doing,
-    )  # fmt: skip
+        model=model,
+        tokenizer=tokenizer,
+        encode=encode,
+        key=key,
+        cache=context.cache,
+        batch_tokens=context.config.audit.batch_tokens,
+        doing=doing,
+    )
 
 
 def initial_of(
@@ -208,7 +269,9 @@ def self_prompted_of(
     for role in context.roles:
         if role.imitates and transforms:
             context.progress("audit", {"model": role.name})
-            said[role.name] = ask(subject_of(context, role), transforms, material, noise_of(context))
+            said[role.name] = ask(
+                subject_of(context, role), transforms, material, noise_of(context)
+            )
     return said, {role.imitates: role.name for role in context.roles if role.name in said}
 
 
@@ -227,7 +290,14 @@ def check_reference(context: Context) -> None:
 
 def outside_of(context: Context) -> str:
     """What the audit calls the model that is given as audit.reference; empty where none is."""
-    return next((role.name for role in context.asked if role.name in (OUTSIDE, REFERENCE) and not role.is_trained), "")
+    return next(
+        (
+            role.name
+            for role in context.asked
+            if role.name in (OUTSIDE, REFERENCE) and not role.is_trained
+        ),
+        "",
+    )
 
 
 def partners_of(

@@ -17,7 +17,13 @@ SCORED_WITH: Mapping[str, Mapping[str, str]] = {
 }
 """Attack -> argument of its score -> the setting that it has."""
 ASKED_WITH: Mapping[Transform, Sequence[str]] = {
-    "neighbours": ("neighbours", "neighbour_share", "neighbour_top_k", "masked_model", "masked_revision"),
+    "neighbours": (
+        "neighbours",
+        "neighbour_share",
+        "neighbour_top_k",
+        "masked_model",
+        "masked_revision",
+    ),
     "outsider_prefix": ("prefix_records",),
     "member_prefix": ("prefix_records",),
     "noise": ("mope_copies", "mope_sigma", "mope_noise"),
@@ -30,17 +36,25 @@ def attacks_of(audit: AuditConfig) -> list[Attack]:
     from stillage.audit.attacks import ATTACKS
 
     chosen = [ATTACKS[name] for name in audit.attacks if name in ATTACKS]
-    return [replace(attack, score=partial(attack.score, **arguments(attack.name, audit))) for attack in chosen]
+    return [
+        replace(attack, score=partial(attack.score, **arguments(attack.name, audit)))
+        for attack in chosen
+    ]
 
 
 def arguments(attack: str, audit: AuditConfig) -> dict[str, float]:
     """What an attack's score is called with besides the replies."""
-    return {argument: getattr(audit, setting) for argument, setting in SCORED_WITH.get(attack, {}).items()}
+    return {
+        argument: getattr(audit, setting)
+        for argument, setting in SCORED_WITH.get(attack, {}).items()
+    }
 
 
 def settings_of(attacks: Collection[Attack]) -> set[str]:
     """The settings that score the attacks, or make what they ask."""
-    scored = {setting for attack in attacks for setting in SCORED_WITH.get(attack.name, {}).values()}
+    scored = {
+        setting for attack in attacks for setting in SCORED_WITH.get(attack.name, {}).values()
+    }
     asked: set[Transform] = {request.transform for attack in attacks for request in attack.requests}
     return scored | {setting for transform in asked for setting in ASKED_WITH.get(transform, ())}
 

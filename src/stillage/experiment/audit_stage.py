@@ -62,7 +62,9 @@ class Questioned:
     said: Said  # its replies to all that the attacks ask
     targets: tuple[Target, ...]
     recited: tuple[Array, ...]  # greedy continuation of each target's prefix
-    sampled: Mapping[str, Array] | None  # record id -> log-probabilities as sampled; None: those of stats
+    sampled: (
+        Mapping[str, Array] | None
+    )  # record id -> log-probabilities as sampled; None: those of stats
 
 
 def audit(context: Context, folder: Path) -> None:
@@ -75,7 +77,12 @@ def audit(context: Context, folder: Path) -> None:
     from stillage.audit.by_group import rates_by_group, recitals_by_group
     from stillage.audit.extraction import extraction_results, with_groups
     from stillage.audit.inherited import inheritance_results
-    from stillage.audit.membership import blind_rows, left_out_results, membership_results, score_table
+    from stillage.audit.membership import (
+        blind_rows,
+        left_out_results,
+        membership_results,
+        score_table,
+    )
     from stillage.audit.memorization import memorization_results
     from stillage.audit.power import power_results
     from stillage.audit.probabilistic import probabilistic_results
@@ -116,25 +123,39 @@ def audit(context: Context, folder: Path) -> None:
     left_out += shadowed.left_out
     readings = readings_of(context, records)
     blind = blind_scores(
-        [marked_text(record) for record in records], audited.is_member, config.seed, clusters=audited.clusters,
+        [marked_text(record) for record in records],
+        audited.is_member,
+        config.seed,
+        clusters=audited.clusters,
         readers=[reading.ids for reading in readings],
-    )  # fmt: skip
+    )
     scores = pa.concat_tables([scores, shadowed.scores, blind_rows(audited, blind)])
-    recited, measured = (with_groups(pa.concat_tables(rows), split.group_of) for rows in (extraction, memorization))
+    recited, measured = (
+        with_groups(pa.concat_tables(rows), split.group_of) for rows in (extraction, memorization)
+    )
     base, level = base_result(context, "audit"), config.audit.level
     results = membership_results(scores, fprs=config.audit.fprs, level=level, base=base)
     tests = family_tests(scores, level=level, seed=config.seed)
     results += best_attack_results(scores, tests, level=level, base=base)
     results += power_results(
-        scores, {model: test.together for model, test in tests.items()}, fprs=config.audit.fprs,
-        harmless_auc=config.audit.harmless_auc, harmless_tpr=config.audit.harmless_tpr, level=level, base=base,
-    )  # fmt: skip
+        scores,
+        {model: test.together for model, test in tests.items()},
+        fprs=config.audit.fprs,
+        harmless_auc=config.audit.harmless_auc,
+        harmless_tpr=config.audit.harmless_tpr,
+        level=level,
+        base=base,
+    )
     results += left_out_results(left_out, base) + shadowed.results
     results += extraction_results(recited, level=level, base=base)
     results += memorization_results(measured, level=level, base=base)
-    results += probabilistic_results(measured, level=level, base=base, sampling=sampling_words(config.audit))
+    results += probabilistic_results(
+        measured, level=level, base=base, sampling=sampling_words(config.audit)
+    )
     results += inheritance_results(scores, measured, fprs=config.audit.fprs, level=level, base=base)
-    results += beyond_control_results(scores, recited, fprs=config.audit.fprs, level=level, base=base)
+    results += beyond_control_results(
+        scores, recited, fprs=config.audit.fprs, level=level, base=base
+    )
     if config.data.slice_by:
         labels = labels_of_run(context, split)
         results += slice_results(scores, labels, level=level, base=base)
@@ -143,12 +164,17 @@ def audit(context: Context, folder: Path) -> None:
     write_table(folder / "scores.parquet", scores)
     if prefixes.outsiders or prefixes.members:
         given = {"outsiders": prefixes.outsiders, "private": prefixes.members}
-        write_json(folder / "prefix.json", {role: [record.id for record in known] for role, known in given.items()})
+        write_json(
+            folder / "prefix.json",
+            {role: [record.id for record in known] for role, known in given.items()},
+        )
     write_table(folder / "extraction.parquet", recited)
     write_table(folder / "memorization.parquet", measured)
     write_results(folder / "results.parquet", results)
     seen = sight_checks(context, together(sights), readings, scores)
-    write_json(folder / "validity.json", judge_run(context, records, scores, readings=readings, seen=seen))
+    write_json(
+        folder / "validity.json", judge_run(context, records, scores, readings=readings, seen=seen)
+    )
 
 
 def audited_records(context: Context) -> tuple[list[Record], tuple[str, ...]]:
@@ -167,18 +193,29 @@ def audited_records(context: Context) -> tuple[list[Record], tuple[str, ...]]:
         records += sorted(found, key=lambda record: record.id)
         roles += [role] * (len(records) - len(roles))
     return some_groups(
-        records, roles, split.groups_of(records), context.config.audit.max_records, context.config.seed, "audit"
+        records,
+        roles,
+        split.groups_of(records),
+        context.config.audit.max_records,
+        context.config.seed,
+        "audit",
     )
 
 
-def evaluated_records(context: Context, attacks: Sequence[Attack]) -> tuple[list[Record], tuple[str, ...], Prefixes]:
+def evaluated_records(
+    context: Context, attacks: Sequence[Attack]
+) -> tuple[list[Record], tuple[str, ...], Prefixes]:
     """The audited records less those that an attack gives away as prefixes, with their roles, and those prefixes."""
     from stillage.data.split import read_split
 
     records, roles = audited_records(context)
     groups = read_split(context.run / "data").groups_of(records)
     prefixes = prefixes_of(context, attacks, records, roles, groups)
-    return [records[index] for index in prefixes.kept], tuple(roles[index] for index in prefixes.kept), prefixes
+    return (
+        [records[index] for index in prefixes.kept],
+        tuple(roles[index] for index in prefixes.kept),
+        prefixes,
+    )
 
 
 def some_audited(context: Context, purpose: str, most: int) -> tuple[list[Record], tuple[str, ...]]:
@@ -191,7 +228,11 @@ def some_audited(context: Context, purpose: str, most: int) -> tuple[list[Record
 
 
 def question(
-    context: Context, subject: Subject, material: Material, transforms: Sequence[Transform], roles: Sequence[str]
+    context: Context,
+    subject: Subject,
+    material: Material,
+    transforms: Sequence[Transform],
+    roles: Sequence[str],
 ) -> Questioned:
     """Everything the attacks ask of a model, and one greedy recitation."""
     from stillage.audit.extraction import column_targets, first_token_targets
@@ -203,16 +244,22 @@ def question(
     examples = subject.encode(records)
     config = context.config
     if config.audit.extract:
-        encode = partial(examples_of, tokenizer=tokenizer, data=config.data, what="targets to recite")
+        encode = partial(
+            examples_of, tokenizer=tokenizer, data=config.data, what="targets to recite"
+        )
         targets = column_targets(records, roles, examples, tokenizer, config.audit.extract, encode)
     else:
         targets = first_token_targets(examples, roles, tokenizer, config.audit.extract_tokens)
     eos, pad = special_ids(tokenizer)
-    asked = [target for target in targets if len(target.suffix_ids)]  # nothing to recite: nothing to ask
+    asked = [
+        target for target in targets if len(target.suffix_ids)
+    ]  # nothing to recite: nothing to ask
     written = generate(
         model,
         [target.prefix_ids for target in asked],
-        decoding=Decoding(max_new_tokens=max((len(target.suffix_ids) for target in asked), default=1)),
+        decoding=Decoding(
+            max_new_tokens=max((len(target.suffix_ids) for target in asked), default=1)
+        ),
         eos_id=eos,
         pad_id=pad,
         seed=config.seed,
@@ -221,13 +268,18 @@ def question(
         progress=subject.doing("reciting {} records"),
     )
     said_by = {target.record_id: ids for target, ids in zip(asked, written, strict=True)}
-    cut = tuple(said_by.get(target.record_id, target.suffix_ids)[: len(target.suffix_ids)] for target in targets)
+    cut = tuple(
+        said_by.get(target.record_id, target.suffix_ids)[: len(target.suffix_ids)]
+        for target in targets
+    )
     stats = cast("Mapping[str, TokenStats]", said.replies["as_is"])
     sampled = sampled_of(config.audit, subject, examples)
     return Questioned(stats=stats, said=said, targets=tuple(targets), recited=cut, sampled=sampled)
 
 
-def sampled_of(audit: AuditConfig, subject: Subject, examples: Sequence[Example]) -> dict[str, Array] | None:
+def sampled_of(
+    audit: AuditConfig, subject: Subject, examples: Sequence[Example]
+) -> dict[str, Array] | None:
     """Record id -> log-probability of every scored token as the attacker samples; None for the model's own distribution.
 
     ConfigError for settings without meaning.
@@ -236,14 +288,19 @@ def sampled_of(audit: AuditConfig, subject: Subject, examples: Sequence[Example]
     from stillage.models.sampling_stats import sampling_logp
 
     decoding = Decoding(
-        sampling_temperature=audit.extract_temperature, top_k=audit.extract_top_k, top_p=audit.extract_top_p
+        sampling_temperature=audit.extract_temperature,
+        top_k=audit.extract_top_k,
+        top_p=audit.extract_top_p,
     )
     if decoding == Decoding(sampling_temperature=1.0):
         return None
     found = sampling_logp(
-        subject.model, examples, [decoding], batch_tokens=audit.batch_tokens,
+        subject.model,
+        examples,
+        [decoding],
+        batch_tokens=audit.batch_tokens,
         progress=subject.doing("scoring {} records as sampled"),
-    )  # fmt: skip
+    )
     return {example.record_id: logp_ST[0] for example, logp_ST in zip(examples, found, strict=True)}
 
 
@@ -255,14 +312,23 @@ def sampling_words(audit: AuditConfig) -> str:
     return "; ".join(words)
 
 
-def extraction_rows(name: str, questioned: Questioned, tokenizer: PreTrainedTokenizerFast) -> pa.Table:
+def extraction_rows(
+    name: str, questioned: Questioned, tokenizer: PreTrainedTokenizerFast
+) -> pa.Table:
     """One model's rows of extraction.parquet; how often generation and the teacher-forced pass disagree is logged."""
     from stillage.audit.extraction import extraction_table
 
-    table = extraction_table(questioned.targets, {name: questioned.recited}, {name: questioned.stats}, tokenizer)
+    table = extraction_table(
+        questioned.targets, {name: questioned.recited}, {name: questioned.stats}, tokenizer
+    )
     differ = table.num_rows - sum(table.column("agrees").to_pylist())
     if differ:
-        LOG.warning("%s: generation and the teacher-forced pass disagree on %d of %d", name, differ, table.num_rows)
+        LOG.warning(
+            "%s: generation and the teacher-forced pass disagree on %d of %d",
+            name,
+            differ,
+            table.num_rows,
+        )
     return table
 
 
@@ -271,4 +337,6 @@ def memorization_rows(name: str, questioned: Questioned, extraction: pa.Table) -
     from stillage.audit.memorization import memorization_table
 
     texts = extraction.column("recited").to_pylist()
-    return memorization_table(name, questioned.targets, questioned.recited, questioned.stats, texts, questioned.sampled)
+    return memorization_table(
+        name, questioned.targets, questioned.recited, questioned.stats, texts, questioned.sampled
+    )

@@ -73,12 +73,18 @@ def blocks(context: Context, folder: Path) -> None:
     write_results(folder / "results.parquet", [*results, *left_out_results(left_out, base)])
 
 
-def load(context: Context, role: ModelRole, records: list[Record]) -> tuple[PreTrainedModel, list[Example]]:
+def load(
+    context: Context, role: ModelRole, records: list[Record]
+) -> tuple[PreTrainedModel, list[Example]]:
     """A role's model, and the records as it reads them."""
     tokenizer = tokenizer_of(context, role)
     model = load_role(context, role, tokenizer)
     return model, examples_of(
-        records, tokenizer, context.config.data, shortest_context(model), what=f"{role.name}, blocks"
+        records,
+        tokenizer,
+        context.config.data,
+        shortest_context(model),
+        what=f"{role.name}, blocks",
     )
 
 
@@ -96,10 +102,20 @@ def reference_of(context: Context, records: list[Record]) -> Reference | None:
 
 
 def profiles_of(
-    context: Context, role: ModelRole, records: list[Record], audited: Audited, reference: Reference | None
+    context: Context,
+    role: ModelRole,
+    records: list[Record],
+    audited: Audited,
+    reference: Reference | None,
 ) -> tuple[list[Profile], list[LeftOut]]:
     """Every measure of one model, and which of them it does not allow, with the reason."""
-    from stillage.audit.blocks import gradient_profile, lens_profile, mope_profile, probe_profile, revert_profile
+    from stillage.audit.blocks import (
+        gradient_profile,
+        lens_profile,
+        mope_profile,
+        probe_profile,
+        revert_profile,
+    )
     from stillage.audit.membership import LeftOut
     from stillage.models.blocks import losses, noise_losses, reverted_losses
     from stillage.models.gradients import gradient_norms
@@ -112,10 +128,15 @@ def profiles_of(
 
     def noise() -> list[Profile]:
         noisy_SLN = noise_losses(
-            model, examples, sigma=audit.mope_sigma, copies=audit.mope_copies, seed=derive(seed, "blocks", "noise"),
-            relative=audit.mope_noise == "relative", batch_tokens=audit.batch_tokens,
+            model,
+            examples,
+            sigma=audit.mope_sigma,
+            copies=audit.mope_copies,
+            seed=derive(seed, "blocks", "noise"),
+            relative=audit.mope_noise == "relative",
+            batch_tokens=audit.batch_tokens,
             progress=doing(f"noise in each block, {{}} passes over {len(examples):,} records"),
-        )  # fmt: skip
+        )
         return [mope_profile(role.name, noisy_SLN, loss_N)]
 
     def gradient() -> list[Profile]:
@@ -126,8 +147,13 @@ def profiles_of(
     def revert() -> list[Profile]:
         if reference is None or role.name not in REVERTED:
             return []
-        if any(not np.array_equal(a.ids_T, b.ids_T) for a, b in zip(examples, reference.examples, strict=True)):
-            raise CapabilityError("The two models read the records as other tokens.", role.name, "Use one tokenizer.")
+        if any(
+            not np.array_equal(a.ids_T, b.ids_T)
+            for a, b in zip(examples, reference.examples, strict=True)
+        ):
+            raise CapabilityError(
+                "The two models read the records as other tokens.", role.name, "Use one tokenizer."
+            )
         progress = doing(f"each block exchanged, {{}} passes over {len(examples):,} records")
         reverted_LN = reverted_losses(
             model, reference.model, examples, batch_tokens=audit.batch_tokens, progress=progress
@@ -137,17 +163,27 @@ def profiles_of(
     def readings() -> list[Profile]:
         progress = doing("reading {} records after each block")
         read = block_readings(model, examples, batch_tokens=audit.batch_tokens, progress=progress)
-        return [lens_profile(role.name, read.loss_LN), probe_profile(role.name, read.hidden_LNH, audited, seed)]
+        return [
+            lens_profile(role.name, read.loss_LN),
+            probe_profile(role.name, read.hidden_LNH, audited, seed),
+        ]
 
     profiles: list[Profile] = []
     left_out: list[LeftOut] = []
     measures: dict[str, Callable[[], list[Profile]]] = {
-        "mope": noise, "gradient": gradient, "revert": revert, "lens and probe": readings,
-    }  # fmt: skip
+        "mope": noise,
+        "gradient": gradient,
+        "revert": revert,
+        "lens and probe": readings,
+    }
     for name, measure in measures.items():
         try:
             profiles += measure()
         except CapabilityError as error:
-            LOG.warning("%s: the measure %s is left out: %s (%s)", role.name, name, error.what, error.values)
-            left_out.append(LeftOut(model=role.name, attack=f"block {name}", why=f"{error.what} {error.values}"))
+            LOG.warning(
+                "%s: the measure %s is left out: %s (%s)", role.name, name, error.what, error.values
+            )
+            left_out.append(
+                LeftOut(model=role.name, attack=f"block {name}", why=f"{error.what} {error.values}")
+            )
     return profiles, left_out

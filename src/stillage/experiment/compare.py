@@ -49,8 +49,10 @@ def candidates(folders: Sequence[Path]) -> tuple[list[Candidate], list[Path]]:
     given: list[tuple[Path, str, bool]] = []  # run, name of its variant, is it a point of a grid
     for folder in folders:
         if (folder / "sweep.json").is_file():
-            given += [(folder / point["name"], variant_name(point["values"]) or folder.name, True)
-                      for point in read_json(folder / "sweep.json")["points"]]  # fmt: skip
+            given += [
+                (folder / point["name"], variant_name(point["values"]) or folder.name, True)
+                for point in read_json(folder / "sweep.json")["points"]
+            ]
         elif not (folder / "config.yaml").is_file():
             raise DataError(
                 f"{folder} is neither a run nor a grid.",
@@ -81,7 +83,9 @@ def candidates(folders: Sequence[Path]) -> tuple[list[Candidate], list[Path]]:
 
 def variant_name(values: Mapping[str, str]) -> str:
     """A point's values without the seed, as words."""
-    return ", ".join(f"{path.rsplit('.', 1)[-1]}={value}" for path, value in values.items() if path != "seed")
+    return ", ".join(
+        f"{path.rsplit('.', 1)[-1]}={value}" for path, value in values.items() if path != "seed"
+    )
 
 
 def is_audited(run: Path) -> bool:
@@ -110,15 +114,22 @@ def asks_for_audit(run: Path) -> bool:
 def candidate(run: Path, name: str) -> Candidate:
     """A finished run, by its configuration."""
     flat = flat_values(written_settings(run))
-    settings = {path: value for path, value in flat.items() if not path.startswith((*HARMLESS, "threads"))}
+    settings = {
+        path: value for path, value in flat.items() if not path.startswith((*HARMLESS, "threads"))
+    }
     seed, attacks = settings.pop("seed", "0"), settings.get("audit.attacks", ())
     named = tuple(map(str, attacks)) if isinstance(attacks, list) else ()
     checks = run / "audit" / "validity.json"
     verdict = str(read_json(checks)["verdict"]) if checks.is_file() else "unchecked"
     return Candidate(
-        folder=run, name=name, settings=settings, attacks=named, seed=int(str(seed)), verdict=verdict,
+        folder=run,
+        name=name,
+        settings=settings,
+        attacks=named,
+        seed=int(str(seed)),
+        verdict=verdict,
         is_audited=is_audited(run),
-    )  # fmt: skip
+    )
 
 
 def variants(found: Sequence[Candidate], least: int = 2) -> dict[str, list[Candidate]]:
@@ -148,28 +159,42 @@ def variants(found: Sequence[Candidate], least: int = 2) -> dict[str, list[Candi
         )
     names = [group[0].name for group in alike]
     unique = [
-        name if names.count(name) == 1 else str(group[0].folder) for name, group in zip(names, alike, strict=True)
+        name if names.count(name) == 1 else str(group[0].folder)
+        for name, group in zip(names, alike, strict=True)
     ]
-    return {name: sorted(group, key=lambda one: one.seed) for name, group in zip(unique, alike, strict=True)}
+    return {
+        name: sorted(group, key=lambda one: one.seed)
+        for name, group in zip(unique, alike, strict=True)
+    }
 
 
 def primary(found: Sequence[Candidate]) -> str:
     """The attack that the first run names first; DataError where its configuration names none."""
     if not found[0].attacks:
-        raise DataError("No attack is named in the configuration.", str(found[0].folder), "Choose one with --attack.")
+        raise DataError(
+            "No attack is named in the configuration.",
+            str(found[0].folder),
+            "Choose one with --attack.",
+        )
     return found[0].attacks[0]
 
 
 def run_scores(one: Candidate, model: str, attack: str) -> RunScores:
     """The run's scores in the order of the record ids. DataError where the audit has none for that model and attack."""
     table = read_table(one.folder / "audit" / "scores.parquet")
-    columns = {name: table.column(name).to_numpy(zero_copy_only=False) for name in table.column_names}
+    columns = {
+        name: table.column(name).to_numpy(zero_copy_only=False) for name in table.column_names
+    }
     rows = np.flatnonzero((columns["model"] == model) & (columns["attack"] == attack))
     if not rows.size:
         there: dict[str, list[str]] = {}
         for name, tried in dict.fromkeys(zip(columns["model"], columns["attack"], strict=True)):
             there.setdefault(str(name), []).append(str(tried))
-        fits = f"attacks on {model}: {', '.join(there[model])}" if model in there else f"models: {', '.join(there)}"
+        fits = (
+            f"attacks on {model}: {', '.join(there[model])}"
+            if model in there
+            else f"models: {', '.join(there)}"
+        )
         raise DataError(
             f"The audit of {one.folder} has no scores of the {attack} attack on {model}.",
             fits,
@@ -177,10 +202,13 @@ def run_scores(one: Candidate, model: str, attack: str) -> RunScores:
         )
     rows = rows[np.argsort(columns["id"][rows].astype(str), kind="stable")]
     return RunScores(
-        run=str(one.folder), seed=one.seed,
-        ids=tuple(columns["id"][rows].tolist()), groups=tuple(columns["group"][rows].tolist()),
-        is_member=columns["role"][rows] == "private", scores=columns["score"][rows].astype(np.float64),
-    )  # fmt: skip
+        run=str(one.folder),
+        seed=one.seed,
+        ids=tuple(columns["id"][rows].tolist()),
+        groups=tuple(columns["group"][rows].tolist()),
+        is_member=columns["role"][rows] == "private",
+        scores=columns["score"][rows].astype(np.float64),
+    )
 
 
 def record_values(one: Candidate, model: str, metric: str) -> RunScores | None:
@@ -191,7 +219,9 @@ def record_values(one: Candidate, model: str, metric: str) -> RunScores | None:
         return None
     rows = [
         (str(id_), float(value))
-        for id_, whose, value in zip(*(table.column(name).to_pylist() for name in ("id", "model", metric)), strict=True)
+        for id_, whose, value in zip(
+            *(table.column(name).to_pylist() for name in ("id", "model", metric)), strict=True
+        )
         if whose == model and value is not None and not math.isnan(value)  # no word: no ROUGE-L
     ]
     if not rows:
@@ -200,9 +230,13 @@ def record_values(one: Candidate, model: str, metric: str) -> RunScores | None:
     ids, values = tuple(id_ for id_, _ in rows), np.array([value for _, value in rows])
     groups = groups_of(one.folder)
     return RunScores(
-        run=str(one.folder), seed=one.seed, ids=ids, groups=tuple(groups.get(id_, "") for id_ in ids),
-        is_member=np.zeros(len(ids), dtype=bool), scores=values,
-    )  # fmt: skip
+        run=str(one.folder),
+        seed=one.seed,
+        ids=ids,
+        groups=tuple(groups.get(id_, "") for id_ in ids),
+        is_member=np.zeros(len(ids), dtype=bool),
+        scores=values,
+    )
 
 
 def groups_of(run: Path) -> dict[str, str]:
@@ -215,21 +249,29 @@ def groups_of(run: Path) -> dict[str, str]:
     return {id_: group for id_, group in pairs if group}
 
 
-def quality_results(name: str, runs: Sequence[Candidate], *, level: float, base: Result) -> list[Result]:
+def quality_results(
+    name: str, runs: Sequence[Candidate], *, level: float, base: Result
+) -> list[Result]:
     """METRICS, validation loss and trained tokens of a variant's model: means over its seeds, Student-t where several.
 
     Those of one seed keep their own intervals. A number that a run lacks (a given model was not trained) gives no row.
     """
-    row = replace(base, method=name, attack="", level=level, n=len(runs), note=f"{len(runs)} seeds", unit="")
+    row = replace(
+        base, method=name, attack="", level=level, n=len(runs), note=f"{len(runs)} seeds", unit=""
+    )
     results = []
     for metric, read in QUALITY.items():
-        values = [value for run in runs for value in [read(run.folder, base.model)] if value is not None]
+        values = [
+            value for run in runs for value in [read(run.folder, base.model)] if value is not None
+        ]
         if len(values) < len(runs):
             continue
         if len(values) == 1:
             results.append(replace(values[0], run="", stage=base.stage, method=name, note="1 seed"))
             continue
-        mean = within_range(metric, mean_interval(np.array([value.value for value in values]), level))
+        mean = within_range(
+            metric, mean_interval(np.array([value.value for value in values]), level)
+        )
         results.append(replace(row, metric=metric, value=mean.value, low=mean.low, high=mean.high))
     return results
 
@@ -238,7 +280,10 @@ def measured(metric: str, run: Path, model: str) -> Result | None:
     """A mean that the run's evaluation measured on test records."""
     path = run / "evaluate" / "results.parquet"
     rows = read_results(path) if path.is_file() else []
-    return next((row for row in rows if (row.metric, row.model, row.dataset) == (metric, model, "test")), None)
+    return next(
+        (row for row in rows if (row.metric, row.model, row.dataset) == (metric, model, "test")),
+        None,
+    )
 
 
 def loss(run: Path, model: str) -> Result | None:
@@ -246,7 +291,9 @@ def loss(run: Path, model: str) -> Result | None:
     summary = summary_of(run, model)
     is_last = summary.get("model_step") == summary.get("steps")
     value = summary.get("validation_loss" if is_last else "best_validation_loss")
-    return None if value is None else number(model, "validation_loss", float(value), "nats per token")
+    return (
+        None if value is None else number(model, "validation_loss", float(value), "nats per token")
+    )
 
 
 def tokens(run: Path, model: str) -> Result | None:
@@ -267,6 +314,8 @@ def summary_of(run: Path, model: str) -> Mapping[str, float | None]:
 
 
 QUALITY: Mapping[str, Callable[[Path, str], Result | None]] = {
-    **{metric: partial(measured, metric) for metric in METRICS}, "validation_loss": loss, "trained_tokens": tokens,
-}  # fmt: skip
+    **{metric: partial(measured, metric) for metric in METRICS},
+    "validation_loss": loss,
+    "trained_tokens": tokens,
+}
 """What stands beside a variant's leakage, and where a run keeps it."""

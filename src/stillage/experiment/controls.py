@@ -9,7 +9,14 @@ import numpy as np
 
 from stillage.audit.controls import Control
 from stillage.experiment.attack_settings import attacks_of
-from stillage.experiment.inputs import audited_of, device_name, examples_of, roles_of, shortest_context, tokenizer_of
+from stillage.experiment.inputs import (
+    audited_of,
+    device_name,
+    examples_of,
+    roles_of,
+    shortest_context,
+    tokenizer_of,
+)
 from stillage.experiment.roles import OUTSIDE, REFERENCE, ModelRole
 from stillage.rng import derive
 from stillage.types import Array, Attack, Record, Request
@@ -41,7 +48,9 @@ def controls_of(scores: pa.Table) -> dict[str, Control]:
         if both and model in (BLIND, UNTRAINED, *CONTROLS):
             name = f"blind {attack}" if model == BLIND else f"{attack} on {model}"
             family = "blind" if model == BLIND else "untrained" if model == UNTRAINED else "trained"
-            found[name] = Control(family=family, scored=scored, cross_fitted=is_cross_fitted(model, attack))
+            found[name] = Control(
+                family=family, scored=scored, cross_fitted=is_cross_fitted(model, attack)
+            )
     return found
 
 
@@ -55,7 +64,11 @@ def untrained_controls(
 
     role = next((role for role in context.roles if role.name == "student"), None)
     if role is None or not role.is_trained or role.pruned_from:
-        why = "it is cut from its teacher" if role is not None and role.pruned_from else "no student was trained here"
+        why = (
+            "it is cut from its teacher"
+            if role is not None and role.pruned_from
+            else "no student was trained here"
+        )
         unchecked["untrained student"] = why
         return {}
     audited = audited_of(split, records, roles_of(split, records))
@@ -82,13 +95,19 @@ def untrained_scores(
     seed = derive(config.seed, "weights", "student")
     model = load_model(role.start, vocab_size=len(tokenizer), seed=seed, device=device_name())
     examples = examples_of(
-        records, tokenizer, config.data, shortest_context(model), what=f"the start of {role.name}, audit"
+        records,
+        tokenizer,
+        config.data,
+        shortest_context(model),
+        what=f"the start of {role.name}, audit",
     )
     stats = token_stats(model, examples, batch_tokens=config.audit.batch_tokens)
     return {
         attack.name: np.array(
             [
-                attack.score(*(said if request == ALONE else record.response for request in attack.requests))
+                attack.score(
+                    *(said if request == ALONE else record.response for request in attack.requests)
+                )
                 for said, record in zip(stats, records, strict=True)
             ]
         )

@@ -19,7 +19,13 @@ if TYPE_CHECKING:
     from stillage.data.split import Split
     from stillage.experiment.plan import Context
 
-LEAST_RECORDS: Mapping[Role, int] = {"private": 2, "outsiders": 2, "public": 1, "counterfactual": 1, "test": 1}
+LEAST_RECORDS: Mapping[Role, int] = {
+    "private": 2,
+    "outsiders": 2,
+    "public": 1,
+    "counterfactual": 1,
+    "test": 1,
+}
 
 
 def make_data(context: Context, folder: Path) -> None:
@@ -29,7 +35,9 @@ def make_data(context: Context, folder: Path) -> None:
     from stillage.experiment.plan import kept_columns
 
     config = context.config
-    split = prepare(config.data, config.seed, keep=kept_columns(config), audits="audit" in config.stages)
+    split = prepare(
+        config.data, config.seed, keep=kept_columns(config), audits="audit" in config.stages
+    )
     check_ahead(context, split)
     if config.audit.dp and "audit" in config.stages:
         check_coins(split, config.audit.dp_guesses)
@@ -54,11 +62,24 @@ def check_ahead(context: Context, split: Split) -> None:
                 f"The role {role} has too few records for this run.",
                 f"{role}: {count}, needed: {LEAST_RECORDS.get(role, 1)}; all roles: {split.counts}",
                 "Give a file for it (data.files), a larger share (data.shares), or leave out what needs it"
-                + (": --audit.counterfactual false." if role == "counterfactual" else " (--stages)."),
+                + (
+                    ": --audit.counterfactual false."
+                    if role == "counterfactual"
+                    else " (--stages)."
+                ),
             )
     if "audit" in config.stages:
-        for column in kept_columns(config):  # what the audit would stumble over, after hours of training
-            values_of([record for role in ("private", "outsiders") for record in split.records_by_role[role]], column)
+        for column in kept_columns(
+            config
+        ):  # what the audit would stumble over, after hours of training
+            values_of(
+                [
+                    record
+                    for role in ("private", "outsiders")
+                    for record in split.records_by_role[role]
+                ],
+                column,
+            )
     check_answers(context, split.records_by_role.get("public", []))
     check_needed(split, context.config.data.needed_until)
 
@@ -79,7 +100,9 @@ def check_answers(context: Context, public: Sequence[Record]) -> None:
         return
     for role in context.roles:
         method = METHODS[role.method]
-        if role.trained_on != "public" or not needs_answers(method, params_from(method, dict(role.params))):
+        if role.trained_on != "public" or not needs_answers(
+            method, params_from(method, dict(role.params))
+        ):
             continue
         if role.name == "student":
             raise DataError(
@@ -114,13 +137,19 @@ def make_tokenizer(context: Context, folder: Path) -> None:
     else:
         used = records_of(context, "public")
         if not used:
-            raise DataError("There are no public records to fit a tokenizer on.", "public: 0", "Give --tokenizer.path.")
+            raise DataError(
+                "There are no public records to fit a tokenizer on.",
+                "public: 0",
+                "Give --tokenizer.path.",
+            )
         template = context.config.data.template
         texts = [render(record, template, None) + record.response for record in used]
         tokenizer = train_bpe(texts, context.config.tokenizer.vocab_size)
     check_models(context, tokenizer)
     layout = chosen(context.config.data.template, tokenizer)
-    if layout in AS_CHAT:  # what is trained here is laid out so, whatever the tokenizer's folder said
+    if (
+        layout in AS_CHAT
+    ):  # what is trained here is laid out so, whatever the tokenizer's folder said
         tokenizer.chat_template = as_chat(layout, tokenizer)
     tokenizer.save_pretrained(folder)
     write_ids(folder / "provenance.parquet", [record.id for record in used])
@@ -152,7 +181,9 @@ def check_models(context: Context, tokenizer: PreTrainedTokenizerFast) -> None:
             settings = config_from_file(Path(start.config), len(tokenizer))
         elif not start.source:
             settings = config_from_numbers(start, len(tokenizer))
-        cut = role.pruned_from or role.base is not None  # its context is that of the model it is cut from
+        cut = (
+            role.pruned_from or role.base is not None
+        )  # its context is that of the model it is cut from
         reads = None if cut or settings is None else context_in(settings)
         prompt_limit(data.max_tokens, data.max_prompt_tokens, reads)
         if reads_corpus(context.config, role):

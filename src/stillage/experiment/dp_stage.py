@@ -45,19 +45,31 @@ def check_dp(config: Config, attacks: Mapping[str, Attack]) -> None:
     if len(audit.dp_guesses) != 2 or min(audit.dp_guesses) < 0 or not any(audit.dp_guesses):
         given = " ".join(map(str, audit.dp_guesses)) or "nothing"
         raise ConfigError(
-            "dp_guesses takes two counts, of guesses in and out.", f"given: {given}", "Give e.g. 100 100."
+            "dp_guesses takes two counts, of guesses in and out.",
+            f"given: {given}",
+            "Give e.g. 100 100.",
         )
     if not 0 <= audit.dp_delta < 1:
-        raise ConfigError("dp_delta must be at least 0 and below 1.", f"given: {audit.dp_delta:g}", "Give e.g. 1e-5.")
-    asked = {request.transform for request in attacks[attack].requests} if attack in attacks else {"?"}
+        raise ConfigError(
+            "dp_delta must be at least 0 and below 1.",
+            f"given: {audit.dp_delta:g}",
+            "Give e.g. 1e-5.",
+        )
+    asked = (
+        {request.transform for request in attacks[attack].requests} if attack in attacks else {"?"}
+    )
     if attack not in audit.attacks or not asked <= set(BLIND_TO_COINS):
         raise ConfigError(
             "The attack that guesses must be one of those that are run, and know of no record's membership.",
             f"audit.dp_attack: {attack or 'none'}; audit.attacks: {', '.join(audit.attacks)}",
             "Choose e.g. reference, and name it in audit.attacks too.",
         )
-    aside = [name for name in audit.attacks
-             if name in attacks and any(request.transform in TAKES_ASIDE for request in attacks[name].requests)]  # fmt: skip
+    aside = [
+        name
+        for name in audit.attacks
+        if name in attacks
+        and any(request.transform in TAKES_ASIDE for request in attacks[name].requests)
+    ]
     if aside or audit.max_records:
         raise ConfigError(
             "These settings take records aside by what is known of them, so the coins of the others would not be fair.",
@@ -105,12 +117,16 @@ def dp(context: Context, folder: Path) -> None:
     inside = {record.id for record in split.records_by_role["private"]}
     is_in = np.array([id_ in inside for id_ in ids])
     attack, base = dp_attack(config), base_result(context, "dp")
-    table = read_table(context.run / "audit" / "scores.parquet").filter(pc.field("attack") == attack)
+    table = read_table(context.run / "audit" / "scores.parquet").filter(
+        pc.field("attack") == attack
+    )
     results: list[Result] = []
     tables: list[pa.Table] = []
     for model in dict.fromkeys(table.column("model").to_pylist()):
         rows = table.filter(pc.field("model") == model)
-        score_of = dict(zip(rows.column("id").to_pylist(), rows.column("score").to_pylist(), strict=True))
+        score_of = dict(
+            zip(rows.column("id").to_pylist(), rows.column("score").to_pylist(), strict=True)
+        )
         if missing := len(set(ids) - set(score_of)):
             raise DataError(
                 "Records that had a coin were not audited, so the guesses would not be blind.",
@@ -118,13 +134,19 @@ def dp(context: Context, folder: Path) -> None:
                 "Audit all records (audit.max_records 0), without attacks that take some aside.",
             )
         scores = np.array([score_of[id_] for id_ in ids], dtype=np.float64)
-        results += model_results(scores, ids, is_in, config, replace(base, model=model, attack=attack))
-        tables.append(pa.table({"model": [model] * len(ids), "id": ids, "is_in": is_in, "score": scores}))
+        results += model_results(
+            scores, ids, is_in, config, replace(base, model=model, attack=attack)
+        )
+        tables.append(
+            pa.table({"model": [model] * len(ids), "id": ids, "is_in": is_in, "score": scores})
+        )
     write_table(folder / "canaries.parquet", pa.concat_tables(tables))
     write_results(folder / "results.parquet", results)
 
 
-def model_results(scores: np.ndarray, ids: list[str], is_in: np.ndarray, config: Config, row: Result) -> list[Result]:
+def model_results(
+    scores: np.ndarray, ids: list[str], is_in: np.ndarray, config: Config, row: Result
+) -> list[Result]:
     """One model's bound on epsilon, and the share of its guesses that were right."""
     from stillage.audit.dp import epsilon_lower_bound, guess
     from stillage.functional.binomial import clopper_pearson
@@ -132,7 +154,11 @@ def model_results(scores: np.ndarray, ids: list[str], is_in: np.ndarray, config:
     audit = config.audit
     made = guess(scores, ids, is_in, *audit.dp_guesses)
     bound = epsilon_lower_bound(
-        n_guesses=made.n_guesses, n_correct=made.n_correct, m=made.m, delta=audit.dp_delta, level=audit.level
+        n_guesses=made.n_guesses,
+        n_correct=made.n_correct,
+        m=made.m,
+        delta=audit.dp_delta,
+        level=audit.level,
     )
     right = clopper_pearson(made.n_correct, made.n_guesses, audit.level)
     row = replace(row, dataset="private vs outsiders", level=audit.level, n=made.n_guesses)
@@ -142,5 +168,12 @@ def model_results(scores: np.ndarray, ids: list[str], is_in: np.ndarray, config:
     )
     return [
         replace(row, metric="dp_epsilon_low", value=bound, low=bound, unit="epsilon", note=note),
-        replace(row, metric="dp_right", value=right.value, low=right.low, high=right.high, unit="share of guesses"),
+        replace(
+            row,
+            metric="dp_right",
+            value=right.value,
+            low=right.low,
+            high=right.high,
+            unit="share of guesses",
+        ),
     ]

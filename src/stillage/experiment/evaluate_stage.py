@@ -73,34 +73,55 @@ def evaluate(context: Context, folder: Path) -> None:
     base = base_result(context, "evaluate")
     level = config.audit.level
     references = [references_of(record) for _ in context.models for record in asked]
-    results = text_results(samples, level=level, base=base, references=references, group_of=split.group_of)
-    results += gain_results(samples, gain_pairs(context.models), level=level, base=base, group_of=split.group_of)
+    results = text_results(
+        samples, level=level, base=base, references=references, group_of=split.group_of
+    )
+    results += gain_results(
+        samples, gain_pairs(context.models), level=level, base=base, group_of=split.group_of
+    )
     groups = [split.group_of.get(record.id, "") for record in records]
     results += likelihood_results(
-        stats, [record.response for record in records], level=level, base=base,
+        stats,
+        [record.response for record in records],
+        level=level,
+        base=base,
         clusters=cluster_numbers([record.id for record in records], groups),
-    )  # fmt: skip
+    )
     if config.data.slice_by:
         labels = labels_of_run(context, split)
-        results += quality_by_group(samples, BY_GROUP, labels, split.group_of, level=level, base=base)
+        results += quality_by_group(
+            samples, BY_GROUP, labels, split.group_of, level=level, base=base
+        )
     write_table(folder / "samples.parquet", samples)
     write_results(folder / "results.parquet", results)
 
 
 def answer(
-    context: Context, name: str, model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, records: Sequence[Record]
+    context: Context,
+    name: str,
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerFast,
+    records: Sequence[Record],
 ) -> tuple[list[str], list[int], list[bool]]:
     """The model's answers to the records' prompts: texts, lengths in tokens, whether each ended by itself."""
     from stillage.models.generate import configured, generate
 
     config = context.config
     prompts = prompt_ids_of(model, tokenizer, records, config)
-    options = replace(config.generate, max_new_tokens=new_tokens(model, config.generate.max_new_tokens))
+    options = replace(
+        config.generate, max_new_tokens=new_tokens(model, config.generate.max_new_tokens)
+    )
     eos, pad = special_ids(tokenizer)
     ids = generate(
-        model, prompts, decoding=configured(options), eos_id=eos, pad_id=pad, seed=config.seed,
-        names=[record.id for record in records], batch_tokens=config.generate.batch_tokens,
+        model,
+        prompts,
+        decoding=configured(options),
+        eos_id=eos,
+        pad_id=pad,
+        seed=config.seed,
+        names=[record.id for record in records],
+        batch_tokens=config.generate.batch_tokens,
         progress=context.doing("evaluate", name)("answering {} prompts"),
-    )  # fmt: skip
+    )
     texts = [str(tokenizer.decode(row.tolist(), skip_special_tokens=True)).strip() for row in ids]
     return texts, [len(row) for row in ids], [bool(len(row)) and int(row[-1]) == eos for row in ids]

@@ -27,7 +27,11 @@ def export(run: Path, target: Path) -> list[str]:
     """
     config = earlier_config(run)
     if config is None:
-        hint = "It is a sweep: export one of its points." if (run / "sweep.json").is_file() else "Give a run folder."
+        hint = (
+            "It is a sweep: export one of its points."
+            if (run / "sweep.json").is_file()
+            else "Give a run folder."
+        )
         raise DataError(f"The folder {run} is no run.", f"missing: {run / 'config.yaml'}", hint)
     check_target(run, target)
     check_store(run)
@@ -52,7 +56,9 @@ def export(run: Path, target: Path) -> list[str]:
         broken = unfinished(copy, stages)
         if broken:
             raise DataError(
-                f"The copy of {run} is not equal to it.", listed(broken), "Something changed it meanwhile: try again."
+                f"The copy of {run} is not equal to it.",
+                listed(broken),
+                "Something changed it meanwhile: try again.",
             )
     return stages
 
@@ -66,9 +72,19 @@ def is_stage(path: Path) -> bool:
 def check_target(run: Path, target: Path) -> None:
     """ConfigError unless the target can become a new folder outside the run."""
     if target.exists() and (not target.is_dir() or any(target.iterdir())):
-        raise ConfigError(f"The folder {target} is not new.", "it has files", "Give a folder that is not there yet.")
+        raise ConfigError(
+            f"The folder {target} is not new.",
+            "it has files",
+            "Give a folder that is not there yet.",
+        )
     above = next(path for path in (target, *target.parents) if path.exists() or path.is_symlink())
     if not above.is_dir():
-        raise ConfigError(f"{target} cannot be a folder.", f"in its place: {above}", "Give another folder.")
+        raise ConfigError(
+            f"{target} cannot be a folder.", f"in its place: {above}", "Give another folder."
+        )
     if target.resolve().is_relative_to(run.resolve()):
-        raise ConfigError("A copy cannot lie in the run itself.", f"{target} lies in {run}", "Give another folder.")
+        raise ConfigError(
+            "A copy cannot lie in the run itself.",
+            f"{target} lies in {run}",
+            "Give another folder.",
+        )

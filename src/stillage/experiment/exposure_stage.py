@@ -36,7 +36,13 @@ def exposure(context: Context, folder: Path) -> None:
     import pyarrow as pa
 
     from stillage.audit.candidates import candidate_scores, draw_canaries
-    from stillage.audit.exposure import exposure_results, exposure_row, exposure_schema, exposures, rivals_of
+    from stillage.audit.exposure import (
+        exposure_results,
+        exposure_row,
+        exposure_schema,
+        exposures,
+        rivals_of,
+    )
     from stillage.audit.extraction import with_groups
     from stillage.data.split import read_split
 
@@ -44,9 +50,13 @@ def exposure(context: Context, folder: Path) -> None:
     use_threads(context)
     records, roles = some_audited(context, "exposure", config.audit.exposure_records)
     canaries = draw_canaries(
-        records, roles, records_of(context, "outsiders"), config.audit.extract, config.audit.exposure_candidates,
+        records,
+        roles,
+        records_of(context, "outsiders"),
+        config.audit.extract,
+        config.audit.exposure_candidates,
         config.seed,
-    )  # fmt: skip
+    )
     rows, rivals = [], {}
     group_of = split.group_of
     for role in context.models:
@@ -54,11 +64,15 @@ def exposure(context: Context, folder: Path) -> None:
         scores = candidate_scores(subject_of(context, role, "exposure"), canaries)
         rivals[role.name] = rivals_of(canaries, scores, group_of)
         for canary, found in zip(canaries, scores, strict=True):
-            ranked = found if isinstance(found, str) else exposures(np.array([found[0]]), found[1])[0]
+            ranked = (
+                found if isinstance(found, str) else exposures(np.array([found[0]]), found[1])[0]
+            )
             rows.append(exposure_row(role.name, canary.record.id, canary.role, ranked))
     table = pa.Table.from_pylist(rows, schema=exposure_schema())
     table = with_groups(table, group_of)
     labels = labels_of_run(context, split)
-    results = exposure_results(table, labels, rivals, level=config.audit.level, base=base_result(context, "exposure"))
+    results = exposure_results(
+        table, labels, rivals, level=config.audit.level, base=base_result(context, "exposure")
+    )
     write_table(folder / "exposure.parquet", table)
     write_results(folder / "results.parquet", results)

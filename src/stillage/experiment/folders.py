@@ -83,7 +83,9 @@ def say_done_over(context: Context, stages: Sequence[Stage]) -> None:
     again = [] if before is None else done_over(context, stages, before)
     if before is not None and again and not took_a_model(context.run):
         changes = listed(difference(before, context.config))
-        LOG.warning("%s held no model yet, and is done over with other settings: %s", context.run, changes)
+        LOG.warning(
+            "%s held no model yet, and is done over with other settings: %s", context.run, changes
+        )
 
 
 def done_over(context: Context, stages: Sequence[Stage], before: Config) -> list[Stage]:
@@ -94,15 +96,29 @@ def done_over(context: Context, stages: Sequence[Stage], before: Config) -> list
     if not difference(before, context.config):
         return []
     now = keys(stages)
-    there = {stage.name: recorded_key(context.run / stage.name) for stage in stages if stage.name != REPORT}
-    others = [stage for stage in stages if there.get(stage.name) and there[stage.name] != now[stage.name]]
+    there = {
+        stage.name: recorded_key(context.run / stage.name)
+        for stage in stages
+        if stage.name != REPORT
+    }
+    others = [
+        stage for stage in stages if there.get(stage.name) and there[stage.name] != now[stage.name]
+    ]
     if not others:
         return []
     try:
-        then = keys(plan(make_context(
-            replace(before, out=context.config.out), context.stop, context.progress, context.store,
-            plugins=context.plugins, team=context.team,
-        )))  # fmt: skip
+        then = keys(
+            plan(
+                make_context(
+                    replace(before, out=context.config.out),
+                    context.stop,
+                    context.progress,
+                    context.store,
+                    plugins=context.plugins,
+                    team=context.team,
+                )
+            )
+        )
     except UserError:
         return others
     return [stage for stage in others if then.get(stage.name) != now[stage.name]]
@@ -112,7 +128,9 @@ def store_of(run: Path) -> Path | None:
     """The store that a point of a sweep links to, there or not; None for a run that holds its own stages."""
     for entry in sorted(run.iterdir()) if run.is_dir() else []:
         target = entry.resolve()
-        if entry.is_symlink() and re.fullmatch(rf"{re.escape(entry.name)}-[0-9a-f]{{16}}", target.name):
+        if entry.is_symlink() and re.fullmatch(
+            rf"{re.escape(entry.name)}-[0-9a-f]{{16}}", target.name
+        ):
             return target.parent
     return None
 

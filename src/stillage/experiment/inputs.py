@@ -41,7 +41,12 @@ def some_of(records: Sequence[Record], most: int, seed: int, *names: str) -> lis
 
 
 def some_groups(
-    records: Sequence[Record], roles: Sequence[str], groups: Sequence[str], most: int, seed: int, *names: str
+    records: Sequence[Record],
+    roles: Sequence[str],
+    groups: Sequence[str],
+    most: int,
+    seed: int,
+    *names: str,
 ) -> tuple[list[Record], tuple[str, ...]]:
     """At most `most` records of each role, in their order, by a recorded draw of whole groups; 0: all. With their roles.
 
@@ -62,7 +67,9 @@ def some_groups(
             room = {role: left - wanted[role] for role, left in room.items()}
     empty = [role for role, left in room.items() if left == most]
     if empty:
-        smallest = min(len(group) for group in places if any(roles[place] in empty for place in group.tolist()))
+        smallest = min(
+            len(group) for group in places if any(roles[place] in empty for place in group.tolist())
+        )
         raise ConfigError(
             "So few records cannot be drawn: near-duplicates are drawn together.",
             f"at most {most} of each role; the smallest group of {', '.join(empty)} has {smallest}",
@@ -82,9 +89,11 @@ def audited_of(split: Split, records: Sequence[Record], roles: Sequence[str]) ->
     from stillage.audit.membership import Audited
 
     return Audited(
-        ids=tuple(record.id for record in records), roles=tuple(roles),
-        texts=tuple(record.response for record in records), groups=split.groups_of(records),
-    )  # fmt: skip
+        ids=tuple(record.id for record in records),
+        roles=tuple(roles),
+        texts=tuple(record.response for record in records),
+        groups=split.groups_of(records),
+    )
 
 
 def write_ids(path: Path, ids: Sequence[str]) -> None:
@@ -106,9 +115,14 @@ def examples_of(
     from stillage.data.tokenise import tokenise
 
     done = tokenise(
-        records, tokenizer, template=data.template, max_tokens=data.max_tokens, max_prompt_tokens=data.max_prompt_tokens,
-        context_tokens=context_tokens, what=what,
-    )  # fmt: skip
+        records,
+        tokenizer,
+        template=data.template,
+        max_tokens=data.max_tokens,
+        max_prompt_tokens=data.max_prompt_tokens,
+        context_tokens=context_tokens,
+        what=what,
+    )
     return done.examples
 
 
@@ -132,7 +146,9 @@ def start_of(context: Context, role: ModelRole) -> ModelConfig:
     """What a role's training starts from: its own start, or the finished weights of another role of this run."""
     if not role.starts_from:
         return role.start
-    return model_source(context, next(other for other in context.roles if other.name == role.starts_from))
+    return model_source(
+        context, next(other for other in context.roles if other.name == role.starts_from)
+    )
 
 
 def use_threads(context: Context) -> None:
@@ -143,11 +159,15 @@ def use_threads(context: Context) -> None:
         torch.set_num_threads(context.config.threads)
 
 
-def load_role(context: Context, role: ModelRole, tokenizer: PreTrainedTokenizerFast) -> PreTrainedModel:
+def load_role(
+    context: Context, role: ModelRole, tokenizer: PreTrainedTokenizerFast
+) -> PreTrainedModel:
     """The finished model of a role, on the best device."""
     from stillage.models.load import load_model
 
-    return load_model(model_source(context, role), vocab_size=len(tokenizer), seed=0, device=device_name())
+    return load_model(
+        model_source(context, role), vocab_size=len(tokenizer), seed=0, device=device_name()
+    )
 
 
 def device_name() -> str:
@@ -176,7 +196,9 @@ def stated_context(source: ModelConfig) -> int | None:
     folder = find(source.path, source.revision) if source.path else adapter_of(source.adapter)
     while (folder / ADAPTER).exists():
         folder = base_of(folder)
-    return context_in(AutoConfig.from_pretrained(folder, trust_remote_code=False, local_files_only=True))
+    return context_in(
+        AutoConfig.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
+    )
 
 
 def stats_of(
@@ -188,12 +210,20 @@ def stats_of(
     tokenizer = tokenizer_of(context, role)
     model = load_role(context, role, tokenizer)
     examples = examples_of(
-        records, tokenizer, context.config.data, shortest_context(model), what=f"{role.name}, {stage}"
+        records,
+        tokenizer,
+        context.config.data,
+        shortest_context(model),
+        what=f"{role.name}, {stage}",
     )
     stats = token_stats(
-        model, examples, batch_tokens=context.config.audit.batch_tokens, cache=context.cache,
-        key=stats_key(context, role), progress=context.doing(stage, role.name)("scoring {} records"),
-    )  # fmt: skip
+        model,
+        examples,
+        batch_tokens=context.config.audit.batch_tokens,
+        cache=context.cache,
+        key=stats_key(context, role),
+        progress=context.doing(stage, role.name)("scoring {} records"),
+    )
     return model, tokenizer, examples, stats
 
 
@@ -206,19 +236,29 @@ def stats_key(context: Context, role: ModelRole) -> str:
     source = model_source(context, role)
     folders = [find(source.path, source.revision)] if source.path else []
     folders += [adapter_of(source.adapter)] if source.adapter else []
-    return " ".join([*map(folder_hash, folders), *([source.quantize] if source.quantize != "none" else [])])
+    return " ".join(
+        [*map(folder_hash, folders), *([source.quantize] if source.quantize != "none" else [])]
+    )
 
 
 def base_result(context: Context, stage: str) -> Result:
     """The fields that every result of a stage shares; the report writes the run's id into them."""
     return Result(
-        run="", stage=stage, model="", metric="", value=float("nan"), seed=context.config.seed,
+        run="",
+        stage=stage,
+        model="",
+        metric="",
+        value=float("nan"),
+        seed=context.config.seed,
         method=context.config.distill.method if "distill" in context.config.stages else "",
-    )  # fmt: skip
+    )
 
 
 def prompt_ids_of(
-    model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, records: Sequence[Record], config: Config
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerFast,
+    records: Sequence[Record],
+    config: Config,
 ) -> list[Array]:
     """The ids of the records' prompts, laid out and cut as in training, with room for the answer in the model's context."""
     from stillage.data.tokenise import encode_prompts, prompt_limit
@@ -227,7 +267,9 @@ def prompt_ids_of(
     limit = prompt_limit(data.max_tokens, data.max_prompt_tokens, context)
     within = 0 if data.max_prompt_tokens else min(data.max_tokens, context or data.max_tokens)
     room = prompt_room(model, new_tokens(model, config.generate.max_new_tokens), limit)
-    return encode_prompts(records, tokenizer, template=data.template, max_prompt_tokens=room, within=within)
+    return encode_prompts(
+        records, tokenizer, template=data.template, max_prompt_tokens=room, within=within
+    )
 
 
 def new_tokens(model: PreTrainedModel, asked: int, usual: int = 64) -> int:
@@ -242,7 +284,9 @@ def prompt_room(model: PreTrainedModel, max_new_tokens: int, wanted: int) -> int
     room = wanted if context_tokens is None else min(wanted, context_tokens - max_new_tokens)
     if room < 1:
         values = f"max_new_tokens: {max_new_tokens}; context of the model: {context_tokens} tokens"
-        raise ConfigError("The answer's length leaves no room for a prompt.", values, "Lower max_new_tokens.")
+        raise ConfigError(
+            "The answer's length leaves no room for a prompt.", values, "Lower max_new_tokens."
+        )
     return room
 
 

@@ -64,7 +64,9 @@ def judge_run(
         order(split, unchecked),
         truncation(context, split, records, readings),
         check_records([record.id for record in records], ids_by_score(scores)),
-        check_sources(*fingerprints(context)) if any(role.is_trained for role in context.roles) else None,
+        check_sources(*fingerprints(context))
+        if any(role.is_trained for role in context.roles)
+        else None,
         check_answers(answers(scores)),
         *seen,
         check_controls(controls, context.config.audit.level),
@@ -75,7 +77,9 @@ def judge_run(
 
 def sides(split: Split) -> tuple[list[Record], list[Record]]:
     """Members and outsiders, all of them, audited or not."""
-    members, outsiders = (list(split.records_by_role.get(kind, ())) for kind in ("private", "outsiders"))
+    members, outsiders = (
+        list(split.records_by_role.get(kind, ())) for kind in ("private", "outsiders")
+    )
     return members, outsiders
 
 
@@ -83,12 +87,15 @@ def provenance(context: Context, split: Split, unchecked: dict[str, str]) -> Che
     """Where each record went, as the stages of this run wrote it down."""
     given = [role.name for role in context.asked if not role.is_trained]
     if given:
-        unchecked["provenance"] = f"what was trained elsewhere is not known here: {', '.join(given)}"
+        unchecked["provenance"] = (
+            f"what was trained elsewhere is not known here: {', '.join(given)}"
+        )
     reached = ids_by_stage(context)
     if not reached:
         return None
     return check_provenance(
-        reached, {record.id: role for role, found in split.records_by_role.items() for record in found}
+        reached,
+        {record.id: role for role, found in split.records_by_role.items() for record in found},
     )
 
 
@@ -96,16 +103,22 @@ def ids_by_stage(context: Context) -> dict[str, list[str]]:
     """The ids of the records that each stage of this run learned from, as it wrote them down."""
     names = ["tokenizer", *(role.name for role in context.roles if role.is_trained)]
     paths = {name: context.run / name / "provenance.parquet" for name in names}
-    return {name: read_table(path).column("id").to_pylist() for name, path in paths.items() if path.is_file()}
+    return {
+        name: read_table(path).column("id").to_pylist()
+        for name, path in paths.items()
+        if path.is_file()
+    }
 
 
 def overlap(split: Split, left: Mapping[str, Why] = NOTHING) -> Check:
     """Members that are outsiders too, or nearly. left: who leaves the evaluation (`left_out`)."""
     members, outsiders = sides(split)
     found = check_overlap(
-        [record.id for record in members], [record.id for record in outsiders],
-        [whole_text(record) for record in members], [whole_text(record) for record in outsiders],
-    )  # fmt: skip
+        [record.id for record in members],
+        [record.id for record in outsiders],
+        [whole_text(record) for record in members],
+        [whole_text(record) for record in outsiders],
+    )
     return saying(found, split, left, "near")
 
 
@@ -117,12 +130,16 @@ def training_overlap(
         unchecked["training_overlap"] = "no student was trained here"
         return None
     if context.config.lm.path:
-        unchecked["plain text"] = "the corpus that the students read beside their records was not searched for members"
+        unchecked["plain text"] = (
+            "the corpus that the students read beside their records was not searched for members"
+        )
     audited, public = [*sides(split)[0], *sides(split)[1]], split.records_by_role.get("public", [])
     found = check_training_overlap(
-        [prompt_text(record) for record in audited], [whole_text(record) for record in audited],
-        [prompt_text(record) for record in public], [whole_text(record) for record in public],
-    )  # fmt: skip
+        [prompt_text(record) for record in audited],
+        [whole_text(record) for record in audited],
+        [prompt_text(record) for record in public],
+        [whole_text(record) for record in public],
+    )
     return saying(found, split, left, "trained")
 
 
@@ -148,14 +165,20 @@ def drawn_together(split: Split, records: Sequence[Record]) -> Array:
 
 def places(records: Sequence[Record]) -> Array | None:
     """Each record's place in the pool, int[n]: by file name, then line; None where a source names no line."""
-    found = [(name, int(line)) for name, _, line in (r.source.rpartition(":") for r in records) if line.isdigit()]
+    found = [
+        (name, int(line))
+        for name, _, line in (r.source.rpartition(":") for r in records)
+        if line.isdigit()
+    ]
     if len(found) < len(records):
         return None
     rank = {place: number for number, place in enumerate(sorted(set(found)))}
     return np.array([rank[place] for place in found])
 
 
-def truncation(context: Context, split: Split, records: Sequence[Record], readings: Sequence[Reading] = ()) -> Check:
+def truncation(
+    context: Context, split: Split, records: Sequence[Record], readings: Sequence[Reading] = ()
+) -> Check:
     """How unequally members and outsiders were cut, under the model that reads them most unequally."""
     member = np.array([role == "private" for role in roles_of(split, records)])
     clusters = drawn_together(split, records)
@@ -172,10 +195,14 @@ def fingerprints(context: Context) -> tuple[dict[str, str], dict[str, str]]:
     for name in ("data", "tokenizer", *(role.name for role in context.roles if role.is_trained)):
         manifest = context.run / name / MANIFEST
         files: Mapping[str, str] = read_json(manifest)["files"] if manifest.is_file() else {}
-        kept = [path for path in files if name == "data" or path.startswith(("model/", "tokenizer"))]
+        kept = [
+            path for path in files if name == "data" or path.startswith(("model/", "tokenizer"))
+        ]
         expected |= {f"{name}/{path}": files[path] for path in kept}
     now = {path: context.run / path for path in expected}
-    return expected, {path: sha256_file(file) if file.is_file() else "nothing" for path, file in now.items()}
+    return expected, {
+        path: sha256_file(file) if file.is_file() else "nothing" for path, file in now.items()
+    }
 
 
 def ids_by_score(scores: pa.Table) -> dict[str, list[str]]:
@@ -191,16 +218,25 @@ def answers(scores: pa.Table) -> dict[str, list[Array]]:
     from stillage.audit.attacks import ATTACKS
 
     model, attack, ids, score = (
-        scores.column(name).to_numpy(zero_copy_only=False) for name in ("model", "attack", "id", "score")
+        scores.column(name).to_numpy(zero_copy_only=False)
+        for name in ("model", "attack", "id", "score")
     )
-    of_model = {name: np.unique(ids[model == name].astype(str)) for name in dict.fromkeys(model.tolist())}
+    of_model = {
+        name: np.unique(ids[model == name].astype(str)) for name in dict.fromkeys(model.tolist())
+    }
     found: dict[str, list[Array]] = {}
     for wanted in ({ALONE}, {ALONE, TEXT}):
-        names = {name for name in set(attack.tolist()) & set(ATTACKS) if set(ATTACKS[name].requests) == wanted}
+        names = {
+            name
+            for name in set(attack.tolist()) & set(ATTACKS)
+            if set(ATTACKS[name].requests) == wanted
+        }
         for pair in dict.fromkeys(zip(model.tolist(), attack.tolist(), strict=True)):
             if pair[1] in names and (pair[0] not in found or wanted == {ALONE}):
                 chosen = np.flatnonzero((model == pair[0]) & (attack == pair[1]))
-                values = np.full(of_model[pair[0]].size, np.nan)  # a record that was lost has no score
+                values = np.full(
+                    of_model[pair[0]].size, np.nan
+                )  # a record that was lost has no score
                 values[np.searchsorted(of_model[pair[0]], ids[chosen].astype(str))] = score[chosen]
                 found.setdefault(pair[0], []).append(values)
     return found

@@ -27,7 +27,11 @@ def labels_of(records: Sequence[Record], columns: Sequence[str]) -> dict[str, li
     from stillage.data.columns import LENGTH
 
     def value(record: Record, column: str) -> str:
-        return str(record.meta.get(column, len(record.response.split()) if column == LENGTH else ""))
+        return str(
+            record.meta.get(column, len(record.response.split()) if column == LENGTH else "")
+        )
 
-    labels = [slice_labels([value(record, column) for record in records], column) for column in columns]
+    labels = [
+        slice_labels([value(record, column) for record in records], column) for column in columns
+    ]
     return {record.id: [column[index] for column in labels] for index, record in enumerate(records)}

@@ -51,7 +51,11 @@ def stated(name: str, path: str) -> Stated | None:
             folder = base_of(folder)
         except UserError:
             return None  # said where it is loaded
-    return Stated(name=name, place=path, template=read_chat_template(folder)) if folder.is_dir() else None
+    return (
+        Stated(name=name, place=path, template=read_chat_template(folder))
+        if folder.is_dir()
+        else None
+    )
 
 
 def layout_notes(config: Config, roles: Sequence[ModelRole]) -> list[str]:
@@ -61,14 +65,21 @@ def layout_notes(config: Config, roles: Sequence[ModelRole]) -> list[str]:
     as they are lay prompts out differently, or where a chat template is asked for and one of them has none.
     """
     asked = config.data.template
-    given = {name: group.source for name, group in (("teacher", config.teacher), ("student", config.student))}
+    given = {
+        name: group.source
+        for name, group in (("teacher", config.teacher), ("student", config.student))
+    }
     found = {name: one for name, path in given.items() if (one := stated(name, path))}
     source = tokenizer_source(config)[0]
-    tokenizer = stated("tokenizer", source) if config.tokenizer.path else next(iter(found.values()), None)
+    tokenizer = (
+        stated("tokenizer", source) if config.tokenizer.path else next(iter(found.values()), None)
+    )
     trains = any(role.is_trained for role in roles)
     as_they_are = [found[role.name] for role in roles if not role.is_trained and role.name in found]
     readers = [*([tokenizer] if trains and tokenizer is not None else []), *as_they_are]
-    reference = stated("audit.reference", config.audit.reference) if "audit" in config.stages else None
+    reference = (
+        stated("audit.reference", config.audit.reference) if "audit" in config.stages else None
+    )
     everyone = [*readers, *([reference] if reference else [])]
     if asked == AUTO:
         return by_the_folders(readers, found, reference, fetched=not source or bool(tokenizer))
@@ -81,11 +92,14 @@ def layout_notes(config: Config, roles: Sequence[ModelRole]) -> list[str]:
                 "Leave out data.template, or use alpaca or raw.",
             )
         differ = len({one.text for one in readers}) > 1
-        return ["warning: each model reads its own chat template, and they differ: " + listed(readers)] * differ
+        return [
+            "warning: each model reads its own chat template, and they differ: " + listed(readers)
+        ] * differ
     other = [one for one in everyone if one.template and one.layout != asked]
-    return [f"warning: prompts are laid out as {asked}, as data.template says, and not as in " + listed(other)] * bool(
-        other
-    )
+    return [
+        f"warning: prompts are laid out as {asked}, as data.template says, and not as in "
+        + listed(other)
+    ] * bool(other)
 
 
 def by_the_folders(
@@ -99,12 +113,18 @@ def by_the_folders(
             "Say which layout all of them read: --data.template alpaca, raw or chat (chat: each its own).",
         )
     if not readers:
-        return ["layout of prompts: " + ("alpaca" if fetched else "the chat template of the model, else alpaca")]
+        return [
+            "layout of prompts: "
+            + ("alpaca" if fetched else "the chat template of the model, else alpaca")
+        ]
     first = readers[0]
     why = f"as {first.place} says" if first.template else f"{first.place} has no chat template"
     notes = [f"layout of prompts: {first.layout} ({why})"]
     others = [one for one in found.values() if one.template and one.text != first.text]
-    notes += [f"warning: {one.name} starts from {one.place}, which has another chat template" for one in others]
+    notes += [
+        f"warning: {one.name} starts from {one.place}, which has another chat template"
+        for one in others
+    ]
     if reference is not None and reference.text != first.text:
         notes.append(f"warning: the reference reads a layout of its own: {reference}")
     return notes

@@ -22,7 +22,9 @@ WORDS: Mapping[Why, str] = {
     "trained": "because the students were trained on them",
     "near": "because they are near-duplicates of members",
 }
-LEAST_KEPT = 2  # records of each side; where fewer would be left, all stay and the check has failed anyway
+LEAST_KEPT = (
+    2  # records of each side; where fewer would be left, all stay and the check has failed anyway
+)
 
 
 def left_out(context: Context, split: Split) -> dict[str, Why]:
@@ -33,20 +35,26 @@ def left_out(context: Context, split: Split) -> dict[str, Why]:
     leak. Nothing where a side would keep fewer than 2 records, nor where each record had a coin (data.inclusion
     bernoulli): the one-run audit needs every coin, and they stay fair only where nobody leaves for what they decided.
     """
-    members, outsiders = (list(split.records_by_role.get(role, ())) for role in ("private", "outsiders"))
+    members, outsiders = (
+        list(split.records_by_role.get(role, ())) for role in ("private", "outsiders")
+    )
     if split.inclusion == BERNOULLI or not members or not outsiders:
         return {}
     found: dict[str, Why] = {}
-    near = near_across([whole_text(record) for record in members], [whole_text(record) for record in outsiders])
+    near = near_across(
+        [whole_text(record) for record in members], [whole_text(record) for record in outsiders]
+    )
     for record, is_near in zip(outsiders, near.right_N.tolist(), strict=True):
         if is_near:
             found[record.id] = "near"
     if any(role.trained_on == "public" for role in context.roles):
         audited, public = [*members, *outsiders], split.records_by_role.get("public", [])
         same, like = trained_on(
-            [prompt_text(record) for record in audited], [whole_text(record) for record in audited],
-            [prompt_text(record) for record in public], [whole_text(record) for record in public],
-        )  # fmt: skip
+            [prompt_text(record) for record in audited],
+            [whole_text(record) for record in audited],
+            [prompt_text(record) for record in public],
+            [whole_text(record) for record in public],
+        )
         for record, is_trained in zip(audited, (same | like).tolist(), strict=True):
             if is_trained:
                 found[record.id] = "trained"

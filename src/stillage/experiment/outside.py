@@ -24,13 +24,27 @@ def outside_data(config: Config) -> dict[str, str]:
         sources = [] if config.data.source == SYNTHETIC else [config.data.source]
     found: dict[str, str] = {}
     if config.data.parallel:
-        pairs = [pair for source in sources for pair in pairs_of(Path(source), *endings(config.data.parallel))]
+        pairs = [
+            pair
+            for source in sources
+            for pair in pairs_of(Path(source), *endings(config.data.parallel))
+        ]
         return {str(file): sha256_file(file) for pair in pairs for file in pair}
     for source in sources:
-        looks_local = source.startswith((".", "/", "~")) or Path(source).suffix in (".jsonl", ".json", ".parquet")
-        if looks_local and not folder_and_part(source)[0].exists() and not any(char in source for char in "*?["):
+        looks_local = source.startswith((".", "/", "~")) or Path(source).suffix in (
+            ".jsonl",
+            ".json",
+            ".parquet",
+        )
+        if (
+            looks_local
+            and not folder_and_part(source)[0].exists()
+            and not any(char in source for char in "*?[")
+        ):
             raise DataError(
-                "A data file is missing.", f"not there: {source}", "Check the path in data.source or data.files."
+                "A data file is missing.",
+                f"not there: {source}",
+                "Check the path in data.source or data.files.",
             )
         if Path(source).is_file():
             check_format(Path(source))
@@ -44,7 +58,11 @@ def outside_folder(path: str) -> dict[str, str]:
         return {}
     if any(char in path for char in "*?["):
         anchor = Path(path)
-        return {str(file): sha256_file(file) for file in sorted(anchor.parent.glob(anchor.name)) if file.is_file()}
+        return {
+            str(file): sha256_file(file)
+            for file in sorted(anchor.parent.glob(anchor.name))
+            if file.is_file()
+        }
     root = folder_and_part(path)[0]
     if root.is_file():
         return {str(root): sha256_file(root)}
@@ -67,7 +85,12 @@ def outside_tokenizer(path: str) -> dict[str, str]:
     folders = with_bases(path)
     if len(folders) > 1 and not (folders[0] / "tokenizer.json").exists():
         folders = folders[1:]
-    files = [file for folder in folders[:1] for file in model_files(folder) if file.name not in ONLY_OF_MODELS]
+    files = [
+        file
+        for folder in folders[:1]
+        for file in model_files(folder)
+        if file.name not in ONLY_OF_MODELS
+    ]
     return {str(file): sha256_file(file) for file in files if ".safetensors" not in file.name}
 
 
@@ -80,7 +103,9 @@ def with_bases(path: str) -> list[Path]:
         settings = folder / ADAPTER
         if not settings.is_file():
             break
-        candidates = base_candidates(folder, str(read_json(settings).get("base_model_name_or_path") or ""))
+        candidates = base_candidates(
+            folder, str(read_json(settings).get("base_model_name_or_path") or "")
+        )
         folder = next((base for base in candidates if base.is_dir()), Path(""))
         path = str(folder) if folder != Path("") else ""
     return found
@@ -89,7 +114,13 @@ def with_bases(path: str) -> list[Path]:
 def model_files(folder: Path) -> list[Path]:
     """The files of a model folder that decide what the model or its tokenizer does; no notes, no older checkpoints."""
     places = (folder, folder / "additional_chat_templates")
-    return [file for place in places for kind in WANTED for file in sorted(place.glob(kind)) if file.is_file()]
+    return [
+        file
+        for place in places
+        for kind in WANTED
+        for file in sorted(place.glob(kind))
+        if file.is_file()
+    ]
 
 
 def tokenizer_source(config: Config) -> tuple[str, str]:

@@ -71,12 +71,18 @@ def run_together(
             if stop():
                 end(running, stop.number)
                 raise Interrupted(
-                    "The run was stopped.", f"stages: {', '.join(running)}", "Run the same command again."
+                    "The run was stopped.",
+                    f"stages: {', '.join(running)}",
+                    "Run the same command again.",
                 )
-            for name in [name for name, child in running.items() if child.process.poll() is not None]:
+            for name in [
+                name for name, child in running.items() if child.process.poll() is not None
+            ]:
                 child = running.pop(name)
                 took_s = time.monotonic() - child.started_s
-                child.listener.join(DRAIN_S)  # all that it told comes before its end; a grandchild may hold the pipe
+                child.listener.join(
+                    DRAIN_S
+                )  # all that it told comes before its end; a grandchild may hold the pipe
                 if (code := child.process.returncode) != 0:
                     if give_up is None or code in RESUMABLE:
                         raise SystemExit(code if code > 0 else 1)
@@ -92,13 +98,28 @@ def run_together(
 def said_by_child(name: str, code: int) -> UserError:
     """The error of a child that printed its own before it ended."""
     how = f"was killed by signal {-code}" if code < 0 else f"ended with exit code {code}"
-    return UserError(f"{name} failed in a process of its own.", f"it {how}; what it said stands above")
+    return UserError(
+        f"{name} failed in a process of its own.", f"it {how}; what it said stands above"
+    )
 
 
 def command_of(run: Path, store: Path | None, plugins: Sequence[Path], name: str) -> list[str]:
     """The command line of a child."""
-    words = [sys.executable, "-m", "stillage", "run", str(run), f"{PARENT}{os.getpid()}", "--only", name]
-    return [*words, *(["--store", str(store)] if store else []), *(f"--plugin={path}" for path in plugins)]
+    words = [
+        sys.executable,
+        "-m",
+        "stillage",
+        "run",
+        str(run),
+        f"{PARENT}{os.getpid()}",
+        "--only",
+        name,
+    ]
+    return [
+        *words,
+        *(["--store", str(store)] if store else []),
+        *(f"--plugin={path}" for path in plugins),
+    ]
 
 
 def launch(name: str, command: Sequence[str], progress: Progress) -> Child:
@@ -114,7 +135,9 @@ def launch(name: str, command: Sequence[str], progress: Progress) -> Child:
 def listen(name: str, process: subprocess.Popen[str], progress: Progress) -> None:
     """Pass a child's progress on until it ends; a line of somebody else's (a plugin's print) goes to standard error."""
     assert process.stdout is not None
-    for line in process.stdout:  # read to the end whatever it holds: a full pipe would hold the child up for ever
+    for line in (
+        process.stdout
+    ):  # read to the end whatever it holds: a full pipe would hold the child up for ever
         try:
             facts = json.loads(line)
         except ValueError:

@@ -44,8 +44,19 @@ from stillage.run.stages import Stage
 from stillage.run.stop import Stop
 from stillage.types import Attack
 
-SCHEMAS = {"data": 4, "tokenizer": 1, "train": 1, DESIGN: 1, "evaluate": 3, "audit": 5, "blocks": 2, "signal": 2,
-           "exposure": 2, "dp": 1, "report": 2}  # fmt: skip
+SCHEMAS = {
+    "data": 4,
+    "tokenizer": 1,
+    "train": 1,
+    DESIGN: 1,
+    "evaluate": 3,
+    "audit": 5,
+    "blocks": 2,
+    "signal": 2,
+    "exposure": 2,
+    "dp": 1,
+    "report": 2,
+}
 """Raised when the code's meaning changes, so that results of older code are not mistaken for the new one's."""
 BESIDE = {"audit": ("blocks", "signal", "exposure", "dp")}
 """Stages that belong to another: who asks for that one, asks for them."""
@@ -93,7 +104,11 @@ class Context:
     @property
     def asked(self) -> tuple[ModelRole, ...]:
         """The models that the attacks are tried on: those that are audited, and what audit.reference adds to them."""
-        return tuple(role for role in self.roles if role.name != INIT and not role.shadow and not role.imitates)
+        return tuple(
+            role
+            for role in self.roles
+            if role.name != INIT and not role.shadow and not role.imitates
+        )
 
     @property
     def run(self) -> Path:
@@ -108,7 +123,9 @@ class Context:
         harmless = ("out", "jobs", "track")
         deciders = {name: value for name, value in plain.items() if name not in harmless}
         distill = self.config.distill
-        deciders |= deciding(self.plugins, [*self.config.audit.attacks, distill.method, *distill.params.values()])
+        deciders |= deciding(
+            self.plugins, [*self.config.audit.attacks, distill.method, *distill.params.values()]
+        )
         return sha256_text(str(deciders))[:12]
 
 
@@ -145,11 +162,22 @@ def make_context(
             check_dp(config, ATTACKS)
         asking = [ATTACKS[name] for name in config.audit.attacks if name in ATTACKS]
         outside = outside_roles(roles, config, asking)
-        roles = (*roles, *outside, *self_prompted_roles(roles, config), *shadow_roles(roles, config.audit.shadows))
+        roles = (
+            *roles,
+            *outside,
+            *self_prompted_roles(roles, config),
+            *shadow_roles(roles, config.audit.shadows),
+        )
     return Context(
-        config=config, roles=roles, method_params=params, stop=stop, progress=progress, store=store, plugins=plugins,
+        config=config,
+        roles=roles,
+        method_params=params,
+        stop=stop,
+        progress=progress,
+        store=store,
+        plugins=plugins,
         team=team,
-    )  # fmt: skip
+    )
 
 
 def plan(context: Context) -> list[Stage]:
@@ -176,14 +204,19 @@ def plan(context: Context) -> list[Stage]:
         stages.append(
             Stage(
                 name="tokenizer",
-                settings={"tokenizer": plain(config.tokenizer), "from": tokenizer_source(config)[0]},
+                settings={
+                    "tokenizer": plain(config.tokenizer),
+                    "from": tokenizer_source(config)[0],
+                },
                 inputs=("data",),
                 work=partial(data_stage.make_tokenizer, context),
                 outside=outside_tokenizer(tokenizer_source(config)[0]),
                 schema=SCHEMAS["tokenizer"],
             )
         )
-    own = [role for role in context.roles if role.is_trained and not role.shadow and not role.imitates]
+    own = [
+        role for role in context.roles if role.is_trained and not role.shadow and not role.imitates
+    ]
     stages += [train_stage(context, role) for role in own]
     before = tuple(stage.name for stage in stages)
     models, given = given_models(context.models)
@@ -192,28 +225,57 @@ def plan(context: Context) -> list[Stage]:
             check_place(role.start.path, role.start.revision)
     if "evaluate" in config.stages:
         stages.append(
-            Stage(name="evaluate", inputs=before, outside=models, schema=SCHEMAS["evaluate"],
-                  settings={"generate": without(config.generate, "batch_tokens"), "given": given, "seed": config.seed,
-                            "level": config.audit.level, **needed_until(config)},
-                  work=partial(evaluate_stage.evaluate, context))
-        )  # fmt: skip
+            Stage(
+                name="evaluate",
+                inputs=before,
+                outside=models,
+                schema=SCHEMAS["evaluate"],
+                settings={
+                    "generate": without(config.generate, "batch_tokens"),
+                    "given": given,
+                    "seed": config.seed,
+                    "level": config.audit.level,
+                    **needed_until(config),
+                },
+                work=partial(evaluate_stage.evaluate, context),
+            )
+        )
     if "audit" in config.stages:
         used = with_used_settings(config.audit)
         if used.masked_model:
             check_place(used.masked_model, used.masked_revision)
-        others = [*shadow_stages(context), *(train_stage(context, role) for role in context.roles if role.imitates)]
+        others = [
+            *shadow_stages(context),
+            *(train_stage(context, role) for role in context.roles if role.imitates),
+        ]
         stages += others
         before = (*before, *(stage.name for stage in others))
         asked, asked_given = given_models(context.asked)
         stages.append(
-            Stage(name="audit", inputs=before, outside=asked | outside_model(ModelConfig(path=used.masked_model)),
-                  schema=SCHEMAS["audit"],
-                  settings={"audit": without(used, "batch_tokens", "strict", *BLOCKS, *SIGNAL, *EXPOSURE,
-                                            *SELF_PROMPT, *DP), "given": asked_given,
-                            "seed": config.seed, **deciding(context.plugins, config.audit.attacks),
-                            **needed_until(config)},
-                  work=partial(audit, context))
-        )  # fmt: skip
+            Stage(
+                name="audit",
+                inputs=before,
+                outside=asked | outside_model(ModelConfig(path=used.masked_model)),
+                schema=SCHEMAS["audit"],
+                settings={
+                    "audit": without(
+                        used,
+                        "batch_tokens",
+                        "strict",
+                        *BLOCKS,
+                        *SIGNAL,
+                        *EXPOSURE,
+                        *SELF_PROMPT,
+                        *DP,
+                    ),
+                    "given": asked_given,
+                    "seed": config.seed,
+                    **deciding(context.plugins, config.audit.attacks),
+                    **needed_until(config),
+                },
+                work=partial(audit, context),
+            )
+        )
         stages += beside_audit(context, models, given, before)
     return [*stages, report_stage.report_stage(context, [stage.name for stage in stages])]
 
@@ -226,7 +288,10 @@ def given_models(roles: Sequence[ModelRole]) -> tuple[dict[str, str], dict[str, 
 
 
 def beside_audit(
-    context: Context, models: dict[str, str], given: dict[str, dict[str, Any]], before: tuple[str, ...]
+    context: Context,
+    models: dict[str, str],
+    given: dict[str, dict[str, Any]],
+    before: tuple[str, ...],
 ) -> list[Stage]:
     """What a config asks for besides the audit, each on its own, so that none of them repeats the audit."""
     from stillage.experiment.ask import given_away
@@ -241,32 +306,67 @@ def beside_audit(
     before = tuple(name for name in before if name in needed)
     asked = plain(config.audit)
     away = given_away(attacks_of(config.audit), config.audit.prefix_records)
-    kept: dict[str, Any] = {"prefix_records": away} if away else {}  # they leave the evaluated records
+    kept: dict[str, Any] = (
+        {"prefix_records": away} if away else {}
+    )  # they leave the evaluated records
     if config.audit.blocks:
         names = ("block_records", "max_records", "level", "mope_sigma", "mope_copies", "mope_noise")
         stages.append(
-            Stage(name="blocks", inputs=before, outside=models, schema=SCHEMAS["blocks"],
-                  settings={"given": given, "seed": config.seed, **{name: asked[name] for name in names}, **kept},
-                  work=partial(blocks, context))
-        )  # fmt: skip
+            Stage(
+                name="blocks",
+                inputs=before,
+                outside=models,
+                schema=SCHEMAS["blocks"],
+                settings={
+                    "given": given,
+                    "seed": config.seed,
+                    **{name: asked[name] for name in names},
+                    **kept,
+                },
+                work=partial(blocks, context),
+            )
+        )
     if has_signal(context.roles, config.audit.signal_records):
         stages.append(
-            Stage(name="signal", inputs=(*before, "audit"), outside=models, schema=SCHEMAS["signal"],
-                  settings={"seed": config.seed, **{name: asked[name] for name in (*SIGNAL, "attacks", "level")}},
-                  work=partial(signal, context))
-        )  # fmt: skip
+            Stage(
+                name="signal",
+                inputs=(*before, "audit"),
+                outside=models,
+                schema=SCHEMAS["signal"],
+                settings={
+                    "seed": config.seed,
+                    **{name: asked[name] for name in (*SIGNAL, "attacks", "level")},
+                },
+                work=partial(signal, context),
+            )
+        )
     if config.audit.exposure_records:
         names = (*EXPOSURE, "extract", "max_records", "level")
         stages.append(
-            Stage(name="exposure", inputs=before, outside=models, schema=SCHEMAS["exposure"],
-                  settings={"given": given, "seed": config.seed, **{name: asked[name] for name in names}, **kept},
-                  work=partial(exposure, context))
-        )  # fmt: skip
+            Stage(
+                name="exposure",
+                inputs=before,
+                outside=models,
+                schema=SCHEMAS["exposure"],
+                settings={
+                    "given": given,
+                    "seed": config.seed,
+                    **{name: asked[name] for name in names},
+                    **kept,
+                },
+                work=partial(exposure, context),
+            )
+        )
     if config.audit.dp:
         stages.append(
-            Stage(name="dp", inputs=("data", "audit"), schema=SCHEMAS["dp"],
-                  settings={name: asked[name] for name in (*DP, "attacks", "level")}, work=partial(dp, context))
-        )  # fmt: skip
+            Stage(
+                name="dp",
+                inputs=("data", "audit"),
+                schema=SCHEMAS["dp"],
+                settings={name: asked[name] for name in (*DP, "attacks", "level")},
+                work=partial(dp, context),
+            )
+        )
     return stages
 
 
@@ -290,7 +390,11 @@ def train_stage(context: Context, role: ModelRole) -> Stage:
     from stillage.experiment.train_stage import train_model
 
     assert role.train is not None
-    before = [other for other in context.roles if other.name in (role.teacher, role.pruned_from, role.starts_from)]
+    before = [
+        other
+        for other in context.roles
+        if other.name in (role.teacher, role.pruned_from, role.starts_from)
+    ]
     teachers = [other for other in before if other.name != role.starts_from]
     outside = outside_model(role.start)
     for teacher in teachers:
@@ -311,20 +415,29 @@ def train_stage(context: Context, role: ModelRole) -> Stage:
         beside["lm"] = plain(context.config.lm)
         if not Path(context.config.lm.path).exists():
             raise DataError(
-                "The plain-text corpus is missing.", f"lm.path: {context.config.lm.path}", "Check the path."
+                "The plain-text corpus is missing.",
+                f"lm.path: {context.config.lm.path}",
+                "Check the path.",
             )
         outside |= outside_folder(context.config.lm.path)
     return Stage(
         name=role.name,
-        settings={"start": plain(role.start), "train": train_settings(role.train), "method": role.method,
-                  "params": dict(role.params), "trained_on": role.trained_on, "seed": context.config.seed,
-                  "teacher": [plain(teacher.start) for teacher in teachers], **beside,
-                  **deciding(context.plugins, [role.method, *dict(role.params).values()])},
+        settings={
+            "start": plain(role.start),
+            "train": train_settings(role.train),
+            "method": role.method,
+            "params": dict(role.params),
+            "trained_on": role.trained_on,
+            "seed": context.config.seed,
+            "teacher": [plain(teacher.start) for teacher in teachers],
+            **beside,
+            **deciding(context.plugins, [role.method, *dict(role.params).values()]),
+        },
         inputs=("data", "tokenizer", *(other.name for other in before if other.is_trained)),
         work=partial(train_model, context, role),
         outside=outside,
         schema=SCHEMAS["train"],
-    )  # fmt: skip
+    )
 
 
 def plain(value: object) -> dict[str, Any]:
@@ -346,8 +459,12 @@ def train_settings(options: TrainConfig) -> dict[str, Any]:
 
 def check_needed_part(config: Config, attacks: Mapping[str, Attack]) -> None:
     """ConfigError for an attack on the needed part of a response where nobody said where that ends."""
-    asked = [name for name in config.audit.attacks if name in attacks
-             and any(request.transform == "needed" for request in attacks[name].requests)]  # fmt: skip
+    asked = [
+        name
+        for name in config.audit.attacks
+        if name in attacks
+        and any(request.transform == "needed" for request in attacks[name].requests)
+    ]
     if asked and not config.data.needed_until:
         raise ConfigError(
             "An attack reads the needed part of a response, and nobody said where that ends.",

@@ -52,14 +52,19 @@ def load(path: Path) -> Plugin:
     ConfigError, with the place, where the file is missing, is no Python, raises, or defines something of another type.
     """
     if not path.is_file():
-        raise ConfigError("There is no such plugin.", f"--plugin {path}", "Give the path of a Python file.")
+        raise ConfigError(
+            "There is no such plugin.", f"--plugin {path}", "Give the path of a Python file."
+        )
     content = path.read_bytes()
     digest = hashlib.sha256(content).hexdigest()
     found = tables_of(path, vars(run_module(path, content, digest)))
     return Plugin(
-        path=path.resolve(), sha256=digest, divergences=found["DIVERGENCES"], methods=found["METHODS"],
+        path=path.resolve(),
+        sha256=digest,
+        divergences=found["DIVERGENCES"],
+        methods=found["METHODS"],
         attacks=found["ATTACKS"],
-    )  # fmt: skip
+    )
 
 
 def run_module(path: Path, content: bytes, digest: str) -> ModuleType:
@@ -89,7 +94,9 @@ def run_module(path: Path, content: bytes, digest: str) -> ModuleType:
 def line_in(error: BaseException, path: Path) -> int:
     """The last line of the file that an error went through."""
     lines = [
-        frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(path.resolve())
+        frame.lineno
+        for frame in traceback.extract_tb(error.__traceback__)
+        if frame.filename == str(path.resolve())
     ]
     return (lines[-1] or 0) if lines else 0
 
@@ -98,7 +105,9 @@ def tables_of(path: Path, defined: Mapping[str, object]) -> dict[str, dict[str, 
     """The three dictionaries that a plugin may define, checked entry by entry."""
     given = [name for name in TABLES if name in defined]
     if not given:
-        near = [name for name in defined if difflib.get_close_matches(name, TABLES, n=1, cutoff=0.7)]
+        near = [
+            name for name in defined if difflib.get_close_matches(name, TABLES, n=1, cutoff=0.7)
+        ]
         raise ConfigError(
             f"The plugin {path} adds nothing.",
             f"defined: {', '.join(near or [name for name in defined if not name.startswith('_')][:8]) or 'nothing'}",
@@ -109,11 +118,19 @@ def tables_of(path: Path, defined: Mapping[str, object]) -> dict[str, dict[str, 
         entries = defined[table]
         if not isinstance(entries, dict):
             raise refused(
-                path, table, f"it is of type {type(entries).__name__}", "Make it a dictionary: {name: entry}."
+                path,
+                table,
+                f"it is of type {type(entries).__name__}",
+                "Make it a dictionary: {name: entry}.",
             )
         for name, entry in entries.items():
             if not isinstance(name, str) or not name.replace("-", "_").isidentifier():
-                raise refused(path, f"{table}[{name!r}]", "the key is no name", "Use letters, digits and underscores.")
+                raise refused(
+                    path,
+                    f"{table}[{name!r}]",
+                    "the key is no name",
+                    "Use letters, digits and underscores.",
+                )
             CHECKS[table](path, name, entry)
             found[table][name] = entry
     return found
@@ -128,7 +145,9 @@ def check_divergence(path: Path, name: str, entry: object) -> None:
     """ConfigError unless it is a function of (p, q) and of settings that a method can pass on."""
     what = f"DIVERGENCES[{name!r}]"
     if not callable(entry):
-        raise refused(path, what, f"it is of type {type(entry).__name__}", "Give a function (p, q) -> d.")
+        raise refused(
+            path, what, f"it is of type {type(entry).__name__}", "Give a function (p, q) -> d."
+        )
     try:
         takes = inspect.signature(entry)
     except ValueError as error:  # some functions written in C
@@ -139,9 +158,11 @@ def check_divergence(path: Path, name: str, entry: object) -> None:
     strange = [setting for setting in settings_of(entry) if setting not in known]
     if strange:
         raise refused(
-            path, what, f"it takes {', '.join(strange)}; settings that a method can pass on: {', '.join(known)}",
+            path,
+            what,
+            f"it takes {', '.join(strange)}; settings that a method can pass on: {', '.join(known)}",
             "Use one of these names (values in [0, 1]), or make it a constant of the file.",
-        )  # fmt: skip
+        )
 
 
 def settings_of(divergence: Callable[..., Any]) -> tuple[str, ...]:
@@ -153,39 +174,57 @@ def check_method(path: Path, name: str, entry: object) -> None:
     """ConfigError unless it is a Method of that name whose settings can be read from text."""
     what = f"METHODS[{name!r}]"
     if not isinstance(entry, Method):
-        raise refused(path, what, f"it is of type {type(entry).__name__}", "Make it a stillage.types.Method.")
+        raise refused(
+            path, what, f"it is of type {type(entry).__name__}", "Make it a stillage.types.Method."
+        )
     if entry.name != name:
         raise refused(path, what, f"its own name is {entry.name!r}", "Use one name.")
     if not (isinstance(entry.params, type) and is_dataclass(entry.params)):
-        raise refused(path, what, f"params is {entry.params!r}", "Make params a frozen dataclass (the class).")
+        raise refused(
+            path, what, f"params is {entry.params!r}", "Make params a frozen dataclass (the class)."
+        )
     kinds = typing.get_type_hints(entry.params)
     for field in fields(entry.params):
-        readable = kinds[field.name] in PARSERS or typing.get_origin(kinds[field.name]) is typing.Literal
+        readable = (
+            kinds[field.name] in PARSERS or typing.get_origin(kinds[field.name]) is typing.Literal
+        )
         if not readable or field.default is MISSING:
             default = "none" if field.default is MISSING else field.default
             raise refused(
-                path, what, f"setting {field.name}: type {field.type}, default {default}",
+                path,
+                what,
+                f"setting {field.name}: type {field.type}, default {default}",
                 "Make it bool, int, float, str or a Literal of words, with a default.",
-            )  # fmt: skip
+            )
 
 
 def check_attack(path: Path, name: str, entry: object) -> None:
     """ConfigError unless it is an Attack of that name that asks something."""
     what = f"ATTACKS[{name!r}]"
     if not isinstance(entry, Attack):
-        raise refused(path, what, f"it is of type {type(entry).__name__}", "Make it a stillage.types.Attack.")
+        raise refused(
+            path, what, f"it is of type {type(entry).__name__}", "Make it a stillage.types.Attack."
+        )
     if entry.name != name:
         raise refused(path, what, f"its own name is {entry.name!r}", "Use one name.")
-    if not isinstance(entry.requests, tuple | list) or not entry.requests or not callable(entry.score):
+    if (
+        not isinstance(entry.requests, tuple | list)
+        or not entry.requests
+        or not callable(entry.score)
+    ):
         values = f"requests: {entry.requests}; score: {type(entry.score).__name__}"
-        raise refused(path, what, values, "Give a tuple of requests, (Request(...),), and a score function.")
+        raise refused(
+            path, what, values, "Give a tuple of requests, (Request(...),), and a score function."
+        )
     for request in entry.requests:
         check_request(path, what, request)
     try:
         inspect.signature(entry.score).bind(*entry.requests)
     except TypeError as error:
         values = f"{len(entry.requests)} requests; score: {error}"
-        raise refused(path, what, values, "Let score take one reply for each request, in their order.") from error
+        raise refused(
+            path, what, values, "Let score take one reply for each request, in their order."
+        ) from error
 
 
 def check_request(path: Path, what: str, request: object) -> None:
@@ -199,12 +238,16 @@ def check_request(path: Path, what: str, request: object) -> None:
     if request.transform not in transforms:
         raise refused(path, what, values, f"Ask for one of: {', '.join(transforms)}.")
     if (request.role == "record") != (request.transform == "text"):
-        raise refused(path, what, values, "Ask the record for its text, and a model for anything else.")
+        raise refused(
+            path, what, values, "Ask the record for its text, and a model for anything else."
+        )
 
 
 CHECKS: Mapping[str, Callable[[Path, str, object], None]] = {
-    "DIVERGENCES": check_divergence, "METHODS": check_method, "ATTACKS": check_attack,
-}  # fmt: skip
+    "DIVERGENCES": check_divergence,
+    "METHODS": check_method,
+    "ATTACKS": check_attack,
+}
 
 
 @contextmanager
@@ -213,7 +256,9 @@ def beside(table: dict[str, Any], new: Mapping[str, Any], path: Path, kind: str)
     for name in new:
         if name in table:
             raise ConfigError(
-                f"The {kind} {name!r} exists already.", f"defined again in the plugin {path}", "Give it another name."
+                f"The {kind} {name!r} exists already.",
+                f"defined again in the plugin {path}",
+                "Give it another name.",
             )
     table.update(new)
     try:
@@ -228,7 +273,9 @@ def merged(plugin: Plugin) -> Iterator[None]:
     """While the body runs, everything that a plugin adds can be named like the package's own."""
     with ExitStack() as stack:
         if plugin.divergences:
-            from stillage.functional.divergence import DIVERGENCES  # loads torch, as the plugin's functions do
+            from stillage.functional.divergence import (
+                DIVERGENCES,
+            )  # loads torch, as the plugin's functions do
 
             read = {name: settings_of(entry) for name, entry in plugin.divergences.items()}
             stack.enter_context(beside(DIVERGENCE_PARAMS, read, plugin.path, "divergence"))
@@ -255,9 +302,11 @@ def plugged(paths: Sequence[Path]) -> Iterator[tuple[Plugin, ...]]:
             raise
         except Exception as error:
             ours = [
-                frame for frame in traceback.extract_tb(error.__traceback__)
-                if Path(frame.filename).is_relative_to(PACKAGE) or Path(frame.filename) in [p.path for p in plugins]
-            ]  # fmt: skip
+                frame
+                for frame in traceback.extract_tb(error.__traceback__)
+                if Path(frame.filename).is_relative_to(PACKAGE)
+                or Path(frame.filename) in [p.path for p in plugins]
+            ]
             if not plugins or not ours or Path(ours[-1].filename).is_relative_to(PACKAGE):
                 raise
             raise ConfigError(

@@ -43,7 +43,15 @@ MODELS = {
     "qwen2.5-7B": "Qwen/Qwen2.5-7B",
 }
 """The table's names of models -> hub ids."""
-DIVERGENCES = {"sfkl": "sfkl", "srkl": "srkl", "jsd": "jsd", "tvd": "tvd", "fkl": "fkl", "kd": "fkl", "rkl": "rkl"}
+DIVERGENCES = {
+    "sfkl": "sfkl",
+    "srkl": "srkl",
+    "jsd": "jsd",
+    "tvd": "tvd",
+    "fkl": "fkl",
+    "kd": "fkl",
+    "rkl": "rkl",
+}
 """A part of the release's --type -> our divergence; the first that is found counts, as there."""
 SHARED: Flat = {
     "stages": ["distill"],
@@ -56,7 +64,13 @@ SHARED: Flat = {
 }
 SHARES = {
     "all": {"public": 0.92, "validation": 0.08},  # 1000 of Dolly's 12,435
-    "private": {"private": 0.34, "public": 0.34, "outsiders": 0.2, "validation": 0.08, "test": 0.04},
+    "private": {
+        "private": 0.34,
+        "public": 0.34,
+        "outsiders": 0.2,
+        "validation": 0.08,
+        "test": 0.04,
+    },
 }
 """How a pool is drawn. Where the release has private records, its dev set of 4000 is parted: non-members chose nothing."""
 
@@ -115,7 +129,9 @@ class Script:
 @cache
 def published() -> dict[str, Script]:
     """Every preset of the table by name, those of the broken scripts twice."""
-    lines = [line for line in TABLE.read_text(encoding="utf-8").splitlines() if not line.startswith("#")]
+    lines = [
+        line for line in TABLE.read_text(encoding="utf-8").splitlines() if not line.startswith("#")
+    ]
     found: dict[str, Script] = {}
     for row in csv.DictReader(lines, skipinitialspace=True):
         script = Script(**{key.strip(): (value or "").strip() for key, value in row.items()})
@@ -145,9 +161,15 @@ def settings(script: Script) -> Flat:
     if script.lora != "-" and f"{script.group}.adapter" not in flat:
         flat[f"{script.group}.lora_rank"] = [script.lora]
     if script.split != "all":
-        flat["audit.counterfactual"] = ["false"]  # the release has none; it takes a share of its own
+        flat["audit.counterfactual"] = [
+            "false"
+        ]  # the release has none; it takes a share of its own
     if script.corpus != "-":
-        flat |= {"lm.coef": ["1"], "lm.batch_size": [str(script.records_per_step)], "lm.block_tokens": ["512"]}
+        flat |= {
+            "lm.coef": ["1"],
+            "lm.batch_size": [str(script.records_per_step)],
+            "lm.block_tokens": ["512"],
+        }
     return flat | distillation(script) | others(script)
 
 
@@ -186,7 +208,9 @@ def others(script: Script) -> Flat:
     maker = published().get(f"{script.source}/{script.family}/{script.teacher}")
     if maker is not None and maker.group == "teacher":
         return training(maker, "teacher_train") | found
-    return found if script.teacher == "-" else {"teacher.dtype": ["bfloat16"], **found}  # fp16 there
+    return (
+        found if script.teacher == "-" else {"teacher.dtype": ["bfloat16"], **found}
+    )  # fp16 there
 
 
 def start(script: Script, group: str, cell: str) -> Flat:
@@ -227,23 +251,35 @@ def distillation(script: Script) -> Flat:
         params = {"epochs": script.epochs}
     elif method in ("kd", "seqkd"):
         params = {"kd_weight": script.kd_ratio, "ce_weight": f"{1 - float(script.kd_ratio):g}"}
-        params |= {"decoding": "sampling"} if method == "seqkd" else {"divergence": divergence_of(script)}
+        params |= (
+            {"decoding": "sampling"} if method == "seqkd" else {"divergence": divergence_of(script)}
+        )
     elif method == "distillm":
         params = {"preset": "as_released", "divergence": divergence_of(script)}
         params |= {"init_threshold": script.extra["phi0"], "loss_eps": script.extra["eps"]}
     elif method in ("imitkd", "gkd", "minillm"):
         params = {"preset": "as_released"}
-    return {"distill.method": [method]} | {f"distill.params.{name}": [value] for name, value in params.items()}
+    return {"distill.method": [method]} | {
+        f"distill.params.{name}": [value] for name, value in params.items()
+    }
 
 
 def describe(script: Script) -> str:
     """A preset in one line."""
-    method = script.method if script.method in ("sft", "init") else f"{script.method} ({script.type})"
+    method = (
+        script.method if script.method in ("sft", "init") else f"{script.method} ({script.type})"
+    )
     pair = script.student if script.teacher == "-" else f"{script.student} <- {script.teacher}"
     if script.group == "teacher":
         pair = script.teacher
     budget = f"{script.steps} steps" if script.steps != "-" else f"{script.epochs} epochs"
-    parts = [method, pair, f"lr {float(script.lr):g}", f"{script.records_per_step} records a step", budget]
+    parts = [
+        method,
+        pair,
+        f"lr {float(script.lr):g}",
+        f"{script.records_per_step} records a step",
+        budget,
+    ]
     if script.kd_ratio not in ("-", "1.0") and script.method != "minillm":
         parts.append(f"divergence x {script.kd_ratio}")
     parts += [f"corpus {script.corpus}"] if script.corpus != "-" else []
@@ -259,7 +295,10 @@ def as_yaml(script: Script) -> str:
     head += [f"note: {script.note}"] if script.note else []
     head += [f"to be given: {what}: {fix}" for what, fix in needs(script, flat)]
     role = "private" if script.group == "teacher" else "public"
-    flat |= {f"data.files.{role}": ["train.jsonl"], "data.files.validation": ["dev.jsonl"]}  # nothing runs without them
+    flat |= {
+        f"data.files.{role}": ["train.jsonl"],
+        "data.files.validation": ["dev.jsonl"],
+    }  # nothing runs without them
     flat |= {"lm.path": ["corpus.safetensors"]} if script.corpus != "-" else {}
     return "\n".join(f"# {line}" for line in head) + "\n" + to_yaml(build(flat))
 
@@ -268,7 +307,12 @@ def needs(script: Script, flat: Flat) -> list[tuple[str, str]]:
     """What is missing before the settings can run: (what, how to give it)."""
     found = record_needs(script, flat)
     if script.corpus != "-" and "lm.path" not in flat:
-        found.append((f"plain text ({script.corpus} blocks)", "--lm.path FILE, or --lm.path '' to do without"))
+        found.append(
+            (
+                f"plain text ({script.corpus} blocks)",
+                "--lm.path FILE, or --lm.path '' to do without",
+            )
+        )
     if script.group == "student":
         found += model_needs("student", script.student, flat)
     return found + model_needs("teacher", script.teacher, flat)
@@ -279,7 +323,9 @@ def record_needs(script: Script, flat: Flat) -> list[tuple[str, str]]:
     if any(path == "data.source" or path.startswith("data.files") for path in flat):
         return []
     role = "private" if script.group == "teacher" else "public"
-    return [("records", f"--data.files.{role} FILE --data.files.validation FILE, or --data.source FILE")]
+    return [
+        ("records", f"--data.files.{role} FILE --data.files.validation FILE, or --data.source FILE")
+    ]
 
 
 def model_needs(group: str, cell: str, flat: Flat) -> list[tuple[str, str]]:
@@ -292,7 +338,9 @@ def model_needs(group: str, cell: str, flat: Flat) -> list[tuple[str, str]]:
         if not path or Path(path).is_dir():
             continue
         if path in MODELS.values() and not flat.get(f"{group}.revision"):
-            found.append((f"the commit of {path}", f"--{group}.revision COMMIT, or --{group} FOLDER"))
+            found.append(
+                (f"the commit of {path}", f"--{group}.revision COMMIT, or --{group} FOLDER")
+            )
         elif (
             path.startswith("runs/")
             and path.removeprefix("runs/").rsplit("/", 2)[0].removesuffix("-init") in published()

@@ -27,7 +27,9 @@ class Reading:
     models: tuple[str, ...]
     tokenizer: PreTrainedTokenizerFast
     tokenised: Tokenised
-    was_cut: Array  # bool[n]: lost a part of the prompt or the response, or ends without an end of text
+    was_cut: (
+        Array  # bool[n]: lost a part of the prompt or the response, or ends without an end of text
+    )
     response_read: float  # share of the responses' tokens, of all records together
 
     @property
@@ -63,18 +65,31 @@ def read(
 
     data = context.config.data
     done = encode(
-        records, tokenizer, template=data.template, max_tokens=data.max_tokens,
-        max_prompt_tokens=data.max_prompt_tokens, context_tokens=context_tokens,
-    )  # fmt: skip
-    ended = np.array([int(example.ids_T[-1]) == tokenizer.eos_token_id for example in done.examples])
+        records,
+        tokenizer,
+        template=data.template,
+        max_tokens=data.max_tokens,
+        max_prompt_tokens=data.max_prompt_tokens,
+        context_tokens=context_tokens,
+    )
+    ended = np.array(
+        [int(example.ids_T[-1]) == tokenizer.eos_token_id for example in done.examples]
+    )
     was_cut = done.was_cut | ~ended
     scored = np.array([int(example.response_T.sum()) for example in done.examples])
     rest = [record for record, cut in zip(records, was_cut, strict=True) if cut]
     whole = encode(
-        rest, tokenizer, template=data.template, max_tokens=UNLIMITED, max_prompt_tokens=UNLIMITED - 1
-    ).examples  # fmt: skip
+        rest,
+        tokenizer,
+        template=data.template,
+        max_tokens=UNLIMITED,
+        max_prompt_tokens=UNLIMITED - 1,
+    ).examples
     full = int(scored[~was_cut].sum()) + sum(int(example.response_T.sum()) for example in whole)
     return Reading(
-        models=tuple(models), tokenizer=tokenizer, tokenised=done, was_cut=was_cut,
+        models=tuple(models),
+        tokenizer=tokenizer,
+        tokenised=done,
+        was_cut=was_cut,
         response_read=float(scored.sum()) / max(1, full),
-    )  # fmt: skip
+    )

@@ -10,7 +10,16 @@ from typing import TYPE_CHECKING, Any
 
 from stillage import __version__
 from stillage.errors import ConfigError, DataError, UserError
-from stillage.run.stages import Stage, damage, key_of, link, manifest_of, place, started_with, status
+from stillage.run.stages import (
+    Stage,
+    damage,
+    key_of,
+    link,
+    manifest_of,
+    place,
+    started_with,
+    status,
+)
 
 if TYPE_CHECKING:
     from stillage.experiment.plan import Context
@@ -31,9 +40,13 @@ def report_stage(context: Context, inputs: Sequence[str]) -> Stage:
 
     look = plain(context.config.report)
     return Stage(
-        name=REPORT, inputs=tuple(inputs), schema=SCHEMAS[REPORT], secret=secret_of(context.run, look),
-        settings={"report": look, "version": __version__}, work=partial(report, context),
-    )  # fmt: skip
+        name=REPORT,
+        inputs=tuple(inputs),
+        schema=SCHEMAS[REPORT],
+        secret=secret_of(context.run, look),
+        settings={"report": look, "version": __version__},
+        work=partial(report, context),
+    )
 
 
 def secret_of(run: Path, look: Mapping[str, Any]) -> str:
@@ -50,7 +63,9 @@ def keyed(context: Context, stages: Sequence[Stage]) -> list[Stage]:
     if context.config.report.show_text or all(stage.name != REPORT for stage in stages):
         return list(stages)
     run_key(context.run)
-    return [report_stage(context, stage.inputs) if stage.name == REPORT else stage for stage in stages]
+    return [
+        report_stage(context, stage.inputs) if stage.name == REPORT else stage for stage in stages
+    ]
 
 
 def report_again(context: Context, say: Callable[[str], None], *, only_say: bool = False) -> None:
@@ -74,8 +89,14 @@ def report_again(context: Context, say: Callable[[str], None], *, only_say: bool
     stage = report_stage(context, names)
     stage = stage if only_say else keyed(context, [stage])[0]
     manifests = {name: manifest_of(run / name) or {} for name in names}
-    key = key_of(stage.name, stage.settings, {name: one["key"] for name, one in manifests.items()}, {}, stage.schema,
-                 stage.secret)  # fmt: skip
+    key = key_of(
+        stage.name,
+        stage.settings,
+        {name: one["key"] for name, one in manifests.items()},
+        {},
+        stage.schema,
+        stage.secret,
+    )
     folder = place(run, stage, key, context.store)
     state = status(folder, stage, key)
     say(f"{REPORT}: {'skipped, ' if state.is_done else ''}{state.reason}")
@@ -99,9 +120,10 @@ def check_settings(context: Context) -> None:
     before = earlier_config(run)
     if before is None:
         raise DataError(
-            f"There is no run in {run} to report.", f"not there: {run / 'config.yaml'}",
+            f"There is no run in {run} to report.",
+            f"not there: {run / 'config.yaml'}",
             "`report` only reports: do the run first, with `stillage run`.",
-        )  # fmt: skip
+        )
     changes = difference(before, context.config)
     if changes and done_over(context, plan(context), before):
         raise ConfigError(
@@ -126,7 +148,11 @@ def stage_names(context: Context) -> list[str]:
         except UserError:
             if made is None:
                 raise
-    begun = [path.name for path in sorted(context.run.iterdir()) if path.name != REPORT and started_with(path)]
+    begun = [
+        path.name
+        for path in sorted(context.run.iterdir())
+        if path.name != REPORT and started_with(path)
+    ]
     return list(dict.fromkeys([*made["inputs"], *begun]))
 
 
@@ -152,7 +178,9 @@ def unfinished(run: Path, names: Sequence[str]) -> list[str]:
     wrong = []
     for name, manifest in found.items():
         if manifest is None:
-            wrong.append(f"{name}: {'begun, not finished' if started_with(run / name) else 'not done yet'}")
+            wrong.append(
+                f"{name}: {'begun, not finished' if started_with(run / name) else 'not done yet'}"
+            )
             continue
         broken = damage(run / name, manifest)
         if broken:
@@ -162,17 +190,23 @@ def unfinished(run: Path, names: Sequence[str]) -> list[str]:
     return wrong
 
 
-def made_from(run: Path, name: str, manifest: Mapping[str, Any], found: Mapping[str, Mapping[str, Any] | None]) -> bool:
+def made_from(
+    run: Path, name: str, manifest: Mapping[str, Any], found: Mapping[str, Mapping[str, Any] | None]
+) -> bool:
     """Was the stage made from those stages, as far as its key can tell?"""
 
     def key(name: str, one: Mapping[str, Any], inputs: Mapping[str, str]) -> str:
         secret = secret_of(run, one["settings"]["report"]) if name == REPORT else ""
         return key_of(name, one["settings"], inputs, one["outside"], one["schema"], secret)
 
-    first = next((one for one in found.items() if one[1] is not None and not one[1]["inputs"]), None)
+    first = next(
+        (one for one in found.items() if one[1] is not None and not one[1]["inputs"]), None
+    )
     if first is None or first[1] is None or key(first[0], first[1], {}) != first[1]["key"]:
         return True  # another version made its keys otherwise
-    inputs = {other: one["key"] for other in manifest["inputs"] if (one := found.get(other)) is not None}
+    inputs = {
+        other: one["key"] for other in manifest["inputs"] if (one := found.get(other)) is not None
+    }
     return len(inputs) < len(manifest["inputs"]) or key(name, manifest, inputs) == manifest["key"]
 
 

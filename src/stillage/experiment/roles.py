@@ -27,8 +27,12 @@ class ModelRole:
     params: tuple[tuple[str, str], ...] = ()
     teacher: str = ""  # name of the role that teaches it
     pruned_from: str = ""  # name of the role whose blocks it starts from
-    base: ModelConfig | None = None  # or the model whose blocks it starts from, before anybody has trained it
-    starts_from: str = ""  # name of the role whose finished weights it starts from, instead of `start`
+    base: ModelConfig | None = (
+        None  # or the model whose blocks it starts from, before anybody has trained it
+    )
+    starts_from: str = (
+        ""  # name of the role whose finished weights it starts from, instead of `start`
+    )
     imitates: str = ""  # name of the role whose texts to public prompts it is trained on, for the attacks on that one
     shadow: int = 0  # number of the shadow pipeline it belongs to, from 1; 0: none
 
@@ -38,7 +42,9 @@ class ModelRole:
         return self.train is not None
 
 
-def outside_roles(roles: Sequence[ModelRole], config: Config, attacks: Sequence[Attack]) -> list[ModelRole]:
+def outside_roles(
+    roles: Sequence[ModelRole], config: Config, attacks: Sequence[Attack]
+) -> list[ModelRole]:
     """The model that a run which trains is given as audit.reference, for the attacks; none where it is given none.
 
     ConfigError where no attack asks it.
@@ -46,7 +52,9 @@ def outside_roles(roles: Sequence[ModelRole], config: Config, attacks: Sequence[
     if not config.audit.reference or "distill" not in config.stages:
         return []
     asked = {request.role for attack in attacks for request in attack.requests}
-    if not asked & ({"outside"} if any(role.name == REFERENCE for role in roles) else {"outside", "reference"}):
+    if not asked & (
+        {"outside"} if any(role.name == REFERENCE for role in roles) else {"outside", "reference"}
+    ):
         raise ConfigError(
             "No attack of this run asks the model that is given as audit.reference.",
             f"audit.reference: {config.audit.reference}; audit.attacks: {' '.join(config.audit.attacks)}",
@@ -85,16 +93,29 @@ def model_roles(config: Config, method: Method, params: object) -> list[ModelRol
         if teacher_train is None:
             check_given("teacher", config.teacher)
         found.append(
-            ModelRole(name="teacher", start=config.teacher, train=teacher_train,
-                      trained_on="private" if teacher_train else None)
-        )  # fmt: skip
-    clean = audits and config.audit.counterfactual and (with_teacher or pruned) and teacher_train is not None
+            ModelRole(
+                name="teacher",
+                start=config.teacher,
+                train=teacher_train,
+                trained_on="private" if teacher_train else None,
+            )
+        )
+    clean = (
+        audits
+        and config.audit.counterfactual
+        and (with_teacher or pruned)
+        and teacher_train is not None
+    )
     clean = clean and not lacks_counterfactual(config)
     if clean:
         found.append(
-            ModelRole(name="teacher_counterfactual", start=config.teacher, train=teacher_train,
-                      trained_on="counterfactual")
-        )  # fmt: skip
+            ModelRole(
+                name="teacher_counterfactual",
+                start=config.teacher,
+                train=teacher_train,
+                trained_on="counterfactual",
+            )
+        )
     if student_train is None:
         check_given("student", config.student)
         return [*found, ModelRole(name="student", start=config.student)]
@@ -102,7 +123,9 @@ def model_roles(config: Config, method: Method, params: object) -> list[ModelRol
     if initial:
         found.append(initialised(config, student_train))
     students = [("student", "teacher", config.distill.params)]
-    students += [("student_counterfactual", "teacher_counterfactual", config.distill.params)] * clean
+    students += [
+        ("student_counterfactual", "teacher_counterfactual", config.distill.params)
+    ] * clean
     if config.distill.minimal:
         students.append((MINIMAL, "teacher", minimal_params(config, params)))
     for name, teacher, own_params in students:
@@ -123,9 +146,15 @@ def model_roles(config: Config, method: Method, params: object) -> list[ModelRol
         if pruned and teacher_train is None:
             return found  # such a student carries what that teacher saw
         found.append(
-            ModelRole(name=REFERENCE, start=config.student, train=student_train, trained_on="public",
-                      base=config.teacher if pruned else None, starts_from=initial)
-        )  # fmt: skip
+            ModelRole(
+                name=REFERENCE,
+                start=config.student,
+                train=student_train,
+                trained_on="public",
+                base=config.teacher if pruned else None,
+                starts_from=initial,
+            )
+        )
     return found
 
 
@@ -168,10 +197,14 @@ def initialised(config: Config, student_train: TrainConfig) -> ModelRole:
         )
     train = replace(student_train, max_steps=0, max_trained_tokens=0, keep="best")
     params = (("epochs", f"{epochs:g}"),)
-    return ModelRole(name=INIT, start=start, train=train, trained_on="public", method="init", params=params)
+    return ModelRole(
+        name=INIT, start=start, train=train, trained_on="public", method="init", params=params
+    )
 
 
-def check_starts(config: Config, teacher_train: TrainConfig | None, student_train: TrainConfig | None) -> None:
+def check_starts(
+    config: Config, teacher_train: TrainConfig | None, student_train: TrainConfig | None
+) -> None:
     """ConfigError where the settings of the two models' starts clash with each other or with their training."""
     keep = config.student.prune_teacher_to
     if config.teacher.prune_teacher_to or keep < 0:
@@ -187,7 +220,10 @@ def check_starts(config: Config, teacher_train: TrainConfig | None, student_trai
             f"trained: {student_train is not None}",
             "Leave out student.path, student.adapter and student.config, and train it.",
         )
-    for name, start, train in (("teacher", config.teacher, teacher_train), ("student", config.student, student_train)):
+    for name, start, train in (
+        ("teacher", config.teacher, teacher_train),
+        ("student", config.student, student_train),
+    ):
         if train is not None and start.quantize != "none":
             raise ConfigError(
                 f"Quantised weights cannot be trained, and the {name} is.",
@@ -251,14 +287,18 @@ def missing_controls(config: Config, roles: Sequence[ModelRole]) -> list[str]:
         return []
     found: list[str] = []
     if config.audit.counterfactual and named["teacher"].is_trained and lacks_counterfactual(config):
-        found.append("no counterfactual teacher, no student of it: data.files names no counterfactual records")
+        found.append(
+            "no counterfactual teacher, no student of it: data.files names no counterfactual records"
+        )
     if (
         config.audit.no_teacher
         and named["student"].is_trained
         and config.student.prune_teacher_to
         and REFERENCE not in named
     ):
-        found.append("no student without a teacher: one cut from a given teacher carries what that one saw")
+        found.append(
+            "no student without a teacher: one cut from a given teacher carries what that one saw"
+        )
     return [f"a control is left out: {why}" for why in found]
 
 

@@ -15,7 +15,7 @@ from stillage.experiment.plan import BESIDE, Context, plan
 from stillage.experiment.report_stage import keyed
 from stillage.experiment.roles import check_files
 from stillage.experiment.schedule import Plans, described, schedule
-from stillage.run.environment import environment
+from stillage.run.environment import environment, package_versions
 from stillage.run.folder import full_disk_interrupts, read_json, remove, write_json, write_text
 from stillage.run.lock import check_free, locked
 from stillage.run.parse import to_yaml
@@ -25,11 +25,15 @@ LOG = logging.getLogger("stillage")
 Say = Callable[[str], None]
 
 
-def plans_of(contexts: Mapping[str, Context], until: str = "") -> dict[str, tuple[Context, list[Stage]]]:
+def plans_of(
+    contexts: Mapping[str, Context], until: str = ""
+) -> dict[str, tuple[Context, list[Stage]]]:
     """The stages of each run; `until` names the last one to do. Errors as `plan` and `needed_for`."""
     plans = {name: (context, plan(context)) for name, context in contexts.items()}
-    return {name: (context, needed_for(stages, until) if until else stages)
-            for name, (context, stages) in plans.items()}  # fmt: skip
+    return {
+        name: (context, needed_for(stages, until) if until else stages)
+        for name, (context, stages) in plans.items()
+    }
 
 
 def check_folders(plans: Plans, accept_changes: bool) -> None:
@@ -55,11 +59,16 @@ def describe_plan(
     except UserError as error:
         refusal = error
         if not all(is_whole(context) for context, _ in plans.values()):
-            return [], refusal  # no plan can be read off files of somebody else, or off links that lead nowhere
+            return (
+                [],
+                refusal,
+            )  # no plan can be read off files of somebody else, or off links that lead nowhere
     return described(schedule(plans)), refusal
 
 
-def run_experiment(context: Context, say: Say, *, accept_changes: bool = False, until: str = "") -> None:
+def run_experiment(
+    context: Context, say: Say, *, accept_changes: bool = False, until: str = ""
+) -> None:
     """Do every stage that is not done; `until` names the last stage to do.
 
     Raises Stopped (by a signal), Interrupted (disk full), UserError; the folder can always be continued.
@@ -90,7 +99,9 @@ def run_experiments(
                 say_done_over(context, stages)
                 write_text(context.config.out / "config.yaml", to_yaml(context.config))
                 record_environment(context)
-            failed = do_stages({name: (one, keyed(one, stages)) for name, (one, stages) in plans.items()}, say)
+            failed = do_stages(
+                {name: (one, keyed(one, stages)) for name, (one, stages) in plans.items()}, say
+            )
         except UserError:
             for out in new:
                 leave_nothing(out)
@@ -98,7 +109,9 @@ def run_experiments(
         for out in (contexts[name].run for name in failed):
             if out in new:
                 leave_nothing(out)
-    return {name: failed[name] for name in contexts if name in failed}  # in their order, whichever failed first
+    return {
+        name: failed[name] for name in contexts if name in failed
+    }  # in their order, whichever failed first
 
 
 def do_stages(plans: Plans, say: Say) -> dict[str, Exception]:
@@ -114,7 +127,9 @@ def do_stages(plans: Plans, say: Say) -> dict[str, Exception]:
     done = {label for label, task in tasks.items() if task.is_done}
     waiting = [found.labelled(label) for label in tasks if label not in done]
     failed: dict[str, Exception] = {}
-    number = {label: f"[{position}/{len(tasks)}] {label}" for position, label in enumerate(tasks, 1)}
+    number = {
+        label: f"[{position}/{len(tasks)}] {label}" for position, label in enumerate(tasks, 1)
+    }
 
     for label in (label for label in tasks if label in done):
         say(f"{number[label]}: skipped, {tasks[label].reason}")
@@ -133,22 +148,38 @@ def do_stages(plans: Plans, say: Say) -> dict[str, Exception]:
         failed[tasks[label].run] = error
         other = found.next_offer(label, failed)
         if other is None:
-            failed.update({task.run: error for task in found.offers[label] if task.run not in failed})
+            failed.update(
+                {task.run: error for task in found.offers[label] if task.run not in failed}
+            )
         else:
             tasks[label] = other
             waiting.insert(0, found.labelled(label))
-        waiting[:] = [stage for stage in waiting if any(task.run not in failed for task in found.offers[stage.name])]
+        waiting[:] = [
+            stage
+            for stage in waiting
+            if any(task.run not in failed for task in found.offers[stage.name])
+        ]
         say(f"{number[label]}: failed: {getattr(error, 'what', error)}")
 
     while waiting:
         first = ready(waiting, done)[0]
         task = tasks[first.name]
-        if task.context.config.jobs > 1 and task.context.team is None and len(ready(waiting, done)) > 1:
+        if (
+            task.context.config.jobs > 1
+            and task.context.team is None
+            and len(ready(waiting, done)) > 1
+        ):
             with task.context.stop.deferred():
                 run_together(
-                    waiting, done, command, task.context.config.jobs, task.context.stop, task.context.progress, tell,
+                    waiting,
+                    done,
+                    command,
+                    task.context.config.jobs,
+                    task.context.stop,
+                    task.context.progress,
+                    tell,
                     give_up if len(plans) > 1 else None,
-                )  # fmt: skip
+                )
             continue
         waiting.remove(first)
         tell(first.name, None)
@@ -157,7 +188,9 @@ def do_stages(plans: Plans, say: Say) -> dict[str, Exception]:
         except Interrupted:
             raise
         except Exception as error:
-            if len(plans) == 1 or task.context.team is not None:  # the other processes wait in that stage
+            if (
+                len(plans) == 1 or task.context.team is not None
+            ):  # the other processes wait in that stage
                 raise
             give_up(first.name, error)
             continue
@@ -203,7 +236,9 @@ def needed_for(stages: Sequence[Stage], until: str) -> list[Stage]:
     by_name = {stage.name: stage for stage in stages}
     if until not in by_name:
         raise ConfigError(
-            f"This config has no stage {until!r}.", f"its stages: {', '.join(by_name)}", "Add it to `stages`."
+            f"This config has no stage {until!r}.",
+            f"its stages: {', '.join(by_name)}",
+            "Add it to `stages`.",
         )
     wanted: set[str] = set()
     open_names = [until, *(name for name in BESIDE.get(until, ()) if name in by_name)]
@@ -217,12 +252,17 @@ def needed_for(stages: Sequence[Stage], until: str) -> list[Stage]:
 
 def record_environment(context: Context) -> None:
     """Write env.json, plugins and processes included; versions that changed since the run began are said aloud."""
-    now, path = environment(), context.run / "env.json"
+    path = context.run / "env.json"
     if path.is_file():
-        before = read_json(path)
-        changed = [name for name, value in now["packages"].items() if before["packages"].get(name) != value]  # pyright: ignore
+        before = read_json(path)["packages"]
+        changed = [
+            name for name, version in package_versions().items() if before.get(name) != version
+        ]
         if changed:
             LOG.warning("other package versions than when the run began: %s", ", ".join(changed))
-    added = [{"path": str(plugin.path), "sha256": plugin.sha256, "adds": plugin.names} for plugin in context.plugins]
+    added = [
+        {"path": str(plugin.path), "sha256": plugin.sha256, "adds": plugin.names}
+        for plugin in context.plugins
+    ]
     processes = 1 if context.team is None else context.team.size
-    write_json(path, {**now, "plugins": added, "processes": processes})
+    write_json(path, {**environment(), "plugins": added, "processes": processes})

@@ -59,7 +59,10 @@ def schedule(plans: Plans) -> Schedule:
     labels: dict[Path, str] = {}
     for run, (context, stages) in plans.items():
         found = keys(stages)
-        at = {stage.name: place(context.run, stage, found[stage.name], context.store) for stage in stages}
+        at = {
+            stage.name: place(context.run, stage, found[stage.name], context.store)
+            for stage in stages
+        }
         for stage in stages:
             folder, key = at[stage.name], found[stage.name]
             label = labels.setdefault(folder, f"{run}: {stage.name}" if run else stage.name)
@@ -69,12 +72,22 @@ def schedule(plans: Plans) -> Schedule:
             else:
                 state = offers[label][0]
             offers.setdefault(label, []).append(
-                Task(run=run, context=context, stage=stage, key=key, reason=state.reason, is_done=state.is_done)
+                Task(
+                    run=run,
+                    context=context,
+                    stage=stage,
+                    key=key,
+                    reason=state.reason,
+                    is_done=state.is_done,
+                )
             )
         of_run[run] = tuple(labels[folder] for folder in at.values())
     return Schedule(
-        offers=offers, needs=needs, of_run=of_run, folders={label: path for path, label in labels.items()}
-    )  # fmt: skip
+        offers=offers,
+        needs=needs,
+        of_run=of_run,
+        folders={label: path for path, label in labels.items()},
+    )
 
 
 def described(found: Schedule) -> list[str]:
@@ -85,5 +98,7 @@ def described(found: Schedule) -> list[str]:
     for label, task in found.tasks.items():
         serves = len(found.offers[label])
         shared = f" (for {serves} points)" if several and serves > 1 else ""
-        lines.append(f"{'skip' if task.is_done else 'run '}  {label:<{width}} {task.reason}{shared}")
+        lines.append(
+            f"{'skip' if task.is_done else 'run '}  {label:<{width}} {task.reason}{shared}"
+        )
     return lines

@@ -40,13 +40,24 @@ def self_prompted_roles(roles: Sequence[ModelRole], config: Config) -> list[Mode
     """
     if not asks_self_prompted(config.audit):
         return []
-    room = config.data.max_tokens - prompt_limit(config.data.max_tokens, config.data.max_prompt_tokens)
+    room = config.data.max_tokens - prompt_limit(
+        config.data.max_tokens, config.data.max_prompt_tokens
+    )
     params = (("decoding", "sampling"), ("max_new_tokens", str(room)))
     return [
-        replace(role, name=f"{SELF_PROMPTED}{role.name}", imitates=role.name, teacher=role.name, trained_on="public",
-                method="seqkd", params=params, train=training_of(role.train, config.audit.self_prompt_epochs))
-        for role in roles if role.train is not None and role.name != INIT and not role.shadow
-    ]  # fmt: skip
+        replace(
+            role,
+            name=f"{SELF_PROMPTED}{role.name}",
+            imitates=role.name,
+            teacher=role.name,
+            trained_on="public",
+            method="seqkd",
+            params=params,
+            train=training_of(role.train, config.audit.self_prompt_epochs),
+        )
+        for role in roles
+        if role.train is not None and role.name != INIT and not role.shadow
+    ]
 
 
 def training_of(train: TrainConfig, epochs: float) -> TrainConfig:
@@ -54,8 +65,12 @@ def training_of(train: TrainConfig, epochs: float) -> TrainConfig:
     plain = replace(train, keep="last", keep_checkpoints=0, validate_every=0.0)
     if epochs:
         return replace(plain, epochs=epochs, max_steps=0, max_trained_tokens=0)
-    return replace(plain, epochs=train.epochs / LESS, max_steps=math.ceil(train.max_steps / LESS),
-                   max_trained_tokens=math.ceil(train.max_trained_tokens / LESS))  # fmt: skip
+    return replace(
+        plain,
+        epochs=train.epochs / LESS,
+        max_steps=math.ceil(train.max_steps / LESS),
+        max_trained_tokens=math.ceil(train.max_trained_tokens / LESS),
+    )
 
 
 def prompts_of(context: Context, public: Sequence[Record]) -> list[Record]:

@@ -41,7 +41,11 @@ class Shadowed:
 
 def pool_of(split: Split) -> list[Record]:
     """The records that shadows are trained on halves of: members and outsiders together, by id."""
-    found = [record for role in ("private", "outsiders") for record in split.records_by_role.get(role, ())]
+    found = [
+        record
+        for role in ("private", "outsiders")
+        for record in split.records_by_role.get(role, ())
+    ]
     return sorted(found, key=lambda record: record.id)
 
 
@@ -63,13 +67,17 @@ def make_design(context: Context, folder: Path) -> None:
 
     pool, design_KN = design_of(context, context.config.audit.shadows)
     groups = read_split(context.run / "data").groups_of(pool)
-    write_table(folder / "design.parquet", design_table([record.id for record in pool], groups, design_KN))
+    write_table(
+        folder / "design.parquet", design_table([record.id for record in pool], groups, design_KN)
+    )
 
 
 def records_in(context: Context, number: int) -> list[Record]:
     """What the teacher of one shadow (from 1) is trained on; the first columns of a design do not depend on their number."""
     pool, design_KN = design_of(context, number + number % 2)
-    return [record for record, is_in in zip(pool, design_KN[number - 1].tolist(), strict=True) if is_in]
+    return [
+        record for record, is_in in zip(pool, design_KN[number - 1].tolist(), strict=True) if is_in
+    ]
 
 
 def chosen_attacks(audit: AuditConfig) -> tuple[list[ShadowAttack], list[FittedAttack]]:
@@ -119,7 +127,9 @@ def shadow_audit(
     tables, left_out = [scores], []
     for kind, kept in shadows.items():
         targets = {
-            name: keep([by_id[id_] for id_ in audited.ids]) for name, by_id in stats.items() if name.startswith(kind)
+            name: keep([by_id[id_] for id_ in audited.ids])
+            for name, by_id in stats.items()
+            if name.startswith(kind)
         }
         found, without = shadow_scores(audited, targets, kept, in_KN, attacks)
         tables.append(found)
@@ -145,15 +155,27 @@ def ask_shadows(context: Context, records: Sequence[Record]) -> dict[str, list[K
     return found
 
 
-def replies_before(context: Context, role: ModelRole, records: Sequence[Record]) -> list[TokenStats] | None:
+def replies_before(
+    context: Context, role: ModelRole, records: Sequence[Record]
+) -> list[TokenStats] | None:
     """A shadow's token statistics from the cache, its weights unread but for their hash; None where they are not there."""
-    from stillage.experiment.inputs import examples_of, model_source, stated_context, stats_key, tokenizer_of
+    from stillage.experiment.inputs import (
+        examples_of,
+        model_source,
+        stated_context,
+        stats_key,
+        tokenizer_of,
+    )
     from stillage.models.query import known_stats
 
     source = model_source(context, role)
     room, what = stated_context(source), f"{role.name}, audit"
-    examples = examples_of(records, tokenizer_of(context, role), context.config.data, room, what=what)
-    return known_stats(examples, cache=context.cache, key=stats_key(context, role), dtype=source.dtype)
+    examples = examples_of(
+        records, tokenizer_of(context, role), context.config.data, room, what=what
+    )
+    return known_stats(
+        examples, cache=context.cache, key=stats_key(context, role), dtype=source.dtype
+    )
 
 
 def checked_design(context: Context, audited: Audited) -> Array:
@@ -198,14 +220,23 @@ def shadow_roles(roles: Sequence[ModelRole], n_shadows: int) -> list[ModelRole]:
             f"audit.shadows: {n_shadows}; teacher: {'given' if teacher else 'none'}",
             "Train the teacher on private records (teacher_train.epochs), or leave out audit.shadows.",
         )
-    learns = student is not None and student.is_trained and "teacher" in (student.teacher, student.pruned_from)
+    learns = (
+        student is not None
+        and student.is_trained
+        and "teacher" in (student.teacher, student.pruned_from)
+    )
     found: list[ModelRole] = []
     for number in range(1, n_shadows + 1):
         name = shadow_name("teacher", number)
         found.append(replace(teacher, name=name, shadow=number))
         if student is not None and learns:
-            found.append(replace(
-                student, name=shadow_name("student", number), shadow=number, teacher=student.teacher and name,
-                pruned_from=student.pruned_from and name,
-            ))  # fmt: skip
+            found.append(
+                replace(
+                    student,
+                    name=shadow_name("student", number),
+                    shadow=number,
+                    teacher=student.teacher and name,
+                    pruned_from=student.pruned_from and name,
+                )
+            )
     return found

@@ -46,7 +46,12 @@ class SideBySide:
 
 
 def side_by_side(
-    folders: Sequence[Path], *, model: str = "", attack: str = "", level: float = 0.95, is_strict: bool = True
+    folders: Sequence[Path],
+    *,
+    model: str = "",
+    attack: str = "",
+    level: float = 0.95,
+    is_strict: bool = True,
 ) -> SideBySide:
     """Compare finished runs and points of grids, leakage and quality, by paired tests on the same records.
 
@@ -60,7 +65,9 @@ def side_by_side(
     audited = {name: runs for name, runs in named.items() if all(one.is_audited for one in runs)}
     said: list[str] = []
     results: list[Result] = []
-    attack = (attack or primary([one for runs in audited.values() for one in runs])) if audited else ""
+    attack = (
+        (attack or primary([one for runs in audited.values() for one in runs])) if audited else ""
+    )
     base = Result(run="", stage="compare", model=model, metric="", value=math.nan, attack=attack)
     refused: list[DataError] | None = None if is_strict else []
     ends = needed_ends(found)
@@ -71,7 +78,9 @@ def side_by_side(
                 f"data.needed_until: {', '.join(ends)}",
                 "Compare runs with one data.needed_until, or another attack (--attack).",
             )
-        scores = {name: [run_scores(one, model, attack) for one in runs] for name, runs in audited.items()}
+        scores = {
+            name: [run_scores(one, model, attack) for one in runs] for name, runs in audited.items()
+        }
         results += compare(scores, level=level, base=base, refused=refused) if scores else []
         for name, runs in audited.items():
             controls = control_scores(runs, model, attack)
@@ -86,15 +95,24 @@ def side_by_side(
     results += quality_differences(named, model, level, base, apart)
     if len(ends) > 1:
         results = [row for row in results if row.metric.removesuffix("_difference") != NEEDED]
-        said.append(f"the needed part does not end alike ({', '.join(ends)}), so that its share right is not compared")
+        said.append(
+            f"the needed part does not end alike ({', '.join(ends)}), so that its share right is not compared"
+        )
     said += not_compared("leakage", refused) + not_compared("quality", apart)
     return SideBySide(
-        variants=named, results=tuple(results), model=model, attack=attack, level=level, unfinished=tuple(unfinished),
+        variants=named,
+        results=tuple(results),
+        model=model,
+        attack=attack,
+        level=level,
+        unfinished=tuple(unfinished),
         said=(*said, *warnings(named, audited, results, unfinished)),
-    )  # fmt: skip
+    )
 
 
-def control_scores(runs: Sequence[Candidate], model: str, attack: str) -> dict[str, list[RunScores]]:
+def control_scores(
+    runs: Sequence[Candidate], model: str, attack: str
+) -> dict[str, list[RunScores]]:
     """Control -> its scores in every run of a variant; none where a check of a run failed, which no control can mend."""
     found: dict[str, list[RunScores]] = {}
     if any(one.verdict != "valid" for one in runs):
@@ -116,7 +134,10 @@ def needed_ends(found: Sequence[Candidate]) -> list[str]:
 def subject(found: Sequence[Candidate]) -> str:
     """The model that the comparison is about: the student, or the teacher where no run knows a student."""
     has_student = any(
-        (one.folder / "student").exists() or one.settings.get("student.path") or not has_teacher(one) for one in found
+        (one.folder / "student").exists()
+        or one.settings.get("student.path")
+        or not has_teacher(one)
+        for one in found
     )
     return "student" if has_student else "teacher"
 
@@ -138,10 +159,14 @@ def quality_differences(
     for metric in METRICS:
         values: dict[str, list[RunScores]] = {}
         for name, runs in named.items():
-            there = [value for one in runs if (value := record_values(one, model, metric)) is not None]
+            there = [
+                value for one in runs if (value := record_values(one, model, metric)) is not None
+            ]
             if len(there) == len(runs):
                 values[name] = there
-        row = Result(run="", stage=base.stage, model=model, metric=metric, value=math.nan, dataset="test")
+        row = Result(
+            run="", stage=base.stage, model=model, metric=metric, value=math.nan, dataset="test"
+        )
         results += compare_means(values, level=level, base=row, refused=refused)
     return results
 
@@ -167,8 +192,15 @@ def warnings(
     if not audited:
         said.append("nothing was audited, so that only quality is compared")
     elif len(audited) < len(named):
-        said.append(f"not audited, so that only quality is compared: {', '.join(n for n in named if n not in audited)}")
-    doubtful = [f"{one.folder} ({one.verdict})" for runs in audited.values() for one in runs if one.verdict != "valid"]
+        said.append(
+            f"not audited, so that only quality is compared: {', '.join(n for n in named if n not in audited)}"
+        )
+    doubtful = [
+        f"{one.folder} ({one.verdict})"
+        for runs in audited.values()
+        for one in runs
+        if one.verdict != "valid"
+    ]
     if doubtful:
         said.append(
             f"did not pass the audit's checks, so that their numbers need not be leakage: {', '.join(doubtful)}"
@@ -182,8 +214,14 @@ def warnings(
 
 def unequal_training(results: Sequence[Result]) -> list[str]:
     """Who was trained on how many times as many tokens as another, where that is far from one."""
-    trained = sorted((row for row in results if row.metric == "trained_tokens"), key=lambda row: row.value)
-    if len(trained) < 2 or not trained[0].value > 0 or trained[-1].value <= UNEQUAL * trained[0].value:
+    trained = sorted(
+        (row for row in results if row.metric == "trained_tokens"), key=lambda row: row.value
+    )
+    if (
+        len(trained) < 2
+        or not trained[0].value > 0
+        or trained[-1].value <= UNEQUAL * trained[0].value
+    ):
         return []
     least, most = trained[0], trained[-1]
     return [

@@ -51,15 +51,22 @@ class Sight:
 
 
 def sight_of(
-    context: Context, role: ModelRole, subject: Subject, records: Sequence[Record], roles: Sequence[str],
+    context: Context,
+    role: ModelRole,
+    subject: Subject,
+    records: Sequence[Record],
+    roles: Sequence[str],
     stats: Mapping[str, TokenStats],
-) -> Sight:  # fmt: skip
+) -> Sight:
     """One model's part. stats: of every record, by its id.
 
     A model that was trained elsewhere also reads a sample of 32 members and 32 nonmembers in other ways; one that was trained
     in this run was trained as it is read, and a control need not read well.
     """
-    said, member = [stats[record.id] for record in records], np.array([name == "private" for name in roles])
+    said, member = (
+        [stats[record.id] for record in records],
+        np.array([name == "private" for name in roles]),
+    )
     if role.name in CONTROLS:
         return Sight(stats={role.name: said})
     losses = losses_of(said, member, len(subject.tokenizer), role.is_trained)
@@ -71,21 +78,27 @@ def sight_of(
         for name in ("private", "outsiders")
         for record in some_of(
             [record for record, its in zip(records, roles, strict=True) if its == name],
-            SAMPLE, context.config.seed, "sight", name,
+            SAMPLE,
+            context.config.seed,
+            "sight",
+            name,
         )
-    ]  # fmt: skip
+    ]
     used = subject.encode(sample)
     ours = [stats[record.id] for record in sample]
-    of_member = {record.id: bool(is_member) for record, is_member in zip(records, member, strict=True)}
+    of_member = {
+        record.id: bool(is_member) for record, is_member in zip(records, member, strict=True)
+    }
 
     def other(what: str, fix: str, examples: Sequence[Example | None]) -> Other | None:
         return compared(role.name, what, fix, subject, used, ours, examples, of_member)
 
     return replace(
-        found, layouts=made(other(*one) for one in other_readings(context, subject, sample, used)),
+        found,
+        layouts=made(other(*one) for one in other_readings(context, subject, sample, used)),
         prompts=made([other("prompts", "", swapped(subject, sample))]),
         bare=made(other(*one) for one in bare_readings(context, subject, sample)),
-    )  # fmt: skip
+    )
 
 
 def made(others: Iterable[Other | None]) -> list[Other]:
@@ -93,19 +106,29 @@ def made(others: Iterable[Other | None]) -> list[Other]:
     return [other for other in others if other is not None]
 
 
-def losses_of(stats: Sequence[TokenStats], is_member: Array, vocabulary: int, trained_here: bool) -> Losses:
+def losses_of(
+    stats: Sequence[TokenStats], is_member: Array, vocabulary: int, trained_here: bool
+) -> Losses:
     """A model's losses beside those of guessing.
 
     By token frequencies; and by none at all, which is all that is asked of a model of this run: its manifest names it, and it
     may be as little trained as one likes.
     """
-    guesses = {"any token as likely": in_quarters([np.full(len(one.ids_T), np.log(vocabulary)) for one in stats])}
+    guesses = {
+        "any token as likely": in_quarters(
+            [np.full(len(one.ids_T), np.log(vocabulary)) for one in stats]
+        )
+    }
     if not trained_here:
-        guesses["token frequencies"] = in_quarters(unigram_nats([one.ids_T for one in stats], is_member, vocabulary))
+        guesses["token frequencies"] = in_quarters(
+            unigram_nats([one.ids_T for one in stats], is_member, vocabulary)
+        )
     return Losses(
-        model_NQ=-in_quarters([one.logp_T for one in stats]), guesses=guesses,
-        tokens_NQ=in_quarters([np.ones(len(one.ids_T)) for one in stats]), is_member=is_member,
-    )  # fmt: skip
+        model_NQ=-in_quarters([one.logp_T for one in stats]),
+        guesses=guesses,
+        tokens_NQ=in_quarters([np.ones(len(one.ids_T)) for one in stats]),
+        is_member=is_member,
+    )
 
 
 def other_readings(
@@ -119,11 +142,19 @@ def other_readings(
     for layout in [own] if own else ["alpaca", "raw"]:
         if layout != now and asks:
             what = f"laid out {'as its folder says ' if own else ''}({layout})"
-            yield what, f"--data.template {layout}", laid_out(context, tokenizer, sample, layout, limit)
+            yield (
+                what,
+                f"--data.template {layout}",
+                laid_out(context, tokenizer, sample, layout, limit),
+            )
     start = tokenizer.bos_token_id
     if isinstance(start, int):
         begins = sum(int(example.ids_T[0]) == start for example in used) * 2 > len(used)
-        fix = "its tokenizer " + ("puts one there" if begins else "puts none there") + "; mend tokenizer.json"
+        fix = (
+            "its tokenizer "
+            + ("puts one there" if begins else "puts none there")
+            + "; mend tokenizer.json"
+        )
         toggled = [with_start(example, start, limit, begins) for example in used]
         yield f"{'without' if begins else 'with'} a begin of text", fix, toggled
 
@@ -142,7 +173,11 @@ def bare_readings(
 
 
 def laid_out(
-    context: Context, tokenizer: PreTrainedTokenizerFast, sample: Sequence[Record], layout: str, limit: int | None
+    context: Context,
+    tokenizer: PreTrainedTokenizerFast,
+    sample: Sequence[Record],
+    layout: str,
+    limit: int | None,
 ) -> Sequence[Example | None]:
     """The sample in another layout, under the run's limits; None for every record where it does not fit, or is refused."""
     from stillage.data.tokenise import encode
@@ -150,9 +185,13 @@ def laid_out(
     data = context.config.data
     try:
         return encode(
-            sample, tokenizer, template=layout, max_tokens=data.max_tokens, max_prompt_tokens=data.max_prompt_tokens,
+            sample,
+            tokenizer,
+            template=layout,
+            max_tokens=data.max_tokens,
+            max_prompt_tokens=data.max_prompt_tokens,
             context_tokens=limit,
-        ).examples  # fmt: skip
+        ).examples
     except UserError:
         return [None] * len(sample)
 
@@ -164,9 +203,10 @@ def with_start(example: Example, start: int, limit: int | None, remove: bool) ->
         return None
     if not remove:
         return replace(
-            example, ids_T=np.concatenate([[start], example.ids_T]).astype(np.int32),
+            example,
+            ids_T=np.concatenate([[start], example.ids_T]).astype(np.int32),
             response_T=np.concatenate([[False], example.response_T]),
-        )  # fmt: skip
+        )
     response_T = example.response_T[1:].copy()
     response_T[:1] = False  # nothing predicts the first token
     return replace(example, ids_T=example.ids_T[1:], response_T=response_T)
@@ -186,9 +226,15 @@ def swapped(subject: Subject, sample: Sequence[Record]) -> list[Example | None]:
 
 
 def compared(
-    model: str, what: str, fix: str, subject: Subject, used: Sequence[Example], ours: Sequence[TokenStats],
-    examples: Sequence[Example | None], is_member: Mapping[str, bool],
-) -> Other | None:  # fmt: skip
+    model: str,
+    what: str,
+    fix: str,
+    subject: Subject,
+    used: Sequence[Example],
+    ours: Sequence[TokenStats],
+    examples: Sequence[Example | None],
+    is_member: Mapping[str, bool],
+) -> Other | None:
     """The same responses read in another way, over the tokens that both end with; None where nothing compares."""
     from stillage.audit.questions import stats_of
 
@@ -205,10 +251,13 @@ def compared(
     if not kept:
         return None
     return Other(
-        model=model, what=what, fix=fix, used_N=np.array([both[index][0] for index in kept]),
+        model=model,
+        what=what,
+        fix=fix,
+        used_N=np.array([both[index][0] for index in kept]),
         other_N=np.array([both[index][1] for index in kept]),
         is_member=np.array([is_member[pairs[index][1].record_id] for index in kept]),
-    )  # fmt: skip
+    )
 
 
 def tail_means(one: TokenStats, other: TokenStats) -> tuple[float, float]:
@@ -232,12 +281,17 @@ def together(parts: Sequence[Sight]) -> Sight:
     )
 
 
-def sight_checks(context: Context, sight: Sight, readings: Sequence[Reading], scores: pa.Table) -> list[Check]:
+def sight_checks(
+    context: Context, sight: Sight, readings: Sequence[Reading], scores: pa.Table
+) -> list[Check]:
     """All checks on whether the auditor could see. scores: audit/scores.parquet."""
     given = {role.name for role in context.asked if not role.is_trained}
     shares = {
         model: Share(
-            cut=int(reading.was_cut.sum()), n=reading.was_cut.size, response=reading.response_read, must=model in given
+            cut=int(reading.was_cut.sum()),
+            n=reading.was_cut.size,
+            response=reading.response_read,
+            must=model in given,
         )
         for reading in readings
         for model in reading.models
@@ -248,7 +302,12 @@ def sight_checks(context: Context, sight: Sight, readings: Sequence[Reading], sc
     found += [check_layout(sight.layouts)] if sight.layouts else []
     found += [check_prompts(sight.prompts, sight.bare)] if sight.prompts or sight.bare else []
     found += [check_adapters(adapters)] if adapters else []
-    return [*found, check_positive_control(intervals_of(context, scores), {r.name for r in context.asked} - given)]
+    return [
+        *found,
+        check_positive_control(
+            intervals_of(context, scores), {r.name for r in context.asked} - given
+        ),
+    ]
 
 
 def intervals_of(context: Context, scores: pa.Table) -> dict[str, dict[str, Interval]]:
@@ -257,8 +316,14 @@ def intervals_of(context: Context, scores: pa.Table) -> dict[str, dict[str, Inte
 
     found: dict[str, dict[str, Interval]] = {}
     for (model, attack), scored in by_model_and_attack(scores).items():
-        if model not in (BLIND, *CONTROLS) and scored.is_member.any() and not scored.is_member.all():
-            interval = scored.auc(context.config.audit.level, cross_fitted=is_cross_fitted(model, attack))
+        if (
+            model not in (BLIND, *CONTROLS)
+            and scored.is_member.any()
+            and not scored.is_member.all()
+        ):
+            interval = scored.auc(
+                context.config.audit.level, cross_fitted=is_cross_fitted(model, attack)
+            )
             found.setdefault(model, {})[attack] = interval
     return found
 

@@ -51,16 +51,23 @@ def signal(context: Context, folder: Path) -> None:
             tokenizer = tokenizer_of(context, pair[0])
             first, second = (load_role(context, role, tokenizer) for role in pair)
             examples = examples_of(
-                records, tokenizer, config.data, shortest_context(first, second), what=f"{name}, signal"
+                records,
+                tokenizer,
+                config.data,
+                shortest_context(first, second),
+                what=f"{name}, signal",
             )
             progress = context.doing("signal", name)(f"comparing {{}} records with {twin}")
-            kl[name] = mean_kl(first, second, examples, batch_tokens=config.audit.batch_tokens, progress=progress)
+            kl[name] = mean_kl(
+                first, second, examples, batch_tokens=config.audit.batch_tokens, progress=progress
+            )
     groups = read_split(context.run / "data").groups_of(records)
     signals = Signals(ids=tuple(record.id for record in records), roles=roles, groups=groups, kl=kl)
     base = base_result(context, "signal")
     write_table(folder / "signal.parquet", signal_table(signals))
     write_results(
-        folder / "results.parquet", signal_results(signals, shown_by(context), level=config.audit.level, base=base)
+        folder / "results.parquet",
+        signal_results(signals, shown_by(context), level=config.audit.level, base=base),
     )
 
 
@@ -77,18 +84,26 @@ def signal_records(context: Context) -> tuple[list[Record], tuple[str, ...]]:
     records: list[Record] = []
     roles: list[str] = []
     for role in ROLES:
-        found = (record for record in answered(split.records_by_role.get(role, ())) if record.id not in left)
+        found = (
+            record
+            for record in answered(split.records_by_role.get(role, ()))
+            if record.id not in left
+        )
         records += sorted(found, key=lambda record: record.id)
         roles += [role] * (len(records) - len(roles))
     most = context.config.audit.signal_records
-    return some_groups(records, roles, split.groups_of(records), most, context.config.seed, "signal")
+    return some_groups(
+        records, roles, split.groups_of(records), most, context.config.seed, "signal"
+    )
 
 
 def shown_by(context: Context) -> dict[str, dict[str, float]]:
     """attack -> record id -> the student's score, of the attacks that the configuration names."""
     import pyarrow.compute as pc
 
-    table = read_table(context.run / "audit" / "scores.parquet").filter(pc.field("model") == "student")
+    table = read_table(context.run / "audit" / "scores.parquet").filter(
+        pc.field("model") == "student"
+    )
     shown: dict[str, dict[str, float]] = {name: {} for name in context.config.audit.attacks}
     for row in table.select(["attack", "id", "score"]).to_pylist():
         if row["attack"] in shown and row["score"] is not None:

@@ -44,10 +44,14 @@ class Point:
 
 def swept(flat: Flat) -> tuple[Flat, dict[str, list[str]]]:
     """Part the flat settings into those of every point and the lists to sweep over. ConfigError for an empty list."""
-    found = {path.removeprefix(SWEEP): words for path, words in flat.items() if path.startswith(SWEEP)}
+    found = {
+        path.removeprefix(SWEEP): words for path, words in flat.items() if path.startswith(SWEEP)
+    }
     empty = [path for path, words in found.items() if not words]
     if empty:
-        raise ConfigError("A sweep needs values.", f"none for: {', '.join(empty)}", "Write e.g. seed: [1, 2, 3].")
+        raise ConfigError(
+            "A sweep needs values.", f"none for: {', '.join(empty)}", "Write e.g. seed: [1, 2, 3]."
+        )
     return {path: words for path, words in flat.items() if not path.startswith(SWEEP)}, found
 
 
@@ -64,11 +68,17 @@ def points(base: Flat, lists: Mapping[str, Sequence[str]]) -> list[Point]:
         for path, value in chosen.items():
             given |= case(base, path, value) if path.startswith(AXIS) else {path: value.split(",")}
         config = build({**base, **shares_over(base, given)})
-        name = "_".join(f"{path.rsplit('.', 1)[-1]}={slug(value)}" for path, value in chosen.items())
+        name = "_".join(
+            f"{path.rsplit('.', 1)[-1]}={slug(value)}" for path, value in chosen.items()
+        )
         found.append(Point(name=name, values=chosen, config=replace(config, out=config.out / name)))
     names = [point.name for point in found]
     if len(set(names)) < len(names):
-        raise ConfigError("Two points of the sweep have one name.", f"names: {names[:6]}", "Sweep each value once.")
+        raise ConfigError(
+            "Two points of the sweep have one name.",
+            f"names: {names[:6]}",
+            "Sweep each value once.",
+        )
     return found
 
 
@@ -78,7 +88,9 @@ def check_overruled(flat: Flat, flags: Flat) -> None:
     flat: every setting, flags included. A setting of the config's own may be overruled: that is what a case is for.
     """
     setters: dict[str, list[str]] = {}
-    for axis, words in ((path.removeprefix(SWEEP), words) for path, words in flat.items() if path.startswith(SWEEP)):
+    for axis, words in (
+        (path.removeprefix(SWEEP), words) for path, words in flat.items() if path.startswith(SWEEP)
+    ):
         if not axis.startswith(AXIS):
             setters.setdefault(axis, []).append(SWEEP + axis)
             continue
@@ -95,7 +107,9 @@ def check_overruled(flat: Flat, flags: Flat) -> None:
             )
         if len(by) > 1:
             raise ConfigError(
-                f"Two axes of the sweep set {path}.", f"they are: {', '.join(by)}", "Set it in one of them."
+                f"Two axes of the sweep set {path}.",
+                f"they are: {', '.join(by)}",
+                "Set it in one of them.",
             )
 
 
@@ -129,9 +143,15 @@ def write_index(out: Path, grid: Sequence[Point], run_ids: Sequence[str]) -> Non
 
 def check_place(out: Path) -> None:
     """ConfigError where the folder of a sweep holds a run, or files of somebody else; writes nothing."""
-    names = sorted(path.name for path in out.iterdir() if path.name != ".lock") if out.is_dir() else []
+    names = (
+        sorted(path.name for path in out.iterdir() if path.name != ".lock") if out.is_dir() else []
+    )
     if "config.yaml" in names:
-        raise ConfigError(f"The folder {out} holds a run, not a sweep.", "found: config.yaml", "Choose another --out.")
+        raise ConfigError(
+            f"The folder {out} holds a run, not a sweep.",
+            "found: config.yaml",
+            "Choose another --out.",
+        )
     if names and "sweep.json" not in names:
         raise ConfigError(
             f"The folder {out} has files, but no sweep of ours.",
@@ -155,7 +175,11 @@ def leave_nothing(out: Path) -> None:
 def points_of(out: Path) -> list[dict[str, Any]]:
     """The points of a sweep's folder: name, values, run. DataError where it holds none."""
     if not (out / "sweep.json").is_file():
-        raise DataError(f"{out} is no sweep.", "missing: sweep.json", "Give the folder of a config with `sweep:`.")
+        raise DataError(
+            f"{out} is no sweep.",
+            "missing: sweep.json",
+            "Give the folder of a config with `sweep:`.",
+        )
     return read_json(out / "sweep.json")["points"]
 
 
@@ -194,7 +218,9 @@ def typed_values(points: Sequence[Mapping[str, str]]) -> dict[str, dict[str, obj
     found: dict[str, dict[str, object]] = {}
     for path, words in written.items():
         readers = () if known.get(path) is str or is_list(known.get(path)) else (int, float, switch)
-        found[path] = next((read for reader in readers if (read := read_all(reader, words))), {w: w for w in words})
+        found[path] = next(
+            (read for reader in readers if (read := read_all(reader, words))), {w: w for w in words}
+        )
     return found
 
 

@@ -26,16 +26,21 @@ def report_sweep(out: Path, failed: Mapping[str, Exception]) -> list[str]:
     found, trouble = compared(out)
     points = [
         SweepPoint(
-            name=point["name"], values=point["values"], is_finished=is_reported(out, point),
+            name=point["name"],
+            values=point["values"],
+            is_finished=is_reported(out, point),
             state=state(out, point, failed),
         )
         for point in points_of(out)
-    ]  # fmt: skip
+    ]
     view = SweepView(
-        title=out.resolve().name, points=points, seeds=found.seeds if found else {},
-        results=found.results if found else (), level=found.level if found else 0.95,
+        title=out.resolve().name,
+        points=points,
+        seeds=found.seeds if found else {},
+        results=found.results if found else (),
+        level=found.level if found else 0.95,
         said=[*trouble, *(found.said if found else ())],
-    )  # fmt: skip
+    )
     lines = write_sweep_report(out / "report", view)
     if found:
         write_results(out / "report" / "compare.parquet", found.results)

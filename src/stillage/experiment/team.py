@@ -98,8 +98,12 @@ class Team:
         """
         with contextlib.suppress(Exception):  # whatever broke, the exit code must get out
             if text:
-                self.store.compare_set("failed", "", json.dumps({"rank": self.rank, "code": code, "text": text}))
-            has_ended = wait_until(lambda: self.ended() is not None, SAVING_S if code in (75, 130) else GOODBYE_S)
+                self.store.compare_set(
+                    "failed", "", json.dumps({"rank": self.rank, "code": code, "text": text})
+                )
+            has_ended = wait_until(
+                lambda: self.ended() is not None, SAVING_S if code in (75, 130) else GOODBYE_S
+            )
             self.store.add("left", 1)
             return has_ended
         return code in (75, 130)
@@ -121,7 +125,13 @@ class Team:
         with contextlib.suppress(Exception):  # a store that is gone: the body finds out
             while not over.wait(5 * POLL_S):
                 failed = self.failure() if self.is_first else None
-                code = failed["code"] if failed is not None else 0 if self.is_first else self.ended() or 0
+                code = (
+                    failed["code"]
+                    if failed is not None
+                    else 0
+                    if self.is_first
+                    else self.ended() or 0
+                )
                 if code == 0:
                     continue
                 if over.wait(GRACE_S):
@@ -157,7 +167,9 @@ def first_is_there() -> Iterator[None]:
     try:
         yield
     except (DistError, RuntimeError) as error:
-        raise Interrupted("The first process of this run is gone.", first_line(error), "Run it again.") from error
+        raise Interrupted(
+            "The first process of this run is gone.", first_line(error), "Run it again."
+        ) from error
 
 
 def first_line(error: BaseException) -> str:
@@ -184,9 +196,12 @@ def join() -> Team:
     try:
         store, rank, size = next(rendezvous("env://", timeout=JOIN))
         distributed.init_process_group(
-            "cpu:gloo,cuda:nccl" if cuda else "gloo", store=PrefixStore("group", store), rank=rank,
-            world_size=size, timeout=COLLECTIVE,
-        )  # fmt: skip
+            "cpu:gloo,cuda:nccl" if cuda else "gloo",
+            store=PrefixStore("group", store),
+            rank=rank,
+            world_size=size,
+            timeout=COLLECTIVE,
+        )
     except (distributed.DistError, ValueError) as error:
         raise ConfigError(
             "The processes of this run did not find each other.",

@@ -62,9 +62,13 @@ def train_model(context: Context, role: ModelRole, folder: Path) -> None:
     kind = named if role.shadow else "teacher" if named.startswith("teacher") else "student"
     with TemporaryDirectory() as elsewhere:
         student = load_trainable(
-            start_of(context, role), tokenizer=tokenizer, seed=derive(config.seed, "weights", kind), device=device_name(),
-            base_folder=(folder if is_first else Path(elsewhere)) / "base", base=pruned_base(context, role, tokenizer),
-        )  # fmt: skip
+            start_of(context, role),
+            tokenizer=tokenizer,
+            seed=derive(config.seed, "weights", kind),
+            device=device_name(),
+            base_folder=(folder if is_first else Path(elsewhere)) / "base",
+            base=pruned_base(context, role, tokenizer),
+        )
     teacher = None
     if role.teacher:
         teacher_role = next(other for other in context.roles if other.name == role.teacher)
@@ -80,7 +84,9 @@ def train_model(context: Context, role: ModelRole, folder: Path) -> None:
             teacher=teacher,
             method=method,
             params=params_from(method, dict(role.params)),
-            examples=examples_of(records, tokenizer, config.data, limit, what=f"{role.name}, {role.trained_on}"),
+            examples=examples_of(
+                records, tokenizer, config.data, limit, what=f"{role.name}, {role.trained_on}"
+            ),
             validation=examples_of(
                 split.records_by_role.get("validation", []),
                 tokenizer,
@@ -88,7 +94,9 @@ def train_model(context: Context, role: ModelRole, folder: Path) -> None:
                 limit,
                 what=f"{role.name}, validation",
             ),
-            options=as_long_as_with_a_teacher(role, len(records), len(split.records_by_role.get("public", ()))),
+            options=as_long_as_with_a_teacher(
+                role, len(records), len(split.records_by_role.get("public", ()))
+            ),
             folder=folder,
             seed=derive(config.seed, "train", INIT if role.name == INIT else kind),
             should_stop=context.stop,
@@ -118,7 +126,9 @@ def training_records(context: Context, role: ModelRole) -> list[Record]:
     if role.imitates:
         return prompts_of(context, found)
     method = METHODS[role.method]
-    return answered(found) if needs_answers(method, params_from(method, dict(role.params))) else found
+    return (
+        answered(found) if needs_answers(method, params_from(method, dict(role.params))) else found
+    )
 
 
 def as_long_as_with_a_teacher(role: ModelRole, count: int, prompts: int) -> TrainConfig:
@@ -134,10 +144,15 @@ def as_long_as_with_a_teacher(role: ModelRole, count: int, prompts: int) -> Trai
     is_student = role.trained_on == "public" and role.name != INIT and not role.imitates
     if not is_student or count == prompts or options.max_steps or options.max_trained_tokens:
         return options
-    return replace(options, max_steps=max(1, round(options.epochs * steps_per_epoch(prompts, options.batch_size))))
+    return replace(
+        options,
+        max_steps=max(1, round(options.epochs * steps_per_epoch(prompts, options.batch_size))),
+    )
 
 
-def corpus_of(context: Context, role: ModelRole, tokenizer: PreTrainedTokenizerFast, folder: Path) -> Corpus | None:
+def corpus_of(
+    context: Context, role: ModelRole, tokenizer: PreTrainedTokenizerFast, folder: Path
+) -> Corpus | None:
     """The plain text that a role is trained on beside its records, if any; only the first process packs it."""
     from stillage.distill.corpus import PACKED, open_corpus
 
@@ -154,13 +169,17 @@ def order_to_train(context: Context, role: ModelRole, folder: Path) -> dict[str,
     from stillage.run.parse import to_yaml
 
     return {
-        "config": to_yaml(context.config), "role": role.name, "folder": str(folder.resolve()),
+        "config": to_yaml(context.config),
+        "role": role.name,
+        "folder": str(folder.resolve()),
         "plugins": [plugin.sha256 for plugin in context.plugins],
-    }  # fmt: skip
+    }
 
 
 @contextmanager
-def reporting(context: Context, role: ModelRole, folder: Path) -> Iterator[Callable[[dict[str, object]], None]]:
+def reporting(
+    context: Context, role: ModelRole, folder: Path
+) -> Iterator[Callable[[dict[str, object]], None]]:
     """Where a training's numbers go as they come: the progress bar, and the tracker if one is asked for."""
     from stillage.distill.track import Tracker
     from stillage.run.parse import to_plain
@@ -168,7 +187,13 @@ def reporting(context: Context, role: ModelRole, folder: Path) -> Iterator[Calla
     tracker = None
     if context.config.track != "none" and context.is_first:
         settings = {"train": to_plain(role.train), "method": role.method, **dict(role.params)}
-        tracker = Tracker(context.config.track, run=context.run_id, model=role.name, folder=folder, settings=settings)
+        tracker = Tracker(
+            context.config.track,
+            run=context.run_id,
+            model=role.name,
+            folder=folder,
+            settings=settings,
+        )
 
     def report(facts: dict[str, object]) -> None:
         context.progress(role.name, facts)
@@ -182,7 +207,9 @@ def reporting(context: Context, role: ModelRole, folder: Path) -> Iterator[Calla
             tracker.close()
 
 
-def pruned_base(context: Context, role: ModelRole, tokenizer: PreTrainedTokenizerFast) -> PreTrainedModel | None:
+def pruned_base(
+    context: Context, role: ModelRole, tokenizer: PreTrainedTokenizerFast
+) -> PreTrainedModel | None:
     """The model cut from a teacher that a student starts from; None where it starts from its own folder or from scratch."""
     import torch
 
@@ -194,7 +221,11 @@ def pruned_base(context: Context, role: ModelRole, tokenizer: PreTrainedTokenize
         seed = derive(context.config.seed, "weights", "teacher")
         large = load_model(role.base, vocab_size=len(tokenizer), seed=seed, device=device_name())
     elif role.pruned_from:
-        large = load_role(context, next(other for other in context.roles if other.name == role.pruned_from), tokenizer)
+        large = load_role(
+            context,
+            next(other for other in context.roles if other.name == role.pruned_from),
+            tokenizer,
+        )
     else:
         return None
     return prune(large, role.start.prune_teacher_to).to(getattr(torch, role.start.dtype))

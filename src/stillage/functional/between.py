@@ -59,7 +59,9 @@ def equal_over_groups(groups: Sequence[Estimate]) -> Between:
     return Between(p=float(fdtrc(k - 1, (k**2 - 1) / (3 * a), f)), n_groups=k)
 
 
-def auc_estimate(scores: Array, is_member: Array, *, clusters: Array | None = None) -> Estimate | None:
+def auc_estimate(
+    scores: Array, is_member: Array, *, clusters: Array | None = None
+) -> Estimate | None:
     """An AUC on the logit scale with its DeLong variance; None where it has none. clusters as in stats.auc_interval.
 
     With m draws of the smaller class the AUC is first drawn in to (m AUC + 1/2) / (m + 1), and its variance is at least
@@ -79,7 +81,11 @@ def auc_estimate(scores: Array, is_member: Array, *, clusters: Array | None = No
     found = delong_scatter(placement, is_member, groups, 0)
     variance = max(found.variance, inner * (1 - inner) / (6 * units))
     scale = inner * (1 - inner)
-    return Estimate(value=math.log(inner / (1 - inner)), variance=variance / scale**2, units=min(units, _units(found)))
+    return Estimate(
+        value=math.log(inner / (1 - inner)),
+        variance=variance / scale**2,
+        units=min(units, _units(found)),
+    )
 
 
 def share_estimate(hits: Array, *, clusters: Array | None = None) -> Estimate | None:
@@ -93,7 +99,11 @@ def share_estimate(hits: Array, *, clusters: Array | None = None) -> Estimate | 
         return None
     found, units = _scatter(values, clusters)
     share = float(values.mean())
-    n = min(float(values.size), share * (1 - share) / found.variance) if found.variance > 0 else float(units)
+    n = (
+        min(float(values.size), share * (1 - share) / found.variance)
+        if found.variance > 0
+        else float(units)
+    )
     n = max(1.0, n)
     value = math.asin(math.sqrt((share * n + 0.375) / (n + 0.75)))
     return Estimate(value=value, variance=1 / (4 * n + 2), units=min(units, _units(found)))
@@ -112,7 +122,11 @@ def mean_estimate(values: Array, *, clusters: Array | None = None) -> Estimate |
     if variance == 0:
         inner = (units * mean + 0.5) / (units + 1)
         variance = inner * (1 - inner) / units
-    return Estimate(value=mean, variance=variance, units=min(units, _units(found))) if units > 1 else None
+    return (
+        Estimate(value=mean, variance=variance, units=min(units, _units(found)))
+        if units > 1
+        else None
+    )
 
 
 def _scatter(values: Array, clusters: Array | None) -> tuple[Scatter, int]:

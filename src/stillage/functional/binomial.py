@@ -74,7 +74,9 @@ def effective_records(hits: Array, groups: Array, level: float) -> float:
     found, tail = clustered_scatter(hits, groups, [np.ones(n, dtype=bool)]), check_level(level) / 2
     if found.variance <= 0:
         return float(n_clusters)
-    known = max(1, n_clusters - 1)  # Clopper and Pearson's limits are exact for equal clusters of equal records
+    known = max(
+        1, n_clusters - 1
+    )  # Clopper and Pearson's limits are exact for equal clusters of equal records
     ratio = float(stdtrit(known, tail) / stdtrit(min(found.df, known), tail))
     seen = share * (1 - share) / found.variance * ratio**2
     return min(float(n), max(1.0, min(seen, working_units(hits, groups))))
@@ -84,6 +86,8 @@ def check_level(level: float) -> float:
     """1 - level; DataError unless 0 < level < 1."""
     if not 0 < level < 1:
         raise DataError(
-            "The level of an interval must lie between 0 and 1.", f"level = {level}", "Use a level such as 0.95."
+            "The level of an interval must lie between 0 and 1.",
+            f"level = {level}",
+            "Use a level such as 0.95.",
         )
     return 1 - level

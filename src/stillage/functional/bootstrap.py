@@ -34,7 +34,9 @@ def bootstrap_interval(
     drawn = resamples(is_member, generator, clusters)
     draws = [statistic(next(drawn)) for _ in range(n_resamples)]
     low, high = np.quantile(draws, [alpha / 2, 1 - alpha / 2], method="nearest")
-    return Interval(value=statistic(np.ones(len(is_member), int)), low=float(low), high=float(high), level=level)
+    return Interval(
+        value=statistic(np.ones(len(is_member), int)), low=float(low), high=float(high), level=level
+    )
 
 
 def resamples(
@@ -46,11 +48,21 @@ def resamples(
     that both classes stay present.
     """
     member = np.asarray(is_member, dtype=bool)
-    number = np.arange(member.size) if clusters is None else np.unique(np.asarray(clusters), return_inverse=True)[1]
+    number = (
+        np.arange(member.size)
+        if clusters is None
+        else np.unique(np.asarray(clusters), return_inverse=True)[1]
+    )
     share = np.bincount(number, member) / np.bincount(number)
-    kinds = [kind for kind in map(np.flatnonzero, (share == 1, share == 0, (share > 0) & (share < 1))) if kind.size]
+    kinds = [
+        kind
+        for kind in map(np.flatnonzero, (share == 1, share == 0, (share > 0) & (share < 1)))
+        if kind.size
+    ]
     while True:
         count_C = np.zeros(share.size, dtype=int)
         for kind in kinds:
-            count_C[kind] = np.bincount(generator.integers(kind.size, size=kind.size), minlength=kind.size)
+            count_C[kind] = np.bincount(
+                generator.integers(kind.size, size=kind.size), minlength=kind.size
+            )
         yield count_C[number]

@@ -16,7 +16,12 @@ STEP = 0.2  # of the integral over the characteristic function
 
 
 def bounded_interval(
-    values_N: Array, least: float, most: float, level: float = 0.95, *, clusters: Array | None = None
+    values_N: Array,
+    least: float,
+    most: float,
+    level: float = 0.95,
+    *,
+    clusters: Array | None = None,
 ) -> Interval:
     """The mean of numbers from `least` to `most`, with Gaffke's limits; NaN without values.
 
@@ -38,7 +43,11 @@ def bounded_interval(
         )
     if not values.size:
         return Interval(value=math.nan, low=math.nan, high=math.nan, level=level)
-    number = np.arange(values.size) if clusters is None else np.unique(np.asarray(clusters), return_inverse=True)[1]
+    number = (
+        np.arange(values.size)
+        if clusters is None
+        else np.unique(np.asarray(clusters), return_inverse=True)[1]
+    )
     size_G = np.bincount(number).astype(np.float64)
     mean_G = np.clip(np.bincount(number, values) / size_G, least, most)
     added = float(size_G @ size_G / size_G.sum())
@@ -57,7 +66,9 @@ def _distinct(mean_G: Array, size_G: Array) -> tuple[Array, Array, Array]:
     if len(pairs) <= MOST_VALUES:
         return pairs[:, 1], pairs[:, 0], count_U.astype(np.float64)
     place = (mean_G - mean_G.min()) / (np.ptp(mean_G) or 1.0)
-    cell = np.unique(np.stack([size_G, np.floor(place * (MOST_VALUES - 1))], axis=1), axis=0, return_inverse=True)[1]
+    cell = np.unique(
+        np.stack([size_G, np.floor(place * (MOST_VALUES - 1))], axis=1), axis=0, return_inverse=True
+    )[1]
     count_U = np.bincount(cell.ravel()).astype(np.float64)
     means, sizes = (np.bincount(cell.ravel(), numbers) / count_U for numbers in (mean_G, size_G))
     return means, sizes, count_U
@@ -105,7 +116,9 @@ def _chance_below_zero(factor_U: Array, shape_U: Array) -> float:
     v = np.arange(0.0, 3.0 + 40.0 / float(shape_U.sum()), STEP)
     y, dy = np.sinh(v) / width, np.cosh(v) / width
     s = at + bend * y * y + 1j * y
-    power = -np.log1p(np.outer(at - s, tilted_U)) @ shape_U - float(np.log1p(-factor_U * at) @ shape_U)
+    power = -np.log1p(np.outer(at - s, tilted_U)) @ shape_U - float(
+        np.log1p(-factor_U * at) @ shape_U
+    )
     parts = (np.exp(power) / s * (2 * bend * y + 1j) * dy).imag
     parts[0] /= 2
     beyond = STEP / math.pi * float(parts.sum())

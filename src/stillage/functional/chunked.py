@@ -76,7 +76,9 @@ def distillation_sums(
     chunk_tokens: positions at a time; None chooses by vocabulary and device. UserError where shapes or settings clash.
     """
     settings = (kd_temperature, student_softcap, teacher_softcap, chunk_tokens)
-    check_positive(("kd_temperature", "student_softcap", "teacher_softcap", "chunk_tokens"), settings)
+    check_positive(
+        ("kd_temperature", "student_softcap", "teacher_softcap", "chunk_tokens"), settings
+    )
     student, teacher = (student_hidden_TH, student_head_VH), (teacher_hidden_TG, teacher_head_WG)
     inputs = Inputs(*student, student_bias_V, *teacher, teacher_bias_W, labels_T, weight_T)
     inputs = trained_positions(shared_vocabulary(checked(inputs)), ignore_index)
@@ -139,22 +141,34 @@ class _Sums(torch.autograd.Function):
         """The kept gradients times their common factor; made anew for another proportion, or a second time."""
         inputs = Inputs(*ctx.saved_tensors)
         kd, ce = (0.0 if grad is None else float(grad) for grad in grads)
-        factor = _common_factor((kd, ce), ctx.plan.gradient_weights, has_teacher=inputs.teacher_head_WG is not None)
+        factor = _common_factor(
+            (kd, ce), ctx.plan.gradient_weights, has_teacher=inputs.teacher_head_WG is not None
+        )
         kept, ctx.gradients = ctx.gradients, None
         if kept is None or factor is None:
             del kept
             return (None, *_sums(ctx.plan, inputs, (kd, ce), ctx.needs)[2], *[None] * 5)
         # In place: they are ours alone, and as large as the head.
-        return (None, *(gradient if gradient is None else gradient.mul_(factor) for gradient in kept), *[None] * 5)
+        return (
+            None,
+            *(gradient if gradient is None else gradient.mul_(factor) for gradient in kept),
+            *[None] * 5,
+        )
 
 
 def _sums(
-    plan: _Plan, inputs: Inputs, gradient_weights: tuple[float, float], needs: tuple[bool, bool, bool]
+    plan: _Plan,
+    inputs: Inputs,
+    gradient_weights: tuple[float, float],
+    needs: tuple[bool, bool, bool],
 ) -> tuple[Tensor, Tensor, _Gradients]:
     """kd, ce and the gradients of gradient_weights . (kd, ce), chunk by chunk."""
     trained = (inputs.hidden_TH, inputs.head_VH, inputs.bias_V)
     gradients = _Gradients(
-        *(torch.zeros_like(x) if need and x is not None else None for x, need in zip(trained, needs, strict=True))
+        *(
+            torch.zeros_like(x) if need and x is not None else None
+            for x, need in zip(trained, needs, strict=True)
+        )
     )
     real = torch.promote_types(plan.student_dtype, torch.float32)
     teacher_TG = inputs.teacher_hidden_TG
@@ -165,9 +179,13 @@ def _sums(
             hidden_CH = inputs.hidden_TH[rows].to(plan.student_dtype)
             chunk = chunk_sums(
                 (hidden_CH, student),
-                None if teacher_TG is None or teacher is None else (teacher_TG[rows].to(plan.teacher_dtype), teacher),
+                None
+                if teacher_TG is None or teacher is None
+                else (teacher_TG[rows].to(plan.teacher_dtype), teacher),
                 inputs.labels_T[rows],
-                totals.new_ones(len(hidden_CH)) if inputs.weight_T is None else inputs.weight_T[rows].to(real),
+                totals.new_ones(len(hidden_CH))
+                if inputs.weight_T is None
+                else inputs.weight_T[rows].to(real),
                 plan.objective,
                 gradient_weights if any(needs) else None,
             )
@@ -179,14 +197,22 @@ def _sums(
 
 def _heads(plan: _Plan, inputs: Inputs) -> tuple[Head, Head | None]:
     """Both heads in the dtype they multiply in, cast once for all chunks."""
-    student = Head(weight_VH=inputs.head_VH.to(plan.student_dtype), bias_V=inputs.bias_V, softcap=plan.student_softcap)
+    student = Head(
+        weight_VH=inputs.head_VH.to(plan.student_dtype),
+        bias_V=inputs.bias_V,
+        softcap=plan.student_softcap,
+    )
     if inputs.teacher_head_WG is None:
         return student, None
     weight_WG = inputs.teacher_head_WG.to(plan.teacher_dtype)
-    return student, Head(weight_VH=weight_WG, bias_V=inputs.teacher_bias_W, softcap=plan.teacher_softcap)
+    return student, Head(
+        weight_VH=weight_WG, bias_V=inputs.teacher_bias_W, softcap=plan.teacher_softcap
+    )
 
 
-def _accumulate(gradients: _Gradients, rows: slice, gradient_CV: Tensor, hidden_CH: Tensor, head_VH: Tensor) -> None:
+def _accumulate(
+    gradients: _Gradients, rows: slice, gradient_CV: Tensor, hidden_CH: Tensor, head_VH: Tensor
+) -> None:
     """One chunk's share of the three gradients, added in place."""
     hidden_TH, total_VH, bias_V = gradients
     if bias_V is not None:
@@ -214,11 +240,17 @@ def _chunk_tokens(head_VH: Tensor, *, alone: bool) -> int:
     return max(32, elements // head_VH.shape[0])
 
 
-def _common_factor(wanted: tuple[float, float], promised: tuple[float, float], *, has_teacher: bool) -> float | None:
+def _common_factor(
+    wanted: tuple[float, float], promised: tuple[float, float], *, has_teacher: bool
+) -> float | None:
     """c with wanted = c * promised to the precision of float32, else None; without a teacher only ce has a say."""
     pairs = list(zip(wanted, promised, strict=True))[0 if has_teacher else 1 :]
     largest = max(pairs, key=lambda pair: abs(pair[1]))
     if largest[1] == 0.0:
         return None
     factor = largest[0] / largest[1]
-    return factor if all(math.isclose(want, factor * promise, rel_tol=1e-6) for want, promise in pairs) else None
+    return (
+        factor
+        if all(math.isclose(want, factor * promise, rel_tol=1e-6) for want, promise in pairs)
+        else None
+    )

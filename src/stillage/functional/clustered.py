@@ -50,7 +50,9 @@ def clustered_scatter(values_N: Array, groups_N: Array, sides: Sequence[Array]) 
     inner = middle @ (basis @ basis.T)
     expected = float(own_G.sum() + np.trace(inner))
     squared = float(
-        own_G @ own_G + 2 * own_G @ np.einsum("ig,ij,jg->g", basis, middle, basis) + np.trace(inner @ inner)
+        own_G @ own_G
+        + 2 * own_G @ np.einsum("ig,ij,jg->g", basis, middle, basis)
+        + np.trace(inner @ inner)
     )
     seen, true = float(errors_G @ errors_G), float(own_G.sum())
     if expected <= 1e-9 * true or squared <= 0:
@@ -82,7 +84,9 @@ def _side(values: Array, groups: Array, n_groups: int) -> _Side:
     within = float((sizes_G * (square_G - mean_G**2)).sum()) / twins if twins else total
     between = max(0.0, total - within)
     tau_G = np.where(here, between + (total - between) / sizes, 0.0)
-    return _Side(share_G=sizes_G / values.size, mean_G=mean_G, tau_G=tau_G, within=within, between=between)
+    return _Side(
+        share_G=sizes_G / values.size, mean_G=mean_G, tau_G=tau_G, within=within, between=between
+    )
 
 
 def _common(one: _Side, other: _Side) -> float:

@@ -27,7 +27,10 @@ def rank_correlation(left_N: Array, right_N: Array) -> tuple[float, Array]:
         return math.nan, np.full(n, math.nan)
     r = min(1.0, max(-1.0, uv / math.sqrt(uu * vv)))
     cross = u * v + push_u(v) + push_v(u)
-    squares = [(side**2 + 2 * push(side)) * n / total for side, push, total in ((u, push_u, uu), (v, push_v, vv))]
+    squares = [
+        (side**2 + 2 * push(side)) * n / total
+        for side, push, total in ((u, push_u, uu), (v, push_v, vv))
+    ]
     influence = cross * n / math.sqrt(uu * vv) - r / 2 * (squares[0] + squares[1])
     return r, influence - influence.mean()
 

@@ -59,15 +59,21 @@ def placements(scores: Array, is_member: Array) -> tuple[float, Array]:
     """The AUC, and each record's placement: the share of the other class that it ranks on the right side of."""
     order = np.argsort(scores)
     ascending, member = scores[order], is_member[order]
-    starts = np.flatnonzero(np.concatenate([[True], ascending[1:] != ascending[:-1]]))  # of each run of tied scores
+    starts = np.flatnonzero(
+        np.concatenate([[True], ascending[1:] != ascending[:-1]])
+    )  # of each run of tied scores
     ends = np.append(starts[1:], scores.size)
     members_below = np.concatenate([[0], np.cumsum(member)])  # among the first i records
-    below_plus_upto = members_below[starts] + members_below[ends]  # a tie counts half: twice the number, an integer
+    below_plus_upto = (
+        members_below[starts] + members_below[ends]
+    )  # a tie counts half: twice the number, an integer
     twice_members = np.repeat(below_plus_upto, ends - starts)
     twice_outsiders = np.repeat(starts + ends, ends - starts) - twice_members
     n_in, n_out = int(members_below[-1]), scores.size - int(members_below[-1])
     placement = np.empty(scores.size)
-    placement[order] = np.where(member, twice_outsiders / (2 * n_out), 1 - twice_members / (2 * n_in))
+    placement[order] = np.where(
+        member, twice_outsiders / (2 * n_out), 1 - twice_members / (2 * n_in)
+    )
     return int(twice_outsiders[member].sum()) / (2 * n_in * n_out), placement
 
 
@@ -78,7 +84,9 @@ def draws(is_member: Array, groups: Array | None) -> int:
     return min(np.unique(groups[is_member]).size, np.unique(groups[~is_member]).size)
 
 
-def delong_scatter(placement: Array, is_member: Array, groups: Array | None, n_folds: int = 0) -> Scatter:
+def delong_scatter(
+    placement: Array, is_member: Array, groups: Array | None, n_folds: int = 0
+) -> Scatter:
     """DeLong's variance of a mean placement, times that of the folds; over clusters as clustered_scatter says.
 
     Without clusters (or where each record is its own) the degrees of freedom are inf.
@@ -104,11 +112,18 @@ def logit_interval(auc: float, parts: Sequence[Scatter], units: int, level: floa
     edge, variance = (alpha / 2) ** (1 / units), sum(part.variance for part in parts)
     if math.isinf(variance):
         return Interval(value=auc, low=0.0, high=1.0, level=level)
-    if variance < 1e-24 and 0 < auc < 1:  # every pair tied (or, pooled, such runs with perfect ones)
+    if (
+        variance < 1e-24 and 0 < auc < 1
+    ):  # every pair tied (or, pooled, such runs with perfect ones)
         half = (1 - edge) / 2
         return Interval(value=auc, low=max(0.0, auc - half), high=min(1.0, auc + half), level=level)
     if variance < 1e-24:
-        return Interval(value=auc, low=edge if auc == 1 else 0.0, high=1.0 if auc == 1 else 1 - edge, level=level)
+        return Interval(
+            value=auc,
+            low=edge if auc == 1 else 0.0,
+            high=1.0 if auc == 1 else 1 - edge,
+            level=level,
+        )
     centre = math.log(auc / (1 - auc))
     half = half_width(parts, alpha) / (auc * (1 - auc))
     low, high = _expit(centre - half), _expit(centre + half)

@@ -118,7 +118,9 @@ DIVERGENCES: dict[str, Callable[..., Tensor]] = {
 """Every divergence by the name that flags and configurations use."""
 
 
-def resolve(divergence: str | Callable[..., Tensor], params: Mapping[str, float]) -> Callable[[Tensor, Tensor], Tensor]:
+def resolve(
+    divergence: str | Callable[..., Tensor], params: Mapping[str, float]
+) -> Callable[[Tensor, Tensor], Tensor]:
     """The divergence of that name (or the given function) with its parameters filled in.
 
     ConfigError for an unknown name, or for a parameter the function does not take.
@@ -127,7 +129,9 @@ def resolve(divergence: str | Callable[..., Tensor], params: Mapping[str, float]
         near = difflib.get_close_matches(divergence, DIVERGENCES, n=1, cutoff=0.3)
         hint = f"Did you mean {near[0]!r}? " if near else ""
         raise ConfigError(
-            "Unknown divergence.", f"divergence = {divergence!r}", f"{hint}Choose from {', '.join(DIVERGENCES)}."
+            "Unknown divergence.",
+            f"divergence = {divergence!r}",
+            f"{hint}Choose from {', '.join(DIVERGENCES)}.",
         )
     function = DIVERGENCES[divergence] if isinstance(divergence, str) else divergence
     known = list(inspect.signature(function).parameters)[2:]
@@ -165,10 +169,14 @@ def _not_negative(d: Tensor) -> Tensor:
 def _tail(p_exp: Tensor, mass: float) -> Tensor:
     """Which tokens are the least probable ones of cumulative mass <= `mass`: bool [..., V]."""
     ascending, order = p_exp.sort(dim=-1, stable=True)
-    return torch.empty_like(order, dtype=torch.bool).scatter_(-1, order, ascending.cumsum(-1) <= mass)
+    return torch.empty_like(order, dtype=torch.bool).scatter_(
+        -1, order, ascending.cumsum(-1) <= mass
+    )
 
 
 def _check(name: str, value: float, *, below_one: bool = False) -> None:
     if not (0 <= value < 1 if below_one else 0 <= value <= 1):
         interval = "[0, 1)" if below_one else "[0, 1]"
-        raise ConfigError(f"{name} is outside {interval}.", f"{name} = {value}", f"Choose {name} in {interval}.")
+        raise ConfigError(
+            f"{name} is outside {interval}.", f"{name} = {value}", f"Choose {name} in {interval}."
+        )

@@ -22,7 +22,9 @@ if TYPE_CHECKING:
 JACCARD = 0.5
 CONTAINMENT = 0.45  # of the shorter text's grams: every tenth word changed leaves half of them
 LEAST_SHARED = 4  # grams, for containment: eight words in a row
-DIFFERENT_SHARE = 1 / 3  # of a text's words, that make it otherwise different from those that share the rest
+DIFFERENT_SHARE = (
+    1 / 3
+)  # of a text's words, that make it otherwise different from those that share the rest
 DIFFERENT_RUN = 0.2  # or so many in a row: words changed here and there leave shorter rows
 DIFFERENT_WORDS = 8  # in a row, where the wording is in many texts, e.g. a long system prompt, or a task's instruction
 SHORT_WORDING = 10  # words: where fewer are shared, as in a short instruction, one word makes the rest different
@@ -51,7 +53,9 @@ def families(texts: Sequence[str], limit: float) -> Families:
     families is a template's no more, so that the repetition ends). Near-linear: a family is held together by links.
     """
     first: dict[str, int] = {}
-    copy_of = np.array([first.setdefault(normal_form(text), len(first)) for text in texts], dtype=np.int64)
+    copy_of = np.array(
+        [first.setdefault(normal_form(text), len(first)) for text in texts], dtype=np.int64
+    )
     found = grams_of(list(first))
     number, template = np.arange(len(first)), np.ones(found.n_grams, dtype=bool)
     while True:
@@ -61,7 +65,11 @@ def families(texts: Sequence[str], limit: float) -> Families:
         template = now
         number = _joined(found.matrix[:, ~template], number)
     n_template = int(template.sum())
-    return Families(number_N=_by_first(number[copy_of]), n_grams=found.n_grams - n_template, n_template=n_template)
+    return Families(
+        number_N=_by_first(number[copy_of]),
+        n_grams=found.n_grams - n_template,
+        n_template=n_template,
+    )
 
 
 def linked(left_P: Array, right_P: Array, count: int, number: Array | None = None) -> Array:
@@ -95,7 +103,9 @@ def _template(found: Grams, family_N: Array, limit: float) -> Array:
     wording of a template is more frequent than what its records have of their own, while the copies of one text have
     nothing beside what they all have. A long wording in many records (wide) may leave a smaller share.
     """
-    frequency = _families_with(found, family_N, np.ones(family_N.size, dtype=bool), np.ones(found.n_grams, dtype=bool))
+    frequency = _families_with(
+        found, family_N, np.ones(family_N.size, dtype=bool), np.ones(found.n_grams, dtype=bool)
+    )
     template = np.zeros(found.n_grams, dtype=bool)
     wide = frequency >= min(WIDE_COUNT, WIDE_SHARE * np.unique(family_N).size)
     for level in np.unique(np.log2(frequency[frequency > limit]).astype(int)).tolist():
@@ -108,7 +118,9 @@ def _template(found: Grams, family_N: Array, limit: float) -> Array:
         template |= here & (_families_with(found, family_N, apart, here) > enough)
         here &= wide & ~template
         if here.any():
-            template |= here & (_families_with(found, family_N, run >= DIFFERENT_WORDS, here) > enough)
+            template |= here & (
+                _families_with(found, family_N, run >= DIFFERENT_WORDS, here) > enough
+            )
     return template
 
 

@@ -39,7 +39,9 @@ class Grams:
         from scipy.sparse import csr_matrix
 
         shape = (self.n_words_N.size, self.n_grams)
-        found = csr_matrix((np.ones(self.gram_W.size, np.float32), (self.text_W, self.gram_W)), shape=shape)
+        found = csr_matrix(
+            (np.ones(self.gram_W.size, np.float32), (self.text_W, self.gram_W)), shape=shape
+        )
         found.sum_duplicates()
         found.data[:] = 1
         return found
@@ -78,14 +80,18 @@ def grams_of(texts: Sequence[str]) -> Grams:
     text_W = np.repeat(np.arange(len(counts)), n_starts_N)
     within = np.arange(text_W.size) - np.repeat(np.cumsum(n_starts_N) - n_starts_N, n_starts_N)
     start_W = np.repeat(np.cumsum(n_words_N) - n_words_N, n_starts_N) + within
-    random = np.random.default_rng(HASH_SEED).integers(1, 2**63, N_WORDS, dtype=np.uint64) * np.uint64(2) + np.uint64(1)
+    random = np.random.default_rng(HASH_SEED).integers(
+        1, 2**63, N_WORDS, dtype=np.uint64
+    ) * np.uint64(2) + np.uint64(1)
     padded = np.concatenate([words_W, np.zeros(N_WORDS, dtype=np.uint64)])
     hashed = np.zeros(text_W.size, dtype=np.uint64)
     for place in range(N_WORDS):
         inside = place < n_words_N[text_W]
         hashed += np.where(inside, padded[start_W + place], np.uint64(0)) * random[place]
     distinct, gram_W = np.unique(hashed, return_inverse=True)
-    return Grams(text_W=text_W, gram_W=gram_W, start_W=start_W, n_words_N=n_words_N, n_grams=distinct.size)
+    return Grams(
+        text_W=text_W, gram_W=gram_W, start_W=start_W, n_words_N=n_words_N, n_grams=distinct.size
+    )
 
 
 def grams(text: str) -> set[tuple[str, ...]]:

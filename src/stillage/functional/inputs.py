@@ -35,10 +35,14 @@ def checked(inputs: Inputs) -> Inputs:
         _check_side("teacher", hidden, head, inputs.teacher_bias_W, positions)
     elif hidden is not None or head is not None:
         values = "hidden states without a head" if head is None else "a head without hidden states"
-        raise ModelError("Half a teacher.", values, "Give both, or neither for cross-entropy alone.")
+        raise ModelError(
+            "Half a teacher.", values, "Give both, or neither for cross-entropy alone."
+        )
     if inputs.weight_T is not None and inputs.weight_T.shape != positions:
         values = f"weight_T {tuple(inputs.weight_T.shape)}, labels {tuple(positions)}"
-        raise ModelError("weight_T is not one weight per position.", values, "Give weight_T of shape [T].")
+        raise ModelError(
+            "weight_T is not one weight per position.", values, "Give weight_T of shape [T]."
+        )
     return inputs
 
 
@@ -91,13 +95,21 @@ def check_positive(names: tuple[str, ...], values: tuple[float | None, ...]) -> 
     for name, value in zip(names, values, strict=True):
         if value is not None and not 0 < value < math.inf:
             raise ConfigError(
-                f"{name} must be positive.", f"{name} = {value}", f"Leave {name} out, or choose it above 0."
+                f"{name} must be positive.",
+                f"{name} = {value}",
+                f"Leave {name} out, or choose it above 0.",
             )
 
 
-def _check_side(side: str, hidden: Tensor, head: Tensor, bias: Tensor | None, positions: torch.Size) -> None:
+def _check_side(
+    side: str, hidden: Tensor, head: Tensor, bias: Tensor | None, positions: torch.Size
+) -> None:
     matrices = hidden.dim() == head.dim() == 2 and hidden.shape[1] == head.shape[1]
-    if matrices and hidden.shape[:1] == positions and (bias is None or bias.shape == head.shape[:1]):
+    if (
+        matrices
+        and hidden.shape[:1] == positions
+        and (bias is None or bias.shape == head.shape[:1])
+    ):
         return
     shapes = {"hidden": hidden.shape, "head": head.shape, "labels": positions}
     shapes |= {} if bias is None else {"bias": bias.shape}

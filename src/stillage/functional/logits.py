@@ -122,7 +122,9 @@ def _with_teacher(
             g_CS.addcmul_(logq_CS.exp_(), g_CS.sum(-1, keepdim=True), value=-1)
             gradient_CV[:, :shared].add_(g_CS, alpha=1 / temperature)
     gradient_CV.scatter_add_(-1, labels_C[:, None], -weight_C1)
-    return ChunkSums(kd=kd, ce=ce, gradient_CV=gradient_CV if slope_CV is None else gradient_CV.mul_(slope_CV))
+    return ChunkSums(
+        kd=kd, ce=ce, gradient_CV=gradient_CV if slope_CV is None else gradient_CV.mul_(slope_CV)
+    )
 
 
 def _slope(capped_CV: Tensor, softcap: float | None) -> Tensor | None:

@@ -36,7 +36,9 @@ def moments(values_KN: Array, chosen_KN: Array) -> Moments:
 def without(found: Moments, values_N: Array, had_N: Array) -> Array:
     """The mean float64[N] of each record after one model's value is taken out where `had` says that it was counted."""
     had = np.asarray(had_N, dtype=bool) & np.isfinite(values_N)
-    total_N = np.where(found.count_N > 0, found.mean_N, 0.0) * found.count_N - np.where(had, values_N, 0.0)
+    total_N = np.where(found.count_N > 0, found.mean_N, 0.0) * found.count_N - np.where(
+        had, values_N, 0.0
+    )
     with np.errstate(invalid="ignore", divide="ignore"):
         return total_N / (found.count_N - had)
 
@@ -53,17 +55,25 @@ def variances(found: Moments, *, least: int = 32) -> Array:
     Few values give a variance that is mostly noise (Carlini et al. 2022). Never below 1e-12.
     """
     own_N = found.squares_N / np.maximum(found.count_N - 1, 1)
-    return np.maximum(np.where(found.count_N >= max(2, least), own_N, pooled_variance(found)), FLOOR)
+    return np.maximum(
+        np.where(found.count_N >= max(2, least), own_N, pooled_variance(found)), FLOOR
+    )
 
 
-def check_shadows(target_N: Array, shadow_KN: Array, in_KN: Array, *, least: int, attack: str) -> None:
+def check_shadows(
+    target_N: Array, shadow_KN: Array, in_KN: Array, *, least: int, attack: str
+) -> None:
     """DataError unless there is one value per record, one row per shadow, and a design with `least` shadows on each side.
 
     target [N, ...], shadow [K, N, ...], in bool [K, N]. Shadows that are missing for a record are told by NaN, and judged
     record by record; here the design is.
     """
     target, shadow, is_in = np.asarray(target_N), np.asarray(shadow_KN), np.asarray(in_KN)
-    if shadow.shape[1:] != target.shape or is_in.shape != shadow.shape[:2] or is_in.dtype != np.bool_:
+    if (
+        shadow.shape[1:] != target.shape
+        or is_in.shape != shadow.shape[:2]
+        or is_in.dtype != np.bool_
+    ):
         raise DataError(
             f"The attack {attack} needs the target's value of every record, and each shadow's, and who met what.",
             f"target {target.shape}, shadows {shadow.shape}, design {is_in.shape} of {is_in.dtype}",

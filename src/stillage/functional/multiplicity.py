@@ -74,7 +74,10 @@ def max_statistic_test(
     to memberships (sqrt of the variance factor of auc_interval's n_folds); its observed statistic is divided by it.
     DataError on shapes that do not fit, an infinite score, or one class only. Source: Westfall and Young 1993.
     """
-    scores, member = np.atleast_2d(np.asarray(scores_AN, dtype=np.float64)), np.asarray(is_member, dtype=bool)
+    scores, member = (
+        np.atleast_2d(np.asarray(scores_AN, dtype=np.float64)),
+        np.asarray(is_member, dtype=bool),
+    )
     n, n_in = member.size, int(member.sum())
     if scores.shape[1] != n or np.isinf(scores).any() or not 0 < n_in < n:
         raise DataError(
@@ -86,7 +89,8 @@ def max_statistic_test(
     ranks_AN = _centred_ranks(scores)
     strata = strata_of(np.arange(n) if number is None else number, member)
     centre_A, variance_A = (
-        np.sum(parts, axis=0) for parts in zip(*(moments_of(ranks_AN, one) for one in strata), strict=True)
+        np.sum(parts, axis=0)
+        for parts in zip(*(moments_of(ranks_AN, one) for one in strata), strict=True)
     )
     scale_A = np.where(variance_A > 1e-9, np.sqrt(np.maximum(variance_A, 0)), np.inf)
     observed_A = (ranks_AN @ member - centre_A) / scale_A
@@ -95,7 +99,9 @@ def max_statistic_test(
     at_once = max(1, min(256, 4_000_000 // n))  # 32 MB of places
     for start in range(0, n_permutations, at_once):
         shuffled_PN = shuffled(strata, min(at_once, n_permutations - start), n, generator)
-        largest.append(((ranks_AN @ shuffled_PN.T - centre_A[:, None]) / scale_A[:, None]).max(axis=0))
+        largest.append(
+            ((ranks_AN @ shuffled_PN.T - centre_A[:, None]) / scale_A[:, None]).max(axis=0)
+        )
     largest_P = np.concatenate(largest)
     exceeded_A = (largest_P[None, :] >= observed_A[:, None] - 1e-9).sum(axis=1)
     adjusted_A = (1 + exceeded_A) / (1 + n_permutations)
@@ -124,7 +130,11 @@ def _checked(p_values: Array) -> tuple[Array, Array]:
     """The p-values and their ascending order; DataError unless each lies in [0, 1]."""
     p = np.asarray(p_values, dtype=np.float64)
     if p.ndim != 1 or not ((p >= 0) & (p <= 1)).all():
-        raise DataError("A p-value must lie between 0 and 1.", f"{p.tolist()}", "Leave out tests that gave no p-value.")
+        raise DataError(
+            "A p-value must lie between 0 and 1.",
+            f"{p.tolist()}",
+            "Leave out tests that gave no p-value.",
+        )
     return p, np.argsort(p, kind="stable")
 
 

@@ -37,7 +37,10 @@ def near_across(left: Sequence[str], right: Sequence[str]) -> Across:
     found = families((*left, *right), common_limit(len(left) + len(right)))
     one, two = found.number_N[: len(left)], found.number_N[len(left) :]
     return Across(
-        left_N=np.isin(one, two), right_N=np.isin(two, one), n_grams=found.n_grams, n_template=found.n_template
+        left_N=np.isin(one, two),
+        right_N=np.isin(two, one),
+        n_grams=found.n_grams,
+        n_template=found.n_template,
     )
 
 
@@ -47,7 +50,11 @@ def near_groups(texts: Sequence[str], checked: int) -> Array:
     checked: how many of the texts, drawn at random, `near_across` will compare later. In how many of these a gram is is
     not known yet, so one is the wording of a template only where it is so in the drawn part almost surely.
     """
-    return families(texts, template_above(len(texts), checked)).number_N if texts else np.zeros(0, dtype=np.int64)
+    return (
+        families(texts, template_above(len(texts), checked)).number_N
+        if texts
+        else np.zeros(0, dtype=np.int64)
+    )
 
 
 def own_prompts(prompts: Iterable[str], limit: float) -> set[str]:
@@ -56,7 +63,11 @@ def own_prompts(prompts: Iterable[str], limit: float) -> set[str]:
     Two characters of a script without spaces count as a word (`length_in_words`).
     """
     frequency = Counter(map(normal_form, prompts))
-    return {prompt for prompt, count in frequency.items() if count <= limit and length_in_words(prompt) >= N_WORDS}
+    return {
+        prompt
+        for prompt, count in frequency.items()
+        if count <= limit and length_in_words(prompt) >= N_WORDS
+    }
 
 
 def same_prompt_groups(prompts: Sequence[str], checked: int) -> Array:
@@ -68,7 +79,10 @@ def same_prompt_groups(prompts: Sequence[str], checked: int) -> Array:
     own = own_prompts(prompts, template_above(len(prompts), checked)) if prompts else set()
     first: dict[str, int] = {}
     normal = map(normal_form, prompts)
-    return np.array([first.setdefault(one, i) if one in own else i for i, one in enumerate(normal)], dtype=np.int64)
+    return np.array(
+        [first.setdefault(one, i) if one in own else i for i, one in enumerate(normal)],
+        dtype=np.int64,
+    )
 
 
 def united(*numbers_N: Array) -> Array:
@@ -76,7 +90,11 @@ def united(*numbers_N: Array) -> Array:
     nothing, found = np.zeros(0, dtype=np.int64), numbers_N[0]
     for numbers in numbers_N:
         _, place, inverse = np.unique(numbers, return_index=True, return_inverse=True)
-        found = linked(np.arange(found.size), place[inverse], found.size, found) if found.size else nothing
+        found = (
+            linked(np.arange(found.size), place[inverse], found.size, found)
+            if found.size
+            else nothing
+        )
     return found
 
 

@@ -60,7 +60,9 @@ def paired_share_test(
     half = float(ndtri(1 - alpha / 2)) * error
     low, high = max(-1.0, p - q - half), min(1.0, p - q + half)
     chance = 2 * float(ndtr(-abs(p - q) / error))
-    return PairedTest(difference=float(differences.mean()), low=low, high=high, p=chance, level=level)
+    return PairedTest(
+        difference=float(differences.mean()), low=low, high=high, p=chance, level=level
+    )
 
 
 def effective_size(differences_R: Array, groups: Array | None) -> float:
@@ -72,7 +74,9 @@ def effective_size(differences_R: Array, groups: Array | None) -> float:
     sums = np.bincount(groups, centred)
     units = int(sums.size)
     alone, together = float(centred @ centred), float(sums @ sums) * units / max(1, units - 1)
-    return min(float(n), n * alone / together) if alone > 1e-12 and together > 1e-12 else float(units)
+    return (
+        min(float(n), n * alone / together) if alone > 1e-12 and together > 1e-12 else float(units)
+    )
 
 
 def paired_tpr_test(
@@ -110,7 +114,9 @@ def roc_slope(scores: Array, is_member: Array, fpr: float) -> float:
     place = math.floor(fpr * outside.size + 1e-9)
     width = max(1, math.ceil(math.sqrt(place)))
     strict, loose = max(0, place - width), min(outside.size - 1, place + width)
-    above = [inside.size - int(np.searchsorted(inside, outside[k], "right")) for k in (strict, loose)]
+    above = [
+        inside.size - int(np.searchsorted(inside, outside[k], "right")) for k in (strict, loose)
+    ]
     return (above[1] - above[0]) / inside.size / ((loose - strict) / outside.size)
 
 

@@ -33,9 +33,17 @@ def pooled_mean_test(
     alpha, count = check_level(level), len(differences)
     values = [np.asarray(one, dtype=np.float64) for one in differences]
     if not values or not all(one.size for one in values):
-        raise DataError("No records to compare.", f"records per seed: {[one.size for one in values]}", "Evaluate some.")
+        raise DataError(
+            "No records to compare.",
+            f"records per seed: {[one.size for one in values]}",
+            "Evaluate some.",
+        )
     if missing := sum(int(np.isnan(one).sum()) for one in values):
-        raise DataError("Some differences are not numbers.", f"{missing} are NaN", "Leave them out, and count them.")
+        raise DataError(
+            "Some differences are not numbers.",
+            f"{missing} are NaN",
+            "Leave them out, and count them.",
+        )
     given = [np.arange(one.size) for one in values] if clusters is None else list(clusters)
     numbers = [np.unique(np.asarray(one), return_inverse=True)[1] for one in given]
     units = [int(number.max()) + 1 for number in numbers]

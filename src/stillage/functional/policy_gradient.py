@@ -57,4 +57,6 @@ def clipped_policy_loss(
     The ratio with the mixture that wrote is what is clipped, as in PPO (arXiv:1707.06347, equation 7).
     """
     ratio_T = torch.exp(logq_T - old_logq_T) * weight_T
-    return torch.maximum(-advantage_T * ratio_T, -advantage_T * ratio_T.clamp(1 - clip, 1 + clip)).sum()
+    return torch.maximum(
+        -advantage_T * ratio_T, -advantage_T * ratio_T.clamp(1 - clip, 1 + clip)
+    ).sum()

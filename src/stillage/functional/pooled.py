@@ -105,7 +105,11 @@ def pooled_auc_interval(
     """
     pairs = [checked(*run) for run in runs]
     found = pool(
-        [placements(*pair) for pair in pairs], [member for _, member in pairs], same_records, clusters, n_folds
+        [placements(*pair) for pair in pairs],
+        [member for _, member in pairs],
+        same_records,
+        clusters,
+        n_folds,
     )
     return logit_interval(found.mean, found.parts, found.units, level)
 
@@ -132,13 +136,23 @@ def pool(
                 "Order every run's scores by record id, or pool them as independent records.",
             )
         mean_placement = np.mean([placement for _, placement in parts], axis=0)
-        records, total_units = delong_scatter(mean_placement, members[0], groups[0], n_folds), min(units)
-        apart = [delong_scatter(one - mean_placement, members[0], groups[0], n_folds) for _, one in parts]
+        records, total_units = (
+            delong_scatter(mean_placement, members[0], groups[0], n_folds),
+            min(units),
+        )
+        apart = [
+            delong_scatter(one - mean_placement, members[0], groups[0], n_folds) for _, one in parts
+        ]
         own = sum(one.variance for one in apart) / max(1, count - 1)
     else:
-        each = [delong_scatter(v, m, group, n_folds) for (_, v), m, group in zip(parts, members, groups, strict=True)]
+        each = [
+            delong_scatter(v, m, group, n_folds)
+            for (_, v), m, group in zip(parts, members, groups, strict=True)
+        ]
         own, total_units = float(np.mean([one.variance for one in each])), sum(units)
         weight = sum(one.variance**2 / one.df for one in each)
-        records = Scatter(variance=own / count, df=(own * count) ** 2 / weight if weight > 0 else math.inf)
+        records = Scatter(
+            variance=own / count, df=(own * count) ** 2 / weight if weight > 0 else math.inf
+        )
     seeds = scatter_of_seeds(values, own)
     return Pooled(mean=float(values.mean()), parts=(records, seeds), units=total_units)

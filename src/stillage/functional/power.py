@@ -35,7 +35,9 @@ class Draws:
     effect: float  # records per draw, on the side where copies cost more
 
 
-def draws_of(is_member: Array, clusters: Sequence[int] | Array | None = None, correlation: float = 1.0) -> Draws:
+def draws_of(
+    is_member: Array, clusters: Sequence[int] | Array | None = None, correlation: float = 1.0
+) -> Draws:
     """The draws on each side. clusters int[n]: near-duplicates share a number; correlation: of scores within a cluster.
 
     correlation 1 (copies tell nothing new) is the safe choice where no scores are known; else `within_correlation`.
@@ -47,13 +49,17 @@ def draws_of(is_member: Array, clusters: Sequence[int] | Array | None = None, co
     for side in (member, ~member):
         sizes = np.bincount(groups[side]) if side.any() else np.zeros(1)
         sizes = sizes[sizes > 0].astype(np.float64)
-        effects.append(1 + (float((sizes**2).sum() / sizes.sum()) - 1) * correlation if sizes.size else 1.0)
+        effects.append(
+            1 + (float((sizes**2).sum() / sizes.sum()) - 1) * correlation if sizes.size else 1.0
+        )
         counts.append(float(sizes.sum()) / effects[-1])
         n_clusters.append(sizes.size)
     return Draws(inside=counts[0], outside=counts[1], clusters=min(n_clusters), effect=max(effects))
 
 
-def within_correlation(scores: Array, is_member: Array, clusters: Sequence[int] | Array | None) -> float:
+def within_correlation(
+    scores: Array, is_member: Array, clusters: Sequence[int] | Array | None
+) -> float:
     """How alike the scores of one cluster and side are: 0 as those of strangers, 1 as copies.
 
     The intraclass correlation of the placements (ranks among the other side) from the analysis of variance,
@@ -64,7 +70,9 @@ def within_correlation(scores: Array, is_member: Array, clusters: Sequence[int] 
     groups = cluster_groups(clusters, scores.size)
     if groups is None or int(groups.max()) + 1 == scores.size:
         return 0.0
-    side = np.unique(np.stack([groups, member]), axis=1, return_inverse=True)[1].ravel()  # clusters within their side
+    side = np.unique(np.stack([groups, member]), axis=1, return_inverse=True)[
+        1
+    ].ravel()  # clusters within their side
     placement = placements(scores, member)[1]
     for kind in (member, ~member):
         placement[kind] -= placement[kind].mean()
@@ -107,14 +115,23 @@ def records_to_find(
     auc: float, level: float = 0.95, power: float = POWER, *, n_folds: int = 0, effect: float = 1.0
 ) -> int:
     """Records of each side with which an AUC would be found with that power; effect: records per draw (draws_of)."""
-    return _enough(auc, math.log(auc / (1 - auc)) * auc * (1 - auc), 0.5, level, power, n_folds, effect)
+    return _enough(
+        auc, math.log(auc / (1 - auc)) * auc * (1 - auc), 0.5, level, power, n_folds, effect
+    )
 
 
 def records_needed(
-    harmless: float, level: float = 0.95, power: float = POWER, *, n_folds: int = 0, effect: float = 1.0
+    harmless: float,
+    level: float = 0.95,
+    power: float = POWER,
+    *,
+    n_folds: int = 0,
+    effect: float = 1.0,
 ) -> int:
     """Records of each side with which a model at chance gets an upper limit of its AUC below `harmless`, with that power."""
-    return _enough(0.5, math.log(harmless / (1 - harmless)) / 4, 1 - harmless, level, power, n_folds, effect)
+    return _enough(
+        0.5, math.log(harmless / (1 - harmless)) / 4, 1 - harmless, level, power, n_folds, effect
+    )
 
 
 def smallest_tpr(
@@ -190,9 +207,19 @@ def _shared(auc: Array) -> Array:
     return auc - 2 * owens_t(ndtri(auc), 1 / math.sqrt(3)) - auc**2
 
 
-def _enough(auc: float, distance: float, edge: float, level: float, power: float, n_folds: int, effect: float) -> int:
+def _enough(
+    auc: float,
+    distance: float,
+    edge: float,
+    level: float,
+    power: float,
+    n_folds: int,
+    effect: float,
+) -> int:
     """The least n per side with (z_level + z_power) sd(auc) <= distance, where the limit at a perfect AUC is past edge."""
-    room = (distance / _deviations(level, power)) ** 2 / fold_factor(n_folds)  # for [own + 2 (n - 1) shared] / n^2
+    room = (distance / _deviations(level, power)) ** 2 / fold_factor(
+        n_folds
+    )  # for [own + 2 (n - 1) shared] / n^2
     own, shared = auc * (1 - auc), float(_shared(np.array([auc]))[0])
     draws = (shared + math.sqrt(shared**2 + room * max(0.0, own - 2 * shared))) / room
     least = math.log(check_level(level) / 2) / math.log(edge)

@@ -11,7 +11,9 @@ from stillage.functional.binomial import Interval, check_level
 from stillage.types import Array
 
 
-def quantile_interval(values_N: Array, q: float, level: float = 0.95, *, clusters: Array | None = None) -> Interval:
+def quantile_interval(
+    values_N: Array, q: float, level: float = 0.95, *, clusters: Array | None = None
+) -> Interval:
     """The q quantile (0 < q < 1) with order-statistic limits; both NaN where fewer than `needed_for_quantile` values came.
 
     Of n values B ~ Binomial(n, q) lie below the true quantile, so it lies between the k-th and the l-th of the sorted

@@ -16,7 +16,12 @@ MIN_EXPECTED = 3.0
 
 
 def rate_limits(
-    inside: Array, outside: Array, fpr: float, level: float, n_in: float = math.nan, n_out: float = math.nan
+    inside: Array,
+    outside: Array,
+    fpr: float,
+    level: float,
+    n_in: float = math.nan,
+    n_out: float = math.nan,
 ) -> tuple[float, float]:
     """Limits of P(member > t) at the smallest t that at most `fpr` of all outsiders, seen or not, exceed.
 
@@ -31,19 +36,30 @@ def rate_limits(
     from scipy.special import bdtrik, betaincinv, ndtr, ndtri
 
     members, outsiders = np.sort(inside), np.sort(outside)[::-1]
-    n_in, n_out = (size if math.isnan(n) else n for n, size in ((n_in, inside.size), (n_out, outside.size)))
+    n_in, n_out = (
+        size if math.isnan(n) else n for n, size in ((n_in, inside.size), (n_out, outside.size))
+    )
     z, angles = -float(ndtri(check_level(level) / 2)), np.linspace(0, math.pi / 2, N_ANGLES)
     tail_A, tail_R = ndtr(-z * np.cos(angles)), ndtr(-z * np.sin(angles))
-    none_likely = (1 - fpr) ** n_out > tail_A  # no outsider above the true threshold is likely enough
+    none_likely = (
+        1 - fpr
+    ) ** n_out > tail_A  # no outsider above the true threshold is likely enough
     least_A = np.where(none_likely, 1.0, bdtrik(np.where(none_likely, 0.5, tail_A), n_out, fpr) + 1)
     shrink_A = np.where(none_likely, fpr / np.maximum(fpr, 1 - tail_A ** (1 / n_out)), 1.0)
     above_A = _share_above(members, outsiders, (least_A - 1) * outside.size / n_out) * n_in
-    low_A = np.where(above_A > 0, betaincinv(np.maximum(above_A, 1e-9), n_in - above_A + 1, tail_R), 0.0) * shrink_A
+    low_A = (
+        np.where(
+            above_A > 0, betaincinv(np.maximum(above_A, 1e-9), n_in - above_A + 1, tail_R), 0.0
+        )
+        * shrink_A
+    )
     low_A = np.where(none_likely & (n_out * fpr < MIN_EXPECTED - 1e-9), 0.0, low_A)
     most_A = bdtrik(1 - tail_A, n_out, fpr)
     above_A = _share_above(members, outsiders, most_A * outside.size / n_out) * n_in
     all_A = above_A >= n_in
-    high_A = np.where(all_A, 1.0, betaincinv(above_A + 1, np.where(all_A, 1, n_in - above_A), 1 - tail_R))
+    high_A = np.where(
+        all_A, 1.0, betaincinv(above_A + 1, np.where(all_A, 1, n_in - above_A), 1 - tail_R)
+    )
     return float(low_A.min()), float(high_A.max())
 
 

@@ -31,7 +31,10 @@ def in_common(readings: Sequence[TokenStats]) -> list[TokenStats] | None:
     shared = reduce(np.intersect1d, [span.bounds_N for span in spans])
     if len(shared) < 2 or (len(spans) < len(readings) and shared[-1] != END):
         return None
-    return [one if one.span is None else between(one, one.span, int(shared[0]), int(shared[-1])) for one in readings]
+    return [
+        one if one.span is None else between(one, one.span, int(shared[0]), int(shared[-1]))
+        for one in readings
+    ]
 
 
 def between(stats: TokenStats, span: Span, start: int, stop: int) -> TokenStats:
@@ -46,7 +49,11 @@ def between(stats: TokenStats, span: Span, start: int, stop: int) -> TokenStats:
 def first_tokens(stats: TokenStats, count: int) -> TokenStats:
     """The first tokens alone."""
     kept = {name: getattr(stats, name)[:count] for name in ARRAYS}
-    span = None if stats.span is None else replace(stats.span, bounds_N=stats.span.bounds_N[: count + 1])
+    span = (
+        None
+        if stats.span is None
+        else replace(stats.span, bounds_N=stats.span.bounds_N[: count + 1])
+    )
     return replace(stats, **kept, span=span)
 
 

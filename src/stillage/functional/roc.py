@@ -94,7 +94,9 @@ def tpr_at_fpr(
     scores, is_member = checked(scores, is_member)
     inside, outside = scores[is_member], np.sort(scores[~is_member])[::-1]
     if not 0 < fpr < 1:
-        raise DataError("The false-positive rate must lie between 0 and 1.", f"fpr = {fpr}", "Use 0.01 or 0.1.")
+        raise DataError(
+            "The false-positive rate must lie between 0 and 1.", f"fpr = {fpr}", "Use 0.01 or 0.1."
+        )
     all_tie = scores.min() == scores.max()  # then nobody is above any threshold
     if outside.size * fpr < MIN_EXPECTED - 1e-9 and not all_tie:
         raise DataError(
@@ -110,8 +112,9 @@ def tpr_at_fpr(
     # a handful above the threshold hardly shows that they come in groups: those above three times as many outsiders do
     lower = float(outside[min(math.floor(3 * fpr * outside.size + 1e-9), outside.size // 2)])
     n_out = min(
-        effective_records(scores[~is_member] > cut, groups[~is_member], level) for cut in (threshold, lower)
-    )  # fmt: skip
+        effective_records(scores[~is_member] > cut, groups[~is_member], level)
+        for cut in (threshold, lower)
+    )
     low, high = rate_limits(inside, outside, fpr, level, n_in, n_out)
     value = float((inside > threshold).mean())
     few = f"only {outside.size} outsiders for this rate; {math.ceil(10 / fpr - 1e-9)} are advised"
@@ -131,7 +134,9 @@ def tpr_at_fpr(
     )
 
 
-def roc_band(scores: Array, is_member: Array, fpr: Array | None = None, level: float = 0.95) -> RocBand:
+def roc_band(
+    scores: Array, is_member: Array, fpr: Array | None = None, level: float = 0.95
+) -> RocBand:
     """Limits for a plot: at each FPR of a grid the true TPR lies in [low, high] at `level`, pointwise (rate_limits).
 
     fpr: grid in (0, 1]; default 200 points, evenly on a log axis.
@@ -139,10 +144,21 @@ def roc_band(scores: Array, is_member: Array, fpr: Array | None = None, level: f
     scores, is_member = checked(scores, is_member)
     inside, outside = np.sort(scores[is_member]), np.sort(scores[~is_member])[::-1]
     n_out = outside.size
-    grid = np.geomspace(min(0.5, 1 / n_out), 1, 200) if fpr is None else np.asarray(fpr, dtype=np.float64)
+    grid = (
+        np.geomspace(min(0.5, 1 / n_out), 1, 200)
+        if fpr is None
+        else np.asarray(fpr, dtype=np.float64)
+    )
     place = np.floor(grid * n_out + 1e-9).astype(int)
-    above = 1 - np.searchsorted(inside, outside[np.clip(place, 0, n_out - 1)], "right") / inside.size
+    above = (
+        1 - np.searchsorted(inside, outside[np.clip(place, 0, n_out - 1)], "right") / inside.size
+    )
     tpr = np.where(place >= n_out, 1.0, above)
-    limits = [rate_limits(inside, outside, rate, level) if rate < 1 else (1.0, 1.0) for rate in grid.tolist()]
+    limits = [
+        rate_limits(inside, outside, rate, level) if rate < 1 else (1.0, 1.0)
+        for rate in grid.tolist()
+    ]
     low, high = np.array(limits).reshape(-1, 2).T
-    return RocBand(fpr=grid, tpr=tpr, low=np.minimum(low, tpr), high=np.maximum(high, tpr), level=level)
+    return RocBand(
+        fpr=grid, tpr=tpr, low=np.minimum(low, tpr), high=np.maximum(high, tpr), level=level
+    )

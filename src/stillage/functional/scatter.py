@@ -28,7 +28,9 @@ def half_width(parts: Sequence[Scatter], alpha: float) -> float:
     t_i is Student's quantile at the degrees of freedom of v_i. One pooled variance with Satterthwaite's degrees of freedom
     is too short where a part has one or two of them and comes out small by chance. Source: Howe 1974.
     """
-    return math.sqrt(sum(_quantile(part.df, alpha) ** 2 * part.variance for part in parts if part.variance > 0))
+    return math.sqrt(
+        sum(_quantile(part.df, alpha) ** 2 * part.variance for part in parts if part.variance > 0)
+    )
 
 
 def two_sided_p(difference: float, parts: Sequence[Scatter]) -> float:

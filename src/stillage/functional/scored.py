@@ -55,5 +55,9 @@ def cluster_groups(clusters: Sequence[int] | Array | None, n: int) -> Array | No
         return None
     found = np.asarray(clusters)
     if found.shape != (n,):
-        raise DataError("One cluster per record is needed.", f"{found.shape} for {n} records", "Give one per score.")
+        raise DataError(
+            "One cluster per record is needed.",
+            f"{found.shape} for {n} records",
+            "Give one per score.",
+        )
     return np.unique(found, return_inverse=True)[1]

@@ -45,22 +45,34 @@ def mean_exposure_interval(
     ceiling_C = np.log2(count_C + 1.0)
     plain_C = ceiling_C - np.log2(1.0 + (above == 1).sum(axis=1))
     value = float(plain_C.mean())
-    both = np.unique(np.concatenate([canary_clusters_C, reference_clusters_M]), return_inverse=True)[1]
+    both = np.unique(
+        np.concatenate([canary_clusters_C, reference_clusters_M]), return_inverse=True
+    )[1]
     canary_C, reference_M = both[: len(above)], both[len(above) :]
     used_M = (above >= 0).any(axis=0)
-    groups = [np.unique(canary_C, return_counts=True)[1], np.unique(reference_M[used_M], return_counts=True)[1]]
+    groups = [
+        np.unique(canary_C, return_counts=True)[1],
+        np.unique(reference_M[used_M], return_counts=True)[1],
+    ]
     if min(map(len, groups)) < 2:
         return Interval(value=value, low=math.nan, high=math.nan, level=level)
     added = [float(sizes @ sizes / sizes.sum()) for sizes in groups]
-    share = float(count_C.mean()) / int(used_M.sum())  # of the canaries that a new reference would serve
+    share = float(count_C.mean()) / int(
+        used_M.sum()
+    )  # of the canaries that a new reference would serve
     reaches, listed = (above == 1).astype(np.float32), (above >= 0).astype(np.float32)
     weighted = [
         np.empty((n_draws, len(above))) for _ in range(3)
     ]  # counts: as they are, one more above, one more below
-    weight_BC, extra_B = np.empty((n_draws, len(above))), added[0] * generator.standard_exponential(n_draws)
+    weight_BC, extra_B = (
+        np.empty((n_draws, len(above))),
+        added[0] * generator.standard_exponential(n_draws),
+    )
     for start in range(0, n_draws, AT_ONCE):
         part = slice(start, min(n_draws, start + AT_ONCE))
-        weight = generator.standard_exponential((part.stop - start, int(both.max()) + 1)).astype(np.float32)
+        weight = generator.standard_exponential((part.stop - start, int(both.max()) + 1)).astype(
+            np.float32
+        )
         extra = share * added[1] * generator.standard_exponential((part.stop - start, 1))
         weight_BC[part] = weight[:, canary_C]
         top, all_ = (weight[:, reference_M] @ matrix.T for matrix in (reaches, listed))
@@ -70,8 +82,9 @@ def mean_exposure_interval(
     shift_C = np.log2(1 + weighted[0]).mean(axis=0) - (ceiling_C - plain_C)
     limits = []
     for counts_BC, off_C, end, tail in (
-        (weighted[1], shift_C, 0.0, alpha / 2), (weighted[2], 0.0, float(ceiling_C.mean()), 1 - alpha / 2)
-    ):  # fmt: skip
+        (weighted[1], shift_C, 0.0, alpha / 2),
+        (weighted[2], 0.0, float(ceiling_C.mean()), 1 - alpha / 2),
+    ):
         bits_BC = ceiling_C - np.clip(np.log2(1 + counts_BC) - off_C, 0.0, ceiling_C)
         total_B = (weight_BC * bits_BC).sum(axis=1) + extra_B * end
         limits.append(float(np.quantile(total_B / (weight_BC.sum(axis=1) + extra_B), tail)))
@@ -88,7 +101,10 @@ def _counted_once(above_CM: Array, rest_C: Array, canary_C: Array, reference_M: 
     """
     above, listed = (above_CM == 1).astype(np.float64), above_CM >= 0
     count_C, all_C = above.sum(axis=1), listed.sum(axis=1)
-    part_CM = np.where(listed, above - (count_C / all_C)[:, None], 0.0) / ((1 + count_C) * math.log(2))[:, None]
+    part_CM = (
+        np.where(listed, above - (count_C / all_C)[:, None], 0.0)
+        / ((1 + count_C) * math.log(2))[:, None]
+    )
     of_canary = np.zeros((int(canary_C.max()) + 1, part_CM.shape[1]))
     np.add.at(of_canary, canary_C, part_CM)
     cells = np.zeros((int(reference_M.max()) + 1, len(of_canary)))

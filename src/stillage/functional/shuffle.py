@@ -39,14 +39,18 @@ def moments_of(ranks_AN: Array, stratum: Stratum) -> tuple[Array, Array]:
     mean_AG = ranks_AGs.mean(axis=2)
     variance_A = np.zeros(len(ranks_AN))
     if n_clusters > 1:
-        variance_A = variance_A + n_clusters * mean_AG.var(axis=1) * count_G.var() * n_clusters / (n_clusters - 1)
+        variance_A = variance_A + n_clusters * mean_AG.var(axis=1) * count_G.var() * n_clusters / (
+            n_clusters - 1
+        )
     if size > 1:
         within = float((count_G * (size - count_G)).mean()) / size
         variance_A = variance_A + within * ranks_AGs.var(axis=2, ddof=1).sum(axis=1)
     return mean_AG.mean(axis=1) * count_G.sum(), variance_A
 
 
-def shuffled(strata: Sequence[Stratum], count: int, n: int, generator: np.random.Generator) -> Array:
+def shuffled(
+    strata: Sequence[Stratum], count: int, n: int, generator: np.random.Generator
+) -> Array:
     """`count` shuffles of membership, bool[count, n]."""
     shuffled_PN = np.empty((count, n), dtype=bool)
     for stratum in strata:

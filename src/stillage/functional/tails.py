@@ -31,7 +31,9 @@ def mean_of_lowest(
     if values.size == 0 or np.isnan(values).any():
         return math.nan
     if window > 1:
-        values = np.lib.stride_tricks.sliding_window_view(values, min(window, values.size))[::stride].mean(axis=1)
+        values = np.lib.stride_tricks.sliding_window_view(values, min(window, values.size))[
+            ::stride
+        ].mean(axis=1)
     else:
         values = values[::stride]
     m = count or math.ceil(fraction * values.size - 1e-9)

@@ -18,18 +18,30 @@ def token_logp(output: Output, labels_T: Tensor, *, chunk_tokens: int = 0) -> Te
     at a time; 0 chooses by the vocabulary.
     """
     if output.head_VH is None:  # the logits themselves
-        return torch.log_softmax(output.hidden_TH.float(), -1).gather(-1, labels_T[:, None]).squeeze(-1)
+        return (
+            torch.log_softmax(output.hidden_TH.float(), -1)
+            .gather(-1, labels_T[:, None])
+            .squeeze(-1)
+        )
     size = chunk_tokens or max(1, CHUNK_ELEMENTS // output.head_VH.shape[0])
     head = (output.head_VH, output.bias_V, output.softcap)
     parts = [
-        checkpoint(_chunk, hidden_CH, *head, labels_C, use_reentrant=False, preserve_rng_state=False)
-        for hidden_CH, labels_C in zip(output.hidden_TH.split(size), labels_T.split(size), strict=True)
+        checkpoint(
+            _chunk, hidden_CH, *head, labels_C, use_reentrant=False, preserve_rng_state=False
+        )
+        for hidden_CH, labels_C in zip(
+            output.hidden_TH.split(size), labels_T.split(size), strict=True
+        )
     ]
     return torch.cat(parts)
 
 
 def _chunk(
-    hidden_CH: Tensor, head_VH: Tensor, bias_V: Tensor | None, softcap: float | None, labels_C: Tensor
+    hidden_CH: Tensor,
+    head_VH: Tensor,
+    bias_V: Tensor | None,
+    softcap: float | None,
+    labels_C: Tensor,
 ) -> Tensor:
     """The log-probabilities of one chunk."""
     z_CV = torch.nn.functional.linear(hidden_CH, head_VH, bias_V).float()

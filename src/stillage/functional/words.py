@@ -39,7 +39,11 @@ def words_of(text: str) -> list[str]:
 def length_in_words(text: str) -> float:
     """About how many words a text has, in any script: a character of one without spaces counts as half a word."""
     words = words_of(text)
-    characters = 0 if text.isascii() else sum(_word(unspaced=True).fullmatch(word) is not None for word in words)
+    characters = (
+        0
+        if text.isascii()
+        else sum(_word(unspaced=True).fullmatch(word) is not None for word in words)
+    )
     return len(words) - characters / 2
 
 
@@ -58,4 +62,6 @@ def _word(*, unspaced: bool = False) -> regex.Pattern[str]:
 
     scripts = "".join(rf"\p{{Script={name}}}" for name in UNSPACED)
     one = rf"[{scripts}--\p{{P}}--\p{{S}}--\p{{M}}]\p{{M}}*"
-    return regex.compile(one if unspaced else rf"{one}|(?:[\p{{L}}\p{{N}}--[{scripts}]]\p{{M}}*)+", regex.V1)
+    return regex.compile(
+        one if unspaced else rf"{one}|(?:[\p{{L}}\p{{N}}--[{scripts}]]\p{{M}}*)+", regex.V1
+    )

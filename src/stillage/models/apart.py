@@ -56,20 +56,31 @@ def mean_kl(
         def run(batch: list[int]) -> None:
             chosen = [rows[k] for k in batch]
             longest = max(len(examples[row].ids_T) for row in chosen)
-            ids_BT, scored_BT = np.zeros((len(chosen), longest), np.int64), np.zeros((len(chosen), longest), bool)
+            ids_BT, scored_BT = (
+                np.zeros((len(chosen), longest), np.int64),
+                np.zeros((len(chosen), longest), bool),
+            )
             for place, row in enumerate(chosen):
                 ids_BT[place, : len(examples[row].ids_T)] = examples[row].ids_T
                 scored_BT[place, : len(examples[row].ids_T)] = examples[row].response_T
-            before_BT = torch.from_numpy(scored_BT).roll(-1, 1)  # token t is predicted at position t - 1
-            features = [hidden(torch.from_numpy(ids_BT).to(model.device))[before_BT.to(model.device)]
-                        for model, hidden, _ in models]  # fmt: skip
-            size = max(1, CHUNK_ELEMENTS["cpu" if first.device.type == "cpu" else "cuda"] // rows_of[0])
+            before_BT = torch.from_numpy(scored_BT).roll(
+                -1, 1
+            )  # token t is predicted at position t - 1
+            features = [
+                hidden(torch.from_numpy(ids_BT).to(model.device))[before_BT.to(model.device)]
+                for model, hidden, _ in models
+            ]
+            size = max(
+                1, CHUNK_ELEMENTS["cpu" if first.device.type == "cpu" else "cuda"] // rows_of[0]
+            )
             parts = []
             for p_CX, q_CX in zip(features[0].split(size), features[1].split(size), strict=True):
                 p_CV, q_CV = models[0][2](p_CX).log_softmax(-1), models[1][2](q_CX).log_softmax(-1)
                 parts.append(forward_kl(p_CV, q_CV.to(p_CV.device)).double().cpu())
             row_T, kl_T = before_BT.nonzero()[:, 0].numpy(), torch.cat(parts).numpy()
-            found[chosen] = np.bincount(row_T, kl_T, len(chosen)) / np.bincount(row_T, minlength=len(chosen))
+            found[chosen] = np.bincount(row_T, kl_T, len(chosen)) / np.bincount(
+                row_T, minlength=len(chosen)
+            )
 
         limit = min(batch_tokens, CPU_BATCH_TOKENS) if first.device.type == "cpu" else batch_tokens
         lengths = [len(examples[row].ids_T) for row in rows]

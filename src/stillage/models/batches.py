@@ -34,15 +34,23 @@ def run_batches(
     """
     work = sum(lengths)
     by_length = sorted(range(len(lengths)), key=lambda row: -lengths[row])
-    place = {kind: number for number, kind in enumerate(dict.fromkeys(kinds[row] for row in by_length))}
+    place = {
+        kind: number for number, kind in enumerate(dict.fromkeys(kinds[row] for row in by_length))
+    }
     left = sorted(by_length, key=lambda row: place[kinds[row]])  # kinds by their longest row
     while left:
         longest = max(1, lengths[left[0]])
-        batch = [row for row in left[: max(1, batch_tokens // longest)] if kinds[row] == kinds[left[0]]]
+        batch = [
+            row for row in left[: max(1, batch_tokens // longest)] if kinds[row] == kinds[left[0]]
+        ]
         if attempt(run, batch):
             left = left[len(batch) :]
             if progress is not None:
-                progress(len(lengths) - len(left), len(lengths), 1 - sum(lengths[row] for row in left) / max(1, work))
+                progress(
+                    len(lengths) - len(left),
+                    len(lengths),
+                    1 - sum(lengths[row] for row in left) / max(1, work),
+                )
         elif len(batch) == 1:
             raise UserError(
                 "Memory ran out on a single record.",
@@ -51,7 +59,9 @@ def run_batches(
             )
         else:
             batch_tokens = longest * (len(batch) // 2)
-            log.warning("memory ran out on %d rows of %d tokens: trying half as many", len(batch), longest)
+            log.warning(
+                "memory ran out on %d rows of %d tokens: trying half as many", len(batch), longest
+            )
 
 
 def attempt(run: Callable[[list[int]], None], batch: list[int]) -> bool:
@@ -70,4 +80,6 @@ def attempt(run: Callable[[list[int]], None], batch: list[int]) -> bool:
 
 def out_of_memory(error: Exception) -> bool:
     """Is this what torch (GPU or CPU) or numpy raises when memory runs out?"""
-    return isinstance(error, torch.OutOfMemoryError | MemoryError) or "can't allocate memory" in str(error)
+    return isinstance(
+        error, torch.OutOfMemoryError | MemoryError
+    ) or "can't allocate memory" in str(error)

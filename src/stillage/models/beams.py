@@ -46,16 +46,25 @@ def beam_search(
     """
     if beams < 1 or max_new_tokens < 1:
         values = f"beams = {beams}, max_new_tokens = {max_new_tokens}"
-        raise ConfigError("No text can be searched for with these settings.", values, "Give 1 or more of each.")
+        raise ConfigError(
+            "No text can be searched for with these settings.", values, "Give 1 or more of each."
+        )
     check_prompts(model, prompts, names)
     continuation_of(model)
-    context = min((tokens for tokens in (most_tokens, context_of(model)) if tokens is not None), default=None)
+    context = min(
+        (tokens for tokens in (most_tokens, context_of(model)) if tokens is not None), default=None
+    )
     rows = embedding_rows(model)
     unknown = list(range(rows if known_ids is None else known_ids, rows))
     results = [np.zeros(0, np.int32)] * len(prompts)
-    room = [max_new_tokens if context is None else min(max_new_tokens, context - len(prompt)) for prompt in prompts]
+    room = [
+        max_new_tokens if context is None else min(max_new_tokens, context - len(prompt))
+        for prompt in prompts
+    ]
     starts = list(map(len, prompts))
-    grown = growing_kinds([model], starts, [start + budget for start, budget in zip(starts, room, strict=True)])
+    grown = growing_kinds(
+        [model], starts, [start + budget for start, budget in zip(starts, room, strict=True)]
+    )
 
     def run(batch: list[int]) -> None:
         found = search([prompts[row] for row in batch], room[batch[0]], passes=grown[batch[0]][0])
@@ -64,7 +73,10 @@ def beam_search(
 
     def search(asked: list[np.ndarray], budget: int, passes: bool) -> list[np.ndarray]:
         longest = max(map(len, asked))
-        ids_BT, attention_BT = np.full((len(asked), longest), pad_id), np.zeros((len(asked), longest), np.int64)
+        ids_BT, attention_BT = (
+            np.full((len(asked), longest), pad_id),
+            np.zeros((len(asked), longest), np.int64),
+        )
         for row, prompt in enumerate(asked):
             ids_BT[row, longest - len(prompt) :] = prompt
             attention_BT[row, longest - len(prompt) :] = 1
@@ -73,10 +85,18 @@ def beam_search(
             "attention_mask": torch.from_numpy(attention_BT).to(model.device),
         }
         found = model.generate(  # pyright: ignore[reportCallIssue] - torch's Module hides the mixin's type
-            **inputs, num_beams=beams, do_sample=False, max_new_tokens=budget, eos_token_id=eos_id,
-            pad_token_id=pad_id, length_penalty=1.0, no_repeat_ngram_size=0, repetition_penalty=1.0, use_cache=not passes,
+            **inputs,
+            num_beams=beams,
+            do_sample=False,
+            max_new_tokens=budget,
+            eos_token_id=eos_id,
+            pad_token_id=pad_id,
+            length_penalty=1.0,
+            no_repeat_ngram_size=0,
+            repetition_penalty=1.0,
+            use_cache=not passes,
             suppress_tokens=unknown or None,
-        )  # fmt: skip
+        )
         return [until(row, eos_id) for row in found[:, longest:].cpu().numpy()]
 
     finished = 0
@@ -86,11 +106,19 @@ def beam_search(
             progress(finished + rows, len(prompts), (finished + rows) / len(prompts))
 
     with evaluating(model):
-        for budget in sorted(set(room)):  # rows near the end of the context get a search of their own
+        for budget in sorted(
+            set(room)
+        ):  # rows near the end of the context get a search of their own
             same = [row for row in range(len(prompts)) if room[row] == budget]
             lengths = [beams * (len(prompts[row]) + budget) for row in same]
             alike = [grown[row] for row in same]
-            run_batches(lengths, batch_tokens, lambda part, same=same: run([same[k] for k in part]), tell, kinds=alike)
+            run_batches(
+                lengths,
+                batch_tokens,
+                lambda part, same=same: run([same[k] for k in part]),
+                tell,
+                kinds=alike,
+            )
             finished += len(same)
     return results
 

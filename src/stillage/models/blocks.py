@@ -27,11 +27,16 @@ log = logging.getLogger("stillage")
 
 
 def losses(
-    model: PreTrainedModel, examples: Sequence[Example], batch_tokens: int = 16384, progress: Done | None = None
+    model: PreTrainedModel,
+    examples: Sequence[Example],
+    batch_tokens: int = 16384,
+    progress: Done | None = None,
 ) -> Array:
     """The mean negative log-probability of each example's scored tokens, nats, float64[N]; NaN without any."""
     stats = token_stats(model, examples, batch_tokens=batch_tokens, progress=progress)
-    return np.array([-entry.logp_T.mean(dtype=np.float64) if len(entry.logp_T) else np.nan for entry in stats])
+    return np.array(
+        [-entry.logp_T.mean(dtype=np.float64) if len(entry.logp_T) else np.nan for entry in stats]
+    )
 
 
 def noise_losses(
@@ -56,7 +61,9 @@ def noise_losses(
     for copy in range(copies):
         for block in range(len(blocks)):
             prefix = f"{name}.{block}."
-            with perturbed(model, lambda n, p=prefix: n.startswith(p), sigma, seed + copy, relative=relative):
+            with perturbed(
+                model, lambda n, p=prefix: n.startswith(p), sigma, seed + copy, relative=relative
+            ):
                 found_SLN[copy, block] = losses(model, examples, batch_tokens)
             if progress is not None:
                 passes, of = copy * len(blocks) + block + 1, copies * len(blocks)

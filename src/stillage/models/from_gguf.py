@@ -21,7 +21,14 @@ from stillage.errors import CapabilityError, ConfigError, ModelError, UserError
 from stillage.models.gguf_tokenizer import gguf_tokenizer
 from stillage.models.load import check_rows_of, save_model
 from stillage.models.scratch import first_line
-from stillage.run.folder import atomic, files_of, full_disk_interrupts, read_json, sha256_file, write_json
+from stillage.run.folder import (
+    atomic,
+    files_of,
+    full_disk_interrupts,
+    read_json,
+    sha256_file,
+    write_json,
+)
 from stillage.run.stages import damage
 
 if TYPE_CHECKING:
@@ -32,19 +39,33 @@ ORIGIN = "gguf.json"
 """Written into the folder: which file it was made of, and the sha256 of all that was made."""
 OUTSIDE = {"token_embd": "model.embed_tokens", "output_norm": "model.norm", "output": "lm_head"}
 BLOCK = {
-    "attn_norm": "input_layernorm", "attn_q": "self_attn.q_proj", "attn_k": "self_attn.k_proj",
-    "attn_v": "self_attn.v_proj", "attn_output": "self_attn.o_proj", "ffn_norm": "post_attention_layernorm",
-    "ffn_gate": "mlp.gate_proj", "ffn_up": "mlp.up_proj", "ffn_down": "mlp.down_proj",
-}  # fmt: skip
+    "attn_norm": "input_layernorm",
+    "attn_q": "self_attn.q_proj",
+    "attn_k": "self_attn.k_proj",
+    "attn_v": "self_attn.v_proj",
+    "attn_output": "self_attn.o_proj",
+    "ffn_norm": "post_attention_layernorm",
+    "ffn_gate": "mlp.gate_proj",
+    "ffn_up": "mlp.up_proj",
+    "ffn_down": "mlp.down_proj",
+}
 NUMBERS = {
-    "llama.block_count": "num_hidden_layers", "llama.embedding_length": "hidden_size",
-    "llama.feed_forward_length": "intermediate_size", "llama.attention.head_count": "num_attention_heads",
+    "llama.block_count": "num_hidden_layers",
+    "llama.embedding_length": "hidden_size",
+    "llama.feed_forward_length": "intermediate_size",
+    "llama.attention.head_count": "num_attention_heads",
     "llama.context_length": "max_position_embeddings",
-}  # fmt: skip
+}
 KNOWN = (
-    *NUMBERS, "llama.attention.head_count_kv", "llama.attention.layer_norm_rms_epsilon", "llama.attention.key_length",
-    "llama.attention.value_length", "llama.rope.dimension_count", "llama.rope.freq_base", "llama.vocab_size",
-)  # fmt: skip
+    *NUMBERS,
+    "llama.attention.head_count_kv",
+    "llama.attention.layer_norm_rms_epsilon",
+    "llama.attention.key_length",
+    "llama.attention.value_length",
+    "llama.rope.dimension_count",
+    "llama.rope.freq_base",
+    "llama.vocab_size",
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,16 +98,22 @@ def convert_gguf(file: Path, folder: Path) -> dict[str, Any]:
         "sha256": digest,
         "name": source.metadata.get("general.name", ""),
         "license": source.metadata.get("general.license", ""),
-        "stored_as": dict(sorted(Counter(tensor.tensor_type.name for tensor in source.tensors.values()).items())),
+        "stored_as": dict(
+            sorted(Counter(tensor.tensor_type.name for tensor in source.tensors.values()).items())
+        ),
     }
     try:
         with full_disk_interrupts(folder.parent), atomic(folder) as temporary:
             save_model(model, tokenizer, temporary)
-            made = {str(path.relative_to(temporary)): sha256_file(path) for path in files_of(temporary)}
+            made = {
+                str(path.relative_to(temporary)): sha256_file(path) for path in files_of(temporary)
+            }
             write_json(temporary / ORIGIN, origin | {"files": made})
     except OSError as error:
         raise ConfigError(
-            f"{folder} cannot be written.", f"{type(error).__name__}: {error}", "Choose another folder."
+            f"{folder} cannot be written.",
+            f"{type(error).__name__}: {error}",
+            "Choose another folder.",
         ) from error
     return read_json(folder / ORIGIN)
 
@@ -97,7 +124,9 @@ def check_file(file: Path) -> str:
         with file.open("rb") as handle:
             start = handle.read(4)
     except OSError as error:
-        raise ModelError(f"{file} cannot be read.", f"{type(error).__name__}: {error}", "Check the path.") from error
+        raise ModelError(
+            f"{file} cannot be read.", f"{type(error).__name__}: {error}", "Check the path."
+        ) from error
     if start != b"GGUF":
         raise ModelError(
             f"{file} is not a GGUF file.",
@@ -118,11 +147,17 @@ def converted(folder: Path, digest: str) -> dict[str, Any]:
     origin: dict[str, Any] = {}
     try:
         origin = read_json(folder / ORIGIN)
-        wrong = damage(folder, origin) if origin["sha256"] == digest else "it was converted from another file"
+        wrong = (
+            damage(folder, origin)
+            if origin["sha256"] == digest
+            else "it was converted from another file"
+        )
     except (OSError, ValueError, KeyError, TypeError):
         wrong = f"no {ORIGIN} in it says that it was converted from this file"
     if wrong:
-        raise ConfigError(f"{folder} has other content.", wrong, "Choose another folder, or remove this one.")
+        raise ConfigError(
+            f"{folder} has other content.", wrong, "Choose another folder, or remove this one."
+        )
     return origin
 
 
@@ -165,8 +200,16 @@ def check_llama(metadata: Mapping[str, Any]) -> None:
             f"general.architecture: {architecture}; read: llama",
             "Give the model's original Hugging Face folder instead.",
         )
-    unknown = {name: value for name, value in metadata.items() if name.startswith("llama.") and name not in KNOWN}
-    unknown = {name: value for name, value in unknown.items() if (name, value) != ("llama.rope.scaling.type", "none")}
+    unknown = {
+        name: value
+        for name, value in metadata.items()
+        if name.startswith("llama.") and name not in KNOWN
+    }
+    unknown = {
+        name: value
+        for name, value in unknown.items()
+        if (name, value) != ("llama.rope.scaling.type", "none")
+    }
     heads = metadata["llama.attention.head_count"]
     size = metadata.get("llama.attention.key_length", metadata["llama.embedding_length"] // heads)
     for name in ("llama.rope.dimension_count", "llama.attention.value_length"):
@@ -224,7 +267,10 @@ def gguf_model(source: Gguf) -> PreTrainedModel:
     places = {ours: tuple(place.shape) for ours, place in model.state_dict().items()}
     if config.tie_word_embeddings:
         del places["lm_head.weight"]
-    missing, extra = set(places) - set(names.values()), [name for name, ours in names.items() if ours not in places]
+    missing, extra = (
+        set(places) - set(names.values()),
+        [name for name, ours in names.items() if ours not in places],
+    )
     if missing or extra:
         raise ModelError(
             "The tensors of this GGUF file are not those of a Llama model.",
@@ -248,7 +294,9 @@ def hugging_face_name(name: str) -> str:
     return ""
 
 
-def read_tensor(source: Gguf, name: str, config: LlamaConfig, shape: tuple[int, ...]) -> torch.Tensor:
+def read_tensor(
+    source: Gguf, name: str, config: LlamaConfig, shape: tuple[int, ...]
+) -> torch.Tensor:
     """Read a tensor as float32, queries and keys in the order of transformers.
 
     Raises ModelError for another shape than expected, or values that are not finite.

@@ -41,7 +41,9 @@ class Decoding:
 
     max_new_tokens: int = 64
     sampling_temperature: float = 0.0  # 0: greedy
-    top_p: float = 1.0  # keep the smallest set of likeliest tokens with at least this probability; 1: all
+    top_p: float = (
+        1.0  # keep the smallest set of likeliest tokens with at least this probability; 1: all
+    )
     top_k: int = 0  # keep the k likeliest (ties stay); 0: all
     no_repeat_ngram: int = 0  # never write an n-gram twice, the prompt included; 0: off
 
@@ -91,10 +93,17 @@ def generate(
         check_prompts(writer, prompts, names)
     limits = [most_tokens, *map(context_of, writers)]
     context = min((tokens for tokens in limits if tokens is not None), default=None)
-    room = [decoding.max_new_tokens if context is None else context - len(prompt) for prompt in prompts]
+    room = [
+        decoding.max_new_tokens if context is None else context - len(prompt) for prompt in prompts
+    ]
     budgets = [min(decoding.max_new_tokens, left) for left in room]
     if notice and (short := sum(budget < decoding.max_new_tokens for budget in budgets)):
-        log.warning("%d of %d answers are cut at the model's context of %s tokens", short, len(prompts), context)
+        log.warning(
+            "%d of %d answers are cut at the model's context of %s tokens",
+            short,
+            len(prompts),
+            context,
+        )
     stops = frozenset([eos_id] if isinstance(eos_id, int) else eos_id)
     results = [np.zeros(0, np.int32)] * len(prompts)
     lengths = [len(prompt) + budget for prompt, budget in zip(prompts, budgets, strict=True)]
@@ -105,7 +114,9 @@ def generate(
         asked = [prompts[row] for row in batch]
         streams = [Stream(writer, asked, pad_id) for writer in writers]
         written = continue_batch(
-            streams[0] if teacher is None else Mixture(*streams, share=teacher_share, decoding=decoding),
+            streams[0]
+            if teacher is None
+            else Mixture(*streams, share=teacher_share, decoding=decoding),
             asked,
             [budgets[row] for row in batch],
             [generator(seed, "sample", names[row]) for row in batch],
@@ -136,7 +147,12 @@ def check_decoding(decoding: Decoding) -> None:
         f"{name} {value}, wanted {wanted}"
         for name, value, wanted, fine in (
             ("max_new_tokens", d.max_new_tokens, ">= 1", d.max_new_tokens >= 1),
-            ("sampling_temperature", d.sampling_temperature, ">= 0 and finite", 0 <= d.sampling_temperature < np.inf),
+            (
+                "sampling_temperature",
+                d.sampling_temperature,
+                ">= 0 and finite",
+                0 <= d.sampling_temperature < np.inf,
+            ),
             ("top_p", d.top_p, "in (0, 1]", 0 < d.top_p <= 1),
             ("top_k", d.top_k, ">= 0", d.top_k >= 0),
             ("no_repeat_ngram", d.no_repeat_ngram, ">= 0", d.no_repeat_ngram >= 0),
@@ -144,10 +160,14 @@ def check_decoding(decoding: Decoding) -> None:
         if not fine
     ]
     if wrong:
-        raise ConfigError("No text can be generated with these settings.", "; ".join(wrong), "Change them.")
+        raise ConfigError(
+            "No text can be generated with these settings.", "; ".join(wrong), "Change them."
+        )
 
 
-def check_prompts(model: PreTrainedModel, prompts: Sequence[np.ndarray], names: Sequence[str]) -> None:
+def check_prompts(
+    model: PreTrainedModel, prompts: Sequence[np.ndarray], names: Sequence[str]
+) -> None:
     """Require prompts that the model can continue by at least one token."""
     rows = embedding_rows(model)
     for prompt, name in zip(prompts, names, strict=True):
@@ -176,7 +196,9 @@ class Mixture:
     that both models know are the vocabulary.
     """
 
-    def __init__(self, student: Stream, teacher: Stream, *, share: float, decoding: Decoding) -> None:
+    def __init__(
+        self, student: Stream, teacher: Stream, *, share: float, decoding: Decoding
+    ) -> None:
         self.streams, self.share, self.decoding = (student, teacher), share, decoding
         self.name = f"{student.name} or {teacher.name}"
 
@@ -185,7 +207,8 @@ class Mixture:
         """Logarithms of the mixture's probabilities."""
         known = min(stream.logits_BV.shape[1] for stream in self.streams)
         logq_BV, logp_BV = (
-            torch.log_softmax(warp(stream.logits_BV[:, :known], self.decoding), 1) for stream in self.streams
+            torch.log_softmax(warp(stream.logits_BV[:, :known], self.decoding), 1)
+            for stream in self.streams
         )
         shares = [math.log(share) if share else -math.inf for share in (1 - self.share, self.share)]
         return torch.logaddexp(logq_BV + shares[0], logp_BV + shares[1])
@@ -231,12 +254,20 @@ def continue_batch(
     while True:
         logits_BV = stream.logits_BV[:, :known_ids]
         if decoding.no_repeat_ngram:
-            forbid(logits_BV, [np.append(prompts[row], written[row]) for row in live], decoding.no_repeat_ngram)
+            forbid(
+                logits_BV,
+                [np.append(prompts[row], written[row]) for row in live],
+                decoding.no_repeat_ngram,
+            )
         chosen_B = choose(logits_BV, decoding, [noises[row] for row in live], stream.name)
         tokens = chosen_B.tolist()
         for row, token in zip(live, tokens, strict=True):
             written[row].append(token)
-        rest = [k for k, row in enumerate(live) if tokens[k] not in stops and len(written[row]) < budgets[row]]
+        rest = [
+            k
+            for k, row in enumerate(live)
+            if tokens[k] not in stops and len(written[row]) < budgets[row]
+        ]
         tell(len(prompts) - len(rest), len(written[live[0]]) / max(budgets) if rest else 1.0)
         if not rest:
             return written
@@ -254,7 +285,9 @@ def choose(
     ModelError, with the model's name, for NaN logits.
     """
     if decoding.sampling_temperature > 0:
-        scores_BV = warp(logits_BV, decoding) + gumbel(noises, logits_BV.shape[1]).to(logits_BV.device)
+        scores_BV = warp(logits_BV, decoding) + gumbel(noises, logits_BV.shape[1]).to(
+            logits_BV.device
+        )
     else:
         scores_BV = logits_BV
     best_B, chosen_B = scores_BV.max(1)  # NaN counts as the largest
@@ -282,11 +315,15 @@ def warp(logits_BV: torch.Tensor, decoding: Decoding) -> torch.Tensor:
     if decoding.top_p < 1:
         sorted_BV, order_BV = scores_BV.sort(dim=1, descending=True, stable=True)
         p_BV = sorted_BV.softmax(1)
-        before_BV = p_BV.cumsum(1) - p_BV  # probability of all likelier tokens: 0 for the first, which always stays
+        before_BV = (
+            p_BV.cumsum(1) - p_BV
+        )  # probability of all likelier tokens: 0 for the first, which always stays
         out_BV = (before_BV >= decoding.top_p).index_fill(
             1, torch.zeros(1, dtype=torch.long, device=p_BV.device), False
         )
-        scores_BV = scores_BV.masked_fill(torch.zeros_like(out_BV).scatter(1, order_BV, out_BV), -torch.inf)
+        scores_BV = scores_BV.masked_fill(
+            torch.zeros_like(out_BV).scatter(1, order_BV, out_BV), -torch.inf
+        )
     return scores_BV
 
 
@@ -296,4 +333,6 @@ def forbid(logits_BV: torch.Tensor, texts: Sequence[np.ndarray], n: int) -> None
         if len(text_T) >= n:
             windows = np.lib.stride_tricks.sliding_window_view(text_T, n)
             seen = (windows[:, : n - 1] == text_T[len(text_T) - n + 1 :]).all(1)
-            logits_BV[row, torch.from_numpy(windows[seen, -1].astype(np.int64)).to(logits_BV.device)] = -torch.inf
+            logits_BV[
+                row, torch.from_numpy(windows[seen, -1].astype(np.int64)).to(logits_BV.device)
+            ] = -torch.inf

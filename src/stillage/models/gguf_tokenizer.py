@@ -90,11 +90,16 @@ def pre_tokenizer(name: str) -> Any:  # noqa: ANN401 - tokenizers has no public 
     if name == "gpt-2":
         return pre_tokenizers.ByteLevel(add_prefix_space=False)
     if name == "smollm":  # each digit alone, whatever stands before it
-        steps = [pre_tokenizers.Digits(individual_digits=True), pre_tokenizers.ByteLevel(add_prefix_space=False)]
+        steps = [
+            pre_tokenizers.Digits(individual_digits=True),
+            pre_tokenizers.ByteLevel(add_prefix_space=False),
+        ]
         return pre_tokenizers.Sequence(steps)
     if name == LLAMA_BPE:
         split = pre_tokenizers.Split(Regex(LLAMA_3), behavior="isolated")
-        return pre_tokenizers.Sequence([split, pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)])
+        return pre_tokenizers.Sequence(
+            [split, pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)]
+        )
     raise ModelError(
         "It is not known how the tokenizer of this GGUF file cuts texts.",
         f"tokenizer.ggml.pre: {name}; known: {', '.join(PRE_TOKENIZERS)}",
@@ -108,9 +113,15 @@ def add_marked_tokens(tokenizer: Tokenizer, tokens: Sequence[str], kinds: Sequen
 
     marked = list(zip(tokens, kinds, strict=False))  # a file without marks has no list of them
     tokenizer.add_special_tokens(
-        [AddedToken(token, normalized=False, special=True) for token, kind in marked if kind == CONTROL]
+        [
+            AddedToken(token, normalized=False, special=True)
+            for token, kind in marked
+            if kind == CONTROL
+        ]
     )
-    tokenizer.add_tokens([AddedToken(token, normalized=False) for token, kind in marked if kind == USER_DEFINED])
+    tokenizer.add_tokens(
+        [AddedToken(token, normalized=False) for token, kind in marked if kind == USER_DEFINED]
+    )
 
 
 def start_with(tokenizer: Tokenizer, bos: str) -> None:

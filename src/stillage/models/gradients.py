@@ -51,7 +51,11 @@ def gradient_norms(
     weights, DataError for an example longer than the context or with unknown ids.
     """
     assert key or cache is None, "a cache needs the hash of the model in its key"
-    file = cache_file(cache, f"{SCHEMA} {key} {plain(model).dtype}", examples) if cache is not None else None
+    file = (
+        cache_file(cache, f"{SCHEMA} {key} {plain(model).dtype}", examples)
+        if cache is not None
+        else None
+    )
     if file is not None and (known := read_norms(file, len(examples))) is not None:
         return known
     check_examples(model, examples)
@@ -86,9 +90,13 @@ def weight_groups(model: PreTrainedModel) -> Groups:
     try:
         blocks = blocks_of(model)[1]
     except CapabilityError as error:
-        log.warning("%s Gradient norms are given for the whole model only (%s).", error.what, error.values)
+        log.warning(
+            "%s Gradient norms are given for the whole model only (%s).", error.what, error.values
+        )
         blocks = []
-    number = {id(tensor): block for block, module in enumerate(blocks) for tensor in module.parameters()}
+    number = {
+        id(tensor): block for block, module in enumerate(blocks) for tensor in module.parameters()
+    }
     return [tensor for _, tensor in named], [number.get(id(tensor), -1) for _, tensor in named]
 
 
@@ -111,7 +119,8 @@ def output_function(model: PreTrainedModel) -> Callable[[torch.Tensor, torch.Ten
         check_head(model)
     except CapabilityError:
         return lambda ids_T, positions_N: Output(
-            hidden_TH=model(input_ids=ids_T[None], use_cache=False).logits[0, positions_N], head_VH=None
+            hidden_TH=model(input_ids=ids_T[None], use_cache=False).logits[0, positions_N],
+            head_VH=None,
         )
 
     def output(ids_T: torch.Tensor, positions_N: torch.Tensor) -> Output:
@@ -123,7 +132,10 @@ def output_function(model: PreTrainedModel) -> Callable[[torch.Tensor, torch.Ten
 
 
 def norms_of(
-    output: Callable[[torch.Tensor, torch.Tensor], Output], example: Example, groups: Groups, device: torch.device
+    output: Callable[[torch.Tensor, torch.Tensor], Output],
+    example: Example,
+    groups: Groups,
+    device: torch.device,
 ) -> GradientNorms:
     """One record's gradient norms; its gradients are gone afterwards."""
     tensors, numbers = groups
@@ -135,15 +147,26 @@ def norms_of(
     positions_N = torch.from_numpy(scored).to(device)
     loss = -token_logp(output(ids_T, positions_N - 1), ids_T[positions_N]).mean()
     found = torch.autograd.grad(loss, tensors, allow_unused=True)
-    of_tensor = [None if g is None else torch.linalg.vector_norm(g, dtype=torch.float64).square() for g in found]
-    known = [(number, square) for number, square in zip(numbers, of_tensor, strict=True) if square is not None]
+    of_tensor = [
+        None if g is None else torch.linalg.vector_norm(g, dtype=torch.float64).square()
+        for g in found
+    ]
+    known = [
+        (number, square)
+        for number, square in zip(numbers, of_tensor, strict=True)
+        if square is not None
+    ]
     rest = 0.0
-    for (number, _), square in zip(known, torch.stack([square for _, square in known]).tolist(), strict=True):
+    for (number, _), square in zip(
+        known, torch.stack([square for _, square in known]).tolist(), strict=True
+    ):
         if number < 0:
             rest += square
         else:
             squares_L[number] += square
-    return GradientNorms(total=math.sqrt(rest + squares_L.sum()), blocks_L=np.sqrt(squares_L), rest=math.sqrt(rest))
+    return GradientNorms(
+        total=math.sqrt(rest + squares_L.sum()), blocks_L=np.sqrt(squares_L), rest=math.sqrt(rest)
+    )
 
 
 def write_norms(file: Path, results: Sequence[GradientNorms]) -> None:
@@ -169,11 +192,19 @@ def read_norms(file: Path, count: int) -> list[GradientNorms] | None:
         rows = read_table(file).to_pylist()
         made_for = {row[MADE_FOR] for row in rows}
         results = [
-            GradientNorms(total=row["total"], blocks_L=np.asarray(row["blocks_L"], np.float64), rest=row["rest"])
+            GradientNorms(
+                total=row["total"],
+                blocks_L=np.asarray(row["blocks_L"], np.float64),
+                rest=row["rest"],
+            )
             for row in rows
         ]
     except (OSError, pa.ArrowException, KeyError, TypeError) as error:
-        log.warning("cached gradient norms %s are damaged (%s): asking again", file.name, type(error).__name__)
+        log.warning(
+            "cached gradient norms %s are damaged (%s): asking again",
+            file.name,
+            type(error).__name__,
+        )
         return None
     if made_for - {file.stem}:
         log.warning("cached gradient norms %s were made for another model: asking again", file.name)

@@ -47,7 +47,11 @@ def model_hash(model: PreTrainedModel) -> str:
 def generation_hash(model: PreTrainedModel) -> str:
     """Hash a model's own generation settings, which transformers' searches read; "" for a model without any."""
     settings = getattr(model, "generation_config", None)
-    return sha256_text(text_of(without(settings.to_dict(), VOLATILE)).decode()) if settings is not None else ""
+    return (
+        sha256_text(text_of(without(settings.to_dict(), VOLATILE)).decode())
+        if settings is not None
+        else ""
+    )
 
 
 def folder_hash(folder: Path) -> str:

@@ -30,12 +30,17 @@ def kind_of(config: PreTrainedConfig, length: int) -> Hashable:
 def switches(text: PreTrainedConfig) -> list[int]:
     """The lengths beyond which the positions of a whole batch are turned otherwise."""
     rope = getattr(text, "rope_parameters", None) or getattr(text, "rope_scaling", None) or {}
-    each = [one for one in (rope, *rope.values()) if isinstance(one, Mapping)]  # of all layers, or by their type
+    each = [
+        one for one in (rope, *rope.values()) if isinstance(one, Mapping)
+    ]  # of all layers, or by their type
     found = []
     for one in each:
         if one.get("rope_type", one.get("type")) in ("longrope", "su"):
             stated = one.get("original_max_position_embeddings")
-            found.append(stated or getattr(text, "original_max_position_embeddings", text.max_position_embeddings))
+            found.append(
+                stated
+                or getattr(text, "original_max_position_embeddings", text.max_position_embeddings)
+            )
     return found
 
 
@@ -53,6 +58,8 @@ def growing_kinds(
     """
     found: list[tuple[bool, Hashable]] = []
     for start, end in zip(starts, ends, strict=True):
-        first, last = (tuple(kind_of(model.config, length) for model in models) for length in (start, end))
+        first, last = (
+            tuple(kind_of(model.config, length) for model in models) for length in (start, end)
+        )
         found.append((first != last, start if first != last else first))
     return found

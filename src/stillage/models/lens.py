@@ -47,9 +47,7 @@ CHUNK_ELEMENTS = {"cpu": 2**21, "cuda": 2**26}  # logits that exist at a time
 class Readings:
     """What was read after each of L blocks of N records; NaN for a record without scored tokens."""
 
-    loss_LN: (
-        Array  # mean negative log-probability of the scored tokens, nats, by the model's own head put after the block
-    )
+    loss_LN: Array  # mean negative log-probability of the scored tokens, nats, by the model's own head put after the block
     hidden_LNH: Array  # float32, mean over the positions that predict a scored token
 
 
@@ -73,13 +71,17 @@ def block_readings(
 
     def run(batch: list[int]) -> None:
         chosen = [rows[k] for k in batch]
-        found.update(zip(chosen, read_batch(model, head, [examples[row] for row in chosen]), strict=True))
+        found.update(
+            zip(chosen, read_batch(model, head, [examples[row] for row in chosen]), strict=True)
+        )
 
     with evaluating(model):
         limit = min(batch_tokens, CPU_BATCH_TOKENS) if model.device.type == "cpu" else batch_tokens
         lengths = [len(examples[row].ids_T) for row in rows]
         run_batches(lengths, limit, run, progress, kinds=kinds([model], lengths))
-        shape_LH = tuple(torch.stack([states_of(out)[0, 0] for out in outputs_of(model, probe_ids(model))]).shape)
+        shape_LH = tuple(
+            torch.stack([states_of(out)[0, 0] for out in outputs_of(model, probe_ids(model))]).shape
+        )
     loss_LN = np.full((shape_LH[0], len(examples)), np.nan)
     hidden_LNH = np.full((shape_LH[0], len(examples), shape_LH[1]), np.nan, np.float32)
     for row, (loss_L, mean_LH) in found.items():
@@ -87,22 +89,37 @@ def block_readings(
     return Readings(loss_LN=loss_LN, hidden_LNH=hidden_LNH)
 
 
-def read_batch(model: PreTrainedModel, head: Head, examples: Sequence[Example]) -> list[tuple[Array, Array]]:
+def read_batch(
+    model: PreTrainedModel, head: Head, examples: Sequence[Example]
+) -> list[tuple[Array, Array]]:
     """(loss after each block [L], mean hidden state there [L, H]) of each example; the batch is padded on the right."""
     longest = max(len(example.ids_T) for example in examples)
-    ids_BT, scored_BT = np.zeros((len(examples), longest), np.int64), np.zeros((len(examples), longest), bool)
+    ids_BT, scored_BT = (
+        np.zeros((len(examples), longest), np.int64),
+        np.zeros((len(examples), longest), bool),
+    )
     for row, example in enumerate(examples):
         ids_BT[row, : len(example.ids_T)] = example.ids_T
         scored_BT[row, : len(example.ids_T)] = example.response_T
     ids = torch.from_numpy(ids_BT).to(model.device)
-    before_BT = torch.from_numpy(scored_BT).to(model.device).roll(-1, 1)  # token t is predicted at position t - 1
-    labels_T, row_T, count_B = ids.roll(-1, 1)[before_BT], before_BT.nonzero()[:, 0], before_BT.sum(1)
+    before_BT = (
+        torch.from_numpy(scored_BT).to(model.device).roll(-1, 1)
+    )  # token t is predicted at position t - 1
+    labels_T, row_T, count_B = (
+        ids.roll(-1, 1)[before_BT],
+        before_BT.nonzero()[:, 0],
+        before_BT.sum(1),
+    )
     losses, means = [], []
     outputs = outputs_of(model, ids)
     for output in outputs:
         states_BTH = states_of(output)
-        loss_T = label_loss(after_blocks(model, ids, outputs, states_BTH)[before_BT], labels_T, head)
-        losses.append(torch.zeros(len(examples), device=ids.device).index_add_(0, row_T, loss_T) / count_B)
+        loss_T = label_loss(
+            after_blocks(model, ids, outputs, states_BTH)[before_BT], labels_T, head
+        )
+        losses.append(
+            torch.zeros(len(examples), device=ids.device).index_add_(0, row_T, loss_T) / count_B
+        )
         means.append((states_BTH.float() * before_BT[..., None]).sum(1) / count_B[:, None])
     loss_LB, mean_LBH = torch.stack(losses).cpu().numpy(), torch.stack(means).cpu().numpy()
     return [(loss_LB[:, row], mean_LBH[:, row]) for row in range(len(examples))]
@@ -110,10 +127,15 @@ def read_batch(model: PreTrainedModel, head: Head, examples: Sequence[Example]) 
 
 def label_loss(hidden_TH: torch.Tensor, labels_T: torch.Tensor, head: Head) -> torch.Tensor:
     """-log q_t[label_t] in nats, [T], float32; the logits of a few positions exist at a time."""
-    size = max(1, CHUNK_ELEMENTS["cpu" if hidden_TH.device.type == "cpu" else "cuda"] // head[0].shape[0])
+    size = max(
+        1, CHUNK_ELEMENTS["cpu" if hidden_TH.device.type == "cpu" else "cuda"] // head[0].shape[0]
+    )
     parts = zip(hidden_TH.split(size), labels_T.split(size), strict=True)
     return torch.cat(
-        [torch.nn.functional.cross_entropy(project(part, head), labels, reduction="none") for part, labels in parts]
+        [
+            torch.nn.functional.cross_entropy(project(part, head), labels, reduction="none")
+            for part, labels in parts
+        ]
     )
 
 
@@ -142,7 +164,10 @@ def states_of(output: object) -> torch.Tensor:
 
 
 def after_blocks(
-    model: PreTrainedModel, ids_BT: torch.Tensor, outputs: Sequence[object], states_BTH: torch.Tensor
+    model: PreTrainedModel,
+    ids_BT: torch.Tensor,
+    outputs: Sequence[object],
+    states_BTH: torch.Tensor,
 ) -> torch.Tensor:
     """What the decoder makes of hidden states as if its last block had given them: the input of the head, [B, T, H].
 
@@ -160,7 +185,9 @@ def standing_still(
     before = [block.__dict__.get("forward") for block in blocks]
     try:
         for block, output in zip(blocks, outputs, strict=True):
-            block.forward = still((states_BTH, *output[1:]) if isinstance(output, tuple | list) else states_BTH)
+            block.forward = still(
+                (states_BTH, *output[1:]) if isinstance(output, tuple | list) else states_BTH
+            )
         yield
     finally:
         for block, own in zip(blocks, before, strict=True):
@@ -187,8 +214,16 @@ def check_lens(model: PreTrainedModel) -> None:
         outputs = outputs_of(model, ids_BT)
         count = len(blocks_of(model)[1])
         theirs = forward_hidden(model, ids_BT)
-        ours = after_blocks(model, ids_BT, outputs, states_of(outputs[-1])) if len(outputs) == count else theirs + 1
-        moved = after_blocks(model, ids_BT, outputs, 0 * states_of(outputs[-1])) if len(outputs) == count else theirs
+        ours = (
+            after_blocks(model, ids_BT, outputs, states_of(outputs[-1]))
+            if len(outputs) == count
+            else theirs + 1
+        )
+        moved = (
+            after_blocks(model, ids_BT, outputs, 0 * states_of(outputs[-1]))
+            if len(outputs) == count
+            else theirs
+        )
     if not close(ours, theirs, plain(model).dtype) or close(moved, theirs, plain(model).dtype):
         raise CapabilityError(
             "What this model knows after each of its blocks cannot be read.",

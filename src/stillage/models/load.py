@@ -48,10 +48,14 @@ def load_tokenizer(path: str, revision: str = "") -> PreTrainedTokenizerFast:
         folder = base_of(folder)
     refuse_tokenizer_code(folder)
     try:
-        tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False, use_fast=True, local_files_only=True)
+        tokenizer = AutoTokenizer.from_pretrained(
+            folder, trust_remote_code=False, use_fast=True, local_files_only=True
+        )
     except (OSError, ValueError, KeyError, TypeError, ImportError) as error:
         raise ModelError(
-            f"{path} has no tokenizer that can be read.", first_line(error), "Give a folder that has tokenizer.json."
+            f"{path} has no tokenizer that can be read.",
+            first_line(error),
+            "Give a folder that has tokenizer.json.",
         ) from error
     if not isinstance(tokenizer, PreTrainedTokenizerFast):
         raise ModelError(
@@ -61,14 +65,23 @@ def load_tokenizer(path: str, revision: str = "") -> PreTrainedTokenizerFast:
         )
     if tokenizer.eos_token_id is None:
         raise ModelError(
-            f"The tokenizer of {path} has no end-of-text token.", "eos_token: none", "Set eos_token in its config."
+            f"The tokenizer of {path} has no end-of-text token.",
+            "eos_token: none",
+            "Set eos_token in its config.",
         )
     return tokenizer
 
 
 def refuse_tokenizer_code(folder: Path) -> None:
     """Refuse a folder without a tokenizer, or with one that only its own code could build."""
-    files = ("tokenizer.json", "tokenizer_config.json", "vocab.json", "tokenizer.model", "spiece.model", "vocab.txt")
+    files = (
+        "tokenizer.json",
+        "tokenizer_config.json",
+        "vocab.json",
+        "tokenizer.model",
+        "spiece.model",
+        "vocab.txt",
+    )
     if not any((folder / name).exists() for name in files):
         refuse_gguf(folder)
         inside = [*folder.glob("model/config.json"), *sorted(folder.glob("*/model/config.json"))]
@@ -79,7 +92,11 @@ def refuse_tokenizer_code(folder: Path) -> None:
             fix if inside else "Give a folder with a tokenizer.",
         )
     settings = folder / "tokenizer_config.json"
-    if settings.exists() and "auto_map" in read_model_config(settings) and not (folder / "tokenizer.json").exists():
+    if (
+        settings.exists()
+        and "auto_map" in read_model_config(settings)
+        and not (folder / "tokenizer.json").exists()
+    ):
         raise ModelError(
             "This tokenizer needs its own code to be run, which Stillage never does.",
             f"{settings}: auto_map, and no tokenizer.json",
@@ -102,7 +119,11 @@ def load_model(
     elif not config.source:
         model = from_scratch(config, vocab_size=vocab_size, seed=seed)
     elif config.adapter:
-        model = merged(find(config.path, config.revision) if config.path else None, adapter_of(config.adapter), dtype)
+        model = merged(
+            find(config.path, config.revision) if config.path else None,
+            adapter_of(config.adapter),
+            dtype,
+        )
     else:
         model = read_any(find(config.path, config.revision), dtype)
     check_rows_of(config.source, embedding_rows(model), vocab_size)
@@ -156,7 +177,9 @@ def read_any(folder: Path, dtype: torch.dtype) -> PreTrainedModel:
     return merged(None, folder, dtype) if (folder / ADAPTER).exists() else read_model(folder, dtype)
 
 
-def read_quantized(config: ModelConfig, dtype: torch.dtype, device: str | torch.device) -> PreTrainedModel:
+def read_quantized(
+    config: ModelConfig, dtype: torch.dtype, device: str | torch.device
+) -> PreTrainedModel:
     """A complete model folder in 8 or 4 bits. CapabilityError without bitsandbytes, or for a model that has no folder."""
     folder = find(config.path, config.revision) if config.path else None
     if folder is None or config.adapter or (folder / ADAPTER).exists():
@@ -166,7 +189,9 @@ def read_quantized(config: ModelConfig, dtype: torch.dtype, device: str | torch.
             "Save the merged model first, or leave out quantize.",
         )
     return read_model(
-        folder, dtype, {"quantization_config": quantization(config.quantize, dtype), "device_map": {"": device}}
+        folder,
+        dtype,
+        {"quantization_config": quantization(config.quantize, dtype), "device_map": {"": device}},
     )
 
 
@@ -182,10 +207,14 @@ def quantization(kind: str, dtype: torch.dtype) -> object:
 
     if kind == "int8":
         return BitsAndBytesConfig(load_in_8bit=True)
-    return BitsAndBytesConfig(load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_compute_dtype=dtype)
+    return BitsAndBytesConfig(
+        load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_compute_dtype=dtype
+    )
 
 
-def read_model(folder: Path, dtype: torch.dtype, extra: Mapping[str, object] = NOTHING) -> PreTrainedModel:
+def read_model(
+    folder: Path, dtype: torch.dtype, extra: Mapping[str, object] = NOTHING
+) -> PreTrainedModel:
     """A complete model folder: safetensors only, every weight there, transformers' own code only.
 
     extra: more arguments of from_pretrained.
@@ -198,12 +227,20 @@ def read_model(folder: Path, dtype: torch.dtype, extra: Mapping[str, object] = N
     try:
         with quiet():
             loaded = AutoModelForCausalLM.from_pretrained(
-                folder, config=settings, dtype=dtype, use_safetensors=True, trust_remote_code=False,
-                local_files_only=True, output_loading_info=True, **extra,
-            )  # fmt: skip
+                folder,
+                config=settings,
+                dtype=dtype,
+                use_safetensors=True,
+                trust_remote_code=False,
+                local_files_only=True,
+                output_loading_info=True,
+                **extra,
+            )
     except (OSError, ValueError, RuntimeError, KeyError, SafetensorError) as error:
         raise ModelError(
-            f"The weights of {folder} cannot be read.", first_line(error), "Copy the folder again: it may be damaged."
+            f"The weights of {folder} cannot be read.",
+            first_line(error),
+            "Copy the folder again: it may be damaged.",
         ) from error
     model, info = cast("tuple[PreTrainedModel, dict[str, Any]]", loaded)
     if missing := sorted(info["missing_keys"]):
@@ -214,7 +251,10 @@ def read_model(folder: Path, dtype: torch.dtype, extra: Mapping[str, object] = N
         )
     if unused := sorted(info["unexpected_keys"]):
         log.warning(
-            "%s: %d tensors are not part of the model and are left out, e.g. %s", folder, len(unused), unused[0]
+            "%s: %d tensors are not part of the model and are left out, e.g. %s",
+            folder,
+            len(unused),
+            unused[0],
         )
     return model
 
@@ -224,7 +264,9 @@ def adapter_of(path: str) -> Path:
     folder = find(path)
     if not (folder / ADAPTER).exists():
         raise ModelError(
-            f"{path} is not an adapter folder.", f"missing: {ADAPTER}", "For a complete model, use `path` instead."
+            f"{path} is not an adapter folder.",
+            f"missing: {ADAPTER}",
+            "For a complete model, use `path` instead.",
         )
     require_safetensors(folder, "adapter_model")
     return folder
@@ -242,7 +284,9 @@ def merged(base: Path | None, folder: Path, dtype: torch.dtype) -> PreTrainedMod
             adapted = PeftModel.from_pretrained(model, str(folder))
     except (OSError, ValueError, RuntimeError, KeyError, TypeError, SafetensorError) as error:
         raise ModelError(
-            f"The adapter {folder} does not fit its base model.", first_line(error), "Check base_model_name_or_path."
+            f"The adapter {folder} does not fit its base model.",
+            first_line(error),
+            "Check base_model_name_or_path.",
         ) from error
     check_applied(adapted, folder)
     return cast("PreTrainedModel", adapted.merge_and_unload())  # pyright: ignore[reportCallIssue]

@@ -33,7 +33,12 @@ def wants_adapter(config: ModelConfig) -> bool:
 
 
 def with_adapter(
-    base: PreTrainedModel, config: ModelConfig, *, tokenizer: PreTrainedTokenizerFast, seed: int, base_folder: Path
+    base: PreTrainedModel,
+    config: ModelConfig,
+    *,
+    tokenizer: PreTrainedTokenizerFast,
+    seed: int,
+    base_folder: Path,
 ) -> PreTrainedModel:
     """The model of `load_model`, with the adapter of the config to be trained: new from `seed`, or the given one.
 
@@ -50,9 +55,14 @@ def with_adapter(
     try:
         if config.adapter:
             with quiet():
-                model: Any = PeftModel.from_pretrained(base, str(adapter_of(config.adapter)), is_trainable=True)
+                model: Any = PeftModel.from_pretrained(
+                    base, str(adapter_of(config.adapter)), is_trainable=True
+                )
         else:
-            with quiet(), torch.random.fork_rng(devices=[base.device] if base.device.type == "cuda" else []):
+            with (
+                quiet(),
+                torch.random.fork_rng(devices=[base.device] if base.device.type == "cuda" else []),
+            ):
                 torch.manual_seed(derive(seed, "lora"))
                 model = get_peft_model(base, lora_config(base, config))
     except (ValueError, RuntimeError, KeyError, TypeError, OSError) as error:
@@ -91,7 +101,11 @@ def base_source(config: ModelConfig) -> tuple[str, str]:
     folder = find(config.path, config.revision)
     if (folder / ADAPTER).exists():
         return "", ""
-    return (config.path, config.revision) if not Path(config.path).is_dir() else (str(folder.resolve()), "")
+    return (
+        (config.path, config.revision)
+        if not Path(config.path).is_dir()
+        else (str(folder.resolve()), "")
+    )
 
 
 def lora_config(base: PreTrainedModel, config: ModelConfig) -> LoraConfig:
@@ -129,7 +143,9 @@ def load_trainable(
     if base is None:
         bare = config
         if config.adapter:
-            bare = replace(config, path=config.path or str(base_of(adapter_of(config.adapter))), adapter="")
+            bare = replace(
+                config, path=config.path or str(base_of(adapter_of(config.adapter))), adapter=""
+            )
         base = load_model(bare, vocab_size=len(tokenizer), seed=seed, device=device)
     if not wants_adapter(config):
         return base

@@ -87,9 +87,13 @@ def load_masked(path: str, revision: str = "", device: str | torch.device = "cpu
     try:
         with quiet():
             loaded = AutoModelForMaskedLM.from_pretrained(
-                folder, dtype=torch.float32, use_safetensors=True, trust_remote_code=False, local_files_only=True,
+                folder,
+                dtype=torch.float32,
+                use_safetensors=True,
+                trust_remote_code=False,
+                local_files_only=True,
                 output_loading_info=True,
-            )  # fmt: skip
+            )
             tokenizer = AutoTokenizer.from_pretrained(
                 folder, trust_remote_code=False, use_fast=True, local_files_only=True
             )
@@ -117,9 +121,12 @@ def masked(model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, key: str)
         )
     forms, surfaces = vocabulary(tokenizer)
     return Masked(
-        model=model.eval(), tokenizer=tokenizer, form_V=forms, surface_V=surfaces,
+        model=model.eval(),
+        tokenizer=tokenizer,
+        form_V=forms,
+        surface_V=surfaces,
         key=f"{key} {tokenizer_hash(tokenizer)}",
-    )  # fmt: skip
+    )
 
 
 def vocabulary(tokenizer: PreTrainedTokenizerFast) -> tuple[Array, tuple[str, ...]]:
@@ -142,12 +149,20 @@ def encode(masked: Masked, texts: Sequence[str]) -> list[Encoded]:
     if not texts:
         return []
     found = masked.tokenizer(
-        list(texts), add_special_tokens=True, return_offsets_mapping=True, return_special_tokens_mask=True,
-        truncation=(limit := readable(masked.model)) is not None, max_length=limit,
-    )  # fmt: skip
+        list(texts),
+        add_special_tokens=True,
+        return_offsets_mapping=True,
+        return_special_tokens_mask=True,
+        truncation=(limit := readable(masked.model)) is not None,
+        max_length=limit,
+    )
     rows = []
     for text, ids, spans, special in zip(
-        texts, found["input_ids"], found["offset_mapping"], found["special_tokens_mask"], strict=True
+        texts,
+        found["input_ids"],
+        found["offset_mapping"],
+        found["special_tokens_mask"],
+        strict=True,
     ):
         ids_T = np.asarray(ids, np.int64)
         start_T, end_T = np.asarray(spans, np.int64).reshape(-1, 2).T
@@ -162,7 +177,11 @@ def readable(model: PreTrainedModel) -> int | None:
     if context is None:
         return None
     words = model.get_input_embeddings()
-    tables = [module for module in model.modules() if isinstance(module, torch.nn.Embedding) and module is not words]
+    tables = [
+        module
+        for module in model.modules()
+        if isinstance(module, torch.nn.Embedding) and module is not words
+    ]
     paddings = [table.padding_idx for table in tables if table.num_embeddings == context]
     return context - max((padding + 1 for padding in paddings if padding is not None), default=0)
 
@@ -187,7 +206,9 @@ def propose(
     """
     for text, chosen in zip(texts, places, strict=True):
         assert all(text.may_T[place] for place in chosen), "only places that may be replaced"
-    rows: list[tuple[int, list[int]]] = []  # (text, positions in `places` that are masked in this row)
+    rows: list[
+        tuple[int, list[int]]
+    ] = []  # (text, positions in `places` that are masked in this row)
     for number, chosen in enumerate(places):
         slots = list(range(len(chosen)))
         rows += [(number, slots)] if together and slots else [(number, [slot]) for slot in slots]
@@ -196,7 +217,10 @@ def propose(
 
     def run(batch: list[int]) -> None:
         longest = max(len(texts[rows[row][0]].ids_T) for row in batch)
-        ids_BT, real_BT = np.zeros((len(batch), longest), np.int64), np.zeros((len(batch), longest), np.int64)
+        ids_BT, real_BT = (
+            np.zeros((len(batch), longest), np.int64),
+            np.zeros((len(batch), longest), np.int64),
+        )
         where: list[tuple[int, int, int, int]] = []  # row of the batch, place, text, slot
         for k, row in enumerate(batch):
             number, slots = rows[row]
@@ -206,7 +230,9 @@ def propose(
                 ids_BT[k, places[number][slot]] = mask
                 where.append((k, places[number][slot], number, slot))
         originals = np.array([texts[number].ids_T[place] for _, place, number, _ in where])
-        logits_NV = gap_logits(masked, ids_BT, real_BT, [k for k, *_ in where], [place for _, place, *_ in where])
+        logits_NV = gap_logits(
+            masked, ids_BT, real_BT, [k for k, *_ in where], [place for _, place, *_ in where]
+        )
         for (_, _, number, slot), found in zip(
             where, best(masked, logits_NV, originals, top_k, same_form), strict=True
         ):
@@ -220,7 +246,9 @@ def propose(
     return results
 
 
-def gap_logits(masked: Masked, ids_BT: Array, real_BT: Array, rows: list[int], places: list[int]) -> torch.Tensor:
+def gap_logits(
+    masked: Masked, ids_BT: Array, real_BT: Array, rows: list[int], places: list[int]
+) -> torch.Tensor:
     """The model's logits at the given places of a batch, [N, V], without rows of the head beyond the vocabulary."""
     device = masked.model.device
     ids, real = torch.from_numpy(ids_BT).to(device), torch.from_numpy(real_BT).to(device)
@@ -228,19 +256,30 @@ def gap_logits(masked: Masked, ids_BT: Array, real_BT: Array, rows: list[int], p
     return logits_BTV[rows, places, : len(masked.form_V)].float()
 
 
-def best(masked: Masked, logits_NV: torch.Tensor, originals_N: Array, top_k: int, same_form: bool) -> list[Array]:
+def best(
+    masked: Masked, logits_NV: torch.Tensor, originals_N: Array, top_k: int, same_form: bool
+) -> list[Array]:
     """The likeliest usable tokens in place of the originals, at most top_k each: see `propose`."""
     form_V = torch.from_numpy(masked.form_V).to(logits_NV.device)
     originals = torch.from_numpy(originals_N).to(logits_NV.device)
-    wrong_NV = form_V[None] != form_V[originals][:, None] if same_form else (form_V == UNUSABLE)[None]
+    wrong_NV = (
+        form_V[None] != form_V[originals][:, None] if same_form else (form_V == UNUSABLE)[None]
+    )
     logits_NV = logits_NV.masked_fill(wrong_NV, -torch.inf)
     logits_NV.scatter_(1, originals[:, None], -torch.inf)
-    top = logits_NV.topk(min(top_k + 8, logits_NV.shape[1]), dim=1)  # a few more: some may write the same
+    top = logits_NV.topk(
+        min(top_k + 8, logits_NV.shape[1]), dim=1
+    )  # a few more: some may write the same
     found = []
-    for original, ids, values in zip(originals_N, top.indices.cpu().numpy(), top.values.cpu().numpy(), strict=True):
+    for original, ids, values in zip(
+        originals_N, top.indices.cpu().numpy(), top.values.cpu().numpy(), strict=True
+    ):
         same = masked.surface_V[original]
-        kept = [token for token, value in zip(ids, values, strict=True)
-                if np.isfinite(value) and masked.surface_V[token] != same]  # fmt: skip
+        kept = [
+            token
+            for token, value in zip(ids, values, strict=True)
+            if np.isfinite(value) and masked.surface_V[token] != same
+        ]
         found.append(np.array(kept[:top_k], np.int64))
     return found
 

@@ -32,7 +32,12 @@ GAPS, KEPT, RANDOM = 0.15, 0.1, 0.1  # Devlin et al. 2019, arXiv:1810.04805, sec
 
 
 def small_masked(
-    texts: Sequence[str], seed: int, cache: Path, *, steps: int = STEPS, device: str | torch.device = "cpu"
+    texts: Sequence[str],
+    seed: int,
+    cache: Path,
+    *,
+    steps: int = STEPS,
+    device: str | torch.device = "cpu",
 ) -> Masked:
     """The masked model of these texts, trained now or found in the cache folder (named by the texts, seed and steps).
 
@@ -58,7 +63,9 @@ def small_masked(
     return load_masked(str(folder), device=device)
 
 
-def train_masked(texts: Sequence[str], seed: int, steps: int) -> tuple[BertForMaskedLM, PreTrainedTokenizerFast]:
+def train_masked(
+    texts: Sequence[str], seed: int, steps: int
+) -> tuple[BertForMaskedLM, PreTrainedTokenizerFast]:
     """Fit tokenizer and model; the same texts, seed, steps and threads give the same weights."""
     from transformers import BertConfig, BertForMaskedLM
 
@@ -66,17 +73,28 @@ def train_masked(texts: Sequence[str], seed: int, steps: int) -> tuple[BertForMa
     tokenizer.add_special_tokens({"mask_token": MASK})
     tokenizer.model_max_length = CONTEXT
     config = BertConfig(
-        vocab_size=len(tokenizer), hidden_size=WIDTH, num_hidden_layers=LAYERS, num_attention_heads=HEADS,
-        intermediate_size=2 * WIDTH, max_position_embeddings=CONTEXT, pad_token_id=cast("int", tokenizer.pad_token_id),
-        hidden_act="gelu_pytorch_tanh", hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0,
-    )  # fmt: skip
+        vocab_size=len(tokenizer),
+        hidden_size=WIDTH,
+        num_hidden_layers=LAYERS,
+        num_attention_heads=HEADS,
+        intermediate_size=2 * WIDTH,
+        max_position_embeddings=CONTEXT,
+        pad_token_id=cast("int", tokenizer.pad_token_id),
+        hidden_act="gelu_pytorch_tanh",
+        hidden_dropout_prob=0.0,
+        attention_probs_dropout_prob=0.0,
+    )
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(derive(seed, "masked model"))
         model = BertForMaskedLM(config)
-    encoded = tokenizer(list(texts), truncation=True, max_length=CONTEXT, return_attention_mask=False)["input_ids"]
+    encoded = tokenizer(
+        list(texts), truncation=True, max_length=CONTEXT, return_attention_mask=False
+    )["input_ids"]
     rows = [np.asarray(ids, np.int64) for ids in encoded if len(ids) > 1]
     if not rows:
-        raise DataError("The public texts have a single token each.", f"{len(texts)} texts", "Give longer ones.")
+        raise DataError(
+            "The public texts have a single token each.", f"{len(texts)} texts", "Give longer ones."
+        )
     optimiser = torch.optim.AdamW(model.parameters(), lr=LR, weight_decay=0.01)
     model.train()
     last = np.nan
@@ -92,12 +110,17 @@ def train_masked(texts: Sequence[str], seed: int, steps: int) -> tuple[BertForMa
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimiser.step()
         last = loss.item()
-    log.info("masked model: %d texts, %d steps, last loss %.2f nats per gap", len(rows), steps, last)
+    log.info(
+        "masked model: %d texts, %d steps, last loss %.2f nats per gap", len(rows), steps, last
+    )
     return model.eval(), tokenizer
 
 
 def gap_loss(
-    model: BertForMaskedLM, tokenizer: PreTrainedTokenizerFast, rows: Sequence[np.ndarray], rng: np.random.Generator
+    model: BertForMaskedLM,
+    tokenizer: PreTrainedTokenizerFast,
+    rows: Sequence[np.ndarray],
+    rng: np.random.Generator,
 ) -> torch.Tensor:
     """Mean cross-entropy at the gaps of a batch: 15 % of the tokens, of which most are masked, some changed, some kept."""
     longest = max(map(len, rows))
@@ -106,12 +129,18 @@ def gap_loss(
     for k, row in enumerate(rows):
         ids_BT[k, : len(row)], real_BT[k, : len(row)] = row, True
     gaps_BT = real_BT & (rng.random(ids_BT.shape) < GAPS)
-    gaps_BT[np.arange(len(rows)), rng.integers([len(row) for row in rows])] = True  # at least one each
+    gaps_BT[np.arange(len(rows)), rng.integers([len(row) for row in rows])] = (
+        True  # at least one each
+    )
     labels_N = torch.from_numpy(ids_BT[gaps_BT])
     fate_BT = rng.random(ids_BT.shape)
     ids_BT[gaps_BT & (fate_BT >= KEPT + RANDOM)] = cast("int", tokenizer.mask_token_id)
     other_BT = gaps_BT & (fate_BT >= KEPT) & (fate_BT < KEPT + RANDOM)
     ids_BT[other_BT] = rng.integers(len(tokenizer), size=int(other_BT.sum()))
     real = torch.from_numpy(real_BT.astype(np.int64))
-    hidden_BTH = model.base_model(input_ids=torch.from_numpy(ids_BT), attention_mask=real).last_hidden_state
-    return torch.nn.functional.cross_entropy(bert_head(model)(hidden_BTH[torch.from_numpy(gaps_BT)]), labels_N)
+    hidden_BTH = model.base_model(
+        input_ids=torch.from_numpy(ids_BT), attention_mask=real
+    ).last_hidden_state
+    return torch.nn.functional.cross_entropy(
+        bert_head(model)(hidden_BTH[torch.from_numpy(gaps_BT)]), labels_N
+    )

@@ -21,19 +21,30 @@ if TYPE_CHECKING:
 
 # model_type -> the field of its config. What is missing here is caught by check_head, never silently wrong.
 LOGITS_TIMES: Mapping[str, str] = {
-    "cohere": "logit_scale", "cohere2": "logit_scale", "cohere2_moe": "logit_scale", "falcon_h1": "lm_head_multiplier",
+    "cohere": "logit_scale",
+    "cohere2": "logit_scale",
+    "cohere2_moe": "logit_scale",
+    "falcon_h1": "lm_head_multiplier",
     "hyperclovax": "logits_scaling",
-}  # fmt: skip
+}
 LOGITS_OVER: Mapping[str, str] = {
-    "granite": "logits_scaling", "granitemoe": "logits_scaling", "granitemoeshared": "logits_scaling",
-    "granitemoehybrid": "logits_scaling", "granite_swa": "logits_scaling", "granitemoe_swa": "logits_scaling",
-}  # fmt: skip
+    "granite": "logits_scaling",
+    "granitemoe": "logits_scaling",
+    "granitemoeshared": "logits_scaling",
+    "granitemoehybrid": "logits_scaling",
+    "granite_swa": "logits_scaling",
+    "granitemoe_swa": "logits_scaling",
+}
 SOFTCAP: Mapping[str, str] = {
-    "gemma2": "final_logit_softcapping", "gemma3_text": "final_logit_softcapping",
-    "gemma3n_text": "final_logit_softcapping", "gemma4_text": "final_logit_softcapping",
-    "vaultgemma": "final_logit_softcapping", "nanochat": "final_logit_softcapping",
-    "recurrent_gemma": "logits_soft_cap", "xlstm": "output_logit_soft_cap",
-}  # fmt: skip
+    "gemma2": "final_logit_softcapping",
+    "gemma3_text": "final_logit_softcapping",
+    "gemma3n_text": "final_logit_softcapping",
+    "gemma4_text": "final_logit_softcapping",
+    "vaultgemma": "final_logit_softcapping",
+    "nanochat": "final_logit_softcapping",
+    "recurrent_gemma": "logits_soft_cap",
+    "xlstm": "output_logit_soft_cap",
+}
 CANNOT = (TypeError, ValueError, RuntimeError, AttributeError, IndexError, KeyError, AssertionError)
 """What an architecture raises for a request that it cannot serve."""
 Head = tuple[torch.Tensor, torch.Tensor | None, float | None]
@@ -132,14 +143,18 @@ def head_of(model: PreTrainedModel) -> Head:
     return weight_VH, bias_V, float(cap) if cap else None
 
 
-def linear_parts(head: torch.nn.Module, architecture: str) -> tuple[torch.Tensor, torch.Tensor | None]:
+def linear_parts(
+    head: torch.nn.Module, architecture: str
+) -> tuple[torch.Tensor, torch.Tensor | None]:
     """Weight and bias of a linear layer, LoRA included."""
     if isinstance(head, torch.nn.Linear) and head.weight.is_floating_point():
         return head.weight, head.bias
     if isinstance(head, lora_linear()) and isinstance(head.get_base_layer(), torch.nn.Linear):
         base, active = cast("torch.nn.Linear", head.get_base_layer()), head.active_adapters
         dropouts = [head.lora_dropout[name] for name in active if name in head.lora_dropout]
-        if not (head.training and any(isinstance(d, torch.nn.Dropout) and d.p > 0 for d in dropouts)):
+        if not (
+            head.training and any(isinstance(d, torch.nn.Dropout) and d.p > 0 for d in dropouts)
+        ):
             weight = base.weight
             for name in active:
                 if name in head.lora_A and not head.merged and not head.disable_adapters:
@@ -169,7 +184,11 @@ def plain(model: PreTrainedModel) -> PreTrainedModel:
 
     if isinstance(model, PeftModel):
         return cast("PreTrainedModel", model.get_base_model())
-    raise ModelError("This is not a transformers model.", f"type: {type(model).__name__}", "Load it with load_model.")
+    raise ModelError(
+        "This is not a transformers model.",
+        f"type: {type(model).__name__}",
+        "Load it with load_model.",
+    )
 
 
 def called(model: PreTrainedModel) -> str:

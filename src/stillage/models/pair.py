@@ -15,11 +15,16 @@ if TYPE_CHECKING:
     from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerFast
 
 log = logging.getLogger("stillage")
-CONTEXT: Mapping[str, str] = {"mpt": "max_seq_len"}  # model_type -> the field, where it is not max_position_embeddings
+CONTEXT: Mapping[str, str] = {
+    "mpt": "max_seq_len"
+}  # model_type -> the field, where it is not max_position_embeddings
 
 
 def check_same_tokenizer(
-    teacher: PreTrainedTokenizerFast, student: PreTrainedTokenizerFast, *, others: Sequence[str] = ("sft",)
+    teacher: PreTrainedTokenizerFast,
+    student: PreTrainedTokenizerFast,
+    *,
+    others: Sequence[str] = ("sft",),
 ) -> None:
     """Require that one id means one token in both vocabularies, and that texts are cut alike and end with the same token.
 
@@ -30,10 +35,15 @@ def check_same_tokenizer(
         return
     ours, theirs = student.get_vocab(), teacher.get_vocab()
     moved = sorted(
-        (token for token in ours.keys() & theirs.keys() if ours[token] != theirs[token]), key=ours.__getitem__
+        (token for token in ours.keys() & theirs.keys() if ours[token] != theirs[token]),
+        key=ours.__getitem__,
     )
     common = min(len(ours), len(theirs))
-    extra = [token for token in ours.keys() ^ theirs.keys() if ours.get(token, theirs.get(token, 0)) < common]
+    extra = [
+        token
+        for token in ours.keys() ^ theirs.keys()
+        if ours.get(token, theirs.get(token, 0)) < common
+    ]
     if moved:
         token = moved[0]
         clash = f"{len(moved)} tokens have other ids, e.g. {token!r}: teacher {theirs[token]}, student {ours[token]}"
@@ -45,7 +55,11 @@ def check_same_tokenizer(
         clash = "same tokens, but texts are cut differently"
     else:
         if len(ours) != len(theirs):
-            log.warning("vocabularies differ at their end: teacher %d tokens, student %d", len(theirs), len(ours))
+            log.warning(
+                "vocabularies differ at their end: teacher %d tokens, student %d",
+                len(theirs),
+                len(ours),
+            )
         return
     raise ModelError(
         "Teacher and student have different tokenizers, and this method compares their tokens one by one.",
@@ -58,7 +72,12 @@ def check_same_tokenizer(
 def rules(tokenizer: PreTrainedTokenizerFast) -> list[object]:
     """How a tokenizer cuts texts, apart from its vocabulary."""
     content = json.loads(tokenizer.backend_tokenizer.to_str())
-    return [content["normalizer"], content["pre_tokenizer"], content["model"]["type"], content["model"].get("merges")]
+    return [
+        content["normalizer"],
+        content["pre_tokenizer"],
+        content["model"]["type"],
+        content["model"].get("merges"),
+    ]
 
 
 def describe(tokenizer: PreTrainedTokenizerFast) -> str:
@@ -78,7 +97,9 @@ def context_in(config: PreTrainedConfig) -> int | None:
     return int(value) if isinstance(value, int) and value > 0 else None
 
 
-def check_context(model: PreTrainedModel, longest: int, *, what: str = "prompt", name: str = "") -> None:
+def check_context(
+    model: PreTrainedModel, longest: int, *, what: str = "prompt", name: str = ""
+) -> None:
     """Require that the longest text fits the model's context, in tokens. Raises DataError naming both lengths."""
     context = context_of(model)
     if context is not None and longest > context:

@@ -51,8 +51,12 @@ def perturbed(
 
 def noise(name: str, tensor: torch.Tensor, sigma: float, seed: int, relative: bool) -> torch.Tensor:
     """The noise of one tensor, float32, on its device; drawn on the CPU, so that every machine draws the same."""
-    eps = torch.randn(tensor.shape, generator=torch_generator(seed, "noise", name), dtype=torch.float32)
-    scale = float(torch.linalg.vector_norm(tensor.detach(), dtype=torch.float64)) / math.sqrt(tensor.numel() or 1)
+    eps = torch.randn(
+        tensor.shape, generator=torch_generator(seed, "noise", name), dtype=torch.float32
+    )
+    scale = float(torch.linalg.vector_norm(tensor.detach(), dtype=torch.float64)) / math.sqrt(
+        tensor.numel() or 1
+    )
     return eps.mul_(sigma * scale if relative else sigma).to(tensor.device)
 
 
@@ -61,7 +65,9 @@ def chosen_tensors(
 ) -> dict[str, torch.nn.Parameter]:
     """The weights to shake, by name. Errors as `perturbed`."""
     if not (math.isfinite(sigma) and sigma >= 0):
-        raise ConfigError("The noise on the weights has no such size.", f"sigma: {sigma}", "Choose 0 or more.")
+        raise ConfigError(
+            "The noise on the weights has no such size.", f"sigma: {sigma}", "Choose 0 or more."
+        )
     named = dict(model.named_parameters())
     if which is None:
         chosen = named
@@ -70,7 +76,9 @@ def chosen_tensors(
     else:
         if unknown := sorted(set(which) - set(named)):
             raise ConfigError(
-                "The model has no weights of this name.", f"{unknown[0]}; it has {list(named)[:3]} ...", "Check it."
+                "The model has no weights of this name.",
+                f"{unknown[0]}; it has {list(named)[:3]} ...",
+                "Check it.",
             )
         chosen = {name: named[name] for name in which}
     if odd := [name for name, tensor in chosen.items() if not tensor.is_floating_point()]:

@@ -57,7 +57,11 @@ def blocks_of(model: PreTrainedModel) -> tuple[str, torch.nn.ModuleList]:
         for name, module in model.named_modules()
         if isinstance(module, torch.nn.ModuleList) and len(module) == count and id(module) in inside
     ]
-    outer = [(name, module) for name, module in found if not any(name.startswith(f"{other}.") for other, _ in found)]
+    outer = [
+        (name, module)
+        for name, module in found
+        if not any(name.startswith(f"{other}.") for other, _ in found)
+    ]
     if len(outer) != 1:
         raise CapabilityError(
             "The blocks of this architecture cannot be told from its other parts.",
@@ -75,13 +79,19 @@ def pruned_config(config: PretrainedConfig, kept: list[int], blocks: int) -> Pre
         kinds = [text.attention_layers[block] for block in kept]
         text.attention_types, text.attention_layers = [[kinds, 1]], kinds
     for name, value in list(text.to_dict().items()):
-        if isinstance(value, list) and len(value) == blocks and name not in ("attention_layers", "attention_types"):
+        if (
+            isinstance(value, list)
+            and len(value) == blocks
+            and name not in ("attention_layers", "attention_types")
+        ):
             setattr(text, name, [value[block] for block in kept])
     text.num_hidden_layers = len(kept)
     return small
 
 
-def pruned_state(state: dict[str, torch.Tensor], blocks: str, kept: list[int]) -> dict[str, torch.Tensor]:
+def pruned_state(
+    state: dict[str, torch.Tensor], blocks: str, kept: list[int]
+) -> dict[str, torch.Tensor]:
     """The weights of the smaller model: block kept[k] becomes block k."""
     places = {str(block): str(place) for place, block in enumerate(kept)}
     found: dict[str, torch.Tensor] = {}

@@ -88,14 +88,21 @@ def token_stats(
 
         def run(batch: list[int]) -> None:
             chosen = [rows[k] for k in batch]
-            for row, stats in zip(chosen, score(model, [examples[k] for k in chosen], *features), strict=True):
+            for row, stats in zip(
+                chosen, score(model, [examples[k] for k in chosen], *features), strict=True
+            ):
                 results[row] = stats
 
         limit = min(batch_tokens, CPU_BATCH_TOKENS) if model.device.type == "cpu" else batch_tokens
         lengths = [len(examples[row].ids_T) for row in rows]
         run_batches(lengths, limit, run, progress, kinds=kinds([model], lengths))
     if bad := sum(not np.isfinite(stats.logp_T).all() for stats in results):
-        log.warning("%s: %d of %d records have log-probabilities that are not finite", called(model), bad, len(results))
+        log.warning(
+            "%s: %d of %d records have log-probabilities that are not finite",
+            called(model),
+            bad,
+            len(results),
+        )
     if file is not None:
         write_cache(file, results)
     return spanned(results, examples)
@@ -103,7 +110,9 @@ def token_stats(
 
 def spanned(results: Sequence[TokenStats], examples: Sequence[Example]) -> list[TokenStats]:
     """The statistics with what of its record each example stands for."""
-    return [replace(stats, span=example.span) for stats, example in zip(results, examples, strict=True)]
+    return [
+        replace(stats, span=example.span) for stats, example in zip(results, examples, strict=True)
+    ]
 
 
 def stats_file(cache: Path, key: str, dtype: torch.dtype, examples: Sequence[Example]) -> Path:
@@ -111,7 +120,9 @@ def stats_file(cache: Path, key: str, dtype: torch.dtype, examples: Sequence[Exa
     return cache_file(cache, f"{key} {dtype}", examples)
 
 
-def known_stats(examples: Sequence[Example], *, cache: Path, key: str, dtype: str) -> list[TokenStats] | None:
+def known_stats(
+    examples: Sequence[Example], *, cache: Path, key: str, dtype: str
+) -> list[TokenStats] | None:
     """What token_stats would find in the cache, for who has not loaded the model; None where it is not there."""
     known = read_cache(stats_file(cache, key, getattr(torch, dtype), examples), examples)
     return None if known is None else spanned(known, examples)
@@ -124,7 +135,10 @@ def check_examples(model: PreTrainedModel, examples: Sequence[Example]) -> None:
         assert len(example.ids_T) == len(example.response_T)
         assert not example.response_T[:1].any(), "nothing predicts the first token"
         check_context(model, len(example.ids_T), what="record", name=example.record_id)
-        if len(example.ids_T) and not 0 <= int(example.ids_T.min()) <= int(example.ids_T.max()) < rows:
+        if (
+            len(example.ids_T)
+            and not 0 <= int(example.ids_T.min()) <= int(example.ids_T.max()) < rows
+        ):
             raise DataError(
                 f"Record {example.record_id} has token ids that the model does not know.",
                 f"ids {example.ids_T.min()} to {example.ids_T.max()}; the model knows 0 to {rows - 1}",
@@ -135,7 +149,14 @@ def check_examples(model: PreTrainedModel, examples: Sequence[Example]) -> None:
 def empty_stats() -> TokenStats:
     """The statistics of no token."""
     floats, ints = np.zeros(0, np.float32), np.zeros(0, np.int32)
-    return TokenStats(ids_T=ints, logp_T=floats, mean_T=floats, var_T=floats, rank_T=ints, greedy_T=np.zeros(0, bool))
+    return TokenStats(
+        ids_T=ints,
+        logp_T=floats,
+        mean_T=floats,
+        var_T=floats,
+        rank_T=ints,
+        greedy_T=np.zeros(0, bool),
+    )
 
 
 Feature = tuple["Callable[[torch.Tensor], torch.Tensor]", "Callable[[torch.Tensor], torch.Tensor]"]
@@ -147,9 +168,13 @@ def feature_function(model: PreTrainedModel) -> Feature:
         check_head(model)
         head: Head = head_of(model)
     except CapabilityError as error:
-        log.warning("%s Scoring holds the logits of whole batches instead (%s).", error.what, error.values)
+        log.warning(
+            "%s Scoring holds the logits of whole batches instead (%s).", error.what, error.values
+        )
         return (lambda ids_BT: model(input_ids=ids_BT, use_cache=False).logits), torch.Tensor.float
-    return (lambda ids_BT: forward_hidden(model, ids_BT)), (lambda hidden_TH: project(hidden_TH, head))
+    return (lambda ids_BT: forward_hidden(model, ids_BT)), (
+        lambda hidden_TH: project(hidden_TH, head)
+    )
 
 
 def score(
@@ -160,29 +185,43 @@ def score(
 ) -> list[TokenStats]:
     """Score one batch, padded on the right, where a causal model never looks: no mask is needed."""
     longest = max(len(example.ids_T) for example in examples)
-    ids_BT, response_BT = np.zeros((len(examples), longest), np.int64), np.zeros((len(examples), longest), bool)
+    ids_BT, response_BT = (
+        np.zeros((len(examples), longest), np.int64),
+        np.zeros((len(examples), longest), bool),
+    )
     for k, example in enumerate(examples):
         ids_BT[k, : len(example.ids_T)] = example.ids_T
         response_BT[k, : len(example.ids_T)] = example.response_T
     ids = torch.from_numpy(ids_BT).to(model.device)
-    before = torch.from_numpy(response_BT).to(model.device).roll(-1, 1)  # token t is predicted at position t - 1
+    before = (
+        torch.from_numpy(response_BT).to(model.device).roll(-1, 1)
+    )  # token t is predicted at position t - 1
     moments = moments_in_chunks(features(ids)[before], ids.roll(-1, 1)[before], logits)
     return split_rows(moments, ids_BT[response_BT], response_BT.sum(1))
 
 
 def moments_in_chunks(
-    features_TX: torch.Tensor, labels_T: torch.Tensor, logits: Callable[[torch.Tensor], torch.Tensor]
+    features_TX: torch.Tensor,
+    labels_T: torch.Tensor,
+    logits: Callable[[torch.Tensor], torch.Tensor],
 ) -> Moments:
     """The moments of all tokens, holding the logits of a few at a time."""
     parts, start, tokens = [], 0, 1  # the first token alone tells how large the vocabulary is
     device = "cpu" if features_TX.device.type == "cpu" else "cuda"
     while start < len(labels_T):
         logits_TV = logits(features_TX[start : start + tokens])
-        few, many = (max(1, limits[device] // logits_TV.shape[1]) for limits in (CACHED_ELEMENTS, CHUNK_ELEMENTS))
-        parts.extend(map(moments_of, logits_TV.split(few), labels_T[start : start + tokens].split(few)))
+        few, many = (
+            max(1, limits[device] // logits_TV.shape[1])
+            for limits in (CACHED_ELEMENTS, CHUNK_ELEMENTS)
+        )
+        parts.extend(
+            map(moments_of, logits_TV.split(few), labels_T[start : start + tokens].split(few))
+        )
         start, tokens = start + tokens, many
     names = ("logp_T", "mean_T", "var_T", "rank_T", "greedy_T")
-    return Moments(**{name: torch.cat([getattr(part, name) for part in parts]).cpu() for name in names})
+    return Moments(
+        **{name: torch.cat([getattr(part, name) for part in parts]).cpu() for name in names}
+    )
 
 
 def moments_of(logits_TV: torch.Tensor, labels_T: torch.Tensor) -> Moments:
@@ -195,7 +234,9 @@ def moments_of(logits_TV: torch.Tensor, labels_T: torch.Tensor) -> Moments:
     true_T1 = logits_TV.gather(1, label_T)
     rank_T = (logits_TV > true_T1).view(torch.uint8).sum(1, dtype=torch.int32)
     greedy_T = rank_T == 0
-    greedy_T[greedy_T.clone()] = logits_TV[greedy_T].argmax(1) == labels_T[greedy_T]  # ties: the first is the argmax
+    greedy_T[greedy_T.clone()] = (
+        logits_TV[greedy_T].argmax(1) == labels_T[greedy_T]
+    )  # ties: the first is the argmax
     peak_T1 = logits_TV.amax(1, keepdim=True)
     z_TV = logits_TV.sub_(peak_T1)
     weight_TV = z_TV.exp()
@@ -221,10 +262,16 @@ def split_rows(moments: Moments, ids_T: np.ndarray, count_B: np.ndarray) -> list
     """Cut the tokens of a batch into its records."""
     ends = np.cumsum(count_B)[:-1]
     columns = (
-        ids_T.astype(np.int32), moments.logp_T.numpy(), moments.mean_T.numpy(), moments.var_T.numpy(),
-        moments.rank_T.numpy(), moments.greedy_T.numpy(),
-    )  # fmt: skip
+        ids_T.astype(np.int32),
+        moments.logp_T.numpy(),
+        moments.mean_T.numpy(),
+        moments.var_T.numpy(),
+        moments.rank_T.numpy(),
+        moments.greedy_T.numpy(),
+    )
     return [
         TokenStats(ids_T=ids, logp_T=logp, mean_T=mean, var_T=var, rank_T=rank, greedy_T=greedy)
-        for ids, logp, mean, var, rank, greedy in zip(*(np.split(column, ends) for column in columns), strict=True)
+        for ids, logp, mean, var, rank, greedy in zip(
+            *(np.split(column, ends) for column in columns), strict=True
+        )
     ]

@@ -76,19 +76,26 @@ def score(
 ) -> list[np.ndarray]:
     """One batch, padded on the right, where a causal model never looks."""
     longest = max(len(example.ids_T) for example in examples)
-    ids_BT, response_BT = np.zeros((len(examples), longest), np.int64), np.zeros((len(examples), longest), bool)
+    ids_BT, response_BT = (
+        np.zeros((len(examples), longest), np.int64),
+        np.zeros((len(examples), longest), bool),
+    )
     for row, example in enumerate(examples):
         ids_BT[row, : len(example.ids_T)] = example.ids_T
         response_BT[row, : len(example.ids_T)] = example.response_T
     ids, response = torch.from_numpy(ids_BT).to(device), torch.from_numpy(response_BT).to(device)
     before = response.roll(-1, 1)  # token t is predicted at position t - 1
     features_TX, labels_T = features(ids)[before], ids.roll(-1, 1)[before]
-    limit = CHUNK_ELEMENTS["cpu" if device.type == "cpu" else "cuda"] // 4  # warping holds a sorted copy and its order
+    limit = (
+        CHUNK_ELEMENTS["cpu" if device.type == "cpu" else "cuda"] // 4
+    )  # warping holds a sorted copy and its order
     parts, start, tokens = [], 0, 1  # the first token alone tells how large the vocabulary is
     while start < len(labels_T):
         logits_TV = logits(features_TX[start : start + tokens])
         labels = labels_T[start : start + tokens]
-        parts.append(torch.stack([label_logp(logits_TV, labels, decoding) for decoding in decodings]))
+        parts.append(
+            torch.stack([label_logp(logits_TV, labels, decoding) for decoding in decodings])
+        )
         start, tokens = start + tokens, max(1, limit // logits_TV.shape[1])
     logp_ST = torch.cat(parts, 1).cpu().numpy()
     return np.split(logp_ST, np.cumsum(response_BT.sum(1))[:-1], axis=1)

@@ -25,9 +25,13 @@ if TYPE_CHECKING:
 log = logging.getLogger("stillage")
 SCHEMA = 2  # raise it when scoring changes: older files are then no longer found
 COLUMNS = {
-    "ids_T": pa.int32(), "logp_T": pa.float32(), "mean_T": pa.float32(), "var_T": pa.float32(), "rank_T": pa.int32(),
+    "ids_T": pa.int32(),
+    "logp_T": pa.float32(),
+    "mean_T": pa.float32(),
+    "var_T": pa.float32(),
+    "rank_T": pa.int32(),
     "greedy_T": pa.bool_(),
-}  # fmt: skip
+}
 MADE_FOR = "made_for"  # one more column: the name that the file was written under, which says whose scores they are
 
 
@@ -44,9 +48,12 @@ def cache_file(folder: Path, key: str, examples: Sequence[Example]) -> Path:
 def write_cache(file: Path, results: Sequence[TokenStats]) -> None:
     """Keep the scores: one row per example, one list column per field."""
     columns = {
-        name: pa.array([getattr(stats, name) for stats in results], pa.list_(kind)) for name, kind in COLUMNS.items()
+        name: pa.array([getattr(stats, name) for stats in results], pa.list_(kind))
+        for name, kind in COLUMNS.items()
     }
-    write_table(file, pa.table({**columns, MADE_FOR: pa.array([file.stem] * len(results), pa.string())}))
+    write_table(
+        file, pa.table({**columns, MADE_FOR: pa.array([file.stem] * len(results), pa.string())})
+    )
 
 
 def read_cache(file: Path, examples: Sequence[Example]) -> list[TokenStats] | None:
@@ -58,7 +65,9 @@ def read_cache(file: Path, examples: Sequence[Example]) -> list[TokenStats] | No
         made_for = set(table[MADE_FOR].unique().to_pylist())
         columns = {name: split(table[name].combine_chunks()) for name in COLUMNS}
     except (OSError, pa.ArrowException, KeyError, ValueError) as error:
-        log.warning("cached scores %s are damaged (%s): scoring again", file.name, type(error).__name__)
+        log.warning(
+            "cached scores %s are damaged (%s): scoring again", file.name, type(error).__name__
+        )
         return None
     if made_for - {file.stem}:
         log.warning("cached scores %s were made for another model: scoring again", file.name)

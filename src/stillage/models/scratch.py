@@ -22,9 +22,17 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("stillage")
 DROPOUTS = (
-    "resid_pdrop", "embd_pdrop", "attn_pdrop", "dropout", "attention_dropout", "hidden_dropout", "resid_dropout",
-    "embed_dropout", "residual_dropout", "embedding_dropout",
-)  # fmt: skip
+    "resid_pdrop",
+    "embd_pdrop",
+    "attn_pdrop",
+    "dropout",
+    "attention_dropout",
+    "hidden_dropout",
+    "resid_dropout",
+    "embed_dropout",
+    "residual_dropout",
+    "embedding_dropout",
+)
 
 
 def from_scratch(config: ModelConfig, *, vocab_size: int, seed: int) -> PreTrainedModel:
@@ -36,7 +44,9 @@ def from_scratch(config: ModelConfig, *, vocab_size: int, seed: int) -> PreTrain
     from transformers import AutoModelForCausalLM
 
     settings = (
-        config_from_file(Path(config.config), vocab_size) if config.config else config_from_numbers(config, vocab_size)
+        config_from_file(Path(config.config), vocab_size)
+        if config.config
+        else config_from_numbers(config, vocab_size)
     )
     settings.bos_token_id = settings.eos_token_id = settings.pad_token_id = None
     dtype = getattr(torch, config.dtype)
@@ -60,7 +70,9 @@ def config_from_file(file: Path, vocab_size: int) -> PretrainedConfig:
 
     content = read_model_config(file / "config.json" if file.is_dir() else file)
     kind = native(content, file)
-    settings = AutoConfig.for_model(kind, **{key: value for key, value in content.items() if key != "model_type"})
+    settings = AutoConfig.for_model(
+        kind, **{key: value for key, value in content.items() if key != "model_type"}
+    )
     if settings.vocab_size != vocab_size:
         log.info("%s: vocabulary %d -> %d, the tokenizer's", file, settings.vocab_size, vocab_size)
         settings.vocab_size = vocab_size
@@ -76,10 +88,15 @@ def config_from_numbers(config: ModelConfig, vocab_size: int) -> PretrainedConfi
         near = difflib.get_close_matches(config.architecture.lower(), known, n=3)
         raise ModelError(
             f"There is no decoder-only architecture called {config.architecture!r}.",
-            f"did you mean: {', '.join(near)}" if near else f"some that exist: {', '.join(known[:12])} ...",
+            f"did you mean: {', '.join(near)}"
+            if near
+            else f"some that exist: {', '.join(known[:12])} ...",
             "Use the model type of a Hugging Face config, e.g. gpt2, llama, opt, qwen2.",
         )
-    if min(config.layers, config.width, config.heads, config.context) < 1 or config.width % config.heads:
+    if (
+        min(config.layers, config.width, config.heads, config.context) < 1
+        or config.width % config.heads
+    ):
         raise ConfigError(
             "These numbers make no model: all must be positive, and width a multiple of heads.",
             numbers(config),
@@ -114,11 +131,16 @@ def resized(default: PretrainedConfig, config: ModelConfig, vocab_size: int) -> 
     if isinstance(groups := getattr(default, "num_key_value_heads", None), int):
         scaled = max(1, config.heads * groups // default.num_attention_heads)
         wanted["num_key_value_heads"] = scaled if config.heads % scaled == 0 else config.heads
-    for name in ("activation_function", "hidden_act"):  # GPT-2's: one fused kernel instead of seven, the same formula
+    for name in (
+        "activation_function",
+        "hidden_act",
+    ):  # GPT-2's: one fused kernel instead of seven, the same formula
         if getattr(default, name, "") == "gelu_new":
             wanted[name] = "gelu_pytorch_tanh"
     if default.model_type == "gpt_neo":
-        wanted["attention_types"] = [[[("global", "local")[block % 2] for block in range(config.layers)], 1]]
+        wanted["attention_types"] = [
+            [[("global", "local")[block % 2] for block in range(config.layers)], 1]
+        ]
     renamed = {default.attribute_map.get(name, name): value for name, value in wanted.items()}
     return {name: value for name, value in renamed.items() if name in fields}
 

@@ -18,7 +18,14 @@ log = logging.getLogger("stillage")
 ADAPTER = "adapter_config.json"
 HUB_ID = re.compile(r"^[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?$")
 COMMIT = re.compile(r"^[0-9a-f]{40}$")
-WANTED = ["*.json", "*.safetensors", "*.txt", "*.model", "*.jinja", "*.tiktoken"]  # no .bin, no .py: never on this disk
+WANTED = [
+    "*.json",
+    "*.safetensors",
+    "*.txt",
+    "*.model",
+    "*.jinja",
+    "*.tiktoken",
+]  # no .bin, no .py: never on this disk
 CONVERT = (
     "import torch, glob; from safetensors.torch import save_file; weights = {}; "
     "[weights.update(torch.load(f, map_location='cpu', weights_only=True)) for f in sorted(glob.glob('%s*.bin'))]; "
@@ -42,7 +49,9 @@ def check_place(path: str, revision: str = "") -> None:
     if path.endswith(".gguf") and Path(path).is_file():
         raise is_gguf(Path(path))
     if not HUB_ID.match(path):
-        raise ModelError(f"There is no folder {path}.", f"working folder: {Path.cwd()}", "Check the path.")
+        raise ModelError(
+            f"There is no folder {path}.", f"working folder: {Path.cwd()}", "Check the path."
+        )
     if not COMMIT.match(revision):
         raise ModelError(
             f"{path} is neither a folder here nor a hub id pinned to a commit.",
@@ -57,7 +66,11 @@ def download(hub_id: str, revision: str) -> Path:
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 
     try:
-        return Path(snapshot_download(hub_id, revision=revision, allow_patterns=WANTED, ignore_patterns=["*/*"]))
+        return Path(
+            snapshot_download(
+                hub_id, revision=revision, allow_patterns=WANTED, ignore_patterns=["*/*"]
+            )
+        )
     except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
         raise ModelError(
             f"{hub_id} could not be fetched from the hub.",
@@ -89,14 +102,20 @@ def read_model_config(file: Path) -> dict[str, Any]:
     except FileNotFoundError as error:
         refuse_gguf(file.parent)
         raise ModelError(
-            f"{file.parent} is not a model folder.", "config.json is missing", "Give a Hugging Face model folder."
+            f"{file.parent} is not a model folder.",
+            "config.json is missing",
+            "Give a Hugging Face model folder.",
         ) from error
     except (json.JSONDecodeError, UnicodeDecodeError, IsADirectoryError) as error:
         if file.suffix == ".gguf":
             raise is_gguf(file) from error
         raise ModelError(f"{file} is not valid JSON.", str(error), "Restore the file.") from error
     if not isinstance(content, dict):
-        raise ModelError(f"{file} is not a model's configuration.", f"found: {type(content).__name__}", "Restore it.")
+        raise ModelError(
+            f"{file} is not a model's configuration.",
+            f"found: {type(content).__name__}",
+            "Restore it.",
+        )
     for key, value in nested(content):
         if "attn_implementation" in key and "/" in str(value):
             raise ModelError(
@@ -129,7 +148,8 @@ def native(content: dict[str, Any], where: Path) -> str:
             "This model needs its own code to be run, which Stillage never does."
             if own_code
             else "transformers does not know this model type.",
-            f"{where}: model_type {kind or '(none)'}" + (f", auto_map {content['auto_map']}" if own_code else ""),
+            f"{where}: model_type {kind or '(none)'}"
+            + (f", auto_map {content['auto_map']}" if own_code else ""),
             "Use a model type that transformers has built in (a newer transformers may know this one).",
         )
     if "auto_map" in content:
@@ -164,7 +184,11 @@ def require_safetensors(folder: Path, stem: str = "model") -> None:
     index = folder / f"{stem}.safetensors.index.json"
     if index.exists():
         shards = sorted(set(read_model_config(index).get("weight_map", {}).values()))
-        wrong = [s for s in shards if not s.endswith(".safetensors") or Path(s).name != s or not (folder / s).exists()]
+        wrong = [
+            s
+            for s in shards
+            if not s.endswith(".safetensors") or Path(s).name != s or not (folder / s).exists()
+        ]
         if wrong or not shards:
             raise ModelError(
                 "The index of the weights names files that cannot be used.",
@@ -183,5 +207,7 @@ def require_safetensors(folder: Path, stem: str = "model") -> None:
             f'Convert them safely: cd {shlex.quote(str(folder))} && python -c "{CONVERT % (pickled, stem)}"',
         )
     raise ModelError(
-        f"{folder} has no weights.", f"missing: {stem}.safetensors", "Give a folder that save_pretrained wrote."
+        f"{folder} has no weights.",
+        f"missing: {stem}.safetensors",
+        "Give a folder that save_pretrained wrote.",
     )

@@ -58,7 +58,11 @@ class Stream:
 
     def read(self, ids_BT: torch.Tensor) -> None:
         """Read some more tokens; `logits_BV` becomes what follows the last of them, float32."""
-        inputs: dict[str, Any] = {"input_ids": ids_BT, "attention_mask": self.attention_BT, "use_cache": True}
+        inputs: dict[str, Any] = {
+            "input_ids": ids_BT,
+            "attention_mask": self.attention_BT,
+            "use_cache": True,
+        }
         if self.cache is not None:
             inputs[self.continuation.cache] = self.cache
         if self.continuation.positions:
@@ -95,7 +99,10 @@ def continuation_of(model: PreTrainedModel) -> Continuation:
     CapabilityError for a model that keeps nothing of what it has read, or whose logits are others.
     """
     if model not in PROVEN:
-        with evaluating(model), torch.autocast(model.device.type, enabled=False):  # in its own precision
+        with (
+            evaluating(model),
+            torch.autocast(model.device.type, enabled=False),
+        ):  # in its own precision
             ids_T = probe_ids(model)[0]
             found = asked(model, ids_T[None, :3])
             prove(model, ids_T, found)
@@ -120,7 +127,9 @@ def asked(model: PreTrainedModel, ids_BT: torch.Tensor) -> Continuation:
     if kept is None:
         raise cannot_continue(model, "it returns nothing of what it has read")
     steps_BT = torch.arange(ids_BT.shape[1], device=ids_BT.device).expand_as(ids_BT)
-    return Continuation(cache=kept[0], positions=takes(position_ids=steps_BT), last_only=takes(logits_to_keep=1))
+    return Continuation(
+        cache=kept[0], positions=takes(position_ids=steps_BT), last_only=takes(logits_to_keep=1)
+    )
 
 
 def cache_in(output: Mapping[str, object]) -> tuple[str, Cache] | None:
@@ -136,7 +145,9 @@ def prove(model: PreTrainedModel, ids_T: torch.Tensor, continuation: Continuatio
     whole = [model(input_ids=text[None], use_cache=False).logits[0].float() for text in texts]
     starts = [text[: len(text) - 2] for text in texts]
     try:
-        stream = Stream(model, [start.cpu().numpy() for start in starts], int(ids_T[-1]), continuation)
+        stream = Stream(
+            model, [start.cpu().numpy() for start in starts], int(ids_T[-1]), continuation
+        )
         found = [stream.logits_BV]
         stream.step(torch.stack([text[-2] for text in texts]))
         found.append(stream.logits_BV)
@@ -148,7 +159,9 @@ def prove(model: PreTrainedModel, ids_T: torch.Tensor, continuation: Continuatio
     ours = torch.cat(found)
     theirs = torch.stack([whole[0][-3], whole[1][-3], whole[0][-2], whole[1][-2], whole[1][-1]])
     if not close(ours, theirs, plain(model).dtype):
-        raise cannot_continue(model, f"largest difference of logits: {float((ours - theirs).abs().max()):.3g}")
+        raise cannot_continue(
+            model, f"largest difference of logits: {float((ours - theirs).abs().max()):.3g}"
+        )
 
 
 def cannot_continue(model: PreTrainedModel, why: str) -> CapabilityError:

@@ -33,19 +33,31 @@ def write_report(run: Path, options: ReportConfig, *, title: str, run_id: str = 
     from stillage.run.results import write_results
 
     whole = read_run(run)
-    view, title = (replace(whole, sight=Sight(shows_all=True)), title) if options.show_text else discreet(whole, title)
-    is_hidden = view.config != whole.config  # the id is a hash of settings, some of which are not shown
+    view, title = (
+        (replace(whole, sight=Sight(shows_all=True)), title)
+        if options.show_text
+        else discreet(whole, title)
+    )
+    is_hidden = (
+        view.config != whole.config
+    )  # the id is a hash of settings, some of which are not shown
 
     def named(run: str) -> str:
         return view.sight.keyed("run", run, 12) if run and is_hidden else run
 
-    judged, drawn = verdict(view), pictures(view) | {picture.name: picture for picture in block_pictures(view)}
+    judged, drawn = (
+        verdict(view),
+        pictures(view) | {picture.name: picture for picture in block_pictures(view)},
+    )
     folder = run / "report"
     remove(folder / "figures")
     for name, picture in drawn.items():
         write_text(folder / "figures" / f"{name}.svg", standalone(picture.svg))
         write_text(folder / "figures" / f"{name}.csv", csv_text(picture.columns, picture.rows))
-    write_results(folder / "results.parquet", [replace(row, run=named(run_id or row.run)) for row in view.results])
+    write_results(
+        folder / "results.parquet",
+        [replace(row, run=named(run_id or row.run)) for row in view.results],
+    )
     lines = summary_lines(view, judged, title=title)
     write_text(folder / "summary.txt", "\n".join(lines) + "\n")
     write_text(folder / "report.html", page(view, judged, drawn, options, title=title))

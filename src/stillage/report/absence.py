@@ -30,15 +30,29 @@ class Absence:
     """What it shows that nothing was found, in sentences."""
 
     is_shown: bool  # every upper limit is harmless, and what would have been found is known
-    too_few: str  # which limits are not harmless, and how many records would do; empty where all are
+    too_few: (
+        str  # which limits are not harmless, and how many records would do; empty where all are
+    )
     detail: str  # the smallest leak that would have been found, and whether the teacher's was
 
 
 def absence(view: RunView, model: str) -> Absence:
     """What the failure of every attack on a model shows."""
-    over = [limit for limit in (auc_limit(view, model), tail_limit(view, model)) if not limit.is_harmless]
-    needed = max((limit.needed for limit in over), default=0) if all(limit.needed for limit in over) else 0
-    enough = f" About {needed:,} members and as many outsiders would do where nothing leaks." if needed else ""
+    over = [
+        limit
+        for limit in (auc_limit(view, model), tail_limit(view, model))
+        if not limit.is_harmless
+    ]
+    needed = (
+        max((limit.needed for limit in over), default=0)
+        if all(limit.needed for limit in over)
+        else 0
+    )
+    enough = (
+        f" About {needed:,} members and as many outsiders would do where nothing leaks."
+        if needed
+        else ""
+    )
     smallest, teacher = smallest_words(view, model), silent_teacher_words(view, model)
     return Absence(
         is_shown=not over and bool(smallest) and not teacher,
@@ -49,11 +63,16 @@ def absence(view: RunView, model: str) -> Absence:
 
 def auc_limit(view: RunView, model: str) -> Limit:
     """The highest upper limit among the attacks, each at the level at which all of them hold together."""
-    harmless, wider = float(view.setting("audit", "harmless_auc", HARMLESS_AUC)), widening(view, model)
+    harmless, wider = (
+        float(view.setting("audit", "harmless_auc", HARMLESS_AUC)),
+        widening(view, model),
+    )
     limits = [(upper_limit(row, wider), row.attack) for row in auc_rows(view, model)]
     highest, attack = max(limits, default=(1.0, view.primary_attack))
     over = [name for high, name in limits if not high < harmless]
-    needed = max((needed_of(view.result("detectable_auc", model, attack=name)) for name in over), default=0)
+    needed = max(
+        (needed_of(view.result("detectable_auc", model, attack=name)) for name in over), default=0
+    )
     said = f"the AUC may be as high as {highest:.2f} ({words(attack)} attack), and harmless is below {harmless:g}"
     return Limit(said=said, is_harmless=highest < harmless, needed=needed)
 
@@ -81,7 +100,9 @@ def widening(view: RunView, model: str) -> float:
     """
     from scipy.special import ndtri
 
-    known = [row.level for row in view.results if row.metric == "detectable_auc" and row.model == model]
+    known = [
+        row.level for row in view.results if row.metric == "detectable_auc" and row.model == model
+    ]
     together = max(known, default=1 - (1 - view.level) / max(1, len(family(view, model))))
     return max(1.0, float(ndtri((1 + together) / 2) / ndtri((1 + view.level) / 2)))
 
@@ -90,17 +111,19 @@ def tail_limit(view: RunView, model: str) -> Limit:
     """The share of members found at the lowest FPR, under the attack that was named first."""
     harmless = float(view.setting("audit", "harmless_tpr", HARMLESS_TPR))
     rows = [
-        row for row in view.results
+        row
+        for row in view.results
         if (row.metric, row.model, row.attack) == ("tpr_at_fpr", model, view.primary_attack)
-    ]  # fmt: skip
+    ]
     found = min(rows, key=lambda row: fpr_of(row.note), default=None)
     needed = needed_of(view.result("detectable_tpr", model, attack=view.primary_attack))
     if found is None or math.isnan(found.high):
         at = "few" if found is None else f"{100 * fpr_of(found.note):g} %"
         return Limit(
             said=f"the share of members found at {at} false alarms could not be measured",
-            is_harmless=False, needed=needed,
-        )  # fmt: skip
+            is_harmless=False,
+            needed=needed,
+        )
     said = (
         f"up to {100 * found.high:.1f} % of members may be found at {100 * fpr_of(found.note):g} % false alarms, and"
         f" harmless is below {100 * harmless:g} %"
@@ -110,14 +133,19 @@ def tail_limit(view: RunView, model: str) -> Limit:
 
 def smallest_words(view: RunView, model: str) -> str:
     """The smallest leak that the primary attack would have found, in a sentence; empty where that was not computed."""
-    auc, tpr = (view.result(name, model, attack=view.primary_attack) for name in ("detectable_auc", "detectable_tpr"))
+    auc, tpr = (
+        view.result(name, model, attack=view.primary_attack)
+        for name in ("detectable_auc", "detectable_tpr")
+    )
     if auc is None and tpr is None:
         return ""
     said = []
     if auc is not None and not math.isnan(auc.value):
         said.append(f"an AUC of {auc.value:.2f}")
     if tpr is not None and not math.isnan(tpr.value):
-        said.append(f"{100 * tpr.value:.1f} % of members at {100 * fpr_of(tpr.note):g} % false alarms")
+        said.append(
+            f"{100 * tpr.value:.1f} % of members at {100 * fpr_of(tpr.note):g} % false alarms"
+        )
     if not said:
         return "No leak at all would have been found in so few records."
     return f"Of leaks like these the {words(view.primary_attack)} attack would have found 4 in 5: {' or '.join(said)}."
@@ -131,7 +159,9 @@ def silent_teacher_words(view: RunView, model: str) -> str:
     claims = () if model == "teacher" else claims_of(view, "teacher")
     if not claims or any(claim.shows for claim in claims):
         return ""
-    return "This audit saw no leak in the teacher either, so that it shows little about the student."
+    return (
+        "This audit saw no leak in the teacher either, so that it shows little about the student."
+    )
 
 
 def needed_of(row: Result | None) -> int:

@@ -38,9 +38,15 @@ def block_number(row: Result) -> int | None:
 
 def block_rows(view: RunView, metric: str, measure: str, model: str) -> dict[int, Result]:
     """Block -> its row."""
-    found = (row for row in view.results if (row.metric, row.attack, row.model) == (metric, measure, model))
+    found = (
+        row
+        for row in view.results
+        if (row.metric, row.attack, row.model) == (metric, measure, model)
+    )
     numbered = {block_number(row): row for row in found}
-    return {block: row for block, row in sorted((b, r) for b, r in numbered.items() if b is not None)}
+    return {
+        block: row for block, row in sorted((b, r) for b, r in numbered.items() if b is not None)
+    }
 
 
 def block_pictures(view: RunView) -> list[Picture]:
@@ -60,13 +66,20 @@ def block_pictures(view: RunView) -> list[Picture]:
 def heights(view: RunView) -> tuple[float, float]:
     """The lowest and the highest AUC that any figure has to show, so that all have one scale."""
     rows = [
-        row for row in view.results if row.metric in ("block_auc", "block_probe_null") and not math.isnan(row.value)
+        row
+        for row in view.results
+        if row.metric in ("block_auc", "block_probe_null") and not math.isnan(row.value)
     ]
-    low, high = min((row.low for row in rows), default=0.5), max((row.high for row in rows), default=0.5)
+    low, high = (
+        min((row.low for row in rows), default=0.5),
+        max((row.high for row in rows), default=0.5),
+    )
     return min(low, 0.45) - 0.01, max(high, 0.55) + 0.03
 
 
-def profile(view: RunView, measure: str, models: Sequence[str], limits: tuple[float, float]) -> Picture:
+def profile(
+    view: RunView, measure: str, models: Sequence[str], limits: tuple[float, float]
+) -> Picture:
     """AUC against block number, a line per model, with intervals; the band is what a probe finds in shuffled labels."""
     from matplotlib.ticker import MaxNLocator
 
@@ -77,9 +90,13 @@ def profile(view: RunView, measure: str, models: Sequence[str], limits: tuple[fl
     if shuffled:
         low, high = ([getattr(row, side) for row in shuffled.values()] for side in ("low", "high"))
         places = list(shuffled)
-        edges = [places[0] - 0.4, *places[1:-1], places[-1] + 0.4] if len(places) > 1 else [-0.4, 0.4]
+        edges = (
+            [places[0] - 0.4, *places[1:-1], places[-1] + 0.4] if len(places) > 1 else [-0.4, 0.4]
+        )
         wide = (low, high) if len(places) > 1 else (low * 2, high * 2)
-        axes.fill_between(edges, *wide, color=FAINT, alpha=0.6, linewidth=0, label="labels shuffled")
+        axes.fill_between(
+            edges, *wide, color=FAINT, alpha=0.6, linewidth=0, label="labels shuffled"
+        )
     for position, model in enumerate(reversed(models)):
         found = block_rows(view, "block_auc", measure, model)
         colour, style, marker = look(model)
@@ -88,8 +105,18 @@ def profile(view: RunView, measure: str, models: Sequence[str], limits: tuple[fl
         x, y = [block + shift for block in fine], [row.value for row in fine.values()]
         axes.plot(x, y, color=colour, linestyle=style, linewidth=1.4)
         for place, row in zip(x, fine.values(), strict=True):
-            axes.errorbar(place, row.value, yerr=arms(row), color=colour, linewidth=1.0, linestyle="none")
-        axes.plot(x, y, color=colour, linestyle="none", marker=marker, markersize=4.5, label=view.called(model))
+            axes.errorbar(
+                place, row.value, yerr=arms(row), color=colour, linewidth=1.0, linestyle="none"
+            )
+        axes.plot(
+            x,
+            y,
+            color=colour,
+            linestyle="none",
+            marker=marker,
+            markersize=4.5,
+            label=view.called(model),
+        )
         whole = whole_row(view, measure, model)
         if whole is not None and not math.isnan(whole.value):
             axes.axhline(whole.value, color=colour, linewidth=1.3, linestyle=(0, (1, 1.6)))
@@ -101,8 +128,15 @@ def profile(view: RunView, measure: str, models: Sequence[str], limits: tuple[fl
     axes.set(xlabel="block (0 is the first)", ylabel="AUC", ylim=limits)
     axes.grid(True, axis="y")
     head_of_figure(axes, MEASURES[measure][1])
-    said = "; ".join(f"{view.called(model)}: {curve_words(view, measure, model)}" for model in models)
-    svg = render(figure, name=f"blocks-{measure}", title=MEASURES[measure][1], description=f"AUC by block. {said}.")
+    said = "; ".join(
+        f"{view.called(model)}: {curve_words(view, measure, model)}" for model in models
+    )
+    svg = render(
+        figure,
+        name=f"blocks-{measure}",
+        title=MEASURES[measure][1],
+        description=f"AUC by block. {said}.",
+    )
     columns = ("model", "block", "auc", "auc_low", "auc_high")
     return Picture(name=f"blocks_{measure}", svg=svg, columns=columns, rows=tuple(sorted(rows)))
 
@@ -117,21 +151,36 @@ def head_of_figure(axes: Axes, title: str) -> None:
     """Title and legend above the axes, the subject of the report first."""
     handles, labels = axes.get_legend_handles_labels()
     axes.legend(
-        handles[::-1], labels[::-1], loc="lower left", bbox_to_anchor=(-0.14, 1.0), ncols=2, borderaxespad=0.2,
-        handlelength=1.2, columnspacing=1.0, fontsize=8.5, title=title, title_fontproperties={"weight": "bold", "size": 10},
+        handles[::-1],
+        labels[::-1],
+        loc="lower left",
+        bbox_to_anchor=(-0.14, 1.0),
+        ncols=2,
+        borderaxespad=0.2,
+        handlelength=1.2,
+        columnspacing=1.0,
+        fontsize=8.5,
+        title=title,
+        title_fontproperties={"weight": "bold", "size": 10},
         alignment="left",
-    )  # fmt: skip
+    )
 
 
 def whole_row(view: RunView, measure: str, model: str) -> Result | None:
     """The AUC of the model as it is, of a measure that changes it."""
-    rows = (row for row in view.results if (row.metric, row.attack, row.model) == ("block_auc", measure, model))
+    rows = (
+        row
+        for row in view.results
+        if (row.metric, row.attack, row.model) == ("block_auc", measure, model)
+    )
     return next((row for row in rows if row.note.startswith("block=whole")), None)
 
 
 def curve_words(view: RunView, measure: str, model: str) -> str:
     """The AUCs of a model's blocks, for who cannot see the figure."""
-    return ", ".join(f"{row.value:.2f}" for row in block_rows(view, "block_auc", measure, model).values())
+    return ", ".join(
+        f"{row.value:.2f}" for row in block_rows(view, "block_auc", measure, model).values()
+    )
 
 
 def blocks_table(view: RunView) -> Table | None:
@@ -142,7 +191,10 @@ def blocks_table(view: RunView) -> Table | None:
     if not columns:
         return None
     blocks = sorted(set().union(*columns.values()))
-    rows = [(Cell(text=str(block)), *(auc_cell(found.get(block)) for found in columns.values())) for block in blocks]
+    rows = [
+        (Cell(text=str(block)), *(auc_cell(found.get(block)) for found in columns.values()))
+        for block in blocks
+    ]
     whole = {measure: whole_row(view, measure, model) for measure in columns}
     if any(whole.values()):
         cells = (auc_cell(row) if row else Cell(text="") for row in whole.values())
@@ -154,18 +206,29 @@ def blocks_table(view: RunView) -> Table | None:
         " one’s block is put in."
     )
     heads = ("block", *(MEASURES[measure][0] for measure in columns))
-    return Table(caption=f"Blocks of the {view.called(model)}: AUC", columns=heads, rows=tuple(rows), note=note)
+    return Table(
+        caption=f"Blocks of the {view.called(model)}: AUC",
+        columns=heads,
+        rows=tuple(rows),
+        note=note,
+    )
 
 
 def beyond_table(view: RunView) -> Table | None:
     """What the subject's blocks show beyond a model that never met a member, and what is lost with each."""
     model = subject(view)
-    columns = {measure: block_rows(view, "block_excess", measure, model) for measure in MEASURES if measure != "revert"}
+    columns = {
+        measure: block_rows(view, "block_excess", measure, model)
+        for measure in MEASURES
+        if measure != "revert"
+    }
     columns = {measure: rows for measure, rows in columns.items() if rows}
     lost = block_rows(view, "block_revert", "revert", model)
     if not columns and not lost:
         return None
-    null = next((view.called(null_of(row)) for rows in columns.values() for row in rows.values()), "")
+    null = next(
+        (view.called(null_of(row)) for rows in columns.values() for row in rows.values()), ""
+    )
     blocks = sorted(set(lost).union(*columns.values()))
     heads = [
         "block",
@@ -173,15 +236,25 @@ def beyond_table(view: RunView) -> Table | None:
         *["lost when exchanged"] * bool(lost),
     ]
     rows = [
-        (Cell(text=str(block)), *(number(found.get(block)) for found in columns.values()),
-         *[number(lost.get(block))] * bool(lost))
+        (
+            Cell(text=str(block)),
+            *(number(found.get(block)) for found in columns.values()),
+            *[number(lost.get(block))] * bool(lost),
+        )
         for block in blocks
-    ]  # fmt: skip
-    beyond = f" Beyond: AUC minus that of the same block of the {null}, on the same records." if null else ""
+    ]
+    beyond = (
+        f" Beyond: AUC minus that of the same block of the {null}, on the same records."
+        if null
+        else ""
+    )
     gone = " Lost: AUC of the student as it is minus that with the block exchanged." if lost else ""
     note = f"Differences of AUC; {level_words(view)}, each for itself; p-values, corrected together, are in results.parquet."
     return Table(
-        caption="What is its own in each block", columns=tuple(heads), rows=tuple(rows), note=note + beyond + gone
+        caption="What is its own in each block",
+        columns=tuple(heads),
+        rows=tuple(rows),
+        note=note + beyond + gone,
     )
 
 
@@ -199,7 +272,15 @@ def profile_table(view: RunView, drawn: Sequence[Picture]) -> Table:
         for model in order_models({str(row[0]) for row in picture.rows}):
             found = block_rows(view, "block_auc", measure, model)
             cells = (Cell(text=view.called(model)), Cell(text=MEASURES[measure][0]))
-            rows += [(*cells, Cell(text=str(block)), Cell(text=interval(row))) for block, row in found.items()]
+            rows += [
+                (*cells, Cell(text=str(block)), Cell(text=interval(row)))
+                for block, row in found.items()
+            ]
     note = "As CSV: figures/blocks_*.csv. Every record's score: blocks/scores.parquet in the run folder."
-    return Table(caption="AUC by model, measure and block", columns=("model", "measure", "block", "AUC"), rows=tuple(rows),
-                 heads=2, note=note)  # fmt: skip
+    return Table(
+        caption="AUC by model, measure and block",
+        columns=("model", "measure", "block", "AUC"),
+        rows=tuple(rows),
+        heads=2,
+        note=note,
+    )

@@ -46,14 +46,34 @@ def look(model: str) -> tuple[str, str | tuple, str]:
 def settings(name: str) -> dict[Any, Any]:
     """Matplotlib's settings: text stays text, ids depend on the name alone."""
     return {
-        "svg.hashsalt": f"stillage-{name}", "svg.fonttype": "none", "text.parse_math": False,
-        "font.family": "DejaVu Sans", "font.size": 9.5, "axes.linewidth": 0.7, "axes.edgecolor": INK, "text.color": INK,
-        "axes.labelcolor": INK, "xtick.color": INK, "ytick.color": INK, "axes.spines.top": False,
-        "axes.spines.right": False, "xtick.major.width": 0.7, "ytick.major.width": 0.7, "xtick.minor.width": 0.4,
-        "ytick.minor.width": 0.4, "xtick.major.size": 3, "ytick.major.size": 3, "xtick.minor.size": 1.5,
-        "ytick.minor.size": 1.5, "legend.frameon": False, "legend.fontsize": 9, "grid.color": FAINT,
-        "grid.linewidth": 0.6, "lines.linewidth": 1.8, "axes.axisbelow": True,
-    }  # fmt: skip
+        "svg.hashsalt": f"stillage-{name}",
+        "svg.fonttype": "none",
+        "text.parse_math": False,
+        "font.family": "DejaVu Sans",
+        "font.size": 9.5,
+        "axes.linewidth": 0.7,
+        "axes.edgecolor": INK,
+        "text.color": INK,
+        "axes.labelcolor": INK,
+        "xtick.color": INK,
+        "ytick.color": INK,
+        "axes.spines.top": False,
+        "axes.spines.right": False,
+        "xtick.major.width": 0.7,
+        "ytick.major.width": 0.7,
+        "xtick.minor.width": 0.4,
+        "ytick.minor.width": 0.4,
+        "xtick.major.size": 3,
+        "ytick.major.size": 3,
+        "xtick.minor.size": 1.5,
+        "ytick.minor.size": 1.5,
+        "legend.frameon": False,
+        "legend.fontsize": 9,
+        "grid.color": FAINT,
+        "grid.linewidth": 0.6,
+        "lines.linewidth": 1.8,
+        "axes.axisbelow": True,
+    }
 
 
 def canvas(width: float, height: float) -> tuple[Figure, Axes]:
@@ -77,7 +97,13 @@ def render(figure: Figure, *, name: str, title: str, description: str) -> str:
 def legend(axes: Axes, handles: Sequence, labels: Sequence[str]) -> None:
     """A legend above the axes, where it hides nothing."""
     axes.legend(
-        handles, labels, loc="lower left", bbox_to_anchor=(0, 1.0), ncols=1, borderaxespad=0.3, handlelength=2.6
+        handles,
+        labels,
+        loc="lower left",
+        bbox_to_anchor=(0, 1.0),
+        ncols=1,
+        borderaxespad=0.3,
+        handlelength=2.6,
     )
 
 
@@ -94,7 +120,10 @@ def percent_ticks(axes: Axes, left: float) -> None:
 def arms(row: Result) -> Array:
     """Error-bar lengths [2, 1] of a Result; zero where it has no interval."""
     return np.array(
-        [[max(0.0, row.value - finite_or(row.low, row.value))], [max(0.0, finite_or(row.high, row.value) - row.value)]]
+        [
+            [max(0.0, row.value - finite_or(row.low, row.value))],
+            [max(0.0, finite_or(row.high, row.value) - row.value)],
+        ]
     )
 
 
@@ -105,4 +134,7 @@ def finite_or(value: float, other: float) -> float:
 
 def file_name(model: str) -> str:
     """A model's name with only letters, digits, - and _, for files and ids."""
-    return "".join(letter if letter.isascii() and (letter.isalnum() or letter in "-_") else "_" for letter in model)
+    return "".join(
+        letter if letter.isascii() and (letter.isalnum() or letter in "-_") else "_"
+        for letter in model
+    )

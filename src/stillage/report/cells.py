@@ -49,7 +49,11 @@ def without_dashes(table: Table) -> Table | None:
 
     A dash with a reason under it is something to say.
     """
-    kept = [i for i in range(len(table.columns)) if i < table.heads or not all(is_dash(row[i]) for row in table.rows)]
+    kept = [
+        i
+        for i in range(len(table.columns))
+        if i < table.heads or not all(is_dash(row[i]) for row in table.rows)
+    ]
     if len(kept) == len(table.columns):
         return table
     if len(kept) == table.heads:
@@ -65,7 +69,10 @@ def is_dash(cell: Cell) -> bool:
 
 def markdown(table: Table) -> str:
     """The table in GitHub's markdown; pipes and line ends in cells are escaped."""
-    lines = [_pipes(table.columns), _pipes("---" if i < table.heads else "---:" for i in range(len(table.columns)))]
+    lines = [
+        _pipes(table.columns),
+        _pipes("---" if i < table.heads else "---:" for i in range(len(table.columns))),
+    ]
     lines += [_pipes(cell.plain for cell in row) for row in table.rows]
     return "\n".join(lines) + "\n"
 
@@ -76,12 +83,16 @@ def _pipes(cells: Iterable[str]) -> str:
 
 def text(table: Table) -> str:
     """The table in aligned columns of plain text."""
-    grid = [list(table.columns), *([" ".join(cell.plain.split()) for cell in row] for row in table.rows)]
+    grid = [
+        list(table.columns),
+        *([" ".join(cell.plain.split()) for cell in row] for row in table.rows),
+    ]
     widths = [max(len(row[i]) for row in grid) for i in range(len(table.columns))]
     lines = []
     for row in grid:
         cells = [
-            c.ljust(w) if i < table.heads else c.rjust(w) for i, (c, w) in enumerate(zip(row, widths, strict=True))
+            c.ljust(w) if i < table.heads else c.rjust(w)
+            for i, (c, w) in enumerate(zip(row, widths, strict=True))
         ]
         lines.append("  ".join(cells).rstrip())
     return "\n".join(lines) + "\n"
@@ -126,7 +137,11 @@ def auc_cell(row: Result | None) -> Cell:
     cell = number(row)
     if row is None or math.isnan(row.low) or row.low <= 0.5:
         return cell
-    return Cell(text=cell.text, small=cell.small, tint=max(1, min(TINTS, math.ceil((row.value - 0.5) * 2 * TINTS))))
+    return Cell(
+        text=cell.text,
+        small=cell.small,
+        tint=max(1, min(TINTS, math.ceil((row.value - 0.5) * 2 * TINTS))),
+    )
 
 
 def thousands(value: object) -> str:

@@ -36,7 +36,9 @@ class Claim:
     row: Result
     shows: bool
     against: tuple[Against, ...]
-    by_draw: bool = False  # members and outsiders differ in the training alone, by a draw of this run
+    by_draw: bool = (
+        False  # members and outsiders differ in the training alone, by a draw of this run
+    )
 
     @property
     def is_attributed(self) -> bool:
@@ -50,13 +52,17 @@ def subject(view: RunView) -> str:
     """The model the report is about: the student, or the teacher where there is no student with an audit."""
     audited = {row.model for row in view.results if row.metric == "auc"}
     pool = audited or set(view.models)
-    return next((name for name in ("student", "teacher") if name in pool), next(iter(view.models), ""))
+    return next(
+        (name for name in ("student", "teacher") if name in pool), next(iter(view.models), "")
+    )
 
 
 def controls_of(view: RunView, model: str) -> tuple[str, ...]:
     """The audited models that never met the members of this one, nor a teacher that did."""
     audited = {row.model for row in view.results if row.metric == "auc"}
-    return tuple(name for name in CONTROLS.get(model, OF_STUDENTS) if name in audited and name != model)
+    return tuple(
+        name for name in CONTROLS.get(model, OF_STUDENTS) if name in audited and name != model
+    )
 
 
 def is_randomised(view: RunView, model: str) -> bool:
@@ -66,7 +72,12 @@ def is_randomised(view: RunView, model: str) -> bool:
     is longer; for it a control model is asked.
     """
     drawn = view.validity.get("drawn_by_us", view.split.get("drawn_by_us", False))
-    return model == "teacher" and bool(drawn) and model in view.summaries and view.validity.get("verdict") == "valid"
+    return (
+        model == "teacher"
+        and bool(drawn)
+        and model in view.summaries
+        and view.validity.get("verdict") == "valid"
+    )
 
 
 def family(view: RunView, model: str) -> tuple[str, ...]:
@@ -86,19 +97,25 @@ def strongest_auc(view: RunView, model: str) -> Result | None:
 def auc_claims(view: RunView, model: str) -> tuple[Claim, ...]:
     """The strongest attack's AUC, then the primary attack's; one where they are the same row or only one has a value."""
     rows = (strongest_auc(view, model), view.result("auc", model, attack=view.primary_attack))
-    found = {(row.metric, row.attack): row for row in rows if row is not None and not math.isnan(row.low)}
+    found = {
+        (row.metric, row.attack): row for row in rows if row is not None and not math.isnan(row.low)
+    }
     return tuple(auc_claim(view, row) for row in found.values())
 
 
 def auc_claim(view: RunView, row: Result) -> Claim:
     """An AUC beside the same attack's on the controls; those that the attack cannot be run on say nothing about it."""
-    others = ((name, view.result("auc", name, attack=row.attack)) for name in controls_of(view, row.model))
+    others = (
+        (name, view.result("auc", name, attack=row.attack)) for name in controls_of(view, row.model)
+    )
     against = tuple(
         Against(control=name, row=other, is_above=auc_above(view, row, other))
         for name, other in others
         if other is not None
     )
-    return Claim(row=row, shows=row.low > CHANCE, against=against, by_draw=is_randomised(view, row.model))
+    return Claim(
+        row=row, shows=row.low > CHANCE, against=against, by_draw=is_randomised(view, row.model)
+    )
 
 
 def auc_above(view: RunView, row: Result, control: Result) -> bool:
@@ -118,9 +135,11 @@ def tail_claim(view: RunView, model: str) -> Claim | None:
     It shows something where its interval lies above the false-positive rate, as asked for and as it was (both limits).
     """
     rows = [
-        row for row in view.results
-        if (row.metric, row.model, row.attack) == ("tpr_at_fpr", model, view.primary_attack) and not math.isnan(row.low)
-    ]  # fmt: skip
+        row
+        for row in view.results
+        if (row.metric, row.model, row.attack) == ("tpr_at_fpr", model, view.primary_attack)
+        and not math.isnan(row.low)
+    ]
     claims = [tail_at(view, row) for row in sorted(rows, key=lambda row: fpr_of(row.note))]
     return max(claims, key=lambda claim: (claim.is_attributed, claim.shows), default=None)
 
@@ -135,9 +154,15 @@ def tail_at(view: RunView, row: Result) -> Claim:
     for name in controls_of(view, row.model):
         other = view.result("tpr_at_fpr", name, attack=row.attack, fpr=fpr)
         if other is not None:
-            paired = difference(view, ("tpr_beyond_control",), row.model, name, attack=row.attack, fpr=fpr)
-            against.append(Against(control=name, row=other, is_above=share_above(row, other, paired)))
-    return Claim(row=row, shows=shows, against=tuple(against), by_draw=is_randomised(view, row.model))
+            paired = difference(
+                view, ("tpr_beyond_control",), row.model, name, attack=row.attack, fpr=fpr
+            )
+            against.append(
+                Against(control=name, row=other, is_above=share_above(row, other, paired))
+            )
+    return Claim(
+        row=row, shows=shows, against=tuple(against), by_draw=is_randomised(view, row.model)
+    )
 
 
 def extraction_pair(view: RunView, model: str) -> tuple[Result | None, Result | None]:
@@ -158,9 +183,13 @@ def recital_claim(view: RunView, model: str) -> Claim | None:
         other = view.result("extraction_rate", name, dataset="private")
         if other is not None:
             paired = difference(view, ("extraction_beyond_control",), model, name)
-            against.append(Against(control=name, row=other, is_above=share_above(members, other, paired)))
+            against.append(
+                Against(control=name, row=other, is_above=share_above(members, other, paired))
+            )
     shows = members.low > outsiders.high
-    return Claim(row=members, shows=shows, against=tuple(against), by_draw=is_randomised(view, model))
+    return Claim(
+        row=members, shows=shows, against=tuple(against), by_draw=is_randomised(view, model)
+    )
 
 
 def share_above(row: Result, control: Result, paired: Result | None) -> bool:
@@ -169,14 +198,24 @@ def share_above(row: Result, control: Result, paired: Result | None) -> bool:
 
 
 def difference(
-    view: RunView, metrics: Sequence[str], model: str, control: str, *, attack: str = "", fpr: float | None = None
+    view: RunView,
+    metrics: Sequence[str],
+    model: str,
+    control: str,
+    *,
+    attack: str = "",
+    fpr: float | None = None,
 ) -> Result | None:
     """The row that compares a model with a control on the same records."""
     rows = (
-        row for row in view.results
-        if row.metric in metrics and row.model == model and (not attack or row.attack == attack)
-        and (fpr is None or fpr_of(row.note) == fpr) and compared_with(row) == control
-    )  # fmt: skip
+        row
+        for row in view.results
+        if row.metric in metrics
+        and row.model == model
+        and (not attack or row.attack == attack)
+        and (fpr is None or fpr_of(row.note) == fpr)
+        and compared_with(row) == control
+    )
     return next(rows, None)
 
 

@@ -23,20 +23,43 @@ def variants_table(results: Sequence[Result], seeds: Mapping[str, Sequence[int]]
     aucs = [row for row in results if row.metric == "auc"]
     measured = {row.metric for row in results}
     shown = {**QUALITY, "validation_loss": "validation loss"}
-    metrics = [metric for metric in shown if metric in measured or metric in ("rouge_l", "validation_loss")]
+    metrics = [
+        metric for metric in shown if metric in measured or metric in ("rouge_l", "validation_loss")
+    ]
     rows = []
     for name in ordered(results, seeds):
         auc, tokens = by.get((name, "auc")), by.get((name, "trained_tokens"))
-        leak = [Cell(text=str(auc.n) if auc else "–"), number(auc, 3) if auc is None else tinted(auc)] if aucs else []
+        leak = (
+            [Cell(text=str(auc.n) if auc else "–"), number(auc, 3) if auc is None else tinted(auc)]
+            if aucs
+            else []
+        )
         cells = [number(by.get((name, metric)), 3) for metric in metrics]
         given = Cell(text=", ".join(map(str, seeds[name])))
-        rows.append((Cell(text=name), given, *leak, *cells, Cell(text=thousands(tokens.value if tokens else None))))
+        rows.append(
+            (
+                Cell(text=name),
+                given,
+                *leak,
+                *cells,
+                Cell(text=thousands(tokens.value if tokens else None)),
+            )
+        )
     model = words(results[0].model) if results else "model"
     leak_heads = ["records", f"AUC, {words(aucs[0].attack)}"] if aucs else []
-    columns = (model, "seeds", *leak_heads, *(shown[metric] for metric in metrics), "trained tokens")
+    columns = (
+        model,
+        "seeds",
+        *leak_heads,
+        *(shown[metric] for metric in metrics),
+        "trained tokens",
+    )
     return Table(
-        caption="Quality against leakage" if aucs else "Quality", columns=columns, rows=tuple(rows), heads=2
-    )  # fmt: skip
+        caption="Quality against leakage" if aucs else "Quality",
+        columns=columns,
+        rows=tuple(rows),
+        heads=2,
+    )
 
 
 def tinted(auc: Result) -> Cell:
@@ -70,8 +93,14 @@ def pairs_table(results: Sequence[Result], level: float) -> Table:
 
 def does_more(results: Sequence[Result], auc: Result) -> str:
     """ "leaks more" of a variant that stands above every control of its own; else what its AUC shows."""
-    beyond = [row for row in results if row.metric == "auc_beyond_control" and row.method == auc.method]
-    return "leaks more" if beyond and all(row.low > 0 for row in beyond) else "tells members apart better"
+    beyond = [
+        row for row in results if row.metric == "auc_beyond_control" and row.method == auc.method
+    ]
+    return (
+        "leaks more"
+        if beyond and all(row.low > 0 for row in beyond)
+        else "tells members apart better"
+    )
 
 
 def quality_tables(results: Sequence[Result], level: float) -> list[Table]:
@@ -82,7 +111,14 @@ def quality_tables(results: Sequence[Result], level: float) -> list[Table]:
 
     test = "paired t, near-duplicates counted once, seeds pooled"
     return [
-        differences(results, metric, (f"Who answers better: {name}", f"difference of {name}"), test, level, says)
+        differences(
+            results,
+            metric,
+            (f"Who answers better: {name}", f"difference of {name}"),
+            test,
+            level,
+            says,
+        )
         for metric, name in QUALITY.items()
         if any(row.metric == f"{metric}_difference" for row in results)
     ]

@@ -40,20 +40,32 @@ def roc_table(view: RunView, picture: Picture) -> Table:
         curves.setdefault(str(model), {})[float(fpr)] = shown
     curves = {model: curves[model] for model in order_models(set(curves))}
     grid = sorted(set.intersection(*(set(curve) for curve in curves.values())))
-    kept = sorted({round(place) for place in np.linspace(0, len(grid) - 1, ROC_ROWS)}) if grid else []
+    kept = (
+        sorted({round(place) for place in np.linspace(0, len(grid) - 1, ROC_ROWS)}) if grid else []
+    )
     rows = tuple(
-        (Cell(text=f"{100 * grid[place]:.3g} %"), *(bracketed(curve[grid[place]]) for curve in curves.values()))
+        (
+            Cell(text=f"{100 * grid[place]:.3g} %"),
+            *(bracketed(curve[grid[place]]) for curve in curves.values()),
+        )
         for place in kept
     )
     columns = ("false-positive rate", *(view.called(model) for model in curves))
     note = "Pointwise limits. All points: figures/roc.csv."
-    return Table(caption="True-positive rate at each false-positive rate", columns=columns, rows=rows, note=note)
+    return Table(
+        caption="True-positive rate at each false-positive rate",
+        columns=columns,
+        rows=rows,
+        note=note,
+    )
 
 
 def tradeoff_table(view: RunView) -> Table:
     """Quality and AUC of each model of the scatter."""
     points = tradeoff(view)
-    rows = tuple((model_head(view, p.model), number(p.quality, 3), number(p.leakage, 3)) for p in points)
+    rows = tuple(
+        (model_head(view, p.model), number(p.quality, 3), number(p.leakage, 3)) for p in points
+    )
     quality = {"rouge_l": "ROUGE-L"}.get(points[0].quality.metric, words(points[0].quality.metric))
     columns = ("model", quality, f"AUC, {words(view.primary_attack)} attack")
     return Table(caption="Quality and leakage", columns=columns, rows=rows)
@@ -65,7 +77,14 @@ def quantile_table(view: RunView) -> Table:
     for model, (values, member) in scores_of(view, view.primary_attack).items():
         for group, chosen in (("members", member), ("outsiders", ~member)):
             cells = (Cell(text=f"{cut:.3g}") for cut in np.quantile(values[chosen], QUANTILES))
-            rows.append((model_head(view, model), Cell(text=group), *cells, Cell(text=str(int(chosen.sum())))))
+            rows.append(
+                (
+                    model_head(view, model),
+                    Cell(text=group),
+                    *cells,
+                    Cell(text=str(int(chosen.sum()))),
+                )
+            )
     columns = ("model", "group", *(f"{100 * q:g} %" for q in QUANTILES), "n")
     note = "The share of the group that scores below. Bins: figures/scores_*.csv."
     caption = f"Quantiles of the {words(view.primary_attack)} score"

@@ -23,8 +23,16 @@ from stillage.types import ROLES
 
 Keys = tuple[str, ...]
 """Where a text stands in nested JSON: the keys above it, without places in lists."""
-SCHEMA = ("data.columns", "data.slice_by", "data.group_by", "audit.extract", "audit.attacks", "audit.dp_attack",
-          "distill.method", "distill.params")  # fmt: skip
+SCHEMA = (
+    "data.columns",
+    "data.slice_by",
+    "data.group_by",
+    "audit.extract",
+    "audit.attacks",
+    "audit.dp_attack",
+    "distill.method",
+    "distill.params",
+)
 """Settings that name columns, attacks, methods and their parameters: words of a table's head or of our lists, no texts."""
 TYPED = ("stop_after", "path")
 """In summary.json and env.json: texts that come from the configuration or the command line. All others are ours."""
@@ -36,8 +44,12 @@ def discreet(view: RunView, title: str) -> tuple[RunView, str]:
     What the numbers of groups stand for is written beside the key, in NAMES_FILE.
     """
     key, typed = run_key(view.run), [title, *sampled_texts(view)]
-    hidden(view, Sight(key=key, free=lambda text: typed.append(text) or text))  # which texts have to be searched
-    sight = Sight(key=key, free=redactor(view.records, typed) if view.records is not None else unsearched)
+    hidden(
+        view, Sight(key=key, free=lambda text: typed.append(text) or text)
+    )  # which texts have to be searched
+    sight = Sight(
+        key=key, free=redactor(view.records, typed) if view.records is not None else unsearched
+    )
     columns = view.setting("data", "slice_by", ())
     values = column_values(view.records, columns if isinstance(columns, list) else ())
     labels = (row.dataset for row in view.results)
@@ -45,9 +57,9 @@ def discreet(view: RunView, title: str) -> tuple[RunView, str]:
     if names:
         groups = {shown: label for label, shown in names.items()}
         write_secret(view.run / NAMES_FILE, json_text({"groups": groups}))
-    return replace(hidden(view, sight), results=renamed(hidden_notes(view, sight), names)), sight.free(
-        title
-    ) if view.records is not None else title
+    return replace(
+        hidden(view, sight), results=renamed(hidden_notes(view, sight), names)
+    ), sight.free(title) if view.records is not None else title
 
 
 def unsearched(text: str) -> str:
@@ -70,11 +82,16 @@ def hidden(view: RunView, sight: Sight) -> RunView:
         return shown_setting(".".join(keys), text, sight, from_hub=hub)
 
     return replace(
-        view, sight=sight, validity=walked(view.validity, check), split=hidden_split(view.split, sight),
-        summaries=walked(view.summaries, fact), env=walked(view.env, fact), config=walked(view.config, setting),
+        view,
+        sight=sight,
+        validity=walked(view.validity, check),
+        split=hidden_split(view.split, sight),
+        summaries=walked(view.summaries, fact),
+        env=walked(view.env, fact),
+        config=walked(view.config, setting),
         config_text=hidden_yaml(view.config_text, setting),
         hashes={name: sight.digest(digest) for name, digest in view.hashes.items()},
-    )  # fmt: skip
+    )
 
 
 def hidden_notes(view: RunView, sight: Sight) -> list[Any]:
@@ -101,7 +118,9 @@ def hidden_split(split: Mapping[str, Any], sight: Sight) -> dict[str, Any]:
     shown: dict[str, str] = {}
     for name, digest in sorted(sources.items(), key=lambda entry: sight.keyed("file", entry[0])):
         role = next((role for role in ROLES if name.startswith(f"{role}: ")), "")
-        if sight.digest(digest) == digest or role in SAFE_ROLES:  # made up here, of the hub, or public
+        if (
+            sight.digest(digest) == digest or role in SAFE_ROLES
+        ):  # made up here, of the hub, or public
             shown[name if digest.startswith("seed ") else sight.free(name)] = digest
         else:
             number += 1
@@ -146,4 +165,8 @@ def hidden_yaml(text: str, change: Callable[[Keys, str], str]) -> str:
         tree = yaml.safe_load(text)
     except yaml.YAMLError:
         return ""
-    return yaml.safe_dump(walked(tree, change), sort_keys=False, allow_unicode=True, width=100) if tree else ""
+    return (
+        yaml.safe_dump(walked(tree, change), sort_keys=False, allow_unicode=True, width=100)
+        if tree
+        else ""
+    )

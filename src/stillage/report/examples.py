@@ -21,9 +21,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 GENERATIONS = 2  # test records shown, each answered by every model
-HIDDEN = (
-    "Texts are masked and records renamed by a key of the run folder; --show-text reveals them, scores and lengths."
-)
+HIDDEN = "Texts are masked and records renamed by a key of the run folder; --show-text reveals them, scores and lengths."
 EXACT = ("score", "characters")
 """Columns that would confirm a guess at a text, to whoever has the model."""
 
@@ -65,12 +63,22 @@ def exposed_table(view: RunView, options: ReportConfig) -> Table | None:
         said = recited.get(id_)
         prefix = f"{said['matched_prefix']} of {said['tokens']}" if said else "–"
         exact = (Cell(text=f"{score:.3f}"), Cell(text=str(len(text.text)) if text.text else "–"))
-        cells = (Cell(text=sight.id(id_), kind="mono"), text_cell(text, sight), Cell(text=f"{100 * above:.1f} %"))
+        cells = (
+            Cell(text=sight.id(id_), kind="mono"),
+            text_cell(text, sight),
+            Cell(text=f"{100 * above:.1f} %"),
+        )
         rows.append((*cells, Cell(text=prefix), *(exact if sight.shows_all else ())))
     note = (
         "Outsiders above: share of outsiders with at least that score, the false-alarm rate at which the record is found."
     ) + ("" if sight.shows_all else f" {HIDDEN}")
-    columns = ("record", "text", "outsiders above", "tokens recited", *(EXACT if sight.shows_all else ()))
+    columns = (
+        "record",
+        "text",
+        "outsiders above",
+        "tokens recited",
+        *(EXACT if sight.shows_all else ()),
+    )
     caption = f"Members by {words(view.primary_attack)} score on the {view.called(model)}"
     return Table(caption=caption, columns=columns, rows=tuple(rows), heads=2, note=note)
 
@@ -103,7 +111,9 @@ def _texts(records: pa.Table | None, ids: set[str]) -> dict[str, PrivateText]:
 
     found = records.filter(pc.field("id").isin(sorted(ids)))
     return {
-        row["id"]: PrivateText("\n".join(row[k] for k in ("prompt", "input", "response") if row.get(k)))
+        row["id"]: PrivateText(
+            "\n".join(row[k] for k in ("prompt", "input", "response") if row.get(k))
+        )
         for row in found.to_pylist()
     }
 
@@ -124,7 +134,10 @@ def recited_table(view: RunView, options: ReportConfig) -> Table | None:
     if not found:
         return None
     sight = view.sight
-    top = sorted(found.values(), key=lambda row: (not row["exact"], -row["matched_prefix"], sight.id(row["id"])))
+    top = sorted(
+        found.values(),
+        key=lambda row: (not row["exact"], -row["matched_prefix"], sight.id(row["id"])),
+    )
     rows = tuple(
         (
             Cell(text=sight.id(row["id"]), kind="mono"),
@@ -136,7 +149,9 @@ def recited_table(view: RunView, options: ReportConfig) -> Table | None:
         for row in top[: options.examples]
     )
     columns = ("record", "target", "recited", "tokens matched", "exact")
-    note = f"Greedy answers of the {view.called(subject(view))}." + ("" if sight.shows_all else f" {HIDDEN}")
+    note = f"Greedy answers of the {view.called(subject(view))}." + (
+        "" if sight.shows_all else f" {HIDDEN}"
+    )
     return Table(caption="Members recited furthest", columns=columns, rows=rows, heads=3, note=note)
 
 

@@ -15,16 +15,36 @@ def exposure_table(view: RunView) -> Table | None:
     """Mean exposure per model of members, of every group of members, and of outsiders."""
     rows = []
     for model in view.models:
-        found = [row for row in view.results if row.model == model and row.metric in ("exposure", "slice_exposure")]
+        found = [
+            row
+            for row in view.results
+            if row.model == model and row.metric in ("exposure", "slice_exposure")
+        ]
         order = {"private": 0, "outsiders": 2}
         for row in sorted(found, key=lambda row: (order.get(row.dataset, 1), row.dataset)):
             beyond = (
-                view.result("exposure_extrapolated", model, dataset=row.dataset) if row.metric == "exposure" else None
+                view.result("exposure_extrapolated", model, dataset=row.dataset)
+                if row.metric == "exposure"
+                else None
             )
             shown = GROUPS.get(row.dataset, f"members, {row.dataset}")
-            cells = (number(row), Cell(text=noted(row, "at the ceiling")), number(beyond), Cell(text=str(row.n)))
-            rows.append((model_head(view, model), Cell(text=shown), *cells, Cell(text=noted(row, "left out") or "0")))
-    ceiling = max((noted(row, "ceiling") for row in view.results if row.metric == "exposure"), default="")
+            cells = (
+                number(row),
+                Cell(text=noted(row, "at the ceiling")),
+                number(beyond),
+                Cell(text=str(row.n)),
+            )
+            rows.append(
+                (
+                    model_head(view, model),
+                    Cell(text=shown),
+                    *cells,
+                    Cell(text=noted(row, "left out") or "0"),
+                )
+            )
+    ceiling = max(
+        (noted(row, "ceiling") for row in view.results if row.metric == "exposure"), default=""
+    )
     if not rows:
         return None
     column = str(view.setting("audit", "extract", "")) or "secret"
@@ -36,8 +56,18 @@ def exposure_table(view: RunView) -> Table | None:
         f" A secret that nobody planted ranks anywhere, which is {math.log2(math.e):.2f} bits on average."
         " Carlini et al. 2019."
     )
-    columns = ("model", "records", "exposure, bits", "at the ceiling", "extrapolated", "n", "left out")
-    return Table(caption="Exposure of secrets", columns=columns, rows=tuple(rows), heads=2, note=note)
+    columns = (
+        "model",
+        "records",
+        "exposure, bits",
+        "at the ceiling",
+        "extrapolated",
+        "n",
+        "left out",
+    )
+    return Table(
+        caption="Exposure of secrets", columns=columns, rows=tuple(rows), heads=2, note=note
+    )
 
 
 def noted(row: Result, what: str) -> str:
@@ -54,5 +84,9 @@ def exposure_words(view: RunView, model: str) -> str:
     members, outsiders = (view.result("exposure", model, dataset=role) for role in GROUPS)
     if members is None or math.isnan(members.value):
         return ""
-    floor = "" if outsiders is None or math.isnan(outsiders.value) else f" (outsiders: {outsiders.value:.1f})"
+    floor = (
+        ""
+        if outsiders is None or math.isnan(outsiders.value)
+        else f" (outsiders: {outsiders.value:.1f})"
+    )
     return f"exposure {members.value:.1f} bits{floor}"

@@ -28,9 +28,12 @@ from stillage.types import Array, Result
 
 FEWEST = 5  # outsiders above a threshold below which a rate is mostly luck
 BINS = 28
-QUALITY = (("needed_exact", "needed part exact on test records", True),
-           ("rouge_l", "ROUGE-L on test records", True), ("exact_match", "exact match on test records", True),
-           ("bits_per_byte", "bits per byte on test records (lower is better)", False))  # fmt: skip
+QUALITY = (
+    ("needed_exact", "needed part exact on test records", True),
+    ("rouge_l", "ROUGE-L on test records", True),
+    ("exact_match", "exact match on test records", True),
+    ("bits_per_byte", "bits per byte on test records (lower is better)", False),
+)
 
 
 def scores_of(view: RunView, attack: str) -> dict[str, tuple[Array, Array]]:
@@ -81,7 +84,9 @@ def roc(view: RunView, scores: Mapping[str, tuple[Array, Array]]) -> Picture:
         values, member = scores[name]
         colour, style, _ = look(name)
         curve, band = roc_curve(values, member), roc_band(values, member, level=view.level)
-        told = band.fpr >= min(0.5, FEWEST / fewest)  # to the left the band is the whole height, for every model
+        told = band.fpr >= min(
+            0.5, FEWEST / fewest
+        )  # to the left the band is the whole height, for every model
         low, high = np.maximum(band.low[told], left / 2), band.high[told]
         axes.fill_between(band.fpr[told], low, high, color=colour, alpha=0.12, linewidth=0)
         x, y = thinned(curve.fpr, curve.tpr, left)
@@ -93,7 +98,10 @@ def roc(view: RunView, scores: Mapping[str, tuple[Array, Array]]) -> Picture:
             drawstyle="steps-post",
             label=f"{view.called(name)}: {auc_words(view, name)}",
         )
-        rows += [(name, *map(float, point)) for point in zip(band.fpr, band.tpr, band.low, band.high, strict=True)]
+        rows += [
+            (name, *map(float, point))
+            for point in zip(band.fpr, band.tpr, band.low, band.high, strict=True)
+        ]
     axes.plot([left, 1], [left, 1], color=INK, linewidth=0.9, linestyle=(0, (2, 2)), label="chance")
     axes.axvspan(left, min(1.0, FEWEST / fewest), color=FAINT, alpha=0.5, linewidth=0, zorder=0)
     axes.set(xscale="log", yscale="log", xlim=(left, 1), ylim=(left, 1.06))
@@ -107,7 +115,12 @@ def roc(view: RunView, scores: Mapping[str, tuple[Array, Array]]) -> Picture:
     legend(axes, [handles[i] for i in order], [labels[i] for i in order])
     description = "; ".join(f"{view.called(name)}: {auc_words(view, name)}" for name in scores)
     title = f"ROC curves, {words(view.primary_attack)} attack"
-    svg = render(figure, name="roc", title=title, description=f"Log-log axes, chance is the diagonal. {description}.")
+    svg = render(
+        figure,
+        name="roc",
+        title=title,
+        description=f"Log-log axes, chance is the diagonal. {description}.",
+    )
     columns = ("model", "fpr", "tpr", "tpr_low", "tpr_high")
     return Picture(name="roc", svg=svg, columns=columns, rows=tuple(sorted(rows)))
 
@@ -143,7 +156,10 @@ def tradeoff(view: RunView) -> tuple[Point, ...]:
     for metric, _, _ in QUALITY:
         points = []
         for name in audited(view):
-            quality, leakage = view.result(metric, name), view.result("auc", name, attack=view.primary_attack)
+            quality, leakage = (
+                view.result(metric, name),
+                view.result("auc", name, attack=view.primary_attack),
+            )
             if quality and leakage and not (math.isnan(quality.value) or math.isnan(leakage.value)):
                 points.append(Point(model=name, quality=quality, leakage=leakage))
         if points:
@@ -158,23 +174,50 @@ def scatter(view: RunView, points: Sequence[Point]) -> Picture:
     for point in points:
         colour, _, marker = look(point.model)
         axes.errorbar(
-            point.leakage.value, point.quality.value, xerr=arms(point.leakage), yerr=arms(point.quality), color=colour,
-            marker=marker, markersize=7.5, linewidth=1.2, linestyle="none", label=view.called(point.model),
-        )  # fmt: skip
+            point.leakage.value,
+            point.quality.value,
+            xerr=arms(point.leakage),
+            yerr=arms(point.quality),
+            color=colour,
+            marker=marker,
+            markersize=7.5,
+            linewidth=1.2,
+            linestyle="none",
+            label=view.called(point.model),
+        )
     low = min(0.4, *(finite_or(p.leakage.low, p.leakage.value) - 0.02 for p in points))
     axes.axvline(0.5, color=INK, linewidth=0.9, linestyle=(0, (2, 2)))
     axes.text(0.5, 0.02, " chance", transform=axes.get_xaxis_transform(), fontsize=9, ha="left")
-    axes.set(xlim=(low, 1.015), xlabel=f"leakage: AUC, {words(view.primary_attack)} attack", ylabel=label)
+    axes.set(
+        xlim=(low, 1.015), xlabel=f"leakage: AUC, {words(view.primary_attack)} attack", ylabel=label
+    )
     axes.margins(y=0.18)
     if not higher:
         axes.invert_yaxis()
     axes.grid(True)
     handles, labels = axes.get_legend_handles_labels()
-    axes.legend(handles, labels, loc="lower left", bbox_to_anchor=(0, 1.0), ncols=2, borderaxespad=0.3)
-    rows = tuple((p.model, p.quality.value, p.quality.low, p.quality.high, p.leakage.value, p.leakage.low, p.leakage.high)
-                 for p in points)  # fmt: skip
-    said = "; ".join(f"{view.called(p.model)}: {interval(p.quality)} against AUC {interval(p.leakage)}" for p in points)
-    svg = render(figure, name="quality_leakage", title="Quality against leakage", description=f"{said}.")
+    axes.legend(
+        handles, labels, loc="lower left", bbox_to_anchor=(0, 1.0), ncols=2, borderaxespad=0.3
+    )
+    rows = tuple(
+        (
+            p.model,
+            p.quality.value,
+            p.quality.low,
+            p.quality.high,
+            p.leakage.value,
+            p.leakage.low,
+            p.leakage.high,
+        )
+        for p in points
+    )
+    said = "; ".join(
+        f"{view.called(p.model)}: {interval(p.quality)} against AUC {interval(p.leakage)}"
+        for p in points
+    )
+    svg = render(
+        figure, name="quality_leakage", title="Quality against leakage", description=f"{said}."
+    )
     columns = ("model", metric, f"{metric}_low", f"{metric}_high", "auc", "auc_low", "auc_high")
     return Picture(name="quality_leakage", svg=svg, columns=columns, rows=rows)
 
@@ -184,8 +227,12 @@ def histogram(view: RunView, model: str, values: Array, member: Array) -> Pictur
     figure, axes = canvas(330, 190)
     colour = look(model)[0]
     edges = bin_edges(values)
-    inside, outside = (np.histogram(values[who], edges)[0] / max(1, int(who.sum())) for who in (member, ~member))
-    axes.stairs(100 * inside, edges, fill=True, color=colour, alpha=0.45, linewidth=0, label="members")
+    inside, outside = (
+        np.histogram(values[who], edges)[0] / max(1, int(who.sum())) for who in (member, ~member)
+    )
+    axes.stairs(
+        100 * inside, edges, fill=True, color=colour, alpha=0.45, linewidth=0, label="members"
+    )
     axes.stairs(100 * inside, edges, color=colour, linewidth=0.9)
     axes.stairs(100 * outside, edges, color=INK, linewidth=1.3, label="outsiders")
     axes.set_xlabel(f"{words(view.primary_attack)} score, higher: more like a member", fontsize=9)
@@ -194,11 +241,19 @@ def histogram(view: RunView, model: str, values: Array, member: Array) -> Pictur
     axes.margins(y=0.15)
     axes.set_title(view.called(model), loc="left", fontsize=10, fontweight="bold")
     axes.legend(
-        loc="lower right", bbox_to_anchor=(1, 0.98), ncols=2, borderaxespad=0.3, handlelength=1.2, columnspacing=1
+        loc="lower right",
+        bbox_to_anchor=(1, 0.98),
+        ncols=2,
+        borderaxespad=0.3,
+        handlelength=1.2,
+        columnspacing=1,
     )
     medians = f"median {np.median(values[member]):.3g} for members, {np.median(values[~member]):.3g} for outsiders"
     svg = render(
-        figure, name=f"scores-{file_name(model)}", title=f"Scores of the {view.called(model)}", description=medians
+        figure,
+        name=f"scores-{file_name(model)}",
+        title=f"Scores of the {view.called(model)}",
+        description=medians,
     )
     rows = tuple(
         (model, float(low), float(high), float(a), float(b))
@@ -220,5 +275,8 @@ def bin_edges(values: Array) -> Array:
     power = 10.0 ** math.floor(math.log10(least))
     step = next(power * factor for factor in (1, 2, 2.5, 5, 10) if power * factor >= least)
     first, last = math.floor(low / step), math.ceil(high / step)
-    first, last = first - (step * first > low), last + (step * last < high)  # rounded to the wrong side
+    first, last = (
+        first - (step * first > low),
+        last + (step * last < high),
+    )  # rounded to the wrong side
     return step * np.arange(first, last + 1)

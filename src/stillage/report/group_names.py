@@ -17,13 +17,17 @@ if TYPE_CHECKING:
 QUARTER = re.compile(r"(quarter [1-4]) \((.+) to (.+)\)")
 
 
-def column_values(records: pa.Table | None, columns: Sequence[str]) -> dict[str, tuple[set[str], set[str]]]:
+def column_values(
+    records: pa.Table | None, columns: Sequence[str]
+) -> dict[str, tuple[set[str], set[str]]]:
     """column -> (values of protected records, values of those that may be shown), of the columns kept with the records."""
     found: dict[str, tuple[set[str], set[str]]] = {column: (set(), set()) for column in columns}
     if records is None or "meta" not in records.column_names or not columns:
         return found
     for batch in records.select(["role", "meta"]).to_batches(max_chunksize=4096):
-        for role, cell in zip(*(batch.column(place).to_pylist() for place in range(2)), strict=True):
+        for role, cell in zip(
+            *(batch.column(place).to_pylist() for place in range(2)), strict=True
+        ):
             meta = parsed(cell)
             for column in columns if isinstance(meta, Mapping) else ():
                 if column in meta:
@@ -32,7 +36,11 @@ def column_values(records: pa.Table | None, columns: Sequence[str]) -> dict[str,
 
 
 def shown_names(
-    labels: Iterable[str], values: Mapping[str, tuple[set[str], set[str]]], sight: Sight, *, is_known: bool
+    labels: Iterable[str],
+    values: Mapping[str, tuple[set[str], set[str]]],
+    sight: Sight,
+    *,
+    is_known: bool,
 ) -> dict[str, str]:
     """Label "column: value" -> what is printed for it; labels that may stand as they are, are not in it.
 
@@ -58,7 +66,9 @@ def shown_names(
     for column, found in numbered.items():
         found.sort(key=lambda label: sight.keyed("group", label))
         width = len(str(len(found)))
-        names |= {label: f"group {number:0{width}d} of {column}" for number, label in enumerate(found, 1)}
+        names |= {
+            label: f"group {number:0{width}d} of {column}" for number, label in enumerate(found, 1)
+        }
     return names
 
 

@@ -26,10 +26,16 @@ def group_words(view: RunView) -> str:
     worst = max(sure, key=lambda row: row.value)
     p = number_in(worst.note, "bh p")
     others = {name: group_at(view, name, worst.dataset) for name in controls_of(view, model)}
-    there = {name: row for name, row in others.items() if row is not None and not math.isnan(row.low)}
+    there = {
+        name: row for name, row in others.items() if row is not None and not math.isnan(row.low)
+    }
     controls = "; ".join(f"{view.called(name)}: {interval(row)}" for name, row in there.items())
     reached = any(row.high >= worst.low for row in there.values())
-    beside = (", not clearly above a control there" if reached else ", above every control there") if there else ""
+    beside = (
+        (", not clearly above a control there" if reached else ", above every control there")
+        if there
+        else ""
+    )
     return (
         f"Told apart best of {len(rows)} groups: {worst.dataset}, AUC {interval(worst)} ({named}, n = {worst.n},"
         f" p = {p:.2g} after correction for the number of groups){beside}"

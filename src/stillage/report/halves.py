@@ -36,9 +36,7 @@ def gain_words(view: RunView) -> str:
     metric = gain.metric.removesuffix("_gain")
     student, alone = (view.result(metric, name) for name in (STUDENT, ALONE))
     if metric == "needed_exact":
-        said = (
-            f"the student is right on {percent(student)} of the needed answers, without a teacher on {percent(alone)}"
-        )
+        said = f"the student is right on {percent(student)} of the needed answers, without a teacher on {percent(alone)}"
     else:
         said = f"the student has ROUGE-L {interval(student, 3)}, without a teacher {interval(alone, 3)}"
     shown = f"{said} ({signed(gain)}){alone_words(view)}."
@@ -55,7 +53,11 @@ def alone_words(view: RunView) -> str:
     if not claims:
         return ""
     shows = any(claim.shows for claim in claims)
-    does = "tells members from outsiders too" if shows else "is not shown to tell members from outsiders"
+    does = (
+        "tells members from outsiders too"
+        if shows
+        else "is not shown to tell members from outsiders"
+    )
     return f"; the one without a teacher {does} ({by_attack(claims[0].row)})"
 
 
@@ -68,19 +70,40 @@ def signed(row: Result) -> str:
 
 def minimal_words(view: RunView) -> str:
     """What the student that was asked only for what is needed keeps and gives away; empty where there is none."""
-    auc, quality = view.result("auc", MINIMAL, attack=view.primary_attack), view.result("needed_exact", MINIMAL)
+    auc, quality = (
+        view.result("auc", MINIMAL, attack=view.primary_attack),
+        view.result("needed_exact", MINIMAL),
+    )
     if auc is None or quality is None or math.isnan(auc.low):
         return ""
-    cost, avoided = gain_of(view, MINIMAL, STUDENT), view.result("avoided_leak", STUDENT, attack=view.primary_attack)
-    keeps = f"right on {percent(quality)}" + (f" ({signed(cost)} against the student)" if cost is not None else "")
-    parts = [row for name in ATTACKS if (row := view.result("auc", MINIMAL, attack=name)) is not None]
+    cost, avoided = (
+        gain_of(view, MINIMAL, STUDENT),
+        view.result("avoided_leak", STUDENT, attack=view.primary_attack),
+    )
+    keeps = f"right on {percent(quality)}" + (
+        f" ({signed(cost)} against the student)" if cost is not None else ""
+    )
+    parts = [
+        row for name in ATTACKS if (row := view.result("auc", MINIMAL, attack=name)) is not None
+    ]
     beside = "".join(f"; {interval(row)}, {words(row.attack)} attack" for row in parts)
-    student, worst = view.result("auc", STUDENT, attack=view.primary_attack), max(row.high for row in (auc, *parts))
+    student, worst = (
+        view.result("auc", STUDENT, attack=view.primary_attack),
+        max(row.high for row in (auc, *parts)),
+    )
     leaks = any(claim.is_attributed for claim in claims_of(view, STUDENT))
-    clear = leaks and avoided is not None and avoided.low > 0 and student is not None and worst < student.low
+    clear = (
+        leaks
+        and avoided is not None
+        and avoided.low > 0
+        and student is not None
+        and worst < student.low
+    )
     less = "leaks less" if clear else "is not shown to leak less"
     left = left_words(view, (auc, *parts))
-    return f"Asked only for what is needed, it is {keeps} and {less}: {by_attack(auc)}{beside}{left}."
+    return (
+        f"Asked only for what is needed, it is {keeps} and {less}: {by_attack(auc)}{beside}{left}."
+    )
 
 
 def left_words(view: RunView, rows: Sequence[Result]) -> str:
@@ -100,23 +123,35 @@ def halves_table(view: RunView) -> Table | None:
     skilled = any(row.metric == "needed_exact" for row in view.results)
     metric = "needed_exact" if skilled else "rouge_l"
     names = [name for name in view.models if name.startswith("student")]
-    attacks = [view.primary_attack, *(name for name in ATTACKS if name in view.attacks)] if view.attacks else []
+    attacks = (
+        [view.primary_attack, *(name for name in ATTACKS if name in view.attacks)]
+        if view.attacks
+        else []
+    )
     rows = []
     for name in names:
         quality = view.result(metric, name)
         gain = gain_of(view, name, ALONE)
-        cells = [share(quality) if skilled else number(quality, 3), Cell(text="–" if gain is None else signed(gain))]
+        cells = [
+            share(quality) if skilled else number(quality, 3),
+            Cell(text="–" if gain is None else signed(gain)),
+        ]
         cells += [auc_cell(view.result("auc", name, attack=attack)) for attack in attacks]
         rows.append((model_head(view, name), *cells))
     columns = (
-        "model", "needed part right" if skilled else "ROUGE-L", "more than without a teacher",
+        "model",
+        "needed part right" if skilled else "ROUGE-L",
+        "more than without a teacher",
         *(f"AUC, {words(attack)} attack" for attack in attacks),
-    )  # fmt: skip
+    )
     note = f"Quality on test records, the same for all models; differences are paired. {level_words(view)}."
     if skilled and (end := str(view.setting("data", "needed_until", ""))):
         note += f" The needed part of an answer goes up to its first “{end}”; what follows is not judged here."
     if MINIMAL in names:
         note += f" The {words(MINIMAL)} never learned the rest, so that numbers over whole answers speak against it."
     return Table(
-        caption="What each student can do, and what it gives away", columns=columns, rows=tuple(rows), note=note
+        caption="What each student can do, and what it gives away",
+        columns=columns,
+        rows=tuple(rows),
+        note=note,
     )

@@ -45,7 +45,14 @@ class Check:
     undecided: bool = False  # too few records to tell; counted as neither passed nor failed
 
 
-def page(view: RunView, judged: Verdict, drawn: Mapping[str, Picture], options: ReportConfig, *, title: str) -> str:
+def page(
+    view: RunView,
+    judged: Verdict,
+    drawn: Mapping[str, Picture],
+    options: ReportConfig,
+    *,
+    title: str,
+) -> str:
     """The whole report as one HTML document: no script, no request, style by hash only."""
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
     from markupsafe import Markup
@@ -54,26 +61,42 @@ def page(view: RunView, judged: Verdict, drawn: Mapping[str, Picture], options: 
     digest = base64.b64encode(hashlib.sha256(css.encode()).digest()).decode()
     loader = FileSystemLoader(HERE)
     environment = Environment(
-        loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+        loader=loader,
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
     )
     parts = {
         "title": title,
         "css": Markup(css),
         "style_hash": digest,
-        "verdict": replace(judged, headline=typeset(judged.headline), detail=typeset(judged.detail)),
-        "halves": tuple(typeset(said) for said in (group_words(view), gain_words(view), minimal_words(view)) if said),
+        "verdict": replace(
+            judged, headline=typeset(judged.headline), detail=typeset(judged.detail)
+        ),
+        "halves": tuple(
+            typeset(said)
+            for said in (group_words(view), gain_words(view), minimal_words(view))
+            if said
+        ),
         "keys": tuple(replace(key, note=typeset(key.note)) for key in key_numbers(view)),
         "checks": checks(view),
         "validity": view.validity,
         "measured": {
-            words(str(c.get("name", ""))): tuple(flatten(c["values"])) for c in _checks(view) if c.get("values")
+            words(str(c.get("name", ""))): tuple(flatten(c["values"]))
+            for c in _checks(view)
+            if c.get("values")
         },
         "split": split_words(view),
         "figures": {name: Markup(picture.svg) for name, picture in drawn.items()},
-        "data": {name: without_dashes(table) or table for name, table in digests(view, drawn).items()},
+        "data": {
+            name: without_dashes(table) or table for name, table in digests(view, drawn).items()
+        },
         "tables": tables(view, options),
         "generations": generations(view),
-        "samples_hidden": view.samples is not None and view.records is None and not options.show_text,
+        "samples_hidden": view.samples is not None
+        and view.records is None
+        and not options.show_text,
         "primary": words(view.primary_attack),
         "subject": view.called(subject(view)),
         "show_text": options.show_text,
@@ -102,7 +125,9 @@ def tables(view: RunView, options: ReportConfig) -> dict[str, Table | None]:
         "auc": auc_table(view) if audited else None,
         "left_out": left_out_table(view),
         "tpr": tpr_table(
-            view, view.attacks[:1], f"Members found at few false alarms, {words(view.primary_attack)} attack"
+            view,
+            view.attacks[:1],
+            f"Members found at few false alarms, {words(view.primary_attack)} attack",
         )
         if audited
         else None,
@@ -123,7 +148,9 @@ def tables(view: RunView, options: ReportConfig) -> dict[str, Table | None]:
         "exposed": exposed_table(view, options),
         "blind": blind if blind.rows else None,
     }
-    return {name: without_dashes(table) if table is not None else None for name, table in found.items()}
+    return {
+        name: without_dashes(table) if table is not None else None for name, table in found.items()
+    }
 
 
 def checks(view: RunView) -> tuple[Check, ...]:
@@ -155,7 +182,9 @@ def split_words(view: RunView) -> str:
         else "The split was given, not drawn by this run: that members and outsiders differ only in having been trained on "
         "rests on whoever made the files."
     )
-    unchecked = [f"{words(name)} ({why})" for name, why in view.validity.get("unchecked", {}).items()]
+    unchecked = [
+        f"{words(name)} ({why})" for name, why in view.validity.get("unchecked", {}).items()
+    ]
     return f"{said} Not checked: {'; '.join(unchecked)}." if unchecked else said
 
 
@@ -167,10 +196,15 @@ def facts(view: RunView) -> dict[str, Any]:
         f"Sources ({kind})": view.split.get("sources", {}),
         "Training": view.summaries,
         "Environment": view.env,
-        f"Files this report was made from ({kind})": {name: digest for name, digest in view.hashes.items()},
+        f"Files this report was made from ({kind})": {
+            name: digest for name, digest in view.hashes.items()
+        },
     }
     flat = {name: tuple(flatten(group)) for name, group in groups.items()}
-    return {"config": view.config_text.strip(), "facts": {name: pairs for name, pairs in flat.items() if pairs}}
+    return {
+        "config": view.config_text.strip(),
+        "facts": {name: pairs for name, pairs in flat.items() if pairs},
+    }
 
 
 def flatten(value: object, prefix: str = "") -> Iterator[tuple[str, str]]:

@@ -38,13 +38,17 @@ def inheritance_table(view: RunView) -> Table | None:
         " scores, among members. Found again: of the members found through the teacher at that rate, those found"
         f" through the student too. {level_words(view)}."
     )
-    return Table(caption="The student beside its teacher", columns=columns, rows=tuple(rows), note=note)
+    return Table(
+        caption="The student beside its teacher", columns=columns, rows=tuple(rows), note=note
+    )
 
 
 def sets_table(view: RunView) -> Table | None:
     """Of the records recited or found: inherited, possible only through the teacher, easy for anybody."""
     rows = []
-    recited = [recital_row(view, f"{name}_rate") for name in ("inherited", "teacher_specific", "easy")]
+    recited = [
+        recital_row(view, f"{name}_rate") for name in ("inherited", "teacher_specific", "easy")
+    ]
     if any(row is not None for row in recited):
         rows.append((Cell(text="recited word for word"), *map(defined_share, recited)))
     for fpr in rates(view):
@@ -68,12 +72,16 @@ def sets_table(view: RunView) -> Table | None:
         " Intervals by Clopper and Pearson, near-duplicates counted once; of what is found, they hold at this sample's"
         " thresholds, not for other outsiders."
     )
-    return Table(caption="Inherited, teacher-specific, easy", columns=columns, rows=tuple(rows), note=note)
+    return Table(
+        caption="Inherited, teacher-specific, easy", columns=columns, rows=tuple(rows), note=note
+    )
 
 
 def curve_table(view: RunView) -> Table | None:
     """E[student | teacher > tau], for what is recited and for the first attack's score."""
-    points = [row for row in view.results if row.metric == "inheritance_curve" and row.model == STUDENT]
+    points = [
+        row for row in view.results if row.metric == "inheritance_curve" and row.model == STUDENT
+    ]
     by_tau: dict[float, dict[tuple[str, str], Result]] = {}
     for row in points:
         by_tau.setdefault(tau_of(row.note), {})[row.attack, row.dataset] = row
@@ -87,18 +95,33 @@ def curve_table(view: RunView) -> Table | None:
             row, floor = found.get((attack, "private")), found.get((attack, "outsiders"))
             cells += [Cell(text=str(row.n) if row else "–"), defined(row), defined(floor)]
         rows.append(tuple(cells))
-    shown = ["share of tokens recited" if not attack else f"{words(attack)} score’s rank" for attack in attacks]
-    columns = ("teacher", *(name for label in shown for name in ("n members", f"student: {label}", "of outsiders")))
+    shown = [
+        "share of tokens recited" if not attack else f"{words(attack)} score’s rank"
+        for attack in attacks
+    ]
+    columns = (
+        "teacher",
+        *(name for label in shown for name in ("n members", f"student: {label}", "of outsiders")),
+    )
     note = (
         "Rank: share of outsiders that score below the record. Means over the members for which the teacher is above, and"
         " over the outsiders for which it is: what easy records reach."
     )
-    return Table(caption="The student where the teacher is sure", columns=columns, rows=tuple(rows), note=note)
+    return Table(
+        caption="The student where the teacher is sure",
+        columns=columns,
+        rows=tuple(rows),
+        note=note,
+    )
 
 
 def recital_row(view: RunView, metric: str) -> Result | None:
     """The row over recited records: it belongs to no attack."""
-    rows = (row for row in view.results if row.metric == metric and row.model == STUDENT and not row.attack)
+    rows = (
+        row
+        for row in view.results
+        if row.metric == metric and row.model == STUDENT and not row.attack
+    )
     return next(rows, None)
 
 
@@ -111,7 +134,9 @@ def defined_share(row: Result | None) -> Cell:
     """A share in percent with its denominator, or why there is none."""
     if row is None or not math.isnan(row.value):
         cell = share(row)
-        return cell if row is None else Cell(text=cell.text, small=f"{cell.small} of {row.n}".strip())
+        return (
+            cell if row is None else Cell(text=cell.text, small=f"{cell.small} of {row.n}".strip())
+        )
     return undefined(row)
 
 

@@ -42,13 +42,17 @@ def key_numbers(view: RunView) -> tuple[KeyNumber, ...]:
         found += [key(label, interval(row, digits), note) for label, row, digits in rows if row]
     counts = sorted(view.split.get("counts", {}).items(), key=lambda item: -float(item[1]))[:4]
     return tuple(found[:MOST]) or tuple(
-        KeyNumber(label=f"{role} records", value=thousands(count), small="", note="") for role, count in counts
+        KeyNumber(label=f"{role} records", value=thousands(count), small="", note="")
+        for role, count in counts
     )
 
 
 def auc_keys(view: RunView, model: str) -> list[KeyNumber]:
     """The strongest attack's AUC with the limits that hold for all attacks together, and the primary attack's if another."""
-    strongest, primary = strongest_auc(view, model), view.result("auc", model, attack=view.primary_attack)
+    strongest, primary = (
+        strongest_auc(view, model),
+        view.result("auc", model, attack=view.primary_attack),
+    )
     tested, count = view.result("best_attack_p", model), len(family(view, model))
     found = []
     if strongest is not None:
@@ -57,7 +61,9 @@ def auc_keys(view: RunView, model: str) -> list[KeyNumber]:
             chosen = f", strongest of {count}, p = {tested.value:.2g}; the interval allows for the choice"
         found.append(auc_key(view, strongest, f"{view.called(model)}{chosen}; 0.5 is chance"))
     if strongest is not None and primary is not None and primary.attack != strongest.attack:
-        found.append(auc_key(view, primary, f"{view.called(model)}, the attack that was named first"))
+        found.append(
+            auc_key(view, primary, f"{view.called(model)}, the attack that was named first")
+        )
     return found
 
 
@@ -92,7 +98,11 @@ def quality_keys(view: RunView, model: str) -> list[KeyNumber]:
     needed, alone = (view.result("needed_exact", name) for name in (model, "student_no_teacher"))
     quality = view.result("rouge_l", model)
     if needed is not None:
-        without = f"; without a teacher {percent(alone).partition(' [')[0]}" if alone and model == "student" else ""
+        without = (
+            f"; without a teacher {percent(alone).partition(' [')[0]}"
+            if alone and model == "student"
+            else ""
+        )
         return [key("Needed part right", percent(needed), f"{who}, test records{without}")]
     if quality is None:
         return []

@@ -26,7 +26,9 @@ def left_out_table(view: RunView) -> Table | None:
         return None
     note = "These attacks were asked for and have no number here; nothing follows from that about the models."
     columns = ("attack", "models", "why")
-    return Table(caption="Attacks that were left out", columns=columns, rows=rows, heads=3, note=note)
+    return Table(
+        caption="Attacks that were left out", columns=columns, rows=rows, heads=3, note=note
+    )
 
 
 def left_out_line(view: RunView) -> str:

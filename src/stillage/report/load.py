@@ -23,8 +23,13 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 MODELS = (
-    "teacher", "student", "student_minimal", "student_counterfactual", "student_no_teacher", "teacher_counterfactual"
-)  # fmt: skip
+    "teacher",
+    "student",
+    "student_minimal",
+    "student_counterfactual",
+    "student_no_teacher",
+    "teacher_counterfactual",
+)
 """Reading order of the model roles in every table and figure; other names follow, sorted."""
 
 INPUTS = (
@@ -65,7 +70,9 @@ class RunView:
     config_text: str
     env: Mapping[str, Any]
     hashes: Mapping[str, str]  # path in the run folder -> sha256
-    sight: Sight = field(default_factory=Sight)  # how much of private texts may be shown; the tables have them all
+    sight: Sight = field(
+        default_factory=Sight
+    )  # how much of private texts may be shown; the tables have them all
 
     @property
     def models(self) -> tuple[str, ...]:
@@ -79,7 +86,9 @@ class RunView:
     @property
     def attacks(self) -> tuple[str, ...]:
         """Attacks with an AUC of some model, in the order of the configuration, then by name."""
-        found = {r.attack for r in self.results if r.metric == "auc" and r.attack and r.model != "blind"}
+        found = {
+            r.attack for r in self.results if r.metric == "auc" and r.attack and r.model != "blind"
+        }
         named = [name for name in self.setting("audit", "attacks", ()) if name in found]
         return tuple(named) + tuple(sorted(found - set(named)))
 
@@ -97,7 +106,11 @@ class RunView:
 
     def called(self, model: str) -> str:
         """A model's name in tables and sentences: its role's, or its own where it was given as a reference."""
-        return own_name(str(self.setting("audit", "reference", ""))) if model == self.given_reference else words(model)
+        return (
+            own_name(str(self.setting("audit", "reference", "")))
+            if model == self.given_reference
+            else words(model)
+        )
 
     @property
     def level(self) -> float:
@@ -114,7 +127,13 @@ class RunView:
         return default if value is None else value
 
     def result(
-        self, metric: str, model: str, *, attack: str = "", fpr: float | None = None, dataset: str = ""
+        self,
+        metric: str,
+        model: str,
+        *,
+        attack: str = "",
+        fpr: float | None = None,
+        dataset: str = "",
     ) -> Result | None:
         """The row with that metric; of several, the one over most records (a slice has fewer), test data first on ties.
 
@@ -161,7 +180,9 @@ def read_run(run: Path) -> RunView:
         records=_table(run / "data" / "records.parquet"),
         validity=_json(run / "audit" / "validity.json"),
         split=_json(run / "data" / "split.json"),
-        summaries={name: summary for name, summary in summaries.items() if isinstance(summary, dict)},
+        summaries={
+            name: summary for name, summary in summaries.items() if isinstance(summary, dict)
+        },
         parameters={
             path.parent.name: count_parameters(path)
             for path in sorted(run.glob("*/model"))
@@ -197,7 +218,9 @@ def count_parameters(model: Path) -> int:
     for path in sorted(model.glob("*.safetensors")):
         with path.open("rb") as file:
             header = json.loads(file.read(int.from_bytes(file.read(8), "little")))
-        count += sum(math.prod(entry["shape"]) for name, entry in header.items() if name != "__metadata__")
+        count += sum(
+            math.prod(entry["shape"]) for name, entry in header.items() if name != "__metadata__"
+        )
     return count
 
 

@@ -64,7 +64,10 @@ class Sight:
         if self.shows_all:
             return text
         return DIGEST.sub(
-            lambda found: self.id(found[0]) if len(found[0]) == 16 else self.keyed("sha256", found[0]), text
+            lambda found: (
+                self.id(found[0]) if len(found[0]) == 16 else self.keyed("sha256", found[0])
+            ),
+            text,
         )
 
     def keyed(self, kind: str, text: str, digits: int = 16) -> str:

@@ -60,14 +60,19 @@ class Redactor:
         text, form, origin = folded(text)
         hidden = np.zeros(len(text), dtype=bool)
         spans = [
-            (start, start + WINDOW) for start in np.flatnonzero(np.isin(window_hashes(form), self.secret)).tolist()
+            (start, start + WINDOW)
+            for start in np.flatnonzero(np.isin(window_hashes(form), self.secret)).tolist()
         ]
-        spans += [span for piece, span in (*spans_of(form), *phrases_of(form)) if piece in self.pieces]
+        spans += [
+            span for piece, span in (*spans_of(form), *phrases_of(form)) if piece in self.pieces
+        ]
         inside = np.zeros(len(form) + 1, dtype=np.int64)
         for start, end in spans:
             inside[start:end] = 1
         counted = np.concatenate([[0], np.cumsum(inside)])
-        spans += [span for span in word_spans(form) if counted[span[1]] > counted[span[0]]]  # no half of a word stays
+        spans += [
+            span for span in word_spans(form) if counted[span[1]] > counted[span[0]]
+        ]  # no half of a word stays
         for start, end in spans:
             hidden[origin[start] : origin[end - 1] + 1] = True
         return "".join(_masked_runs(text, hidden)) if hidden.any() else text
@@ -79,7 +84,9 @@ def _masked_runs(text: str, hidden: Array) -> Iterator[str]:
     for start, end in itertools.pairwise(bounds):
         part = text[start:end]
         inside = part.strip()
-        yield part.replace(inside, MASK) if hidden[start] else part  # the space around it tells where the words were
+        yield (
+            part.replace(inside, MASK) if hidden[start] else part
+        )  # the space around it tells where the words were
 
 
 def folded(text: str) -> tuple[str, str, Sequence[int]]:
@@ -103,7 +110,11 @@ def folded(text: str) -> tuple[str, str, Sequence[int]]:
     form = normal_form(text)
     if "".join(characters) == form:
         return text, form, origin
-    return form, form, range(len(form))  # letters that compose only once they are folded: the form itself is shown
+    return (
+        form,
+        form,
+        range(len(form)),
+    )  # letters that compose only once they are folded: the form itself is shown
 
 
 def window_hashes(text: str) -> Array:
@@ -203,7 +214,9 @@ def found_in(runs: Array, form: str) -> Array:
 
 def pieces_in(form: str, in_a_row: Collection[str]) -> set[str]:
     """The pieces of a long text, as `spans_of`; of those of scripts without spaces only `in_a_row` is looked for."""
-    found = set(words_of(form)) | {token.strip(EDGES) for token in set(form.replace("\0", " ").split(" "))}
+    found = set(words_of(form)) | {
+        token.strip(EDGES) for token in set(form.replace("\0", " ").split(" "))
+    }
     found |= {number_of(written) for written in set(NUMBER.findall(form))}
     return found | {piece for piece in in_a_row if piece in form}
 
@@ -233,7 +246,11 @@ def _chunks(records: pa.Table, *, is_safe: bool) -> Iterator[list[str]]:
 
 def texts_of(row: Mapping[str, object]) -> Iterator[str]:
     """Every text of a row of records.parquet: fields, what turns say, values of kept columns; not the columns' names."""
-    yield from (text for name in ("prompt", "input", "response") if isinstance(text := row.get(name), str) and text)
+    yield from (
+        text
+        for name in ("prompt", "input", "response")
+        if isinstance(text := row.get(name), str) and text
+    )
     turns, meta = (parsed(row.get(name)) for name in ("messages", "meta"))
     for turn in turns if isinstance(turns, list) else ():
         yield from leaves(turn[1:] if isinstance(turn, list) else turn)

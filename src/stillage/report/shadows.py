@@ -15,17 +15,37 @@ def memorized_table(view: RunView) -> Table | None:
     """Counterfactual memorization per kind of model and measure, and how the student's ranking follows the teacher's."""
     rows = []
     means = [row for row in view.results if row.metric == "counterfactual_memorization"]
-    for found in sorted(means, key=lambda row: (order_models({one.model for one in means}).index(row.model), row.unit)):
-        lost = [row for row in view.results if row.metric == "nan_scores" and row.note == "counterfactual"
-                and (row.model, row.unit) == (found.model, found.unit)]  # fmt: skip
-        rank = next((row for row in view.results if row.metric == "counterfactual_spearman"
-                     and (row.model, row.unit) == (found.model, found.unit)), None)  # fmt: skip
+    for found in sorted(
+        means,
+        key=lambda row: (order_models({one.model for one in means}).index(row.model), row.unit),
+    ):
+        lost = [
+            row
+            for row in view.results
+            if row.metric == "nan_scores"
+            and row.note == "counterfactual"
+            and (row.model, row.unit) == (found.model, found.unit)
+        ]
+        rank = next(
+            (
+                row
+                for row in view.results
+                if row.metric == "counterfactual_spearman"
+                and (row.model, row.unit) == (found.model, found.unit)
+            ),
+            None,
+        )
         missing = sum(int(row.value) for row in lost if not math.isnan(row.value))
-        rows.append((
-            model_head(view, found.model),
-            Cell(text=f"{words(found.unit)}, {UNITS.get(found.unit, found.unit)}"), number(found, 3),
-            number(rank), Cell(text=str(found.n)), Cell(text=str(missing)),
-        ))  # fmt: skip
+        rows.append(
+            (
+                model_head(view, found.model),
+                Cell(text=f"{words(found.unit)}, {UNITS.get(found.unit, found.unit)}"),
+                number(found, 3),
+                number(rank),
+                Cell(text=str(found.n)),
+                Cell(text=str(missing)),
+            )
+        )
     if not rows:
         return None
     counted = "; ".join(sorted({row.note for row in means}))
@@ -34,5 +54,14 @@ def memorized_table(view: RunView) -> Table | None:
         f" outsiders alike, interval over models ({counted}). Every record: audit/counterfactual.parquet."
         f" {level_words(view)}."
     )
-    columns = ("trained as", "measure", "mean gain", "rank correlation with the teacher", "n", "without value")
-    return Table(caption="Counterfactual memorization", columns=columns, rows=tuple(rows), heads=2, note=note)
+    columns = (
+        "trained as",
+        "measure",
+        "mean gain",
+        "rank correlation with the teacher",
+        "n",
+        "without value",
+    )
+    return Table(
+        caption="Counterfactual memorization", columns=columns, rows=tuple(rows), heads=2, note=note
+    )

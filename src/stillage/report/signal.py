@@ -19,11 +19,31 @@ def signal_table(view: RunView) -> Table | None:
         for role, label in ROLES.items():
             mean = pick(view, "signal_kl", model, role)
             if mean is not None:
-                quantiles = [pick(view, "signal_kl_quantile", model, role, f"q={q}") for q in ("0.5", "0.9", "0.99")]
-                both = pick(view, "signal_spearman", "student", role) if model == "student" else None
-                cells = (bracketed(interval(row, 3)) if row else Cell(text="–") for row in (mean, *quantiles))
-                last = bracketed(interval(both)) if both and not math.isnan(both.value) else Cell(text="–")
-                rows.append((model_head(view, model), Cell(text=label), *cells, last, Cell(text=str(mean.n))))
+                quantiles = [
+                    pick(view, "signal_kl_quantile", model, role, f"q={q}")
+                    for q in ("0.5", "0.9", "0.99")
+                ]
+                both = (
+                    pick(view, "signal_spearman", "student", role) if model == "student" else None
+                )
+                cells = (
+                    bracketed(interval(row, 3)) if row else Cell(text="–")
+                    for row in (mean, *quantiles)
+                )
+                last = (
+                    bracketed(interval(both))
+                    if both and not math.isnan(both.value)
+                    else Cell(text="–")
+                )
+                rows.append(
+                    (
+                        model_head(view, model),
+                        Cell(text=label),
+                        *cells,
+                        last,
+                        Cell(text=str(mean.n)),
+                    )
+                )
     if not rows:
         return None
     note = (
@@ -33,14 +53,25 @@ def signal_table(view: RunView) -> Table | None:
     )
     columns = ("model", "records", "mean KL", "median", "90 %", "99 %", "rank correlation", "n")
     return Table(
-        caption="What the signal says about the members", columns=columns, rows=tuple(rows), heads=2, note=note
+        caption="What the signal says about the members",
+        columns=columns,
+        rows=tuple(rows),
+        heads=2,
+        note=note,
     )
 
 
-def pick(view: RunView, metric: str, model: str, role: str, note: str = "", attack: str = "") -> Result | None:
+def pick(
+    view: RunView, metric: str, model: str, role: str, note: str = "", attack: str = ""
+) -> Result | None:
     """The one row of that metric, model, role and attack; note: the first part of its own, where several differ in it."""
-    rows = (row for row in view.results if (row.metric, row.model, row.dataset) == (metric, model, role))
-    return next((row for row in rows if row.attack == attack and note in ("", row.note.partition(";")[0])), None)
+    rows = (
+        row for row in view.results if (row.metric, row.model, row.dataset) == (metric, model, role)
+    )
+    return next(
+        (row for row in rows if row.attack == attack and note in ("", row.note.partition(";")[0])),
+        None,
+    )
 
 
 def shown_words(view: RunView) -> str:
@@ -56,7 +87,9 @@ def dp_table(view: RunView) -> Table | None:
     """The lower bound on epsilon of each model, and the guesses it rests on."""
     rows = []
     for model in view.models:
-        bound = next((r for r in view.results if r.metric == "dp_epsilon_low" and r.model == model), None)
+        bound = next(
+            (r for r in view.results if r.metric == "dp_epsilon_low" and r.model == model), None
+        )
         right = next((r for r in view.results if r.metric == "dp_right" and r.model == model), None)
         if bound is not None and right is not None:
             low, n = Cell(text=f"{bound.value:.2f}"), Cell(text=str(bound.n))
@@ -73,7 +106,12 @@ def dp_table(view: RunView) -> Table | None:
         " Jagielski 2023."
     )
     columns = ("model", "epsilon is at least", "guesses right", "guesses")
-    return Table(caption="Differential privacy, bounded from below", columns=columns, rows=tuple(rows), note=note)
+    return Table(
+        caption="Differential privacy, bounded from below",
+        columns=columns,
+        rows=tuple(rows),
+        note=note,
+    )
 
 
 def coins_in(note: str) -> str:

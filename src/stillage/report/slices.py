@@ -14,7 +14,11 @@ from stillage.types import Result
 
 SHOWN_GROUPS = 60  # rows of a table by group; results.parquet has them all
 BETWEEN = "_between_groups"
-QUALITY = {"slice_needed_exact": "needed part right", "slice_rouge_l": "ROUGE-L", "slice_exact_match": "exact match"}
+QUALITY = {
+    "slice_needed_exact": "needed part right",
+    "slice_rouge_l": "ROUGE-L",
+    "slice_exact_match": "exact match",
+}
 
 
 def slices_table(view: RunView) -> Table | None:
@@ -32,7 +36,10 @@ def slices_table(view: RunView) -> Table | None:
         rows.append((Cell(text=group), Cell(text=str(n)), *(group_cell(row) for row in cells)))
     tests = [row for row in view.results if row.metric == f"slice_auc{BETWEEN}"]
     for column in dict.fromkeys(row.dataset for row in tests):
-        ps = (next((r for r in tests if (r.dataset, r.model) == (column, model)), None) for model in models)
+        ps = (
+            next((r for r in tests if (r.dataset, r.model) == (column, model)), None)
+            for model in models
+        )
         rows.append((alike(column), Cell(text=""), *map(p_cell, ps)))
     note = (
         f"Members against outsiders of the same group; {level_words(view)}, each for its group alone. p: of an AUC of 0.5,"
@@ -41,14 +48,18 @@ def slices_table(view: RunView) -> Table | None:
     )
     attack = words(next(row.attack for row in found))
     columns = ("group", "n", *(view.called(name) for name in models))
-    return Table(caption=f"AUC by group, {attack} attack", columns=columns, rows=tuple(rows), note=note)
+    return Table(
+        caption=f"AUC by group, {attack} attack", columns=columns, rows=tuple(rows), note=note
+    )
 
 
 def rates_table(view: RunView) -> Table | None:
     """Found members, recitals and quality of the report's subject in every group; below it whether the groups differ."""
     model = subject(view)
     rows = [row for row in view.results if row.model == model and row.metric.startswith("slice_")]
-    lowest = min((fpr_of(row.note) for row in rows if row.metric == "slice_tpr_at_fpr"), default=math.nan)
+    lowest = min(
+        (fpr_of(row.note) for row in rows if row.metric == "slice_tpr_at_fpr"), default=math.nan
+    )
     asked = {
         f"found at {100 * lowest:g} %": ("slice_tpr_at_fpr", f"fpr={lowest:g}"),
         "outsiders taken for members": ("slice_achieved_fpr", f"fpr={lowest:g}"),
@@ -57,16 +68,40 @@ def rates_table(view: RunView) -> Table | None:
         **{heading: (metric, "") for metric, heading in QUALITY.items()},
     }
     columns = {
-        heading: {row.dataset: row for row in rows if row.metric in (metric, metric + BETWEEN) and note in row.note}
+        heading: {
+            row.dataset: row
+            for row in rows
+            if row.metric in (metric, metric + BETWEEN) and note in row.note
+        }
         for heading, (metric, note) in asked.items()
     }
     columns = {heading: cells for heading, cells in columns.items() if cells}
-    groups = sorted({row.dataset for cells in columns.values() for row in cells.values() if BETWEEN not in row.metric})
+    groups = sorted(
+        {
+            row.dataset
+            for cells in columns.values()
+            for row in cells.values()
+            if BETWEEN not in row.metric
+        }
+    )
     if not groups:
         return None
-    tested = sorted({row.dataset for cells in columns.values() for row in cells.values() if BETWEEN in row.metric})
-    body = [(head(group), *(cell(cells.get(group)) for cells in columns.values())) for group in groups[:SHOWN_GROUPS]]
-    body += [(alike(column), *(p_cell(cells.get(column)) for cells in columns.values())) for column in tested]
+    tested = sorted(
+        {
+            row.dataset
+            for cells in columns.values()
+            for row in cells.values()
+            if BETWEEN in row.metric
+        }
+    )
+    body = [
+        (head(group), *(cell(cells.get(group)) for cells in columns.values()))
+        for group in groups[:SHOWN_GROUPS]
+    ]
+    body += [
+        (alike(column), *(p_cell(cells.get(column)) for cells in columns.values()))
+        for column in tested
+    ]
     note = (
         f"{level_words(view)}; n behind each. Found and taken for members: above the threshold that all outsiders together"
         " set, the intervals for this threshold. Quality: on the group's test records. All alike: p that all groups of a"
@@ -110,4 +145,6 @@ def group_cell(row: Result | None) -> Cell:
     p = number_in(row.note, "bh p") if row is not None else math.nan
     if row is None or math.isnan(p):
         return shown
-    return replace(shown, small=f"{shown.small}, p {p:.2g}", tint=shown.tint if p <= 1 - row.level else 0)
+    return replace(
+        shown, small=f"{shown.small}, p {p:.2g}", tint=shown.tint if p <= 1 - row.level else 0
+    )

@@ -30,8 +30,13 @@ def summary_lines(view: RunView, judged: Verdict, *, title: str) -> list[str]:
     width = max((len(view.called(name)) for name in names), default=0)
     most = LINES - len(lines) - len(last)
     if len(names) > most and last:
-        last, most = last[:-1], most + 1  # what is recited is the first thing that the page can say alone
-    lines += [f"  {view.called(name):{width}}  {model_line(view, name)}".rstrip() for name in names[:most]]
+        last, most = (
+            last[:-1],
+            most + 1,
+        )  # what is recited is the first thing that the page can say alone
+    lines += [
+        f"  {view.called(name):{width}}  {model_line(view, name)}".rstrip() for name in names[:most]
+    ]
     if len(names) > most:
         lines[-1] = f"  ... and {len(names) - most + 1} more models, in the report"
     lines += last

@@ -81,7 +81,9 @@ def write_sweep_report(folder: Path, view: SweepView) -> list[str]:
     remove(folder / "figures")
     if picture is not None:
         write_text(folder / "figures" / f"{picture.name}.svg", standalone(picture.svg))
-        write_text(folder / "figures" / f"{picture.name}.csv", csv_text(picture.columns, picture.rows))
+        write_text(
+            folder / "figures" / f"{picture.name}.csv", csv_text(picture.columns, picture.rows)
+        )
     write_text(folder / "summary.txt", "\n".join(lines) + "\n")
     write_text(folder / "report.html", page(view, picture))
     return lines
@@ -106,7 +108,9 @@ def failed(point: SweepPoint) -> bool:
 def verdict(view: SweepView) -> list[str]:
     """A line on leakage and one on quality, where they were measured: the claim, and the numbers that bear it."""
     found = outcomes(view)
-    return [f"{one.what}: {one.claim}: {one.numbers}" for one in found] or ["no point has numbers to compare"]
+    return [f"{one.what}: {one.claim}: {one.numbers}" for one in found] or [
+        "no point has numbers to compare"
+    ]
 
 
 def outcomes(view: SweepView) -> list[Outcome]:
@@ -137,22 +141,35 @@ def outcome(view: SweepView, rows: Sequence[Result], kind: str, name: str, verb:
     ranked = sorted((row for row in rows if not math.isnan(row.value)), key=lambda row: row.value)
     if len(ranked) < 2:
         shown = f"{name} {interval(ranked[0])}" if ranked else f"{name} has no value"
-        return Outcome(what=what, claim=f"one variant, {ranked[0].method}" if ranked else "unknown", numbers=shown)
+        return Outcome(
+            what=what,
+            claim=f"one variant, {ranked[0].method}" if ranked else "unknown",
+            numbers=shown,
+        )
     low, high = ranked[0], ranked[-1]
     both = f"{name} {interval(high)} of {high.method}, {interval(low)} of {low.method}"
     test = next(
-        (row for row in view.results if row.metric == f"{metric}_difference"
-         and {row.method, other_of(row)} == {low.method, high.method}), None,
-    )  # fmt: skip
+        (
+            row
+            for row in view.results
+            if row.metric == f"{metric}_difference"
+            and {row.method, other_of(row)} == {low.method, high.method}
+        ),
+        None,
+    )
     if test is None:
         return Outcome(what=what, claim=f"differences in {kind} could not be tested", numbers=both)
     numbers = f"{both} (difference {abs(test.value):.3f}, Holm p {holm_p(test):.2g})"
     if not is_sure(test, view.level):
         return Outcome(what=what, claim=f"no difference in {kind} shown", numbers=numbers)
     if metric == "auc" and high.low <= CHANCE:
-        return Outcome(what=what, claim=f"{high.method} is highest, but not above chance", numbers=numbers)
+        return Outcome(
+            what=what, claim=f"{high.method} is highest, but not above chance", numbers=numbers
+        )
     return Outcome(
-        what=what, claim=f"{high.method} {verb or does_more(view.results, high)} than {low.method}", numbers=numbers
+        what=what,
+        claim=f"{high.method} {verb or does_more(view.results, high)} than {low.method}",
+        numbers=numbers,
     )
 
 
@@ -169,40 +186,71 @@ def tradeoff(view: SweepView) -> Picture | None:
     return None
 
 
-def draw(names: Sequence[str], quality: Mapping[str, Result], leaks: Mapping[str, Result], label: str) -> Picture:
+def draw(
+    names: Sequence[str], quality: Mapping[str, Result], leaks: Mapping[str, Result], label: str
+) -> Picture:
     """The figure and the numbers behind it; `leaks` empty: one row a variant."""
     names = [name for name in names if not leaks or name in leaks]
     figure, axes = canvas(460, 310 if leaks else 90 + 24 * len(names))
     colours = [*PALETTE, SPARE[0]]
     for place, name in enumerate(names):
-        looks = {"color": colours[place % len(PALETTE)], "marker": MARKERS[place % len(MARKERS)], "markersize": 7,
-                 "linewidth": 1.2, "linestyle": "none", "label": name}  # fmt: skip
+        looks = {
+            "color": colours[place % len(PALETTE)],
+            "marker": MARKERS[place % len(MARKERS)],
+            "markersize": 7,
+            "linewidth": 1.2,
+            "linestyle": "none",
+            "label": name,
+        }
         if leaks:
             axes.errorbar(
-                leaks[name].value, quality[name].value, xerr=arms(leaks[name]), yerr=arms(quality[name]), **looks
+                leaks[name].value,
+                quality[name].value,
+                xerr=arms(leaks[name]),
+                yerr=arms(quality[name]),
+                **looks,
             )
         else:
-            axes.errorbar(quality[name].value, len(names) - place, xerr=arms(quality[name]), **looks)
+            axes.errorbar(
+                quality[name].value, len(names) - place, xerr=arms(quality[name]), **looks
+            )
     if leaks:
         axes.axvline(CHANCE, color=INK, linewidth=0.9, linestyle=(0, (2, 2)))
-        axes.text(CHANCE, 0.02, " chance", transform=axes.get_xaxis_transform(), fontsize=9, ha="left")
+        axes.text(
+            CHANCE, 0.02, " chance", transform=axes.get_xaxis_transform(), fontsize=9, ha="left"
+        )
         axes.set(xlabel="leakage: AUC", ylabel=label)
         if len(names) <= MOST_NAMED:
-            axes.legend(loc="lower left", bbox_to_anchor=(0, 1.0), ncols=1 if max(map(len, names)) > 28 else 2)
+            axes.legend(
+                loc="lower left",
+                bbox_to_anchor=(0, 1.0),
+                ncols=1 if max(map(len, names)) > 28 else 2,
+            )
     else:
         axes.set_yticks([len(names) - place for place in range(len(names))], names)
         axes.set(xlabel=label, ylim=(0.4, len(names) + 0.6))
     axes.margins(x=0.12, y=0.18 if leaks else 0)
     axes.grid(True)
     said = "; ".join(
-        f"{name}: {label} {interval(quality[name])}" + (f", AUC {interval(leaks[name])}" if leaks else "")
+        f"{name}: {label} {interval(quality[name])}"
+        + (f", AUC {interval(leaks[name])}" if leaks else "")
         for name in names
     )
     title = "Quality against leakage" if leaks else "Quality"
     svg = render(figure, name="sweep", title=title, description=f"{said}.")
-    rows = [(name, *numbers(quality[name]), *(numbers(leaks[name]) if leaks else ())) for name in names]
-    columns = ("variant", label, f"{label} low", f"{label} high", *(("AUC", "AUC low", "AUC high") if leaks else ()))
-    return Picture(name="quality_leakage" if leaks else "quality", svg=svg, columns=columns, rows=tuple(rows))
+    rows = [
+        (name, *numbers(quality[name]), *(numbers(leaks[name]) if leaks else ())) for name in names
+    ]
+    columns = (
+        "variant",
+        label,
+        f"{label} low",
+        f"{label} high",
+        *(("AUC", "AUC low", "AUC high") if leaks else ()),
+    )
+    return Picture(
+        name="quality_leakage" if leaks else "quality", svg=svg, columns=columns, rows=tuple(rows)
+    )
 
 
 def numbers(row: Result) -> tuple[float, float, float]:
@@ -217,17 +265,28 @@ def page(view: SweepView, picture: Picture | None) -> str:
 
     css = (HERE / "report.css").read_text(encoding="utf-8")
     environment = Environment(
-        loader=FileSystemLoader(HERE), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+        loader=FileSystemLoader(HERE),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
     )
     head, *rest = summary(view)
     found = tables(view)
     return environment.get_template("sweep.html.j2").render(
-        title=view.title, css=Markup(css), style_hash=base64.b64encode(hashlib.sha256(css.encode()).digest()).decode(),
-        claims="; ".join(one.claim for one in outcomes(view)), head=head.removeprefix(f"{view.title}: "),
+        title=view.title,
+        css=Markup(css),
+        style_hash=base64.b64encode(hashlib.sha256(css.encode()).digest()).decode(),
+        claims="; ".join(one.claim for one in outcomes(view)),
+        head=head.removeprefix(f"{view.title}: "),
         lines=[typeset(line) for line in rest],
-        figure=Markup(picture.svg) if picture else "", caption=caption(view, picture),
-        first=found[0] if found else None, tests=found[1:], points=view.points, settings=swept(view),
-    )  # fmt: skip
+        figure=Markup(picture.svg) if picture else "",
+        caption=caption(view, picture),
+        first=found[0] if found else None,
+        tests=found[1:],
+        points=view.points,
+        settings=swept(view),
+    )
 
 
 def caption(view: SweepView, picture: Picture | None) -> str:

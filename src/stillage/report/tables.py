@@ -8,17 +8,31 @@ from typing import Any
 
 import numpy as np
 
-from stillage.report.cells import Cell, Table, auc_cell, head, level_words, model_head, number, share, thousands
+from stillage.report.cells import (
+    Cell,
+    Table,
+    auc_cell,
+    head,
+    level_words,
+    model_head,
+    number,
+    share,
+    thousands,
+)
 from stillage.report.load import RunView, fpr_of
 from stillage.report.words import words
 from stillage.types import Result
 
 QUALITY = {  # metric -> heading, digits
     "needed_exact": ("needed part exact", 3),
-    "rouge_l": ("ROUGE-L", 3), "rouge_l_published": ("ROUGE-L as published", 3),
-    "exact_match": ("exact match", 3), "bleu": ("BLEU", 1), "chrf": ("chrF", 1),
-    "perplexity": ("perplexity", 2), "bits_per_byte": ("bits/byte", 3),
-}  # fmt: skip
+    "rouge_l": ("ROUGE-L", 3),
+    "rouge_l_published": ("ROUGE-L as published", 3),
+    "exact_match": ("exact match", 3),
+    "bleu": ("BLEU", 1),
+    "chrf": ("chrF", 1),
+    "perplexity": ("perplexity", 2),
+    "bits_per_byte": ("bits/byte", 3),
+}
 OVERLAP = ("bleu", "chrf")
 PUBLISHED = "rouge_l_published"
 SOMETIMES = (*OVERLAP, "needed_exact", PUBLISHED)
@@ -34,20 +48,49 @@ def signature_of(view: RunView, metric: str) -> str:
 def models_table(view: RunView) -> Table:
     """Who was trained how, on what, and how good it is."""
     measured = {row.metric for row in view.results if row.metric != PUBLISHED or differs(view, row)}
-    quality = {name: shown for name, shown in QUALITY.items() if name in measured or name not in SOMETIMES}
+    quality = {
+        name: shown for name, shown in QUALITY.items() if name in measured or name not in SOMETIMES
+    }
     rows = []
     for name in view.models:
-        facts = (model_head(view, name), Cell(text=method_of(view, name)), Cell(text=trained_on(view, name)))
+        facts = (
+            model_head(view, name),
+            Cell(text=method_of(view, name)),
+            Cell(text=trained_on(view, name)),
+        )
         size = Cell(text=thousands(view.parameters.get(name)))
         rows.append(
-            (*facts, size, *(number(view.result(metric, name), digits) for metric, (_, digits) in quality.items()))
+            (
+                *facts,
+                size,
+                *(
+                    number(view.result(metric, name), digits)
+                    for metric, (_, digits) in quality.items()
+                ),
+            )
         )
-    columns = ("model", "method", "trained on", "parameters", *(heading for heading, _ in quality.values()))
+    columns = (
+        "model",
+        "method",
+        "trained on",
+        "parameters",
+        *(heading for heading, _ in quality.values()),
+    )
     note = f"ROUGE-L and exact match run from 0 to 1; {level_words(view)}."
-    overlap = [f"{QUALITY[name][0]} {signature}" for name in OVERLAP if (signature := signature_of(view, name))]
+    overlap = [
+        f"{QUALITY[name][0]} {signature}"
+        for name in OVERLAP
+        if (signature := signature_of(view, name))
+    ]
     if overlap:
         note += f" Over the whole corpus, 0 to 100, by sacrebleu: {'; '.join(overlap)}."
-    return Table(caption="Training and quality on test records", columns=columns, rows=tuple(rows), heads=3, note=note)
+    return Table(
+        caption="Training and quality on test records",
+        columns=columns,
+        rows=tuple(rows),
+        heads=3,
+        note=note,
+    )
 
 
 def differs(view: RunView, published: Result) -> bool:
@@ -77,7 +120,11 @@ def trained_on(view: RunView, model: str) -> str:
         return str(stated)
     if model not in view.summaries:
         return "not trained in this run"
-    teachers = {"student": "teacher", "student_minimal": "teacher", "student_counterfactual": "counterfactual"}
+    teachers = {
+        "student": "teacher",
+        "student_minimal": "teacher",
+        "student_counterfactual": "counterfactual",
+    }
     roles = {"teacher": "private", "teacher_counterfactual": "counterfactual"}
     if model in teachers and str(view.setting("distill", "method", "kd")) != "sft":
         return f"public, from {teachers[model]}"
@@ -102,7 +149,12 @@ def auc_table(view: RunView) -> Table:
         f"Shaded: the interval lies above 0.5. The configuration names the first row first."
     )
     if any(row.metric == "best_attack_p" for row in view.results):
-        rows.append((head("p of the best"), *(best_cell(view.result("best_attack_p", name)) for name in models)))
+        rows.append(
+            (
+                head("p of the best"),
+                *(best_cell(view.result("best_attack_p", name)) for name in models),
+            )
+        )
         note += (
             " Best: how often shuffled membership makes the best of so many attacks look as good (near-duplicates stay"
             " together). The best heads the page, with an interval that holds for all of them together."
@@ -170,7 +222,9 @@ def extraction_table(view: RunView) -> Table:
             continue
         count = str(members.n) if members is not None else "–"
         prefix = (Cell(text=matched_prefix(view, name, role)) for role in ("private", "outsiders"))
-        rows.append((model_head(view, name), share(members), share(outsiders), Cell(text=count), *prefix))
+        rows.append(
+            (model_head(view, name), share(members), share(outsiders), Cell(text=count), *prefix)
+        )
     columns = (
         "model",
         "members recited",
@@ -183,7 +237,9 @@ def extraction_table(view: RunView) -> Table:
         "Recited: the greedy answer repeats the target exactly."
         " Prefix: mean share of the target's tokens before the first error."
     )
-    return Table(caption="Extraction: what the models recite", columns=columns, rows=tuple(rows), note=note)
+    return Table(
+        caption="Extraction: what the models recite", columns=columns, rows=tuple(rows), note=note
+    )
 
 
 def matched_prefix(view: RunView, model: str, role: str) -> str:

@@ -26,7 +26,9 @@ CONTROLS = {
 def name_of(view: RunView, model: str) -> str:
     """A model in the words of a sentence."""
     if model == "student":
-        trained_here = "student" in view.summaries and str(view.setting("distill", "method", "kd")) != "sft"
+        trained_here = (
+            "student" in view.summaries and str(view.setting("distill", "method", "kd")) != "sft"
+        )
         return "The student distilled on public data only" if trained_here else "The student"
     return "The teacher" if model == "teacher" else f"The model {view.called(model)}"
 
@@ -34,11 +36,21 @@ def name_of(view: RunView, model: str) -> str:
 def told(view: RunView, model: str, who: str, claim: Claim, *, leaks: bool) -> str:
     """What a claim says of the model, with its numbers; leaks: its cause is shown."""
     row = claim.row
-    whose = "the private records it was trained on" if model == "teacher" else "the teacher's private records"
+    whose = (
+        "the private records it was trained on"
+        if model == "teacher"
+        else "the teacher's private records"
+    )
     still = " still" if "distilled" in who else ""
     if row.metric == "tpr_at_fpr":
-        does = "betrays a few private records" if leaks else "tells a few private records from outsiders"
-        average = ", though on average they look like outsiders" if not shows_auc(view, model) else ""
+        does = (
+            "betrays a few private records"
+            if leaks
+            else "tells a few private records from outsiders"
+        )
+        average = (
+            ", though on average they look like outsiders" if not shows_auc(view, model) else ""
+        )
         auc = by_attack(auc_claims(view, model)[0].row)
         return (
             f"{who} {does}: at {100 * fpr_of(row.note):g} % false alarms {percent(row)} of members are found"
@@ -91,7 +103,11 @@ def controls(view: RunView, claim: Claim, *, only_reached: bool = False) -> str:
 def control_words(view: RunView, name: str) -> str:
     """A control in the words of a sentence; a model that was given as a reference by its own name."""
     called = view.called(name)
-    return f"{called} (given as a reference)" if name == view.given_reference else CONTROLS.get(name, called)
+    return (
+        f"{called} (given as a reference)"
+        if name == view.given_reference
+        else CONTROLS.get(name, called)
+    )
 
 
 def recital_words(view: RunView, model: str) -> str:

@@ -49,11 +49,11 @@ def verdict(view: RunView) -> Verdict:
         return _not_valid(view, stated)
     claim = _claim(view)
     if not stated:
-        note = (
-            "The split's validity was not checked (no audit/validity.json), so this may be a shift between the groups."
-        )
+        note = "The split's validity was not checked (no audit/validity.json), so this may be a shift between the groups."
         tone: Tone = "unknown" if claim.tone == "clear" else claim.tone
-        return replace(claim, badge=f"{claim.badge}, unchecked", tone=tone, detail=joined(note, claim.detail))
+        return replace(
+            claim, badge=f"{claim.badge}, unchecked", tone=tone, detail=joined(note, claim.detail)
+        )
     return claim
 
 
@@ -61,10 +61,16 @@ def _not_valid(view: RunView, stated: str) -> Verdict:
     """The verdict where the checks of the split failed, or could not have seen what they look for."""
     model = subject(view)
     strongest = strongest_auc(view, model)
-    shown = f"{view.called(model)}: {by_attack(strongest)}" if strongest is not None else view.called(model)
+    shown = (
+        f"{view.called(model)}: {by_attack(strongest)}"
+        if strongest is not None
+        else view.called(model)
+    )
     undecided = stated == UNDECIDED
     why = "whether members and outsiders differ by themselves could not be told, so that they"
-    headline = sentence(stated) + " " + str(view.validity.get("headline", "") or _failed_checks(view))
+    headline = (
+        sentence(stated) + " " + str(view.validity.get("headline", "") or _failed_checks(view))
+    )
     detail = (
         f"The numbers below stand as measured, but {why if undecided else ''} do not show what the training leaked"
         f" ({shown})."
@@ -80,14 +86,22 @@ def _claim(view: RunView) -> Verdict:
     aucs = auc_claims(view, model)
     if not aucs:
         row = strongest_auc(view, model)
-        why = "has no score" if row is None or math.isnan(row.value) else "has no interval (too few records)"
+        why = (
+            "has no score"
+            if row is None or math.isnan(row.value)
+            else "has no interval (too few records)"
+        )
         return Verdict(
-            badge="no finding", tone="unknown", headline=f"{who} {why}: nothing can be said about its leakage."
+            badge="no finding",
+            tone="unknown",
+            headline=f"{who} {why}: nothing can be said about its leakage.",
         )
     found = next((claim for claim in claims if claim.is_attributed), None)
     if found is not None:
         headline = f"{told(view, model, who, found, leaks=True)}{controls(view, found)}."
-        return Verdict(badge="leaks", tone="leak", headline=headline, detail=_others(view, model, found))
+        return Verdict(
+            badge="leaks", tone="leak", headline=headline, detail=_others(view, model, found)
+        )
     shown = [claim for claim in claims if claim.shows]
     if shown:
         return _unattributed(view, model, who, max(shown, key=lambda claim: bool(claim.against)))
@@ -96,7 +110,12 @@ def _claim(view: RunView) -> Verdict:
             f"{who} scores its outsiders above its members ({by_attack(aucs[0].row)}): an inverted score or a shifted"
             " split, not a leak."
         )
-        return Verdict(badge="below chance", tone="unknown", headline=text, detail=_others(view, model, aucs[0]))
+        return Verdict(
+            badge="below chance",
+            tone="unknown",
+            headline=text,
+            detail=_others(view, model, aucs[0]),
+        )
     return _nothing_found(view, model, who, aucs[0])
 
 
@@ -107,7 +126,11 @@ def _unattributed(view: RunView, model: str, who: str, shown: Claim) -> Verdict:
         text = f"{said}, but not clearly better than a control{controls(view, shown, only_reached=True)}."
         note = "The difference may be chance: what both share (data, split, base model) may explain the score."
         return Verdict(badge="unclear", tone="unknown", headline=text, detail=joined(note, others))
-    kind = "the same teacher without them" if model == "teacher" else "a student from a teacher that never saw them"
+    kind = (
+        "the same teacher without them"
+        if model == "teacher"
+        else "a student from a teacher that never saw them"
+    )
     more = "" if not controls_of(view, model) else " that this attack can be run on"
     text = f"{said}. What caused it, {kind} or a reference model would show: no such control{more} was audited."
     note = "To have one, leave audit.counterfactual on in a run that trains, or name a model with audit.reference."
@@ -128,10 +151,13 @@ def _nothing_found(view: RunView, model: str, who: str, strongest: Claim) -> Ver
     text = f"{count} the private records from outsiders through {through}; {meaning(view, model, row)}."
     if found.too_few:
         headline = f"No leak found, but too few records to tell: {text}"
-        return Verdict(badge=UNDECIDED, tone="unknown", headline=headline,
-                       detail=joined(found.too_few, detail))  # fmt: skip
+        return Verdict(
+            badge=UNDECIDED, tone="unknown", headline=headline, detail=joined(found.too_few, detail)
+        )
     tone: Tone = "clear" if found.is_shown else "unknown"
-    return Verdict(badge="no leak found", tone=tone, headline=f"No leak found: {text}", detail=detail)
+    return Verdict(
+        badge="no leak found", tone=tone, headline=f"No leak found: {text}", detail=detail
+    )
 
 
 def _others(view: RunView, model: str, said: Claim) -> str:
@@ -139,8 +165,10 @@ def _others(view: RunView, model: str, said: Claim) -> str:
     tail = tail_claim(view, model)
     parts = []
     if tail is not None and tail.is_attributed and said.row.metric not in ("tpr_at_fpr",):
-        parts.append(f"At {100 * fpr_of(tail.row.note):g} % false alarms it gives away {percent(tail.row)} of members"
-                     f" ({words(tail.row.attack)} attack).")  # fmt: skip
+        parts.append(
+            f"At {100 * fpr_of(tail.row.note):g} % false alarms it gives away {percent(tail.row)} of members"
+            f" ({words(tail.row.attack)} attack)."
+        )
     if said.row.metric != "extraction_rate":
         parts.append(recital_words(view, model))
     teacher = strongest_auc(view, "teacher") if model != "teacher" else None
@@ -154,10 +182,17 @@ def _unaudited(view: RunView) -> Verdict:
     said = ", ".join(f"{name} {interval(row)}" for name, row in quality if row is not None)
     text = "This run was not audited: nothing is known about what its models leak."
     return Verdict(
-        badge="not audited", tone="unknown", headline=text, detail=f"ROUGE-L on test records: {said}." if said else ""
+        badge="not audited",
+        tone="unknown",
+        headline=text,
+        detail=f"ROUGE-L on test records: {said}." if said else "",
     )
 
 
 def _failed_checks(view: RunView) -> str:
-    failed = [str(check.get("name", "?")) for check in view.validity.get("checks", ()) if not check.get("passed")]
+    failed = [
+        str(check.get("name", "?"))
+        for check in view.validity.get("checks", ())
+        if not check.get("passed")
+    ]
     return f"Failed: {', '.join(words(name) for name in failed)}." if failed else ""

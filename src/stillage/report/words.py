@@ -30,7 +30,9 @@ def interval(row: Result | None, digits: int = 2) -> str:
     if math.isnan(row.value):
         return "no value"
     value = f"{row.value:.{digits}f}"
-    return value if math.isnan(row.low) else f"{value} [{row.low:.{digits}f}, {row.high:.{digits}f}]"
+    return (
+        value if math.isnan(row.low) else f"{value} [{row.low:.{digits}f}, {row.high:.{digits}f}]"
+    )
 
 
 def percent(row: Result | None) -> str:

@@ -11,8 +11,13 @@ from pathlib import Path
 from typing import Literal
 
 SHARES_USUAL: Mapping[str, float] = {
-    "private": 0.25, "public": 0.25, "outsiders": 0.2, "counterfactual": 0.2, "validation": 0.05, "test": 0.05,
-}  # fmt: skip
+    "private": 0.25,
+    "public": 0.25,
+    "outsiders": 0.2,
+    "counterfactual": 0.2,
+    "validation": 0.05,
+    "test": 0.05,
+}
 """What share of a pool each role draws where nobody says."""
 
 
@@ -226,8 +231,14 @@ class AuditConfig:
     """Which attacks, which controls, at which error rates."""
 
     attacks: tuple[str, ...] = (
-        "loss", "min_k", "min_k_plus_plus", "zlib", "reference", "reference_per_byte", "reference_counterfactual",
-    )  # fmt: skip
+        "loss",
+        "min_k",
+        "min_k_plus_plus",
+        "zlib",
+        "reference",
+        "reference_per_byte",
+        "reference_counterfactual",
+    )
     """Names from `stillage ls attacks`."""
     min_k_fraction: float = 0.2
     """Share of tokens that min-k and min-k++ look at."""

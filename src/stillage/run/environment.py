@@ -7,9 +7,23 @@ import platform
 from importlib.metadata import PackageNotFoundError, version
 
 PACKAGES = (
-    "stillage", "torch", "transformers", "tokenizers", "datasets", "accelerate", "peft", "safetensors", "pyarrow",
-    "numpy", "scipy", "scikit-learn", "rapidfuzz", "tyro", "matplotlib", "rouge-score",
-)  # fmt: skip
+    "stillage",
+    "torch",
+    "transformers",
+    "tokenizers",
+    "datasets",
+    "accelerate",
+    "peft",
+    "safetensors",
+    "pyarrow",
+    "numpy",
+    "scipy",
+    "scikit-learn",
+    "rapidfuzz",
+    "tyro",
+    "matplotlib",
+    "rouge-score",
+)
 
 
 def package_versions() -> dict[str, str]:

@@ -154,5 +154,6 @@ def files_of(folder: Path) -> list[Path]:
     return sorted(
         path
         for path in folder.rglob("*")
-        if path.is_file() and not any(part.startswith((".tmp-", ".old-")) for part in path.relative_to(folder).parts)
+        if path.is_file()
+        and not any(part.startswith((".tmp-", ".old-")) for part in path.relative_to(folder).parts)
     )

@@ -76,14 +76,24 @@ def resolve(path: str, known: Mapping[str, object], where: str) -> str:
     if path.startswith(SWEEP):
         return SWEEP + resolve(path.removeprefix(SWEEP), known, where)
     path = ALIASES.get(path, path)
-    if path in known or any(is_table(kind) and path.startswith(f"{name}.") for name, kind in known.items()):
+    if path in known or any(
+        is_table(kind) and path.startswith(f"{name}.") for name, kind in known.items()
+    ):
         return path
     groups = {name.rsplit(".", 1)[0] for name in known if "." in name}
     near = difflib.get_close_matches(path, known, n=2, cutoff=0.6) or [
         name for name in known if name.rsplit(".", 1)[-1] == path.rsplit(".", 1)[-1]
     ]
-    below = [name.rsplit(".", 1)[-1] for name in known if name.rsplit(".", 1)[0] == path.rsplit(".", 1)[0]]
-    hint = f"Did you mean {' or '.join(near)}?" if near else f"Known here: {', '.join(below or sorted(groups))}."
+    below = [
+        name.rsplit(".", 1)[-1]
+        for name in known
+        if name.rsplit(".", 1)[0] == path.rsplit(".", 1)[0]
+    ]
+    hint = (
+        f"Did you mean {' or '.join(near)}?"
+        if near
+        else f"Known here: {', '.join(below or sorted(groups))}."
+    )
     raise ConfigError(f"Unknown setting {path!r} in {where}.", f"given: {path}", hint)
 
 
@@ -92,18 +102,28 @@ def from_yaml(text: str, where: str) -> Flat:
     import yaml
 
     try:
-        tags = [token.start_mark.line + 1 for token in yaml.scan(text) if isinstance(token, yaml.TagToken)]
+        tags = [
+            token.start_mark.line + 1
+            for token in yaml.scan(text)
+            if isinstance(token, yaml.TagToken)
+        ]
         if tags:
             raise ConfigError(
-                f"{where}, line {tags[0]}: a YAML tag is not allowed.", "given: !...", "Use plain values."
+                f"{where}, line {tags[0]}: a YAML tag is not allowed.",
+                "given: !...",
+                "Use plain values.",
             )
         tree = written_tree(text)
     except yaml.YAMLError as error:
-        raise ConfigError(f"{where} is not valid YAML.", " ".join(str(error).split()), "Mend that line.") from error
+        raise ConfigError(
+            f"{where} is not valid YAML.", " ".join(str(error).split()), "Mend that line."
+        ) from error
     if tree in ("", None):
         return {}
     if not isinstance(tree, dict):
-        raise ConfigError(f"{where} is not a table of settings.", f"given: {str(tree)[:60]}", "Write `seed: 1`.")
+        raise ConfigError(
+            f"{where} is not a table of settings.", f"given: {str(tree)[:60]}", "Write `seed: 1`."
+        )
     sweep = tree.get("sweep")
     cases = sweep.pop("cases", {}) if isinstance(sweep, dict) else {}
     return from_tree(tree, where) | from_cases(cases, where)
@@ -138,7 +158,11 @@ def from_tree(tree: object, where: str) -> Flat:
             for key, value in node.items():
                 walk(value, f"{path}.{key}" if path else str(key))
         elif isinstance(node, list) and not all(isinstance(item, str) for item in node):
-            raise ConfigError(f"{path!r} in {where} must be a list of plain values.", f"given: {node}", "Flatten it.")
+            raise ConfigError(
+                f"{path!r} in {where} must be a list of plain values.",
+                f"given: {node}",
+                "Flatten it.",
+            )
         else:
             words = [str(item) for item in node] if isinstance(node, list) else [str(node)]
             path = resolve(path, known, where)
@@ -152,10 +176,14 @@ def from_tree(tree: object, where: str) -> Flat:
 def from_cases(cases: object, where: str) -> Flat:
     """`sweep.cases`: axis -> name -> the settings of that case. ConfigError for any other shape."""
     flat: Flat = {}
-    shape = isinstance(cases, dict) and all(isinstance(axis, dict) and axis for axis in cases.values())
+    shape = isinstance(cases, dict) and all(
+        isinstance(axis, dict) and axis for axis in cases.values()
+    )
     if not isinstance(cases, dict) or not shape:
         fix = "Write e.g. cases: {size: {small: {student.width: 64}, large: {student.width: 128}}}."
-        raise ConfigError(f"sweep.cases in {where} names no cases.", f"given: {str(cases)[:60]}", fix)
+        raise ConfigError(
+            f"sweep.cases in {where} names no cases.", f"given: {str(cases)[:60]}", fix
+        )
     for axis, named in cases.items():
         for name, tree in named.items():
             inner = from_tree(tree if isinstance(tree, dict) else {}, f"{where}, case {name}")
@@ -172,11 +200,19 @@ def from_flags(args: Sequence[str]) -> Flat:
     while index < len(args):
         word = args[index]
         if not word.startswith("--"):
-            raise ConfigError("A value stands where a flag was expected.", f"given: {word}", "Write --setting value.")
+            raise ConfigError(
+                "A value stands where a flag was expected.",
+                f"given: {word}",
+                "Write --setting value.",
+            )
         name, equals, value = word[2:].partition("=")
         path = name.replace("-", "_")
         head, _, last = path.rpartition(".")
-        negated = last.startswith("no_") and f"{head}.{last[3:]}".lstrip(".") in known and path not in known
+        negated = (
+            last.startswith("no_")
+            and f"{head}.{last[3:]}".lstrip(".") in known
+            and path not in known
+        )
         path = resolve(f"{head}.{last[3:]}".lstrip(".") if negated else path, known, "the flags")
         end = index + 1
         while end < len(args) and not args[end].startswith("--"):
@@ -189,11 +225,21 @@ def from_flags(args: Sequence[str]) -> Flat:
         if is_table(kind):  # --data.columns prompt question  ==  --data.columns.prompt question
             if not words or len(words) % 2:
                 given = f"given: {' '.join(words) or 'nothing'}"
-                raise ConfigError(f"--{name} takes names and values in turn.", given, f"Write --{name} NAME VALUE ...")
-            flat |= {f"{path}.{key}": [item] for key, item in zip(words[::2], words[1::2], strict=False)}
+                raise ConfigError(
+                    f"--{name} takes names and values in turn.",
+                    given,
+                    f"Write --{name} NAME VALUE ...",
+                )
+            flat |= {
+                f"{path}.{key}": [item] for key, item in zip(words[::2], words[1::2], strict=False)
+            }
             continue
         if not is_list(kind) and not path.startswith(SWEEP) and len(words) != 1:
-            raise ConfigError(f"--{name} takes one value.", f"given: {' '.join(words) or 'none'}", "Give exactly one.")
+            raise ConfigError(
+                f"--{name} takes one value.",
+                f"given: {' '.join(words) or 'none'}",
+                "Give exactly one.",
+            )
         flat[path] = words
     return flat
 
@@ -208,9 +254,13 @@ def to_args(flat: Flat) -> list[str]:
         if kind is bool:
             value = words[0].lower() if words else ""
             if value not in ("true", "false"):
-                raise ConfigError(f"{path} is a switch.", f"given: {' '.join(words)}", "Write true or false.")
+                raise ConfigError(
+                    f"{path} is a switch.", f"given: {' '.join(words)}", "Write true or false."
+                )
             head, _, last = flag[2:].rpartition(".")
-            args.append(flag if value == "true" else f"--{head}.no-{last}" if head else f"--no-{last}")
+            args.append(
+                flag if value == "true" else f"--{head}.no-{last}" if head else f"--no-{last}"
+            )
         elif kind is not None and not is_table(kind) and (words or is_list(kind)):
             args += [flag, *words]
     return args
@@ -223,24 +273,37 @@ def tables(flat: Flat) -> dict[str, dict[str, str | float]]:
     """
     found: dict[str, dict[str, str | float]] = {}
     for name, kind in settings().items():
-        given = {path.removeprefix(f"{name}."): words for path, words in flat.items() if path.startswith(f"{name}.")}
+        given = {
+            path.removeprefix(f"{name}."): words
+            for path, words in flat.items()
+            if path.startswith(f"{name}.")
+        }
         if not is_table(kind) or not (given or name in flat):
             continue
         number = typing.get_args(kind)[1] is float
         try:
-            found[name] = {key: float(words[0]) if number else " ".join(words) for key, words in given.items()}
+            found[name] = {
+                key: float(words[0]) if number else " ".join(words) for key, words in given.items()
+            }
         except (ValueError, IndexError) as error:
-            raise ConfigError(f"{name} takes numbers.", f"given: {given}", "Write e.g. private: 0.25.") from error
+            raise ConfigError(
+                f"{name} takes numbers.", f"given: {given}", "Write e.g. private: 0.25."
+            ) from error
     return found
 
 
 def shares_over(flat: Flat, flags: Flat) -> Flat:
     """The flags, with the shares of a config scaled to what those on the command line leave of the pool."""
     start = f"{SHARES}."
-    on_top, below = ({path: words for path, words in one.items() if path.startswith(start)} for one in (flags, flat))
+    on_top, below = (
+        {path: words for path, words in one.items() if path.startswith(start)}
+        for one in (flags, flat)
+    )
     if not on_top or not below:
         return flags
-    usual = filled({role: float(share) for role, share in tables(below)[SHARES].items()}, SHARES_USUAL)
+    usual = filled(
+        {role: float(share) for role, share in tables(below)[SHARES].items()}, SHARES_USUAL
+    )
     tables(on_top)  # are they numbers?
     named = {path.removeprefix(start): float(words[0]) for path, words in on_top.items()}
     whole = {**dict.fromkeys(usual, 0.0), **filled(named, usual)}
@@ -259,9 +322,13 @@ def typed(kind: type[Group], args: Sequence[str], prog: str) -> Group:
             return tyro.cli(kind, args=args, prog=prog)
     except SystemExit as error:
         lines = [line.strip("│╭╮╰╯─- ") for line in printed.getvalue().splitlines()]
-        said = [line for line in lines if line and "help" not in line.lower() and line not in HEADINGS]
+        said = [
+            line for line in lines if line and "help" not in line.lower() and line not in HEADINGS
+        ]
         what = said[0] if said else "A setting has a value of the wrong type."
-        raise ConfigError(what, " ".join(said[1:3]), f"`{prog} --help` shows every setting.") from error
+        raise ConfigError(
+            what, " ".join(said[1:3]), f"`{prog} --help` shows every setting."
+        ) from error
 
 
 def build(flat: Flat) -> Config:
@@ -269,7 +336,9 @@ def build(flat: Flat) -> Config:
     config = typed(Config, to_args(flat), "stillage run")
     for path, table in tables(flat).items():
         group, name = path.split(".")
-        config = dataclasses.replace(config, **{group: dataclasses.replace(getattr(config, group), **{name: table})})
+        config = dataclasses.replace(
+            config, **{group: dataclasses.replace(getattr(config, group), **{name: table})}
+        )
     return config
 
 
@@ -290,7 +359,10 @@ def to_plain(value: object) -> object:
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         hints = type_hints(type(value))
         found = {entry.name: getattr(value, entry.name) for entry in dataclasses.fields(value)}
-        return {name: float(item) if hints[name] is float else to_plain(item) for name, item in found.items()}
+        return {
+            name: float(item) if hints[name] is float else to_plain(item)
+            for name, item in found.items()
+        }
     if isinstance(value, dict):
         return {str(key): to_plain(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):

@@ -27,12 +27,20 @@ class Range:
     def __contains__(self, value: float) -> bool:
         """Is the number in the range? NaN and infinity never are."""
         enough = self.low < value if self.above else self.low <= value
-        return enough and (value < self.high if self.below else value <= self.high) and math.isfinite(value)
+        return (
+            enough
+            and (value < self.high if self.below else value <= self.high)
+            and math.isfinite(value)
+        )
 
     def __str__(self) -> str:
         """The range in words: at least 0 and below 1."""
         words = f"{'more than' if self.above else 'at least'} {self.low:g}"
-        return words + (f" and {'below' if self.below else 'at most'} {self.high:g}" if self.high < math.inf else "")
+        return words + (
+            f" and {'below' if self.below else 'at most'} {self.high:g}"
+            if self.high < math.inf
+            else ""
+        )
 
 
 ANY, SOME = Range(low=0), Range(low=1)
@@ -42,18 +50,43 @@ BELOW_ONE = Range(low=0, high=1, below=True)
 INSIDE = Range(low=0, high=1, above=True, below=True)
 
 TRAIN: Mapping[str, Range] = {
-    "epochs": ANY, "max_steps": ANY, "max_trained_tokens": ANY, "batch_size": SOME, "micro_batch_size": ANY,
-    "lr_peak": ANY, "lr_final": ANY, "warmup_fraction": SHARE, "weight_decay": ANY, "beta1": BELOW_ONE,
-    "beta2": BELOW_ONE, "clip_norm": ANY, "validate_every": ANY, "keep_prompts": SOME, "checkpoint_every_s": ANY,
+    "epochs": ANY,
+    "max_steps": ANY,
+    "max_trained_tokens": ANY,
+    "batch_size": SOME,
+    "micro_batch_size": ANY,
+    "lr_peak": ANY,
+    "lr_final": ANY,
+    "warmup_fraction": SHARE,
+    "weight_decay": ANY,
+    "beta1": BELOW_ONE,
+    "beta2": BELOW_ONE,
+    "clip_norm": ANY,
+    "validate_every": ANY,
+    "keep_prompts": SOME,
+    "checkpoint_every_s": ANY,
     "keep_checkpoints": ANY,
-}  # fmt: skip
+}
 MODEL: Mapping[str, Range] = {
-    "layers": SOME, "width": SOME, "heads": SOME, "context": SOME, "dropout": BELOW_ONE, "prune_teacher_to": ANY,
-    "lora_rank": ANY, "lora_alpha": ANY, "lora_dropout": BELOW_ONE,
-}  # fmt: skip
+    "layers": SOME,
+    "width": SOME,
+    "heads": SOME,
+    "context": SOME,
+    "dropout": BELOW_ONE,
+    "prune_teacher_to": ANY,
+    "lora_rank": ANY,
+    "lora_alpha": ANY,
+    "lora_dropout": BELOW_ONE,
+}
 GROUPS: Mapping[str, Mapping[str, Range]] = {
     "": {"jobs": SOME, "threads": ANY},
-    "data": {"people": SOME, "public_answers": SHARE, "max_tokens": SOME, "max_prompt_tokens": ANY, "max_bad_lines": ANY},
+    "data": {
+        "people": SOME,
+        "public_answers": SHARE,
+        "max_tokens": SOME,
+        "max_prompt_tokens": ANY,
+        "max_bad_lines": ANY,
+    },
     "tokenizer": {"vocab_size": SOME},
     "teacher": MODEL,
     "student": MODEL,
@@ -61,27 +94,55 @@ GROUPS: Mapping[str, Mapping[str, Range]] = {
     "student_train": TRAIN,
     "distill": {"init_epochs": ANY},
     "lm": {"coef": ANY, "batch_size": SOME, "block_tokens": SOME},
-    "generate": {"max_new_tokens": ANY, "sampling_temperature": ANY, "top_p": PART, "top_k": ANY, "records": ANY,
-                 "batch_tokens": SOME},
+    "generate": {
+        "max_new_tokens": ANY,
+        "sampling_temperature": ANY,
+        "top_p": PART,
+        "top_k": ANY,
+        "records": ANY,
+        "batch_tokens": SOME,
+    },
     "audit": {
-        "min_k_fraction": PART, "min_k_count": ANY, "min_k_window": SOME, "neighbours": SOME,
-        "neighbour_share": PART, "neighbour_top_k": SOME, "prefix_records": ANY, "mope_copies": SOME, "mope_sigma": ANY,
+        "min_k_fraction": PART,
+        "min_k_count": ANY,
+        "min_k_window": SOME,
+        "neighbours": SOME,
+        "neighbour_share": PART,
+        "neighbour_top_k": SOME,
+        "prefix_records": ANY,
+        "mope_copies": SOME,
+        "mope_sigma": ANY,
         "dc_pdd_cap": Range(low=0, above=True),
-        "fprs": INSIDE, "harmless_auc": Range(low=0.5, high=1, above=True, below=True), "harmless_tpr": INSIDE,
-        "extract_tokens": SOME, "extract_temperature": ANY, "extract_top_k": ANY, "extract_top_p": PART,
-        "self_prompt_texts": ANY, "self_prompt_epochs": ANY, "exposure_records": ANY, "exposure_candidates": SOME,
-        "max_records": ANY, "level": INSIDE, "block_records": ANY, "signal_records": ANY,
-        "dp_guesses": ANY, "dp_delta": BELOW_ONE, "batch_tokens": SOME,
+        "fprs": INSIDE,
+        "harmless_auc": Range(low=0.5, high=1, above=True, below=True),
+        "harmless_tpr": INSIDE,
+        "extract_tokens": SOME,
+        "extract_temperature": ANY,
+        "extract_top_k": ANY,
+        "extract_top_p": PART,
+        "self_prompt_texts": ANY,
+        "self_prompt_epochs": ANY,
+        "exposure_records": ANY,
+        "exposure_candidates": SOME,
+        "max_records": ANY,
+        "level": INSIDE,
+        "block_records": ANY,
+        "signal_records": ANY,
+        "dp_guesses": ANY,
+        "dp_delta": BELOW_ONE,
+        "batch_tokens": SOME,
     },
     "report": {"examples": ANY},
-}  # fmt: skip
+}
 """Group of settings -> name -> what it may be; for a list, what each of its numbers may be."""
 
 
 def require(name: str, value: float, wanted: Range) -> None:
     """ConfigError, with what is wanted, unless the number is in the range."""
     if value not in wanted:
-        raise ConfigError(f"{name} must be {wanted}.", f"{name} = {value:g}", f"Choose a value that is {wanted}.")
+        raise ConfigError(
+            f"{name} must be {wanted}.", f"{name} = {value:g}", f"Choose a value that is {wanted}."
+        )
 
 
 def check_group(group: object, ranges: Mapping[str, Range], prefix: str = "") -> None:
@@ -98,12 +159,18 @@ def check_shares(shares: Mapping[str, float]) -> None:
         if role not in ROLES:
             close = difflib.get_close_matches(role, ROLES, n=1)
             fix = f"Did you mean {close[0]}?" if close else f"Roles are: {', '.join(ROLES)}."
-            raise ConfigError("data.shares names a role that does not exist.", f"unknown: {role}", fix)
+            raise ConfigError(
+                "data.shares names a role that does not exist.", f"unknown: {role}", fix
+            )
     total = sum(shares.values())
     if any(share not in SHARE for share in shares.values()) or not 0 < total <= 1 + 1e-9:
-        values = ", ".join(f"{role} {share:g}" for role, share in shares.items()) + f" (sum {total:g})"
+        values = (
+            ", ".join(f"{role} {share:g}" for role, share in shares.items()) + f" (sum {total:g})"
+        )
         fix = "Correct the shares."
-        raise ConfigError("data.shares must be between 0 and 1, and add up to 1 at most.", values, fix)
+        raise ConfigError(
+            "data.shares must be between 0 and 1, and add up to 1 at most.", values, fix
+        )
 
 
 def check_numbers(config: Config) -> None:
@@ -116,5 +183,7 @@ def check_numbers(config: Config) -> None:
         if steps and tokens:
             values = f"{name}.max_steps: {steps}; {name}.max_trained_tokens: {tokens}"
             raise ConfigError(
-                "A training ends after so many steps or after so many tokens.", values, "Give one of them."
+                "A training ends after so many steps or after so many tokens.",
+                values,
+                "Give one of them.",
             )

@@ -24,7 +24,9 @@ def schema() -> pa.Schema:
     return pa.schema([(entry.name, kinds[str(entry.type)]) for entry in FIELDS])
 
 
-def write_results(path: Path, results: Iterable[Result], swept: Iterable[Mapping[str, object]] = ()) -> None:
+def write_results(
+    path: Path, results: Iterable[Result], swept: Iterable[Mapping[str, object]] = ()
+) -> None:
     """Write results, sorted by everything that names them.
 
     swept: for each result, the values of settings that a sweep varied; each setting is a column after the others, unless it
@@ -35,7 +37,9 @@ def write_results(path: Path, results: Iterable[Result], swept: Iterable[Mapping
     keys = ("run", "stage", "model", "dataset", "metric", "attack", "note", "method", "seed")
     rows = [dataclasses.asdict(result) for result in results]
     names = {entry.name for entry in FIELDS}
-    added = [{name: value for name, value in values.items() if name not in names} for values in swept]
+    added = [
+        {name: value for name, value in values.items() if name not in names} for values in swept
+    ]
     order = sorted(range(len(rows)), key=lambda place: [rows[place][key] for key in keys])
     table = pa.Table.from_pylist([rows[place] for place in order], schema=schema())
     for name in dict.fromkeys(name for values in added for name in values):
@@ -46,4 +50,7 @@ def write_results(path: Path, results: Iterable[Result], swept: Iterable[Mapping
 def read_results(path: Path) -> list[Result]:
     """Read what `write_results` wrote, without the columns of a sweep."""
     table, names = read_table(path), {entry.name for entry in FIELDS}
-    return [Result(**row) for row in table.select([name for name in table.column_names if name in names]).to_pylist()]
+    return [
+        Result(**row)
+        for row in table.select([name for name in table.column_names if name in names]).to_pylist()
+    ]

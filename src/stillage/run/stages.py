@@ -31,7 +31,9 @@ class Stage:
     settings: Mapping[str, Any]  # JSON-able; everything that decides the content
     work: Callable[[Path], None]
     inputs: tuple[str, ...] = ()  # names of stages before it
-    outside: Mapping[str, str] = field(default_factory=dict)  # path -> sha256 of files it reads from elsewhere
+    outside: Mapping[str, str] = field(
+        default_factory=dict
+    )  # path -> sha256 of files it reads from elsewhere
     schema: int = 1
     secret: str = ""  # also in the key, and written nowhere: without it nobody can try guesses at the inputs on the key
 
@@ -106,9 +108,15 @@ def damage(folder: Path, manifest: Mapping[str, Any]) -> str:
 
 def changed_settings(old: Mapping[str, Any], new: Mapping[str, Any]) -> str:
     """The first few settings that differ, as text, by their full names: groups are compared setting by setting."""
-    before, after = by_full_name(json.loads(json.dumps(old))), by_full_name(json.loads(json.dumps(new)))
+    before, after = (
+        by_full_name(json.loads(json.dumps(old))),
+        by_full_name(json.loads(json.dumps(new))),
+    )
     names = [name for name in {**before, **after} if before.get(name) != after.get(name)]
-    said = [f"{name}: {shortened(before.get(name))} -> {shortened(after.get(name))}" for name in names[:3]]
+    said = [
+        f"{name}: {shortened(before.get(name))} -> {shortened(after.get(name))}"
+        for name in names[:3]
+    ]
     return ", ".join([*said, *([f"and {len(names) - 3} more"] if len(names) > 3 else [])])
 
 
@@ -116,7 +124,11 @@ def by_full_name(settings: Mapping[str, Any], group: str = "") -> dict[str, Any]
     """Nested settings as one dict of "group.name"."""
     found: dict[str, Any] = {}
     for name, value in settings.items():
-        found |= by_full_name(value, f"{group}{name}.") if isinstance(value, dict) else {group + name: value}
+        found |= (
+            by_full_name(value, f"{group}{name}.")
+            if isinstance(value, dict)
+            else {group + name: value}
+        )
     return found
 
 
@@ -167,7 +179,12 @@ def status(folder: Path, stage: Stage, key: str) -> Status:
     wrong = damage(folder, manifest)
     if wrong:
         return Status(name=stage.name, key=key, is_done=False, reason=f"damaged: {wrong}")
-    return Status(name=stage.name, key=key, is_done=True, reason="finished before with the same settings and inputs")
+    return Status(
+        name=stage.name,
+        key=key,
+        is_done=True,
+        reason="finished before with the same settings and inputs",
+    )
 
 
 def started_with(folder: Path) -> str:
@@ -208,7 +225,15 @@ def run_stage(folder: Path, stage: Stage, key: str) -> None:
     digests = {str(path.relative_to(folder)): sha256_file(path) for path in made}
     write_json(
         manifest_path,
-        {"key": key, "settings": dict(stage.settings), "inputs": list(stage.inputs), "outside": dict(stage.outside),
-         "schema": stage.schema, "files": digests},
-    )  # fmt: skip
-    remove(folder / STARTED)  # after the manifest: a kill while files are hashed must not cost what was made
+        {
+            "key": key,
+            "settings": dict(stage.settings),
+            "inputs": list(stage.inputs),
+            "outside": dict(stage.outside),
+            "schema": stage.schema,
+            "files": digests,
+        },
+    )
+    remove(
+        folder / STARTED
+    )  # after the manifest: a kill while files are hashed must not cost what was made

@@ -58,7 +58,9 @@ class Stop:
 def watch_signals() -> Iterator[Stop]:
     """Route SIGINT and SIGTERM to a Stop while the body runs."""
     stop = Stop()
-    before = {number: signal.signal(number, stop.handle) for number in (signal.SIGINT, signal.SIGTERM)}
+    before = {
+        number: signal.signal(number, stop.handle) for number in (signal.SIGINT, signal.SIGTERM)
+    }
     try:
         yield stop
     finally:

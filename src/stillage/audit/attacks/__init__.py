@@ -40,14 +40,34 @@ from stillage.types import Attack, FittedAttack, ShadowAttack
 ATTACKS: dict[str, Attack] = {
     attack.name: attack
     for attack in (
-        LOSS, LOSS_NEEDED, MIN_K, MIN_K_PLUS_PLUS, ZLIB, SURP, LOG_RANK, REFERENCE, REFERENCE_PER_BYTE,
-        REFERENCE_COUNTERFACTUAL, REFERENCE_INIT, REFERENCE_TEACHER_INIT, REFERENCE_OUTSIDE, SELF_PROMPTED_REFERENCE,
-        SELF_PROMPTED_VARIATION, LOWERCASE, NEIGHBOUR, RECALL, CON_RECALL, DC_PDD, GRADIENT_NORM, MOPE,
+        LOSS,
+        LOSS_NEEDED,
+        MIN_K,
+        MIN_K_PLUS_PLUS,
+        ZLIB,
+        SURP,
+        LOG_RANK,
+        REFERENCE,
+        REFERENCE_PER_BYTE,
+        REFERENCE_COUNTERFACTUAL,
+        REFERENCE_INIT,
+        REFERENCE_TEACHER_INIT,
+        REFERENCE_OUTSIDE,
+        SELF_PROMPTED_REFERENCE,
+        SELF_PROMPTED_VARIATION,
+        LOWERCASE,
+        NEIGHBOUR,
+        RECALL,
+        CON_RECALL,
+        DC_PDD,
+        GRADIENT_NORM,
+        MOPE,
     )
-}  # fmt: skip
+}
 
 SHADOW_ATTACKS: dict[str, ShadowAttack] = {
-    attack.name: attack for attack in (LIRA_ONLINE, LIRA_OFFLINE, FEW_SHADOWS, RMIA, RMIA_OFFLINE, LEARNED_SHADOW)
+    attack.name: attack
+    for attack in (LIRA_ONLINE, LIRA_OFFLINE, FEW_SHADOWS, RMIA, RMIA_OFFLINE, LEARNED_SHADOW)
 }
 
 FITTED_ATTACKS: dict[str, FittedAttack] = {attack.name: attack for attack in (LEARNED, QUANTILE)}

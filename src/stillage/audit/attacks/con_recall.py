@@ -9,7 +9,9 @@ from stillage.functional.tails import mean_or_nan
 from stillage.types import Attack, Request, TokenStats
 
 
-def con_recall(stats: TokenStats, after_outsiders: TokenStats, after_members: TokenStats, gamma: float = 1.0) -> float:
+def con_recall(
+    stats: TokenStats, after_outsiders: TokenStats, after_members: TokenStats, gamma: float = 1.0
+) -> float:
     """How much more a prefix of members helps the record than one of outsiders, relative to its own log-likelihood.
 
     score = (mean log q(x | outsiders) - gamma mean log q(x | members)) / mean log q(x), each over the tokens of x only.
@@ -23,7 +25,9 @@ def con_recall(stats: TokenStats, after_outsiders: TokenStats, after_members: To
             f"{counts[0]} tokens alone, {counts[1]} after outsiders, {counts[2]} after members",
             "Score the record's own tokens only, tokenised alike with and without a prefix.",
         )
-    alone, outsiders, members = (mean_or_nan(reply.logp_T) for reply in (stats, after_outsiders, after_members))
+    alone, outsiders, members = (
+        mean_or_nan(reply.logp_T) for reply in (stats, after_outsiders, after_members)
+    )
     return (outsiders - gamma * members) / alone if alone < 0 else math.nan
 
 

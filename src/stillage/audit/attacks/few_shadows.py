@@ -38,7 +38,9 @@ def few_shadows(target_N: Array, shadow_KN: Array, in_KN: Array) -> Array:
     values = np.asarray(target_N, dtype=np.float64)
     phi_N = np.where(np.isfinite(values), values, np.nan)
     inside, outside = moments(shadow_KN, in_KN), moments(shadow_KN, ~np.asarray(in_KN))
-    return log_predictive(phi_N, inside, fit_prior(inside)) - log_predictive(phi_N, outside, fit_prior(outside))
+    return log_predictive(phi_N, inside, fit_prior(inside)) - log_predictive(
+        phi_N, outside, fit_prior(outside)
+    )
 
 
 def fit_prior(side: Moments) -> Prior:
@@ -50,7 +52,9 @@ def fit_prior(side: Moments) -> Prior:
         return Prior(centre=0.0, weight=0.0, variance=FLOOR, freedom=1.0)
     pooled = max(pooled_variance(side), FLOOR)
     half = (side.count_N[used] - 1) / 2
-    spread = np.maximum(side.squares_N[used] / (2 * half), 1e-5 * pooled)  # a variance of 0 has no logarithm
+    spread = np.maximum(
+        side.squares_N[used] / (2 * half), 1e-5 * pooled
+    )  # a variance of 0 has no logarithm
     logs = np.log(spread) - digamma(half) + np.log(half)
     excess = float(logs.var(ddof=1) - polygamma(1, half).mean()) if logs.size > 1 else 0.0
     freedom = 2 * _inverse_trigamma(excess) if excess > 0 else CERTAIN
@@ -60,9 +64,15 @@ def fit_prior(side: Moments) -> Prior:
         variance = pooled
     variance = max(variance, FLOOR)
     means = side.mean_N[used]
-    between = float(means.var(ddof=1)) - pooled * float((1 / side.count_N[used]).mean()) if means.size > 1 else 0.0
+    between = (
+        float(means.var(ddof=1)) - pooled * float((1 / side.count_N[used]).mean())
+        if means.size > 1
+        else 0.0
+    )
     weight = pooled / max(between, FLOOR * pooled) if between > 0 else CERTAIN
-    return Prior(centre=float(means.mean()), weight=min(weight, CERTAIN), variance=variance, freedom=freedom)
+    return Prior(
+        centre=float(means.mean()), weight=min(weight, CERTAIN), variance=variance, freedom=freedom
+    )
 
 
 def log_predictive(phi_N: Array, side: Moments, prior: Prior) -> Array:
@@ -74,12 +84,16 @@ def log_predictive(phi_N: Array, side: Moments, prior: Prior) -> Array:
     with np.errstate(invalid="ignore", divide="ignore"):
         centre = (prior.weight * prior.centre + n * side.mean_N) / weight
         shift = prior.weight * n * (side.mean_N - prior.centre) ** 2 / weight
-        scale = (prior.freedom * prior.variance + side.squares_N + shift) / freedom * (1 + 1 / weight)
+        scale = (
+            (prior.freedom * prior.variance + side.squares_N + shift) / freedom * (1 + 1 / weight)
+        )
         scale = np.maximum(scale, FLOOR)
         found = (
-            gammaln((freedom + 1) / 2) - gammaln(freedom / 2) - 0.5 * np.log(freedom * math.pi * scale)
+            gammaln((freedom + 1) / 2)
+            - gammaln(freedom / 2)
+            - 0.5 * np.log(freedom * math.pi * scale)
             - (freedom + 1) / 2 * np.log1p((phi_N - centre) ** 2 / (freedom * scale))
-        )  # fmt: skip
+        )
     return np.where(fine, found, np.nan)
 
 

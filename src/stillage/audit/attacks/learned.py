@@ -32,16 +32,37 @@ def token_features(stats: TokenStats) -> Array:
     logp = np.asarray(stats.logp_T, dtype=np.float64)
     if not logp.size or not np.isfinite(logp).all():
         return np.full(FEATURES, np.nan)
-    entropy, rank = -np.asarray(stats.mean_T, dtype=np.float64), np.log1p(np.asarray(stats.rank_T, dtype=np.float64))
-    z = np.sort((logp + entropy) / np.sqrt(np.maximum(np.asarray(stats.var_T, dtype=np.float64), 1e-8)))
+    entropy, rank = (
+        -np.asarray(stats.mean_T, dtype=np.float64),
+        np.log1p(np.asarray(stats.rank_T, dtype=np.float64)),
+    )
+    z = np.sort(
+        (logp + entropy) / np.sqrt(np.maximum(np.asarray(stats.var_T, dtype=np.float64), 1e-8))
+    )
     lowest = z[: max(1, -(-z.size // 5))].mean()
-    return np.array([
-        logp.mean(), logp.std(), logp.min(), *np.quantile(logp, LEVELS), z.mean(), z[0], lowest, rank.mean(), rank.max(),
-        *np.quantile(rank, LEVELS), stats.greedy_T.mean(), entropy.mean(), entropy.std(), np.log(logp.size),
-    ])  # fmt: skip
+    return np.array(
+        [
+            logp.mean(),
+            logp.std(),
+            logp.min(),
+            *np.quantile(logp, LEVELS),
+            z.mean(),
+            z[0],
+            lowest,
+            rank.mean(),
+            rank.max(),
+            *np.quantile(rank, LEVELS),
+            stats.greedy_T.mean(),
+            entropy.mean(),
+            entropy.std(),
+            np.log(logp.size),
+        ]
+    )
 
 
-def learned(stats: Sequence[TokenStats], texts: Sequence[str], is_member_N: Array, fold_N: Array) -> Array:
+def learned(
+    stats: Sequence[TokenStats], texts: Sequence[str], is_member_N: Array, fold_N: Array
+) -> Array:
     """Mid-ranks float64[N] in (0, 1) within each fold, under a classifier that was fitted on the other folds.
 
     Ranks, because the intercepts of two fits do not compare. NaN for a record without features. texts are not read.
@@ -59,7 +80,11 @@ def learned(stats: Sequence[TokenStats], texts: Sequence[str], is_member_N: Arra
         if not member[others].any() or member[others].all():
             scores[test] = 0.5  # nothing to learn from
         elif test.any():
-            found = _classifier().fit(features_NF[others], member[others]).decision_function(features_NF[test])
+            found = (
+                _classifier()
+                .fit(features_NF[others], member[others])
+                .decision_function(features_NF[test])
+            )
             scores[test] = (rankdata(np.round(found, 9)) - 0.5) / test.sum()
     return scores
 
@@ -74,8 +99,14 @@ def learned_shadow(target_NF: Array, shadow_KNF: Array, in_KN: Array) -> Array:
     shadow, is_in = np.asarray(shadow_KNF, dtype=np.float64), np.asarray(in_KN, dtype=bool)
     target = np.asarray(target_NF, dtype=np.float64)
     out = [moments(shadow[:, :, feature], ~is_in) for feature in range(shadow.shape[2])]
-    rows_KNX = np.array([_beside(values_NF, [without(o, v, ~in_N) for o, v in zip(out, values_NF.T, strict=True)])
-                         for values_NF, in_N in zip(shadow, is_in, strict=True)])  # fmt: skip
+    rows_KNX = np.array(
+        [
+            _beside(
+                values_NF, [without(o, v, ~in_N) for o, v in zip(out, values_NF.T, strict=True)]
+            )
+            for values_NF, in_N in zip(shadow, is_in, strict=True)
+        ]
+    )
     asked_NX = _beside(target, [np.where(one.count_N >= 2, one.mean_N, np.nan) for one in out])
     known, fine = np.isfinite(rows_KNX).all(axis=2), np.isfinite(asked_NX).all(axis=1)
     scores = np.full(len(target), np.nan)

@@ -22,7 +22,9 @@ def lira_online(target_N: Array, shadow_KN: Array, in_KN: Array) -> Array:
     """
     check_shadows(target_N, shadow_KN, in_KN, least=LEAST, attack="lira_online")
     phi_N = _finite(target_N)
-    return _log_normal(phi_N, moments(shadow_KN, in_KN)) - _log_normal(phi_N, moments(shadow_KN, ~np.asarray(in_KN)))
+    return _log_normal(phi_N, moments(shadow_KN, in_KN)) - _log_normal(
+        phi_N, moments(shadow_KN, ~np.asarray(in_KN))
+    )
 
 
 def lira_offline(target_N: Array, shadow_KN: Array, in_KN: Array) -> Array:

@@ -6,7 +6,9 @@ from stillage.functional.tails import mean_of_lowest
 from stillage.types import Attack, Request, TokenStats
 
 
-def min_k(stats: TokenStats, fraction: float = 0.2, *, count: int = 0, window: int = 1, stride: int = 1) -> float:
+def min_k(
+    stats: TokenStats, fraction: float = 0.2, *, count: int = 0, window: int = 1, stride: int = 1
+) -> float:
     """How well the model predicts the record's least predictable tokens: the mean of their log-probabilities, nats.
 
     The m = max(1, ceil(fraction T)) smallest of log q(y_t | before), or the `count` smallest if not 0; averaged first over

@@ -20,7 +20,12 @@ FEWEST = 20  # outsiders to fit on
 
 
 def quantile(
-    stats: Sequence[TokenStats], texts: Sequence[str], is_member_N: Array, fold_N: Array, *, level: float = LEVEL
+    stats: Sequence[TokenStats],
+    texts: Sequence[str],
+    is_member_N: Array,
+    fold_N: Array,
+    *,
+    level: float = LEVEL,
 ) -> Array:
     """Mean log-probability minus the `level` quantile that outsiders with such a text have, float64[N], nats per token.
 
@@ -36,7 +41,9 @@ def quantile(
         np.asarray(is_member_N),
         np.asarray(fold_N),
     )
-    features_NF = np.column_stack([length_features(texts), np.log1p([len(one.logp_T) for one in stats])])
+    features_NF = np.column_stack(
+        [length_features(texts), np.log1p([len(one.logp_T) for one in stats])]
+    )
     fine, scores = np.isfinite(score_N), np.full(len(score_N), np.nan)
     for number in np.unique(fold):
         known, test = fine & ~member & (fold != number), fine & (fold == number)
@@ -44,7 +51,9 @@ def quantile(
             continue
         centre, spread = features_NF[known].mean(axis=0), features_NF[known].std(axis=0)
         scaled_NF = np.clip((features_NF - centre) / np.where(spread > 0, spread, 1.0), -5, 5)
-        model = QuantileRegressor(quantile=level, alpha=PENALTY, solver="highs").fit(scaled_NF[known], score_N[known])
+        model = QuantileRegressor(quantile=level, alpha=PENALTY, solver="highs").fit(
+            scaled_NF[known], score_N[known]
+        )
         scores[test] = score_N[test] - model.predict(scaled_NF[test])
     return scores
 

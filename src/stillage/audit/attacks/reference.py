@@ -38,10 +38,14 @@ def reference_per_byte(stats: TokenStats, reference_stats: TokenStats, text: str
     text. DataError for an empty text; NaN where a model scored no token.
     """
     if not text:
-        raise DataError("An empty text has no bytes.", "text = ''", "Leave records without a response out.")
+        raise DataError(
+            "An empty text has no bytes.", "text = ''", "Leave records without a response out."
+        )
     if not len(stats.logp_T) or not len(reference_stats.logp_T):
         return math.nan
-    total = np.sum(stats.logp_T, dtype=np.float64) - np.sum(reference_stats.logp_T, dtype=np.float64)
+    total = np.sum(stats.logp_T, dtype=np.float64) - np.sum(
+        reference_stats.logp_T, dtype=np.float64
+    )
     return float(total) / len(text.encode("utf-8"))
 
 
@@ -94,7 +98,11 @@ REFERENCE_PER_BYTE = Attack(
     name="reference_per_byte",
     paper="Carlini et al. 2021, arXiv:2012.07805; per byte, for any pair of tokenizers",
     access="logprob",
-    requests=(Request(role="target"), Request(role="reference"), Request(role="record", transform="text")),
+    requests=(
+        Request(role="target"),
+        Request(role="reference"),
+        Request(role="record", transform="text"),
+    ),
     score=reference_per_byte,
 )
 
@@ -102,6 +110,10 @@ REFERENCE_OUTSIDE = Attack(
     name="reference_outside",
     paper="Carlini et al. 2021, arXiv:2012.07805; per byte, the model given as audit.reference, also in a run that trains",
     access="logprob",
-    requests=(Request(role="target"), Request(role="outside"), Request(role="record", transform="text")),
+    requests=(
+        Request(role="target"),
+        Request(role="outside"),
+        Request(role="record", transform="text"),
+    ),
     score=reference_per_byte,
 )

@@ -19,7 +19,11 @@ def zlib(stats: TokenStats, text: str) -> float:
     response, never the model's. DataError for an empty text; NaN without scored tokens.
     """
     if not text:
-        raise DataError("An empty text cannot be compressed.", "text = ''", "Leave records without a response out.")
+        raise DataError(
+            "An empty text cannot be compressed.",
+            "text = ''",
+            "Leave records without a response out.",
+        )
     return mean_or_nan(stats.logp_T) / len(compress(text.encode("utf-8"), level=6))
 
 

@@ -6,5 +6,6 @@ from stillage.distill.methods import distillm, gkd, imitkd, init, kd, minillm, s
 from stillage.types import Method
 
 METHODS: dict[str, Method] = {
-    entry.METHOD.name: entry.METHOD for entry in (sft, init, kd, seqkd, imitkd, gkd, distillm, minillm)
+    entry.METHOD.name: entry.METHOD
+    for entry in (sft, init, kd, seqkd, imitkd, gkd, distillm, minillm)
 }

@@ -108,6 +108,8 @@ METHOD = Method(
     rollout=rollout,
     presets={
         "paper": {},
-        "as_released": {"divergence": "sfkl"},  # the script of the smallest GPT-2; the others are as in the paper
+        "as_released": {
+            "divergence": "sfkl"
+        },  # the script of the smallest GPT-2; the others are as in the paper
     },
 )

@@ -83,11 +83,15 @@ def terms(step: Step, params: Params) -> dict[str, torch.Tensor]:
 
     logq_T, extras = token_logp(step.student, step.labels_T), step.extras
     weight_T = extras["weight"]
-    loss = clipped_policy_loss(logq_T, extras["logq"], extras["advantage"], weight_T, clip=params.clip)
+    loss = clipped_policy_loss(
+        logq_T, extras["logq"], extras["advantage"], weight_T, clip=params.clip
+    )
     found = {"policy": loss}
     if params.single_step:
         of_single_step = weight_T if params.weigh_single_step else None
-        found["single_step"] = sums(step, divergence="rkl", weights=(1.0, 0.0), weight_T=of_single_step).kd
+        found["single_step"] = sums(
+            step, divergence="rkl", weights=(1.0, 0.0), weight_T=of_single_step
+        ).kd
     return found
 
 
@@ -97,9 +101,13 @@ def annotate(params: Params, texts: list[tuple[Array, Array]]) -> list[Mapping[s
 
     advantages = []
     for logq_T, logp_T in texts:
-        reward_T = pg.rewards(logq_T, logp_T, scaling=params.reward_scaling, clip=params.reward_clip)
+        reward_T = pg.rewards(
+            logq_T, logp_T, scaling=params.reward_scaling, clip=params.reward_clip
+        )
         advantages.append(
-            pg.rewards_to_go(reward_T, gamma=params.gamma, length_norm=params.length_norm, own=params.own_reward)
+            pg.rewards_to_go(
+                reward_T, gamma=params.gamma, length_norm=params.length_norm, own=params.own_reward
+            )
         )
     if params.whiten:
         advantages = pg.whiten(advantages)

@@ -56,7 +56,9 @@ class Params:
                 if getattr(self, name) != unused:
                     values = f"decoding = {self.decoding}, {name} = {getattr(self, name)}"
                     raise ConfigError(
-                        f"{name} means nothing here.", values, "Leave it out, or use decoding = sampling."
+                        f"{name} means nothing here.",
+                        values,
+                        "Leave it out, or use decoding = sampling.",
                     )
 
 
@@ -74,7 +76,11 @@ def terms(step: Step, params: Params) -> dict[str, torch.Tensor]:
     cut_T = step.extras["cut"]
     kd = sums(step, weights=(params.kd_weight, 0.0), weight_T=1 - cut_T).kd
     ends = sums(replace(step, teacher=None), weights=(0.0, params.kd_weight), weight_T=cut_T).ce
-    ce = sums(replace(step, teacher=None), weights=(0.0, params.ce_weight)).ce if params.ce_weight else ends
+    ce = (
+        sums(replace(step, teacher=None), weights=(0.0, params.ce_weight)).ce
+        if params.ce_weight
+        else ends
+    )
     return weighted(params, ce, kd) | {"end": params.kd_weight * ends}
 
 
