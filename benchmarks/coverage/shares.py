@@ -2,8 +2,9 @@
 
     python benchmarks/coverage/shares.py [--draws 1000]
 
-Two shares of the same records. "shared": the part of the records that answer as their group does, for both alike; the rest answer
-each for itself. Printed: covered / how often the test rejects equality at 5 %, which for equal shares is a false alarm.
+Two shares of the same records. A part of the records, "shared", answers as its group does, the rest
+each for itself. Printed: covered / how often the test rejects equality at 5 %, which for equal
+shares is a false alarm.
 """
 
 from __future__ import annotations
