@@ -72,7 +72,8 @@ def by_group(
     """The mean of bool[N] or of numbers from 0 to 1 in every group, with interval and n; then each column's test.
 
     labels_N: of every record, one label for each of `columns`. Shares of records: the limits of
-    binomial.clustered_proportion; other means those of means.share_interval. clusters int[N]: near-duplicates share a number and count once.
+    binomial.clustered_proportion; other means those of means.share_interval. clusters int[N]:
+    near-duplicates share a number and count once.
     """
     is_share = values.dtype == bool
     interval, estimate = (

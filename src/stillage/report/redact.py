@@ -9,9 +9,11 @@ import contextlib
 import itertools
 import json
 import re
+import sys
 import unicodedata
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -28,15 +30,27 @@ WINDOW = 12
 it too."""
 FEWEST = 3
 """Characters of a word, and digits of a number, from which on it is a piece by itself; of a whole field: 2."""
+DIGITS = 7
+"""So many digits in a row that only protected records have are masked, however either side groups them."""
+INSIDE = 5
+"""Letters of a private word from which on a longer word is masked for holding it."""
+GAP = 3
+"""Characters, no letters and no digits, that may stand inside a number or a run whatever they are."""
+CODE = range(6, 25)
+"""Characters of a code of letters and digits that is looked for however it is grouped, in at most six parts."""
 SAFE_ROLES = ("public", "validation", "test")
 """Roles whose texts may be shown; private, outsiders and counterfactual records are protected."""
 
 BASE = np.uint64(0x9E3779B97F4A7C15)  # odd: multiplication by it is a bijection of 64-bit words
 CHUNK_CHARS = 1 << 20
-NUMBER = re.compile(r"\d(?:[-./: ]?\d)+")
-"""Digits, written together or in groups: 078-05-1120 is 078051120 and 078 05 1120."""
-BETWEEN = str.maketrans("", "", "-./: ")
+NUMBERS = tuple(
+    (re.compile(rf"[0-9](?:{gap}[0-9])+"), fewest)
+    for gap, fewest in (("[-./: ]?", FEWEST), (rf"(?:[^\w\0]|_){{0,{GAP}}}", 6))
+)
+"""Digits, written together or in groups (078-05-1120 is 078051120), and how many make a number."""
 TOKEN = re.compile(r"[^\s\0]+")
+UNSPELLED = re.compile(r"(?:[^\w\0]|_)+")
+SHORT = re.compile(r"(?<!\w)[^\W\d_]{2}(?!\w)")
 SEPARATOR = " " + "\0" * WINDOW + " "
 """Between texts that are searched together: no run and no number goes over it."""
 EDGES = "\"'`.,;:!?()[]{}<>«»„“”‘’*_|~#=…"
@@ -45,9 +59,10 @@ EDGES = "\"'`.,;:!?()[]{}<>«»„“”‘’*_|~#=…"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Redactor:
-    """Masks in a text every run of WINDOW characters and every piece that protected records have and public ones have not.
+    """Masks in a text every run and every piece that protected records have and public ones have not.
 
-    secret: hashes of the runs, sorted uint64. pieces: words, tokens, numbers (written "#" and digits) and short whole fields.
+    secret: hashes of the runs (runs_in), sorted uint64. pieces: words, tokens, numbers (written "#"
+    and digits), codes, and short whole fields.
     """
 
     secret: Array
@@ -59,10 +74,9 @@ class Redactor:
             return text
         text, form, origin = folded(text)
         hidden = np.zeros(len(text), dtype=bool)
-        spans = [
-            (start, start + WINDOW)
-            for start in np.flatnonzero(np.isin(window_hashes(form), self.secret)).tolist()
-        ]
+        hashes, starts, ends = runs_in(form)
+        found = np.isin(hashes, self.secret)
+        spans = list(zip(starts[found].tolist(), ends[found].tolist(), strict=True))
         spans += [
             span for piece, span in (*spans_of(form), *phrases_of(form)) if piece in self.pieces
         ]
@@ -117,25 +131,71 @@ def folded(text: str) -> tuple[str, str, Sequence[int]]:
     )  # letters that compose only once they are folded: the form itself is shown
 
 
-def window_hashes(text: str) -> Array:
-    """A 64-bit polynomial hash of every run of WINDOW characters; shape [len(text) - WINDOW + 1], uint64."""
-    codes = np.frombuffer(text.encode("utf-32-le", "surrogatepass"), dtype="<u4").astype(np.uint64)
-    count = len(codes) - WINDOW + 1
+def runs_in(form: str) -> tuple[Array, Array, Array]:
+    """The runs of a normal form: (hashes uint64, where each begins, where it ends).
+
+    WINDOW characters as they are; WINDOW letters and digits, and DIGITS digits, with at most GAP
+    other characters between two of them.
+    """
+    codes = np.frombuffer(form.encode("utf-32-le", "surrogatepass"), dtype="<u4")
+    kind, everywhere = kinds_of_characters()[codes], np.arange(codes.size)
+    spelled, numbers = np.flatnonzero(kind > 0), np.flatnonzero(kind > 1)
+    apart = np.cumsum((kind == 1) | (codes == 0))  # letters, and the ends of texts
+    ends = np.cumsum(codes == 0)
+    parts = [
+        hashed_runs(codes, everywhere, np.ones(max(0, codes.size - 1), dtype=bool), WINDOW),
+        hashed_runs(codes, spelled, linked(spelled, ends), WINDOW, kind=1),
+        hashed_runs(kind, numbers, linked(numbers, apart), DIGITS, kind=2),
+    ]
+    hashes, first, last = (np.concatenate(part) for part in zip(*parts, strict=True))
+    return hashes, first, last + 1
+
+
+def linked(places: Array, barriers: Array) -> Array:
+    """Whether each place and the next are in one run: near, and with no barrier between (counts)."""
+    return (np.diff(places) <= GAP + 1) & (np.diff(barriers[places]) == 0)
+
+
+def hashed_runs(
+    codes: Array, places: Array, linked: Array, length: int, kind: int = 0
+) -> tuple[Array, Array, Array]:
+    """A 64-bit polynomial hash of every run of `length` linked characters; (hashes, first, last)."""
+    count = places.size - length + 1
     if count <= 0:
-        return np.zeros(0, dtype=np.uint64)
-    total = np.zeros(count, dtype=np.uint64)
-    for offset in range(WINDOW):  # Horner; wraps modulo 2**64 by design
-        total = total * BASE + codes[offset : offset + count]
-    return total
+        return np.zeros(0, dtype=np.uint64), places[:0], places[:0]
+    symbols = codes[places].astype(np.uint64)
+    total = np.full(count, kind, dtype=np.uint64)
+    for offset in range(length):  # Horner; wraps modulo 2**64 by design
+        total = total * BASE + symbols[offset : offset + count]
+    broken = np.concatenate([[0], np.cumsum(~linked)])
+    whole = np.flatnonzero(broken[length - 1 :] == broken[:count])
+    return total[whole], places[whole], places[whole + length - 1]
+
+
+@cache
+def kinds_of_characters() -> Array:
+    """Of every code point: 0, 1 for a letter (or a number that is no digit), 2 to 11 for a digit."""
+    every = (chr(code) for code in range(sys.maxunicode + 1))
+    kinds = (unicodedata.digit(one, -1) + 2 if one.isalnum() else 0 for one in every)
+    return np.fromiter(kinds, dtype=np.uint8, count=sys.maxunicode + 1)
+
+
+def in_digits(form: str) -> str:
+    """The text with every digit of any script as one of 0 to 9, character by character."""
+    if form.isascii():
+        return form
+    return "".join(str(unicodedata.digit(one, one)) for one in form)
 
 
 def spans_of(form: str) -> Iterator[tuple[str, tuple[int, int]]]:
-    """The pieces of a normal form that may identify somebody, each with its place: words, tokens, numbers.
+    """The pieces of a normal form that may identify somebody, each with its place.
 
-    A word of a script without spaces is three characters in a row.
+    Words (of two letters too: see redactor); tokens, as they are and their letters and digits alone;
+    codes; numbers; two and three characters in a row of a script without spaces.
     """
-    for start, end in word_spans(form):
-        if end - start >= FEWEST:
+    words = word_spans(form)
+    for start, end in words:
+        if end - start >= 2:
             yield form[start:end], (start, end)
     yield from runs_of(form)
     for match in TOKEN.finditer(form):
@@ -143,25 +203,56 @@ def spans_of(form: str) -> Iterator[tuple[str, tuple[int, int]]]:
         start = match.start() + match.group().find(token)
         if len(token) >= FEWEST:
             yield token, (start, start + len(token))
-    for match in NUMBER.finditer(form):
-        if number := number_of(match.group()):
-            yield number, match.span()
+            if len(close := spelled(token)) >= FEWEST:
+                yield close, (start, start + len(token))
+    yield from codes_of(form, words)
+    digits = in_digits(form)
+    for pattern, fewest in NUMBERS:
+        for match in pattern.finditer(digits):
+            if number := number_of(match.group(), fewest):
+                yield number, match.span()
 
 
-def number_of(written: str) -> str:
+def codes_of(form: str, words: Sequence[tuple[int, int]]) -> Iterator[tuple[str, tuple[int, int]]]:
+    """Codes of letters and digits in up to six words, with at most GAP characters between two."""
+    for index, (start, _) in enumerate(words):
+        code, before = "", start
+        for first, last in words[index : index + 6]:
+            code += spelled(form[first:last])
+            if first - before > GAP or len(code) >= CODE.stop:
+                break
+            if is_code(code):
+                yield code, (start, last)
+            before = last
+
+
+def is_code(text: str) -> bool:
+    """Is it of letters and digits, as numbers of passports and plates are?"""
+    return len(text) in CODE and any(map(str.isdigit, text)) and any(map(str.isalpha, text))
+
+
+def spelled(text: str) -> str:
+    """The letters and digits of a text, without anything else but the ends of texts."""
+    return UNSPELLED.sub("", text)
+
+
+def number_of(written: str, fewest: int) -> str:
     """A number as a piece, "#" and its digits; empty where they are too few."""
-    digits = written.translate(BETWEEN)
-    return f"#{digits}" if len(digits) >= FEWEST else ""
+    digits = re.sub("[^0-9]", "", written)
+    return f"#{digits}" if len(digits) >= fewest else ""
 
 
 def runs_of(form: str) -> Iterator[tuple[str, tuple[int, int]]]:
-    """Every three characters in a row of a script without spaces, with their place."""
+    """Every two and three characters in a row of a script without spaces, with their place."""
     if form.isascii():
         return
     words = word_spans(form)
-    for first, second, third in zip(words, words[1:], words[2:], strict=False):
-        if first[1] == second[0] and second[1] == third[0]:
-            yield form[first[0] : third[1]], (first[0], third[1])
+    for index, (start, end) in enumerate(words):
+        for first, last in words[index + 1 : index + 3]:
+            if first != end:
+                break
+            yield form[start:last], (start, last)
+            end = last
 
 
 def phrases_of(form: str) -> Iterator[tuple[str, tuple[int, int]]]:
@@ -178,46 +269,86 @@ def phrases_of(form: str) -> Iterator[tuple[str, tuple[int, int]]]:
 def redactor(records: pa.Table | None, shown: Iterable[str]) -> Redactor:
     """The redactor for texts about to be shown.
 
-    A run, a piece or a whole short field is secret when a protected record has it and no record of SAFE_ROLES has it. Only
-    those of `shown` are kept, so that memory does not grow with the corpus; every record is read once.
+    A run, a piece or a whole short field is secret when a protected record has it and no record of
+    SAFE_ROLES has it; words of two letters where a protected record writes them with a capital. A
+    word is, too, that holds a secret word of INSIDE letters. Only those of `shown` are kept, so that
+    memory does not grow with the corpus; every record is read once.
     """
     forms = [normal_form(text) for text in shown]
-    hashes = [window_hashes(form) for form in forms]
+    hashes = [runs_in(form)[0] for form in forms]
     runs = np.unique(np.concatenate(hashes)) if hashes else np.zeros(0, dtype=np.uint64)
     if records is None or not any(forms):
         return Redactor(secret=runs[:0], pieces=frozenset())
     phrases = {phrase for form in forms for phrase, _ in phrases_of(form)}
-    wanted = {piece for form in forms for piece, _ in spans_of(form)}
     in_a_row = {piece for form in forms for piece, _ in runs_of(form)}
+    words = {word for form in forms for word in words_of(form)}
+    wanted = {piece for form in forms for piece, _ in spans_of(form)} - {
+        word for word in words if len(word) < FEWEST and word not in in_a_row
+    }
+    tokens = {token for form in forms for token in TOKEN.findall(form)}
+    codes = {code for token in tokens if is_code(code := spelled(token))}
+    inside = {part for word in words for part in parts_of(word)}
     secret, pieces, fields = np.zeros(len(runs), dtype=bool), set[str](), set[str]()
+    public = set[str]()
     for texts in _chunks(records, is_safe=False):
-        form = SEPARATOR.join(texts)
-        secret |= found_in(runs, form)
-        pieces |= wanted & pieces_in(form, in_a_row)
-        fields |= phrases & set(texts)
+        form = SEPARATOR.join(map(normal_form, texts))
+        secret |= held_in(runs, form)
+        pieces |= (wanted | inside) & pieces_in(form, in_a_row, codes)
+        pieces |= words & short_names(texts)
+        fields |= phrases & set(map(normal_form, texts))
     for texts in _chunks(records, is_safe=True):
-        form = SEPARATOR.join(texts)
-        secret &= ~found_in(runs, form)
-        pieces -= pieces_in(form, in_a_row)
+        form = SEPARATOR.join(map(normal_form, texts))
+        secret &= ~held_in(runs, form)
+        known = pieces_in(form, in_a_row, {piece for piece in pieces if is_code(piece)})
+        pieces -= known | {piece[1:] for piece in known if piece.startswith("#")}
+        public |= words & known
         fields = {phrase for phrase in fields if not stands_in(phrase, form)}
+    pieces |= {word for word in words - public if not pieces.isdisjoint(parts_of(word))}
     return Redactor(secret=runs[secret], pieces=frozenset(pieces | fields))
 
 
-def found_in(runs: Array, form: str) -> Array:
+def parts_of(word: str) -> set[str]:
+    """Proper parts of a word of INSIDE to 24 characters, without digits."""
+    size = len(word)
+    parts = {
+        word[start:end]
+        for start in range(size - INSIDE + 1)
+        for end in range(start + INSIDE, min(size, start + 24) + 1)
+    }
+    return {part for part in parts - {word} if not any(map(str.isdigit, part))}
+
+
+def short_names(texts: Iterable[str]) -> set[str]:
+    """Words of two letters that begin with a capital, in their normal form."""
+    return {
+        normal_form(word)
+        for text in texts
+        for word in SHORT.findall(unicodedata.normalize("NFC", text))
+        if word[0].isupper()
+    }
+
+
+def held_in(runs: Array, form: str) -> Array:
     """Which of the runs (sorted hashes) a long text has; bool, one each."""
-    found, hashes = np.zeros(len(runs), dtype=bool), window_hashes(form)
+    found, hashes = np.zeros(len(runs), dtype=bool), runs_in(form)[0]
     if len(runs):
         places = np.minimum(np.searchsorted(runs, hashes), len(runs) - 1)
         found[places[runs[places] == hashes]] = True
     return found
 
 
-def pieces_in(form: str, in_a_row: Collection[str]) -> set[str]:
-    """The pieces of a long text, as `spans_of`; of those of scripts without spaces only `in_a_row` is looked for."""
-    found = set(words_of(form)) | {
-        token.strip(EDGES) for token in set(form.replace("\0", " ").split(" "))
-    }
-    found |= {number_of(written) for written in set(NUMBER.findall(form))}
+def pieces_in(form: str, in_a_row: Collection[str], codes: Collection[str] = ()) -> set[str]:
+    """The pieces of a long text, as `spans_of`.
+
+    Of scripts without spaces only `in_a_row` is looked for, and of codes in several words only `codes`.
+    """
+    tokens = {token.strip(EDGES) for token in set(form.replace("\0", " ").split(" "))}
+    found = {*words_of(form), *tokens, *map(spelled, tokens)}
+    digits = in_digits(form)
+    for pattern, fewest in NUMBERS:
+        found |= {number_of(written, fewest) for written in set(pattern.findall(digits))}
+    close = spelled(form) if codes else ""
+    found |= {code for code in codes if code in close}
     return found | {piece for piece in in_a_row if piece in form}
 
 
@@ -227,14 +358,14 @@ def stands_in(phrase: str, form: str) -> bool:
 
 
 def _chunks(records: pa.Table, *, is_safe: bool) -> Iterator[list[str]]:
-    """The texts, in their normal form, of the records that may be shown or of the others, about CHUNK_CHARS at a time."""
+    """The texts of the records that may be shown, or of the others, about CHUNK_CHARS at a time."""
     import pyarrow.compute as pc
 
     safe = pc.field("role").isin(list(SAFE_ROLES))
     pending, size = list[str](), 0
     for batch in records.filter(safe if is_safe else ~safe).to_batches(max_chunksize=4096):
         for row in batch.to_pylist():
-            found = [normal_form(text) for text in texts_of(row)]
+            found = list(texts_of(row))
             pending += found
             size += sum(map(len, found))
             if size > CHUNK_CHARS:
