@@ -15,19 +15,17 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from stillage.functional.words import normal_form, words_of
-from stillage.report.redact import (
+from stillage.report.pieces import (
     DIGITS,
     WINDOW,
-    Redactor,
-    folded,
     is_code,
     pieces_in,
-    redactor,
     runs_in,
     runs_of,
     short_names,
     spans_of,
 )
+from stillage.report.redact import Redactor, folded, redactor
 
 MASK = "████"
 
