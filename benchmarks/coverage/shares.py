@@ -1,4 +1,4 @@
-"""How often the limits of the difference of two paired shares hold it, alone and in groups of any sizes.
+"""How often the limits of a difference of two paired shares hold it, in groups of any sizes.
 
     python benchmarks/coverage/shares.py [--draws 1000]
 

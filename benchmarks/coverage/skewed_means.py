@@ -43,20 +43,26 @@ def of_means(
 
 
 def by_tokens(tokens: Array, rng: np.random.Generator) -> Array:
-    """The nats of records with a difficulty of their own (log-normal, sigma 0.5) and each token's by chance."""
+    """The nats of records with a difficulty of their own (log-normal, sigma 0.5), and chance."""
     return rng.gamma(tokens, 2.0 * rng.lognormal(0, 0.5, tokens.size))
 
 
 def by_text(tokens: Array, rng: np.random.Generator, hard: float) -> Array:
-    """The nats of records with 2 a token, more or less by .6, and 4 more in a share of hard ones."""
+    """The nats of records with 2 a token, give or take .6, and 4 more in a share of hard ones."""
     each = 2 + 0.6 * rng.normal(size=tokens.size) + 4 * (rng.random(tokens.size) < hard)
     return tokens * np.maximum(0.05, each)
+
+
+def by_length(tokens: Array, rng: np.random.Generator) -> Array:
+    """The nats of records of which the long ones are the hard ones."""
+    return 2 * tokens * (tokens / math.exp(3)) ** 0.375 * rng.lognormal(0, 0.3, tokens.size)
 
 
 Lengths = Callable[[np.random.Generator, int], Array]
 LENGTHS: dict[str, Lengths] = {
     "5 to 60": lambda rng, n: rng.integers(5, 60, n).astype(np.float64),
     "log-normal": lambda rng, n: 1 + np.exp(rng.normal(3, 0.8, n)).round(),
+    "log-normal, not rounded": lambda rng, n: np.exp(rng.normal(3, 0.8, n)),
 }
 TEXTS: dict[str, tuple[str, Callable[[Array, np.random.Generator], Array], float]] = {
     "lengths 5 to 60": ("5 to 60", by_tokens, 2.0 * math.exp(0.125)),
@@ -67,6 +73,7 @@ TEXTS: dict[str, tuple[str, Callable[[Array, np.random.Generator], Array], float
     ),
     "the same, 1 % hard": ("log-normal", lambda tokens, rng: by_text(tokens, rng, 0.01), 2.04),
     "the same, 5 % hard": ("log-normal", lambda tokens, rng: by_text(tokens, rng, 0.05), 2.2),
+    "the long ones hard": ("log-normal, not rounded", by_length, 2 * math.exp(0.285 + 0.045)),
 }
 GROUPS: dict[str, Callable[[np.random.Generator, int], Array]] = {
     "each alone": lambda rng, n: np.ones(n, dtype=int),

@@ -36,7 +36,7 @@ def test_skewed_numbers_are_covered_where_t_falls_short() -> None:
     [(20, "1", 0.0), (100, "1", 0.05), (60, "1 to 9", 0.0), (100, "one in ten of 20", 0.01)],
 )
 def test_a_ratio_over_texts_of_any_length_is_covered(count: int, sizes: str, hard: float) -> None:
-    """Nats per token of texts with log-normal lengths, some of them hard; residuals with Student's t covered 76 to 91 %."""
+    """Log-normal lengths, some texts hard; residuals with Student's t covered 76 to 91 %."""
     rng, draws, hits = np.random.default_rng(4), 400, 0
     for _ in range(draws):
         copies = {

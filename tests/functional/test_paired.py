@@ -86,7 +86,7 @@ def test_near_duplicates_count_once() -> None:
 
 @pytest.mark.parametrize("sizes", ["1 to 9", "one in ten of 20", "one of a quarter"])
 def test_groups_of_very_unequal_size_are_covered(sizes: str) -> None:
-    """Two shares of .1 and .02 that groups have nearly in common; the ratio of variances alone covered 72 to 90 %."""
+    """Groups answer nearly as one; the ratio of variances alone covered 72 to 90 %."""
     hits, repetitions = 0, 300
     for seed in range(repetitions):
         rng = generator(seed, "unequal pairs", sizes)

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 Labels = Mapping[str, Sequence[str]]
-"""Record id -> its label in every column that is asked for, in their order, each "column: value"."""
+"""Record id -> its label in every column that is asked for, in order, each "column: value"."""
 TRUTHS = ("exact_match", "needed_exact")
 """Columns of samples.parquet that say yes or no."""
 ROLES = {"private": "members", "outsiders": "outsiders"}

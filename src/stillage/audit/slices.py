@@ -150,7 +150,8 @@ def slice_results(
 ) -> list[Result]:
     """by_slice of every model's first scored attack; scores: audit/scores.parquet.
 
-    labels: record id -> its label in each of `columns`, the columns asked for. p-values: with_p over all groups of a model.
+    labels: record id -> its label in each of `columns`, the columns asked for. p-values: with_p over
+    all groups of a model.
     The blind attackers are sliced too: a group that they tell apart was not split fairly.
     """
     names = ("model", "attack", "id", "role", "group", "score")

@@ -38,8 +38,8 @@ def paired_share_test(
     first_R, second_R bool[R]. With b records that only the first has and c that only the second has, of R: difference
     (b - c) / R; limits d +- z sqrt((p + q - d^2) / (R + 2) + variance), p = (b + 1) / (R + 2), q = (c + 1) / (R + 2),
     d = p - q, cut to [-1, 1]; p-value of z = d / that root.
-    clusters int[R]: near-duplicates share a number and count once, groups of any sizes: b / R and c / R stay, and R is
-    lowered to effective_size.
+    clusters int[R]: near-duplicates share a number and count once, groups of any sizes: b / R and
+    c / R stay, and R is lowered to effective_size.
     variance: what else scatters, for example two thresholds. DataError without records, or for arrays of different
     length. Sources: Bonett and Price 2012; Korn and Graubard 1998 (clusters).
     """
@@ -67,10 +67,11 @@ def paired_share_test(
 
 
 def effective_size(differences_R: Array, groups: Array | None, level: float = 0.95) -> float:
-    """How many records alone tell as much as these do that come in clusters; at most as many as there are.
+    """How many records alone tell as much as these do that come in clusters.
 
-    Var d / var (z / t_df)^2: var and df of the mean difference by clustered_scatter, quantiles of z and of Student's t;
-    at most working_units, since large clusters that all agree by chance are no certainty; the clusters where nothing differs.
+    Var d / var (z / t_df)^2: var and df of the mean difference by clustered_scatter, quantiles of z
+    and of Student's t. At most all records, and at most working_units, since large clusters that
+    agree by chance are no certainty. The number of clusters where nothing differs.
     """
     from scipy.special import ndtri, stdtrit
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 QUARTER = re.compile(r"(quarter [1-4]) \((.+) to (.+)\)")
 OURS = re.compile(r"\(none\)|\d+ other values")
-"""Groups that the audit makes itself of a column's values (audit.slices.slice_labels), besides quarters."""
+"""Groups that the audit makes itself (audit.slices.slice_labels), besides quarters."""
 
 
 def column_values(
@@ -81,7 +81,8 @@ def shown_value(
     """What may be printed of a group of a column; empty where nothing of it may.
 
     Public values and the audit's own names of groups: (none), the rest together, and the lengths of
-    responses where no record has such a column. A quarter loses its range unless both ends are public.
+    responses where no record has such a column. A quarter loses its range unless both its ends are
+    public.
     """
     private, public = values
     if value in public:

@@ -18,18 +18,18 @@ from stillage.functional.words import normal_form, word_spans, words_of
 from stillage.types import Array
 
 WINDOW = 12
-"""Characters of the normal form: a shown text shares no run of this length with a protected record, unless a public one has
-it too."""
+"""Characters: a shown text shares no run of this length with a protected record, unless a public
+one has it too."""
 FEWEST = 3
-"""Characters of a word, and digits of a number, from which on it is a piece by itself; of a whole field: 2."""
+"""Characters of a word, and digits of a number, from which on it is a piece; of a field: 2."""
 DIGITS = 7
-"""So many digits in a row that only protected records have are masked, however either side groups them."""
+"""So many digits in a row are a run, however either side groups them."""
 INSIDE = 5
 """Letters of a private word from which on a longer word is masked for holding it."""
 GAP = 3
-"""Characters, no letters and no digits, that may stand inside a number or a run whatever they are."""
+"""So many characters but letters and digits may stand inside a number or a run."""
 CODE = range(6, 25)
-"""Characters of a code of letters and digits that is looked for however it is grouped, in at most six parts."""
+"""Characters of a code of letters and digits that is looked for in up to six parts."""
 
 BASE = np.uint64(0x9E3779B97F4A7C15)  # odd: multiplication by it is a bijection of 64-bit words
 NUMBERS = tuple(
@@ -65,14 +65,14 @@ def runs_in(form: str) -> tuple[Array, Array, Array]:
 
 
 def linked(places: Array, barriers: Array) -> Array:
-    """Whether each place and the next are in one run: near, and with no barrier between (counts)."""
+    """Whether each place and the next are in one run: near, with no barrier between (counts)."""
     return (np.diff(places) <= GAP + 1) & (np.diff(barriers[places]) == 0)
 
 
 def hashed_runs(
     codes: Array, places: Array, linked: Array, length: int, kind: int = 0
 ) -> tuple[Array, Array, Array]:
-    """A 64-bit polynomial hash of every run of `length` linked characters; (hashes, first, last)."""
+    """A 64-bit polynomial hash of every run of linked characters; (hashes, first, last)."""
     count = places.size - length + 1
     if count <= 0:
         return np.zeros(0, dtype=np.uint64), places[:0], places[:0]
@@ -87,7 +87,7 @@ def hashed_runs(
 
 @cache
 def kinds_of_characters() -> Array:
-    """Of every code point: 0, 1 for a letter (or a number that is no digit), 2 to 11 for a digit."""
+    """Of every code point: 0; 1 for a letter (or a number, no digit); 2 to 11 for a digit."""
     every = (chr(code) for code in range(sys.maxunicode + 1))
     kinds = (unicodedata.digit(one, -1) + 2 if one.isalnum() else 0 for one in every)
     return np.fromiter(kinds, dtype=np.uint8, count=sys.maxunicode + 1)
@@ -103,7 +103,7 @@ def in_digits(form: str) -> str:
 def spans_of(form: str) -> Iterator[tuple[str, tuple[int, int]]]:
     """The pieces of a normal form that may identify somebody, each with its place.
 
-    Words (of two letters too: see redactor); tokens, as they are and their letters and digits alone;
+    Words (of two letters too: see redactor); tokens, as they are and by their letters and digits;
     codes; numbers; two and three characters in a row of a script without spaces.
     """
     words = word_spans(form)
@@ -169,7 +169,7 @@ def runs_of(form: str) -> Iterator[tuple[str, tuple[int, int]]]:
 
 
 def phrases_of(form: str) -> Iterator[tuple[str, tuple[int, int]]]:
-    """Every phrase of whole words with 2 to WINDOW - 1 characters, and its place: how a short field stands in a text."""
+    """Every phrase of whole words with 2 to WINDOW - 1 characters, with its place."""
     words = word_spans(form)
     for index, (start, _) in enumerate(words):
         for _, end in words[index:]:
@@ -203,7 +203,7 @@ def short_names(texts: Iterable[str]) -> set[str]:
 def pieces_in(form: str, in_a_row: Collection[str], codes: Collection[str] = ()) -> set[str]:
     """The pieces of a long text, as `spans_of`.
 
-    Of scripts without spaces only `in_a_row` is looked for, and of codes in several words only `codes`.
+    Of scripts without spaces only `in_a_row` is looked for, of codes in several words only `codes`.
     """
     tokens = {token.strip(EDGES) for token in set(form.replace("\0", " ").split(" "))}
     found = {*words_of(form), *tokens, *map(spelled, tokens)}

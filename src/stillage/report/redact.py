@@ -47,7 +47,7 @@ SEPARATOR = " " + "\0" * WINDOW + " "
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Redactor:
-    """Masks in a text every run and every piece that protected records have and public ones have not.
+    """Masks in a text every run and piece that protected records have and public ones have not.
 
     secret: hashes of the runs (runs_in), sorted uint64. pieces: words, tokens, numbers (written "#"
     and digits), codes, and short whole fields.
@@ -124,8 +124,8 @@ def redactor(records: pa.Table | None, shown: Iterable[str]) -> Redactor:
 
     A run, a piece or a whole short field is secret when a protected record has it and no record of
     SAFE_ROLES has it; words of two letters where a protected record writes them with a capital. A
-    word is, too, that holds a secret word of INSIDE letters. Only those of `shown` are kept, so that
-    memory does not grow with the corpus; every record is read once.
+    word is, too, that holds a secret word of INSIDE letters. Only those of `shown` are kept, so
+    that memory does not grow with the corpus; every record is read once.
     """
     forms = [normal_form(text) for text in shown]
     hashes = [runs_in(form)[0] for form in forms]
