@@ -40,14 +40,14 @@ def ratio_interval(
     quantile at the smallest of G - 1, sum(w^2)^2 / sum(w^4) - 1 (Satterthwaite: where few long
     clusters weigh most, few tell of the scatter) and 2 G / (kurtosis of j - 1) (long tails), but at
     least 1 and 2. With a = skewness of j / sqrt(G) and
-    h(x) = ((1 + a (x - a / 6))^(1/3) - 1) 3 / a each limit is the outer one of ratio -+ error t and ratio - error h(+-t): a long tail on the right moves the upper one
-    (Hall 1992, sections 3.9.2 and 3.9.3, there with the normal quantile). Below five clusters
-    a = 0.
+    h(x) = ((1 + a (x - a / 6))^(1/3) - 1) 3 / a each limit is the outer one of ratio -+ error t and
+    ratio - error h(+-t): a long tail on the right moves the upper one (Hall 1992, sections 3.9.2
+    and 3.9.3, there with the normal quantile). Below five clusters a = 0.
 
     No limit goes below 0 where no number does. Limits are NaN for one cluster, or one that has all
     of the bottom, and where nothing scatters: that shows no scatter, not that there is none; all
-    are NaN for 0 / 0. clusters int[N]: near-duplicates share a number. Not for many equal numbers and a
-    few far off (see share_interval): these limits then cover 17 to 90 %.
+    are NaN for 0 / 0. clusters int[N]: near-duplicates share a number. Not for many equal numbers
+    and a few far off (see share_interval): these limits then cover 17 to 90 %.
     """
     from scipy.special import stdtrit
 
