@@ -146,7 +146,7 @@ def test_a_sorted_file_split_in_the_middle_is_caught() -> None:
 
 
 def test_honest_splits_are_rarely_refused() -> None:
-    rng, is_member, refused, held = generator(5, "honest"), np.arange(80) < 40, 0, np.zeros(4)
+    rng, is_member, refused, held = generator(5, "honest"), np.arange(80) < 40, 0, np.zeros(5)
     for seed in range(30):
         found = blind_scores(texts(rng, 80), is_member, seed)
         given = {name: blind(scores, is_member) for name, scores in found.items()}

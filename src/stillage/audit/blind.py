@@ -13,6 +13,7 @@ import numpy as np
 from stillage.audit.blind_features import (
     character_features,
     length_features,
+    pair_features,
     place_features,
     token_features,
     word_features,
@@ -27,6 +28,7 @@ BLIND: tuple[str, ...] = (
     "character_ngrams",
     "first_last_and_place",
     "length_and_zlib",
+    "prompt_and_response",
     "model_tokens",
 )
 N_FOLDS = 5
@@ -70,6 +72,7 @@ def blind_scores(
         "character_ngrams": lambda: character_features(texts),
         "first_last_and_place": lambda: place_features(texts),
         "length_and_zlib": lambda: length_features(texts),
+        "prompt_and_response": lambda: pair_features(texts),
     }
     if readers:
         views["model_tokens"] = lambda: token_features(readers)
