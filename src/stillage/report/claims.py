@@ -17,6 +17,8 @@ from stillage.report.load import RunView, fpr_of, number_in
 from stillage.report.words import CHANCE
 from stillage.types import Result
 
+TAILS = ("tpr_at_fpr", "family_tpr")
+"""Shares of members found: with each attack's own limits, and with limits that hold for all attacks together."""
 AS_WELL = 1.1
 """A control reads as well where it needs at most this many times the model's bits for a byte of a nonmember."""
 PAIRED = ("auc_beyond_control", "attributable_leak")

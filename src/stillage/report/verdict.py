@@ -13,6 +13,7 @@ from typing import Literal
 
 from stillage.report.absence import absence
 from stillage.report.claims import (
+    TAILS,
     Claim,
     auc_claims,
     claims_of,
@@ -176,7 +177,7 @@ def _others(view: RunView, model: str, said: Claim) -> str:
     """The sentences after the headline: the tail and the recital, where the headline is of another, and the teacher's AUC."""
     tail = tail_claim(view, model)
     parts = []
-    if tail is not None and tail.is_attributed and said.row.metric not in ("tpr_at_fpr",):
+    if tail is not None and tail.is_attributed and said.row.metric not in TAILS:
         parts.append(
             f"At {100 * fpr_of(tail.row.note):g} % false alarms it gives away {percent(tail.row)} of members"
             f" ({words(tail.row.attack)} attack)."
