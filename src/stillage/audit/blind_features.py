@@ -146,6 +146,11 @@ def _parts(text: str) -> list[tuple[str, str]]:
     return [("", text)] if len(parts) < 3 else list(zip(parts[1::2], parts[2::2], strict=True))
 
 
+def has_prompt(text: str) -> bool:
+    """Does a marked text have a part before its response?"""
+    return text.count(PART) > 2
+
+
 def _paired(text: str) -> list[str]:
     """Each distinct word of the parts before the response with each of the response's."""
     *before, (_, response) = _parts(text)
