@@ -200,6 +200,14 @@ def test_a_text_that_many_others_quote_whole_is_no_template(
         assert numbers[5 + 5 * held :][:5].tolist() == [*range(5)]
 
 
+def test_a_text_at_the_start_of_a_dozen_others_is_quoted_too() -> None:
+    rng = generator(8, "first")
+    text = source(rng)
+    pool = [" ".join(text), *(" ".join([*text, *source(rng)]) for _ in range(12))]
+    pool += [" ".join(source(rng)) for _ in range(300)]
+    assert np.unique(families(pool, common_limit(len(pool))).number_N).size == 301
+
+
 @pytest.mark.parametrize("shape", ["before", "short after", "slots", "everywhere"])
 def test_the_wording_of_a_task_alone_as_a_record_glues_no_task_together(shape: str) -> None:
     rng = generator(7, "alone", shape)

@@ -147,7 +147,7 @@ def _quoting(found: Grams, family_N: Array, template: Array) -> tuple[Array, Arr
     """Pairs (text, another that quotes it), for texts that are nothing but wording of templates.
 
     Such a text is quoted where most that share 45 % of its grams hold nearly all of it. It is a template that stands alone
-    where it is short, where it begins what it stands in, or where a good part of all families hold it.
+    where it is short, where it is wide and begins what it stands in, or where a good part of all families hold it.
     """
     count = family_N.size
     n_own = np.bincount(found.text_W[~template[found.gram_W]], minlength=count)
@@ -165,8 +165,9 @@ def _quoting(found: Grams, family_N: Array, template: Array) -> tuple[Array, Arr
     n_families = np.unique(family_N).size
     in_families = _distinct(quoted * n_families + family_N[other]) // n_families
     n_in = np.bincount(in_families, minlength=count)
-    is_text = (n_whole > n_near / 2) & (n_begun < AT_THE_START * n_near)
-    is_text &= n_in <= TASK_SHARE * n_families
+    wide = n_in >= min(WIDE_COUNT, WIDE_SHARE * n_families)
+    is_text = (n_whole > n_near / 2) & (n_in <= TASK_SHARE * n_families)
+    is_text &= ~wide | (n_begun < AT_THE_START * n_near)
     return quoted[is_text[quoted]], other[is_text[quoted]]
 
 
