@@ -50,7 +50,7 @@ SCHEMAS = {
     "train": 1,
     DESIGN: 1,
     "evaluate": 3,
-    "audit": 5,
+    "audit": 6,
     "blocks": 2,
     "signal": 2,
     "exposure": 2,
