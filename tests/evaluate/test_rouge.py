@@ -83,7 +83,9 @@ def test_golden_pairs(name: str) -> None:
         if name in WORDLESS
         else best == pytest.approx([expected["max_rougeL"]], abs=1e-15)
     )
-    assert name in MEANT or normalise(prediction) == unicodedata.normalize("NFKC", expected["normalized_prediction"])
+    assert name in MEANT or normalise(prediction) == unicodedata.normalize(
+        "NFKC", expected["normalized_prediction"]
+    )
 
 
 def test_golden_corpora() -> None:
