@@ -275,7 +275,7 @@ def test_a_column_whose_name_begins_with_another_keeps_its_values_hidden(
 def test_without_the_records_no_value_and_no_range_is_shown() -> None:
     values = {column: (set[str](), set[str]()) for column in ("age", "length")}
     labels = ["age: quarter 1 (31 to 44)", "age: 17", "age: (none)", "length: 4"]
-    labels += ["length: quarter 2 (3 to 9)", "age: 3 other values", "test"]
+    labels += ["length: quarter 2 (3 to 9)", "age: 3 other values", "test", ""]
     names = shown_names(labels, values, Sight(key=b"k"), is_known=False)
     assert sorted(names.items()) == [
         ("age: 17", "group 1 of age"),

@@ -62,7 +62,7 @@ def shown_names(
                 label.removeprefix(f"{column}: "), column, values[column], is_known=is_known
             )
             shown = min(shown, f"{column}: {value}" if value else "", key=len)
-        if not shown:
+        if columns and not shown:
             numbered.setdefault(columns[-1], []).append(label)
         elif shown != label:
             names[label] = shown
