@@ -10,7 +10,7 @@ import pytest
 from stillage.audit.blind import blind_scores
 from stillage.audit.controls import FAMILY_LEVELS, Control, Family, check_controls
 from stillage.audit.membership import Scored
-from stillage.audit.validity import Check, check_order, check_truncation, judge
+from stillage.audit.validity import SHIFT, Check, check_order, check_truncation, judge
 from stillage.rng import generator
 from stillage.types import Array
 
@@ -64,6 +64,22 @@ def test_controls_at_chance_are_refused_no_oftener_than_stated() -> None:
             }
         ).passed
     assert refused / repeats <= 0.15 and sum(FAMILY_LEVELS.values()) <= 0.1
+
+
+def test_below_chance_is_not_called_telling_members_and_a_draw_names_luck() -> None:
+    """All blind AUCs near 0.32: two-sided p is small, yet nobody tells members from outsiders."""
+    rng, is_member = generator(7, "below"), np.arange(200) < 100
+    scores = rng.normal(size=200)
+    lower = {"words": control("blind", scores - 0.7 * is_member, is_member)}
+    given = check_controls(lower)
+    assert not given.passed and given.fault == SHIFT
+    assert "already tell" not in given.detail and "Lower than chance, 0.5" in given.detail
+    assert "did not generalise, or by luck" in given.detail and "--seed" not in given.detail
+    drawn = check_controls(lower, drawn_by_us=True).detail
+    assert "chance alone does so in up to 5% (blind) of such draws" in drawn
+    assert "draw again with another --seed" in drawn
+    upper = check_controls({"words": control("blind", scores + 0.7 * is_member, is_member)})
+    assert "already tell members" in upper.detail and "Lower than chance" not in upper.detail
 
 
 def few(texts: list[str], members: int) -> Check:

@@ -33,7 +33,7 @@ from stillage.run.parse import build, from_yaml
 from stillage.run.results import read_results
 from stillage.types import Record, Result
 
-SHIFT = "distribution shift, not leakage"
+SHIFT = "cannot tell leakage from a difference of the groups"
 TINY = [
     "run",
     "biographies",

@@ -21,14 +21,16 @@ from stillage.types import Array
 Verdict = Literal[
     "valid",
     "too few records to tell",
-    "distribution shift, not leakage",
+    "cannot tell leakage from a difference of the groups",
     "contaminated",
     "unusable scores",
 ]
-Fault = Literal["distribution shift, not leakage", "contaminated", "unusable scores"]
+Fault = Literal[
+    "cannot tell leakage from a difference of the groups", "contaminated", "unusable scores"
+]
 Value = float | int | str | Sequence[str]
 
-SHIFT: Fault = "distribution shift, not leakage"
+SHIFT: Fault = "cannot tell leakage from a difference of the groups"
 TOO_FEW: Verdict = "too few records to tell"
 STRICT = 0.999  # level of a check that stands alone
 WORST_FIRST: tuple[Fault, ...] = ("contaminated", "unusable scores", SHIFT)

@@ -69,7 +69,7 @@ def judge_run(
         else None,
         check_answers(answers(scores)),
         *seen,
-        check_controls(controls, context.config.audit.level),
+        check_controls(controls, context.config.audit.level, drawn_by_us=split.drawn_by_us),
     ]
     checks = [check for check in found if check is not None]
     return judge(checks, unchecked).as_json() | {"drawn_by_us": split.drawn_by_us}

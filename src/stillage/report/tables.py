@@ -262,5 +262,8 @@ def blind_table(view: RunView) -> Table:
         for row in sorted(view.results, key=lambda row: row.attack)
         if row.metric == "auc" and row.model == "blind"
     )
-    note = "These attackers read the records, but no model: above 0.5 the two groups differ by themselves."
+    note = (
+        "These attackers read the records, but no model. Clearly above 0.5 the two groups differ by themselves;"
+        " clearly below it by luck, or in a way that these attackers did not generalise."
+    )
     return Table(caption="Blind baselines", columns=("baseline", "AUC", "n"), rows=rows, note=note)

@@ -28,6 +28,11 @@ from stillage.report.words import CHANCE, by_attack, interval, joined, percent, 
 
 Tone = Literal["leak", "clear", "invalid", "unknown"]
 UNDECIDED = "too few records to tell"
+SHIFT = "cannot tell leakage from a difference of the groups"
+REDRAW = (
+    "Next: draw members and outsiders from one pool, at random, or audit a control model beside this one"
+    " (audit.reference), which shows how much the groups' own difference explains."
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,6 +80,8 @@ def _not_valid(view: RunView, stated: str) -> Verdict:
         f"The numbers below stand as measured, but {why if undecided else ''} do not show what the training leaked"
         f" ({shown})."
     )
+    if stated == SHIFT and not view.validity.get("drawn_by_us"):
+        detail = joined(detail, REDRAW)
     tone: Tone = "unknown" if undecided else "invalid"
     return Verdict(badge=stated, tone=tone, headline=headline, detail=" ".join(detail.split()))
 
