@@ -147,6 +147,7 @@ def test_data_says_its_folder_and_how_many_records_each_part_got(
     assert main(words) == 0
     printed = capsys.readouterr()
     assert printed.err.startswith("run folder: runs/data-answers (--out names another)\n")
+    assert "1 of 41 records were exact copies" in printed.err
     assert printed.out.splitlines() == [
         "private         10 records",
         "public          10 records",
@@ -154,7 +155,7 @@ def test_data_says_its_folder_and_how_many_records_each_part_got(
         "counterfactual   8 records",
         "validation       2 records",
         "test             2 records",
-        "1 exact duplicates collapsed",
+        "1 of 41 records were exact copies; models trained here see each text once",
         "1 broken lines left out",
         "run folder: runs/data-answers",
     ]

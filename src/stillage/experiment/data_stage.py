@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from stillage.data.split import Split
     from stillage.experiment.plan import Context
 
+LOG = logging.getLogger("stillage")
 LEAST_RECORDS: Mapping[Role, int] = {
     "private": 2,
     "outsiders": 2,
@@ -39,6 +41,8 @@ def make_data(context: Context, folder: Path) -> None:
         config.data, config.seed, keep=kept_columns(config), audits="audit" in config.stages
     )
     check_ahead(context, split)
+    if split.copies:
+        LOG.warning("%s", split.copies)
     if config.audit.dp and "audit" in config.stages:
         check_coins(split, config.audit.dp_guesses)
     write_split(folder, split)

@@ -29,7 +29,7 @@ from stillage.report.signal import dp_table, signal_table
 from stillage.report.slices import rates_table, slices_table
 from stillage.report.tables import auc_table, blind_table, extraction_table, models_table, tpr_table
 from stillage.report.verdict import Verdict
-from stillage.report.words import words
+from stillage.report.words import sentence, words
 from stillage.run.config import ReportConfig
 
 HERE = Path(__file__).parent
@@ -182,6 +182,8 @@ def split_words(view: RunView) -> str:
         else "The split was given, not drawn by this run: that members and outsiders differ only in having been trained on "
         "rests on whoever made the files."
     )
+    if view.split.get("copies"):
+        said = f"{said} {sentence(str(view.split['copies']))}"
     unchecked = [
         f"{words(name)} ({why})" for name, why in view.validity.get("unchecked", {}).items()
     ]
