@@ -189,12 +189,16 @@ def test_a_role_with_too_few_records(tmp_path: Path, capsys: Printed) -> None:
         "--data.files.outsiders",
     ]
     given.append(file(tmp_path / "b.jsonl", lines(21, 20)))
+    model = tmp_path / "model"  # the files of one: the records are refused before it is read
+    model.mkdir()
+    for name in ("config.json", "tokenizer.json", "model.safetensors"):
+        file(model / name, [b"{}"])
     words = [
         "run",
         "--stages",
         "audit",
         "--student",
-        str(tmp_path),
+        str(model),
         *given,
         "--out",
         str(tmp_path / "run"),

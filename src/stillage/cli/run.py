@@ -243,6 +243,7 @@ def run_grid(
             else:
                 said = end_of_grid(base.out, verb, until, failed, len(grid))
     print("\n".join(said), end="\n" if said else "")
+    warn_of_texts([point.config for point in grid])
     check_audit([point.config for point in grid])
     check_points(failed, len(grid))
     return 0
@@ -299,12 +300,26 @@ def finish(config: Config, verb: str) -> int:
     summary = config.out / "report" / "summary.txt"
     if last_stage(verb, config) in ("", "report") and summary.is_file():
         print(f"{summary.read_text(encoding='utf-8')}report: {summary.with_name('report.html')}")
+        warn_of_texts([config])
     else:
         if verb == "data":
             print(split_summary(config.out / "data"))
         print(f"run folder: {config.out}")
     check_audit([config])
     return 0
+
+
+def warn_of_texts(configs: Sequence[Config]) -> None:
+    """Say which report folders hold private text, and how to make them again without."""
+    shown = [config.out for config in configs if config.report.show_text]
+    written = [out for out in shown if (out / "report" / "report.html").is_file()]
+    if written:
+        print(
+            f"warning: private texts are in {listed([str(out / 'report') for out in written])}: give it to nobody who may"
+            f" not see the records.\nTo make it again without them: stillage report {written[0]} --show-text false",
+            file=sys.stderr,
+            flush=True,
+        )
 
 
 def split_summary(folder: Path) -> str:
