@@ -98,8 +98,8 @@ def test_a_handful_of_records_is_never_at_chance(side: int) -> None:
     verdict = judge([found])
     assert found.undecided and found.passed and verdict.verdict == FEW
     assert (
-        "So few records show no AUC at all" in verdict.headline
-        and "of each side would do" in verdict.headline
+        f"There are {side} members and {side} outsiders" in verdict.headline
+        and "(controls) need 69 of each." in verdict.headline
     )
     assert "at chance" not in verdict.headline
     json.dumps(verdict.as_json(), allow_nan=False)
@@ -126,9 +126,11 @@ def test_a_check_that_passes_says_what_it_would_have_found() -> None:
     short = check_order(rng.permutation(40), np.arange(40) < 20)
     assert (
         short.undecided
-        and "So few records show only an AUC of 0.91 or more; 48 of each side would do."
+        and "20 members and 20 outsiders show only an AUC of 0.91 or more (80% power): this check needs 48 of each."
         in short.detail
     )
+    both = judge([short, few(["a b", "b c", "c d", "d e"], 2)]).headline
+    assert "(order, controls) need 69 of each." in both and "48" not in both  # one target, no two
     cut = np.arange(40) % 7 == 0
     assert check_truncation(cut, np.arange(40) < 20).undecided
     for nobody in (np.zeros(6, bool), np.ones(6, bool)):  # known of each record, however few

@@ -324,6 +324,8 @@ def test_a_difference_of_the_groups_acquits_nobody_and_names_the_next_step() -> 
     assert "not leakage" not in said.headline + said.detail
     assert "from one pool" in said.detail and "control model" in said.detail
     drawn = verdict(replace(view, validity={**view.validity, "drawn_by_us": True}))
+    few = verdict(plain(auc("student", 0.96), *POWER, validity="too few records to tell"))
+    assert 'A "no leak found" would take about 1,200 members' in few.detail
     assert "from one pool" not in drawn.detail  # the check says to draw again with another seed
 
 

@@ -83,6 +83,9 @@ def check_controls(
             sights[family] = worst([controls[name].sight(1 - share / len(names)) for name in names])
             values[f"smallest AUC found, {family}"] = sights[family].shown
     values["largest upper limit"] = highest
+    if sights:
+        least = worst([*sights.values()]).values
+        values |= {name: value for name, value in least.items() if name != "smallest AUC found"}
     undecided = not luck and any(sight.is_blind for sight in sights.values())
     detail = _failed(above, below, luck, drawn_by_us) if luck else _passed(len(controls), sights)
     return Check(

@@ -153,7 +153,7 @@ def check_order(position: Array, is_member: Array, *, clusters: Array | None = N
         passed=passed,
         fault=SHIFT,
         detail=_with_sight(detail, passed, sight),
-        values=values | {"smallest AUC found": sight.shown},
+        values=values | sight.values,
         undecided=undecided,
     )
 
@@ -182,7 +182,7 @@ def check_truncation(was_cut: Array, is_member: Array, *, clusters: Array | None
         passed=passed,
         fault=SHIFT,
         detail=_with_sight(detail, passed, sight),
-        values=values | {"smallest AUC found": sight.shown},
+        values=values | sight.values,
         undecided=passed and sight.is_blind,
     )
 
@@ -257,7 +257,8 @@ def check_sources(expected: Mapping[str, str], found: Mapping[str, str]) -> Chec
 def judge(checks: Sequence[Check], unchecked: Mapping[str, str] = NOTHING) -> Validity:
     """The verdict: contaminated if any such check fails, else unusable scores, a shift, too few records, or valid.
 
-    headline: the failed checks in their own words, the worst first; those that could not tell; or what passed.
+    headline: the failed checks in their own words, the worst first; how many records those need that could not tell; or
+    what passed.
     """
     assert checks, "a verdict needs at least one check"
     failed = sorted(
@@ -266,13 +267,22 @@ def judge(checks: Sequence[Check], unchecked: Mapping[str, str] = NOTHING) -> Va
     )
     told = failed or [check for check in checks if check.undecided]
     verdict: Verdict = failed[0].fault if failed else TOO_FEW if told else "valid"
-    headline = (
-        " ".join(check.detail for check in told)
-        if told
-        else f"All {len(checks)} validity checks passed."
-    )
+    headline = f"All {len(checks)} validity checks passed."
+    if told:
+        headline = _needs(told) if not failed else " ".join(check.detail for check in told)
     return Validity(
         checks=tuple(checks), verdict=verdict, headline=headline, unchecked=dict(unchecked)
+    )
+
+
+def _needs(undecided: Sequence[Check]) -> str:
+    """How many records there are, and how many the checks that could not tell need, in one line."""
+    first = undecided[0].values
+    needed = max(int(str(check.values["needed of each"])) for check in undecided)
+    names = ", ".join(check.name for check in undecided)
+    return (
+        f"There are {first['members']} members and {first['outsiders']} outsiders, and the checks of whether the two"
+        f" differ by themselves ({names}) need {needed} of each."
     )
 
 

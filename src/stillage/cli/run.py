@@ -152,19 +152,23 @@ def describe(contexts: Mapping[str, Context], until: str, switches: Sequence[str
 
 
 def say_first(contexts: Iterable[Context], verb: str, say: Callable[[str], None]) -> None:
-    """How prompts are laid out, and by whose word, and which controls there are not; once for all points of a grid.
+    """How prompts are laid out, by whose word, which controls and records there are not; once for all points of a grid.
 
     Nothing where no model reads any.
     """
+    from stillage.experiment.few_records import few_records_in
     from stillage.experiment.layout import layout_notes
     from stillage.experiment.roles import missing_controls
 
     if verb in ("data", "report"):
         return
+    contexts = list(contexts)
     told = [(context.config, context.roles) for context in contexts]
-    for note in dict.fromkeys(
+    notes = [
         note for tell in (layout_notes, missing_controls) for one in told for note in tell(*one)
-    ):
+    ]
+    notes += [f"warning: {few}" for context in contexts if (few := few_records_in(context))]
+    for note in dict.fromkeys(notes):
         say(note)
 
 

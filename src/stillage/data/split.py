@@ -24,6 +24,7 @@ log = logging.getLogger("stillage")
 AUDITED: tuple[Role, ...] = ("private", "public", "outsiders", "counterfactual")
 """Roles that must not share a record: a non-member that was trained on, or a member on both sides, fakes the audit."""
 SHOWN_IDS = 5
+UNDRAWN = "records that no role draws"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -166,7 +167,7 @@ def drawn(loaded: Loaded, shares: Mapping[str, float], seed: int, group_by: str 
     unique, repeated = collapse(loaded.records)
     counts = share_counts(len(unique), shares)
     undrawn = len(unique) - sum(counts.values())
-    notes = {"records that no role draws": undrawn} if undrawn else {}
+    notes = {UNDRAWN: undrawn} if undrawn else {}
     found = Split(
         records_by_role={} if group_by else allot(unique, counts, seed),
         drawn_by_us=True,
