@@ -477,7 +477,7 @@ def test_recitation_is_a_leak_only_above_the_outsiders_and_the_controls() -> Non
         replace(floor, model="student_no_teacher", dataset="private"),
     )
     said = verdict(plain(auc("student", 0.5), members, floor, *control))
-    assert said.badge == "leaks" and "recites 10.0 %" in said.headline
+    assert said.badge == "leaks" and "recites the first 32 tokens of 10.0 %" in said.headline
     high_floor = replace(floor, value=0.09, low=0.06, high=0.12)
     unclear = verdict(plain(auc("student", 0.5), members, high_floor, *control, *POWER))
     assert unclear.tone == "clear" and "not shown to recite more than guessing" in unclear.detail

@@ -55,7 +55,8 @@ class Check:
     """One question about the run: passed or not, in a sentence, with the numbers; `fault` is what failing means.
 
     undecided: nothing was found, but with so few records hardly anything would have been; `passed` then means no more than
-    that it did not fail, and the detail says how many records would do.
+    that it did not fail, and the detail says how many records it needs.
+    says_nothing: it did not fail, and what it found can be read either way; shown as open, the verdict is not changed.
     """
 
     name: str
@@ -64,6 +65,7 @@ class Check:
     detail: str
     values: Mapping[str, Value] = field(default_factory=dict)
     undecided: bool = False
+    says_nothing: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -267,7 +269,9 @@ def judge(checks: Sequence[Check], unchecked: Mapping[str, str] = NOTHING) -> Va
     )
     told = failed or [check for check in checks if check.undecided]
     verdict: Verdict = failed[0].fault if failed else TOO_FEW if told else "valid"
-    headline = f"All {len(checks)} validity checks passed."
+    silent = [check.name for check in checks if check.says_nothing]
+    headline = f"All {len(checks) - len(silent)} validity checks passed."
+    headline += f" Open: {', '.join(silent)}." if silent else ""
     if told:
         headline = _needs(told) if not failed else " ".join(check.detail for check in told)
     return Validity(

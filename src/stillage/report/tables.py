@@ -157,7 +157,8 @@ def auc_table(view: RunView) -> Table:
         )
         note += (
             " Best: how often shuffled membership makes the best of so many attacks look as good (near-duplicates stay"
-            " together). The best heads the page, with an interval that holds for all of them together."
+            " together). The best heads the page, with a wider interval that allows for the choice among"
+            " all of them; those of this table hold for each attack alone."
         )
     columns = ("attack", *(view.called(name) for name in models))
     caption = "Membership: AUC of each model under each attack"
