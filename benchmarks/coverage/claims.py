@@ -19,8 +19,9 @@ import pyarrow as pa
 
 from stillage.audit.best_attack import best_attack_results, family_tests
 from stillage.audit.beyond_control import beyond_control_results
-from stillage.audit.extraction import extraction_results
+from stillage.audit.extraction import extraction_results, recited_more_results
 from stillage.audit.membership import membership_results
+from stillage.audit.power import power_results
 from stillage.report.claims import tail_claim
 from stillage.report.load import RunView
 from stillage.report.verdict import verdict
@@ -68,13 +69,19 @@ def views(world: World, trials: int, seed: int = 1) -> Iterator[RunView]:
         scores, recited = tables(world, rng)
         base = replace(BASE, seed=trial)
         rows = membership_results(scores, fprs=(0.1, 0.01), level=0.95, base=base)
-        rows += best_attack_results(
+        tests = family_tests(scores, level=0.95, seed=base.seed, n_permutations=200)
+        rows += best_attack_results(scores, tests, level=0.95, base=base)
+        rows += power_results(
             scores,
-            family_tests(scores, level=0.95, seed=base.seed, n_permutations=200),
+            {model: test.together for model, test in tests.items()},
+            fprs=(0.1, 0.01),
+            harmless_auc=0.6,
+            harmless_tpr=0.05,
             level=0.95,
             base=base,
         )
         rows += extraction_results(recited, level=0.95, base=base)
+        rows += recited_more_results(recited, level=0.95, base=base)
         rows += beyond_control_results(scores, recited, fprs=(0.1, 0.01), level=0.95, base=base)
         yield RunView(
             run=Path("run"),

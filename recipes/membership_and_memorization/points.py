@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
+from math import hypot
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,8 @@ import numpy as np
 from stillage.audit.compare import RunScores, auc_over_seeds
 from stillage.data.groups import cluster_numbers
 from stillage.experiment.compare import candidate, run_scores
-from stillage.functional.stats import Interval, mean_interval
+from stillage.functional.bounded import bounded_interval
+from stillage.functional.stats import Interval
 from stillage.run.folder import read_json, read_table
 from stillage.run.results import read_results
 from stillage.types import Result
@@ -113,8 +115,8 @@ def recited(runs: Sequence[Path], model: str, category: str = "") -> tuple[float
 
     Of one category, if given.
 
-    The interval is over the records of all seeds, near-duplicates counted once: mean_interval of each record's influence
-    on the difference, d + (N / n_side) (x - mean_side), with the outsiders' sign turned.
+    The interval is over the records of all seeds, near-duplicates counted once: the limits of both means
+    (bounded_interval), their distances added in quadrature (Newcombe 1998, method 10).
     """
     rows = [
         row
@@ -124,10 +126,16 @@ def recited(runs: Sequence[Path], model: str, category: str = "") -> tuple[float
     ]
     is_member = np.array([row["role"] == "private" for row in rows])
     x = np.array([row["positional_accuracy"] for row in rows])
-    members, outsiders = float(x[is_member].mean()), float(x[~is_member].mean())
-    deviation = np.where(
-        is_member, (x - members) / is_member.sum(), -(x - outsiders) / (~is_member).sum()
-    )
     clusters = cluster_numbers([row["id"] for row in rows], [row["group"] for row in rows])
-    gap = mean_interval(members - outsiders + x.size * deviation, clusters=clusters)
-    return members, outsiders, gap
+    inside, outside = (
+        bounded_interval(x[side], 0.0, 1.0, clusters=clusters[side])
+        for side in (is_member, ~is_member)
+    )
+    gap = inside.value - outside.value
+    below = hypot(inside.value - inside.low, outside.high - outside.value)
+    above = hypot(inside.high - inside.value, outside.value - outside.low)
+    return (
+        inside.value,
+        outside.value,
+        replace(inside, value=gap, low=gap - below, high=gap + above),
+    )

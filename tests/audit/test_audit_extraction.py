@@ -16,6 +16,7 @@ from stillage.audit.extraction import (
     extraction_results,
     extraction_table,
     first_token_targets,
+    recited_more_results,
     with_groups,
 )
 from stillage.data.bpe import train_bpe
@@ -168,3 +169,42 @@ def test_near_duplicates_count_once() -> None:
         )
         assert (alone[pair].low, alone[pair].high, alone[pair].n) == (plain.low, plain.high, 40)
     assert wider.high - wider.low > plain.high - plain.low
+
+
+def test_what_is_recited_beyond_outsiders_is_tested_exactly() -> None:
+    """7 of 400 members against 0 of 400 outsiders: Fisher's one-sided p is 0.0076; 2 against 1 show nothing."""
+    from scipy.stats import fisher_exact
+
+    def table(members: int, outsiders: int, copies: int = 1) -> pa.Table:
+        rows = [
+            {
+                "model": "student",
+                "id": f"{role}{i:03}",
+                "role": role,
+                "exact": i < hits,
+                "tokens": 2,
+            }
+            for role, hits in (("private", members), ("outsiders", outsiders))
+            for i in range(400)
+        ]
+        groups = {row["id"]: f"{row['role']}{int(row['id'][-3:]) // copies}" for row in rows}
+        return with_groups(pa.Table.from_pylist(rows), groups if copies > 1 else {})
+
+    def p_of(found: Result) -> float:
+        return float(found.note.removeprefix("p="))
+
+    (seven,) = recited_more_results(table(7, 0), level=0.95, base=BASE)
+    exact = fisher_exact([[7, 393], [0, 400]], alternative="greater").pvalue
+    assert p_of(seven) == pytest.approx(exact, abs=0.008) and seven.value == 7 / 400
+    inside, outside = clopper_pearson(7, 400, 0.95), clopper_pearson(0, 400, 0.95)
+    assert seven.low == pytest.approx(
+        7 / 400 - math.hypot(7 / 400 - inside.low, outside.high), rel=1e-6
+    )
+    assert seven.high == pytest.approx(inside.high, rel=1e-6)
+    (two,) = recited_more_results(table(2, 1), level=0.95, base=BASE)
+    (none,) = recited_more_results(table(0, 3), level=0.95, base=BASE)
+    assert p_of(two) > 0.2 and p_of(none) == 1 and none.value < 0
+    (one_family,) = recited_more_results(table(8, 0, copies=8), level=0.95, base=BASE)
+    assert p_of(one_family) > 0.2  # eight copies of one text are one text
+    only = table(7, 0).filter(pc.field("role") == "private")
+    assert recited_more_results(only, level=0.95, base=BASE) == []

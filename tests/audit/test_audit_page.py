@@ -49,7 +49,7 @@ def test_every_check_has_a_row_with_its_verdict() -> None:
     made = {
         name: faults[fault]
         for name, fault in re.findall(
-            r'Check\(name="(\w+)", .*?fault=(SHIFT|UNUSABLE|"[\w ]+")', source
+            r'Check\(\s*name="(\w+)",.*?fault=(SHIFT|UNUSABLE|"[\w ]+")', source, re.DOTALL
         )
     }
     rows = {

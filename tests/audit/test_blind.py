@@ -169,3 +169,23 @@ def test_two_readers_and_the_ends_of_their_tokens() -> None:
     one, two = token_features([ids]), token_features([ids, ids])
     assert two.shape[1] == 2 * one.shape[1] == 2 * 8  # 1, 2, 9, start-1, 1-2, 2-9, 9-end, 2-end
     assert token_features([[np.zeros(0, int)] * 4]).shape == (4, 1)
+
+
+def test_prompts_that_were_exchanged_are_seen_by_what_stands_with_what() -> None:
+    """The nonmembers' prompts are dealt out anew: no word, place or size differs between the sides."""
+    rng = generator(2, "exchanged")
+    names, towns = WORDS[:8], WORDS[8:16]
+    known = dict(zip(names, towns, strict=True))
+    rows: list[Record] = []
+    for number in range(400):
+        name = names[number % 8]
+        said = known[name] if number < 200 else towns[int(rng.integers(8))]
+        words = f"It is in {said}, by {rng.choice(WORDS[16:])}."
+        rows.append(Record(id=str(number), prompt=f"Where is {name}?", response=words))
+    is_member = np.arange(400) < 200
+    found = blind_scores([marked_text(row) for row in rows], is_member, 0)
+    limits = {name: blind_interval(scores, is_member) for name, scores in found.items()}
+    assert limits["prompt_and_response"].low > 0.6
+    assert all(limit.low < 0.6 for name, limit in limits.items() if name != "prompt_and_response")
+    bare = blind_scores([row.response for row in rows], is_member, 0)
+    assert "prompt_and_response" not in bare  # no prompt: nothing stands with anything

@@ -11,6 +11,7 @@ import pytest
 from stillage.audit.membership import Audited, blind_rows, score_rows
 from stillage.audit.power import power_results
 from stillage.functional.power import records_for_tpr, records_needed, smallest_auc, smallest_tpr
+from stillage.functional.stats import tpr_at_fpr
 from stillage.types import Result
 
 BASE = Result(run="r", stage="audit", model="", metric="", value=math.nan, seed=3)
@@ -39,7 +40,9 @@ def test_each_attack_says_what_it_would_have_found_and_how_many_records_would_do
     blind = blind_rows(given, {"bag_of_words": rng.normal(size=800)})
     found = rows(pa.concat_tables([loss, learned, silent, blind]))
     assert set(found) == {
-        (attack, f"detectable_{what}") for attack in ("loss", "learned") for what in ("auc", "tpr")
+        (attack, metric)
+        for attack in ("loss", "learned")
+        for metric in ("detectable_auc", "detectable_tpr", "family_tpr")
     }
     auc, tpr = found["loss", "detectable_auc"], found["loss", "detectable_tpr"]
     member = given.is_member
@@ -50,6 +53,11 @@ def test_each_attack_says_what_it_would_have_found_and_how_many_records_would_do
     assert (
         found["learned", "detectable_auc"].value > auc.value
     )  # cross-fitted: its interval is wider
+    family = found["loss", "family_tpr"]
+    own = tpr_at_fpr(loss.column("score").to_numpy(), member, 0.01, level=0.99)
+    assert (family.value, family.low, family.high) == (own.value, own.low, own.high)
+    assert family.level == 0.99
+    assert family.note == f"fpr=0.01; needed={records_for_tpr(0.05, 0.01, 0.99):.0f}"
     never = rows(loss, harmless_tpr=0.005)["loss", "detectable_tpr"]
     assert never.note == "fpr=0.01; no number of records would do"
 

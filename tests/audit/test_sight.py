@@ -2,10 +2,19 @@
 
 from __future__ import annotations
 
+import math
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
-from stillage.audit.reading import Losses, check_reading, in_quarters, unigram_nats
+from stillage.audit.reading import (
+    Losses,
+    check_reading,
+    in_quarters,
+    reading_results,
+    unigram_nats,
+)
 from stillage.audit.sight import (
     Other,
     Share,
@@ -20,7 +29,7 @@ from stillage.audit.sight import (
 )
 from stillage.functional.stats import Interval
 from stillage.rng import generator
-from stillage.types import Array, TokenStats
+from stillage.types import Array, Record, Result, TokenStats
 
 MEMBER = np.arange(40) < 20
 
@@ -79,6 +88,37 @@ def test_who_reads_nowhere_is_refused_and_who_reads_somewhere_is_not() -> None:
         )
     broken = losses(np.full(4, np.nan), better)
     assert check_reading({"teacher": broken}).passed
+
+
+def test_a_model_from_elsewhere_must_read_more_than_a_quarter() -> None:
+    """Its first token alone is guessed well in texts cut to a few characters, or written in another case."""
+    start, better = np.array([3.0, 7.0, 7.0, 7.0]), np.full(4, 3.0)
+    given = replace(losses(start), in_parts=False)
+    found = check_reading({"student": given})
+    assert not found.passed and "student with 3.00 on members (guess: 3.00)" in found.detail
+    for seen in (losses(better), losses(start, better), losses(better, np.full(4, 7.0))):
+        assert check_reading({"student": replace(seen, in_parts=False)}).passed
+
+
+def test_how_well_each_model_reads_what_it_never_met() -> None:
+    rng = np.random.default_rng(0)
+    records = [Record(id=str(n), prompt="", response="abcd") for n in range(30)]
+
+    def said(nats: float) -> dict[str, TokenStats]:
+        return {
+            record.id: stats(-nats * rng.uniform(0.9, 1.1, 4), np.arange(4)) for record in records
+        }
+
+    base = Result(run="", stage="audit", model="", metric="", value=math.nan)
+    given = {"student": said(1.0), "reference": said(1.5)}
+    rows = reading_results(given, records, np.arange(30), level=0.95, base=base)
+    assert [(row.model, row.metric, row.dataset, row.n) for row in rows] == [
+        (name, "nonmember_bits_per_byte", "outsiders", 30) for name in given
+    ]
+    assert rows[1].value / rows[0].value == pytest.approx(1.5, rel=0.05)
+    assert rows[0].low < rows[0].value < rows[0].high
+    nothing = {"student": {record.id: stats(np.zeros(0), np.zeros(0)) for record in records}}
+    assert reading_results(nothing, records, np.arange(30), level=0.95, base=base) == []
 
 
 def test_the_share_that_was_read() -> None:

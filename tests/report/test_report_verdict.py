@@ -119,13 +119,11 @@ def test_a_student_that_was_not_distilled_here_is_not_called_so() -> None:
 
 
 def test_a_reference_that_was_given_is_named_after_itself() -> None:
-    rows, named = (
-        (auc("student", 0.9), auc("student_no_teacher", 0.5)),
-        {"attacks": ["loss"], "reference": "models/pythia-70m"},
-    )
+    named = {"attacks": ["loss"], "reference": "models/pythia-70m"}
+    rows = (auc("student", 0.9), auc("outside_reference", 0.5), *reads(outside_reference=1.0))
     given = verdict(plain(*rows, summaries=(), audit=named))
     assert given.headline.endswith("; pythia-70m (given as a reference): 0.50 [0.47, 0.53].")
-    trained = plain(*rows, auc("outside_reference", 0.5), audit=named)
+    trained = plain(*rows, auc("student_no_teacher", 0.5), audit=named)
     assert (
         trained.called("outside_reference") == "pythia-70m"
         and trained.called("student_no_teacher") == "student, no teacher"
@@ -137,6 +135,49 @@ def test_a_reference_that_was_given_is_named_after_itself() -> None:
         "y",
         "gpt2",
     ]
+
+
+def reads(**bits: float) -> list[Result]:
+    """Bits per byte of a nonmember: the student's are 1."""
+    return [
+        rate("nonmember_bits_per_byte", model, value, value, value, "outsiders")
+        for model, value in {"student": 1.0, **bits}.items()
+    ]
+
+
+def test_a_control_that_reads_worse_does_not_show_the_cause() -> None:
+    """What only a better reader sees passes it by: a skill that was taught, e.g. which answer belongs to a prompt."""
+    for control in ("outside_reference", "student_no_teacher"):
+        rows = (auc("student", 0.96), auc(control, 0.5))
+        worse = verdict(plain(*rows, *reads(**{control: 1.2})))
+        assert (worse.tone, worse.badge) == ("unknown", "tells apart")
+        assert "betrays" not in worse.headline and "reads such texts worse" in worse.headline
+        assert verdict(plain(*rows, *reads(**{control: 1.05}))).badge == "leaks"
+        beside = (*rows, auc("student_counterfactual", 0.5), *reads(**{control: 1.2}))
+        assert verdict(plain(*beside)).badge == "leaks"  # a student from the same recipe
+    unknown = plain(auc("student", 0.96), auc("outside_reference", 0.5))
+    assert verdict(unknown).badge == "tells apart"
+
+
+def family_tpr(model: str, value: float, low: float, high: float, attack: str = "zlib") -> Result:
+    note = "fpr=0.01; needed=900"
+    return rate("family_tpr", model, value, low, high, "private vs outsiders", note, attack)
+
+
+def test_the_tail_of_every_attack_counts() -> None:
+    """Another attack than the first finds 6 % at 1 % false alarms: no green, and a leak where no control does."""
+    silent = (auc("student", 0.51), auc("student_no_teacher", 0.5), *POWER)
+    fine = (family_tpr("student", 0.01, 0.003, 0.03), family_tpr("student", 0.01, 0, 0.03, "loss"))
+    assert verdict(plain(*silent, *fine)).tone == "clear"
+    wide = verdict(plain(*silent, fine[1], family_tpr("student", 0.02, 0.008, 0.06)))
+    assert (wide.tone, wide.badge) == ("unknown", "too few records to tell")
+    assert "Up to 6.0 % of members may be found at 1 % false alarms (zlib attack)" in wide.detail
+    found = (fine[1], family_tpr("student", 0.06, 0.04, 0.09))
+    control = family_tpr("student_no_teacher", 0.01, 0.003, 0.03)
+    said = verdict(plain(*silent, *found, control))
+    assert said.badge == "leaks" and "6.0 %" in said.headline and "zlib" in said.headline
+    same = verdict(plain(*silent, *found, replace(found[1], model="student_no_teacher")))
+    assert same.badge == "unclear"
 
 
 def test_no_leak_is_not_called_one() -> None:
@@ -486,6 +527,25 @@ def test_recitation_is_a_leak_only_above_the_outsiders_and_the_controls() -> Non
     assert said.badge == "unclear" and "a student without that teacher: 8.0 %" in said.headline
     beside = verdict(plain(auc("student", 0.9), members, floor, control[0], easy))
     assert "not clearly more than a control: a student without that teacher: 8.0 %" in beside.detail
+
+
+def test_recitation_counts_by_its_exact_test_and_keeps_an_audit_from_green() -> None:
+    """7 of 400 members, no outsider: the two intervals overlap, and luck does it once in 130 times."""
+    members = rate("extraction_rate", "student", 0.0175, 0.007, 0.036, "private")
+    floor = rate("extraction_rate", "student", 0.0, 0.0, 0.009, "outsiders")
+    control = (
+        auc("student_no_teacher", 0.5),
+        replace(floor, model="student_no_teacher", dataset="private"),
+    )
+    more = rate(
+        "extraction_beyond_outsiders", "student", 0.0175, 0.004, 0.036, "private", "p=0.008"
+    )
+    rows = (auc("student", 0.51), members, floor, *control, *POWER)
+    assert verdict(plain(*rows, more)).badge == "unclear"  # seen, but not clearly above the control
+    assert verdict(plain(*rows, replace(more, note="p=0.2"))).tone == "clear"
+    wide = verdict(plain(*rows, replace(more, high=0.07, n=200, note="p=0.2")))
+    assert (wide.tone, wide.badge) == ("unknown", "too few records to tell")
+    assert "Up to 7.0 % more may be recited of members than of outsiders" in wide.detail
 
 
 def test_missing_numbers_give_no_finding() -> None:

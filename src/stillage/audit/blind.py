@@ -12,7 +12,9 @@ import numpy as np
 
 from stillage.audit.blind_features import (
     character_features,
+    has_prompt,
     length_features,
+    pair_features,
     place_features,
     token_features,
     word_features,
@@ -27,6 +29,7 @@ BLIND: tuple[str, ...] = (
     "character_ngrams",
     "first_last_and_place",
     "length_and_zlib",
+    "prompt_and_response",
     "model_tokens",
 )
 N_FOLDS = 5
@@ -43,8 +46,8 @@ def blind_scores(
     """Out-of-fold scores float64[n] of each blind attacker, higher = more likely a member.
 
     texts: everything that belongs to a record, prompt included (blind_features.marked_text names its parts). readers: the
-    ids int[T] of all records as each audited model reads them, laid out and cut; without any, model_tokens is left out.
-    Each of 5 random folds (a share of members and
+    ids int[T] of all records as each audited model reads them, laid out and cut; without any, model_tokens is left out,
+    as prompt_and_response is where no record has a prompt. Each of 5 random folds (a share of members and
     outsiders each, by a draw from `seed`, whatever the order of the records) is scored by a logistic regression that
     was fitted on the others; scores are mid-ranks within the fold, in (0, 1), because the intercepts of two fits do
     not compare. clusters int[n]: near-duplicates share a number and a fold; otherwise a record's twin, always of its
@@ -60,19 +63,19 @@ def blind_scores(
         )
     cluster = np.arange(member.size) if clusters is None else np.asarray(clusters)
     smaller = min(np.unique(cluster[kind]).size for kind in (member, ~member))
-    if smaller < 2:
-        return {
-            name: np.full(member.size, 0.5) for name in BLIND if readers or name != "model_tokens"
-        }
-    fold = stratified_folds(member, min(N_FOLDS, smaller), seed, cluster)
     views: dict[str, Callable[[], Any]] = {
         "bag_of_words": lambda: word_features(texts),
         "character_ngrams": lambda: character_features(texts),
         "first_last_and_place": lambda: place_features(texts),
         "length_and_zlib": lambda: length_features(texts),
     }
+    if any(map(has_prompt, texts)):
+        views["prompt_and_response"] = lambda: pair_features(texts)
     if readers:
         views["model_tokens"] = lambda: token_features(readers)
+    if smaller < 2:
+        return {name: np.full(member.size, 0.5) for name in views}
+    fold = stratified_folds(member, min(N_FOLDS, smaller), seed, cluster)
     return {name: _cross_fitted(features(), member, fold) for name, features in views.items()}
 
 

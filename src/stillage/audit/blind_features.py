@@ -43,6 +43,9 @@ SPACES = {
 }
 """White space -> a character that scikit-learn does not fold into one space."""
 QUARTERS = 4
+PAIRED_WORDS = (
+    40  # of a prompt, and of a response, that are paired: bounds the pairs of a long record
+)
 
 
 def marked_text(record: Record) -> str:
@@ -93,6 +96,17 @@ def place_features(texts: Sequence[str]) -> Any:  # noqa: ANN401 - as word_featu
     )
 
 
+def pair_features(texts: Sequence[str]) -> Any:  # noqa: ANN401 - as word_features
+    """tf-idf float[N, F] of pairs of a word of the prompt and a word of the response.
+
+    Prompts exchanged among the records of one side change no word and no place: only what stands with what.
+    """
+    from sklearn.feature_extraction.text import TfidfVectorizer
+
+    pieces: Any = _paired
+    return _fitted(TfidfVectorizer(analyzer=pieces, min_df=2, max_features=MOST_FEATURES), texts)
+
+
 def token_features(readers: Sequence[Sequence[Array]]) -> Any:  # noqa: ANN401 - as word_features
     """tf-idf float[N, F] of single tokens and pairs, the ends among them, that two or more records share.
 
@@ -126,11 +140,28 @@ def length_features(texts: Sequence[str]) -> Array:
     return np.hstack([scaled_NF, scaled_NF**2])
 
 
+def _parts(text: str) -> list[tuple[str, str]]:
+    """(name, text) of every part of a record; one without a name where none is marked."""
+    parts = text.split(PART)
+    return [("", text)] if len(parts) < 3 else list(zip(parts[1::2], parts[2::2], strict=True))
+
+
+def has_prompt(text: str) -> bool:
+    """Does a marked text have a part before its response?"""
+    return text.count(PART) > 2
+
+
+def _paired(text: str) -> list[str]:
+    """Each distinct word of the parts before the response with each of the response's."""
+    *before, (_, response) = _parts(text)
+    asked = dict.fromkeys(word for _, body in before for word in words_of(body))
+    said = list(dict.fromkeys(words_of(response)))[:PAIRED_WORDS]
+    return [f"{one} {two}" for one in list(asked)[:PAIRED_WORDS] for two in said]
+
+
 def _placed(text: str) -> Iterator[str]:
     """Where the words and the outermost characters of each part stand, as names."""
-    parts = text.split(PART)
-    names, bodies = ([""], parts) if len(parts) < 3 else (parts[1::2], parts[2::2])
-    for name, body in zip(names, bodies, strict=True):
+    for name, body in _parts(text):
         words = words_of(body)
         for number, word in enumerate(words):
             yield f"{name} {number * QUARTERS // len(words)} {word}"

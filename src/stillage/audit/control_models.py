@@ -13,7 +13,8 @@ TEACHER, STUDENT, CLEAN, ALONE = (
 MINIMAL, OUTSIDE = "student_minimal", "outside_reference"
 """CLEAN: the same recipe from a teacher that never saw the members. ALONE: the same student without any teacher. MINIMAL: the
 same, asked only for what is needed. OUTSIDE: a model from elsewhere, given as audit.reference."""
-OF_STUDENTS, OF_TEACHERS = (CLEAN, ALONE, OUTSIDE), ("teacher_counterfactual", ALONE, OUTSIDE)
+CLEAN_TEACHER = "teacher_counterfactual"
+OF_STUDENTS, OF_TEACHERS = (CLEAN, ALONE, OUTSIDE), (CLEAN_TEACHER, ALONE, OUTSIDE)
 CONTROLS: Mapping[str, tuple[str, ...]] = {
     STUDENT: OF_STUDENTS,
     MINIMAL: OF_STUDENTS,

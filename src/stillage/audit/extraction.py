@@ -17,6 +17,8 @@ import numpy as np
 from stillage.data.groups import cluster_numbers
 from stillage.errors import DataError
 from stillage.functional.binomial import clustered_proportion
+from stillage.functional.multiplicity import max_statistic_test
+from stillage.rng import generator
 from stillage.types import Array, Example, Record, Result, TokenStats
 
 if TYPE_CHECKING:
@@ -24,6 +26,8 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 LOG = logging.getLogger("stillage")
+N_SHUFFLES = 1000
+"""Shuffles behind the p of what is recited beyond outsiders; 0.001 is the smallest p that they can show."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -254,6 +258,53 @@ def extraction_results(table: pa.Table, *, level: float, base: Result) -> list[R
         results.append(
             row if asked.any() else replace(row, value=math.nan, low=math.nan, high=math.nan)
         )
+    return results
+
+
+def recited_more_results(table: pa.Table, *, level: float, base: Result) -> list[Result]:
+    """How much more a model recites of members than of outsiders: metric extraction_beyond_outsiders.
+
+    Difference of the two shares with their limits added in quadrature (Newcombe 1998, method 10), p of the exact
+    permutation of whole clusters between the sides, one-sided (multiplicity.max_statistic_test). No row where a side has
+    nothing to recite.
+    """
+    sides = by_model_and_role(table)
+    results = []
+    for model in dict.fromkeys(name for name, _ in sides):
+        pair = [sides.get((model, role)) for role in ("private", "outsiders")]
+        asked = [rows["tokens"] > 0 for rows in pair if rows is not None]
+        if len(asked) < 2 or not all(one.any() for one in asked):
+            continue
+        exact, cluster = (
+            [rows[name][one] for rows, one in zip(pair, asked, strict=True) if rows is not None]
+            for name in ("exact", "cluster")
+        )
+        inside, outside = (
+            clustered_proportion(one.astype(bool), number, level)
+            for one, number in zip(exact, cluster, strict=True)
+        )
+        value, p = inside.value - outside.value, 1.0
+        if value > 0:
+            p = max_statistic_test(
+                np.concatenate(exact).astype(np.float64),
+                np.arange(sum(map(len, exact))) < len(exact[0]),
+                generator(base.seed, "recited more", model),
+                N_SHUFFLES,
+                clusters=np.concatenate(cluster),
+            ).p
+        row = replace(
+            base,
+            model=model,
+            metric="extraction_beyond_outsiders",
+            dataset="private",
+            level=level,
+            n=sum(map(len, exact)),
+            unit="difference of shares",
+            note=f"p={p:.3g}",
+        )
+        low = value - math.hypot(inside.value - inside.low, outside.high - outside.value)
+        high = value + math.hypot(inside.high - inside.value, outside.value - outside.low)
+        results.append(replace(row, value=value, low=low, high=high))
     return results
 
 

@@ -14,6 +14,7 @@ import numpy as np
 
 from stillage.audit.blind import N_FOLDS
 from stillage.audit.membership import BLIND, Scored, by_model_and_attack, is_cross_fitted
+from stillage.errors import UserError
 from stillage.functional.power import (
     POWER,
     draws_of,
@@ -24,6 +25,7 @@ from stillage.functional.power import (
     smallest_tpr,
     within_correlation,
 )
+from stillage.functional.stats import tpr_at_fpr
 from stillage.types import Array, Result
 
 if TYPE_CHECKING:
@@ -122,12 +124,13 @@ def power_results(
     level: float,
     base: Result,
 ) -> list[Result]:
-    """detectable_auc and detectable_tpr of every attack on every model; table: audit/scores.parquet.
+    """detectable_auc, detectable_tpr and family_tpr of every attack on every model; table: audit/scores.parquet.
 
-    levels: model -> the level at which the limits of all its attacks hold together (best_attack.family_tests); the rate
-    is judged at `level`, at the lowest of fprs. note: needed=N, the records of each side with which a model at chance
-    would be shown harmless (an upper limit below harmless_auc, harmless_tpr) with a power of 0.8, where so many would do.
-    No row where an attack has no score for members, or for outsiders.
+    levels: model -> the level at which the limits of all its attacks hold together (best_attack.family_tests).
+    detectable_tpr: at `level`, at the lowest of fprs. family_tpr: the share found there, its limits at the level at which
+    all attacks' hold together. note: needed=N, the records of each side with which a model at chance would be shown
+    harmless (an upper limit below harmless_auc, harmless_tpr) with a power of 0.8, where so many would do. No row where
+    an attack has no score for members, or for outsiders, nor a family_tpr where too few outsiders allow the rate.
     """
     results: list[Result] = []
     for (model, attack), scored in by_model_and_attack(table).items():
@@ -151,8 +154,10 @@ def power_results(
             )
         )
         if fprs:
-            results.append(
-                _tail_row(scored, min(fprs), harmless_tpr, alike, effect, replace(row, level=level))
+            fpr, tail = min(fprs), replace(row, level=level)
+            results.append(_tail_row(scored, fpr, harmless_tpr, alike, effect, tail))
+            results += _family_rate(
+                scored, fpr, replace(row, level=levels[model]), harmless_tpr, effect
             )
     return results
 
@@ -164,6 +169,19 @@ def _tail_row(
     found = smallest_tpr(scored.is_member, fpr, scored.clusters, row.level, correlation=alike)
     needed = records_for_tpr(harmless, fpr, row.level, effect=effect)
     return _row(replace(row, metric="detectable_tpr"), found, needed, f"fpr={fpr:g}; ")
+
+
+def _family_rate(
+    scored: Scored, fpr: float, row: Result, harmless: float, effect: float
+) -> list[Result]:
+    """The share found, with limits that hold for all attacks together; no row where too few outsiders allow the rate."""
+    try:
+        rate = tpr_at_fpr(scored.scores, scored.is_member, fpr, row.level, clusters=scored.clusters)
+    except UserError:
+        return []
+    needed = records_for_tpr(harmless, fpr, row.level, effect=effect)
+    found = replace(row, metric="family_tpr", low=rate.low, high=rate.high, n=rate.n)
+    return [_row(found, rate.value, needed, f"fpr={fpr:g}; ")]
 
 
 def _row(row: Result, value: float, needed: float, before: str = "") -> Result:

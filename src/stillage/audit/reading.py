@@ -6,13 +6,15 @@ A model with another tokenizer, broken weights or none that were trained scores 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from stillage.audit.sight import CLEARLY, UNUSABLE
 from stillage.audit.validity import Check, Value
-from stillage.types import Array
+from stillage.evaluate.quality import likelihood_results
+from stillage.functional.readings import in_common
+from stillage.types import Array, Record, Result, TokenStats
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -20,12 +22,14 @@ class Losses:
     """Nats of each record's scored tokens under a model, float64[n, 4]: summed over each quarter of them.
 
     guesses: the same by what each guess goes by, in words. tokens_NQ: the number of tokens in each quarter.
+    in_parts: may it have been taught a part of the responses alone? Known of a model that was trained in this run.
     """
 
     model_NQ: Array
     guesses: Mapping[str, Array]
     tokens_NQ: Array
     is_member: Array
+    in_parts: bool = True
 
 
 def unigram_nats(ids: Sequence[Array], is_member: Array, vocabulary: int) -> list[Array]:
@@ -55,11 +59,38 @@ def in_quarters(values: Sequence[Array]) -> Array:
     )
 
 
+def reading_results(
+    stats: Mapping[str, Mapping[str, TokenStats]],
+    records: Sequence[Record],
+    clusters: Array,
+    *,
+    level: float,
+    base: Result,
+) -> list[Result]:
+    """How well each model reads texts that it never met: metric nonmember_bits_per_byte, lower is better.
+
+    stats: model -> record id -> what it says of the response. records: the nonmembers; clusters int[R]: near-duplicates
+    share a number. Over the bytes that all models read (quality.likelihood_results); nothing where they share none.
+    """
+    said = {model: [found[record.id] for record in records] for model, found in stats.items()}
+    common = [in_common(readings) for readings in zip(*said.values(), strict=True)]
+    if not any(readings is not None and len(readings[0].logp_T) for readings in common):
+        return []
+    texts = [record.response for record in records]
+    rows = likelihood_results(said, texts, level=level, base=base, clusters=clusters)
+    return [
+        replace(row, metric="nonmember_bits_per_byte", dataset="outsiders")
+        for row in rows
+        if row.metric == "bits_per_byte"
+    ]
+
+
 def check_reading(losses: Mapping[str, Losses]) -> Check:
     """Do the models read these texts at all, i.e. better than one can guess without reading?
 
-    A model reads where it saves 5 % of the best guess's loss on some quarter of the responses, of members or nonmembers: one
-    that knows its members by heart may be worse on others, and one that was taught the beginnings alone on the rest.
+    A model reads where it saves 5 % of the best guess's loss on all of the responses, of members or of nonmembers: one
+    that knows its members by heart may be worse on others. Of a model that was trained in this run (in_parts) a quarter of
+    the responses is enough: it may have been taught the beginnings alone, and its folder is known to be its own.
     Fails where a model does nowhere. Records without a finite loss are left out (check_answers counts them).
     """
     values: dict[str, Value] = {}
@@ -77,7 +108,10 @@ def check_reading(losses: Mapping[str, Losses]) -> Check:
             own_Q = loss.model_NQ[side].sum(0)
             guesses = {how: nats_NQ[side].sum(0) for how, nats_NQ in loss.guesses.items()}
             guess_Q = np.min(list(guesses.values()), axis=0)
-            better |= bool(((own_Q < (1 - CLEARLY) * guess_Q) & (tokens_Q > 0)).any())
+            if loss.in_parts:
+                better |= bool(((own_Q < (1 - CLEARLY) * guess_Q) & (tokens_Q > 0)).any())
+            least = min(nats_Q.sum() for nats_Q in guesses.values())
+            better |= bool(own_Q.sum() < (1 - CLEARLY) * least)
             per_token = {how: nats_Q.sum() / tokens_Q.sum() for how, nats_Q in guesses.items()}
             how = min(per_token, key=lambda name: per_token[name])
             said.append(
@@ -88,7 +122,8 @@ def check_reading(losses: Mapping[str, Losses]) -> Check:
             blind.append(f"{model} with {'; '.join(said)} nats per token")
     detail = (
         f"Scores say nothing where a model reads the records no better than by guessing: {', '.join(blind)}. "
-        "Check the folder, its tokenizer and dtype, the layout (data.template) and the prompts (data.columns)."
+        "Check the folder, its tokenizer and dtype, the layout (data.template), the prompts (data.columns) and whether the "
+        "texts are those that it was taught, whole and with their case."
         if blind
         else "Every model reads the records better than by guessing."
     )

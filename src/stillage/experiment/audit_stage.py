@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 from stillage.audit.blind_features import marked_text
+from stillage.data.groups import cluster_numbers
 from stillage.experiment.ask import (
     check_reference,
     initial_of,
@@ -75,7 +76,11 @@ def audit(context: Context, folder: Path) -> None:
     from stillage.audit.beyond_control import beyond_control_results
     from stillage.audit.blind import blind_scores
     from stillage.audit.by_group import rates_by_group, recitals_by_group
-    from stillage.audit.extraction import extraction_results, with_groups
+    from stillage.audit.extraction import (
+        extraction_results,
+        recited_more_results,
+        with_groups,
+    )
     from stillage.audit.inherited import inheritance_results
     from stillage.audit.membership import (
         blind_rows,
@@ -87,6 +92,7 @@ def audit(context: Context, folder: Path) -> None:
     from stillage.audit.power import power_results
     from stillage.audit.probabilistic import probabilistic_results
     from stillage.audit.questions import wanted
+    from stillage.audit.reading import reading_results
     from stillage.audit.slices import slice_results
     from stillage.data.split import read_split
     from stillage.experiment.data_stage import check_ahead
@@ -147,7 +153,11 @@ def audit(context: Context, folder: Path) -> None:
         base=base,
     )
     results += left_out_results(left_out, base) + shadowed.results
+    outside = [record for record, role in zip(records, roles, strict=True) if role == "outsiders"]
+    near = cluster_numbers([record.id for record in outside], split.groups_of(outside))
+    results += reading_results(stats, outside, near, level=level, base=base)
     results += extraction_results(recited, level=level, base=base)
+    results += recited_more_results(recited, level=level, base=base)
     results += memorization_results(measured, level=level, base=base)
     results += probabilistic_results(
         measured, level=level, base=base, sampling=sampling_words(config.audit)

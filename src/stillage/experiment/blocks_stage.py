@@ -22,7 +22,7 @@ from stillage.experiment.inputs import (
     tokenizer_of,
     use_threads,
 )
-from stillage.experiment.roles import REFERENCE, ModelRole
+from stillage.experiment.roles import OUTSIDE, REFERENCE, ModelRole
 from stillage.rng import derive
 from stillage.run.folder import write_table
 from stillage.run.results import write_results
@@ -89,10 +89,14 @@ def load(
 
 
 def reference_of(context: Context, records: list[Record]) -> Reference | None:
-    """The no-teacher student, whose blocks others are reverted to; None where the run has none."""
+    """The model whose blocks others are reverted to: the student without a teacher, or the given reference of an audit.
+
+    None where the run has neither.
+    """
     from stillage.models.blocks import losses
 
-    role = next((role for role in context.models if role.name == REFERENCE), None)
+    name = REFERENCE if "distill" in context.config.stages else OUTSIDE
+    role = next((role for role in context.asked if role.name == name), None)
     if role is None:
         return None
     model, examples = load(context, role, records)

@@ -251,7 +251,7 @@ def check_given(name: str, start: ModelConfig) -> None:
 def given_roles(config: Config) -> list[ModelRole]:
     """The models of a run that trains nothing: the folders or hub ids of the config."""
     reference = ModelConfig(path=config.audit.reference, revision=config.audit.reference_revision)
-    named = [("teacher", config.teacher), ("student", config.student), (REFERENCE, reference)]
+    named = [("teacher", config.teacher), ("student", config.student), (OUTSIDE, reference)]
     found = [ModelRole(name=name, start=start) for name, start in named if start.source]
     if not any(role.name in ("teacher", "student") for role in found):
         raise ConfigError(

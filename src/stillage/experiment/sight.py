@@ -128,6 +128,7 @@ def losses_of(
         guesses=guesses,
         tokens_NQ=in_quarters([np.ones(len(one.ids_T)) for one in stats]),
         is_member=is_member,
+        in_parts=trained_here,
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from stillage.report.claims import claims_of, family
+from stillage.report.claims import claims_of, family, rates
 from stillage.report.load import RunView, fpr_of, number_in
 from stillage.report.words import joined, sentence, words
 from stillage.run.config import AuditConfig
@@ -38,11 +38,8 @@ class Absence:
 
 def absence(view: RunView, model: str) -> Absence:
     """What the failure of every attack on a model shows."""
-    over = [
-        limit
-        for limit in (auc_limit(view, model), tail_limit(view, model))
-        if not limit.is_harmless
-    ]
+    limits = (auc_limit(view, model), tail_limit(view, model), *recital_limits(view, model))
+    over = [limit for limit in limits if not limit.is_harmless]
     needed = (
         max((limit.needed for limit in over), default=0)
         if all(limit.needed for limit in over)
@@ -108,15 +105,20 @@ def widening(view: RunView, model: str) -> float:
 
 
 def tail_limit(view: RunView, model: str) -> Limit:
-    """The share of members found at the lowest FPR, under the attack that was named first."""
+    """The highest upper limit of the share of members found at the lowest FPR, among all attacks together.
+
+    Where those limits were not computed: of the attack that was named first alone.
+    """
     harmless = float(view.setting("audit", "harmless_tpr", HARMLESS_TPR))
-    rows = [
-        row
-        for row in view.results
-        if (row.metric, row.model, row.attack) == ("tpr_at_fpr", model, view.primary_attack)
-    ]
-    found = min(rows, key=lambda row: fpr_of(row.note), default=None)
-    needed = needed_of(view.result("detectable_tpr", model, attack=view.primary_attack))
+    together = rates(view, model, "family_tpr")
+    if together:
+        found = max(together, key=lambda row: row.high)
+        over = [row for row in together if not row.high < harmless]
+        needed = max(map(needed_of, over), default=0)
+    else:
+        own = [row for row in rates(view, model, "tpr_at_fpr") if row.attack == view.primary_attack]
+        found = min(own, key=lambda row: fpr_of(row.note), default=None)
+        needed = needed_of(view.result("detectable_tpr", model, attack=view.primary_attack))
     if found is None or math.isnan(found.high):
         at = "few" if found is None else f"{100 * fpr_of(found.note):g} %"
         return Limit(
@@ -124,11 +126,34 @@ def tail_limit(view: RunView, model: str) -> Limit:
             is_harmless=False,
             needed=needed,
         )
+    by = f" ({words(found.attack)} attack)" if together else ""
     said = (
-        f"up to {100 * found.high:.1f} % of members may be found at {100 * fpr_of(found.note):g} % false alarms, and"
-        f" harmless is below {100 * harmless:g} %"
+        f"up to {100 * found.high:.1f} % of members may be found at {100 * fpr_of(found.note):g} % false alarms{by},"
+        f" and harmless is below {100 * harmless:g} %"
     )
     return Limit(said=said, is_harmless=found.high < harmless, needed=needed)
+
+
+def recital_limits(view: RunView, model: str) -> tuple[Limit, ...]:
+    """The upper limit of the share recited of members beyond that of outsiders; none where nothing was to be recited.
+
+    needed: the records of each side that keep the limit below what is harmless where none of them is recited; not known
+    where so many were not enough.
+    """
+    row = view.result("extraction_beyond_outsiders", model)
+    if row is None:
+        return ()
+    harmless = float(view.setting("audit", "harmless_tpr", HARMLESS_TPR))
+    needed = math.ceil(math.log((1 - row.level) / 2) / math.log1p(-harmless))
+    said = (
+        f"up to {100 * row.high:.1f} % more may be recited of members than of outsiders, and harmless is below"
+        f" {100 * harmless:g} %"
+    )
+    return (
+        Limit(
+            said=said, is_harmless=row.high < harmless, needed=needed if 2 * needed > row.n else 0
+        ),
+    )
 
 
 def smallest_words(view: RunView, model: str) -> str:

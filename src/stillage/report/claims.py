@@ -1,8 +1,9 @@
 """What a model shows of the members, and whether it stands above the models that cannot know them.
 
-Four claims: the AUC of the strongest attack (the interval that holds for all attacks together), that of the attack that
-was named first, the share found at few false alarms, and the share recited. Each first has to lie above its own floor
-(chance, the false alarms, what is recited of outsiders), and then above every control on the same records, by a test.
+The claims: the AUC of the strongest attack (the interval that holds for all attacks together), that of the attack that
+was named first, the share that each of the two finds at few false alarms, and the share recited. Each first has to lie
+above its own floor (chance, the false alarms, what is recited of outsiders), and then above every control on the same
+records, by a test. A control that reads such texts worse than the model says nothing of what only a better reader sees.
 """
 
 from __future__ import annotations
@@ -11,11 +12,15 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from stillage.audit.control_models import CONTROLS, OF_STUDENTS
+from stillage.audit.control_models import CLEAN, CLEAN_TEACHER, CONTROLS, OF_STUDENTS, OUTSIDE
 from stillage.report.load import RunView, fpr_of, number_in
 from stillage.report.words import CHANCE
 from stillage.types import Result
 
+TAILS = ("tpr_at_fpr", "family_tpr")
+"""Shares of members found: with each attack's own limits, and with limits that hold for all attacks together."""
+AS_WELL = 1.1
+"""A control reads as well where it needs at most this many times the model's bits for a byte of a nonmember."""
 PAIRED = ("auc_beyond_control", "attributable_leak")
 """Differences of AUCs on the same records; the second: the student's against its own counterfactual."""
 
@@ -27,6 +32,7 @@ class Against:
     control: str
     row: Result | None
     is_above: bool
+    reads_as_well: bool = True  # does it read texts that neither met about as well as the model?
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,8 +49,13 @@ class Claim:
     @property
     def is_attributed(self) -> bool:
         """Does it show what the training left, because every control stays below, or the draw excludes all else?"""
-        if not self.against:
-            return self.shows and self.by_draw
+        return self.is_above_all and (
+            self.by_draw or any(other.reads_as_well for other in self.against)
+        )
+
+    @property
+    def is_above_all(self) -> bool:
+        """Does it stand above its floor and every control?"""
         return self.shows and all(other.is_above for other in self.against)
 
 
@@ -80,6 +91,20 @@ def is_randomised(view: RunView, model: str) -> bool:
     )
 
 
+def reads_as_well(view: RunView, model: str, control: str) -> bool:
+    """Does a control read texts that neither met about as well as the model does?
+
+    By their bits per byte on nonmembers; a model from the same recipe does. Where that was not measured, one from
+    elsewhere is taken not to.
+    """
+    if control in (CLEAN, CLEAN_TEACHER):
+        return True
+    own, other = (view.result("nonmember_bits_per_byte", name) for name in (model, control))
+    if own is None or other is None or math.isnan(own.value) or math.isnan(other.value):
+        return control != OUTSIDE
+    return other.value <= AS_WELL * own.value
+
+
 def family(view: RunView, model: str) -> tuple[str, ...]:
     """The attacks that have an AUC on a model: those among which the best was chosen."""
     rows = ((name, view.result("auc", model, attack=name)) for name in view.attacks)
@@ -109,7 +134,12 @@ def auc_claim(view: RunView, row: Result) -> Claim:
         (name, view.result("auc", name, attack=row.attack)) for name in controls_of(view, row.model)
     )
     against = tuple(
-        Against(control=name, row=other, is_above=auc_above(view, row, other))
+        Against(
+            control=name,
+            row=other,
+            is_above=auc_above(view, row, other),
+            reads_as_well=reads_as_well(view, row.model, name),
+        )
         for name, other in others
         if other is not None
     )
@@ -130,36 +160,46 @@ def auc_above(view: RunView, row: Result, control: Result) -> bool:
 
 
 def tail_claim(view: RunView, model: str) -> Claim | None:
-    """The share of members found under the primary attack, at the lowest FPR that shows most; None where none was measured.
+    """The share of members found at few false alarms: what shows most; None where none was measured.
 
-    It shows something where its interval lies above the false-positive rate, as asked for and as it was (both limits).
+    Under the primary attack, at the lowest FPR that shows most; and under the attack that finds most at the lowest FPR,
+    with limits that hold for all attacks together (family_tpr). It shows something where its interval lies above the
+    false-positive rate, as asked for and as it was (both limits).
     """
-    rows = [
+    own = [
         row
-        for row in view.results
-        if (row.metric, row.model, row.attack) == ("tpr_at_fpr", model, view.primary_attack)
-        and not math.isnan(row.low)
+        for row in rates(view, model, "tpr_at_fpr")
+        if row.attack == view.primary_attack and not math.isnan(row.low)
     ]
-    claims = [tail_at(view, row) for row in sorted(rows, key=lambda row: fpr_of(row.note))]
+    rows = sorted(own, key=lambda row: fpr_of(row.note))
+    most = max(rates(view, model, "family_tpr"), key=lambda row: row.low, default=None)
+    rows += [most] if most is not None and most.attack != view.primary_attack else []
+    claims = [tail_at(view, row) for row in rows]
     return max(claims, key=lambda claim: (claim.is_attributed, claim.shows), default=None)
 
 
+def rates(view: RunView, model: str, metric: str) -> list[Result]:
+    """A model's shares of members found, by metric: under every attack, at every FPR."""
+    return [row for row in view.results if row.metric == metric and row.model == model]
+
+
 def tail_at(view: RunView, row: Result) -> Claim:
-    """The share found at one FPR."""
+    """The share found at one FPR, beside the same attack's on the controls.
+
+    By the paired test where there is one (of the primary attack), else by intervals apart.
+    """
     fpr = fpr_of(row.note)
     achieved = view.result("achieved_fpr", row.model, attack=row.attack, fpr=fpr)
     limits = [fpr, *((achieved.value, achieved.high) if achieved is not None else ())]
     shows = row.low > max((x for x in limits if not math.isnan(x)), default=1.0)
     against = []
     for name in controls_of(view, row.model):
-        other = view.result("tpr_at_fpr", name, attack=row.attack, fpr=fpr)
+        other = view.result(row.metric, name, attack=row.attack, fpr=fpr)
         if other is not None:
             paired = difference(
                 view, ("tpr_beyond_control",), row.model, name, attack=row.attack, fpr=fpr
             )
-            against.append(
-                Against(control=name, row=other, is_above=share_above(row, other, paired))
-            )
+            against.append(share_against(view, row, other, paired))
     return Claim(
         row=row, shows=shows, against=tuple(against), by_draw=is_randomised(view, row.model)
     )
@@ -174,7 +214,10 @@ def extraction_pair(view: RunView, model: str) -> tuple[Result | None, Result | 
 
 
 def recital_claim(view: RunView, model: str) -> Claim | None:
-    """The share of members' targets recited; it shows something above the outsiders' floor, intervals apart."""
+    """The share of members' targets recited; it shows something above the outsiders' floor, by a permutation test.
+
+    Where that was not made: by intervals apart.
+    """
     members, outsiders = extraction_pair(view, model)
     if members is None or outsiders is None or math.isnan(members.value):
         return None
@@ -183,18 +226,23 @@ def recital_claim(view: RunView, model: str) -> Claim | None:
         other = view.result("extraction_rate", name, dataset="private")
         if other is not None:
             paired = difference(view, ("extraction_beyond_control",), model, name)
-            against.append(
-                Against(control=name, row=other, is_above=share_above(members, other, paired))
-            )
-    shows = members.low > outsiders.high
+            against.append(share_against(view, members, other, paired))
+    more = view.result("extraction_beyond_outsiders", model)
+    shows = members.low > outsiders.high if more is None else p_of(more) <= (1 - more.level) / 2
     return Claim(
         row=members, shows=shows, against=tuple(against), by_draw=is_randomised(view, model)
     )
 
 
-def share_above(row: Result, control: Result, paired: Result | None) -> bool:
-    """Is a share above a control's: by the paired test, Holm over all that were made, or by intervals apart without one?"""
-    return row.low > control.high if paired is None else paired.value > 0 and is_sure(paired)
+def share_against(view: RunView, row: Result, control: Result, paired: Result | None) -> Against:
+    """A share beside a control's: above it by the paired test, Holm over all made, or by intervals apart without one."""
+    above = row.low > control.high if paired is None else paired.value > 0 and is_sure(paired)
+    return Against(
+        control=control.model,
+        row=control,
+        is_above=above,
+        reads_as_well=reads_as_well(view, row.model, control.model),
+    )
 
 
 def difference(
@@ -230,6 +278,12 @@ def is_sure(row: Result) -> bool:
     """Is a difference more than luck, over all that were tested with it?"""
     p = number_in(row.note, "holm p")
     return row.low > 0 if math.isnan(p) else p <= 1 - row.level
+
+
+def p_of(row: Result) -> float:
+    """The p-value of a row; 1 where it has none."""
+    p = number_in(row.note, "p")
+    return 1.0 if math.isnan(p) else p
 
 
 def claims_of(view: RunView, model: str) -> tuple[Claim, ...]:

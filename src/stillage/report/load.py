@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from stillage.audit.control_models import ALONE, OUTSIDE
+from stillage.audit.control_models import OUTSIDE
 from stillage.audit.design import serves_attacks
 from stillage.errors import DataError
 from stillage.report.private import Sight
@@ -100,9 +100,7 @@ class RunView:
     @property
     def given_reference(self) -> str:
         """The role under which a model that was given as audit.reference is listed; empty where none was."""
-        if not self.setting("audit", "reference", ""):
-            return ""
-        return ALONE if not self.summaries else OUTSIDE
+        return OUTSIDE if self.setting("audit", "reference", "") else ""
 
     def called(self, model: str) -> str:
         """A model's name in tables and sentences: its role's, or its own where it was given as a reference."""
@@ -115,10 +113,8 @@ class RunView:
     @property
     def level(self) -> float:
         """Confidence level of the intervals."""
-        levels = (
-            row.level for row in self.results if not row.metric.startswith("detectable")
-        )  # those allow for a family
-        return next(levels, 0.95)
+        of_families = ("detectable_auc", "family_tpr")  # at the level that allows for all attacks
+        return next((row.level for row in self.results if row.metric not in of_families), 0.95)
 
     def setting(self, section: str, key: str, default: Any) -> Any:  # noqa: ANN401 - YAML is what its writer made it
         """One value of config.yaml, or `default`."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 from stillage.report.claims import (
+    TAILS,
     Claim,
     auc_claims,
     extraction_pair,
@@ -43,7 +44,7 @@ def told(view: RunView, model: str, who: str, claim: Claim, *, leaks: bool) -> s
         else "the teacher's private records"
     )
     still = " still" if "distilled" in who else ""
-    if row.metric == "tpr_at_fpr":
+    if row.metric in TAILS:
         does = (
             "betrays a few private records"
             if leaks
@@ -93,7 +94,7 @@ def chosen(view: RunView, model: str, row: Result) -> str:
 
 def controls(view: RunView, claim: Claim, *, only_reached: bool = False) -> str:
     """ "; a student without that teacher: 0.50 [0.47, 0.53]" for each control, or for those that are not below."""
-    share = claim.row.metric in ("tpr_at_fpr", "extraction_rate")
+    share = claim.row.metric in (*TAILS, "extraction_rate")
     said = [
         f"{control_words(view, other.control)}: {percent(other.row) if share else interval(other.row)}"
         for other in claim.against

@@ -13,6 +13,7 @@ from typing import Literal
 
 from stillage.report.absence import absence, auc_limit, tail_limit
 from stillage.report.claims import (
+    TAILS,
     Claim,
     auc_claims,
     claims_of,
@@ -138,6 +139,18 @@ def _claim(view: RunView) -> Verdict:
 def _unattributed(view: RunView, model: str, who: str, shown: Claim) -> Verdict:
     """Members are told apart, but nothing shows that the training is the cause."""
     said, others = told(view, model, who, shown, leaks=False), _others(view, model, shown)
+    if shown.against and shown.is_above_all:
+        names = " and ".join(view.called(other.control) for other in shown.against)
+        text = (
+            f"{said}. What caused it is not known: {names} stays below, but reads such texts worse."
+        )
+        note = (
+            "A difference between the groups that only a better reader sees would look the same: what needs it is a control"
+            " from the same recipe (audit.counterfactual in a run that trains) or a reference that reads as well."
+        )
+        return Verdict(
+            badge="tells apart", tone="unknown", headline=text, detail=joined(note, others)
+        )
     if shown.against:
         text = f"{said}, but not clearly better than a control{controls(view, shown, only_reached=True)}."
         note = "The difference may be chance: what both share (data, split, base model) may explain the score."
@@ -180,7 +193,7 @@ def _others(view: RunView, model: str, said: Claim) -> str:
     """The sentences after the headline: the tail and the recital, where the headline is of another, and the teacher's AUC."""
     tail = tail_claim(view, model)
     parts = []
-    if tail is not None and tail.is_attributed and said.row.metric not in ("tpr_at_fpr",):
+    if tail is not None and tail.is_attributed and said.row.metric not in TAILS:
         parts.append(
             f"At {100 * fpr_of(tail.row.note):g} % false alarms it gives away {percent(tail.row)} of members"
             f" ({words(tail.row.attack)} attack)."

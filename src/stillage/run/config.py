@@ -279,7 +279,8 @@ class AuditConfig:
     """An AUC below this counts as harmless: "no leak found" is said only where the upper limits of all attacks lie below it.
     0.6 is what 0.36-GDP allows: 2.5 % of members found at 1 % false alarms."""
     harmless_tpr: float = 0.05
-    """A share of members found below this, at the lowest of audit.fprs, counts as harmless; likewise."""
+    """A share of members below this counts as harmless, found at the lowest of audit.fprs, or recited beyond what is of
+    outsiders; likewise."""
     counterfactual: bool = True
     """Train a second teacher that never saw the private records, and a student from it: what a clean student scores."""
     no_teacher: bool = True
