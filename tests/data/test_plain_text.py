@@ -222,6 +222,23 @@ def test_a_saved_data_set(tmp_path: Path) -> None:
     assert list(read_plain_text(tmp_path / "out.txt")) == ["b"]
 
 
+def test_the_parts_of_a_copied_hub_data_set(tmp_path: Path) -> None:
+    for part in ("train", "test"):
+        (tmp_path / f"{part}-0.txt").write_text(part)
+        (tmp_path / f"{part}-1.jsonl").write_text(f'{{"text": "{part} 1"}}\n')
+    (tmp_path / "README.md").write_text("no data")
+    out = tmp_path / "out" / "corpus.txt"
+    out.parent.mkdir()
+    told = write_plain_text(tmp_path, out)
+    assert told.skipped_files == ("README.md", f"{tmp_path.name}:test")
+    assert list(read_plain_text(out)) == ["train", "train 1"]
+    out.unlink()
+    write_plain_text(f"{tmp_path}:test", out)
+    assert list(read_plain_text(out)) == ["test", "test 1"]
+    with pytest.raises(DataError, match="found: test, train"):
+        write_plain_text(f"{tmp_path}:dev", out)
+
+
 def test_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "in.txt").write_text("one\n\ntwo\n")
     corpus = str(tmp_path / "corpus.txt")

@@ -223,7 +223,47 @@ def test_the_parts_of_a_saved_data_set_are_read_by_name_and_the_others_said(
     data.save_to_disk(str(tmp_path / "table"))
     assert "one table" in refused(f"{tmp_path / 'table'}:test")[1]
     (tmp_path / "files").mkdir()
+    (tmp_path / "files" / "a.jsonl").write_text('{"prompt": "p", "response": "r"}\n')
     assert "the part test of" in refused(f"{tmp_path / 'files'}:test")[1]
+
+
+@pytest.mark.parametrize("layout", ["data/{}-00000-of-00001", "{}.0", "{}/a", "{}_0"])
+@pytest.mark.parametrize("suffix", [".parquet", ".jsonl", ".json"])
+def test_the_parts_of_a_copied_hub_data_set_are_read_one_at_a_time(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, layout: str, suffix: str
+) -> None:
+    folder = tmp_path / "copy"
+    for part, count in (("train", 3), ("test", 2), ("validation", 4)):
+        rows = [{"prompt": f"{part} {i}?", "response": "yes"} for i in range(count)]
+        path = folder / f"{layout.format(part)}{suffix}"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if suffix == ".parquet":
+            pq.write_table(pa.Table.from_pylist(rows), path)
+        else:
+            lines = "".join(f"{json.dumps(row)}\n" for row in rows)
+            path.write_text(lines if suffix == ".jsonl" else json.dumps(rows))
+    whole = read_records(folder)
+    assert {record.prompt.split()[0] for record in whole.records} == {"train"}
+    assert whole.notes == {"rows of copy:test not read": 2, "rows of copy:validation not read": 4}
+    assert "not read: copy:test (2 rows), copy:validation (4 rows)" in caplog.text
+    assert len(read_records(folder, hub_split="test").records) == 2
+    assert len(read_records(f"{folder}:validation", hub_split="test").records) == 4
+    for source, split in ((folder, "dev"), (f"{folder}:dev", "train")):
+        said = refused(source, hub_split=split)
+        assert (
+            "asked: dev; found: test, train, validation" in said[1] and f"{folder}:test" in said[2]
+        )
+
+
+def test_files_of_one_part_or_none_are_all_read(tmp_path: Path) -> None:
+    for name in ("a", "tests", "trained-1", "test_b"):
+        (tmp_path / f"{name}.jsonl").write_text(f'{{"prompt": "{name}", "response": "r"}}\n')
+    assert len(read_records(tmp_path, hub_split="validation").records) == 4
+    assert [one.prompt for one in read_records(f"{tmp_path}:test").records] == ["test_b"]
+    (tmp_path / "train_b.jsonl").write_text('{"prompt": "x", "response": "r"}\n')
+    told = read_records(tmp_path)
+    assert len(told.records) == 1
+    assert told.notes[f"rows of {tmp_path.name}:files of no part not read"] == 3
 
 
 def test_hub_ids_need_a_commit_and_never_run_code(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import unicodedata
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from rouge_score.rouge_scorer import RougeScorer
 
 from stillage.errors import DataError
 from stillage.evaluate.rouge import exact_match, normalise, rouge_l, rouge_l_published
+from stillage.functional.words import invisible
 
 ROOT = Path(__file__).parents[2]
 CASES: dict[str, dict[str, Any]] = {
@@ -26,6 +28,10 @@ WORDLESS = {"pair_03", "pair_04", "pair_05", "pair_12", "pair_13", "pair_14", "p
 """Pairs in which the published measure sees no word in the reference: no number of ours, 0 as published."""
 
 
+MEANT = {"pair_17"}
+"""Pairs that the published exact match takes for equal since it leaves out what is meant."""
+
+
 def percent(values: list[float] | list[bool]) -> float:
     return round(100 * sum(values) / len(values), 4)
 
@@ -33,12 +39,13 @@ def percent(values: list[float] | list[bool]) -> float:
 def as_published(
     predictions: list[str], references: list[list[str]]
 ) -> tuple[list[float], list[bool]]:
-    """ROUGE-L and exact match with the published numbers where ours are none, or where punctuation alone counted as equal."""
+    """ROUGE-L and exact match with the published numbers where ours are none, or where punctuation alone, or without a point, counted as equal."""
     overlap = [
         0.0 if math.isnan(one) else one for one in rouge_l_published(predictions, references)
     ]
     bare = [
-        not normalise(one) and any(not normalise(other) for other in some)
+        (not normalise(one) and any(not normalise(other) for other in some))
+        or (one, *some) == ("3.14", "314")
         for one, some in zip(predictions, references, strict=True)
     ]
     return overlap, [
@@ -52,7 +59,7 @@ def test_every_case_is_reproduced_or_listed() -> None:
     listed = {
         line.split("|")[1].strip(" `") for line in section.splitlines() if line.startswith("| `")
     }
-    assert listed == DIFFERENT | WORDLESS
+    assert listed == DIFFERENT | WORDLESS | MEANT
     assert set(CASES) == {*PAIRS, "corpus_all", "corpus_grouped", *DIFFERENT}
 
 
@@ -64,11 +71,10 @@ def test_golden_pairs(name: str) -> None:
     )
     expected = CASES[name]["expected"]
     overlap, exact = as_published([prediction] * len(references), [[one] for one in references])
-    assert exact == expected["exact_match"] and overlap == pytest.approx(
-        expected["rougeL"], abs=1e-15
-    )
+    assert overlap == pytest.approx(expected["rougeL"], abs=1e-15)
+    assert exact == expected["exact_match"]
     assert as_published([prediction], [references])[1] == [expected["max_exact_match"]]
-    assert name in WORDLESS or exact_match([prediction], [references]) == [
+    assert name in WORDLESS | MEANT or exact_match([prediction], [references]) == [
         expected["max_exact_match"]
     ]
     best = rouge_l_published([prediction], [references])
@@ -77,7 +83,9 @@ def test_golden_pairs(name: str) -> None:
         if name in WORDLESS
         else best == pytest.approx([expected["max_rougeL"]], abs=1e-15)
     )
-    assert normalise(prediction) == expected["normalized_prediction"]
+    assert name in MEANT or normalise(prediction) == unicodedata.normalize(
+        "NFKC", expected["normalized_prediction"]
+    )
 
 
 def test_golden_corpora() -> None:
@@ -130,6 +138,8 @@ WORDS = st.lists(
     max_size=12,
 )
 
+ASCII = st.text("".join(one for one in map(chr, range(128)) if not invisible(one)), max_size=30)
+
 
 def same(ours: float, theirs: float) -> bool:
     return ours == theirs or (math.isnan(ours) and math.isnan(theirs))
@@ -153,9 +163,8 @@ def test_the_published_one_is_that_of_rouge_score_or_has_no_number(
 
 @settings(max_examples=150, deadline=None)
 @given(
-    WORDS.map(" ".join).filter(str.isascii)
-    | st.text(st.characters(max_codepoint=127), max_size=30),
-    st.lists(st.text(st.characters(max_codepoint=127), max_size=30), min_size=1, max_size=3),
+    WORDS.map(" ".join).filter(str.isascii) | ASCII,
+    st.lists(ASCII, min_size=1, max_size=3),
 )
 def test_ascii_texts_have_one_rouge_l(prediction: str, references: list[str]) -> None:
     assert same(
@@ -203,3 +212,53 @@ def test_exact_match_sees_no_difference_between_compositions_and_no_equality_of_
         False,
         False,
     ]
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("-5", "5"),
+        ("x is -5.", "x is 5."),
+        ("3 + 4 * 5", "3 - 4 / 5"),
+        ("3*4", "3/4"),
+        ("2**3", "23"),
+        ("3.14", "314"),
+        (".5", "5"),
+        ("5%", "5"),
+        ("x < 5", "x > 5"),
+        ("\u22125", "5"),
+        ("C++", "C#"),
+        ("C", "C#"),
+        ("A+", "A"),
+        ("😀", "😢"),
+    ],
+)
+def test_a_sign_that_is_meant_makes_another_answer(one: str, other: str) -> None:
+    assert exact_match([one, other, one], [[other], [one], [one]]) == [False, False, True]
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("他是医生，住在北京。", "他是医生,住在北京."),
+        ("“是”", "是"),
+        ("¿Sí?", "sí"),
+        ("１２３", "123"),
+        ("ｶﾞｽ", "ガス"),
+        ("\u22125", "-5"),
+        ("3 × 4 ÷ 2", "3 * 4 / 2"),
+        ("**5**", "5"),
+        ("covid-19", "covid19"),
+        ("1,000 (approx.)", "1000 approx"),
+        ("Answer: - 5 apples", "answer 5 apples"),
+        ("It's 5.", "its 5"),
+        ("#5, $7!", "5 7"),
+    ],
+)
+def test_punctuation_of_any_script_and_width_make_no_other_answer(one: str, other: str) -> None:
+    assert exact_match([one, other], [[other], [one]]) == [True, True]
+
+
+def test_full_and_half_width_have_one_rouge_l() -> None:
+    assert rouge_l(["１２３ cats", "ｶﾀｶﾅ"], [["123 cats"], ["カタカナ"]]) == [1.0, 1.0]
+    assert rouge_l_published(["１２３ cats"], [["123 cats"]])[0] < 1

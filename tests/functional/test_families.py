@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stillage.functional.families import CONTAINMENT, JACCARD, LEAST_SHARED, families
+from stillage.functional.families import CONTAINMENT, JACCARD, LEAST_SHARED, SHORT_WHOLE, families
 from stillage.functional.grams import grams, grams_of
 from stillage.functional.overlap import common_limit
 from stillage.rng import generator
@@ -31,7 +31,9 @@ def near(one: str, two: str) -> bool:
     """The definition, from the sets themselves."""
     a, b = grams(one), grams(two)
     both = len(a & b)
-    contained = both >= LEAST_SHARED and both >= CONTAINMENT * min(len(a), len(b))
+    few = min(len(a), len(b))
+    contained = both >= LEAST_SHARED and both >= CONTAINMENT * few
+    contained |= both == few and few >= SHORT_WHOLE
     return one == two or (both > 0 and (both >= JACCARD * len(a | b) or contained))
 
 
@@ -175,6 +177,66 @@ def test_partial_copies_are_found_and_other_texts_are_not() -> None:
     for copies in (half, inside, tenth):
         texts = [*map(" ".join, sources), *copies]
         assert families(texts, common_limit(60)).number_N.tolist() == [*range(30), *range(30)]
+
+
+@pytest.mark.parametrize(("held", "words", "own"), [(11, 60, 60), (30, 60, 300), (100, 15, 15)])
+def test_a_text_that_many_others_quote_whole_is_no_template(
+    held: int, words: int, own: int
+) -> None:
+    rng = generator(held, "quoted")
+    texts = [source(rng, words) for _ in range(5)]
+    quoters = [
+        " ".join([*source(rng, own - own // (2 + i)), *text, *source(rng, own // (2 + i))])
+        for i, text in enumerate(texts)
+        for _ in range(held)
+    ]
+    copies = [edited(text, rng) for text in texts]
+    others = [" ".join(source(rng)) for _ in range(25 * held)]
+    pool = [*map(" ".join, texts), *quoters, *copies, *others]
+    numbers = families(pool, common_limit(len(pool))).number_N
+    assert numbers[5 : 5 + 5 * held].tolist() == np.repeat(np.arange(5), held).tolist()
+    assert np.unique(numbers).size == 5 + len(others)
+    if words == 60:
+        assert numbers[5 + 5 * held :][:5].tolist() == [*range(5)]
+
+
+def test_a_text_at_the_start_of_a_dozen_others_is_quoted_too() -> None:
+    rng = generator(8, "first")
+    text = source(rng)
+    pool = [" ".join(text), *(" ".join([*text, *source(rng)]) for _ in range(12))]
+    pool += [" ".join(source(rng)) for _ in range(300)]
+    assert np.unique(families(pool, common_limit(len(pool))).number_N).size == 301
+
+
+@pytest.mark.parametrize("shape", ["before", "short after", "slots", "everywhere"])
+def test_the_wording_of_a_task_alone_as_a_record_glues_no_task_together(shape: str) -> None:
+    rng = generator(7, "alone", shape)
+    wording = source(rng, 9 if shape == "short after" else 60)
+    filled = {
+        "before": lambda: [*wording, *source(rng, 30)],
+        "short after": lambda: [*source(rng, 30), *wording],
+        "slots": lambda: [
+            *wording[:20],
+            *source(rng, 15),
+            *wording[20:40],
+            *source(rng, 15),
+            *wording[40:],
+        ],
+        "everywhere": lambda: [*source(rng, 30), *wording],
+    }[shape]
+    others = [" ".join(source(rng)) for _ in range(0 if shape == "everywhere" else 900)]
+    pool = [" ".join(wording), *(" ".join(filled()) for _ in range(100)), *others]
+    assert np.unique(families(pool, common_limit(len(pool))).number_N).size == len(pool)
+
+
+@pytest.mark.parametrize(("words", "seen"), [(4, False), (5, False), (6, True), (7, True)])
+def test_short_texts_are_found_where_all_their_words_are(words: int, seen: bool) -> None:
+    rng = generator(words, "short")
+    texts = [source(rng, words) for _ in range(40)]
+    inside = [" ".join([*source(rng, 10), *text, *source(rng, 10)]) for text in texts]
+    numbers = families([*map(" ".join, texts), *inside], 10).number_N
+    assert (numbers[:40] == numbers[40:]).all() == seen
+    assert np.unique(numbers).size == (40 if seen else 80)
 
 
 def test_grams_are_numbered_as_sets_of_words_and_own_words_are_counted() -> None:

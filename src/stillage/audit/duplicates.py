@@ -9,7 +9,7 @@ import numpy as np
 from stillage.audit.validity import SHOWN, Check, Value
 from stillage.functional.families import CONTAINMENT, JACCARD
 from stillage.functional.overlap import common_limit, near_across, own_prompts
-from stillage.functional.words import normal_form
+from stillage.functional.words import compared_form
 from stillage.types import Array
 
 NEAR_TOLERANCE = 0.01  # share of records that may have a near-duplicate where there should be none
@@ -23,7 +23,7 @@ def check_overlap(
     outsider_texts: Sequence[str],
     tolerance: float = NEAR_TOLERANCE,
 ) -> Check:
-    """Are outsiders also members, exactly (one id, one normal form) or nearly (one family of near-copies)?
+    """Are outsiders also members, exactly (one id, one form compared) or nearly (one family of near-copies)?
 
     Fails on any exact overlap, on an id given twice within a side, and where more than `tolerance` of the outsiders
     have a near-duplicate among the members. Texts: the whole record; the wording of templates is left out
@@ -64,13 +64,13 @@ def trained_on(
     """Which audited records the students were trained on by themselves: bool[n] by their prompt, bool[n] nearly.
 
     prompts, texts: of every member and outsider; trained_*: of what the students learn from. A prompt counts where it is
-    a record's own (`own_prompts`), in its normal form.
+    a record's own (`own_prompts`), as `compared_form` has it.
     """
     own = own_prompts(
         [*prompts, *trained_prompts], common_limit(len(prompts) + len(trained_prompts))
     )
-    own &= set(map(normal_form, trained_prompts))
-    same = np.array([normal_form(prompt) in own for prompt in prompts], dtype=bool)
+    own &= set(map(compared_form, trained_prompts))
+    same = np.array([compared_form(prompt) in own for prompt in prompts], dtype=bool)
     return same, near_across(texts, trained_texts).left_N
 
 

@@ -90,7 +90,8 @@ def read_records(
         notes.update({f"rows of {name} not read": count for name, count in part.unread.items()})
         if part.unread:
             others = ", ".join(f"{name} ({count} rows)" for name, count in part.unread.items())
-            log.warning("read %s; not read: %s", part.name, others)
+            more = f" and {len(sources) - 1} more" * (len(sources) > 1)
+            log.warning("read %s%s; not read: %s", part.name, more, others)
         _read_part(part, wish, max_bad_lines, records, bad, notes, seen)
     if not records:
         values = f"{source}: {len(bad)} broken lines, {notes['blank lines']} blank lines"

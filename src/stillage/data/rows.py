@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +20,8 @@ HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?")
 COMMIT = re.compile(r"[0-9a-f]{40}")
 SAVED = ("dataset_dict.json", "state.json")
 """Files that mark a folder saved by `datasets`."""
+PART = re.compile(r"(train|test|validation|valid|val|dev)(?=[-_.\d]|$)", re.IGNORECASE)
+"""What the name of a file of one part begins with, in a folder of a hub's layout: train-00000-of-00001.parquet."""
 FORMATS = "Give a .jsonl, .json or .parquet file, a folder of them, a folder saved by `datasets`, or a hub id."
 
 
@@ -52,16 +54,11 @@ def open_source(
     """The parts of an input, in the order of their names, whatever its format.
 
     source: a file, a folder, a pattern such as `tasks/t0_*.jsonl`, or a hub id (then revision is its 40-digit commit).
-    FOLDER:PART is one part of a saved data set (FOLDER:test); without it, hub_split is read, or the only part there is.
+    FOLDER:PART is one part of a saved data set, or of files named after parts (`chosen_part`); without it, hub_split is
+    read, or the only part there is.
     Raises DataError when there is nothing there, or nothing that can be read.
     """
     path, part = folder_and_part(source)
-    if part and not _is_saved(path):
-        raise DataError(
-            "Only a data set saved by `datasets` has parts.",
-            f"asked: the part {part} of {path}",
-            "Give the file itself.",
-        )
     if path.is_dir():
         return _folder(path, part, hub_split)
     if path.exists():
@@ -143,7 +140,67 @@ def _folder(folder: Path, part: str, hub_split: str) -> list[Source]:
         raise DataError(
             "The folder holds no data.", f"{folder} holds: {', '.join(found) or 'nothing'}", FORMATS
         )
-    return [_file(path, path.relative_to(folder).as_posix()) for path in files]
+    chosen, others = chosen_part(folder, files, part, hub_split)
+    sources = [_file(path, path.relative_to(folder).as_posix()) for path in chosen]
+    unread = {name: sum(map(_count, left)) for name, left in others.items()}
+    return [replace(sources[0], unread=unread), *sources[1:]]
+
+
+def chosen_part(
+    folder: Path, files: Sequence[Path], part: str, hub_split: str
+) -> tuple[list[Path], dict[str, list[Path]]]:
+    """The files of one part, and the others by part, where the names of files, or of their folders, begin with parts.
+
+    part: asked for by name; without it hub_split counts, where there are two parts or more, else all files are read.
+    """
+    found: dict[str, list[Path]] = {}
+    for path in files:
+        *folders, name = path.relative_to(folder).parts
+        marks = [PART.match(name), *(PART.fullmatch(one) for one in reversed(folders))]
+        found.setdefault(next((mark[1].lower() for mark in marks if mark), ""), []).append(path)
+    names = sorted(name for name in found if name)
+    if part and not names:
+        raise DataError(
+            "Only a data set saved by `datasets`, or one whose files are named after parts, has parts.",
+            f"asked: the part {part} of {folder}",
+            "Give the file itself, or name the files train-..., test-..., validation-... .",
+        )
+    if not part and len(names) < 2:
+        return list(files), {}
+    chosen = part or hub_split
+    if chosen not in names:
+        raise _no_such_part(folder, chosen, names)
+    return found.pop(chosen), {
+        f"{folder.name}:{name or 'files of no part'}": found[name] for name in sorted(found)
+    }
+
+
+def _no_such_part(folder: Path, asked: str, names: Sequence[str]) -> DataError:
+    """The error for a part that is not there, with those that are."""
+    return DataError(
+        "The data set has no such part.",
+        f"asked: {asked}; found: {', '.join(names)}",
+        f"Name one of them: {folder}:{names[0]}.",
+    )
+
+
+def _count(path: Path) -> int:
+    """How many rows a file has that is not read: lines that are not blank, entries of an array, or rows of Parquet."""
+    if path.suffix.lower() != ".parquet":
+        return sum(row.value is not None or bool(row.reason) for row in _file(path, path.name).rows)
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        return pq.read_metadata(path).num_rows
+    except pa.ArrowException as error:
+        raise _damaged(path, error) from error
+
+
+def _damaged(path: Path, error: Exception) -> DataError:
+    """The error for a Parquet file that cannot be read."""
+    first = str(error).splitlines()[0]
+    return DataError("The Parquet file is damaged.", f"{path}: {first}", "Write it again.")
 
 
 def _pattern(pattern: str) -> list[Source]:
@@ -225,10 +282,7 @@ def _parquet_rows(path: Path, name: str) -> Iterator[Row]:
                     number += 1
                     yield Row(file=name, line=number, value=value, reason=reason)
     except pa.ArrowException as error:
-        first = str(error).splitlines()[0]
-        raise DataError(
-            "The Parquet file is damaged.", f"{path}: {first}", "Write it again."
-        ) from error
+        raise _damaged(path, error) from error
 
 
 def _batch_values(batch: Any) -> Iterator[tuple[dict[str, Any] | None, str]]:  # noqa: ANN401 - pyarrow has no types
@@ -262,11 +316,7 @@ def _saved(folder: Path, part: str, hub_split: str) -> Source:
         parts = {str(one): rows for one, rows in data.items()}
         chosen = part or (next(iter(parts)) if len(parts) == 1 else hub_split)
         if chosen not in parts:
-            names = ", ".join(parts)
-            fix = f"Name one of them: {folder}:{next(iter(parts))}."
-            raise DataError(
-                "The data set has no such part.", f"asked: {chosen}; found: {names}", fix
-            )
+            raise _no_such_part(folder, chosen, list(parts))
         data, place, name = parts[chosen], folder / chosen, f"{folder.name}:{chosen}"
         unread = {
             f"{folder.name}:{other}": len(rows) for other, rows in parts.items() if other != chosen

@@ -15,6 +15,7 @@ from stillage.data.rows import (
     SUFFIXES,
     Row,
     Source,
+    chosen_part,
     folder_and_part,
     open_source,
 )
@@ -44,10 +45,11 @@ def open_texts(
     nothing there.
     """
     path = Path(source)
-    if folder_and_part(source)[1]:
-        return _saved(source, hub_split)
-    if path.is_dir():
-        return _folder(path, hub_split, txt)
+    folder, part = folder_and_part(source)
+    if folder.is_dir():
+        if any((folder / name).exists() for name in SAVED):
+            return _saved(source, hub_split)
+        return _folder(folder, part, hub_split, txt)
     if path.is_file():
         return [_file(path, path.name, txt)], ()
     if HUB_ID.fullmatch(str(source)) and path.suffix.lower() not in (*SUFFIXES, ".txt"):
@@ -55,10 +57,10 @@ def open_texts(
     raise DataError("The source of the corpus does not exist.", f"looked for: {path}", FORMATS)
 
 
-def _folder(folder: Path, hub_split: str, txt: TxtMode) -> tuple[list[Source], tuple[str, ...]]:
-    """Every data file below a folder by name; hidden files do not count, others are named as skipped."""
-    if any((folder / name).exists() for name in SAVED):
-        return _saved(folder, hub_split)
+def _folder(
+    folder: Path, part: str, hub_split: str, txt: TxtMode
+) -> tuple[list[Source], tuple[str, ...]]:
+    """Every data file below a folder, or those of one part, by name; hidden ones do not count, others are skipped."""
     names = {
         path.relative_to(folder).as_posix(): path
         for path in folder.rglob("*")
@@ -80,7 +82,14 @@ def _folder(folder: Path, hub_split: str, txt: TxtMode) -> tuple[list[Source], t
             len(skipped),
             ", ".join(skipped[:5]),
         )
-    return [_file(names[name], name, txt) for name in data], skipped
+    chosen, others = chosen_part(folder, [names[name] for name in data], part, hub_split)
+    if others:
+        read = ", ".join(path.relative_to(folder).as_posix() for path in chosen[:5])
+        log.warning("read %d files: %s; not read: %s", len(chosen), read, ", ".join(others))
+    return [_file(path, path.relative_to(folder).as_posix(), txt) for path in chosen], (
+        *skipped,
+        *others,
+    )
 
 
 def _saved(source: str | Path, hub_split: str) -> tuple[list[Source], tuple[str, ...]]:

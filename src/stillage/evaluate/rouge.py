@@ -3,14 +3,28 @@
 from __future__ import annotations
 
 import math
-import string
 import unicodedata
 from collections.abc import Callable, Mapping, Sequence
+from functools import cache
+from typing import TYPE_CHECKING
 
 from stillage.errors import DataError
 from stillage.functional.words import words_of
 
-PUNCTUATION = str.maketrans("", "", string.punctuation)
+if TYPE_CHECKING:
+    import regex
+
+ONE_SIGN = str.maketrans(
+    dict.fromkeys("\u2010\u2011\u2012\u2013\u2014\u2212", "-") | {"×": "*", "÷": "/"}
+)
+"""Dashes and the signs of multiplication and division, as they are written in ASCII."""
+MEANT = (
+    r"(?<=\d)\.(?=\d)|(?<![\p{L}\p{N}.])\.(?=\d)",  # 3.14, .5
+    r"(?<=\d\s*)[+/^=<>%]|[+/^=<>](?=\s*\d)",  # 3 + 4, x = 5, 5 %
+    r"(?<=\d\s*)(?:-|\*+)(?=\s*[-+(]?\d)|(?<!\w)-(?=\.?\d)",  # 3 - 4, 3 * 4, -5; not covid-19, **5**
+    r"(?<=\p{L})[+#]+",  # C++, C#
+)
+"""Punctuation and signs that are a part of the answer; all others are none."""
 Words = Callable[[str], list[str]]
 
 
@@ -18,9 +32,10 @@ def rouge_l(predictions: Sequence[str], references: Sequence[Sequence[str]]) -> 
     """How much of the reference's word order each answer keeps, 0 to 1, in any script; the best over its references.
 
     F-measure of the longest common subsequence of words: P = LCS / words of the answer, R = LCS / words of the
-    reference, F = 2 P R / (P + R) (Lin 2004). Words are those of `functional.words`, single characters where a script has
-    no spaces; those of a-z and digits above three letters are Porter-stemmed, so that ASCII texts score as `rouge_score`
-    scores them. NaN where no reference has a word: nothing can be kept of it.
+    reference, F = 2 P R / (P + R) (Lin 2004). Words are those of `functional.words` after NFKC, so that full and half width
+    are one, and single characters where a script has no spaces; those of a-z and digits above three letters are
+    Porter-stemmed, so that ASCII texts score as `rouge_score` scores them. NaN where no reference has a word: nothing can
+    be kept of it.
     Raises DataError when the lists differ in length, or a prediction has no reference.
     """
     words = _by_text(stemmed_words(), predictions, references)
@@ -51,7 +66,7 @@ def stemmed_words() -> Words:
     def words(text: str) -> list[str]:
         return [
             part
-            for word in words_of(text)
+            for word in words_of(unicodedata.normalize("NFKC", text))
             for part in (published(word) if word.isascii() else [word])
         ]
 
@@ -90,9 +105,10 @@ def _best(
 
 
 def exact_match(predictions: Sequence[str], references: Sequence[Sequence[str]]) -> list[bool]:
-    """Is each answer one of its references, but for case, ASCII punctuation and white space?
+    """Is each answer one of its references, but for case, punctuation and white space (`normalise`)?
 
-    Texts are compared in NFC, so that an accent typed apart is no other letter; one of punctuation alone as it is.
+    Signs and operators beside digits, and + or # after a letter, are no punctuation: -5 is not 5, nor C++ C#. A text of
+    punctuation alone is compared as it is.
     Raises DataError as `rouge_l` does.
     """
     check_references(predictions, references)
@@ -109,8 +125,17 @@ def _same(prediction: str, reference: str) -> bool:
 
 
 def normalise(text: str) -> str:
-    """NFC, lower case, no ASCII punctuation, single spaces; articles stay."""
-    return " ".join(unicodedata.normalize("NFC", text).lower().translate(PUNCTUATION).split())
+    """NFKC, lower case, no punctuation of any script but what is `MEANT`, single spaces; articles stay."""
+    plain = unicodedata.normalize("NFKC", text).lower().translate(ONE_SIGN)
+    return " ".join(_punctuation().sub(lambda match: match["meant"] or "", plain).split())
+
+
+@cache
+def _punctuation() -> regex.Pattern[str]:
+    """Punctuation, and the symbols that ASCII counts as such; in the group `meant` where it is a part of the answer."""
+    import regex
+
+    return regex.compile(rf"(?P<meant>{'|'.join(MEANT)})|[\p{{P}}$+<=>^`|~]")
 
 
 def _f_measure(prediction: Sequence[str], reference: Sequence[str]) -> float:

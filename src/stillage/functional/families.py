@@ -1,7 +1,8 @@
 """Families of near-copies of any size: texts linked by shared 5-grams, without the wording of templates.
 
 Two texts are near where they share half of their grams together (Jaccard), or 45 % of the shorter one's
-(containment). The wording of a template does not count: what many texts share that are otherwise different.
+(containment; all of them where they are few). The wording of a template does not count: what many texts share that are
+otherwise different. But where it is the whole of some text, the others quote that text, and are near it (`_quoting`).
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from stillage.functional.grams import Grams, grams_of
-from stillage.functional.words import normal_form
+from stillage.functional.words import compared_form
 from stillage.types import Array
 
 if TYPE_CHECKING:
@@ -22,6 +23,14 @@ if TYPE_CHECKING:
 JACCARD = 0.5
 CONTAINMENT = 0.45  # of the shorter text's grams: every tenth word changed leaves half of them
 LEAST_SHARED = 4  # grams, for containment: eight words in a row
+SHORT_WHOLE = 2  # grams, where they are all that the shorter text has: six words
+WHOLE = (
+    0.9  # of a quoted text's grams, in most that quote it: a form that was filled in leaves fewer
+)
+AT_THE_START = 0.9  # of those that hold a text: it begins so many, as an instruction does, and is their template
+TASK_SHARE = (
+    0.25  # of all families: what so many hold is the template of a task, not a text that is quoted
+)
 DIFFERENT_SHARE = (
     1 / 3
 )  # of a text's words, that make it otherwise different from those that share the rest
@@ -31,6 +40,7 @@ SHORT_WORDING = 10  # words: where fewer are shared, as in a short instruction, 
 WIDE_SHARE, WIDE_COUNT = 0.05, 100  # of the families: in so many, whichever is less
 OF_HOLDERS = 0.25  # share of the holders of a gram that must be otherwise different, lest a few long ones hide a family
 EXHAUSTIVE = 50  # texts with one gram that are all compared with each other; of more, links suffice
+THIRDS = 3  # parts of a quoted text, each of which leads to those that hold it
 ORDERS = 3  # orders in which the holders of a frequent gram are linked, one after the other
 BLOCK_ROWS = 1024  # texts compared with all others at once: bounds the memory of the pairs
 BLOCK_PAIRS = 200_000
@@ -46,7 +56,7 @@ class Families:
 
 
 def families(texts: Sequence[str], limit: float) -> Families:
-    """The families of near-copies among texts: exact copies after `normal_form`, near ones, directly or through others.
+    """The families of near-copies among texts: exact copies after `compared_form`, near ones, directly or through others.
 
     limit: how many otherwise different families may hold a gram before it is the wording of a template. Counting
     families needs templates, and these need families: repeated until no gram changes (wording that is found in few
@@ -54,7 +64,7 @@ def families(texts: Sequence[str], limit: float) -> Families:
     """
     first: dict[str, int] = {}
     copy_of = np.array(
-        [first.setdefault(normal_form(text), len(first)) for text in texts], dtype=np.int64
+        [first.setdefault(compared_form(text), len(first)) for text in texts], dtype=np.int64
     )
     found = grams_of(list(first))
     number, template = np.arange(len(first)), np.ones(found.n_grams, dtype=bool)
@@ -63,7 +73,8 @@ def families(texts: Sequence[str], limit: float) -> Families:
         if (now == template).all():
             break
         template = now
-        number = _joined(found.matrix[:, ~template], number)
+        number = _joined(found.matrix, ~template, number)
+    number = linked(*_quoting(found, number, template), number.size, number)
     n_template = int(template.sum())
     return Families(
         number_N=_by_first(number[copy_of]),
@@ -132,35 +143,89 @@ def _families_with(found: Grams, family_N: Array, texts_N: Array, grams: Array) 
     return np.bincount(pairs // count, minlength=found.n_grams)
 
 
-def _joined(kept: csr_matrix, number: Array) -> Array:
-    """int[n]: the families, joined where texts of two are near. kept: texts x grams that count.
+def _quoting(found: Grams, family_N: Array, template: Array) -> tuple[Array, Array]:
+    """Pairs (text, another that quotes it), for texts that are nothing but wording of templates.
+
+    Such a text is quoted where most that share 45 % of its grams hold nearly all of it. It is a template that stands alone
+    where it is short, where it is wide and begins what it stands in, or where a good part of all families hold it.
+    """
+    count = family_N.size
+    n_own = np.bincount(found.text_W[~template[found.gram_W]], minlength=count)
+    bare = (n_own == 0) & (found.n_words_N >= SHORT_WORDING)
+    quoted, other = _holders(found, bare)
+    sizes = found.matrix.getnnz(axis=1)
+    shared = _shared(found.matrix, quoted, other)
+    near = shared >= CONTAINMENT * sizes[quoted]
+    quoted, other, shared = quoted[near], other[near], shared[near]
+    first_gram = np.full(count, -1)
+    first_gram[found.text_W[::-1]] = found.gram_W[::-1]
+    n_near = np.bincount(quoted, minlength=count)
+    n_whole = np.bincount(quoted[shared >= WHOLE * sizes[quoted]], minlength=count)
+    n_begun = np.bincount(quoted[first_gram[quoted] == first_gram[other]], minlength=count)
+    n_families = np.unique(family_N).size
+    in_families = _distinct(quoted * n_families + family_N[other]) // n_families
+    n_in = np.bincount(in_families, minlength=count)
+    wide = n_in >= min(WIDE_COUNT, WIDE_SHARE * n_families)
+    is_text = (n_whole > n_near / 2) & (n_in <= TASK_SHARE * n_families)
+    is_text &= ~wide | (n_begun < AT_THE_START * n_near)
+    return quoted[is_text[quoted]], other[is_text[quoted]]
+
+
+def _holders(found: Grams, texts_N: Array) -> tuple[Array, Array]:
+    """Pairs (a chosen text, another) that share the rarest gram of one of its thirds; none that a whole task has."""
+    count, held = texts_N.size, found.matrix.getnnz(axis=0)
+    chosen = np.flatnonzero(texts_N[found.text_W])
+    text, gram = found.text_W[chosen], found.gram_W[chosen]
+    n_grams_N = np.bincount(text, minlength=count)
+    place = np.arange(text.size) - (np.cumsum(n_grams_N) - n_grams_N)[text]
+    third = text * THIRDS + place * THIRDS // np.maximum(n_grams_N[text], 1)
+    order = np.lexsort((held[gram], third))
+    _, first = np.unique(third[order], return_index=True)
+    text, gram = text[order[first]], gram[order[first]]
+    few = held[gram] <= TASK_SHARE * count
+    text, gram = text[few], gram[few]
+    by_gram = found.matrix.tocsc()
+    starts = np.repeat(by_gram.indptr[gram], held[gram])
+    within = np.arange(starts.size) - np.repeat(np.cumsum(held[gram]) - held[gram], held[gram])
+    pairs = _distinct(np.repeat(text, held[gram]) * count + by_gram.indices[starts + within])
+    quoted, other = pairs // count, pairs % count
+    return quoted[quoted != other], other[quoted != other]
+
+
+def _joined(matrix: csr_matrix, counts: Array, number: Array) -> Array:
+    """int[n]: the families, joined where texts of two are near. counts: bool[n_grams], no wording of templates.
 
     Texts that share a gram of at most EXHAUSTIVE are all compared. Of a more frequent gram, whose holders are mostly one
     family, each holder is compared with the first and with its neighbours in ORDERS orders, by the smallest of their
     hashed grams, which puts texts with much in common side by side.
     """
+    kept = matrix[:, counts]
     frequency, sizes = kept.getnnz(axis=0), kept.getnnz(axis=1)
+    least = np.where(sizes == matrix.getnnz(axis=1), sizes, LEAST_SHARED)
+    least = np.clip(least, SHORT_WHOLE, LEAST_SHARED)
     rare, often = kept[:, frequency <= EXHAUSTIVE], kept[:, frequency > EXHAUSTIVE]
-    left, right = _rare_pairs(rare, sizes, often.getnnz(axis=1))
-    near = _are_near(kept, sizes, left, right)
+    left, right = _rare_pairs(rare, sizes, least, often.getnnz(axis=1))
+    near = _are_near(kept, sizes, least, left, right)
     number = linked(left[near], right[near], sizes.size, number)
     for order in range(ORDERS if often.nnz else 0):
         left, right = _neighbours(often, order)
         apart = number[left] != number[right]
         left, right = left[apart], right[apart]
-        near = _are_near(kept, sizes, left, right)
+        near = _are_near(kept, sizes, least, left, right)
         number = linked(left[near], right[near], sizes.size, number)
     return number
 
 
-def _rare_pairs(rare: csr_matrix, sizes: Array, n_often: Array) -> tuple[Array, Array]:
+def _rare_pairs(
+    rare: csr_matrix, sizes: Array, least: Array, n_often: Array
+) -> tuple[Array, Array]:
     """Pairs that share a rare gram, and may be near whatever they share besides. n_often: frequent grams of each text."""
     left, right = [np.zeros(0, dtype=np.int64)], [np.zeros(0, dtype=np.int64)]
     for start in range(0, sizes.size, BLOCK_ROWS):
         shared = (rare[start : start + BLOCK_ROWS] @ rare.T).tocoo()
         row, column = start + shared.row.astype(np.int64), shared.col.astype(np.int64)
         most = shared.data + np.minimum(n_often[row], n_often[column])
-        chosen = (row < column) & _near(most, sizes[row], sizes[column])
+        chosen = (row < column) & _near(most, sizes, least, row, column)
         left.append(row[chosen])
         right.append(column[chosen])
     return np.concatenate(left), np.concatenate(right)
@@ -184,17 +249,23 @@ def _neighbours(often: csr_matrix, order: int) -> tuple[Array, Array]:
     return left[left != right], right[left != right]
 
 
-def _are_near(kept: csr_matrix, sizes: Array, left: Array, right: Array) -> Array:
+def _are_near(kept: csr_matrix, sizes: Array, least: Array, left: Array, right: Array) -> Array:
     """bool[P]: which of the pairs are near."""
-    found = [np.zeros(0, dtype=bool)]
+    return _near(_shared(kept, left, right), sizes, least, left, right)
+
+
+def _shared(kept: csr_matrix, left: Array, right: Array) -> Array:
+    """float[P]: how many grams each of the pairs shares."""
+    found = [np.zeros(0)]
     for start in range(0, left.size, BLOCK_PAIRS):
         one, two = left[start : start + BLOCK_PAIRS], right[start : start + BLOCK_PAIRS]
-        shared = np.asarray(kept[one].multiply(kept[two]).sum(axis=1)).ravel()
-        found.append(_near(shared, sizes[one], sizes[two]))
+        found.append(np.asarray(kept[one].multiply(kept[two]).sum(axis=1)).ravel())
     return np.concatenate(found)
 
 
-def _near(shared: Array, one: Array, two: Array) -> Array:
-    """Are texts near that share so many grams, and have so many each?"""
-    contained = (shared >= LEAST_SHARED) & (shared >= CONTAINMENT * np.minimum(one, two))
+def _near(shared: Array, sizes: Array, least: Array, left: Array, right: Array) -> Array:
+    """Are texts near that share so many grams? sizes, least: of each text, all that count, and the fewest that do."""
+    one, two = sizes[left], sizes[right]
+    contained = (shared >= least[left]) & (shared >= CONTAINMENT * one)
+    contained |= (shared >= least[right]) & (shared >= CONTAINMENT * two)
     return (shared > 0) & ((shared >= JACCARD * (one + two - shared)) | contained)

@@ -14,7 +14,7 @@ import numpy as np
 
 from stillage.functional.families import families, linked
 from stillage.functional.grams import N_WORDS
-from stillage.functional.words import length_in_words, normal_form
+from stillage.functional.words import compared_form, length_in_words
 from stillage.types import Array
 
 COMMON_SHARE = 0.001
@@ -58,11 +58,11 @@ def near_groups(texts: Sequence[str], checked: int) -> Array:
 
 
 def own_prompts(prompts: Iterable[str], limit: float) -> set[str]:
-    """The prompts, in normal form, that are a record's own, no instruction of many: five words, in at most `limit` records.
+    """The prompts, as compared, that are a record's own, no instruction of many: five words, in at most `limit` records.
 
     Two characters of a script without spaces count as a word (`length_in_words`).
     """
-    frequency = Counter(map(normal_form, prompts))
+    frequency = Counter(map(compared_form, prompts))
     return {
         prompt
         for prompt, count in frequency.items()
@@ -78,7 +78,7 @@ def same_prompt_groups(prompts: Sequence[str], checked: int) -> Array:
     """
     own = own_prompts(prompts, template_above(len(prompts), checked)) if prompts else set()
     first: dict[str, int] = {}
-    normal = map(normal_form, prompts)
+    normal = map(compared_form, prompts)
     return np.array(
         [first.setdefault(one, i) if one in own else i for i, one in enumerate(normal)],
         dtype=np.int64,

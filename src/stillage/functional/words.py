@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import re
 import unicodedata
 from functools import cache
@@ -16,15 +17,54 @@ UNSPACED = ("Han", "Hiragana", "Katakana", "Thai", "Lao", "Khmer", "Myanmar", "T
 ASCII_WORD = re.compile("[a-z0-9]+")  # what `_word` finds where all is ASCII, several times faster
 
 
-def normal_form(text: str) -> str:
-    """The text without what no reader sees: NFC, one case, single spaces, no invisible characters.
+ASCII_CONTROLS = dict.fromkeys(
+    [*range(9), *range(14, 32), 127]
+)  # what `invisible` finds where all is ASCII
 
-    Invisible: Unicode's category Cf (zero-width spaces and joiners, byte order marks, soft hyphens, marks of direction).
-    """
-    composed = unicodedata.normalize("NFC", text)
-    if not composed.isascii():
-        composed = "".join(one for one in composed if unicodedata.category(one) != "Cf")
+LETTER = r"[^\W\d_]"
+WRITING = (
+    ("&", re.compile(r"&(?:#\d+|#[xX][0-9a-fA-F]+|\w+);"), lambda match: html.unescape(match[0])),
+    ("<", re.compile(r"</?(?:b|i|u|em|strong|mark|span)(?:\s[^<>]*)?>", re.IGNORECASE), ""),
+    ("\\", re.compile(r"\\[nrt]"), " "),
+    ("\n", re.compile(rf"(?<={LETTER})[-\u2010\xad][ \t\r]*\n\s*(?={LETTER})"), ""),
+    ("*", re.compile(rf"(?<={LETTER})\*+(?={LETTER})"), ""),
+    ("~~", re.compile(rf"(?<={LETTER})~~(?={LETTER})"), ""),
+)
+"""Marks of writing: what one begins with, all of it, and what it stands for.
+
+Entities and tags of HTML, escaped line ends, words broken at the end of a line, and emphasis inside a word.
+"""
+
+
+def normal_form(text: str) -> str:
+    """The text without what no reader sees: NFC, one case, single spaces, nothing `invisible`."""
+    composed = without_invisible(unicodedata.normalize("NFC", text))
     return " ".join(unicodedata.normalize("NFC", composed.casefold()).split())
+
+
+def compared_form(text: str) -> str:
+    """The normal form of what a text says, however it is written: what near-copies are compared by.
+
+    Full and half width and other forms of a character are one (NFKC), and `WRITING` is taken out.
+    """
+    for begins, mark, meaning in WRITING:
+        if begins in text:
+            text = mark.sub(meaning, text)
+    return normal_form(unicodedata.normalize("NFKC", without_invisible(text)))
+
+
+def without_invisible(text: str) -> str:
+    """The text without its invisible characters."""
+    return text.translate(ASCII_CONTROLS) if text.isascii() else _invisible().sub("", text)
+
+
+def invisible(character: str) -> bool:
+    """Whether no reader sees it: a format or control character, or one that Unicode lets be ignored.
+
+    Zero-width spaces and joiners, variation selectors, fillers, soft hyphens, byte order marks, marks of direction;
+    never white space.
+    """
+    return not without_invisible(character)
 
 
 def words_of(text: str) -> list[str]:
@@ -50,6 +90,15 @@ def length_in_words(text: str) -> float:
 def word_spans(form: str) -> list[tuple[int, int]]:
     """Where the words of a text in its normal form begin and end."""
     return [match.span() for match in _word().finditer(form)]
+
+
+@cache
+def _invisible() -> regex.Pattern[str]:
+    """Every invisible character; `regex` knows what Unicode lets be ignored."""
+    import regex
+
+    ignored = r"\p{Cf}\p{Default_Ignorable_Code_Point}[\p{Cc}--\p{White_Space}]"
+    return regex.compile(f"[{ignored}]+", regex.V1)
 
 
 @cache

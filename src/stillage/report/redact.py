@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from stillage.functional.words import normal_form, word_spans, words_of
+from stillage.functional.words import invisible, normal_form, word_spans, words_of
 from stillage.report.private import MASK
 from stillage.types import Array
 
@@ -95,7 +95,7 @@ def folded(text: str) -> tuple[str, str, Sequence[int]]:
     characters: list[str] = []
     origin: list[int] = []
     for place, one in enumerate(text):
-        if not one.isascii() and unicodedata.category(one) == "Cf":
+        if invisible(one):
             continue
         for part in unicodedata.normalize("NFC", one.casefold()):
             if not part.isspace():
