@@ -125,6 +125,7 @@ def test_a_rate_that_too_few_outsiders_allow_is_missing_with_its_reason(
         if r.metric == "tpr_at_fpr"
     ]
     assert refused and all(math.isnan(r.value) and "refused" in r.note for r in refused)
+    assert all("; outsiders=" in r.note and r.note.endswith("; needed=300") for r in refused)
 
 
 def test_missing_scores_are_counted_and_an_auc_below_half_stays_there(audited: Audited) -> None:

@@ -28,7 +28,7 @@ from stillage.functional.stats import Interval, auc_interval, roc_auc
 from stillage.rng import generator
 from stillage.types import TokenStats
 
-SHIFT = "distribution shift, not leakage"
+SHIFT = "cannot tell leakage from a difference of the groups"
 WORDS = np.array(
     [
         f"{a}{b}"

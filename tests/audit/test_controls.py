@@ -10,7 +10,7 @@ import pytest
 from stillage.audit.blind import blind_scores
 from stillage.audit.controls import FAMILY_LEVELS, Control, Family, check_controls
 from stillage.audit.membership import Scored
-from stillage.audit.validity import Check, check_order, check_truncation, judge
+from stillage.audit.validity import SHIFT, Check, check_order, check_truncation, judge
 from stillage.rng import generator
 from stillage.types import Array
 
@@ -66,6 +66,22 @@ def test_controls_at_chance_are_refused_no_oftener_than_stated() -> None:
     assert refused / repeats <= 0.15 and sum(FAMILY_LEVELS.values()) <= 0.1
 
 
+def test_below_chance_is_not_called_telling_members_and_a_draw_names_luck() -> None:
+    """All blind AUCs near 0.32: two-sided p is small, yet nobody tells members from outsiders."""
+    rng, is_member = generator(7, "below"), np.arange(200) < 100
+    scores = rng.normal(size=200)
+    lower = {"words": control("blind", scores - 0.7 * is_member, is_member)}
+    given = check_controls(lower)
+    assert not given.passed and given.fault == SHIFT
+    assert "already tell" not in given.detail and "Lower than chance, 0.5" in given.detail
+    assert "did not generalise, or by luck" in given.detail and "--seed" not in given.detail
+    drawn = check_controls(lower, drawn_by_us=True).detail
+    assert "chance alone does so in up to 5% (blind) of such draws" in drawn
+    assert "draw again with another --seed" in drawn
+    upper = check_controls({"words": control("blind", scores + 0.7 * is_member, is_member)})
+    assert "already tell members" in upper.detail and "Lower than chance" not in upper.detail
+
+
 def few(texts: list[str], members: int) -> Check:
     is_member = np.arange(len(texts)) < members
     found = blind_scores(texts, is_member, 0)
@@ -82,8 +98,8 @@ def test_a_handful_of_records_is_never_at_chance(side: int) -> None:
     verdict = judge([found])
     assert found.undecided and found.passed and verdict.verdict == FEW
     assert (
-        "So few records show no AUC at all" in verdict.headline
-        and "of each side would do" in verdict.headline
+        f"There are {side} members and {side} outsiders" in verdict.headline
+        and "(controls) need 69 of each." in verdict.headline
     )
     assert "at chance" not in verdict.headline
     json.dumps(verdict.as_json(), allow_nan=False)
@@ -110,9 +126,11 @@ def test_a_check_that_passes_says_what_it_would_have_found() -> None:
     short = check_order(rng.permutation(40), np.arange(40) < 20)
     assert (
         short.undecided
-        and "So few records show only an AUC of 0.91 or more; 48 of each side would do."
+        and "20 members and 20 outsiders show only an AUC of 0.91 or more (80% power): this check needs 48 of each."
         in short.detail
     )
+    both = judge([short, few(["a b", "b c", "c d", "d e"], 2)]).headline
+    assert "(order, controls) need 69 of each." in both and "48" not in both  # one target, no two
     cut = np.arange(40) % 7 == 0
     assert check_truncation(cut, np.arange(40) < 20).undecided
     for nobody in (np.zeros(6, bool), np.ones(6, bool)):  # known of each record, however few

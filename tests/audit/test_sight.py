@@ -165,6 +165,7 @@ def test_prompts_that_say_nothing_are_no_fault_and_prompts_that_are_missing_are(
     assert "likelier with their own" in check_prompts([other(used, used + 1)]).detail
     unread = check_prompts([other(used, used + np.where(np.arange(40) % 2, 0.1, -0.1))])
     assert unread.passed and "no likelier" in unread.detail
+    assert unread.says_nothing and not check_prompts([other(used, used + 1)]).says_nothing
     missing = check_prompts([], [other(used, used + 0.01)])
     assert not missing.passed and "data.columns" in missing.detail
     assert check_prompts([], [other(used, used + 1)]).passed  # plain text is what it learned from

@@ -73,6 +73,14 @@ def file(path: Path, content: list[bytes]) -> str:
     return str(path)
 
 
+def model_files(folder: Path) -> str:
+    """A folder with the files of a model: the records are refused before they are read."""
+    folder.mkdir()
+    for name in ("config.json", "tokenizer.json", "model.safetensors"):
+        file(folder / name, [b"{}"])
+    return str(folder)
+
+
 def refused(words: list[str], printed: Printed, *said: str, code: int = 2) -> None:
     """The command ends with the code, in three lines at most, which say all of `said`."""
     assert main(words) == code
@@ -166,7 +174,7 @@ def test_a_record_in_two_audited_roles(tmp_path: Path, capsys: Printed) -> None:
         "--stages",
         "audit",
         "--student",
-        str(tmp_path),
+        model_files(tmp_path / "model"),
         *given,
         "--out",
         str(tmp_path / "run"),
@@ -194,7 +202,7 @@ def test_a_role_with_too_few_records(tmp_path: Path, capsys: Printed) -> None:
         "--stages",
         "audit",
         "--student",
-        str(tmp_path),
+        model_files(tmp_path / "model"),
         *given,
         "--out",
         str(tmp_path / "run"),

@@ -12,7 +12,9 @@ import pyarrow as pa
 import pytest
 
 from stillage.cli import main
+from stillage.cli.run import warn_of_texts
 from stillage.experiment.report_stage import unfinished
+from stillage.run.config import Config, ReportConfig
 from stillage.run.folder import files_of, read_json, read_table, write_json
 from stillage.run.lock import locked
 from stillage.run.results import read_results
@@ -486,3 +488,24 @@ def test_keys_recorded_are_those_of_the_plan(run: Path) -> None:
     assert config is not None
     found = keys(plan(make_context(config, Stop(), lambda name, facts: None)))
     assert found == {name: recorded_key(run / name) for name in STAGES}
+
+
+def test_a_report_with_private_texts_says_so_and_how_to_undo_it(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shown, hidden = (
+        Config(out=tmp_path / name, report=ReportConfig(show_text=name == "shown"))
+        for name in ("shown", "hidden")
+    )
+    warn_of_texts([shown])
+    assert capsys.readouterr().err == ""  # no report was written
+    for one in (shown, hidden):
+        (one.out / "report").mkdir(parents=True)
+        (one.out / "report" / "report.html").write_text("a page")
+    warn_of_texts([hidden, shown])
+    said = capsys.readouterr().err
+    assert (
+        f"warning: private texts are in {tmp_path / 'shown' / 'report'}: give it to nobody" in said
+    )
+    assert f"stillage report {tmp_path / 'shown'} --show-text false" in said
+    assert "hidden" not in said

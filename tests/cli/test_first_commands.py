@@ -147,6 +147,7 @@ def test_data_says_its_folder_and_how_many_records_each_part_got(
     assert main(words) == 0
     printed = capsys.readouterr()
     assert printed.err.startswith("run folder: runs/data-answers (--out names another)\n")
+    assert "1 of 41 records were exact copies" in printed.err
     assert printed.out.splitlines() == [
         "private         10 records",
         "public          10 records",
@@ -154,7 +155,7 @@ def test_data_says_its_folder_and_how_many_records_each_part_got(
         "counterfactual   8 records",
         "validation       2 records",
         "test             2 records",
-        "1 exact duplicates collapsed",
+        "1 of 41 records were exact copies; models trained here see each text once",
         "1 broken lines left out",
         "run folder: runs/data-answers",
     ]
@@ -293,3 +294,15 @@ def test_generate_and_evaluate_read_what_the_folder_says(
         "run folder: runs/run-dev" in printed.err
         and "report: runs/run-dev/report/report.html" in printed.out
     )
+
+
+@pytest.mark.parametrize(("name", "more"), [("notes.jsonl", "notes.jsonl."), ("a.csv", "not read")])
+def test_a_data_file_in_the_place_of_a_config_is_named_as_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Printed, name: str, more: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    rows(Path(name), 3)
+    assert main(["run", name]) == 2
+    said = capsys.readouterr().err
+    assert f"{name} is a data file, not a config." in said and "YAML." not in said
+    assert f"--data.source {name}" in said and more in said

@@ -24,7 +24,7 @@ from stillage.run.stop import Stop
 
 WARDS = ("north", "<b>7B|</b>", "**south**")
 SAID = (
-    "distribution shift, not leakage",
+    "cannot tell leakage from a difference of the groups",
     "Members are the private records the teacher was trained on",
     "one kind only",
     "All validity checks passed",

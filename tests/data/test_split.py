@@ -81,7 +81,7 @@ def test_exact_duplicates_are_collapsed_and_counted() -> None:
     split = drawn(Loaded(records=POOL + POOL[:7]), SHARES, 1)
     assert split.duplicates_collapsed == 7
     assert split.records_by_role == draw(POOL, SHARES, 1)
-    assert "7 exact duplicates collapsed" in split.summary()
+    assert f"7 of {len(POOL) + 7} records were exact copies" in split.summary()
 
 
 @settings(max_examples=100, deadline=None)

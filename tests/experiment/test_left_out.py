@@ -60,6 +60,10 @@ def test_within_the_tolerance_they_leave_and_are_counted(tmp_path: Path) -> None
         "0 members and 2 outsiders left the evaluation because they are near-duplicates of members."
     )
     assert (two.values["members left out"], one.values["outsiders left out"]) == (3, 2)
+    copied_too = replace(split, duplicates_collapsed=440, n_read=1240)
+    assert (
+        "440 of 1,240 records were exact copies; models trained here" in overlap(copied_too).detail
+    )
     assert not overlap(spoilt(0, 3), {}).passed  # 1.5 %: no tolerance for more
     write_split(tmp_path / "data", split)
     records, roles = audited_records(context)

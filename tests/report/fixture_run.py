@@ -388,7 +388,7 @@ VALID = {
     ],
 }
 SHIFT = {
-    "verdict": "distribution shift, not leakage",
+    "verdict": "cannot tell leakage from a difference of the groups",
     "headline": "Without having learned a member, these already tell members from outsiders: bag_of_words 0.812 (p 1e-40).",
     "drawn_by_us": False,
     "checks": [

@@ -8,13 +8,14 @@ from pathlib import Path
 
 from test_report_verdict import auc, best, plain, rate
 
-from stillage.report.cells import Cell, Table, without_dashes
+from stillage.report.cells import Cell, Table, share, without_dashes
 from stillage.report.groups import group_words
 from stillage.report.html import checks, page
 from stillage.report.keys import MOST, key_numbers
 from stillage.report.load import read_run
 from stillage.report.summary import checked
 from stillage.report.tables import auc_table
+from stillage.report.told import recital_words
 from stillage.report.verdict import verdict
 from stillage.run.config import ReportConfig
 from stillage.run.folder import read_json, write_json, write_text
@@ -66,6 +67,30 @@ def test_the_strongest_attack_heads_the_page_and_the_one_named_first_stands_besi
     assert (
         alone[0].small == "[0.77, 0.83]" and "strongest" not in alone[0].note
     )  # one attack was not chosen among any
+
+
+def test_a_rate_without_value_says_how_many_outsiders_it_needs() -> None:
+    note = "fpr=0.01; refused: Too few outsiders; outsiders=60; needed=300"
+    none = rate("tpr_at_fpr", "student", math.nan, math.nan, math.nan, note=note, attack="loss")
+    (_, tile) = key_numbers(plain(auc("student", 0.8), none))
+    assert (tile.label, tile.value, tile.small) == ("Found at 1 % FPR", "no value", "")
+    assert tile.note.startswith("60 outsiders, 300 needed; ")
+    ten = rate("tpr_at_fpr", "student", 0.3, 0.2, 0.4, note="fpr=0.1", attack="loss")
+    (_, tile) = key_numbers(plain(auc("student", 0.8), none, ten))
+    assert tile.value == "30.0 %" and "at 1 % FPR no value (60 outsiders, 300 needed)" in tile.note
+    assert share(none).plain == "– 60 outsiders, 300 needed"
+
+
+def test_a_target_is_named_where_its_recital_is_told() -> None:
+    rows = (
+        auc("student", 0.8),
+        rate("extraction_rate", "student", 0.026, 0.01, 0.05, "private"),
+        rate("extraction_rate", "student", 0.0, 0.0, 0.02, "outsiders"),
+    )
+    tokens, column = plain(*rows), plain(*rows, audit={"attacks": ["loss"], "extract": "mentor"})
+    assert "the first 32 tokens of 2.6 % [1.0, 5.0] of members" in recital_words(tokens, "student")
+    assert "the mentor of 2.6 % [1.0, 5.0] of members" in recital_words(column, "student")
+    assert key_numbers(column)[-1].note == "members: the mentor; outsiders 0.0 %"
 
 
 def group(model: str, name: str, value: float, p: float, half: float = 0.05) -> Result:
@@ -185,3 +210,29 @@ def test_the_meaning_of_an_auc_stands_where_it_is_first_printed(reported: Path) 
     html = (reported / "report" / "report.html").read_text(encoding="utf-8")
     head = html[html.index("<h1>") :]
     assert "of a random pair of a member and an outsider" in head[: head.index("AUC")]
+
+
+def test_a_check_that_can_be_read_either_way_is_no_pass() -> None:
+    """ "Prompts say nothing here, or were not read" stands under a question mark; the verdict stays."""
+    lists = [
+        {"name": "prompts", "passed": True, "says_nothing": True, "detail": "either"},
+        {"name": "overlap", "passed": True, "detail": "fine"},
+        {"name": "order", "passed": True, "undecided": True, "detail": "few"},
+        {"name": "truncation", "passed": False, "detail": "cut"},
+    ]
+    view = replace(plain(auc("student", 0.6)), validity={"verdict": "valid", "checks": lists})
+    assert [(check.name, check.state) for check in checks(view)] == [
+        ("truncation", "failed"),
+        ("order", "too few records to tell"),
+        ("prompts", "open"),
+        ("overlap", "passed"),
+    ]
+    assert checked(view) == "; split valid, 1 of 4 checks passed, 2 could not tell"
+    shown = page(view, verdict(view), {}, ReportConfig(), title="t")
+    assert '<li class="open"><b><i aria-hidden="true">?</i> prompts' in shown
+
+
+def test_head_and_table_say_why_their_intervals_differ() -> None:
+    view = plain(auc("student", 0.7), auc("student", 0.8, attack="zlib"), *best(0.8, 0.76, 0.0005))
+    assert "the choice among 2 attacks, the table's does not" in key_numbers(view)[0].note
+    assert "hold for each attack alone" in auc_table(view).note

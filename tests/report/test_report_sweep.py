@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from stillage.report.cells import number
+from stillage.report.compare import variants_table
 from stillage.report.sweep import SweepPoint, SweepView, summary, write_sweep_report
 from stillage.types import Result
 
@@ -173,3 +176,23 @@ def test_one_variant_and_none_have_a_page_too(tmp_path: Path) -> None:
     )
     assert "no point has numbers to compare" in write_sweep_report(tmp_path / "none", bare)
     assert "<svg" not in (tmp_path / "none" / "report.html").read_text()
+
+
+def test_no_pooled_auc_is_shaded_where_a_point_is_not_valid() -> None:
+    full = view()
+    shaded = {
+        cells[0].text: cells[3].tint for cells in variants_table(full.results, full.seeds).rows
+    }
+    assert shaded["kd"] > 0
+    table = variants_table(full.results, full.seeds, ["kd"])
+    assert all(cells[3].tint == 0 for cells in table.rows if cells[0].text == "kd")
+    assert all(
+        cells[3].tint == shaded[cells[0].text] for cells in table.rows if cells[0].text != "kd"
+    )
+
+
+def test_a_number_without_interval_says_why_not() -> None:
+    same = replace(
+        row("kd", "exact_match", 0.0), note="2 seeds; no interval: the same in all seeds"
+    )
+    assert number(same, 3).plain == "0.000 the same in all seeds"

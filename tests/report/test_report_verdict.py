@@ -9,8 +9,10 @@ from pathlib import Path
 import pytest
 from fixture_run import SHIFT
 
+from stillage.audit import validity as audit_validity
 from stillage.report.load import RunView, fpr_of, number_in, read_run
 from stillage.report.slices import group_cell
+from stillage.report.verdict import SHIFT as SAID_SHIFT
 from stillage.report.verdict import verdict
 from stillage.report.words import interval, own_name, percent
 from stillage.run.folder import write_json
@@ -344,12 +346,28 @@ def test_an_attack_that_no_control_can_be_asked_for_does_not_make_a_leak() -> No
     )
 
 
-@pytest.mark.parametrize("stated", ["distribution shift, not leakage", "contaminated"])
+@pytest.mark.parametrize(
+    "stated", ["cannot tell leakage from a difference of the groups", "contaminated"]
+)
 def test_an_unsound_split_takes_the_headline(stated: str) -> None:
     said = verdict(plain(auc("student", 0.96), auc("student_no_teacher", 0.5), validity=stated))
     assert (said.tone, said.badge) == ("invalid", stated)
     assert said.headline.lower().startswith(stated)
     assert "betrays" not in said.headline + said.detail
+
+
+def test_a_difference_of_the_groups_acquits_nobody_and_names_the_next_step() -> None:
+    """A model that leaks by construction, on groups that differ: neither a leak nor "not leakage"."""
+    assert SAID_SHIFT == audit_validity.SHIFT
+    view = plain(auc("student", 0.96), auc("student_no_teacher", 0.5), validity=SAID_SHIFT)
+    said = verdict(view)
+    assert said.badge == "cannot tell leakage from a difference of the groups"
+    assert "not leakage" not in said.headline + said.detail
+    assert "from one pool" in said.detail and "control model" in said.detail
+    drawn = verdict(replace(view, validity={**view.validity, "drawn_by_us": True}))
+    few = verdict(plain(auc("student", 0.96), *POWER, validity="too few records to tell"))
+    assert 'A "no leak found" would take about 1,200 members' in few.detail
+    assert "from one pool" not in drawn.detail  # the check says to draw again with another seed
 
 
 def test_without_validity_checks_the_badge_says_so() -> None:
@@ -500,7 +518,7 @@ def test_recitation_is_a_leak_only_above_the_outsiders_and_the_controls() -> Non
         replace(floor, model="student_no_teacher", dataset="private"),
     )
     said = verdict(plain(auc("student", 0.5), members, floor, *control))
-    assert said.badge == "leaks" and "recites 10.0 %" in said.headline
+    assert said.badge == "leaks" and "recites the first 32 tokens of 10.0 %" in said.headline
     high_floor = replace(floor, value=0.09, low=0.06, high=0.12)
     unclear = verdict(plain(auc("student", 0.5), members, high_floor, *control, *POWER))
     assert unclear.tone == "clear" and "not shown to recite more than guessing" in unclear.detail
@@ -586,13 +604,13 @@ def test_the_shifted_run_says_so_on_the_page(run: Path) -> None:
     write_report(run, ReportConfig(), title="shifted")
     html = (run / "report" / "report.html").read_text(encoding="utf-8")
     head = html[: html.index("<main>")]
-    assert "Distribution shift, not leakage." in head
+    assert "Cannot tell leakage from a difference of the groups." in head
     assert "betrays" not in head
     assert "was given, not drawn" in html
     assert (
         (run / "report" / "summary.txt")
         .read_text()
-        .startswith("shifted: distribution shift, not leakage")
+        .startswith("shifted: cannot tell leakage from a difference of the groups")
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -45,17 +45,22 @@ class Control:
         )
 
 
-def check_controls(controls: Mapping[str, Control], level: float = 0.95) -> Check:
+def check_controls(
+    controls: Mapping[str, Control], level: float = 0.95, *, drawn_by_us: bool = False
+) -> Check:
     """Are the controls at chance, and would one that is not have been found?
 
     A control fails when its p-value for AUC = 0.5, Holm-adjusted within its family, is below FAMILY_LEVELS, so that
     no blind attacker's test depends on how many attacks on models there are. p comes from the interval (any level), on
     the logit scale on which it is symmetric. Undecided where some family sees no AUC below
     UNDECIDED_ABOVE even by the strictest of its tests, the one that a lone finding has to pass.
+    drawn_by_us: the run drew the groups at random itself, so that chance alone may be the cause.
     """
     assert controls, "the blind attackers are always there"
     values: dict[str, Value] = {}
-    failed: list[str] = []
+    above: list[str] = []  # controls that tell members, with their AUC and p
+    below: list[str] = []  # controls that rank outsiders above members
+    luck: dict[str, float] = {}  # family of a failed control -> how often chance alone does so
     sights: dict[Family, Sight] = {}
     highest = 0.0
     for family, share in FAMILY_LEVELS.items():
@@ -69,25 +74,51 @@ def check_controls(controls: Mapping[str, Control], level: float = 0.95) -> Chec
             values[name] = (
                 f"AUC {auc.value:.3f} [{auc.low:.3f}, {auc.high:.3f}], adjusted p {p:.2g}"
             )
-            failed += [f"{name} {auc.value:.3f} (p {p:.2g})"] if p < share else []
+            if p < share:
+                side = above if auc.value > 0.5 else below
+                side.append(f"{name} {auc.value:.3f} (p {p:.2g})")
+                luck[family] = share
             highest = max(highest, auc.high)
         if names:
             sights[family] = worst([controls[name].sight(1 - share / len(names)) for name in names])
             values[f"smallest AUC found, {family}"] = sights[family].shown
     values["largest upper limit"] = highest
-    undecided = not failed and any(sight.is_blind for sight in sights.values())
-    if failed:
-        detail = f"Without having learned a member, these already tell members from outsiders: {', '.join(failed)}."
-    else:
-        detail = _passed(len(controls), sights)
+    if sights:
+        least = worst([*sights.values()]).values
+        values |= {name: value for name, value in least.items() if name != "smallest AUC found"}
+    undecided = not luck and any(sight.is_blind for sight in sights.values())
+    detail = _failed(above, below, luck, drawn_by_us) if luck else _passed(len(controls), sights)
     return Check(
         name="controls",
-        passed=not failed,
+        passed=not luck,
         fault=SHIFT,
         detail=detail,
         values=values,
         undecided=undecided,
     )
+
+
+def _failed(
+    above: Sequence[str], below: Sequence[str], luck: Mapping[str, float], drawn_by_us: bool
+) -> str:
+    """What the controls away from chance show, on which side of 0.5, and what chance alone does."""
+    said = []
+    if above:
+        said.append(
+            f"Without having learned a member, these already tell members from outsiders: {', '.join(above)}."
+        )
+    if below:
+        said.append(
+            f"Lower than chance, 0.5, without having learned a member: {', '.join(below)}. The groups differ in a way"
+            " that these attackers did not generalise, or by luck."
+        )
+    if drawn_by_us:
+        often = " and ".join(f"{share:.0%} ({family})" for family, share in luck.items())
+        said.append(
+            f"This run drew the groups at random, and chance alone does so in up to {often} of such draws:"
+            " draw again with another --seed."
+        )
+    return " ".join(said)
 
 
 def _passed(count: int, sights: Mapping[Family, Sight]) -> str:

@@ -7,6 +7,7 @@ Two steps, so that a new metric never asks a model again: `score_table` (one row
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from numbers import Real
@@ -292,11 +293,10 @@ def rate_results(scored: Scored, fpr: float, level: float, row: Result) -> list[
     try:
         rate = tpr_at_fpr(scored.scores, scored.is_member, fpr, level, clusters=scored.clusters)
     except UserError as error:
-        return [
-            replace(
-                row, metric="tpr_at_fpr", value=float("nan"), note=f"{note}; refused: {error.what}"
-            )
-        ]
+        outsiders = int((~scored.is_member).sum())
+        counts = f"outsiders={outsiders}; needed={math.ceil(3 / fpr - 1e-9)}"
+        why = f"{note}; refused: {error.what}; {counts}"
+        return [replace(row, metric="tpr_at_fpr", value=float("nan"), note=why)]
     return [
         replace(
             row,

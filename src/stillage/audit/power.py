@@ -42,6 +42,8 @@ class Sight:
 
     smallest: float  # AUC found with a power of 0.8; NaN: none
     enough: int  # records of each side with which it sees UNDECIDED_ABOVE
+    members: int
+    outsiders: int
 
     @property
     def is_blind(self) -> bool:
@@ -61,11 +63,21 @@ class Sight:
                 f"An AUC of {rounded_up(self.smallest)} would have been found ({POWER:.0%} power)."
             )
         seen = (
-            "no AUC at all"
+            "are too few to find anything"
             if math.isnan(self.smallest)
-            else f"only an AUC of {rounded_up(self.smallest)} or more"
+            else f"show only an AUC of {rounded_up(self.smallest)} or more ({POWER:.0%} power)"
         )
-        return f"So few records show {seen}; {self.enough} of each side would do."
+        return f"{self.members} members and {self.outsiders} outsiders {seen}: this check needs {self.enough} of each."
+
+    @property
+    def values(self) -> dict[str, float | str]:
+        """What the check keeps of it."""
+        return {
+            "smallest AUC found": self.shown,
+            "members": self.members,
+            "outsiders": self.outsiders,
+            "needed of each": self.enough,
+        }
 
 
 def sight_of(
@@ -86,6 +98,8 @@ def sight_of(
         if both
         else math.nan,
         enough=records_to_find(UNDECIDED_ABOVE, level, n_folds=n_folds, effect=effect),
+        members=int(np.sum(is_member)),
+        outsiders=int(len(is_member) - np.sum(is_member)),
     )
 
 
@@ -95,6 +109,8 @@ def worst(sights: Sequence[Sight]) -> Sight:
     return Sight(
         smallest=math.nan if unseen else max(sight.smallest for sight in sights),
         enough=max(sight.enough for sight in sights),
+        members=sights[0].members,
+        outsiders=sights[0].outsiders,
     )
 
 

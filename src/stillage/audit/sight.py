@@ -156,7 +156,14 @@ def check_prompts(others: Sequence[Other], without: Sequence[Other] = ()) -> Che
             if others
             else "No record has a prompt, and plain text is what the models read best."
         )
-    return Check(name="prompts", passed=not left_out, fault=UNUSABLE, detail=detail, values=values)
+    return Check(
+        name="prompts",
+        passed=not left_out,
+        fault=UNUSABLE,
+        detail=detail,
+        values=values,
+        says_nothing=bool(unused) and not left_out,
+    )
 
 
 def check_repeats(stats_by_model: Mapping[str, Sequence[TokenStats]]) -> Check:

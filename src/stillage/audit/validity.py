@@ -21,14 +21,16 @@ from stillage.types import Array
 Verdict = Literal[
     "valid",
     "too few records to tell",
-    "distribution shift, not leakage",
+    "cannot tell leakage from a difference of the groups",
     "contaminated",
     "unusable scores",
 ]
-Fault = Literal["distribution shift, not leakage", "contaminated", "unusable scores"]
+Fault = Literal[
+    "cannot tell leakage from a difference of the groups", "contaminated", "unusable scores"
+]
 Value = float | int | str | Sequence[str]
 
-SHIFT: Fault = "distribution shift, not leakage"
+SHIFT: Fault = "cannot tell leakage from a difference of the groups"
 TOO_FEW: Verdict = "too few records to tell"
 STRICT = 0.999  # level of a check that stands alone
 WORST_FIRST: tuple[Fault, ...] = ("contaminated", "unusable scores", SHIFT)
@@ -53,7 +55,8 @@ class Check:
     """One question about the run: passed or not, in a sentence, with the numbers; `fault` is what failing means.
 
     undecided: nothing was found, but with so few records hardly anything would have been; `passed` then means no more than
-    that it did not fail, and the detail says how many records would do.
+    that it did not fail, and the detail says how many records it needs.
+    says_nothing: it did not fail, and what it found can be read either way; shown as open, the verdict is not changed.
     """
 
     name: str
@@ -62,6 +65,7 @@ class Check:
     detail: str
     values: Mapping[str, Value] = field(default_factory=dict)
     undecided: bool = False
+    says_nothing: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -151,7 +155,7 @@ def check_order(position: Array, is_member: Array, *, clusters: Array | None = N
         passed=passed,
         fault=SHIFT,
         detail=_with_sight(detail, passed, sight),
-        values=values | {"smallest AUC found": sight.shown},
+        values=values | sight.values,
         undecided=undecided,
     )
 
@@ -180,7 +184,7 @@ def check_truncation(was_cut: Array, is_member: Array, *, clusters: Array | None
         passed=passed,
         fault=SHIFT,
         detail=_with_sight(detail, passed, sight),
-        values=values | {"smallest AUC found": sight.shown},
+        values=values | sight.values,
         undecided=passed and sight.is_blind,
     )
 
@@ -255,7 +259,8 @@ def check_sources(expected: Mapping[str, str], found: Mapping[str, str]) -> Chec
 def judge(checks: Sequence[Check], unchecked: Mapping[str, str] = NOTHING) -> Validity:
     """The verdict: contaminated if any such check fails, else unusable scores, a shift, too few records, or valid.
 
-    headline: the failed checks in their own words, the worst first; those that could not tell; or what passed.
+    headline: the failed checks in their own words, the worst first; how many records those need that could not tell; or
+    what passed.
     """
     assert checks, "a verdict needs at least one check"
     failed = sorted(
@@ -264,13 +269,24 @@ def judge(checks: Sequence[Check], unchecked: Mapping[str, str] = NOTHING) -> Va
     )
     told = failed or [check for check in checks if check.undecided]
     verdict: Verdict = failed[0].fault if failed else TOO_FEW if told else "valid"
-    headline = (
-        " ".join(check.detail for check in told)
-        if told
-        else f"All {len(checks)} validity checks passed."
-    )
+    silent = [check.name for check in checks if check.says_nothing]
+    headline = f"All {len(checks) - len(silent)} validity checks passed."
+    headline += f" Open: {', '.join(silent)}." if silent else ""
+    if told:
+        headline = _needs(told) if not failed else " ".join(check.detail for check in told)
     return Validity(
         checks=tuple(checks), verdict=verdict, headline=headline, unchecked=dict(unchecked)
+    )
+
+
+def _needs(undecided: Sequence[Check]) -> str:
+    """How many records there are, and how many the checks that could not tell need, in one line."""
+    first = undecided[0].values
+    needed = max(int(str(check.values["needed of each"])) for check in undecided)
+    names = ", ".join(check.name for check in undecided)
+    return (
+        f"There are {first['members']} members and {first['outsiders']} outsiders, and the checks of whether the two"
+        f" differ by themselves ({names}) need {needed} of each."
     )
 
 

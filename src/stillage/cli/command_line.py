@@ -109,6 +109,10 @@ def without_others(flat: Flat, flags: Flat) -> Flat:
     return {name: words for name, words in flat.items() if name not in foreign}
 
 
+DATA = (".jsonl", ".ndjson", ".parquet", ".csv", ".tsv")
+"""Ends of files that hold records; a .json may be a config."""
+
+
 def config_text(path: Path) -> str:
     """Read a config file. ConfigError where it is not text: a model, say."""
     try:
@@ -161,6 +165,17 @@ def config_file(source: str) -> Path:
     path = Path(source)
     if path.is_dir() and (path / "config.yaml").is_file():
         return path / "config.yaml"
+    if path.suffix.lower() in DATA and path.is_file():
+        raise ConfigError(
+            f"{source} is a data file, not a config.",
+            "given in the place of a YAML file",
+            f"Give it as data: --data.source {source}"
+            + (
+                ", converted to JSONL or Parquet (CSV is not read)."
+                if "sv" in path.suffix.lower()
+                else "."
+            ),
+        )
     if path.is_file():
         return path
     if path.is_dir():

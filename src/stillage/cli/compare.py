@@ -62,7 +62,7 @@ def run(folders: Sequence[Path], asked: Comparison) -> int:
     from stillage.report.compare import pairs_table, quality_tables, variants_table
 
     found = side_by_side(folders, model=asked.model, attack=asked.attack, level=asked.level)
-    print(text(variants_table(found.results, found.seeds)))
+    print(text(variants_table(found.results, found.seeds, found.doubtful)))
     leakage = [pairs_table(found.results, asked.level)] if found.attack else []
     for shown in (*leakage, *quality_tables(found.results, asked.level)):
         if shown.rows:

@@ -152,19 +152,23 @@ def describe(contexts: Mapping[str, Context], until: str, switches: Sequence[str
 
 
 def say_first(contexts: Iterable[Context], verb: str, say: Callable[[str], None]) -> None:
-    """How prompts are laid out, and by whose word, and which controls there are not; once for all points of a grid.
+    """How prompts are laid out, by whose word, which controls and records there are not; once for all points of a grid.
 
     Nothing where no model reads any.
     """
+    from stillage.experiment.few_records import few_records_in
     from stillage.experiment.layout import layout_notes
     from stillage.experiment.roles import missing_controls
 
     if verb in ("data", "report"):
         return
+    contexts = list(contexts)
     told = [(context.config, context.roles) for context in contexts]
-    for note in dict.fromkeys(
+    notes = [
         note for tell in (layout_notes, missing_controls) for one in told for note in tell(*one)
-    ):
+    ]
+    notes += [f"warning: {few}" for context in contexts if (few := few_records_in(context))]
+    for note in dict.fromkeys(notes):
         say(note)
 
 
@@ -243,6 +247,7 @@ def run_grid(
             else:
                 said = end_of_grid(base.out, verb, until, failed, len(grid))
     print("\n".join(said), end="\n" if said else "")
+    warn_of_texts([point.config for point in grid])
     check_audit([point.config for point in grid])
     check_points(failed, len(grid))
     return 0
@@ -299,12 +304,26 @@ def finish(config: Config, verb: str) -> int:
     summary = config.out / "report" / "summary.txt"
     if last_stage(verb, config) in ("", "report") and summary.is_file():
         print(f"{summary.read_text(encoding='utf-8')}report: {summary.with_name('report.html')}")
+        warn_of_texts([config])
     else:
         if verb == "data":
             print(split_summary(config.out / "data"))
         print(f"run folder: {config.out}")
     check_audit([config])
     return 0
+
+
+def warn_of_texts(configs: Sequence[Config]) -> None:
+    """Say which report folders hold private text, and how to make them again without."""
+    shown = [config.out for config in configs if config.report.show_text]
+    written = [out for out in shown if (out / "report" / "report.html").is_file()]
+    if written:
+        print(
+            f"warning: private texts are in {listed([str(out / 'report') for out in written])}: give it to nobody who may"
+            f" not see the records.\nTo make it again without them: stillage report {written[0]} --show-text false",
+            file=sys.stderr,
+            flush=True,
+        )
 
 
 def split_summary(folder: Path) -> str:

@@ -99,6 +99,12 @@ def chosen(template: str, tokenizer: PreTrainedTokenizerBase | None) -> str:
     return own_layout(None if tokenizer is None else tokenizer.chat_template)
 
 
+def template_file(folder: Path) -> Path:
+    """The file that holds the chat template of a tokenizer's folder."""
+    alone = folder / "chat_template.jinja"
+    return alone if alone.is_file() else folder / "tokenizer_config.json"
+
+
 def layout_note(template: str, tokenizer: PreTrainedTokenizerBase, place: str) -> str:
     """One line: the layout that is used, and a warning where the model's folder has another one. place: the folder."""
     used, own = chosen(template, tokenizer), own_layout(tokenizer.chat_template)

@@ -24,6 +24,7 @@ log = logging.getLogger("stillage")
 AUDITED: tuple[Role, ...] = ("private", "public", "outsiders", "counterfactual")
 """Roles that must not share a record: a non-member that was trained on, or a member on both sides, fakes the audit."""
 SHOWN_IDS = 5
+UNDRAWN = "records that no role draws"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,6 +38,7 @@ class Split:
     duplicates_collapsed: int = (
         0  # exact repetitions of a record within the pool, or within a role's own file
     )
+    n_read: int = 0  # records read, repetitions included; 0 where none were read (made-up people)
     overlaps: Mapping[str, int] = field(
         default_factory=dict
     )  # "public & test" -> records in both (quality only)
@@ -65,6 +67,17 @@ class Split:
         """For each record the name of its group; "" for one that is alone."""
         return tuple(self.group_of.get(record.id, "") for record in records)
 
+    @property
+    def copies(self) -> str:
+        """How many records were exact copies, and what follows; empty where none was."""
+        if not self.duplicates_collapsed:
+            return ""
+        all_read = f" of {self.n_read:,}" if self.n_read else ""
+        return (
+            f"{self.duplicates_collapsed:,}{all_read} records were exact copies;"
+            " models trained here see each text once"
+        )
+
     def summary(self) -> str:
         """One line: the counts, and everything that was left out, collapsed or changed."""
         return "; ".join(
@@ -75,9 +88,7 @@ class Split:
         """What was left out, collapsed or changed, and how the draw went, one remark each."""
         alone = sum(not record.response for record in self.records_by_role.get("public", ()))
         parts = [f"{alone} of the public records are prompts alone"] * bool(alone)
-        parts += [f"{self.duplicates_collapsed} exact duplicates collapsed"] * bool(
-            self.duplicates_collapsed
-        )
+        parts += [self.copies] if self.copies else []
         together = "near-duplicates" if self.group_by == NEAR else f"equal {self.group_by}"
         drawn = " together" if self.drawn_by_us else ""
         parts += [f"{together}{drawn}: {self.groups} groups, largest {self.largest_group}"] * bool(
@@ -156,13 +167,14 @@ def drawn(loaded: Loaded, shares: Mapping[str, float], seed: int, group_by: str 
     unique, repeated = collapse(loaded.records)
     counts = share_counts(len(unique), shares)
     undrawn = len(unique) - sum(counts.values())
-    notes = {"records that no role draws": undrawn} if undrawn else {}
+    notes = {UNDRAWN: undrawn} if undrawn else {}
     found = Split(
         records_by_role={} if group_by else allot(unique, counts, seed),
         drawn_by_us=True,
         seed=seed,
         shares=dict(shares),
         duplicates_collapsed=repeated,
+        n_read=len(loaded.records),
         bad_lines=loaded.bad_lines,
         notes={**loaded.notes, **notes},
         sources=loaded.sources,
@@ -207,11 +219,12 @@ def given(
             "`files` names a role that does not exist.", f"unknown: {', '.join(unknown)}", fix
         )
     records: dict[Role, list[Record]] = {}
-    repeated, bad, sources = 0, [], {}
+    n_read, repeated, bad, sources = 0, 0, [], {}
     notes: Counter[str] = Counter()
     for role in _of(files):
         loaded = (read_public or read if role == "public" else read)(files[role])
         records[role], again = collapse(loaded.records)
+        n_read += len(loaded.records)
         repeated += again
         bad += loaded.bad_lines
         notes.update(loaded.notes)
@@ -221,6 +234,7 @@ def given(
         drawn_by_us=False,
         seed=seed,
         duplicates_collapsed=repeated,
+        n_read=n_read,
         overlaps=check_disjoint(records),
         bad_lines=tuple(bad),
         notes=dict(notes),
@@ -306,6 +320,8 @@ def write_split(folder: Path, split: Split) -> None:
             "shares": dict(split.shares),
             "counts": split.counts,
             "duplicates_collapsed": split.duplicates_collapsed,
+            "n_read": split.n_read,
+            "copies": split.copies,
             "overlaps": dict(split.overlaps),
             "bad_lines": [[line.file, line.line, line.reason] for line in split.bad_lines],
             "notes": dict(split.notes),
@@ -346,6 +362,7 @@ def read_split(folder: Path) -> Split:
         seed=about["seed"],
         shares=about["shares"],
         duplicates_collapsed=about["duplicates_collapsed"],
+        n_read=about.get("n_read", 0),  # absent where an older version drew
         overlaps=about["overlaps"],
         bad_lines=tuple(
             BadLine(file=file, line=line, reason=reason)

@@ -60,11 +60,15 @@ def chat(record: Record, tokenizer: PreTrainedTokenizerBase | None = None) -> Pr
         raise ModelError(
             "The tokenizer has no chat template.", name, "Use --data.template alpaca or raw."
         )
-    from jinja2 import TemplateError
+    from jinja2 import TemplateError, TemplateSyntaxError
+
+    from stillage.data.template_syntax import broken
 
     turns = chat_turns(record)
     try:
         text = tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=True)
+    except TemplateSyntaxError as error:
+        raise broken(tokenizer.name_or_path or "the tokenizer", error) from error
     except TemplateError as error:
         fix = "Mend the conversation, or use --data.template alpaca."
         raise DataError(

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from stillage.audit.prefix import Prefixes, draw_prefixes
 from stillage.audit.questions import Material, Noise, Subject, ask, wanted
 from stillage.errors import ConfigError
+from stillage.experiment.given import check_pair
 from stillage.experiment.inputs import (
     device_name,
     examples_of,
@@ -276,7 +277,11 @@ def self_prompted_of(
 
 
 def check_reference(context: Context) -> None:
-    """Refuse a reference model that is one of the audited models: it knows what they know. ConfigError with both names."""
+    """Refuse a reference that is an audited model, and a student that is its teacher. ConfigError with both names."""
+    given = [role for role in context.asked if not role.is_trained]
+    if len(given) > 1:
+        keys = {role.name: stats_key(context, role) for role in given}
+        check_pair(keys, {role.name: role.start.source for role in given})
     outside = outside_of(context)
     keys = {role.name: stats_key(context, role) for role in context.asked} if outside else {}
     same = [name for name, key in keys.items() if name != outside and key == keys[outside]]

@@ -272,7 +272,10 @@ def quality_results(
         mean = within_range(
             metric, mean_interval(np.array([value.value for value in values]), level)
         )
-        results.append(replace(row, metric=metric, value=mean.value, low=mean.low, high=mean.high))
+        pooled = replace(row, metric=metric, value=mean.value, low=mean.low, high=mean.high)
+        if math.isnan(mean.low):
+            pooled = replace(pooled, note=f"{row.note}; no interval: the same in all seeds")
+        results.append(pooled)
     return results
 
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from stillage.errors import DataError
 from stillage.experiment.dp_stage import check_coins
+from stillage.experiment.few_records import few_records_words
 from stillage.experiment.inputs import records_of, write_ids
 from stillage.experiment.outside import tokenizer_source
 from stillage.experiment.roles import OUTSIDE, data_roles, reads_corpus
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
     from stillage.data.split import Split
     from stillage.experiment.plan import Context
 
+LOG = logging.getLogger("stillage")
 LEAST_RECORDS: Mapping[Role, int] = {
     "private": 2,
     "outsiders": 2,
@@ -31,7 +34,7 @@ LEAST_RECORDS: Mapping[Role, int] = {
 def make_data(context: Context, folder: Path) -> None:
     """Draw or read the split, and check that it serves this run."""
     from stillage.data.prepare import prepare
-    from stillage.data.split import write_split
+    from stillage.data.split import UNDRAWN, write_split
     from stillage.experiment.plan import kept_columns
 
     config = context.config
@@ -39,6 +42,11 @@ def make_data(context: Context, folder: Path) -> None:
         config.data, config.seed, keep=kept_columns(config), audits="audit" in config.stages
     )
     check_ahead(context, split)
+    if split.copies:
+        LOG.warning("%s", split.copies)
+    few = few_records_words(context, split.counts, split.notes.get(UNDRAWN, 0))
+    if few:
+        LOG.warning("%s", few)
     if config.audit.dp and "audit" in config.stages:
         check_coins(split, config.audit.dp_guesses)
     write_split(folder, split)

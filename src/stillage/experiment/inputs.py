@@ -189,9 +189,8 @@ def stated_context(source: ModelConfig) -> int | None:
     """The longest sequence a model can read, in tokens, from its config alone; None without a limit."""
     from transformers import AutoConfig
 
-    from stillage.models.load import adapter_of
     from stillage.models.pair import context_in
-    from stillage.models.source import ADAPTER, base_of, find
+    from stillage.models.source import ADAPTER, adapter_of, base_of, find
 
     folder = find(source.path, source.revision) if source.path else adapter_of(source.adapter)
     while (folder / ADAPTER).exists():
@@ -230,8 +229,7 @@ def stats_of(
 def stats_key(context: Context, role: ModelRole) -> str:
     """What decides a role's TokenStats besides the examples: its weights."""
     from stillage.models.identity import folder_hash
-    from stillage.models.load import adapter_of
-    from stillage.models.source import find
+    from stillage.models.source import adapter_of, find
 
     source = model_source(context, role)
     folders = [find(source.path, source.revision)] if source.path else []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -69,7 +70,7 @@ def judge_run(
         else None,
         check_answers(answers(scores)),
         *seen,
-        check_controls(controls, context.config.audit.level),
+        check_controls(controls, context.config.audit.level, drawn_by_us=split.drawn_by_us),
     ]
     checks = [check for check in found if check is not None]
     return judge(checks, unchecked).as_json() | {"drawn_by_us": split.drawn_by_us}
@@ -119,6 +120,8 @@ def overlap(split: Split, left: Mapping[str, Why] = NOTHING) -> Check:
         [whole_text(record) for record in members],
         [whole_text(record) for record in outsiders],
     )
+    if split.copies:
+        found = replace(found, detail=f"{found.detail} {split.copies}.")
     return saying(found, split, left, "near")
 
 

@@ -7,7 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from stillage.data.chat_templates import AUTO, own_layout, read_chat_template
+from stillage.data.chat_templates import (
+    AUTO,
+    own_layout,
+    read_chat_template,
+    template_file,
+)
 from stillage.errors import ConfigError, UserError
 from stillage.experiment.outside import tokenizer_source
 from stillage.models.source import ADAPTER, base_of
@@ -22,7 +27,8 @@ class Stated:
     """What a model's folder says of its layout."""
 
     name: str  # teacher, student, tokenizer, ...
-    place: str  # its folder
+    place: str  # its folder, as it is given
+    folder: Path  # where the template is: the same, or an adapter's base
     template: str  # its chat template; empty: none
 
     @property
@@ -52,7 +58,7 @@ def stated(name: str, path: str) -> Stated | None:
         except UserError:
             return None  # said where it is loaded
     return (
-        Stated(name=name, place=path, template=read_chat_template(folder))
+        Stated(name=name, place=path, folder=folder, template=read_chat_template(folder))
         if folder.is_dir()
         else None
     )
@@ -81,6 +87,8 @@ def layout_notes(config: Config, roles: Sequence[ModelRole]) -> list[str]:
         stated("audit.reference", config.audit.reference) if "audit" in config.stages else None
     )
     everyone = [*readers, *([reference] if reference else [])]
+    if asked in (AUTO, "chat"):
+        check_templates(everyone)
     if asked == AUTO:
         return by_the_folders(readers, found, reference, fetched=not source or bool(tokenizer))
     if asked == "chat":
@@ -100,6 +108,14 @@ def layout_notes(config: Config, roles: Sequence[ModelRole]) -> list[str]:
         f"warning: prompts are laid out as {asked}, as data.template says, and not as in "
         + listed(other)
     ] * bool(other)
+
+
+def check_templates(models: Sequence[Stated]) -> None:
+    """ModelError for a chat template that does not parse, with its file."""
+    from stillage.data.template_syntax import check_template
+
+    for one in models:
+        check_template(one.template, template_file(one.folder))
 
 
 def by_the_folders(

@@ -45,7 +45,7 @@ from stillage.run.stop import Stop
 from stillage.types import Attack
 
 SCHEMAS = {
-    "data": 4,
+    "data": 5,
     "tokenizer": 1,
     "train": 1,
     DESIGN: 1,
@@ -55,7 +55,7 @@ SCHEMAS = {
     "signal": 2,
     "exposure": 2,
     "dp": 1,
-    "report": 2,
+    "report": 3,
 }
 """Raised when the code's meaning changes, so that results of older code are not mistaken for the new one's."""
 BESIDE = {"audit": ("blocks", "signal", "exposure", "dp")}

@@ -10,9 +10,10 @@ from pathlib import Path
 
 from stillage.errors import ConfigError, Interrupted, UserError
 from stillage.experiment.folders import check_folder, is_whole, say_done_over
+from stillage.experiment.given import check_given
 from stillage.experiment.parallel import command_of, ready, run_together
 from stillage.experiment.plan import BESIDE, Context, plan
-from stillage.experiment.report_stage import keyed
+from stillage.experiment.report_stage import REPORT, keyed
 from stillage.experiment.roles import check_files
 from stillage.experiment.schedule import Plans, described, schedule
 from stillage.run.environment import environment, package_versions
@@ -37,10 +38,15 @@ def plans_of(
 
 
 def check_folders(plans: Plans, accept_changes: bool) -> None:
-    """Raise what would keep the runs from starting, as `check_files`, `check_folder` and `check_free`; write nothing."""
+    """Raise what would keep the runs from starting: `check_files`, `check_folder`, `check_given`, `check_free`.
+
+    Writes nothing.
+    """
     for context, stages in plans.values():
         check_files(context.config, context.roles)
         check_folder(context, stages, accept_changes)
+        if any(stage.name not in ("data", REPORT) for stage in stages):
+            check_given(context)
     for context, _ in plans.values():
         check_free(context.run)
 

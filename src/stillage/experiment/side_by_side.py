@@ -24,6 +24,7 @@ from stillage.report.cells import thousands
 from stillage.types import Result
 
 NEEDED, NEEDED_ATTACK = "needed_exact", "loss_needed"
+ENOUGH_SEEDS = 4  # with fewer a t interval over seeds is 2 to 6 times as wide as with many
 UNEQUAL = 1.25  # ratio of trained tokens beyond which it is said
 
 
@@ -43,6 +44,15 @@ class SideBySide:
     def seeds(self) -> dict[str, list[int]]:
         """The seeds of each variant's runs."""
         return {name: [one.seed for one in runs] for name, runs in self.variants.items()}
+
+    @property
+    def doubtful(self) -> list[str]:
+        """The audited variants of which a run did not pass the audit's checks."""
+        return [
+            name
+            for name, runs in self.variants.items()
+            if any(one.is_audited and one.verdict != "valid" for one in runs)
+        ]
 
 
 def side_by_side(
@@ -205,6 +215,9 @@ def warnings(
         said.append(
             f"did not pass the audit's checks, so that their numbers need not be leakage: {', '.join(doubtful)}"
         )
+    few = min((len(runs) for runs in named.values() if len(runs) > 1), default=ENOUGH_SEEDS)
+    if few < ENOUGH_SEEDS:
+        said.append(f"{few} seeds: wide limits; {ENOUGH_SEEDS} or more narrow them")
     said += unequal_training(results)
     if unfinished:
         which = "audit" if audited else "evaluation"

@@ -39,6 +39,7 @@ def report_sweep(out: Path, failed: Mapping[str, Exception]) -> list[str]:
         seeds=found.seeds if found else {},
         results=found.results if found else (),
         level=found.level if found else 0.95,
+        doubtful=found.doubtful if found else (),
         said=[*trouble, *(found.said if found else ())],
     )
     lines = write_sweep_report(out / "report", view)

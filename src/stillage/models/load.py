@@ -17,11 +17,13 @@ from stillage.models.quiet import quiet
 from stillage.models.scratch import first_line, from_scratch, refuse_encoders
 from stillage.models.source import (
     ADAPTER,
+    adapter_of,
     base_of,
     find,
+    named_base,
     native,
     read_model_config,
-    refuse_gguf,
+    refuse_tokenizer_code,
     require_safetensors,
 )
 from stillage.run.folder import atomic
@@ -70,38 +72,6 @@ def load_tokenizer(path: str, revision: str = "") -> PreTrainedTokenizerFast:
             "Set eos_token in its config.",
         )
     return tokenizer
-
-
-def refuse_tokenizer_code(folder: Path) -> None:
-    """Refuse a folder without a tokenizer, or with one that only its own code could build."""
-    files = (
-        "tokenizer.json",
-        "tokenizer_config.json",
-        "vocab.json",
-        "tokenizer.model",
-        "spiece.model",
-        "vocab.txt",
-    )
-    if not any((folder / name).exists() for name in files):
-        refuse_gguf(folder)
-        inside = [*folder.glob("model/config.json"), *sorted(folder.glob("*/model/config.json"))]
-        fix = f"Give a model in it: {', '.join(str(file.parent) for file in inside[:5])}"
-        raise ModelError(
-            f"{folder} has no tokenizer.",
-            "missing: tokenizer.json",
-            fix if inside else "Give a folder with a tokenizer.",
-        )
-    settings = folder / "tokenizer_config.json"
-    if (
-        settings.exists()
-        and "auto_map" in read_model_config(settings)
-        and not (folder / "tokenizer.json").exists()
-    ):
-        raise ModelError(
-            "This tokenizer needs its own code to be run, which Stillage never does.",
-            f"{settings}: auto_map, and no tokenizer.json",
-            "Use a tokenizer saved as tokenizer.json.",
-        )
 
 
 def load_model(
@@ -259,19 +229,6 @@ def read_model(
     return model
 
 
-def adapter_of(path: str) -> Path:
-    """The folder of an adapter (PEFT). ModelError where there is none, or only pickled weights."""
-    folder = find(path)
-    if not (folder / ADAPTER).exists():
-        raise ModelError(
-            f"{path} is not an adapter folder.",
-            f"missing: {ADAPTER}",
-            "For a complete model, use `path` instead.",
-        )
-    require_safetensors(folder, "adapter_model")
-    return folder
-
-
 def merged(base: Path | None, folder: Path, dtype: torch.dtype) -> PreTrainedModel:
     """A base model (None: the one that the adapter names) with the adapter of a folder (PEFT) merged into its weights."""
     from peft import PeftModel
@@ -285,8 +242,8 @@ def merged(base: Path | None, folder: Path, dtype: torch.dtype) -> PreTrainedMod
     except (OSError, ValueError, RuntimeError, KeyError, TypeError, SafetensorError) as error:
         raise ModelError(
             f"The adapter {folder} does not fit its base model.",
-            first_line(error),
-            "Check base_model_name_or_path.",
+            f"base model: {base or named_base(folder)[0]}; {first_line(error)}",
+            "Check base_model_name_or_path in adapter_config.json, or name the model it was trained on.",
         ) from error
     check_applied(adapted, folder)
     return cast("PreTrainedModel", adapted.merge_and_unload())  # pyright: ignore[reportCallIssue]
@@ -306,7 +263,8 @@ def check_applied(adapted: Any, folder: Path) -> None:  # noqa: ANN401 - peft's 
     if lacking := sorted(wanted - stored) or unused:
         raise ModelError(
             f"The adapter {folder} would not be applied: its weights are not those of the layers it names.",
-            f"missing: {len(wanted - stored)}, without a place: {len(unused)}, e.g. {lacking[0]}",
+            f"base model: {named_base(folder)[0] or '(given)'}; missing: {len(wanted - stored)},"
+            f" without a place: {len(unused)}, e.g. {lacking[0]}",
             "Check base_model_name_or_path and target_modules in adapter_config.json, or save the adapter again.",
         )
 

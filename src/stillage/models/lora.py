@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Any, cast
 import torch
 
 from stillage.errors import ConfigError, ModelError
-from stillage.models.load import adapter_of, load_model, save_model
+from stillage.models.load import load_model, save_model
 from stillage.models.quiet import quiet
 from stillage.models.scratch import first_line
-from stillage.models.source import ADAPTER, base_of, find
+from stillage.models.source import ADAPTER, adapter_of, base_of, find
 from stillage.rng import derive
 from stillage.versions import has_lora_targets
 
@@ -68,7 +68,8 @@ def with_adapter(
     except (ValueError, RuntimeError, KeyError, TypeError, OSError) as error:
         raise ModelError(
             "The adapter does not fit the model.",
-            f"lora_targets: {', '.join(config.lora_targets) or '(default)'}; {first_line(error)}",
+            f"adapter: {config.adapter or '(new)'}; base model: {where};"
+            f" lora_targets: {', '.join(config.lora_targets) or '(default)'}; {first_line(error)}",
             "Name layers that the model has in lora_targets (all-linear: every one), or check `adapter`.",
         ) from error
     settings = model.peft_config["default"]

@@ -19,12 +19,17 @@ from stillage.errors import ModelError
 from stillage.models.batches import run_batches
 from stillage.models.identity import folder_hash
 from stillage.models.lengths import kinds
-from stillage.models.load import refuse_tokenizer_code
 from stillage.models.outputs import evaluating
 from stillage.models.pair import context_of
 from stillage.models.quiet import quiet
 from stillage.models.scratch import first_line
-from stillage.models.source import find, native, read_model_config, require_safetensors
+from stillage.models.source import (
+    find,
+    native,
+    read_model_config,
+    refuse_tokenizer_code,
+    require_safetensors,
+)
 from stillage.types import Array
 from stillage.versions import masked_types
 

@@ -165,5 +165,6 @@ def numbers(config: ModelConfig) -> str:
 
 
 def first_line(error: Exception) -> str:
-    """The first line of an error's text."""
-    return (str(error).splitlines() or [""])[0]
+    """The first line of an error's text, with the next one where it only announces that."""
+    lines = [line.strip() for line in str(error).splitlines()] or [""]
+    return " ".join(lines[:2]) if lines[0].endswith(":") else lines[0]

@@ -104,7 +104,7 @@ def read_model_config(file: Path) -> dict[str, Any]:
         raise ModelError(
             f"{file.parent} is not a model folder.",
             "config.json is missing",
-            "Give a Hugging Face model folder.",
+            model_inside(file.parent) or "Give a Hugging Face model folder.",
         ) from error
     except (json.JSONDecodeError, UnicodeDecodeError, IsADirectoryError) as error:
         if file.suffix == ".gguf":
@@ -160,12 +160,57 @@ def native(content: dict[str, Any], where: Path) -> str:
 def base_of(folder: Path) -> Path:
     """The folder of an adapter's base model: the one it names, or a pinned hub id, or `base/` above it.
 
-    The last is where a training writes a base model of its own: found again when the run folder has been moved.
+    The last is where a training writes a base model of its own: found again when the run folder has been moved. Raises
+    ModelError, as `check_base`, where it is nowhere.
     """
+    base, revision, here = named_base(folder)
+    check_base(folder)
+    return here or find(base, revision)
+
+
+def named_base(folder: Path) -> tuple[str, str, Path | None]:
+    """What an adapter folder calls its base model: name, commit, and its folder where it is on this disk."""
     settings = read_model_config(folder / ADAPTER)
     base = str(settings.get("base_model_name_or_path") or "")
-    found = next((path for path in base_candidates(folder, base) if path.is_dir()), None)
-    return found or find(base, str(settings.get("revision") or ""))
+    here = next((path for path in base_candidates(folder, base) if path.is_dir()), None)
+    return (
+        base,
+        str(settings.get("revision") or ""),
+        here or (Path(base) if base and Path(base).is_dir() else None),
+    )
+
+
+def check_base(folder: Path) -> None:
+    """ModelError, with both names, where the base model of an adapter folder is not to be found; fetches nothing."""
+    base, revision, here = named_base(folder)
+    if here:
+        return
+    try:
+        check_place(base, revision)
+    except ModelError as error:
+        raise ModelError(
+            f"The base model of the adapter {folder} is not there.",
+            f"base_model_name_or_path: {base or '(none)'}; {error.what}",
+            f"Put it there, or correct {folder / ADAPTER}.",
+        ) from error
+
+
+def check_folder_ahead(path: str, revision: str = "") -> None:
+    """Refuse, by a look at its files, a local folder that is no model, or an adapter without its base; fetches nothing.
+
+    Errors as `check_place`, `read_model_config`, `require_safetensors`, `check_base` and `refuse_tokenizer_code`.
+    """
+    check_place(path, revision)
+    folder: Path | None = Path(path)
+    first = folder
+    while folder is not None and folder.is_dir() and (folder / ADAPTER).exists():
+        check_adapter(str(folder))
+        folder = named_base(folder)[2]
+    if folder is None or not folder.is_dir():  # a hub id: fetched when its turn comes
+        return
+    read_model_config(folder / "config.json")
+    require_safetensors(folder)
+    refuse_tokenizer_code(first if (first / "tokenizer.json").exists() else folder)
 
 
 def base_candidates(folder: Path, base: str) -> list[Path]:
@@ -174,6 +219,68 @@ def base_candidates(folder: Path, base: str) -> list[Path]:
     if Path(base).name == "base":
         candidates += [folder.parent / "base", folder.parent.parent / "base"]
     return candidates
+
+
+def adapter_of(path: str) -> Path:
+    """The folder of an adapter (PEFT). ModelError where there is none, or only pickled weights."""
+    folder = find(path)
+    check_adapter(str(folder), needs_base=False)
+    return folder
+
+
+def check_adapter(path: str, *, needs_base: bool = True) -> None:
+    """ModelError for a local folder that is no adapter, has pickled weights, or whose base model is not there."""
+    check_place(path)
+    folder = Path(path)
+    if not folder.is_dir():
+        return
+    if not (folder / ADAPTER).exists():
+        raise ModelError(
+            f"{path} is not an adapter folder.",
+            f"missing: {ADAPTER}",
+            "For a complete model, use `path` instead.",
+        )
+    require_safetensors(folder, "adapter_model")
+    if needs_base:
+        check_base(folder)
+
+
+def refuse_tokenizer_code(folder: Path) -> None:
+    """Refuse a folder without a tokenizer, or with one that only its own code could build."""
+    files = (
+        "tokenizer.json",
+        "tokenizer_config.json",
+        "vocab.json",
+        "tokenizer.model",
+        "spiece.model",
+        "vocab.txt",
+    )
+    if not any((folder / name).exists() for name in files):
+        refuse_gguf(folder)
+        is_model = (folder / "config.json").exists() or (folder / ADAPTER).exists()
+        raise ModelError(
+            f"{folder} has no tokenizer." if is_model else f"{folder} is not a model folder.",
+            f"missing: {'' if is_model else 'config.json, '}tokenizer.json",
+            model_inside(folder) or "Give a folder with a tokenizer.",
+        )
+    settings = folder / "tokenizer_config.json"
+    if (
+        settings.exists()
+        and "auto_map" in read_model_config(settings)
+        and not (folder / "tokenizer.json").exists()
+    ):
+        raise ModelError(
+            "This tokenizer needs its own code to be run, which Stillage never does.",
+            f"{settings}: auto_map, and no tokenizer.json",
+            "Use a tokenizer saved as tokenizer.json.",
+        )
+
+
+def model_inside(folder: Path) -> str:
+    """What to give instead of a folder that holds models; empty where it holds none."""
+    inside = [*folder.glob("model/config.json"), *sorted(folder.glob("*/model/config.json"))]
+    names = ", ".join(str(file.parent) for file in inside[:5])
+    return f"Give a model in it: {names}." if inside else ""
 
 
 def require_safetensors(folder: Path, stem: str = "model") -> None:

@@ -8,9 +8,10 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from stillage.report.load import RunView
-from stillage.report.words import interval, percent, words
+from stillage.report.words import interval, outsiders_needed, percent, words
 from stillage.types import Result
 
+NO_INTERVAL = "no interval: "  # in a note, before the reason
 TINTS = 5  # steps of the background of an AUC cell, from chance to 1
 
 
@@ -120,6 +121,8 @@ def number(row: Result | None, digits: int = 2) -> Cell:
         return Cell(text="–")
     if math.isnan(row.value):
         return Cell(text="–", small=row.note if not row.note.startswith("fpr") else "no value")
+    if math.isnan(row.low) and NO_INTERVAL in row.note:
+        return Cell(text=interval(row, digits), small=row.note.partition(NO_INTERVAL)[2])
     return bracketed(interval(row, digits))
 
 
@@ -128,7 +131,8 @@ def share(row: Result | None) -> Cell:
     if row is None:
         return Cell(text="–")
     if math.isnan(row.value):
-        return Cell(text="–", small="too few outsiders" if "refused" in row.note else "no value")
+        refused = outsiders_needed(row) or "too few outsiders"
+        return Cell(text="–", small=refused if "refused" in row.note else "no value")
     return bracketed(percent(row))
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 
 from stillage.report.cells import Cell, Table, auc_cell, number, thousands
 from stillage.report.load import number_in
@@ -14,10 +14,13 @@ QUALITY = {"rouge_l": "ROUGE-L", "exact_match": "exact match", "needed_exact": "
 """Numbers per record -> how a heading names them."""
 
 
-def variants_table(results: Sequence[Result], seeds: Mapping[str, Sequence[int]]) -> Table:
+def variants_table(
+    results: Sequence[Result], seeds: Mapping[str, Sequence[int]], doubtful: Collection[str] = ()
+) -> Table:
     """Quality against leakage, a row per variant, the one that leaks least (or answers best) first.
 
-    seeds: name of a variant -> its runs'. A column that no variant has a number for is left out.
+    seeds: name of a variant -> its runs'. doubtful: variants of which a run is not valid, whose AUC is not shaded. A column
+    that no variant has a number for is left out.
     """
     by = {(row.method, row.metric): row for row in results}
     aucs = [row for row in results if row.metric == "auc"]
@@ -30,7 +33,10 @@ def variants_table(results: Sequence[Result], seeds: Mapping[str, Sequence[int]]
     for name in ordered(results, seeds):
         auc, tokens = by.get((name, "auc")), by.get((name, "trained_tokens"))
         leak = (
-            [Cell(text=str(auc.n) if auc else "–"), number(auc, 3) if auc is None else tinted(auc)]
+            [
+                Cell(text=str(auc.n) if auc else "–"),
+                number(auc, 3) if auc is None or name in doubtful else tinted(auc),
+            ]
             if aucs
             else []
         )

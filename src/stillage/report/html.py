@@ -29,10 +29,13 @@ from stillage.report.signal import dp_table, signal_table
 from stillage.report.slices import rates_table, slices_table
 from stillage.report.tables import auc_table, blind_table, extraction_table, models_table, tpr_table
 from stillage.report.verdict import Verdict
-from stillage.report.words import words
+from stillage.report.words import sentence, words
 from stillage.run.config import ReportConfig
 
 HERE = Path(__file__).parent
+
+
+ORDER = ("failed", "too few records to tell", "open", "passed")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,6 +46,14 @@ class Check:
     passed: bool
     detail: str
     undecided: bool = False  # too few records to tell; counted as neither passed nor failed
+    says_nothing: bool = False  # what it found can be read either way; counted likewise
+
+    @property
+    def state(self) -> str:
+        """What it came to, in words."""
+        if self.undecided:
+            return "too few records to tell"
+        return "open" if self.says_nothing else "passed" if self.passed else "failed"
 
 
 def page(
@@ -154,17 +165,18 @@ def tables(view: RunView, options: ReportConfig) -> dict[str, Table | None]:
 
 
 def checks(view: RunView) -> tuple[Check, ...]:
-    """The validity checks, the failed ones first, then those that could not tell."""
+    """The validity checks, the failed ones first, then those that could not tell or are open."""
     found = [
         Check(
             name=words(str(check.get("name", ""))),
             passed=bool(check.get("passed")),
             detail=str(check.get("detail", "")),
             undecided=bool(check.get("undecided")),
+            says_nothing=bool(check.get("says_nothing")),
         )
         for check in _checks(view)
     ]
-    return tuple(sorted(found, key=lambda check: (check.passed, not check.undecided)))
+    return tuple(sorted(found, key=lambda check: ORDER.index(check.state)))
 
 
 def _checks(view: RunView) -> list[Mapping[str, Any]]:
@@ -182,6 +194,8 @@ def split_words(view: RunView) -> str:
         else "The split was given, not drawn by this run: that members and outsiders differ only in having been trained on "
         "rests on whoever made the files."
     )
+    if view.split.get("copies"):
+        said = f"{said} {sentence(str(view.split['copies']))}"
     unchecked = [
         f"{words(name)} ({why})" for name, why in view.validity.get("unchecked", {}).items()
     ]

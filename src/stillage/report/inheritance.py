@@ -90,7 +90,7 @@ def curve_table(view: RunView) -> Table | None:
         return None
     rows = []
     for tau, found in sorted(by_tau.items()):
-        cells = [Cell(text=f"above {tau:g}")]
+        cells = [Cell(text=f"the teacher’s above {tau:g}")]
         for attack in attacks:
             row, floor = found.get((attack, "private")), found.get((attack, "outsiders"))
             cells += [Cell(text=str(row.n) if row else "–"), defined(row), defined(floor)]
@@ -100,7 +100,7 @@ def curve_table(view: RunView) -> Table | None:
         for attack in attacks
     ]
     columns = (
-        "teacher",
+        "members for which",
         *(name for label in shown for name in ("n members", f"student: {label}", "of outsiders")),
     )
     note = (
@@ -108,7 +108,7 @@ def curve_table(view: RunView) -> Table | None:
         " over the outsiders for which it is: what easy records reach."
     )
     return Table(
-        caption="The student where the teacher is sure",
+        caption=f"Mean {' and '.join(shown)} of the student, where the teacher’s is high",
         columns=columns,
         rows=tuple(rows),
         note=note,

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from stillage.report.claims import extraction_pair, family, strongest_auc, subject
 from stillage.report.load import RunView, fpr_of
+from stillage.report.told import target_words
 from stillage.report.words import interval, percent, words
 from stillage.types import Result
 
@@ -58,7 +59,10 @@ def auc_keys(view: RunView, model: str) -> list[KeyNumber]:
     if strongest is not None:
         chosen = ""
         if strongest.metric == "best_attack_auc" and tested is not None:
-            chosen = f", strongest of {count}, p = {tested.value:.2g}; the interval allows for the choice"
+            allows = (
+                f"the interval allows for the choice among {count} attacks, the table's does not"
+            )
+            chosen = f", strongest of {count}, p = {tested.value:.2g}; {allows}"
         found.append(auc_key(view, strongest, f"{view.called(model)}{chosen}; 0.5 is chance"))
     if strongest is not None and primary is not None and primary.attack != strongest.attack:
         found.append(
@@ -73,23 +77,26 @@ def auc_key(view: RunView, row: Result, note: str) -> KeyNumber:
 
 
 def tail_keys(view: RunView, model: str) -> list[KeyNumber]:
-    """The share of members found at the lowest FPR under the primary attack."""
+    """The share of members found at the lowest FPR that has a value, and why a lower one has none."""
     rows = [row for row in view.results if row.metric == "tpr_at_fpr" and row.model == model]
-    rows = [row for row in rows if row.attack == view.primary_attack and not math.isnan(row.value)]
-    row = min(rows, key=lambda row: fpr_of(row.note), default=None)
-    if row is None:
+    rows = [row for row in rows if row.attack == view.primary_attack]
+    rows.sort(key=lambda row: (math.isnan(row.value), fpr_of(row.note)))
+    if not rows:
         return []
+    row, lowest = rows[0], min(rows, key=lambda row: fpr_of(row.note))
     note = f"share of members, {words(row.attack)} attack"
+    if lowest is not row:
+        note += f"; at {100 * fpr_of(lowest.note):g} % FPR {percent(lowest)}"
     return [key(f"Found at {100 * fpr_of(row.note):g} % FPR", percent(row), note)]
 
 
 def recital_keys(view: RunView, model: str) -> list[KeyNumber]:
-    """The share of members' targets that is recited, and of outsiders'."""
+    """The share of members whose target is recited, and of outsiders."""
     members, outsiders = extraction_pair(view, model)
     if members is None:
         return []
     floor = f"; outsiders {percent(outsiders).partition(' [')[0]}" if outsiders else ""
-    return [key("Recited", percent(members), f"members' targets{floor}")]
+    return [key("Recited", percent(members), f"members: {target_words(view)}{floor}")]
 
 
 def quality_keys(view: RunView, model: str) -> list[KeyNumber]:
@@ -113,5 +120,7 @@ def quality_keys(view: RunView, model: str) -> list[KeyNumber]:
 
 def key(label: str, shown: str, note: str) -> KeyNumber:
     """A number with its interval in the small line."""
+    shown, _, why = shown.partition(" (")
+    note = f"{why.rstrip(')')}; {note}" if why else note
     value, _, rest = shown.partition(" [")
     return KeyNumber(label=label, value=value, small=f"[{rest}" if rest else "", note=note)

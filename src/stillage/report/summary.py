@@ -9,6 +9,7 @@ from stillage.report.halves import gain_words, minimal_words
 from stillage.report.left_out import left_out_line
 from stillage.report.load import RunView
 from stillage.report.tables import models_table, rates
+from stillage.report.told import target_words
 from stillage.report.verdict import Verdict
 from stillage.report.words import interval, percent, words
 
@@ -49,8 +50,8 @@ def checked(view: RunView) -> str:
     if not view.validity:
         return ""
     checks = view.validity.get("checks", [])
-    passed = sum(bool(check.get("passed")) and not check.get("undecided") for check in checks)
-    open_ = sum(bool(check.get("undecided")) for check in checks)
+    open_ = sum(bool(check.get("undecided") or check.get("says_nothing")) for check in checks)
+    passed = sum(bool(check.get("passed")) for check in checks) - open_
     said = f"; split {view.validity.get('verdict', 'unknown')}, {passed} of {len(checks)} checks passed"
     return said + (f", {open_} could not tell" if open_ else "")
 
@@ -61,7 +62,8 @@ def recited_line(view: RunView) -> str:
     if members is None:
         return ""
     exposed = exposure_words(view, "student")
-    said = f"the student recites {percent(members)} of members' targets (outsiders: {percent(outsiders)})"
+    shares = f"{percent(members)} of members (outsiders: {percent(outsiders)})"
+    said = f"the student recites {target_words(view)} of {shares}"
     return said + (f"; {exposed}" if exposed else "")
 
 

@@ -57,6 +57,7 @@ class SweepView:
     results: Sequence[Result]
     level: float
     said: Sequence[str]
+    doubtful: Sequence[str] = ()  # variants of which a point did not pass the audit's checks
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -302,7 +303,10 @@ def tables(view: SweepView) -> list[Table]:
     if not view.results:
         return []
     tests = [pairs_table(view.results, view.level), *quality_tables(view.results, view.level)]
-    return [variants_table(view.results, view.seeds), *(table for table in tests if table.rows)]
+    return [
+        variants_table(view.results, view.seeds, view.doubtful),
+        *(table for table in tests if table.rows),
+    ]
 
 
 def swept(view: SweepView) -> list[str]:

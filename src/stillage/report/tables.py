@@ -157,7 +157,8 @@ def auc_table(view: RunView) -> Table:
         )
         note += (
             " Best: how often shuffled membership makes the best of so many attacks look as good (near-duplicates stay"
-            " together). The best heads the page, with an interval that holds for all of them together."
+            " together). The best heads the page, with a wider interval that allows for the choice among"
+            " all of them; those of this table hold for each attack alone."
         )
     columns = ("attack", *(view.called(name) for name in models))
     caption = "Membership: AUC of each model under each attack"
@@ -262,5 +263,8 @@ def blind_table(view: RunView) -> Table:
         for row in sorted(view.results, key=lambda row: row.attack)
         if row.metric == "auc" and row.model == "blind"
     )
-    note = "These attackers read the records, but no model: above 0.5 the two groups differ by themselves."
+    note = (
+        "These attackers read the records, but no model. Clearly above 0.5 the two groups differ by themselves;"
+        " clearly below it by luck, or in a way that these attackers did not generalise."
+    )
     return Table(caption="Blind baselines", columns=("baseline", "AUC", "n"), rows=rows, note=note)

@@ -15,6 +15,7 @@ from stillage.report.claims import (
 )
 from stillage.report.load import RunView, fpr_of
 from stillage.report.words import by_attack, interval, percent, times_in_100, words
+from stillage.run.config import AuditConfig
 from stillage.types import Result
 
 CONTROLS = {
@@ -60,7 +61,8 @@ def told(view: RunView, model: str, who: str, claim: Claim, *, leaks: bool) -> s
     if row.metric == "extraction_rate":
         outsiders = extraction_pair(view, model)[1]
         auc = by_attack(auc_claims(view, model)[0].row)
-        return f"{who} recites {percent(row)} of private targets (outsiders: {percent(outsiders)}), though its {auc}"
+        numbers = f"{percent(row)} of members (outsiders: {percent(outsiders)})"
+        return f"{who} recites {target_words(view)} of {numbers}, though its {auc}"
     numbers = meaning(view, model, row)
     if leaks:
         return f"{who}{still} betrays {whose}: {numbers}"
@@ -111,13 +113,21 @@ def control_words(view: RunView, name: str) -> str:
     )
 
 
+def target_words(view: RunView) -> str:
+    """What a model was asked to recite of a record: "the badge", or "the first 32 tokens"."""
+    column = str(view.setting("audit", "extract", ""))
+    tokens = view.setting("audit", "extract_tokens", AuditConfig.extract_tokens)
+    return f"the {column}" if column else f"the first {tokens} tokens"
+
+
 def recital_words(view: RunView, model: str) -> str:
     """What the model recites of members, as far as that stands above the outsiders and the controls; a sentence, or empty."""
     members, outsiders = extraction_pair(view, model)
     if members is None:
         return ""
     claim = recital_claim(view, model)
-    numbers = f"{percent(members)} of members' targets (outsiders: {percent(outsiders)})"
+    shares = f"{percent(members)} of members (outsiders: {percent(outsiders)})"
+    numbers = f"{target_words(view)} of {shares}"
     if claim is None or not claim.shows:
         return f"It is not shown to recite more than guessing would: {numbers}."
     if claim.is_attributed:

@@ -11,7 +11,7 @@ import math
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from stillage.report.absence import absence
+from stillage.report.absence import absence, auc_limit, tail_limit
 from stillage.report.claims import (
     TAILS,
     Claim,
@@ -29,6 +29,11 @@ from stillage.report.words import CHANCE, by_attack, interval, joined, percent, 
 
 Tone = Literal["leak", "clear", "invalid", "unknown"]
 UNDECIDED = "too few records to tell"
+SHIFT = "cannot tell leakage from a difference of the groups"
+REDRAW = (
+    "Next: draw members and outsiders from one pool, at random, or audit a control model beside this one"
+    " (audit.reference), which shows how much the groups' own difference explains."
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,8 +81,19 @@ def _not_valid(view: RunView, stated: str) -> Verdict:
         f"The numbers below stand as measured, but {why if undecided else ''} do not show what the training leaked"
         f" ({shown})."
     )
+    if undecided:
+        detail = joined(detail, _needed_for_absence(view, model))
+    if stated == SHIFT and not view.validity.get("drawn_by_us"):
+        detail = joined(detail, REDRAW)
     tone: Tone = "unknown" if undecided else "invalid"
     return Verdict(badge=stated, tone=tone, headline=headline, detail=" ".join(detail.split()))
+
+
+def _needed_for_absence(view: RunView, model: str) -> str:
+    """How many records a finding of no leak would take; empty where that is not known."""
+    needed = max(auc_limit(view, model).needed, tail_limit(view, model).needed)
+    enough = f"{needed:,} members and as many outsiders"
+    return f'A "no leak found" would take about {enough}, where nothing leaks.' if needed else ""
 
 
 def _claim(view: RunView) -> Verdict:

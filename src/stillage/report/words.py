@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 
 from stillage.types import Result
 
@@ -40,9 +41,16 @@ def percent(row: Result | None) -> str:
     if row is None:
         return "not measured"
     if math.isnan(row.value):
-        return "no value"
+        why = outsiders_needed(row)
+        return f"no value ({why})" if why else "no value"
     value = f"{100 * row.value:.1f} %"
     return value if math.isnan(row.low) else f"{value} [{100 * row.low:.1f}, {100 * row.high:.1f}]"
+
+
+def outsiders_needed(row: Result) -> str:
+    """ "60 outsiders, 300 needed" of a rate that so few do not allow; empty for any other row."""
+    found = re.search(r"outsiders=(\d+); needed=(\d+)", row.note)
+    return f"{int(found[1]):,} outsiders, {int(found[2]):,} needed" if found else ""
 
 
 def by_attack(row: Result) -> str:

@@ -1,0 +1,49 @@
+"""Check the models that are given before anything is done: by their files alone, in dry runs too."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from stillage.errors import ConfigError
+from stillage.experiment.outside import outside_model
+from stillage.models.source import check_adapter, check_folder_ahead
+
+if TYPE_CHECKING:
+    from stillage.experiment.plan import Context
+    from stillage.run.config import ModelConfig
+
+
+def check_given(context: Context) -> None:
+    """Refuse folders that are no models, adapters without their base, and one model as teacher and as student.
+
+    Loads and fetches nothing: a hub id is checked when its turn comes. ModelError, ConfigError.
+    """
+    for start in dict.fromkeys(role.start for role in context.roles):
+        if start.path:
+            check_folder_ahead(start.path, start.revision)
+        if start.adapter:
+            check_adapter(start.adapter, needs_base=not start.path)
+    given = [role for role in context.asked if not role.is_trained and role.start.source]
+    keys = {role.name: weights_named(role.start) for role in given}
+    check_pair(keys, {role.name: role.start.source for role in given})
+
+
+def weights_named(start: ModelConfig) -> str:
+    """Equal for two models of the same weights' files; of a hub id its name and commit."""
+    files = sorted(
+        digest for file, digest in outside_model(start).items() if ".safetensors" in Path(file).name
+    )
+    return " ".join(files) or f"{start.path} {start.revision}"
+
+
+def check_pair(keys: Mapping[str, str], names: Mapping[str, str]) -> None:
+    """ConfigError where teacher and student are given and have the same weights. names: what they are given as."""
+    pair: Collection[str] = ("teacher", "student")
+    if all(name in names and name in keys for name in pair) and keys["teacher"] == keys["student"]:
+        raise ConfigError(
+            "The student is the teacher: both have the same weights.",
+            f"teacher: {names['teacher']}; student: {names['student']}",
+            "Give the model that was distilled as the student, or leave out --student to audit the teacher alone.",
+        )
