@@ -11,8 +11,10 @@ from pathlib import Path
 
 from stillage.distill.methods import METHODS
 from stillage.errors import ConfigError
-from stillage.experiment.presets import check_needs, published, settings
 from stillage.experiment.sweep import check_overruled
+from stillage.presets.needs import check_needs
+from stillage.presets.published import published
+from stillage.presets.script_settings import script_settings
 from stillage.run.config import DataConfig, DistillConfig
 from stillage.run.folder import sha256_text
 from stillage.run.parse import Flat, from_flags, from_yaml, shares_over
@@ -60,7 +62,7 @@ def read_settings(verb: str, words: Sequence[str]) -> Flat:
     flat: Flat = {}
     script = None if not source or Path(source).exists() else published().get(source)
     if script is not None:
-        flat = settings(script)
+        flat = script_settings(script)
     elif source:
         if (
             verb == "report"
