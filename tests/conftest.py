@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     import torch
     from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
-    from stillage.distill.corpus import Corpus
+    from stillage.corpus.lm_text import Corpus
     from stillage.distill.train import Summary
 
 settings.register_profile("any machine", deadline=None)  # a slow machine is no failure

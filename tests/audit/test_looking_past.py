@@ -14,7 +14,7 @@ import pytest
 import torch
 
 from stillage.data.bpe import train_bpe
-from stillage.data.records import record_id
+from stillage.data.columns import record_id
 from stillage.data.split import Split, write_split
 from stillage.data.tokenise import encode
 from stillage.errors import ModelError

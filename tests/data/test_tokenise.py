@@ -14,7 +14,7 @@ from tokenizers import Tokenizer, decoders, models, normalizers, processors
 from transformers import PreTrainedTokenizerFast
 
 from stillage.data.bpe import train_bpe
-from stillage.data.records import record_id
+from stillage.data.columns import record_id
 from stillage.data.synthetic import people
 from stillage.data.templates import render
 from stillage.data.tokenise import encode_prompts, first_ids, tokenise

@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 import torch
 
-from stillage.data.blocks import block_numbers, write_blocks
-from stillage.data.tokenizer_hash import rules_hash
-from stillage.distill.corpus import Corpus, open_corpus
+from stillage.corpus.lm_text import Corpus, open_corpus
+from stillage.corpus.token_blocks import block_numbers, write_blocks
+from stillage.corpus.tokenizers import rules_hash
 from stillage.errors import CheckpointError, ConfigError, DataError, Interrupted, ModelError
 from stillage.rng import generator
 from stillage.run.config import LmConfig

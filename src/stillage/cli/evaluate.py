@@ -215,7 +215,7 @@ def fill(
 
 def load_subject(source: ModelConfig) -> Subject:
     """A model with its tokenizer, and the hash of both as they are in memory."""
-    from stillage.data.tokenizer_hash import tokenizer_hash
+    from stillage.corpus.tokenizers import tokenizer_hash
     from stillage.evaluate.cells import Subject, digest
     from stillage.experiment.inputs import device_name, special_ids
     from stillage.models.identity import model_hash

@@ -75,7 +75,7 @@ EARLIER: Mapping[str, str] = {"alpaca": ALPACA_HEAD + WORDS + ALPACA_TAIL, "raw"
 
 def as_chat(layout: str, tokenizer: PreTrainedTokenizerBase) -> str:
     """The chat template of a layout (alpaca, raw) for a tokenizer, with BOS where it puts one before a text by itself."""
-    from stillage.data.tokenise import first_ids
+    from stillage.corpus.tokenizers import first_ids
 
     return (BOS if first_ids(tokenizer) == [tokenizer.bos_token_id] else "") + AS_CHAT[layout]
 

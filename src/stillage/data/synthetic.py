@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 import numpy as np
 
 from stillage.data.columns import record_id
-from stillage.data.split import allot
+from stillage.data.groups import draw_groups
 from stillage.errors import ConfigError
 from stillage.rng import generator
 from stillage.types import Record, Role
@@ -101,7 +101,7 @@ def made_up(
         record(name_of(int(name)), int(badge), rng)
         for name, badge in zip(names, badges, strict=True)
     ]
-    return allot(pool, counts, seed)
+    return draw_groups(pool, counts, seed, "")[0]
 
 
 def name_of(index: int) -> str:

@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, cast
 
 import numpy as np
 
+from stillage.corpus.tokenizers import end_id, first_ids
 from stillage.data.chat_templates import AUTO, chosen
 from stillage.data.templates import Prompt, lay_out
-from stillage.errors import ConfigError, ModelError
+from stillage.errors import ConfigError
 from stillage.types import END, Array, Example, Record, Span
 
 if TYPE_CHECKING:
@@ -184,33 +185,6 @@ def encode_prompts(
     if cut:
         log.warning("%d prompts cut to %d tokens: they lost their middle", cut, longest)
     return result
-
-
-def end_id(tokenizer: PreTrainedTokenizerBase) -> int:
-    """The id of EOS. Raises ModelError when the tokenizer has none, or cannot tell character offsets."""
-    name = tokenizer.name_or_path or type(tokenizer).__name__
-    if not tokenizer.is_fast:
-        raise ModelError(
-            "The tokenizer cannot tell where its tokens lie in the text.",
-            name,
-            "Give a tokenizer.json.",
-        )
-    if tokenizer.eos_token_id is None:
-        fix = (
-            "Name it in tokenizer_config.json (eos_token): without it a model cannot learn to stop."
-        )
-        raise ModelError("The tokenizer has no end-of-sequence token.", name, fix)
-    return cast("int", tokenizer.eos_token_id)
-
-
-def first_ids(tokenizer: PreTrainedTokenizerBase) -> list[int]:
-    """The ids the tokenizer puts before a text by itself: BOS, or nothing."""
-    plain = tokenizer("a", add_special_tokens=False)["input_ids"]
-    dressed = tokenizer("a", add_special_tokens=True)["input_ids"]
-    extra = len(dressed) - len(plain)
-    return next(
-        (list(dressed[:n]) for n in range(extra + 1) if dressed[n : n + len(plain)] == plain), []
-    )
 
 
 def prompt_limit(

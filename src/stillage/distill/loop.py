@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from stillage.corpus.lm_text import Corpus
 from stillage.distill import checkpoint
 from stillage.distill.batches import (
     collate,
@@ -28,7 +29,6 @@ from stillage.distill.batches import (
     trained_tokens,
     validation_batches,
 )
-from stillage.distill.corpus import Corpus
 from stillage.distill.journal import Journal
 from stillage.distill.objective import Objective, output
 from stillage.distill.optimiser import lr_at, set_lr

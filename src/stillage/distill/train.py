@@ -14,13 +14,13 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from stillage.data.tokenise import end_id
+from stillage.corpus.lm_text import Corpus, check_fits
+from stillage.corpus.tokenizers import end_id
 from stillage.distill import checkpoint
 from stillage.distill.answer import Desk
 from stillage.distill.answers_once import answers_once
 from stillage.distill.batches import canonical, fingerprint, total_steps, trained_tokens
 from stillage.distill.checks import check
-from stillage.distill.corpus import Corpus, check_corpus
 from stillage.distill.identity import identity_of, refuse_finished
 from stillage.distill.journal import Journal, Report
 from stillage.distill.loop import Loop, Plan
@@ -109,7 +109,7 @@ def train(
             len(examples),
         )
     if corpus is not None:
-        check_corpus(corpus, student)
+        check_fits(corpus, context_of(student), embedding_rows(student))
     identity = identity_of(
         student=student,
         tokenizer=tokenizer,

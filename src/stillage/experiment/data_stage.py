@@ -30,12 +30,12 @@ LEAST_RECORDS: Mapping[Role, int] = {
 
 def make_data(context: Context, folder: Path) -> None:
     """Draw or read the split, and check that it serves this run."""
-    from stillage.data.prepare import prepare
+    from stillage.data.from_config import split_from_config
     from stillage.data.split import write_split
     from stillage.experiment.plan import kept_columns
 
     config = context.config
-    split = prepare(
+    split = split_from_config(
         config.data, config.seed, keep=kept_columns(config), audits="audit" in config.stages
     )
     check_ahead(context, split)
@@ -90,12 +90,12 @@ def check_answers(context: Context, public: Sequence[Record]) -> None:
     Raises DataError where the student's method trains on the records' own answers and some have none, or where nobody has
     any for the student without a teacher.
     """
-    from stillage.data.unanswered import answered
+    from stillage.data.unanswered import with_answers
     from stillage.distill.methods import METHODS
     from stillage.distill.rollouts import needs_answers
     from stillage.distill.settings import params_from
 
-    having = len(answered(public))
+    having = len(with_answers(public))
     if having == len(public):
         return
     for role in context.roles:
@@ -160,8 +160,8 @@ def check_models(context: Context, tokenizer: PreTrainedTokenizerFast) -> None:
 
     Raises the errors of `tokenise`, `from_scratch`, `load_model`, `open_corpus` and `check_same_tokenizer`.
     """
+    from stillage.corpus.lm_text import check_config
     from stillage.data.tokenise import prompt_limit
-    from stillage.distill.corpus import check_ahead as check_text
     from stillage.models.load import check_ahead, load_tokenizer
     from stillage.models.pair import check_same_tokenizer, context_in
     from stillage.models.scratch import config_from_file, config_from_numbers
@@ -187,4 +187,4 @@ def check_models(context: Context, tokenizer: PreTrainedTokenizerFast) -> None:
         reads = None if cut or settings is None else context_in(settings)
         prompt_limit(data.max_tokens, data.max_prompt_tokens, reads)
         if reads_corpus(context.config, role):
-            check_text(context.config.lm, tokenizer, reads)
+            check_config(context.config.lm, tokenizer, reads)

@@ -40,7 +40,7 @@ class Reading:
 
 def readings_of(context: Context, records: Sequence[Record]) -> list[Reading]:
     """Every way in which the asked models read the records; those of one tokenizer, layout and context are one."""
-    from stillage.data.tokenizer_hash import tokenizer_hash
+    from stillage.corpus.tokenizers import tokenizer_hash
 
     data = context.config.data
     found: dict[tuple[str, str, int], tuple[list[str], PreTrainedTokenizerFast, int | None]] = {}

@@ -12,11 +12,12 @@ from hypothesis import strategies as st
 from safetensors.numpy import load_file
 
 from stillage.cli import plain_text as cli
-from stillage.data.blocks import block_example, block_numbers, open_blocks, write_blocks
+from stillage.corpus.pack import pack_corpus
+from stillage.corpus.token_blocks import block_example, block_numbers, open_blocks, write_blocks
+from stillage.corpus.tokenizers import rules_hash
 from stillage.data.bpe import train_bpe
-from stillage.data.pack import first_fit, pack_corpus
-from stillage.data.tokenizer_hash import rules_hash
 from stillage.errors import ConfigError, DataError
+from stillage.functional.first_fit import first_fit
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
