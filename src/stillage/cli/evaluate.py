@@ -154,7 +154,7 @@ def fill(
     model: str, asked: Matrix, sets: Sequence[EvalSet], board: Board
 ) -> tuple[list[Result], list[Result]]:
     """The results of the matrix, and of the exposure bias where a teacher is given."""
-    from stillage.data.chat_templates import chosen as layout_of
+    from stillage.data.chat_templates import chosen_template as layout_of
     from stillage.data.chat_templates import layout_note, own_layout
     from stillage.evaluate.cells import Reading
     from stillage.evaluate.matrix import collect, decoding_of, run_matrix

@@ -29,8 +29,8 @@ PACKED = "corpus.safetensors"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Corpus:
-    """Blocks of plain text, and how much they count."""
+class PlainTextLoss:
+    """Blocks of plain text to predict beside the records, and how much they count."""
 
     blocks: Blocks
     coef: float
@@ -62,7 +62,7 @@ class Corpus:
 
 def open_corpus(
     config: LmConfig, tokenizer: PreTrainedTokenizerFast, folder: Path
-) -> Corpus | None:
+) -> PlainTextLoss | None:
     """Open the corpus of a config, if any: blocks as they are, a text packed into `folder` first.
 
     Raises DataError for a file that is missing, damaged, made with another tokenizer or shorter
@@ -79,10 +79,14 @@ def open_corpus(
         blocks = pack_corpus(documents, tokenizer, path, block_tokens=config.block_tokens)
     log.info("plain text: %s", blocks.summary())
     digest = sha256_file(path)
-    return Corpus(blocks=blocks, coef=config.coef, batch_size=config.batch_size, digest=digest)
+    return PlainTextLoss(
+        blocks=blocks, coef=config.coef, batch_size=config.batch_size, digest=digest
+    )
 
 
-def check_config(config: LmConfig, tokenizer: PreTrainedTokenizerFast, context: int | None) -> None:
+def check_corpus_ahead(
+    config: LmConfig, tokenizer: PreTrainedTokenizerFast, context: int | None
+) -> None:
     """Refuse, before anything is trained, a corpus that would stop training; reads one block of it.
 
     context: of the student, in tokens; None: without limit, or not known yet. Raises what
@@ -100,7 +104,7 @@ def check_config(config: LmConfig, tokenizer: PreTrainedTokenizerFast, context: 
         raise _unfit(f"block: {block_tokens} tokens, context: {context}")
 
 
-def check_fits(corpus: Corpus, context: int | None, embedded: int) -> None:
+def check_fits(corpus: PlainTextLoss, context: int | None, embedded: int) -> None:
     """Refuse blocks that a student cannot read: longer than its context, or of unknown tokens.
 
     embedded: how many tokens the student has embeddings for.

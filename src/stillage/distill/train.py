@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from stillage.corpus.lm_text import Corpus, check_fits
+from stillage.corpus.lm_text import PlainTextLoss, check_fits
 from stillage.corpus.tokenizers import end_id
 from stillage.distill import checkpoint
 from stillage.distill.answer import Desk
@@ -80,7 +80,7 @@ def train(
     seed: int,
     should_stop: Callable[[], bool] = never,
     report: Report | None = None,
-    corpus: Corpus | None = None,
+    corpus: PlainTextLoss | None = None,
 ) -> Summary:
     """Train `student` and write folder/{model, best or last, provenance.parquet, summary.json, metrics.jsonl, train.log}.
 

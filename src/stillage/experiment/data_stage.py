@@ -126,8 +126,8 @@ def check_answers(context: Context, public: Sequence[Record]) -> None:
 def make_tokenizer(context: Context, folder: Path) -> None:
     """Take the tokenizer that is given, or fit a BPE on the public records (recorded, for the provenance check)."""
     from stillage.data.bpe import train_bpe
-    from stillage.data.chat_templates import AS_CHAT, as_chat, chosen
-    from stillage.data.templates import render
+    from stillage.data.chat_templates import AS_CHAT, as_chat, chosen_template
+    from stillage.data.templates import render_prompt
     from stillage.models.load import load_tokenizer
 
     path, revision = tokenizer_source(context.config)
@@ -143,10 +143,10 @@ def make_tokenizer(context: Context, folder: Path) -> None:
                 "Give --tokenizer.path.",
             )
         template = context.config.data.template
-        texts = [render(record, template, None) + record.response for record in used]
+        texts = [render_prompt(record, template, None) + record.response for record in used]
         tokenizer = train_bpe(texts, context.config.tokenizer.vocab_size)
     check_models(context, tokenizer)
-    layout = chosen(context.config.data.template, tokenizer)
+    layout = chosen_template(context.config.data.template, tokenizer)
     if (
         layout in AS_CHAT
     ):  # what is trained here is laid out so, whatever the tokenizer's folder said
@@ -160,7 +160,7 @@ def check_models(context: Context, tokenizer: PreTrainedTokenizerFast) -> None:
 
     Raises the errors of `tokenise`, `from_scratch`, `load_model`, `open_corpus` and `check_same_tokenizer`.
     """
-    from stillage.corpus.lm_text import check_config
+    from stillage.corpus.lm_text import check_corpus_ahead
     from stillage.data.tokenise import prompt_limit
     from stillage.models.load import check_ahead, load_tokenizer
     from stillage.models.pair import check_same_tokenizer, context_in
@@ -187,4 +187,4 @@ def check_models(context: Context, tokenizer: PreTrainedTokenizerFast) -> None:
         reads = None if cut or settings is None else context_in(settings)
         prompt_limit(data.max_tokens, data.max_prompt_tokens, reads)
         if reads_corpus(context.config, role):
-            check_config(context.config.lm, tokenizer, reads)
+            check_corpus_ahead(context.config.lm, tokenizer, reads)

@@ -27,7 +27,7 @@ from stillage.types import Record
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
-    from stillage.corpus.lm_text import Corpus
+    from stillage.corpus.lm_text import PlainTextLoss
     from stillage.experiment.plan import Context
 
 
@@ -154,7 +154,7 @@ def as_long_as_with_a_teacher(role: ModelRole, count: int, prompts: int) -> Trai
 
 def corpus_of(
     context: Context, role: ModelRole, tokenizer: PreTrainedTokenizerFast, folder: Path
-) -> Corpus | None:
+) -> PlainTextLoss | None:
     """The plain text that a role is trained on beside its records, if any; only the first process packs it."""
     from stillage.corpus.lm_text import PACKED, open_corpus
 
