@@ -1,1 +1,1 @@
-"""Text in files: the readers of every format, plain-text corpora, and their tokens in blocks."""
+"""Text in files: readers of every format, plain-text corpora, their tokens."""

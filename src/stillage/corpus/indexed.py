@@ -1,4 +1,4 @@
-"""Import of the published indexed sets (`.bin`/`.idx`), their separator found and checked."""
+"""Import of published indexed sets (`.bin`/`.idx`), looked through and checked."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ class IndexedSet:
         return (self.block(number) for number in range(self.sequences))
 
     def pair(self, number: int) -> tuple[Array, Array]:
-        """(prompt_ids, response_ids) of one sequence, int32. DataError without a separator."""
+        """(prompt ids, response ids) of a sequence, int32. DataError without separator."""
         if self.separator is None:
             fix = "Use its blocks; or the set made with prompt and response (the folder `full`)."
             what = "The indexed set has no separator between prompt and response."
@@ -84,15 +84,15 @@ class IndexedSet:
 def open_indexed(
     folder: Path, split: str, *, vocab_size: int = 0, first_id: int | None = None
 ) -> IndexedSet:
-    """Open `<split>_0`, `<split>_1`, ... (or `<split>` alone) of a folder; look through it once.
+    """Open `<split>_0`, `<split>_1`, ... (or `<split>` alone) of a folder.
 
-    The separator is found by looking: 65535 in uint16, 4294967295 in uint32, -1 or the type's
-    largest value in signed integers; it must stand exactly once in every sequence, or in none.
-    vocab_size: that of the tokenizer the set was made with (0: unknown). first_id: what to take off
-    every value (None: 1 for fairseq's older layout, unless a stored 0 shows that it does not count
-    from 1; else 0). Raises DataError for a shard missing in the row, damaged files, shards of
-    different kinds, separators in some sequences only, and ids that are negative or not in the
-    vocabulary.
+    All of it is looked through once. The separator is found so: 65535 in uint16, 4294967295 in
+    uint32, -1 or the type's largest value in signed integers; it must stand exactly once in every
+    sequence, or in none. vocab_size: that of the tokenizer the set was made with (0: unknown).
+    first_id: what to take off every value (None: 1 for fairseq's older layout, unless a stored 0
+    shows that it does not count from 1; else 0). Raises DataError for a shard missing in the row,
+    damaged files, shards of different kinds, separators in some sequences only, and ids that are
+    negative or not in the vocabulary.
     """
     shards = tuple(open_shard(prefix) for prefix in shard_prefixes(folder, split))
     kinds = sorted({f"{shard.tokens_T.dtype.name} ({shard.layout})" for shard in shards})
@@ -126,7 +126,7 @@ def open_indexed(
 
 
 def shard_prefixes(folder: Path, split: str) -> list[Path]:
-    """The shards of a split in order, as paths without suffix. DataError for none, or a gap."""
+    """The shards of a split in order, without suffix. DataError for none, or a gap."""
     pattern = re.compile(rf"{re.escape(split)}_(\d+)\.(?:bin|idx)")
     matches = [pattern.fullmatch(path.name) for path in folder.iterdir()] if folder.is_dir() else []
     numbers = sorted({int(match[1]) for match in matches if match})

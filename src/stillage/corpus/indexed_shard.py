@@ -1,4 +1,4 @@
-"""One `.bin`/`.idx` pair as fairseq and Megatron write them, checked against each other.
+"""One `.bin`/`.idx` pair as fairseq and Megatron write them, checked.
 
 All integers are little-endian. The index of the memory-mapped layout (MMIDIDX):
     9 bytes magic, u64 version = 1, u8 type code, u64 N, [u64 D,]
@@ -39,7 +39,7 @@ REDO = "Copy or make the .bin and .idx again, as a pair."
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Shard:
-    """An open pair of files; the tokens are memory-mapped, read when they are asked for.
+    """An open pair of files; its tokens are memory-mapped.
 
     Sequence n is tokens_T[starts_N[n] : starts_N[n] + sizes_N[n]], as stored (separators and all).
     """
@@ -53,7 +53,7 @@ class Shard:
 
 
 def open_shard(prefix: Path) -> Shard:
-    """Open `<prefix>.bin` and `<prefix>.idx`, checked against each other and their layout.
+    """Open `<prefix>.bin` and `<prefix>.idx`, checked against each other.
 
     Raises DataError, with the numbers that clash, when a file is missing, of another format, cut
     short or damaged.

@@ -1,4 +1,4 @@
-"""The lines of a file and its bytes as text: the one way in which files are read here.
+"""The lines of a file and its bytes as text, in one way for all readers.
 
 Only a newline byte ends a line, so that U+2028 inside a text is harmless.
 """
@@ -15,7 +15,7 @@ BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 
 def file_lines(path: Path, *, keep_mark: bool = False) -> Iterator[bytes]:
-    """Read the lines of a file without their ends, and without a byte order mark before them."""
+    """Read the lines of a file without their ends and the byte order mark."""
     with path.open("rb") as handle:
         for number, line in enumerate(handle):
             start = b"" if number or keep_mark else BYTE_ORDER_MARK
@@ -31,7 +31,7 @@ def decode(content: bytes) -> tuple[str, str]:
 
 
 def text_lines(path: Path, *, keep_mark: bool = False) -> Iterator[str]:
-    """Read the lines of a text file. DataError, with the line's number, where one is not UTF-8."""
+    """Read the lines of a text file. DataError where one is not UTF-8."""
     for number, line in enumerate(file_lines(path, keep_mark=keep_mark), start=1):
         text, wrong = decode(line)
         if wrong:

@@ -1,4 +1,4 @@
-"""Plain text beside a method: total loss = its own mean + coef * mean over the text's tokens.
+"""Plain text beside a method: loss = its mean + coef * mean over the text.
 
 MiniLLM (arXiv:2306.08543, section 2.3, L_PT) and DistiLLM (arXiv:2402.03898) add this next-token
 loss. Which blocks a step reads is a function of (seed, step), so that nothing has to be saved; the
@@ -43,7 +43,7 @@ class PlainTextLoss:
         return self.batch_size * (self.blocks.block_tokens - 1)
 
     def weight(self, tokens: int) -> float:
-        """The factor of a sum over the corpus's tokens, where a step is divided by `tokens`."""
+        """The factor of a sum over its tokens, where a step is divided by `tokens`."""
         return self.coef * tokens / self.tokens
 
     def identity(self) -> dict[str, object]:
@@ -63,7 +63,7 @@ class PlainTextLoss:
 def open_corpus(
     config: LmConfig, tokenizer: PreTrainedTokenizerFast, folder: Path
 ) -> PlainTextLoss | None:
-    """Open the corpus of a config, if any: blocks as they are, a text packed into `folder` first.
+    """Open the corpus of a config, if any; a text is packed into `folder` first.
 
     Raises DataError for a file that is missing, damaged, made with another tokenizer or shorter
     than one block, ConfigError for numbers without meaning.
@@ -87,10 +87,10 @@ def open_corpus(
 def check_corpus_ahead(
     config: LmConfig, tokenizer: PreTrainedTokenizerFast, context: int | None
 ) -> None:
-    """Refuse, before anything is trained, a corpus that would stop training; reads one block of it.
+    """Refuse, before anything is trained, a corpus that would stop training.
 
-    context: of the student, in tokens; None: without limit, or not known yet. Raises what
-    `open_corpus` and `check_fits` would.
+    Reads one block of it. context: of the student, in tokens; None: without limit, or not known
+    yet. Raises what `open_corpus` and `check_fits` would.
     """
     if not config.path:
         return
@@ -105,7 +105,7 @@ def check_corpus_ahead(
 
 
 def check_fits(corpus: PlainTextLoss, context: int | None, embedded: int) -> None:
-    """Refuse blocks that a student cannot read: longer than its context, or of unknown tokens.
+    """Refuse blocks longer than a student's context, or of tokens unknown to it.
 
     embedded: how many tokens the student has embeddings for.
     """

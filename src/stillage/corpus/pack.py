@@ -30,7 +30,7 @@ def pack_corpus(
     newline_before_end: bool = False,
     progress: Count | None = None,
 ) -> Blocks:
-    """Tokenise documents, end each with EOS, concatenate, cut into blocks, write them to `path`.
+    """Tokenise documents, end each with EOS, and cut them into blocks in a file.
 
     No BOS; a text that spells a special token is plain text. newline_before_end: encode each
     document with the newline that ended its line, as the released scripts of MiniLLM and DistiLLM
@@ -51,7 +51,7 @@ def pack_corpus(
 def check_fills_a_block(
     documents: Iterable[str], tokenizer: PreTrainedTokenizerBase, block_tokens: int
 ) -> None:
-    """Refuse, as `pack_corpus` does, a corpus shorter than one block; reads little more than that."""
+    """Refuse a corpus shorter than one block; reads little more than that."""
     total = count = 0
     for ids in _encoded(documents, tokenizer, end_id(tokenizer)):
         total, count = total + len(ids), count + 1

@@ -1,4 +1,4 @@
-"""Rows of a file, one at a time with their place: lines, JSON arrays, Parquet, whole texts."""
+"""Rows of a file with their place: lines, JSON arrays, Parquet, whole texts."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ MARK = "<@x(x!>"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Row:
-    """One row and its place; line counts from 1. value: None where it is blank or broken."""
+    """One row and its place; line counts from 1."""
 
     file: str
     line: int
-    value: Mapping[str, Any] | None
+    value: Mapping[str, Any] | None  # None: blank or broken
     reason: str = ""  # why it is broken
 
     @property
@@ -50,7 +50,7 @@ class Unusable(Exception):
 
 
 def utf8_text(value: object, column: str) -> str:
-    """A value as a text that UTF-8 can hold; "" for None. Raises Unusable for any other."""
+    """A text that UTF-8 can hold; None is "". Raises Unusable for any other value."""
     if value is None:
         return ""
     if not isinstance(value, str):

@@ -1,4 +1,4 @@
-"""Where data come from: a file, a folder, a pattern, a data set saved by `datasets`, or the hub."""
+"""Where data come from: files, a data set saved by `datasets`, or the hub."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ log = logging.getLogger("stillage")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HubPart:
-    """What of a hub data set is meant: its commit (40 digits), configuration and split.
+    """What of a hub data set is meant: its commit, configuration and split.
 
     The split is also that of a data set saved by `datasets`, where it has several.
     """
@@ -41,7 +41,7 @@ TRAIN = HubPart()
 class Source:
     """A part of the input, e.g. one file: its name, a hash of its content, its rows.
 
-    unread: what lies beside it and is not read, the files and the parts of a saved data set -> rows.
+    unread: what lies beside it and is not read, files and parts of a saved data set -> rows.
     """
 
     name: str
@@ -91,7 +91,7 @@ def folder_and_part(source: str | Path) -> tuple[Path, str]:
 
 
 def check_format(path: Path, txt: TxtMode | None = None) -> None:
-    """Refuse a file whose suffix nothing here reads. DataError, with the conversion of a table."""
+    """Refuse a file whose suffix nothing here reads."""
     suffix = path.suffix.lower()
     if suffix in _suffixes(txt):
         return

@@ -1,4 +1,4 @@
-"""A plain-text corpus in one file: a document per line, its runs of newlines written as MARK.
+"""A plain-text corpus in one file: a document per line, newlines as MARK.
 
 This is the convention of MiniLLM (Gu et al. 2024) and DistiLLM (Ko et al. 2024). The format has no
 escape, so a document that spells the mark itself is refused (or left out and counted, where asked):
@@ -27,7 +27,7 @@ log = logging.getLogger("stillage")
 
 @dataclass(kw_only=True, slots=True)
 class CorpusCounts:
-    """What a corpus holds, and what was left out or changed on the way, as documents stream by.
+    """What a corpus holds, and what was left out or changed on the way.
 
     Characters are Unicode code points, as read back: runs of newlines count one.
     """
@@ -81,10 +81,11 @@ def collapse_newlines(text: str) -> str:
 
 
 def to_line(text: str) -> str:
-    """Write a document as one line. from_line(to_line(text)) == collapse_newlines(text).
+    """Write a document as one line, every run of newlines as MARK.
 
-    No prefix of the mark is also its suffix, so marks cannot overlap, and none arises across an
-    inserted one. The document must not spell the mark.
+    from_line(to_line(text)) == collapse_newlines(text): no prefix of the mark is also its suffix,
+    so marks cannot overlap, and none arises across an inserted one. The document must not spell the
+    mark.
     """
     assert MARK not in text
     return NEWLINES.sub(MARK, text)
@@ -98,7 +99,7 @@ def from_line(line: str) -> str:
 def write_text_corpus(
     source: str | Path, out: Path, rules: DocumentRules = DEFAULT_RULES, hub: HubPart = TRAIN
 ) -> CorpusCounts:
-    """Write every document of a source, one a line, in the order of file names and rows.
+    """Write every document of a source, one a line, by file names and rows.
 
     source: as in `open_source`. out: a file (a path without suffix is a folder: its data.txt).
     Beside it, `<out>.manifest` (JSON) says where it came from and what was left out. Raises
@@ -162,7 +163,7 @@ def measure_text_corpus(path: Path) -> CorpusCounts:
 
 
 def corpus_files(path: Path) -> list[Path]:
-    """The files of a corpus: the file itself, or every .txt below the folder, sorted by name."""
+    """The files of a corpus: itself, or every .txt below the folder, by name."""
     files = [path] if path.is_file() else sorted(path.rglob("*.txt")) if path.is_dir() else []
     files = [file for file in files if not file.name.startswith(".")]
     if not files:

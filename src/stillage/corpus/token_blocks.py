@@ -1,4 +1,4 @@
-"""Blocks of equal length cut from a token stream, in one memory-mapped safetensors file.
+"""Blocks of equal length cut from a token stream, in one safetensors file.
 
 Tensors: `blocks` [N, block_tokens] (uint16 where the vocabulary fits, else int32) and
 `document_starts` [D] (int64: where each document begins, in tokens from the first block's start).
@@ -62,7 +62,7 @@ def write_blocks(
     vocab_size: int,
     tokenizer: str = "",
 ) -> Blocks:
-    """Concatenate documents (ids, EOS included), cut and write blocks as they come; open the file.
+    """Concatenate documents (ids, EOS included), cut, write, and open the file.
 
     The last, partial block is dropped and counted. Memory: one document and eight bytes for each.
     Raises ConfigError for a block of fewer than 2 tokens, DataError for an id outside the
@@ -106,7 +106,8 @@ def open_blocks(path: Path, *, tokenizer: str = "") -> Blocks:
     """Open a file of blocks.
 
     tokenizer: refuse blocks of another one (its `rules_hash`; "": do not check).
-    Raises DataError when the file is missing, damaged, of another kind, or made with another tokenizer.
+    Raises DataError when the file is missing, damaged, of another kind, or made with another
+    tokenizer.
     """
     from safetensors import SafetensorError, safe_open
 
@@ -145,13 +146,13 @@ def open_blocks(path: Path, *, tokenizer: str = "") -> Blocks:
 
 
 def block_example(blocks: Blocks, number: int) -> Example:
-    """Make a block an example: every token is trained but the first, which nothing predicts."""
+    """A block as an example: all is trained but the first, which nothing predicts."""
     ids_T = blocks.blocks_NT[number].astype(np.int32)
     return Example(record_id=f"block-{number}", ids_T=ids_T, response_T=np.arange(len(ids_T)) > 0)
 
 
 def block_numbers(step: int, batch_size: int, count: int, seed: int, *, first: int = 0) -> Array:
-    """The numbers of the blocks of one step, int64[batch_size], in an endless row of epochs.
+    """The numbers of one step's blocks, int64[batch_size].
 
     Every block comes once per epoch, in an order that depends on (seed, epoch) alone, so a resumed
     run needs no state. Blocks first .. first + count - 1 take part: those before may serve

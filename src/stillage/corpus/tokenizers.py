@@ -1,4 +1,4 @@
-"""What a tokenizer is: its hash, by which caches, packed corpora and trainings know it, BOS and EOS."""
+"""What a tokenizer is, as a hash that names it in caches; its BOS and EOS."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def rules_hash(tokenizer: PreTrainedTokenizerBase) -> str:
 
 
 def tokenizer_hash(tokenizer: PreTrainedTokenizerBase, *, chat_template: bool = True) -> str:
-    """Hash all that a tokenizer decides: ids, texts, special tokens, its chat template.
+    """Hash all that a tokenizer decides: ids, texts, special tokens, template.
 
     chat_template: False leaves that one out, for what is named by the tokens that it rendered. Fast
     tokenizers only.
@@ -44,7 +44,7 @@ def tokenizer_hash(tokenizer: PreTrainedTokenizerBase, *, chat_template: bool = 
 
 
 def end_id(tokenizer: PreTrainedTokenizerBase) -> int:
-    """The id of EOS. ModelError where there is none, or the tokenizer cannot tell offsets."""
+    """The id of EOS. ModelError without one, or for a slow tokenizer."""
     name = tokenizer.name_or_path or type(tokenizer).__name__
     if not tokenizer.is_fast:
         what = "The tokenizer cannot tell where its tokens lie in the text."

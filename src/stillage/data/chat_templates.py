@@ -1,4 +1,4 @@
-"""The layouts as chat templates of a tokenizer, and which layout a chat template means.
+"""The layouts as chat templates, and which layout a chat template means.
 
 A template that we write renders what training read, byte for byte, for records with and without
 input and for conversations; where the tokenizer puts BOS before a text by itself, the template
@@ -72,12 +72,12 @@ EARLIER: Mapping[str, str] = {"alpaca": ALPACA_HEAD + WORDS + ALPACA_TAIL, "raw"
 
 
 def as_chat(layout: str, tokenizer: PreTrainedTokenizerBase) -> str:
-    """The chat template of a layout (alpaca, raw), with BOS where the tokenizer adds one."""
+    """The chat template of alpaca or raw, with BOS where the tokenizer adds one."""
     return (BOS if first_ids(tokenizer) == [tokenizer.bos_token_id] else "") + AS_CHAT[layout]
 
 
 def own_layout(chat_template: object) -> str:
-    """What a chat template means: alpaca or raw where we wrote it, else chat; alpaca without one.
+    """What a chat template means: alpaca or raw if ours, chat if not, alpaca if none.
 
     chat_template: a text; or named ones, of which the default counts.
     """
@@ -96,7 +96,7 @@ def chosen_template(template: str, tokenizer: PreTrainedTokenizerBase | None) ->
 
 
 def layout_note(template: str, tokenizer: PreTrainedTokenizerBase, place: str) -> str:
-    """One line: the layout that is used, and a warning where the model's folder has another.
+    """Say which layout is used, and warn where the model's folder has another.
 
     place: that folder.
     """
@@ -111,7 +111,7 @@ def layout_note(template: str, tokenizer: PreTrainedTokenizerBase, place: str) -
 
 
 def read_chat_template(folder: Path) -> str:
-    """Read the chat template in a tokenizer's folder, as loading it finds it; "" without one.
+    """Read the chat template in a tokenizer's folder; "" where there is none.
 
     Reads text files alone, no library. ModelError for a file that is broken.
     """

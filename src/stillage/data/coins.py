@@ -1,4 +1,4 @@
-"""Members by the toss of a coin, as a one-run audit of differential privacy needs them.
+"""Members by the toss of a coin, for a one-run audit of differential privacy.
 
 Under a draw of fixed size each member makes the others less likely to be one; the theorem
 (arXiv:2305.08846) asks for inclusions that do not know of each other.
@@ -36,7 +36,7 @@ def toss_coins(split: Split, seed: int) -> Split:
 
 
 def canaries(split: Split) -> list[str]:
-    """Ids of the records that had a coin of their own, sorted; none where nothing was tossed."""
+    """Ids of the records with a coin of their own, sorted; none without a toss."""
     if split.inclusion != BERNOULLI:
         return []
     return sorted(record.id for record in _compared(split) if record.id not in split.group_of)

@@ -1,4 +1,4 @@
-"""From a row of somebody's table to records: which columns are the prompt and the response.
+"""From a row of any table to records: which column is prompt, which response.
 
 Shapes, in the order they are looked for: instruction (+ input) + response, prompt + response,
 messages, instances (self-instruct), text, and turns (questions without answers). Names given by the
@@ -54,19 +54,19 @@ class RecordColumns:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Exchange:
-    """A question and its answer as a row has them: the response may be a list of references."""
+    """A question and its answer as a row has them."""
 
     prompt: str = ""
     input: str = ""
     messages: tuple[tuple[str, str], ...] = ()
-    response: object
+    response: object  # a text, or a list of references
     column: str  # where the response stands
 
 
 def record_id(
     prompt: str, input: str, response: str, messages: Sequence[tuple[str, str]] = ()
 ) -> str:
-    """Name a record: 16 hexadecimal digits of the sha256 of its content, the same everywhere."""
+    """Name a record: 16 hexadecimal digits of the sha256 of its content."""
     turns = [list(turn) for turn in messages]
     content = json.dumps([prompt, input, response, turns], ensure_ascii=False)
     return hashlib.sha256(content.encode()).hexdigest()[:16]

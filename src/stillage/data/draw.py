@@ -81,7 +81,7 @@ def draw_split(loaded: Loaded, shares: Mapping[str, float], seed: int, group_by:
 
 
 def with_groups(split: Split, numbers: Mapping[str, int], group_by: str) -> Split:
-    """Write the groups of its records into a split. numbers: record id -> group number."""
+    """Write groups into a split. numbers: record id -> group number."""
     sizes = Counter(numbers.values())
     return replace(
         split,
@@ -143,7 +143,7 @@ def split_from_files(
 def check_disjoint(
     records_by_role: Mapping[Role, Sequence[Record]], audited: Sequence[Role] = AUDITED
 ) -> dict[str, int]:
-    """Refuse a record that is in two audited roles; count what other pairs of roles share.
+    """Refuse a record in two audited roles; count what other pairs of roles share.
 
     Raises DataError with the number of shared records and the first ids.
     """

@@ -1,4 +1,4 @@
-"""From the data section of a config to the split: made-up people, one pool, or a file per role."""
+"""From the data section of a config to the split."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which records train a model: a role, both training roles, or one of n equal parts of one."""
+"""Which records train a model: a role, both, or one of n equal parts of it."""
 
 from __future__ import annotations
 
@@ -29,10 +29,10 @@ SPELLING = re.compile(r"(?P<pool>[a-z]+)(?:\s+(?P<part>\d+)\s+of\s+(?P<parts>\d+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Selection:
-    """The records chosen, and all that is needed to choose them again (about: JSON-able)."""
+    """The records chosen, and all that is needed to choose them again."""
 
     records: list[Record]
-    about: Mapping[str, str | int]
+    about: Mapping[str, str | int]  # JSON-able
 
 
 def draw_part(
@@ -42,7 +42,7 @@ def draw_part(
     seed: int,
     group_of: Mapping[str, str] = NO_GROUPS,
 ) -> list[Record]:
-    """Draw the part-th (from 1) of `parts` equal parts, at random by id, in the order of the draw.
+    """Draw the part-th (from 1) of `parts` equal parts, in the order of the draw.
 
     group_of: record id -> group, for records that stay in one part. Depends on the ids, groups,
     parts and seed alone, never on file order. The parts are disjoint, together they are everything,
@@ -126,7 +126,7 @@ def select_records(
 
 
 def check_choices(train_on: Mapping[str, str], inclusion: str) -> None:
-    """Refuse a name that is not trained, a choice that does not exist, or one against the coins."""
+    """Refuse a choice for a model, or of records, that does not exist."""
     unknown = sorted(set(train_on) - set(ROLE_OF))
     if unknown:
         fix = "Say it of teacher or student, e.g. --data.train-on.teacher 'private 1 of 2'."
@@ -140,7 +140,7 @@ def check_choices(train_on: Mapping[str, str], inclusion: str) -> None:
 
 
 def assign_training(split: Split, train_on: Mapping[str, str], *, audits: bool) -> Split:
-    """Choose other training records: private becomes what the teacher trains on, public students.
+    """Make private what the teacher trains on, and public what students do.
 
     train_on: {"teacher": choice, "student": choice}, either may be absent (see `parse_pool`). So
     members are always the records that the teacher has seen; those that nobody trains on leave the

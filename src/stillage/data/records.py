@@ -1,4 +1,4 @@
-"""Read records from any input; what cannot be used is counted, listed, and refused beyond a limit."""
+"""Read records from any input; what cannot be used is counted and listed."""
 
 from __future__ import annotations
 

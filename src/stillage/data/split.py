@@ -1,4 +1,4 @@
-"""The split: the records of each role and how they came there, in memory and in two files."""
+"""The split: the records of each role and how they came there."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ IN_JSON = [one.name for one in fields(Split) if one.name not in ("records_by_rol
 
 
 def write_split(folder: Path, split: Split) -> None:
-    """Write records.parquet (a row a record, in the order of roles) and, last, split.json."""
+    """Write records.parquet (a row a record) and, last, split.json."""
     import pyarrow as pa
 
     rows = [

@@ -1,6 +1,6 @@
-"""How a prompt is laid out around the user's words: Alpaca, raw, or the tokenizer's own chat template.
+"""How a prompt is laid out: Alpaca, raw, or the tokenizer's chat template.
 
-One rule where nobody says which: the chat template of the model's folder where it has one, else Alpaca (`auto`).
+Where nobody says which, the chat template of the model's folder counts, or else Alpaca (`auto`).
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Prompt:
-    """A prompt's text; the user's words are text[body_start:body_end], the rest the template's."""
+    """A prompt's text; the user's words are text[body_start:body_end]."""
 
     text: str
     body_start: int
@@ -35,21 +35,21 @@ class Prompt:
 
 
 def alpaca(record: Record, tokenizer: PreTrainedTokenizerBase | None = None) -> Prompt:
-    """The Alpaca layout (Taori et al. 2023), in its second wording for a record with an input."""
+    """The Alpaca layout (Taori et al. 2023), in the wording with or without input."""
     head = ALPACA_HEAD_INPUT if record.input else ALPACA_HEAD
     body = transcript(record) + (ALPACA_INPUT + record.input if record.input else "")
     return _around(head, body, ALPACA_TAIL)
 
 
 def raw(record: Record, tokenizer: PreTrainedTokenizerBase | None = None) -> Prompt:
-    """The prompt as it is, the input on the next line; nothing is added, not even a space."""
+    """The prompt as it is, the input on the next line; nothing is added."""
     return _around("", transcript(record) + (RAW_INPUT + record.input if record.input else ""), "")
 
 
 def chat(record: Record, tokenizer: PreTrainedTokenizerBase | None = None) -> Prompt:
     """The tokenizer's chat template, up to where the assistant starts to speak.
 
-    Raises ModelError when the tokenizer has none, DataError when the template refuses the record's turns.
+    Raises ModelError when the tokenizer has none, DataError when the template refuses the turns.
     """
     if tokenizer is None or not tokenizer.chat_template:
         known = tokenizer is not None
@@ -100,7 +100,7 @@ TEMPLATES: dict[str, Callable[[Record, PreTrainedTokenizerBase | None], Prompt]]
 def lay_out(
     record: Record, template: str, tokenizer: PreTrainedTokenizerBase | None = None
 ) -> Prompt:
-    """Lay a record's prompt out under a template; a record that is text alone has an empty one.
+    """Lay a record's prompt out; that of a record of text alone is empty.
 
     template: a name of TEMPLATES, or auto (`chosen_template`). Raises ConfigError for an unknown
     template.

@@ -1,4 +1,4 @@
-"""Records to token ids: prompt and response encoded jointly, response and end of text trained."""
+"""Records to token ids, prompt and response encoded as one text."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("stillage")
 BATCH = 1024  # texts per call of the tokenizer: bounds the memory of the offsets
-LEAST = 4  # tokens that an example cannot do without: something to read, something to answer, and its end
+LEAST = 4  # tokens that an example cannot do without: to read, to answer, and its end
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,7 +75,7 @@ def tokenise(
     Args:
         template: alpaca, raw, chat or auto (`chosen_template`).
         max_tokens, max_prompt_tokens, context_tokens: see `prompt_limit`.
-        what: whose records these are (model, part), for the notice of what was cut; None: no notice.
+        what: whose records these are, for the notice of what was cut; None: no notice.
 
     Raises ModelError without a fast tokenizer or EOS, ConfigError when the limits leave no room.
     """
@@ -133,7 +133,7 @@ def encode_prompts(
     max_prompt_tokens: int,
     within: int = 0,
 ) -> list[Array]:
-    """The ids of each prompt alone, int32, to be continued by a model; cut as in `tokenise`.
+    """The ids of each prompt alone, int32, to be continued; cut as in `tokenise`.
 
     Equal to the prompt part of `tokenise` wherever no token straddles the boundary to the response.
     An empty prompt becomes the one token that starts a text (BOS, or EOS where there is none).
@@ -214,7 +214,7 @@ def _encode(
 
 
 def _bounds(offsets: Offsets, start: int) -> Array:
-    """`Span.bounds_N` of a whole response: its tokens, at character `start` of the text, and the end of text."""
+    """`Span.bounds_N` of a whole response, which begins at character `start`, and its end."""
     if not offsets:
         return np.array([0, END], dtype=np.int32)
     first_T, end_T = np.array(offsets, dtype=np.int32).T - np.int32(start)

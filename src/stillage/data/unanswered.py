@@ -1,4 +1,4 @@
-"""Prompts alone: public records without an answer, for a student whose teacher writes the answers."""
+"""Prompts alone: public records whose answers the teacher writes."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def with_answers(records: Sequence[Record]) -> list[Record]:
 
 
 def prompt_alone(record: Record) -> Record:
-    """Take the answer and the columns that belong to it off; a record with an id of its own."""
+    """Make a record of the prompt alone, with an id of its own and no columns."""
     bare = record_id(record.prompt, record.input, "", record.messages)
     return replace(record, id=bare, response="", meta={})
 

@@ -1,1 +1,1 @@
-"""Presets: whole experiments by name, as YAML files and as rows of the published scripts' table."""
+"""Presets: whole experiments by name, as YAML files or published scripts."""

@@ -1,4 +1,4 @@
-"""What a published script needs that no package can bring along: records, plain text, models."""
+"""What a published script needs that no package brings: records, text, models."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def missing_records(script: Script, flat: Flat) -> list[tuple[str, str]]:
 
 
 def missing_model(group: str, cell: str, flat: Flat) -> list[tuple[str, str]]:
-    """List what is missing of one model: its folder, its commit, or the run that trains it."""
+    """List what is missing of one model: folder, commit, or the run that trains it."""
     if cell == "given" and not flat.get(f"{group}.path"):
         return [(f"the {group}", f"--{group} FOLDER")]
     needs = []
@@ -51,7 +51,7 @@ def trained_by(folder: str) -> str:
 
 
 def how_to_train(preset: str) -> str:
-    """The command that runs a script; the name of one run with the method init ends in -init."""
+    """The command that runs a script, with the method init for a name in -init."""
     if preset.endswith("-init"):
         return f"stillage run {preset.removesuffix('-init')} --method init --out runs/{preset}"
     return f"stillage run {preset}"

@@ -101,7 +101,7 @@ def training_settings(script: Script, group: str) -> Flat:
 
 
 def untrained_settings(script: Script) -> Flat:
-    """Set up the model that the script does not train, ready to be trained in the same run."""
+    """Set up the model that the script does not train, if the same run is to."""
     if script.group == "teacher":
         return {"student_train.epochs": ["0"]}
     untrained: Flat = {"teacher_train.epochs": ["0"]}
@@ -113,7 +113,7 @@ def untrained_settings(script: Script) -> Flat:
 
 
 def starting_model(script: Script, group: str, cell: str) -> Flat:
-    """Name what a model starts from: a hub id, what another script trained, or an adapter."""
+    """Name a model's start: a hub id, what another script trained, or an adapter."""
     if cell in ("-", "given"):
         return {}
     model, _, adapter = cell.partition("+")
@@ -158,7 +158,7 @@ def method_settings(script: Script) -> Flat:
 
 
 def script_yaml(script: Script) -> str:
-    """Write a script as a config file; above every setting, its source and what is missing."""
+    """Write a script as a config file, headed by its source and what is missing."""
     flat = script_settings(script)
     head = [
         f"{script.preset}: {describe_script(script)}",
