@@ -14,7 +14,7 @@ from stillage.corpus.sources import COMMIT, HubPart, folder_and_part, is_pattern
 from stillage.data.chat_templates import ALPACA_HEAD, ALPACA_HEAD_INPUT, ALPACA_INPUT, ALPACA_TAIL
 from stillage.data.columns import RecordColumns, record_id
 from stillage.data.records import Loaded, read_records
-from stillage.errors import DataError
+from stillage.errors import DataError, did_you_mean
 from stillage.evaluate.quality import references_of
 from stillage.types import Record
 
@@ -100,14 +100,8 @@ def open_set(
 def _local(word: str, wanted: RecordColumns, max_bad_lines: int) -> Loaded:
     """A file, a folder or a pattern; for a word that is none of these, the names that would have been understood."""
     if not folder_and_part(word)[0].exists() and not is_pattern(word):
-        import difflib
-
-        near = difflib.get_close_matches(word.lower(), [*KNOWN, *ALSO_CALLED], n=1)
-        fix = (
-            f"Did you mean {near[0]}?"
-            if near
-            else f"Give a path, HUB_ID@COMMIT, or a name: {', '.join(KNOWN)}."
-        )
+        known = f"Give a path, HUB_ID@COMMIT, or a name: {', '.join(KNOWN)}."
+        fix = did_you_mean(word.lower(), [*KNOWN, *ALSO_CALLED], known)
         raise DataError("There is no such data set.", f"given: {word}", fix)
     return read_records(word, wanted, HubPart(split="test"), max_bad_lines=max_bad_lines)
 

@@ -36,7 +36,7 @@ HERE = Path(__file__).parent
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Check:
+class CheckRow:
     """One validity check as shown."""
 
     name: str
@@ -153,10 +153,10 @@ def tables(view: RunView, options: ReportConfig) -> dict[str, Table | None]:
     }
 
 
-def checks(view: RunView) -> tuple[Check, ...]:
+def checks(view: RunView) -> tuple[CheckRow, ...]:
     """The validity checks, the failed ones first, then those that could not tell."""
     found = [
-        Check(
+        CheckRow(
             name=words(str(check.get("name", ""))),
             passed=bool(check.get("passed")),
             detail=str(check.get("detail", "")),
