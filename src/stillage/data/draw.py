@@ -113,8 +113,10 @@ def split_from_files(
     loaded: dict[Role, Loaded] = {
         role: readers[role](files[role]) for role in ROLES if role in files
     }
-    collapsed = {role: collapse(one.records) for role, one in loaded.items()}
-    records: dict[Role, list[Record]] = {role: kept for role, (kept, _) in collapsed.items()}
+    collapsed: dict[Role, tuple[list[Record], int]] = {
+        role: collapse(one.records) for role, one in loaded.items()
+    }
+    records: dict[Role, list[Record]] = {role: one[0] for role, one in collapsed.items()}
     notes: Counter[str] = Counter()
     for one in loaded.values():
         notes.update(one.notes)

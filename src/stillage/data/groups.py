@@ -89,7 +89,7 @@ def allot_groups(
     for index, count in enumerate(_fill(room, len(single))):
         drawn[index] += [single[place] for place in permuted[start : start + count]]
         start += count
-    by_role = {name: got for name, got in zip(names, drawn, strict=True) if name is not None}
+    by_role: dict[Role, list[Record]] = dict(zip(counts, drawn, strict=False))  # but for None
     starved = [name for name, got in by_role.items() if not got]
     if starved:
         largest = max(map(len, members.values()), default=0)
