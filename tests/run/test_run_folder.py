@@ -291,3 +291,13 @@ def test_a_full_disk_interrupts_whoever_tells_it(tmp_path: Path, error: Exceptio
         temporary.write_text("half")
         raise error
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_full_disk_is_told_once_where_writes_are_nested(tmp_path: Path) -> None:
+    with (
+        pytest.raises(Interrupted) as caught,
+        atomic(tmp_path / "folder") as outer,
+        atomic(outer / "file"),
+    ):
+        raise ValueError("x (os error 28)")
+    assert len(str(caught.value).splitlines()) == 3

@@ -23,6 +23,8 @@ DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
 
 def is_disk_full(error: Exception) -> bool:
     """Whether a write ran out of space; what is written in Rust tells it in its text only."""
+    if isinstance(error, Interrupted):  # it has been said by whoever met it first
+        return False
     number = error.errno if isinstance(error, OSError) else None
     return number in DISK_FULL or any(f"os error {number}" in str(error) for number in DISK_FULL)
 
