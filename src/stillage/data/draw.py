@@ -77,10 +77,10 @@ def draw_split(loaded: Loaded, shares: Mapping[str, float], seed: int, group_by:
         notes={**loaded.notes, **notes},
         sources=loaded.sources,
     )
-    return with_groups(split, numbers, group_by) if group_by else split
+    return record_groups(split, numbers, group_by) if group_by else split
 
 
-def with_groups(split: Split, numbers: Mapping[str, int], group_by: str) -> Split:
+def record_groups(split: Split, numbers: Mapping[str, int], group_by: str) -> Split:
     """Write groups into a split. numbers: record id -> group number."""
     sizes = Counter(numbers.values())
     return replace(
@@ -139,7 +139,7 @@ def split_from_files(
         return split
     numbers = group_numbers(audited, group_by, 1.0, 1.0)
     ids = [record.id for record in audited]
-    return with_groups(split, dict(zip(ids, numbers.tolist(), strict=True)), group_by)
+    return record_groups(split, dict(zip(ids, numbers.tolist(), strict=True)), group_by)
 
 
 def check_disjoint(
