@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     import torch
     from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
-    from stillage.distill.corpus import Corpus
+    from stillage.corpus.lm_text import PlainTextLoss
     from stillage.distill.train import Summary
 
 settings.register_profile("any machine", deadline=None)  # a slow machine is no failure
@@ -77,7 +77,7 @@ def small_train(
     validation: Sequence[Example] | None = None,
     should_stop: Callable[[], bool] | None = None,
     report: Callable[[dict[str, object]], None] | None = None,
-    corpus: Corpus | None = None,
+    corpus: PlainTextLoss | None = None,
     seed: int = 7,
     **options: object,
 ) -> tuple[Summary, PreTrainedModel]:

@@ -14,9 +14,9 @@ import pytest
 import torch
 
 from stillage.data.bpe import train_bpe
-from stillage.data.records import record_id
+from stillage.data.columns import record_id
 from stillage.data.split import Split, write_split
-from stillage.data.tokenise import encode
+from stillage.data.tokenise import tokenise
 from stillage.errors import ModelError
 from stillage.experiment.audit_stage import audit
 from stillage.experiment.plan import make_context
@@ -97,7 +97,7 @@ def teach(
     steps: int,
     template: str = "auto",
 ) -> None:
-    examples = encode(records, tokenizer, template=template, max_tokens=96).examples
+    examples = tokenise(records, tokenizer, template=template, max_tokens=96).examples
     ids = torch.zeros(
         len(examples), max(len(example.ids_T) for example in examples), dtype=torch.long
     )

@@ -250,7 +250,7 @@ def prefixed(
 
     NoRoom where that is so of all records.
     """
-    from stillage.data.tokenise import first_ids
+    from stillage.corpus.tokenizers import first_ids
     from stillage.models.pair import context_of
 
     prefix, start, context = (

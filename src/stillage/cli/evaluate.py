@@ -154,7 +154,7 @@ def fill(
     model: str, asked: Matrix, sets: Sequence[EvalSet], board: Board
 ) -> tuple[list[Result], list[Result]]:
     """The results of the matrix, and of the exposure bias where a teacher is given."""
-    from stillage.data.chat_templates import chosen as layout_of
+    from stillage.data.chat_templates import chosen_template as layout_of
     from stillage.data.chat_templates import layout_note, own_layout
     from stillage.evaluate.cells import Reading
     from stillage.evaluate.matrix import collect, decoding_of, run_matrix
@@ -215,7 +215,7 @@ def fill(
 
 def load_subject(source: ModelConfig) -> Subject:
     """A model with its tokenizer, and the hash of both as they are in memory."""
-    from stillage.data.tokenizer_hash import tokenizer_hash
+    from stillage.corpus.tokenizers import tokenizer_hash
     from stillage.evaluate.cells import Subject, digest
     from stillage.experiment.inputs import device_name, special_ids
     from stillage.models.identity import model_hash

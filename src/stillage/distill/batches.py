@@ -16,7 +16,7 @@ from functools import lru_cache
 import numpy as np
 import torch
 
-from stillage.data.pack import first_fit
+from stillage.functional.first_fit import first_fit
 from stillage.rng import generator
 from stillage.run.config import TrainConfig
 from stillage.types import Batch, Example

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from stillage.data.tokenizer_hash import tokenizer_hash
+from stillage.corpus.tokenizers import tokenizer_hash
 from stillage.distill.batches import canonical, fingerprint
 from stillage.errors import CheckpointError
 from stillage.models.identity import generation_hash, model_hash
@@ -19,7 +19,7 @@ from stillage.types import Example, Method, Rollout
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
-    from stillage.distill.corpus import Corpus
+    from stillage.corpus.lm_text import PlainTextLoss
 
 SCHEMA = 2  # raise it when the same inputs would be trained to another result
 FREE = ("micro_batch_size", "checkpoint_every_s", "gradient_checkpointing", "packing")
@@ -38,7 +38,7 @@ def identity_of(
     validation: Sequence[Example],
     options: TrainConfig,
     seed: int,
-    corpus: Corpus | None,
+    corpus: PlainTextLoss | None,
 ) -> dict[str, Any]:
     """All that decides the trained weights and the folder they are saved in, as a JSON-able dict.
 

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from stillage.corpus.lm_text import PlainTextLoss
 from stillage.distill import checkpoint
 from stillage.distill.batches import (
     collate,
@@ -28,7 +29,6 @@ from stillage.distill.batches import (
     trained_tokens,
     validation_batches,
 )
-from stillage.distill.corpus import Corpus
 from stillage.distill.journal import Journal
 from stillage.distill.objective import Objective, output
 from stillage.distill.optimiser import lr_at, set_lr
@@ -59,7 +59,7 @@ class Plan:
     folder: Path
     identity: dict[str, Any]  # what a checkpoint must agree with
     should_stop: Callable[[], bool]
-    corpus: Corpus | None = None  # plain text beside the records
+    corpus: PlainTextLoss | None = None  # plain text beside the records
     row_tokens: int = 0  # > 0: several records in a row of so many tokens
 
     @property
@@ -209,7 +209,7 @@ class Loop:
                     totals[name] = totals[name] + value if name in totals else value
         return totals
 
-    def backward_corpus(self, corpus: Corpus, number: int, tokens: int) -> torch.Tensor:
+    def backward_corpus(self, corpus: PlainTextLoss, number: int, tokens: int) -> torch.Tensor:
         """Gradients of this process's blocks of plain text; their weighted sum, float64. Never the last of a step."""
         ranks, rank = self.accelerator.num_processes, self.accelerator.process_index
         size, weight = self.plan.options.micro_batch_size, corpus.weight(tokens)

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import difflib
 import math
 import typing
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import fields
 
-from stillage.errors import ConfigError
+from stillage.errors import ConfigError, did_you_mean
 from stillage.run.ranges import Range, require
 from stillage.types import Method
 
@@ -55,7 +54,6 @@ def method_named(methods: Mapping[str, Method], name: str) -> Method:
 
 def unknown(kind: str, name: str, known: Collection[str], owner: str) -> ConfigError:
     """The error for a name that does not exist, with the nearest that does."""
-    near = difflib.get_close_matches(name, list(known), n=1, cutoff=0.5)
     added = kind in ("method", "divergence", "attack")
     choose = (
         "Choose one of these, or give the --plugin file that adds it."
@@ -67,7 +65,7 @@ def unknown(kind: str, name: str, known: Collection[str], owner: str) -> ConfigE
         f"known: {', '.join(known)}"
         if known
         else f"this {owner.removeprefix('of ')} has no {kind}",
-        f"Did you mean {near[0]}?" if near else choose if known else "Leave it out.",
+        did_you_mean(name, known, choose if known else "Leave it out."),
     )
 
 

@@ -14,13 +14,13 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from stillage.data.tokenise import end_id
+from stillage.corpus.lm_text import PlainTextLoss, check_fits
+from stillage.corpus.tokenizers import end_id
 from stillage.distill import checkpoint
 from stillage.distill.answer import Desk
 from stillage.distill.answers_once import answers_once
 from stillage.distill.batches import canonical, fingerprint, total_steps, trained_tokens
 from stillage.distill.checks import check
-from stillage.distill.corpus import Corpus, check_corpus
 from stillage.distill.identity import identity_of, refuse_finished
 from stillage.distill.journal import Journal, Report
 from stillage.distill.loop import Loop, Plan
@@ -80,7 +80,7 @@ def train(
     seed: int,
     should_stop: Callable[[], bool] = never,
     report: Report | None = None,
-    corpus: Corpus | None = None,
+    corpus: PlainTextLoss | None = None,
 ) -> Summary:
     """Train `student` and write folder/{model, best or last, provenance.parquet, summary.json, metrics.jsonl, train.log}.
 
@@ -109,7 +109,7 @@ def train(
             len(examples),
         )
     if corpus is not None:
-        check_corpus(corpus, student)
+        check_fits(corpus, context_of(student), embedding_rows(student))
     identity = identity_of(
         student=student,
         tokenizer=tokenizer,

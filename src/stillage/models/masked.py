@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, cast
 import numpy as np
 import torch
 
-from stillage.data.tokenizer_hash import tokenizer_hash
+from stillage.corpus.tokenizers import tokenizer_hash
 from stillage.errors import ModelError
 from stillage.models.batches import run_batches
 from stillage.models.identity import folder_hash

@@ -6,7 +6,7 @@ import json
 import logging
 from typing import TYPE_CHECKING
 
-from stillage.data.tokenizer_hash import tokenizer_hash
+from stillage.corpus.tokenizers import tokenizer_hash
 from stillage.errors import DataError, ModelError
 
 if TYPE_CHECKING:

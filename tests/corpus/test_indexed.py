@@ -12,16 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stillage.cli import plain_text as cli
-from stillage.data.indexed import (
-    block,
-    blocks,
-    examples,
-    open_indexed,
-    pair,
-    sequence,
-    shard_prefixes,
-)
-from stillage.data.indexed_shard import open_shard
+from stillage.corpus.indexed import open_indexed, shard_prefixes
+from stillage.corpus.indexed_shard import open_shard
 from stillage.errors import DataError
 
 CODES = {"uint8": 1, "int16": 3, "int32": 4, "int64": 5, "float32": 6, "uint16": 8, "uint32": 9}
@@ -91,12 +83,12 @@ def test_prompts_and_responses_over_shards(tmp_path: Path) -> None:
         65535,
         9,
     )
-    found = [[ids.tolist() for ids in pair(opened, number)] for number in range(3)]
+    found = [[ids.tolist() for ids in opened.pair(number)] for number in range(3)]
     assert found == [[[5, 6], [7, 2]], [[], [9, 2]], [[1], [2]]]
-    assert block(opened, 2).tolist() == [1, 2] and block(opened, 2).dtype == np.int32
+    assert opened.block(2).tolist() == [1, 2] and opened.block(2).dtype == np.int32
     assert "3 sequences, 8 tokens, 2 shards of uint16" in opened.summary()
     with pytest.raises(DataError, match="asked: 3"):
-        sequence(opened, 3)
+        opened.sequence(3)
 
 
 @pytest.mark.parametrize(
@@ -114,7 +106,7 @@ def test_the_separator_of_every_width(kind: str, separator: int, tmp_path: Path)
     mmididx(tmp_path / "valid_0", [[3, separator, 4], [5, 6, separator, 7]], kind)
     opened = open_indexed(tmp_path, "valid")
     assert opened.separator == separator
-    assert [ids.tolist() for ids in pair(opened, 1)] == [[5, 6], [7]]
+    assert [ids.tolist() for ids in opened.pair(1)] == [[5, 6], [7]]
 
 
 @pytest.mark.parametrize("documents", [True, False])
@@ -124,10 +116,10 @@ def test_blocks_have_no_separator(documents: bool, tmp_path: Path) -> None:
         tmp_path / "corpus", rows, "int32", documents
     )  # one pair of files without a number, as Megatron writes it
     opened = open_indexed(tmp_path, "corpus", vocab_size=6)
-    assert opened.separator is None and [ids.tolist() for ids in blocks(opened)] == rows
+    assert opened.separator is None and [ids.tolist() for ids in opened.blocks()] == rows
     assert opened.shards[0].documents_D.tolist() == ([0, 1, 2, 3] if documents else [])
     with pytest.raises(DataError, match="no separator"):
-        pair(opened, 0)
+        opened.pair(0)
 
 
 @pytest.mark.parametrize("documents", [True, False])
@@ -136,13 +128,13 @@ def test_the_older_layout(documents: bool, tmp_path: Path) -> None:
     shift = 0 if documents else 1
     tntidx(tmp_path / "train_0", [[5 + shift, 6 + shift], [7 + shift]], documents=documents)
     opened = open_indexed(tmp_path, "train", vocab_size=8)
-    assert [ids.tolist() for ids in blocks(opened)] == [[5, 6], [7]] and opened.first_id == shift
+    assert [ids.tolist() for ids in opened.blocks()] == [[5, 6], [7]] and opened.first_id == shift
     assert open_indexed(tmp_path, "train", first_id=0).largest_id == 7 + shift
 
 
 def test_the_older_layout_that_stores_zero_does_not_count_from_one(tmp_path: Path) -> None:
     tntidx(tmp_path / "train_0", [[0, 6], [7]])
-    assert [ids.tolist() for ids in blocks(open_indexed(tmp_path, "train"))] == [[0, 6], [7]]
+    assert [ids.tolist() for ids in open_indexed(tmp_path, "train").blocks()] == [[0, 6], [7]]
 
 
 @settings(deadline=None, max_examples=50)
@@ -160,22 +152,8 @@ def test_any_pairs_come_back(rows: list[tuple[list[int], list[int]]]) -> None:
             Path(folder) / "train_0", [[*prompt, 65535, *response] for prompt, response in rows]
         )
         opened = open_indexed(Path(folder), "train")
-        found = [pair(opened, number) for number in range(opened.sequences)]
+        found = [opened.pair(number) for number in range(opened.sequences)]
     assert [(prompt.tolist(), response.tolist()) for prompt, response in found] == rows
-
-
-def test_pairs_as_examples(tmp_path: Path) -> None:
-    mmididx(tmp_path / "train_0", [*PAIRS, PAIRS[0]])
-    found, cut = examples(open_indexed(tmp_path, "train"))
-    assert [example.ids_T.tolist() for example in found[:2]] == [[5, 6, 7, 2], [9, 2]] and cut == 0
-    assert found[0].response_T.tolist() == [False, False, True, True]
-    assert found[1].response_T.tolist() == [False, True]  # nothing predicts the first token
-    assert (
-        found[0].record_id == found[3].record_id
-        and len({example.record_id for example in found}) == 3
-    )
-    shorter, cut = examples(open_indexed(tmp_path, "train"), max_tokens=3)
-    assert cut == 2 and len(shorter[0].ids_T) == len(shorter[0].response_T) == 3
 
 
 def edit(path: Path, offset: int, content: bytes) -> None:
@@ -308,7 +286,7 @@ def test_shards_are_probed_in_order_and_a_gap_is_refused(tmp_path: Path) -> None
     assert [path.name for path in shard_prefixes(tmp_path, "train")] == [
         f"train_{number}" for number in range(11)
     ]
-    assert [ids.tolist() for ids in blocks(open_indexed(tmp_path, "train"))] == [
+    assert [ids.tolist() for ids in open_indexed(tmp_path, "train").blocks()] == [
         [number] for number in range(11)
     ]
     for end in (".bin", ".idx"):
@@ -321,7 +299,7 @@ def test_shards_are_probed_in_order_and_a_gap_is_refused(tmp_path: Path) -> None
 
 
 def test_import_by_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    from stillage.data.blocks import open_blocks
+    from stillage.corpus.token_blocks import open_blocks
 
     mmididx(tmp_path / "train_0", [[1, 2, 3], [4, 5, 6]])
     out = tmp_path / "blocks.safetensors"

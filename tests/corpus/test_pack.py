@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 from safetensors.numpy import load_file
 
 from stillage.cli import plain_text as cli
-from stillage.data.blocks import block_example, block_numbers, open_blocks, write_blocks
+from stillage.corpus.pack import pack_corpus
+from stillage.corpus.token_blocks import block_example, block_numbers, open_blocks, write_blocks
+from stillage.corpus.tokenizers import rules_hash
 from stillage.data.bpe import train_bpe
-from stillage.data.pack import first_fit, pack_corpus
-from stillage.data.tokenizer_hash import rules_hash
 from stillage.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
@@ -177,19 +177,3 @@ def test_pack_by_the_command_line(
     assert f"{len(stream) // 4} blocks of 4 tokens" in capsys.readouterr().out
     opened = open_blocks(out, tokenizer=rules_hash(tokenizer))
     assert opened.blocks_NT.ravel().tolist() == stream[: len(stream) // 4 * 4]
-
-
-def test_first_fit_of_many_is_fast_and_right() -> None:
-    lengths = np.random.default_rng(0).integers(1, 512, 3000).tolist()
-    chosen = first_fit(lengths, 512)
-    used: list[int] = []
-    for length, bin_ in zip(lengths, chosen, strict=True):
-        expected = next(
-            (index for index, load in enumerate(used) if load + length <= 512), len(used)
-        )
-        assert bin_ == expected
-        used += [0] * (bin_ == len(used))
-        used[bin_] += length
-    assert first_fit([], 4) == [] and first_fit([4], 4) == [0]
-    with pytest.raises(ConfigError, match="5 > 4"):
-        first_fit([1, 5], 4)

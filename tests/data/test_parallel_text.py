@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from stillage.data.parallel import read_parallel
+from stillage.data.parallel_text import read_parallel
 from stillage.errors import ConfigError, DataError
 
 
@@ -40,7 +40,7 @@ def test_a_folder_of_pairs_and_other_suffixes(tmp_path: Path) -> None:
     for name, word in (("b", "2"), ("a", "1")):
         (tmp_path / f"{name}.de").write_text(word)
         (tmp_path / f"{name}.en").write_text(word)
-    loaded = read_parallel(tmp_path, source_suffix="de", target_suffix="en")
+    loaded = read_parallel(tmp_path, ("de", "en"))
     assert [record.response for record in loaded.records] == ["1", "2"]
 
 
@@ -59,7 +59,7 @@ def test_a_dot_in_the_name(tmp_path: Path) -> None:
         ("a\n", "a\n\n", r"first without partner: x.tgt, line 2"),
         ("a\n\n", "a\nb\n", r"x.src, line 2: blank"),
         ("", "", "is empty"),
-        ("a\n", b"\xff\n", "x.tgt, line 1: byte 0xff"),
+        ("a\n", b"\xff\n", "x.tgt, line 1: invalid UTF-8 .byte 0xff"),
     ],
 )
 def test_what_does_not_fit_is_refused(

@@ -1,18 +1,16 @@
-"""Many short texts in one row of tokens: a corpus cut into blocks, and where each of many lengths goes without waste."""
+"""Packing of a corpus: documents as one row of tokens, cut into blocks."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from stillage.data.blocks import Blocks, too_short, write_blocks
-from stillage.data.tokenise import end_id
-from stillage.data.tokenizer_hash import rules_hash
-from stillage.errors import ConfigError
+from stillage.corpus.token_blocks import Blocks, too_short, write_blocks
+from stillage.corpus.tokenizers import end_id, rules_hash
 from stillage.types import Array
 
 if TYPE_CHECKING:
@@ -20,7 +18,7 @@ if TYPE_CHECKING:
 
 BATCH = 256  # documents per call of the tokenizer
 Count = Callable[[int, int], None]
-"""count(documents so far, characters of the last ones): nobody knows beforehand how many documents a file holds."""
+"""count(documents so far, characters of the last ones); how many there are is not known."""
 
 
 def pack_corpus(
@@ -32,11 +30,12 @@ def pack_corpus(
     newline_before_end: bool = False,
     progress: Count | None = None,
 ) -> Blocks:
-    """Tokenise documents, end each with EOS, concatenate, cut into blocks of block_tokens, and write them to `path`.
+    """Tokenise documents, end each with EOS, and cut them into blocks in a file.
 
-    No BOS; a text that spells a special token is plain text. newline_before_end: encode each document with the newline
-    that ended its line, as the released scripts of MiniLLM and DistiLLM do. Raises ModelError without a fast tokenizer
-    or EOS, DataError for a corpus shorter than one block (with both numbers), ConfigError for block_tokens < 2.
+    No BOS; a text that spells a special token is plain text. newline_before_end: encode each
+    document with the newline that ended its line, as the released scripts of MiniLLM and DistiLLM
+    do. Raises ModelError without a fast tokenizer or EOS, DataError for a corpus shorter than one
+    block (with both numbers), ConfigError for block_tokens < 2.
     """
     end = end_id(tokenizer)
     texts = (text + "\n" for text in documents) if newline_before_end else documents
@@ -52,34 +51,13 @@ def pack_corpus(
 def check_fills_a_block(
     documents: Iterable[str], tokenizer: PreTrainedTokenizerBase, block_tokens: int
 ) -> None:
-    """DataError, as from `pack_corpus`, for a corpus shorter than one block; reads little more than one block."""
+    """Refuse a corpus shorter than one block; reads little more than that."""
     total = count = 0
     for ids in _encoded(documents, tokenizer, end_id(tokenizer)):
         total, count = total + len(ids), count + 1
         if total >= block_tokens:
             return
     raise too_short(total, count, block_tokens)
-
-
-def first_fit(lengths: Sequence[int], capacity: int) -> list[int]:
-    """For each length in turn, the first bin with room for it: O(n log n), over a tree of the largest room below a node."""
-    if any(length > capacity for length in lengths):
-        raise ConfigError(
-            "A length exceeds the capacity.", f"{max(lengths)} > {capacity}", "Raise the capacity."
-        )
-    leaves = 1 << max(0, len(lengths) - 1).bit_length()
-    room = [capacity] * (2 * leaves)
-    chosen: list[int] = []
-    for length in lengths:
-        node = 1
-        while node < leaves:
-            node = 2 * node if room[2 * node] >= length else 2 * node + 1
-        chosen.append(node - leaves)
-        room[node] -= length
-        while node > 1:
-            node //= 2
-            room[node] = max(room[2 * node], room[2 * node + 1])
-    return chosen
 
 
 def _encoded(

@@ -1,12 +1,13 @@
-"""One `.bin`/`.idx` pair as fairseq and Megatron write them: which layout, how wide the integers are, and is it whole?
+"""One `.bin`/`.idx` pair as fairseq and Megatron write them, checked.
 
 All integers are little-endian. The index of the memory-mapped layout (MMIDIDX):
-    9 bytes magic, u64 version = 1, u8 type code, u64 N, [u64 D,] i32 sizes[N], i64 byte_offsets[N], [i64 documents[D]]
+    9 bytes magic, u64 version = 1, u8 type code, u64 N, [u64 D,]
+    i32 sizes[N], i64 byte_offsets[N], [i64 documents[D]]
 and of the older layout (TNTIDX):
     8 bytes magic, u64 version = 1, u64 type code, u64 width, u64 N, u64 S, [u64 D,]
     i64 dim_offsets[N+1], i64 offsets[N+1] (in tokens), i64 sizes[S], [i64 documents[D]]
-What stands in brackets is Megatron's (and MiniLLM's), not fairseq's; the length of the file tells which it is.
-fairseq writes the tokens of the older layout as id + 1.
+What stands in brackets is Megatron's (and MiniLLM's), not fairseq's; the length of the file tells
+which it is. fairseq writes the tokens of the older layout as id + 1.
 """
 
 from __future__ import annotations
@@ -38,7 +39,7 @@ REDO = "Copy or make the .bin and .idx again, as a pair."
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Shard:
-    """An open pair of files; the tokens are memory-mapped, so that nothing is read before it is asked for.
+    """An open pair of files; its tokens are memory-mapped.
 
     Sequence n is tokens_T[starts_N[n] : starts_N[n] + sizes_N[n]], as stored (separators and all).
     """
@@ -48,22 +49,20 @@ class Shard:
     tokens_T: Array  # in the file's own type
     starts_N: Array  # int64, in tokens
     sizes_N: Array  # int64, in tokens
-    documents_D: (
-        Array  # int64: first sequence of each document, then N; empty where the layout has none
-    )
+    documents_D: Array  # int64: first sequence of each document, then N; empty where there is none
 
 
 def open_shard(prefix: Path) -> Shard:
-    """Open `<prefix>.bin` and `<prefix>.idx`, checked against each other and against their layout.
+    """Open `<prefix>.bin` and `<prefix>.idx`, checked against each other.
 
-    Raises DataError, with the numbers that clash, when a file is missing, of another format, cut short or damaged.
+    Raises DataError, with the numbers that clash, when a file is missing, of another format, cut
+    short or damaged.
     """
     index, data = (prefix.with_name(prefix.name + end) for end in (".idx", ".bin"))
     missing = [str(path) for path in (index, data) if not path.is_file()]
     if missing:
-        raise DataError(
-            "A file of the indexed set is missing.", f"looked for: {', '.join(missing)}", REDO
-        )
+        values = f"looked for: {', '.join(missing)}"
+        raise DataError("A file of the indexed set is missing.", values, REDO)
     content = index.read_bytes()
     if content.startswith(b"MMIDIDX\0\0"):
         layout, dtype, sizes_N, offsets_N, documents_D = _memory_mapped(index, content)
@@ -73,11 +72,8 @@ def open_shard(prefix: Path) -> Shard:
         width = 1  # offsets count tokens
     else:
         values = f"{index} starts with {content[:9]!r}"
-        raise DataError(
-            "The index is of an unknown format.",
-            values,
-            "Known: MMIDIDX and TNTIDX (fairseq, Megatron).",
-        )
+        fix = "Known: MMIDIDX and TNTIDX (fairseq, Megatron)."
+        raise DataError("The index is of an unknown format.", values, fix)
     starts_N = _check_sizes(index, sizes_N, offsets_N, width)
     _check_documents(index, documents_D, len(sizes_N))
     tokens = int(sizes_N.sum())
@@ -101,20 +97,9 @@ Parsed = tuple[Layout, type[np.integer], Array, Array, Array]
 def _memory_mapped(index: Path, content: bytes) -> Parsed:
     """Read the index of the memory-mapped layout."""
     version, code, count = _header(index, content, 9, "<QBQ")
-    dtype = _type_of(index, version, code)
-    short = 26 + 12 * count
-    if len(content) == short:
-        layout, offset, documents = "MMIDIDX without documents", 26, 0
-    else:
-        (documents,) = _header(index, content, 26, "<Q")
-        layout, offset = "MMIDIDX", 34
-        _check_length(
-            index,
-            content,
-            short,
-            short + 8 + 8 * documents,
-            f"{count} sequences, {documents} documents",
-        )
+    dtype = _token_type(index, version, code)
+    documents, offset = _documents(index, content, count, 26, 26 + 12 * count)
+    layout: Layout = "MMIDIDX without documents" if offset == 26 else "MMIDIDX"
     sizes_N = np.frombuffer(content, "<i4", count, offset).astype(np.int64)
     offsets_N = np.frombuffer(content, "<i8", count, offset + 4 * count)
     documents_D = np.frombuffer(content, "<i8", documents, offset + 12 * count)
@@ -124,31 +109,20 @@ def _memory_mapped(index: Path, content: bytes) -> Parsed:
 def _torch_net(index: Path, content: bytes) -> Parsed:
     """Read the index of the older layout; only one-dimensional entries are token sequences."""
     version, code, width, count, sizes = _header(index, content, 8, "<QQQQQ")
-    dtype = _type_of(index, version, code)
+    dtype = _token_type(index, version, code)
     if width != np.dtype(dtype).itemsize:
-        values = f"{index}: type code {code} is {np.dtype(dtype).itemsize} bytes wide; the index says {width}"
+        wide = f"type code {code} is {np.dtype(dtype).itemsize} bytes wide"
+        values = f"{index}: {wide}; the index says {width}"
         raise DataError("The index contradicts itself.", values, REDO)
-    short = 48 + 8 * (2 * (count + 1) + sizes)
-    if len(content) == short:
-        layout, offset, documents = "TNTIDX without documents", 48, 0
-    else:
-        (documents,) = _header(index, content, 48, "<Q")
-        layout, offset = "TNTIDX", 56
-        _check_length(
-            index,
-            content,
-            short,
-            short + 8 + 8 * documents,
-            f"{count} sequences, {documents} documents",
-        )
+    offset = _documents(index, content, count, 48, 48 + 8 * (2 * (count + 1) + sizes))[1]
+    layout: Layout = "TNTIDX without documents" if offset == 48 else "TNTIDX"
     dims, offsets, sizes_N, documents_D = np.split(
         np.frombuffer(content, "<i8", offset=offset), np.cumsum([count + 1, count + 1, sizes])
     )
     if sizes != count or not np.array_equal(dims, np.arange(count + 1)):
         values = f"{index}: {count} entries with {sizes} dimensions in all"
-        raise DataError(
-            "The indexed set does not hold token sequences.", values, "Give a set of token ids."
-        )
+        what = "The indexed set does not hold token sequences."
+        raise DataError(what, values, "Give a set of token ids.")
     if count and offsets[-1] != sizes_N.sum():
         values = f"{index}: last offset {offsets[-1]}; sum of sizes {sizes_N.sum()}"
         raise DataError("The index contradicts itself.", values, REDO)
@@ -164,51 +138,53 @@ def _header(index: Path, content: bytes, offset: int, form: str) -> tuple[int, .
     return struct.unpack_from(form, content, offset)
 
 
-def _type_of(index: Path, version: int, code: int) -> type[np.integer]:
+def _token_type(index: Path, version: int, code: int) -> type[np.integer]:
     """The integer type of the tokens."""
     if version != 1:
-        raise DataError(
-            "The index is of an unknown version.", f"{index}: version {version}; known: 1", REDO
-        )
+        values = f"{index}: version {version}; known: 1"
+        raise DataError("The index is of an unknown version.", values, REDO)
     if code not in TYPES:
-        what = (
-            "The indexed set holds fractions, not token ids."
-            if code in FLOATS
-            else "The type code is unknown."
-        )
-        raise DataError(
-            what, f"{index}: type code {code}; known: {', '.join(map(str, TYPES))}", REDO
-        )
+        fractions = "The indexed set holds fractions, not token ids."
+        what = fractions if code in FLOATS else "The type code is unknown."
+        values = f"{index}: type code {code}; known: {', '.join(map(str, TYPES))}"
+        raise DataError(what, values, REDO)
     return TYPES[code]
 
 
-def _check_length(index: Path, content: bytes, short: int, expected: int, holds: str) -> None:
-    """Refuse an index whose length is not what its header says."""
+def _documents(
+    index: Path, content: bytes, sequences: int, header: int, short: int
+) -> tuple[int, int]:
+    """How many document boundaries an index has, and where its arrays begin.
+
+    header: bytes before the number of documents; short: bytes of an index that has none.
+    Raises DataError for an index whose length is not what its header says.
+    """
+    if len(content) == short:
+        return 0, header
+    (documents,) = _header(index, content, header, "<Q")
+    expected = short + 8 + 8 * documents
     if len(content) != expected:
-        what = (
-            "The index is cut short."
-            if len(content) < expected
-            else "The index is longer than its header says."
-        )
-        values = (
-            f"{index}: {len(content)} bytes; {holds} need {expected} (or {short} without documents)"
-        )
+        longer = "The index is longer than its header says."
+        what = "The index is cut short." if len(content) < expected else longer
+        need = f"{sequences} sequences, {documents} documents need {expected}"
+        values = f"{index}: {len(content)} bytes; {need} (or {short} without documents)"
         raise DataError(what, values, REDO)
+    return documents, header + 8
 
 
 def _check_sizes(index: Path, sizes_N: Array, offsets_N: Array, width: int) -> Array:
-    """The starts in tokens; DataError unless sizes are >= 0 and each sequence starts where the one before it ends."""
+    """The starts in tokens. DataError unless each sequence starts where the one before it ends."""
     if len(sizes_N) and sizes_N.min() < 0:
         worst = int(sizes_N.argmin())
-        raise DataError(
-            "The index is damaged.", f"{index}: sequence {worst} has {sizes_N[worst]} tokens", REDO
-        )
+        values = f"{index}: sequence {worst} has {sizes_N[worst]} tokens"
+        raise DataError("The index is damaged.", values, REDO)
     starts_N = np.cumsum(sizes_N) - sizes_N
     wrong = np.flatnonzero(offsets_N != starts_N * width)
     if len(wrong):
         at = int(wrong[0])
-        values = f"{index}: sequence {at} starts at {offsets_N[at]}; the sizes before it say {starts_N[at] * width}"
-        raise DataError("The index is damaged.", f"{values} ({len(wrong)} such)", REDO)
+        said = f"the sizes before it say {starts_N[at] * width} ({len(wrong)} such)"
+        values = f"{index}: sequence {at} starts at {offsets_N[at]}; {said}"
+        raise DataError("The index is damaged.", values, REDO)
     return starts_N
 
 
@@ -221,24 +197,15 @@ def _check_documents(index: Path, documents_D: Array, count: int) -> None:
 
 
 def _check_data(data: Path, tokens: int, kind: np.dtype) -> None:
-    """Refuse a .bin that is not exactly the tokens of the index, and say so if another integer width would fit."""
-    actual = data.stat().st_size
-    if actual == tokens * kind.itemsize:
+    """Refuse a .bin that is not exactly the tokens of the index."""
+    actual, expected = data.stat().st_size, tokens * kind.itemsize
+    if actual == expected:
         return
-    fits = [
-        other
-        for other in ("uint16", "int32", "int64")
-        if tokens and actual == tokens * np.dtype(other).itemsize
-    ]
-    what = (
-        "The .bin is cut short."
-        if actual < tokens * kind.itemsize
-        else "The .bin is longer than its index says."
-    )
-    values = f"{data}: {actual} bytes; {tokens} tokens of {kind.name} need {tokens * kind.itemsize}"
+    widths = ("uint16", "int32", "int64")
+    fits = [one for one in widths if tokens and actual == tokens * np.dtype(one).itemsize]
+    values = f"{data}: {actual} bytes; {tokens} tokens of {kind.name} need {expected}"
     if fits:
-        what, values = (
-            "The .bin has another integer width than its index says.",
-            f"{values} (it fits {fits[0]})",
-        )
-    raise DataError(what, values, REDO)
+        what = "The .bin has another integer width than its index says."
+        raise DataError(what, f"{values} (it fits {fits[0]})", REDO)
+    longer = "The .bin is longer than its index says."
+    raise DataError("The .bin is cut short." if actual < expected else longer, values, REDO)

@@ -1,7 +1,8 @@
-"""Blocks of equal length cut from a token stream: one safetensors file, memory-mapped, read in a seeded order.
+"""Blocks of equal length cut from a token stream, in one safetensors file.
 
-Tensors: `blocks` [N, block_tokens] (uint16 where the vocabulary fits, else int32) and `document_starts` [D] (int64: where
-each document begins, in tokens from the first block's start). The header's metadata says what made them.
+Tensors: `blocks` [N, block_tokens] (uint16 where the vocabulary fits, else int32) and
+`document_starts` [D] (int64: where each document begins, in tokens from the first block's start).
+The header's metadata says what made them.
 """
 
 from __future__ import annotations
@@ -22,9 +23,7 @@ from stillage.rng import generator
 from stillage.run.folder import atomic
 from stillage.types import Array, Example
 
-HEADER = (
-    4096  # bytes kept free for the header while the blocks stream to disk: more than it can need
-)
+HEADER = 4096  # bytes kept free for the header while the blocks stream: more than it can need
 FORMAT = "stillage blocks 1"
 
 
@@ -63,15 +62,15 @@ def write_blocks(
     vocab_size: int,
     tokenizer: str = "",
 ) -> Blocks:
-    """Concatenate documents (ids, EOS included), cut them into blocks, write them as they come, and open the file.
+    """Concatenate documents (ids, EOS included), cut, write, and open the file.
 
-    The last, partial block is dropped and counted. Memory: one document and eight bytes for each. Raises ConfigError
-    for a block of fewer than 2 tokens, DataError for an id outside the vocabulary or less than one block of text.
+    The last, partial block is dropped and counted. Memory: one document and eight bytes for each.
+    Raises ConfigError for a block of fewer than 2 tokens, DataError for an id outside the
+    vocabulary or less than one block of text.
     """
     if block_tokens < 2:
-        raise ConfigError(
-            "A block is too short to train on.", f"block_tokens: {block_tokens}", "Give 2 or more."
-        )
+        values = f"block_tokens: {block_tokens}"
+        raise ConfigError("A block is too short to train on.", values, "Give 2 or more.")
     kind = np.dtype("<u2" if vocab_size <= 1 << 16 else "<i4")
     starts, total, count = array("q"), 0, 0
     with atomic(path) as temporary, temporary.open("wb") as handle:
@@ -91,54 +90,45 @@ def write_blocks(
             "tokenizer": tokenizer,
         }
         starts_D = np.array(starts, dtype="<i8")
-        _finish(
-            handle, (blocks, block_tokens), kind, starts_D[starts_D < blocks * block_tokens], about
-        )
+        starts_D = starts_D[starts_D < blocks * block_tokens]
+        _finish(handle, (blocks, block_tokens), kind, starts_D, about)
     return open_blocks(path)
 
 
 def too_short(tokens: int, documents: int, block_tokens: int) -> DataError:
     """The error for a corpus that fills no block."""
     values = f"{tokens} tokens in {documents} documents; block_tokens: {block_tokens}"
-    return DataError(
-        "The corpus is shorter than one block.", values, "Give more text, or lower block_tokens."
-    )
+    fix = "Give more text, or lower block_tokens."
+    return DataError("The corpus is shorter than one block.", values, fix)
 
 
 def open_blocks(path: Path, *, tokenizer: str = "") -> Blocks:
-    """Open a file of blocks. tokenizer: refuse blocks of another one (its `rules_hash`; "": do not check).
+    """Open a file of blocks.
 
-    Raises DataError when the file is missing, damaged, of another kind, or made with another tokenizer.
+    tokenizer: refuse blocks of another one (its `rules_hash`; "": do not check).
+    Raises DataError when the file is missing, damaged, of another kind, or made with another
+    tokenizer.
     """
     from safetensors import SafetensorError, safe_open
 
     if not path.is_file():
-        raise DataError(
-            "There is no file of blocks.",
-            f"looked for: {path}",
-            "Make it: stillage data plain-text pack.",
-        )
+        fix = "Make it: stillage data plain-text pack."
+        raise DataError("There is no file of blocks.", f"looked for: {path}", fix)
     try:
         with safe_open(path, framework="numpy") as file:  # checks the header and the length
             about = file.metadata() or {}
-            starts_D = (
-                file.get_tensor("document_starts") if about.get("format") == FORMAT else np.empty(0)
-            )
+            is_ours = about.get("format") == FORMAT
+            starts_D = file.get_tensor("document_starts") if is_ours else np.empty(0)
     except (SafetensorError, OSError) as error:
-        raise DataError(
-            "The file of blocks is damaged.", f"{path}: {error}", "Pack the corpus again."
-        ) from error
-    if about.get("format") != FORMAT:
-        raise DataError(
-            "The file does not hold blocks.",
-            f"{path}: format {about.get('format')}",
-            "Pack a corpus.",
-        )
+        values, fix = f"{path}: {error}", "Pack the corpus again."
+        raise DataError("The file of blocks is damaged.", values, fix) from error
+    if not is_ours:
+        values = f"{path}: format {about.get('format')}"
+        raise DataError("The file does not hold blocks.", values, "Pack a corpus.")
     if tokenizer and about["tokenizer"] and about["tokenizer"] != tokenizer:
         values = f"{path}: {about['tokenizer'][:12]}; the model's: {tokenizer[:12]}"
-        raise DataError(
-            "The blocks were made with another tokenizer.", values, "Pack the corpus with this one."
-        )
+        fix = "Pack the corpus with this one."
+        raise DataError("The blocks were made with another tokenizer.", values, fix)
     with path.open("rb") as handle:
         length = int.from_bytes(handle.read(8), "little")
         entry = json.loads(handle.read(length))["blocks"]
@@ -156,16 +146,17 @@ def open_blocks(path: Path, *, tokenizer: str = "") -> Blocks:
 
 
 def block_example(blocks: Blocks, number: int) -> Example:
-    """A block as an example: every token is trained but the first, which nothing predicts."""
+    """A block as an example: all is trained but the first, which nothing predicts."""
     ids_T = blocks.blocks_NT[number].astype(np.int32)
     return Example(record_id=f"block-{number}", ids_T=ids_T, response_T=np.arange(len(ids_T)) > 0)
 
 
 def block_numbers(step: int, batch_size: int, count: int, seed: int, *, first: int = 0) -> Array:
-    """The numbers of the blocks of one step, int64[batch_size]: a place in an endless row of shuffled epochs.
+    """The numbers of one step's blocks, int64[batch_size].
 
-    Every block comes once per epoch, in an order that depends on (seed, epoch) alone, so a resumed run needs no state.
-    Blocks first .. first + count - 1 take part: those before may serve validation.
+    Every block comes once per epoch, in an order that depends on (seed, epoch) alone, so a resumed
+    run needs no state. Blocks first .. first + count - 1 take part: those before may serve
+    validation.
     """
     places = range(step * batch_size, (step + 1) * batch_size)
     return np.array(
@@ -183,12 +174,10 @@ def _order(count: int, seed: int, epoch: int) -> Array:
 def _check_ids(ids: Array, vocab_size: int, document: int) -> None:
     """Refuse an id that the vocabulary does not have."""
     if len(ids) and (ids.min() < 0 or ids.max() >= vocab_size):
-        values = (
-            f"document {document}: ids from {ids.min()} to {ids.max()}; vocabulary: {vocab_size}"
-        )
-        raise DataError(
-            "A token id is outside the vocabulary.", values, "Use the tokenizer that made the ids."
-        )
+        span = f"document {document}: ids from {ids.min()} to {ids.max()}"
+        fix = "Use the tokenizer that made the ids."
+        values = f"{span}; vocabulary: {vocab_size}"
+        raise DataError("A token id is outside the vocabulary.", values, fix)
 
 
 def _finish(
@@ -198,7 +187,7 @@ def _finish(
     starts_D: Array,
     about: Mapping[str, object],
 ) -> None:
-    """Cut off the partial block, append the document starts, and write the header into the room kept for it."""
+    """Cut off the partial block, append the document starts, and write the header before all."""
     end = shape[0] * shape[1] * kind.itemsize
     handle.seek(8 + HEADER + end)
     handle.truncate()
