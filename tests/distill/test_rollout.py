@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 from types import SimpleNamespace
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -12,53 +13,66 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from stillage.distill import writer as writer_module
-from stillage.distill.answer import answer, score
+from stillage.distill import loop as loop_module
 from stillage.distill.batches import collate
+from stillage.distill.generation import (
+    GenerationContext,
+    TextWriter,
+    generation_context,
+    score_texts,
+    write_texts,
+)
 from stillage.distill.methods import METHODS
-from stillage.distill.settings import params_from
-from stillage.distill.texts import answered, from_tensors, to_tensors, with_extras
-from stillage.distill.train import desk_of
+from stillage.distill.settings import params_from, setting_fields
+from stillage.distill.texts import from_tensors, to_tensors, with_extras, with_response
 from stillage.errors import CheckpointError, ConfigError, Interrupted
-from stillage.models.generate import Decoding, generate
+from stillage.models.generate import generate
 from stillage.models.load import load_model
 from stillage.rng import derive
 from stillage.run.config import ModelConfig
-from stillage.types import Example, Rollout
+from stillage.types import DataRollout, Decoding, Example
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
 
 EOS = 0
 
 
 @pytest.fixture
-def desk(small: SimpleNamespace) -> object:
-    return desk_of(small.tokenizer(), small.model(), None, small.options, seed=3)
+def context(small: SimpleNamespace) -> GenerationContext:
+    return generation_context(small.task(seed=3))
+
+
+def sampler(model: PreTrainedModel, max_new_tokens: int) -> TextWriter:
+    decoding = Decoding(max_new_tokens=max_new_tokens, sampling_temperature=1.0)
+    return TextWriter(model=model, decoding=decoding)
 
 
 def kept_texts(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, list[Example]]]:
     """(source, texts) of every step of the trainings that follow."""
     found: list[tuple[str, list[Example]]] = []
-    original = writer_module.Writer.texts
+    original = loop_module.Loop.backward
 
-    def texts(self: writer_module.Writer, step: int, place: float) -> list[Example]:
-        made = original(self, step, place)
-        found.append((self.source, made))
-        return made
+    def backward(self: loop_module.Loop, examples: list[Example], *rest: int) -> object:
+        found.append((self.texts.source, examples))
+        return original(self, examples, *rest)
 
-    monkeypatch.setattr(writer_module.Writer, "texts", texts)
+    monkeypatch.setattr(loop_module.Loop, "backward", backward)
     return found
 
 
-def test_the_same_text_for_any_batch_and_order(small: SimpleNamespace, desk: object) -> None:
+def test_the_same_text_for_any_batch_and_order(
+    small: SimpleNamespace, context: GenerationContext
+) -> None:
     model, examples = small.model(seed=2), small.examples(9)
-    rollout = Rollout(max_new_tokens=7)
+    writer = sampler(model, 7)
     names = [f"4 {example.record_id}" for example in examples]
-    whole = answer(desk, model, examples, names, rollout)
+    whole = write_texts(context, writer, examples, names)
     for row in (5, 0, 8):
-        alone = answer(desk, model, [examples[row]], [names[row]], rollout)[0]
+        alone = write_texts(context, writer, [examples[row]], [names[row]])[0]
         assert np.array_equal(alone.ids_T, whole[row].ids_T)
-    others = answer(
-        desk, model, examples, [f"5 {example.record_id}" for example in examples], rollout
-    )
+    later = [f"5 {example.record_id}" for example in examples]
+    others = write_texts(context, writer, examples, later)
     assert any(
         not np.array_equal(one.ids_T, other.ids_T) for one, other in zip(whole, others, strict=True)
     )
@@ -72,12 +86,12 @@ def test_the_same_text_for_any_batch_and_order(small: SimpleNamespace, desk: obj
 
 
 def test_the_model_writes_in_eval_mode_and_is_left_in_train_mode(
-    small: SimpleNamespace, desk: object
+    small: SimpleNamespace, context: GenerationContext
 ) -> None:
     model, examples = small.model(seed=2, dropout=0.5), small.examples(5)
     model.train()
     names = [example.record_id for example in examples]
-    one, two = (answer(desk, model, examples, names, Rollout(max_new_tokens=6)) for _ in range(2))
+    one, two = (write_texts(context, sampler(model, 6), examples, names) for _ in range(2))
     assert all(np.array_equal(a.ids_T, b.ids_T) for a, b in zip(one, two, strict=True))
     assert all(module.training for module in model.modules())
 
@@ -88,13 +102,13 @@ def test_labels_of_a_written_text_are_its_tokens_shifted_once_and_the_end_is_tra
         ids_T=np.array([5, 6, 7, 8], np.int32),
         response_T=np.array([False, False, True, True]),
     )
-    text = answered(example, np.array([9, 4, EOS], np.int32))
+    text = with_response(example, np.array([9, 4, EOS], np.int32))
     batch = collate([text], torch.device("cpu"))
     assert batch.positions_T.tolist() == [1, 2, 3] and batch.labels_T.tolist() == [9, 4, EOS]
 
 
 def test_a_student_that_stops_at_once_has_written_the_end_of_text(
-    small: SimpleNamespace, desk: object
+    small: SimpleNamespace, context: GenerationContext
 ) -> None:
     student = small.model(seed=2)
     with torch.no_grad():  # whatever is read, the end of text follows: its row of the tied head is the final norm's bias
@@ -102,13 +116,8 @@ def test_a_student_that_stops_at_once_has_written_the_end_of_text(
         student.transformer.ln_f.bias.fill_(1.0)
         student.get_input_embeddings().weight[EOS] = 5.0
     examples = small.examples(6)
-    texts = answer(
-        desk,
-        student,
-        examples,
-        [example.record_id for example in examples],
-        Rollout(max_new_tokens=8),
-    )
+    names = [example.record_id for example in examples]
+    texts = write_texts(context, sampler(student, 8), examples, names)
     assert [text.ids_T[text.response_T].tolist() for text in texts] == [[EOS]] * 6
 
 
@@ -187,14 +196,15 @@ def test_training_on_texts_of_one_token(
 
 
 @pytest.mark.parametrize(
-    "method", [name for name, method in METHODS.items() if method.rollout is not None]
+    "method",
+    [name for name, method in METHODS.items() if method.rollout(method.params()) != DataRollout()],
 )
 @pytest.mark.parametrize(
     ("name", "value"),
     [("max_new_tokens", "0"), ("top_p", "0"), ("top_k", "-1"), ("sampling_temperature", "-1")],
 )
 def test_settings_that_write_no_text_are_refused(method: str, name: str, value: str) -> None:
-    if name not in METHODS[method].params.__dataclass_fields__:
+    if name not in setting_fields(METHODS[method].params):
         assert method == "minillm"
         return
     with pytest.raises(ConfigError, match=name):
@@ -202,7 +212,7 @@ def test_settings_that_write_no_text_are_refused(method: str, name: str, value: 
 
 
 def test_texts_survive_as_tensors(small: SimpleNamespace) -> None:
-    texts = [answered(example, example.ids_T[-3:]) for example in small.examples(5)]
+    texts = [with_response(example, example.ids_T[-3:]) for example in small.examples(5)]
     texts = [
         with_extras(text, {"logq": np.arange(3, dtype=np.float32) + k})
         for k, text in enumerate(texts)
@@ -245,12 +255,10 @@ def test_texts_are_the_students_of_that_very_step(
 
 def test_the_gradient_is_that_of_the_written_text(small: SimpleNamespace, tmp_path: Path) -> None:
     """One step of on-policy distillation = one step on records whose responses are those texts."""
-    from stillage.distill.answer import answer as write
-
     student, examples = small.model(seed=2), small.examples(8)
-    desk = desk_of(small.tokenizer(), small.model(), None, small.options, seed=7)
+    context = generation_context(small.task(seed=7))
     names = [f"0 {example.record_id}" for example in examples]
-    texts = write(desk, student, examples, names, Rollout(max_new_tokens=6))
+    texts = write_texts(context, sampler(student, 6), examples, names)
     small.train(
         tmp_path / "on",
         method="gkd",
@@ -375,10 +383,12 @@ def test_a_cycle_of_minillm_is_written_once_and_trained_inner_epochs_times(
 
 
 def test_scores_are_the_log_probabilities_of_the_written_tokens(
-    small: SimpleNamespace, desk: object
+    small: SimpleNamespace, context: GenerationContext
 ) -> None:
     model, texts = small.model(seed=2), small.examples(7)
-    for text, logp_T in zip(texts, score(desk, model, texts, size=3, width=9), strict=True):
+    for text, logp_T in zip(
+        texts, score_texts(context, model, texts, batch_size=3, width=9), strict=True
+    ):
         with torch.no_grad():
             logits = model(torch.from_numpy(text.ids_T.astype(np.int64))[None]).logits[0]
         kept = np.flatnonzero(text.response_T)
@@ -440,7 +450,7 @@ def test_the_teachers_texts_replace_the_responses_and_are_written_once(
     assert all(
         row["finished"] == (row["ids"][-1] == EOS) and row["text"] is not None for row in rows
     )
-    texts = [answered(example, ids) for example, ids in zip(examples, written, strict=True)]
+    texts = [with_response(example, ids) for example, ids in zip(examples, written, strict=True)]
     small.train(tmp_path / "sft", method="sft", examples=texts)
     one, two = (
         load_file(tmp_path / name / "model" / "model.safetensors") for name in ("seqkd", "sft")
@@ -450,7 +460,7 @@ def test_the_teachers_texts_replace_the_responses_and_are_written_once(
     def nobody(*_: object, **__: object) -> None:
         raise AssertionError("the texts are there")
 
-    monkeypatch.setattr("stillage.distill.answers_once.answer", nobody)
+    monkeypatch.setattr("stillage.distill.teacher_generation.write_texts", nobody)
     for path in (tmp_path / "seqkd").iterdir():
         if not path.name.startswith("texts."):
             path.rename(tmp_path / path.name)
@@ -471,7 +481,7 @@ def test_the_teachers_texts_replace_the_responses_and_are_written_once(
 def test_writing_goes_on_where_it_was_stopped(
     small: SimpleNamespace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("stillage.distill.answers_once.PART", 5)
+    monkeypatch.setattr("stillage.distill.teacher_generation.PART", 5)
     settings: dict[str, object] = {"decoding": "sampling", "max_new_tokens": 6}
     small.train(tmp_path / "whole", method="seqkd", settings=settings)
     with pytest.raises(Interrupted, match="answers to 10 of 20"):

@@ -1,7 +1,9 @@
-"""Next-token loss on plain text beside a method's own: total loss = method's mean + coef * mean over the text's tokens.
+"""Next-token loss on plain text beside a method's own.
 
-MiniLLM (arXiv:2306.08543, section 2.3, L_PT) and DistiLLM (arXiv:2402.03898) add it. Which blocks a step reads is a
-function of (seed, step), so that nothing has to be saved; the corpus and the records are each divided by their own tokens.
+Total loss = the method's mean + coef * mean over the text's tokens. MiniLLM (arXiv:2306.08543,
+section 2.3, L_PT) and DistiLLM (arXiv:2402.03898) add it. Which blocks a step reads is a function
+of (seed, step), so that nothing has to be saved; the corpus and the records are each divided by
+their own tokens.
 """
 
 from __future__ import annotations
@@ -28,8 +30,8 @@ PACKED = "corpus.safetensors"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Corpus:
-    """Blocks of plain text, and how much they count."""
+class PlainTextLoss:
+    """Blocks of plain text to predict beside the records, and how much they count."""
 
     blocks: Blocks
     coef: float
@@ -42,7 +44,7 @@ class Corpus:
         return self.batch_size * (self.blocks.block_tokens - 1)
 
     def weight(self, tokens: int) -> float:
-        """What a sum over the corpus's tokens is multiplied with, where the step divides by `tokens` of its records."""
+        """The factor of a sum over the corpus's tokens in a step that divides by `tokens`."""
         return self.coef * tokens / self.tokens
 
     def identity(self) -> dict[str, object]:
@@ -63,11 +65,11 @@ class Corpus:
 
 def open_corpus(
     config: LmConfig, tokenizer: PreTrainedTokenizerFast, folder: Path
-) -> Corpus | None:
-    """The corpus of a config, or None: a file of blocks as it is, a plain-text file packed into `folder` first.
+) -> PlainTextLoss | None:
+    """The plain text of a config, or None; what is no file of blocks is packed into `folder` first.
 
-    Raises DataError for a file that is missing, damaged, made with another tokenizer or shorter than one block, ConfigError
-    for numbers without meaning.
+    Raises DataError for a file that is missing, damaged, made with another tokenizer or shorter
+    than one block, ConfigError for numbers without meaning.
     """
     if not config.path:
         return None
@@ -81,13 +83,13 @@ def open_corpus(
             read_plain_text(Path(config.path)), tokenizer, path, block_tokens=config.block_tokens
         )
     log.info("plain text: %s", blocks.summary())
-    return Corpus(
+    return PlainTextLoss(
         blocks=blocks, coef=config.coef, batch_size=config.batch_size, digest=sha256_file(path)
     )
 
 
 def check_weight(config: LmConfig) -> None:
-    """ConfigError for a corpus of which nothing would be read."""
+    """Refuse a corpus of which nothing would be read (ConfigError)."""
     if config.batch_size < 1 or not 0 < config.coef < float("inf"):
         raise ConfigError(
             "The language-model loss needs blocks and a weight.",
@@ -96,11 +98,13 @@ def check_weight(config: LmConfig) -> None:
         )
 
 
-def check_ahead(config: LmConfig, tokenizer: PreTrainedTokenizerFast, context: int | None) -> None:
-    """Refuse, before anything is trained, a corpus that would stop the students' training; reads one block of it.
+def check_corpus_ahead(
+    config: LmConfig, tokenizer: PreTrainedTokenizerFast, context: int | None
+) -> None:
+    """Refuse, before anything is trained, a corpus that would stop the students' training.
 
-    context: of the student, in tokens; None: without limit, or not known yet. Raises what `open_corpus` and `check_corpus`
-    would.
+    Reads one block of it. context: of the student, in tokens; None: without limit, or not known
+    yet. Raises what `open_corpus` and `check_corpus` would.
     """
     if not config.path:
         return
@@ -123,15 +127,14 @@ def unfit(values: str) -> ModelError:
     )
 
 
-def check_corpus(corpus: Corpus, student: PreTrainedModel) -> None:
-    """ModelError where a block is longer than the student's context, or has tokens that it does not know."""
+def check_corpus(corpus: PlainTextLoss, student: PreTrainedModel) -> None:
+    """Refuse blocks that are longer than the student's context, or have unknown tokens (ModelError)."""
     from stillage.models.outputs import embedding_rows
     from stillage.models.pair import context_of
 
     context, rows = context_of(student), embedding_rows(student)
-    if (
-        context is not None and corpus.blocks.block_tokens > context
-    ) or corpus.blocks.vocab_size > rows:
+    is_long = context is not None and corpus.blocks.block_tokens > context
+    if is_long or corpus.blocks.vocab_size > rows:
         raise unfit(
             f"block: {corpus.blocks.block_tokens} tokens, context: {context}; "
             f"vocabulary: {corpus.blocks.vocab_size}, student: {rows}"

@@ -161,7 +161,7 @@ def check_models(context: Context, tokenizer: PreTrainedTokenizerFast) -> None:
     Raises the errors of `tokenise`, `from_scratch`, `load_model`, `open_corpus` and `check_same_tokenizer`.
     """
     from stillage.data.tokenise import prompt_limit
-    from stillage.distill.corpus import check_ahead as check_text
+    from stillage.distill.corpus import check_corpus_ahead
     from stillage.models.load import check_ahead, load_tokenizer
     from stillage.models.pair import check_same_tokenizer, context_in
     from stillage.models.scratch import config_from_file, config_from_numbers
@@ -187,4 +187,4 @@ def check_models(context: Context, tokenizer: PreTrainedTokenizerFast) -> None:
         reads = None if cut or settings is None else context_in(settings)
         prompt_limit(data.max_tokens, data.max_prompt_tokens, reads)
         if reads_corpus(context.config, role):
-            check_text(context.config.lm, tokenizer, reads)
+            check_corpus_ahead(context.config.lm, tokenizer, reads)

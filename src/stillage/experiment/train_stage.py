@@ -27,7 +27,7 @@ from stillage.types import Record
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
-    from stillage.distill.corpus import Corpus
+    from stillage.distill.corpus import PlainTextLoss
     from stillage.experiment.plan import Context
 
 
@@ -40,6 +40,7 @@ def train_model(context: Context, role: ModelRole, folder: Path) -> None:
     from stillage.distill.corpus import PACKED
     from stillage.distill.methods import METHODS
     from stillage.distill.settings import params_from
+    from stillage.distill.task import TrainingTask
     from stillage.distill.train import train
     from stillage.experiment.data_stage import check_ahead
     from stillage.models.load import load_tokenizer
@@ -78,7 +79,7 @@ def train_model(context: Context, role: ModelRole, folder: Path) -> None:
     method = METHODS[role.method]
     records = training_records(context, role)
     with context.stop.deferred(), reporting(context, role, folder) as report:
-        train(
+        task = TrainingTask(
             student=student,
             tokenizer=tokenizer,
             teacher=teacher,
@@ -97,12 +98,10 @@ def train_model(context: Context, role: ModelRole, folder: Path) -> None:
             options=as_long_as_with_a_teacher(
                 role, len(records), len(split.records_by_role.get("public", ()))
             ),
-            folder=folder,
             seed=derive(config.seed, "train", INIT if role.name == INIT else kind),
-            should_stop=context.stop,
-            report=report,
             corpus=corpus,
         )
+        train(task, folder, should_stop=context.stop, report=report)
     if is_first:
         remove(folder / PACKED)
 
@@ -152,7 +151,7 @@ def as_long_as_with_a_teacher(role: ModelRole, count: int, prompts: int) -> Trai
 
 def corpus_of(
     context: Context, role: ModelRole, tokenizer: PreTrainedTokenizerFast, folder: Path
-) -> Corpus | None:
+) -> PlainTextLoss | None:
     """The plain text that a role is trained on beside its records, if any; only the first process packs it."""
     from stillage.distill.corpus import PACKED, open_corpus
 

@@ -1,7 +1,8 @@
-"""Word-level knowledge distillation: any divergence from the teacher's next-token distribution (arXiv:1503.02531).
+"""Word-level KD: any divergence from the teacher's distributions (arXiv:1503.02531).
 
-Hinton, Vinyals and Dean 2015, section 2, applied per response token on the records' own text (Kim and Rush,
-arXiv:1606.07947, section 3.1). The divergences are true ones: they are 0 where the student equals the teacher.
+Hinton, Vinyals and Dean 2015, section 2, applied per response token on the records' own text (Kim
+and Rush, arXiv:1606.07947, section 3.1). The divergences are true ones: they are 0 where the
+student equals the teacher.
 """
 
 from __future__ import annotations
@@ -18,10 +19,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Params:
-    """kd_weight * divergence(teacher, student) + ce_weight * cross-entropy on the record's own tokens."""
+    """kd_weight * divergence(teacher, student) + ce_weight * cross-entropy on the records."""
 
     divergence: str = "fkl"
-    """fkl KL(p||q), rkl KL(q||p), symmetric, jsd, tvd (total variation), sfkl and srkl (skewed), akl (adaptive)."""
+    """fkl KL(p||q), rkl KL(q||p), symmetric, jsd, tvd (total variation), sfkl and srkl (skewed), akl
+    (adaptive)."""
     kd_weight: float = 1.0
     """Weight of the divergence; 0 makes no teacher pass at all."""
     ce_weight: float = 0.0
@@ -29,7 +31,8 @@ class Params:
     kd_temperature: float = 1.0
     """Both distributions are softened by it before they are compared; not the sampling temperature."""
     t_squared: bool = True
-    """Multiply the divergence by kd_temperature squared, so that its gradient keeps its size (Hinton et al., section 2)."""
+    """Multiply the divergence by kd_temperature squared, so that its gradient keeps its size (Hinton
+    et al., section 2)."""
     alpha: float = 0.1
     """Skew of sfkl and srkl (arXiv:2402.03898)."""
     beta: float = 0.5
@@ -49,7 +52,10 @@ class Params:
 
 
 def terms(step: Step, params: Params) -> dict[str, torch.Tensor]:
-    """{"kd": kd_weight [T^2] sum_t d(p_t, q_t), "ce": ce_weight sum_t -log q(label_t)}, p and q at kd_temperature for kd."""
+    """{"kd": kd_weight [T^2] sum_t d(p_t, q_t), "ce": ce_weight sum_t -log q(label_t)}.
+
+    p and q at T = kd_temperature for kd.
+    """
     from stillage.distill.objective import sums
 
     both = sums(
@@ -76,9 +82,7 @@ METHOD = Method(
     needs_teacher=lambda params: params.kd_weight > 0,
     presets={
         "paper": {},  # as in DistiLLM's comparisons (arXiv:2402.03898): the teacher alone, temperature 1
-        "as_released": {
-            "kd_weight": 0.5,
-            "ce_weight": 0.5,
-        },  # the scripts of MiniLLM and KD-LLMs; a mean per micro-batch there
+        # The scripts of MiniLLM and KD-LLMs; a mean per micro-batch there.
+        "as_released": {"kd_weight": 0.5, "ce_weight": 0.5},
     },
 )

@@ -11,8 +11,8 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from stillage.distill import answers_once
-from stillage.distill.answers_once import say_whole, write_parts
+from stillage.distill import teacher_generation
+from stillage.distill.teacher_generation import warn_of_whole_texts, write_parts
 from stillage.run.folder import read_table, remove, write_table
 
 KEY = "k" * 64
@@ -43,21 +43,18 @@ def test_nobody_removes_the_parts_before_all_have_read_them(
         try:
             results[is_first] = write_parts(
                 SimpleNamespace(accelerator=accelerator),  # pyright: ignore[reportArgumentType]
-                None,
-                None,
-                [None],
-                None,
+                SimpleNamespace(examples=[None]),  # pyright: ignore[reportArgumentType]
                 tmp_path,
                 KEY,
                 lambda: False,
-                None,  # pyright: ignore[reportArgumentType]
+                None,
             )
         except FileNotFoundError as error:
             results[is_first] = error
             meet.abort()
 
-    monkeypatch.setattr(answers_once, "read_table", slow_read)
-    monkeypatch.setattr(answers_once, "remove", told_remove)
+    monkeypatch.setattr(teacher_generation, "read_table", slow_read)
+    monkeypatch.setattr(teacher_generation, "remove", told_remove)
     other = threading.Thread(target=process, args=(False,))
     other.start()
     process(True)
@@ -70,7 +67,7 @@ def test_answers_that_never_come_to_their_end_are_counted_aloud(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     with caplog.at_level(logging.WARNING, logger="stillage"):
-        say_whole(["a;", "b; c", ""], "")
+        warn_of_whole_texts(["a;", "b; c", ""], "")
         assert not caplog.records
-        say_whole(["a;", "b", "c"], ";")
+        warn_of_whole_texts(["a;", "b", "c"], ";")
     assert "2 of 3 answers never come to ';': they are trained whole" in caplog.text
