@@ -1,9 +1,9 @@
-"""Which records make which step, and how they become tensors: functions of (seed, epoch).
+"""Which records make which step, and how they become tensors.
 
-Every record is trained exactly once per epoch: a permutation, cut into ceil(N / batch_size) steps
-whose sizes differ by at most one. A step's records are sorted by length before they are dealt to
-processes and micro-batches, which wastes little padding and changes nothing, because the loss of a
-step is one sum over all its tokens.
+Functions of (seed, epoch) alone. Every record is trained exactly once per epoch: a permutation, cut
+into ceil(N / batch_size) steps whose sizes differ by at most one. A step's records are sorted by
+length before they are dealt to processes and micro-batches, which wastes little padding and changes
+nothing, because the loss of a step is one sum over all its tokens.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ def steps_per_epoch(records: int, batch_size: int) -> int:
 
 
 def total_steps(examples: Sequence[Example], options: TrainConfig) -> int:
-    """Optimiser steps of the whole training: max_steps, or epochs rounded to at least one step.
+    """Optimiser steps of the whole training: max_steps, or epochs, at least one.
 
     With max_trained_tokens it is what the examples' own responses would need: a guess where a model
     writes others.
@@ -77,7 +77,7 @@ def records_of_step(step: int, records: int, batch_size: int, seed: int) -> np.n
 def micro_batches(
     chosen: Sequence[Example], rank: int, ranks: int, size: int
 ) -> list[list[Example]]:
-    """This process's share of a step, shortest first, in parts of at most `size` records (0: one)."""
+    """This process's share of a step, shortest first, `size` records each (0: all)."""
     by_length = sorted(chosen, key=lambda example: len(example.ids_T))
     share = by_length[rank::ranks]
     size = size or max(1, len(share))
@@ -85,10 +85,10 @@ def micro_batches(
 
 
 def collate(examples: Sequence[Example], device: torch.device, *, trained: bool = True) -> Batch:
-    """Examples as one right-padded batch on `device`; the only place where labels are shifted.
+    """Examples as one right-padded batch on `device`.
 
-    trained=False masks every label: what a process without records runs so that the others need not
-    wait for it.
+    The only place where labels are shifted. trained=False masks every label: what a process without
+    records runs so that the others need not wait for it.
     """
     lengths = np.array([len(example.ids_T) for example in examples])
     width = int(lengths.max())
@@ -146,7 +146,7 @@ def collate_packed(
 
 
 def packed_row(examples: Sequence[Example]) -> Example:
-    """Examples one after the other, as one; what is not trained stays so, as each first token."""
+    """Examples one after the other, as one; each first token stays untrained."""
     return Example(
         record_id="",
         ids_T=np.concatenate([example.ids_T for example in examples]),
@@ -161,7 +161,7 @@ def packed_row(examples: Sequence[Example]) -> Example:
 def extra_tensor(
     examples: Sequence[Example], name: str, device: torch.device, *, trained: bool
 ) -> torch.Tensor:
-    """One of the examples' extras, in the order of the labels; empty where no label is trained."""
+    """One of the examples' extras, by label; empty where no label is trained."""
     values_T = np.concatenate([example.extras[name] for example in examples])
     return torch.from_numpy(values_T if trained else values_T[:0]).to(device, non_blocking=True)
 

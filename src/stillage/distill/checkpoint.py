@@ -34,7 +34,7 @@ KEEP = 2
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Best:
-    """The weights of a validation worth keeping: a folder below checkpoints/, and the hashes of its files."""
+    """Weights worth keeping: a folder below checkpoints/, and its files' hashes."""
 
     step: int
     loss: float
@@ -45,7 +45,7 @@ class Best:
 
 @dataclass(slots=True, kw_only=True)
 class State:
-    """Where a training stands; with the weights and the moments of AdamW, all that its future depends on."""
+    """Where a training stands: all but the weights, AdamW's moments and the texts."""
 
     step: int = 0  # optimiser steps done
     trained_tokens: int = 0
@@ -92,7 +92,7 @@ def hashes(folder: Path) -> dict[str, str]:
 
 
 def checkpoint_damage(path: Path) -> str:
-    """What is wrong with a checkpoint and the best weights it names; empty for a sound one."""
+    """What is wrong with a checkpoint or the weights it names; empty if nothing is."""
     try:
         expected = read_json(path / MANIFEST)
     except (OSError, ValueError):
@@ -113,12 +113,12 @@ def named(state: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def rank(weights: Best) -> tuple[float, ...]:
-    """What the best validation has least of: minus ROUGE-L and then the loss, or the loss alone."""
+    """The key that the best validation has the least of."""
     return (weights.loss,) if weights.rouge_l is None else (-weights.rouge_l, weights.loss)
 
 
 def is_kept(state: State, weights: Best, keep: int) -> bool:
-    """Whether a validation is among the `keep` best so far; an earlier one as good goes first."""
+    """Whether a validation is among the `keep` best; an earlier one as good is better."""
     return keep > 0 and (len(state.kept) < keep or rank(weights) < rank(state.kept[-1]))
 
 
@@ -146,7 +146,10 @@ def newest_sound(folder: Path) -> Path | None:
 def restore(
     path: Path, model: nn.Module, optimiser: torch.optim.Optimizer, identity: dict[str, Any]
 ) -> State:
-    """Put weights and moments back, and return the state; CheckpointError if of another training."""
+    """Put weights and moments back; return the state.
+
+    Raises CheckpointError where the checkpoint is of another training.
+    """
     saved = read_json(path / "state.json")
     refuse_other(f"The checkpoint {path}", saved["identity"], identity)
     own = trained_weights(model)
@@ -167,7 +170,7 @@ def rollout_tensors(path: Path) -> dict[str, torch.Tensor]:
 
 
 def trained_weights(model: nn.Module) -> dict[str, torch.Tensor]:
-    """What training changes: trainable parameters (a tied one once) and persistent buffers."""
+    """The trainable parameters (a tied one once) and persistent buffers, by name."""
     persistent = model.state_dict(keep_vars=True).keys()
     trained = {
         name: weight.detach() for name, weight in model.named_parameters() if weight.requires_grad
@@ -193,7 +196,7 @@ def optimiser_moments(
 def restore_moments(
     model: nn.Module, optimiser: torch.optim.Optimizer, moments: dict[str, torch.Tensor]
 ) -> None:
-    """Put `optimiser_moments` back, each on its parameter's device; step counts stay as they were."""
+    """Put `optimiser_moments` back, each on the device of its parameter."""
     parameters = dict(model.named_parameters())
     optimiser.state.clear()
     for key, tensor in moments.items():
@@ -203,7 +206,7 @@ def restore_moments(
 
 
 def remove_old(folder: Path, state: State) -> None:
-    """Remove all but the newest two checkpoints up to this step, and the best weights they name."""
+    """Remove all but the two newest checkpoints and the weights that they name."""
     kept = [path for path in steps_saved(folder) if path.name <= f"step-{state.step:08d}"][:KEEP]
     worth = [entry for path in kept for entry in named(read_json(path / "state.json")["state"])]
     names = {path.name for path in kept} | {entry["folder"] for entry in worth}
@@ -214,7 +217,7 @@ def remove_old(folder: Path, state: State) -> None:
 
 @contextmanager
 def full_disk_is_an_oserror() -> Iterator[None]:
-    """Give a failed write its error number, which safetensors hides: a full disk is no bug of ours."""
+    """Raise OSError for a full disk, whose error number safetensors hides."""
     try:
         yield
     except SafetensorError as error:

@@ -24,7 +24,7 @@ log = logging.getLogger("stillage")
 
 
 def checked(task: TrainingTask) -> TrainingTask:
-    """The task as the method wants it, with the examples that have a token to train, by id.
+    """The task as its method needs it, without examples that train no token.
 
     Raises the error for the first thing that cannot work.
     """
@@ -78,14 +78,15 @@ def check_options(options: TrainConfig, validation: Sequence[Example]) -> None:
     if asks and not (validation and options.validate_every):
         raise ConfigError(
             "The best weights cannot be told without a validation.",
-            f"keep = {options.keep}, keep_by = {options.keep_by}, keep_checkpoints = {options.keep_checkpoints}, "
+            f"keep = {options.keep}, keep_by = {options.keep_by}, "
+            f"keep_checkpoints = {options.keep_checkpoints}, "
             f"validate_every = {options.validate_every:g}, validation records: {len(validation)}",
             "Use keep = last, keep_by = loss and keep_checkpoints = 0, or give validation records.",
         )
 
 
 def check_fit(role: str, model: PreTrainedModel, examples: Sequence[Example]) -> None:
-    """Refuse records longer than the model's context, or with tokens unknown to it (ModelError)."""
+    """Refuse records that the model cannot read (ModelError)."""
     context = context_of(model)
     longest = max(examples, key=lambda example: len(example.ids_T))
     if context is not None and len(longest.ids_T) > context:

@@ -44,7 +44,7 @@ class PlainTextLoss:
         return self.batch_size * (self.blocks.block_tokens - 1)
 
     def weight(self, tokens: int) -> float:
-        """The factor of a sum over the corpus's tokens in a step that divides by `tokens`."""
+        """The factor of a sum over these tokens in a step that divides by `tokens`."""
         return self.coef * tokens / self.tokens
 
     def identity(self) -> dict[str, object]:
@@ -66,7 +66,7 @@ class PlainTextLoss:
 def open_corpus(
     config: LmConfig, tokenizer: PreTrainedTokenizerFast, folder: Path
 ) -> PlainTextLoss | None:
-    """The plain text of a config, or None; what is no file of blocks is packed into `folder` first.
+    """The plain text of a config, or None; text is packed into `folder` first.
 
     Raises DataError for a file that is missing, damaged, made with another tokenizer or shorter
     than one block, ConfigError for numbers without meaning.
@@ -101,7 +101,7 @@ def check_weight(config: LmConfig) -> None:
 def check_corpus_ahead(
     config: LmConfig, tokenizer: PreTrainedTokenizerFast, context: int | None
 ) -> None:
-    """Refuse, before anything is trained, a corpus that would stop the students' training.
+    """Refuse a corpus that would stop the students' training later.
 
     Reads one block of it. context: of the student, in tokens; None: without limit, or not known
     yet. Raises what `open_corpus` and `check_corpus` would.
@@ -128,7 +128,7 @@ def unfit(values: str) -> ModelError:
 
 
 def check_corpus(corpus: PlainTextLoss, student: PreTrainedModel) -> None:
-    """Refuse blocks that are longer than the student's context, or have unknown tokens (ModelError)."""
+    """Refuse blocks that the student cannot read (ModelError)."""
     from stillage.models.outputs import embedding_rows
     from stillage.models.pair import context_of
 

@@ -1,4 +1,4 @@
-"""Prompts answered and texts scored by all processes together; each gets all, in the order asked."""
+"""Prompts answered and texts scored by all processes together; each gets all."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GenerationContext:
-    """Where texts are written: the processes, the precision, and what every model can read."""
+    """Where texts are written: processes, precision, and what every model reads."""
 
     accelerator: Accelerator
     precision: Precision
@@ -50,7 +50,7 @@ class GenerationContext:
     def gather(
         self, own: dict[int, Array], count: int, width: int, dtype: torch.dtype
     ) -> list[Array]:
-        """All rows, each known to one process and at most `width` long; exact for any dtype."""
+        """All rows, each known to one process and at most `width` long; exact."""
         if self.accelerator.num_processes == 1:
             return [own[row] for row in range(count)]
         table = torch.zeros(count, width + 1, dtype=dtype)
@@ -62,10 +62,10 @@ class GenerationContext:
 
 
 def generation_context(task: TrainingTask) -> GenerationContext:
-    """Where the texts of a training are written and everything is computed; the teacher goes there."""
+    """The context of a training, to whose device the teacher is moved."""
     from accelerate import Accelerator
 
-    # Mixed precision is ours: accelerate fixes one per process. It joins CPU processes only if told.
+    # Mixed precision is ours: accelerate fixes one per process. CPU processes join only if told.
     accelerator = Accelerator(mixed_precision="no", cpu=not torch.accelerator.is_available())
     teacher = task.teacher
     if teacher is not None and teacher.device != accelerator.device:  # quantised weights stay

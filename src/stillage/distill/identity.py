@@ -25,7 +25,7 @@ FREE = ("micro_batch_size", "checkpoint_every_s", "gradient_checkpointing", "pac
 
 
 def training_identity(task: TrainingTask) -> dict[str, Any]:
-    """All that decides the trained weights and the folder they are saved in, as a JSON-able dict.
+    """All that decides the trained weights and their folder, as a JSON-able dict.
 
     Models, tokenizer and data are there by their content. The number of threads and of processes
     and the processor are not: they move the last digits alone. Costs a pass over the models'
@@ -50,16 +50,10 @@ def training_identity(task: TrainingTask) -> dict[str, Any]:
 
 
 def rollout_settings(rollout: Rollout) -> dict[str, Any]:
-    """The settings of a rollout; what it does beyond them is code, of the method and the schema."""
-    settings = {entry.name: getattr(rollout, entry.name) for entry in dataclasses.fields(rollout)}
-    return {
-        "kind": type(rollout).__name__,
-        **{
-            name: dataclasses.asdict(value) if dataclasses.is_dataclass(value) else value  # pyright: ignore[reportArgumentType]
-            for name, value in settings.items()
-            if value is not None and not callable(value)
-        },
-    }
+    """The settings of a rollout; the rest of it is code, of method and schema."""
+    settings = dataclasses.asdict(rollout).items()
+    plain = {name: value for name, value in settings if value is not None and not callable(value)}
+    return {"kind": type(rollout).__name__, **plain}
 
 
 def refuse_other(what: str, saved: Mapping[str, Any], identity: Mapping[str, Any]) -> None:
@@ -79,12 +73,13 @@ def refuse_other(what: str, saved: Mapping[str, Any], identity: Mapping[str, Any
             f"schema: {saved.get('schema')} there, {identity.get('schema')} here",
             "Use another output folder, or remove this one.",
         )
+    both = [
+        f"{name}: {shortened(saved.get(name), 24)} there, {shortened(identity.get(name), 24)} here"
+        for name in changed[:4]
+    ]
     raise CheckpointError(
         f"{what} belongs to another training.",
-        "; ".join(
-            f"{name}: {shortened(saved.get(name), 24)} there, {shortened(identity.get(name), 24)} here"
-            for name in changed[:4]
-        ),
+        "; ".join(both),
         "Use the inputs and settings it was started with, or another output folder.",
     )
 

@@ -23,7 +23,7 @@ LOG_EVERY_S = 30.0
 
 
 def lines_until(path: Path, step: int) -> str:
-    """The lines of a metrics.jsonl up to `step`, without one cut short and all behind it."""
+    """The lines of a metrics.jsonl up to `step`, or up to one that was cut short."""
     kept = ""
     for line in path.read_bytes().splitlines() if path.exists() else []:
         try:
@@ -48,12 +48,12 @@ def full_disk(path: Path) -> Iterator[None]:
 
 
 class Journal:
-    """The open files of a training, and its clock; lives from the first step to the last."""
+    """The open files and the clock of a training, from its first step to its last."""
 
     def __init__(
         self, folder: Path, *, step: int, total: int, train_s: float, report: Report | None
     ) -> None:
-        """Open the files; lines of a step later than `step`, of a killed attempt, are removed."""
+        """Open the files; lines after `step`, of a killed attempt, are removed."""
         self.total, self.report, self.first_step = total, report, step
         self.started, self.before_s, self.said = time.monotonic(), train_s, time.monotonic()
         self.tokens = 0
@@ -108,7 +108,7 @@ class Journal:
             self.metrics.flush()
 
     def stepped(self, entry: dict[str, object], tokens: int) -> None:
-        """Record an optimiser step, report it with speed and time to go, say it now and then."""
+        """Record an optimiser step, report it with its speed, say it now and then."""
         self.record(entry)
         self.tokens += tokens
         elapsed = time.monotonic() - self.started

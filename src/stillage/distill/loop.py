@@ -50,7 +50,7 @@ if TYPE_CHECKING:
 
 @dataclass(slots=True, kw_only=True)
 class Loop:
-    """A training in progress: modules on their device, AdamW's moments, and where it stands."""
+    """A training in progress."""
 
     plan: Plan
     context: GenerationContext
@@ -83,7 +83,7 @@ class Loop:
         return self.plan.expected_steps(self.state.step, self.state.trained_tokens)
 
     def run(self) -> None:
-        """Train to the end; raise Interrupted, after a checkpoint, once should_stop says so."""
+        """Train to the end, or raise Interrupted, after a checkpoint, if asked to."""
         saved = time.monotonic()
         if self.state.step == 0 and self.plan.validates_after(0, last=self.is_over):
             self.validate()
@@ -100,13 +100,14 @@ class Loop:
             if stop:
                 self.accelerator.wait_for_everyone()  # the first has saved before the others end
                 raise Interrupted(
-                    f"Training stopped after step {self.state.step} of {self.expected_steps}, as asked.",
+                    f"Training stopped after step {self.state.step} of {self.expected_steps}, "
+                    "as asked.",
                     f"checkpoint: {self.plan.folder / 'checkpoints'}",
                     "Run the same command again: it continues from there.",
                 )
 
     def step(self) -> None:
-        """Make one optimiser step: forward and backward, clipped, checked, applied, written down."""
+        """Make one optimiser step, and write it down."""
         number, options = self.state.step, self.plan.options
         progress = self.plan.progress(number, self.state.trained_tokens)
         examples = self.texts.at(number, progress)
@@ -140,7 +141,7 @@ class Loop:
     def backward(
         self, examples: Sequence[Example], number: int, tokens: int
     ) -> dict[str, torch.Tensor]:
-        """Add the gradients of this process's share of a step; return the terms' sums, float64.
+        """Add the gradients of this process's share; return the terms' sums, float64.
 
         DDP averages over processes, hence the factor `ranks`.
         """
@@ -165,9 +166,9 @@ class Loop:
         return totals
 
     def backward_corpus(self, corpus: PlainTextLoss, number: int, tokens: int) -> torch.Tensor:
-        """Add the gradients of this process's blocks of plain text; return their weighted sum.
+        """Add the gradients of this process's blocks of plain text; return their sum.
 
-        Never the last backward pass of a step.
+        The sum is weighted and float64; never the last backward pass of a step.
         """
         ranks, rank = self.accelerator.num_processes, self.accelerator.process_index
         size, weight = self.plan.options.micro_batch_size, corpus.weight(tokens)
@@ -181,12 +182,12 @@ class Loop:
         return total
 
     def synchronised(self, is_last: bool) -> AbstractContextManager[object]:
-        """Let gradients travel between processes once per step, with the last micro-batch."""
+        """Let gradients travel between processes with the last micro-batch alone."""
         return nullcontext() if is_last else self.accelerator.no_sync(self.wrapped)
 
     @contextmanager
     def noise(self, number: int) -> Iterator[None]:
-        """Derive a step's dropout noise from (seed, step, process): no generator has to be saved."""
+        """Derive dropout noise from (seed, step, process): nothing has to be saved."""
         device = self.accelerator.device
         with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
             rank = self.accelerator.process_index
@@ -195,7 +196,7 @@ class Loop:
 
     @torch.no_grad()
     def signal(self, batch: Batch) -> Output | None:
-        """What the teacher says about the same positions; None where the method does not ask."""
+        """What the teacher says about the same positions; None if it is not asked."""
         teacher = self.plan.task.target_teacher
         return None if teacher is None else output(teacher, batch)
 
@@ -211,7 +212,7 @@ class Loop:
         )
 
     def validate(self) -> None:
-        """Validate over all processes: nats per token, and ROUGE-L if asked for; keep the best."""
+        """Validate, over all processes, and keep the best weights."""
         plan, state = self.plan, self.state
         loss = self.validation_loss()
         if not math.isfinite(loss):
@@ -244,7 +245,7 @@ class Loop:
         return total / tokens
 
     def keep(self, weights: checkpoint.Best) -> None:
-        """Save the weights of a validation if they are the best so far, or among those to keep."""
+        """Save the weights of a validation if they are among those to keep."""
         state, most = self.state, self.plan.options.keep_checkpoints
         is_best = state.best is None or checkpoint.rank(weights) < checkpoint.rank(state.best)
         if not (is_best or checkpoint.is_kept(state, weights, most)):

@@ -16,7 +16,7 @@ from stillage.run.config import TrainConfig
 
 
 def adamw(parameters: Iterable[nn.Parameter], options: TrainConfig) -> torch.optim.AdamW:
-    """AdamW over the trainable parameters, fused where it can be; vectors are not decayed."""
+    """AdamW over the trainable parameters; biases and norms are not decayed."""
     trainable = [parameter for parameter in parameters if parameter.requires_grad]
     groups = [
         {

@@ -1,4 +1,4 @@
-"""What a finished training leaves in its folder: the model, other kept weights, and a summary."""
+"""What a finished training leaves in its folder: models, tables, a summary."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The plan of a training: which records each step reads, when it validates, and when it ends."""
+"""The plan of a training: what each step reads, when it validates and ends."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ class Plan:
         return max(step, math.ceil(step * budget / tokens)) if budget and tokens else self.total
 
     def validates_after(self, done: int, *, last: bool) -> bool:
-        """Whether a validation follows `done` steps: first, last, and every validate_every epochs."""
+        """Whether a validation follows `done` steps: 0, the last, every validate_every."""
         if not self.task.validation or not self.options.validate_every:
             return False
         interval = self.options.validate_every * self.per_epoch

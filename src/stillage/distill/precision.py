@@ -1,4 +1,4 @@
-"""Mixed precision: the type of forward passes, and the loss scaling of fp16. Weights stay."""
+"""Mixed precision: the type of forward passes, and the loss scaling of fp16."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from stillage.errors import CapabilityError
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Precision:
-    """The compute type of a training on a device, and the scaler of its loss (for fp16)."""
+    """The compute type of a training on a device, and the scaler of its loss."""
 
     name: Literal["fp32", "bf16", "fp16"]
     device: torch.device

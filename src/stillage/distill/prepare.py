@@ -1,4 +1,4 @@
-"""What is done with the models once, before a training: heads, packing, checkpointing."""
+"""What is done with the models before a training: heads, packing, checkpointing."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ log = logging.getLogger("stillage")
 
 
 def prepare_models(task: TrainingTask) -> int:
-    """Examine the heads, switch gradient checkpointing on, and return the tokens of a packed row.
+    """Examine heads, switch gradient checkpointing on; return a packed row's tokens.
 
     0: no packing. A model that cannot keep packed records apart gets one record a row, with a
     notice: the result is the same. Raises CapabilityError where the student cannot checkpoint its
@@ -48,7 +48,7 @@ def prepare_models(task: TrainingTask) -> int:
 
 
 def checkpoint_activations(model: PreTrainedModel) -> None:
-    """Switch gradient checkpointing on; CapabilityError where the architecture has none."""
+    """Switch gradient checkpointing on, or raise CapabilityError."""
     inner = plain(model)
     try:
         with quiet():

@@ -11,5 +11,5 @@ def needs_answers(method: Method, params: object) -> bool:
 
 
 def by_student(capacity: int) -> Source:
-    """The student writes: its new texts are trained, or, where there is a buffer, a draw from it."""
+    """The student's new texts, or, where there is a buffer, a draw from it."""
     return "student_then_replay" if capacity else "student"

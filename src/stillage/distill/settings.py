@@ -22,12 +22,12 @@ DIVERGENCE_PARAMS: dict[str, tuple[str, ...]] = {
     "srkl": ("alpha",),
     "akl": ("head_mass",),
 }
-"""What each divergence of functional.divergence reads; here, so that no torch is needed for it."""
+"""What each divergence of functional.divergence reads; here, so that no torch is needed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sampling:
-    """How a model draws the texts that a method trains on: its settings, as `Params.sampling`."""
+    """How a model draws the texts that a method trains on: `Params.sampling`."""
 
     max_new_tokens: int = 256
     """Longest response, in tokens."""
@@ -52,7 +52,7 @@ class Sampling:
 
 
 def setting_fields(params: type) -> dict[str, tuple[typing.Any, typing.Any]]:
-    """Type and default of every setting by name, those of `Params.sampling` among them."""
+    """Type and default of every setting by name, `Params.sampling` spread out."""
     kinds = typing.get_type_hints(params)
     settings: dict[str, tuple[typing.Any, typing.Any]] = {}
     for entry in fields(params):
@@ -64,7 +64,7 @@ def setting_fields(params: type) -> dict[str, tuple[typing.Any, typing.Any]]:
 
 
 def params_from(method: Method, settings: Mapping[str, object]) -> object:
-    """The method's Params from {"name": "text"}; the key `preset` names settings to start from.
+    """The method's Params from {"name": "text"}, and a `preset` to start from.
 
     ConfigError, naming what there is, for an unknown setting or preset, or a value that does not
     fit.
@@ -83,9 +83,8 @@ def params_from(method: Method, settings: Mapping[str, object]) -> object:
         values[name] = _parsed(method.name, name, value, known[name][0])
     own = {entry.name for entry in fields(method.params)}
     if "sampling" in own:
-        values["sampling"] = Sampling(
-            **{name: values.pop(name) for name in list(values) if name not in own}  # pyright: ignore[reportArgumentType]
-        )
+        drawn: dict[str, typing.Any] = {name: values.pop(name) for name in {*values} - own}
+        values["sampling"] = Sampling(**drawn)
     return method.params(**values)
 
 
@@ -115,7 +114,7 @@ def unknown(kind: str, name: str, known: Collection[str], owner: str) -> ConfigE
 
 
 def check_divergence(params: object) -> None:
-    """Refuse an unknown params.divergence, and a setting that only another divergence reads.
+    """Refuse an unknown divergence, and a setting that only another one reads.
 
     Raises ConfigError.
     """
@@ -162,7 +161,7 @@ def check_range(
     require(name, float(_value(params, name)), Range(low=low, high=high, above=above, below=below))
 
 
-def _value(params: object, name: str) -> typing.Any:  # noqa: ANN401 - a field of a method's own dataclass
+def _value(params: object, name: str) -> typing.Any:  # noqa: ANN401 - of any type
     return getattr(params, name)
 
 
@@ -173,10 +172,11 @@ def _bool(text: str) -> bool:
 
 
 PARSERS: dict[object, Callable[[str], object]] = {bool: _bool, int: int, float: float, str: str}
+WANTED: dict[object, str] = {bool: "true or false", int: "a whole number", float: "a number"}
 
 
 def _parsed(method: str, name: str, value: object, kind: object) -> object:
-    """The text as the field's type: bool, int, float, str, or one of a Literal's words."""
+    """The text as the type: bool, int, float, str, or one of a Literal's words."""
     choices = typing.get_args(kind) if typing.get_origin(kind) is typing.Literal else ()
     text = str(value)
     if choices:
@@ -189,7 +189,7 @@ def _parsed(method: str, name: str, value: object, kind: object) -> object:
     try:
         return PARSERS[kind](text)
     except ValueError:
-        wanted = {bool: "true or false", int: "a whole number", float: "a number"}[kind]  # pyright: ignore[reportArgumentType]
+        wanted = WANTED[kind]
         raise ConfigError(
             f"The setting {name} of method {method} must be {wanted}.",
             f"{name} = {text!r}",

@@ -1,4 +1,4 @@
-"""The texts of each step, one class for each kind of rollout that has a say during training.
+"""The texts of each step: the plan's, the student's, or a cycle's.
 
 Every choice and every draw is a function of (seed, step) and of a state that all processes share,
 so that all agree.
@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import torch
@@ -24,44 +24,11 @@ Saved = tuple[dict[str, Any], dict[str, torch.Tensor]]
 """What a checkpoint keeps: a JSON state, and texts as tensors."""
 
 
-class StepTexts(Protocol):
-    """Gives each step its texts."""
-
-    source: str
-    """Who wrote the texts of the last step; empty where it never changes."""
-
-    def at(self, step: int, progress: float) -> list[Example]:
-        """The texts of optimiser step `step`, all processes together; `Plan.progress` before it."""
-        ...
-
-    def validated(self, loss: float) -> None:
-        """Hear of a validation."""
-        ...
-
-    def saved(self) -> Saved:
-        """What `restore` needs."""
-        ...
-
-    def restore(self, state: Mapping[str, Any], tensors: Mapping[str, torch.Tensor]) -> None:
-        """Continue where a checkpoint was written."""
-        ...
-
-
-def step_texts(plan: Plan, context: GenerationContext) -> StepTexts:
-    """The texts of a training, by the kind of its rollout."""
-    rollout = plan.task.rollout
-    if isinstance(rollout, StudentRollout):
-        return StudentTexts(rollout, plan, context)
-    if isinstance(rollout, MixedRollout):
-        return CycleTexts(rollout, plan, context)
-    return PlannedTexts(plan)
-
-
 class PlannedTexts:
     """The texts that the plan has: the records' own, or what the teacher wrote before."""
 
     def __init__(self, plan: Plan) -> None:
-        self.plan, self.source = plan, ""
+        self.plan, self.source = plan, ""  # who wrote the texts of a step: always the same
 
     def at(self, step: int, progress: float) -> list[Example]:
         """The examples of the plan."""
@@ -79,7 +46,7 @@ class PlannedTexts:
 
 
 class StudentTexts:
-    """The step's own records as they are, answered anew by the student, or older answers."""
+    """The step's records as they are, or the student's answers, new or old."""
 
     def __init__(self, rollout: StudentRollout, plan: Plan, context: GenerationContext) -> None:
         self.rollout, self.plan, self.context = rollout, plan, context
@@ -101,11 +68,9 @@ class StudentTexts:
             self.buffer = newest([*self.buffer, *texts], self.rollout.capacity)
             self.state = dataclasses.replace(self.state, buffered=len(self.buffer))
         if self.source in ("replay", "student_then_replay"):
-            rng, size = (
-                generator(plan.task.seed, "replay", step),
-                min(len(records), len(self.buffer)),
-            )
-            texts = [self.buffer[row] for row in rng.choice(len(self.buffer), size, replace=False)]
+            rng, count = generator(plan.task.seed, "replay", step), len(self.buffer)
+            rows = rng.choice(count, min(len(records), count), replace=False)
+            texts = [self.buffer[row] for row in rows]
         return texts
 
     def validated(self, loss: float) -> None:
@@ -123,7 +88,7 @@ class StudentTexts:
 
 
 class CycleTexts:
-    """A part of the cycle's texts; these are written, and scored, when the cycle begins."""
+    """A part of the cycle's texts, which are written when the cycle begins."""
 
     def __init__(self, rollout: MixedRollout, plan: Plan, context: GenerationContext) -> None:
         assert plan.task.teacher is not None
@@ -147,7 +112,7 @@ class CycleTexts:
         return [with_extras(text, extra) for text, extra in zip(texts, extras, strict=True)]
 
     def steps_per_pass(self) -> int:
-        """Steps in a pass over a cycle's texts: at most an epoch's, and at most those left to make."""
+        """Steps in a pass over a cycle's texts: at most an epoch's or the training's."""
         asked = round(self.rollout.cycle_records / self.plan.options.batch_size)
         trained = math.ceil(self.plan.total / self.rollout.inner_epochs)
         return max(1, min(asked, self.plan.per_epoch, trained))
@@ -165,7 +130,7 @@ class CycleTexts:
         return write_texts(self.context, writer, [example for _, example in records], names)
 
     def scored(self, texts: Sequence[Example]) -> list[Example]:
-        """The texts with log q and log p of their trained tokens, under the student of now."""
+        """The texts with log q, of the student of now, and log p of each trained token."""
         options, width = self.plan.options, self.rollout.decoding.max_new_tokens
         size = options.micro_batch_size or options.batch_size
         logq, logp = (
@@ -189,8 +154,22 @@ class CycleTexts:
         self.cycle = from_tensors(tensors, "cycle")
 
 
+StepTexts = PlannedTexts | StudentTexts | CycleTexts
+"""Gives each step its texts, and takes part in checkpoints."""
+
+
+def step_texts(plan: Plan, context: GenerationContext) -> StepTexts:
+    """The texts of a training, by the kind of its rollout."""
+    rollout = plan.task.rollout
+    if isinstance(rollout, StudentRollout):
+        return StudentTexts(rollout, plan, context)
+    if isinstance(rollout, MixedRollout):
+        return CycleTexts(rollout, plan, context)
+    return PlannedTexts(plan)
+
+
 def noise_name(step: int, example: Example) -> str:
-    """The name of a text's noise: of the step whose record it answers, and of the record."""
+    """The name of a text's noise: the step of its record, and the record."""
     return f"{step} {example.record_id}"
 
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrainingTask:
-    """All that decides the weights that a training ends with; `identity.identity` is its hash."""
+    """All that decides a trained model; `training_identity` hashes it."""
 
     student: PreTrainedModel
     tokenizer: PreTrainedTokenizerFast
@@ -43,7 +43,7 @@ class TrainingTask:
 
     @property
     def target_teacher(self) -> PreTrainedModel | None:
-        """The teacher whose distributions are targets; None where its texts are all it gives."""
+        """The teacher whose distributions are targets; None where it only writes."""
         rollout = self.rollout
         only_writes = isinstance(rollout, TeacherRollout) and not rollout.soft_targets
         return None if only_writes else self.teacher

@@ -1,8 +1,8 @@
-"""The teacher answers every prompt once, before the first step; the training's folder keeps that.
+"""The teacher answers every prompt once, before the first step.
 
 texts.parquet: id, text, finished (ended by itself), cut (ended by stop_after), ids; texts.json:
-what decided them. While it goes on, texts/ holds the parts that are done, so that a stopped run
-continues there.
+what decided them, in the training's folder. While it goes on, texts/ holds the parts that are done,
+so that a stopped run continues there.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ def teacher_texts(
 
 
 def warn_of_whole_texts(texts: Sequence[str], stop_after: str) -> None:
-    """Warn of answers that never come to the text that should end them: they are trained whole."""
+    """Warn of answers that never come to the text that should end them."""
     whole = sum(stop_after not in text for text in texts)
     if whole:
         log.warning(
@@ -78,7 +78,7 @@ def warn_of_whole_texts(texts: Sequence[str], stop_after: str) -> None:
 
 
 def with_cuts(texts: Sequence[Example], cut: Sequence[bool]) -> list[Example]:
-    """The texts with their extra "cut": 1 at an end of text that the teacher did not write."""
+    """The texts with their extra "cut": 1 at an end that the teacher did not write."""
     marked = []
     for text, is_cut in zip(texts, cut, strict=True):
         cut_T = np.zeros(int(text.response_T[1:].sum()), np.float32)
@@ -90,9 +90,9 @@ def with_cuts(texts: Sequence[Example], cut: Sequence[bool]) -> list[Example]:
 def cut_after(
     ids: Sequence[int], marker: str, tokenizer: PreTrainedTokenizerFast, eos_id: int
 ) -> tuple[list[int], bool]:
-    """The ids up to the first token that completes `marker`, the end of text, and whether it cuts.
+    """The ids up to the first token that completes `marker`, and whether that cuts.
 
-    As they are where the marker never comes.
+    The end of text is added; the ids are as they are where the marker never comes.
     """
     for length in range(1, len(ids) + 1):
         if marker in str(tokenizer.decode(list(ids[:length]), skip_special_tokens=True)):
@@ -104,7 +104,7 @@ def cut_after(
 def texts_key(
     context: GenerationContext, examples: Sequence[Example], identity: Mapping[str, Any]
 ) -> str:
-    """sha256 of all that decides the texts; the student only by what it could not read of them."""
+    """sha256 of all that decides the texts; the student by what it cannot read."""
     kept = {name: identity[name] for name in ("schema", "teacher", "tokenizer", "rollout", "seed")}
     limits = {
         "eos": context.eos_id,
@@ -156,7 +156,8 @@ def write_parts(
             continue
         if agreed(accelerator, should_stop()):
             raise Interrupted(
-                f"Stopped after the teacher's answers to {start} of {len(examples)} prompts, as asked.",
+                f"Stopped after the teacher's answers to {start} of {len(examples)} prompts, "
+                "as asked.",
                 f"texts: {part.parent}",
                 "Run the same command again: it continues from there.",
             )
@@ -177,7 +178,7 @@ def write_parts(
 
 
 def progress_of_part(progress: Done, before: int, of: int, share: float, each: float) -> Done:
-    """Progress within one part as that of the whole, of which `share` was done before it."""
+    """Progress within a part as that of the whole, whose `share` was done before."""
     return lambda rows, of_part, part: progress(before + rows, of, share + part * of_part * each)
 
 

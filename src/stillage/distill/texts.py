@@ -12,7 +12,7 @@ from stillage.types import Array, Example
 
 
 def with_response(example: Example, new_ids: Array) -> Example:
-    """The record's prompt with another response, whose end of text is trained like any token."""
+    """The record's prompt with another response, whose end of text is trained too."""
     assert len(new_ids), "a writer gives at least the end of text"
     prompt = example.prompt_ids
     ids_T = np.concatenate([prompt, new_ids]).astype(np.int32)
@@ -29,7 +29,7 @@ def with_extras(example: Example, extras: Mapping[str, Array]) -> Example:
 
 
 def to_tensors(texts: Sequence[Example], name: str) -> dict[str, torch.Tensor]:
-    """Texts as tensors named "name.*": ids end to end, lengths, record ids as bytes, extras."""
+    """Texts as tensors "name.*": ids end to end, lengths, record ids, extras."""
 
     def joined(arrays: Sequence[Array], dtype: type[np.generic]) -> torch.Tensor:
         return torch.from_numpy(np.concatenate([np.zeros(0, dtype), *arrays]).astype(dtype))

@@ -1,4 +1,4 @@
-"""A run's numbers sent to a tracker as they come; metrics.jsonl is written either way."""
+"""A run's numbers sent to a tracker as they come, beside metrics.jsonl."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Training a student or a teacher, continuing exactly where an earlier try stopped."""
+"""Train a student or a teacher, continuing exactly where an earlier try stopped."""
 
 from __future__ import annotations
 

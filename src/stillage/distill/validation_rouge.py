@@ -1,4 +1,4 @@
-"""ROUGE-L of the student's greedy answers to validation prompts, which can pick the best weights."""
+"""ROUGE-L of greedy answers to validation prompts, which can pick the weights."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ def validation_rouge_l(
     tokenizer: PreTrainedTokenizerFast,
     examples: Sequence[Example],
 ) -> float:
-    """Mean ROUGE-L (0 to 1, `evaluate.rouge`) between greedy answers and the records' responses.
+    """Mean ROUGE-L between the student's greedy answers and the records' responses.
 
-    All processes share it. An answer may be as long as the longest of those responses; a record of
-    plain text is continued from its first token. The same weights give the same number. A response
-    without a word is left out; 0 where all are.
+    From 0 to 1 (`evaluate.rouge`). All processes share it. An answer may be as long as the longest
+    of those responses; a record of plain text is continued from its first token. The same weights
+    give the same number. A response without a word is left out; 0 where all are.
     """
     longest = max(int(example.response_T.sum()) for example in examples)
     writer = TextWriter(model=student, decoding=Decoding(max_new_tokens=longest))

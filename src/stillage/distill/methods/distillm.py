@@ -1,4 +1,4 @@
-"""DistiLLM: skewed KL, and the student's texts as often as needed (arXiv:2402.03898).
+"""DistiLLM: skewed KL, student's texts as often as needed (arXiv:2402.03898).
 
 Ko et al. 2024. Section 3.1: S(R)KL_a mixes a little of the other distribution into the reference,
 which bounds the gradient. Section 3.2: a step trains on the student's texts with probability phi.
@@ -39,7 +39,7 @@ class Params:
     """Share of those steps whose texts are written anew: falls from 1 to 0 over the training, is
     1/2, or rises from 0 to 1."""
     capacity: int = 1000
-    """Texts in the replay buffer; until it is full, all of the student's texts are written anew."""
+    """Texts in the replay buffer; until it is full, all of the student's texts are new."""
     sampling: Sampling = field(default_factory=Sampling)
     """How the student draws its texts."""
 
@@ -59,7 +59,7 @@ def terms(step: Step, params: Params) -> dict[str, torch.Tensor]:
 
 
 def writing_probability(params: Params, threshold: float, progress: float) -> float:
-    """Probability that texts are written anew although the buffer is full: phi times the ratio."""
+    """Probability of new texts although the buffer is full: phi times the ratio."""
     shares = {"decreasing": 1 - progress, "constant": 0.5, "increasing": progress}
     return threshold * shares[params.replay_ratio]
 
@@ -74,7 +74,7 @@ def source(params: Params, state: StudentState, draw: float, progress: float) ->
 
 
 def validated(params: Params, state: StudentState, loss: float) -> StudentState:
-    """Raise phi by 0.1, up to 1, when the loss is too high; only then replace the reference loss."""
+    """Raise phi and replace the loss to compare with, when the loss is too high."""
     if state.reference_loss is None:
         return replace(state, reference_loss=loss)
     if loss < state.reference_loss + params.loss_eps:

@@ -1,4 +1,4 @@
-"""Generalized KD: Jensen-Shannon divergence on the student's texts (arXiv:2306.13649).
+"""GKD: Jensen-Shannon divergence on the student's own texts (arXiv:2306.13649).
 
 Agarwal et al. 2024, algorithm 1: with probability student_fraction a step's prompts are answered by
 the student of that very step, otherwise the records' own responses are used; then
@@ -24,7 +24,7 @@ class Params:
     """A Jensen-Shannon divergence, and the share of steps on the student's own texts."""
 
     student_fraction: float = 1.0
-    """Probability that a step trains on the student's texts (lambda: 1 on-policy, 0.5 mixed, 0 never)."""
+    """Probability that a step trains on the student's texts (lambda: 1 on-policy, 0 never)."""
     beta: float = 0.5
     """0 is KL(p||q), 1 is KL(q||p)."""
     sampling: Sampling = field(default_factory=Sampling)
@@ -40,7 +40,10 @@ class Params:
 
 
 def terms(step: Step, params: Params) -> dict[str, torch.Tensor]:
-    """{"kd": sum_t beta KL(p_t || m_t) + (1 - beta) KL(q_t || m_t)}, m = beta p + (1 - beta) q."""
+    """{"kd": sum_t JSD_beta(p_t, q_t)}.
+
+    JSD_beta = beta KL(p || m) + (1 - beta) KL(q || m), m = beta p + (1 - beta) q.
+    """
     from stillage.distill.objective import teacher_alone
 
     return teacher_alone(step, "jsd", {"beta": params.beta})
@@ -69,7 +72,7 @@ METHOD = Method(
     rollout=rollout,
     presets={
         "paper": {},
-        # The baseline in DistiLLM's code: a buffer of up to 1000 old texts; its weight 0.9 is beta 0.1.
+        # The baseline in DistiLLM's code: a buffer of 1000 old texts; its weight 0.9 is beta 0.1.
         "as_released": {"student_fraction": 0.5, "beta": 0.1, "capacity": 1000},
     },
 )

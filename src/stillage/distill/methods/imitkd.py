@@ -1,4 +1,4 @@
-"""ImitKD: the teacher's distribution at every prefix of the student's texts (arXiv:2009.07253).
+"""ImitKD: the teacher's distributions on the student's texts (arXiv:2009.07253).
 
 Lin et al. 2020, section 3: the share of the records' own texts falls exponentially from 1 while the
 student learns to write; at step i of I it is data_rate_end^(i/I). The loss is KL(p_t || q_t)
@@ -70,7 +70,7 @@ METHOD = Method(
     rollout=rollout,
     presets={
         "paper": {},
-        # The authors' own configurations: greedy answers; the share at the end for each kind of task.
+        # The authors' own configurations: greedy answers, a share at the end for each kind of task.
         "as_released_translation": {"sampling_temperature": 0.0},
         "as_released_summaries": {"sampling_temperature": 0.0, "data_rate_end": 0.1},
         # The baseline in DistiLLM's code: every step a draw from up to 1000 of the student's texts.

@@ -1,4 +1,4 @@
-"""Student initialisation: fine-tune briefly, keep the best weights (arXiv:2306.08543).
+"""Student initialisation: brief fine-tuning, best weights (arXiv:2306.08543).
 
 MiniLLM, section 3.1, phase 1; DistiLLM (arXiv:2402.03898) starts its students the same way: a few
 epochs, and the weights of the lowest validation loss. The on-policy methods then take the result as
@@ -17,10 +17,10 @@ from stillage.types import Method
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Params:
-    """Fine-tuning with a budget of its own; the rest of the training's options count as given."""
+    """Fine-tuning with a budget of its own; the other options count as given."""
 
     epochs: float = 3.0
-    """Passes over the records, instead of the training's own `epochs` (max_steps still comes first)."""
+    """Passes over the records, instead of the training's own `epochs` (max_steps comes first)."""
 
     def __post_init__(self) -> None:
         """ConfigError for a budget that is none."""

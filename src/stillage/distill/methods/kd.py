@@ -1,4 +1,4 @@
-"""Word-level KD: any divergence from the teacher's distributions (arXiv:1503.02531).
+"""Word-level KD: a divergence from the teacher's distributions (arXiv:1503.02531).
 
 Hinton, Vinyals and Dean 2015, section 2, applied per response token on the records' own text (Kim
 and Rush, arXiv:1606.07947, section 3.1). The divergences are true ones: they are 0 where the
@@ -19,20 +19,20 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Params:
-    """kd_weight * divergence(teacher, student) + ce_weight * cross-entropy on the records."""
+    """kd_weight * divergence(teacher, student) + ce_weight * cross-entropy."""
 
     divergence: str = "fkl"
-    """fkl KL(p||q), rkl KL(q||p), symmetric, jsd, tvd (total variation), sfkl and srkl (skewed), akl
-    (adaptive)."""
+    """fkl KL(p||q), rkl KL(q||p), symmetric, jsd, tvd (total variation), sfkl and srkl (skewed),
+    akl (adaptive)."""
     kd_weight: float = 1.0
     """Weight of the divergence; 0 makes no teacher pass at all."""
     ce_weight: float = 0.0
-    """Weight of the cross-entropy on the record's tokens (DistiLLM uses 0, MiniLLM's baseline 0.5)."""
+    """Weight of the cross-entropy on the record's tokens (DistiLLM: 0, MiniLLM's baseline: 0.5)."""
     kd_temperature: float = 1.0
-    """Both distributions are softened by it before they are compared; not the sampling temperature."""
+    """Both distributions are softened by it before they are compared; no sampling temperature."""
     t_squared: bool = True
-    """Multiply the divergence by kd_temperature squared, so that its gradient keeps its size (Hinton
-    et al., section 2)."""
+    """Multiply the divergence by kd_temperature squared, so that its gradient keeps its size
+    (Hinton et al., section 2)."""
     alpha: float = 0.1
     """Skew of sfkl and srkl (arXiv:2402.03898)."""
     beta: float = 0.5
@@ -43,7 +43,7 @@ class Params:
     """akl: teacher mass of the head (arXiv:2404.02657)."""
 
     def __post_init__(self) -> None:
-        """ConfigError for a value outside its range, or a setting that the chosen divergence does not read."""
+        """ConfigError for a value out of range, or one that the divergence ignores."""
         check_divergence(self)
         for name in ("kd_weight", "ce_weight"):
             check_range(self, name, low=0)
@@ -52,7 +52,7 @@ class Params:
 
 
 def terms(step: Step, params: Params) -> dict[str, torch.Tensor]:
-    """{"kd": kd_weight [T^2] sum_t d(p_t, q_t), "ce": ce_weight sum_t -log q(label_t)}.
+    """{"kd": kd_weight [T^2] sum_t d(p_t, q_t), "ce": ce_weight sum_t -log q(y_t)}.
 
     p and q at T = kd_temperature for kd.
     """
@@ -81,7 +81,8 @@ METHOD = Method(
     terms=terms,
     needs_teacher=lambda params: params.kd_weight > 0,
     presets={
-        "paper": {},  # as in DistiLLM's comparisons (arXiv:2402.03898): the teacher alone, temperature 1
+        # As in DistiLLM's comparisons (arXiv:2402.03898): the teacher alone, temperature 1.
+        "paper": {},
         # The scripts of MiniLLM and KD-LLMs; a mean per micro-batch there.
         "as_released": {"kd_weight": 0.5, "ce_weight": 0.5},
     },

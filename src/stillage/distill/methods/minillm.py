@@ -1,9 +1,10 @@
-"""MiniLLM: policy gradient on the reverse KL, on texts by both models (arXiv:2306.08543).
+"""MiniLLM: policy gradient on the reverse KL, texts by both (arXiv:2306.08543).
 
 Gu et al. 2024, section 2.2, equation 7. Every cycle num_rollouts prompts are answered once, token
 by token from (1 - a) q + a p, and trained for inner_epochs:
 
-    sum_t w_t KL(q_t || p_t)                                                    the single step, exact
+    sum_t w_t KL(q_t || p_t)                                                    the single step,
+    exact
   + sum_t max(-A_t rho_t, -A_t clip(rho_t, 1 - clip, 1 + clip))                 all that follows
     rho_t = w_t q(y_t) / q_old(y_t);  w_t = q_old(y_t) / ((1 - a) q_old(y_t) + a p(y_t))
     A_t = mean over s > t of gamma^(s - t - 1) r_s, whitened;  r_s = log p(y_s) - log q_old(y_s)
@@ -48,10 +49,10 @@ class Params:
     length_norm: bool = True
     """The mean of later rewards instead of their sum, which long texts make large."""
     own_reward: bool = False
-    """Credit a token with its own reward too, which the single step has covered (the released code does)."""
+    """Credit a token with its own reward too, which the single step covers (the code does)."""
     whiten: bool = True
-    """Advantages get mean 0 and variance 1 over the tokens of a step. Not in the paper; its code has
-    it, padding included."""
+    """Advantages get mean 0 and variance 1 over the tokens of a step. Not in the paper; its code
+    has it, padding included."""
     reward_scaling: float = 1.0
     """Rewards are divided by it (the released scripts: 0.5)."""
     reward_clip: float = 0.0
@@ -99,7 +100,7 @@ def terms(step: Step, params: Params) -> dict[str, torch.Tensor]:
 
 
 def annotate(params: Params, texts: list[tuple[Array, Array]]) -> list[Mapping[str, Array]]:
-    """The extras of each text: log q_old, advantage and importance weight of every token."""
+    """The extras of each text: log q_old, advantage, importance weight of each token."""
     from stillage.functional import policy_gradient as pg
 
     advantages = []
@@ -144,7 +145,7 @@ METHOD = Method(
     rollout=rollout,
     presets={
         "paper": {"whiten": False},
-        # Discounted, each token's own reward included, single step unweighted, rewards doubled, clipped.
+        # Discounted, own reward included, single step unweighted, rewards doubled and clipped.
         "as_released": {
             "gamma": 0.95,
             "own_reward": True,

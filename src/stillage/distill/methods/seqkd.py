@@ -1,4 +1,4 @@
-"""Sequence-level KD: the student trains on what the teacher writes (arXiv:1606.07947).
+"""Sequence-level KD: the student learns what the teacher writes (arXiv:1606.07947).
 
 Kim and Rush 2016, section 3.2: -log q(y) for the y that beam search finds in the teacher. Every
 prompt is answered once, before the first step; the records' own responses are never trained (the
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Params:
-    """ce_weight * cross-entropy on the teacher's texts + kd_weight * KL(teacher || student) there."""
+    """ce_weight * cross-entropy + kd_weight * KL(p || q), on the teacher's texts."""
 
     decoding: Literal["beam", "sampling", "greedy"] = "beam"
     """How the teacher writes: beam search (the paper), sampling (MiniLLM, DistiLLM), or greedy."""
@@ -41,7 +41,7 @@ class Params:
     more of them."""
 
     def __post_init__(self) -> None:
-        """ConfigError for a value outside its range, or a setting that the chosen decoding does not read."""
+        """ConfigError for a value out of range, or one that the decoding ignores."""
         check_range(self, "beams", low=1)
         for name in ("ce_weight", "kd_weight"):
             check_range(self, name, low=0)
@@ -58,10 +58,10 @@ class Params:
 
 
 def terms(step: Step, params: Params) -> dict[str, torch.Tensor]:
-    """{"ce": ce_weight sum_t -log q(y_t), "kd": kd_weight sum_t KL(p_t || q_t)}, y the teacher's text.
+    """{"ce": ce_weight sum_t -log q(y_t), "kd": kd_weight sum_t KL(p_t || q_t)}.
 
-    Where the text was cut (stop_after), the teacher's distribution over what comes next is no target: "end" has
-    kd_weight * -log q(end of text) in its place.
+    y is the teacher's text. Where the text was cut (stop_after), the teacher's distribution over
+    what comes next is no target: "end" has kd_weight * -log q(end of text) in its place.
     """
     from stillage.distill.objective import sums
 
@@ -111,7 +111,7 @@ METHOD = Method(
     rollout=rollout,
     presets={
         "paper": {},
-        # What DistiLLM calls SeqKD, had its texts been read: sampled once at temperature 1, soft targets alone.
+        # What DistiLLM calls SeqKD, had its texts been read: sampled at temperature 1, soft targets.
         "as_released": {"decoding": "sampling", "ce_weight": 0.0, "kd_weight": 1.0},
         # The same with MiniLLM's weights.
         "as_released_minillm": {"decoding": "sampling", "ce_weight": 0.5, "kd_weight": 0.5},

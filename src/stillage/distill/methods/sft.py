@@ -1,6 +1,7 @@
-"""Fine-tuning without a teacher: cross-entropy on the responses, by teacher forcing.
+"""Fine-tuning without a teacher: cross-entropy on the responses.
 
-Williams and Zipser 1989. Also trains teachers, and is the control that tells what a student knows by itself.
+Teacher forcing: Williams and Zipser 1989. Also trains teachers, and is the control that tells what
+a student knows by itself.
 """
 
 from __future__ import annotations
