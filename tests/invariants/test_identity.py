@@ -335,7 +335,7 @@ def test_training_tokenizer_and_schema(
 ) -> None:
     asked = {"method": "seqkd", "settings": DISTILLED, "max_steps": 1}
     with monkeypatch.context() as patched:
-        patched.setattr("stillage.distill.identity.SCHEMA", 99)
+        patched.setattr("stillage.distill.training_identity.SCHEMA", 99)
         with pytest.raises(CheckpointError, match="another version"):
             small.train(trained, **asked)
     chat = chatty(small)

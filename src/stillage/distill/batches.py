@@ -85,10 +85,9 @@ def micro_batches(
 
 
 def collate(examples: Sequence[Example], device: torch.device, *, trained: bool = True) -> Batch:
-    """Examples as one right-padded batch on `device`.
+    """Examples as one right-padded batch on `device`; the only place where labels are shifted.
 
-    The only place where labels are shifted. trained=False masks every label: what a process without
-    records runs so that the others need not wait for it.
+    trained=False masks every label: what a process without records runs so that the others need not wait for it.
     """
     lengths = np.array([len(example.ids_T) for example in examples])
     width = int(lengths.max())
@@ -113,8 +112,7 @@ def collate(examples: Sequence[Example], device: torch.device, *, trained: bool 
         positions_T=positions,
         labels_T=labels,
         extras={
-            name: extra_tensor(examples, name, device, trained=trained)
-            for name in examples[0].extras
+            name: extra(examples, name, device, trained=trained) for name in examples[0].extras
         },
     )
 
@@ -122,10 +120,9 @@ def collate(examples: Sequence[Example], device: torch.device, *, trained: bool 
 def collate_packed(
     examples: Sequence[Example], device: torch.device, *, row_tokens: int, trained: bool = True
 ) -> Batch:
-    """Examples as a batch of fewer rows: several in a row, each for itself.
+    """Examples as a batch of fewer rows of at most row_tokens (or the longest example): several in a row, each for itself.
 
-    A row has at most row_tokens, or the longest example. Longest first, each into the first row
-    with room. trained: as in `collate`. The labels come row by row.
+    Longest first, each into the first row with room. trained: as in `collate`. The labels come row by row.
     """
     by_length = sorted(examples, key=lambda example: -len(example.ids_T))
     lengths = [len(example.ids_T) for example in by_length]
@@ -133,7 +130,7 @@ def collate_packed(
     rows: list[list[Example]] = [[] for _ in range(max(places) + 1)]
     for example, place in zip(by_length, places, strict=True):
         rows[place].append(example)
-    batch = collate([packed_row(row) for row in rows], device, trained=trained)
+    batch = collate([joined(row) for row in rows], device, trained=trained)
     documents_BS = np.full(tuple(batch.ids_BS.shape), -1, dtype=np.int64)
     for number, row in enumerate(rows):
         counts = [len(example.ids_T) for example in row]
@@ -145,8 +142,8 @@ def collate_packed(
     )
 
 
-def packed_row(examples: Sequence[Example]) -> Example:
-    """Examples one after the other, as one; each first token stays untrained."""
+def joined(examples: Sequence[Example]) -> Example:
+    """Examples one after the other, as one; what is not trained stays so (the first token of each never is)."""
     return Example(
         record_id="",
         ids_T=np.concatenate([example.ids_T for example in examples]),
@@ -158,10 +155,10 @@ def packed_row(examples: Sequence[Example]) -> Example:
     )
 
 
-def extra_tensor(
+def extra(
     examples: Sequence[Example], name: str, device: torch.device, *, trained: bool
 ) -> torch.Tensor:
-    """One of the examples' extras, by label; empty where no label is trained."""
+    """One of the examples' extras, in the order of the labels; empty where no label is trained."""
     values_T = np.concatenate([example.extras[name] for example in examples])
     return torch.from_numpy(values_T if trained else values_T[:0]).to(device, non_blocking=True)
 

@@ -22,7 +22,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from stillage.distill.identity import refuse_other
+from stillage.distill.training_identity import refuse_other
 from stillage.run.folder import atomic, files_of, read_json, remove, sha256_file, write_json
 
 log = logging.getLogger("stillage")

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from stillage.distill.identity import refuse_finished
 from stillage.distill.loop import Loop
+from stillage.distill.training_identity import refuse_finished
 from stillage.run.folder import atomic, read_json, remove, write_json, write_table
 
 

@@ -113,7 +113,7 @@ def unknown(kind: str, name: str, known: Collection[str], owner: str) -> ConfigE
     )
 
 
-def check_divergence(params: object) -> None:
+def check_divergence_settings(params: object) -> None:
     """Refuse an unknown divergence, and a setting that only another one reads.
 
     Raises ConfigError.

@@ -10,17 +10,17 @@ from stillage.distill import checkpoint
 from stillage.distill.batches import fingerprint, total_steps
 from stillage.distill.checks import checked
 from stillage.distill.generation import GenerationContext, generation_context
-from stillage.distill.identity import training_identity
 from stillage.distill.journal import Journal, Report
 from stillage.distill.loop import Loop
+from stillage.distill.model_setup import keep_activations, prepare_models
 from stillage.distill.objective import Objective
 from stillage.distill.optimiser import adamw
 from stillage.distill.outputs import Summary, finished_training, summarised, write_outputs
 from stillage.distill.plan import Plan
-from stillage.distill.prepare import keep_activations, prepare_models
 from stillage.distill.step_texts import step_texts
 from stillage.distill.task import TrainingTask
 from stillage.distill.teacher_generation import teacher_texts
+from stillage.distill.training_identity import training_identity
 from stillage.run.folder import remove
 from stillage.types import MixedRollout, StudentRollout, TeacherRollout
 
@@ -84,7 +84,7 @@ def train(
         identity={**identity, "steps": total, "texts": fingerprint(texts)},
         should_stop=should_stop,
     )
-    loop = start(plan, context, report)
+    loop = started(plan, context, report)
     try:
         loop.run()
     finally:
@@ -100,7 +100,7 @@ def train(
     return summary
 
 
-def start(plan: Plan, context: GenerationContext, report: Report | None) -> Loop:
+def started(plan: Plan, context: GenerationContext, report: Report | None) -> Loop:
     """Put everything on its device, and restore the newest sound checkpoint."""
     accelerator, task = context.accelerator, plan.task
     objective = Objective(task.student, task.method, task.params)

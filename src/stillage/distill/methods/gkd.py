@@ -57,9 +57,7 @@ def source(params: Params, state: StudentState, draw: float, progress: float) ->
 def rollout(params: Params) -> StudentRollout:
     """The student writes with a fixed probability."""
     return StudentRollout(
-        decoding=params.sampling.decoding,
-        source=partial(source, params),
-        capacity=params.capacity,
+        decoding=params.sampling.decoding, source=partial(source, params), capacity=params.capacity
     )
 
 

@@ -55,9 +55,7 @@ def source(params: Params, state: StudentState, draw: float, progress: float) ->
 def rollout(params: Params) -> StudentRollout:
     """The student writes more and more often."""
     return StudentRollout(
-        decoding=params.sampling.decoding,
-        source=partial(source, params),
-        capacity=params.capacity,
+        decoding=params.sampling.decoding, source=partial(source, params), capacity=params.capacity
     )
 
 

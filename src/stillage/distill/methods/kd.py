@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from stillage.distill.settings import check_divergence, check_range, divergence_params
+from stillage.distill.settings import check_divergence_settings, check_range, divergence_params
 from stillage.types import Method, Step
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ class Params:
 
     def __post_init__(self) -> None:
         """ConfigError for a value out of range, or one that the divergence ignores."""
-        check_divergence(self)
+        check_divergence_settings(self)
         for name in ("kd_weight", "ce_weight"):
             check_range(self, name, low=0)
         check_range(self, "kd_temperature", low=0, above=True)
