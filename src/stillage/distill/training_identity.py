@@ -31,12 +31,12 @@ def training_identity(task: TrainingTask) -> dict[str, Any]:
     and the processor are not: they move the last digits alone. Costs a pass over the models'
     weights, about a second for each GB.
     """
-    options = dataclasses.asdict(task.options)
-    teacher = task.teacher
+    options, teacher = dataclasses.asdict(task.options), task.teacher
+    params = dataclasses.asdict(task.params)  # pyright: ignore[reportArgumentType]
     return {
         "schema": SCHEMA,
         "method": task.method.name,
-        "params": dataclasses.asdict(task.params),  # pyright: ignore[reportArgumentType]
+        "params": params | params.pop("sampling", {}),
         "rollout": rollout_settings(task.rollout),
         **{name: value for name, value in options.items() if name not in FREE},
         "seed": task.seed,
