@@ -14,10 +14,19 @@ import torch
 from safetensors.torch import load_file
 
 from stillage.distill import loop as loop_module
+from stillage.distill.checks import checked
 from stillage.distill.generation import (
     TextWriter,
     generation_context,
     write_texts,
+)
+from stillage.distill.plan import Plan
+from stillage.distill.step_texts import (
+    CycleTexts,
+    PlannedTexts,
+    StudentTexts,
+    newest,
+    step_texts,
 )
 from stillage.errors import Interrupted
 from stillage.models.generate import generate
@@ -201,3 +210,55 @@ def test_a_cycle_of_minillm_is_written_once_and_trained_inner_epochs_times(
     for _, texts in found:
         advantages = np.concatenate([text.extras["advantage"] for text in texts])
         assert abs(advantages.mean()) < 1e-5 and advantages.std() == pytest.approx(1, abs=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("method", "settings", "kind"),
+    [
+        ("kd", {}, PlannedTexts),
+        ("seqkd", {}, PlannedTexts),
+        ("gkd", {"max_new_tokens": 4, "capacity": 12}, StudentTexts),
+        ("distillm", {"max_new_tokens": 4, "init_threshold": 0.7, "capacity": 12}, StudentTexts),
+        ("minillm", {"max_new_tokens": 4, "num_rollouts": 16, "inner_epochs": 2}, CycleTexts),
+    ],
+)
+def test_texts_go_on_as_they_were_after_a_checkpoint(
+    small: SimpleNamespace, method: str, settings: dict[str, object], kind: type
+) -> None:
+    """From the JSON and the tensors alone, at any step; the weights stay, so the texts must."""
+    task = checked(small.task(method=method, settings=settings))
+    context = generation_context(task)
+    plan = Plan(
+        task=task,
+        examples=tuple(task.examples),
+        total=8,
+        row_tokens=0,
+        folder=Path("nowhere"),
+        identity={},
+        should_stop=lambda: False,
+    )
+    whole = step_texts(plan, context)
+    assert type(whole) is kind
+    for step in range(3):
+        whole.at(step, step)
+    whole.validated(1.5)
+    state, tensors = whole.saved()
+    again = step_texts(plan, context)
+    again.restore(
+        json.loads(json.dumps(state)), {name: one.clone() for name, one in tensors.items()}
+    )
+    for step in range(3, 7):
+        one, other = whole.at(step, step), again.at(step, step)
+        assert [text.record_id for text in one] == [text.record_id for text in other]
+        assert all(np.array_equal(a.ids_T, b.ids_T) for a, b in zip(one, other, strict=True))
+        assert whole.source == again.source
+        for a, b in zip(one, other, strict=True):
+            assert all(np.array_equal(a.extras[name], b.extras[name]) for name in a.extras)
+
+
+def test_the_buffer_is_first_in_first_out() -> None:
+    texts = [
+        Example(record_id=str(k), ids_T=np.arange(3), response_T=np.arange(3) > 0) for k in range(5)
+    ]
+    assert [text.record_id for text in newest(texts, 2)] == ["3", "4"]
+    assert newest(texts, 9) == texts and newest(texts, 0) == []

@@ -292,7 +292,7 @@ TRAINED: dict[str, tuple[Callable[[SimpleNamespace], dict[str, object]], str]] =
     "its params": (lambda small: {"settings": {**DISTILLED, "ce_weight": 0.5}}, "params.ce_weight"),
     "rollout": (
         lambda small: {"settings": {**DISTILLED, "max_new_tokens": 4}},
-        "rollout.max_new_tokens",
+        "rollout.decoding.max_new_tokens",
     ),
     "steps": (lambda small: {"max_steps": 2}, "max_steps"),
     "seed": (lambda small: {"seed": 8}, "seed"),
