@@ -161,7 +161,7 @@ class Step:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Decoding:
-    """How a text is written: the order is repeated n-grams, temperature, top-k, top-p, draw."""
+    """How a text is written: repeated n-grams, temperature, top-k, top-p, draw."""
 
     max_new_tokens: int = 64
     sampling_temperature: float = 0.0  # 0: greedy
@@ -177,7 +177,7 @@ class DataRollout:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TeacherRollout:
-    """The teacher answers every prompt once, before the first step; its texts are trained.
+    """The teacher answers every prompt once, before the first step.
 
     With stop_after a text ends after the first place with it; the end of text then set in gets
     the extra "cut" = 1, all other tokens 0.
@@ -205,7 +205,7 @@ class StudentState:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StudentRollout:
-    """On-policy: the student answers a step's prompts, or the step draws from a replay buffer.
+    """On-policy: the student answers the prompts, or a replay buffer is drawn from.
 
     source(state, draw, progress) chooses: draw is uniform in [0, 1), progress the share of steps
     done after this one, in (0, 1]. What the student writes goes into a first-in, first-out buffer

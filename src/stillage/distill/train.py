@@ -37,29 +37,18 @@ def train(
     should_stop: Callable[[], bool] = never,
     report: Report | None = None,
 ) -> Summary:
-    """Train the task's student and write its model, tables and logs into the folder.
+    """Train the task's student, and write its model, tables and logs into the folder.
 
-    folder/{model, best or last, provenance.parquet, summary.json, metrics.jsonl, train.log}; with
-    keep_checkpoints the models of the best so many validations are in kept/. With an adapter
-    (models.lora) only the adapter is trained, saved and resumed.
-
+    folder/{model, best or last, provenance.parquet, summary.json, metrics.jsonl, train.log}; kept/
+    has the models of the best keep_checkpoints validations. With an adapter (models.lora) only the
+    adapter is trained, saved and resumed. should_stop is asked after every step: once true, a
+    checkpoint is written and Interrupted raised; the same call then continues, bit-identically on
+    one device. report gets a dict after each step (step, total, epoch, loss, each term, lr,
+    grad_norm, tokens_per_s, eta_s) and after each validation (step, total, epoch, validation_loss).
     A folder in which this very training ended gives its summary at once, and leaves the student as
-    it is; one in which another ended (other weights to start from, teacher, tokenizer, data,
-    settings: `identity`) raises CheckpointError.
-
-    Args:
-        task: what decides the result; its student is changed.
-        folder: where the outputs go, and checkpoints meanwhile.
-        should_stop: asked after every step. Once true, a checkpoint is written and Interrupted
-            raised; the same call then continues, bit-identically on one device.
-        report: gets a dict after each step: step, total, epoch, loss, each term, lr, grad_norm,
-            tokens_per_s, eta_s; and after each validation: step, total, epoch, validation_loss.
-
-    Raises:
-        DataError, ModelError, ConfigError, CapabilityError: bad inputs.
-        CheckpointError: a checkpoint or an ended training of other settings.
-        ModelError: a loss or gradient that is not a number; step and record ids are named, the last
-            checkpoint is intact.
+    it is. Raises DataError, ModelError, ConfigError, CapabilityError for bad inputs, CheckpointError
+    for a folder of another training (`training_identity`), ModelError, with step and record ids, for
+    a loss or gradient that is not a number; the last checkpoint is intact then.
     """
     ready = checked(task)
     identity = training_identity(ready)
