@@ -14,13 +14,12 @@ import torch
 from safetensors.torch import load_file
 
 from stillage.distill import loop as loop_module
-from stillage.distill.checks import checked
+from stillage.distill.checks import checked_task
 from stillage.distill.generation import (
     TextWriter,
     generation_context,
     write_texts,
 )
-from stillage.distill.plan import Plan
 from stillage.distill.step_texts import (
     CycleTexts,
     PlannedTexts,
@@ -28,6 +27,7 @@ from stillage.distill.step_texts import (
     newest,
     step_texts,
 )
+from stillage.distill.training_plan import Plan
 from stillage.errors import Interrupted
 from stillage.models.generate import generate
 from stillage.rng import derive
@@ -226,7 +226,7 @@ def test_texts_go_on_as_they_were_after_a_checkpoint(
     small: SimpleNamespace, method: str, settings: dict[str, object], kind: type
 ) -> None:
     """From the JSON and the tensors alone, at any step; the weights stay, so the texts must."""
-    task = checked(small.task(method=method, settings=settings))
+    task = checked_task(small.task(method=method, settings=settings))
     context = generation_context(task)
     plan = Plan(
         task=task,

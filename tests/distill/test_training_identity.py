@@ -8,7 +8,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from stillage.distill.checks import checked
+from stillage.distill.checks import checked_task
 from stillage.distill.methods import METHODS
 from stillage.distill.settings import params_from
 from stillage.distill.training_identity import FREE, rollout_settings, training_identity
@@ -41,10 +41,12 @@ def test_every_setting_of_a_rollout_changes_its_identity() -> None:
 
 
 def test_what_decides_memory_and_time_alone_is_not_in_it(small: SimpleNamespace) -> None:
-    identity = training_identity(checked(small.task(method="gkd")))
+    identity = training_identity(checked_task(small.task(method="gkd")))
     assert identity == json.loads(json.dumps(identity))
     assert not set(FREE) & identity.keys()
     assert identity["params"]["top_p"] == 1.0, "sampling settings have the names of their flags"
-    other = training_identity(checked(small.task(method="gkd", micro_batch_size=2, packing=True)))
+    other = training_identity(
+        checked_task(small.task(method="gkd", micro_batch_size=2, packing=True))
+    )
     assert other == identity
-    assert training_identity(checked(small.task(method="gkd", lr_peak=1e-4))) != identity
+    assert training_identity(checked_task(small.task(method="gkd", lr_peak=1e-4))) != identity

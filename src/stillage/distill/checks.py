@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 log = logging.getLogger("stillage")
 
 
-def checked(task: TrainingTask) -> TrainingTask:
+def checked_task(task: TrainingTask) -> TrainingTask:
     """The task as its method needs it, without examples that train no token.
 
     Raises the error for the first thing that cannot work.

@@ -33,10 +33,10 @@ from stillage.distill.generation import GenerationContext
 from stillage.distill.journal import Journal
 from stillage.distill.objective import Objective, output
 from stillage.distill.optimiser import lr_at, set_lr
-from stillage.distill.plan import Plan
 from stillage.distill.precision import Precision
 from stillage.distill.processes import agreed, summed
 from stillage.distill.step_texts import StepTexts
+from stillage.distill.training_plan import Plan
 from stillage.distill.validate import validation_sums
 from stillage.distill.validation_rouge import validation_rouge_l
 from stillage.errors import Interrupted, ModelError

@@ -15,8 +15,8 @@ import numpy as np
 import torch
 
 from stillage.distill.generation import GenerationContext, TextWriter, score_texts, write_texts
-from stillage.distill.plan import Plan
 from stillage.distill.texts import from_tensors, to_tensors, with_extras
+from stillage.distill.training_plan import Plan
 from stillage.rng import generator
 from stillage.types import Example, MixedRollout, StudentRollout, StudentState
 

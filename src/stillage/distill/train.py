@@ -8,7 +8,7 @@ from pathlib import Path
 
 from stillage.distill import checkpoint
 from stillage.distill.batches import fingerprint, total_steps
-from stillage.distill.checks import checked
+from stillage.distill.checks import checked_task
 from stillage.distill.generation import GenerationContext, generation_context
 from stillage.distill.journal import Journal, Report
 from stillage.distill.loop import Loop
@@ -16,11 +16,11 @@ from stillage.distill.model_setup import keep_activations, prepare_models
 from stillage.distill.objective import Objective
 from stillage.distill.optimiser import adamw
 from stillage.distill.outputs import Summary, finished_training, summarised, write_outputs
-from stillage.distill.plan import Plan
 from stillage.distill.step_texts import step_texts
 from stillage.distill.task import TrainingTask
 from stillage.distill.teacher_generation import teacher_texts
 from stillage.distill.training_identity import training_identity
+from stillage.distill.training_plan import Plan
 from stillage.run.folder import remove
 from stillage.types import MixedRollout, StudentRollout, TeacherRollout
 
@@ -46,11 +46,11 @@ def train(
     one device. report gets a dict after each step (step, total, epoch, loss, each term, lr,
     grad_norm, tokens_per_s, eta_s) and after each validation (step, total, epoch, validation_loss).
     A folder in which this very training ended gives its summary at once, and leaves the student as
-    it is. Raises DataError, ModelError, ConfigError, CapabilityError for bad inputs, CheckpointError
-    for a folder of another training (`training_identity`), ModelError, with step and record ids, for
+    it is. Raises DataError, ModelError, ConfigError, CapabilityError for bad input, CheckpointError
+    for a folder of another training (`training_identity`), ModelError, with step and records, for
     a loss or gradient that is not a number; the last checkpoint is intact then.
     """
-    ready = checked(task)
+    ready = checked_task(task)
     identity = training_identity(ready)
     context = generation_context(ready)
     if (done := finished_training(folder, identity)) is not None:

@@ -1,4 +1,4 @@
-"""Sequence-level KD: the student learns what the teacher writes (arXiv:1606.07947).
+"""Sequence KD: the student learns what the teacher writes (arXiv:1606.07947).
 
 Kim and Rush 2016, section 3.2: -log q(y) for the y that beam search finds in the teacher. Every
 prompt is answered once, before the first step; the records' own responses are never trained (the
@@ -111,7 +111,7 @@ METHOD = Method(
     rollout=rollout,
     presets={
         "paper": {},
-        # What DistiLLM calls SeqKD, had its texts been read: sampled at temperature 1, soft targets.
+        # What DistiLLM calls SeqKD, had its texts been read: sampled once, soft targets alone.
         "as_released": {"decoding": "sampling", "ce_weight": 0.0, "kd_weight": 1.0},
         # The same with MiniLLM's weights.
         "as_released_minillm": {"decoding": "sampling", "ce_weight": 0.5, "kd_weight": 0.5},

@@ -9,12 +9,12 @@ from types import SimpleNamespace
 import pytest
 
 from stillage.distill.batches import total_steps
-from stillage.distill.checks import checked
-from stillage.distill.plan import Plan
+from stillage.distill.checks import checked_task
+from stillage.distill.training_plan import Plan
 
 
 def plan(small: SimpleNamespace, total: int | None = None, **given: object) -> Plan:
-    task = checked(small.task(**given))
+    task = checked_task(small.task(**given))
     return Plan(
         task=task,
         examples=tuple(task.examples),
