@@ -22,6 +22,8 @@ from stillage.data.split import read_split
 from stillage.distill.batches import collate, trained_tokens
 from stillage.distill.methods import METHODS
 from stillage.distill.objective import output
+from stillage.distill.settings import params_from
+from stillage.distill.task import TrainingTask
 from stillage.distill.train import train
 from stillage.experiment.inputs import examples_of
 from stillage.models.load import load_model, load_tokenizer
@@ -52,18 +54,18 @@ def seconds(run: Path, method: str, examples: list, steps: int) -> tuple[float, 
     options = TrainConfig(max_steps=steps, batch_size=16, lr_peak=1e-4, validate_every=0)
     with tempfile.TemporaryDirectory() as folder:
         begun = time.process_time()
-        summary = train(
+        task = TrainingTask(
             student=student,
             tokenizer=tokenizer,
             teacher=teacher,
             method=chosen,
-            params=chosen.params(**SETTINGS[method]),
+            params=params_from(chosen, SETTINGS[method]),
             examples=examples,
             validation=[],
             options=options,
-            folder=Path(folder),
             seed=1,
         )
+        summary = train(task, Path(folder))
         return time.process_time() - begun, summary.trained_tokens
 
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Sequence
-from dataclasses import fields
 from pathlib import Path
 
 from stillage.distill.methods import METHODS
+from stillage.distill.settings import setting_fields
 from stillage.errors import ConfigError, did_you_mean
 from stillage.experiment.sweep import check_overruled
 from stillage.presets.needs import check_needs
@@ -101,9 +101,7 @@ def without_others(flat: Flat, flags: Flat) -> Flat:
     if not now or now == before or now[0] not in METHODS:
         return flat
     method = METHODS[now[0]]
-    known = {entry.name for entry in fields(method.params)} | (
-        {"preset"} if method.presets else set()
-    )
+    known = {*setting_fields(method.params), *(["preset"] if method.presets else [])}
     foreign = [name for name in flat if name.startswith(of) and name.removeprefix(of) not in known]
     if foreign:
         LOG.warning("left out, as %s has no such settings: %s", now[0], ", ".join(foreign))

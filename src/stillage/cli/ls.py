@@ -26,16 +26,17 @@ KINDS: Mapping[str, str] = {"outsiders": "outsiders", "both": "members and outsi
 
 def methods() -> list[tuple[str, ...]]:
     """Name, paper, settings with defaults."""
-    import dataclasses
-
     from stillage.distill.methods import METHODS
+    from stillage.distill.settings import setting_fields
 
     head: tuple[str, ...] = ("method", "paper", "settings")
     return [head] + [
         (
             method.name,
             method.paper,
-            " ".join(f"{entry.name}={entry.default}" for entry in dataclasses.fields(method.params))
+            " ".join(
+                f"{name}={default}" for name, (_, default) in setting_fields(method.params).items()
+            )
             or "-",
         )
         for method in METHODS.values()

@@ -1,8 +1,9 @@
-"""Which records make which step, and how they become tensors: pure functions of (seed, epoch), whatever the file order.
+"""Which records make which step, and how they become tensors.
 
-Every record is trained exactly once per epoch: a permutation, cut into ceil(N / batch_size) steps whose sizes differ by at
-most one. A step's records are sorted by length before they are dealt to processes and micro-batches, which wastes little
-padding and changes nothing, because the loss of a step is one sum over all its tokens.
+Functions of (seed, epoch) alone. Every record is trained exactly once per epoch: a permutation, cut
+into ceil(N / batch_size) steps whose sizes differ by at most one. A step's records are sorted by
+length before they are dealt to processes and micro-batches, which wastes little padding and changes
+nothing, because the loss of a step is one sum over all its tokens.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from stillage.types import Batch, Example
 
 
 def canonical(examples: Sequence[Example]) -> tuple[Example, ...]:
-    """Examples by id, so that the order of the files they came from does not matter (equal ids stay in their order)."""
+    """Examples by id, whatever the order of the files; equal ids stay in their order."""
     return tuple(sorted(examples, key=lambda example: example.record_id))
 
 
@@ -43,19 +44,16 @@ def steps_per_epoch(records: int, batch_size: int) -> int:
 
 
 def total_steps(examples: Sequence[Example], options: TrainConfig) -> int:
-    """Optimiser steps of the whole training: max_steps where given, otherwise epochs (rounded to a step, at least one).
+    """Optimiser steps of the whole training: max_steps, or epochs, at least one.
 
-    With max_trained_tokens it is what the examples' own responses would need: a guess where a model writes others.
+    With max_trained_tokens it is what the examples' own responses would need: a guess where a model
+    writes others.
     """
     records = len(examples)
     if options.max_trained_tokens:
         per_record = sum(map(trained_tokens, examples)) / max(1, records)
-        return max(
-            1,
-            math.ceil(
-                options.max_trained_tokens / max(1.0, per_record * min(options.batch_size, records))
-            ),
-        )
+        per_step = max(1.0, per_record * min(options.batch_size, records))
+        return max(1, math.ceil(options.max_trained_tokens / per_step))
     if options.max_steps:
         return options.max_steps
     if options.epochs == 0:
@@ -71,16 +69,15 @@ def epoch_order(records: int, seed: int, epoch: int) -> np.ndarray:
 
 def records_of_step(step: int, records: int, batch_size: int, seed: int) -> np.ndarray:
     """Positions (in canonical order) of the records of optimiser step `step`, from 0."""
-    epoch, part = divmod(step, steps_per_epoch(records, batch_size))
-    return np.array_split(epoch_order(records, seed, epoch), steps_per_epoch(records, batch_size))[
-        part
-    ]
+    steps = steps_per_epoch(records, batch_size)
+    epoch, part = divmod(step, steps)
+    return np.array_split(epoch_order(records, seed, epoch), steps)[part]
 
 
 def micro_batches(
     chosen: Sequence[Example], rank: int, ranks: int, size: int
 ) -> list[list[Example]]:
-    """This process's share of a step, shortest first, in micro-batches of at most `size` records (0: one)."""
+    """This process's share of a step, shortest first, `size` records each (0: all)."""
     by_length = sorted(chosen, key=lambda example: len(example.ids_T))
     share = by_length[rank::ranks]
     size = size or max(1, len(share))
@@ -167,7 +164,7 @@ def extra(
 
 
 def trained_tokens(example: Example) -> int:
-    """How many tokens of an example are trained."""
+    """The number of trained tokens of an example."""
     return int(example.response_T[1:].sum())
 
 

@@ -40,6 +40,7 @@ def train_model(context: Context, role: ModelRole, folder: Path) -> None:
     from stillage.data.split import read_split
     from stillage.distill.methods import METHODS
     from stillage.distill.settings import params_from
+    from stillage.distill.task import TrainingTask
     from stillage.distill.train import train
     from stillage.experiment.data_stage import check_ahead
     from stillage.models.load import load_tokenizer
@@ -78,7 +79,7 @@ def train_model(context: Context, role: ModelRole, folder: Path) -> None:
     method = METHODS[role.method]
     records = training_records(context, role)
     with context.stop.deferred(), reporting(context, role, folder) as report:
-        train(
+        task = TrainingTask(
             student=student,
             tokenizer=tokenizer,
             teacher=teacher,
@@ -97,12 +98,10 @@ def train_model(context: Context, role: ModelRole, folder: Path) -> None:
             options=as_long_as_with_a_teacher(
                 role, len(records), len(split.records_by_role.get("public", ()))
             ),
-            folder=folder,
             seed=derive(config.seed, "train", INIT if role.name == INIT else kind),
-            should_stop=context.stop,
-            report=report,
             corpus=corpus,
         )
+        train(task, folder, should_stop=context.stop, report=report)
     if is_first:
         remove(folder / PACKED)
 

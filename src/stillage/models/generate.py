@@ -10,7 +10,6 @@ from __future__ import annotations
 import dataclasses
 import logging
 import math
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -23,6 +22,7 @@ from stillage.models.outputs import embedding_rows, evaluating
 from stillage.models.pair import check_context, context_of
 from stillage.models.stream import Stream
 from stillage.rng import generator
+from stillage.types import Decoding
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -33,19 +33,6 @@ if TYPE_CHECKING:
     from stillage.run.progress import Done
 
 log = logging.getLogger("stillage")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Decoding:
-    """How the next token is chosen; the order is: repeated n-grams, temperature, top-k, top-p, draw."""
-
-    max_new_tokens: int = 64
-    sampling_temperature: float = 0.0  # 0: greedy
-    top_p: float = (
-        1.0  # keep the smallest set of likeliest tokens with at least this probability; 1: all
-    )
-    top_k: int = 0  # keep the k likeliest (ties stay); 0: all
-    no_repeat_ngram: int = 0  # never write an n-gram twice, the prompt included; 0: off
 
 
 def configured(options: GenerateConfig) -> Decoding:

@@ -1,17 +1,16 @@
-"""What is found out about the models, once, before a training: their heads, packing, gradient checkpointing."""
+"""What is done with the models before a training: heads, packing, checkpointing."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from stillage.distill.dense import examine
+from stillage.distill.task import TrainingTask
 from stillage.errors import CapabilityError
 from stillage.models.outputs import check_packing, plain
 from stillage.models.quiet import quiet
-from stillage.run.config import TrainConfig
-from stillage.types import Example
+from stillage.types import MixedRollout
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -19,26 +18,27 @@ if TYPE_CHECKING:
 log = logging.getLogger("stillage")
 
 
-def prepare(
-    student: PreTrainedModel,
-    teacher: PreTrainedModel | None,
-    options: TrainConfig,
-    examples: Sequence[Example],
-) -> int:
-    """Examine the heads, switch gradient checkpointing on, and return how many tokens a packed row has (0: no packing).
+def prepare_models(task: TrainingTask) -> int:
+    """Examine heads, switch gradient checkpointing on; return a packed row's tokens.
 
-    A model that cannot keep packed records apart gets one record a row, with a notice: the result is the same. Raises
-    CapabilityError where the student cannot checkpoint its activations.
+    0: no packing. A model that cannot keep packed records apart gets one record a row, with a
+    notice: the result is the same. Raises CapabilityError where the student cannot checkpoint its
+    activations.
     """
-    models = {"student": student} | ({} if teacher is None else {"teacher": teacher})
-    for role, model in models.items():
+    options = task.options
+    for role, model in task.models.items():
         examine(model, role)
     if options.gradient_checkpointing:
-        checkpoint_activations(student)
+        checkpoint_activations(task.student)
+        if isinstance(task.rollout, MixedRollout):
+            log.warning(
+                "gradient checkpointing has no effect: %s trains the student in eval mode",
+                task.method.name,
+            )
     if not options.packing:
         return 0
-    longest = max(len(example.ids_T) for example in examples)
-    for role, model in models.items():
+    longest = max(len(example.ids_T) for example in task.examples)
+    for role, model in task.models.items():
         try:
             check_packing(model, longest)
         except CapabilityError as error:
@@ -48,7 +48,7 @@ def prepare(
 
 
 def checkpoint_activations(model: PreTrainedModel) -> None:
-    """Switch gradient checkpointing on. CapabilityError where the architecture has none."""
+    """Switch gradient checkpointing on, or raise CapabilityError."""
     inner = plain(model)
     try:
         with quiet():
