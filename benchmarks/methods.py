@@ -19,12 +19,13 @@ from pathlib import Path
 import torch
 
 from stillage.data.split import read_split
-from stillage.distill.batches import collate, trained_tokens
+from stillage.distill.batches import trained_tokens
 from stillage.distill.methods import METHODS
 from stillage.distill.objective import output
 from stillage.distill.train import train
 from stillage.experiment.inputs import examples_of
 from stillage.models.load import load_model, load_tokenizer
+from stillage.models.padding import collate
 from stillage.run.config import DataConfig, ModelConfig, TrainConfig
 
 PASSES = 3  # over the records: seqkd's teacher writes once, whatever the number of passes

@@ -14,7 +14,7 @@ from stillage.cli import progress
 from stillage.cli.evaluate import Matrix, with_defaults
 from stillage.cli.progress import Board, describe
 from stillage.experiment.parallel import Lines
-from stillage.models.batches import run_batches
+from stillage.models.batching import run_batches
 from stillage.models.beams import beam_search
 from stillage.models.generate import Decoding, generate
 from stillage.models.gradients import gradient_norms

@@ -14,7 +14,6 @@ from safetensors.torch import load_file
 
 from stillage.distill import writer as writer_module
 from stillage.distill.answer import answer, score
-from stillage.distill.batches import collate
 from stillage.distill.methods import METHODS
 from stillage.distill.settings import params_from
 from stillage.distill.texts import answered, from_tensors, to_tensors, with_extras
@@ -22,6 +21,7 @@ from stillage.distill.train import desk_of
 from stillage.errors import CheckpointError, ConfigError, Interrupted
 from stillage.models.generate import Decoding, generate
 from stillage.models.load import load_model
+from stillage.models.padding import collate
 from stillage.rng import derive
 from stillage.run.config import ModelConfig
 from stillage.types import Example, Rollout

@@ -12,13 +12,13 @@ import torch
 from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel
 
 from stillage.errors import DataError
-from stillage.models.apart import mean_kl
-from stillage.models.batches import run_batches
+from stillage.models.batching import run_batches
 from stillage.models.beams import beam_search
 from stillage.models.generate import Decoding, generate
 from stillage.models.gradients import gradient_norms
 from stillage.models.lengths import kind_of
 from stillage.models.lens import block_readings
+from stillage.models.pairwise_kl import mean_kl
 from stillage.models.query import token_stats
 from stillage.models.sampling_stats import sampling_logp
 from stillage.types import Example

@@ -9,15 +9,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from stillage.distill.batches import collate
-from stillage.distill.objective import output
 from stillage.distill.precision import Precision
 from stillage.distill.processes import summed
 from stillage.distill.texts import answered
-from stillage.functional.token_logp import token_logp
+from stillage.functional.readout import token_logp
 from stillage.models.beams import beam_search
+from stillage.models.decoder import evaluating, read
 from stillage.models.generate import Decoding, generate
-from stillage.models.outputs import evaluating
+from stillage.models.padding import collate
 from stillage.rng import derive
 from stillage.run.progress import Done
 from stillage.types import Array, Example, Rollout
@@ -138,7 +137,7 @@ def score(
             part = rows[start : start + size]
             batch = collate([texts[row] for row in part], desk.accelerator.device)
             with desk.precision.autocast():
-                logp_T = token_logp(output(model, batch), batch.labels_T).float().cpu().numpy()
+                logp_T = token_logp(read(model, batch), batch.labels_T).float().cpu().numpy()
             counts = [int(texts[row].response_T[1:].sum()) for row in part]
             own.update(zip(part, np.split(logp_T, np.cumsum(counts)[:-1]), strict=True))
     return [

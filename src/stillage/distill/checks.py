@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from stillage.errors import CapabilityError, ConfigError, DataError, ModelError
-from stillage.models.outputs import embedding_rows
+from stillage.models.decoder import embedding_rows
 from stillage.models.pair import context_of
 from stillage.run.config import TrainConfig
 from stillage.run.ranges import TRAIN, check_group

@@ -125,7 +125,7 @@ def unfit(values: str) -> ModelError:
 
 def check_corpus(corpus: Corpus, student: PreTrainedModel) -> None:
     """ModelError where a block is longer than the student's context, or has tokens that it does not know."""
-    from stillage.models.outputs import embedding_rows
+    from stillage.models.decoder import embedding_rows
     from stillage.models.pair import context_of
 
     context, rows = context_of(student), embedding_rows(student)

@@ -20,8 +20,6 @@ import torch
 
 from stillage.distill import checkpoint
 from stillage.distill.batches import (
-    collate,
-    collate_packed,
     micro_batches,
     records_of_step,
     steps_per_epoch,
@@ -30,17 +28,19 @@ from stillage.distill.batches import (
 )
 from stillage.distill.corpus import Corpus
 from stillage.distill.journal import Journal
-from stillage.distill.objective import Objective, output
+from stillage.distill.objective import Objective
 from stillage.distill.optimiser import lr_at, set_lr
 from stillage.distill.precision import Precision
 from stillage.distill.processes import agreed, summed
 from stillage.distill.validate import validation_sums
 from stillage.distill.writer import Writer
 from stillage.errors import Interrupted, ModelError
+from stillage.models.decoder import read
 from stillage.models.load import save_model
+from stillage.models.padding import collate, collate_packed
 from stillage.rng import derive
 from stillage.run.config import TrainConfig
-from stillage.types import Batch, Example, Output
+from stillage.types import Batch, Example, Readout
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
@@ -237,9 +237,9 @@ class Loop:
             yield
 
     @torch.no_grad()
-    def signal(self, batch: Batch) -> Output | None:
+    def signal(self, batch: Batch) -> Readout | None:
         """What the teacher says about the same positions; None where the method does not ask."""
-        return None if self.teacher is None else output(self.teacher, batch)
+        return None if self.teacher is None else read(self.teacher, batch)
 
     def not_finite(self, what: str, chosen: Sequence[Example]) -> ModelError:
         """The error that stops a training gone wrong; nothing has been saved since."""

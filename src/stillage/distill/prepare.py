@@ -6,9 +6,9 @@ import logging
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from stillage.distill.dense import examine
 from stillage.errors import CapabilityError
-from stillage.models.outputs import check_packing, plain
+from stillage.models.decoder import examine, plain
+from stillage.models.packing import check_packing
 from stillage.models.quiet import quiet
 from stillage.run.config import TrainConfig
 from stillage.types import Example

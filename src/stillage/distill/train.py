@@ -31,7 +31,7 @@ from stillage.distill.precision import precision_of
 from stillage.distill.prepare import keep_activations, prepare
 from stillage.distill.rollouts import follows_validation
 from stillage.distill.writer import Writer
-from stillage.models.outputs import embedding_rows
+from stillage.models.decoder import embedding_rows
 from stillage.models.pair import context_of
 from stillage.run.config import TrainConfig
 from stillage.run.folder import atomic, read_json, remove, write_json, write_table

@@ -90,7 +90,7 @@ def load(
 
 def reference_of(context: Context, records: list[Record]) -> Reference | None:
     """The no-teacher student, whose blocks others are reverted to; None where the run has none."""
-    from stillage.models.blocks import losses
+    from stillage.models.block_losses import losses
 
     role = next((role for role in context.models if role.name == REFERENCE), None)
     if role is None:
@@ -117,7 +117,7 @@ def profiles_of(
         revert_profile,
     )
     from stillage.audit.membership import LeftOut
-    from stillage.models.blocks import losses, noise_losses, reverted_losses
+    from stillage.models.block_losses import losses, noise_losses, reverted_losses
     from stillage.models.gradients import gradient_norms
     from stillage.models.lens import block_readings
 

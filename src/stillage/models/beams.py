@@ -8,10 +8,11 @@ import numpy as np
 import torch
 
 from stillage.errors import ConfigError
-from stillage.models.batches import run_batches
+from stillage.models.batching import run_batches
+from stillage.models.decoder import embedding_rows, evaluating
 from stillage.models.generate import check_prompts
 from stillage.models.lengths import growing_kinds
-from stillage.models.outputs import embedding_rows, evaluating
+from stillage.models.padding import pad
 from stillage.models.pair import context_of
 from stillage.models.stream import continuation_of
 
@@ -72,16 +73,9 @@ def beam_search(
             results[row] = ids
 
     def search(asked: list[np.ndarray], budget: int, passes: bool) -> list[np.ndarray]:
-        longest = max(map(len, asked))
-        ids_BT, attention_BT = (
-            np.full((len(asked), longest), pad_id),
-            np.zeros((len(asked), longest), np.int64),
-        )
-        for row, prompt in enumerate(asked):
-            ids_BT[row, longest - len(prompt) :] = prompt
-            attention_BT[row, longest - len(prompt) :] = 1
+        ids_BT, attention_BT = pad(asked, fill=pad_id, left=True)
         inputs = {
-            "input_ids": torch.from_numpy(ids_BT.astype(np.int64)).to(model.device),
+            "input_ids": torch.from_numpy(ids_BT).to(model.device),
             "attention_mask": torch.from_numpy(attention_BT).to(model.device),
         }
         found = model.generate(  # pyright: ignore[reportCallIssue] - torch's Module hides the mixin's type
@@ -97,7 +91,7 @@ def beam_search(
             use_cache=not passes,
             suppress_tokens=unknown or None,
         )
-        return [until(row, eos_id) for row in found[:, longest:].cpu().numpy()]
+        return [until(row, eos_id) for row in found[:, ids_BT.shape[1] :].cpu().numpy()]
 
     finished = 0
 

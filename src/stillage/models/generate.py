@@ -17,9 +17,9 @@ import numpy as np
 import torch
 
 from stillage.errors import ConfigError, DataError, ModelError
-from stillage.models.batches import run_batches
+from stillage.models.batching import run_batches
+from stillage.models.decoder import embedding_rows, evaluating
 from stillage.models.lengths import growing_kinds
-from stillage.models.outputs import embedding_rows, evaluating
 from stillage.models.pair import check_context, context_of
 from stillage.models.stream import Stream
 from stillage.rng import generator

@@ -16,11 +16,12 @@ import torch
 
 from stillage.data.tokenizer_hash import tokenizer_hash
 from stillage.errors import ModelError
-from stillage.models.batches import run_batches
+from stillage.models.batching import run_batches
+from stillage.models.decoder import evaluating
 from stillage.models.identity import folder_hash
 from stillage.models.lengths import kinds
 from stillage.models.load import refuse_tokenizer_code
-from stillage.models.outputs import evaluating
+from stillage.models.padding import pad
 from stillage.models.pair import context_of
 from stillage.models.quiet import quiet
 from stillage.models.scratch import first_line
@@ -216,16 +217,10 @@ def propose(
     mask = cast("int", masked.tokenizer.mask_token_id)
 
     def run(batch: list[int]) -> None:
-        longest = max(len(texts[rows[row][0]].ids_T) for row in batch)
-        ids_BT, real_BT = (
-            np.zeros((len(batch), longest), np.int64),
-            np.zeros((len(batch), longest), np.int64),
-        )
+        ids_BT, real_BT = pad([texts[rows[row][0]].ids_T for row in batch])
         where: list[tuple[int, int, int, int]] = []  # row of the batch, place, text, slot
         for k, row in enumerate(batch):
             number, slots = rows[row]
-            ids_T = texts[number].ids_T
-            ids_BT[k, : len(ids_T)], real_BT[k, : len(ids_T)] = ids_T, 1
             for slot in slots:
                 ids_BT[k, places[number][slot]] = mask
                 where.append((k, places[number][slot], number, slot))

@@ -13,7 +13,7 @@ import torch
 from transformers import PreTrainedModel
 
 from stillage.errors import CapabilityError, DataError
-from stillage.models.blocks import losses, noise_losses, reverted, reverted_losses
+from stillage.models.block_losses import losses, noise_losses, reverted, reverted_losses
 from stillage.models.lens import block_readings
 from stillage.models.perturb import perturbed
 from stillage.models.prune import blocks_of
