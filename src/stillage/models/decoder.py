@@ -113,7 +113,10 @@ def examine(model: PreTrainedModel, name: str = "") -> None:
 
 
 def last_hidden(model: PreTrainedModel, inputs: Mapping[str, torch.Tensor]) -> torch.Tensor:
-    """Run the decoder without its head; a constant factor on the logits is folded in."""
+    """Run the decoder without its head; a constant factor on the logits is folded in.
+
+    For who has asked `check_head`; `hidden_states` is for everybody.
+    """
     hidden_BSH = body_of(model)(**inputs, use_cache=False, return_dict=True).last_hidden_state
     scale = logit_factor(model.config.get_text_config())
     return hidden_BSH if scale == 1.0 else hidden_BSH * scale

@@ -21,7 +21,7 @@ from stillage.models.decoder import (
     check_head,
     close,
     evaluating,
-    hidden_states,
+    last_hidden,
     plain,
     probe_ids,
     read,
@@ -116,7 +116,7 @@ def outputs_of(model: PreTrainedModel, ids_BT: torch.Tensor) -> list[object]:
     hooks = [block.register_forward_hook(keep) for block in blocks_of(model)[1]]
     try:
         with torch.no_grad():
-            hidden_states(model, ids_BT)
+            last_hidden(model, {"input_ids": ids_BT})
     finally:
         for hook in hooks:
             hook.remove()
@@ -141,7 +141,7 @@ def after_blocks(
     outputs: what the blocks returned on these ids, for the rest of what they return.
     """
     with standing_still(list(blocks_of(model)[1]), outputs, states_BTH), torch.no_grad():
-        return hidden_states(model, ids_BT)
+        return last_hidden(model, {"input_ids": ids_BT})
 
 
 @contextmanager
@@ -180,7 +180,7 @@ def check_lens(model: PreTrainedModel) -> None:
     with evaluating(model):
         outputs = outputs_of(model, ids_BT)
         count = len(blocks_of(model)[1])
-        theirs = hidden_states(model, ids_BT)
+        theirs = last_hidden(model, {"input_ids": ids_BT})
         ours = (
             after_blocks(model, ids_BT, outputs, states_of(outputs[-1]))
             if len(outputs) == count
