@@ -24,6 +24,7 @@ from stillage.errors import ConfigError, DataError
 from stillage.functional import readout
 from stillage.models.generate import Decoding, generate
 from stillage.models.load import load_model
+from stillage.models.prompts import Prompts, TextRules
 from stillage.models.query import token_stats
 from stillage.models.sampling_stats import sampling_logp
 from stillage.run.config import ModelConfig
@@ -128,12 +129,9 @@ def test_a_hundred_thousand_samples_agree(model: PreTrainedModel) -> None:
     n, prefix = 100_000, [2, 5, 1]
     written = generate(
         model,
-        [np.array(prefix)] * n,
-        decoding=decoding,
-        eos_id=VOCAB + 1,
-        pad_id=0,
-        seed=1,
-        names=list(map(str, range(n))),
+        Prompts([np.array(prefix)] * n, list(map(str, range(n))), 1),
+        decoding,
+        TextRules(VOCAB + 1, 0),
         batch_tokens=10**6,
     )
     counts = np.zeros((VOCAB, VOCAB), int)

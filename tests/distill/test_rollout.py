@@ -19,9 +19,10 @@ from stillage.distill.settings import params_from
 from stillage.distill.texts import answered, from_tensors, to_tensors, with_extras
 from stillage.distill.train import desk_of
 from stillage.errors import CheckpointError, ConfigError, Interrupted
-from stillage.models.generate import Decoding, generate
+from stillage.models.generate import Decoding, Partner, generate
 from stillage.models.load import load_model
 from stillage.models.padding import collate
+from stillage.models.prompts import Prompts, TextRules
 from stillage.rng import derive
 from stillage.run.config import ModelConfig
 from stillage.types import Example, Rollout
@@ -229,12 +230,13 @@ def test_texts_are_the_students_of_that_very_step(
         texts = found[step][1]
         written = generate(
             student,
-            [text.prompt_ids for text in texts],
-            decoding=Decoding(max_new_tokens=6, sampling_temperature=1.0),
-            eos_id=EOS,
-            pad_id=1,
-            seed=derive(7, "rollout"),
-            names=[f"{step} {text.record_id}" for text in texts],
+            Prompts(
+                [text.prompt_ids for text in texts],
+                [f"{step} {text.record_id}" for text in texts],
+                derive(7, "rollout"),
+            ),
+            Decoding(max_new_tokens=6, sampling_temperature=1.0),
+            TextRules(EOS, 1),
         )
         equal = [
             np.array_equal(text.ids_T[text.response_T], ids)
@@ -400,14 +402,10 @@ def test_the_mixture_draws_from_both_in_proportion(small: SimpleNamespace) -> No
     for share in (0.0, 0.3, 1.0):
         found = generate(
             student,
-            [prompt] * draws,
-            decoding=Decoding(max_new_tokens=1, sampling_temperature=1.0),
-            eos_id=EOS,
-            pad_id=1,
-            seed=1,
-            names=[str(k) for k in range(draws)],
-            teacher=teacher,
-            teacher_share=share,
+            Prompts([prompt] * draws, [str(k) for k in range(draws)], 1),
+            Decoding(max_new_tokens=1, sampling_temperature=1.0),
+            TextRules(EOS, 1),
+            partner=Partner(teacher, share),
         )
         counts = np.bincount([int(ids[0]) for ids in found], minlength=small.VOCAB) / draws
         wanted = ((1 - share) * q + share * p).numpy()
@@ -426,12 +424,9 @@ def test_the_teachers_texts_replace_the_responses_and_are_written_once(
     prompts, names = [text.prompt_ids for text in examples], [text.record_id for text in examples]
     written = generate(
         teacher,
-        prompts,
-        decoding=Decoding(max_new_tokens=6),
-        eos_id=EOS,
-        pad_id=1,
-        seed=0,
-        names=names,
+        Prompts(prompts, names),
+        Decoding(max_new_tokens=6),
+        TextRules(EOS, 1),
     )
     rows = pq.read_table(tmp_path / "seqkd" / "texts.parquet").to_pylist()
     assert {row["id"]: row["ids"] for row in rows} == {

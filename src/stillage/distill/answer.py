@@ -15,8 +15,9 @@ from stillage.distill.texts import answered
 from stillage.functional.readout import token_logp
 from stillage.models.beams import beam_search
 from stillage.models.decoder import evaluating, read
-from stillage.models.generate import Decoding, generate
+from stillage.models.generate import Decoding, Partner, generate
 from stillage.models.padding import collate
+from stillage.models.prompts import Prompts, TextRules
 from stillage.rng import derive
 from stillage.run.progress import Done
 from stillage.types import Array, Example, Rollout
@@ -80,35 +81,30 @@ def answer(
     rows = desk.share([len(prompt) for prompt in prompts])
     own: dict[int, Array] = {}
     if rows:
-        chosen, called = [prompts[row] for row in rows], [names[row] for row in rows]
+        chosen = Prompts(
+            [prompts[row] for row in rows],
+            [names[row] for row in rows],
+            derive(desk.seed, "rollout"),
+        )
+        rules = TextRules(desk.eos_id, desk.pad_id, desk.most_tokens, desk.known_ids)
         with desk.precision.autocast():
             if rollout.beams > 1:
                 found = beam_search(
                     writer,
                     chosen,
+                    rules,
                     beams=rollout.beams,
                     max_new_tokens=rollout.max_new_tokens,
-                    eos_id=desk.eos_id,
-                    pad_id=desk.pad_id,
-                    names=called,
-                    most_tokens=desk.most_tokens,
-                    known_ids=desk.known_ids,
                     progress=progress,
                 )
             else:
+                share = rollout.teacher_share
                 found = generate(
                     writer,
                     chosen,
-                    decoding=decoding_of(rollout),
-                    eos_id=desk.eos_id,
-                    pad_id=desk.pad_id,
-                    seed=derive(desk.seed, "rollout"),
-                    names=called,
-                    teacher=teacher if rollout.teacher_share else None,
-                    teacher_share=rollout.teacher_share,
-                    most_tokens=desk.most_tokens,
-                    known_ids=desk.known_ids,
-                    notice=False,
+                    decoding_of(rollout),
+                    rules,
+                    partner=Partner(teacher, share) if teacher is not None and share else None,
                     progress=progress,
                 )
         own = dict(zip(rows, found, strict=True))

@@ -31,8 +31,19 @@ if TYPE_CHECKING:
     import pyarrow as pa
     from transformers import PreTrainedModel
 
+    from stillage.models.prompts import Prompts, TextRules
+
 log = logging.getLogger("stillage")
 SCHEMA = 2  # raise it when curves are measured differently
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExposurePlan:
+    """How exposure bias is measured: texts per prompt by each model, and how long they may be."""
+
+    max_new_tokens: int = 256
+    rollouts: int = 10
+    batch_tokens: int = 16384
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,69 +113,65 @@ def mean_by_prompt(kl: Sequence[Array], rollouts: int, length: int) -> Array:
 def exposure_bias(
     student: PreTrainedModel,
     teacher: PreTrainedModel,
-    prompts: Sequence[Array],
+    prompts: Prompts,
+    rules: TextRules,
     *,
-    names: Sequence[str],
-    eos_id: int,
-    pad_id: int,
-    seed: int,
-    max_new_tokens: int = 256,
-    rollouts: int = 10,
-    batch_tokens: int = 16384,
-    level: float = 0.95,
+    plan: ExposurePlan,
     doing: Doing = unheard,
 ) -> ExposureCurve:
-    """Let both models continue every prompt `rollouts` times, and measure the student's error along both kinds of text.
+    """Let both models continue every prompt, and measure the student's error along both kinds of text.
 
-    Texts are plain samples (temperature 1, nothing cut off). Both models draw with the same noise, which makes the curve
-    steadier and moves it nowhere. The models must share a tokenizer; where one pads its vocabulary further, the shared
-    ids count, and no text is longer than what both can read. Raises ConfigError for no rollouts, DataError for a prompt
-    that one of them cannot continue.
+    Texts are plain samples (temperature 1, nothing cut off). Both models draw with the same noise,
+    which makes the curve steadier and moves it nowhere. The models must share a tokenizer; where one
+    pads its vocabulary further, the shared ids count, and no text is longer than what both can read.
+    Raises ConfigError for no rollouts, DataError for a prompt that one of them cannot continue.
     """
     from stillage.models.decoder import embedding_rows
-    from stillage.models.generate import Decoding, check_prompts, generate
+    from stillage.models.generate import Decoding, generate
     from stillage.models.pair import context_of
+    from stillage.models.prompts import Prompts
 
+    rollouts = plan.rollouts
     if rollouts < 1:
         raise ConfigError(
             "Exposure bias needs rollouts.",
             f"rollouts: {rollouts}",
             "Give at least 1 (10 published).",
         )
-    decoding = Decoding(max_new_tokens=max_new_tokens, sampling_temperature=1.0)
-    repeated = [prompt for prompt in prompts for _ in range(rollouts)]
-    draws = [f"{name}/rollout {k}" for name in names for k in range(rollouts)]
+    decoding = Decoding(max_new_tokens=plan.max_new_tokens, sampling_temperature=1.0)
+    repeated = Prompts(
+        [prompt for prompt in prompts.ids for _ in range(rollouts)],
+        [f"{name}/rollout {k}" for name in prompts.names for k in range(rollouts)],
+        prompts.seed,
+    )
     models, means = {"student": student, "teacher": teacher}, []
     for model in models.values():  # both read what either writes
-        check_prompts(model, prompts, names)
-    most_tokens = min(
-        (tokens for tokens in map(context_of, models.values()) if tokens is not None), default=None
+        prompts.check(model)
+    contexts = [tokens for tokens in map(context_of, models.values()) if tokens is not None]
+    shared = replace(
+        rules,
+        most_tokens=min(contexts, default=None),
+        known_ids=min(map(embedding_rows, models.values())),
     )
-    known_ids = min(map(embedding_rows, models.values()))
     for name, writer in models.items():
         written = generate(
             writer,
             repeated,
-            decoding=decoding,
-            eos_id=eos_id,
-            pad_id=pad_id,
-            seed=seed,
-            names=draws,
-            batch_tokens=batch_tokens,
-            most_tokens=most_tokens,
-            known_ids=known_ids,
+            decoding,
+            shared,
+            batch_tokens=plan.batch_tokens,
             progress=doing(f"the {name} writing {{}} texts"),
         )
         kl = forward_kl_along(
             teacher,
             student,
-            repeated,
+            repeated.ids,
             written,
-            batch_tokens=batch_tokens,
+            batch_tokens=plan.batch_tokens,
             progress=doing(f"reading {{}} texts of the {name}"),
         )
-        means.append(mean_by_prompt(kl, rollouts, max_new_tokens))
-    return exposure_curve(means[0], means[1], level=level)
+        means.append(mean_by_prompt(kl, rollouts, plan.max_new_tokens))
+    return exposure_curve(means[0], means[1])
 
 
 def forward_kl_along(
@@ -221,9 +228,7 @@ def exposure_cell(
     reading: Reading,
     out: Path,
     seed: int,
-    max_new_tokens: int = 256,
-    rollouts: int = 10,
-    batch_tokens: int = 16384,
+    plan: ExposurePlan,
     say: Callable[[str], None] = log.info,
     doing: Doing = unheard,
 ) -> list[Result]:
@@ -231,8 +236,11 @@ def exposure_cell(
 
     The whole curve is in exposure-KEY.parquet; the results have the lengths 1, 2, 4, ... and the last.
     """
+    from stillage.models.prompts import Prompts, TextRules
+
     asked = read_set(student, chosen, reading)
     folder = set_folder(out, student, asked, say)
+    max_new_tokens, rollouts = plan.max_new_tokens, plan.rollouts
     key = digest([SCHEMA, teacher.key, seed, max_new_tokens, rollouts])[:8]
     results_file = folder / f"exposure-{key}.results.parquet"
     if results_file.exists():
@@ -240,14 +248,9 @@ def exposure_cell(
     curve = exposure_bias(
         student.model,
         teacher.model,
-        asked.prompts,
-        names=[record.id for record in chosen.records],
-        eos_id=student.eos_id,
-        pad_id=student.pad_id,
-        seed=seed,
-        max_new_tokens=max_new_tokens,
-        rollouts=rollouts,
-        batch_tokens=batch_tokens,
+        Prompts(asked.prompts, [record.id for record in chosen.records], seed),
+        TextRules(student.eos_id, student.pad_id),
+        plan=plan,
         doing=doing,
     )
     base = Result(

@@ -117,7 +117,12 @@ def profiles_of(
         revert_profile,
     )
     from stillage.audit.membership import LeftOut
-    from stillage.models.block_losses import losses, noise_losses, reverted_losses
+    from stillage.models.block_losses import (
+        WeightNoise,
+        losses,
+        noise_losses,
+        reverted_losses,
+    )
     from stillage.models.gradients import gradient_norms
     from stillage.models.lens import block_readings
 
@@ -130,10 +135,12 @@ def profiles_of(
         noisy_SLN = noise_losses(
             model,
             examples,
-            sigma=audit.mope_sigma,
-            copies=audit.mope_copies,
-            seed=derive(seed, "blocks", "noise"),
-            relative=audit.mope_noise == "relative",
+            WeightNoise(
+                sigma=audit.mope_sigma,
+                copies=audit.mope_copies,
+                seed=derive(seed, "blocks", "noise"),
+                relative=audit.mope_noise == "relative",
+            ),
             batch_tokens=audit.batch_tokens,
             progress=doing(f"noise in each block, {{}} passes over {len(examples):,} records"),
         )
