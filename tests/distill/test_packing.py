@@ -96,7 +96,9 @@ def test_positions_alone_would_not_do(
     monkeypatch.setattr(
         model.transformer,
         "forward",
-        lambda **inputs: forward(**{**inputs, "attention_mask": None, "position_ids": None}),
+        lambda *given, **inputs: forward(
+            *given, **{**inputs, "attention_mask": None, "position_ids": None}
+        ),
     )
     with pytest.raises(CapabilityError, match="cannot keep several records in one row apart"):
         check_packing(model, 10)
