@@ -132,26 +132,45 @@ class Batch:
     extras: Mapping[str, torch.Tensor] = field(default_factory=dict)  # the examples' extras, [T]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Output:
-    """A model's say on the trained positions of a batch: hidden state before the head, and the head itself.
+@dataclass(frozen=True, slots=True)
+class Head:
+    """What turns hidden states into logits: softcap(hidden weight' + bias), softcap(z) = c tanh(z / c).
 
-    T counts trained tokens only, already shifted: row t predicts label t. head_VH None: hidden_TH are the logits [T, V]
-    themselves, of a model whose head cannot be taken apart.
+    weight_VH None: nothing does, the hidden states are the logits already (a head that is no linear layer).
     """
 
-    hidden_TH: torch.Tensor
-    head_VH: torch.Tensor | None
+    weight_VH: torch.Tensor | None
     bias_V: torch.Tensor | None = None
     softcap: float | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Readout:
+    """A model's answer at T positions: the last hidden states, and the head that reads them.
+
+    Row t predicts label t. `functional.readout` makes logits of it, a few positions at a time.
+    """
+
+    hidden_TH: torch.Tensor
+    head: Head
+
+    @property
+    def vocabulary(self) -> int:
+        """The number of logits at a position."""
+        weight_VH = self.head.weight_VH
+        return self.hidden_TH.shape[-1] if weight_VH is None else weight_VH.shape[0]
+
+    def split(self, sizes: list[int]) -> list[Readout]:
+        """Parts of so many positions each, with the same head."""
+        return [Readout(hidden_CH, self.head) for hidden_CH in self.hidden_TH.split(sizes)]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Step:
-    """One micro-batch as a method sees it: the student's outputs, the teacher's signal, the aligned labels."""
+    """One micro-batch as a method sees it: both models' readouts, and the labels they predict."""
 
-    student: Output
-    teacher: Output | None
+    student: Readout
+    teacher: Readout | None
     labels_T: torch.Tensor
     number: int  # optimiser step, from 0
     extras: Mapping[str, torch.Tensor] = field(

@@ -26,7 +26,7 @@ from stillage.rng import generator
 from stillage.run.config import AuditConfig, Config, DataConfig, ModelConfig
 from stillage.run.folder import read_json
 from stillage.run.results import read_results
-from stillage.types import Example, Record, TokenStats
+from stillage.types import Batch, Readout, Record, TokenStats
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerFast
@@ -322,21 +322,17 @@ def test_a_wrong_begin_of_text(world: World, tmp_path: Path, learned_with: bool)
 def test_one_batch_again_and_again(
     world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    right, first = query.score, list[TokenStats]()
+    right, first = query.batch_stats, list[TokenStats]()
 
-    def again(
-        model: PreTrainedModel,
-        examples: Sequence[Example],
-        *more: Callable[[torch.Tensor], torch.Tensor],
-    ) -> list[TokenStats]:
-        found = right(model, examples, *more)
+    def again(readout: Readout, batch: Batch) -> list[TokenStats]:
+        found = right(readout, batch)
         first.extend(found if not first else [])
         return [
             replace(stats, logp_T=np.resize(first[row % len(first)].logp_T, len(stats.logp_T)))
             for row, stats in enumerate(found)
         ]
 
-    monkeypatch.setattr(query, "score", again)
+    monkeypatch.setattr(query, "batch_stats", again)
     seen = look(world, tmp_path, teacher=world.folder / "teacher", batch_tokens=150)
     assert not seen.reassures and "repeats" in seen.failed
 

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from stillage.distill.batches import collate
 from stillage.distill.texts import from_tensors, to_tensors, with_extras, with_response
+from stillage.models.padding import collate
 from stillage.types import Example
 
 if TYPE_CHECKING:

@@ -185,7 +185,7 @@ def test_chunked_is_dense(
     def refuse(model: object) -> None:
         raise CapabilityError("This head cannot be taken apart.", "a test says so")
 
-    monkeypatch.setattr("stillage.distill.dense.check_head", refuse)
+    monkeypatch.setattr("stillage.models.decoder.check_head", refuse)
     assert main(words(grid, method, ["whole"], tmp_path)) == 0
     assert (
         "student: This head cannot be taken apart. Its own logits are used"

@@ -181,7 +181,7 @@ def fill(
     )
     if not asked.teacher:
         return results, []
-    from stillage.evaluate.exposure import exposure_cell
+    from stillage.evaluate.exposure import ExposurePlan, exposure_cell
     from stillage.models.pair import check_same_tokenizer
 
     teacher = load_subject(
@@ -193,6 +193,9 @@ def fill(
         say(
             f"warning: the teacher reads the student's layout, and its own is another ({own_layout(theirs)})"
         )
+    plan = ExposurePlan(
+        max_new_tokens=longest, rollouts=asked.rollouts, batch_tokens=asked.batch_tokens
+    )
     curves: list[Result] = []
     for chosen in sets:
         say(f"{chosen.label}: exposure bias, {asked.rollouts} texts per prompt by each model")
@@ -203,9 +206,7 @@ def fill(
             reading=reading,
             out=asked.out,
             seed=asked.seeds[0],
-            max_new_tokens=longest,
-            rollouts=asked.rollouts,
-            batch_tokens=asked.batch_tokens,
+            plan=plan,
             say=say,
             doing=doing,
         )

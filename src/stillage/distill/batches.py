@@ -8,19 +8,16 @@ nothing, because the loss of a step is one sum over all its tokens.
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
 import math
 from collections.abc import Sequence
 from functools import lru_cache
 
 import numpy as np
-import torch
 
-from stillage.functional.first_fit import first_fit
 from stillage.rng import generator
 from stillage.run.config import TrainConfig
-from stillage.types import Batch, Example
+from stillage.types import Example
 
 
 def canonical(examples: Sequence[Example]) -> tuple[Example, ...]:
@@ -82,85 +79,6 @@ def micro_batches(
     share = by_length[rank::ranks]
     size = size or max(1, len(share))
     return [share[start : start + size] for start in range(0, len(share), size)]
-
-
-def collate(examples: Sequence[Example], device: torch.device, *, trained: bool = True) -> Batch:
-    """Examples as one right-padded batch on `device`; the only place where labels are shifted.
-
-    trained=False masks every label: what a process without records runs so that the others need not wait for it.
-    """
-    lengths = np.array([len(example.ids_T) for example in examples])
-    width = int(lengths.max())
-    ids_BS = np.zeros((len(examples), width), dtype=np.int64)
-    response_BS = np.zeros((len(examples), width), dtype=bool)
-    for row, example in enumerate(examples):
-        ids_BS[row, : lengths[row]] = example.ids_T
-        response_BS[row, : lengths[row]] = example.response_T
-    rows, columns = np.nonzero(response_BS[:, 1:] & trained)
-    padded = bool((lengths < width).any())
-    attention_BS = (np.arange(width) < lengths[:, None]).astype(np.int64) if padded else None
-    tensors = (ids_BS, attention_BS, rows * width + columns, ids_BS[rows, columns + 1])
-    ids, attention, positions, labels = (
-        None if array is None else torch.from_numpy(array).to(device, non_blocking=True)
-        for array in tensors
-    )
-    assert ids is not None and positions is not None and labels is not None
-    return Batch(
-        record_ids=tuple(example.record_id for example in examples),
-        ids_BS=ids,
-        attention_BS=attention,
-        positions_T=positions,
-        labels_T=labels,
-        extras={
-            name: extra(examples, name, device, trained=trained) for name in examples[0].extras
-        },
-    )
-
-
-def collate_packed(
-    examples: Sequence[Example], device: torch.device, *, row_tokens: int, trained: bool = True
-) -> Batch:
-    """Examples as a batch of fewer rows of at most row_tokens (or the longest example): several in a row, each for itself.
-
-    Longest first, each into the first row with room. trained: as in `collate`. The labels come row by row.
-    """
-    by_length = sorted(examples, key=lambda example: -len(example.ids_T))
-    lengths = [len(example.ids_T) for example in by_length]
-    places = first_fit(lengths, max(row_tokens, lengths[0]))
-    rows: list[list[Example]] = [[] for _ in range(max(places) + 1)]
-    for example, place in zip(by_length, places, strict=True):
-        rows[place].append(example)
-    batch = collate([joined(row) for row in rows], device, trained=trained)
-    documents_BS = np.full(tuple(batch.ids_BS.shape), -1, dtype=np.int64)
-    for number, row in enumerate(rows):
-        counts = [len(example.ids_T) for example in row]
-        documents_BS[number, : sum(counts)] = np.repeat(np.arange(len(row)), counts)
-    return dataclasses.replace(
-        batch,
-        record_ids=tuple(example.record_id for row in rows for example in row),
-        documents_BS=torch.from_numpy(documents_BS).to(device, non_blocking=True),
-    )
-
-
-def joined(examples: Sequence[Example]) -> Example:
-    """Examples one after the other, as one; what is not trained stays so (the first token of each never is)."""
-    return Example(
-        record_id="",
-        ids_T=np.concatenate([example.ids_T for example in examples]),
-        response_T=np.concatenate([example.response_T for example in examples]),
-        extras={
-            name: np.concatenate([example.extras[name] for example in examples])
-            for name in examples[0].extras
-        },
-    )
-
-
-def extra(
-    examples: Sequence[Example], name: str, device: torch.device, *, trained: bool
-) -> torch.Tensor:
-    """One of the examples' extras, in the order of the labels; empty where no label is trained."""
-    values_T = np.concatenate([example.extras[name] for example in examples])
-    return torch.from_numpy(values_T if trained else values_T[:0]).to(device, non_blocking=True)
 
 
 def trained_tokens(example: Example) -> int:

@@ -10,17 +10,17 @@ import numpy as np
 import torch
 
 from stillage.corpus.tokenizers import end_id
-from stillage.distill.batches import collate
-from stillage.distill.objective import output
 from stillage.distill.precision import Precision, precision_named
 from stillage.distill.processes import summed
 from stillage.distill.task import TrainingTask
 from stillage.distill.texts import with_response
-from stillage.functional.token_logp import token_logp
+from stillage.functional.readout import token_logp
 from stillage.models.beams import beam_search
-from stillage.models.generate import generate
-from stillage.models.outputs import embedding_rows, evaluating
+from stillage.models.decoder import embedding_rows, evaluating, read
+from stillage.models.generate import Partner, generate
+from stillage.models.padding import collate
 from stillage.models.pair import context_of
+from stillage.models.prompts import Prompts, TextRules
 from stillage.rng import derive
 from stillage.run.progress import Done
 from stillage.types import Array, Decoding, Example
@@ -133,34 +133,16 @@ def continued(
     progress: Done | None,
 ) -> list[Array]:
     """The writer's continuation of every prompt of this process."""
+    asked = Prompts(prompts, names, derive(context.seed, "rollout"))
+    rules = TextRules(context.eos_id, context.pad_id, context.most_tokens, context.known_ids)
     if writer.beams > 1:
+        most = writer.decoding.max_new_tokens
         return beam_search(
-            writer.model,
-            prompts,
-            beams=writer.beams,
-            max_new_tokens=writer.decoding.max_new_tokens,
-            eos_id=context.eos_id,
-            pad_id=context.pad_id,
-            names=names,
-            most_tokens=context.most_tokens,
-            known_ids=context.known_ids,
-            progress=progress,
+            writer.model, asked, rules, beams=writer.beams, max_new_tokens=most, progress=progress
         )
-    return generate(
-        writer.model,
-        prompts,
-        decoding=writer.decoding,
-        eos_id=context.eos_id,
-        pad_id=context.pad_id,
-        seed=derive(context.seed, "rollout"),
-        names=names,
-        teacher=writer.teacher if writer.teacher_share else None,
-        teacher_share=writer.teacher_share,
-        most_tokens=context.most_tokens,
-        known_ids=context.known_ids,
-        notice=False,
-        progress=progress,
-    )
+    teacher, share = writer.teacher, writer.teacher_share
+    partner = Partner(teacher, share) if teacher is not None and share else None
+    return generate(writer.model, asked, writer.decoding, rules, partner=partner, progress=progress)
 
 
 def score_texts(
@@ -182,7 +164,7 @@ def score_texts(
             part = rows[start : start + batch_size]
             batch = collate([texts[row] for row in part], context.accelerator.device)
             with context.precision.autocast():
-                logp_T = token_logp(output(model, batch), batch.labels_T).float().cpu().numpy()
+                logp_T = token_logp(read(model, batch), batch.labels_T).float().cpu().numpy()
             counts = [int(texts[row].response_T[1:].sum()) for row in part]
             own.update(zip(part, np.split(logp_T, np.cumsum(counts)[:-1]), strict=True))
     gathered = context.gather(own, len(texts), width, torch.float64)

@@ -23,15 +23,13 @@ import torch
 from stillage.corpus.lm_text import PlainTextLoss
 from stillage.distill import checkpoint
 from stillage.distill.batches import (
-    collate,
-    collate_packed,
     micro_batches,
     trained_tokens,
     validation_batches,
 )
 from stillage.distill.generation import GenerationContext
 from stillage.distill.journal import Journal
-from stillage.distill.objective import Objective, output
+from stillage.distill.objective import Objective
 from stillage.distill.optimiser import lr_at, set_lr
 from stillage.distill.precision import Precision
 from stillage.distill.processes import agreed, summed
@@ -40,9 +38,11 @@ from stillage.distill.training_plan import Plan
 from stillage.distill.validate import validation_sums
 from stillage.distill.validation_rouge import validation_rouge_l
 from stillage.errors import Interrupted, ModelError
+from stillage.models.decoder import read
 from stillage.models.load import save_model
+from stillage.models.padding import collate, collate_packed
 from stillage.rng import derive
-from stillage.types import Batch, Example, Output
+from stillage.types import Batch, Example, Readout
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
@@ -195,10 +195,10 @@ class Loop:
             yield
 
     @torch.no_grad()
-    def signal(self, batch: Batch) -> Output | None:
+    def signal(self, batch: Batch) -> Readout | None:
         """What the teacher says about the same positions; None if it is not asked."""
         teacher = self.plan.task.target_teacher
-        return None if teacher is None else output(teacher, batch)
+        return None if teacher is None else read(teacher, batch)
 
     def not_finite(self, what: str, examples: Sequence[Example]) -> ModelError:
         """The error that stops a training gone wrong; nothing has been saved since."""

@@ -5,10 +5,10 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING
 
-from stillage.distill.dense import examine
 from stillage.distill.task import TrainingTask
 from stillage.errors import CapabilityError
-from stillage.models.outputs import check_packing, plain
+from stillage.models.decoder import examine, plain
+from stillage.models.packing import check_packing
 from stillage.models.quiet import quiet
 from stillage.types import MixedRollout
 

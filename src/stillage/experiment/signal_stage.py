@@ -37,7 +37,7 @@ def signal(context: Context, folder: Path) -> None:
     """KL per record between teacher and counterfactual teacher, and between their students; quantiles and correlations."""
     from stillage.audit.signal import Signals, signal_results, signal_table
     from stillage.data.split import read_split
-    from stillage.models.apart import mean_kl
+    from stillage.models.pairwise_kl import mean_kl
 
     config = context.config
     use_threads(context)

@@ -83,7 +83,7 @@ def terms(step: Step, params: Params) -> dict[str, torch.Tensor]:
     """{"policy": the clipped loss, "single_step": sum_t w_t KL(q_t || p_t)}."""
     from stillage.distill.objective import sums
     from stillage.functional.policy_gradient import clipped_policy_loss
-    from stillage.functional.token_logp import token_logp
+    from stillage.functional.readout import token_logp
 
     logq_T, extras = token_logp(step.student, step.labels_T), step.extras
     weight_T = extras["weight"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -39,30 +40,42 @@ def losses(
     )
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WeightNoise:
+    """Draws of Gaussian noise on weights: W + sigma rms(W) eps, or W + sigma eps where not relative."""
+
+    sigma: float
+    copies: int
+    seed: int
+    relative: bool = True
+
+
 def noise_losses(
     model: PreTrainedModel,
     examples: Sequence[Example],
+    noise: WeightNoise,
     *,
-    sigma: float,
-    copies: int,
-    seed: int,
-    relative: bool = True,
     batch_tokens: int = 16384,
     progress: Done | None = None,
 ) -> Array:
-    """The loss of each record with noise in one block's weights alone, float64[S, L, N]; all other weights as they are.
+    """Compute each record's loss with noise in one block's weights alone, float64[S, L, N].
 
-    W + sigma rms(W) eps per tensor (sigma eps where not relative), as `perturb.perturbed`; the S draws are the same for
-    every model, and those that `perturbed` puts on the whole model under seed, seed + 1, ... Costs S L passes. Raises
-    CapabilityError for an architecture whose blocks cannot be told, and for quantised weights.
+    The S draws are the same for every model, and those that `perturbed` puts on the whole model
+    under seed, seed + 1, ... Costs S L passes. Raises CapabilityError for an architecture whose
+    blocks cannot be told, and for quantised weights.
     """
+    copies = noise.copies
     name, blocks = blocks_of(model)
     found_SLN = np.full((copies, len(blocks), len(examples)), np.nan)
     for copy in range(copies):
         for block in range(len(blocks)):
             prefix = f"{name}.{block}."
             with perturbed(
-                model, lambda n, p=prefix: n.startswith(p), sigma, seed + copy, relative=relative
+                model,
+                lambda n, p=prefix: n.startswith(p),
+                noise.sigma,
+                noise.seed + copy,
+                relative=noise.relative,
             ):
                 found_SLN[copy, block] = losses(model, examples, batch_tokens)
             if progress is not None:

@@ -11,11 +11,11 @@ import pytest
 import torch
 from torch import nn
 
-from stillage.distill.dense import dense_sums
 from stillage.distill.settings import DIVERGENCE_PARAMS
-from stillage.functional.chunked import distillation_sums
-from stillage.functional.token_logp import token_logp
-from stillage.types import Output
+from stillage.functional.chunked import LossSettings, distillation_sums, readout_sums
+from stillage.functional.loss_inputs import LossInputs
+from stillage.functional.readout import token_logp
+from stillage.types import Head, Readout
 
 
 class Odd(nn.Module):
@@ -91,7 +91,7 @@ def test_a_head_that_lies_is_found_out(
 
 
 @pytest.mark.parametrize("divergence", DIVERGENCE_PARAMS)
-def test_dense_sums_are_the_chunked_ones(divergence: str) -> None:
+def test_sums_of_whole_logits_are_the_chunked_ones(divergence: str) -> None:
     """Value and gradient, with weights, a temperature, a bias and vocabularies of two sizes."""
     draw = torch.Generator().manual_seed(3)
     hidden_TH, teacher_TG = torch.randn(7, 6, generator=draw), torch.randn(7, 5, generator=draw)
@@ -103,20 +103,18 @@ def test_dense_sums_are_the_chunked_ones(divergence: str) -> None:
         "params": {},
         "kd_temperature": 1.5,
         "t_squared": True,
-        "weight_T": weight_T,
     }
     found = []
-    for dense in (True, False):
+    for dense in (True, False):  # the second adds to the options
         leaf_TH = hidden_TH.clone().requires_grad_()
         if dense:
-            student = Output(hidden_TH=leaf_TH @ head_VH.T + bias_V, head_VH=None)
-            sums = dense_sums(
-                student, Output(hidden_TH=teacher_TG, head_VH=teacher_WG), labels_T, **options
-            )
+            student = Readout(leaf_TH @ head_VH.T + bias_V, Head(None))
+            given = LossInputs(student, Readout(teacher_TG, Head(teacher_WG)), labels_T, weight_T)
+            sums = readout_sums(given, LossSettings(**options))
         else:
-            sums = distillation_sums(
-                leaf_TH, head_VH, teacher_TG, teacher_WG, labels_T, student_bias_V=bias_V, **options
-            )
+            heads = (head_VH, teacher_TG, teacher_WG)
+            options |= {"student_bias_V": bias_V, "weight_T": weight_T}
+            sums = distillation_sums(leaf_TH, *heads, labels_T, **options)
         (sums.kd + 0.3 * sums.ce).backward()
         found.append((sums.kd.item(), sums.ce.item(), int(sums.tokens), leaf_TH.grad))
     assert found[0][:3] == pytest.approx(found[1][:3], rel=1e-5)
@@ -127,10 +125,26 @@ def test_log_probabilities_of_an_odd_head() -> None:
     draw = torch.Generator().manual_seed(3)
     hidden_TH, head_VH = torch.randn(7, 6, generator=draw), torch.randn(11, 6, generator=draw)
     labels_T = torch.randint(0, 11, (7,), generator=draw)
-    one = token_logp(Output(hidden_TH=hidden_TH, head_VH=head_VH), labels_T)
-    torch.testing.assert_close(
-        token_logp(Output(hidden_TH=hidden_TH @ head_VH.T, head_VH=None), labels_T),
-        one,
-        rtol=1e-5,
-        atol=1e-5,
-    )
+    one = token_logp(Readout(hidden_TH, Head(head_VH)), labels_T)
+    whole = token_logp(Readout(hidden_TH @ head_VH.T, Head(None)), labels_T)
+    torch.testing.assert_close(whole, one, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("sizes", [(11, 13), (13, 11)])
+def test_whole_logits_of_two_sizes_are_compared_on_the_shared_ids(sizes: tuple[int, int]) -> None:
+    """Positions that are ignored count for nothing, and the teacher gets no gradient."""
+    draw = torch.Generator().manual_seed(3)
+    z_TV, y_TW = (torch.randn(6, size, generator=draw, requires_grad=True) for size in sizes)
+    labels_T = torch.tensor([0, 3, -100, 5, 10, -100])
+    given = LossInputs(Readout(z_TV, Head(None)), Readout(y_TW, Head(None)), labels_T)
+    sums = readout_sums(given, LossSettings())
+    kept = labels_T != -100
+    p, q = (x[kept, : min(sizes)].log_softmax(-1) for x in (y_TW, z_TV))
+    wanted = (p.exp() * (p - q)).sum()
+    nll = torch.nn.functional.cross_entropy(z_TV[kept], labels_T[kept], reduction="sum")
+    assert sums.kd.item() == pytest.approx(wanted.item(), rel=1e-5)
+    assert sums.ce.item() == pytest.approx(nll.item(), rel=1e-5)
+    assert int(sums.tokens) == 4
+    (sums.kd + sums.ce).backward()
+    assert y_TW.grad is None and z_TV.grad is not None
+    assert not z_TV.grad[~kept].any() and z_TV.grad[kept].any(1).all()

@@ -1,17 +1,23 @@
-"""What a decoder says, taken apart: the last hidden state and the head, so that logits of [T, V] need never exist.
+"""A decoder's readout: its last hidden states and its head, so that logits of [T, V] need never exist.
 
-For every supported model: logits = cap * tanh((hidden W' + b) / cap), without the cap where there is none; a constant
-factor on the logits (Cohere, Granite, ...) is folded into the hidden state. `check_head` proves it on a given model.
+For every supported model: logits = cap * tanh((hidden W' + b) / cap), without the cap where there
+is none; a constant factor on the logits (Cohere, Granite, ...) is folded into the hidden state.
+Every model is asked for a proof before it is first read. One that fails it gives whole logits.
 """
 
 from __future__ import annotations
 
+import logging
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, cast
 
 import torch
 
 from stillage.errors import CapabilityError, ModelError
+from stillage.functional.readout import project
+from stillage.models.memo import keep, memo
+from stillage.models.padding import packed_inputs
+from stillage.types import Head, Readout
 from stillage.versions import lora_linear
 
 if TYPE_CHECKING:
@@ -19,6 +25,9 @@ if TYPE_CHECKING:
 
     from transformers import PretrainedConfig, PreTrainedModel
 
+    from stillage.types import Batch
+
+log = logging.getLogger("stillage")
 # model_type -> the field of its config. What is missing here is caught by check_head, never silently wrong.
 LOGITS_TIMES: Mapping[str, str] = {
     "cohere": "logit_scale",
@@ -47,84 +56,77 @@ SOFTCAP: Mapping[str, str] = {
 }
 CANNOT = (TypeError, ValueError, RuntimeError, AttributeError, IndexError, KeyError, AssertionError)
 """What an architecture raises for a request that it cannot serve."""
-Head = tuple[torch.Tensor, torch.Tensor | None, float | None]
-"""weight_VH, bias_V or None, soft cap or None."""
 
 
-def forward_hidden(
-    model: PreTrainedModel, ids_BT: torch.Tensor, *, documents_BT: torch.Tensor | None = None
+def read(model: PreTrainedModel, batch: Batch) -> Readout:
+    """Run the model on a batch, and return its readout at the batch's positions.
+
+    Gradients flow; train or eval mode is left as it is. No mask: padding is on the right, where a
+    causal model never looks.
+    """
+    ids_BS, positions_T = batch.ids_BS.to(model.device), batch.positions_T.to(model.device)
+    hidden_BSH = hidden_states(model, ids_BS, documents_BS=batch.documents_BS)
+    return Readout(hidden_BSH.flatten(0, 1).index_select(0, positions_T), output_head(model))
+
+
+def hidden_states(
+    model: PreTrainedModel, ids_BS: torch.Tensor, *, documents_BS: torch.Tensor | None = None
 ) -> torch.Tensor:
-    """Run the decoder without its head: the hidden states that the head turns into logits, [B, T, H].
+    """Run the decoder: what `output_head` turns into logits, [B, S, H], or whole logits [B, S, V].
 
-    Padding stands on the right, where a causal model never looks; its hidden states are undefined.
-    documents_BT: packed rows, which document each token is of (see `packed_inputs`); ask `check_packing` first.
-    Gradients flow; the model's train or eval mode is left as it is.
+    Padding stands on the right; its hidden states are undefined. documents_BS: packed rows, which
+    document each token is of; ask `check_packing` first.
     """
-    base, text = body_of(model), model.config.get_text_config()
-    beside = {} if documents_BT is None else packed_inputs(model, documents_BT)
-    inputs = {"input_ids": ids_BT} | beside
-    hidden_BTH = base(**inputs, use_cache=False, return_dict=True).last_hidden_state
-    scale = logit_factor(text)
-    return hidden_BTH if scale == 1.0 else hidden_BTH * scale
+    inputs = {"input_ids": ids_BS}
+    if documents_BS is not None:
+        inputs |= packed_inputs(documents_BS, plain(model).dtype)
+    if needs_whole_logits(model):
+        return model(**inputs, use_cache=False).logits
+    return last_hidden(model, inputs)
 
 
-def packed_inputs(model: PreTrainedModel, documents_BT: torch.Tensor) -> dict[str, torch.Tensor]:
-    """Mask and positions for rows of several documents: each position sees its own document only, and counts from its start.
+def output_head(model: PreTrainedModel) -> Head:
+    """Return the head that reads `hidden_states`: its live weights, through which gradients flow."""
+    return Head(None) if needs_whole_logits(model) else linear_head(model)
 
-    documents_BT: a number per document, its tokens side by side; padding is a document like another. Positions alone would
-    not keep documents apart: a block mask [B, 1, T, T] does, added to the scores of the attention.
+
+def needs_whole_logits(model: PreTrainedModel) -> bool:
+    """Tell whether a model's head cannot be taken apart; examined once, and kept with the model."""
+    return memo(model, "whole_logits", lambda: head_fault(model) is not None)
+
+
+def examine(model: PreTrainedModel, name: str = "") -> None:
+    """Find out anew whether a model's head can be taken apart; say so once where it cannot.
+
+    Asked before a job begins, since a model may have changed since it was examined. name: what the
+    notice calls the model.
     """
-    steps_T = torch.arange(documents_BT.shape[1], device=documents_BT.device)
-    same_BTT = documents_BT[:, :, None] == documents_BT[:, None, :]
-    seen_B1TT = (same_BTT & (steps_T[:, None] >= steps_T))[:, None]
-    first_BT = torch.ones_like(documents_BT, dtype=torch.bool)
-    first_BT[:, 1:] = documents_BT[:, 1:] != documents_BT[:, :-1]
-    start_BT = torch.where(first_BT, steps_T, 0).cummax(1).values
-    dtype = plain(model).dtype
-    mask_B1TT = torch.zeros(seen_B1TT.shape, dtype=dtype, device=seen_B1TT.device)
-    mask_B1TT.masked_fill_(~seen_B1TT, torch.finfo(dtype).min)
-    return {"attention_mask": mask_B1TT, "position_ids": steps_T - start_BT}
-
-
-def check_packing(model: PreTrainedModel, longest: int) -> None:
-    """Prove on two short documents that a row of both gives what each gives alone; CapabilityError where it does not.
-
-    longest: tokens of the longest document that will be packed. Costs three tiny forward passes.
-    """
-    settings = model.config.get_text_config()
-    window = settings.to_dict().get("sliding_window")
-    if isinstance(window, int) and window < longest:
-        why = f"attention window: {window} tokens; longest record: {longest}"
-    else:
-        why = packing_fault(model)
-    if why:
-        raise CapabilityError(
-            "This model cannot keep several records in one row apart.",
-            f"model type: {settings.model_type}; {why}",
-            "Leave out packing, or use an attention model that takes a block mask (GPT-2, OPT, LLaMA, Qwen, Mistral, ...).",
+    fault = head_fault(model)
+    keep(model, "whole_logits", fault is not None)
+    if fault is not None:
+        log.warning(
+            "%s: %s Its own logits are used, all at once (%s).",
+            name or called(model),
+            fault.what,
+            fault.values,
         )
 
 
-def packing_fault(model: PreTrainedModel) -> str:
-    """What goes wrong where two short documents share a row; empty where nothing does."""
-    ids_BT = probe_ids(model)
-    documents_BT = torch.tensor([[0, 0, 0, 1, 1]], device=ids_BT.device)
-    with evaluating(model):
-        alone = torch.cat([forward_hidden(model, part) for part in ids_BT.split([3, 2], 1)], 1)
-        try:
-            packed = forward_hidden(model, ids_BT, documents_BT=documents_BT)
-        except CANNOT as error:
-            return f"{type(error).__name__}: {(str(error).splitlines() or [''])[0]}"
-    if close(packed, alone, plain(model).dtype):
-        return ""
-    return f"largest difference of hidden states: {float((packed - alone).abs().max()):.3g}"
+def last_hidden(model: PreTrainedModel, inputs: Mapping[str, torch.Tensor]) -> torch.Tensor:
+    """Run the decoder without its head; a constant factor on the logits is folded in.
+
+    For who has asked `check_head`; `hidden_states` is for everybody.
+    """
+    hidden_BSH = body_of(model)(**inputs, use_cache=False, return_dict=True).last_hidden_state
+    scale = logit_factor(model.config.get_text_config())
+    return hidden_BSH if scale == 1.0 else hidden_BSH * scale
 
 
-def head_of(model: PreTrainedModel) -> Head:
-    """The head that turns `forward_hidden` into logits: weight [V, H], bias [V] or None, soft cap or None.
+def linear_head(model: PreTrainedModel) -> Head:
+    """Take a linear head apart; the weight is the live parameter, tied or not.
 
-    The weight is the live parameter (gradients flow), tied or not; a LoRA-wrapped head gives weight + B A * scaling.
-    Raises CapabilityError where the head is not a plain linear layer.
+    A LoRA-wrapped head gives weight + B A * scaling. Raises CapabilityError where the head is not a
+    plain linear layer.
     """
     text = model.config.get_text_config()
     head = plain(model).get_output_embeddings()
@@ -140,7 +142,7 @@ def head_of(model: PreTrainedModel) -> Head:
         bias_V = bias_V * scale
     field = SOFTCAP.get(text.model_type)
     cap = getattr(text, field) if field else None
-    return weight_VH, bias_V, float(cap) if cap else None
+    return Head(weight_VH, bias_V, float(cap) if cap else None)
 
 
 def linear_parts(
@@ -165,13 +167,6 @@ def linear_parts(
         f"architecture: {architecture}; head: {type(head).__name__}",
         "Use an unquantised head without adapter dropout on it.",
     )
-
-
-def project(hidden_TH: torch.Tensor, head: Head) -> torch.Tensor:
-    """Logits of some positions, [T, V], in float32: cap * tanh((hidden W' + b) / cap)."""
-    weight_VH, bias_V, cap = head
-    logits_TV = torch.nn.functional.linear(hidden_TH, weight_VH, bias_V).float()
-    return logits_TV if cap is None else torch.tanh(logits_TV / cap) * cap
 
 
 def plain(model: PreTrainedModel) -> PreTrainedModel:
@@ -237,20 +232,29 @@ def evaluating(model: PreTrainedModel) -> Iterator[None]:
 
 
 def check_head(model: PreTrainedModel) -> None:
-    """Prove on five tokens that hidden and head give the model's own logits; CapabilityError where they do not.
+    """Prove on five tokens that hidden states and head give the model's own logits.
 
-    Costs two tiny forward passes; run once, before a loss or a score is computed in chunks.
+    Raises CapabilityError where they do not. Costs two tiny forward passes.
     """
-    ids_BT = probe_ids(model)
-    with evaluating(model):
-        theirs = model(input_ids=ids_BT, use_cache=False).logits.float()
-        ours = project(forward_hidden(model, ids_BT), head_of(model))
+    ids_BS = probe_ids(model)
+    with evaluating(model), torch.autocast(model.device.type, enabled=False):
+        theirs = model(input_ids=ids_BS, use_cache=False).logits.float()
+        ours = project(last_hidden(model, {"input_ids": ids_BS}), linear_head(model))
     if not close(ours, theirs, plain(model).dtype):
         raise CapabilityError(
             "The logits of this model are not its last hidden state times its head, so chunks cannot be used.",
             f"model type: {model.config.model_type}; largest difference {float((ours - theirs).abs().max()):.3g}",
             "Use a family whose head is linear (GPT-2, OPT, LLaMA, Qwen, Mistral, Gemma, GPT-NeoX, Phi, Cohere, ...).",
         )
+
+
+def head_fault(model: PreTrainedModel) -> CapabilityError | None:
+    """Return why a model's head cannot be taken apart; None where it can."""
+    try:
+        check_head(model)
+    except CapabilityError as error:
+        return error
+    return None
 
 
 def check_causal(model: PreTrainedModel) -> None:

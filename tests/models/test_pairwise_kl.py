@@ -9,8 +9,8 @@ import pytest
 import torch
 
 from stillage.errors import ModelError
-from stillage.models import apart
-from stillage.models.apart import mean_kl
+from stillage.functional import readout
+from stillage.models.pairwise_kl import mean_kl
 from stillage.types import Example
 
 
@@ -24,7 +24,9 @@ def test_kl_per_record_is_that_of_whole_distributions(
                 weight.mul_(4.0 if weight.ndim > 1 else 1.0)
     empty = Example(record_id="e", ids_T=np.arange(4, dtype=np.int32), response_T=np.zeros(4, bool))
     examples = [*small.examples(9), empty]
-    monkeypatch.setattr(apart, "CHUNK_ELEMENTS", {"cpu": 3 * small.VOCAB})
+    monkeypatch.setattr(
+        readout, "chunk_sizes", lambda count, size, **_: [3] * (count // 3) + [count % 3]
+    )
     found = mean_kl(first, second, examples, batch_tokens=30)
     for example, kl in zip(examples[:-1], found, strict=False):
         ids = torch.from_numpy(example.ids_T.astype(np.int64))[None]
