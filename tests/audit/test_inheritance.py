@@ -520,7 +520,7 @@ def test_groups_are_adjusted_for_their_number() -> None:
 def test_every_model_is_sliced_under_its_first_attack() -> None:
     table = score_rows(PLANTED, np.random.default_rng(11))
     labels = {f"{i:03}": [f"task: {i % 2}", "length: long"] for i in range(400)}
-    rows = slice_results(table, labels, level=0.9, base=BASE)
+    rows = slice_results(table, labels, ["task", "length"], level=0.9, base=BASE)
     assert {row.model for row in rows} == {*PLANTED, "blind"}
     student = {
         row.dataset: row for row in rows if row.model == "student" and row.metric == "slice_auc"
@@ -532,4 +532,4 @@ def test_every_model_is_sliced_under_its_first_attack() -> None:
     assert student["length: long"].value == pytest.approx(
         roc_auc(one.scores["student"], one.is_member)
     )
-    assert slice_results(table, {id_: [] for id_ in labels}, level=0.9, base=BASE) == []
+    assert slice_results(table, {id_: [] for id_ in labels}, [], level=0.9, base=BASE) == []

@@ -234,7 +234,7 @@ def audit_results(scores: pa.Table, extraction: pa.Table) -> list[Result]:
             scores, recited, fprs=(0.1, 0.01), level=0.95, base=base, n_resamples=200
         ),
         *beyond_control_results(scores, extraction, fprs=(0.1, 0.01), level=0.95, base=base),
-        *slice_results(scores, groups, level=0.95, base=base),
+        *slice_results(scores, groups, ["task"], level=0.95, base=base),
     ]
 
 

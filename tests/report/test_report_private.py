@@ -256,3 +256,38 @@ def test_groups_are_numbered_unless_public_records_have_the_value_too() -> None:
         for k in range(9)
     }
     assert len(orders) > 1  # the order is the key's, not the alphabet's
+
+
+@pytest.mark.parametrize("columns", [("name", "name: of kin"), ("name: of kin", "name")])
+def test_a_column_whose_name_begins_with_another_keeps_its_values_hidden(
+    columns: tuple[str, str],
+) -> None:
+    known = {"name": ({"Bo", "of kin: Vi"}, {"Cy"}), "name: of kin": ({"Ada"}, {"Vi"})}
+    values = {column: known[column] for column in columns}
+    labels = ["name: of kin: Ada", "name: of kin: Vi", "name: of kin: Xi", "name: Bo", "name: Cy"]
+    names = shown_names(labels, values, Sight(key=b"k"), is_known=True)
+    assert set(names) == {*labels} - {"name: Cy"}
+    assert not re.search("Ada|Vi|Xi|Bo", " ".join(names.values()))
+    alone = shown_names(labels, {"name: of kin": ({"Ada"}, {"Vi"})}, Sight(), is_known=True)
+    assert set(alone) == {"name: of kin: Ada", "name: of kin: Xi"}
+
+
+def test_without_the_records_no_value_and_no_range_is_shown() -> None:
+    values = {column: (set[str](), set[str]()) for column in ("age", "length")}
+    labels = ["age: quarter 1 (31 to 44)", "age: 17", "age: (none)", "length: 4"]
+    labels += ["length: quarter 2 (3 to 9)", "age: 3 other values", "test", ""]
+    names = shown_names(labels, values, Sight(key=b"k"), is_known=False)
+    assert sorted(names.items()) == [
+        ("age: 17", "group 1 of age"),
+        ("age: quarter 1 (31 to 44)", "age: quarter 1"),
+        ("length: 4", "group 1 of length"),
+        ("length: quarter 2 (3 to 9)", "length: quarter 2"),
+    ]
+
+
+def test_what_the_audit_did_not_name_itself_is_hidden() -> None:
+    """A value of no record that the report knows: as private as any."""
+    values = {"name": ({"Ada"}, {"Cy"}), "length": (set[str](), set[str]())}
+    labels = ["name: Bo", "name: 4", "length: four", "length: 4", "name: 2 other values"]
+    names = shown_names(labels, values, Sight(key=b"k"), is_known=True)
+    assert set(names) == {"name: Bo", "name: 4", "length: four"}

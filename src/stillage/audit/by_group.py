@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 Labels = Mapping[str, Sequence[str]]
-"""Record id -> its label in every column that is asked for, each "column: value"."""
+"""Record id -> its label in every column that is asked for, in order, each "column: value"."""
 TRUTHS = ("exact_match", "needed_exact")
 """Columns of samples.parquet that say yes or no."""
 ROLES = {"private": "members", "outsiders": "outsiders"}
@@ -61,19 +61,26 @@ def between_row(base: Result, column: str, groups: Sequence[Estimate | None]) ->
 
 
 def by_group(
-    values: Array, labels_N: Sequence[Sequence[str]], clusters: Array, *, level: float, base: Result
+    values: Array,
+    labels_N: Sequence[Sequence[str]],
+    columns: Sequence[str],
+    clusters: Array,
+    *,
+    level: float,
+    base: Result,
 ) -> list[Result]:
     """The mean of bool[N] or of numbers from 0 to 1 in every group, with interval and n; then each column's test.
 
-    labels_N: of every record, one label per column. Shares of records: the limits of binomial.clustered_proportion; other
-    means those of means.share_interval. clusters int[N]: near-duplicates share a number and count once.
+    labels_N: of every record, one label for each of `columns`. Shares of records: the limits of
+    binomial.clustered_proportion; other means those of means.share_interval. clusters int[N]:
+    near-duplicates share a number and count once.
     """
     is_share = values.dtype == bool
     interval, estimate = (
         (clustered_proportion, share_estimate) if is_share else (share_interval, mean_estimate)
     )
     results = []
-    for names in zip(*labels_N, strict=True):
+    for column, names in zip(columns, zip(*labels_N, strict=True), strict=True):
         of_group, estimates = np.array(names), []
         for name in sorted(set(names)):
             here = of_group == name
@@ -81,17 +88,18 @@ def by_group(
             estimates.append(estimate(values[here], clusters=clusters[here]))
             row = replace(base, dataset=name, level=level, n=int(here.sum()))
             results.append(replace(row, value=found.value, low=found.low, high=found.high))
-        results.append(between_row(base, column_of(names[0]), estimates))
+        results.append(between_row(base, column, estimates))
     return results
 
 
-def column_of(label: str) -> str:
-    """The column that a label "column: value" belongs to."""
-    return label.partition(": ")[0]
-
-
 def rates_by_group(
-    scores: pa.Table, labels: Labels, *, fprs: Sequence[float], level: float, base: Result
+    scores: pa.Table,
+    labels: Labels,
+    columns: Sequence[str],
+    *,
+    fprs: Sequence[float],
+    level: float,
+    base: Result,
 ) -> list[Result]:
     """What share of each group's members is found, and of its outsiders, at the threshold of all outsiders together.
 
@@ -99,19 +107,17 @@ def rates_by_group(
     for all groups. Rates that too few outsiders allow are left out, as the whole audit shows them as refused.
     """
     names = ("model", "attack", "id", "role", "group", "score")
-    columns = {name: scores.column(name).to_numpy(zero_copy_only=False) for name in names}
+    table = {name: scores.column(name).to_numpy(zero_copy_only=False) for name in names}
     results: list[Result] = []
-    for model in dict.fromkeys(columns["model"]):
-        of_model = columns["model"] == model
-        attack = columns["attack"][of_model][0]
+    for model in dict.fromkeys(table["model"]):
+        of_model = table["model"] == model
+        attack = table["attack"][of_model][0]
         chosen = np.flatnonzero(
-            of_model & (columns["attack"] == attack) & np.isfinite(columns["score"])
+            of_model & (table["attack"] == attack) & np.isfinite(table["score"])
         )
-        values, member = columns["score"][chosen], columns["role"][chosen] == "private"
-        clusters = cluster_numbers(
-            columns["id"][chosen].tolist(), columns["group"][chosen].tolist()
-        )
-        of_record = [labels[id_] for id_ in columns["id"][chosen]]
+        values, member = table["score"][chosen], table["role"][chosen] == "private"
+        clusters = cluster_numbers(table["id"][chosen].tolist(), table["group"][chosen].tolist())
+        of_record = [labels[id_] for id_ in table["id"][chosen]]
         row = replace(base, model=str(model), attack=str(attack), unit="share of records")
         for fpr in fprs:
             try:
@@ -122,13 +128,13 @@ def rates_by_group(
                 at = replace(row, metric=metric, note=f"fpr={fpr:g}")
                 here = [of_record[index] for index in np.flatnonzero(side)]
                 results += by_group(
-                    values[side] > threshold, here, clusters[side], level=level, base=at
+                    values[side] > threshold, here, columns, clusters[side], level=level, base=at
                 )
     return results
 
 
 def recitals_by_group(
-    recited: pa.Table, labels: Labels, *, level: float, base: Result
+    recited: pa.Table, labels: Labels, columns: Sequence[str], *, level: float, base: Result
 ) -> list[Result]:
     """The share of each group's members and outsiders that every model recites; recited: audit/extraction.parquet."""
     results = []
@@ -147,6 +153,7 @@ def recitals_by_group(
         results += by_group(
             rows["exact"][asked].astype(bool),
             of_record,
+            columns,
             rows["cluster"][asked],
             level=level,
             base=row,
@@ -158,6 +165,7 @@ def quality_by_group(
     samples: pa.Table,
     metrics: Sequence[str],
     labels: Labels,
+    columns: Sequence[str],
     group_of: Mapping[str, str],
     *,
     level: float,
@@ -182,6 +190,6 @@ def quality_by_group(
             clusters = cluster_numbers(here, [group_of.get(id_, "") for id_ in here])
             row = replace(base, model=str(name), metric=f"slice_{metric}")
             results += by_group(
-                chosen, [labels[id_] for id_ in here], clusters, level=level, base=row
+                chosen, [labels[id_] for id_ in here], columns, clusters, level=level, base=row
             )
     return results

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from stillage.audit.blind import N_FOLDS
-from stillage.audit.by_group import between_row, column_of
+from stillage.audit.by_group import between_row
 from stillage.audit.membership import BLIND, is_cross_fitted
 from stillage.audit.validity import chance_p
 from stillage.data.groups import cluster_numbers
@@ -141,38 +141,40 @@ def _quarters(numbers: Array) -> list[str]:
 
 
 def slice_results(
-    table: pa.Table, labels_by_id: Mapping[str, Sequence[str]], *, level: float, base: Result
+    scores: pa.Table,
+    labels: Mapping[str, Sequence[str]],
+    columns: Sequence[str],
+    *,
+    level: float,
+    base: Result,
 ) -> list[Result]:
-    """by_slice of every model's first scored attack; table: audit/scores.parquet, labels_by_id: id -> its labels.
+    """by_slice of every model's first scored attack; scores: audit/scores.parquet.
 
-    p-values: with_p over all groups of a model.
+    labels: record id -> its label in each of `columns`, the columns asked for. p-values: with_p over
+    all groups of a model.
     The blind attackers are sliced too: a group that they tell apart was not split fairly.
     """
     names = ("model", "attack", "id", "role", "group", "score")
-    columns = {name: table.column(name).to_numpy(zero_copy_only=False) for name in names}
+    table = {name: scores.column(name).to_numpy(zero_copy_only=False) for name in names}
     results: list[Result] = []
-    for model in dict.fromkeys(columns["model"]):
-        of_model = columns["model"] == model
-        attack = columns["attack"][of_model][0]
-        chosen = np.flatnonzero(of_model & (columns["attack"] == attack))
+    for model in dict.fromkeys(table["model"]):
+        of_model = table["model"] == model
+        attack = table["attack"][of_model][0]
+        chosen = np.flatnonzero(of_model & (table["attack"] == attack))
         row = replace(base, model=str(model), attack=str(attack))
-        labels = [labels_by_id[id_] for id_ in columns["id"][chosen]]
-        member = columns["role"][chosen] == "private"
-        clusters = cluster_numbers(
-            columns["id"][chosen].tolist(), columns["group"][chosen].tolist()
-        )
+        of_record = [labels[id_] for id_ in table["id"][chosen]]
+        member = table["role"][chosen] == "private"
+        clusters = cluster_numbers(table["id"][chosen].tolist(), table["group"][chosen].tolist())
         n_folds = N_FOLDS if is_cross_fitted(str(model), str(attack)) else 0
-        scores, of_groups = columns["score"][chosen], []
+        values, of_groups = table["score"][chosen], []
         tests = []
-        for names in zip(*labels, strict=True):
+        for column, names in zip(columns, zip(*of_record, strict=True), strict=True):
             of_column = by_slice(
-                scores, member, names, clusters=clusters, n_folds=n_folds, level=level, base=row
+                values, member, names, clusters=clusters, n_folds=n_folds, level=level, base=row
             )
             of_groups += of_column
             if model != BLIND:
-                estimates = aucs_of(scores, member, np.array(names), clusters)
-                tests.append(
-                    between_row(replace(row, metric="slice_auc"), column_of(names[0]), estimates)
-                )
+                estimates = aucs_of(values, member, np.array(names), clusters)
+                tests.append(between_row(replace(row, metric="slice_auc"), column, estimates))
         results += with_p(of_groups) + tests
     return results

@@ -166,11 +166,11 @@ def audit(context: Context, folder: Path) -> None:
     results += beyond_control_results(
         scores, recited, fprs=config.audit.fprs, level=level, base=base
     )
-    if config.data.slice_by:
-        labels = labels_of_run(context, split)
-        results += slice_results(scores, labels, level=level, base=base)
-        results += rates_by_group(scores, labels, fprs=config.audit.fprs, level=level, base=base)
-        results += recitals_by_group(recited, labels, level=level, base=base)
+    if columns := config.data.slice_by:
+        labels, fprs = labels_of_run(context, split), config.audit.fprs
+        results += slice_results(scores, labels, columns, level=level, base=base)
+        results += rates_by_group(scores, labels, columns, fprs=fprs, level=level, base=base)
+        results += recitals_by_group(recited, labels, columns, level=level, base=base)
     write_table(folder / "scores.parquet", scores)
     if prefixes.outsiders or prefixes.members:
         given = {"outsiders": prefixes.outsiders, "private": prefixes.members}

@@ -87,10 +87,10 @@ def evaluate(context: Context, folder: Path) -> None:
         base=base,
         clusters=cluster_numbers([record.id for record in records], groups),
     )
-    if config.data.slice_by:
+    if columns := config.data.slice_by:
         labels = labels_of_run(context, split)
         results += quality_by_group(
-            samples, BY_GROUP, labels, split.group_of, level=level, base=base
+            samples, BY_GROUP, labels, columns, split.group_of, level=level, base=base
         )
     write_table(folder / "samples.parquet", samples)
     write_results(folder / "results.parquet", results)

@@ -11,7 +11,7 @@ from stillage.functional.binomial import Interval, check_level
 from stillage.functional.bounded import bounded_interval
 from stillage.types import Array
 
-LEAST_FOR_SKEWNESS = 10  # numbers below which a third moment says nothing
+LEAST_FOR_SKEWNESS = 5  # numbers below which a third moment says nothing
 
 
 def share_interval(
@@ -32,15 +32,22 @@ def mean_interval(
 def ratio_interval(
     top_N: Array, bottom_N: Array, level: float = 0.95, *, clusters: Array | None = None
 ) -> Interval:
-    """sum(top) / sum(bottom) over records, with Student's t limits corrected for skewness; NaN where it is 0 / 0.
+    """sum(top) / sum(bottom) over records; jackknife limits, corrected for skewness.
 
-    r_g = top_g - ratio bottom_g, summed over each of the G clusters; error^2 = G / (G - 1) sum r_g^2 / sum(bottom)^2
-    (Cochran 1977, section 6.4). With a = skewness of r / sqrt(G) and h(x) = ((1 + a (x - a / 6))^(1/3) - 1) 3 / a the limits
-    are ratio - error h(+-t), t Student's quantile at G - 1 degrees of freedom: a long tail on the right moves both to the
-    right (Hall 1992, sections 3.9.2 and 3.9.3, there with the normal quantile). Below ten clusters a = 0. No limit goes
-    below 0 where no number does. Limits are NaN for one cluster, and where nothing scatters: that shows no scatter, not
-    that there is none. clusters int[N]: near-duplicates share a number. Not for many equal numbers and a few far off (see
-    share_interval): these limits then cover 17 to 90 %.
+    Over the G clusters, each summed first: r_g = top_g - ratio bottom_g,
+    w_g = bottom_g / sum(bottom), and j_g = r_g / (1 - w_g), by which the ratio moves without the
+    cluster; error^2 = (G - 1) / G sum j_g^2 / sum(bottom)^2 (the jackknife). t is Student's
+    quantile at the smallest of G - 1, sum(w^2)^2 / sum(w^4) - 1 (Satterthwaite: where few long
+    clusters weigh most, few tell of the scatter) and 2 G / (kurtosis of j - 1) (long tails), but at
+    least 1 and 2. With a = skewness of j / sqrt(G) and
+    h(x) = ((1 + a (x - a / 6))^(1/3) - 1) 3 / a each limit is the outer one of ratio -+ error t and
+    ratio - error h(+-t): a long tail on the right moves the upper one (Hall 1992, sections 3.9.2
+    and 3.9.3, there with the normal quantile). Below five clusters a = 0.
+
+    No limit goes below 0 where no number does. Limits are NaN for one cluster, or one that has all
+    of the bottom, and where nothing scatters: that shows no scatter, not that there is none; all
+    are NaN for 0 / 0. clusters int[N]: near-duplicates share a number. Not for many equal numbers
+    and a few far off (see share_interval): these limits then cover 17 to 90 %.
     """
     from scipy.special import stdtrit
 
@@ -55,20 +62,21 @@ def ratio_interval(
         if clusters is None
         else np.unique(np.asarray(clusters), return_inverse=True)[1]
     )
-    rest_G = np.bincount(number, top - ratio * bottom)
+    rest_G, part_G = np.bincount(number, top - ratio * bottom), np.bincount(number, bottom) / total
     n, found = rest_G.size, Interval(value=ratio, low=math.nan, high=math.nan, level=level)
-    scatter = math.sqrt(float(rest_G @ rest_G) / n)
-    if n < 2 or scatter * n <= 1e-12 * max(total, float(np.abs(top).sum())):
+    size = max(total, float(np.abs(top).sum()))
+    if n < 2 or part_G.max() > 1 - 1e-12 or math.sqrt(float(rest_G @ rest_G) * n) <= 1e-12 * size:
         return found
-    error = scatter * n / math.sqrt(n - 1) / total
-    skewness = (
-        float(((rest_G / scatter) ** 3).mean()) / math.sqrt(n) if n >= LEAST_FOR_SKEWNESS else 0.0
-    )
-    t = float(stdtrit(n - 1, 1 - alpha / 2))
-    low, high = (
-        ratio - error * _straightened(t, skewness),
-        ratio - error * _straightened(-t, skewness),
-    )
+    left_G = rest_G / (1 - part_G)
+    scatter = math.sqrt(float(left_G @ left_G) / n)
+    error = scatter * math.sqrt(n - 1) / total
+    unit_G, square_G = left_G / scatter, part_G**2
+    by_size = float(square_G.sum()) ** 2 / float(square_G @ square_G) - 1
+    by_tail = 2 * n / max(2.0, float((unit_G**4).mean()) - 1)
+    t = float(stdtrit(min(n - 1, max(1.0, by_size), max(2.0, by_tail)), 1 - alpha / 2))
+    a = float((unit_G**3).mean()) / math.sqrt(n) if n >= LEAST_FOR_SKEWNESS else 0.0
+    low = ratio - error * max(t, _straightened(t, a))
+    high = ratio + error * max(t, -_straightened(-t, a))
     return replace(found, low=max(low, 0.0) if (top >= 0).all() else low, high=high)
 
 

@@ -9,6 +9,7 @@ import numpy as np
 
 from stillage.errors import DataError
 from stillage.functional.binomial import Interval, check_level
+from stillage.functional.clustered import clustered_scatter, working_units
 from stillage.functional.pooled import PairedTest
 from stillage.functional.roc import tpr_at_fpr
 from stillage.functional.scored import checked, cluster_groups
@@ -37,8 +38,8 @@ def paired_share_test(
     first_R, second_R bool[R]. With b records that only the first has and c that only the second has, of R: difference
     (b - c) / R; limits d +- z sqrt((p + q - d^2) / (R + 2) + variance), p = (b + 1) / (R + 2), q = (c + 1) / (R + 2),
     d = p - q, cut to [-1, 1]; p-value of z = d / that root.
-    clusters int[R]: near-duplicates share a number and count once: R is lowered by the ratio of the between-cluster
-    variance of the difference to that of records alone (to the number of clusters where nothing scatters).
+    clusters int[R]: near-duplicates share a number and count once, groups of any sizes: b / R and
+    c / R stay, and R is lowered to effective_size.
     variance: what else scatters, for example two thresholds. DataError without records, or for arrays of different
     length. Sources: Bonett and Price 2012; Korn and Graubard 1998 (clusters).
     """
@@ -53,7 +54,7 @@ def paired_share_test(
             "Check that both models answered all of them.",
         )
     differences = first.astype(np.float64) - second
-    size = effective_size(differences, cluster_groups(clusters, first.size))
+    size = effective_size(differences, cluster_groups(clusters, first.size), level)
     only_first, only_second = float((differences > 0).mean()), float((differences < 0).mean())
     p, q = ((share * size + 1) / (size + 2) for share in (only_first, only_second))
     error = math.sqrt((p + q - (p - q) ** 2) / (size + 2) + variance)
@@ -65,18 +66,28 @@ def paired_share_test(
     )
 
 
-def effective_size(differences_R: Array, groups: Array | None) -> float:
-    """How many records alone would scatter as these do that come in clusters; at most as many as there are."""
+def effective_size(differences_R: Array, groups: Array | None, level: float = 0.95) -> float:
+    """How many records alone tell as much as these do that come in clusters.
+
+    Var d / var (z / t_df)^2: var and df of the mean difference by clustered_scatter, quantiles of z
+    and of Student's t. At most all records, and at most working_units, since large clusters that
+    agree by chance are no certainty. The number of clusters where nothing differs.
+    """
+    from scipy.special import ndtri, stdtrit
+
     n = differences_R.size
     if groups is None:
         return float(n)
-    centred = differences_R - differences_R.mean()
-    sums = np.bincount(groups, centred)
-    units = int(sums.size)
-    alone, together = float(centred @ centred), float(sums @ sums) * units / max(1, units - 1)
-    return (
-        min(float(n), n * alone / together) if alone > 1e-12 and together > 1e-12 else float(units)
-    )
+    units, spread = np.unique(groups).size, float(differences_R.var())
+    if units == n or spread <= 1e-12:
+        return float(units)
+    found = clustered_scatter(differences_R, groups, [np.ones(n, dtype=bool)])
+    if not 0 < found.variance < math.inf:
+        return 1.0 if units < 2 else float(units)
+    tail = check_level(level) / 2
+    ratio = float(ndtri(tail)) / float(stdtrit(min(max(1.0, found.df), units - 1), tail))
+    seen = spread / found.variance * ratio**2
+    return min(float(n), max(1.0, min(seen, working_units(differences_R, groups))))
 
 
 def paired_tpr_test(

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from stillage.data.columns import LENGTH
 from stillage.report.private import Sight
 from stillage.report.redact import SAFE_ROLES, parsed
 from stillage.types import Result
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 QUARTER = re.compile(r"(quarter [1-4]) \((.+) to (.+)\)")
+OURS = re.compile(r"\(none\)|\d+ other values")
+"""Groups that the audit makes itself (audit.slices.slice_labels), besides quarters."""
 
 
 def column_values(
@@ -42,27 +45,27 @@ def shown_names(
     *,
     is_known: bool,
 ) -> dict[str, str]:
-    """Label "column: value" -> what is printed for it; labels that may stand as they are, are not in it.
+    """Label "column: value" -> what is printed for it; labels that may stand are not in it.
 
-    is_known: whether there are records to tell private values by; without them every value counts as private. Groups of a
-    column are numbered in an order that only the key knows. The range of a quarter goes, unless both ends are public or the
-    column is none of the records' (the length of the response).
+    is_known: whether there are records to tell private values by; without them every value counts
+    as private. Groups of a column are numbered in an order that only the key knows. Where one
+    column's name begins with another's ("name" and "name: of kin") a label may be of either, and
+    what neither hides is shown.
     """
     numbered: dict[str, list[str]] = {}
     names: dict[str, str] = {}
     for label in sorted(set(labels)):
-        column = next((column for column in values if label.startswith(f"{column}: ")), None)
-        if column is None:
-            continue
-        value, (private, public) = label.removeprefix(f"{column}: "), values[column]
-        quarter = QUARTER.fullmatch(value)
-        if value in public or is_ours(value, private, is_known=is_known):
-            continue
-        if quarter and value not in private:
-            if private and not {quarter[2], quarter[3]} <= public:
-                names[label] = f"{column}: {quarter[1]}"
-            continue
-        numbered.setdefault(column, []).append(label)
+        columns = sorted((one for one in values if label.startswith(f"{one}: ")), key=len)
+        shown = label
+        for column in columns:
+            value = shown_value(
+                label.removeprefix(f"{column}: "), column, values[column], is_known=is_known
+            )
+            shown = min(shown, f"{column}: {value}" if value else "", key=len)
+        if columns and not shown:
+            numbered.setdefault(columns[-1], []).append(label)
+        elif shown != label:
+            names[label] = shown
     for column, found in numbered.items():
         found.sort(key=lambda label: sight.keyed("group", label))
         width = len(str(len(found)))
@@ -72,10 +75,25 @@ def shown_names(
     return names
 
 
-def is_ours(value: str, private: set[str], *, is_known: bool) -> bool:
-    """Is it one of the audit's own names of a group, and no value of a record?"""
-    own = value == "(none)" or re.fullmatch(r"\d+ other values", value) is not None
-    return value not in private and (own or (is_known and not QUARTER.fullmatch(value)))
+def shown_value(
+    value: str, column: str, values: tuple[set[str], set[str]], *, is_known: bool
+) -> str:
+    """What may be printed of a group of a column; empty where nothing of it may.
+
+    Public values and the audit's own names of groups: (none), the rest together, and the lengths of
+    responses where no record has such a column. A quarter loses its range unless both its ends are
+    public.
+    """
+    private, public = values
+    if value in public:
+        return value
+    if value in private:
+        return ""
+    counted = is_known and column == LENGTH and not (private or public)
+    quarter = QUARTER.fullmatch(value)
+    if quarter:
+        return value if counted or {quarter[2], quarter[3]} <= public else quarter[1]
+    return value if OURS.fullmatch(value) or (counted and value.isdecimal()) else ""
 
 
 def renamed(results: Iterable[Result], names: Mapping[str, str]) -> tuple[Result, ...]:

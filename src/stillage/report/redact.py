@@ -8,46 +8,49 @@ from __future__ import annotations
 import contextlib
 import itertools
 import json
-import re
 import unicodedata
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from stillage.functional.words import invisible, normal_form, word_spans, words_of
+from stillage.report.pieces import (
+    FEWEST,
+    TOKEN,
+    WINDOW,
+    is_code,
+    parts_of,
+    phrases_of,
+    pieces_in,
+    runs_in,
+    runs_of,
+    short_names,
+    spans_of,
+    spelled,
+    stands_in,
+)
 from stillage.report.private import MASK
 from stillage.types import Array
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-WINDOW = 12
-"""Characters of the normal form: a shown text shares no run of this length with a protected record, unless a public one has
-it too."""
-FEWEST = 3
-"""Characters of a word, and digits of a number, from which on it is a piece by itself; of a whole field: 2."""
 SAFE_ROLES = ("public", "validation", "test")
 """Roles whose texts may be shown; private, outsiders and counterfactual records are protected."""
 
-BASE = np.uint64(0x9E3779B97F4A7C15)  # odd: multiplication by it is a bijection of 64-bit words
 CHUNK_CHARS = 1 << 20
-NUMBER = re.compile(r"\d(?:[-./: ]?\d)+")
-"""Digits, written together or in groups: 078-05-1120 is 078051120 and 078 05 1120."""
-BETWEEN = str.maketrans("", "", "-./: ")
-TOKEN = re.compile(r"[^\s\0]+")
 SEPARATOR = " " + "\0" * WINDOW + " "
 """Between texts that are searched together: no run and no number goes over it."""
-EDGES = "\"'`.,;:!?()[]{}<>«»„“”‘’*_|~#=…"
-"""What may stand around a token and is no part of it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Redactor:
-    """Masks in a text every run of WINDOW characters and every piece that protected records have and public ones have not.
+    """Masks in a text every run and piece that protected records have and public ones have not.
 
-    secret: hashes of the runs, sorted uint64. pieces: words, tokens, numbers (written "#" and digits) and short whole fields.
+    secret: hashes of the runs (runs_in), sorted uint64. pieces: words, tokens, numbers (written "#"
+    and digits), codes, and short whole fields.
     """
 
     secret: Array
@@ -59,10 +62,9 @@ class Redactor:
             return text
         text, form, origin = folded(text)
         hidden = np.zeros(len(text), dtype=bool)
-        spans = [
-            (start, start + WINDOW)
-            for start in np.flatnonzero(np.isin(window_hashes(form), self.secret)).tolist()
-        ]
+        hashes, starts, ends = runs_in(form)
+        found = np.isin(hashes, self.secret)
+        spans = list(zip(starts[found].tolist(), ends[found].tolist(), strict=True))
         spans += [
             span for piece, span in (*spans_of(form), *phrases_of(form)) if piece in self.pieces
         ]
@@ -117,124 +119,65 @@ def folded(text: str) -> tuple[str, str, Sequence[int]]:
     )  # letters that compose only once they are folded: the form itself is shown
 
 
-def window_hashes(text: str) -> Array:
-    """A 64-bit polynomial hash of every run of WINDOW characters; shape [len(text) - WINDOW + 1], uint64."""
-    codes = np.frombuffer(text.encode("utf-32-le", "surrogatepass"), dtype="<u4").astype(np.uint64)
-    count = len(codes) - WINDOW + 1
-    if count <= 0:
-        return np.zeros(0, dtype=np.uint64)
-    total = np.zeros(count, dtype=np.uint64)
-    for offset in range(WINDOW):  # Horner; wraps modulo 2**64 by design
-        total = total * BASE + codes[offset : offset + count]
-    return total
-
-
-def spans_of(form: str) -> Iterator[tuple[str, tuple[int, int]]]:
-    """The pieces of a normal form that may identify somebody, each with its place: words, tokens, numbers.
-
-    A word of a script without spaces is three characters in a row.
-    """
-    for start, end in word_spans(form):
-        if end - start >= FEWEST:
-            yield form[start:end], (start, end)
-    yield from runs_of(form)
-    for match in TOKEN.finditer(form):
-        token = match.group().strip(EDGES)
-        start = match.start() + match.group().find(token)
-        if len(token) >= FEWEST:
-            yield token, (start, start + len(token))
-    for match in NUMBER.finditer(form):
-        if number := number_of(match.group()):
-            yield number, match.span()
-
-
-def number_of(written: str) -> str:
-    """A number as a piece, "#" and its digits; empty where they are too few."""
-    digits = written.translate(BETWEEN)
-    return f"#{digits}" if len(digits) >= FEWEST else ""
-
-
-def runs_of(form: str) -> Iterator[tuple[str, tuple[int, int]]]:
-    """Every three characters in a row of a script without spaces, with their place."""
-    if form.isascii():
-        return
-    words = word_spans(form)
-    for first, second, third in zip(words, words[1:], words[2:], strict=False):
-        if first[1] == second[0] and second[1] == third[0]:
-            yield form[first[0] : third[1]], (first[0], third[1])
-
-
-def phrases_of(form: str) -> Iterator[tuple[str, tuple[int, int]]]:
-    """Every phrase of whole words with 2 to WINDOW - 1 characters, and its place: how a short field stands in a text."""
-    words = word_spans(form)
-    for index, (start, _) in enumerate(words):
-        for _, end in words[index:]:
-            if end - start >= WINDOW:
-                break
-            if end - start >= 2:
-                yield form[start:end], (start, end)
-
-
 def redactor(records: pa.Table | None, shown: Iterable[str]) -> Redactor:
     """The redactor for texts about to be shown.
 
-    A run, a piece or a whole short field is secret when a protected record has it and no record of SAFE_ROLES has it. Only
-    those of `shown` are kept, so that memory does not grow with the corpus; every record is read once.
+    A run, a piece or a whole short field is secret when a protected record has it and no record of
+    SAFE_ROLES has it; words of two letters where a protected record writes them with a capital. A
+    word is, too, that holds a secret word of INSIDE letters. Only those of `shown` are kept, so
+    that memory does not grow with the corpus; every record is read once.
     """
     forms = [normal_form(text) for text in shown]
-    hashes = [window_hashes(form) for form in forms]
+    hashes = [runs_in(form)[0] for form in forms]
     runs = np.unique(np.concatenate(hashes)) if hashes else np.zeros(0, dtype=np.uint64)
     if records is None or not any(forms):
         return Redactor(secret=runs[:0], pieces=frozenset())
     phrases = {phrase for form in forms for phrase, _ in phrases_of(form)}
-    wanted = {piece for form in forms for piece, _ in spans_of(form)}
     in_a_row = {piece for form in forms for piece, _ in runs_of(form)}
+    words = {word for form in forms for word in words_of(form)}
+    wanted = {piece for form in forms for piece, _ in spans_of(form)} - {
+        word for word in words if len(word) < FEWEST and word not in in_a_row
+    }
+    tokens = {token for form in forms for token in TOKEN.findall(form)}
+    codes = {code for token in tokens if is_code(code := spelled(token))}
+    inside = {part for word in words for part in parts_of(word)}
     secret, pieces, fields = np.zeros(len(runs), dtype=bool), set[str](), set[str]()
+    public = set[str]()
     for texts in _chunks(records, is_safe=False):
-        form = SEPARATOR.join(texts)
-        secret |= found_in(runs, form)
-        pieces |= wanted & pieces_in(form, in_a_row)
-        fields |= phrases & set(texts)
+        form = SEPARATOR.join(map(normal_form, texts))
+        secret |= held_in(runs, form)
+        pieces |= (wanted | inside) & pieces_in(form, in_a_row, codes)
+        pieces |= words & short_names(texts)
+        fields |= phrases & set(map(normal_form, texts))
     for texts in _chunks(records, is_safe=True):
-        form = SEPARATOR.join(texts)
-        secret &= ~found_in(runs, form)
-        pieces -= pieces_in(form, in_a_row)
+        form = SEPARATOR.join(map(normal_form, texts))
+        secret &= ~held_in(runs, form)
+        known = pieces_in(form, in_a_row, {piece for piece in pieces if is_code(piece)})
+        pieces -= known | {piece[1:] for piece in known if piece.startswith("#")}
+        public |= words & known
         fields = {phrase for phrase in fields if not stands_in(phrase, form)}
+    pieces |= {word for word in words - public if not pieces.isdisjoint(parts_of(word))}
     return Redactor(secret=runs[secret], pieces=frozenset(pieces | fields))
 
 
-def found_in(runs: Array, form: str) -> Array:
+def held_in(runs: Array, form: str) -> Array:
     """Which of the runs (sorted hashes) a long text has; bool, one each."""
-    found, hashes = np.zeros(len(runs), dtype=bool), window_hashes(form)
+    found, hashes = np.zeros(len(runs), dtype=bool), runs_in(form)[0]
     if len(runs):
         places = np.minimum(np.searchsorted(runs, hashes), len(runs) - 1)
         found[places[runs[places] == hashes]] = True
     return found
 
 
-def pieces_in(form: str, in_a_row: Collection[str]) -> set[str]:
-    """The pieces of a long text, as `spans_of`; of those of scripts without spaces only `in_a_row` is looked for."""
-    found = set(words_of(form)) | {
-        token.strip(EDGES) for token in set(form.replace("\0", " ").split(" "))
-    }
-    found |= {number_of(written) for written in set(NUMBER.findall(form))}
-    return found | {piece for piece in in_a_row if piece in form}
-
-
-def stands_in(phrase: str, form: str) -> bool:
-    """Does a text have this phrase, from the beginning of a word to the end of one?"""
-    return phrase in form and re.search(rf"(?<!\w){re.escape(phrase)}(?!\w)", form) is not None
-
-
 def _chunks(records: pa.Table, *, is_safe: bool) -> Iterator[list[str]]:
-    """The texts, in their normal form, of the records that may be shown or of the others, about CHUNK_CHARS at a time."""
+    """The texts of the records that may be shown, or of the others, about CHUNK_CHARS at a time."""
     import pyarrow.compute as pc
 
     safe = pc.field("role").isin(list(SAFE_ROLES))
     pending, size = list[str](), 0
     for batch in records.filter(safe if is_safe else ~safe).to_batches(max_chunksize=4096):
         for row in batch.to_pylist():
-            found = [normal_form(text) for text in texts_of(row)]
+            found = list(texts_of(row))
             pending += found
             size += sum(map(len, found))
             if size > CHUNK_CHARS:
