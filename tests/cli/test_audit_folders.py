@@ -291,7 +291,7 @@ def test_short_and_long_records_are_scored_and_counted(
     assert "20 responses cut at the end" in printed.err
     cut = "20 of 20 members and 0 of 20 outsiders were cut short."
     assert printed.out.startswith("long: unusable scores") and cut in printed.out
-    assert read_table(tmp_path / "long" / "audit" / "scores.parquet").num_rows == 40 * 8
+    assert read_table(tmp_path / "long" / "audit" / "scores.parquet").num_rows == 40 * 9
 
 
 @pytest.mark.parametrize("share", [1, 2])

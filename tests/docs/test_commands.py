@@ -13,6 +13,7 @@ import shutil
 import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -241,6 +242,8 @@ def furnish(folder: Path, page: str, quickstart: Path, *, promised: bool) -> Non
         words = [word for step in COMMANDS if step.page == page for word in step.words]
         made = [word for word in words if re.fullmatch(r"runs/\S+/(student|teacher)/model", word)]
         given |= {word: word.split("/")[-2] for word in made if word not in given}
+        adapters = {after for flag, after in pairwise(words) if flag.endswith(".adapter")}
+        given |= {word: "adapter" for word in made if word in adapters}
         given |= {word: "text" for word in words if word.endswith((".txt", ".safetensors"))}
     for number, (name, kind) in enumerate(given.items()):
         path = folder / name
@@ -255,6 +258,12 @@ def furnish(folder: Path, page: str, quickstart: Path, *, promised: bool) -> Non
                 )  # a setting in which these runs differ
         elif kind in ("teacher", "student"):
             shutil.copytree(quickstart / kind / "model", path)
+        elif kind == "adapter":
+            shutil.copytree(quickstart / "student" / "model", path)
+            (path / "config.json").unlink()
+            (path / "model.safetensors").rename(path / "adapter_model.safetensors")
+            base = json.dumps({"base_model_name_or_path": str(quickstart / "student" / "model")})
+            (path / "adapter_config.json").write_text(base)
         else:
             path.write_text(
                 {

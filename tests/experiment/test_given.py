@@ -60,7 +60,7 @@ def test_a_dry_run_refuses_folders_that_no_model_can_be_read_from(
     none = refused(tmp_path, "--teacher.path", good, "--student.path", "runs")
     assert "runs is not a model folder." in none and "config.json is missing" in none
     model(tmp_path / "runs" / "a" / "model", "x")
-    assert "Give a model in it: runs/a/model." in refused(tmp_path, "--student.path", "runs")
+    assert "Give a model in it: runs/a/model" in refused(tmp_path, "--student.path", "runs")
     (tmp_path / "good" / "tokenizer.json").unlink()
     assert "good has no tokenizer." in refused(tmp_path, "--teacher.path", good)
 

@@ -64,7 +64,7 @@ def test_an_audit_of_given_models_trains_nothing() -> None:
     config = Config(
         stages=("audit",), student=ModelConfig(path="s"), audit=AuditConfig(reference="r")
     )
-    assert roles_of(config) == {"student": ("", ""), "student_no_teacher": ("", "")}
+    assert roles_of(config) == {"student": ("", ""), "outside_reference": ("", "")}
 
 
 @pytest.mark.parametrize(

@@ -106,6 +106,7 @@ def test_no_private_run_survives_and_nothing_else_is_touched(
     close = re.sub(r"[\W_]", "", normal_form(private))
     codes = {code for piece in pieces_of(text) if is_code(code := re.sub(r"[\W_]", "", piece))}
     has_code = any(code in close for code in codes)
+    has_run = any(run in normal_form(private) for run, _ in runs_of(normal_form(text)))
     if not (
         all_runs(text) & secret
         or pieces & pieces_of(text)
@@ -113,6 +114,7 @@ def test_no_private_run_survives_and_nothing_else_is_touched(
         or has_part
         or names
         or has_code
+        or has_run
     ):
         assert kept == text
 

@@ -280,7 +280,7 @@ def model_inside(folder: Path) -> str:
     """What to give instead of a folder that holds models; empty where it holds none."""
     inside = [*folder.glob("model/config.json"), *sorted(folder.glob("*/model/config.json"))]
     names = ", ".join(str(file.parent) for file in inside[:5])
-    return f"Give a model in it: {names}." if inside else ""
+    return f"Give a model in it: {names}" if inside else ""
 
 
 def require_safetensors(folder: Path, stem: str = "model") -> None:
