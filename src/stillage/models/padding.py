@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
-from stillage.data.pack import first_fit
+from stillage.functional.first_fit import first_fit
 from stillage.types import Array, Batch, Example
 
 
