@@ -16,7 +16,8 @@ from stillage.distill.generation import (
     score_texts,
     write_texts,
 )
-from stillage.models.generate import generate
+from stillage.models.generate import Partner, generate
+from stillage.models.prompts import Prompts, TextRules
 from stillage.types import Decoding
 
 if TYPE_CHECKING:
@@ -112,14 +113,10 @@ def test_the_mixture_draws_from_both_in_proportion(small: SimpleNamespace) -> No
     for share in (0.0, 0.3, 1.0):
         found = generate(
             student,
-            [prompt] * draws,
-            decoding=Decoding(max_new_tokens=1, sampling_temperature=1.0),
-            eos_id=EOS,
-            pad_id=1,
-            seed=1,
-            names=[str(k) for k in range(draws)],
-            teacher=teacher,
-            teacher_share=share,
+            Prompts([prompt] * draws, [str(k) for k in range(draws)], 1),
+            Decoding(max_new_tokens=1, sampling_temperature=1.0),
+            TextRules(EOS, 1),
+            partner=Partner(teacher, share) if share else None,
         )
         counts = np.bincount([int(ids[0]) for ids in found], minlength=small.VOCAB) / draws
         wanted = ((1 - share) * q + share * p).numpy()

@@ -30,6 +30,7 @@ from stillage.distill.step_texts import (
 from stillage.distill.training_plan import Plan
 from stillage.errors import Interrupted
 from stillage.models.generate import generate
+from stillage.models.prompts import Prompts, TextRules
 from stillage.rng import derive
 from stillage.types import Decoding, Example
 
@@ -69,12 +70,13 @@ def test_texts_are_the_students_of_that_very_step(
         texts = found[step][1]
         written = generate(
             student,
-            [text.prompt_ids for text in texts],
-            decoding=Decoding(max_new_tokens=6, sampling_temperature=1.0),
-            eos_id=EOS,
-            pad_id=1,
-            seed=derive(7, "rollout"),
-            names=[f"{step} {text.record_id}" for text in texts],
+            Prompts(
+                [text.prompt_ids for text in texts],
+                [f"{step} {text.record_id}" for text in texts],
+                derive(7, "rollout"),
+            ),
+            Decoding(max_new_tokens=6, sampling_temperature=1.0),
+            TextRules(EOS, 1),
         )
         equal = [
             np.array_equal(text.ids_T[text.response_T], ids)

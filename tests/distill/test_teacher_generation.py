@@ -15,6 +15,7 @@ from safetensors.torch import load_file
 from stillage.distill.texts import with_response
 from stillage.errors import Interrupted
 from stillage.models.generate import generate
+from stillage.models.prompts import Prompts, TextRules
 from stillage.types import Decoding
 
 if TYPE_CHECKING:
@@ -102,12 +103,9 @@ def test_the_teachers_texts_replace_the_responses_and_are_written_once(
     prompts, names = [text.prompt_ids for text in examples], [text.record_id for text in examples]
     written = generate(
         teacher,
-        prompts,
-        decoding=Decoding(max_new_tokens=6),
-        eos_id=EOS,
-        pad_id=1,
-        seed=0,
-        names=names,
+        Prompts(prompts, names),
+        Decoding(max_new_tokens=6),
+        TextRules(EOS, 1),
     )
     rows = pq.read_table(tmp_path / "seqkd" / "texts.parquet").to_pylist()
     assert {row["id"]: row["ids"] for row in rows} == {
