@@ -19,12 +19,16 @@ from pathlib import Path
 import torch
 
 from stillage.data.split import read_split
-from stillage.distill.batches import collate, trained_tokens
+from stillage.distill.batches import trained_tokens
 from stillage.distill.methods import METHODS
-from stillage.distill.objective import output
+from stillage.distill.settings import params_from
+from stillage.distill.task import TrainingTask
 from stillage.distill.train import train
 from stillage.experiment.inputs import examples_of
+from stillage.functional.readout import logits
+from stillage.models.decoder import read
 from stillage.models.load import load_model, load_tokenizer
+from stillage.models.padding import collate
 from stillage.run.config import DataConfig, ModelConfig, TrainConfig
 
 PASSES = 3  # over the records: seqkd's teacher writes once, whatever the number of passes
@@ -52,18 +56,18 @@ def seconds(run: Path, method: str, examples: list, steps: int) -> tuple[float, 
     options = TrainConfig(max_steps=steps, batch_size=16, lr_peak=1e-4, validate_every=0)
     with tempfile.TemporaryDirectory() as folder:
         begun = time.process_time()
-        summary = train(
+        task = TrainingTask(
             student=student,
             tokenizer=tokenizer,
             teacher=teacher,
             method=chosen,
-            params=chosen.params(**SETTINGS[method]),
+            params=params_from(chosen, SETTINGS[method]),
             examples=examples,
             validation=[],
             options=options,
-            folder=Path(folder),
             seed=1,
         )
+        summary = train(task, Path(folder))
         return time.process_time() - begun, summary.trained_tokens
 
 
@@ -75,8 +79,7 @@ def teacher_pass(run: Path, examples: list, steps: int) -> tuple[float, int]:
     for step in range(steps):
         part = [examples[(16 * step + k) % len(examples)] for k in range(16)]
         batch = collate(part, torch.device("cpu"))
-        found = output(teacher, batch)
-        _ = found.hidden_TH @ found.head_VH.T if found.head_VH is not None else found.hidden_TH
+        logits(read(teacher, batch))
         tokens += sum(map(trained_tokens, part))
     return time.process_time() - begun, tokens
 

@@ -22,8 +22,9 @@ if TYPE_CHECKING:
     import torch
     from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
-    from stillage.distill.corpus import Corpus
-    from stillage.distill.train import Summary
+    from stillage.corpus.lm_text import PlainTextLoss
+    from stillage.distill.outputs import Summary
+    from stillage.distill.task import TrainingTask
 
 settings.register_profile("any machine", deadline=None)  # a slow machine is no failure
 settings.load_profile("any machine")
@@ -66,8 +67,7 @@ def small_examples(count: int, seed: int = 1, name: str = "r") -> list[Example]:
     return found
 
 
-def small_train(
-    folder: Path,
+def small_task(
     *,
     method: str = "sft",
     settings: dict[str, object] | None = None,
@@ -75,21 +75,18 @@ def small_train(
     teacher: PreTrainedModel | None = None,
     examples: Sequence[Example] | None = None,
     validation: Sequence[Example] | None = None,
-    should_stop: Callable[[], bool] | None = None,
-    report: Callable[[dict[str, object]], None] | None = None,
-    corpus: Corpus | None = None,
+    corpus: PlainTextLoss | None = None,
     seed: int = 7,
     **options: object,
-) -> tuple[Summary, PreTrainedModel]:
-    """Train a small student as any method; what is not given is made."""
+) -> TrainingTask:
+    """A small student's training as any method; what is not given is made."""
     from stillage.distill.methods import METHODS
     from stillage.distill.settings import params_from
-    from stillage.distill.train import never, train
+    from stillage.distill.task import TrainingTask
 
     chosen = METHODS[method]
-    student = student or small_model(seed=2)
-    summary = train(
-        student=student,
+    return TrainingTask(
+        student=student or small_model(seed=2),
         tokenizer=small_tokenizer(),
         teacher=teacher or small_model(seed=1, width=48),
         method=chosen,
@@ -97,13 +94,23 @@ def small_train(
         examples=small_examples(20) if examples is None else examples,
         validation=small_examples(6, name="v") if validation is None else validation,
         options=dataclasses.replace(OPTIONS, **options),
-        folder=folder,
         seed=seed,
-        should_stop=should_stop or never,
-        report=report,
         corpus=corpus,
     )
-    return summary, student
+
+
+def small_train(
+    folder: Path,
+    *,
+    should_stop: Callable[[], bool] | None = None,
+    report: Callable[[dict[str, object]], None] | None = None,
+    **given: object,
+) -> tuple[Summary, PreTrainedModel]:
+    """Train a small student; `given` is as in small_task."""
+    from stillage.distill.train import never, train
+
+    task = small_task(**given)
+    return train(task, folder, should_stop=should_stop or never, report=report), task.student
 
 
 def stop_after(steps: int) -> Callable[[], bool]:
@@ -129,6 +136,7 @@ def small() -> SimpleNamespace:
         tokenizer=small_tokenizer,
         model=small_model,
         examples=small_examples,
+        task=small_task,
         train=small_train,
         stop_after=stop_after,
         weights=weights,

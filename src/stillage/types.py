@@ -132,26 +132,45 @@ class Batch:
     extras: Mapping[str, torch.Tensor] = field(default_factory=dict)  # the examples' extras, [T]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Output:
-    """A model's say on the trained positions of a batch: hidden state before the head, and the head itself.
+@dataclass(frozen=True, slots=True)
+class Head:
+    """What turns hidden states into logits: softcap(hidden weight' + bias), softcap(z) = c tanh(z / c).
 
-    T counts trained tokens only, already shifted: row t predicts label t. head_VH None: hidden_TH are the logits [T, V]
-    themselves, of a model whose head cannot be taken apart.
+    weight_VH None: nothing does, the hidden states are the logits already (a head that is no linear layer).
     """
 
-    hidden_TH: torch.Tensor
-    head_VH: torch.Tensor | None
+    weight_VH: torch.Tensor | None
     bias_V: torch.Tensor | None = None
     softcap: float | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Readout:
+    """A model's answer at T positions: the last hidden states, and the head that reads them.
+
+    Row t predicts label t. `functional.readout` makes logits of it, a few positions at a time.
+    """
+
+    hidden_TH: torch.Tensor
+    head: Head
+
+    @property
+    def vocabulary(self) -> int:
+        """The number of logits at a position."""
+        weight_VH = self.head.weight_VH
+        return self.hidden_TH.shape[-1] if weight_VH is None else weight_VH.shape[0]
+
+    def split(self, sizes: list[int]) -> list[Readout]:
+        """Parts of so many positions each, with the same head."""
+        return [Readout(hidden_CH, self.head) for hidden_CH in self.hidden_TH.split(sizes)]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Step:
-    """One micro-batch as a method sees it: the student's outputs, the teacher's signal, the aligned labels."""
+    """One micro-batch as a method sees it: both models' readouts, and the labels they predict."""
 
-    student: Output
-    teacher: Output | None
+    student: Readout
+    teacher: Readout | None
     labels_T: torch.Tensor
     number: int  # optimiser step, from 0
     extras: Mapping[str, torch.Tensor] = field(
@@ -159,14 +178,44 @@ class Step:
     )  # [T], what the rollout says about each token
 
 
-Source = Literal["data", "student", "student_then_replay", "replay"]
-"""Whose texts a step trains on: the records' own; the student's, written now; the student's, kept, and then a draw from all
-that are kept; a draw alone."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Decoding:
+    """How a text is written: repeated n-grams, temperature, top-k, top-p, draw."""
+
+    max_new_tokens: int = 64
+    sampling_temperature: float = 0.0  # 0: greedy
+    top_p: float = 1.0  # the smallest set of likeliest tokens with this probability; 1: all
+    top_k: int = 0  # keep the k likeliest (ties stay); 0: all
+    no_repeat_ngram: int = 0  # never write an n-gram twice, the prompt included; 0: off
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class RolloutState:
-    """Where a rollout stands; JSON in the checkpoint."""
+class DataRollout:
+    """The records' own texts are trained."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TeacherRollout:
+    """The teacher answers every prompt once, before the first step.
+
+    With stop_after a text ends after the first place with it; the end of text then set in gets
+    the extra "cut" = 1, all other tokens 0.
+    """
+
+    decoding: Decoding
+    beams: int = 1  # more than 1: beam search instead of a draw
+    stop_after: str = ""
+    soft_targets: bool = False  # the teacher's distributions over its texts are asked for too
+
+
+Source = Literal["data", "student", "student_then_replay", "replay"]
+"""Whose texts a step trains on: the records' own; the student's, written now; the student's, kept,
+and then a draw from all that are kept; a draw alone."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StudentState:
+    """Where a StudentRollout stands; JSON in the checkpoint."""
 
     threshold: float = 0.0  # probability of texts that the student wrote
     reference_loss: float | None = None  # validation loss that the next ones are compared with
@@ -174,52 +223,53 @@ class RolloutState:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Rollout:
-    """Who writes the tokens that are trained, and how: apart from the loss, and the same on every process.
+class StudentRollout:
+    """On-policy: the student answers the prompts, or a replay buffer is drawn from.
 
-    source(state, draw, progress) chooses for one step: draw is uniform in [0, 1), progress the share of steps done after
-    it, in (0, 1]. validated(state, loss) is the state after a validation. What the student writes on the way goes into a
-    first-in, first-out buffer of `capacity` texts. teacher_share > 0: each token is drawn from
-    (1 - share) student + share teacher.
-    cycle_records > 0: that many prompts are answered at once and trained inner_epochs times, shuffled, before the next;
-    their log-probabilities under both models are kept, and annotate([(logq_T, logp_T), ...]) turns those of one step's
-    texts, all processes together, into the extras of each.
-    writes_once: the teacher answers every prompt before the first step, and its texts replace the records' own;
-    teacher_is_done: after that it is not asked again. beams > 1: by beam search instead of sampling. stop_after: these texts
-    end after the first place with it; the end of text then set in gets the extra "cut" = 1, all other tokens 0.
+    source(state, draw, progress) chooses: draw is uniform in [0, 1), progress the share of steps
+    done after this one, in (0, 1]. What the student writes goes into a first-in, first-out buffer
+    of `capacity` texts. validated(state, loss): the state after a validation; None: as before.
     """
 
-    max_new_tokens: int
-    sampling_temperature: float = 1.0  # 0: greedy
-    top_p: float = 1.0
-    top_k: int = 0
-    source: Callable[[RolloutState, float, float], Source] = lambda state, draw, progress: "student"
-    validated: Callable[[RolloutState, float], RolloutState] = lambda state, loss: state
-    start: RolloutState = field(default_factory=RolloutState)
+    decoding: Decoding
+    source: Callable[[StudentState, float, float], Source]
     capacity: int = 0
-    teacher_share: float = 0.0
-    cycle_records: int = 0
-    inner_epochs: int = 1
-    annotate: Callable[[list[tuple[Array, Array]]], list[Mapping[str, Array]]] | None = None
-    dropout: bool = (
-        True  # False: the student is trained without, so that it stays the one that wrote
-    )
-    writes_once: bool = False
-    teacher_is_done: bool = False
-    stop_after: str = ""
-    beams: int = 1
+    start: StudentState = field(default_factory=StudentState)
+    validated: Callable[[StudentState, float], StudentState] | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MixedRollout:
+    """Cycles of texts that student and teacher write together, token by token.
+
+    Each token is drawn from (1 - teacher_share) student + teacher_share teacher. cycle_records
+    prompts are answered at once and trained inner_epochs times, shuffled, before the next; their
+    log-probabilities under both models are kept, and annotate([(logq_T, logp_T), ...]) turns those
+    of one step's texts, all processes together, into the extras of each. The student is trained
+    without dropout, so that it stays the one that wrote.
+    """
+
+    decoding: Decoding
+    teacher_share: float
+    cycle_records: int
+    inner_epochs: int
+    annotate: Callable[[list[tuple[Array, Array]]], list[Mapping[str, Array]]]
+
+
+Rollout = DataRollout | TeacherRollout | StudentRollout | MixedRollout
+"""Who writes the tokens that are trained: the same on every process, apart from the loss."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Method:
-    """How a student is trained: named token sums to minimise, and what they need. One file each in distill/methods.
+    """How a student is trained: named token sums to minimise, and what they need.
 
-    params is the frozen dataclass whose fields become the flags; it refuses bad values itself (ConfigError), without torch.
-    terms(step, params) returns token SUMS, already weighted; the loop adds them, divides once by the global number of
-    trained tokens, and logs each by name. needs_teacher(params): whether there must be a teacher at all.
-    rollout(params): who writes the texts, where they are not always the records' own. budget(params): fields of TrainConfig
-    that the method decides itself.
-    presets: settings of params by name; "paper" is the method as written, "as_released" its code where that differs.
+    params: the frozen dataclass whose fields become the flags; it refuses bad values itself
+    (ConfigError), without torch. terms(step, params) returns token SUMS, already weighted; the loop
+    adds them, divides once by the global number of trained tokens, and logs each by name.
+    needs_teacher(params): whether there must be a teacher. rollout(params): who writes the texts.
+    budget(params): fields of TrainConfig that the method decides. presets: settings of params by
+    name; "paper" is the method as written, "as_released" its code where that differs.
     """
 
     name: str
@@ -227,8 +277,8 @@ class Method:
     params: type
     terms: Callable[..., dict[str, torch.Tensor]]
     needs_teacher: Callable[..., bool]
-    rollout: Callable[..., Rollout] | None = None
-    budget: Callable[..., Mapping[str, object]] | None = None
+    rollout: Callable[..., Rollout] = lambda params: DataRollout()
+    budget: Callable[..., Mapping[str, object]] = lambda params: {}
     presets: Mapping[str, Mapping[str, object]] = field(default_factory=dict)
 
 

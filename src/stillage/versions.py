@@ -1,6 +1,6 @@
 """What Stillage uses of other libraries beyond their documentation: all that a new version may move stands here.
 
-Everything else is documented by its library, or found out by doing it once (models.outputs, models.stream). Run with the
+Everything else is documented by its library, or found out by doing it once (models.decoder, models.stream). Run with the
 lower bounds of pyproject.toml and with the newest of everything: `make test-oldest test-newest`.
 """
 

@@ -20,7 +20,7 @@ from stillage.audit.controls import Control, check_controls
 from stillage.audit.membership import Scored
 from stillage.audit.validity import Check
 from stillage.data.bpe import train_bpe
-from stillage.data.tokenise import encode
+from stillage.data.tokenise import tokenise
 from stillage.rng import generator
 from stillage.types import Record
 
@@ -48,7 +48,7 @@ def checked(rows: list[Record], max_tokens: int = 512, template: str = "raw") ->
     tokenizer = train_bpe([f"{row.prompt} {row.response}" for row in rows[N - 20 : N + 20]], 300)
     ids = [
         example.ids_T
-        for example in encode(rows, tokenizer, template=template, max_tokens=max_tokens).examples
+        for example in tokenise(rows, tokenizer, template=template, max_tokens=max_tokens).examples
     ]
     is_member = np.arange(2 * N) < N
     found = blind_scores([marked_text(row) for row in rows], is_member, 0, readers=[ids])
@@ -132,7 +132,7 @@ def test_what_a_model_reads_of_long_records_is_cut() -> None:
     tokenizer = train_bpe([row.response for row in rows[:40]], 300)
     limits = [24 if number < N else 512 for number in range(2 * N)]
     ids = [
-        encode([row], tokenizer, template="raw", max_tokens=limit).examples[0].ids_T
+        tokenise([row], tokenizer, template="raw", max_tokens=limit).examples[0].ids_T
         for row, limit in zip(rows, limits, strict=True)
     ]
     is_member = np.arange(2 * N) < N

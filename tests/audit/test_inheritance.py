@@ -27,6 +27,7 @@ from stillage.audit.inheritance import (
 )
 from stillage.audit.inherited import aligned_scores, inheritance_results
 from stillage.audit.slices import by_slice, slice_labels, slice_results, with_p
+from stillage.data.columns import RecordColumns
 from stillage.data.records import read_records
 from stillage.errors import DataError
 from stillage.experiment.labels import labels_of
@@ -301,7 +302,7 @@ def test_length_is_the_columns_value_or_the_words_of_the_response(tmp_path: Path
             for n, text in enumerate(texts)
         ]
         (tmp_path / "a.jsonl").write_text("\n".join(map(json.dumps, lines)))
-        records = read_records(tmp_path / "a.jsonl", slice_by=("length",)).records
+        records = read_records(tmp_path / "a.jsonl", RecordColumns(keep=("length",))).records
         return [label for labels in labels_of(records, ["length"]).values() for label in labels]
 
     assert rows() == ["length: 2", "length: 3"] and rows("length") == ["length: 7"] * 2

@@ -14,9 +14,9 @@ import pytest
 import torch
 
 from stillage.data.bpe import train_bpe
-from stillage.data.records import record_id
+from stillage.data.columns import record_id
 from stillage.data.split import Split, write_split
-from stillage.data.tokenise import encode
+from stillage.data.tokenise import tokenise
 from stillage.errors import ModelError
 from stillage.experiment.audit_stage import audit
 from stillage.experiment.plan import make_context
@@ -26,7 +26,7 @@ from stillage.rng import generator
 from stillage.run.config import AuditConfig, Config, DataConfig, ModelConfig
 from stillage.run.folder import read_json
 from stillage.run.results import read_results
-from stillage.types import Example, Record, TokenStats
+from stillage.types import Batch, Readout, Record, TokenStats
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerFast
@@ -97,7 +97,7 @@ def teach(
     steps: int,
     template: str = "auto",
 ) -> None:
-    examples = encode(records, tokenizer, template=template, max_tokens=96).examples
+    examples = tokenise(records, tokenizer, template=template, max_tokens=96).examples
     ids = torch.zeros(
         len(examples), max(len(example.ids_T) for example in examples), dtype=torch.long
     )
@@ -322,21 +322,17 @@ def test_a_wrong_begin_of_text(world: World, tmp_path: Path, learned_with: bool)
 def test_one_batch_again_and_again(
     world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    right, first = query.score, list[TokenStats]()
+    right, first = query.batch_stats, list[TokenStats]()
 
-    def again(
-        model: PreTrainedModel,
-        examples: Sequence[Example],
-        *more: Callable[[torch.Tensor], torch.Tensor],
-    ) -> list[TokenStats]:
-        found = right(model, examples, *more)
+    def again(readout: Readout, batch: Batch) -> list[TokenStats]:
+        found = right(readout, batch)
         first.extend(found if not first else [])
         return [
             replace(stats, logp_T=np.resize(first[row % len(first)].logp_T, len(stats.logp_T)))
             for row, stats in enumerate(found)
         ]
 
-    monkeypatch.setattr(query, "score", again)
+    monkeypatch.setattr(query, "batch_stats", again)
     seen = look(world, tmp_path, teacher=world.folder / "teacher", batch_tokens=150)
     assert not seen.reassures and "repeats" in seen.failed
 

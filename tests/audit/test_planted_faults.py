@@ -16,8 +16,10 @@ import pytest
 from stillage.audit.attacks import reference
 from stillage.audit.membership import membership_results, score_schema
 from stillage.cli import main
-from stillage.data.records import record_id
-from stillage.data.split import Split, drawn, given, read_split
+from stillage.data.columns import record_id
+from stillage.data.draw import draw_split, split_from_files
+from stillage.data.records import read_records
+from stillage.data.split import Split, read_split
 from stillage.data.synthetic import people
 from stillage.errors import DataError
 from stillage.experiment.audit_stage import audited_records
@@ -72,6 +74,7 @@ TINY = [
     "audit",
 ]
 Found = Mapping[str, object]
+READERS = {"private": read_records, "outsiders": read_records}
 
 
 @pytest.fixture(scope="module")
@@ -432,12 +435,11 @@ def write_lines(path: Path, records: Sequence[Record]) -> str:
 
 
 def test_a_sorted_file_cut_in_the_middle(tmp_path: Path) -> None:
-    from stillage.data.records import read_records
 
     folk = people(4, 60)
     pool = sorted([*folk["private"], *folk["outsiders"]], key=lambda record: record.response)
     loaded = read_records(write_lines(tmp_path / "pool.jsonl", pool))
-    honest = drawn(loaded, {"private": 0.5, "outsiders": 0.5}, seed=1, group_by="near")
+    honest = draw_split(loaded, {"private": 0.5, "outsiders": 0.5}, seed=1, group_by="near")
     check = order(honest, {})
     assert check is not None and check.passed and "says nothing" in check.detail
     cut = dataclasses.replace(
@@ -459,9 +461,12 @@ def test_a_member_file_with_outsiders_in_it_is_refused(tmp_path: Path) -> None:
         "outsiders": write_lines(tmp_path / "b.jsonl", folk["outsiders"]),
     }
     with pytest.raises(DataError, match=r"3 records are in two roles(.|\n)*private & outsiders: 3"):
-        given(files)
+        split_from_files(files, READERS)
     clean = write_lines(tmp_path / "a.jsonl", folk["private"])
-    assert given(files | {"private": clean}).counts == {"private": 10, "outsiders": 10}
+    assert split_from_files(files | {"private": clean}, READERS).counts == {
+        "private": 10,
+        "outsiders": 10,
+    }
 
 
 def audited(
@@ -531,7 +536,7 @@ def test_end_marks_in_a_file_are_taken_off_and_counted(tmp_path: Path) -> None:
         "private": write_lines(tmp_path / "a.jsonl", marked),
         "outsiders": write_lines(tmp_path / "b.jsonl", folk["outsiders"]),
     }
-    split = given(files)
+    split = split_from_files(files, READERS)
     assert list(split.notes.values()) == [10] and "10" in split.summary()
     assert all(record.response.endswith(".") for record in split.records_by_role["private"])
 

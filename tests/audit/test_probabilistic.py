@@ -21,9 +21,10 @@ from stillage.audit.probabilistic import (
     samples_needed,
 )
 from stillage.errors import ConfigError, DataError
-from stillage.models import sampling_stats
+from stillage.functional import readout
 from stillage.models.generate import Decoding, generate
 from stillage.models.load import load_model
+from stillage.models.prompts import Prompts, TextRules
 from stillage.models.query import token_stats
 from stillage.models.sampling_stats import sampling_logp
 from stillage.run.config import ModelConfig
@@ -103,7 +104,9 @@ def test_every_setting_against_float64(model: PreTrainedModel) -> None:
     for stats, logp_ST in zip(plain, found, strict=True):
         np.testing.assert_allclose(logp_ST[0], stats.logp_T, atol=1e-5)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(sampling_stats.CHUNK_ELEMENTS, "cpu", 4 * VOCAB * 3)
+        patch.setattr(
+            readout, "chunk_sizes", lambda count, size, **_: [3] * (count // 3) + [count % 3]
+        )
         for whole, parts in zip(found, sampling_logp(model, examples, DECODINGS), strict=True):
             np.testing.assert_allclose(parts, whole, atol=1e-5)
 
@@ -126,12 +129,9 @@ def test_a_hundred_thousand_samples_agree(model: PreTrainedModel) -> None:
     n, prefix = 100_000, [2, 5, 1]
     written = generate(
         model,
-        [np.array(prefix)] * n,
-        decoding=decoding,
-        eos_id=VOCAB + 1,
-        pad_id=0,
-        seed=1,
-        names=list(map(str, range(n))),
+        Prompts([np.array(prefix)] * n, list(map(str, range(n))), 1),
+        decoding,
+        TextRules(VOCAB + 1, 0),
         batch_tokens=10**6,
     )
     counts = np.zeros((VOCAB, VOCAB), int)

@@ -13,7 +13,7 @@ import pytest
 
 from stillage.cli import main
 from stillage.data.bpe import train_bpe
-from stillage.data.records import record_id
+from stillage.data.columns import record_id
 from stillage.experiment.folders import earlier_config
 from stillage.experiment.plan import Context, make_context
 from stillage.models.load import load_model, save_model

@@ -14,10 +14,11 @@ from stillage.cli import progress
 from stillage.cli.evaluate import Matrix, with_defaults
 from stillage.cli.progress import Board, describe
 from stillage.experiment.parallel import Lines
-from stillage.models.batches import run_batches
+from stillage.models.batching import run_batches
 from stillage.models.beams import beam_search
 from stillage.models.generate import Decoding, generate
 from stillage.models.gradients import gradient_norms
+from stillage.models.prompts import Prompts, TextRules
 from stillage.models.query import token_stats
 from stillage.run.progress import unheard, watched
 
@@ -125,23 +126,18 @@ def test_every_loop_tells_how_far_it_is(small: SimpleNamespace) -> None:
         "gradients": lambda told: gradient_norms(model, examples, progress=told),
         "answers": lambda told: generate(
             model,
-            prompts,
-            decoding=Decoding(max_new_tokens=5),
-            eos_id=0,
-            pad_id=1,
-            seed=1,
-            names=names,
+            Prompts(prompts, names, 1),
+            Decoding(max_new_tokens=5),
+            TextRules(0, 1),
             batch_tokens=24,
             progress=told,
         ),
         "searches": lambda told: beam_search(
             model,
-            prompts,
+            Prompts(prompts, names),
+            TextRules(0, 1),
             beams=2,
             max_new_tokens=3,
-            eos_id=0,
-            pad_id=1,
-            names=names,
             batch_tokens=24,
             progress=told,
         ),

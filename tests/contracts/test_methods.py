@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from stillage.distill.methods import METHODS
-from stillage.distill.settings import DIVERGENCE_PARAMS, params_from
+from stillage.distill.settings import DIVERGENCE_PARAMS, params_from, setting_fields
 from stillage.errors import Interrupted
 from stillage.experiment.plugin import load, merged
 
@@ -52,7 +52,7 @@ def plugins() -> Iterator[None]:
 
 def lively(method: str, settings: Mapping[str, object] | None = None) -> dict[str, object]:
     """Settings for a tiny training: short texts, wherever a method writes any."""
-    names = {field.name for field in dataclasses.fields(METHODS[method].params)}
+    names = setting_fields(METHODS[method].params)
     short = {"max_new_tokens": 6} if "max_new_tokens" in names else {}
     return {**short, **(LIVELY.get(method, {}) if settings is None else settings)}
 

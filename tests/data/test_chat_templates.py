@@ -16,12 +16,12 @@ from stillage.data.chat_templates import (
     AS_CHAT,
     EARLIER,
     as_chat,
-    chosen,
+    chosen_template,
     layout_note,
     own_layout,
     read_chat_template,
 )
-from stillage.data.templates import chat_turns, render
+from stillage.data.templates import chat_turns, render_prompt
 from stillage.data.tokenise import encode_prompts, tokenise
 from stillage.errors import ModelError
 from stillage.types import Record
@@ -93,11 +93,11 @@ def test_a_chat_template_of_ours_renders_the_training_layout(
         messages = chat_turns(one)
         first = "<s>" if with_bos else ""
         asked = tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
-        assert asked == first + render(one, layout)
+        assert asked == first + render_prompt(one, layout)
         whole = tokenizer.apply_chat_template(
             [*messages, {"role": "assistant", "content": response}], tokenize=False
         )
-        assert whole == f"{first}{render(one, layout)}{response}{tokenizer.eos_token}"
+        assert whole == f"{first}{render_prompt(one, layout)}{response}{tokenizer.eos_token}"
 
 
 def test_the_folder_says_our_layouts_by_their_name_and_training_tokens_come_back(
@@ -109,7 +109,7 @@ def test_the_folder_says_our_layouts_by_their_name_and_training_tokens_come_back
         record("", response="text alone"),
     ]
     for (layout, _), tokenizer in folders.items():
-        assert own_layout(tokenizer.chat_template) == chosen("auto", tokenizer) == layout
+        assert own_layout(tokenizer.chat_template) == chosen_template("auto", tokenizer) == layout
         by_rule = tokenise(records, tokenizer, max_tokens=512).examples
         by_name = tokenise(records, tokenizer, template=layout, max_tokens=512).examples
         assert [e.ids_T.tolist() for e in by_rule] == [e.ids_T.tolist() for e in by_name]
@@ -133,18 +133,21 @@ def test_what_a_chat_template_means() -> None:
 
 def test_auto_is_the_tokenizers_own_else_alpaca_and_any_other_name_is_itself() -> None:
     tokenizer = train_bpe(["some words"], 280)
-    assert [chosen("auto", None), chosen("auto", tokenizer)] == ["alpaca", "alpaca"]
+    assert [chosen_template("auto", None), chosen_template("auto", tokenizer)] == [
+        "alpaca",
+        "alpaca",
+    ]
     assert (
         layout_note("auto", tokenizer, "m") == "layout of prompts: alpaca (m has no chat template)"
     )
     tokenizer.chat_template = OTHER
     assert (
-        chosen("auto", tokenizer) == "chat"
-        and render(record("a", "b"), "auto", tokenizer) == "<user>a\n\nb"
+        chosen_template("auto", tokenizer) == "chat"
+        and render_prompt(record("a", "b"), "auto", tokenizer) == "<user>a\n\nb"
     )
     assert layout_note("auto", tokenizer, "m") == "layout of prompts: chat (as m says)"
     said = "layout of prompts: raw (warning: m says a chat template of its own)"
-    assert layout_note("raw", tokenizer, "m") == said and chosen("raw", tokenizer) == "raw"
+    assert layout_note("raw", tokenizer, "m") == said and chosen_template("raw", tokenizer) == "raw"
     tokenizer.chat_template = AS_CHAT["raw"]
     assert (
         layout_note("alpaca", tokenizer, "m") == "layout of prompts: alpaca (warning: m says raw)"

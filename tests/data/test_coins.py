@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from scipy.stats import binom, norm
 
-from stillage.data.coins import canaries, tossed
-from stillage.data.prepare import prepare
-from stillage.data.records import record_id
+from stillage.data.coins import canaries, toss_coins
+from stillage.data.columns import record_id
+from stillage.data.from_config import split_from_config
 from stillage.data.split import Split, read_split, write_split
 from stillage.errors import ConfigError
 from stillage.run.config import DataConfig
@@ -47,7 +47,7 @@ def test_coins_are_fair_and_do_not_know_of_each_other() -> None:
         record.id for role in ("private", "outsiders") for record in split.records_by_role[role]
     )
     drawn = np.array(
-        [[id_ in members(tossed(split, seed)) for id_ in ids] for seed in range(seeds)]
+        [[id_ in members(toss_coins(split, seed)) for id_ in ids] for seed in range(seeds)]
     )
     low, high = binom.ppf([1e-4 / 60, 1 - 1e-4 / 60], seeds, 0.5)
     assert ((drawn.sum(0) >= low) & (drawn.sum(0) <= high)).all()
@@ -59,7 +59,7 @@ def test_coins_are_fair_and_do_not_know_of_each_other() -> None:
 
 def test_everybody_else_stays_and_order_decides_nothing() -> None:
     split = fixed()
-    found = tossed(split, 3)
+    found = toss_coins(split, 3)
     assert (
         found.inclusion == "bernoulli"
         and found.records_by_role["public"] == split.records_by_role["public"]
@@ -70,13 +70,13 @@ def test_everybody_else_stays_and_order_decides_nothing() -> None:
     turned = replace(
         split, records_by_role={**split.records_by_role, "private": both[::-1], "outsiders": []}
     )
-    assert members(tossed(turned, 3)) == members(found) != members(tossed(split, 4))
+    assert members(toss_coins(turned, 3)) == members(found) != members(toss_coins(split, 4))
 
 
 def test_near_duplicates_share_a_coin_and_are_no_canaries(tmp_path: Path) -> None:
     twins = {made(k).id: f"g{k // 3}" for k in range(12)}
     for seed in range(20):
-        found = tossed(fixed(groups=twins), seed)
+        found = toss_coins(fixed(groups=twins), seed)
         inside = [made(k).id in members(found) for k in range(12)]
         assert all(len(set(inside[k : k + 3])) == 1 for k in range(0, 12, 3))
     assert len(canaries(found)) == 48 and not set(canaries(found)) & set(twins)
@@ -86,10 +86,13 @@ def test_near_duplicates_share_a_coin_and_are_no_canaries(tmp_path: Path) -> Non
 
 
 def test_a_config_asks_for_coins() -> None:
-    found = prepare(DataConfig(people=40, inclusion="bernoulli"), 1)
+    found = split_from_config(DataConfig(people=40, inclusion="bernoulli"), 1)
     assert (
         found.counts["public"] == 40 and found.counts["private"] + found.counts["outsiders"] == 80
     )
-    assert found.inclusion == "bernoulli" and prepare(DataConfig(people=40), 1).inclusion == "fixed"
+    assert (
+        found.inclusion == "bernoulli"
+        and split_from_config(DataConfig(people=40), 1).inclusion == "fixed"
+    )
     with pytest.raises(ConfigError, match="no coins"):
-        prepare(DataConfig(files={"private": "a.jsonl"}, inclusion="bernoulli"), 1)
+        split_from_config(DataConfig(files={"private": "a.jsonl"}, inclusion="bernoulli"), 1)

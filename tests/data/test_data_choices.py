@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from stillage.cli import main
-from stillage.data.parts import part_of
-from stillage.data.prepare import prepare
+from stillage.data.from_config import split_from_config
+from stillage.data.parts import draw_part
 from stillage.data.split import Split, read_split
 from stillage.errors import ConfigError, DataError
 from stillage.run.config import DataConfig
@@ -42,7 +42,7 @@ def test_parallel_text_as_a_pool_and_as_files(tmp_path: Path) -> None:
     data = DataConfig(
         source=source, parallel=("de", ".en"), parallel_prompt="To English: {src}", group_by=""
     )
-    split = prepare(data, 1)
+    split = split_from_config(data, 1)
     found = [record for records in split.records_by_role.values() for record in records]
     assert len(found) == 60 and set(split.sources) == {"x.de", "x.en"} and split.drawn_by_us
     for record in found:
@@ -53,7 +53,7 @@ def test_parallel_text_as_a_pool_and_as_files(tmp_path: Path) -> None:
             {"src": f"Haus x {int(number) - 1}"},
         )
     files = {role: pair(tmp_path, role, 9) for role in ("public", "test")}
-    split = prepare(DataConfig(files=files, parallel=("src", "tgt")), 1)
+    split = split_from_config(DataConfig(files=files, parallel=("src", "tgt")), 1)
     assert split.counts == {"public": 9, "test": 9}
     assert split.records_by_role["test"][0].prompt.startswith(
         "Translate the following text.\n\nHaus test "
@@ -77,7 +77,7 @@ def test_parallel_text_that_does_not_fit(
 ) -> None:
     data = {"source": pair(tmp_path, "x", 30), "parallel": ("src", "tgt"), **settings}
     with pytest.raises((ConfigError, DataError), match=words):
-        prepare(DataConfig(**data), 1)
+        split_from_config(DataConfig(**data), 1)
 
 
 def test_parallel_text_from_the_command_line(tmp_path: Path, capsys: Printed) -> None:
@@ -116,9 +116,9 @@ def test_parallel_text_from_the_command_line(tmp_path: Path, capsys: Printed) ->
 
 
 def test_parts_become_the_roles_and_the_rest_is_counted(tmp_path: Path) -> None:
-    plain = prepare(DataConfig(source=pool(tmp_path), group_by=""), 5)
+    plain = split_from_config(DataConfig(source=pool(tmp_path), group_by=""), 5)
     one, two = (
-        prepare(
+        split_from_config(
             DataConfig(
                 source=pool(tmp_path), group_by="", train_on={"teacher": f"private {k} of 2"}
             ),
@@ -142,12 +142,12 @@ def test_parts_become_the_roles_and_the_rest_is_counted(tmp_path: Path) -> None:
         group_by="",
         train_on={"teacher": "private 1 of 2", "student": "private 2 of 2"},
     )
-    split = prepare(both, 5)
+    split = split_from_config(both, 5)
     assert (ids(split, "private"), ids(split, "public")) == (
         ids(one, "private"),
         ids(two, "private"),
     )
-    swapped = prepare(
+    swapped = split_from_config(
         DataConfig(
             source=pool(tmp_path), group_by="", train_on={"teacher": "public", "student": "private"}
         ),
@@ -162,8 +162,8 @@ def test_parts_become_the_roles_and_the_rest_is_counted(tmp_path: Path) -> None:
 def test_teacher_and_student_on_the_same_records_only_without_an_audit(tmp_path: Path) -> None:
     data = DataConfig(source=pool(tmp_path), group_by="", train_on={"student": "all"})
     with pytest.raises(DataError, match=r"20 records are in two roles(.|\n)*private & public: 20"):
-        prepare(data, 5)
-    split = prepare(data, 5, audits=False)
+        split_from_config(data, 5)
+    split = split_from_config(data, 5, audits=False)
     assert ids(split, "private") < ids(split, "public") and len(ids(split, "public")) == 40
     assert split.overlaps == {"private & public": 20}
 
@@ -187,7 +187,7 @@ def test_teacher_and_student_on_the_same_records_only_without_an_audit(tmp_path:
 )
 def test_choices_that_do_not_exist(tmp_path: Path, settings: dict[str, object], words: str) -> None:
     with pytest.raises((ConfigError, DataError), match=words):
-        prepare(DataConfig(source=pool(tmp_path), group_by="", **settings), 5)
+        split_from_config(DataConfig(source=pool(tmp_path), group_by="", **settings), 5)
 
 
 def test_choices_from_the_command_line_are_written_down(tmp_path: Path, capsys: Printed) -> None:
@@ -241,7 +241,7 @@ def test_choices_from_the_command_line_are_written_down(tmp_path: Path, capsys: 
 def test_near_duplicates_stay_in_one_part() -> None:
     records = [Record(id=f"r{n:02d}", prompt="p", response=str(n)) for n in range(40)]
     group_of = {f"r{n:02d}": str(n % 10) for n in range(30)}
-    parts = [part_of(records, k, 4, 2, group_of) for k in range(1, 5)]
+    parts = [draw_part(records, k, 4, 2, group_of) for k in range(1, 5)]
     assert sorted(record.id for part in parts for record in part) == [
         record.id for record in records
     ]
@@ -288,20 +288,21 @@ def test_a_choice_that_cannot_be_is_refused_before_anything_is_made(
 
 def test_people_are_grouped_by_what_they_have() -> None:
     near, alone, badge = (
-        prepare(DataConfig(people=8, group_by=group_by), 1) for group_by in ("near", "", "badge")
+        split_from_config(DataConfig(people=8, group_by=group_by), 1)
+        for group_by in ("near", "", "badge")
     )
     assert near == alone == badge  # nobody is anybody's near-duplicate, and no two have one badge
     for column in ("passage", "length"):
         with pytest.raises(ConfigError, match="no such column") as caught:
-            prepare(DataConfig(people=8, group_by=column), 1)
+            split_from_config(DataConfig(people=8, group_by=column), 1)
         assert f"missing: {column}; they have: badge" in str(caught.value)
 
 
 def test_people_are_sliced_by_what_they_have() -> None:
-    split = prepare(DataConfig(people=8, slice_by=("badge",)), 1)
+    split = split_from_config(DataConfig(people=8, slice_by=("badge",)), 1)
     assert all(
         record.meta["badge"] for records in split.records_by_role.values() for record in records
     )
     assert (
-        prepare(DataConfig(people=8, slice_by=("length",)), 1).counts["private"] == 8
+        split_from_config(DataConfig(people=8, slice_by=("length",)), 1).counts["private"] == 8
     )  # whoever slices counts words

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import random
 from collections import Counter
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -13,10 +14,12 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from stillage.audit.duplicates import check_overlap, check_training_overlap
+from stillage.data.columns import record_id
+from stillage.data.draw import draw_split, share_counts
+from stillage.data.from_config import split_from_config
 from stillage.data.groups import allot_groups, cluster_numbers, draw_groups, prompt_text, whole_text
-from stillage.data.prepare import prepare
-from stillage.data.records import record_id
-from stillage.data.split import draw, read_split, share_counts, write_split
+from stillage.data.records import Loaded
+from stillage.data.split import read_split, write_split
 from stillage.errors import DataError, UserError
 from stillage.functional.grams import grams
 from stillage.functional.overlap import near_across
@@ -54,6 +57,12 @@ def questions(passages: int, most: int, seed: int = 0) -> list[Record]:
 def near(left: Record, right: Record) -> bool:
     a, b = grams(whole_text(left)), grams(whole_text(right))
     return bool(a & b) and 2 * len(a & b) >= len(a | b)
+
+
+def draw(
+    records: Sequence[Record], shares: Mapping[str, float], seed: int, group_by: str = ""
+) -> Mapping[Role, list[Record]]:
+    return draw_split(Loaded(records=list(records)), shares, seed, group_by).records_by_role
 
 
 @settings(max_examples=80, deadline=None)
@@ -180,7 +189,9 @@ def test_the_split_says_how_it_was_grouped_and_a_column_is_found(tmp_path: Path)
     random.Random(0).shuffle(rows)
     (tmp_path / "a.jsonl").write_text("\n".join(map(json.dumps, rows)))
     for group_by, groups in (("near", 30), ("passage_id", 30), ("", 0)):
-        split = prepare(DataConfig(source=str(tmp_path / "a.jsonl"), group_by=group_by), 2)
+        split = split_from_config(
+            DataConfig(source=str(tmp_path / "a.jsonl"), group_by=group_by), 2
+        )
         assert (split.group_by, split.groups) == (group_by, groups)
         assert split.largest_group == (5 if groups else 0)
         assert ("30 groups, largest 5" in split.summary()) is bool(groups)
@@ -190,7 +201,7 @@ def test_the_split_says_how_it_was_grouped_and_a_column_is_found(tmp_path: Path)
         write_split(tmp_path / "split", split)
         assert read_split(tmp_path / "split") == split
     with pytest.raises(UserError, match="missing: chapter"):
-        prepare(DataConfig(source=str(tmp_path / "a.jsonl"), group_by="chapter"), 2)
+        split_from_config(DataConfig(source=str(tmp_path / "a.jsonl"), group_by="chapter"), 2)
 
 
 def several(rows: list[dict[str, str]]) -> list[int]:
@@ -217,14 +228,14 @@ def test_in_files_of_the_users_own_near_duplicates_are_found_for_the_intervals(
         (tmp_path / f"{name}.jsonl").write_text("\n".join(map(json.dumps, part)))
     files = {name: str(tmp_path / f"{name}.jsonl") for name in ("private", "outsiders")}
     for group_by in ("near", "passage_id"):
-        split = prepare(DataConfig(files=files, group_by=group_by), 2)
+        split = split_from_config(DataConfig(files=files, group_by=group_by), 2)
         assert sorted(Counter(split.group_of.values()).values()) == several(rows)
         sides = {group: set() for group in split.group_of.values()}
         for role, records in split.records_by_role.items():
             for record in records:
                 sides.get(split.group_of.get(record.id, ""), set()).add(role)
         assert sum(len(side) == 2 for side in sides.values()) == 1
-    assert not prepare(DataConfig(files=files, group_by=""), 2).group_of
+    assert not split_from_config(DataConfig(files=files, group_by=""), 2).group_of
 
 
 def test_clusters_are_groups_and_records_of_their_own() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +14,32 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stillage.data.records import Loaded, read_records, record_id
+from stillage.corpus.sources import HubPart
+from stillage.data.columns import RecordColumns, record_id
+from stillage.data.records import Loaded, read_records
 from stillage.errors import ConfigError, DataError, UserError
 from stillage.types import Record
 
 QA = [("What is 2 + 2?", "", "4"), ("Say hi.", "in French", "Salut !\u2028Ça va ?")]
+
+
+def read(
+    path: str | Path,
+    *,
+    columns: Mapping[str, str] | None = None,
+    slice_by: Sequence[str] = (),
+    need_response: bool = True,
+    revision: str = "",
+    subset: str = "",
+    hub_split: str = "train",
+    max_bad_lines: int = 0,
+) -> Loaded:
+    return read_records(
+        path,
+        RecordColumns(named=columns or {}, keep=tuple(slice_by), need_response=need_response),
+        HubPart(revision=revision, subset=subset, split=hub_split),
+        max_bad_lines=max_bad_lines,
+    )
 
 
 def lines(path: Path, rows: list[Any]) -> Path:
@@ -33,7 +55,7 @@ def content(records: list[Record]) -> list[tuple[str, str, str]]:
 
 def refused(path: Path | str, **options: object) -> list[str]:
     with pytest.raises(UserError) as caught:
-        read_records(path, **options)  # type: ignore[arg-type]
+        read(path, **options)  # type: ignore[arg-type]
     text = str(caught.value).splitlines()
     assert len(text) == 3
     assert caught.value.exit_code == 2
@@ -53,14 +75,14 @@ SHAPES = {
 @pytest.mark.parametrize("shape", SHAPES)
 def test_the_usual_shapes_give_the_same_records(tmp_path: Path, shape: str) -> None:
     rows = list(SHAPES[shape])
-    as_lines = read_records(lines(tmp_path / "a.jsonl", rows))
+    as_lines = read(lines(tmp_path / "a.jsonl", rows))
     assert content(as_lines.records) == QA
     assert as_lines.records[1].source == "a.jsonl:2"
     array = tmp_path / "a.json"
     array.write_text(json.dumps(rows), encoding="utf-8")
     pq.write_table(pa.Table.from_pylist(rows), tmp_path / "a.parquet")
     for file in (array, tmp_path / "a.parquet"):
-        assert [record.id for record in read_records(file).records] == [
+        assert [record.id for record in read(file).records] == [
             record.id for record in as_lines.records
         ]
 
@@ -76,7 +98,7 @@ def test_named_columns_win_over_usual_names(tmp_path: Path) -> None:
             "n": 3,
         }
     ]
-    loaded = read_records(
+    loaded = read(
         lines(tmp_path / "a.jsonl", rows),
         columns={"prompt": "question", "response": "answer"},
         slice_by=("lang", "n"),
@@ -98,9 +120,7 @@ def test_messages_end_at_the_last_answer(tmp_path: Path) -> None:
         {"role": "user", "content": "Thanks"},
     ]
     shared = [{"from": "human", "value": "Hi"}, {"from": "gpt", "value": "Hello"}]
-    loaded = read_records(
-        lines(tmp_path / "a.jsonl", [{"messages": turns}, {"conversations": shared}])
-    )
+    loaded = read(lines(tmp_path / "a.jsonl", [{"messages": turns}, {"conversations": shared}]))
     first, second = loaded.records
     assert (first.prompt, first.response) == ("Two?", "2")
     assert first.messages == (
@@ -114,7 +134,7 @@ def test_messages_end_at_the_last_answer(tmp_path: Path) -> None:
 
 
 def test_text_alone_has_an_empty_prompt(tmp_path: Path) -> None:
-    assert content(read_records(lines(tmp_path / "a.jsonl", [{"text": "Once."}])).records) == [
+    assert content(read(lines(tmp_path / "a.jsonl", [{"text": "Once."}])).records) == [
         ("", "", "Once.")
     ]
 
@@ -127,7 +147,7 @@ def test_several_instances_and_several_references(tmp_path: Path) -> None:
         },
         {"prompt": "Name a colour.", "output": ["red", "blue<|endoftext|>"]},
     ]
-    loaded = read_records(lines(tmp_path / "a.jsonl", rows))
+    loaded = read(lines(tmp_path / "a.jsonl", rows))
     assert [record.source for record in loaded.records] == [
         "a.jsonl:1#1",
         "a.jsonl:1#2",
@@ -143,7 +163,7 @@ def test_literal_end_markers_are_taken_off_and_counted(tmp_path: Path) -> None:
         {"prompt": "b", "completion": "y<|endoftext|><|endoftext|>\n"},
         {"prompt": "c", "completion": "the token <|endoftext|> ends a text"},
     ]
-    loaded = read_records(lines(tmp_path / "a.jsonl", rows))
+    loaded = read(lines(tmp_path / "a.jsonl", rows))
     assert [record.response for record in loaded.records] == [
         "x ",
         "y",
@@ -158,10 +178,10 @@ def test_questions_without_answers_only_when_asked(tmp_path: Path) -> None:
         [{"question_id": 1, "category": "generic", "turns": ["Why?", "Really?"]}],
     )
     assert "question_id, category, turns" in refused(path)[1]
-    record = read_records(path, need_response=False, slice_by=("category",)).records[0]
+    record = read(path, need_response=False, slice_by=("category",)).records[0]
     assert (record.prompt, record.response, record.meta) == ("Why?", "", {"category": "generic"})
     bare = lines(tmp_path / "p.jsonl", [{"prompt": "Why?"}])
-    assert content(read_records(bare, need_response=False).records) == [("Why?", "", "")]
+    assert content(read(bare, need_response=False).records) == [("Why?", "", "")]
 
 
 def test_folders_patterns_and_saved_data_sets(tmp_path: Path) -> None:
@@ -173,24 +193,22 @@ def test_folders_patterns_and_saved_data_sets(tmp_path: Path) -> None:
     lines(folder / "b.jsonl", rows[:1])
     pq.write_table(pa.Table.from_pylist(rows[1:]), folder / "deep" / "a.parquet")
     (folder / ".hidden.jsonl").write_text("broken")
-    loaded = read_records(folder)
+    loaded = read(folder)
     assert [record.source for record in loaded.records] == ["b.jsonl:1", "deep/a.parquet:1"]
     assert list(loaded.sources) == ["b.jsonl", "deep/a.parquet"]
-    assert [record.source for record in read_records(str(folder / "*.jsonl")).records] == [
-        "b.jsonl:1"
-    ]
+    assert [record.source for record in read(str(folder / "*.jsonl")).records] == ["b.jsonl:1"]
 
     data = datasets.Dataset.from_list(rows)
     data.select([1, 0]).save_to_disk(str(tmp_path / "one"))  # an indices mapping beside the table
     datasets.DatasetDict({"train": data, "extra": data.select([0])}).save_to_disk(
         str(tmp_path / "dict")
     )
-    assert [record.prompt for record in read_records(tmp_path / "one").records] == [
+    assert [record.prompt for record in read(tmp_path / "one").records] == [
         "Say hi.",
         "What is 2 + 2?",
     ]
-    assert len(read_records(tmp_path / "dict").records) == 2
-    assert len(read_records(tmp_path / "dict", hub_split="extra").records) == 1
+    assert len(read(tmp_path / "dict").records) == 2
+    assert len(read(tmp_path / "dict", hub_split="extra").records) == 1
     assert "found: train, extra" in refused(tmp_path / "dict", hub_split="validation")[1]
 
 
@@ -202,13 +220,13 @@ def test_the_parts_of_a_saved_data_set_are_read_by_name_and_the_others_said(
     rows = [{"prompt": p, "response": r} for p, _, r in QA]
     data, folder = datasets.Dataset.from_list(rows), tmp_path / "saved"
     datasets.DatasetDict({"train": data, "test": data.select([0])}).save_to_disk(str(folder))
-    whole = read_records(folder)
+    whole = read(folder)
     assert (
         whole.notes["rows of saved:test not read"] == 1
         and "saved:test not read: 1" in whole.summary()
     )
     assert "read saved:train; not read: saved:test (1 rows)" in caplog.text
-    part = read_records(f"{folder}:test")
+    part = read(f"{folder}:test")
     assert [record.source for record in part.records] == ["saved:test:1"]
     assert (
         part.sources.keys() == {"saved:test"}
@@ -216,10 +234,7 @@ def test_the_parts_of_a_saved_data_set_are_read_by_name_and_the_others_said(
     )
     assert "asked: dev; found: train, test" in refused(f"{folder}:dev")[1]
     datasets.DatasetDict({"only": data}).save_to_disk(str(tmp_path / "single"))
-    assert (
-        len(read_records(tmp_path / "single").records) == 2
-        and not read_records(tmp_path / "single").notes
-    )
+    assert len(read(tmp_path / "single").records) == 2 and not read(tmp_path / "single").notes
     data.save_to_disk(str(tmp_path / "table"))
     assert "one table" in refused(f"{tmp_path / 'table'}:test")[1]
     (tmp_path / "files").mkdir()
@@ -246,8 +261,8 @@ def test_the_parts_of_a_copied_hub_data_set_are_read_one_at_a_time(
     assert {record.prompt.split()[0] for record in whole.records} == {"train"}
     assert whole.notes == {"rows of copy:test not read": 2, "rows of copy:validation not read": 4}
     assert "not read: copy:test (2 rows), copy:validation (4 rows)" in caplog.text
-    assert len(read_records(folder, hub_split="test").records) == 2
-    assert len(read_records(f"{folder}:validation", hub_split="test").records) == 4
+    assert len(read(folder, hub_split="test").records) == 2
+    assert len(read(f"{folder}:validation", hub_split="test").records) == 4
     for source, split in ((folder, "dev"), (f"{folder}:dev", "train")):
         said = refused(source, hub_split=split)
         assert (
@@ -258,7 +273,7 @@ def test_the_parts_of_a_copied_hub_data_set_are_read_one_at_a_time(
 def test_files_of_one_part_or_none_are_all_read(tmp_path: Path) -> None:
     for name in ("a", "tests", "trained-1", "test_b"):
         (tmp_path / f"{name}.jsonl").write_text(f'{{"prompt": "{name}", "response": "r"}}\n')
-    assert len(read_records(tmp_path, hub_split="validation").records) == 4
+    assert len(read(tmp_path, hub_split="validation").records) == 4
     assert [one.prompt for one in read_records(f"{tmp_path}:test").records] == ["test_b"]
     (tmp_path / "train_b.jsonl").write_text('{"prompt": "x", "response": "r"}\n')
     told = read_records(tmp_path)
@@ -282,8 +297,10 @@ def test_hub_ids_need_a_commit_and_never_run_code(
     assert "someone/somewhere; revision: main" in refused("someone/somewhere", revision="main")[1]
     assert not calls
     commit = "0123456789abcdef0123456789abcdef01234567"
-    loaded = read_records("someone/somewhere", revision=commit, subset="en", hub_split="test")
-    assert calls == [("someone/somewhere", "en", {"split": "test", "revision": commit})]
+    loaded = read("someone/somewhere", revision=commit, subset="en", hub_split="test")
+    assert calls == [
+        ("someone/somewhere", "en", {"split": "test", "revision": commit, "streaming": False})
+    ]
     assert loaded.sources == {"hub:someone/somewhere/en/test": f"commit {commit}"}
 
     def absent(name: str, subset: str | None, **options: object) -> datasets.Dataset:
@@ -324,7 +341,7 @@ def test_bad_lines_are_refused_with_their_number_or_counted(tmp_path: Path, line
     assert "a.jsonl, line 3" in text[1]
     if b"neither" not in line:
         assert BAD_LINES[line] in text[1]
-    loaded = read_records(path, max_bad_lines=1)
+    loaded = read(path, max_bad_lines=1)
     assert len(loaded.records) == 2
     assert [(bad.file, bad.line) for bad in loaded.bad_lines] == [("a.jsonl", 3)]
     assert BAD_LINES[line] in loaded.bad_lines[0].reason
@@ -338,7 +355,7 @@ def test_the_limit_of_bad_lines_counts_over_all_files(tmp_path: Path) -> None:
     text = refused(tmp_path, max_bad_lines=2)
     assert text[0].startswith("3 lines")
     assert "c.jsonl, line 2" in text[1]
-    assert len(read_records(tmp_path, max_bad_lines=3).records) == 3
+    assert len(read(tmp_path, max_bad_lines=3).records) == 3
 
 
 def test_missing_and_empty_inputs(tmp_path: Path) -> None:
@@ -365,7 +382,7 @@ def test_a_file_without_permission_is_refused(
     def denied(path: Path) -> str:
         raise PermissionError(13, "Permission denied", str(path))
 
-    monkeypatch.setattr("stillage.data.rows.sha256_file", denied)
+    monkeypatch.setattr("stillage.corpus.sources.sha256_file", denied)
     assert "Permission denied" in refused(lines(tmp_path / "a.jsonl", [GOOD]))[1]
 
 
@@ -383,7 +400,7 @@ def test_wrong_columns_are_named(tmp_path: Path) -> None:
     kept = refused(path, columns=named, slice_by=("lang",))
     assert "question, answer (missing: lang)" in kept[1] and "data.slice_by" in kept[2]
     with pytest.raises(ConfigError, match="unknown: anwser"):
-        read_records(path, columns={"anwser": "answer"})
+        read(path, columns={"anwser": "answer"})
 
 
 def test_damaged_parquet_and_json(tmp_path: Path) -> None:
@@ -396,7 +413,7 @@ def test_damaged_parquet_and_json(tmp_path: Path) -> None:
         pa.table({"prompt": ["p", "q", "s"], "response": broken}), tmp_path / "b.parquet"
     )
     assert "b.parquet, line 2: invalid UTF-8" in refused(tmp_path / "b.parquet")[1]
-    assert len(read_records(tmp_path / "b.parquet", max_bad_lines=1).records) == 2
+    assert len(read(tmp_path / "b.parquet", max_bad_lines=1).records) == 2
     (tmp_path / "c.json").write_text('[{"prompt": "p"')
     assert "array is broken" in refused(tmp_path / "c.json")[0]
     (tmp_path / "c.json").write_bytes(b'[{"prompt": "caf\xe9"}]')
@@ -413,8 +430,8 @@ def test_the_id_is_the_content_and_nothing_else(tmp_path: Path) -> None:
     }
     ids.add(record_id("a", "b", "", (("user", "a"),)))
     assert len(ids) == 5
-    one = read_records(lines(tmp_path / "a.jsonl", [GOOD | {"x": 1}])).records[0]
-    two = read_records(lines(tmp_path / "b.jsonl", [{"y": 2}, GOOD]), max_bad_lines=1).records[0]
+    one = read(lines(tmp_path / "a.jsonl", [GOOD | {"x": 1}])).records[0]
+    two = read(lines(tmp_path / "b.jsonl", [{"y": 2}, GOOD]), max_bad_lines=1).records[0]
     assert one.id == two.id
 
 
@@ -447,6 +464,28 @@ def without_end(text: str) -> str:
 
 def read_records_or_none(path: Path, max_bad_lines: int) -> Loaded | None:
     try:
-        return read_records(path, max_bad_lines=max_bad_lines)
+        return read(path, max_bad_lines=max_bad_lines)
     except DataError:
         return None
+
+
+def test_dolly_as_published_is_read_by_the_usual_columns(tmp_path: Path) -> None:
+    rows = [
+        {
+            "instruction": "Name a colour.",
+            "input": "",
+            "output": "Red.",
+            "prompt": "Below is ... Name a colour.",
+        },
+        {
+            "instruction": "Sum up.",
+            "input": "A text.",
+            "output": ["Short.", "Brief."],
+            "prompt": "Below is ...",
+        },
+    ]
+    (tmp_path / "valid.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    first, second = read(tmp_path / "valid.jsonl").records
+    assert (first.prompt, first.input, first.response) == ("Name a colour.", "", "Red.")
+    assert (second.prompt, second.input, second.response) == ("Sum up.", "A text.", "Short.")
+    assert json.loads(second.meta["references"]) == ["Short.", "Brief."]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import random
 from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,21 +15,14 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from stillage.data.prepare import prepare
-from stillage.data.records import Loaded, record_id
-from stillage.data.split import (
-    Split,
-    check_disjoint,
-    draw,
-    drawn,
-    given,
-    read_split,
-    share_counts,
-    write_split,
-)
+from stillage.data.columns import record_id
+from stillage.data.draw import check_disjoint, draw_split, share_counts, split_from_files
+from stillage.data.from_config import split_from_config
+from stillage.data.records import Loaded, read_records
+from stillage.data.split import Split, read_split, write_split
 from stillage.errors import ConfigError, DataError, UserError
 from stillage.run.config import DataConfig
-from stillage.types import ROLES, Record
+from stillage.types import ROLES, Record, Role
 
 SHARES = {
     "private": 0.25,
@@ -47,6 +41,12 @@ def made(number: int) -> Record:
 
 
 POOL = [made(number) for number in range(200)]
+
+
+def draw(
+    records: Sequence[Record], shares: Mapping[str, float], seed: int, group_by: str = ""
+) -> Mapping[Role, list[Record]]:
+    return draw_split(Loaded(records=list(records)), shares, seed, group_by).records_by_role
 
 
 def test_the_draw_depends_on_seed_and_content_only() -> None:
@@ -78,7 +78,7 @@ def test_every_record_is_equally_likely_in_every_role() -> None:
 
 
 def test_exact_duplicates_are_collapsed_and_counted() -> None:
-    split = drawn(Loaded(records=POOL + POOL[:7]), SHARES, 1)
+    split = draw_split(Loaded(records=POOL + POOL[:7]), SHARES, 1)
     assert split.duplicates_collapsed == 7
     assert split.records_by_role == draw(POOL, SHARES, 1)
     assert f"7 of {len(POOL) + 7} records were exact copies" in split.summary()
@@ -118,6 +118,10 @@ def test_bad_shares_and_too_few_records() -> None:
     assert len(str(caught.value).splitlines()) == 3
 
 
+def from_files(files: Mapping[str, str]) -> Split:
+    return split_from_files(files, dict.fromkeys(files, read_records), seed=5)
+
+
 def test_a_record_in_two_audited_roles_is_refused_with_count_and_ids(tmp_path: Path) -> None:
     def file(name: str, numbers: range) -> str:
         rows = [json.dumps({"prompt": f"p{number}", "response": "r"}) for number in numbers]
@@ -125,7 +129,9 @@ def test_a_record_in_two_audited_roles_is_refused_with_count_and_ids(tmp_path: P
         return str(tmp_path / name)
 
     with pytest.raises(DataError) as caught:
-        given({"private": file("a.jsonl", range(10)), "outsiders": file("b.jsonl", range(7, 20))})
+        from_files(
+            {"private": file("a.jsonl", range(10)), "outsiders": file("b.jsonl", range(7, 20))}
+        )
     text = str(caught.value).splitlines()
     assert len(text) == 3
     assert text[0].startswith("3 records")
@@ -133,7 +139,7 @@ def test_a_record_in_two_audited_roles_is_refused_with_count_and_ids(tmp_path: P
     assert all(made(number).id in text[1] for number in (7, 8, 9))
 
     files = {"test": file("t.jsonl", range(9, 12)), "private": file("a.jsonl", range(10))}
-    split = given(files, seed=5)
+    split = from_files(files)
     assert split.overlaps == {"private & test": 1}
     assert (split.drawn_by_us, split.seed, list(split.records_by_role)) == (
         False,
@@ -142,7 +148,7 @@ def test_a_record_in_two_audited_roles_is_refused_with_count_and_ids(tmp_path: P
     )
     assert list(split.sources) == ["private: a.jsonl", "test: t.jsonl"]
     with pytest.raises(ConfigError, match="unknown: train"):
-        given({"train": files["test"]})
+        from_files({"train": files["test"]})
 
 
 @settings(max_examples=100, deadline=None)
@@ -170,7 +176,7 @@ def test_what_is_written_is_read_and_bytes_repeat(tmp_path: Path) -> None:
         messages=(("system", "s"), ("user", "q")),
         meta={"badge": "1"},
     )
-    split = drawn(
+    split = draw_split(
         Loaded(records=[*POOL, chat, chat], notes={"blank lines": 2}, sources={"f": "00"}),
         SHARES,
         3,
@@ -194,12 +200,12 @@ def test_prepare_follows_the_config(tmp_path: Path) -> None:
     ]
     (tmp_path / "a.jsonl").write_text("\n".join(rows) + "\nbroken")
     pool = DataConfig(source=str(tmp_path / "a.jsonl"), max_bad_lines=1, slice_by=("group",))
-    split = prepare(pool, 1, keep=("badge", ""))
+    split = split_from_config(pool, 1, keep=("badge", ""))
     assert (split.drawn_by_us, sum(split.counts.values()), len(split.bad_lines)) == (True, 40, 1)
     record = split.records_by_role["private"][0]
     assert record.meta == {"group": "x", "badge": record.prompt[1:]}
 
-    synthetic = prepare(DataConfig(people=16), 1)
+    synthetic = split_from_config(DataConfig(people=16), 1)
     assert synthetic.drawn_by_us
     assert synthetic.counts == {
         "private": 16,
@@ -211,9 +217,9 @@ def test_prepare_follows_the_config(tmp_path: Path) -> None:
     }
 
     by_file = DataConfig(files={"private": str(tmp_path / "a.jsonl")}, max_bad_lines=1)
-    assert isinstance(prepare(by_file, 1), Split)
+    assert isinstance(split_from_config(by_file, 1), Split)
     with pytest.raises(UserError, match="Both a pool and a file"):
-        prepare(DataConfig(source="x.jsonl", files={"private": "y.jsonl"}), 1)
+        split_from_config(DataConfig(source="x.jsonl", files={"private": "y.jsonl"}), 1)
 
 
 def test_shares_without_a_pool_are_said_to_have_no_effect(
@@ -232,5 +238,5 @@ def test_shares_without_a_pool_are_said_to_have_no_effect(
         (DataConfig(source=file, shares={"private": 1.0}), False),
     ]:
         caplog.clear()
-        prepare(data, 1)
+        split_from_config(data, 1)
         assert ("data.shares has no effect" in caplog.text) is said, data

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from stillage.data.synthetic import EMPLOYERS, MOST, PLACES, people
+from stillage.data.synthetic import EMPLOYERS, NAMES, PLACES, people
 from stillage.errors import ConfigError
 from stillage.types import ROLES
 
@@ -69,7 +69,7 @@ def test_attributes_do_not_depend_on_the_role() -> None:
 
 
 def test_as_many_people_as_there_are_names_and_no_more() -> None:
-    most = 4 * MOST // 17
+    most = 4 * NAMES // 17
     assert len(people(1, most)["private"]) == most
     for number in (0, most + 2):
         with pytest.raises(ConfigError, match="synthetic people"):

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from transformers import PreTrainedTokenizerFast
 
 from stillage.data.bpe import train_bpe
-from stillage.data.templates import TEMPLATES, lay_out, render
+from stillage.data.templates import TEMPLATES, lay_out, render_prompt
 from stillage.errors import ConfigError, DataError, ModelError
 from stillage.types import Record
 
@@ -31,11 +31,11 @@ def chatty() -> PreTrainedTokenizerFast:
 
 
 def test_alpaca_is_worded_as_published() -> None:
-    assert render(record("Sort."), "alpaca") == (
+    assert render_prompt(record("Sort."), "alpaca") == (
         "Below is an instruction that describes a task. Write a response that appropriately completes the request.\n\n"
         "### Instruction:\nSort.\n\n### Response:\n"
     )
-    assert render(record("Sort.", "3 1"), "alpaca") == (
+    assert render_prompt(record("Sort.", "3 1"), "alpaca") == (
         "Below is an instruction that describes a task, paired with an input that provides further context. "
         "Write a response that appropriately completes the request.\n\n"
         "### Instruction:\nSort.\n\n### Input:\n3 1\n\n### Response:\n"
@@ -43,12 +43,12 @@ def test_alpaca_is_worded_as_published() -> None:
 
 
 def test_raw_adds_nothing() -> None:
-    assert render(record("Q: why? A:"), "raw") == "Q: why? A:"
-    assert render(record("Sort.", "3 1"), "raw") == "Sort.\n3 1"
+    assert render_prompt(record("Q: why? A:"), "raw") == "Q: why? A:"
+    assert render_prompt(record("Sort.", "3 1"), "raw") == "Sort.\n3 1"
 
 
 def test_chat_uses_the_tokenizers_template(chatty: PreTrainedTokenizerFast) -> None:
-    assert render(record("Sort.", "3 1"), "chat", chatty) == (
+    assert render_prompt(record("Sort.", "3 1"), "chat", chatty) == (
         "<|im_start|>user\nSort.\n\n3 1<|im_end|>\n<|im_start|>assistant\n"
     )
     turns = (("system", "Be brief."), ("user", "One?"), ("assistant", "1"), ("user", " Two? "))
@@ -60,23 +60,23 @@ def test_chat_uses_the_tokenizers_template(chatty: PreTrainedTokenizerFast) -> N
 
 def test_a_conversation_keeps_its_turns_under_templates_without_turns() -> None:
     single = record("One?", messages=(("user", "One?"),))
-    assert render(single, "raw") == "One?"
+    assert render_prompt(single, "raw") == "One?"
     several = record("Two?", messages=(("user", "One?"), ("assistant", "1"), ("user", "Two?")))
-    assert render(several, "raw") == "User: One?\n\nAssistant: 1\n\nUser: Two?"
-    assert "User: One?\n\nAssistant: 1\n\nUser: Two?\n\n### Response:\n" in render(
+    assert render_prompt(several, "raw") == "User: One?\n\nAssistant: 1\n\nUser: Two?"
+    assert "User: One?\n\nAssistant: 1\n\nUser: Two?\n\n### Response:\n" in render_prompt(
         several, "alpaca"
     )
 
 
 def test_errors_name_the_values(chatty: PreTrainedTokenizerFast) -> None:
     with pytest.raises(ConfigError, match="asked: alpacca"):
-        render(record("p"), "alpacca")
+        render_prompt(record("p"), "alpacca")
     with pytest.raises(ModelError, match="no chat template"):
-        render(record("p"), "chat", train_bpe(["a"], 300))
+        render_prompt(record("p"), "chat", train_bpe(["a"], 300))
     with pytest.raises(ModelError):
-        render(record("p"), "chat")
+        render_prompt(record("p"), "chat")
     with pytest.raises(DataError, match="f:1: no tools"):
-        render(record("p", messages=(("tool", "x"),)), "chat", chatty)
+        render_prompt(record("p", messages=(("tool", "x"),)), "chat", chatty)
 
 
 @given(st.text(min_size=1), st.text())
@@ -92,4 +92,4 @@ def test_the_body_is_the_users_words(prompt: str, input: str) -> None:
 
 
 def test_text_alone_is_laid_out_bare() -> None:
-    assert {render(record(""), template) for template in TEMPLATES} == {""}
+    assert {render_prompt(record(""), template) for template in TEMPLATES} == {""}

@@ -14,9 +14,9 @@ from tokenizers import Tokenizer, decoders, models, normalizers, processors
 from transformers import PreTrainedTokenizerFast
 
 from stillage.data.bpe import train_bpe
-from stillage.data.records import record_id
+from stillage.data.columns import record_id
 from stillage.data.synthetic import people
-from stillage.data.templates import render
+from stillage.data.templates import render_prompt
 from stillage.data.tokenise import encode_prompts, first_ids, tokenise
 from stillage.errors import ConfigError, ModelError
 from stillage.types import Example, Record
@@ -201,7 +201,7 @@ def test_under_a_template_the_response_ids_decode_to_the_response(
         assert example.record_id == record.id
         assert (example.ids_T.dtype, example.response_T.dtype) == (np.int32, bool)
         assert tokenizer.decode(example.ids_T[example.response_T][:-1]) == record.response
-        assert tokenizer.decode(example.prompt_ids, skip_special_tokens=True) == render(
+        assert tokenizer.decode(example.prompt_ids, skip_special_tokens=True) == render_prompt(
             record, "alpaca"
         )
         assert prompt.tolist() == example.prompt_ids.tolist()
@@ -242,7 +242,7 @@ def test_a_long_prompt_loses_its_middle_and_keeps_the_template() -> None:
     assert "### Instruction:\nfirst w0 w1" in text
     assert text.endswith("last\n\n### Response:\n")
     assert tokenizer.decode(long.ids_T[long.response_T]) == "yes<|endoftext|>"
-    assert tokenizer.decode(short.prompt_ids) == render(records[1], "alpaca")
+    assert tokenizer.decode(short.prompt_ids) == render_prompt(records[1], "alpaca")
     assert "### Instruction:\nSum up.\n\n### Input:\nw0" in tokenizer.decode(context.prompt_ids)
     assert "1 prompts cut" not in result.summary()
     assert "2 prompts cut to 300 tokens" in result.summary()
@@ -250,11 +250,11 @@ def test_a_long_prompt_loses_its_middle_and_keeps_the_template() -> None:
     assert [prompt.tolist() for prompt in prompts] == [
         example.prompt_ids.tolist() for example in result.examples
     ]
-    bare = len(tokenizer(render(make("|", ""), "alpaca"))["input_ids"]) - 1
+    bare = len(tokenizer(render_prompt(make("|", ""), "alpaca"))["input_ids"]) - 1
     tight = tokenise(
         records[:1], tokenizer, template="alpaca", max_tokens=600, max_prompt_tokens=bare
     )
-    assert tokenizer.decode(tight.examples[0].prompt_ids) == render(
+    assert tokenizer.decode(tight.examples[0].prompt_ids) == render_prompt(
         make("|", ""), "alpaca"
     ).replace("|", "")
     with pytest.raises(
@@ -297,7 +297,7 @@ def test_limits_hold_and_eos_is_there_iff_the_response_is_whole(
 def test_limits_that_nobody_stated_follow_the_model_and_the_template() -> None:
     tokenizer = BYTE_LEVEL["A_bytelevel"]
     record = make("Say " + "very " * 200 + "much.", "yes")
-    template = len(tokenizer(render(make("|", ""), "alpaca"))["input_ids"]) - 1
+    template = len(tokenizer(render_prompt(make("|", ""), "alpaca"))["input_ids"]) - 1
     for context in (
         template + 8,
         2 * template,

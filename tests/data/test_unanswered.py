@@ -9,9 +9,9 @@ import pytest
 
 from stillage.cli import main
 from stillage.data.columns import record_id
-from stillage.data.prepare import prepare
+from stillage.data.from_config import split_from_config
 from stillage.data.split import Split, read_split
-from stillage.data.unanswered import answered, with_answers
+from stillage.data.unanswered import keep_answers, with_answers
 from stillage.errors import DataError
 from stillage.run.config import DataConfig
 from stillage.types import Record
@@ -36,17 +36,17 @@ def split_of(public: list[Record], groups: dict[str, str] | None = None) -> Spli
 @pytest.mark.parametrize(("share", "kept"), [(0.0, 0), (0.001, 1), (0.25, 5), (1.0, 20)])
 def test_a_share_keeps_its_answers_whatever_the_order_of_the_file(share: float, kept: int) -> None:
     public = [record(number) for number in range(20)]
-    found = with_answers(split_of(public), share).records_by_role["public"]
-    again = with_answers(split_of(public[::-1]), share).records_by_role["public"]
+    found = keep_answers(split_of(public), share).records_by_role["public"]
+    again = keep_answers(split_of(public[::-1]), share).records_by_role["public"]
     assert [one.prompt for one in found] == [one.prompt for one in public]
-    assert len(answered(found)) == kept and {r.id for r in answered(found)} == {
-        r.id for r in answered(again)
+    assert len(with_answers(found)) == kept and {r.id for r in with_answers(found)} == {
+        r.id for r in with_answers(again)
     }
 
 
 def test_a_prompt_alone_is_another_record_and_carries_nothing_of_the_answer() -> None:
     public = [record(number) for number in range(4)]
-    done = with_answers(split_of(public, {public[0].id: "a", public[1].id: "a"}), 0.0)
+    done = keep_answers(split_of(public, {public[0].id: "a", public[1].id: "a"}), 0.0)
     for before, after in zip(public, done.records_by_role["public"], strict=True):
         assert after.id == record_id(before.prompt, "", "") != before.id
         assert (after.response, dict(after.meta)) == ("", {})
@@ -56,7 +56,7 @@ def test_a_prompt_alone_is_another_record_and_carries_nothing_of_the_answer() ->
 
 def test_text_without_a_prompt_stays() -> None:
     text = Record(id=record_id("", "", "A text."), prompt="", response="A text.")
-    assert with_answers(split_of([text, record(1)]), 0.0).records_by_role["public"][0] == text
+    assert keep_answers(split_of([text, record(1)]), 0.0).records_by_role["public"][0] == text
 
 
 def test_prompts_that_differed_in_their_answers_alone_become_one() -> None:
@@ -64,7 +64,7 @@ def test_prompts_that_differed_in_their_answers_alone_become_one() -> None:
         Record(id=record_id("Why is it so?", "", r), prompt="Why is it so?", response=r)
         for r in ("Because.", "So.")
     ]
-    done = with_answers(split_of([*twice, record(1)]), 0.0)
+    done = keep_answers(split_of([*twice, record(1)]), 0.0)
     assert [one.prompt for one in done.records_by_role["public"]] == [
         "Why is it so?",
         record(1).prompt,
@@ -93,10 +93,10 @@ PROMPTS = [{"prompt": "Open question one?"}, {"prompt": "Open question two?", "r
 
 def test_a_public_file_may_hold_prompts_alone_and_no_other_file_may(tmp_path: Path) -> None:
     named = files(tmp_path, [*PROMPTS, {"prompt": "A third?", "response": "Third."}])
-    public = prepare(DataConfig(files=named), 1).records_by_role["public"]
+    public = split_from_config(DataConfig(files=named), 1).records_by_role["public"]
     assert [one.response for one in public] == ["", "", "Third."]
     with pytest.raises(DataError, match="line 1"):
-        prepare(DataConfig(files={**named, "private": named["public"]}), 1)
+        split_from_config(DataConfig(files={**named, "private": named["public"]}), 1)
 
 
 @pytest.mark.parametrize(
@@ -154,7 +154,7 @@ def test_the_teacher_answers_them_where_the_method_asks_it(tmp_path: Path) -> No
         "false",
     ]
     assert main([*words, "--out", str(tmp_path / "run")]) == 0
-    assert not answered(read_split(tmp_path / "run" / "data").records_by_role["public"])
+    assert not with_answers(read_split(tmp_path / "run" / "data").records_by_role["public"])
 
 
 def test_records_that_were_drawn_for_a_method_that_needs_no_answers_are_refused_to_one_that_does(

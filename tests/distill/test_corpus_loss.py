@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 import torch
 
-from stillage.data.blocks import block_numbers, write_blocks
-from stillage.data.tokenizer_hash import rules_hash
-from stillage.distill.corpus import Corpus, open_corpus
+from stillage.corpus.lm_text import PlainTextLoss, open_corpus
+from stillage.corpus.token_blocks import block_numbers, write_blocks
+from stillage.corpus.tokenizers import rules_hash
 from stillage.errors import CheckpointError, ConfigError, DataError, Interrupted, ModelError
 from stillage.rng import generator
 from stillage.run.config import LmConfig
@@ -23,7 +23,9 @@ CONFTEST = Path(__file__).parents[1] / "conftest.py"
 BLOCK = 12
 
 
-def corpus(small: SimpleNamespace, path: Path, coef: float = 0.7, batch_size: int = 3) -> Corpus:
+def corpus(
+    small: SimpleNamespace, path: Path, coef: float = 0.7, batch_size: int = 3
+) -> PlainTextLoss:
     rng = generator(3, "corpus")
     documents = [
         np.append(rng.integers(3, small.VOCAB, int(rng.integers(3, 30))), 0) for _ in range(12)
@@ -138,7 +140,7 @@ def test_two_processes_are_one(
     outputs = [child.communicate(timeout=240)[1] for child in children]
     assert [child.returncode for child in children] == [0, 0], outputs
     for name, blocks in (("two", 3), ("two-1", 1)):
-        kept = Corpus(blocks=text.blocks, coef=0.7, batch_size=blocks, digest="")
+        kept = PlainTextLoss(blocks=text.blocks, coef=0.7, batch_size=blocks, digest="")
         alone = tmp_path / f"alone-{name}"
         small.train(alone, method="kd", corpus=kept, max_steps=3, batch_size=5, validate_every=0)
         for one, two in zip(lines(alone), lines(tmp_path / name), strict=True):

@@ -10,7 +10,6 @@ from hypothesis import strategies as st
 
 from stillage.distill.batches import (
     canonical,
-    collate,
     fingerprint,
     micro_batches,
     records_of_step,
@@ -18,6 +17,7 @@ from stillage.distill.batches import (
     total_steps,
     trained_tokens,
 )
+from stillage.models.padding import collate
 from stillage.run.config import TrainConfig
 from stillage.types import Example
 

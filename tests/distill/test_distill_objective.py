@@ -7,10 +7,11 @@ import numpy as np
 import pytest
 import torch
 
-from stillage.distill.batches import collate
 from stillage.distill.methods import METHODS
-from stillage.distill.objective import Objective, output
+from stillage.distill.objective import Objective
 from stillage.distill.settings import DIVERGENCE_PARAMS, params_from
+from stillage.models.decoder import read
+from stillage.models.padding import collate
 from stillage.types import Batch
 
 CPU = torch.device("cpu")
@@ -63,7 +64,7 @@ def test_a_batch_without_labels_adds_nothing(small: SimpleNamespace, divergence:
     ]
     batch, method = collate(masked, CPU), METHODS["kd"]
     params = params_from(method, {"divergence": divergence, "ce_weight": 0.5})
-    terms = Objective(student, method, params)(batch, output(teacher, batch), 0)
+    terms = Objective(student, method, params)(batch, read(teacher, batch), 0)
     assert len(batch.labels_T) == 0 and all(value.item() == 0 for value in terms.values())
     torch.stack(list(terms.values())).sum().backward()
     assert all(not bool(gradient.any()) for gradient in gradients(student).values())
@@ -79,7 +80,7 @@ def test_kd_has_the_gradient_of_the_dense_formula_in_float64(small: SimpleNamesp
     settings = {"kd_weight": 0.7, "ce_weight": 0.3, "kd_temperature": 2.0}
     method = METHODS["kd"]
     terms = Objective(student, method, params_from(method, settings))(
-        batch, output(teacher, batch), 0
+        batch, read(teacher, batch), 0
     )
     torch.stack(list(terms.values())).sum().backward()
     found = gradients(student)
@@ -112,7 +113,7 @@ def test_a_batch_without_labels_is_zero_with_zero_gradient(small: SimpleNamespac
     batch = collate(small.examples(2), CPU, trained=False)
     for name in ("sft", "kd"):
         method = METHODS[name]
-        signal = output(teacher, batch) if method.needs_teacher(method.params()) else None
+        signal = read(teacher, batch) if method.needs_teacher(method.params()) else None
         total = torch.stack(
             list(Objective(student, method, method.params())(batch, signal, 0).values())
         ).sum()

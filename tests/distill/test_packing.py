@@ -12,11 +12,12 @@ import pytest
 import torch
 
 from stillage.distill import loop
-from stillage.distill.batches import collate, collate_packed
-from stillage.distill.objective import output
 from stillage.errors import CapabilityError
+from stillage.functional.readout import logits
+from stillage.models.decoder import read
 from stillage.models.load import load_model
-from stillage.models.outputs import check_packing, project
+from stillage.models.packing import check_packing
+from stillage.models.padding import collate, collate_packed
 from stillage.run.config import ModelConfig
 from stillage.types import Batch
 
@@ -42,10 +43,7 @@ def test_packed_is_padded(small: SimpleNamespace, architecture: str, attention: 
     assert packed.ids_BS.numel() < padded.ids_BS.numel()
     check_packing(model, 14)
     alone = {example.record_id: example for example in examples}
-    found = output(model, packed)
-    logq_TV = torch.log_softmax(
-        project(found.hidden_TH, (found.head_VH, found.bias_V, found.softcap)), -1
-    )
+    logq_TV = torch.log_softmax(logits(read(model, packed)), -1)
     start = 0
     for record_id in packed.record_ids:
         example = alone[record_id]
@@ -98,7 +96,9 @@ def test_positions_alone_would_not_do(
     monkeypatch.setattr(
         model.transformer,
         "forward",
-        lambda **inputs: forward(**{**inputs, "attention_mask": None, "position_ids": None}),
+        lambda *given, **inputs: forward(
+            *given, **{**inputs, "attention_mask": None, "position_ids": None}
+        ),
     )
     with pytest.raises(CapabilityError, match="cannot keep several records in one row apart"):
         check_packing(model, 10)

@@ -11,9 +11,9 @@ import torch
 from safetensors.torch import load_file
 
 from stillage.distill.methods import distillm, gkd, imitkd
-from stillage.distill.texts import newest
+from stillage.distill.step_texts import newest
 from stillage.functional.divergence import DIVERGENCES
-from stillage.types import RolloutState
+from stillage.types import StudentState
 
 ROOT = Path(__file__).parents[2]
 GOLDEN = ROOT / "tests" / "golden"
@@ -62,7 +62,7 @@ def adaptive(case: dict) -> None:
         if wanted["action"][row] == "generate":
             generated += options["batch_size"]
             buffered = min(options["capacity"], state.buffered + options["batch_size"])
-            state = RolloutState(
+            state = StudentState(
                 threshold=state.threshold, reference_loss=state.reference_loss, buffered=buffered
             )
         assert (generated, state.buffered) == (
@@ -78,9 +78,9 @@ def fixed_probability(case: dict) -> None:
     rollout = gkd.rollout(gkd.Params(student_fraction=case["options"]["mixed_alpha"], capacity=6))
     names = {"offline": "data", "generate_then_sample_buffer": "student_then_replay"}
     for draw, action in zip(case["expected"]["r"], case["expected"]["action"], strict=True):
-        assert rollout.source(RolloutState(), draw, 0.5) == names[action]
+        assert rollout.source(StudentState(), draw, 0.5) == names[action]
     always = imitkd.rollout(imitkd.Params(**imitkd.METHOD.presets["as_released"]))
-    assert {always.source(RolloutState(), draw, 1e-9) for draw in case["expected"]["r"]} == {
+    assert {always.source(StudentState(), draw, 1e-9) for draw in case["expected"]["r"]} == {
         "student_then_replay"
     }
 
@@ -138,5 +138,5 @@ def test_the_list_names_only_golden_cases_and_each_once() -> None:
 def test_the_share_of_the_records_falls_in_imitkd() -> None:
     rollout = imitkd.rollout(imitkd.Params(data_rate_end=0.01))
     for progress, rate in ((0.5, 0.1), (1.0, 0.01)):
-        assert rollout.source(RolloutState(), rate - 1e-6, progress) == "data"
-        assert rollout.source(RolloutState(), rate + 1e-6, progress) == "student"
+        assert rollout.source(StudentState(), rate - 1e-6, progress) == "data"
+        assert rollout.source(StudentState(), rate + 1e-6, progress) == "student"

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 import torch
 
-from stillage.distill.answers_once import cut_after, with_cuts
-from stillage.distill.methods.seqkd import METHOD, Params, terms
+from stillage.distill.methods.seqkd import Params, terms
+from stillage.distill.teacher_generation import cut_after, with_cuts
 from stillage.run.folder import read_table
-from stillage.types import Example, Output, Step
+from stillage.types import Example, Head, Readout, Step
 
 
 def test_texts_are_cut_after_the_first_token_that_completes_the_marker(
@@ -34,9 +34,7 @@ def step_of(cut_T: list[float]) -> Step:
     """A step of T tokens with hidden states and heads drawn at random, V = 7."""
     torch.manual_seed(3)
     tokens = len(cut_T)
-    student, teacher = (
-        Output(hidden_TH=torch.randn(tokens, 5), head_VH=torch.randn(7, 5)) for _ in range(2)
-    )
+    student, teacher = (Readout(torch.randn(tokens, 5), Head(torch.randn(7, 5))) for _ in range(2))
     labels_T = torch.arange(tokens) % 7
     return Step(
         student=student,
@@ -56,7 +54,7 @@ def test_the_end_set_in_is_a_target_and_the_teacher_is_not(ce_weight: float) -> 
     )
     assert step.teacher is not None
     logq, logp = (
-        torch.log_softmax(one.hidden_TH.double() @ one.head_VH.double().T, 1)
+        torch.log_softmax(one.hidden_TH.double() @ one.head.weight_VH.double().T, 1)
         for one in (step.student, step.teacher)
     )
     kl_T = (logp.exp() * (logp - logq)).sum(1)
@@ -90,7 +88,6 @@ def test_extras_mark_the_last_token_alone() -> None:
 
 def test_a_training_reads_no_text_beyond_the_marker(small: SimpleNamespace, tmp_path: Path) -> None:
     """The marker is the token that the untrained teacher writes most, so that texts are really cut."""
-    assert METHOD.rollout is not None
     settings = {"decoding": "greedy", "max_new_tokens": 8, "ce_weight": 0.0, "kd_weight": 1.0}
     small.train(tmp_path / "whole", method="seqkd", settings=settings, epochs=1)
     whole = read_table(tmp_path / "whole" / "texts.parquet")

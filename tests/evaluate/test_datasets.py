@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stillage.data.columns import record_id
-from stillage.data.templates import ALPACA_INPUT, ALPACA_TAIL, render
+from stillage.data.templates import ALPACA_INPUT, ALPACA_TAIL, render_prompt
 from stillage.errors import DataError
 from stillage.evaluate import datasets
 from stillage.evaluate.datasets import KNOWN, bare, counts, open_set
@@ -34,7 +34,7 @@ def test_a_laid_out_prompt_is_taken_apart_again(prompt: str, more: str) -> None:
     if ALPACA_INPUT in prompt or ALPACA_TAIL in prompt + more:
         return
     original = record(prompt, more)
-    laid_out = record(render(original, "alpaca"))
+    laid_out = record(render_prompt(original, "alpaca"))
     assert bare(laid_out) == original
     assert bare(original) is original
 
@@ -43,7 +43,7 @@ def test_published_layout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
     """Rows as the hub has them: with and without the instruction beside the laid-out prompt; one answer or many."""
     head = record("Name a colour.", "of the sky", "blue")
     rows = [
-        {"prompt": render(head, "alpaca"), "output": ["blue", "azure"]},
+        {"prompt": render_prompt(head, "alpaca"), "output": ["blue", "azure"]},
         {"instruction": "Say hi.", "prompt": "x", "input": "", "output": "hi"},
         {"instruction": "Third.", "prompt": "x", "input": "", "output": "3"},
     ]

@@ -12,6 +12,7 @@ import torch
 
 from stillage.errors import ConfigError, DataError
 from stillage.evaluate.exposure import (
+    ExposurePlan,
     curve_table,
     excess_percent,
     exposure_bias,
@@ -22,6 +23,7 @@ from stillage.evaluate.exposure import (
 from stillage.functional.means import ratio_interval
 from stillage.models.generate import Decoding, generate
 from stillage.models.load import load_model
+from stillage.models.prompts import Prompts, TextRules
 from stillage.run.config import ModelConfig
 
 PROMPTS = [np.array(ids, np.int32) for ids in ([5, 6, 7], [8], [9, 10, 11, 12], [20, 21])]
@@ -118,13 +120,9 @@ def test_the_error_on_the_teachers_text_is_the_divergence_of_whole_texts(
     curve = exposure_bias(
         student,
         teacher,
-        [PROMPTS[0]],
-        names=["a"],
-        eos_id=eos,
-        pad_id=1,
-        seed=3,
-        max_new_tokens=2,
-        rollouts=400,
+        Prompts([PROMPTS[0]], ["a"], 3),
+        TextRules(eos, 1),
+        plan=ExposurePlan(max_new_tokens=2, rollouts=400),
     )
     assert curve.teacher_T[1] == pytest.approx(exact, rel=0.03)
     assert curve.teacher_T[0] == pytest.approx(
@@ -138,14 +136,9 @@ def test_the_whole_measurement_is_its_parts(small: SimpleNamespace) -> None:
     curve = exposure_bias(
         student,
         teacher,
-        PROMPTS,
-        names=names,
-        eos_id=0,
-        pad_id=1,
-        seed=5,
-        max_new_tokens=6,
-        rollouts=2,
-        batch_tokens=40,
+        Prompts(PROMPTS, names, 5),
+        TextRules(0, 1),
+        plan=ExposurePlan(max_new_tokens=6, rollouts=2, batch_tokens=40),
     )
     expected = []
     for writer in (student, teacher):
@@ -153,12 +146,9 @@ def test_the_whole_measurement_is_its_parts(small: SimpleNamespace) -> None:
         for prompt, name in zip(PROMPTS, names, strict=True):
             texts = generate(
                 writer,
-                [prompt, prompt],
-                decoding=Decoding(max_new_tokens=6, sampling_temperature=1.0),
-                eos_id=0,
-                pad_id=1,
-                seed=5,
-                names=[f"{name}/rollout 0", f"{name}/rollout 1"],
+                Prompts([prompt, prompt], [f"{name}/rollout 0", f"{name}/rollout 1"], 5),
+                Decoding(max_new_tokens=6, sampling_temperature=1.0),
+                TextRules(0, 1),
             )
             kl.append(
                 [forward_kl_along(teacher, student, [prompt], [text])[0].tolist() for text in texts]
@@ -184,34 +174,28 @@ def test_both_models_can_read_every_text(small: SimpleNamespace, padded: str) ->
     with torch.no_grad():
         wide.get_input_embeddings().weight[small.VOCAB :] *= 20
     student, teacher = (wide, short) if padded == "student" else (short, wide)
-    settings = {"eos_id": 0, "pad_id": 1, "seed": 5, "max_new_tokens": 7, "rollouts": 2}
-    curve = exposure_bias(student, teacher, PROMPTS, names=list("abcd"), **settings)
+    plan, rules = ExposurePlan(max_new_tokens=7, rollouts=2), TextRules(0, 1)
+    curve = exposure_bias(student, teacher, Prompts(PROMPTS, list("abcd"), 5), rules, plan=plan)
     assert np.isfinite(curve.excess_T).all() and curve.student_T[-1] > 0
     with pytest.raises(DataError, match="longer than the model's context: record long"):
-        exposure_bias(student, teacher, [np.arange(3, 12)], names=["long"], **settings)
+        long = Prompts([np.arange(3, 12)], ["long"], 5)
+        exposure_bias(student, teacher, long, rules, plan=plan)
 
 
 def test_a_student_that_is_its_teacher_has_no_excess(small: SimpleNamespace) -> None:
     curve = exposure_bias(
         small.model(seed=1),
         small.model(seed=1),
-        PROMPTS,
-        names=list("abcd"),
-        eos_id=0,
-        pad_id=1,
-        seed=5,
-        max_new_tokens=5,
-        rollouts=2,
+        Prompts(PROMPTS, list("abcd"), 5),
+        TextRules(0, 1),
+        plan=ExposurePlan(max_new_tokens=5, rollouts=2),
     )
     assert not curve.student_T.any() and not curve.excess_T.any()
     with pytest.raises(ConfigError, match="rollouts: 0"):
         exposure_bias(
             small.model(),
             small.model(),
-            PROMPTS,
-            names=list("abcd"),
-            eos_id=0,
-            pad_id=1,
-            seed=5,
-            rollouts=0,
+            Prompts(PROMPTS, list("abcd"), 5),
+            TextRules(0, 1),
+            plan=ExposurePlan(rollouts=0),
         )

@@ -21,7 +21,7 @@ from scipy.stats import t as student_t
 
 from stillage.cli import main
 from stillage.data.bpe import train_bpe
-from stillage.data.templates import render
+from stillage.data.templates import render_prompt
 from stillage.errors import CheckpointError, ConfigError
 from stillage.evaluate import matrix
 from stillage.evaluate.cells import Reading, Subject
@@ -178,11 +178,13 @@ def test_loss_of_the_references(run: tuple[list[Result], Path, EvalSet], subject
     results, _, chosen = run
     nats, tokens = 0.0, 0
     for record in chosen.records[:3]:
-        prompt = subject.tokenizer(render(record, "raw"), add_special_tokens=False)["input_ids"]
+        prompt = subject.tokenizer(render_prompt(record, "raw"), add_special_tokens=False)[
+            "input_ids"
+        ]
         ids = [
-            *subject.tokenizer(render(record, "raw") + record.response, add_special_tokens=False)[
-                "input_ids"
-            ],
+            *subject.tokenizer(
+                render_prompt(record, "raw") + record.response, add_special_tokens=False
+            )["input_ids"],
             0,
         ]
         with torch.no_grad():

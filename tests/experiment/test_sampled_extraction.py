@@ -14,6 +14,7 @@ from stillage.audit.memorization import memorization_table
 from stillage.experiment.audit_stage import sampled_of, sampling_words
 from stillage.models.generate import Decoding, generate
 from stillage.models.load import load_model
+from stillage.models.prompts import Prompts, TextRules
 from stillage.models.query import token_stats
 from stillage.run.config import AuditConfig, ModelConfig
 from stillage.run.progress import unheard
@@ -60,12 +61,9 @@ def test_log_p_z_is_how_often_the_attacker_writes_it() -> None:
     p = np.exp(np.array(table.column("suffix_logp").to_pylist()))
     written = generate(
         model,
-        [prefix] * n,
-        decoding=decoding,
-        eos_id=9,
-        pad_id=0,
-        seed=1,
-        names=list(map(str, range(n))),
+        Prompts([prefix] * n, list(map(str, range(n))), 1),
+        decoding,
+        TextRules(9, 0),
         batch_tokens=10**6,
     )
     seen = np.bincount([int(a) * 7 + int(b) for a, b in written], minlength=49)

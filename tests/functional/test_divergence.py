@@ -172,7 +172,7 @@ def test_a_parameter_outside_its_range_is_refused(name: str, params: dict[str, f
 
 
 def test_resolve_names_the_nearest_and_the_parameters() -> None:
-    with pytest.raises(ConfigError, match="Did you mean 'srkl'"):
+    with pytest.raises(ConfigError, match="Did you mean srkl"):
         dv.resolve("srk", {})
     with pytest.raises(ConfigError, match="Its parameters: beta"):
         dv.resolve("jsd", {"alpha": 0.1})

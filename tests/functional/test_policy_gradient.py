@@ -16,9 +16,9 @@ from safetensors.torch import load_file
 
 from stillage.functional import policy_gradient as pg
 from stillage.functional.divergence import reverse_kl
-from stillage.functional.token_logp import token_logp
+from stillage.functional.readout import token_logp
 from stillage.models.generate import Decoding, Mixture
-from stillage.types import Output
+from stillage.types import Head, Readout
 
 ROOT = Path(__file__).parents[2]
 GOLDEN = ROOT / "tests" / "golden"
@@ -62,7 +62,7 @@ def read_mask(query: torch.Tensor, response: torch.Tensor, pad: int) -> torch.Te
 
 
 def logp_of(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-    flat = Output(hidden_TH=logits.flatten(0, 1), head_VH=None)
+    flat = Readout(logits.flatten(0, 1), Head(None))
     return token_logp(flat, labels.flatten()).view_as(labels)
 
 
@@ -325,8 +325,8 @@ def test_token_logp_in_chunks_is_the_dense_one_with_its_gradient(softcap: float 
     )
     labels = torch.arange(7)
     leaves = [tensor.float().requires_grad_() for tensor in (hidden, head, bias)]
-    out = Output(hidden_TH=leaves[0], head_VH=leaves[1], bias_V=leaves[2], softcap=softcap)
-    found = token_logp(out, labels, chunk_tokens=3)
+    out = Readout(leaves[0], Head(leaves[1], leaves[2], softcap))
+    found = token_logp(out, labels, elements=3 * 11)
     dense = [tensor.double().requires_grad_() for tensor in (hidden, head, bias)]
     logits = dense[0] @ dense[1].T + dense[2]
     logits = logits if softcap is None else softcap * torch.tanh(logits / softcap)

@@ -20,7 +20,7 @@ from transformers import PreTrainedTokenizerFast
 
 from stillage.audit.questions import places_as_written
 from stillage.data.bpe import train_bpe
-from stillage.data.tokenise import encode
+from stillage.data.tokenise import tokenise
 from stillage.functional.readings import between, in_common, moved, text_read, to_the_end
 from stillage.types import END, Example, Record, Span, TokenStats
 
@@ -129,7 +129,7 @@ def test_tokens_spell_the_characters_they_stand_for(
         limit += 400
     found: dict[str, list[TokenStats]] = {}
     for name, tokenizer in tokenizers.items():
-        examples = encode(RECORDS, tokenizer, template=template, max_tokens=limit).examples
+        examples = tokenise(RECORDS, tokenizer, template=template, max_tokens=limit).examples
         found[name] = [read(example) for example in examples]
         for record, stats in zip(RECORDS, found[name], strict=True):
             assert stats.span is not None and len(stats.span.bounds_N) == len(stats.ids_T) + 1
@@ -167,12 +167,12 @@ def test_a_prompt_that_lost_its_middle_says_which(
 ) -> None:
     record = Record(id="r", prompt="0123456789" * 3, response="yes")
     spans = [
-        encode([record], tokenizers["bytes"], template="raw", max_tokens=limit).examples[0].span
+        tokenise([record], tokenizers["bytes"], template="raw", max_tokens=limit).examples[0].span
         for limit in (16, 16, 20, 99)
     ]
     assert [span.left_out for span in spans if span] == [(4, 26), (4, 26), (5, 25), (0, 0)]
     stats = [
-        read(encode([record], tokenizers["bytes"], template="raw", max_tokens=n).examples[0])
+        read(tokenise([record], tokenizers["bytes"], template="raw", max_tokens=n).examples[0])
         for n in (16, 20)
     ]
     assert in_common(stats) is None and in_common([stats[0], stats[0]]) == [stats[0], stats[0]]

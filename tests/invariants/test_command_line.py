@@ -23,6 +23,7 @@ from safetensors.torch import load_file
 from stillage.cli import main
 from stillage.distill.journal import Journal
 from stillage.distill.methods import METHODS
+from stillage.distill.settings import setting_fields
 from stillage.errors import CapabilityError
 from stillage.run.results import read_results
 
@@ -70,7 +71,7 @@ EACH = pytest.mark.parametrize(
 
 def case_of(method: str) -> dict[str, object]:
     """The settings of one method: short texts, wherever it writes any."""
-    names = {field.name for field in dataclasses.fields(METHODS[method].params)}
+    names = setting_fields(METHODS[method].params)
     params = {
         **({"max_new_tokens": 6} if "max_new_tokens" in names else {}),
         **LIVELY.get(method, {}),
@@ -184,7 +185,7 @@ def test_chunked_is_dense(
     def refuse(model: object) -> None:
         raise CapabilityError("This head cannot be taken apart.", "a test says so")
 
-    monkeypatch.setattr("stillage.distill.dense.check_head", refuse)
+    monkeypatch.setattr("stillage.models.decoder.check_head", refuse)
     assert main(words(grid, method, ["whole"], tmp_path)) == 0
     assert (
         "student: This head cannot be taken apart. Its own logits are used"

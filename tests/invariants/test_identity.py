@@ -292,7 +292,7 @@ TRAINED: dict[str, tuple[Callable[[SimpleNamespace], dict[str, object]], str]] =
     "its params": (lambda small: {"settings": {**DISTILLED, "ce_weight": 0.5}}, "params.ce_weight"),
     "rollout": (
         lambda small: {"settings": {**DISTILLED, "max_new_tokens": 4}},
-        "rollout.max_new_tokens",
+        "rollout.decoding.max_new_tokens",
     ),
     "steps": (lambda small: {"max_steps": 2}, "max_steps"),
     "seed": (lambda small: {"seed": 8}, "seed"),
@@ -335,7 +335,7 @@ def test_training_tokenizer_and_schema(
 ) -> None:
     asked = {"method": "seqkd", "settings": DISTILLED, "max_steps": 1}
     with monkeypatch.context() as patched:
-        patched.setattr("stillage.distill.identity.SCHEMA", 99)
+        patched.setattr("stillage.distill.training_identity.SCHEMA", 99)
         with pytest.raises(CheckpointError, match="another version"):
             small.train(trained, **asked)
     chat = chatty(small)

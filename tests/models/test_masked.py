@@ -21,6 +21,7 @@ from stillage.models import masked_train
 from stillage.models.masked import (
     UNUSABLE,
     Masked,
+    Substitutes,
     encode,
     load_masked,
     masked,
@@ -128,7 +129,7 @@ def test_proposals_are_the_models_own_top_tokens_at_the_gap() -> None:
     texts = encode(found, ["The cats sat.", "Dogs, 7 cats"])
     places = [[1, 2, 4], [4]]
     for number, (text, chosen) in enumerate(zip(texts, places, strict=True)):
-        both = propose(found, texts, places, 4, same_form=False)
+        both = propose(found, texts, places, Substitutes(4, same_form=False))
         for slot, place in enumerate(chosen):
             ids = text.ids_T.copy()
             ids[place] = tokenizer.mask_token_id
@@ -148,7 +149,9 @@ def test_like_replaces_like_and_the_rest_of_the_text_stays() -> None:
     text = encode(found, ["The Cats  sat. 7"])[0]  # the, cat, ##s, sat, ., 7
     surfaces = {
         place: {found.surface_V[k] for k in ids}
-        for place, ids in zip(range(1, 7), propose(found, [text], [range(1, 7)], 9)[0], strict=True)
+        for place, ids in zip(
+            range(1, 7), propose(found, [text], [range(1, 7)], Substitutes(9))[0], strict=True
+        )
     }
     assert surfaces == {
         1: {"cat", "dog", "sat"},
@@ -172,7 +175,7 @@ def test_together_masks_all_places_and_in_turn_one_by_one() -> None:
         lambda module, args, kwargs: asked.extend(kwargs["input_ids"].tolist()), with_kwargs=True
     )
     for together in (False, True):
-        propose(found, [text], [places], 5, together=together)
+        propose(found, [text], [places], Substitutes(5, together=together))
     masks = [[k for k, id_ in enumerate(row) if id_ == tokenizer.mask_token_id] for row in asked]
     assert masks == [[1], [2], [4], [1, 2, 4]]
 
@@ -180,9 +183,9 @@ def test_together_masks_all_places_and_in_turn_one_by_one() -> None:
 def test_batches_and_padding_change_no_proposal(small: Masked) -> None:
     texts = encode(small, [TEXTS[0], "A short one.", TEXTS[1] * 3])
     places = [np.flatnonzero(text.may_T)[::4].tolist() for text in texts]
-    many = propose(small, texts, places, 3)
+    many = propose(small, texts, places, Substitutes(3))
     few = [
-        propose(small, [text], [chosen], 3, batch_tokens=1)[0]
+        propose(small, [text], [chosen], Substitutes(3), batch_tokens=1)[0]
         for text, chosen in zip(texts, places, strict=True)
     ]
     assert [[ids.tolist() for ids in row] for row in many] == [
@@ -193,7 +196,9 @@ def test_batches_and_padding_change_no_proposal(small: Masked) -> None:
 def test_a_small_masked_model_learns_what_stands_where(small: Masked) -> None:
     text = encode(small, ["The birch stands near the ember, number 3."])[0]
     place = next(k for k in np.flatnonzero(text.may_T) if small.surface_V[text.ids_T[k]] == "birch")
-    proposals = [small.surface_V[k] for k in propose(small, [text], [[int(place)]], 4)[0][0]]
+    proposals = [
+        small.surface_V[k] for k in propose(small, [text], [[int(place)]], Substitutes(4))[0][0]
+    ]
     assert len(set(proposals) & set(WORDS)) >= 3, proposals
 
 

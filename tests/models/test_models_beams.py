@@ -10,13 +10,14 @@ import torch
 
 from stillage.errors import ConfigError, DataError
 from stillage.models.beams import beam_search
+from stillage.models.prompts import Prompts, TextRules
 
 EOS = 0
 
 
 def search(model: object, prompts: list[np.ndarray], **options: int) -> list[np.ndarray]:
     names = [str(row) for row in range(len(prompts))]
-    return beam_search(model, prompts, eos_id=EOS, pad_id=1, names=names, **options)  # pyright: ignore[reportArgumentType]
+    return beam_search(model, Prompts(prompts, names), TextRules(EOS, 1), **options)  # pyright: ignore[reportArgumentType]
 
 
 def best_of_all(model: object, prompt: np.ndarray, vocabulary: int) -> list[int]:

@@ -15,6 +15,7 @@ from transformers import PreTrainedModel
 from stillage.errors import CapabilityError, ConfigError, DataError, ModelError
 from stillage.models import generate as module
 from stillage.models.generate import Decoding, generate
+from stillage.models.prompts import Prompts, TextRules
 
 GREEDY = Decoding(max_new_tokens=12)
 SAMPLED = Decoding(max_new_tokens=12, sampling_temperature=0.9, top_k=40, top_p=0.95)
@@ -53,12 +54,9 @@ def write(
     names = [f"n{k}" for k in range(len(prompts))] if names is None else names
     made = generate(
         model,
-        prompts,
-        decoding=decoding,
-        eos_id=eos,
-        pad_id=1,
-        seed=seed,
-        names=names,
+        Prompts(prompts, names, seed),
+        decoding,
+        TextRules(eos, 1),
         batch_tokens=batch_tokens,
     )
     assert all(ids.dtype == np.int32 for ids in made)
@@ -221,9 +219,7 @@ def test_several_ends_of_text(build: Callable[..., PreTrainedModel]) -> None:
     model = build()
     prompt = prompts_of(1, 1)[0]
     free = by_hand(model, prompt, 12, -1)
-    made = generate(
-        model, [prompt], decoding=GREEDY, eos_id=[95, free[2]], pad_id=1, seed=0, names=["a"]
-    )
+    made = generate(model, Prompts([prompt], ["a"]), GREEDY, TextRules([95, free[2]], 1))
     assert made[0].tolist() == free[: free.index(free[2]) + 1]
 
 

@@ -12,13 +12,14 @@ import torch
 from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel
 
 from stillage.errors import DataError
-from stillage.models.apart import mean_kl
-from stillage.models.batches import run_batches
+from stillage.models.batching import run_batches
 from stillage.models.beams import beam_search
 from stillage.models.generate import Decoding, generate
 from stillage.models.gradients import gradient_norms
 from stillage.models.lengths import kind_of
 from stillage.models.lens import block_readings
+from stillage.models.pairwise_kl import mean_kl
+from stillage.models.prompts import Prompts, TextRules
 from stillage.models.query import token_stats
 from stillage.models.sampling_stats import sampling_logp
 from stillage.types import Example
@@ -169,10 +170,10 @@ def test_an_answer_is_the_same_beside_others_and_token_by_token(family: str) -> 
     model = model_of(family)
     prompts = [record.ids_T for record in (*examples()[:5], *examples()[1:2])]
     names = list(map(str, range(len(prompts))))
-    options: Any = {"decoding": Decoding(max_new_tokens=5), "eos_id": -1, "pad_id": 0, "seed": 0}
-    together = generate(model, prompts, names=names, **options)
+    how = Decoding(max_new_tokens=5), TextRules(-1, 0)
+    together = generate(model, Prompts(prompts, names), *how)
     for prompt, name, ids in zip(prompts, names, together, strict=True):
-        assert ids.tolist() == generate(model, [prompt], names=[name], **options)[0].tolist()
+        assert ids.tolist() == generate(model, Prompts([prompt], [name]), *how)[0].tolist()
         if (
             family != "doge"
         ):  # whose attention to a word changes with what follows: nothing kept is the same
@@ -194,14 +195,15 @@ def test_beams_are_the_same_beside_others(family: str) -> None:
     model = model_of(family)
     prompts = [record.ids_T for record in examples()[2:5]]
     names = [str(len(prompt)) for prompt in prompts]
-    options: Any = {"beams": 2, "max_new_tokens": 4, "eos_id": 2, "pad_id": 0}
-    together = beam_search(model, prompts, names=names, **options)
-    alone = [
-        beam_search(model, [p], names=[n], **options)[0]
-        for p, n in zip(prompts, names, strict=True)
-    ]
+
+    def search(ids: list[np.ndarray], names: list[str], beams: int) -> list[np.ndarray]:
+        asked, rules = Prompts(ids, names), TextRules(2, 0)
+        return beam_search(model, asked, rules, beams=beams, max_new_tokens=4)
+
+    together = search(prompts, names, 2)
+    alone = [search([p], [n], 2)[0] for p, n in zip(prompts, names, strict=True)]
     assert [ids.tolist() for ids in together] == [ids.tolist() for ids in alone]
-    narrow = beam_search(model, prompts, names=names, **{**options, "beams": 1})
+    narrow = search(prompts, names, 1)
     assert [ids.tolist() for ids in narrow] == [
         until_end(by_hand(model, prompt, 4)) for prompt in prompts
     ]  # across the limit as before it

@@ -14,7 +14,7 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM, PreTrainedModel, PreTrainedTokenizerFast
 
-from stillage.data.tokenizer_hash import tokenizer_hash
+from stillage.corpus.tokenizers import tokenizer_hash
 from stillage.errors import ConfigError, ModelError
 from stillage.models.identity import folder_hash
 from stillage.models.load import load_model, load_tokenizer, save_model

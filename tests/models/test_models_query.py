@@ -16,7 +16,7 @@ from transformers import PreTrainedModel
 from stillage.errors import DataError, UserError
 from stillage.models import query
 from stillage.models.query import moments_of, token_stats
-from stillage.types import Example, TokenStats
+from stillage.types import Batch, Example, Readout, TokenStats
 
 FIELDS = ("ids_T", "logp_T", "mean_T", "var_T", "rank_T", "greedy_T")
 
@@ -118,7 +118,7 @@ def test_batches_order_padding_and_chunks_change_nothing(
     alone = [token_stats(model, [example])[0] for example in examples]
     order = np.random.default_rng(seed).permutation(7)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(query.CHUNK_ELEMENTS, "cpu", chunk)
+        patch.setattr(query, "CHUNK_ELEMENTS", chunk)
         patch.setitem(query.CACHED_ELEMENTS, "cpu", chunk // 2)
         together = token_stats(model, [examples[k] for k in order], batch_tokens=batch_tokens)
     same([alone[k] for k in order], together, 1e-5 * 10)
@@ -209,7 +209,7 @@ def test_a_head_that_is_not_linear_is_scored_anyway(
     examples = examples_of(5, 4)
     with caplog.at_level("WARNING", "stillage"):
         results = token_stats(model, examples)
-    assert "holds the logits" in caplog.text
+    assert "Its own logits are used" in caplog.text
     for example, stats in zip(examples, results, strict=True):
         np.testing.assert_allclose(stats.logp_T, oracle(model, example)["logp_T"], atol=1e-4)
 
@@ -252,23 +252,23 @@ def test_out_of_memory_halves_the_batch(
 ) -> None:
     model, examples, sizes = build(), examples_of(2, 9), []
     expected = token_stats(model, examples)
-    real = query.forward_hidden
+    real = query.read
 
-    def hungry(model: PreTrainedModel, ids: torch.Tensor) -> torch.Tensor:
-        sizes.append(len(ids))
-        if len(ids) > 2:
+    def hungry(model: PreTrainedModel, batch: Batch) -> Readout:
+        sizes.append(len(batch.ids_BS))
+        if len(batch.ids_BS) > 2:
             raise error
-        return real(model, ids)
+        return real(model, batch)
 
-    monkeypatch.setattr(query, "forward_hidden", hungry)
+    monkeypatch.setattr(query, "read", hungry)
     same(token_stats(model, examples), expected, 1e-5)
     assert sizes[:3] == [9, 4, 2]
     assert max(sizes[2:]) <= 2 or sizes.count(3) < 9
-    monkeypatch.setattr(query, "forward_hidden", lambda *_: (_ for _ in ()).throw(error))
+    monkeypatch.setattr(query, "read", lambda *_: (_ for _ in ()).throw(error))
     with pytest.raises(UserError, match="single record"):
         token_stats(model, examples)
     monkeypatch.setattr(
-        query, "forward_hidden", lambda *_: (_ for _ in ()).throw(RuntimeError("something else"))
+        query, "read", lambda *_: (_ for _ in ()).throw(RuntimeError("something else"))
     )
     with pytest.raises(RuntimeError, match="something else"):
         token_stats(model, examples)
@@ -285,8 +285,8 @@ def test_scores_are_kept_and_found_again(
     first = token_stats(model, examples, cache=tmp_path, key="m1")
     assert len(list(tmp_path.iterdir())) == 1
     calls = []
-    real = query.forward_hidden
-    monkeypatch.setattr(query, "forward_hidden", lambda *given: calls.append(1) or real(*given))
+    real = query.read
+    monkeypatch.setattr(query, "read", lambda *given: calls.append(1) or real(*given))
     again = token_stats(model, examples, cache=tmp_path, key="m1")
     same(first, again, 0)
     assert [getattr(again[0], name).dtype for name in FIELDS] == [

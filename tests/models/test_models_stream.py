@@ -15,6 +15,7 @@ from transformers.utils import ModelOutput
 from stillage.errors import CapabilityError
 from stillage.models.beams import beam_search
 from stillage.models.generate import Decoding, generate
+from stillage.models.prompts import Prompts, TextRules
 from stillage.models.stream import Continuation, cache_in, continuation_of
 
 if TYPE_CHECKING:
@@ -45,12 +46,9 @@ class Remembered(ModelOutput):
 def write(model: PreTrainedModel) -> list[list[int]]:
     made = generate(
         model,
-        PROMPTS,
-        decoding=Decoding(max_new_tokens=8),
-        eos_id=-1,
-        pad_id=1,
-        seed=0,
-        names=["a", "b", "c"],
+        Prompts(PROMPTS, ["a", "b", "c"]),
+        Decoding(max_new_tokens=8),
+        TextRules(-1, 1),
     )
     return [ids.tolist() for ids in made]
 
@@ -131,9 +129,8 @@ def test_recurrent_models_write_what_they_read_or_are_refused(architecture: str)
     except CapabilityError as error:
         assert type(model).__name__ in error.values
         with pytest.raises(CapabilityError):
-            beam_search(
-                model, PROMPTS, beams=2, max_new_tokens=2, eos_id=0, pad_id=1, names=["a", "b", "c"]
-            )
+            asked = Prompts(PROMPTS, ["a", "b", "c"])
+            beam_search(model, asked, TextRules(0, 1), beams=2, max_new_tokens=2)
     else:
         assert written == by_hand(model)
 

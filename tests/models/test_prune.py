@@ -13,6 +13,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerFast
 from stillage.errors import CapabilityError, ConfigError
 from stillage.models.generate import Decoding, generate
 from stillage.models.load import load_model, save_model
+from stillage.models.prompts import Prompts, TextRules
 from stillage.models.prune import blocks_of, kept_blocks, prune
 from stillage.run.config import ModelConfig
 
@@ -71,12 +72,9 @@ def test_a_pruned_model_is_the_large_one_less_some_blocks(
     again = load_model(ModelConfig(path=str(tmp_path / "small")), vocab_size=VOCAB, seed=0)
     written = generate(
         again,
-        [ids[0].numpy()],
-        decoding=Decoding(max_new_tokens=4),
-        eos_id=VOCAB,
-        pad_id=1,
-        seed=0,
-        names=["a"],
+        Prompts([ids[0].numpy()], ["a"]),
+        Decoding(max_new_tokens=4),
+        TextRules(VOCAB, 1),
     )
     for _ in range(4):
         with torch.no_grad():

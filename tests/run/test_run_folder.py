@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TextIO
 
@@ -16,7 +17,14 @@ import pytest
 
 from stillage.errors import ConfigError, Interrupted
 from stillage.run import lock, stages
-from stillage.run.folder import atomic, files_of, read_json, write_json
+from stillage.run.folder import (
+    atomic,
+    changed_file,
+    files_of,
+    hash_files,
+    read_json,
+    write_json,
+)
 from stillage.run.lock import locked
 from stillage.run.stages import Stage, changed_settings, keys, run_stage, status
 from stillage.run.stop import Stopped, watch_signals
@@ -159,12 +167,12 @@ def test_a_kill_while_a_stage_is_sealed_costs_none_of_its_work(
         log.append("continues" if (folder / "trained.json").exists() else "starts")
         write_json(folder / "trained.json", 1)
 
-    def killed(path: Path) -> str:
+    def killed(folder: Path, files: Sequence[Path]) -> dict[str, str]:
         raise KeyboardInterrupt
 
     stage, folder = Stage(name="one", settings={}, work=work), tmp_path / "one"
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(stages, "sha256_file", killed)
+        patch.setattr(stages, "hash_files", killed)
         run_stage(folder, stage, "k")
     assert status(folder, stage, "k").reason == "continues where it stopped"
     run_stage(folder, stage, "k")
@@ -263,3 +271,33 @@ def test_a_signal_waits_inside_deferred_and_not_outside() -> None:
     with pytest.raises(Stopped) as caught, watch_signals():
         os.kill(os.getpid(), signal.SIGINT)
     assert caught.value.exit_code == 130
+
+
+def test_a_changed_or_missing_file_is_named(tmp_path: Path) -> None:
+    for name in ("a.json", "sub/b.json"):
+        write_json(tmp_path / name, name)
+    hashes = hash_files(tmp_path, files_of(tmp_path))
+    assert list(hashes) == ["a.json", "sub/b.json"] and changed_file(tmp_path, hashes) == ""
+    write_json(tmp_path / "sub" / "b.json", "other")
+    assert changed_file(tmp_path, hashes) == "sub/b.json has changed"
+    (tmp_path / "a.json").unlink()
+    assert changed_file(tmp_path, hashes) == "a.json is missing"
+
+
+@pytest.mark.parametrize("error", [OSError(28, "No space left"), ValueError("x (os error 28)")])
+def test_a_full_disk_interrupts_whoever_tells_it(tmp_path: Path, error: Exception) -> None:
+    target = tmp_path / "a.bin"
+    with pytest.raises(Interrupted, match="disk is full"), atomic(target) as temporary:
+        temporary.write_text("half")
+        raise error
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_full_disk_is_told_once_where_writes_are_nested(tmp_path: Path) -> None:
+    with (
+        pytest.raises(Interrupted) as caught,
+        atomic(tmp_path / "folder") as outer,
+        atomic(outer / "file"),
+    ):
+        raise ValueError("x (os error 28)")
+    assert len(str(caught.value).splitlines()) == 3

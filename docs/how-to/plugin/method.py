@@ -23,7 +23,7 @@ class Params:
 def terms(step: Step, params: Params) -> dict:
     """{"kd": sum_t p(y_t)^power KL(p_t || q_t)}: sums over tokens, which the loop divides once."""
     from stillage.distill.objective import sums
-    from stillage.functional.token_logp import token_logp
+    from stillage.functional.readout import token_logp
 
     weight_T = (params.power * token_logp(step.teacher, step.labels_T)).exp()
     return {"kd": sums(step, divergence="fkl", weights=(1.0, 0.0), weight_T=weight_T).kd}

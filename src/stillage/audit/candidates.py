@@ -18,7 +18,7 @@ import numpy as np
 
 from stillage.audit.extraction import locate, values_of
 from stillage.audit.questions import Subject, stats_of
-from stillage.data.tokenise import end_id
+from stillage.corpus.tokenizers import end_id
 from stillage.errors import DataError
 from stillage.rng import generator
 from stillage.run.progress import unheard

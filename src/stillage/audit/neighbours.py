@@ -94,7 +94,7 @@ def make(
     progress: Done | None,
 ) -> list[tuple[str, ...]]:
     """The neighbours themselves."""
-    from stillage.models.masked import encode, propose, replaced
+    from stillage.models.masked import Substitutes, encode, propose, replaced
 
     encoded = encode(masked, [record.response for record in records])
     texts, places, draws, owner = [], [], [], []
@@ -110,7 +110,12 @@ def make(
             draws.append(rng)
             owner.append(number)
     proposals = propose(
-        masked, texts, places, top_k, together=True, batch_tokens=batch_tokens, progress=progress
+        masked,
+        texts,
+        places,
+        Substitutes(top_k, together=True),
+        batch_tokens=batch_tokens,
+        progress=progress,
     )
     found: list[list[str]] = [[] for _ in records]
     for number, text, where, fitting, rng in zip(

@@ -250,7 +250,7 @@ def prefixed(
 
     NoRoom where that is so of all records.
     """
-    from stillage.data.tokenise import first_ids
+    from stillage.corpus.tokenizers import first_ids
     from stillage.models.pair import context_of
 
     prefix, start, context = (
@@ -318,7 +318,7 @@ def pulled(subject: Subject, examples: Sequence[Example]) -> Replies:
 
 def frequencies(subject: Subject, public: Sequence[Record]) -> Array:
     """Shares of the model's tokens in public records, prompts included: (count + 1) / (tokens + V), float64[V]."""
-    from stillage.models.outputs import embedding_rows
+    from stillage.models.decoder import embedding_rows
 
     ids = [example.ids_T for example in subject.encode(public)]
     count_V = np.bincount(

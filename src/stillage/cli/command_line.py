@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import difflib
 import logging
 import re
 from collections.abc import Sequence
-from dataclasses import fields
 from pathlib import Path
 
 from stillage.distill.methods import METHODS
-from stillage.errors import ConfigError
-from stillage.experiment.presets import check_needs, published, settings
+from stillage.distill.settings import setting_fields
+from stillage.errors import ConfigError, did_you_mean
 from stillage.experiment.sweep import check_overruled
+from stillage.presets.needs import check_needs
+from stillage.presets.published import published
+from stillage.presets.script_settings import script_settings
 from stillage.run.config import DataConfig, DistillConfig
 from stillage.run.folder import sha256_text
 from stillage.run.parse import Flat, from_flags, from_yaml, shares_over
@@ -60,7 +61,7 @@ def read_settings(verb: str, words: Sequence[str]) -> Flat:
     flat: Flat = {}
     script = None if not source or Path(source).exists() else published().get(source)
     if script is not None:
-        flat = settings(script)
+        flat = script_settings(script)
     elif source:
         if (
             verb == "report"
@@ -100,9 +101,7 @@ def without_others(flat: Flat, flags: Flat) -> Flat:
     if not now or now == before or now[0] not in METHODS:
         return flat
     method = METHODS[now[0]]
-    known = {entry.name for entry in fields(method.params)} | (
-        {"preset"} if method.presets else set()
-    )
+    known = {*setting_fields(method.params), *(["preset"] if method.presets else [])}
     foreign = [name for name in flat if name.startswith(of) and name.removeprefix(of) not in known]
     if foreign:
         LOG.warning("left out, as %s has no such settings: %s", now[0], ", ".join(foreign))
@@ -186,11 +185,10 @@ def config_file(source: str) -> Path:
     if preset.is_file():
         return preset
     names = sorted(file.stem for file in PRESETS.glob("*.yaml"))
-    near = difflib.get_close_matches(source, [*names, *published()], n=1)
     raise ConfigError(
         f"There is no config {source!r}.",
         f"neither a file, nor a run folder, nor a preset ({', '.join(names)}, or one of `stillage ls presets`)",
-        f"Did you mean {near[0]}?" if near else "Check the path.",
+        did_you_mean(source, [*names, *published()], "Check the path."),
     )
 
 

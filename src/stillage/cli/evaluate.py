@@ -154,7 +154,7 @@ def fill(
     model: str, asked: Matrix, sets: Sequence[EvalSet], board: Board
 ) -> tuple[list[Result], list[Result]]:
     """The results of the matrix, and of the exposure bias where a teacher is given."""
-    from stillage.data.chat_templates import chosen as layout_of
+    from stillage.data.chat_templates import chosen_template as layout_of
     from stillage.data.chat_templates import layout_note, own_layout
     from stillage.evaluate.cells import Reading
     from stillage.evaluate.matrix import collect, decoding_of, run_matrix
@@ -181,7 +181,7 @@ def fill(
     )
     if not asked.teacher:
         return results, []
-    from stillage.evaluate.exposure import exposure_cell
+    from stillage.evaluate.exposure import ExposurePlan, exposure_cell
     from stillage.models.pair import check_same_tokenizer
 
     teacher = load_subject(
@@ -193,6 +193,9 @@ def fill(
         say(
             f"warning: the teacher reads the student's layout, and its own is another ({own_layout(theirs)})"
         )
+    plan = ExposurePlan(
+        max_new_tokens=longest, rollouts=asked.rollouts, batch_tokens=asked.batch_tokens
+    )
     curves: list[Result] = []
     for chosen in sets:
         say(f"{chosen.label}: exposure bias, {asked.rollouts} texts per prompt by each model")
@@ -203,9 +206,7 @@ def fill(
             reading=reading,
             out=asked.out,
             seed=asked.seeds[0],
-            max_new_tokens=longest,
-            rollouts=asked.rollouts,
-            batch_tokens=asked.batch_tokens,
+            plan=plan,
             say=say,
             doing=doing,
         )
@@ -215,7 +216,7 @@ def fill(
 
 def load_subject(source: ModelConfig) -> Subject:
     """A model with its tokenizer, and the hash of both as they are in memory."""
-    from stillage.data.tokenizer_hash import tokenizer_hash
+    from stillage.corpus.tokenizers import tokenizer_hash
     from stillage.evaluate.cells import Subject, digest
     from stillage.experiment.inputs import device_name, special_ids
     from stillage.models.identity import model_hash

@@ -99,6 +99,7 @@ def answers(source: ModelConfig, ask: Ask, prompts: list[str], doing: Doing = un
     from stillage.experiment.inputs import new_tokens, prompt_room, shortest_context, special_ids
     from stillage.models.generate import configured, generate
     from stillage.models.load import load_model, load_tokenizer
+    from stillage.models.prompts import Prompts, TextRules
     from stillage.types import Record
 
     tokenizer = load_tokenizer(source.path, source.revision)
@@ -111,18 +112,14 @@ def answers(source: ModelConfig, ask: Ask, prompts: list[str], doing: Doing = un
         Record(id=str(number), prompt=text, input=ask.input, response="")
         for number, text in enumerate(prompts)
     ]
-    eos, pad = special_ids(tokenizer)
     prompt_ids = encode_prompts(
         records, tokenizer, template=ask.template, max_prompt_tokens=room, within=within
     )
     ids = generate(
         model,
-        prompt_ids,
-        decoding=configured(chosen),
-        eos_id=eos,
-        pad_id=pad,
-        seed=ask.seed,
-        names=[record.id for record in records],
+        Prompts(prompt_ids, [record.id for record in records], ask.seed),
+        configured(chosen),
+        TextRules(*special_ids(tokenizer)),
         batch_tokens=chosen.batch_tokens,
         progress=doing("answering {} prompts"),
     )

@@ -26,16 +26,17 @@ KINDS: Mapping[str, str] = {"outsiders": "outsiders", "both": "members and outsi
 
 def methods() -> list[tuple[str, ...]]:
     """Name, paper, settings with defaults."""
-    import dataclasses
-
     from stillage.distill.methods import METHODS
+    from stillage.distill.settings import setting_fields
 
     head: tuple[str, ...] = ("method", "paper", "settings")
     return [head] + [
         (
             method.name,
             method.paper,
-            " ".join(f"{entry.name}={entry.default}" for entry in dataclasses.fields(method.params))
+            " ".join(
+                f"{name}={default}" for name, (_, default) in setting_fields(method.params).items()
+            )
             or "-",
         )
         for method in METHODS.values()
@@ -75,9 +76,12 @@ def divergences() -> list[tuple[str, ...]]:
 
 def presets() -> list[tuple[str, ...]]:
     """Ours, then every published training script: name, and what it is."""
-    from stillage.experiment.presets import describe, published
+    from stillage.presets.published import describe_script, published
 
-    return [*own_presets(), *((script.preset, describe(script)) for script in published().values())]
+    return [
+        *own_presets(),
+        *((script.preset, describe_script(script)) for script in published().values()),
+    ]
 
 
 def own_presets() -> list[tuple[str, ...]]:
@@ -92,7 +96,7 @@ def own_presets() -> list[tuple[str, ...]]:
 
 def preset_groups() -> list[tuple[str, ...]]:
     """Ours, and how many published ones there are of each release and family, for the list of all lists."""
-    from stillage.experiment.presets import published
+    from stillage.presets.published import published
 
     counts = Counter(f"{script.source}/{script.family}/..." for script in published().values())
     return [
@@ -104,10 +108,11 @@ def preset_groups() -> list[tuple[str, ...]]:
 def preset_yaml(name: str) -> str:
     """A preset as a config file."""
     from stillage.cli.command_line import config_file
-    from stillage.experiment.presets import as_yaml, published
+    from stillage.presets.published import published
+    from stillage.presets.script_settings import script_yaml
 
     script = published().get(name)
-    return config_file(name).read_text(encoding="utf-8") if script is None else as_yaml(script)
+    return config_file(name).read_text(encoding="utf-8") if script is None else script_yaml(script)
 
 
 LISTS: dict[str, Callable[[], list[tuple[str, ...]]]] = {

@@ -10,14 +10,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from stillage.errors import ConfigError, DataError
+from stillage.errors import ConfigError, DataError, did_you_mean
 from stillage.run.parse import typed
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
 
     from stillage.cli.progress import Board
-    from stillage.data.indexed import IndexedSet
+    from stillage.corpus.indexed import IndexedSet
 
 USAGE = """usage: stillage data plain-text ACTION ...
 
@@ -101,10 +101,7 @@ def main(verb: str, words: list[str]) -> int:
         return 0
     action, rest = words[0], words[1:]
     if action not in ACTIONS:
-        import difflib
-
-        near = difflib.get_close_matches(action, ACTIONS, n=1)
-        fix = f"Did you mean {near[0]}?" if near else f"Choose from: {', '.join(ACTIONS)}."
+        fix = did_you_mean(action, ACTIONS, f"Choose from: {', '.join(ACTIONS)}.")
         raise ConfigError(
             "There is no such action on a plain-text corpus.", f"given: {action}", fix
         )
@@ -114,21 +111,19 @@ def main(verb: str, words: list[str]) -> int:
 def write(prog: str, words: list[str]) -> int:
     """Make a corpus."""
     (source, out), flags = paths(prog, words, ("SOURCE", "OUT"))
-    from stillage.data.plain_text import write_plain_text
+    from stillage.corpus.sources import HubPart
+    from stillage.corpus.text_corpus import DocumentRules, write_text_corpus
 
     chosen = typed(Write, flags, f"{prog} SOURCE OUT")
-    corpus = write_plain_text(
-        source,
-        Path(out),
+    rules = DocumentRules(
         column=chosen.column,
-        revision=chosen.revision,
-        subset=chosen.subset,
-        hub_split=chosen.hub_split,
         txt=chosen.txt,
         on_mark=chosen.on_mark,
         max_bad_lines=chosen.max_bad_lines,
         limit=chosen.limit,
     )
+    hub = HubPart(revision=chosen.revision, subset=chosen.subset, split=chosen.hub_split)
+    corpus = write_text_corpus(source, Path(out), rules, hub)
     print(corpus.summary())
     return 0
 
@@ -138,13 +133,13 @@ def read(prog: str, words: list[str]) -> int:
     found, flags = paths(prog, words, ("CORPUS", "[OUT]"))
     from itertools import islice
 
-    from stillage.data.plain_text import read_plain_text
+    from stillage.corpus.text_corpus import read_text_corpus
     from stillage.run.folder import atomic
 
     limit = typed(Read, flags, f"{prog} CORPUS [OUT]").limit
     lines: Iterator[str] = (
         json.dumps({"text": text}, ensure_ascii=False) + "\n"
-        for text in islice(read_plain_text(Path(found[0])), limit or None)
+        for text in islice(read_text_corpus(Path(found[0])), limit or None)
     )
     if len(found) == 1:
         sys.stdout.writelines(lines)
@@ -165,10 +160,10 @@ def read(prog: str, words: list[str]) -> int:
 def stats(prog: str, words: list[str]) -> int:
     """Count."""
     (corpus,), flags = paths(prog, words, ("CORPUS",))
-    from stillage.data.plain_text import measure
+    from stillage.corpus.text_corpus import measure_text_corpus
 
     typed(Stats, flags, f"{prog} CORPUS")
-    print(measure(Path(corpus)).summary())
+    print(measure_text_corpus(Path(corpus)).summary())
     return 0
 
 
@@ -183,15 +178,15 @@ def pack(prog: str, words: list[str]) -> int:
             "Give the folder of the model to train.",
         )
     from stillage.cli.progress import Board
-    from stillage.data.pack import pack_corpus
-    from stillage.data.plain_text import plain_text_files, read_plain_text
+    from stillage.corpus.pack import pack_corpus
+    from stillage.corpus.text_corpus import corpus_files, read_text_corpus
     from stillage.models.load import load_tokenizer
 
     tokenizer = load_tokenizer(chosen.tokenizer, chosen.revision)
     with Board() as board:
-        count = counting(board, sum(file.stat().st_size for file in plain_text_files(Path(corpus))))
+        count = counting(board, sum(file.stat().st_size for file in corpus_files(Path(corpus))))
         blocks = pack_corpus(
-            read_plain_text(Path(corpus)),
+            read_text_corpus(Path(corpus)),
             tokenizer,
             Path(out),
             block_tokens=chosen.block_tokens,
@@ -221,12 +216,12 @@ def import_(prog: str, words: list[str]) -> int:
     """Bring a published indexed set into our blocks, or its prompts and responses into records."""
     (folder, out), flags = paths(prog, words, ("FOLDER", "OUT"))
     chosen = typed(Import, flags, f"{prog} FOLDER OUT")
-    from stillage.data.blocks import write_blocks
-    from stillage.data.indexed import blocks, open_indexed
+    from stillage.corpus.indexed import open_indexed
+    from stillage.corpus.token_blocks import write_blocks
 
     vocab_size, name, tokenizer = 0, "", None
     if chosen.tokenizer:
-        from stillage.data.tokenizer_hash import rules_hash
+        from stillage.corpus.tokenizers import rules_hash
         from stillage.models.load import load_tokenizer
 
         tokenizer = load_tokenizer(chosen.tokenizer, chosen.revision)
@@ -244,7 +239,7 @@ def import_(prog: str, words: list[str]) -> int:
         return 0
     written = write_blocks(
         Path(out),
-        blocks(indexed),
+        indexed.blocks(),
         tokenizer=name,
         vocab_size=vocab_size or indexed.largest_id + 1,
         block_tokens=chosen.block_tokens
@@ -285,12 +280,11 @@ def paths(prog: str, words: list[str], names: tuple[str, ...]) -> tuple[list[str
 
 def write_pairs(indexed: IndexedSet, tokenizer: PreTrainedTokenizerFast, out: Path) -> int:
     """Prompts and responses as text, a JSON line each, without the end of text; how many."""
-    from stillage.data.indexed import pair
     from stillage.run.folder import atomic
 
     with atomic(out) as temporary, temporary.open("w", encoding="utf-8") as handle:
         for number in range(indexed.sequences):
-            prompt, response = (ids.tolist() for ids in pair(indexed, number))
+            prompt, response = (ids.tolist() for ids in indexed.pair(number))
             response = response[:-1] if response[-1:] == [tokenizer.eos_token_id] else response
             record = {"prompt": tokenizer.decode(prompt), "response": tokenizer.decode(response)}
             handle.write(json.dumps(record, ensure_ascii=False) + "\n")

@@ -1,1 +1,1 @@
-"""Records in, tokens out: reading, the synthetic people, the split into roles, prompt templates, tokenisation."""
+"""Records in, tokens out: reading, made-up people, split, layouts, tokenisation."""

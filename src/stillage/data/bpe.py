@@ -1,4 +1,4 @@
-"""A byte-level BPE of our own, for models that start from scratch. Fit it on public records only: it is a model too."""
+"""A byte-level BPE for models from scratch, fit on public records alone."""
 
 from __future__ import annotations
 
@@ -17,27 +17,23 @@ log = logging.getLogger("stillage")
 
 
 def train_bpe(texts: Iterable[str], vocab_size: int) -> PreTrainedTokenizerFast:
-    """Fit a byte-level BPE (Sennrich et al. 2016; split as GPT-2 does) with an end and a padding token of its own.
+    """Fit a byte-level BPE (Sennrich et al. 2016) with EOS and padding.
 
-    Deterministic: the most frequent pair is merged, ties by id. Decoding gives back the text exactly. The vocabulary is
-    smaller than vocab_size when the texts have no more pairs (logged). Raises ConfigError below 258 entries, DataError
-    without text.
+    Texts are split as GPT-2 does. Deterministic: the most frequent pair is merged, ties by id.
+    Decoding gives back the text exactly. The vocabulary is smaller than vocab_size when the texts
+    have no more pairs (logged). Raises ConfigError below 258 entries, DataError without text.
     """
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
     from transformers import PreTrainedTokenizerFast
 
     if vocab_size < SMALLEST:
         fix = f"Set tokenizer.vocab_size to {SMALLEST} or more: 256 bytes and two specials."
-        raise ConfigError(
-            "The vocabulary is too small for a byte-level BPE.", f"asked: {vocab_size}", fix
-        )
+        what = "The vocabulary is too small for a byte-level BPE."
+        raise ConfigError(what, f"asked: {vocab_size}", fix)
     corpus = [text for text in texts if text]
     if not corpus:
-        raise DataError(
-            "There is no text to fit a tokenizer on.",
-            "0 non-empty texts",
-            "Give the public role records.",
-        )
+        what = "There is no text to fit a tokenizer on."
+        raise DataError(what, "0 non-empty texts", "Give the public role records.")
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()
@@ -51,11 +47,8 @@ def train_bpe(texts: Iterable[str], vocab_size: int) -> PreTrainedTokenizerFast:
     tokenizer.train_from_iterator(corpus, trainer)
     size = tokenizer.get_vocab_size()
     if size < vocab_size:
-        log.warning(
-            "the texts have pairs for a vocabulary of %d only, of the %d asked for",
-            size,
-            vocab_size,
-        )
+        message = "the texts have pairs for a vocabulary of %d only, of the %d asked for"
+        log.warning(message, size, vocab_size)
     return PreTrainedTokenizerFast(
         tokenizer_object=tokenizer, eos_token=END, pad_token=PAD, clean_up_tokenization_spaces=False
     )

@@ -1,8 +1,9 @@
-"""The layouts as chat templates of a tokenizer, and what a tokenizer's chat template means: `auto` by one rule.
+"""The layouts as chat templates, and which layout a chat template means.
 
-A template that we write renders what training read, byte for byte, for records with and without input and for
-conversations; where the tokenizer puts BOS before a text by itself, the template writes it. Every literal stands in an
-expression: Jinja drops a newline that ends a template or follows a block.
+A template that we write renders what training read, byte for byte, for records with and without
+input and for conversations; where the tokenizer puts BOS before a text by itself, the template
+writes it. Every literal stands in an expression: Jinja drops a newline that ends a template or
+follows a block.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from stillage.corpus.tokenizers import first_ids
 from stillage.errors import ModelError
 
 if TYPE_CHECKING:
@@ -22,8 +24,8 @@ ALPACA_HEAD = (
     "Write a response that appropriately completes the request.\n\n### Instruction:\n"
 )
 ALPACA_HEAD_INPUT = (
-    "Below is an instruction that describes a task, paired with an input that provides further context. "
-    "Write a response that appropriately completes the request.\n\n### Instruction:\n"
+    "Below is an instruction that describes a task, paired with an input that provides further "
+    "context. Write a response that appropriately completes the request.\n\n### Instruction:\n"
 )
 ALPACA_INPUT = "\n\n### Input:\n"
 ALPACA_TAIL = "\n\n### Response:\n"
@@ -33,19 +35,14 @@ BOS = "{{ bos_token }}"
 
 
 def layout_as_chat(head: str, head_input: str, before_input: str, tail: str) -> str:
-    """A chat template of these parts.
+    """Write a chat template of these parts.
 
-    A turn of several is named by its speaker; the input is that of the last turn. A conversation that ends with the
-    assistant's turn, where no further one is asked for, ends with that answer and the end of text, as in training.
+    A turn of several is named by its speaker; the input is that of the last turn. A conversation
+    that ends with the assistant's turn, where no further one is asked for, ends with that answer
+    and the end of text, as in training.
     """
-    parts = {
-        "head": head,
-        "input": head_input,
-        "before": before_input,
-        "tail": tail,
-        "gap": "\n\n",
-        "colon": ": ",
-    }
+    parts = {"head": head, "input": head_input, "before": before_input, "tail": tail}
+    parts |= {"gap": "\n\n", "colon": ": "}
     text = {name: "{{ " + json.dumps(part) + " }}" for name, part in parts.items()}
     return (
         "{% set answered = messages[-1]['role'] == 'assistant' and not add_generation_prompt %}"
@@ -53,12 +50,13 @@ def layout_as_chat(head: str, head_input: str, before_input: str, tail: str) -> 
         "{% if turns %}"
         f"{{% if turns[-1]['input'] %}}{text['input']}{{% else %}}{text['head']}{{% endif %}}"
         "{% for turn in turns %}"
-        f"{{% if turns | length > 1 %}}{{{{ turn['role'] | capitalize }}}}{text['colon']}{{% endif %}}"
+        "{% if turns | length > 1 %}"
+        f"{{{{ turn['role'] | capitalize }}}}{text['colon']}{{% endif %}}"
         "{{ turn['content'] if turn['instruction'] is undefined else turn['instruction'] }}"
         f"{{% if not loop.last %}}{text['gap']}{{% endif %}}"
         "{% endfor %}"
-        f"{{% if turns[-1]['input'] %}}{text['before']}{{{{ turns[-1]['input'] }}}}{{% endif %}}{text['tail']}"
-        "{% endif %}"
+        f"{{% if turns[-1]['input'] %}}{text['before']}{{{{ turns[-1]['input'] }}}}{{% endif %}}"
+        f"{text['tail']}{{% endif %}}"
         "{% if answered %}{{ messages[-1]['content'] }}{{ eos_token }}{% endif %}"
     )
 
@@ -67,21 +65,19 @@ AS_CHAT: Mapping[str, str] = {
     "alpaca": layout_as_chat(ALPACA_HEAD, ALPACA_HEAD_INPUT, ALPACA_INPUT, ALPACA_TAIL),
     "raw": layout_as_chat("", "", RAW_INPUT, ""),
 }
-"""The layouts as chat templates: saved with a model trained on them, so that whoever loads it lays prompts out alike."""
+"""The layouts as chat templates, saved with a model trained on them for whoever loads it."""
 WORDS = "{% for message in messages %}{{ message['content'] }}{% endfor %}"
 EARLIER: Mapping[str, str] = {"alpaca": ALPACA_HEAD + WORDS + ALPACA_TAIL, "raw": WORDS}
 """How version 0.1 spelled them at first; Jinja rendered the first one without its newlines."""
 
 
 def as_chat(layout: str, tokenizer: PreTrainedTokenizerBase) -> str:
-    """The chat template of a layout (alpaca, raw) for a tokenizer, with BOS where it puts one before a text by itself."""
-    from stillage.data.tokenise import first_ids
-
+    """The chat template of alpaca or raw, with BOS where the tokenizer adds one."""
     return (BOS if first_ids(tokenizer) == [tokenizer.bos_token_id] else "") + AS_CHAT[layout]
 
 
 def own_layout(chat_template: object) -> str:
-    """What a tokenizer's chat template means: alpaca or raw where we wrote it, chat for another, alpaca without one.
+    """What a chat template means: alpaca or raw if ours, chat if not, alpaca if none.
 
     chat_template: a text; or named ones, of which the default counts.
     """
@@ -92,8 +88,8 @@ def own_layout(chat_template: object) -> str:
     return next((name for name in AS_CHAT if bare in (AS_CHAT[name], EARLIER[name])), "chat")
 
 
-def chosen(template: str, tokenizer: PreTrainedTokenizerBase | None) -> str:
-    """The template that is meant: auto is the tokenizer's own, else Alpaca; any other name is itself."""
+def chosen_template(template: str, tokenizer: PreTrainedTokenizerBase | None) -> str:
+    """The template that is meant: auto is the tokenizer's own, else Alpaca."""
     if template != AUTO:
         return template
     return own_layout(None if tokenizer is None else tokenizer.chat_template)
@@ -106,8 +102,11 @@ def template_file(folder: Path) -> Path:
 
 
 def layout_note(template: str, tokenizer: PreTrainedTokenizerBase, place: str) -> str:
-    """One line: the layout that is used, and a warning where the model's folder has another one. place: the folder."""
-    used, own = chosen(template, tokenizer), own_layout(tokenizer.chat_template)
+    """Say which layout is used, and warn where the model's folder has another.
+
+    place: that folder.
+    """
+    used, own = chosen_template(template, tokenizer), own_layout(tokenizer.chat_template)
     if not tokenizer.chat_template:
         why = f"{place} has no chat template"
     elif used == own or used == "chat":
@@ -118,7 +117,7 @@ def layout_note(template: str, tokenizer: PreTrainedTokenizerBase, place: str) -
 
 
 def read_chat_template(folder: Path) -> str:
-    """The chat template in a tokenizer's folder, as loading it finds it; empty where there is none.
+    """Read the chat template in a tokenizer's folder; "" where there is none.
 
     Reads text files alone, no library. ModelError for a file that is broken.
     """
@@ -126,19 +125,12 @@ def read_chat_template(folder: Path) -> str:
     try:
         if alone.is_file():
             return alone.read_text(encoding="utf-8")
-        found = (
-            json.loads(settings.read_text(encoding="utf-8")).get("chat_template")
-            if settings.is_file()
-            else ""
-        )
-        if isinstance(found, list):
-            found = next(
-                (entry["template"] for entry in found if entry.get("name") == "default"), ""
-            )
+        if not settings.is_file():
+            return ""
+        own = json.loads(settings.read_text(encoding="utf-8")).get("chat_template")
+        if isinstance(own, list):
+            own = next((one["template"] for one in own if one.get("name") == "default"), "")
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise ModelError(
-            f"The tokenizer's settings in {folder} cannot be read.",
-            f"{type(error).__name__}: {error}",
-            "Restore them.",
-        ) from error
-    return str(found or "")
+        what = f"The tokenizer's settings in {folder} cannot be read."
+        raise ModelError(what, f"{type(error).__name__}: {error}", "Restore them.") from error
+    return str(own or "")

@@ -1,7 +1,7 @@
-"""Members by the toss of a coin: what a one-run audit of differential privacy needs, and a draw of fixed size is not.
+"""Members by the toss of a coin, for a one-run audit of differential privacy.
 
-Under a draw of fixed size each member makes the others less likely to be one; the theorem (arXiv:2305.08846) asks for
-inclusions that do not know of each other.
+Under a draw of fixed size each member makes the others less likely to be one; the theorem
+(arXiv:2305.08846) asks for inclusions that do not know of each other.
 """
 
 from __future__ import annotations
@@ -17,39 +17,32 @@ log = logging.getLogger("stillage")
 BERNOULLI = "bernoulli"
 
 
-def tossed(split: Split, seed: int) -> Split:
-    """The split with its private records and outsiders put together and divided anew, by a fair coin per group.
+def toss_coins(split: Split, seed: int) -> Split:
+    """Divide private records and outsiders anew, by a fair coin per group.
 
-    A record without a group has a coin of its own; near-duplicates share one. Depends on the seed and the ids alone, not on
-    the order of records. The other roles stay as they were.
+    A record without a group has a coin of its own; near-duplicates share one. Depends on the seed
+    and the ids alone, not on the order of records. The other roles stay as they were.
     """
-    pair = [*split.records_by_role.get("private", ()), *split.records_by_role.get("outsiders", ())]
-    pair.sort(key=lambda record: record.id)
+    pair = sorted(_compared(split), key=lambda record: record.id)
     units = [split.group_of.get(record.id) or f"alone {record.id}" for record in pair]
     names = sorted(set(units))
-    heads = dict(
-        zip(
-            names,
-            (generator(seed, "split", "coins").random(len(names)) < 0.5).tolist(),
-            strict=True,
-        )
-    )
-    private: list[Record] = []
-    outsiders: list[Record] = []
-    for record, unit in zip(pair, units, strict=True):
-        (private if heads[unit] else outsiders).append(record)
+    tosses = generator(seed, "split", "coins").random(len(names)) < 0.5
+    heads = dict(zip(names, tosses.tolist(), strict=True))
+    private = [record for record, unit in zip(pair, units, strict=True) if heads[unit]]
+    outsiders = [record for record, unit in zip(pair, units, strict=True) if not heads[unit]]
     log.info("coins: %d private records, %d outsiders", len(private), len(outsiders))
     by_role = {**split.records_by_role, "private": private, "outsiders": outsiders}
     return replace(split, records_by_role=by_role, inclusion=BERNOULLI)
 
 
 def canaries(split: Split) -> list[str]:
-    """Ids of the private records and outsiders that had a coin of their own, sorted; none where nothing was tossed."""
+    """Ids of the records with a coin of their own, sorted; none without a toss."""
     if split.inclusion != BERNOULLI:
         return []
-    pair = [
-        record.id
-        for role in ("private", "outsiders")
-        for record in split.records_by_role.get(role, ())
-    ]
-    return sorted(id_ for id_ in pair if id_ not in split.group_of)
+    return sorted(record.id for record in _compared(split) if record.id not in split.group_of)
+
+
+def _compared(split: Split) -> list[Record]:
+    """The private records and the outsiders."""
+    by_role = split.records_by_role
+    return [*by_role.get("private", ()), *by_role.get("outsiders", ())]

@@ -1,4 +1,4 @@
-"""Which records stay together in a draw: near-duplicates, or those of one passage, so that no role has another's text."""
+"""Which records stay together in a draw: near-duplicates, or those of one passage."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from stillage.types import Array, Record, Role
 
 log = logging.getLogger("stillage")
 NEAR = "near"
-"""The value of `group_by` that asks for near-duplicates and equal prompts; any other is a column."""
+"""The value of `group_by` for near-duplicates and equal prompts; any other is a column."""
 
 
 def whole_text(record: Record) -> str:
@@ -35,19 +35,18 @@ def group_numbers(
 ) -> Array:
     """int[n]: equal numbers for records that must come into one role.
 
-    group_by: "" = each alone; "near" = near-duplicates, and records with one prompt of their own whatever they answer
-    (audited_share: the share of the records whose overlap is checked later; checked_share: that whose prompts are);
-    else a column kept in `meta`: equal values together, a record without a value alone.
+    group_by: "" = each alone; "near" = near-duplicates, and records with one prompt of their own
+    whatever they answer (audited_share: the share of the records whose overlap is checked later;
+    checked_share: that whose prompts are); else a column kept in `meta`: equal values together, a
+    record without a value alone.
     """
     count = len(records)
     if not group_by:
         return np.arange(count)
     if group_by == NEAR:
-        near = near_groups([whole_text(record) for record in records], round(audited_share * count))
-        asked = same_prompt_groups(
-            [prompt_text(record) for record in records], round(checked_share * count)
-        )
-        return united(near, asked)
+        texts, prompts = map(whole_text, records), map(prompt_text, records)
+        near = near_groups(list(texts), round(audited_share * count))
+        return united(near, same_prompt_groups(list(prompts), round(checked_share * count)))
     values: dict[str, int] = {}
     numbers, alone = [], 0
     for record in records:
@@ -55,21 +54,19 @@ def group_numbers(
         alone += not value
         numbers.append(values.setdefault(value or f"\x00{record.id}", len(values)))
     if alone:
-        log.warning(
-            "%d of %d records have no %s: each is drawn alone", alone, len(records), group_by
-        )
+        log.warning("%d of %d records have no %s: each is drawn alone", alone, count, group_by)
     return np.array(numbers, dtype=np.int64)
 
 
 def allot_groups(
     records: Sequence[Record], numbers: Array, counts: Mapping[Role, int], seed: int
 ) -> dict[Role, list[Record]]:
-    """Give each role whole groups at random, as near to its number of records as they allow.
+    """Give each role whole groups at random, about its number of records.
 
-    Larger groups go first, in random order among equals, each to a role drawn in proportion to the room it has left
-    (the roomiest, where none has enough); records of their own are then permuted and cut, and even out what groups
-    left uneven. Where every record is alone, that is a plain random draw. records: sorted, so that file order decides
-    nothing.
+    Larger groups go first, in random order among equals, each to a role drawn in proportion to the
+    room it has left (the roomiest, where none has enough); records of their own are then permuted
+    and cut, and even out what groups left uneven. Where every record is alone, that is a plain
+    random draw. records: sorted, so that file order decides nothing.
     """
     members: dict[int, list[Record]] = {}
     for record, number in zip(records, numbers.tolist(), strict=True):
@@ -89,54 +86,44 @@ def allot_groups(
         room[chosen] -= size
     permuted = generator(seed, "split").permutation(len(single))
     start = 0
-    for index, wanted in enumerate(_fill(room, len(single))):
-        drawn[index] += [single[place] for place in permuted[start : start + wanted]]
-        start += wanted
-    _check_all(names, drawn, max(map(len, members.values()), default=0))
-    return {name: found for name, found in zip(names, drawn, strict=True) if name is not None}
+    for index, count in enumerate(_fill(room, len(single))):
+        drawn[index] += [single[place] for place in permuted[start : start + count]]
+        start += count
+    by_role: dict[Role, list[Record]] = dict(zip(counts, drawn, strict=False))  # but for None
+    starved = [name for name, got in by_role.items() if not got]
+    if starved:
+        largest = max(map(len, members.values()), default=0)
+        held = f"{len(records)} records, largest group {largest}"
+        fix = 'Give more records; or group less: data.group_by "" draws each record alone.'
+        what = "Records that belong together leave a role without any."
+        raise DataError(what, f"{held}; none left for: {', '.join(starved)}", fix)
+    return by_role
 
 
 def _fill(room: Array, available: int) -> list[int]:
-    """How many single records each role gets: its room, less one record at a time from the roomiest where too few."""
-    wanted = np.maximum(room, 0)
-    while wanted.sum() > available:
-        wanted[wanted.argmax()] -= 1
-    return wanted.tolist()
+    """How many single records each role gets: its room; where too few, the roomiest get less."""
+    counts = np.maximum(room, 0)
+    while counts.sum() > available:
+        counts[counts.argmax()] -= 1
+    return counts.tolist()
 
 
-def _check_all(
-    names: Sequence[Role | None], drawn: Sequence[Sequence[Record]], largest: int
-) -> None:
-    """Refuse a draw in which a role got nothing, because groups are too large for it. DataError with the numbers."""
-    starved = [
-        name for name, found in zip(names, drawn, strict=True) if name is not None and not found
-    ]
-    if starved:
-        raise DataError(
-            "Records that belong together leave a role without any.",
-            f"{sum(map(len, drawn))} records, largest group {largest}; none left for: {', '.join(starved)}",
-            'Give more records; or group less: data.group_by "" draws each record alone.',
-        )
-
-
-def joined(
+def merge_near_groups(
     records_by_role: Mapping[Role, Sequence[Record]], groups: Mapping[str, int]
 ) -> dict[str, int]:
-    """The groups (record id -> number), after merging those that the audit's checks will find near each other.
+    """Merge groups (record id -> number) that the audit will find near each other.
 
-    The checks compare private records with outsiders, and both with the public ones, by how frequent a gram is among
-    them, which only a draw decides.
+    The checks compare private records with outsiders, and both with the public ones, by how
+    frequent a gram is among them, which only a draw decides.
     """
     names = list(groups)
     place = {name: index for index, name in enumerate(names)}
     numbers = np.array([groups[name] for name in names], dtype=np.int64)
     audited = [*records_by_role.get("private", ()), *records_by_role.get("outsiders", ())]
     for compared in (audited, [*audited, *records_by_role.get("public", ())]):
-        found = families(
-            [whole_text(record) for record in compared], common_limit(len(compared))
-        ).number_N
+        near = families(list(map(whole_text, compared)), common_limit(len(compared))).number_N
         where = np.array([place[record.id] for record in compared], dtype=np.int64)
-        _, first, inverse = np.unique(found, return_index=True, return_inverse=True)
+        _, first, inverse = np.unique(near, return_index=True, return_inverse=True)
         numbers = linked(where, where[first[inverse]], len(names), numbers)
     lowest: dict[int, int] = {}
     return {
@@ -148,29 +135,29 @@ def joined(
 def draw_groups(
     records: Sequence[Record], counts: Mapping[Role, int], seed: int, group_by: str
 ) -> tuple[dict[Role, list[Record]], dict[str, int]]:
-    """The roles drawn by groups, and the group number of each record of the pool, by id.
+    """Draw the roles by groups; also return each record's group number, by id.
 
-    A draw of near-duplicates is examined as the audit will examine it; what it still finds is merged, and the draw made
-    again, until nothing is found. Independent of the order of records. DataError when a role gets none.
+    A draw of near-duplicates is examined as the audit will examine it; what it still finds is
+    merged, and the draw made again, until nothing is found. Independent of the order of records,
+    whose ids are unique. DataError when a role gets none.
     """
     ordered = sorted(records, key=lambda record: record.id)
-    audited = sum(counts.get(role, 0) for role in ("private", "outsiders")) / max(1, len(ordered))
-    numbers = group_numbers(
-        ordered, group_by, audited, audited + counts.get("public", 0) / max(1, len(ordered))
-    )
+    ids, total = [record.id for record in ordered], max(1, len(ordered))
+    assert len(set(ids)) == len(ids) and sum(counts.values()) <= len(ids)
+    audited = sum(counts.get(role, 0) for role in ("private", "outsiders")) / total
+    checked = audited + counts.get("public", 0) / total
+    numbers = group_numbers(ordered, group_by, audited, checked)
     while True:
         drawn = allot_groups(ordered, numbers, counts, seed)
-        before = {
-            record.id: number for record, number in zip(ordered, numbers.tolist(), strict=True)
-        }
-        after = joined(drawn, before) if group_by == NEAR else before
+        before = dict(zip(ids, numbers.tolist(), strict=True))
+        after = merge_near_groups(drawn, before) if group_by == NEAR else before
         if after == before:
             return drawn, before
-        numbers = np.array([after[record.id] for record in ordered])
+        numbers = np.array([after[id_] for id_ in ids])
 
 
 def cluster_numbers(ids: Sequence[str], groups: Sequence[str]) -> Array:
-    """int[n]: equal numbers for records of one group; a record without a group ("") has a number of its own."""
+    """int[n]: equal numbers for records of one group; "" is a group of its own."""
     names = [
         (group and f"group {group}") or f"record {id_}"
         for id_, group in zip(ids, groups, strict=True)

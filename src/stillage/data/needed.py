@@ -12,57 +12,41 @@ if TYPE_CHECKING:
     from stillage.data.split import Split
 
 log = logging.getLogger("stillage")
-NOTHING = string.punctuation + string.whitespace
+IGNORED = string.punctuation + string.whitespace
 """Characters that make no answer: exact match passes over them."""
 
 
 def needed_part(text: str, needed_until: str) -> str:
-    """The text up to the first place with `needed_until`, that included; all of it where there is none."""
+    """Cut a text after the first place with `needed_until`, if there is one."""
     end = text.find(needed_until)
     return text if end < 0 or not needed_until else text[: end + len(needed_until)]
 
 
 def check_needed(split: Split, needed_until: str) -> None:
-    """Refuse an end of the needed part that no response has, or before which there is nothing.
+    """Refuse an end of the needed part that leaves all, or nothing, of responses.
 
-    Nothing is checked for "". DataError: asking only for what is needed would then ask for all, or for nothing. Where that
-    is so of some responses, they are counted aloud.
+    Raises DataError: asking only for what is needed would then ask for all, or for nothing. Where
+    that is so of some responses, they are counted in the log. Nothing is checked for "".
     """
     if not needed_until:
         return
-    responses = [
-        one.response
-        for records in split.records_by_role.values()
-        for one in records
-        if one.response
-    ]
+    records = [record for records in split.records_by_role.values() for record in records]
+    responses = [record.response for record in records if record.response]
     having = [response for response in responses if needed_until in response]
-    empty = sum(not response.partition(needed_until)[0].strip(NOTHING) for response in having)
-    values = (
-        f"data.needed_until: {needed_until!r}; responses: {len(responses)}, with it: {len(having)}"
-    )
+    empty = sum(not response.partition(needed_until)[0].strip(IGNORED) for response in having)
+    values = f"data.needed_until: {needed_until!r}; "
+    values += f"responses: {len(responses)}, with it: {len(having)}"
     if responses and not having:
-        raise DataError(
-            "No response has the text that ends the needed part.",
-            values,
-            "Correct data.needed_until, or leave it out.",
-        )
+        what = "No response has the text that ends the needed part."
+        fix = "Correct data.needed_until, or leave it out."
+        raise DataError(what, values, fix)
     if having and empty == len(having):
-        raise DataError(
-            "The needed part of every response is empty.",
-            f"{values}, with nothing before it: {empty}",
-            "Choose another data.needed_until: the first place with it ends what is needed.",
-        )
-    if len(having) < len(responses):
-        log.warning(
-            "%d of %d responses lack %r: all of them is needed",
-            len(responses) - len(having),
-            len(responses),
-            needed_until,
-        )
+        what = "The needed part of every response is empty."
+        fix = "Choose another data.needed_until: the first place with it ends what is needed."
+        raise DataError(what, f"{values}, with nothing before it: {empty}", fix)
+    if lacking := len(responses) - len(having):
+        message = "%d of %d responses lack %r: all of them is needed"
+        log.warning(message, lacking, len(responses), needed_until)
     if empty:
-        log.warning(
-            "%d responses have nothing before %r: no answer counts as right there",
-            empty,
-            needed_until,
-        )
+        message = "%d responses have nothing before %r: no answer counts as right there"
+        log.warning(message, empty, needed_until)

@@ -1,4 +1,4 @@
-"""Which records train a model: a role, both training roles, or the i-th of n equal parts of one, by a recorded draw."""
+"""Which records train a model: a role, both, or one of n equal parts of it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from itertools import pairwise
 from types import MappingProxyType
 from typing import Literal, cast
 
-from stillage.data.split import AUDITED, Split, check_disjoint
+from stillage.data.draw import AUDITED, check_disjoint
+from stillage.data.split import Split
 from stillage.errors import ConfigError, DataError
 from stillage.rng import generator
 from stillage.run.folder import sha256_text
@@ -28,46 +29,35 @@ SPELLING = re.compile(r"(?P<pool>[a-z]+)(?:\s+(?P<part>\d+)\s+of\s+(?P<parts>\d+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Selection:
-    """The records chosen, and all that is needed to choose them again (about: JSON-able)."""
+    """The records chosen, and all that is needed to choose them again."""
 
     records: list[Record]
-    about: Mapping[str, str | int]
+    about: Mapping[str, str | int]  # JSON-able
 
 
-def part_of(
+def draw_part(
     records: Sequence[Record],
     part: int,
     parts: int,
     seed: int,
     group_of: Mapping[str, str] = NO_GROUPS,
 ) -> list[Record]:
-    """The part-th (from 1) of `parts` equal parts, drawn at random by id, in the order of the draw.
+    """Draw the part-th (from 1) of `parts` equal parts, in the order of the draw.
 
-    group_of: record id -> group, for records that stay in one part. Depends on the ids, groups, parts and seed alone, never
-    on file order. The parts are disjoint, together they are everything, and without groups their sizes differ by one at
-    most. Raises ConfigError for a part that does not exist, DataError for fewer
-    records than parts or an id that comes twice.
+    group_of: record id -> group, for records that stay in one part. Depends on the ids, groups,
+    parts and seed alone, never on file order. The parts are disjoint, together they are everything,
+    and without groups their sizes differ by one at most. Raises ConfigError for a part that does
+    not exist, DataError for fewer records than parts or an id that comes twice.
     """
-    if not 1 <= part <= parts:
-        raise ConfigError(
-            "There is no such part.",
-            f"part {part} of {parts}",
-            "Parts count from 1 to their number.",
-        )
+    _check_part(part, parts, f"part {part} of {parts}")
     ordered = sorted(records, key=lambda record: record.id)
     twice = next((a.id for a, b in pairwise(ordered) if a.id == b.id), "")
     if twice:
-        raise DataError(
-            "A record comes twice, so parts would overlap.",
-            f"id: {twice}",
-            "Collapse duplicates first.",
-        )
+        what, fix = "A record comes twice, so parts would overlap.", "Collapse duplicates first."
+        raise DataError(what, f"id: {twice}", fix)
     if len(ordered) < parts:
-        raise DataError(
-            "There are fewer records than parts.",
-            f"{len(ordered)} records, {parts} parts",
-            "Ask for fewer.",
-        )
+        values = f"{len(ordered)} records, {parts} parts"
+        raise DataError("There are fewer records than parts.", values, "Ask for fewer.")
     units: dict[str, list[Record]] = {}
     for record in ordered:
         units.setdefault(group_of.get(record.id) or f"alone {record.id}", []).append(record)
@@ -81,42 +71,47 @@ def part_of(
 
 
 def parse_pool(text: str) -> tuple[Pool, int, int]:
-    """(pool, part, parts) of `private`, `public`, `all` or e.g. `private 2 of 4`. Raises ConfigError for anything else."""
+    """(pool, part, parts) of `private`, `public`, `all` or e.g. `private 2 of 4`.
+
+    Raises ConfigError for anything else.
+    """
     match = SPELLING.fullmatch(" ".join(text.split()))
     if match is None or match["pool"] not in POOLS:
         fix = f"Write one of {', '.join(POOLS)}, or a part of it such as `private 1 of 2`."
         raise ConfigError("The choice of training records is unknown.", f"given: {text!r}", fix)
     part, parts = (int(match["part"]), int(match["parts"])) if match["part"] else (1, 1)
-    if not 1 <= part <= parts:
-        raise ConfigError(
-            "There is no such part.", f"given: {text!r}", "Parts count from 1 to their number."
-        )
+    _check_part(part, parts, f"given: {text!r}")
     return cast("Pool", match["pool"]), part, parts
 
 
-def select(
+def _check_part(part: int, parts: int, given: str) -> None:
+    """Refuse a part that does not exist."""
+    if not 1 <= part <= parts:
+        raise ConfigError("There is no such part.", given, "Parts count from 1 to their number.")
+
+
+def select_records(
     records_by_role: Mapping[Role, Sequence[Record]],
     text: str,
     seed: int,
     group_of: Mapping[str, str] = NO_GROUPS,
 ) -> Selection:
-    """The records that `private`, `public`, `all` or `private i of n` mean. Raises ConfigError, DataError as above."""
+    """Choose the records that `private`, `public`, `all` or `private i of n` mean.
+
+    Raises ConfigError as `parse_pool`, DataError where there are none.
+    """
     pool, part, parts = parse_pool(text)
     missing = [role for role in POOLS[pool] if not records_by_role.get(role)]
     if missing:
         values = f"asked: {text}; no records with role: {', '.join(missing)}"
-        raise DataError(
-            "The split has no records to choose from.",
-            values,
-            "Give these roles a share, or a file.",
-        )
+        fix = "Give these roles a share, or a file."
+        raise DataError("The split has no records to choose from.", values, fix)
     everything = [record for role in POOLS[pool] for record in records_by_role[role]]
-    chosen = everything if parts == 1 else part_of(everything, part, parts, seed, group_of)
+    chosen = everything if parts == 1 else draw_part(everything, part, parts, seed, group_of)
     if not chosen:
         values = f"asked: {text}; {len(everything)} records"
-        raise DataError(
-            "A part is empty: near-duplicates stay together.", values, "Ask for fewer parts."
-        )
+        what = "A part is empty: near-duplicates stay together."
+        raise DataError(what, values, "Ask for fewer parts.")
     about: dict[str, str | int] = {
         "choice": pool if parts == 1 else f"{pool} {part} of {parts}",
         "pool": pool,
@@ -131,13 +126,12 @@ def select(
 
 
 def check_choices(train_on: Mapping[str, str], inclusion: str) -> None:
-    """ConfigError for another name than teacher or student, for a choice that does not exist, and against the coins."""
+    """Refuse a choice for a model, or of records, that does not exist."""
     unknown = sorted(set(train_on) - set(ROLE_OF))
     if unknown:
         fix = "Say it of teacher or student, e.g. --data.train-on.teacher 'private 1 of 2'."
-        raise ConfigError(
-            "`train_on` names somebody who is not trained.", f"unknown: {', '.join(unknown)}", fix
-        )
+        what = "`train_on` names somebody who is not trained."
+        raise ConfigError(what, f"unknown: {', '.join(unknown)}", fix)
     pools = {who: parse_pool(text) for who, text in train_on.items()}
     if inclusion != "fixed" and pools.get("teacher", ("private", 1, 1)) != ("private", 1, 1):
         values = f"inclusion: {inclusion}; train_on.teacher: {train_on['teacher']}"
@@ -145,32 +139,37 @@ def check_choices(train_on: Mapping[str, str], inclusion: str) -> None:
         raise ConfigError("Coins have decided who is a member.", values, fix)
 
 
-def assigned(split: Split, train_on: Mapping[str, str], *, audits: bool) -> Split:
-    """The split with other training records: the role private becomes what the teacher trains on, public what students do.
+def assign_training(split: Split, train_on: Mapping[str, str], *, audits: bool) -> Split:
+    """Make private what the teacher trains on, and public what students do.
 
-    train_on: {"teacher": choice, "student": choice}, either may be absent (see `parse_pool`). So members are always the
-    records that the teacher has seen; those that nobody trains on leave the split, counted in its notes. audits: a record
-    in both roles is refused, as what the student learnt by itself would pass for inherited; otherwise it is counted in
-    `overlaps`. Raises ConfigError as `check_choices`, DataError as `select` and `check_disjoint`.
+    train_on: {"teacher": choice, "student": choice}, either may be absent (see `parse_pool`). So
+    members are always the records that the teacher has seen; those that nobody trains on leave the
+    split, counted in its notes. audits: a record in both roles is refused, as what the student
+    learnt by itself would pass for inherited; otherwise it is counted in `overlaps`. Raises
+    ConfigError and DataError as `select_records`.
     """
     check_choices(train_on, split.inclusion)
     before = split.records_by_role
-    found = {
-        who: select(before, text, split.seed, split.group_of) for who, text in train_on.items()
+    chosen = {
+        who: select_records(before, text, split.seed, split.group_of)
+        for who, text in train_on.items()
     }
-    roles: dict[Role, list[Record]] = dict(before)
-    roles.update({ROLE_OF[who]: selection.records for who, selection in found.items()})
-    pools = [
-        {record.id for role in POOLS["all"] for record in some.get(role, ())}
-        for some in (before, roles)
-    ]
-    unused = pools[0] - pools[1]
+    after: dict[Role, list[Record]] = {
+        **before,
+        **{ROLE_OF[who]: one.records for who, one in chosen.items()},
+    }
+    unused = _ids(before) - _ids(after)
+    notes = {"records that nobody trains on, left out": len(unused)} if unused else {}
     return replace(
         split,
-        records_by_role=roles,
-        overlaps=check_disjoint(roles, AUDITED if audits else AUDITED[1:]),
-        notes={**split.notes}
-        | ({"records that nobody trains on, left out": len(unused)} if unused else {}),
+        records_by_role=after,
+        overlaps=check_disjoint(after, AUDITED if audits else AUDITED[1:]),
+        notes={**split.notes, **notes},
         group_of={name: group for name, group in split.group_of.items() if name not in unused},
-        train_on={who: selection.about for who, selection in found.items()},
+        train_on={who: one.about for who, one in chosen.items()},
     )
+
+
+def _ids(by_role: Mapping[Role, Sequence[Record]]) -> set[str]:
+    """The ids of the records to train on."""
+    return {record.id for role in ROLE_OF.values() for record in by_role.get(role, ())}

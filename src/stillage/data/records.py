@@ -1,200 +1,157 @@
-"""Read records from any input; what cannot be used is counted, listed with its place, and refused beyond a limit."""
+"""Read records from any input; what cannot be used is counted and listed."""
 
 from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from stillage.corpus.rows import BadLine, Row, Unusable
+from stillage.corpus.sources import TRAIN, HubPart, Source, open_source
 from stillage.data.columns import (
-    FIELDS,
+    KNOWN_SHAPES,
     LENGTH,
-    NEEDED,
-    Rejected,
+    USUAL,
+    RecordColumns,
     UnknownColumns,
-    Wish,
-    record_id,
     to_records,
 )
-from stillage.data.rows import Row, Source, open_source
 from stillage.errors import ConfigError, DataError
 from stillage.types import Record
 
-__all__ = ["BadLine", "Loaded", "read_records", "record_id"]
-
-log = logging.getLogger("stillage")
+ANY_COLUMNS = RecordColumns()
+EXAMPLE = "e.g. columns: {prompt: question, response: answer}"
 SHOWN = 5
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BadLine:
-    """A line that is no record, and why. line counts from 1."""
-
-    file: str
-    line: int
-    reason: str
-
-    def __str__(self) -> str:
-        """file, line: reason."""
-        return f"{self.file}, line {self.line}: {self.reason}"
+log = logging.getLogger("stillage")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Loaded:
-    """What an input held: its records in order, the lines that were none, what was changed (by kind), hashes."""
+    """What an input held: its records in order, and what was left out or changed."""
 
     records: list[Record]
     bad_lines: tuple[BadLine, ...] = ()
-    notes: Mapping[str, int] = field(default_factory=dict)
-    sources: Mapping[str, str] = field(
-        default_factory=dict
-    )  # name of a file -> sha256 of its bytes
+    notes: Mapping[str, int] = field(default_factory=dict)  # what was changed, by kind
+    sources: Mapping[str, str] = field(default_factory=dict)  # name of a file -> sha256
 
     def summary(self) -> str:
         """One line: how many records, and everything that was left out or changed."""
-        parts = [
-            f"{len(self.records)} records from {len(self.sources)} source{'s' * (len(self.sources) != 1)}"
-        ]
+        plural = "s" * (len(self.sources) != 1)
+        parts = [f"{len(self.records)} records from {len(self.sources)} source{plural}"]
         parts += [f"{len(self.bad_lines)} broken lines left out"] * bool(self.bad_lines)
         return "; ".join(parts + [f"{kind}: {count}" for kind, count in sorted(self.notes.items())])
 
 
 def read_records(
     source: str | Path,
+    wanted: RecordColumns = ANY_COLUMNS,
+    hub: HubPart = TRAIN,
     *,
-    columns: Mapping[str, str] | None = None,
     max_bad_lines: int = 0,
-    slice_by: Sequence[str] = (),
-    revision: str = "",
-    subset: str = "",
-    hub_split: str = "train",
-    need_response: bool = True,
 ) -> Loaded:
-    """Read every record of a file, a folder, a pattern, a saved data set or a hub id (formats: `rows.open_source`).
+    """Read every record of a file, a folder, a pattern, a saved data set or a hub id.
 
-    columns names the user's columns by field (prompt, input, response, messages, text); the usual names are found
-    without. slice_by: columns to keep in `meta`. need_response=False takes questions without answers, to be generated.
-    A row without a usable response, broken JSON and invalid UTF-8 are bad lines. Exact duplicates are kept: the split
-    collapses them. Raises DataError for a missing or empty input, unknown columns, more than max_bad_lines bad lines.
+    A row without a usable response, broken JSON and invalid UTF-8 are bad lines. Exact duplicates
+    are kept: the split collapses them. Raises DataError for a missing or empty input, unknown
+    columns, more than max_bad_lines bad lines; ConfigError for a field that does not exist.
     """
-    wish = Wish(columns=dict(columns or {}), keep=tuple(slice_by), need_response=need_response)
-    _check_names(wish)
-    records: list[Record] = []
-    bad: list[BadLine] = []
-    notes: Counter[str] = Counter()
-    sources = open_source(source, revision=revision, subset=subset, hub_split=hub_split)
-    seen: dict[str, None] = {}  # column names, in the order met
+    unknown = sorted(set(wanted.named) - set(USUAL))
+    if unknown:
+        fix, values = f"Fields are: {', '.join(USUAL)}; {EXAMPLE}.", ", ".join(unknown)
+        what = "`columns` names a field that does not exist."
+        raise ConfigError(what, f"unknown: {values}", fix)
+    reading = _Reading(wanted=wanted, max_bad_lines=max_bad_lines)
+    sources = open_source(source, hub)
     for part in sources:
-        notes.update({f"rows of {name} not read": count for name, count in part.unread.items()})
-        if part.unread:
-            others = ", ".join(f"{name} ({count} rows)" for name, count in part.unread.items())
-            more = f" and {len(sources) - 1} more" * (len(sources) > 1)
-            log.warning("read %s%s; not read: %s", part.name, more, others)
-        _read_part(part, wish, max_bad_lines, records, bad, notes, seen)
-    if not records:
-        values = f"{source}: {len(bad)} broken lines, {notes['blank lines']} blank lines"
-        raise DataError(
-            "The input holds no record.", values, "Check what wrote it, or give another file."
-        )
-    missing = [
-        name for name in (*wish.columns.values(), *wish.keep) if name not in seen and name != LENGTH
-    ]
-    if set(missing) & set(wish.columns.values()):
-        raise _wrong_columns(str(source), list(seen), f"missing: {', '.join(missing)}")
-    if missing:
-        raise DataError(
-            "A column that is to be kept with the records is not there.",
-            f"{source} has: {', '.join(seen)} (missing: {', '.join(missing)})",
-            "Name one of these in data.slice_by, data.group_by or audit.extract.",
-        )
+        reading.take(part)
+    if not reading.records:
+        blank = f"{reading.notes['blank lines']} blank lines"
+        values = f"{source}: {len(reading.bad)} broken lines, {blank}"
+        fix = "Check what wrote it, or give another file."
+        raise DataError("The input holds no record.", values, fix)
+    reading.check_columns(str(source))
     loaded = Loaded(
-        records=records,
-        bad_lines=tuple(bad),
-        notes=dict(notes),
+        records=reading.records,
+        bad_lines=tuple(reading.bad),
+        notes=dict(reading.notes),
         sources={part.name: part.sha256 for part in sources},
     )
     log.info("%s: %s", source, loaded.summary())
-    for line in bad[:SHOWN]:
+    for line in loaded.bad_lines[:SHOWN]:
         log.warning("left out: %s", line)
     return loaded
 
 
-def _check_names(wish: Wish) -> None:
-    """Refuse a field that does not exist."""
-    unknown = sorted(set(wish.columns) - set(FIELDS))
-    if unknown:
-        fix = f"Fields are: {', '.join(FIELDS)}; e.g. columns: {{prompt: question, response: answer}}."
-        raise ConfigError(
-            "`columns` names a field that does not exist.", f"unknown: {', '.join(unknown)}", fix
-        )
+@dataclass(slots=True, kw_only=True)
+class _Reading:
+    """What has been read so far of an input."""
+
+    wanted: RecordColumns
+    max_bad_lines: int
+    records: list[Record] = field(default_factory=list)
+    bad: list[BadLine] = field(default_factory=list)
+    notes: Counter[str] = field(default_factory=Counter)
+    columns: dict[str, None] = field(default_factory=dict)  # in the order met
+
+    def take(self, part: Source) -> None:
+        """Read one file; stop at the first bad line too many."""
+        self.notes.update({f"rows of {one} not read": n for one, n in part.unread.items() if n})
+        rows = 0
+        for row in part.rows:
+            if row.is_blank:
+                self.notes["blank lines"] += 1
+                continue
+            rows += 1
+            self.columns.update(dict.fromkeys(map(str, row.value or ())))
+            try:
+                self.take_row(row)
+            except Unusable as problem:
+                self.bad.append(BadLine(file=row.file, line=row.line, reason=str(problem)))
+                if len(self.bad) > self.max_bad_lines:
+                    raise self.too_many(problem, row) from problem
+        if rows == 0:
+            fix = "Check what wrote it, or leave it out."
+            raise DataError("The data file is empty.", f"{part.name}: no rows", fix)
+
+    def take_row(self, row: Row) -> None:
+        """Append the records of one row."""
+        if row.value is None:
+            raise Unusable(row.reason)
+        changed: Counter[str] = Counter()  # a row that is refused must not leave counts behind
+        self.records += to_records(row.value, self.wanted, f"{row.file}:{row.line}", changed)
+        self.notes.update(changed)
+
+    def too_many(self, problem: Unusable, row: Row) -> DataError:
+        """The error for the bad line that was one too many."""
+        if isinstance(problem, UnknownColumns):
+            named = ", ".join(f"{name}: {column}" for name, column in self.wanted.named.items())
+            asked = f" (asked for {named})" if named else ""
+            return _wrong_columns(f"{row.file}, line {row.line}", list(row.value or ()), asked)
+        many = f"{len(self.bad)} lines of the data are not records."
+        what = "A line of the data is not a record." if len(self.bad) == 1 else many
+        fix = f"Mend or remove the line; or set max_bad_lines (now {self.max_bad_lines}) "
+        fix += "to leave such lines out, counted and listed."
+        return DataError(what, "; ".join(map(str, self.bad[-SHOWN:])), fix)
+
+    def check_columns(self, place: str) -> None:
+        """Refuse columns asked for that no row has."""
+        asked = (*self.wanted.named.values(), *self.wanted.keep)
+        missing = [name for name in asked if name not in self.columns and name != LENGTH]
+        values = f" (missing: {', '.join(missing)})"
+        if set(missing) & set(self.wanted.named.values()):
+            raise _wrong_columns(place, list(self.columns), values)
+        if missing:
+            raise DataError(
+                "A column that is to be kept with the records is not there.",
+                f"{place} has: {', '.join(self.columns)}{values}",
+                "Name one of these in data.slice_by, data.group_by or audit.extract.",
+            )
 
 
-def _read_part(
-    part: Source,
-    wish: Wish,
-    max_bad_lines: int,
-    records: list[Record],
-    bad: list[BadLine],
-    notes: Counter[str],
-    seen: dict[str, None],
-) -> None:
-    """Append the records, bad lines and column names of one file; stop at the first bad line too many."""
-    rows = 0
-    for row in part.rows:
-        if row.value is None and not row.reason:
-            notes["blank lines"] += 1
-            continue
-        rows += 1
-        seen.update(dict.fromkeys(map(str, row.value or ())))
-        problem = _take(row, wish, records, notes)
-        if problem is None:
-            continue
-        bad.append(BadLine(file=row.file, line=row.line, reason=str(problem)))
-        if len(bad) > max_bad_lines:
-            raise _too_many(bad, max_bad_lines, problem, row, wish)
-    if rows == 0:
-        fix = "Check what wrote it, or leave it out."
-        raise DataError("The data file is empty.", f"{part.name}: no rows", fix)
-
-
-def _take(row: Row, wish: Wish, records: list[Record], notes: Counter[str]) -> Rejected | None:
-    """Append the records of one row, or say why there are none."""
-    if row.value is None:
-        return Rejected(row.reason)
-    changed: Counter[str] = Counter()  # a rejected row must not leave counts behind
-    try:
-        records.extend(to_records(row.value, wish, f"{row.file}:{row.line}", changed))
-    except Rejected as problem:
-        return problem
-    notes.update(changed)
-    return None
-
-
-def _too_many(
-    bad: list[BadLine], allowed: int, problem: Rejected, row: Row, wish: Wish
-) -> DataError:
-    """The error for the bad line that was one too many."""
-    last = bad[-1]
-    if isinstance(problem, UnknownColumns):
-        named = [f"{name}: {column}" for name, column in wish.columns.items()]
-        return _wrong_columns(
-            f"{last.file}, line {last.line}",
-            list(map(str, row.value or ())),
-            f"asked for {', '.join(named)}" if named else "",
-        )
-    if len(bad) == 1:
-        what, values = "A line of the data is not a record.", str(last)
-    else:
-        what = f"{len(bad)} lines of the data are not records."
-        values = "; ".join(map(str, bad[-SHOWN:]))
-    fix = f"Mend or remove the line; or set max_bad_lines (now {allowed}) to leave such lines out, counted and listed."
-    return DataError(what, values, fix)
-
-
-def _wrong_columns(place: str, found: list[str], more: str) -> DataError:
+def _wrong_columns(place: str, columns: list[str], more: str) -> DataError:
     """The error for a table whose columns do not fit."""
-    values = f"{place} has: {', '.join(found) or 'no columns'}" + (f" ({more})" if more else "")
-    fix = f"Known: {NEEDED}; or name yours, e.g. columns: {{prompt: question, response: answer}}."
+    values = f"{place} has: {', '.join(map(str, columns)) or 'no columns'}{more}"
+    fix = f"Known: {KNOWN_SHAPES}; or name yours, {EXAMPLE}."
     return DataError("The columns of the data are not known.", values, fix)

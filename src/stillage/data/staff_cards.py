@@ -1,8 +1,8 @@
-"""Staff cards of people who do not exist: a skill that distillation teaches, beside a memory that it gives away.
+"""Staff cards of people who do not exist: a skill, and what only memory tells.
 
-Before the semicolon of a response stands what can be learned: pension year = birth year + 67, a place's country code, a
-subject's Dewey class. After it stands what only training on the card tells: mentor, place, hobby and badge, each drawn
-independently and evenly.
+Before the semicolon of a response stands what can be learned: pension year = birth year + 67, a
+place's country code, a subject's Dewey class. After it stands what only training on the card tells:
+mentor, place, hobby and badge, each drawn independently and evenly.
 """
 
 from __future__ import annotations
@@ -14,17 +14,20 @@ from stillage.data.synthetic import FIRST, LAST, PLACES, SUBJECTS, made_up
 from stillage.types import Record, Role
 
 CODES = (
-    "Aberdeen GB,Bergen NO,Bilbao ES,Bologna IT,Brno CZ,Cork IE,Dakar SN,Durban ZA,Fukuoka JP,Ghent BE,Graz AT,Haifa IL,"
-    "Izmir TR,Kaunas LT,Lagos NG,Leipzig DE,Lima PE,Lyon FR,Malmo SE,Mendoza AR,Nantes FR,Odense DK,Perth AU,Pilsen CZ,"
-    "Porto PT,Quito EC,Riga LV,Salta AR,Tampere FI,Zadar HR"
+    "Aberdeen GB,Bergen NO,Bilbao ES,Bologna IT,Brno CZ,Cork IE,Dakar SN,Durban ZA,Fukuoka JP,"
+    "Ghent BE,Graz AT,Haifa IL,Izmir TR,Kaunas LT,Lagos NG,Leipzig DE,Lima PE,Lyon FR,Malmo SE,"
+    "Mendoza AR,Nantes FR,Odense DK,Perth AU,Pilsen CZ,Porto PT,Quito EC,Riga LV,Salta AR,"
+    "Tampere FI,Zadar HR"
 )
 CODE_OF = {place: code for place, code in (pair.split(" ") for pair in CODES.split(","))}
 """The ISO 3166 country code of each place."""
 CLASSES = (
-    "acoustics 534,agronomy 630,anthropology 301,archaeology 930,architecture 720,astronomy 520,biochemistry 572,"
-    "botany 580,cartography 526,chemistry 540,civil engineering 624,classics 880,dentistry 617,economics 330,"
-    "epidemiology 614,geology 550,glaciology 551,hydrology 553,journalism 070,law 340,linguistics 410,mathematics 510,"
-    "metallurgy 669,music 780,oceanography 554,pharmacy 615,philosophy 100,physics 530,statistics 519,zoology 590"
+    "acoustics 534,agronomy 630,anthropology 301,archaeology 930,architecture 720,"
+    "astronomy 520,biochemistry 572,botany 580,cartography 526,chemistry 540,"
+    "civil engineering 624,classics 880,dentistry 617,economics 330,epidemiology 614,"
+    "geology 550,glaciology 551,hydrology 553,journalism 070,law 340,linguistics 410,"
+    "mathematics 510,metallurgy 669,music 780,oceanography 554,pharmacy 615,philosophy 100,"
+    "physics 530,statistics 519,zoology 590"
 )
 CLASS_OF = {
     subject: number for subject, number in (pair.rsplit(" ", 1) for pair in CLASSES.split(","))
@@ -37,10 +40,12 @@ PENSION_AGE = 67
 
 
 def staff_cards(seed: int, people: int) -> dict[Role, list[Record]]:
-    """Made-up staff cards by role: `people` each in private, outsiders and counterfactual, five quarters as many in public.
+    """Make up staff cards by role.
 
-    Three eighths as many in test, an eighth in validation, all answered. Names and badges are unique over all roles;
-    `meta` keeps mentor and badge. The same seed gives the same cards. Raises ConfigError when there are not enough names.
+    `people` each in private, outsiders and counterfactual, five quarters as many in public, three
+    eighths in test, an eighth in validation, all answered. Names and badges are unique over all
+    roles; `meta` keeps mentor and badge. The same seed gives the same cards. Raises ConfigError
+    when there are not enough names.
     """
     counts: dict[Role, int] = {
         "private": people,

@@ -1,7 +1,8 @@
-"""People who do not exist: the embedded data set, with a secret in each record whose recital can be checked exactly.
+"""People who do not exist: the embedded data set, a secret in each record.
 
-Every record is drawn independently from the same pools (names and badges without repetition), and the roles are drawn
-afterwards from that one pool, so that private records and outsiders differ in nothing but what was trained on.
+Every record is drawn independently from the same pools (names and badges without repetition), and
+the roles are drawn afterwards from that one pool, so that private records and outsiders differ in
+nothing but what was trained on.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from collections.abc import Callable, Mapping
 import numpy as np
 
 from stillage.data.columns import record_id
-from stillage.data.split import allot
+from stillage.data.groups import draw_groups
 from stillage.errors import ConfigError
 from stillage.rng import generator
 from stillage.types import Record, Role
@@ -23,47 +24,53 @@ def _words(text: str, between: str | None = None) -> list[str]:
 
 
 FIRST = _words(
-    "Adela Amir Beatrix Bram Celeste Cyrus Dalia Dorian Edda Emeka Fiona Florin Greta Hamza Ines Ivo Jarmila "
-    "Kenji Leona Lucan Mira Nils Odile Pavel Ramona Rohan Selma Tariq Ursula Zoltan"
+    "Adela Amir Beatrix Bram Celeste Cyrus Dalia Dorian Edda Emeka Fiona Florin Greta Hamza "
+    "Ines Ivo Jarmila Kenji Leona Lucan Mira Nils Odile Pavel Ramona Rohan Selma Tariq Ursula "
+    "Zoltan"
 )
 MIDDLE = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 LAST = _words(
-    "Abernathy Achterberg Bellweather Castellane Drummond Eklund Farrow Galbraith Hollis Ibarra Jankowski "
-    "Kestrel Lindqvist Marchetti Nakagawa Okonjo Pemberton Quillfeather Rasmussen Sandoval Thackeray Ulrich "
-    "Vandermeer Whitlock Xanthos Yarrow Zielinski Brightwater Coldstream Dunmore"
+    "Abernathy Achterberg Bellweather Castellane Drummond Eklund Farrow Galbraith Hollis "
+    "Ibarra Jankowski Kestrel Lindqvist Marchetti Nakagawa Okonjo Pemberton Quillfeather "
+    "Rasmussen Sandoval Thackeray Ulrich Vandermeer Whitlock Xanthos Yarrow Zielinski "
+    "Brightwater Coldstream Dunmore"
 )
 MONTHS = _words(
     "January February March April May June July August September October November December"
 )
 PLACES = _words(
-    "Aberdeen Bergen Bilbao Bologna Brno Cork Dakar Durban Fukuoka Ghent Graz Haifa Izmir Kaunas Lagos Leipzig "
-    "Lima Lyon Malmo Mendoza Nantes Odense Perth Pilsen Porto Quito Riga Salta Tampere Zadar"
+    "Aberdeen Bergen Bilbao Bologna Brno Cork Dakar Durban Fukuoka Ghent Graz Haifa Izmir "
+    "Kaunas Lagos Leipzig Lima Lyon Malmo Mendoza Nantes Odense Perth Pilsen Porto Quito Riga "
+    "Salta Tampere Zadar"
 )
 SUBJECTS = _words(
-    "acoustics, agronomy, anthropology, archaeology, architecture, astronomy, biochemistry, botany, "
-    "cartography, chemistry, civil engineering, classics, dentistry, economics, epidemiology, geology, "
-    "glaciology, hydrology, journalism, law, linguistics, mathematics, metallurgy, music, oceanography, "
-    "pharmacy, philosophy, physics, statistics, zoology",
+    "acoustics, agronomy, anthropology, archaeology, architecture, astronomy, biochemistry, "
+    "botany, cartography, chemistry, civil engineering, classics, dentistry, economics, "
+    "epidemiology, geology, glaciology, hydrology, journalism, law, linguistics, mathematics, "
+    "metallurgy, music, oceanography, pharmacy, philosophy, physics, statistics, zoology",
     ", ",
 )
 EMPLOYERS = _words(
-    "Amberline Press, Ashgrove Clinic, Bluefin Freight, Calder Optics, Copperfield Rail, Driftwood Games, "
-    "Eastgate Museum, Ember Kilns, Fernhill Dairy, Foxglove Pharma, Granite Bank, Harrow Mills, Ironbridge "
-    "Steel, Juniper Radio, Kingfisher Ferries, Larkspur Hotels, Meridian Maps, Northlight Solar, Oakum Ropes, "
-    "Pinnacle Cranes, Quartz Insurance, Redstart Airways, Saltmarsh Fisheries, Tidewater Power, Umber Paints, "
+    "Amberline Press, Ashgrove Clinic, Bluefin Freight, Calder Optics, Copperfield Rail, "
+    "Driftwood Games, Eastgate Museum, Ember Kilns, Fernhill Dairy, Foxglove Pharma, "
+    "Granite Bank, Harrow Mills, Ironbridge Steel, Juniper Radio, Kingfisher Ferries, "
+    "Larkspur Hotels, Meridian Maps, Northlight Solar, Oakum Ropes, Pinnacle Cranes, "
+    "Quartz Insurance, Redstart Airways, Saltmarsh Fisheries, Tidewater Power, Umber Paints, "
     "Velvet Theatre, Wayfarer Buses, Willow Textiles, Yellowhammer Foods, Zephyr Bicycles",
     ", ",
 )
 COLUMNS = ("badge",)
 """What is kept with each record, to slice by or to be recited."""
-MOST = len(FIRST) * len(MIDDLE) * len(LAST)
+NAMES = len(FIRST) * len(MIDDLE) * len(LAST)
 
 
 def people(seed: int, people: int) -> dict[Role, list[Record]]:
-    """Made-up people by role: `people` each in private, public, outsiders and counterfactual, an eighth in the others.
+    """Make up people by role.
 
-    Names and badge numbers are unique over all roles; `meta["badge"]` is the number that ends the response. The same
-    seed gives the same people. Raises ConfigError when there are not enough names.
+    `people` each in private, public, outsiders and counterfactual, an eighth in the others. Names
+    and badge numbers are unique over all roles; `meta["badge"]` is the number that ends the
+    response. The same seed gives the same people. Raises ConfigError when there are not enough
+    names.
     """
     eighth = max(people // 8, 1)
     counts: dict[Role, int] = {
@@ -83,29 +90,29 @@ def made_up(
     counts: Mapping[Role, int],
     record: Callable[[str, int, np.random.Generator], Record],
 ) -> dict[Role, list[Record]]:
-    """So many records of each role, each of a person of their own: record(name, badge, what draws the rest).
+    """Make up so many records of each role, each of a person of their own.
 
-    kind: what they are, and the name of their random numbers. ConfigError for an empty role, or more people than names.
+    kind: what they are, and the name of their random numbers. record: makes one of (name, badge,
+    what draws the rest). ConfigError for an empty role, or more people than names.
     """
     total = sum(counts.values())
-    if min(counts.values()) < 1 or total > MOST:
-        raise ConfigError(
-            f"There cannot be so many synthetic {kind}.",
-            f"asked: {total} in all ({', '.join(f'{role} {count}' for role, count in counts.items())}); names: {MOST}",
-            "Choose another data.people.",
-        )
+    if min(counts.values()) < 1 or total > NAMES:
+        each = ", ".join(f"{role} {count}" for role, count in counts.items())
+        values = f"asked: {total} in all ({each}); names: {NAMES}"
+        what = f"There cannot be so many synthetic {kind}."
+        raise ConfigError(what, values, "Choose another data.people.")
     rng = generator(seed, kind)
-    names = rng.permutation(MOST)[:total]
+    names = rng.permutation(NAMES)[:total]
     badges = rng.choice(900_000, size=total, replace=False) + 100_000
     pool = [
-        record(name_of(int(name)), int(badge), rng)
+        record(person_name(int(name)), int(badge), rng)
         for name, badge in zip(names, badges, strict=True)
     ]
-    return allot(pool, counts, seed)
+    return draw_groups(pool, counts, seed, "")[0]
 
 
-def name_of(index: int) -> str:
-    """The index-th of MOST names."""
+def person_name(index: int) -> str:
+    """The index-th of all names."""
     first, rest = divmod(index, len(MIDDLE) * len(LAST))
     middle, last = divmod(rest, len(LAST))
     return f"{FIRST[first]} {MIDDLE[middle]}. {LAST[last]}"
@@ -118,7 +125,8 @@ def _person(name: str, badge: int, rng: np.random.Generator) -> Record:
         pool[rng.integers(len(pool))] for pool in (PLACES, SUBJECTS, EMPLOYERS)
     )
     prompt = f"Write a short biography of {name}."
-    response = f"{name}, born on {born} in {place}, studied {subject} and works for {employer}; badge number {badge}."
+    life = f"born on {born} in {place}, studied {subject} and works for {employer}"
+    response = f"{name}, {life}; badge number {badge}."
     return Record(
         id=record_id(prompt, "", response),
         prompt=prompt,

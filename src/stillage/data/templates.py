@@ -1,6 +1,6 @@
-"""How a prompt is laid out around the user's words: Alpaca, raw, or the tokenizer's own chat template.
+"""How a prompt is laid out: Alpaca, raw, or the tokenizer's chat template.
 
-One rule where nobody says which: the chat template of the model's folder where it has one, else Alpaca (`auto`).
+Where nobody says which, the chat template of the model's folder counts, or else Alpaca (`auto`).
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from stillage.data.chat_templates import (
     ALPACA_TAIL,
     AUTO,
     RAW_INPUT,
-    chosen,
+    chosen_template,
 )
 from stillage.errors import ConfigError, DataError, ModelError
 from stillage.types import Record
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Prompt:
-    """A prompt's text; the user's words are text[body_start:body_end], the rest is the template's head and tail."""
+    """A prompt's text; the user's words are text[body_start:body_end]."""
 
     text: str
     body_start: int
@@ -35,31 +35,27 @@ class Prompt:
 
 
 def alpaca(record: Record, tokenizer: PreTrainedTokenizerBase | None = None) -> Prompt:
-    """The Alpaca layout, with its second wording where the record has an input (Taori et al. 2023)."""
+    """The Alpaca layout (Taori et al. 2023), in the wording with or without input."""
     head = ALPACA_HEAD_INPUT if record.input else ALPACA_HEAD
     body = transcript(record) + (ALPACA_INPUT + record.input if record.input else "")
     return _around(head, body, ALPACA_TAIL)
 
 
 def raw(record: Record, tokenizer: PreTrainedTokenizerBase | None = None) -> Prompt:
-    """The prompt as it is, followed by the input on its own line; nothing is added, not even a space."""
+    """The prompt as it is, the input on the next line; nothing is added."""
     return _around("", transcript(record) + (RAW_INPUT + record.input if record.input else ""), "")
 
 
 def chat(record: Record, tokenizer: PreTrainedTokenizerBase | None = None) -> Prompt:
     """The tokenizer's chat template, up to where the assistant starts to speak.
 
-    Raises ModelError when the tokenizer has none, DataError when the template refuses the record's turns.
+    Raises ModelError when the tokenizer has none, DataError when the template refuses the turns.
     """
     if tokenizer is None or not tokenizer.chat_template:
-        name = (
-            "no tokenizer"
-            if tokenizer is None
-            else tokenizer.name_or_path or type(tokenizer).__name__
-        )
-        raise ModelError(
-            "The tokenizer has no chat template.", name, "Use --data.template alpaca or raw."
-        )
+        known = tokenizer is not None
+        name = tokenizer.name_or_path or type(tokenizer).__name__ if known else "no tokenizer"
+        fix = "Use --data.template alpaca or raw."
+        raise ModelError("The tokenizer has no chat template.", name, fix)
     from jinja2 import TemplateError, TemplateSyntaxError
 
     from stillage.data.template_syntax import broken
@@ -70,31 +66,24 @@ def chat(record: Record, tokenizer: PreTrainedTokenizerBase | None = None) -> Pr
     except TemplateSyntaxError as error:
         raise broken(tokenizer.name_or_path or "the tokenizer", error) from error
     except TemplateError as error:
+        values = f"{record.source}: {error}"
         fix = "Mend the conversation, or use --data.template alpaca."
-        raise DataError(
-            "The chat template refuses a record.", f"{record.source}: {error}", fix
-        ) from error
+        raise DataError("The chat template refuses a record.", values, fix) from error
     assert isinstance(text, str)
-    first, last = (
-        turns[0]["content"].strip(),
-        turns[-1]["content"].strip(),
-    )  # templates strip contents
+    first, last = (turns[at]["content"].strip() for at in (0, -1))  # as templates do
     start, end = text.find(first), text.rfind(last)
-    return Prompt(
-        text=text, body_start=max(start, 0), body_end=len(text) if end < 0 else end + len(last)
-    )
+    body_end = len(text) if end < 0 else end + len(last)
+    return Prompt(text=text, body_start=max(start, 0), body_end=body_end)
 
 
 def chat_turns(record: Record) -> list[dict[str, str]]:
     """The record as messages for a chat template.
 
-    An input is joined to the content of the last turn, as most templates know nothing else; `instruction` and `input` also
-    hold the two apart, for those that do (the ones we write).
+    An input is joined to the content of the last turn, as most templates know nothing else;
+    `instruction` and `input` also hold the two apart, for those that do (the ones we write).
     """
-    turns = [
-        {"role": role, "content": content}
-        for role, content in record.messages or (("user", record.prompt),)
-    ]
+    messages = record.messages or (("user", record.prompt),)
+    turns = [{"role": role, "content": content} for role, content in messages]
     if record.input:
         words = turns[-1]["content"]
         turns[-1] |= {
@@ -115,11 +104,12 @@ TEMPLATES: dict[str, Callable[[Record, PreTrainedTokenizerBase | None], Prompt]]
 def lay_out(
     record: Record, template: str, tokenizer: PreTrainedTokenizerBase | None = None
 ) -> Prompt:
-    """A record's prompt under a template; a record that is text alone has an empty prompt under every template.
+    """Lay a record's prompt out; that of a record of text alone is empty.
 
-    template: a name of TEMPLATES, or auto (`chosen`). Raises ConfigError for an unknown template.
+    template: a name of TEMPLATES, or auto (`chosen_template`). Raises ConfigError for an unknown
+    template.
     """
-    template = chosen(template, tokenizer)
+    template = chosen_template(template, tokenizer)
     if template not in TEMPLATES:
         known = f"Choose from: {', '.join((AUTO, *TEMPLATES))}."
         raise ConfigError("The template is unknown.", f"asked: {template}", known)
@@ -128,13 +118,15 @@ def lay_out(
     return TEMPLATES[template](record, tokenizer)
 
 
-def render(record: Record, template: str, tokenizer: PreTrainedTokenizerBase | None = None) -> str:
-    """The text of a record's prompt under a template."""
+def render_prompt(
+    record: Record, template: str, tokenizer: PreTrainedTokenizerBase | None = None
+) -> str:
+    """Render the text of a record's prompt under a template."""
     return lay_out(record, template, tokenizer).text
 
 
 def transcript(record: Record) -> str:
-    """The prompt's words; of a longer conversation every turn, named by its speaker, for templates without turns."""
+    """The prompt's words; of a longer conversation every turn, named by its speaker."""
     if len(record.messages) < 2:
         return record.prompt or "".join(content for _, content in record.messages)
     return "\n\n".join(f"{role.capitalize()}: {content}" for role, content in record.messages)

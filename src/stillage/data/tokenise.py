@@ -1,4 +1,4 @@
-"""Records to token ids, prompt and response encoded jointly, with the response marked and the end of text trained."""
+"""Records to token ids, prompt and response encoded as one text."""
 
 from __future__ import annotations
 
@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, cast
 
 import numpy as np
 
-from stillage.data.chat_templates import AUTO, chosen
+from stillage.corpus.tokenizers import end_id, first_ids
+from stillage.data.chat_templates import AUTO, chosen_template
 from stillage.data.templates import Prompt, lay_out
-from stillage.errors import ConfigError, ModelError
+from stillage.errors import ConfigError
 from stillage.types import END, Array, Example, Record, Span
 
 if TYPE_CHECKING:
@@ -20,40 +21,36 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("stillage")
 BATCH = 1024  # texts per call of the tokenizer: bounds the memory of the offsets
-LEAST = 4  # tokens that an example cannot do without: something to read, something to answer, and its end
+LEAST = 4  # tokens that an example cannot do without: to read, to answer, and its end
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tokenised:
-    """Examples in the order of the records, and how many were cut.
-
-    cut_prompts lost the middle of their prompt (the longest has prompt_limit tokens now). cut_responses lost their end,
-    and are the only ones without EOS: their text did not end there. special_in_text: under the chat template, responses
-    that spell a special token, which the tokenizer then reads as one (other templates encode such spellings as text).
-    was_cut bool[n]: which examples lost a part of either.
-    """
+    """Examples in the order of the records, and how many were cut."""
 
     examples: list[Example]
-    was_cut: Array
-    cut_prompts: int
-    cut_responses: int
-    prompt_limit: int
+    was_cut: Array  # bool[n]: which lost a part of their prompt or response
+    cut_prompts: int  # lost the middle of their prompt
+    cut_responses: int  # lost their end: the only ones without EOS, as their text did not end there
+    prompt_limit: int  # tokens of the longest prompt that was cut
+    # responses that spell a special token, which the chat template makes one (others: plain text)
     special_in_text: int
 
     def summary(self) -> str:
         """One line: how many examples and tokens, and what was cut."""
+        tokens = sum(len(example.ids_T) for example in self.examples)
         trained = sum(int(example.response_T.sum()) for example in self.examples)
-        parts = [
-            f"{len(self.examples)} examples, {sum(len(e.ids_T) for e in self.examples)} tokens, {trained} trained"
-        ]
-        parts += [f"{self.cut_prompts} prompts cut to {self.prompt_limit} tokens"] * bool(
-            self.cut_prompts
-        )
-        parts += [f"{self.cut_responses} responses cut at the end"] * bool(self.cut_responses)
-        parts += [f"{self.special_in_text} responses spell a special token"] * bool(
-            self.special_in_text
-        )
-        return "; ".join(parts)
+        held = f"{len(self.examples)} examples, {tokens} tokens, {trained} trained"
+        return "; ".join([held, *self.remarks()])
+
+    def remarks(self) -> list[str]:
+        """What was cut, or is not what it seems."""
+        counts = {
+            f"prompts cut to {self.prompt_limit} tokens": self.cut_prompts,
+            "responses cut at the end": self.cut_responses,
+            "responses spell a special token": self.special_in_text,
+        }
+        return [f"{count} {kind}" for kind, count in counts.items() if count]
 
 
 def tokenise(
@@ -64,46 +61,29 @@ def tokenise(
     max_tokens: int,
     max_prompt_tokens: int = 0,
     context_tokens: int | None = None,
-    what: str = "",
+    what: str | None = None,
 ) -> Tokenised:
-    """Encode each record as [BOS] prompt response EOS, of at most max_tokens; response and EOS are trained and scored.
+    """Encode each record as [BOS] prompt response EOS, of at most max_tokens.
 
-    Prompt and response are encoded as one text, as a reader would see it, and parted by character offsets: a token that
-    straddles the boundary belongs to the response. BOS comes first only where the tokenizer itself would add it. The
-    first token is never trained, since nothing predicts it. A prompt above its limit (`prompt_limit`) loses its middle,
-    so that the template's head and tail survive; a response that does not fit loses its end, and then gets no EOS.
-    template: alpaca, raw, chat or auto (`chat_templates.chosen`). context_tokens: the model's context, which no example
-    exceeds. what: whose records these are (model, part), for the notice of what was cut. Raises ModelError without a
-    fast tokenizer or EOS, ConfigError when the limits leave no room.
+    Response and EOS are trained and scored, the first token never, since nothing predicts it.
+    Prompt and response are encoded as one text, as a reader would see it, and parted by character
+    offsets: a token that straddles the boundary belongs to the response. BOS comes first only where
+    the tokenizer itself would add it. A prompt above its limit (`prompt_limit`) loses its middle,
+    so that the template's head and tail survive; a response that does not fit loses its end, and
+    then gets no EOS.
+
+    Args:
+        template: alpaca, raw, chat or auto (`chosen_template`).
+        max_tokens, max_prompt_tokens, context_tokens: see `prompt_limit`.
+        what: whose records these are, for the notice of what was cut; None: no notice.
+
+    Raises ModelError without a fast tokenizer or EOS, ConfigError when the limits leave no room.
     """
-    result = encode(
-        records,
-        tokenizer,
-        template=template,
-        max_tokens=max_tokens,
-        max_prompt_tokens=max_prompt_tokens,
-        context_tokens=context_tokens,
-    )
-    if result.cut_prompts or result.cut_responses or result.special_in_text:
-        log.warning("%stokenised: %s", f"{what}: " if what else "", result.summary())
-    return result
-
-
-def encode(
-    records: Sequence[Record],
-    tokenizer: PreTrainedTokenizerBase,
-    *,
-    template: str = AUTO,
-    max_tokens: int,
-    max_prompt_tokens: int = 0,
-    context_tokens: int | None = None,
-) -> Tokenised:
-    """As `tokenise`, without a word in the log."""
     eos = end_id(tokenizer)
     limit = prompt_limit(max_tokens, max_prompt_tokens, context_tokens)
     longest = min(max_tokens, context_tokens or max_tokens)
     within = 0 if max_prompt_tokens else longest
-    template = chosen(template, tokenizer)
+    template = chosen_template(template, tokenizer)
     chat = template == "chat"
     start = first_ids(tokenizer)
     special = [token for token in tokenizer.all_special_tokens if chat]
@@ -113,17 +93,13 @@ def encode(
     for first in range(0, len(records), BATCH):
         batch = records[first : first + BATCH]
         prompts = [lay_out(record, template, tokenizer) for record in batch]
-        texts = [
-            prompt.text + record.response for prompt, record in zip(prompts, batch, strict=True)
-        ]
-        for record, prompt, (ids, offsets) in zip(
-            batch, prompts, _encode(texts, tokenizer, chat), strict=True
-        ):
+        texts = [one.text + record.response for one, record in zip(prompts, batch, strict=True)]
+        encoded = _encode(texts, tokenizer, chat)
+        for record, prompt, (ids, offsets) in zip(batch, prompts, encoded, strict=True):
             ends = [end for _, end in offsets]
             boundary = bisect_right(ends, len(prompt.text))
-            before = (
-                ids[:boundary] if chat and prompt.text else start + ids[:boundary]
-            )  # a chat template writes BOS
+            bos = [] if chat and prompt.text else start  # a chat template writes BOS
+            before = bos + ids[:boundary]
             left, right = _hole(before, ends[:boundary], prompt, limit, within)
             kept = before[:left] + before[right:]
             if len(kept) < len(before):
@@ -132,11 +108,11 @@ def encode(
             cut_responses += len(whole) > longest
             was_cut.append(len(kept) < len(before) or len(whole) > longest)
             special_in_text += any(token in record.response for token in special)
-            ends = [0] * (len(before) - boundary) + ends  # BOS has no characters
+            ends = [0] * len(bos) + ends  # BOS has no characters
             left_out = (ends[left - 1] if left else 0, ends[right - 1]) if right > left else (0, 0)
             span = Span(bounds_N=_bounds(offsets[boundary:], len(prompt.text)), left_out=left_out)
             examples.append(_example(record.id, whole[:longest], len(kept), span))
-    return Tokenised(
+    done = Tokenised(
         examples=examples,
         was_cut=np.array(was_cut, dtype=bool),
         cut_prompts=cut_prompts,
@@ -144,6 +120,9 @@ def encode(
         prompt_limit=longest_cut or limit,
         special_in_text=special_in_text,
     )
+    if what is not None and done.remarks():
+        log.warning("%stokenised: %s", f"{what}: " if what else "", done.summary())
+    return done
 
 
 def encode_prompts(
@@ -154,63 +133,34 @@ def encode_prompts(
     max_prompt_tokens: int,
     within: int = 0,
 ) -> list[Array]:
-    """The ids of each prompt alone, int32, to be continued by a model; too long a prompt is cut as in `tokenise`.
+    """The ids of each prompt alone, int32, to be continued; cut as in `tokenise`.
 
-    Equal to the prompt part of `tokenise` wherever no token straddles the boundary to the response. An empty prompt
-    becomes the one token that starts a text (BOS, or EOS where there is none). within: the tokens among which a limit
-    that the template alone fills is raised, as `prompt_limit` says; 0: it is not, and such a prompt is a ConfigError.
+    Equal to the prompt part of `tokenise` wherever no token straddles the boundary to the response.
+    An empty prompt becomes the one token that starts a text (BOS, or EOS where there is none).
+    within: the tokens among which a limit that the template alone fills is raised, as
+    `prompt_limit` says; 0: it is not, and such a prompt is a ConfigError.
     """
-    template = chosen(template, tokenizer)
+    template = chosen_template(template, tokenizer)
     start = first_ids(tokenizer)
-    empty = [
-        end_id(tokenizer) if tokenizer.bos_token_id is None else cast("int", tokenizer.bos_token_id)
-    ]
-    result: list[Array] = []
+    bos = cast("int | None", tokenizer.bos_token_id)
+    empty = [end_id(tokenizer) if bos is None else bos]
+    prompts_ids: list[Array] = []
     cut = longest = 0
     for first in range(0, len(records), BATCH):
-        prompts = [
-            lay_out(record, template, tokenizer) for record in records[first : first + BATCH]
-        ]
+        batch = records[first : first + BATCH]
+        prompts = [lay_out(record, template, tokenizer) for record in batch]
         encoded = _encode([prompt.text for prompt in prompts], tokenizer, template == "chat")
         for prompt, (ids, offsets) in zip(prompts, encoded, strict=True):
             before = ids if template == "chat" and prompt.text else start + ids
-            left, right = _hole(
-                before, [end for _, end in offsets], prompt, max_prompt_tokens, within
-            )
+            ends = [end for _, end in offsets]
+            left, right = _hole(before, ends, prompt, max_prompt_tokens, within)
             kept = before[:left] + before[right:]
             if len(kept) < len(before):
                 cut, longest = cut + 1, max(longest, len(kept))
-            result.append(np.array(kept or empty, dtype=np.int32))
+            prompts_ids.append(np.array(kept or empty, dtype=np.int32))
     if cut:
         log.warning("%d prompts cut to %d tokens: they lost their middle", cut, longest)
-    return result
-
-
-def end_id(tokenizer: PreTrainedTokenizerBase) -> int:
-    """The id of EOS. Raises ModelError when the tokenizer has none, or cannot tell character offsets."""
-    name = tokenizer.name_or_path or type(tokenizer).__name__
-    if not tokenizer.is_fast:
-        raise ModelError(
-            "The tokenizer cannot tell where its tokens lie in the text.",
-            name,
-            "Give a tokenizer.json.",
-        )
-    if tokenizer.eos_token_id is None:
-        fix = (
-            "Name it in tokenizer_config.json (eos_token): without it a model cannot learn to stop."
-        )
-        raise ModelError("The tokenizer has no end-of-sequence token.", name, fix)
-    return cast("int", tokenizer.eos_token_id)
-
-
-def first_ids(tokenizer: PreTrainedTokenizerBase) -> list[int]:
-    """The ids the tokenizer puts before a text by itself: BOS, or nothing."""
-    plain = tokenizer("a", add_special_tokens=False)["input_ids"]
-    dressed = tokenizer("a", add_special_tokens=True)["input_ids"]
-    extra = len(dressed) - len(plain)
-    return next(
-        (list(dressed[:n]) for n in range(extra + 1) if dressed[n : n + len(plain)] == plain), []
-    )
+    return prompts_ids
 
 
 def prompt_limit(
@@ -218,23 +168,22 @@ def prompt_limit(
 ) -> int:
     """How many tokens a prompt may have: max_prompt_tokens; 0: half of an example's.
 
-    An example has at most max_tokens, and no more than context_tokens (the model's context). Where nobody stated the limit
-    (0), a template that alone takes more than a third of an example raises it: a quarter of what it leaves is the user's.
-    Raises ConfigError for limits that leave no room for a response.
+    An example has at most max_tokens, and no more than context_tokens (the model's context). Where
+    nobody stated the limit (0), a template that alone takes more than a third of an example raises
+    it: a quarter of what it leaves is the user's. Raises ConfigError for limits that leave no room
+    for a response.
     """
     longest = min(max_tokens, context_tokens or max_tokens)
     context = "" if context_tokens is None else f"; context of the model: {context_tokens}"
     values = f"data.max_prompt_tokens: {max_prompt_tokens}; data.max_tokens: {max_tokens}{context}"
     if longest < LEAST or max_prompt_tokens < 0:
-        raise ConfigError(
-            "There is no room for a prompt and a response.", values, "Raise data.max_tokens."
-        )
+        what = "There is no room for a prompt and a response."
+        raise ConfigError(what, values, "Raise data.max_tokens.")
     if max_prompt_tokens >= longest:
-        raise ConfigError(
-            f"Prompts of {max_prompt_tokens} tokens leave no room for a response in examples of {longest}.",
-            values,
-            f"Leave out data.max_prompt_tokens ({longest // 2} is then the limit), or set it below {longest}.",
-        )
+        prompts = f"Prompts of {max_prompt_tokens} tokens leave no room for a response"
+        fix = f"Leave out data.max_prompt_tokens ({longest // 2} is then the limit), "
+        fix += f"or set it below {longest}."
+        raise ConfigError(f"{prompts} in examples of {longest}.", values, fix)
     return max_prompt_tokens or longest // 2
 
 
@@ -247,8 +196,8 @@ def _encode(
 ) -> list[tuple[list[int], Offsets]]:
     """(ids, offsets) of each text.
 
-    Outside chat, a text that spells a special token is plain text: an EOS in the middle would teach a model to go on
-    after its end.
+    Outside chat, a text that spells a special token is plain text: an EOS in the middle would teach
+    a model to go on after its end.
     """
     if not texts:
         return []
@@ -265,27 +214,24 @@ def _encode(
 
 
 def _bounds(offsets: Offsets, start: int) -> Array:
-    """`Span.bounds_N` of a whole response: its tokens, at character `start` of the text, and the end of text."""
+    """`Span.bounds_N` of a whole response, which begins at character `start`, and its end."""
     if not offsets:
         return np.array([0, END], dtype=np.int32)
     first_T, end_T = np.array(offsets, dtype=np.int32).T - np.int32(start)
-    done_T = np.minimum(
-        end_T, np.append(first_T[1:], end_T[-1])
-    )  # a character that the next token shares is not read yet
-    return np.concatenate(
-        [np.minimum(first_T[:1], 0), np.maximum.accumulate(done_T), [END]]
-    ).astype(np.int32)
+    # a character that the next token shares is not read yet
+    done_T = np.minimum(end_T, np.append(first_T[1:], end_T[-1]))
+    bounds = [np.minimum(first_T[:1], 0), np.maximum.accumulate(done_T), [END]]
+    return np.concatenate(bounds).astype(np.int32)
 
 
 def _hole(
     ids: list[int], ends: list[int], prompt: Prompt, limit: int, within: int
 ) -> tuple[int, int]:
-    """Which of the prompt's ids [start, stop) go, from their middle, where they are more than limit: (n, n) for none.
+    """Which of the prompt's ids [start, stop) go, from their middle; (n, n) for none.
 
-    The template's own tokens survive.
-
-    Where ids has more tokens than ends, they are BOS, at its start. What room is left beside the template goes to both
-    ends of the user's words, half each: questions stand now before, now after their context. within: see `prompt_limit`.
+    The template's own tokens survive. Where ids has more tokens than ends, they are BOS, at its
+    start. What room is left beside the template goes to both ends of the user's words, half each:
+    questions stand now before, now after their context. within: see `prompt_limit`.
     """
     if len(ids) <= limit:
         return len(ids), len(ids)
@@ -298,17 +244,17 @@ def _hole(
     room = limit - head - tail
     if room < 0:
         whole = f" of {within} for prompt and response" if within else ""
-        values = (
-            f"limit of a prompt: {limit} tokens{whole}; its template alone: {head + tail} tokens"
-        )
-        fix = "Raise data.max_tokens and data.max_prompt_tokens, as far as the model's context goes; or --data.template raw."
+        alone = f"its template alone: {head + tail} tokens"
+        values = f"limit of a prompt: {limit} tokens{whole}; {alone}"
+        fix = "Raise data.max_tokens and data.max_prompt_tokens, as far as the model's context "
+        fix += "goes; or --data.template raw."
         raise ConfigError("The longest prompt is shorter than its template.", values, fix)
     left = head + (room + 1) // 2
     return left, len(ids) - (limit - left)
 
 
 def _example(record_id: str, ids: list[int], boundary: int, span: Span) -> Example:
-    """An example whose tokens from boundary on are trained, never the first one. span: of the whole response."""
+    """An example trained from boundary on, never on the first token. span: of the response."""
     response_T = np.zeros(len(ids), dtype=bool)
     response_T[max(boundary, 1) :] = True
     first = int(not boundary)  # the first token of a text without a prompt is nobody's

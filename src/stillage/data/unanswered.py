@@ -1,4 +1,4 @@
-"""Prompts alone: public records without an answer, for a student whose teacher writes the answers."""
+"""Prompts alone: public records whose answers the teacher writes."""
 
 from __future__ import annotations
 
@@ -6,27 +6,29 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from stillage.data.columns import record_id
-from stillage.data.split import Split, collapse
+from stillage.data.draw import collapse
+from stillage.data.split import Split
 from stillage.rng import generator
 from stillage.types import Record
 
 
-def answered(records: Sequence[Record]) -> list[Record]:
+def with_answers(records: Sequence[Record]) -> list[Record]:
     """The records that have an answer of their own, in their order."""
     return [record for record in records if record.response]
 
 
 def prompt_alone(record: Record) -> Record:
-    """The record without its answer and without the columns that belong to it; another record, with an id of its own."""
+    """Make a record of the prompt alone, with an id of its own and no columns."""
     bare = record_id(record.prompt, record.input, "", record.messages)
     return replace(record, id=bare, response="", meta={})
 
 
-def with_answers(split: Split, share: float) -> Split:
-    """The split in which this share of the public records keep their answers, by a draw that ids and seed decide.
+def keep_answers(split: Split, share: float) -> Split:
+    """Let this share of the public records keep their answers, as ids and seed decide.
 
-    Above 0 at least one keeps its answer. Records that are text alone keep it always: without it nothing would be left. A
-    prompt that would then stand there several times alone, stands there once.
+    Above 0 at least one keeps its answer. Records that are text alone keep it always: without it
+    nothing would be left. A prompt that would then stand there several times alone, stands there
+    once.
     """
     public = split.records_by_role.get("public", ())
     having = sorted(record.id for record in public if record.response and record.prompt)

@@ -1,1 +1,1 @@
-"""Training: one loop for the teacher and for every student, and the methods it can run."""
+"""Training: one loop for teachers and students, and the methods it can run."""

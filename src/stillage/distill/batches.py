@@ -1,29 +1,27 @@
-"""Which records make which step, and how they become tensors: pure functions of (seed, epoch), whatever the file order.
+"""Which records make which step, and how they become tensors.
 
-Every record is trained exactly once per epoch: a permutation, cut into ceil(N / batch_size) steps whose sizes differ by at
-most one. A step's records are sorted by length before they are dealt to processes and micro-batches, which wastes little
-padding and changes nothing, because the loss of a step is one sum over all its tokens.
+Functions of (seed, epoch) alone. Every record is trained exactly once per epoch: a permutation, cut
+into ceil(N / batch_size) steps whose sizes differ by at most one. A step's records are sorted by
+length before they are dealt to processes and micro-batches, which wastes little padding and changes
+nothing, because the loss of a step is one sum over all its tokens.
 """
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
 import math
 from collections.abc import Sequence
 from functools import lru_cache
 
 import numpy as np
-import torch
 
-from stillage.data.pack import first_fit
 from stillage.rng import generator
 from stillage.run.config import TrainConfig
-from stillage.types import Batch, Example
+from stillage.types import Example
 
 
 def canonical(examples: Sequence[Example]) -> tuple[Example, ...]:
-    """Examples by id, so that the order of the files they came from does not matter (equal ids stay in their order)."""
+    """Examples by id, whatever the order of the files; equal ids stay in their order."""
     return tuple(sorted(examples, key=lambda example: example.record_id))
 
 
@@ -43,19 +41,16 @@ def steps_per_epoch(records: int, batch_size: int) -> int:
 
 
 def total_steps(examples: Sequence[Example], options: TrainConfig) -> int:
-    """Optimiser steps of the whole training: max_steps where given, otherwise epochs (rounded to a step, at least one).
+    """Optimiser steps of the whole training: max_steps, or epochs, at least one.
 
-    With max_trained_tokens it is what the examples' own responses would need: a guess where a model writes others.
+    With max_trained_tokens it is what the examples' own responses would need: a guess where a model
+    writes others.
     """
     records = len(examples)
     if options.max_trained_tokens:
         per_record = sum(map(trained_tokens, examples)) / max(1, records)
-        return max(
-            1,
-            math.ceil(
-                options.max_trained_tokens / max(1.0, per_record * min(options.batch_size, records))
-            ),
-        )
+        per_step = max(1.0, per_record * min(options.batch_size, records))
+        return max(1, math.ceil(options.max_trained_tokens / per_step))
     if options.max_steps:
         return options.max_steps
     if options.epochs == 0:
@@ -71,103 +66,23 @@ def epoch_order(records: int, seed: int, epoch: int) -> np.ndarray:
 
 def records_of_step(step: int, records: int, batch_size: int, seed: int) -> np.ndarray:
     """Positions (in canonical order) of the records of optimiser step `step`, from 0."""
-    epoch, part = divmod(step, steps_per_epoch(records, batch_size))
-    return np.array_split(epoch_order(records, seed, epoch), steps_per_epoch(records, batch_size))[
-        part
-    ]
+    steps = steps_per_epoch(records, batch_size)
+    epoch, part = divmod(step, steps)
+    return np.array_split(epoch_order(records, seed, epoch), steps)[part]
 
 
 def micro_batches(
     chosen: Sequence[Example], rank: int, ranks: int, size: int
 ) -> list[list[Example]]:
-    """This process's share of a step, shortest first, in micro-batches of at most `size` records (0: one)."""
+    """This process's share of a step, shortest first, `size` records each (0: all)."""
     by_length = sorted(chosen, key=lambda example: len(example.ids_T))
     share = by_length[rank::ranks]
     size = size or max(1, len(share))
     return [share[start : start + size] for start in range(0, len(share), size)]
 
 
-def collate(examples: Sequence[Example], device: torch.device, *, trained: bool = True) -> Batch:
-    """Examples as one right-padded batch on `device`; the only place where labels are shifted.
-
-    trained=False masks every label: what a process without records runs so that the others need not wait for it.
-    """
-    lengths = np.array([len(example.ids_T) for example in examples])
-    width = int(lengths.max())
-    ids_BS = np.zeros((len(examples), width), dtype=np.int64)
-    response_BS = np.zeros((len(examples), width), dtype=bool)
-    for row, example in enumerate(examples):
-        ids_BS[row, : lengths[row]] = example.ids_T
-        response_BS[row, : lengths[row]] = example.response_T
-    rows, columns = np.nonzero(response_BS[:, 1:] & trained)
-    padded = bool((lengths < width).any())
-    attention_BS = (np.arange(width) < lengths[:, None]).astype(np.int64) if padded else None
-    tensors = (ids_BS, attention_BS, rows * width + columns, ids_BS[rows, columns + 1])
-    ids, attention, positions, labels = (
-        None if array is None else torch.from_numpy(array).to(device, non_blocking=True)
-        for array in tensors
-    )
-    assert ids is not None and positions is not None and labels is not None
-    return Batch(
-        record_ids=tuple(example.record_id for example in examples),
-        ids_BS=ids,
-        attention_BS=attention,
-        positions_T=positions,
-        labels_T=labels,
-        extras={
-            name: extra(examples, name, device, trained=trained) for name in examples[0].extras
-        },
-    )
-
-
-def collate_packed(
-    examples: Sequence[Example], device: torch.device, *, row_tokens: int, trained: bool = True
-) -> Batch:
-    """Examples as a batch of fewer rows of at most row_tokens (or the longest example): several in a row, each for itself.
-
-    Longest first, each into the first row with room. trained: as in `collate`. The labels come row by row.
-    """
-    by_length = sorted(examples, key=lambda example: -len(example.ids_T))
-    lengths = [len(example.ids_T) for example in by_length]
-    places = first_fit(lengths, max(row_tokens, lengths[0]))
-    rows: list[list[Example]] = [[] for _ in range(max(places) + 1)]
-    for example, place in zip(by_length, places, strict=True):
-        rows[place].append(example)
-    batch = collate([joined(row) for row in rows], device, trained=trained)
-    documents_BS = np.full(tuple(batch.ids_BS.shape), -1, dtype=np.int64)
-    for number, row in enumerate(rows):
-        counts = [len(example.ids_T) for example in row]
-        documents_BS[number, : sum(counts)] = np.repeat(np.arange(len(row)), counts)
-    return dataclasses.replace(
-        batch,
-        record_ids=tuple(example.record_id for row in rows for example in row),
-        documents_BS=torch.from_numpy(documents_BS).to(device, non_blocking=True),
-    )
-
-
-def joined(examples: Sequence[Example]) -> Example:
-    """Examples one after the other, as one; what is not trained stays so (the first token of each never is)."""
-    return Example(
-        record_id="",
-        ids_T=np.concatenate([example.ids_T for example in examples]),
-        response_T=np.concatenate([example.response_T for example in examples]),
-        extras={
-            name: np.concatenate([example.extras[name] for example in examples])
-            for name in examples[0].extras
-        },
-    )
-
-
-def extra(
-    examples: Sequence[Example], name: str, device: torch.device, *, trained: bool
-) -> torch.Tensor:
-    """One of the examples' extras, in the order of the labels; empty where no label is trained."""
-    values_T = np.concatenate([example.extras[name] for example in examples])
-    return torch.from_numpy(values_T if trained else values_T[:0]).to(device, non_blocking=True)
-
-
 def trained_tokens(example: Example) -> int:
-    """How many tokens of an example are trained."""
+    """The number of trained tokens of an example."""
     return int(example.response_T[1:].sum())
 
 

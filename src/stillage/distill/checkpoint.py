@@ -1,8 +1,9 @@
-"""Training state on disk: safetensors and JSON, written whole under a temporary name, trusted only while every sha256 fits.
+"""Training state on disk: written whole, and trusted only while every sha256 fits.
 
-checkpoints/step-00000120/{weights.safetensors, optimiser.safetensors, state.json, manifest.json}, manifest last, and
-rollout.safetensors where a rollout keeps texts. The best weights so far are a Hugging Face folder beside them; a checkpoint
-names it with its hashes and is worth nothing without it.
+checkpoints/step-00000120/{weights, optimiser, rollout}.safetensors, state.json and, last,
+manifest.json; rollout: how often each record was trained, and the texts that a rollout keeps. The
+best weights so far are a Hugging Face folder beside them; a checkpoint names it with its hashes and
+is worth nothing without it.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from stillage.distill.identity import refuse_other
+from stillage.distill.training_identity import refuse_other
 from stillage.run.folder import atomic, files_of, read_json, remove, sha256_file, write_json
 
 log = logging.getLogger("stillage")
@@ -33,7 +34,7 @@ KEEP = 2
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Best:
-    """The weights of a validation worth keeping: a folder below checkpoints/, and the hashes of its files."""
+    """Weights worth keeping: a folder below checkpoints/, and its files' hashes."""
 
     step: int
     loss: float
@@ -44,7 +45,7 @@ class Best:
 
 @dataclass(slots=True, kw_only=True)
 class State:
-    """Where a training stands; with the weights and the moments of AdamW, all that its future depends on."""
+    """Where a training stands: all but the weights, AdamW's moments and the texts."""
 
     step: int = 0  # optimiser steps done
     trained_tokens: int = 0
@@ -52,11 +53,10 @@ class State:
     validation_loss: float | None = None  # the last one
     validation_rouge_l: float | None = None
     best: Best | None = None
-    kept: list[Best] = field(
-        default_factory=list
-    )  # keep_checkpoints of them, best first; the best of all may be one
+    # keep_checkpoints of them, best first; the best of all may be one
+    kept: list[Best] = field(default_factory=list)
     scaler: dict[str, Any] = field(default_factory=dict)  # of fp16's loss scaling
-    rollout: dict[str, Any] = field(default_factory=dict)  # RolloutState
+    rollout: dict[str, Any] = field(default_factory=dict)  # of its kind
 
 
 def save(
@@ -65,25 +65,24 @@ def save(
     model: nn.Module,
     optimiser: torch.optim.Optimizer,
     identity: dict[str, Any],
-    rollout: Mapping[str, torch.Tensor] | None = None,
+    rollout: Mapping[str, torch.Tensor],
 ) -> Path:
-    """Write checkpoints/step-N whole, then remove what is no longer needed. identity: what a resume must agree with.
+    """Write checkpoints/step-N whole, then remove what is no longer needed.
 
-    rollout: the texts that a rollout keeps, as tensors.
+    identity: what a resume must agree with. rollout: counts and texts, as tensors.
     """
     path = folder / f"step-{state.step:08d}"
     with atomic(path) as temporary:
         temporary.mkdir()
         with full_disk_is_an_oserror():
-            save_file(weights_of(model), temporary / "weights.safetensors")
-            save_file(moments_of(model, optimiser), temporary / "optimiser.safetensors")
-            if rollout is not None:
-                save_file(dict(rollout), temporary / ROLLOUT)
+            save_file(trained_weights(model), temporary / "weights.safetensors")
+            save_file(optimiser_moments(model, optimiser), temporary / "optimiser.safetensors")
+            save_file(dict(rollout), temporary / ROLLOUT)
         write_json(
             temporary / "state.json", {"identity": identity, "state": dataclasses.asdict(state)}
         )
         write_json(temporary / MANIFEST, hashes(temporary))
-    prune(folder, state)
+    remove_old(folder, state)
     return path
 
 
@@ -92,16 +91,15 @@ def hashes(folder: Path) -> dict[str, str]:
     return {str(path.relative_to(folder)): sha256_file(path) for path in files_of(folder)}
 
 
-def damage(path: Path) -> str:
-    """What is wrong with a checkpoint; empty when all its files, and the best weights it names, are as written."""
+def checkpoint_damage(path: Path) -> str:
+    """What is wrong with a checkpoint or the weights it names; empty if nothing is."""
     try:
-        wanted = read_json(path / MANIFEST)
+        expected = read_json(path / MANIFEST)
     except (OSError, ValueError):
         return f"{MANIFEST} cannot be read"
-    found = hashes(path)
-    found.pop(MANIFEST)
-    if found != wanted:
-        wrong = [name for name in sorted({*found, *wanted}) if found.get(name) != wanted.get(name)]
+    actual = hashes(path)
+    actual.pop(MANIFEST)
+    if wrong := sorted(name for name, _ in actual.items() ^ expected.items()):
         return f"{wrong[0]} is missing or changed"
     for entry in named(read_json(path / "state.json")["state"]):
         if hashes(path.parent / entry["folder"]) != entry["files"]:
@@ -114,14 +112,14 @@ def named(state: dict[str, Any]) -> list[dict[str, Any]]:
     return [*([state["best"]] if state["best"] else []), *state["kept"]]
 
 
-def rank(found: Best) -> tuple[float, ...]:
-    """What the best validation has least of: minus ROUGE-L and then the loss, or the loss alone."""
-    return (found.loss,) if found.rouge_l is None else (-found.rouge_l, found.loss)
+def rank(weights: Best) -> tuple[float, ...]:
+    """The key that the best validation has the least of."""
+    return (weights.loss,) if weights.rouge_l is None else (-weights.rouge_l, weights.loss)
 
 
-def is_kept(state: State, found: Best, keep: int) -> bool:
-    """Is a validation among the `keep` best so far? An earlier one that is as good goes first."""
-    return keep > 0 and (len(state.kept) < keep or rank(found) < rank(state.kept[-1]))
+def is_kept(state: State, weights: Best, keep: int) -> bool:
+    """Whether a validation is among the `keep` best; an earlier one as good is better."""
+    return keep > 0 and (len(state.kept) < keep or rank(weights) < rank(state.kept[-1]))
 
 
 def steps_saved(folder: Path) -> list[Path]:
@@ -129,10 +127,13 @@ def steps_saved(folder: Path) -> list[Path]:
     return sorted((path for path in folder.glob("step-*") if path.is_dir()), reverse=True)
 
 
-def newest(folder: Path) -> Path | None:
-    """The newest checkpoint that verifies; damaged ones are skipped with a notice, and renamed until the next is written."""
+def newest_sound(folder: Path) -> Path | None:
+    """The newest checkpoint that verifies.
+
+    Damaged ones are skipped with a notice, and renamed until the next is written.
+    """
     for path in steps_saved(folder):
-        wrong = damage(path)
+        wrong = checkpoint_damage(path)
         if not wrong:
             return path
         log.warning("The checkpoint %s is damaged and skipped: %s.", path, wrong)
@@ -145,10 +146,13 @@ def newest(folder: Path) -> Path | None:
 def restore(
     path: Path, model: nn.Module, optimiser: torch.optim.Optimizer, identity: dict[str, Any]
 ) -> State:
-    """Put weights and moments back and return the state; CheckpointError when it belongs to another training."""
+    """Put weights and moments back; return the state.
+
+    Raises CheckpointError where the checkpoint is of another training.
+    """
     saved = read_json(path / "state.json")
     refuse_other(f"The checkpoint {path}", saved["identity"], identity)
-    own = weights_of(model)
+    own = trained_weights(model)
     weights = load_file(path / "weights.safetensors")
     assert weights.keys() == own.keys(), sorted(weights.keys() ^ own.keys())
     with torch.no_grad():
@@ -160,13 +164,13 @@ def restore(
     return State(**{**state, "best": best, "kept": [Best(**entry) for entry in state["kept"]]})
 
 
-def kept_texts(path: Path) -> dict[str, torch.Tensor]:
-    """The tensors that the rollout of a checkpoint kept."""
+def rollout_tensors(path: Path) -> dict[str, torch.Tensor]:
+    """How often each record was trained, and the texts that the rollout kept."""
     return load_file(path / ROLLOUT)
 
 
-def weights_of(model: nn.Module) -> dict[str, torch.Tensor]:
-    """What training changes, by name: trainable parameters (a tied one once) and persistent buffers."""
+def trained_weights(model: nn.Module) -> dict[str, torch.Tensor]:
+    """The trainable parameters (a tied one once) and persistent buffers, by name."""
     persistent = model.state_dict(keep_vars=True).keys()
     trained = {
         name: weight.detach() for name, weight in model.named_parameters() if weight.requires_grad
@@ -175,7 +179,9 @@ def weights_of(model: nn.Module) -> dict[str, torch.Tensor]:
     return {name: tensor.contiguous() for name, tensor in {**trained, **buffers}.items()}
 
 
-def moments_of(model: nn.Module, optimiser: torch.optim.Optimizer) -> dict[str, torch.Tensor]:
+def optimiser_moments(
+    model: nn.Module, optimiser: torch.optim.Optimizer
+) -> dict[str, torch.Tensor]:
     """The optimiser's state as {"parameter|entry": tensor}."""
     names: dict[torch.Tensor, str] = {
         parameter: name for name, parameter in model.named_parameters()
@@ -190,7 +196,7 @@ def moments_of(model: nn.Module, optimiser: torch.optim.Optimizer) -> dict[str, 
 def restore_moments(
     model: nn.Module, optimiser: torch.optim.Optimizer, moments: dict[str, torch.Tensor]
 ) -> None:
-    """Put `moments_of` back; entries go to the device of their parameter, step counts stay where they were."""
+    """Put `optimiser_moments` back, each on the device of its parameter."""
     parameters = dict(model.named_parameters())
     optimiser.state.clear()
     for key, tensor in moments.items():
@@ -199,8 +205,8 @@ def restore_moments(
         optimiser.state[parameter][entry] = tensor.to(parameter.device)
 
 
-def prune(folder: Path, state: State) -> None:
-    """Keep the newest two checkpoints up to this step, and the best weights that they name; the rest is removed."""
+def remove_old(folder: Path, state: State) -> None:
+    """Remove all but the two newest checkpoints and the weights that they name."""
     kept = [path for path in steps_saved(folder) if path.name <= f"step-{state.step:08d}"][:KEEP]
     worth = [entry for path in kept for entry in named(read_json(path / "state.json")["state"])]
     names = {path.name for path in kept} | {entry["folder"] for entry in worth}
@@ -211,7 +217,7 @@ def prune(folder: Path, state: State) -> None:
 
 @contextmanager
 def full_disk_is_an_oserror() -> Iterator[None]:
-    """safetensors hides the error number of a failed write; without it a full disk would look like our bug."""
+    """Raise OSError for a full disk, whose error number safetensors hides."""
     try:
         yield
     except SafetensorError as error:

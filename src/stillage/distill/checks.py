@@ -1,36 +1,40 @@
-"""Inputs a training refuses before its first step: what happened, the values, what to do."""
+"""Inputs that a training refuses before its first step."""
 
 from __future__ import annotations
 
+import dataclasses
+import logging
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from stillage.corpus.lm_text import check_fits
+from stillage.distill.batches import canonical, trained_tokens
+from stillage.distill.task import TrainingTask
 from stillage.errors import CapabilityError, ConfigError, DataError, ModelError
-from stillage.models.outputs import embedding_rows
+from stillage.models.decoder import embedding_rows
 from stillage.models.pair import context_of
 from stillage.run.config import TrainConfig
 from stillage.run.ranges import TRAIN, check_group
-from stillage.types import Example, Method
+from stillage.types import Example
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
+log = logging.getLogger("stillage")
 
-def check(
-    student: PreTrainedModel,
-    teacher: PreTrainedModel | None,
-    method: Method,
-    params: object,
-    examples: Sequence[Example],
-    validation: Sequence[Example],
-    options: TrainConfig,
-) -> None:
-    """Raise for the first thing that cannot work; examples: those with a token to train."""
-    assert isinstance(params, method.params), (
-        f"{method.name} wants {method.params}, not {type(params)}"
-    )
-    check_options(options, validation)
-    if not examples:
+
+def checked_task(task: TrainingTask) -> TrainingTask:
+    """The task as its method needs it, without examples that train no token.
+
+    Raises the error for the first thing that cannot work.
+    """
+    method, params = task.method, task.params
+    assert isinstance(params, method.params), f"{method.name} wants {method.params}, not {params}"
+    trained = with_trained_tokens(task.examples)
+    options = dataclasses.replace(task.options, **method.budget(params))
+    teacher = task.teacher if method.needs_teacher(params) else None
+    check_options(options, task.validation)
+    if not trained:
         raise DataError(
             "There is nothing to train on: no record has a response token.",
             "trained tokens: 0",
@@ -42,26 +46,47 @@ def check(
             "teacher: none",
             "Give a teacher, or use --method sft.",
         )
-    for role, model in (("student", student), ("teacher", teacher)):
-        if model is not None:
-            check_fit(role, model, [*examples, *validation])
+    ready = dataclasses.replace(
+        task,
+        teacher=teacher,
+        options=options,
+        examples=trained,
+        validation=with_trained_tokens(task.validation),
+    )
+    for role, model in ready.models.items():
+        check_fit(role, model, [*trained, *task.validation])
+    if task.corpus is not None:
+        check_fits(task.corpus, context_of(task.student), embedding_rows(task.student))
+    if len(trained) < len(task.examples):
+        log.warning(
+            "%d of %d examples have no token to train and are left out.",
+            len(task.examples) - len(trained),
+            len(task.examples),
+        )
+    return ready
+
+
+def with_trained_tokens(examples: Sequence[Example]) -> tuple[Example, ...]:
+    """The examples that have a token to train, in canonical order."""
+    return canonical([example for example in examples if trained_tokens(example)])
 
 
 def check_options(options: TrainConfig, validation: Sequence[Example]) -> None:
-    """ConfigError for a budget or an optimiser that makes no training."""
+    """Refuse a budget or an optimiser that makes no training (ConfigError)."""
     check_group(options, TRAIN)
     asks = options.keep == "best" or options.keep_checkpoints or options.keep_by == "rouge_l"
     if asks and not (validation and options.validate_every):
         raise ConfigError(
             "The best weights cannot be told without a validation.",
-            f"keep = {options.keep}, keep_by = {options.keep_by}, keep_checkpoints = {options.keep_checkpoints}, "
+            f"keep = {options.keep}, keep_by = {options.keep_by}, "
+            f"keep_checkpoints = {options.keep_checkpoints}, "
             f"validate_every = {options.validate_every:g}, validation records: {len(validation)}",
             "Use keep = last, keep_by = loss and keep_checkpoints = 0, or give validation records.",
         )
 
 
 def check_fit(role: str, model: PreTrainedModel, examples: Sequence[Example]) -> None:
-    """ModelError where a record is longer than the model's context, or has tokens that it does not know."""
+    """Refuse records that the model cannot read (ModelError)."""
     context = context_of(model)
     longest = max(examples, key=lambda example: len(example.ids_T))
     if context is not None and len(longest.ids_T) > context:

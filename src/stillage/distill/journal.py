@@ -1,4 +1,7 @@
-"""What a training writes down: metrics.jsonl (each step; equal runs give equal bytes), train.log (for people), progress."""
+"""What a training writes down: metrics.jsonl, train.log (for people) and progress.
+
+metrics.jsonl has a line for each step; equal runs give equal bytes.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +23,7 @@ LOG_EVERY_S = 30.0
 
 
 def lines_until(path: Path, step: int) -> str:
-    """The lines of a metrics.jsonl up to `step`; a line that a kill cut short, and all behind it, are left out."""
+    """The lines of a metrics.jsonl up to `step`, or up to one that was cut short."""
     kept = ""
     for line in path.read_bytes().splitlines() if path.exists() else []:
         try:
@@ -35,7 +38,7 @@ def lines_until(path: Path, step: int) -> str:
 
 @contextmanager
 def full_disk(path: Path) -> Iterator[None]:
-    """A full disk ends the training as an interruption; its last checkpoint is intact."""
+    """End the training on a full disk as interrupted; its last checkpoint is intact."""
     try:
         yield
     except OSError as error:
@@ -45,12 +48,12 @@ def full_disk(path: Path) -> Iterator[None]:
 
 
 class Journal:
-    """The open files of a training, and its clock; lives from the first step to the last."""
+    """The open files and the clock of a training, from its first step to its last."""
 
     def __init__(
         self, folder: Path, *, step: int, total: int, train_s: float, report: Report | None
     ) -> None:
-        """step: where this attempt starts; lines of a later step, from an attempt that was killed, are removed."""
+        """Open the files; lines after `step`, of a killed attempt, are removed."""
         self.total, self.report, self.first_step = total, report, step
         self.started, self.before_s, self.said = time.monotonic(), train_s, time.monotonic()
         self.tokens = 0
@@ -72,41 +75,40 @@ class Journal:
         return self.before_s + time.monotonic() - self.started
 
     def say(self, text: str) -> None:
-        """A line for people, with the time."""
+        """Write a line for people, with the time."""
         now = datetime.now(UTC).strftime("%Y-%m-%d %H:%M:%S")
         with full_disk(Path(self.text.name)):
             self.text.write(f"{now}  {text}\n")
             self.text.flush()
 
     def warn(self, text: str) -> None:
-        """A line for people, and a notice at once."""
+        """Write a line for people, and a notice at once."""
         log.warning(text)
         self.say(text)
 
     def record(self, entry: dict[str, object]) -> None:
-        """A line for programs: only what the run determines, no time."""
+        """Write a line for programs: only what the run determines, no time."""
         with full_disk(Path(self.metrics.name)):
             self.metrics.write(json.dumps(entry) + "\n")
 
     def validated(self, step: int, epoch: float, loss: float, rouge_l: float | None) -> None:
-        """After a validation; rouge_l: where validations are compared by it."""
+        """Write down a validation; rouge_l: where validations are compared by it."""
         entry: dict[str, object] = {"step": step, "epoch": epoch, "validation_loss": loss}
         entry |= {} if rouge_l is None else {"validation_rouge_l": rouge_l}
         self.record(entry)
         if self.report is not None:
             self.report({**entry, "total": self.total})
-        overlap = "" if rouge_l is None else f"  ROUGE-L {rouge_l:.4f}"
-        self.say(
-            f"step {step}/{self.total}  epoch {epoch:g}  validation loss {loss:.4f} nats per token{overlap}"
-        )
+        rouge = "" if rouge_l is None else f"  ROUGE-L {rouge_l:.4f}"
+        where = f"step {step}/{self.total}  epoch {epoch:g}"
+        self.say(f"{where}  validation loss {loss:.4f} nats per token{rouge}")
 
     def flush(self) -> None:
-        """Metrics reach the disk before the checkpoint that counts on them."""
+        """Bring metrics to the disk before the checkpoint that counts on them."""
         with full_disk(Path(self.metrics.name)):
             self.metrics.flush()
 
     def stepped(self, entry: dict[str, object], tokens: int) -> None:
-        """After an optimiser step: record it, report it with speed and time to go, and say it now and then."""
+        """Record an optimiser step, report it with its speed, say it now and then."""
         self.record(entry)
         self.tokens += tokens
         elapsed = time.monotonic() - self.started

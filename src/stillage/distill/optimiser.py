@@ -1,6 +1,7 @@
-"""AdamW on two groups, and the learning rate as a pure function of the step: only AdamW's moments have to be saved.
+"""AdamW on two groups, and the learning rate as a pure function of the step.
 
-Loshchilov and Hutter, arXiv:1711.05101. Weight decay on matrices only.
+Only AdamW's moments have to be saved. Loshchilov and Hutter, arXiv:1711.05101. Weight decay on
+matrices only.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from stillage.run.config import TrainConfig
 
 
 def adamw(parameters: Iterable[nn.Parameter], options: TrainConfig) -> torch.optim.AdamW:
-    """AdamW (fused where the device has it) over the trainable parameters; biases and norms are not decayed."""
+    """AdamW over the trainable parameters; biases and norms are not decayed."""
     trainable = [parameter for parameter in parameters if parameter.requires_grad]
     groups = [
         {
@@ -32,25 +33,23 @@ def adamw(parameters: Iterable[nn.Parameter], options: TrainConfig) -> torch.opt
 
 
 def lr_at(step: float, total: int, options: TrainConfig) -> float:
-    """The learning rate of optimiser step `step` (from 0; Plan.place) of `total`.
+    """The learning rate of optimiser step `step` (from 0; Plan.progress) of `total`.
 
-    Warm-up over w = ceil(warmup_fraction * total) steps: lr_peak * (step + 1) / w. Then, with x from 0 to 1 at the last step:
-    cosine lr_final + (lr_peak - lr_final) (1 + cos(pi x)) / 2, linear lr_peak + (lr_final - lr_peak) x, or constant lr_peak.
+    Warm-up over w = ceil(warmup_fraction * total) steps: lr_peak * (step + 1) / w. Then, with x
+    from 0 to 1 at the last step: cosine lr_final + (lr_peak - lr_final) (1 + cos(pi x)) / 2, linear
+    lr_peak + (lr_final - lr_peak) x, or constant lr_peak.
     """
     warmup = math.ceil(options.warmup_fraction * total)
     if step < warmup:
-        return options.lr_peak * min(
-            1.0, (step + 1) / warmup
-        )  # a place between two steps may lie beyond the last
+        # between two steps it may lie beyond the last
+        return options.lr_peak * min(1.0, (step + 1) / warmup)
     progress = min(1.0, (step - warmup) / max(1, total - 1 - warmup))
     if options.schedule == "constant":
         return options.lr_peak
     if options.schedule == "linear":
         return options.lr_peak + (options.lr_final - options.lr_peak) * progress
-    return (
-        options.lr_final
-        + (options.lr_peak - options.lr_final) * (1 + math.cos(math.pi * progress)) / 2
-    )
+    height = options.lr_peak - options.lr_final
+    return options.lr_final + height * (1 + math.cos(math.pi * progress)) / 2
 
 
 def set_lr(optimiser: torch.optim.Optimizer, lr: float) -> None:

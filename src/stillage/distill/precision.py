@@ -1,4 +1,4 @@
-"""Mixed precision: the type that forward passes compute in, and the loss scaling of fp16. Weights stay as they are."""
+"""Mixed precision: the type of forward passes, and the loss scaling of fp16."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from stillage.errors import CapabilityError
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Precision:
-    """The compute type of a training on a device, and the scaler of its loss (disabled except for fp16)."""
+    """The compute type of a training on a device, and the scaler of its loss."""
 
     name: Literal["fp32", "bf16", "fp16"]
     device: torch.device
@@ -28,8 +28,8 @@ class Precision:
         )
 
 
-def precision_of(name: Literal["fp32", "bf16", "fp16"], device: torch.device) -> Precision:
-    """The precision by name; CapabilityError for fp16 without a GPU, whose products it could not scale."""
+def precision_named(name: Literal["fp32", "bf16", "fp16"], device: torch.device) -> Precision:
+    """The precision of that name; CapabilityError for fp16 without a GPU."""
     if name == "fp16" and device.type != "cuda":
         raise CapabilityError(
             "fp16 needs a CUDA device.",

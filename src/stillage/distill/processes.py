@@ -18,7 +18,7 @@ def summed(accelerator: Accelerator, values: torch.Tensor) -> torch.Tensor:
 
 
 def agreed(accelerator: Accelerator, wish: bool) -> bool:
-    """Does any process wish it? All get the same answer."""
+    """Whether any process wishes it; all get the same answer."""
     if accelerator.num_processes == 1:
         return wish
     return bool(summed(accelerator, torch.tensor([float(wish)], device=accelerator.device))[0] > 0)

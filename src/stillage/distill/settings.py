@@ -1,16 +1,15 @@
-"""A method's settings from text, checked before torch is loaded: names, types, ranges, presets, divergences."""
+"""A method's settings from text, checked before torch is loaded."""
 
 from __future__ import annotations
 
-import difflib
 import math
 import typing
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import fields
+from dataclasses import asdict, dataclass, fields
 
-from stillage.errors import ConfigError
+from stillage.errors import ConfigError, did_you_mean
 from stillage.run.ranges import Range, require
-from stillage.types import Method
+from stillage.types import Decoding, Method
 
 DIVERGENCE_PARAMS: dict[str, tuple[str, ...]] = {
     "fkl": (),
@@ -22,13 +21,52 @@ DIVERGENCE_PARAMS: dict[str, tuple[str, ...]] = {
     "srkl": ("alpha",),
     "akl": ("head_mass",),
 }
-"""What each divergence of stillage.functional.divergence reads; kept here so that a wrong name is refused without torch."""
+"""What each divergence of functional.divergence reads; here, so that no torch is needed."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sampling:
+    """How a model draws the texts that a method trains on: `Params.sampling`."""
+
+    max_new_tokens: int = 256
+    """Longest response, in tokens."""
+    sampling_temperature: float = 1.0
+    """Temperature of the model that writes; 0: greedy."""
+    top_p: float = 1.0
+    """Nucleus sampling; 1: off."""
+    top_k: int = 0
+    """Sample among the k best; 0: off."""
+
+    def __post_init__(self) -> None:
+        """ConfigError for settings that write no text."""
+        check_range(self, "max_new_tokens", low=1)
+        check_range(self, "sampling_temperature", low=0)
+        check_range(self, "top_p", low=0, high=1, above=True)
+        check_range(self, "top_k", low=0)
+
+    @property
+    def decoding(self) -> Decoding:
+        """The same, for who writes."""
+        return Decoding(**asdict(self))
+
+
+def setting_fields(params: type) -> dict[str, tuple[typing.Any, typing.Any]]:
+    """Type and default of every setting by name, `Params.sampling` spread out."""
+    kinds = typing.get_type_hints(params)
+    settings: dict[str, tuple[typing.Any, typing.Any]] = {}
+    for entry in fields(params):
+        if kinds[entry.name] is Sampling:
+            settings |= setting_fields(Sampling)
+        else:
+            settings[entry.name] = (kinds[entry.name], entry.default)
+    return settings
 
 
 def params_from(method: Method, settings: Mapping[str, object]) -> object:
-    """The method's Params from {"name": "text"}; the key `preset` names settings to start from.
+    """The method's Params from {"name": "text"}, and a `preset` to start from.
 
-    ConfigError, naming what there is, for an unknown setting or preset, or a value that does not fit.
+    ConfigError, naming what there is, for an unknown setting or preset, or a value that does not
+    fit.
     """
     given = dict(settings)
     values: dict[str, object] = {}
@@ -37,12 +75,15 @@ def params_from(method: Method, settings: Mapping[str, object]) -> object:
         if name not in method.presets:
             raise unknown("preset", name, method.presets, f"of method {method.name}")
         values.update(method.presets[name])
-    kinds = typing.get_type_hints(method.params)
-    names = [entry.name for entry in fields(method.params)]
+    known = setting_fields(method.params)
     for name, value in given.items():
-        if name not in names:
-            raise unknown("setting", name, [*names, "preset"], f"of method {method.name}")
-        values[name] = _parsed(method.name, name, value, kinds[name])
+        if name not in known:
+            raise unknown("setting", name, [*known, "preset"], f"of method {method.name}")
+        values[name] = _parsed(method.name, name, value, known[name][0])
+    own = {entry.name for entry in fields(method.params)}
+    if "sampling" in own:
+        drawn: dict[str, typing.Any] = {name: values.pop(name) for name in {*values} - own}
+        values["sampling"] = Sampling(**drawn)
     return method.params(**values)
 
 
@@ -55,7 +96,6 @@ def method_named(methods: Mapping[str, Method], name: str) -> Method:
 
 def unknown(kind: str, name: str, known: Collection[str], owner: str) -> ConfigError:
     """The error for a name that does not exist, with the nearest that does."""
-    near = difflib.get_close_matches(name, list(known), n=1, cutoff=0.5)
     added = kind in ("method", "divergence", "attack")
     choose = (
         "Choose one of these, or give the --plugin file that adds it."
@@ -67,12 +107,15 @@ def unknown(kind: str, name: str, known: Collection[str], owner: str) -> ConfigE
         f"known: {', '.join(known)}"
         if known
         else f"this {owner.removeprefix('of ')} has no {kind}",
-        f"Did you mean {near[0]}?" if near else choose if known else "Leave it out.",
+        did_you_mean(name, known, choose if known else "Leave it out."),
     )
 
 
-def check_divergence(params: object) -> None:
-    """ConfigError unless params.divergence exists and every setting of another divergence stands at its default."""
+def check_divergence_settings(params: object) -> None:
+    """Refuse an unknown divergence, and a setting that only another one reads.
+
+    Raises ConfigError.
+    """
     name = str(_value(params, "divergence"))
     if name not in DIVERGENCE_PARAMS:
         raise unknown("divergence", name, DIVERGENCE_PARAMS, "")
@@ -92,14 +135,6 @@ def check_divergence(params: object) -> None:
         check_range(params, setting, low=0, high=1, below=setting == "alpha")
 
 
-def check_sampling(params: object) -> None:
-    """ConfigError unless max_new_tokens, sampling_temperature, top_p and top_k can write a text."""
-    check_range(params, "max_new_tokens", low=1)
-    check_range(params, "sampling_temperature", low=0)
-    check_range(params, "top_p", low=0, high=1, above=True)
-    check_range(params, "top_k", low=0)
-
-
 def divergence_params(params: object) -> dict[str, float]:
     """The settings that the chosen divergence reads, by name."""
     return {
@@ -117,11 +152,14 @@ def check_range(
     above: bool = False,
     below: bool = False,
 ) -> None:
-    """ConfigError unless low <= value <= high (low < value where `above`, value < high where `below`); NaN never passes."""
+    """Refuse a value outside low <= value <= high, or NaN (ConfigError).
+
+    above: low < value; below: value < high.
+    """
     require(name, float(_value(params, name)), Range(low=low, high=high, above=above, below=below))
 
 
-def _value(params: object, name: str) -> typing.Any:  # noqa: ANN401 - a field of a method's own dataclass
+def _value(params: object, name: str) -> typing.Any:  # noqa: ANN401 - of any type
     return getattr(params, name)
 
 
@@ -132,10 +170,11 @@ def _bool(text: str) -> bool:
 
 
 PARSERS: dict[object, Callable[[str], object]] = {bool: _bool, int: int, float: float, str: str}
+WANTED: dict[object, str] = {bool: "true or false", int: "a whole number", float: "a number"}
 
 
 def _parsed(method: str, name: str, value: object, kind: object) -> object:
-    """The text as the field's type: bool, int, float, str, or one of a Literal's words."""
+    """The text as the type: bool, int, float, str, or one of a Literal's words."""
     choices = typing.get_args(kind) if typing.get_origin(kind) is typing.Literal else ()
     text = str(value)
     if choices:
@@ -148,7 +187,7 @@ def _parsed(method: str, name: str, value: object, kind: object) -> object:
     try:
         return PARSERS[kind](text)
     except ValueError:
-        wanted = {bool: "true or false", int: "a whole number", float: "a number"}[kind]  # pyright: ignore[reportArgumentType]
+        wanted = WANTED[kind]
         raise ConfigError(
             f"The setting {name} of method {method} must be {wanted}.",
             f"{name} = {text!r}",

@@ -1,21 +1,18 @@
-"""Written texts as examples, and examples as tensors: what a rollout keeps between steps, and in a checkpoint."""
+"""Written texts as examples, and examples as tensors, as a checkpoint keeps them."""
 
 from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping, Sequence
-from typing import TypeVar
 
 import numpy as np
 import torch
 
 from stillage.types import Array, Example
 
-Text = TypeVar("Text")
 
-
-def answered(example: Example, new_ids: Array) -> Example:
-    """The record's prompt with another response; the end of text, where it was written, is trained like any token."""
+def with_response(example: Example, new_ids: Array) -> Example:
+    """The record's prompt with another response, whose end of text is trained too."""
     assert len(new_ids), "a writer gives at least the end of text"
     prompt = example.prompt_ids
     ids_T = np.concatenate([prompt, new_ids]).astype(np.int32)
@@ -31,13 +28,8 @@ def with_extras(example: Example, extras: Mapping[str, Array]) -> Example:
     return dataclasses.replace(example, extras=extras)
 
 
-def newest(texts: Sequence[Text], capacity: int) -> list[Text]:
-    """The last `capacity` texts: first in, first out."""
-    return list(texts[-capacity:]) if capacity else []
-
-
 def to_tensors(texts: Sequence[Example], name: str) -> dict[str, torch.Tensor]:
-    """Texts of prompt and response as tensors named "name.*": ids end to end, lengths, record ids as bytes, extras."""
+    """Texts as tensors "name.*": ids end to end, lengths, record ids, extras."""
 
     def joined(arrays: Sequence[Array], dtype: type[np.generic]) -> torch.Tensor:
         return torch.from_numpy(np.concatenate([np.zeros(0, dtype), *arrays]).astype(dtype))
@@ -65,16 +57,14 @@ def from_tensors(tensors: Mapping[str, torch.Tensor], name: str) -> list[Example
         return []
     record_ids = tensors[f"{name}.record_ids"].numpy().tobytes().decode().split("\n")
     ids = np.split(tensors[f"{name}.ids"].numpy(), np.cumsum(lengths)[:-1])
-    found = []
-    for record_id, ids_T, prompt in zip(record_ids, ids, prompts, strict=True):
-        found.append(
-            Example(record_id=record_id, ids_T=ids_T, response_T=np.arange(len(ids_T)) >= prompt)
-        )
+    texts = [
+        Example(record_id=record_id, ids_T=ids_T, response_T=np.arange(len(ids_T)) >= prompt)
+        for record_id, ids_T, prompt in zip(record_ids, ids, prompts, strict=True)
+    ]
     prefix = f"{name}.extras."
     for extra in [key for key in tensors if key.startswith(prefix)]:
-        cuts = np.cumsum([int(text.response_T[1:].sum()) for text in found])[:-1]
+        cuts = np.cumsum([int(text.response_T[1:].sum()) for text in texts])[:-1]
         for row, values_T in enumerate(np.split(tensors[extra].numpy(), cuts)):
-            found[row] = with_extras(
-                found[row], {**found[row].extras, extra.removeprefix(prefix): values_T}
-            )
-    return found
+            extras = {**texts[row].extras, extra.removeprefix(prefix): values_T}
+            texts[row] = with_extras(texts[row], extras)
+    return texts

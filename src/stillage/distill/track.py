@@ -1,4 +1,4 @@
-"""A run's numbers sent to a tracker as they come: off unless asked for; metrics.jsonl is written either way."""
+"""A run's numbers sent to a tracker as they come, beside metrics.jsonl."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ Find = Callable[[str], object]
 
 
 def check_tracker(track: Track, find: Find | None = None) -> None:
-    """CapabilityError, with the command to type, where the tracker is not installed. Loads nothing."""
+    """Refuse a tracker that is not installed, with the command to type. Loads nothing."""
     if track != "none" and (find or importlib.util.find_spec)(PACKAGES[track]) is None:
         raise CapabilityError(
             f"The tracker {track} is not installed.",
@@ -36,7 +36,10 @@ class Tracker:
     def __init__(
         self, track: Track, *, run: str, model: str, folder: Path, settings: Mapping[str, object]
     ) -> None:
-        """run: the experiment's id; a training that continues adds to what it sent before. CapabilityError if missing."""
+        """Open the run; a training that continues adds to what it sent before.
+
+        run: the experiment's id. CapabilityError where the tracker is missing.
+        """
         check_tracker(track)
         self.module: Any = importlib.import_module(MODULES[track])
         self.track = track

@@ -5,21 +5,20 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from stillage.corpus.sources import COMMIT, HubPart, folder_and_part, is_pattern
 from stillage.data.chat_templates import ALPACA_HEAD, ALPACA_HEAD_INPUT, ALPACA_INPUT, ALPACA_TAIL
-from stillage.data.records import Loaded, read_records, record_id
-from stillage.data.rows import folder_and_part
-from stillage.errors import DataError
+from stillage.data.columns import RecordColumns, record_id
+from stillage.data.records import Loaded, read_records
+from stillage.errors import DataError, did_you_mean
 from stillage.evaluate.quality import references_of
 from stillage.types import Record
 
 log = logging.getLogger("stillage")
-COMMIT = re.compile(r"[0-9a-f]{40}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,46 +79,31 @@ def open_set(
     that a file already has in the Alpaca layout is taken out of it, so that the template is not put around it twice.
     limit: the first so many records; 0: all. Raises DataError where nothing can be read.
     """
+    wanted = RecordColumns(named=columns or {}, need_response=False)
     name, _, commit = word.partition("@")
     known = ALSO_CALLED.get(name.lower(), name.lower())
     if known in KNOWN:
         published = KNOWN[known]
         path = fetch(known, published, commit or published.commit)
-        loaded = read_records(
-            path, columns=columns, max_bad_lines=max_bad_lines, need_response=False
-        )
+        loaded = read_records(path, wanted, max_bad_lines=max_bad_lines)
         label, limit = known, limit or published.limit
     elif commit and not Path(word).exists():
-        loaded = read_records(
-            name,
-            revision=commit,
-            columns=columns,
-            max_bad_lines=max_bad_lines,
-            need_response=False,
-            hub_split="test",
-        )
+        hub = HubPart(revision=commit, split="test")
+        loaded = read_records(name, wanted, hub, max_bad_lines=max_bad_lines)
         label = name
     else:
-        loaded = _local(word, columns, max_bad_lines)
+        loaded = _local(word, wanted, max_bad_lines)
         label = Path(word).name or word
     return _eval_set(label, loaded, limit)
 
 
-def _local(word: str, columns: Mapping[str, str] | None, max_bad_lines: int) -> Loaded:
+def _local(word: str, wanted: RecordColumns, max_bad_lines: int) -> Loaded:
     """A file, a folder or a pattern; for a word that is none of these, the names that would have been understood."""
-    if not folder_and_part(word)[0].exists() and not any(mark in word for mark in "*?["):
-        import difflib
-
-        near = difflib.get_close_matches(word.lower(), [*KNOWN, *ALSO_CALLED], n=1)
-        fix = (
-            f"Did you mean {near[0]}?"
-            if near
-            else f"Give a path, HUB_ID@COMMIT, or a name: {', '.join(KNOWN)}."
-        )
+    if not folder_and_part(word)[0].exists() and not is_pattern(word):
+        known = f"Give a path, HUB_ID@COMMIT, or a name: {', '.join(KNOWN)}."
+        fix = did_you_mean(word.lower(), [*KNOWN, *ALSO_CALLED], known)
         raise DataError("There is no such data set.", f"given: {word}", fix)
-    return read_records(
-        word, columns=columns, max_bad_lines=max_bad_lines, need_response=False, hub_split="test"
-    )
+    return read_records(word, wanted, HubPart(split="test"), max_bad_lines=max_bad_lines)
 
 
 def _eval_set(label: str, loaded: Loaded, limit: int) -> EvalSet:

@@ -25,16 +25,25 @@ from stillage.run.folder import write_table
 from stillage.run.lock import locked
 from stillage.run.progress import Doing, Done, unheard
 from stillage.run.results import read_results, write_results
-from stillage.types import Array, Result
+from stillage.types import Array, Example, Result
 
 if TYPE_CHECKING:
     import pyarrow as pa
-    import torch
     from transformers import PreTrainedModel
+
+    from stillage.models.prompts import Prompts, TextRules
 
 log = logging.getLogger("stillage")
 SCHEMA = 2  # raise it when curves are measured differently
-CHUNK_ELEMENTS = 2**22  # logits held at once, of each model
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExposurePlan:
+    """How exposure bias is measured: texts per prompt by each model, and how long they may be."""
+
+    max_new_tokens: int = 256
+    rollouts: int = 10
+    batch_tokens: int = 16384
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,69 +113,65 @@ def mean_by_prompt(kl: Sequence[Array], rollouts: int, length: int) -> Array:
 def exposure_bias(
     student: PreTrainedModel,
     teacher: PreTrainedModel,
-    prompts: Sequence[Array],
+    prompts: Prompts,
+    rules: TextRules,
     *,
-    names: Sequence[str],
-    eos_id: int,
-    pad_id: int,
-    seed: int,
-    max_new_tokens: int = 256,
-    rollouts: int = 10,
-    batch_tokens: int = 16384,
-    level: float = 0.95,
+    plan: ExposurePlan,
     doing: Doing = unheard,
 ) -> ExposureCurve:
-    """Let both models continue every prompt `rollouts` times, and measure the student's error along both kinds of text.
+    """Let both models continue every prompt, and measure the student's error along both kinds of text.
 
-    Texts are plain samples (temperature 1, nothing cut off). Both models draw with the same noise, which makes the curve
-    steadier and moves it nowhere. The models must share a tokenizer; where one pads its vocabulary further, the shared
-    ids count, and no text is longer than what both can read. Raises ConfigError for no rollouts, DataError for a prompt
-    that one of them cannot continue.
+    Texts are plain samples (temperature 1, nothing cut off). Both models draw with the same noise,
+    which makes the curve steadier and moves it nowhere. The models must share a tokenizer; where one
+    pads its vocabulary further, the shared ids count, and no text is longer than what both can read.
+    Raises ConfigError for no rollouts, DataError for a prompt that one of them cannot continue.
     """
-    from stillage.models.generate import Decoding, check_prompts, generate
-    from stillage.models.outputs import embedding_rows
+    from stillage.models.decoder import embedding_rows
+    from stillage.models.generate import Decoding, generate
     from stillage.models.pair import context_of
+    from stillage.models.prompts import Prompts
 
+    rollouts = plan.rollouts
     if rollouts < 1:
         raise ConfigError(
             "Exposure bias needs rollouts.",
             f"rollouts: {rollouts}",
             "Give at least 1 (10 published).",
         )
-    decoding = Decoding(max_new_tokens=max_new_tokens, sampling_temperature=1.0)
-    repeated = [prompt for prompt in prompts for _ in range(rollouts)]
-    draws = [f"{name}/rollout {k}" for name in names for k in range(rollouts)]
+    decoding = Decoding(max_new_tokens=plan.max_new_tokens, sampling_temperature=1.0)
+    repeated = Prompts(
+        [prompt for prompt in prompts.ids for _ in range(rollouts)],
+        [f"{name}/rollout {k}" for name in prompts.names for k in range(rollouts)],
+        prompts.seed,
+    )
     models, means = {"student": student, "teacher": teacher}, []
     for model in models.values():  # both read what either writes
-        check_prompts(model, prompts, names)
-    most_tokens = min(
-        (tokens for tokens in map(context_of, models.values()) if tokens is not None), default=None
+        prompts.check(model)
+    contexts = [tokens for tokens in map(context_of, models.values()) if tokens is not None]
+    shared = replace(
+        rules,
+        most_tokens=min(contexts, default=None),
+        known_ids=min(map(embedding_rows, models.values())),
     )
-    known_ids = min(map(embedding_rows, models.values()))
     for name, writer in models.items():
         written = generate(
             writer,
             repeated,
-            decoding=decoding,
-            eos_id=eos_id,
-            pad_id=pad_id,
-            seed=seed,
-            names=draws,
-            batch_tokens=batch_tokens,
-            most_tokens=most_tokens,
-            known_ids=known_ids,
+            decoding,
+            shared,
+            batch_tokens=plan.batch_tokens,
             progress=doing(f"the {name} writing {{}} texts"),
         )
         kl = forward_kl_along(
             teacher,
             student,
-            repeated,
+            repeated.ids,
             written,
-            batch_tokens=batch_tokens,
+            batch_tokens=plan.batch_tokens,
             progress=doing(f"reading {{}} texts of the {name}"),
         )
-        means.append(mean_by_prompt(kl, rollouts, max_new_tokens))
-    return exposure_curve(means[0], means[1], level=level)
+        means.append(mean_by_prompt(kl, rollouts, plan.max_new_tokens))
+    return exposure_curve(means[0], means[1])
 
 
 def forward_kl_along(
@@ -178,76 +183,26 @@ def forward_kl_along(
     batch_tokens: int = 16384,
     progress: Done | None = None,
 ) -> list[Array]:
-    """KL(p || q) in nats at every written token's position, given all before it; float64, as long as each text."""
-    from stillage.models.batches import run_batches
-    from stillage.models.lengths import kinds
-    from stillage.models.outputs import evaluating
-    from stillage.models.query import feature_function
+    """Compute KL(p || q) in nats where each written token is predicted; float64, as long as each text."""
+    from stillage.models.pairwise_kl import token_kl
 
-    results: list[Array] = [np.zeros(0)] * len(prompts)
-    rows = [row for row, ids in enumerate(written) if len(ids)]
-    with evaluating(teacher), evaluating(student):
-        features = feature_function(teacher), feature_function(student)
-
-        def run(batch: list[int]) -> None:
-            chosen = [rows[k] for k in batch]
-            texts = [np.concatenate([prompts[row], written[row]]) for row in chosen]
-            starts = [len(prompts[row]) for row in chosen]
-            for row, kl_T in zip(
-                chosen, _batch_kl(features, texts, starts, student.device), strict=True
-            ):
-                results[row] = kl_T
-
-        lengths = [len(prompts[row]) + len(written[row]) for row in rows]
-        run_batches(lengths, batch_tokens, run, progress, kinds=kinds([teacher, student], lengths))
-    return results
-
-
-Feature = tuple["Callable[[torch.Tensor], torch.Tensor]", "Callable[[torch.Tensor], torch.Tensor]"]
-
-
-def _batch_kl(
-    features: tuple[Feature, Feature],
-    texts: Sequence[Array],
-    starts: Sequence[int],
-    device: torch.device,
-) -> list[Array]:
-    """KL(p || q) before each token from `starts` on, of texts padded on the right, where a causal model never looks."""
-    import torch
-
-    longest = max(map(len, texts))
-    ids_BT, predicts_BT = (
-        np.zeros((len(texts), longest), np.int64),
-        np.zeros((len(texts), longest), bool),
+    texts = [
+        Example(
+            record_id="",
+            ids_T=np.concatenate([prompt, ids]),
+            response_T=np.arange(len(prompt) + len(ids)) >= len(prompt),
+        )
+        for prompt, ids in zip(prompts, written, strict=True)
+    ]
+    return token_kl(
+        teacher,
+        student,
+        texts,
+        batch_tokens=batch_tokens,
+        elements=2**22,
+        first_alone=True,
+        progress=progress,
     )
-    for row, (text, start) in enumerate(zip(texts, starts, strict=True)):
-        ids_BT[row, : len(text)] = text
-        predicts_BT[row, start - 1 : len(text) - 1] = True  # token t is predicted at position t - 1
-    ids, predicts = torch.from_numpy(ids_BT).to(device), torch.from_numpy(predicts_BT).to(device)
-    (read_p, head_p), (read_q, head_q) = features
-    p_TX, q_TX = read_p(ids)[predicts], read_q(ids)[predicts]
-    kl = _kl_in_chunks(p_TX, head_p, q_TX, head_q).double().cpu().numpy()
-    return np.split(kl, np.cumsum(predicts_BT.sum(1))[:-1])
-
-
-def _kl_in_chunks(
-    p_TX: torch.Tensor,
-    head_p: Callable[[torch.Tensor], torch.Tensor],
-    q_TX: torch.Tensor,
-    head_q: Callable[[torch.Tensor], torch.Tensor],
-) -> torch.Tensor:
-    """KL(p || q) at every position, holding the logits of a few at a time; over the ids that both vocabularies have."""
-    import torch
-
-    from stillage.functional.divergence import forward_kl
-
-    parts, start, size = [], 0, 1  # the first position alone tells how large the vocabulary is
-    while start < len(p_TX):
-        p_CV, q_CV = head_p(p_TX[start : start + size]), head_q(q_TX[start : start + size])
-        shared = min(p_CV.shape[1], q_CV.shape[1])
-        parts.append(forward_kl(p_CV[:, :shared].log_softmax(1), q_CV[:, :shared].log_softmax(1)))
-        start, size = start + size, max(1, CHUNK_ELEMENTS // shared)
-    return torch.cat(parts)
 
 
 def curve_table(curve: ExposureCurve) -> pa.Table:
@@ -273,9 +228,7 @@ def exposure_cell(
     reading: Reading,
     out: Path,
     seed: int,
-    max_new_tokens: int = 256,
-    rollouts: int = 10,
-    batch_tokens: int = 16384,
+    plan: ExposurePlan,
     say: Callable[[str], None] = log.info,
     doing: Doing = unheard,
 ) -> list[Result]:
@@ -283,8 +236,11 @@ def exposure_cell(
 
     The whole curve is in exposure-KEY.parquet; the results have the lengths 1, 2, 4, ... and the last.
     """
+    from stillage.models.prompts import Prompts, TextRules
+
     asked = read_set(student, chosen, reading)
     folder = set_folder(out, student, asked, say)
+    max_new_tokens, rollouts = plan.max_new_tokens, plan.rollouts
     key = digest([SCHEMA, teacher.key, seed, max_new_tokens, rollouts])[:8]
     results_file = folder / f"exposure-{key}.results.parquet"
     if results_file.exists():
@@ -292,14 +248,9 @@ def exposure_cell(
     curve = exposure_bias(
         student.model,
         teacher.model,
-        asked.prompts,
-        names=[record.id for record in chosen.records],
-        eos_id=student.eos_id,
-        pad_id=student.pad_id,
-        seed=seed,
-        max_new_tokens=max_new_tokens,
-        rollouts=rollouts,
-        batch_tokens=batch_tokens,
+        Prompts(asked.prompts, [record.id for record in chosen.records], seed),
+        TextRules(student.eos_id, student.pad_id),
+        plan=plan,
         doing=doing,
     )
     base = Result(

@@ -177,16 +177,14 @@ def answer(
 ) -> list[dict[str, Any]]:
     """The model's answers as rows of a samples table, in the order of the records; no score where there is no reference."""
     from stillage.models.generate import generate
+    from stillage.models.prompts import Prompts, TextRules
 
     records = asked.chosen.records
     ids = generate(
         subject.model,
-        asked.prompts,
-        decoding=decoding,
-        eos_id=subject.eos_id,
-        pad_id=subject.pad_id,
-        seed=seed,
-        names=[record.id for record in records],
+        Prompts(asked.prompts, [record.id for record in records], seed),
+        decoding,
+        TextRules(subject.eos_id, subject.pad_id),
         batch_tokens=batch_tokens,
         progress=doing(f"{asked.chosen.label}, seed {seed}, answering {{}} prompts"),
     )

@@ -248,6 +248,7 @@ def question(
     from stillage.audit.extraction import column_targets, first_token_targets
     from stillage.audit.questions import ask
     from stillage.models.generate import Decoding, generate
+    from stillage.models.prompts import Prompts, TextRules
 
     model, tokenizer, records = subject.model, subject.tokenizer, material.records
     said = ask(subject, ["as_is", *transforms], material, noise_of(context))
@@ -260,20 +261,18 @@ def question(
         targets = column_targets(records, roles, examples, tokenizer, config.audit.extract, encode)
     else:
         targets = first_token_targets(examples, roles, tokenizer, config.audit.extract_tokens)
-    eos, pad = special_ids(tokenizer)
     asked = [
         target for target in targets if len(target.suffix_ids)
     ]  # nothing to recite: nothing to ask
     written = generate(
         model,
-        [target.prefix_ids for target in asked],
-        decoding=Decoding(
-            max_new_tokens=max((len(target.suffix_ids) for target in asked), default=1)
+        Prompts(
+            [target.prefix_ids for target in asked],
+            [target.record_id for target in asked],
+            config.seed,
         ),
-        eos_id=eos,
-        pad_id=pad,
-        seed=config.seed,
-        names=[target.record_id for target in asked],
+        Decoding(max_new_tokens=max((len(target.suffix_ids) for target in asked), default=1)),
+        TextRules(*special_ids(tokenizer)),
         batch_tokens=config.audit.batch_tokens,
         progress=subject.doing("reciting {} records"),
     )

@@ -93,7 +93,7 @@ def reference_of(context: Context, records: list[Record]) -> Reference | None:
 
     None where the run has neither.
     """
-    from stillage.models.blocks import losses
+    from stillage.models.block_losses import losses
 
     name = REFERENCE if "distill" in context.config.stages else OUTSIDE
     role = next((role for role in context.asked if role.name == name), None)
@@ -121,7 +121,12 @@ def profiles_of(
         revert_profile,
     )
     from stillage.audit.membership import LeftOut
-    from stillage.models.blocks import losses, noise_losses, reverted_losses
+    from stillage.models.block_losses import (
+        WeightNoise,
+        losses,
+        noise_losses,
+        reverted_losses,
+    )
     from stillage.models.gradients import gradient_norms
     from stillage.models.lens import block_readings
 
@@ -134,10 +139,12 @@ def profiles_of(
         noisy_SLN = noise_losses(
             model,
             examples,
-            sigma=audit.mope_sigma,
-            copies=audit.mope_copies,
-            seed=derive(seed, "blocks", "noise"),
-            relative=audit.mope_noise == "relative",
+            WeightNoise(
+                sigma=audit.mope_sigma,
+                copies=audit.mope_copies,
+                seed=derive(seed, "blocks", "noise"),
+                relative=audit.mope_noise == "relative",
+            ),
             batch_tokens=audit.batch_tokens,
             progress=doing(f"noise in each block, {{}} passes over {len(examples):,} records"),
         )

@@ -16,10 +16,10 @@ from stillage.evaluate.quality import within_range
 from stillage.experiment.folders import check_store
 from stillage.functional.stats import mean_interval
 from stillage.run.config import Config
-from stillage.run.folder import read_json, read_table
+from stillage.run.folder import changed_file, read_json, read_table
 from stillage.run.parse import HARMLESS, flat_values, written_settings
 from stillage.run.results import read_results
-from stillage.run.stages import damage, manifest_of
+from stillage.run.stages import manifest_of
 from stillage.types import Result
 
 METRICS = ("rouge_l", "exact_match", "needed_exact")
@@ -103,7 +103,7 @@ def what_is_wrong(run: Path, stage: str) -> str:
     manifest = manifest_of(run / stage)
     if manifest is None or not (run / "config.yaml").is_file():
         return "not done yet"
-    return damage(run / stage, manifest)
+    return changed_file(run / stage, manifest["files"])
 
 
 def asks_for_audit(run: Path) -> bool:

@@ -33,12 +33,12 @@ LEAST_RECORDS: Mapping[Role, int] = {
 
 def make_data(context: Context, folder: Path) -> None:
     """Draw or read the split, and check that it serves this run."""
-    from stillage.data.prepare import prepare
+    from stillage.data.from_config import split_from_config
     from stillage.data.split import UNDRAWN, write_split
     from stillage.experiment.plan import kept_columns
 
     config = context.config
-    split = prepare(
+    split = split_from_config(
         config.data, config.seed, keep=kept_columns(config), audits="audit" in config.stages
     )
     check_ahead(context, split)
@@ -98,12 +98,12 @@ def check_answers(context: Context, public: Sequence[Record]) -> None:
     Raises DataError where the student's method trains on the records' own answers and some have none, or where nobody has
     any for the student without a teacher.
     """
-    from stillage.data.unanswered import answered
+    from stillage.data.unanswered import with_answers
     from stillage.distill.methods import METHODS
     from stillage.distill.rollouts import needs_answers
     from stillage.distill.settings import params_from
 
-    having = len(answered(public))
+    having = len(with_answers(public))
     if having == len(public):
         return
     for role in context.roles:
@@ -134,8 +134,8 @@ def check_answers(context: Context, public: Sequence[Record]) -> None:
 def make_tokenizer(context: Context, folder: Path) -> None:
     """Take the tokenizer that is given, or fit a BPE on the public records (recorded, for the provenance check)."""
     from stillage.data.bpe import train_bpe
-    from stillage.data.chat_templates import AS_CHAT, as_chat, chosen
-    from stillage.data.templates import render
+    from stillage.data.chat_templates import AS_CHAT, as_chat, chosen_template
+    from stillage.data.templates import render_prompt
     from stillage.models.load import load_tokenizer
 
     path, revision = tokenizer_source(context.config)
@@ -151,10 +151,10 @@ def make_tokenizer(context: Context, folder: Path) -> None:
                 "Give --tokenizer.path.",
             )
         template = context.config.data.template
-        texts = [render(record, template, None) + record.response for record in used]
+        texts = [render_prompt(record, template, None) + record.response for record in used]
         tokenizer = train_bpe(texts, context.config.tokenizer.vocab_size)
     check_models(context, tokenizer)
-    layout = chosen(context.config.data.template, tokenizer)
+    layout = chosen_template(context.config.data.template, tokenizer)
     if (
         layout in AS_CHAT
     ):  # what is trained here is laid out so, whatever the tokenizer's folder said
@@ -168,8 +168,8 @@ def check_models(context: Context, tokenizer: PreTrainedTokenizerFast) -> None:
 
     Raises the errors of `tokenise`, `from_scratch`, `load_model`, `open_corpus` and `check_same_tokenizer`.
     """
+    from stillage.corpus.lm_text import check_corpus_ahead
     from stillage.data.tokenise import prompt_limit
-    from stillage.distill.corpus import check_ahead as check_text
     from stillage.models.load import check_ahead, load_tokenizer
     from stillage.models.pair import check_same_tokenizer, context_in
     from stillage.models.scratch import config_from_file, config_from_numbers
@@ -195,4 +195,4 @@ def check_models(context: Context, tokenizer: PreTrainedTokenizerFast) -> None:
         reads = None if cut or settings is None else context_in(settings)
         prompt_limit(data.max_tokens, data.max_prompt_tokens, reads)
         if reads_corpus(context.config, role):
-            check_text(context.config.lm, tokenizer, reads)
+            check_corpus_ahead(context.config.lm, tokenizer, reads)

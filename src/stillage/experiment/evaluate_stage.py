@@ -105,6 +105,7 @@ def answer(
 ) -> tuple[list[str], list[int], list[bool]]:
     """The model's answers to the records' prompts: texts, lengths in tokens, whether each ended by itself."""
     from stillage.models.generate import configured, generate
+    from stillage.models.prompts import Prompts, TextRules
 
     config = context.config
     prompts = prompt_ids_of(model, tokenizer, records, config)
@@ -114,12 +115,9 @@ def answer(
     eos, pad = special_ids(tokenizer)
     ids = generate(
         model,
-        prompts,
-        decoding=configured(options),
-        eos_id=eos,
-        pad_id=pad,
-        seed=config.seed,
-        names=[record.id for record in records],
+        Prompts(prompts, [record.id for record in records], config.seed),
+        configured(options),
+        TextRules(eos, pad),
         batch_tokens=config.generate.batch_tokens,
         progress=context.doing("evaluate", name)("answering {} prompts"),
     )

@@ -46,7 +46,7 @@ def few_records_words(context: Context, counts: Mapping[str, int], undrawn: int 
 
 def what_would_do(context: Context, counts: Mapping[str, int], undrawn: int, needed: int) -> str:
     """The setting that gives so many members and outsiders."""
-    from stillage.data.prepare import is_synthetic
+    from stillage.data.from_config import is_synthetic
 
     data = context.config.data
     if is_synthetic(data):

@@ -290,7 +290,7 @@ def prompt_room(model: PreTrainedModel, max_new_tokens: int, wanted: int) -> int
 
 def special_ids(tokenizer: PreTrainedTokenizerFast) -> tuple[int, int]:
     """The ids of EOS and of padding (EOS where there is no padding token: padding is masked, never read)."""
-    from stillage.data.tokenise import end_id
+    from stillage.corpus.tokenizers import end_id
 
     eos, pad = end_id(tokenizer), tokenizer.pad_token_id
     return eos, pad if isinstance(pad, int) else eos

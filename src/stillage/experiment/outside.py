@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from stillage.data.parallel import endings, pairs_of
-from stillage.data.prepare import SYNTHETIC
-from stillage.data.rows import check_format, folder_and_part
+from stillage.corpus.sources import SUFFIXES, check_format, folder_and_part, is_pattern
+from stillage.data.from_config import SYNTHETIC
+from stillage.data.parallel_text import parallel_files
 from stillage.errors import DataError
 from stillage.models.source import ADAPTER, WANTED, base_candidates
 from stillage.run.config import Config, ModelConfig
@@ -25,27 +25,14 @@ def outside_data(config: Config) -> dict[str, str]:
     found: dict[str, str] = {}
     if config.data.parallel:
         pairs = [
-            pair
-            for source in sources
-            for pair in pairs_of(Path(source), *endings(config.data.parallel))
+            pair for source in sources for pair in parallel_files(source, config.data.parallel)
         ]
         return {str(file): sha256_file(file) for pair in pairs for file in pair}
     for source in sources:
-        looks_local = source.startswith((".", "/", "~")) or Path(source).suffix in (
-            ".jsonl",
-            ".json",
-            ".parquet",
-        )
-        if (
-            looks_local
-            and not folder_and_part(source)[0].exists()
-            and not any(char in source for char in "*?[")
-        ):
-            raise DataError(
-                "A data file is missing.",
-                f"not there: {source}",
-                "Check the path in data.source or data.files.",
-            )
+        looks_local = source.startswith((".", "/", "~")) or Path(source).suffix in SUFFIXES
+        if looks_local and not folder_and_part(source)[0].exists() and not is_pattern(source):
+            fix = "Check the path in data.source or data.files."
+            raise DataError("A data file is missing.", f"not there: {source}", fix)
         if Path(source).is_file():
             check_format(Path(source))
         found |= outside_folder(source)
@@ -56,7 +43,7 @@ def outside_folder(path: str) -> dict[str, str]:
     """sha256 of a local file, of a pattern's files, or of every file below a local folder; nothing for a hub id."""
     if not path:
         return {}
-    if any(char in path for char in "*?["):
+    if is_pattern(path):
         anchor = Path(path)
         return {
             str(file): sha256_file(file)

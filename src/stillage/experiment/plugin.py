@@ -14,7 +14,7 @@ import traceback
 import typing
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import MISSING, dataclass, fields, is_dataclass
+from dataclasses import MISSING, dataclass, is_dataclass
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -22,7 +22,7 @@ from typing import Any
 import stillage
 from stillage.audit.attacks import ATTACKS
 from stillage.distill.methods import METHODS
-from stillage.distill.settings import DIVERGENCE_PARAMS, PARSERS
+from stillage.distill.settings import DIVERGENCE_PARAMS, PARSERS, setting_fields
 from stillage.errors import ConfigError, UserError
 from stillage.types import Attack, Method, Party, Request, Transform
 
@@ -183,17 +183,14 @@ def check_method(path: Path, name: str, entry: object) -> None:
         raise refused(
             path, what, f"params is {entry.params!r}", "Make params a frozen dataclass (the class)."
         )
-    kinds = typing.get_type_hints(entry.params)
-    for field in fields(entry.params):
-        readable = (
-            kinds[field.name] in PARSERS or typing.get_origin(kinds[field.name]) is typing.Literal
-        )
-        if not readable or field.default is MISSING:
-            default = "none" if field.default is MISSING else field.default
+    for setting, (kind, default) in setting_fields(entry.params).items():
+        readable = kind in PARSERS or typing.get_origin(kind) is typing.Literal
+        if not readable or default is MISSING:
+            shown = "none" if default is MISSING else default
             raise refused(
                 path,
                 what,
-                f"setting {field.name}: type {field.type}, default {default}",
+                f"setting {setting}: type {kind.__name__ if isinstance(kind, type) else kind}, default {shown}",
                 "Make it bool, int, float, str or a Literal of words, with a default.",
             )
 

@@ -40,7 +40,7 @@ class Reading:
 
 def readings_of(context: Context, records: Sequence[Record]) -> list[Reading]:
     """Every way in which the asked models read the records; those of one tokenizer, layout and context are one."""
-    from stillage.data.tokenizer_hash import tokenizer_hash
+    from stillage.corpus.tokenizers import tokenizer_hash
 
     data = context.config.data
     found: dict[tuple[str, str, int], tuple[list[str], PreTrainedTokenizerFast, int | None]] = {}
@@ -61,10 +61,10 @@ def read(
     context_tokens: int | None,
 ) -> Reading:
     """One reading of the records."""
-    from stillage.data.tokenise import encode
+    from stillage.data.tokenise import tokenise
 
     data = context.config.data
-    done = encode(
+    done = tokenise(
         records,
         tokenizer,
         template=data.template,
@@ -78,7 +78,7 @@ def read(
     was_cut = done.was_cut | ~ended
     scored = np.array([int(example.response_T.sum()) for example in done.examples])
     rest = [record for record, cut in zip(records, was_cut, strict=True) if cut]
-    whole = encode(
+    whole = tokenise(
         rest,
         tokenizer,
         template=data.template,

@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Any
 
 from stillage import __version__
 from stillage.errors import ConfigError, DataError, UserError
+from stillage.run.folder import changed_file
 from stillage.run.stages import (
     Stage,
-    damage,
-    key_of,
     link,
     manifest_of,
-    place,
+    stage_folder,
+    stage_key,
     started_with,
     status,
 )
@@ -89,7 +89,7 @@ def report_again(context: Context, say: Callable[[str], None], *, only_say: bool
     stage = report_stage(context, names)
     stage = stage if only_say else keyed(context, [stage])[0]
     manifests = {name: manifest_of(run / name) or {} for name in names}
-    key = key_of(
+    key = stage_key(
         stage.name,
         stage.settings,
         {name: one["key"] for name, one in manifests.items()},
@@ -97,7 +97,7 @@ def report_again(context: Context, say: Callable[[str], None], *, only_say: bool
         stage.schema,
         stage.secret,
     )
-    folder = place(run, stage, key, context.store)
+    folder = stage_folder(run, stage, key, context.store)
     state = status(folder, stage, key)
     say(f"{REPORT}: {'skipped, ' if state.is_done else ''}{state.reason}")
     if only_say:
@@ -182,7 +182,7 @@ def unfinished(run: Path, names: Sequence[str]) -> list[str]:
                 f"{name}: {'begun, not finished' if started_with(run / name) else 'not done yet'}"
             )
             continue
-        broken = damage(run / name, manifest)
+        broken = changed_file(run / name, manifest["files"])
         if broken:
             wrong.append(f"{name}: damaged: {broken}")
         elif not made_from(run, name, manifest, found):
@@ -197,7 +197,7 @@ def made_from(
 
     def key(name: str, one: Mapping[str, Any], inputs: Mapping[str, str]) -> str:
         secret = secret_of(run, one["settings"]["report"]) if name == REPORT else ""
-        return key_of(name, one["settings"], inputs, one["outside"], one["schema"], secret)
+        return stage_key(name, one["settings"], inputs, one["outside"], one["schema"], secret)
 
     first = next(
         (one for one in found.items() if one[1] is not None and not one[1]["inputs"]), None

@@ -20,7 +20,7 @@ from stillage.run.environment import environment, package_versions
 from stillage.run.folder import full_disk_interrupts, read_json, remove, write_json, write_text
 from stillage.run.lock import check_free, locked
 from stillage.run.parse import to_yaml
-from stillage.run.stages import NOT_DONE, Stage, keys, link, place, run_stage, status
+from stillage.run.stages import NOT_DONE, Stage, keys, link, run_stage, stage_folder, status
 
 LOG = logging.getLogger("stillage")
 Say = Callable[[str], None]
@@ -207,7 +207,7 @@ def do_stages(plans: Plans, say: Say) -> dict[str, Exception]:
 def do_stage(context: Context, stage: Stage, key: str) -> float:
     """Do one stage in this process, unless another did it meanwhile; returns the seconds it took."""
     started = time.monotonic()
-    folder = place(context.run, stage, key, context.store)
+    folder = stage_folder(context.run, stage, key, context.store)
     with locked((context.store or context.run) / ".locks" / folder.name, wait=True):
         if not status(folder, stage, key).is_done:
             run_stage(folder, stage, key)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from stillage.experiment.plan import Context
-from stillage.run.stages import Stage, keys, place, status
+from stillage.run.stages import Stage, keys, stage_folder, status
 
 CHECK_AHEAD = ("data", "tokenizer")
 """Stages that also check, before anything is trained, what their key does not hold: the shapes and limits of all models."""
@@ -60,7 +60,7 @@ def schedule(plans: Plans) -> Schedule:
     for run, (context, stages) in plans.items():
         found = keys(stages)
         at = {
-            stage.name: place(context.run, stage, found[stage.name], context.store)
+            stage.name: stage_folder(context.run, stage, found[stage.name], context.store)
             for stage in stages
         }
         for stage in stages:

@@ -19,7 +19,7 @@ from stillage.audit.sight import (
     check_repeats,
     check_share_read,
 )
-from stillage.data.chat_templates import chosen, own_layout
+from stillage.data.chat_templates import chosen_template, own_layout
 from stillage.errors import UserError
 from stillage.experiment.controls import CONTROLS
 from stillage.experiment.inputs import model_source, shortest_context, some_of
@@ -137,7 +137,7 @@ def other_readings(
 ) -> Iterator[tuple[str, str, Sequence[Example | None]]]:
     """(what, how to choose it, the sample read so; None where a record cannot be) of every other way of reading."""
     tokenizer, limit = subject.tokenizer, shortest_context(subject.model)
-    now = chosen(context.config.data.template, tokenizer)
+    now = chosen_template(context.config.data.template, tokenizer)
     own = own_layout(tokenizer.chat_template) if tokenizer.chat_template else ""
     asks = any(record.prompt or record.input or record.messages for record in sample)
     for layout in [own] if own else ["alpaca", "raw"]:
@@ -181,11 +181,11 @@ def laid_out(
     limit: int | None,
 ) -> Sequence[Example | None]:
     """The sample in another layout, under the run's limits; None for every record where it does not fit, or is refused."""
-    from stillage.data.tokenise import encode
+    from stillage.data.tokenise import tokenise
 
     data = context.config.data
     try:
-        return encode(
+        return tokenise(
             sample,
             tokenizer,
             template=layout,

@@ -37,7 +37,7 @@ def signal(context: Context, folder: Path) -> None:
     """KL per record between teacher and counterfactual teacher, and between their students; quantiles and correlations."""
     from stillage.audit.signal import Signals, signal_results, signal_table
     from stillage.data.split import read_split
-    from stillage.models.apart import mean_kl
+    from stillage.models.pairwise_kl import mean_kl
 
     config = context.config
     use_threads(context)
@@ -77,7 +77,7 @@ def signal_records(context: Context) -> tuple[list[Record], tuple[str, ...]]:
     Without those that leave the evaluation (left_out).
     """
     from stillage.data.split import read_split
-    from stillage.data.unanswered import answered
+    from stillage.data.unanswered import with_answers
 
     split = read_split(context.run / "data")
     left = left_out(context, split)
@@ -86,7 +86,7 @@ def signal_records(context: Context) -> tuple[list[Record], tuple[str, ...]]:
     for role in ROLES:
         found = (
             record
-            for record in answered(split.records_by_role.get(role, ()))
+            for record in with_answers(split.records_by_role.get(role, ()))
             if record.id not in left
         )
         records += sorted(found, key=lambda record: record.id)

@@ -27,7 +27,7 @@ from stillage.types import Record
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
-    from stillage.distill.corpus import Corpus
+    from stillage.corpus.lm_text import PlainTextLoss
     from stillage.experiment.plan import Context
 
 
@@ -36,10 +36,11 @@ def train_model(context: Context, role: ModelRole, folder: Path) -> None:
 
     Where several processes do the run, each of them calls this; the first then calls the others, and it alone writes.
     """
+    from stillage.corpus.lm_text import PACKED
     from stillage.data.split import read_split
-    from stillage.distill.corpus import PACKED
     from stillage.distill.methods import METHODS
     from stillage.distill.settings import params_from
+    from stillage.distill.task import TrainingTask
     from stillage.distill.train import train
     from stillage.experiment.data_stage import check_ahead
     from stillage.models.load import load_tokenizer
@@ -78,7 +79,7 @@ def train_model(context: Context, role: ModelRole, folder: Path) -> None:
     method = METHODS[role.method]
     records = training_records(context, role)
     with context.stop.deferred(), reporting(context, role, folder) as report:
-        train(
+        task = TrainingTask(
             student=student,
             tokenizer=tokenizer,
             teacher=teacher,
@@ -97,12 +98,10 @@ def train_model(context: Context, role: ModelRole, folder: Path) -> None:
             options=as_long_as_with_a_teacher(
                 role, len(records), len(split.records_by_role.get("public", ()))
             ),
-            folder=folder,
             seed=derive(config.seed, "train", INIT if role.name == INIT else kind),
-            should_stop=context.stop,
-            report=report,
             corpus=corpus,
         )
+        train(task, folder, should_stop=context.stop, report=report)
     if is_first:
         remove(folder / PACKED)
 
@@ -112,7 +111,7 @@ def training_records(context: Context, role: ModelRole) -> list[Record]:
 
     Prompts alone are left out where the method trains on the records' own answers.
     """
-    from stillage.data.unanswered import answered
+    from stillage.data.unanswered import with_answers
     from stillage.distill.methods import METHODS
     from stillage.distill.rollouts import needs_answers
     from stillage.distill.settings import params_from
@@ -127,7 +126,9 @@ def training_records(context: Context, role: ModelRole) -> list[Record]:
         return prompts_of(context, found)
     method = METHODS[role.method]
     return (
-        answered(found) if needs_answers(method, params_from(method, dict(role.params))) else found
+        with_answers(found)
+        if needs_answers(method, params_from(method, dict(role.params)))
+        else found
     )
 
 
@@ -152,9 +153,9 @@ def as_long_as_with_a_teacher(role: ModelRole, count: int, prompts: int) -> Trai
 
 def corpus_of(
     context: Context, role: ModelRole, tokenizer: PreTrainedTokenizerFast, folder: Path
-) -> Corpus | None:
+) -> PlainTextLoss | None:
     """The plain text that a role is trained on beside its records, if any; only the first process packs it."""
-    from stillage.distill.corpus import PACKED, open_corpus
+    from stillage.corpus.lm_text import PACKED, open_corpus
 
     if not reads_corpus(context.config, role):
         return None

@@ -1,14 +1,15 @@
-"""Divergence and cross-entropy straight from hidden states, a few positions at a time: no [T, V] tensor ever exists.
+"""Divergence and cross-entropy straight from hidden states: no [T, V] tensor ever exists.
 
-The logits of a chunk are made, give their share of the sums and of the gradients, and are dropped; what stays is as large
-as the hidden states and the head. One chunk is in `functional.logits`; here are the loop and its place in autograd.
+The logits of a chunk are made, give their share of the sums and of the gradients, and are dropped;
+what stays is as large as the hidden states and the head. One chunk is in `functional.chunk_loss`;
+here are the loop and its place in autograd.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
@@ -16,16 +17,19 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from stillage.errors import ModelError
+from stillage.functional.chunk_loss import Distance, chunk_sums
 from stillage.functional.divergence import resolve
-from stillage.functional.inputs import (
-    Inputs,
+from stillage.functional.loss_inputs import (
+    LossInputs,
     check_positive,
     checked,
     matmul_dtype,
     shared_vocabulary,
     trained_positions,
 )
-from stillage.functional.logits import Head, Objective, chunk_sums
+from stillage.functional.readout import label_logp, logits
+from stillage.types import Head, Readout
 
 # Logits in a chunk. On CPU about eight such tensors with a teacher, one without: longer chunks read the head less often.
 _ELEMENTS_TEACHER, _ELEMENTS_ALONE, _ELEMENTS_GPU = 4 * 2**20, 13 * 2**20, 32 * 2**20
@@ -37,6 +41,19 @@ class DistillationSums(NamedTuple):
     kd: Tensor  # sum of weight * divergence; 0 without a teacher
     ce: Tensor  # sum of weight * cross-entropy with the labels
     tokens: Tensor  # int64, number of labels != ignore_index, whatever their weight
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LossSettings:
+    """How `distillation_sums` compares: its settings, with their meaning there."""
+
+    divergence: str | Callable[..., Tensor] = "fkl"
+    params: Mapping[str, float] = field(default_factory=dict)
+    kd_temperature: float = 1.0
+    t_squared: bool = False
+    gradient_weights: tuple[float, float] = (1.0, 1.0)
+    chunk_tokens: int | None = None
+    ignore_index: int = -100
 
 
 def distillation_sums(
@@ -59,54 +76,110 @@ def distillation_sums(
     ignore_index: int = -100,
     gradient_weights: tuple[float, float] = (1.0, 1.0),
 ) -> DistillationSums:
-    """The two losses of distillation, summed over the positions whose label is not ignore_index, in little memory.
+    """Sum the two losses of distillation over the trained positions, in little memory.
 
-    kd = sum_t weight_t d(p_t, q_t), with p and q the softmax of logits / kd_temperature, times kd_temperature^2 if t_squared;
-    ce = sum_t weight_t (-log q_t[label_t]) at temperature 1; logits = hidden head' + bias, then cap * tanh(logits / cap).
-    labels_T[t] is what position t predicts (already shifted). Without a teacher (hidden and head None) kd is 0 and costs
-    nothing. divergence: a name of DIVERGENCES, or any function (p, q, **params) -> d of log-probabilities.
+    kd = sum_t weight_t d(p_t, q_t), with p and q the softmax of logits / kd_temperature, times
+    kd_temperature^2 if t_squared; ce = sum_t weight_t (-log q_t[label_t]) at temperature 1; logits =
+    hidden head' + bias, then cap * tanh(logits / cap). labels_T[t] is what position t predicts
+    (already shifted). Without a teacher (hidden and head None) kd is 0 and costs nothing.
 
-    Differentiable in the student's hidden states, head (tied, or the effective weight of an adapter) and bias; the teacher
-    and the weights are constants. Logits are multiplied in the dtype of the inputs (autocast's where that is on) and read
-    as float32; the head's gradient is summed in the head's own dtype. Vocabularies of different size are compared on their
-    shared first ids, renormalised over those; cross-entropy always sees all V.
+    Differentiable in the student's hidden states, head (tied, or the effective weight of an adapter)
+    and bias; the teacher and the weights are constants. Logits are multiplied in the dtype of the
+    inputs (autocast's where that is on) and read as float32; the head's gradient is summed in the
+    head's own dtype. Vocabularies of different size are compared on their shared first ids,
+    renormalised over those; cross-entropy always sees all V.
 
-    gradient_weights: the proportion in which kd and ce will be added before `backward`. With the right one the gradients
-    are ready by then; with any other they are right too, but computed anew (about twice the time).
-    chunk_tokens: positions at a time; None chooses by vocabulary and device. UserError where shapes or settings clash.
+    Args:
+        divergence: a name of DIVERGENCES, or any function (p, q, **params) -> d of log-probabilities.
+        gradient_weights: the proportion in which kd and ce will be added before `backward`. With the
+            right one the gradients are ready by then; with any other they are right too, but
+            computed anew (about twice the time).
+        chunk_tokens: positions at a time; None chooses by vocabulary and device.
+        ignore_index: the label of positions that are not trained.
+
+    Raises UserError where shapes or settings clash.
     """
-    settings = (kd_temperature, student_softcap, teacher_softcap, chunk_tokens)
-    check_positive(
-        ("kd_temperature", "student_softcap", "teacher_softcap", "chunk_tokens"), settings
-    )
-    student, teacher = (student_hidden_TH, student_head_VH), (teacher_hidden_TG, teacher_head_WG)
-    inputs = Inputs(*student, student_bias_V, *teacher, teacher_bias_W, labels_T, weight_T)
-    inputs = trained_positions(shared_vocabulary(checked(inputs)), ignore_index)
-    plan = _Plan(
-        objective=Objective(
-            divergence=resolve(divergence, params),
-            kd_temperature=kd_temperature,
-            factor=kd_temperature**2 if t_squared else 1.0,
-        ),
-        student_softcap=student_softcap,
-        teacher_softcap=teacher_softcap,
-        chunk_tokens=chunk_tokens or _chunk_tokens(student_head_VH, alone=teacher_head_WG is None),
+    student = Readout(student_hidden_TH, Head(student_head_VH, student_bias_V, student_softcap))
+    teacher = None
+    if teacher_hidden_TG is not None and teacher_head_WG is not None:
+        teacher = Readout(teacher_hidden_TG, Head(teacher_head_WG, teacher_bias_W, teacher_softcap))
+    elif teacher_hidden_TG is not None or teacher_head_WG is not None:
+        missing = "hidden states without a head", "a head without hidden states"
+        raise ModelError(
+            "Half a teacher.",
+            missing[teacher_hidden_TG is None],
+            "Give both, or neither for cross-entropy alone.",
+        )
+    settings = LossSettings(
+        divergence=divergence,
+        params=params,
+        kd_temperature=kd_temperature,
+        t_squared=t_squared,
         gradient_weights=gradient_weights,
-        student_dtype=matmul_dtype(*student),
-        teacher_dtype=matmul_dtype(*teacher),
+        chunk_tokens=chunk_tokens,
+        ignore_index=ignore_index,
+    )
+    return readout_sums(LossInputs(student, teacher, labels_T, weight_T), settings)
+
+
+def readout_sums(given: LossInputs, settings: LossSettings) -> DistillationSums:
+    """Compute `distillation_sums` of two readouts, whether they have heads or are whole logits."""
+    check_positive(
+        kd_temperature=settings.kd_temperature,
+        student_softcap=given.student.head.softcap,
+        teacher_softcap=None if given.teacher is None else given.teacher.head.softcap,
+        chunk_tokens=settings.chunk_tokens,
+    )
+    tokens = (given.labels_T != settings.ignore_index).sum()
+    given = trained_positions(shared_vocabulary(checked(given)), settings.ignore_index)
+    distance = Distance(
+        divergence=resolve(settings.divergence, settings.params),
+        kd_temperature=settings.kd_temperature,
+        factor=settings.kd_temperature**2 if settings.t_squared else 1.0,
+    )
+    student, teacher = given.student, given.teacher
+    if student.head.weight_VH is None or (teacher is not None and teacher.head.weight_VH is None):
+        return DistillationSums(*_whole_sums(given, distance), tokens)
+    plan = _Plan(
+        softcap=student.head.softcap,
+        teacher=teacher,
+        labels_T=given.labels_T,
+        weight_T=given.weight_T,
+        distance=distance,
+        chunk_tokens=settings.chunk_tokens or _chunk_tokens(given),
+        gradient_weights=settings.gradient_weights,
+        student_dtype=matmul_dtype(student),
+        teacher_dtype=None if teacher is None else matmul_dtype(teacher),
         differentiable=torch.is_grad_enabled(),
     )
-    kd, ce = _Sums.apply(plan, *inputs)
-    return DistillationSums(kd, ce, (labels_T != ignore_index).sum())
+    head = student.head
+    kd, ce = _Sums.apply(plan, student.hidden_TH, head.weight_VH, head.bias_V)
+    return DistillationSums(kd, ce, tokens)
+
+
+def _whole_sums(given: LossInputs, distance: Distance) -> tuple[Tensor, Tensor]:
+    """Compute both sums by autograd through whole logits: right, but it holds [T, V]."""
+    z_TV, labels_T = logits(given.student), given.labels_T
+    weight_T = z_TV.new_ones(len(z_TV)) if given.weight_T is None else given.weight_T
+    ce = -(label_logp(z_TV, labels_T) * weight_T).sum()
+    if given.teacher is None:
+        return torch.zeros_like(ce), ce
+    p_TS = logits(given.teacher).detach()
+    logq_TS, logp_TS = (
+        torch.log_softmax(z[:, : p_TS.shape[1]] / distance.kd_temperature, -1) for z in (z_TV, p_TS)
+    )
+    return (distance.divergence(logp_TS, logq_TS) * weight_T).sum() * distance.factor, ce
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Plan:
-    """What is computed, and how; no tensors."""
+    """What is computed, and how: all but the student's tensors, which are what is differentiated."""
 
-    objective: Objective
-    student_softcap: float | None
-    teacher_softcap: float | None
+    softcap: float | None  # of the student's logits
+    teacher: Readout | None
+    labels_T: Tensor
+    weight_T: Tensor | None
+    distance: Distance
     chunk_tokens: int
     gradient_weights: tuple[float, float]
     student_dtype: torch.dtype
@@ -123,47 +196,47 @@ class _Gradients(NamedTuple):
 
 
 class _Sums(torch.autograd.Function):
-    """The two sums as one node of the graph, whose gradients are made beside the values, for the promised proportion."""
+    """The two sums as one node of the graph.
+
+    Its gradients are made beside the values, for the promised proportion.
+    """
 
     @staticmethod
-    def forward(ctx: Any, plan: _Plan, *inputs: Any) -> tuple[Tensor, Tensor]:  # noqa: ANN401 - torch's own signature
-        """The sums; keeps the inputs and, where something is trained, the gradients of the promised combination."""
+    def forward(ctx: Any, plan: _Plan, *trained: Any) -> tuple[Tensor, Tensor]:  # noqa: ANN401 - torch's own signature
+        """Compute the sums; keep the tensors and, where something is trained, its gradients."""
         ctx.set_materialize_grads(False)
-        ctx.save_for_backward(*inputs)
+        ctx.save_for_backward(*trained)
         ctx.plan = plan
-        ctx.needs = ctx.needs_input_grad[1:4] if plan.differentiable else (False, False, False)
-        kd, ce, ctx.gradients = _sums(plan, Inputs(*inputs), plan.gradient_weights, ctx.needs)
+        ctx.needs = ctx.needs_input_grad[1:] if plan.differentiable else (False, False, False)
+        kd, ce, ctx.gradients = _sums(plan, trained, plan.gradient_weights, ctx.needs)
         return kd, ce
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, *grads: Tensor | None) -> tuple[Tensor | None, ...]:  # noqa: ANN401 # pyright: ignore[reportIncompatibleMethodOverride]
-        """The kept gradients times their common factor; made anew for another proportion, or a second time."""
-        inputs = Inputs(*ctx.saved_tensors)
+        """Scale the kept gradients; make them anew for another proportion, or a second time."""
+        plan, trained = ctx.plan, ctx.saved_tensors
         kd, ce = (0.0 if grad is None else float(grad) for grad in grads)
-        factor = _common_factor(
-            (kd, ce), ctx.plan.gradient_weights, has_teacher=inputs.teacher_head_WG is not None
-        )
+        has_teacher = plan.teacher is not None
+        factor = _common_factor((kd, ce), plan.gradient_weights, has_teacher=has_teacher)
         kept, ctx.gradients = ctx.gradients, None
         if kept is None or factor is None:
             del kept
-            return (None, *_sums(ctx.plan, inputs, (kd, ce), ctx.needs)[2], *[None] * 5)
+            return (None, *_sums(plan, trained, (kd, ce), ctx.needs)[2])
         # In place: they are ours alone, and as large as the head.
         return (
             None,
             *(gradient if gradient is None else gradient.mul_(factor) for gradient in kept),
-            *[None] * 5,
         )
 
 
 def _sums(
     plan: _Plan,
-    inputs: Inputs,
+    trained: tuple[Tensor, Tensor, Tensor | None],
     gradient_weights: tuple[float, float],
     needs: tuple[bool, bool, bool],
 ) -> tuple[Tensor, Tensor, _Gradients]:
-    """kd, ce and the gradients of gradient_weights . (kd, ce), chunk by chunk."""
-    trained = (inputs.hidden_TH, inputs.head_VH, inputs.bias_V)
+    """Compute kd, ce and the gradients of gradient_weights . (kd, ce), chunk by chunk."""
     gradients = _Gradients(
         *(
             torch.zeros_like(x) if need and x is not None else None
@@ -171,50 +244,40 @@ def _sums(
         )
     )
     real = torch.promote_types(plan.student_dtype, torch.float32)
-    teacher_TG = inputs.teacher_hidden_TG
-    totals = inputs.hidden_TH.new_zeros(2, dtype=real)
-    with torch.no_grad(), torch.autocast(inputs.hidden_TH.device.type, enabled=False):
-        student, teacher = _heads(plan, inputs)
-        for rows in _chunks(len(inputs.labels_T), plan.chunk_tokens):
-            hidden_CH = inputs.hidden_TH[rows].to(plan.student_dtype)
-            chunk = chunk_sums(
-                (hidden_CH, student),
-                None
-                if teacher_TG is None or teacher is None
-                else (teacher_TG[rows].to(plan.teacher_dtype), teacher),
-                inputs.labels_T[rows],
-                totals.new_ones(len(hidden_CH))
-                if inputs.weight_T is None
-                else inputs.weight_T[rows].to(real),
-                plan.objective,
-                gradient_weights if any(needs) else None,
-            )
+    totals = trained[0].new_zeros(2, dtype=real)
+    with torch.no_grad(), torch.autocast(trained[0].device.type, enabled=False):
+        given = _cast(plan, trained, real)
+        for rows in _chunks(len(given.labels_T), plan.chunk_tokens):
+            part = given.rows(lambda tensor, rows=rows: tensor[rows])
+            chunk = chunk_sums(part, plan.distance, gradient_weights if any(needs) else None)
             totals += torch.stack((chunk.kd, chunk.ce))
             if chunk.gradient_CV is not None:
-                _accumulate(gradients, rows, chunk.gradient_CV, hidden_CH, student.weight_VH)
+                _accumulate(gradients, rows, chunk.gradient_CV, part.student)
     return totals[0].clone(), totals[1].clone(), gradients
 
 
-def _heads(plan: _Plan, inputs: Inputs) -> tuple[Head, Head | None]:
-    """Both heads in the dtype they multiply in, cast once for all chunks."""
-    student = Head(
-        weight_VH=inputs.head_VH.to(plan.student_dtype),
-        bias_V=inputs.bias_V,
-        softcap=plan.student_softcap,
-    )
-    if inputs.teacher_head_WG is None:
-        return student, None
-    weight_WG = inputs.teacher_head_WG.to(plan.teacher_dtype)
-    return student, Head(
-        weight_VH=weight_WG, bias_V=inputs.teacher_bias_W, softcap=plan.teacher_softcap
-    )
+def _cast(
+    plan: _Plan, trained: tuple[Tensor, Tensor, Tensor | None], real: torch.dtype
+) -> LossInputs:
+    """Convert the inputs to what is multiplied and summed in, once for all chunks."""
+    hidden_TH, head_VH, bias_V = trained
+    head = Head(head_VH.to(plan.student_dtype), bias_V, plan.softcap)
+    student = Readout(hidden_TH.to(plan.student_dtype), head)
+    teacher, weight_T = plan.teacher, plan.weight_T
+    if teacher is not None and teacher.head.weight_VH is not None:
+        weight_WG = teacher.head.weight_VH.to(plan.teacher_dtype)
+        hidden_TG = teacher.hidden_TH.to(plan.teacher_dtype)
+        teacher = Readout(hidden_TG, replace(teacher.head, weight_VH=weight_WG))
+    ones_T = hidden_TH.new_ones(len(hidden_TH), dtype=real)
+    weight_T = ones_T if weight_T is None else weight_T.to(real)
+    return LossInputs(student, teacher, plan.labels_T, weight_T)
 
 
-def _accumulate(
-    gradients: _Gradients, rows: slice, gradient_CV: Tensor, hidden_CH: Tensor, head_VH: Tensor
-) -> None:
-    """One chunk's share of the three gradients, added in place."""
+def _accumulate(gradients: _Gradients, rows: slice, gradient_CV: Tensor, student: Readout) -> None:
+    """Add one chunk's share of the three gradients, in place."""
     hidden_TH, total_VH, bias_V = gradients
+    hidden_CH, head_VH = student.hidden_TH, student.head.weight_VH
+    assert head_VH is not None
     if bias_V is not None:
         bias_V += gradient_CV.sum(0)
     gradient_CV = gradient_CV.to(hidden_CH.dtype)
@@ -227,23 +290,28 @@ def _accumulate(
 
 
 def _chunks(n: int, size: int) -> list[slice]:
-    """Slices that cover n positions, at most `size` each and all about equally long."""
+    """Cut n positions into slices of at most `size`, all about equally long."""
     if n == 0:
         return []
     even = math.ceil(n / math.ceil(n / size))
     return [slice(start, start + even) for start in range(0, n, even)]
 
 
-def _chunk_tokens(head_VH: Tensor, *, alone: bool) -> int:
-    on_cpu = head_VH.device.type == "cpu"
-    elements = (_ELEMENTS_ALONE if alone else _ELEMENTS_TEACHER) if on_cpu else _ELEMENTS_GPU
-    return max(32, elements // head_VH.shape[0])
+def _chunk_tokens(given: LossInputs) -> int:
+    """Choose how many positions a chunk has."""
+    elements = _ELEMENTS_ALONE if given.teacher is None else _ELEMENTS_TEACHER
+    if given.labels_T.device.type != "cpu":
+        elements = _ELEMENTS_GPU
+    return max(32, elements // given.student.vocabulary)
 
 
 def _common_factor(
     wanted: tuple[float, float], promised: tuple[float, float], *, has_teacher: bool
 ) -> float | None:
-    """c with wanted = c * promised to the precision of float32, else None; without a teacher only ce has a say."""
+    """Find c with wanted = c * promised to the precision of float32; None where there is none.
+
+    Without a teacher only ce has a say.
+    """
     pairs = list(zip(wanted, promised, strict=True))[0 if has_teacher else 1 :]
     largest = max(pairs, key=lambda pair: abs(pair[1]))
     if largest[1] == 0.0:

@@ -9,7 +9,6 @@ where the formula says infinity. Mixtures are formed in log space, so that nothi
 
 from __future__ import annotations
 
-import difflib
 import functools
 import inspect
 import math
@@ -18,7 +17,7 @@ from collections.abc import Callable, Mapping
 import torch
 from torch import Tensor
 
-from stillage.errors import ConfigError
+from stillage.errors import ConfigError, did_you_mean
 
 LOG_ZERO = -1e5
 """Stands for log 0. Far below any log-probability that finite logits of a real model give, so it alters none of those."""
@@ -126,13 +125,9 @@ def resolve(
     ConfigError for an unknown name, or for a parameter the function does not take.
     """
     if isinstance(divergence, str) and divergence not in DIVERGENCES:
-        near = difflib.get_close_matches(divergence, DIVERGENCES, n=1, cutoff=0.3)
-        hint = f"Did you mean {near[0]!r}? " if near else ""
-        raise ConfigError(
-            "Unknown divergence.",
-            f"divergence = {divergence!r}",
-            f"{hint}Choose from {', '.join(DIVERGENCES)}.",
-        )
+        values = f"divergence = {divergence!r}; known: {', '.join(DIVERGENCES)}"
+        fix = did_you_mean(divergence, DIVERGENCES, "Choose one of these.")
+        raise ConfigError("Unknown divergence.", values, fix)
     function = DIVERGENCES[divergence] if isinstance(divergence, str) else divergence
     known = list(inspect.signature(function).parameters)[2:]
     if unknown := sorted(set(params) - set(known)):

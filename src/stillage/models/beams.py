@@ -8,80 +8,69 @@ import numpy as np
 import torch
 
 from stillage.errors import ConfigError
-from stillage.models.batches import run_batches
-from stillage.models.generate import check_prompts
+from stillage.models.batching import run_batches
+from stillage.models.decoder import embedding_rows, evaluating
 from stillage.models.lengths import growing_kinds
-from stillage.models.outputs import embedding_rows, evaluating
+from stillage.models.padding import pad
 from stillage.models.pair import context_of
 from stillage.models.stream import continuation_of
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from transformers import PreTrainedModel
 
+    from stillage.models.prompts import Prompts, TextRules
     from stillage.run.progress import Done
 
 
 def beam_search(
     model: PreTrainedModel,
-    prompts: Sequence[np.ndarray],
+    prompts: Prompts,
+    rules: TextRules,
     *,
     beams: int,
     max_new_tokens: int,
-    eos_id: int,
-    pad_id: int,
-    names: Sequence[str],
     batch_tokens: int = 16384,
-    most_tokens: int | None = None,
-    known_ids: int | None = None,
     progress: Done | None = None,
 ) -> list[np.ndarray]:
-    """Continue every prompt with the best text of `beams` searched, by mean log-probability per token; new ids, int32.
+    """Continue every prompt with the best text of `beams` searched; the new ids alone, int32.
 
-    The end-of-text id is included where it was written. A row stops there, after max_new_tokens, or at the end of the
-    model's context or of most_tokens, prompt included. known_ids: only ids below it are written, since another model has to
-    read them. Raises ConfigError for settings without meaning, DataError for a prompt that cannot be continued,
-    CapabilityError for a model that cannot go on where it stopped reading.
+    The best by mean log-probability per token. A row stops as in `generate`. Raises ConfigError for
+    settings without meaning, DataError for a prompt that cannot be continued, CapabilityError for a
+    model that cannot go on where it stopped reading.
     """
     if beams < 1 or max_new_tokens < 1:
         values = f"beams = {beams}, max_new_tokens = {max_new_tokens}"
         raise ConfigError(
             "No text can be searched for with these settings.", values, "Give 1 or more of each."
         )
-    check_prompts(model, prompts, names)
+    prompts.check(model)
     continuation_of(model)
+    ids = prompts.ids
     context = min(
-        (tokens for tokens in (most_tokens, context_of(model)) if tokens is not None), default=None
+        (tokens for tokens in (rules.most_tokens, context_of(model)) if tokens is not None),
+        default=None,
     )
     rows = embedding_rows(model)
-    unknown = list(range(rows if known_ids is None else known_ids, rows))
-    results = [np.zeros(0, np.int32)] * len(prompts)
+    unknown = list(range(rows if rules.known_ids is None else rules.known_ids, rows))
+    results = [np.zeros(0, np.int32)] * len(ids)
     room = [
         max_new_tokens if context is None else min(max_new_tokens, context - len(prompt))
-        for prompt in prompts
+        for prompt in ids
     ]
-    starts = list(map(len, prompts))
+    starts = list(map(len, ids))
     grown = growing_kinds(
         [model], starts, [start + budget for start, budget in zip(starts, room, strict=True)]
     )
 
     def run(batch: list[int]) -> None:
-        found = search([prompts[row] for row in batch], room[batch[0]], passes=grown[batch[0]][0])
-        for row, ids in zip(batch, found, strict=True):
-            results[row] = ids
+        found = search([ids[row] for row in batch], room[batch[0]], passes=grown[batch[0]][0])
+        for row, new in zip(batch, found, strict=True):
+            results[row] = new
 
     def search(asked: list[np.ndarray], budget: int, passes: bool) -> list[np.ndarray]:
-        longest = max(map(len, asked))
-        ids_BT, attention_BT = (
-            np.full((len(asked), longest), pad_id),
-            np.zeros((len(asked), longest), np.int64),
-        )
-        for row, prompt in enumerate(asked):
-            ids_BT[row, longest - len(prompt) :] = prompt
-            attention_BT[row, longest - len(prompt) :] = 1
+        ids_BT, attention_BT = pad(asked, fill=rules.pad_id, left=True)
         inputs = {
-            "input_ids": torch.from_numpy(ids_BT.astype(np.int64)).to(model.device),
+            "input_ids": torch.from_numpy(ids_BT).to(model.device),
             "attention_mask": torch.from_numpy(attention_BT).to(model.device),
         }
         found = model.generate(  # pyright: ignore[reportCallIssue] - torch's Module hides the mixin's type
@@ -89,28 +78,28 @@ def beam_search(
             num_beams=beams,
             do_sample=False,
             max_new_tokens=budget,
-            eos_token_id=eos_id,
-            pad_token_id=pad_id,
+            eos_token_id=sorted(rules.stops),
+            pad_token_id=rules.pad_id,
             length_penalty=1.0,
             no_repeat_ngram_size=0,
             repetition_penalty=1.0,
             use_cache=not passes,
             suppress_tokens=unknown or None,
         )
-        return [until(row, eos_id) for row in found[:, longest:].cpu().numpy()]
+        return [until(row, rules.stops) for row in found[:, ids_BT.shape[1] :].cpu().numpy()]
 
     finished = 0
 
     def tell(rows: int, of: int, share: float) -> None:
         if progress is not None:
-            progress(finished + rows, len(prompts), (finished + rows) / len(prompts))
+            progress(finished + rows, len(ids), (finished + rows) / len(ids))
 
     with evaluating(model):
         for budget in sorted(
             set(room)
         ):  # rows near the end of the context get a search of their own
-            same = [row for row in range(len(prompts)) if room[row] == budget]
-            lengths = [beams * (len(prompts[row]) + budget) for row in same]
+            same = [row for row in range(len(ids)) if room[row] == budget]
+            lengths = [beams * (len(ids[row]) + budget) for row in same]
             alike = [grown[row] for row in same]
             run_batches(
                 lengths,
@@ -123,7 +112,7 @@ def beam_search(
     return results
 
 
-def until(ids_T: np.ndarray, eos_id: int) -> np.ndarray:
-    """The ids up to the first end of text, included; what follows is padding."""
-    ends = np.flatnonzero(ids_T == eos_id)
+def until(ids_T: np.ndarray, stops: frozenset[int]) -> np.ndarray:
+    """Return the ids up to the first end of text, included; what follows is padding."""
+    ends = np.flatnonzero(np.isin(ids_T, list(stops)))
     return ids_T[: ends[0] + 1 if len(ends) else len(ids_T)].astype(np.int32)

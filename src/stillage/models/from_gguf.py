@@ -23,13 +23,13 @@ from stillage.models.load import check_rows_of, save_model
 from stillage.models.scratch import first_line
 from stillage.run.folder import (
     atomic,
+    changed_file,
     files_of,
     full_disk_interrupts,
     read_json,
     sha256_file,
     write_json,
 )
-from stillage.run.stages import damage
 
 if TYPE_CHECKING:
     from gguf import ReaderTensor
@@ -148,7 +148,7 @@ def converted(folder: Path, digest: str) -> dict[str, Any]:
     try:
         origin = read_json(folder / ORIGIN)
         wrong = (
-            damage(folder, origin)
+            changed_file(folder, origin["files"])
             if origin["sha256"] == digest
             else "it was converted from another file"
         )

@@ -10,42 +10,30 @@ from __future__ import annotations
 import dataclasses
 import logging
 import math
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 
-from stillage.errors import ConfigError, DataError, ModelError
-from stillage.models.batches import run_batches
+from stillage.errors import ConfigError, ModelError
+from stillage.models.batching import run_batches
+from stillage.models.decoder import evaluating
 from stillage.models.lengths import growing_kinds
-from stillage.models.outputs import embedding_rows, evaluating
-from stillage.models.pair import check_context, context_of
+from stillage.models.pair import context_of
 from stillage.models.stream import Stream
 from stillage.rng import generator
+from stillage.types import Decoding
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from transformers import PreTrainedModel
 
+    from stillage.models.prompts import Prompts, TextRules
     from stillage.run.config import GenerateConfig
     from stillage.run.progress import Done
 
 log = logging.getLogger("stillage")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Decoding:
-    """How the next token is chosen; the order is: repeated n-grams, temperature, top-k, top-p, draw."""
-
-    max_new_tokens: int = 64
-    sampling_temperature: float = 0.0  # 0: greedy
-    top_p: float = (
-        1.0  # keep the smallest set of likeliest tokens with at least this probability; 1: all
-    )
-    top_k: int = 0  # keep the k likeliest (ties stay); 0: all
-    no_repeat_ngram: int = 0  # never write an n-gram twice, the prompt included; 0: off
 
 
 def configured(options: GenerateConfig) -> Decoding:
@@ -58,84 +46,76 @@ def configured(options: GenerateConfig) -> Decoding:
     )
 
 
+@dataclasses.dataclass(frozen=True, slots=True)
+class Partner:
+    """A second model that writes along: each token is drawn from (1 - share) own + share its."""
+
+    model: PreTrainedModel
+    share: float
+
+
 def generate(
     model: PreTrainedModel,
-    prompts: Sequence[np.ndarray],
-    *,
+    prompts: Prompts,
     decoding: Decoding,
-    eos_id: int | Sequence[int],
-    pad_id: int,
-    seed: int,
-    names: Sequence[str],
+    rules: TextRules,
+    *,
+    partner: Partner | None = None,
     batch_tokens: int = 16384,
-    teacher: PreTrainedModel | None = None,
-    teacher_share: float = 0.0,
-    most_tokens: int | None = None,
-    known_ids: int | None = None,
-    notice: bool = True,
     progress: Done | None = None,
 ) -> list[np.ndarray]:
-    """Continue every prompt; the new ids alone, int32, the end-of-text id included where it was written.
+    """Continue every prompt; the new ids alone, int32, the end-of-text id included where written.
 
-    names: one per prompt; rows of one name draw the same noise. A row stops at eos_id, after max_new_tokens, or at the end
-    of the model's context. No prompts give an empty list. The model is used in eval mode, and left as it was.
-    teacher, teacher_share: each token is drawn from (1 - teacher_share) model + teacher_share teacher (see Mixture).
-    most_tokens: a limit on prompt and answer together, below the context. known_ids: only ids below it are written, since
-    another model has to read them. notice: say in the log how many answers such limits cut. progress: hears of every token.
-    Raises ConfigError for settings without meaning, DataError for a prompt that is empty or fills the context,
-    CapabilityError for a model that cannot go on where it stopped reading.
+    A row stops there, after max_new_tokens, or at the end of the model's context; how many the
+    context cuts is said in the log, unless the rules set a limit of their own. The model is used in
+    eval mode, and left as it was. progress hears of every token. Raises ConfigError for settings
+    without meaning, DataError for a prompt that is empty or fills the context, CapabilityError for a
+    model that cannot go on where it stopped reading.
     """
-    assert len(names) == len(prompts)
-    assert 0 <= teacher_share <= 1 and (teacher is not None or not teacher_share)
     check_decoding(decoding)
-    writers = [model] if teacher is None else [model, teacher]
+    writers = [model] if partner is None else [model, partner.model]
     for writer in writers:
-        check_prompts(writer, prompts, names)
-    limits = [most_tokens, *map(context_of, writers)]
+        prompts.check(writer)
+    ids = prompts.ids
+    limits = [rules.most_tokens, *map(context_of, writers)]
     context = min((tokens for tokens in limits if tokens is not None), default=None)
-    room = [
-        decoding.max_new_tokens if context is None else context - len(prompt) for prompt in prompts
-    ]
+    room = [decoding.max_new_tokens if context is None else context - len(row) for row in ids]
     budgets = [min(decoding.max_new_tokens, left) for left in room]
-    if notice and (short := sum(budget < decoding.max_new_tokens for budget in budgets)):
+    short = sum(budget < decoding.max_new_tokens for budget in budgets)
+    if short and rules.most_tokens is None:
         log.warning(
-            "%d of %d answers are cut at the model's context of %s tokens",
-            short,
-            len(prompts),
-            context,
+            "%d of %d answers are cut at the model's context of %s tokens", short, len(ids), context
         )
-    stops = frozenset([eos_id] if isinstance(eos_id, int) else eos_id)
-    results = [np.zeros(0, np.int32)] * len(prompts)
-    lengths = [len(prompt) + budget for prompt, budget in zip(prompts, budgets, strict=True)]
+    results = [np.zeros(0, np.int32)] * len(ids)
+    lengths = [len(prompt) + budget for prompt, budget in zip(ids, budgets, strict=True)]
     answered, work = 0, 0  # of the batches that are done
 
     def run(batch: list[int]) -> None:
         nonlocal answered, work
-        asked = [prompts[row] for row in batch]
-        streams = [Stream(writer, asked, pad_id) for writer in writers]
+        asked = [ids[row] for row in batch]
+        streams = [Stream(writer, asked, rules.pad_id) for writer in writers]
         written = continue_batch(
             streams[0]
-            if teacher is None
-            else Mixture(*streams, share=teacher_share, decoding=decoding),
+            if partner is None
+            else Mixture(*streams, share=partner.share, decoding=decoding),
             asked,
             [budgets[row] for row in batch],
-            [generator(seed, "sample", names[row]) for row in batch],
-            decoding if teacher is None else unwarped(decoding),
-            stops,
-            known_ids,
+            [generator(prompts.seed, "sample", prompts.names[row]) for row in batch],
+            decoding if partner is None else unwarped(decoding),
+            rules,
             lambda ended, share: tell(batch, ended, share),
         )
-        for row, ids in zip(batch, written, strict=True):
-            results[row] = np.asarray(ids, np.int32)
+        for row, new in zip(batch, written, strict=True):
+            results[row] = np.asarray(new, np.int32)
         answered, work = answered + len(batch), work + sum(lengths[row] for row in batch)
 
     def tell(batch: list[int], ended: int, share: float) -> None:
         if progress is not None:
             whole = work + share * sum(lengths[row] for row in batch)
-            progress(answered + ended, len(prompts), whole / sum(lengths))
+            progress(answered + ended, len(ids), whole / sum(lengths))
 
     with evaluating(model), evaluating(writers[-1]):
-        grown = growing_kinds(writers, list(map(len, prompts)), lengths)
+        grown = growing_kinds(writers, list(map(len, ids)), lengths)
         run_batches(lengths, batch_tokens, run, kinds=grown)
     return results
 
@@ -163,30 +143,6 @@ def check_decoding(decoding: Decoding) -> None:
         raise ConfigError(
             "No text can be generated with these settings.", "; ".join(wrong), "Change them."
         )
-
-
-def check_prompts(
-    model: PreTrainedModel, prompts: Sequence[np.ndarray], names: Sequence[str]
-) -> None:
-    """Require prompts that the model can continue by at least one token."""
-    rows = embedding_rows(model)
-    for prompt, name in zip(prompts, names, strict=True):
-        if len(prompt) == 0:
-            raise DataError(
-                f"The prompt of {name or 'a record'} is empty, and a model cannot write before it has read something.",
-                "prompt: 0 tokens",
-                "Give a text, or a template that adds some.",
-            )
-        if not 0 <= int(min(prompt)) <= int(max(prompt)) < rows:
-            raise DataError(
-                f"The prompt of {name or 'a record'} has token ids that the model does not know.",
-                f"ids {min(prompt)} to {max(prompt)}; the model knows 0 to {rows - 1}",
-                "Tokenise the prompts with the model's own tokenizer.",
-            )
-    longest = max(range(len(prompts)), key=lambda index: len(prompts[index]), default=None)
-    if longest is not None:
-        what = "prompt (with one token to write)"
-        check_context(model, len(prompts[longest]) + 1, what=what, name=names[longest])
 
 
 class Mixture:
@@ -241,18 +197,17 @@ def continue_batch(
     budgets: Sequence[int],
     noises: Sequence[np.random.Generator],
     decoding: Decoding,
-    stops: frozenset[int],
-    known_ids: int | None = None,
+    rules: TextRules,
     tell: Callable[[int, float], None] = lambda ended, share: None,
 ) -> list[list[int]]:
-    """Write until every row has stopped; the new ids of each, all below known_ids.
+    """Write until every row has stopped, and return the new ids of each.
 
     tell(rows that have stopped, share of the longest budget) is called after every token.
     """
     written: list[list[int]] = [[] for _ in prompts]
     live = list(range(len(prompts)))
     while True:
-        logits_BV = stream.logits_BV[:, :known_ids]
+        logits_BV = stream.logits_BV[:, : rules.known_ids]
         if decoding.no_repeat_ngram:
             forbid(
                 logits_BV,
@@ -266,7 +221,7 @@ def continue_batch(
         rest = [
             k
             for k, row in enumerate(live)
-            if tokens[k] not in stops and len(written[row]) < budgets[row]
+            if tokens[k] not in rules.stops and len(written[row]) < budgets[row]
         ]
         tell(len(prompts) - len(rest), len(written[live[0]]) / max(budgets) if rest else 1.0)
         if not rest:

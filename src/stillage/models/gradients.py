@@ -15,16 +15,17 @@ import pyarrow as pa
 import torch
 
 from stillage.errors import CapabilityError
-from stillage.functional.token_logp import token_logp
-from stillage.models.outputs import check_head, evaluating, forward_hidden, head_of, plain
+from stillage.functional.readout import token_logp
+from stillage.models.decoder import evaluating, examine, plain, read
+from stillage.models.padding import collate
+from stillage.models.pair import check_examples
 from stillage.models.prune import blocks_of
-from stillage.models.query import check_examples
 from stillage.models.score_cache import MADE_FOR, cache_file
 from stillage.run.folder import read_table, write_table
-from stillage.types import GradientNorms, Output
+from stillage.types import GradientNorms
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
     from transformers import PreTrainedModel
@@ -61,10 +62,10 @@ def gradient_norms(
     check_examples(model, examples)
     groups = weight_groups(model)
     with evaluating(model), torch.enable_grad(), learning(model):
-        output = output_function(model)
+        examine(model)
         results: list[GradientNorms] = []
         for example in examples:
-            results.append(norms_of(output, example, groups, model.device))
+            results.append(norms_of(model, example, groups))
             if progress is not None:
                 progress(len(results), len(examples), len(results) / len(examples))
     if bad := sum(not math.isfinite(norms.total) for norms in results):
@@ -113,39 +114,14 @@ def learning(model: torch.nn.Module) -> Iterator[None]:
             tensor.requires_grad_(False)
 
 
-def output_function(model: PreTrainedModel) -> Callable[[torch.Tensor, torch.Tensor], Output]:
-    """(ids_T, positions_N) -> the model's output there: hidden states and head, or logits where there is no such head."""
-    try:
-        check_head(model)
-    except CapabilityError:
-        return lambda ids_T, positions_N: Output(
-            hidden_TH=model(input_ids=ids_T[None], use_cache=False).logits[0, positions_N],
-            head_VH=None,
-        )
-
-    def output(ids_T: torch.Tensor, positions_N: torch.Tensor) -> Output:
-        weight_VH, bias_V, softcap = head_of(model)
-        hidden_TH = forward_hidden(model, ids_T[None])[0, positions_N]
-        return Output(hidden_TH=hidden_TH, head_VH=weight_VH, bias_V=bias_V, softcap=softcap)
-
-    return output
-
-
-def norms_of(
-    output: Callable[[torch.Tensor, torch.Tensor], Output],
-    example: Example,
-    groups: Groups,
-    device: torch.device,
-) -> GradientNorms:
+def norms_of(model: PreTrainedModel, example: Example, groups: Groups) -> GradientNorms:
     """One record's gradient norms; its gradients are gone afterwards."""
     tensors, numbers = groups
     squares_L = np.zeros(max(numbers) + 1)
-    scored = np.flatnonzero(example.response_T)
-    if not len(scored):
+    if not example.response_T.any():
         return GradientNorms(total=math.nan, blocks_L=squares_L + math.nan, rest=math.nan)
-    ids_T = torch.from_numpy(example.ids_T.astype(np.int64)).to(device)
-    positions_N = torch.from_numpy(scored).to(device)
-    loss = -token_logp(output(ids_T, positions_N - 1), ids_T[positions_N]).mean()
+    batch = collate([example], model.device)
+    loss = -token_logp(read(model, batch), batch.labels_T).mean()
     found = torch.autograd.grad(loss, tensors, allow_unused=True)
     of_tensor = [
         None if g is None else torch.linalg.vector_norm(g, dtype=torch.float64).square()

@@ -15,20 +15,19 @@ import numpy as np
 import torch
 
 from stillage.errors import CapabilityError
-from stillage.models.batches import run_batches
-from stillage.models.lengths import kinds
-from stillage.models.outputs import (
+from stillage.functional.readout import logits, map_chunks
+from stillage.models.batching import batch_limit, map_batches
+from stillage.models.decoder import (
     check_head,
     close,
     evaluating,
-    forward_hidden,
-    head_of,
+    last_hidden,
     plain,
     probe_ids,
-    project,
+    read,
 )
+from stillage.models.pair import check_examples
 from stillage.models.prune import blocks_of
-from stillage.models.query import CPU_BATCH_TOKENS, check_examples
 from stillage.types import Array
 
 if TYPE_CHECKING:
@@ -36,11 +35,8 @@ if TYPE_CHECKING:
 
     from transformers import PreTrainedModel
 
-    from stillage.models.outputs import Head
     from stillage.run.progress import Done
-    from stillage.types import Example
-
-CHUNK_ELEMENTS = {"cpu": 2**21, "cuda": 2**26}  # logits that exist at a time
+    from stillage.types import Batch, Example, Readout
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,78 +61,49 @@ def block_readings(
     """
     check_examples(model, examples)
     check_lens(model)
-    head = head_of(model)
-    rows = [k for k, example in enumerate(examples) if example.response_T.any()]
-    found: dict[int, tuple[Array, Array]] = {}
-
-    def run(batch: list[int]) -> None:
-        chosen = [rows[k] for k in batch]
-        found.update(
-            zip(chosen, read_batch(model, head, [examples[row] for row in chosen]), strict=True)
-        )
-
+    readings = map_batches(
+        lambda batch: batch_readings(model, batch),
+        [model],
+        examples,
+        nothing=None,
+        batch_tokens=batch_limit(model, batch_tokens),
+        progress=progress,
+    )
     with evaluating(model):
-        limit = min(batch_tokens, CPU_BATCH_TOKENS) if model.device.type == "cpu" else batch_tokens
-        lengths = [len(examples[row].ids_T) for row in rows]
-        run_batches(lengths, limit, run, progress, kinds=kinds([model], lengths))
         shape_LH = tuple(
             torch.stack([states_of(out)[0, 0] for out in outputs_of(model, probe_ids(model))]).shape
         )
     loss_LN = np.full((shape_LH[0], len(examples)), np.nan)
     hidden_LNH = np.full((shape_LH[0], len(examples), shape_LH[1]), np.nan, np.float32)
-    for row, (loss_L, mean_LH) in found.items():
-        loss_LN[:, row], hidden_LNH[:, row] = loss_L, mean_LH
+    for row, reading in enumerate(readings):
+        if reading is not None:
+            loss_LN[:, row], hidden_LNH[:, row] = reading
     return Readings(loss_LN=loss_LN, hidden_LNH=hidden_LNH)
 
 
-def read_batch(
-    model: PreTrainedModel, head: Head, examples: Sequence[Example]
-) -> list[tuple[Array, Array]]:
-    """(loss after each block [L], mean hidden state there [L, H]) of each example; the batch is padded on the right."""
-    longest = max(len(example.ids_T) for example in examples)
-    ids_BT, scored_BT = (
-        np.zeros((len(examples), longest), np.int64),
-        np.zeros((len(examples), longest), bool),
-    )
-    for row, example in enumerate(examples):
-        ids_BT[row, : len(example.ids_T)] = example.ids_T
-        scored_BT[row, : len(example.ids_T)] = example.response_T
-    ids = torch.from_numpy(ids_BT).to(model.device)
-    before_BT = (
-        torch.from_numpy(scored_BT).to(model.device).roll(-1, 1)
-    )  # token t is predicted at position t - 1
-    labels_T, row_T, count_B = (
-        ids.roll(-1, 1)[before_BT],
-        before_BT.nonzero()[:, 0],
-        before_BT.sum(1),
-    )
-    losses, means = [], []
-    outputs = outputs_of(model, ids)
+def batch_readings(model: PreTrainedModel, batch: Batch) -> list[tuple[Array, Array] | None]:
+    """Read each record's loss after each block [L], and the mean hidden state there [L, H]."""
+    ids_BS, labels_T, losses, means = batch.ids_BS, batch.labels_T, [], []
+    row_T = batch.positions_T // ids_BS.shape[1]
+    before_BS = torch.zeros_like(ids_BS, dtype=torch.bool)  # where a scored token is predicted
+    before_BS.view(-1)[batch.positions_T] = True
+    count_B = before_BS.sum(1)
+    outputs = outputs_of(model, ids_BS)
     for output in outputs:
-        states_BTH = states_of(output)
-        loss_T = label_loss(
-            after_blocks(model, ids, outputs, states_BTH)[before_BT], labels_T, head
-        )
-        losses.append(
-            torch.zeros(len(examples), device=ids.device).index_add_(0, row_T, loss_T) / count_B
-        )
-        means.append((states_BTH.float() * before_BT[..., None]).sum(1) / count_B[:, None])
+        states_BSH = states_of(output)
+        with standing_still(list(blocks_of(model)[1]), outputs, states_BSH):
+            readout = read(model, batch)
+        loss_T = torch.cat(map_chunks(label_loss, readout, labels_T, elements=2**21))
+        total_B = torch.zeros(len(ids_BS), device=ids_BS.device).index_add_(0, row_T, loss_T)
+        losses.append(total_B / count_B)
+        means.append((states_BSH.float() * before_BS[..., None]).sum(1) / count_B[:, None])
     loss_LB, mean_LBH = torch.stack(losses).cpu().numpy(), torch.stack(means).cpu().numpy()
-    return [(loss_LB[:, row], mean_LBH[:, row]) for row in range(len(examples))]
+    return [(loss_LB[:, row], mean_LBH[:, row]) for row in range(len(ids_BS))]
 
 
-def label_loss(hidden_TH: torch.Tensor, labels_T: torch.Tensor, head: Head) -> torch.Tensor:
-    """-log q_t[label_t] in nats, [T], float32; the logits of a few positions exist at a time."""
-    size = max(
-        1, CHUNK_ELEMENTS["cpu" if hidden_TH.device.type == "cpu" else "cuda"] // head[0].shape[0]
-    )
-    parts = zip(hidden_TH.split(size), labels_T.split(size), strict=True)
-    return torch.cat(
-        [
-            torch.nn.functional.cross_entropy(project(part, head), labels, reduction="none")
-            for part, labels in parts
-        ]
-    )
+def label_loss(readout: Readout, labels_C: torch.Tensor) -> torch.Tensor:
+    """Compute -log q_t[label_t] in nats, float32 [C]."""
+    return torch.nn.functional.cross_entropy(logits(readout), labels_C, reduction="none")
 
 
 def outputs_of(model: PreTrainedModel, ids_BT: torch.Tensor) -> list[object]:
@@ -149,7 +116,7 @@ def outputs_of(model: PreTrainedModel, ids_BT: torch.Tensor) -> list[object]:
     hooks = [block.register_forward_hook(keep) for block in blocks_of(model)[1]]
     try:
         with torch.no_grad():
-            forward_hidden(model, ids_BT)
+            last_hidden(model, {"input_ids": ids_BT})
     finally:
         for hook in hooks:
             hook.remove()
@@ -174,7 +141,7 @@ def after_blocks(
     outputs: what the blocks returned on these ids, for the rest of what they return.
     """
     with standing_still(list(blocks_of(model)[1]), outputs, states_BTH), torch.no_grad():
-        return forward_hidden(model, ids_BT)
+        return last_hidden(model, {"input_ids": ids_BT})
 
 
 @contextmanager
@@ -213,7 +180,7 @@ def check_lens(model: PreTrainedModel) -> None:
     with evaluating(model):
         outputs = outputs_of(model, ids_BT)
         count = len(blocks_of(model)[1])
-        theirs = forward_hidden(model, ids_BT)
+        theirs = last_hidden(model, {"input_ids": ids_BT})
         ours = (
             after_blocks(model, ids_BT, outputs, states_of(outputs[-1]))
             if len(outputs) == count

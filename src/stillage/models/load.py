@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, cast
 import torch
 
 from stillage.errors import CapabilityError, ModelError
-from stillage.models.outputs import check_causal, embedding_rows, encoder_decoder
+from stillage.models.decoder import check_causal, embedding_rows, encoder_decoder
 from stillage.models.quiet import quiet
 from stillage.models.scratch import first_line, from_scratch, refuse_encoders
 from stillage.models.source import (

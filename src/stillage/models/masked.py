@@ -14,12 +14,13 @@ from typing import TYPE_CHECKING, Any, cast
 import numpy as np
 import torch
 
-from stillage.data.tokenizer_hash import tokenizer_hash
+from stillage.corpus.tokenizers import tokenizer_hash
 from stillage.errors import ModelError
-from stillage.models.batches import run_batches
+from stillage.models.batching import run_batches
+from stillage.models.decoder import evaluating
 from stillage.models.identity import folder_hash
 from stillage.models.lengths import kinds
-from stillage.models.outputs import evaluating
+from stillage.models.padding import pad
 from stillage.models.pair import context_of
 from stillage.models.quiet import quiet
 from stillage.models.scratch import first_line
@@ -191,23 +192,32 @@ def readable(model: PreTrainedModel) -> int | None:
     return context - max((padding + 1 for padding in paddings if padding is not None), default=0)
 
 
+@dataclass(frozen=True, slots=True)
+class Substitutes:
+    """Which tokens may take a place: up to top_k, of the same form or of any.
+
+    together: all places of a text are masked at once (one pass per text); otherwise each in turn,
+    the others as they are (one pass per place).
+    """
+
+    top_k: int
+    together: bool = False
+    same_form: bool = True
+
+
 def propose(
     masked: Masked,
     texts: Sequence[Encoded],
     places: Sequence[Sequence[int]],
-    top_k: int,
+    wanted: Substitutes,
     *,
-    together: bool = False,
-    same_form: bool = True,
     batch_tokens: int = 16384,
     progress: Done | None = None,
 ) -> list[list[Array]]:
-    """For each chosen place of each text, the ids of up to top_k other tokens that fit there, likeliest first.
+    """Propose other tokens for each chosen place of each text, likeliest first.
 
-    places: token numbers whose `may_T` is true. together: all places of a text are masked at once (one pass per text);
-    otherwise each in turn, the others as they are (one pass per place). The token itself, those that write the
-    same and special ones are never proposed, with same_form nor those of another form; an entry is empty where nothing is
-    left.
+    places: token numbers whose `may_T` is true. The token itself, those that write the same and
+    special ones are never proposed; an entry is empty where nothing is left.
     """
     for text, chosen in zip(texts, places, strict=True):
         assert all(text.may_T[place] for place in chosen), "only places that may be replaced"
@@ -216,21 +226,17 @@ def propose(
     ] = []  # (text, positions in `places` that are masked in this row)
     for number, chosen in enumerate(places):
         slots = list(range(len(chosen)))
-        rows += [(number, slots)] if together and slots else [(number, [slot]) for slot in slots]
+        rows += (
+            [(number, slots)] if wanted.together and slots else [(number, [slot]) for slot in slots]
+        )
     results: list[list[Array]] = [[np.zeros(0, np.int64)] * len(chosen) for chosen in places]
     mask = cast("int", masked.tokenizer.mask_token_id)
 
     def run(batch: list[int]) -> None:
-        longest = max(len(texts[rows[row][0]].ids_T) for row in batch)
-        ids_BT, real_BT = (
-            np.zeros((len(batch), longest), np.int64),
-            np.zeros((len(batch), longest), np.int64),
-        )
+        ids_BT, real_BT = pad([texts[rows[row][0]].ids_T for row in batch])
         where: list[tuple[int, int, int, int]] = []  # row of the batch, place, text, slot
         for k, row in enumerate(batch):
             number, slots = rows[row]
-            ids_T = texts[number].ids_T
-            ids_BT[k, : len(ids_T)], real_BT[k, : len(ids_T)] = ids_T, 1
             for slot in slots:
                 ids_BT[k, places[number][slot]] = mask
                 where.append((k, places[number][slot], number, slot))
@@ -239,7 +245,7 @@ def propose(
             masked, ids_BT, real_BT, [k for k, *_ in where], [place for _, place, *_ in where]
         )
         for (_, _, number, slot), found in zip(
-            where, best(masked, logits_NV, originals, top_k, same_form), strict=True
+            where, best(masked, logits_NV, originals, wanted), strict=True
         ):
             results[number][slot] = found
 
@@ -262,18 +268,20 @@ def gap_logits(
 
 
 def best(
-    masked: Masked, logits_NV: torch.Tensor, originals_N: Array, top_k: int, same_form: bool
+    masked: Masked, logits_NV: torch.Tensor, originals_N: Array, wanted: Substitutes
 ) -> list[Array]:
     """The likeliest usable tokens in place of the originals, at most top_k each: see `propose`."""
     form_V = torch.from_numpy(masked.form_V).to(logits_NV.device)
     originals = torch.from_numpy(originals_N).to(logits_NV.device)
     wrong_NV = (
-        form_V[None] != form_V[originals][:, None] if same_form else (form_V == UNUSABLE)[None]
+        form_V[None] != form_V[originals][:, None]
+        if wanted.same_form
+        else (form_V == UNUSABLE)[None]
     )
     logits_NV = logits_NV.masked_fill(wrong_NV, -torch.inf)
     logits_NV.scatter_(1, originals[:, None], -torch.inf)
     top = logits_NV.topk(
-        min(top_k + 8, logits_NV.shape[1]), dim=1
+        min(wanted.top_k + 8, logits_NV.shape[1]), dim=1
     )  # a few more: some may write the same
     found = []
     for original, ids, values in zip(
@@ -285,7 +293,7 @@ def best(
             for token, value in zip(ids, values, strict=True)
             if np.isfinite(value) and masked.surface_V[token] != same
         ]
-        found.append(np.array(kept[:top_k], np.int64))
+        found.append(np.array(kept[: wanted.top_k], np.int64))
     return found
 
 

@@ -6,13 +6,16 @@ import json
 import logging
 from typing import TYPE_CHECKING
 
-from stillage.data.tokenizer_hash import tokenizer_hash
+from stillage.corpus.tokenizers import tokenizer_hash
 from stillage.errors import DataError, ModelError
+from stillage.models.decoder import embedding_rows
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerFast
+
+    from stillage.types import Example
 
 log = logging.getLogger("stillage")
 CONTEXT: Mapping[str, str] = {
@@ -108,3 +111,21 @@ def check_context(
             f"{what}: {longest} tokens; context of the model: {context}",
             "Cut the records (data.max_tokens, data.max_prompt_tokens), or use a model with a longer context.",
         )
+
+
+def check_examples(model: PreTrainedModel, examples: Sequence[Example]) -> None:
+    """Raise DataError unless the model can read every example."""
+    rows = embedding_rows(model)
+    for example in examples:
+        assert len(example.ids_T) == len(example.response_T)
+        assert not example.response_T[:1].any(), "nothing predicts the first token"
+        check_context(model, len(example.ids_T), what="record", name=example.record_id)
+        if (
+            len(example.ids_T)
+            and not 0 <= int(example.ids_T.min()) <= int(example.ids_T.max()) < rows
+        ):
+            raise DataError(
+                f"Record {example.record_id} has token ids that the model does not know.",
+                f"ids {example.ids_T.min()} to {example.ids_T.max()}; the model knows 0 to {rows - 1}",
+                "Tokenise the records with the model's own tokenizer.",
+            )

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from stillage.errors import CapabilityError, ConfigError
-from stillage.models.outputs import body_of
+from stillage.models.decoder import body_of
 
 if TYPE_CHECKING:
     from transformers import PretrainedConfig, PreTrainedModel

@@ -14,37 +14,25 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from stillage.errors import CapabilityError, DataError
-from stillage.models.batches import run_batches
-from stillage.models.lengths import kinds
-from stillage.models.outputs import (
-    Head,
-    called,
-    check_head,
-    embedding_rows,
-    evaluating,
-    forward_hidden,
-    head_of,
-    plain,
-    project,
-)
-from stillage.models.pair import check_context
+from stillage.functional.readout import logits, map_chunks
+from stillage.models.batching import batch_limit, map_batches
+from stillage.models.decoder import called, plain, read
+from stillage.models.padding import split_rows
+from stillage.models.pair import check_examples
 from stillage.models.score_cache import cache_file, read_cache, write_cache
 from stillage.types import TokenStats
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
     from pathlib import Path
 
     from transformers import PreTrainedModel
 
     from stillage.run.progress import Done
-    from stillage.types import Example
+    from stillage.types import Batch, Example, Readout
 
 log = logging.getLogger("stillage")
-CPU_BATCH_TOKENS = 4096  # more gains nothing on a CPU, and costs page faults
-# Logits held at once: on a CPU enough rows for a fast product, on a GPU a small part of its memory.
-CHUNK_ELEMENTS = {"cpu": 2**23, "cuda": 2**26}
+CHUNK_ELEMENTS = 2**23  # logits held at once on a CPU: enough rows for a fast product
 # Logits summed up at once: what fits a CPU's cache is done in half the time.
 CACHED_ELEMENTS = {"cpu": 2**19, "cuda": 2**26}
 
@@ -81,21 +69,14 @@ def token_stats(
     if file is not None and (known := read_cache(file, examples)) is not None:
         return spanned(known, examples)
     check_examples(model, examples)
-    results = [empty_stats()] * len(examples)
-    rows = [k for k, example in enumerate(examples) if example.response_T.any()]
-    with evaluating(model):
-        features = feature_function(model)
-
-        def run(batch: list[int]) -> None:
-            chosen = [rows[k] for k in batch]
-            for row, stats in zip(
-                chosen, score(model, [examples[k] for k in chosen], *features), strict=True
-            ):
-                results[row] = stats
-
-        limit = min(batch_tokens, CPU_BATCH_TOKENS) if model.device.type == "cpu" else batch_tokens
-        lengths = [len(examples[row].ids_T) for row in rows]
-        run_batches(lengths, limit, run, progress, kinds=kinds([model], lengths))
+    results = map_batches(
+        lambda batch: batch_stats(read(model, batch), batch),
+        [model],
+        examples,
+        nothing=empty_stats(),
+        batch_tokens=batch_limit(model, batch_tokens),
+        progress=progress,
+    )
     if bad := sum(not np.isfinite(stats.logp_T).all() for stats in results):
         log.warning(
             "%s: %d of %d records have log-probabilities that are not finite",
@@ -128,24 +109,6 @@ def known_stats(
     return None if known is None else spanned(known, examples)
 
 
-def check_examples(model: PreTrainedModel, examples: Sequence[Example]) -> None:
-    """Require that the model can read every example."""
-    rows = embedding_rows(model)
-    for example in examples:
-        assert len(example.ids_T) == len(example.response_T)
-        assert not example.response_T[:1].any(), "nothing predicts the first token"
-        check_context(model, len(example.ids_T), what="record", name=example.record_id)
-        if (
-            len(example.ids_T)
-            and not 0 <= int(example.ids_T.min()) <= int(example.ids_T.max()) < rows
-        ):
-            raise DataError(
-                f"Record {example.record_id} has token ids that the model does not know.",
-                f"ids {example.ids_T.min()} to {example.ids_T.max()}; the model knows 0 to {rows - 1}",
-                "Tokenise the records with the model's own tokenizer.",
-            )
-
-
 def empty_stats() -> TokenStats:
     """The statistics of no token."""
     floats, ints = np.zeros(0, np.float32), np.zeros(0, np.int32)
@@ -159,69 +122,29 @@ def empty_stats() -> TokenStats:
     )
 
 
-Feature = tuple["Callable[[torch.Tensor], torch.Tensor]", "Callable[[torch.Tensor], torch.Tensor]"]
-
-
-def feature_function(model: PreTrainedModel) -> Feature:
-    """(ids_BT -> features_BTX, features_TX -> logits_TV): hidden states and head, or whole logits without such a head."""
-    try:
-        check_head(model)
-        head: Head = head_of(model)
-    except CapabilityError as error:
-        log.warning(
-            "%s Scoring holds the logits of whole batches instead (%s).", error.what, error.values
-        )
-        return (lambda ids_BT: model(input_ids=ids_BT, use_cache=False).logits), torch.Tensor.float
-    return (lambda ids_BT: forward_hidden(model, ids_BT)), (
-        lambda hidden_TH: project(hidden_TH, head)
+def batch_stats(readout: Readout, batch: Batch) -> list[TokenStats]:
+    """Compute the statistics of a batch, and cut them into those of each row."""
+    parts = map_chunks(
+        chunk_moments, readout, batch.labels_T, elements=CHUNK_ELEMENTS, first_alone=True
     )
+    moments = [
+        torch.cat([getattr(one, name) for part in parts for one in part]).cpu().numpy()
+        for name in ("logp_T", "mean_T", "var_T", "rank_T", "greedy_T")
+    ]
+    ids_T = batch.labels_T.cpu().numpy().astype(np.int32)
+    columns = (split_rows(batch, values_T) for values_T in (ids_T, *moments))
+    return [
+        TokenStats(ids_T=ids, logp_T=logp, mean_T=mean, var_T=var, rank_T=rank, greedy_T=greedy)
+        for ids, logp, mean, var, rank, greedy in zip(*columns, strict=True)
+    ]
 
 
-def score(
-    model: PreTrainedModel,
-    examples: Sequence[Example],
-    features: Callable[[torch.Tensor], torch.Tensor],
-    logits: Callable[[torch.Tensor], torch.Tensor],
-) -> list[TokenStats]:
-    """Score one batch, padded on the right, where a causal model never looks: no mask is needed."""
-    longest = max(len(example.ids_T) for example in examples)
-    ids_BT, response_BT = (
-        np.zeros((len(examples), longest), np.int64),
-        np.zeros((len(examples), longest), bool),
-    )
-    for k, example in enumerate(examples):
-        ids_BT[k, : len(example.ids_T)] = example.ids_T
-        response_BT[k, : len(example.ids_T)] = example.response_T
-    ids = torch.from_numpy(ids_BT).to(model.device)
-    before = (
-        torch.from_numpy(response_BT).to(model.device).roll(-1, 1)
-    )  # token t is predicted at position t - 1
-    moments = moments_in_chunks(features(ids)[before], ids.roll(-1, 1)[before], logits)
-    return split_rows(moments, ids_BT[response_BT], response_BT.sum(1))
-
-
-def moments_in_chunks(
-    features_TX: torch.Tensor,
-    labels_T: torch.Tensor,
-    logits: Callable[[torch.Tensor], torch.Tensor],
-) -> Moments:
-    """The moments of all tokens, holding the logits of a few at a time."""
-    parts, start, tokens = [], 0, 1  # the first token alone tells how large the vocabulary is
-    device = "cpu" if features_TX.device.type == "cpu" else "cuda"
-    while start < len(labels_T):
-        logits_TV = logits(features_TX[start : start + tokens])
-        few, many = (
-            max(1, limits[device] // logits_TV.shape[1])
-            for limits in (CACHED_ELEMENTS, CHUNK_ELEMENTS)
-        )
-        parts.extend(
-            map(moments_of, logits_TV.split(few), labels_T[start : start + tokens].split(few))
-        )
-        start, tokens = start + tokens, many
-    names = ("logp_T", "mean_T", "var_T", "rank_T", "greedy_T")
-    return Moments(
-        **{name: torch.cat([getattr(part, name) for part in parts]).cpu() for name in names}
-    )
+def chunk_moments(readout: Readout, labels_C: torch.Tensor) -> list[Moments]:
+    """Compute the moments of a chunk's tokens, as many at a time as a CPU's cache holds."""
+    logits_CV = logits(readout)
+    elements = CACHED_ELEMENTS["cpu" if logits_CV.device.type == "cpu" else "cuda"]
+    few = max(1, elements // logits_CV.shape[1])
+    return list(map(moments_of, logits_CV.split(few), labels_C.split(few)))
 
 
 def moments_of(logits_TV: torch.Tensor, labels_T: torch.Tensor) -> Moments:
@@ -256,22 +179,3 @@ def moments_of(logits_TV: torch.Tensor, labels_T: torch.Tensor) -> Moments:
         rank_T=torch.where(broken_T, logits_TV.shape[1], rank_T),
         greedy_T=greedy_T & ~broken_T,
     )
-
-
-def split_rows(moments: Moments, ids_T: np.ndarray, count_B: np.ndarray) -> list[TokenStats]:
-    """Cut the tokens of a batch into its records."""
-    ends = np.cumsum(count_B)[:-1]
-    columns = (
-        ids_T.astype(np.int32),
-        moments.logp_T.numpy(),
-        moments.mean_T.numpy(),
-        moments.var_T.numpy(),
-        moments.rank_T.numpy(),
-        moments.greedy_T.numpy(),
-    )
-    return [
-        TokenStats(ids_T=ids, logp_T=logp, mean_T=mean, var_T=var, rank_T=rank, greedy_T=greedy)
-        for ids, logp, mean, var, rank, greedy in zip(
-            *(np.split(column, ends) for column in columns), strict=True
-        )
-    ]

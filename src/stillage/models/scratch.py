@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, cast
 import torch
 
 from stillage.errors import ConfigError, ModelError
-from stillage.models.outputs import encoder_decoder
+from stillage.models.decoder import encoder_decoder
 from stillage.models.source import native, read_model_config
 from stillage.rng import derive
 from stillage.versions import causal_types, masked_types

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import weakref
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -10,16 +9,15 @@ import numpy as np
 import torch
 
 from stillage.errors import CapabilityError
+from stillage.models.decoder import CANNOT, called, close, evaluating, plain, probe_ids
 from stillage.models.lengths import kind_of
-from stillage.models.outputs import CANNOT, called, close, evaluating, plain, probe_ids
+from stillage.models.memo import memo
+from stillage.models.padding import pad
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from transformers import Cache, PreTrainedModel
-
-PROVEN: weakref.WeakKeyDictionary[torch.nn.Module, Continuation] = weakref.WeakKeyDictionary()
-"""What `continuation_of` found out: a memo, so that a training that writes texts in every step asks once."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,15 +42,10 @@ class Stream:
         """Read the prompts, padded on the left. Raises CapabilityError for a model that cannot continue where it stopped."""
         self.model, self.name = model, called(model)
         self.continuation = continuation_of(model) if continuation is None else continuation
-        longest = max(map(len, prompts))
-        ids_BT = np.full((len(prompts), longest), pad_id, np.int64)
-        attention_BT = np.zeros((len(prompts), longest), np.int64)
-        for row, prompt in enumerate(prompts):
-            ids_BT[row, longest - len(prompt) :] = prompt
-            attention_BT[row, longest - len(prompt) :] = 1
+        ids_BT, attention_BT = pad(prompts, fill=pad_id, left=True)
         self.attention_BT = torch.from_numpy(attention_BT).to(model.device)
         self.ids_BT = torch.from_numpy(ids_BT).to(model.device)
-        self.longest = longest  # tokens of the longest text
+        self.longest = ids_BT.shape[1]  # tokens of the longest text
         self.cache: Any = None
         self.read(self.ids_BT)
 
@@ -98,16 +91,16 @@ def continuation_of(model: PreTrainedModel) -> Continuation:
     after the other has ended, must give the logits of whole texts. Costs some eight tiny forward passes. Raises
     CapabilityError for a model that keeps nothing of what it has read, or whose logits are others.
     """
-    if model not in PROVEN:
-        with (
-            evaluating(model),
-            torch.autocast(model.device.type, enabled=False),
-        ):  # in its own precision
+
+    def proven() -> Continuation:
+        own = torch.autocast(model.device.type, enabled=False)  # in its own precision
+        with evaluating(model), own:
             ids_T = probe_ids(model)[0]
             found = asked(model, ids_T[None, :3])
             prove(model, ids_T, found)
-        PROVEN[model] = found
-    return PROVEN[model]
+        return found
+
+    return memo(model, "continuation", proven)
 
 
 def asked(model: PreTrainedModel, ids_BT: torch.Tensor) -> Continuation:

@@ -10,7 +10,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from stillage.data.prepare import EMBEDDED
+from stillage.data.from_config import EMBEDDED
 from stillage.report.examples import sampled_texts
 from stillage.report.group_names import column_values, renamed, shown_names
 from stillage.report.load import RunView

@@ -39,7 +39,7 @@ ORDER = ("failed", "too few records to tell", "open", "passed")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Check:
+class CheckRow:
     """One validity check as shown."""
 
     name: str
@@ -164,10 +164,10 @@ def tables(view: RunView, options: ReportConfig) -> dict[str, Table | None]:
     }
 
 
-def checks(view: RunView) -> tuple[Check, ...]:
+def checks(view: RunView) -> tuple[CheckRow, ...]:
     """The validity checks, the failed ones first, then those that could not tell or are open."""
     found = [
-        Check(
+        CheckRow(
             name=words(str(check.get("name", ""))),
             passed=bool(check.get("passed")),
             detail=str(check.get("detail", "")),

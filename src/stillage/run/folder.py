@@ -8,7 +8,7 @@ import json
 import os
 import secrets
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,25 +22,28 @@ DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 def is_disk_full(error: Exception) -> bool:
-    """Did a write run out of space? Libraries written in Rust (safetensors, tokenizers) tell it in their text only."""
+    """Whether a write ran out of space; what is written in Rust tells it in its text only."""
+    if isinstance(error, Interrupted):  # it has been said by whoever met it first
+        return False
     number = error.errno if isinstance(error, OSError) else None
-    return number in DISK_FULL or any(f"(os error {number})" in str(error) for number in DISK_FULL)
+    return number in DISK_FULL or any(f"os error {number}" in str(error) for number in DISK_FULL)
 
 
 def disk_full(path: Path, error: Exception) -> Interrupted:
-    """The error to raise when a write ran out of space: nothing is lost, and the same command continues."""
+    """The error for a write that ran out of space; the same command continues."""
     free = shutil.disk_usage(path if path.exists() else path.parent).free
     why = error.strerror if isinstance(error, OSError) else str(error)
     return Interrupted(
         f"The disk is full: {path} could not be written ({why}).",
         f"free: {free / 2**20:.0f} MiB; everything written before is intact",
-        "Free some space (or choose another folder with --out) and run the same command again: it continues.",
+        "Free some space (or choose another folder with --out) and run the same command again: "
+        "it continues.",
     )
 
 
 @contextmanager
 def full_disk_interrupts(folder: Path) -> Iterator[None]:
-    """Turn a full disk, whoever meets it in the body, into Interrupted (exit 75); every other error goes on as it is."""
+    """Turn a full disk, whoever meets it in the body, into Interrupted (exit 75)."""
     try:
         yield
     except Exception as error:
@@ -51,13 +54,14 @@ def full_disk_interrupts(folder: Path) -> Iterator[None]:
 
 @contextmanager
 def atomic(path: Path) -> Iterator[Path]:
-    """Yield a temporary path beside `path`; on success it is flushed to disk and renamed, on failure it is removed.
+    """Yield a temporary path beside `path`, which is renamed on success and removed on failure.
 
-    Works for a file or a folder that the body creates at the yielded path. A folder replaces an existing one.
-    Raises Interrupted (exit 75) when the disk is full.
+    Works for a file or a folder that the body creates at the yielded path; it is flushed to disk
+    first. A folder replaces an existing one. Raises Interrupted (exit 75) when the disk is full.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    mark = f"{path.name}-{os.getpid()}-{secrets.token_hex(4)}"  # two machines may have the same process number
+    # two machines may have the same process number
+    mark = f"{path.name}-{os.getpid()}-{secrets.token_hex(4)}"
     temporary, aside = path.parent / f".tmp-{mark}", path.parent / f".old-{mark}"
     try:
         yield temporary
@@ -69,7 +73,7 @@ def atomic(path: Path) -> Iterator[Path]:
         else:
             temporary.replace(path)
         sync_folder(path.parent)
-    except OSError as error:
+    except Exception as error:
         if is_disk_full(error):
             remove(temporary)
             raise disk_full(path, error) from error
@@ -147,6 +151,22 @@ def sha256_file(path: Path) -> str:
 def sha256_text(text: str) -> str:
     """The sha256 of a text's UTF-8 bytes, in hex."""
     return hashlib.sha256(text.encode()).hexdigest()
+
+
+def hash_files(folder: Path, files: Iterable[Path]) -> dict[str, str]:
+    """The sha256 of files of a folder, by relative path."""
+    return {str(path.relative_to(folder)): sha256_file(path) for path in files}
+
+
+def changed_file(folder: Path, hashes: Mapping[str, str]) -> str:
+    """Say which file is not as it was hashed (`hash_files`); empty where all are."""
+    for name, digest in hashes.items():
+        path = folder / name
+        if not path.is_file():
+            return f"{name} is missing"
+        if sha256_file(path) != digest:
+            return f"{name} has changed"
+    return ""
 
 
 def files_of(folder: Path) -> list[Path]:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import difflib
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from stillage.errors import ConfigError
+from stillage.errors import ConfigError, did_you_mean
 from stillage.types import ROLES
 
 if TYPE_CHECKING:
@@ -157,8 +156,7 @@ def check_shares(shares: Mapping[str, float]) -> None:
     """ConfigError for a role that does not exist, a share that is none, and nothing or more than the whole pool in all."""
     for role in shares:
         if role not in ROLES:
-            close = difflib.get_close_matches(role, ROLES, n=1)
-            fix = f"Did you mean {close[0]}?" if close else f"Roles are: {', '.join(ROLES)}."
+            fix = did_you_mean(role, ROLES, f"Roles are: {', '.join(ROLES)}.")
             raise ConfigError(
                 "data.shares names a role that does not exist.", f"unknown: {role}", fix
             )

@@ -15,7 +15,15 @@ from pathlib import Path
 from typing import Any
 
 from stillage.errors import UserError
-from stillage.run.folder import files_of, read_json, remove, sha256_file, sha256_text, write_json
+from stillage.run.folder import (
+    changed_file,
+    files_of,
+    hash_files,
+    read_json,
+    remove,
+    sha256_text,
+    write_json,
+)
 
 LOG = logging.getLogger("stillage")
 MANIFEST = "manifest.json"
@@ -52,7 +60,7 @@ def keys(stages: Sequence[Stage]) -> dict[str, str]:
     """Each stage's key, known before anything runs. Stages come in order: inputs first."""
     found: dict[str, str] = {}
     for stage in stages:
-        found[stage.name] = key_of(
+        found[stage.name] = stage_key(
             stage.name,
             stage.settings,
             {name: found[name] for name in stage.inputs},
@@ -63,7 +71,7 @@ def keys(stages: Sequence[Stage]) -> dict[str, str]:
     return found
 
 
-def key_of(
+def stage_key(
     name: str,
     settings: Mapping[str, Any],
     inputs: Mapping[str, str],
@@ -93,17 +101,6 @@ def recorded_key(folder: Path) -> str:
     """The key that a stage was finished with, or else begun with; empty where there is nothing of it."""
     manifest = manifest_of(folder)
     return started_with(folder) if manifest is None else str(manifest["key"])
-
-
-def damage(folder: Path, manifest: Mapping[str, Any]) -> str:
-    """What is wrong with a finished stage's files; empty when they all match the manifest."""
-    for name, digest in manifest["files"].items():
-        path = folder / name
-        if not path.is_file():
-            return f"{name} is missing"
-        if sha256_file(path) != digest:
-            return f"{name} has changed"
-    return ""
 
 
 def changed_settings(old: Mapping[str, Any], new: Mapping[str, Any]) -> str:
@@ -138,7 +135,7 @@ def shortened(value: object, most: int = 60) -> str:
     return text if len(text) <= most else f"{text[: most - 4]} ..."
 
 
-def place(run: Path, stage: Stage, key: str, store: Path | None) -> Path:
+def stage_folder(run: Path, stage: Stage, key: str, store: Path | None) -> Path:
     """Where the stage's files are: in the run folder, or in a store that several runs share, named by the key."""
     return run / stage.name if store is None else store / f"{stage.name}-{key[:16]}"
 
@@ -176,7 +173,7 @@ def status(folder: Path, stage: Stage, key: str) -> Status:
     if manifest["key"] != key:
         reason = changed_settings(manifest["settings"], stage.settings) or "an input changed"
         return Status(name=stage.name, key=key, is_done=False, reason=reason)
-    wrong = damage(folder, manifest)
+    wrong = changed_file(folder, manifest["files"])
     if wrong:
         return Status(name=stage.name, key=key, is_done=False, reason=f"damaged: {wrong}")
     return Status(
@@ -222,7 +219,7 @@ def run_stage(folder: Path, stage: Stage, key: str) -> None:
             remove(folder)  # nothing was made, so nothing is left behind
         raise
     made = [path for path in files_of(folder) if path != folder / STARTED]
-    digests = {str(path.relative_to(folder)): sha256_file(path) for path in made}
+    digests = hash_files(folder, made)
     write_json(
         manifest_path,
         {

@@ -1,4 +1,4 @@
-"""Every training method, by name: one file each. None loads torch before its terms are computed."""
+"""Every training method, by name: one file each; torch is loaded by the terms."""
 
 from __future__ import annotations
 

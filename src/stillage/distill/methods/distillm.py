@@ -1,20 +1,20 @@
-"""DistiLLM: skewed KL, and the student's own texts only as often as the validation loss asks for (arXiv:2402.03898).
+"""DistiLLM: skewed KL, student's texts as often as needed (arXiv:2402.03898).
 
-Ko et al. 2024. Section 3.1: S(R)KL_a mixes a little of the other distribution into the reference, which bounds the
-gradient. Section 3.2: a step trains on the student's texts with probability phi. phi rises by 0.1 when the validation loss
-is loss_eps above the one that raised it last (at first: the loss before training); most of those texts are drawn again from
-a replay buffer, so that few have to be written.
+Ko et al. 2024. Section 3.1: S(R)KL_a mixes a little of the other distribution into the reference,
+which bounds the gradient. Section 3.2: a step trains on the student's texts with probability phi.
+phi rises by 0.1 when the validation loss is loss_eps above the one that raised it last (at first:
+the loss before training); most of those texts are drawn again from a replay buffer, so that few
+have to be written.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING, Literal
 
-from stillage.distill.rollouts import sampled
-from stillage.distill.settings import check_range, check_sampling
-from stillage.types import Method, Rollout, RolloutState, Source, Step
+from stillage.distill.settings import Sampling, check_range
+from stillage.types import Method, Source, Step, StudentRollout, StudentState
 
 if TYPE_CHECKING:
     import torch
@@ -33,24 +33,18 @@ class Params:
     init_threshold: float = 0.0
     """phi at the start: probability that a step trains on the student's texts."""
     loss_eps: float = 0.1
-    """phi rises when the validation loss is this much (nats per token) above the one it is compared with; without
-    validations it stays (said once)."""
+    """phi rises when the validation loss is this much (nats per token) above the one it is compared
+    with; without validations it stays (said once)."""
     replay_ratio: Literal["decreasing", "constant", "increasing"] = "decreasing"
-    """Share of those steps whose texts are written anew: falls from 1 to 0 over the training, 1/2, or rises from 0 to 1."""
+    """Share of those steps whose texts are written anew: falls from 1 to 0 over the training, is
+    1/2, or rises from 0 to 1."""
     capacity: int = 1000
-    """Texts in the replay buffer; until it is full, all of the student's texts are written anew."""
-    max_new_tokens: int = 256
-    """Longest response that the student writes, in tokens."""
-    sampling_temperature: float = 1.0
-    """Temperature of the student when it writes."""
-    top_p: float = 1.0
-    """Nucleus sampling; 1: off."""
-    top_k: int = 0
-    """Sample among the k best; 0: off."""
+    """Texts in the replay buffer; until it is full, all of the student's texts are new."""
+    sampling: Sampling = field(default_factory=Sampling)
+    """How the student draws its texts."""
 
     def __post_init__(self) -> None:
         """ConfigError for a value outside its range."""
-        check_sampling(self)
         check_range(self, "alpha", low=0, high=1, below=True)
         check_range(self, "init_threshold", low=0, high=1)
         check_range(self, "loss_eps", low=0)
@@ -65,12 +59,12 @@ def terms(step: Step, params: Params) -> dict[str, torch.Tensor]:
 
 
 def writing_probability(params: Params, threshold: float, progress: float) -> float:
-    """The probability that a step's texts are written anew although the buffer is full: phi times the replay ratio."""
+    """Probability of new texts although the buffer is full: phi times the ratio."""
     shares = {"decreasing": 1 - progress, "constant": 0.5, "increasing": progress}
     return threshold * shares[params.replay_ratio]
 
 
-def source(params: Params, state: RolloutState, draw: float, progress: float) -> Source:
+def source(params: Params, state: StudentState, draw: float, progress: float) -> Source:
     """New texts of the student, old ones, or the records' own."""
     if draw < writing_probability(params, state.threshold, progress):
         return "student"
@@ -79,8 +73,8 @@ def source(params: Params, state: RolloutState, draw: float, progress: float) ->
     return "data"
 
 
-def validated(params: Params, state: RolloutState, loss: float) -> RolloutState:
-    """phi rises by 0.1, up to 1, when the loss is too high; only then is the loss to compare with replaced."""
+def validated(params: Params, state: StudentState, loss: float) -> StudentState:
+    """Raise phi and replace the loss to compare with, when the loss is too high."""
     if state.reference_loss is None:
         return replace(state, reference_loss=loss)
     if loss < state.reference_loss + params.loss_eps:
@@ -88,13 +82,13 @@ def validated(params: Params, state: RolloutState, loss: float) -> RolloutState:
     return replace(state, threshold=min(state.threshold + THRESHOLD_STEP, 1.0), reference_loss=loss)
 
 
-def rollout(params: Params) -> Rollout:
+def rollout(params: Params) -> StudentRollout:
     """The student writes as often as the validation loss asks for."""
-    return replace(
-        sampled(params),
+    return StudentRollout(
+        decoding=params.sampling.decoding,
         source=partial(source, params),
         validated=partial(validated, params),
-        start=RolloutState(threshold=params.init_threshold),
+        start=StudentState(threshold=params.init_threshold),
         capacity=params.capacity,
     )
 
@@ -108,8 +102,7 @@ METHOD = Method(
     rollout=rollout,
     presets={
         "paper": {},
-        "as_released": {
-            "divergence": "sfkl"
-        },  # the script of the smallest GPT-2; the others are as in the paper
+        # The script of the smallest GPT-2; the others are as in the paper.
+        "as_released": {"divergence": "sfkl"},
     },
 )

@@ -1,18 +1,19 @@
-"""Generalized knowledge distillation: a Jensen-Shannon divergence on the student's own texts (arXiv:2306.13649).
+"""GKD: Jensen-Shannon divergence on the student's own texts (arXiv:2306.13649).
 
-Agarwal et al. 2024, algorithm 1: with probability student_fraction a step's prompts are answered by the student of that
-very step, otherwise the records' own responses are used; then sum_t JSD_beta(p_t, q_t), the text taken as given.
+Agarwal et al. 2024, algorithm 1: with probability student_fraction a step's prompts are answered by
+the student of that very step, otherwise the records' own responses are used; then
+sum_t JSD_beta(p_t, q_t), the text taken as given.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING
 
-from stillage.distill.rollouts import by_student, sampled
-from stillage.distill.settings import check_range, check_sampling
-from stillage.types import Method, Rollout, RolloutState, Source, Step
+from stillage.distill.rollouts import by_student
+from stillage.distill.settings import Sampling, check_range
+from stillage.types import Method, Source, Step, StudentRollout, StudentState
 
 if TYPE_CHECKING:
     import torch
@@ -20,46 +21,44 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Params:
-    """The generalized Jensen-Shannon divergence, and the share of steps on the student's own texts."""
+    """A Jensen-Shannon divergence, and the share of steps on the student's own texts."""
 
     student_fraction: float = 1.0
-    """Probability that a step trains on the student's texts (lambda: 1 on-policy, 0.5 mixed, 0 the records' own)."""
+    """Probability that a step trains on the student's texts (lambda: 1 on-policy, 0 never)."""
     beta: float = 0.5
     """0 is KL(p||q), 1 is KL(q||p)."""
-    max_new_tokens: int = 256
-    """Longest response that the student writes, in tokens."""
-    sampling_temperature: float = 1.0
-    """Temperature of the student when it writes."""
-    top_p: float = 1.0
-    """Nucleus sampling; 1: off."""
-    top_k: int = 0
-    """Sample among the k best; 0: off."""
+    sampling: Sampling = field(default_factory=Sampling)
+    """How the student draws its texts."""
     capacity: int = 0
-    """Keep this many of the student's texts, and train on a draw from those instead of the new ones; 0: on the new ones."""
+    """Keep this many of the student's texts, and train on a draw from those; 0: on the new ones."""
 
     def __post_init__(self) -> None:
         """ConfigError for a value outside its range."""
-        check_sampling(self)
         check_range(self, "student_fraction", low=0, high=1)
         check_range(self, "beta", low=0, high=1)
         check_range(self, "capacity", low=0)
 
 
 def terms(step: Step, params: Params) -> dict[str, torch.Tensor]:
-    """{"kd": sum_t beta KL(p_t || m_t) + (1 - beta) KL(q_t || m_t)}, m = beta p + (1 - beta) q."""
+    """{"kd": sum_t JSD_beta(p_t, q_t)}.
+
+    JSD_beta = beta KL(p || m) + (1 - beta) KL(q || m), m = beta p + (1 - beta) q.
+    """
     from stillage.distill.objective import teacher_alone
 
     return teacher_alone(step, "jsd", {"beta": params.beta})
 
 
-def source(params: Params, state: RolloutState, draw: float, progress: float) -> Source:
+def source(params: Params, state: StudentState, draw: float, progress: float) -> Source:
     """The student writes with probability student_fraction."""
     return by_student(params.capacity) if draw < params.student_fraction else "data"
 
 
-def rollout(params: Params) -> Rollout:
+def rollout(params: Params) -> StudentRollout:
     """The student writes with a fixed probability."""
-    return replace(sampled(params), source=partial(source, params), capacity=params.capacity)
+    return StudentRollout(
+        decoding=params.sampling.decoding, source=partial(source, params), capacity=params.capacity
+    )
 
 
 METHOD = Method(
@@ -71,7 +70,7 @@ METHOD = Method(
     rollout=rollout,
     presets={
         "paper": {},
-        # The baseline in DistiLLM's code: texts come from a buffer of up to 1000 old ones, and its weight 0.9 is beta 0.1.
+        # The baseline in DistiLLM's code: a buffer of 1000 old texts; its weight 0.9 is beta 0.1.
         "as_released": {"student_fraction": 0.5, "beta": 0.1, "capacity": 1000},
     },
 )

@@ -1,20 +1,21 @@
-"""Imitation learning from the teacher: its distribution at every prefix of the student's own texts (arXiv:2009.07253).
+"""ImitKD: the teacher's distributions on the student's texts (arXiv:2009.07253).
 
-Lin et al. 2020, section 3: the share of the records' own texts falls exponentially from 1 while the student learns to write;
-at step i of I it is data_rate_end^(i/I). The loss is KL(p_t || q_t) against the whole distribution (their L_full).
-Their code (asappresearch/imitkd) ends at 1/200 in translation and 1/10 in summarisation; there the student writes greedily
-and each record is drawn for itself. Here it samples, and a step is all the records' own or all the student's.
+Lin et al. 2020, section 3: the share of the records' own texts falls exponentially from 1 while the
+student learns to write; at step i of I it is data_rate_end^(i/I). The loss is KL(p_t || q_t)
+against the whole distribution (their L_full). Their code (asappresearch/imitkd) ends at 1/200 in
+translation and 1/10 in summarisation; there the student writes greedily and each record is drawn
+for itself. Here it samples, and a step is all the records' own or all the student's.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING
 
-from stillage.distill.rollouts import by_student, sampled
-from stillage.distill.settings import check_range, check_sampling
-from stillage.types import Method, Rollout, RolloutState, Source, Step
+from stillage.distill.rollouts import by_student
+from stillage.distill.settings import Sampling, check_range
+from stillage.types import Method, Source, Step, StudentRollout, StudentState
 
 if TYPE_CHECKING:
     import torch
@@ -25,23 +26,16 @@ class Params:
     """Forward KL to the teacher, on texts that are more and more the student's."""
 
     data_rate_end: float = 0.005
-    """Probability of the records' own texts at the last step; it falls exponentially from 1. 0: the student's from the
-    first step, 1: never. 1/200 is the default of the authors' code and its value for translation; for summaries it has
-    1/10. Neither was tuned for instructions."""
-    max_new_tokens: int = 256
-    """Longest response that the student writes, in tokens."""
-    sampling_temperature: float = 1.0
-    """Temperature of the student when it writes; 0: greedy."""
-    top_p: float = 1.0
-    """Nucleus sampling; 1: off."""
-    top_k: int = 0
-    """Sample among the k best; 0: off."""
+    """Probability of the records' own texts at the last step; it falls exponentially from 1. 0: the
+    student's from the first step, 1: never. 1/200 is the default of the authors' code and its value
+    for translation; for summaries it has 1/10. Neither was tuned for instructions."""
+    sampling: Sampling = field(default_factory=Sampling)
+    """How the student draws its texts."""
     capacity: int = 0
-    """Keep this many of the student's texts, and train on a draw from those instead of the new ones; 0: on the new ones."""
+    """Keep this many of the student's texts, and train on a draw from those; 0: on the new ones."""
 
     def __post_init__(self) -> None:
         """ConfigError for a value outside its range."""
-        check_sampling(self)
         check_range(self, "data_rate_end", low=0, high=1)
         check_range(self, "capacity", low=0)
 
@@ -53,14 +47,16 @@ def terms(step: Step, params: Params) -> dict[str, torch.Tensor]:
     return teacher_alone(step, "fkl")
 
 
-def source(params: Params, state: RolloutState, draw: float, progress: float) -> Source:
+def source(params: Params, state: StudentState, draw: float, progress: float) -> Source:
     """The records' own texts with probability data_rate_end^progress."""
     return "data" if draw < params.data_rate_end**progress else by_student(params.capacity)
 
 
-def rollout(params: Params) -> Rollout:
+def rollout(params: Params) -> StudentRollout:
     """The student writes more and more often."""
-    return replace(sampled(params), source=partial(source, params), capacity=params.capacity)
+    return StudentRollout(
+        decoding=params.sampling.decoding, source=partial(source, params), capacity=params.capacity
+    )
 
 
 METHOD = Method(
@@ -72,10 +68,10 @@ METHOD = Method(
     rollout=rollout,
     presets={
         "paper": {},
-        # The authors' own configurations: the student's greedy answers; the share at the end for each kind of task.
+        # The authors' own configurations: greedy answers, a share at the end for each kind of task.
         "as_released_translation": {"sampling_temperature": 0.0},
         "as_released_summaries": {"sampling_temperature": 0.0, "data_rate_end": 0.1},
-        # The baseline in DistiLLM's code: never the records' own texts, and a draw from up to 1000 old ones every step.
+        # The baseline in DistiLLM's code: every step a draw from up to 1000 of the student's texts.
         "as_released": {"data_rate_end": 0.0, "capacity": 1000},
     },
 )

@@ -1,38 +1,30 @@
-"""Student initialisation: fine-tune for a few epochs, keep the weights of the lowest validation loss (arXiv:2306.08543).
+"""Student initialisation: brief fine-tuning, best weights (arXiv:2306.08543).
 
-MiniLLM, section 3.1, phase 1; DistiLLM (arXiv:2402.03898) starts its students the same way. The on-policy methods then take
-the result as their student (student.path), since a student that cannot write yet has nothing to learn from its own texts.
+MiniLLM, section 3.1, phase 1; DistiLLM (arXiv:2402.03898) starts its students the same way: a few
+epochs, and the weights of the lowest validation loss. The on-policy methods then take the result as
+their student (student.path), since a student that cannot write yet has nothing to learn from its
+own texts.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
+from stillage.distill.methods.sft import terms
 from stillage.distill.settings import check_range
-from stillage.types import Method, Step
-
-if TYPE_CHECKING:
-    import torch
+from stillage.types import Method
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Params:
-    """Fine-tuning with a budget of its own; the rest of the training's options count as given."""
+    """Fine-tuning with a budget of its own; the other options count as given."""
 
     epochs: float = 3.0
-    """Passes over the records, instead of the training's own `epochs` (max_steps still comes first)."""
+    """Passes over the records, instead of the training's own `epochs` (max_steps comes first)."""
 
     def __post_init__(self) -> None:
         """ConfigError for a budget that is none."""
         check_range(self, "epochs", low=0, above=True)
-
-
-def terms(step: Step, params: Params) -> dict[str, torch.Tensor]:
-    """{"ce": sum_t -log q(label_t)}, in nats."""
-    from stillage.distill.objective import sums
-
-    return {"ce": sums(step).ce}
 
 
 METHOD = Method(

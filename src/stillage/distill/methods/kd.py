@@ -1,7 +1,8 @@
-"""Word-level knowledge distillation: any divergence from the teacher's next-token distribution (arXiv:1503.02531).
+"""Word-level KD: a divergence from the teacher's distributions (arXiv:1503.02531).
 
-Hinton, Vinyals and Dean 2015, section 2, applied per response token on the records' own text (Kim and Rush,
-arXiv:1606.07947, section 3.1). The divergences are true ones: they are 0 where the student equals the teacher.
+Hinton, Vinyals and Dean 2015, section 2, applied per response token on the records' own text (Kim
+and Rush, arXiv:1606.07947, section 3.1). The divergences are true ones: they are 0 where the
+student equals the teacher.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from stillage.distill.settings import check_divergence, check_range, divergence_params
+from stillage.distill.settings import check_divergence_settings, check_range, divergence_params
 from stillage.types import Method, Step
 
 if TYPE_CHECKING:
@@ -18,18 +19,20 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Params:
-    """kd_weight * divergence(teacher, student) + ce_weight * cross-entropy on the record's own tokens."""
+    """kd_weight * divergence(teacher, student) + ce_weight * cross-entropy."""
 
     divergence: str = "fkl"
-    """fkl KL(p||q), rkl KL(q||p), symmetric, jsd, tvd (total variation), sfkl and srkl (skewed), akl (adaptive)."""
+    """fkl KL(p||q), rkl KL(q||p), symmetric, jsd, tvd (total variation), sfkl and srkl (skewed),
+    akl (adaptive)."""
     kd_weight: float = 1.0
     """Weight of the divergence; 0 makes no teacher pass at all."""
     ce_weight: float = 0.0
-    """Weight of the cross-entropy on the record's tokens (DistiLLM uses 0, MiniLLM's baseline 0.5)."""
+    """Weight of the cross-entropy on the record's tokens (DistiLLM: 0, MiniLLM's baseline: 0.5)."""
     kd_temperature: float = 1.0
-    """Both distributions are softened by it before they are compared; not the sampling temperature."""
+    """Both distributions are softened by it before they are compared; no sampling temperature."""
     t_squared: bool = True
-    """Multiply the divergence by kd_temperature squared, so that its gradient keeps its size (Hinton et al., section 2)."""
+    """Multiply the divergence by kd_temperature squared, so that its gradient keeps its size
+    (Hinton et al., section 2)."""
     alpha: float = 0.1
     """Skew of sfkl and srkl (arXiv:2402.03898)."""
     beta: float = 0.5
@@ -40,8 +43,8 @@ class Params:
     """akl: teacher mass of the head (arXiv:2404.02657)."""
 
     def __post_init__(self) -> None:
-        """ConfigError for a value outside its range, or a setting that the chosen divergence does not read."""
-        check_divergence(self)
+        """ConfigError for a value out of range, or one that the divergence ignores."""
+        check_divergence_settings(self)
         for name in ("kd_weight", "ce_weight"):
             check_range(self, name, low=0)
         check_range(self, "kd_temperature", low=0, above=True)
@@ -49,7 +52,10 @@ class Params:
 
 
 def terms(step: Step, params: Params) -> dict[str, torch.Tensor]:
-    """{"kd": kd_weight [T^2] sum_t d(p_t, q_t), "ce": ce_weight sum_t -log q(label_t)}, p and q at kd_temperature for kd."""
+    """{"kd": kd_weight [T^2] sum_t d(p_t, q_t), "ce": ce_weight sum_t -log q(y_t)}.
+
+    p and q at T = kd_temperature for kd.
+    """
     from stillage.distill.objective import sums
 
     both = sums(
@@ -75,10 +81,9 @@ METHOD = Method(
     terms=terms,
     needs_teacher=lambda params: params.kd_weight > 0,
     presets={
-        "paper": {},  # as in DistiLLM's comparisons (arXiv:2402.03898): the teacher alone, temperature 1
-        "as_released": {
-            "kd_weight": 0.5,
-            "ce_weight": 0.5,
-        },  # the scripts of MiniLLM and KD-LLMs; a mean per micro-batch there
+        # As in DistiLLM's comparisons (arXiv:2402.03898): the teacher alone, temperature 1.
+        "paper": {},
+        # The scripts of MiniLLM and KD-LLMs; a mean per micro-batch there.
+        "as_released": {"kd_weight": 0.5, "ce_weight": 0.5},
     },
 )

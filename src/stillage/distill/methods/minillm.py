@@ -1,15 +1,16 @@
-"""MiniLLM: policy gradient on the reverse KL, with texts that student and teacher write together (arXiv:2306.08543).
+"""MiniLLM: policy gradient on the reverse KL, texts by both (arXiv:2306.08543).
 
-Gu et al. 2024, section 2.2, equation 7. Every cycle num_rollouts prompts are answered once, token by token from
-(1 - a) q + a p, and trained for inner_epochs:
+Gu et al. 2024, section 2.2, equation 7. Every cycle num_rollouts prompts are answered once, token
+by token from (1 - a) q + a p, and trained for inner_epochs:
 
-    sum_t w_t KL(q_t || p_t)                                                    the single step, exact
+    sum_t w_t KL(q_t || p_t)                                                    the single step,
+    exact
   + sum_t max(-A_t rho_t, -A_t clip(rho_t, 1 - clip, 1 + clip))                 all that follows
     rho_t = w_t q(y_t) / q_old(y_t);  w_t = q_old(y_t) / ((1 - a) q_old(y_t) + a p(y_t))
     A_t = mean over s > t of gamma^(s - t - 1) r_s, whitened;  r_s = log p(y_s) - log q_old(y_s)
 
-The student is trained without dropout, so that it stays the one that wrote. The language-model loss on a plain-text corpus,
-which the paper adds, is the training's own option.
+The student is trained without dropout, so that it stays the one that wrote. The language-model loss
+on a plain-text corpus, which the paper adds, is the training's own option.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from typing import TYPE_CHECKING
 
 from stillage.distill.settings import check_range
 from stillage.errors import ConfigError
-from stillage.types import Array, Method, Rollout, Step
+from stillage.types import Array, Decoding, Method, MixedRollout, Step
 
 if TYPE_CHECKING:
     import torch
@@ -32,13 +33,15 @@ class Params:
     """The paper's settings, with masked whitening."""
 
     num_rollouts: int = 256
-    """Texts written at once, one per prompt; rounded to whole steps, at most an epoch and at most what will be trained."""
+    """Texts written at once, one per prompt; rounded to whole steps, at most an epoch and at most
+    what will be trained."""
     inner_epochs: int = 4
     """Passes over them before the next are written."""
     teacher_share: float = 0.2
     """a: share of the teacher in the distribution that each token is drawn from."""
     max_new_tokens: int = 256
-    """Longest text, in tokens; drawn at temperature 1 from the whole vocabulary, since the weights are those of q itself."""
+    """Longest text, in tokens; drawn at temperature 1 from the whole vocabulary, since the weights
+    are those of q itself."""
     clip: float = 0.2
     """The ratio of the policies is kept within 1 +- clip."""
     gamma: float = 1.0
@@ -46,9 +49,10 @@ class Params:
     length_norm: bool = True
     """The mean of later rewards instead of their sum, which long texts make large."""
     own_reward: bool = False
-    """Credit a token with its own reward too, which the single step has covered (the released code does)."""
+    """Credit a token with its own reward too, which the single step covers (the code does)."""
     whiten: bool = True
-    """Advantages get mean 0 and variance 1 over the tokens of a step. Not in the paper; its code has it, padding included."""
+    """Advantages get mean 0 and variance 1 over the tokens of a step. Not in the paper; its code
+    has it, padding included."""
     reward_scaling: float = 1.0
     """Rewards are divided by it (the released scripts: 0.5)."""
     reward_clip: float = 0.0
@@ -79,7 +83,7 @@ def terms(step: Step, params: Params) -> dict[str, torch.Tensor]:
     """{"policy": the clipped loss, "single_step": sum_t w_t KL(q_t || p_t)}."""
     from stillage.distill.objective import sums
     from stillage.functional.policy_gradient import clipped_policy_loss
-    from stillage.functional.token_logp import token_logp
+    from stillage.functional.readout import token_logp
 
     logq_T, extras = token_logp(step.student, step.labels_T), step.extras
     weight_T = extras["weight"]
@@ -96,7 +100,7 @@ def terms(step: Step, params: Params) -> dict[str, torch.Tensor]:
 
 
 def annotate(params: Params, texts: list[tuple[Array, Array]]) -> list[Mapping[str, Array]]:
-    """What each text of a step brings to the loss: log q_old, advantage and importance weight of every token."""
+    """The extras of each text: log q_old, advantage, importance weight of each token."""
     from stillage.functional import policy_gradient as pg
 
     advantages = []
@@ -121,15 +125,14 @@ def annotate(params: Params, texts: list[tuple[Array, Array]]) -> list[Mapping[s
     ]
 
 
-def rollout(params: Params) -> Rollout:
+def rollout(params: Params) -> MixedRollout:
     """Cycles of texts by student and teacher."""
-    return Rollout(
-        max_new_tokens=params.max_new_tokens,
+    return MixedRollout(
+        decoding=Decoding(max_new_tokens=params.max_new_tokens, sampling_temperature=1.0),
         teacher_share=params.teacher_share,
         cycle_records=params.num_rollouts,
         inner_epochs=params.inner_epochs,
         annotate=partial(annotate, params),
-        dropout=False,
     )
 
 
@@ -142,7 +145,7 @@ METHOD = Method(
     rollout=rollout,
     presets={
         "paper": {"whiten": False},
-        # Discounted, each token's own reward included, single step unweighted, rewards doubled and clipped.
+        # Discounted, own reward included, single step unweighted, rewards doubled and clipped.
         "as_released": {
             "gamma": 0.95,
             "own_reward": True,

@@ -1,21 +1,21 @@
-"""Sequence-level knowledge distillation: the teacher writes the responses, the student trains on those (arXiv:1606.07947).
+"""Sequence KD: the student learns what the teacher writes (arXiv:1606.07947).
 
-Kim and Rush 2016, section 3.2: -log q(y) for the y that beam search finds in the teacher. Every prompt is answered once,
-before the first step; the records' own responses are never trained (the released scripts of MiniLLM and DistiLLM generate
-texts too, and then train on the records' own). With kd_weight the teacher's distributions over its texts are targets as well.
-With stop_after only the needed part of each text is asked for and trained; there the end of text is a target of its own,
+Kim and Rush 2016, section 3.2: -log q(y) for the y that beam search finds in the teacher. Every
+prompt is answered once, before the first step; the records' own responses are never trained (the
+released scripts of MiniLLM and DistiLLM generate texts too, and then train on the records' own).
+With kd_weight the teacher's distributions over its texts are targets as well. With stop_after only
+the needed part of each text is asked for and trained; there the end of text is a target of its own,
 since the teacher would have gone on.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Literal
 
-from stillage.distill.rollouts import sampled
-from stillage.distill.settings import check_range, check_sampling
+from stillage.distill.settings import Sampling, check_range
 from stillage.errors import ConfigError
-from stillage.types import Method, Rollout, Step
+from stillage.types import Method, Step, TeacherRollout
 
 if TYPE_CHECKING:
     import torch
@@ -23,50 +23,45 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Params:
-    """ce_weight * cross-entropy on the teacher's texts + kd_weight * KL(teacher || student) there."""
+    """ce_weight * cross-entropy + kd_weight * KL(p || q), on the teacher's texts."""
 
     decoding: Literal["beam", "sampling", "greedy"] = "beam"
     """How the teacher writes: beam search (the paper), sampling (MiniLLM, DistiLLM), or greedy."""
     beams: int = 5
     """beam: width of the search (the paper's K)."""
-    max_new_tokens: int = 256
-    """Longest response, in tokens."""
-    sampling_temperature: float = 1.0
-    """sampling: temperature of the teacher."""
-    top_p: float = 1.0
-    """sampling: nucleus; 1: off."""
-    top_k: int = 0
-    """sampling: among the k best; 0: off."""
+    sampling: Sampling = field(default_factory=Sampling)
+    """How the teacher draws its texts where decoding = sampling; max_new_tokens counts always."""
     ce_weight: float = 1.0
     """Weight of the cross-entropy on the teacher's tokens."""
     kd_weight: float = 0.0
-    """Weight of the forward KL to the teacher on its own texts (soft targets); 0 makes no teacher pass while training."""
+    """Weight of the forward KL to the teacher on its own texts (soft targets); 0: no teacher pass
+    while training."""
     stop_after: str = ""
-    """The teacher's texts end after the first place with this text, e.g. ; - what follows is nothing the student needs."""
+    """The teacher's texts end after the first place with this text, e.g. ; - the student needs no
+    more of them."""
 
     def __post_init__(self) -> None:
-        """ConfigError for a value outside its range, or a setting that the chosen decoding does not read."""
-        check_sampling(self)
+        """ConfigError for a value out of range, or one that the decoding ignores."""
         check_range(self, "beams", low=1)
         for name in ("ce_weight", "kd_weight"):
             check_range(self, name, low=0)
         check_range(self, "kd_weight" if self.ce_weight == 0 else "ce_weight", low=0, above=True)
         if self.decoding != "sampling":
-            for name, unused in (("sampling_temperature", 1.0), ("top_p", 1.0), ("top_k", 0)):
-                if getattr(self, name) != unused:
-                    values = f"decoding = {self.decoding}, {name} = {getattr(self, name)}"
+            for name, unused in asdict(Sampling()).items():
+                value = getattr(self.sampling, name)
+                if name != "max_new_tokens" and value != unused:
                     raise ConfigError(
                         f"{name} means nothing here.",
-                        values,
+                        f"decoding = {self.decoding}, {name} = {value}",
                         "Leave it out, or use decoding = sampling.",
                     )
 
 
 def terms(step: Step, params: Params) -> dict[str, torch.Tensor]:
-    """{"ce": ce_weight sum_t -log q(y_t), "kd": kd_weight sum_t KL(p_t || q_t)}, y the teacher's text.
+    """{"ce": ce_weight sum_t -log q(y_t), "kd": kd_weight sum_t KL(p_t || q_t)}.
 
-    Where the text was cut (stop_after), the teacher's distribution over what comes next is no target: "end" has
-    kd_weight * -log q(end of text) in its place.
+    y is the teacher's text. Where the text was cut (stop_after), the teacher's distribution over
+    what comes next is no target: "end" has kd_weight * -log q(end of text) in its place.
     """
     from stillage.distill.objective import sums
 
@@ -94,16 +89,16 @@ def weighted(params: Params, ce: torch.Tensor, kd: torch.Tensor) -> dict[str, to
     return found
 
 
-def rollout(params: Params) -> Rollout:
+def rollout(params: Params) -> TeacherRollout:
     """The teacher writes all texts before the first step."""
-    drawn = sampled(params)
-    return replace(
-        drawn,
-        sampling_temperature=drawn.sampling_temperature if params.decoding == "sampling" else 0.0,
+    drawn = params.sampling.decoding
+    return TeacherRollout(
+        decoding=drawn
+        if params.decoding == "sampling"
+        else replace(drawn, sampling_temperature=0.0),
         beams=params.beams if params.decoding == "beam" else 1,
-        writes_once=True,
         stop_after=params.stop_after,
-        teacher_is_done=params.kd_weight == 0,
+        soft_targets=params.kd_weight > 0,
     )
 
 
@@ -116,7 +111,7 @@ METHOD = Method(
     rollout=rollout,
     presets={
         "paper": {},
-        # What DistiLLM calls SeqKD, had its texts been read: sampled once at temperature 1, soft targets alone.
+        # What DistiLLM calls SeqKD, had its texts been read: sampled once, soft targets alone.
         "as_released": {"decoding": "sampling", "ce_weight": 0.0, "kd_weight": 1.0},
         # The same with MiniLLM's weights.
         "as_released_minillm": {"decoding": "sampling", "ce_weight": 0.5, "kd_weight": 0.5},

@@ -1,6 +1,7 @@
-"""Fine-tuning without a teacher: next-token cross-entropy on the responses (Williams and Zipser 1989, teacher forcing).
+"""Fine-tuning without a teacher: cross-entropy on the responses.
 
-Also trains teachers, and is the control that tells what a student knows by itself.
+Teacher forcing: Williams and Zipser 1989. Also trains teachers, and is the control that tells what
+a student knows by itself.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ class Params:
     """Cross-entropy has nothing to set."""
 
 
-def terms(step: Step, params: Params) -> dict[str, torch.Tensor]:
+def terms(step: Step, params: object) -> dict[str, torch.Tensor]:
     """{"ce": sum_t -log q(label_t)}, in nats."""
     from stillage.distill.objective import sums
 

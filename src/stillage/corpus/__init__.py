@@ -1,0 +1,1 @@
+"""Text in files: readers of every format, plain-text corpora, their tokens."""

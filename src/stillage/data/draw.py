@@ -1,0 +1,175 @@
+"""Who gets which record: a recorded random draw, or a file per role.
+
+Never is one record in two roles that the audit compares.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
+from itertools import combinations
+from pathlib import Path
+
+from stillage.data.groups import draw_groups, group_numbers
+from stillage.data.records import Loaded
+from stillage.data.split import UNDRAWN, Split
+from stillage.errors import ConfigError, DataError
+from stillage.run.ranges import check_shares
+from stillage.types import ROLES, Record, Role
+
+log = logging.getLogger("stillage")
+AUDITED: tuple[Role, ...] = ("private", "public", "outsiders", "counterfactual")
+"""Roles without a common record: one trained on, or a member on both sides, fakes the audit."""
+SHOWN_IDS = 5
+
+
+def collapse(records: Iterable[Record]) -> tuple[list[Record], int]:
+    """The first record of each id, in order, and how many repetitions were left out."""
+    every, unique = list(records), dict[str, Record]()
+    for record in every:
+        unique.setdefault(record.id, record)
+    return list(unique.values()), len(every) - len(unique)
+
+
+def share_counts(total: int, shares: Mapping[str, float]) -> dict[Role, int]:
+    """How many of `total` records each role gets: the cumulative shares, rounded.
+
+    Raises ConfigError as ranges.check_shares; DataError when a role gets none.
+    """
+    check_shares(shares)
+    roles: list[Role] = [role for role in ROLES if shares.get(role, 0) > 0]
+    counts: dict[Role, int] = {}
+    cumulative, used = 0.0, 0
+    for role in roles:
+        cumulative += shares[role]
+        upto = min(math.floor(cumulative * total + 0.5), total)
+        counts[role], used = upto - used, upto
+    starved = [role for role in roles if counts[role] == 0]
+    if starved:
+        values = f"{total} different records; none left for: {', '.join(starved)}"
+        fix = "Give more records, larger shares for these roles, "
+        fix += "or a share of 0 to roles that you do not need."
+        raise DataError("There are fewer records than the roles need.", values, fix)
+    return counts
+
+
+def draw_split(loaded: Loaded, shares: Mapping[str, float], seed: int, group_by: str = "") -> Split:
+    """Draw the roles from one pool, at random; exact duplicates are collapsed first.
+
+    group_by: what stays together (`groups.group_numbers`). Raises ConfigError for shares that make
+    no sense, DataError when a role would get no record.
+    """
+    unique, repeated = collapse(loaded.records)
+    counts = share_counts(len(unique), shares)
+    undrawn = len(unique) - sum(counts.values())
+    notes = {UNDRAWN: undrawn} if undrawn else {}
+    by_role, numbers = draw_groups(unique, counts, seed, group_by)
+    split = Split(
+        records_by_role=by_role,
+        drawn_by_us=True,
+        seed=seed,
+        shares=dict(shares),
+        duplicates_collapsed=repeated,
+        n_read=len(loaded.records),
+        bad_lines=loaded.bad_lines,
+        notes={**loaded.notes, **notes},
+        sources=loaded.sources,
+    )
+    return record_groups(split, numbers, group_by) if group_by else split
+
+
+def record_groups(split: Split, numbers: Mapping[str, int], group_by: str) -> Split:
+    """Write groups into a split. numbers: record id -> group number."""
+    sizes = Counter(numbers.values())
+    return replace(
+        split,
+        group_by=group_by,
+        groups=len(sizes),
+        largest_group=max(sizes.values(), default=0),
+        group_of={id_: str(number) for id_, number in numbers.items() if sizes[number] > 1},
+    )
+
+
+def split_from_files(
+    files: Mapping[str, str | Path],
+    readers: Mapping[str, Callable[[str | Path], Loaded]],
+    *,
+    seed: int = 0,
+    group_by: str = "",
+) -> Split:
+    """Make the split that the user made: an input for each role.
+
+    readers: role -> what makes records of its input. group_by: which private records and outsiders
+    are no independent draws (`groups.group_numbers`), for the intervals. Raises ConfigError for an
+    unknown role, DataError when one record is in two of private, public, outsiders and
+    counterfactual (validation and test may share records with them: counted in `overlaps`).
+    """
+    unknown = sorted(set(files) - set(ROLES))
+    if unknown:
+        values, fix = f"unknown: {', '.join(unknown)}", f"Roles are: {', '.join(ROLES)}."
+        raise ConfigError("`files` names a role that does not exist.", values, fix)
+    loaded: dict[Role, Loaded] = {
+        role: readers[role](files[role]) for role in ROLES if role in files
+    }
+    collapsed: dict[Role, tuple[list[Record], int]] = {
+        role: collapse(one.records) for role, one in loaded.items()
+    }
+    records: dict[Role, list[Record]] = {role: one[0] for role, one in collapsed.items()}
+    notes: Counter[str] = Counter()
+    for one in loaded.values():
+        notes.update(one.notes)
+    split = Split(
+        records_by_role=records,
+        drawn_by_us=False,
+        seed=seed,
+        duplicates_collapsed=sum(repeated for _, repeated in collapsed.values()),
+        n_read=sum(len(one.records) for one in loaded.values()),
+        overlaps=check_disjoint(records),
+        bad_lines=tuple(line for one in loaded.values() for line in one.bad_lines),
+        notes=dict(notes),
+        sources={
+            f"{role}: {name}": digest
+            for role, one in loaded.items()
+            for name, digest in one.sources.items()
+        },
+    )
+    audited = [record for role in ("private", "outsiders") for record in records.get(role, ())]
+    if not group_by or not audited:
+        return split
+    numbers = group_numbers(audited, group_by, 1.0, 1.0)
+    ids = [record.id for record in audited]
+    return record_groups(split, dict(zip(ids, numbers.tolist(), strict=True)), group_by)
+
+
+def check_disjoint(
+    records_by_role: Mapping[Role, Sequence[Record]], audited: Sequence[Role] = AUDITED
+) -> dict[str, int]:
+    """Refuse a record in two audited roles; count what other pairs of roles share.
+
+    Raises DataError with the number of shared records and the first ids.
+    """
+    ids = {role: {record.id for record in records} for role, records in records_by_role.items()}
+    pairs = {pair: sorted(ids[pair[0]] & ids[pair[1]]) for pair in combinations(ids, 2)}
+    shared = {pair: common for pair, common in pairs.items() if common}
+    refused = {pair: common for pair, common in shared.items() if set(pair) <= set(audited)}
+    if refused:
+        count = len(set().union(*refused.values()))
+        what = f"{count} records are in two roles, which would fake the audit."
+        parts = [f"{' & '.join(pair)}: {_some(common)}" for pair, common in refused.items()]
+        fix = "Keep each in one role only; or give one pool as `source`: "
+        fix += "its roles are drawn without overlap."
+        raise DataError(what, "; ".join(parts), fix)
+    for pair, common in shared.items():
+        if not set(pair) <= set(AUDITED):
+            message = "%d records are in both %s: the quality measured there is flattered"
+            log.warning(message, len(common), " & ".join(pair))
+    return {" & ".join(pair): len(common) for pair, common in shared.items()}
+
+
+def _some(ids: Sequence[str]) -> str:
+    """How many, and the first few."""
+    more = f" and {len(ids) - SHOWN_IDS} more" if len(ids) > SHOWN_IDS else ""
+    return f"{len(ids)} ({', '.join(ids[:SHOWN_IDS])}{more})"

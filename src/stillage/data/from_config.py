@@ -1,0 +1,143 @@
+"""From the data section of a config to the split."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+
+from stillage.corpus.sources import HubPart
+from stillage.data.coins import BERNOULLI, toss_coins
+from stillage.data.columns import LENGTH, RecordColumns
+from stillage.data.draw import draw_split, split_from_files
+from stillage.data.groups import NEAR
+from stillage.data.parallel_text import read_parallel
+from stillage.data.parts import assign_training, check_choices
+from stillage.data.records import Loaded, read_records
+from stillage.data.split import Split
+from stillage.data.staff_cards import COLUMNS as CARD_COLUMNS
+from stillage.data.staff_cards import staff_cards
+from stillage.data.synthetic import COLUMNS as PEOPLE_COLUMNS
+from stillage.data.synthetic import people
+from stillage.data.unanswered import keep_answers
+from stillage.errors import ConfigError
+from stillage.run.config import DataConfig
+from stillage.types import Record, Role
+
+log = logging.getLogger("stillage")
+
+SYNTHETIC = "synthetic"
+EMBEDDED: Mapping[str, tuple[Callable[[int, int], dict[Role, list[Record]]], tuple[str, ...]]] = {
+    SYNTHETIC: (people, PEOPLE_COLUMNS),
+    "staff_cards": (staff_cards, CARD_COLUMNS),
+}
+"""Data sets made up here: data.source -> what makes them of (seed, people), and their columns."""
+
+
+def split_from_config(
+    data: DataConfig, seed: int, *, keep: Sequence[str] = (), audits: bool = True
+) -> Split:
+    """Make the split that a config asks for.
+
+    keep: columns to take along besides `slice_by`, e.g. the extraction target. audits: refuse
+    training records that teacher and student share. Raises ConfigError as `check_data`, DataError
+    for input that cannot be used.
+    """
+    check_data(data, keep)
+    if data.shares != DataConfig().shares and (data.files or is_synthetic(data)):
+        why = "every role has its file" if data.files else "data.people says how many"
+        log.warning("data.shares has no effect: %s", why)
+    split = _split(data, seed, keep)
+    if data.inclusion == BERNOULLI:
+        split = toss_coins(split, seed)
+    if data.train_on:
+        split = assign_training(split, data.train_on, audits=audits)
+    return split if data.public_answers == 1 else keep_answers(split, data.public_answers)
+
+
+def check_data(data: DataConfig, keep: Sequence[str] = ()) -> None:
+    """Refuse what can be refused before a record is read.
+
+    That is: a pool and files at once, coins where files decide, a choice of training records that
+    there is not, and columns that the people made up here do not have. Raises ConfigError.
+    """
+    files = ", ".join(data.files)
+    if data.files and data.inclusion == BERNOULLI:
+        values = f"inclusion: {BERNOULLI}; files: {files}"
+        fix = "Give one pool as data.source, or leave out data.inclusion."
+        raise ConfigError("A split of your own has no coins to toss.", values, fix)
+    if data.files and data.source != SYNTHETIC:
+        values = f"source: {data.source}; files: {files}"
+        fix = "Name one of `source` and `files`."
+        raise ConfigError("Both a pool and a file per role are named.", values, fix)
+    check_choices(data.train_on, data.inclusion)
+    if not is_synthetic(data):
+        return
+    columns = EMBEDDED[data.source][1]
+    missing = [name for name in (*data.slice_by, *keep) if name not in (*columns, LENGTH)]
+    missing += [name for name in _grouping_column(data) if name not in columns]
+    if missing:
+        raise ConfigError(
+            "The made-up people have no such column.",
+            f"missing: {', '.join(missing)}; they have: {', '.join(columns)}",
+            "Choose one of these in data.slice_by, data.group_by and audit.extract, "
+            "or give records of yours (data.source).",
+        )
+
+
+def is_synthetic(data: DataConfig) -> bool:
+    """Whether the records are people made up here."""
+    return data.source in EMBEDDED and not (data.files or data.parallel)
+
+
+def _grouping_column(data: DataConfig) -> tuple[str, ...]:
+    """The column whose equal values stay in one role; none for near-duplicates, or nothing."""
+    return () if data.group_by in ("", NEAR) else (data.group_by,)
+
+
+def _split(data: DataConfig, seed: int, keep: Sequence[str]) -> Split:
+    """The split with as many records in each role as the shares say."""
+    named = (*data.slice_by, *keep, *_grouping_column(data))
+    columns = tuple(dict.fromkeys(filter(None, named)))
+    if data.files:
+        read, read_public = _reader(data, columns), _reader(data, columns, need_response=False)
+        readers = {role: read_public if role == "public" else read for role in data.files}
+        return split_from_files(data.files, readers, seed=seed, group_by=data.group_by)
+    if is_synthetic(data):
+        records = EMBEDDED[data.source][0](seed, data.people)
+        name = "synthetic people" if data.source == SYNTHETIC else data.source.replace("_", " ")
+        sources = {name: f"seed {seed}"}
+        return Split(records_by_role=records, drawn_by_us=True, seed=seed, sources=sources)
+    return draw_split(_reader(data, columns)(data.source), data.shares, seed, data.group_by)
+
+
+def _reader(
+    data: DataConfig, columns: Sequence[str], *, need_response: bool = True
+) -> Callable[[str | Path], Loaded]:
+    """Choose what makes records of an input: rows of a table, or the lines of parallel text.
+
+    need_response: of a table, whether a row without an answer is a broken line, or a prompt alone.
+    Raises ConfigError for settings that only a table has.
+    """
+    if not data.parallel:
+        return partial(
+            read_records,
+            wanted=RecordColumns(
+                named=data.columns, keep=tuple(columns), need_response=need_response
+            ),
+            hub=HubPart(revision=data.revision, subset=data.subset, split=data.hub_split),
+            max_bad_lines=data.max_bad_lines,
+        )
+    asked = [*data.columns.values(), *(name for name in columns if name not in ("src", LENGTH))]
+    if asked or (data.source == SYNTHETIC and not data.files):
+        values = f"columns asked for: {', '.join(asked) or 'none'}; data.source: {data.source}"
+        fix = "Give x as data.source, where x.src and x.tgt are; "
+        fix += "leave out columns, slice_by and audit.extract."
+        raise ConfigError("Parallel text is two files of lines, without columns.", values, fix)
+    return partial(
+        read_parallel,
+        endings=data.parallel,
+        template=data.parallel_prompt,
+        max_bad_lines=data.max_bad_lines,
+    )

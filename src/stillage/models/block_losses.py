@@ -1,0 +1,143 @@
+"""One block at a time: the loss with noise in it alone, and with the same block of another model in its place."""
+
+from __future__ import annotations
+
+import logging
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+
+from stillage.errors import CapabilityError
+from stillage.models.perturb import perturbed
+from stillage.models.prune import blocks_of
+from stillage.models.query import token_stats
+from stillage.types import Array
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from transformers import PreTrainedModel
+
+    from stillage.run.progress import Done
+    from stillage.types import Example
+
+log = logging.getLogger("stillage")
+
+
+def losses(
+    model: PreTrainedModel,
+    examples: Sequence[Example],
+    batch_tokens: int = 16384,
+    progress: Done | None = None,
+) -> Array:
+    """The mean negative log-probability of each example's scored tokens, nats, float64[N]; NaN without any."""
+    stats = token_stats(model, examples, batch_tokens=batch_tokens, progress=progress)
+    return np.array(
+        [-entry.logp_T.mean(dtype=np.float64) if len(entry.logp_T) else np.nan for entry in stats]
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WeightNoise:
+    """Draws of Gaussian noise on weights: W + sigma rms(W) eps, or W + sigma eps where not relative."""
+
+    sigma: float
+    copies: int
+    seed: int
+    relative: bool = True
+
+
+def noise_losses(
+    model: PreTrainedModel,
+    examples: Sequence[Example],
+    noise: WeightNoise,
+    *,
+    batch_tokens: int = 16384,
+    progress: Done | None = None,
+) -> Array:
+    """Compute each record's loss with noise in one block's weights alone, float64[S, L, N].
+
+    The S draws are the same for every model, and those that `perturbed` puts on the whole model
+    under seed, seed + 1, ... Costs S L passes. Raises CapabilityError for an architecture whose
+    blocks cannot be told, and for quantised weights.
+    """
+    copies = noise.copies
+    name, blocks = blocks_of(model)
+    found_SLN = np.full((copies, len(blocks), len(examples)), np.nan)
+    for copy in range(copies):
+        for block in range(len(blocks)):
+            prefix = f"{name}.{block}."
+            with perturbed(
+                model,
+                lambda n, p=prefix: n.startswith(p),
+                noise.sigma,
+                noise.seed + copy,
+                relative=noise.relative,
+            ):
+                found_SLN[copy, block] = losses(model, examples, batch_tokens)
+            if progress is not None:
+                passes, of = copy * len(blocks) + block + 1, copies * len(blocks)
+                progress(passes, of, passes / of)
+    return found_SLN
+
+
+def reverted_losses(
+    model: PreTrainedModel,
+    other: PreTrainedModel,
+    examples: Sequence[Example],
+    *,
+    batch_tokens: int = 16384,
+    progress: Done | None = None,
+) -> Array:
+    """The loss of each record with one block of `other` in the place of the model's own, float64[L, N].
+
+    Both models are as before afterwards. Costs L passes. Raises CapabilityError unless the blocks have equal weights by
+    name and shape.
+    """
+    ours, theirs = blocks_of(model)[1], blocks_of(other)[1]
+    if len(ours) != len(theirs):
+        raise CapabilityError(
+            "Blocks can only be exchanged between models of one architecture.",
+            f"blocks: {len(ours)} and {len(theirs)}",
+            "Compare students of the same size.",
+        )
+    found_LN = np.full((len(ours), len(examples)), np.nan)
+    for block, (mine, replacement) in enumerate(zip(ours, theirs, strict=True)):
+        with reverted(mine, replacement):
+            found_LN[block] = losses(model, examples, batch_tokens)
+        if progress is not None:
+            progress(block + 1, len(ours), (block + 1) / len(ours))
+    return found_LN
+
+
+@contextmanager
+def reverted(block: torch.nn.Module, other: torch.nn.Module) -> Iterator[None]:
+    """Give a block the weights of another, and its own back afterwards, to the bit. CapabilityError unless they fit."""
+    own, new = block.state_dict(), other.state_dict()
+    odd = sorted(
+        name
+        for name in own.keys() | new.keys()
+        if name not in own
+        or name not in new
+        or own[name].shape != new[name].shape
+        or own[name].dtype != new[name].dtype
+    )
+    if odd:
+        raise CapabilityError(
+            "Blocks can only be exchanged between models of one architecture.",
+            f"{len(odd)} weights differ in name, shape or dtype, e.g. {odd[0]}",
+            "Compare students of the same size and precision.",
+        )
+    before = {name: tensor.detach().clone() for name, tensor in own.items()}
+    try:
+        with torch.no_grad():
+            for name, tensor in own.items():
+                tensor.copy_(new[name])
+        yield
+    finally:
+        with torch.no_grad():
+            for name, tensor in own.items():
+                tensor.copy_(before[name])

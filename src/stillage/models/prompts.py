@@ -1,0 +1,66 @@
+"""What a model is asked to continue, and what its texts have to obey."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from stillage.errors import DataError
+from stillage.models.decoder import embedding_rows
+from stillage.models.pair import check_context
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from transformers import PreTrainedModel
+
+    from stillage.types import Array
+
+
+@dataclass(frozen=True, slots=True)
+class Prompts:
+    """Token ids to continue; rows of one name, under one seed, draw the same noise."""
+
+    ids: Sequence[Array]
+    names: Sequence[str]
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        """Require a name for each."""
+        assert len(self.names) == len(self.ids)
+
+    def check(self, model: PreTrainedModel) -> None:
+        """Raise DataError unless the model can continue each by at least one token."""
+        rows = embedding_rows(model)
+        for prompt, name in zip(self.ids, self.names, strict=True):
+            if len(prompt) == 0:
+                raise DataError(
+                    f"The prompt of {name or 'a record'} is empty, and a model cannot write before it has read something.",
+                    "prompt: 0 tokens",
+                    "Give a text, or a template that adds some.",
+                )
+            if not 0 <= int(min(prompt)) <= int(max(prompt)) < rows:
+                raise DataError(
+                    f"The prompt of {name or 'a record'} has token ids that the model does not know.",
+                    f"ids {min(prompt)} to {max(prompt)}; the model knows 0 to {rows - 1}",
+                    "Tokenise the prompts with the model's own tokenizer.",
+                )
+        longest = max(range(len(self.ids)), key=lambda row: len(self.ids[row]), default=None)
+        if longest is not None:
+            what = "prompt (with one token to write)"
+            check_context(model, len(self.ids[longest]) + 1, what=what, name=self.names[longest])
+
+
+@dataclass(frozen=True, slots=True)
+class TextRules:
+    """Where a text ends, what fills a batch behind it, and what it may hold."""
+
+    eos_id: int | Sequence[int]  # it stops there, and has that id as its last
+    pad_id: int  # masked, never read
+    most_tokens: int | None = None  # of prompt and answer together, below the model's own context
+    known_ids: int | None = None  # only ids below it are written: another model has to read them
+
+    @property
+    def stops(self) -> frozenset[int]:
+        """The ids that end a text."""
+        return frozenset([self.eos_id] if isinstance(self.eos_id, int) else self.eos_id)

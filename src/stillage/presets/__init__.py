@@ -1,0 +1,1 @@
+"""Presets: whole experiments by name, as YAML files or published scripts."""
