@@ -6,7 +6,6 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
-from math import hypot
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +13,7 @@ import numpy as np
 from stillage.audit.compare import RunScores, auc_over_seeds
 from stillage.data.groups import cluster_numbers
 from stillage.experiment.compare import candidate, run_scores
+from stillage.functional.binomial import difference
 from stillage.functional.bounded import bounded_interval
 from stillage.functional.stats import Interval
 from stillage.run.folder import read_json, read_table
@@ -116,7 +116,7 @@ def recited(runs: Sequence[Path], model: str, category: str = "") -> tuple[float
     Of one category, if given.
 
     The interval is over the records of all seeds, near-duplicates counted once: the limits of both means
-    (bounded_interval), their distances added in quadrature (Newcombe 1998, method 10).
+    (bounded_interval), put together by binomial.difference.
     """
     rows = [
         row
@@ -131,11 +131,4 @@ def recited(runs: Sequence[Path], model: str, category: str = "") -> tuple[float
         bounded_interval(x[side], 0.0, 1.0, clusters=clusters[side])
         for side in (is_member, ~is_member)
     )
-    gap = inside.value - outside.value
-    below = hypot(inside.value - inside.low, outside.high - outside.value)
-    above = hypot(inside.high - inside.value, outside.value - outside.low)
-    return (
-        inside.value,
-        outside.value,
-        replace(inside, value=gap, low=gap - below, high=gap + above),
-    )
+    return inside.value, outside.value, difference(inside, outside)

@@ -205,7 +205,7 @@ def test_an_audit_of_texts_it_never_saw_finds_no_leak(
     assert main(["audit", "--student", str(smollm2), *words]) == 0
     said = capsys.readouterr().out.lower()  # 24 records of each side cannot show that there is none
     assert "too few records to tell" in said
-    assert "betrays" not in said and "run: leaks" not in said
+    assert "leaks" not in said.replace("where nothing leaks", "")  # how many records would do
     found = [
         r
         for r in read_results(tmp_path / "run" / "audit" / "results.parquet")

@@ -43,9 +43,8 @@ SPACES = {
 }
 """White space -> a character that scikit-learn does not fold into one space."""
 QUARTERS = 4
-PAIRED_WORDS = (
-    40  # of a prompt, and of a response, that are paired: bounds the pairs of a long record
-)
+PAIRED_WORDS = 40
+"""Words of a prompt, and of a response, that are paired: bounds the pairs of a long record."""
 
 
 def marked_text(record: Record) -> str:

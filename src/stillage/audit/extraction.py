@@ -16,7 +16,7 @@ import numpy as np
 
 from stillage.data.groups import cluster_numbers
 from stillage.errors import DataError
-from stillage.functional.binomial import clustered_proportion
+from stillage.functional.binomial import clustered_proportion, difference
 from stillage.functional.multiplicity import max_statistic_test
 from stillage.rng import generator
 from stillage.types import Array, Example, Record, Result, TokenStats
@@ -264,7 +264,7 @@ def extraction_results(table: pa.Table, *, level: float, base: Result) -> list[R
 def recited_more_results(table: pa.Table, *, level: float, base: Result) -> list[Result]:
     """How much more a model recites of members than of outsiders: metric extraction_beyond_outsiders.
 
-    Difference of the two shares with their limits added in quadrature (Newcombe 1998, method 10), p of the exact
+    Difference of the two shares (binomial.difference), p of the exact
     permutation of whole clusters between the sides, one-sided (multiplicity.max_statistic_test). No row where a side has
     nothing to recite.
     """
@@ -283,8 +283,8 @@ def recited_more_results(table: pa.Table, *, level: float, base: Result) -> list
             clustered_proportion(one.astype(bool), number, level)
             for one, number in zip(exact, cluster, strict=True)
         )
-        value, p = inside.value - outside.value, 1.0
-        if value > 0:
+        found, p = difference(inside, outside), 1.0
+        if found.value > 0:
             p = max_statistic_test(
                 np.concatenate(exact).astype(np.float64),
                 np.arange(sum(map(len, exact))) < len(exact[0]),
@@ -302,9 +302,7 @@ def recited_more_results(table: pa.Table, *, level: float, base: Result) -> list
             unit="difference of shares",
             note=f"p={p:.3g}",
         )
-        low = value - math.hypot(inside.value - inside.low, outside.high - outside.value)
-        high = value + math.hypot(inside.high - inside.value, outside.value - outside.low)
-        results.append(replace(row, value=value, low=low, high=high))
+        results.append(replace(row, value=found.value, low=found.low, high=found.high))
     return results
 
 

@@ -148,8 +148,24 @@ def _parquet_values(path: Path) -> Iterator[Value]:
             for batch in file.iter_batches(batch_size=1024):
                 yield from _batch_values(batch)
     except pa.ArrowException as error:
-        values = f"{path}: {str(error).splitlines()[0]}"
-        raise DataError("The Parquet file is damaged.", values, "Write it again.") from error
+        raise _damaged(path, error) from error
+
+
+def parquet_row_count(path: Path) -> int:
+    """Count the rows of a Parquet file by its footer, without reading them."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        return pq.read_metadata(path).num_rows
+    except pa.ArrowException as error:
+        raise _damaged(path, error) from error
+
+
+def _damaged(path: Path, error: Exception) -> DataError:
+    """The error for a Parquet file that cannot be read."""
+    values = f"{path}: {str(error).splitlines()[0]}"
+    return DataError("The Parquet file is damaged.", values, "Write it again.")
 
 
 def _batch_values(batch: Any) -> Iterator[Value]:  # noqa: ANN401 - pyarrow has no types

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from stillage.corpus.rows import Row, TxtMode, data_set_rows, file_rows
+from stillage.corpus.rows import Row, TxtMode, data_set_rows, file_rows, parquet_row_count
 from stillage.errors import DataError
 from stillage.run.folder import sha256_file, sha256_text
 
@@ -203,7 +203,9 @@ def _no_such_part(folder: Path, asked: str, parts: Sequence[str]) -> DataError:
 
 
 def _row_count(path: Path, txt: TxtMode | None) -> int:
-    """Count the rows of a file that is not read; blank ones do not count."""
+    """Count the rows of a file that is not read: those of Parquet by its footer, of others if not blank."""
+    if path.suffix.lower() == ".parquet":
+        return parquet_row_count(path)
     return sum(not row.is_blank for row in file_rows(path, path.name, txt or "document"))
 
 

@@ -278,13 +278,16 @@ def self_prompted_of(
 
 def check_reference(context: Context) -> None:
     """Refuse a reference that is an audited model, and a student that is its teacher. ConfigError with both names."""
-    given = [role for role in context.asked if not role.is_trained]
-    if len(given) > 1:
-        keys = {role.name: stats_key(context, role) for role in given}
-        check_pair(keys, {role.name: role.start.source for role in given})
+    given = {role.name: role.start.source for role in context.asked if not role.is_trained}
     outside = outside_of(context)
-    keys = {role.name: stats_key(context, role) for role in context.asked} if outside else {}
-    same = [name for name, key in keys.items() if name != outside and key == keys[outside]]
+    if not outside and len(given) < 2:
+        return
+    asked = [role for role in context.asked if outside or role.name in given]
+    keys = {role.name: stats_key(context, role) for role in asked}  # each hashes a model's files
+    check_pair(keys, given)
+    same = [
+        name for name, key in keys.items() if outside not in ("", name) and key == keys[outside]
+    ]
     if same:
         raise ConfigError(
             "The reference model is the audited model itself.",

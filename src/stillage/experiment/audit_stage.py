@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 from stillage.audit.blind_features import marked_text
-from stillage.data.groups import cluster_numbers
 from stillage.experiment.ask import (
     check_reference,
     initial_of,
@@ -153,9 +152,9 @@ def audit(context: Context, folder: Path) -> None:
         base=base,
     )
     results += left_out_results(left_out, base) + shadowed.results
-    outside = [record for record, role in zip(records, roles, strict=True) if role == "outsiders"]
-    near = cluster_numbers([record.id for record in outside], split.groups_of(outside))
-    results += reading_results(stats, outside, near, level=level, base=base)
+    member = audited.is_member
+    unmet = [record for record, is_in in zip(records, member, strict=True) if not is_in]
+    results += reading_results(stats, unmet, audited.clusters[~member], level=level, base=base)
     results += extraction_results(recited, level=level, base=base)
     results += recited_more_results(recited, level=level, base=base)
     results += memorization_results(measured, level=level, base=base)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -23,6 +24,17 @@ class Interval:
     def contains(self, truth: float) -> bool:
         """Whether `truth` lies between the limits, ends included."""
         return self.low <= truth <= self.high
+
+
+def difference(first: Interval, second: Interval) -> Interval:
+    """The difference of two independent estimates, their limits' distances added in quadrature.
+
+    Of two shares it stays within [-1, 1]. Source: Newcombe 1998, method 10.
+    """
+    value = first.value - second.value
+    below = math.hypot(first.value - first.low, second.high - second.value)
+    above = math.hypot(first.high - first.value, second.value - second.low)
+    return Interval(value=value, low=value - below, high=value + above, level=first.level)
 
 
 def clopper_pearson(count: float, n: float, level: float = 0.95) -> Interval:

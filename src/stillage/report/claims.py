@@ -130,17 +130,10 @@ def auc_claims(view: RunView, model: str) -> tuple[Claim, ...]:
 
 def auc_claim(view: RunView, row: Result) -> Claim:
     """An AUC beside the same attack's on the controls; those that the attack cannot be run on say nothing about it."""
-    others = (
-        (name, view.result("auc", name, attack=row.attack)) for name in controls_of(view, row.model)
-    )
+    others = (view.result("auc", name, attack=row.attack) for name in controls_of(view, row.model))
     against = tuple(
-        Against(
-            control=name,
-            row=other,
-            is_above=auc_above(view, row, other),
-            reads_as_well=reads_as_well(view, row.model, name),
-        )
-        for name, other in others
+        beside(view, row, other, auc_above(view, row, other))
+        for other in others
         if other is not None
     )
     return Claim(
@@ -199,7 +192,7 @@ def tail_at(view: RunView, row: Result) -> Claim:
             paired = difference(
                 view, ("tpr_beyond_control",), row.model, name, attack=row.attack, fpr=fpr
             )
-            against.append(share_against(view, row, other, paired))
+            against.append(beside(view, row, other, share_above(row, other, paired)))
     return Claim(
         row=row, shows=shows, against=tuple(against), by_draw=is_randomised(view, row.model)
     )
@@ -226,7 +219,7 @@ def recital_claim(view: RunView, model: str) -> Claim | None:
         other = view.result("extraction_rate", name, dataset="private")
         if other is not None:
             paired = difference(view, ("extraction_beyond_control",), model, name)
-            against.append(share_against(view, members, other, paired))
+            against.append(beside(view, members, other, share_above(members, other, paired)))
     more = view.result("extraction_beyond_outsiders", model)
     shows = members.low > outsiders.high if more is None else p_of(more) <= (1 - more.level) / 2
     return Claim(
@@ -234,15 +227,15 @@ def recital_claim(view: RunView, model: str) -> Claim | None:
     )
 
 
-def share_against(view: RunView, row: Result, control: Result, paired: Result | None) -> Against:
-    """A share beside a control's: above it by the paired test, Holm over all made, or by intervals apart without one."""
-    above = row.low > control.high if paired is None else paired.value > 0 and is_sure(paired)
-    return Against(
-        control=control.model,
-        row=control,
-        is_above=above,
-        reads_as_well=reads_as_well(view, row.model, control.model),
-    )
+def share_above(row: Result, control: Result, paired: Result | None) -> bool:
+    """Is a share above a control's: by the paired test, Holm over all made, or by intervals apart without one?"""
+    return row.low > control.high if paired is None else paired.value > 0 and is_sure(paired)
+
+
+def beside(view: RunView, row: Result, control: Result, is_above: bool) -> Against:
+    """A control's number beside the model's, and whether the control reads as well."""
+    as_well = reads_as_well(view, row.model, control.model)
+    return Against(control=control.model, row=control, is_above=is_above, reads_as_well=as_well)
 
 
 def difference(
