@@ -10,7 +10,7 @@ import pytest
 
 from stillage.audit import sight, validity
 from stillage.audit.attacks import ATTACKS, FITTED_ATTACKS, SHADOW_ATTACKS
-from stillage.run.parse import from_flags, settings
+from stillage.run.flags import from_flags, settings
 
 DOCS = Path(__file__).parents[2] / "docs"
 PAGE, HOW_TO = DOCS / "explanation/audit.md", DOCS / "how-to/blocks-and-epsilon.md"

@@ -13,7 +13,7 @@ from stillage.cli.compare import Comparison
 from stillage.cli.evaluate import Matrix
 from stillage.cli.generate import Ask
 from stillage.cli.plain_text import Import, Pack, Read, Stats, Write
-from stillage.run.parse import ALIASES, SWEEP, from_flags, settings
+from stillage.run.flags import ALIASES, SWEEP, from_flags, settings
 
 ROOT = Path(__file__).parents[2]
 PAGES = (

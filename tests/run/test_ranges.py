@@ -13,7 +13,8 @@ import pytest
 
 from stillage.errors import ConfigError
 from stillage.run.config import Config
-from stillage.run.parse import build, from_flags, settings
+from stillage.run.flags import from_flags, settings
+from stillage.run.parse import build
 from stillage.run.ranges import GROUPS, Range, check_numbers
 
 FREE = {"seed", "audit.shadows"}

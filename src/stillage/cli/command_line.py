@@ -14,8 +14,9 @@ from stillage.errors import ConfigError
 from stillage.experiment.presets import check_needs, published, settings
 from stillage.experiment.sweep import check_overruled
 from stillage.run.config import DataConfig, DistillConfig
+from stillage.run.flags import Flat, from_flags
 from stillage.run.folder import sha256_text
-from stillage.run.parse import Flat, from_flags, from_yaml, shares_over
+from stillage.run.parse import from_yaml, shares_over
 
 LOG = logging.getLogger("stillage")
 PRESETS = Path(__file__).parent.parent / "presets"

@@ -11,7 +11,8 @@ from stillage.cli.command_line import own_folder, plugin_files, read_settings
 from stillage.errors import ConfigError, DataError, UserError
 from stillage.experiment.sweep import STORE, check_place, leave_nothing, points, swept, write_index
 from stillage.run.config import Config
-from stillage.run.parse import Flat, build
+from stillage.run.flags import Flat
+from stillage.run.parse import build
 
 if TYPE_CHECKING:
     from stillage.experiment.plan import Context

@@ -15,7 +15,8 @@ from functools import cache
 from pathlib import Path
 
 from stillage.errors import ConfigError
-from stillage.run.parse import Flat, build, to_yaml
+from stillage.run.flags import Flat
+from stillage.run.parse import build, to_yaml
 
 TABLE = Path(__file__).parent.parent / "presets" / "published.csv"
 AS_RELEASED = "-as_released"

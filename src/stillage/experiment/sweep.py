@@ -23,8 +23,9 @@ from typing import Any
 
 from stillage.errors import ConfigError, DataError
 from stillage.run.config import Config
+from stillage.run.flags import CASE, CASES, SWEEP, Flat, is_list, settings
 from stillage.run.folder import read_json, remove, write_json
-from stillage.run.parse import CASE, CASES, SWEEP, Flat, build, is_list, settings, shares_over
+from stillage.run.parse import build, shares_over
 from stillage.run.results import read_results, write_results
 from stillage.run.stages import MANIFEST
 from stillage.types import Result

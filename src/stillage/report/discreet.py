@@ -17,8 +17,9 @@ from stillage.report.load import RunView
 from stillage.report.private import NAMES_FILE, PrivateText, Sight, run_key, write_secret
 from stillage.report.redact import SAFE_ROLES, redactor
 from stillage.run.config import Config
+from stillage.run.flags import settings
 from stillage.run.folder import json_text
-from stillage.run.parse import flat_values, settings, to_plain
+from stillage.run.parse import flat_values, to_plain
 from stillage.types import ROLES
 
 Keys = tuple[str, ...]

@@ -8,93 +8,33 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import difflib
 import functools
 import io
 import json
-import types
 import typing
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from stillage.errors import ConfigError
 from stillage.run.config import SHARES_USUAL, Config, filled
-
-Flat = dict[str, list[str]]
-"""Setting path (`data.columns.prompt`) -> its words, as text."""
+from stillage.run.flags import (
+    CASE,
+    CASES,
+    Flat,
+    check_given_once,
+    is_table,
+    resolve,
+    settings,
+    to_args,
+)
 
 Group = typing.TypeVar("Group")
 HEADINGS = ("Parsing error", "Unrecognized options", "Required options")
 """Lines of a flag error that say nothing of it."""
 HARMLESS = ("out", "jobs", "track", "report.")
 """Settings that may differ when a run is continued: its place, its speed, and how its report looks."""
-SWEEP = "sweep."
-CASES = "sweep.cases."
-CASE = "case."
-"""`sweep.cases.AXIS` lists names; `case.AXIS.NAME` holds the settings of one, as JSON."""
 SHARES = "data.shares"
-ALIASES = {
-    "method": "distill.method",
-    "teacher": "teacher.path",
-    "student": "student.path",
-    "show_text": "report.show_text",
-}
-"""Short flags for what is typed most."""
-
-
-def settings(cls: type = Config, prefix: str = "") -> dict[str, object]:
-    """Every setting's dotted path and its type, groups opened; a dict field is one setting with free keys below it."""
-    found: dict[str, object] = {}
-    for name, kind in typing.get_type_hints(cls).items():
-        path = f"{prefix}{name}"
-        if dataclasses.is_dataclass(kind):
-            assert isinstance(kind, type)
-            found |= settings(kind, f"{path}.")
-        else:
-            found[path] = kind
-    return found
-
-
-def is_table(kind: object) -> bool:
-    """Is the setting a dict with free keys?"""
-    return typing.get_origin(kind) is dict
-
-
-def is_list(kind: object) -> bool:
-    """Is the setting a tuple of values?"""
-    return typing.get_origin(kind) is tuple
-
-
-def resolve(path: str, known: Mapping[str, object], where: str) -> str:
-    """The setting that `path` names; ConfigError with the nearest names when there is none.
-
-    `sweep.PATH` lists the values of PATH in a grid, `sweep.cases.AXIS` the names of its cases.
-    """
-    if path.startswith(CASES):
-        return path
-    if path.startswith(SWEEP):
-        return SWEEP + resolve(path.removeprefix(SWEEP), known, where)
-    path = ALIASES.get(path, path)
-    if path in known or any(
-        is_table(kind) and path.startswith(f"{name}.") for name, kind in known.items()
-    ):
-        return path
-    groups = {name.rsplit(".", 1)[0] for name in known if "." in name}
-    near = difflib.get_close_matches(path, known, n=2, cutoff=0.6) or [
-        name for name in known if name.rsplit(".", 1)[-1] == path.rsplit(".", 1)[-1]
-    ]
-    below = [
-        name.rsplit(".", 1)[-1]
-        for name in known
-        if name.rsplit(".", 1)[0] == path.rsplit(".", 1)[0]
-    ]
-    hint = (
-        f"Did you mean {' or '.join(near)}?"
-        if near
-        else f"Known here: {', '.join(below or sorted(groups))}."
-    )
-    raise ConfigError(f"Unknown setting {path!r} in {where}.", f"given: {path}", hint)
 
 
 def from_yaml(text: str, where: str) -> Flat:
@@ -150,6 +90,7 @@ def from_tree(tree: object, where: str) -> Flat:
     """A nested table of settings, flat."""
     flat: Flat = {}
     known = settings()
+    names: dict[str, str] = {}
 
     def walk(node: object, path: str) -> None:
         if isinstance(node, dict):
@@ -165,7 +106,10 @@ def from_tree(tree: object, where: str) -> Flat:
             )
         else:
             words = [str(item) for item in node] if isinstance(node, list) else [str(node)]
-            path = resolve(path, known, where)
+            if words == [""] and any(name.startswith(f"{path}.") for name in known):
+                return  # `data:` with nothing below it
+            name, path = path, resolve(path, known, where)
+            check_given_once(path, name, names, where)
             if not (is_table(known.get(path)) and words == [""]):
                 flat[path] = [] if words == ["null"] else words
 
@@ -190,80 +134,6 @@ def from_cases(cases: object, where: str) -> Flat:
             flat[f"{CASE}{axis}.{name}"] = [json.dumps(inner)]
         flat[f"{CASES}{axis}"] = [str(name) for name in named]
     return flat
-
-
-def from_flags(args: Sequence[str]) -> Flat:
-    """The settings in command-line flags (`--data.people 80`, `--audit.strict`, `--no-...` inside a group), flat."""
-    known = settings()
-    flat: Flat = {}
-    index = 0
-    while index < len(args):
-        word = args[index]
-        if not word.startswith("--"):
-            raise ConfigError(
-                "A value stands where a flag was expected.",
-                f"given: {word}",
-                "Write --setting value.",
-            )
-        name, equals, value = word[2:].partition("=")
-        path = name.replace("-", "_")
-        head, _, last = path.rpartition(".")
-        negated = (
-            last.startswith("no_")
-            and f"{head}.{last[3:]}".lstrip(".") in known
-            and path not in known
-        )
-        path = resolve(f"{head}.{last[3:]}".lstrip(".") if negated else path, known, "the flags")
-        end = index + 1
-        while end < len(args) and not args[end].startswith("--"):
-            end += 1
-        words = ([value] if equals else []) + list(args[index + 1 : end])
-        index = end
-        kind = known.get(path)
-        if kind is bool and not words:
-            words = ["false" if negated else "true"]
-        if is_table(kind):  # --data.columns prompt question  ==  --data.columns.prompt question
-            if not words or len(words) % 2:
-                given = f"given: {' '.join(words) or 'nothing'}"
-                raise ConfigError(
-                    f"--{name} takes names and values in turn.",
-                    given,
-                    f"Write --{name} NAME VALUE ...",
-                )
-            flat |= {
-                f"{path}.{key}": [item] for key, item in zip(words[::2], words[1::2], strict=False)
-            }
-            continue
-        if not is_list(kind) and not path.startswith(SWEEP) and len(words) != 1:
-            raise ConfigError(
-                f"--{name} takes one value.",
-                f"given: {' '.join(words) or 'none'}",
-                "Give exactly one.",
-            )
-        flat[path] = words
-    return flat
-
-
-def to_args(flat: Flat) -> list[str]:
-    """The flat settings as tyro's arguments, tables left out."""
-    known = settings()
-    args: list[str] = []
-    for path, words in flat.items():
-        kind = known.get(path)
-        flag = "--" + path.replace("_", "-")
-        if kind is bool:
-            value = words[0].lower() if words else ""
-            if value not in ("true", "false"):
-                raise ConfigError(
-                    f"{path} is a switch.", f"given: {' '.join(words)}", "Write true or false."
-                )
-            head, _, last = flag[2:].rpartition(".")
-            args.append(
-                flag if value == "true" else f"--{head}.no-{last}" if head else f"--no-{last}"
-            )
-        elif kind is not None and not is_table(kind) and (words or is_list(kind)):
-            args += [flag, *words]
-    return args
 
 
 def tables(flat: Flat) -> dict[str, dict[str, str | float]]:
@@ -340,15 +210,6 @@ def build(flat: Flat) -> Config:
             config, **{group: dataclasses.replace(getattr(config, group), **{name: table})}
         )
     return config
-
-
-def describe(kind: object) -> str:
-    """A short word for a setting's type, for generated docs."""
-    if typing.get_origin(kind) is typing.Literal:
-        return " | ".join(map(str, typing.get_args(kind)))
-    if isinstance(kind, types.GenericAlias):
-        return str(kind)
-    return getattr(kind, "__name__", str(kind))
 
 
 def to_plain(value: object) -> object:
