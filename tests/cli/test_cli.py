@@ -32,7 +32,15 @@ def test_help_names_every_verb(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 @pytest.mark.parametrize(
-    "words", [["--help"], ["run", "--help"], ["ls"], ["run", "biographies", "--data.peple", "3"]]
+    "words",
+    [
+        ["--help"],
+        ["run", "--help", "all"],
+        ["quickstart", "--help"],
+        ["evaluate", "--help"],
+        ["ls"],
+        ["run", "biographies", "--data.peple", "3"],
+    ],
 )
 def test_no_heavy_import_for_help_lists_and_mistakes(words: list[str]) -> None:
     code = (

@@ -406,7 +406,7 @@ def test_what_cannot_be_exported_is_refused_and_leaves_nothing(
 ) -> None:
     point, target = grid / "heads=2", tmp_path / "target"
     wanted: dict[str, list[Path]] = {
-        "Which run, and where to?": [point],
+        "export takes RUN and FOLDER": [point],
         "is no run": [grid, target],
         "is not new": [point, grid],
         "cannot lie in the run itself": [point, point / "copy"],

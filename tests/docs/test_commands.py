@@ -307,6 +307,7 @@ def test_a_command_is_understood_and_can_be_planned(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     from stillage.cli import evaluate, generate, plain_text
+    from stillage.cli.arguments import split_at_flags
     from stillage.cli.command_line import own_folder, plugin_files, read_settings
     from stillage.cli.compare import Comparison
     from stillage.run.parse import typed
@@ -321,21 +322,12 @@ def test_a_command_is_understood_and_can_be_planned(
         if before.page == step.page and not before.words:
             subprocess.run(["bash", "-euc", before.text], check=True)
     if words[:2] == ["data", "plain-text"]:
-        kinds = {
-            "write": plain_text.Write,
-            "read": plain_text.Read,
-            "stats": plain_text.Stats,
-            "pack": plain_text.Pack,
-            "import": plain_text.Import,
-        }
-        flags = next((n for n, word in enumerate(words) if word.startswith("--")), len(words))
-        typed(kinds[words[2]], words[flags:], "stillage")
+        typed(plain_text.ACTIONS[words[2]][1], split_at_flags(words)[1], "stillage")
     elif words[0] == "generate" or (words[0] == "evaluate" and evaluate.names_model(words[1:])):
         assert Path(words[1]).is_dir()
         typed(generate.Ask if words[0] == "generate" else evaluate.Matrix, words[2:], "stillage")
     elif words[0] == "compare":
-        flags = next((n for n, word in enumerate(words) if word.startswith("--")), len(words))
-        typed(Comparison, words[flags:], "stillage")
+        typed(Comparison, split_at_flags(words)[1], "stillage")
     elif words[0] in PLANNED or words[0] == "evaluate":
         changed = [word for word in files if word not in ("--dry-run", "--accept-changes")]
         is_sweep = len(words) > 1 and (Path(words[1]) / "sweep.json").is_file()

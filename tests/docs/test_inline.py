@@ -12,7 +12,7 @@ from stillage.cli import SAME_AS, VERBS
 from stillage.cli.compare import Comparison
 from stillage.cli.evaluate import Matrix
 from stillage.cli.generate import Ask
-from stillage.cli.plain_text import Import, Pack, Read, Stats, Write
+from stillage.cli.plain_text import ACTIONS
 from stillage.run.flags import ALIASES, SWEEP, from_flags, settings
 
 ROOT = Path(__file__).parents[2]
@@ -42,7 +42,7 @@ def known_flags() -> set[str]:
     """Every flag of every verb, in the spelling of the docs."""
     own = {
         field.name
-        for kind in (Comparison, Matrix, Ask, Import, Pack, Read, Stats, Write)
+        for kind in (Comparison, Matrix, Ask, *(kind for _, kind, _ in ACTIONS.values()))
         for field in dataclasses.fields(kind)
     }
     groups = {name.rsplit(".", 1)[0] for name in settings() if "." in name}

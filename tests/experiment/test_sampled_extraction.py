@@ -15,7 +15,8 @@ from stillage.experiment.audit_stage import sampled_of, sampling_words
 from stillage.models.generate import Decoding, generate
 from stillage.models.load import load_model
 from stillage.models.query import token_stats
-from stillage.run.config import AuditConfig, ModelConfig
+from stillage.run.audit_config import AuditConfig
+from stillage.run.config import ModelConfig
 from stillage.run.progress import unheard
 from stillage.types import Example
 

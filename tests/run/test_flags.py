@@ -34,9 +34,9 @@ def test_members_are_the_private_records_in_every_spelling() -> None:
 
 
 def test_two_names_of_one_part_are_refused() -> None:
-    with pytest.raises(ConfigError, match="private and data.files.members are both"):
+    with pytest.raises(ConfigError, match=r"private and data\.files\.members are both"):
         from_yaml("data: {files: {private: a.jsonl, members: b.jsonl}}", "mine.yaml")
-    with pytest.raises(ConfigError, match="--members and --data.files.private are both"):
+    with pytest.raises(ConfigError, match=r"--members and --data\.files\.private are both"):
         from_flags(["--members", "a", "--data.files.private", "b"])
 
 

@@ -115,7 +115,8 @@ def main(args: Sequence[str] | None = None) -> int:
     debug = "--debug" in words
     words = [word for word in words if word != "--debug"]
     if words[:1] == ["help"] and words[1:] and SAME_AS.get(words[1], words[1]) in VERBS:
-        words = [words[1], "--help"]
+        section = words[2:] if words[2:3] != ["plain-text"] else []
+        words = [*words[1 : len(words) - len(section)], "--help", *section]
     if not words or words[0] in ("-h", "--help", "help"):
         print(help_text())
         return 0
@@ -156,6 +157,9 @@ def call(verb: str, words: Sequence[str]) -> int:
     if verb in ONE_PROCESS and is_one_of_many():
         return 0
     module = importlib.import_module(f"stillage.cli.{VERBS[verb][0]}")
+    if "--help" in words or "-h" in words:
+        print(module.help_text(verb, list(words)))
+        return 0
     return module.main(verb, list(words))
 
 

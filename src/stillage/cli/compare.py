@@ -1,21 +1,21 @@
-"""`stillage compare RUN RUN ...` or `stillage compare GRID`: which finished run leaks more, and which answers better."""
+"""`stillage compare RUN RUN ...` or `compare GRID`: finished runs side by side."""
 
 from __future__ import annotations
 
-import itertools
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from stillage.cli.arguments import split_at_flags
 from stillage.errors import ConfigError
 from stillage.run.parse import typed
 
 if TYPE_CHECKING:
     from stillage.experiment.side_by_side import SideBySide
 
-USAGE = "usage: stillage compare RUN RUN ... [settings]     finished runs, or grids (folders of a config with `sweep:`)\n"
+USAGE = """usage: stillage compare RUN RUN ... [settings]
+finished runs, or grids (folders of a config with `sweep:`)"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,14 +32,17 @@ class Comparison:
     """Write compare.parquet (every number) and compare.json (what was compared) there; empty: only print."""
 
 
+def help_text(verb: str, words: list[str]) -> str:
+    """Return how the verb is called, and its settings."""
+    from stillage.cli.help import settings_help
+
+    return settings_help(USAGE, Comparison(), words)
+
+
 def main(verb: str, words: list[str]) -> int:
     """Compare, print, and write if asked."""
-    if "--help" in words or "-h" in words:
-        print(USAGE)
-        sys.stdout.flush()
-        typed(Comparison, ["--help"], f"stillage {verb}")
-    folders = list(itertools.takewhile(lambda word: not word.startswith("-"), words))
-    asked = typed(Comparison, words[len(folders) :], f"stillage {verb}")
+    folders, flags = split_at_flags(words)
+    asked = typed(Comparison, flags, f"stillage {verb}")
     if not folders:
         raise ConfigError(
             "Which runs?",
@@ -75,7 +78,7 @@ def run(folders: Sequence[Path], asked: Comparison) -> int:
 
 
 def write(out: Path, found: SideBySide) -> None:
-    """compare.parquet and compare.json."""
+    """Write compare.parquet and compare.json."""
     from stillage.run.folder import write_json
     from stillage.run.results import write_results
 
@@ -98,7 +101,10 @@ def write(out: Path, found: SideBySide) -> None:
 
 
 def fingerprints(run: Path) -> dict[str, str]:
-    """The hashes of the tables of a run that were compared, under its key: a plain one would confirm a guess at a record."""
+    """Hash the tables of a run that were compared, under its key.
+
+    A plain hash would confirm a guess at a record.
+    """
     from stillage.report.private import Sight, run_key
     from stillage.run.folder import sha256_file
 

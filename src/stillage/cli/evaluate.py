@@ -1,9 +1,8 @@
-"""`stillage evaluate MODEL --data SET ...`: one model on data sets and seeds; `stillage evaluate CONFIG`: a run's models."""
+"""`stillage evaluate MODEL --data SET ...`: a model on data sets; `evaluate CONFIG`: a run's models."""
 
 from __future__ import annotations
 
 import math
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -22,10 +21,10 @@ if TYPE_CHECKING:
     from stillage.types import Result
 
 USAGE = """usage: stillage evaluate MODEL --data SET ... [settings]      a model on data sets and seeds
-       stillage evaluate [CONFIG.yaml | RUN | PRESET]          the models of a run (settings: stillage run --help)
+       stillage evaluate [CONFIG.yaml | RUN | PRESET]          the models of a run: what it reads
+                                                               is shown by `stillage run --help`
 
-MODEL: a folder (safetensors, or a PEFT adapter), or a hub id with --revision
-"""
+MODEL: a folder (safetensors, or a PEFT adapter), or a hub id with --revision"""
 OURS = ("--data", "--seeds", "--decoding", "--published", "--revision", "--teacher")
 PUBLISHED = (10, 20, 30, 40, 50)
 """The seeds of the published evaluation."""
@@ -44,22 +43,23 @@ class Matrix:
     """What `stillage evaluate MODEL` takes besides the model."""
 
     data: tuple[str, ...] = ()
-    """Data sets: dolly, self-instruct, vicuna, sinst, uinst (NAME@COMMIT for another commit), files, or HUB_ID@COMMIT."""
+    """Data sets: dolly, self-instruct, vicuna, sinst, uinst (NAME@COMMIT for another commit), files,
+    or HUB_ID@COMMIT."""
     published: bool = False
-    """The published evaluation (MiniLLM, DistiLLM): five sampled answers to every record (--decoding as_released, --seeds 10
-    20 30 40 50). Without it every record gets one greedy answer."""
+    """The published evaluation (MiniLLM, DistiLLM): five sampled answers to every record (--decoding
+    as_released, --seeds 10 20 30 40 50). Without it every record gets one greedy answer."""
     seeds: tuple[int, ...] = ()
     """One sampled answer to every record for each; naming some without a decoding means --decoding as_released."""
     decoding: tuple[Literal["paper", "as_released", "greedy", "greedy_no_repeat"], ...] = ()
-    """paper: sampled at temperature 1. as_released: and no 6-gram twice. greedy, greedy_no_repeat: the likeliest token.
-    Empty: greedy; with --published or --seeds as_released."""
+    """paper: sampled at temperature 1. as_released: and no 6-gram twice. greedy, greedy_no_repeat:
+    the likeliest token. Empty: greedy; with --published or --seeds as_released."""
     max_new_tokens: int = 0
     """Longest answer, in tokens; 0: 256, or half of the model's context where that is less."""
     max_prompt_tokens: int = 256
     """Longest prompt; a longer one loses its middle."""
     template: Literal["auto", "alpaca", "raw", "chat"] = "auto"
-    """How prompts were laid out in training: auto (as the model's folder says: its chat template where it has one, else
-    alpaca), alpaca, raw or chat."""
+    """Layout of prompts in training: auto, alpaca, raw or chat. auto: as the model's folder says,
+    its chat template where it has one, else alpaca."""
     records: int = 0
     """Use only the first so many records of each data set; 0: all."""
     columns: dict[str, str] = field(default_factory=dict)
@@ -82,19 +82,23 @@ class Matrix:
     """Where the cells are kept; finished ones are never done again, nor overwritten."""
 
 
+def help_text(verb: str, words: list[str]) -> str:
+    """Return the settings of an evaluated model, or a section of those of a run."""
+    from stillage.cli.help import ALL, around_help, plan_help, settings_help
+
+    if around_help(words)[1] not in ("", ALL):
+        return plan_help(verb, words)
+    return settings_help(USAGE, Matrix(), words)
+
+
 def main(verb: str, words: list[str]) -> int:
     """Evaluate a model, or the models of a config."""
-    is_help = "--help" in words or "-h" in words
-    if not is_help and not names_model(words):
+    if not names_model(words):
         from stillage.cli.run import main as run
 
         return run(verb, words)
     if is_helper():
         return 0  # one process evaluates
-    if is_help:
-        print(USAGE)
-        sys.stdout.flush()
-        typed(Matrix, ["--help"], f"stillage {verb} MODEL")
     if words[0].startswith("-"):
         raise ConfigError(
             "Which model?", f"given: {' '.join(words)}", "stillage evaluate MODEL --data SET"

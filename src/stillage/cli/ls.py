@@ -1,4 +1,4 @@
-"""`stillage ls methods|attacks|divergences|presets`: what there is, where it comes from, what it needs."""
+"""`stillage ls methods|attacks|divergences|presets`: list what there is."""
 
 from __future__ import annotations
 
@@ -118,8 +118,13 @@ LISTS: dict[str, Callable[[], list[tuple[str, ...]]]] = {
 }
 
 
+def help_text(verb: str, words: list[str]) -> str:
+    """Return how the verb is called."""
+    return f"usage: stillage {verb} [{' | '.join(LISTS)} | presets NAME] [--plugin FILE.py]"
+
+
 def main(verb: str, words: list[str]) -> int:
-    """Print one list, aligned; all of them without an argument; `presets NAME`: that preset as a config file.
+    """Print one list, or all without an argument; `presets NAME`: that preset as a config.
 
     With --plugin FILE.py, what the file adds is listed too.
     """
@@ -128,15 +133,12 @@ def main(verb: str, words: list[str]) -> int:
 
     files, words = plugin_files(words)
     with plugged(files):
-        return show(verb, words)
+        return show(words)
 
 
-def show(verb: str, words: list[str]) -> int:
+def show(words: list[str]) -> int:
     """Print what is asked for."""
     names = [word for word in words if not word.startswith("-")]
-    if "--help" in words or "-h" in words:
-        print(f"usage: stillage {verb} [{' | '.join(LISTS)} | presets NAME] [--plugin FILE.py]")
-        return 0
     if names[:1] == ["presets"] and len(names) == 2 and names[1] not in LISTS:
         print(preset_yaml(names[1]).rstrip())
         return 0

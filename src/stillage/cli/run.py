@@ -29,17 +29,18 @@ LAST_STAGE = {
     "report": "report",
 }
 """The last stage that each verb does, with all it needs; empty: all."""
-OWN = {"quickstart": "runs/quickstart", "report": "RUN"}
-"""Where a verb writes that always writes to one place; the others: runs/VERB-DATA without a config."""
-WRITES = {
-    "quickstart": "It writes into runs/quickstart, or into --out.",
-    "report": "It writes into the folder of the run that is given.",
-}
-ELSEWHERE = (
-    "It writes into --out (`out:` of a config or preset); without it into runs/CONFIG, the name of the config file,\n"
-    "       or, of flags alone, into runs/{verb}-DATA, the name of the data. The same command again continues there."
-)
 SWITCHES = ("--dry-run", "--accept-changes")
+
+
+def help_text(verb: str, words: list[str]) -> str:
+    """Return the common settings of a verb, or those of the section that is named after --help."""
+    if verb == "data" and words[:1] == ["plain-text"]:
+        from stillage.cli import plain_text
+
+        return plain_text.help_text(verb, words[1:])
+    from stillage.cli.help import plan_help
+
+    return plan_help(verb, words)
 
 
 def main(verb: str, words: list[str]) -> int:
@@ -51,8 +52,6 @@ def main(verb: str, words: list[str]) -> int:
         if is_helper():
             return 0  # one process makes the corpus
         return plain_text.main(verb, words[1:])
-    if "--help" in words or "-h" in words:
-        return show_help(verb)
     from stillage.experiment.plugin import plugged
     from stillage.experiment.team import join, place
 
@@ -357,33 +356,3 @@ def check_audit(configs: Sequence[Config]) -> None:
 def listed(entries: Sequence[str]) -> str:
     """The first five, and how many more there are."""
     return "; ".join(entries[:5]) + (f"; and {len(entries) - 5} more" if len(entries) > 5 else "")
-
-
-def show_help(verb: str) -> int:
-    """Every setting, grouped, with its default."""
-    import contextlib
-
-    import tyro
-
-    from stillage.cli import VERBS
-
-    print(
-        f"usage: stillage {verb} [CONFIG.yaml | RUN | PRESET] [--dry-run] [--accept-changes] [--plugin FILE.py] [settings]\n"
-        f"       {VERBS[verb][1]}\n\n"
-        "       --dry-run: print what would run, and first why it would be refused; exit code 0, or that of the refusal.\n"
-        "       --accept-changes: do finished stages again where other settings ask for it.\n"
-    )
-    if verb == "data":
-        print(
-            "       stillage data plain-text ACTION ...     a plain-text corpus: write, read, stats, pack, import\n"
-        )
-    print(f"       {WRITES.get(verb, ELSEWHERE.format(verb=verb))}\n")
-    sys.stdout.flush()
-    with contextlib.suppress(SystemExit):
-        tyro.cli(
-            Config,
-            args=["--help"],
-            prog=f"stillage {verb}",
-            default=Config(out=Path(OWN.get(verb, f"runs/{verb}-DATA"))),
-        )
-    return 0

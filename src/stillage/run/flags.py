@@ -23,7 +23,6 @@ ALIASES = {
     "method": "distill.method",
     "teacher": "teacher.path",
     "student": "student.path",
-    "epochs": "student_train.epochs",
     "attacks": "audit.attacks",
     "show_text": "report.show_text",
     **{alias: f"data.files.{part}" for alias, part in PARTS.items()},

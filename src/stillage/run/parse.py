@@ -181,11 +181,9 @@ def shares_over(flat: Flat, flags: Flat) -> Flat:
 
 
 def typed(kind: type[Group], args: Sequence[str], prog: str) -> Group:
-    """A dataclass from its flags. --help prints them and ends the program; ConfigError, three lines, for a bad one."""
+    """Read a dataclass from its flags; ConfigError, three lines, for a bad one."""
     import tyro
 
-    if "-h" in args or "--help" in args:
-        return tyro.cli(kind, args=["--help"], prog=prog)
     printed = io.StringIO()
     try:
         with contextlib.redirect_stderr(printed), contextlib.redirect_stdout(printed):
@@ -197,7 +195,7 @@ def typed(kind: type[Group], args: Sequence[str], prog: str) -> Group:
         ]
         what = said[0] if said else "A setting has a value of the wrong type."
         raise ConfigError(
-            what, " ".join(said[1:3]), f"`{prog} --help` shows every setting."
+            what, " ".join(said[1:3]), f"`{prog} --help` shows the settings."
         ) from error
 
 
