@@ -174,7 +174,9 @@ def steps(page: str) -> Iterator[Step]:
     """The scripts in a page's code blocks, in order: every command of ours alone, what is between them together."""
     text = (ROOT / page).read_text(encoding="utf-8")
     variables: dict[str, str] = {}
-    for block in re.findall(r"^```(?:sh|bash|console)?\n(.*?)^```", text, re.MULTILINE | re.DOTALL):
+    for language, block in re.findall(r"^```(\w*)\n(.*?)^```", text, re.MULTILINE | re.DOTALL):
+        if language not in ("", "sh", "bash", "console"):
+            continue
         lines = block.replace("\\\n", " ").splitlines()
         if not any(line.startswith(("stillage ", "torchrun ", *SETUP)) for line in lines):
             continue
@@ -237,6 +239,8 @@ def quickstart(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def furnish(folder: Path, page: str, quickstart: Path, *, promised: bool) -> None:
     """Put what the page takes for granted into the folder; promised: also the models that its earlier commands make."""
     given = {**EVERYWHERE, **GIVEN.get(page, {})}
+    if any(step.page == page and step.words == ["quickstart"] for step in STEPS):
+        del given["runs/quickstart"]  # the page makes it
     if promised:
         words = [word for step in COMMANDS if step.page == page for word in step.words]
         made = [word for word in words if re.fullmatch(r"runs/\S+/(student|teacher)/model", word)]
