@@ -1,4 +1,4 @@
-"""The words of a command that are no settings: folders and files before the first flag."""
+"""The words of a command that are no settings: what stands before its flags."""
 
 from __future__ import annotations
 

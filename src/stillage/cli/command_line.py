@@ -1,4 +1,4 @@
-"""What a command line asks for: a config file, a run folder or a preset, with flags on top, as flat settings."""
+"""Read a command line: a config, a run folder or a preset, with flags on top."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ AUDIT_ALONE: Flat = {"stages": ["audit"]}
 """What `audit` without a config means: the models that are given, and nothing is trained."""
 
 WANTED = {
-    "audit": "Give --teacher T --student S --data.files.private MEMBERS.jsonl --data.files.outsiders OTHERS.jsonl; or a run.",
+    "audit": "Give --teacher T --student S --members A.jsonl --nonmembers B.jsonl; or a run.",
     "evaluate": "Give MODEL --data SET (`stillage evaluate --help`), or a run folder.",
     "report": "Give the folder of a run or of a sweep, e.g. stillage report runs/quickstart.",
 }
@@ -32,7 +32,10 @@ WANTED = {
 
 
 def plugin_files(words: Sequence[str]) -> tuple[list[Path], list[str]]:
-    """Take `--plugin FILE` out of a command line: the files, and what is left. ConfigError where the file is missing."""
+    """Take `--plugin FILE` out of a command line: the files, and what is left.
+
+    ConfigError where no file is named.
+    """
     files: list[Path] = []
     rest: list[str] = []
     at = iter(words)
@@ -53,7 +56,7 @@ def plugin_files(words: Sequence[str]) -> tuple[list[Path], list[str]]:
 
 
 def read_settings(verb: str, words: Sequence[str]) -> Flat:
-    """The settings of a command line: `[CONFIG | RUN folder | preset] --flags`; flags win."""
+    """Read `[CONFIG | RUN folder | preset] --flags` as settings; flags win."""
     source = "quickstart" if verb == "quickstart" else ""
     rest = list(words)
     if rest and not rest[0].startswith("--"):
@@ -92,7 +95,7 @@ def read_settings(verb: str, words: Sequence[str]) -> Flat:
 
 
 def without_others(flat: Flat, flags: Flat) -> Flat:
-    """The settings of a config without those that belong to its method alone, where the flags name another method.
+    """Leave out the settings of a config's method, where the flags name another.
 
     What is left out is said. A method of a plugin keeps all: what it knows is seen later.
     """
@@ -123,9 +126,10 @@ def config_text(path: Path) -> str:
 
 
 def own_folder(verb: str, words: Sequence[str], flat: Flat) -> Path:
-    """The run folder of a command that names none: of a config its name, of flags alone their verb and data.
+    """Name the run folder of a command that names none.
 
-    The same command again means the same folder, and another verb's flags another one. words, flat: as in `read_settings`.
+    Of a config its name, of flags alone their verb and data: the same command again means the same
+    folder, and another verb's flags another one. words, flat: as in `read_settings`.
     """
     if words and not words[0].startswith("--"):
         return Path("runs") / slug(str(Path(words[0]).with_suffix("")))
@@ -138,13 +142,13 @@ def own_folder(verb: str, words: Sequence[str], flat: Flat) -> Path:
 
 
 def slug(name: str, longest: int = 80) -> str:
-    """A name as that of a folder; where it is too long, its start and a hash of the whole."""
+    """Turn a name into a folder's; a long one is cut, and ends in its hash."""
     plain = re.sub(r"[^A-Za-z0-9._+-]+", "-", name).strip("-._") or "unnamed"
     return plain if len(plain) <= longest else f"{plain[: longest - 9]}-{sha256_text(name)[:8]}"
 
 
 def audit_alone(flat: Flat) -> Flat:
-    """The settings of an audit without a config: of the models and records that are given, trains nothing.
+    """Complete the settings of an audit without a config: it trains nothing.
 
     ConfigError without records: made-up people say nothing about a given model.
     """
@@ -152,13 +156,13 @@ def audit_alone(flat: Flat) -> Flat:
         raise ConfigError(
             "There are no records to audit.",
             f"given: {', '.join(flat) or 'nothing'}",
-            "Give --data.files.private MEMBERS.jsonl --data.files.outsiders OUTSIDERS.jsonl.",
+            "Give --members MEMBERS.jsonl --nonmembers OTHERS.jsonl.",
         )
     return AUDIT_ALONE | flat
 
 
 def config_file(source: str) -> Path:
-    """The YAML file that a word on the command line means: a file, a run folder's config, or a preset's name."""
+    """Find the YAML file that a word means: a file, a run's config, a preset."""
     path = Path(source)
     if path.is_dir() and (path / "config.yaml").is_file():
         return path / "config.yaml"
@@ -175,16 +179,20 @@ def config_file(source: str) -> Path:
     near = difflib.get_close_matches(source, [*names, *published()], n=1)
     raise ConfigError(
         f"There is no config {source!r}.",
-        f"neither a file, nor a run folder, nor a preset ({', '.join(names)}, or one of `stillage ls presets`)",
+        f"neither a file, nor a run folder, nor a preset ({', '.join(names)}, or one of "
+        "`stillage ls presets`)",
         f"Did you mean {near[0]}?" if near else "Check the path.",
     )
 
 
 def instead_of(folder: Path) -> str:
-    """What to give in the place of a folder that is no run: a point of a grid, or a flag for a model."""
+    """Say what to give instead of a folder that is no run."""
     if (folder / "sweep.json").is_file():
         runs = sorted(str(file.parent) for file in folder.glob("*/config.yaml"))
-        return f"It holds a grid: give the config that made it, or one of its points ({', '.join(runs[:3])}, ...)."
+        points = ", ".join(runs[:3])
+        return (
+            f"It holds a grid: give the config that made it, or one of its points ({points}, ...)."
+        )
     if any((folder / name).is_file() for name in ("config.json", "adapter_config.json")):
         return f"It is a model: give --student {folder} or --teacher {folder}."
     return "Give a run folder, or a config file."

@@ -25,11 +25,12 @@ class Comparison:
     model: str = ""
     """Which model of each run; empty: the student, or the teacher where no run has a student."""
     attack: str = ""
-    """Which attack's scores; empty: the primary one, which the first run's configuration names first."""
+    """Which attack's scores; empty: the one that the first run's configuration names first."""
     level: float = 0.95
     """Level of the intervals."""
     out: Path | None = None
-    """Write compare.parquet (every number) and compare.json (what was compared) there; empty: only print."""
+    """Folder for compare.parquet and compare.json; empty: only print. Every number is in the first,
+    what was compared in the second."""
 
 
 def help_text(verb: str, words: list[str]) -> str:

@@ -1,4 +1,4 @@
-"""`stillage export RUN FOLDER`: copy a run, or one point of a sweep, with all that it needs."""
+"""`stillage export RUN FOLDER`: copy a run, with all that it needs."""
 
 from __future__ import annotations
 

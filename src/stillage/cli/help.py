@@ -115,7 +115,7 @@ ELSEWHERE = (
 
 
 def around_help(words: Sequence[str]) -> tuple[list[str], str]:
-    """Split a command at its --help: the words before it, and the section named after it."""
+    """Split a command at its --help: the words before, and the section after it."""
     at = next(place for place, word in enumerate(words) if word in ("--help", "-h"))
     after = words[at + 1 : at + 2]
     section = after[0] if after and not after[0].startswith("-") else ""
@@ -123,9 +123,9 @@ def around_help(words: Sequence[str]) -> tuple[list[str], str]:
 
 
 def plan_help(verb: str, words: Sequence[str]) -> str:
-    """Return the help of a verb that plans stages; defaults are those of what stands before --help.
+    """Return the help of a verb that plans stages.
 
-    ConfigError for a section that the verb has not.
+    Defaults are those of what stands before --help. ConfigError for a section that the verb has not.
     """
     before, section = around_help(words)
     values = defaults(verb, before)
@@ -137,7 +137,7 @@ def plan_help(verb: str, words: Sequence[str]) -> str:
 
 
 def defaults(verb: str, words: Sequence[str]) -> Config:
-    """Return the settings that hold where no more flags are given; ours where the words do not."""
+    """Return the settings that hold where no more flags are given."""
     from stillage.cli.command_line import read_settings
     from stillage.experiment.sweep import swept
     from stillage.run.parse import build
@@ -203,7 +203,7 @@ def one_line(flag: str, default: str, text: str) -> str:
 
 
 def section_text(prog: str, rows: Sequence[Setting], section: str) -> str:
-    """Explain the settings of one section, or of all; ConfigError for one that is not there."""
+    """Explain the settings of a section, or all; ConfigError where there is none."""
     names = list(dict.fromkeys(row.section for row in rows))
     if section not in (*names, ALL):
         near = difflib.get_close_matches(section, [*names, ALL], n=1)
@@ -237,7 +237,7 @@ def explained(row: Setting) -> str:
 
 
 def settings_help(usage: str, values: object, words: Sequence[str]) -> str:
-    """Return the help of a verb with few settings: how it is called, then each of them.
+    """Return the help of a verb with few settings: its call, then each of them.
 
     values: a dataclass of settings; those of a group in it are shown too. `--help all` explains.
     """

@@ -25,7 +25,7 @@ KINDS: Mapping[str, str] = {"outsiders": "outsiders", "both": "members and outsi
 
 
 def methods() -> list[tuple[str, ...]]:
-    """Name, paper, settings with defaults."""
+    """List name, paper, settings with defaults."""
     import dataclasses
 
     from stillage.distill.methods import METHODS
@@ -43,7 +43,7 @@ def methods() -> list[tuple[str, ...]]:
 
 
 def attacks() -> list[tuple[str, ...]]:
-    """Name, what the attacker needs, paper."""
+    """List name, what the attacker needs, paper."""
     from stillage.audit.attacks import ATTACKS, FITTED_ATTACKS, SHADOW_ATTACKS
 
     rows: list[tuple[str, ...]] = [("attack", "needs", "paper")]
@@ -64,7 +64,7 @@ def attacks() -> list[tuple[str, ...]]:
 
 
 def divergences() -> list[tuple[str, ...]]:
-    """Name and settings."""
+    """List name and settings."""
     from stillage.distill.settings import DIVERGENCE_PARAMS
 
     return [
@@ -74,14 +74,14 @@ def divergences() -> list[tuple[str, ...]]:
 
 
 def presets() -> list[tuple[str, ...]]:
-    """Ours, then every published training script: name, and what it is."""
+    """List ours, then every published training script: name, and what it is."""
     from stillage.experiment.presets import describe, published
 
     return [*own_presets(), *((script.preset, describe(script)) for script in published().values())]
 
 
 def own_presets() -> list[tuple[str, ...]]:
-    """The presets that are files: name and first line."""
+    """List the presets that are files: name and first line."""
     from stillage.cli.command_line import PRESETS
 
     rows: list[tuple[str, ...]] = []
@@ -91,7 +91,7 @@ def own_presets() -> list[tuple[str, ...]]:
 
 
 def preset_groups() -> list[tuple[str, ...]]:
-    """Ours, and how many published ones there are of each release and family, for the list of all lists."""
+    """List ours, and count the published ones of each release and family."""
     from stillage.experiment.presets import published
 
     counts = Counter(f"{script.source}/{script.family}/..." for script in published().values())
@@ -102,7 +102,7 @@ def preset_groups() -> list[tuple[str, ...]]:
 
 
 def preset_yaml(name: str) -> str:
-    """A preset as a config file."""
+    """Write a preset as a config file."""
     from stillage.cli.command_line import config_file
     from stillage.experiment.presets import as_yaml, published
 
@@ -124,7 +124,7 @@ def help_text(verb: str, words: list[str]) -> str:
 
 
 def main(verb: str, words: list[str]) -> int:
-    """Print one list, or all without an argument; `presets NAME`: that preset as a config.
+    """Print one list, or all without an argument; `presets NAME` as a config.
 
     With --plugin FILE.py, what the file adds is listed too.
     """

@@ -1,4 +1,4 @@
-"""`stillage data plain-text ACTION ...`: make, read, count, pack or import a corpus."""
+"""`stillage data plain-text ACTION ...`: make, read, pack or import a corpus."""
 
 from __future__ import annotations
 
@@ -216,7 +216,7 @@ def counting(board: Board, size: int) -> Callable[[int, int], None]:
 
 
 def import_(paths: list[str], chosen: Import) -> int:
-    """Bring a published indexed set into our blocks, or its prompts and responses into records."""
+    """Import a published indexed set as blocks, or its prompts and responses."""
     folder, out = paths
     from stillage.data.blocks import write_blocks
     from stillage.data.indexed import blocks, open_indexed
@@ -232,12 +232,14 @@ def import_(paths: list[str], chosen: Import) -> int:
     print(indexed.summary())
     if indexed.separator is not None:
         if tokenizer is None or Path(out).suffix != ".jsonl":
-            fix = f"Give --tokenizer and an OUT that ends in .jsonl (or use {chosen.split}.jsonl, which its makers wrote)."
+            fix = (
+                "Give --tokenizer and an OUT that ends in .jsonl "
+                f"(or use {chosen.split}.jsonl, which its makers wrote)."
+            )
             values = f"{folder}/{chosen.split}; tokenizer: {chosen.tokenizer or 'none'}; out: {out}"
             raise DataError("The set holds prompts and responses, not plain text.", values, fix)
-        print(
-            f"{write_pairs(indexed, tokenizer, Path(out))} records with prompt and response; --data.template raw"
-        )
+        count = write_pairs(indexed, tokenizer, Path(out))
+        print(f"{count} records with prompt and response; --data.template raw")
         return 0
     written = write_blocks(
         Path(out),
@@ -262,7 +264,7 @@ ACTIONS: Mapping[str, tuple[Callable[..., int], type, tuple[str, ...]]] = {
 
 
 def write_pairs(indexed: IndexedSet, tokenizer: PreTrainedTokenizerFast, out: Path) -> int:
-    """Write prompts and responses as text, a JSON line each, without the end of text; how many."""
+    """Write prompts and responses as JSON lines, without the end of text; how many."""
     from stillage.data.indexed import pair
     from stillage.run.folder import atomic
 
