@@ -2,6 +2,15 @@
 
 from __future__ import annotations
 
+import difflib
+from collections.abc import Iterable
+
+
+def did_you_mean(word: str, known: Iterable[str], otherwise: str) -> str:
+    """Suggest the known word that is nearest; where none is near, say the other advice."""
+    near = difflib.get_close_matches(word, list(known), n=1)
+    return f"Did you mean {near[0]}?" if near else otherwise
+
 
 class UserError(Exception):
     """Something the user can put right; the command line prints its three lines and exits with `exit_code` (2)."""

@@ -24,40 +24,12 @@ PAGES = (
     "README.md",
     *sorted(str(path.relative_to(ROOT)) for path in (ROOT / "docs").rglob("*.md")),
 )
-SIZES = [
-    "--jobs",
-    "1",
-    "--threads",
-    "1",
-    "--data.people",
-    "24",
-    "--tokenizer.vocab-size",
-    "300",
-    "--teacher.layers",
-    "1",
-    "--teacher.width",
-    "32",
-    "--teacher.heads",
-    "2",
-    "--student.layers",
-    "1",
-    "--student.width",
-    "32",
-    "--student.heads",
-    "2",
-    "--teacher-train.epochs",
-    "1",
-    "--student-train.epochs",
-    "1",
-    "--generate.records",
-    "4",
-    "--generate.max-new-tokens",
-    "4",
-    "--audit.extract-tokens",
-    "4",
-    "--audit.fprs",
-    "0.3",
-]
+SIZES = (
+    "--jobs 1 --threads 1 --data.people 24 --tokenizer.vocab-size 300 --teacher.layers 1 "
+    "--teacher.width 32 --teacher.heads 2 --student.layers 1 --student.width 32 "
+    "--student.heads 2 --teacher-train.epochs 1 --student-train.epochs 1 --generate.records 4 "
+    "--generate.max-new-tokens 4 --audit.extract-tokens 4 --audit.fprs 0.3"
+).split()
 """Added to what would train a model or audit one at full size, where the page has no small config of its own."""
 TRAINING = ("run", "quickstart", "distill", "audit")
 PLANNED = ("run", "quickstart", "data", "distill", "audit", "report")

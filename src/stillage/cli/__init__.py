@@ -13,7 +13,7 @@ import traceback
 from collections.abc import Sequence
 
 from stillage import __version__
-from stillage.errors import UserError
+from stillage.errors import UserError, did_you_mean
 
 VERBS = {
     "quickstart": ("run", "the embedded experiment: made-up people, six models, a report; offline"),
@@ -127,10 +127,7 @@ def is_one_of_many() -> bool:
 def call(verb: str, words: Sequence[str]) -> int:
     """Import the verb's module and run it."""
     if verb not in VERBS:
-        import difflib
-
-        near = difflib.get_close_matches(verb, VERBS, n=1)
-        fix = f"Did you mean {near[0]}?" if near else "`stillage --help` lists the verbs."
+        fix = did_you_mean(verb, VERBS, "`stillage --help` lists the verbs.")
         raise UserError(f"There is no verb {verb!r}.", f"known: {', '.join(VERBS)}", fix)
     if verb in ONE_PROCESS and is_one_of_many():
         return 0

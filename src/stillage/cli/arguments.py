@@ -28,7 +28,7 @@ def places(prog: str, words: Sequence[str], names: Sequence[str]) -> tuple[list[
     needed = [name for name in names if not name.startswith("[")]
     if not len(needed) <= len(given) <= len(names):
         raise ConfigError(
-            f"{prog.split()[-1]} takes {' and '.join(names)}.",
+            f"{prog.split()[-1]} takes {' and '.join(names) or 'no words'}.",
             f"given: {' '.join(given) or 'nothing'}",
             f"{prog} {' '.join(names)}",
         )

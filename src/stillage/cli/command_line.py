@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import logging
 import re
 from collections.abc import Sequence
@@ -10,7 +9,7 @@ from dataclasses import fields
 from pathlib import Path
 
 from stillage.distill.methods import METHODS
-from stillage.errors import ConfigError
+from stillage.errors import ConfigError, did_you_mean
 from stillage.experiment.presets import check_needs, published, settings
 from stillage.experiment.sweep import check_overruled
 from stillage.run.config import DataConfig, DistillConfig
@@ -176,12 +175,11 @@ def config_file(source: str) -> Path:
     if preset.is_file():
         return preset
     names = sorted(file.stem for file in PRESETS.glob("*.yaml"))
-    near = difflib.get_close_matches(source, [*names, *published()], n=1)
     raise ConfigError(
         f"There is no config {source!r}.",
         f"neither a file, nor a run folder, nor a preset ({', '.join(names)}, or one of "
         "`stillage ls presets`)",
-        f"Did you mean {near[0]}?" if near else "Check the path.",
+        did_you_mean(source, [*names, *published()], "Check the path."),
     )
 
 

@@ -7,14 +7,13 @@ stillage run --help all        every setting that the verb reads
 
 from __future__ import annotations
 
-import difflib
 import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from stillage.errors import ConfigError
+from stillage.errors import ConfigError, did_you_mean
 from stillage.run.config import Config
 from stillage.run.describe import Setting, describe, group_texts
 
@@ -206,11 +205,10 @@ def section_text(prog: str, rows: Sequence[Setting], section: str) -> str:
     """Explain the settings of a section, or all; ConfigError where there is none."""
     names = list(dict.fromkeys(row.section for row in rows))
     if section not in (*names, ALL):
-        near = difflib.get_close_matches(section, [*names, ALL], n=1)
         raise ConfigError(
             f"The help of {prog} has no section {section!r}.",
             f"sections: {', '.join(names)}, {ALL}",
-            f"Did you mean {near[0]}?" if near else f"Write `{prog} --help SECTION`.",
+            did_you_mean(section, [*names, ALL], f"Write `{prog} --help SECTION`."),
         )
     groups: dict[str, list[Setting]] = {}
     for row in rows:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from stillage.cli.arguments import NoSettings, places
-from stillage.errors import ConfigError, DataError
+from stillage.errors import ConfigError, DataError, did_you_mean
 from stillage.run.parse import typed
 
 if TYPE_CHECKING:
@@ -110,10 +110,7 @@ def main(verb: str, words: list[str]) -> int:
         return 0
     action, rest = words[0], words[1:]
     if action not in ACTIONS:
-        import difflib
-
-        near = difflib.get_close_matches(action, ACTIONS, n=1)
-        fix = f"Did you mean {near[0]}?" if near else f"Choose from: {', '.join(ACTIONS)}."
+        fix = did_you_mean(action, ACTIONS, f"Choose from: {', '.join(ACTIONS)}.")
         raise ConfigError(
             "There is no such action on a plain-text corpus.", f"given: {action}", fix
         )

@@ -1,4 +1,4 @@
-"""Every setting of a run, as frozen dataclasses: one set of types for YAML, flags and Python.
+"""Every setting of a run: one set of frozen dataclasses for YAML, flags and Python.
 
 Docstrings under the fields become the help of the flags. Reading and writing live in `run.parse`.
 """
@@ -24,7 +24,7 @@ SHARES_USUAL: Mapping[str, float] = {
 
 
 def filled(given: Mapping[str, float], usual: Mapping[str, float]) -> dict[str, float]:
-    """Add the shares of the other parts: their usual proportions, scaled to what is left.
+    """Add the shares of the other parts, in proportion, of what is left.
 
     Where nothing is left, the others have none.
     """
@@ -109,7 +109,7 @@ class DataConfig:
     where there is no such column."""
 
     def __post_init__(self) -> None:
-        """Work out the shares of parts that are not named, for files, flags and Python alike."""
+        """Work out the shares of parts that are not named."""
         object.__setattr__(self, "shares", filled(self.shares, SHARES_USUAL))
 
 
@@ -129,7 +129,7 @@ class TokenizerConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class ModelConfig:
-    """A model: a folder, a hub id with its commit, or an architecture to start from scratch."""
+    """A model: a folder, a pinned hub id, or an architecture to start from scratch."""
 
     path: str = ""
     """Folder or hub id of the model. Safetensors only; empty: from scratch."""
@@ -283,9 +283,9 @@ class DistillConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class LmConfig:
-    """A plain-text corpus whose next-token loss is added to the student's, whatever the method.
+    """A plain-text corpus whose next-token loss is added to the student's.
 
-    As in MiniLLM and DistiLLM.
+    Whatever the method, as in MiniLLM and DistiLLM.
     """
 
     path: str = ""
@@ -301,7 +301,7 @@ class LmConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class Config:
-    """One experiment: data -> tokenizer -> teacher -> student -> texts and scores -> report."""
+    """One experiment: data, tokenizer, teacher, student, texts and scores, report."""
 
     out: Path = Path("runs/unnamed")
     """Run folder. Without it: runs/CONFIG for a config file, runs/VERB-DATA for flags alone

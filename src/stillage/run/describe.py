@@ -1,4 +1,4 @@
-"""Settings as help and reference pages show them: path, type, default, and the text below the field."""
+"""Settings as help and reference pages show them: path, type, default, text."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class Setting:
 
 
 def describe(values: object, prefix: str = "") -> list[Setting]:
-    """Describe every field of a dataclass, those of its groups in their place, in order."""
+    """Describe every field of a dataclass in order, those of its groups included."""
     kinds = typing.get_type_hints(type(values))
     texts = field_texts(type(values))
     rows: list[Setting] = []
@@ -60,7 +60,7 @@ def describe(values: object, prefix: str = "") -> list[Setting]:
 
 @functools.cache
 def field_texts(cls: type) -> dict[str, str]:
-    """Read the string below each field of a dataclass from its source; empty where there is none."""
+    """Read the string below each field of a dataclass from its source."""
     (tree,) = ast.parse(textwrap.dedent(inspect.getsource(cls))).body
     assert isinstance(tree, ast.ClassDef)
     texts: dict[str, str] = {}

@@ -62,7 +62,7 @@ def is_list(kind: object) -> bool:
 
 
 def resolve(path: str, known: Mapping[str, object], where: str) -> str:
-    """Return the setting that `path` names; ConfigError with the nearest names if there is none.
+    """Return the setting that `path` names; ConfigError with the nearest names.
 
     `sweep.PATH` lists the values of PATH in a grid, `sweep.cases.AXIS` the names of its cases.
     """
@@ -90,7 +90,7 @@ def resolve(path: str, known: Mapping[str, object], where: str) -> str:
 
 
 def check_given_once(path: str, name: str, names: dict[str, str], where: str) -> None:
-    """Raise ConfigError where a setting is given by two of its names; names: path -> name."""
+    """Raise ConfigError where a setting is given by two names; names: path -> name."""
     if names.setdefault(path, name) != name:
         raise ConfigError(
             f"One setting has two values in {where}.",

@@ -1,7 +1,8 @@
-"""YAML and flags into one Config: both become the same flat settings, a later one wins, and tyro gives them their types.
+"""YAML and flat settings into one Config: a later one wins, and tyro gives types.
 
-YAML is read with BaseLoader: every scalar stays text (so `no` is "no" and 1e-5 is a number once a float field asks for
-one), nothing is ever constructed, and a tag such as !!python/object is refused.
+YAML is read with BaseLoader: every scalar stays text (so `no` is "no" and 1e-5 is a number once a
+float field asks for one), nothing is ever constructed, and a tag such as !!python/object is
+refused.
 """
 
 from __future__ import annotations
@@ -33,12 +34,15 @@ Group = typing.TypeVar("Group")
 HEADINGS = ("Parsing error", "Unrecognized options", "Required options")
 """Lines of a flag error that say nothing of it."""
 HARMLESS = ("out", "jobs", "track", "report.")
-"""Settings that may differ when a run is continued: its place, its speed, and how its report looks."""
+"""Settings that may differ when a run is continued: its place, speed, and looks of the report."""
 SHARES = "data.shares"
 
 
 def from_yaml(text: str, where: str) -> Flat:
-    """The settings in a YAML text, flat. Raises ConfigError for a syntax error, a tag, or an unknown key."""
+    """Read a YAML text as flat settings.
+
+    ConfigError for a syntax error, a tag, or an unknown key.
+    """
     import yaml
 
     try:
@@ -70,16 +74,16 @@ def from_yaml(text: str, where: str) -> Flat:
 
 
 def written_tree(text: str) -> object:
-    """What a YAML text says, every scalar as text. Raises yaml.YAMLError."""
+    """Parse a YAML text, every scalar as text. Raises yaml.YAMLError."""
     import yaml
 
     return yaml.load(text, Loader=yaml.BaseLoader)
 
 
 def written_settings(run: Path) -> dict[str, Any]:
-    """The config.yaml of a run as a nested table, every scalar as text; empty where there is none.
+    """Read the config.yaml of a run as a nested table of text; empty where there is none.
 
-    For readers of finished runs: settings that this version does not know are taken as they are, not refused.
+    For readers of finished runs: settings that this version does not know are taken as they are.
     """
     path = run / "config.yaml"
     tree = written_tree(path.read_text(encoding="utf-8")) if path.is_file() else {}
@@ -87,7 +91,7 @@ def written_settings(run: Path) -> dict[str, Any]:
 
 
 def from_tree(tree: object, where: str) -> Flat:
-    """A nested table of settings, flat."""
+    """Flatten a nested table of settings."""
     flat: Flat = {}
     known = settings()
     names: dict[str, str] = {}
@@ -118,7 +122,10 @@ def from_tree(tree: object, where: str) -> Flat:
 
 
 def from_cases(cases: object, where: str) -> Flat:
-    """`sweep.cases`: axis -> name -> the settings of that case. ConfigError for any other shape."""
+    """Flatten `sweep.cases`: axis -> name -> the settings of that case.
+
+    ConfigError for any other shape.
+    """
     flat: Flat = {}
     shape = isinstance(cases, dict) and all(
         isinstance(axis, dict) and axis for axis in cases.values()
@@ -137,9 +144,9 @@ def from_cases(cases: object, where: str) -> Flat:
 
 
 def tables(flat: Flat) -> dict[str, dict[str, str | float]]:
-    """The dict settings among the flat ones.
+    """Collect the dict settings among the flat ones.
 
-    A table that is given replaces its default as a whole; what that means for shares, DataConfig knows.
+    A table that is given replaces its default as a whole; DataConfig completes shares.
     """
     found: dict[str, dict[str, str | float]] = {}
     for name, kind in settings().items():
@@ -163,7 +170,7 @@ def tables(flat: Flat) -> dict[str, dict[str, str | float]]:
 
 
 def shares_over(flat: Flat, flags: Flat) -> Flat:
-    """The flags, with the shares of a config scaled to what those on the command line leave of the pool."""
+    """Add a config's shares to the flags, scaled to what those leave of the source."""
     start = f"{SHARES}."
     on_top, below = (
         {path: words for path, words in one.items() if path.startswith(start)}
@@ -200,7 +207,7 @@ def typed(kind: type[Group], args: Sequence[str], prog: str) -> Group:
 
 
 def build(flat: Flat) -> Config:
-    """A Config from flat settings. Raises ConfigError, three lines long, for a value of the wrong type."""
+    """Make a Config of flat settings; ConfigError for a value of the wrong type."""
     config = typed(Config, to_args(flat), "stillage run")
     for path, table in tables(flat).items():
         group, name = path.split(".")
@@ -211,9 +218,10 @@ def build(flat: Flat) -> Config:
 
 
 def to_plain(value: object) -> object:
-    """A config as JSON-able values: dataclasses as dicts, tuples as lists, paths as text.
+    """Turn a config into JSON-able values: dicts, lists and text.
 
-    A float setting is a float even where Python code gave it an int: 10 and 10.0 are one setting, and have one hash.
+    A float setting is a float even where Python code gave it an int: 10 and 10.0 are one setting,
+    and have one hash.
     """
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         hints = type_hints(type(value))
@@ -231,19 +239,19 @@ def to_plain(value: object) -> object:
 
 @functools.cache
 def type_hints(cls: type) -> dict[str, object]:
-    """The types of a dataclass's fields."""
+    """Return the types of a dataclass's fields."""
     return typing.get_type_hints(cls)
 
 
 def to_yaml(config: Config) -> str:
-    """The whole config as YAML, every default written out; `from_yaml` reads it back to an equal Config."""
+    """Write the whole config as YAML, every default too; `from_yaml` reads it back."""
     import yaml
 
     return yaml.safe_dump(to_plain(config), sort_keys=False, allow_unicode=True, width=100)
 
 
 def flat_values(value: object, prefix: str = "") -> dict[str, object]:
-    """A plain nested dict as dotted paths and leaves."""
+    """Flatten a plain nested dict to dotted paths and leaves."""
     if isinstance(value, dict) and value:
         leaves: dict[str, object] = {}
         for key, item in value.items():
@@ -253,7 +261,7 @@ def flat_values(value: object, prefix: str = "") -> dict[str, object]:
 
 
 def difference(old: Config, new: Config) -> list[str]:
-    """The settings that differ, one line each: `path: old -> new`; those that change no number do not count."""
+    """List the settings that differ as `path: old -> new`, if they change a number."""
     before, after = flat_values(to_plain(old)), flat_values(to_plain(new))
     return [
         f"{path}: {before.get(path, '-')} -> {after.get(path, '-')}"
