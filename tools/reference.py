@@ -14,13 +14,13 @@ from pathlib import Path
 from stillage.audit.attacks import ATTACKS, FITTED_ATTACKS, SHADOW_ATTACKS
 from stillage.audit.blind import BLIND
 from stillage.cli import VERBS
-from stillage.cli.ls import attacks as attack_rows
+from stillage.cli.ls import list_attacks
 from stillage.distill.methods import METHODS
 from stillage.distill.settings import DIVERGENCE_PARAMS
 from stillage.functional.divergence import DIVERGENCES
 from stillage.run.config import Config
-from stillage.run.describe import Setting, describe, group_texts
 from stillage.run.flags import ALIASES
+from stillage.run.setting_texts import Setting, group_texts, setting_rows
 
 FOLDER = Path(__file__).resolve().parent.parent / "docs" / "reference"
 NOTE = "Written by `tools/reference.py` from the code; change the code, then run it again."
@@ -72,7 +72,7 @@ def methods() -> str:
         module = inspect.getmodule(method.terms)
         presets = f" Presets: {', '.join(f'`{name}`' for name in method.presets)}."
         about = f"{first_line(module)} Source: {method.paper}.{presets if method.presets else ''}"
-        rows = describe(method.params(), "distill.params.")
+        rows = setting_rows(method.params(), "distill.params.")
         parts += [f"## {method.name}", about, settings_table(rows) if rows else "No settings."]
     rows = [
         (f"`{name}`", first_line(DIVERGENCES[name]), " ".join(f"`{one}`" for one in known))
@@ -94,7 +94,7 @@ def attacks() -> str:
         for known in (ATTACKS, FITTED_ATTACKS, SHADOW_ATTACKS)
         for name, entry in known.items()
     }
-    rows = [(f"`{name}`", scores[name], needs, paper) for name, needs, paper in attack_rows()[1:]]
+    rows = [(f"`{name}`", scores[name], needs, paper) for name, needs, paper in list_attacks()[1:]]
     usual = ", ".join(f"`{name}`" for name in Config().audit.attacks)
     return page(
         "Membership attacks",
@@ -120,7 +120,7 @@ def settings() -> str:
         ],
     )
     sections: dict[str, list[Setting]] = {}
-    for row in describe(Config()):
+    for row in setting_rows(Config()):
         sections.setdefault(row.path.rpartition(".")[0], []).append(row)
     texts = group_texts()
     groups = [

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pyarrow as pa
 import pytest
 
-from stillage.cli.evaluate import Row, cell, exposure_table, table
+from stillage.cli.evaluate import MatrixRow, exposure_lines, matrix_lines, value_in_words
 from stillage.types import Result
 
 
@@ -24,14 +24,14 @@ def result(metric: str, value: float, *, seed: int = 0, n: int = 40) -> Result:
     )
 
 
-def row(values: list[float], means: list[float]) -> Row:
+def row(values: list[float], means: list[float]) -> MatrixRow:
     """The results of some seeds, then their mean over seeds, then that over records."""
     seeds = len(values)
     results = [result("gold_loss", 2.5)]
     for metric in ("rouge_l", "generated_tokens"):
         results += [result(metric, value, seed=k + 1) for k, value in enumerate(values)]
         results += [result(metric, mean, n=n) for mean, n in zip(means, (seeds, 40), strict=False)]
-    return Row(decoding="paper", seeds=seeds, results=results)
+    return MatrixRow(decoding="paper", seeds=seeds, results=results)
 
 
 @pytest.mark.parametrize(
@@ -54,7 +54,7 @@ def test_a_metric_is_shown_over_seeds_where_there_are_several(
 
 
 def test_the_table_has_a_line_a_row_and_says_what_its_intervals_are() -> None:
-    lines = table([row([0.25, 0.75], [0.5, 0.625])])
+    lines = matrix_lines([row([0.25, 0.75], [0.5, 0.625])])
     assert len(lines) == 3
     cells = lines[1].split()
     assert cells[:4] == ["dev", "paper", "40", "2"]
@@ -67,9 +67,9 @@ def test_a_value_shows_its_interval_as_it_is() -> None:
     skew = Result(run="", stage="", model="", metric="", value=0.5, low=0.25, high=0.625)
     bare = Result(run="", stage="", model="", metric="", value=0.5)
     missing = Result(run="", stage="", model="", metric="", value=nan)
-    assert cell(skew, 2) == "0.50 (0.25 to 0.62)"
-    assert cell(bare, 2) == "0.50"
-    assert cell(missing, 2) == cell(None, 2) == "-"
+    assert value_in_words(skew, 2) == "0.50 (0.25 to 0.62)"
+    assert value_in_words(bare, 2) == "0.50"
+    assert value_in_words(missing, 2) == value_in_words(None, 2) == "-"
 
 
 def test_exposure_is_shown_at_growing_lengths_in_their_order() -> None:
@@ -82,6 +82,6 @@ def test_exposure_is_shown_at_growing_lengths_in_their_order() -> None:
             "high": [20.0] * 12,
         }
     )
-    lines = exposure_table({"dev": curve})
+    lines = exposure_lines({"dev": curve})
     assert [line.split()[1] for line in lines[1:]] == ["1", "2", "4", "8", "12"]
     assert lines[-1].split()[2:] == ["12.00", "0.00", "to", "20.00"]

@@ -10,8 +10,8 @@ import pytest
 from stillage.cli import VERBS, main
 from stillage.cli.help import COMMON, PARTS, USES, plan_help
 from stillage.run.config import Config
-from stillage.run.describe import describe
-from stillage.run.flags import settings
+from stillage.run.flags import setting_kinds
+from stillage.run.setting_texts import setting_rows
 
 Printed = pytest.CaptureFixture[str]
 SCREENS = [[verb] for verb in VERBS] + [
@@ -50,7 +50,7 @@ def test_the_help_of_an_audit_shows_no_training(section: list[str], capsys: Prin
 
 @pytest.mark.parametrize("verb", COMMON)
 def test_a_verb_shows_only_what_it_reads(verb: str) -> None:
-    known = {*settings(), *(part.path for part in PARTS)}
+    known = {*setting_kinds(), *(part.path for part in PARTS)}
     assert set(COMMON[verb]) <= known
     alone = {part.path for part in PARTS} if verb == "audit" else set()
     assert all(path.startswith(USES[verb]) for path in set(COMMON[verb]) - alone)
@@ -59,16 +59,16 @@ def test_a_verb_shows_only_what_it_reads(verb: str) -> None:
 
 def test_the_sections_together_are_everything(capsys: Printed) -> None:
     whole = shown(["run", "--help", "all"], capsys)
-    sections = dict.fromkeys(row.section for row in describe(Config()))
+    sections = dict.fromkeys(row.section for row in setting_rows(Config()))
     parts = "\n".join(shown(["run", "--help", section], capsys) for section in sections)
-    for path in settings():
+    for path in setting_kinds():
         head = f"\n  --{path.replace('_', '-')} "
         assert head in whole and head in parts, path
     assert max(map(len, whole.splitlines())) <= 100
 
 
 def test_every_setting_says_what_it_is() -> None:
-    assert [row.path for row in describe(Config()) if len(row.text) < 10] == []
+    assert [row.path for row in setting_rows(Config()) if len(row.text) < 10] == []
 
 
 def test_quickstart_shows_the_defaults_of_its_preset(capsys: Printed) -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from stillage.cli import VERBS
-from stillage.run.flags import ALIASES, from_flags, is_table, settings
+from stillage.run.flags import ALIASES, from_flags, is_table, setting_kinds
 
 ROOT = Path(__file__).parents[2]
 GLOSSARY = ROOT / "docs" / "reference" / "glossary.md"
@@ -42,7 +42,7 @@ def exists(name: str) -> bool:
     """Whether a name of the glossary is a flag, a verb, an attribute of ours, or a word of code."""
     if name.startswith("--"):
         path = ALIASES.get(name[2:], name[2:]).replace("-", "_")
-        words = ["x", "y"] if is_table(settings().get(path)) else ["x"]
+        words = ["x", "y"] if is_table(setting_kinds().get(path)) else ["x"]
         return name in SWITCHES or bool(from_flags([name, *words]))
     if name.startswith("stillage "):
         return name.split()[1] in VERBS
@@ -99,7 +99,7 @@ def test_a_generated_page_names_everything_there_is() -> None:
         assert f"\n## {name}\n" in texts["methods"]
     for name in DIVERGENCE_PARAMS:
         assert f"| `{name}` |" in texts["methods"]
-    for path in settings():
+    for path in setting_kinds():
         assert f"| `--{path.replace('_', '-')}` |" in texts["settings"]
 
 

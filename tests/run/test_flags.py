@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from stillage.errors import ConfigError
-from stillage.run.flags import ALIASES, from_flags, settings
+from stillage.run.flags import ALIASES, from_flags, setting_kinds
 from stillage.run.parse import build, from_yaml
 
 
@@ -17,7 +17,7 @@ def test_a_short_name_sets_what_the_long_one_sets(alias: str) -> None:
 
 
 def test_no_short_name_hides_a_setting() -> None:
-    assert not set(ALIASES) & set(settings())
+    assert not set(ALIASES) & set(setting_kinds())
 
 
 def test_members_are_the_private_records_in_every_spelling() -> None:

@@ -131,16 +131,16 @@ def own_folder(verb: str, words: Sequence[str], flat: Flat) -> Path:
     folder, and another verb's flags another one. words, flat: as in `read_settings`.
     """
     if words and not words[0].startswith("--"):
-        return Path("runs") / slug(str(Path(words[0]).with_suffix("")))
+        return Path("runs") / folder_name(str(Path(words[0]).with_suffix("")))
     files = [words[0] for path, words in flat.items() if path.startswith("data.files.") and words]
     named = files or flat.get("data.source") or [DataConfig().source]
     stems = dict.fromkeys(
         str(Path(word).with_suffix("")) for word in named
     )  # two files of one name are two data sets
-    return Path("runs") / slug("-".join([verb, *stems]))
+    return Path("runs") / folder_name("-".join([verb, *stems]))
 
 
-def slug(name: str, longest: int = 80) -> str:
+def folder_name(name: str, longest: int = 80) -> str:
     """Turn a name into a folder's; a long one is cut, and ends in its hash."""
     plain = re.sub(r"[^A-Za-z0-9._+-]+", "-", name).strip("-._") or "unnamed"
     return plain if len(plain) <= longest else f"{plain[: longest - 9]}-{sha256_text(name)[:8]}"

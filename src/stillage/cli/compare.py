@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from stillage.cli.arguments import split_at_flags
+from stillage.cli.paths import split_at_flags
 from stillage.errors import ConfigError
 from stillage.run.parse import typed
 
@@ -56,10 +56,10 @@ def main(verb: str, words: list[str]) -> int:
             f"level: {asked.level}",
             "Use a level such as 0.95.",
         )
-    return run(list(map(Path, folders)), asked)
+    return compare_runs(list(map(Path, folders)), asked)
 
 
-def run(folders: Sequence[Path], asked: Comparison) -> int:
+def compare_runs(folders: Sequence[Path], asked: Comparison) -> int:
     """Read, compare, print."""
     from stillage.experiment.side_by_side import side_by_side
     from stillage.report.cells import text
@@ -74,18 +74,18 @@ def run(folders: Sequence[Path], asked: Comparison) -> int:
     for line in found.said:
         print(line)
     if asked.out is not None:
-        write(asked.out, found)
+        write_comparison(asked.out, found)
     return 0
 
 
-def write(out: Path, found: SideBySide) -> None:
+def write_comparison(out: Path, found: SideBySide) -> None:
     """Write compare.parquet and compare.json."""
     from stillage.run.folder import write_json
     from stillage.run.results import write_results
 
     write_results(out / "compare.parquet", found.results)
     runs = [
-        {"variant": name, "run": str(one.folder), "seed": one.seed, **fingerprints(one.folder)}
+        {"variant": name, "run": str(one.folder), "seed": one.seed, **table_hashes(one.folder)}
         for name, group in found.variants.items()
         for one in group
     ]
@@ -101,7 +101,7 @@ def write(out: Path, found: SideBySide) -> None:
     print(f"every number: {out / 'compare.parquet'}")
 
 
-def fingerprints(run: Path) -> dict[str, str]:
+def table_hashes(run: Path) -> dict[str, str]:
     """Hash the tables of a run that were compared, under its key.
 
     A plain hash would confirm a guess at a record.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from stillage.cli.arguments import NoSettings, places
+from stillage.cli.paths import NoSettings, read_paths
 from stillage.run.parse import typed
 
 USAGE = """usage: stillage convert FILE.gguf FOLDER
@@ -22,7 +22,7 @@ def help_text(verb: str, words: list[str]) -> str:
 
 def main(verb: str, words: list[str]) -> int:
     """Convert, and say what was made."""
-    paths, flags = places(f"stillage {verb}", words, ("FILE.gguf", "FOLDER"))
+    paths, flags = read_paths(f"stillage {verb}", words, ("FILE.gguf", "FOLDER"))
     typed(NoSettings, flags, f"stillage {verb}")
     from stillage.models.from_gguf import convert_gguf
     from stillage.run.stop import watch_signals

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
-from stillage.cli.arguments import NoSettings, places
+from stillage.cli.paths import NoSettings, read_paths
 from stillage.run.environment import environment
 from stillage.run.parse import typed
 
@@ -17,7 +17,7 @@ def help_text(verb: str, words: list[str]) -> str:
 
 def main(verb: str, words: list[str]) -> int:
     """Print versions, hardware and disk; exit 1 where a needed package is missing."""
-    _, flags = places(f"stillage {verb}", words, ())
+    _, flags = read_paths(f"stillage {verb}", words, ())
     typed(NoSettings, flags, f"stillage {verb}")
     facts = environment()
     packages = facts.pop("packages")

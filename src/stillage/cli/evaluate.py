@@ -107,7 +107,7 @@ def main(verb: str, words: list[str]) -> int:
         raise ConfigError(
             "Which model?", f"given: {' '.join(words)}", "stillage evaluate MODEL --data SET"
         )
-    return evaluate(words[0], typed(Matrix, words[1:], f"stillage {verb} MODEL"))
+    return measure_model(words[0], typed(Matrix, words[1:], f"stillage {verb} MODEL"))
 
 
 def names_model(words: Sequence[str]) -> bool:
@@ -122,7 +122,7 @@ def names_model(words: Sequence[str]) -> bool:
     )
 
 
-def evaluate(model: str, asked: Matrix) -> int:
+def measure_model(model: str, asked: Matrix) -> int:
     """Fill the matrix, then print its table."""
     if not asked.data:
         from stillage.evaluate.datasets import KNOWN
@@ -142,10 +142,10 @@ def evaluate(model: str, asked: Matrix) -> int:
             for word in asked.data
         ]
         board.say(counts(sets))
-        rows, curves = fill(model, asked, sets, board)
-    print("\n".join(table(rows)))
+        rows, curves = fill_matrix(model, asked, sets, board)
+    print("\n".join(matrix_lines(rows)))
     if curves:
-        print("\n".join(["", *exposure_table(curves)]))
+        print("\n".join(["", *exposure_lines(curves)]))
     print(f"results of every cell below {asked.out}: {asked.out / 'results.parquet'}")
     return 0
 
@@ -162,7 +162,7 @@ def with_defaults(asked: Matrix) -> Matrix:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Row:
+class MatrixRow:
     """The results of one data set and decoding: those of each seed, then their means."""
 
     decoding: str
@@ -175,9 +175,9 @@ class Row:
         return known[self.seeds if len(known) > self.seeds > 1 else 0] if known else None
 
 
-def fill(
+def fill_matrix(
     model: str, asked: Matrix, sets: Sequence[EvalSet], board: Board
-) -> tuple[list[Row], dict[str, pa.Table]]:
+) -> tuple[list[MatrixRow], dict[str, pa.Table]]:
     """Fill the matrix; with a teacher also the exposure bias, as a curve for each data set."""
     from stillage.data.chat_templates import chosen as layout
     from stillage.data.chat_templates import layout_note
@@ -193,7 +193,7 @@ def fill(
     board.say(layout_note(asked.template, subject.tokenizer, model))
     room = prompt_room(subject.model, longest, asked.max_prompt_tokens)
     reading = Reading(template=layout(asked.template, subject.tokenizer), max_prompt_tokens=room)
-    rows: list[Row] = []
+    rows: list[MatrixRow] = []
     for chosen in sets:
         for name, decoding in decodings.items():
             results = run_matrix(
@@ -208,7 +208,7 @@ def fill(
                 doing=doing,
             )
             seeds = len(set(asked.seeds)) if decoding.sampling_temperature > 0 else 1
-            rows.append(Row(decoding=name, seeds=seeds, results=results))
+            rows.append(MatrixRow(decoding=name, seeds=seeds, results=results))
     if not asked.teacher:
         return rows, {}
     return rows, exposure_curves(subject, asked, sets, reading, longest, board, doing)
@@ -282,20 +282,20 @@ def load_subject(source: ModelConfig) -> Subject:
     )
 
 
-def table(rows: Sequence[Row]) -> list[str]:
+def matrix_lines(rows: Sequence[MatrixRow]) -> list[str]:
     """Write a line per data set and decoding: means with 95 % intervals."""
     lines = [("data set", "decoding", "records", "seeds", *(title for _, title, _ in COLUMNS))]
     for row in rows:
         tokens = next(one for one in row.results if one.metric == "generated_tokens")
-        shown = [cell(row.of(metric), digits) for metric, _, digits in COLUMNS]
+        shown = [value_in_words(row.of(metric), digits) for metric, _, digits in COLUMNS]
         lines.append((tokens.dataset, row.decoding, str(tokens.n), str(row.seeds), *shown))
     return [
-        *aligned(lines),
+        *aligned_lines(lines),
         "intervals: 95 %, over seeds (Student t); over records for one seed, and for the gold loss",
     ]
 
 
-def cell(result: Result | None, digits: int) -> str:
+def value_in_words(result: Result | None, digits: int) -> str:
     """Write a value and its interval, +- where that is symmetric."""
     if result is None or math.isnan(result.value):
         return "-"
@@ -307,7 +307,7 @@ def cell(result: Result | None, digits: int) -> str:
     return f"{result.value:.{digits}f} +- {above:.{digits}f}"
 
 
-def exposure_table(curves: Mapping[str, pa.Table]) -> list[str]:
+def exposure_lines(curves: Mapping[str, pa.Table]) -> list[str]:
     """Write the excess accumulated error of each data set at lengths 1, 2, 4, ... and the last."""
     lines = [("data set", "tokens", "excess accumulated error, %", "95 % interval")]
     for label, curve in curves.items():
@@ -316,10 +316,10 @@ def exposure_table(curves: Mapping[str, pa.Table]) -> list[str]:
             if length & (length - 1) == 0 or length == curve.num_rows:
                 interval = f"{row['low']:.2f} to {row['high']:.2f}"
                 lines.append((label, str(length), f"{row['excess_percent']:.2f}", interval))
-    return aligned(lines)
+    return aligned_lines(lines)
 
 
-def aligned(rows: Sequence[Sequence[str]]) -> list[str]:
+def aligned_lines(rows: Sequence[Sequence[str]]) -> list[str]:
     """Pad columns to equal width."""
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     return [

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from stillage.cli.arguments import NoSettings, places
+from stillage.cli.paths import NoSettings, read_paths
 from stillage.run.parse import typed
 
 USAGE = """usage: stillage export RUN FOLDER
@@ -21,7 +21,7 @@ def help_text(verb: str, words: list[str]) -> str:
 
 def main(verb: str, words: list[str]) -> int:
     """Copy, and say what was copied."""
-    paths, flags = places(f"stillage {verb}", words, ("RUN", "FOLDER"))
+    paths, flags = read_paths(f"stillage {verb}", words, ("RUN", "FOLDER"))
     typed(NoSettings, flags, f"stillage {verb}")
     from stillage.experiment.export import export
     from stillage.run.folder import files_of

@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import Literal
 
-from stillage.cli.arguments import split_at_flags
+from stillage.cli.paths import split_at_flags
 from stillage.errors import ConfigError, DataError
 from stillage.run.config import GenerateConfig, ModelConfig
 from stillage.run.parse import typed
@@ -63,7 +63,7 @@ def main(verb: str, words: list[str]) -> int:
     with Board() as board:
         doing = watched(partial(board.show, "generate"), model)
         source = ModelConfig(path=model, revision=ask.revision)
-        texts = answers(source, ask, prompts(ask), doing)
+        texts = answer_prompts(source, ask, read_prompts(ask), doing)
     for text in texts:
         print(text)
     empty = sum(not text for text in texts)
@@ -76,7 +76,7 @@ def main(verb: str, words: list[str]) -> int:
     return 0
 
 
-def prompts(ask: Ask) -> list[str]:
+def read_prompts(ask: Ask) -> list[str]:
     """Read the prompts of the command line.
 
     ConfigError for none or two ways at once, DataError for an unreadable file.
@@ -102,7 +102,9 @@ def prompts(ask: Ask) -> list[str]:
     return lines
 
 
-def answers(source: ModelConfig, ask: Ask, texts: list[str], doing: Doing = unheard) -> list[str]:
+def answer_prompts(
+    source: ModelConfig, ask: Ask, texts: list[str], doing: Doing = unheard
+) -> list[str]:
     """Load the model and let it answer the prompts, as text."""
     from stillage.data.chat_templates import layout_note
     from stillage.data.tokenise import encode_prompts

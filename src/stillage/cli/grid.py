@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from stillage.cli.outcome import check_audit, describe, last_stage, say_first
+from stillage.cli.outcome import check_audit, last_stage, print_plan, say_first
 from stillage.errors import ConfigError, DataError, UserError
 from stillage.experiment.folders import listed
 from stillage.experiment.sweep import STORE, check_place, leave_nothing, points, write_index
@@ -54,7 +54,7 @@ def run_grid(
                 except DataError as error:  # not finished; the others have their reports
                     failed[name] = error
         elif "--dry-run" in switches:
-            return describe(contexts, until, switches)
+            return print_plan(contexts, until, switches)
         else:
             check_folders(plans_of(contexts, until), accept)  # before anything is written
         if "--dry-run" in switches or (verb == "report" and len(failed) == len(grid)):

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from stillage.errors import ConfigError, did_you_mean
 from stillage.run.config import Config
-from stillage.run.describe import Setting, describe, group_texts
+from stillage.run.setting_texts import Setting, group_texts, setting_rows
 
 if TYPE_CHECKING:
     from stillage.run.flags import Flat
@@ -128,7 +128,7 @@ def plan_help(verb: str, words: Sequence[str]) -> str:
     """
     before, section = around_help(words)
     values = defaults(verb, before)
-    rows = [row for row in describe(values) if row.path.startswith(USES[verb])]
+    rows = [row for row in setting_rows(values) if row.path.startswith(USES[verb])]
     if not section:
         return first_screen(verb, rows)
     rows += method_rows(values) if verb in ("run", "quickstart", "distill") else []
@@ -160,7 +160,7 @@ def method_rows(values: Config) -> list[Setting]:
         return []
     own = method.params()
     given = {name: text for name, text in values.distill.params.items() if name != "preset"}
-    rows = describe(own, "distill.params.")
+    rows = setting_rows(own, "distill.params.")
     return [replace(row, default=given.get(row.path.split(".")[-1], row.default)) for row in rows]
 
 
@@ -239,7 +239,7 @@ def settings_help(usage: str, values: object, words: Sequence[str]) -> str:
 
     values: a dataclass of settings; those of a group in it are shown too. `--help all` explains.
     """
-    rows = describe(values)
+    rows = setting_rows(values)
     if not rows:
         return usage
     if around_help(words)[1] == ALL:

@@ -24,7 +24,7 @@ NEEDS: Mapping[str, str] = {
 KINDS: Mapping[str, str] = {"outsiders": "outsiders", "both": "members and outsiders"}
 
 
-def methods() -> list[tuple[str, ...]]:
+def list_methods() -> list[tuple[str, ...]]:
     """List name, paper, settings with defaults."""
     import dataclasses
 
@@ -42,7 +42,7 @@ def methods() -> list[tuple[str, ...]]:
     ]
 
 
-def attacks() -> list[tuple[str, ...]]:
+def list_attacks() -> list[tuple[str, ...]]:
     """List name, what the attacker needs, paper."""
     from stillage.audit.attacks import ATTACKS, FITTED_ATTACKS, SHADOW_ATTACKS
 
@@ -63,7 +63,7 @@ def attacks() -> list[tuple[str, ...]]:
     return rows
 
 
-def divergences() -> list[tuple[str, ...]]:
+def list_divergences() -> list[tuple[str, ...]]:
     """List name and settings."""
     from stillage.distill.settings import DIVERGENCE_PARAMS
 
@@ -73,7 +73,7 @@ def divergences() -> list[tuple[str, ...]]:
     ]
 
 
-def presets() -> list[tuple[str, ...]]:
+def list_presets() -> list[tuple[str, ...]]:
     """List ours, then every published training script: name, and what it is."""
     from stillage.experiment.presets import describe, published
 
@@ -111,10 +111,10 @@ def preset_yaml(name: str) -> str:
 
 
 LISTS: dict[str, Callable[[], list[tuple[str, ...]]]] = {
-    "methods": methods,
-    "attacks": attacks,
-    "divergences": divergences,
-    "presets": presets,
+    "methods": list_methods,
+    "attacks": list_attacks,
+    "divergences": list_divergences,
+    "presets": list_presets,
 }
 
 

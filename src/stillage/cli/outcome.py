@@ -51,7 +51,7 @@ def say_first(contexts: Iterable[Context], verb: str, say: Callable[[str], None]
         say(note)
 
 
-def describe(contexts: Mapping[str, Context], until: str, switches: Sequence[str]) -> int:
+def print_plan(contexts: Mapping[str, Context], until: str, switches: Sequence[str]) -> int:
     """Print what would be done, and first why it would be refused; its exit code, or 0.
 
     The code is the one that the real run would end with before its first stage, so that a script

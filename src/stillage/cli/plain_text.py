@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from stillage.cli.arguments import NoSettings, places
+from stillage.cli.paths import NoSettings, read_paths
 from stillage.errors import ConfigError, DataError, did_you_mean
 from stillage.run.parse import typed
 
@@ -116,11 +116,11 @@ def main(verb: str, words: list[str]) -> int:
         )
     do, kind, names = ACTIONS[action]
     prog = f"stillage {verb} plain-text {action}"
-    paths, flags = places(prog, rest, names)
+    paths, flags = read_paths(prog, rest, names)
     return do(paths, typed(kind, flags, f"{prog} {' '.join(names)}"))
 
 
-def write(paths: list[str], chosen: Write) -> int:
+def write_corpus(paths: list[str], chosen: Write) -> int:
     """Make a corpus."""
     from stillage.data.plain_text import write_plain_text
 
@@ -130,7 +130,7 @@ def write(paths: list[str], chosen: Write) -> int:
     return 0
 
 
-def read(paths: list[str], chosen: Read) -> int:
+def read_corpus(paths: list[str], chosen: Read) -> int:
     """Give the documents back, as JSON lines."""
     from itertools import islice
 
@@ -157,7 +157,7 @@ def read(paths: list[str], chosen: Read) -> int:
     return 0
 
 
-def stats(paths: list[str], chosen: NoSettings) -> int:
+def count_corpus(paths: list[str], chosen: NoSettings) -> int:
     """Count documents and characters."""
     from stillage.data.plain_text import measure
 
@@ -165,7 +165,7 @@ def stats(paths: list[str], chosen: NoSettings) -> int:
     return 0
 
 
-def pack(paths: list[str], chosen: Pack) -> int:
+def pack_blocks(paths: list[str], chosen: Pack) -> int:
     """Tokenise and cut into blocks."""
     corpus, out = paths
     if not chosen.tokenizer:
@@ -212,7 +212,7 @@ def counting(board: Board, size: int) -> Callable[[int, int], None]:
     return count
 
 
-def import_(paths: list[str], chosen: Import) -> int:
+def import_indexed(paths: list[str], chosen: Import) -> int:
     """Import a published indexed set as blocks, or its prompts and responses."""
     folder, out = paths
     from stillage.data.blocks import write_blocks
@@ -251,11 +251,11 @@ def import_(paths: list[str], chosen: Import) -> int:
 
 
 ACTIONS: Mapping[str, tuple[Callable[..., int], type, tuple[str, ...]]] = {
-    "write": (write, Write, ("SOURCE", "OUT")),
-    "read": (read, Read, ("CORPUS", "[OUT]")),
-    "stats": (stats, NoSettings, ("CORPUS",)),
-    "pack": (pack, Pack, ("CORPUS", "OUT")),
-    "import": (import_, Import, ("FOLDER", "OUT")),
+    "write": (write_corpus, Write, ("SOURCE", "OUT")),
+    "read": (read_corpus, Read, ("CORPUS", "[OUT]")),
+    "stats": (count_corpus, NoSettings, ("CORPUS",)),
+    "pack": (pack_blocks, Pack, ("CORPUS", "OUT")),
+    "import": (import_indexed, Import, ("FOLDER", "OUT")),
 }
 """Action -> what does it, its settings, and the places that it takes."""
 

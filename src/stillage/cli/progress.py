@@ -64,7 +64,7 @@ class Board:
             says_where = "step" in facts or "doing" in facts  # more than a model's name
             if now - self.last_line_s.setdefault(name, now) >= LINE_EVERY_S and says_where:
                 self.last_line_s[name] = now
-                self.say(f"{name}: {describe(facts)}")
+                self.say(f"{name}: {facts_in_words(facts)}")
             return
         if name not in self.tasks:
             self.tasks[name] = self.bar.add_task(name, total=None, facts="")
@@ -74,12 +74,12 @@ class Board:
             self.tasks[name],
             completed=done,
             total=total,
-            facts=describe(facts, short=True),
+            facts=facts_in_words(facts, short=True),
             visible=not is_over,
         )
 
 
-def describe(facts: Mapping[str, Any], *, short: bool = False) -> str:
+def facts_in_words(facts: Mapping[str, Any], *, short: bool = False) -> str:
     """Write facts as words: step 120/800 (15 %), loss 2.31, 9,800 tokens/s, 0:41 left.
 
     Or: student, scoring 12 of 64 records. short: beside a bar that shows the step.
@@ -88,7 +88,7 @@ def describe(facts: Mapping[str, Any], *, short: bool = False) -> str:
     if "model" in facts:
         parts.append(str(facts["model"]))
     if "doing" in facts:
-        parts.append(str(facts["doing"]).replace("{}", counted(facts)))
+        parts.append(str(facts["doing"]).replace("{}", count_in_words(facts)))
     if "total" in facts and "step" in facts and not short:
         percent = 100 * facts["step"] / max(1, facts["total"])
         parts.append(f"step {facts['step']}/{facts['total']} ({percent:.0f} %)")
@@ -101,7 +101,7 @@ def describe(facts: Mapping[str, Any], *, short: bool = False) -> str:
     return ", ".join(parts)
 
 
-def counted(facts: Mapping[str, Any]) -> str:
+def count_in_words(facts: Mapping[str, Any]) -> str:
     """Write how many are done: 1,200 of 1,600; without "of" where the total is unknown."""
     done = f"{facts.get('done', 0):,}"
     return f"{done} of {facts['of']:,}" if facts.get("of") is not None else done

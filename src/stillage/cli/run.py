@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from stillage.cli.command_line import own_folder, plugin_files, read_settings
 from stillage.cli.grid import report_grid, run_grid
-from stillage.cli.outcome import describe, finish, last_stage, say_first
+from stillage.cli.outcome import finish, last_stage, print_plan, say_first
 from stillage.experiment.sweep import swept
 from stillage.run.config import Config
 from stillage.run.parse import build
@@ -111,7 +111,7 @@ def run_one(
             )
             return 0
         if "--dry-run" in switches:
-            return describe({"": context}, last_stage(verb, config), switches)
+            return print_plan({"": context}, last_stage(verb, config), switches)
         run_experiment(
             context,
             board.say,

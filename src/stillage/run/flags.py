@@ -35,7 +35,7 @@ ALIASES = {
 """Short names of what is typed most, as the arguments of the Python functions are called."""
 
 
-def settings(cls: type = Config, prefix: str = "") -> dict[str, object]:
+def setting_kinds(cls: type = Config, prefix: str = "") -> dict[str, object]:
     """List every setting's dotted path and its type.
 
     Groups are opened; a dict field is one setting with free keys below it.
@@ -45,7 +45,7 @@ def settings(cls: type = Config, prefix: str = "") -> dict[str, object]:
         path = f"{prefix}{name}"
         if dataclasses.is_dataclass(kind):
             assert isinstance(kind, type)
-            kinds |= settings(kind, f"{path}.")
+            kinds |= setting_kinds(kind, f"{path}.")
         else:
             kinds[path] = kind
     return kinds
@@ -104,7 +104,7 @@ def from_flags(args: Sequence[str]) -> Flat:
 
     `--data.people 80`, `--audit.strict`, `--no-...` inside a group.
     """
-    known = settings()
+    known = setting_kinds()
     flat: Flat = {}
     names: dict[str, str] = {}
     index = 0
@@ -158,7 +158,7 @@ def one_flag(name: str, words: list[str], known: Mapping[str, object]) -> Flat:
 
 def to_args(flat: Flat) -> list[str]:
     """Write flat settings as tyro's arguments, tables left out."""
-    known = settings()
+    known = setting_kinds()
     args: list[str] = []
     for path, words in flat.items():
         kind = known.get(path)

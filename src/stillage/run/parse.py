@@ -26,7 +26,7 @@ from stillage.run.flags import (
     check_given_once,
     is_table,
     resolve,
-    settings,
+    setting_kinds,
     to_args,
 )
 
@@ -93,7 +93,7 @@ def written_settings(run: Path) -> dict[str, Any]:
 def from_tree(tree: object, where: str) -> Flat:
     """Flatten a nested table of settings."""
     flat: Flat = {}
-    known = settings()
+    known = setting_kinds()
     names: dict[str, str] = {}
 
     def walk(node: object, path: str) -> None:
@@ -149,7 +149,7 @@ def tables(flat: Flat) -> dict[str, dict[str, str | float]]:
     A table that is given replaces its default as a whole; DataConfig completes shares.
     """
     found: dict[str, dict[str, str | float]] = {}
-    for name, kind in settings().items():
+    for name, kind in setting_kinds().items():
         given = {
             path.removeprefix(f"{name}."): words
             for path, words in flat.items()

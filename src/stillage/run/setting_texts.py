@@ -42,7 +42,7 @@ class Setting:
         return re.split(r"(?<!e\.g)\. ", self.text)[0].rstrip(".")
 
 
-def describe(values: object, prefix: str = "") -> list[Setting]:
+def setting_rows(values: object, prefix: str = "") -> list[Setting]:
     """Describe every field of a dataclass in order, those of its groups included."""
     kinds = typing.get_type_hints(type(values))
     texts = field_texts(type(values))
@@ -50,7 +50,7 @@ def describe(values: object, prefix: str = "") -> list[Setting]:
     for name, kind in kinds.items():
         value, path = getattr(values, name), f"{prefix}{name}"
         if dataclasses.is_dataclass(kind):
-            rows += describe(value, f"{path}.")
+            rows += setting_rows(value, f"{path}.")
         else:
             rows.append(
                 Setting(path=path, kind=kind_word(kind), default=word(value), text=texts[name])

@@ -19,7 +19,9 @@ def split_at_flags(words: Sequence[str]) -> tuple[list[str], list[str]]:
     return list(words[:first]), list(words[first:])
 
 
-def places(prog: str, words: Sequence[str], names: Sequence[str]) -> tuple[list[str], list[str]]:
+def read_paths(
+    prog: str, words: Sequence[str], names: Sequence[str]
+) -> tuple[list[str], list[str]]:
     """Return the words before the first flag, one for each name, and the flags.
 
     ConfigError for too few or too many; a name in brackets may be absent.
