@@ -13,7 +13,7 @@ INSTALLED := $(VENV)/.installed
 PYTEST_ARGS ?=
 PYTEST = OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal $(PYTEST_ARGS)
 
-.PHONY: quickstart test test-slow test-all test-newest test-oldest lint types layers check picture clean
+.PHONY: quickstart test test-slow test-all test-newest test-oldest lint types layers check reference picture clean
 
 quickstart: $(INSTALLED)
 	$(BIN)/stillage quickstart --out $(RUN)
@@ -43,8 +43,8 @@ test-oldest:
 	$(PYTEST) -m "not slow and not gpu" $(TESTS)
 
 lint: $(INSTALLED)
-	$(BIN)/ruff check src tests benchmarks recipes
-	$(BIN)/ruff format --check src tests benchmarks recipes
+	$(BIN)/ruff check src tests tools benchmarks recipes
+	$(BIN)/ruff format --check src tests tools benchmarks recipes
 
 types: $(INSTALLED)
 	$(BIN)/pyright
@@ -59,6 +59,10 @@ $(INSTALLED): pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX)) -c constraints.txt -e ".[dev]"
 	touch $@
+
+# the pages of docs/reference/ that the code decides
+reference: $(INSTALLED)
+	$(BIN)/python tools/reference.py
 
 # the picture of the README, from a finished quickstart
 picture: $(INSTALLED)

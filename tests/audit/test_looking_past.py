@@ -23,7 +23,8 @@ from stillage.experiment.plan import make_context
 from stillage.models import query
 from stillage.models.load import load_model, load_tokenizer, save_model
 from stillage.rng import generator
-from stillage.run.config import AuditConfig, Config, DataConfig, ModelConfig
+from stillage.run.audit_config import AuditConfig
+from stillage.run.config import Config, DataConfig, ModelConfig
 from stillage.run.folder import read_json
 from stillage.run.results import read_results
 from stillage.types import Batch, Readout, Record, TokenStats

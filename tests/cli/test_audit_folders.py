@@ -23,20 +23,10 @@ DRAWN = [
     10 + 2 * int(drawn) + place % 2
     for place, drawn in enumerate(generator(1, "rows").permutation(45)[:40])
 ]
-QUICK = [
-    "--data.template",
-    "raw",
-    "--threads",
-    "1",
-    "--audit.attacks",
-    "loss",
-    "min_k_plus_plus",
-    "zlib",
-    "--audit.extract-tokens",
-    "3",
-    "--audit.fprs",
-    "0.2",
-]
+QUICK = (
+    "--data.template raw --threads 1 --audit.attacks loss min_k_plus_plus zlib "
+    "--audit.extract-tokens 3 --audit.fprs 0.2"
+).split()
 
 
 @pytest.fixture(scope="module")

@@ -17,48 +17,14 @@ from stillage.run.lock import locked
 from stillage.run.results import read_results
 
 Printed = pytest.CaptureFixture[str]
-SMALL = [
-    "--seed",
-    "3",
-    "--jobs",
-    "1",
-    "--threads",
-    "1",
-    "--data.template",
-    "raw",
-    "--data.max-tokens",
-    "48",
-    "--data.max-prompt-tokens",
-    "32",
-    "--tokenizer.vocab-size",
-    "280",
-    "--teacher.layers",
-    "1",
-    "--teacher.width",
-    "16",
-    "--teacher.heads",
-    "2",
-    "--teacher.context",
-    "48",
-    "--student.layers",
-    "1",
-    "--student.width",
-    "16",
-    "--student.heads",
-    "2",
-    "--student.context",
-    "48",
-    "--teacher-train.max-steps",
-    "2",
-    "--student-train.max-steps",
-    "2",
-    "--generate.max-new-tokens",
-    "3",
-    "--generate.records",
-    "2",
-    "--audit.extract-tokens",
-    "3",
-]
+SMALL = (
+    "--seed 3 --jobs 1 --threads 1 --data.template raw --data.max-tokens 48 "
+    "--data.max-prompt-tokens 32 --tokenizer.vocab-size 280 --teacher.layers 1 "
+    "--teacher.width 16 --teacher.heads 2 --teacher.context 48 --student.layers 1 "
+    "--student.width 16 --student.heads 2 --student.context 48 --teacher-train.max-steps 2 "
+    "--student-train.max-steps 2 --generate.max-new-tokens 3 --generate.records 2 "
+    "--audit.extract-tokens 3"
+).split()
 
 
 def lines(count: int, first: int = 0) -> list[bytes]:

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from stillage.cli import VERBS, help_text, main, set_up_logging
-from stillage.cli.run import check_audit
+from stillage.cli.outcome import check_audit
 from stillage.errors import ConfigError, DataError
 from stillage.run.folder import write_json
 from stillage.run.parse import build
@@ -32,7 +32,15 @@ def test_help_names_every_verb(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 @pytest.mark.parametrize(
-    "words", [["--help"], ["run", "--help"], ["ls"], ["run", "biographies", "--data.peple", "3"]]
+    "words",
+    [
+        ["--help"],
+        ["run", "--help", "all"],
+        ["quickstart", "--help"],
+        ["evaluate", "--help"],
+        ["ls"],
+        ["run", "biographies", "--data.peple", "3"],
+    ],
 )
 def test_no_heavy_import_for_help_lists_and_mistakes(words: list[str]) -> None:
     code = (

@@ -21,36 +21,12 @@ from stillage.run.results import read_results
 from stillage.run.stages import MANIFEST, keys, recorded_key
 
 Printed = pytest.CaptureFixture[str]
-SMALL = [
-    "biographies",
-    "--data.people",
-    "24",
-    "--tokenizer.vocab-size",
-    "400",
-    "--stages",
-    "distill",
-    "evaluate",
-    "--teacher.layers",
-    "1",
-    "--teacher.width",
-    "32",
-    "--teacher.heads",
-    "2",
-    "--teacher-train.epochs",
-    "1",
-    "--student.layers",
-    "1",
-    "--student.width",
-    "32",
-    "--student-train.epochs",
-    "1",
-    "--jobs",
-    "1",
-    "--generate.max-new-tokens",
-    "4",
-    "--generate.records",
-    "6",
-]
+SMALL = (
+    "biographies --data.people 24 --tokenizer.vocab-size 400 --stages distill evaluate "
+    "--teacher.layers 1 --teacher.width 32 --teacher.heads 2 --teacher-train.epochs 1 "
+    "--student.layers 1 --student.width 32 --student-train.epochs 1 --jobs 1 "
+    "--generate.max-new-tokens 4 --generate.records 6"
+).split()
 SWEEP = ["--sweep.student.heads", "3", "2", "4"]  # 3 does not divide the width: that point fails
 STAGES = ["data", "tokenizer", "teacher", "student", "evaluate", "report"]
 
@@ -408,7 +384,7 @@ def test_what_cannot_be_exported_is_refused_and_leaves_nothing(
 ) -> None:
     point, target = grid / "heads=2", tmp_path / "target"
     wanted: dict[str, list[Path]] = {
-        "Which run, and where to?": [point],
+        "export takes RUN and FOLDER": [point],
         "is no run": [grid, target],
         "is not new": [point, grid],
         "cannot lie in the run itself": [point, point / "copy"],

@@ -10,8 +10,9 @@ import pytest
 from stillage.cli import main
 from stillage.cli.command_line import own_folder, read_settings
 from stillage.errors import ConfigError
+from stillage.run.flags import from_flags
 from stillage.run.folder import read_json
-from stillage.run.parse import build, from_flags, from_yaml, tables
+from stillage.run.parse import build, from_yaml, tables
 
 Printed = pytest.CaptureFixture[str]
 

@@ -17,37 +17,13 @@ from stillage.experiment.parallel import command_of
 from stillage.functional.divergence import DIVERGENCES
 
 EXAMPLES = Path(__file__).parents[2] / "docs/how-to/plugin"
-TINY = [
-    "--data.people",
-    "16",
-    "--tokenizer.vocab-size",
-    "300",
-    "--threads",
-    "1",
-    "--teacher.layers",
-    "1",
-    "--teacher.width",
-    "16",
-    "--teacher.heads",
-    "2",
-    "--teacher-train.epochs",
-    "1",
-    "--student.layers",
-    "1",
-    "--student.width",
-    "16",
-    "--student.heads",
-    "2",
-    "--student-train.epochs",
-    "1",
-    "--generate.max-new-tokens",
-    "4",
-    "--generate.records",
-    "2",
-    "--audit.no-counterfactual",
-    "--audit.fprs",
-    "0.5",
-]
+TINY = (
+    "--data.people 16 --tokenizer.vocab-size 300 --threads 1 --teacher.layers 1 "
+    "--teacher.width 16 --teacher.heads 2 --teacher-train.epochs 1 --student.layers 1 "
+    "--student.width 16 --student.heads 2 --student-train.epochs 1 "
+    "--generate.max-new-tokens 4 --generate.records 2 --audit.no-counterfactual "
+    "--audit.fprs 0.5"
+).split()
 FINE = """
 def double(p, q, alpha=0.1):
     return 2 * (p.exp() - q.exp()).square().sum(-1)

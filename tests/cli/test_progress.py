@@ -12,7 +12,7 @@ import pytest
 
 from stillage.cli import progress
 from stillage.cli.evaluate import Matrix, with_defaults
-from stillage.cli.progress import Board, describe
+from stillage.cli.progress import Board, facts_in_words
 from stillage.experiment.parallel import Lines
 from stillage.models.batching import run_batches
 from stillage.models.beams import beam_search
@@ -47,7 +47,7 @@ SCORING = {
     ],
 )
 def test_facts_in_words(facts: Mapping[str, Any], words: str) -> None:
-    assert describe(facts) == words
+    assert facts_in_words(facts) == words
 
 
 def test_a_log_has_a_line_every_30_s(

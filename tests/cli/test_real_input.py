@@ -14,50 +14,14 @@ from stillage.run.folder import read_json, read_table
 from stillage.run.results import read_results
 
 Rows = list[dict[str, str]]
-SMALL = [
-    "--seed",
-    "3",
-    "--jobs",
-    "1",
-    "--threads",
-    "1",
-    "--data.template",
-    "raw",
-    "--data.max-tokens",
-    "48",
-    "--data.max-prompt-tokens",
-    "32",
-    "--tokenizer.vocab-size",
-    "300",
-    "--teacher.layers",
-    "1",
-    "--teacher.width",
-    "16",
-    "--teacher.heads",
-    "2",
-    "--teacher.context",
-    "48",
-    "--student.layers",
-    "1",
-    "--student.width",
-    "16",
-    "--student.heads",
-    "2",
-    "--student.context",
-    "48",
-    "--teacher-train.max-steps",
-    "2",
-    "--student-train.max-steps",
-    "2",
-    "--generate.max-new-tokens",
-    "3",
-    "--generate.records",
-    "2",
-    "--audit.extract-tokens",
-    "3",
-    "--audit.fprs",
-    "0.3",
-]
+SMALL = (
+    "--seed 3 --jobs 1 --threads 1 --data.template raw --data.max-tokens 48 "
+    "--data.max-prompt-tokens 32 --tokenizer.vocab-size 300 --teacher.layers 1 "
+    "--teacher.width 16 --teacher.heads 2 --teacher.context 48 --student.layers 1 "
+    "--student.width 16 --student.heads 2 --student.context 48 --teacher-train.max-steps 2 "
+    "--student-train.max-steps 2 --generate.max-new-tokens 3 --generate.records 2 "
+    "--audit.extract-tokens 3 --audit.fprs 0.3"
+).split()
 
 
 def questions(count: int, seed: int = 0, passages: int = 0) -> Rows:

@@ -15,43 +15,12 @@ from stillage.cli import main
 from stillage.experiment import inputs
 from stillage.run.results import read_results
 
-TINY = [
-    "run",
-    "biographies",
-    "--data.people",
-    "16",
-    "--tokenizer.vocab-size",
-    "400",
-    "--stages",
-    "distill",
-    "audit",
-    "--teacher.layers",
-    "1",
-    "--teacher.width",
-    "32",
-    "--teacher.heads",
-    "2",
-    "--teacher-train.epochs",
-    "2",
-    "--student.layers",
-    "1",
-    "--student.width",
-    "32",
-    "--student.heads",
-    "2",
-    "--student-train.epochs",
-    "1",
-    "--jobs",
-    "1",
-    "--audit.signal-records",
-    "0",
-    "--audit.attacks",
-    "loss",
-    "learned",
-    "quantile",
-    "--audit.fprs",
-    "0.2",
-]
+TINY = (
+    "run biographies --data.people 16 --tokenizer.vocab-size 400 --stages distill audit "
+    "--teacher.layers 1 --teacher.width 32 --teacher.heads 2 --teacher-train.epochs 2 "
+    "--student.layers 1 --student.width 32 --student.heads 2 --student-train.epochs 1 "
+    "--jobs 1 --audit.signal-records 0 --audit.attacks loss learned quantile --audit.fprs 0.2"
+).split()
 
 
 def said(capsys: pytest.CaptureFixture[str]) -> list[str]:

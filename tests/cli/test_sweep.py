@@ -11,47 +11,19 @@ import pytest
 from stillage.cli import main
 from stillage.errors import ConfigError
 from stillage.experiment.sweep import check_overruled, gather, points, swept, typed_values
+from stillage.run.flags import from_flags
 from stillage.run.folder import read_table, remove, write_json
 from stillage.run.lock import locked
-from stillage.run.parse import from_flags, from_yaml
+from stillage.run.parse import from_yaml
 from stillage.run.results import read_results, schema, write_results
 from stillage.types import Result
 
-SMALL = [
-    "run",
-    "biographies",
-    "--jobs",
-    "1",
-    "--data.people",
-    "24",
-    "--tokenizer.vocab-size",
-    "400",
-    "--stages",
-    "distill",
-    "evaluate",
-    "--teacher.layers",
-    "1",
-    "--teacher.width",
-    "32",
-    "--teacher.heads",
-    "2",
-    "--teacher-train.epochs",
-    "1",
-    "--student.layers",
-    "1",
-    "--student.width",
-    "32",
-    "--student.heads",
-    "2",
-    "--student-train.epochs",
-    "1",
-    "--generate.max-new-tokens",
-    "4",
-    "--generate.records",
-    "2",
-    "--jobs",
-    "1",
-]
+SMALL = (
+    "run biographies --jobs 1 --data.people 24 --tokenizer.vocab-size 400 "
+    "--stages distill evaluate --teacher.layers 1 --teacher.width 32 --teacher.heads 2 "
+    "--teacher-train.epochs 1 --student.layers 1 --student.width 32 --student.heads 2 "
+    "--student-train.epochs 1 --generate.max-new-tokens 4 --generate.records 2 --jobs 1"
+).split()
 
 
 def test_points_share_what_is_equal(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -98,18 +70,7 @@ def test_a_sweep_in_hand_keeps_its_list_of_points(
 
 def test_a_copy_that_followed_the_links_goes_on(tmp_path: Path) -> None:
     """`cp -rL` and archives make folders of a point's links: they find their way back into the store."""
-    words = [
-        "data",
-        "biographies",
-        "--data.people",
-        "8",
-        "--stages",
-        "distill",
-        "--sweep.seed",
-        "1",
-        "2",
-        "--out",
-    ]
+    words = "data biographies --data.people 8 --stages distill --sweep.seed 1 2 --out".split()
     assert main([*words, str(tmp_path / "grid")]) == 0
     copy = tmp_path / "copy"
     shutil.copytree(tmp_path / "grid", copy, symlinks=False)

@@ -260,6 +260,4 @@ def test_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) ->
         cli.main("data", ["write", corpus])
     with pytest.raises(ConfigError, match="Which tokenizer"):
         cli.main("data", ["pack", corpus, str(tmp_path / "b.safetensors")])
-    with pytest.raises(SystemExit) as stopped:
-        cli.main("data", ["write", "--help"])
-    assert stopped.value.code == 0 and "--max-bad-lines" in capsys.readouterr().out
+    assert "--max-bad-lines" in cli.help_text("data", ["write", "--help"])

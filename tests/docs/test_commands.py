@@ -25,40 +25,12 @@ PAGES = (
     "README.md",
     *sorted(str(path.relative_to(ROOT)) for path in (ROOT / "docs").rglob("*.md")),
 )
-SIZES = [
-    "--jobs",
-    "1",
-    "--threads",
-    "1",
-    "--data.people",
-    "24",
-    "--tokenizer.vocab-size",
-    "300",
-    "--teacher.layers",
-    "1",
-    "--teacher.width",
-    "32",
-    "--teacher.heads",
-    "2",
-    "--student.layers",
-    "1",
-    "--student.width",
-    "32",
-    "--student.heads",
-    "2",
-    "--teacher-train.epochs",
-    "1",
-    "--student-train.epochs",
-    "1",
-    "--generate.records",
-    "4",
-    "--generate.max-new-tokens",
-    "4",
-    "--audit.extract-tokens",
-    "4",
-    "--audit.fprs",
-    "0.3",
-]
+SIZES = (
+    "--jobs 1 --threads 1 --data.people 24 --tokenizer.vocab-size 300 --teacher.layers 1 "
+    "--teacher.width 32 --teacher.heads 2 --student.layers 1 --student.width 32 "
+    "--student.heads 2 --teacher-train.epochs 1 --student-train.epochs 1 --generate.records 4 "
+    "--generate.max-new-tokens 4 --audit.extract-tokens 4 --audit.fprs 0.3"
+).split()
 """Added to what would train a model or audit one at full size, where the page has no small config of its own."""
 TRAINING = ("run", "quickstart", "distill", "audit")
 PLANNED = ("run", "quickstart", "data", "distill", "audit", "report")
@@ -175,7 +147,9 @@ def steps(page: str) -> Iterator[Step]:
     """The scripts in a page's code blocks, in order: every command of ours alone, what is between them together."""
     text = (ROOT / page).read_text(encoding="utf-8")
     variables: dict[str, str] = {}
-    for block in re.findall(r"^```(?:sh|bash|console)?\n(.*?)^```", text, re.MULTILINE | re.DOTALL):
+    for language, block in re.findall(r"^```(\w*)\n(.*?)^```", text, re.MULTILINE | re.DOTALL):
+        if language not in ("", "sh", "bash", "console"):
+            continue
         lines = block.replace("\\\n", " ").splitlines()
         if not any(line.startswith(("stillage ", "torchrun ", *SETUP)) for line in lines):
             continue
@@ -238,6 +212,8 @@ def quickstart(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def furnish(folder: Path, page: str, quickstart: Path, *, promised: bool) -> None:
     """Put what the page takes for granted into the folder; promised: also the models that its earlier commands make."""
     given = {**EVERYWHERE, **GIVEN.get(page, {})}
+    if any(step.page == page and step.words == ["quickstart"] for step in STEPS):
+        del given["runs/quickstart"]  # the page makes it
     if promised:
         words = [word for step in COMMANDS if step.page == page for word in step.words]
         made = [word for word in words if re.fullmatch(r"runs/\S+/(student|teacher)/model", word)]
@@ -318,6 +294,7 @@ def test_a_command_is_understood_and_can_be_planned(
     from stillage.cli import evaluate, generate, plain_text
     from stillage.cli.command_line import own_folder, plugin_files, read_settings
     from stillage.cli.compare import Comparison
+    from stillage.cli.paths import split_at_flags
     from stillage.run.parse import typed
 
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
@@ -330,21 +307,12 @@ def test_a_command_is_understood_and_can_be_planned(
         if before.page == step.page and not before.words:
             subprocess.run(["bash", "-euc", before.text], check=True)
     if words[:2] == ["data", "plain-text"]:
-        kinds = {
-            "write": plain_text.Write,
-            "read": plain_text.Read,
-            "stats": plain_text.Stats,
-            "pack": plain_text.Pack,
-            "import": plain_text.Import,
-        }
-        flags = next((n for n, word in enumerate(words) if word.startswith("--")), len(words))
-        typed(kinds[words[2]], words[flags:], "stillage")
+        typed(plain_text.ACTIONS[words[2]][1], split_at_flags(words)[1], "stillage")
     elif words[0] == "generate" or (words[0] == "evaluate" and evaluate.names_model(words[1:])):
         assert Path(words[1]).is_dir()
         typed(generate.Ask if words[0] == "generate" else evaluate.Matrix, words[2:], "stillage")
     elif words[0] == "compare":
-        flags = next((n for n, word in enumerate(words) if word.startswith("--")), len(words))
-        typed(Comparison, words[flags:], "stillage")
+        typed(Comparison, split_at_flags(words)[1], "stillage")
     elif words[0] in PLANNED or words[0] == "evaluate":
         changed = [word for word in files if word not in ("--dry-run", "--accept-changes")]
         is_sweep = len(words) > 1 and (Path(words[1]) / "sweep.json").is_file()

@@ -12,8 +12,8 @@ from stillage.cli import SAME_AS, VERBS
 from stillage.cli.compare import Comparison
 from stillage.cli.evaluate import Matrix
 from stillage.cli.generate import Ask
-from stillage.cli.plain_text import Import, Pack, Read, Stats, Write
-from stillage.run.parse import ALIASES, SWEEP, from_flags, settings
+from stillage.cli.plain_text import ACTIONS
+from stillage.run.flags import ALIASES, SWEEP, from_flags, setting_kinds
 
 ROOT = Path(__file__).parents[2]
 PAGES = (
@@ -42,11 +42,13 @@ def known_flags() -> set[str]:
     """Every flag of every verb, in the spelling of the docs."""
     own = {
         field.name
-        for kind in (Comparison, Matrix, Ask, Import, Pack, Read, Stats, Write)
+        for kind in (Comparison, Matrix, Ask, *(kind for _, kind, _ in ACTIONS.values()))
         for field in dataclasses.fields(kind)
     }
-    groups = {name.rsplit(".", 1)[0] for name in settings() if "." in name}
-    return {name.replace("_", "-") for name in (*settings(), *groups, *ALIASES, *own)} | SWITCHES
+    groups = {name.rsplit(".", 1)[0] for name in setting_kinds() if "." in name}
+    return {
+        name.replace("_", "-") for name in (*setting_kinds(), *groups, *ALIASES, *own)
+    } | SWITCHES
 
 
 @pytest.mark.parametrize("page", [page for page in PAGES if page not in OTHER_PAGES])

@@ -15,7 +15,8 @@ from stillage.audit.prefix import Prefixes
 from stillage.errors import ModelError
 from stillage.experiment import ask
 from stillage.experiment.attack_settings import attacks_of
-from stillage.run.config import AuditConfig, Config
+from stillage.run.audit_config import AuditConfig
+from stillage.run.config import Config
 from stillage.run.progress import unheard
 from stillage.types import Record, Role
 

@@ -15,7 +15,8 @@ from stillage.experiment.attack_settings import (
     with_used_settings,
 )
 from stillage.experiment.plan import make_context, plan
-from stillage.run.config import AuditConfig, Config
+from stillage.run.audit_config import AuditConfig
+from stillage.run.config import Config
 from stillage.run.stages import keys
 from stillage.run.stop import watch_signals
 from stillage.types import TokenStats

@@ -13,7 +13,8 @@ from stillage.cli import main
 from stillage.errors import ConfigError
 from stillage.experiment.exposure_stage import check_exposure
 from stillage.experiment.plan import make_context, plan
-from stillage.run.config import AuditConfig, Config
+from stillage.run.audit_config import AuditConfig
+from stillage.run.config import Config
 from stillage.run.results import read_results
 from stillage.run.stages import keys
 from stillage.run.stop import watch_signals

@@ -13,7 +13,8 @@ from stillage.experiment.layout import layout_notes
 from stillage.experiment.plan import make_context
 from stillage.experiment.run import describe_plan
 from stillage.models.scratch import first_line
-from stillage.run.parse import build, from_flags
+from stillage.run.flags import from_flags
+from stillage.run.parse import build
 from stillage.run.stop import Stop
 
 

@@ -14,7 +14,8 @@ from stillage.data.chat_templates import AS_CHAT
 from stillage.errors import ConfigError
 from stillage.experiment.layout import layout_notes
 from stillage.experiment.plan import make_context, plan
-from stillage.run.parse import build, from_flags
+from stillage.run.flags import from_flags
+from stillage.run.parse import build
 from stillage.run.stages import keys
 from stillage.run.stop import Stop
 

@@ -14,7 +14,8 @@ from stillage.experiment.judge import overlap, training_overlap
 from stillage.experiment.left_out import left_out
 from stillage.experiment.plan import Context, make_context
 from stillage.experiment.signal_stage import signal_records
-from stillage.run.config import AuditConfig, Config, ModelConfig
+from stillage.run.audit_config import AuditConfig
+from stillage.run.config import Config, ModelConfig
 from stillage.run.stop import watch_signals
 from stillage.types import Record
 

@@ -12,7 +12,8 @@ from stillage.cli import main
 from stillage.errors import ConfigError
 from stillage.experiment.ask import partners_of
 from stillage.experiment.roles import OUTSIDE, ModelRole, outside_roles
-from stillage.run.config import AuditConfig, Config, ModelConfig
+from stillage.run.audit_config import AuditConfig
+from stillage.run.config import Config, ModelConfig
 from stillage.run.folder import read_json
 from stillage.run.results import read_results
 

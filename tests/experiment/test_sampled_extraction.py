@@ -16,7 +16,8 @@ from stillage.models.generate import Decoding, generate
 from stillage.models.load import load_model
 from stillage.models.prompts import Prompts, TextRules
 from stillage.models.query import token_stats
-from stillage.run.config import AuditConfig, ModelConfig
+from stillage.run.audit_config import AuditConfig
+from stillage.run.config import ModelConfig
 from stillage.run.progress import unheard
 from stillage.types import Example
 

@@ -12,7 +12,8 @@ import pytest
 from stillage.cli import main
 from stillage.experiment.plan import make_context, plan
 from stillage.experiment.self_prompted import training_of
-from stillage.run.config import AuditConfig, Config, LmConfig, TrainConfig
+from stillage.run.audit_config import AuditConfig
+from stillage.run.config import Config, LmConfig, TrainConfig
 from stillage.run.results import read_results
 from stillage.run.stages import keys
 from stillage.run.stop import watch_signals

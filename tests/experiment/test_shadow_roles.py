@@ -10,7 +10,8 @@ from stillage.distill.methods import METHODS
 from stillage.errors import ConfigError
 from stillage.experiment.roles import ModelRole, model_roles
 from stillage.experiment.shadows import chosen_attacks, shadow_roles
-from stillage.run.config import AuditConfig, Config, DistillConfig, ModelConfig, TrainConfig
+from stillage.run.audit_config import AuditConfig
+from stillage.run.config import Config, DistillConfig, ModelConfig, TrainConfig
 
 
 def roles_of(config: Config) -> list[ModelRole]:

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from stillage.errors import ConfigError
 from stillage.run import parse
 from stillage.run.config import Config, DataConfig, DistillConfig, TrainConfig
+from stillage.run.flags import from_flags
 
 
 def test_defaults_survive_a_round_trip() -> None:
@@ -54,7 +55,7 @@ def test_flags_override_yaml_and_tables_merge() -> None:
     flat = parse.from_yaml(
         "seed: 3\ndata: {columns: {prompt: q, response: a}}\naudit: {attacks: [loss, zlib]}", "x"
     )
-    flat |= parse.from_flags(
+    flat |= from_flags(
         [
             "--seed",
             "4",
@@ -112,7 +113,7 @@ def test_wrong_yaml_is_explained(text: str, words: list[str]) -> None:
 )
 def test_wrong_values_are_explained(flags: list[str]) -> None:
     with pytest.raises(ConfigError) as caught:
-        parse.build(parse.from_flags(flags))
+        parse.build(from_flags(flags))
     assert len(str(caught.value).splitlines()) <= 3
     assert any(word.strip("-") in str(caught.value) for word in flags)
 

@@ -13,7 +13,8 @@ import pytest
 
 from stillage.errors import ConfigError
 from stillage.run.config import Config
-from stillage.run.parse import build, from_flags, settings
+from stillage.run.flags import from_flags, setting_kinds
+from stillage.run.parse import build
 from stillage.run.ranges import GROUPS, Range, check_numbers
 
 FREE = {"seed", "audit.shadows"}
@@ -41,7 +42,7 @@ def test_every_number_among_the_settings_has_a_range() -> None:
     numbers = (int, float)
     named = {
         path
-        for path, kind in settings().items()
+        for path, kind in setting_kinds().items()
         if kind in numbers or typing.get_args(kind)[:1] in [(int,), (float,)]
     }
     known = {f"{group}.{name}".lstrip(".") for group, ranges in GROUPS.items() for name in ranges}

@@ -1,4 +1,7 @@
-"""The command line: `stillage VERB ...`. Verbs are names until one is called, so that `--help` is instant."""
+"""The command line: `stillage VERB ...`.
+
+Verbs are names until one is called, so that `--help` is instant.
+"""
 
 from __future__ import annotations
 
@@ -13,42 +16,15 @@ from stillage import __version__
 from stillage.errors import UserError, did_you_mean
 
 VERBS = {
-    "quickstart": (
-        "run",
-        "make up people, train, distil, audit and report: the whole thing in minutes, offline",
-    ),
-    "run": (
-        "run",
-        "a whole experiment from a config: data, teacher, student, quality, leakage, report",
-    ),
-    "data": (
-        "run",
-        "only read and split the records of a config; or `data plain-text`: make and pack a corpus",
-    ),
-    "distill": (
-        "run",
-        "only train: the student of a config and what it needs; the audit's controls are trained by `audit`",
-    ),
-    "evaluate": (
-        "evaluate",
-        "quality: a MODEL on data sets and seeds, or all models of a config, the audit's controls too",
-    ),
-    "audit": (
-        "run",
-        "only what the leakage of the models needs, controls trained where the config trains",
-    ),
-    "report": (
-        "run",
-        "write the report of a finished RUN or SWEEP again; trains nothing, and says what is missing",
-    ),
-    "compare": (
-        "compare",
-        "which of several finished runs (or points of a sweep) leaks more, and which answers better",
-    ),
-    "export": (
-        "export",
-        "copy a finished run, or a point of a sweep, into a folder that needs nothing beside it",
-    ),
+    "quickstart": ("run", "the embedded experiment: made-up people, six models, a report; offline"),
+    "run": ("run", "a whole experiment: data, teacher, student, quality, leakage, report"),
+    "data": ("run", "read and split the records; `data plain-text`: make and pack a corpus"),
+    "distill": ("run", "train the student and what it needs; controls are trained by `audit`"),
+    "evaluate": ("evaluate", "how well a MODEL answers, or all models of a config"),
+    "audit": ("run", "what models give away: two models and two files of records are enough"),
+    "report": ("run", "write the report of a finished RUN or SWEEP again; trains nothing"),
+    "compare": ("compare", "which of several finished runs leaks more, and which answers better"),
+    "export": ("export", "copy a finished run, or a point of a sweep, with all that it needs"),
     "generate": ("generate", "let a model answer a prompt"),
     "convert": ("convert", "make a Hugging Face folder of a GGUF file (llama.cpp's format)"),
     "ls": ("ls", "list methods, attacks, divergences or presets"),
@@ -67,31 +43,32 @@ usage: stillage VERB [arguments]     (stillage VERB --help for its settings)
 {verbs}
 
 examples:
-  stillage quickstart                                  the embedded experiment, into runs/quickstart
+  stillage quickstart                                  the embedded experiment
   stillage run experiment.yaml --seed 2 --out runs/2   your own, with two settings changed
   stillage run experiment.yaml --dry-run               what would be done, and why
-  stillage generate runs/quickstart/student/model --prompt "Staff card of Ada B. Hill, born 1990 in Lima, music:"
+  stillage audit --student S --teacher T --members A.jsonl --nonmembers B.jsonl
+  stillage generate runs/quickstart/student/model --prompt TEXT
 
-The same command again continues a run. --debug shows a traceback. Exit codes: 0 done, 2 yours to fix, 1 our bug,
-75 interrupted but resumable, 130 Ctrl-C."""
+The same command again continues a run. --debug shows a traceback.
+Exit codes: 0 done, 2 yours to fix, 1 our bug, 75 interrupted but resumable, 130 Ctrl-C."""
 
 
 def help_text() -> str:
-    """The text of `stillage --help`."""
+    """Return the text of `stillage --help`."""
     return HELP.format(
         verbs="\n".join(f"  {verb:<12}{words}" for verb, (_, words) in VERBS.items())
     )
 
 
 class Once(logging.Filter):
-    """Lets each line through once: what a stage finds again is no news."""
+    """Lets each line through once."""
 
     def __init__(self) -> None:
         super().__init__()
         self.said: set[str] = set()
 
     def filter(self, record: logging.LogRecord) -> bool:
-        """Whether the line is new."""
+        """Tell whether the line is new."""
         line = record.getMessage()
         is_new = line not in self.said
         self.said.add(line)
@@ -99,7 +76,7 @@ class Once(logging.Filter):
 
 
 def set_up_logging() -> None:
-    """Warnings and notices of the library go to standard error, one line each, and each once."""
+    """Send the library's notices to standard error, one line each, each once."""
     handler = logging.StreamHandler()
     handler.addFilter(Once())
     handler.setFormatter(logging.Formatter("stillage: %(message)s"))
@@ -110,21 +87,23 @@ def set_up_logging() -> None:
 
 
 def main(args: Sequence[str] | None = None) -> int:
-    """Run the command line and return the exit code; a user's error is three lines, without a traceback."""
+    """Run the command line and return the exit code.
+
+    A user's error is three lines, without a traceback.
+    """
     words = list(sys.argv[1:] if args is None else args)
     debug = "--debug" in words
     words = [word for word in words if word != "--debug"]
     if words[:1] == ["help"] and words[1:] and SAME_AS.get(words[1], words[1]) in VERBS:
-        words = [words[1], "--help"]
+        section = words[2:] if words[2:3] != ["plain-text"] else []
+        words = [*words[1 : len(words) - len(section)], "--help", *section]
     if not words or words[0] in ("-h", "--help", "help"):
         print(help_text())
         return 0
     if words[0] in ("--version", "-V"):
         print(f"stillage {__version__}")
         return 0
-    os.environ.setdefault(
-        "TOKENIZERS_PARALLELISM", "false"
-    )  # the library warns about forks otherwise
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")  # it warns about forks otherwise
     set_up_logging()
     verb = SAME_AS.get(words[0], words[0])
     try:
@@ -134,12 +113,12 @@ def main(args: Sequence[str] | None = None) -> int:
             traceback.print_exc()
         print(f"stillage: {error}", file=sys.stderr)
         return error.exit_code
-    except BaseException as error:  # noqa: BLE001 - the outermost frame: turn everything into an exit code
+    except BaseException as error:  # noqa: BLE001 - the outermost frame
         return last_words(error, debug, is_child="--only" in words or is_one_of_many())
 
 
 def is_one_of_many() -> bool:
-    """Is another process of this run there to speak for it?"""
+    """Tell whether another process of this run speaks for it."""
     from stillage.experiment.team import is_helper
 
     return is_helper()
@@ -153,11 +132,14 @@ def call(verb: str, words: Sequence[str]) -> int:
     if verb in ONE_PROCESS and is_one_of_many():
         return 0
     module = importlib.import_module(f"stillage.cli.{VERBS[verb][0]}")
+    if "--help" in words or "-h" in words:
+        print(module.help_text(verb, list(words)))
+        return 0
     return module.main(verb, list(words))
 
 
 def last_words(error: BaseException, debug: bool, *, is_child: bool = False) -> int:
-    """The exit code of what nobody caught: a signal, a closed pipe, or a bug of ours.
+    """Return the exit code of what nobody caught: a signal, a pipe, a bug of ours.
 
     is_child: another process of the run says that it was stopped, once for all of them.
     """

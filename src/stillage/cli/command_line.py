@@ -1,4 +1,4 @@
-"""What a command line asks for: a config file, a run folder or a preset, with flags on top, as flat settings."""
+"""Read a command line: a config, a run folder or a preset, with flags on top."""
 
 from __future__ import annotations
 
@@ -15,8 +15,9 @@ from stillage.presets.needs import check_needs
 from stillage.presets.published import published
 from stillage.presets.script_settings import script_settings
 from stillage.run.config import DataConfig, DistillConfig
+from stillage.run.flags import Flat, from_flags
 from stillage.run.folder import sha256_text
-from stillage.run.parse import Flat, from_flags, from_yaml, shares_over
+from stillage.run.parse import from_yaml, shares_over
 
 LOG = logging.getLogger("stillage")
 PRESETS = Path(__file__).parent.parent / "presets"
@@ -24,7 +25,7 @@ AUDIT_ALONE: Flat = {"stages": ["audit"]}
 """What `audit` without a config means: the models that are given, and nothing is trained."""
 
 WANTED = {
-    "audit": "Give --teacher T --student S --data.files.private MEMBERS.jsonl --data.files.outsiders OTHERS.jsonl; or a run.",
+    "audit": "Give --teacher T --student S --members A.jsonl --nonmembers B.jsonl; or a run.",
     "evaluate": "Give MODEL --data SET (`stillage evaluate --help`), or a run folder.",
     "report": "Give the folder of a run or of a sweep, e.g. stillage report runs/quickstart.",
 }
@@ -32,7 +33,10 @@ WANTED = {
 
 
 def plugin_files(words: Sequence[str]) -> tuple[list[Path], list[str]]:
-    """Take `--plugin FILE` out of a command line: the files, and what is left. ConfigError where the file is missing."""
+    """Take `--plugin FILE` out of a command line: the files, and what is left.
+
+    ConfigError where no file is named.
+    """
     files: list[Path] = []
     rest: list[str] = []
     at = iter(words)
@@ -53,7 +57,7 @@ def plugin_files(words: Sequence[str]) -> tuple[list[Path], list[str]]:
 
 
 def read_settings(verb: str, words: Sequence[str]) -> Flat:
-    """The settings of a command line: `[CONFIG | RUN folder | preset] --flags`; flags win."""
+    """Read `[CONFIG | RUN folder | preset] --flags` as settings; flags win."""
     source = "quickstart" if verb == "quickstart" else ""
     rest = list(words)
     if rest and not rest[0].startswith("--"):
@@ -92,7 +96,7 @@ def read_settings(verb: str, words: Sequence[str]) -> Flat:
 
 
 def without_others(flat: Flat, flags: Flat) -> Flat:
-    """The settings of a config without those that belong to its method alone, where the flags name another method.
+    """Leave out the settings of a config's method, where the flags name another.
 
     What is left out is said. A method of a plugin keeps all: what it knows is seen later.
     """
@@ -125,28 +129,29 @@ def config_text(path: Path) -> str:
 
 
 def own_folder(verb: str, words: Sequence[str], flat: Flat) -> Path:
-    """The run folder of a command that names none: of a config its name, of flags alone their verb and data.
+    """Name the run folder of a command that names none.
 
-    The same command again means the same folder, and another verb's flags another one. words, flat: as in `read_settings`.
+    Of a config its name, of flags alone their verb and data: the same command again means the same
+    folder, and another verb's flags another one. words, flat: as in `read_settings`.
     """
     if words and not words[0].startswith("--"):
-        return Path("runs") / slug(str(Path(words[0]).with_suffix("")))
+        return Path("runs") / folder_name(str(Path(words[0]).with_suffix("")))
     files = [words[0] for path, words in flat.items() if path.startswith("data.files.") and words]
     named = files or flat.get("data.source") or [DataConfig().source]
     stems = dict.fromkeys(
         str(Path(word).with_suffix("")) for word in named
     )  # two files of one name are two data sets
-    return Path("runs") / slug("-".join([verb, *stems]))
+    return Path("runs") / folder_name("-".join([verb, *stems]))
 
 
-def slug(name: str, longest: int = 80) -> str:
-    """A name as that of a folder; where it is too long, its start and a hash of the whole."""
+def folder_name(name: str, longest: int = 80) -> str:
+    """Turn a name into a folder's; a long one is cut, and ends in its hash."""
     plain = re.sub(r"[^A-Za-z0-9._+-]+", "-", name).strip("-._") or "unnamed"
     return plain if len(plain) <= longest else f"{plain[: longest - 9]}-{sha256_text(name)[:8]}"
 
 
 def audit_alone(flat: Flat) -> Flat:
-    """The settings of an audit without a config: of the models and records that are given, trains nothing.
+    """Complete the settings of an audit without a config: it trains nothing.
 
     ConfigError without records: made-up people say nothing about a given model.
     """
@@ -154,13 +159,13 @@ def audit_alone(flat: Flat) -> Flat:
         raise ConfigError(
             "There are no records to audit.",
             f"given: {', '.join(flat) or 'nothing'}",
-            "Give --data.files.private MEMBERS.jsonl --data.files.outsiders OUTSIDERS.jsonl.",
+            "Give --members MEMBERS.jsonl --nonmembers OTHERS.jsonl.",
         )
     return AUDIT_ALONE | flat
 
 
 def config_file(source: str) -> Path:
-    """The YAML file that a word on the command line means: a file, a run folder's config, or a preset's name."""
+    """Find the YAML file that a word means: a file, a run's config, a preset."""
     path = Path(source)
     if path.is_dir() and (path / "config.yaml").is_file():
         return path / "config.yaml"
@@ -187,16 +192,20 @@ def config_file(source: str) -> Path:
     names = sorted(file.stem for file in PRESETS.glob("*.yaml"))
     raise ConfigError(
         f"There is no config {source!r}.",
-        f"neither a file, nor a run folder, nor a preset ({', '.join(names)}, or one of `stillage ls presets`)",
+        f"neither a file, nor a run folder, nor a preset ({', '.join(names)}, or one of "
+        "`stillage ls presets`)",
         did_you_mean(source, [*names, *published()], "Check the path."),
     )
 
 
 def instead_of(folder: Path) -> str:
-    """What to give in the place of a folder that is no run: a point of a grid, or a flag for a model."""
+    """Say what to give instead of a folder that is no run."""
     if (folder / "sweep.json").is_file():
         runs = sorted(str(file.parent) for file in folder.glob("*/config.yaml"))
-        return f"It holds a grid: give the config that made it, or one of its points ({', '.join(runs[:3])}, ...)."
+        points = ", ".join(runs[:3])
+        return (
+            f"It holds a grid: give the config that made it, or one of its points ({points}, ...)."
+        )
     if any((folder / name).is_file() for name in ("config.json", "adapter_config.json")):
         return f"It is a model: give --student {folder} or --teacher {folder}."
     return "Give a run folder, or a config file."

@@ -1,21 +1,21 @@
-"""`stillage compare RUN RUN ...` or `stillage compare GRID`: which finished run leaks more, and which answers better."""
+"""`stillage compare RUN RUN ...` or `compare GRID`: finished runs side by side."""
 
 from __future__ import annotations
 
-import itertools
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from stillage.cli.paths import split_at_flags
 from stillage.errors import ConfigError
 from stillage.run.parse import typed
 
 if TYPE_CHECKING:
     from stillage.experiment.side_by_side import SideBySide
 
-USAGE = "usage: stillage compare RUN RUN ... [settings]     finished runs, or grids (folders of a config with `sweep:`)\n"
+USAGE = """usage: stillage compare RUN RUN ... [settings]
+finished runs, or grids (folders of a config with `sweep:`)"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,21 +25,25 @@ class Comparison:
     model: str = ""
     """Which model of each run; empty: the student, or the teacher where no run has a student."""
     attack: str = ""
-    """Which attack's scores; empty: the primary one, which the first run's configuration names first."""
+    """Which attack's scores; empty: the one that the first run's configuration names first."""
     level: float = 0.95
     """Level of the intervals."""
     out: Path | None = None
-    """Write compare.parquet (every number) and compare.json (what was compared) there; empty: only print."""
+    """Folder for compare.parquet and compare.json; empty: only print. Every number is in the first,
+    what was compared in the second."""
+
+
+def help_text(verb: str, words: list[str]) -> str:
+    """Return how the verb is called, and its settings."""
+    from stillage.cli.help import settings_help
+
+    return settings_help(USAGE, Comparison(), words)
 
 
 def main(verb: str, words: list[str]) -> int:
     """Compare, print, and write if asked."""
-    if "--help" in words or "-h" in words:
-        print(USAGE)
-        sys.stdout.flush()
-        typed(Comparison, ["--help"], f"stillage {verb}")
-    folders = list(itertools.takewhile(lambda word: not word.startswith("-"), words))
-    asked = typed(Comparison, words[len(folders) :], f"stillage {verb}")
+    folders, flags = split_at_flags(words)
+    asked = typed(Comparison, flags, f"stillage {verb}")
     if not folders:
         raise ConfigError(
             "Which runs?",
@@ -52,10 +56,10 @@ def main(verb: str, words: list[str]) -> int:
             f"level: {asked.level}",
             "Use a level such as 0.95.",
         )
-    return run(list(map(Path, folders)), asked)
+    return compare_runs(list(map(Path, folders)), asked)
 
 
-def run(folders: Sequence[Path], asked: Comparison) -> int:
+def compare_runs(folders: Sequence[Path], asked: Comparison) -> int:
     """Read, compare, print."""
     from stillage.experiment.side_by_side import side_by_side
     from stillage.report.cells import text
@@ -70,18 +74,18 @@ def run(folders: Sequence[Path], asked: Comparison) -> int:
     for line in found.said:
         print(line)
     if asked.out is not None:
-        write(asked.out, found)
+        write_comparison(asked.out, found)
     return 0
 
 
-def write(out: Path, found: SideBySide) -> None:
-    """compare.parquet and compare.json."""
+def write_comparison(out: Path, found: SideBySide) -> None:
+    """Write compare.parquet and compare.json."""
     from stillage.run.folder import write_json
     from stillage.run.results import write_results
 
     write_results(out / "compare.parquet", found.results)
     runs = [
-        {"variant": name, "run": str(one.folder), "seed": one.seed, **fingerprints(one.folder)}
+        {"variant": name, "run": str(one.folder), "seed": one.seed, **table_hashes(one.folder)}
         for name, group in found.variants.items()
         for one in group
     ]
@@ -97,8 +101,11 @@ def write(out: Path, found: SideBySide) -> None:
     print(f"every number: {out / 'compare.parquet'}")
 
 
-def fingerprints(run: Path) -> dict[str, str]:
-    """The hashes of the tables of a run that were compared, under its key: a plain one would confirm a guess at a record."""
+def table_hashes(run: Path) -> dict[str, str]:
+    """Hash the tables of a run that were compared, under its key.
+
+    A plain hash would confirm a guess at a record.
+    """
     from stillage.report.private import Sight, run_key
     from stillage.run.folder import sha256_file
 

@@ -1,18 +1,24 @@
-"""`stillage doctor`: what a run would run on, in a form that can be pasted into an issue."""
+"""`stillage doctor`: show what a run would run on, for bug reports."""
 
 from __future__ import annotations
 
 import shutil
 from pathlib import Path
 
+from stillage.cli.paths import NoSettings, read_paths
 from stillage.run.environment import environment
+from stillage.run.parse import typed
+
+
+def help_text(verb: str, words: list[str]) -> str:
+    """Return how the verb is called."""
+    return f"usage: stillage {verb}"
 
 
 def main(verb: str, words: list[str]) -> int:
-    """Print versions, processors, accelerator, memory, disk; exit 1 when a needed package is missing."""
-    if words:
-        print(f"usage: stillage {verb}")
-        return 0 if words[0] in ("--help", "-h") else 2
+    """Print versions, hardware and disk; exit 1 where a needed package is missing."""
+    _, flags = read_paths(f"stillage {verb}", words, ())
+    typed(NoSettings, flags, f"stillage {verb}")
     facts = environment()
     packages = facts.pop("packages")
     assert isinstance(packages, dict)

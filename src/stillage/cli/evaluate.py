@@ -1,10 +1,9 @@
-"""`stillage evaluate MODEL --data SET ...`: one model on data sets and seeds; `stillage evaluate CONFIG`: a run's models."""
+"""`stillage evaluate MODEL --data SET ...`: how well a model answers, or a run's."""
 
 from __future__ import annotations
 
 import math
-import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -16,16 +15,19 @@ from stillage.run.config import ModelConfig
 from stillage.run.parse import typed
 
 if TYPE_CHECKING:
+    import pyarrow as pa
+
     from stillage.cli.progress import Board
-    from stillage.evaluate.cells import Subject
+    from stillage.evaluate.cells import Reading, Subject
     from stillage.evaluate.datasets import EvalSet
+    from stillage.run.progress import Doing
     from stillage.types import Result
 
-USAGE = """usage: stillage evaluate MODEL --data SET ... [settings]      a model on data sets and seeds
-       stillage evaluate [CONFIG.yaml | RUN | PRESET]          the models of a run (settings: stillage run --help)
+USAGE = """usage: stillage evaluate MODEL --data SET ... [settings]    a model on data sets and seeds
+       stillage evaluate [CONFIG.yaml | RUN | PRESET]        the models of a run, by the settings
+                                                             of `stillage run --help`
 
-MODEL: a folder (safetensors, or a PEFT adapter), or a hub id with --revision
-"""
+MODEL: a folder (safetensors, or a PEFT adapter), or a hub id with --revision"""
 OURS = ("--data", "--seeds", "--decoding", "--published", "--revision", "--teacher")
 PUBLISHED = (10, 20, 30, 40, 50)
 """The seeds of the published evaluation."""
@@ -44,22 +46,24 @@ class Matrix:
     """What `stillage evaluate MODEL` takes besides the model."""
 
     data: tuple[str, ...] = ()
-    """Data sets: dolly, self-instruct, vicuna, sinst, uinst (NAME@COMMIT for another commit), files, or HUB_ID@COMMIT."""
+    """Data sets by name, files, or HUB_ID@COMMIT. Names are dolly, self-instruct, vicuna, sinst and
+    uinst (NAME@COMMIT for another commit)."""
     published: bool = False
-    """The published evaluation (MiniLLM, DistiLLM): five sampled answers to every record (--decoding as_released, --seeds 10
-    20 30 40 50). Without it every record gets one greedy answer."""
+    """The published evaluation: five sampled answers. As in MiniLLM and DistiLLM, to every record
+    (--decoding as_released, --seeds 10 20 30 40 50). Without it every record gets one greedy answer."""
     seeds: tuple[int, ...] = ()
-    """One sampled answer to every record for each; naming some without a decoding means --decoding as_released."""
+    """One sampled answer to every record for each. Naming some without a decoding means --decoding
+    as_released."""
     decoding: tuple[Literal["paper", "as_released", "greedy", "greedy_no_repeat"], ...] = ()
-    """paper: sampled at temperature 1. as_released: and no 6-gram twice. greedy, greedy_no_repeat: the likeliest token.
-    Empty: greedy; with --published or --seeds as_released."""
+    """paper: sampled at temperature 1. as_released: and no 6-gram twice. greedy, greedy_no_repeat:
+    the likeliest token. Empty: greedy; with --published or --seeds as_released."""
     max_new_tokens: int = 0
     """Longest answer, in tokens; 0: 256, or half of the model's context where that is less."""
     max_prompt_tokens: int = 256
     """Longest prompt; a longer one loses its middle."""
     template: Literal["auto", "alpaca", "raw", "chat"] = "auto"
-    """How prompts were laid out in training: auto (as the model's folder says: its chat template where it has one, else
-    alpaca), alpaca, raw or chat."""
+    """Layout of prompts in training: auto, alpaca, raw or chat. auto: as the model's folder says,
+    its chat template where it has one, else alpaca."""
     records: int = 0
     """Use only the first so many records of each data set; 0: all."""
     columns: dict[str, str] = field(default_factory=dict)
@@ -82,28 +86,35 @@ class Matrix:
     """Where the cells are kept; finished ones are never done again, nor overwritten."""
 
 
+def help_text(verb: str, words: list[str]) -> str:
+    """Return the settings of an evaluated model, or a section of those of a run."""
+    from stillage.cli.help import ALL, around_help, plan_help, settings_help
+
+    if around_help(words)[1] not in ("", ALL):
+        return plan_help(verb, words)
+    return settings_help(USAGE, Matrix(), words)
+
+
 def main(verb: str, words: list[str]) -> int:
     """Evaluate a model, or the models of a config."""
-    is_help = "--help" in words or "-h" in words
-    if not is_help and not names_model(words):
+    if not names_model(words):
         from stillage.cli.run import main as run
 
         return run(verb, words)
     if is_helper():
         return 0  # one process evaluates
-    if is_help:
-        print(USAGE)
-        sys.stdout.flush()
-        typed(Matrix, ["--help"], f"stillage {verb} MODEL")
     if words[0].startswith("-"):
         raise ConfigError(
             "Which model?", f"given: {' '.join(words)}", "stillage evaluate MODEL --data SET"
         )
-    return evaluate(words[0], typed(Matrix, words[1:], f"stillage {verb} MODEL"))
+    return measure_model(words[0], typed(Matrix, words[1:], f"stillage {verb} MODEL"))
 
 
 def names_model(words: Sequence[str]) -> bool:
-    """Is a model meant, rather than a config? A model's folder, or a flag that only the evaluation of a model has."""
+    """Tell whether a model is meant, rather than a config.
+
+    A model's folder, or a flag that only the evaluation of a model has.
+    """
     if any(word.split("=")[0] in OURS for word in words) or (words and words[0].endswith(".gguf")):
         return True
     return bool(words) and any(
@@ -111,7 +122,7 @@ def names_model(words: Sequence[str]) -> bool:
     )
 
 
-def evaluate(model: str, asked: Matrix) -> int:
+def measure_model(model: str, asked: Matrix) -> int:
     """Fill the matrix, then print its table."""
     if not asked.data:
         from stillage.evaluate.datasets import KNOWN
@@ -131,16 +142,16 @@ def evaluate(model: str, asked: Matrix) -> int:
             for word in asked.data
         ]
         board.say(counts(sets))
-        results, curves = fill(model, asked, sets, board)
-    print("\n".join(table(results)))
+        rows, curves = fill_matrix(model, asked, sets, board)
+    print("\n".join(matrix_lines(rows)))
     if curves:
-        print("\n".join(["", *exposure_table(curves)]))
+        print("\n".join(["", *exposure_lines(curves)]))
     print(f"results of every cell below {asked.out}: {asked.out / 'results.parquet'}")
     return 0
 
 
 def with_defaults(asked: Matrix) -> Matrix:
-    """The decodings and seeds that are meant where none are named: one greedy answer, or the published matrix."""
+    """Fill in decodings and seeds: one greedy answer, or the published matrix."""
     samples = asked.published or bool(asked.seeds)
     decoding = asked.decoding or (("as_released",) if samples else ("greedy",))
     return replace(
@@ -150,38 +161,73 @@ def with_defaults(asked: Matrix) -> Matrix:
     )
 
 
-def fill(
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MatrixRow:
+    """The results of one data set and decoding: those of each seed, then their means."""
+
+    decoding: str
+    seeds: int
+    results: list[Result]
+
+    def of(self, metric: str) -> Result | None:
+        """Return a metric's result: over seeds where there are several, else over records."""
+        known = [result for result in self.results if result.metric == metric]
+        return known[self.seeds if len(known) > self.seeds > 1 else 0] if known else None
+
+
+def fill_matrix(
     model: str, asked: Matrix, sets: Sequence[EvalSet], board: Board
-) -> tuple[list[Result], list[Result]]:
-    """The results of the matrix, and of the exposure bias where a teacher is given."""
-    from stillage.data.chat_templates import chosen_template as layout_of
-    from stillage.data.chat_templates import layout_note, own_layout
+) -> tuple[list[MatrixRow], dict[str, pa.Table]]:
+    """Fill the matrix; with a teacher also the exposure bias, as a curve for each data set."""
+    from stillage.data.chat_templates import chosen_template, layout_note
     from stillage.evaluate.cells import Reading
-    from stillage.evaluate.matrix import collect, decoding_of, run_matrix
+    from stillage.evaluate.matrix import decoding_of, run_matrix
     from stillage.experiment.inputs import new_tokens, prompt_room
     from stillage.run.progress import watched
 
-    say, doing = board.say, watched(partial(board.show, "evaluate"), model)
+    doing = watched(partial(board.show, "evaluate"), model)
     subject = load_subject(ModelConfig(path=model, revision=asked.revision, dtype=asked.dtype))
     longest = new_tokens(subject.model, asked.max_new_tokens, usual=256)
     decodings = {name: decoding_of(name, longest) for name in asked.decoding}
-    say(layout_note(asked.template, subject.tokenizer, model))
+    board.say(layout_note(asked.template, subject.tokenizer, model))
     room = prompt_room(subject.model, longest, asked.max_prompt_tokens)
-    reading = Reading(template=layout_of(asked.template, subject.tokenizer), max_prompt_tokens=room)
-    results = run_matrix(
-        subject,
-        sets,
-        decodings,
-        asked.seeds,
-        reading=reading,
-        out=asked.out,
-        batch_tokens=asked.batch_tokens,
-        say=say,
-        doing=doing,
+    reading = Reading(
+        template=chosen_template(asked.template, subject.tokenizer), max_prompt_tokens=room
     )
+    rows: list[MatrixRow] = []
+    for chosen in sets:
+        for name, decoding in decodings.items():
+            results = run_matrix(
+                subject,
+                [chosen],
+                {name: decoding},
+                asked.seeds,
+                reading=reading,
+                out=asked.out,
+                batch_tokens=asked.batch_tokens,
+                say=board.say,
+                doing=doing,
+            )
+            seeds = len(set(asked.seeds)) if decoding.sampling_temperature > 0 else 1
+            rows.append(MatrixRow(decoding=name, seeds=seeds, results=results))
     if not asked.teacher:
-        return results, []
+        return rows, {}
+    return rows, exposure_curves(subject, asked, sets, reading, longest, board, doing)
+
+
+def exposure_curves(
+    subject: Subject,
+    asked: Matrix,
+    sets: Sequence[EvalSet],
+    reading: Reading,
+    longest: int,
+    board: Board,
+    doing: Doing,
+) -> dict[str, pa.Table]:
+    """Measure the exposure bias against the teacher on every data set."""
+    from stillage.data.chat_templates import own_layout
     from stillage.evaluate.exposure import ExposurePlan, exposure_cell
+    from stillage.evaluate.matrix import collect
     from stillage.models.pair import check_same_tokenizer
 
     teacher = load_subject(
@@ -190,16 +236,17 @@ def fill(
     check_same_tokenizer(teacher.tokenizer, subject.tokenizer)
     theirs = teacher.tokenizer.chat_template
     if theirs and own_layout(theirs) != reading.template:
-        say(
-            f"warning: the teacher reads the student's layout, and its own is another ({own_layout(theirs)})"
+        board.say(
+            "warning: the teacher reads the student's layout, and its own is another "
+            f"({own_layout(theirs)})"
         )
     plan = ExposurePlan(
         max_new_tokens=longest, rollouts=asked.rollouts, batch_tokens=asked.batch_tokens
     )
-    curves: list[Result] = []
+    curves: dict[str, pa.Table] = {}
     for chosen in sets:
-        say(f"{chosen.label}: exposure bias, {asked.rollouts} texts per prompt by each model")
-        curves += exposure_cell(
+        board.say(f"{chosen.label}: exposure bias, {asked.rollouts} texts per prompt by each model")
+        curves[chosen.label] = exposure_cell(
             subject,
             teacher,
             chosen,
@@ -207,15 +254,15 @@ def fill(
             out=asked.out,
             seed=asked.seeds[0],
             plan=plan,
-            say=say,
+            say=board.say,
             doing=doing,
         )
     collect(asked.out)
-    return results, curves
+    return curves
 
 
 def load_subject(source: ModelConfig) -> Subject:
-    """A model with its tokenizer, and the hash of both as they are in memory."""
+    """Load a model with its tokenizer, and the hash of both as they are in memory."""
     from stillage.corpus.tokenizers import tokenizer_hash
     from stillage.evaluate.cells import Subject, digest
     from stillage.experiment.inputs import device_name, special_ids
@@ -237,72 +284,45 @@ def load_subject(source: ModelConfig) -> Subject:
     )
 
 
-def table(results: Sequence[Result]) -> list[str]:
-    """One line per data set and decoding: mean and 95 % interval over the seeds (over the records for one seed)."""
-    rows = {
-        (result.dataset, decoding_name(result.note)): {}
-        for result in results
-        if result.metric != "gold_loss"
-    }
-    for result in results:
-        for (dataset, decoding), cells in rows.items():
-            if dataset == result.dataset and (
-                result.metric == "gold_loss" or decoding == decoding_name(result.note)
-            ):
-                cells.setdefault(result.metric, []).append(result)
+def matrix_lines(rows: Sequence[MatrixRow]) -> list[str]:
+    """Write a line per data set and decoding: means with 95 % intervals."""
     lines = [("data set", "decoding", "records", "seeds", *(title for _, title, _ in COLUMNS))]
-    for (dataset, decoding), found in rows.items():
-        tokens = found["generated_tokens"]
-        over_seeds = next(
-            (result for result in tokens if result.note.endswith("; over seeds")), None
-        )
-        shown = [cell(found.get(metric, []), digits) for metric, _, digits in COLUMNS]
-        lines.append(
-            (dataset, decoding, str(tokens[0].n), str(over_seeds.n if over_seeds else 1), *shown)
-        )
+    for row in rows:
+        tokens = next(one for one in row.results if one.metric == "generated_tokens")
+        shown = [value_in_words(row.of(metric), digits) for metric, _, digits in COLUMNS]
+        lines.append((tokens.dataset, row.decoding, str(tokens.n), str(row.seeds), *shown))
     return [
-        *aligned(lines),
+        *aligned_lines(lines),
         "intervals: 95 %, over seeds (Student t); over records for one seed, and for the gold loss",
     ]
 
 
-def decoding_name(note: str) -> str:
-    """The decoding that a result's note names: as_released, of decoding=as_released-1a2b3c4d; over seeds."""
-    return note.partition("decoding=")[2].partition(";")[0].rpartition("-")[0]
-
-
-def cell(results: Sequence[Result], digits: int) -> str:
-    """Value and interval (+- where it is symmetric): over seeds where there are several, else over records."""
-    chosen = next((result for result in results if result.note.endswith("; over seeds")), None)
-    if chosen is None:
-        chosen = results[0] if results else None
-    if chosen is None or math.isnan(chosen.value):
+def value_in_words(result: Result | None, digits: int) -> str:
+    """Write a value and its interval, +- where that is symmetric."""
+    if result is None or math.isnan(result.value):
         return "-"
-    if math.isnan(chosen.low):
-        return f"{chosen.value:.{digits}f}"
-    above, below = chosen.high - chosen.value, chosen.value - chosen.low
-    if abs(above - below) > 1e-9 * max(1.0, abs(chosen.value)):  # counted proportions, bootstraps
-        return f"{chosen.value:.{digits}f} ({chosen.low:.{digits}f} to {chosen.high:.{digits}f})"
-    return f"{chosen.value:.{digits}f} +- {above:.{digits}f}"
+    if math.isnan(result.low):
+        return f"{result.value:.{digits}f}"
+    above, below = result.high - result.value, result.value - result.low
+    if abs(above - below) > 1e-9 * max(1.0, abs(result.value)):  # counted proportions, bootstraps
+        return f"{result.value:.{digits}f} ({result.low:.{digits}f} to {result.high:.{digits}f})"
+    return f"{result.value:.{digits}f} +- {above:.{digits}f}"
 
 
-def exposure_table(curves: Sequence[Result]) -> list[str]:
-    """Excess accumulated error by length, one line per data set and length."""
-    head = ("data set", "tokens", "excess accumulated error, %", "95 % interval")
-    rows = [
-        (
-            row.dataset,
-            row.note.partition("tokens=")[2].partition(";")[0],
-            f"{row.value:.2f}",
-            f"{row.low:.2f} to {row.high:.2f}",
-        )
-        for row in curves
-    ]
-    return aligned([head, *rows])
+def exposure_lines(curves: Mapping[str, pa.Table]) -> list[str]:
+    """Write the excess accumulated error of each data set at lengths 1, 2, 4, ... and the last."""
+    lines = [("data set", "tokens", "excess accumulated error, %", "95 % interval")]
+    for label, curve in curves.items():
+        for row in curve.to_pylist():
+            length = row["tokens"]
+            if length & (length - 1) == 0 or length == curve.num_rows:
+                interval = f"{row['low']:.2f} to {row['high']:.2f}"
+                lines.append((label, str(length), f"{row['excess_percent']:.2f}", interval))
+    return aligned_lines(lines)
 
 
-def aligned(rows: Sequence[Sequence[str]]) -> list[str]:
-    """Columns of equal width."""
+def aligned_lines(rows: Sequence[Sequence[str]]) -> list[str]:
+    """Pad columns to equal width."""
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     return [
         "  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip()

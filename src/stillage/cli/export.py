@@ -1,33 +1,32 @@
-"""`stillage export RUN FOLDER`: a copy of a run, or of one point of a sweep, that needs nothing beside it."""
+"""`stillage export RUN FOLDER`: copy a run, with all that it needs."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from stillage.errors import ConfigError
+from stillage.cli.paths import NoSettings, read_paths
+from stillage.run.parse import typed
 
 USAGE = """usage: stillage export RUN FOLDER
 
-       Copies a finished run, or one point of a sweep with its share of the store, into a new folder: real files instead of
-       links, every file checked against its manifest. `report`, `audit`, `compare` and `run` work on the copy.
-"""
+Copies a finished run, or one point of a sweep with its share of the store, into a new folder:
+real files instead of links, every file checked against its manifest. `report`, `audit`, `compare`
+and `run` work on the copy."""
+
+
+def help_text(verb: str, words: list[str]) -> str:
+    """Return how the verb is called."""
+    return USAGE
 
 
 def main(verb: str, words: list[str]) -> int:
     """Copy, and say what was copied."""
+    paths, flags = read_paths(f"stillage {verb}", words, ("RUN", "FOLDER"))
+    typed(NoSettings, flags, f"stillage {verb}")
     from stillage.experiment.export import export
     from stillage.run.folder import files_of
 
-    if "--help" in words or "-h" in words:
-        print(USAGE)
-        return 0
-    if len(words) != 2 or any(word.startswith("-") for word in words):
-        raise ConfigError(
-            "Which run, and where to?",
-            f"given: {' '.join(words) or 'nothing'}",
-            f"stillage {verb} RUN FOLDER",
-        )
-    run, target = map(Path, words)
+    run, target = map(Path, paths)
     stages = export(run, target)
     size = sum(path.stat().st_size for path in files_of(target))
     print(f"{len(stages)} stages, {size / 2**20:.1f} MiB: {', '.join(stages)}")

@@ -1,4 +1,4 @@
-"""`stillage generate MODEL --prompt TEXT`: let a model answer, greedily unless asked to sample."""
+"""`stillage generate MODEL --prompt TEXT`: let a model answer a prompt."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import Literal
 
+from stillage.cli.paths import split_at_flags
 from stillage.errors import ConfigError, DataError
 from stillage.run.config import GenerateConfig, ModelConfig
 from stillage.run.parse import typed
@@ -25,8 +26,8 @@ class Ask:
     input: str = ""
     """The input that belongs to the instruction, where the template has one."""
     template: Literal["auto", "alpaca", "raw", "chat"] = "auto"
-    """How the prompt was laid out in training: auto (as the model's folder says: its chat template where it has one, else
-    alpaca), alpaca, raw or chat."""
+    """Layout of the prompt in training: auto, alpaca, raw or chat. auto: as the model's folder says,
+    its chat template where it has one, else alpaca."""
     revision: str = ""
     """Commit of a hub id: 40 hexadecimal digits."""
     seed: int = 1
@@ -34,43 +35,52 @@ class Ask:
     generate: GenerateConfig = field(default_factory=GenerateConfig)
 
 
+USAGE = """usage: stillage generate MODEL --prompt TEXT
+MODEL: a folder (safetensors) or a hub id"""
+
+
+def help_text(verb: str, words: list[str]) -> str:
+    """Return how the verb is called, and its settings."""
+    from stillage.cli.help import settings_help
+
+    return settings_help(USAGE, Ask(), words)
+
+
 def main(verb: str, words: list[str]) -> int:
     """Print one answer per prompt."""
-    if not words or words[0].startswith("-"):
-        if "--help" in words or "-h" in words:
-            print(
-                f"usage: stillage {verb} MODEL --prompt TEXT\n\nMODEL: a folder (safetensors) or a hub id"
-            )
-            sys.stdout.flush()
-            typed(Ask, ["--help"], f"stillage {verb} MODEL")
+    models, flags = split_at_flags(words)
+    if len(models) != 1:
         raise ConfigError(
             "Which model?",
             f"given: {' '.join(words) or 'nothing'}",
-            "stillage generate FOLDER --prompt TEXT",
+            f"stillage {verb} FOLDER --prompt TEXT",
         )
-    ask = typed(Ask, words[1:], f"stillage {verb} MODEL")
+    (model,) = models
+    ask = typed(Ask, flags, f"stillage {verb} MODEL")
     from stillage.cli.progress import Board
     from stillage.run.progress import watched
 
     with Board() as board:
-        doing = watched(partial(board.show, "generate"), words[0])
-        found = answers(
-            ModelConfig(path=words[0], revision=ask.revision), ask, prompts_of(ask), doing
-        )
-    for answer in found:
-        print(answer)
-    empty = sum(not answer for answer in found)
+        doing = watched(partial(board.show, "generate"), model)
+        source = ModelConfig(path=model, revision=ask.revision)
+        texts = answer_prompts(source, ask, read_prompts(ask), doing)
+    for text in texts:
+        print(text)
+    empty = sum(not text for text in texts)
     if empty:
         print(
-            f"{empty} of {len(found)} answers {'is' if empty == 1 else 'are'} empty: nothing was written "
+            f"{empty} of {len(texts)} answers {'is' if empty == 1 else 'are'} empty: nothing was written "
             "before the end of the text",
             file=sys.stderr,
         )
     return 0
 
 
-def prompts_of(ask: Ask) -> list[str]:
-    """The prompts of the command line. ConfigError for none or two ways at once, DataError for an unreadable file."""
+def read_prompts(ask: Ask) -> list[str]:
+    """Read the prompts of the command line.
+
+    ConfigError for none or two ways at once, DataError for an unreadable file.
+    """
     if bool(ask.prompt) == bool(ask.file):
         given = f"prompt: {ask.prompt!r}; file: {ask.file!r}"
         raise ConfigError(
@@ -86,14 +96,16 @@ def prompts_of(ask: Ask) -> list[str]:
         raise DataError(
             "The file of prompts cannot be read.", f"{ask.file}: {error}", "Check the path."
         ) from error
-    found = [line for line in text.splitlines() if line.strip()]
-    if not found:
+    lines = [line for line in text.splitlines() if line.strip()]
+    if not lines:
         raise DataError("The file of prompts is empty.", ask.file, "Write one prompt a line.")
-    return found
+    return lines
 
 
-def answers(source: ModelConfig, ask: Ask, prompts: list[str], doing: Doing = unheard) -> list[str]:
-    """The model's answers, as text."""
+def answer_prompts(
+    source: ModelConfig, ask: Ask, texts: list[str], doing: Doing = unheard
+) -> list[str]:
+    """Load the model and let it answer the prompts, as text."""
     from stillage.data.chat_templates import layout_note
     from stillage.data.tokenise import encode_prompts
     from stillage.experiment.inputs import new_tokens, prompt_room, shortest_context, special_ids
@@ -110,7 +122,7 @@ def answers(source: ModelConfig, ask: Ask, prompts: list[str], doing: Doing = un
     within = 0 if ask.generate.max_new_tokens else shortest_context(model) or 0
     records = [
         Record(id=str(number), prompt=text, input=ask.input, response="")
-        for number, text in enumerate(prompts)
+        for number, text in enumerate(texts)
     ]
     prompt_ids = encode_prompts(
         records, tokenizer, template=ask.template, max_prompt_tokens=room, within=within

@@ -1,4 +1,4 @@
-"""`stillage ls methods|attacks|divergences|presets`: what there is, where it comes from, what it needs."""
+"""`stillage ls methods|attacks|divergences|presets`: list what there is."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ NEEDS: Mapping[str, str] = {
 KINDS: Mapping[str, str] = {"outsiders": "outsiders", "both": "members and outsiders"}
 
 
-def methods() -> list[tuple[str, ...]]:
-    """Name, paper, settings with defaults."""
+def list_methods() -> list[tuple[str, ...]]:
+    """List name, paper, settings with defaults."""
     from stillage.distill.methods import METHODS
     from stillage.distill.settings import setting_fields
 
@@ -43,8 +43,8 @@ def methods() -> list[tuple[str, ...]]:
     ]
 
 
-def attacks() -> list[tuple[str, ...]]:
-    """Name, what the attacker needs, paper."""
+def list_attacks() -> list[tuple[str, ...]]:
+    """List name, what the attacker needs, paper."""
     from stillage.audit.attacks import ATTACKS, FITTED_ATTACKS, SHADOW_ATTACKS
 
     rows: list[tuple[str, ...]] = [("attack", "needs", "paper")]
@@ -64,8 +64,8 @@ def attacks() -> list[tuple[str, ...]]:
     return rows
 
 
-def divergences() -> list[tuple[str, ...]]:
-    """Name and settings."""
+def list_divergences() -> list[tuple[str, ...]]:
+    """List name and settings."""
     from stillage.distill.settings import DIVERGENCE_PARAMS
 
     return [
@@ -74,8 +74,8 @@ def divergences() -> list[tuple[str, ...]]:
     ]
 
 
-def presets() -> list[tuple[str, ...]]:
-    """Ours, then every published training script: name, and what it is."""
+def list_presets() -> list[tuple[str, ...]]:
+    """List ours, then every published training script: name, and what it is."""
     from stillage.presets.published import describe_script, published
 
     return [
@@ -85,7 +85,7 @@ def presets() -> list[tuple[str, ...]]:
 
 
 def own_presets() -> list[tuple[str, ...]]:
-    """The presets that are files: name and first line."""
+    """List the presets that are files: name and first line."""
     from stillage.cli.command_line import PRESETS
 
     rows: list[tuple[str, ...]] = []
@@ -95,7 +95,7 @@ def own_presets() -> list[tuple[str, ...]]:
 
 
 def preset_groups() -> list[tuple[str, ...]]:
-    """Ours, and how many published ones there are of each release and family, for the list of all lists."""
+    """List ours, and count the published ones of each release and family."""
     from stillage.presets.published import published
 
     counts = Counter(f"{script.source}/{script.family}/..." for script in published().values())
@@ -106,7 +106,7 @@ def preset_groups() -> list[tuple[str, ...]]:
 
 
 def preset_yaml(name: str) -> str:
-    """A preset as a config file."""
+    """Write a preset as a config file."""
     from stillage.cli.command_line import config_file
     from stillage.presets.published import published
     from stillage.presets.script_settings import script_yaml
@@ -116,15 +116,20 @@ def preset_yaml(name: str) -> str:
 
 
 LISTS: dict[str, Callable[[], list[tuple[str, ...]]]] = {
-    "methods": methods,
-    "attacks": attacks,
-    "divergences": divergences,
-    "presets": presets,
+    "methods": list_methods,
+    "attacks": list_attacks,
+    "divergences": list_divergences,
+    "presets": list_presets,
 }
 
 
+def help_text(verb: str, words: list[str]) -> str:
+    """Return how the verb is called."""
+    return f"usage: stillage {verb} [{' | '.join(LISTS)} | presets NAME] [--plugin FILE.py]"
+
+
 def main(verb: str, words: list[str]) -> int:
-    """Print one list, aligned; all of them without an argument; `presets NAME`: that preset as a config file.
+    """Print one list, or all without an argument; `presets NAME` as a config.
 
     With --plugin FILE.py, what the file adds is listed too.
     """
@@ -133,15 +138,12 @@ def main(verb: str, words: list[str]) -> int:
 
     files, words = plugin_files(words)
     with plugged(files):
-        return show(verb, words)
+        return show(words)
 
 
-def show(verb: str, words: list[str]) -> int:
+def show(words: list[str]) -> int:
     """Print what is asked for."""
     names = [word for word in words if not word.startswith("-")]
-    if "--help" in words or "-h" in words:
-        print(f"usage: stillage {verb} [{' | '.join(LISTS)} | presets NAME] [--plugin FILE.py]")
-        return 0
     if names[:1] == ["presets"] and len(names) == 2 and names[1] not in LISTS:
         print(preset_yaml(names[1]).rstrip())
         return 0

@@ -1,15 +1,16 @@
-"""`stillage data plain-text ACTION ...`: make, read, count, pack or import the plain-text corpus for `lm_coef`."""
+"""`stillage data plain-text ACTION ...`: make, read, pack or import a corpus."""
 
 from __future__ import annotations
 
 import json
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from stillage.cli.paths import NoSettings, read_paths
 from stillage.errors import ConfigError, DataError, did_you_mean
 from stillage.run.parse import typed
 
@@ -21,7 +22,8 @@ if TYPE_CHECKING:
 
 USAGE = """usage: stillage data plain-text ACTION ...
 
-  write SOURCE OUT    any text (.txt, .jsonl, .parquet, a folder, a hub id) as one document per line, newlines as <@x(x!>
+  write SOURCE OUT    any text (.txt, .jsonl, .parquet, a folder, a hub id) as one document per line,
+                      newlines as <@x(x!>
   read CORPUS [OUT]   such a corpus as JSON lines {"text": ...}, on the screen or in OUT (.jsonl)
   stats CORPUS        count documents and characters
   pack CORPUS OUT     tokenise and cut into blocks of equal length, in one .safetensors file
@@ -62,11 +64,6 @@ class Read:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Stats:
-    """`stats CORPUS` has no settings."""
-
-
-@dataclass(frozen=True, kw_only=True)
 class Pack:
     """What `pack CORPUS OUT` takes besides."""
 
@@ -94,9 +91,20 @@ class Import:
     """Commit of a hub id: 40 hexadecimal digits."""
 
 
+def help_text(verb: str, words: list[str]) -> str:
+    """Return how the actions are called, or one action and its settings."""
+    if not words or words[0] not in ACTIONS:
+        return USAGE
+    from stillage.cli.help import settings_help
+
+    _, kind, names = ACTIONS[words[0]]
+    usage = f"usage: stillage {verb} plain-text {words[0]} {' '.join(names)} [settings]"
+    return settings_help(usage, kind(), words)
+
+
 def main(verb: str, words: list[str]) -> int:
     """Do one action. words: what follows `plain-text`."""
-    if not words or words[0] in ("-h", "--help"):
+    if not words:
         print(USAGE)
         return 0
     action, rest = words[0], words[1:]
@@ -105,16 +113,18 @@ def main(verb: str, words: list[str]) -> int:
         raise ConfigError(
             "There is no such action on a plain-text corpus.", f"given: {action}", fix
         )
-    return ACTIONS[action](f"stillage {verb} plain-text {action}", rest)
+    do, kind, names = ACTIONS[action]
+    prog = f"stillage {verb} plain-text {action}"
+    paths, flags = read_paths(prog, rest, names)
+    return do(paths, typed(kind, flags, f"{prog} {' '.join(names)}"))
 
 
-def write(prog: str, words: list[str]) -> int:
+def write_corpus(paths: list[str], chosen: Write) -> int:
     """Make a corpus."""
-    (source, out), flags = paths(prog, words, ("SOURCE", "OUT"))
     from stillage.corpus.sources import HubPart
     from stillage.corpus.text_corpus import DocumentRules, write_text_corpus
 
-    chosen = typed(Write, flags, f"{prog} SOURCE OUT")
+    source, out = paths
     rules = DocumentRules(
         column=chosen.column,
         txt=chosen.txt,
@@ -128,23 +138,21 @@ def write(prog: str, words: list[str]) -> int:
     return 0
 
 
-def read(prog: str, words: list[str]) -> int:
+def read_corpus(paths: list[str], chosen: Read) -> int:
     """Give the documents back, as JSON lines."""
-    found, flags = paths(prog, words, ("CORPUS", "[OUT]"))
     from itertools import islice
 
     from stillage.corpus.text_corpus import read_text_corpus
     from stillage.run.folder import atomic
 
-    limit = typed(Read, flags, f"{prog} CORPUS [OUT]").limit
     lines: Iterator[str] = (
         json.dumps({"text": text}, ensure_ascii=False) + "\n"
-        for text in islice(read_text_corpus(Path(found[0])), limit or None)
+        for text in islice(read_text_corpus(Path(paths[0])), chosen.limit or None)
     )
-    if len(found) == 1:
+    if len(paths) == 1:
         sys.stdout.writelines(lines)
         return 0
-    out = Path(found[1])
+    out = Path(paths[1])
     if out.suffix != ".jsonl":
         raise ConfigError(
             "The documents are written as JSON lines.",
@@ -157,20 +165,17 @@ def read(prog: str, words: list[str]) -> int:
     return 0
 
 
-def stats(prog: str, words: list[str]) -> int:
-    """Count."""
-    (corpus,), flags = paths(prog, words, ("CORPUS",))
+def count_corpus(paths: list[str], chosen: NoSettings) -> int:
+    """Count documents and characters."""
     from stillage.corpus.text_corpus import measure_text_corpus
 
-    typed(Stats, flags, f"{prog} CORPUS")
-    print(measure_text_corpus(Path(corpus)).summary())
+    print(measure_text_corpus(Path(paths[0])).summary())
     return 0
 
 
-def pack(prog: str, words: list[str]) -> int:
+def pack_blocks(paths: list[str], chosen: Pack) -> int:
     """Tokenise and cut into blocks."""
-    (corpus, out), flags = paths(prog, words, ("CORPUS", "OUT"))
-    chosen = typed(Pack, flags, f"{prog} CORPUS OUT")
+    corpus, out = paths
     if not chosen.tokenizer:
         raise ConfigError(
             "Which tokenizer?",
@@ -198,7 +203,10 @@ def pack(prog: str, words: list[str]) -> int:
 
 
 def counting(board: Board, size: int) -> Callable[[int, int], None]:
-    """Documents on a board as they are packed. size: of the files in bytes, which makes the time left a rough one."""
+    """Show documents on a board as they are packed.
+
+    size: of the files in bytes, which makes the time left a rough one.
+    """
     started, read = time.monotonic(), 0
 
     def count(documents: int, characters: int) -> None:
@@ -212,10 +220,9 @@ def counting(board: Board, size: int) -> Callable[[int, int], None]:
     return count
 
 
-def import_(prog: str, words: list[str]) -> int:
-    """Bring a published indexed set into our blocks, or its prompts and responses into records."""
-    (folder, out), flags = paths(prog, words, ("FOLDER", "OUT"))
-    chosen = typed(Import, flags, f"{prog} FOLDER OUT")
+def import_indexed(paths: list[str], chosen: Import) -> int:
+    """Import a published indexed set as blocks, or its prompts and responses."""
+    folder, out = paths
     from stillage.corpus.indexed import open_indexed
     from stillage.corpus.token_blocks import write_blocks
 
@@ -230,12 +237,14 @@ def import_(prog: str, words: list[str]) -> int:
     print(indexed.summary())
     if indexed.separator is not None:
         if tokenizer is None or Path(out).suffix != ".jsonl":
-            fix = f"Give --tokenizer and an OUT that ends in .jsonl (or use {chosen.split}.jsonl, which its makers wrote)."
+            fix = (
+                "Give --tokenizer and an OUT that ends in .jsonl "
+                f"(or use {chosen.split}.jsonl, which its makers wrote)."
+            )
             values = f"{folder}/{chosen.split}; tokenizer: {chosen.tokenizer or 'none'}; out: {out}"
             raise DataError("The set holds prompts and responses, not plain text.", values, fix)
-        print(
-            f"{write_pairs(indexed, tokenizer, Path(out))} records with prompt and response; --data.template raw"
-        )
+        count = write_pairs(indexed, tokenizer, Path(out))
+        print(f"{count} records with prompt and response; --data.template raw")
         return 0
     written = write_blocks(
         Path(out),
@@ -249,37 +258,18 @@ def import_(prog: str, words: list[str]) -> int:
     return 0
 
 
-ACTIONS: dict[str, Callable[[str, list[str]], int]] = {
-    "write": write,
-    "read": read,
-    "stats": stats,
-    "pack": pack,
-    "import": import_,
+ACTIONS: Mapping[str, tuple[Callable[..., int], type, tuple[str, ...]]] = {
+    "write": (write_corpus, Write, ("SOURCE", "OUT")),
+    "read": (read_corpus, Read, ("CORPUS", "[OUT]")),
+    "stats": (count_corpus, NoSettings, ("CORPUS",)),
+    "pack": (pack_blocks, Pack, ("CORPUS", "OUT")),
+    "import": (import_indexed, Import, ("FOLDER", "OUT")),
 }
-SETTINGS = {"write": Write, "read": Read, "stats": Stats, "pack": Pack, "import": Import}
-
-
-def paths(prog: str, words: list[str], names: tuple[str, ...]) -> tuple[list[str], list[str]]:
-    """The words before the first flag, one for each name ([...] may be absent), and the flags. Shows help where asked."""
-    first = next((index for index, word in enumerate(words) if word.startswith("-")), len(words))
-    given, flags = words[:first], words[first:]
-    if "-h" in flags or "--help" in flags:
-        print(f"usage: {prog} {' '.join(names)} [settings]\n")
-        sys.stdout.flush()
-        typed(SETTINGS[prog.split()[-1]], ["--help"], prog)
-    needed = [name for name in names if not name.startswith("[")]
-    if not len(needed) <= len(given) <= len(names):
-        fix = f"{prog} {' '.join(names)}"
-        raise ConfigError(
-            f"{prog.split()[-1]} takes {' and '.join(names)}.",
-            f"given: {' '.join(given) or 'nothing'}",
-            fix,
-        )
-    return given, flags
+"""Action -> what does it, its settings, and the places that it takes."""
 
 
 def write_pairs(indexed: IndexedSet, tokenizer: PreTrainedTokenizerFast, out: Path) -> int:
-    """Prompts and responses as text, a JSON line each, without the end of text; how many."""
+    """Write prompts and responses as JSON lines, without the end of text; how many."""
     from stillage.run.folder import atomic
 
     with atomic(out) as temporary, temporary.open("w", encoding="utf-8") as handle:

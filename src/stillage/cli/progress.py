@@ -15,7 +15,7 @@ LINE_EVERY_S = 30.0
 
 
 class Board:
-    """Shows what a run is doing, for as long as it runs; writes to standard error, so that output can be piped."""
+    """Shows what a run is doing; on standard error, so that output can be piped."""
 
     def __init__(self) -> None:
         """On a terminal a live bar, otherwise lines."""
@@ -51,22 +51,20 @@ class Board:
             self.bar.stop()
 
     def say(self, line: str) -> None:
-        """A line that stays."""
+        """Print a line that stays."""
         if self.bar is not None:
             self.bar.console.print(line, highlight=False, markup=False)
         else:
             print(line, file=sys.stderr, flush=True)
 
     def show(self, name: str, facts: Mapping[str, Any]) -> None:
-        """Facts of the work in hand: the step of a training loop, or the records of a model that are done."""
+        """Show facts of the work in hand: the step of a training, or the records done."""
         if self.bar is None:
             now = time.monotonic()
-            says_where = (
-                "step" in facts or "doing" in facts
-            )  # a model's name alone tells nobody how far it is
+            says_where = "step" in facts or "doing" in facts  # more than a model's name
             if now - self.last_line_s.setdefault(name, now) >= LINE_EVERY_S and says_where:
                 self.last_line_s[name] = now
-                self.say(f"{name}: {describe(facts)}")
+                self.say(f"{name}: {facts_in_words(facts)}")
             return
         if name not in self.tasks:
             self.tasks[name] = self.bar.add_task(name, total=None, facts="")
@@ -76,25 +74,24 @@ class Board:
             self.tasks[name],
             completed=done,
             total=total,
-            facts=describe(facts, short=True),
+            facts=facts_in_words(facts, short=True),
             visible=not is_over,
         )
 
 
-def describe(facts: Mapping[str, Any], *, short: bool = False) -> str:
-    """The facts as words: step 120/800 (15 %), loss 2.31, 9,800 tokens/s, 0:41 left; or student, scoring 12 of 64 records.
+def facts_in_words(facts: Mapping[str, Any], *, short: bool = False) -> str:
+    """Write facts as words: step 120/800 (15 %), loss 2.31, 9,800 tokens/s, 0:41 left.
 
-    short: beside a bar that shows the step.
+    Or: student, scoring 12 of 64 records. short: beside a bar that shows the step.
     """
     parts = []
     if "model" in facts:
         parts.append(str(facts["model"]))
     if "doing" in facts:
-        parts.append(str(facts["doing"]).replace("{}", counted(facts)))
+        parts.append(str(facts["doing"]).replace("{}", count_in_words(facts)))
     if "total" in facts and "step" in facts and not short:
-        parts.append(
-            f"step {facts['step']}/{facts['total']} ({100 * facts['step'] / max(1, facts['total']):.0f} %)"
-        )
+        percent = 100 * facts["step"] / max(1, facts["total"])
+        parts.append(f"step {facts['step']}/{facts['total']} ({percent:.0f} %)")
     if "loss" in facts:
         parts.append(f"loss {facts['loss']:.3f}")
     if "tokens_per_s" in facts:
@@ -104,14 +101,14 @@ def describe(facts: Mapping[str, Any], *, short: bool = False) -> str:
     return ", ".join(parts)
 
 
-def counted(facts: Mapping[str, Any]) -> str:
-    """How many are done: 1,200 of 1,600; without "of", where nobody knows how many there are."""
+def count_in_words(facts: Mapping[str, Any]) -> str:
+    """Write how many are done: 1,200 of 1,600; without "of" where the total is unknown."""
     done = f"{facts.get('done', 0):,}"
     return f"{done} of {facts['of']:,}" if facts.get("of") is not None else done
 
 
 def clock(seconds: float) -> str:
-    """Seconds as 0:41, 12:05 or 2:10:00."""
+    """Write seconds as 0:41, 12:05 or 2:10:00."""
     minutes, rest = divmod(int(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"

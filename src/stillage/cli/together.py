@@ -1,4 +1,4 @@
-"""A run on several processes: the first does what it always does, the others take part in its trainings."""
+"""A run on several processes: the first leads, the others take part in its trainings."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def lead(team: Team, work: Callable[[], int]) -> int:
-    """The first process: do the work; however it ends, the others end too."""
+    """Do the work of the first process; however it ends, the others end too."""
     from stillage.experiment.team import error_for_all, part
 
     code = 1
@@ -38,7 +38,10 @@ def lead(team: Team, work: Callable[[], int]) -> int:
 
 
 def follow(team: Team, files: Sequence[Path]) -> int:
-    """Another process: take part in every training that the first calls to. Returns the exit code; says only errors."""
+    """Take part in every training that the first process calls to; the exit code.
+
+    Says only errors.
+    """
     from stillage.experiment.plugin import plugged
     from stillage.experiment.team import part
     from stillage.run.stop import Stopped, watch_signals
@@ -58,7 +61,7 @@ def follow(team: Team, files: Sequence[Path]) -> int:
             code, text = error.exit_code, str(error)
         except (Stopped, KeyboardInterrupt) as error:
             code, text = getattr(error, "exit_code", 130), ""
-        except Exception as error:  # noqa: BLE001 - the outermost frame of this process: the first shows it
+        except Exception as error:  # noqa: BLE001 - the first process shows it
             code, text = (75, "") if stop() else (1, f"{type(error).__name__}: {error}")
         if not team.leave(code, text) and text:
             print(f"stillage, process {team.rank} of {team.size}: {text}", file=sys.stderr)

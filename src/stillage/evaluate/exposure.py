@@ -21,10 +21,10 @@ from stillage.errors import ConfigError
 from stillage.evaluate.cells import Reading, Subject, digest, kept, read_set, set_folder
 from stillage.evaluate.datasets import EvalSet
 from stillage.functional.means import ratio_interval
-from stillage.run.folder import write_table
+from stillage.run.folder import read_table, write_table
 from stillage.run.lock import locked
 from stillage.run.progress import Doing, Done, unheard
-from stillage.run.results import read_results, write_results
+from stillage.run.results import write_results
 from stillage.types import Array, Example, Result
 
 if TYPE_CHECKING:
@@ -231,10 +231,11 @@ def exposure_cell(
     plan: ExposurePlan,
     say: Callable[[str], None] = log.info,
     doing: Doing = unheard,
-) -> list[Result]:
-    """The curve of a student on one data set, kept beside its other cells and skipped when it is there.
+) -> pa.Table:
+    """Return the curve of a student on one data set, as `curve_table` lays it out.
 
-    The whole curve is in exposure-KEY.parquet; the results have the lengths 1, 2, 4, ... and the last.
+    It is kept beside the student's other cells, in exposure-KEY.parquet, and not measured again.
+    The results have the lengths 1, 2, 4, ... and the last.
     """
     from stillage.models.prompts import Prompts, TextRules
 
@@ -243,8 +244,9 @@ def exposure_cell(
     max_new_tokens, rollouts = plan.max_new_tokens, plan.rollouts
     key = digest([SCHEMA, teacher.key, seed, max_new_tokens, rollouts])[:8]
     results_file = folder / f"exposure-{key}.results.parquet"
+    table_file = folder / f"exposure-{key}.parquet"
     if results_file.exists():
-        return kept(results_file, read_results)
+        return kept(table_file, read_table)
     curve = exposure_bias(
         student.model,
         teacher.model,
@@ -278,6 +280,6 @@ def exposure_cell(
     ]
     with locked(out, wait=True):
         if not results_file.exists():  # table and results are of one process
-            write_table(folder / f"exposure-{key}.parquet", curve_table(curve))
+            write_table(table_file, curve_table(curve))
             write_results(results_file, rows)
-    return kept(results_file, read_results)
+    return kept(table_file, read_table)

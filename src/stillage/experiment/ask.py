@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from stillage.audit.questions import Said
     from stillage.experiment.plan import Context
     from stillage.models.masked import Masked
-    from stillage.run.config import AuditConfig
+    from stillage.run.audit_config import AuditConfig
     from stillage.run.progress import Doing
 
 LOG = logging.getLogger("stillage")

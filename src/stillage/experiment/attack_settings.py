@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 
-from stillage.run.config import AuditConfig
+from stillage.run.audit_config import AuditConfig
 from stillage.types import Attack, Transform
 
 TAIL = {"fraction": "min_k_fraction", "count": "min_k_count", "window": "min_k_window"}

@@ -49,7 +49,7 @@ if TYPE_CHECKING:
     from stillage.audit.prefix import Prefixes
     from stillage.audit.questions import Material, Said, Subject
     from stillage.experiment.plan import Context
-    from stillage.run.config import AuditConfig
+    from stillage.run.audit_config import AuditConfig
 
 LOG = logging.getLogger("stillage")
 

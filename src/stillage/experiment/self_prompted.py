@@ -15,7 +15,8 @@ from stillage.audit.design import SELF_PROMPTED
 from stillage.data.tokenise import prompt_limit
 from stillage.experiment.inputs import some_of
 from stillage.experiment.roles import INIT, ModelRole
-from stillage.run.config import AuditConfig, Config, TrainConfig
+from stillage.run.audit_config import AuditConfig
+from stillage.run.config import Config, TrainConfig
 from stillage.types import Record
 
 if TYPE_CHECKING:

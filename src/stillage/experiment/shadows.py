@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from stillage.audit.shadow import Kept
     from stillage.data.split import Split
     from stillage.experiment.plan import Context
-    from stillage.run.config import AuditConfig
+    from stillage.run.audit_config import AuditConfig
 
 DESIGN = "shadow_design"
 

@@ -23,8 +23,9 @@ from typing import Any
 
 from stillage.errors import ConfigError, DataError
 from stillage.run.config import Config
+from stillage.run.flags import CASE, CASES, SWEEP, Flat, is_list, setting_kinds
 from stillage.run.folder import read_json, remove, write_json
-from stillage.run.parse import CASE, CASES, SWEEP, Flat, build, is_list, settings, shares_over
+from stillage.run.parse import build, shares_over
 from stillage.run.results import read_results, write_results
 from stillage.run.stages import MANIFEST
 from stillage.types import Result
@@ -214,7 +215,7 @@ def typed_values(points: Sequence[Mapping[str, str]]) -> dict[str, dict[str, obj
     for values in points:
         for path, value in values.items():
             written.setdefault(path, []).append(value)
-    known = settings()
+    known = setting_kinds()
     found: dict[str, dict[str, object]] = {}
     for path, words in written.items():
         readers = () if known.get(path) is str or is_list(known.get(path)) else (int, float, switch)

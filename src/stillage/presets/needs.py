@@ -6,7 +6,7 @@ from pathlib import Path
 
 from stillage.errors import ConfigError
 from stillage.presets.published import MODELS, Script, published
-from stillage.run.parse import Flat
+from stillage.run.flags import Flat
 
 
 def missing(script: Script, flat: Flat) -> list[tuple[str, str]]:

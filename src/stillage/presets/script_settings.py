@@ -10,7 +10,8 @@ from __future__ import annotations
 
 from stillage.presets.needs import missing
 from stillage.presets.published import MODELS, Script, describe_script, published
-from stillage.run.parse import Flat, build, to_yaml
+from stillage.run.flags import Flat
+from stillage.run.parse import build, to_yaml
 
 DIVERGENCES = {
     "sfkl": "sfkl",

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from stillage.report.claims import claims_of, family, rates
 from stillage.report.load import RunView, fpr_of, number_in
 from stillage.report.words import joined, sentence, words
-from stillage.run.config import AuditConfig
+from stillage.run.audit_config import AuditConfig
 from stillage.types import Result
 
 HARMLESS_AUC, HARMLESS_TPR = AuditConfig.harmless_auc, AuditConfig.harmless_tpr

@@ -17,8 +17,9 @@ from stillage.report.load import RunView
 from stillage.report.private import NAMES_FILE, PrivateText, Sight, run_key, write_secret
 from stillage.report.redact import SAFE_ROLES, redactor
 from stillage.run.config import Config
+from stillage.run.flags import setting_kinds
 from stillage.run.folder import json_text
-from stillage.run.parse import flat_values, settings, to_plain
+from stillage.run.parse import flat_values, to_plain
 from stillage.types import ROLES
 
 Keys = tuple[str, ...]
@@ -149,7 +150,9 @@ def shown_setting(path: str, text: str, sight: Sight, *, from_hub: bool) -> str:
 @cache
 def settings_known() -> tuple[Mapping[str, object], Mapping[str, str]]:
     """(the type of every setting, its usual value as text)."""
-    return settings(), {path: str(value) for path, value in flat_values(to_plain(Config())).items()}
+    return setting_kinds(), {
+        path: str(value) for path, value in flat_values(to_plain(Config())).items()
+    }
 
 
 def takes_text(kind: object) -> bool:

@@ -1,104 +1,48 @@
-"""YAML and flags into one Config: both become the same flat settings, a later one wins, and tyro gives them their types.
+"""YAML and flat settings into one Config: a later one wins, and tyro gives types.
 
-YAML is read with BaseLoader: every scalar stays text (so `no` is "no" and 1e-5 is a number once a float field asks for
-one), nothing is ever constructed, and a tag such as !!python/object is refused.
+YAML is read with BaseLoader: every scalar stays text (so `no` is "no" and 1e-5 is a number once a
+float field asks for one), nothing is ever constructed, and a tag such as !!python/object is
+refused.
 """
 
 from __future__ import annotations
 
 import contextlib
 import dataclasses
-import difflib
 import functools
 import io
 import json
-import types
 import typing
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from stillage.errors import ConfigError
 from stillage.run.config import SHARES_USUAL, Config, filled
-
-Flat = dict[str, list[str]]
-"""Setting path (`data.columns.prompt`) -> its words, as text."""
+from stillage.run.flags import (
+    CASE,
+    CASES,
+    Flat,
+    check_given_once,
+    is_table,
+    resolve,
+    setting_kinds,
+    to_args,
+)
 
 Group = typing.TypeVar("Group")
 HEADINGS = ("Parsing error", "Unrecognized options", "Required options")
 """Lines of a flag error that say nothing of it."""
 HARMLESS = ("out", "jobs", "track", "report.")
-"""Settings that may differ when a run is continued: its place, its speed, and how its report looks."""
-SWEEP = "sweep."
-CASES = "sweep.cases."
-CASE = "case."
-"""`sweep.cases.AXIS` lists names; `case.AXIS.NAME` holds the settings of one, as JSON."""
+"""Settings that may differ when a run is continued: its place, speed, and looks of the report."""
 SHARES = "data.shares"
-ALIASES = {
-    "method": "distill.method",
-    "teacher": "teacher.path",
-    "student": "student.path",
-    "show_text": "report.show_text",
-}
-"""Short flags for what is typed most."""
-
-
-def settings(cls: type = Config, prefix: str = "") -> dict[str, object]:
-    """Every setting's dotted path and its type, groups opened; a dict field is one setting with free keys below it."""
-    found: dict[str, object] = {}
-    for name, kind in typing.get_type_hints(cls).items():
-        path = f"{prefix}{name}"
-        if dataclasses.is_dataclass(kind):
-            assert isinstance(kind, type)
-            found |= settings(kind, f"{path}.")
-        else:
-            found[path] = kind
-    return found
-
-
-def is_table(kind: object) -> bool:
-    """Is the setting a dict with free keys?"""
-    return typing.get_origin(kind) is dict
-
-
-def is_list(kind: object) -> bool:
-    """Is the setting a tuple of values?"""
-    return typing.get_origin(kind) is tuple
-
-
-def resolve(path: str, known: Mapping[str, object], where: str) -> str:
-    """The setting that `path` names; ConfigError with the nearest names when there is none.
-
-    `sweep.PATH` lists the values of PATH in a grid, `sweep.cases.AXIS` the names of its cases.
-    """
-    if path.startswith(CASES):
-        return path
-    if path.startswith(SWEEP):
-        return SWEEP + resolve(path.removeprefix(SWEEP), known, where)
-    path = ALIASES.get(path, path)
-    if path in known or any(
-        is_table(kind) and path.startswith(f"{name}.") for name, kind in known.items()
-    ):
-        return path
-    groups = {name.rsplit(".", 1)[0] for name in known if "." in name}
-    near = difflib.get_close_matches(path, known, n=2, cutoff=0.6) or [
-        name for name in known if name.rsplit(".", 1)[-1] == path.rsplit(".", 1)[-1]
-    ]
-    below = [
-        name.rsplit(".", 1)[-1]
-        for name in known
-        if name.rsplit(".", 1)[0] == path.rsplit(".", 1)[0]
-    ]
-    hint = (
-        f"Did you mean {' or '.join(near)}?"
-        if near
-        else f"Known here: {', '.join(below or sorted(groups))}."
-    )
-    raise ConfigError(f"Unknown setting {path!r} in {where}.", f"given: {path}", hint)
 
 
 def from_yaml(text: str, where: str) -> Flat:
-    """The settings in a YAML text, flat. Raises ConfigError for a syntax error, a tag, or an unknown key."""
+    """Read a YAML text as flat settings.
+
+    ConfigError for a syntax error, a tag, or an unknown key.
+    """
     import yaml
 
     try:
@@ -130,16 +74,16 @@ def from_yaml(text: str, where: str) -> Flat:
 
 
 def written_tree(text: str) -> object:
-    """What a YAML text says, every scalar as text. Raises yaml.YAMLError."""
+    """Parse a YAML text, every scalar as text. Raises yaml.YAMLError."""
     import yaml
 
     return yaml.load(text, Loader=yaml.BaseLoader)
 
 
 def written_settings(run: Path) -> dict[str, Any]:
-    """The config.yaml of a run as a nested table, every scalar as text; empty where there is none.
+    """Read the config.yaml of a run as a nested table of text; empty where there is none.
 
-    For readers of finished runs: settings that this version does not know are taken as they are, not refused.
+    For readers of finished runs: settings that this version does not know are taken as they are.
     """
     path = run / "config.yaml"
     tree = written_tree(path.read_text(encoding="utf-8")) if path.is_file() else {}
@@ -147,9 +91,10 @@ def written_settings(run: Path) -> dict[str, Any]:
 
 
 def from_tree(tree: object, where: str) -> Flat:
-    """A nested table of settings, flat."""
+    """Flatten a nested table of settings."""
     flat: Flat = {}
-    known = settings()
+    known = setting_kinds()
+    names: dict[str, str] = {}
 
     def walk(node: object, path: str) -> None:
         if isinstance(node, dict):
@@ -165,7 +110,10 @@ def from_tree(tree: object, where: str) -> Flat:
             )
         else:
             words = [str(item) for item in node] if isinstance(node, list) else [str(node)]
-            path = resolve(path, known, where)
+            if words == [""] and any(name.startswith(f"{path}.") for name in known):
+                return  # `data:` with nothing below it
+            name, path = path, resolve(path, known, where)
+            check_given_once(path, name, names, where)
             if not (is_table(known.get(path)) and words == [""]):
                 flat[path] = [] if words == ["null"] else words
 
@@ -174,7 +122,10 @@ def from_tree(tree: object, where: str) -> Flat:
 
 
 def from_cases(cases: object, where: str) -> Flat:
-    """`sweep.cases`: axis -> name -> the settings of that case. ConfigError for any other shape."""
+    """Flatten `sweep.cases`: axis -> name -> the settings of that case.
+
+    ConfigError for any other shape.
+    """
     flat: Flat = {}
     shape = isinstance(cases, dict) and all(
         isinstance(axis, dict) and axis for axis in cases.values()
@@ -192,87 +143,13 @@ def from_cases(cases: object, where: str) -> Flat:
     return flat
 
 
-def from_flags(args: Sequence[str]) -> Flat:
-    """The settings in command-line flags (`--data.people 80`, `--audit.strict`, `--no-...` inside a group), flat."""
-    known = settings()
-    flat: Flat = {}
-    index = 0
-    while index < len(args):
-        word = args[index]
-        if not word.startswith("--"):
-            raise ConfigError(
-                "A value stands where a flag was expected.",
-                f"given: {word}",
-                "Write --setting value.",
-            )
-        name, equals, value = word[2:].partition("=")
-        path = name.replace("-", "_")
-        head, _, last = path.rpartition(".")
-        negated = (
-            last.startswith("no_")
-            and f"{head}.{last[3:]}".lstrip(".") in known
-            and path not in known
-        )
-        path = resolve(f"{head}.{last[3:]}".lstrip(".") if negated else path, known, "the flags")
-        end = index + 1
-        while end < len(args) and not args[end].startswith("--"):
-            end += 1
-        words = ([value] if equals else []) + list(args[index + 1 : end])
-        index = end
-        kind = known.get(path)
-        if kind is bool and not words:
-            words = ["false" if negated else "true"]
-        if is_table(kind):  # --data.columns prompt question  ==  --data.columns.prompt question
-            if not words or len(words) % 2:
-                given = f"given: {' '.join(words) or 'nothing'}"
-                raise ConfigError(
-                    f"--{name} takes names and values in turn.",
-                    given,
-                    f"Write --{name} NAME VALUE ...",
-                )
-            flat |= {
-                f"{path}.{key}": [item] for key, item in zip(words[::2], words[1::2], strict=False)
-            }
-            continue
-        if not is_list(kind) and not path.startswith(SWEEP) and len(words) != 1:
-            raise ConfigError(
-                f"--{name} takes one value.",
-                f"given: {' '.join(words) or 'none'}",
-                "Give exactly one.",
-            )
-        flat[path] = words
-    return flat
-
-
-def to_args(flat: Flat) -> list[str]:
-    """The flat settings as tyro's arguments, tables left out."""
-    known = settings()
-    args: list[str] = []
-    for path, words in flat.items():
-        kind = known.get(path)
-        flag = "--" + path.replace("_", "-")
-        if kind is bool:
-            value = words[0].lower() if words else ""
-            if value not in ("true", "false"):
-                raise ConfigError(
-                    f"{path} is a switch.", f"given: {' '.join(words)}", "Write true or false."
-                )
-            head, _, last = flag[2:].rpartition(".")
-            args.append(
-                flag if value == "true" else f"--{head}.no-{last}" if head else f"--no-{last}"
-            )
-        elif kind is not None and not is_table(kind) and (words or is_list(kind)):
-            args += [flag, *words]
-    return args
-
-
 def tables(flat: Flat) -> dict[str, dict[str, str | float]]:
-    """The dict settings among the flat ones.
+    """Collect the dict settings among the flat ones.
 
-    A table that is given replaces its default as a whole; what that means for shares, DataConfig knows.
+    A table that is given replaces its default as a whole; DataConfig completes shares.
     """
     found: dict[str, dict[str, str | float]] = {}
-    for name, kind in settings().items():
+    for name, kind in setting_kinds().items():
         given = {
             path.removeprefix(f"{name}."): words
             for path, words in flat.items()
@@ -293,7 +170,7 @@ def tables(flat: Flat) -> dict[str, dict[str, str | float]]:
 
 
 def shares_over(flat: Flat, flags: Flat) -> Flat:
-    """The flags, with the shares of a config scaled to what those on the command line leave of the pool."""
+    """Add a config's shares to the flags, scaled to what those leave of the source."""
     start = f"{SHARES}."
     on_top, below = (
         {path: words for path, words in one.items() if path.startswith(start)}
@@ -311,11 +188,9 @@ def shares_over(flat: Flat, flags: Flat) -> Flat:
 
 
 def typed(kind: type[Group], args: Sequence[str], prog: str) -> Group:
-    """A dataclass from its flags. --help prints them and ends the program; ConfigError, three lines, for a bad one."""
+    """Read a dataclass from its flags; ConfigError, three lines, for a bad one."""
     import tyro
 
-    if "-h" in args or "--help" in args:
-        return tyro.cli(kind, args=["--help"], prog=prog)
     printed = io.StringIO()
     try:
         with contextlib.redirect_stderr(printed), contextlib.redirect_stdout(printed):
@@ -327,12 +202,12 @@ def typed(kind: type[Group], args: Sequence[str], prog: str) -> Group:
         ]
         what = said[0] if said else "A setting has a value of the wrong type."
         raise ConfigError(
-            what, " ".join(said[1:3]), f"`{prog} --help` shows every setting."
+            what, " ".join(said[1:3]), f"`{prog} --help` shows the settings."
         ) from error
 
 
 def build(flat: Flat) -> Config:
-    """A Config from flat settings. Raises ConfigError, three lines long, for a value of the wrong type."""
+    """Make a Config of flat settings; ConfigError for a value of the wrong type."""
     config = typed(Config, to_args(flat), "stillage run")
     for path, table in tables(flat).items():
         group, name = path.split(".")
@@ -342,19 +217,11 @@ def build(flat: Flat) -> Config:
     return config
 
 
-def describe(kind: object) -> str:
-    """A short word for a setting's type, for generated docs."""
-    if typing.get_origin(kind) is typing.Literal:
-        return " | ".join(map(str, typing.get_args(kind)))
-    if isinstance(kind, types.GenericAlias):
-        return str(kind)
-    return getattr(kind, "__name__", str(kind))
-
-
 def to_plain(value: object) -> object:
-    """A config as JSON-able values: dataclasses as dicts, tuples as lists, paths as text.
+    """Turn a config into JSON-able values: dicts, lists and text.
 
-    A float setting is a float even where Python code gave it an int: 10 and 10.0 are one setting, and have one hash.
+    A float setting is a float even where Python code gave it an int: 10 and 10.0 are one setting,
+    and have one hash.
     """
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         hints = type_hints(type(value))
@@ -372,19 +239,19 @@ def to_plain(value: object) -> object:
 
 @functools.cache
 def type_hints(cls: type) -> dict[str, object]:
-    """The types of a dataclass's fields."""
+    """Return the types of a dataclass's fields."""
     return typing.get_type_hints(cls)
 
 
 def to_yaml(config: Config) -> str:
-    """The whole config as YAML, every default written out; `from_yaml` reads it back to an equal Config."""
+    """Write the whole config as YAML, every default too; `from_yaml` reads it back."""
     import yaml
 
     return yaml.safe_dump(to_plain(config), sort_keys=False, allow_unicode=True, width=100)
 
 
 def flat_values(value: object, prefix: str = "") -> dict[str, object]:
-    """A plain nested dict as dotted paths and leaves."""
+    """Flatten a plain nested dict to dotted paths and leaves."""
     if isinstance(value, dict) and value:
         leaves: dict[str, object] = {}
         for key, item in value.items():
@@ -394,7 +261,7 @@ def flat_values(value: object, prefix: str = "") -> dict[str, object]:
 
 
 def difference(old: Config, new: Config) -> list[str]:
-    """The settings that differ, one line each: `path: old -> new`; those that change no number do not count."""
+    """List the settings that differ as `path: old -> new`, if they change a number."""
     before, after = flat_values(to_plain(old)), flat_values(to_plain(new))
     return [
         f"{path}: {before.get(path, '-')} -> {after.get(path, '-')}"

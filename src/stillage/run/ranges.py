@@ -1,4 +1,4 @@
-"""Which numbers a setting may be: one table, asked before anything is loaded, and by the rooms that read the settings."""
+"""Which numbers a setting may be: one table, asked before anything is loaded."""
 
 from __future__ import annotations
 
@@ -145,7 +145,10 @@ def require(name: str, value: float, wanted: Range) -> None:
 
 
 def check_group(group: object, ranges: Mapping[str, Range], prefix: str = "") -> None:
-    """ConfigError for the first number of a group of settings that is out of its range. prefix: before its name."""
+    """Raise ConfigError for the first number of a group that is out of its range.
+
+    prefix: stands before its name.
+    """
     for name, wanted in ranges.items():
         value = getattr(group, name)
         for number in value if isinstance(value, tuple) else (value,):
@@ -153,12 +156,12 @@ def check_group(group: object, ranges: Mapping[str, Range], prefix: str = "") ->
 
 
 def check_shares(shares: Mapping[str, float]) -> None:
-    """ConfigError for a role that does not exist, a share that is none, and nothing or more than the whole pool in all."""
+    """Raise ConfigError for an unknown part, a wrong share, and a wrong sum of shares."""
     for role in shares:
         if role not in ROLES:
-            fix = did_you_mean(role, ROLES, f"Roles are: {', '.join(ROLES)}.")
+            fix = did_you_mean(role, ROLES, f"Parts are: {', '.join(ROLES)}.")
             raise ConfigError(
-                "data.shares names a role that does not exist.", f"unknown: {role}", fix
+                "data.shares names a part that does not exist.", f"unknown: {role}", fix
             )
     total = sum(shares.values())
     if any(share not in SHARE for share in shares.values()) or not 0 < total <= 1 + 1e-9:
@@ -172,7 +175,10 @@ def check_shares(shares: Mapping[str, float]) -> None:
 
 
 def check_numbers(config: Config) -> None:
-    """ConfigError for the first number of a Config that makes no sense, by its full name, or two budgets of one training."""
+    """Raise ConfigError for the first wrong number of a Config, by its full name.
+
+    Two budgets of one training are one too many.
+    """
     check_shares(config.data.shares)
     for name, ranges in GROUPS.items():
         check_group(getattr(config, name) if name else config, ranges, f"{name}." if name else "")

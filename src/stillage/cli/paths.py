@@ -1,0 +1,37 @@
+"""The words of a command that are no settings: what stands before its flags."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from stillage.errors import ConfigError
+
+
+@dataclass(frozen=True, kw_only=True)
+class NoSettings:
+    """What a command takes that has folders alone."""
+
+
+def split_at_flags(words: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Split a command's words before its first flag."""
+    first = next((at for at, word in enumerate(words) if word.startswith("-")), len(words))
+    return list(words[:first]), list(words[first:])
+
+
+def read_paths(
+    prog: str, words: Sequence[str], names: Sequence[str]
+) -> tuple[list[str], list[str]]:
+    """Return the words before the first flag, one for each name, and the flags.
+
+    ConfigError for too few or too many; a name in brackets may be absent.
+    """
+    given, flags = split_at_flags(words)
+    needed = [name for name in names if not name.startswith("[")]
+    if not len(needed) <= len(given) <= len(names):
+        raise ConfigError(
+            f"{prog.split()[-1]} takes {' and '.join(names) or 'no words'}.",
+            f"given: {' '.join(given) or 'nothing'}",
+            f"{prog} {' '.join(names)}",
+        )
+    return given, flags

@@ -1,0 +1,65 @@
+"""Flags by their short names, and the two names of a part that an audit reads."""
+
+from __future__ import annotations
+
+import pytest
+
+from stillage.errors import ConfigError
+from stillage.run.flags import ALIASES, from_flags, setting_kinds
+from stillage.run.parse import build, from_yaml
+
+
+@pytest.mark.parametrize("alias", ALIASES)
+def test_a_short_name_sets_what_the_long_one_sets(alias: str) -> None:
+    flag, long = (f"--{name.replace('_', '-')}" for name in (alias, ALIASES[alias]))
+    assert from_flags([flag, "true"]) == from_flags([long, "true"]) != {}
+    assert from_yaml(f"{alias}: true", "x") == from_yaml(f"{ALIASES[alias]}: true", "x")
+
+
+def test_no_short_name_hides_a_setting() -> None:
+    assert not set(ALIASES) & set(setting_kinds())
+
+
+def test_members_are_the_private_records_in_every_spelling() -> None:
+    config = build(from_flags(["--members", "a.jsonl", "--nonmembers", "b.jsonl"]))
+    files = config.data.files
+    assert files["private"] == "a.jsonl" and len(files) == 2
+    for words in (
+        ["--data.files.members", "a.jsonl", "--data.files.nonmembers=b.jsonl"],
+        ["--data.files", "members", "a.jsonl", "nonmembers", "b.jsonl"],
+    ):
+        assert build(from_flags(words)).data.files == files
+    text = "data: {files: {members: a.jsonl, nonmembers: b.jsonl}}"
+    assert build(from_yaml(text, "x")).data.files == files
+
+
+def test_two_names_of_one_part_are_refused() -> None:
+    with pytest.raises(ConfigError, match=r"private and data\.files\.members are both"):
+        from_yaml("data: {files: {private: a.jsonl, members: b.jsonl}}", "mine.yaml")
+    with pytest.raises(ConfigError, match=r"--members and --data\.files\.private are both"):
+        from_flags(["--members", "a", "--data.files.private", "b"])
+
+
+def test_a_flag_given_again_wins_in_either_spelling() -> None:
+    flags = ["--student-train.epochs", "1", "--student_train.epochs", "2", "--seed", "1"]
+    assert from_flags([*flags, "--seed", "2"]) == {"student_train.epochs": ["2"], "seed": ["2"]}
+
+
+def test_an_empty_group_in_a_file_sets_nothing() -> None:
+    assert from_yaml("data:\nteacher:\nseed: 3", "x") == {"seed": ["3"]}
+
+
+@pytest.mark.parametrize(
+    ("flags", "said"),
+    [
+        (["--data.peple", "3"], "Did you mean data.people"),
+        (["--nonmember", "x"], "Did you mean nonmembers"),
+        (["--data.files", "private"], "names and values in turn"),
+        (["--seed", "1", "2"], "takes one value"),
+        (["seed"], "A value stands where a flag was expected"),
+    ],
+)
+def test_a_wrong_flag_is_explained_in_three_lines(flags: list[str], said: str) -> None:
+    with pytest.raises(ConfigError, match=said) as error:
+        from_flags(flags)
+    assert len(str(error.value).splitlines()) == 3
