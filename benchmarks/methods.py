@@ -96,7 +96,7 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(1)
     tokenizer = load_tokenizer(str(options.run / "tokenizer"))
-    records = read_split(options.run / "data").records_by_role["public"]
+    records = read_split(options.run / "data").records_by_part["public"]
     data = DataConfig(template=options.template, max_tokens=128, max_prompt_tokens=64)
     examples = examples_of(records, tokenizer, data)[: 16 * options.steps // PASSES]
     cost: dict[str, list[float]] = {name: [] for name in (*SETTINGS, "teacher forward")}

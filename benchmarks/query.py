@@ -59,7 +59,7 @@ OWN_PASS = {("target", "as_is"), ("record", "text")}
 ONE_PASS = [
     attack
     for attack in ATTACKS.values()
-    if {(r.role, r.transform) for r in attack.requests} <= OWN_PASS
+    if {(query.party, query.transform) for query in attack.queries} <= OWN_PASS
 ]
 
 
@@ -71,10 +71,7 @@ def attacked(
     texts = [" ".join(f"{token % 1000:03d}" for token in example.ids_T) for example in examples]
     answers = [{"as_is": reply, "text": text} for reply, text in zip(stats, texts, strict=True)]
     return [
-        [
-            attack.score(*(answer[request.transform] for request in attack.requests))
-            for answer in answers
-        ]
+        [attack.score(*(answer[query.transform] for query in attack.queries)) for answer in answers]
         for attack in ONE_PASS
     ]
 

@@ -2,7 +2,7 @@
 
     python benchmarks/coverage/best_attack.py [--trials 400]
 
-A pool with families of near-duplicates, easier texts than the others, is drawn into members and outsiders by whole families
+A pool with families of near-duplicates, easier texts than the others, is drawn into members and nonmembers by whole families
 (data.groups), as many records of each side are then audited (audit.max_records), and three attacks that see nothing but how
 easy a text is are tested together. Prints a Markdown table.
 """
@@ -32,27 +32,27 @@ def trial(sizes: list[int], inside: int, outside: int, most: int, seed: int) -> 
     rng, number = generator(seed, "best attack"), np.repeat(np.arange(len(sizes)), sizes)
     size = np.bincount(number)[number]
     records = [Record(id=f"{index:05}", prompt="", response="") for index in range(number.size)]
-    by_role = allot_groups(records, number, {"private": inside, "outsiders": outside}, seed)
+    by_part = allot_groups(records, number, {"private": inside, "nonmembers": outside}, seed)
     parts = {
-        role: sorted(by_role[role], key=lambda record: record.id)
-        for role in ("private", "outsiders")
+        part: sorted(by_part[part], key=lambda record: record.id)
+        for part in ("private", "nonmembers")
     }
     own = [record for found in parts.values() for record in found]
-    roles = [role for role, found in parts.items() for _ in found]
+    parts = [part for part, found in parts.items() for _ in found]
 
     def groups_of(found: list[Record]) -> list[str]:
         return [str(number[int(record.id)]) if size[int(record.id)] > 1 else "" for record in found]
 
     easy = 2.0 * (size > 1) + 0.7 * rng.normal(size=len(sizes))[number]
     scores_AN = easy + 0.7 * rng.normal(size=(3, number.size))
-    single = {role: some_of(found, most, seed, "audit", role) for role, found in parts.items()}
+    single = {part: some_of(found, most, seed, "audit", part) for part, found in parts.items()}
     drawn = {
-        "all": (own, roles),
+        "all": (own, parts),
         "single records": (
             [record for found in single.values() for record in found],
-            [role for role, found in single.items() for _ in found],
+            [part for part, found in single.items() for _ in found],
         ),
-        "whole groups": some_groups(own, roles, groups_of(own), most, seed, "audit"),
+        "whole groups": some_groups(own, parts, groups_of(own), most, seed, "audit"),
     }
     low = {}
     for name, (found, of) in drawn.items():
@@ -71,7 +71,7 @@ def main() -> None:
     parser.add_argument("--trials", type=int, default=400)
     trials = parser.parse_args().trials
     print(
-        "| pool | members | outsiders | audited of each | all records | single records drawn | whole groups drawn |"
+        "| pool | members | nonmembers | audited of each | all records | single records drawn | whole groups drawn |"
     )
     print("|---|---|---|---|---|---|---|")
     for name, sizes, inside, outside, most in CASES:

@@ -2,7 +2,7 @@
 
     python benchmarks/coverage/checks.py [--repeats 300] [--records 400]
 
-Texts of random words, as many members as outsiders; in a shifted split some members have one word more often. The blind
+Texts of random words, as many members as nonmembers; in a shifted split some members have one word more often. The blind
 attackers are the real ones. Attacks on controls are scores at chance that resemble each other (correlation 0.8: all see how
 hard a text is). "One family": Holm over all controls at 5 %; "own family": check_controls. Prints a Markdown table.
 """
@@ -71,7 +71,7 @@ def main() -> None:
     options = parser.parse_args()
     is_member = np.arange(2 * options.records) < options.records
     print(
-        f"{options.records} members and outsiders, {options.repeats} repeats, levels {dict(FAMILY_LEVELS)}\n"
+        f"{options.records} members and nonmembers, {options.repeats} repeats, levels {dict(FAMILY_LEVELS)}\n"
     )
     print("| split | blind AUC | attacks on controls | fails, one family | fails, own family |")
     print("|---|---|---|---|---|")

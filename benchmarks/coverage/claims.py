@@ -38,7 +38,7 @@ class World:
     """What is simulated. easy: share of members that are easy texts for every model; the others are planted leaks."""
 
     name: str
-    n: int = 800  # members, and as many outsiders
+    n: int = 800  # members, and as many nonmembers
     easy: float = 0.0
     copies: int = 1  # near-duplicates per text
     shift: float = 0.0  # of all members' scores on the student, in standard deviations
@@ -108,12 +108,12 @@ def tables(world: World, rng: np.random.Generator) -> tuple[pa.Table, pa.Table]:
     easy = text_member & (rng.random(texts) < world.easy)
     hard, text = rng.normal(size=texts) + 5 * easy, np.repeat(np.arange(texts), world.copies)
     member = text_member[text]
-    ids, roles = (
+    ids, parts = (
         [f"{i:06d}" for i in range(text.size)],
-        ["private" if one else "outsiders" for one in member],
+        ["private" if one else "nonmembers" for one in member],
     )
     group = [f"g{number}" for number in text] if world.copies > 1 else [""] * text.size
-    common, exact, parts = dict(id=ids, role=roles, group=group), [], []
+    common, exact, parts = dict(id=ids, part=parts, group=group), [], []
     guessed = rng.random(texts)[text] < world.guessed + 0.5 * easy[text] * (world.guessed > 0.05)
     leaked, said = rng.random(texts)[text] < world.found, rng.random(texts)[text] < world.recited
     for model in MODELS:

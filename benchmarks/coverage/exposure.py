@@ -26,12 +26,12 @@ SETTINGS = (
     (200, 64, 65),
     (200, 256, 300),
 )
-"""Canaries, references of each (audit.exposure_candidates), outsiders."""
+"""Canaries, references of each (audit.exposure_candidates), nonmembers."""
 KINDS = {
     "members, learned": (3.0, False),
     "members, not learned": (0.0, False),
     "members, all first": (7.0, False),
-    "outsiders": (0.0, True),
+    "nonmembers": (0.0, True),
 }
 
 
@@ -42,20 +42,20 @@ def drawn(
     shared: float,
     own: bool,
 ) -> Array:
-    """int8[C, M]: who reaches whom; own: the canaries are the first outsiders themselves."""
-    count, references, outsiders = setting
-    count = min(count, outsiders)
-    easy_M, rest = rng.normal(size=outsiders), np.sqrt(1 - shared)
-    scores_CM = np.sqrt(shared) * easy_M + rest * rng.normal(size=(count, outsiders))
+    """int8[C, M]: who reaches whom; own: the canaries are the first nonmembers themselves."""
+    count, references, nonmembers = setting
+    count = min(count, nonmembers)
+    easy_M, rest = rng.normal(size=nonmembers), np.sqrt(1 - shared)
+    scores_CM = np.sqrt(shared) * easy_M + rest * rng.normal(size=(count, nonmembers))
     mine = (
         np.sqrt(shared) * easy_M[:count] + rest * rng.normal(size=count)
         if own
         else rng.normal(planted, 1, count)
     )
-    order_CM = rng.random((count, outsiders))
+    order_CM = rng.random((count, nonmembers))
     if own:
         order_CM[np.arange(count), np.arange(count)] = 2
-    kept = min(references, outsiders - 1)
+    kept = min(references, nonmembers - 1)
     last = np.partition(order_CM, kept - 1, axis=1)[:, kept - 1 : kept]
     return np.where(order_CM <= last, scores_CM >= mine[:, None], -1).astype(np.int8)
 
@@ -80,11 +80,11 @@ def coverage(
     found = np.empty((draws, 3))
     for k in range(draws):
         above = drawn(rng, setting, planted, shared, own)
-        count, outsiders = above.shape
-        ceiling = np.log2(min(setting[1], outsiders - 1) + 1)
+        count, nonmembers = above.shape
+        ceiling = np.log2(min(setting[1], nonmembers - 1) + 1)
         alone = share_interval(bits(above) / ceiling)
-        ids = np.arange(count) if own else outsiders + np.arange(count)
-        both = mean_exposure_interval(above, ids, np.arange(outsiders), rng, n_draws=400)
+        ids = np.arange(count) if own else nonmembers + np.arange(count)
+        both = mean_exposure_interval(above, ids, np.arange(nonmembers), rng, n_draws=400)
         found[k] = alone.contains(truth / ceiling), both.contains(truth), both.high - both.low
     return np.array([truth, *found.mean(0)])
 
@@ -99,7 +99,7 @@ def main() -> None:
         "shared",
         "canaries",
         "references",
-        "outsiders",
+        "nonmembers",
         "true mean, bits",
         "canaries only covers, %",
         "ours covers, %",

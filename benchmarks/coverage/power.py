@@ -74,7 +74,7 @@ def sides(inside: int, outside: int) -> Array:
 def auc_table(repeats: int) -> None:
     """The smallest AUC found."""
     print(
-        "| members | outsiders | clusters | correlation | level | smallest AUC | found |\n|---|---|---|---|---|---|---|"
+        "| members | nonmembers | clusters | correlation | level | smallest AUC | found |\n|---|---|---|---|---|---|---|"
     )
     for inside, outside, kind, alike, level in AUC_CASES:
         rng = generator(0, "power", str((inside, outside, kind, alike, level)))
@@ -96,7 +96,7 @@ def auc_table(repeats: int) -> None:
 
 def tpr_table(repeats: int) -> None:
     """The smallest share of members found."""
-    print("\n| members | outsiders | FPR | smallest TPR | found |\n|---|---|---|---|---|")
+    print("\n| members | nonmembers | FPR | smallest TPR | found |\n|---|---|---|---|---|")
     for inside, outside, fpr in TPR_CASES:
         rng, member, found = (
             generator(0, "tail", str((inside, outside, fpr))),

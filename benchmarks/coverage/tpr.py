@@ -3,7 +3,7 @@
     python benchmarks/coverage/tpr.py [REPETITIONS]
 
 Worlds: normal scores (nothing leaks; TPR .3; .95), t with 3 degrees of freedom, members of a third and of three times the
-outsiders' spread, 5 % of members betrayed and the rest like outsiders, scores rounded to halves, outsiders of whom FPR / 2
+nonmembers' spread, 5 % of members betrayed and the rest like nonmembers, scores rounded to halves, nonmembers of whom FPR / 2
 lie above all members, and groups (4 each; 1 to 9; one in ten of 20) that share nine tenths of their variance. "Fixed
 threshold": what Clopper-Pearson's limits at the sample's threshold cover.
 """
@@ -29,7 +29,7 @@ Draw = Callable[[np.random.Generator, int], Array]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class World:
-    """How members and outsiders score, the true TPR at the FPR, and the sizes of groups (empty: no groups)."""
+    """How members and nonmembers score, the true TPR at the FPR, and the sizes of groups (empty: no groups)."""
 
     name: str
     inside: Draw
@@ -80,7 +80,7 @@ def worlds(fpr: float) -> Iterator[World]:
         outside=lambda rng, n: np.floor(2 * rng.normal(0, 1, n)) / 2,
     )
     yield World(
-        name="outsiders above all",
+        name="nonmembers above all",
         inside=normal(2.0),
         outside=lambda rng, n: rng.normal(0, 1, n) + 15 * (rng.random(n) < fpr / 2),
         truth=float(norm.sf(norm.isf(fpr / 2 / (1 - fpr / 2)) - 2)),
@@ -134,7 +134,7 @@ def cell(
 def main(reps: int) -> None:
     """The table."""
     print(
-        "| FPR | members, outsiders | scores | true TPR | covered | fixed threshold | median width | low > FPR |"
+        "| FPR | members, nonmembers | scores | true TPR | covered | fixed threshold | median width | low > FPR |"
     )
     print("|---:|---:|---|---:|---:|---:|---:|---:|")
     sizes = {

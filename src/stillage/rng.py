@@ -13,10 +13,13 @@ import numpy as np
 if TYPE_CHECKING:
     import torch
 
+SEED_WORDS = {"nonmembers": "outsiders"}
+"""What a renamed name is hashed as: a draw does not move because a word did."""
+
 
 def derive(seed: int, *names: str | int) -> int:
     """A 63-bit seed that depends on the seed and every name, in order: sha256 of their text."""
-    text = "\x1f".join([str(seed), *map(str, names)])
+    text = "\x1f".join([str(seed), *(SEED_WORDS.get(str(name), str(name)) for name in names)])
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "little") >> 1
 
 

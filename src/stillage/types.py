@@ -17,9 +17,16 @@ if TYPE_CHECKING:
     import torch
 
 Array = np.ndarray
-Role = Literal["private", "public", "outsiders", "counterfactual", "validation", "test"]
-ROLES: tuple[Role, ...] = ("private", "public", "outsiders", "counterfactual", "validation", "test")
-"""private: the teacher's training records (members). public: the student's. outsiders: trained on by nobody (non-members).
+Part = Literal["private", "public", "nonmembers", "counterfactual", "validation", "test"]
+PARTS: tuple[Part, ...] = (
+    "private",
+    "public",
+    "nonmembers",
+    "counterfactual",
+    "validation",
+    "test",
+)
+"""private: the teacher's training records (members). public: the student's. nonmembers: trained on by nobody (non-members).
 counterfactual: trains the teacher that never saw the private records. validation, test: quality."""
 
 
@@ -302,23 +309,23 @@ Transform = Literal[
     "needed",
     "lowercase",
     "neighbours",
-    "outsider_prefix",
+    "nonmember_prefix",
     "member_prefix",
     "noise",
     "gradient",
     "frequency",
 ]
-"""What is asked, and the reply. as_is, needed (its needed part alone), lowercase (of the response), outsider_prefix,
-member_prefix (after the texts of known outsiders or members): TokenStats of the response. neighbours, noise (S noisy copies
+"""What is asked, and the reply. as_is, needed (its needed part alone), lowercase (of the response), nonmember_prefix,
+member_prefix (after the texts of known nonmembers or members): TokenStats of the response. neighbours, noise (S noisy copies
 of the weights): several TokenStats. gradient: GradientNorms. frequency: float64[V], > 0, shares of the target's tokens in
 public text. text: the response's text, of Party "record"."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Request:
+class Query:
     """One question an attack asks: of whom, about the record under which transform."""
 
-    role: Party
+    party: Party
     transform: Transform = "as_is"
 
 
@@ -333,7 +340,7 @@ class Attack:
     name: str
     paper: str
     access: Literal["none", "text", "logprob", "weights"]  # what the attacker needs of the target
-    requests: tuple[Request, ...]
+    queries: tuple[Query, ...]
     score: Callable[..., float]
     same_tokens: bool = False
 
@@ -363,13 +370,13 @@ class FittedAttack:
     """A membership attack that learns from records whose membership it knows: score(stats, texts, is_member [N], fold [N]).
 
     Returns float64[N], higher = more likely a member, NaN = cannot score. The score of a record of fold f may depend on
-    no membership within f. learns: from outsiders alone, or from both kinds: then folds depend on each other as those of
+    no membership within f. learns: from nonmembers alone, or from both kinds: then folds depend on each other as those of
     the blind attackers do, and intervals are as wide.
     """
 
     name: str
     paper: str
-    learns: Literal["outsiders", "both"]
+    learns: Literal["nonmembers", "both"]
     score: Callable[..., Array]
 
 
@@ -385,10 +392,10 @@ class Result:
     low: float = float("nan")
     high: float = float("nan")
     level: float = 0.95
-    n: int = 0  # records behind the number; for auc: members + outsiders
+    n: int = 0  # records behind the number; for auc: members + nonmembers
     seed: int = 0
     method: str = ""
     attack: str = ""
-    dataset: str = ""  # role or file the number was measured on
+    dataset: str = ""  # part or file the number was measured on
     unit: str = ""
     note: str = ""  # e.g. "fpr=0.01", or why the value is missing

@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 import pytest
 
 from stillage.audit.extraction import (
-    by_model_and_role,
+    by_model_and_part,
     column_targets,
     extraction_results,
     extraction_table,
@@ -60,9 +60,9 @@ def said(example: Example, greedy: bool) -> TokenStats:
 
 def test_the_column_is_asked_for_at_its_place(records: list[Record], tokenizer) -> None:  # noqa: ANN001
     examples = encode(records, tokenizer)
-    roles = ["private"] * len(records)
+    parts = ["private"] * len(records)
     targets = column_targets(
-        records, roles, examples, tokenizer, "badge", lambda some: encode(list(some), tokenizer)
+        records, parts, examples, tokenizer, "badge", lambda some: encode(list(some), tokenizer)
     )
     for target, record, example in zip(targets, records, examples, strict=True):
         joined = np.concatenate([target.prefix_ids, target.suffix_ids])
@@ -113,9 +113,9 @@ def test_a_value_beyond_the_limit_is_neither_recited_nor_asked_for(
 
 def test_recited_words_are_counted_exactly(records: list[Record], tokenizer) -> None:  # noqa: ANN001
     examples = encode(records, tokenizer)
-    targets = first_token_targets(examples, ["private"] * 20 + ["outsiders"] * 10, tokenizer, 6)
+    targets = first_token_targets(examples, ["private"] * 20 + ["nonmembers"] * 10, tokenizer, 6)
     recited: list[Array] = [target.suffix_ids.copy() for target in targets]
-    for index in (0, 1, 25):  # two members and an outsider differ, in the last token
+    for index in (0, 1, 25):  # two members and a nonmember differ, in the last token
         recited[index][-1] += 1
     stats = {
         "m": {e.record_id: said(e, greedy=i not in (0, 1, 25)) for i, e in enumerate(examples)}
@@ -124,7 +124,7 @@ def test_recited_words_are_counted_exactly(records: list[Record], tokenizer) -> 
     assert all(table.column("agrees").to_pylist())
     assert table.column("matched_prefix").to_pylist()[:3] == [5, 5, 6]
     rates = {r.dataset: r for r in extraction_results(table, level=0.95, base=BASE)}
-    assert rates["private"].value == 18 / 20 and rates["outsiders"].value == 9 / 10
+    assert rates["private"].value == 18 / 20 and rates["nonmembers"].value == 9 / 10
     assert rates["private"].low < 0.9 < rates["private"].high
 
 
@@ -144,9 +144,9 @@ def test_a_column_that_is_not_there_is_named(records: list[Record], tokenizer) -
 def test_near_duplicates_count_once() -> None:
     """Ten families of four, recited whole or not at all: ten draws, not forty."""
     rows = [
-        {"model": model, "id": f"{role}{i}", "role": role, "exact": i // 4 < 3, "tokens": 6}
+        {"model": model, "id": f"{part}{i}", "part": part, "exact": i // 4 < 3, "tokens": 6}
         for model in ("teacher", "student")
-        for role in ("private", "outsiders")
+        for part in ("private", "nonmembers")
         for i in range(40)
     ]
     table = pa.Table.from_pylist(rows)
@@ -154,8 +154,10 @@ def test_near_duplicates_count_once() -> None:
         row["id"]: row["id"][:-1] if row["id"][-2].isdigit() else "" for row in rows
     }  # "private12" -> "private1"
     grouped = with_groups(table, group_of)
-    parts = by_model_and_role(grouped)
-    assert list(parts) == [(m, r) for m in ("teacher", "student") for r in ("private", "outsiders")]
+    parts = by_model_and_part(grouped)
+    assert list(parts) == [
+        (m, r) for m in ("teacher", "student") for r in ("private", "nonmembers")
+    ]
     found = {(r.model, r.dataset): r for r in extraction_results(grouped, level=0.9, base=BASE)}
     alone = {(r.model, r.dataset): r for r in extraction_results(table, level=0.9, base=BASE)}
     exact = np.arange(40) // 4 < 3
@@ -171,23 +173,23 @@ def test_near_duplicates_count_once() -> None:
     assert wider.high - wider.low > plain.high - plain.low
 
 
-def test_what_is_recited_beyond_outsiders_is_tested_exactly() -> None:
-    """7 of 400 members against 0 of 400 outsiders: Fisher's one-sided p is 0.0076; 2 against 1 show nothing."""
+def test_what_is_recited_beyond_nonmembers_is_tested_exactly() -> None:
+    """7 of 400 members against 0 of 400 nonmembers: Fisher's one-sided p is 0.0076; 2 against 1 show nothing."""
     from scipy.stats import fisher_exact
 
-    def table(members: int, outsiders: int, copies: int = 1) -> pa.Table:
+    def table(members: int, nonmembers: int, copies: int = 1) -> pa.Table:
         rows = [
             {
                 "model": "student",
-                "id": f"{role}{i:03}",
-                "role": role,
+                "id": f"{part}{i:03}",
+                "part": part,
                 "exact": i < hits,
                 "tokens": 2,
             }
-            for role, hits in (("private", members), ("outsiders", outsiders))
+            for part, hits in (("private", members), ("nonmembers", nonmembers))
             for i in range(400)
         ]
-        groups = {row["id"]: f"{row['role']}{int(row['id'][-3:]) // copies}" for row in rows}
+        groups = {row["id"]: f"{row['part']}{int(row['id'][-3:]) // copies}" for row in rows}
         return with_groups(pa.Table.from_pylist(rows), groups if copies > 1 else {})
 
     def p_of(found: Result) -> float:
@@ -206,5 +208,5 @@ def test_what_is_recited_beyond_outsiders_is_tested_exactly() -> None:
     assert p_of(two) > 0.2 and p_of(none) == 1 and none.value < 0
     (one_family,) = recited_more_results(table(8, 0, copies=8), level=0.95, base=BASE)
     assert p_of(one_family) > 0.2  # eight copies of one text are one text
-    only = table(7, 0).filter(pc.field("role") == "private")
+    only = table(7, 0).filter(pc.field("part") == "private")
     assert recited_more_results(only, level=0.95, base=BASE) == []

@@ -20,7 +20,7 @@ from stillage.audit.membership import (
 )
 from stillage.audit.questions import Said
 from stillage.errors import ConfigError
-from stillage.types import Attack, Party, Request, Result, TokenStats
+from stillage.types import Attack, Party, Query, Result, TokenStats
 
 BASE = Result(run="r", stage="audit", model="", metric="", value=math.nan, seed=3)
 
@@ -48,7 +48,7 @@ def audited() -> Audited:
     n = 60
     return Audited(
         ids=tuple(f"r{i}" for i in range(2 * n)),
-        roles=("private",) * n + ("outsiders",) * n,
+        parts=("private",) * n + ("nonmembers",) * n,
         texts=tuple(f"text {i}" for i in range(2 * n)),
         groups=("",) * (2 * n),
     )
@@ -62,8 +62,8 @@ def spoken(audited: Audited) -> dict[str, Said]:
         model: Said(
             replies={
                 "as_is": {
-                    id_: stats((rng.normal(size=5) - 3 + by * (role == "private")).tolist())
-                    for id_, role in zip(audited.ids, audited.roles, strict=True)
+                    id_: stats((rng.normal(size=5) - 3 + by * (part == "private")).tolist())
+                    for id_, part in zip(audited.ids, audited.parts, strict=True)
                 }
             }
         )
@@ -93,7 +93,7 @@ def test_results_equal_an_independent_computation(
     assert auc.value == pytest.approx(roc_auc_score(audited.is_member, means))
     assert auc.low < auc.value < auc.high and auc.n == 120 and auc.seed == 3
     rate = found["student", "loss", "tpr_at_fpr", "fpr=0.1"]
-    threshold = sorted(means[60:], reverse=True)[6]  # at most 6 of 60 outsiders lie above it
+    threshold = sorted(means[60:], reverse=True)[6]  # at most 6 of 60 nonmembers lie above it
     assert rate.value == pytest.approx(np.mean(np.array(means[:60]) > threshold)) and rate.n == 60
     assert found["student", "loss", "achieved_fpr", "fpr=0.1"].value == pytest.approx(0.1)
 
@@ -115,7 +115,7 @@ def test_an_attack_that_gives_no_number_is_named(
         assert set(table.column("score").to_pylist()) == {float(number)}
 
 
-def test_a_rate_that_too_few_outsiders_allow_is_missing_with_its_reason(
+def test_a_rate_that_too_few_nonmembers_allow_is_missing_with_its_reason(
     audited: Audited, spoken: dict[str, Said]
 ) -> None:
     table, _ = score_table(audited, spoken, [ATTACKS["loss"]], {"student": {}})
@@ -125,7 +125,7 @@ def test_a_rate_that_too_few_outsiders_allow_is_missing_with_its_reason(
         if r.metric == "tpr_at_fpr"
     ]
     assert refused and all(math.isnan(r.value) and "refused" in r.note for r in refused)
-    assert all("; outsiders=" in r.note and r.note.endswith("; needed=300") for r in refused)
+    assert all("; nonmembers=" in r.note and r.note.endswith("; needed=300") for r in refused)
 
 
 def test_missing_scores_are_counted_and_an_auc_below_half_stays_there(audited: Audited) -> None:
@@ -187,7 +187,7 @@ def test_a_record_without_a_reply_has_no_score_and_is_counted(
         name="late",
         paper="-",
         access="logprob",
-        requests=(Request(role="target", transform="lowercase"),),
+        queries=(Query(party="target", transform="lowercase"),),
         score=lambda reply: float(reply.logp_T.mean()),
     )
     table, _ = score_table(

@@ -61,18 +61,18 @@ def controls(all_texts: list[str], is_member: np.ndarray, seed: int = 0) -> Chec
     return check_controls({name: blind(scores, is_member) for name, scores in found.items()})
 
 
-ROLES = {
+PARTS = {
     **{f"private{i}": "private" for i in range(9)},
     **{f"public{i}": "public" for i in range(9)},
-    **{f"outsiders{i}": "outsiders" for i in range(9)},
+    **{f"nonmembers{i}": "nonmembers" for i in range(9)},
     **{f"counterfactual{i}": "counterfactual" for i in range(9)},
     **{f"test{i}": "test" for i in range(3)},
     **{f"validation{i}": "validation" for i in range(3)},
 }
 
 
-def ids(role: str) -> list[str]:
-    return [id_ for id_, its_role in ROLES.items() if its_role == role]
+def ids(part: str) -> list[str]:
+    return [id_ for id_, its_role in PARTS.items() if its_role == part]
 
 
 HONEST = {
@@ -86,7 +86,7 @@ HONEST = {
 
 
 def test_an_honest_run_passes_the_provenance_check() -> None:
-    found = check_provenance(HONEST, ROLES)
+    found = check_provenance(HONEST, PARTS)
     assert found.passed and found.values["records in teacher"] == 12
 
 
@@ -101,8 +101,8 @@ def test_an_honest_run_passes_the_provenance_check() -> None:
         ),  # private prompts in the rollouts
         ("tokenizer", "private3", "1 private in tokenizer"),
         ("student_no_teacher", "private3", "1 private in student_no_teacher"),
-        ("teacher", "outsiders0", "1 outsiders in teacher"),
-        ("student", "outsiders0", "1 outsiders in student"),
+        ("teacher", "nonmembers0", "1 nonmembers in teacher"),
+        ("student", "nonmembers0", "1 nonmembers in student"),
         ("teacher_counterfactual", "private0", "1 private in teacher_counterfactual"),
         ("teacher", "test0", "1 test in teacher"),
         ("student", "counterfactual0", "1 counterfactual in student"),
@@ -110,7 +110,7 @@ def test_an_honest_run_passes_the_provenance_check() -> None:
     ],
 )
 def test_a_record_in_the_wrong_stage_contaminates(stage: str, id_: str, told: str) -> None:
-    found = check_provenance({**HONEST, stage: [*HONEST[stage], id_]}, ROLES)
+    found = check_provenance({**HONEST, stage: [*HONEST[stage], id_]}, PARTS)
     assert not found.passed and found.fault == "contaminated" and told in found.detail
     assert [id_] in list(found.values.values())
 
@@ -193,7 +193,7 @@ def test_different_truncation_is_caught() -> None:
     assert (
         not found.passed
         and found.fault == SHIFT
-        and "34 of 100 members and 0 of 100 outsiders" in found.detail
+        and "34 of 100 members and 0 of 100 nonmembers" in found.detail
     )
 
 
@@ -298,7 +298,7 @@ def test_blind_attackers_on_next_to_nothing() -> None:
 def test_verdict_names_the_worst_fault_first_and_is_json() -> None:
     fine = check_truncation(np.zeros(4, bool), np.arange(4) < 2)
     shift = check_order(np.arange(300), np.arange(300) < 150)
-    leak = check_provenance({"student": ["private0"]}, ROLES)
+    leak = check_provenance({"student": ["private0"]}, PARTS)
     assert (
         judge([fine]).verdict == "valid"
         and judge([fine]).headline == "All 1 validity checks passed."

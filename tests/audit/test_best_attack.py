@@ -16,13 +16,13 @@ BASE = Result(run="r", stage="audit", model="", metric="", value=math.nan, seed=
 N = 160
 AUDITED = Audited(
     ids=tuple(f"r{i:03}" for i in range(N)),
-    roles=("private",) * 80 + ("outsiders",) * 80,
+    parts=("private",) * 80 + ("nonmembers",) * 80,
     texts=("",) * N,
     groups=("",) * N,
 )
 TWINS = Audited(
     ids=AUDITED.ids,
-    roles=AUDITED.roles,
+    parts=AUDITED.parts,
     texts=AUDITED.texts,
     groups=tuple(f"g{i // 8}" for i in range(N)),
 )

@@ -16,9 +16,9 @@ BASE = Result(run="r", stage="audit", model="", metric="", value=0.0, seed=1)
 def score_rows(scores: dict[str, Array], member: Array, group: list[str] | None = None) -> pa.Table:
     """audit/scores.parquet of one attack."""
     n = member.size
-    ids, roles = (
+    ids, parts = (
         [f"{i:05d}" for i in range(n)],
-        ["private" if one else "outsiders" for one in member],
+        ["private" if one else "nonmembers" for one in member],
     )
     groups = [""] * n if group is None else group
     tables = [
@@ -26,7 +26,7 @@ def score_rows(scores: dict[str, Array], member: Array, group: list[str] | None 
             {
                 "model": [model] * n,
                 "id": ids,
-                "role": roles,
+                "part": parts,
                 "group": groups,
                 "attack": ["loss"] * n,
                 "score": values,
@@ -40,14 +40,14 @@ def score_rows(scores: dict[str, Array], member: Array, group: list[str] | None 
 def recital_rows(exact: dict[str, Array], member: Array) -> pa.Table:
     """audit/extraction.parquet: what the report reads of it."""
     n = member.size
-    ids, roles = (
+    ids, parts = (
         [f"{i:05d}" for i in range(n)],
-        ["private" if one else "outsiders" for one in member],
+        ["private" if one else "nonmembers" for one in member],
     )
     return pa.concat_tables(
         [
             pa.table(
-                {"model": [model] * n, "id": ids, "role": roles, "exact": said, "tokens": [3] * n}
+                {"model": [model] * n, "id": ids, "part": parts, "exact": said, "tokens": [3] * n}
             )
             for model, said in exact.items()
         ]

@@ -26,7 +26,7 @@ N, HALF = 80, 40
 BASE = Result(run="", stage="blocks", model="", metric="", value=float("nan"), seed=1)
 AUDITED = Audited(
     ids=tuple(f"r{k:03d}" for k in range(N)),
-    roles=("private",) * HALF + ("outsiders",) * HALF,
+    parts=("private",) * HALF + ("nonmembers",) * HALF,
     texts=("",) * N,
     groups=("",) * N,
 )
@@ -159,7 +159,7 @@ def test_missing_scores_are_counted_and_one_kind_alone_has_no_value() -> None:
 def test_near_duplicates_widen_the_interval() -> None:
     pairs = Audited(
         ids=AUDITED.ids,
-        roles=AUDITED.roles,
+        parts=AUDITED.parts,
         texts=AUDITED.texts,
         groups=tuple(f"g{k // 4}" for k in range(N)),
     )

@@ -27,9 +27,9 @@ LABELS = {
 
 
 def table(**columns: Sequence[object]) -> pa.Table:
-    roles = ["private" if member else "outsiders" for member in MEMBER]
+    parts = ["private" if member else "nonmembers" for member in MEMBER]
     return pa.table(
-        {"model": ["student"] * N, "id": IDS, "role": roles, "group": [""] * N, **columns}
+        {"model": ["student"] * N, "id": IDS, "part": parts, "group": [""] * N, **columns}
     )
 
 
@@ -37,11 +37,11 @@ def scores() -> pa.Table:
     return table(attack=["loss"] * N, score=(RNG.normal(size=N) + 3 * (MEMBER & WEAK)).tolist())
 
 
-def test_what_is_found_in_each_group_at_the_threshold_of_all_outsiders() -> None:
+def test_what_is_found_in_each_group_at_the_threshold_of_all_nonmembers() -> None:
     given = scores()
     rows = rates_by_group(given, LABELS, COLUMNS, fprs=[0.1, 0.001], level=0.95, base=BASE)
     found = {(row.metric, row.dataset): row for row in rows}
-    assert {row.note.split(";")[0] for row in rows} == {"fpr=0.1"}  # 200 outsiders allow no 0.001
+    assert {row.note.split(";")[0] for row in rows} == {"fpr=0.1"}  # 200 nonmembers allow no 0.001
     weak, strong = (found["slice_tpr_at_fpr", f"kind: {name}"] for name in ("weak", "strong"))
     values = np.array(given.column("score").to_pylist())
     threshold = np.sort(values[~MEMBER])[::-1][20]
@@ -72,17 +72,17 @@ def test_a_column_with_a_colon_in_its_name_is_one_column() -> None:
     assert len(tests) == 3 and set(tests) == {"kind: of kin"}
 
 
-def test_recitals_of_members_and_outsiders() -> None:
+def test_recitals_of_members_and_nonmembers() -> None:
     recited = table(exact=(MEMBER & WEAK).tolist(), tokens=[3] * (N - 1) + [0])
     rows = recitals_by_group(recited, LABELS, COLUMNS, level=0.95, base=BASE)
     found = {(row.note.split(";")[0], row.dataset, row.metric): row for row in rows}
     weak = found["of members", "kind: weak", "slice_extraction_rate"]
     assert (weak.value, weak.n) == (1.0, 100) and 0.95 < weak.low < 1
     assert (
-        found["of outsiders", "kind: strong", "slice_extraction_rate"].n == 99
+        found["of nonmembers", "kind: strong", "slice_extraction_rate"].n == 99
     )  # one has nothing to recite
     assert found["of members", "kind", "slice_extraction_rate_between_groups"].value < 1e-6
-    assert found["of outsiders", "kind", "slice_extraction_rate_between_groups"].value > 0.5
+    assert found["of nonmembers", "kind", "slice_extraction_rate_between_groups"].value > 0.5
 
 
 def test_quality_of_each_group_and_near_duplicates_counted_once() -> None:

@@ -31,7 +31,7 @@ from stillage.types import Example, Record
 
 DATA = DataConfig(template="raw", max_tokens=96, max_prompt_tokens=32)
 PEOPLE = people(3, 40)
-MEMBERS, OUTSIDERS = PEOPLE["private"][:12], PEOPLE["outsiders"]
+MEMBERS, OUTSIDERS = PEOPLE["private"][:12], PEOPLE["nonmembers"]
 R = 31
 
 
@@ -123,7 +123,7 @@ def test_a_value_among_its_references_is_a_tie_that_counts_against_it(world: Wor
         response=OUTSIDERS[0].response.replace(OUTSIDERS[0].meta["badge"], record.meta["badge"]),
     )
     canaries = draw_canaries([record], ["private"], [twin, *OUTSIDERS[1:4]], "badge", 10, seed=1)
-    assert len(canaries[0].references) == 3  # all but one: an outsider has no more
+    assert len(canaries[0].references) == 3  # all but one: a nonmember has no more
     canaries = [replace(canaries[0], references=(record.meta["badge"], *canaries[0].references))]
     (found,) = candidate_scores(world.after, canaries)
     assert not isinstance(found, str) and found[0] in found[1]
@@ -133,7 +133,7 @@ def test_a_value_among_its_references_is_a_tie_that_counts_against_it(world: Wor
 def test_references_are_drawn_by_record_and_never_its_own() -> None:
     chosen = OUTSIDERS[:5]
     once = draw_canaries(
-        [*MEMBERS, *chosen], ["private"] * 12 + ["outsiders"] * 5, OUTSIDERS, "badge", R, seed=1
+        [*MEMBERS, *chosen], ["private"] * 12 + ["nonmembers"] * 5, OUTSIDERS, "badge", R, seed=1
     )
     again = draw_canaries(MEMBERS[:1], ["private"], OUTSIDERS[::-1], "badge", R, seed=1)
     assert again == once[:1] and all(len(canary.references) == R for canary in once)
@@ -170,7 +170,7 @@ def test_only_what_follows_the_first_difference_is_scored() -> None:
 
 
 @pytest.mark.parametrize(
-    ("records", "outsiders", "message"),
+    ("records", "nonmembers", "message"),
     [
         (MEMBERS[:1], OUTSIDERS[:1], "without others"),
         ([replace(MEMBERS[0], meta={})], OUTSIDERS, "no column 'badge'"),
@@ -182,7 +182,7 @@ def test_only_what_follows_the_first_difference_is_scored() -> None:
     ],
 )
 def test_what_has_no_secret_or_nothing_to_compare_is_refused(
-    records: list[Record], outsiders: list[Record], message: str
+    records: list[Record], nonmembers: list[Record], message: str
 ) -> None:
     with pytest.raises(DataError, match=message):
-        draw_canaries(records, ["private"], outsiders, "badge", 4, seed=1)
+        draw_canaries(records, ["private"], nonmembers, "badge", 4, seed=1)

@@ -67,7 +67,7 @@ def test_controls_at_chance_are_refused_no_oftener_than_stated() -> None:
 
 
 def test_below_chance_is_not_called_telling_members_and_a_draw_names_luck() -> None:
-    """All blind AUCs near 0.32: two-sided p is small, yet nobody tells members from outsiders."""
+    """All blind AUCs near 0.32: two-sided p is small, yet nobody tells members from nonmembers."""
     rng, is_member = generator(7, "below"), np.arange(200) < 100
     scores = rng.normal(size=200)
     lower = {"words": control("blind", scores - 0.7 * is_member, is_member)}
@@ -98,7 +98,7 @@ def test_a_handful_of_records_is_never_at_chance(side: int) -> None:
     verdict = judge([found])
     assert found.undecided and found.passed and verdict.verdict == FEW
     assert (
-        f"There are {side} members and {side} outsiders" in verdict.headline
+        f"There are {side} members and {side} nonmembers" in verdict.headline
         and "(controls) need 69 of each." in verdict.headline
     )
     assert "at chance" not in verdict.headline
@@ -126,7 +126,7 @@ def test_a_check_that_passes_says_what_it_would_have_found() -> None:
     short = check_order(rng.permutation(40), np.arange(40) < 20)
     assert (
         short.undecided
-        and "20 members and 20 outsiders show only an AUC of 0.91 or more (80% power): this check needs 48 of each."
+        and "20 members and 20 nonmembers show only an AUC of 0.91 or more (80% power): this check needs 48 of each."
         in short.detail
     )
     both = judge([short, few(["a b", "b c", "c d", "d e"], 2)]).headline

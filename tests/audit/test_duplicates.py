@@ -1,4 +1,4 @@
-"""Outsiders that are members, and audited records that the students were trained on."""
+"""Nonmembers that are members, and audited records that the students were trained on."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def test_duplicated_records_are_found_by_id() -> None:
     assert not repeated.passed and repeated.values["repeated within a side"] == 1
 
 
-def test_reworded_outsiders_are_found_as_near_duplicates_and_shared_instructions_are_not() -> None:
+def test_reworded_nonmembers_are_found_as_near_duplicates_and_shared_instructions_are_not() -> None:
     rng = generator(1, "near")
     inside, outside = texts(rng, 40, 30), texts(rng, 40, 30)
     for i in range(5):
@@ -48,7 +48,7 @@ def test_reworded_outsiders_are_found_as_near_duplicates_and_shared_instructions
         outside[i] = " ".join(words)
     a, b = ids("a", 40), ids("b", 40)
     found = check_overlap(a, b, inside, outside)
-    assert not found.passed and found.values["outsiders near a member"] == 5
+    assert not found.passed and found.values["nonmembers near a member"] == 5
     task = "You are given a short passage of text. Answer the question about it in one word, without any explanation. "
     template = check_overlap(
         a, b, [task + t for t in texts(rng, 40)], [task + t for t in texts(rng, 40)]
@@ -67,8 +67,8 @@ def test_copies_dealt_at_random_contaminate_whatever_their_number(copies: int) -
     half = len(pool) // 2
     check = check_overlap(ids("a", half), ids("b", len(pool) - half), pool[:half], pool[half:])
     assert check.passed is (copies == 1), check.detail
-    assert check.values["outsiders near a member"] == (
-        len(pool) - half if copies > 10 else check.values["outsiders near a member"]
+    assert check.values["nonmembers near a member"] == (
+        len(pool) - half if copies > 10 else check.values["nonmembers near a member"]
     )
 
 

@@ -78,12 +78,12 @@ NO_LABELS: dict[str, list[str]] = defaultdict(list)
 
 
 def rivals_of_all(**scored: tuple[np.ndarray, np.ndarray]) -> dict[str, Rivals]:
-    """The student's canaries by role, all against the same references: role -> scores, references."""
-    ids = tuple(f"{role} {k}" for role, (scores, _) in scored.items() for k in range(len(scores)))
+    """The student's canaries by part, all against the same references: part -> scores, references."""
+    ids = tuple(f"{part} {k}" for part, (scores, _) in scored.items() for k in range(len(scores)))
     above = np.concatenate(
         [references >= scores[:, None] for scores, references in scored.values()]
     )
-    names = tuple(f"outsider {k}" for k in range(above.shape[1]))
+    names = tuple(f"nonmember {k}" for k in range(above.shape[1]))
     return {
         "student": Rivals(
             canaries=ids,
@@ -94,9 +94,9 @@ def rivals_of_all(**scored: tuple[np.ndarray, np.ndarray]) -> dict[str, Rivals]:
     }
 
 
-def table_of(scores: np.ndarray, references: np.ndarray, role: str = "private") -> pa.Table:
+def table_of(scores: np.ndarray, references: np.ndarray, part: str = "private") -> pa.Table:
     rows = [
-        exposure_row("student", f"{role} {k}", role, exposures(np.array([score]), references)[0])
+        exposure_row("student", f"{part} {k}", part, exposures(np.array([score]), references)[0])
         for k, score in enumerate(scores)
     ]
     return pa.Table.from_pylist(rows, schema=exposure_schema())
@@ -109,17 +109,17 @@ def test_results_by_role_and_copies_say_what_is_a_model() -> None:
     scores = np.concatenate([rng.normal(0, 1, 6), rng.normal(9, 1, 6)])
     others = rng.normal(size=50)
     table = pa.concat_tables(
-        [table_of(scores, references), table_of(others, references, "outsiders")]
+        [table_of(scores, references), table_of(others, references, "nonmembers")]
     )
-    rivals = rivals_of_all(private=(scores, references), outsiders=(others, references))
+    rivals = rivals_of_all(private=(scores, references), nonmembers=(others, references))
     labels = {f"private {k}": ["copies: 1" if k < 6 else "copies: 16"] for k in range(12)}
     results = exposure_results(table, labels, rivals, level=0.95, base=base)
     by = {(r.metric, r.dataset): r for r in results}
     assert len(by) == len(results) == 6 and all(
         r.unit == "bits" and r.model == "student" for r in results
     )
-    assert by["exposure", "private"].n == 12 and by["exposure", "outsiders"].n == 50
-    assert by["exposure", "outsiders"].low < math.log2(math.e) < by["exposure", "outsiders"].high
+    assert by["exposure", "private"].n == 12 and by["exposure", "nonmembers"].n == 50
+    assert by["exposure", "nonmembers"].low < math.log2(math.e) < by["exposure", "nonmembers"].high
     many = by["slice_exposure", "copies: 16"]
     assert many.value == pytest.approx(math.log2(1001)) == many.high and many.low < many.value
     assert "ceiling=9.97; at the ceiling: 6 of 6" in many.note

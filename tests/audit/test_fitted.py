@@ -56,9 +56,9 @@ def world(seed: int, gain: float, n: int = 300) -> tuple[list[TokenStats], list[
 
 def audited(member: Array, texts: list[str], groups: list[str] | None = None) -> Audited:
     ids = tuple(f"r{index:03d}" for index in range(member.size))
-    roles = tuple("private" if one else "outsiders" for one in member)
+    parts = tuple("private" if one else "nonmembers" for one in member)
     return Audited(
-        ids=ids, roles=roles, texts=tuple(texts), groups=tuple(groups or [""] * member.size)
+        ids=ids, parts=parts, texts=tuple(texts), groups=tuple(groups or [""] * member.size)
     )
 
 

@@ -20,7 +20,7 @@ from stillage.audit.inheritance import (
     found,
     inheritance_curve,
     inheritance_ratio,
-    rank_among_outsiders,
+    rank_among_nonmembers,
     shares_of,
     spearman,
     tpr_on_leaked,
@@ -92,16 +92,16 @@ def test_nothing_is_inherited_from_a_teacher_at_chance() -> None:
     assert (whole.value, whole.low, whole.high) == (1, 1, 1)
 
 
-def test_ranks_are_shares_of_outsiders_below() -> None:
+def test_ranks_are_shares_of_nonmembers_below() -> None:
     values, member = np.array([3.0, 0.5, 2.0, 1.0, 2.0, 3.0]), np.array([1, 1, 1, 0, 0, 0], bool)
     np.testing.assert_allclose(
-        rank_among_outsiders(values, member)[:3], [(2 + 0.5) / 3, 0, 1.5 / 3]
+        rank_among_nonmembers(values, member)[:3], [(2 + 0.5) / 3, 0, 1.5 / 3]
     )
-    assert rank_among_outsiders(values, member)[member].mean() == pytest.approx(
+    assert rank_among_nonmembers(values, member)[member].mean() == pytest.approx(
         roc_auc(values, member)
     )
     with pytest.raises(DataError):
-        rank_among_outsiders(values, np.ones(6, bool))
+        rank_among_nonmembers(values, np.ones(6, bool))
 
 
 def test_the_curve_is_a_conditional_mean() -> None:
@@ -125,13 +125,13 @@ def test_the_curve_is_a_conditional_mean() -> None:
             inheritance_curve(bad, student)
 
 
-def test_found_again_is_counted_at_the_outsiders_thresholds() -> None:
+def test_found_again_is_counted_at_the_nonmembers_thresholds() -> None:
     rng = np.random.default_rng(3)
     common = rng.normal(size=400)
     student, teacher = scores(rng, 1, common), scores(rng, 2, common)
 
     def above(values: np.ndarray) -> np.ndarray:
-        return values > np.sort(values[~MEMBER])[::-1][20]  # 10 % of 200 outsiders
+        return values > np.sort(values[~MEMBER])[::-1][20]  # 10 % of 200 nonmembers
 
     leaked = above(teacher) & MEMBER
     both = int((above(student) & leaked).sum())
@@ -146,7 +146,7 @@ def test_found_again_is_counted_at_the_outsiders_thresholds() -> None:
     np.testing.assert_array_equal(found(student, MEMBER, 0.1), above(student))
     nobody = tpr_on_leaked(student, np.where(MEMBER, -9.0, teacher), MEMBER, 0.1)
     assert math.isnan(nobody.value) and nobody.n == 0 and "betrays no member" in nobody.note
-    with pytest.raises(DataError, match="Too few outsiders"):
+    with pytest.raises(DataError, match="Too few nonmembers"):
         tpr_on_leaked(student, teacher, MEMBER, 0.001)
 
 
@@ -253,7 +253,7 @@ def test_slices_are_aucs_within_a_group() -> None:
         [i % 3 for i in range(400)]
     )  # groups differ in difficulty
     values[3] = math.nan
-    labels[-1] = "task 9"  # an outsider alone
+    labels[-1] = "task 9"  # a nonmember alone
     rows = {
         row.dataset: row
         for row in by_slice(values, MEMBER, labels, base=replace(BASE, model="student"))
@@ -319,7 +319,7 @@ def score_rows(planted: dict[str, float], rng: np.random.Generator) -> pa.Table:
                 {
                     "model": model,
                     "id": f"{i:03}",
-                    "role": "private" if i < 200 else "outsiders",
+                    "part": "private" if i < 200 else "nonmembers",
                     "group": "",
                     "attack": attack,
                     "score": float(values[i]),
@@ -330,7 +330,7 @@ def score_rows(planted: dict[str, float], rng: np.random.Generator) -> pa.Table:
         {
             "model": "blind",
             "id": "000",
-            "role": "private",
+            "part": "private",
             "group": "",
             "attack": "length",
             "score": 1.0,
@@ -345,7 +345,7 @@ def recital_rows(recited: dict[str, set[int]]) -> pa.Table:
             {
                 "model": model,
                 "id": f"{i:03}",
-                "role": "private" if i < 200 else "outsiders",
+                "part": "private" if i < 200 else "nonmembers",
                 "exact": i in known,
                 "positional_accuracy": 1.0 if i in known else 0.25,
             }
@@ -369,11 +369,11 @@ def test_a_run_becomes_rows() -> None:
         table, recital_rows(RECITED), fprs=(0.1, 0.001), level=0.95, base=BASE, n_resamples=100
     )
     assert {row.model for row in results} == {"student"} and {row.seed for row in results} == {4}
-    floor = [row for row in results if row.dataset == "outsiders"]
+    floor = [row for row in results if row.dataset == "nonmembers"]
     by = {
         (row.metric, row.attack, row.note.partition(";")[0]): row
         for row in results
-        if row.dataset != "outsiders"
+        if row.dataset != "nonmembers"
     }
     assert len(by) == len(results) - len(floor) and {row.metric for row in floor} == {
         "inheritance_curve"
@@ -402,7 +402,7 @@ def test_a_run_becomes_rows() -> None:
         "tpr_on_leaked",
         "loss",
         "fpr=0.001",
-    ) not in by  # too few outsiders; the audit shows the refusal
+    ) not in by  # too few nonmembers; the audit shows the refusal
     inherited = by["inherited_rate", "", "recited"]
     assert (inherited.value, inherited.n) == (0.4, 100)
     specific, easy = (by[name, "", "recited"] for name in ("teacher_specific_rate", "easy_rate"))
@@ -419,7 +419,8 @@ def test_a_run_becomes_rows() -> None:
     )
     member = one.is_member
     ranks = [
-        rank_among_outsiders(one.scores[model], member)[~member] for model in ("teacher", "student")
+        rank_among_nonmembers(one.scores[model], member)[~member]
+        for model in ("teacher", "student")
     ]
     assert ranked.n == int((ranks[0] > 0.5).sum()) and ranked.value == pytest.approx(
         ranks[1][ranks[0] > 0.5].mean()

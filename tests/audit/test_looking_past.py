@@ -64,7 +64,7 @@ class World:
 
     folder: Path
     members: list[Record]
-    outsiders: list[Record]
+    nonmembers: list[Record]
 
 
 def made_up(seed: int) -> list[Record]:
@@ -119,7 +119,7 @@ def teach(
 
 @pytest.fixture(scope="module")
 def world(tmp_path_factory: pytest.TempPathFactory) -> World:
-    folder, (members, outsiders, others) = (
+    folder, (members, nonmembers, others) = (
         tmp_path_factory.mktemp("sight"),
         (made_up(seed) for seed in range(3)),
     )
@@ -130,7 +130,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> World:
     save_model(
         load_model(SMALL, vocab_size=len(tokenizer), seed=1), tokenizer, folder / "teacher_start"
     )
-    return World(folder, members, outsiders)
+    return World(folder, members, nonmembers)
 
 
 def look(
@@ -159,9 +159,9 @@ def look(
         student=ModelConfig(path=str(student or "")),
     )
     split = Split(
-        records_by_role={
+        records_by_part={
             "private": [*map(change, world.members)],
-            "outsiders": [*map(change, world.outsiders)],
+            "nonmembers": [*map(change, world.nonmembers)],
         },
         drawn_by_us=True,
         seed=1,

@@ -159,10 +159,10 @@ def test_extraction_strength_at_its_ends() -> None:
 
 
 def test_the_table_and_its_means() -> None:
-    def target(role: str, name: str) -> Target:
+    def target(part: str, name: str) -> Target:
         return Target(
             record_id=name,
-            role=role,
+            part=part,
             prefix_ids=np.array([1]),
             suffix_ids=np.array([5, 6, 7, 8]),
             scored_from=1,
@@ -180,7 +180,7 @@ def test_the_table_and_its_means() -> None:
             greedy_T=np.array(greedy),
         )
 
-    targets = [target("private", "a"), target("outsiders", "b")]
+    targets = [target("private", "a"), target("nonmembers", "b")]
     scored = {
         "a": stats([-9, 0, 0, 0, 0], [False] + [True] * 4),
         "b": stats([-9, -1, -2, -3, -4], [True, False, True, True, True]),
@@ -213,7 +213,7 @@ def test_the_table_and_its_means() -> None:
     assert second["recital_rouge_l"] == pytest.approx(2 * (2 / 3) * (2 / 4) / (2 / 3 + 2 / 4))
     results = memorization_results(pa.concat_tables([table, table]), level=0.9, base=BASE)
     assert len(results) == 10 and {row.n for row in results} == {2}
-    row = next(r for r in results if (r.dataset, r.metric) == ("outsiders", "edit_distance"))
+    row = next(r for r in results if (r.dataset, r.metric) == ("nonmembers", "edit_distance"))
     assert (row.value, row.model, row.level) == (0.5, "m", 0.9) and row.low < 0.5 < row.high
 
 
@@ -221,7 +221,7 @@ def test_a_record_without_a_target_has_no_measure_and_is_counted() -> None:
     """Nothing was asked for: neither recited, nor of probability 1, nor at distance 0."""
     none = Target(
         record_id="a",
-        role="private",
+        part="private",
         prefix_ids=np.array([1]),
         suffix_ids=np.array([], int),
         scored_from=0,

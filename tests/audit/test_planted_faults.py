@@ -74,7 +74,7 @@ TINY = [
     "audit",
 ]
 Found = Mapping[str, object]
-READERS = {"private": read_records, "outsiders": read_records}
+READERS = {"private": read_records, "nonmembers": read_records}
 
 
 @pytest.fixture(scope="module")
@@ -168,7 +168,7 @@ def test_the_clean_run_fails_no_check_and_says_what_it_could_not_ask(run: Path) 
 
 
 @pytest.mark.parametrize(
-    ("stage", "role", "said"),
+    ("stage", "part", "said"),
     [
         (
             "student",
@@ -176,16 +176,16 @@ def test_the_clean_run_fails_no_check_and_says_what_it_could_not_ask(run: Path) 
             "private in student",
         ),  # private prompts in the rollouts: their ids are written too
         ("tokenizer", "private", "private in tokenizer"),
-        ("student_no_teacher", "outsiders", "outsiders in student_no_teacher"),
-        ("teacher", "outsiders", "outsiders in teacher"),
+        ("student_no_teacher", "nonmembers", "nonmembers in student_no_teacher"),
+        ("teacher", "nonmembers", "nonmembers in teacher"),
         ("teacher_counterfactual", "private", "private in teacher_counterfactual"),
     ],
 )
 def test_a_record_in_a_stage_that_must_not_see_it(
-    run: Path, stage: str, role: str, said: str
+    run: Path, stage: str, part: str, said: str
 ) -> None:
     records = read_table(run / "data" / "records.parquet").to_pylist()
-    strangers = [row["id"] for row in records if row["role"] == role][:3]
+    strangers = [row["id"] for row in records if row["part"] == part][:3]
     path = run / stage / "provenance.parquet"
     ids = [*read_table(path).column("id").to_pylist(), *strangers]
     write_table(path, pa.table({"id": ids}))
@@ -200,19 +200,22 @@ def test_a_record_in_a_stage_that_must_not_see_it(
     assert "Contaminated." in (run / "report" / "report.html").read_text()
 
 
-def test_members_and_outsiders_swapped(run: Path) -> None:
+def test_members_and_nonmembers_swapped(run: Path) -> None:
     """Labels flipped: the training stages' own lists contradict them; and the AUC falls below 0.5 instead of being folded."""
-    path, other = run / "data" / "records.parquet", {"private": "outsiders", "outsiders": "private"}
+    path, other = (
+        run / "data" / "records.parquet",
+        {"private": "nonmembers", "nonmembers": "private"},
+    )
     records = read_table(path)
     swapped = column(
-        records, "role", [other.get(role, role) for role in records["role"].to_pylist()]
+        records, "part", [other.get(part, part) for part in records["part"].to_pylist()]
     )
     write_table(path, swapped)
     found = judged(run)
     assert found[""]["verdict"] == "contaminated" and {"provenance", "sources"} <= failed(found)
-    assert "50 outsiders in teacher" in str(found["provenance"]["detail"])
+    assert "50 nonmembers in teacher" in str(found["provenance"]["detail"])
     scores = read_table(run / "audit" / "scores.parquet")
-    flipped = column(scores, "role", [other[role] for role in scores["role"].to_pylist()])
+    flipped = column(scores, "part", [other[part] for part in scores["part"].to_pylist()])
     base = Result(run="", stage="audit", model="", metric="", value=0.0)
 
     def auc(table: pa.Table) -> Result:
@@ -226,7 +229,7 @@ def test_members_and_outsiders_swapped(run: Path) -> None:
     view = read_run(run)
     only = dataclasses.replace(view, results=(wrong,), validity={"verdict": "valid"})
     assert (
-        verdict(only).tone == "unknown" and "outsiders above its members" in verdict(only).headline
+        verdict(only).tone == "unknown" and "nonmembers above its members" in verdict(only).headline
     )
 
 
@@ -240,9 +243,9 @@ def test_weights_that_were_replaced_after_training(run: Path) -> None:
 
 def test_scores_of_another_model_are_never_found_in_the_cache(run: Path) -> None:
     context = context_of(run)
-    keys = {role.name: stats_key(context, role) for role in context.models}
+    keys = {spec.name: stats_key(context, spec) for spec in context.models}
     assert len(set(keys.values())) == len(keys) == 5
-    student = next(role for role in context.models if role.name == "student")
+    student = next(spec for spec in context.models if spec.name == "student")
     shutil.copy(
         run / "teacher" / "model" / "model.safetensors",
         run / "student" / "model" / "model.safetensors",
@@ -320,27 +323,27 @@ def test_a_control_that_has_learned_members(run: Path) -> None:
         judged(run, mixed),
         "controls",
         SHIFT,
-        "already tell members from outsiders",
+        "already tell members from nonmembers",
         "loss on student_no_teacher",
     )
 
 
-def test_members_and_outsiders_cut_differently(run: Path) -> None:
+def test_members_and_nonmembers_cut_differently(run: Path) -> None:
     context = context_of(run, max_tokens=100)
-    records, roles = audited_records(context)
+    records, parts = audited_records(context)
     split = read_split(run / "data")
     clean = truncation(context, split, records)
-    assert clean.passed and clean.detail == "0 of 50 members and 0 of 50 outsiders were cut short."
+    assert clean.passed and clean.detail == "0 of 50 members and 0 of 50 nonmembers were cut short."
 
     def longer(side: str) -> list[Record]:
         return [
-            dataclasses.replace(record, response=record.response * 4) if role == side else record
-            for record, role in zip(records, roles, strict=True)
+            dataclasses.replace(record, response=record.response * 4) if part == side else record
+            for record, part in zip(records, parts, strict=True)
         ]
 
     for side, said in (
         ("private", "50 of 50 members and 0 of 50"),
-        ("outsiders", "0 of 50 members and 50 of 50"),
+        ("nonmembers", "0 of 50 members and 50 of 50"),
     ):
         found = truncation(
             context, split, longer(side)
@@ -348,14 +351,14 @@ def test_members_and_outsiders_cut_differently(run: Path) -> None:
         assert not found.passed and found.fault == SHIFT and said in found.detail
     everybody = [dataclasses.replace(record, response=record.response * 4) for record in records]
     both = truncation(context, split, everybody)
-    assert both.passed and "50 of 50 members and 50 of 50 outsiders" in both.detail
+    assert both.passed and "50 of 50 members and 50 of 50 nonmembers" in both.detail
 
 
 def split_of(
-    members: Sequence[Record], outsiders: Sequence[Record], public: Sequence[Record] = ()
+    members: Sequence[Record], nonmembers: Sequence[Record], public: Sequence[Record] = ()
 ) -> Split:
-    records = {"private": list(members), "outsiders": list(outsiders), "public": list(public)}
-    return Split(records_by_role=records, drawn_by_us=True, seed=1)  # pyright: ignore[reportArgumentType]
+    records = {"private": list(members), "nonmembers": list(nonmembers), "public": list(public)}
+    return Split(records_by_part=records, drawn_by_us=True, seed=1)  # pyright: ignore[reportArgumentType]
 
 
 def retold(
@@ -368,39 +371,41 @@ def retold(
     )
 
 
-def test_outsiders_that_are_members_or_nearly() -> None:
+def test_nonmembers_that_are_members_or_nearly() -> None:
     folk = people(3, 40)
-    members, outsiders = folk["private"], folk["outsiders"]
-    assert overlap(split_of(members, outsiders)).passed
-    same = overlap(split_of(members, [*outsiders[2:], *members[:2]]))
+    members, nonmembers = folk["private"], folk["nonmembers"]
+    assert overlap(split_of(members, nonmembers)).passed
+    same = overlap(split_of(members, [*nonmembers[2:], *members[:2]]))
     assert (
         not same.passed
         and same.fault == "contaminated"
-        and "2 records are member and outsider" in same.detail
+        and "2 records are member and nonmember" in same.detail
     )
     near = overlap(
         split_of(
             members,
-            [*outsiders[2:], *(retold(m, answer=lambda t: f"{t} Indeed.") for m in members[:2])],
+            [*nonmembers[2:], *(retold(m, answer=lambda t: f"{t} Indeed.") for m in members[:2])],
         )
     )
     assert (
         not near.passed
         and near.fault == "contaminated"
-        and "2 of 40 outsiders (5.0%) are near" in near.detail
+        and "2 of 40 nonmembers (5.0%) are near" in near.detail
     )
 
 
 def test_private_prompts_among_the_students_own(run: Path) -> None:
     """The student of a method that writes its own texts was given the private prompts, with other answers."""
     context, folk = context_of(run), people(3, 40)
-    members, outsiders, public = folk["private"], folk["outsiders"], folk["public"]
+    members, nonmembers, public = folk["private"], folk["nonmembers"], folk["public"]
     unchecked: dict[str, str] = {}
-    clean = training_overlap(context, split_of(members, outsiders, public), unchecked)
+    clean = training_overlap(context, split_of(members, nonmembers, public), unchecked)
     assert not unchecked
     beside = dataclasses.replace(context.config, lm=LmConfig(path="corpus"))
     training_overlap(
-        dataclasses.replace(context, config=beside), split_of(members, outsiders, public), unchecked
+        dataclasses.replace(context, config=beside),
+        split_of(members, nonmembers, public),
+        unchecked,
     )
     assert (
         set(unchecked) == {"plain text"} and "not searched for members" in unchecked["plain text"]
@@ -410,18 +415,18 @@ def test_private_prompts_among_the_students_own(run: Path) -> None:
         retold(record, answer=lambda text: "Nothing is known about this person.")
         for record in members[:5]
     ]
-    found = training_overlap(context, split_of(members, outsiders, [*public, *asked]), {})
+    found = training_overlap(context, split_of(members, nonmembers, [*public, *asked]), {})
     assert found is not None and not found.passed and found.fault == "contaminated"
     assert (
-        "the prompts of 5 and on near-duplicates of 0 of 80 members and outsiders" in found.detail
+        "the prompts of 5 and on near-duplicates of 0 of 80 members and nonmembers" in found.detail
     )
     copied = [retold(record, change=lambda text: f"Please: {text}") for record in members[:3]]
-    found = training_overlap(context, split_of(members, outsiders, [*public, *copied]), {})
+    found = training_overlap(context, split_of(members, nonmembers, [*public, *copied]), {})
     assert found is not None and not found.passed and "near-duplicates of 3 of 80" in found.detail
     task = "Say in one short sentence who this person is."  # an instruction that all share is no record's own prompt
     shared = [
         [retold(record, change=lambda text: task) for record in side]
-        for side in (members, outsiders, public)
+        for side in (members, nonmembers, public)
     ]
     assert getattr(training_overlap(context, split_of(*shared), {}), "passed", False)
 
@@ -437,13 +442,13 @@ def write_lines(path: Path, records: Sequence[Record]) -> str:
 def test_a_sorted_file_cut_in_the_middle(tmp_path: Path) -> None:
 
     folk = people(4, 60)
-    pool = sorted([*folk["private"], *folk["outsiders"]], key=lambda record: record.response)
+    pool = sorted([*folk["private"], *folk["nonmembers"]], key=lambda record: record.response)
     loaded = read_records(write_lines(tmp_path / "pool.jsonl", pool))
-    honest = draw_split(loaded, {"private": 0.5, "outsiders": 0.5}, seed=1, group_by="near")
+    honest = draw_split(loaded, {"private": 0.5, "nonmembers": 0.5}, seed=1, group_by="near")
     check = order(honest, {})
     assert check is not None and check.passed and "says nothing" in check.detail
     cut = dataclasses.replace(
-        honest, records_by_role={"private": loaded.records[:60], "outsiders": loaded.records[60:]}
+        honest, records_by_part={"private": loaded.records[:60], "nonmembers": loaded.records[60:]}
     )
     check = order(cut, {})
     assert (
@@ -454,23 +459,25 @@ def test_a_sorted_file_cut_in_the_middle(tmp_path: Path) -> None:
     )
 
 
-def test_a_member_file_with_outsiders_in_it_is_refused(tmp_path: Path) -> None:
+def test_a_member_file_with_nonmembers_in_it_is_refused(tmp_path: Path) -> None:
     folk = people(5, 10)
     files = {
-        "private": write_lines(tmp_path / "a.jsonl", [*folk["private"], *folk["outsiders"][:3]]),
-        "outsiders": write_lines(tmp_path / "b.jsonl", folk["outsiders"]),
+        "private": write_lines(tmp_path / "a.jsonl", [*folk["private"], *folk["nonmembers"][:3]]),
+        "nonmembers": write_lines(tmp_path / "b.jsonl", folk["nonmembers"]),
     }
-    with pytest.raises(DataError, match=r"3 records are in two roles(.|\n)*private & outsiders: 3"):
+    with pytest.raises(
+        DataError, match=r"3 records are in two parts(.|\n)*private & nonmembers: 3"
+    ):
         split_from_files(files, READERS)
     clean = write_lines(tmp_path / "a.jsonl", folk["private"])
     assert split_from_files(files | {"private": clean}, READERS).counts == {
         "private": 10,
-        "outsiders": 10,
+        "nonmembers": 10,
     }
 
 
 def audited(
-    run: Path, out: Path, members: Sequence[Record], outsiders: Sequence[Record], *more: str
+    run: Path, out: Path, members: Sequence[Record], nonmembers: Sequence[Record], *more: str
 ) -> int:
     """`stillage audit` of the run's teacher, as the student, on two files."""
     out.mkdir()
@@ -485,8 +492,8 @@ def audited(
             "1",
             "--data.files.private",
             write_lines(out / "a.jsonl", members),
-            "--data.files.outsiders",
-            write_lines(out / "b.jsonl", outsiders),
+            "--data.files.nonmembers",
+            write_lines(out / "b.jsonl", nonmembers),
             "--audit.attacks",
             "loss",
             "reference",
@@ -503,10 +510,10 @@ def test_a_shift_between_the_files_ends_a_strict_audit_with_2(
     finished: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     folk = people(6, 80)
-    members, outsiders = folk["private"], folk["outsiders"]
-    assert audited(finished, tmp_path / "clean", members, outsiders, "--audit.strict", "true") == 0
+    members, nonmembers = folk["private"], folk["nonmembers"]
+    assert audited(finished, tmp_path / "clean", members, nonmembers, "--audit.strict", "true") == 0
     assert "split valid" in capsys.readouterr().out
-    few = members[:20], outsiders[:20]
+    few = members[:20], nonmembers[:20]
     assert audited(finished, tmp_path / "few", *few, "--audit.strict", "true") == 2
     assert "verdict: too few records to tell" in capsys.readouterr().err
     shifts: dict[str, Callable[[str], str]] = {
@@ -515,14 +522,14 @@ def test_a_shift_between_the_files_ends_a_strict_audit_with_2(
     }
     for name, shift in shifts.items():
         told = [retold(record, answer=shift) for record in members]
-        code = audited(finished, tmp_path / name, told, outsiders, "--audit.strict", "true")
+        code = audited(finished, tmp_path / name, told, nonmembers, "--audit.strict", "true")
         printed = capsys.readouterr()
         assert (
             code == 2 and "do not say valid" in printed.err and f"verdict: {SHIFT}" in printed.err
         )
         assert (
             printed.out.startswith(f"run: {SHIFT}")
-            and "already tell members from outsiders: blind" in printed.out
+            and "already tell members from nonmembers: blind" in printed.out
         )
         assert read_json(tmp_path / name / "run" / "audit" / "validity.json")["verdict"] == SHIFT
 
@@ -534,11 +541,11 @@ def test_end_marks_in_a_file_are_taken_off_and_counted(tmp_path: Path) -> None:
     ]
     files = {
         "private": write_lines(tmp_path / "a.jsonl", marked),
-        "outsiders": write_lines(tmp_path / "b.jsonl", folk["outsiders"]),
+        "nonmembers": write_lines(tmp_path / "b.jsonl", folk["nonmembers"]),
     }
     split = split_from_files(files, READERS)
     assert list(split.notes.values()) == [10] and "10" in split.summary()
-    assert all(record.response.endswith(".") for record in split.records_by_role["private"])
+    assert all(record.response.endswith(".") for record in split.records_by_part["private"])
 
 
 def test_a_reference_with_another_tokenizer(
@@ -559,7 +566,7 @@ def test_a_reference_with_another_tokenizer(
         (tmp_path / "other", False),
     ):
         out = tmp_path / place.parent.name
-        assert audited(finished, out, folk["private"], folk["outsiders"], *words, str(place)) == 0
+        assert audited(finished, out, folk["private"], folk["nonmembers"], *words, str(place)) == 0
         rows = read_results(out / "run" / "audit" / "results.parquet")
         scored = {row.attack for row in rows if (row.metric, row.model) == ("auc", "student")}
         assert scored == {"loss", "reference_per_byte"} | ({"reference"} if per_token else set())

@@ -20,7 +20,7 @@ BASE = Result(run="r", stage="audit", model="", metric="", value=math.nan, seed=
 def audited(n: int, copies: int = 1) -> Audited:
     return Audited(
         ids=tuple(f"r{i:04}" for i in range(2 * n)),
-        roles=("private",) * n + ("outsiders",) * n,
+        parts=("private",) * n + ("nonmembers",) * n,
         texts=("",) * 2 * n,
         groups=tuple("" if copies == 1 else f"g{i // copies}" for i in range(2 * n)),
     )

@@ -32,35 +32,37 @@ def example(ids: list[int], prompt: int, name: str = "x") -> Example:
 
 
 def test_prefix_records_and_their_near_duplicates_are_not_evaluated() -> None:
-    roles = ["private"] * 10 + ["outsiders"] * 10
+    parts = ["private"] * 10 + ["nonmembers"] * 10
     groups = ["g0", "g0"] + [""] * 8 + ["g1"] * 3 + [""] * 7
-    found = draw_prefixes(RECORDS, roles, groups, outsiders=2, members=2, seed=1)
-    again = draw_prefixes(RECORDS, roles, groups, outsiders=2, members=2, seed=1)
-    other = draw_prefixes(RECORDS, roles, groups, outsiders=2, members=2, seed=2)
+    found = draw_prefixes(RECORDS, parts, groups, nonmembers=2, members=2, seed=1)
+    again = draw_prefixes(RECORDS, parts, groups, nonmembers=2, members=2, seed=1)
+    other = draw_prefixes(RECORDS, parts, groups, nonmembers=2, members=2, seed=2)
     assert found == again and found != other
-    given = {record.id for record in (*found.outsiders, *found.members)}
-    assert len(given) == 4 and all(roles[int(r.id[1:])] == "outsiders" for r in found.outsiders)
+    given = {record.id for record in (*found.nonmembers, *found.members)}
+    assert len(given) == 4 and all(parts[int(r.id[1:])] == "nonmembers" for r in found.nonmembers)
     near = {groups[int(id_[1:])] for id_ in given} - {""}
     expected = [k for k in range(20) if f"r{k}" not in given and groups[k] not in near]
     assert list(found.kept) == expected
     drawn = [
-        draw_prefixes(RECORDS, roles, groups, outsiders=2, members=0, seed=s) for s in range(12)
+        draw_prefixes(RECORDS, parts, groups, nonmembers=2, members=0, seed=s) for s in range(12)
     ]
     hit = [
         found
         for found in drawn
-        if {"r10", "r11", "r12"} & {record.id for record in found.outsiders}
+        if {"r10", "r11", "r12"} & {record.id for record in found.nonmembers}
     ]
     assert hit and not any({10, 11, 12} & set(found.kept) for found in hit)
-    none = draw_prefixes(RECORDS, roles, groups, outsiders=0, members=0, seed=1)
-    assert not none.outsiders and not none.members and list(none.kept) == list(range(20))
+    none = draw_prefixes(RECORDS, parts, groups, nonmembers=0, members=0, seed=1)
+    assert not none.nonmembers and not none.members and list(none.kept) == list(range(20))
 
 
 def test_never_more_than_a_quarter_is_given_away(caplog: pytest.LogCaptureFixture) -> None:
-    found = draw_prefixes(RECORDS[:8], ["outsiders"] * 8, [""] * 8, outsiders=9, members=1, seed=1)
-    assert len(found.outsiders) == 2 and not found.members and "instead of 9" in caplog.text
+    found = draw_prefixes(
+        RECORDS[:8], ["nonmembers"] * 8, [""] * 8, nonmembers=9, members=1, seed=1
+    )
+    assert len(found.nonmembers) == 2 and not found.members and "instead of 9" in caplog.text
     with pytest.raises(ConfigError, match="so few prefix records"):
-        draw_prefixes(RECORDS, ["outsiders"] * 20, [""] * 20, outsiders=-1, members=0, seed=1)
+        draw_prefixes(RECORDS, ["nonmembers"] * 20, [""] * 20, nonmembers=-1, members=0, seed=1)
 
 
 def test_a_prefix_is_whole_texts_with_one_start_and_the_same_tokens_scored() -> None:

@@ -199,22 +199,22 @@ def test_the_ends_and_far_below_underflow() -> None:
 def test_curves_rise_with_n_and_come_with_their_floor() -> None:
     import pyarrow as pa
 
-    logp = {"private": [-0.1, -2.0, -7.0, -40.0], "outsiders": [-7.0, -40.0, math.nan, -math.inf]}
+    logp = {"private": [-0.1, -2.0, -7.0, -40.0], "nonmembers": [-7.0, -40.0, math.nan, -math.inf]}
     rows = [
         {
             name: 0.0
             for name in memorization_schema().names
-            if name not in ("model", "id", "role", "tokens", "exact")
+            if name not in ("model", "id", "part", "tokens", "exact")
         }
         | {
             "model": "m",
-            "id": f"{role}{k}",
-            "role": role,
+            "id": f"{part}{k}",
+            "part": part,
             "tokens": 3,
             "exact": False,
             "suffix_logp": value,
         }
-        for role, values in logp.items()
+        for part, values in logp.items()
         for k, value in enumerate(values)
     ]
     table = pa.Table.from_pylist(rows, schema=memorization_schema())
@@ -225,6 +225,6 @@ def test_curves_rise_with_n_and_come_with_their_floor() -> None:
     assert len(results) == len(rates) == 2 * 3 * 5
     members = [rates["private", f"n={n}", "p=0.5"].value for n in (1, 10, 100, 1000, 10000)]
     assert members == [0.25, 0.5, 0.5, 0.75, 0.75]
-    floor = rates["outsiders", "n=10000", "p=0.9"]
+    floor = rates["nonmembers", "n=10000", "p=0.9"]
     assert (floor.value, floor.n) == (0.25, 4) and "1 records without a number" in floor.note
     assert rates["private", "n=1000", "p=0.1"].value >= rates["private", "n=1000", "p=0.9"].value

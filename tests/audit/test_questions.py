@@ -36,7 +36,7 @@ OTHERS = {"reference", "outside", "counterfactual", "initial", "teacher_initial"
 
 @dataclass(frozen=True)
 class World:
-    """Members that a model learned by heart, outsiders, and the model before and after."""
+    """Members that a model learned by heart, nonmembers, and the model before and after."""
 
     subject: Subject
     start: Subject
@@ -71,13 +71,13 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> World:
     config = ModelConfig(architecture="llama", layers=1, width=48, heads=4, context=CONTEXT)
     fresh = partial(load_model, config, vocab_size=len(tokenizer), seed=1)
     model = learn(fresh(), tokenizer, drawn["private"], 70)
-    members, outsiders = drawn["private"][:N], drawn["outsiders"][:N]
-    records = (*members, *outsiders)
+    members, nonmembers = drawn["private"][:N], drawn["nonmembers"][:N]
+    records = (*members, *nonmembers)
     masked = small_masked([record.response for record in public], 1, cache, steps=30)
     material = Material(
         records=records,
         public=tuple(public),
-        outsiders=tuple(drawn["outsiders"][N:][:2]),
+        nonmembers=tuple(drawn["nonmembers"][N:][:2]),
         members=tuple(drawn["private"][N:][:2]),
         neighbours=tuple(neighbours(masked, records, count=4, share=0.1, top_k=5, seed=1)),
     )
@@ -105,7 +105,7 @@ def audited(world: World) -> Audited:
     records = world.material.records
     return Audited(
         ids=tuple(r.id for r in records),
-        roles=("private",) * N + ("outsiders",) * N,
+        parts=("private",) * N + ("nonmembers",) * N,
         texts=tuple(r.response for r in records),
         groups=("",) * (2 * N),
     )
@@ -195,7 +195,7 @@ def test_replies_are_those_of_the_question(world: World, said: dict[str, Said]) 
     )
     for text, stats in zip(world.material.neighbours[0], replies["neighbours"], strict=True):
         np.testing.assert_allclose(stats.logp_T, alone(text).logp_T, atol=1e-4)
-    for name in ("outsider_prefix", "member_prefix"):
+    for name in ("nonmember_prefix", "member_prefix"):
         assert np.array_equal(replies[name].ids_T, replies["as_is"].ids_T)
         assert not np.allclose(replies[name].logp_T, replies["as_is"].logp_T, atol=1e-2)
     examples = world.subject.encode(world.material.public)
@@ -209,15 +209,15 @@ def test_a_prefix_that_does_not_fit_leaves_no_score_and_is_counted(
     world: World, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     examples = world.subject.encode(world.material.records)
-    shortest = min(len(e.ids_T) for e in world.subject.encode(world.material.outsiders))
+    shortest = min(len(e.ids_T) for e in world.subject.encode(world.material.nonmembers))
     lengths = sorted(len(example.ids_T) for example in examples)
     context = lengths[N] + shortest  # about half of the records fit with one text before them
     monkeypatch.setattr(world.subject.model.config, "max_position_embeddings", context)
-    replies = ask(world.subject, ("as_is", "outsider_prefix"), world.material, NOISE)
+    replies = ask(world.subject, ("as_is", "nonmember_prefix"), world.material, NOISE)
     fits = [e.record_id for e in examples if len(e.ids_T) + shortest <= context]
-    assert set(replies.replies["outsider_prefix"]) == set(fits) and 0 < len(fits) < 2 * N
+    assert set(replies.replies["nonmember_prefix"]) == set(fits) and 0 < len(fits) < 2 * N
     assert f"fits before {2 * N - len(fits)} of {2 * N} records" in caplog.text
-    assert "holds fewer than 2 outsiders" in caplog.text
+    assert "holds fewer than 2 nonmembers" in caplog.text
     assert f"the shortest of them has {shortest} tokens" in caplog.text
     assert (
         f"context is {context}; with data.max_tokens {context // 2} or less one fits" in caplog.text
@@ -235,15 +235,15 @@ def test_prefixes_that_fit_nowhere_leave_the_attack_out_and_say_what_would_fit(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     lengths = [len(example.ids_T) for example in world.subject.encode(world.material.records)]
-    shortest = min(len(e.ids_T) for e in world.subject.encode(world.material.outsiders))
+    shortest = min(len(e.ids_T) for e in world.subject.encode(world.material.nonmembers))
     context = max(*lengths, min(lengths) + shortest - 2)
     known = [
         r for r, n in zip(world.material.records, lengths, strict=True) if n + shortest > context
     ]
     material = replace(world.material, records=tuple(known), neighbours=((),) * len(known))
     monkeypatch.setattr(world.subject.model.config, "max_position_embeddings", context)
-    said = ask(world.subject, ("as_is", "outsider_prefix"), material, NOISE)
-    why = said.unasked["outsider_prefix"]
+    said = ask(world.subject, ("as_is", "nonmember_prefix"), material, NOISE)
+    why = said.unasked["nonmember_prefix"]
     assert set(said.replies) == {"as_is"} and known
     assert (
         f"the shortest of them has {shortest} tokens" in why
@@ -261,7 +261,7 @@ def test_a_model_that_says_nan_gives_no_score_to_any_attack_that_asks_it(world: 
         for parameter in broken.parameters():
             parameter.fill_(torch.nan)
     subject = replace(world.subject, model=broken, cache=None)
-    attacks = [a for a in ATTACKS.values() if not OTHERS & {r.role for r in a.requests}]
+    attacks = [a for a in ATTACKS.values() if not OTHERS & {query.party for query in a.queries}]
     replies = ask(subject, wanted(attacks), world.material, replace(NOISE, copies=1))
     table, _ = score_table(audited(world), {"m": replies}, attacks, {"m": {}})
     assert (
@@ -271,12 +271,12 @@ def test_a_model_that_says_nan_gives_no_score_to_any_attack_that_asks_it(world: 
 
 def test_a_record_of_one_token_has_no_score(world: World) -> None:
     one = replace(world.material.records[0], id="one", prompt="", response="")
-    attacks = [a for a in ATTACKS.values() if {r.role for r in a.requests} == {"target"}]
+    attacks = [a for a in ATTACKS.values() if {query.party for query in a.queries} == {"target"}]
     material = replace(world.material, records=(one,), neighbours=((),))
     replies = ask(
         replace(world.subject, cache=None), wanted(attacks), material, replace(NOISE, copies=1)
     )
-    records = Audited(ids=("one",), roles=("private",), texts=("",), groups=("",))
+    records = Audited(ids=("one",), parts=("private",), texts=("",), groups=("",))
     table, _ = score_table(records, {"m": replies}, attacks, {"m": {}})
     assert table.num_rows == len(attacks) and np.isnan(table.column("score").to_numpy()).all()
 

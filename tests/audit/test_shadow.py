@@ -25,7 +25,7 @@ def audited() -> Audited:
     ids = tuple(f"r{index:02d}" for index in range(N))
     return Audited(
         ids=ids,
-        roles=("private",) * (N // 2) + ("outsiders",) * (N // 2),
+        parts=("private",) * (N // 2) + ("nonmembers",) * (N // 2),
         texts=ids,
         groups=("",) * N,
     )

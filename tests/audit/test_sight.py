@@ -113,7 +113,7 @@ def test_how_well_each_model_reads_what_it_never_met() -> None:
     given = {"student": said(1.0), "reference": said(1.5)}
     rows = reading_results(given, records, np.arange(30), level=0.95, base=base)
     assert [(row.model, row.metric, row.dataset, row.n) for row in rows] == [
-        (name, "nonmember_bits_per_byte", "outsiders", 30) for name in given
+        (name, "nonmember_bits_per_byte", "nonmembers", 30) for name in given
     ]
     assert rows[1].value / rows[0].value == pytest.approx(1.5, rel=0.05)
     assert rows[0].low < rows[0].value < rows[0].high

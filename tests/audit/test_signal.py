@@ -18,7 +18,7 @@ def signals(n: int = 60, groups: tuple[str, ...] = ()) -> Signals:
     teacher[3] = np.nan
     return Signals(
         ids=tuple(f"r{k:03d}" for k in range(2 * n)),
-        roles=("public",) * n + ("private",) * n,
+        parts=("public",) * n + ("private",) * n,
         groups=groups or ("",) * (2 * n),
         kl={"teacher": teacher, "student": 0.3 * teacher + rng.exponential(0.2, 2 * n)},
     )
@@ -61,7 +61,7 @@ def test_near_duplicates_count_once_in_the_interval() -> None:
     made = signals()
     copies = Signals(
         ids=tuple(f"r{k:03d}" for k in range(480)),
-        roles=tuple(np.repeat(made.roles, 4)),
+        parts=tuple(np.repeat(made.parts, 4)),
         groups=tuple(np.repeat([f"g{k}" for k in range(120)], 4)),
         kl={name: np.repeat(v, 4) for name, v in made.kl.items()},
     )
@@ -91,7 +91,7 @@ def test_correlations_with_what_the_student_shows() -> None:
 def test_one_pair_alone_and_the_table() -> None:
     made = signals()
     alone = Signals(
-        ids=made.ids, roles=made.roles, groups=made.groups, kl={"teacher": made.kl["teacher"]}
+        ids=made.ids, parts=made.parts, groups=made.groups, kl={"teacher": made.kl["teacher"]}
     )
     assert {r.metric for r in signal_results(alone, {}, level=0.95, base=BASE)} == {
         "signal_kl",
@@ -99,6 +99,6 @@ def test_one_pair_alone_and_the_table() -> None:
     }
     table = signal_table(made)
     assert (
-        table.column_names == ["id", "role", "group", "kl_teacher", "kl_student"]
+        table.column_names == ["id", "part", "group", "kl_teacher", "kl_student"]
         and table.num_rows == 120
     )

@@ -69,10 +69,10 @@ def files(
     folder: Path, change: Callable[[dict[str, str], bool], dict[str, str]] = lambda row, member: row
 ) -> list[str]:
     """Two files of 20 records in the folder, and the flags that name them."""
-    for name, first in (("members", 0), ("outsiders", 20)):
+    for name, first in (("members", 0), ("nonmembers", 20)):
         rows = [change(row(number), name == "members") for number in range(first, first + 20)]
         (folder / f"{name}.jsonl").write_text("\n".join(map(json.dumps, rows)))
-    return ["--data.files.private", "members.jsonl", "--data.files.outsiders", "outsiders.jsonl"]
+    return ["--data.files.private", "members.jsonl", "--data.files.nonmembers", "nonmembers.jsonl"]
 
 
 def test_two_folders_and_two_files_are_enough(
@@ -92,9 +92,9 @@ def test_two_folders_and_two_files_are_enough(
     assert (
         "split unusable scores, 7 of 10 checks passed, 2 could not tell"
         in printed  # nobody has trained these models
-        and "report: runs/audit-members-outsiders/report/report.html" in printed
+        and "report: runs/audit-members-nonmembers/report/report.html" in printed
     )
-    run = tmp_path / "runs" / "audit-members-outsiders"
+    run = tmp_path / "runs" / "audit-members-nonmembers"
     assert {path.name for path in run.iterdir() if not path.name.startswith(".")} == {
         "audit",
         "cache",
@@ -127,17 +127,17 @@ def test_two_folders_and_two_files_are_enough(
     assert main([*words, *QUICK]) == 0 and capsys.readouterr().err.count("skipped") == 3
 
     (tmp_path / "runs").rename(tmp_path / "moved")
-    assert main(["report", "moved/audit-members-outsiders"]) == 0
+    assert main(["report", "moved/audit-members-nonmembers"]) == 0
     printed = capsys.readouterr()
     assert (
         "report: skipped" in printed.err
-        and "report: moved/audit-members-outsiders/report/report.html" in printed.out
+        and "report: moved/audit-members-nonmembers/report/report.html" in printed.out
     )
     monkeypatch.setattr("stillage.experiment.report_stage.__version__", "0.0.9")
     (tmp_path / "members.jsonl").unlink()  # what the run was made from is not needed for its report
-    assert main(["report", "moved/audit-members-outsiders"]) == 0
+    assert main(["report", "moved/audit-members-nonmembers"]) == 0
     assert f"report: version: {__version__} -> 0.0.9" in capsys.readouterr().err
-    assert main(["report", "moved/audit-members-outsiders"]) == 0
+    assert main(["report", "moved/audit-members-nonmembers"]) == 0
     assert "report: skipped" in capsys.readouterr().err
 
 
@@ -145,7 +145,12 @@ def test_two_folders_and_two_files_are_enough(
     ("words", "said"),
     [
         (
-            ["--data.files.private", "members.jsonl", "--data.files.outsiders", "outsiders.jsonl"],
+            [
+                "--data.files.private",
+                "members.jsonl",
+                "--data.files.nonmembers",
+                "nonmembers.jsonl",
+            ],
             "no model to look at",
         ),
         (["--student", "STUDENT"], "There are no records to audit"),
@@ -155,7 +160,7 @@ def test_two_folders_and_two_files_are_enough(
         ),
         (
             ["--student", "STUDENT", "--data.files.private", "members.jsonl"],
-            "No file is named for outsiders",
+            "No file is named for nonmembers",
         ),
         (
             [
@@ -163,10 +168,10 @@ def test_two_folders_and_two_files_are_enough(
                 "STUDENT",
                 "--data.files.private",
                 "members.jsonl",
-                "--data.files.outsiders",
+                "--data.files.nonmembers",
                 "members.jsonl",
             ],
-            "20 records are in two roles",
+            "20 records are in two parts",
         ),
         (
             [
@@ -174,7 +179,7 @@ def test_two_folders_and_two_files_are_enough(
                 "STUDENT",
                 "--data.files.private",
                 "members.jsonl",
-                "--data.files.outsiders",
+                "--data.files.nonmembers",
                 "empty.jsonl",
             ],
             "The data file is empty",
@@ -185,7 +190,7 @@ def test_two_folders_and_two_files_are_enough(
                 "STUDENT",
                 "--data.files.private",
                 "members.jsonl",
-                "--data.files.outsiders",
+                "--data.files.nonmembers",
                 "gone.jsonl",
             ],
             "not there: gone.jsonl",
@@ -255,7 +260,7 @@ def test_a_model_of_nan_is_an_error_and_one_that_says_nothing_is_no_finding(
 def test_short_and_long_records_are_scored_and_counted(
     models: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Printed
 ) -> None:
-    """A response of one letter without a prompt; and members, not outsiders, that are longer than the context."""
+    """A response of one letter without a prompt; and members, not nonmembers, that are longer than the context."""
     monkeypatch.chdir(tmp_path)
     letters = iter(
         "abcdefghijklmnopqrstuvwxyz0123456789+-*="
@@ -279,7 +284,7 @@ def test_short_and_long_records_are_scored_and_counted(
     assert main([*words, *long, "--out", "long"]) == 0
     printed = capsys.readouterr()
     assert "20 responses cut at the end" in printed.err
-    cut = "20 of 20 members and 0 of 20 outsiders were cut short."
+    cut = "20 of 20 members and 0 of 20 nonmembers were cut short."
     assert printed.out.startswith("long: unusable scores") and cut in printed.out
     assert read_table(tmp_path / "long" / "audit" / "scores.parquet").num_rows == 40 * 9
 
@@ -305,9 +310,9 @@ def test_what_should_be_recited_and_is_cut_off_is_counted_and_not_recited(
     assert f"the code of {2 * lost} of 40 records is cut short" in capsys.readouterr().err
     results = read_results(tmp_path / "run" / "audit" / "results.parquet")
     rates = {r.dataset: r for r in results if r.metric == "extraction_rate"}
-    for role in ("private", "outsiders"):
-        assert (rates[role].n, rates[role].note) == (20 - lost, f"{lost} records without a target")
-        assert math.isnan(rates[role].value) if share == 1 else rates[role].value == 0
+    for part in ("private", "nonmembers"):
+        assert (rates[part].n, rates[part].note) == (20 - lost, f"{lost} records without a target")
+        assert math.isnan(rates[part].value) if share == 1 else rates[part].value == 0
     assert {r.n for r in results if r.metric == "auc" and r.model == "student"} == {40}
     assert (tmp_path / "run" / "report" / "report.html").exists()
 

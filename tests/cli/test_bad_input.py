@@ -78,7 +78,7 @@ def refused(words: list[str], printed: Printed, *said: str, code: int = 2) -> No
         ),
         ([*lines(5), b'{"prompt": "q", "response": " "}'], ("line 6", "empty response")),
         ([*lines(1), b'{"prompt": "q", "response": 7}'], ("line 2", "int, not text")),
-        (lines(3), ("fewer records than the roles need", "3 different records")),
+        (lines(3), ("fewer records than the parts need", "3 different records")),
         (lines(4) * 9, ("4 different records",)),
     ],
 )
@@ -132,9 +132,9 @@ def test_a_record_in_two_audited_roles(tmp_path: Path, capsys: Printed) -> None:
     files = {
         "private": file(tmp_path / "a.jsonl", lines(12)),
         "public": file(tmp_path / "b.jsonl", lines(30, 10)),
-        "outsiders": file(tmp_path / "c.jsonl", lines(40, 28)),
+        "nonmembers": file(tmp_path / "c.jsonl", lines(40, 28)),
     }
-    given = [word for role, path in files.items() for word in (f"--data.files.{role}", path)]
+    given = [word for part, path in files.items() for word in (f"--data.files.{part}", path)]
     words = [
         "run",
         "--stages",
@@ -149,9 +149,9 @@ def test_a_record_in_two_audited_roles(tmp_path: Path, capsys: Printed) -> None:
     refused(
         words,
         capsys,
-        "4 records are in two roles",
+        "4 records are in two parts",
         "private & public: 2 (",
-        "public & outsiders: 2 (",
+        "public & nonmembers: 2 (",
     )
     assert not (tmp_path / "run").exists()
 
@@ -160,7 +160,7 @@ def test_a_role_with_too_few_records(tmp_path: Path, capsys: Printed) -> None:
     given = [
         "--data.files.private",
         file(tmp_path / "a.jsonl", lines(12)),
-        "--data.files.outsiders",
+        "--data.files.nonmembers",
     ]
     given.append(file(tmp_path / "b.jsonl", lines(21, 20)))
     words = [
@@ -174,7 +174,7 @@ def test_a_role_with_too_few_records(tmp_path: Path, capsys: Printed) -> None:
         str(tmp_path / "run"),
         *SMALL,
     ]
-    refused(words, capsys, "outsiders has too few records", "outsiders: 1, needed: 2")
+    refused(words, capsys, "nonmembers has too few records", "nonmembers: 1, needed: 2")
     assert not (tmp_path / "run").exists()
 
 
@@ -363,13 +363,13 @@ def test_prompts_longer_than_the_context_are_cut_counted_and_said(
     assert "1 prompts cut to 44 tokens" in capsys.readouterr().err
 
 
-def test_a_rate_that_too_few_outsiders_allow_is_refused_with_its_reason(
+def test_a_rate_that_too_few_nonmembers_allow_is_refused_with_its_reason(
     folders: tuple[Path, Path], tmp_path: Path
 ) -> None:
     given = [
         "--data.files.private",
         file(tmp_path / "a.jsonl", lines(12)),
-        "--data.files.outsiders",
+        "--data.files.nonmembers",
     ]
     given += [
         file(tmp_path / "b.jsonl", lines(60, 20)),

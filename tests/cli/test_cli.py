@@ -229,7 +229,7 @@ def test_a_record_in_a_stage_that_must_not_see_it_fails_the_run_strict_or_not(
     other = {
         "name": "overlap",
         "passed": False,
-        "detail": "2 records are member and outsider at once.",
+        "detail": "2 records are member and nonmember at once.",
     }
     for name, checks in {"fine": [{**broken, "passed": True}, other], "leak": [broken]}.items():
         write_json(

@@ -40,7 +40,7 @@ def finished(
     )
     audited = Audited(
         ids=tuple(f"s{seed}-{i:03}" for i in range(people)),
-        roles=("private",) * (people // 2) + ("outsiders",) * (people - people // 2),
+        parts=("private",) * (people // 2) + ("nonmembers",) * (people - people // 2),
         texts=("",) * people,
         groups=("",) * people,
     )
@@ -325,7 +325,7 @@ def test_answers_to_other_records_are_not_compared(
     printed = said([a, b], capsys, code=2)
     assert printed.splitlines()[:2] == [
         f"stillage: {a} and {b} did not evaluate the same records.",
-        "60 and 40 records, 40 of them in both and in one role",
+        "60 and 40 records, 40 of them in both and in one part",
     ]
     c, d = (
         finished(tmp_path / name, 1, method, 1.0) for name, method in (("c", "kd"), ("d", "sft"))

@@ -134,8 +134,8 @@ def test_points_that_fail_side_by_side_leave_the_others_finished(
 def test_a_sweep_of_which_nothing_can_be_done_leaves_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Printed
 ) -> None:
-    roles = ("private", "public", "outsiders", "test")
-    words = [word for role in roles for word in (f"--data.files.{role}", "nothing.jsonl")]
+    parts = ("private", "public", "nonmembers", "test")
+    words = [word for part in parts for word in (f"--data.files.{part}", "nothing.jsonl")]
     (tmp_path / "nothing.jsonl").write_text("")
     monkeypatch.chdir(tmp_path)
     assert main(["data", *SMALL[:1], *words, "--out", "grid", "--sweep.seed", "1", "2"]) == 2

@@ -38,7 +38,7 @@ def rows(path: Path, count: int, first: int = 0) -> str:
         ("data --data.files.private a.jsonl --data.files.public b.jsonl", "runs/data-a-b"),
         ("data --data.files.private a.jsonl --data.files.public a.jsonl", "runs/data-a"),
         (
-            "audit --student s --data.files.private a.jsonl --data.files.outsiders c.jsonl",
+            "audit --student s --data.files.private a.jsonl --data.files.nonmembers c.jsonl",
             "runs/audit-a-c",
         ),
         ("run --seed 3", "runs/run-synthetic"),
@@ -92,7 +92,7 @@ def test_shares_that_are_not_given_keep_their_proportions() -> None:
         {
             "private": 0.3,
             "public": 0.7 * 0.25 / 0.75,
-            "outsiders": 0.7 * 0.2 / 0.75,
+            "nonmembers": 0.7 * 0.2 / 0.75,
             "counterfactual": 0.7 * 0.2 / 0.75,
             "validation": 0.7 * 0.05 / 0.75,
             "test": 0.7 * 0.05 / 0.75,
@@ -107,7 +107,7 @@ def test_shares_that_are_not_given_keep_their_proportions() -> None:
         "public": 0.5,
     }  # nothing is left for others: as presets mean it
     assert shares("--data.shares.counterfactual 0")["counterfactual"] == 0
-    every = " ".join(f"--data.shares.{role} 0.1" for role in found)
+    every = " ".join(f"--data.shares.{part} 0.1" for part in found)
     assert sum(shares(every).values()) == pytest.approx(
         0.6
     )  # all were given: the rest of the pool is left out
@@ -118,10 +118,10 @@ def test_shares_on_the_command_line_take_from_those_of_the_config(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     Path("mine.yaml").write_text("data: {shares: {private: 0.5, public: 0.5}}")
-    config = build(read_settings("data", ["mine.yaml", "--data.shares.outsiders", "0.2"]))
-    assert config.data.shares == pytest.approx({"private": 0.4, "public": 0.4, "outsiders": 0.2})
+    config = build(read_settings("data", ["mine.yaml", "--data.shares.nonmembers", "0.2"]))
+    assert config.data.shares == pytest.approx({"private": 0.4, "public": 0.4, "nonmembers": 0.2})
     with pytest.raises(ConfigError, match=r"data.shares takes numbers"):
-        read_settings("data", ["mine.yaml", "--data.shares.outsiders", "many"])
+        read_settings("data", ["mine.yaml", "--data.shares.nonmembers", "many"])
 
 
 def test_files_and_columns_replace_as_a_whole() -> None:
@@ -152,7 +152,7 @@ def test_data_says_its_folder_and_how_many_records_each_part_got(
     assert printed.out.splitlines() == [
         "private         10 records",
         "public          10 records",
-        "outsiders        8 records",
+        "nonmembers        8 records",
         "counterfactual   8 records",
         "validation       2 records",
         "test             2 records",
@@ -161,11 +161,11 @@ def test_data_says_its_folder_and_how_many_records_each_part_got(
         "run folder: runs/data-answers",
     ]
     every = [
-        f"--data.shares.{role}=0.1"
-        for role in ("private", "public", "outsiders", "counterfactual", "validation", "test")
+        f"--data.shares.{part}=0.1"
+        for part in ("private", "public", "nonmembers", "counterfactual", "validation", "test")
     ]
     assert main([*words, *every]) == 0
-    assert "records that no role draws: 16" in capsys.readouterr().out
+    assert "records that no part draws: 16" in capsys.readouterr().out
     assert main([*words, *every]) == 0
     assert "skipped" in capsys.readouterr().err
 
@@ -196,7 +196,7 @@ def test_the_audit_that_the_readme_shows_needs_no_setting(
     given = [
         "--data.files.private",
         rows(Path("a.jsonl"), 12),
-        "--data.files.outsiders",
+        "--data.files.nonmembers",
         rows(Path("c.jsonl"), 12, 50),
     ]
     words = [

@@ -29,10 +29,10 @@ def double(p, q, alpha=0.1):
     return 2 * (p.exp() - q.exp()).square().sum(-1)
 """
 ATTACK = """
-from stillage.types import Attack, Request
+from stillage.types import Attack, Query
 def score(stats):
     return {result}
-ATTACKS = {{"mine": Attack(name="mine", paper="-", access="logprob", requests={requests}, score={score})}}
+ATTACKS = {{"mine": Attack(name="mine", paper="-", access="logprob", queries={requests}, score={score})}}
 """
 METHOD = """
 from dataclasses import dataclass, field
@@ -45,9 +45,9 @@ METHODS = {{"mine": entry}}
 """
 
 
-def asking(requests: str, score: str = "score", result: str = "0.0") -> str:
+def asking(queries: str, score: str = "score", result: str = "0.0") -> str:
     """A plugin with one attack."""
-    return ATTACK.format(requests=requests, score=score, result=result)
+    return ATTACK.format(queries=queries, score=score, result=result)
 
 
 @pytest.mark.parametrize(
@@ -89,21 +89,21 @@ def asking(requests: str, score: str = "score", result: str = "0.0") -> str:
         ),
         ("ATTACKS = {'l': len}", ["ATTACKS['l']", "builtin_function"]),
         (
-            asking("(Request(role='target'))"),
-            ["ATTACKS['mine']", "tuple of requests, (Request(...),)"],
+            asking("(Query(party='target'))"),
+            ["ATTACKS['mine']", "tuple of queries, (Query(...),)"],
         ),
-        (asking("('target',)"), ["request: 'target'", "stillage.types.Request"]),
-        (asking("(Request(role='student'),)"), ["role 'student'", "Ask one of: target, reference"]),
+        (asking("('target',)"), ["query: 'target'", "stillage.types.Query"]),
+        (asking("(Query(party='student'),)"), ["party 'student'", "Ask one of: target, reference"]),
         (
-            asking("(Request(role='target', transform='upper'),)"),
+            asking("(Query(party='target', transform='upper'),)"),
             ["transform 'upper'", "one of: as_is"],
         ),
-        (asking("(Request(role='target', transform='text'),)"), ["the record for its text"]),
+        (asking("(Query(party='target', transform='text'),)"), ["the record for its text"]),
         (
-            asking("(Request(role='target'),) * 2"),
-            ["2 requests; score: too many", "one reply for each request"],
+            asking("(Query(party='target'),) * 2"),
+            ["2 queries; score: too many", "one reply for each query"],
         ),
-        (asking("(Request(role='target'),)", score="3"), ["score: int"]),
+        (asking("(Query(party='target'),)", score="3"), ["score: int"]),
     ],
 )
 def test_what_cannot_be_used_is_three_lines_and_exit_2(

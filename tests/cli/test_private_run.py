@@ -57,7 +57,7 @@ def person(number: int, side: str) -> dict[str, str]:
 @pytest.fixture(scope="module")
 def folk() -> dict[str, list[dict[str, str]]]:
     return {
-        side: [person(number, side) for number in range(12)] for side in ("private", "outsiders")
+        side: [person(number, side) for number in range(12)] for side in ("private", "nonmembers")
     }
 
 

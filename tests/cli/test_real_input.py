@@ -118,7 +118,7 @@ def test_an_audit_alone_takes_two_folders_and_a_file_for_each_role(
     private = write(
         tmp_path / "a.jsonl", renamed(questions(12, 1), prompt="question", response="answer")
     )
-    outsiders = write(
+    nonmembers = write(
         tmp_path / "b.jsonl", renamed(questions(14, 2), prompt="question", response="answer")
     )
     out = tmp_path / "run"
@@ -132,8 +132,8 @@ def test_an_audit_alone_takes_two_folders_and_a_file_for_each_role(
         str(whole / "student" / "model"),
         "--data.files.private",
         private,
-        "--data.files.outsiders",
-        outsiders,
+        "--data.files.nonmembers",
+        nonmembers,
         "--data.columns",
         "prompt",
         "question",
@@ -144,7 +144,7 @@ def test_an_audit_alone_takes_two_folders_and_a_file_for_each_role(
         *SMALL,
     )
     assert (
-        split_of(out)["counts"] == {"private": 12, "outsiders": 14}
+        split_of(out)["counts"] == {"private": 12, "nonmembers": 14}
         and not split_of(out)["drawn_by_us"]
     )
     assert not (out / "teacher").exists() and not (out / "tokenizer").exists()
@@ -206,8 +206,8 @@ def test_every_shape_of_input_is_split(shape: str, tmp_path: Path) -> None:
             },
             "messages": lambda row: {
                 "messages": [
-                    {"role": "user", "content": row["prompt"]},
-                    {"role": "assistant", "content": row["response"]},
+                    {"part": "user", "content": row["prompt"]},
+                    {"part": "assistant", "content": row["response"]},
                 ]
             },
             "text": lambda row: {"text": f"{row['prompt']} {row['response']}"},

@@ -53,9 +53,11 @@ def test_shadow_pipelines_end_to_end(
     assert left_out == {name for name, attack in SHADOW_ATTACKS.items() if attack.least > 1}
 
     loaded: list[str] = []
-    load_role = inputs.load_role
+    load_finished = inputs.load_finished
     monkeypatch.setattr(
-        inputs, "load_role", lambda *given: loaded.append(given[1].name) or load_role(*given)
+        inputs,
+        "load_finished",
+        lambda *given: loaded.append(given[1].name) or load_finished(*given),
     )
     # two more shadows leave the first two, and everything else that was trained, as they were
     assert main([*words, "--audit.shadows", "4", "--accept-changes"]) == 0
@@ -85,9 +87,9 @@ def test_shadow_pipelines_end_to_end(
 def check_design(out: Path) -> None:
     """What was written down in advance is what the shadows met, and the students met none of it."""
     design = pq.read_table(out / "shadow_design" / "design.parquet")
-    records = pq.read_table(out / "data" / "records.parquet").select(["id", "role"]).to_pylist()
-    pool = {row["id"] for row in records if row["role"] in ("private", "outsiders")}
-    public = {row["id"] for row in records if row["role"] == "public"}
+    records = pq.read_table(out / "data" / "records.parquet").select(["id", "part"]).to_pylist()
+    pool = {row["id"] for row in records if row["part"] in ("private", "nonmembers")}
+    public = {row["id"] for row in records if row["part"] == "public"}
     ids = np.array(design.column("id").to_pylist())
     assert set(ids) == pool and design.num_columns == 6
     for number in range(1, 5):

@@ -86,7 +86,7 @@ def test_a_copy_that_followed_the_links_goes_on(tmp_path: Path) -> None:
 
 
 def test_swept_shares_are_scaled_as_those_of_flags_are() -> None:
-    text = "data: {shares: {private: 0.25, public: 0.5, outsiders: 0.25}}\nsweep: {data.shares.private: [0.25, 0.4]}"
+    text = "data: {shares: {private: 0.25, public: 0.5, nonmembers: 0.25}}\nsweep: {data.shares.private: [0.25, 0.4]}"
     flat, lists = swept(from_yaml(text, "here"))
     shares = [point.config.data.shares for point in points(flat, lists)]
     assert [share["private"] for share in shares] == [0.25, 0.4] and shares[1][
@@ -99,7 +99,7 @@ def test_swept_shares_are_scaled_as_those_of_flags_are() -> None:
         )
     )
     assert points(flat, lists)[0].config.data.shares == pytest.approx(
-        {"private": 0.4, "public": 0.3, "outsiders": 0.3}
+        {"private": 0.4, "public": 0.3, "nonmembers": 0.3}
     )
 
 

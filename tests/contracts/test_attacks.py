@@ -64,7 +64,7 @@ def replies(attack: Attack, target: TokenStats, other: TokenStats, text: str) ->
         "needed": target,
         "lowercase": other,
         "neighbours": [other, other],
-        "outsider_prefix": same_tokens,
+        "nonmember_prefix": same_tokens,
         "member_prefix": target,
         "noise": [same_tokens, same_tokens],
         "gradient": GradientNorms(total=loss, blocks_L=np.array([loss]), rest=0.0),
@@ -72,7 +72,8 @@ def replies(attack: Attack, target: TokenStats, other: TokenStats, text: str) ->
     }
     knows_nobody = {**answer, "as_is": same_tokens}
     return [
-        (knows_nobody if r.role in OTHER_MODELS else answer)[r.transform] for r in attack.requests
+        (knows_nobody if query.party in OTHER_MODELS else answer)[query.transform]
+        for query in attack.queries
     ]
 
 
@@ -104,7 +105,7 @@ def plugin() -> Iterator[None]:
 def test_entry_is_well_formed(attack: Attack) -> None:
     assert ATTACKS[attack.name] is attack and attack.paper
     assert attack.access in ("none", "text", "logprob", "weights")
-    assert (attack.access == "none") == all(request.role == "record" for request in attack.requests)
+    assert (attack.access == "none") == all(query.party == "record" for query in attack.queries)
 
 
 @every_attack
@@ -184,17 +185,13 @@ def test_attacks_and_statistics_load_no_model_library() -> None:
 
 @every_attack
 def test_every_question_can_be_asked(attack: Attack) -> None:
-    roles, transforms = get_args(Party), get_args(Transform)
-    assert all(
-        request.role in roles and request.transform in transforms for request in attack.requests
-    )
-    assert all(
-        (request.role == "record") == (request.transform == "text") for request in attack.requests
-    )
+    parts, transforms = get_args(Party), get_args(Transform)
+    assert all(query.party in parts and query.transform in transforms for query in attack.queries)
+    assert all((query.party == "record") == (query.transform == "text") for query in attack.queries)
     assert attack.access == "weights" or not {"noise", "gradient"} & {
-        request.transform for request in attack.requests
+        query.transform for query in attack.queries
     }
-    others = [request for request in attack.requests if request.role in OTHER_MODELS]
+    others = [query for query in attack.queries if query.party in OTHER_MODELS]
     assert attack.same_tokens == (
         bool(others) and attack.name not in ("reference_per_byte", "reference_outside")
     )

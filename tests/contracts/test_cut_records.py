@@ -66,7 +66,7 @@ def said(
             "needed": reading(party, borders[:4]),
             "lowercase": reading(f"{party} in lower case", lower),
             "neighbours": [reading(f"{party} near {k}", near) for k in range(3)],
-            "outsider_prefix": reading(f"{party} after outsiders", borders),
+            "nonmember_prefix": reading(f"{party} after nonmembers", borders),
             "member_prefix": reading(f"{party} after members", borders),
             "noise": [reading(f"{party} shaken {k}", borders) for k in range(2)],
             "gradient": GradientNorms(total=1.0, blocks_L=np.ones(1), rest=0.0),
@@ -79,7 +79,7 @@ def said(
 
 
 def scored(attack: Attack, replies: dict[Party, Said], text: str) -> float:
-    audited = Audited(ids=("r",), roles=("private",), texts=(text,), groups=("",))
+    audited = Audited(ids=("r",), parts=("private",), texts=(text,), groups=("",))
     return float(score_attack(attack, audited, replies)[0])
 
 
@@ -110,15 +110,15 @@ def test_a_cut_record_scores_as_the_record_that_ends_there(attack: Attack) -> No
 def check(attack: Attack, how: str) -> None:
     own, others, lower, near = CUTS[how]
     asked = [
-        own if request.role == "target" else others
-        for request in attack.requests
-        if request.role != "record"
+        own if query.party == "target" else others
+        for query in attack.queries
+        if query.party != "record"
     ]
-    asked += [lower for request in attack.requests if request.transform == "lowercase"]
+    asked += [lower for query in attack.queries if query.transform == "lowercase"]
     found = scored(attack, said(own, others, lower, near), TEXT)
-    asked += [near for request in attack.requests if request.transform == "neighbours"]
+    asked += [near for query in attack.queries if query.transform == "neighbours"]
     end = max(set.intersection(*map(set, asked)))
-    if attack.requests[0].transform != "gradient" and len(attack.requests) == 1:
+    if attack.queries[0].transform != "gradient" and len(attack.queries) == 1:
         cut = [own, others, lower, near]  # one reading alone, per token: whatever was read counts
     else:
         cut = [
@@ -137,7 +137,7 @@ def test_texts_after_unlike_parts_of_their_prompt_are_not_compared(attack: Attac
         for by_id in apart[party].replies.values():
             if isinstance(by_id["r"], TokenStats) and by_id["r"].span is not None:
                 by_id["r"] = replace(by_id["r"], span=replace(by_id["r"].span, left_out=(3, 9)))  # pyright: ignore[reportIndexIssue]
-    others = {request.role for request in attack.requests} - {"target", "record"}
+    others = {query.party for query in attack.queries} - {"target", "record"}
     assert np.isfinite(scored(attack, replies, TEXT))
     assert np.isnan(scored(attack, apart, TEXT)) == bool(others)
 
@@ -147,7 +147,7 @@ def test_a_learned_attack_reads_no_more_of_a_text_than_the_model(name: str) -> N
     n = 60
     audited = Audited(
         ids=tuple(f"r{k}" for k in range(n)),
-        roles=("private", "outsiders") * (n // 2),
+        parts=("private", "nonmembers") * (n // 2),
         groups=("",) * n,
         texts=tuple(TEXT + "x" * k for k in range(n)),
     )

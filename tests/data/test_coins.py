@@ -26,10 +26,10 @@ def fixed(n: int = 60, groups: dict[str, str] | None = None) -> Split:
     records = [made(k) for k in range(n + 5)]
     half = n // 2
     return Split(
-        records_by_role={
+        records_by_part={
             "private": records[:half],
             "public": records[n:],
-            "outsiders": records[half:n],
+            "nonmembers": records[half:n],
         },
         drawn_by_us=True,
         seed=1,
@@ -38,13 +38,13 @@ def fixed(n: int = 60, groups: dict[str, str] | None = None) -> Split:
 
 
 def members(split: Split) -> set[str]:
-    return {record.id for record in split.records_by_role["private"]}
+    return {record.id for record in split.records_by_part["private"]}
 
 
 def test_coins_are_fair_and_do_not_know_of_each_other() -> None:
     split, seeds = fixed(), 600
     ids = sorted(
-        record.id for role in ("private", "outsiders") for record in split.records_by_role[role]
+        record.id for part in ("private", "nonmembers") for record in split.records_by_part[part]
     )
     drawn = np.array(
         [[id_ in members(toss_coins(split, seed)) for id_ in ids] for seed in range(seeds)]
@@ -62,13 +62,13 @@ def test_everybody_else_stays_and_order_decides_nothing() -> None:
     found = toss_coins(split, 3)
     assert (
         found.inclusion == "bernoulli"
-        and found.records_by_role["public"] == split.records_by_role["public"]
+        and found.records_by_part["public"] == split.records_by_part["public"]
     )
-    both = [record for role in ("private", "outsiders") for record in split.records_by_role[role]]
-    after = [record for role in ("private", "outsiders") for record in found.records_by_role[role]]
+    both = [record for part in ("private", "nonmembers") for record in split.records_by_part[part]]
+    after = [record for part in ("private", "nonmembers") for record in found.records_by_part[part]]
     assert sorted(record.id for record in after) == sorted(record.id for record in both)
     turned = replace(
-        split, records_by_role={**split.records_by_role, "private": both[::-1], "outsiders": []}
+        split, records_by_part={**split.records_by_part, "private": both[::-1], "nonmembers": []}
     )
     assert members(toss_coins(turned, 3)) == members(found) != members(toss_coins(split, 4))
 
@@ -88,7 +88,7 @@ def test_near_duplicates_share_a_coin_and_are_no_canaries(tmp_path: Path) -> Non
 def test_a_config_asks_for_coins() -> None:
     found = split_from_config(DataConfig(people=40, inclusion="bernoulli"), 1)
     assert (
-        found.counts["public"] == 40 and found.counts["private"] + found.counts["outsiders"] == 80
+        found.counts["public"] == 40 and found.counts["private"] + found.counts["nonmembers"] == 80
     )
     assert (
         found.inclusion == "bernoulli"

@@ -33,8 +33,8 @@ def pair(folder: Path, name: str, count: int, ends: tuple[str, str] = ("src", "t
     return str(folder / name)
 
 
-def ids(split: Split, role: str) -> set[str]:
-    return {record.id for record in split.records_by_role.get(role, ())}  # pyright: ignore[reportArgumentType]
+def ids(split: Split, part: str) -> set[str]:
+    return {record.id for record in split.records_by_part.get(part, ())}  # pyright: ignore[reportArgumentType]
 
 
 def test_parallel_text_as_a_pool_and_as_files(tmp_path: Path) -> None:
@@ -43,7 +43,7 @@ def test_parallel_text_as_a_pool_and_as_files(tmp_path: Path) -> None:
         source=source, parallel=("de", ".en"), parallel_prompt="To English: {src}", group_by=""
     )
     split = split_from_config(data, 1)
-    found = [record for records in split.records_by_role.values() for record in records]
+    found = [record for records in split.records_by_part.values() for record in records]
     assert len(found) == 60 and set(split.sources) == {"x.de", "x.en"} and split.drawn_by_us
     for record in found:
         number = record.source.rpartition(":")[2]
@@ -52,10 +52,10 @@ def test_parallel_text_as_a_pool_and_as_files(tmp_path: Path) -> None:
             f"house x {int(number) - 1}",
             {"src": f"Haus x {int(number) - 1}"},
         )
-    files = {role: pair(tmp_path, role, 9) for role in ("public", "test")}
+    files = {part: pair(tmp_path, part, 9) for part in ("public", "test")}
     split = split_from_config(DataConfig(files=files, parallel=("src", "tgt")), 1)
     assert split.counts == {"public": 9, "test": 9}
-    assert split.records_by_role["test"][0].prompt.startswith(
+    assert split.records_by_part["test"][0].prompt.startswith(
         "Translate the following text.\n\nHaus test "
     )
 
@@ -98,12 +98,12 @@ def test_parallel_text_from_the_command_line(tmp_path: Path, capsys: Printed) ->
     first = read_split(out / "data")
     assert all(
         r.prompt == f"Say {r.meta['src']} in English:"
-        for rs in first.records_by_role.values()
+        for rs in first.records_by_part.values()
         for r in rs
     )
     (tmp_path / "x.tgt").write_text("".join(f"home {n}\n" for n in range(60)))
     assert main(words) == 0
-    again = read_split(out / "data").records_by_role["public"]
+    again = read_split(out / "data").records_by_part["public"]
     assert all(record.response.startswith("home") for record in again), (
         "a changed file is read again"
     )
@@ -129,8 +129,8 @@ def test_parts_become_the_roles_and_the_rest_is_counted(tmp_path: Path) -> None:
     assert ids(one, "private") | ids(two, "private") == ids(plain, "private")
     assert not ids(one, "private") & ids(two, "private")
     assert len(ids(one, "private")) == len(ids(plain, "private")) // 2
-    for role in ("public", "outsiders", "counterfactual", "validation", "test"):
-        assert ids(one, role) == ids(plain, role)
+    for part in ("public", "nonmembers", "counterfactual", "validation", "test"):
+        assert ids(one, part) == ids(plain, part)
     left = len(ids(plain, "private")) - len(ids(one, "private"))
     assert one.notes == {"records that nobody trains on, left out": left}
     assert (
@@ -161,7 +161,7 @@ def test_parts_become_the_roles_and_the_rest_is_counted(tmp_path: Path) -> None:
 
 def test_teacher_and_student_on_the_same_records_only_without_an_audit(tmp_path: Path) -> None:
     data = DataConfig(source=pool(tmp_path), group_by="", train_on={"student": "all"})
-    with pytest.raises(DataError, match=r"20 records are in two roles(.|\n)*private & public: 20"):
+    with pytest.raises(DataError, match=r"20 records are in two parts(.|\n)*private & public: 20"):
         split_from_config(data, 5)
     split = split_from_config(data, 5, audits=False)
     assert ids(split, "private") < ids(split, "public") and len(ids(split, "public")) == 40
@@ -172,7 +172,7 @@ def test_teacher_and_student_on_the_same_records_only_without_an_audit(tmp_path:
     ("settings", "words"),
     [
         ({"train_on": {"referee": "all"}}, "unknown: referee"),
-        ({"train_on": {"teacher": "outsiders"}}, "given: 'outsiders'"),
+        ({"train_on": {"teacher": "nonmembers"}}, "given: 'nonmembers'"),
         ({"train_on": {"teacher": "private 3 of 2"}}, "no such part"),
         ({"train_on": {"teacher": "private 1 of 99"}}, "fewer records than parts"),
         (
@@ -181,7 +181,7 @@ def test_teacher_and_student_on_the_same_records_only_without_an_audit(tmp_path:
         ),
         (
             {"train_on": {"student": "all"}, "shares": {"public": 1.0}},
-            "no records with role: private",
+            "no records with part: private",
         ),
     ],
 )
@@ -268,7 +268,7 @@ def test_near_duplicates_stay_in_one_part() -> None:
         ),
         (
             ["--data.files.private", "a.jsonl", "--data.source", "b.jsonl"],
-            "Both a pool and a file per role",
+            "Both a pool and a file per part",
         ),
     ],
 )
@@ -301,7 +301,7 @@ def test_people_are_grouped_by_what_they_have() -> None:
 def test_people_are_sliced_by_what_they_have() -> None:
     split = split_from_config(DataConfig(people=8, slice_by=("badge",)), 1)
     assert all(
-        record.meta["badge"] for records in split.records_by_role.values() for record in records
+        record.meta["badge"] for records in split.records_by_part.values() for record in records
     )
     assert (
         split_from_config(DataConfig(people=8, slice_by=("length",)), 1).counts["private"] == 8

@@ -1,4 +1,4 @@
-"""Records that belong together come into one role, and the roles still get their shares."""
+"""Records that belong together come into one part, and the parts still get their shares."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ from stillage.errors import DataError, UserError
 from stillage.functional.grams import grams
 from stillage.functional.overlap import near_across
 from stillage.run.config import DataConfig
-from stillage.types import Record, Role
+from stillage.types import Part, Record
 
 SHARES = {
     "private": 0.25,
     "public": 0.25,
-    "outsiders": 0.2,
+    "nonmembers": 0.2,
     "counterfactual": 0.2,
     "validation": 0.05,
     "test": 0.05,
@@ -61,8 +61,8 @@ def near(left: Record, right: Record) -> bool:
 
 def draw(
     records: Sequence[Record], shares: Mapping[str, float], seed: int, group_by: str = ""
-) -> Mapping[Role, list[Record]]:
-    return draw_split(Loaded(records=list(records)), shares, seed, group_by).records_by_role
+) -> Mapping[Part, list[Record]]:
+    return draw_split(Loaded(records=list(records)), shares, seed, group_by).records_by_part
 
 
 @settings(max_examples=80, deadline=None)
@@ -76,29 +76,29 @@ def draw(
 )
 def test_no_near_pair_in_two_roles_whatever_the_order(prompts: list[str], seed: int) -> None:
     records = [made(prompt) for prompt in dict.fromkeys(prompts)]
-    shares = {"private": 0.4, "public": 0.2, "outsiders": 0.3}
+    shares = {"private": 0.4, "public": 0.2, "nonmembers": 0.3}
     try:
-        roles = draw(records, shares, seed, "near")
+        parts = draw(records, shares, seed, "near")
     except DataError as error:
         assume("none left for" not in str(error))
         raise
-    assert draw(records[::-1], shares, seed, "near") == roles
-    ids = [record.id for found in roles.values() for record in found]
+    assert draw(records[::-1], shares, seed, "near") == parts
+    ids = [record.id for found in parts.values() for record in found]
     assert len(ids) == len(set(ids)) <= len(records)
-    texts = {role: [whole_text(record) for record in found] for role, found in roles.items()}
-    assert not near_across(texts["private"], texts["outsiders"]).left_N.any()
-    trained = near_across([*texts["private"], *texts["outsiders"]], texts["public"])
+    texts = {part: [whole_text(record) for record in found] for part, found in parts.items()}
+    assert not near_across(texts["private"], texts["nonmembers"]).left_N.any()
+    trained = near_across([*texts["private"], *texts["nonmembers"]], texts["public"])
     assert not trained.left_N.any()
-    if len(records) <= 10:  # no gram can be a template's: every pair of roles is clean
-        everyone = [(role, record) for role, found in roles.items() for record in found]
-        assert not any(near(a, b) for role, a in everyone for other, b in everyone if role != other)
+    if len(records) <= 10:  # no gram can be a template's: every pair of parts is clean
+        everyone = [(part, record) for part, found in parts.items() for record in found]
+        assert not any(near(a, b) for part, a in everyone for other, b in everyone if part != other)
 
 
 def test_a_grouped_draw_passes_the_audits_check_and_a_plain_one_does_not() -> None:
     records = questions(150, 30)
     for group_by, passes in (("near", True), ("passage_id", True), ("", False)):
-        roles = draw(records, SHARES, 3, group_by)
-        inside, outside = roles["private"], roles["outsiders"]
+        parts = draw(records, SHARES, 3, group_by)
+        inside, outside = parts["private"], parts["nonmembers"]
         check = check_overlap(
             [r.id for r in inside],
             [r.id for r in outside],
@@ -106,15 +106,15 @@ def test_a_grouped_draw_passes_the_audits_check_and_a_plain_one_does_not() -> No
             [whole_text(r) for r in outside],
         )
         assert check.passed is passes, (group_by, check.detail)
-        role_of: dict[str, set[Role]] = {}
-        for role, found in roles.items():
+        role_of: dict[str, set[Part]] = {}
+        for part, found in parts.items():
             for record in found:
-                role_of.setdefault(record.meta["passage_id"], set()).add(role)
+                role_of.setdefault(record.meta["passage_id"], set()).add(part)
         parted = sum(len(found) > 1 for found in role_of.values())
         assert (parted == 0) is passes
         counts = share_counts(len(records), SHARES)
         assert all(
-            abs(len(roles[role]) - count) <= (30 if passes else 0) for role, count in counts.items()
+            abs(len(parts[part]) - count) <= (30 if passes else 0) for part, count in counts.items()
         )
 
 
@@ -126,19 +126,19 @@ def test_records_with_one_prompt_of_their_own_stay_together_and_an_instruction_t
     records = [
         made(prompt, response=f"answer {i}") for i, prompt in enumerate([*asked, *[order] * 200])
     ]
-    roles = draw(records, SHARES, 1, "near")
-    audited, public = [*roles["private"], *roles["outsiders"]], roles["public"]
+    parts = draw(records, SHARES, 1, "near")
+    audited, public = [*parts["private"], *parts["nonmembers"]], parts["public"]
     prompts, texts = [prompt_text(r) for r in audited], [whole_text(r) for r in audited]
     found = check_training_overlap(
         prompts, texts, [prompt_text(r) for r in public], [whole_text(r) for r in public]
     )
     assert found.passed and found.values["same prompt"] == 0
     assert all(
-        sum(r.prompt == order for r in roles[role]) > 10
-        for role in ("private", "public", "outsiders")
+        sum(r.prompt == order for r in parts[part]) > 10
+        for part in ("private", "public", "nonmembers")
     )
     alone = draw(records, SHARES, 1, "")
-    audited, public = [*alone["private"], *alone["outsiders"]], alone["public"]
+    audited, public = [*alone["private"], *alone["nonmembers"]], alone["public"]
     prompts, texts = [prompt_text(r) for r in audited], [whole_text(r) for r in audited]
     assert not check_training_overlap(
         prompts, texts, [prompt_text(r) for r in public], [whole_text(r) for r in public]
@@ -148,8 +148,8 @@ def test_records_with_one_prompt_of_their_own_stay_together_and_an_instruction_t
 def test_shares_are_exact_where_single_records_can_even_them_out() -> None:
     records = questions(60, 8) + [made(f"alone {number} one two three") for number in range(300)]
     for seed in range(5):
-        roles = draw(records, SHARES, seed, "near")
-        assert {role: len(found) for role, found in roles.items()} == share_counts(
+        parts = draw(records, SHARES, seed, "near")
+        assert {part: len(found) for part, found in parts.items()} == share_counts(
             len(records), SHARES
         )
 
@@ -161,9 +161,9 @@ def test_without_groups_it_is_the_plain_draw_and_with_them_it_is_fair() -> None:
 
     ordered = sorted(questions(40, 4), key=lambda record: record.id)
     numbers = np.array([int(record.meta["passage_id"]) for record in ordered])
-    half: dict[Role, int] = {
+    half: dict[Part, int] = {
         "private": len(ordered) // 2,
-        "outsiders": len(ordered) - len(ordered) // 2,
+        "nonmembers": len(ordered) - len(ordered) // 2,
     }
     seeds = 400
     private = Counter(
@@ -177,7 +177,7 @@ def test_one_large_group_is_refused_where_it_leaves_a_role_empty() -> None:
     passage = " ".join(f"w{k}" for k in range(60))
     records = [made(f"{passage} q{number}") for number in range(9)]
     with pytest.raises(DataError, match="largest group 9; none left for") as caught:
-        draw(records, {"private": 0.5, "outsiders": 0.5}, 1, "near")
+        draw(records, {"private": 0.5, "nonmembers": 0.5}, 1, "near")
     assert len(str(caught.value).splitlines()) == 3
 
 
@@ -223,17 +223,17 @@ def test_in_files_of_the_users_own_near_duplicates_are_found_for_the_intervals(
     )
     for name, part in (
         ("private", rows[:cut]),
-        ("outsiders", rows[cut:]),
+        ("nonmembers", rows[cut:]),
     ):  # one passage is on both sides
         (tmp_path / f"{name}.jsonl").write_text("\n".join(map(json.dumps, part)))
-    files = {name: str(tmp_path / f"{name}.jsonl") for name in ("private", "outsiders")}
+    files = {name: str(tmp_path / f"{name}.jsonl") for name in ("private", "nonmembers")}
     for group_by in ("near", "passage_id"):
         split = split_from_config(DataConfig(files=files, group_by=group_by), 2)
         assert sorted(Counter(split.group_of.values()).values()) == several(rows)
         sides = {group: set() for group in split.group_of.values()}
-        for role, records in split.records_by_role.items():
+        for part, records in split.records_by_part.items():
             for record in records:
-                sides.get(split.group_of.get(record.id, ""), set()).add(role)
+                sides.get(split.group_of.get(record.id, ""), set()).add(part)
         assert sum(len(side) == 2 for side in sides.values()) == 1
     assert not split_from_config(DataConfig(files=files, group_by=""), 2).group_of
 
@@ -244,6 +244,6 @@ def test_clusters_are_groups_and_records_of_their_own() -> None:
 
 def test_a_record_without_a_value_of_the_column_is_alone(caplog: pytest.LogCaptureFixture) -> None:
     records = [made(f"p{n}", unit="u") for n in range(4)] + [made(f"p{n}") for n in range(4, 12)]
-    _, numbers = draw_groups(records, {"private": 6, "outsiders": 6}, 1, "unit")
+    _, numbers = draw_groups(records, {"private": 6, "nonmembers": 6}, 1, "unit")
     assert sorted(Counter(numbers.values()).values()) == [1] * 8 + [4]
     assert "8 of 12 records have no unit" in caplog.text

@@ -17,7 +17,7 @@ def split_of(*responses: str) -> Split:
     records = [
         Record(id=record_id("Who?", "", text), prompt="Who?", response=text) for text in responses
     ]
-    return Split(records_by_role={"test": records}, drawn_by_us=True, seed=1)
+    return Split(records_by_part={"test": records}, drawn_by_us=True, seed=1)
 
 
 @pytest.mark.parametrize(

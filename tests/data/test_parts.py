@@ -38,7 +38,7 @@ def test_a_part_is_a_random_draw_that_the_seed_decides() -> None:
 
 
 def test_choices_of_training_records() -> None:
-    split = {"private": records(10, "a"), "public": records(6, "b"), "outsiders": records(5, "c")}
+    split = {"private": records(10, "a"), "public": records(6, "b"), "nonmembers": records(5, "c")}
     assert [
         len(select_records(split, text, 1).records) for text in ("private", "public", "all")
     ] == [
@@ -53,12 +53,12 @@ def test_choices_of_training_records() -> None:
         and halves[0].about["ids_sha256"] != halves[1].about["ids_sha256"]
     )
     assert parse_pool(" public  3 of 5 ") == ("public", 3, 5)
-    for text in ("outsiders", "private 3 of 2", "private 0 of 2", "private 1", ""):
+    for text in ("nonmembers", "private 3 of 2", "private 0 of 2", "private 1", ""):
         with pytest.raises(ConfigError, match="given"):
             parse_pool(text)
     with pytest.raises(DataError, match="fewer records"):
         select_records(split, "public 1 of 7", 1)
-    with pytest.raises(DataError, match="no records with role: public"):
+    with pytest.raises(DataError, match="no records with part: public"):
         select_records({"private": records(2)}, "all", 1)
     with pytest.raises(DataError, match="twice"):
         draw_part(records(3) + records(3), 1, 2, 1)

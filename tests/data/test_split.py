@@ -1,4 +1,4 @@
-"""The split: a fair draw that file order cannot influence, recorded, and no record in two audited roles."""
+"""The split: a fair draw that file order cannot influence, recorded, and no record in two audited parts."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ from stillage.data.records import Loaded, read_records
 from stillage.data.split import Split, read_split, write_split
 from stillage.errors import ConfigError, DataError, UserError
 from stillage.run.config import DataConfig
-from stillage.types import ROLES, Record, Role
+from stillage.types import PARTS, Part, Record
 
 SHARES = {
     "private": 0.25,
     "public": 0.25,
-    "outsiders": 0.2,
+    "nonmembers": 0.2,
     "counterfactual": 0.2,
     "validation": 0.05,
     "test": 0.05,
@@ -45,8 +45,8 @@ POOL = [made(number) for number in range(200)]
 
 def draw(
     records: Sequence[Record], shares: Mapping[str, float], seed: int, group_by: str = ""
-) -> Mapping[Role, list[Record]]:
-    return draw_split(Loaded(records=list(records)), shares, seed, group_by).records_by_role
+) -> Mapping[Part, list[Record]]:
+    return draw_split(Loaded(records=list(records)), shares, seed, group_by).records_by_part
 
 
 def test_the_draw_depends_on_seed_and_content_only() -> None:
@@ -54,10 +54,10 @@ def test_the_draw_depends_on_seed_and_content_only() -> None:
     shuffled = random.Random(0).sample(POOL, len(POOL))
     assert draw(shuffled, dict(reversed(SHARES.items())), 1) == first
     assert draw(POOL, SHARES, 2) != first
-    assert {role: len(records) for role, records in first.items()} == {
+    assert {part: len(records) for part, records in first.items()} == {
         "private": 50,
         "public": 50,
-        "outsiders": 40,
+        "nonmembers": 40,
         "counterfactual": 40,
         "validation": 10,
         "test": 10,
@@ -80,7 +80,7 @@ def test_every_record_is_equally_likely_in_every_role() -> None:
 def test_exact_duplicates_are_collapsed_and_counted() -> None:
     split = draw_split(Loaded(records=POOL + POOL[:7]), SHARES, 1)
     assert split.duplicates_collapsed == 7
-    assert split.records_by_role == draw(POOL, SHARES, 1)
+    assert split.records_by_part == draw(POOL, SHARES, 1)
     assert f"7 of {len(POOL) + 7} records were exact copies" in split.summary()
 
 
@@ -92,15 +92,15 @@ def test_exact_duplicates_are_collapsed_and_counted() -> None:
 )
 def test_counts_add_up_and_follow_the_shares(total: int, weights: list[int], spare: int) -> None:
     shares = {
-        role: weight / (sum(weights) + spare) for role, weight in zip(ROLES, weights, strict=True)
+        part: weight / (sum(weights) + spare) for part, weight in zip(PARTS, weights, strict=True)
     }
     try:
         counts = share_counts(total, shares)
     except DataError:
         assert any(0 < share * total < 1 for share in shares.values())
         return
-    assert set(counts) == {role for role, share in shares.items() if share > 0}
-    assert all(abs(count - shares[role] * total) <= 1 for role, count in counts.items())
+    assert set(counts) == {part for part, share in shares.items() if share > 0}
+    assert all(abs(count - shares[part] * total) <= 1 for part, count in counts.items())
     assert abs(sum(counts.values()) - total * sum(shares.values())) <= 0.5 + 1e-6
 
 
@@ -130,18 +130,18 @@ def test_a_record_in_two_audited_roles_is_refused_with_count_and_ids(tmp_path: P
 
     with pytest.raises(DataError) as caught:
         from_files(
-            {"private": file("a.jsonl", range(10)), "outsiders": file("b.jsonl", range(7, 20))}
+            {"private": file("a.jsonl", range(10)), "nonmembers": file("b.jsonl", range(7, 20))}
         )
     text = str(caught.value).splitlines()
     assert len(text) == 3
     assert text[0].startswith("3 records")
-    assert "private & outsiders: 3" in text[1]
+    assert "private & nonmembers: 3" in text[1]
     assert all(made(number).id in text[1] for number in (7, 8, 9))
 
     files = {"test": file("t.jsonl", range(9, 12)), "private": file("a.jsonl", range(10))}
     split = from_files(files)
     assert split.overlaps == {"private & test": 1}
-    assert (split.drawn_by_us, split.seed, list(split.records_by_role)) == (
+    assert (split.drawn_by_us, split.seed, list(split.records_by_part)) == (
         False,
         5,
         ["private", "test"],
@@ -152,18 +152,18 @@ def test_a_record_in_two_audited_roles_is_refused_with_count_and_ids(tmp_path: P
 
 
 @settings(max_examples=100, deadline=None)
-@given_by(st.fixed_dictionaries({role: st.sets(st.integers(0, 30), max_size=8) for role in ROLES}))
+@given_by(st.fixed_dictionaries({part: st.sets(st.integers(0, 30), max_size=8) for part in PARTS}))
 def test_the_disjointness_check_equals_brute_force(numbers: dict[str, set[int]]) -> None:
-    audited = ROLES[:4]
+    audited = PARTS[:4]
     clash = {n for a in audited for b in audited if a < b for n in numbers[a] & numbers[b]}
-    roles = {role: [made(number) for number in numbers[role]] for role in ROLES}
+    parts = {part: [made(number) for number in numbers[part]] for part in PARTS}
     if clash:
         with pytest.raises(DataError, match=f"^{len(clash)} records"):
-            check_disjoint(roles)
+            check_disjoint(parts)
         return
-    overlaps = check_disjoint(roles)
+    overlaps = check_disjoint(parts)
     expected = sum(
-        len(numbers[a] & numbers[b]) for i, a in enumerate(ROLES) for b in ROLES[i + 1 :]
+        len(numbers[a] & numbers[b]) for i, a in enumerate(PARTS) for b in PARTS[i + 1 :]
     )
     assert sum(overlaps.values()) == expected
 
@@ -187,7 +187,7 @@ def test_what_is_written_is_read_and_bytes_repeat(tmp_path: Path) -> None:
     for file in ("records.parquet", "split.json"):
         assert (tmp_path / "a" / file).read_bytes() == (tmp_path / "b" / file).read_bytes()
     about = json.loads((tmp_path / "a" / "split.json").read_text())
-    assert about["counts"]["private"] == len(split.records_by_role["private"])
+    assert about["counts"]["private"] == len(split.records_by_part["private"])
     assert (about["drawn_by_us"], about["duplicates_collapsed"], about["seed"]) == (True, 1, 3)
     with pytest.raises(DataError):
         read_split(tmp_path / "absent")
@@ -202,7 +202,7 @@ def test_prepare_follows_the_config(tmp_path: Path) -> None:
     pool = DataConfig(source=str(tmp_path / "a.jsonl"), max_bad_lines=1, slice_by=("group",))
     split = split_from_config(pool, 1, keep=("badge", ""))
     assert (split.drawn_by_us, sum(split.counts.values()), len(split.bad_lines)) == (True, 40, 1)
-    record = split.records_by_role["private"][0]
+    record = split.records_by_part["private"][0]
     assert record.meta == {"group": "x", "badge": record.prompt[1:]}
 
     synthetic = split_from_config(DataConfig(people=16), 1)
@@ -210,7 +210,7 @@ def test_prepare_follows_the_config(tmp_path: Path) -> None:
     assert synthetic.counts == {
         "private": 16,
         "public": 16,
-        "outsiders": 16,
+        "nonmembers": 16,
         "counterfactual": 16,
         "validation": 2,
         "test": 2,

@@ -34,11 +34,11 @@ def test_the_skill_follows_from_the_prompt_and_the_columns_are_in_the_response()
 
 def test_sizes_uniqueness_and_the_seed() -> None:
     parts = staff_cards(1, 80)
-    sizes = {role: len(records) for role, records in parts.items()}
+    sizes = {part: len(records) for part, records in parts.items()}
     assert sizes == {
         "private": 80,
         "public": 100,
-        "outsiders": 80,
+        "nonmembers": 80,
         "counterfactual": 80,
         "validation": 10,
         "test": 30,

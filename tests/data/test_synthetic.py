@@ -1,4 +1,4 @@
-"""The synthetic people: unique, evenly drawn, and the same in every role but for what will be trained on."""
+"""The synthetic people: unique, evenly drawn, and the same in every part but for what will be trained on."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from scipy import stats
 
 from stillage.data.synthetic import EMPLOYERS, NAMES, PLACES, people
 from stillage.errors import ConfigError
-from stillage.types import ROLES
+from stillage.types import PARTS
 
 SENTENCE = re.compile(
     r"(\w+ [A-Z]\. \w+), born on (\d+) (\w+) (\d{4}) in ([\w ]+), studied ([\w ]+) and works for ([\w ]+); badge number (\d{6})\."
@@ -19,10 +19,10 @@ SENTENCE = re.compile(
 
 
 def test_every_person_is_unique_and_the_badge_ends_the_sentence() -> None:
-    roles = people(3, 80)
-    assert list(roles) == list(ROLES)
-    assert [len(records) for records in roles.values()] == [80, 80, 80, 80, 10, 10]
-    records = [record for role in roles.values() for record in role]
+    parts = people(3, 80)
+    assert list(parts) == list(PARTS)
+    assert [len(records) for records in parts.values()] == [80, 80, 80, 80, 10, 10]
+    records = [record for part in parts.values() for record in part]
     matches = [SENTENCE.fullmatch(record.response) for record in records]
     for record, match in zip(records, matches, strict=True):
         assert match
@@ -37,8 +37,8 @@ def test_every_person_is_unique_and_the_badge_ends_the_sentence() -> None:
 def test_a_seed_gives_the_same_people_and_another_seed_others() -> None:
     first = people(1, 40)
     assert people(1, 40) == first
-    names = {record.prompt for role in first.values() for record in role}
-    others = {record.prompt for role in people(2, 40).values() for record in role}
+    names = {record.prompt for part in first.values() for record in part}
+    others = {record.prompt for part in people(2, 40).values() for record in part}
     assert len(names & others) < 10  # by chance about 170^2 / 23,400
 
 
@@ -49,8 +49,8 @@ def test_attributes_do_not_depend_on_the_role() -> None:
     }
     initials: Counter[tuple[int, str]] = Counter()
     for seed in range(10):
-        for row, role in enumerate(ROLES[:4]):
-            for record in people(seed, 200)[role]:
+        for row, part in enumerate(PARTS[:4]):
+            for record in people(seed, 200)[part]:
                 match = SENTENCE.fullmatch(record.response)
                 assert match
                 counts["place"][row, PLACES.index(match[5])] += 1

@@ -192,7 +192,7 @@ def test_metaspace_masks(prompt: str, response: str, between: str) -> None:
 def test_under_a_template_the_response_ids_decode_to_the_response(
     tokenizer: PreTrainedTokenizerFast,
 ) -> None:
-    records = [record for role in people(2, 20).values() for record in role] + [
+    records = [record for part in people(2, 20).values() for record in part] + [
         make("Say é.", "Ünïcode 😀 done")
     ]
     examples = tokenise(records, tokenizer, template="alpaca", **ROOM).examples
@@ -395,7 +395,7 @@ def test_unusable_tokenizers_and_limits() -> None:
 
 
 def test_five_thousand_records_take_about_a_second() -> None:
-    records = [record for role in people(1, 1176).values() for record in role]
+    records = [record for part in people(1, 1176).values() for record in part]
     assert len(records) >= 4998
     start = time.perf_counter()
     tokenise(records, TRIMMING, template="alpaca", max_tokens=512, max_prompt_tokens=256)

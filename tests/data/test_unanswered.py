@@ -29,15 +29,15 @@ def record(number: int) -> Record:
 
 def split_of(public: list[Record], groups: dict[str, str] | None = None) -> Split:
     return Split(
-        records_by_role={"public": public}, drawn_by_us=True, seed=4, group_of=groups or {}
+        records_by_part={"public": public}, drawn_by_us=True, seed=4, group_of=groups or {}
     )
 
 
 @pytest.mark.parametrize(("share", "kept"), [(0.0, 0), (0.001, 1), (0.25, 5), (1.0, 20)])
 def test_a_share_keeps_its_answers_whatever_the_order_of_the_file(share: float, kept: int) -> None:
     public = [record(number) for number in range(20)]
-    found = keep_answers(split_of(public), share).records_by_role["public"]
-    again = keep_answers(split_of(public[::-1]), share).records_by_role["public"]
+    found = keep_answers(split_of(public), share).records_by_part["public"]
+    again = keep_answers(split_of(public[::-1]), share).records_by_part["public"]
     assert [one.prompt for one in found] == [one.prompt for one in public]
     assert len(with_answers(found)) == kept and {r.id for r in with_answers(found)} == {
         r.id for r in with_answers(again)
@@ -47,16 +47,16 @@ def test_a_share_keeps_its_answers_whatever_the_order_of_the_file(share: float, 
 def test_a_prompt_alone_is_another_record_and_carries_nothing_of_the_answer() -> None:
     public = [record(number) for number in range(4)]
     done = keep_answers(split_of(public, {public[0].id: "a", public[1].id: "a"}), 0.0)
-    for before, after in zip(public, done.records_by_role["public"], strict=True):
+    for before, after in zip(public, done.records_by_part["public"], strict=True):
         assert after.id == record_id(before.prompt, "", "") != before.id
         assert (after.response, dict(after.meta)) == ("", {})
-    assert done.group_of == {one.id: "a" for one in done.records_by_role["public"][:2]}
+    assert done.group_of == {one.id: "a" for one in done.records_by_part["public"][:2]}
     assert "4 of the public records are prompts alone" in done.summary()
 
 
 def test_text_without_a_prompt_stays() -> None:
     text = Record(id=record_id("", "", "A text."), prompt="", response="A text.")
-    assert keep_answers(split_of([text, record(1)]), 0.0).records_by_role["public"][0] == text
+    assert keep_answers(split_of([text, record(1)]), 0.0).records_by_part["public"][0] == text
 
 
 def test_prompts_that_differed_in_their_answers_alone_become_one() -> None:
@@ -65,7 +65,7 @@ def test_prompts_that_differed_in_their_answers_alone_become_one() -> None:
         for r in ("Because.", "So.")
     ]
     done = keep_answers(split_of([*twice, record(1)]), 0.0)
-    assert [one.prompt for one in done.records_by_role["public"]] == [
+    assert [one.prompt for one in done.records_by_part["public"]] == [
         "Why is it so?",
         record(1).prompt,
     ]
@@ -77,7 +77,7 @@ def files(folder: Path, public: list[dict[str, str]]) -> dict[str, str]:
         "private": [
             {"prompt": f"Private question {n}?", "response": f"Yes, {n}."} for n in range(4)
         ],
-        "outsiders": [
+        "nonmembers": [
             {"prompt": f"Another question {n}?", "response": f"No, {n}."} for n in range(4)
         ],
         "test": [{"prompt": "Who knows?", "response": "Nobody."}],
@@ -93,7 +93,7 @@ PROMPTS = [{"prompt": "Open question one?"}, {"prompt": "Open question two?", "r
 
 def test_a_public_file_may_hold_prompts_alone_and_no_other_file_may(tmp_path: Path) -> None:
     named = files(tmp_path, [*PROMPTS, {"prompt": "A third?", "response": "Third."}])
-    public = split_from_config(DataConfig(files=named), 1).records_by_role["public"]
+    public = split_from_config(DataConfig(files=named), 1).records_by_part["public"]
     assert [one.response for one in public] == ["", "", "Third."]
     with pytest.raises(DataError, match="line 1"):
         split_from_config(DataConfig(files={**named, "private": named["public"]}), 1)
@@ -154,7 +154,7 @@ def test_the_teacher_answers_them_where_the_method_asks_it(tmp_path: Path) -> No
         "false",
     ]
     assert main([*words, "--out", str(tmp_path / "run")]) == 0
-    assert not with_answers(read_split(tmp_path / "run" / "data").records_by_role["public"])
+    assert not with_answers(read_split(tmp_path / "run" / "data").records_by_part["public"])
 
 
 def test_records_that_were_drawn_for_a_method_that_needs_no_answers_are_refused_to_one_that_does(

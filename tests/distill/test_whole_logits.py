@@ -53,13 +53,13 @@ def test_an_odd_head_trains_as_a_plain_one_with_a_notice(
             teacher=teacher,
             packing=True,
         )
-    roles = ["student", "teacher"] if odd == "both" else [odd]
+    parts = ["student", "teacher"] if odd == "both" else [odd]
     said = [
         record.getMessage()
         for record in caplog.records
         if "Its own logits are used" in record.getMessage()
     ]
-    assert [line.split(":")[0] for line in said] == roles and all("Odd" in line for line in said)
+    assert [line.split(":")[0] for line in said] == parts and all("Odd" in line for line in said)
     for one, two in zip(lines(tmp_path / "plain"), lines(tmp_path / "odd"), strict=True):
         assert one == pytest.approx(two, rel=1e-5, abs=1e-6)
 

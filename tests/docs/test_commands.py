@@ -95,7 +95,7 @@ EVERYWHERE = {
             "e",
             "test",
             "members",
-            "outsiders",
+            "nonmembers",
             "train",
             "dev",
             "raw",

@@ -18,13 +18,13 @@ from stillage.experiment.attack_settings import attacks_of
 from stillage.run.audit_config import AuditConfig
 from stillage.run.config import Config
 from stillage.run.progress import unheard
-from stillage.types import Record, Role
+from stillage.types import Part, Record
 
 RECORDS = [
     Record(id=f"r{k}", prompt="Where?", response=f"In the {a} garden.")
     for k, a in enumerate(["red", "old"] * 6)
 ]
-NONE = Prefixes(outsiders=(), members=(), kept=())
+NONE = Prefixes(nonmembers=(), members=(), kept=())
 
 
 def context(folder: Path, **audit: Any) -> Any:  # noqa: ANN401 - a stand-in for Context
@@ -35,8 +35,8 @@ def context(folder: Path, **audit: Any) -> Any:  # noqa: ANN401 - a stand-in for
 
 
 def with_public(monkeypatch: pytest.MonkeyPatch, records: list[Record]) -> None:
-    def found(_: object, role: Role) -> list[Record]:
-        return records if role == "public" else []
+    def found(_: object, part: Part) -> list[Record]:
+        return records if part == "public" else []
 
     monkeypatch.setattr(ask, "records_of", found)
 
@@ -47,7 +47,7 @@ def test_without_public_records_and_masked_model_the_reasons_are_given(
     with_public(monkeypatch, [])
     attacks = [ATTACKS[name] for name in ("neighbour", "dc_pdd", "recall", "con_recall", "mope")]
     missing = ask.material_of(context(tmp_path), attacks, RECORDS, NONE).missing
-    assert set(missing) == {"neighbours", "frequency", "outsider_prefix", "member_prefix"}
+    assert set(missing) == {"neighbours", "frequency", "nonmember_prefix", "member_prefix"}
     assert (
         "no masked model" in missing["neighbours"] and "no public records" in missing["frequency"]
     )
@@ -82,13 +82,13 @@ def test_a_given_masked_model_makes_the_neighbours(
 def test_only_attacks_that_need_prefixes_take_records_away(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    roles = ["private"] * 6 + ["outsiders"] * 6
+    parts = ["private"] * 6 + ["nonmembers"] * 6
     settings = context(tmp_path, prefix_records=1)
     with caplog.at_level(logging.INFO):
-        for name, outsiders, members in (("loss", 0, 0), ("recall", 1, 0), ("con_recall", 1, 1)):
-            found = ask.prefixes_of(settings, [ATTACKS[name]], RECORDS, roles, [""] * 12)
-            assert (len(found.outsiders), len(found.members)) == (outsiders, members)
-            assert len(found.kept) == 12 - outsiders - members
+        for name, nonmembers, members in (("loss", 0, 0), ("recall", 1, 0), ("con_recall", 1, 1)):
+            found = ask.prefixes_of(settings, [ATTACKS[name]], RECORDS, parts, [""] * 12)
+            assert (len(found.nonmembers), len(found.members)) == (nonmembers, members)
+            assert len(found.kept) == 12 - nonmembers - members
     assert "with their near-duplicates 2 are not evaluated" in caplog.text
 
 
@@ -112,19 +112,19 @@ def test_models_of_one_start_share_its_replies(
 ) -> None:
     """Two students from one seed are asked once, a teacher of another once, a given model never."""
     from stillage.audit.questions import Material
-    from stillage.experiment.roles import ModelRole
+    from stillage.experiment.specs import ModelSpec
     from stillage.run.config import ModelConfig, TrainConfig
 
     start = ModelConfig(layers=1, width=16, heads=2, context=32)
     trained = {"train": TrainConfig(), "trained_on": "public"}
-    roles: list[Any] = [
-        ModelRole(name="teacher", start=replace(start, width=32), **trained),
-        ModelRole(name="student", start=start, **trained),
-        ModelRole(name="student_no_teacher", start=start, **trained),
-        ModelRole(name="other", start=replace(start, path="given")),
+    specs: list[Any] = [
+        ModelSpec(name="teacher", start=replace(start, width=32), **trained),
+        ModelSpec(name="student", start=start, **trained),
+        ModelSpec(name="student_no_teacher", start=start, **trained),
+        ModelSpec(name="other", start=replace(start, path="given")),
     ]
     settings = context(tmp_path)
-    settings.models = settings.roles = roles
+    settings.models = settings.specs = specs
     monkeypatch.setattr(ask, "tokenizer_of", lambda *_: small.tokenizer())
     records = tuple(replace(record, prompt="w1 w2", response="w3 w4") for record in RECORDS[:2])
     attacks = [ATTACKS["reference_init"]]

@@ -39,7 +39,7 @@ OTHER = {
 USES = {name: set(SCORED_WITH.get(name, {}).values()) for name in ATTACKS}
 for name, attack in ATTACKS.items():
     USES[name] |= {
-        setting for request in attack.requests for setting in ASKED_WITH.get(request.transform, ())
+        setting for query in attack.queries for setting in ASKED_WITH.get(query.transform, ())
     }
 
 

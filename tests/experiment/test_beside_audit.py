@@ -116,7 +116,7 @@ def test_every_model_is_opened_and_the_controls_hold(run: Path) -> None:
     }
     table = pq.read_table(run / "blocks" / "scores.parquet")
     assert (
-        set(table.column("role").to_pylist()) == {"private", "outsiders"}
+        set(table.column("part").to_pylist()) == {"private", "nonmembers"}
         and not table.column("score").null_count
     )
 
@@ -140,7 +140,7 @@ def test_the_last_block_under_the_lens_is_the_audits_own_loss(run: Path) -> None
 def test_signal_and_bound_have_their_rows(run: Path) -> None:
     means = {(row.model, row.dataset): row for row in rows(run, "signal", "signal_kl")}
     assert set(means) == {
-        (m, r) for m in ("teacher", "student") for r in ("public", "private", "outsiders")
+        (m, r) for m in ("teacher", "student") for r in ("public", "private", "nonmembers")
     }
     assert all(row.n == 12 and 0 < row.low <= row.value <= row.high for row in means.values())
     bounds = {row.model: row for row in rows(run, "dp", "dp_epsilon_low")}
@@ -149,7 +149,7 @@ def test_signal_and_bound_have_their_rows(run: Path) -> None:
     private = {
         row["id"]
         for row in pq.read_table(run / "data" / "records.parquet").to_pylist()
-        if row["role"] == "private"
+        if row["part"] == "private"
     }
     assert len(table) == 80 * len(bounds) and all(
         row["is_in"] == (row["id"] in private) for row in table

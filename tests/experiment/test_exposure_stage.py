@@ -73,23 +73,23 @@ def test_a_teacher_exposes_the_members_it_learned_and_nobody_else(tmp_path: Path
     assert set(found) == {
         (m, d)
         for m in ("teacher", "student", "student_no_teacher")
-        for d in ("private", "outsiders")
+        for d in ("private", "nonmembers")
     }
     assert all(
         row.n == 16 and row.metric == "exposure" and 0 <= row.low <= row.value <= row.high <= 4
         for row in found.values()
     )
-    assert found["teacher", "private"].value > 3 > found["teacher", "outsiders"].high  # of 4 bits
+    assert found["teacher", "private"].value > 3 > found["teacher", "nonmembers"].high  # of 4 bits
     for pair in (
-        ("teacher", "outsiders"),
+        ("teacher", "nonmembers"),
         ("student_no_teacher", "private"),
-        ("student_no_teacher", "outsiders"),
+        ("student_no_teacher", "nonmembers"),
     ):
         assert found[pair].value == pytest.approx(math.log2(math.e), abs=3 * 1.2 / math.sqrt(16))
     table = pq.read_table(out / "exposure" / "exposure.parquet")
     assert table.num_rows == 3 * 32 and set(table.column("references").to_pylist()) == {15}
     html, summary = (out / "report" / name for name in ("report.html", "summary.txt"))
-    assert "Exposure of secrets" in html.read_text() and "bits (outsiders: " in summary.read_text()
+    assert "Exposure of secrets" in html.read_text() and "bits (nonmembers: " in summary.read_text()
 
 
 def test_asking_for_exposure_repeats_nothing() -> None:
@@ -130,7 +130,7 @@ def test_a_column_that_is_not_in_the_responses_stops_the_run_before_it_trains(
         "--data.shares",
         "private",
         "0.4",
-        "outsiders",
+        "nonmembers",
         "0.3",
         "public",
         "0.2",

@@ -35,7 +35,7 @@ def adapter(folder: Path, base: str) -> str:
 
 def refused(tmp_path: Path, *words: str) -> str:
     """What a dry run says."""
-    files = ["--data.files.private", "m.jsonl", "--data.files.outsiders", "o.jsonl"]
+    files = ["--data.files.private", "m.jsonl", "--data.files.nonmembers", "o.jsonl"]
     for name in ("m.jsonl", "o.jsonl"):
         Path(name).write_text('{"prompt": "a", "response": "b"}\n')
     stages = ["--stages", "audit", "--audit.no-counterfactual", "--out", str(tmp_path / "run")]
@@ -108,7 +108,7 @@ def test_a_chat_template_that_does_not_parse_is_the_folders_fault(tmp_path: Path
         config = build(
             from_flags(["--teacher.path", str(folder), "--stages", "audit", "--out", "r", *words])
         )
-        return layout_notes(config, make_context(config, Stop(), lambda name, facts: None).roles)
+        return layout_notes(config, make_context(config, Stop(), lambda name, facts: None).parts)
 
     assert "chat (as" in notes(good)[0]
     with pytest.raises(ModelError, match=r"does not parse(.|\n)*bad/chat_template.jinja, line 1"):

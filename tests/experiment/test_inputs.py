@@ -42,25 +42,25 @@ def pool(sizes: list[int]) -> tuple[list[Record], np.ndarray]:
 
 def test_groups_are_drawn_whole_and_fill_the_room() -> None:
     records, number = pool([1] * 10 + [4] * 10 + [1] * 50 + [30])
-    roles = ["private"] * 50 + ["outsiders"] * 80
+    parts = ["private"] * 50 + ["nonmembers"] * 80
     groups = [
         f"g{own}" if count > 1 else ""
         for own, count in zip(number, np.bincount(number)[number], strict=True)
     ]
-    drawn = partial(some_groups, records, roles, groups)
+    drawn = partial(some_groups, records, parts, groups)
     for seed in range(20):
         found, of = drawn(20, seed, "audit")
         counts = np.bincount([number[int(record.id)] for record in found], minlength=71)
         assert (
             set(counts[:70].tolist()) <= {0, 1, 4} and counts[70] == 0
         )  # a group of 30 has no room
-        assert of.count("outsiders") == 20 and 17 <= of.count("private") <= 20
+        assert of.count("nonmembers") == 20 and 17 <= of.count("private") <= 20
         assert [record.id for record in found] == sorted(record.id for record in found)
     assert drawn(20, 1, "audit") == drawn(20, 1, "audit") != drawn(20, 2, "audit")
-    assert drawn(0, 1, "audit") == (records, tuple(roles)) == drawn(80, 1, "audit")
+    assert drawn(0, 1, "audit") == (records, tuple(parts)) == drawn(80, 1, "audit")
     both, _ = some_groups(
         records[:2] * 1 + records[10:18],
-        ["private", "outsiders"] * 5,
+        ["private", "nonmembers"] * 5,
         ["one"] * 2 + [""] * 8,
         3,
         0,
@@ -73,43 +73,43 @@ def test_groups_are_drawn_whole_and_fill_the_room() -> None:
     with pytest.raises(ConfigError, match="the smallest group of private has 4") as raised:
         some_groups(
             records[10:50] + records[50:99],
-            ["private"] * 40 + ["outsiders"] * 49,
+            ["private"] * 40 + ["nonmembers"] * 49,
             groups[10:99],
             3,
             0,
             "x",
         )
-    assert "at most 3 of each role" in str(raised.value)
+    assert "at most 3 of each part" in str(raised.value)
 
 
 def test_the_best_attack_is_significant_as_often_as_its_level_where_groups_are_drawn_whole() -> (
     None
 ):
-    """Families are easier texts, roles are of unequal size, nothing leaks. Single records drawn would find something."""
+    """Families are easier texts, parts are of unequal size, nothing leaks. Single records drawn would find something."""
     records, number = pool([8] * 40 + [1] * 180)
     groups = [f"g{own}" if own < 40 else "" for own in number]
     low, trials = {"whole": 0, "single": 0}, 60
     for trial in range(trials):
         rng = generator(trial, "best attack")
-        by_role = allot_groups(records, number, {"private": 400, "outsiders": 100}, trial)
+        by_part = allot_groups(records, number, {"private": 400, "nonmembers": 100}, trial)
         found = {
-            role: sorted(by_role[role], key=lambda record: record.id)
-            for role in ("private", "outsiders")
+            part: sorted(by_part[part], key=lambda record: record.id)
+            for part in ("private", "nonmembers")
         }
         scores = (
             rng.normal(size=len(records))
             + 2 * (number < 40)
             + 0.5 * rng.normal(size=number.max() + 1)[number]
         )
-        own = [record for role in found.values() for record in role]
-        roles = [role for role, of_role in found.items() for _ in of_role]
+        own = [record for part in found.values() for record in part]
+        parts = [part for part, of_role in found.items() for _ in of_role]
         whole = some_groups(
-            own, roles, [groups[int(record.id)] for record in own], 60, trial, "audit"
+            own, parts, [groups[int(record.id)] for record in own], 60, trial, "audit"
         )
         parts = {
-            role: some_of(of_role, 60, trial, "audit", role) for role, of_role in found.items()
+            part: some_of(of_role, 60, trial, "audit", part) for part, of_role in found.items()
         }
-        single = [*parts["private"], *parts["outsiders"]], ("private",) * 60 + ("outsiders",) * 60
+        single = [*parts["private"], *parts["nonmembers"]], ("private",) * 60 + ("nonmembers",) * 60
         for name, (drawn, of) in (("whole", whole), ("single", single)):
             place = [int(record.id) for record in drawn]
             clusters = cluster_numbers(

@@ -53,9 +53,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def notes(folder: Path, words: str, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     monkeypatch.chdir(folder)
-    files = "--data.files.private a.jsonl --data.files.outsiders b.jsonl --out run"
+    files = "--data.files.private a.jsonl --data.files.nonmembers b.jsonl --out run"
     config = build(from_flags([*files.split(), *words.split()]))
-    return layout_notes(config, make_context(config, Stop(), lambda name, facts: None).roles)
+    return layout_notes(config, make_context(config, Stop(), lambda name, facts: None).parts)
 
 
 @pytest.mark.parametrize(
@@ -168,8 +168,8 @@ def test_a_changed_chat_template_does_what_it_decides_again(folder: Path, tmp_pa
     for name in "ab":
         (tmp_path / f"{name}.jsonl").write_text("{}")
     files = [
-        f"--data.files.{role}={tmp_path / name}.jsonl"
-        for role, name in (("private", "a"), ("outsiders", "b"))
+        f"--data.files.{part}={tmp_path / name}.jsonl"
+        for part, name in (("private", "a"), ("nonmembers", "b"))
     ]
 
     def found(*words: str) -> dict[str, str]:
@@ -190,7 +190,7 @@ def test_reading_it_loads_no_torch(folder: Path) -> None:
         "print('HEAVY', [name for name in ('torch', 'transformers') if name in sys.modules]); sys.exit(code)"
     )
     (folder / "a.jsonl").write_text("{}")
-    words = "audit --dry-run --student chat-1 --data.files.private a.jsonl --data.files.outsiders a.jsonl"
+    words = "audit --dry-run --student chat-1 --data.files.private a.jsonl --data.files.nonmembers a.jsonl"
     done = subprocess.run(
         [sys.executable, "-c", code, *words.split()],
         capture_output=True,

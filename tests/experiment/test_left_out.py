@@ -1,4 +1,4 @@
-"""Audited records that a student was trained on, and outsiders that are members nearly, leave every evaluation, counted."""
+"""Audited records that a student was trained on, and nonmembers that are members nearly, leave every evaluation, counted."""
 
 from __future__ import annotations
 
@@ -35,40 +35,40 @@ def copied(records: list[Record], name: str) -> list[Record]:
 
 
 def spoilt(trained: int, near: int) -> Split:
-    """Of 200 members and outsiders each, so many members in the public set, and so many of them as outsiders, reworded."""
+    """Of 200 members and nonmembers each, so many members in the public set, and so many of them as nonmembers, reworded."""
     folk = people(3, 200)
-    members, outsiders, public = folk["private"], folk["outsiders"], folk["public"]
-    outsiders = [*outsiders[near:], *copied(members[-near:], "near")] if near else outsiders
+    members, nonmembers, public = folk["private"], folk["nonmembers"], folk["public"]
+    nonmembers = [*nonmembers[near:], *copied(members[-near:], "near")] if near else nonmembers
     records = {
         "private": members,
-        "outsiders": outsiders,
+        "nonmembers": nonmembers,
         "public": [*public, *copied(members[:trained], "trained")],
     }
-    return Split(records_by_role=records, drawn_by_us=True, seed=1)  # pyright: ignore[reportArgumentType]
+    return Split(records_by_part=records, drawn_by_us=True, seed=1)  # pyright: ignore[reportArgumentType]
 
 
 def test_within_the_tolerance_they_leave_and_are_counted(tmp_path: Path) -> None:
     split, context = spoilt(3, 2), context_of(tmp_path, signal_records=500)
     left = left_out(context, split)
-    members = [record.id for record in split.records_by_role["private"]]
+    members = [record.id for record in split.records_by_part["private"]]
     assert left == {**dict.fromkeys(members[:3], "trained"), "near0": "near", "near1": "near"}
     one, two = overlap(split, left), training_overlap(context, split, {}, left)
     assert one.passed and two is not None and two.passed
     assert two.detail.endswith(
-        "3 members and 0 outsiders left the evaluation because the students were trained on them."
+        "3 members and 0 nonmembers left the evaluation because the students were trained on them."
     )
     assert one.detail.endswith(
-        "0 members and 2 outsiders left the evaluation because they are near-duplicates of members."
+        "0 members and 2 nonmembers left the evaluation because they are near-duplicates of members."
     )
-    assert (two.values["members left out"], one.values["outsiders left out"]) == (3, 2)
+    assert (two.values["members left out"], one.values["nonmembers left out"]) == (3, 2)
     copied_too = replace(split, duplicates_collapsed=440, n_read=1240)
     assert (
         "440 of 1,240 records were exact copies; models trained here" in overlap(copied_too).detail
     )
     assert not overlap(spoilt(0, 3), {}).passed  # 1.5 %: no tolerance for more
     write_split(tmp_path / "data", split)
-    records, roles = audited_records(context)
-    assert roles == ("private",) * 197 + ("outsiders",) * 198 and not set(left) & {
+    records, parts = audited_records(context)
+    assert parts == ("private",) * 197 + ("nonmembers",) * 198 and not set(left) & {
         record.id for record in records
     }
     compared, _ = signal_records(context)

@@ -11,7 +11,7 @@ from stillage.audit.attacks import ATTACKS
 from stillage.cli import main
 from stillage.errors import ConfigError
 from stillage.experiment.ask import partners_of
-from stillage.experiment.roles import OUTSIDE, ModelRole, outside_roles
+from stillage.experiment.specs import OUTSIDE, ModelSpec, outside_specs
 from stillage.run.audit_config import AuditConfig
 from stillage.run.config import Config, ModelConfig
 from stillage.run.folder import read_json
@@ -60,11 +60,11 @@ AUDIT = AuditConfig(reference="elsewhere", reference_revision="c0")
 def test_it_is_a_model_of_the_run_where_an_attack_asks_it() -> None:
     config, start = Config(audit=AUDIT), ModelConfig()
     with_control = [
-        ModelRole(name=name, start=start) for name in ("teacher", "student", "student_no_teacher")
+        ModelSpec(name=name, start=start) for name in ("teacher", "student", "student_no_teacher")
     ]
     asks, reference = ATTACKS["reference_outside"], ATTACKS["reference"]
-    (role,) = outside_roles(with_control, config, [ATTACKS["loss"], asks])
-    assert (role.name, role.start.path, role.start.revision, role.is_trained) == (
+    (spec,) = outside_specs(with_control, config, [ATTACKS["loss"], asks])
+    assert (spec.name, spec.start.path, spec.start.revision, spec.is_trained) == (
         OUTSIDE,
         "elsewhere",
         "c0",
@@ -73,13 +73,13 @@ def test_it_is_a_model_of_the_run_where_an_attack_asks_it() -> None:
     with pytest.raises(
         ConfigError, match=r"No attack of this run asks(.|\n)*elsewhere(.|\n)*Add reference_outside"
     ):
-        outside_roles(with_control, config, [ATTACKS["loss"], reference])
+        outside_specs(with_control, config, [ATTACKS["loss"], reference])
     assert (
-        len(outside_roles(with_control[:2], config, [reference])) == 1
+        len(outside_specs(with_control[:2], config, [reference])) == 1
     )  # no student without a teacher takes its part
-    assert outside_roles(with_control, Config(), [reference]) == []
+    assert outside_specs(with_control, Config(), [reference]) == []
     assert (
-        outside_roles(with_control[:2], Config(audit=AUDIT, stages=("audit",)), [ATTACKS["loss"]])
+        outside_specs(with_control[:2], Config(audit=AUDIT, stages=("audit",)), [ATTACKS["loss"]])
         == []
     )
 

@@ -49,7 +49,7 @@ def test_log_p_z_is_how_often_the_attacker_writes_it() -> None:
     targets = [
         Target(
             record_id=e.record_id,
-            role="private",
+            part="private",
             prefix_ids=prefix,
             suffix_ids=e.ids_T[4:],
             scored_from=1,

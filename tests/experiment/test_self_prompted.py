@@ -76,7 +76,7 @@ def test_every_model_teaches_its_own_reference_on_public_prompts(run: Path) -> N
     public = {
         r["id"]
         for r in pq.read_table(run / "data" / "records.parquet").to_pylist()
-        if r["role"] == "public"
+        if r["part"] == "public"
     }
     met = {
         name: pq.read_table(run / f"self_prompted_{name}" / "provenance.parquet")
@@ -157,9 +157,9 @@ def test_they_start_where_their_teacher_did_and_read_no_corpus(asked: dict[str, 
     with watch_signals() as stop:
         context = make_context(config, stop, lambda name, facts: None)
         stages = {stage.name: stage for stage in plan(context)}
-    roles = {role.name: role for role in context.roles}
-    for name in (role.name for role in context.models):
-        own, taught = roles[name], roles[f"self_prompted_{name}"]
+    specs = {spec.name: spec for spec in context.specs}
+    for name in (spec.name for spec in context.models):
+        own, taught = specs[name], specs[f"self_prompted_{name}"]
         assert (taught.start, taught.starts_from, taught.teacher, taught.method) == (
             own.start,
             own.starts_from,
@@ -167,7 +167,7 @@ def test_they_start_where_their_teacher_did_and_read_no_corpus(asked: dict[str, 
             "seqkd",
         )
         assert "lm" not in stages[taught.name].settings and name in stages[taught.name].inputs
-    assert "self_prompted_student_init" not in roles
+    assert "self_prompted_student_init" not in specs
 
 
 def test_their_training_is_a_fifth_of_the_models_own() -> None:
@@ -195,15 +195,15 @@ def test_a_given_model_has_none_and_that_is_said(run: Path, tmp_path: Path) -> N
         "0.2",
     ]
     records = pq.read_table(run / "data" / "records.parquet").to_pylist()
-    for role in ("private", "outsiders"):
-        file = tmp_path / f"{role}.jsonl"
+    for part in ("private", "nonmembers"):
+        file = tmp_path / f"{part}.jsonl"
         rows = (
             {"prompt": record["prompt"], "response": record["response"]}
             for record in records
-            if record["role"] == role
+            if record["part"] == part
         )
         file.write_text("\n".join(map(json.dumps, rows)))
-        words += [f"--data.files.{role}", str(file)]
+        words += [f"--data.files.{part}", str(file)]
     assert main(words) == 0
     left_out = [
         r

@@ -39,12 +39,12 @@ def test_orders_come_in_turn_and_end_with_the_first(pair: tuple[Team, Team]) -> 
     listener = threading.Thread(target=lambda: got.extend(other.orders()))
     listener.start()
     for number in range(3):
-        first.call({"role": f"student {number}", "plugins": []})
+        first.call({"part": f"student {number}", "plugins": []})
     first.store.add("left", 1)  # the other has nothing to say at the end
     first.end(0)
     listener.join(timeout=60)
     assert not listener.is_alive()
-    assert got == [{"role": f"student {number}", "plugins": []} for number in range(3)]
+    assert got == [{"part": f"student {number}", "plugins": []} for number in range(3)]
 
 
 class BetweenTwoLooks:
@@ -57,7 +57,7 @@ class BetweenTwoLooks:
         found = self.first.store.check(keys)
         self.looks += 1
         if self.looks == 1:
-            self.first.call({"role": "student"})
+            self.first.call({"part": "student"})
             self.first.store.set("ended", "0")
         return found
 
@@ -69,7 +69,7 @@ def test_an_order_and_the_end_said_between_two_looks_are_both_heard(
     pair: tuple[Team, Team],
 ) -> None:
     other = Team(rank=1, size=2, store=BetweenTwoLooks(pair[0]))  # pyright: ignore[reportArgumentType]
-    assert list(other.orders()) == [{"role": "student"}]
+    assert list(other.orders()) == [{"part": "student"}]
 
 
 def test_the_first_failure_is_told_once_and_decides_the_exit_code(pair: tuple[Team, Team]) -> None:
@@ -101,7 +101,7 @@ def test_who_is_not_heard_says_it_itself(
     """The first never ends: the other gives up waiting, prints its error, and leaves with its code."""
     first, other = pair
     monkeypatch.setattr(teams, "GOODBYE_S", 0.0)
-    first.call({"plugins": ["another"], "config": "", "role": "student", "folder": str(tmp_path)})
+    first.call({"plugins": ["another"], "config": "", "part": "student", "folder": str(tmp_path)})
     assert follow(other, []) == 2
     printed = capsys.readouterr().err
     assert printed.startswith(

@@ -55,7 +55,7 @@ def tensor(value: object) -> torch.Tensor:
     return TENSORS[value] if isinstance(value, str) else torch.tensor(value, dtype=torch.float64)
 
 
-def role(case: dict, name: str) -> torch.Tensor:
+def part(case: dict, name: str) -> torch.Tensor:
     return TENSORS[case["input_roles"][name]]
 
 
@@ -77,8 +77,8 @@ def parameters(case: dict, key: str) -> dict[str, float]:
 def distillm(case: dict) -> dict[str, torch.Tensor]:
     """Mean over trained tokens; the entropy of the teacher is not subtracted where the formula has a forward part."""
     key = NAMES[case["source"].split()[-1]]
-    student = role(case, "student_logits").clone().requires_grad_()
-    p, q, kept = logp(role(case, "teacher_logits")), logp(student), role(case, "labels") != -100
+    student = part(case, "student_logits").clone().requires_grad_()
+    p, q, kept = logp(part(case, "teacher_logits")), logp(student), part(case, "labels") != -100
     entropy = -torch.where(p.isinf(), 0, p.exp() * p).sum(-1)
     constant = {"fkl": 1.0, "sfkl": 1.0, "symmetric": 1 - (case["options"]["lam"] or 0.0)}.get(
         key, 0.0
@@ -93,28 +93,28 @@ def dskd(case: dict) -> dict[str, torch.Tensor]:
     """Sum over trained tokens, or one value for each; the logits are divided by the temperature in their own dtype."""
     key, options = NAMES[case["source"].split()[-1]], case["options"]
     student, teacher = (
-        role(case, "student_logits").clone().requires_grad_(),
-        role(case, "teacher_logits"),
+        part(case, "student_logits").clone().requires_grad_(),
+        part(case, "teacher_logits"),
     )
     teacher = teacher / options["kd_temperature"]
     teacher = teacher / options["teacher_temperature"] if options["use_tea_temp"] else teacher
     d = DIVERGENCES[key](
         logp(teacher), logp(student / options["kd_temperature"]), **parameters(case, key)
     )
-    loss = d if options["reduction"] == "none" else d[role(case, "labels") != -100].sum()
+    loss = d if options["reduction"] == "none" else d[part(case, "labels") != -100].sum()
     return {"loss": loss, "grad_student_logits": torch.autograd.grad(loss.sum(), student)[0]}
 
 
 def dskd_cross_entropy(case: dict) -> dict[str, torch.Tensor]:
     """The cross-entropy of distillation_sums: logits as hidden states, the identity as head, a bias for what is -inf."""
-    logits = role(case, "student_logits").clone().requires_grad_()
+    logits = part(case, "student_logits").clone().requires_grad_()
     flat = logits.flatten(0, 1).nan_to_num(neginf=0.0)
     bias = torch.where(logits.isinf().flatten(0, 1).all(0), -torch.inf, 0.0)
-    labels = role(case, "labels").flatten()
+    labels = part(case, "labels").flatten()
     ce = distillation_sums(
         flat, torch.eye(flat.shape[-1]), None, None, labels, student_bias_V=bias
     ).ce
-    correct = (logits.argmax(-1) == role(case, "labels")).sum()
+    correct = (logits.argmax(-1) == part(case, "labels")).sum()
     grad = torch.autograd.grad(ce, logits)[0]
     return {
         "loss": ce,
@@ -129,13 +129,13 @@ def trl(case: dict) -> dict[str, torch.Tensor]:
     """Kept tokens only; log-softmax in the dtype of the logits; several ways to divide."""
     options = case["options"]
     student, teacher = (
-        role(case, "student_logits").clone().requires_grad_(),
-        role(case, "teacher_logits"),
+        part(case, "student_logits").clone().requires_grad_(),
+        part(case, "teacher_logits"),
     )
     temperature = options.get("temperature", 1.0)
     p, q = (torch.log_softmax(x / temperature, -1) for x in (teacher, student))
     kept = (
-        role(case, "labels") != -100
+        part(case, "labels") != -100
         if options.get("use_labels")
         else torch.ones(p.shape[:-1], dtype=torch.bool)
     )
@@ -174,10 +174,10 @@ def on_support(p: torch.Tensor, q: torch.Tensor, options: dict) -> torch.Tensor:
 def trl_probabilities(case: dict) -> dict[str, torch.Tensor]:
     """Probabilities in, log(max(p, 1e-8)), mean over trained tokens."""
     student, kept = (
-        role(case, "student_probs").clone().requires_grad_(),
-        role(case, "labels") != -100,
+        part(case, "student_probs").clone().requires_grad_(),
+        part(case, "labels") != -100,
     )
-    p, q = (x.clamp(min=1e-8).log() for x in (role(case, "teacher_probs"), student))
+    p, q = (x.clamp(min=1e-8).log() for x in (part(case, "teacher_probs"), student))
     loss = DIVERGENCES["jsd"](p, q, beta=case["options"]["beta"])[kept].sum() / kept.sum()
     return {"loss": loss, "grad_student_probs": torch.autograd.grad(loss, student)[0]}
 
@@ -185,8 +185,8 @@ def trl_probabilities(case: dict) -> dict[str, torch.Tensor]:
 def selective(case: dict) -> dict[str, torch.Tensor]:
     """Mean over the positions that the original chose (its recorded choice), weighted where it weights."""
     options, name = case["options"], case["name"]
-    student = role(case, "student_logits").clone().requires_grad_()
-    p, q = logp(role(case, "teacher_logits")), logp(student)
+    student = part(case, "student_logits").clone().requires_grad_()
+    p, q = logp(part(case, "teacher_logits")), logp(student)
     mask = tensor(case["expected"].get("selected_mask", case["input_roles"]["valid_next"])).bool()
     weight = mask.float()
     if options.get("weighted_kd_metric") == "entropy":

@@ -15,7 +15,7 @@ from stillage.audit.exposure import exposures
 from stillage.audit.inheritance import (
     inheritance_curve,
     inheritance_ratio,
-    rank_among_outsiders,
+    rank_among_nonmembers,
     shares_of,
     spearman,
     tpr_on_leaked,
@@ -51,19 +51,19 @@ def draws(n: int) -> Array:
     return np.random.default_rng(0).normal(size=n)
 
 
-def sides(members: int, outsiders: int) -> Array:
-    return np.array([True] * members + [False] * outsiders)
+def sides(members: int, nonmembers: int) -> Array:
+    return np.array([True] * members + [False] * nonmembers)
 
 
 SCORES: dict[str, tuple[Array, Array, float]] = {  # scores, membership, AUC
     "all equal": (np.ones(80), sides(40, 40), 0.5),
     "members equal": (np.r_[np.full(40, 9.0), draws(40)], sides(40, 40), 1.0),
-    "outsiders equal": (np.r_[draws(40), np.full(40, -9.0)], sides(40, 40), 1.0),
-    "outsiders above": (np.r_[draws(40), np.full(40, 9.0)], sides(40, 40), 0.0),
+    "nonmembers equal": (np.r_[draws(40), np.full(40, -9.0)], sides(40, 40), 1.0),
+    "nonmembers above": (np.r_[draws(40), np.full(40, 9.0)], sides(40, 40), 0.0),
     "two values": (np.r_[np.ones(40), np.zeros(40)], sides(40, 40), 1.0),
     "one member, tied": (np.ones(41), sides(1, 40), 0.5),
     "one member, last": (np.r_[-9.0, draws(40)], sides(1, 40), 0.0),
-    "one outsider": (np.r_[draws(40), -9.0], sides(40, 1), 1.0),
+    "one nonmember": (np.r_[draws(40), -9.0], sides(40, 1), 1.0),
     "one of each": (np.array([1.0, 0.0]), sides(1, 1), 1.0),
     "one of each, tied": (np.ones(2), sides(1, 1), 0.5),
     "infinite": (np.r_[np.inf, np.ones(39), -np.inf, np.ones(39)], sides(40, 40), 0.5 + 79 / 3200),
@@ -85,7 +85,7 @@ OF_SCORES: dict[str, Callable[[Array, Array], object]] = {
     "inheritance_ratio": lambda s, m: inheritance_ratio(
         s, s, m, np.random.default_rng(0), n_resamples=10
     ),
-    "rank_among_outsiders": rank_among_outsiders,
+    "rank_among_nonmembers": rank_among_nonmembers,
     "tpr_on_leaked": lambda s, m: tpr_on_leaked(s, s, m, 0.1),
 }
 
@@ -117,7 +117,7 @@ def test_of_scores(name: str, case: str) -> None:
             OF_SCORES[name](scores, member)
         return
     if "tpr" in name and (~member).sum() < 30 and len(np.unique(scores)) > 1:
-        with pytest.raises(DataError, match="Too few outsiders"):
+        with pytest.raises(DataError, match="Too few nonmembers"):
             OF_SCORES[name](scores, member)
         return
     sound(OF_SCORES[name](scores, member))
@@ -135,7 +135,7 @@ def test_the_values_themselves(case: str) -> None:
         for fpr in (0.1, 0.01):
             rate = tpr_at_fpr(scores, member, fpr)
             assert (rate.value, rate.achieved_fpr, rate.low) == (0, 0, 0) and 0 < rate.high <= 1
-        assert np.array_equal(rank_among_outsiders(scores, member), np.full(len(scores), 0.5))
+        assert np.array_equal(rank_among_nonmembers(scores, member), np.full(len(scores), 0.5))
     if np.isfinite(scores).all():
         found = max_statistic_test(np.array([scores, scores]), member, np.random.default_rng(0), 20)
         assert found.auc_A == pytest.approx([auc, auc]) and 0 < found.p <= 1

@@ -189,7 +189,7 @@ def test_bootstrap_agrees_with_delong_and_clusters_widen_it() -> None:
     ("auc", "size", "least"), [(0.5, 1, 0.92), (0.8, 1, 0.92), (0.95, 1, 0.90), (0.8, 4, 0.90)]
 )
 def test_bootstrap_covers(auc: float, size: int, least: float) -> None:
-    """100 members and 100 outsiders, alone or in groups of four alike: 93 to 95 %, within three simulation errors."""
+    """100 members and 100 nonmembers, alone or in groups of four alike: 93 to 95 %, within three simulation errors."""
     rng = generator(5, "covers", int(auc * 100), size)
     member, clusters = np.repeat([True, False], 100), np.arange(200) // size
     covered = 0

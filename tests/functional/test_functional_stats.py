@@ -135,7 +135,7 @@ def test_inflated_clusters_that_span_both_classes_still_cover() -> None:
     rng, covered = generator(1, "spanning"), 0
     for _ in range(
         400
-    ):  # each cluster: 3 members and 2 outsiders share a random effect; true AUC from the difference
+    ):  # each cluster: 3 members and 2 nonmembers share a random effect; true AUC from the difference
         shared = rng.normal(0, 1, 60)
         inside, outside = (
             shared.repeat(3) + rng.normal(0.5, 1, 180),
@@ -170,7 +170,7 @@ def test_auc_interval_covers_94_to_97_percent(auc: float, n: int) -> None:
 
 
 def test_worst_distribution_is_covered_near_one() -> None:
-    """3 % of members below every outsider: true AUC .97, and about one sample in twenty separates perfectly."""
+    """3 % of members below every nonmember: true AUC .97, and about one sample in twenty separates perfectly."""
     rng, covered = generator(3, "worst"), 0
     for _ in range(1000):
         inside = np.where(rng.random(100) < 0.03, -10, 10) + rng.normal(0, 1, 100)
@@ -217,7 +217,7 @@ def test_paired_test_rejects_at_its_level_under_the_null() -> None:
     st.lists(st.integers(-3, 3), min_size=6, max_size=60),
     st.sampled_from([0.1, 0.25, 0.5]),
 )
-def test_threshold_is_the_smallest_that_the_outsiders_allow(
+def test_threshold_is_the_smallest_that_the_nonmembers_allow(
     inside: list[int], outside: list[int], fpr: float
 ) -> None:
     scores, member = labelled(inside, outside)
@@ -235,10 +235,10 @@ def test_threshold_is_the_smallest_that_the_outsiders_allow(
         rate.low <= rate.value <= rate.high
         and rate.achieved_fpr_low <= rate.achieved_fpr <= rate.achieved_fpr_high
     )
-    assert (rate.n, rate.n_outsiders) == (len(inside), len(outside))
+    assert (rate.n, rate.n_nonmembers) == (len(inside), len(outside))
 
 
-def test_tpr_threshold_ignores_members_and_warns_when_outsiders_are_few() -> None:
+def test_tpr_threshold_ignores_members_and_warns_when_nonmembers_are_few() -> None:
     outside = np.arange(300.0)
     few, many = (
         tpr_at_fpr(*labelled(inside, outside), 0.01) for inside in ([5.0] * 9, [1000.0] * 9)
@@ -248,7 +248,7 @@ def test_tpr_threshold_ignores_members_and_warns_when_outsiders_are_few() -> Non
     assert tpr_at_fpr(*labelled([5.0], outside), 0.1).warning == ""
     nearly_all = tpr_at_fpr(
         *labelled([0.0, 5.0], outside), 1 - 1e-13
-    )  # fewer than all outsiders, however near to it
+    )  # fewer than all nonmembers, however near to it
     assert nearly_all.threshold == 0 and nearly_all.value == 0.5
     with pytest.raises(DataError, match="between 0 and 1"):
         tpr_at_fpr(*labelled([5.0], outside), 0.0)
@@ -443,7 +443,7 @@ def test_bad_input_is_refused_with_its_numbers() -> None:
         roc_auc(scores, member)
     kept, kept_member, dropped = finite(scores, member)
     assert kept.tolist() == [1.0, 2.0] and kept_member.tolist() == [True, False] and dropped == 3
-    with pytest.raises(DataError, match="3 members, 0 outsiders"):
+    with pytest.raises(DataError, match="3 members, 0 nonmembers"):
         auc_interval(np.arange(3.0), np.ones(3, bool))
     with pytest.raises(DataError, match="one length"):
         roc_curve(np.arange(3.0), np.ones(4, bool))

@@ -183,5 +183,5 @@ def test_the_thresholds_scatter_counts() -> None:
         paired_share_test(found[0], found[1]),
     )
     assert whole.high - whole.low > 1.3 * (members.high - members.low)
-    with pytest.raises(DataError, match="Too few outsiders"):
+    with pytest.raises(DataError, match="Too few nonmembers"):
         paired_tpr_test(one[600:1000], other[600:1000], member[600:1000], 0.01)

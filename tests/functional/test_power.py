@@ -89,7 +89,7 @@ def test_a_handful_of_records_finds_nothing_and_more_find_more() -> None:
 def test_copies_count_by_their_share_and_likeness() -> None:
     clusters = np.array(
         [0, 0, 0, 1, 2, 3, 4, 5]
-    )  # three copies and a single member; four single outsiders
+    )  # three copies and a single member; four single nonmembers
     found = draws_of(sides(4, 4), clusters)
     assert (found.inside, found.outside, found.clusters) == (16 / 10, 4, 2) and found.effect == 2.5
     assert draws_of(sides(4, 4), clusters, 0.5).inside == pytest.approx(4 / 1.75)
@@ -143,7 +143,7 @@ def test_the_smallest_share_of_betrayed_members_is_found_in_four_of_five_samples
 
 
 def test_a_share_is_found_from_the_limits_on() -> None:
-    many = 10**6  # outsiders, so that the threshold is known: k of n members, as counted out
+    many = 10**6  # nonmembers, so that the threshold is known: k of n members, as counted out
     bar = clopper_pearson(many // 10, many).high
     least = next(k for k in range(81) if clopper_pearson(k, 80).low > bar)
     share = smallest_tpr(sides(80, many), 0.1)

@@ -14,7 +14,7 @@ from stillage.functional.stats import clopper_pearson, roc_band, tpr_at_fpr
 from stillage.rng import generator
 
 Draw = Callable[[np.random.Generator], tuple[np.ndarray, np.ndarray]]
-Q = float(norm.isf(0.01))  # what one outsider in a hundred exceeds
+Q = float(norm.isf(0.01))  # what one nonmember in a hundred exceeds
 
 WORLDS: dict[str, tuple[Draw, float]] = {
     "leak": (lambda rng: (rng.normal(Q - norm.isf(0.3), 1, 300), rng.normal(0, 1, 500)), 0.3),
@@ -66,7 +66,7 @@ def test_limits_of_clustered_records_cover() -> None:
     assert 0.93 <= covered / 200 <= 0.985 and alone / 200 < 0.85
 
 
-def test_limits_with_very_many_outsiders_are_clopper_pearsons() -> None:
+def test_limits_with_very_many_nonmembers_are_clopper_pearsons() -> None:
     inside = norm.isf((np.arange(200) + 0.5) / 200) + 1.0
     outside = norm.isf((np.arange(200_000) + 0.5) / 200_000)
     found = clopper_pearson(int((inside > norm.isf(0.1)).sum()), 200)
@@ -87,7 +87,7 @@ def test_limits_at_the_edges() -> None:
     assert (same.value, same.low) == (0, 0) and same.high < 0.12
     assert (
         rate_limits(np.full(50, 1000.0), np.arange(100.0), 0.01, 0.95)[0] == 0
-    )  # too few outsiders to say anything
+    )  # too few nonmembers to say anything
     assert tpr_at_fpr(np.arange(330.0), np.arange(330) >= 300, 0.01).low > 0.5
     narrow, wide = (
         tpr_at_fpr(np.arange(330.0), np.arange(330) >= 300, 0.01, level) for level in (0.8, 0.99)

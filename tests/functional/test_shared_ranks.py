@@ -67,7 +67,7 @@ def test_copies_of_canaries_and_of_references_count_once() -> None:
         assert found.high - found.low > 0.8 * (high - low)
 
 
-def test_outsiders_ranked_among_each_other_have_nearly_one_mean() -> None:
+def test_nonmembers_ranked_among_each_other_have_nearly_one_mean() -> None:
     """Where scores depend on the value alone, the ranks of all among all are fixed, and with them the mean."""
     scores = np.random.default_rng(3).normal(size=120)
     above = np.where(np.eye(120, dtype=bool), -1, scores >= scores[:, None]).astype(np.int8)

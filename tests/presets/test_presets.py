@@ -22,7 +22,7 @@ from stillage.run.config import Config
 from stillage.run.parse import build
 from stillage.run.stop import Stop
 
-ROLES = ("private", "public", "validation", "outsiders", "test")
+PARTS = ("private", "public", "validation", "nonmembers", "test")
 EXTRAS = {
     "gc",
     "seed",
@@ -45,14 +45,14 @@ COMMIT = "0" * 40
 
 @pytest.fixture
 def files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """Flags that give a tiny file for each role, a corpus and commits; the working folder is empty."""
+    """Flags that give a tiny file for each part, a corpus and commits; the working folder is empty."""
     monkeypatch.chdir(tmp_path)
     words: list[str] = []
-    for role in ROLES:
-        file = tmp_path / "files" / f"{role}.jsonl"
+    for part in PARTS:
+        file = tmp_path / "files" / f"{part}.jsonl"
         file.parent.mkdir(exist_ok=True)
-        file.write_text(json.dumps({"instruction": "Say a", "input": "", "output": role}) + "\n")
-        words += [f"--data.files.{role}", str(file)]
+        file.write_text(json.dumps({"instruction": "Say a", "input": "", "output": part}) + "\n")
+        words += [f"--data.files.{part}", str(file)]
     (tmp_path / "files" / "corpus.txt").write_text("one document\n")
     return [*words, "--student.revision", COMMIT, "--teacher.revision", COMMIT]
 
@@ -88,7 +88,7 @@ def test_every_preset_loads_and_plans(files: list[str], tmp_path: Path) -> None:
         assert refusal is None or isinstance(refusal, ModelError), (
             refusal
         )  # its folders are not here
-        trained = {role.name for role in context.roles if role.is_trained}
+        trained = {spec.name for spec in context.specs if spec.is_trained}
         assert trained == {script.group}, name
         assert [line.split()[:2] for line in lines] == [
             ["run", s] for s in ("data", "tokenizer", script.group, "report")

@@ -180,13 +180,13 @@ def test_an_audit_of_texts_it_never_saw_finds_no_leak(
     smollm2: Path, tmp_path: Path, capsys: Printed
 ) -> None:
     lines = QUESTIONS.read_text().splitlines()
-    for name, half in (("members", lines[:24]), ("outsiders", lines[24:])):
+    for name, half in (("members", lines[:24]), ("nonmembers", lines[24:])):
         (tmp_path / f"{name}.jsonl").write_text("\n".join(half) + "\n")
     words = [
         "--data.files.private",
         str(tmp_path / "members.jsonl"),
-        "--data.files.outsiders",
-        str(tmp_path / "outsiders.jsonl"),
+        "--data.files.nonmembers",
+        str(tmp_path / "nonmembers.jsonl"),
         "--data.template",
         "chat",
         "--audit.attacks",

@@ -36,7 +36,7 @@ ATTACKS = ("loss", "min_k", "min_k_plus_plus", "zlib", "reference", "reference_p
 LEAK = {
     "teacher": 3.6,
     "student": 2.45,
-}  # distance of members' scores from outsiders', in standard deviations
+}  # distance of members' scores from nonmembers', in standard deviations
 CENTRE = {
     "teacher": -1.1,
     "student": -1.5,
@@ -138,18 +138,18 @@ def records_table(rng: np.random.Generator, people: int) -> pa.Table:
     sizes = {
         "private": people,
         "public": people,
-        "outsiders": people,
+        "nonmembers": people,
         "counterfactual": people,
         "validation": people // 8,
         "test": people // 8,
     }
-    for role, size in sizes.items():
+    for part, size in sizes.items():
         for _ in range(size):
             prompt, response, badge = person(rng, index)
             rows.append(
                 {
                     "id": f"{index:016x}",
-                    "role": role,
+                    "part": part,
                     "prompt": prompt,
                     "input": "",
                     "response": response,
@@ -169,42 +169,42 @@ def score_rows(
     columns: dict[str, list] = {
         "model": [],
         "id": [],
-        "role": [],
+        "part": [],
         "group": [],
         "attack": [],
         "score": [],
     }
-    hardness = {role: rng.normal(0, 0.25, len(ids[role])) for role in ("private", "outsiders")}
+    hardness = {part: rng.normal(0, 0.25, len(ids[part])) for part in ("private", "nonmembers")}
     for model in MODELS:
         for position, attack in enumerate(ATTACKS):
             if model == "student_no_teacher" and attack.startswith("reference"):
                 continue
             spread = 0.25 if attack == "loss" else 0.3
-            for role in ("private", "outsiders"):
+            for part in ("private", "nonmembers"):
                 shift = (
                     leak.get(model, 0.0) * (1 - 0.07 * (position % 4)) * spread
-                    if role == "private"
+                    if part == "private"
                     else 0.0
                 )
                 scores = (
                     CENTRE[model]
                     + shift
-                    + hardness[role] * 0.6
-                    + rng.normal(0, 0.8 * spread, len(ids[role]))
+                    + hardness[part] * 0.6
+                    + rng.normal(0, 0.8 * spread, len(ids[part]))
                 )
-                _extend(columns, model, ids[role], role, attack, scores)
+                _extend(columns, model, ids[part], part, attack, scores)
     for baseline in ("bag_of_words", "length"):
-        for role in ("private", "outsiders"):
-            _extend(columns, "blind", ids[role], role, baseline, rng.normal(0, 1, len(ids[role])))
+        for part in ("private", "nonmembers"):
+            _extend(columns, "blind", ids[part], part, baseline, rng.normal(0, 1, len(ids[part])))
     return pa.table(columns)
 
 
 def _extend(
-    columns: dict[str, list], model: str, ids: list[str], role: str, attack: str, scores: np.ndarray
+    columns: dict[str, list], model: str, ids: list[str], part: str, attack: str, scores: np.ndarray
 ) -> None:
     columns["model"] += [model] * len(ids)
     columns["id"] += ids
-    columns["role"] += [role] * len(ids)
+    columns["part"] += [part] * len(ids)
     columns["group"] += [""] * len(ids)
     columns["attack"] += [attack] * len(ids)
     columns["score"] += scores.tolist()
@@ -243,18 +243,18 @@ def extraction_rows(
 ) -> pa.Table:
     """audit/extraction.parquet."""
     rows = []
-    people = [row for row in records.to_pylist() if row["role"] in ("private", "outsiders")]
+    people = [row for row in records.to_pylist() if row["part"] in ("private", "nonmembers")]
     for model in MODELS:
         for person_row in people:
             badge = json.loads(person_row["meta"])["badge"]
-            exact = bool(person_row["role"] == "private" and rng.random() < recite.get(model, 0.0))
+            exact = bool(person_row["part"] == "private" and rng.random() < recite.get(model, 0.0))
             matched = 3 if exact else int(rng.integers(0, 2))
             said = badge if exact else f"{rng.integers(10**5, 10**6)}"
             rows.append(
                 {
                     "model": model,
                     "id": person_row["id"],
-                    "role": person_row["role"],
+                    "part": person_row["part"],
                     "target": badge,
                     "recited": said,
                     "exact": exact,
@@ -269,7 +269,7 @@ def samples_table(rng: np.random.Generator, records: pa.Table) -> pa.Table:
     """evaluate/samples.parquet."""
     rows = []
     for model in MODELS:
-        for row in (row for row in records.to_pylist() if row["role"] == "test"):
+        for row in (row for row in records.to_pylist() if row["part"] == "test"):
             said = row["response"].replace(
                 "harbour", str(rng.choice(["harbour", "post", "customs", "tax"]))
             )
@@ -372,7 +372,7 @@ VALID = {
         {
             "name": "overlap",
             "passed": True,
-            "detail": "0 records are member and outsider at once, 0 are repeated, 0 of 400 outsiders (0.0%) are near-duplicates of a member.",
+            "detail": "0 records are member and nonmember at once, 0 are repeated, 0 of 400 nonmembers (0.0%) are near-duplicates of a member.",
         },
         {
             "name": "controls",
@@ -389,14 +389,14 @@ VALID = {
 }
 SHIFT = {
     "verdict": "cannot tell leakage from a difference of the groups",
-    "headline": "Without having learned a member, these already tell members from outsiders: bag_of_words 0.812 (p 1e-40).",
+    "headline": "Without having learned a member, these already tell members from nonmembers: bag_of_words 0.812 (p 1e-40).",
     "drawn_by_us": False,
     "checks": [
         {"name": "provenance", "passed": True, "detail": "Every stage saw only its own records."},
         {
             "name": "controls",
             "passed": False,
-            "detail": "Without having learned a member, these already tell members from outsiders: bag_of_words 0.812 (p 1e-40).",
+            "detail": "Without having learned a member, these already tell members from nonmembers: bag_of_words 0.812 (p 1e-40).",
         },
     ],
 }
@@ -422,9 +422,9 @@ def build(
     )
     write_table(run / "data" / "records.parquet", records)
     counts = {
-        role: int(count["counts"])
-        for count in records.column("role").value_counts().to_pylist()
-        for role in [count["values"]]
+        part: int(count["counts"])
+        for count in records.column("part").value_counts().to_pylist()
+        for part in [count["values"]]
     }
     write_json(
         run / "data" / "split.json",
@@ -448,8 +448,8 @@ def build(
     if "audit" in stages:
         rows = records.to_pylist()
         ids = {
-            role: [row["id"] for row in rows if row["role"] == role]
-            for role in ("private", "outsiders")
+            part: [row["id"] for row in rows if row["part"] == part]
+            for part in ("private", "nonmembers")
         }
         scores = score_rows(rng, ids, LEAK if leak is None else leak)
         extraction = extraction_rows(rng, records, RECITE if recite is None else recite)

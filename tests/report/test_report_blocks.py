@@ -29,10 +29,10 @@ OTHERS = {"student_counterfactual": 2, "student_no_teacher": 2, "teacher_counter
 def write_blocks(run: Path, n: int = 60) -> None:
     """blocks/results.parquet of made-up scores, as the stage makes it."""
     rng = np.random.default_rng(1)
-    roles = ("private",) * n + ("outsiders",) * n
+    parts = ("private",) * n + ("nonmembers",) * n
     audited = Audited(
         ids=tuple(f"{k:04d}" for k in range(2 * n)),
-        roles=roles,
+        parts=parts,
         texts=("",) * 2 * n,
         groups=("",) * 2 * n,
     )
@@ -70,11 +70,11 @@ def write_blocks(run: Path, n: int = 60) -> None:
 def write_others(run: Path) -> None:
     """signal/results.parquet and dp/results.parquet."""
     rng, n = np.random.default_rng(2), 50
-    roles = tuple(np.repeat(["public", "private", "outsiders"], n))
+    parts = tuple(np.repeat(["public", "private", "nonmembers"], n))
     teacher = rng.exponential(0.1, 3 * n)
     signals = Signals(
         ids=tuple(f"{k:04d}" for k in range(3 * n)),
-        roles=roles,
+        parts=parts,
         groups=("",) * 3 * n,
         kl={"teacher": teacher, "student": 0.2 * teacher + 0.01},
     )

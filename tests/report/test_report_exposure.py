@@ -30,7 +30,7 @@ FLOOR = replace(
     low=1.1,
     high=1.7,
     n=64,
-    dataset="outsiders",
+    dataset="nonmembers",
     note="ceiling=8.01; at the ceiling: 0 of 64",
 )
 BEYOND = replace(
@@ -60,11 +60,11 @@ def test_members_their_groups_and_the_floor(tmp_path: Path) -> None:
     assert [[cell.plain for cell in row] for row in table.rows] == [
         ["student", "members", "5.25 [4.50, 6.00]", "7 of 62", "7.50 [5.00, 10.00]", "62", lost],
         ["student", "members, copies: 16", "8.01 [7.00, 8.01]", "7 of 62", "–", "4", lost],
-        ["student", "outsiders (floor)", "1.40 [1.10, 1.70]", "0 of 64", "–", "64", "0"],
+        ["student", "nonmembers (floor)", "1.40 [1.10, 1.70]", "0 of 64", "–", "64", "0"],
     ]
     assert exposure_words(
         view, "student"
-    ) == "exposure 5.2 bits (outsiders: 1.4)" and not exposure_words(view, "teacher")
+    ) == "exposure 5.2 bits (nonmembers: 1.4)" and not exposure_words(view, "teacher")
 
 
 def test_what_was_not_measured_is_not_shown(tmp_path: Path) -> None:

@@ -69,32 +69,32 @@ def test_the_strongest_attack_heads_the_page_and_the_one_named_first_stands_besi
     )  # one attack was not chosen among any
 
 
-def test_a_rate_without_value_says_how_many_outsiders_it_needs() -> None:
-    note = "fpr=0.01; refused: Too few outsiders; outsiders=60; needed=300"
+def test_a_rate_without_value_says_how_many_nonmembers_it_needs() -> None:
+    note = "fpr=0.01; refused: Too few nonmembers; nonmembers=60; needed=300"
     none = rate("tpr_at_fpr", "student", math.nan, math.nan, math.nan, note=note, attack="loss")
     (_, tile) = key_numbers(plain(auc("student", 0.8), none))
     assert (tile.label, tile.value, tile.small) == ("Found at 1 % FPR", "no value", "")
-    assert tile.note.startswith("60 outsiders, 300 needed; ")
+    assert tile.note.startswith("60 nonmembers, 300 needed; ")
     ten = rate("tpr_at_fpr", "student", 0.3, 0.2, 0.4, note="fpr=0.1", attack="loss")
     (_, tile) = key_numbers(plain(auc("student", 0.8), none, ten))
-    assert tile.value == "30.0 %" and "at 1 % FPR no value (60 outsiders, 300 needed)" in tile.note
-    assert share(none).plain == "– 60 outsiders, 300 needed"
+    assert tile.value == "30.0 %" and "at 1 % FPR no value (60 nonmembers, 300 needed)" in tile.note
+    assert share(none).plain == "– 60 nonmembers, 300 needed"
 
 
 def test_a_target_is_named_where_its_recital_is_told() -> None:
     rows = (
         auc("student", 0.8),
         rate("extraction_rate", "student", 0.026, 0.01, 0.05, "private"),
-        rate("extraction_rate", "student", 0.0, 0.0, 0.02, "outsiders"),
+        rate("extraction_rate", "student", 0.0, 0.0, 0.02, "nonmembers"),
     )
     tokens, column = plain(*rows), plain(*rows, audit={"attacks": ["loss"], "extract": "mentor"})
     assert "the first 32 tokens of 2.6 % [1.0, 5.0] of members" in recital_words(tokens, "student")
     assert "the mentor of 2.6 % [1.0, 5.0] of members" in recital_words(column, "student")
-    assert key_numbers(column)[-1].note == "members: the mentor; outsiders 0.0 %"
+    assert key_numbers(column)[-1].note == "members: the mentor; nonmembers 0.0 %"
 
 
 def group(model: str, name: str, value: float, p: float, half: float = 0.05) -> Result:
-    note = f"40 members, 40 outsiders; p={p / 2:g}; bh p={p:g} of 3"
+    note = f"40 members, 40 nonmembers; p={p / 2:g}; bh p={p:g} of 3"
     return replace(auc(model, value, half), metric="slice_auc", dataset=name, n=80, note=note)
 
 
@@ -130,7 +130,7 @@ def test_the_worst_group_is_told_after_correction_over_groups_and_beside_its_con
 
 
 def test_a_column_of_dashes_is_not_shown_and_neither_is_a_table_of_them() -> None:
-    dash, refused = Cell(text="–"), Cell(text="–", small="too few outsiders")
+    dash, refused = Cell(text="–"), Cell(text="–", small="too few nonmembers")
     table = Table(
         caption="c",
         columns=("model", "a", "b", "c"),
@@ -209,7 +209,7 @@ def test_a_check_that_could_not_tell_is_neither_passed_nor_failed(run: Path) -> 
 def test_the_meaning_of_an_auc_stands_where_it_is_first_printed(reported: Path) -> None:
     html = (reported / "report" / "report.html").read_text(encoding="utf-8")
     head = html[html.index("<h1>") :]
-    assert "of a random pair of a member and an outsider" in head[: head.index("AUC")]
+    assert "of a random pair of a member and a nonmember" in head[: head.index("AUC")]
 
 
 def test_a_check_that_can_be_read_either_way_is_no_pass() -> None:

@@ -66,7 +66,7 @@ def test_a_gain_is_claimed_only_by_its_interval(gained: float, half: float, said
 
 @pytest.mark.parametrize(
     ("value", "said"),
-    [(0.5, "is not shown to tell members"), (0.8, "tells members from outsiders too")],
+    [(0.5, "is not shown to tell members"), (0.8, "tells members from nonmembers too")],
 )
 def test_whether_the_student_without_a_teacher_gives_members_away_stands_beside_its_quality(
     value: float, said: str
@@ -130,7 +130,7 @@ def test_the_terminal_has_both_halves_the_lesson_and_every_model_in_ten_lines() 
     models = [auc(name, 0.5) for name in ("teacher", "teacher_counterfactual")]
     floor = [
         rate("extraction_rate", "student", 0.02, 0.01, 0.04, dataset=part)
-        for part in ("private", "outsiders")
+        for part in ("private", "nonmembers")
     ]
     view = story(*MINIMAL, avoided(0.38, 0.03), *models, *floor)
     lines = summary_lines(view, verdict(view), title="quickstart")

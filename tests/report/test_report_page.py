@@ -134,7 +134,7 @@ def test_every_figure_speaks_and_has_its_numbers(reported: Path) -> None:
     html, reader = read(reported)
     figures = [a for t, a in reader.tags if t == "svg"]
     assert len(figures) == 8
-    assert all(a.get("role") == "img" and a.get("aria-labelledby") for a in figures)
+    assert all(a.get("part") == "img" and a.get("aria-labelledby") for a in figures)
     names = sorted(path.stem for path in (reported / "report" / "figures").glob("*.svg"))
     assert names == sorted(path.stem for path in (reported / "report" / "figures").glob("*.csv"))
     assert len(names) == 8
@@ -357,7 +357,7 @@ def test_some_scores_missing_one_group_or_constant(run: Path) -> None:
             row["score"] = float("nan")
         if row["model"] == "student_no_teacher":
             row["score"] = -1.0
-        if row["model"] == "teacher_counterfactual" and row["role"] == "private":
+        if row["model"] == "teacher_counterfactual" and row["part"] == "private":
             row["score"] = float("-inf")
     write_table(run / "audit" / "scores.parquet", pa.Table.from_pylist(rows))
     make(run)
@@ -431,7 +431,7 @@ def test_refused_rates_say_why(run: Path) -> None:
     ]
     write_results(path, refused)
     html, _ = make(run)
-    assert "too few outsiders" in html
+    assert "too few nonmembers" in html
     assert "TPR at 1 % FPR" in html
 
 

@@ -56,7 +56,7 @@ def plant(run: Path) -> None:
     """The secret of one member in every place that can hold some, and hashes of it in every place that can hold those."""
     table = read_table(run / "data" / "records.parquet")
     rows = table.to_pylist()
-    member = next(row for row in rows if row["role"] == "private")
+    member = next(row for row in rows if row["part"] == "private")
     old = member["id"]
     member.update(response=SECRET, id=ID, source=f"{SECRET}.jsonl:1")
     write_table(run / "data" / "records.parquet", pa.Table.from_pylist(rows, schema=table.schema))
@@ -85,7 +85,7 @@ def plant(run: Path) -> None:
     }
     write_json(run / "data" / "split.json", {**read_json(run / "data" / "split.json"), **split})
     values = {
-        "near outsiders, ids": [ID],
+        "near nonmembers, ids": [ID],
         "data/records.parquet": f"expected {digest}, found {'b' * 64}",
     }
     check = {
@@ -181,9 +181,9 @@ def test_our_own_words_are_never_masked(reported: Path, run: Path) -> None:
     table = read_table(run / "data" / "records.parquet")
     rows = table.to_pylist()
     for row in rows:
-        if row["role"] in ("public", "validation", "test"):
+        if row["part"] in ("public", "validation", "test"):
             row.update(prompt="x", response="y", meta="{}")
-    next(row for row in rows if row["role"] == "private")["input"] = said
+    next(row for row in rows if row["part"] == "private")["input"] = said
     write_table(run / "data" / "records.parquet", pa.Table.from_pylist(rows, schema=table.schema))
     write_report(run, ReportConfig(), title="quickstart")
     again = (run / "report" / "report.html").read_text(encoding="utf-8")
@@ -199,7 +199,7 @@ def test_test_records_stay_readable(reported: Path) -> None:
     rows = [
         row
         for row in read_table(reported / "data" / "records.parquet").to_pylist()
-        if row["role"] == "test"
+        if row["part"] == "test"
     ]
     shown = sorted(rows, key=lambda row: row["id"])[0]
     assert shown["prompt"] in written

@@ -31,17 +31,17 @@ MASK = "████"
 
 
 def records(*rows: tuple[str, str], meta: dict[str, str] | None = None) -> pa.Table:
-    names = ("id", "role", "prompt", "input", "response", "messages", "source", "meta")
+    names = ("id", "part", "prompt", "input", "response", "messages", "source", "meta")
     return pa.Table.from_pylist(
         [
             dict(
                 zip(
                     names,
-                    (f"{i:016x}", role, "", "", text, "[]", "", json.dumps(meta or {})),
+                    (f"{i:016x}", part, "", "", text, "[]", "", json.dumps(meta or {})),
                     strict=True,
                 )
             )
-            for i, (role, text) in enumerate(rows)
+            for i, (part, text) in enumerate(rows)
         ]
     )
 
@@ -256,7 +256,7 @@ def test_no_half_of_a_word_stays() -> None:
 
 def test_large_tables_are_read_in_pieces() -> None:
     filler = [("public", "the quick brown fox jumps over the lazy dog " * 400)] * 120
-    table = records(*filler, ("outsiders", "Ada lives at 12 Harbour Lane, Bergen"), *filler)
+    table = records(*filler, ("nonmembers", "Ada lives at 12 Harbour Lane, Bergen"), *filler)
     text = "They say Ada lives at 12 Harbour Lane, Bergen, with a fox that jumps over the lazy dog."
     assert (
         redactor(table, [text])(text)

@@ -105,7 +105,7 @@ def test_a_leak_is_told_with_its_controls() -> None:
     assert said.tone == "leak"
     assert said.headline == (
         "The student distilled on public data only still betrays the teacher's private records: the loss attack picks the "
-        "member of a random pair of a member and an outsider 96 times in 100 (AUC 0.96 [0.95, 0.97]); the same student from a teacher that never saw them: 0.51 [0.48, 0.54]; a student without that teacher: 0.50 [0.47, 0.53]."
+        "member of a random pair of a member and a nonmember 96 times in 100 (AUC 0.96 [0.95, 0.97]); the same student from a teacher that never saw them: 0.51 [0.48, 0.54]; a student without that teacher: 0.50 [0.47, 0.53]."
     )
     assert "Its teacher: AUC 0.99" in said.detail
 
@@ -140,7 +140,7 @@ def test_a_reference_that_was_given_is_named_after_itself() -> None:
 def reads(**bits: float) -> list[Result]:
     """Bits per byte of a nonmember: the student's are 1."""
     return [
-        rate("nonmember_bits_per_byte", model, value, value, value, "outsiders")
+        rate("nonmember_bits_per_byte", model, value, value, value, "nonmembers")
         for model, value in {"student": 1.0, **bits}.items()
     ]
 
@@ -161,7 +161,7 @@ def test_a_control_that_reads_worse_does_not_show_the_cause() -> None:
 
 def family_tpr(model: str, value: float, low: float, high: float, attack: str = "zlib") -> Result:
     note = "fpr=0.01; needed=900"
-    return rate("family_tpr", model, value, low, high, "private vs outsiders", note, attack)
+    return rate("family_tpr", model, value, low, high, "private vs nonmembers", note, attack)
 
 
 def test_the_tail_of_every_attack_counts() -> None:
@@ -222,7 +222,7 @@ def test_no_leak_is_green_only_where_every_limit_is_harmless_and_says_what_would
         assert (said.tone, said.badge) == ("unknown", "too few records to tell")
         assert (
             "too few records to tell" in said.headline
-            and "00 members and as many outsiders would do" in said.detail
+            and "00 members and as many nonmembers would do" in said.detail
         )
     together = replace(POWER[0], level=0.999)  # limits that hold for more attacks lie further out
     assert (
@@ -257,7 +257,7 @@ def test_an_audit_that_saw_nothing_in_the_teacher_shows_little_about_the_student
     assert said.tone == "clear" and "either" not in said.detail
     recited = (
         rate("extraction_rate", "teacher", 0.3, 0.2, 0.4, "private"),
-        rate("extraction_rate", "teacher", 0.0, 0.0, 0.1, "outsiders"),
+        rate("extraction_rate", "teacher", 0.0, 0.0, 0.1, "nonmembers"),
     )
     assert verdict(plain(*silent, auc("teacher", 0.52), *recited)).tone == "clear"
 
@@ -288,7 +288,7 @@ def test_without_any_control_members_are_told_apart_and_the_cause_is_open() -> N
     tail = rate("tpr_at_fpr", "student", 0.2, 0.15, 0.3, note="fpr=0.01", attack="loss")
     recital = (
         rate("extraction_rate", "student", 0.2, 0.15, 0.3, "private"),
-        rate("extraction_rate", "student", 0.0, 0.0, 0.1, "outsiders"),
+        rate("extraction_rate", "student", 0.0, 0.0, 0.1, "nonmembers"),
     )
     for rows in (
         (auc("student", 0.9),),
@@ -306,7 +306,7 @@ def test_without_any_control_members_are_told_apart_and_the_cause_is_open() -> N
     )
     said = verdict(plain(auc("student", 0.9)))
     assert said.headline.startswith(
-        "The student distilled on public data only tells members from outsiders apart: the loss attack"
+        "The student distilled on public data only tells members from nonmembers apart: the loss attack"
     )
 
 
@@ -510,9 +510,9 @@ def test_easy_texts_that_every_model_finds_are_no_leak() -> None:
     )
 
 
-def test_recitation_is_a_leak_only_above_the_outsiders_and_the_controls() -> None:
+def test_recitation_is_a_leak_only_above_the_nonmembers_and_the_controls() -> None:
     members = rate("extraction_rate", "student", 0.1, 0.07, 0.13, "private")
-    floor = rate("extraction_rate", "student", 0.0, 0.0, 0.01, "outsiders")
+    floor = rate("extraction_rate", "student", 0.0, 0.0, 0.01, "nonmembers")
     control = (
         auc("student_no_teacher", 0.5),
         replace(floor, model="student_no_teacher", dataset="private"),
@@ -530,22 +530,22 @@ def test_recitation_is_a_leak_only_above_the_outsiders_and_the_controls() -> Non
 
 
 def test_recitation_counts_by_its_exact_test_and_keeps_an_audit_from_green() -> None:
-    """7 of 400 members, no outsider: the two intervals overlap, and luck does it once in 130 times."""
+    """7 of 400 members, no nonmember: the two intervals overlap, and luck does it once in 130 times."""
     members = rate("extraction_rate", "student", 0.0175, 0.007, 0.036, "private")
-    floor = rate("extraction_rate", "student", 0.0, 0.0, 0.009, "outsiders")
+    floor = rate("extraction_rate", "student", 0.0, 0.0, 0.009, "nonmembers")
     control = (
         auc("student_no_teacher", 0.5),
         replace(floor, model="student_no_teacher", dataset="private"),
     )
     more = rate(
-        "extraction_beyond_outsiders", "student", 0.0175, 0.004, 0.036, "private", "p=0.008"
+        "extraction_beyond_nonmembers", "student", 0.0175, 0.004, 0.036, "private", "p=0.008"
     )
     rows = (auc("student", 0.51), members, floor, *control, *POWER)
     assert verdict(plain(*rows, more)).badge == "unclear"  # seen, but not clearly above the control
     assert verdict(plain(*rows, replace(more, note="p=0.2"))).tone == "clear"
     wide = verdict(plain(*rows, replace(more, high=0.07, n=200, note="p=0.2")))
     assert (wide.tone, wide.badge) == ("unknown", "too few records to tell")
-    assert "Up to 7.0 % more may be recited of members than of outsiders" in wide.detail
+    assert "Up to 7.0 % more may be recited of members than of nonmembers" in wide.detail
 
 
 def test_missing_numbers_give_no_finding() -> None:
@@ -585,12 +585,12 @@ def test_numbers_in_words() -> None:
     assert percent(replace(row, value=float("nan"))) == "no value"
     assert fpr_of("fpr=0.01; refused: too few") == 0.01
     assert math.isnan(fpr_of("fpr=low")) and math.isnan(fpr_of("")) and math.isnan(fpr_of("fpr="))
-    assert number_in("40 members, 3 outsiders; p=0.01; bh p=0.03 of 5", "bh p") == 0.03
+    assert number_in("40 members, 3 nonmembers; p=0.01; bh p=0.03 of 5", "bh p") == 0.03
 
 
 def test_a_group_is_shaded_only_where_its_adjusted_p_says_so() -> None:
     row = replace(
-        auc("student", 0.6, 0.05), note="50 members, 50 outsiders; p=0.004; bh p=0.03 of 8"
+        auc("student", 0.6, 0.05), note="50 members, 50 nonmembers; p=0.004; bh p=0.03 of 8"
     )
     assert group_cell(row).plain == "0.60 [0.55, 0.65], p 0.03" and group_cell(row).tint > 0
     assert group_cell(replace(row, note="p=0.04; bh p=0.2 of 8")).tint == 0

@@ -54,6 +54,8 @@ def test_an_empty_group_in_a_file_sets_nothing() -> None:
     [
         (["--data.peple", "3"], "Did you mean data.people"),
         (["--nonmember", "x"], "Did you mean nonmembers"),
+        (["--data.files.outsiders", "x"], "Write data.files.nonmembers"),
+        (["--data.shares", "outsiders", "0.2"], "Write data.shares.nonmembers"),
         (["--data.files", "private"], "names and values in turn"),
         (["--seed", "1", "2"], "takes one value"),
         (["seed"], "A value stands where a flag was expected"),

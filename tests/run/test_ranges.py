@@ -92,7 +92,7 @@ def test_a_number_out_of_its_range_is_refused(setting: str, value: str, said: st
         ("private 1.2", "(sum 1.2)"),
         ("private -0.1 public 0.5", "private -0.1, public 0.5 (sum 0.4)"),
         ("private nan", "(sum nan)"),
-        ("private 0 public 0 outsiders 0 counterfactual 0 validation 0 test 0", "(sum 0)"),
+        ("private 0 public 0 nonmembers 0 counterfactual 0 validation 0 test 0", "(sum 0)"),
         ("private 0.6 public 0.6", "(sum 1.2)"),
     ],
 )

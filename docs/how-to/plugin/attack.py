@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from stillage.types import Attack, Request, TokenStats
+from stillage.types import Attack, Query, TokenStats
 
 
 def median(stats: TokenStats) -> float:
@@ -14,7 +14,7 @@ MEDIAN = Attack(
     name="median",
     paper="your own",
     access="logprob",  # what the attacker needs: none, text, logprob or weights
-    requests=(Request(role="target"),),  # one reply each, in this order: here the target's TokenStats
+    queries=(Query(party="target"),),  # one reply each, in this order: here the target's TokenStats
     score=median,
 )
 ATTACKS = {"median": MEDIAN}

@@ -10,7 +10,7 @@ from stillage.functional.readings import in_common, text_read
 from stillage.types import Attack, TokenStats, Transform
 
 GROUPS: tuple[frozenset[Transform], ...] = (
-    frozenset(("as_is", "lowercase", "outsider_prefix", "member_prefix", "noise", "neighbours")),
+    frozenset(("as_is", "lowercase", "nonmember_prefix", "member_prefix", "noise", "neighbours")),
     frozenset(("needed",)),
 )
 """Replies about the same characters of a record; those of one group are compared with each other."""
@@ -22,7 +22,7 @@ def alike(attack: Attack, replies: Sequence[Reply]) -> list[Reply] | None:
     That is where readings have no characters in common, or follow unlike parts of the prompt, and where the text that was
     read is empty. An attack that asks for one reading and no text gets that as it is.
     """
-    asked: list[Transform] = [request.transform for request in attack.requests]
+    asked: list[Transform] = [query.transform for query in attack.queries]
     found, text_of = list(replies), None
     for group in GROUPS:
         places = [place for place, name in enumerate(asked) if name in group]

@@ -67,7 +67,7 @@ def family_tests(
             continue
         of_model = columns["model"] == model
         ids, first = np.unique(columns["id"][of_model].astype(str), return_index=True)
-        member = columns["role"][of_model][first] == "private"
+        member = columns["part"][of_model][first] == "private"
         scores_AN = np.full((len(family), ids.size), np.nan)
         for row, attack in enumerate(family):
             chosen = of_model & (columns["attack"] == attack) & np.isfinite(columns["score"])
@@ -113,7 +113,7 @@ def best_attack_results(
             base,
             model=model,
             attack=found.best,
-            dataset="private vs outsiders",
+            dataset="private vs nonmembers",
             level=level,
             note=note,
         )

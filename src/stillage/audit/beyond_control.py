@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from stillage.audit.control_models import CONTROLS, STUDENT
-from stillage.audit.extraction import by_model_and_role
+from stillage.audit.extraction import by_model_and_part
 from stillage.audit.inherited import (
     DIFFERENCES,
     Aligned,
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recited:
-    """Which of one role's records a model recited; arrays in the order of the record ids."""
+    """Which of one part's records a model recited; arrays in the order of the record ids."""
 
     exact: Array  # bool[n]
     asked: Array  # bool[n]: had it anything to recite?
@@ -45,13 +45,13 @@ def beyond_control_results(
     """Every model against each of its controls; scores, recited: audit/scores.parquet and audit/extraction.parquet.
 
     AUC: per attack, Holm over a control's attacks. Share found: under the first attack, Holm over all controls and rates of a
-    model; a rate that too few outsiders allow is left out, as the audit shows it as refused. Share recited: Holm over the
+    model; a rate that too few nonmembers allow is left out, as the audit shows it as refused. Share recited: Holm over the
     controls. A claim about a model needs every control's row to lie above zero.
     """
     attacks, results = aligned_scores(scores), list[Result]()
     exact = recited_members(recited)
     for model, controls in CONTROLS.items():
-        row = replace(base, model=model, level=level, dataset="private vs outsiders")
+        row = replace(base, model=model, level=level, dataset="private vs nonmembers")
         for control in controls:
             if DIFFERENCES.get("attributable_leak") != control or model != STUDENT:
                 one = replace(row, metric="auc_beyond_control")
@@ -115,8 +115,8 @@ def recital_differences(
 def recited_members(table: pa.Table) -> dict[str, Recited]:
     """Model -> which members it recited, in the order of their ids."""
     found: dict[str, Recited] = {}
-    for (model, role), columns in by_model_and_role(table).items():
-        if role == "private":
+    for (model, part), columns in by_model_and_part(table).items():
+        if part == "private":
             order = np.argsort(columns["id"], kind="stable")
             exact, tokens, clusters = (
                 columns[name][order] for name in ("exact", "tokens", "cluster")

@@ -1,4 +1,4 @@
-"""Blind attackers: they read the records and no model. If they can tell members from outsiders, the split is to blame.
+"""Blind attackers: they read the records and no model. If they can tell members from nonmembers, the split is to blame.
 
 Das et al. 2024, arXiv:2406.16201. Always run; a membership score means nothing where these are above chance.
 """
@@ -48,7 +48,7 @@ def blind_scores(
     texts: everything that belongs to a record, prompt included (blind_features.marked_text names its parts). readers: the
     ids int[T] of all records as each audited model reads them, laid out and cut; without any, model_tokens is left out,
     as prompt_and_response is where no record has a prompt. Each of 5 random folds (a share of members and
-    outsiders each, by a draw from `seed`, whatever the order of the records) is scored by a logistic regression that
+    nonmembers each, by a draw from `seed`, whatever the order of the records) is scored by a logistic regression that
     was fitted on the others; scores are mid-ranks within the fold, in (0, 1), because the intercepts of two fits do
     not compare. clusters int[n]: near-duplicates share a number and a fold; otherwise a record's twin, always of its
     own kind, would give it away. With fewer than 2 clusters of a kind nothing can be fitted and every score is 0.5.
@@ -92,8 +92,8 @@ def blind_interval(
 def stratified_folds(is_member: Array, n_folds: int, seed: int, clusters: Array) -> Array:
     """The fold of each record, int[n]: whole clusters in a random order, the largest first, each to the emptiest fold.
 
-    Each kind of cluster (members only, outsiders only, both) is dealt out by itself. Where every record is alone, members
-    and outsiders go round in turn.
+    Each kind of cluster (members only, nonmembers only, both) is dealt out by itself. Where every record is alone, members
+    and nonmembers go round in turn.
     """
     rng, fold = generator(seed, "blind", "folds"), np.empty(is_member.size, dtype=np.int64)
     number = np.unique(clusters, return_inverse=True)[1]

@@ -105,7 +105,7 @@ def probe_profile(
 
 
 def block_table(audited: Audited, profiles: Sequence[Profile]) -> pa.Table:
-    """blocks/scores.parquet: model, measure, block (-1: the whole model), copy (draw of noise), id, role, group, score."""
+    """blocks/scores.parquet: model, measure, block (-1: the whole model), copy (draw of noise), id, part, group, score."""
     import pyarrow as pa
 
     text, number = pa.string(), pa.int32()
@@ -115,7 +115,7 @@ def block_table(audited: Audited, profiles: Sequence[Profile]) -> pa.Table:
         "block": number,
         "copy": number,
         "id": text,
-        "role": text,
+        "part": text,
         "group": text,
         "score": pa.float64(),
     }
@@ -135,7 +135,7 @@ def block_table(audited: Audited, profiles: Sequence[Profile]) -> pa.Table:
                 [block] * n,
                 [copy] * n,
                 audited.ids,
-                audited.roles,
+                audited.parts,
                 audited.groups,
                 scores_N.tolist(),
             )
@@ -154,7 +154,7 @@ def block_results(
 
     The note begins with "block=b" (block_auc of revert: also "block=whole", the model as it is).
     """
-    row = replace(base, level=level, dataset="private vs outsiders")
+    row = replace(base, level=level, dataset="private vs nonmembers")
     results: list[Result] = []
     for profile in profiles:
         results += auc_rows(

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from stillage.audit.extraction import by_model_and_role
+from stillage.audit.extraction import by_model_and_part
 from stillage.data.groups import cluster_numbers
 from stillage.errors import UserError
 from stillage.functional.between import (
@@ -35,7 +35,7 @@ Labels = Mapping[str, Sequence[str]]
 """Record id -> its label in every column that is asked for, in order, each "column: value"."""
 TRUTHS = ("exact_match", "needed_exact")
 """Columns of samples.parquet that say yes or no."""
-ROLES = {"private": "members", "outsiders": "outsiders"}
+PARTS = {"private": "members", "nonmembers": "nonmembers"}
 
 
 def between_row(base: Result, column: str, groups: Sequence[Estimate | None]) -> Result:
@@ -101,12 +101,12 @@ def rates_by_group(
     level: float,
     base: Result,
 ) -> list[Result]:
-    """What share of each group's members is found, and of its outsiders, at the threshold of all outsiders together.
+    """What share of each group's members is found, and of its nonmembers, at the threshold of all nonmembers together.
 
     Of every model's first attack; scores: audit/scores.parquet. The intervals are for this threshold: one attacker uses it
-    for all groups. Rates that too few outsiders allow are left out, as the whole audit shows them as refused.
+    for all groups. Rates that too few nonmembers allow are left out, as the whole audit shows them as refused.
     """
-    names = ("model", "attack", "id", "role", "group", "score")
+    names = ("model", "attack", "id", "part", "group", "score")
     table = {name: scores.column(name).to_numpy(zero_copy_only=False) for name in names}
     results: list[Result] = []
     for model in dict.fromkeys(table["model"]):
@@ -115,7 +115,7 @@ def rates_by_group(
         chosen = np.flatnonzero(
             of_model & (table["attack"] == attack) & np.isfinite(table["score"])
         )
-        values, member = table["score"][chosen], table["role"][chosen] == "private"
+        values, member = table["score"][chosen], table["part"][chosen] == "private"
         clusters = cluster_numbers(table["id"][chosen].tolist(), table["group"][chosen].tolist())
         of_record = [labels[id_] for id_ in table["id"][chosen]]
         row = replace(base, model=str(model), attack=str(attack), unit="share of records")
@@ -136,9 +136,9 @@ def rates_by_group(
 def recitals_by_group(
     recited: pa.Table, labels: Labels, columns: Sequence[str], *, level: float, base: Result
 ) -> list[Result]:
-    """The share of each group's members and outsiders that every model recites; recited: audit/extraction.parquet."""
+    """The share of each group's members and nonmembers that every model recites; recited: audit/extraction.parquet."""
     results = []
-    for (model, role), rows in by_model_and_role(recited).items():
+    for (model, part), rows in by_model_and_part(recited).items():
         asked = rows["tokens"] > 0
         if not asked.any():
             continue
@@ -147,7 +147,7 @@ def recitals_by_group(
             model=model,
             metric="slice_extraction_rate",
             unit="share of records",
-            note=f"of {ROLES.get(role, role)}",
+            note=f"of {PARTS.get(part, part)}",
         )
         of_record = [labels[id_] for id_ in rows["id"][asked]]
         results += by_group(

@@ -31,49 +31,49 @@ AT_ONCE = 16
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Canary:
-    """A record with its secret, and the values that might have stood there: drawn as outsiders have them, repeats too."""
+    """A record with its secret, and the values that might have stood there: drawn as nonmembers have them, repeats too."""
 
     record: Record
-    role: str
+    part: str
     value: str
     references: tuple[str, ...]
-    reference_ids: tuple[str, ...]  # the outsiders that they are the values of
+    reference_ids: tuple[str, ...]  # the nonmembers that they are the values of
 
 
 def draw_canaries(
     records: Sequence[Record],
-    roles: Sequence[str],
-    outsiders: Sequence[Record],
+    parts: Sequence[str],
+    nonmembers: Sequence[Record],
     column: str,
     count: int,
     seed: int,
 ) -> list[Canary]:
-    """Each record as a canary, with `count` references: values of the column in outsiders other than itself, a recorded draw.
+    """Each record as a canary, with `count` references: other nonmembers' values of the column, drawn.
 
-    Where there are fewer outsiders, all but one serve each canary. A reference that equals the value stays: it is a tie.
-    DataError with fewer than two outsiders; errors as values_of.
+    Where there are fewer nonmembers, all but one serve each canary. A reference that equals the value stays: it is a tie.
+    DataError with fewer than two nonmembers; errors as values_of.
     """
-    if len(outsiders) < 2:
+    if len(nonmembers) < 2:
         raise DataError(
             "A secret cannot be ranked without others that might have been planted.",
-            f"outsiders: {len(outsiders)}",
-            "Give at least two outsiders, better as many as audit.exposure_candidates.",
+            f"nonmembers: {len(nonmembers)}",
+            "Give at least two nonmembers, better as many as audit.exposure_candidates.",
         )
-    ordered = sorted(outsiders, key=lambda record: record.id)
-    of_outsiders = list(
+    ordered = sorted(nonmembers, key=lambda record: record.id)
+    of_nonmembers = list(
         zip((other.id for other in ordered), values_of(ordered, column), strict=True)
     )
     count = min(count, len(ordered) - 1)
     found = []
-    for record, role, value in zip(records, roles, values_of(records, column), strict=True):
-        others = [pair for pair in of_outsiders if pair[0] != record.id]
+    for record, part, value in zip(records, parts, values_of(records, column), strict=True):
+        others = [pair for pair in of_nonmembers if pair[0] != record.id]
         drawn = [
             others[index]
             for index in generator(seed, "exposure", record.id).permutation(len(others))[:count]
         ]
         ids, references = (tuple(one) for one in zip(*drawn, strict=True))
         found.append(
-            Canary(record=record, role=role, value=value, references=references, reference_ids=ids)
+            Canary(record=record, part=part, value=value, references=references, reference_ids=ids)
         )
     return found
 

@@ -233,13 +233,13 @@ def by_seed(
         )
     for a, b in pairs:
         if a.ids != b.ids or not np.array_equal(a.is_member, b.is_member):
-            roles_a, roles_b = (
+            parts_a, parts_b = (
                 dict(zip(run.ids, run.is_member.tolist(), strict=True)) for run in (a, b)
             )
-            shared = sum(roles_b.get(id_) == role for id_, role in roles_a.items())
+            shared = sum(parts_b.get(id_) == part for id_, part in parts_a.items())
             raise DataError(
                 f"{a.run} and {b.run} did not {did} the same records.",
-                f"{len(a.ids)} and {len(b.ids)} records, {shared} of them in both and in one role",
+                f"{len(a.ids)} and {len(b.ids)} records, {shared} of them in both and in one part",
                 fix,
             )
     return pairs

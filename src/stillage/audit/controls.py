@@ -26,7 +26,7 @@ class Control:
     """One attacker who cannot know a member: a blind one, an attack on a trained control, or on the untrained student."""
 
     family: Family
-    scored: Scored  # with members and outsiders
+    scored: Scored  # with members and nonmembers
     cross_fitted: bool = False
 
     def auc(self, level: float) -> Interval:
@@ -59,7 +59,7 @@ def check_controls(
     assert controls, "the blind attackers are always there"
     values: dict[str, Value] = {}
     above: list[str] = []  # controls that tell members, with their AUC and p
-    below: list[str] = []  # controls that rank outsiders above members
+    below: list[str] = []  # controls that rank nonmembers above members
     luck: dict[str, float] = {}  # family of a failed control -> how often chance alone does so
     sights: dict[Family, Sight] = {}
     highest = 0.0
@@ -105,7 +105,7 @@ def _failed(
     said = []
     if above:
         said.append(
-            f"Without having learned a member, these already tell members from outsiders: {', '.join(above)}."
+            f"Without having learned a member, these already tell members from nonmembers: {', '.join(above)}."
         )
     if below:
         said.append(

@@ -1,4 +1,4 @@
-"""Records that are where they should not be, exactly or nearly: outsiders among members, audited ones in the training."""
+"""Records that are where they should not be, exactly or nearly: nonmembers among members, audited ones in the training."""
 
 from __future__ import annotations
 
@@ -18,29 +18,29 @@ NEAR = f"a near-duplicate shares {JACCARD:.0%} of the word 5-grams of both, or {
 
 def check_overlap(
     member_ids: Sequence[str],
-    outsider_ids: Sequence[str],
+    nonmember_ids: Sequence[str],
     member_texts: Sequence[str],
-    outsider_texts: Sequence[str],
+    nonmember_texts: Sequence[str],
     tolerance: float = NEAR_TOLERANCE,
 ) -> Check:
-    """Are outsiders also members, exactly (one id, one form compared) or nearly (one family of near-copies)?
+    """Are nonmembers also members, exactly (one id, one form compared) or nearly (one family of near-copies)?
 
-    Fails on any exact overlap, on an id given twice within a side, and where more than `tolerance` of the outsiders
+    Fails on any exact overlap, on an id given twice within a side, and where more than `tolerance` of the nonmembers
     have a near-duplicate among the members. Texts: the whole record; the wording of templates is left out
     (functional.families).
     """
-    both = sorted(set(member_ids) & set(outsider_ids))
-    repeated = len(member_ids) + len(outsider_ids) - len(set(member_ids)) - len(set(outsider_ids))
-    near = near_across(member_texts, outsider_texts)
-    near_outsiders: list[int] = np.flatnonzero(near.right_N).tolist()
-    n_near = len(near_outsiders)
-    share = n_near / max(1, len(outsider_ids))
+    both = sorted(set(member_ids) & set(nonmember_ids))
+    repeated = len(member_ids) + len(nonmember_ids) - len(set(member_ids)) - len(set(nonmember_ids))
+    near = near_across(member_texts, nonmember_texts)
+    near_nonmembers: list[int] = np.flatnonzero(near.right_N).tolist()
+    n_near = len(near_nonmembers)
+    share = n_near / max(1, len(nonmember_ids))
     values: dict[str, Value] = {
         "in both": len(both),
         "in both, ids": both[:SHOWN],
         "repeated within a side": repeated,
-        "outsiders near a member": n_near,
-        "near outsiders, ids": [outsider_ids[i] for i in near_outsiders[:SHOWN]],
+        "nonmembers near a member": n_near,
+        "near nonmembers, ids": [nonmember_ids[i] for i in near_nonmembers[:SHOWN]],
         "share near": share,
         "tolerance": tolerance,
         "5-grams compared": near.n_grams,
@@ -48,8 +48,8 @@ def check_overlap(
         "what is near": NEAR,
     }
     detail = (
-        f"{len(both)} records are member and outsider at once, {repeated} are repeated, "
-        f"{n_near} of {len(outsider_ids)} outsiders ({share:.1%}) are near-duplicates of a member."
+        f"{len(both)} records are member and nonmember at once, {repeated} are repeated, "
+        f"{n_near} of {len(nonmember_ids)} nonmembers ({share:.1%}) are near-duplicates of a member."
     )
     passed = not both and not repeated and share <= tolerance
     return Check(name="overlap", passed=passed, fault="contaminated", detail=detail, values=values)
@@ -63,7 +63,7 @@ def trained_on(
 ) -> tuple[Array, Array]:
     """Which audited records the students were trained on by themselves: bool[n] by their prompt, bool[n] nearly.
 
-    prompts, texts: of every member and outsider; trained_*: of what the students learn from. A prompt counts where it is
+    prompts, texts: of every member and nonmember; trained_*: of what the students learn from. A prompt counts where it is
     a record's own (`own_prompts`), as `compared_form` has it.
     """
     own = own_prompts(
@@ -89,7 +89,7 @@ def check_training_overlap(
     share = int((same | near).sum()) / max(1, len(prompts))
     detail = (
         f"The students are trained on the prompts of {same.sum()} and on near-duplicates of {near.sum()} "
-        f"of {len(prompts)} members and outsiders ({share:.1%})."
+        f"of {len(prompts)} members and nonmembers ({share:.1%})."
     )
     values: dict[str, Value] = {
         "same prompt": int(same.sum()),

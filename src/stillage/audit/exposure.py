@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from stillage.audit.candidates import Canary
-from stillage.audit.extraction import by_model_and_role
+from stillage.audit.extraction import by_model_and_part
 from stillage.data.groups import cluster_numbers
 from stillage.errors import DataError
 from stillage.functional.binomial import Interval
@@ -52,7 +52,7 @@ class Rivals:
     """Which references reach which canaries under one model; many canaries share most of their references."""
 
     canaries: tuple[str, ...]  # ids
-    references: tuple[str, ...]  # ids of the outsiders whose values were put in place
+    references: tuple[str, ...]  # ids of the nonmembers whose values were put in place
     groups: tuple[str, ...]  # of the references: near-duplicates; "": alone
     above_CM: Array  # int8: 1 the reference's score is the canary's or more, 0 it is less, -1 it is none of its references
 
@@ -134,7 +134,7 @@ def exposure_schema() -> pa.Schema:
         [
             ("model", text),
             ("id", text),
-            ("role", text),
+            ("part", text),
             ("bits", number),
             ("rank", pa.int64()),
             ("references", pa.int64()),
@@ -145,9 +145,9 @@ def exposure_schema() -> pa.Schema:
     )
 
 
-def exposure_row(model: str, record_id: str, role: str, found: Exposure | str) -> dict[str, object]:
+def exposure_row(model: str, record_id: str, part: str, found: Exposure | str) -> dict[str, object]:
     """A row of the table: one model's exposure of one canary, or why there is none."""
-    row: dict[str, object] = {"model": model, "id": record_id, "role": role}
+    row: dict[str, object] = {"model": model, "id": record_id, "part": part}
     if isinstance(found, str):
         return row | {
             "bits": math.nan,
@@ -175,7 +175,7 @@ def exposure_results(
     level: float,
     base: Result,
 ) -> list[Result]:
-    """Mean exposure in bits per model, of members and of outsiders (the floor).
+    """Mean exposure in bits per model, of members and of nonmembers (the floor).
 
     exposure: by rank, with an interval over canaries and references, both drawn again (rivals: model -> who outranks whom).
     exposure_extrapolated: model-based, and its note says so; without an interval, since nobody knows the curve's own error.
@@ -184,10 +184,10 @@ def exposure_results(
     counted in the note.
     """
     results: list[Result] = []
-    for (model, role), rows in by_model_and_role(table).items():
-        row = replace(base, model=model, dataset=role, level=level, unit="bits")
+    for (model, part), rows in by_model_and_part(table).items():
+        row = replace(base, model=model, dataset=part, level=level, unit="bits")
         results += _means(rows, replace(row, metric="exposure"), rivals[model])
-        if role != "private":
+        if part != "private":
             continue
         for labels in zip(*(labels_by_id[id_] for id_ in rows["id"]), strict=True):
             for label in sorted(set(labels)):

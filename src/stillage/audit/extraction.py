@@ -1,7 +1,7 @@
 """Discoverable extraction: given the record up to a point, does greedy decoding recite what follows, word for word?
 
 Carlini et al. 2023, arXiv:2202.07646. No n-gram blocking and no forced length: both forbid reciting. Members are the
-private records; the same on outsiders is the floor, since part of any text can be guessed.
+private records; the same on nonmembers is the floor, since part of any text can be guessed.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 LOG = logging.getLogger("stillage")
 N_SHUFFLES = 1000
-"""Shuffles behind the p of what is recited beyond outsiders; 0.001 is the smallest p that they can show."""
+"""Shuffles behind the p of what is recited beyond nonmembers; 0.001 is the smallest p that they can show."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,7 +38,7 @@ class Target:
     """
 
     record_id: str
-    role: str
+    part: str
     prefix_ids: Array
     suffix_ids: Array
     scored_from: int  # index of the first suffix token among the record's scored tokens
@@ -81,7 +81,7 @@ def values_of(records: Sequence[Record], column: str) -> list[str]:
 
 def column_targets(
     records: Sequence[Record],
-    roles: Sequence[str],
+    parts: Sequence[str],
     examples: Sequence[Example],
     tokenizer: PreTrainedTokenizerBase,
     column: str,
@@ -102,19 +102,19 @@ def column_targets(
     )
     cut_after = encode([_cut(record, end) for record, (_, end) in zip(records, spans, strict=True)])
     targets, stop = [], tokenizer.eos_token_id
-    for role, example, before, after in zip(roles, examples, cut_before, cut_after, strict=True):
+    for part, example, before, after in zip(parts, examples, cut_before, cut_after, strict=True):
         if (
             not len(after.ids_T) or after.ids_T[-1] != stop
         ):  # encode ends every text that it did not cut
             targets.append(
-                _target(example, role, len(example.ids_T), len(example.ids_T), tokenizer)
+                _target(example, part, len(example.ids_T), len(example.ids_T), tokenizer)
             )
             continue
         first_scored = len(example.prompt_ids)
         start = max(shared_prefix(example.ids_T, before.ids_T), first_scored)
         end = max(shared_prefix(example.ids_T, after.ids_T), start + 1)
         end -= int(end > start + 1 and example.ids_T[end - 1] == stop)  # the value, not the stop
-        targets.append(_target(example, role, start, min(end, len(example.ids_T)), tokenizer))
+        targets.append(_target(example, part, start, min(end, len(example.ids_T)), tokenizer))
     if lost := sum(not len(target.suffix_ids) for target in targets):
         LOG.warning(
             "the %s of %d of %d records is cut short: nobody is asked for it",
@@ -127,16 +127,16 @@ def column_targets(
 
 def first_token_targets(
     examples: Sequence[Example],
-    roles: Sequence[str],
+    parts: Sequence[str],
     tokenizer: PreTrainedTokenizerBase,
     most_tokens: int,
 ) -> list[Target]:
     """One target per record: the first response tokens, given the prompt. Padding never counts; short ones stay short."""
     targets = []
-    for role, example in zip(roles, examples, strict=True):
+    for part, example in zip(parts, examples, strict=True):
         start = len(example.prompt_ids)
         targets.append(
-            _target(example, role, start, min(start + most_tokens, len(example.ids_T)), tokenizer)
+            _target(example, part, start, min(start + most_tokens, len(example.ids_T)), tokenizer)
         )
     return targets
 
@@ -147,12 +147,12 @@ def _cut(record: Record, end: int) -> Record:
 
 
 def _target(
-    example: Example, role: str, start: int, end: int, tokenizer: PreTrainedTokenizerBase
+    example: Example, part: str, start: int, end: int, tokenizer: PreTrainedTokenizerBase
 ) -> Target:
     suffix = example.ids_T[start:end]
     return Target(
         record_id=example.record_id,
-        role=role,
+        part=part,
         prefix_ids=example.ids_T[:start],
         suffix_ids=suffix,
         scored_from=start - len(example.prompt_ids),
@@ -198,7 +198,7 @@ def extraction_table(
                 {
                     "model": model,
                     "id": target.record_id,
-                    "role": target.role,
+                    "part": target.part,
                     "target": target.text,
                     "recited": str(tokenizer.decode(ids.tolist())),
                     "exact": exact,
@@ -219,7 +219,7 @@ def extraction_schema() -> pa.Schema:
         [
             ("model", text),
             ("id", text),
-            ("role", text),
+            ("part", text),
             ("target", text),
             ("recited", text),
             ("exact", truth),
@@ -231,19 +231,19 @@ def extraction_schema() -> pa.Schema:
 
 
 def extraction_results(table: pa.Table, *, level: float, base: Result) -> list[Result]:
-    """Share of records recited exactly, for members and for outsiders (the floor), with exact binomial intervals.
+    """Share of records recited exactly, for members and for nonmembers (the floor), with exact binomial intervals.
 
     Near-duplicates count once in the interval, where the table has the column `group`. Records without a target are left
     out and counted in the note; NaN where none has one.
     """
     results = []
-    for (model, role), rows in by_model_and_role(table).items():
+    for (model, part), rows in by_model_and_part(table).items():
         asked = rows["tokens"] > 0
         lost = int((~asked).sum())
         row = replace(
             base,
             model=model,
-            dataset=role,
+            dataset=part,
             metric="extraction_rate",
             level=level,
             n=int(asked.sum()),
@@ -262,16 +262,16 @@ def extraction_results(table: pa.Table, *, level: float, base: Result) -> list[R
 
 
 def recited_more_results(table: pa.Table, *, level: float, base: Result) -> list[Result]:
-    """How much more a model recites of members than of outsiders: metric extraction_beyond_outsiders.
+    """How much more a model recites of members than of nonmembers: metric extraction_beyond_nonmembers.
 
     Difference of the two shares (binomial.difference), p of the exact
     permutation of whole clusters between the sides, one-sided (multiplicity.max_statistic_test). No row where a side has
     nothing to recite.
     """
-    sides = by_model_and_role(table)
+    sides = by_model_and_part(table)
     results = []
     for model in dict.fromkeys(name for name, _ in sides):
-        pair = [sides.get((model, role)) for role in ("private", "outsiders")]
+        pair = [sides.get((model, part)) for part in ("private", "nonmembers")]
         asked = [rows["tokens"] > 0 for rows in pair if rows is not None]
         if len(asked) < 2 or not all(one.any() for one in asked):
             continue
@@ -295,7 +295,7 @@ def recited_more_results(table: pa.Table, *, level: float, base: Result) -> list
         row = replace(
             base,
             model=model,
-            metric="extraction_beyond_outsiders",
+            metric="extraction_beyond_nonmembers",
             dataset="private",
             level=level,
             n=sum(map(len, exact)),
@@ -314,8 +314,8 @@ def with_groups(table: pa.Table, group_of: Mapping[str, str]) -> pa.Table:
     return table.append_column("group", pa.array(groups, pa.string()))
 
 
-def by_model_and_role(table: pa.Table) -> dict[tuple[str, str], dict[str, Array]]:
-    """(model, role) -> column -> its values, in the table's order; and `cluster`: equal numbers for near-duplicates.
+def by_model_and_part(table: pa.Table) -> dict[tuple[str, str], dict[str, Array]]:
+    """(model, part) -> column -> its values, in the table's order; and `cluster`: equal numbers for near-duplicates.
 
     Without a column `group` every record is alone.
     """
@@ -327,7 +327,7 @@ def by_model_and_role(table: pa.Table) -> dict[tuple[str, str], dict[str, Array]
         cluster = cluster_numbers(columns["id"].tolist(), columns["group"].tolist())
     columns["cluster"] = cluster
     found: dict[tuple[str, str], dict[str, Array]] = {}
-    for pair in dict.fromkeys(zip(columns["model"], columns["role"], strict=True)):
-        chosen = (columns["model"] == pair[0]) & (columns["role"] == pair[1])
+    for pair in dict.fromkeys(zip(columns["model"], columns["part"], strict=True)):
+        chosen = (columns["model"] == pair[0]) & (columns["part"] == pair[1])
         found[pair] = {name: values[chosen] for name, values in columns.items()}
     return found

@@ -110,14 +110,14 @@ def _weighted_auc(place_N: Array, places: int, member_N: Array, count_N: Array) 
     return float(inside @ below / (inside.sum() * outside.sum()))
 
 
-def rank_among_outsiders(scores: Array, is_member: Array) -> Array:
-    """For every record, the share of outsiders that score below it (ties half): 0.99 = found at a 1 % FPR. float64[n]."""
+def rank_among_nonmembers(scores: Array, is_member: Array) -> Array:
+    """For every record, the share of nonmembers that score below it (ties half): 0.99 = found at a 1 % FPR. float64[n]."""
     scores, member = np.asarray(scores, dtype=np.float64), np.asarray(is_member, dtype=bool)
     outside = np.sort(scores[~member])
     if not outside.size or np.isnan(scores).any():
-        values = f"{outside.size} outsiders; {int(np.isnan(scores).sum())} scores are NaN"
+        values = f"{outside.size} nonmembers; {int(np.isnan(scores).sum())} scores are NaN"
         raise DataError(
-            "Scores cannot be ranked among outsiders.", values, "Give finite scores of both kinds."
+            "Scores cannot be ranked among nonmembers.", values, "Give finite scores of both kinds."
         )
     twice = np.searchsorted(outside, scores, "left") + np.searchsorted(outside, scores, "right")
     return twice / (2 * outside.size)
@@ -142,7 +142,7 @@ def inheritance_curve(
         raise DataError(
             "The inheritance curve needs a share for every record under both models.",
             f"teacher {teacher.shape}, student {student.shape}, {wrong} values outside [0, 1] or NaN",
-            "Give shares recited, or rank_among_outsiders(scores, is_member).",
+            "Give shares recited, or rank_among_nonmembers(scores, is_member).",
         )
     number, points = np.arange(teacher.size) if clusters is None else np.asarray(clusters), []
     for tau in taus:
@@ -158,7 +158,7 @@ def inheritance_curve(
 
 
 def found(scores: Array, is_member: Array, fpr: float) -> Array:
-    """bool[n]: which records lie above the threshold that this model's outsiders set at `fpr`? DataError as tpr_at_fpr."""
+    """bool[n]: which records lie above the threshold that this model's nonmembers set at `fpr`? DataError as tpr_at_fpr."""
     return np.asarray(scores, dtype=np.float64) > tpr_at_fpr(scores, is_member, fpr).threshold
 
 
@@ -173,7 +173,7 @@ def tpr_on_leaked(
 ) -> Ratio:
     """Of the members that the teacher betrays at `fpr`, the share that the student betrays at `fpr` too.
 
-    Both thresholds come from the outsiders alone, and the interval is for these two: other outsiders would set others, and
+    Both thresholds come from the nonmembers alone, and the interval is for these two: other nonmembers would set others, and
     that scatter is not in it. Clopper-Pearson, near-duplicates (clusters int[n]) counted once. NaN where the teacher
     betrays nobody. DataError as tpr_at_fpr.
     """

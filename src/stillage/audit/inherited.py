@@ -15,14 +15,14 @@ import numpy as np
 
 from stillage.audit.blind import N_FOLDS
 from stillage.audit.control_models import ALONE, CLEAN, MINIMAL, STUDENT, TEACHER
-from stillage.audit.extraction import by_model_and_role
+from stillage.audit.extraction import by_model_and_part
 from stillage.audit.inheritance import (
     Ratio,
     Shares,
     found,
     inheritance_curve,
     inheritance_ratio,
-    rank_among_outsiders,
+    rank_among_nonmembers,
     shares_of,
     spearman,
     tpr_on_leaked,
@@ -63,14 +63,14 @@ class Aligned:
         )
 
     def compares(self, *models: str) -> bool:
-        """Were all these models scored, on members and outsiders that each of them could score?"""
+        """Were all these models scored, on members and nonmembers that each of them could score?"""
         if not set(models) <= set(self.scores):
             return False
         member = self.kept(*models)[1]
         both = bool(member.any()) and not member.all()
         if not both:
             LOG.warning(
-                "%s share no members and outsiders with a finite score: not compared",
+                "%s share no members and nonmembers with a finite score: not compared",
                 ", ".join(models),
             )
         return both
@@ -98,7 +98,7 @@ def aligned_scores(table: pa.Table) -> dict[str, Aligned]:
                     f"{len(ids)} records on {next(iter(scores))}, {len(rows)} on {model}",
                     "Score the same records with every model.",
                 )
-            ids, member = columns["id"][rows], columns["role"][rows] == "private"
+            ids, member = columns["id"][rows], columns["part"][rows] == "private"
             clusters = cluster_numbers(ids.tolist(), columns["group"][rows].tolist())
             scores[str(model)] = columns["score"][rows].astype(np.float64)
         result[str(attack)] = Aligned(
@@ -118,12 +118,12 @@ def inheritance_results(
 ) -> list[Result]:
     """Everything this file knows about a run: rows for the student, with nothing where a model is missing.
 
-    scores: audit/scores.parquet. recited: model, id, role, exact, positional_accuracy (audit/memorization.parquet); with
+    scores: audit/scores.parquet. recited: model, id, part, exact, positional_accuracy (audit/memorization.parquet); with
     its column `group` near-duplicates count once in the intervals.
-    fprs: error rates of tpr_on_leaked and of the sets by score; those that too few outsiders allow are left out, as the
+    fprs: error rates of tpr_on_leaked and of the sets by score; those that too few nonmembers allow are left out, as the
     audit already shows them as refused. The curve over scores is drawn for the first attack alone.
     """
-    row = replace(base, model=STUDENT, level=level, dataset="private vs outsiders")
+    row = replace(base, model=STUDENT, level=level, dataset="private vs nonmembers")
     attacks = aligned_scores(scores)
     results: list[Result] = []
     for metric, other in DIFFERENCES.items():
@@ -136,9 +136,9 @@ def inheritance_results(
             results += attack_results(found_here, fprs, level, one, n_resamples)
             if position == 0:
                 (teacher, student), member, clusters = found_here.kept(TEACHER, STUDENT)
-                ranks = [rank_among_outsiders(values, member) for values in (teacher, student)]
-                for role, side in (("private", member), ("outsiders", ~member)):
-                    curve = replace(one, dataset=role, unit="mean rank among outsiders")
+                ranks = [rank_among_nonmembers(values, member) for values in (teacher, student)]
+                for part, side in (("private", member), ("nonmembers", ~member)):
+                    curve = replace(one, dataset=part, unit="mean rank among nonmembers")
                     results += curve_results(
                         ranks[0][side], ranks[1][side], clusters[side], level, curve
                     )
@@ -150,7 +150,7 @@ def difference_results(
 ) -> list[Result]:
     """AUC(first of the pair) - AUC(second) per attack, on the same records, p corrected over the attacks.
 
-    Wider where the attack was cross-fitted on members and outsiders, as everywhere (see auc_interval).
+    Wider where the attack was cross-fitted on members and nonmembers, as everywhere (see auc_interval).
     """
     model, other = pair
     pairs = [(name, one) for name, one in attacks.items() if one.compares(model, other)]
@@ -239,7 +239,7 @@ def share_rows(row: Result, shares: Shares) -> list[Result]:
 def curve_results(
     teacher_N: Array, student_N: Array, clusters_N: Array, level: float, row: Result
 ) -> list[Result]:
-    """E[student | teacher > tau], with n, at the published thresholds; row.dataset: whose records, outsiders as the floor."""
+    """E[student | teacher > tau], with n, at the published thresholds; row.dataset: whose records."""
     return [
         replace(
             row,
@@ -255,14 +255,14 @@ def curve_results(
 
 
 def recital_results(recited: pa.Table, *, level: float, row: Result) -> list[Result]:
-    """The curve over what is recited, of members and of outsiders, and the sets of members recited whole."""
+    """The curve over what is recited, of members and of nonmembers, and the sets of members recited whole."""
     results: list[Result] = []
-    for role in ("private", "outsiders"):
-        found = recited_of(recited, role)
+    for part in ("private", "nonmembers"):
+        found = recited_of(recited, part)
         if {TEACHER, STUDENT} <= set(found):
             teacher, student = (found[model]["positional_accuracy"] for model in (TEACHER, STUDENT))
             fine = np.isfinite(teacher) & np.isfinite(student)
-            curve = replace(row, dataset=role, unit="mean share of tokens recited")
+            curve = replace(row, dataset=part, unit="mean share of tokens recited")
             results += curve_results(
                 teacher[fine], student[fine], found[STUDENT]["cluster"][fine], level, curve
             )
@@ -281,9 +281,9 @@ def recital_results(recited: pa.Table, *, level: float, row: Result) -> list[Res
     return results + (rows if control else rows[:1])
 
 
-def recited_of(recited: pa.Table, role: str) -> dict[str, dict[str, Array]]:
-    """Model -> its columns over the records of one role, in the order of the record ids."""
-    found = {model: rows for (model, of), rows in by_model_and_role(recited).items() if of == role}
+def recited_of(recited: pa.Table, part: str) -> dict[str, dict[str, Array]]:
+    """Model -> its columns over the records of one part, in the order of the record ids."""
+    found = {model: rows for (model, of), rows in by_model_and_part(recited).items() if of == part}
     order = {model: np.argsort(rows["id"], kind="stable") for model, rows in found.items()}
     return {
         model: {name: values[order[model]] for name, values in rows.items()}

@@ -33,7 +33,7 @@ BLIND = "blind"
 """The model name under which attacks that see no model are listed."""
 
 Partners = Mapping[Party, str]
-"""Whom an attack on one model asks, by role: names of models. The model's own name: a comparison with itself, skipped."""
+"""Whom an attack on one model asks, by part: names of models. The model's own name: a comparison with itself, skipped."""
 ABSENT: Mapping[Party, str] = {
     "reference": "there is no reference model",
     "counterfactual": "there is no counterfactual of this model",
@@ -46,17 +46,17 @@ ABSENT: Mapping[Party, str] = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Audited:
-    """The records of an audit, in one order: ids, role (private = member, outsiders = not), response texts, groups."""
+    """The records of an audit, in one order: ids, part (private = member, nonmembers = not), response texts, groups."""
 
     ids: tuple[str, ...]
-    roles: tuple[str, ...]
+    parts: tuple[str, ...]
     texts: tuple[str, ...]
     groups: tuple[str, ...]  # name of the near-duplicates that a record belongs to; "": it is alone
 
     @property
     def is_member(self) -> Array:
         """bool[n]: is the record one of the teacher's private ones?"""
-        return np.array([role == "private" for role in self.roles])
+        return np.array([part == "private" for part in self.parts])
 
     @property
     def clusters(self) -> Array:
@@ -82,10 +82,8 @@ def score_attack(attack: Attack, audited: Audited, said: Mapping[Party, Said]) -
     scores, apart = np.full(len(audited.ids), np.nan), 0
     for index, (id_, text) in enumerate(zip(audited.ids, audited.texts, strict=True)):
         replies = [
-            text
-            if request.role == "record"
-            else said[request.role].replies[request.transform].get(id_)
-            for request in attack.requests
+            text if query.party == "record" else said[query.party].replies[query.transform].get(id_)
+            for query in attack.queries
         ]
         if all(reply is not None for reply in replies):
             read = alike(attack, cast("list[Reply]", replies))
@@ -117,17 +115,21 @@ def one_number(attack: Attack, score: object) -> float:
 
 def obstacle(attack: Attack, audited: Audited, said: Mapping[Party, Said]) -> str:
     """Why the attack cannot be run with these replies; empty where it can."""
-    for request in attack.requests:
-        if request.role == "record":
+    for query in attack.queries:
+        if query.party == "record":
             continue
-        if request.role not in said:
-            return ABSENT[request.role]
-        if request.transform not in said[request.role].replies:
-            return said[request.role].unasked.get(
-                request.transform, f"{request.transform} was not asked"
+        if query.party not in said:
+            return ABSENT[query.party]
+        if query.transform not in said[query.party].replies:
+            return said[query.party].unasked.get(
+                query.transform, f"{query.transform} was not asked"
             )
     if attack.same_tokens:
-        asked = [said[r.role].replies["as_is"] for r in attack.requests if r.transform == "as_is"]
+        asked = [
+            said[query.party].replies["as_is"]
+            for query in attack.queries
+            if query.transform == "as_is"
+        ]
         read = [
             in_common([cast("TokenStats", replies[id_]) for replies in asked])
             for id_ in audited.ids
@@ -144,7 +146,7 @@ def score_table(
     attacks: Sequence[Attack],
     partners: Mapping[str, Partners],
 ) -> tuple[pa.Table, list[LeftOut]]:
-    """Every attack on every model: rows (model, id, role, group, attack, score), and what was left out.
+    """Every attack on every model: rows (model, id, part, group, attack, score), and what was left out.
 
     said: replies by name of model. partners: for every attacked model, whom else its attacks ask. What is left out is said
     in the log, once per attack and reason; a comparison of a model with itself is none.
@@ -153,10 +155,10 @@ def score_table(
 
     tables, left_out = [score_schema().empty_table()], []
     for model, others in partners.items():
-        parties: dict[Party, Said] = {role: said[name] for role, name in others.items()}
+        parties: dict[Party, Said] = {part: said[name] for part, name in others.items()}
         parties["target"] = said[model]
         for attack in attacks:
-            if any(others.get(request.role) == model for request in attack.requests):
+            if any(others.get(query.party) == model for query in attack.queries):
                 continue
             if why := obstacle(attack, audited, parties):
                 left_out.append(LeftOut(model=model, attack=attack.name, why=why))
@@ -185,7 +187,7 @@ def score_rows(audited: Audited, model: str, attack: str, scores: Array) -> pa.T
     columns = [
         [model] * n,
         audited.ids,
-        audited.roles,
+        audited.parts,
         audited.groups,
         [attack] * n,
         scores.tolist(),
@@ -198,7 +200,7 @@ def score_schema() -> pa.Schema:
     import pyarrow as pa
 
     text = pa.string()
-    names = ("model", "id", "role", "group", "attack")
+    names = ("model", "id", "part", "group", "attack")
     return pa.schema([*((name, text) for name in names), ("score", pa.float64())])
 
 
@@ -212,7 +214,7 @@ def blind_rows(audited: Audited, scores: Mapping[str, Array]) -> pa.Table:
 
 
 def is_cross_fitted(model: str, attack: str) -> bool:
-    """Are these out-of-fold scores of something that was fitted to members and outsiders?"""
+    """Are these out-of-fold scores of something that was fitted to members and nonmembers?"""
     return model == BLIND or (attack in FITTED_ATTACKS and FITTED_ATTACKS[attack].learns == "both")
 
 
@@ -233,8 +235,8 @@ class Scored:
 
 def by_model_and_attack(table: pa.Table) -> dict[tuple[str, str], Scored]:
     """(model, attack) -> its finite scores, in the table's order."""
-    names = ("model", "attack", "role", "score", "id", "group")
-    model, attack, role, score, ids, groups = (
+    names = ("model", "attack", "part", "score", "id", "group")
+    model, attack, part, score, ids, groups = (
         table.column(name).to_numpy(zero_copy_only=False) for name in names
     )
     clusters = cluster_numbers(ids.tolist(), groups.tolist())
@@ -244,7 +246,7 @@ def by_model_and_attack(table: pa.Table) -> dict[tuple[str, str], Scored]:
         kept = chosen & np.isfinite(score)
         found[pair] = Scored(
             scores=score[kept],
-            is_member=role[kept] == "private",
+            is_member=part[kept] == "private",
             clusters=clusters[kept],
             dropped=int(chosen.sum() - kept.sum()),
         )
@@ -256,7 +258,7 @@ def membership_results(
 ) -> list[Result]:
     """AUC and TPR at each FPR for every model and attack; what cannot be said is a NaN with its reason.
 
-    That is: a rate that too few outsiders allow, and an attack without a score for any member, or any outsider.
+    That is: a rate that too few nonmembers allow, and an attack without a score for any member, or any nonmember.
 
     base carries run, stage, seed and method. Missing scores are counted in their own row (metric nan_scores).
     """
@@ -264,7 +266,7 @@ def membership_results(
     for (model, attack), scored in by_model_and_attack(table).items():
         n = len(scored.scores)
         row = replace(
-            base, model=model, attack=attack, dataset="private vs outsiders", level=level, n=n
+            base, model=model, attack=attack, dataset="private vs nonmembers", level=level, n=n
         )
         if scored.dropped:
             asked = n + scored.dropped
@@ -293,8 +295,8 @@ def rate_results(scored: Scored, fpr: float, level: float, row: Result) -> list[
     try:
         rate = tpr_at_fpr(scored.scores, scored.is_member, fpr, level, clusters=scored.clusters)
     except UserError as error:
-        outsiders = int((~scored.is_member).sum())
-        counts = f"outsiders={outsiders}; needed={math.ceil(3 / fpr - 1e-9)}"
+        nonmembers = int((~scored.is_member).sum())
+        counts = f"nonmembers={nonmembers}; needed={math.ceil(3 / fpr - 1e-9)}"
         why = f"{note}; refused: {error.what}; {counts}"
         return [replace(row, metric="tpr_at_fpr", value=float("nan"), note=why)]
     return [
@@ -313,7 +315,7 @@ def rate_results(scored: Scored, fpr: float, level: float, row: Result) -> list[
             value=rate.achieved_fpr,
             low=rate.achieved_fpr_low,
             high=rate.achieved_fpr_high,
-            n=rate.n_outsiders,
+            n=rate.n_nonmembers,
             note=note,
         ),
     ]

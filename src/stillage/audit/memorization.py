@@ -1,4 +1,4 @@
-"""How much of a record does a model recite: six measures of one recital, over real tokens only, with outsiders as floor.
+"""How much of a record does a model recite: six measures of one recital, over real tokens only, with nonmembers as floor.
 
 A recital is what greedy decoding writes after the record's prefix; it is compared token by token with the record's own
 suffix. Padding is never compared, a short suffix is not held against its record, and a token that was not written is a
@@ -17,7 +17,7 @@ import numpy as np
 
 from stillage.audit.extraction import (
     Target,
-    by_model_and_role,
+    by_model_and_part,
     recites,
     shared_prefix,
     teacher_forced_hits,
@@ -107,7 +107,7 @@ def memorization_table(
             {
                 "model": model,
                 "id": target.record_id,
-                "role": target.role,
+                "part": target.part,
                 "tokens": len(target.suffix_ids),
                 "exact": recites(said, target),
                 "matched_prefix": matched_prefix_share(said, target.suffix_ids),
@@ -132,7 +132,7 @@ def memorization_schema() -> pa.Schema:
     names = [
         ("model", pa.string()),
         ("id", pa.string()),
-        ("role", pa.string()),
+        ("part", pa.string()),
         ("tokens", pa.int64()),
     ]
     return pa.schema(
@@ -145,12 +145,12 @@ def memorization_schema() -> pa.Schema:
 
 
 def memorization_results(table: pa.Table, *, level: float, base: Result) -> list[Result]:
-    """The mean of every measure, per model and role, with its interval over records.
+    """The mean of every measure, per model and part, with its interval over records.
 
     Near-duplicates count once in the interval, where the table has the column `group`.
     """
     results = []
-    for (model, role), rows in by_model_and_role(table).items():
+    for (model, part), rows in by_model_and_part(table).items():
         for measure in MEASURES:
             values = rows[measure]
             fine = np.isfinite(values)
@@ -165,7 +165,7 @@ def memorization_results(table: pa.Table, *, level: float, base: Result) -> list
                 replace(
                     base,
                     model=model,
-                    dataset=role,
+                    dataset=part,
                     metric=measure,
                     value=mean.value,
                     low=mean.low,

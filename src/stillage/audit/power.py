@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 UNDECIDED_ABOVE = 0.75
-"""A check that sees nothing below this AUC vouches for nothing. Three times in four a member then stands above an outsider
+"""A check that sees nothing below this AUC vouches for nothing. Three times in four a member then stands above a nonmember
 (means 0.95 standard deviations apart): a reader sees such a shift in the files themselves."""
 
 
@@ -43,7 +43,7 @@ class Sight:
     smallest: float  # AUC found with a power of 0.8; NaN: none
     enough: int  # records of each side with which it sees UNDECIDED_ABOVE
     members: int
-    outsiders: int
+    nonmembers: int
 
     @property
     def is_blind(self) -> bool:
@@ -67,7 +67,7 @@ class Sight:
             if math.isnan(self.smallest)
             else f"show only an AUC of {rounded_up(self.smallest)} or more ({POWER:.0%} power)"
         )
-        return f"{self.members} members and {self.outsiders} outsiders {seen}: this check needs {self.enough} of each."
+        return f"{self.members} members and {self.nonmembers} nonmembers {seen}: this check needs {self.enough} of each."
 
     @property
     def values(self) -> dict[str, float | str]:
@@ -75,7 +75,7 @@ class Sight:
         return {
             "smallest AUC found": self.shown,
             "members": self.members,
-            "outsiders": self.outsiders,
+            "nonmembers": self.nonmembers,
             "needed of each": self.enough,
         }
 
@@ -99,7 +99,7 @@ def sight_of(
         else math.nan,
         enough=records_to_find(UNDECIDED_ABOVE, level, n_folds=n_folds, effect=effect),
         members=int(np.sum(is_member)),
-        outsiders=int(len(is_member) - np.sum(is_member)),
+        nonmembers=int(len(is_member) - np.sum(is_member)),
     )
 
 
@@ -110,7 +110,7 @@ def worst(sights: Sequence[Sight]) -> Sight:
         smallest=math.nan if unseen else max(sight.smallest for sight in sights),
         enough=max(sight.enough for sight in sights),
         members=sights[0].members,
-        outsiders=sights[0].outsiders,
+        nonmembers=sights[0].nonmembers,
     )
 
 
@@ -130,7 +130,7 @@ def power_results(
     detectable_tpr: at `level`, at the lowest of fprs. family_tpr: the share found there, its limits at the level at which
     all attacks' hold together. note: needed=N, the records of each side with which a model at chance would be shown
     harmless (an upper limit below harmless_auc, harmless_tpr) with a power of 0.8, where so many would do. No row where
-    an attack has no score for members, or for outsiders, nor a family_tpr where too few outsiders allow the rate.
+    an attack has no score for members, or for nonmembers, nor a family_tpr where too few nonmembers allow the rate.
     """
     results: list[Result] = []
     for (model, attack), scored in by_model_and_attack(table).items():
@@ -139,7 +139,7 @@ def power_results(
         alike = within_correlation(scored.scores, scored.is_member, scored.clusters)
         effect = draws_of(scored.is_member, scored.clusters, alike).effect
         n_folds, n = N_FOLDS if is_cross_fitted(model, attack) else 0, len(scored.scores)
-        row = replace(base, model=model, attack=attack, dataset="private vs outsiders", n=n)
+        row = replace(base, model=model, attack=attack, dataset="private vs nonmembers", n=n)
         results.append(
             _row(
                 replace(row, metric="detectable_auc", level=levels[model]),
@@ -174,7 +174,7 @@ def _tail_row(
 def _family_rate(
     scored: Scored, fpr: float, row: Result, harmless: float, effect: float
 ) -> list[Result]:
-    """The share found, with limits that hold for all attacks together; no row where too few outsiders allow the rate."""
+    """The share found, with limits that hold for all attacks together; no row where too few nonmembers allow the rate."""
     try:
         rate = tpr_at_fpr(scored.scores, scored.is_member, fpr, row.level, clusters=scored.clusters)
     except UserError:

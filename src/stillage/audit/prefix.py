@@ -19,7 +19,7 @@ LOG = logging.getLogger("stillage")
 class Prefixes:
     """Records that an attacker knows, and which of the audited ones are left to be evaluated."""
 
-    outsiders: tuple[Record, ...]
+    nonmembers: tuple[Record, ...]
     members: tuple[Record, ...]
     kept: tuple[
         int, ...
@@ -28,38 +28,38 @@ class Prefixes:
 
 def draw_prefixes(
     records: Sequence[Record],
-    roles: Sequence[str],
+    parts: Sequence[str],
     groups: Sequence[str],
     *,
-    outsiders: int,
+    nonmembers: int,
     members: int,
     seed: int,
 ) -> Prefixes:
-    """Draw that many outsiders and members for prefixes, and take them and their near-duplicates out of the evaluation.
+    """Draw that many nonmembers and members for prefixes, and take them and their near-duplicates out of the evaluation.
 
-    groups: name of each record's near-duplicates, "" where it is alone. At most a quarter of a role is given away (said in
+    groups: name of each record's near-duplicates, "" where it is alone. At most a quarter of a part is given away (said in
     the log). ConfigError for a negative number.
     """
-    if min(outsiders, members) < 0:
+    if min(nonmembers, members) < 0:
         raise ConfigError(
             "There cannot be so few prefix records.",
-            f"prefix_records: {outsiders}",
+            f"prefix_records: {nonmembers}",
             "Use 1 or more.",
         )
     drawn: dict[str, list[int]] = {}
-    for role, wanted in (("outsiders", outsiders), ("private", members)):
-        found = [index for index, own in enumerate(roles) if own == role]
+    for part, wanted in (("nonmembers", nonmembers), ("private", members)):
+        found = [index for index, own in enumerate(parts) if own == part]
         count = min(wanted, len(found) // 4)
         if count < wanted:
             LOG.warning(
                 "prefixes of %d %s records instead of %d: there are only %d",
                 count,
-                role,
+                part,
                 wanted,
                 len(found),
             )
-        order = generator(seed, "prefix", role).permutation(len(found))
-        drawn[role] = sorted(found[index] for index in order[:count])
+        order = generator(seed, "prefix", part).permutation(len(found))
+        drawn[part] = sorted(found[index] for index in order[:count])
     given = {index for found in drawn.values() for index in found}
     near = {groups[index] for index in given} - {""}
     kept = tuple(
@@ -72,7 +72,7 @@ def draw_prefixes(
             len(records) - len(kept),
         )
     return Prefixes(
-        outsiders=tuple(records[index] for index in drawn["outsiders"]),
+        nonmembers=tuple(records[index] for index in drawn["nonmembers"]),
         members=tuple(records[index] for index in drawn["private"]),
         kept=kept,
     )

@@ -4,7 +4,7 @@ One sample equals the suffix z with probability p_z = prod_t q(z_t | prefix, z_<
 temperature first, then top-k and top-p, renormalised; a token outside the kept set makes p_z = 0. The record is
 (n, p)-discoverably extractable iff 1 - (1 - p_z)^n >= p. Hayes et al. 2024, arXiv:2410.19482, definition 2. log p_z comes
 from `models.sampling_stats`, or at temperature 1 without truncation from any teacher-forced pass. The same curve on
-outsiders, whom nobody trained on, says what guessing reaches.
+nonmembers, whom nobody trained on, says what guessing reaches.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from stillage.audit.extraction import by_model_and_role
+from stillage.audit.extraction import by_model_and_part
 from stillage.errors import DataError
 from stillage.functional.binomial import clustered_proportion
 from stillage.types import Array, Result
@@ -89,14 +89,14 @@ def probabilistic_results(
     probabilities: Sequence[float] = PROBABILITIES,
     sampling: str = "temperature=1",
 ) -> list[Result]:
-    """The share of records that are (n, p)-extractable, per model and role, at every n and p, with exact intervals.
+    """The share of records that are (n, p)-extractable, per model and part, at every n and p, with exact intervals.
 
-    table: columns model, role and suffix_logp; with id and group near-duplicates count once in the intervals. sampling: in
+    table: columns model, part and suffix_logp; with id and group near-duplicates count once in the intervals. sampling: in
     words, for the note. A log-probability that is NaN counts as not extracted and is counted in the note, so that the
     share stays one of all records.
     """
     results = []
-    for (model, role), rows in by_model_and_role(table).items():
+    for (model, part), rows in by_model_and_part(table).items():
         logp = rows["suffix_logp"].astype(np.float64)
         missing = int(np.isnan(logp).sum())
         for p in probabilities:
@@ -110,7 +110,7 @@ def probabilistic_results(
                     replace(
                         base,
                         model=model,
-                        dataset=role,
+                        dataset=part,
                         metric="probabilistic_extraction_rate",
                         value=found.value,
                         low=found.low,

@@ -79,7 +79,7 @@ class Material:
     ends: tuple[
         int, ...
     ] = ()  # characters of each response that its neighbours are made of; END, or nothing here: all
-    outsiders: tuple[Record, ...] = ()  # for prefixes
+    nonmembers: tuple[Record, ...] = ()  # for prefixes
     members: tuple[Record, ...] = ()
     public: tuple[Record, ...] = ()
     needed_until: str = ""  # where the needed part of a response ends
@@ -106,9 +106,9 @@ def wanted(
     """Every question for the models that play one of these parts, each once."""
     found: dict[Transform, None] = {}
     for attack in attacks:
-        for request in attack.requests:
-            if request.role in parties:
-                found[request.transform] = None
+        for query in attack.queries:
+            if query.party in parties:
+                found[query.transform] = None
     return tuple(found)
 
 
@@ -122,7 +122,7 @@ def ask(
         "needed": lambda: by_id(examples, needed(subject, examples, material)),
         "lowercase": lambda: lowercased(subject, material),
         "neighbours": lambda: neighbouring(subject, examples, material),
-        "outsider_prefix": lambda: prefixed(subject, examples, material.outsiders, "outsiders"),
+        "nonmember_prefix": lambda: prefixed(subject, examples, material.nonmembers, "nonmembers"),
         "member_prefix": lambda: prefixed(subject, examples, material.members, "members"),
         "noise": lambda: shaken(subject, examples, noise),
         "gradient": lambda: pulled(subject, examples),

@@ -79,7 +79,7 @@ def reading_results(
     texts = [record.response for record in records]
     rows = likelihood_results(said, texts, level=level, base=base, clusters=clusters)
     return [
-        replace(row, metric="nonmember_bits_per_byte", dataset="outsiders")
+        replace(row, metric="nonmember_bits_per_byte", dataset="nonmembers")
         for row in rows
         if row.metric == "bits_per_byte"
     ]

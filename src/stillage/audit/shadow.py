@@ -160,7 +160,7 @@ def counterfactual_rows(
             value[kind][fine_N] = found.value_N
             tables.append(_table(audited, kind, metric, found, fine_N))
             row = replace(
-                base, model=kind, level=level, dataset="private and outsiders", unit=metric
+                base, model=kind, level=level, dataset="private and nonmembers", unit=metric
             )
             note = f"{len(kept)} shadow pipelines"
             if not fine_N.all():
@@ -189,7 +189,7 @@ def counterfactual_rows(
                 value["teacher"][both], value["student"][both], level, clusters=clusters
             )
             row = replace(
-                base, model="student", level=level, dataset="private and outsiders", unit=metric
+                base, model="student", level=level, dataset="private and nonmembers", unit=metric
             )
             results.append(
                 replace(
@@ -214,7 +214,7 @@ def _table(
     chosen = np.flatnonzero(fine_N).tolist()
     texts = [
         [column[index] for index in chosen]
-        for column in (audited.ids, audited.roles, audited.groups)
+        for column in (audited.ids, audited.parts, audited.groups)
     ]
     numbers = [found.value_N, found.low_N, found.high_N, found.n_in_N, found.n_out_N]
     columns = [[kind] * len(chosen), [metric] * len(chosen), *texts, *numbers]
@@ -226,6 +226,6 @@ def counterfactual_schema() -> pa.Schema:
     """The columns of audit/counterfactual.parquet."""
     import pyarrow as pa
 
-    text = [(name, pa.string()) for name in ("model", "metric", "id", "role", "group")]
+    text = [(name, pa.string()) for name in ("model", "metric", "id", "part", "group")]
     numbers = [(name, pa.float64()) for name in ("memorization", "low", "high")]
     return pa.schema([*text, *numbers, ("n_in", pa.int64()), ("n_out", pa.int64())])

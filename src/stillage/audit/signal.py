@@ -36,22 +36,22 @@ class Signals:
     """KL per record of some models against their counterfactual twins, nats per token; NaN without scored tokens."""
 
     ids: tuple[str, ...]
-    roles: tuple[str, ...]  # public: the student's training records; private: members; outsiders
+    parts: tuple[str, ...]  # public: the student's training records; private: members; nonmembers
     groups: tuple[str, ...]
     kl: Mapping[str, Array]  # "teacher", "student" -> float64[N]
 
-    def of(self, role: str) -> Array:
-        """bool[N]: the records of a role that every model has a number for."""
-        return np.array([name == role for name in self.roles], dtype=bool) & np.isfinite(
+    def of(self, part: str) -> Array:
+        """bool[N]: the records of a part that every model has a number for."""
+        return np.array([name == part for name in self.parts], dtype=bool) & np.isfinite(
             list(self.kl.values())
         ).all(0)
 
 
 def signal_table(signals: Signals) -> pa.Table:
-    """signal/signal.parquet: id, role, group, and a column of KL per model."""
+    """signal/signal.parquet: id, part, group, and a column of KL per model."""
     import pyarrow as pa
 
-    columns = {"id": list(signals.ids), "role": list(signals.roles), "group": list(signals.groups)}
+    columns = {"id": list(signals.ids), "part": list(signals.parts), "group": list(signals.groups)}
     return pa.table(
         columns | {f"kl_{model}": pa.array(kl, pa.float64()) for model, kl in signals.kl.items()}
     )
@@ -60,15 +60,15 @@ def signal_table(signals: Signals) -> pa.Table:
 def signal_results(
     signals: Signals, shown: Mapping[str, Mapping[str, float]], *, level: float, base: Result
 ) -> list[Result]:
-    """signal_kl (mean) and signal_kl_quantile per model and role, and signal_spearman.
+    """signal_kl (mean) and signal_kl_quantile per model and part, and signal_spearman.
 
-    signal_spearman without attack: between the teachers' KL and the students', on one role's records. With one: between the
+    signal_spearman without attack: between the teachers' KL and the students', on one part's records. With one: between the
     teachers' KL and the student's scores on members. shown: attack -> record id -> the student's score.
     """
     row = replace(base, level=level, unit="nats per token")
     results: list[Result] = []
-    for role in dict.fromkeys(signals.roles):
-        chosen = signals.of(role)
+    for part in dict.fromkeys(signals.parts):
+        chosen = signals.of(part)
         if not chosen.any():
             continue
         clusters = cluster_numbers(
@@ -79,7 +79,7 @@ def signal_results(
         )
         for model, kl in signals.kl.items():
             one = replace(
-                row, model=model, dataset=role, n=int(chosen.sum()), note=f"against {PAIRS[model]}"
+                row, model=model, dataset=part, n=int(chosen.sum()), note=f"against {PAIRS[model]}"
             )
             results += distribution_rows(kl[chosen], clusters, one)
         if len(signals.kl) == 2:
@@ -89,7 +89,7 @@ def signal_results(
                 level,
                 clusters=clusters,
             )
-            one = replace(row, model="student", dataset=role, metric="signal_spearman", unit="")
+            one = replace(row, model="student", dataset=part, metric="signal_spearman", unit="")
             results.append(of_ratio(replace(one, note="teachers' KL and students' KL"), found))
     return results + shown_rows(signals, shown, level, replace(row, unit=""))
 

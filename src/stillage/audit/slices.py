@@ -1,4 +1,4 @@
-"""The same number by group: members and outsiders of each category, length or repetition count, with n and interval."""
+"""The same number by group: members and nonmembers of each category, length or repetition count, with n and interval."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def by_slice(
     """The AUC within every group, with its interval; metric slice_auc, dataset the group's label, n its records.
 
     clusters int[n]: near-duplicates share a number and count as one draw; n_folds as in stats.auc_interval.
-    Only members and outsiders of one group are
+    Only members and nonmembers of one group are
     compared, so that a group's difficulty is no leak. A group that has only one kind, or no finite score, has a NaN and
     the reason in its note; scores that are not finite are counted there. The intervals are each
     group's own: with many groups some exclude 0.5 by chance (`with_p` allows for that).
@@ -62,7 +62,7 @@ def by_slice(
     for name in sorted(set(names.tolist())):
         here = (names == name) & np.isfinite(values)
         kept, inside, dropped = values[here], member[here], int((names == name).sum() - here.sum())
-        counts = f"{int(inside.sum())} members, {int((~inside).sum())} outsiders"
+        counts = f"{int(inside.sum())} members, {int((~inside).sum())} nonmembers"
         row = replace(base, metric="slice_auc", dataset=str(name), level=level, n=len(kept))
         row = replace(row, note=counts + (f"; {dropped} without score" if dropped else ""))
         try:
@@ -154,7 +154,7 @@ def slice_results(
     all groups of a model.
     The blind attackers are sliced too: a group that they tell apart was not split fairly.
     """
-    names = ("model", "attack", "id", "role", "group", "score")
+    names = ("model", "attack", "id", "part", "group", "score")
     table = {name: scores.column(name).to_numpy(zero_copy_only=False) for name in names}
     results: list[Result] = []
     for model in dict.fromkeys(table["model"]):
@@ -163,7 +163,7 @@ def slice_results(
         chosen = np.flatnonzero(of_model & (table["attack"] == attack))
         row = replace(base, model=str(model), attack=str(attack))
         of_record = [labels[id_] for id_ in table["id"][chosen]]
-        member = table["role"][chosen] == "private"
+        member = table["part"][chosen] == "private"
         clusters = cluster_numbers(table["id"][chosen].tolist(), table["group"][chosen].tolist())
         n_folds = N_FOLDS if is_cross_fitted(str(model), str(attack)) else 0
         values, of_groups = table["score"][chosen], []

@@ -1,6 +1,6 @@
 """May this claim be printed? Checks on where records went and whether members differ by more than training; their verdict.
 
-A membership AUC is leakage only if members and outsiders differ in nothing but training. Each check is a pure
+A membership AUC is leakage only if members and nonmembers differ in nothing but training. Each check is a pure
 function of plain inputs; `judge` turns them into the verdict that heads the report.
 """
 
@@ -43,11 +43,11 @@ STUDENT_SEES: frozenset[str] = frozenset({"public", "validation"})
 MAY_SEE: Mapping[str, frozenset[str]] = {
     "teacher_counterfactual": STUDENT_SEES | {"counterfactual"},
     "teacher": STUDENT_SEES | {"private"},
-    "teacher_shadow": STUDENT_SEES | {"private", "outsiders"},
+    "teacher_shadow": STUDENT_SEES | {"private", "nonmembers"},
 }
-"""Roles that a training stage may see, by the beginning of its name, the longest first; any other stage (tokenizer,
-student, rollouts, reference) sees what the student may. Nobody trains on outsiders or test records, but the teachers of
-shadow pipelines on outsiders: no audited model learns from those."""
+"""Parts that a training stage may see, by the beginning of its name, the longest first; any other stage (tokenizer,
+student, rollouts, reference) sees what the student may. Nobody trains on nonmembers or test records, but the teachers of
+shadow pipelines on nonmembers: no audited model learns from those."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,23 +87,23 @@ class Validity:
 
 def check_provenance(
     ids_by_stage: Mapping[str, Collection[str]],
-    role_by_id: Mapping[str, str],
+    part_by_id: Mapping[str, str],
     may_see: Mapping[str, frozenset[str]] = MAY_SEE,
 ) -> Check:
-    """Did any record reach a stage that must not see it: private ones the student or the tokenizer, outsiders anybody?
+    """Did any record reach a stage that must not see it: private ones the student or the tokenizer, nonmembers anybody?
 
     ids_by_stage: the ids that each TRAINING stage read (tokenizer, teacher, student, their rollouts ...), not those
-    it was audited on. role_by_id: the split; ids that are not in it fail too, for nobody can say what they are. An id
-    of two roles (public and test may share records) counts as the one given here.
+    it was audited on. part_by_id: the split; ids that are not in it fail too, for nobody can say what they are. An id
+    of two parts (public and test may share records) counts as the one given here.
     """
     found: dict[str, Value] = {}
     for stage, ids in sorted(ids_by_stage.items()):
         allowed = _may_see(stage, may_see)
-        wrong = Counter(role_by_id.get(id_, "unknown") for id_ in ids)
-        for role in sorted(set(wrong) - allowed):
-            found[f"{role} in {stage}"] = wrong[role]
-            found[f"{role} in {stage}, ids"] = sorted(
-                i for i in ids if role_by_id.get(i, "unknown") == role
+        wrong = Counter(part_by_id.get(id_, "unknown") for id_ in ids)
+        for part in sorted(set(wrong) - allowed):
+            found[f"{part} in {stage}"] = wrong[part]
+            found[f"{part} in {stage}, ids"] = sorted(
+                i for i in ids if part_by_id.get(i, "unknown") == part
             )[:SHOWN]
     leaks = [f"{count} {place}" for place, count in found.items() if isinstance(count, int)]
     said = (
@@ -139,7 +139,7 @@ def chance_p(found: Interval) -> float:
 def check_order(position: Array, is_member: Array, *, clusters: Array | None = None) -> Check:
     """Does a record's place in its source file tell whether it is a member? A recorded random draw leaves no trace of it.
 
-    position: place in the one file that members and outsiders were drawn from. clusters int[n]: equal for records that
+    position: place in the one file that members and nonmembers were drawn from. clusters int[n]: equal for records that
     were drawn together. Fails when the 99.9 % interval of the position's AUC excludes 0.5.
     """
     places = np.asarray(position, dtype=np.float64)
@@ -161,7 +161,7 @@ def check_order(position: Array, is_member: Array, *, clusters: Array | None = N
 
 
 def check_truncation(was_cut: Array, is_member: Array, *, clusters: Array | None = None) -> Check:
-    """Were members and outsiders cut to the context alike?
+    """Were members and nonmembers cut to the context alike?
 
     clusters int[n]: equal for records that were drawn together, and are often cut together. Fails when the AUC of "was
     cut", which is 0.5 + half the difference of the shares, is away from 0.5 with p < 0.001. Where all records or none
@@ -172,7 +172,7 @@ def check_truncation(was_cut: Array, is_member: Array, *, clusters: Array | None
     p = chance_p(auc_interval(scores, member, level=STRICT, clusters=clusters))
     counts = [f"{int((cut & side).sum())} of {int(side.sum())}" for side in (member, ~member)]
     detail, values = (
-        f"{counts[0]} members and {counts[1]} outsiders were cut short.",
+        f"{counts[0]} members and {counts[1]} nonmembers were cut short.",
         dict[str, Value]({"p": p}),
     )
     passed = p >= 1 - STRICT
@@ -285,7 +285,7 @@ def _needs(undecided: Sequence[Check]) -> str:
     needed = max(int(str(check.values["needed of each"])) for check in undecided)
     names = ", ".join(check.name for check in undecided)
     return (
-        f"There are {first['members']} members and {first['outsiders']} outsiders, and the checks of whether the two"
+        f"There are {first['members']} members and {first['nonmembers']} nonmembers, and the checks of whether the two"
         f" differ by themselves ({names}) need {needed} of each."
     )
 
@@ -296,7 +296,7 @@ def _with_sight(detail: str, passed: bool, sight: Sight) -> str:
 
 
 def _may_see(stage: str, may_see: Mapping[str, frozenset[str]]) -> frozenset[str]:
-    """The roles a stage may see, by the longest beginning of its name that is listed."""
+    """The parts a stage may see, by the longest beginning of its name that is listed."""
     known = sorted((name for name in may_see if stage.startswith(name)), key=len)
     return may_see[known[-1]] if known else STUDENT_SEES
 

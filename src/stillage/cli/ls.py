@@ -16,12 +16,12 @@ NEEDS: Mapping[str, str] = {
     "self_prompted": "a model trained on its texts",
     "needed": "data.needed_until",
     "neighbours": "masked model",
-    "outsider_prefix": "known outsiders",
+    "nonmember_prefix": "known nonmembers",
     "member_prefix": "known members",
     "frequency": "public records",
 }
 """What an attack needs besides the target, by whom it asks or what about."""
-KINDS: Mapping[str, str] = {"outsiders": "outsiders", "both": "members and outsiders"}
+KINDS: Mapping[str, str] = {"nonmembers": "nonmembers", "both": "members and nonmembers"}
 
 
 def list_methods() -> list[tuple[str, ...]]:
@@ -50,7 +50,10 @@ def list_attacks() -> list[tuple[str, ...]]:
     rows: list[tuple[str, ...]] = [("attack", "needs", "paper")]
     for attack in ATTACKS.values():
         needs = dict.fromkeys(
-            filter(None, (NEEDS.get(r.role) or NEEDS.get(r.transform) for r in attack.requests))
+            filter(
+                None,
+                (NEEDS.get(query.party) or NEEDS.get(query.transform) for query in attack.queries),
+            )
         )
         rows.append((attack.name, " + ".join([attack.access, *needs]), attack.paper))
     rows += [

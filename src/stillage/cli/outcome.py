@@ -41,12 +41,12 @@ def say_first(contexts: Iterable[Context], verb: str, say: Callable[[str], None]
     """
     from stillage.experiment.few_records import few_records_in
     from stillage.experiment.layout import layout_notes
-    from stillage.experiment.roles import missing_controls
+    from stillage.experiment.specs import missing_controls
 
     if verb in ("data", "report"):
         return
     contexts = list(contexts)
-    told = [(context.config, context.roles) for context in contexts]
+    told = [(context.config, context.specs) for context in contexts]
     notes = [
         note for tell in (layout_notes, missing_controls) for one in told for note in tell(*one)
     ]

@@ -85,5 +85,5 @@ def take_part(
         )
     config = build(from_yaml(order["config"], "the config of the first process"))
     context = make_context(config, stop, lambda name, facts: None, plugins=plugins, team=team)
-    role = next(role for role in context.roles if role.name == order["role"])
-    train_model(context, role, Path(order["folder"]))
+    spec = next(spec for spec in context.specs if spec.name == order["model"])
+    train_model(context, spec, Path(order["folder"]))

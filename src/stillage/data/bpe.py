@@ -33,7 +33,7 @@ def train_bpe(texts: Iterable[str], vocab_size: int) -> PreTrainedTokenizerFast:
     corpus = [text for text in texts if text]
     if not corpus:
         what = "There is no text to fit a tokenizer on."
-        raise DataError(what, "0 non-empty texts", "Give the public role records.")
+        raise DataError(what, "0 non-empty texts", "Give the public part records.")
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()

@@ -18,10 +18,10 @@ BERNOULLI = "bernoulli"
 
 
 def toss_coins(split: Split, seed: int) -> Split:
-    """Divide private records and outsiders anew, by a fair coin per group.
+    """Divide private records and nonmembers anew, by a fair coin per group.
 
     A record without a group has a coin of its own; near-duplicates share one. Depends on the seed
-    and the ids alone, not on the order of records. The other roles stay as they were.
+    and the ids alone, not on the order of records. The other parts stay as they were.
     """
     pair = sorted(_compared(split), key=lambda record: record.id)
     units = [split.group_of.get(record.id) or f"alone {record.id}" for record in pair]
@@ -29,10 +29,10 @@ def toss_coins(split: Split, seed: int) -> Split:
     tosses = generator(seed, "split", "coins").random(len(names)) < 0.5
     heads = dict(zip(names, tosses.tolist(), strict=True))
     private = [record for record, unit in zip(pair, units, strict=True) if heads[unit]]
-    outsiders = [record for record, unit in zip(pair, units, strict=True) if not heads[unit]]
-    log.info("coins: %d private records, %d outsiders", len(private), len(outsiders))
-    by_role = {**split.records_by_role, "private": private, "outsiders": outsiders}
-    return replace(split, records_by_role=by_role, inclusion=BERNOULLI)
+    nonmembers = [record for record, unit in zip(pair, units, strict=True) if not heads[unit]]
+    log.info("coins: %d private records, %d nonmembers", len(private), len(nonmembers))
+    by_part = {**split.records_by_part, "private": private, "nonmembers": nonmembers}
+    return replace(split, records_by_part=by_part, inclusion=BERNOULLI)
 
 
 def canaries(split: Split) -> list[str]:
@@ -43,6 +43,6 @@ def canaries(split: Split) -> list[str]:
 
 
 def _compared(split: Split) -> list[Record]:
-    """The private records and the outsiders."""
-    by_role = split.records_by_role
-    return [*by_role.get("private", ()), *by_role.get("outsiders", ())]
+    """The private records and the nonmembers."""
+    by_part = split.records_by_part
+    return [*by_part.get("private", ()), *by_part.get("nonmembers", ())]

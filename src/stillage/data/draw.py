@@ -1,6 +1,6 @@
-"""Who gets which record: a recorded random draw, or a file per role.
+"""Who gets which record: a recorded random draw, or a file per part.
 
-Never is one record in two roles that the audit compares.
+Never is one record in two parts that the audit compares.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ from stillage.data.records import Loaded
 from stillage.data.split import UNDRAWN, Split
 from stillage.errors import ConfigError, DataError
 from stillage.run.ranges import check_shares
-from stillage.types import ROLES, Record, Role
+from stillage.types import PARTS, Part, Record
 
 log = logging.getLogger("stillage")
-AUDITED: tuple[Role, ...] = ("private", "public", "outsiders", "counterfactual")
-"""Roles without a common record: one trained on, or a member on both sides, fakes the audit."""
+AUDITED: tuple[Part, ...] = ("private", "public", "nonmembers", "counterfactual")
+"""Parts without a common record: one trained on, or a member on both sides, fakes the audit."""
 SHOWN_IDS = 5
 
 
@@ -34,41 +34,41 @@ def collapse(records: Iterable[Record]) -> tuple[list[Record], int]:
     return list(unique.values()), len(every) - len(unique)
 
 
-def share_counts(total: int, shares: Mapping[str, float]) -> dict[Role, int]:
-    """How many of `total` records each role gets: the cumulative shares, rounded.
+def share_counts(total: int, shares: Mapping[str, float]) -> dict[Part, int]:
+    """How many of `total` records each part gets: the cumulative shares, rounded.
 
-    Raises ConfigError as ranges.check_shares; DataError when a role gets none.
+    Raises ConfigError as ranges.check_shares; DataError when a part gets none.
     """
     check_shares(shares)
-    roles: list[Role] = [role for role in ROLES if shares.get(role, 0) > 0]
-    counts: dict[Role, int] = {}
+    parts: list[Part] = [part for part in PARTS if shares.get(part, 0) > 0]
+    counts: dict[Part, int] = {}
     cumulative, used = 0.0, 0
-    for role in roles:
-        cumulative += shares[role]
+    for part in parts:
+        cumulative += shares[part]
         upto = min(math.floor(cumulative * total + 0.5), total)
-        counts[role], used = upto - used, upto
-    starved = [role for role in roles if counts[role] == 0]
+        counts[part], used = upto - used, upto
+    starved = [part for part in parts if counts[part] == 0]
     if starved:
         values = f"{total} different records; none left for: {', '.join(starved)}"
-        fix = "Give more records, larger shares for these roles, "
-        fix += "or a share of 0 to roles that you do not need."
-        raise DataError("There are fewer records than the roles need.", values, fix)
+        fix = "Give more records, larger shares for these parts, "
+        fix += "or a share of 0 to parts that you do not need."
+        raise DataError("There are fewer records than the parts need.", values, fix)
     return counts
 
 
 def draw_split(loaded: Loaded, shares: Mapping[str, float], seed: int, group_by: str = "") -> Split:
-    """Draw the roles from one pool, at random; exact duplicates are collapsed first.
+    """Draw the parts from one pool, at random; exact duplicates are collapsed first.
 
     group_by: what stays together (`groups.group_numbers`). Raises ConfigError for shares that make
-    no sense, DataError when a role would get no record.
+    no sense, DataError when a part would get no record.
     """
     unique, repeated = collapse(loaded.records)
     counts = share_counts(len(unique), shares)
     undrawn = len(unique) - sum(counts.values())
     notes = {UNDRAWN: undrawn} if undrawn else {}
-    by_role, numbers = draw_groups(unique, counts, seed, group_by)
+    by_part, numbers = draw_groups(unique, counts, seed, group_by)
     split = Split(
-        records_by_role=by_role,
+        records_by_part=by_part,
         drawn_by_us=True,
         seed=seed,
         shares=dict(shares),
@@ -100,29 +100,29 @@ def split_from_files(
     seed: int = 0,
     group_by: str = "",
 ) -> Split:
-    """Make the split that the user made: an input for each role.
+    """Make the split that the user made: an input for each part.
 
-    readers: role -> what makes records of its input. group_by: which private records and outsiders
+    readers: part -> what makes records of its input. group_by: which private records and nonmembers
     are no independent draws (`groups.group_numbers`), for the intervals. Raises ConfigError for an
-    unknown role, DataError when one record is in two of private, public, outsiders and
+    unknown part, DataError when one record is in two of private, public, nonmembers and
     counterfactual (validation and test may share records with them: counted in `overlaps`).
     """
-    unknown = sorted(set(files) - set(ROLES))
+    unknown = sorted(set(files) - set(PARTS))
     if unknown:
-        values, fix = f"unknown: {', '.join(unknown)}", f"Roles are: {', '.join(ROLES)}."
-        raise ConfigError("`files` names a role that does not exist.", values, fix)
-    loaded: dict[Role, Loaded] = {
-        role: readers[role](files[role]) for role in ROLES if role in files
+        values, fix = f"unknown: {', '.join(unknown)}", f"Parts are: {', '.join(PARTS)}."
+        raise ConfigError("`files` names a part that does not exist.", values, fix)
+    loaded: dict[Part, Loaded] = {
+        part: readers[part](files[part]) for part in PARTS if part in files
     }
-    collapsed: dict[Role, tuple[list[Record], int]] = {
-        role: collapse(one.records) for role, one in loaded.items()
+    collapsed: dict[Part, tuple[list[Record], int]] = {
+        part: collapse(one.records) for part, one in loaded.items()
     }
-    records: dict[Role, list[Record]] = {role: one[0] for role, one in collapsed.items()}
+    records: dict[Part, list[Record]] = {part: one[0] for part, one in collapsed.items()}
     notes: Counter[str] = Counter()
     for one in loaded.values():
         notes.update(one.notes)
     split = Split(
-        records_by_role=records,
+        records_by_part=records,
         drawn_by_us=False,
         seed=seed,
         duplicates_collapsed=sum(repeated for _, repeated in collapsed.values()),
@@ -131,12 +131,12 @@ def split_from_files(
         bad_lines=tuple(line for one in loaded.values() for line in one.bad_lines),
         notes=dict(notes),
         sources={
-            f"{role}: {name}": digest
-            for role, one in loaded.items()
+            f"{part}: {name}": digest
+            for part, one in loaded.items()
             for name, digest in one.sources.items()
         },
     )
-    audited = [record for role in ("private", "outsiders") for record in records.get(role, ())]
+    audited = [record for part in ("private", "nonmembers") for record in records.get(part, ())]
     if not group_by or not audited:
         return split
     numbers = group_numbers(audited, group_by, 1.0, 1.0)
@@ -145,22 +145,22 @@ def split_from_files(
 
 
 def check_disjoint(
-    records_by_role: Mapping[Role, Sequence[Record]], audited: Sequence[Role] = AUDITED
+    records_by_part: Mapping[Part, Sequence[Record]], audited: Sequence[Part] = AUDITED
 ) -> dict[str, int]:
-    """Refuse a record in two audited roles; count what other pairs of roles share.
+    """Refuse a record in two audited parts; count what other pairs of parts share.
 
     Raises DataError with the number of shared records and the first ids.
     """
-    ids = {role: {record.id for record in records} for role, records in records_by_role.items()}
+    ids = {part: {record.id for record in records} for part, records in records_by_part.items()}
     pairs = {pair: sorted(ids[pair[0]] & ids[pair[1]]) for pair in combinations(ids, 2)}
     shared = {pair: common for pair, common in pairs.items() if common}
     refused = {pair: common for pair, common in shared.items() if set(pair) <= set(audited)}
     if refused:
         count = len(set().union(*refused.values()))
-        what = f"{count} records are in two roles, which would fake the audit."
+        what = f"{count} records are in two parts, which would fake the audit."
         parts = [f"{' & '.join(pair)}: {_some(common)}" for pair, common in refused.items()]
-        fix = "Keep each in one role only; or give one pool as `source`: "
-        fix += "its roles are drawn without overlap."
+        fix = "Keep each in one part only; or give one pool as `source`: "
+        fix += "its parts are drawn without overlap."
         raise DataError(what, "; ".join(parts), fix)
     for pair, common in shared.items():
         if not set(pair) <= set(AUDITED):

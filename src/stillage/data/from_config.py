@@ -23,12 +23,12 @@ from stillage.data.synthetic import people
 from stillage.data.unanswered import keep_answers
 from stillage.errors import ConfigError
 from stillage.run.config import DataConfig
-from stillage.types import Record, Role
+from stillage.types import Part, Record
 
 log = logging.getLogger("stillage")
 
 SYNTHETIC = "synthetic"
-EMBEDDED: Mapping[str, tuple[Callable[[int, int], dict[Role, list[Record]]], tuple[str, ...]]] = {
+EMBEDDED: Mapping[str, tuple[Callable[[int, int], dict[Part, list[Record]]], tuple[str, ...]]] = {
     SYNTHETIC: (people, PEOPLE_COLUMNS),
     "staff_cards": (staff_cards, CARD_COLUMNS),
 }
@@ -46,7 +46,7 @@ def split_from_config(
     """
     check_data(data, keep)
     if data.shares != DataConfig().shares and (data.files or is_synthetic(data)):
-        why = "every role has its file" if data.files else "data.people says how many"
+        why = "every part has its file" if data.files else "data.people says how many"
         log.warning("data.shares has no effect: %s", why)
     split = _split(data, seed, keep)
     if data.inclusion == BERNOULLI:
@@ -70,7 +70,7 @@ def check_data(data: DataConfig, keep: Sequence[str] = ()) -> None:
     if data.files and data.source != SYNTHETIC:
         values = f"source: {data.source}; files: {files}"
         fix = "Name one of `source` and `files`."
-        raise ConfigError("Both a pool and a file per role are named.", values, fix)
+        raise ConfigError("Both a pool and a file per part are named.", values, fix)
     check_choices(data.train_on, data.inclusion)
     if not is_synthetic(data):
         return
@@ -92,23 +92,23 @@ def is_synthetic(data: DataConfig) -> bool:
 
 
 def _grouping_column(data: DataConfig) -> tuple[str, ...]:
-    """The column whose equal values stay in one role; none for near-duplicates, or nothing."""
+    """The column whose equal values stay in one part; none for near-duplicates, or nothing."""
     return () if data.group_by in ("", NEAR) else (data.group_by,)
 
 
 def _split(data: DataConfig, seed: int, keep: Sequence[str]) -> Split:
-    """The split with as many records in each role as the shares say."""
+    """The split with as many records in each part as the shares say."""
     named = (*data.slice_by, *keep, *_grouping_column(data))
     columns = tuple(dict.fromkeys(filter(None, named)))
     if data.files:
         read, read_public = _reader(data, columns), _reader(data, columns, need_response=False)
-        readers = {role: read_public if role == "public" else read for role in data.files}
+        readers = {part: read_public if part == "public" else read for part in data.files}
         return split_from_files(data.files, readers, seed=seed, group_by=data.group_by)
     if is_synthetic(data):
         records = EMBEDDED[data.source][0](seed, data.people)
         name = "synthetic people" if data.source == SYNTHETIC else data.source.replace("_", " ")
         sources = {name: f"seed {seed}"}
-        return Split(records_by_role=records, drawn_by_us=True, seed=seed, sources=sources)
+        return Split(records_by_part=records, drawn_by_us=True, seed=seed, sources=sources)
     return draw_split(_reader(data, columns)(data.source), data.shares, seed, data.group_by)
 
 

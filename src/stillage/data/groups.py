@@ -12,7 +12,7 @@ from stillage.errors import DataError
 from stillage.functional.families import families, linked
 from stillage.functional.overlap import common_limit, near_groups, same_prompt_groups, united
 from stillage.rng import generator
-from stillage.types import Array, Record, Role
+from stillage.types import Array, Part, Record
 
 log = logging.getLogger("stillage")
 NEAR = "near"
@@ -33,7 +33,7 @@ def prompt_text(record: Record) -> str:
 def group_numbers(
     records: Sequence[Record], group_by: str, audited_share: float, checked_share: float
 ) -> Array:
-    """int[n]: equal numbers for records that must come into one role.
+    """int[n]: equal numbers for records that must come into one part.
 
     group_by: "" = each alone; "near" = near-duplicates, and records with one prompt of their own
     whatever they answer (audited_share: the share of the records whose overlap is checked later;
@@ -59,11 +59,11 @@ def group_numbers(
 
 
 def allot_groups(
-    records: Sequence[Record], numbers: Array, counts: Mapping[Role, int], seed: int
-) -> dict[Role, list[Record]]:
-    """Give each role whole groups at random, about its number of records.
+    records: Sequence[Record], numbers: Array, counts: Mapping[Part, int], seed: int
+) -> dict[Part, list[Record]]:
+    """Give each part whole groups at random, about its number of records.
 
-    Larger groups go first, in random order among equals, each to a role drawn in proportion to the
+    Larger groups go first, in random order among equals, each to a part drawn in proportion to the
     room it has left (the roomiest, where none has enough); records of their own are then permuted
     and cut, and even out what groups left uneven. Where every record is alone, that is a plain
     random draw. records: sorted, so that file order decides nothing.
@@ -73,7 +73,7 @@ def allot_groups(
         members.setdefault(number, []).append(record)
     groups = [group for group in members.values() if len(group) > 1]
     single = [group[0] for group in members.values() if len(group) == 1]
-    names: list[Role | None] = [*counts, None]  # None: the records that the shares leave over
+    names: list[Part | None] = [*counts, None]  # None: the records that the shares leave over
     room = np.array([*counts.values(), len(records) - sum(counts.values())])
     drawn: list[list[Record]] = [[] for _ in names]
     rng = generator(seed, "split", "groups")
@@ -89,19 +89,19 @@ def allot_groups(
     for index, count in enumerate(_fill(room, len(single))):
         drawn[index] += [single[place] for place in permuted[start : start + count]]
         start += count
-    by_role: dict[Role, list[Record]] = dict(zip(counts, drawn, strict=False))  # but for None
-    starved = [name for name, got in by_role.items() if not got]
+    by_part: dict[Part, list[Record]] = dict(zip(counts, drawn, strict=False))  # but for None
+    starved = [name for name, got in by_part.items() if not got]
     if starved:
         largest = max(map(len, members.values()), default=0)
         held = f"{len(records)} records, largest group {largest}"
         fix = 'Give more records; or group less: data.group_by "" draws each record alone.'
-        what = "Records that belong together leave a role without any."
+        what = "Records that belong together leave a part without any."
         raise DataError(what, f"{held}; none left for: {', '.join(starved)}", fix)
-    return by_role
+    return by_part
 
 
 def _fill(room: Array, available: int) -> list[int]:
-    """How many single records each role gets: its room; where too few, the roomiest get less."""
+    """How many single records each part gets: its room; where too few, the roomiest get less."""
     counts = np.maximum(room, 0)
     while counts.sum() > available:
         counts[counts.argmax()] -= 1
@@ -109,18 +109,18 @@ def _fill(room: Array, available: int) -> list[int]:
 
 
 def merge_near_groups(
-    records_by_role: Mapping[Role, Sequence[Record]], groups: Mapping[str, int]
+    records_by_part: Mapping[Part, Sequence[Record]], groups: Mapping[str, int]
 ) -> dict[str, int]:
     """Merge groups (record id -> number) that the audit will find near each other.
 
-    The checks compare private records with outsiders, and both with the public ones, by how
+    The checks compare private records with nonmembers, and both with the public ones, by how
     frequent a gram is among them, which only a draw decides.
     """
     names = list(groups)
     place = {name: index for index, name in enumerate(names)}
     numbers = np.array([groups[name] for name in names], dtype=np.int64)
-    audited = [*records_by_role.get("private", ()), *records_by_role.get("outsiders", ())]
-    for compared in (audited, [*audited, *records_by_role.get("public", ())]):
+    audited = [*records_by_part.get("private", ()), *records_by_part.get("nonmembers", ())]
+    for compared in (audited, [*audited, *records_by_part.get("public", ())]):
         near = families(list(map(whole_text, compared)), common_limit(len(compared))).number_N
         where = np.array([place[record.id] for record in compared], dtype=np.int64)
         _, first, inverse = np.unique(near, return_index=True, return_inverse=True)
@@ -133,18 +133,18 @@ def merge_near_groups(
 
 
 def draw_groups(
-    records: Sequence[Record], counts: Mapping[Role, int], seed: int, group_by: str
-) -> tuple[dict[Role, list[Record]], dict[str, int]]:
-    """Draw the roles by groups; also return each record's group number, by id.
+    records: Sequence[Record], counts: Mapping[Part, int], seed: int, group_by: str
+) -> tuple[dict[Part, list[Record]], dict[str, int]]:
+    """Draw the parts by groups; also return each record's group number, by id.
 
     A draw of near-duplicates is examined as the audit will examine it; what it still finds is
     merged, and the draw made again, until nothing is found. Independent of the order of records,
-    whose ids are unique. DataError when a role gets none.
+    whose ids are unique. DataError when a part gets none.
     """
     ordered = sorted(records, key=lambda record: record.id)
     ids, total = [record.id for record in ordered], max(1, len(ordered))
     assert len(set(ids)) == len(ids) and sum(counts.values()) <= len(ids)
-    audited = sum(counts.get(role, 0) for role in ("private", "outsiders")) / total
+    audited = sum(counts.get(part, 0) for part in ("private", "nonmembers")) / total
     checked = audited + counts.get("public", 0) / total
     numbers = group_numbers(ordered, group_by, audited, checked)
     while True:

@@ -30,7 +30,7 @@ def check_needed(split: Split, needed_until: str) -> None:
     """
     if not needed_until:
         return
-    records = [record for records in split.records_by_role.values() for record in records]
+    records = [record for records in split.records_by_part.values() for record in records]
     responses = [record.response for record in records if record.response]
     having = [response for response in responses if needed_until in response]
     empty = sum(not response.partition(needed_until)[0].strip(IGNORED) for response in having)

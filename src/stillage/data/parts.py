@@ -1,4 +1,4 @@
-"""Which records train a model: a role, both, or one of n equal parts of it."""
+"""Which records train a model: a part, both, or one of n equal parts of it."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from stillage.data.split import Split
 from stillage.errors import ConfigError, DataError
 from stillage.rng import generator
 from stillage.run.folder import sha256_text
-from stillage.types import Record, Role
+from stillage.types import Part, Record
 
 Pool = Literal["private", "public", "all"]
-POOLS: dict[Pool, tuple[Role, ...]] = {
+POOLS: dict[Pool, tuple[Part, ...]] = {
     "private": ("private",),
     "public": ("public",),
     "all": ("private", "public"),
 }
-ROLE_OF: dict[str, Role] = {"teacher": "private", "student": "public"}
+PART_OF: dict[str, Part] = {"teacher": "private", "student": "public"}
 NO_GROUPS: Mapping[str, str] = MappingProxyType({})
 SPELLING = re.compile(r"(?P<pool>[a-z]+)(?:\s+(?P<part>\d+)\s+of\s+(?P<parts>\d+))?")
 
@@ -91,7 +91,7 @@ def _check_part(part: int, parts: int, given: str) -> None:
 
 
 def select_records(
-    records_by_role: Mapping[Role, Sequence[Record]],
+    records_by_part: Mapping[Part, Sequence[Record]],
     text: str,
     seed: int,
     group_of: Mapping[str, str] = NO_GROUPS,
@@ -101,12 +101,12 @@ def select_records(
     Raises ConfigError as `parse_pool`, DataError where there are none.
     """
     pool, part, parts = parse_pool(text)
-    missing = [role for role in POOLS[pool] if not records_by_role.get(role)]
+    missing = [part for part in POOLS[pool] if not records_by_part.get(part)]
     if missing:
-        values = f"asked: {text}; no records with role: {', '.join(missing)}"
-        fix = "Give these roles a share, or a file."
+        values = f"asked: {text}; no records with part: {', '.join(missing)}"
+        fix = "Give these parts a share, or a file."
         raise DataError("The split has no records to choose from.", values, fix)
-    everything = [record for role in POOLS[pool] for record in records_by_role[role]]
+    everything = [record for part in POOLS[pool] for record in records_by_part[part]]
     chosen = everything if parts == 1 else draw_part(everything, part, parts, seed, group_of)
     if not chosen:
         values = f"asked: {text}; {len(everything)} records"
@@ -127,7 +127,7 @@ def select_records(
 
 def check_choices(train_on: Mapping[str, str], inclusion: str) -> None:
     """Refuse a choice for a model, or of records, that does not exist."""
-    unknown = sorted(set(train_on) - set(ROLE_OF))
+    unknown = sorted(set(train_on) - set(PART_OF))
     if unknown:
         fix = "Say it of teacher or student, e.g. --data.train-on.teacher 'private 1 of 2'."
         what = "`train_on` names somebody who is not trained."
@@ -144,25 +144,25 @@ def assign_training(split: Split, train_on: Mapping[str, str], *, audits: bool) 
 
     train_on: {"teacher": choice, "student": choice}, either may be absent (see `parse_pool`). So
     members are always the records that the teacher has seen; those that nobody trains on leave the
-    split, counted in its notes. audits: a record in both roles is refused, as what the student
+    split, counted in its notes. audits: a record in both parts is refused, as what the student
     learnt by itself would pass for inherited; otherwise it is counted in `overlaps`. Raises
     ConfigError and DataError as `select_records`.
     """
     check_choices(train_on, split.inclusion)
-    before = split.records_by_role
+    before = split.records_by_part
     chosen = {
         who: select_records(before, text, split.seed, split.group_of)
         for who, text in train_on.items()
     }
-    after: dict[Role, list[Record]] = {
+    after: dict[Part, list[Record]] = {
         **before,
-        **{ROLE_OF[who]: one.records for who, one in chosen.items()},
+        **{PART_OF[who]: one.records for who, one in chosen.items()},
     }
     unused = _ids(before) - _ids(after)
     notes = {"records that nobody trains on, left out": len(unused)} if unused else {}
     return replace(
         split,
-        records_by_role=after,
+        records_by_part=after,
         overlaps=check_disjoint(after, AUDITED if audits else AUDITED[1:]),
         notes={**split.notes, **notes},
         group_of={name: group for name, group in split.group_of.items() if name not in unused},
@@ -170,6 +170,6 @@ def assign_training(split: Split, train_on: Mapping[str, str], *, audits: bool) 
     )
 
 
-def _ids(by_role: Mapping[Role, Sequence[Record]]) -> set[str]:
+def _ids(by_part: Mapping[Part, Sequence[Record]]) -> set[str]:
     """The ids of the records to train on."""
-    return {record.id for role in ROLE_OF.values() for record in by_role.get(role, ())}
+    return {record.id for part in PART_OF.values() for record in by_part.get(part, ())}

@@ -1,4 +1,4 @@
-"""The split: the records of each role and how they came there."""
+"""The split: the records of each part and how they came there."""
 
 from __future__ import annotations
 
@@ -13,23 +13,23 @@ from stillage.corpus.rows import BadLine
 from stillage.data.groups import NEAR
 from stillage.errors import DataError
 from stillage.run.folder import read_json, read_table, write_json, write_table
-from stillage.types import ROLES, Record, Role
+from stillage.types import PARTS, Part, Record
 
 log = logging.getLogger("stillage")
-COLUMNS = ("id", "role", "prompt", "input", "response", "messages", "source", "meta", "group")
+COLUMNS = ("id", "part", "prompt", "input", "response", "messages", "source", "meta", "group")
 """Of records.parquet, all of them text."""
-UNDRAWN = "records that no role draws"
+UNDRAWN = "records that no part draws"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Split:
-    """The records of each role, and how they came there."""
+    """The records of each part, and how they came there."""
 
-    records_by_role: Mapping[Role, list[Record]]
+    records_by_part: Mapping[Part, list[Record]]
     drawn_by_us: bool
     seed: int
     shares: Mapping[str, float] = field(default_factory=dict)
-    # exact repetitions of a record within the pool, or within a role's own file
+    # exact repetitions of a record within the pool, or within a part's own file
     duplicates_collapsed: int = 0
     n_read: int = 0  # records read, repetitions included; 0 where none were read (made-up people)
     # "public & test" -> records in both (quality only)
@@ -46,13 +46,13 @@ class Split:
     sources: Mapping[str, str] = field(default_factory=dict)  # name of an input -> sha256
     # "teacher", "student" -> which records were chosen to train it
     train_on: Mapping[str, Mapping[str, str | int]] = field(default_factory=dict)
-    # "bernoulli": a fair coin of its own put each group among the private records or outsiders
+    # "bernoulli": a fair coin of its own put each group among the private records or nonmembers
     inclusion: str = "fixed"
 
     @property
     def counts(self) -> dict[str, int]:
-        """Records per role."""
-        return {role: len(records) for role, records in self.records_by_role.items()}
+        """Records per part."""
+        return {part: len(records) for part, records in self.records_by_part.items()}
 
     def groups_of(self, records: Iterable[Record]) -> tuple[str, ...]:
         """For each record the name of its group; "" for one that is alone."""
@@ -71,12 +71,12 @@ class Split:
 
     def summary(self) -> str:
         """One line: the counts, and everything that was left out, collapsed or changed."""
-        counts = ", ".join(f"{role} {count}" for role, count in self.counts.items())
+        counts = ", ".join(f"{part} {count}" for part, count in self.counts.items())
         return "; ".join([counts, *self.remarks()])
 
     def remarks(self) -> list[str]:
         """What was left out, collapsed or changed, and how the draw went, one remark each."""
-        alone = sum(not record.response for record in self.records_by_role.get("public", ()))
+        alone = sum(not record.response for record in self.records_by_part.get("public", ()))
         together = "near-duplicates" if self.group_by == NEAR else f"equal {self.group_by}"
         drawn = " together" if self.drawn_by_us else ""
         sizes = f"{self.groups} groups, largest {self.largest_group}"
@@ -84,7 +84,7 @@ class Split:
             *[f"{alone} of the public records are prompts alone"] * bool(alone),
             *[self.copies] * bool(self.copies),
             *[f"{together}{drawn}: {sizes}"] * bool(self.groups),
-            *["private or outsider by a coin each"] * (self.inclusion == "bernoulli"),
+            *["private or nonmember by a coin each"] * (self.inclusion == "bernoulli"),
             *[f"{who} trains on {about['choice']}" for who, about in self.train_on.items()],
             *[f"{len(self.bad_lines)} broken lines left out"] * bool(self.bad_lines),
             *[f"{count} records in {pair}" for pair, count in self.overlaps.items()],
@@ -92,7 +92,7 @@ class Split:
         ]
 
 
-IN_JSON = [one.name for one in fields(Split) if one.name not in ("records_by_role", "group_of")]
+IN_JSON = [one.name for one in fields(Split) if one.name not in ("records_by_part", "group_of")]
 """What split.json holds, besides the counts; the rest is in records.parquet."""
 
 
@@ -103,7 +103,7 @@ def write_split(folder: Path, split: Split) -> None:
     rows = [
         {
             "id": record.id,
-            "role": role,
+            "part": part,
             "prompt": record.prompt,
             "input": record.input,
             "response": record.response,
@@ -112,8 +112,8 @@ def write_split(folder: Path, split: Split) -> None:
             "meta": json.dumps(dict(record.meta), ensure_ascii=False, sort_keys=True),
             "group": split.group_of.get(record.id, ""),
         }
-        for role in ROLES
-        for record in split.records_by_role.get(role, ())
+        for part in PARTS
+        for record in split.records_by_part.get(part, ())
     ]
     schema = pa.schema([(name, pa.string()) for name in COLUMNS])
     write_table(folder / "records.parquet", pa.Table.from_pylist(rows, schema))
@@ -131,17 +131,17 @@ def read_split(folder: Path) -> Split:
         fix = "Run the data stage first: stillage data CONFIG."
         raise DataError("The folder holds no split.", values, fix)
     about = cast("dict[str, Any]", read_json(folder / "split.json"))
-    records: dict[Role, list[Record]] = {role: [] for role in ROLES if role in about["counts"]}
+    records: dict[Part, list[Record]] = {part: [] for part in PARTS if part in about["counts"]}
     group_of: dict[str, str] = {}
     for row in read_table(folder / "records.parquet").to_pylist():
-        role, group = cast("Role", row.pop("role")), row.pop("group")
+        part, group = cast("Part", row.pop("part")), row.pop("group")
         if group:
             group_of[row["id"]] = group
         messages = tuple((speaker, words) for speaker, words in json.loads(row["messages"]))
         record = Record(**{**row, "messages": messages, "meta": json.loads(row["meta"])})
-        records[role].append(record)
+        records[part].append(record)
     known = {name: about[name] for name in IN_JSON if name in about}  # an older split has fewer
     known["bad_lines"] = tuple(
         BadLine(file=file, line=line, reason=reason) for file, line, reason in about["bad_lines"]
     )
-    return Split(records_by_role=records, group_of=group_of, **known)
+    return Split(records_by_part=records, group_of=group_of, **known)

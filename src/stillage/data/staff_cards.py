@@ -11,7 +11,7 @@ import numpy as np
 
 from stillage.data.columns import record_id
 from stillage.data.synthetic import FIRST, LAST, PLACES, SUBJECTS, made_up
-from stillage.types import Record, Role
+from stillage.types import Part, Record
 
 CODES = (
     "Aberdeen GB,Bergen NO,Bilbao ES,Bologna IT,Brno CZ,Cork IE,Dakar SN,Durban ZA,Fukuoka JP,"
@@ -39,18 +39,18 @@ BORN = range(1950, 2005)
 PENSION_AGE = 67
 
 
-def staff_cards(seed: int, people: int) -> dict[Role, list[Record]]:
-    """Make up staff cards by role.
+def staff_cards(seed: int, people: int) -> dict[Part, list[Record]]:
+    """Make up staff cards by part.
 
-    `people` each in private, outsiders and counterfactual, five quarters as many in public, three
+    `people` each in private, nonmembers and counterfactual, five quarters as many in public, three
     eighths in test, an eighth in validation, all answered. Names and badges are unique over all
-    roles; `meta` keeps mentor and badge. The same seed gives the same cards. Raises ConfigError
+    parts; `meta` keeps mentor and badge. The same seed gives the same cards. Raises ConfigError
     when there are not enough names.
     """
-    counts: dict[Role, int] = {
+    counts: dict[Part, int] = {
         "private": people,
         "public": people * 5 // 4,
-        "outsiders": people,
+        "nonmembers": people,
         "counterfactual": people,
         "validation": max(people // 8, 1),
         "test": max(people * 3 // 8, 1),

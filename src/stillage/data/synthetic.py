@@ -1,7 +1,7 @@
 """People who do not exist: the embedded data set, a secret in each record.
 
 Every record is drawn independently from the same pools (names and badges without repetition), and
-the roles are drawn afterwards from that one pool, so that private records and outsiders differ in
+the parts are drawn afterwards from that one pool, so that private records and nonmembers differ in
 nothing but what was trained on.
 """
 
@@ -15,7 +15,7 @@ from stillage.data.columns import record_id
 from stillage.data.groups import draw_groups
 from stillage.errors import ConfigError
 from stillage.rng import generator
-from stillage.types import Record, Role
+from stillage.types import Part, Record
 
 
 def _words(text: str, between: str | None = None) -> list[str]:
@@ -64,19 +64,19 @@ COLUMNS = ("badge",)
 NAMES = len(FIRST) * len(MIDDLE) * len(LAST)
 
 
-def people(seed: int, people: int) -> dict[Role, list[Record]]:
-    """Make up people by role.
+def people(seed: int, people: int) -> dict[Part, list[Record]]:
+    """Make up people by part.
 
-    `people` each in private, public, outsiders and counterfactual, an eighth in the others. Names
-    and badge numbers are unique over all roles; `meta["badge"]` is the number that ends the
+    `people` each in private, public, nonmembers and counterfactual, an eighth in the others. Names
+    and badge numbers are unique over all parts; `meta["badge"]` is the number that ends the
     response. The same seed gives the same people. Raises ConfigError when there are not enough
     names.
     """
     eighth = max(people // 8, 1)
-    counts: dict[Role, int] = {
+    counts: dict[Part, int] = {
         "private": people,
         "public": people,
-        "outsiders": people,
+        "nonmembers": people,
         "counterfactual": people,
         "validation": eighth,
         "test": eighth,
@@ -87,17 +87,17 @@ def people(seed: int, people: int) -> dict[Role, list[Record]]:
 def made_up(
     seed: int,
     kind: str,
-    counts: Mapping[Role, int],
+    counts: Mapping[Part, int],
     record: Callable[[str, int, np.random.Generator], Record],
-) -> dict[Role, list[Record]]:
-    """Make up so many records of each role, each of a person of their own.
+) -> dict[Part, list[Record]]:
+    """Make up so many records of each part, each of a person of their own.
 
     kind: what they are, and the name of their random numbers. record: makes one of (name, badge,
-    what draws the rest). ConfigError for an empty role, or more people than names.
+    what draws the rest). ConfigError for an empty part, or more people than names.
     """
     total = sum(counts.values())
     if min(counts.values()) < 1 or total > NAMES:
-        each = ", ".join(f"{role} {count}" for role, count in counts.items())
+        each = ", ".join(f"{part} {count}" for part, count in counts.items())
         values = f"asked: {total} in all ({each}); names: {NAMES}"
         what = f"There cannot be so many synthetic {kind}."
         raise ConfigError(what, values, "Choose another data.people.")

@@ -30,7 +30,7 @@ def keep_answers(split: Split, share: float) -> Split:
     nothing would be left. A prompt that would then stand there several times alone, stands there
     once.
     """
-    public = split.records_by_role.get("public", ())
+    public = split.records_by_part.get("public", ())
     having = sorted(record.id for record in public if record.response and record.prompt)
     count = max(1, round(share * len(having))) if share else 0
     order = generator(split.seed, "public answers").permutation(len(having))
@@ -42,7 +42,7 @@ def keep_answers(split: Split, share: float) -> Split:
     records, again = collapse([changed.get(record.id, record) for record in public])
     return replace(
         split,
-        records_by_role={**split.records_by_role, "public": records},
+        records_by_part={**split.records_by_part, "public": records},
         group_of=group_of,
         duplicates_collapsed=split.duplicates_collapsed + again,
     )

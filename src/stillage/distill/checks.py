@@ -53,8 +53,8 @@ def checked_task(task: TrainingTask) -> TrainingTask:
         examples=trained,
         validation=with_trained_tokens(task.validation),
     )
-    for role, model in ready.models.items():
-        check_fit(role, model, [*trained, *task.validation])
+    for name, model in ready.models.items():
+        check_fit(name, model, [*trained, *task.validation])
     if task.corpus is not None:
         check_fits(task.corpus, context_of(task.student), embedding_rows(task.student))
     if len(trained) < len(task.examples):
@@ -85,13 +85,13 @@ def check_options(options: TrainConfig, validation: Sequence[Example]) -> None:
         )
 
 
-def check_fit(role: str, model: PreTrainedModel, examples: Sequence[Example]) -> None:
+def check_fit(name: str, model: PreTrainedModel, examples: Sequence[Example]) -> None:
     """Refuse records that the model cannot read (ModelError)."""
     context = context_of(model)
     longest = max(examples, key=lambda example: len(example.ids_T))
     if context is not None and len(longest.ids_T) > context:
         raise ModelError(
-            f"A record is longer than the {role}'s context.",
+            f"A record is longer than the {name}'s context.",
             f"record {longest.record_id}: {len(longest.ids_T)} tokens; context: {context}",
             f"Set data.max_tokens to at most {context}, or use a model with a longer context.",
         )
@@ -99,7 +99,7 @@ def check_fit(role: str, model: PreTrainedModel, examples: Sequence[Example]) ->
     highest = max(examples, key=lambda example: int(example.ids_T.max()))
     if int(highest.ids_T.max()) >= rows:
         raise ModelError(
-            f"The {role} does not know a token of the data.",
-            f"record {highest.record_id}: token {int(highest.ids_T.max())}; {role}: {rows} tokens",
-            f"Tokenise with the {role}'s tokenizer.",
+            f"The {name} does not know a token of the data.",
+            f"record {highest.record_id}: token {int(highest.ids_T.max())}; {name}: {rows} tokens",
+            f"Tokenise with the {name}'s tokenizer.",
         )

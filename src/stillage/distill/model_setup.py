@@ -26,8 +26,8 @@ def prepare_models(task: TrainingTask) -> int:
     activations.
     """
     options = task.options
-    for role, model in task.models.items():
-        examine(model, role)
+    for name, model in task.models.items():
+        examine(model, name)
     if options.gradient_checkpointing:
         checkpoint_activations(task.student)
         if isinstance(task.rollout, MixedRollout):
@@ -38,11 +38,11 @@ def prepare_models(task: TrainingTask) -> int:
     if not options.packing:
         return 0
     longest = max(len(example.ids_T) for example in task.examples)
-    for role, model in task.models.items():
+    for name, model in task.models.items():
         try:
             check_packing(model, longest)
         except CapabilityError as error:
-            log.warning("%s: %s One record a row instead (%s).", role, error.what, error.values)
+            log.warning("%s: %s One record a row instead (%s).", name, error.what, error.values)
             return 0
     return longest
 

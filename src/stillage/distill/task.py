@@ -37,7 +37,7 @@ class TrainingTask:
 
     @property
     def models(self) -> dict[str, PreTrainedModel]:
-        """The models that take part, by role."""
+        """The models that take part, by name."""
         teacher = {} if self.teacher is None else {"teacher": self.teacher}
         return {"student": self.student, **teacher}
 

@@ -16,14 +16,14 @@ from stillage.experiment.given import check_pair
 from stillage.experiment.inputs import (
     device_name,
     examples_of,
-    load_role,
+    load_finished,
     records_of,
     shortest_context,
     start_of,
     stats_key,
     tokenizer_of,
 )
-from stillage.experiment.roles import OUTSIDE, REFERENCE, ModelRole
+from stillage.experiment.specs import OUTSIDE, REFERENCE, ModelSpec
 from stillage.experiment.train_stage import pruned_base
 from stillage.rng import derive
 from stillage.types import Attack, Party, Record, Transform
@@ -63,26 +63,26 @@ def prefixes_of(
     context: Context,
     attacks: Sequence[Attack],
     records: Sequence[Record],
-    roles: Sequence[str],
+    parts: Sequence[str],
     groups: Sequence[str],
 ) -> Prefixes:
     """The records that serve as prefixes, where an attack needs some; they are evaluated by no attack and no other stage."""
     wish = given_away(attacks, context.config.audit.prefix_records)
     return draw_prefixes(
         records,
-        roles,
+        parts,
         groups,
         seed=context.config.seed,
-        outsiders=wish.get("outsiders", 0),
+        nonmembers=wish.get("nonmembers", 0),
         members=wish.get("private", 0),
     )
 
 
 def given_away(attacks: Sequence[Attack], count: int) -> dict[str, int]:
-    """Role -> how many of its records the attacks want as prefixes; empty where none does."""
+    """Part -> how many of its records the attacks want as prefixes; empty where none does."""
     asked = wanted(attacks)
-    wish = {"outsiders": "outsider_prefix" in asked, "private": "member_prefix" in asked}
-    return {role: count for role, is_asked in wish.items() if is_asked and count}
+    wish = {"nonmembers": "nonmember_prefix" in asked, "private": "member_prefix" in asked}
+    return {part: count for part, is_asked in wish.items() if is_asked and count}
 
 
 def material_of(
@@ -113,9 +113,9 @@ def material_of(
         )
     if "frequency" in asked and not public:
         missing["frequency"] = "there are no public records to count tokens in"
-    if "outsider_prefix" in asked and not prefixes.outsiders:
-        missing["outsider_prefix"] = (
-            "there are too few outsiders to give some away as a prefix (audit.prefix_records)"
+    if "nonmember_prefix" in asked and not prefixes.nonmembers:
+        missing["nonmember_prefix"] = (
+            "there are too few nonmembers to give some away as a prefix (audit.prefix_records)"
         )
     if "member_prefix" in asked and not prefixes.members:
         missing["member_prefix"] = (
@@ -125,7 +125,7 @@ def material_of(
         records=tuple(records),
         neighbours=tuple(near),
         ends=tuple(ends),
-        outsiders=prefixes.outsiders,
+        nonmembers=prefixes.nonmembers,
         members=prefixes.members,
         public=tuple(public),
         needed_until=needed_until,
@@ -187,17 +187,17 @@ def near_texts(context: Context, model: Masked, records: Sequence[Record]) -> li
     )
 
 
-def subject_of(context: Context, role: ModelRole, stage: str = "audit") -> Subject:
-    """The finished model of a role, ready to be asked by a stage."""
-    tokenizer = tokenizer_of(context, role)
-    model, key = load_role(context, role, tokenizer), stats_key(context, role)
+def subject_of(context: Context, spec: ModelSpec, stage: str = "audit") -> Subject:
+    """The finished model of a model, ready to be asked by a stage."""
+    tokenizer = tokenizer_of(context, spec)
+    model, key = load_finished(context, spec, tokenizer), stats_key(context, spec)
     return subject(
         context,
         model,
         tokenizer,
         key,
-        context.doing(stage, role.name),
-        what=f"{role.name}, {stage}",
+        context.doing(stage, spec.name),
+        what=f"{spec.name}, {stage}",
     )
 
 
@@ -241,21 +241,21 @@ def initial_of(
     keys: dict[str, str] = {}
     if not transforms:
         return said, keys
-    for role in context.models:
-        if not role.is_trained or not (own or role.name == "teacher"):
+    for spec in context.models:
+        if not spec.is_trained or not (own or spec.name == "teacher"):
             continue
-        tokenizer = tokenizer_of(context, role)
-        model = pruned_base(context, role, tokenizer)
+        tokenizer = tokenizer_of(context, spec)
+        model = pruned_base(context, spec, tokenizer)
         if model is None:
-            kind = "teacher" if role.name.startswith("teacher") else "student"
+            kind = "teacher" if spec.name.startswith("teacher") else "student"
             seed = derive(context.config.seed, "weights", kind)
-            start = start_of(context, role)
+            start = start_of(context, spec)
             model = load_model(start, vocab_size=len(tokenizer), seed=seed, device=device_name())
         key = f"start {model_hash(model)}"
-        keys[role.name] = key
+        keys[spec.name] = key
         if key not in said:
-            doing = context.doing("audit", f"the start of {role.name}")
-            what = f"the start of {role.name}, audit"
+            doing = context.doing("audit", f"the start of {spec.name}")
+            what = f"the start of {spec.name}, audit"
             asked = subject(context, model, tokenizer, key, doing, what=what)
             said[key] = ask(asked, transforms, material, noise_of(context))
     return said, keys
@@ -267,23 +267,23 @@ def self_prompted_of(
     """What the models said that were trained on the audited ones' texts: replies by name, and the name of every model's."""
     transforms = wanted(attacks, ("self_prompted",))
     said: dict[str, Said] = {}
-    for role in context.roles:
-        if role.imitates and transforms:
-            context.progress("audit", {"model": role.name})
-            said[role.name] = ask(
-                subject_of(context, role), transforms, material, noise_of(context)
+    for spec in context.specs:
+        if spec.imitates and transforms:
+            context.progress("audit", {"model": spec.name})
+            said[spec.name] = ask(
+                subject_of(context, spec), transforms, material, noise_of(context)
             )
-    return said, {role.imitates: role.name for role in context.roles if role.name in said}
+    return said, {spec.imitates: spec.name for spec in context.specs if spec.name in said}
 
 
 def check_reference(context: Context) -> None:
     """Refuse a reference that is an audited model, and a student that is its teacher. ConfigError with both names."""
-    given = {role.name: role.start.source for role in context.asked if not role.is_trained}
+    given = {spec.name: spec.start.source for spec in context.asked if not spec.is_trained}
     outside = outside_of(context)
     if not outside and len(given) < 2:
         return
-    asked = [role for role in context.asked if outside or role.name in given]
-    keys = {role.name: stats_key(context, role) for role in asked}  # each hashes a model's files
+    asked = [spec for spec in context.asked if outside or spec.name in given]
+    keys = {spec.name: stats_key(context, spec) for spec in asked}  # each hashes a model's files
     check_pair(keys, given)
     same = [
         name for name, key in keys.items() if outside not in ("", name) and key == keys[outside]
@@ -300,9 +300,9 @@ def outside_of(context: Context) -> str:
     """What the audit calls the model that is given as audit.reference; empty where none is."""
     return next(
         (
-            role.name
-            for role in context.asked
-            if role.name in (OUTSIDE, REFERENCE) and not role.is_trained
+            spec.name
+            for spec in context.asked
+            if spec.name in (OUTSIDE, REFERENCE) and not spec.is_trained
         ),
         "",
     )

@@ -24,7 +24,7 @@ ASKED_WITH: Mapping[Transform, Sequence[str]] = {
         "masked_model",
         "masked_revision",
     ),
-    "outsider_prefix": ("prefix_records",),
+    "nonmember_prefix": ("prefix_records",),
     "member_prefix": ("prefix_records",),
     "noise": ("mope_copies", "mope_sigma", "mope_noise"),
 }
@@ -55,7 +55,7 @@ def settings_of(attacks: Collection[Attack]) -> set[str]:
     scored = {
         setting for attack in attacks for setting in SCORED_WITH.get(attack.name, {}).values()
     }
-    asked: set[Transform] = {request.transform for attack in attacks for request in attack.requests}
+    asked: set[Transform] = {query.transform for attack in attacks for query in attack.queries}
     return scored | {setting for transform in asked for setting in ASKED_WITH.get(transform, ())}
 
 

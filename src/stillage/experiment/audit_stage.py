@@ -1,4 +1,4 @@
-"""The audit stage: ask every model once about members and outsiders, run the attacks, and judge whether to believe them."""
+"""The audit stage: ask every model once about members and nonmembers, run the attacks, and judge whether to believe them."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ class Questioned:
 
 
 def audit(context: Context, folder: Path) -> None:
-    """Membership, extraction and validity of every model, members against outsiders."""
+    """Membership, extraction and validity of every model, members against nonmembers."""
     import pyarrow as pa
 
     from stillage.audit.best_attack import best_attack_results, family_tests
@@ -102,21 +102,21 @@ def audit(context: Context, folder: Path) -> None:
     check_ahead(context, split)
     check_reference(context)
     attacks = attacks_of(config.audit)
-    records, roles, prefixes = evaluated_records(context, attacks)
+    records, parts, prefixes = evaluated_records(context, attacks)
     material = material_of(context, attacks, records, prefixes)
-    audited = audited_of(split, records, roles)
+    audited = audited_of(split, records, parts)
     answers: dict[str, Questioned] = {}
     extraction: list[pa.Table] = []
     memorization: list[pa.Table] = []
     sights: list[Sight] = []
-    for role in context.asked:
-        context.progress("audit", {"model": role.name})
-        subject = subject_of(context, role)
-        questioned = question(context, subject, material, wanted(attacks), roles)
-        answers[role.name] = questioned
-        sights.append(sight_of(context, role, subject, records, roles, questioned.stats))
-        extraction.append(extraction_rows(role.name, questioned, subject.tokenizer))
-        memorization.append(memorization_rows(role.name, questioned, extraction[-1]))
+    for spec in context.asked:
+        context.progress("audit", {"model": spec.name})
+        subject = subject_of(context, spec)
+        questioned = question(context, subject, material, wanted(attacks), parts)
+        answers[spec.name] = questioned
+        sights.append(sight_of(context, spec, subject, records, parts, questioned.stats))
+        extraction.append(extraction_rows(spec.name, questioned, subject.tokenizer))
+        memorization.append(memorization_rows(spec.name, questioned, extraction[-1]))
         del subject
     started, starts = initial_of(context, attacks, material)
     taught, prompted = self_prompted_of(context, attacks, material)
@@ -171,11 +171,11 @@ def audit(context: Context, folder: Path) -> None:
         results += rates_by_group(scores, labels, columns, fprs=fprs, level=level, base=base)
         results += recitals_by_group(recited, labels, columns, level=level, base=base)
     write_table(folder / "scores.parquet", scores)
-    if prefixes.outsiders or prefixes.members:
-        given = {"outsiders": prefixes.outsiders, "private": prefixes.members}
+    if prefixes.nonmembers or prefixes.members:
+        given = {"nonmembers": prefixes.nonmembers, "private": prefixes.members}
         write_json(
             folder / "prefix.json",
-            {role: [record.id for record in known] for role, known in given.items()},
+            {part: [record.id for record in known] for part, known in given.items()},
         )
     write_table(folder / "extraction.parquet", recited)
     write_table(folder / "memorization.parquet", measured)
@@ -187,7 +187,7 @@ def audit(context: Context, folder: Path) -> None:
 
 
 def audited_records(context: Context) -> tuple[list[Record], tuple[str, ...]]:
-    """Members then outsiders, at most audit.max_records of each by a recorded draw of whole groups, with their roles.
+    """Members then nonmembers, at most audit.max_records of each by a recorded draw of whole groups, with their parts.
 
     Without those that leave the evaluation (left_out); the split's checks count them.
     """
@@ -196,14 +196,14 @@ def audited_records(context: Context) -> tuple[list[Record], tuple[str, ...]]:
     split = read_split(context.run / "data")
     left = left_out(context, split)
     records: list[Record] = []
-    roles: list[str] = []
-    for role in ("private", "outsiders"):
-        found = (record for record in split.records_by_role.get(role, ()) if record.id not in left)
+    parts: list[str] = []
+    for part in ("private", "nonmembers"):
+        found = (record for record in split.records_by_part.get(part, ()) if record.id not in left)
         records += sorted(found, key=lambda record: record.id)
-        roles += [role] * (len(records) - len(roles))
+        parts += [part] * (len(records) - len(parts))
     return some_groups(
         records,
-        roles,
+        parts,
         split.groups_of(records),
         context.config.audit.max_records,
         context.config.seed,
@@ -214,26 +214,26 @@ def audited_records(context: Context) -> tuple[list[Record], tuple[str, ...]]:
 def evaluated_records(
     context: Context, attacks: Sequence[Attack]
 ) -> tuple[list[Record], tuple[str, ...], Prefixes]:
-    """The audited records less those that an attack gives away as prefixes, with their roles, and those prefixes."""
+    """The audited records less those that an attack gives away as prefixes, with their parts, and those prefixes."""
     from stillage.data.split import read_split
 
-    records, roles = audited_records(context)
+    records, parts = audited_records(context)
     groups = read_split(context.run / "data").groups_of(records)
-    prefixes = prefixes_of(context, attacks, records, roles, groups)
+    prefixes = prefixes_of(context, attacks, records, parts, groups)
     return (
         [records[index] for index in prefixes.kept],
-        tuple(roles[index] for index in prefixes.kept),
+        tuple(parts[index] for index in prefixes.kept),
         prefixes,
     )
 
 
 def some_audited(context: Context, purpose: str, most: int) -> tuple[list[Record], tuple[str, ...]]:
-    """The evaluated records with their roles, at most `most` of each by a recorded draw of whole groups; 0: all."""
+    """The evaluated records with their parts, at most `most` of each by a recorded draw of whole groups; 0: all."""
     from stillage.data.split import read_split
 
-    records, roles, _ = evaluated_records(context, attacks_of(context.config.audit))
+    records, parts, _ = evaluated_records(context, attacks_of(context.config.audit))
     groups = read_split(context.run / "data").groups_of(records)
-    return some_groups(records, roles, groups, most, context.config.seed, purpose)
+    return some_groups(records, parts, groups, most, context.config.seed, purpose)
 
 
 def question(
@@ -241,7 +241,7 @@ def question(
     subject: Subject,
     material: Material,
     transforms: Sequence[Transform],
-    roles: Sequence[str],
+    parts: Sequence[str],
 ) -> Questioned:
     """Everything the attacks ask of a model, and one greedy recitation."""
     from stillage.audit.extraction import column_targets, first_token_targets
@@ -257,9 +257,9 @@ def question(
         encode = partial(
             examples_of, tokenizer=tokenizer, data=config.data, what="targets to recite"
         )
-        targets = column_targets(records, roles, examples, tokenizer, config.audit.extract, encode)
+        targets = column_targets(records, parts, examples, tokenizer, config.audit.extract, encode)
     else:
-        targets = first_token_targets(examples, roles, tokenizer, config.audit.extract_tokens)
+        targets = first_token_targets(examples, parts, tokenizer, config.audit.extract_tokens)
     asked = [
         target for target in targets if len(target.suffix_ids)
     ]  # nothing to recite: nothing to ask

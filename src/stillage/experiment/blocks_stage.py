@@ -1,4 +1,4 @@
-"""The blocks stage: every audited model block by block, on members and outsiders."""
+"""The blocks stage: every audited model block by block, on members and nonmembers."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from stillage.experiment.inputs import (
     audited_of,
     base_result,
     examples_of,
-    load_role,
+    load_finished,
     shortest_context,
     stats_key,
     tokenizer_of,
     use_threads,
 )
-from stillage.experiment.roles import OUTSIDE, REFERENCE, ModelRole
+from stillage.experiment.specs import OUTSIDE, REFERENCE, ModelSpec
 from stillage.rng import derive
 from stillage.run.folder import write_table
 from stillage.run.results import write_results
@@ -57,14 +57,14 @@ def blocks(context: Context, folder: Path) -> None:
 
     config = context.config
     use_threads(context)
-    records, roles = some_audited(context, "blocks", config.audit.block_records)
-    audited = audited_of(read_split(context.run / "data"), records, roles)
+    records, parts = some_audited(context, "blocks", config.audit.block_records)
+    audited = audited_of(read_split(context.run / "data"), records, parts)
     reference = reference_of(context, records)
     profiles: list[Profile] = []
     left_out: list[LeftOut] = []
-    for role in context.models:
-        context.progress("blocks", {"model": role.name})
-        found, without = profiles_of(context, role, records, audited, reference)
+    for spec in context.models:
+        context.progress("blocks", {"model": spec.name})
+        found, without = profiles_of(context, spec, records, audited, reference)
         profiles += found
         left_out += without
     base = base_result(context, "blocks")
@@ -74,17 +74,17 @@ def blocks(context: Context, folder: Path) -> None:
 
 
 def load(
-    context: Context, role: ModelRole, records: list[Record]
+    context: Context, spec: ModelSpec, records: list[Record]
 ) -> tuple[PreTrainedModel, list[Example]]:
-    """A role's model, and the records as it reads them."""
-    tokenizer = tokenizer_of(context, role)
-    model = load_role(context, role, tokenizer)
+    """A model's model, and the records as it reads them."""
+    tokenizer = tokenizer_of(context, spec)
+    model = load_finished(context, spec, tokenizer)
     return model, examples_of(
         records,
         tokenizer,
         context.config.data,
         shortest_context(model),
-        what=f"{role.name}, blocks",
+        what=f"{spec.name}, blocks",
     )
 
 
@@ -96,18 +96,18 @@ def reference_of(context: Context, records: list[Record]) -> Reference | None:
     from stillage.models.block_losses import losses
 
     name = REFERENCE if "distill" in context.config.stages else OUTSIDE
-    role = next((role for role in context.asked if role.name == name), None)
-    if role is None:
+    spec = next((spec for spec in context.asked if spec.name == name), None)
+    if spec is None:
         return None
-    model, examples = load(context, role, records)
-    progress = context.doing("blocks", role.name)("scoring {} records")
+    model, examples = load(context, spec, records)
+    progress = context.doing("blocks", spec.name)("scoring {} records")
     loss_N = losses(model, examples, context.config.audit.batch_tokens, progress)
     return Reference(model=model, examples=examples, loss_N=loss_N)
 
 
 def profiles_of(
     context: Context,
-    role: ModelRole,
+    spec: ModelSpec,
     records: list[Record],
     audited: Audited,
     reference: Reference | None,
@@ -131,8 +131,8 @@ def profiles_of(
     from stillage.models.lens import block_readings
 
     audit, seed = context.config.audit, context.config.seed
-    model, examples = load(context, role, records)
-    doing = context.doing("blocks", role.name)
+    model, examples = load(context, spec, records)
+    doing = context.doing("blocks", spec.name)
     loss_N = losses(model, examples, audit.batch_tokens, doing("scoring {} records"))
 
     def noise() -> list[Profile]:
@@ -148,35 +148,35 @@ def profiles_of(
             batch_tokens=audit.batch_tokens,
             progress=doing(f"noise in each block, {{}} passes over {len(examples):,} records"),
         )
-        return [mope_profile(role.name, noisy_SLN, loss_N)]
+        return [mope_profile(spec.name, noisy_SLN, loss_N)]
 
     def gradient() -> list[Profile]:
-        key, progress = stats_key(context, role), doing("gradients of {} records")
+        key, progress = stats_key(context, spec), doing("gradients of {} records")
         norms = gradient_norms(model, examples, cache=context.cache, key=key, progress=progress)
-        return [gradient_profile(role.name, np.stack([one.blocks_L for one in norms], axis=1))]
+        return [gradient_profile(spec.name, np.stack([one.blocks_L for one in norms], axis=1))]
 
     def revert() -> list[Profile]:
-        if reference is None or role.name not in REVERTED:
+        if reference is None or spec.name not in REVERTED:
             return []
         if any(
             not np.array_equal(a.ids_T, b.ids_T)
             for a, b in zip(examples, reference.examples, strict=True)
         ):
             raise CapabilityError(
-                "The two models read the records as other tokens.", role.name, "Use one tokenizer."
+                "The two models read the records as other tokens.", spec.name, "Use one tokenizer."
             )
         progress = doing(f"each block exchanged, {{}} passes over {len(examples):,} records")
         reverted_LN = reverted_losses(
             model, reference.model, examples, batch_tokens=audit.batch_tokens, progress=progress
         )
-        return [revert_profile(role.name, reverted_LN, loss_N, reference.loss_N)]
+        return [revert_profile(spec.name, reverted_LN, loss_N, reference.loss_N)]
 
     def readings() -> list[Profile]:
         progress = doing("reading {} records after each block")
         read = block_readings(model, examples, batch_tokens=audit.batch_tokens, progress=progress)
         return [
-            lens_profile(role.name, read.loss_LN),
-            probe_profile(role.name, read.hidden_LNH, audited, seed),
+            lens_profile(spec.name, read.loss_LN),
+            probe_profile(spec.name, read.hidden_LNH, audited, seed),
         ]
 
     profiles: list[Profile] = []
@@ -192,9 +192,9 @@ def profiles_of(
             profiles += measure()
         except CapabilityError as error:
             LOG.warning(
-                "%s: the measure %s is left out: %s (%s)", role.name, name, error.what, error.values
+                "%s: the measure %s is left out: %s (%s)", spec.name, name, error.what, error.values
             )
             left_out.append(
-                LeftOut(model=role.name, attack=f"block {name}", why=f"{error.what} {error.values}")
+                LeftOut(model=spec.name, attack=f"block {name}", why=f"{error.what} {error.values}")
             )
     return profiles, left_out

@@ -206,7 +206,7 @@ def run_scores(one: Candidate, model: str, attack: str) -> RunScores:
         seed=one.seed,
         ids=tuple(columns["id"][rows].tolist()),
         groups=tuple(columns["group"][rows].tolist()),
-        is_member=columns["role"][rows] == "private",
+        is_member=columns["part"][rows] == "private",
         scores=columns["score"][rows].astype(np.float64),
     )
 

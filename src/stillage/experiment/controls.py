@@ -13,13 +13,13 @@ from stillage.experiment.inputs import (
     audited_of,
     device_name,
     examples_of,
-    roles_of,
+    parts_of,
     shortest_context,
     tokenizer_of,
 )
-from stillage.experiment.roles import OUTSIDE, REFERENCE, ModelRole
+from stillage.experiment.specs import OUTSIDE, REFERENCE, ModelSpec
 from stillage.rng import derive
-from stillage.types import Array, Attack, Record, Request
+from stillage.types import Array, Attack, Query, Record
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -31,8 +31,8 @@ CONTROLS = (REFERENCE, OUTSIDE, "student_counterfactual", "teacher_counterfactua
 """Models that never met a private record, nor a teacher that did."""
 UNTRAINED = "student_untrained"
 """The weights that the student's training started from."""
-ALONE = Request(role="target")
-TEXT = Request(role="record", transform="text")
+ALONE = Query(party="target")
+TEXT = Query(party="record", transform="text")
 
 
 def controls_of(scores: pa.Table) -> dict[str, Control]:
@@ -62,51 +62,51 @@ def untrained_controls(
 
     from stillage.audit.membership import score_rows, score_schema
 
-    role = next((role for role in context.roles if role.name == "student"), None)
-    if role is None or not role.is_trained or role.pruned_from:
+    spec = next((spec for spec in context.specs if spec.name == "student"), None)
+    if spec is None or not spec.is_trained or spec.pruned_from:
         why = (
             "it is cut from its teacher"
-            if role is not None and role.pruned_from
+            if spec is not None and spec.pruned_from
             else "no student was trained here"
         )
         unchecked["untrained student"] = why
         return {}
-    audited = audited_of(split, records, roles_of(split, records))
+    audited = audited_of(split, records, parts_of(split, records))
     chosen = [
         attack
         for attack in attacks_of(context.config.audit)
-        if ALONE in attack.requests and set(attack.requests) <= {ALONE, TEXT}
+        if ALONE in attack.queries and set(attack.queries) <= {ALONE, TEXT}
     ]
-    scores = untrained_scores(context, role, records, chosen)
+    scores = untrained_scores(context, spec, records, chosen)
     tables = [score_rows(audited, UNTRAINED, name, values) for name, values in scores.items()]
     return controls_of(pa.concat_tables([score_schema().empty_table(), *tables]))
 
 
 def untrained_scores(
-    context: Context, role: ModelRole, records: Sequence[Record], attacks: Sequence[Attack]
+    context: Context, spec: ModelSpec, records: Sequence[Record], attacks: Sequence[Attack]
 ) -> dict[str, Array]:
-    """Each attack's scores float64[n] on the weights that a role's training started from."""
+    """Each attack's scores float64[n] on the weights that a model's training started from."""
     from stillage.models.load import load_model
     from stillage.models.query import token_stats
 
     if not attacks:
         return {}
-    config, tokenizer = context.config, tokenizer_of(context, role)
+    config, tokenizer = context.config, tokenizer_of(context, spec)
     seed = derive(config.seed, "weights", "student")
-    model = load_model(role.start, vocab_size=len(tokenizer), seed=seed, device=device_name())
+    model = load_model(spec.start, vocab_size=len(tokenizer), seed=seed, device=device_name())
     examples = examples_of(
         records,
         tokenizer,
         config.data,
         shortest_context(model),
-        what=f"the start of {role.name}, audit",
+        what=f"the start of {spec.name}, audit",
     )
     stats = token_stats(model, examples, batch_tokens=config.audit.batch_tokens)
     return {
         attack.name: np.array(
             [
                 attack.score(
-                    *(said if request == ALONE else record.response for request in attack.requests)
+                    *(said if query == ALONE else record.response for query in attack.queries)
                 )
                 for said, record in zip(stats, records, strict=True)
             ]

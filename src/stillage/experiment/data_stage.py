@@ -12,8 +12,8 @@ from stillage.experiment.dp_stage import check_coins
 from stillage.experiment.few_records import few_records_words
 from stillage.experiment.inputs import records_of, write_ids
 from stillage.experiment.outside import tokenizer_source
-from stillage.experiment.roles import OUTSIDE, data_roles, reads_corpus
-from stillage.types import Record, Role
+from stillage.experiment.specs import OUTSIDE, needed_parts, reads_corpus
+from stillage.types import Part, Record
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
@@ -22,9 +22,9 @@ if TYPE_CHECKING:
     from stillage.experiment.plan import Context
 
 LOG = logging.getLogger("stillage")
-LEAST_RECORDS: Mapping[Role, int] = {
+LEAST_RECORDS: Mapping[Part, int] = {
     "private": 2,
-    "outsiders": 2,
+    "nonmembers": 2,
     "public": 1,
     "counterfactual": 1,
     "test": 1,
@@ -55,7 +55,7 @@ def make_data(context: Context, folder: Path) -> None:
 def check_ahead(context: Context, split: Split) -> None:
     """Refuse records that a training or a measurement would stumble over, or pass over without a word.
 
-    For each run anew: records that were drawn for one may serve another, of other models and stages. DataError for a role
+    For each run anew: records that were drawn for one may serve another, of other models and stages. DataError for a model
     with too few records; else errors as `values_of`, `check_answers` and `check_needed`.
     """
     from stillage.audit.extraction import values_of
@@ -63,16 +63,16 @@ def check_ahead(context: Context, split: Split) -> None:
     from stillage.experiment.plan import kept_columns
 
     config = context.config
-    for role in data_roles(config, context.roles):
-        count = len(split.records_by_role.get(role, []))
-        if count < LEAST_RECORDS.get(role, 1):
+    for part in needed_parts(config, context.specs):
+        count = len(split.records_by_part.get(part, []))
+        if count < LEAST_RECORDS.get(part, 1):
             raise DataError(
-                f"The role {role} has too few records for this run.",
-                f"{role}: {count}, needed: {LEAST_RECORDS.get(role, 1)}; all roles: {split.counts}",
+                f"The part {part} has too few records for this run.",
+                f"{part}: {count}, needed: {LEAST_RECORDS.get(part, 1)}; all parts: {split.counts}",
                 "Give a file for it (data.files), a larger share (data.shares), or leave out what needs it"
                 + (
                     ": --audit.counterfactual false."
-                    if role == "counterfactual"
+                    if part == "counterfactual"
                     else " (--stages)."
                 ),
             )
@@ -83,12 +83,12 @@ def check_ahead(context: Context, split: Split) -> None:
             values_of(
                 [
                     record
-                    for role in ("private", "outsiders")
-                    for record in split.records_by_role[role]
+                    for part in ("private", "nonmembers")
+                    for record in split.records_by_part[part]
                 ],
                 column,
             )
-    check_answers(context, split.records_by_role.get("public", []))
+    check_answers(context, split.records_by_part.get("public", []))
     check_needed(split, context.config.data.needed_until)
 
 
@@ -106,15 +106,15 @@ def check_answers(context: Context, public: Sequence[Record]) -> None:
     having = len(with_answers(public))
     if having == len(public):
         return
-    for role in context.roles:
-        method = METHODS[role.method]
-        if role.trained_on != "public" or not needs_answers(
-            method, params_from(method, dict(role.params))
+    for spec in context.specs:
+        method = METHODS[spec.method]
+        if spec.trained_on != "public" or not needs_answers(
+            method, params_from(method, dict(spec.params))
         ):
             continue
-        if role.name == "student":
+        if spec.name == "student":
             raise DataError(
-                f"{role.method} trains on the records' own answers, and not every public record has one.",
+                f"{spec.method} trains on the records' own answers, and not every public record has one.",
                 f"public: {len(public)}, of them answered: {having}",
                 "Use --method seqkd or minillm, which have every answer written; or "
                 + (
@@ -125,7 +125,7 @@ def check_answers(context: Context, public: Sequence[Record]) -> None:
             )
         if not having:
             raise DataError(
-                f"{role.name} needs answers of its own, and no public record has one.",
+                f"{spec.name} needs answers of its own, and no public record has one.",
                 f"public: {len(public)}, of them answered: 0",
                 "Answer a few of them, or leave that model out (--audit.no-teacher false, --distill.init-epochs 0).",
             )
@@ -175,24 +175,24 @@ def check_models(context: Context, tokenizer: PreTrainedTokenizerFast) -> None:
     from stillage.models.scratch import config_from_file, config_from_numbers
 
     data = context.config.data
-    teachers = {role.teacher for role in context.roles}
-    for role in context.roles:
-        start, teaches = role.start, role.name in teachers
+    teachers = {spec.teacher for spec in context.specs}
+    for spec in context.specs:
+        start, teaches = spec.start, spec.name in teachers
         settings = None
-        if start.source and (role.is_trained or teaches):
+        if start.source and (spec.is_trained or teaches):
             settings = check_ahead(start, vocab_size=len(tokenizer))
             own = load_tokenizer(start.source, start.revision)
             check_same_tokenizer(*((own, tokenizer) if teaches else (tokenizer, own)))
-        elif role.name == OUTSIDE:  # it reads with a tokenizer of its own
+        elif spec.name == OUTSIDE:  # it reads with a tokenizer of its own
             check_ahead(start, vocab_size=len(load_tokenizer(start.source, start.revision)))
         elif start.config:
             settings = config_from_file(Path(start.config), len(tokenizer))
         elif not start.source:
             settings = config_from_numbers(start, len(tokenizer))
         cut = (
-            role.pruned_from or role.base is not None
+            spec.pruned_from or spec.base is not None
         )  # its context is that of the model it is cut from
         reads = None if cut or settings is None else context_in(settings)
         prompt_limit(data.max_tokens, data.max_prompt_tokens, reads)
-        if reads_corpus(context.config, role):
+        if reads_corpus(context.config, spec):
             check_corpus_ahead(context.config.lm, tokenizer, reads)

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 BLIND_TO_COINS = ("as_is", "text", "lowercase", "neighbours", "noise", "gradient", "frequency")
 """What the guessing attack may ask: replies that depend on the models and the record alone, and on nobody's membership."""
-TAKES_ASIDE = ("outsider_prefix", "member_prefix")
+TAKES_ASIDE = ("nonmember_prefix", "member_prefix")
 """What takes records out of the evaluation by what they are: then the coins of the others are no longer fair."""
 
 
@@ -55,9 +55,7 @@ def check_dp(config: Config, attacks: Mapping[str, Attack]) -> None:
             f"given: {audit.dp_delta:g}",
             "Give e.g. 1e-5.",
         )
-    asked = (
-        {request.transform for request in attacks[attack].requests} if attack in attacks else {"?"}
-    )
+    asked = {query.transform for query in attacks[attack].queries} if attack in attacks else {"?"}
     if attack not in audit.attacks or not asked <= set(BLIND_TO_COINS):
         raise ConfigError(
             "The attack that guesses must be one of those that are run, and know of no record's membership.",
@@ -68,7 +66,7 @@ def check_dp(config: Config, attacks: Mapping[str, Attack]) -> None:
         name
         for name in audit.attacks
         if name in attacks
-        and any(request.transform in TAKES_ASIDE for request in attacks[name].requests)
+        and any(query.transform in TAKES_ASIDE for query in attacks[name].queries)
     ]
     if aside or audit.max_records:
         raise ConfigError(
@@ -98,7 +96,7 @@ def check_coins(split: Split, guesses: Sequence[int]) -> None:
         raise DataError(
             "Fewer records had a coin of their own than are to be guessed.",
             f"coins: {count}; audit.dp_guesses: {' '.join(map(str, guesses))}; records in groups: {len(split.group_of)}",
-            "Fix fewer guesses (audit.dp_guesses), or give more private records and outsiders.",
+            "Fix fewer guesses (audit.dp_guesses), or give more private records and nonmembers.",
         )
 
 
@@ -114,7 +112,7 @@ def dp(context: Context, folder: Path) -> None:
     split = read_split(context.run / "data")
     check_coins(split, config.audit.dp_guesses)
     ids = canaries(split)
-    inside = {record.id for record in split.records_by_role["private"]}
+    inside = {record.id for record in split.records_by_part["private"]}
     is_in = np.array([id_ in inside for id_ in ids])
     attack, base = dp_attack(config), base_result(context, "dp")
     table = read_table(context.run / "audit" / "scores.parquet").filter(
@@ -161,7 +159,7 @@ def model_results(
         level=audit.level,
     )
     right = clopper_pearson(made.n_correct, made.n_guesses, audit.level)
-    row = replace(row, dataset="private vs outsiders", level=audit.level, n=made.n_guesses)
+    row = replace(row, dataset="private vs nonmembers", level=audit.level, n=made.n_guesses)
     note = (
         f"delta={audit.dp_delta:g}; {made.n_correct} of {made.n_guesses} guesses right, {made.m} coins; "
         f"fixed in advance: {audit.dp_guesses[0]} in, {audit.dp_guesses[1]} out"

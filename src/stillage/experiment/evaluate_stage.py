@@ -17,7 +17,7 @@ from stillage.experiment.inputs import (
     use_threads,
 )
 from stillage.experiment.labels import labels_of_run
-from stillage.experiment.roles import MINIMAL, REFERENCE, ModelRole
+from stillage.experiment.specs import MINIMAL, REFERENCE, ModelSpec
 from stillage.run.folder import write_table
 from stillage.run.results import write_results
 from stillage.types import Record, TokenStats
@@ -33,9 +33,9 @@ GAINS = (("student", REFERENCE), (MINIMAL, REFERENCE), (MINIMAL, "student"))
 """Pairs of models whose quality is compared on the same records: what the first has that the second has not."""
 
 
-def gain_pairs(roles: Sequence[ModelRole]) -> list[tuple[str, str]]:
+def gain_pairs(specs: Sequence[ModelSpec]) -> list[tuple[str, str]]:
     """The pairs of GAINS that differ in nothing but how they were taught: both trained in this run, not given."""
-    trained = {role.name for role in roles if role.is_trained}
+    trained = {spec.name for spec in specs if spec.is_trained}
     return [pair for pair in GAINS if trained.issuperset(pair)]
 
 
@@ -64,11 +64,11 @@ def evaluate(context: Context, folder: Path) -> None:
     asked = records[: config.generate.records] if config.generate.records else records
     rows: list[dict[str, Any]] = []
     stats: dict[str, list[TokenStats]] = {}
-    for role in context.models:
-        context.progress("evaluate", {"model": role.name})
-        model, tokenizer, _, stats[role.name] = stats_of(context, role, records, "evaluate")
-        texts, tokens, finished = answer(context, role.name, model, tokenizer, asked)
-        rows += sample_rows(role.name, asked, texts, tokens, finished, config.data.needed_until)
+    for spec in context.models:
+        context.progress("evaluate", {"model": spec.name})
+        model, tokenizer, _, stats[spec.name] = stats_of(context, spec, records, "evaluate")
+        texts, tokens, finished = answer(context, spec.name, model, tokenizer, asked)
+        rows += sample_rows(spec.name, asked, texts, tokens, finished, config.data.needed_until)
     samples = pa.Table.from_pylist(rows, schema=samples_schema())
     base = base_result(context, "evaluate")
     level = config.audit.level

@@ -32,7 +32,7 @@ def check_exposure(config: Config) -> None:
 
 
 def exposure(context: Context, folder: Path) -> None:
-    """Exposure of every model (exposure/exposure.parquet), and its means over members and over outsiders."""
+    """Exposure of every model (exposure/exposure.parquet), and its means over members and over nonmembers."""
     import pyarrow as pa
 
     from stillage.audit.candidates import candidate_scores, draw_canaries
@@ -48,26 +48,26 @@ def exposure(context: Context, folder: Path) -> None:
 
     config, split = context.config, read_split(context.run / "data")
     use_threads(context)
-    records, roles = some_audited(context, "exposure", config.audit.exposure_records)
+    records, parts = some_audited(context, "exposure", config.audit.exposure_records)
     canaries = draw_canaries(
         records,
-        roles,
-        records_of(context, "outsiders"),
+        parts,
+        records_of(context, "nonmembers"),
         config.audit.extract,
         config.audit.exposure_candidates,
         config.seed,
     )
     rows, rivals = [], {}
     group_of = split.group_of
-    for role in context.models:
-        context.progress("exposure", {"model": role.name})
-        scores = candidate_scores(subject_of(context, role, "exposure"), canaries)
-        rivals[role.name] = rivals_of(canaries, scores, group_of)
+    for spec in context.models:
+        context.progress("exposure", {"model": spec.name})
+        scores = candidate_scores(subject_of(context, spec, "exposure"), canaries)
+        rivals[spec.name] = rivals_of(canaries, scores, group_of)
         for canary, found in zip(canaries, scores, strict=True):
             ranked = (
                 found if isinstance(found, str) else exposures(np.array([found[0]]), found[1])[0]
             )
-            rows.append(exposure_row(role.name, canary.record.id, canary.role, ranked))
+            rows.append(exposure_row(spec.name, canary.record.id, canary.part, ranked))
     table = pa.Table.from_pylist(rows, schema=exposure_schema())
     table = with_groups(table, group_of)
     labels = labels_of_run(context, split)

@@ -1,4 +1,4 @@
-"""A word before hours of training where a split has fewer members or outsiders than the audit's checks need."""
+"""A word before hours of training where a split has fewer members or nonmembers than the audit's checks need."""
 
 from __future__ import annotations
 
@@ -7,17 +7,17 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from stillage.run.folder import read_json
-from stillage.types import Role
+from stillage.types import Part
 
 if TYPE_CHECKING:
     from stillage.experiment.plan import Context
 
-SIDES: tuple[Role, Role] = ("private", "outsiders")
-MOST = 0.8  # of a pool that both sides may take together, so that the other roles keep some
+SIDES: tuple[Part, Part] = ("private", "nonmembers")
+MOST = 0.8  # of a pool that both sides may take together, so that the other parts keep some
 
 
 def records_checks_need() -> int:
-    """Members, and as many outsiders, with which the blind attackers can see whether the two differ by themselves."""
+    """Members, and as many nonmembers, with which the blind attackers can see whether the two differ by themselves."""
     from stillage.audit.blind import BLIND, N_FOLDS
     from stillage.audit.controls import FAMILY_LEVELS
     from stillage.audit.power import UNDECIDED_ABOVE
@@ -28,24 +28,24 @@ def records_checks_need() -> int:
 
 
 def few_records_words(context: Context, counts: Mapping[str, int], undrawn: int = 0) -> str:
-    """How many members and outsiders there are, how many the checks need, and what would do; empty where they are enough.
+    """How many members and nonmembers there are, how many the checks need, and what would do; empty where they are enough.
 
-    counts: records of each role. undrawn: records of the pool that no role drew.
+    counts: records of each part. undrawn: records of the pool that no part drew.
     """
     if "audit" not in context.config.stages:
         return ""
-    members, outsiders = (counts.get(side, 0) for side in SIDES)
+    members, nonmembers = (counts.get(side, 0) for side in SIDES)
     needed = records_checks_need()
-    if min(members, outsiders) >= needed:
+    if min(members, nonmembers) >= needed:
         return ""
     return (
-        f"{members} members and {outsiders} outsiders: the audit's checks need {needed} of each, and will end in"
+        f"{members} members and {nonmembers} nonmembers: the audit's checks need {needed} of each, and will end in"
         f' "too few records to tell". {what_would_do(context, counts, undrawn, needed)}'
     )
 
 
 def what_would_do(context: Context, counts: Mapping[str, int], undrawn: int, needed: int) -> str:
-    """The setting that gives so many members and outsiders."""
+    """The setting that gives so many members and nonmembers."""
     from stillage.data.from_config import is_synthetic
 
     data = context.config.data
@@ -53,7 +53,7 @@ def what_would_do(context: Context, counts: Mapping[str, int], undrawn: int, nee
         return f"Enough: --data.people {needed}."
     if data.files:
         return (
-            f"Enough: files of {needed} or more different records for private and outsiders each."
+            f"Enough: files of {needed} or more different records for private and nonmembers each."
         )
     total = sum(counts.values()) + undrawn
     share = math.ceil(100 * needed / max(1, total)) / 100

@@ -20,14 +20,14 @@ def check_given(context: Context) -> None:
 
     Loads and fetches nothing: a hub id is checked when its turn comes. ModelError, ConfigError.
     """
-    for start in dict.fromkeys(role.start for role in context.roles):
+    for start in dict.fromkeys(spec.start for spec in context.specs):
         if start.path:
             check_folder_ahead(start.path, start.revision)
         if start.adapter:
             check_adapter(start.adapter, needs_base=not start.path)
-    given = [role for role in context.asked if not role.is_trained and role.start.source]
-    keys = {role.name: weights_named(role.start) for role in given}
-    check_pair(keys, {role.name: role.start.source for role in given})
+    given = [spec for spec in context.asked if not spec.is_trained and spec.start.source]
+    keys = {spec.name: weights_named(spec.start) for spec in given}
+    check_pair(keys, {spec.name: spec.start.source for spec in given})
 
 
 def weights_named(start: ModelConfig) -> str:

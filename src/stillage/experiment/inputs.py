@@ -1,4 +1,4 @@
-"""What stages work with: records and their tokens, a role's model and tokenizer, what it says of the records."""
+"""What stages work with: records and their tokens, a part's model and tokenizer, what it says of the records."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ import numpy as np
 
 from stillage.data.groups import cluster_numbers
 from stillage.errors import ConfigError
-from stillage.experiment.roles import ModelRole
+from stillage.experiment.specs import ModelSpec
 from stillage.rng import generator
 from stillage.run.config import Config, DataConfig, ModelConfig
 from stillage.run.folder import write_table
-from stillage.types import Array, Example, Record, Result, Role, TokenStats
+from stillage.types import Array, Example, Part, Record, Result, TokenStats
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerFast
@@ -25,11 +25,11 @@ if TYPE_CHECKING:
     from stillage.experiment.plan import Context
 
 
-def records_of(context: Context, role: Role) -> list[Record]:
-    """The records of one role, as the data stage wrote them."""
+def records_of(context: Context, part: Part) -> list[Record]:
+    """The records of one part, as the data stage wrote them."""
     from stillage.data.split import read_split
 
-    return list(read_split(context.run / "data").records_by_role.get(role, []))
+    return list(read_split(context.run / "data").records_by_part.get(part, []))
 
 
 def some_of(records: Sequence[Record], most: int, seed: int, *names: str) -> list[Record]:
@@ -42,55 +42,55 @@ def some_of(records: Sequence[Record], most: int, seed: int, *names: str) -> lis
 
 def some_groups(
     records: Sequence[Record],
-    roles: Sequence[str],
+    parts: Sequence[str],
     groups: Sequence[str],
     most: int,
     seed: int,
     *names: str,
 ) -> tuple[list[Record], tuple[str, ...]]:
-    """At most `most` records of each role, in their order, by a recorded draw of whole groups; 0: all. With their roles.
+    """At most `most` records of each part, in their order, by a recorded draw of whole groups; 0: all. With their parts.
 
-    roles, groups: of each record; group "": it is alone. Groups come in random order, and one that some role has no room
+    parts, groups: of each record; group "": it is alone. Groups come in random order, and one that some part has no room
     left for is passed over, so that near-duplicates stay together and those of one size are drawn alike, whatever their
-    role: what the shuffles of audit.best_attack rest on. ConfigError where no group of a role fits.
+    part: what the shuffles of audit.best_attack rest on. ConfigError where no group of a part fits.
     """
-    if not most or max(Counter(roles).values(), default=0) <= most:
-        return list(records), tuple(roles)
+    if not most or max(Counter(parts).values(), default=0) <= most:
+        return list(records), tuple(parts)
     number = cluster_numbers([record.id for record in records], groups)
     places = np.split(np.argsort(number, kind="stable"), np.cumsum(np.bincount(number))[:-1])
-    room: dict[str, int] = {role: most for role in set(roles)}
+    room: dict[str, int] = {part: most for part in set(parts)}
     kept: list[int] = []
     for index in generator(seed, *names).permutation(len(places)).tolist():
-        wanted = Counter(roles[int(place)] for place in places[index])
-        if all(count <= room[role] for role, count in wanted.items()):
+        wanted = Counter(parts[int(place)] for place in places[index])
+        if all(count <= room[part] for part, count in wanted.items()):
             kept += places[index].tolist()
-            room = {role: left - wanted[role] for role, left in room.items()}
-    empty = [role for role, left in room.items() if left == most]
+            room = {part: left - wanted[part] for part, left in room.items()}
+    empty = [part for part, left in room.items() if left == most]
     if empty:
         smallest = min(
-            len(group) for group in places if any(roles[place] in empty for place in group.tolist())
+            len(group) for group in places if any(parts[place] in empty for place in group.tolist())
         )
         raise ConfigError(
             "So few records cannot be drawn: near-duplicates are drawn together.",
-            f"at most {most} of each role; the smallest group of {', '.join(empty)} has {smallest}",
+            f"at most {most} of each part; the smallest group of {', '.join(empty)} has {smallest}",
             "Ask for more records (0: all).",
         )
-    return [records[index] for index in sorted(kept)], tuple(roles[index] for index in sorted(kept))
+    return [records[index] for index in sorted(kept)], tuple(parts[index] for index in sorted(kept))
 
 
-def roles_of(split: Split, records: Sequence[Record]) -> tuple[str, ...]:
-    """Private or outsiders, for each audited record."""
-    inside = {record.id for record in split.records_by_role.get("private", ())}
-    return tuple("private" if record.id in inside else "outsiders" for record in records)
+def parts_of(split: Split, records: Sequence[Record]) -> tuple[str, ...]:
+    """Private or nonmembers, for each audited record."""
+    inside = {record.id for record in split.records_by_part.get("private", ())}
+    return tuple("private" if record.id in inside else "nonmembers" for record in records)
 
 
-def audited_of(split: Split, records: Sequence[Record], roles: Sequence[str]) -> Audited:
-    """The records as the statistics want them. roles: private or outsiders, one per record."""
+def audited_of(split: Split, records: Sequence[Record], parts: Sequence[str]) -> Audited:
+    """The records as the statistics want them. parts: private or nonmembers, one per record."""
     from stillage.audit.membership import Audited
 
     return Audited(
         ids=tuple(record.id for record in records),
-        roles=tuple(roles),
+        parts=tuple(parts),
         texts=tuple(record.response for record in records),
         groups=split.groups_of(records),
     )
@@ -126,28 +126,28 @@ def examples_of(
     return done.examples
 
 
-def model_source(context: Context, role: ModelRole) -> ModelConfig:
-    """Where the finished weights of a role are."""
-    if not role.is_trained:
-        return role.start
-    return ModelConfig(path=str(context.run / role.name / "model"), dtype=role.start.dtype)
+def model_source(context: Context, spec: ModelSpec) -> ModelConfig:
+    """Where the finished weights of a model are."""
+    if not spec.is_trained:
+        return spec.start
+    return ModelConfig(path=str(context.run / spec.name / "model"), dtype=spec.start.dtype)
 
 
-def tokenizer_of(context: Context, role: ModelRole) -> PreTrainedTokenizerFast:
-    """The tokenizer that a role's model reads with."""
+def tokenizer_of(context: Context, spec: ModelSpec) -> PreTrainedTokenizerFast:
+    """The tokenizer that a model's model reads with."""
     from stillage.models.load import load_tokenizer
 
-    if role.is_trained or not role.start.source:
+    if spec.is_trained or not spec.start.source:
         return load_tokenizer(str(context.run / "tokenizer"))
-    return load_tokenizer(role.start.source, role.start.revision)
+    return load_tokenizer(spec.start.source, spec.start.revision)
 
 
-def start_of(context: Context, role: ModelRole) -> ModelConfig:
-    """What a role's training starts from: its own start, or the finished weights of another role of this run."""
-    if not role.starts_from:
-        return role.start
+def start_of(context: Context, spec: ModelSpec) -> ModelConfig:
+    """What a model's training starts from: its own start, or the finished weights of another model of this run."""
+    if not spec.starts_from:
+        return spec.start
     return model_source(
-        context, next(other for other in context.roles if other.name == role.starts_from)
+        context, next(other for other in context.specs if other.name == spec.starts_from)
     )
 
 
@@ -159,14 +159,14 @@ def use_threads(context: Context) -> None:
         torch.set_num_threads(context.config.threads)
 
 
-def load_role(
-    context: Context, role: ModelRole, tokenizer: PreTrainedTokenizerFast
+def load_finished(
+    context: Context, spec: ModelSpec, tokenizer: PreTrainedTokenizerFast
 ) -> PreTrainedModel:
-    """The finished model of a role, on the best device."""
+    """The finished model of a model, on the best device."""
     from stillage.models.load import load_model
 
     return load_model(
-        model_source(context, role), vocab_size=len(tokenizer), seed=0, device=device_name()
+        model_source(context, spec), vocab_size=len(tokenizer), seed=0, device=device_name()
     )
 
 
@@ -201,37 +201,37 @@ def stated_context(source: ModelConfig) -> int | None:
 
 
 def stats_of(
-    context: Context, role: ModelRole, records: Sequence[Record], stage: str
+    context: Context, spec: ModelSpec, records: Sequence[Record], stage: str
 ) -> tuple[PreTrainedModel, PreTrainedTokenizerFast, list[Example], list[TokenStats]]:
     """One forward pass of a role's model over records, for a stage: its TokenStats, cached by content in the run folder."""
     from stillage.models.query import token_stats
 
-    tokenizer = tokenizer_of(context, role)
-    model = load_role(context, role, tokenizer)
+    tokenizer = tokenizer_of(context, spec)
+    model = load_finished(context, spec, tokenizer)
     examples = examples_of(
         records,
         tokenizer,
         context.config.data,
         shortest_context(model),
-        what=f"{role.name}, {stage}",
+        what=f"{spec.name}, {stage}",
     )
     stats = token_stats(
         model,
         examples,
         batch_tokens=context.config.audit.batch_tokens,
         cache=context.cache,
-        key=stats_key(context, role),
-        progress=context.doing(stage, role.name)("scoring {} records"),
+        key=stats_key(context, spec),
+        progress=context.doing(stage, spec.name)("scoring {} records"),
     )
     return model, tokenizer, examples, stats
 
 
-def stats_key(context: Context, role: ModelRole) -> str:
-    """What decides a role's TokenStats besides the examples: its weights."""
+def stats_key(context: Context, spec: ModelSpec) -> str:
+    """What decides a model's TokenStats besides the examples: its weights."""
     from stillage.models.identity import folder_hash
     from stillage.models.source import adapter_of, find
 
-    source = model_source(context, role)
+    source = model_source(context, spec)
     folders = [find(source.path, source.revision)] if source.path else []
     folders += [adapter_of(source.adapter)] if source.adapter else []
     return " ".join(

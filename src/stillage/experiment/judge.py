@@ -22,7 +22,7 @@ from stillage.audit.validity import (
 )
 from stillage.data.groups import cluster_numbers, prompt_text, whole_text
 from stillage.experiment.controls import ALONE, TEXT, controls_of, untrained_controls
-from stillage.experiment.inputs import roles_of
+from stillage.experiment.inputs import parts_of
 from stillage.experiment.left_out import Why, left_out, saying
 from stillage.experiment.readings import readings_of
 from stillage.run.folder import read_json, read_table, sha256_file
@@ -66,7 +66,7 @@ def judge_run(
         truncation(context, split, records, readings),
         check_records([record.id for record in records], ids_by_score(scores)),
         check_sources(*fingerprints(context))
-        if any(role.is_trained for role in context.roles)
+        if any(spec.is_trained for spec in context.specs)
         else None,
         check_answers(answers(scores)),
         *seen,
@@ -77,16 +77,16 @@ def judge_run(
 
 
 def sides(split: Split) -> tuple[list[Record], list[Record]]:
-    """Members and outsiders, all of them, audited or not."""
-    members, outsiders = (
-        list(split.records_by_role.get(kind, ())) for kind in ("private", "outsiders")
+    """Members and nonmembers, all of them, audited or not."""
+    members, nonmembers = (
+        list(split.records_by_part.get(kind, ())) for kind in ("private", "nonmembers")
     )
-    return members, outsiders
+    return members, nonmembers
 
 
 def provenance(context: Context, split: Split, unchecked: dict[str, str]) -> Check | None:
     """Where each record went, as the stages of this run wrote it down."""
-    given = [role.name for role in context.asked if not role.is_trained]
+    given = [spec.name for spec in context.asked if not spec.is_trained]
     if given:
         unchecked["provenance"] = (
             f"what was trained elsewhere is not known here: {', '.join(given)}"
@@ -96,13 +96,13 @@ def provenance(context: Context, split: Split, unchecked: dict[str, str]) -> Che
         return None
     return check_provenance(
         reached,
-        {record.id: role for role, found in split.records_by_role.items() for record in found},
+        {record.id: part for part, found in split.records_by_part.items() for record in found},
     )
 
 
 def ids_by_stage(context: Context) -> dict[str, list[str]]:
     """The ids of the records that each stage of this run learned from, as it wrote them down."""
-    names = ["tokenizer", *(role.name for role in context.roles if role.is_trained)]
+    names = ["tokenizer", *(spec.name for spec in context.specs if spec.is_trained)]
     paths = {name: context.run / name / "provenance.parquet" for name in names}
     return {
         name: read_table(path).column("id").to_pylist()
@@ -112,13 +112,13 @@ def ids_by_stage(context: Context) -> dict[str, list[str]]:
 
 
 def overlap(split: Split, left: Mapping[str, Why] = NOTHING) -> Check:
-    """Members that are outsiders too, or nearly. left: who leaves the evaluation (`left_out`)."""
-    members, outsiders = sides(split)
+    """Members that are nonmembers too, or nearly. left: who leaves the evaluation (`left_out`)."""
+    members, nonmembers = sides(split)
     found = check_overlap(
         [record.id for record in members],
-        [record.id for record in outsiders],
+        [record.id for record in nonmembers],
         [whole_text(record) for record in members],
-        [whole_text(record) for record in outsiders],
+        [whole_text(record) for record in nonmembers],
     )
     if split.copies:
         found = replace(found, detail=f"{found.detail} {split.copies}.")
@@ -128,15 +128,15 @@ def overlap(split: Split, left: Mapping[str, Why] = NOTHING) -> Check:
 def training_overlap(
     context: Context, split: Split, unchecked: dict[str, str], left: Mapping[str, Why] = NOTHING
 ) -> Check | None:
-    """Members and outsiders that the students of this run were trained on by themselves, or nearly. left: as `overlap`."""
-    if not any(role.trained_on == "public" for role in context.roles):
+    """Members and nonmembers that the students of this run were trained on by themselves, or nearly. left: as `overlap`."""
+    if not any(spec.trained_on == "public" for spec in context.specs):
         unchecked["training_overlap"] = "no student was trained here"
         return None
     if context.config.lm.path:
         unchecked["plain text"] = (
             "the corpus that the students read beside their records was not searched for members"
         )
-    audited, public = [*sides(split)[0], *sides(split)[1]], split.records_by_role.get("public", [])
+    audited, public = [*sides(split)[0], *sides(split)[1]], split.records_by_part.get("public", [])
     found = check_training_overlap(
         [prompt_text(record) for record in audited],
         [whole_text(record) for record in audited],
@@ -147,17 +147,17 @@ def training_overlap(
 
 
 def order(split: Split, unchecked: dict[str, str]) -> Check | None:
-    """The place in the pool, where members and outsiders come from one."""
-    members, outsiders = sides(split)
-    place = places([*members, *outsiders])
+    """The place in the pool, where members and nonmembers come from one."""
+    members, nonmembers = sides(split)
+    place = places([*members, *nonmembers])
     if not split.drawn_by_us or place is None:
         unchecked["order"] = (
             "the records do not say where in a file they stood"
             if split.drawn_by_us
-            else "members and outsiders come from files of their own"
+            else "members and nonmembers come from files of their own"
         )
         return None
-    clusters = drawn_together(split, [*members, *outsiders])
+    clusters = drawn_together(split, [*members, *nonmembers])
     return check_order(place, np.arange(place.size) < len(members), clusters=clusters)
 
 
@@ -182,8 +182,8 @@ def places(records: Sequence[Record]) -> Array | None:
 def truncation(
     context: Context, split: Split, records: Sequence[Record], readings: Sequence[Reading] = ()
 ) -> Check:
-    """How unequally members and outsiders were cut, under the model that reads them most unequally."""
-    member = np.array([role == "private" for role in roles_of(split, records)])
+    """How unequally members and nonmembers were cut, under the model that reads them most unequally."""
+    member = np.array([part == "private" for part in parts_of(split, records)])
     clusters = drawn_together(split, records)
     found = [
         check_truncation(reading.was_cut, member, clusters=clusters)
@@ -195,7 +195,7 @@ def truncation(
 def fingerprints(context: Context) -> tuple[dict[str, str], dict[str, str]]:
     """(sha256 that each stage wrote down, sha256 now) of the records, the tokenizer and every trained model's files."""
     expected: dict[str, str] = {}
-    for name in ("data", "tokenizer", *(role.name for role in context.roles if role.is_trained)):
+    for name in ("data", "tokenizer", *(spec.name for spec in context.specs if spec.is_trained)):
         manifest = context.run / name / MANIFEST
         files: Mapping[str, str] = read_json(manifest)["files"] if manifest.is_file() else {}
         kept = [
@@ -232,7 +232,7 @@ def answers(scores: pa.Table) -> dict[str, list[Array]]:
         names = {
             name
             for name in set(attack.tolist()) & set(ATTACKS)
-            if set(ATTACKS[name].requests) == wanted
+            if set(ATTACKS[name].queries) == wanted
         }
         for pair in dict.fromkeys(zip(model.tolist(), attack.tolist(), strict=True)):
             if pair[1] in names and (pair[0] not in found or wanted == {ALONE}):

@@ -11,13 +11,13 @@ if TYPE_CHECKING:
     from stillage.data.split import Split
     from stillage.experiment.plan import Context
 
-ROLES = ("private", "outsiders", "test")
-"""Roles whose records are measured by group: labels are made for all of them at once, so that a group means one thing."""
+PARTS = ("private", "nonmembers", "test")
+"""Parts whose records are measured by group: labels are made for all of them at once, so that a group means one thing."""
 
 
 def labels_of_run(context: Context, split: Split) -> dict[str, list[str]]:
     """Record id -> its label in every column of data.slice_by, of all records that are measured."""
-    found = {record.id: record for role in ROLES for record in split.records_by_role.get(role, ())}
+    found = {record.id: record for part in PARTS for record in split.records_by_part.get(part, ())}
     return labels_of(list(found.values()), context.config.data.slice_by)
 
 

@@ -18,7 +18,7 @@ from stillage.experiment.outside import tokenizer_source
 from stillage.models.source import ADAPTER, base_of
 
 if TYPE_CHECKING:
-    from stillage.experiment.roles import ModelRole
+    from stillage.experiment.specs import ModelSpec
     from stillage.run.config import Config
 
 
@@ -64,7 +64,7 @@ def stated(name: str, path: str) -> Stated | None:
     )
 
 
-def layout_notes(config: Config, roles: Sequence[ModelRole]) -> list[str]:
+def layout_notes(config: Config, specs: Sequence[ModelSpec]) -> list[str]:
     """What to say of the layout of a run before it starts: what was chosen, and which folder says otherwise.
 
     Reads a few text files of the models' folders, no library. ConfigError where nobody chose and the models that are used
@@ -80,8 +80,8 @@ def layout_notes(config: Config, roles: Sequence[ModelRole]) -> list[str]:
     tokenizer = (
         stated("tokenizer", source) if config.tokenizer.path else next(iter(found.values()), None)
     )
-    trains = any(role.is_trained for role in roles)
-    as_they_are = [found[role.name] for role in roles if not role.is_trained and role.name in found]
+    trains = any(spec.is_trained for spec in specs)
+    as_they_are = [found[spec.name] for spec in specs if not spec.is_trained and spec.name in found]
     readers = [*([tokenizer] if trains and tokenizer is not None else []), *as_they_are]
     reference = (
         stated("audit.reference", config.audit.reference) if "audit" in config.stages else None

@@ -1,4 +1,4 @@
-"""Audited records that leave the evaluation: what the students were trained on, and outsiders that are members nearly."""
+"""Audited records that leave the evaluation: what the students were trained on, and nonmembers that are members nearly."""
 
 from __future__ import annotations
 
@@ -30,25 +30,25 @@ LEAST_KEPT = (
 def left_out(context: Context, split: Split) -> dict[str, Why]:
     """Record id -> why no stage evaluates it; the one place that decides it.
 
-    Every member and outsider whose own prompt or near-duplicate is among what students of this run were trained on, and
-    every outsider that is a near-duplicate of a member: a few of them, which the checks tolerate, would be the whole
+    Every member and nonmember whose own prompt or near-duplicate is among what students of this run were trained on, and
+    every nonmember that is a near-duplicate of a member: a few of them, which the checks tolerate, would be the whole
     leak. Nothing where a side would keep fewer than 2 records, nor where each record had a coin (data.inclusion
     bernoulli): the one-run audit needs every coin, and they stay fair only where nobody leaves for what they decided.
     """
-    members, outsiders = (
-        list(split.records_by_role.get(role, ())) for role in ("private", "outsiders")
+    members, nonmembers = (
+        list(split.records_by_part.get(part, ())) for part in ("private", "nonmembers")
     )
-    if split.inclusion == BERNOULLI or not members or not outsiders:
+    if split.inclusion == BERNOULLI or not members or not nonmembers:
         return {}
     found: dict[str, Why] = {}
     near = near_across(
-        [whole_text(record) for record in members], [whole_text(record) for record in outsiders]
+        [whole_text(record) for record in members], [whole_text(record) for record in nonmembers]
     )
-    for record, is_near in zip(outsiders, near.right_N.tolist(), strict=True):
+    for record, is_near in zip(nonmembers, near.right_N.tolist(), strict=True):
         if is_near:
             found[record.id] = "near"
-    if any(role.trained_on == "public" for role in context.roles):
-        audited, public = [*members, *outsiders], split.records_by_role.get("public", [])
+    if any(spec.trained_on == "public" for spec in context.specs):
+        audited, public = [*members, *nonmembers], split.records_by_part.get("public", [])
         same, like = trained_on(
             [prompt_text(record) for record in audited],
             [whole_text(record) for record in audited],
@@ -58,7 +58,7 @@ def left_out(context: Context, split: Split) -> dict[str, Why]:
         for record, is_trained in zip(audited, (same | like).tolist(), strict=True):
             if is_trained:
                 found[record.id] = "trained"
-    kept = [sum(record.id not in found for record in side) for side in (members, outsiders)]
+    kept = [sum(record.id not in found for record in side) for side in (members, nonmembers)]
     return found if min(kept) >= LEAST_KEPT else {}
 
 
@@ -67,11 +67,11 @@ def saying(check: Check, split: Split, left: Mapping[str, Why], why: Why) -> Che
     if why not in left.values():
         return check
     count = Counter(
-        role
-        for role in ("private", "outsiders")
-        for record in split.records_by_role.get(role, ())
+        part
+        for part in ("private", "nonmembers")
+        for record in split.records_by_part.get(part, ())
         if left.get(record.id) == why
     )
-    detail = f"{count['private']} members and {count['outsiders']} outsiders left the evaluation {WORDS[why]}."
-    values = {"members left out": count["private"], "outsiders left out": count["outsiders"]}
+    detail = f"{count['private']} members and {count['nonmembers']} nonmembers left the evaluation {WORDS[why]}."
+    values = {"members left out": count["private"], "nonmembers left out": count["nonmembers"]}
     return replace(check, detail=f"{check.detail} {detail}", values={**check.values, **values})

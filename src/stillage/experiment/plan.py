@@ -23,16 +23,16 @@ from stillage.experiment.outside import (
     tokenizer_source,
 )
 from stillage.experiment.plugin import Plugin, deciding
-from stillage.experiment.roles import (
+from stillage.experiment.self_prompted import self_prompted_specs
+from stillage.experiment.shadows import DESIGN, chosen_attacks, make_design, shadow_specs
+from stillage.experiment.specs import (
     INIT,
     OUTSIDE,
-    ModelRole,
-    model_roles,
-    outside_roles,
+    ModelSpec,
+    model_specs,
+    outside_specs,
     reads_corpus,
 )
-from stillage.experiment.self_prompted import self_prompted_roles
-from stillage.experiment.shadows import DESIGN, chosen_attacks, make_design, shadow_roles
 from stillage.experiment.team import Team
 from stillage.models.source import check_place
 from stillage.run.config import Config, ModelConfig, TrainConfig
@@ -74,7 +74,7 @@ class Context:
     """What every stage's work is given."""
 
     config: Config
-    roles: tuple[ModelRole, ...]
+    specs: tuple[ModelSpec, ...]
     method_params: object
     stop: Stop
     progress: Progress
@@ -97,17 +97,17 @@ class Context:
         return (self.store or self.run) / "cache"
 
     @property
-    def models(self) -> tuple[ModelRole, ...]:
+    def models(self) -> tuple[ModelSpec, ...]:
         """The models that are evaluated and audited: all but those that serve others (starts, shadows, references)."""
-        return tuple(role for role in self.asked if role.name != OUTSIDE)
+        return tuple(spec for spec in self.asked if spec.name != OUTSIDE)
 
     @property
-    def asked(self) -> tuple[ModelRole, ...]:
+    def asked(self) -> tuple[ModelSpec, ...]:
         """The models that the attacks are tried on: those that are audited, and what audit.reference adds to them."""
         return tuple(
-            role
-            for role in self.roles
-            if role.name != INIT and not role.shadow and not role.imitates
+            spec
+            for spec in self.specs
+            if spec.name != INIT and not spec.shadow and not spec.imitates
         )
 
     @property
@@ -147,7 +147,7 @@ def make_context(
     check_tracker(config.track)
     method = method_named(METHODS, config.distill.method)
     params = params_from(method, config.distill.params)
-    roles = tuple(model_roles(config, method, params))
+    specs = tuple(model_specs(config, method, params))
     if "audit" in config.stages:
         from stillage.audit.attacks import ATTACKS, FITTED_ATTACKS, SHADOW_ATTACKS
 
@@ -161,16 +161,16 @@ def make_context(
         if config.audit.dp:
             check_dp(config, ATTACKS)
         asking = [ATTACKS[name] for name in config.audit.attacks if name in ATTACKS]
-        outside = outside_roles(roles, config, asking)
-        roles = (
-            *roles,
+        outside = outside_specs(specs, config, asking)
+        specs = (
+            *specs,
             *outside,
-            *self_prompted_roles(roles, config),
-            *shadow_roles(roles, config.audit.shadows),
+            *self_prompted_specs(specs, config),
+            *shadow_specs(specs, config.audit.shadows),
         )
     return Context(
         config=config,
-        roles=roles,
+        specs=specs,
         method_params=params,
         stop=stop,
         progress=progress,
@@ -200,7 +200,7 @@ def plan(context: Context) -> list[Stage]:
             schema=SCHEMAS["data"],
         )
     ]
-    if any(not role.start.source or role.is_trained for role in context.roles):
+    if any(not spec.start.source or spec.is_trained for spec in context.specs):
         stages.append(
             Stage(
                 name="tokenizer",
@@ -215,14 +215,14 @@ def plan(context: Context) -> list[Stage]:
             )
         )
     own = [
-        role for role in context.roles if role.is_trained and not role.shadow and not role.imitates
+        spec for spec in context.specs if spec.is_trained and not spec.shadow and not spec.imitates
     ]
-    stages += [train_stage(context, role) for role in own]
+    stages += [train_stage(context, spec) for spec in own]
     before = tuple(stage.name for stage in stages)
     models, given = given_models(context.models)
-    for role in context.roles if "distill" not in config.stages else ():
-        if role.start.path:
-            check_place(role.start.path, role.start.revision)
+    for spec in context.specs if "distill" not in config.stages else ():
+        if spec.start.path:
+            check_place(spec.start.path, spec.start.revision)
     if "evaluate" in config.stages:
         stages.append(
             Stage(
@@ -246,7 +246,7 @@ def plan(context: Context) -> list[Stage]:
             check_place(used.masked_model, used.masked_revision)
         others = [
             *shadow_stages(context),
-            *(train_stage(context, role) for role in context.roles if role.imitates),
+            *(train_stage(context, spec) for spec in context.specs if spec.imitates),
         ]
         stages += others
         before = (*before, *(stage.name for stage in others))
@@ -280,11 +280,11 @@ def plan(context: Context) -> list[Stage]:
     return [*stages, report_stage.report_stage(context, [stage.name for stage in stages])]
 
 
-def given_models(roles: Sequence[ModelRole]) -> tuple[dict[str, str], dict[str, dict[str, Any]]]:
-    """Of the roles that are not trained: the hashes of all their files, and where each starts."""
-    given = [role for role in roles if not role.is_trained]
-    models = {path: digest for role in given for path, digest in outside_model(role.start).items()}
-    return models, {role.name: plain(role.start) for role in given}
+def given_models(specs: Sequence[ModelSpec]) -> tuple[dict[str, str], dict[str, dict[str, Any]]]:
+    """Of the models that are not trained: the hashes of all their files, and where each starts."""
+    given = [spec for spec in specs if not spec.is_trained]
+    models = {path: digest for spec in given for path, digest in outside_model(spec.start).items()}
+    return models, {spec.name: plain(spec.start) for spec in given}
 
 
 def beside_audit(
@@ -302,7 +302,7 @@ def beside_audit(
     from stillage.experiment.signal_stage import has_signal, signal
 
     config, stages = context.config, []
-    needed = {"data", "tokenizer", *(role.name for role in context.models)}
+    needed = {"data", "tokenizer", *(spec.name for spec in context.models)}
     before = tuple(name for name in before if name in needed)
     asked = plain(config.audit)
     away = given_away(attacks_of(config.audit), config.audit.prefix_records)
@@ -326,7 +326,7 @@ def beside_audit(
                 work=partial(blocks, context),
             )
         )
-    if has_signal(context.roles, config.audit.signal_records):
+    if has_signal(context.specs, config.audit.signal_records):
         stages.append(
             Stage(
                 name="signal",
@@ -382,36 +382,36 @@ def shadow_stages(context: Context) -> list[Stage]:
         work=partial(make_design, context),
         schema=SCHEMAS[DESIGN],
     )
-    return [design, *(train_stage(context, role) for role in context.roles if role.shadow)]
+    return [design, *(train_stage(context, spec) for spec in context.specs if spec.shadow)]
 
 
-def train_stage(context: Context, role: ModelRole) -> Stage:
+def train_stage(context: Context, spec: ModelSpec) -> Stage:
     """The stage that trains one model."""
     from stillage.experiment.train_stage import train_model
 
-    assert role.train is not None
+    assert spec.train is not None
     before = [
         other
-        for other in context.roles
-        if other.name in (role.teacher, role.pruned_from, role.starts_from)
+        for other in context.specs
+        if other.name in (spec.teacher, spec.pruned_from, spec.starts_from)
     ]
-    teachers = [other for other in before if other.name != role.starts_from]
-    outside = outside_model(role.start)
+    teachers = [other for other in before if other.name != spec.starts_from]
+    outside = outside_model(spec.start)
     for teacher in teachers:
         outside |= {} if teacher.is_trained else outside_model(teacher.start)
     beside: dict[str, object] = {}
-    if role.pruned_from or role.base is not None:
-        beside["pruned"] = role.pruned_from
-    if role.base is not None:
-        beside["base"] = plain(role.base)
-        outside |= outside_model(role.base)
-    if role.starts_from:
-        beside["starts_from"] = role.starts_from
-    if role.shadow:
-        beside["shadow"] = role.shadow
-    if role.imitates:
+    if spec.pruned_from or spec.base is not None:
+        beside["pruned"] = spec.pruned_from
+    if spec.base is not None:
+        beside["base"] = plain(spec.base)
+        outside |= outside_model(spec.base)
+    if spec.starts_from:
+        beside["starts_from"] = spec.starts_from
+    if spec.shadow:
+        beside["shadow"] = spec.shadow
+    if spec.imitates:
         beside["self_prompt_texts"] = context.config.audit.self_prompt_texts
-    if reads_corpus(context.config, role):
+    if reads_corpus(context.config, spec):
         beside["lm"] = plain(context.config.lm)
         if not Path(context.config.lm.path).exists():
             raise DataError(
@@ -421,20 +421,20 @@ def train_stage(context: Context, role: ModelRole) -> Stage:
             )
         outside |= outside_folder(context.config.lm.path)
     return Stage(
-        name=role.name,
+        name=spec.name,
         settings={
-            "start": plain(role.start),
-            "train": train_settings(role.train),
-            "method": role.method,
-            "params": dict(role.params),
-            "trained_on": role.trained_on,
+            "start": plain(spec.start),
+            "train": train_settings(spec.train),
+            "method": spec.method,
+            "params": dict(spec.params),
+            "trained_on": spec.trained_on,
             "seed": context.config.seed,
             "teacher": [plain(teacher.start) for teacher in teachers],
             **beside,
-            **deciding(context.plugins, [role.method, *dict(role.params).values()]),
+            **deciding(context.plugins, [spec.method, *dict(spec.params).values()]),
         },
         inputs=("data", "tokenizer", *(other.name for other in before if other.is_trained)),
-        work=partial(train_model, context, role),
+        work=partial(train_model, context, spec),
         outside=outside,
         schema=SCHEMAS["train"],
     )
@@ -462,8 +462,7 @@ def check_needed_part(config: Config, attacks: Mapping[str, Attack]) -> None:
     asked = [
         name
         for name in config.audit.attacks
-        if name in attacks
-        and any(request.transform == "needed" for request in attacks[name].requests)
+        if name in attacks and any(query.transform == "needed" for query in attacks[name].queries)
     ]
     if asked and not config.data.needed_until:
         raise ConfigError(

@@ -24,7 +24,7 @@ from stillage.audit.attacks import ATTACKS
 from stillage.distill.methods import METHODS
 from stillage.distill.settings import DIVERGENCE_PARAMS, PARSERS, setting_fields
 from stillage.errors import ConfigError, UserError
-from stillage.types import Attack, Method, Party, Request, Transform
+from stillage.types import Attack, Method, Party, Query, Transform
 
 TABLES = ("DIVERGENCES", "METHODS", "ATTACKS")
 PACKAGE = Path(stillage.__file__).parent
@@ -205,36 +205,36 @@ def check_attack(path: Path, name: str, entry: object) -> None:
     if entry.name != name:
         raise refused(path, what, f"its own name is {entry.name!r}", "Use one name.")
     if (
-        not isinstance(entry.requests, tuple | list)
-        or not entry.requests
+        not isinstance(entry.queries, tuple | list)
+        or not entry.queries
         or not callable(entry.score)
     ):
-        values = f"requests: {entry.requests}; score: {type(entry.score).__name__}"
+        values = f"queries: {entry.queries}; score: {type(entry.score).__name__}"
         raise refused(
-            path, what, values, "Give a tuple of requests, (Request(...),), and a score function."
+            path, what, values, "Give a tuple of queries, (Query(...),), and a score function."
         )
-    for request in entry.requests:
-        check_request(path, what, request)
+    for query in entry.queries:
+        check_query(path, what, query)
     try:
-        inspect.signature(entry.score).bind(*entry.requests)
+        inspect.signature(entry.score).bind(*entry.queries)
     except TypeError as error:
-        values = f"{len(entry.requests)} requests; score: {error}"
+        values = f"{len(entry.queries)} queries; score: {error}"
         raise refused(
-            path, what, values, "Let score take one reply for each request, in their order."
+            path, what, values, "Let score take one reply for each query, in their order."
         ) from error
 
 
-def check_request(path: Path, what: str, request: object) -> None:
+def check_query(path: Path, what: str, query: object) -> None:
     """ConfigError for a question that nobody answers."""
-    if not isinstance(request, Request):
-        raise refused(path, what, f"request: {request!r}", "Make it a stillage.types.Request.")
-    values = f"request: role {request.role!r}, transform {request.transform!r}"
+    if not isinstance(query, Query):
+        raise refused(path, what, f"query: {query!r}", "Make it a stillage.types.Query.")
+    values = f"query: party {query.party!r}, transform {query.transform!r}"
     parties, transforms = typing.get_args(Party), typing.get_args(Transform)
-    if request.role not in parties:
+    if query.party not in parties:
         raise refused(path, what, values, f"Ask one of: {', '.join(parties)}.")
-    if request.transform not in transforms:
+    if query.transform not in transforms:
         raise refused(path, what, values, f"Ask for one of: {', '.join(transforms)}.")
-    if (request.role == "record") != (request.transform == "text"):
+    if (query.party == "record") != (query.transform == "text"):
         raise refused(
             path, what, values, "Ask the record for its text, and a model for anything else."
         )

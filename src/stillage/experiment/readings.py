@@ -44,12 +44,12 @@ def readings_of(context: Context, records: Sequence[Record]) -> list[Reading]:
 
     data = context.config.data
     found: dict[tuple[str, str, int], tuple[list[str], PreTrainedTokenizerFast, int | None]] = {}
-    for role in context.asked:
-        tokenizer = tokenizer_of(context, role)
-        context_tokens = stated_context(model_source(context, role))
+    for spec in context.asked:
+        tokenizer = tokenizer_of(context, spec)
+        context_tokens = stated_context(model_source(context, spec))
         longest = min(data.max_tokens, context_tokens or data.max_tokens)
         key = (tokenizer_hash(tokenizer), str(tokenizer.chat_template), longest)
-        found.setdefault(key, ([], tokenizer, context_tokens))[0].append(role.name)
+        found.setdefault(key, ([], tokenizer, context_tokens))[0].append(spec.name)
     return [read(context, records, *one) for one in found.values()]
 
 

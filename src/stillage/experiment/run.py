@@ -14,8 +14,8 @@ from stillage.experiment.given import check_given
 from stillage.experiment.parallel import command_of, ready, run_together
 from stillage.experiment.plan import BESIDE, Context, plan
 from stillage.experiment.report_stage import REPORT, keyed
-from stillage.experiment.roles import check_files
 from stillage.experiment.schedule import Plans, described, schedule
+from stillage.experiment.specs import check_files
 from stillage.run.environment import environment, package_versions
 from stillage.run.folder import full_disk_interrupts, read_json, remove, write_json, write_text
 from stillage.run.lock import check_free, locked
@@ -43,7 +43,7 @@ def check_folders(plans: Plans, accept_changes: bool) -> None:
     Writes nothing.
     """
     for context, stages in plans.values():
-        check_files(context.config, context.roles)
+        check_files(context.config, context.specs)
         check_folder(context, stages, accept_changes)
         if any(stage.name not in ("data", REPORT) for stage in stages):
             check_given(context)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from stillage.audit.design import SELF_PROMPTED
 from stillage.data.tokenise import prompt_limit
 from stillage.experiment.inputs import some_of
-from stillage.experiment.roles import INIT, ModelRole
+from stillage.experiment.specs import INIT, ModelSpec
 from stillage.run.audit_config import AuditConfig
 from stillage.run.config import Config, TrainConfig
 from stillage.types import Record
@@ -31,10 +31,10 @@ def asks_self_prompted(audit: AuditConfig) -> bool:
     from stillage.audit.attacks import ATTACKS
 
     chosen = [ATTACKS[name] for name in audit.attacks if name in ATTACKS]
-    return any(request.role == "self_prompted" for attack in chosen for request in attack.requests)
+    return any(query.party == "self_prompted" for attack in chosen for query in attack.queries)
 
 
-def self_prompted_roles(roles: Sequence[ModelRole], config: Config) -> list[ModelRole]:
+def self_prompted_specs(specs: Sequence[ModelSpec], config: Config) -> list[ModelSpec]:
     """One for every audited model that is trained in this run; none where no attack asks for them.
 
     ConfigError where data.max_tokens leaves no room for a text.
@@ -47,17 +47,17 @@ def self_prompted_roles(roles: Sequence[ModelRole], config: Config) -> list[Mode
     params = (("decoding", "sampling"), ("max_new_tokens", str(room)))
     return [
         replace(
-            role,
-            name=f"{SELF_PROMPTED}{role.name}",
-            imitates=role.name,
-            teacher=role.name,
+            spec,
+            name=f"{SELF_PROMPTED}{spec.name}",
+            imitates=spec.name,
+            teacher=spec.name,
             trained_on="public",
             method="seqkd",
             params=params,
-            train=training_of(role.train, config.audit.self_prompt_epochs),
+            train=training_of(spec.train, config.audit.self_prompt_epochs),
         )
-        for role in roles
-        if role.train is not None and role.name != INIT and not role.shadow
+        for spec in specs
+        if spec.train is not None and spec.name != INIT and not spec.shadow
     ]
 
 

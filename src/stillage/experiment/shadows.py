@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from stillage.errors import ConfigError, DataError
-from stillage.experiment.roles import ModelRole
+from stillage.experiment.specs import ModelSpec
 from stillage.run.folder import read_table, write_table
 from stillage.types import Array, FittedAttack, Record, Result, ShadowAttack, TokenStats
 
@@ -40,11 +40,11 @@ class Shadowed:
 
 
 def pool_of(split: Split) -> list[Record]:
-    """The records that shadows are trained on halves of: members and outsiders together, by id."""
+    """The records that shadows are trained on halves of: members and nonmembers together, by id."""
     found = [
         record
-        for role in ("private", "outsiders")
-        for record in split.records_by_role.get(role, ())
+        for part in ("private", "nonmembers")
+        for record in split.records_by_part.get(part, ())
     ]
     return sorted(found, key=lambda record: record.id)
 
@@ -146,17 +146,17 @@ def ask_shadows(context: Context, records: Sequence[Record]) -> dict[str, list[K
     from stillage.experiment.inputs import stats_of
 
     found: dict[str, list[Kept]] = {}
-    for role in context.roles:
-        if role.shadow:
-            context.progress("audit", {"model": role.name})
-            stats = replies_before(context, role, records)
-            stats = stats_of(context, role, records, "audit")[3] if stats is None else stats
-            found.setdefault(role.name.split("_")[0], []).append(keep(stats))
+    for spec in context.specs:
+        if spec.shadow:
+            context.progress("audit", {"model": spec.name})
+            stats = replies_before(context, spec, records)
+            stats = stats_of(context, spec, records, "audit")[3] if stats is None else stats
+            found.setdefault(spec.name.split("_")[0], []).append(keep(stats))
     return found
 
 
 def replies_before(
-    context: Context, role: ModelRole, records: Sequence[Record]
+    context: Context, spec: ModelSpec, records: Sequence[Record]
 ) -> list[TokenStats] | None:
     """A shadow's token statistics from the cache, its weights unread but for their hash; None where they are not there."""
     from stillage.experiment.inputs import (
@@ -168,13 +168,13 @@ def replies_before(
     )
     from stillage.models.query import known_stats
 
-    source = model_source(context, role)
-    room, what = stated_context(source), f"{role.name}, audit"
+    source = model_source(context, spec)
+    room, what = stated_context(source), f"{spec.name}, audit"
     examples = examples_of(
-        records, tokenizer_of(context, role), context.config.data, room, what=what
+        records, tokenizer_of(context, spec), context.config.data, room, what=what
     )
     return known_stats(
-        examples, cache=context.cache, key=stats_key(context, role), dtype=source.dtype
+        examples, cache=context.cache, key=stats_key(context, spec), dtype=source.dtype
     )
 
 
@@ -201,16 +201,16 @@ def checked_design(context: Context, audited: Audited) -> Array:
     return design_KN[:, np.array([place[id_] for id_ in audited.ids], dtype=np.int64)]
 
 
-def shadow_roles(roles: Sequence[ModelRole], n_shadows: int) -> list[ModelRole]:
+def shadow_specs(specs: Sequence[ModelSpec], n_shadows: int) -> list[ModelSpec]:
     """The models of the shadow pipelines, each a copy of the target's teacher or student but for its records and seed.
 
-    roles: the run's own. Where the student does not learn from its teacher, there are shadow teachers alone. ConfigError for
+    models: the run's own. Where the student does not learn from its teacher, there are shadow teachers alone. ConfigError for
     an odd number, or a teacher that is not trained here.
     """
     from stillage.audit.design import check_count, shadow_name
 
     check_count(n_shadows)
-    by_name = {role.name: role for role in roles}
+    by_name = {spec.name: spec for spec in specs}
     teacher, student = by_name.get("teacher"), by_name.get("student")
     if not n_shadows:
         return []
@@ -225,7 +225,7 @@ def shadow_roles(roles: Sequence[ModelRole], n_shadows: int) -> list[ModelRole]:
         and student.is_trained
         and "teacher" in (student.teacher, student.pruned_from)
     )
-    found: list[ModelRole] = []
+    found: list[ModelSpec] = []
     for number in range(1, n_shadows + 1):
         name = shadow_name("teacher", number)
         found.append(replace(teacher, name=name, shadow=number))

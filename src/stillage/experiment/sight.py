@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from stillage.audit.validity import Check
     from stillage.experiment.plan import Context
     from stillage.experiment.readings import Reading
-    from stillage.experiment.roles import ModelRole
+    from stillage.experiment.specs import ModelSpec
     from stillage.functional.stats import Interval
 
 SAMPLE = 32  # records of each side that are read in other ways
@@ -52,10 +52,10 @@ class Sight:
 
 def sight_of(
     context: Context,
-    role: ModelRole,
+    spec: ModelSpec,
     subject: Subject,
     records: Sequence[Record],
-    roles: Sequence[str],
+    parts: Sequence[str],
     stats: Mapping[str, TokenStats],
 ) -> Sight:
     """One model's part. stats: of every record, by its id.
@@ -65,19 +65,19 @@ def sight_of(
     """
     said, member = (
         [stats[record.id] for record in records],
-        np.array([name == "private" for name in roles]),
+        np.array([name == "private" for name in parts]),
     )
-    if role.name in CONTROLS:
-        return Sight(stats={role.name: said})
-    losses = losses_of(said, member, len(subject.tokenizer), role.is_trained)
-    found = Sight(losses={role.name: losses}, stats={role.name: said})
-    if role.is_trained:
+    if spec.name in CONTROLS:
+        return Sight(stats={spec.name: said})
+    losses = losses_of(said, member, len(subject.tokenizer), spec.is_trained)
+    found = Sight(losses={spec.name: losses}, stats={spec.name: said})
+    if spec.is_trained:
         return found
     sample = [
         record
-        for name in ("private", "outsiders")
+        for name in ("private", "nonmembers")
         for record in some_of(
-            [record for record, its in zip(records, roles, strict=True) if its == name],
+            [record for record, its in zip(records, parts, strict=True) if its == name],
             SAMPLE,
             context.config.seed,
             "sight",
@@ -91,7 +91,7 @@ def sight_of(
     }
 
     def other(what: str, fix: str, examples: Sequence[Example | None]) -> Other | None:
-        return compared(role.name, what, fix, subject, used, ours, examples, of_member)
+        return compared(spec.name, what, fix, subject, used, ours, examples, of_member)
 
     return replace(
         found,
@@ -286,7 +286,7 @@ def sight_checks(
     context: Context, sight: Sight, readings: Sequence[Reading], scores: pa.Table
 ) -> list[Check]:
     """All checks on whether the auditor could see. scores: audit/scores.parquet."""
-    given = {role.name for role in context.asked if not role.is_trained}
+    given = {spec.name for spec in context.asked if not spec.is_trained}
     shares = {
         model: Share(
             cut=int(reading.was_cut.sum()),
@@ -335,11 +335,11 @@ def adapter_weights(context: Context) -> dict[str, float]:
     from stillage.models.source import ADAPTER, find
 
     found: dict[str, float] = {}
-    for role in context.asked:
-        source = model_source(context, role)
+    for spec in context.asked:
+        source = model_source(context, spec)
         folders = [find(place) for place in (source.adapter,) if place]
         folders += [find(source.path, source.revision)] if source.path else []
         for folder in folders:
             if (folder / ADAPTER).exists():
-                found[role.name] = min(found.get(role.name, np.inf), largest_change(folder))
+                found[spec.name] = min(found.get(spec.name, np.inf), largest_change(folder))
     return found

@@ -10,7 +10,7 @@ from stillage.audit.signal import PAIRS
 from stillage.experiment.inputs import (
     base_result,
     examples_of,
-    load_role,
+    load_finished,
     shortest_context,
     some_groups,
     tokenizer_of,
@@ -19,18 +19,18 @@ from stillage.experiment.inputs import (
 from stillage.experiment.left_out import left_out
 from stillage.run.folder import read_table, write_table
 from stillage.run.results import write_results
-from stillage.types import Record, Role
+from stillage.types import Part, Record
 
 if TYPE_CHECKING:
     from stillage.experiment.plan import Context
-    from stillage.experiment.roles import ModelRole
+    from stillage.experiment.specs import ModelSpec
 
-ROLES: tuple[Role, ...] = ("public", "private", "outsiders")
+PARTS: tuple[Part, ...] = ("public", "private", "nonmembers")
 
 
-def has_signal(roles: Sequence[ModelRole], records: int) -> bool:
+def has_signal(specs: Sequence[ModelSpec], records: int) -> bool:
     """Are there two teachers to compare, and is it asked for?"""
-    return records > 0 and {"teacher", "teacher_counterfactual"} <= {role.name for role in roles}
+    return records > 0 and {"teacher", "teacher_counterfactual"} <= {spec.name for spec in specs}
 
 
 def signal(context: Context, folder: Path) -> None:
@@ -41,15 +41,15 @@ def signal(context: Context, folder: Path) -> None:
 
     config = context.config
     use_threads(context)
-    records, roles = signal_records(context)
-    by_name = {role.name: role for role in context.roles}
+    records, parts = signal_records(context)
+    by_name = {spec.name: spec for spec in context.specs}
     kl = {}
     for name, twin in PAIRS.items():
         if name in by_name and twin in by_name:
             context.progress("signal", {"model": name})
             pair = by_name[name], by_name[twin]
             tokenizer = tokenizer_of(context, pair[0])
-            first, second = (load_role(context, role, tokenizer) for role in pair)
+            first, second = (load_finished(context, spec, tokenizer) for spec in pair)
             examples = examples_of(
                 records,
                 tokenizer,
@@ -62,7 +62,7 @@ def signal(context: Context, folder: Path) -> None:
                 first, second, examples, batch_tokens=config.audit.batch_tokens, progress=progress
             )
     groups = read_split(context.run / "data").groups_of(records)
-    signals = Signals(ids=tuple(record.id for record in records), roles=roles, groups=groups, kl=kl)
+    signals = Signals(ids=tuple(record.id for record in records), parts=parts, groups=groups, kl=kl)
     base = base_result(context, "signal")
     write_table(folder / "signal.parquet", signal_table(signals))
     write_results(
@@ -72,7 +72,7 @@ def signal(context: Context, folder: Path) -> None:
 
 
 def signal_records(context: Context) -> tuple[list[Record], tuple[str, ...]]:
-    """The answered records that teachers are compared on, at most audit.signal_records of each role, whole groups drawn.
+    """The answered records that teachers are compared on, at most audit.signal_records of each part, whole groups drawn.
 
     Without those that leave the evaluation (left_out).
     """
@@ -82,18 +82,18 @@ def signal_records(context: Context) -> tuple[list[Record], tuple[str, ...]]:
     split = read_split(context.run / "data")
     left = left_out(context, split)
     records: list[Record] = []
-    roles: list[str] = []
-    for role in ROLES:
+    parts: list[str] = []
+    for part in PARTS:
         found = (
             record
-            for record in with_answers(split.records_by_role.get(role, ()))
+            for record in with_answers(split.records_by_part.get(part, ()))
             if record.id not in left
         )
         records += sorted(found, key=lambda record: record.id)
-        roles += [role] * (len(records) - len(roles))
+        parts += [part] * (len(records) - len(parts))
     most = context.config.audit.signal_records
     return some_groups(
-        records, roles, split.groups_of(records), most, context.config.seed, "signal"
+        records, parts, split.groups_of(records), most, context.config.seed, "signal"
     )
 
 

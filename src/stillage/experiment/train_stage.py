@@ -12,14 +12,14 @@ from typing import TYPE_CHECKING
 from stillage.experiment.inputs import (
     device_name,
     examples_of,
-    load_role,
+    load_finished,
     records_of,
     shortest_context,
     start_of,
     tokenizer_of,
     use_threads,
 )
-from stillage.experiment.roles import INIT, ModelRole, reads_corpus
+from stillage.experiment.specs import INIT, ModelSpec, reads_corpus
 from stillage.run.config import TrainConfig
 from stillage.run.folder import remove
 from stillage.types import Record
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from stillage.experiment.plan import Context
 
 
-def train_model(context: Context, role: ModelRole, folder: Path) -> None:
+def train_model(context: Context, spec: ModelSpec, folder: Path) -> None:
     """Train one model, continuing from its newest good checkpoint if there is one.
 
     Where several processes do the run, each of them calls this; the first then calls the others, and it alone writes.
@@ -48,57 +48,57 @@ def train_model(context: Context, role: ModelRole, folder: Path) -> None:
     from stillage.models.pair import check_same_tokenizer
     from stillage.rng import derive
 
-    assert role.train is not None and role.trained_on is not None
+    assert spec.train is not None and spec.trained_on is not None
     split = read_split(context.run / "data")
     check_ahead(context, split)  # the records may have been drawn for a run with other models
     use_threads(context)
     config, is_first = context.config, context.is_first
     tokenizer = load_tokenizer(str(context.run / "tokenizer"))
-    corpus = corpus_of(context, role, tokenizer, folder)
+    corpus = corpus_of(context, spec, tokenizer, folder)
     if is_first and context.team is not None:
-        context.team.call(order_to_train(context, role, folder))
-    if role.start.source:
-        check_same_tokenizer(tokenizer, load_tokenizer(role.start.source, role.start.revision))
-    named = role.imitates or role.name
-    kind = named if role.shadow else "teacher" if named.startswith("teacher") else "student"
+        context.team.call(order_to_train(context, spec, folder))
+    if spec.start.source:
+        check_same_tokenizer(tokenizer, load_tokenizer(spec.start.source, spec.start.revision))
+    named = spec.imitates or spec.name
+    kind = named if spec.shadow else "teacher" if named.startswith("teacher") else "student"
     with TemporaryDirectory() as elsewhere:
         student = load_trainable(
-            start_of(context, role),
+            start_of(context, spec),
             tokenizer=tokenizer,
             seed=derive(config.seed, "weights", kind),
             device=device_name(),
             base_folder=(folder if is_first else Path(elsewhere)) / "base",
-            base=pruned_base(context, role, tokenizer),
+            base=pruned_base(context, spec, tokenizer),
         )
     teacher = None
-    if role.teacher:
-        teacher_role = next(other for other in context.roles if other.name == role.teacher)
-        check_same_tokenizer(tokenizer_of(context, teacher_role), tokenizer)
-        teacher = load_role(context, teacher_role, tokenizer)
+    if spec.teacher:
+        teacher_spec = next(other for other in context.specs if other.name == spec.teacher)
+        check_same_tokenizer(tokenizer_of(context, teacher_spec), tokenizer)
+        teacher = load_finished(context, teacher_spec, tokenizer)
     limit = shortest_context(student, teacher)
-    method = METHODS[role.method]
-    records = training_records(context, role)
-    with context.stop.deferred(), reporting(context, role, folder) as report:
+    method = METHODS[spec.method]
+    records = training_records(context, spec)
+    with context.stop.deferred(), reporting(context, spec, folder) as report:
         task = TrainingTask(
             student=student,
             tokenizer=tokenizer,
             teacher=teacher,
             method=method,
-            params=params_from(method, dict(role.params)),
+            params=params_from(method, dict(spec.params)),
             examples=examples_of(
-                records, tokenizer, config.data, limit, what=f"{role.name}, {role.trained_on}"
+                records, tokenizer, config.data, limit, what=f"{spec.name}, {spec.trained_on}"
             ),
             validation=examples_of(
-                split.records_by_role.get("validation", []),
+                split.records_by_part.get("validation", []),
                 tokenizer,
                 config.data,
                 limit,
-                what=f"{role.name}, validation",
+                what=f"{spec.name}, validation",
             ),
             options=as_long_as_with_a_teacher(
-                role, len(records), len(split.records_by_role.get("public", ()))
+                spec, len(records), len(split.records_by_part.get("public", ()))
             ),
-            seed=derive(config.seed, "train", INIT if role.name == INIT else kind),
+            seed=derive(config.seed, "train", INIT if spec.name == INIT else kind),
             corpus=corpus,
         )
         train(task, folder, should_stop=context.stop, report=report)
@@ -106,8 +106,8 @@ def train_model(context: Context, role: ModelRole, folder: Path) -> None:
         remove(folder / PACKED)
 
 
-def training_records(context: Context, role: ModelRole) -> list[Record]:
-    """The records that a role is trained on: all of one kind, or what is drawn for a shadow's teacher, or for prompts.
+def training_records(context: Context, spec: ModelSpec) -> list[Record]:
+    """The records that a model is trained on: all of one kind, or what is drawn for a shadow's teacher, or for prompts.
 
     Prompts alone are left out where the method trains on the records' own answers.
     """
@@ -118,31 +118,31 @@ def training_records(context: Context, role: ModelRole) -> list[Record]:
     from stillage.experiment.self_prompted import prompts_of
     from stillage.experiment.shadows import records_in
 
-    assert role.trained_on is not None
-    if role.shadow and role.trained_on == "private":
-        return records_in(context, role.shadow)
-    found = records_of(context, role.trained_on)
-    if role.imitates:
+    assert spec.trained_on is not None
+    if spec.shadow and spec.trained_on == "private":
+        return records_in(context, spec.shadow)
+    found = records_of(context, spec.trained_on)
+    if spec.imitates:
         return prompts_of(context, found)
-    method = METHODS[role.method]
+    method = METHODS[spec.method]
     return (
         with_answers(found)
-        if needs_answers(method, params_from(method, dict(role.params)))
+        if needs_answers(method, params_from(method, dict(spec.params)))
         else found
     )
 
 
-def as_long_as_with_a_teacher(role: ModelRole, count: int, prompts: int) -> TrainConfig:
-    """The role's options; a student that has fewer answers than there are prompts takes as many steps as one with a teacher.
+def as_long_as_with_a_teacher(spec: ModelSpec, count: int, prompts: int) -> TrainConfig:
+    """The model's options; a student that has fewer answers than there are prompts takes as many steps as one with a teacher.
 
-    count: the records that the role is trained on; prompts: the public ones. A budget of epochs alone would stop it early.
+    count: the records that the model is trained on; prompts: the public ones. A budget of epochs alone would stop it early.
     The start that all students have in common (INIT) has epochs of its own.
     """
     from stillage.distill.batches import steps_per_epoch
 
-    options = role.train
+    options = spec.train
     assert options is not None
-    is_student = role.trained_on == "public" and role.name != INIT and not role.imitates
+    is_student = spec.trained_on == "public" and spec.name != INIT and not spec.imitates
     if not is_student or count == prompts or options.max_steps or options.max_trained_tokens:
         return options
     return replace(
@@ -152,12 +152,12 @@ def as_long_as_with_a_teacher(role: ModelRole, count: int, prompts: int) -> Trai
 
 
 def corpus_of(
-    context: Context, role: ModelRole, tokenizer: PreTrainedTokenizerFast, folder: Path
+    context: Context, spec: ModelSpec, tokenizer: PreTrainedTokenizerFast, folder: Path
 ) -> PlainTextLoss | None:
-    """The plain text that a role is trained on beside its records, if any; only the first process packs it."""
+    """The plain text that a model is trained on beside its records, if any; only the first process packs it."""
     from stillage.corpus.lm_text import PACKED, open_corpus
 
-    if not reads_corpus(context.config, role):
+    if not reads_corpus(context.config, spec):
         return None
     lm = context.config.lm
     if not context.is_first and Path(lm.path).suffix != ".safetensors":
@@ -165,13 +165,13 @@ def corpus_of(
     return open_corpus(lm, tokenizer, folder)
 
 
-def order_to_train(context: Context, role: ModelRole, folder: Path) -> dict[str, object]:
+def order_to_train(context: Context, spec: ModelSpec, folder: Path) -> dict[str, object]:
     """What the other processes of a run need to take part in a training."""
     from stillage.run.parse import to_yaml
 
     return {
         "config": to_yaml(context.config),
-        "role": role.name,
+        "model": spec.name,
         "folder": str(folder.resolve()),
         "plugins": [plugin.sha256 for plugin in context.plugins],
     }
@@ -179,7 +179,7 @@ def order_to_train(context: Context, role: ModelRole, folder: Path) -> dict[str,
 
 @contextmanager
 def reporting(
-    context: Context, role: ModelRole, folder: Path
+    context: Context, spec: ModelSpec, folder: Path
 ) -> Iterator[Callable[[dict[str, object]], None]]:
     """Where a training's numbers go as they come: the progress bar, and the tracker if one is asked for."""
     from stillage.distill.track import Tracker
@@ -187,17 +187,17 @@ def reporting(
 
     tracker = None
     if context.config.track != "none" and context.is_first:
-        settings = {"train": to_plain(role.train), "method": role.method, **dict(role.params)}
+        settings = {"train": to_plain(spec.train), "method": spec.method, **dict(spec.params)}
         tracker = Tracker(
             context.config.track,
             run=context.run_id,
-            model=role.name,
+            model=spec.name,
             folder=folder,
             settings=settings,
         )
 
     def report(facts: dict[str, object]) -> None:
-        context.progress(role.name, facts)
+        context.progress(spec.name, facts)
         if tracker is not None and "step" in facts:  # not while the teacher writes
             tracker.log(facts)
 
@@ -209,7 +209,7 @@ def reporting(
 
 
 def pruned_base(
-    context: Context, role: ModelRole, tokenizer: PreTrainedTokenizerFast
+    context: Context, spec: ModelSpec, tokenizer: PreTrainedTokenizerFast
 ) -> PreTrainedModel | None:
     """The model cut from a teacher that a student starts from; None where it starts from its own folder or from scratch."""
     import torch
@@ -218,15 +218,15 @@ def pruned_base(
     from stillage.models.prune import prune
     from stillage.rng import derive
 
-    if role.base is not None:
+    if spec.base is not None:
         seed = derive(context.config.seed, "weights", "teacher")
-        large = load_model(role.base, vocab_size=len(tokenizer), seed=seed, device=device_name())
-    elif role.pruned_from:
-        large = load_role(
+        large = load_model(spec.base, vocab_size=len(tokenizer), seed=seed, device=device_name())
+    elif spec.pruned_from:
+        large = load_finished(
             context,
-            next(other for other in context.roles if other.name == role.pruned_from),
+            next(other for other in context.specs if other.name == spec.pruned_from),
             tokenizer,
         )
     else:
         return None
-    return prune(large, role.start.prune_teacher_to).to(getattr(torch, role.start.dtype))
+    return prune(large, spec.start.prune_teacher_to).to(getattr(torch, spec.start.dtype))

@@ -1,4 +1,4 @@
-"""Bootstrap intervals for any statistic of members and outsiders: drawn by record or by cluster, each within its kind.
+"""Bootstrap intervals for any statistic of members and nonmembers: drawn by record or by cluster, each within its kind.
 
 For an AUC or a difference of two prefer stats.auc_interval, paired_auc_test and the pooled ones: exact at the ends and far
 faster. A percentile bootstrap collapses to a point where the statistic cannot vary (AUC 1): a property of the method.
@@ -27,7 +27,7 @@ def bootstrap_interval(
 
     A statistic of counts needs no sorting, and may look at any number of scores of the same records. Limits are draws
     themselves, so that an infinite one stays infinite. Draws: `resamples`. Simulated coverage of an AUC at 95 %: 93 to 95 %
-    with 100 members and outsiders; with 25 clusters of each 93 to 95 % up to AUC .8, and 89 % at .95, where few of the
+    with 100 members and nonmembers; with 25 clusters of each 93 to 95 % up to AUC .8, and 89 % at .95, where few of the
     clusters overlap. Source: Efron and Tibshirani 1993, chapter 13.
     """
     alpha = check_level(level)
@@ -44,7 +44,7 @@ def resamples(
 ) -> Iterator[Array]:
     """How often each record is drawn, int[N], without end: as many records (clusters) of each kind as there are.
 
-    clusters int[N]: near-duplicates share a number and are drawn together; kinds: members only, outsiders only, mixed, so
+    clusters int[N]: near-duplicates share a number and are drawn together; kinds: members only, nonmembers only, mixed, so
     that both classes stay present.
     """
     member = np.asarray(is_member, dtype=bool)

@@ -18,7 +18,7 @@ from stillage.types import Array
 
 
 def roc_auc(scores: Array, is_member: Array) -> float:
-    """The chance that a random member scores above a random outsider, ties counted half; never folded.
+    """The chance that a random member scores above a random nonmember, ties counted half; never folded.
 
     AUC = (#{(i, o): s_i > s_o} + #{ties} / 2) / (n_in n_out). scores float[n], is_member bool[n].
     DataError on NaN scores (with their number), an empty class, or arrays of different length.
@@ -68,13 +68,13 @@ def placements(scores: Array, is_member: Array) -> tuple[float, Array]:
         members_below[starts] + members_below[ends]
     )  # a tie counts half: twice the number, an integer
     twice_members = np.repeat(below_plus_upto, ends - starts)
-    twice_outsiders = np.repeat(starts + ends, ends - starts) - twice_members
+    twice_nonmembers = np.repeat(starts + ends, ends - starts) - twice_members
     n_in, n_out = int(members_below[-1]), scores.size - int(members_below[-1])
     placement = np.empty(scores.size)
     placement[order] = np.where(
-        member, twice_outsiders / (2 * n_out), 1 - twice_members / (2 * n_in)
+        member, twice_nonmembers / (2 * n_out), 1 - twice_members / (2 * n_in)
     )
-    return int(twice_outsiders[member].sum()) / (2 * n_in * n_out), placement
+    return int(twice_nonmembers[member].sum()) / (2 * n_in * n_out), placement
 
 
 def draws(is_member: Array, groups: Array | None) -> int:

@@ -1,6 +1,6 @@
 """Near-copies across two sides, and groups of records of one pool that a draw must keep together.
 
-An outsider that is almost a member is no outsider: `near_across` finds them, and a draw that keeps the groups of
+A nonmember that is almost a member is no nonmember: `near_across` finds them, and a draw that keeps the groups of
 `near_groups` together makes none.
 """
 

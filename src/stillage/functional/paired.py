@@ -102,8 +102,8 @@ def paired_tpr_test(
     """Tests that two models find the same share of members at one false-positive rate, each above its own threshold.
 
     The members' part is paired_share_test on who is found; its `variance` is that of the two thresholds, which come from
-    the same outsiders: that of the mean over outsiders of g_a 1(a > t_a) - g_b 1(b > t_b), g the slope of each model's
-    ROC curve at the threshold (over the sqrt(k) outsiders on each side of the k-th), summed within clusters first.
+    the same nonmembers: that of the mean over nonmembers of g_a 1(a > t_a) - g_b 1(b > t_b), g the slope of each model's
+    ROC curve at the threshold (over the sqrt(k) nonmembers on each side of the k-th), summed within clusters first.
     Errors as tpr_at_fpr. Source: Hsieh and Turnbull 1996, section 3 (the variance of an empirical ROC curve).
     """
     (a, member), b = checked(scores_a, is_member), checked(scores_b, is_member)[0]

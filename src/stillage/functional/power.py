@@ -1,6 +1,6 @@
 """What so many records can show: the smallest difference that an interval would find, and the records that would do.
 
-Scores are taken as normal with one variance for members and outsiders, so that an AUC fixes how much it scatters. Records
+Scores are taken as normal with one variance for members and nonmembers, so that an AUC fixes how much it scatters. Records
 that share a cluster count as n / (1 + (s - 1) r) draws: s the size of the cluster a record finds itself in, on average, and
 r how alike its scores are (Kish 1965). All is about one interval of `auc_interval` or `tpr_at_fpr` at a stated level.
 """
@@ -145,11 +145,13 @@ def smallest_tpr(
 ) -> float:
     """The smallest share of members found whose lower limit lies above the false-positive rate, with that power.
 
-    Of a leak that only the tail shows: some members far above all outsiders, the others like them. Above the rate as asked
-    for, and above the upper limit of what the outsiders show of it. n* = 1 / (1 / n_in + (1 - t) f (1 - f) / (t n_out)) draws
-    scatter as the share t itself and a threshold for the rate f that n_out outsiders fix; k of n* must be found, k the
-    least whose Clopper-Pearson limit is high enough, and Bin(n*, t) reaches k with that power. NaN where the outsiders are
-    too few for the rate (fewer than 3 / fpr, as tpr_at_fpr), or no number of members would do.
+    Of a leak that only the tail shows: some members far above all nonmembers, the others like them. Above the rate as asked
+    for, and above the upper limit of what the nonmembers show of it.
+    n* = 1 / (1 / n_in + (1 - t) f (1 - f) / (t n_out)) draws scatter as the share t itself and a
+    threshold for the rate f that n_out nonmembers fix; k of n* must be found, k the least whose
+    Clopper-Pearson limit is high enough, and Bin(n*, t) reaches k with that power. NaN where the
+    nonmembers are too few for the rate (fewer than 3 / fpr, as tpr_at_fpr), or no number of members
+    would do.
     """
     if np.sum(~np.asarray(is_member, dtype=bool)) * fpr < 3 - 1e-9:
         return math.nan
@@ -172,7 +174,7 @@ def records_for_tpr(
 ) -> float:
     """Records of each side with which a model at chance gets an upper limit of its TPR below `harmless`, with that power.
 
-    At chance the members above a threshold and the outsiders who fix it scatter alike, so that n of each say as much about
+    At chance the members above a threshold and the nonmembers who fix it scatter alike, so that n of each say as much about
     the rate as n / 2 trials. Infinite where harmless is not above the rate; never fewer than 3 / fpr.
     """
     from scipy.special import bdtr
@@ -201,7 +203,7 @@ def _variance(auc: Array, shared: Array, inside: float, outside: float) -> Array
 
 
 def _shared(auc: Array) -> Array:
-    """P(two members above one outsider) - A^2: a bivariate normal orthant of correlation 1/2 (Owen 1956)."""
+    """P(two members above one nonmember) - A^2: a bivariate normal orthant of correlation 1/2 (Owen 1956)."""
     from scipy.special import ndtri, owens_t
 
     return auc - 2 * owens_t(ndtri(auc), 1 / math.sqrt(3)) - auc**2
@@ -234,7 +236,7 @@ def _deviations(level: float, power: float) -> float:
 
 
 def _rate_limit(fpr: float, n: int, level: float) -> float:
-    """The rate asked for, or the upper limit of the share of n outsiders above a threshold chosen for it."""
+    """The rate asked for, or the upper limit of the share of n nonmembers above a threshold chosen for it."""
     return max(fpr, clopper_pearson(math.floor(fpr * n + 1e-9), n, level).high) if n else 1.0
 
 

@@ -1,4 +1,4 @@
-"""Limits of the true TPR at a fixed FPR, when the threshold for that FPR is known from outsiders only so well."""
+"""Limits of the true TPR at a fixed FPR, when the threshold for that FPR is known from nonmembers only so well."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from stillage.types import Array
 N_ANGLES = 9
 
 MIN_EXPECTED = 3.0
-"""Outsiders that must be expected above a threshold to fix it: no event in 3 / fpr trials still allows that rate."""
+"""Nonmembers that must be expected above a threshold to fix it: no event in 3 / fpr trials still allows that rate."""
 
 
 def rate_limits(
@@ -23,19 +23,19 @@ def rate_limits(
     n_in: float = math.nan,
     n_out: float = math.nan,
 ) -> tuple[float, float]:
-    """Limits of P(member > t) at the smallest t that at most `fpr` of all outsiders, seen or not, exceed.
+    """Limits of P(member > t) at the smallest t that at most `fpr` of all nonmembers, seen or not, exceed.
 
-    Two errors meet: how many outsiders exceed the true t (binomial), and how many members do (binomial). At each angle a in
+    Two errors meet: how many nonmembers exceed the true t (binomial), and how many members do (binomial). At each angle a in
     [0, pi / 2], the threshold is moved to where the first is z cos(a) standard errors off, and Clopper and Pearson's limit of
     the members above it is taken at z sin(a): the limits are the extremes over all angles, so that errors add in quadrature.
-    Distribution-free but for one case: where even no outsider above the true t is likely enough (fewer than 3.7 / fpr of
-    them at 95 %), the ROC curve from (0, 0) to the highest outsider is taken to lie above the straight line; below 3 / fpr
+    Distribution-free but for one case: where even no nonmember above the true t is likely enough (fewer than 3.7 / fpr of
+    them at 95 %), the ROC curve from (0, 0) to the highest nonmember is taken to lie above the straight line; below 3 / fpr
     the lower limit is 0. inside, outside: scores. n_in, n_out: effective numbers of records, where they come in clusters
     (default: the numbers of scores).
     """
     from scipy.special import bdtrik, betaincinv, ndtr, ndtri
 
-    members, outsiders = np.sort(inside), np.sort(outside)[::-1]
+    members, nonmembers = np.sort(inside), np.sort(outside)[::-1]
     n_in, n_out = (
         size if math.isnan(n) else n for n, size in ((n_in, inside.size), (n_out, outside.size))
     )
@@ -43,10 +43,10 @@ def rate_limits(
     tail_A, tail_R = ndtr(-z * np.cos(angles)), ndtr(-z * np.sin(angles))
     none_likely = (
         1 - fpr
-    ) ** n_out > tail_A  # no outsider above the true threshold is likely enough
+    ) ** n_out > tail_A  # no nonmember above the true threshold is likely enough
     least_A = np.where(none_likely, 1.0, bdtrik(np.where(none_likely, 0.5, tail_A), n_out, fpr) + 1)
     shrink_A = np.where(none_likely, fpr / np.maximum(fpr, 1 - tail_A ** (1 / n_out)), 1.0)
-    above_A = _share_above(members, outsiders, (least_A - 1) * outside.size / n_out) * n_in
+    above_A = _share_above(members, nonmembers, (least_A - 1) * outside.size / n_out) * n_in
     low_A = (
         np.where(
             above_A > 0, betaincinv(np.maximum(above_A, 1e-9), n_in - above_A + 1, tail_R), 0.0
@@ -55,7 +55,7 @@ def rate_limits(
     )
     low_A = np.where(none_likely & (n_out * fpr < MIN_EXPECTED - 1e-9), 0.0, low_A)
     most_A = bdtrik(1 - tail_A, n_out, fpr)
-    above_A = _share_above(members, outsiders, most_A * outside.size / n_out) * n_in
+    above_A = _share_above(members, nonmembers, most_A * outside.size / n_out) * n_in
     all_A = above_A >= n_in
     high_A = np.where(
         all_A, 1.0, betaincinv(above_A + 1, np.where(all_A, 1, n_in - above_A), 1 - tail_R)
@@ -63,11 +63,11 @@ def rate_limits(
     return float(low_A.min()), float(high_A.max())
 
 
-def _share_above(members: Array, outsiders_descending: Array, place: Array) -> Array:
-    """The share of members above the outsider at `place` from the top, linear between two places; all past the last."""
-    n = outsiders_descending.size
+def _share_above(members: Array, nonmembers_descending: Array, place: Array) -> Array:
+    """The share of members above the nonmember at `place` from the top, linear between two places; all past the last."""
+    n = nonmembers_descending.size
     places = np.stack([np.floor(place), np.floor(place) + 1]).astype(int)
-    scores = outsiders_descending[np.clip(places, 0, n - 1)]
+    scores = nonmembers_descending[np.clip(places, 0, n - 1)]
     share = np.where(places >= n, 1.0, 1 - np.searchsorted(members, scores, "right") / members.size)
     part = place - np.floor(place)
     return share[0] * (1 - part) + share[1] * part

@@ -1,6 +1,6 @@
 """The ROC curve, the TPR at a fixed FPR with its limits, and a band around the whole curve.
 
-A record is called a member when its score is ABOVE the threshold, which comes from the outsiders alone.
+A record is called a member when its score is ABOVE the threshold, which comes from the nonmembers alone.
 """
 
 from __future__ import annotations
@@ -20,20 +20,20 @@ from stillage.types import Array
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rate:
-    """The share of members found above a threshold that the outsiders alone fixed."""
+    """The share of members found above a threshold that the nonmembers alone fixed."""
 
     value: float  # TPR at `threshold`
     low: float  # limits of the true TPR at a true FPR of `fpr`: they hold the threshold's scatter too
     high: float
-    achieved_fpr: float  # share of outsiders above `threshold`; at most the FPR asked for
+    achieved_fpr: float  # share of nonmembers above `threshold`; at most the FPR asked for
     n: int  # members: the denominator of value
     threshold: float  # a record is called a member when its score is greater than this
     achieved_fpr_low: float
     achieved_fpr_high: float
-    n_outsiders: int  # the denominator of achieved_fpr
+    n_nonmembers: int  # the denominator of achieved_fpr
     fpr: float  # as asked for
     level: float = 0.95
-    warning: str = ""  # not empty where the outsiders are few for this FPR
+    warning: str = ""  # not empty where the nonmembers are few for this FPR
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,15 +80,15 @@ def tpr_at_fpr(
     *,
     clusters: Sequence[int] | Array | None = None,
 ) -> Rate:
-    """The share of members above the smallest threshold that at most floor(fpr n_out) outsiders exceed.
+    """The share of members above the smallest threshold that at most floor(fpr n_out) nonmembers exceed.
 
     The limits are those of the true TPR at a true FPR of `fpr` (rate_limits): they hold the scatter of the threshold, which
-    comes from these outsiders only, and of the members (Clopper-Pearson's limits at this sample's threshold would hold that
-    rate in 12 to 90 % of samples). The interval of the achieved FPR is Clopper-Pearson's: for k outsiders above an
-    outsider's score the true FPR is Beta(k+1, n-k), whose quantiles lie within those limits. clusters int[n]: numbers of
+    comes from these nonmembers only, and of the members (Clopper-Pearson's limits at this sample's threshold would hold that
+    rate in 12 to 90 % of samples). The interval of the achieved FPR is Clopper-Pearson's: for k nonmembers above an
+    nonmember's score the true FPR is Beta(k+1, n-k), whose quantiles lie within those limits. clusters int[n]: numbers of
     records are those of binomial.effective_records. Simulated coverage of 95 % limits (normal, t3 and tied scores, members
-    narrower or wider than outsiders, 5 % of members betrayed, 50 to 2,000 records of a side): 94 to 98.5 %, to 99.5 % with
-    fewer than 5 / fpr outsiders and 100 % where near-duplicates leave few independent ones. DataError when n_out < 3 / fpr
+    narrower or wider than nonmembers, 5 % of members betrayed, 50 to 2,000 records of a side): 94 to 98.5 %, to 99.5 % with
+    fewer than 5 / fpr nonmembers and 100 % where near-duplicates leave few independent ones. DataError when n_out < 3 / fpr
     and not all scores are equal, unless 0 < fpr < 1, or as roc_auc.
     """
     scores, is_member = checked(scores, is_member)
@@ -100,16 +100,16 @@ def tpr_at_fpr(
     all_tie = scores.min() == scores.max()  # then nobody is above any threshold
     if outside.size * fpr < MIN_EXPECTED - 1e-9 and not all_tie:
         raise DataError(
-            f"Too few outsiders to fix a threshold at a false-positive rate of {fpr:g}.",
-            f"{outside.size} outsiders; at least 3/fpr = {math.ceil(3 / fpr - 1e-9)} are needed",
-            f"Use more outsiders, or a rate of at least {3 / outside.size:.3g}.",
+            f"Too few nonmembers to fix a threshold at a false-positive rate of {fpr:g}.",
+            f"{outside.size} nonmembers; at least 3/fpr = {math.ceil(3 / fpr - 1e-9)} are needed",
+            f"Use more nonmembers, or a rate of at least {3 / outside.size:.3g}.",
         )
     threshold = float(outside[min(math.floor(fpr * outside.size + 1e-9), outside.size - 1)])
     groups = cluster_groups(clusters, scores.size)
     groups = np.arange(scores.size) if groups is None else groups
     false = clustered_proportion(scores[~is_member] > threshold, groups[~is_member], level)
     n_in = effective_records(inside > threshold, groups[is_member], level)
-    # a handful above the threshold hardly shows that they come in groups: those above three times as many outsiders do
+    # a handful above the threshold hardly shows that they come in groups: those above three times as many nonmembers do
     lower = float(outside[min(math.floor(3 * fpr * outside.size + 1e-9), outside.size // 2)])
     n_out = min(
         effective_records(scores[~is_member] > cut, groups[~is_member], level)
@@ -117,7 +117,7 @@ def tpr_at_fpr(
     )
     low, high = rate_limits(inside, outside, fpr, level, n_in, n_out)
     value = float((inside > threshold).mean())
-    few = f"only {outside.size} outsiders for this rate; {math.ceil(10 / fpr - 1e-9)} are advised"
+    few = f"only {outside.size} nonmembers for this rate; {math.ceil(10 / fpr - 1e-9)} are advised"
     return Rate(
         value=value,
         low=min(value, low),
@@ -127,7 +127,7 @@ def tpr_at_fpr(
         threshold=threshold,
         achieved_fpr_low=false.low,
         achieved_fpr_high=false.high,
-        n_outsiders=outside.size,
+        n_nonmembers=outside.size,
         fpr=fpr,
         level=level,
         warning=few if outside.size * fpr < 10 - 1e-9 else "",

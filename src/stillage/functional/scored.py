@@ -31,7 +31,7 @@ def checked(scores: Array, is_member: Array) -> tuple[Array, Array]:
         raise DataError(
             "Membership must be true or false for each record.",
             f"found {np.unique(labels)[:5].tolist()}",
-            "Use True for members, False for outsiders.",
+            "Use True for members, False for nonmembers.",
         )
     n_nan = int(np.isnan(scores).sum())
     if n_nan:
@@ -42,8 +42,8 @@ def checked(scores: Array, is_member: Array) -> tuple[Array, Array]:
         )
     if member.all() or not member.any():
         raise DataError(
-            "Telling members from outsiders needs both.",
-            f"{int(member.sum())} members, {int((~member).sum())} outsiders",
+            "Telling members from nonmembers needs both.",
+            f"{int(member.sum())} members, {int((~member).sum())} nonmembers",
             "Give records of both kinds.",
         )
     return scores, member

@@ -1,4 +1,4 @@
-"""How well do scores tell members from outsiders: ROC, AUC with its interval, paired test, TPR at a fixed FPR.
+"""How well do scores tell members from nonmembers: ROC, AUC with its interval, paired test, TPR at a fixed FPR.
 
 Scores are higher for a likelier member; an AUC below 0.5 stays below 0.5. Everything is O(n log n) in the records n.
 A record is called a member when its score is ABOVE the threshold. NaN is refused: drop with `finite`, which counts.

@@ -49,7 +49,7 @@ def small_masked(
         raise DataError(
             "There is no public text to train a small masked model on.",
             "0 non-empty texts",
-            "Give the role public records, or a masked model (audit.masked_model).",
+            "Give the part public records, or a masked model (audit.masked_model).",
         )
     name = sha256_text("\x1f".join([SCHEMA, str(seed), str(steps), *texts]))[:16]
     folder = cache / f"masked-{name}"

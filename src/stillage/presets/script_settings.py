@@ -37,7 +37,7 @@ SHARES = {
     "private": {
         "private": 0.34,
         "public": 0.34,
-        "outsiders": 0.2,
+        "nonmembers": 0.2,
         "validation": 0.08,
         "test": 0.04,
     },
@@ -54,7 +54,7 @@ def script_settings(script: Script) -> Flat:
         "out": [f"runs/{script.preset}"],
         "seed": [script.extra.get("seed", "10")],
         **SHARED,
-        **{f"data.shares.{role}": [f"{share:g}"] for role, share in shares.items()},
+        **{f"data.shares.{part}": [f"{share:g}"] for part, share in shares.items()},
         **training_settings(script, f"{script.group}_train"),
     }
     if script.extra.get("dev") == "500":

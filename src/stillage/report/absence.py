@@ -46,7 +46,7 @@ def absence(view: RunView, model: str) -> Absence:
         else 0
     )
     enough = (
-        f" About {needed:,} members and as many outsiders would do where nothing leaks."
+        f" About {needed:,} members and as many nonmembers would do where nothing leaks."
         if needed
         else ""
     )
@@ -135,18 +135,18 @@ def tail_limit(view: RunView, model: str) -> Limit:
 
 
 def recital_limits(view: RunView, model: str) -> tuple[Limit, ...]:
-    """The upper limit of the share recited of members beyond that of outsiders; none where nothing was to be recited.
+    """The upper limit of the share recited of members beyond that of nonmembers; none where nothing was to be recited.
 
     needed: the records of each side that keep the limit below what is harmless where none of them is recited; not known
     where so many were not enough.
     """
-    row = view.result("extraction_beyond_outsiders", model)
+    row = view.result("extraction_beyond_nonmembers", model)
     if row is None:
         return ()
     harmless = float(view.setting("audit", "harmless_tpr", HARMLESS_TPR))
     needed = math.ceil(math.log((1 - row.level) / 2) / math.log1p(-harmless))
     said = (
-        f"up to {100 * row.high:.1f} % more may be recited of members than of outsiders, and harmless is below"
+        f"up to {100 * row.high:.1f} % more may be recited of members than of nonmembers, and harmless is below"
         f" {100 * harmless:g} %"
     )
     return (

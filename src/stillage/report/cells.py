@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from stillage.report.load import RunView
-from stillage.report.words import interval, outsiders_needed, percent, words
+from stillage.report.words import interval, nonmembers_needed, percent, words
 from stillage.types import Result
 
 NO_INTERVAL = "no interval: "  # in a note, before the reason
@@ -131,7 +131,7 @@ def share(row: Result | None) -> Cell:
     if row is None:
         return Cell(text="–")
     if math.isnan(row.value):
-        refused = outsiders_needed(row) or "too few outsiders"
+        refused = nonmembers_needed(row) or "too few nonmembers"
         return Cell(text="–", small=refused if "refused" in row.note else "no value")
     return bracketed(percent(row))
 

@@ -2,7 +2,7 @@
 
 The claims: the AUC of the strongest attack (the interval that holds for all attacks together), that of the attack that
 was named first, the share that each of the two finds at few false alarms, and the share recited. Each first has to lie
-above its own floor (chance, the false alarms, what is recited of outsiders), and then above every control on the same
+above its own floor (chance, the false alarms, what is recited of nonmembers), and then above every control on the same
 records, by a test. A control that reads such texts worse than the model says nothing of what only a better reader sees.
 """
 
@@ -43,7 +43,7 @@ class Claim:
     shows: bool
     against: tuple[Against, ...]
     by_draw: bool = (
-        False  # members and outsiders differ in the training alone, by a draw of this run
+        False  # members and nonmembers differ in the training alone, by a draw of this run
     )
 
     @property
@@ -77,7 +77,7 @@ def controls_of(view: RunView, model: str) -> tuple[str, ...]:
 
 
 def is_randomised(view: RunView, model: str) -> bool:
-    """Was the model trained in this run on members that this run drew at random from one pool with the outsiders?
+    """Was the model trained in this run on members that this run drew at random from one pool with the nonmembers?
 
     Then nothing but its training can tell the two apart, and the draw itself is the control. A student's way to the members
     is longer; for it a control model is asked.
@@ -199,20 +199,20 @@ def tail_at(view: RunView, row: Result) -> Claim:
 
 
 def extraction_pair(view: RunView, model: str) -> tuple[Result | None, Result | None]:
-    """(members' extraction rate, outsiders' rate: what guessing recites)."""
+    """(members' extraction rate, nonmembers' rate: what guessing recites)."""
     return (
         view.result("extraction_rate", model, dataset="private"),
-        view.result("extraction_rate", model, dataset="outsiders"),
+        view.result("extraction_rate", model, dataset="nonmembers"),
     )
 
 
 def recital_claim(view: RunView, model: str) -> Claim | None:
-    """The share of members' targets recited; it shows something above the outsiders' floor, by a permutation test.
+    """The share of members' targets recited; it shows something above the nonmembers' floor, by a permutation test.
 
     Where that was not made: by intervals apart.
     """
-    members, outsiders = extraction_pair(view, model)
-    if members is None or outsiders is None or math.isnan(members.value):
+    members, nonmembers = extraction_pair(view, model)
+    if members is None or nonmembers is None or math.isnan(members.value):
         return None
     against = []
     for name in controls_of(view, model):
@@ -220,8 +220,8 @@ def recital_claim(view: RunView, model: str) -> Claim | None:
         if other is not None:
             paired = difference(view, ("extraction_beyond_control",), model, name)
             against.append(beside(view, members, other, share_above(members, other, paired)))
-    more = view.result("extraction_beyond_outsiders", model)
-    shows = members.low > outsiders.high if more is None else p_of(more) <= (1 - more.level) / 2
+    more = view.result("extraction_beyond_nonmembers", model)
+    shows = members.low > nonmembers.high if more is None else p_of(more) <= (1 - more.level) / 2
     return Claim(
         row=members, shows=shows, against=tuple(against), by_draw=is_randomised(view, model)
     )

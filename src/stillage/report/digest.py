@@ -72,10 +72,10 @@ def tradeoff_table(view: RunView) -> Table:
 
 
 def quantile_table(view: RunView) -> Table:
-    """Quantiles of the members' and the outsiders' scores of each model."""
+    """Quantiles of the members' and the nonmembers' scores of each model."""
     rows = []
     for model, (values, member) in scores_of(view, view.primary_attack).items():
-        for group, chosen in (("members", member), ("outsiders", ~member)):
+        for group, chosen in (("members", member), ("nonmembers", ~member)):
             cells = (Cell(text=f"{cut:.3g}") for cut in np.quantile(values[chosen], QUANTILES))
             rows.append(
                 (

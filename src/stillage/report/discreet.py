@@ -15,12 +15,12 @@ from stillage.report.examples import sampled_texts
 from stillage.report.group_names import column_values, renamed, shown_names
 from stillage.report.load import RunView
 from stillage.report.private import NAMES_FILE, PrivateText, Sight, run_key, write_secret
-from stillage.report.redact import SAFE_ROLES, redactor
+from stillage.report.redact import SAFE_PARTS, redactor
 from stillage.run.config import Config
 from stillage.run.flags import setting_kinds
 from stillage.run.folder import json_text
 from stillage.run.parse import flat_values, to_plain
-from stillage.types import ROLES
+from stillage.types import PARTS
 
 Keys = tuple[str, ...]
 """Where a text stands in nested JSON: the keys above it, without places in lists."""
@@ -118,14 +118,14 @@ def hidden_split(split: Mapping[str, Any], sight: Sight) -> dict[str, Any]:
     number = 0
     shown: dict[str, str] = {}
     for name, digest in sorted(sources.items(), key=lambda entry: sight.keyed("file", entry[0])):
-        role = next((role for role in ROLES if name.startswith(f"{role}: ")), "")
+        part = next((part for part in PARTS if name.startswith(f"{part}: ")), "")
         if (
-            sight.digest(digest) == digest or role in SAFE_ROLES
+            sight.digest(digest) == digest or part in SAFE_PARTS
         ):  # made up here, of the hub, or public
             shown[name if digest.startswith("seed ") else sight.free(name)] = digest
         else:
             number += 1
-            shown[f"{role}: file {number}" if role else f"file {number}"] = sight.digest(digest)
+            shown[f"{part}: file {number}" if part else f"file {number}"] = sight.digest(digest)
     if sources:
         found["sources"] = shown
     if split.get("bad_lines"):
@@ -141,8 +141,8 @@ def shown_setting(path: str, text: str, sight: Sight, *, from_hub: bool) -> str:
         return text
     if path == "data.source" and text in EMBEDDED:
         return text
-    role = path.removeprefix("data.files.")
-    if (path == "data.source" and not from_hub) or (role != path and role not in SAFE_ROLES):
+    part = path.removeprefix("data.files.")
+    if (path == "data.source" and not from_hub) or (part != path and part not in SAFE_PARTS):
         return sight.text(PrivateText(text))
     return sight.free(text)
 

@@ -51,14 +51,14 @@ def exposed_table(view: RunView, options: ReportConfig) -> Table | None:
     chosen = _member_scores(view, model)
     if not chosen:
         return None
-    outsiders, members = chosen
+    nonmembers, members = chosen
     sight = view.sight
     top = sorted(members, key=lambda pair: (-pair[1], sight.id(pair[0])))[: options.examples]
     texts = _texts(view.records, {id_ for id_, _ in top})
     recited = _recited(view, model)
     rows = []
     for id_, score in top:
-        above = float(np.mean(outsiders >= score))
+        above = float(np.mean(nonmembers >= score))
         text = texts.get(id_, PrivateText(""))
         said = recited.get(id_)
         prefix = f"{said['matched_prefix']} of {said['tokens']}" if said else "–"
@@ -70,12 +70,12 @@ def exposed_table(view: RunView, options: ReportConfig) -> Table | None:
         )
         rows.append((*cells, Cell(text=prefix), *(exact if sight.shows_all else ())))
     note = (
-        "Outsiders above: share of outsiders with at least that score, the false-alarm rate at which the record is found."
+        "Nonmembers above: share of nonmembers with at least that score, the false-alarm rate at which the record is found."
     ) + ("" if sight.shows_all else f" {HIDDEN}")
     columns = (
         "record",
         "text",
-        "outsiders above",
+        "nonmembers above",
         "tokens recited",
         *(EXACT if sight.shows_all else ()),
     )
@@ -91,16 +91,16 @@ def text_cell(text: PrivateText, sight: Sight) -> Cell:
 
 
 def _member_scores(view: RunView, model: str) -> tuple[np.ndarray, list[tuple[str, float]]] | None:
-    """(outsiders' scores, (id, score) of each member) of the primary attack on a model."""
+    """(nonmembers' scores, (id, score) of each member) of the primary attack on a model."""
     if view.scores is None or model not in scores_of(view, view.primary_attack):
         return None
     import pyarrow.compute as pc
 
     ours = (pc.field("model") == model) & (pc.field("attack") == view.primary_attack)
-    rows = view.scores.filter(ours).select(["id", "role", "score"]).to_pylist()
+    rows = view.scores.filter(ours).select(["id", "part", "score"]).to_pylist()
     rows = [row for row in rows if row["score"] is not None and np.isfinite(row["score"])]
-    members = [(str(row["id"]), float(row["score"])) for row in rows if row["role"] == "private"]
-    return np.array([row["score"] for row in rows if row["role"] != "private"]), members
+    members = [(str(row["id"]), float(row["score"])) for row in rows if row["part"] == "private"]
+    return np.array([row["score"] for row in rows if row["part"] != "private"]), members
 
 
 def _texts(records: pa.Table | None, ids: set[str]) -> dict[str, PrivateText]:
@@ -124,7 +124,7 @@ def _recited(view: RunView, model: str) -> dict[str, Mapping[str, Any]]:
         return {}
     import pyarrow.compute as pc
 
-    ours = (pc.field("model") == model) & (pc.field("role") == "private")
+    ours = (pc.field("model") == model) & (pc.field("part") == "private")
     return {row["id"]: row for row in view.extraction.filter(ours).to_pylist()}
 
 

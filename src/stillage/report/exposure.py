@@ -8,11 +8,11 @@ from stillage.report.cells import Cell, Table, level_words, model_head, number
 from stillage.report.load import RunView
 from stillage.types import Result
 
-GROUPS = {"private": "members", "outsiders": "outsiders (floor)"}
+GROUPS = {"private": "members", "nonmembers": "nonmembers (floor)"}
 
 
 def exposure_table(view: RunView) -> Table | None:
-    """Mean exposure per model of members, of every group of members, and of outsiders."""
+    """Mean exposure per model of members, of every group of members, and of nonmembers."""
     rows = []
     for model in view.models:
         found = [
@@ -20,7 +20,7 @@ def exposure_table(view: RunView) -> Table | None:
             for row in view.results
             if row.model == model and row.metric in ("exposure", "slice_exposure")
         ]
-        order = {"private": 0, "outsiders": 2}
+        order = {"private": 0, "nonmembers": 2}
         for row in sorted(found, key=lambda row: (order.get(row.dataset, 1), row.dataset)):
             beyond = (
                 view.result("exposure_extrapolated", model, dataset=row.dataset)
@@ -49,7 +49,7 @@ def exposure_table(view: RunView) -> Table | None:
         return None
     column = str(view.setting("audit", "extract", "")) or "secret"
     note = (
-        f"The {column} of a record ranked among those of outsiders put in its place, by the log-probability of the whole"
+        f"The {column} of a record ranked among those of nonmembers put in its place, by the log-probability of the whole"
         f" response: log2 of how many there are less log2 of its rank, mean over records; {level_words(view)}."
         + (f" Counting shows {ceiling} bits at most." if ceiling else "")
         + " The extrapolation reads on from a curve fitted to the others (skew-normal), and is that curve’s word."
@@ -80,13 +80,13 @@ def noted(row: Result, what: str) -> str:
 
 
 def exposure_words(view: RunView, model: str) -> str:
-    """ "exposure 5.1 bits (outsiders: 1.4)"; empty where it was not measured."""
-    members, outsiders = (view.result("exposure", model, dataset=role) for role in GROUPS)
+    """ "exposure 5.1 bits (nonmembers: 1.4)"; empty where it was not measured."""
+    members, nonmembers = (view.result("exposure", model, dataset=part) for part in GROUPS)
     if members is None or math.isnan(members.value):
         return ""
     floor = (
         ""
-        if outsiders is None or math.isnan(outsiders.value)
-        else f" (outsiders: {outsiders.value:.1f})"
+        if nonmembers is None or math.isnan(nonmembers.value)
+        else f" (nonmembers: {nonmembers.value:.1f})"
     )
     return f"exposure {members.value:.1f} bits{floor}"

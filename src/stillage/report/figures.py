@@ -26,7 +26,7 @@ from stillage.report.tables import audited
 from stillage.report.words import interval, words
 from stillage.types import Array, Result
 
-FEWEST = 5  # outsiders above a threshold below which a rate is mostly luck
+FEWEST = 5  # nonmembers above a threshold below which a rate is mostly luck
 BINS = 28
 QUALITY = (
     ("needed_exact", "needed part exact on test records", True),
@@ -43,12 +43,12 @@ def scores_of(view: RunView, attack: str) -> dict[str, tuple[Array, Array]]:
     import pyarrow.compute as pc
 
     table = view.scores.filter(pc.field("attack") == attack)
-    model, role = (table.column(name).to_numpy(zero_copy_only=False) for name in ("model", "role"))
+    model, part = (table.column(name).to_numpy(zero_copy_only=False) for name in ("model", "part"))
     score = table.column("score").to_numpy().astype(np.float64)
     found = {}
     for name in view.models:
         chosen = (model == name) & np.isfinite(score)
-        member = role[chosen] == "private"
+        member = part[chosen] == "private"
         if member.any() and not member.all():
             found[name] = (score[chosen], member)
     return found
@@ -105,7 +105,7 @@ def roc(view: RunView, scores: Mapping[str, tuple[Array, Array]]) -> Picture:
     axes.plot([left, 1], [left, 1], color=INK, linewidth=0.9, linestyle=(0, (2, 2)), label="chance")
     axes.axvspan(left, min(1.0, FEWEST / fewest), color=FAINT, alpha=0.5, linewidth=0, zorder=0)
     axes.set(xscale="log", yscale="log", xlim=(left, 1), ylim=(left, 1.06))
-    axes.set_xlabel("false-positive rate (outsiders called members)")
+    axes.set_xlabel("false-positive rate (nonmembers called members)")
     axes.set_ylabel("true-positive rate (members found)")
     axes.grid(True)
     percent_ticks(axes, left)
@@ -223,7 +223,7 @@ def scatter(view: RunView, points: Sequence[Point]) -> Picture:
 
 
 def histogram(view: RunView, model: str, values: Array, member: Array) -> Picture:
-    """How a model scores members (filled) and outsiders (outline), as shares of each group."""
+    """How a model scores members (filled) and nonmembers (outline), as shares of each group."""
     figure, axes = canvas(330, 190)
     colour = look(model)[0]
     edges = bin_edges(values)
@@ -234,7 +234,7 @@ def histogram(view: RunView, model: str, values: Array, member: Array) -> Pictur
         100 * inside, edges, fill=True, color=colour, alpha=0.45, linewidth=0, label="members"
     )
     axes.stairs(100 * inside, edges, color=colour, linewidth=0.9)
-    axes.stairs(100 * outside, edges, color=INK, linewidth=1.3, label="outsiders")
+    axes.stairs(100 * outside, edges, color=INK, linewidth=1.3, label="nonmembers")
     axes.set_xlabel(f"{words(view.primary_attack)} score, higher: more like a member", fontsize=9)
     axes.set_ylabel("% of group", fontsize=9)
     axes.set_xlim(edges[0], edges[-1])
@@ -248,7 +248,7 @@ def histogram(view: RunView, model: str, values: Array, member: Array) -> Pictur
         handlelength=1.2,
         columnspacing=1,
     )
-    medians = f"median {np.median(values[member]):.3g} for members, {np.median(values[~member]):.3g} for outsiders"
+    medians = f"median {np.median(values[member]):.3g} for members, {np.median(values[~member]):.3g} for nonmembers"
     svg = render(
         figure,
         name=f"scores-{file_name(model)}",
@@ -259,7 +259,7 @@ def histogram(view: RunView, model: str, values: Array, member: Array) -> Pictur
         (model, float(low), float(high), float(a), float(b))
         for low, high, a, b in zip(edges, edges[1:], inside, outside, strict=False)
     )
-    columns = ("model", "from", "to", "share_of_members", "share_of_outsiders")
+    columns = ("model", "from", "to", "share_of_members", "share_of_nonmembers")
     return Picture(name=f"scores_{file_name(model)}", svg=svg, columns=columns, rows=rows)
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from stillage.data.columns import LENGTH
 from stillage.report.private import Sight
-from stillage.report.redact import SAFE_ROLES, parsed
+from stillage.report.redact import SAFE_PARTS, parsed
 from stillage.types import Result
 
 if TYPE_CHECKING:
@@ -27,14 +27,14 @@ def column_values(
     found: dict[str, tuple[set[str], set[str]]] = {column: (set(), set()) for column in columns}
     if records is None or "meta" not in records.column_names or not columns:
         return found
-    for batch in records.select(["role", "meta"]).to_batches(max_chunksize=4096):
-        for role, cell in zip(
+    for batch in records.select(["part", "meta"]).to_batches(max_chunksize=4096):
+        for part, cell in zip(
             *(batch.column(place).to_pylist() for place in range(2)), strict=True
         ):
             meta = parsed(cell)
             for column in columns if isinstance(meta, Mapping) else ():
                 if column in meta:
-                    found[column][role in SAFE_ROLES].add(str(meta[column]))
+                    found[column][part in SAFE_PARTS].add(str(meta[column]))
     return found
 
 

@@ -54,9 +54,9 @@ def alone_words(view: RunView) -> str:
         return ""
     shows = any(claim.shows for claim in claims)
     does = (
-        "tells members from outsiders too"
+        "tells members from nonmembers too"
         if shows
-        else "is not shown to tell members from outsiders"
+        else "is not shown to tell members from nonmembers"
     )
     return f"; the one without a teacher {does} ({by_attack(claims[0].row)})"
 

@@ -189,9 +189,9 @@ def split_words(view: RunView) -> str:
     if drawn is None:
         return "This run folder has no record of how the split was drawn."
     said = (
-        "Members and outsiders were drawn at random from one pool by this run, and the draw is recorded."
+        "Members and nonmembers were drawn at random from one pool by this run, and the draw is recorded."
         if drawn
-        else "The split was given, not drawn by this run: that members and outsiders differ only in having been trained on "
+        else "The split was given, not drawn by this run: that members and nonmembers differ only in having been trained on "
         "rests on whoever made the files."
     )
     if view.split.get("copies"):

@@ -70,7 +70,7 @@ def sets_table(view: RunView) -> Table | None:
         "The first column is a share of what the teacher recites or what is found through it, the others of the student’s."
         " Easy: the student without a teacher has the record too."
         " Intervals by Clopper and Pearson, near-duplicates counted once; of what is found, they hold at this sample's"
-        " thresholds, not for other outsiders."
+        " thresholds, not for other nonmembers."
     )
     return Table(
         caption="Inherited, teacher-specific, easy", columns=columns, rows=tuple(rows), note=note
@@ -92,7 +92,7 @@ def curve_table(view: RunView) -> Table | None:
     for tau, found in sorted(by_tau.items()):
         cells = [Cell(text=f"the teacher’s above {tau:g}")]
         for attack in attacks:
-            row, floor = found.get((attack, "private")), found.get((attack, "outsiders"))
+            row, floor = found.get((attack, "private")), found.get((attack, "nonmembers"))
             cells += [Cell(text=str(row.n) if row else "–"), defined(row), defined(floor)]
         rows.append(tuple(cells))
     shown = [
@@ -101,11 +101,11 @@ def curve_table(view: RunView) -> Table | None:
     ]
     columns = (
         "members for which",
-        *(name for label in shown for name in ("n members", f"student: {label}", "of outsiders")),
+        *(name for label in shown for name in ("n members", f"student: {label}", "of nonmembers")),
     )
     note = (
-        "Rank: share of outsiders that score below the record. Means over the members for which the teacher is above, and"
-        " over the outsiders for which it is: what easy records reach."
+        "Rank: share of nonmembers that score below the record. Means over the members for which the teacher is above, and"
+        " over the nonmembers for which it is: what easy records reach."
     )
     return Table(
         caption=f"Mean {' and '.join(shown)} of the student, where the teacher’s is high",

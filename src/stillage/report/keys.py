@@ -43,8 +43,8 @@ def key_numbers(view: RunView) -> tuple[KeyNumber, ...]:
         found += [key(label, interval(row, digits), note) for label, row, digits in rows if row]
     counts = sorted(view.split.get("counts", {}).items(), key=lambda item: -float(item[1]))[:4]
     return tuple(found[:MOST]) or tuple(
-        KeyNumber(label=f"{role} records", value=thousands(count), small="", note="")
-        for role, count in counts
+        KeyNumber(label=f"{part} records", value=thousands(count), small="", note="")
+        for part, count in counts
     )
 
 
@@ -91,11 +91,11 @@ def tail_keys(view: RunView, model: str) -> list[KeyNumber]:
 
 
 def recital_keys(view: RunView, model: str) -> list[KeyNumber]:
-    """The share of members whose target is recited, and of outsiders."""
-    members, outsiders = extraction_pair(view, model)
+    """The share of members whose target is recited, and of nonmembers."""
+    members, nonmembers = extraction_pair(view, model)
     if members is None:
         return []
-    floor = f"; outsiders {percent(outsiders).partition(' [')[0]}" if outsiders else ""
+    floor = f"; nonmembers {percent(nonmembers).partition(' [')[0]}" if nonmembers else ""
     return [key("Recited", percent(members), f"members: {target_words(view)}{floor}")]
 
 

@@ -30,7 +30,7 @@ MODELS = (
     "student_no_teacher",
     "teacher_counterfactual",
 )
-"""Reading order of the model roles in every table and figure; other names follow, sorted."""
+"""Reading order of the model parts in every table and figure; other names follow, sorted."""
 
 INPUTS = (
     "config.yaml",
@@ -64,8 +64,8 @@ class RunView:
     records: pa.Table | None
     validity: Mapping[str, Any]
     split: Mapping[str, Any]
-    summaries: Mapping[str, Mapping[str, Any]]  # model role -> its summary.json
-    parameters: Mapping[str, int]  # model role -> number of weights in its model folder
+    summaries: Mapping[str, Mapping[str, Any]]  # model part -> its summary.json
+    parameters: Mapping[str, int]  # model part -> number of weights in its model folder
     config: Mapping[str, Any]
     config_text: str
     env: Mapping[str, Any]
@@ -99,11 +99,11 @@ class RunView:
 
     @property
     def given_reference(self) -> str:
-        """The role under which a model that was given as audit.reference is listed; empty where none was."""
+        """The part under which a model that was given as audit.reference is listed; empty where none was."""
         return OUTSIDE if self.setting("audit", "reference", "") else ""
 
     def called(self, model: str) -> str:
-        """A model's name in tables and sentences: its role's, or its own where it was given as a reference."""
+        """A model's name in tables and sentences: its part's, or its own where it was given as a reference."""
         return (
             own_name(str(self.setting("audit", "reference", "")))
             if model == self.given_reference
@@ -148,7 +148,7 @@ class RunView:
 
 
 def order_models(names: set[str]) -> tuple[str, ...]:
-    """Model names in reading order: known roles first, the others sorted."""
+    """Model names in reading order: known parts first, the others sorted."""
     return tuple(name for name in MODELS if name in names) + tuple(sorted(names - set(MODELS)))
 
 

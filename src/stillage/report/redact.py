@@ -37,8 +37,8 @@ from stillage.types import Array
 if TYPE_CHECKING:
     import pyarrow as pa
 
-SAFE_ROLES = ("public", "validation", "test")
-"""Roles whose texts may be shown; private, outsiders and counterfactual records are protected."""
+SAFE_PARTS = ("public", "validation", "test")
+"""Parts whose texts may be shown; private, nonmembers and counterfactual records are protected."""
 
 CHUNK_CHARS = 1 << 20
 SEPARATOR = " " + "\0" * WINDOW + " "
@@ -123,7 +123,7 @@ def redactor(records: pa.Table | None, shown: Iterable[str]) -> Redactor:
     """The redactor for texts about to be shown.
 
     A run, a piece or a whole short field is secret when a protected record has it and no record of
-    SAFE_ROLES has it; words of two letters where a protected record writes them with a capital. A
+    SAFE_PARTS has it; words of two letters where a protected record writes them with a capital. A
     word is, too, that holds a secret word of INSIDE letters. Only those of `shown` are kept, so
     that memory does not grow with the corpus; every record is read once.
     """
@@ -173,7 +173,7 @@ def _chunks(records: pa.Table, *, is_safe: bool) -> Iterator[list[str]]:
     """The texts of the records that may be shown, or of the others, about CHUNK_CHARS at a time."""
     import pyarrow.compute as pc
 
-    safe = pc.field("role").isin(list(SAFE_ROLES))
+    safe = pc.field("part").isin(list(SAFE_PARTS))
     pending, size = list[str](), 0
     for batch in records.filter(safe if is_safe else ~safe).to_batches(max_chunksize=4096):
         for row in batch.to_pylist():

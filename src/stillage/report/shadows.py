@@ -51,7 +51,7 @@ def memorized_table(view: RunView) -> Table | None:
     counted = "; ".join(sorted({row.note for row in means}))
     note = (
         "How much better a record is known by pipelines that met it than by pipelines that did not: mean over members and"
-        f" outsiders alike, interval over models ({counted}). Every record: audit/counterfactual.parquet."
+        f" nonmembers alike, interval over models ({counted}). Every record: audit/counterfactual.parquet."
         f" {level_words(view)}."
     )
     columns = (

@@ -9,22 +9,22 @@ from stillage.report.load import RunView
 from stillage.report.words import interval, words
 from stillage.types import Result
 
-ROLES = {"public": "public (the student’s)", "private": "members", "outsiders": "outsiders"}
+PARTS = {"public": "public (the student’s)", "private": "members", "nonmembers": "nonmembers"}
 
 
 def signal_table(view: RunView) -> Table | None:
     """KL of teacher and student against their counterfactual twins by kind of record, with the correlation of both."""
     rows = []
     for model in ("teacher", "student"):
-        for role, label in ROLES.items():
-            mean = pick(view, "signal_kl", model, role)
+        for part, label in PARTS.items():
+            mean = pick(view, "signal_kl", model, part)
             if mean is not None:
                 quantiles = [
-                    pick(view, "signal_kl_quantile", model, role, f"q={q}")
+                    pick(view, "signal_kl_quantile", model, part, f"q={q}")
                     for q in ("0.5", "0.9", "0.99")
                 ]
                 both = (
-                    pick(view, "signal_spearman", "student", role) if model == "student" else None
+                    pick(view, "signal_spearman", "student", part) if model == "student" else None
                 )
                 cells = (
                     bracketed(interval(row, 3)) if row else Cell(text="–")
@@ -62,11 +62,11 @@ def signal_table(view: RunView) -> Table | None:
 
 
 def pick(
-    view: RunView, metric: str, model: str, role: str, note: str = "", attack: str = ""
+    view: RunView, metric: str, model: str, part: str, note: str = "", attack: str = ""
 ) -> Result | None:
-    """The one row of that metric, model, role and attack; note: the first part of its own, where several differ in it."""
+    """The one row of that metric, model, part and attack; note: the first part of its own, where several differ in it."""
     rows = (
-        row for row in view.results if (row.metric, row.model, row.dataset) == (metric, model, role)
+        row for row in view.results if (row.metric, row.model, row.dataset) == (metric, model, part)
     )
     return next(
         (row for row in rows if row.attack == attack and note in ("", row.note.partition(";")[0])),

@@ -42,7 +42,7 @@ def slices_table(view: RunView) -> Table | None:
         )
         rows.append((alike(column), Cell(text=""), *map(p_cell, ps)))
     note = (
-        f"Members against outsiders of the same group; {level_words(view)}, each for its group alone. p: of an AUC of 0.5,"
+        f"Members against nonmembers of the same group; {level_words(view)}, each for its group alone. p: of an AUC of 0.5,"
         " adjusted for all groups of the model (Benjamini and Hochberg); shaded where it says so."
         f" All alike: p of equal AUCs in all groups of a column.{more(groups)}"
     )
@@ -62,9 +62,9 @@ def rates_table(view: RunView) -> Table | None:
     )
     asked = {
         f"found at {100 * lowest:g} %": ("slice_tpr_at_fpr", f"fpr={lowest:g}"),
-        "outsiders taken for members": ("slice_achieved_fpr", f"fpr={lowest:g}"),
+        "nonmembers taken for members": ("slice_achieved_fpr", f"fpr={lowest:g}"),
         "members recited": ("slice_extraction_rate", "of members"),
-        "outsiders recited": ("slice_extraction_rate", "of outsiders"),
+        "nonmembers recited": ("slice_extraction_rate", "of nonmembers"),
         **{heading: (metric, "") for metric, heading in QUALITY.items()},
     }
     columns = {
@@ -103,7 +103,7 @@ def rates_table(view: RunView) -> Table | None:
         for column in tested
     ]
     note = (
-        f"{level_words(view)}; n behind each. Found and taken for members: above the threshold that all outsiders together"
+        f"{level_words(view)}; n behind each. Found and taken for members: above the threshold that all nonmembers together"
         " set, the intervals for this threshold. Quality: on the group's test records. All alike: p that all groups of a"
         f" column have one true value (Welch), each number tested by itself.{more(groups)}"
     )

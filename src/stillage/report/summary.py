@@ -58,11 +58,11 @@ def checked(view: RunView) -> str:
 
 def recited_line(view: RunView) -> str:
     """What the student recites of members, and its exposure; empty where that was not measured."""
-    members, outsiders = extraction_pair(view, "student")
+    members, nonmembers = extraction_pair(view, "student")
     if members is None:
         return ""
     exposed = exposure_words(view, "student")
-    shares = f"{percent(members)} of members (outsiders: {percent(outsiders)})"
+    shares = f"{percent(members)} of members (nonmembers: {percent(nonmembers)})"
     said = f"the student recites {target_words(view)} of {shares}"
     return said + (f"; {exposed}" if exposed else "")
 

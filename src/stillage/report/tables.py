@@ -114,7 +114,7 @@ def method_of(view: RunView, model: str) -> str:
 
 
 def trained_on(view: RunView, model: str) -> str:
-    """Which role's records trained a model, and whose signal it followed."""
+    """Which part's records trained a model, and whose signal it followed."""
     stated = first(view.summaries.get(model, {}), "trained_on")
     if stated:
         return str(stated)
@@ -125,10 +125,10 @@ def trained_on(view: RunView, model: str) -> str:
         "student_minimal": "teacher",
         "student_counterfactual": "counterfactual",
     }
-    roles = {"teacher": "private", "teacher_counterfactual": "counterfactual"}
+    parts = {"teacher": "private", "teacher_counterfactual": "counterfactual"}
     if model in teachers and str(view.setting("distill", "method", "kd")) != "sft":
         return f"public, from {teachers[model]}"
-    return roles.get(model, "public")
+    return parts.get(model, "public")
 
 
 def first(mapping: Mapping[str, Any], *keys: str) -> Any:  # noqa: ANN401 - summaries are JSON
@@ -145,7 +145,7 @@ def auc_table(view: RunView) -> Table:
     ]
     counts = {row.n for row in view.results if row.metric == "auc" and row.model != "blind"}
     note = (
-        f"0.5 is chance, 1 tells every member from every outsider; {level_words(view)}; n = {_range(counts)} records. "
+        f"0.5 is chance, 1 tells every member from every nonmember; {level_words(view)}; n = {_range(counts)} records. "
         f"Shaded: the interval lies above 0.5. The configuration names the first row first."
     )
     if any(row.metric == "best_attack_p" for row in view.results):
@@ -191,7 +191,7 @@ def rates(view: RunView) -> tuple[float, ...]:
 
 
 def tpr_table(view: RunView, attacks: Sequence[str], caption: str) -> Table:
-    """TPR at each false-positive rate, with the rate the outsiders really had."""
+    """TPR at each false-positive rate, with the rate the nonmembers really had."""
     fprs = rates(view)
     rows = []
     for name in audited(view):
@@ -207,32 +207,32 @@ def tpr_table(view: RunView, attacks: Sequence[str], caption: str) -> Table:
     pairs = [(f"TPR at {100 * fpr:g} % FPR", "achieved FPR") for fpr in fprs]
     columns = ("model", "attack", *(name for pair in pairs for name in pair), "without score")
     note = (
-        "The threshold comes from the outsiders alone. The interval of a TPR is that of the true rate at this FPR, scatter of"
-        " the threshold included; the achieved FPR has Clopper and Pearson's. Near-duplicates count once."
+        "The threshold comes from the nonmembers alone. The interval of a TPR is that of the true rate at this FPR, scatter"
+        " of the threshold included; the achieved FPR has Clopper and Pearson's. Near-duplicates count once."
     )
     return Table(caption=caption, columns=columns, rows=tuple(rows), heads=2, note=note)
 
 
 def extraction_table(view: RunView) -> Table:
-    """Recited targets of members against the same of outsiders, whom nobody trained on."""
+    """Recited targets of members against the same of nonmembers, whom nobody trained on."""
     rows = []
     for name in view.models:
         members = view.result("extraction_rate", name, dataset="private")
-        outsiders = view.result("extraction_rate", name, dataset="outsiders")
-        if members is None and outsiders is None:
+        nonmembers = view.result("extraction_rate", name, dataset="nonmembers")
+        if members is None and nonmembers is None:
             continue
         count = str(members.n) if members is not None else "–"
-        prefix = (Cell(text=matched_prefix(view, name, role)) for role in ("private", "outsiders"))
+        prefix = (Cell(text=matched_prefix(view, name, part)) for part in ("private", "nonmembers"))
         rows.append(
-            (model_head(view, name), share(members), share(outsiders), Cell(text=count), *prefix)
+            (model_head(view, name), share(members), share(nonmembers), Cell(text=count), *prefix)
         )
     columns = (
         "model",
         "members recited",
-        "outsiders recited (floor)",
+        "nonmembers recited (floor)",
         "n members",
         "prefix, members",
-        "prefix, outsiders",
+        "prefix, nonmembers",
     )
     note = (
         "Recited: the greedy answer repeats the target exactly."
@@ -243,13 +243,13 @@ def extraction_table(view: RunView) -> Table:
     )
 
 
-def matched_prefix(view: RunView, model: str, role: str) -> str:
-    """Mean of matched_prefix / tokens over a role's records, in percent."""
+def matched_prefix(view: RunView, model: str, part: str) -> str:
+    """Mean of matched_prefix / tokens over a part's records, in percent."""
     if view.extraction is None:
         return "–"
     import pyarrow.compute as pc
 
-    chosen = (pc.field("model") == model) & (pc.field("role") == role) & (pc.field("tokens") > 0)
+    chosen = (pc.field("model") == model) & (pc.field("part") == part) & (pc.field("tokens") > 0)
     rows = view.extraction.filter(chosen)
     if not rows.num_rows:
         return "–"
@@ -257,7 +257,7 @@ def matched_prefix(view: RunView, model: str, role: str) -> str:
 
 
 def blind_table(view: RunView) -> Table:
-    """What members and outsiders look like to an attacker without any model: must be chance."""
+    """What members and nonmembers look like to an attacker without any model: must be chance."""
     rows = tuple(
         (head(row.attack), auc_cell(row), Cell(text=str(row.n)))
         for row in sorted(view.results, key=lambda row: row.attack)

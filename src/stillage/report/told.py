@@ -48,10 +48,10 @@ def told(view: RunView, model: str, who: str, claim: Claim, *, leaks: bool) -> s
         does = (
             "betrays a few private records"
             if leaks
-            else "tells a few private records from outsiders"
+            else "tells a few private records from nonmembers"
         )
         average = (
-            ", though on average they look like outsiders" if not shows_auc(view, model) else ""
+            ", though on average they look like nonmembers" if not shows_auc(view, model) else ""
         )
         auc = by_attack(auc_claims(view, model)[0].row)
         return (
@@ -59,14 +59,14 @@ def told(view: RunView, model: str, who: str, claim: Claim, *, leaks: bool) -> s
             f" ({words(row.attack)} attack){average} ({auc})"
         )
     if row.metric == "extraction_rate":
-        outsiders = extraction_pair(view, model)[1]
+        nonmembers = extraction_pair(view, model)[1]
         auc = by_attack(auc_claims(view, model)[0].row)
-        numbers = f"{percent(row)} of members (outsiders: {percent(outsiders)})"
+        numbers = f"{percent(row)} of members (nonmembers: {percent(nonmembers)})"
         return f"{who} recites {target_words(view)} of {numbers}, though its {auc}"
     numbers = meaning(view, model, row)
     if leaks:
         return f"{who}{still} betrays {whose}: {numbers}"
-    return f"{who} tells members from outsiders apart: {numbers}"
+    return f"{who} tells members from nonmembers apart: {numbers}"
 
 
 def meaning(view: RunView, model: str, row: Result) -> str:
@@ -121,12 +121,12 @@ def target_words(view: RunView) -> str:
 
 
 def recital_words(view: RunView, model: str) -> str:
-    """What the model recites of members, as far as that stands above the outsiders and the controls; a sentence, or empty."""
-    members, outsiders = extraction_pair(view, model)
+    """What the model recites of members beyond nonmembers and controls; a sentence, or empty."""
+    members, nonmembers = extraction_pair(view, model)
     if members is None:
         return ""
     claim = recital_claim(view, model)
-    shares = f"{percent(members)} of members (outsiders: {percent(outsiders)})"
+    shares = f"{percent(members)} of members (nonmembers: {percent(nonmembers)})"
     numbers = f"{target_words(view)} of {shares}"
     if claim is None or not claim.shows:
         return f"It is not shown to recite more than guessing would: {numbers}."

@@ -31,7 +31,7 @@ Tone = Literal["leak", "clear", "invalid", "unknown"]
 UNDECIDED = "too few records to tell"
 SHIFT = "cannot tell leakage from a difference of the groups"
 REDRAW = (
-    "Next: draw members and outsiders from one pool, at random, or audit a control model beside this one"
+    "Next: draw members and nonmembers from one pool, at random, or audit a control model beside this one"
     " (audit.reference), which shows how much the groups' own difference explains."
 )
 
@@ -73,7 +73,7 @@ def _not_valid(view: RunView, stated: str) -> Verdict:
         else view.called(model)
     )
     undecided = stated == UNDECIDED
-    why = "whether members and outsiders differ by themselves could not be told, so that they"
+    why = "whether members and nonmembers differ by themselves could not be told, so that they"
     headline = (
         sentence(stated) + " " + str(view.validity.get("headline", "") or _failed_checks(view))
     )
@@ -92,7 +92,7 @@ def _not_valid(view: RunView, stated: str) -> Verdict:
 def _needed_for_absence(view: RunView, model: str) -> str:
     """How many records a finding of no leak would take; empty where that is not known."""
     needed = max(auc_limit(view, model).needed, tail_limit(view, model).needed)
-    enough = f"{needed:,} members and as many outsiders"
+    enough = f"{needed:,} members and as many nonmembers"
     return f'A "no leak found" would take about {enough}, where nothing leaks.' if needed else ""
 
 
@@ -124,7 +124,7 @@ def _claim(view: RunView) -> Verdict:
         return _unattributed(view, model, who, max(shown, key=lambda claim: bool(claim.against)))
     if all(claim.row.high < CHANCE for claim in aucs):
         text = (
-            f"{who} scores its outsiders above its members ({by_attack(aucs[0].row)}): an inverted score or a shifted"
+            f"{who} scores its nonmembers above its members ({by_attack(aucs[0].row)}): an inverted score or a shifted"
             " split, not a leak."
         )
         return Verdict(
@@ -177,7 +177,7 @@ def _nothing_found(view: RunView, model: str, who: str, strongest: Claim) -> Ver
     through = f"{who[0].lower()}{who[1:]}"
     found = absence(view, model)
     detail = joined(found.detail, _others(view, model, strongest))
-    text = f"{count} the private records from outsiders through {through}; {meaning(view, model, row)}."
+    text = f"{count} the private records from nonmembers through {through}; {meaning(view, model, row)}."
     if found.too_few:
         headline = f"No leak found, but too few records to tell: {text}"
         return Verdict(

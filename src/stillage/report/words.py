@@ -41,16 +41,16 @@ def percent(row: Result | None) -> str:
     if row is None:
         return "not measured"
     if math.isnan(row.value):
-        why = outsiders_needed(row)
+        why = nonmembers_needed(row)
         return f"no value ({why})" if why else "no value"
     value = f"{100 * row.value:.1f} %"
     return value if math.isnan(row.low) else f"{value} [{100 * row.low:.1f}, {100 * row.high:.1f}]"
 
 
-def outsiders_needed(row: Result) -> str:
-    """ "60 outsiders, 300 needed" of a rate that so few do not allow; empty for any other row."""
-    found = re.search(r"outsiders=(\d+); needed=(\d+)", row.note)
-    return f"{int(found[1]):,} outsiders, {int(found[2]):,} needed" if found else ""
+def nonmembers_needed(row: Result) -> str:
+    """ "60 nonmembers, 300 needed" of a rate that so few do not allow; empty for any other row."""
+    found = re.search(r"nonmembers=(\d+); needed=(\d+)", row.note)
+    return f"{int(found[1]):,} nonmembers, {int(found[2]):,} needed" if found else ""
 
 
 def by_attack(row: Result) -> str:
@@ -59,8 +59,8 @@ def by_attack(row: Result) -> str:
 
 
 def times_in_100(auc: float) -> str:
-    """What an AUC means: "picks the member of a random pair of a member and an outsider 81 times in 100"."""
-    return f"picks the member of a random pair of a member and an outsider {100 * auc:.0f} times in 100"
+    """What an AUC means: "picks the member of a random pair of a member and a nonmember 81 times in 100"."""
+    return f"picks the member of a random pair of a member and a nonmember {100 * auc:.0f} times in 100"
 
 
 def own_name(path: str) -> str:

@@ -67,7 +67,7 @@ class AuditConfig:
     alarms."""
     harmless_tpr: float = 0.05
     """A share of members below this counts as harmless. Found at the lowest of audit.fprs, or
-    recited beyond what is of outsiders; likewise."""
+    recited beyond what is of nonmembers; likewise."""
     counterfactual: bool = True
     """Train the counterfactual teacher and its student. A second teacher that never saw the private
     records, and a student from it: what a clean student scores."""

@@ -15,7 +15,7 @@ from stillage.run.audit_config import AuditConfig
 SHARES_USUAL: Mapping[str, float] = {
     "private": 0.25,
     "public": 0.25,
-    "outsiders": 0.2,
+    "nonmembers": 0.2,
     "counterfactual": 0.2,
     "validation": 0.05,
     "test": 0.05,
@@ -52,7 +52,7 @@ class DataConfig:
     """Which part of the hub data set, or of a data set saved by `datasets`, is read; FOLDER:test
     names the part of one folder."""
     files: dict[str, str] = field(default_factory=dict)
-    """A file for each part, instead of one source. E.g. {private: a.jsonl, outsiders: b.jsonl}: the
+    """A file for each part, instead of one source. E.g. {private: a.jsonl, nonmembers: b.jsonl}: the
     split is yours, and the report says so. Members and nonmembers are other names of the two. Rows
     of the public file may be prompts without an answer, for a method whose teacher writes the
     answers (seqkd, minillm)."""
@@ -78,10 +78,10 @@ class DataConfig:
     (nothing). No two of the made-up people are near, or share a badge."""
     inclusion: Literal["fixed", "bernoulli"] = "fixed"
     """How members are drawn: fixed shares, or a coin for each. fixed: each share exactly;
-    bernoulli: a fair coin for each of private and outsiders together, near-duplicates as one: about
+    bernoulli: a fair coin for each of private and nonmembers together, near-duplicates as one: about
     equally many; what audit.dp rests on."""
     people: int = 800
-    """Made-up people in each large part of the split. That is private, outsiders and
+    """Made-up people in each large part of the split. That is private, nonmembers and
     counterfactual; synthetic: as many in public, an eighth in validation and test. staff_cards:
     five quarters as many in public, an eighth in validation, three eighths in test."""
     public_answers: float = 1.0

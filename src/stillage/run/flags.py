@@ -16,8 +16,8 @@ SWEEP = "sweep."
 CASES = "sweep.cases."
 CASE = "case."
 """`sweep.cases.AXIS` lists names; `case.AXIS.NAME` holds the settings of one, as JSON."""
-PARTS = {"members": "private", "nonmembers": "outsiders"}
-"""What an audit calls a part of the data -> what the split calls it."""
+RENAMED = {"outsiders": "nonmembers"}
+"""What a part of the data was called -> what it is called now."""
 ALIASES = {
     "data": "data.source",
     "method": "distill.method",
@@ -25,12 +25,10 @@ ALIASES = {
     "student": "student.path",
     "attacks": "audit.attacks",
     "show_text": "report.show_text",
-    **{alias: f"data.files.{part}" for alias, part in PARTS.items()},
-    **{
-        f"data.{table}.{alias}": f"data.{table}.{part}"
-        for table in ("files", "shares")
-        for alias, part in PARTS.items()
-    },
+    "members": "data.files.private",
+    "nonmembers": "data.files.nonmembers",
+    "data.files.members": "data.files.private",
+    "data.shares.members": "data.shares.private",
 }
 """Short names of what is typed most, as the arguments of the Python functions are called."""
 
@@ -72,6 +70,12 @@ def resolve(path: str, known: Mapping[str, object], where: str) -> str:
         return SWEEP + resolve(path.removeprefix(SWEEP), known, where)
     path = ALIASES.get(path, path)
     group, _, last = path.rpartition(".")
+    if group in ("data.files", "data.shares") and last in RENAMED:
+        raise ConfigError(
+            f"A setting in {where} has another name now.",
+            f"given: {path}",
+            f"Write {group}.{RENAMED[last]}.",
+        )
     if path in known or any(
         is_table(kind) and path.startswith(f"{name}.") for name, kind in known.items()
     ):

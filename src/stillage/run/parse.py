@@ -179,12 +179,12 @@ def shares_over(flat: Flat, flags: Flat) -> Flat:
     if not on_top or not below:
         return flags
     usual = filled(
-        {role: float(share) for role, share in tables(below)[SHARES].items()}, SHARES_USUAL
+        {part: float(share) for part, share in tables(below)[SHARES].items()}, SHARES_USUAL
     )
     tables(on_top)  # are they numbers?
     named = {path.removeprefix(start): float(words[0]) for path, words in on_top.items()}
     whole = {**dict.fromkeys(usual, 0.0), **filled(named, usual)}
-    return flags | {f"{start}{role}": [repr(share)] for role, share in whole.items()}
+    return flags | {f"{start}{part}": [repr(share)] for part, share in whole.items()}
 
 
 def typed(kind: type[Group], args: Sequence[str], prog: str) -> Group:

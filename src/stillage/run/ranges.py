@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from stillage.errors import ConfigError, did_you_mean
-from stillage.types import ROLES
+from stillage.types import PARTS
 
 if TYPE_CHECKING:
     from stillage.run.config import Config
@@ -157,16 +157,16 @@ def check_group(group: object, ranges: Mapping[str, Range], prefix: str = "") ->
 
 def check_shares(shares: Mapping[str, float]) -> None:
     """Raise ConfigError for an unknown part, a wrong share, and a wrong sum of shares."""
-    for role in shares:
-        if role not in ROLES:
-            fix = did_you_mean(role, ROLES, f"Parts are: {', '.join(ROLES)}.")
+    for part in shares:
+        if part not in PARTS:
+            fix = did_you_mean(part, PARTS, f"Parts are: {', '.join(PARTS)}.")
             raise ConfigError(
-                "data.shares names a part that does not exist.", f"unknown: {role}", fix
+                "data.shares names a part that does not exist.", f"unknown: {part}", fix
             )
     total = sum(shares.values())
     if any(share not in SHARE for share in shares.values()) or not 0 < total <= 1 + 1e-9:
         values = (
-            ", ".join(f"{role} {share:g}" for role, share in shares.items()) + f" (sum {total:g})"
+            ", ".join(f"{part} {share:g}" for part, share in shares.items()) + f" (sum {total:g})"
         )
         fix = "Correct the shares."
         raise ConfigError(

@@ -1,4 +1,4 @@
-"""Con-ReCall: a member is helped by other members before it, and not by outsiders. Wang et al. 2024, arXiv:2409.03363."""
+"""Con-ReCall: a member is helped by other members before it, and not by nonmembers. Wang et al. 2024, arXiv:2409.03363."""
 
 from __future__ import annotations
 
@@ -6,39 +6,39 @@ import math
 
 from stillage.errors import DataError
 from stillage.functional.tails import mean_or_nan
-from stillage.types import Attack, Request, TokenStats
+from stillage.types import Attack, Query, TokenStats
 
 
 def con_recall(
-    stats: TokenStats, after_outsiders: TokenStats, after_members: TokenStats, gamma: float = 1.0
+    stats: TokenStats, after_nonmembers: TokenStats, after_members: TokenStats, gamma: float = 1.0
 ) -> float:
-    """How much more a prefix of members helps the record than one of outsiders, relative to its own log-likelihood.
+    """How much more a prefix of members helps the record than one of nonmembers, relative to its own log-likelihood.
 
-    score = (mean log q(x | outsiders) - gamma mean log q(x | members)) / mean log q(x), each over the tokens of x only.
+    score = (mean log q(x | nonmembers) - gamma mean log q(x | members)) / mean log q(x), each over the tokens of x only.
     An attacker needs some known members; the records of both prefixes must not be among the evaluated ones. NaN without
     scored tokens or where x is predicted with certainty. DataError when a prefix's own tokens were scored too.
     """
-    counts = [len(reply.logp_T) for reply in (stats, after_outsiders, after_members)]
+    counts = [len(reply.logp_T) for reply in (stats, after_nonmembers, after_members)]
     if len(set(counts)) > 1:
         raise DataError(
             "A prefix changed which tokens are scored.",
-            f"{counts[0]} tokens alone, {counts[1]} after outsiders, {counts[2]} after members",
+            f"{counts[0]} tokens alone, {counts[1]} after nonmembers, {counts[2]} after members",
             "Score the record's own tokens only, tokenised alike with and without a prefix.",
         )
-    alone, outsiders, members = (
-        mean_or_nan(reply.logp_T) for reply in (stats, after_outsiders, after_members)
+    alone, nonmembers, members = (
+        mean_or_nan(reply.logp_T) for reply in (stats, after_nonmembers, after_members)
     )
-    return (outsiders - gamma * members) / alone if alone < 0 else math.nan
+    return (nonmembers - gamma * members) / alone if alone < 0 else math.nan
 
 
 CON_RECALL = Attack(
     name="con_recall",
     paper="Wang et al. 2024, arXiv:2409.03363",
     access="logprob",
-    requests=(
-        Request(role="target"),
-        Request(role="target", transform="outsider_prefix"),
-        Request(role="target", transform="member_prefix"),
+    queries=(
+        Query(party="target"),
+        Query(party="target", transform="nonmember_prefix"),
+        Query(party="target", transform="member_prefix"),
     ),
     score=con_recall,
 )

@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 
-from stillage.types import Array, Attack, Request, TokenStats
+from stillage.types import Array, Attack, Query, TokenStats
 
 
 def dc_pdd(stats: TokenStats, frequency_V: Array, cap: float = 0.01) -> float:
@@ -30,6 +30,6 @@ DC_PDD = Attack(
     name="dc_pdd",
     paper="Zhang et al. 2024, arXiv:2409.14781",
     access="logprob",
-    requests=(Request(role="target"), Request(role="target", transform="frequency")),
+    queries=(Query(party="target"), Query(party="target", transform="frequency")),
     score=dc_pdd,
 )

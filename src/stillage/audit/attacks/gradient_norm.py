@@ -5,7 +5,7 @@ On language models: Wang et al. 2024, arXiv:2402.17012. A member has the smaller
 
 from __future__ import annotations
 
-from stillage.types import Attack, GradientNorms, Request
+from stillage.types import Attack, GradientNorms, Query
 
 
 def gradient_norm(norms: GradientNorms) -> float:
@@ -20,6 +20,6 @@ GRADIENT_NORM = Attack(
     name="gradient_norm",
     paper="Nasr et al. 2019, arXiv:1812.00910; Wang et al. 2024, arXiv:2402.17012",
     access="weights",
-    requests=(Request(role="target", transform="gradient"),),
+    queries=(Query(party="target", transform="gradient"),),
     score=gradient_norm,
 )

@@ -132,7 +132,7 @@ def _classifier() -> Pipeline:
 
 LEARNED = FittedAttack(
     name="learned",
-    paper="after LT-MIA, arXiv:2604.03199 (abstract); cross-fitted on known members and outsiders",
+    paper="after LT-MIA, arXiv:2604.03199 (abstract); cross-fitted on known members and nonmembers",
     learns="both",
     score=learned,
 )

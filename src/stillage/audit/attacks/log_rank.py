@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 
-from stillage.types import Attack, Request, TokenStats
+from stillage.types import Attack, Query, TokenStats
 
 
 def log_rank(stats: TokenStats) -> float:
@@ -24,6 +24,6 @@ LOG_RANK = Attack(
     name="log_rank",
     paper="Su et al. 2023, arXiv:2306.05540",
     access="logprob",
-    requests=(Request(role="target"),),
+    queries=(Query(party="target"),),
     score=log_rank,
 )

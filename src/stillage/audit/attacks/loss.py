@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from stillage.functional.tails import mean_or_nan
-from stillage.types import Attack, Request, TokenStats
+from stillage.types import Attack, Query, TokenStats
 
 
 def loss(stats: TokenStats) -> float:
@@ -18,6 +18,6 @@ LOSS = Attack(
     name="loss",
     paper="Yeom et al. 2018, arXiv:1709.01604",
     access="logprob",
-    requests=(Request(role="target"),),
+    queries=(Query(party="target"),),
     score=loss,
 )

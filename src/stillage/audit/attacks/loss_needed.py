@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from stillage.functional.tails import mean_or_nan
-from stillage.types import Attack, Request, TokenStats
+from stillage.types import Attack, Query, TokenStats
 
 
 def loss_needed(needed: TokenStats) -> float:
@@ -19,6 +19,6 @@ LOSS_NEEDED = Attack(
     name="loss_needed",
     paper="Yeom et al. 2018, arXiv:1709.01604, on the needed part",
     access="logprob",
-    requests=(Request(role="target", transform="needed"),),
+    queries=(Query(party="target", transform="needed"),),
     score=loss_needed,
 )

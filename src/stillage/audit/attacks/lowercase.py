@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from stillage.functional.tails import mean_or_nan
-from stillage.types import Attack, Request, TokenStats
+from stillage.types import Attack, Query, TokenStats
 
 
 def lowercase(stats: TokenStats, lowercased: TokenStats) -> float:
@@ -19,6 +19,6 @@ LOWERCASE = Attack(
     name="lowercase",
     paper="Carlini et al. 2021, arXiv:2012.07805",
     access="logprob",
-    requests=(Request(role="target"), Request(role="target", transform="lowercase")),
+    queries=(Query(party="target"), Query(party="target", transform="lowercase")),
     score=lowercase,
 )

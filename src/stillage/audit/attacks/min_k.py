@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from stillage.functional.tails import mean_of_lowest
-from stillage.types import Attack, Request, TokenStats
+from stillage.types import Attack, Query, TokenStats
 
 
 def min_k(
@@ -21,6 +21,6 @@ MIN_K = Attack(
     name="min_k",
     paper="Shi et al. 2024, arXiv:2310.16789",
     access="logprob",
-    requests=(Request(role="target"),),
+    queries=(Query(party="target"),),
     score=min_k,
 )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from stillage.functional.tails import mean_of_lowest
-from stillage.types import Attack, Request, TokenStats
+from stillage.types import Attack, Query, TokenStats
 
 VARIANCE_FLOOR = 1e-6  # nats^2: below it, a float32 pass over the vocabulary cannot tell the variance from rounding
 
@@ -29,6 +29,6 @@ MIN_K_PLUS_PLUS = Attack(
     name="min_k_plus_plus",
     paper="Zhang et al. 2025, arXiv:2404.02936",
     access="logprob",
-    requests=(Request(role="target"),),
+    queries=(Query(party="target"),),
     score=min_k_plus_plus,
 )

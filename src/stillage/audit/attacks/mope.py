@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from stillage.functional.tails import mean_above
-from stillage.types import Attack, Request, TokenStats
+from stillage.types import Attack, Query, TokenStats
 
 
 def mope(stats: TokenStats, perturbed: Sequence[TokenStats]) -> float:
@@ -21,6 +21,6 @@ MOPE = Attack(
     name="mope",
     paper="Li et al. 2023, arXiv:2310.14369",
     access="weights",
-    requests=(Request(role="target"), Request(role="target", transform="noise")),
+    queries=(Query(party="target"), Query(party="target", transform="noise")),
     score=mope,
 )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from stillage.functional.tails import mean_above
-from stillage.types import Attack, Request, TokenStats
+from stillage.types import Attack, Query, TokenStats
 
 
 def neighbour(stats: TokenStats, neighbours: Sequence[TokenStats]) -> float:
@@ -21,6 +21,6 @@ NEIGHBOUR = Attack(
     name="neighbour",
     paper="Mattern et al. 2023, arXiv:2305.18462",
     access="logprob",
-    requests=(Request(role="target"), Request(role="target", transform="neighbours")),
+    queries=(Query(party="target"), Query(party="target", transform="neighbours")),
     score=neighbour,
 )

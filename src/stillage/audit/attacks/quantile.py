@@ -1,7 +1,7 @@
-"""Quantile regression: is the record better predicted than all but the best of outsiders of its kind?
+"""Quantile regression: is the record better predicted than all but the best of nonmembers of its kind?
 
 Bertran et al. 2023, arXiv:2307.03694. The threshold of each record is a quantile regression on what can be told from its
-text alone, fitted on outsiders the attacker knows; no shadow model is needed. Cross-fitted.
+text alone, fitted on nonmembers the attacker knows; no shadow model is needed. Cross-fitted.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from stillage.types import Array, FittedAttack, TokenStats
 
 LEVEL = 0.9  # 1 - the false-positive rate that the threshold aims at
 PENALTY = 1e-3  # on the sum of the absolute weights of the standardised features
-FEWEST = 20  # outsiders to fit on
+FEWEST = 20  # nonmembers to fit on
 
 
 def quantile(
@@ -27,12 +27,12 @@ def quantile(
     *,
     level: float = LEVEL,
 ) -> Array:
-    """Mean log-probability minus the `level` quantile that outsiders with such a text have, float64[N], nats per token.
+    """Mean log-probability minus the `level` quantile that nonmembers with such a text have, float64[N], nats per token.
 
     s(x) - q(x), q linear in sizes and compressibility of the text and in the number of tokens (pinball loss; section 3).
-    A record of fold f, member or outsider, gets the q of the outsiders of the other folds, so that no outsider that is
+    A record of fold f, member or nonmember, gets the q of the nonmembers of the other folds, so that no nonmember that is
     judged was fitted and both kinds are treated alike. NaN for a record without a finite log-probability, and for all of
-    a fold with fewer than 20 outsiders outside it.
+    a fold with fewer than 20 nonmembers outside it.
     """
     from sklearn.linear_model import QuantileRegressor
 
@@ -61,6 +61,6 @@ def quantile(
 QUANTILE = FittedAttack(
     name="quantile",
     paper="Bertran et al. 2023, arXiv:2307.03694, on features of the text, cross-fitted",
-    learns="outsiders",
+    learns="nonmembers",
     score=quantile,
 )

@@ -6,14 +6,14 @@ import math
 
 from stillage.errors import DataError
 from stillage.functional.tails import mean_or_nan
-from stillage.types import Attack, Request, TokenStats
+from stillage.types import Attack, Query, TokenStats
 
 
 def recall(stats: TokenStats, conditioned: TokenStats) -> float:
-    """The record's log-likelihood after a prefix of known outsiders, relative to that without: larger for a member.
+    """The record's log-likelihood after a prefix of known nonmembers, relative to that without: larger for a member.
 
     score = mean log q(x | prefix) / mean log q(x), both over the tokens of x only. The prefix records must not be among
-    the evaluated outsiders. NaN without scored tokens or where x is predicted with certainty.
+    the evaluated nonmembers. NaN without scored tokens or where x is predicted with certainty.
     DataError when the prefix's own tokens were scored too.
     """
     if len(stats.logp_T) != len(conditioned.logp_T):
@@ -30,6 +30,6 @@ RECALL = Attack(
     name="recall",
     paper="Xie et al. 2024, arXiv:2406.15968",
     access="logprob",
-    requests=(Request(role="target"), Request(role="target", transform="outsider_prefix")),
+    queries=(Query(party="target"), Query(party="target", transform="nonmember_prefix")),
     score=recall,
 )

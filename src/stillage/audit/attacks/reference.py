@@ -12,7 +12,7 @@ import numpy as np
 
 from stillage.errors import DataError
 from stillage.functional.tails import mean_or_nan
-from stillage.types import Attack, Request, TokenStats
+from stillage.types import Attack, Query, TokenStats
 
 
 def reference(stats: TokenStats, reference_stats: TokenStats) -> float:
@@ -53,7 +53,7 @@ REFERENCE = Attack(
     name="reference",
     paper="Carlini et al. 2021, arXiv:2012.07805",
     access="logprob",
-    requests=(Request(role="target"), Request(role="reference")),
+    queries=(Query(party="target"), Query(party="reference")),
     score=reference,
     same_tokens=True,
 )
@@ -62,7 +62,7 @@ REFERENCE_COUNTERFACTUAL = Attack(
     name="reference_counterfactual",
     paper="Watson et al. 2022, arXiv:2111.08440; the same pipeline, whose teacher never saw the members",
     access="logprob",
-    requests=(Request(role="target"), Request(role="counterfactual")),
+    queries=(Query(party="target"), Query(party="counterfactual")),
     score=reference,
     same_tokens=True,
 )
@@ -71,7 +71,7 @@ REFERENCE_INIT = Attack(
     name="reference_init",
     paper="Watson et al. 2022, arXiv:2111.08440; the weights that the target started from",
     access="logprob",
-    requests=(Request(role="target"), Request(role="initial")),
+    queries=(Query(party="target"), Query(party="initial")),
     score=reference,
     same_tokens=True,
 )
@@ -80,7 +80,7 @@ REFERENCE_TEACHER_INIT = Attack(
     name="reference_teacher_init",
     paper="Watson et al. 2022, arXiv:2111.08440; the weights that the teacher started from, as in arXiv:2508.07054",
     access="logprob",
-    requests=(Request(role="target"), Request(role="teacher_initial")),
+    queries=(Query(party="target"), Query(party="teacher_initial")),
     score=reference,
     same_tokens=True,
 )
@@ -89,7 +89,7 @@ SELF_PROMPTED_REFERENCE = Attack(
     name="self_prompted_reference",
     paper="Fu et al. 2024, arXiv:2311.06062; the loss alone, against the model that the target's own texts trained",
     access="logprob",
-    requests=(Request(role="target"), Request(role="self_prompted")),
+    queries=(Query(party="target"), Query(party="self_prompted")),
     score=reference,
     same_tokens=True,
 )
@@ -98,10 +98,10 @@ REFERENCE_PER_BYTE = Attack(
     name="reference_per_byte",
     paper="Carlini et al. 2021, arXiv:2012.07805; per byte, for any pair of tokenizers",
     access="logprob",
-    requests=(
-        Request(role="target"),
-        Request(role="reference"),
-        Request(role="record", transform="text"),
+    queries=(
+        Query(party="target"),
+        Query(party="reference"),
+        Query(party="record", transform="text"),
     ),
     score=reference_per_byte,
 )
@@ -110,10 +110,10 @@ REFERENCE_OUTSIDE = Attack(
     name="reference_outside",
     paper="Carlini et al. 2021, arXiv:2012.07805; per byte, the model given as audit.reference, also in a run that trains",
     access="logprob",
-    requests=(
-        Request(role="target"),
-        Request(role="outside"),
-        Request(role="record", transform="text"),
+    queries=(
+        Query(party="target"),
+        Query(party="outside"),
+        Query(party="record", transform="text"),
     ),
     score=reference_per_byte,
 )

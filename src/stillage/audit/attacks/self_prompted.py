@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from stillage.audit.attacks.neighbour import neighbour
-from stillage.types import Attack, Request, TokenStats
+from stillage.types import Attack, Query, TokenStats
 
 
 def self_prompted_variation(
@@ -31,11 +31,11 @@ SELF_PROMPTED_VARIATION = Attack(
     name="self_prompted_variation",
     paper="Fu et al. 2024 (SPV-MIA), arXiv:2311.06062",
     access="logprob",
-    requests=(
-        Request(role="target"),
-        Request(role="target", transform="neighbours"),
-        Request(role="self_prompted"),
-        Request(role="self_prompted", transform="neighbours"),
+    queries=(
+        Query(party="target"),
+        Query(party="target", transform="neighbours"),
+        Query(party="self_prompted"),
+        Query(party="self_prompted", transform="neighbours"),
     ),
     score=self_prompted_variation,
     same_tokens=True,

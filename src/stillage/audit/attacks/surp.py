@@ -7,14 +7,14 @@ import math
 import numpy as np
 
 from stillage.functional.tails import mean_of_lowest
-from stillage.types import Attack, Request, TokenStats
+from stillage.types import Attack, Query, TokenStats
 
 
 def surp(stats: TokenStats, sure: float = 0.5, fraction: float = 0.4) -> float:
     """The mean log-probability of surprising tokens: the least probable of those where the model is surest.
 
     Surest: the ceil(sure T) tokens of lowest entropy -mean_T; of these, the ceil(fraction n) least probable ones. A member
-    has learned them, an outsider has not. The paper cuts at a fixed entropy and probability instead, which a short record
+    has learned them, a nonmember has not. The paper cuts at a fixed entropy and probability instead, which a short record
     may never reach; ranks within the record always leave a token. NaN without scored tokens or with NaN among them.
     """
     count = len(stats.logp_T)
@@ -28,6 +28,6 @@ SURP = Attack(
     name="surp",
     paper="Zhang and Wu 2024, arXiv:2407.21248",
     access="logprob",
-    requests=(Request(role="target"),),
+    queries=(Query(party="target"),),
     score=surp,
 )

@@ -9,7 +9,7 @@ from zlib import compress
 
 from stillage.errors import DataError
 from stillage.functional.tails import mean_or_nan
-from stillage.types import Attack, Request, TokenStats
+from stillage.types import Attack, Query, TokenStats
 
 
 def zlib(stats: TokenStats, text: str) -> float:
@@ -31,6 +31,6 @@ ZLIB = Attack(
     name="zlib",
     paper="Carlini et al. 2021, arXiv:2012.07805",
     access="logprob",
-    requests=(Request(role="target"), Request(role="record", transform="text")),
+    queries=(Query(party="target"), Query(party="record", transform="text")),
     score=zlib,
 )

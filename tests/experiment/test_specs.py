@@ -6,7 +6,7 @@ import pytest
 
 from stillage.distill.methods import METHODS
 from stillage.errors import ConfigError
-from stillage.experiment.roles import check_files, data_roles, missing_controls, model_roles
+from stillage.experiment.specs import check_files, missing_controls, model_specs, needed_parts
 from stillage.run.config import (
     AuditConfig,
     Config,
@@ -17,14 +17,14 @@ from stillage.run.config import (
 )
 
 
-def roles_of(config: Config) -> dict[str, tuple[str, str]]:
+def parts_of(config: Config) -> dict[str, tuple[str, str]]:
     method = METHODS[config.distill.method]
-    found = model_roles(config, method, method.params())
-    return {role.name: (role.trained_on or "", role.teacher) for role in found}
+    found = model_specs(config, method, method.params())
+    return {spec.name: (spec.trained_on or "", spec.teacher) for spec in found}
 
 
 def test_the_default_has_every_control() -> None:
-    assert roles_of(Config()) == {
+    assert parts_of(Config()) == {
         "teacher": ("private", ""),
         "teacher_counterfactual": ("counterfactual", ""),
         "student": ("public", "teacher"),
@@ -33,11 +33,11 @@ def test_the_default_has_every_control() -> None:
     }
 
 
-def test_no_audit_needs_no_controls_and_no_outsiders() -> None:
+def test_no_audit_needs_no_controls_and_no_nonmembers() -> None:
     config = Config(stages=("distill", "evaluate"))
-    assert list(roles_of(config)) == ["teacher", "student"]
+    assert list(parts_of(config)) == ["teacher", "student"]
     method = METHODS["kd"]
-    assert data_roles(config, model_roles(config, method, method.params())) == (
+    assert needed_parts(config, model_specs(config, method, method.params())) == (
         "private",
         "public",
         "test",
@@ -46,7 +46,7 @@ def test_no_audit_needs_no_controls_and_no_outsiders() -> None:
 
 def test_a_given_teacher_has_no_counterfactual_twin() -> None:
     config = Config(teacher=ModelConfig(path="t"), teacher_train=TrainConfig(epochs=0))
-    assert roles_of(config) == {
+    assert parts_of(config) == {
         "teacher": ("", ""),
         "student": ("public", "teacher"),
         "student_no_teacher": ("public", ""),
@@ -55,7 +55,7 @@ def test_a_given_teacher_has_no_counterfactual_twin() -> None:
 
 def test_without_a_teacher_the_student_is_its_own_control() -> None:
     config = Config(distill=DistillConfig(method="sft"))
-    assert roles_of(config)["student"] == ("public", "") and "student_no_teacher" not in roles_of(
+    assert parts_of(config)["student"] == ("public", "") and "student_no_teacher" not in parts_of(
         config
     )
 
@@ -64,7 +64,7 @@ def test_an_audit_of_given_models_trains_nothing() -> None:
     config = Config(
         stages=("audit",), student=ModelConfig(path="s"), audit=AuditConfig(reference="r")
     )
-    assert roles_of(config) == {"student": ("", ""), "outside_reference": ("", "")}
+    assert parts_of(config) == {"student": ("", ""), "outside_reference": ("", "")}
 
 
 @pytest.mark.parametrize(
@@ -77,25 +77,25 @@ def test_an_audit_of_given_models_trains_nothing() -> None:
 )
 def test_noise_is_refused(config: Config) -> None:
     with pytest.raises(ConfigError):
-        roles_of(config)
+        parts_of(config)
 
 
 def test_files_without_counterfactual_records_leave_that_control_out_and_say_so() -> None:
-    files = {"private": "a", "public": "b", "outsiders": "c", "test": "d"}
+    files = {"private": "a", "public": "b", "nonmembers": "c", "test": "d"}
     config = Config(data=DataConfig(files=files))
     method = METHODS["kd"]
-    roles = model_roles(config, method, method.params())
-    assert [role.name for role in roles] == ["teacher", "student", "student_no_teacher"]
-    assert "data.files names no counterfactual records" in " ".join(missing_controls(config, roles))
-    check_files(config, roles)
+    specs = model_specs(config, method, method.params())
+    assert [spec.name for spec in specs] == ["teacher", "student", "student_no_teacher"]
+    assert "data.files names no counterfactual records" in " ".join(missing_controls(config, specs))
+    check_files(config, specs)
     everything = Config(data=DataConfig(files={**files, "counterfactual": "e"}))
-    roles = model_roles(everything, method, method.params())
-    assert "teacher_counterfactual" in [role.name for role in roles]
-    assert missing_controls(everything, roles) == []
+    specs = model_specs(everything, method, method.params())
+    assert "teacher_counterfactual" in [spec.name for spec in specs]
+    assert missing_controls(everything, specs) == []
 
 
 def test_a_role_without_a_file_is_refused_before_anything_is_read() -> None:
     config = Config(data=DataConfig(files={"private": "a", "public": "b", "test": "d"}))
     method = METHODS["kd"]
-    with pytest.raises(ConfigError, match="No file is named for outsiders"):
-        check_files(config, model_roles(config, method, method.params()))
+    with pytest.raises(ConfigError, match="No file is named for nonmembers"):
+        check_files(config, model_specs(config, method, method.params()))

@@ -7,7 +7,7 @@ from dataclasses import dataclass, fields, replace
 
 from stillage.errors import ConfigError
 from stillage.run.config import Config, ModelConfig, TrainConfig
-from stillage.types import Attack, Method, Role
+from stillage.types import Attack, Method, Part
 
 REFERENCE = "student_no_teacher"
 INIT = "student_init"
@@ -16,24 +16,24 @@ OUTSIDE = "outside_reference"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ModelRole:
+class ModelSpec:
     """One model of the experiment."""
 
     name: str
     start: ModelConfig  # its initial weights
     train: TrainConfig | None = None  # None: used as it is
-    trained_on: Role | None = None
+    trained_on: Part | None = None
     method: str = "sft"
     params: tuple[tuple[str, str], ...] = ()
-    teacher: str = ""  # name of the role that teaches it
-    pruned_from: str = ""  # name of the role whose blocks it starts from
+    teacher: str = ""  # name of the model that teaches it
+    pruned_from: str = ""  # name of the model whose blocks it starts from
     base: ModelConfig | None = (
         None  # or the model whose blocks it starts from, before anybody has trained it
     )
     starts_from: str = (
-        ""  # name of the role whose finished weights it starts from, instead of `start`
+        ""  # name of the model whose finished weights it starts from, instead of `start`
     )
-    imitates: str = ""  # name of the role whose texts to public prompts it is trained on, for the attacks on that one
+    imitates: str = ""  # name of the model whose texts to public prompts it is trained on, for the attacks on that one
     shadow: int = 0  # number of the shadow pipeline it belongs to, from 1; 0: none
 
     @property
@@ -42,18 +42,18 @@ class ModelRole:
         return self.train is not None
 
 
-def outside_roles(
-    roles: Sequence[ModelRole], config: Config, attacks: Sequence[Attack]
-) -> list[ModelRole]:
+def outside_specs(
+    specs: Sequence[ModelSpec], config: Config, attacks: Sequence[Attack]
+) -> list[ModelSpec]:
     """The model that a run which trains is given as audit.reference, for the attacks; none where it is given none.
 
     ConfigError where no attack asks it.
     """
     if not config.audit.reference or "distill" not in config.stages:
         return []
-    asked = {request.role for attack in attacks for request in attack.requests}
+    asked = {query.party for attack in attacks for query in attack.queries}
     if not asked & (
-        {"outside"} if any(role.name == REFERENCE for role in roles) else {"outside", "reference"}
+        {"outside"} if any(spec.name == REFERENCE for spec in specs) else {"outside", "reference"}
     ):
         raise ConfigError(
             "No attack of this run asks the model that is given as audit.reference.",
@@ -61,7 +61,7 @@ def outside_roles(
             "Add reference_outside to audit.attacks (reference asks the student without a teacher, where there is one).",
         )
     start = ModelConfig(path=config.audit.reference, revision=config.audit.reference_revision)
-    return [ModelRole(name=OUTSIDE, start=start)]
+    return [ModelSpec(name=OUTSIDE, start=start)]
 
 
 def trains(options: TrainConfig) -> bool:
@@ -69,7 +69,7 @@ def trains(options: TrainConfig) -> bool:
     return options.epochs > 0 or options.max_steps > 0 or options.max_trained_tokens > 0
 
 
-def model_roles(config: Config, method: Method, params: object) -> list[ModelRole]:
+def model_specs(config: Config, method: Method, params: object) -> list[ModelSpec]:
     """Every model that the config asks for, teachers before students.
 
     params: the method's, checked. Raises ConfigError when there is no model, or a teacher that nobody trained.
@@ -82,18 +82,18 @@ def model_roles(config: Config, method: Method, params: object) -> list[ModelRol
             "Leave it out (--distill.minimal false), or train the student in this run.",
         )
     if "distill" not in config.stages:
-        return given_roles(config)
+        return given_specs(config)
     with_teacher = bool(method.needs_teacher(params))
     teacher_train = config.teacher_train if trains(config.teacher_train) else None
     check_starts(config, teacher_train, student_train)
     audits = "audit" in config.stages
     pruned = config.student.prune_teacher_to > 0
-    found: list[ModelRole] = []
+    found: list[ModelSpec] = []
     if with_teacher or audits or pruned:
         if teacher_train is None:
             check_given("teacher", config.teacher)
         found.append(
-            ModelRole(
+            ModelSpec(
                 name="teacher",
                 start=config.teacher,
                 train=teacher_train,
@@ -109,7 +109,7 @@ def model_roles(config: Config, method: Method, params: object) -> list[ModelRol
     clean = clean and not lacks_counterfactual(config)
     if clean:
         found.append(
-            ModelRole(
+            ModelSpec(
                 name="teacher_counterfactual",
                 start=config.teacher,
                 train=teacher_train,
@@ -118,7 +118,7 @@ def model_roles(config: Config, method: Method, params: object) -> list[ModelRol
         )
     if student_train is None:
         check_given("student", config.student)
-        return [*found, ModelRole(name="student", start=config.student)]
+        return [*found, ModelSpec(name="student", start=config.student)]
     initial = INIT if config.distill.init_epochs else ""
     if initial:
         found.append(initialised(config, student_train))
@@ -130,7 +130,7 @@ def model_roles(config: Config, method: Method, params: object) -> list[ModelRol
         students.append((MINIMAL, "teacher", minimal_params(config, params)))
     for name, teacher, own_params in students:
         found.append(
-            ModelRole(
+            ModelSpec(
                 name=name,
                 start=config.student,
                 train=student_train,
@@ -146,7 +146,7 @@ def model_roles(config: Config, method: Method, params: object) -> list[ModelRol
         if pruned and teacher_train is None:
             return found  # such a student carries what that teacher saw
         found.append(
-            ModelRole(
+            ModelSpec(
                 name=REFERENCE,
                 start=config.student,
                 train=student_train,
@@ -175,7 +175,7 @@ def minimal_params(config: Config, params: object) -> dict[str, str]:
     return {**config.distill.params, "stop_after": config.data.needed_until}
 
 
-def initialised(config: Config, student_train: TrainConfig) -> ModelRole:
+def initialised(config: Config, student_train: TrainConfig) -> ModelSpec:
     """The model that every student of this run starts from: fine-tuned alone, on public records.
 
     ConfigError for a negative number of epochs, where the student is an adapter or cut from its teacher, and without a
@@ -197,7 +197,7 @@ def initialised(config: Config, student_train: TrainConfig) -> ModelRole:
         )
     train = replace(student_train, max_steps=0, max_trained_tokens=0, keep="best")
     params = (("epochs", f"{epochs:g}"),)
-    return ModelRole(
+    return ModelSpec(
         name=INIT, start=start, train=train, trained_on="public", method="init", params=params
     )
 
@@ -248,12 +248,12 @@ def check_given(name: str, start: ModelConfig) -> None:
         )
 
 
-def given_roles(config: Config) -> list[ModelRole]:
+def given_specs(config: Config) -> list[ModelSpec]:
     """The models of a run that trains nothing: the folders or hub ids of the config."""
     reference = ModelConfig(path=config.audit.reference, revision=config.audit.reference_revision)
     named = [("teacher", config.teacher), ("student", config.student), (OUTSIDE, reference)]
-    found = [ModelRole(name=name, start=start) for name, start in named if start.source]
-    if not any(role.name in ("teacher", "student") for role in found):
+    found = [ModelSpec(name=name, start=start) for name, start in named if start.source]
+    if not any(spec.name in ("teacher", "student") for spec in found):
         raise ConfigError(
             "There is no model to look at.",
             "teacher.path: none; student.path: none; stages: " + " ".join(config.stages),
@@ -262,27 +262,27 @@ def given_roles(config: Config) -> list[ModelRole]:
     return found
 
 
-def data_roles(config: Config, roles: Sequence[ModelRole]) -> tuple[Role, ...]:
+def needed_parts(config: Config, specs: Sequence[ModelSpec]) -> tuple[Part, ...]:
     """The groups of records that the run cannot do without."""
-    needed: dict[Role, None] = {}
-    for role in roles:
-        if role.trained_on is not None:
-            needed[role.trained_on] = None
+    needed: dict[Part, None] = {}
+    for spec in specs:
+        if spec.trained_on is not None:
+            needed[spec.trained_on] = None
     if "evaluate" in config.stages:
         needed["test"] = None
     if "audit" in config.stages:
-        needed |= {"private": None, "outsiders": None}
+        needed |= {"private": None, "nonmembers": None}
     return tuple(needed)
 
 
 def lacks_counterfactual(config: Config) -> bool:
-    """Has each role a file of its own, and none is there for the counterfactual teacher?"""
+    """Has each part a file of its own, and none is there for the counterfactual teacher?"""
     return bool(config.data.files) and "counterfactual" not in config.data.files
 
 
-def missing_controls(config: Config, roles: Sequence[ModelRole]) -> list[str]:
+def missing_controls(config: Config, specs: Sequence[ModelSpec]) -> list[str]:
     """Which controls the config asks for and the run cannot have, and why; to be said before it starts."""
-    named = {role.name: role for role in roles}
+    named = {spec.name: spec for spec in specs}
     if not {"audit", "distill"} <= set(config.stages) or "teacher" not in named:
         return []
     found: list[str] = []
@@ -302,22 +302,22 @@ def missing_controls(config: Config, roles: Sequence[ModelRole]) -> list[str]:
     return [f"a control is left out: {why}" for why in found]
 
 
-def check_files(config: Config, roles: Sequence[ModelRole]) -> None:
-    """ConfigError where a run of files, one per role, names none for a role that it cannot do without.
+def check_files(config: Config, specs: Sequence[ModelSpec]) -> None:
+    """ConfigError where a run of files, one per model, names none for a model that it cannot do without.
 
-    Where data.train_on makes the role private or public of other files, only the finished split knows.
+    Where data.train_on makes the model private or public of other files, only the finished split knows.
     """
     if config.data.train_on:
         return
-    missing = [role for role in data_roles(config, roles) if role not in config.data.files]
+    missing = [spec for spec in needed_parts(config, specs) if spec not in config.data.files]
     if config.data.files and missing:
         raise ConfigError(
             f"No file is named for {', '.join(missing)}.",
             f"named: {', '.join(config.data.files)}",
-            f"Give --data.files.{missing[0]} FILE; or one pool as --data.source, from which all roles are drawn.",
+            f"Give --data.files.{missing[0]} FILE; or one pool as --data.source, from which all models are drawn.",
         )
 
 
-def reads_corpus(config: Config, role: ModelRole) -> bool:
+def reads_corpus(config: Config, spec: ModelSpec) -> bool:
     """Is the loss on the plain-text corpus added to this model's? To every student's."""
-    return bool(config.lm.path) and role.name.startswith("student")
+    return bool(config.lm.path) and spec.name.startswith("student")
