@@ -24,15 +24,22 @@ WIDTH, PAPER = 880, "#fdfcf9"
 def column(browser: Chromium, first: str, last: str) -> Image.Image:
     """The page from the top of one element to the bottom of another."""
     top = browser.run(f"document.querySelector('{first}').getBoundingClientRect().top + scrollY")
-    bottom = browser.run(f"document.querySelector('{last}').getBoundingClientRect().bottom + scrollY")
+    bottom = browser.run(
+        f"document.querySelector('{last}').getBoundingClientRect().bottom + scrollY"
+    )
     clip = {"x": 0, "y": max(0, top - 26), "width": WIDTH, "height": bottom - top + 52, "scale": 1}
-    answer = browser.ask("Page.captureScreenshot", format="png", clip=clip, captureBeyondViewport=True)
+    answer = browser.ask(
+        "Page.captureScreenshot", format="png", clip=clip, captureBeyondViewport=True
+    )
     return Image.open(io.BytesIO(base64.b64decode(answer["data"]))).convert("RGB")
 
 
 def main(report: Path, target: Path) -> None:
     """Write the picture of `report` to `target`."""
-    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as profile, Chromium(Path(profile)) as browser:
+    with (
+        tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as profile,
+        Chromium(Path(profile)) as browser,
+    ):
         browser.open(report, width=WIDTH, height=1200)
         left, right = (
             column(browser, "header", "#validity"),

@@ -13,8 +13,8 @@ from stillage.cli import main
 from stillage.cli.command_line import plugin_files
 from stillage.distill.methods import METHODS
 from stillage.distill.settings import DIVERGENCE_PARAMS
-from stillage.experiment.parallel import command_of
 from stillage.functional.divergence import DIVERGENCES
+from stillage.run.children import command_of
 
 EXAMPLES = Path(__file__).parents[2] / "docs/how-to/plugin"
 TINY = (

@@ -13,13 +13,13 @@ import pytest
 from stillage.cli import progress
 from stillage.cli.evaluate import Matrix, with_defaults
 from stillage.cli.progress import Board, facts_in_words
-from stillage.experiment.parallel import Lines
 from stillage.models.batching import run_batches
 from stillage.models.beams import beam_search
 from stillage.models.generate import Decoding, generate
 from stillage.models.gradients import gradient_norms
 from stillage.models.prompts import Prompts, TextRules
 from stillage.models.query import token_stats
+from stillage.run.children import Lines
 from stillage.run.progress import unheard, watched
 
 SCORING = {

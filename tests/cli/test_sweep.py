@@ -10,12 +10,12 @@ import pytest
 
 from stillage.cli import main
 from stillage.errors import ConfigError
-from stillage.experiment.sweep import check_overruled, gather, points, swept, typed_values
 from stillage.run.flags import from_flags
 from stillage.run.folder import read_table, remove, write_json
 from stillage.run.lock import locked
 from stillage.run.parse import from_yaml
 from stillage.run.results import read_results, schema, write_results
+from stillage.run.sweep import check_overruled, gather, points, swept, typed_values
 from stillage.types import Result
 
 SMALL = (

@@ -10,9 +10,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stillage.experiment.plugin import load, merged
 from stillage.functional.chunked import distillation_sums
 from stillage.functional.divergence import DIVERGENCES
+from stillage.plugins.load import load, merged
 
 PLUGIN = load(Path(__file__).parents[2] / "docs/how-to/plugin/divergence.py")
 EVERY = [*DIVERGENCES, *PLUGIN.divergences]

@@ -10,8 +10,8 @@ import pytest
 from stillage.errors import ConfigError, ModelError
 from stillage.experiment.context import make_context
 from stillage.experiment.given import check_given, check_pair
-from stillage.experiment.layout import layout_notes
 from stillage.experiment.run import describe_plan
+from stillage.models.layouts import layout_notes
 from stillage.models.scratch import first_line
 from stillage.run.flags import from_flags
 from stillage.run.parse import build
@@ -108,7 +108,9 @@ def test_a_chat_template_that_does_not_parse_is_the_folders_fault(tmp_path: Path
         config = build(
             from_flags(["--teacher.path", str(folder), "--stages", "audit", "--out", "r", *words])
         )
-        return layout_notes(config, make_context(config, Stop(), lambda name, facts: None).specs)
+        specs = make_context(config, Stop(), lambda name, facts: None).specs
+        used = [spec.name for spec in specs if not spec.is_trained]
+        return layout_notes(config, used, trains=len(used) < len(specs))
 
     assert "chat (as" in notes(good)[0]
     with pytest.raises(ModelError, match=r"does not parse(.|\n)*bad/chat_template.jinja, line 1"):

@@ -156,7 +156,7 @@ def test_signal_and_bound_have_their_rows(run: Path) -> None:
     )
     assert " 80 coins" in bounds["teacher"].note
     html = (run / "report" / "report.html").read_text()
-    assert all(f'<section id="{name}">' in html for name in ("blocks", "privacy", "inheritance"))
+    assert all(f'<section id="{name}">' in html for name in ("blocks", "dp", "inheritance"))
 
 
 @pytest.fixture

@@ -100,7 +100,7 @@ def asked(built: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     run = shutil.copytree(built, tmp_path_factory.mktemp("asked") / "quickstart")
     write_blocks(run)
     write_others(run)
-    write_report(run, ReportConfig(), title="asked")
+    write_report(run, ReportConfig(), title="asked", sections=measured_sections())
     return run
 
 

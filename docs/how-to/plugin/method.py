@@ -30,6 +30,11 @@ def terms(step: Step, params: Params) -> dict:
 
 
 TRUST = Method(
-    name="trust", paper="your own", params=Params, terms=terms, needs_teacher=lambda params: True, presets={"paper": {}}
+    name="trust",
+    paper="your own",
+    params=Params,
+    terms=terms,
+    needs_teacher=lambda params: True,
+    presets={"paper": {}},
 )
 METHODS = {"trust": TRUST}

@@ -119,7 +119,7 @@ def main(args: Sequence[str] | None = None) -> int:
 
 def is_one_of_many() -> bool:
     """Tell whether another process of this run speaks for it."""
-    from stillage.experiment.team import is_helper
+    from stillage.run.team import is_helper
 
     return is_helper()
 

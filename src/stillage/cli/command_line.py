@@ -10,7 +10,6 @@ from pathlib import Path
 from stillage.distill.methods import METHODS
 from stillage.distill.settings import setting_fields
 from stillage.errors import ConfigError, did_you_mean
-from stillage.experiment.sweep import check_overruled
 from stillage.presets.needs import check_needs
 from stillage.presets.published import published
 from stillage.presets.script_settings import script_settings
@@ -18,6 +17,7 @@ from stillage.run.config import DataConfig, DistillConfig
 from stillage.run.flags import Flat, from_flags
 from stillage.run.folder import sha256_text
 from stillage.run.parse import from_yaml, shares_over
+from stillage.run.sweep import check_overruled
 
 LOG = logging.getLogger("stillage")
 PRESETS = Path(__file__).parent.parent / "presets"

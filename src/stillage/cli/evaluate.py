@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from stillage.errors import ConfigError
-from stillage.experiment.team import is_helper
 from stillage.run.config import ModelConfig
 from stillage.run.parse import typed
+from stillage.run.team import is_helper
 
 if TYPE_CHECKING:
     import pyarrow as pa

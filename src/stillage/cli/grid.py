@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING
 from stillage.cli.outcome import check_audit, last_stage, print_plan, say_first, warn_of_texts
 from stillage.errors import ConfigError, DataError, UserError
 from stillage.experiment.folders import listed
-from stillage.experiment.sweep import STORE, check_place, leave_nothing, points, write_index
 from stillage.run.flags import Flat
 from stillage.run.parse import build
+from stillage.run.sweep import STORE, check_place, leave_nothing, points, write_index
 
 if TYPE_CHECKING:
-    from stillage.experiment.plugin import Plugin
-    from stillage.experiment.team import Team
+    from stillage.plugins.load import Plugin
+    from stillage.run.team import Team
 
 
 def run_grid(

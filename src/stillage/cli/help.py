@@ -138,8 +138,8 @@ def plan_help(verb: str, words: Sequence[str]) -> str:
 def defaults(verb: str, words: Sequence[str]) -> Config:
     """Return the settings that hold where no more flags are given."""
     from stillage.cli.command_line import read_settings
-    from stillage.experiment.sweep import swept
     from stillage.run.parse import build
+    from stillage.run.sweep import swept
 
     usual = Config(out=Path(OWN.get(verb, f"runs/{verb}-DATA")))
     if verb != "quickstart" and not words:

@@ -137,7 +137,7 @@ def main(verb: str, words: list[str]) -> int:
     With --plugin FILE.py, what the file adds is listed too.
     """
     from stillage.cli.command_line import plugin_files
-    from stillage.experiment.plugin import plugged
+    from stillage.plugins.load import plugged
 
     files, words = plugin_files(words)
     with plugged(files):

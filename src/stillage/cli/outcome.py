@@ -39,18 +39,21 @@ def say_first(contexts: Iterable[Context], verb: str, say: Callable[[str], None]
 
     Nothing where no model reads any.
     """
-    from stillage.experiment.few_records import few_records_in
-    from stillage.experiment.layout import layout_notes
+    from stillage.audit.few_records import few_records_in
     from stillage.experiment.specs import missing_controls
+    from stillage.models.layouts import layout_notes
 
     if verb in ("data", "report"):
         return
     contexts = list(contexts)
-    told = [(context.config, context.specs) for context in contexts]
-    notes = [
-        note for tell in (layout_notes, missing_controls) for one in told for note in tell(*one)
-    ]
-    notes += [f"warning: {few}" for context in contexts if (few := few_records_in(context))]
+    notes: list[str] = []
+    for context in contexts:
+        used = [spec.name for spec in context.specs if not spec.is_trained]
+        trains = len(used) < len(context.specs)
+        notes += layout_notes(context.config, used, trains=trains)
+    for context in contexts:
+        notes += missing_controls(context.config, context.specs)
+    notes += [f"warning: {few}" for context in contexts if (few := few_records_in(context.config))]
     for note in dict.fromkeys(notes):
         say(note)
 

@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING
 from stillage.cli.command_line import own_folder, plugin_files, read_settings
 from stillage.cli.grid import report_grid, run_grid
 from stillage.cli.outcome import finish, last_stage, print_plan, say_first
-from stillage.experiment.sweep import swept
 from stillage.run.config import Config
 from stillage.run.parse import build
+from stillage.run.sweep import swept
 
 if TYPE_CHECKING:
-    from stillage.experiment.plugin import Plugin
-    from stillage.experiment.team import Team
+    from stillage.plugins.load import Plugin
+    from stillage.run.team import Team
 
 SWITCHES = ("--dry-run", "--accept-changes")
 
@@ -36,13 +36,13 @@ def main(verb: str, words: list[str]) -> int:
     """Parse, plan, run, on several processes if they were started so; the exit code."""
     if verb == "data" and words[:1] == ["plain-text"]:
         from stillage.cli import plain_text
-        from stillage.experiment.team import is_helper
+        from stillage.run.team import is_helper
 
         if is_helper():
             return 0  # one process makes the corpus
         return plain_text.main(verb, words[1:])
-    from stillage.experiment.plugin import plugged
-    from stillage.experiment.team import join, place
+    from stillage.plugins.load import plugged
+    from stillage.run.team import join, place
 
     files, words = plugin_files(words)
     if place()[1] == 1:
@@ -124,8 +124,8 @@ def run_one(
 def run_child(words: Sequence[str], plugins: tuple[Plugin, ...]) -> int:
     """Do one stage for the process that owns the run: `RUN --only STAGE [--store FOLDER]`."""
     from stillage.experiment.context import make_context
-    from stillage.experiment.parallel import Lines, die_with_parent, parent_in
     from stillage.experiment.run import do_only
+    from stillage.run.children import Lines, die_with_parent, parent_in
     from stillage.run.stop import watch_signals
 
     die_with_parent(parent_in(words))

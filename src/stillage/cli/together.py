@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING, Any
 from stillage.errors import ConfigError, UserError
 
 if TYPE_CHECKING:
-    from stillage.experiment.plugin import Plugin
-    from stillage.experiment.team import Team
+    from stillage.plugins.load import Plugin
     from stillage.run.stop import Stop
+    from stillage.run.team import Team
 
 
 def lead(team: Team, work: Callable[[], int]) -> int:
     """Do the work of the first process; however it ends, the others end too."""
-    from stillage.experiment.team import error_for_all, part
+    from stillage.run.team import error_for_all, part
 
     code = 1
     try:
@@ -42,9 +42,9 @@ def follow(team: Team, files: Sequence[Path]) -> int:
 
     Says only errors.
     """
-    from stillage.experiment.plugin import plugged
-    from stillage.experiment.team import part
+    from stillage.plugins.load import plugged
     from stillage.run.stop import Stopped, watch_signals
+    from stillage.run.team import part
 
     logging.getLogger("stillage").setLevel(logging.ERROR)
     with watch_signals() as stop:

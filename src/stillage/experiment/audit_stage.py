@@ -19,7 +19,7 @@ from stillage.experiment.inputs import (
     use_threads,
 )
 from stillage.experiment.specs import OUTSIDE, ModelSpec
-from stillage.measures.measure import Measure, MeasureInput
+from stillage.measures.measure import Measure, MeasureInput, check_measured
 from stillage.measures.params import measure_params
 from stillage.models.limits import device_name
 from stillage.rng import derive
@@ -72,22 +72,20 @@ def make_measure(context: Context, measure: Measure, folder: Path) -> None:
 
     use_threads(context)
     models = tuple(audit_model(context, spec) for spec in context.asked)
-    settings = audit_settings(context)
-    measured = measure.run(
-        MeasureInput(
-            records=audit_records(context, read_split(context.run / "data")),
-            models=tuple(model for model in models if model.name != OUTSIDE),
-            elsewhere=tuple(model for model in models if model.name == OUTSIDE),
-            settings=replace(
-                settings,
-                audit=only(context.config.audit, measure.reads),
-                stage=measure.name,
-                base=base_result(context, measure.name),
-            ),
-            params=measure_params(context.config.audit).get(measure.name),
-            read=lambda name: read_table(context.run / f"{name}.parquet"),
-        )
+    given = MeasureInput(
+        records=audit_records(context, read_split(context.run / "data")),
+        models=tuple(model for model in models if model.name != OUTSIDE),
+        elsewhere=tuple(model for model in models if model.name == OUTSIDE),
+        settings=replace(
+            audit_settings(context),
+            audit=only(context.config.audit, measure.reads),
+            stage=measure.name,
+            base=base_result(context, measure.name),
+        ),
+        params=measure_params(context.config.audit).get(measure.name),
+        read=lambda name: read_table(context.run / f"{name}.parquet"),
     )
+    measured = check_measured(measure.name, measure.run(given))
     for name, table in measured.tables.items():
         write_table(folder / f"{name}.parquet", table)
     write_results(folder / "results.parquet", measured.results)

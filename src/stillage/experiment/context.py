@@ -14,19 +14,20 @@ from stillage.distill.methods import METHODS
 from stillage.distill.settings import method_named, params_from, unknown
 from stillage.distill.track import check_tracker
 from stillage.errors import ConfigError
-from stillage.experiment.plugin import Plugin, deciding
 from stillage.experiment.self_prompted import self_prompted_specs
 from stillage.experiment.shadow_specs import shadow_specs
 from stillage.experiment.specs import INIT, OUTSIDE, ModelSpec, model_specs, outside_specs
-from stillage.experiment.team import Team
 from stillage.measures import MEASURES
+from stillage.measures.measure import asked_measures
 from stillage.measures.params import measure_params
+from stillage.plugins.load import Plugin, deciding
 from stillage.run.config import Config
 from stillage.run.folder import sha256_text
 from stillage.run.parse import to_plain
 from stillage.run.progress import Doing, watched
 from stillage.run.ranges import check_numbers
 from stillage.run.stop import Stop
+from stillage.run.team import Team
 from stillage.types import Attack
 
 Progress = Callable[[str, Mapping[str, Any]], None]
@@ -145,10 +146,8 @@ def serving_specs(specs: tuple[ModelSpec, ...], config: Config) -> tuple[ModelSp
     chosen_attacks(config.audit)
     check_needed_part(config, ATTACKS)
     measure_params(config.audit)
-    names = [spec.name for spec in specs]
-    for measure in MEASURES.values():
-        if measure.is_asked(config, names):
-            measure.check(config)
+    for measure in asked_measures(MEASURES, config, [spec.name for spec in specs]):
+        measure.check(config)
     asking = [ATTACKS[name] for name in config.audit.attacks if name in ATTACKS]
     return (
         *outside_specs(specs, config, asking),

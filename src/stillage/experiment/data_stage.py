@@ -7,12 +7,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from stillage.audit.few_records import few_records_words
 from stillage.errors import DataError
-from stillage.experiment.few_records import few_records_words
 from stillage.experiment.inputs import records_of, write_ids
-from stillage.experiment.outside import tokenizer_source
 from stillage.experiment.specs import OUTSIDE, needed_parts, reads_corpus
 from stillage.measures.dp import check_coins
+from stillage.models.outside import tokenizer_source
 from stillage.types import Part, Record
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ def make_data(context: Context, folder: Path) -> None:
     check_ahead(context, split)
     if split.copies:
         LOG.warning("%s", split.copies)
-    few = few_records_words(context, split.counts, split.notes.get(UNDRAWN, 0))
+    few = few_records_words(context.config, split.counts, split.notes.get(UNDRAWN, 0))
     if few:
         LOG.warning("%s", few)
     if config.audit.dp and "audit" in config.stages:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from stillage.audit.partners import check_pair
-from stillage.experiment.outside import outside_model
+from stillage.models.outside import outside_model
 from stillage.models.source import check_adapter, check_folder_ahead
 
 if TYPE_CHECKING:

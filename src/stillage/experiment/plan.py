@@ -14,22 +14,22 @@ from stillage.errors import DataError
 from stillage.experiment import data_stage, evaluate_stage
 from stillage.experiment.audit_stage import HARMLESS, audit, make_measure
 from stillage.experiment.context import Context, kept_columns
-from stillage.experiment.outside import (
+from stillage.experiment.report_stage import REPORT, report, secret_of
+from stillage.experiment.shadows import DESIGN, make_design
+from stillage.experiment.specs import ModelSpec, reads_corpus
+from stillage.experiment.train_stage import train_model
+from stillage.measures import MEASURES
+from stillage.measures.measure import Measure, asked_measures
+from stillage.measures.params import measure_params
+from stillage.models.outside import (
     outside_data,
     outside_folder,
     outside_model,
     outside_tokenizer,
     tokenizer_source,
 )
-from stillage.experiment.plugin import deciding
-from stillage.experiment.report_stage import REPORT, report, secret_of
-from stillage.experiment.shadows import DESIGN, make_design
-from stillage.experiment.specs import ModelSpec, reads_corpus
-from stillage.experiment.train_stage import train_model
-from stillage.measures import MEASURES
-from stillage.measures.measure import Measure
-from stillage.measures.params import measure_params
 from stillage.models.source import check_place
+from stillage.plugins.load import deciding
 from stillage.run.config import Config, ModelConfig, TrainConfig
 from stillage.run.parse import to_plain
 from stillage.run.stages import Stage
@@ -76,10 +76,12 @@ def plan(context: Context) -> list[Stage]:
         others = shadow_stages(context)
         others += [train_stage(context, spec) for spec in context.specs if spec.imitates]
         names = [spec.name for spec in context.specs]
-        measured = [m for m in MEASURES.values() if m.is_asked(config, names)]
         stages += others
         stages.append(audit_plan(context, [*before, *(stage.name for stage in others)]))
-        stages += [measure_plan(context, measure, before) for measure in measured]
+        stages += [
+            measure_plan(context, measure, before)
+            for measure in asked_measures(MEASURES, config, names)
+        ]
     return [*stages, report_plan(context, [stage.name for stage in stages])]
 
 

@@ -6,6 +6,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from stillage.measures import MEASURES
+from stillage.report.section import Section
+
 if TYPE_CHECKING:
     from stillage.experiment.context import Context
 
@@ -16,7 +19,22 @@ def report(context: Context, folder: Path) -> None:
     """Write the report from the tables of the stages before."""
     from stillage.report import write_report
 
-    write_report(context.run, context.config.report, title=context.run.name, run_id=context.run_id)
+    write_report(
+        context.run,
+        context.config.report,
+        title=context.run.name,
+        run_id=context.run_id,
+        sections=measured_sections(),
+    )
+
+
+def measured_sections() -> list[Section]:
+    """List the sections of the page that measures bring."""
+    return [
+        Section(name=measure.name, title=measure.title, tables=measure.tables)
+        for measure in MEASURES.values()
+        if measure.title
+    ]
 
 
 def secret_of(run: Path, look: Mapping[str, Any]) -> str:

@@ -12,11 +12,11 @@ from stillage.errors import ConfigError, Interrupted, UserError
 from stillage.experiment.context import Context
 from stillage.experiment.folders import check_folder, is_whole, say_done_over
 from stillage.experiment.given import check_given
-from stillage.experiment.parallel import command_of, ready, run_together
 from stillage.experiment.plan import belonging, keyed, plan
 from stillage.experiment.report_stage import REPORT
 from stillage.experiment.schedule import Plans, described, schedule
 from stillage.experiment.specs import check_files
+from stillage.run.children import command_of, ready, run_together
 from stillage.run.environment import environment, package_versions
 from stillage.run.folder import full_disk_interrupts, read_json, remove, write_json, write_text
 from stillage.run.lock import check_free, locked

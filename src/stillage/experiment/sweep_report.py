@@ -7,9 +7,9 @@ from pathlib import Path
 
 from stillage.errors import DataError, UserError
 from stillage.experiment.side_by_side import SideBySide, side_by_side
-from stillage.experiment.sweep import gather, is_reported, points_of
 from stillage.report.sweep import SweepPoint, SweepView, write_sweep_report
 from stillage.run.results import write_results
+from stillage.run.sweep import gather, is_reported, points_of
 
 
 def report_sweep(out: Path, failed: Mapping[str, Exception]) -> list[str]:

@@ -2,15 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
-
 from stillage.audit.control_models import ALONE, OUTSIDE
 from stillage.measures.measure import Measure, Measured, MeasureInput
-
-if TYPE_CHECKING:
-    from stillage.report.cells import Table
-    from stillage.report.load import RunView
 
 
 def measure_blocks(given: MeasureInput) -> Measured:
@@ -45,13 +38,6 @@ def measure_blocks(given: MeasureInput) -> Measured:
     )
 
 
-def section(view: RunView) -> Sequence[Table]:
-    """Return the tables of blocks, and of what stands above a control's."""
-    from stillage.report.blocks import beyond_table, blocks_table
-
-    return [table for table in (blocks_table(view), beyond_table(view)) if table is not None]
-
-
 BLOCKS = Measure(
     name="blocks",
     is_asked=lambda config, models: config.audit.blocks,
@@ -60,6 +46,5 @@ BLOCKS = Measure(
         *("mope_sigma", "mope_copies", "mope_noise"),
     ),
     run=measure_blocks,
-    section=section,
     schema=2,
 )

@@ -176,8 +176,8 @@ def epsilon_results(
     ]
 
 
-def section(view: RunView) -> Sequence[Table]:
-    """Return the table of bounds."""
+def tables(view: RunView) -> Sequence[Table]:
+    """Make the table of bounds."""
     from stillage.report.signal import dp_table
 
     table = dp_table(view)
@@ -193,5 +193,6 @@ DP = Measure(
     asks_models=False,
     check=check_dp,
     run=measure_dp,
-    section=section,
+    title="How private can the training have been?",
+    tables=tables,
 )

@@ -2,18 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
-
 import numpy as np
 
 from stillage.errors import ConfigError
 from stillage.measures.measure import Measure, Measured, MeasureInput
 from stillage.run.config import Config
-
-if TYPE_CHECKING:
-    from stillage.report.cells import Table
-    from stillage.report.load import RunView
 
 
 def check_exposure(config: Config) -> None:
@@ -70,20 +63,11 @@ def measure_exposure(given: MeasureInput) -> Measured:
     return Measured(tables={"exposure": table}, results=results)
 
 
-def section(view: RunView) -> Sequence[Table]:
-    """Return the table of mean exposures."""
-    from stillage.report.exposure import exposure_table
-
-    table = exposure_table(view)
-    return [] if table is None else [table]
-
-
 EXPOSURE = Measure(
     name="exposure",
     is_asked=lambda config, models: config.audit.exposure_records > 0,
     reads=("exposure_records", "exposure_candidates", "extract", "level"),
     check=check_exposure,
     run=measure_exposure,
-    section=section,
     schema=2,
 )

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import typing
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from stillage.errors import ConfigError
 from stillage.types import Result
 
 if TYPE_CHECKING:
@@ -45,8 +47,8 @@ class Measure:
 
     name: str  # of its stage and its folder
     run: Callable[[MeasureInput], Measured]
-    is_asked: Callable[[Config, Sequence[str]], bool]
-    """Whether a config, with models of these names, asks for it."""
+    is_asked: Callable[[Config, Sequence[str]], bool] | None = None
+    """Whether a config, with models of these names, asks for it; None: audit.measures names it."""
     reads: tuple[str, ...] = ()
     """The settings of `audit` that it reads: they are its key, and it is given no others."""
     params: type | None = None
@@ -56,7 +58,58 @@ class Measure:
     asks_models: bool = True  # whether it reads the models themselves: their files are its key
     check: Callable[[Config], None] = lambda config: None
     """Refuses, before anything is done, a config under which it could not be made."""
-    section: Callable[[RunView], Sequence[Table]] = lambda view: ()
-    """The tables of its section in the report."""
-    title: str = ""  # of that section
+    title: str = ""  # of its section in the report; empty: it has none of its own
+    tables: Callable[[RunView], Sequence[Table]] = lambda view: ()
+    """Makes the tables of that section."""
     schema: int = 1  # raised when its numbers change their meaning
+
+
+def asked_measures(
+    measures: Mapping[str, Measure], config: Config, models: Sequence[str]
+) -> list[Measure]:
+    """List the measures that a config asks for. models: the names of its models."""
+    return [
+        measure
+        for measure in measures.values()
+        if (
+            measure.name in config.audit.measures
+            if measure.is_asked is None
+            else measure.is_asked(config, models)
+        )
+    ]
+
+
+def check_measured(name: str, measured: object) -> Measured:
+    """Return what a measure found; ConfigError where it is no tables and no results.
+
+    A result's fields have the types that `Result` states, and name the measure as their stage.
+    """
+    import pyarrow as pa
+
+    kinds = typing.get_type_hints(Result)
+
+    def refuse(why: str, fix: str) -> ConfigError:
+        return ConfigError(f"The measure {name} gave back what cannot be kept.", why, fix)
+
+    if not isinstance(measured, Measured):
+        raise refuse(f"it returned {type(measured).__name__}", "Return measures.measure.Measured.")
+    for table, content in measured.tables.items():
+        if not isinstance(content, pa.Table) or not str(table).isidentifier():
+            why = f"tables[{table!r}] is {type(content).__name__}"
+            raise refuse(why, "Give pyarrow tables by names of letters, digits and underscores.")
+    for row in measured.results:
+        if not isinstance(row, Result):
+            raise refuse(f"a result is {type(row).__name__}", "Give stillage.types.Result.")
+        for column, kind in kinds.items():
+            value = getattr(row, column)
+            allowed = typing.get_args(kind) or (kind,)
+            allowed += (int,) if float in allowed else ()
+            if not isinstance(value, allowed) or (isinstance(value, bool) and bool not in allowed):
+                why = f"column {column} of {row.metric!r} is {value!r}"
+                raise refuse(why, f"Make it {' or '.join(one.__name__ for one in allowed)}.")
+        if row.stage != name:
+            raise refuse(
+                f"the stage of {row.metric!r} is {row.stage!r}",
+                "Make results by dataclasses.replace(given.settings.base, ...).",
+            )
+    return measured

@@ -13,8 +13,6 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from stillage.audit.given import AuditModel, AuditSettings
-    from stillage.report.cells import Table
-    from stillage.report.load import RunView
     from stillage.types import Record
 
 COMPARED: tuple[Part, ...] = ("public", "private", "nonmembers")
@@ -101,14 +99,6 @@ def student_scores(scores: pa.Table, attacks: Sequence[str]) -> dict[str, dict[s
     return {name: by_id for name, by_id in shown.items() if by_id}
 
 
-def section(view: RunView) -> Sequence[Table]:
-    """Return the table of divergences."""
-    from stillage.report.signal import signal_table
-
-    table = signal_table(view)
-    return [] if table is None else [table]
-
-
 SIGNAL = Measure(
     name="signal",
     is_asked=lambda config, models: config.audit.signal_records > 0 and TWINS.issubset(models),
@@ -116,6 +106,5 @@ SIGNAL = Measure(
     evaluates=False,
     needs=("audit",),
     run=measure_signal,
-    section=section,
     schema=2,
 )

@@ -4,23 +4,34 @@ from __future__ import annotations
 
 import csv
 import io
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from stillage.report.load import RunView, read_run
 from stillage.report.private import Sight
+from stillage.report.section import Section
 from stillage.run.config import ReportConfig
 
 __all__ = ["RunView", "read_run", "write_report"]
 
 
-def write_report(run: Path, options: ReportConfig, *, title: str, run_id: str = "") -> Path:
-    """Write `<run>/report/`: report.html, figures/*.svg and *.csv, results.parquet, summary.txt. Returns the page's path.
+def write_report(
+    run: Path,
+    options: ReportConfig,
+    *,
+    title: str,
+    run_id: str = "",
+    sections: Sequence[Section] = (),
+) -> Path:
+    """Write `<run>/report/`, and return the page's path.
 
-    run_id: written into the `run` column of results.parquet, under the run's key where settings are hidden. Reads only
-    files of the run folder, any of which may be absent. Unless options.show_text, nothing written there tells of private
-    text without `<run>/report.key`, which is made where it is missing; equal inputs and an equal key give equal bytes.
-    DataError where there is nothing to report.
+    report.html, figures/*.svg and *.csv, results.parquet, summary.txt. run_id: written into the
+    `run` column of results.parquet, under the run's key where settings are hidden. sections: of the
+    measures that bring one. Reads only files of the run folder, any of which may be absent. Unless
+    options.show_text, nothing written there tells of private text without `<run>/report.key`, which
+    is made where it is missing; equal inputs and an equal key give equal bytes. DataError where
+    there is nothing to report.
     """
     from stillage.report.blocks import block_pictures
     from stillage.report.discreet import discreet
@@ -32,7 +43,7 @@ def write_report(run: Path, options: ReportConfig, *, title: str, run_id: str = 
     from stillage.run.folder import remove, write_text
     from stillage.run.results import write_results
 
-    whole = read_run(run)
+    whole = read_run(run, [section.name for section in sections])
     view, title = (
         (replace(whole, sight=Sight(shows_all=True)), title)
         if options.show_text
@@ -60,7 +71,9 @@ def write_report(run: Path, options: ReportConfig, *, title: str, run_id: str = 
     )
     lines = summary_lines(view, judged, title=title)
     write_text(folder / "summary.txt", "\n".join(lines) + "\n")
-    write_text(folder / "report.html", page(view, judged, drawn, options, title=title))
+    write_text(
+        folder / "report.html", page(view, judged, drawn, options, title=title, sections=sections)
+    )
     return folder / "report.html"
 
 

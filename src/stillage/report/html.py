@@ -6,7 +6,7 @@ import base64
 import hashlib
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -24,8 +24,9 @@ from stillage.report.inheritance import curve_table, inheritance_table, sets_tab
 from stillage.report.keys import key_numbers
 from stillage.report.left_out import left_out_table
 from stillage.report.load import RunView
+from stillage.report.section import Section
 from stillage.report.shadows import memorized_table
-from stillage.report.signal import dp_table, signal_table
+from stillage.report.signal import signal_table
 from stillage.report.slices import rates_table, slices_table
 from stillage.report.tables import auc_table, blind_table, extraction_table, models_table, tpr_table
 from stillage.report.verdict import Verdict
@@ -63,6 +64,7 @@ def page(
     options: ReportConfig,
     *,
     title: str,
+    sections: Sequence[Section] = (),
 ) -> str:
     """The whole report as one HTML document: no script, no request, style by hash only."""
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
@@ -104,6 +106,7 @@ def page(
             name: without_dashes(table) or table for name, table in digests(view, drawn).items()
         },
         "tables": tables(view, options),
+        "sections": measured_sections(view, sections),
         "generations": generations(view),
         "samples_hidden": view.samples is not None
         and view.records is None
@@ -115,6 +118,17 @@ def page(
         **facts(view),
     }
     return environment.get_template("report.html.j2").render(parts)
+
+
+def measured_sections(
+    view: RunView, sections: Sequence[Section]
+) -> list[tuple[str, str, list[Table]]]:
+    """Make the sections of the measures that have something to show: name, title, tables."""
+    made = [
+        (section.name, section.title, [without_dashes(one) or one for one in section.tables(view)])
+        for section in sections
+    ]
+    return [one for one in made if one[2]]
 
 
 def typeset(text: str) -> str:
@@ -150,7 +164,6 @@ def tables(view: RunView, options: ReportConfig) -> dict[str, Table | None]:
         "curve": curve_table(view),
         "signal": signal_table(view),
         "memorized": memorized_table(view),
-        "dp": dp_table(view),
         "slices": slices_table(view),
         "rates": rates_table(view),
         "blocks": blocks_table(view),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -152,12 +152,17 @@ def order_models(names: set[str]) -> tuple[str, ...]:
     return tuple(name for name in MODELS if name in names) + tuple(sorted(names - set(MODELS)))
 
 
-def read_run(run: Path) -> RunView:
+def read_run(run: Path, measures: Sequence[str] = ()) -> RunView:
     """Read what there is of a run folder.
 
-    Raises DataError where the folder holds neither a configuration, nor results, nor a trained model.
+    measures: stages whose results are read after the usual ones. Raises DataError where the folder
+    holds neither a configuration, nor results, nor a trained model.
     """
-    results = [row for stage in STAGES for row in _results(run / stage / "results.parquet")]
+    results = [
+        row
+        for stage in dict.fromkeys((*STAGES, *measures))
+        for row in _results(run / stage / "results.parquet")
+    ]
     found = {path.parent.name: read_json(path) for path in sorted(run.glob("*/summary.json"))}
     summaries = {name: summary for name, summary in found.items() if not serves_attacks(name)}
     config_text = _text(run / "config.yaml")

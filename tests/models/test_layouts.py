@@ -13,8 +13,8 @@ from stillage.data.bpe import train_bpe
 from stillage.data.chat_templates import AS_CHAT
 from stillage.errors import ConfigError
 from stillage.experiment.context import make_context
-from stillage.experiment.layout import layout_notes
 from stillage.experiment.plan import plan
+from stillage.models.layouts import layout_notes
 from stillage.run.flags import from_flags
 from stillage.run.parse import build
 from stillage.run.stages import keys
@@ -56,7 +56,9 @@ def notes(folder: Path, words: str, monkeypatch: pytest.MonkeyPatch) -> list[str
     monkeypatch.chdir(folder)
     files = "--data.files.private a.jsonl --data.files.nonmembers b.jsonl --out run"
     config = build(from_flags([*files.split(), *words.split()]))
-    return layout_notes(config, make_context(config, Stop(), lambda name, facts: None).specs)
+    specs = make_context(config, Stop(), lambda name, facts: None).specs
+    used = [spec.name for spec in specs if not spec.is_trained]
+    return layout_notes(config, used, trains=len(used) < len(specs))
 
 
 @pytest.mark.parametrize(

@@ -1,20 +1,19 @@
-"""A user's own divergence, method or attack, from ONE Python file given with --plugin (never from a config).
+"""Load a user's divergences, methods, attacks and measures from the file of --plugin.
 
-The file defines ordinary dictionaries, name -> entry, like those of the package: DIVERGENCES (functions (p, q) -> d),
-METHODS (types.Method), ATTACKS (types.Attack). While a command runs they stand beside the package's own.
+The file defines ordinary dictionaries, name -> entry, like those of the package: DIVERGENCES
+(functions (p, q) -> d), METHODS (types.Method), ATTACKS (types.Attack), MEASURES (measures.Measure).
+While a command runs they stand beside the package's own. A config never names such a file.
 """
 
 from __future__ import annotations
 
 import difflib
 import hashlib
-import inspect
 import sys
 import traceback
-import typing
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import MISSING, dataclass, is_dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -22,11 +21,14 @@ from typing import Any
 import stillage
 from stillage.audit.attacks import ATTACKS
 from stillage.distill.methods import METHODS
-from stillage.distill.settings import DIVERGENCE_PARAMS, PARSERS, setting_fields
+from stillage.distill.settings import DIVERGENCE_PARAMS
 from stillage.errors import ConfigError, UserError
-from stillage.types import Attack, Method, Party, Query, Transform
+from stillage.measures import MEASURES
+from stillage.measures.measure import Measure
+from stillage.plugins.check import CHECKS, refused, settings_of
+from stillage.types import Attack, Method
 
-TABLES = ("DIVERGENCES", "METHODS", "ATTACKS")
+TABLES = ("DIVERGENCES", "METHODS", "ATTACKS", "MEASURES")
 PACKAGE = Path(stillage.__file__).parent
 
 
@@ -39,11 +41,12 @@ class Plugin:
     divergences: Mapping[str, Callable[..., Any]]
     methods: Mapping[str, Method]
     attacks: Mapping[str, Attack]
+    measures: Mapping[str, Measure]
 
     @property
     def names(self) -> tuple[str, ...]:
         """Everything it adds, by name."""
-        return (*self.divergences, *self.methods, *self.attacks)
+        return (*self.divergences, *self.methods, *self.attacks, *self.measures)
 
 
 def load(path: Path) -> Plugin:
@@ -64,6 +67,7 @@ def load(path: Path) -> Plugin:
         divergences=found["DIVERGENCES"],
         methods=found["METHODS"],
         attacks=found["ATTACKS"],
+        measures=found["MEASURES"],
     )
 
 
@@ -102,7 +106,7 @@ def line_in(error: BaseException, path: Path) -> int:
 
 
 def tables_of(path: Path, defined: Mapping[str, object]) -> dict[str, dict[str, Any]]:
-    """The three dictionaries that a plugin may define, checked entry by entry."""
+    """The dictionaries that a plugin may define, checked entry by entry."""
     given = [name for name in TABLES if name in defined]
     if not given:
         near = [
@@ -134,117 +138,6 @@ def tables_of(path: Path, defined: Mapping[str, object]) -> dict[str, dict[str, 
             CHECKS[table](path, name, entry)
             found[table][name] = entry
     return found
-
-
-def refused(path: Path, what: str, why: str, fix: str) -> ConfigError:
-    """The error for an entry that cannot be used."""
-    return ConfigError(f"{what} in the plugin {path} cannot be used.", why, fix)
-
-
-def check_divergence(path: Path, name: str, entry: object) -> None:
-    """ConfigError unless it is a function of (p, q) and of settings that a method can pass on."""
-    what = f"DIVERGENCES[{name!r}]"
-    if not callable(entry):
-        raise refused(
-            path, what, f"it is of type {type(entry).__name__}", "Give a function (p, q) -> d."
-        )
-    try:
-        takes = inspect.signature(entry)
-    except ValueError as error:  # some functions written in C
-        raise refused(path, what, str(error), "Wrap it: def name(p, q): return ...") from error
-    if len(takes.parameters) < 2:
-        raise refused(path, what, f"it takes {takes}", "Give a function (p, q) -> d.")
-    known = sorted({setting for settings in DIVERGENCE_PARAMS.values() for setting in settings})
-    strange = [setting for setting in settings_of(entry) if setting not in known]
-    if strange:
-        raise refused(
-            path,
-            what,
-            f"it takes {', '.join(strange)}; settings that a method can pass on: {', '.join(known)}",
-            "Use one of these names (values in [0, 1]), or make it a constant of the file.",
-        )
-
-
-def settings_of(divergence: Callable[..., Any]) -> tuple[str, ...]:
-    """What a divergence takes besides p and q."""
-    return tuple(inspect.signature(divergence).parameters)[2:]
-
-
-def check_method(path: Path, name: str, entry: object) -> None:
-    """ConfigError unless it is a Method of that name whose settings can be read from text."""
-    what = f"METHODS[{name!r}]"
-    if not isinstance(entry, Method):
-        raise refused(
-            path, what, f"it is of type {type(entry).__name__}", "Make it a stillage.types.Method."
-        )
-    if entry.name != name:
-        raise refused(path, what, f"its own name is {entry.name!r}", "Use one name.")
-    if not (isinstance(entry.params, type) and is_dataclass(entry.params)):
-        raise refused(
-            path, what, f"params is {entry.params!r}", "Make params a frozen dataclass (the class)."
-        )
-    for setting, (kind, default) in setting_fields(entry.params).items():
-        readable = kind in PARSERS or typing.get_origin(kind) is typing.Literal
-        if not readable or default is MISSING:
-            shown = "none" if default is MISSING else default
-            raise refused(
-                path,
-                what,
-                f"setting {setting}: type {kind.__name__ if isinstance(kind, type) else kind}, default {shown}",
-                "Make it bool, int, float, str or a Literal of words, with a default.",
-            )
-
-
-def check_attack(path: Path, name: str, entry: object) -> None:
-    """ConfigError unless it is an Attack of that name that asks something."""
-    what = f"ATTACKS[{name!r}]"
-    if not isinstance(entry, Attack):
-        raise refused(
-            path, what, f"it is of type {type(entry).__name__}", "Make it a stillage.types.Attack."
-        )
-    if entry.name != name:
-        raise refused(path, what, f"its own name is {entry.name!r}", "Use one name.")
-    if (
-        not isinstance(entry.queries, tuple | list)
-        or not entry.queries
-        or not callable(entry.score)
-    ):
-        values = f"queries: {entry.queries}; score: {type(entry.score).__name__}"
-        raise refused(
-            path, what, values, "Give a tuple of queries, (Query(...),), and a score function."
-        )
-    for query in entry.queries:
-        check_query(path, what, query)
-    try:
-        inspect.signature(entry.score).bind(*entry.queries)
-    except TypeError as error:
-        values = f"{len(entry.queries)} queries; score: {error}"
-        raise refused(
-            path, what, values, "Let score take one reply for each query, in their order."
-        ) from error
-
-
-def check_query(path: Path, what: str, query: object) -> None:
-    """ConfigError for a question that nobody answers."""
-    if not isinstance(query, Query):
-        raise refused(path, what, f"query: {query!r}", "Make it a stillage.types.Query.")
-    values = f"query: party {query.party!r}, transform {query.transform!r}"
-    parties, transforms = typing.get_args(Party), typing.get_args(Transform)
-    if query.party not in parties:
-        raise refused(path, what, values, f"Ask one of: {', '.join(parties)}.")
-    if query.transform not in transforms:
-        raise refused(path, what, values, f"Ask for one of: {', '.join(transforms)}.")
-    if (query.party == "record") != (query.transform == "text"):
-        raise refused(
-            path, what, values, "Ask the record for its text, and a model for anything else."
-        )
-
-
-CHECKS: Mapping[str, Callable[[Path, str, object], None]] = {
-    "DIVERGENCES": check_divergence,
-    "METHODS": check_method,
-    "ATTACKS": check_attack,
-}
 
 
 @contextmanager
@@ -279,6 +172,7 @@ def merged(plugin: Plugin) -> Iterator[None]:
             stack.enter_context(beside(DIVERGENCES, plugin.divergences, plugin.path, "divergence"))
         stack.enter_context(beside(METHODS, plugin.methods, plugin.path, "method"))
         stack.enter_context(beside(ATTACKS, plugin.attacks, plugin.path, "attack"))
+        stack.enter_context(beside(MEASURES, plugin.measures, plugin.path, "measure"))
         yield
 
 

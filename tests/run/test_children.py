@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 
 from stillage.cli import run as cli
-from stillage.experiment import parallel
-from stillage.experiment.parallel import command_of, parent_in, run_together
+from stillage.run import children
+from stillage.run.children import command_of, parent_in, run_together
 from stillage.run.stages import Stage
 from stillage.run.stop import Stop
 
@@ -89,7 +89,7 @@ def test_a_failed_stage_ends_the_others_with_its_exit_code() -> None:
 
 def test_a_child_whose_parent_died_before_it_looked_ends_at_once() -> None:
     """It compares its parent of now with the one that started it, as that one said."""
-    code = "from stillage.experiment.parallel import die_with_parent; die_with_parent(-1)"
+    code = "from stillage.run.children import die_with_parent; die_with_parent(-1)"
     done = subprocess.run([sys.executable, "-c", code], check=False)
     assert done.returncode == (75 if sys.platform == "linux" else 0)
 
@@ -104,7 +104,7 @@ def test_a_child_is_told_its_parent(monkeypatch: pytest.MonkeyPatch) -> None:
         asked.append(parent_pid)
         raise SystemExit(75)
 
-    monkeypatch.setattr(parallel, "die_with_parent", refuse)
+    monkeypatch.setattr(children, "die_with_parent", refuse)
     with pytest.raises(SystemExit):
         cli.run_child([*command[4:], "--parent=-1"], ())
     assert asked == [os.getpid()]

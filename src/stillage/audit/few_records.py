@@ -1,23 +1,20 @@
-"""A word before hours of training where a split has fewer members or nonmembers than the audit's checks need."""
+"""Warn before hours of training of fewer records than the audit's checks need."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
 
+from stillage.run.config import Config, DataConfig
 from stillage.run.folder import read_json
 from stillage.types import Part
-
-if TYPE_CHECKING:
-    from stillage.experiment.context import Context
 
 SIDES: tuple[Part, Part] = ("private", "nonmembers")
 MOST = 0.8  # of a pool that both sides may take together, so that the other parts keep some
 
 
 def records_checks_need() -> int:
-    """Members, and as many nonmembers, with which the blind attackers can see whether the two differ by themselves."""
+    """Count the members, and as many nonmembers, that the blind attackers need to see a shift."""
     from stillage.audit.blind import BLIND, N_FOLDS
     from stillage.audit.controls import FAMILY_LEVELS
     from stillage.audit.power import UNDECIDED_ABOVE
@@ -27,12 +24,12 @@ def records_checks_need() -> int:
     return records_to_find(UNDECIDED_ABOVE, level, n_folds=N_FOLDS)
 
 
-def few_records_words(context: Context, counts: Mapping[str, int], undrawn: int = 0) -> str:
-    """How many members and nonmembers there are, how many the checks need, and what would do; empty where they are enough.
+def few_records_words(config: Config, counts: Mapping[str, int], undrawn: int = 0) -> str:
+    """Say how many members and nonmembers there are, and how many would do; empty for enough.
 
     counts: records of each part. undrawn: records of the pool that no part drew.
     """
-    if "audit" not in context.config.stages:
+    if "audit" not in config.stages:
         return ""
     members, nonmembers = (counts.get(side, 0) for side in SIDES)
     needed = records_checks_need()
@@ -40,15 +37,14 @@ def few_records_words(context: Context, counts: Mapping[str, int], undrawn: int 
         return ""
     return (
         f"{members} members and {nonmembers} nonmembers: the audit's checks need {needed} of each, and will end in"
-        f' "too few records to tell". {what_would_do(context, counts, undrawn, needed)}'
+        f' "too few records to tell". {what_would_do(config.data, counts, undrawn, needed)}'
     )
 
 
-def what_would_do(context: Context, counts: Mapping[str, int], undrawn: int, needed: int) -> str:
-    """The setting that gives so many members and nonmembers."""
+def what_would_do(data: DataConfig, counts: Mapping[str, int], undrawn: int, needed: int) -> str:
+    """Name the setting that gives so many members and nonmembers."""
     from stillage.data.from_config import is_synthetic
 
-    data = context.config.data
     if is_synthetic(data):
         return f"Enough: --data.people {needed}."
     if data.files:
@@ -65,12 +61,12 @@ def what_would_do(context: Context, counts: Mapping[str, int], undrawn: int, nee
     return f"Enough: a pool of {pool:,} different records with these shares (here: {total:,})."
 
 
-def few_records_in(context: Context) -> str:
-    """`few_records_words` of the records that the run has already drawn; empty where it has none yet."""
-    path = context.run / "data" / "split.json"
+def few_records_in(config: Config) -> str:
+    """Say `few_records_words` of records that the run has drawn; empty where it has none yet."""
+    path = config.out / "data" / "split.json"
     if not path.is_file():
         return ""
     from stillage.data.split import UNDRAWN
 
     about = read_json(path)
-    return few_records_words(context, about["counts"], about["notes"].get(UNDRAWN, 0))
+    return few_records_words(config, about["counts"], about["notes"].get(UNDRAWN, 0))

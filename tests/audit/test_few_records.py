@@ -7,19 +7,15 @@ from pathlib import Path
 
 import pytest
 
+from stillage.audit.few_records import few_records_words, records_checks_need
 from stillage.cli import main
-from stillage.experiment.context import make_context
-from stillage.experiment.few_records import few_records_words, records_checks_need
 from stillage.run.flags import from_flags
 from stillage.run.parse import build
-from stillage.run.stop import Stop
 
 
 def said(counts: dict[str, int], *words: str, undrawn: int = 0) -> str:
-    context = make_context(
-        build(from_flags([*words, "--out", "run"])), Stop(), lambda name, facts: None
-    )
-    return few_records_words(context, counts, undrawn)
+    config = build(from_flags([*words, "--out", "run"]))
+    return few_records_words(config, counts, undrawn)
 
 
 def test_it_names_what_there_is_what_is_needed_and_what_would_do() -> None:

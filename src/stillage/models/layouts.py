@@ -14,11 +14,10 @@ from stillage.data.chat_templates import (
     template_file,
 )
 from stillage.errors import ConfigError, UserError
-from stillage.experiment.outside import tokenizer_source
+from stillage.models.outside import tokenizer_source
 from stillage.models.source import ADAPTER, base_of
 
 if TYPE_CHECKING:
-    from stillage.experiment.specs import ModelSpec
     from stillage.run.config import Config
 
 
@@ -64,11 +63,13 @@ def stated(name: str, path: str) -> Stated | None:
     )
 
 
-def layout_notes(config: Config, specs: Sequence[ModelSpec]) -> list[str]:
-    """What to say of the layout of a run before it starts: what was chosen, and which folder says otherwise.
+def layout_notes(config: Config, used: Sequence[str], *, trains: bool) -> list[str]:
+    """Say before a run which layout its prompts have, and which folder says otherwise.
 
-    Reads a few text files of the models' folders, no library. ConfigError where nobody chose and the models that are used
-    as they are lay prompts out differently, or where a chat template is asked for and one of them has none.
+    used: the models that are used as they are; trains: whether others are trained. Reads a few text
+    files of the models' folders, no library. ConfigError where nobody chose and the models that are
+    used as they are lay prompts out differently, or where a chat template is asked for and one of
+    them has none.
     """
     asked = config.data.template
     given = {
@@ -80,8 +81,7 @@ def layout_notes(config: Config, specs: Sequence[ModelSpec]) -> list[str]:
     tokenizer = (
         stated("tokenizer", source) if config.tokenizer.path else next(iter(found.values()), None)
     )
-    trains = any(spec.is_trained for spec in specs)
-    as_they_are = [found[spec.name] for spec in specs if not spec.is_trained and spec.name in found]
+    as_they_are = [found[name] for name in used if name in found]
     readers = [*([tokenizer] if trains and tokenizer is not None else []), *as_they_are]
     reference = (
         stated("audit.reference", config.audit.reference) if "audit" in config.stages else None

@@ -10,8 +10,8 @@ import torch.distributed as dist
 
 from stillage.cli.together import follow, lead
 from stillage.errors import CheckpointError, ConfigError, Interrupted, UserError
-from stillage.experiment import team as teams
-from stillage.experiment.team import Team, error_for_all, is_helper, place
+from stillage.run import team as teams
+from stillage.run.team import Team, error_for_all, is_helper, place
 
 
 @pytest.fixture

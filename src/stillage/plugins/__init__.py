@@ -1,0 +1,1 @@
+"""A user's own divergences, methods, attacks and measures, from a Python file."""
