@@ -14,6 +14,7 @@ import pytest
 from stillage.audit.blocks import Profile, block_results
 from stillage.audit.membership import Audited
 from stillage.audit.signal import Signals, signal_results
+from stillage.experiment.report_stage import measured_sections
 from stillage.report import read_run, write_report
 from stillage.report.blocks import beyond_table, block_pictures, blocks_table, ticks
 from stillage.report.signal import dp_table, signal_table
