@@ -13,7 +13,7 @@ INSTALLED := $(VENV)/.installed
 PYTEST_ARGS ?=
 PYTEST = OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal $(PYTEST_ARGS)
 
-.PHONY: quickstart test test-slow test-all test-newest test-oldest lint types layers check reference picture clean
+.PHONY: quickstart test test-slow test-all test-newest test-oldest lint types layers check figures reference picture clean
 
 quickstart: $(INSTALLED)
 	$(BIN)/stillage quickstart --out $(RUN)
@@ -59,6 +59,10 @@ $(INSTALLED): pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX)) -c constraints.txt -e ".[dev]"
 	touch $@
+
+# how easy the code is to read, in figures; BASE=REVISION compares the number of lines
+figures: $(INSTALLED)
+	$(BIN)/python tools/figures.py $(if $(BASE),--base $(BASE))
 
 # the pages of docs/reference/ that the code decides
 reference: $(INSTALLED)

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from stillage.audit import neighbours as module
-from stillage.audit.neighbours import neighbours
+from stillage.audit.neighbours import Swaps, neighbours
 from stillage.audit.prefix import draw_prefixes, with_prefix
 from stillage.errors import ConfigError
 from stillage.models.masked import Masked
@@ -119,11 +119,11 @@ def masked(tmp_path_factory: pytest.TempPathFactory) -> Masked:
 def test_neighbours_differ_in_a_few_tokens_and_depend_on_seed_and_record_only(
     masked: Masked,
 ) -> None:
-    settings = {"count": 4, "share": 0.1, "top_k": 5}
-    found = neighbours(masked, RECORDS[:6], seed=1, **settings)
-    assert found == neighbours(masked, RECORDS[:6], seed=1, batch_tokens=1, **settings)
-    assert neighbours(masked, RECORDS[2:4], seed=1, **settings) == found[2:4]
-    assert neighbours(masked, RECORDS[:6], seed=2, **settings) != found
+    swaps = Swaps(count=4, share=0.1, top_k=5, seed=1)
+    found = neighbours(masked, RECORDS[:6], swaps)
+    assert found == neighbours(masked, RECORDS[:6], swaps, batch_tokens=1)
+    assert neighbours(masked, RECORDS[2:4], swaps) == found[2:4]
+    assert neighbours(masked, RECORDS[:6], replace(swaps, seed=2)) != found
     for record, texts in zip(RECORDS, found, strict=False):
         assert len(texts) == 4 and record.response not in texts
         words = record.response.split()
@@ -133,22 +133,22 @@ def test_neighbours_differ_in_a_few_tokens_and_depend_on_seed_and_record_only(
 def test_neighbours_are_kept_on_disk(
     masked: Masked, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    settings = {"count": 2, "share": 0.1, "top_k": 5, "cache": tmp_path}
-    found = neighbours(masked, RECORDS[:3], seed=1, **settings)
-    monkeypatch.setattr(module, "make", lambda *_: pytest.fail("asked again"))
-    assert neighbours(masked, RECORDS[:3], seed=1, **settings) == found
+    swaps = Swaps(count=2, share=0.1, top_k=5, seed=1)
+    found = neighbours(masked, RECORDS[:3], swaps, cache=tmp_path)
+    monkeypatch.setattr(module, "swapped_texts", lambda *_: pytest.fail("asked again"))
+    assert neighbours(masked, RECORDS[:3], swaps, cache=tmp_path) == found
 
 
 def test_damaged_neighbours_are_made_again(
     masked: Masked, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    settings = {"count": 2, "share": 0.1, "top_k": 5, "cache": tmp_path}
-    found = neighbours(masked, RECORDS[:3], seed=1, **settings)
+    swaps = Swaps(count=2, share=0.1, top_k=5, seed=1)
+    found = neighbours(masked, RECORDS[:3], swaps, cache=tmp_path)
     (file,) = tmp_path.glob("neighbours-*.parquet")
     whole = file.read_bytes()
     file.write_bytes(whole[:100])
     with caplog.at_level(logging.WARNING, logger="stillage"):
-        assert neighbours(masked, RECORDS[:3], seed=1, **settings) == found
+        assert neighbours(masked, RECORDS[:3], swaps, cache=tmp_path) == found
     assert "damaged" in caplog.text and file.read_bytes() == whole
 
 
@@ -157,12 +157,12 @@ def test_a_text_without_replaceable_tokens_has_no_neighbours(
 ) -> None:
     empty = Record(id="e", prompt="p", response="\u0007\u0007")
     with caplog.at_level(logging.WARNING):
-        assert neighbours(masked, [empty, RECORDS[0]], count=1, share=0.1, top_k=3, seed=1)[0] == ()
+        swaps = Swaps(count=1, share=0.1, top_k=3, seed=1)
+        assert neighbours(masked, [empty, RECORDS[0]], swaps)[0] == ()
     assert "1 of 2 records have no neighbours" in caplog.text
 
 
 @pytest.mark.parametrize("wrong", [{"count": 0}, {"share": 0.0}, {"share": 1.5}, {"top_k": 0}])
 def test_numbers_that_make_no_neighbours_are_refused(wrong: dict[str, float]) -> None:
-    settings = {"count": 1, "share": 0.1, "top_k": 1} | wrong
     with pytest.raises(ConfigError, match="make no neighbours"):
-        neighbours(SimpleNamespace(key="k"), RECORDS, seed=1, **settings)  # type: ignore[arg-type]
+        Swaps(**wrong)  # pyright: ignore[reportArgumentType]

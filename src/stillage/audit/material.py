@@ -107,16 +107,18 @@ def near_texts(
     model: Masked, records: Sequence[Record], settings: AuditSettings
 ) -> list[tuple[str, ...]]:
     """Make every record's neighbours."""
-    from stillage.audit.neighbours import neighbours
+    from stillage.audit.neighbours import Swaps, neighbours
 
     audit = settings.audit
     return neighbours(
         model,
         records,
-        count=audit.neighbours,
-        share=audit.neighbour_share,
-        top_k=audit.neighbour_top_k,
-        seed=settings.seed,
+        Swaps(
+            count=audit.neighbours,
+            share=audit.neighbour_share,
+            top_k=audit.neighbour_top_k,
+            seed=settings.seed,
+        ),
         cache=settings.cache,
         batch_tokens=audit.batch_tokens,
         progress=settings.doing("the masked model")("making {} neighbours"),

@@ -1,9 +1,10 @@
-"""Neighbours of a record: its response with a few words swapped by a masked language model; the prompt stays as it is."""
+"""Neighbours of a record: its response with a few words swapped by a masked model."""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,38 +23,51 @@ LOG = logging.getLogger("stillage")
 SCHEMA = "neighbours 1"  # raise it when neighbours are made differently
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Swaps:
+    """How neighbours differ from their record: `count` texts, a share of tokens swapped in each."""
+
+    count: int = 25
+    share: float = 0.05
+    top_k: int = 10  # a swapped token is drawn among so many proposals
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        """ConfigError for numbers that make no neighbours."""
+        if self.count < 1 or self.top_k < 1 or not 0 < self.share <= 1:
+            raise ConfigError(
+                "These numbers make no neighbours.",
+                f"neighbours: {self.count}; neighbour_share: {self.share}; "
+                f"neighbour_top_k: {self.top_k}",
+                "Use at least 1 neighbour, a share in (0, 1] and at least 1 proposal.",
+            )
+
+
 def neighbours(
     masked: Masked,
     records: Sequence[Record],
+    swaps: Swaps,
     *,
-    count: int,
-    share: float,
-    top_k: int,
-    seed: int,
     cache: Path | None = None,
     batch_tokens: int = 16384,
     progress: Done | None = None,
 ) -> list[tuple[str, ...]]:
-    """For each record, `count` texts that differ from its response in max(1, round(share n)) of its n tokens.
+    """Make texts that differ from each record's response in max(1, round(share n)) of its n tokens.
 
-    Places are drawn at random and masked together; each gets one of the masked model's top_k proposals, drawn at random.
-    Draws derive from (seed, record id, number), so a record's neighbours do not depend on the others. No neighbours where
-    nothing can be replaced. cache: folder where they are kept. ConfigError for numbers that make none.
+    Places are drawn at random and masked together; each gets one of the masked model's top_k
+    proposals, drawn at random. Draws derive from (seed, record id, number), so a record's
+    neighbours do not depend on the others. No neighbours where nothing can be replaced. cache:
+    folder where they are kept.
     """
-    if count < 1 or top_k < 1 or not 0 < share <= 1:
-        raise ConfigError(
-            "These numbers make no neighbours.",
-            f"neighbours: {count}; neighbour_share: {share}; neighbour_top_k: {top_k}",
-            "Use at least 1 neighbour, a share in (0, 1] and at least 1 proposal.",
-        )
-    settings = [SCHEMA, masked.key, str(count), str(share), str(top_k), str(seed)]
+    numbers = (swaps.count, swaps.share, swaps.top_k, swaps.seed)
+    settings = [SCHEMA, masked.key, *map(str, numbers)]
     file = None
     if cache is not None:
         name = sha256_text("\x1f".join([*settings, *(f"{r.id}\x1e{r.response}" for r in records)]))
         file = cache / f"neighbours-{name[:32]}.parquet"
         if (known := read_texts(file, len(records))) is not None:
             return known
-    found = make(masked, records, count, share, top_k, seed, batch_tokens, progress)
+    found = swapped_texts(masked, records, swaps, batch_tokens, progress)
     if without := sum(not texts for texts in found):
         LOG.warning(
             "%d of %d records have no neighbours: nothing in them can be replaced",
@@ -68,7 +82,7 @@ def neighbours(
 
 
 def read_texts(file: Path, count: int) -> list[tuple[str, ...]] | None:
-    """The neighbours in a file, or None where there is none or it is damaged (said in the log)."""
+    """Read kept neighbours; None where there are none, or a damaged file (said in the log)."""
     from pyarrow import ArrowException
 
     if not file.exists():
@@ -83,17 +97,14 @@ def read_texts(file: Path, count: int) -> list[tuple[str, ...]] | None:
     return found if len(found) == count else None
 
 
-def make(
+def swapped_texts(
     masked: Masked,
     records: Sequence[Record],
-    count: int,
-    share: float,
-    top_k: int,
-    seed: int,
+    swaps: Swaps,
     batch_tokens: int,
     progress: Done | None,
 ) -> list[tuple[str, ...]]:
-    """The neighbours themselves."""
+    """Draw the places of every neighbour, and fill them by the masked model."""
     from stillage.models.masked import Substitutes, encode, propose, replaced
 
     encoded = encode(masked, [record.response for record in records])
@@ -102,9 +113,9 @@ def make(
         open_places = np.flatnonzero(text.may_T)
         if not len(open_places):
             continue
-        chosen = max(1, round(share * len(open_places)))
-        for copy in range(count):
-            rng = generator(seed, "neighbours", record.id, copy)
+        chosen = max(1, round(swaps.share * len(open_places)))
+        for copy in range(swaps.count):
+            rng = generator(swaps.seed, "neighbours", record.id, copy)
             texts.append(text)
             places.append(sorted(rng.choice(open_places, chosen, replace=False).tolist()))
             draws.append(rng)
@@ -113,7 +124,7 @@ def make(
         masked,
         texts,
         places,
-        Substitutes(top_k, together=True),
+        Substitutes(swaps.top_k, together=True),
         batch_tokens=batch_tokens,
         progress=progress,
     )
@@ -121,11 +132,11 @@ def make(
     for number, text, where, fitting, rng in zip(
         owner, texts, places, proposals, draws, strict=True
     ):
-        swaps = {
+        swapped = {
             place: int(rng.choice(ids))
             for place, ids in zip(where, fitting, strict=True)
             if len(ids)
         }
-        if swaps:
-            found[number].append(replaced(masked, text, swaps))
+        if swapped:
+            found[number].append(replaced(masked, text, swapped))
     return [tuple(of_record) for of_record in found]

@@ -86,10 +86,15 @@ def see(
     ]
     used = asked.encode(sample)
     ours = [stats[record.id] for record in sample]
-    of_member = dict(zip(records.audited.ids, member.tolist(), strict=True))
+    baseline = Baseline(
+        asked=asked,
+        examples=used,
+        stats=ours,
+        is_member=dict(zip(records.audited.ids, member.tolist(), strict=True)),
+    )
 
     def other(what: str, fix: str, examples: Sequence[Example | None]) -> Other | None:
-        return compared(model.name, what, fix, asked, used, ours, examples, of_member)
+        return read_otherwise(model.name, what, fix, baseline, examples)
 
     data = settings.data
     return replace(
@@ -224,27 +229,34 @@ def swapped(asked: ScoringModel, sample: Sequence[Record]) -> list[Example | Non
     ]
 
 
-def compared(
-    model: str,
-    what: str,
-    fix: str,
-    asked: ScoringModel,
-    used: Sequence[Example],
-    ours: Sequence[TokenStats],
-    examples: Sequence[Example | None],
-    is_member: Mapping[str, bool],
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Baseline:
+    """A sample of the records as the audit reads it."""
+
+    asked: ScoringModel
+    examples: Sequence[Example]
+    stats: Sequence[TokenStats]
+    is_member: Mapping[str, bool]  # by record id
+
+
+def read_otherwise(
+    model: str, what: str, fix: str, baseline: Baseline, examples: Sequence[Example | None]
 ) -> Other | None:
-    """The same responses read in another way, over the tokens that both end with; None where nothing compares."""
+    """Read the same responses in another way, and compare the tokens that both end with.
+
+    None where nothing compares.
+    """
     from stillage.audit.queries import scored_tokens
 
     pairs = [
         (stats, example)
-        for stats, now, example in zip(ours, used, examples, strict=True)
+        for stats, now, example in zip(baseline.stats, baseline.examples, examples, strict=True)
         if example is not None and not np.array_equal(example.ids_T, now.ids_T)
     ]
     if not pairs:
         return None
-    theirs = scored_tokens(asked, [example for _, example in pairs], f"reading {{}} records {what}")
+    doing = f"reading {{}} records {what}"
+    theirs = scored_tokens(baseline.asked, [example for _, example in pairs], doing)
     both = [tail_means(stats, other) for (stats, _), other in zip(pairs, theirs, strict=True)]
     kept = [index for index, means in enumerate(both) if np.isfinite(means).all()]
     if not kept:
@@ -255,7 +267,7 @@ def compared(
         fix=fix,
         used_N=np.array([both[index][0] for index in kept]),
         other_N=np.array([both[index][1] for index in kept]),
-        is_member=np.array([is_member[pairs[index][1].record_id] for index in kept]),
+        is_member=np.array([baseline.is_member[pairs[index][1].record_id] for index in kept]),
     )
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
+from stillage.audit.draw_records import some_records
 from stillage.data.examples import make_examples
 from stillage.experiment.inputs import (
     load_finished,
@@ -114,7 +115,6 @@ def training_records(context: Context, spec: ModelSpec) -> list[Record]:
     from stillage.distill.methods import METHODS
     from stillage.distill.rollouts import needs_answers
     from stillage.distill.settings import params_from
-    from stillage.experiment.self_prompted import prompts_of
     from stillage.experiment.shadows import records_in
 
     assert spec.trained_on is not None
@@ -122,7 +122,9 @@ def training_records(context: Context, spec: ModelSpec) -> list[Record]:
         return records_in(context, spec.shadow)
     found = records_of(context, spec.trained_on)
     if spec.imitates:
-        return prompts_of(context, found)
+        most = context.config.audit.self_prompt_texts
+        pool = sorted(found, key=lambda record: record.id)
+        return some_records(pool, most, context.config.seed, "self_prompt")
     method = METHODS[spec.method]
     return (
         with_answers(found)
