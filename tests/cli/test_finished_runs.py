@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import shutil
+from functools import partial
 from pathlib import Path
 from urllib.parse import unquote
 
@@ -13,8 +14,9 @@ import pytest
 
 from stillage.cli import main
 from stillage.cli.outcome import warn_of_texts
-from stillage.experiment.report_again import unfinished
+from stillage.experiment.report_stage import report_secret
 from stillage.run.config import Config, ReportConfig
+from stillage.run.finished import unfinished
 from stillage.run.folder import files_of, read_json, read_table, write_json
 from stillage.run.lock import locked
 from stillage.run.results import read_results
@@ -221,7 +223,8 @@ def test_report_of_a_sweep_only_reports(grid: Path, untrained: None, capsys: Pri
 def test_report_of_a_point_after_another_version_and_moved(
     grid: Path, tmp_path: Path, untrained: None, monkeypatch: pytest.MonkeyPatch, capsys: Printed
 ) -> None:
-    monkeypatch.setattr("stillage.experiment.report_stage.__version__", "9.9")
+    for module in ("plan", "report_again"):
+        monkeypatch.setattr(f"stillage.experiment.{module}.__version__", "9.9")
     monkeypatch.setattr(
         "stillage.experiment.plan.SCHEMAS",
         {
@@ -263,19 +266,19 @@ def test_report_says_what_to_run_and_does_not_train(
 
 
 def test_stages_made_from_other_inputs_are_noticed(run: Path) -> None:
-    assert unfinished(run, STAGES) == []
+    assert unfinished(run, STAGES, partial(report_secret, run)) == []
     changed = read_json(run / "data" / MANIFEST)
     write_json(
         run / "student" / MANIFEST, read_json(run / "student" / MANIFEST) | {"key": changed["key"]}
     )
-    assert unfinished(run, STAGES) == [
+    assert unfinished(run, STAGES, partial(report_secret, run)) == [
         f"{name}: made from other inputs than those in the folder"
         for name in ("student", "evaluate", "report")
     ]
     write_json(
         run / "data" / MANIFEST, changed | {"key": "of a version that makes its keys otherwise"}
     )
-    assert unfinished(run, STAGES) == []
+    assert unfinished(run, STAGES, partial(report_secret, run)) == []
 
 
 def test_a_report_that_looks_otherwise_is_written_without_a_question(
@@ -371,7 +374,7 @@ def test_an_exported_point_needs_nothing_beside_it(
     shutil.rmtree(grid)
     assert (
         not any(path.is_symlink() for path in target.rglob("*"))
-        and unfinished(target, STAGES) == []
+        and unfinished(target, STAGES, partial(report_secret, target)) == []
     )
     assert main(["report", str(target)]) == 0 and main(["evaluate", str(target)]) == 0
     assert capsys.readouterr().err.count("skipped") == 6

@@ -14,7 +14,7 @@ import pytest
 
 from stillage.cli import run as cli
 from stillage.run import children
-from stillage.run.children import command_of, parent_in, run_together
+from stillage.run.children import Parent, command_of, parent_in, run_together
 from stillage.run.stages import Stage
 from stillage.run.stop import Stop
 
@@ -38,11 +38,13 @@ def test_the_progress_of_a_stage_comes_before_its_end() -> None:
     run_together(
         two_stages(),
         set(),
-        lambda name: [sys.executable, "-c", TALKS, *lines],
-        2,
-        Stop(),
-        progress,
-        lambda name, seconds: None if seconds is None else told.append(name),
+        Parent(
+            command=lambda name: [sys.executable, "-c", TALKS, *lines],
+            jobs=2,
+            stop=Stop(),
+            progress=progress,
+            say=lambda name, seconds: None if seconds is None else told.append(name),
+        ),
     )
     for name in ("a", "b"):
         of_stage = [entry for entry in told if entry == name or entry[0] == name]  # pyright: ignore
@@ -60,11 +62,13 @@ def test_what_is_no_progress_is_shown_and_stops_nothing(capfd: pytest.CaptureFix
     run_together(
         stages,
         set(),
-        lambda name: [sys.executable, "-c", code],
-        2,
-        Stop(),
-        lambda *fact: told.append(fact),
-        lambda name, seconds: None,
+        Parent(
+            command=lambda name: [sys.executable, "-c", code],
+            jobs=2,
+            stop=Stop(),
+            progress=lambda *fact: told.append(fact),
+            say=lambda name, seconds: None,
+        ),
     )
     assert not stages
     assert sorted(name for name, facts in told if facts["step"] == 2999) == ["a", "b"]
@@ -78,11 +82,13 @@ def test_a_failed_stage_ends_the_others_with_its_exit_code() -> None:
         run_together(
             two_stages(),
             set(),
-            lambda name: [sys.executable, "-c", codes[name]],
-            2,
-            Stop(),
-            lambda *_: None,
-            lambda *_: None,
+            Parent(
+                command=lambda name: [sys.executable, "-c", codes[name]],
+                jobs=2,
+                stop=Stop(),
+                progress=lambda *_: None,
+                say=lambda *_: None,
+            ),
         )
     assert caught.value.code == 2
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import shutil
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from stillage.errors import ConfigError, DataError
 from stillage.experiment.folders import check_store, earlier_config, listed
-from stillage.experiment.report_again import unfinished
-from stillage.experiment.report_stage import REPORT
+from stillage.experiment.report_stage import REPORT, report_secret
 from stillage.report.private import KEY_FILE, NAMES_FILE
+from stillage.run.finished import unfinished
 from stillage.run.folder import atomic, sync_folder, write_text
 from stillage.run.lock import check_free
 from stillage.run.parse import to_yaml
@@ -38,7 +39,7 @@ def export(run: Path, target: Path) -> list[str]:
     check_store(run)
     check_free(run)
     stages = sorted({REPORT, *(path.name for path in run.iterdir() if is_stage(path))})
-    wrong = unfinished(run, stages)
+    wrong = unfinished(run, stages, partial(report_secret, run))
     if wrong:
         raise DataError(
             f"The run {run} cannot be exported: it is not finished.",
@@ -54,7 +55,7 @@ def export(run: Path, target: Path) -> list[str]:
                 shutil.copy(run / name, copy / name)  # with its permissions
         write_text(copy / "config.yaml", to_yaml(replace(config, out=target)))
         sync_folder(copy)
-        broken = unfinished(copy, stages)
+        broken = unfinished(copy, stages, partial(report_secret, copy))
         if broken:
             raise DataError(
                 f"The copy of {run} is not equal to it.",

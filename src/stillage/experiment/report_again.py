@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
-from typing import Any
+from collections.abc import Callable, Sequence
+from functools import partial
 
 from stillage import __version__
 from stillage.errors import ConfigError, DataError, UserError
 from stillage.experiment.context import Context
 from stillage.experiment.folders import check_store, done_over, earlier_config, listed
 from stillage.experiment.plan import keyed, plan, report_plan
-from stillage.experiment.report_stage import REPORT, secret_of
+from stillage.experiment.report_stage import REPORT, report_secret
 from stillage.experiment.run import do_stage
-from stillage.run.folder import changed_file, write_text
+from stillage.run.finished import unfinished
+from stillage.run.folder import write_text
 from stillage.run.lock import check_free, locked
 from stillage.run.parse import difference, to_yaml
 from stillage.run.stages import (
@@ -105,54 +105,13 @@ def stage_names(context: Context) -> list[str]:
 
 def check_finished(context: Context, names: Sequence[str]) -> None:
     """DataError that names every stage that is not finished, damaged, or made from inputs that lie there no more."""
-    wrong = unfinished(context.run, names)
+    wrong = unfinished(context.run, names, partial(report_secret, context.run))
     if wrong:
         raise DataError(
             f"The run {context.run} is not finished, so that it cannot be reported.",
             listed(wrong),
             f"`report` only reports; this does what is missing: {run_command(context)}",
         )
-
-
-def unfinished(run: Path, names: Sequence[str]) -> list[str]:
-    """What is wrong with the stages, by what they wrote down of themselves: "student: damaged: model is missing".
-
-    That a stage was made from the inputs that lie there now is checked where keys are made as this version makes them.
-    """
-    found = {name: manifest_of(run / name) for name in names}
-    wrong = []
-    for name, manifest in found.items():
-        if manifest is None:
-            wrong.append(
-                f"{name}: {'begun, not finished' if started_with(run / name) else 'not done yet'}"
-            )
-            continue
-        broken = changed_file(run / name, manifest["files"])
-        if broken:
-            wrong.append(f"{name}: damaged: {broken}")
-        elif not made_from(run, name, manifest, found):
-            wrong.append(f"{name}: made from other inputs than those in the folder")
-    return wrong
-
-
-def made_from(
-    run: Path, name: str, manifest: Mapping[str, Any], found: Mapping[str, Mapping[str, Any] | None]
-) -> bool:
-    """Was the stage made from those stages, as far as its key can tell?"""
-
-    def key(name: str, one: Mapping[str, Any], inputs: Mapping[str, str]) -> str:
-        secret = secret_of(run, one["settings"]["report"]) if name == REPORT else ""
-        return stage_key(name, one["settings"], inputs, one["outside"], one["schema"], secret)
-
-    first = next(
-        (one for one in found.items() if one[1] is not None and not one[1]["inputs"]), None
-    )
-    if first is None or first[1] is None or key(first[0], first[1], {}) != first[1]["key"]:
-        return True  # another version made its keys otherwise
-    inputs = {
-        other: one["key"] for other in manifest["inputs"] if (one := found.get(other)) is not None
-    }
-    return len(inputs) < len(manifest["inputs"]) or key(name, manifest, inputs) == manifest["key"]
 
 
 def run_command(context: Context) -> str:

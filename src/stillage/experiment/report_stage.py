@@ -37,6 +37,11 @@ def measured_sections() -> list[Section]:
     ]
 
 
+def report_secret(run: Path, stage: str, settings: Mapping[str, Any]) -> str:
+    """Return `secret_of` the report; of any other stage nothing."""
+    return secret_of(run, settings["report"]) if stage == REPORT else ""
+
+
 def secret_of(run: Path, look: Mapping[str, Any]) -> str:
     """Return the run's key where it has one and texts are not shown: a part of the report's key."""
     from stillage.report.private import KEY_FILE, run_key

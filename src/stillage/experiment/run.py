@@ -14,17 +14,19 @@ from stillage.experiment.folders import check_folder, is_whole, say_done_over
 from stillage.experiment.given import check_given
 from stillage.experiment.plan import belonging, keyed, plan
 from stillage.experiment.report_stage import REPORT
-from stillage.experiment.schedule import Plans, described, schedule
 from stillage.experiment.specs import check_files
-from stillage.run.children import command_of, ready, run_together
+from stillage.run.children import Parent, command_of, ready, run_together
 from stillage.run.environment import environment, package_versions
 from stillage.run.folder import full_disk_interrupts, read_json, remove, write_json, write_text
 from stillage.run.lock import check_free, locked
 from stillage.run.parse import to_yaml
+from stillage.run.schedule import Planned, Schedule, described, schedule
 from stillage.run.stages import NOT_DONE, Stage, keys, link, run_stage, stage_folder, status
 
 LOG = logging.getLogger("stillage")
 Say = Callable[[str], None]
+Plans = Mapping[str, tuple[Context, Sequence[Stage]]]
+"""Name of a run -> what its work is given, and its stages."""
 
 
 def plans_of(
@@ -70,7 +72,7 @@ def describe_plan(
                 [],
                 refusal,
             )  # no plan can be read off files of somebody else, or off links that lead nowhere
-    return described(schedule(plans)), refusal
+    return described(scheduled(plans)), refusal
 
 
 def run_experiment(
@@ -126,7 +128,7 @@ def do_stages(plans: Plans, say: Say) -> dict[str, Exception]:
 
     Returns the runs that failed and why; the error of a run alone is raised.
     """
-    found = schedule(plans)
+    found = scheduled(plans)
     for name, (context, stages) in plans.items():
         for stage, label in zip(stages, found.of_run[name], strict=True):
             link(context.run, stage, found.folders[label])
@@ -147,8 +149,9 @@ def do_stages(plans: Plans, say: Say) -> dict[str, Exception]:
 
     def command(label: str) -> list[str]:
         task = tasks[label]
-        plugins = [plugin.path for plugin in task.context.plugins]
-        return command_of(task.context.run, task.context.store, plugins, task.stage.name)
+        context, _ = plans[task.run]
+        plugins = [plugin.path for plugin in context.plugins]
+        return command_of(context.run, context.store, plugins, task.stage.name)
 
     def give_up(label: str, error: Exception) -> None:
         """Go on with the runs that do not need this stage, and with those in whose name it may not fail."""
@@ -171,38 +174,42 @@ def do_stages(plans: Plans, say: Say) -> dict[str, Exception]:
     while waiting:
         first = ready(waiting, done)[0]
         task = tasks[first.name]
-        if (
-            task.context.config.jobs > 1
-            and task.context.team is None
-            and len(ready(waiting, done)) > 1
-        ):
-            with task.context.stop.deferred():
-                run_together(
-                    waiting,
-                    done,
-                    command,
-                    task.context.config.jobs,
-                    task.context.stop,
-                    task.context.progress,
-                    tell,
-                    give_up if len(plans) > 1 else None,
-                )
+        context, _ = plans[task.run]
+        if context.config.jobs > 1 and context.team is None and len(ready(waiting, done)) > 1:
+            parent = Parent(
+                command=command,
+                jobs=context.config.jobs,
+                stop=context.stop,
+                progress=context.progress,
+                say=tell,
+                give_up=give_up if len(plans) > 1 else None,
+            )
+            with context.stop.deferred():
+                run_together(waiting, done, parent)
             continue
         waiting.remove(first)
         tell(first.name, None)
         try:
-            tell(first.name, do_stage(task.context, task.stage, task.key))
+            tell(first.name, do_stage(context, task.stage, task.key))
         except Interrupted:
             raise
         except Exception as error:
-            if (
-                len(plans) == 1 or task.context.team is not None
-            ):  # the other processes wait in that stage
+            if len(plans) == 1 or context.team is not None:  # whose others wait in that stage
                 raise
             give_up(first.name, error)
             continue
         done.add(first.name)
     return failed
+
+
+def scheduled(plans: Plans) -> Schedule:
+    """Sort out what the runs have to do together."""
+    return schedule(
+        {
+            name: Planned(run=context.run, store=context.store, stages=stages)
+            for name, (context, stages) in plans.items()
+        }
+    )
 
 
 def do_stage(context: Context, stage: Stage, key: str) -> float:
@@ -216,7 +223,7 @@ def do_stage(context: Context, stage: Stage, key: str) -> float:
 
 
 def do_only(context: Context, name: str) -> None:
-    """Do one stage of a run that another process owns: the child's side of `parallel.run_together`."""
+    """Do one stage of a run that another process owns: the child's side of `children.run_together`."""
     stages = plan(context)
     found = keys(stages)
     stage = next(stage for stage in stages if stage.name == name)

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 
 from stillage.errors import ConfigError
+from stillage.models.starts import check_starts, check_untrained
 from stillage.run.config import Config, ModelConfig, TrainConfig
 from stillage.types import Attack, Method, Part
 
@@ -85,13 +86,13 @@ def model_specs(config: Config, method: Method, params: object) -> list[ModelSpe
         return given_specs(config)
     with_teacher = bool(method.needs_teacher(params))
     teacher_train = config.teacher_train if trains(config.teacher_train) else None
-    check_starts(config, teacher_train, student_train)
+    check_starts(config.teacher, config.student, teacher_train, student_train)
     audits = "audit" in config.stages
     pruned = config.student.prune_teacher_to > 0
     found: list[ModelSpec] = []
     if with_teacher or audits or pruned:
         if teacher_train is None:
-            check_given("teacher", config.teacher)
+            check_untrained("teacher", config.teacher)
         found.append(
             ModelSpec(
                 name="teacher",
@@ -117,7 +118,7 @@ def model_specs(config: Config, method: Method, params: object) -> list[ModelSpe
             )
         )
     if student_train is None:
-        check_given("student", config.student)
+        check_untrained("student", config.student)
         return [*found, ModelSpec(name="student", start=config.student)]
     initial = INIT if config.distill.init_epochs else ""
     if initial:
@@ -200,52 +201,6 @@ def initialised(config: Config, student_train: TrainConfig) -> ModelSpec:
     return ModelSpec(
         name=INIT, start=start, train=train, trained_on="public", method="init", params=params
     )
-
-
-def check_starts(
-    config: Config, teacher_train: TrainConfig | None, student_train: TrainConfig | None
-) -> None:
-    """ConfigError where the settings of the two models' starts clash with each other or with their training."""
-    keep = config.student.prune_teacher_to
-    if config.teacher.prune_teacher_to or keep < 0:
-        raise ConfigError(
-            "Only a student is cut from its teacher, to a number of blocks.",
-            f"teacher.prune_teacher_to: {config.teacher.prune_teacher_to}; student.prune_teacher_to: {keep}",
-            "Set student.prune_teacher_to to 1 or more, and leave out the teacher's.",
-        )
-    if keep and (config.student.source or config.student.config or student_train is None):
-        raise ConfigError(
-            "A student cut from its teacher has no other start, and has to be trained.",
-            f"student.prune_teacher_to: {keep}; student start: {config.student.source or config.student.config or 'none'}; "
-            f"trained: {student_train is not None}",
-            "Leave out student.path, student.adapter and student.config, and train it.",
-        )
-    for name, start, train in (
-        ("teacher", config.teacher, teacher_train),
-        ("student", config.student, student_train),
-    ):
-        if train is not None and start.quantize != "none":
-            raise ConfigError(
-                f"Quantised weights cannot be trained, and the {name} is.",
-                f"{name}.quantize: {start.quantize}; {name}_train.epochs: {train.epochs:g}",
-                f"Leave out {name}.quantize, or set --{name}-train.epochs 0.",
-            )
-        if train is None and start.lora_rank:
-            raise ConfigError(
-                f"The {name} gets a new adapter, and nothing trains it.",
-                f"{name}.lora_rank: {start.lora_rank}; {name}_train.epochs: 0",
-                f"Train the {name}, or leave out lora_rank ({name}.adapter merges one that exists).",
-            )
-
-
-def check_given(name: str, start: ModelConfig) -> None:
-    """A model from scratch that is not trained would be noise."""
-    if not start.path:
-        raise ConfigError(
-            f"The {name} is neither given nor trained.",
-            f"{name}.path: none; {name}_train.epochs: 0",
-            f"Give --{name} FOLDER, or train one with --{name}-train.epochs 3.",
-        )
 
 
 def given_specs(config: Config) -> list[ModelSpec]:

@@ -43,33 +43,38 @@ def ready(stages: Sequence[Stage], done: set[str]) -> list[Stage]:
     return [stage for stage in stages if set(stage.inputs) <= done]
 
 
-def run_together(
-    waiting: list[Stage],
-    done: set[str],
-    command: Callable[[str], list[str]],
-    jobs: int,
-    stop: Stop,
-    progress: Progress,
-    say: Callable[[str, float | None], None],
-    give_up: Callable[[str, Exception], None] | None = None,
-) -> None:
-    """Do waiting stages, at most `jobs` at a time, until at most one can start (the caller does that one itself).
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parent:
+    """How a run starts its children, and what it does as they begin, end and fail."""
 
-    command(name): the command line that does a stage. Takes what it starts out of `waiting` and puts what is finished into
-    `done`; say(name, None) at a start, say(name, seconds) at an end. A signal is passed on, and Interrupted raised once
-    every child has left its stage in a good state. A child that fails has said why; the others are stopped, and SystemExit
-    carries its exit code. With give_up(name, error), which takes what cannot be done any more out of `waiting`, the others
-    go on, unless the child was interrupted.
+    command: Callable[[str], list[str]]  # the command line that does a stage
+    jobs: int  # stages at a time
+    stop: Stop
+    progress: Progress
+    say: Callable[[str, float | None], None]  # (name, None) at a start, (name, seconds) at an end
+    give_up: Callable[[str, Exception], None] | None = None
+    """Takes what cannot be done any more out of the waiting stages; None: a failure ends all."""
+
+
+def run_together(waiting: list[Stage], done: set[str], parent: Parent) -> None:
+    """Do waiting stages side by side, until at most one can start: the caller does that itself.
+
+    Takes what it starts out of `waiting` and puts what is finished into `done`. A signal is passed
+    on, and Interrupted raised once every child has left its stage in a good state. A child that
+    fails has said why; the others are stopped, and SystemExit carries its exit code. With
+    parent.give_up the others go on, unless the child was interrupted.
     """
     running: dict[str, Child] = {}
     try:
         while running or len(ready(waiting, done)) > 1:
-            for stage in ready(waiting, done)[: jobs - len(running)]:
+            for stage in ready(waiting, done)[: parent.jobs - len(running)]:
                 waiting.remove(stage)
-                say(stage.name, None)
-                running[stage.name] = launch(stage.name, command(stage.name), progress)
-            if stop():
-                end(running, stop.number)
+                parent.say(stage.name, None)
+                running[stage.name] = launch(
+                    stage.name, parent.command(stage.name), parent.progress
+                )
+            if parent.stop():
+                end(running, parent.stop.number)
                 raise Interrupted(
                     "The run was stopped.",
                     f"stages: {', '.join(running)}",
@@ -84,12 +89,12 @@ def run_together(
                     DRAIN_S
                 )  # all that it told comes before its end; a grandchild may hold the pipe
                 if (code := child.process.returncode) != 0:
-                    if give_up is None or code in RESUMABLE:
+                    if parent.give_up is None or code in RESUMABLE:
                         raise SystemExit(code if code > 0 else 1)
-                    give_up(name, said_by_child(name, code))
+                    parent.give_up(name, said_by_child(name, code))
                     continue
                 done.add(name)
-                say(name, took_s)
+                parent.say(name, took_s)
             time.sleep(POLL_S)
     finally:
         end(running, signal.SIGTERM)

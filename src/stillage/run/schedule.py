@@ -1,4 +1,4 @@
-"""What several runs that share a store have to do: every stage once, in the name of the first run that needs it."""
+"""What several runs that share a store have to do: every stage once."""
 
 from __future__ import annotations
 
@@ -6,13 +6,19 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from stillage.experiment.context import Context
 from stillage.run.stages import Stage, keys, stage_folder, status
 
 CHECK_AHEAD = ("data", "tokenizer")
-"""Stages that also check, before anything is trained, what their key does not hold: the shapes and limits of all models."""
-Plans = Mapping[str, tuple[Context, Sequence[Stage]]]
-"""Name of a run -> what its work is given, and its stages; the name of a run alone is empty."""
+"""Stages that also check, before anything is trained, the shapes and limits of all models."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Planned:
+    """A run's folder, the store that it shares with others, and its stages."""
+
+    run: Path
+    store: Path | None
+    stages: Sequence[Stage]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -20,7 +26,6 @@ class Task:
     """One stage, in the name of one of the runs that need it."""
 
     run: str
-    context: Context
     stage: Stage
     key: str
     reason: str
@@ -29,7 +34,7 @@ class Task:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Schedule:
-    """Every stage once, by its label ("run: stage", or the stage's name where there is one run), inputs first."""
+    """Every stage once, inputs first, by its label: "run: stage", or its name in a run alone."""
 
     offers: Mapping[str, Sequence[Task]]  # label -> the stage in the name of each run that needs it
     needs: Mapping[str, tuple[str, ...]]  # label -> labels of its inputs
@@ -38,29 +43,32 @@ class Schedule:
 
     @property
     def tasks(self) -> dict[str, Task]:
-        """Each stage in the name of the first run that needs it."""
+        """Return each stage in the name of the first run that needs it."""
         return {label: offers[0] for label, offers in self.offers.items()}
 
     def labelled(self, label: str) -> Stage:
-        """The stage and its inputs under their labels."""
+        """Return the stage and its inputs under their labels."""
         return replace(self.offers[label][0].stage, name=label, inputs=self.needs[label])
 
     def next_offer(self, label: str, failed: Collection[str]) -> Task | None:
-        """The stage in the name of a run that did not fail yet, where that may end otherwise; None where it cannot."""
+        """Return the stage in the name of a run that did not fail, where that may end otherwise."""
         left = [task for task in self.offers[label] if task.run not in failed]
         return left[0] if left and left[0].stage.name in CHECK_AHEAD else None
 
 
-def schedule(plans: Plans) -> Schedule:
-    """Sort out which stages are equal, and which of them are done. Reads, never writes."""
+def schedule(plans: Mapping[str, Planned]) -> Schedule:
+    """Sort out which stages are equal, and which of them are done. Reads, never writes.
+
+    plans: name of a run -> its stages; the name of a run alone is empty.
+    """
     offers: dict[str, list[Task]] = {}
     needs: dict[str, tuple[str, ...]] = {}
     of_run: dict[str, tuple[str, ...]] = {}
     labels: dict[Path, str] = {}
-    for run, (context, stages) in plans.items():
-        found = keys(stages)
+    for run, plan in plans.items():
+        stages, found = plan.stages, keys(plan.stages)
         at = {
-            stage.name: stage_folder(context.run, stage, found[stage.name], context.store)
+            stage.name: stage_folder(plan.run, stage, found[stage.name], plan.store)
             for stage in stages
         }
         for stage in stages:
@@ -74,7 +82,6 @@ def schedule(plans: Plans) -> Schedule:
             offers.setdefault(label, []).append(
                 Task(
                     run=run,
-                    context=context,
                     stage=stage,
                     key=key,
                     reason=state.reason,
@@ -91,7 +98,7 @@ def schedule(plans: Plans) -> Schedule:
 
 
 def described(found: Schedule) -> list[str]:
-    """A line per stage: skip or run, its label, why, and of a sweep how many points it serves."""
+    """Describe each stage: skip or run, its label, why, and how many points of a sweep it serves."""
     several = len(found.of_run) > 1
     width = max([24, *(len(label) for label in found.tasks)]) if several else 24
     lines = []
