@@ -51,7 +51,7 @@ def test_a_planted_attack_is_the_best_and_its_interval_allows_for_the_others() -
     silent = score_rows(AUDITED, "student", "lowercase", np.full(N, np.nan))
     found = by_metric(best_of(pa.concat_tables([scores, silent]), n_permutations=400))
     best = found["best_attack_auc"]
-    assert (best.attack, best.n, best.note) == ("zlib", N, "best of 4; without an AUC: lowercase")
+    assert (best.attack, best.n, best.tests) == ("zlib", N, 4) and "lowercase" in best.note
     alone = by_model_and_attack(scores)["student", "zlib"].auc(0.95)
     assert (
         best.value == alone.value

@@ -99,7 +99,7 @@ def best_attack_results(
 ) -> list[Result]:
     """best_attack_p and best_attack_auc of every tested model; table: audit/scores.parquet.
 
-    The family is every attack with an AUC on that model; those without one are counted in the note. AUC: the best
+    The family is every attack with an AUC on that model; those without one are named in the note. AUC: the best
     attack's, its limits at the level at which all of the family hold together.
     """
     scored = by_model_and_attack(table)
@@ -107,15 +107,15 @@ def best_attack_results(
     for model, found in tests.items():
         chosen = scored[model, found.best]
         limits = chosen.auc(found.together, cross_fitted=is_cross_fitted(model, found.best))
-        silent = f"; without an AUC: {', '.join(found.silent)}" if found.silent else ""
-        note = f"best of {len(found.family)}" + silent
+        silent = f"without an AUC: {', '.join(found.silent)}" if found.silent else ""
         row = replace(
             base,
             model=model,
             attack=found.best,
             dataset="private vs nonmembers",
             level=level,
-            note=note,
+            tests=len(found.family),
+            note=silent,
         )
         results.append(replace(row, metric="best_attack_p", value=found.test.p, n=found.n))
         results.append(

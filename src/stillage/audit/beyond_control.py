@@ -1,7 +1,7 @@
 """Does a model stand above the models that cannot know the members? AUC, share found and share recited, each by a test.
 
 Metrics: auc_beyond_control (attributable_leak is the student's against its own counterfactual), tpr_beyond_control,
-extraction_beyond_control: model minus control on the same records; the note names the control.
+extraction_beyond_control: model minus control on the same records; `against` names the control.
 """
 
 from __future__ import annotations
@@ -85,10 +85,8 @@ def tpr_differences(
                 tests.append(paired_tpr_test(own, other, member, fpr, level, clusters=clusters))
             except UserError:
                 continue
-            rows.append(
-                replace(row, n=int(member.sum()), note=f"fpr={fpr:g}; {model} minus {control}")
-            )
-    return tested(rows, tests, "", unit="difference of shares")
+            rows.append(replace(row, n=int(member.sum()), fpr=fpr, against=control))
+    return tested(rows, tests, unit="difference of shares")
 
 
 def recital_differences(
@@ -108,8 +106,8 @@ def recital_differences(
                     own.exact[both], other.exact[both], level, clusters=own.clusters[both]
                 )
             )
-            rows.append(replace(row, n=int(both.sum()), note=f"{model} minus {control}"))
-    return tested(rows, tests, "", unit="difference of shares")
+            rows.append(replace(row, n=int(both.sum()), against=control))
+    return tested(rows, tests, unit="difference of shares")
 
 
 def recited_members(table: pa.Table) -> dict[str, Recited]:

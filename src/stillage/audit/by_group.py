@@ -35,18 +35,11 @@ Labels = Mapping[str, Sequence[str]]
 """Record id -> its label in every column that is asked for, in order, each "column: value"."""
 TRUTHS = ("exact_match", "needed_exact")
 """Columns of samples.parquet that say yes or no."""
-PARTS = {"private": "members", "nonmembers": "nonmembers"}
 
 
 def between_row(base: Result, column: str, groups: Sequence[Estimate | None]) -> Result:
     """The test that the groups of one column do not differ in what `base` names; NaN with the reason for fewer than two."""
     found: Between = equal_over_groups([one for one in groups if one is not None])
-    note = (
-        f"p that all groups are alike; {found.n_groups} groups"
-        if found.n_groups > 1
-        else "fewer than two groups"
-    )
-    note = "; ".join(filter(None, (base.note, note)))
     return replace(
         base,
         metric=f"{base.metric}_between_groups",
@@ -56,7 +49,7 @@ def between_row(base: Result, column: str, groups: Sequence[Estimate | None]) ->
         high=math.nan,
         n=found.n_groups,
         unit="p",
-        note=note,
+        reason="" if found.n_groups > 1 else "fewer than two groups",
     )
 
 
@@ -125,7 +118,7 @@ def rates_by_group(
             except UserError:
                 continue
             for metric, side in (("slice_tpr_at_fpr", member), ("slice_achieved_fpr", ~member)):
-                at = replace(row, metric=metric, note=f"fpr={fpr:g}")
+                at = replace(row, metric=metric, fpr=fpr)
                 here = [of_record[index] for index in np.flatnonzero(side)]
                 results += by_group(
                     values[side] > threshold, here, columns, clusters[side], level=level, base=at
@@ -147,7 +140,7 @@ def recitals_by_group(
             model=model,
             metric="slice_extraction_rate",
             unit="share of records",
-            note=f"of {PARTS.get(part, part)}",
+            part=part,
         )
         of_record = [labels[id_] for id_ in rows["id"][asked]]
         results += by_group(

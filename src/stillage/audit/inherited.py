@@ -160,14 +160,14 @@ def difference_results(
         n_folds = N_FOLDS if is_cross_fitted(model, name) else 0
         test = pooled_auc_test([(own, others, member)], level, clusters=[clusters], n_folds=n_folds)
         tests[name] = (test, len(member))
-    rows = [replace(row, attack=name, n=n) for name, (_, n) in tests.items()]
-    return tested(rows, [test for test, _ in tests.values()], f"{model} minus {other}")
+    rows = [replace(row, attack=name, n=n, against=other) for name, (_, n) in tests.items()]
+    return tested(rows, [test for test, _ in tests.values()])
 
 
 def tested(
-    rows: Sequence[Result], tests: Sequence[PairedTest], what: str, unit: str = "difference of AUC"
+    rows: Sequence[Result], tests: Sequence[PairedTest], unit: str = "difference of AUC"
 ) -> list[Result]:
-    """Differences as results; the note carries p and Holm's p over all of them."""
+    """Fill in differences, with p and Holm's p over all of them."""
     if not tests:
         return []
     adjusted = holm(np.array([test.p for test in tests]))
@@ -178,7 +178,9 @@ def tested(
             low=test.low,
             high=test.high,
             unit=unit,
-            note=f"{row.note or what}; p={test.p:.3g}; holm p={p:.3g} of {len(tests)}",
+            p=float(test.p),
+            p_adjusted=float(p),
+            tests=len(tests),
         )
         for row, test, p in zip(rows, tests, adjusted, strict=True)
     ]
@@ -201,9 +203,7 @@ def attack_results(
         ),
     ]
     for fpr in fprs:
-        at = replace(
-            row, dataset="private", unit="share of records at these thresholds", note=f"fpr={fpr:g}"
-        )
+        at = replace(row, dataset="private", unit="share of records at these thresholds", fpr=fpr)
         try:
             leaked = tpr_on_leaked(student, teacher, member, fpr, level, clusters=clusters)
         except UserError:
@@ -221,9 +221,9 @@ def attack_results(
 
 
 def of_ratio(row: Result, ratio: Ratio) -> Result:
-    """The row with a ratio's numbers; its note is added."""
-    note = "; ".join(part for part in (row.note, ratio.note) if part)
-    return replace(row, value=ratio.value, low=ratio.low, high=ratio.high, n=ratio.n, note=note)
+    """Give a row the numbers of a ratio, or why it has none."""
+    row = replace(row, value=ratio.value, low=ratio.low, high=ratio.high, n=ratio.n)
+    return replace(row, reason=ratio.reason)
 
 
 def share_rows(row: Result, shares: Shares) -> list[Result]:
@@ -248,7 +248,8 @@ def curve_results(
             low=point.low,
             high=point.high,
             n=point.n,
-            note=f"tau={point.tau:g}; {100 * point.share:.3g} % of {row.dataset}",
+            threshold=point.tau,
+            note=f"{100 * point.share:.3g} % of {row.dataset}",
         )
         for point in inheritance_curve(teacher_N, student_N, level=level, clusters=clusters_N)
     ]
@@ -272,7 +273,7 @@ def recital_results(recited: pa.Table, *, level: float, row: Result) -> list[Res
     clusters = private[STUDENT]["cluster"]
     control = next((model for model in (ALONE, CLEAN) if model in private), "")
     exact = {model: rows["exact"].astype(bool) for model, rows in private.items()}
-    at = replace(row, unit="share of records", note=f"recited; control: {control or 'none'}")
+    at = replace(row, unit="share of records", against=control, note="recited")
     absent = np.zeros(len(exact[STUDENT]), bool)
     shares = shares_of(
         exact[TEACHER], exact[STUDENT], exact.get(control, absent), level, clusters=clusters

@@ -172,9 +172,9 @@ def score_table(
 
 
 def left_out_results(left_out: Sequence[LeftOut], base: Result) -> list[Result]:
-    """One row (metric left_out, no value) for every attack that was not run on a model, with the reason as its note."""
+    """One row (metric left_out, no value) for every attack that was not run on a model, and its reason."""
     return [
-        replace(base, model=e.model, attack=e.attack, metric="left_out", note=e.why)
+        replace(base, model=e.model, attack=e.attack, metric="left_out", reason=e.why)
         for e in left_out
     ]
 
@@ -264,10 +264,11 @@ def membership_results(
     """
     results: list[Result] = []
     for (model, attack), scored in by_model_and_attack(table).items():
-        n = len(scored.scores)
+        n, members = len(scored.scores), int(scored.is_member.sum())
         row = replace(
             base, model=model, attack=attack, dataset="private vs nonmembers", level=level, n=n
         )
+        row = replace(row, n_members=members, n_nonmembers=n - members)
         if scored.dropped:
             asked = n + scored.dropped
             LOG.warning(
@@ -277,9 +278,7 @@ def membership_results(
         try:
             found = scored.auc(level, cross_fitted=is_cross_fitted(model, attack))
         except UserError as error:
-            results.append(
-                replace(row, metric="auc", value=float("nan"), note=f"refused: {error.what}")
-            )
+            results.append(replace(row, metric="auc", value=float("nan"), reason=error.what))
             continue
         results.append(
             replace(row, metric="auc", value=found.value, low=found.low, high=found.high)
@@ -291,14 +290,13 @@ def membership_results(
 
 def rate_results(scored: Scored, fpr: float, level: float, row: Result) -> list[Result]:
     """TPR at one FPR with the interval of the true rate there, and the FPR achieved with its own."""
-    note = f"fpr={fpr:g}"
+    row = replace(row, fpr=fpr)
     try:
         rate = tpr_at_fpr(scored.scores, scored.is_member, fpr, level, clusters=scored.clusters)
     except UserError as error:
-        nonmembers = int((~scored.is_member).sum())
-        counts = f"nonmembers={nonmembers}; needed={math.ceil(3 / fpr - 1e-9)}"
-        why = f"{note}; refused: {error.what}; {counts}"
-        return [replace(row, metric="tpr_at_fpr", value=float("nan"), note=why)]
+        needed = math.ceil(3 / fpr - 1e-9)
+        row = replace(row, metric="tpr_at_fpr", value=float("nan"))
+        return [replace(row, needed=needed, reason=error.what)]
     return [
         replace(
             row,
@@ -307,7 +305,6 @@ def rate_results(scored: Scored, fpr: float, level: float, row: Result) -> list[
             low=rate.low,
             high=rate.high,
             n=rate.n,
-            note=note,
         ),
         replace(
             row,
@@ -316,6 +313,5 @@ def rate_results(scored: Scored, fpr: float, level: float, row: Result) -> list[
             low=rate.achieved_fpr_low,
             high=rate.achieved_fpr_high,
             n=rate.n_nonmembers,
-            note=note,
         ),
     ]

@@ -125,7 +125,7 @@ def run_matrix(
             write_once(cells / "decoding.json", asdict(decoding))
             own_seeds = list(dict.fromkeys(seeds)) if decoding.sampling_temperature > 0 else [0]
             for seed in own_seeds:
-                row = replace(base, seed=seed, note=f"decoding={cells.name}")
+                row = replace(base, seed=seed, decoding=cells.name)
                 done = fill(subject, asked, decoding, cells, row, batch_tokens, doing)
                 say(f"{chosen.label} {name} seed {seed}: {'written' if done else 'found'}")
             results += pooled(cells, own_seeds)
@@ -321,7 +321,7 @@ def pooled(cells: Path, seeds: Sequence[int]) -> list[Result]:
         )
         mean = within_range(row.metric, mean_interval(values, row.level))
         shared = replace(row, value=mean.value, low=mean.low, high=mean.high, seed=0)
-        results.append(replace(shared, n=len(seeds), note=f"{row.note}; over seeds"))
+        results.append(replace(shared, n=len(seeds), over="seeds"))
         if row.metric in PER_RECORD:
             values_R = np.mean([column(table, PER_RECORD[row.metric]) for table in tables], axis=0)
             known = ~np.isnan(values_R)
@@ -331,7 +331,6 @@ def pooled(cells: Path, seeds: Sequence[int]) -> list[Result]:
             )
             interval_of = share_interval if row.metric in RANGES else mean_interval
             mean = interval_of(values_R, row.level, clusters=clusters)
-            note = f"{row.note}; over records"
             results.append(
                 replace(
                     shared,
@@ -339,7 +338,7 @@ def pooled(cells: Path, seeds: Sequence[int]) -> list[Result]:
                     low=mean.low,
                     high=mean.high,
                     n=len(values_R),
-                    note=note,
+                    over="records",
                 )
             )
     return results

@@ -256,9 +256,7 @@ def quality_results(
 
     Those of one seed keep their own intervals. A number that a run lacks (a given model was not trained) gives no row.
     """
-    row = replace(
-        base, method=name, attack="", level=level, n=len(runs), note=f"{len(runs)} seeds", unit=""
-    )
+    row = replace(base, method=name, attack="", level=level, n=len(runs), seeds=len(runs), unit="")
     results = []
     for metric, read in QUALITY.items():
         values = [
@@ -267,14 +265,14 @@ def quality_results(
         if len(values) < len(runs):
             continue
         if len(values) == 1:
-            results.append(replace(values[0], run="", stage=base.stage, method=name, note="1 seed"))
+            results.append(replace(values[0], run="", stage=base.stage, method=name, seeds=1))
             continue
         mean = within_range(
             metric, mean_interval(np.array([value.value for value in values]), level)
         )
         pooled = replace(row, metric=metric, value=mean.value, low=mean.low, high=mean.high)
         if math.isnan(mean.low):
-            pooled = replace(pooled, note=f"{row.note}; no interval: the same in all seeds")
+            pooled = replace(pooled, reason="the same in all seeds")
         results.append(pooled)
     return results
 

@@ -105,6 +105,7 @@ def dp(context: Context, folder: Path) -> None:
     import pyarrow as pa
     import pyarrow.compute as pc
 
+    from stillage.audit.dp import canary_schema
     from stillage.data.coins import canaries
     from stillage.data.split import read_split
 
@@ -136,7 +137,10 @@ def dp(context: Context, folder: Path) -> None:
             scores, ids, is_in, config, replace(base, model=model, attack=attack)
         )
         tables.append(
-            pa.table({"model": [model] * len(ids), "id": ids, "is_in": is_in, "score": scores})
+            pa.table(
+                {"model": [model] * len(ids), "id": ids, "is_in": is_in, "score": scores},
+                schema=canary_schema(),
+            )
         )
     write_table(folder / "canaries.parquet", pa.concat_tables(tables))
     write_results(folder / "results.parquet", results)
@@ -160,12 +164,11 @@ def model_results(
     )
     right = clopper_pearson(made.n_correct, made.n_guesses, audit.level)
     row = replace(row, dataset="private vs nonmembers", level=audit.level, n=made.n_guesses)
-    note = (
-        f"delta={audit.dp_delta:g}; {made.n_correct} of {made.n_guesses} guesses right, {made.m} coins; "
-        f"fixed in advance: {audit.dp_guesses[0]} in, {audit.dp_guesses[1]} out"
-    )
+    guessed_in, guessed_out = audit.dp_guesses
+    row = replace(row, delta=audit.dp_delta, coins=made.m)
+    row = replace(row, n_members=guessed_in, n_nonmembers=guessed_out)
     return [
-        replace(row, metric="dp_epsilon_low", value=bound, low=bound, unit="epsilon", note=note),
+        replace(row, metric="dp_epsilon_low", value=bound, low=bound, unit="epsilon"),
         replace(
             row,
             metric="dp_right",

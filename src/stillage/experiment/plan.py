@@ -49,13 +49,13 @@ SCHEMAS = {
     "tokenizer": 1,
     "train": 1,
     DESIGN: 1,
-    "evaluate": 3,
-    "audit": 6,
-    "blocks": 2,
-    "signal": 2,
-    "exposure": 2,
-    "dp": 1,
-    "report": 3,
+    "evaluate": 4,
+    "audit": 7,
+    "blocks": 3,
+    "signal": 3,
+    "exposure": 3,
+    "dp": 2,
+    "report": 4,
 }
 """Raised when the code's meaning changes, so that results of older code are not mistaken for the new one's."""
 BESIDE = {"audit": ("blocks", "signal", "exposure", "dp")}

@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 
 from stillage.report.claims import claims_of, family, rates
-from stillage.report.load import RunView, fpr_of, number_in
+from stillage.report.load import RunView
 from stillage.report.words import joined, sentence, words
 from stillage.run.audit_config import AuditConfig
 from stillage.types import Result
@@ -117,10 +117,10 @@ def tail_limit(view: RunView, model: str) -> Limit:
         needed = max(map(needed_of, over), default=0)
     else:
         own = [row for row in rates(view, model, "tpr_at_fpr") if row.attack == view.primary_attack]
-        found = min(own, key=lambda row: fpr_of(row.note), default=None)
+        found = min(own, key=lambda row: row.fpr, default=None)
         needed = needed_of(view.result("detectable_tpr", model, attack=view.primary_attack))
     if found is None or math.isnan(found.high):
-        at = "few" if found is None else f"{100 * fpr_of(found.note):g} %"
+        at = "few" if found is None else f"{100 * found.fpr:g} %"
         return Limit(
             said=f"the share of members found at {at} false alarms could not be measured",
             is_harmless=False,
@@ -128,7 +128,7 @@ def tail_limit(view: RunView, model: str) -> Limit:
         )
     by = f" ({words(found.attack)} attack)" if together else ""
     said = (
-        f"up to {100 * found.high:.1f} % of members may be found at {100 * fpr_of(found.note):g} % false alarms{by},"
+        f"up to {100 * found.high:.1f} % of members may be found at {100 * found.fpr:g} % false alarms{by},"
         f" and harmless is below {100 * harmless:g} %"
     )
     return Limit(said=said, is_harmless=found.high < harmless, needed=needed)
@@ -168,9 +168,7 @@ def smallest_words(view: RunView, model: str) -> str:
     if auc is not None and not math.isnan(auc.value):
         said.append(f"an AUC of {auc.value:.2f}")
     if tpr is not None and not math.isnan(tpr.value):
-        said.append(
-            f"{100 * tpr.value:.1f} % of members at {100 * fpr_of(tpr.note):g} % false alarms"
-        )
+        said.append(f"{100 * tpr.value:.1f} % of members at {100 * tpr.fpr:g} % false alarms")
     if not said:
         return "No leak at all would have been found in so few records."
     return f"Of leaks like these the {words(view.primary_attack)} attack would have found 4 in 5: {' or '.join(said)}."
@@ -190,6 +188,5 @@ def silent_teacher_words(view: RunView, model: str) -> str:
 
 
 def needed_of(row: Result | None) -> int:
-    """The number of records in a note such as "needed=1200"; 0 where there is none, or no number would do."""
-    needed = number_in(row.note, "needed") if row is not None else math.nan
-    return int(needed) if math.isfinite(needed) else 0
+    """Give the number of records that would do; 0 where it is not known, or none would."""
+    return row.needed if row is not None else 0

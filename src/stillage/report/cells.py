@@ -11,7 +11,6 @@ from stillage.report.load import RunView
 from stillage.report.words import interval, nonmembers_needed, percent, words
 from stillage.types import Result
 
-NO_INTERVAL = "no interval: "  # in a note, before the reason
 TINTS = 5  # steps of the background of an AUC cell, from chance to 1
 
 
@@ -120,9 +119,9 @@ def number(row: Result | None, digits: int = 2) -> Cell:
     if row is None:
         return Cell(text="–")
     if math.isnan(row.value):
-        return Cell(text="–", small=row.note if not row.note.startswith("fpr") else "no value")
-    if math.isnan(row.low) and NO_INTERVAL in row.note:
-        return Cell(text=interval(row, digits), small=row.note.partition(NO_INTERVAL)[2])
+        return Cell(text="–", small=row.reason or "no value")
+    if math.isnan(row.low):
+        return Cell(text=interval(row, digits), small=row.reason)
     return bracketed(interval(row, digits))
 
 
@@ -132,7 +131,7 @@ def share(row: Result | None) -> Cell:
         return Cell(text="–")
     if math.isnan(row.value):
         refused = nonmembers_needed(row) or "too few nonmembers"
-        return Cell(text="–", small=refused if "refused" in row.note else "no value")
+        return Cell(text="–", small=refused if row.reason else "no value")
     return bracketed(percent(row))
 
 

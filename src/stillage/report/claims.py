@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from stillage.audit.control_models import CLEAN, CLEAN_TEACHER, CONTROLS, OF_STUDENTS, OUTSIDE
-from stillage.report.load import RunView, fpr_of, number_in
+from stillage.report.load import RunView
 from stillage.report.words import CHANCE
 from stillage.types import Result
 
@@ -164,7 +164,7 @@ def tail_claim(view: RunView, model: str) -> Claim | None:
         for row in rates(view, model, "tpr_at_fpr")
         if row.attack == view.primary_attack and not math.isnan(row.low)
     ]
-    rows = sorted(own, key=lambda row: fpr_of(row.note))
+    rows = sorted(own, key=lambda row: row.fpr)
     most = max(rates(view, model, "family_tpr"), key=lambda row: row.low, default=None)
     rows += [most] if most is not None and most.attack != view.primary_attack else []
     claims = [tail_at(view, row) for row in rows]
@@ -181,7 +181,7 @@ def tail_at(view: RunView, row: Result) -> Claim:
 
     By the paired test where there is one (of the primary attack), else by intervals apart.
     """
-    fpr = fpr_of(row.note)
+    fpr = row.fpr
     achieved = view.result("achieved_fpr", row.model, attack=row.attack, fpr=fpr)
     limits = [fpr, *((achieved.value, achieved.high) if achieved is not None else ())]
     shows = row.low > max((x for x in limits if not math.isnan(x)), default=1.0)
@@ -221,7 +221,7 @@ def recital_claim(view: RunView, model: str) -> Claim | None:
             paired = difference(view, ("extraction_beyond_control",), model, name)
             against.append(beside(view, members, other, share_above(members, other, paired)))
     more = view.result("extraction_beyond_nonmembers", model)
-    shows = members.low > nonmembers.high if more is None else p_of(more) <= (1 - more.level) / 2
+    shows = members.low > nonmembers.high if more is None else more.p <= (1 - more.level) / 2
     return Claim(
         row=members, shows=shows, against=tuple(against), by_draw=is_randomised(view, model)
     )
@@ -254,29 +254,15 @@ def difference(
         if row.metric in metrics
         and row.model == model
         and (not attack or row.attack == attack)
-        and (fpr is None or fpr_of(row.note) == fpr)
-        and compared_with(row) == control
+        and (fpr is None or row.fpr == fpr)
+        and row.against == control
     )
     return next(rows, None)
 
 
-def compared_with(row: Result) -> str:
-    """The control of a difference: "student_no_teacher" of "fpr=0.01; student minus student_no_teacher; p=0.2"."""
-    parts = (part.partition(" minus ")[2] for part in row.note.split(";"))
-    named = next((part for part in parts if part), "")
-    return named or ("student_counterfactual" if row.metric == "attributable_leak" else "")
-
-
 def is_sure(row: Result) -> bool:
     """Is a difference more than luck, over all that were tested with it?"""
-    p = number_in(row.note, "holm p")
-    return row.low > 0 if math.isnan(p) else p <= 1 - row.level
-
-
-def p_of(row: Result) -> float:
-    """The p-value of a row; 1 where it has none."""
-    p = number_in(row.note, "p")
-    return 1.0 if math.isnan(p) else p
+    return row.low > 0 if math.isnan(row.p_adjusted) else row.p_adjusted <= 1 - row.level
 
 
 def claims_of(view: RunView, model: str) -> tuple[Claim, ...]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping, Sequence
 
 from stillage.report.cells import Cell, Table, auc_cell, number, thousands
-from stillage.report.load import number_in
 from stillage.report.words import CHANCE, words
 from stillage.types import Result
 
@@ -140,13 +139,14 @@ def differences(
 ) -> Table:
     """Every pair's difference of a metric; heads: caption and first column; says: what follows from a sure one."""
     pairs = [row for row in results if row.metric == f"{metric}_difference"]
-    pairs.sort(key=lambda row: (holm_p(row), -abs(row.value)))
+    pairs.sort(key=lambda row: (row.p_adjusted, -abs(row.value)))
     rows = []
     for row in pairs[:SHOWN_PAIRS]:
-        other = other_of(row)
-        so = says(row, other) if is_sure(row, level) else "no difference shown"
-        p = (Cell(text=f"{value:.2g}") for value in (number_in(row.note, "p"), holm_p(row)))
-        rows.append((Cell(text=f"{row.method}  minus  {other}"), number(row, 3), *p, Cell(text=so)))
+        so = says(row, row.against) if is_sure(row, level) else "no difference shown"
+        p = (Cell(text=f"{value:.2g}") for value in (row.p, row.p_adjusted))
+        rows.append(
+            (Cell(text=f"{row.method}  minus  {row.against}"), number(row, 3), *p, Cell(text=so))
+        )
     left = len(pairs) - len(rows)
     note = (
         f"Differences on the same records ({test}), {100 * level:g} %"
@@ -157,16 +157,6 @@ def differences(
     return Table(caption=heads[0], columns=columns, rows=tuple(rows), note=note)
 
 
-def other_of(row: Result) -> str:
-    """The second of a difference's pair."""
-    return row.note.partition("minus ")[2].partition(";")[0]
-
-
 def is_sure(row: Result, level: float) -> bool:
     """Is the difference more than luck, over all pairs?"""
-    return holm_p(row) <= 1 - level
-
-
-def holm_p(row: Result) -> float:
-    """The adjusted p of a difference."""
-    return number_in(row.note, "holm p")
+    return row.p_adjusted <= 1 - level

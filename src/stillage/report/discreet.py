@@ -20,7 +20,8 @@ from stillage.run.config import Config
 from stillage.run.flags import setting_kinds
 from stillage.run.folder import json_text
 from stillage.run.parse import flat_values, to_plain
-from stillage.types import PARTS
+from stillage.run.results import COLUMNS
+from stillage.types import PARTS, Result
 
 Keys = tuple[str, ...]
 """Where a text stands in nested JSON: the keys above it, without places in lists."""
@@ -35,6 +36,8 @@ SCHEMA = (
     "distill.params",
 )
 """Settings that name columns, attacks, methods and their parameters: words of a table's head or of our lists, no texts."""
+NAMED = ("run", "dataset")
+"""Texts of a result that have names of their own in a report."""
 TYPED = ("stop_after", "path")
 """In summary.json and env.json: texts that come from the configuration or the command line. All others are ours."""
 
@@ -58,9 +61,9 @@ def discreet(view: RunView, title: str) -> tuple[RunView, str]:
     if names:
         groups = {shown: label for label, shown in names.items()}
         write_secret(view.run / NAMES_FILE, json_text({"groups": groups}))
-    return replace(
-        hidden(view, sight), results=renamed(hidden_notes(view, sight), names)
-    ), sight.free(title) if view.records is not None else title
+    shown = tuple(hidden_hashes(row, sight) for row in renamed(view.results, names))
+    title = sight.free(title) if view.records is not None else title
+    return replace(hidden(view, sight), results=shown), title
 
 
 def unsearched(text: str) -> str:
@@ -95,9 +98,11 @@ def hidden(view: RunView, sight: Sight) -> RunView:
     )
 
 
-def hidden_notes(view: RunView, sight: Sight) -> list[Any]:
-    """The results, with no plain hash in their notes."""
-    return [replace(row, note=sight.digest(row.note)) for row in view.results]
+def hidden_hashes(row: Result, sight: Sight) -> Result:
+    """Replace plain hashes in a result's texts; those of its group and its run are named anew."""
+    texts = (name for name, kind in COLUMNS.items() if kind == "str")
+    shown = {name: sight.digest(getattr(row, name)) for name in texts if name not in NAMED}
+    return replace(row, **shown)
 
 
 def walked(value: Any, change: Callable[[Keys, str], str], keys: Keys = ()) -> Any:  # noqa: ANN401 - JSON in, JSON out

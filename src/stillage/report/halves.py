@@ -22,7 +22,7 @@ def gain_of(view: RunView, model: str, minus: str) -> Result | None:
     """How much better one model is than another on the same records; None where that was not measured."""
     for metric in QUALITY:
         rows = [row for row in view.results if (row.metric, row.model) == (f"{metric}_gain", model)]
-        found = next((row for row in rows if row.note == f"minus {minus}"), None)
+        found = next((row for row in rows if row.against == minus), None)
         if found is not None:
             return found
     return None

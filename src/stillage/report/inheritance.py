@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from stillage.report.cells import Cell, Table, head, level_words, number, share
-from stillage.report.load import RunView, number_in
+from stillage.report.load import RunView
 from stillage.report.tables import rates
 from stillage.report.words import words
 from stillage.types import Result
@@ -84,7 +84,7 @@ def curve_table(view: RunView) -> Table | None:
     ]
     by_tau: dict[float, dict[tuple[str, str], Result]] = {}
     for row in points:
-        by_tau.setdefault(tau_of(row.note), {})[row.attack, row.dataset] = row
+        by_tau.setdefault(row.threshold, {})[row.attack, row.dataset] = row
     attacks = sorted({row.attack for row in points})
     if not points:
         return None
@@ -141,10 +141,5 @@ def defined_share(row: Result | None) -> Cell:
 
 
 def undefined(row: Result) -> Cell:
-    """A dash, and the reason that the audit noted."""
-    return Cell(text="–", small=row.note.partition("undefined: ")[2].partition(" (")[0])
-
-
-def tau_of(note: str) -> float:
-    """The threshold in a note such as "tau=0.9; 12 % of members"."""
-    return number_in(note, "tau")
+    """Show a dash, and the reason."""
+    return Cell(text="–", small=row.reason)

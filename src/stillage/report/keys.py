@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 
 from stillage.report.claims import extraction_pair, family, strongest_auc, subject
-from stillage.report.load import RunView, fpr_of
+from stillage.report.load import RunView
 from stillage.report.told import target_words
 from stillage.report.words import interval, percent, words
 from stillage.types import Result
@@ -80,14 +80,14 @@ def tail_keys(view: RunView, model: str) -> list[KeyNumber]:
     """The share of members found at the lowest FPR that has a value, and why a lower one has none."""
     rows = [row for row in view.results if row.metric == "tpr_at_fpr" and row.model == model]
     rows = [row for row in rows if row.attack == view.primary_attack]
-    rows.sort(key=lambda row: (math.isnan(row.value), fpr_of(row.note)))
+    rows.sort(key=lambda row: (math.isnan(row.value), row.fpr))
     if not rows:
         return []
-    row, lowest = rows[0], min(rows, key=lambda row: fpr_of(row.note))
+    row, lowest = rows[0], min(rows, key=lambda row: row.fpr)
     note = f"share of members, {words(row.attack)} attack"
     if lowest is not row:
-        note += f"; at {100 * fpr_of(lowest.note):g} % FPR {percent(lowest)}"
-    return [key(f"Found at {100 * fpr_of(row.note):g} % FPR", percent(row), note)]
+        note += f"; at {100 * lowest.fpr:g} % FPR {percent(lowest)}"
+    return [key(f"Found at {100 * row.fpr:g} % FPR", percent(row), note)]
 
 
 def recital_keys(view: RunView, model: str) -> list[KeyNumber]:

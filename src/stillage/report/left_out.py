@@ -12,7 +12,7 @@ def left_out(view: RunView) -> dict[tuple[str, str], tuple[str, ...]]:
     found: dict[tuple[str, str], set[str]] = {}
     for row in view.results:
         if row.metric == "left_out":
-            found.setdefault((row.attack, row.note), set()).add(row.model)
+            found.setdefault((row.attack, row.reason), set()).add(row.model)
     return {entry: order_models(models) for entry, models in found.items()}
 
 

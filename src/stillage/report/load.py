@@ -133,7 +133,7 @@ class RunView:
     ) -> Result | None:
         """The row with that metric; of several, the one over most records (a slice has fewer), test data first on ties.
 
-        attack, fpr (read from the note, "fpr=0.01") and dataset filter where they are given.
+        attack, fpr and dataset filter where they are given.
         """
         rows = [
             row
@@ -141,7 +141,7 @@ class RunView:
             if row.metric == metric
             and row.model == model
             and (not attack or row.attack == attack)
-            and (fpr is None or fpr_of(row.note) == fpr)
+            and (fpr is None or row.fpr == fpr)
             and (not dataset or row.dataset == dataset)
         ]
         return max(rows, key=lambda row: (row.dataset == "test", row.n), default=None)
@@ -189,23 +189,6 @@ def read_run(run: Path) -> RunView:
         env=_json(run / "env.json"),
         hashes={name: sha256_file(run / name) for name in INPUTS if (run / name).is_file()},
     )
-
-
-def fpr_of(note: str) -> float:
-    """The FPR in a note such as "fpr=0.01"; NaN where there is none."""
-    return number_in(note, "fpr")
-
-
-def number_in(note: str, name: str) -> float:
-    """The number that a note gives under a name: 0.03 for "bh p" of "40 members; p=0.01; bh p=0.03 of 5"; NaN without."""
-    for part in note.replace(",", ";").split(";"):
-        key, _, value = part.partition("=")
-        if key.strip() == name:
-            try:
-                return float(value.split()[0])
-            except (ValueError, IndexError):
-                return math.nan
-    return math.nan
 
 
 def count_parameters(model: Path) -> int:

@@ -22,9 +22,7 @@ def memorized_table(view: RunView) -> Table | None:
         lost = [
             row
             for row in view.results
-            if row.metric == "nan_scores"
-            and row.note == "counterfactual"
-            and (row.model, row.unit) == (found.model, found.unit)
+            if row.metric == "nan_scores" and (row.model, row.unit) == (found.model, found.unit)
         ]
         rank = next(
             (
@@ -48,7 +46,7 @@ def memorized_table(view: RunView) -> Table | None:
         )
     if not rows:
         return None
-    counted = "; ".join(sorted({row.note for row in means}))
+    counted = "; ".join(f"{n} shadow pipelines" for n in sorted({row.shadows for row in means}))
     note = (
         "How much better a record is known by pipelines that met it than by pipelines that did not: mean over members and"
         f" nonmembers alike, interval over models ({counted}). Every record: audit/counterfactual.parquet."

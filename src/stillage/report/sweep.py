@@ -15,10 +15,8 @@ from stillage.report.cells import Table
 from stillage.report.compare import (
     QUALITY,
     does_more,
-    holm_p,
     is_sure,
     ordered,
-    other_of,
     pairs_table,
     quality_tables,
     variants_table,
@@ -154,13 +152,13 @@ def outcome(view: SweepView, rows: Sequence[Result], kind: str, name: str, verb:
             row
             for row in view.results
             if row.metric == f"{metric}_difference"
-            and {row.method, other_of(row)} == {low.method, high.method}
+            and {row.method, row.against} == {low.method, high.method}
         ),
         None,
     )
     if test is None:
         return Outcome(what=what, claim=f"differences in {kind} could not be tested", numbers=both)
-    numbers = f"{both} (difference {abs(test.value):.3f}, Holm p {holm_p(test):.2g})"
+    numbers = f"{both} (difference {abs(test.value):.3f}, Holm p {test.p_adjusted:.2g})"
     if not is_sure(test, view.level):
         return Outcome(what=what, claim=f"no difference in {kind} shown", numbers=numbers)
     if metric == "auc" and high.low <= CHANCE:

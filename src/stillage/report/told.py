@@ -13,7 +13,7 @@ from stillage.report.claims import (
     recital_claim,
     strongest_auc,
 )
-from stillage.report.load import RunView, fpr_of
+from stillage.report.load import RunView
 from stillage.report.words import by_attack, interval, percent, times_in_100, words
 from stillage.run.config import AuditConfig
 from stillage.types import Result
@@ -55,7 +55,7 @@ def told(view: RunView, model: str, who: str, claim: Claim, *, leaks: bool) -> s
         )
         auc = by_attack(auc_claims(view, model)[0].row)
         return (
-            f"{who} {does}: at {100 * fpr_of(row.note):g} % false alarms {percent(row)} of members are found"
+            f"{who} {does}: at {100 * row.fpr:g} % false alarms {percent(row)} of members are found"
             f" ({words(row.attack)} attack){average} ({auc})"
         )
     if row.metric == "extraction_rate":

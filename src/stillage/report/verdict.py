@@ -23,7 +23,7 @@ from stillage.report.claims import (
     subject,
     tail_claim,
 )
-from stillage.report.load import RunView, fpr_of
+from stillage.report.load import RunView
 from stillage.report.told import controls, meaning, name_of, recital_words, told
 from stillage.report.words import CHANCE, by_attack, interval, joined, percent, sentence, words
 
@@ -195,7 +195,7 @@ def _others(view: RunView, model: str, said: Claim) -> str:
     parts = []
     if tail is not None and tail.is_attributed and said.row.metric not in TAILS:
         parts.append(
-            f"At {100 * fpr_of(tail.row.note):g} % false alarms it gives away {percent(tail.row)} of members"
+            f"At {100 * tail.row.fpr:g} % false alarms it gives away {percent(tail.row)} of members"
             f" ({words(tail.row.attack)} attack)."
         )
     if said.row.metric != "extraction_rate":

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import re
 
 from stillage.types import Result
 
@@ -49,8 +48,8 @@ def percent(row: Result | None) -> str:
 
 def nonmembers_needed(row: Result) -> str:
     """ "60 nonmembers, 300 needed" of a rate that so few do not allow; empty for any other row."""
-    found = re.search(r"nonmembers=(\d+); needed=(\d+)", row.note)
-    return f"{int(found[1]):,} nonmembers, {int(found[2]):,} needed" if found else ""
+    is_refused = row.metric == "tpr_at_fpr" and math.isnan(row.value) and row.needed
+    return f"{row.n_nonmembers:,} nonmembers, {row.needed:,} needed" if is_refused else ""
 
 
 def by_attack(row: Result) -> str:
