@@ -18,13 +18,13 @@ from pathlib import Path
 
 import torch
 
+from stillage.data.examples import make_examples
 from stillage.data.split import read_split
 from stillage.distill.batches import trained_tokens
 from stillage.distill.methods import METHODS
 from stillage.distill.settings import params_from
 from stillage.distill.task import TrainingTask
 from stillage.distill.train import train
-from stillage.experiment.inputs import examples_of
 from stillage.functional.readout import logits
 from stillage.models.decoder import read
 from stillage.models.load import load_model, load_tokenizer
@@ -98,7 +98,7 @@ def main() -> None:
     tokenizer = load_tokenizer(str(options.run / "tokenizer"))
     records = read_split(options.run / "data").records_by_part["public"]
     data = DataConfig(template=options.template, max_tokens=128, max_prompt_tokens=64)
-    examples = examples_of(records, tokenizer, data)[: 16 * options.steps // PASSES]
+    examples = make_examples(records, tokenizer, data)[: 16 * options.steps // PASSES]
     cost: dict[str, list[float]] = {name: [] for name in (*SETTINGS, "teacher forward")}
     for repeat in range(options.repeats + 1):
         for name in cost:

@@ -13,8 +13,8 @@ import argparse
 
 import numpy as np
 
+from stillage.audit.draw_records import some_groups, some_records
 from stillage.data.groups import allot_groups, cluster_numbers
-from stillage.experiment.inputs import some_groups, some_of
 from stillage.functional.multiplicity import max_statistic_test
 from stillage.rng import generator
 from stillage.types import Record
@@ -45,7 +45,7 @@ def trial(sizes: list[int], inside: int, outside: int, most: int, seed: int) -> 
 
     easy = 2.0 * (size > 1) + 0.7 * rng.normal(size=len(sizes))[number]
     scores_AN = easy + 0.7 * rng.normal(size=(3, number.size))
-    single = {part: some_of(found, most, seed, "audit", part) for part, found in parts.items()}
+    single = {part: some_records(found, most, seed, "audit", part) for part, found in parts.items()}
     drawn = {
         "all": (own, parts),
         "single records": (

@@ -18,7 +18,7 @@ from stillage.audit.membership import (
     membership_results,
     score_table,
 )
-from stillage.audit.questions import Said
+from stillage.audit.queries import Responses
 from stillage.errors import ConfigError
 from stillage.types import Attack, Party, Query, Result, TokenStats
 
@@ -37,7 +37,7 @@ def stats(logp: list[float]) -> TokenStats:
     )
 
 
-def reply(said: Said, id_: str) -> TokenStats:
+def reply(said: Responses, id_: str) -> TokenStats:
     found = said.replies["as_is"][id_]
     assert isinstance(found, TokenStats)
     return found
@@ -55,11 +55,11 @@ def audited() -> Audited:
 
 
 @pytest.fixture
-def spoken(audited: Audited) -> dict[str, Said]:
+def spoken(audited: Audited) -> dict[str, Responses]:
     rng = np.random.default_rng(0)
     shift = {"student": 0.8, "student_no_teacher": 0.0}
     return {
-        model: Said(
+        model: Responses(
             replies={
                 "as_is": {
                     id_: stats((rng.normal(size=5) - 3 + by * (part == "private")).tolist())
@@ -72,7 +72,7 @@ def spoken(audited: Audited) -> dict[str, Said]:
 
 
 def test_results_equal_an_independent_computation(
-    audited: Audited, spoken: dict[str, Said]
+    audited: Audited, spoken: dict[str, Responses]
 ) -> None:
     partners: dict[str, dict[Party, str]] = {
         model: {"reference": "student_no_teacher"} for model in spoken
@@ -103,7 +103,7 @@ def test_results_equal_an_independent_computation(
     [(None, "NoneType"), ("high", "str"), (np.zeros(5), r"ndarray of shape \(5,\)")],
 )
 def test_an_attack_that_gives_no_number_is_named(
-    audited: Audited, spoken: dict[str, Said], score: object, said: str
+    audited: Audited, spoken: dict[str, Responses], score: object, said: str
 ) -> None:
     """A user's own may return anything; a number in whatever type is taken."""
     mine = replace(ATTACKS["loss"], name="mine", score=lambda stats: score)
@@ -116,7 +116,7 @@ def test_an_attack_that_gives_no_number_is_named(
 
 
 def test_a_rate_that_too_few_nonmembers_allow_is_missing_with_its_reason(
-    audited: Audited, spoken: dict[str, Said]
+    audited: Audited, spoken: dict[str, Responses]
 ) -> None:
     table, _ = score_table(audited, spoken, [ATTACKS["loss"]], {"student": {}})
     refused = [
@@ -138,7 +138,7 @@ def test_missing_scores_are_counted_and_an_auc_below_half_stays_there(audited: A
 
 
 def test_what_cannot_be_run_is_left_out_with_its_reason(
-    audited: Audited, spoken: dict[str, Said], caplog: pytest.LogCaptureFixture
+    audited: Audited, spoken: dict[str, Responses], caplog: pytest.LogCaptureFixture
 ) -> None:
     names = (
         "loss",
@@ -150,10 +150,10 @@ def test_what_cannot_be_run_is_left_out_with_its_reason(
         "mope",
     )
     said = {
-        "student": Said(
+        "student": Responses(
             replies=spoken["student"].replies, unasked={"neighbours": "there is no masked model"}
         ),
-        "other": Said(
+        "other": Responses(
             replies={"as_is": {id_: stats([-1.0] * 3) for id_ in audited.ids}}
         ),  # another tokenizer
     }
@@ -182,7 +182,7 @@ def test_what_cannot_be_run_is_left_out_with_its_reason(
 
 
 def test_a_record_without_a_reply_has_no_score_and_is_counted(
-    audited: Audited, spoken: dict[str, Said]
+    audited: Audited, spoken: dict[str, Responses]
 ) -> None:
     late = dict(list(spoken["student"].replies["as_is"].items())[5:])
     attack = Attack(
@@ -193,7 +193,7 @@ def test_a_record_without_a_reply_has_no_score_and_is_counted(
         score=lambda reply: float(reply.logp_T.mean()),
     )
     table, _ = score_table(
-        audited, {"student": Said(replies={"lowercase": late})}, [attack], {"student": {}}
+        audited, {"student": Responses(replies={"lowercase": late})}, [attack], {"student": {}}
     )
     results = membership_results(table, fprs=(), level=0.95, base=BASE)
     assert [(r.value, r.n) for r in results if r.metric == "nan_scores"] == [(5, 120)]

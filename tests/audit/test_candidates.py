@@ -19,11 +19,11 @@ from stillage.audit.candidates import (
     in_place,
 )
 from stillage.audit.exposure import exposures
-from stillage.audit.questions import Subject
+from stillage.audit.queries import ScoringModel
 from stillage.data.bpe import train_bpe
+from stillage.data.examples import make_examples
 from stillage.data.synthetic import people
 from stillage.errors import DataError
-from stillage.experiment.inputs import examples_of
 from stillage.models.load import load_model
 from stillage.models.query import token_stats
 from stillage.run.config import DataConfig, ModelConfig
@@ -39,8 +39,8 @@ R = 31
 class World:
     """A model before and after it learned the members by heart."""
 
-    before: Subject
-    after: Subject
+    before: ScoringModel
+    after: ScoringModel
 
 
 @pytest.fixture(scope="module")
@@ -48,7 +48,7 @@ def world() -> World:
     tokenizer = train_bpe([record.prompt + record.response for record in PEOPLE["public"]], 400)
     start = ModelConfig(architecture="gpt2", layers=1, width=48, heads=4, context=96)
     before, after = (load_model(start, vocab_size=len(tokenizer), seed=2) for _ in range(2))
-    examples = examples_of(MEMBERS, tokenizer, DATA)
+    examples = make_examples(MEMBERS, tokenizer, DATA)
     longest = max(len(example.ids_T) for example in examples)
     ids = torch.tensor([np.pad(e.ids_T, (0, longest - len(e.ids_T))).tolist() for e in examples])
     labels = ids.masked_fill(
@@ -59,16 +59,16 @@ def world() -> World:
         optimiser.zero_grad()
         after(input_ids=ids, labels=labels).loss.backward()
         optimiser.step()
-    encode = partial(examples_of, tokenizer=tokenizer, data=DATA, context_tokens=96)
+    encode = partial(make_examples, tokenizer=tokenizer, data=DATA, context_tokens=96)
     return World(
         *(
-            Subject(model=model.eval(), tokenizer=tokenizer, encode=encode, key=name)
+            ScoringModel(model=model.eval(), tokenizer=tokenizer, encode=encode, key=name)
             for model, name in ((before, "before"), (after, "after"))
         )
     )
 
 
-def bits(subject: Subject, records: Sequence[Record]) -> list[float]:
+def bits(subject: ScoringModel, records: Sequence[Record]) -> list[float]:
     canaries = draw_canaries(records, ["private"] * len(records), OUTSIDERS, "badge", R, seed=1)
     found = candidate_scores(subject, canaries)
     return [

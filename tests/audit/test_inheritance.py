@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from scipy.stats import false_discovery_control, norm, spearmanr
 
+from stillage.audit.group_labels import labels_of
 from stillage.audit.inheritance import (
     TAUS,
     found,
@@ -30,7 +31,6 @@ from stillage.audit.slices import by_slice, slice_labels, slice_results, with_p
 from stillage.data.columns import RecordColumns
 from stillage.data.records import read_records
 from stillage.errors import DataError
-from stillage.experiment.labels import labels_of
 from stillage.functional.binomial import clopper_pearson, clustered_proportion
 from stillage.functional.stats import auc_interval, paired_auc_test, roc_auc
 from stillage.types import Result

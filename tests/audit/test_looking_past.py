@@ -19,7 +19,7 @@ from stillage.data.split import Split, write_split
 from stillage.data.tokenise import tokenise
 from stillage.errors import ModelError
 from stillage.experiment.audit_stage import audit
-from stillage.experiment.plan import make_context
+from stillage.experiment.context import make_context
 from stillage.models import query
 from stillage.models.load import load_model, load_tokenizer, save_model
 from stillage.rng import generator

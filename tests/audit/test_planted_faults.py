@@ -14,7 +14,11 @@ import pyarrow as pa
 import pytest
 
 from stillage.audit.attacks import reference
+from stillage.audit.given import TrainingFacts
+from stillage.audit.judge import judge_audit, order, overlap, training_overlap, truncation
 from stillage.audit.membership import membership_results, score_schema
+from stillage.audit.record_readings import model_readings
+from stillage.audit.validity import Check
 from stillage.cli import main
 from stillage.data.columns import record_id
 from stillage.data.draw import draw_split, split_from_files
@@ -22,14 +26,19 @@ from stillage.data.records import read_records
 from stillage.data.split import Split, read_split
 from stillage.data.synthetic import people
 from stillage.errors import DataError
-from stillage.experiment.audit_stage import audited_records
-from stillage.experiment.inputs import stats_key
-from stillage.experiment.judge import judge_run, order, overlap, training_overlap, truncation
-from stillage.experiment.plan import Context, make_context
+from stillage.experiment.audit_stage import (
+    audit_models,
+    audit_records,
+    audit_settings,
+    training_facts,
+)
+from stillage.experiment.context import Context, make_context
+from stillage.experiment.inputs import model_source
+from stillage.models.limits import weights_key
 from stillage.report import write_report
 from stillage.report.load import read_run
 from stillage.report.verdict import verdict
-from stillage.run.config import LmConfig, ReportConfig
+from stillage.run.config import ReportConfig
 from stillage.run.folder import read_json, read_table, write_json, write_table
 from stillage.run.parse import build, from_yaml
 from stillage.run.results import read_results
@@ -100,9 +109,15 @@ def context_of(run: Path, **data: object) -> Context:
 def judged(run: Path, scores: pa.Table | None = None) -> dict[str, Found]:
     """The verdict on a run folder as it lies there: check name -> check, and the verdict itself under ''."""
     context = context_of(run)
-    records, _ = audited_records(context)
-    found = judge_run(
-        context, records, read_table(run / "audit" / "scores.parquet") if scores is None else scores
+    records = audit_records(context, read_split(run / "data"))
+    settings, models = audit_settings(context), audit_models(context).audited
+    found = judge_audit(
+        records,
+        models,
+        training_facts(context),
+        read_table(run / "audit" / "scores.parquet") if scores is None else scores,
+        model_readings(models, records.records, settings.data),
+        settings,
     )
     checks = found["checks"]
     assert isinstance(checks, tuple)
@@ -243,14 +258,14 @@ def test_weights_that_were_replaced_after_training(run: Path) -> None:
 
 def test_scores_of_another_model_are_never_found_in_the_cache(run: Path) -> None:
     context = context_of(run)
-    keys = {spec.name: stats_key(context, spec) for spec in context.models}
+    keys = {spec.name: weights_key(model_source(context, spec)) for spec in context.models}
     assert len(set(keys.values())) == len(keys) == 5
     student = next(spec for spec in context.models if spec.name == "student")
     shutil.copy(
         run / "teacher" / "model" / "model.safetensors",
         run / "student" / "model" / "model.safetensors",
     )
-    assert stats_key(context, student) != keys["student"]
+    assert weights_key(model_source(context, student)) != keys["student"]
 
 
 @pytest.mark.parametrize("how", ["fewer", "twice", "other records"])
@@ -330,9 +345,15 @@ def test_a_control_that_has_learned_members(run: Path) -> None:
 
 def test_members_and_nonmembers_cut_differently(run: Path) -> None:
     context = context_of(run, max_tokens=100)
-    records, parts = audited_records(context)
-    split = read_split(run / "data")
-    clean = truncation(context, split, records)
+    chosen = audit_records(context, read_split(run / "data"))
+    records, parts = chosen.records, chosen.parts
+
+    def cut(now: Sequence[Record]) -> Check:
+        models = audit_models(context).audited
+        readings = model_readings(models, now, context.config.data)
+        return truncation(dataclasses.replace(chosen, records=tuple(now)), readings)
+
+    clean = cut(records)
     assert clean.passed and clean.detail == "0 of 50 members and 0 of 50 nonmembers were cut short."
 
     def longer(side: str) -> list[Record]:
@@ -345,12 +366,10 @@ def test_members_and_nonmembers_cut_differently(run: Path) -> None:
         ("private", "50 of 50 members and 0 of 50"),
         ("nonmembers", "0 of 50 members and 50 of 50"),
     ):
-        found = truncation(
-            context, split, longer(side)
-        )  # those that are cut end without EOS, the others with it
+        found = cut(longer(side))  # those that are cut end without EOS, the others with it
         assert not found.passed and found.fault == SHIFT and said in found.detail
     everybody = [dataclasses.replace(record, response=record.response * 4) for record in records]
-    both = truncation(context, split, everybody)
+    both = cut(everybody)
     assert both.passed and "50 of 50 members and 50 of 50 nonmembers" in both.detail
 
 
@@ -394,19 +413,15 @@ def test_nonmembers_that_are_members_or_nearly() -> None:
     )
 
 
-def test_private_prompts_among_the_students_own(run: Path) -> None:
+def test_private_prompts_among_the_students_own() -> None:
     """The student of a method that writes its own texts was given the private prompts, with other answers."""
-    context, folk = context_of(run), people(3, 40)
+    facts, folk = TrainingFacts(learns_public=True), people(3, 40)
     members, nonmembers, public = folk["private"], folk["nonmembers"], folk["public"]
     unchecked: dict[str, str] = {}
-    clean = training_overlap(context, split_of(members, nonmembers, public), unchecked)
+    clean = training_overlap(split_of(members, nonmembers, public), facts, unchecked)
     assert not unchecked
-    beside = dataclasses.replace(context.config, lm=LmConfig(path="corpus"))
-    training_overlap(
-        dataclasses.replace(context, config=beside),
-        split_of(members, nonmembers, public),
-        unchecked,
-    )
+    beside = dataclasses.replace(facts, reads_corpus=True)
+    training_overlap(split_of(members, nonmembers, public), beside, unchecked)
     assert (
         set(unchecked) == {"plain text"} and "not searched for members" in unchecked["plain text"]
     )
@@ -415,20 +430,20 @@ def test_private_prompts_among_the_students_own(run: Path) -> None:
         retold(record, answer=lambda text: "Nothing is known about this person.")
         for record in members[:5]
     ]
-    found = training_overlap(context, split_of(members, nonmembers, [*public, *asked]), {})
+    found = training_overlap(split_of(members, nonmembers, [*public, *asked]), facts, {})
     assert found is not None and not found.passed and found.fault == "contaminated"
     assert (
         "the prompts of 5 and on near-duplicates of 0 of 80 members and nonmembers" in found.detail
     )
     copied = [retold(record, change=lambda text: f"Please: {text}") for record in members[:3]]
-    found = training_overlap(context, split_of(members, nonmembers, [*public, *copied]), {})
+    found = training_overlap(split_of(members, nonmembers, [*public, *copied]), facts, {})
     assert found is not None and not found.passed and "near-duplicates of 3 of 80" in found.detail
     task = "Say in one short sentence who this person is."  # an instruction that all share is no record's own prompt
     shared = [
         [retold(record, change=lambda text: task) for record in side]
         for side in (members, nonmembers, public)
     ]
-    assert getattr(training_overlap(context, split_of(*shared), {}), "passed", False)
+    assert getattr(training_overlap(split_of(*shared), facts, {}), "passed", False)
 
 
 def write_lines(path: Path, records: Sequence[Record]) -> str:

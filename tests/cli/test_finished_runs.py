@@ -13,7 +13,7 @@ import pytest
 
 from stillage.cli import main
 from stillage.cli.outcome import warn_of_texts
-from stillage.experiment.report_stage import unfinished
+from stillage.experiment.report_again import unfinished
 from stillage.run.config import Config, ReportConfig
 from stillage.run.folder import files_of, read_json, read_table, write_json
 from stillage.run.lock import locked
@@ -456,8 +456,9 @@ def test_compare_leaves_a_failed_point_out_and_says_so(
 
 
 def test_keys_recorded_are_those_of_the_plan(run: Path) -> None:
+    from stillage.experiment.context import make_context
     from stillage.experiment.folders import earlier_config
-    from stillage.experiment.plan import make_context, plan
+    from stillage.experiment.plan import plan
     from stillage.run.stop import Stop
 
     config = earlier_config(run)

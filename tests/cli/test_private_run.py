@@ -14,8 +14,8 @@ import pytest
 from stillage.cli import main
 from stillage.data.bpe import train_bpe
 from stillage.data.columns import record_id
+from stillage.experiment.context import Context, make_context
 from stillage.experiment.folders import earlier_config
-from stillage.experiment.plan import Context, make_context
 from stillage.models.load import load_model, save_model
 from stillage.report import write_report
 from stillage.run.config import ModelConfig, ReportConfig

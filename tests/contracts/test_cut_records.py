@@ -14,7 +14,7 @@ import pytest
 from stillage.audit.attacks import ATTACKS, FITTED_ATTACKS
 from stillage.audit.fitted import fitted_scores
 from stillage.audit.membership import Audited, score_attack
-from stillage.audit.questions import Reply, Said, as_a_whole
+from stillage.audit.queries import Reply, Responses, as_a_whole
 from stillage.functional.readings import in_common
 from stillage.rng import generator
 from stillage.types import END, Attack, GradientNorms, Party, Span, TokenStats
@@ -57,10 +57,10 @@ def reading(name: str, borders: Sequence[int], left_out: tuple[int, int] = (0, 0
 
 def said(
     own: Sequence[int], others: Sequence[int], lower: Sequence[int], near: Sequence[int]
-) -> dict[Party, Said]:
+) -> dict[Party, Responses]:
     """What all parties reply about one record, each reading to its own borders."""
 
-    def of(party: str, borders: Sequence[int]) -> Said:
+    def of(party: str, borders: Sequence[int]) -> Responses:
         known: dict[str, Reply] = {
             "as_is": reading(party, borders),
             "needed": reading(party, borders[:4]),
@@ -68,17 +68,17 @@ def said(
             "neighbours": [reading(f"{party} near {k}", near) for k in range(3)],
             "nonmember_prefix": reading(f"{party} after nonmembers", borders),
             "member_prefix": reading(f"{party} after members", borders),
-            "noise": [reading(f"{party} shaken {k}", borders) for k in range(2)],
+            "noise": [reading(f"{party} under_weight_noise {k}", borders) for k in range(2)],
             "gradient": GradientNorms(total=1.0, blocks_L=np.ones(1), rest=0.0),
             "frequency": np.full(50, 0.02),
         }
         replies: Any = {name: {"r": reply} for name, reply in known.items()}
-        return Said(replies=replies)
+        return Responses(replies=replies)
 
     return {party: of(party, own if party == "target" else others) for party in PARTIES}
 
 
-def scored(attack: Attack, replies: dict[Party, Said], text: str) -> float:
+def scored(attack: Attack, replies: dict[Party, Responses], text: str) -> float:
     audited = Audited(ids=("r",), parts=("private",), texts=(text,), groups=("",))
     return float(score_attack(attack, audited, replies)[0])
 
@@ -132,7 +132,9 @@ def check(attack: Attack, how: str) -> None:
 @pytest.mark.parametrize("attack", ATTACKS.values(), ids=ATTACKS.keys())
 def test_texts_after_unlike_parts_of_their_prompt_are_not_compared(attack: Attack) -> None:
     replies = said(WHOLE, WHOLE, WHOLE, WHOLE)
-    apart: dict[Party, Said] = {party: said(WHOLE, WHOLE, WHOLE, WHOLE)[party] for party in PARTIES}
+    apart: dict[Party, Responses] = {
+        party: said(WHOLE, WHOLE, WHOLE, WHOLE)[party] for party in PARTIES
+    }
     for party in PARTIES[1:]:
         for by_id in apart[party].replies.values():
             if isinstance(by_id["r"], TokenStats) and by_id["r"].span is not None:

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from stillage.cli import main
+from stillage.experiment.context import make_context
 from stillage.experiment.few_records import few_records_words, records_checks_need
-from stillage.experiment.plan import make_context
 from stillage.run.flags import from_flags
 from stillage.run.parse import build
 from stillage.run.stop import Stop

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from stillage.errors import ConfigError, ModelError
+from stillage.experiment.context import make_context
 from stillage.experiment.given import check_given, check_pair
 from stillage.experiment.layout import layout_notes
-from stillage.experiment.plan import make_context
 from stillage.experiment.run import describe_plan
 from stillage.models.scratch import first_line
 from stillage.run.flags import from_flags

@@ -12,8 +12,9 @@ import pytest
 from stillage.data.bpe import train_bpe
 from stillage.data.chat_templates import AS_CHAT
 from stillage.errors import ConfigError
+from stillage.experiment.context import make_context
 from stillage.experiment.layout import layout_notes
-from stillage.experiment.plan import make_context, plan
+from stillage.experiment.plan import plan
 from stillage.run.flags import from_flags
 from stillage.run.parse import build
 from stillage.run.stages import keys

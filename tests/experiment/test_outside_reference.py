@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from stillage.audit.attacks import ATTACKS
+from stillage.audit.partners import partners_of
 from stillage.cli import main
 from stillage.errors import ConfigError
-from stillage.experiment.ask import partners_of
 from stillage.experiment.specs import OUTSIDE, ModelSpec, outside_specs
 from stillage.run.audit_config import AuditConfig
 from stillage.run.config import Config, ModelConfig

@@ -10,7 +10,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from stillage.cli import main
-from stillage.experiment.plan import make_context, plan
+from stillage.experiment.context import make_context
+from stillage.experiment.plan import plan
 from stillage.experiment.self_prompted import training_of
 from stillage.run.audit_config import AuditConfig
 from stillage.run.config import Config, LmConfig, TrainConfig

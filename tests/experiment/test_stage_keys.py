@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from stillage.experiment.context import make_context
 from stillage.experiment.outside import outside_model, outside_tokenizer
-from stillage.experiment.plan import make_context, plan
+from stillage.experiment.plan import plan
 from stillage.run.config import Config, ModelConfig
 from stillage.run.parse import build
 from stillage.run.stages import keys

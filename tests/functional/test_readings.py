@@ -18,7 +18,7 @@ from tokenizers import (
 )
 from transformers import PreTrainedTokenizerFast
 
-from stillage.audit.questions import places_as_written
+from stillage.audit.queries import places_as_written
 from stillage.data.bpe import train_bpe
 from stillage.data.tokenise import tokenise
 from stillage.functional.readings import between, in_common, moved, text_read, to_the_end

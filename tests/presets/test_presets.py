@@ -13,7 +13,7 @@ from stillage.cli.command_line import read_settings
 from stillage.distill.methods import METHODS
 from stillage.distill.settings import params_from
 from stillage.errors import ConfigError, ModelError
-from stillage.experiment.plan import make_context
+from stillage.experiment.context import make_context
 from stillage.experiment.run import describe_plan
 from stillage.presets.needs import how_to_train, missing, trained_by
 from stillage.presets.published import AS_RELEASED, MODELS, Script, published

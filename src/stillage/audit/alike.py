@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import cast
 
-from stillage.audit.questions import Reply
+from stillage.audit.queries import Reply
 from stillage.functional.readings import in_common, text_read
 from stillage.types import Attack, TokenStats, Transform
 

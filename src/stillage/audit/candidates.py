@@ -17,7 +17,7 @@ from itertools import pairwise
 import numpy as np
 
 from stillage.audit.extraction import locate, values_of
-from stillage.audit.questions import Subject, stats_of
+from stillage.audit.queries import ScoringModel, scored_tokens
 from stillage.corpus.tokenizers import end_id
 from stillage.errors import DataError
 from stillage.rng import generator
@@ -101,7 +101,7 @@ def from_first_difference(examples: Sequence[Example]) -> list[Example]:
 
 
 def candidate_scores(
-    subject: Subject, canaries: Sequence[Canary]
+    asked: ScoringModel, canaries: Sequence[Canary]
 ) -> list[tuple[float, Array] | str]:
     """(score of the true value, scores float64[R] of the references) of each canary, in nats; or why there are none.
 
@@ -110,8 +110,8 @@ def candidate_scores(
     """
     found: list[tuple[float, Array] | str] = []
     progress, quiet = (
-        subject.doing("ranking the secrets of {} records"),
-        replace(subject, doing=unheard),
+        asked.doing("ranking the secrets of {} records"),
+        replace(asked, doing=unheard),
     )
     for start in range(0, len(canaries), AT_ONCE):
         found += _scores_of_some(quiet, canaries[start : start + AT_ONCE])
@@ -120,7 +120,7 @@ def candidate_scores(
 
 
 def _scores_of_some(
-    subject: Subject, canaries: Sequence[Canary]
+    asked: ScoringModel, canaries: Sequence[Canary]
 ) -> list[tuple[float, Array] | str]:
     """The scores of a few canaries, in one pass."""
     values = [tuple(dict.fromkeys([canary.value, *canary.references])) for canary in canaries]
@@ -129,16 +129,16 @@ def _scores_of_some(
         for canary, some in zip(canaries, values, strict=True)
         for value in some
     ]
-    examples, end = subject.encode(texts), end_id(subject.tokenizer)
+    examples, end = asked.encode(texts), end_id(asked.tokenizer)
     starts = np.cumsum([0, *map(len, values)]).tolist()
     parts = [examples[first:last] for first, last in pairwise(starts)]
     whole = [
         all(len(example.ids_T) and example.ids_T[-1] == end for example in part) for part in parts
     ]
-    asked = [
+    compared = [
         from_first_difference(part) for part, is_whole in zip(parts, whole, strict=True) if is_whole
     ]
-    stats = iter(stats_of(subject, [example for part in asked for example in part]))
+    stats = iter(scored_tokens(asked, [example for part in compared for example in part]))
     found: list[tuple[float, Array] | str] = []
     for canary, some, is_whole in zip(canaries, values, whole, strict=True):
         if not is_whole:

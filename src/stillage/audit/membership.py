@@ -18,7 +18,7 @@ import numpy as np
 from stillage.audit.alike import alike
 from stillage.audit.attacks import FITTED_ATTACKS
 from stillage.audit.blind import blind_interval
-from stillage.audit.questions import Reply, Said
+from stillage.audit.queries import Reply, Responses
 from stillage.data.groups import cluster_numbers
 from stillage.errors import ConfigError, UserError
 from stillage.functional.readings import in_common
@@ -73,7 +73,7 @@ class LeftOut:
     why: str
 
 
-def score_attack(attack: Attack, audited: Audited, said: Mapping[Party, Said]) -> Array:
+def score_attack(attack: Attack, audited: Audited, said: Mapping[Party, Responses]) -> Array:
     """The attack's score of each record, float64[n]; NaN where it cannot say, or has no reply. Higher = likelier a member.
 
     NaN too where its replies do not compare (`alike`): those are counted in the log. ConfigError where it returns anything
@@ -113,7 +113,7 @@ def one_number(attack: Attack, score: object) -> float:
     )
 
 
-def obstacle(attack: Attack, audited: Audited, said: Mapping[Party, Said]) -> str:
+def obstacle(attack: Attack, audited: Audited, said: Mapping[Party, Responses]) -> str:
     """Why the attack cannot be run with these replies; empty where it can."""
     for query in attack.queries:
         if query.party == "record":
@@ -142,7 +142,7 @@ def obstacle(attack: Attack, audited: Audited, said: Mapping[Party, Said]) -> st
 
 def score_table(
     audited: Audited,
-    said: Mapping[str, Said],
+    said: Mapping[str, Responses],
     attacks: Sequence[Attack],
     partners: Mapping[str, Partners],
 ) -> tuple[pa.Table, list[LeftOut]]:
@@ -155,7 +155,7 @@ def score_table(
 
     tables, left_out = [score_schema().empty_table()], []
     for model, others in partners.items():
-        parties: dict[Party, Said] = {part: said[name] for part, name in others.items()}
+        parties: dict[Party, Responses] = {part: said[name] for part, name in others.items()}
         parties["target"] = said[model]
         for attack in attacks:
             if any(others.get(query.party) == model for query in attack.queries):

@@ -133,5 +133,7 @@ def shown_rows(
             one = replace(
                 row, model="student", dataset="private", metric="signal_spearman", attack=attack
             )
-            results.append(of_ratio(replace(one, note="teachers' KL and students' KL"), found))
+            results.append(
+                of_ratio(replace(one, note="teachers' KL and the student's score"), found)
+            )
     return results

@@ -182,7 +182,7 @@ def fill_matrix(
     from stillage.data.chat_templates import chosen_template, layout_note
     from stillage.evaluate.cells import Reading
     from stillage.evaluate.matrix import decoding_of, run_matrix
-    from stillage.experiment.inputs import new_tokens, prompt_room
+    from stillage.models.limits import new_tokens, prompt_room
     from stillage.run.progress import watched
 
     doing = watched(partial(board.show, "evaluate"), model)
@@ -265,8 +265,8 @@ def load_subject(source: ModelConfig) -> Subject:
     """Load a model with its tokenizer, and the hash of both as they are in memory."""
     from stillage.corpus.tokenizers import tokenizer_hash
     from stillage.evaluate.cells import Subject, digest
-    from stillage.experiment.inputs import device_name, special_ids
     from stillage.models.identity import model_hash
+    from stillage.models.limits import device_name, special_ids
     from stillage.models.load import load_model, load_tokenizer
 
     tokenizer = load_tokenizer(source.path, source.revision)

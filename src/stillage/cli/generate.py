@@ -108,8 +108,8 @@ def answer_prompts(
     """Load the model and let it answer the prompts, as text."""
     from stillage.data.chat_templates import layout_note
     from stillage.data.tokenise import encode_prompts
-    from stillage.experiment.inputs import new_tokens, prompt_room, shortest_context, special_ids
     from stillage.models.generate import configured, generate
+    from stillage.models.limits import new_tokens, prompt_room, shortest_context, special_ids
     from stillage.models.load import load_model, load_tokenizer
     from stillage.models.prompts import Prompts, TextRules
     from stillage.types import Record

@@ -28,8 +28,8 @@ def run_grid(
 ) -> int:
     """Run every point of a sweep, sharing finished stages; one table and one page for all."""
     from stillage.cli.progress import Board
-    from stillage.experiment.plan import make_context
-    from stillage.experiment.report_stage import report_again
+    from stillage.experiment.context import make_context
+    from stillage.experiment.report_again import report_again
     from stillage.experiment.run import check_folders, plans_of, run_experiments
     from stillage.run.lock import check_free, locked
     from stillage.run.stop import watch_signals

@@ -12,7 +12,7 @@ from stillage.experiment.folders import listed
 from stillage.run.config import Config
 
 if TYPE_CHECKING:
-    from stillage.experiment.plan import Context
+    from stillage.experiment.context import Context
 
 LAST_STAGE = {
     "run": "",

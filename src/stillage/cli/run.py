@@ -92,9 +92,9 @@ def run_one(
     A point of a sweep by itself keeps its stages in the sweep's store.
     """
     from stillage.cli.progress import Board
+    from stillage.experiment.context import make_context
     from stillage.experiment.folders import store_of
-    from stillage.experiment.plan import make_context
-    from stillage.experiment.report_stage import report_again
+    from stillage.experiment.report_again import report_again
     from stillage.experiment.run import run_experiment
     from stillage.run.stop import watch_signals
 
@@ -123,8 +123,8 @@ def run_one(
 
 def run_child(words: Sequence[str], plugins: tuple[Plugin, ...]) -> int:
     """Do one stage for the process that owns the run: `RUN --only STAGE [--store FOLDER]`."""
+    from stillage.experiment.context import make_context
     from stillage.experiment.parallel import Lines, die_with_parent, parent_in
-    from stillage.experiment.plan import make_context
     from stillage.experiment.run import do_only
     from stillage.run.stop import watch_signals
 

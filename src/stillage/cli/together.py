@@ -72,7 +72,7 @@ def take_part(
     team: Team, order: Mapping[str, Any], plugins: tuple[Plugin, ...], stop: Stop
 ) -> None:
     """Train one model together with the first process."""
-    from stillage.experiment.plan import make_context
+    from stillage.experiment.context import make_context
     from stillage.experiment.train_stage import train_model
     from stillage.run.parse import build, from_yaml
 

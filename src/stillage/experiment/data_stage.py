@@ -8,18 +8,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from stillage.errors import DataError
-from stillage.experiment.dp_stage import check_coins
 from stillage.experiment.few_records import few_records_words
 from stillage.experiment.inputs import records_of, write_ids
 from stillage.experiment.outside import tokenizer_source
 from stillage.experiment.specs import OUTSIDE, needed_parts, reads_corpus
+from stillage.measures.dp import check_coins
 from stillage.types import Part, Record
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
 
     from stillage.data.split import Split
-    from stillage.experiment.plan import Context
+    from stillage.experiment.context import Context
 
 LOG = logging.getLogger("stillage")
 LEAST_RECORDS: Mapping[Part, int] = {
@@ -35,7 +35,7 @@ def make_data(context: Context, folder: Path) -> None:
     """Draw or read the split, and check that it serves this run."""
     from stillage.data.from_config import split_from_config
     from stillage.data.split import UNDRAWN, write_split
-    from stillage.experiment.plan import kept_columns
+    from stillage.experiment.context import kept_columns
 
     config = context.config
     split = split_from_config(
@@ -60,7 +60,7 @@ def check_ahead(context: Context, split: Split) -> None:
     """
     from stillage.audit.extraction import values_of
     from stillage.data.needed import check_needed
-    from stillage.experiment.plan import kept_columns
+    from stillage.experiment.context import kept_columns
 
     config = context.config
     for part in needed_parts(config, context.specs):

@@ -7,25 +7,23 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from stillage.experiment.inputs import (
-    base_result,
-    new_tokens,
-    prompt_ids_of,
-    records_of,
-    special_ids,
-    stats_of,
-    use_threads,
-)
-from stillage.experiment.labels import labels_of_run
+from stillage.audit.given import scoring_model
+from stillage.audit.group_labels import group_labels
+from stillage.audit.queries import scored_tokens
+from stillage.experiment.audit_stage import audit_model, audit_settings
+from stillage.experiment.inputs import base_result, records_of, use_threads
 from stillage.experiment.specs import MINIMAL, REFERENCE, ModelSpec
+from stillage.models.limits import new_tokens, prompt_room, shortest_context, special_ids
+from stillage.run.config import Config
 from stillage.run.folder import write_table
 from stillage.run.results import write_results
-from stillage.types import Record, TokenStats
+from stillage.types import Array, Record, TokenStats
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
-    from stillage.experiment.plan import Context
+    from stillage.audit.queries import ScoringModel
+    from stillage.experiment.context import Context
 
 BY_GROUP = ("rouge_l", "exact_match", "needed_exact")
 """Columns of samples.parquet that are shown by group too, where they are measured."""
@@ -56,7 +54,7 @@ def evaluate(context: Context, folder: Path) -> None:
     )
     from stillage.experiment.data_stage import check_ahead
 
-    config = context.config
+    config, settings = context.config, replace(audit_settings(context), stage="evaluate")
     use_threads(context)
     split = read_split(context.run / "data")
     check_ahead(context, split)
@@ -66,8 +64,9 @@ def evaluate(context: Context, folder: Path) -> None:
     stats: dict[str, list[TokenStats]] = {}
     for spec in context.models:
         context.progress("evaluate", {"model": spec.name})
-        model, tokenizer, _, stats[spec.name] = stats_of(context, spec, records, "evaluate")
-        texts, tokens, finished = answer(context, spec.name, model, tokenizer, asked)
+        reader = scoring_model(audit_model(context, spec), settings)
+        stats[spec.name] = scored_tokens(reader, reader.encode(records))
+        texts, tokens, finished = answer(reader, asked, config)
         rows += sample_rows(spec.name, asked, texts, tokens, finished, config.data.needed_until)
     samples = pa.Table.from_pylist(rows, schema=samples_schema())
     base = base_result(context, "evaluate")
@@ -88,7 +87,7 @@ def evaluate(context: Context, folder: Path) -> None:
         clusters=cluster_numbers([record.id for record in records], groups),
     )
     if columns := config.data.slice_by:
-        labels = labels_of_run(context, split)
+        labels = group_labels(split, columns)
         results += quality_by_group(
             samples, BY_GROUP, labels, columns, split.group_of, level=level, base=base
         )
@@ -97,17 +96,13 @@ def evaluate(context: Context, folder: Path) -> None:
 
 
 def answer(
-    context: Context,
-    name: str,
-    model: PreTrainedModel,
-    tokenizer: PreTrainedTokenizerFast,
-    records: Sequence[Record],
+    reader: ScoringModel, records: Sequence[Record], config: Config
 ) -> tuple[list[str], list[int], list[bool]]:
-    """The model's answers to the records' prompts: texts, lengths in tokens, whether each ended by itself."""
+    """Answer the records' prompts: texts, lengths in tokens, whether each ended by itself."""
     from stillage.models.generate import configured, generate
     from stillage.models.prompts import Prompts, TextRules
 
-    config = context.config
+    model, tokenizer = reader.model, reader.tokenizer
     prompts = prompt_ids_of(model, tokenizer, records, config)
     options = replace(
         config.generate, max_new_tokens=new_tokens(model, config.generate.max_new_tokens)
@@ -119,7 +114,25 @@ def answer(
         configured(options),
         TextRules(eos, pad),
         batch_tokens=config.generate.batch_tokens,
-        progress=context.doing("evaluate", name)("answering {} prompts"),
+        progress=reader.doing("answering {} prompts"),
     )
     texts = [str(tokenizer.decode(row.tolist(), skip_special_tokens=True)).strip() for row in ids]
     return texts, [len(row) for row in ids], [bool(len(row)) and int(row[-1]) == eos for row in ids]
+
+
+def prompt_ids_of(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerFast,
+    records: Sequence[Record],
+    config: Config,
+) -> list[Array]:
+    """Lay the prompts out and cut them as in training, with room for the answer in the context."""
+    from stillage.data.tokenise import encode_prompts, prompt_limit
+
+    data, context = config.data, shortest_context(model)
+    limit = prompt_limit(data.max_tokens, data.max_prompt_tokens, context)
+    within = 0 if data.max_prompt_tokens else min(data.max_tokens, context or data.max_tokens)
+    room = prompt_room(model, new_tokens(model, config.generate.max_new_tokens), limit)
+    return encode_prompts(
+        records, tokenizer, template=data.template, max_prompt_tokens=room, within=within
+    )

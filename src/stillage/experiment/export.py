@@ -8,7 +8,8 @@ from pathlib import Path
 
 from stillage.errors import ConfigError, DataError
 from stillage.experiment.folders import check_store, earlier_config, listed
-from stillage.experiment.report_stage import REPORT, unfinished
+from stillage.experiment.report_again import unfinished
+from stillage.experiment.report_stage import REPORT
 from stillage.report.private import KEY_FILE, NAMES_FILE
 from stillage.run.folder import atomic, sync_folder, write_text
 from stillage.run.lock import check_free

@@ -10,7 +10,7 @@ from stillage.run.folder import read_json
 from stillage.types import Part
 
 if TYPE_CHECKING:
-    from stillage.experiment.plan import Context
+    from stillage.experiment.context import Context
 
 SIDES: tuple[Part, Part] = ("private", "nonmembers")
 MOST = 0.8  # of a pool that both sides may take together, so that the other parts keep some

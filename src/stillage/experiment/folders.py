@@ -9,7 +9,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from stillage.errors import ConfigError, DataError, UserError
-from stillage.experiment.plan import Context, make_context, plan
+from stillage.experiment.context import Context, make_context
+from stillage.experiment.plan import plan
 from stillage.run.config import Config
 from stillage.run.parse import build, difference, from_yaml
 from stillage.run.stages import MANIFEST, Stage, keys, recorded_key

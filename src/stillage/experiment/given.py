@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from stillage.errors import ConfigError
+from stillage.audit.partners import check_pair
 from stillage.experiment.outside import outside_model
 from stillage.models.source import check_adapter, check_folder_ahead
 
 if TYPE_CHECKING:
-    from stillage.experiment.plan import Context
+    from stillage.experiment.context import Context
     from stillage.run.config import ModelConfig
 
 
@@ -36,14 +35,3 @@ def weights_named(start: ModelConfig) -> str:
         digest for file, digest in outside_model(start).items() if ".safetensors" in Path(file).name
     )
     return " ".join(files) or f"{start.path} {start.revision}"
-
-
-def check_pair(keys: Mapping[str, str], names: Mapping[str, str]) -> None:
-    """ConfigError where teacher and student are given and have the same weights. names: what they are given as."""
-    pair: Collection[str] = ("teacher", "student")
-    if all(name in names and name in keys for name in pair) and keys["teacher"] == keys["student"]:
-        raise ConfigError(
-            "The student is the teacher: both have the same weights.",
-            f"teacher: {names['teacher']}; student: {names['student']}",
-            "Give the model that was distilled as the student, or leave out --student to audit the teacher alone.",
-        )

@@ -1,20 +1,19 @@
-"""Which stages a config asks for, and what decides the content of each: the plan is known before anything runs."""
+"""Which stages a config asks for, and what decides the content of each, before anything runs."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from stillage.data.from_config import check_data
-from stillage.distill.methods import METHODS
-from stillage.distill.settings import method_named, params_from, unknown
-from stillage.distill.track import check_tracker
-from stillage.errors import ConfigError, DataError
-from stillage.experiment.dp_stage import check_dp
-from stillage.experiment.exposure_stage import check_exposure
+from stillage import __version__
+from stillage.audit.attack_settings import attacks_of, with_used_settings
+from stillage.audit.audit_records import given_away
+from stillage.errors import DataError
+from stillage.experiment import data_stage, evaluate_stage
+from stillage.experiment.audit_stage import HARMLESS, audit, make_measure
+from stillage.experiment.context import Context, kept_columns
 from stillage.experiment.outside import (
     outside_data,
     outside_folder,
@@ -22,27 +21,18 @@ from stillage.experiment.outside import (
     outside_tokenizer,
     tokenizer_source,
 )
-from stillage.experiment.plugin import Plugin, deciding
-from stillage.experiment.self_prompted import self_prompted_specs
-from stillage.experiment.shadows import DESIGN, chosen_attacks, make_design, shadow_specs
-from stillage.experiment.specs import (
-    INIT,
-    OUTSIDE,
-    ModelSpec,
-    model_specs,
-    outside_specs,
-    reads_corpus,
-)
-from stillage.experiment.team import Team
+from stillage.experiment.plugin import deciding
+from stillage.experiment.report_stage import REPORT, report, secret_of
+from stillage.experiment.shadows import DESIGN, make_design
+from stillage.experiment.specs import ModelSpec, reads_corpus
+from stillage.experiment.train_stage import train_model
+from stillage.measures import MEASURES
+from stillage.measures.measure import Measure
+from stillage.measures.params import measure_params
 from stillage.models.source import check_place
 from stillage.run.config import Config, ModelConfig, TrainConfig
-from stillage.run.folder import sha256_text
 from stillage.run.parse import to_plain
-from stillage.run.progress import Doing, watched
-from stillage.run.ranges import check_numbers
 from stillage.run.stages import Stage
-from stillage.run.stop import Stop
-from stillage.types import Attack
 
 SCHEMAS = {
     "data": 5,
@@ -51,327 +41,187 @@ SCHEMAS = {
     DESIGN: 1,
     "evaluate": 4,
     "audit": 7,
-    "blocks": 3,
-    "signal": 3,
-    "exposure": 3,
-    "dp": 2,
     "report": 4,
 }
-"""Raised when the code's meaning changes, so that results of older code are not mistaken for the new one's."""
-BESIDE = {"audit": ("blocks", "signal", "exposure", "dp")}
-"""Stages that belong to another: who asks for that one, asks for them."""
-BLOCKS, SIGNAL = ("blocks", "block_records"), ("signal_records",)
-EXPOSURE = ("exposure_records", "exposure_candidates")
-SELF_PROMPT = ("self_prompt_texts", "self_prompt_epochs")
-DP = ("dp", "dp_attack", "dp_guesses", "dp_delta")
-
-Progress = Callable[[str, Mapping[str, Any]], None]
-"""progress(stage name, facts): facts of a training or of a loop over records, for a bar or a log line."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Context:
-    """What every stage's work is given."""
-
-    config: Config
-    specs: tuple[ModelSpec, ...]
-    method_params: object
-    stop: Stop
-    progress: Progress
-    store: Path | None = None  # where stages lie that several runs share
-    plugins: tuple[Plugin, ...] = ()  # code of the user's, from --plugin
-    team: Team | None = None  # where several processes do this run
-
-    def doing(self, stage: str, model: str) -> Doing:
-        """Where the loops of a stage tell about one model how far they are."""
-        return watched(partial(self.progress, stage), model)
-
-    @property
-    def is_first(self) -> bool:
-        """Is this the process that writes?"""
-        return self.team is None or self.team.is_first
-
-    @property
-    def cache(self) -> Path:
-        """Where TokenStats are kept, by content."""
-        return (self.store or self.run) / "cache"
-
-    @property
-    def models(self) -> tuple[ModelSpec, ...]:
-        """The models that are evaluated and audited: all but those that serve others (starts, shadows, references)."""
-        return tuple(spec for spec in self.asked if spec.name != OUTSIDE)
-
-    @property
-    def asked(self) -> tuple[ModelSpec, ...]:
-        """The models that the attacks are tried on: those that are audited, and what audit.reference adds to them."""
-        return tuple(
-            spec
-            for spec in self.specs
-            if spec.name != INIT and not spec.shadow and not spec.imitates
-        )
-
-    @property
-    def run(self) -> Path:
-        """The run folder."""
-        return self.config.out
-
-    @property
-    def run_id(self) -> str:
-        """12 hex digits that name the experiment: the hash of its settings, wherever its folder lies."""
-        plain = to_plain(self.config)
-        assert isinstance(plain, dict)
-        harmless = ("out", "jobs", "track")
-        deciders = {name: value for name, value in plain.items() if name not in harmless}
-        distill = self.config.distill
-        deciders |= deciding(
-            self.plugins, [*self.config.audit.attacks, distill.method, *distill.params.values()]
-        )
-        return sha256_text(str(deciders))[:12]
-
-
-def make_context(
-    config: Config,
-    stop: Stop,
-    progress: Progress,
-    store: Path | None = None,
-    *,
-    plugins: tuple[Plugin, ...] = (),
-    team: Team | None = None,
-) -> Context:
-    """Check numbers and names, and sort out the models. No torch.
-
-    ConfigError for a number out of its range, for data that cannot be, for an unknown method, setting of it, or attack.
-    """
-    check_numbers(config)
-    check_data(config.data, kept_columns(config))
-    check_tracker(config.track)
-    method = method_named(METHODS, config.distill.method)
-    params = params_from(method, config.distill.params)
-    specs = tuple(model_specs(config, method, params))
-    if "audit" in config.stages:
-        from stillage.audit.attacks import ATTACKS, FITTED_ATTACKS, SHADOW_ATTACKS
-
-        known = {**ATTACKS, **FITTED_ATTACKS, **SHADOW_ATTACKS}
-        for name in config.audit.attacks:
-            if name not in known:
-                raise unknown("attack", name, known, "")
-        chosen_attacks(config.audit)
-        check_needed_part(config, ATTACKS)
-        check_exposure(config)
-        if config.audit.dp:
-            check_dp(config, ATTACKS)
-        asking = [ATTACKS[name] for name in config.audit.attacks if name in ATTACKS]
-        outside = outside_specs(specs, config, asking)
-        specs = (
-            *specs,
-            *outside,
-            *self_prompted_specs(specs, config),
-            *shadow_specs(specs, config.audit.shadows),
-        )
-    return Context(
-        config=config,
-        specs=specs,
-        method_params=params,
-        stop=stop,
-        progress=progress,
-        store=store,
-        plugins=plugins,
-        team=team,
-    )
+"""Raised when the code's meaning changes: results of older code are not taken for the new."""
+NOT_THE_AUDITS = (
+    *HARMLESS,
+    *("strict", "measures", "params", "self_prompt_texts", "self_prompt_epochs"),
+    *("blocks", "block_records", "signal_records", "exposure_records", "exposure_candidates"),
+    *("dp", "dp_attack", "dp_guesses", "dp_delta"),
+)
+"""Settings of `audit` that the attacks do not read: those of measures, of trainings, of speed."""
 
 
 def plan(context: Context) -> list[Stage]:
-    """The stages in order, inputs first. ModelError where a run that trains nothing names a model that is not there."""
-    from stillage.experiment import data_stage, evaluate_stage, report_stage
-    from stillage.experiment.attack_settings import with_used_settings
-    from stillage.experiment.audit_stage import audit
+    """List the stages in order, inputs first.
 
+    ModelError where a run that trains nothing names a model that is not there.
+    """
     config = context.config
-    stages = [
-        Stage(
-            name="data",
-            settings={
-                "data": data_settings(config),
-                "seed": config.seed,
-                **({"audits": "audit" in config.stages} if config.data.train_on else {}),
-            },
-            work=partial(data_stage.make_data, context),
-            outside=outside_data(config),
-            schema=SCHEMAS["data"],
-        )
-    ]
+    stages = [data_plan(context)]
     if any(not spec.start.source or spec.is_trained for spec in context.specs):
-        stages.append(
-            Stage(
-                name="tokenizer",
-                settings={
-                    "tokenizer": plain(config.tokenizer),
-                    "from": tokenizer_source(config)[0],
-                },
-                inputs=("data",),
-                work=partial(data_stage.make_tokenizer, context),
-                outside=outside_tokenizer(tokenizer_source(config)[0]),
-                schema=SCHEMAS["tokenizer"],
-            )
-        )
+        stages.append(tokenizer_plan(context))
     own = [
         spec for spec in context.specs if spec.is_trained and not spec.shadow and not spec.imitates
     ]
     stages += [train_stage(context, spec) for spec in own]
-    before = tuple(stage.name for stage in stages)
-    models, given = given_models(context.models)
     for spec in context.specs if "distill" not in config.stages else ():
         if spec.start.path:
             check_place(spec.start.path, spec.start.revision)
     if "evaluate" in config.stages:
-        stages.append(
-            Stage(
-                name="evaluate",
-                inputs=before,
-                outside=models,
-                schema=SCHEMAS["evaluate"],
-                settings={
-                    "generate": without(config.generate, "batch_tokens"),
-                    "given": given,
-                    "seed": config.seed,
-                    "level": config.audit.level,
-                    **needed_until(config),
-                },
-                work=partial(evaluate_stage.evaluate, context),
-            )
-        )
+        stages.append(evaluate_plan(context, [stage.name for stage in stages]))
     if "audit" in config.stages:
-        used = with_used_settings(config.audit)
-        if used.masked_model:
-            check_place(used.masked_model, used.masked_revision)
-        others = [
-            *shadow_stages(context),
-            *(train_stage(context, spec) for spec in context.specs if spec.imitates),
-        ]
+        before = [stage.name for stage in stages if stage.name != "evaluate"]
+        others = shadow_stages(context)
+        others += [train_stage(context, spec) for spec in context.specs if spec.imitates]
+        names = [spec.name for spec in context.specs]
+        measured = [m for m in MEASURES.values() if m.is_asked(config, names)]
         stages += others
-        before = (*before, *(stage.name for stage in others))
-        asked, asked_given = given_models(context.asked)
-        stages.append(
-            Stage(
-                name="audit",
-                inputs=before,
-                outside=asked | outside_model(ModelConfig(path=used.masked_model)),
-                schema=SCHEMAS["audit"],
-                settings={
-                    "audit": without(
-                        used,
-                        "batch_tokens",
-                        "strict",
-                        *BLOCKS,
-                        *SIGNAL,
-                        *EXPOSURE,
-                        *SELF_PROMPT,
-                        *DP,
-                    ),
-                    "given": asked_given,
-                    "seed": config.seed,
-                    **deciding(context.plugins, config.audit.attacks),
-                    **needed_until(config),
-                },
-                work=partial(audit, context),
-            )
-        )
-        stages += beside_audit(context, models, given, before)
-    return [*stages, report_stage.report_stage(context, [stage.name for stage in stages])]
+        stages.append(audit_plan(context, [*before, *(stage.name for stage in others)]))
+        stages += [measure_plan(context, measure, before) for measure in measured]
+    return [*stages, report_plan(context, [stage.name for stage in stages])]
+
+
+def belonging(stage: str) -> tuple[str, ...]:
+    """Name the stages that belong to another: who asks for that one asks for them."""
+    return tuple(MEASURES) if stage == "audit" else ()
+
+
+def data_plan(context: Context) -> Stage:
+    """Plan the reading and drawing of the records."""
+    config = context.config
+    return Stage(
+        name="data",
+        settings={
+            "data": data_settings(config),
+            "seed": config.seed,
+            **({"audits": "audit" in config.stages} if config.data.train_on else {}),
+        },
+        work=partial(data_stage.make_data, context),
+        outside=outside_data(config),
+        schema=SCHEMAS["data"],
+    )
+
+
+def tokenizer_plan(context: Context) -> Stage:
+    """Plan the tokenizer, given or new."""
+    path, _ = tokenizer_source(context.config)
+    return Stage(
+        name="tokenizer",
+        settings={"tokenizer": plain(context.config.tokenizer), "from": path},
+        inputs=("data",),
+        work=partial(data_stage.make_tokenizer, context),
+        outside=outside_tokenizer(path),
+        schema=SCHEMAS["tokenizer"],
+    )
+
+
+def evaluate_plan(context: Context, before: Sequence[str]) -> Stage:
+    """Plan the answers of all models."""
+    config = context.config
+    models, given = given_models(context.models)
+    return Stage(
+        name="evaluate",
+        inputs=tuple(before),
+        outside=models,
+        schema=SCHEMAS["evaluate"],
+        settings={
+            "generate": without(config.generate, "batch_tokens"),
+            "given": given,
+            "seed": config.seed,
+            "level": config.audit.level,
+            **needed_until(config),
+        },
+        work=partial(evaluate_stage.evaluate, context),
+    )
+
+
+def audit_plan(context: Context, before: Sequence[str]) -> Stage:
+    """Plan the attacks on all models."""
+    config = context.config
+    used = with_used_settings(config.audit)
+    if used.masked_model:
+        check_place(used.masked_model, used.masked_revision)
+    models, given = given_models(context.asked)
+    return Stage(
+        name="audit",
+        inputs=tuple(before),
+        outside=models | outside_model(ModelConfig(path=used.masked_model)),
+        schema=SCHEMAS["audit"],
+        settings={
+            "audit": without(used, *NOT_THE_AUDITS),
+            "given": given,
+            "seed": config.seed,
+            **deciding(context.plugins, config.audit.attacks),
+            **needed_until(config),
+        },
+        work=partial(audit, context),
+    )
+
+
+def measure_plan(context: Context, measure: Measure, before: Sequence[str]) -> Stage:
+    """Plan one measure, on its own, so that none repeats the audit or another.
+
+    Its key is what it is given: the settings that it reads, how its records are chosen, its models.
+    """
+    config = context.config
+    models, given = given_models(context.asked) if measure.asks_models else ({}, {})
+    needed = {"data", "tokenizer", *(spec.name for spec in context.models)}
+    inputs = [name for name in before if name in needed] if measure.asks_models else ["data"]
+    asked = plain(config.audit)
+    key: dict[str, Any] = {name: asked[name] for name in measure.reads} | {"seed": config.seed}
+    if measure.params is not None:
+        key["params"] = plain(measure_params(config.audit)[measure.name])
+    if measure.asks_models:
+        key["given"] = given
+    if measure.evaluates:
+        away = given_away(attacks_of(config.audit), config.audit.prefix_records)
+        key["records"] = {"max_records": config.audit.max_records, **away}
+    return Stage(
+        name=measure.name,
+        inputs=(*inputs, *measure.needs),
+        outside=models,
+        schema=measure.schema,
+        settings=key | deciding(context.plugins, [measure.name]),
+        work=partial(make_measure, context, measure),
+    )
+
+
+def report_plan(context: Context, inputs: Sequence[str]) -> Stage:
+    """Plan the page; inputs: every other stage of the run."""
+    look = plain(context.config.report)
+    return Stage(
+        name=REPORT,
+        inputs=tuple(inputs),
+        schema=SCHEMAS[REPORT],
+        secret=secret_of(context.run, look),
+        settings={"report": look, "version": __version__},
+        work=partial(report, context),
+    )
+
+
+def keyed(context: Context, stages: Sequence[Stage]) -> list[Stage]:
+    """Return the stages, the report with the key of its run, made where one is needed."""
+    from stillage.report.private import run_key
+
+    if context.config.report.show_text or all(stage.name != REPORT for stage in stages):
+        return list(stages)
+    run_key(context.run)
+    return [
+        report_plan(context, stage.inputs) if stage.name == REPORT else stage for stage in stages
+    ]
 
 
 def given_models(specs: Sequence[ModelSpec]) -> tuple[dict[str, str], dict[str, dict[str, Any]]]:
-    """Of the models that are not trained: the hashes of all their files, and where each starts."""
+    """Return the hashes of all files of models that are not trained, and where each starts."""
     given = [spec for spec in specs if not spec.is_trained]
     models = {path: digest for spec in given for path, digest in outside_model(spec.start).items()}
     return models, {spec.name: plain(spec.start) for spec in given}
 
 
-def beside_audit(
-    context: Context,
-    models: dict[str, str],
-    given: dict[str, dict[str, Any]],
-    before: tuple[str, ...],
-) -> list[Stage]:
-    """What a config asks for besides the audit, each on its own, so that none of them repeats the audit."""
-    from stillage.experiment.ask import given_away
-    from stillage.experiment.attack_settings import attacks_of
-    from stillage.experiment.blocks_stage import blocks
-    from stillage.experiment.dp_stage import dp
-    from stillage.experiment.exposure_stage import exposure
-    from stillage.experiment.signal_stage import has_signal, signal
-
-    config, stages = context.config, []
-    needed = {"data", "tokenizer", *(spec.name for spec in context.models)}
-    before = tuple(name for name in before if name in needed)
-    asked = plain(config.audit)
-    away = given_away(attacks_of(config.audit), config.audit.prefix_records)
-    kept: dict[str, Any] = (
-        {"prefix_records": away} if away else {}
-    )  # they leave the evaluated records
-    if config.audit.blocks:
-        names = ("block_records", "max_records", "level", "mope_sigma", "mope_copies", "mope_noise")
-        stages.append(
-            Stage(
-                name="blocks",
-                inputs=before,
-                outside=models,
-                schema=SCHEMAS["blocks"],
-                settings={
-                    "given": given,
-                    "seed": config.seed,
-                    **{name: asked[name] for name in names},
-                    **kept,
-                },
-                work=partial(blocks, context),
-            )
-        )
-    if has_signal(context.specs, config.audit.signal_records):
-        stages.append(
-            Stage(
-                name="signal",
-                inputs=(*before, "audit"),
-                outside=models,
-                schema=SCHEMAS["signal"],
-                settings={
-                    "seed": config.seed,
-                    **{name: asked[name] for name in (*SIGNAL, "attacks", "level")},
-                },
-                work=partial(signal, context),
-            )
-        )
-    if config.audit.exposure_records:
-        names = (*EXPOSURE, "extract", "max_records", "level")
-        stages.append(
-            Stage(
-                name="exposure",
-                inputs=before,
-                outside=models,
-                schema=SCHEMAS["exposure"],
-                settings={
-                    "given": given,
-                    "seed": config.seed,
-                    **{name: asked[name] for name in names},
-                    **kept,
-                },
-                work=partial(exposure, context),
-            )
-        )
-    if config.audit.dp:
-        stages.append(
-            Stage(
-                name="dp",
-                inputs=("data", "audit"),
-                schema=SCHEMAS["dp"],
-                settings={name: asked[name] for name in (*DP, "attacks", "level")},
-                work=partial(dp, context),
-            )
-        )
-    return stages
-
-
 def shadow_stages(context: Context) -> list[Stage]:
-    """The design of the shadow pipelines and their trainings; none where none are asked for."""
+    """Plan the design of the shadow pipelines and their trainings; none where none are asked for."""
     config = context.config
     if not config.audit.shadows:
         return []
@@ -386,9 +236,7 @@ def shadow_stages(context: Context) -> list[Stage]:
 
 
 def train_stage(context: Context, spec: ModelSpec) -> Stage:
-    """The stage that trains one model."""
-    from stillage.experiment.train_stage import train_model
-
+    """Plan the training of one model."""
     assert spec.train is not None
     before = [
         other
@@ -441,47 +289,27 @@ def train_stage(context: Context, spec: ModelSpec) -> Stage:
 
 
 def plain(value: object) -> dict[str, Any]:
-    """A group of settings as a JSON-able dict."""
-    found = to_plain(value)
-    assert isinstance(found, dict)
-    return found
+    """Return a group of settings as a JSON-able dict."""
+    group = to_plain(value)
+    assert isinstance(group, dict)
+    return group
 
 
 def without(group: object, *names: str) -> dict[str, Any]:
-    """A group of settings, less those that change speed or appearance but no result."""
+    """Return a group of settings, less those that change no result."""
     return {name: value for name, value in plain(group).items() if name not in names}
 
 
 def train_settings(options: TrainConfig) -> dict[str, Any]:
-    """The training settings that decide the weights."""
+    """Return the training settings that decide the weights."""
     return without(options, "checkpoint_every_s", "gradient_checkpointing")
 
 
-def check_needed_part(config: Config, attacks: Mapping[str, Attack]) -> None:
-    """ConfigError for an attack on the needed part of a response where nobody said where that ends."""
-    asked = [
-        name
-        for name in config.audit.attacks
-        if name in attacks and any(query.transform == "needed" for query in attacks[name].queries)
-    ]
-    if asked and not config.data.needed_until:
-        raise ConfigError(
-            "An attack reads the needed part of a response, and nobody said where that ends.",
-            f"attacks: {' '.join(asked)}; data.needed_until: ''",
-            "Set data.needed_until to the text that ends the needed part, or leave out the attack.",
-        )
-
-
 def needed_until(config: Config) -> dict[str, str]:
-    """Where the needed part of a response ends, for the stages that measure that part; nothing where nobody said."""
+    """Say where the needed part of a response ends, for stages that measure it; or nothing."""
     return {"needed_until": config.data.needed_until} if config.data.needed_until else {}
 
 
 def data_settings(config: Config) -> dict[str, Any]:
-    """The data settings that decide the split, with the column that the extraction needs."""
+    """Return the data settings that decide the split, and the column that extraction needs."""
     return without(config.data, "needed_until") | {"extract": "".join(kept_columns(config))}
-
-
-def kept_columns(config: Config) -> tuple[str, ...]:
-    """The columns that are read besides data.slice_by: the one whose value must be recited."""
-    return (config.audit.extract,) if config.audit.extract else ()

@@ -9,11 +9,12 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from stillage.errors import ConfigError, Interrupted, UserError
+from stillage.experiment.context import Context
 from stillage.experiment.folders import check_folder, is_whole, say_done_over
 from stillage.experiment.given import check_given
 from stillage.experiment.parallel import command_of, ready, run_together
-from stillage.experiment.plan import BESIDE, Context, plan
-from stillage.experiment.report_stage import REPORT, keyed
+from stillage.experiment.plan import belonging, keyed, plan
+from stillage.experiment.report_stage import REPORT
 from stillage.experiment.schedule import Plans, described, schedule
 from stillage.experiment.specs import check_files
 from stillage.run.environment import environment, package_versions
@@ -247,7 +248,7 @@ def needed_for(stages: Sequence[Stage], until: str) -> list[Stage]:
             "Add it to `stages`.",
         )
     wanted: set[str] = set()
-    open_names = [until, *(name for name in BESIDE.get(until, ()) if name in by_name)]
+    open_names = [until, *(name for name in belonging(until) if name in by_name)]
     while open_names:
         name = open_names.pop()
         if name not in wanted:

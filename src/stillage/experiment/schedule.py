@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from stillage.experiment.plan import Context
+from stillage.experiment.context import Context
 from stillage.run.stages import Stage, keys, stage_folder, status
 
 CHECK_AHEAD = ("data", "tokenizer")

@@ -12,15 +12,15 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from stillage.audit.design import SELF_PROMPTED
+from stillage.audit.draw_records import some_records
 from stillage.data.tokenise import prompt_limit
-from stillage.experiment.inputs import some_of
 from stillage.experiment.specs import INIT, ModelSpec
 from stillage.run.audit_config import AuditConfig
 from stillage.run.config import Config, TrainConfig
 from stillage.types import Record
 
 if TYPE_CHECKING:
-    from stillage.experiment.plan import Context
+    from stillage.experiment.context import Context
 
 LESS = 5
 """The audited model is trained so many times as long: 10 epochs against 2, as published."""
@@ -78,4 +78,4 @@ def prompts_of(context: Context, public: Sequence[Record]) -> list[Record]:
     """The public records whose prompts are answered: all, or a recorded draw of audit.self_prompt_texts."""
     most = context.config.audit.self_prompt_texts
     found = sorted(public, key=lambda record: record.id)
-    return some_of(found, most, context.config.seed, "self_prompt")
+    return some_records(found, most, context.config.seed, "self_prompt")

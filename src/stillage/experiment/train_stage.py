@@ -9,17 +9,16 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
+from stillage.data.examples import make_examples
 from stillage.experiment.inputs import (
-    device_name,
-    examples_of,
     load_finished,
     records_of,
-    shortest_context,
     start_of,
     tokenizer_of,
     use_threads,
 )
 from stillage.experiment.specs import INIT, ModelSpec, reads_corpus
+from stillage.models.limits import device_name, shortest_context
 from stillage.run.config import TrainConfig
 from stillage.run.folder import remove
 from stillage.types import Record
@@ -28,7 +27,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
     from stillage.corpus.lm_text import PlainTextLoss
-    from stillage.experiment.plan import Context
+    from stillage.experiment.context import Context
 
 
 def train_model(context: Context, spec: ModelSpec, folder: Path) -> None:
@@ -85,10 +84,10 @@ def train_model(context: Context, spec: ModelSpec, folder: Path) -> None:
             teacher=teacher,
             method=method,
             params=params_from(method, dict(spec.params)),
-            examples=examples_of(
+            examples=make_examples(
                 records, tokenizer, config.data, limit, what=f"{spec.name}, {spec.trained_on}"
             ),
-            validation=examples_of(
+            validation=make_examples(
                 split.records_by_part.get("validation", []),
                 tokenizer,
                 config.data,

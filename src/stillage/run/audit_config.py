@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 
@@ -128,6 +128,10 @@ class AuditConfig:
     others nothing is said."""
     dp_delta: float = 1e-5
     """delta of (epsilon, delta)-differential privacy."""
+    measures: tuple[str, ...] = ()
+    """Measures of a plug-in to make besides."""
+    params: dict[str, str] = field(default_factory=dict)
+    """Settings of such a measure. MEASURE.SETTING: value."""
     batch_tokens: int = 16384
     """Tokens in one forward pass, padding included. Halved by itself when memory runs out."""
     strict: bool = False

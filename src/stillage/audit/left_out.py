@@ -1,21 +1,18 @@
-"""Audited records that leave the evaluation: what the students were trained on, and nonmembers that are members nearly."""
+"""Audited records that leave the evaluation: the students' own, and near-copies of members."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 from stillage.audit.duplicates import trained_on
 from stillage.audit.validity import Check
 from stillage.data.coins import BERNOULLI
 from stillage.data.groups import prompt_text, whole_text
+from stillage.data.split import Split
 from stillage.functional.overlap import near_across
-
-if TYPE_CHECKING:
-    from stillage.data.split import Split
-    from stillage.experiment.plan import Context
 
 Why = Literal["trained", "near"]
 WORDS: Mapping[Why, str] = {
@@ -27,13 +24,14 @@ LEAST_KEPT = (
 )
 
 
-def left_out(context: Context, split: Split) -> dict[str, Why]:
-    """Record id -> why no stage evaluates it; the one place that decides it.
+def left_out(split: Split, *, learns_public: bool) -> dict[str, Why]:
+    """Decide which records nothing evaluates, and why; by id.
 
     Every member and nonmember whose own prompt or near-duplicate is among what students of this run were trained on, and
     every nonmember that is a near-duplicate of a member: a few of them, which the checks tolerate, would be the whole
     leak. Nothing where a side would keep fewer than 2 records, nor where each record had a coin (data.inclusion
     bernoulli): the one-run audit needs every coin, and they stay fair only where nobody leaves for what they decided.
+    learns_public: a student of this run was trained on the public records.
     """
     members, nonmembers = (
         list(split.records_by_part.get(part, ())) for part in ("private", "nonmembers")
@@ -47,7 +45,7 @@ def left_out(context: Context, split: Split) -> dict[str, Why]:
     for record, is_near in zip(nonmembers, near.right_N.tolist(), strict=True):
         if is_near:
             found[record.id] = "near"
-    if any(spec.trained_on == "public" for spec in context.specs):
+    if learns_public:
         audited, public = [*members, *nonmembers], split.records_by_part.get("public", [])
         same, like = trained_on(
             [prompt_text(record) for record in audited],

@@ -8,10 +8,11 @@ from functools import partial
 import numpy as np
 import pytest
 
+from stillage.audit.draw_records import some_groups, some_records
 from stillage.data.bpe import train_bpe
+from stillage.data.examples import make_examples
 from stillage.data.groups import allot_groups, cluster_numbers
 from stillage.errors import ConfigError
-from stillage.experiment.inputs import examples_of, some_groups, some_of
 from stillage.functional.multiplicity import max_statistic_test
 from stillage.rng import generator
 from stillage.run.config import DataConfig
@@ -21,7 +22,7 @@ from stillage.types import Record
 def test_what_was_cut_is_said_of_model_and_part(caplog: pytest.LogCaptureFixture) -> None:
     records = [Record(id="a", prompt="Who?", response="w1 w2 w3 " * 20)]
     read = partial(
-        examples_of,
+        make_examples,
         records,
         train_bpe(["w1 w2 w3"], 300),
         DataConfig(max_tokens=32, template="raw"),
@@ -107,7 +108,7 @@ def test_the_best_attack_is_significant_as_often_as_its_level_where_groups_are_d
             own, parts, [groups[int(record.id)] for record in own], 60, trial, "audit"
         )
         parts = {
-            part: some_of(of_role, 60, trial, "audit", part) for part, of_role in found.items()
+            part: some_records(of_role, 60, trial, "audit", part) for part, of_role in found.items()
         }
         single = [*parts["private"], *parts["nonmembers"]], ("private",) * 60 + ("nonmembers",) * 60
         for name, (drawn, of) in (("whole", whole), ("single", single)):

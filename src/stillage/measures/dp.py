@@ -1,46 +1,49 @@
-"""The dp stage: who was a member by the toss of a coin, guessed from the finished models, as a bound on epsilon."""
+"""A lower bound on epsilon: who was a member by the toss of a coin, guessed from the models."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from stillage.data.coins import BERNOULLI
 from stillage.errors import ConfigError, DataError
-from stillage.experiment.inputs import base_result
+from stillage.measures.measure import Measure, Measured, MeasureInput
 from stillage.run.config import Config
-from stillage.run.folder import read_table, write_table
-from stillage.run.results import write_results
-from stillage.types import Attack, Result
+from stillage.types import Array, Attack, Result
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-
     from stillage.data.split import Split
-    from stillage.experiment.plan import Context
+    from stillage.report.cells import Table
+    from stillage.report.load import RunView
+    from stillage.run.audit_config import AuditConfig
 
 BLIND_TO_COINS = ("as_is", "text", "lowercase", "neighbours", "noise", "gradient", "frequency")
-"""What the guessing attack may ask: replies that depend on the models and the record alone, and on nobody's membership."""
+"""What the guessing attack may ask: replies that depend on the models and the record alone."""
 TAKES_ASIDE = ("nonmember_prefix", "member_prefix")
-"""What takes records out of the evaluation by what they are: then the coins of the others are no longer fair."""
+"""What takes records out of the evaluation for what they are: the other coins are fair no more."""
 
 
-def check_dp(config: Config, attacks: Mapping[str, Attack]) -> None:
-    """ConfigError where the one-run audit could not be valid: for a split without coins, for guesses that know of them.
+def check_dp(config: Config) -> None:
+    """ConfigError where the bound could not be valid: no coins, or guesses that know of them.
 
-    Everything that the guesses rest on stands in the configuration, so that it is fixed before the run.
+    All that the guesses rest on stands in the configuration, so that it is fixed before the run.
     """
+    from stillage.audit.attacks import ATTACKS
+
+    attacks: Mapping[str, Attack] = ATTACKS
     audit, data = config.audit, config.data
-    attack = dp_attack(config)
+    attack = dp_attack(audit)
     if "distill" not in config.stages or data.inclusion != BERNOULLI or data.files or data.train_on:
         raise ConfigError(
-            "A one-run audit of differential privacy needs a coin for each record, and a teacher trained on those it chose.",
+            "A one-run audit of differential privacy needs a coin for each record, and a teacher "
+            "trained on those it chose.",
             f"data.inclusion: {data.inclusion}; data.files: {', '.join(data.files) or 'none'}; stages: "
             f"{' '.join(config.stages)}; data.train_on: {data.train_on or 'none'}",
-            "Set data.inclusion bernoulli, and train in this run, on all private records; or leave out audit.dp.",
+            "Set data.inclusion bernoulli, and train in this run, on all private records; or leave "
+            "out audit.dp.",
         )
     if len(audit.dp_guesses) != 2 or min(audit.dp_guesses) < 0 or not any(audit.dp_guesses):
         given = " ".join(map(str, audit.dp_guesses)) or "nothing"
@@ -58,7 +61,8 @@ def check_dp(config: Config, attacks: Mapping[str, Attack]) -> None:
     asked = {query.transform for query in attacks[attack].queries} if attack in attacks else {"?"}
     if attack not in audit.attacks or not asked <= set(BLIND_TO_COINS):
         raise ConfigError(
-            "The attack that guesses must be one of those that are run, and know of no record's membership.",
+            "The attack that guesses must be one of those that are run, and know of no record's "
+            "membership.",
             f"audit.dp_attack: {attack or 'none'}; audit.attacks: {', '.join(audit.attacks)}",
             "Choose e.g. reference, and name it in audit.attacks too.",
         )
@@ -70,19 +74,20 @@ def check_dp(config: Config, attacks: Mapping[str, Attack]) -> None:
     ]
     if aside or audit.max_records:
         raise ConfigError(
-            "These settings take records aside by what is known of them, so the coins of the others would not be fair.",
+            "These settings take records aside by what is known of them, so the coins of the others "
+            "would not be fair.",
             f"attacks: {', '.join(aside) or 'none'}; audit.max_records: {audit.max_records}",
             "Leave out these attacks, and set audit.max_records 0.",
         )
 
 
-def dp_attack(config: Config) -> str:
-    """The attack that guesses: fixed by the configuration."""
-    return config.audit.dp_attack or next(iter(config.audit.attacks), "")
+def dp_attack(audit: AuditConfig) -> str:
+    """Name the attack that guesses: fixed by the configuration."""
+    return audit.dp_attack or next(iter(audit.attacks), "")
 
 
 def check_coins(split: Split, guesses: Sequence[int]) -> None:
-    """DataError where fewer records had a coin of their own than are to be guessed; asked before anything is trained."""
+    """DataError where fewer records had a coin of their own than are to be guessed."""
     from stillage.data.coins import canaries
 
     count = len(canaries(split))
@@ -90,70 +95,64 @@ def check_coins(split: Split, guesses: Sequence[int]) -> None:
         raise DataError(
             "No record had a coin of its own.",
             f"inclusion: {split.inclusion}; records in groups: {len(split.group_of)}",
-            "Draw with data.inclusion bernoulli, and data.group_by '' where all records are near-duplicates.",
+            "Draw with data.inclusion bernoulli, and data.group_by '' where all records are "
+            "near-duplicates.",
         )
     if count < sum(guesses):
         raise DataError(
             "Fewer records had a coin of their own than are to be guessed.",
-            f"coins: {count}; audit.dp_guesses: {' '.join(map(str, guesses))}; records in groups: {len(split.group_of)}",
+            f"coins: {count}; audit.dp_guesses: {' '.join(map(str, guesses))}; records in groups: "
+            f"{len(split.group_of)}",
             "Fix fewer guesses (audit.dp_guesses), or give more private records and nonmembers.",
         )
 
 
-def dp(context: Context, folder: Path) -> None:
-    """dp_epsilon_low of every model, and the guesses (dp/canaries.parquet)."""
+def measure_dp(given: MeasureInput) -> Measured:
+    """Bound every model's epsilon from the guesses (dp/canaries.parquet) of one attack."""
     import pyarrow as pa
     import pyarrow.compute as pc
 
     from stillage.audit.dp import canary_schema
     from stillage.data.coins import canaries
-    from stillage.data.split import read_split
 
-    config = context.config
-    split = read_split(context.run / "data")
-    check_coins(split, config.audit.dp_guesses)
+    settings, split = given.settings, given.records.split
+    audit = settings.audit
+    check_coins(split, audit.dp_guesses)
     ids = canaries(split)
     inside = {record.id for record in split.records_by_part["private"]}
     is_in = np.array([id_ in inside for id_ in ids])
-    attack, base = dp_attack(config), base_result(context, "dp")
-    table = read_table(context.run / "audit" / "scores.parquet").filter(
-        pc.field("attack") == attack
-    )
+    attack = dp_attack(audit)
+    table = given.read("audit/scores").filter(pc.field("attack") == attack)
     results: list[Result] = []
     tables: list[pa.Table] = []
     for model in dict.fromkeys(table.column("model").to_pylist()):
-        rows = table.filter(pc.field("model") == model)
-        score_of = dict(
-            zip(rows.column("id").to_pylist(), rows.column("score").to_pylist(), strict=True)
-        )
-        if missing := len(set(ids) - set(score_of)):
+        rows = table.filter(pc.field("model") == model).select(["id", "score"]).to_pydict()
+        by_id = dict(zip(rows["id"], rows["score"], strict=True))
+        if missing := len(set(ids) - set(by_id)):
             raise DataError(
                 "Records that had a coin were not audited, so the guesses would not be blind.",
                 f"{model}: {missing} of {len(ids)} are missing",
                 "Audit all records (audit.max_records 0), without attacks that take some aside.",
             )
-        scores = np.array([score_of[id_] for id_ in ids], dtype=np.float64)
-        results += model_results(
-            scores, ids, is_in, config, replace(base, model=model, attack=attack)
-        )
+        scores = np.array([by_id[id_] for id_ in ids], dtype=np.float64)
+        row = replace(settings.base, model=model, attack=attack)
+        results += epsilon_results(scores, ids, is_in, audit, row)
         tables.append(
             pa.table(
                 {"model": [model] * len(ids), "id": ids, "is_in": is_in, "score": scores},
                 schema=canary_schema(),
             )
         )
-    write_table(folder / "canaries.parquet", pa.concat_tables(tables))
-    write_results(folder / "results.parquet", results)
+    return Measured(tables={"canaries": pa.concat_tables(tables)}, results=results)
 
 
-def model_results(
-    scores: np.ndarray, ids: list[str], is_in: np.ndarray, config: Config, row: Result
+def epsilon_results(
+    scores: Array, ids: Sequence[str], is_in: Array, audit: AuditConfig, row: Result
 ) -> list[Result]:
     """One model's bound on epsilon, and the share of its guesses that were right."""
     from stillage.audit.dp import epsilon_lower_bound, guess
     from stillage.functional.binomial import clopper_pearson
 
-    audit = config.audit
     made = guess(scores, ids, is_in, *audit.dp_guesses)
     bound = epsilon_lower_bound(
         n_guesses=made.n_guesses,
@@ -178,3 +177,25 @@ def model_results(
             unit="share of guesses",
         ),
     ]
+
+
+def section(view: RunView) -> Sequence[Table]:
+    """Return the table of bounds."""
+    from stillage.report.signal import dp_table
+
+    table = dp_table(view)
+    return [] if table is None else [table]
+
+
+DP = Measure(
+    name="dp",
+    schema=2,
+    is_asked=lambda config, models: config.audit.dp,
+    reads=("dp", "dp_attack", "dp_guesses", "dp_delta", "attacks", "level"),
+    needs=("audit",),
+    evaluates=False,
+    asks_models=False,
+    check=check_dp,
+    run=measure_dp,
+    section=section,
+)

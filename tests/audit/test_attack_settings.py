@@ -7,14 +7,15 @@ from dataclasses import fields, replace
 import numpy as np
 import pytest
 
-from stillage.audit.attacks import ATTACKS
-from stillage.experiment.attack_settings import (
+from stillage.audit.attack_settings import (
     ASKED_WITH,
     SCORED_WITH,
     attacks_of,
     with_used_settings,
 )
-from stillage.experiment.plan import make_context, plan
+from stillage.audit.attacks import ATTACKS
+from stillage.experiment.context import make_context
+from stillage.experiment.plan import plan
 from stillage.run.audit_config import AuditConfig
 from stillage.run.config import Config
 from stillage.run.stages import keys

@@ -9,9 +9,9 @@ from typing import Any, cast
 import numpy as np
 import torch
 
+from stillage.audit.answers import as_sampled, sampling_words
 from stillage.audit.extraction import Target
 from stillage.audit.memorization import memorization_table
-from stillage.experiment.audit_stage import sampled_of, sampling_words
 from stillage.models.generate import Decoding, generate
 from stillage.models.load import load_model
 from stillage.models.prompts import Prompts, TextRules
@@ -44,7 +44,7 @@ def test_log_p_z_is_how_often_the_attacker_writes_it() -> None:
         for b in range(7)
     ]
     subject = cast("Any", SimpleNamespace(model=model, doing=unheard))
-    sampled = sampled_of(audit, subject, examples)
+    sampled = as_sampled(audit, subject, examples)
     stats = {e.record_id: s for e, s in zip(examples, token_stats(model, examples), strict=True)}
     targets = [
         Target(
@@ -72,6 +72,6 @@ def test_log_p_z_is_how_often_the_attacker_writes_it() -> None:
         (p == 0).sum() >= 20 and seen[p == 0].sum() == 0 and math.isclose(p.sum(), 1, abs_tol=1e-5)
     )
     assert np.abs((seen - n * p)[p > 0] / np.sqrt(n * p * (1 - p) + 1e-9)[p > 0]).max() < 4.5
-    assert sampled_of(AuditConfig(), subject, examples) is None  # the defaults ask nothing more
+    assert as_sampled(AuditConfig(), subject, examples) is None  # the defaults ask nothing more
     assert sampling_words(audit) == "temperature=1.3; top_k=4; top_p=0.93"
     assert sampling_words(AuditConfig()) == "temperature=1"

@@ -14,12 +14,20 @@ from transformers import PreTrainedModel, PreTrainedTokenizerFast
 from stillage.audit.attacks import ATTACKS
 from stillage.audit.membership import Audited, membership_results, score_table
 from stillage.audit.neighbours import neighbours
-from stillage.audit.questions import Material, Noise, Said, Subject, ask, frequencies, wanted
+from stillage.audit.partners import partners_of
+from stillage.audit.queries import (
+    Material,
+    Noise,
+    Responses,
+    ScoringModel,
+    ask,
+    frequencies,
+    queries_for,
+)
 from stillage.data.bpe import train_bpe
+from stillage.data.examples import make_examples
 from stillage.data.synthetic import people
 from stillage.errors import ConfigError, DataError
-from stillage.experiment.ask import partners_of
-from stillage.experiment.inputs import examples_of
 from stillage.functional.stats import roc_auc
 from stillage.models.identity import model_hash
 from stillage.models.load import load_model
@@ -38,8 +46,8 @@ OTHERS = {"reference", "outside", "counterfactual", "initial", "teacher_initial"
 class World:
     """Members that a model learned by heart, nonmembers, and the model before and after."""
 
-    subject: Subject
-    start: Subject
+    subject: ScoringModel
+    start: ScoringModel
     material: Material
     is_member: np.ndarray
 
@@ -48,7 +56,7 @@ def learn(
     model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, records: list[Any], steps: int
 ) -> PreTrainedModel:
     """Teach a model some records, all of them in every step."""
-    examples = examples_of(records, tokenizer, DATA)
+    examples = make_examples(records, tokenizer, DATA)
     longest = max(len(example.ids_T) for example in examples)
     ids = torch.tensor([np.pad(e.ids_T, (0, longest - len(e.ids_T))).tolist() for e in examples])
     labels = ids.masked_fill(
@@ -81,9 +89,9 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> World:
         members=tuple(drawn["private"][N:][:2]),
         neighbours=tuple(neighbours(masked, records, count=4, share=0.1, top_k=5, seed=1)),
     )
-    encode = partial(examples_of, tokenizer=tokenizer, data=DATA)
+    encode = partial(make_examples, tokenizer=tokenizer, data=DATA)
     subjects = [
-        Subject(model=model, tokenizer=tokenizer, encode=encode, key=key, cache=cache)
+        ScoringModel(model=model, tokenizer=tokenizer, encode=encode, key=key, cache=cache)
         for model, key in ((model, "learned"), (fresh(), "fresh"))
     ]
     return World(
@@ -92,8 +100,8 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> World:
 
 
 @pytest.fixture(scope="module")
-def said(world: World) -> dict[str, Said]:
-    transforms = wanted(list(ATTACKS.values()))
+def said(world: World) -> dict[str, Responses]:
+    transforms = queries_for(list(ATTACKS.values()))
     found = {
         name: ask(subject, transforms, world.material, NOISE)
         for name, subject in (("student", world.subject), ("student_no_teacher", world.start))
@@ -115,7 +123,9 @@ STRENGTH = {"con_recall": 0.6}
 """AUC that each attack reaches at least here; 0.9 where it is not named."""
 
 
-def test_planted_members_are_found_by_every_attack(world: World, said: dict[str, Said]) -> None:
+def test_planted_members_are_found_by_every_attack(
+    world: World, said: dict[str, Responses]
+) -> None:
     partners: Any = dict.fromkeys(OTHERS, "student_no_teacher") | dict.fromkeys(
         ("initial", "teacher_initial"), "start"
     )
@@ -135,12 +145,14 @@ def test_planted_members_are_found_by_every_attack(world: World, said: dict[str,
 
 
 def test_each_question_is_asked_once_and_not_at_all_the_second_time(
-    world: World, said: dict[str, Said], monkeypatch: pytest.MonkeyPatch
+    world: World, said: dict[str, Responses], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     attacks = list(ATTACKS.values())
-    transforms = wanted([*attacks, *attacks])
+    transforms = queries_for([*attacks, *attacks])
     assert len(set(transforms)) == len(transforms)
-    assert wanted(attacks, ("initial",)) == ("as_is",) and wanted([ATTACKS["zlib"]]) == ("as_is",)
+    assert queries_for(attacks, ("initial",)) == ("as_is",) and queries_for([ATTACKS["zlib"]]) == (
+        "as_is",
+    )
 
     def refuse(*_: object, **__: object) -> None:
         pytest.fail("the model was run")
@@ -160,7 +172,7 @@ def same(a: object, b: object) -> None:
         assert isinstance(b, TokenStats) and np.array_equal(a.logp_T, b.logp_T)
 
 
-def test_other_noise_is_another_question(world: World, said: dict[str, Said]) -> None:
+def test_other_noise_is_another_question(world: World, said: dict[str, Responses]) -> None:
     first = world.material.records[0].id
     small = replace(world.material, records=world.material.records[:1])
     for noise in (
@@ -181,7 +193,7 @@ def test_other_noise_is_another_question(world: World, said: dict[str, Said]) ->
         ask(world.subject, ("noise",), small, replace(NOISE, copies=0))
 
 
-def test_replies_are_those_of_the_question(world: World, said: dict[str, Said]) -> None:
+def test_replies_are_those_of_the_question(world: World, said: dict[str, Responses]) -> None:
     record = world.material.records[0]
     replies: Any = {name: found[record.id] for name, found in said["student"].replies.items()}
 
@@ -262,7 +274,7 @@ def test_a_model_that_says_nan_gives_no_score_to_any_attack_that_asks_it(world: 
             parameter.fill_(torch.nan)
     subject = replace(world.subject, model=broken, cache=None)
     attacks = [a for a in ATTACKS.values() if not OTHERS & {query.party for query in a.queries}]
-    replies = ask(subject, wanted(attacks), world.material, replace(NOISE, copies=1))
+    replies = ask(subject, queries_for(attacks), world.material, replace(NOISE, copies=1))
     table, _ = score_table(audited(world), {"m": replies}, attacks, {"m": {}})
     assert (
         table.num_rows == len(attacks) * 2 * N and np.isnan(table.column("score").to_numpy()).all()
@@ -274,7 +286,7 @@ def test_a_record_of_one_token_has_no_score(world: World) -> None:
     attacks = [a for a in ATTACKS.values() if {query.party for query in a.queries} == {"target"}]
     material = replace(world.material, records=(one,), neighbours=((),))
     replies = ask(
-        replace(world.subject, cache=None), wanted(attacks), material, replace(NOISE, copies=1)
+        replace(world.subject, cache=None), queries_for(attacks), material, replace(NOISE, copies=1)
     )
     records = Audited(ids=("one",), parts=("private",), texts=("",), groups=("",))
     table, _ = score_table(records, {"m": replies}, attacks, {"m": {}})

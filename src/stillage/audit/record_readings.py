@@ -1,4 +1,4 @@
-"""The audited records as each audited model reads them: laid out, as tokens, cut; who reads alike shares one."""
+"""The audited records as each model reads them: laid out, as tokens, cut."""
 
 from __future__ import annotations
 
@@ -8,14 +8,15 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from stillage.experiment.inputs import model_source, stated_context, tokenizer_of
+from stillage.audit.given import AuditModel
+from stillage.models.limits import stated_context
+from stillage.run.config import DataConfig
 from stillage.types import Array, Record
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
 
     from stillage.data.tokenise import Tokenised
-    from stillage.experiment.plan import Context
 
 UNLIMITED = 2**31 - 1  # tokens
 
@@ -38,32 +39,32 @@ class Reading:
         return [example.ids_T for example in self.tokenised.examples]
 
 
-def readings_of(context: Context, records: Sequence[Record]) -> list[Reading]:
-    """Every way in which the asked models read the records; those of one tokenizer, layout and context are one."""
+def model_readings(
+    models: Sequence[AuditModel], records: Sequence[Record], data: DataConfig
+) -> list[Reading]:
+    """Read the records as every model does; those of one tokenizer, layout and context as one."""
     from stillage.corpus.tokenizers import tokenizer_hash
 
-    data = context.config.data
-    found: dict[tuple[str, str, int], tuple[list[str], PreTrainedTokenizerFast, int | None]] = {}
-    for spec in context.asked:
-        tokenizer = tokenizer_of(context, spec)
-        context_tokens = stated_context(model_source(context, spec))
+    ways: dict[tuple[str, str, int], tuple[list[str], PreTrainedTokenizerFast, int | None]] = {}
+    for model in models:
+        tokenizer = model.load_tokenizer()
+        context_tokens = stated_context(model.source)
         longest = min(data.max_tokens, context_tokens or data.max_tokens)
         key = (tokenizer_hash(tokenizer), str(tokenizer.chat_template), longest)
-        found.setdefault(key, ([], tokenizer, context_tokens))[0].append(spec.name)
-    return [read(context, records, *one) for one in found.values()]
+        ways.setdefault(key, ([], tokenizer, context_tokens))[0].append(model.name)
+    return [read_one_way(records, data, *way) for way in ways.values()]
 
 
-def read(
-    context: Context,
+def read_one_way(
     records: Sequence[Record],
+    data: DataConfig,
     models: Sequence[str],
     tokenizer: PreTrainedTokenizerFast,
     context_tokens: int | None,
 ) -> Reading:
-    """One reading of the records."""
+    """Read the records with one tokenizer, up to one context."""
     from stillage.data.tokenise import tokenise
 
-    data = context.config.data
     done = tokenise(
         records,
         tokenizer,

@@ -9,11 +9,11 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-from stillage.audit.attacks import ATTACKS
 from stillage.cli import main
 from stillage.errors import ConfigError
-from stillage.experiment.dp_stage import check_dp
-from stillage.experiment.plan import make_context, plan
+from stillage.experiment.context import make_context
+from stillage.experiment.plan import plan
+from stillage.measures.dp import check_dp
 from stillage.run.audit_config import AuditConfig
 from stillage.run.config import Config, DataConfig
 from stillage.run.results import read_results
@@ -251,9 +251,9 @@ def test_a_bound_that_would_not_hold_is_refused_before_anything_runs(
     config: Config, message: str
 ) -> None:
     with pytest.raises(ConfigError) as caught:
-        check_dp(config, ATTACKS)
+        check_dp(config)
     assert message in str(caught.value)
-    check_dp(Config(data=COINS, audit=AuditConfig(dp=True, dp_attack="reference")), ATTACKS)
+    check_dp(Config(data=COINS, audit=AuditConfig(dp=True, dp_attack="reference")))
 
 
 def test_more_guesses_than_coins_are_refused_before_anything_is_trained(

@@ -5,26 +5,34 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
 
-from stillage.data.split import Split, write_split
+from stillage.audit.audit_records import AuditRecords, choose_records
+from stillage.audit.given import AuditSettings, TrainingFacts
+from stillage.audit.judge import overlap, training_overlap
+from stillage.audit.left_out import left_out
+from stillage.data.split import Split
 from stillage.data.synthetic import people
-from stillage.experiment.audit_stage import audited_records
-from stillage.experiment.judge import overlap, training_overlap
-from stillage.experiment.left_out import left_out
-from stillage.experiment.plan import Context, make_context
-from stillage.experiment.signal_stage import signal_records
+from stillage.measures.measure import MeasureInput
+from stillage.measures.signal import compared_records
 from stillage.run.audit_config import AuditConfig
-from stillage.run.config import Config, ModelConfig
-from stillage.run.stop import watch_signals
-from stillage.types import Record
+from stillage.types import Record, Result
+
+TRAINED = TrainingFacts(learns_public=True)
 
 
-def context_of(out: Path, **audit: object) -> Context:
-    config = Config(out=out, audit=AuditConfig(**audit), teacher=ModelConfig(architecture="gpt2"))  # pyright: ignore[reportArgumentType]
-    config = replace(config, student=ModelConfig(architecture="gpt2"))
-    with watch_signals() as stop:
-        return make_context(config, stop, lambda stage, facts: None)
+def given(chosen: AuditRecords, audit: AuditConfig, cache: Path) -> MeasureInput:
+    base = Result(run="", stage="signal", model="", metric="", value=0.0)
+    settings = AuditSettings(audit=audit, seed=1, base=base, cache=cache)
+    return MeasureInput(
+        records=chosen,
+        models=(),
+        elsewhere=(),
+        settings=settings,
+        params=None,
+        read=lambda name: pa.table({}),
+    )
 
 
 def copied(records: list[Record], name: str) -> list[Record]:
@@ -48,11 +56,11 @@ def spoilt(trained: int, near: int) -> Split:
 
 
 def test_within_the_tolerance_they_leave_and_are_counted(tmp_path: Path) -> None:
-    split, context = spoilt(3, 2), context_of(tmp_path, signal_records=500)
-    left = left_out(context, split)
+    split = spoilt(3, 2)
+    left = left_out(split, learns_public=True)
     members = [record.id for record in split.records_by_part["private"]]
     assert left == {**dict.fromkeys(members[:3], "trained"), "near0": "near", "near1": "near"}
-    one, two = overlap(split, left), training_overlap(context, split, {}, left)
+    one, two = overlap(split, left), training_overlap(split, TRAINED, {}, left)
     assert one.passed and two is not None and two.passed
     assert two.detail.endswith(
         "3 members and 0 nonmembers left the evaluation because the students were trained on them."
@@ -66,12 +74,11 @@ def test_within_the_tolerance_they_leave_and_are_counted(tmp_path: Path) -> None
         "440 of 1,240 records were exact copies; models trained here" in overlap(copied_too).detail
     )
     assert not overlap(spoilt(0, 3), {}).passed  # 1.5 %: no tolerance for more
-    write_split(tmp_path / "data", split)
-    records, parts = audited_records(context)
-    assert parts == ("private",) * 197 + ("nonmembers",) * 198 and not set(left) & {
-        record.id for record in records
-    }
-    compared, _ = signal_records(context)
+    audit = AuditConfig(signal_records=500)
+    chosen = choose_records(split, [], audit, 1, learns_public=True)
+    assert chosen.parts == ("private",) * 197 + ("nonmembers",) * 198
+    assert not set(left) & {record.id for record in chosen.records}
+    compared, _ = compared_records(given(chosen, audit, tmp_path))
     assert not set(left) & {record.id for record in compared} and len(compared) == 203 + 197 + 198
 
 
@@ -79,10 +86,10 @@ def test_within_the_tolerance_they_leave_and_are_counted(tmp_path: Path) -> None
     ("trained", "inclusion"), [(0, "fixed"), (200, "fixed"), (199, "fixed"), (3, "bernoulli")]
 )
 def test_nobody_leaves_a_clean_split_an_emptied_side_or_coins(trained: int, inclusion: str) -> None:
-    split, context = replace(spoilt(trained, 0), inclusion=inclusion), context_of(Path("nowhere"))
-    left = left_out(context, split)
+    split = replace(spoilt(trained, 0), inclusion=inclusion)
+    left = left_out(split, learns_public=True)
     assert left == {}
-    checked = training_overlap(context, split, {}, left)
+    checked = training_overlap(split, TRAINED, {}, left)
     assert (
         checked is not None
         and checked.passed is (trained < 5)

@@ -47,7 +47,7 @@ class NoRoom(CapabilityError):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Said:
+class Responses:
     """What one model replied, by transform, and why it was not asked the others."""
 
     replies: Mapping[Transform, Replies]
@@ -55,7 +55,7 @@ class Said:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Subject:
+class ScoringModel:
     """A model to be asked, and how it reads. key: its hash, for the cache; encode: records to examples of its tokenizer.
 
     doing: hears how far each question is.
@@ -100,7 +100,7 @@ AUDITED: tuple[Party, ...] = ("target", "reference", "outside", "counterfactual"
 """Parts that an audited model may play: each may be the target of one attack and the reference of another."""
 
 
-def wanted(
+def queries_for(
     attacks: Sequence[Attack], parties: Collection[Party] = AUDITED
 ) -> tuple[Transform, ...]:
     """Every question for the models that play one of these parts, each once."""
@@ -113,21 +113,21 @@ def wanted(
 
 
 def ask(
-    subject: Subject, transforms: Sequence[Transform], material: Material, noise: Noise
-) -> Said:
+    asked: ScoringModel, transforms: Sequence[Transform], material: Material, noise: Noise
+) -> Responses:
     """One model's replies to every transform that can be asked. Errors as token_stats, gradient_norms and perturbed."""
-    examples = subject.encode(material.records)
+    examples = asked.encode(material.records)
     answerers: dict[Transform, Callable[[], Replies]] = {
-        "as_is": lambda: by_id(examples, stats_of(subject, examples)),
-        "needed": lambda: by_id(examples, needed(subject, examples, material)),
-        "lowercase": lambda: lowercased(subject, material),
-        "neighbours": lambda: neighbouring(subject, examples, material),
-        "nonmember_prefix": lambda: prefixed(subject, examples, material.nonmembers, "nonmembers"),
-        "member_prefix": lambda: prefixed(subject, examples, material.members, "members"),
-        "noise": lambda: shaken(subject, examples, noise),
-        "gradient": lambda: pulled(subject, examples),
+        "as_is": lambda: by_id(examples, scored_tokens(asked, examples)),
+        "needed": lambda: by_id(examples, needed(asked, examples, material)),
+        "lowercase": lambda: lowercased(asked, material),
+        "neighbours": lambda: neighbouring(asked, examples, material),
+        "nonmember_prefix": lambda: prefixed(asked, examples, material.nonmembers, "nonmembers"),
+        "member_prefix": lambda: prefixed(asked, examples, material.members, "members"),
+        "noise": lambda: under_weight_noise(asked, examples, noise),
+        "gradient": lambda: gradients_of(asked, examples),
         "frequency": lambda: dict.fromkeys(
-            [e.record_id for e in examples], frequencies(subject, material.public)
+            [e.record_id for e in examples], frequencies(asked, material.public)
         ),
     }
     replies: dict[Transform, Replies] = {}
@@ -141,22 +141,25 @@ def ask(
             replies[name] = answerers[name]()
         except NoRoom as error:
             unasked[name] = str(error)
-    return Said(replies=replies, unasked=unasked)
+    return Responses(replies=replies, unasked=unasked)
 
 
-def stats_of(
-    subject: Subject, examples: Sequence[Example], doing: str = "scoring {} records", note: str = ""
+def scored_tokens(
+    asked: ScoringModel,
+    examples: Sequence[Example],
+    doing: str = "scoring {} records",
+    note: str = "",
 ) -> list[TokenStats]:
     """The model's statistics of some examples, from the cache where they are there. note: what was done to the model."""
     from stillage.models.query import token_stats
 
     return token_stats(
-        subject.model,
+        asked.model,
         examples,
-        batch_tokens=subject.batch_tokens,
-        cache=subject.cache,
-        key=f"{subject.key}{note}",
-        progress=subject.doing(doing),
+        batch_tokens=asked.batch_tokens,
+        cache=asked.cache,
+        key=f"{asked.key}{note}",
+        progress=asked.doing(doing),
     )
 
 
@@ -165,7 +168,9 @@ def by_id(examples: Sequence[Example], replies: Sequence[Reply]) -> dict[str, Re
     return {example.record_id: reply for example, reply in zip(examples, replies, strict=True)}
 
 
-def needed(subject: Subject, examples: Sequence[Example], material: Material) -> list[TokenStats]:
+def needed(
+    asked: ScoringModel, examples: Sequence[Example], material: Material
+) -> list[TokenStats]:
     """Statistics of every response up to the end of its needed part: of all of it where that end does not come."""
     found = []
     parts = [
@@ -173,7 +178,7 @@ def needed(subject: Subject, examples: Sequence[Example], material: Material) ->
         for record in material.records
     ]
     for example, part, stats in zip(
-        examples, subject.encode(parts), stats_of(subject, examples), strict=True
+        examples, asked.encode(parts), scored_tokens(asked, examples), strict=True
     ):
         whole_T, part_T = (one.ids_T[one.response_T] for one in (example, part))
         same_T = whole_T[: len(part_T)] == part_T[: len(whole_T)]
@@ -183,12 +188,12 @@ def needed(subject: Subject, examples: Sequence[Example], material: Material) ->
     return found
 
 
-def lowercased(subject: Subject, material: Material) -> Replies:
+def lowercased(asked: ScoringModel, material: Material) -> Replies:
     """Statistics of every response in lower case, with its characters as written; prompts stay as they are."""
-    examples = subject.encode(
+    examples = asked.encode(
         [replace(record, response=record.response.lower()) for record in material.records]
     )
-    said = stats_of(subject, examples, "scoring {} records in lower case")
+    said = scored_tokens(asked, examples, "scoring {} records in lower case")
     said = [
         stats
         if stats.span is None
@@ -206,14 +211,14 @@ def places_as_written(text: str) -> Array:
     return places
 
 
-def neighbouring(subject: Subject, examples: Sequence[Example], material: Material) -> Replies:
+def neighbouring(asked: ScoringModel, examples: Sequence[Example], material: Material) -> Replies:
     """Statistics of every record's neighbours, each as a reading of what it was made of; none of one that was cut itself."""
     near = [
         replace(record, response=text)
         for record, texts in zip(material.records, material.neighbours, strict=True)
         for text in texts
     ]
-    said, lost = iter(stats_of(subject, subject.encode(near), "scoring {} neighbours")), 0
+    said, lost = iter(scored_tokens(asked, asked.encode(near), "scoring {} neighbours")), 0
     found: dict[str, Reply] = {}
     ends = material.ends or (END,) * len(examples)
     for example, texts, end in zip(examples, material.neighbours, ends, strict=True):
@@ -244,7 +249,7 @@ def as_a_whole(stats: TokenStats, record: Span | None, end: int) -> TokenStats |
 
 
 def prefixed(
-    subject: Subject, examples: Sequence[Example], known: Sequence[Record], kind: str
+    asked: ScoringModel, examples: Sequence[Example], known: Sequence[Record], kind: str
 ) -> Replies:
     """Statistics of every record after known texts: fewer of them before a long record, none at all before too long a one.
 
@@ -254,9 +259,9 @@ def prefixed(
     from stillage.models.pair import context_of
 
     prefix, start, context = (
-        subject.encode(known),
-        first_ids(subject.tokenizer),
-        context_of(subject.model),
+        asked.encode(known),
+        first_ids(asked.tokenizer),
+        context_of(asked.model),
     )
     found = [with_prefix(example, prefix, context, start) for example in examples]
     fewer = [count for _, count in found if 0 < count < len(prefix)]
@@ -283,11 +288,11 @@ def prefixed(
         )
     conditioned = [example for example, _ in found if example is not None]
     return by_id(
-        conditioned, stats_of(subject, conditioned, f"scoring {{}} records after known {kind}")
+        conditioned, scored_tokens(asked, conditioned, f"scoring {{}} records after known {kind}")
     )
 
 
-def shaken(subject: Subject, examples: Sequence[Example], noise: Noise) -> Replies:
+def under_weight_noise(asked: ScoringModel, examples: Sequence[Example], noise: Noise) -> Replies:
     """Statistics under every noisy copy of the model; its weights are restored exactly."""
     from stillage.models.perturb import perturbed
 
@@ -299,29 +304,29 @@ def shaken(subject: Subject, examples: Sequence[Example], noise: Noise) -> Repli
     for number in range(noise.copies):
         seed = derive(noise.seed, "mope", number)
         note = f" noise {noise.sigma!r} {noise.relative} {seed}"
-        with perturbed(subject.model, None, noise.sigma, seed, relative=noise.relative):
+        with perturbed(asked.model, None, noise.sigma, seed, relative=noise.relative):
             doing = f"noise {number + 1} of {noise.copies}, scoring {{}} records"
-            copies.append(stats_of(subject, examples, doing, note))
+            copies.append(scored_tokens(asked, examples, doing, note))
     return by_id(examples, [list(of_record) for of_record in zip(*copies, strict=True)])
 
 
-def pulled(subject: Subject, examples: Sequence[Example]) -> Replies:
+def gradients_of(asked: ScoringModel, examples: Sequence[Example]) -> Replies:
     """Gradient norms of every record."""
     from stillage.models.gradients import gradient_norms
 
-    progress = subject.doing("gradients of {} records")
+    progress = asked.doing("gradients of {} records")
     norms = gradient_norms(
-        subject.model, examples, cache=subject.cache, key=subject.key, progress=progress
+        asked.model, examples, cache=asked.cache, key=asked.key, progress=progress
     )
     return by_id(examples, norms)
 
 
-def frequencies(subject: Subject, public: Sequence[Record]) -> Array:
+def frequencies(asked: ScoringModel, public: Sequence[Record]) -> Array:
     """Shares of the model's tokens in public records, prompts included: (count + 1) / (tokens + V), float64[V]."""
     from stillage.models.decoder import embedding_rows
 
-    ids = [example.ids_T for example in subject.encode(public)]
+    ids = [example.ids_T for example in asked.encode(public)]
     count_V = np.bincount(
-        np.concatenate(ids).astype(np.int64), minlength=embedding_rows(subject.model)
+        np.concatenate(ids).astype(np.int64), minlength=embedding_rows(asked.model)
     )
     return (count_V + 1) / (count_V.sum() + len(count_V))

@@ -1,4 +1,4 @@
-"""What shows whether the auditor could see, gathered while the models are asked: losses, other readings, adapters."""
+"""What shows whether the auditor could see: losses, other ways of reading, adapters."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from stillage.audit.control_scores import CONTROLS
+from stillage.audit.draw_records import some_records
 from stillage.audit.reading import Losses, check_reading, in_quarters, unigram_nats
 from stillage.audit.sight import (
     Other,
@@ -21,19 +23,19 @@ from stillage.audit.sight import (
 )
 from stillage.data.chat_templates import chosen_template, own_layout
 from stillage.errors import UserError
-from stillage.experiment.controls import CONTROLS
-from stillage.experiment.inputs import model_source, shortest_context, some_of
+from stillage.models.limits import shortest_context
+from stillage.run.config import DataConfig
 from stillage.types import Array, Example, Record, TokenStats
 
 if TYPE_CHECKING:
     import pyarrow as pa
     from transformers import PreTrainedTokenizerFast
 
-    from stillage.audit.questions import Subject
+    from stillage.audit.audit_records import AuditRecords
+    from stillage.audit.given import AuditModel, AuditSettings
+    from stillage.audit.queries import ScoringModel
+    from stillage.audit.record_readings import Reading
     from stillage.audit.validity import Check
-    from stillage.experiment.plan import Context
-    from stillage.experiment.readings import Reading
-    from stillage.experiment.specs import ModelSpec
     from stillage.functional.stats import Interval
 
 SAMPLE = 32  # records of each side that are read in other ways
@@ -50,54 +52,51 @@ class Sight:
     bare: Sequence[Other] = ()
 
 
-def sight_of(
-    context: Context,
-    spec: ModelSpec,
-    subject: Subject,
-    records: Sequence[Record],
-    parts: Sequence[str],
+def see(
+    model: AuditModel,
+    asked: ScoringModel,
+    records: AuditRecords,
     stats: Mapping[str, TokenStats],
+    settings: AuditSettings,
 ) -> Sight:
-    """One model's part. stats: of every record, by its id.
+    """Look at how one model reads. stats: of every record, by its id.
 
-    A model that was trained elsewhere also reads a sample of 32 members and 32 nonmembers in other ways; one that was trained
-    in this run was trained as it is read, and a control need not read well.
+    A model that was trained elsewhere also reads a sample of 32 members and 32 nonmembers in other
+    ways; one that was trained in this run was trained as it is read, and a control need not read
+    well.
     """
-    said, member = (
-        [stats[record.id] for record in records],
-        np.array([name == "private" for name in parts]),
-    )
-    if spec.name in CONTROLS:
-        return Sight(stats={spec.name: said})
-    losses = losses_of(said, member, len(subject.tokenizer), spec.is_trained)
-    found = Sight(losses={spec.name: losses}, stats={spec.name: said})
-    if spec.is_trained:
-        return found
+    said = [stats[record.id] for record in records.records]
+    member = records.audited.is_member
+    if model.name in CONTROLS:
+        return Sight(stats={model.name: said})
+    losses = losses_of(said, member, len(asked.tokenizer), model.is_trained)
+    seen = Sight(losses={model.name: losses}, stats={model.name: said})
+    if model.is_trained:
+        return seen
     sample = [
         record
-        for name in ("private", "nonmembers")
-        for record in some_of(
-            [record for record, its in zip(records, parts, strict=True) if its == name],
+        for part in ("private", "nonmembers")
+        for record in some_records(
+            [one for one, its in zip(records.records, records.parts, strict=True) if its == part],
             SAMPLE,
-            context.config.seed,
+            settings.seed,
             "sight",
-            name,
+            part,
         )
     ]
-    used = subject.encode(sample)
+    used = asked.encode(sample)
     ours = [stats[record.id] for record in sample]
-    of_member = {
-        record.id: bool(is_member) for record, is_member in zip(records, member, strict=True)
-    }
+    of_member = dict(zip(records.audited.ids, member.tolist(), strict=True))
 
     def other(what: str, fix: str, examples: Sequence[Example | None]) -> Other | None:
-        return compared(spec.name, what, fix, subject, used, ours, examples, of_member)
+        return compared(model.name, what, fix, asked, used, ours, examples, of_member)
 
+    data = settings.data
     return replace(
-        found,
-        layouts=made(other(*one) for one in other_readings(context, subject, sample, used)),
-        prompts=made([other("prompts", "", swapped(subject, sample))]),
-        bare=made(other(*one) for one in bare_readings(context, subject, sample)),
+        seen,
+        layouts=made(other(*one) for one in other_readings(data, asked, sample, used)),
+        prompts=made([other("prompts", "", swapped(asked, sample))]),
+        bare=made(other(*one) for one in bare_readings(data, asked, sample)),
     )
 
 
@@ -133,11 +132,11 @@ def losses_of(
 
 
 def other_readings(
-    context: Context, subject: Subject, sample: Sequence[Record], used: Sequence[Example]
+    data: DataConfig, asked: ScoringModel, sample: Sequence[Record], used: Sequence[Example]
 ) -> Iterator[tuple[str, str, Sequence[Example | None]]]:
     """(what, how to choose it, the sample read so; None where a record cannot be) of every other way of reading."""
-    tokenizer, limit = subject.tokenizer, shortest_context(subject.model)
-    now = chosen_template(context.config.data.template, tokenizer)
+    tokenizer, limit = asked.tokenizer, shortest_context(asked.model)
+    now = chosen_template(data.template, tokenizer)
     own = own_layout(tokenizer.chat_template) if tokenizer.chat_template else ""
     asks = any(record.prompt or record.input or record.messages for record in sample)
     for layout in [own] if own else ["alpaca", "raw"]:
@@ -146,7 +145,7 @@ def other_readings(
             yield (
                 what,
                 f"--data.template {layout}",
-                laid_out(context, tokenizer, sample, layout, limit),
+                laid_out(data, tokenizer, sample, layout, limit),
             )
     start = tokenizer.bos_token_id
     if isinstance(start, int):
@@ -161,20 +160,20 @@ def other_readings(
 
 
 def bare_readings(
-    context: Context, subject: Subject, sample: Sequence[Record]
+    data: DataConfig, asked: ScoringModel, sample: Sequence[Record]
 ) -> Iterator[tuple[str, str, Sequence[Example | None]]]:
     """Records without a prompt, after what the model's folder puts around one; nothing where the run says raw itself."""
-    tokenizer = subject.tokenizer
+    tokenizer = asked.tokenizer
     own = own_layout(tokenizer.chat_template) if tokenizer.chat_template else "raw"
     asks = any(record.prompt or record.input or record.messages for record in sample)
-    if own != "raw" and not asks and context.config.data.template != "raw":
+    if own != "raw" and not asks and data.template != "raw":
         empty = [replace(record, prompt=" ") for record in sample]
-        found = laid_out(context, tokenizer, empty, own, shortest_context(subject.model))
+        found = laid_out(data, tokenizer, empty, own, shortest_context(asked.model))
         yield f"after what its folder puts around a prompt ({own})", "", found
 
 
 def laid_out(
-    context: Context,
+    data: DataConfig,
     tokenizer: PreTrainedTokenizerFast,
     sample: Sequence[Record],
     layout: str,
@@ -183,7 +182,6 @@ def laid_out(
     """The sample in another layout, under the run's limits; None for every record where it does not fit, or is refused."""
     from stillage.data.tokenise import tokenise
 
-    data = context.config.data
     try:
         return tokenise(
             sample,
@@ -213,13 +211,13 @@ def with_start(example: Example, start: int, limit: int | None, remove: bool) ->
     return replace(example, ids_T=example.ids_T[1:], response_T=response_T)
 
 
-def swapped(subject: Subject, sample: Sequence[Record]) -> list[Example | None]:
+def swapped(asked: ScoringModel, sample: Sequence[Record]) -> list[Example | None]:
     """Every record's response after the next one's prompt; None where that prompt is its own, or there is none."""
     moved = [
         replace(record, prompt=other.prompt, input=other.input, messages=other.messages)
         for record, other in zip(sample, [*sample[1:], *sample[:1]], strict=True)
     ]
-    examples = subject.encode(moved)
+    examples = asked.encode(moved)
     return [
         example if (other.prompt or other.messages) and other != record else None
         for record, other, example in zip(sample, moved, examples, strict=True)
@@ -230,14 +228,14 @@ def compared(
     model: str,
     what: str,
     fix: str,
-    subject: Subject,
+    asked: ScoringModel,
     used: Sequence[Example],
     ours: Sequence[TokenStats],
     examples: Sequence[Example | None],
     is_member: Mapping[str, bool],
 ) -> Other | None:
     """The same responses read in another way, over the tokens that both end with; None where nothing compares."""
-    from stillage.audit.questions import stats_of
+    from stillage.audit.queries import scored_tokens
 
     pairs = [
         (stats, example)
@@ -246,7 +244,7 @@ def compared(
     ]
     if not pairs:
         return None
-    theirs = stats_of(subject, [example for _, example in pairs], f"reading {{}} records {what}")
+    theirs = scored_tokens(asked, [example for _, example in pairs], f"reading {{}} records {what}")
     both = [tail_means(stats, other) for (stats, _), other in zip(pairs, theirs, strict=True)]
     kept = [index for index, means in enumerate(both) if np.isfinite(means).all()]
     if not kept:
@@ -283,10 +281,14 @@ def together(parts: Sequence[Sight]) -> Sight:
 
 
 def sight_checks(
-    context: Context, sight: Sight, readings: Sequence[Reading], scores: pa.Table
+    models: Sequence[AuditModel],
+    sight: Sight,
+    readings: Sequence[Reading],
+    scores: pa.Table,
+    level: float,
 ) -> list[Check]:
-    """All checks on whether the auditor could see. scores: audit/scores.parquet."""
-    given = {spec.name for spec in context.asked if not spec.is_trained}
+    """Check whether the auditor could see. scores: audit/scores.parquet."""
+    given = {model.name for model in models if not model.is_trained}
     shares = {
         model: Share(
             cut=int(reading.was_cut.sum()),
@@ -298,48 +300,42 @@ def sight_checks(
         for model in reading.models
         if model not in CONTROLS
     }
-    adapters = adapter_weights(context)
-    found = [check_reading(sight.losses), check_share_read(shares), check_repeats(sight.stats)]
-    found += [check_layout(sight.layouts)] if sight.layouts else []
-    found += [check_prompts(sight.prompts, sight.bare)] if sight.prompts or sight.bare else []
-    found += [check_adapters(adapters)] if adapters else []
-    return [
-        *found,
-        check_positive_control(
-            intervals_of(context, scores), {r.name for r in context.asked} - given
-        ),
-    ]
+    adapters = adapter_weights(models)
+    checks = [check_reading(sight.losses), check_share_read(shares), check_repeats(sight.stats)]
+    checks += [check_layout(sight.layouts)] if sight.layouts else []
+    checks += [check_prompts(sight.prompts, sight.bare)] if sight.prompts or sight.bare else []
+    checks += [check_adapters(adapters)] if adapters else []
+    trained = {model.name for model in models} - given
+    return [*checks, check_positive_control(learned_intervals(scores, level), trained)]
 
 
-def intervals_of(context: Context, scores: pa.Table) -> dict[str, dict[str, Interval]]:
+def learned_intervals(scores: pa.Table, level: float) -> dict[str, dict[str, Interval]]:
     """AUC intervals of every attack on every model that may have learned members."""
     from stillage.audit.membership import BLIND, by_model_and_attack, is_cross_fitted
 
-    found: dict[str, dict[str, Interval]] = {}
+    intervals: dict[str, dict[str, Interval]] = {}
     for (model, attack), scored in by_model_and_attack(scores).items():
         if (
             model not in (BLIND, *CONTROLS)
             and scored.is_member.any()
             and not scored.is_member.all()
         ):
-            interval = scored.auc(
-                context.config.audit.level, cross_fitted=is_cross_fitted(model, attack)
-            )
-            found.setdefault(model, {})[attack] = interval
-    return found
+            interval = scored.auc(level, cross_fitted=is_cross_fitted(model, attack))
+            intervals.setdefault(model, {})[attack] = interval
+    return intervals
 
 
-def adapter_weights(context: Context) -> dict[str, float]:
-    """The largest weight of the factor that starts at 0, of every asked model that is an adapter."""
+def adapter_weights(models: Sequence[AuditModel]) -> dict[str, float]:
+    """The largest weight of the factor that starts at 0, of every model that is an adapter."""
     from stillage.models.lora import largest_change
     from stillage.models.source import ADAPTER, find
 
-    found: dict[str, float] = {}
-    for spec in context.asked:
-        source = model_source(context, spec)
+    largest: dict[str, float] = {}
+    for model in models:
+        source = model.source
         folders = [find(place) for place in (source.adapter,) if place]
         folders += [find(source.path, source.revision)] if source.path else []
         for folder in folders:
             if (folder / ADAPTER).exists():
-                found[spec.name] = min(found.get(spec.name, np.inf), largest_change(folder))
-    return found
+                largest[model.name] = min(largest.get(model.name, np.inf), largest_change(folder))
+    return largest

@@ -11,8 +11,9 @@ import pytest
 
 from stillage.cli import main
 from stillage.errors import ConfigError
-from stillage.experiment.exposure_stage import check_exposure
-from stillage.experiment.plan import make_context, plan
+from stillage.experiment.context import make_context
+from stillage.experiment.plan import plan
+from stillage.measures.exposure import check_exposure
 from stillage.run.audit_config import AuditConfig
 from stillage.run.config import Config
 from stillage.run.results import read_results

@@ -1,4 +1,4 @@
-"""What must be at chance in every run: blind attackers, models that never met a member, the student before its training."""
+"""What must be at chance: blind attackers, models that met no member, the untrained student."""
 
 from __future__ import annotations
 
@@ -7,27 +7,21 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from stillage.audit.attack_settings import attacks_of
+from stillage.audit.control_models import ALONE as NO_TEACHER
+from stillage.audit.control_models import CLEAN, CLEAN_TEACHER, OUTSIDE
 from stillage.audit.controls import Control
-from stillage.experiment.attack_settings import attacks_of
-from stillage.experiment.inputs import (
-    audited_of,
-    device_name,
-    examples_of,
-    parts_of,
-    shortest_context,
-    tokenizer_of,
-)
-from stillage.experiment.specs import OUTSIDE, REFERENCE, ModelSpec
-from stillage.rng import derive
+from stillage.audit.given import AuditModel, AuditSettings, TrainingFacts
+from stillage.data.examples import make_examples
+from stillage.models.limits import shortest_context
 from stillage.types import Array, Attack, Query, Record
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from stillage.data.split import Split
-    from stillage.experiment.plan import Context
+    from stillage.audit.audit_records import AuditRecords
 
-CONTROLS = (REFERENCE, OUTSIDE, "student_counterfactual", "teacher_counterfactual")
+CONTROLS = (NO_TEACHER, OUTSIDE, CLEAN, CLEAN_TEACHER)
 """Models that never met a private record, nor a teacher that did."""
 UNTRAINED = "student_untrained"
 """The weights that the student's training started from."""
@@ -55,53 +49,52 @@ def controls_of(scores: pa.Table) -> dict[str, Control]:
 
 
 def untrained_controls(
-    context: Context, split: Split, records: Sequence[Record], unchecked: dict[str, str]
+    facts: TrainingFacts,
+    student: AuditModel | None,
+    records: AuditRecords,
+    settings: AuditSettings,
 ) -> dict[str, Control]:
-    """The configured one-pass attacks on the student as it was before its training: one forward pass."""
+    """Run the one-pass attacks on the student as it was before its training: one forward pass."""
     import pyarrow as pa
 
     from stillage.audit.membership import score_rows, score_schema
 
-    spec = next((spec for spec in context.specs if spec.name == "student"), None)
-    if spec is None or not spec.is_trained or spec.pruned_from:
-        why = (
-            "it is cut from its teacher"
-            if spec is not None and spec.pruned_from
-            else "no student was trained here"
-        )
-        unchecked["untrained student"] = why
+    if facts.load_untrained is None or student is None:
         return {}
-    audited = audited_of(split, records, parts_of(split, records))
     chosen = [
         attack
-        for attack in attacks_of(context.config.audit)
+        for attack in attacks_of(settings.audit)
         if ALONE in attack.queries and set(attack.queries) <= {ALONE, TEXT}
     ]
-    scores = untrained_scores(context, spec, records, chosen)
-    tables = [score_rows(audited, UNTRAINED, name, values) for name, values in scores.items()]
+    scores = untrained_scores(facts, student, records.records, chosen, settings)
+    tables = [
+        score_rows(records.audited, UNTRAINED, name, values) for name, values in scores.items()
+    ]
     return controls_of(pa.concat_tables([score_schema().empty_table(), *tables]))
 
 
 def untrained_scores(
-    context: Context, spec: ModelSpec, records: Sequence[Record], attacks: Sequence[Attack]
+    facts: TrainingFacts,
+    student: AuditModel,
+    records: Sequence[Record],
+    attacks: Sequence[Attack],
+    settings: AuditSettings,
 ) -> dict[str, Array]:
-    """Each attack's scores float64[n] on the weights that a model's training started from."""
-    from stillage.models.load import load_model
+    """Each attack's scores float64[n] on the weights that the student's training started from."""
     from stillage.models.query import token_stats
 
-    if not attacks:
+    if not attacks or facts.load_untrained is None:
         return {}
-    config, tokenizer = context.config, tokenizer_of(context, spec)
-    seed = derive(config.seed, "weights", "student")
-    model = load_model(spec.start, vocab_size=len(tokenizer), seed=seed, device=device_name())
-    examples = examples_of(
+    tokenizer = student.load_tokenizer()
+    model = facts.load_untrained(tokenizer)
+    examples = make_examples(
         records,
         tokenizer,
-        config.data,
+        settings.data,
         shortest_context(model),
-        what=f"the start of {spec.name}, audit",
+        what=f"the start of {student.name}, audit",
     )
-    stats = token_stats(model, examples, batch_tokens=config.audit.batch_tokens)
+    stats = token_stats(model, examples, batch_tokens=settings.audit.batch_tokens)
     return {
         attack.name: np.array(
             [

@@ -1,0 +1,106 @@
+"""The records of an audit: who is evaluated, who leaves and why, who serves as a prefix."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+from stillage.audit.draw_records import some_groups
+from stillage.audit.group_labels import group_labels
+from stillage.audit.left_out import Why, left_out
+from stillage.audit.membership import Audited
+from stillage.audit.prefix import Prefixes, draw_prefixes
+from stillage.audit.queries import queries_for
+from stillage.data.split import Split
+from stillage.run.audit_config import AuditConfig
+from stillage.types import Attack, Part, Record
+
+SIDES: tuple[Part, Part] = ("private", "nonmembers")
+
+
+@dataclass(frozen=True, kw_only=True)
+class AuditRecords:
+    """The evaluated records in one order, members first, and the split that they come from."""
+
+    split: Split
+    left: Mapping[str, Why]  # record id -> why it leaves the evaluation
+    records: tuple[Record, ...]
+    parts: tuple[str, ...]  # private or nonmembers, of each
+    prefixes: Prefixes
+
+    @cached_property
+    def audited(self) -> Audited:
+        """The records as the statistics want them."""
+        return Audited(
+            ids=tuple(record.id for record in self.records),
+            parts=self.parts,
+            texts=tuple(record.response for record in self.records),
+            groups=self.split.groups_of(self.records),
+        )
+
+    @cached_property
+    def public(self) -> tuple[Record, ...]:
+        """The public records of the split."""
+        return tuple(self.split.records_by_part.get("public", ()))
+
+    def labels(self, columns: Sequence[str]) -> dict[str, list[str]]:
+        """Return each measured record's group in every column, by id."""
+        return group_labels(self.split, columns)
+
+    def some(self, most: int, seed: int, purpose: str) -> AuditRecords:
+        """Draw at most `most` records of each part, whole groups; 0: all."""
+        groups = self.split.groups_of(self.records)
+        records, parts = some_groups(self.records, self.parts, groups, most, seed, purpose)
+        return replace(self, records=tuple(records), parts=parts)
+
+
+def choose_records(
+    split: Split, attacks: Sequence[Attack], audit: AuditConfig, seed: int, *, learns_public: bool
+) -> AuditRecords:
+    """Choose whom an audit evaluates: at most audit.max_records members, and nonmembers.
+
+    A recorded draw of whole groups; without those that leave the evaluation (`left_out`; the
+    split's checks count them) and those that an attack gives away as prefixes. learns_public: as in
+    `left_out`.
+    """
+    left = left_out(split, learns_public=learns_public)
+    pool, parts = sorted_parts(split, SIDES, left)
+    groups = split.groups_of(pool)
+    records, parts = some_groups(pool, parts, groups, audit.max_records, seed, "audit")
+    away = given_away(attacks, audit.prefix_records)
+    prefixes = draw_prefixes(
+        records,
+        parts,
+        split.groups_of(records),
+        seed=seed,
+        nonmembers=away.get("nonmembers", 0),
+        members=away.get("private", 0),
+    )
+    return AuditRecords(
+        split=split,
+        left=left,
+        records=tuple(records[index] for index in prefixes.kept),
+        parts=tuple(parts[index] for index in prefixes.kept),
+        prefixes=prefixes,
+    )
+
+
+def sorted_parts(
+    split: Split, parts: Sequence[Part], left: Mapping[str, Why]
+) -> tuple[list[Record], list[str]]:
+    """List the records of some parts but for those that left, each part by id; with their parts."""
+    records: list[Record] = []
+    of: list[str] = []
+    for part in parts:
+        kept = (record for record in split.records_by_part.get(part, ()) if record.id not in left)
+        records += sorted(kept, key=lambda record: record.id)
+        of += [part] * (len(records) - len(of))
+    return records, of
+
+
+def given_away(attacks: Sequence[Attack], count: int) -> dict[str, int]:
+    """Return how many records of each part the attacks take as prefixes; empty for none."""
+    asked = queries_for(attacks)
+    wish = {"nonmembers": "nonmember_prefix" in asked, "private": "member_prefix" in asked}
+    return {part: count for part, is_asked in wish.items() if is_asked and count}

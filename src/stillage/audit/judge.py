@@ -1,0 +1,218 @@
+"""Judge an audit: which checks can be made of it, their facts, and the verdict."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from stillage.audit.control_scores import ALONE, TEXT, controls_of, untrained_controls
+from stillage.audit.controls import check_controls
+from stillage.audit.duplicates import check_overlap, check_training_overlap
+from stillage.audit.left_out import Why, saying
+from stillage.audit.validity import (
+    Check,
+    check_answers,
+    check_order,
+    check_provenance,
+    check_records,
+    check_sources,
+    check_truncation,
+    judge,
+)
+from stillage.data.groups import cluster_numbers, prompt_text, whole_text
+from stillage.types import Array, Record
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from stillage.audit.audit_records import AuditRecords
+    from stillage.audit.given import AuditModel, AuditSettings, TrainingFacts
+    from stillage.audit.record_readings import Reading
+    from stillage.data.split import Split
+
+NOBODY: Mapping[str, Why] = {}
+
+
+def judge_audit(
+    records: AuditRecords,
+    models: Sequence[AuditModel],
+    facts: TrainingFacts,
+    scores: pa.Table,
+    readings: Sequence[Reading],
+    settings: AuditSettings,
+    seen: Sequence[Check] = (),
+) -> dict[str, object]:
+    """Judge whether the membership claim may be printed (validity.json).
+
+    What could not be checked is listed with its reason. scores: audit/scores.parquet. readings: how
+    the models read the records. seen: checks made while the models were asked (`sight_checks`).
+    """
+    split, left = records.split, records.left
+    unchecked: dict[str, str] = {}
+    student = next((model for model in models if model.name == "student"), None)
+    controls = controls_of(scores)
+    controls |= untrained_controls(facts, student, records, settings)
+    if facts.load_untrained is None:
+        unchecked["untrained student"] = facts.why_no_untrained
+    given = [model.name for model in models if not model.is_trained]
+    checks = [
+        provenance(split, facts, given, unchecked),
+        overlap(split, left),
+        training_overlap(split, facts, unchecked, left),
+        order(split, unchecked),
+        truncation(records, readings),
+        check_records(records.audited.ids, ids_by_score(scores)),
+        check_sources(*facts.fingerprints()) if facts.fingerprints is not None else None,
+        check_answers(answers(scores)),
+        *seen,
+        check_controls(controls, settings.audit.level, drawn_by_us=split.drawn_by_us),
+    ]
+    made = [check for check in checks if check is not None]
+    return judge(made, unchecked).as_json() | {"drawn_by_us": split.drawn_by_us}
+
+
+def sides(split: Split) -> tuple[list[Record], list[Record]]:
+    """All members and all nonmembers, audited or not."""
+    members, nonmembers = (
+        list(split.records_by_part.get(part, ())) for part in ("private", "nonmembers")
+    )
+    return members, nonmembers
+
+
+def provenance(
+    split: Split, facts: TrainingFacts, given: Sequence[str], unchecked: dict[str, str]
+) -> Check | None:
+    """Check where each record went, as the stages of this run wrote it down."""
+    if given:
+        unchecked["provenance"] = (
+            f"what was trained elsewhere is not known here: {', '.join(given)}"
+        )
+    if not facts.met:
+        return None
+    return check_provenance(
+        facts.met,
+        {record.id: part for part, records in split.records_by_part.items() for record in records},
+    )
+
+
+def overlap(split: Split, left: Mapping[str, Why] = NOBODY) -> Check:
+    """Look for members that are nonmembers too, or nearly. left: as `left_out`."""
+    members, nonmembers = sides(split)
+    check = check_overlap(
+        [record.id for record in members],
+        [record.id for record in nonmembers],
+        [whole_text(record) for record in members],
+        [whole_text(record) for record in nonmembers],
+    )
+    if split.copies:
+        check = replace(check, detail=f"{check.detail} {split.copies}.")
+    return saying(check, split, left, "near")
+
+
+def training_overlap(
+    split: Split,
+    facts: TrainingFacts,
+    unchecked: dict[str, str],
+    left: Mapping[str, Why] = NOBODY,
+) -> Check | None:
+    """Look for members and nonmembers that the students were trained on by themselves, or nearly."""
+    if not facts.learns_public:
+        unchecked["training_overlap"] = "no student was trained here"
+        return None
+    if facts.reads_corpus:
+        unchecked["plain text"] = (
+            "the corpus that the students read beside their records was not searched for members"
+        )
+    members, nonmembers = sides(split)
+    audited, public = [*members, *nonmembers], split.records_by_part.get("public", [])
+    check = check_training_overlap(
+        [prompt_text(record) for record in audited],
+        [whole_text(record) for record in audited],
+        [prompt_text(record) for record in public],
+        [whole_text(record) for record in public],
+    )
+    return saying(check, split, left, "trained")
+
+
+def order(split: Split, unchecked: dict[str, str]) -> Check | None:
+    """Compare the places in the pool, where members and nonmembers come from one."""
+    members, nonmembers = sides(split)
+    place = places([*members, *nonmembers])
+    if not split.drawn_by_us or place is None:
+        unchecked["order"] = (
+            "the records do not say where in a file they stood"
+            if split.drawn_by_us
+            else "members and nonmembers come from files of their own"
+        )
+        return None
+    clusters = drawn_together(split, [*members, *nonmembers])
+    return check_order(place, np.arange(place.size) < len(members), clusters=clusters)
+
+
+def drawn_together(split: Split, records: Sequence[Record]) -> Array:
+    """Number the records, equally for those drawn as one; int[n]."""
+    return cluster_numbers([record.id for record in records], split.groups_of(records))
+
+
+def places(records: Sequence[Record]) -> Array | None:
+    """Each record's place in the pool, int[n], by file and line; None where a source names none."""
+    found = [
+        (name, int(line))
+        for name, _, line in (r.source.rpartition(":") for r in records)
+        if line.isdigit()
+    ]
+    if len(found) < len(records):
+        return None
+    rank = {place: number for number, place in enumerate(sorted(set(found)))}
+    return np.array([rank[place] for place in found])
+
+
+def truncation(records: AuditRecords, readings: Sequence[Reading]) -> Check:
+    """How unequally members and nonmembers were cut, under the model that reads them most so."""
+    audited = records.audited
+    clusters = drawn_together(records.split, records.records)
+    checks = [
+        check_truncation(reading.was_cut, audited.is_member, clusters=clusters)
+        for reading in readings
+    ]
+    return min(checks, key=lambda check: float(str(check.values["p"])))
+
+
+def ids_by_score(scores: pa.Table) -> dict[str, list[str]]:
+    """The ids of every column of scores."""
+    found: dict[str, list[str]] = {}
+    for row in scores.select(["model", "attack", "id"]).to_pylist():
+        found.setdefault(f"{row['attack']} on {row['model']}", []).append(row["id"])
+    return found
+
+
+def answers(scores: pa.Table) -> dict[str, list[Array]]:
+    """Each model's scores under the attacks that ask it alone; those that also read the text, where there is no other."""
+    from stillage.audit.attacks import ATTACKS
+
+    model, attack, ids, score = (
+        scores.column(name).to_numpy(zero_copy_only=False)
+        for name in ("model", "attack", "id", "score")
+    )
+    of_model = {
+        name: np.unique(ids[model == name].astype(str)) for name in dict.fromkeys(model.tolist())
+    }
+    found: dict[str, list[Array]] = {}
+    for wanted in ({ALONE}, {ALONE, TEXT}):
+        names = {
+            name
+            for name in set(attack.tolist()) & set(ATTACKS)
+            if set(ATTACKS[name].queries) == wanted
+        }
+        for pair in dict.fromkeys(zip(model.tolist(), attack.tolist(), strict=True)):
+            if pair[1] in names and (pair[0] not in found or wanted == {ALONE}):
+                chosen = np.flatnonzero((model == pair[0]) & (attack == pair[1]))
+                values = np.full(
+                    of_model[pair[0]].size, np.nan
+                )  # a record that was lost has no score
+                values[np.searchsorted(of_model[pair[0]], ids[chosen].astype(str))] = score[chosen]
+                found.setdefault(pair[0], []).append(values)
+    return found

@@ -1,0 +1,161 @@
+"""Write the report of a finished run again, by whatever version it was made."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from stillage import __version__
+from stillage.errors import ConfigError, DataError, UserError
+from stillage.experiment.context import Context
+from stillage.experiment.folders import check_store, done_over, earlier_config, listed
+from stillage.experiment.plan import keyed, plan, report_plan
+from stillage.experiment.report_stage import REPORT, secret_of
+from stillage.experiment.run import do_stage
+from stillage.run.folder import changed_file, write_text
+from stillage.run.lock import check_free, locked
+from stillage.run.parse import difference, to_yaml
+from stillage.run.stages import (
+    link,
+    manifest_of,
+    stage_folder,
+    stage_key,
+    started_with,
+    status,
+)
+
+
+def report_again(context: Context, say: Callable[[str], None], *, only_say: bool = False) -> None:
+    """Write the report of a finished run, whatever version made it and wherever it lies now; do no other stage.
+
+    only_say: for a dry run. ConfigError where the settings are not the run's, or a live process is at work on it; DataError
+    where there is no run, or a stage is not finished or damaged, naming all of them and the command that does them.
+    """
+    run = context.run
+    check_settings(context)
+    check_store(run)
+    check_free(run)
+    names = stage_names(context)
+    check_finished(context, names)
+    stage = report_plan(context, names)
+    stage = stage if only_say else keyed(context, [stage])[0]
+    manifests = {name: manifest_of(run / name) or {} for name in names}
+    key = stage_key(
+        stage.name,
+        stage.settings,
+        {name: one["key"] for name, one in manifests.items()},
+        {},
+        stage.schema,
+        stage.secret,
+    )
+    folder = stage_folder(run, stage, key, context.store)
+    state = status(folder, stage, key)
+    say(f"{REPORT}: {'skipped, ' if state.is_done else ''}{state.reason}")
+    if only_say:
+        return
+    with locked(run):
+        link(run, stage, folder)
+        do_stage(context, stage, key)
+        text = to_yaml(context.config)
+        if (run / "config.yaml").read_text(encoding="utf-8") != text:  # how the report looks
+            write_text(run / "config.yaml", text)
+
+
+def check_settings(context: Context) -> None:
+    """DataError without a run in the folder; ConfigError where the settings would change a stage of it."""
+    run = context.run
+    before = earlier_config(run)
+    if before is None:
+        raise DataError(
+            f"There is no run in {run} to report.",
+            f"not there: {run / 'config.yaml'}",
+            "`report` only reports: do the run first, with `stillage run`.",
+        )
+    changes = difference(before, context.config)
+    if changes and done_over(context, plan(context), before):
+        raise ConfigError(
+            f"The folder {run} holds a run with other settings.",
+            listed(changes),
+            f"`report` only reports: leave these settings out, or give them to {run_command(context)}",
+        )
+
+
+def stage_names(context: Context) -> list[str]:
+    """The stages of the run, the report aside: those of its plan.
+
+    Where its report was written by another version, which may plan otherwise, or the plan cannot be made any more (a data
+    file is gone): those that the report was made from, and those that were begun since.
+    """
+    made = manifest_of(context.run / REPORT)
+    if made is None or made["settings"].get("version") == __version__:
+        try:
+            return [stage.name for stage in plan(context) if stage.name != REPORT]
+        except UserError:
+            if made is None:
+                raise
+    begun = [
+        path.name
+        for path in sorted(context.run.iterdir())
+        if path.name != REPORT and started_with(path)
+    ]
+    return list(dict.fromkeys([*made["inputs"], *begun]))
+
+
+def check_finished(context: Context, names: Sequence[str]) -> None:
+    """DataError that names every stage that is not finished, damaged, or made from inputs that lie there no more."""
+    wrong = unfinished(context.run, names)
+    if wrong:
+        raise DataError(
+            f"The run {context.run} is not finished, so that it cannot be reported.",
+            listed(wrong),
+            f"`report` only reports; this does what is missing: {run_command(context)}",
+        )
+
+
+def unfinished(run: Path, names: Sequence[str]) -> list[str]:
+    """What is wrong with the stages, by what they wrote down of themselves: "student: damaged: model is missing".
+
+    That a stage was made from the inputs that lie there now is checked where keys are made as this version makes them.
+    """
+    found = {name: manifest_of(run / name) for name in names}
+    wrong = []
+    for name, manifest in found.items():
+        if manifest is None:
+            wrong.append(
+                f"{name}: {'begun, not finished' if started_with(run / name) else 'not done yet'}"
+            )
+            continue
+        broken = changed_file(run / name, manifest["files"])
+        if broken:
+            wrong.append(f"{name}: damaged: {broken}")
+        elif not made_from(run, name, manifest, found):
+            wrong.append(f"{name}: made from other inputs than those in the folder")
+    return wrong
+
+
+def made_from(
+    run: Path, name: str, manifest: Mapping[str, Any], found: Mapping[str, Mapping[str, Any] | None]
+) -> bool:
+    """Was the stage made from those stages, as far as its key can tell?"""
+
+    def key(name: str, one: Mapping[str, Any], inputs: Mapping[str, str]) -> str:
+        secret = secret_of(run, one["settings"]["report"]) if name == REPORT else ""
+        return stage_key(name, one["settings"], inputs, one["outside"], one["schema"], secret)
+
+    first = next(
+        (one for one in found.items() if one[1] is not None and not one[1]["inputs"]), None
+    )
+    if first is None or first[1] is None or key(first[0], first[1], {}) != first[1]["key"]:
+        return True  # another version made its keys otherwise
+    inputs = {
+        other: one["key"] for other in manifest["inputs"] if (one := found.get(other)) is not None
+    }
+    return len(inputs) < len(manifest["inputs"]) or key(name, manifest, inputs) == manifest["key"]
+
+
+def run_command(context: Context) -> str:
+    """The command that does what is missing in the run folder."""
+    plugins = "".join(f" --plugin {shlex.quote(str(plugin.path))}" for plugin in context.plugins)
+    return f"stillage run {shlex.quote(str(context.run))}{plugins}"

@@ -1,0 +1,65 @@
+"""Which blocks carry the leak: every audited model block by block, on both sides."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from stillage.audit.control_models import ALONE, OUTSIDE
+from stillage.measures.measure import Measure, Measured, MeasureInput
+
+if TYPE_CHECKING:
+    from stillage.report.cells import Table
+    from stillage.report.load import RunView
+
+
+def measure_blocks(given: MeasureInput) -> Measured:
+    """Profile every model (blocks/scores.parquet), and its blocks' AUCs."""
+    from stillage.audit.block_profiles import block_profiles, block_reference
+    from stillage.audit.blocks import Profile, block_results, block_table
+    from stillage.audit.given import scoring_model
+    from stillage.audit.membership import LeftOut, left_out_results
+
+    settings = given.settings
+    chosen = given.records.some(settings.audit.block_records, settings.seed, "blocks")
+    trains = any(model.is_trained for model in given.models)
+    known = {model.name: model for model in (*given.models, *given.elsewhere)}
+    other = known.get(ALONE if trains else OUTSIDE)
+    reference = None if other is None else block_reference(other, chosen.records, settings)
+    profiles: list[Profile] = []
+    left_out: list[LeftOut] = []
+    for model in given.models:
+        settings.progress(settings.stage, {"model": model.name})
+        asked = scoring_model(model, settings)
+        own, without = block_profiles(
+            model.name, asked, chosen.records, chosen.audited, reference, settings
+        )
+        profiles += own
+        left_out += without
+    results = block_results(
+        chosen.audited, profiles, level=settings.audit.level, base=settings.base
+    )
+    return Measured(
+        tables={"scores": block_table(chosen.audited, profiles)},
+        results=[*results, *left_out_results(left_out, settings.base)],
+    )
+
+
+def section(view: RunView) -> Sequence[Table]:
+    """Return the tables of blocks, and of what stands above a control's."""
+    from stillage.report.blocks import beyond_table, blocks_table
+
+    return [table for table in (blocks_table(view), beyond_table(view)) if table is not None]
+
+
+BLOCKS = Measure(
+    name="blocks",
+    is_asked=lambda config, models: config.audit.blocks,
+    reads=(
+        *("blocks", "block_records", "level"),
+        *("mope_sigma", "mope_copies", "mope_noise"),
+    ),
+    run=measure_blocks,
+    section=section,
+    schema=3,
+)

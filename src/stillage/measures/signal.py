@@ -1,0 +1,121 @@
+"""Teacher divergence: the teacher and its student against those that never met the members."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from stillage.audit.signal import PAIRS
+from stillage.measures.measure import Measure, Measured, MeasureInput
+from stillage.types import Array, Part
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from stillage.audit.given import AuditModel, AuditSettings
+    from stillage.report.cells import Table
+    from stillage.report.load import RunView
+    from stillage.types import Record
+
+COMPARED: tuple[Part, ...] = ("public", "private", "nonmembers")
+TWINS = {"teacher", "teacher_counterfactual"}
+
+
+def measure_signal(given: MeasureInput) -> Measured:
+    """KL per record between each model and its twin: quantiles, and correlations with scores."""
+    from stillage.audit.signal import Signals, signal_results, signal_table
+
+    settings, split = given.settings, given.records.split
+    records, parts = compared_records(given)
+    by_name = {model.name: model for model in given.models}
+    kl: dict[str, Array] = {}
+    for name, twin in PAIRS.items():
+        if name in by_name and twin in by_name:
+            settings.progress(settings.stage, {"model": name})
+            kl[name] = kl_of_pair(by_name[name], by_name[twin], records, settings)
+    signals = Signals(
+        ids=tuple(record.id for record in records),
+        parts=parts,
+        groups=split.groups_of(records),
+        kl=kl,
+    )
+    shown = student_scores(given.read("audit/scores"), settings.audit.attacks)
+    results = signal_results(signals, shown, level=settings.audit.level, base=settings.base)
+    return Measured(tables={"signal": signal_table(signals)}, results=results)
+
+
+def compared_records(given: MeasureInput) -> tuple[list[Record], tuple[str, ...]]:
+    """Draw the answered records to compare on, and their parts; whole groups.
+
+    At most audit.signal_records of each part; without those that leave the evaluation.
+    """
+    from stillage.audit.audit_records import sorted_parts
+    from stillage.audit.draw_records import some_groups
+    from stillage.data.unanswered import with_answers
+
+    split, settings = given.records.split, given.settings
+    answered = {
+        record.id
+        for part in COMPARED
+        for record in with_answers(split.records_by_part.get(part, ()))
+    }
+    everybody, everyone = sorted_parts(split, COMPARED, given.records.left)
+    kept = [index for index, record in enumerate(everybody) if record.id in answered]
+    records, parts = [everybody[index] for index in kept], [everyone[index] for index in kept]
+    most = settings.audit.signal_records
+    return some_groups(records, parts, split.groups_of(records), most, settings.seed, "signal")
+
+
+def kl_of_pair(
+    model: AuditModel, twin: AuditModel, records: Sequence[Record], settings: AuditSettings
+) -> Array:
+    """Mean KL of a model from its twin on every record, float64[N], in nats per token."""
+    from stillage.data.examples import make_examples
+    from stillage.models.limits import shortest_context
+    from stillage.models.pairwise_kl import mean_kl
+
+    tokenizer = model.load_tokenizer()
+    first, second = model.load(tokenizer), twin.load(tokenizer)
+    examples = make_examples(
+        records,
+        tokenizer,
+        settings.data,
+        shortest_context(first, second),
+        what=f"{model.name}, signal",
+    )
+    progress = settings.doing(model.name)(f"comparing {{}} records with {twin.name}")
+    return mean_kl(
+        first, second, examples, batch_tokens=settings.audit.batch_tokens, progress=progress
+    )
+
+
+def student_scores(scores: pa.Table, attacks: Sequence[str]) -> dict[str, dict[str, float]]:
+    """The student's score of each record by id, of every attack that the configuration names."""
+    import pyarrow.compute as pc
+
+    table = scores.filter(pc.field("model") == "student")
+    shown: dict[str, dict[str, float]] = {name: {} for name in attacks}
+    for row in table.select(["attack", "id", "score"]).to_pylist():
+        if row["attack"] in shown and row["score"] is not None:
+            shown[row["attack"]][row["id"]] = row["score"]
+    return {name: by_id for name, by_id in shown.items() if by_id}
+
+
+def section(view: RunView) -> Sequence[Table]:
+    """Return the table of divergences."""
+    from stillage.report.signal import signal_table
+
+    table = signal_table(view)
+    return [] if table is None else [table]
+
+
+SIGNAL = Measure(
+    name="signal",
+    is_asked=lambda config, models: config.audit.signal_records > 0 and TWINS.issubset(models),
+    reads=("signal_records", "attacks", "level"),
+    evaluates=False,
+    needs=("audit",),
+    run=measure_signal,
+    section=section,
+    schema=3,
+)

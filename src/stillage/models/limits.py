@@ -1,0 +1,83 @@
+"""Where a model computes, how much it can read and write, and what its files are known by."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from stillage.errors import ConfigError
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerFast
+
+    from stillage.run.config import ModelConfig
+
+
+def device_name() -> str:
+    """Name the device to compute on: an accelerator where there is one."""
+    import torch
+
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def shortest_context(*models: PreTrainedModel | None) -> int | None:
+    """Return the shortest context of the models, in tokens; None where none has a limit."""
+    from stillage.models.pair import context_of
+
+    limits = [context_of(model) for model in models if model is not None]
+    return min((limit for limit in limits if limit is not None), default=None)
+
+
+def stated_context(source: ModelConfig) -> int | None:
+    """Read from a model's config alone how many tokens it can read; None without a limit."""
+    from transformers import AutoConfig
+
+    from stillage.models.pair import context_in
+    from stillage.models.source import ADAPTER, adapter_of, base_of, find
+
+    folder = find(source.path, source.revision) if source.path else adapter_of(source.adapter)
+    while (folder / ADAPTER).exists():
+        folder = base_of(folder)
+    return context_in(
+        AutoConfig.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
+    )
+
+
+def weights_key(source: ModelConfig) -> str:
+    """Return what names a model's weights in a cache: the hashes of its folders' files."""
+    from stillage.models.identity import folder_hash
+    from stillage.models.source import adapter_of, find
+
+    folders = [find(source.path, source.revision)] if source.path else []
+    folders += [adapter_of(source.adapter)] if source.adapter else []
+    return " ".join(
+        [*map(folder_hash, folders), *([source.quantize] if source.quantize != "none" else [])]
+    )
+
+
+def special_ids(tokenizer: PreTrainedTokenizerFast) -> tuple[int, int]:
+    """Return the ids of EOS and of padding.
+
+    EOS where there is no padding token: padding is masked, never read.
+    """
+    from stillage.corpus.tokenizers import end_id
+
+    eos, pad = end_id(tokenizer), tokenizer.pad_token_id
+    return eos, pad if isinstance(pad, int) else eos
+
+
+def new_tokens(model: PreTrainedModel, asked: int, usual: int = 64) -> int:
+    """Return the most tokens of an answer: as asked for; 0: as usual, half the context at most."""
+    context_tokens = shortest_context(model)
+    return asked or (usual if context_tokens is None else max(1, min(usual, context_tokens // 2)))
+
+
+def prompt_room(model: PreTrainedModel, max_new_tokens: int, wanted: int) -> int:
+    """Return how many tokens a prompt may have so that the answer fits. ConfigError for none."""
+    context_tokens = shortest_context(model)
+    room = wanted if context_tokens is None else min(wanted, context_tokens - max_new_tokens)
+    if room < 1:
+        values = f"max_new_tokens: {max_new_tokens}; context of the model: {context_tokens} tokens"
+        raise ConfigError(
+            "The answer's length leaves no room for a prompt.", values, "Lower max_new_tokens."
+        )
+    return room
