@@ -14,7 +14,7 @@ from pathlib import Path
 
 from stillage.audit.blind import N_FOLDS
 from stillage.audit.compare import auc_over_seeds
-from stillage.audit.membership import is_cross_fitted
+from stillage.audit.scores import is_cross_fitted
 from stillage.experiment.compare import candidate, run_scores
 from stillage.functional.stats import Interval
 from stillage.run.results import read_results
@@ -92,9 +92,7 @@ def main(runs: list[Path]) -> int:
             + " | ".join(words(row(one, "needed_exact", model)) for one in results)
             + " | |"
         )
-    gains = [
-        row(one, "needed_exact_gain", "student", "student_no_teacher") for one in results
-    ]
+    gains = [row(one, "needed_exact_gain", "student", "student_no_teacher") for one in results]
     print("| gain over no teacher | " + " | ".join(map(words, gains)) + " | |")
     failed = []
     for place, run in enumerate(runs):

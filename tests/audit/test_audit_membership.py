@@ -13,12 +13,12 @@ from stillage.audit.attacks import ATTACKS
 from stillage.audit.membership import (
     Audited,
     blind_rows,
-    by_model_and_attack,
     left_out_results,
     membership_results,
     score_table,
 )
 from stillage.audit.queries import Responses
+from stillage.audit.scores import Scores
 from stillage.errors import ConfigError
 from stillage.types import Attack, Party, Query, Result, TokenStats
 
@@ -81,7 +81,7 @@ def test_results_equal_an_independent_computation(
         audited, spoken, [ATTACKS["loss"], ATTACKS["reference"]], partners
     )
     assert not left_out  # a model is not compared with itself, which is no loss
-    assert set(by_model_and_attack(table)) == {
+    assert set(Scores(table).pairs) == {
         ("student", "loss"),
         ("student", "reference"),
         ("student_no_teacher", "loss"),
@@ -160,7 +160,7 @@ def test_what_cannot_be_run_is_left_out_with_its_reason(
     table, left_out = score_table(
         audited, said, [ATTACKS[name] for name in names], {"student": {"reference": "other"}}
     )
-    assert set(by_model_and_attack(table)) == {
+    assert set(Scores(table).pairs) == {
         ("student", "loss"),
         ("student", "reference_per_byte"),
     }

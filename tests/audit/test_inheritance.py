@@ -26,7 +26,8 @@ from stillage.audit.inheritance import (
     spearman,
     tpr_on_leaked,
 )
-from stillage.audit.inherited import aligned_scores, inheritance_results
+from stillage.audit.inherited import inheritance_results
+from stillage.audit.scores import Scores
 from stillage.audit.slices import by_slice, slice_labels, slice_results, with_p
 from stillage.data.columns import RecordColumns
 from stillage.data.records import read_records
@@ -380,7 +381,7 @@ def test_a_run_becomes_rows() -> None:
     assert len(by) == len(results) - len(floor) and {row.metric for row in floor} == {
         "inheritance_curve"
     }
-    attacks = aligned_scores(table)
+    attacks = Scores(table).aligned()
     one = attacks["loss"]
     for attack in ("loss", "min_k"):
         leak = next(
@@ -493,7 +494,7 @@ def test_records_without_a_score_are_left_out_of_both_and_other_records_are_refu
     assert [(row.attack, row.n) for row in leaks] == [("loss", 398)]
     assert "not compared" in caplog.text
     with pytest.raises(DataError, match="different records"):
-        aligned_scores(pa.Table.from_pylist(rows[1:]))
+        Scores(pa.Table.from_pylist(rows[1:])).aligned()
 
 
 def test_groups_are_adjusted_for_their_number() -> None:
@@ -530,7 +531,7 @@ def test_every_model_is_sliced_under_its_first_attack() -> None:
     assert set(student) == {"task: 0", "task: 1", "length: long"} and {
         row.attack for row in student.values()
     } == {"loss"}
-    one = aligned_scores(table)["loss"]
+    one = Scores(table).aligned()["loss"]
     assert student["length: long"].value == pytest.approx(
         roc_auc(one.scores["student"], one.is_member)
     )

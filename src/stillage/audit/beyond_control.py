@@ -16,11 +16,10 @@ from stillage.audit.control_models import CONTROLS, STUDENT
 from stillage.audit.extraction import by_model_and_part
 from stillage.audit.inherited import (
     DIFFERENCES,
-    Aligned,
-    aligned_scores,
     difference_results,
     tested,
 )
+from stillage.audit.scores import Aligned, Scores
 from stillage.errors import UserError
 from stillage.functional.pooled import PairedTest
 from stillage.functional.stats import paired_share_test, paired_tpr_test
@@ -48,7 +47,7 @@ def beyond_control_results(
     model; a rate that too few nonmembers allow is left out, as the audit shows it as refused. Share recited: Holm over the
     controls. A claim about a model needs every control's row to lie above zero.
     """
-    attacks, results = aligned_scores(scores), list[Result]()
+    attacks, results = Scores(scores).aligned(), list[Result]()
     exact = recited_members(recited)
     for model, controls in CONTROLS.items():
         row = replace(base, model=model, level=level, dataset="private vs nonmembers")

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from stillage.audit.extraction import by_model_and_part
+from stillage.audit.scores import Scores
 from stillage.data.groups import cluster_numbers
 from stillage.errors import UserError
 from stillage.functional.between import (
@@ -99,19 +100,13 @@ def rates_by_group(
     Of every model's first attack; scores: audit/scores.parquet. The intervals are for this threshold: one attacker uses it
     for all groups. Rates that too few nonmembers allow are left out, as the whole audit shows them as refused.
     """
-    names = ("model", "attack", "id", "part", "group", "score")
-    table = {name: scores.column(name).to_numpy(zero_copy_only=False) for name in names}
-    results: list[Result] = []
-    for model in dict.fromkeys(table["model"]):
-        of_model = table["model"] == model
-        attack = table["attack"][of_model][0]
-        chosen = np.flatnonzero(
-            of_model & (table["attack"] == attack) & np.isfinite(table["score"])
-        )
-        values, member = table["score"][chosen], table["part"][chosen] == "private"
-        clusters = cluster_numbers(table["id"][chosen].tolist(), table["group"][chosen].tolist())
-        of_record = [labels[id_] for id_ in table["id"][chosen]]
-        row = replace(base, model=str(model), attack=str(attack), unit="share of records")
+    read, results = Scores(scores), list[Result]()
+    for model in read.models:
+        attack = read.attacks(model)[0]
+        one = read.of(model, attack)
+        values, member, clusters = one.scores, one.is_member, one.clusters
+        of_record = [labels[id_] for id_ in one.ids]
+        row = replace(base, model=model, attack=attack, unit="share of records")
         for fpr in fprs:
             try:
                 threshold = tpr_at_fpr(values, member, fpr, level).threshold

@@ -15,7 +15,7 @@ import numpy as np
 
 from stillage.audit.blind import N_FOLDS
 from stillage.audit.inherited import tested
-from stillage.audit.membership import is_cross_fitted
+from stillage.audit.scores import is_cross_fitted
 from stillage.data.groups import cluster_numbers
 from stillage.errors import DataError
 from stillage.functional.stats import (

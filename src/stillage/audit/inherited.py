@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -27,9 +27,8 @@ from stillage.audit.inheritance import (
     spearman,
     tpr_on_leaked,
 )
-from stillage.audit.membership import is_cross_fitted
-from stillage.data.groups import cluster_numbers
-from stillage.errors import DataError, UserError
+from stillage.audit.scores import Aligned, Scores, is_cross_fitted
+from stillage.errors import UserError
 from stillage.functional.multiplicity import holm
 from stillage.functional.pooled import pooled_auc_test
 from stillage.functional.stats import PairedTest
@@ -42,69 +41,6 @@ if TYPE_CHECKING:
 LOG = logging.getLogger("stillage")
 DIFFERENCES = {"attributable_leak": CLEAN, "avoided_leak": MINIMAL}
 """Metric -> the model whose AUC is taken from the student's."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Aligned:
-    """One attack's scores of the same records under several models."""
-
-    ids: tuple[str, ...]
-    is_member: Array  # bool[n]
-    clusters: Array  # int[n]: equal for near-duplicates
-    scores: Mapping[str, Array]  # model -> float64[n]
-
-    def kept(self, *models: str) -> tuple[list[Array], Array, Array]:
-        """Scores of the models on the records that all of them could score, and membership and clusters there."""
-        fine = np.isfinite([self.scores[model] for model in models]).all(axis=0)
-        return (
-            [self.scores[model][fine] for model in models],
-            self.is_member[fine],
-            self.clusters[fine],
-        )
-
-    def compares(self, *models: str) -> bool:
-        """Were all these models scored, on members and nonmembers that each of them could score?"""
-        if not set(models) <= set(self.scores):
-            return False
-        member = self.kept(*models)[1]
-        both = bool(member.any()) and not member.all()
-        if not both:
-            LOG.warning(
-                "%s share no members and nonmembers with a finite score: not compared",
-                ", ".join(models),
-            )
-        return both
-
-
-def aligned_scores(table: pa.Table) -> dict[str, Aligned]:
-    """attack -> its scores, models joined by record id; table: audit/scores.parquet ("blind" left out).
-
-    DataError where two models of one attack were scored on different records.
-    """
-    columns = {
-        name: table.column(name).to_numpy(zero_copy_only=False) for name in table.column_names
-    }
-    result: dict[str, Aligned] = {}
-    for attack in dict.fromkeys(columns["attack"][columns["model"] != "blind"]):
-        scores: dict[str, Array] = {}
-        ids, member, clusters = np.array([]), np.array([]), np.array([])
-        of_attack = columns["attack"] == attack
-        for model in dict.fromkeys(columns["model"][of_attack]):
-            rows = np.flatnonzero(of_attack & (columns["model"] == model))
-            rows = rows[np.argsort(columns["id"][rows], kind="stable")]
-            if scores and not np.array_equal(ids, columns["id"][rows]):
-                raise DataError(
-                    f"The {attack} attack scored different records on different models.",
-                    f"{len(ids)} records on {next(iter(scores))}, {len(rows)} on {model}",
-                    "Score the same records with every model.",
-                )
-            ids, member = columns["id"][rows], columns["part"][rows] == "private"
-            clusters = cluster_numbers(ids.tolist(), columns["group"][rows].tolist())
-            scores[str(model)] = columns["score"][rows].astype(np.float64)
-        result[str(attack)] = Aligned(
-            ids=tuple(ids), is_member=member, clusters=clusters, scores=scores
-        )
-    return result
 
 
 def inheritance_results(
@@ -124,7 +60,7 @@ def inheritance_results(
     audit already shows them as refused. The curve over scores is drawn for the first attack alone.
     """
     row = replace(base, model=STUDENT, level=level, dataset="private vs nonmembers")
-    attacks = aligned_scores(scores)
+    attacks = Scores(scores).aligned()
     results: list[Result] = []
     for metric, other in DIFFERENCES.items():
         results += difference_results(

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from stillage.audit.blind import N_FOLDS
-from stillage.audit.membership import BLIND, Scored, by_model_and_attack, is_cross_fitted
+from stillage.audit.scores import BLIND, Scored, Scores, is_cross_fitted
 from stillage.errors import UserError
 from stillage.functional.power import (
     POWER,
@@ -133,8 +133,10 @@ def power_results(
     an attack has no score for members, or for nonmembers, nor a family_tpr where too few nonmembers allow the rate.
     """
     results: list[Result] = []
-    for (model, attack), scored in by_model_and_attack(table).items():
-        if model == BLIND or not 0 < scored.is_member.sum() < len(scored.scores):
+    scores = Scores(table)
+    for model, attack in scores.pairs:
+        scored = scores.of(model, attack)
+        if model == BLIND or not scored.has_both:
             continue
         alike = within_correlation(scored.scores, scored.is_member, scored.clusters)
         effect = draws_of(scored.is_member, scored.clusters, alike).effect

@@ -12,9 +12,8 @@ import numpy as np
 
 from stillage.audit.blind import N_FOLDS
 from stillage.audit.by_group import between_row
-from stillage.audit.membership import BLIND, is_cross_fitted
+from stillage.audit.scores import BLIND, Scores, is_cross_fitted
 from stillage.audit.validity import chance_p
-from stillage.data.groups import cluster_numbers
 from stillage.errors import DataError, UserError
 from stillage.functional.between import Estimate, auc_estimate
 from stillage.functional.multiplicity import benjamini_hochberg
@@ -153,19 +152,15 @@ def slice_results(
     all groups of a model.
     The blind attackers are sliced too: a group that they tell apart was not split fairly.
     """
-    names = ("model", "attack", "id", "part", "group", "score")
-    table = {name: scores.column(name).to_numpy(zero_copy_only=False) for name in names}
-    results: list[Result] = []
-    for model in dict.fromkeys(table["model"]):
-        of_model = table["model"] == model
-        attack = table["attack"][of_model][0]
-        chosen = np.flatnonzero(of_model & (table["attack"] == attack))
-        row = replace(base, model=str(model), attack=str(attack))
-        of_record = [labels[id_] for id_ in table["id"][chosen]]
-        member = table["part"][chosen] == "private"
-        clusters = cluster_numbers(table["id"][chosen].tolist(), table["group"][chosen].tolist())
-        n_folds = N_FOLDS if is_cross_fitted(str(model), str(attack)) else 0
-        values, of_groups = table["score"][chosen], []
+    read, results = Scores(scores), list[Result]()
+    for model in read.models:
+        attack = read.attacks(model)[0]
+        one = read.of(model, attack, with_missing=True)
+        values, member, clusters = one.scores, one.is_member, one.clusters
+        of_record = [labels[id_] for id_ in one.ids]
+        row = replace(base, model=model, attack=attack)
+        n_folds = N_FOLDS if is_cross_fitted(model, attack) else 0
+        of_groups: list[Result] = []
         tests = []
         for column, names in zip(columns, zip(*of_record, strict=True), strict=True):
             of_column = by_slice(

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from stillage.audit.compare import RunScores
+from stillage.audit.scores import Scores
 from stillage.errors import DataError
 from stillage.evaluate.quality import within_range
 from stillage.experiment.folders import check_store
@@ -181,33 +182,27 @@ def primary(found: Sequence[Candidate]) -> str:
 
 def run_scores(one: Candidate, model: str, attack: str) -> RunScores:
     """The run's scores in the order of the record ids. DataError where the audit has none for that model and attack."""
-    table = read_table(one.folder / "audit" / "scores.parquet")
-    columns = {
-        name: table.column(name).to_numpy(zero_copy_only=False) for name in table.column_names
-    }
-    rows = np.flatnonzero((columns["model"] == model) & (columns["attack"] == attack))
-    if not rows.size:
-        there: dict[str, list[str]] = {}
-        for name, tried in dict.fromkeys(zip(columns["model"], columns["attack"], strict=True)):
-            there.setdefault(str(name), []).append(str(tried))
+    scores = Scores(read_table(one.folder / "audit" / "scores.parquet"))
+    if (model, attack) not in scores.pairs:
         fits = (
-            f"attacks on {model}: {', '.join(there[model])}"
-            if model in there
-            else f"models: {', '.join(there)}"
+            f"attacks on {model}: {', '.join(scores.attacks(model))}"
+            if model in scores.models
+            else f"models: {', '.join(scores.models)}"
         )
         raise DataError(
             f"The audit of {one.folder} has no scores of the {attack} attack on {model}.",
             fits,
             "Choose with --model and --attack.",
         )
-    rows = rows[np.argsort(columns["id"][rows].astype(str), kind="stable")]
+    found = scores.of(model, attack, with_missing=True)
+    order = np.argsort(found.ids.astype(str), kind="stable")
     return RunScores(
         run=str(one.folder),
         seed=one.seed,
-        ids=tuple(columns["id"][rows].tolist()),
-        groups=tuple(columns["group"][rows].tolist()),
-        is_member=columns["part"][rows] == "private",
-        scores=columns["score"][rows].astype(np.float64),
+        ids=tuple(found.ids[order].tolist()),
+        groups=tuple(found.groups[order].tolist()),
+        is_member=found.is_member[order],
+        scores=found.scores[order].astype(np.float64),
     )
 
 

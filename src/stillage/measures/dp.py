@@ -110,9 +110,9 @@ def check_coins(split: Split, guesses: Sequence[int]) -> None:
 def measure_dp(given: MeasureInput) -> Measured:
     """Bound every model's epsilon from the guesses (dp/canaries.parquet) of one attack."""
     import pyarrow as pa
-    import pyarrow.compute as pc
 
     from stillage.audit.dp import canary_schema
+    from stillage.audit.scores import Scores
     from stillage.data.coins import canaries
 
     settings, split = given.settings, given.records.split
@@ -122,12 +122,11 @@ def measure_dp(given: MeasureInput) -> Measured:
     inside = {record.id for record in split.records_by_part["private"]}
     is_in = np.array([id_ in inside for id_ in ids])
     attack = dp_attack(audit)
-    table = given.read("audit/scores").filter(pc.field("attack") == attack)
+    read = Scores(given.read("audit/scores"))
     results: list[Result] = []
     tables: list[pa.Table] = []
-    for model in dict.fromkeys(table.column("model").to_pylist()):
-        rows = table.filter(pc.field("model") == model).select(["id", "score"]).to_pydict()
-        by_id = dict(zip(rows["id"], rows["score"], strict=True))
+    for model in (name for name, known in read.pairs if known == attack):
+        by_id = read.of(model, attack, with_missing=True).by_id
         if missing := len(set(ids) - set(by_id)):
             raise DataError(
                 "Records that had a coin were not audited, so the guesses would not be blind.",

@@ -9,7 +9,7 @@ import numpy as np
 from stillage.report.blocks import profile_table
 from stillage.report.canvas import Picture
 from stillage.report.cells import Cell, Table, bracketed, model_head, number
-from stillage.report.figures import scores_of, tradeoff
+from stillage.report.figures import attack_scores, tradeoff
 from stillage.report.load import RunView, order_models
 from stillage.report.words import words
 
@@ -74,7 +74,8 @@ def tradeoff_table(view: RunView) -> Table:
 def quantile_table(view: RunView) -> Table:
     """Quantiles of the members' and the nonmembers' scores of each model."""
     rows = []
-    for model, (values, member) in scores_of(view, view.primary_attack).items():
+    for model, one in attack_scores(view, view.primary_attack).items():
+        values, member = one.scores, one.is_member
         for group, chosen in (("members", member), ("nonmembers", ~member)):
             cells = (Cell(text=f"{cut:.3g}") for cut in np.quantile(values[chosen], QUANTILES))
             rows.append(

@@ -10,7 +10,7 @@ import numpy as np
 
 from stillage.report.cells import Cell, Table
 from stillage.report.claims import subject
-from stillage.report.figures import scores_of
+from stillage.report.figures import attack_scores
 from stillage.report.load import RunView
 from stillage.report.private import PrivateText, Sight
 from stillage.report.redact import clip
@@ -48,10 +48,12 @@ class Generation:
 def exposed_table(view: RunView, options: ReportConfig) -> Table | None:
     """The members that the primary attack is surest of, on the report's subject; None without scores."""
     model = subject(view)
-    chosen = _member_scores(view, model)
-    if not chosen:
+    found = attack_scores(view, view.primary_attack).get(model)
+    if found is None:
         return None
-    nonmembers, members = chosen
+    pairs = list(found.by_id.items())
+    members = [pair for pair, inside in zip(pairs, found.is_member, strict=True) if inside]
+    nonmembers = found.scores[~found.is_member]
     sight = view.sight
     top = sorted(members, key=lambda pair: (-pair[1], sight.id(pair[0])))[: options.examples]
     texts = _texts(view.records, {id_ for id_, _ in top})
@@ -88,19 +90,6 @@ def text_cell(text: PrivateText, sight: Sight) -> Cell:
     if not text.text:
         return Cell(text="–")
     return Cell(text=clip(sight.text(text), 300), kind="" if sight.shows_all else "masked")
-
-
-def _member_scores(view: RunView, model: str) -> tuple[np.ndarray, list[tuple[str, float]]] | None:
-    """(nonmembers' scores, (id, score) of each member) of the primary attack on a model."""
-    if view.scores is None or model not in scores_of(view, view.primary_attack):
-        return None
-    import pyarrow.compute as pc
-
-    ours = (pc.field("model") == model) & (pc.field("attack") == view.primary_attack)
-    rows = view.scores.filter(ours).select(["id", "part", "score"]).to_pylist()
-    rows = [row for row in rows if row["score"] is not None and np.isfinite(row["score"])]
-    members = [(str(row["id"]), float(row["score"])) for row in rows if row["part"] == "private"]
-    return np.array([row["score"] for row in rows if row["part"] != "private"]), members
 
 
 def _texts(records: pa.Table | None, ids: set[str]) -> dict[str, PrivateText]:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from stillage.audit.scores import Scored, Scores
 from stillage.report.canvas import (
     Picture,
     arms,
@@ -36,29 +37,20 @@ QUALITY = (
 )
 
 
-def scores_of(view: RunView, attack: str) -> dict[str, tuple[Array, Array]]:
-    """model -> (scores float64[n], is_member bool[n]) of one attack; records without a score are left out."""
+def attack_scores(view: RunView, attack: str) -> dict[str, Scored]:
+    """Give one attack's scores of every model that has some of members and nonmembers."""
     if view.scores is None or not attack:
         return {}
-    import pyarrow.compute as pc
-
-    table = view.scores.filter(pc.field("attack") == attack)
-    model, part = (table.column(name).to_numpy(zero_copy_only=False) for name in ("model", "part"))
-    score = table.column("score").to_numpy().astype(np.float64)
-    found = {}
-    for name in view.models:
-        chosen = (model == name) & np.isfinite(score)
-        member = part[chosen] == "private"
-        if member.any() and not member.all():
-            found[name] = (score[chosen], member)
-    return found
+    read = Scores(view.scores)
+    found = {name: read.of(name, attack) for name in view.models}
+    return {name: one for name, one in found.items() if one.has_both}
 
 
 def pictures(view: RunView) -> dict[str, Picture]:
     """Every figure that the run has numbers for, by name: roc, quality_leakage, scores_<model>."""
     from matplotlib import rc_context
 
-    scores = scores_of(view, view.primary_attack)
+    scores = attack_scores(view, view.primary_attack)
     drawn: list[Picture] = []
     with rc_context(settings("report")):
         if scores:
@@ -66,22 +58,22 @@ def pictures(view: RunView) -> dict[str, Picture]:
         points = tradeoff(view)
         if points:
             drawn.append(scatter(view, points))
-    for name, (values, member) in scores.items():
+    for name, one in scores.items():
         with rc_context(settings(f"report-{name}")):
-            drawn.append(histogram(view, name, values, member))
+            drawn.append(histogram(view, name, one.scores, one.is_member))
     return {picture.name: picture for picture in drawn}
 
 
-def roc(view: RunView, scores: Mapping[str, tuple[Array, Array]]) -> Picture:
+def roc(view: RunView, scores: Mapping[str, Scored]) -> Picture:
     """ROC curves of the primary attack on log axes, with pointwise bands and the chance line."""
     from stillage.functional.stats import roc_band, roc_curve
 
     figure, axes = canvas(400, 400)
     rows: list[tuple[str | float | int, ...]] = []
-    fewest = min(int((~member).sum()) for _, member in scores.values())
+    fewest = min(int((~one.is_member).sum()) for one in scores.values())
     left = min(0.5, 1 / fewest)
     for name in reversed(list(scores)):  # the subject of the report on top
-        values, member = scores[name]
+        values, member = scores[name].scores, scores[name].is_member
         colour, style, _ = look(name)
         curve, band = roc_curve(values, member), roc_band(values, member, level=view.level)
         told = band.fpr >= min(
