@@ -15,8 +15,8 @@ from pathlib import Path
 from stillage.audit.blind import N_FOLDS
 from stillage.audit.compare import auc_over_seeds
 from stillage.audit.scores import is_cross_fitted
-from stillage.experiment.compare import candidate, run_scores
 from stillage.functional.stats import Interval
+from stillage.report.finished_runs import candidate, run_scores
 from stillage.run.results import read_results
 from stillage.types import Result
 

@@ -17,8 +17,8 @@ from stillage.audit.extraction import by_model_and_part
 from stillage.audit.inherited import (
     DIFFERENCES,
     difference_results,
-    tested,
 )
+from stillage.audit.paired_results import paired_results
 from stillage.audit.scores import Aligned, Scores
 from stillage.errors import UserError
 from stillage.functional.pooled import PairedTest
@@ -85,7 +85,7 @@ def tpr_differences(
             except UserError:
                 continue
             rows.append(replace(row, n=int(member.sum()), fpr=fpr, against=control))
-    return tested(rows, tests, unit="difference of shares")
+    return paired_results(rows, tests, unit="difference of shares")
 
 
 def recital_differences(
@@ -106,7 +106,7 @@ def recital_differences(
                 )
             )
             rows.append(replace(row, n=int(both.sum()), against=control))
-    return tested(rows, tests, unit="difference of shares")
+    return paired_results(rows, tests, unit="difference of shares")
 
 
 def recited_members(table: pa.Table) -> dict[str, Recited]:

@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from stillage.audit.blind import N_FOLDS
-from stillage.audit.inherited import tested
 from stillage.audit.membership import Audited
+from stillage.audit.paired_results import paired_results
 from stillage.functional.stats import PairedTest, auc_interval, paired_auc_test, roc_auc
 from stillage.types import Array, Result
 
@@ -252,7 +252,7 @@ def excess_rows(audited: Audited, profiles: Sequence[Profile], row: Result) -> l
                     )
                 )
                 tests.append(found[0])
-    return tested(rows, tests)
+    return paired_results(rows, tests)
 
 
 def revert_rows(audited: Audited, profiles: Sequence[Profile], row: Result) -> list[Result]:
@@ -277,4 +277,4 @@ def revert_rows(audited: Audited, profiles: Sequence[Profile], row: Result) -> l
                     )
                 )
                 tests.append(found[0])
-    return tested(rows, tests)
+    return paired_results(rows, tests)

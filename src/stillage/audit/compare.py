@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from stillage.audit.blind import N_FOLDS
-from stillage.audit.inherited import tested
+from stillage.audit.paired_results import paired_results
 from stillage.audit.scores import is_cross_fitted
 from stillage.data.groups import cluster_numbers
 from stillage.errors import DataError
@@ -119,7 +119,7 @@ def differences(
             continue
         rows.append(replace(counts.on(row), method=a, against=b))
         tests.append(found)
-    return tested(rows, tests)
+    return paired_results(rows, tests)
 
 
 def beyond_controls(
@@ -147,7 +147,7 @@ def beyond_controls(
             continue
         rows.append(replace(counts.on(row), against=control))
         tests.append(found)
-    return tested(rows, tests) + untested
+    return paired_results(rows, tests) + untested
 
 
 def pooled_auc(name: str, runs: Sequence[RunScores], folds: int, base: Result) -> Result:

@@ -27,11 +27,10 @@ from stillage.audit.inheritance import (
     spearman,
     tpr_on_leaked,
 )
+from stillage.audit.paired_results import paired_results
 from stillage.audit.scores import Aligned, Scores, is_cross_fitted
 from stillage.errors import UserError
-from stillage.functional.multiplicity import holm
 from stillage.functional.pooled import pooled_auc_test
-from stillage.functional.stats import PairedTest
 from stillage.rng import generator
 from stillage.types import Array, Result
 
@@ -97,29 +96,7 @@ def difference_results(
         test = pooled_auc_test([(own, others, member)], level, clusters=[clusters], n_folds=n_folds)
         tests[name] = (test, len(member))
     rows = [replace(row, attack=name, n=n, against=other) for name, (_, n) in tests.items()]
-    return tested(rows, [test for test, _ in tests.values()])
-
-
-def tested(
-    rows: Sequence[Result], tests: Sequence[PairedTest], unit: str = "difference of AUC"
-) -> list[Result]:
-    """Fill in differences, with p and Holm's p over all of them."""
-    if not tests:
-        return []
-    adjusted = holm(np.array([test.p for test in tests]))
-    return [
-        replace(
-            row,
-            value=test.difference,
-            low=test.low,
-            high=test.high,
-            unit=unit,
-            p=float(test.p),
-            p_adjusted=float(p),
-            tests=len(tests),
-        )
-        for row, test, p in zip(rows, tests, adjusted, strict=True)
-    ]
+    return paired_results(rows, [test for test, _ in tests.values()])
 
 
 def attack_results(

@@ -31,15 +31,14 @@ from stillage.evaluate.cells import (
     write_once,
 )
 from stillage.evaluate.datasets import EvalSet
+from stillage.evaluate.metric_ranges import RANGES, within_range
 from stillage.evaluate.quality import (
-    RANGES,
     clusters_of,
     ratio_interval,
     references_of,
     sample_rows,
     samples_schema,
     text_results,
-    within_range,
 )
 from stillage.functional.means import mean_interval, share_interval
 from stillage.run.folder import read_table, write_table

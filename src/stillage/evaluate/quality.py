@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from stillage.data.needed import needed_part
-from stillage.functional.binomial import Interval
 from stillage.functional.readings import in_common, text_read, to_the_end
 from stillage.types import Array, Record, Result, TokenStats
 
@@ -25,12 +24,6 @@ MEANS: Mapping[str, str] = {
     "tokens": "tokens",
 }
 """Columns of evaluate/samples.parquet whose mean over records is a result -> its unit."""
-
-RANGES = {
-    **dict.fromkeys(("rouge_l", "rouge_l_published", "exact_match", "needed_exact"), (0.0, 1.0)),
-    **dict.fromkeys(("bleu", "chrf"), (0.0, 100.0)),
-}
-"""Metrics that cannot leave a range."""
 
 
 def samples_schema() -> pa.Schema:
@@ -193,16 +186,6 @@ def text_results(
                 )
             )
     return results
-
-
-def within_range(metric: str, found: Interval) -> Interval:
-    """The interval as far as the metric's range goes, where it has one: no mean lies beyond."""
-    least, most = RANGES.get(metric, (-math.inf, math.inf))
-    return (
-        replace(found, low=max(found.low, least), high=min(found.high, most))
-        if found.low <= found.high
-        else found
-    )
 
 
 def clusters_of(samples: pa.Table, group_of: Mapping[str, str] | None) -> Array:

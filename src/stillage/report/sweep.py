@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
 
+from stillage.errors import DataError
 from stillage.report.canvas import SPARE, Picture, arms, canvas, render, settings
 from stillage.report.cells import Table
 from stillage.report.compare import (
@@ -22,8 +23,10 @@ from stillage.report.compare import (
     variants_table,
 )
 from stillage.report.html import HERE, typeset
+from stillage.report.side_by_side import side_by_side
 from stillage.report.svg import INK, PALETTE
 from stillage.report.words import CHANCE, interval, words
+from stillage.run.results import write_results
 from stillage.types import Result
 
 MARKERS = "osD^vPX*"
@@ -65,6 +68,31 @@ class Outcome:
     what: str
     claim: str
     numbers: str
+
+
+def report_sweep(out: Path, points: Sequence[SweepPoint]) -> list[str]:
+    """Write <out>/report/ of a sweep; returns the lines of its summary.
+
+    Points that cannot be compared are listed nevertheless.
+    """
+    trouble: list[str] = []
+    try:
+        found = side_by_side([out], is_strict=False)
+    except DataError as error:
+        found, trouble = None, [f"the points are not compared: {error.what}"]
+    view = SweepView(
+        title=out.resolve().name,
+        points=points,
+        seeds=found.seeds if found else {},
+        results=found.results if found else (),
+        level=found.level if found else 0.95,
+        doubtful=found.doubtful if found else (),
+        said=[*trouble, *(found.said if found else ())],
+    )
+    lines = write_sweep_report(out / "report", view)
+    if found:
+        write_results(out / "report" / "compare.parquet", found.results)
+    return lines
 
 
 def write_sweep_report(folder: Path, view: SweepView) -> list[str]:

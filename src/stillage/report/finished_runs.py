@@ -13,14 +13,14 @@ import numpy as np
 from stillage.audit.compare import RunScores
 from stillage.audit.scores import Scores
 from stillage.errors import DataError
-from stillage.evaluate.quality import within_range
-from stillage.experiment.folders import check_store
+from stillage.evaluate.metric_ranges import within_range
 from stillage.functional.stats import mean_interval
 from stillage.run.config import Config
 from stillage.run.folder import changed_file, read_json, read_table
 from stillage.run.parse import HARMLESS, flat_values, written_settings
 from stillage.run.results import read_results
 from stillage.run.stages import manifest_of
+from stillage.run.store import check_store
 from stillage.types import Result
 
 METRICS = ("rouge_l", "exact_match", "needed_exact")

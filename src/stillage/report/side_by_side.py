@@ -10,7 +10,8 @@ from pathlib import Path
 from stillage.audit.compare import RunScores, beyond_controls, compare, compare_means
 from stillage.audit.control_models import CONTROLS, OF_STUDENTS
 from stillage.errors import DataError
-from stillage.experiment.compare import (
+from stillage.report.cells import thousands
+from stillage.report.finished_runs import (
     METRICS,
     Candidate,
     candidates,
@@ -20,7 +21,6 @@ from stillage.experiment.compare import (
     run_scores,
     variants,
 )
-from stillage.report.cells import thousands
 from stillage.types import Result
 
 NEEDED, NEEDED_ATTACK = "needed_exact", "loss_needed"
