@@ -17,7 +17,7 @@ from stillage.audit.blocks import (
 )
 from stillage.audit.membership import Audited
 from stillage.functional.stats import auc_interval, paired_auc_test, roc_auc
-from stillage.report.blocks import WHOLE
+from stillage.report.block_tables import WHOLE
 from stillage.types import Result
 
 N, HALF = 80, 40

@@ -15,8 +15,8 @@ from stillage.audit.blocks import Profile, block_results
 from stillage.audit.membership import Audited
 from stillage.audit.signal import Signals, signal_results
 from stillage.report import read_run, write_report
-from stillage.report.blocks import beyond_table, block_pictures, blocks_table, ticks
-from stillage.report.signal import dp_table, signal_table
+from stillage.report.block_tables import beyond_table, block_pictures, blocks_table, ticks
+from stillage.report.signal_tables import dp_table, signal_table
 from stillage.run.config import ReportConfig
 from stillage.run.results import write_results
 from stillage.types import Result

@@ -9,14 +9,14 @@ from pathlib import Path
 from test_report_verdict import auc, best, plain, rate
 
 from stillage.report.cells import Cell, Table, share, without_dashes
-from stillage.report.groups import group_words
+from stillage.report.claim_words import recital_words
 from stillage.report.html import checks, page
-from stillage.report.keys import MOST, key_numbers
+from stillage.report.key_numbers import MOST, key_numbers
 from stillage.report.load import read_run
 from stillage.report.summary import checked
 from stillage.report.tables import auc_table
-from stillage.report.told import recital_words
 from stillage.report.verdict import verdict
+from stillage.report.worst_group import group_words
 from stillage.run.config import ReportConfig
 from stillage.run.folder import read_json, write_json, write_text
 from stillage.run.results import read_results, write_results

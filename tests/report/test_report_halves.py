@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from test_report_verdict import auc, plain, rate
 
-from stillage.report.halves import gain_words, halves_table, minimal_words
+from stillage.report.gain_tables import gain_words, halves_table, minimal_words
 from stillage.report.load import RunView
 from stillage.report.summary import LINES, summary_lines
 from stillage.report.verdict import verdict

@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from stillage.report.load import read_run
-from stillage.report.shadows import memorized_table
+from stillage.report.memorized_table import memorized_table
 from stillage.run.results import write_results
 from stillage.types import Result
 

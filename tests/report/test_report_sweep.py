@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from stillage.report.cells import number
-from stillage.report.compare import variants_table
+from stillage.report.comparison_tables import variants_table
 from stillage.report.sweep import SweepPoint, SweepView, summary, write_sweep_report
 from stillage.types import Result
 

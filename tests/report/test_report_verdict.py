@@ -10,8 +10,8 @@ import pytest
 from fixture_run import SHIFT
 
 from stillage.audit import validity as audit_validity
+from stillage.report.group_tables import group_cell
 from stillage.report.load import RunView, read_run
-from stillage.report.slices import group_cell
 from stillage.report.verdict import SHIFT as SAID_SHIFT
 from stillage.report.verdict import verdict
 from stillage.report.words import interval, own_name, percent

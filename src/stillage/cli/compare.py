@@ -62,7 +62,7 @@ def main(verb: str, words: list[str]) -> int:
 def compare_runs(folders: Sequence[Path], asked: Comparison) -> int:
     """Read, compare, print."""
     from stillage.report.cells import text
-    from stillage.report.compare import pairs_table, quality_tables, variants_table
+    from stillage.report.comparison_tables import pairs_table, quality_tables, variants_table
     from stillage.report.side_by_side import side_by_side
 
     found = side_by_side(folders, model=asked.model, attack=asked.attack, level=asked.level)

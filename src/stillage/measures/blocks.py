@@ -47,7 +47,7 @@ def measure_blocks(given: MeasureInput) -> Measured:
 
 def section(view: RunView) -> Sequence[Table]:
     """Return the tables of blocks, and of what stands above a control's."""
-    from stillage.report.blocks import beyond_table, blocks_table
+    from stillage.report.block_tables import beyond_table, blocks_table
 
     return [table for table in (blocks_table(view), beyond_table(view)) if table is not None]
 

@@ -180,7 +180,7 @@ def epsilon_results(
 
 def section(view: RunView) -> Sequence[Table]:
     """Return the table of bounds."""
-    from stillage.report.signal import dp_table
+    from stillage.report.signal_tables import dp_table
 
     table = dp_table(view)
     return [] if table is None else [table]

@@ -72,7 +72,7 @@ def measure_exposure(given: MeasureInput) -> Measured:
 
 def section(view: RunView) -> Sequence[Table]:
     """Return the table of mean exposures."""
-    from stillage.report.exposure import exposure_table
+    from stillage.report.exposure_table import exposure_table
 
     table = exposure_table(view)
     return [] if table is None else [table]

@@ -100,7 +100,7 @@ def student_scores(scores: pa.Table, attacks: Sequence[str]) -> dict[str, dict[s
 
 def section(view: RunView) -> Sequence[Table]:
     """Return the table of divergences."""
-    from stillage.report.signal import signal_table
+    from stillage.report.signal_tables import signal_table
 
     table = signal_table(view)
     return [] if table is None else [table]

@@ -22,7 +22,7 @@ def write_report(run: Path, options: ReportConfig, *, title: str, run_id: str = 
     text without `<run>/report.key`, which is made where it is missing; equal inputs and an equal key give equal bytes.
     DataError where there is nothing to report.
     """
-    from stillage.report.blocks import block_pictures
+    from stillage.report.block_tables import block_pictures
     from stillage.report.discreet import discreet
     from stillage.report.figures import pictures
     from stillage.report.html import page

@@ -11,25 +11,25 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from stillage.report.blocks import beyond_table, blocks_table
+from stillage.report.block_tables import beyond_table, blocks_table
 from stillage.report.canvas import Picture
 from stillage.report.cells import Table, without_dashes
 from stillage.report.claims import subject
-from stillage.report.digest import digests
 from stillage.report.examples import exposed_table, generations, recited_table
-from stillage.report.exposure import exposure_table
-from stillage.report.groups import group_words
-from stillage.report.halves import gain_words, halves_table, minimal_words
-from stillage.report.inheritance import curve_table, inheritance_table, sets_table
-from stillage.report.keys import key_numbers
-from stillage.report.left_out import left_out_table
+from stillage.report.exposure_table import exposure_table
+from stillage.report.figure_tables import digests
+from stillage.report.gain_tables import gain_words, halves_table, minimal_words
+from stillage.report.group_tables import rates_table, slices_table
+from stillage.report.inheritance_tables import curve_table, inheritance_table, sets_table
+from stillage.report.key_numbers import key_numbers
+from stillage.report.left_out_table import left_out_table
 from stillage.report.load import RunView
-from stillage.report.shadows import memorized_table
-from stillage.report.signal import dp_table, signal_table
-from stillage.report.slices import rates_table, slices_table
+from stillage.report.memorized_table import memorized_table
+from stillage.report.signal_tables import dp_table, signal_table
 from stillage.report.tables import auc_table, blind_table, extraction_table, models_table, tpr_table
 from stillage.report.verdict import Verdict
 from stillage.report.words import sentence, words
+from stillage.report.worst_group import group_words
 from stillage.run.config import ReportConfig
 
 HERE = Path(__file__).parent

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
+from stillage.report.claim_words import target_words
 from stillage.report.claims import extraction_pair
-from stillage.report.exposure import exposure_words
-from stillage.report.groups import group_words
-from stillage.report.halves import gain_words, minimal_words
-from stillage.report.left_out import left_out_line
+from stillage.report.exposure_table import exposure_words
+from stillage.report.gain_tables import gain_words, minimal_words
+from stillage.report.left_out_table import left_out_line
 from stillage.report.load import RunView
 from stillage.report.tables import models_table, rates
-from stillage.report.told import target_words
 from stillage.report.verdict import Verdict
 from stillage.report.words import interval, percent, words
+from stillage.report.worst_group import group_words
 
 LINES = 10
 """With the path of the page, which the command line adds, there are eleven at most."""

@@ -13,7 +13,7 @@ from urllib.parse import quote
 from stillage.errors import DataError
 from stillage.report.canvas import SPARE, Picture, arms, canvas, render, settings
 from stillage.report.cells import Table
-from stillage.report.compare import (
+from stillage.report.comparison_tables import (
     QUALITY,
     does_more,
     is_sure,

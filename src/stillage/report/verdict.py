@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from stillage.report.absence import absence, auc_limit, tail_limit
+from stillage.report.claim_words import controls, meaning, name_of, recital_words, told
 from stillage.report.claims import (
     TAILS,
     Claim,
@@ -24,7 +25,6 @@ from stillage.report.claims import (
     tail_claim,
 )
 from stillage.report.load import RunView
-from stillage.report.told import controls, meaning, name_of, recital_words, told
 from stillage.report.words import CHANCE, by_attack, interval, joined, percent, sentence, words
 
 Tone = Literal["leak", "clear", "invalid", "unknown"]

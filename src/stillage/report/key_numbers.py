@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+from stillage.report.claim_words import target_words
 from stillage.report.claims import extraction_pair, family, strongest_auc, subject
 from stillage.report.load import RunView
-from stillage.report.told import target_words
 from stillage.report.words import interval, percent, words
 from stillage.types import Result
 

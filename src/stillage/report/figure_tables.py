@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from stillage.report.blocks import profile_table
+from stillage.report.block_tables import profile_table
 from stillage.report.canvas import Picture
 from stillage.report.cells import Cell, Table, bracketed, model_head, number
 from stillage.report.figures import attack_scores, tradeoff
