@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
+import numpy as np
 import pyarrow as pa
 
 from stillage.audit.blocks import block_table
@@ -32,7 +33,7 @@ SCHEMAS: Mapping[str, pa.Schema] = {
     "exposure/exposure.parquet": exposure_schema().append(pa.field(*GROUP)),
     "blocks/scores.parquet": block_table(NOBODY, []).schema,
     "signal/signal.parquet": signal_table(
-        Signals(ids=(), parts=(), groups=(), kl={"teacher": [], "student": []})
+        Signals(ids=(), parts=(), groups=(), kl=dict.fromkeys(("teacher", "student"), np.zeros(0)))
     ).schema,
     "dp/canaries.parquet": canary_schema(),
 }
@@ -146,6 +147,6 @@ def result_rows() -> Iterator[tuple[str, str, str]]:
 
 def table_rows(name: str) -> Iterator[tuple[str, str, str]]:
     """Describe the columns of one of SCHEMAS: name, type, text."""
-    texts = SHARED | COLUMN_TEXTS[name]
+    texts = {**SHARED, **COLUMN_TEXTS[name]}
     for column in SCHEMAS[name]:
         yield f"`{column.name}`", kind(column), texts[column.name]

@@ -21,7 +21,7 @@ from stillage.errors import DataError
 from stillage.evaluate.quality import text_results
 from stillage.report import write_report
 from stillage.report.cells import Cell, Table, markdown, text
-from stillage.report.figures import bin_edges, scores_of, thinned
+from stillage.report.figures import attack_scores, bin_edges, thinned
 from stillage.report.load import read_run
 from stillage.report.tables import auc_table, models_table
 from stillage.run.config import ReportConfig
@@ -380,7 +380,8 @@ def test_an_old_figure_does_not_outlive_its_run(run: Path) -> None:
 
 def test_roc_vertices_are_those_of_the_scores(reported: Path) -> None:
     """The CSV against counting by hand."""
-    values, member = scores_of(read_run(reported), "loss")["student"]
+    found = attack_scores(read_run(reported), "loss")["student"]
+    values, member = found.scores, found.is_member
     lines = [
         line.split(",")
         for line in (reported / "report" / "figures" / "roc.csv").read_text().splitlines()

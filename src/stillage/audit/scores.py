@@ -1,4 +1,4 @@
-"""The scores of an audit (audit/scores.parquet): of one attack on one model, or record by record."""
+"""A reading of audit/scores.parquet: by model and attack, or record by record."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ class Scored:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Aligned:
-    """Scores of the same records under several names (models, or attacks), by record id."""
+    """Scores of the same records under several names: models, or attacks."""
 
     ids: tuple[str, ...]
     is_member: Array  # bool[n]
@@ -69,7 +69,10 @@ class Aligned:
     scores: Mapping[str, Array]  # name -> float64[n]
 
     def kept(self, *names: str) -> tuple[list[Array], Array, Array]:
-        """Give scores on the records that all names have one for, and membership and clusters."""
+        """Keep the records that all names have a score for.
+
+        Returns scores, membership and clusters.
+        """
         fine = np.isfinite([self.scores[name] for name in names]).all(axis=0)
         return (
             [self.scores[name][fine] for name in names],
@@ -129,7 +132,7 @@ class Scores:
         )
 
     def aligned(self, models: Sequence[str] | None = None) -> dict[str, Aligned]:
-        """Give each attack's scores of some models (none named: all but blind), joined by record.
+        """Join each attack's scores of some models by record; none named: all but blind.
 
         DataError where two models of one attack were scored on different records.
         """
@@ -173,7 +176,7 @@ class Scores:
         )
 
     def _by_id(self, chosen: Array) -> Scored:
-        """Give the chosen rows in the order of the record ids, those without a score included."""
+        """Order the chosen rows by record id, those without a score included."""
         rows = np.flatnonzero(chosen)
         rows = rows[np.argsort(self.id[rows], kind="stable")]
         return Scored(

@@ -1,22 +1,28 @@
-"""The report of a run: one self-contained HTML page, its figures, all results in one table, and a few lines of text."""
+"""The report of a run: a page, its figures, all results in one table, a few lines."""
 
 from __future__ import annotations
 
 import csv
 import io
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from stillage.report.load import RunView, read_run
 from stillage.report.private import Sight
 from stillage.run.config import ReportConfig
 
+if TYPE_CHECKING:
+    from stillage.report.canvas import Picture
+
 __all__ = ["RunView", "read_run", "write_report"]
 
 
 def write_report(run: Path, options: ReportConfig, *, title: str, run_id: str = "") -> Path:
-    """Write `<run>/report/`: report.html, figures/*.svg and *.csv, results.parquet, summary.txt. Returns the page's path.
+    """Write `<run>/report/`, and return the page's path.
 
+    report.html, figures/*.svg and *.csv, results.parquet, summary.txt.
     run_id: written into the `run` column of results.parquet, under the run's key where settings are hidden. Reads only
     files of the run folder, any of which may be absent. Unless options.show_text, nothing written there tells of private
     text without `<run>/report.key`, which is made where it is missing; equal inputs and an equal key give equal bytes.
@@ -27,9 +33,8 @@ def write_report(run: Path, options: ReportConfig, *, title: str, run_id: str = 
     from stillage.report.figures import pictures
     from stillage.report.html import page
     from stillage.report.summary import summary_lines
-    from stillage.report.svg import standalone
     from stillage.report.verdict import verdict
-    from stillage.run.folder import remove, write_text
+    from stillage.run.folder import write_text
     from stillage.run.results import write_results
 
     whole = read_run(run)
@@ -50,10 +55,7 @@ def write_report(run: Path, options: ReportConfig, *, title: str, run_id: str = 
         pictures(view) | {picture.name: picture for picture in block_pictures(view)},
     )
     folder = run / "report"
-    remove(folder / "figures")
-    for name, picture in drawn.items():
-        write_text(folder / "figures" / f"{name}.svg", standalone(picture.svg))
-        write_text(folder / "figures" / f"{name}.csv", csv_text(picture.columns, picture.rows))
+    write_figures(folder, drawn.values())
     write_results(
         folder / "results.parquet",
         [replace(row, run=named(run_id or row.run)) for row in view.results],
@@ -62,6 +64,18 @@ def write_report(run: Path, options: ReportConfig, *, title: str, run_id: str = 
     write_text(folder / "summary.txt", "\n".join(lines) + "\n")
     write_text(folder / "report.html", page(view, judged, drawn, options, title=title))
     return folder / "report.html"
+
+
+def write_figures(folder: Path, drawn: Iterable[Picture]) -> None:
+    """Write figures/ anew: each figure as SVG, and the numbers behind it as CSV."""
+    from stillage.report.svg import standalone
+    from stillage.run.folder import remove, write_text
+
+    remove(folder / "figures")
+    for picture in drawn:
+        path = folder / "figures" / picture.name
+        write_text(path.with_name(f"{picture.name}.svg"), standalone(picture.svg))
+        write_text(path.with_name(f"{picture.name}.csv"), csv_text(picture.columns, picture.rows))
 
 
 def csv_text(columns: tuple[str, ...], rows: tuple[tuple[str | float | int, ...], ...]) -> str:

@@ -1,4 +1,4 @@
-"""What may be said where nothing was found: the smallest leak that would have been, and how many records would do."""
+"""What follows where nothing was found: the smallest leak that would have been."""
 
 from __future__ import annotations
 
@@ -18,7 +18,10 @@ NOT_COMPUTED = "The smallest leak that this audit would have found was not compu
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limit:
-    """An upper limit in words, whether it is harmless, and how many records of each side would do (0: not known)."""
+    """An upper limit in words, and whether it is harmless.
+
+    needed: how many records of each side would do; 0: not known.
+    """
 
     said: str
     is_harmless: bool
@@ -59,7 +62,7 @@ def absence(view: RunView, model: str) -> Absence:
 
 
 def auc_limit(view: RunView, model: str) -> Limit:
-    """The highest upper limit among the attacks, each at the level at which all of them hold together."""
+    """Find the highest upper limit of all AUCs, at the level that holds for all."""
     harmless, wider = (
         float(view.setting("audit", "harmless_auc", HARMLESS_AUC)),
         widening(view, model),
@@ -91,7 +94,7 @@ def upper_limit(row: Result, wider: float) -> float:
 
 
 def widening(view: RunView, model: str) -> float:
-    """By how much limits at the level at which all attacks hold together lie further out than each attack's own.
+    """Tell how much further out joint limits lie than each attack's own.
 
     That level is the one that audit/power.py reckons with; Bonferroni's where the run does not have it.
     """
@@ -105,7 +108,7 @@ def widening(view: RunView, model: str) -> float:
 
 
 def tail_limit(view: RunView, model: str) -> Limit:
-    """The highest upper limit of the share of members found at the lowest FPR, among all attacks together.
+    """Find the highest upper limit of the members found at the lowest FPR.
 
     Where those limits were not computed: of the attack that was named first alone.
     """
@@ -135,8 +138,9 @@ def tail_limit(view: RunView, model: str) -> Limit:
 
 
 def recital_limits(view: RunView, model: str) -> tuple[Limit, ...]:
-    """The upper limit of the share recited of members beyond that of nonmembers; none where nothing was to be recited.
+    """Give the upper limit of what is recited of members beyond nonmembers.
 
+    None where nothing was to be recited.
     needed: the records of each side that keep the limit below what is harmless where none of them is recited; not known
     where so many were not enough.
     """
@@ -157,7 +161,10 @@ def recital_limits(view: RunView, model: str) -> tuple[Limit, ...]:
 
 
 def smallest_words(view: RunView, model: str) -> str:
-    """The smallest leak that the primary attack would have found, in a sentence; empty where that was not computed."""
+    """Say the smallest leak that the primary attack would have found.
+
+    Empty where that was not computed.
+    """
     auc, tpr = (
         view.result(name, model, attack=view.primary_attack)
         for name in ("detectable_auc", "detectable_tpr")
@@ -175,7 +182,7 @@ def smallest_words(view: RunView, model: str) -> str:
 
 
 def silent_teacher_words(view: RunView, model: str) -> str:
-    """That the audit saw nothing in the teacher either, which was trained on the members; empty where it did.
+    """Say that the audit saw nothing in the teacher either; empty where it did.
 
     Empty too where the teacher was not audited.
     """
@@ -188,5 +195,5 @@ def silent_teacher_words(view: RunView, model: str) -> str:
 
 
 def needed_of(row: Result | None) -> int:
-    """Give the number of records that would do; 0 where it is not known, or none would."""
+    """Give the records of each side that would do; 0: not known, or none would."""
     return row.needed if row is not None else 0

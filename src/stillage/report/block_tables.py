@@ -1,4 +1,4 @@
-"""Where in the models the leak sits: a figure per measure, and tables of the student's blocks."""
+"""Where in the models the leak sits: figures by measure, tables of blocks."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def block_rows(view: RunView, metric: str, measure: str, model: str) -> dict[int
 
 
 def block_pictures(view: RunView) -> list[Picture]:
-    """A figure per measure: the AUC of each block of each model, named blocks_<measure>."""
+    """Draw the AUC of each block of each model, a figure per measure."""
     from matplotlib import rc_context
 
     drawn = []
@@ -57,7 +57,7 @@ def block_pictures(view: RunView) -> list[Picture]:
 
 
 def heights(view: RunView) -> tuple[float, float]:
-    """The lowest and the highest AUC that any figure has to show, so that all have one scale."""
+    """Give the lowest and highest AUC of all figures, so that all have one scale."""
     rows = [
         row
         for row in view.results
@@ -73,7 +73,10 @@ def heights(view: RunView) -> tuple[float, float]:
 def profile(
     view: RunView, measure: str, models: Sequence[str], limits: tuple[float, float]
 ) -> Picture:
-    """AUC against block number, a line per model, with intervals; the band is what a probe finds in shuffled labels."""
+    """Draw AUC against block number, a line per model, with intervals.
+
+    The band is what a probe finds in shuffled labels.
+    """
     from matplotlib.ticker import MaxNLocator
 
     figure, axes = canvas(340, 285)
@@ -177,7 +180,7 @@ def curve_words(view: RunView, measure: str, model: str) -> str:
 
 
 def blocks_table(view: RunView) -> Table | None:
-    """AUC of each of the subject's blocks under each measure, and how much of it goes with the block."""
+    """Tabulate the AUC of each of the subject's blocks under each measure."""
     model = subject(view)
     columns = {measure: block_rows(view, "block_auc", measure, model) for measure in MEASURES}
     columns = {measure: rows for measure, rows in columns.items() if rows}
@@ -208,7 +211,7 @@ def blocks_table(view: RunView) -> Table | None:
 
 
 def beyond_table(view: RunView) -> Table | None:
-    """What the subject's blocks show beyond a model that never met a member, and what is lost with each."""
+    """Tabulate what the subject's blocks show beyond a model that met no member."""
     model = subject(view)
     columns = {
         measure: block_rows(view, "block_excess", measure, model)

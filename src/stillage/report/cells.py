@@ -1,4 +1,4 @@
-"""A table as plain values, and Results as its cells: built once, then written as HTML, markdown or text."""
+"""A table as plain values, written as HTML, Markdown or text."""
 
 from __future__ import annotations
 
@@ -16,7 +16,10 @@ TINTS = 5  # steps of the background of an AUC cell, from chance to 1
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cell:
-    """One cell: its text; tint 0..TINTS shades it; small follows in a lighter line (an interval)."""
+    """One cell of a table.
+
+    tint 0..TINTS shades it; small follows in a lighter line (an interval).
+    """
 
     text: str
     small: str = ""
@@ -31,7 +34,10 @@ class Cell:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Table:
-    """A caption, column heads, and rows of cells; the first `heads` columns name the row, the others are numbers."""
+    """A caption, column heads, and rows of cells.
+
+    The first `heads` columns name the row, the others are numbers.
+    """
 
     caption: str
     columns: tuple[str, ...]
@@ -45,7 +51,7 @@ class Table:
 
 
 def without_dashes(table: Table) -> Table | None:
-    """The table without the columns that hold nothing but dashes; None where no number is left.
+    """Leave out columns that hold nothing but dashes; None where no number is left.
 
     A dash with a reason under it is something to say.
     """
@@ -63,7 +69,7 @@ def without_dashes(table: Table) -> Table | None:
 
 
 def is_dash(cell: Cell) -> bool:
-    """Does the cell say nothing?"""
+    """Tell whether a cell says nothing."""
     return cell.text in ("", "–") and cell.small in ("", "no value")
 
 
@@ -115,7 +121,7 @@ def bracketed(shown: str) -> Cell:
 
 
 def number(row: Result | None, digits: int = 2) -> Cell:
-    """A Result as value and interval; a dash where it was not measured, the reason where it has no value."""
+    """Show a result as value and interval; a dash, or the reason, where it has none."""
     if row is None:
         return Cell(text="–")
     if math.isnan(row.value):
@@ -136,7 +142,7 @@ def share(row: Result | None) -> Cell:
 
 
 def auc_cell(row: Result | None) -> Cell:
-    """An AUC, shaded by how far its interval keeps above 0.5; not shaded where the interval holds 0.5."""
+    """Show an AUC, shaded by how far its interval keeps above 0.5."""
     cell = number(row)
     if row is None or math.isnan(row.low) or row.low <= 0.5:
         return cell

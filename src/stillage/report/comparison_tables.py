@@ -1,4 +1,4 @@
-"""The tables of `stillage compare`: quality against leakage, and every pair's difference."""
+"""The tables of `stillage compare`: quality, leakage, every pair's difference."""
 
 from __future__ import annotations
 
@@ -16,8 +16,9 @@ QUALITY = {"rouge_l": "ROUGE-L", "exact_match": "exact match", "needed_exact": "
 def variants_table(
     results: Sequence[Result], seeds: Mapping[str, Sequence[int]], doubtful: Collection[str] = ()
 ) -> Table:
-    """Quality against leakage, a row per variant, the one that leaks least (or answers best) first.
+    """Tabulate quality against leakage, a row per variant.
 
+    The one that leaks least (or answers best) first.
     seeds: name of a variant -> its runs'. doubtful: variants of which a run is not valid, whose AUC is not shaded. A column
     that no variant has a number for is left out.
     """
@@ -74,7 +75,7 @@ def tinted(auc: Result) -> Cell:
 
 
 def ordered(results: Sequence[Result], names: Mapping[str, object]) -> list[str]:
-    """The variants, the one that leaks least first; without an audit the one that answers best."""
+    """Order the variants: who leaks least first, or answers best without an audit."""
     auc = {row.method: row.value for row in results if row.metric == "auc"}
     quality = {row.method: row.value for row in results if row.metric == "rouge_l"}
     return sorted(names, key=lambda name: (auc.get(name, 2.0), -quality.get(name, -1.0)))
@@ -97,7 +98,7 @@ def pairs_table(results: Sequence[Result], level: float) -> Table:
 
 
 def does_more(results: Sequence[Result], auc: Result) -> str:
-    """ "leaks more" of a variant that stands above every control of its own; else what its AUC shows."""
+    """Say "leaks more" only of a variant that stands above all its controls."""
     beyond = [
         row for row in results if row.metric == "auc_beyond_control" and row.method == auc.method
     ]
@@ -137,7 +138,10 @@ def differences(
     level: float,
     says: Callable[[Result, str], str],
 ) -> Table:
-    """Every pair's difference of a metric; heads: caption and first column; says: what follows from a sure one."""
+    """Tabulate every pair's difference of a metric.
+
+    heads: caption and first column; says: what follows from a sure one.
+    """
     pairs = [row for row in results if row.metric == f"{metric}_difference"]
     pairs.sort(key=lambda row: (row.p_adjusted, -abs(row.value)))
     rows = []
@@ -158,5 +162,5 @@ def differences(
 
 
 def is_sure(row: Result, level: float) -> bool:
-    """Is the difference more than luck, over all pairs?"""
+    """Tell whether a difference is more than luck, over all pairs."""
     return row.p_adjusted <= 1 - level

@@ -1,4 +1,4 @@
-"""A run as a report may show it: what somebody else wrote is searched or hidden where it comes from, our own words never."""
+"""A run as a report may show it: what others wrote is hidden or searched."""
 
 from __future__ import annotations
 
@@ -43,8 +43,9 @@ TYPED = ("stop_after", "path")
 
 
 def discreet(view: RunView, title: str) -> tuple[RunView, str]:
-    """(the view without anything that tells of private text, its title); makes the run's key where there is none.
+    """Hide what tells of private text in a view and in its title.
 
+    Makes the run's key where there is none.
     What the numbers of groups stand for is written beside the key, in NAMES_FILE.
     """
     key, typed = run_key(view.run), [title, *sampled_texts(view)]
@@ -72,7 +73,10 @@ def unsearched(text: str) -> str:
 
 
 def hidden(view: RunView, sight: Sight) -> RunView:
-    """The view with every text in what describes the run (checks, split, training, settings) as it may be shown."""
+    """Replace every text in what describes the run by what may be shown of it.
+
+    That is: checks, split, training, settings.
+    """
 
     def fact(keys: Keys, text: str) -> str:
         return sight.free(text) if keys[-1] in TYPED else sight.digest(text)
@@ -99,7 +103,7 @@ def hidden(view: RunView, sight: Sight) -> RunView:
 
 
 def hidden_hashes(row: Result, sight: Sight) -> Result:
-    """Replace plain hashes in a result's texts; those of its group and its run are named anew."""
+    """Replace plain hashes in a result's texts (its group and run have own names)."""
     texts = (name for name, kind in COLUMNS.items() if kind == "str")
     shown = {name: sight.digest(getattr(row, name)) for name in texts if name not in NAMED}
     return replace(row, **shown)
@@ -117,7 +121,10 @@ def walked(value: Any, change: Callable[[Keys, str], str], keys: Keys = ()) -> A
 
 
 def hidden_split(split: Mapping[str, Any], sight: Sight) -> dict[str, Any]:
-    """How the split came about, without names and hashes of files that hold protected records, and without broken lines."""
+    """Describe the split without names and hashes of files of protected records.
+
+    And without broken lines.
+    """
     found = dict(split)
     sources = split.get("sources", {})
     number = 0
@@ -161,12 +168,12 @@ def settings_known() -> tuple[Mapping[str, object], Mapping[str, str]]:
 
 
 def takes_text(kind: object) -> bool:
-    """May the setting be any text, or have such texts in it?"""
+    """Tell whether a setting may be any text, or have such texts in it."""
     return kind in (str, Path) or any(part in (str, Path) for part in typing.get_args(kind))
 
 
 def hidden_yaml(text: str, change: Callable[[Keys, str], str]) -> str:
-    """A config.yaml, without its comments, with every text in it changed; empty where it cannot be read."""
+    """Change every text of a config.yaml, without comments; empty if unreadable."""
     import yaml
 
     try:

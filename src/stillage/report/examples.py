@@ -1,4 +1,4 @@
-"""What the report shows of single records: the most exposed members, generated answers, recited targets."""
+"""Single records: the most exposed members, generated answers, recited targets."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class Generation:
 
 
 def exposed_table(view: RunView, options: ReportConfig) -> Table | None:
-    """The members that the primary attack is surest of, on the report's subject; None without scores."""
+    """Tabulate the members that the primary attack is surest of; None without scores."""
     model = subject(view)
     found = attack_scores(view, view.primary_attack).get(model)
     if found is None:
@@ -118,7 +118,7 @@ def _recited(view: RunView, model: str) -> dict[str, Mapping[str, Any]]:
 
 
 def recited_table(view: RunView, options: ReportConfig) -> Table | None:
-    """Members whose target a model recited furthest; targets and answers only with show_text."""
+    """Tabulate the members recited furthest; texts only with show_text."""
     found = _recited(view, subject(view))
     if not found:
         return None
@@ -145,7 +145,10 @@ def recited_table(view: RunView, options: ReportConfig) -> Table | None:
 
 
 def sample_rows(view: RunView) -> list[dict[str, Any]]:
-    """The rows of samples.parquet of the first test records by id; none where they cannot be checked and may not be shown."""
+    """Give the rows of samples.parquet of the first test records by id.
+
+    None where they cannot be checked and may not be shown.
+    """
     if view.samples is None or (view.records is None and not view.sight.shows_all):
         return []
     ids = sorted(set(view.samples.column("id").to_pylist()))[:GENERATIONS]
@@ -153,12 +156,18 @@ def sample_rows(view: RunView) -> list[dict[str, Any]]:
 
 
 def sampled_texts(view: RunView) -> list[str]:
-    """The texts that `generations` shows: what a model writes may hold what it learned of private records."""
+    """List the texts that `generations` shows.
+
+    What a model writes may hold what it learned of private records.
+    """
     return [str(row[key]) for row in sample_rows(view) for key in ("prompt", "reference", "text")]
 
 
 def generations(view: RunView) -> tuple[Generation, ...]:
-    """The first test records by id, with every model's answer; what only private records have is masked unless shown."""
+    """Give the first test records by id, with every model's answer.
+
+    What only private records have is masked unless shown.
+    """
     rows, free, found = sample_rows(view), view.sight.free, []
     for id_ in sorted({row["id"] for row in rows}):
         here = {row["model"]: row for row in rows if row["id"] == id_}

@@ -1,4 +1,4 @@
-"""How far the models rank secrets above those that might have stood in their place: the table of canary exposure."""
+"""The table of canary exposure: how far models rank secrets above others."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ GROUPS = {"private": "members", "nonmembers": "nonmembers (floor)"}
 
 
 def exposure_table(view: RunView) -> Table | None:
-    """Mean exposure per model of members, of every group of members, and of nonmembers."""
+    """Tabulate mean exposure per model: members, their groups, nonmembers."""
     rows = []
     for model in view.models:
         found = [

@@ -1,4 +1,4 @@
-"""The table under each figure: its main numbers in a form that can be read; all of them are in the figure's CSV."""
+"""The table under each figure: its main numbers; the CSV has all of them."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 
 
 def digests(view: RunView, drawn: Mapping[str, Picture]) -> dict[str, Table]:
-    """name -> table of "roc", "quality_leakage", "scores" and "blocks" (all of a kind together), where they were drawn."""
+    """Tabulate the figures that were drawn: roc, quality_leakage, scores, blocks."""
     found = {}
     if "roc" in drawn:
         found["roc"] = roc_table(view, drawn["roc"])

@@ -1,4 +1,4 @@
-"""The report's figures: ROC curves, quality against leakage, and every model's scores."""
+"""ROC curves, quality against leakage, and every model's scores."""
 
 from __future__ import annotations
 
@@ -47,7 +47,10 @@ def attack_scores(view: RunView, attack: str) -> dict[str, Scored]:
 
 
 def pictures(view: RunView) -> dict[str, Picture]:
-    """Every figure that the run has numbers for, by name: roc, quality_leakage, scores_<model>."""
+    """Draw every figure that the run has numbers for, by name.
+
+    roc, quality_leakage, scores_<model>.
+    """
     from matplotlib import rc_context
 
     scores = attack_scores(view, view.primary_attack)
@@ -65,7 +68,7 @@ def pictures(view: RunView) -> dict[str, Picture]:
 
 
 def roc(view: RunView, scores: Mapping[str, Scored]) -> Picture:
-    """ROC curves of the primary attack on log axes, with pointwise bands and the chance line."""
+    """Draw ROC curves of the primary attack on log axes, with pointwise bands."""
     from stillage.functional.stats import roc_band, roc_curve
 
     figure, axes = canvas(400, 400)
@@ -123,7 +126,10 @@ def auc_words(view: RunView, model: str) -> str:
 
 
 def thinned(fpr: Array, tpr: Array, left: float, most: int = 400) -> tuple[Array, Array]:
-    """The curve from `left` on, starting at the TPR reached there; at most about `most` vertices, even on a log axis."""
+    """Thin a curve from `left` on to about `most` vertices, even on a log axis.
+
+    It starts at the TPR reached there.
+    """
     start = float(tpr[fpr <= left].max(initial=0.0))
     inside = fpr >= left
     x, y = np.concatenate([[left], fpr[inside]]), np.concatenate([[start], tpr[inside]])
@@ -144,7 +150,7 @@ class Point:
 
 
 def tradeoff(view: RunView) -> tuple[Point, ...]:
-    """Models that have both a quality and an AUC of the primary attack; the first metric of QUALITY that any has."""
+    """Pair quality and AUC of each model; the first metric of QUALITY that any has."""
     for metric, _, _ in QUALITY:
         points = []
         for name in audited(view):
@@ -160,7 +166,7 @@ def tradeoff(view: RunView) -> tuple[Point, ...]:
 
 
 def scatter(view: RunView, points: Sequence[Point]) -> Picture:
-    """Quality against leakage, a cross of intervals per model; best is up and to the left."""
+    """Draw quality against leakage, a cross of intervals per model."""
     figure, axes = canvas(400, 310)
     metric, label, higher = next(entry for entry in QUALITY if entry[0] == points[0].quality.metric)
     for point in points:
@@ -215,7 +221,7 @@ def scatter(view: RunView, points: Sequence[Point]) -> Picture:
 
 
 def histogram(view: RunView, model: str, values: Array, member: Array) -> Picture:
-    """How a model scores members (filled) and nonmembers (outline), as shares of each group."""
+    """Draw how a model scores members (filled) and nonmembers (outline)."""
     figure, axes = canvas(330, 190)
     colour = look(model)[0]
     edges = bin_edges(values)
@@ -256,8 +262,9 @@ def histogram(view: RunView, model: str, values: Array, member: Array) -> Pictur
 
 
 def bin_edges(values: Array) -> Array:
-    """At most BINS + 3 equal bins over all scores, with round edges, so that none is a record's own score.
+    """Cut all scores into at most BINS + 3 equal bins with round edges.
 
+    So that no edge is a score of a record.
     One unit wide around a constant score.
     """
     low, high = float(values.min()), float(values.max())

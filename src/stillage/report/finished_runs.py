@@ -1,4 +1,4 @@
-"""Finished runs side by side: which variants there are, what each scored, and how good it is. Reads files only, no torch."""
+"""Finished runs by variant: what each scored, and how good it is. No torch."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class Candidate:
 
 
 def candidates(folders: Sequence[Path]) -> tuple[list[Candidate], list[Path]]:
-    """The finished runs among the folders and the points of the grids among them, and the points that are not finished.
+    """Find the finished runs among folders and points of grids, and what is not.
 
     A run is finished when its audit is. One that asks for no audit, or any where no run was audited, is finished when its
     evaluation is. DataError for a folder that is neither run nor grid, a run given by itself that is not finished, and a
@@ -90,17 +90,17 @@ def variant_name(values: Mapping[str, str]) -> str:
 
 
 def is_audited(run: Path) -> bool:
-    """Has the run's audit been done to its end?"""
+    """Tell whether the audit has been done to its end."""
     return not what_is_wrong(run, "audit") and (run / "audit" / "scores.parquet").is_file()
 
 
 def is_evaluated(run: Path) -> bool:
-    """Has the run's evaluation been done to its end?"""
+    """Tell whether the evaluation has been done to its end."""
     return not what_is_wrong(run, "evaluate") and (run / "evaluate" / "samples.parquet").is_file()
 
 
 def what_is_wrong(run: Path, stage: str) -> str:
-    """Why a stage's tables cannot be read: it is not done, or damaged; empty where they can."""
+    """Say why a stage's tables cannot be read; empty where they can."""
     manifest = manifest_of(run / stage)
     if manifest is None or not (run / "config.yaml").is_file():
         return "not done yet"
@@ -108,7 +108,7 @@ def what_is_wrong(run: Path, stage: str) -> str:
 
 
 def asks_for_audit(run: Path) -> bool:
-    """Does the run's configuration have an audit?"""
+    """Tell whether the run's configuration has an audit."""
     return "audit" in written_settings(run).get("stages", Config().stages)
 
 
@@ -170,7 +170,7 @@ def variants(found: Sequence[Candidate], least: int = 2) -> dict[str, list[Candi
 
 
 def primary(found: Sequence[Candidate]) -> str:
-    """The attack that the first run names first; DataError where its configuration names none."""
+    """Name the attack that the first run names first (DataError: none)."""
     if not found[0].attacks:
         raise DataError(
             "No attack is named in the configuration.",
@@ -181,7 +181,7 @@ def primary(found: Sequence[Candidate]) -> str:
 
 
 def run_scores(one: Candidate, model: str, attack: str) -> RunScores:
-    """The run's scores in the order of the record ids. DataError where the audit has none for that model and attack."""
+    """Give a run's scores in the order of the record ids (DataError: none)."""
     scores = Scores(read_table(one.folder / "audit" / "scores.parquet"))
     if (model, attack) not in scores.pairs:
         fits = (
@@ -207,7 +207,7 @@ def run_scores(one: Candidate, model: str, attack: str) -> RunScores:
 
 
 def record_values(one: Candidate, model: str, metric: str) -> RunScores | None:
-    """A number of every record that the model answered, in the order of the ids; None where the run does not have it."""
+    """Give a number of every record that the model answered, by id; None without."""
     path = one.folder / "evaluate" / "samples.parquet"
     table = read_table(path) if is_evaluated(one.folder) else None
     if table is None or metric not in table.column_names:
@@ -247,8 +247,9 @@ def groups_of(run: Path) -> dict[str, str]:
 def quality_results(
     name: str, runs: Sequence[Candidate], *, level: float, base: Result
 ) -> list[Result]:
-    """METRICS, validation loss and trained tokens of a variant's model: means over its seeds, Student-t where several.
+    """Average quality, validation loss and trained tokens over a variant's seeds.
 
+    Student-t where several.
     Those of one seed keep their own intervals. A number that a run lacks (a given model was not trained) gives no row.
     """
     row = replace(base, method=name, attack="", level=level, n=len(runs), seeds=len(runs), unit="")

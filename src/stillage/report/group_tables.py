@@ -1,4 +1,4 @@
-"""The numbers by group (data.slice_by): AUCs of every model, and what the report's subject betrays and can do in each."""
+"""The numbers by group of records (data.slice_by)."""
 
 from __future__ import annotations
 
@@ -22,7 +22,10 @@ QUALITY = {
 
 
 def slices_table(view: RunView) -> Table | None:
-    """The first attack's AUC within every group of the records, per model; below it whether the groups differ."""
+    """Tabulate the first attack's AUC within every group, per model.
+
+    Below it whether the groups differ.
+    """
     found = [row for row in view.results if row.metric == "slice_auc" and row.model != "blind"]
     models = [name for name in view.models if any(row.model == name for row in found)]
     groups = sorted({row.dataset for row in found})
@@ -54,7 +57,10 @@ def slices_table(view: RunView) -> Table | None:
 
 
 def rates_table(view: RunView) -> Table | None:
-    """Found members, recitals and quality of the report's subject in every group; below it whether the groups differ."""
+    """Tabulate members found, recitals and quality in every group.
+
+    Of the report's subject; below it whether the groups differ.
+    """
     model = subject(view)
     rows = [row for row in view.results if row.model == model and row.metric.startswith("slice_")]
     lowest = min((row.fpr for row in rows if row.metric == "slice_tpr_at_fpr"), default=math.nan)
@@ -138,7 +144,7 @@ def p_cell(row: Result | None) -> Cell:
 
 
 def group_cell(row: Result | None) -> Cell:
-    """An AUC with its adjusted p, shaded where that speaks for a leak; or that the group has only one kind of record."""
+    """Show an AUC with its adjusted p, shaded where that speaks for a leak."""
     if row is not None and math.isnan(row.value):
         return Cell(text="–", small=row.reason or "no value")
     shown = auc_cell(row)

@@ -1,4 +1,4 @@
-"""The page: every part of the report put into the template, escaped, with a policy that lets nothing else in."""
+"""The page: every part of the report in the template, escaped; no script."""
 
 from __future__ import annotations
 
@@ -56,6 +56,24 @@ class CheckRow:
         return "open" if self.says_nothing else "passed" if self.passed else "failed"
 
 
+def rendered(template: str, parts: Mapping[str, Any]) -> str:
+    """Fill a template of this folder, escaped; its style is allowed by its hash."""
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+    from markupsafe import Markup
+
+    css = (HERE / "report.css").read_text(encoding="utf-8")
+    digest = base64.b64encode(hashlib.sha256(css.encode()).digest()).decode()
+    environment = Environment(
+        loader=FileSystemLoader(HERE),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    style = {"css": Markup(css), "style_hash": digest}
+    return environment.get_template(template).render({**parts, **style})
+
+
 def page(
     view: RunView,
     judged: Verdict,
@@ -64,24 +82,11 @@ def page(
     *,
     title: str,
 ) -> str:
-    """The whole report as one HTML document: no script, no request, style by hash only."""
-    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+    """Write the report as one HTML document: no script, no request, style by hash."""
     from markupsafe import Markup
 
-    css = (HERE / "report.css").read_text(encoding="utf-8")
-    digest = base64.b64encode(hashlib.sha256(css.encode()).digest()).decode()
-    loader = FileSystemLoader(HERE)
-    environment = Environment(
-        loader=loader,
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
     parts = {
         "title": title,
-        "css": Markup(css),
-        "style_hash": digest,
         "verdict": replace(
             judged, headline=typeset(judged.headline), detail=typeset(judged.detail)
         ),
@@ -114,7 +119,7 @@ def page(
         "level": f"{100 * view.level:g} %",
         **facts(view),
     }
-    return environment.get_template("report.html.j2").render(parts)
+    return rendered("report.html.j2", parts)
 
 
 def typeset(text: str) -> str:
@@ -165,7 +170,7 @@ def tables(view: RunView, options: ReportConfig) -> dict[str, Table | None]:
 
 
 def checks(view: RunView) -> tuple[CheckRow, ...]:
-    """The validity checks, the failed ones first, then those that could not tell or are open."""
+    """List the validity checks: failed, could not tell, open, passed."""
     found = [
         CheckRow(
             name=words(str(check.get("name", ""))),

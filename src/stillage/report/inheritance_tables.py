@@ -1,4 +1,4 @@
-"""What of the teacher is left in the student: the tables that compare both on the same records."""
+"""What of the teacher is left in the student, on the same records."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ STUDENT = "student"
 
 
 def inheritance_table(view: RunView) -> Table | None:
-    """Per attack: the leak that the teacher caused, how much of the teacher's arrived, and on the same records or not."""
+    """Tabulate, per attack, the leak that the teacher caused and what arrived."""
     fprs = rates(view)
     metrics = ("attributable_leak", "inheritance", "spearman")
     rows = []
@@ -44,7 +44,7 @@ def inheritance_table(view: RunView) -> Table | None:
 
 
 def sets_table(view: RunView) -> Table | None:
-    """Of the records recited or found: inherited, possible only through the teacher, easy for anybody."""
+    """Tabulate what is inherited, possible only through the teacher, or easy."""
     rows = []
     recited = [
         recital_row(view, f"{name}_rate") for name in ("inherited", "teacher_specific", "easy")
@@ -78,7 +78,7 @@ def sets_table(view: RunView) -> Table | None:
 
 
 def curve_table(view: RunView) -> Table | None:
-    """E[student | teacher > tau], for what is recited and for the first attack's score."""
+    """Tabulate E[student | teacher > tau], of what is recited and of scores."""
     points = [
         row for row in view.results if row.metric == "inheritance_curve" and row.model == STUDENT
     ]

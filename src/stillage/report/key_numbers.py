@@ -1,4 +1,4 @@
-"""The numbers of the page's header: the strongest attack first, the one that was named first beside it."""
+"""The numbers of the page's header, the strongest attack first."""
 
 from __future__ import annotations
 
@@ -25,7 +25,10 @@ class KeyNumber:
 
 
 def key_numbers(view: RunView) -> tuple[KeyNumber, ...]:
-    """Up to MOST numbers of the report's subject: AUCs, TPR at the lowest FPR, extraction, quality."""
+    """Give up to MOST numbers of the report's subject.
+
+    AUCs, TPR at the lowest FPR, extraction, quality.
+    """
     from stillage.report.cells import thousands
 
     model = subject(view)
@@ -49,7 +52,7 @@ def key_numbers(view: RunView) -> tuple[KeyNumber, ...]:
 
 
 def auc_keys(view: RunView, model: str) -> list[KeyNumber]:
-    """The strongest attack's AUC with the limits that hold for all attacks together, and the primary attack's if another."""
+    """Give the strongest attack's AUC, and the primary attack's if another."""
     strongest, primary = (
         strongest_auc(view, model),
         view.result("auc", model, attack=view.primary_attack),
@@ -77,7 +80,7 @@ def auc_key(view: RunView, row: Result, note: str) -> KeyNumber:
 
 
 def tail_keys(view: RunView, model: str) -> list[KeyNumber]:
-    """The share of members found at the lowest FPR that has a value, and why a lower one has none."""
+    """Give the members found at the lowest FPR that has a value, and why others not."""
     rows = [row for row in view.results if row.metric == "tpr_at_fpr" and row.model == model]
     rows = [row for row in rows if row.attack == view.primary_attack]
     rows.sort(key=lambda row: (math.isnan(row.value), row.fpr))

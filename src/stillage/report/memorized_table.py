@@ -1,4 +1,4 @@
-"""What shadow pipelines say about memorization: the means over records, of teachers and of students."""
+"""What shadow pipelines say about memorization, of teachers and students."""
 
 from __future__ import annotations
 
@@ -12,7 +12,10 @@ UNITS = {"token_accuracy": "share of tokens", "log_probability": "nats per token
 
 
 def memorized_table(view: RunView) -> Table | None:
-    """Counterfactual memorization per kind of model and measure, and how the student's ranking follows the teacher's."""
+    """Tabulate counterfactual memorization per kind of model and measure.
+
+    And how the student's ranking follows the teacher's.
+    """
     rows = []
     means = [row for row in view.results if row.metric == "counterfactual_memorization"]
     for found in sorted(

@@ -1,4 +1,4 @@
-"""What the teacher's signal says about the members, and how private the training can have been: tables of two more audits."""
+"""The tables of the teacher divergence, and of the bound on epsilon."""
 
 from __future__ import annotations
 
@@ -13,7 +13,10 @@ PARTS = {"public": "public (the student’s)", "private": "members", "nonmembers
 
 
 def signal_table(view: RunView) -> Table | None:
-    """KL of teacher and student against their counterfactual twins by kind of record, with the correlation of both."""
+    """Tabulate the KL of teacher and student from their counterfactual twins.
+
+    By kind of record, with the correlation of both.
+    """
     rows = []
     for model in ("teacher", "student"):
         for part, label in PARTS.items():
@@ -74,7 +77,7 @@ def pick(
 
 
 def shown_words(view: RunView) -> str:
-    """Whether members on which the teachers differ more are those found through the student; empty where not measured."""
+    """Say whether the teacher's KL and the student's score correlate."""
     row = pick(view, "signal_spearman", "student", "private", attack=view.primary_attack)
     if row is None or math.isnan(row.value):
         return ""

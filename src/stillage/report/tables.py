@@ -1,4 +1,4 @@
-"""The report's main tables: the models and their quality, membership under every attack, recital, and blind attackers."""
+"""The main tables: models and quality, membership, extraction, blind attackers."""
 
 from __future__ import annotations
 
@@ -93,7 +93,7 @@ def models_table(view: RunView) -> Table:
 
 
 def differs(view: RunView, published: Result) -> bool:
-    """Whether the published ROUGE-L of a model is another number than the one in any script."""
+    """Tell whether the published ROUGE-L of a model is a number of its own."""
     ours = view.result("rouge_l", published.model)
     return ours is None or ours.value != published.value
 
@@ -136,7 +136,7 @@ def first(mapping: Mapping[str, Any], *keys: str) -> Any:  # noqa: ANN401 - summ
 
 
 def auc_table(view: RunView) -> Table:
-    """AUC under every attack (rows: there may be many) of every model (columns), and the p-value of the best attack."""
+    """Tabulate the AUC of every model under every attack, and p of the best."""
     models = audited(view)
     rows = [
         (head(attack), *(auc_cell(view.result("auc", name, attack=attack)) for name in models))
@@ -214,7 +214,7 @@ def tpr_table(view: RunView, attacks: Sequence[str], caption: str) -> Table:
 
 
 def extraction_table(view: RunView) -> Table:
-    """Recited targets of members against the same of nonmembers, whom nobody trained on."""
+    """Tabulate recited targets of members against those of nonmembers."""
     rows = []
     for name in view.models:
         members = view.result("extraction_rate", name, dataset="private")
@@ -257,7 +257,7 @@ def matched_prefix(view: RunView, model: str, part: str) -> str:
 
 
 def blind_table(view: RunView) -> Table:
-    """What members and nonmembers look like to an attacker without any model: must be chance."""
+    """Tabulate what an attacker without any model tells apart: must be chance."""
     rows = tuple(
         (head(row.attack), auc_cell(row), Cell(text=str(row.n)))
         for row in sorted(view.results, key=lambda row: row.attack)

@@ -1,4 +1,4 @@
-"""The group of records that is told apart best, where groups were asked for, in a sentence."""
+"""The group of records that is told apart best, in a sentence."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from stillage.types import Result
 
 
 def group_words(view: RunView) -> str:
-    """The group with the highest AUC among those that are told apart, over all groups, and what the controls reach there.
+    """Say which group is told apart best, and what the controls reach there.
 
     Empty where no groups were asked for, or the split is not valid.
     """

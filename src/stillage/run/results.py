@@ -1,4 +1,4 @@
-"""results.parquet: one row a number, columns and rows in a fixed order, so that equal runs give equal bytes."""
+"""results.parquet: a row a number, in a fixed order; equal runs give equal bytes."""
 
 from __future__ import annotations
 

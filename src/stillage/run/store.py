@@ -1,4 +1,4 @@
-"""The store of a sweep, in which the stages of all its points lie; each point links to them."""
+"""The store of a sweep holds the stages of all points; each point links to them."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def store_of(run: Path) -> Path | None:
 
 
 def check_store(run: Path) -> None:
-    """Refuse a point of a sweep that was moved or copied without its store (DataError)."""
+    """Refuse a point of a sweep that lies without its store (DataError)."""
     store = store_of(run)
     if store is not None and not store.is_dir():
         stages = sorted(entry.name for entry in run.iterdir() if entry.is_symlink())
