@@ -1,6 +1,6 @@
 """Write the reference pages that can be read off the code, or check that they are current.
 
-python tools/reference.py            write docs/reference/{methods,attacks,settings}.md
+python tools/reference.py            write docs/reference/{methods,attacks,settings,tables}.md
 python tools/reference.py --check    exit with 1 where a page differs from the code
 """
 
@@ -10,6 +10,10 @@ import inspect
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+import tables as run_tables
 
 from stillage.audit.attacks import ATTACKS, FITTED_ATTACKS, SHADOW_ATTACKS
 from stillage.audit.blind import BLIND
@@ -139,10 +143,30 @@ def settings() -> str:
     )
 
 
+def tables() -> str:
+    """Describe every table of a run, column by column."""
+    head = ("column", "type", "what it is")
+    parts = [
+        "Tables are Parquet: `pandas.read_parquet`, or `stillage.Run(folder)`. `pandas.read_parquet` of a "
+        "run's tables is enough to redraw any figure of its report.",
+        "## results.parquet",
+        "A row per number, in `evaluate`, `audit`, `blocks`, `signal`, `exposure`, `dp` and `report`, and in "
+        "`compare.parquet`. A column that does not apply is empty (text), NaN (float) or 0 (int). A sweep adds "
+        "a column per setting that it varies. Rewording a `note` changes nothing.",
+        table(head, run_tables.result_rows()),
+    ]
+    for name, about in run_tables.ROWS.items():
+        parts += [f"## {name}", about, table(head, run_tables.table_rows(name))]
+    rows = [(f"`{key}`", text) for key, text in run_tables.VALIDITY.items()]
+    parts += ["## audit/validity.json", table(("key", "what it is"), rows)]
+    return page("Tables", *parts)
+
+
 PAGES: Mapping[str, Callable[[], str]] = {
     "methods.md": methods,
     "attacks.md": attacks,
     "settings.md": settings,
+    "tables.md": tables,
 }
 
 

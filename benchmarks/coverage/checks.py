@@ -15,7 +15,7 @@ import numpy as np
 
 from stillage.audit.blind import blind_scores
 from stillage.audit.controls import FAMILY_LEVELS, Control, check_controls
-from stillage.audit.membership import Scored
+from stillage.audit.scores import Scored
 from stillage.audit.validity import chance_p
 from stillage.functional.multiplicity import holm
 from stillage.functional.stats import roc_auc

@@ -12,10 +12,10 @@ import numpy as np
 
 from stillage.audit.compare import RunScores, auc_over_seeds
 from stillage.data.groups import cluster_numbers
-from stillage.experiment.compare import candidate, run_scores
 from stillage.functional.binomial import difference
 from stillage.functional.bounded import bounded_interval
 from stillage.functional.stats import Interval
+from stillage.report.finished_runs import candidate, run_scores
 from stillage.run.folder import read_json, read_table
 from stillage.run.results import read_results
 from stillage.types import Result

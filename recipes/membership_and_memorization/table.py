@@ -138,8 +138,7 @@ def print_blocks(grid: Grid) -> None:
     for place, runs in sorted(grid.items()):
         for row in (row for run in runs for row in results(run)):
             if row.model == STUDENT and row.metric in ("block_excess", "block_revert"):
-                block = row.note.split(";")[0].removeprefix("block=")
-                found.setdefault(place, {}).setdefault(f"{row.attack} {block}", []).append(
+                found.setdefault(place, {}).setdefault(f"{row.attack} {row.block}", []).append(
                     row.value
                 )
     columns = sorted({column for columns in found.values() for column in columns})

@@ -16,8 +16,8 @@ import numpy as np
 
 from stillage.audit.compare import auc_over_seeds
 from stillage.errors import DataError
-from stillage.experiment.compare import candidate, run_scores
 from stillage.functional.stats import mean_interval
+from stillage.report.finished_runs import candidate, run_scores
 from stillage.run.folder import read_json
 from stillage.run.results import read_results
 
@@ -47,7 +47,7 @@ def pooled(runs: Sequence[Path], model: str, attack: str) -> str:
         found = [run_scores(candidate(run, run.name), model, attack) for run in runs]
     except DataError:
         return "-"
-    auc, _, _ = auc_over_seeds(found)
+    auc = auc_over_seeds(found)[0]
     return f"{auc.value:.3f} [{auc.low:.3f}, {auc.high:.3f}]"
 
 

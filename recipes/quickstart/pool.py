@@ -14,9 +14,9 @@ from pathlib import Path
 
 from stillage.audit.blind import N_FOLDS
 from stillage.audit.compare import auc_over_seeds
-from stillage.audit.membership import is_cross_fitted
-from stillage.experiment.compare import candidate, run_scores
+from stillage.audit.scores import is_cross_fitted
 from stillage.functional.stats import Interval
+from stillage.report.finished_runs import candidate, run_scores
 from stillage.run.results import read_results
 from stillage.types import Result
 
@@ -35,11 +35,10 @@ def auc(runs: Sequence[Path], model: str, attack: str = "loss") -> Interval:
     return auc_over_seeds(found, n_folds=N_FOLDS if is_cross_fitted(model, attack) else 0)[0]
 
 
-def row(results: Sequence[Result], metric: str, model: str, note: str = "") -> Result:
+def row(results: Sequence[Result], metric: str, model: str, against: str = "") -> Result:
     """The run's own result."""
-    return next(
-        one for one in results if (one.metric, one.model) == (metric, model) and note in one.note
-    )
+    asked = (metric, model, against)
+    return next(one for one in results if (one.metric, one.model, one.against) == asked)
 
 
 def words(found: Interval | Result) -> str:
@@ -49,7 +48,7 @@ def words(found: Interval | Result) -> str:
 
 def broken(run: Path, by_model: dict[str, Interval], results: Sequence[Result]) -> list[str]:
     """The promises that one seed does not keep, in words."""
-    gain = row(results, "needed_exact_gain", "student", "minus student_no_teacher")
+    gain = row(results, "needed_exact_gain", "student", "student_no_teacher")
     right = row(results, "needed_exact", "student_minimal")
     teacher, student = by_model["teacher"], by_model["student"]
     above = max(by_model[name].high for name in CONTROLS[:2])
@@ -93,9 +92,7 @@ def main(runs: list[Path]) -> int:
             + " | ".join(words(row(one, "needed_exact", model)) for one in results)
             + " | |"
         )
-    gains = [
-        row(one, "needed_exact_gain", "student", "minus student_no_teacher") for one in results
-    ]
+    gains = [row(one, "needed_exact_gain", "student", "student_no_teacher") for one in results]
     print("| gain over no teacher | " + " | ".join(map(words, gains)) + " | |")
     failed = []
     for place, run in enumerate(runs):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 
 def did_you_mean(word: str, known: Iterable[str], otherwise: str) -> str:
@@ -53,3 +53,9 @@ class Interrupted(UserError):
     """The run stopped before its end, and the same command continues it (exit 75, EX_TEMPFAIL)."""
 
     exit_code = 75
+
+
+def listed(entries: Sequence[str], most: int = 8) -> str:
+    """Join the first few, and say how many more there are."""
+    more = len(entries) - most
+    return "; ".join(entries[:most]) + (f"; and {more} more" if more > 0 else "")

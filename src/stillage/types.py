@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
+from stillage.result import Result as Result
+
 if TYPE_CHECKING:
     import torch
 
@@ -378,24 +380,3 @@ class FittedAttack:
     paper: str
     learns: Literal["nonmembers", "both"]
     score: Callable[..., Array]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Result:
-    """One number with its interval and provenance; a row of results.parquet. Empty strings where a field does not apply."""
-
-    run: str
-    stage: str
-    model: str  # "teacher", "student", "student_counterfactual", "student_no_teacher", ...
-    metric: str  # "auc", "tpr_at_fpr", "achieved_fpr", "rouge_l", "bits_per_byte", "extraction_rate", ...
-    value: float
-    low: float = float("nan")
-    high: float = float("nan")
-    level: float = 0.95
-    n: int = 0  # records behind the number; for auc: members + nonmembers
-    seed: int = 0
-    method: str = ""
-    attack: str = ""
-    dataset: str = ""  # part or file the number was measured on
-    unit: str = ""
-    note: str = ""  # e.g. "fpr=0.01", or why the value is missing

@@ -106,7 +106,7 @@ def test_a_value_beyond_the_limit_is_neither_recited_nor_asked_for(
     assert (rate.value, rate.n) == (
         0,
         sum(kept),
-    ) and rate.note == f"{len(kept) - sum(kept)} records without a target"
+    ) and rate.missing == len(kept) - sum(kept)
     (none,) = extraction_results(table.filter(pc.field("tokens") == 0), level=0.95, base=BASE)
     assert math.isnan(none.value) and math.isnan(none.low) and none.n == 0
 
@@ -192,12 +192,9 @@ def test_what_is_recited_beyond_nonmembers_is_tested_exactly() -> None:
         groups = {row["id"]: f"{row['part']}{int(row['id'][-3:]) // copies}" for row in rows}
         return with_groups(pa.Table.from_pylist(rows), groups if copies > 1 else {})
 
-    def p_of(found: Result) -> float:
-        return float(found.note.removeprefix("p="))
-
     (seven,) = recited_more_results(table(7, 0), level=0.95, base=BASE)
     exact = fisher_exact([[7, 393], [0, 400]], alternative="greater").pvalue
-    assert p_of(seven) == pytest.approx(exact, abs=0.008) and seven.value == 7 / 400
+    assert seven.p == pytest.approx(exact, abs=0.008) and seven.value == 7 / 400
     inside, outside = clopper_pearson(7, 400, 0.95), clopper_pearson(0, 400, 0.95)
     assert seven.low == pytest.approx(
         7 / 400 - math.hypot(7 / 400 - inside.low, outside.high), rel=1e-6
@@ -205,8 +202,8 @@ def test_what_is_recited_beyond_nonmembers_is_tested_exactly() -> None:
     assert seven.high == pytest.approx(inside.high, rel=1e-6)
     (two,) = recited_more_results(table(2, 1), level=0.95, base=BASE)
     (none,) = recited_more_results(table(0, 3), level=0.95, base=BASE)
-    assert p_of(two) > 0.2 and p_of(none) == 1 and none.value < 0
+    assert two.p > 0.2 and none.p == 1 and none.value < 0
     (one_family,) = recited_more_results(table(8, 0, copies=8), level=0.95, base=BASE)
-    assert p_of(one_family) > 0.2  # eight copies of one text are one text
+    assert one_family.p > 0.2  # eight copies of one text are one text
     only = table(7, 0).filter(pc.field("part") == "private")
     assert recited_more_results(only, level=0.95, base=BASE) == []

@@ -13,12 +13,12 @@ from stillage.audit.attacks import ATTACKS
 from stillage.audit.membership import (
     Audited,
     blind_rows,
-    by_model_and_attack,
     left_out_results,
     membership_results,
     score_table,
 )
 from stillage.audit.queries import Responses
+from stillage.audit.scores import Scores
 from stillage.errors import ConfigError
 from stillage.types import Attack, Party, Query, Result, TokenStats
 
@@ -81,21 +81,21 @@ def test_results_equal_an_independent_computation(
         audited, spoken, [ATTACKS["loss"], ATTACKS["reference"]], partners
     )
     assert not left_out  # a model is not compared with itself, which is no loss
-    assert set(by_model_and_attack(table)) == {
+    assert set(Scores(table).pairs) == {
         ("student", "loss"),
         ("student", "reference"),
         ("student_no_teacher", "loss"),
     }
     results = membership_results(table, fprs=(0.1, 0.01), level=0.95, base=BASE)
-    found = {(r.model, r.attack, r.metric, r.note): r for r in results}
+    found = {(r.model, r.attack, r.metric, 0.0 if math.isnan(r.fpr) else r.fpr): r for r in results}
     means = [reply(spoken["student"], id_).logp_T.mean() for id_ in audited.ids]
-    auc = found["student", "loss", "auc", ""]
+    auc = found["student", "loss", "auc", 0.0]
     assert auc.value == pytest.approx(roc_auc_score(audited.is_member, means))
     assert auc.low < auc.value < auc.high and auc.n == 120 and auc.seed == 3
-    rate = found["student", "loss", "tpr_at_fpr", "fpr=0.1"]
+    rate = found["student", "loss", "tpr_at_fpr", 0.1]
     threshold = sorted(means[60:], reverse=True)[6]  # at most 6 of 60 nonmembers lie above it
     assert rate.value == pytest.approx(np.mean(np.array(means[:60]) > threshold)) and rate.n == 60
-    assert found["student", "loss", "achieved_fpr", "fpr=0.1"].value == pytest.approx(0.1)
+    assert found["student", "loss", "achieved_fpr", 0.1].value == pytest.approx(0.1)
 
 
 @pytest.mark.parametrize(
@@ -124,8 +124,8 @@ def test_a_rate_that_too_few_nonmembers_allow_is_missing_with_its_reason(
         for r in membership_results(table, fprs=(0.01,), level=0.95, base=BASE)
         if r.metric == "tpr_at_fpr"
     ]
-    assert refused and all(math.isnan(r.value) and "refused" in r.note for r in refused)
-    assert all("; nonmembers=" in r.note and r.note.endswith("; needed=300") for r in refused)
+    assert refused and all(math.isnan(r.value) and r.reason for r in refused)
+    assert all((r.n_nonmembers, r.needed) == (60, 300) for r in refused)
 
 
 def test_missing_scores_are_counted_and_an_auc_below_half_stays_there(audited: Audited) -> None:
@@ -160,7 +160,7 @@ def test_what_cannot_be_run_is_left_out_with_its_reason(
     table, left_out = score_table(
         audited, said, [ATTACKS[name] for name in names], {"student": {"reference": "other"}}
     )
-    assert set(by_model_and_attack(table)) == {
+    assert set(Scores(table).pairs) == {
         ("student", "loss"),
         ("student", "reference_per_byte"),
     }
@@ -175,7 +175,9 @@ def test_what_cannot_be_run_is_left_out_with_its_reason(
     assert "120 of 120 records as other tokens (use reference_per_byte)" in why["reference"]
     assert why["neighbour"] == "there is no masked model" and "noise was not asked" in why["mope"]
     rows = left_out_results(left_out, BASE)
-    assert {(row.metric, row.note) for row in rows} == {("left_out", text) for text in why.values()}
+    assert {(row.metric, row.reason) for row in rows} == {
+        ("left_out", text) for text in why.values()
+    }
     assert all(math.isnan(row.value) for row in rows) and "left out on student" in caplog.text
 
 

@@ -12,7 +12,7 @@ from stillage.audit.attacks import reference
 from stillage.audit.blind import BLIND, blind_interval, blind_scores, stratified_folds
 from stillage.audit.controls import Control, check_controls
 from stillage.audit.duplicates import check_overlap
-from stillage.audit.membership import Scored
+from stillage.audit.scores import Scored
 from stillage.audit.validity import (
     Check,
     chance_p,

@@ -7,7 +7,6 @@ import pyarrow as pa
 import pytest
 
 from stillage.audit.beyond_control import beyond_control_results
-from stillage.report.load import fpr_of, number_in
 from stillage.types import Array, Result
 
 BASE = Result(run="r", stage="audit", model="", metric="", value=0.0, seed=1)
@@ -80,15 +79,13 @@ def test_every_control_of_a_model_has_its_rows_and_the_pair_that_is_elsewhere_is
         base=BASE,
     )
     assert {row.model for row in rows} == {"student"}
-    assert [row.note.partition(";")[0] for row in rows if row.metric == "auc_beyond_control"] == [
-        "student minus student_no_teacher"
+    assert [row.against for row in rows if row.metric == "auc_beyond_control"] == [
+        "student_no_teacher"
     ]
     tails = [row for row in rows if row.metric == "tpr_beyond_control"]
-    assert len(tails) == 4 and {fpr_of(row.note) for row in tails} == {0.1, 0.01}
-    at_one = [row for row in tails if fpr_of(row.note) == 0.01]
-    assert all(
-        row.low > 0 and number_in(row.note, "holm p") < 0.001 and row.n == 600 for row in at_one
-    )
+    assert len(tails) == 4 and {row.fpr for row in tails} == {0.1, 0.01}
+    at_one = [row for row in tails if row.fpr == 0.01]
+    assert all(row.low > 0 and row.p_adjusted < 0.001 and row.n == 600 for row in at_one)
     recited = [row for row in rows if row.metric == "extraction_beyond_control"]
     assert len(recited) == 2 and all(
         row.value == pytest.approx(20 / 600) and row.low > 0 for row in recited
@@ -104,18 +101,10 @@ def test_a_model_above_one_control_and_not_above_the_other_has_it_said() -> None
     rows = beyond_control_results(
         score_rows(scores, member), recital_rows(exact, member), fprs=(0.01,), level=0.95, base=BASE
     )
-    tail = {
-        row.note.split(" minus ")[1].partition(";")[0]: row
-        for row in rows
-        if row.metric == "tpr_beyond_control"
-    }
-    assert number_in(tail["student_counterfactual"].note, "holm p") < 0.01
-    assert number_in(tail["student_no_teacher"].note, "holm p") > 0.05
-    assert all(
-        number_in(row.note, "holm p") > 0.05
-        for row in rows
-        if row.metric == "extraction_beyond_control"
-    )
+    tail = {row.against: row for row in rows if row.metric == "tpr_beyond_control"}
+    assert tail["student_counterfactual"].p_adjusted < 0.01
+    assert tail["student_no_teacher"].p_adjusted > 0.05
+    assert all(row.p_adjusted > 0.05 for row in rows if row.metric == "extraction_beyond_control")
 
 
 def test_a_teacher_is_compared_with_its_counterfactual_and_a_lone_model_with_nobody() -> None:
@@ -148,5 +137,5 @@ def test_what_all_models_find_alike_is_rarely_above_both_controls() -> None:
         )
         rows = beyond_control_results(scores, exact, fprs=(0.01,), level=0.95, base=BASE)
         tails = [row for row in rows if row.metric == "tpr_beyond_control"]
-        above += all(row.value > 0 and number_in(row.note, "holm p") <= 0.05 for row in tails)
+        above += all(row.value > 0 and row.p_adjusted <= 0.05 for row in tails)
     assert above <= 2  # 5 % of the trials

@@ -17,7 +17,7 @@ from stillage.audit.blind_features import (
     token_features,
 )
 from stillage.audit.controls import Control, check_controls
-from stillage.audit.membership import Scored
+from stillage.audit.scores import Scored
 from stillage.audit.validity import Check
 from stillage.data.bpe import train_bpe
 from stillage.data.tokenise import tokenise

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
 
@@ -19,7 +17,7 @@ from stillage.audit.blocks import (
 )
 from stillage.audit.membership import Audited
 from stillage.functional.stats import auc_interval, paired_auc_test, roc_auc
-from stillage.report.blocks import block_number
+from stillage.report.block_tables import WHOLE
 from stillage.types import Result
 
 N, HALF = 80, 40
@@ -64,7 +62,9 @@ def test_members_score_higher_in_every_measure() -> None:
     results = block_results(AUDITED, profiles, level=0.95, base=BASE)
     for profile in profiles:
         found = {
-            block_number(row): row for row in rows(results, "block_auc", attack=profile.measure)
+            row.block: row
+            for row in rows(results, "block_auc", attack=profile.measure)
+            if row.block != WHOLE
         }
         expected = {0: 0.5, 1: 1.0} if profile.measure == "revert" else {0: 1.0, 1: 1.0}
         assert {
@@ -89,7 +89,7 @@ def test_a_leak_in_one_block_is_found_there_and_beyond_the_null() -> None:
     assert (auc[1].value, auc[1].low, auc[1].high) == (limits.value, limits.low, limits.high)
     assert auc[1].low > 0.5 and not auc[0].low > 0.5 and not auc[2].low > 0.5
     excess = rows(results, "block_excess")
-    assert [block_number(row) for row in excess] == [0, 1, 2] and {row.model for row in excess} == {
+    assert [row.block for row in excess] == [0, 1, 2] and {row.model for row in excess} == {
         "student"
     }
     test = paired_auc_test(scores[1], null.scores_LN[1], MEMBER, 0.9)
@@ -99,9 +99,9 @@ def test_a_leak_in_one_block_is_found_there_and_beyond_the_null() -> None:
         test.high,
     )
     assert (
-        "minus student_counterfactual" in excess[1].note
-        and "holm p=" in excess[1].note
-        and "of 3" in excess[1].note
+        excess[1].against == "student_counterfactual"
+        and excess[1].p <= excess[1].p_adjusted
+        and excess[1].tests == 3
     )
     assert excess[1].low > 0 > excess[0].low
 
@@ -113,7 +113,7 @@ def test_reverting_the_block_that_holds_the_leak_takes_it_away() -> None:
     results = block_results(
         AUDITED, [revert_profile("student", reverted, loss, reference)], level=0.95, base=BASE
     )
-    whole = next(row for row in rows(results, "block_auc") if row.note == "block=whole")
+    whole = next(row for row in rows(results, "block_auc") if row.block == WHOLE)
     assert whole.value == roc_auc(reference - loss, MEMBER) > 0.95
     lost = rows(results, "block_revert")
     assert lost[0].high < 0.1 and lost[1].low > 0.2
@@ -136,7 +136,7 @@ def test_the_probe_has_its_shuffles_and_the_wider_interval() -> None:
     found = probe_profile("student", noise(2, N, 6), AUDITED, 1, n_shuffles=19)
     results = block_results(AUDITED, [found], level=0.95, base=BASE)
     auc, null = rows(results, "block_auc"), rows(results, "block_probe_null")
-    assert len(auc) == len(null) == 2 and "of 19 shuffles" in auc[0].note
+    assert len(auc) == len(null) == 2 and "19 shuffles" in auc[0].note and 0 < auc[0].p <= 1
     assert null[0].low < null[0].value < null[0].high and abs(null[0].value - 0.5) < 0.1
     limits = auc_interval(found.scores_LN[0], MEMBER, n_folds=5)
     assert (auc[0].low, auc[0].high) == (limits.low, limits.high)
@@ -152,8 +152,8 @@ def test_missing_scores_are_counted_and_one_kind_alone_has_no_value() -> None:
         ),
         "block_auc",
     )
-    assert found[0].n == N - 3 and "3 without a score" in found[0].note
-    assert np.isnan(found[1].value) and "one kind only" in found[1].note
+    assert found[0].n == N - 3 and found[0].missing == 3
+    assert np.isnan(found[1].value) and "one kind only" in found[1].reason
 
 
 def test_near_duplicates_widen_the_interval() -> None:
@@ -184,11 +184,3 @@ def test_the_table_has_every_score() -> None:
     picked = [row for row in table.to_pylist() if row["measure"] == "revert" and row["block"] == 1]
     assert [row["score"] for row in picked] == whole.scores_LN[1].tolist()
     assert block_table(AUDITED, []).num_rows == 0
-
-
-def test_block_numbers_are_read_from_notes() -> None:
-    found = [
-        block_number(replace(BASE, note=note))
-        for note in ("block=12; sd 0.1", "block=whole", "fpr=0.1")
-    ]
-    assert found == [12, None, None]

@@ -41,7 +41,7 @@ def test_what_is_found_in_each_group_at_the_threshold_of_all_nonmembers() -> Non
     given = scores()
     rows = rates_by_group(given, LABELS, COLUMNS, fprs=[0.1, 0.001], level=0.95, base=BASE)
     found = {(row.metric, row.dataset): row for row in rows}
-    assert {row.note.split(";")[0] for row in rows} == {"fpr=0.1"}  # 200 nonmembers allow no 0.001
+    assert {row.fpr for row in rows} == {0.1}  # 200 nonmembers allow no 0.001
     weak, strong = (found["slice_tpr_at_fpr", f"kind: {name}"] for name in ("weak", "strong"))
     values = np.array(given.column("score").to_pylist())
     threshold = np.sort(values[~MEMBER])[::-1][20]
@@ -50,7 +50,7 @@ def test_what_is_found_in_each_group_at_the_threshold_of_all_nonmembers() -> Non
     assert found["slice_achieved_fpr", "all: one"].value == pytest.approx(0.1)
     assert found["slice_achieved_fpr_between_groups", "kind"].value > 0.001
     assert math.isnan(found["slice_tpr_at_fpr_between_groups", "all"].value)
-    assert "fewer than two groups" in found["slice_tpr_at_fpr_between_groups", "all"].note
+    assert "fewer than two groups" in found["slice_tpr_at_fpr_between_groups", "all"].reason
 
 
 def test_aucs_have_a_test_between_groups_too() -> None:
@@ -75,14 +75,14 @@ def test_a_column_with_a_colon_in_its_name_is_one_column() -> None:
 def test_recitals_of_members_and_nonmembers() -> None:
     recited = table(exact=(MEMBER & WEAK).tolist(), tokens=[3] * (N - 1) + [0])
     rows = recitals_by_group(recited, LABELS, COLUMNS, level=0.95, base=BASE)
-    found = {(row.note.split(";")[0], row.dataset, row.metric): row for row in rows}
-    weak = found["of members", "kind: weak", "slice_extraction_rate"]
+    found = {(row.part, row.dataset, row.metric): row for row in rows}
+    weak = found["private", "kind: weak", "slice_extraction_rate"]
     assert (weak.value, weak.n) == (1.0, 100) and 0.95 < weak.low < 1
     assert (
-        found["of nonmembers", "kind: strong", "slice_extraction_rate"].n == 99
+        found["nonmembers", "kind: strong", "slice_extraction_rate"].n == 99
     )  # one has nothing to recite
-    assert found["of members", "kind", "slice_extraction_rate_between_groups"].value < 1e-6
-    assert found["of nonmembers", "kind", "slice_extraction_rate_between_groups"].value > 0.5
+    assert found["private", "kind", "slice_extraction_rate_between_groups"].value < 1e-6
+    assert found["nonmembers", "kind", "slice_extraction_rate_between_groups"].value > 0.5
 
 
 def test_quality_of_each_group_and_near_duplicates_counted_once() -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from stillage.audit.blind import blind_scores
 from stillage.audit.controls import FAMILY_LEVELS, Control, Family, check_controls
-from stillage.audit.membership import Scored
+from stillage.audit.scores import Scored
 from stillage.audit.validity import SHIFT, Check, check_order, check_truncation, judge
 from stillage.rng import generator
 from stillage.types import Array

@@ -122,13 +122,10 @@ def test_results_by_role_and_copies_say_what_is_a_model() -> None:
     assert by["exposure", "nonmembers"].low < math.log2(math.e) < by["exposure", "nonmembers"].high
     many = by["slice_exposure", "copies: 16"]
     assert many.value == pytest.approx(math.log2(1001)) == many.high and many.low < many.value
-    assert "ceiling=9.97; at the ceiling: 6 of 6" in many.note
+    assert (many.ceiling, many.at_ceiling, many.n) == (pytest.approx(math.log2(1001)), 6, 6)
     assert by["exposure_extrapolated", "private"].value > 10
     extrapolated = by["exposure_extrapolated", "private"]
-    assert (
-        "model-based" in extrapolated.note
-        and "no interval: the error of the curve" in extrapolated.note
-    )
+    assert "model-based" in extrapolated.note and "the error of the curve" in extrapolated.reason
     assert math.isnan(extrapolated.low) and math.isnan(extrapolated.high)
     assert by["slice_exposure", "copies: 1"].value < 5
     rivals = rivals_of_all(private=(scores, references[:20]))
@@ -152,7 +149,7 @@ def test_what_is_left_out_is_counted_and_near_duplicates_count_once() -> None:
         for group_of in (groups, {})
     )
     assert together.n == alone.n == 40
-    assert together.note.endswith("; 1 left out: NaN; 2 left out: cut")
+    assert (together.missing, together.missing_reason) == (3, "1 left out: NaN; 2 left out: cut")
     assert together.value == alone.value and together.high - together.low > 2 * (
         alone.high - alone.low
     )
@@ -165,7 +162,7 @@ def test_what_is_left_out_is_counted_and_near_duplicates_count_once() -> None:
     )
     assert [(r.n, math.isnan(r.value)) for r in nothing] == [
         (0, True)
-    ] and "2 left out: cut" in nothing[0].note
+    ] and "2 left out: cut" in nothing[0].reason
 
 
 @pytest.mark.parametrize(

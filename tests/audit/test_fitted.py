@@ -9,7 +9,8 @@ from sklearn.metrics import roc_auc_score
 from stillage.audit.attacks import FITTED_ATTACKS, learned, quantile
 from stillage.audit.attacks.learned import FEATURES, token_features
 from stillage.audit.fitted import fitted_scores, folds_of
-from stillage.audit.membership import Audited, by_model_and_attack, membership_results
+from stillage.audit.membership import Audited, membership_results
+from stillage.audit.scores import Scores
 from stillage.functional.stats import auc_interval
 from stillage.types import Array, Result, TokenStats
 
@@ -155,7 +156,7 @@ def test_rows_and_intervals_know_folds_and_groups() -> None:
     }
     width: dict[str, float] = {}
     for name in FITTED_ATTACKS:
-        scored = by_model_and_attack(table)["student", name]
+        scored = Scores(table).of("student", name)
         plain, row = (
             auc_interval(scored.scores, scored.is_member, clusters=scored.clusters),
             found[name],

@@ -26,14 +26,14 @@ from stillage.audit.inheritance import (
     spearman,
     tpr_on_leaked,
 )
-from stillage.audit.inherited import aligned_scores, inheritance_results
+from stillage.audit.inherited import inheritance_results
+from stillage.audit.scores import Scores
 from stillage.audit.slices import by_slice, slice_labels, slice_results, with_p
 from stillage.data.columns import RecordColumns
 from stillage.data.records import read_records
 from stillage.errors import DataError
 from stillage.functional.binomial import clopper_pearson, clustered_proportion
 from stillage.functional.stats import auc_interval, paired_auc_test, roc_auc
-from stillage.report.load import number_in
 from stillage.types import Result
 
 BASE = Result(run="r", stage="audit", model="", metric="", value=0.0, seed=4)
@@ -86,7 +86,7 @@ def test_ties_count_half_in_every_resample(
 def test_nothing_is_inherited_from_a_teacher_at_chance() -> None:
     rng = np.random.default_rng(1)
     ratio = inheritance_ratio(scores(rng, 1, np.zeros(400)), rng.normal(size=400), MEMBER, rng)
-    assert math.isnan(ratio.value) and ratio.note.startswith("undefined: teacher at chance (AUC")
+    assert math.isnan(ratio.value) and ratio.reason == "teacher at chance"
     same = scores(rng, 1, np.zeros(400))
     whole = inheritance_ratio(same, same, MEMBER, rng, n_resamples=50)
     assert (whole.value, whole.low, whole.high) == (1, 1, 1)
@@ -145,7 +145,7 @@ def test_found_again_is_counted_at_the_nonmembers_thresholds() -> None:
     )
     np.testing.assert_array_equal(found(student, MEMBER, 0.1), above(student))
     nobody = tpr_on_leaked(student, np.where(MEMBER, -9.0, teacher), MEMBER, 0.1)
-    assert math.isnan(nobody.value) and nobody.n == 0 and "betrays no member" in nobody.note
+    assert math.isnan(nobody.value) and nobody.n == 0 and "betrays no member" in nobody.reason
     with pytest.raises(DataError, match="Too few nonmembers"):
         tpr_on_leaked(student, teacher, MEMBER, 0.001)
 
@@ -164,7 +164,7 @@ def test_sets_against_counting(has: np.ndarray) -> None:
             limits = clopper_pearson(len(part), len(whole))
             assert (share.value, share.low, share.high) == (limits.value, limits.low, limits.high)
         else:
-            assert math.isnan(share.value) and "undefined" in share.note
+            assert math.isnan(share.value) and share.reason
 
 
 def test_near_duplicates_count_once_in_shares_and_curve() -> None:
@@ -243,7 +243,7 @@ def test_spearman_counts_near_duplicates_once() -> None:
     )
     assert (twice.low, twice.high) == pytest.approx((once.low, once.high), abs=0.01)
     few = spearman(x, y, clusters=np.arange(300) // 100)
-    assert math.isnan(few.low) and "near-duplicates" in few.note
+    assert math.isnan(few.low) and "near-duplicates" in few.reason
 
 
 def test_slices_are_aucs_within_a_group() -> None:
@@ -269,8 +269,8 @@ def test_slices_are_aucs_within_a_group() -> None:
             chosen.sum(),
         )
         assert row.metric == "slice_auc" and row.model == "student"
-    assert "1 without score" in rows["task 0"].note
-    assert math.isnan(rows["task 9"].value) and "one kind only" in rows["task 9"].note
+    assert rows["task 0"].missing == 1
+    assert math.isnan(rows["task 9"].value) and "one kind only" in rows["task 9"].reason
     with pytest.raises(DataError):
         by_slice(values, MEMBER, labels[:-1])
 
@@ -339,6 +339,11 @@ def score_rows(planted: dict[str, float], rng: np.random.Generator) -> pa.Table:
     return pa.Table.from_pylist(rows)
 
 
+def named(row: Result) -> float | None:
+    """The rate or threshold that a row is about; None where it is about neither."""
+    return next((x for x in (row.fpr, row.threshold) if not math.isnan(x)), None)
+
+
 def recital_rows(recited: dict[str, set[int]]) -> pa.Table:
     return pa.Table.from_pylist(
         [
@@ -371,14 +376,12 @@ def test_a_run_becomes_rows() -> None:
     assert {row.model for row in results} == {"student"} and {row.seed for row in results} == {4}
     floor = [row for row in results if row.dataset == "nonmembers"]
     by = {
-        (row.metric, row.attack, row.note.partition(";")[0]): row
-        for row in results
-        if row.dataset != "nonmembers"
+        (row.metric, row.attack, named(row)): row for row in results if row.dataset != "nonmembers"
     }
     assert len(by) == len(results) - len(floor) and {row.metric for row in floor} == {
         "inheritance_curve"
     }
-    attacks = aligned_scores(table)
+    attacks = Scores(table).aligned()
     one = attacks["loss"]
     for attack in ("loss", "min_k"):
         leak = next(
@@ -393,30 +396,28 @@ def test_a_run_becomes_rows() -> None:
         assert (leak.value, leak.low, leak.high) == pytest.approx(
             (test.difference, test.low, test.high), abs=1e-12
         )
-        assert leak.low > 0 and "holm p=" in leak.note and "of 2" in leak.note
-    ratio = by["inheritance", "loss", ""]
+        assert leak.low > 0 and leak.p <= leak.p_adjusted <= 1 and leak.tests == 2
+    ratio = by["inheritance", "loss", None]
     assert 0.3 < ratio.low < ratio.value < ratio.high < 1
-    assert by["spearman", "loss", ""].low > 0 and by["spearman", "loss", ""].n == 200
-    assert by["tpr_on_leaked", "loss", "fpr=0.1"].value > 0.3
+    assert by["spearman", "loss", None].low > 0 and by["spearman", "loss", None].n == 200
+    assert by["tpr_on_leaked", "loss", 0.1].value > 0.3
     assert (
         "tpr_on_leaked",
         "loss",
-        "fpr=0.001",
+        0.001,
     ) not in by  # too few nonmembers; the audit shows the refusal
-    inherited = by["inherited_rate", "", "recited"]
+    inherited = by["inherited_rate", "", None]
     assert (inherited.value, inherited.n) == (0.4, 100)
-    specific, easy = (by[name, "", "recited"] for name in ("teacher_specific_rate", "easy_rate"))
+    specific, easy = (by[name, "", None] for name in ("teacher_specific_rate", "easy_rate"))
     assert (specific.value, specific.n) == (
         pytest.approx(38 / 41),
         41,
     ) and easy.value == pytest.approx(3 / 41)
-    curve = by["inheritance_curve", "", "tau=0.9"]
+    curve = by["inheritance_curve", "", 0.9]
     assert curve.value == pytest.approx((40 + 60 * 0.25) / 100) and curve.n == 100
-    assert by["inheritance_curve", "loss", "tau=0.9"].n > 50
+    assert by["inheritance_curve", "loss", 0.9].n > 50
     assert sum(row.metric == "inheritance_curve" for row in results) == 2 * 18
-    ranked = next(
-        row for row in floor if (row.attack, row.note.partition(";")[0]) == ("loss", "tau=0.5")
-    )
+    ranked = next(row for row in floor if (row.attack, row.threshold) == ("loss", 0.5))
     member = one.is_member
     ranks = [
         rank_among_nonmembers(one.scores[model], member)[~member]
@@ -425,7 +426,7 @@ def test_a_run_becomes_rows() -> None:
     assert ranked.n == int((ranks[0] > 0.5).sum()) and ranked.value == pytest.approx(
         ranks[1][ranks[0] > 0.5].mean()
     )
-    assert ranked.value < by["inheritance_curve", "loss", "tau=0.5"].value
+    assert ranked.value < by["inheritance_curve", "loss", 0.5].value
 
 
 def test_the_leak_by_a_cross_fitted_attack_has_the_wider_interval_of_its_folds() -> None:
@@ -493,7 +494,7 @@ def test_records_without_a_score_are_left_out_of_both_and_other_records_are_refu
     assert [(row.attack, row.n) for row in leaks] == [("loss", 398)]
     assert "not compared" in caplog.text
     with pytest.raises(DataError, match="different records"):
-        aligned_scores(pa.Table.from_pylist(rows[1:]))
+        Scores(pa.Table.from_pylist(rows[1:])).aligned()
 
 
 def test_groups_are_adjusted_for_their_number() -> None:
@@ -502,13 +503,13 @@ def test_groups_are_adjusted_for_their_number() -> None:
     values = rng.normal(size=400) + 1.2 * MEMBER * (np.arange(400) % 8 == 3)
     rows = by_slice(values, MEMBER, [*labels[:-1], "alone"])
     found = {row.dataset: row for row in with_p(rows)}
-    assert "p=" not in found["alone"].note and "one kind only" in found["alone"].note
-    plain = {name: number_in(row.note, "p") for name, row in found.items() if name != "alone"}
-    adjusted = {name: number_in(row.note, "bh p") for name, row in found.items() if name != "alone"}
+    assert math.isnan(found["alone"].p) and "one kind only" in found["alone"].reason
+    plain = {name: row.p for name, row in found.items() if name != "alone"}
+    adjusted = {name: row.p_adjusted for name, row in found.items() if name != "alone"}
     assert list(adjusted.values()) == pytest.approx(
-        false_discovery_control(list(plain.values())).tolist(), rel=0.02
+        false_discovery_control(list(plain.values())).tolist()
     )
-    assert all(row.note.endswith("of 8") for name, row in found.items() if name != "alone")
+    assert all(row.tests == 8 for name, row in found.items() if name != "alone")
     assert (
         min(adjusted, key=lambda name: adjusted[name]) == "task: 3" and adjusted["task: 3"] < 0.01
     )
@@ -530,7 +531,7 @@ def test_every_model_is_sliced_under_its_first_attack() -> None:
     assert set(student) == {"task: 0", "task: 1", "length: long"} and {
         row.attack for row in student.values()
     } == {"loss"}
-    one = aligned_scores(table)["loss"]
+    one = Scores(table).aligned()["loss"]
     assert student["length: long"].value == pytest.approx(
         roc_auc(one.scores["student"], one.is_member)
     )

@@ -246,11 +246,11 @@ def test_a_record_without_a_target_has_no_measure_and_is_counted() -> None:
     )
     assert second["exact"] and second["recital_rouge_l"] == 1 and second["suffix_logp"] == 0
     results = memorization_results(table, level=0.95, base=BASE)
-    assert {row.n for row in results} == {1} and {row.note for row in results} == {
-        "1 records without a token to recite"
-    }
+    assert {row.n for row in results} == {1} and {
+        (row.missing, row.missing_reason) for row in results
+    } == {(1, "no token to recite")}
     rates = probabilistic_results(table, level=0.95, base=BASE, samples=(1,), probabilities=(0.5,))
-    assert rates[0].value == 0.5 and "1 records without a number" in rates[0].note
+    assert rates[0].value == 0.5 and rates[0].missing == 1
 
 
 def test_share_interval_covers_and_never_collapses() -> None:

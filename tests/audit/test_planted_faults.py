@@ -588,7 +588,7 @@ def test_a_reference_with_another_tokenizer(
         left = [row for row in rows if (row.metric, row.model) == ("left_out", "student")]
         assert [row.attack for row in left] == ([] if per_token else ["reference"])
         assert ("other tokens" in capsys.readouterr().err) is not per_token
-        assert all("use reference_per_byte" in row.note for row in left)
+        assert all("use reference_per_byte" in row.reason for row in left)
 
 
 def test_two_models_that_read_other_tokens_are_never_subtracted() -> None:

@@ -47,9 +47,9 @@ def test_each_attack_says_what_it_would_have_found_and_how_many_records_would_do
     auc, tpr = found["loss", "detectable_auc"], found["loss", "detectable_tpr"]
     member = given.is_member
     assert auc.value == smallest_auc(member, level=0.99) and (auc.level, auc.n) == (0.99, 800)
-    assert auc.note == f"needed={records_needed(0.6, 0.99)}"
+    assert auc.needed == records_needed(0.6, 0.99)
     assert tpr.value == smallest_tpr(member, 0.01) and tpr.level == 0.95
-    assert tpr.note == f"fpr=0.01; needed={records_for_tpr(0.05, 0.01):.0f}"
+    assert (tpr.fpr, tpr.needed) == (0.01, round(records_for_tpr(0.05, 0.01)))
     assert (
         found["learned", "detectable_auc"].value > auc.value
     )  # cross-fitted: its interval is wider
@@ -57,9 +57,9 @@ def test_each_attack_says_what_it_would_have_found_and_how_many_records_would_do
     own = tpr_at_fpr(loss.column("score").to_numpy(), member, 0.01, level=0.99)
     assert (family.value, family.low, family.high) == (own.value, own.low, own.high)
     assert family.level == 0.99
-    assert family.note == f"fpr=0.01; needed={records_for_tpr(0.05, 0.01, 0.99):.0f}"
+    assert (family.fpr, family.needed) == (0.01, round(records_for_tpr(0.05, 0.01, 0.99)))
     never = rows(loss, harmless_tpr=0.005)["loss", "detectable_tpr"]
-    assert never.note == "fpr=0.01; no number of records would do"
+    assert (never.needed, never.note) == (0, "no number of records would do")
 
 
 def test_copies_count_once_and_a_handful_finds_nothing() -> None:
@@ -69,14 +69,11 @@ def test_copies_count_once_and_a_handful_finds_nothing() -> None:
         smallest_auc(np.arange(80) < 40, level=0.99), abs=1e-3
     )
     assert copied["loss", "detectable_auc"].value > plain["loss", "detectable_auc"].value
-    needed = [
-        int(found["loss", "detectable_auc"].note.removeprefix("needed="))
-        for found in (plain, copied)
-    ]
+    needed = [found["loss", "detectable_auc"].needed for found in (plain, copied)]
     assert needed[1] == pytest.approx(10 * needed[0], rel=0.01)
     tiny = rows(score_rows(audited(5), "student", "loss", np.arange(10.0)))
     assert all(
-        math.isnan(row.value) and row.note.endswith("refused: too few records to find anything")
+        math.isnan(row.value) and row.reason == "too few records to find anything"
         for row in tiny.values()
     )
-    assert tiny["loss", "detectable_tpr"].note.startswith("fpr=0.01; needed=300; refused")
+    assert tiny["loss", "detectable_tpr"].needed == 300

@@ -221,10 +221,10 @@ def test_curves_rise_with_n_and_come_with_their_floor() -> None:
     results = probabilistic_results(
         table, level=0.95, base=Result(run="", stage="audit", model="", metric="", value=0.0)
     )
-    rates = {(r.dataset, *r.note.split("; ")[:2]): r for r in results}
+    rates = {(r.dataset, r.draws, r.probability): r for r in results}
     assert len(results) == len(rates) == 2 * 3 * 5
-    members = [rates["private", f"n={n}", "p=0.5"].value for n in (1, 10, 100, 1000, 10000)]
+    members = [rates["private", n, 0.5].value for n in (1, 10, 100, 1000, 10000)]
     assert members == [0.25, 0.5, 0.5, 0.75, 0.75]
-    floor = rates["nonmembers", "n=10000", "p=0.9"]
-    assert (floor.value, floor.n) == (0.25, 4) and "1 records without a number" in floor.note
-    assert rates["private", "n=1000", "p=0.1"].value >= rates["private", "n=1000", "p=0.9"].value
+    floor = rates["nonmembers", 10000, 0.9]
+    assert (floor.value, floor.n) == (0.25, 4) and floor.missing == 1
+    assert rates["private", 1000, 0.1].value >= rates["private", 1000, 0.9].value

@@ -11,7 +11,8 @@ import pytest
 
 from stillage.audit.attacks import SHADOW_ATTACKS
 from stillage.audit.design import draw_design
-from stillage.audit.membership import Audited, by_model_and_attack
+from stillage.audit.membership import Audited
+from stillage.audit.scores import Scores
 from stillage.audit.shadow import Kept, confidence, counterfactual_rows, keep, shadow_scores
 from stillage.functional.readings import first_tokens
 from stillage.types import Array, Result, TokenStats
@@ -107,13 +108,14 @@ def test_every_attack_on_every_target_and_what_is_left_out_says_why() -> None:
     )
     assert (
         not left_out
-        and len(by_model_and_attack(table)) == 2 * len(ATTACKS)
+        and len(Scores(table).pairs) == 2 * len(ATTACKS)
         and table.num_rows == 2 * N * len(ATTACKS)
     )
-    for (model, attack), scored in by_model_and_attack(table).items():
+    for model, attack in Scores(table).pairs:
+        scored = Scores(table).of(model, attack)
         assert scored.auc(0.95).value > 0.9, (model, attack)
     table, left_out = shadow_scores(audited(), targets, shadows["student"][:2], in_KN[:2], ATTACKS)
-    assert set(by_model_and_attack(table)) == {("student", "rmia")}
+    assert set(Scores(table).pairs) == {("student", "rmia")}
     assert {entry.attack for entry in left_out} == set(SHADOW_ATTACKS) - {"rmia"}
     assert all(
         "needs 4 shadow pipelines" in entry.why and "there are 2" in entry.why for entry in left_out
@@ -126,7 +128,7 @@ def test_a_shadow_that_says_nothing_is_told(caplog: pytest.LogCaptureFixture) ->
     with caplog.at_level(logging.WARNING, logger="stillage"):
         table, _ = shadow_scores(audited(), targets, shadows["student"], in_KN, ATTACKS)
     assert "[5]" in caplog.text
-    assert all(scored.dropped == 0 for scored in by_model_and_attack(table).values())
+    assert all(Scores(table).of(*pair).dropped == 0 for pair in Scores(table).pairs)
 
 
 def test_a_target_that_read_a_record_otherwise_is_not_compared(
@@ -166,7 +168,7 @@ def test_memorization_is_in_minus_out_and_student_follows_teacher() -> None:
     )
     assert (
         means["student", "log_probability"].low > 0
-        and "8 shadow pipelines" in means["student", "log_probability"].note
+        and means["student", "log_probability"].shadows == 8
     )
     ranks = {row.unit: row for row in results if row.metric == "counterfactual_spearman"}
     assert ranks["log_probability"].low > 0.8 and ranks["log_probability"].n == N

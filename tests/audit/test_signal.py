@@ -47,13 +47,11 @@ def test_mean_and_quantiles_per_role_with_intervals() -> None:
     assert [r.value for r in quantiles] == pytest.approx(
         np.quantile(public, [0.1, 0.5, 0.9, 0.99]).tolist()
     )
-    assert all(r.low <= r.value <= r.high for r in quantiles[:3]) and quantiles[1].note.startswith(
-        "q=0.5;"
-    )
+    assert all(r.low <= r.value <= r.high for r in quantiles[:3]) and quantiles[1].quantile == 0.5
     assert {quantiles[1].low, quantiles[1].high} <= set(public.tolist())  # order statistics
     assert (
         np.isnan(quantiles[3].low)
-        and "it takes 368 records that are no near-duplicates" in quantiles[3].note
+        and "it takes 368 records that are no near-duplicates" in quantiles[3].reason
     )
 
 

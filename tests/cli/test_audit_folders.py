@@ -311,7 +311,7 @@ def test_what_should_be_recited_and_is_cut_off_is_counted_and_not_recited(
     results = read_results(tmp_path / "run" / "audit" / "results.parquet")
     rates = {r.dataset: r for r in results if r.metric == "extraction_rate"}
     for part in ("private", "nonmembers"):
-        assert (rates[part].n, rates[part].note) == (20 - lost, f"{lost} records without a target")
+        assert (rates[part].n, rates[part].missing) == (20 - lost, lost)
         assert math.isnan(rates[part].value) if share == 1 else rates[part].value == 0
     assert {r.n for r in results if r.metric == "auc" and r.model == "student"} == {40}
     assert (tmp_path / "run" / "report" / "report.html").exists()

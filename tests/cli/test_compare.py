@@ -20,7 +20,6 @@ from stillage.audit.membership import Audited, score_rows
 from stillage.cli import main
 from stillage.errors import DataError
 from stillage.functional.stats import auc_interval, paired_auc_test
-from stillage.report.load import number_in
 from stillage.run.folder import sha256_file, write_json, write_table, write_text
 from stillage.run.results import read_results, write_results
 from stillage.types import Result
@@ -126,9 +125,7 @@ def test_two_runs_and_the_numbers_of_one_pair(
     assert (row.value, row.low, row.high) == pytest.approx(
         (test.difference, test.low, test.high)
     ) and row.n == N
-    assert number_in(row.note, "p") == pytest.approx(test.p, rel=0.01) and row.note.startswith(
-        "minus b; 1 seed;"
-    )
+    assert row.p == pytest.approx(test.p) and (row.against, row.seeds) == ("b", 1)
     assert by["auc", "a"].low == pytest.approx(auc_interval(scores["a"], MEMBER).low)
     assert (
         by["validation_loss", "a"].value == 3.0 and by["validation_loss", "b"].value == 2.0
@@ -151,7 +148,7 @@ def test_a_variant_leaks_more_only_above_its_own_controls(
     said([*runs, "--out", tmp_path / "out"], capsys)
     rows = read_results(tmp_path / "out" / "compare.parquet")
     beyond = {row.method: row for row in rows if row.metric == "auc_beyond_control"}
-    assert {row.note.partition(";")[0] for row in beyond.values()} == {"minus student_no_teacher"}
+    assert {row.against for row in beyond.values()} == {"student_no_teacher"}
     assert beyond["a"].low > 0 > beyond["b"].low
     path = runs[0] / "audit" / "scores.parquet"
     table = pa.parquet.read_table(path)
@@ -173,7 +170,7 @@ def test_equal_scores_differ_by_nothing(tmp_path: Path, capsys: pytest.CaptureFi
     row = next(
         r for r in read_results(tmp_path / "compare.parquet") if r.metric == "auc_difference"
     )
-    assert row.value == 0 and number_in(row.note, "p") == 1 and row.low < 0 < row.high
+    assert row.value == 0 and row.p == 1 and row.low < 0 < row.high
     assert "no difference shown" in printed and "teacher" in printed and "AUC, zlib" in printed
 
 
@@ -186,15 +183,11 @@ def test_a_grid_is_pooled_over_its_seeds(
     printed = said([out, "--out", tmp_path], capsys)
     assert f"left out, their audit is not finished: {out / 'method=gkd_seed=2'}" in printed
     results = read_results(tmp_path / "compare.parquet")
-    found = {
-        (row.method, row.note.split(";")[0]): row
-        for row in results
-        if row.metric == "auc_difference"
-    }
-    pair = found["method=kd", "minus method=sft"]
-    assert pair.n == 2 * N and "; 2 seeds of other records each;" in pair.note and pair.low > 0
-    assert found["method=sft", "minus method=gkd"].n == N
-    assert all(row.note.endswith(" of 3") for row in found.values())
+    found = {(row.method, row.against): row for row in results if row.metric == "auc_difference"}
+    pair = found["method=kd", "method=sft"]
+    assert pair.n == 2 * N and pair.note == "2 seeds of other records each" and pair.low > 0
+    assert found["method=sft", "method=gkd"].n == N
+    assert all(row.tests == 3 for row in found.values())
     by = {(row.metric, row.method): row for row in results}
     assert by["rouge_l", "method=kd"].value == 0.375 and by["rouge_l", "method=kd"].n == 2
     assert by["rouge_l", "method=gkd"].low == 0.1  # its only seed's own interval
@@ -216,22 +209,18 @@ def test_records_are_paired_for_quality_and_unequal_training_is_said(
         write_json(summary, {**json.loads(summary.read_text()), "trained_tokens": 12000})
     printed = said([out, "--out", tmp_path], capsys)
     rows = {
-        (row.metric, row.method, row.note.split(";")[0]): row
+        (row.metric, row.method, row.against): row
         for row in read_results(tmp_path / "compare.parquet")
     }
-    row = rows["rouge_l_difference", "method=kd", "minus method=sft"]
+    row = rows["rouge_l_difference", "method=kd", "method=sft"]
     assert (
         row.value == pytest.approx(0.2, abs=0.02)
         and row.low > 0.1
         and row.n == 2 * 60
         and row.dataset == "test"
     )
-    assert (
-        row.note.endswith(" of 3")
-        and "2 seeds of other records each" in row.note
-        and row.attack == ""
-    )
-    assert ("needed_exact_difference", "method=kd", "minus method=sft") in rows
+    assert row.tests == 3 and row.note == "2 seeds of other records each" and row.attack == ""
+    assert ("needed_exact_difference", "method=kd", "method=sft") in rows
     assert (
         "needed_exact_difference",
         "method=kd",
@@ -435,7 +424,7 @@ def test_near_duplicates_count_once_and_missing_scores_are_said() -> None:
     row = compare(
         {name: [scores_of(name, x)] for name, x in values.items()}, level=0.95, base=BASE
     )[-1]
-    assert row.n == N - 2 and "; 2 records without score;" in row.note
+    assert row.n == N - 2 and row.missing == 2
 
 
 def test_one_split_trained_under_several_seeds_is_one_sample_of_records() -> None:
@@ -458,7 +447,7 @@ def test_one_split_trained_under_several_seeds_is_one_sample_of_records() -> Non
     six = compare(runs, level=0.95, base=BASE)[-1]
     one = compare({name: found[:1] for name, found in runs.items()}, level=0.95, base=BASE)[-1]
     assert six.n == N and six.high - six.low == pytest.approx(one.high - one.low, rel=0.1)
-    assert "; 6 seeds of the same records; p=" in six.note
+    assert (six.seeds, six.note) == (6, "6 seeds of the same records")
     with pytest.raises(DataError, match="share no seed"):
         compare({"a": runs["a"][:2], "b": runs["b"][2:]}, level=0.95, base=BASE)
 
@@ -491,6 +480,4 @@ def test_the_note_counts_records_without_score_as_n_counts_those_with_one(
         (rows["auc", "a"], 2),
         (rows["auc_difference", "a"], 3 if same_records else 4),
     ):
-        assert (
-            f"{seeds}; {missing} records without score" in row.note and row.n == records - missing
-        )
+        assert (row.note, row.missing, row.n) == (seeds, missing, records - missing)

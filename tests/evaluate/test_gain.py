@@ -51,7 +51,7 @@ def test_gains_are_paired_and_say_from_what() -> None:
     )
     by_metric = {row.metric: row for row in rows}
     gain = by_metric["needed_exact_gain"]
-    assert (gain.model, gain.note, gain.n) == ("student", "minus student_no_teacher", 40)
+    assert (gain.model, gain.against, gain.n) == ("student", "student_no_teacher", 40)
     assert gain.value == pytest.approx(0.5) and 0.3 < gain.low < 0.5 < gain.high < 0.7
     assert by_metric["rouge_l_gain"].low > 0 and {row.model for row in rows} == {"student"}
 
@@ -73,10 +73,11 @@ def test_answers_without_words_are_left_out_of_rouge_l_and_counted() -> None:
     table = pa.Table.from_pylist(rows, schema=samples_schema())
     found = {(row.model, row.metric): row for row in text_results(table, level=0.95, base=BASE)}
     ours, published = found["student", "rouge_l"], found["student", "rouge_l_published"]
-    assert (ours.n, ours.value, ours.note) == (35, pytest.approx(15 / 35), "5 without words")
-    assert (published.n, published.note) == (
+    assert (ours.n, ours.value, ours.missing) == (35, pytest.approx(15 / 35), 5)
+    assert (published.n, published.missing, published.missing_reason) == (
         0,
-        "40 without words",
+        40,
+        "no words",
     ) and published.value != published.value
     assert found["student_no_teacher", "rouge_l_published"].n == 20
     gain = gain_results(table, (("student", "student_no_teacher"),), level=0.95, base=BASE)[0]

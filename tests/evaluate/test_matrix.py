@@ -94,8 +94,14 @@ def run(
     )
 
 
-def pick(results: list[Result], metric: str, note: str, seed: int = 0) -> Result:
-    found = [r for r in results if r.metric == metric and note in r.note and r.seed == seed]
+def pick(
+    results: list[Result], metric: str, decoding: str, seed: int = 0, over: str = ""
+) -> Result:
+    found = [
+        r
+        for r in results
+        if (r.metric, r.seed, r.over) == (metric, seed, over) and r.decoding.startswith(decoding)
+    ]
     assert len(found) == 1
     return found[0]
 
@@ -138,14 +144,14 @@ def test_numbers_of_a_cell(run: tuple[list[Result], Path, EvalSet], questions: P
         max(scorer.score(reference, row["text"])["rougeL"].fmeasure for reference in some)
         for row, some in zip(cell, references, strict=False)
     ]
-    rouge = pick(results, "rouge_l", "decoding=as_released", 20)
+    rouge = pick(results, "rouge_l", "as_released", 20)
     assert rouge.value == pytest.approx(np.mean(expected)) and rouge.n == 3
     streams = [[some[k] if k < len(some) else None for some in references] for k in range(2)]
-    bleu = pick(results, "bleu", "decoding=as_released", 20)
+    bleu = pick(results, "bleu", "as_released", 20)
     assert bleu.value == pytest.approx(
         BLEU().corpus_score([row["text"] for row in cell[:3]], streams).score
     )
-    length = pick(results, "generated_tokens", "decoding=as_released", 20)
+    length = pick(results, "generated_tokens", "as_released", 20)
     assert length.n == 4 and length.value == pytest.approx(np.mean([row["tokens"] for row in cell]))
     assert all(0 < row["tokens"] <= 8 for row in cell)
 
@@ -169,9 +175,7 @@ def test_who_writes_a_cell_first_decides_its_numbers(
     results = run_matrix(
         subject, [chosen], {"greedy": decoding_of("greedy", 8)}, [1], reading=READING, out=tmp_path
     )
-    assert pick(results, "generated_tokens", "decoding=greedy").value == pytest.approx(
-        np.mean(theirs)
-    )
+    assert pick(results, "generated_tokens", "greedy").value == pytest.approx(np.mean(theirs))
 
 
 def test_loss_of_the_references(run: tuple[list[Result], Path, EvalSet], subject: Subject) -> None:
@@ -199,10 +203,7 @@ def test_loss_of_the_references(run: tuple[list[Result], Path, EvalSet], subject
 
 def test_means_over_seeds_and_over_records(run: tuple[list[Result], Path, EvalSet]) -> None:
     results, out, _ = run
-    values = [
-        pick(results, "generated_tokens", "decoding=as_released", seed).value
-        for seed in (10, 20, 30)
-    ]
+    values = [pick(results, "generated_tokens", "as_released", seed).value for seed in (10, 20, 30)]
     texts = {
         tuple(
             read_table(next(out.glob(f"cells/*/*/as_released-*/seed-{seed}.parquet")))[
@@ -212,7 +213,7 @@ def test_means_over_seeds_and_over_records(run: tuple[list[Result], Path, EvalSe
         for seed in (10, 20, 30)
     }
     assert len(texts) == 3, "seeds must draw different texts"
-    over_seeds = pick(results, "generated_tokens", "; over seeds")
+    over_seeds = pick(results, "generated_tokens", "", over="seeds")
     half = student_t.ppf(0.975, 2) * np.std(values, ddof=1) / math.sqrt(3)
     assert over_seeds.n == 3 and over_seeds.value == pytest.approx(np.mean(values))
     assert (over_seeds.low, over_seeds.high) == pytest.approx(
@@ -222,10 +223,10 @@ def test_means_over_seeds_and_over_records(run: tuple[list[Result], Path, EvalSe
         read_table(path) for path in sorted(out.glob("cells/*/*/as_released-*/seed-??.parquet"))
     ]
     means = np.mean([table["tokens"].to_pylist() for table in tables], axis=0)
-    over_records = pick(results, "generated_tokens", "; over records")
+    over_records = pick(results, "generated_tokens", "", over="records")
     half = student_t.ppf(0.975, 3) * np.std(means, ddof=1) / math.sqrt(4)
     assert over_records.n == 4 and over_records.high == pytest.approx(np.mean(means) + half)
-    assert pick(results, "rouge_l", "; over records").n == 3
+    assert pick(results, "rouge_l", "", over="records").n == 3
 
 
 def test_greedy_has_one_cell(run: tuple[list[Result], Path, EvalSet]) -> None:
@@ -284,7 +285,7 @@ def test_whatever_differs_stands_beside(
         == len([path for path in before if "seed-" in path and "results" not in path]) + 5
     )
     view = collect(out)
-    names = [(r.run, r.dataset, r.metric, r.note, r.seed) for r in view]
+    names = [(r.run, r.dataset, r.metric, r.decoding, r.over, r.seed) for r in view]
     assert len(names) == len(set(names)), "two results have one name"
     assert len({r.run for r in view}) == 2 and len({r.dataset for r in view}) == 3
     assert read_table(out / "results.parquet").num_rows == len(view)

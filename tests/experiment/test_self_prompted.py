@@ -211,6 +211,6 @@ def test_a_given_model_has_none_and_that_is_said(run: Path, tmp_path: Path) -> N
         for r in read_results(tmp_path / "run" / "audit" / "results.parquet")
         if r.metric == "left_out"
     ]
-    assert [(r.attack, "not trained in this run" in r.note) for r in left_out] == [
+    assert [(r.attack, "not trained in this run" in r.reason) for r in left_out] == [
         ("self_prompted_reference", True)
     ]

@@ -99,7 +99,7 @@ def sound(found: object) -> None:
     values = {field.name: getattr(found, field.name) for field in fields(found)}
     value = next((values[name] for name in ("value", "difference") if name in values), 0.0)
     if isinstance(value, float) and math.isnan(value):
-        assert values["note"]
+        assert values["reason"]
         return
     for entry in values.values():
         assert not (isinstance(entry, float) and math.isnan(entry))
@@ -144,10 +144,10 @@ def test_the_values_themselves(case: str) -> None:
 @pytest.mark.parametrize("n", [0, 1, 2, 3, 50])
 def test_correlation(n: int) -> None:
     constant, rising = np.ones(n), np.arange(n, dtype=float)
-    assert math.isnan(spearman(constant, rising).value) and spearman(constant, rising).note
+    assert math.isnan(spearman(constant, rising).value) and spearman(constant, rising).reason
     found = spearman(rising, rising)
-    assert found.value == 1 if n > 1 else math.isnan(found.value) and found.note
-    assert found.low <= 1 <= found.high if n > 3 else found.note
+    assert found.value == 1 if n > 1 else math.isnan(found.value) and found.reason
+    assert found.low <= 1 <= found.high if n > 3 else found.reason
 
 
 MEANS = {"nothing": [], "one": [0.3], "equal": [0.3] * 5, "zeros": [0.0] * 5, "ones": [1.0] * 5}

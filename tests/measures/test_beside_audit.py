@@ -99,10 +99,8 @@ def test_every_model_is_opened_and_the_controls_hold(run: Path) -> None:
         "student_no_teacher",
     }
     for measure in ("mope", "gradient", "lens", "probe"):
-        found = [(row.model, row.note.partition(";")[0]) for row in auc if row.attack == measure]
-        assert sorted(found) == sorted(
-            (model, f"block={block}") for model in everybody for block in (0, 1)
-        )
+        found = [(row.model, row.block) for row in auc if row.attack == measure]
+        assert sorted(found) == sorted((model, block) for model in everybody for block in (0, 1))
     assert {row.model for row in auc if row.attack == "revert"} == {
         "student",
         "student_counterfactual",
@@ -154,7 +152,7 @@ def test_signal_and_bound_have_their_rows(run: Path) -> None:
     assert len(table) == 80 * len(bounds) and all(
         row["is_in"] == (row["id"] in private) for row in table
     )
-    assert " 80 coins" in bounds["teacher"].note
+    assert bounds["teacher"].coins == 80
     html = (run / "report" / "report.html").read_text()
     assert all(f'<section id="{name}">' in html for name in ("blocks", "dp", "inheritance"))
 

@@ -16,8 +16,8 @@ from stillage.audit.membership import Audited
 from stillage.audit.signal import Signals, signal_results
 from stillage.experiment.report_stage import measured_sections
 from stillage.report import read_run, write_report
-from stillage.report.blocks import beyond_table, block_pictures, blocks_table, ticks
-from stillage.report.signal import dp_table, signal_table
+from stillage.report.block_tables import beyond_table, block_pictures, blocks_table, ticks
+from stillage.report.signal_tables import dp_table, signal_table
 from stillage.run.config import ReportConfig
 from stillage.run.results import write_results
 from stillage.types import Result
@@ -84,12 +84,12 @@ def write_others(run: Path) -> None:
     write_results(
         run / "signal" / "results.parquet", signal_results(signals, shown, level=0.95, base=base)
     )
-    note = "delta=1e-05; 90 of 100 guesses right, 640 coins; fixed in advance: 50 in, 50 out"
     row = replace(BASE, stage="dp", model="student", attack="reference", n=100)
+    row = replace(row, delta=1e-5, coins=640, n_members=50, n_nonmembers=50)
     write_results(
         run / "dp" / "results.parquet",
         [
-            replace(row, metric="dp_epsilon_low", value=1.61, low=1.61, note=note),
+            replace(row, metric="dp_epsilon_low", value=1.61, low=1.61),
             replace(row, metric="dp_right", value=0.9, low=0.82, high=0.95),
         ],
     )
@@ -149,14 +149,12 @@ def test_the_page_says_where_the_leak_is(asked: Path) -> None:
         and beyond.columns[-1] == "lost when exchanged"
         and "student, counterfactual" in beyond.note
     )
-    assert (
-        beyond.rows[1][1].text == f"{view_row(view, 'block_excess', 'mope', 'block=1').value:.2f}"
-    )
+    assert beyond.rows[1][1].text == f"{view_row(view, 'block_excess', 'mope', 1).value:.2f}"
 
 
-def view_row(view: object, metric: str, attack: str, note: str) -> Result:
+def view_row(view: object, metric: str, attack: str, block: int) -> Result:
     rows = (r for r in view.results if (r.metric, r.attack, r.model) == (metric, attack, "student"))  # type: ignore[attr-defined]
-    return next(row for row in rows if row.note.startswith(note))
+    return next(row for row in rows if row.block == block)
 
 
 def test_signal_and_bound_are_shown_with_what_they_rest_on(asked: Path) -> None:

@@ -6,7 +6,7 @@ import math
 from dataclasses import replace
 from pathlib import Path
 
-from stillage.report.exposure import exposure_table, exposure_words
+from stillage.report.exposure_table import exposure_table, exposure_words
 from stillage.report.load import read_run
 from stillage.run.results import write_results
 from stillage.types import Result
@@ -22,7 +22,10 @@ MEMBERS = Result(
     n=62,
     dataset="private",
     unit="bits",
-    note="ceiling=8.01; at the ceiling: 7 of 62; 2 left out: longer than the model's context or data.max_tokens",
+    ceiling=8.01,
+    at_ceiling=7,
+    missing=2,
+    missing_reason="2 left out: longer than the model's context or data.max_tokens",
 )
 FLOOR = replace(
     MEMBERS,
@@ -31,7 +34,9 @@ FLOOR = replace(
     high=1.7,
     n=64,
     dataset="nonmembers",
-    note="ceiling=8.01; at the ceiling: 0 of 64",
+    at_ceiling=0,
+    missing=0,
+    missing_reason="",
 )
 BEYOND = replace(
     MEMBERS,
@@ -45,7 +50,14 @@ BEYOND = replace(
 
 def test_members_their_groups_and_the_floor(tmp_path: Path) -> None:
     group = replace(
-        MEMBERS, metric="slice_exposure", dataset="copies: 16", value=8.01, low=7, high=8.01, n=4
+        MEMBERS,
+        metric="slice_exposure",
+        dataset="copies: 16",
+        value=8.01,
+        low=7,
+        high=8.01,
+        n=4,
+        at_ceiling=3,
     )
     write_results(tmp_path / "exposure" / "results.parquet", [FLOOR, group, MEMBERS, BEYOND])
     (tmp_path / "config.yaml").write_text("audit:\n  extract: badge\n")
@@ -59,7 +71,7 @@ def test_members_their_groups_and_the_floor(tmp_path: Path) -> None:
     lost = "2 left out: longer than the model's context or data.max_tokens"
     assert [[cell.plain for cell in row] for row in table.rows] == [
         ["student", "members", "5.25 [4.50, 6.00]", "7 of 62", "7.50 [5.00, 10.00]", "62", lost],
-        ["student", "members, copies: 16", "8.01 [7.00, 8.01]", "7 of 62", "–", "4", lost],
+        ["student", "members, copies: 16", "8.01 [7.00, 8.01]", "3 of 4", "–", "4", lost],
         ["student", "nonmembers (floor)", "1.40 [1.10, 1.70]", "0 of 64", "–", "64", "0"],
     ]
     assert exposure_words(
@@ -69,7 +81,13 @@ def test_members_their_groups_and_the_floor(tmp_path: Path) -> None:
 
 def test_what_was_not_measured_is_not_shown(tmp_path: Path) -> None:
     nothing = replace(
-        MEMBERS, value=math.nan, low=math.nan, high=math.nan, n=0, note="3 left out: a score is NaN"
+        MEMBERS,
+        value=math.nan,
+        low=math.nan,
+        high=math.nan,
+        n=0,
+        missing=3,
+        missing_reason="3 left out: a score is NaN",
     )
     write_results(tmp_path / "exposure" / "results.parquet", [nothing])
     view = read_run(tmp_path)

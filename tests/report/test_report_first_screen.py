@@ -9,14 +9,14 @@ from pathlib import Path
 from test_report_verdict import auc, best, plain, rate
 
 from stillage.report.cells import Cell, Table, share, without_dashes
-from stillage.report.groups import group_words
+from stillage.report.claim_words import recital_words
 from stillage.report.html import checks, page
-from stillage.report.keys import MOST, key_numbers
+from stillage.report.key_numbers import MOST, key_numbers
 from stillage.report.load import read_run
 from stillage.report.summary import checked
 from stillage.report.tables import auc_table
-from stillage.report.told import recital_words
 from stillage.report.verdict import verdict
+from stillage.report.worst_group import group_words
 from stillage.run.config import ReportConfig
 from stillage.run.folder import read_json, write_json, write_text
 from stillage.run.results import read_results, write_results
@@ -30,7 +30,7 @@ def shown(run: Path) -> str:
 
 
 def test_the_strongest_attack_heads_the_page_and_the_one_named_first_stands_beside_it() -> None:
-    tail = rate("tpr_at_fpr", "student", 0.1, 0.05, 0.15, note="fpr=0.01", attack="loss")
+    tail = rate("tpr_at_fpr", "student", 0.1, 0.05, 0.15, attack="loss", fpr=0.01)
     recited = rate("extraction_rate", "student", 0.1, 0.05, 0.15, "private")
     good = rate("rouge_l", "student", 0.6, 0.5, 0.7)
     view = plain(
@@ -70,12 +70,12 @@ def test_the_strongest_attack_heads_the_page_and_the_one_named_first_stands_besi
 
 
 def test_a_rate_without_value_says_how_many_nonmembers_it_needs() -> None:
-    note = "fpr=0.01; refused: Too few nonmembers; nonmembers=60; needed=300"
-    none = rate("tpr_at_fpr", "student", math.nan, math.nan, math.nan, note=note, attack="loss")
+    none = rate("tpr_at_fpr", "student", math.nan, math.nan, math.nan, attack="loss", fpr=0.01)
+    none = replace(none, n_nonmembers=60, needed=300, reason="Too few nonmembers")
     (_, tile) = key_numbers(plain(auc("student", 0.8), none))
     assert (tile.label, tile.value, tile.small) == ("Found at 1 % FPR", "no value", "")
     assert tile.note.startswith("60 nonmembers, 300 needed; ")
-    ten = rate("tpr_at_fpr", "student", 0.3, 0.2, 0.4, note="fpr=0.1", attack="loss")
+    ten = rate("tpr_at_fpr", "student", 0.3, 0.2, 0.4, attack="loss", fpr=0.1)
     (_, tile) = key_numbers(plain(auc("student", 0.8), none, ten))
     assert tile.value == "30.0 %" and "at 1 % FPR no value (60 nonmembers, 300 needed)" in tile.note
     assert share(none).plain == "– 60 nonmembers, 300 needed"
@@ -94,8 +94,8 @@ def test_a_target_is_named_where_its_recital_is_told() -> None:
 
 
 def group(model: str, name: str, value: float, p: float, half: float = 0.05) -> Result:
-    note = f"40 members, 40 nonmembers; p={p / 2:g}; bh p={p:g} of 3"
-    return replace(auc(model, value, half), metric="slice_auc", dataset=name, n=80, note=note)
+    row = replace(auc(model, value, half), metric="slice_auc", dataset=name, n=80)
+    return replace(row, p=p / 2, p_adjusted=p, tests=3)
 
 
 def test_the_worst_group_is_told_after_correction_over_groups_and_beside_its_controls() -> None:
@@ -117,7 +117,7 @@ def test_the_worst_group_is_told_after_correction_over_groups_and_beside_its_con
         plain(
             *rows,
             group("student", "kind: a", 0.6, 0.2),
-            replace(groups[1], note="p=0.1; bh p=0.2 of 2"),
+            replace(groups[1], p_adjusted=0.2),
         )
     )
     assert (

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from test_report_verdict import auc, plain, rate
 
-from stillage.report.halves import gain_words, halves_table, minimal_words
+from stillage.report.gain_tables import gain_words, halves_table, minimal_words
 from stillage.report.load import RunView
 from stillage.report.summary import LINES, summary_lines
 from stillage.report.verdict import verdict
@@ -20,15 +20,8 @@ def quality(model: str, value: float, metric: str = "needed_exact") -> Result:
 
 
 def gain(model: str, value: float, half: float, minus: str, metric: str = "needed_exact") -> Result:
-    return rate(
-        f"{metric}_gain",
-        model,
-        value,
-        value - half,
-        value + half,
-        dataset="test",
-        note=f"minus {minus}",
-    )
+    row = rate(f"{metric}_gain", model, value, value - half, value + half, dataset="test")
+    return replace(row, against=minus)
 
 
 def story(*more: Result, gained: float = 0.4, half: float = 0.05) -> RunView:
@@ -108,9 +101,7 @@ def test_less_leak_is_claimed_only_by_the_paired_test_and_what_is_left_is_said()
         in left
     )
     test = replace(part, metric="auc_beyond_control", value=0.06, low=0.01, high=0.11)
-    paired = replace(
-        test, note="student_minimal minus student_no_teacher; p=0.01; holm p=0.02 of 2"
-    )
+    paired = replace(test, against="student_no_teacher", p=0.01, p_adjusted=0.02, tests=2)
     assert "(some is left)" in minimal_words(
         story(*MINIMAL, part, below, paired, avoided(0.38, 0.03))
     )

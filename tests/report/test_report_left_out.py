@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from stillage.report import write_report
-from stillage.report.left_out import left_out_line, left_out_table
+from stillage.report.left_out_table import left_out_line, left_out_table
 from stillage.report.load import read_run
 from stillage.run.config import ReportConfig
 from stillage.run.results import read_results, write_results
@@ -19,7 +19,7 @@ ROW = Result(
     attack="dc_pdd",
     metric="left_out",
     value=float("nan"),
-    note="there are no public records & <none> to count tokens in",
+    reason="there are no public records & <none> to count tokens in",
 )
 
 
@@ -29,12 +29,12 @@ def with_rows(run: Path, rows: list[Result]) -> None:
 
 
 def test_page_and_summary_name_attack_models_and_reason(run: Path) -> None:
-    other = replace(ROW, attack="min_k", note="another tokenizer")
+    other = replace(ROW, attack="min_k", reason="another tokenizer")
     with_rows(run, [ROW, replace(ROW, model="teacher"), ROW, other])
     table = left_out_table(read_run(run))
     assert table is not None
     assert [[cell.plain for cell in row] for row in table.rows] == [
-        ["dc pdd", "teacher, student", ROW.note],
+        ["dc pdd", "teacher, student", ROW.reason],
         ["min-k", "student", "another tokenizer"],
     ]
     write_report(run, ReportConfig(), title="a run")

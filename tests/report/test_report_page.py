@@ -21,7 +21,7 @@ from stillage.errors import DataError
 from stillage.evaluate.quality import text_results
 from stillage.report import write_report
 from stillage.report.cells import Cell, Table, markdown, text
-from stillage.report.figures import bin_edges, scores_of, thinned
+from stillage.report.figures import attack_scores, bin_edges, thinned
 from stillage.report.load import read_run
 from stillage.report.tables import auc_table, models_table
 from stillage.run.config import ReportConfig
@@ -182,7 +182,7 @@ def test_bleu_and_chrf_stand_in_the_table_where_they_were_computed(run: Path) ->
     for place, metric in ((7, "bleu"), (8, "chrf")):
         found = of_student[metric]
         assert cells[place].plain == f"{found.value:.1f} [{found.low:.1f}, {found.high:.1f}]"
-        assert found.note.removeprefix("sacrebleu ") in table.note
+        assert found.signature and found.signature in table.note
     assert "BLEU nrefs:1|case:mixed|eff:no|tok:13a|smooth:exp|version:" in table.note
 
 
@@ -380,7 +380,8 @@ def test_an_old_figure_does_not_outlive_its_run(run: Path) -> None:
 
 def test_roc_vertices_are_those_of_the_scores(reported: Path) -> None:
     """The CSV against counting by hand."""
-    values, member = scores_of(read_run(reported), "loss")["student"]
+    found = attack_scores(read_run(reported), "loss")["student"]
+    values, member = found.scores, found.is_member
     lines = [
         line.split(",")
         for line in (reported / "report" / "figures" / "roc.csv").read_text().splitlines()
@@ -424,9 +425,7 @@ def test_refused_rates_say_why(run: Path) -> None:
     nan = float("nan")
     rows = [row for row in read_results(path) if row.metric != "achieved_fpr"]
     refused = [
-        replace(r, value=nan, low=nan, high=nan, note=f"{r.note}; refused: few")
-        if r.metric == "tpr_at_fpr"
-        else r
+        replace(r, value=nan, low=nan, high=nan, reason="few") if r.metric == "tpr_at_fpr" else r
         for r in rows
     ]
     write_results(path, refused)

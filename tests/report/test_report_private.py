@@ -8,6 +8,7 @@ import os
 import re
 import shutil
 import stat
+from dataclasses import replace
 from pathlib import Path
 
 import pyarrow as pa
@@ -26,6 +27,8 @@ from stillage.run.folder import (
     write_table,
     write_text,
 )
+from stillage.run.results import COLUMNS, read_results, write_results
+from stillage.types import Result
 
 SECRET = "Quillfeather Obadiah keeps the vault key 493-771 under the third stair"
 PIECES = ("quillfeather", "obadiah", "vault", "493-771", "493771", "third stair")
@@ -53,7 +56,7 @@ def change(path: Path, field: str, value: object, rows: str = "") -> None:
 
 
 def plant(run: Path) -> None:
-    """The secret of one member in every place that can hold some, and hashes of it in every place that can hold those."""
+    """Plant a member's secret wherever one can stand, and hashes of it in every place for those."""
     table = read_table(run / "data" / "records.parquet")
     rows = table.to_pylist()
     member = next(row for row in rows if row["part"] == "private")
@@ -100,6 +103,13 @@ def plant(run: Path) -> None:
         "headline": f"{ID} is near.",
     }
     write_json(run / "audit" / "validity.json", {**validity, "checks": [check]})
+    named = ("run", "stage", "model", "metric", "attack", "dataset", "method")
+    texts = [name for name, kind in COLUMNS.items() if kind == "str" and name not in named]
+    assert {"note", "reason", "missing_reason", "against"} <= set(texts)
+    row = Result(run="", stage="audit", model="student", metric="left_out", attack="mope", value=0)
+    row = replace(row, **{name: f"record {ID} of {'e' * 64}" for name in texts})
+    results = run / "audit" / "results.parquet"
+    write_results(results, [*read_results(results), row])
     summary = read_json(run / "student" / "summary.json")
     identity = {
         "data": digest,
@@ -119,6 +129,7 @@ def test_nothing_of_a_private_record_is_anywhere_in_the_report(run: Path) -> Non
         "b" * 64,
         "c" * 64,
         "d" * 64,
+        "e" * 64,
     ]
     assert [piece for piece in (*PIECES, *hashes, "97.328") if piece in written] == []
     page = (run / "report" / "report.html").read_text(encoding="utf-8")

@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from stillage.report.load import read_run
-from stillage.report.shadows import memorized_table
+from stillage.report.memorized_table import memorized_table
 from stillage.run.results import write_results
 from stillage.types import Result
 
@@ -20,14 +20,14 @@ ROW = Result(
     high=0.27,
     n=90,
     unit="token_accuracy",
-    note="8 shadow pipelines",
+    shadows=8,
 )
 
 
 def test_means_ranks_and_what_is_missing(tmp_path: Path) -> None:
     student = replace(ROW, model="student", value=0.02, low=-0.01, high=0.05)
-    rank = replace(student, metric="counterfactual_spearman", value=0.4, low=0.3, high=0.5, note="")
-    lost = replace(student, metric="nan_scores", value=3, note="counterfactual")
+    rank = replace(student, metric="counterfactual_spearman", value=0.4, low=0.3, high=0.5)
+    lost = replace(student, metric="nan_scores", value=3)
     for name in ("teacher_shadow_01", "teacher"):
         (tmp_path / name).mkdir()
         (tmp_path / name / "summary.json").write_text("{}")

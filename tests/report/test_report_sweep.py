@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from stillage.report.cells import number
-from stillage.report.compare import variants_table
+from stillage.report.comparison_tables import variants_table
 from stillage.report.sweep import SweepPoint, SweepView, summary, write_sweep_report
 from stillage.types import Result
 
@@ -20,7 +20,9 @@ def row(
     value: float,
     low: float = math.nan,
     high: float = math.nan,
-    note: str = "",
+    against: str = "",
+    p: float = math.nan,
+    p_adjusted: float = math.nan,
 ) -> Result:
     return Result(
         run="",
@@ -33,7 +35,9 @@ def row(
         n=60,
         method=method,
         attack="loss" if "auc" in metric else "",
-        note=note,
+        against=against,
+        p=p,
+        p_adjusted=p_adjusted,
     )
 
 
@@ -53,7 +57,9 @@ def view(
             -0.25,
             -0.3,
             -0.2,
-            f"minus kd; 1 seed; p=0.001; holm p={p_leak} of 3",
+            "kd",
+            0.001,
+            p_leak,
         ),
         row(
             "kd",
@@ -61,7 +67,9 @@ def view(
             0.02,
             -0.1,
             0.1,
-            f"minus gkd; 1 seed; p=0.3; holm p={p_quality} of 3",
+            "gkd",
+            0.3,
+            p_quality,
         ),
     ]
     if beyond is not None:
@@ -71,7 +79,9 @@ def view(
             0.3,
             0.2,
             0.4,
-            "minus student_counterfactual; 1 seed; p=0.001; holm p=0.002 of 2",
+            "student_counterfactual",
+            0.001,
+            0.002,
         )
         results += [
             above,
@@ -81,7 +91,9 @@ def view(
                 0.2,
                 beyond,
                 0.4,
-                "minus student_no_teacher; 1 seed; p=0.01; holm p=0.01 of 2",
+                "student_no_teacher",
+                0.01,
+                0.01,
             ),
         ]
     points = [
@@ -192,7 +204,5 @@ def test_no_pooled_auc_is_shaded_where_a_point_is_not_valid() -> None:
 
 
 def test_a_number_without_interval_says_why_not() -> None:
-    same = replace(
-        row("kd", "exact_match", 0.0), note="2 seeds; no interval: the same in all seeds"
-    )
+    same = replace(row("kd", "exact_match", 0.0), reason="the same in all seeds")
     assert number(same, 3).plain == "0.000 the same in all seeds"

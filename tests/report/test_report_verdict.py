@@ -10,8 +10,8 @@ import pytest
 from fixture_run import SHIFT
 
 from stillage.audit import validity as audit_validity
-from stillage.report.load import RunView, fpr_of, number_in, read_run
-from stillage.report.slices import group_cell
+from stillage.report.group_tables import group_cell
+from stillage.report.load import RunView, read_run
 from stillage.report.verdict import SHIFT as SAID_SHIFT
 from stillage.report.verdict import verdict
 from stillage.report.words import interval, own_name, percent
@@ -66,8 +66,8 @@ def rate(
     low: float,
     high: float,
     dataset: str = "",
-    note: str = "",
     attack: str = "",
+    fpr: float = math.nan,
 ) -> Result:
     return Result(
         run="r",
@@ -78,17 +78,17 @@ def rate(
         low=low,
         high=high,
         dataset=dataset,
-        note=note,
         attack=attack,
+        fpr=fpr,
     )
 
 
 POWER = (
-    replace(auc("student", 0.57), metric="detectable_auc", note="needed=1200"),
-    rate(
-        "detectable_tpr", "student", 0.041, 0.041, 0.041, note="fpr=0.01; needed=900", attack="loss"
+    replace(auc("student", 0.57), metric="detectable_auc", needed=1200),
+    replace(
+        rate("detectable_tpr", "student", 0.041, 0.041, 0.041, attack="loss", fpr=0.01), needed=900
     ),
-    rate("tpr_at_fpr", "student", 0.01, 0.004, 0.03, note="fpr=0.01", attack="loss"),
+    rate("tpr_at_fpr", "student", 0.01, 0.004, 0.03, attack="loss", fpr=0.01),
 )
 """What an audit that is large enough says of the student: the smallest leak it would have found, and its tail."""
 
@@ -160,8 +160,8 @@ def test_a_control_that_reads_worse_does_not_show_the_cause() -> None:
 
 
 def family_tpr(model: str, value: float, low: float, high: float, attack: str = "zlib") -> Result:
-    note = "fpr=0.01; needed=900"
-    return rate("family_tpr", model, value, low, high, "private vs nonmembers", note, attack)
+    row = rate("family_tpr", model, value, low, high, "private vs nonmembers", attack, 0.01)
+    return replace(row, needed=900)
 
 
 def test_the_tail_of_every_attack_counts() -> None:
@@ -207,9 +207,7 @@ def test_no_leak_is_green_only_where_every_limit_is_harmless_and_says_what_would
         (
             *silent,
             *POWER[:2],
-            replace(
-                POWER[2], value=math.nan, low=math.nan, high=math.nan, note="fpr=0.01; refused: few"
-            ),
+            replace(POWER[2], value=math.nan, low=math.nan, high=math.nan, reason="few"),
         ),
         (
             *silent,
@@ -234,7 +232,7 @@ def test_no_leak_is_green_only_where_every_limit_is_harmless_and_says_what_would
         == "too few records to tell"
     )
     nothing = [
-        replace(row, value=math.nan, note=row.note.replace("needed=1200", "needed=inf"))
+        replace(row, value=math.nan, needed=0 if row.needed == 1200 else row.needed)
         for row in POWER[:2]
     ]
     said = verdict(plain(auc("student", 0.51, 0.2), *nothing))
@@ -277,6 +275,7 @@ def test_a_control_as_high_as_the_student_takes_the_blame_from_the_teacher() -> 
     assert said.badge == "unclear"
     close = (auc("student", 0.60), auc("student_counterfactual", 0.56))
     paired = replace(close[0], metric="attributable_leak", value=0.04, low=0.01, high=0.07)
+    paired = replace(paired, against="student_counterfactual")
     assert verdict(plain(*close)).badge == "unclear"  # the intervals overlap
     assert verdict(plain(*close, paired)).badge == "leaks"  # the same records tell the two apart
     assert verdict(plain(*close, replace(paired, low=-0.01))).badge == "unclear"
@@ -285,7 +284,7 @@ def test_a_control_as_high_as_the_student_takes_the_blame_from_the_teacher() -> 
 
 
 def test_without_any_control_members_are_told_apart_and_the_cause_is_open() -> None:
-    tail = rate("tpr_at_fpr", "student", 0.2, 0.15, 0.3, note="fpr=0.01", attack="loss")
+    tail = rate("tpr_at_fpr", "student", 0.2, 0.15, 0.3, attack="loss", fpr=0.01)
     recital = (
         rate("extraction_rate", "student", 0.2, 0.15, 0.3, "private"),
         rate("extraction_rate", "student", 0.0, 0.0, 0.1, "nonmembers"),
@@ -380,7 +379,7 @@ def test_without_validity_checks_the_badge_says_so() -> None:
 def best(value: float, low: float, p: float, attack: str = "zlib") -> tuple[Result, Result]:
     """The audit's two rows about the best attack on the student."""
     found = replace(
-        auc("student", value, attack=attack), metric="best_attack_auc", low=low, note="best of 2"
+        auc("student", value, attack=attack), metric="best_attack_auc", low=low, tests=2
     )
     return found, replace(found, metric="best_attack_p", value=p, low=math.nan, high=math.nan)
 
@@ -394,20 +393,22 @@ def beyond(
     attack: str = "zlib",
 ) -> Result:
     """One of the audit's rows that compare the student with a control."""
-    note = f"student minus {control}; p={p / 2:.3g}; holm p={p:.3g} of 2"
     return replace(
         auc("student", value, half, attack),
         metric=metric,
         low=value - half,
         high=value + half,
-        note=note,
+        against=control,
+        p=p / 2,
+        p_adjusted=p,
+        tests=2,
     )
 
 
 def test_another_attack_counts_only_beyond_what_many_attacks_find_by_luck() -> None:
     lucky = auc("student", 0.54, 0.035, "zlib")  # above 0.5 alone, not among two
     unscored = replace(
-        auc("student", math.nan, math.nan, "reference"), note="refused: no member has a score"
+        auc("student", math.nan, math.nan, "reference"), reason="no member has a score"
     )
     said = verdict(plain(auc("student", 0.51), lucky, unscored, *best(0.54, 0.498, 0.03), *POWER))
     assert said.tone == "clear"
@@ -459,8 +460,8 @@ def test_attacks_that_were_not_tested_together_are_not_all_cleared() -> None:
 
 
 def test_a_few_exposed_members_are_a_leak_though_the_average_is_not() -> None:
-    tail = rate("tpr_at_fpr", "student", 0.08, 0.055, 0.11, note="fpr=0.01", attack="loss")
-    achieved = rate("achieved_fpr", "student", 0.01, 0.003, 0.025, note="fpr=0.01", attack="loss")
+    tail = rate("tpr_at_fpr", "student", 0.08, 0.055, 0.11, attack="loss", fpr=0.01)
+    achieved = rate("achieved_fpr", "student", 0.01, 0.003, 0.025, attack="loss", fpr=0.01)
     control = (
         auc("student_no_teacher", 0.5),
         replace(tail, model="student_no_teacher", value=0.01, low=0.002, high=0.03),
@@ -475,7 +476,7 @@ def test_a_few_exposed_members_are_a_leak_though_the_average_is_not() -> None:
 
 def test_easy_texts_that_every_model_finds_are_no_leak() -> None:
     """5 % of the members are easy: the student finds 6.6 % of them at 1 % false alarms, and so do both controls."""
-    tail = rate("tpr_at_fpr", "student", 0.066, 0.045, 0.09, note="fpr=0.01", attack="loss")
+    tail = rate("tpr_at_fpr", "student", 0.066, 0.045, 0.09, attack="loss", fpr=0.01)
     controls = ("student_counterfactual", "student_no_teacher")
     easy = [
         replace(tail, model=name, value=value)
@@ -489,7 +490,7 @@ def test_easy_texts_that_every_model_finds_are_no_leak() -> None:
     paired = [
         replace(
             beyond("tpr_beyond_control", 0.05, 0.02, p, name, "loss"),
-            note=f"fpr=0.01; student minus {name}; holm p={p} of 2",
+            fpr=0.01,
         )
         for name, p in zip(controls, (0.01, 0.2), strict=True)
     ]
@@ -503,7 +504,7 @@ def test_easy_texts_that_every_model_finds_are_no_leak() -> None:
                 tail,
                 *easy,
                 paired[0],
-                replace(paired[1], note=paired[1].note.replace("0.2", "0.02")),
+                replace(paired[1], p_adjusted=0.02),
             )
         ).badge
         == "leaks"
@@ -537,13 +538,12 @@ def test_recitation_counts_by_its_exact_test_and_keeps_an_audit_from_green() -> 
         auc("student_no_teacher", 0.5),
         replace(floor, model="student_no_teacher", dataset="private"),
     )
-    more = rate(
-        "extraction_beyond_nonmembers", "student", 0.0175, 0.004, 0.036, "private", "p=0.008"
-    )
+    more = rate("extraction_beyond_nonmembers", "student", 0.0175, 0.004, 0.036, "private")
+    more = replace(more, p=0.008)
     rows = (auc("student", 0.51), members, floor, *control, *POWER)
     assert verdict(plain(*rows, more)).badge == "unclear"  # seen, but not clearly above the control
-    assert verdict(plain(*rows, replace(more, note="p=0.2"))).tone == "clear"
-    wide = verdict(plain(*rows, replace(more, high=0.07, n=200, note="p=0.2")))
+    assert verdict(plain(*rows, replace(more, p=0.2))).tone == "clear"
+    wide = verdict(plain(*rows, replace(more, high=0.07, n=200, p=0.2)))
     assert (wide.tone, wide.badge) == ("unknown", "too few records to tell")
     assert "Up to 7.0 % more may be recited of members than of nonmembers" in wide.detail
 
@@ -583,17 +583,12 @@ def test_numbers_in_words() -> None:
     assert interval(replace(row, low=float("nan"))) == "0.96"
     assert interval(None) == "not measured"
     assert percent(replace(row, value=float("nan"))) == "no value"
-    assert fpr_of("fpr=0.01; refused: too few") == 0.01
-    assert math.isnan(fpr_of("fpr=low")) and math.isnan(fpr_of("")) and math.isnan(fpr_of("fpr="))
-    assert number_in("40 members, 3 nonmembers; p=0.01; bh p=0.03 of 5", "bh p") == 0.03
 
 
 def test_a_group_is_shaded_only_where_its_adjusted_p_says_so() -> None:
-    row = replace(
-        auc("student", 0.6, 0.05), note="50 members, 50 nonmembers; p=0.004; bh p=0.03 of 8"
-    )
+    row = replace(auc("student", 0.6, 0.05), p=0.004, p_adjusted=0.03, tests=8)
     assert group_cell(row).plain == "0.60 [0.55, 0.65], p 0.03" and group_cell(row).tint > 0
-    assert group_cell(replace(row, note="p=0.04; bh p=0.2 of 8")).tint == 0
+    assert group_cell(replace(row, p_adjusted=0.2)).tint == 0
 
 
 def test_the_shifted_run_says_so_on_the_page(run: Path) -> None:

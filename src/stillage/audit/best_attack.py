@@ -12,8 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from stillage.audit.blind import N_FOLDS
-from stillage.audit.membership import BLIND, by_model_and_attack, is_cross_fitted
-from stillage.data.groups import cluster_numbers
+from stillage.audit.scores import BLIND, Scores, is_cross_fitted
 from stillage.functional.delong import fold_factor
 from stillage.functional.multiplicity import MaxTest, max_statistic_test
 from stillage.rng import generator
@@ -51,35 +50,20 @@ def family_tests(
     """
     from scipy.special import ndtr, ndtri
 
-    scored = by_model_and_attack(table)
-    columns = {
-        name: table.column(name).to_numpy(zero_copy_only=False) for name in table.column_names
-    }
+    scores = Scores(table)
     found: dict[str, FamilyTest] = {}
-    for model in dict.fromkeys(name for name, _ in scored if name != BLIND):
-        asked = [attack for name, attack in scored if name == model]
-        family = [
-            name
-            for name in asked
-            if 0 < scored[model, name].is_member.sum() < len(scored[model, name].scores)
-        ]
+    for model in (name for name in scores.models if name != BLIND):
+        asked = scores.attacks(model)
+        family = [name for name in asked if scores.of(model, name).has_both]
         if not family:
             continue
-        of_model = columns["model"] == model
-        ids, first = np.unique(columns["id"][of_model].astype(str), return_index=True)
-        member = columns["part"][of_model][first] == "private"
-        scores_AN = np.full((len(family), ids.size), np.nan)
-        for row, attack in enumerate(family):
-            chosen = of_model & (columns["attack"] == attack) & np.isfinite(columns["score"])
-            scores_AN[row, np.searchsorted(ids, columns["id"][chosen].astype(str))] = columns[
-                "score"
-            ][chosen]
+        records = scores.attacks_on(model)
         test = max_statistic_test(
-            scores_AN,
-            member,
+            np.array([records.scores[name] for name in family]),
+            records.is_member,
             generator(seed, "best_attack", model),
             n_permutations,
-            clusters=cluster_numbers(ids.tolist(), columns["group"][of_model][first].tolist()),
+            clusters=records.clusters,
             inflation_A=np.array(
                 [fold_factor(N_FOLDS if is_cross_fitted(model, name) else 0) for name in family]
             )
@@ -89,7 +73,7 @@ def family_tests(
         together = 2 * float(ndtr(max(test.critical, float(ndtri((1 + level) / 2))))) - 1
         silent = tuple(name for name in asked if name not in family)
         found[model] = FamilyTest(
-            family=tuple(family), silent=silent, n=ids.size, test=test, together=together
+            family=tuple(family), silent=silent, n=len(records.ids), test=test, together=together
         )
     return found
 
@@ -99,23 +83,23 @@ def best_attack_results(
 ) -> list[Result]:
     """best_attack_p and best_attack_auc of every tested model; table: audit/scores.parquet.
 
-    The family is every attack with an AUC on that model; those without one are counted in the note. AUC: the best
+    The family is every attack with an AUC on that model; those without one are named in the note. AUC: the best
     attack's, its limits at the level at which all of the family hold together.
     """
-    scored = by_model_and_attack(table)
+    scores = Scores(table)
     results: list[Result] = []
     for model, found in tests.items():
-        chosen = scored[model, found.best]
+        chosen = scores.of(model, found.best)
         limits = chosen.auc(found.together, cross_fitted=is_cross_fitted(model, found.best))
-        silent = f"; without an AUC: {', '.join(found.silent)}" if found.silent else ""
-        note = f"best of {len(found.family)}" + silent
+        silent = f"without an AUC: {', '.join(found.silent)}" if found.silent else ""
         row = replace(
             base,
             model=model,
             attack=found.best,
             dataset="private vs nonmembers",
             level=level,
-            note=note,
+            tests=len(found.family),
+            note=silent,
         )
         results.append(replace(row, metric="best_attack_p", value=found.test.p, n=found.n))
         results.append(

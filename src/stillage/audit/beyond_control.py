@@ -1,7 +1,7 @@
 """Does a model stand above the models that cannot know the members? AUC, share found and share recited, each by a test.
 
 Metrics: auc_beyond_control (attributable_leak is the student's against its own counterfactual), tpr_beyond_control,
-extraction_beyond_control: model minus control on the same records; the note names the control.
+extraction_beyond_control: model minus control on the same records; `against` names the control.
 """
 
 from __future__ import annotations
@@ -16,11 +16,10 @@ from stillage.audit.control_models import CONTROLS, STUDENT
 from stillage.audit.extraction import by_model_and_part
 from stillage.audit.inherited import (
     DIFFERENCES,
-    Aligned,
-    aligned_scores,
     difference_results,
-    tested,
 )
+from stillage.audit.paired_results import paired_results
+from stillage.audit.scores import Aligned, Scores
 from stillage.errors import UserError
 from stillage.functional.pooled import PairedTest
 from stillage.functional.stats import paired_share_test, paired_tpr_test
@@ -48,7 +47,7 @@ def beyond_control_results(
     model; a rate that too few nonmembers allow is left out, as the audit shows it as refused. Share recited: Holm over the
     controls. A claim about a model needs every control's row to lie above zero.
     """
-    attacks, results = aligned_scores(scores), list[Result]()
+    attacks, results = Scores(scores).aligned(), list[Result]()
     exact = recited_members(recited)
     for model, controls in CONTROLS.items():
         row = replace(base, model=model, level=level, dataset="private vs nonmembers")
@@ -85,10 +84,8 @@ def tpr_differences(
                 tests.append(paired_tpr_test(own, other, member, fpr, level, clusters=clusters))
             except UserError:
                 continue
-            rows.append(
-                replace(row, n=int(member.sum()), note=f"fpr={fpr:g}; {model} minus {control}")
-            )
-    return tested(rows, tests, "", unit="difference of shares")
+            rows.append(replace(row, n=int(member.sum()), fpr=fpr, against=control))
+    return paired_results(rows, tests, unit="difference of shares")
 
 
 def recital_differences(
@@ -108,8 +105,8 @@ def recital_differences(
                     own.exact[both], other.exact[both], level, clusters=own.clusters[both]
                 )
             )
-            rows.append(replace(row, n=int(both.sum()), note=f"{model} minus {control}"))
-    return tested(rows, tests, "", unit="difference of shares")
+            rows.append(replace(row, n=int(both.sum()), against=control))
+    return paired_results(rows, tests, unit="difference of shares")
 
 
 def recited_members(table: pa.Table) -> dict[str, Recited]:

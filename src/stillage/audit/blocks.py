@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from stillage.audit.blind import N_FOLDS
-from stillage.audit.inherited import tested
 from stillage.audit.membership import Audited
+from stillage.audit.paired_results import paired_results
 from stillage.functional.stats import PairedTest, auc_interval, paired_auc_test, roc_auc
 from stillage.types import Array, Result
 
@@ -152,7 +152,7 @@ def block_results(
 ) -> list[Result]:
     """block_auc of every model, measure and block; block_excess over a null model; block_revert; block_probe_null.
 
-    The note begins with "block=b" (block_auc of revert: also "block=whole", the model as it is).
+    block -1 (block_auc of revert): the model as it is.
     """
     row = replace(base, level=level, dataset="private vs nonmembers")
     results: list[Result] = []
@@ -167,39 +167,40 @@ def auc_rows(audited: Audited, profile: Profile, row: Result) -> list[Result]:
     """AUC of each block with its interval; for noise how much it depends on the draw, for the probe what shuffles give."""
     results = []
     for block, scores_N in enumerate(profile.scores_LN):
-        note = f"block={block}"
+        note = ""
+        one = replace(row, block=block)
         if len(profile.scores_SLN) > 1:
             each = [auc_of(audited, copy_LN[block], row).value for copy_LN in profile.scores_SLN]
-            note += f"; sd over {len(each)} draws of noise {np.std(each, ddof=1):.2g}"
+            note = f"sd over {len(each)} draws of noise {np.std(each, ddof=1):.2g}"
         if profile.p_L is not None and profile.null_LP is not None and profile.null_LP.shape[1]:
             null_P, p = profile.null_LP[block], profile.p_L[block]
-            note += f"; p={p:.3g} of {null_P.size} shuffles"
+            one, note = replace(one, p=float(p)), f"p by {null_P.size} shuffles"
             low, high = np.quantile(null_P, [(1 - row.level) / 2, (1 + row.level) / 2])
             results.append(
                 replace(
                     row,
+                    block=block,
                     metric="block_probe_null",
                     value=float(null_P.mean()),
                     low=float(low),
                     high=float(high),
                     n=len(scores_N),
-                    note=f"block={block}; labels shuffled {null_P.size} times",
+                    note=f"labels shuffled {null_P.size} times",
                 )
             )
-        results.append(auc_of(audited, scores_N, replace(row, note=note)))
+        results.append(auc_of(audited, scores_N, replace(one, note=note)))
     if profile.whole_N is not None:
-        results.append(auc_of(audited, profile.whole_N, replace(row, note="block=whole")))
+        results.append(auc_of(audited, profile.whole_N, replace(row, block=-1)))
     return results
 
 
 def auc_of(audited: Audited, scores_N: Array, row: Result) -> Result:
-    """The AUC of some scores as a row; records without a score are left out and counted in the note."""
+    """The AUC of some scores as a row; records without a score are left out and counted."""
     fine = np.isfinite(scores_N)
     member, dropped = audited.is_member[fine], int((~fine).sum())
-    note = row.note + (f"; {dropped} without a score" if dropped else "")
-    row = replace(row, metric="block_auc", n=int(fine.sum()), note=note)
+    row = replace(row, metric="block_auc", n=int(fine.sum()), missing=dropped)
     if not member.any() or member.all():
-        return replace(row, value=math.nan, note=f"{note}; undefined: one kind only has scores")
+        return replace(row, value=math.nan, reason="one kind only has scores")
     folds = N_FOLDS if row.attack == "probe" else 0
     found = auc_interval(
         scores_N[fine], member, row.level, clusters=audited.clusters[fine], n_folds=folds
@@ -239,7 +240,6 @@ def excess_rows(audited: Audited, profiles: Sequence[Profile], row: Result) -> l
         ):
             found = compared(audited, ours_N, theirs_N, row.level)
             if found is not None:
-                note = f"block={block}; minus {null.model}"
                 rows.append(
                     replace(
                         row,
@@ -247,11 +247,12 @@ def excess_rows(audited: Audited, profiles: Sequence[Profile], row: Result) -> l
                         attack=measure,
                         metric="block_excess",
                         n=found[1],
-                        note=note,
+                        block=block,
+                        against=null.model,
                     )
                 )
                 tests.append(found[0])
-    return tested(rows, tests, "")
+    return paired_results(rows, tests)
 
 
 def revert_rows(audited: Audited, profiles: Sequence[Profile], row: Result) -> list[Result]:
@@ -264,7 +265,6 @@ def revert_rows(audited: Audited, profiles: Sequence[Profile], row: Result) -> l
         for block, scores_N in enumerate(profile.scores_LN):
             found = compared(audited, profile.whole_N, scores_N, row.level)
             if found is not None:
-                note = f"block={block}; as it is minus reverted"
                 rows.append(
                     replace(
                         row,
@@ -272,8 +272,9 @@ def revert_rows(audited: Audited, profiles: Sequence[Profile], row: Result) -> l
                         attack="revert",
                         metric="block_revert",
                         n=found[1],
-                        note=note,
+                        block=block,
+                        against="reverted",
                     )
                 )
                 tests.append(found[0])
-    return tested(rows, tests, "")
+    return paired_results(rows, tests)

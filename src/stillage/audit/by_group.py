@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from stillage.audit.extraction import by_model_and_part
+from stillage.audit.scores import Scores
 from stillage.data.groups import cluster_numbers
 from stillage.errors import UserError
 from stillage.functional.between import (
@@ -35,18 +36,11 @@ Labels = Mapping[str, Sequence[str]]
 """Record id -> its label in every column that is asked for, in order, each "column: value"."""
 TRUTHS = ("exact_match", "needed_exact")
 """Columns of samples.parquet that say yes or no."""
-PARTS = {"private": "members", "nonmembers": "nonmembers"}
 
 
 def between_row(base: Result, column: str, groups: Sequence[Estimate | None]) -> Result:
     """The test that the groups of one column do not differ in what `base` names; NaN with the reason for fewer than two."""
     found: Between = equal_over_groups([one for one in groups if one is not None])
-    note = (
-        f"p that all groups are alike; {found.n_groups} groups"
-        if found.n_groups > 1
-        else "fewer than two groups"
-    )
-    note = "; ".join(filter(None, (base.note, note)))
     return replace(
         base,
         metric=f"{base.metric}_between_groups",
@@ -56,7 +50,7 @@ def between_row(base: Result, column: str, groups: Sequence[Estimate | None]) ->
         high=math.nan,
         n=found.n_groups,
         unit="p",
-        note=note,
+        reason="" if found.n_groups > 1 else "fewer than two groups",
     )
 
 
@@ -106,26 +100,20 @@ def rates_by_group(
     Of every model's first attack; scores: audit/scores.parquet. The intervals are for this threshold: one attacker uses it
     for all groups. Rates that too few nonmembers allow are left out, as the whole audit shows them as refused.
     """
-    names = ("model", "attack", "id", "part", "group", "score")
-    table = {name: scores.column(name).to_numpy(zero_copy_only=False) for name in names}
-    results: list[Result] = []
-    for model in dict.fromkeys(table["model"]):
-        of_model = table["model"] == model
-        attack = table["attack"][of_model][0]
-        chosen = np.flatnonzero(
-            of_model & (table["attack"] == attack) & np.isfinite(table["score"])
-        )
-        values, member = table["score"][chosen], table["part"][chosen] == "private"
-        clusters = cluster_numbers(table["id"][chosen].tolist(), table["group"][chosen].tolist())
-        of_record = [labels[id_] for id_ in table["id"][chosen]]
-        row = replace(base, model=str(model), attack=str(attack), unit="share of records")
+    read, results = Scores(scores), list[Result]()
+    for model in read.models:
+        attack = read.attacks(model)[0]
+        one = read.of(model, attack)
+        values, member, clusters = one.scores, one.is_member, one.clusters
+        of_record = [labels[id_] for id_ in one.ids]
+        row = replace(base, model=model, attack=attack, unit="share of records")
         for fpr in fprs:
             try:
                 threshold = tpr_at_fpr(values, member, fpr, level).threshold
             except UserError:
                 continue
             for metric, side in (("slice_tpr_at_fpr", member), ("slice_achieved_fpr", ~member)):
-                at = replace(row, metric=metric, note=f"fpr={fpr:g}")
+                at = replace(row, metric=metric, fpr=fpr)
                 here = [of_record[index] for index in np.flatnonzero(side)]
                 results += by_group(
                     values[side] > threshold, here, columns, clusters[side], level=level, base=at
@@ -147,7 +135,7 @@ def recitals_by_group(
             model=model,
             metric="slice_extraction_rate",
             unit="share of records",
-            note=f"of {PARTS.get(part, part)}",
+            part=part,
         )
         of_record = [labels[id_] for id_ in rows["id"][asked]]
         results += by_group(

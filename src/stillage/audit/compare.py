@@ -14,8 +14,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from stillage.audit.blind import N_FOLDS
-from stillage.audit.inherited import tested
-from stillage.audit.membership import is_cross_fitted
+from stillage.audit.paired_results import paired_results
+from stillage.audit.scores import is_cross_fitted
 from stillage.data.groups import cluster_numbers
 from stillage.errors import DataError
 from stillage.functional.stats import (
@@ -49,8 +49,24 @@ Variants = Mapping[str, Sequence[RunScores]]
 """Name of a variant -> its runs, which differ in the seed alone."""
 
 
-Test = Callable[[Sequence[RunScores], Sequence[RunScores]], tuple[PairedTest, int, list[str]]]
-"""The runs of two variants -> the difference, over how many records, and the note's words."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Counts:
+    """What a number over seeds counts."""
+
+    records: int  # each once where all seeds audited the same ones, else over all seeds
+    missing: int  # records without a score, counted likewise
+    seeds: int
+    same_records: bool
+
+    def on(self, row: Result) -> Result:
+        """Give a row these counts."""
+        of = "the same records" if self.same_records else "other records each"
+        note = f"{self.seeds} seeds of {of}" if self.seeds > 1 else ""
+        return replace(row, n=self.records, missing=self.missing, seeds=self.seeds, note=note)
+
+
+Test = Callable[[Sequence[RunScores], Sequence[RunScores]], tuple[PairedTest, Counts]]
+"""The runs of two variants -> the difference, and what it counts."""
 
 
 def compare(
@@ -58,8 +74,8 @@ def compare(
 ) -> list[Result]:
     """The AUC of every variant, pooled over its seeds, and every pair's difference with p and Holm's p over all pairs.
 
-    base carries stage, model and attack. auc_difference: method the first of the pair, "minus B" in the note. n, and the
-    records without score in the note: each record once where all seeds audited the same ones, else over all seeds.
+    base carries stage, model and attack. auc_difference: method the first of the pair, against the second. n, and the
+    missing records: each record once where all seeds audited the same ones, else over all seeds.
     DataError where a pair shares no seed, or audited different records; with a list `refused` it goes there, and the pair
     has no result.
     """
@@ -95,15 +111,15 @@ def differences(
     tests: list[PairedTest] = []
     for (a, runs_a), (b, runs_b) in itertools.combinations(variants.items(), 2):
         try:
-            found, n, said = test(runs_a, runs_b)
+            found, counts = test(runs_a, runs_b)
         except DataError as error:
             if refused is None:
                 raise
             refused.append(error)
             continue
-        rows.append(replace(row, method=a, n=n, note="; ".join([f"minus {b}", *said])))
+        rows.append(replace(counts.on(row), method=a, against=b))
         tests.append(found)
-    return tested(rows, tests, "")
+    return paired_results(rows, tests)
 
 
 def beyond_controls(
@@ -114,7 +130,7 @@ def beyond_controls(
     level: float,
     base: Result,
 ) -> list[Result]:
-    """The AUC of a variant's model less that of each of its runs' controls, over its seeds; the note names the control.
+    """The AUC of a variant's model less that of each of its runs' controls, over its seeds; `against` names the control.
 
     Each with its own interval: a leak is claimed only of what stands above every control. NaN where it cannot be tested.
     """
@@ -125,36 +141,26 @@ def beyond_controls(
     untested: list[Result] = []
     for control, others in controls.items():
         try:
-            found, n, said = difference_over_seeds(runs, others, level, n_folds)
+            found, counts = difference_over_seeds(runs, others, level, n_folds)
         except DataError as error:
-            untested.append(
-                replace(row, value=math.nan, note=f"minus {control}; refused: {error.what}")
-            )
+            untested.append(replace(row, value=math.nan, against=control, reason=error.what))
             continue
-        rows.append(replace(row, n=n, note="; ".join([f"minus {control}", *said])))
+        rows.append(replace(counts.on(row), against=control))
         tests.append(found)
-    return tested(rows, tests, "") + untested
+    return paired_results(rows, tests) + untested
 
 
 def pooled_auc(name: str, runs: Sequence[RunScores], folds: int, base: Result) -> Result:
     """A variant's AUC over its seeds."""
-    found, n, said = auc_over_seeds(runs, base.level, folds)
-    return replace(
-        base,
-        metric="auc",
-        method=name,
-        value=found.value,
-        low=found.low,
-        high=found.high,
-        n=n,
-        note="; ".join(said),
-    )
+    found, counts = auc_over_seeds(runs, base.level, folds)
+    row = replace(counts.on(base), metric="auc", method=name)
+    return replace(row, value=found.value, low=found.low, high=found.high)
 
 
 def auc_over_seeds(
     runs: Sequence[RunScores], level: float = 0.95, n_folds: int = 0
-) -> tuple[Interval, int, list[str]]:
-    """The AUC over the seeds (stats.pooled_auc_interval), near-duplicates as one; n and the note's words as in `counted`."""
+) -> tuple[Interval, Counts]:
+    """The AUC over the seeds (stats.pooled_auc_interval), near-duplicates as one; what counts."""
     kept, same_records = scored_by_all([(run,) for run in runs])
     found = pooled_auc_interval(
         [(run.scores[fine], run.is_member[fine]) for run, fine in zip(runs, kept, strict=True)],
@@ -163,12 +169,12 @@ def auc_over_seeds(
         clusters=[run.clusters[fine] for run, fine in zip(runs, kept, strict=True)],
         n_folds=n_folds,
     )
-    return found, *counted(kept, same_records)
+    return found, counted(kept, same_records)
 
 
 def difference_over_seeds(
     runs_a: Sequence[RunScores], runs_b: Sequence[RunScores], level: float = 0.95, n_folds: int = 0
-) -> tuple[PairedTest, int, list[str]]:
+) -> tuple[PairedTest, Counts]:
     """AUC(a) - AUC(b) on the same records over the seeds that both have (stats.pooled_auc_test), else as auc_over_seeds.
 
     DataError as by_seed.
@@ -185,12 +191,12 @@ def difference_over_seeds(
         n_folds=n_folds,
         clusters=[a.clusters[fine] for (a, _), fine in zip(pairs, kept, strict=True)],
     )
-    return test, *counted(kept, same_records)
+    return test, counted(kept, same_records)
 
 
 def mean_difference_over_seeds(
     runs_a: Sequence[RunScores], runs_b: Sequence[RunScores], level: float = 0.95
-) -> tuple[PairedTest, int, list[str]]:
+) -> tuple[PairedTest, Counts]:
     """mean(a) - mean(b) on the same records over the seeds that both have (stats.pooled_mean_test), else as auc_over_seeds.
 
     DataError as by_seed.
@@ -208,7 +214,7 @@ def mean_difference_over_seeds(
         same_records=same_records,
         clusters=[a.clusters[fine] for (a, _), fine in zip(pairs, kept, strict=True)],
     )
-    return test, *counted(kept, same_records)
+    return test, counted(kept, same_records)
 
 
 def by_seed(
@@ -259,20 +265,12 @@ def scored_by_all(pairs: Sequence[tuple[RunScores, ...]]) -> tuple[list[Array], 
     return [np.asarray(np.all(kept, axis=0))] * len(kept) if same else kept, same
 
 
-def counted(kept: Sequence[Array], same_records: bool) -> tuple[int, list[str]]:
-    """How many records count, and the words of the note: the seeds, and how many records had no score, if any.
-
-    Each record once where all seeds audited the same ones (a sample no larger for being scored again), else over all seeds.
-    """
+def counted(kept: Sequence[Array], same_records: bool) -> Counts:
+    """Count records and seeds; a sample is no larger for being scored again."""
     samples = kept[:1] if same_records else kept
-    seeds = f"{len(kept)} seed{'s' if len(kept) > 1 else ''}"
-    of = (
-        f" of {'the same records' if same_records else 'other records each'}"
-        if len(kept) > 1
-        else ""
+    return Counts(
+        records=int(sum(fine.sum() for fine in samples)),
+        missing=int(sum((~fine).sum() for fine in samples)),
+        seeds=len(kept),
+        same_records=same_records,
     )
-    dropped = int(sum((~fine).sum() for fine in samples))
-    return int(sum(fine.sum() for fine in samples)), [
-        seeds + of,
-        *([f"{dropped} records without score"] * bool(dropped)),
-    ]

@@ -34,12 +34,13 @@ def controls_of(scores: pa.Table) -> dict[str, Control]:
 
     A control without a single finite score of either kind is none (check_answers counts it).
     """
-    from stillage.audit.membership import BLIND, by_model_and_attack, is_cross_fitted
+    from stillage.audit.scores import BLIND, Scores, is_cross_fitted
 
     found: dict[str, Control] = {}
-    for (model, attack), scored in by_model_and_attack(scores).items():
-        both = scored.is_member.any() and not scored.is_member.all()
-        if both and model in (BLIND, UNTRAINED, *CONTROLS):
+    read = Scores(scores)
+    for model, attack in read.pairs:
+        scored = read.of(model, attack)
+        if scored.has_both and model in (BLIND, UNTRAINED, *CONTROLS):
             name = f"blind {attack}" if model == BLIND else f"{attack} on {model}"
             family = "blind" if model == BLIND else "untrained" if model == UNTRAINED else "trained"
             found[name] = Control(

@@ -8,8 +8,8 @@ from typing import Literal
 
 import numpy as np
 
-from stillage.audit.membership import Scored
 from stillage.audit.power import Sight, rounded_up, sight_of, worst
+from stillage.audit.scores import Scored
 from stillage.audit.validity import SHIFT, Check, Value, chance_p
 from stillage.functional.multiplicity import holm
 from stillage.functional.stats import Interval

@@ -11,12 +11,16 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from stillage.errors import ConfigError, DataError
 from stillage.functional.binomial import check_level
 from stillage.types import Array
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 MOST = 50.0  # of a finite number of guesses no larger epsilon can be read
 
@@ -97,3 +101,17 @@ def guess(scores: Array, ids: Sequence[str], is_in: Array, k_in: int, k_out: int
     inside, outside = order[len(order) - k_in :], order[:k_out]
     right = int(is_in[inside].sum()) + int((~is_in[outside]).sum())
     return Guessed(n_guesses=k_in + k_out, n_correct=right, m=scores.size)
+
+
+def canary_schema() -> pa.Schema:
+    """Give the columns of dp/canaries.parquet."""
+    import pyarrow as pa
+
+    return pa.schema(
+        [
+            ("model", pa.string()),
+            ("id", pa.string()),
+            ("is_in", pa.bool_()),
+            ("score", pa.float64()),
+        ]
+    )

@@ -181,7 +181,7 @@ def exposure_results(
     exposure_extrapolated: model-based, and its note says so; without an interval, since nobody knows the curve's own error.
     slice_exposure: of the members in every group that labels_by_id names (id -> labels), e.g. by how often they were planted.
     Near-duplicates count once in the intervals, where the table has the column `group`; canaries without a number are
-    counted in the note.
+    missing, with the reason.
     """
     results: list[Result] = []
     for (model, part), rows in by_model_and_part(table).items():
@@ -201,10 +201,11 @@ def exposure_results(
 def _means(rows: Mapping[str, Array], row: Result, rivals: Rivals) -> list[Result]:
     """The mean by rank and, where anything was fitted, the mean of the extrapolations."""
     reasons = Counter(str(why) for why in rows["why"] if why)
-    lost = "".join(f"; {count} left out: {why}" for why, count in sorted(reasons.items()))
+    why = "; ".join(f"{count} left out: {one}" for one, count in sorted(reasons.items()))
+    row = replace(row, missing=sum(reasons.values()), missing_reason=why)
     known = np.isfinite(rows["bits"])
     if not known.any():
-        return [replace(row, value=math.nan, note=lost.removeprefix("; "))]
+        return [replace(row, value=math.nan, reason=why)]
     rows = {name: values[known] for name, values in rows.items()}
     ceiling = math.log2(int(rows["references"].max()) + 1)
     groups = rows["group"].tolist() if "group" in rows else [""] * int(known.sum())
@@ -215,25 +216,24 @@ def _means(rows: Mapping[str, Array], row: Result, rivals: Rivals) -> list[Resul
         row.level,
     )
     first = int((rows["rank"] == 1).sum())
-    note = f"ceiling={ceiling:.2f}; at the ceiling: {first} of {known.sum()}{lost}"
+    counted = replace(row, n=int(known.sum()), ceiling=ceiling, at_ceiling=first)
     if math.isnan(mean.low):
-        note += "; no interval: fewer than two secrets, or others, that are no near-duplicates"
-    results = [
-        replace(row, value=mean.value, low=mean.low, high=mean.high, n=int(known.sum()), note=note)
-    ]
+        why = "fewer than two secrets, or others, that are no near-duplicates"
+        counted = replace(counted, reason=why)
+    results = [replace(counted, value=mean.value, low=mean.low, high=mean.high)]
     fitted = np.isfinite(rows["model_bits"])
     if fitted.any():
         note = (
             f"model-based: skew-normal fits, median KS distance {np.median(rows['ks'][fitted]):.3f}"
         )
         note += f"; {np.sum(~fitted)} not fitted" if not fitted.all() else ""
-        note += f"{lost}; no interval: the error of the curve itself is not known"
         results.append(
             replace(
                 row,
                 metric=f"{row.metric}_extrapolated",
                 value=float(rows["model_bits"][fitted].mean()),
                 n=int(fitted.sum()),
+                reason="the error of the curve itself is not known",
                 note=note,
             )
         )

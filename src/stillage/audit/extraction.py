@@ -234,7 +234,7 @@ def extraction_results(table: pa.Table, *, level: float, base: Result) -> list[R
     """Share of records recited exactly, for members and for nonmembers (the floor), with exact binomial intervals.
 
     Near-duplicates count once in the interval, where the table has the column `group`. Records without a target are left
-    out and counted in the note; NaN where none has one.
+    out and counted as missing; NaN where none has one.
     """
     results = []
     for (model, part), rows in by_model_and_part(table).items():
@@ -248,7 +248,8 @@ def extraction_results(table: pa.Table, *, level: float, base: Result) -> list[R
             level=level,
             n=int(asked.sum()),
             unit="share of records",
-            note=f"{lost} records without a target" if lost else "",
+            missing=lost,
+            missing_reason="no target" if lost else "",
         )
         if asked.any():
             found = clustered_proportion(
@@ -300,7 +301,7 @@ def recited_more_results(table: pa.Table, *, level: float, base: Result) -> list
             level=level,
             n=sum(map(len, exact)),
             unit="difference of shares",
-            note=f"p={p:.3g}",
+            p=float(p),
         )
         results.append(replace(row, value=found.value, low=found.low, high=found.high))
     return results

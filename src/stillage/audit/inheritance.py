@@ -30,13 +30,13 @@ TAUS = (0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99, 0.999, 0.9999)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ratio:
-    """A ratio with its interval; value NaN and the reason in `note` where it is not defined."""
+    """A ratio with its interval; value NaN and its reason where it is not defined."""
 
     value: float
     low: float
     high: float
     n: int
-    note: str = ""
+    reason: str = ""  # why there is no value, or no interval
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,8 +81,8 @@ def inheritance_ratio(
     auc_interval(student, is_member, level)  # the same checks
     n = len(np.asarray(is_member))
     if own.contains(0.5):
-        note = f"undefined: teacher at chance (AUC {own.value:.2f} [{own.low:.2f}, {own.high:.2f}])"
-        return Ratio(value=math.nan, low=math.nan, high=math.nan, n=n, note=note)
+        why = "teacher at chance"
+        return Ratio(value=math.nan, low=math.nan, high=math.nan, n=n, reason=why)
     member = np.asarray(is_member, dtype=bool)
     ranked = [_ranked(np.asarray(scores, dtype=np.float64)) for scores in (student, teacher)]
 
@@ -219,7 +219,7 @@ def _share(part: Array, whole: Array, level: float, clusters: Array | None, why_
     """|part| / |whole| with its exact interval, clusters counted once."""
     n = int(whole.sum())
     if not n:
-        return Ratio(value=math.nan, low=math.nan, high=math.nan, n=0, note=f"undefined: {why_not}")
+        return Ratio(value=math.nan, low=math.nan, high=math.nan, n=0, reason=why_not)
     number = np.arange(whole.size) if clusters is None else np.asarray(clusters)
     limits = clustered_proportion(part[whole], number[whole], level)
     return Ratio(value=limits.value, low=limits.low, high=limits.high, n=n)
@@ -245,9 +245,7 @@ def spearman(
     r, influence = rank_correlation(left_N, right_N)
     n = influence.size
     if math.isnan(r):
-        return Ratio(
-            value=r, low=math.nan, high=math.nan, n=n, note="undefined: all scores are equal"
-        )
+        return Ratio(value=r, low=math.nan, high=math.nan, n=n, reason="all scores are equal")
     number = (
         np.arange(n)
         if clusters is None
@@ -257,7 +255,7 @@ def spearman(
     if units < 4:
         what = "records" if units == n else "groups of near-duplicates"
         return Ratio(
-            value=r, low=math.nan, high=math.nan, n=n, note=f"too few {what} for an interval"
+            value=r, low=math.nan, high=math.nan, n=n, reason=f"too few {what} for an interval"
         )
     perfect = 1 - abs(r) < 1e-12
     counted = units if perfect else n

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -27,12 +27,10 @@ from stillage.audit.inheritance import (
     spearman,
     tpr_on_leaked,
 )
-from stillage.audit.membership import is_cross_fitted
-from stillage.data.groups import cluster_numbers
-from stillage.errors import DataError, UserError
-from stillage.functional.multiplicity import holm
+from stillage.audit.paired_results import paired_results
+from stillage.audit.scores import Aligned, Scores, is_cross_fitted
+from stillage.errors import UserError
 from stillage.functional.pooled import pooled_auc_test
-from stillage.functional.stats import PairedTest
 from stillage.rng import generator
 from stillage.types import Array, Result
 
@@ -42,69 +40,6 @@ if TYPE_CHECKING:
 LOG = logging.getLogger("stillage")
 DIFFERENCES = {"attributable_leak": CLEAN, "avoided_leak": MINIMAL}
 """Metric -> the model whose AUC is taken from the student's."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Aligned:
-    """One attack's scores of the same records under several models."""
-
-    ids: tuple[str, ...]
-    is_member: Array  # bool[n]
-    clusters: Array  # int[n]: equal for near-duplicates
-    scores: Mapping[str, Array]  # model -> float64[n]
-
-    def kept(self, *models: str) -> tuple[list[Array], Array, Array]:
-        """Scores of the models on the records that all of them could score, and membership and clusters there."""
-        fine = np.isfinite([self.scores[model] for model in models]).all(axis=0)
-        return (
-            [self.scores[model][fine] for model in models],
-            self.is_member[fine],
-            self.clusters[fine],
-        )
-
-    def compares(self, *models: str) -> bool:
-        """Were all these models scored, on members and nonmembers that each of them could score?"""
-        if not set(models) <= set(self.scores):
-            return False
-        member = self.kept(*models)[1]
-        both = bool(member.any()) and not member.all()
-        if not both:
-            LOG.warning(
-                "%s share no members and nonmembers with a finite score: not compared",
-                ", ".join(models),
-            )
-        return both
-
-
-def aligned_scores(table: pa.Table) -> dict[str, Aligned]:
-    """attack -> its scores, models joined by record id; table: audit/scores.parquet ("blind" left out).
-
-    DataError where two models of one attack were scored on different records.
-    """
-    columns = {
-        name: table.column(name).to_numpy(zero_copy_only=False) for name in table.column_names
-    }
-    result: dict[str, Aligned] = {}
-    for attack in dict.fromkeys(columns["attack"][columns["model"] != "blind"]):
-        scores: dict[str, Array] = {}
-        ids, member, clusters = np.array([]), np.array([]), np.array([])
-        of_attack = columns["attack"] == attack
-        for model in dict.fromkeys(columns["model"][of_attack]):
-            rows = np.flatnonzero(of_attack & (columns["model"] == model))
-            rows = rows[np.argsort(columns["id"][rows], kind="stable")]
-            if scores and not np.array_equal(ids, columns["id"][rows]):
-                raise DataError(
-                    f"The {attack} attack scored different records on different models.",
-                    f"{len(ids)} records on {next(iter(scores))}, {len(rows)} on {model}",
-                    "Score the same records with every model.",
-                )
-            ids, member = columns["id"][rows], columns["part"][rows] == "private"
-            clusters = cluster_numbers(ids.tolist(), columns["group"][rows].tolist())
-            scores[str(model)] = columns["score"][rows].astype(np.float64)
-        result[str(attack)] = Aligned(
-            ids=tuple(ids), is_member=member, clusters=clusters, scores=scores
-        )
-    return result
 
 
 def inheritance_results(
@@ -124,7 +59,7 @@ def inheritance_results(
     audit already shows them as refused. The curve over scores is drawn for the first attack alone.
     """
     row = replace(base, model=STUDENT, level=level, dataset="private vs nonmembers")
-    attacks = aligned_scores(scores)
+    attacks = Scores(scores).aligned()
     results: list[Result] = []
     for metric, other in DIFFERENCES.items():
         results += difference_results(
@@ -160,28 +95,8 @@ def difference_results(
         n_folds = N_FOLDS if is_cross_fitted(model, name) else 0
         test = pooled_auc_test([(own, others, member)], level, clusters=[clusters], n_folds=n_folds)
         tests[name] = (test, len(member))
-    rows = [replace(row, attack=name, n=n) for name, (_, n) in tests.items()]
-    return tested(rows, [test for test, _ in tests.values()], f"{model} minus {other}")
-
-
-def tested(
-    rows: Sequence[Result], tests: Sequence[PairedTest], what: str, unit: str = "difference of AUC"
-) -> list[Result]:
-    """Differences as results; the note carries p and Holm's p over all of them."""
-    if not tests:
-        return []
-    adjusted = holm(np.array([test.p for test in tests]))
-    return [
-        replace(
-            row,
-            value=test.difference,
-            low=test.low,
-            high=test.high,
-            unit=unit,
-            note=f"{row.note or what}; p={test.p:.3g}; holm p={p:.3g} of {len(tests)}",
-        )
-        for row, test, p in zip(rows, tests, adjusted, strict=True)
-    ]
+    rows = [replace(row, attack=name, n=n, against=other) for name, (_, n) in tests.items()]
+    return paired_results(rows, [test for test, _ in tests.values()])
 
 
 def attack_results(
@@ -201,9 +116,7 @@ def attack_results(
         ),
     ]
     for fpr in fprs:
-        at = replace(
-            row, dataset="private", unit="share of records at these thresholds", note=f"fpr={fpr:g}"
-        )
+        at = replace(row, dataset="private", unit="share of records at these thresholds", fpr=fpr)
         try:
             leaked = tpr_on_leaked(student, teacher, member, fpr, level, clusters=clusters)
         except UserError:
@@ -221,9 +134,9 @@ def attack_results(
 
 
 def of_ratio(row: Result, ratio: Ratio) -> Result:
-    """The row with a ratio's numbers; its note is added."""
-    note = "; ".join(part for part in (row.note, ratio.note) if part)
-    return replace(row, value=ratio.value, low=ratio.low, high=ratio.high, n=ratio.n, note=note)
+    """Give a row the numbers of a ratio, or why it has none."""
+    row = replace(row, value=ratio.value, low=ratio.low, high=ratio.high, n=ratio.n)
+    return replace(row, reason=ratio.reason)
 
 
 def share_rows(row: Result, shares: Shares) -> list[Result]:
@@ -248,7 +161,8 @@ def curve_results(
             low=point.low,
             high=point.high,
             n=point.n,
-            note=f"tau={point.tau:g}; {100 * point.share:.3g} % of {row.dataset}",
+            threshold=point.tau,
+            note=f"{100 * point.share:.3g} % of {row.dataset}",
         )
         for point in inheritance_curve(teacher_N, student_N, level=level, clusters=clusters_N)
     ]
@@ -272,7 +186,7 @@ def recital_results(recited: pa.Table, *, level: float, row: Result) -> list[Res
     clusters = private[STUDENT]["cluster"]
     control = next((model for model in (ALONE, CLEAN) if model in private), "")
     exact = {model: rows["exact"].astype(bool) for model, rows in private.items()}
-    at = replace(row, unit="share of records", note=f"recited; control: {control or 'none'}")
+    at = replace(row, unit="share of records", against=control, note="recited")
     absent = np.zeros(len(exact[STUDENT]), bool)
     shares = shares_of(
         exact[TEACHER], exact[STUDENT], exact.get(control, absent), level, clusters=clusters

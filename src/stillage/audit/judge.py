@@ -12,6 +12,7 @@ from stillage.audit.control_scores import ALONE, TEXT, controls_of, untrained_co
 from stillage.audit.controls import check_controls
 from stillage.audit.duplicates import check_overlap, check_training_overlap
 from stillage.audit.left_out import Why, saying
+from stillage.audit.scores import Scores
 from stillage.audit.validity import (
     Check,
     check_answers,
@@ -193,26 +194,11 @@ def answers(scores: pa.Table) -> dict[str, list[Array]]:
     """Each model's scores under the attacks that ask it alone; those that also read the text, where there is no other."""
     from stillage.audit.attacks import ATTACKS
 
-    model, attack, ids, score = (
-        scores.column(name).to_numpy(zero_copy_only=False)
-        for name in ("model", "attack", "id", "score")
-    )
-    of_model = {
-        name: np.unique(ids[model == name].astype(str)) for name in dict.fromkeys(model.tolist())
-    }
-    found: dict[str, list[Array]] = {}
+    read, found = Scores(scores), dict[str, list[Array]]()
+    attacks_on = {model: read.attacks_on(model).scores for model in read.models}
     for wanted in ({ALONE}, {ALONE, TEXT}):
-        names = {
-            name
-            for name in set(attack.tolist()) & set(ATTACKS)
-            if set(ATTACKS[name].queries) == wanted
-        }
-        for pair in dict.fromkeys(zip(model.tolist(), attack.tolist(), strict=True)):
-            if pair[1] in names and (pair[0] not in found or wanted == {ALONE}):
-                chosen = np.flatnonzero((model == pair[0]) & (attack == pair[1]))
-                values = np.full(
-                    of_model[pair[0]].size, np.nan
-                )  # a record that was lost has no score
-                values[np.searchsorted(of_model[pair[0]], ids[chosen].astype(str))] = score[chosen]
-                found.setdefault(pair[0], []).append(values)
+        names = {name for name, known in ATTACKS.items() if set(known.queries) == wanted}
+        for model, attack in read.pairs:
+            if attack in names and (model not in found or wanted == {ALONE}):
+                found.setdefault(model, []).append(attacks_on[model][attack])
     return found

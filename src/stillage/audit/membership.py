@@ -16,21 +16,18 @@ from typing import TYPE_CHECKING, cast
 import numpy as np
 
 from stillage.audit.alike import alike
-from stillage.audit.attacks import FITTED_ATTACKS
-from stillage.audit.blind import blind_interval
 from stillage.audit.queries import Reply, Responses
+from stillage.audit.scores import BLIND, Scored, Scores, is_cross_fitted
 from stillage.data.groups import cluster_numbers
 from stillage.errors import ConfigError, UserError
 from stillage.functional.readings import in_common
-from stillage.functional.stats import Interval, auc_interval, tpr_at_fpr
+from stillage.functional.stats import tpr_at_fpr
 from stillage.types import Array, Attack, Party, Result, TokenStats
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
 LOG = logging.getLogger("stillage")
-BLIND = "blind"
-"""The model name under which attacks that see no model are listed."""
 
 Partners = Mapping[Party, str]
 """Whom an attack on one model asks, by part: names of models. The model's own name: a comparison with itself, skipped."""
@@ -172,9 +169,9 @@ def score_table(
 
 
 def left_out_results(left_out: Sequence[LeftOut], base: Result) -> list[Result]:
-    """One row (metric left_out, no value) for every attack that was not run on a model, with the reason as its note."""
+    """One row (metric left_out, no value) for every attack that was not run on a model, and its reason."""
     return [
-        replace(base, model=e.model, attack=e.attack, metric="left_out", note=e.why)
+        replace(base, model=e.model, attack=e.attack, metric="left_out", reason=e.why)
         for e in left_out
     ]
 
@@ -213,46 +210,6 @@ def blind_rows(audited: Audited, scores: Mapping[str, Array]) -> pa.Table:
     )
 
 
-def is_cross_fitted(model: str, attack: str) -> bool:
-    """Are these out-of-fold scores of something that was fitted to members and nonmembers?"""
-    return model == BLIND or (attack in FITTED_ATTACKS and FITTED_ATTACKS[attack].learns == "both")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Scored:
-    """One attack on one model, the records without a score left out and counted; arrays of shape [n]."""
-
-    scores: Array
-    is_member: Array
-    clusters: Array  # int: equal for near-duplicates
-    dropped: int = 0
-
-    def auc(self, level: float, *, cross_fitted: bool = False) -> Interval:
-        """The AUC with its interval; a cross-fitted attacker's is wider. Errors as stats.roc_auc."""
-        interval = blind_interval if cross_fitted else auc_interval
-        return interval(self.scores, self.is_member, level, clusters=self.clusters)
-
-
-def by_model_and_attack(table: pa.Table) -> dict[tuple[str, str], Scored]:
-    """(model, attack) -> its finite scores, in the table's order."""
-    names = ("model", "attack", "part", "score", "id", "group")
-    model, attack, part, score, ids, groups = (
-        table.column(name).to_numpy(zero_copy_only=False) for name in names
-    )
-    clusters = cluster_numbers(ids.tolist(), groups.tolist())
-    found: dict[tuple[str, str], Scored] = {}
-    for pair in dict.fromkeys(zip(model, attack, strict=True)):
-        chosen = (model == pair[0]) & (attack == pair[1])
-        kept = chosen & np.isfinite(score)
-        found[pair] = Scored(
-            scores=score[kept],
-            is_member=part[kept] == "private",
-            clusters=clusters[kept],
-            dropped=int(chosen.sum() - kept.sum()),
-        )
-    return found
-
-
 def membership_results(
     table: pa.Table, *, fprs: Sequence[float], level: float, base: Result
 ) -> list[Result]:
@@ -263,11 +220,14 @@ def membership_results(
     base carries run, stage, seed and method. Missing scores are counted in their own row (metric nan_scores).
     """
     results: list[Result] = []
-    for (model, attack), scored in by_model_and_attack(table).items():
-        n = len(scored.scores)
+    read = Scores(table)
+    for model, attack in read.pairs:
+        scored = read.of(model, attack)
+        n, members = len(scored.scores), int(scored.is_member.sum())
         row = replace(
             base, model=model, attack=attack, dataset="private vs nonmembers", level=level, n=n
         )
+        row = replace(row, n_members=members, n_nonmembers=n - members)
         if scored.dropped:
             asked = n + scored.dropped
             LOG.warning(
@@ -277,9 +237,7 @@ def membership_results(
         try:
             found = scored.auc(level, cross_fitted=is_cross_fitted(model, attack))
         except UserError as error:
-            results.append(
-                replace(row, metric="auc", value=float("nan"), note=f"refused: {error.what}")
-            )
+            results.append(replace(row, metric="auc", value=float("nan"), reason=error.what))
             continue
         results.append(
             replace(row, metric="auc", value=found.value, low=found.low, high=found.high)
@@ -291,14 +249,13 @@ def membership_results(
 
 def rate_results(scored: Scored, fpr: float, level: float, row: Result) -> list[Result]:
     """TPR at one FPR with the interval of the true rate there, and the FPR achieved with its own."""
-    note = f"fpr={fpr:g}"
+    row = replace(row, fpr=fpr)
     try:
         rate = tpr_at_fpr(scored.scores, scored.is_member, fpr, level, clusters=scored.clusters)
     except UserError as error:
-        nonmembers = int((~scored.is_member).sum())
-        counts = f"nonmembers={nonmembers}; needed={math.ceil(3 / fpr - 1e-9)}"
-        why = f"{note}; refused: {error.what}; {counts}"
-        return [replace(row, metric="tpr_at_fpr", value=float("nan"), note=why)]
+        needed = math.ceil(3 / fpr - 1e-9)
+        row = replace(row, metric="tpr_at_fpr", value=float("nan"))
+        return [replace(row, needed=needed, reason=error.what)]
     return [
         replace(
             row,
@@ -307,7 +264,6 @@ def rate_results(scored: Scored, fpr: float, level: float, row: Result) -> list[
             low=rate.low,
             high=rate.high,
             n=rate.n,
-            note=note,
         ),
         replace(
             row,
@@ -316,6 +272,5 @@ def rate_results(scored: Scored, fpr: float, level: float, row: Result) -> list[
             low=rate.achieved_fpr_low,
             high=rate.achieved_fpr_high,
             n=rate.n_nonmembers,
-            note=note,
         ),
     ]

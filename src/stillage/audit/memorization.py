@@ -156,11 +156,7 @@ def memorization_results(table: pa.Table, *, level: float, base: Result) -> list
             fine = np.isfinite(values)
             kept = values[fine]
             mean = share_interval(kept, level, clusters=rows["cluster"][fine])
-            note = (
-                ""
-                if kept.size == values.size
-                else f"{values.size - kept.size} records without a token to recite"
-            )
+            lost = values.size - kept.size
             results.append(
                 replace(
                     base,
@@ -173,7 +169,8 @@ def memorization_results(table: pa.Table, *, level: float, base: Result) -> list
                     level=level,
                     n=kept.size,
                     unit="mean over records, 0 to 1",
-                    note=note,
+                    missing=lost,
+                    missing_reason="no token to recite" if lost else "",
                 )
             )
     return results

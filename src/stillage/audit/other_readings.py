@@ -323,15 +323,13 @@ def sight_checks(
 
 def learned_intervals(scores: pa.Table, level: float) -> dict[str, dict[str, Interval]]:
     """AUC intervals of every attack on every model that may have learned members."""
-    from stillage.audit.membership import BLIND, by_model_and_attack, is_cross_fitted
+    from stillage.audit.scores import BLIND, Scores, is_cross_fitted
 
     intervals: dict[str, dict[str, Interval]] = {}
-    for (model, attack), scored in by_model_and_attack(scores).items():
-        if (
-            model not in (BLIND, *CONTROLS)
-            and scored.is_member.any()
-            and not scored.is_member.all()
-        ):
+    read = Scores(scores)
+    for model, attack in read.pairs:
+        scored = read.of(model, attack)
+        if model not in (BLIND, *CONTROLS) and scored.has_both:
             interval = scored.auc(level, cross_fitted=is_cross_fitted(model, attack))
             intervals.setdefault(model, {})[attack] = interval
     return intervals

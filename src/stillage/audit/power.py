@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from stillage.audit.blind import N_FOLDS
-from stillage.audit.membership import BLIND, Scored, by_model_and_attack, is_cross_fitted
+from stillage.audit.scores import BLIND, Scored, Scores, is_cross_fitted
 from stillage.errors import UserError
 from stillage.functional.power import (
     POWER,
@@ -128,13 +128,15 @@ def power_results(
 
     levels: model -> the level at which the limits of all its attacks hold together (best_attack.family_tests).
     detectable_tpr: at `level`, at the lowest of fprs. family_tpr: the share found there, its limits at the level at which
-    all attacks' hold together. note: needed=N, the records of each side with which a model at chance would be shown
-    harmless (an upper limit below harmless_auc, harmless_tpr) with a power of 0.8, where so many would do. No row where
+    all attacks' hold together. needed: the records of each side with which a model at chance would be
+    shown harmless (an upper limit below harmless_auc, harmless_tpr) with a power of 0.8. No row where
     an attack has no score for members, or for nonmembers, nor a family_tpr where too few nonmembers allow the rate.
     """
     results: list[Result] = []
-    for (model, attack), scored in by_model_and_attack(table).items():
-        if model == BLIND or not 0 < scored.is_member.sum() < len(scored.scores):
+    scores = Scores(table)
+    for model, attack in scores.pairs:
+        scored = scores.of(model, attack)
+        if model == BLIND or not scored.has_both:
             continue
         alike = within_correlation(scored.scores, scored.is_member, scored.clusters)
         effect = draws_of(scored.is_member, scored.clusters, alike).effect
@@ -168,7 +170,7 @@ def _tail_row(
     """detectable_tpr of one attack."""
     found = smallest_tpr(scored.is_member, fpr, scored.clusters, row.level, correlation=alike)
     needed = records_for_tpr(harmless, fpr, row.level, effect=effect)
-    return _row(replace(row, metric="detectable_tpr"), found, needed, f"fpr={fpr:g}; ")
+    return _row(replace(row, metric="detectable_tpr"), found, needed, fpr)
 
 
 def _family_rate(
@@ -181,14 +183,15 @@ def _family_rate(
         return []
     needed = records_for_tpr(harmless, fpr, row.level, effect=effect)
     found = replace(row, metric="family_tpr", low=rate.low, high=rate.high, n=rate.n)
-    return [_row(found, rate.value, needed, f"fpr={fpr:g}; ")]
+    return [_row(found, rate.value, needed, fpr)]
 
 
-def _row(row: Result, value: float, needed: float, before: str = "") -> Result:
-    """A row with what would be found, and the records that are needed; with the reason where nothing would be."""
-    why = "; refused: too few records to find anything" if math.isnan(value) else ""
-    enough = f"needed={needed:.0f}" if needed < math.inf else "no number of records would do"
-    return replace(row, value=value, note=f"{before}{enough}{why}")
+def _row(row: Result, value: float, needed: float, fpr: float = math.nan) -> Result:
+    """Give a row what would be found and the records needed, or why nothing would be found."""
+    why = "too few records to find anything" if math.isnan(value) else ""
+    enough = round(needed) if needed < math.inf else 0
+    note = "" if enough else "no number of records would do"
+    return replace(row, value=value, fpr=fpr, needed=enough, reason=why, note=note)
 
 
 def rounded_up(auc: float) -> str:

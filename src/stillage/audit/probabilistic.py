@@ -92,8 +92,8 @@ def probabilistic_results(
     """The share of records that are (n, p)-extractable, per model and part, at every n and p, with exact intervals.
 
     table: columns model, part and suffix_logp; with id and group near-duplicates count once in the intervals. sampling: in
-    words, for the note. A log-probability that is NaN counts as not extracted and is counted in the note, so that the
-    share stays one of all records.
+    words. A log-probability that is NaN counts as not extracted, and as missing,
+    so that the share stays one of all records.
     """
     results = []
     for (model, part), rows in by_model_and_part(table).items():
@@ -103,9 +103,6 @@ def probabilistic_results(
             needed = samples_needed(logp, p)
             for n in samples:
                 found = clustered_proportion(needed <= n, rows["cluster"], level)
-                note = f"n={n}; p={p:g}; {sampling}" + (
-                    f"; {missing} records without a number" if missing else ""
-                )
                 results.append(
                     replace(
                         base,
@@ -118,7 +115,10 @@ def probabilistic_results(
                         level=level,
                         n=logp.size,
                         unit="share of records",
-                        note=note,
+                        draws=n,
+                        probability=p,
+                        missing=missing,
+                        decoding=sampling,
                     )
                 )
     return results

@@ -162,13 +162,10 @@ def counterfactual_rows(
             row = replace(
                 base, model=kind, level=level, dataset="private and nonmembers", unit=metric
             )
-            note = f"{len(kept)} shadow pipelines"
             if not fine_N.all():
                 lost = float((~fine_N).sum())
                 results.append(
-                    replace(
-                        row, metric="nan_scores", value=lost, n=fine_N.size, note="counterfactual"
-                    )
+                    replace(row, metric="nan_scores", value=lost, n=fine_N.size, shadows=len(kept))
                 )
             mean = found.mean
             results.append(
@@ -179,7 +176,7 @@ def counterfactual_rows(
                     low=mean.low,
                     high=mean.high,
                     n=int(fine_N.sum()),
-                    note=note,
+                    shadows=len(kept),
                 )
             )
         if {"teacher", "student"} <= set(value):
@@ -199,7 +196,7 @@ def counterfactual_rows(
                     low=ratio.low,
                     high=ratio.high,
                     n=ratio.n,
-                    note=ratio.note,
+                    reason=ratio.reason,
                 )
             )
     return pa.concat_tables(tables), results

@@ -78,9 +78,7 @@ def signal_results(
             )
         )
         for model, kl in signals.kl.items():
-            one = replace(
-                row, model=model, dataset=part, n=int(chosen.sum()), note=f"against {PAIRS[model]}"
-            )
+            one = replace(row, model=model, dataset=part, n=int(chosen.sum()), against=PAIRS[model])
             results += distribution_rows(kl[chosen], clusters, one)
         if len(signals.kl) == 2:
             found = spearman(
@@ -99,16 +97,13 @@ def distribution_rows(values_N: Array, clusters_N: Array, row: Result) -> list[R
     mean = mean_interval(values_N, row.level, clusters=clusters_N)
     results = [replace(row, metric="signal_kl", value=mean.value, low=mean.low, high=mean.high)]
     for q in QUANTILES:
-        found, note = (
-            quantile_interval(values_N, q, row.level, clusters=clusters_N),
-            f"q={q:g}; {row.note}",
-        )
+        found, why = quantile_interval(values_N, q, row.level, clusters=clusters_N), ""
         if np.isnan(found.low):
             needed, there = (
                 needed_for_quantile(q, row.level),
                 independent(values_N.size, clusters_N),
             )
-            note += f"; no interval: it takes {needed} records that are no near-duplicates, and these are worth {there}"
+            why = f"it takes {needed} records that are no near-duplicates, and these are worth {there}"
         results.append(
             replace(
                 row,
@@ -116,7 +111,8 @@ def distribution_rows(values_N: Array, clusters_N: Array, row: Result) -> list[R
                 value=found.value,
                 low=found.low,
                 high=found.high,
-                note=note,
+                quantile=q,
+                reason=why,
             )
         )
     return results

@@ -12,9 +12,8 @@ import numpy as np
 
 from stillage.audit.blind import N_FOLDS
 from stillage.audit.by_group import between_row
-from stillage.audit.membership import BLIND, is_cross_fitted
+from stillage.audit.scores import BLIND, Scores, is_cross_fitted
 from stillage.audit.validity import chance_p
-from stillage.data.groups import cluster_numbers
 from stillage.errors import DataError, UserError
 from stillage.functional.between import Estimate, auc_estimate
 from stillage.functional.multiplicity import benjamini_hochberg
@@ -44,7 +43,7 @@ def by_slice(
     clusters int[n]: near-duplicates share a number and count as one draw; n_folds as in stats.auc_interval.
     Only members and nonmembers of one group are
     compared, so that a group's difficulty is no leak. A group that has only one kind, or no finite score, has a NaN and
-    the reason in its note; scores that are not finite are counted there. The intervals are each
+    its reason; scores that are not finite are missing. The intervals are each
     group's own: with many groups some exclude 0.5 by chance (`with_p` allows for that).
     """
     values, member, names = (
@@ -62,14 +61,14 @@ def by_slice(
     for name in sorted(set(names.tolist())):
         here = (names == name) & np.isfinite(values)
         kept, inside, dropped = values[here], member[here], int((names == name).sum() - here.sum())
-        counts = f"{int(inside.sum())} members, {int((~inside).sum())} nonmembers"
         row = replace(base, metric="slice_auc", dataset=str(name), level=level, n=len(kept))
-        row = replace(row, note=counts + (f"; {dropped} without score" if dropped else ""))
+        row = replace(row, n_members=int(inside.sum()), n_nonmembers=int((~inside).sum()))
+        row = replace(row, missing=dropped)
         try:
             near = None if clusters is None else clusters[here]
             found = auc_interval(kept, inside, level, clusters=near, n_folds=n_folds)
         except UserError:
-            results.append(replace(row, value=math.nan, note=f"{row.note}; one kind only"))
+            results.append(replace(row, value=math.nan, reason="one kind only"))
         else:
             results.append(replace(row, value=found.value, low=found.low, high=found.high))
     return results
@@ -85,9 +84,9 @@ def aucs_of(
 
 
 def with_p(rows: Sequence[Result]) -> list[Result]:
-    """The rows of by_slice; each note with p of AUC = 0.5 (from the interval) and adjusted for the number of groups.
+    """Give the rows of by_slice p of AUC = 0.5 (from the interval), and adjusted for all groups.
 
-    Benjamini and Hochberg over all rows that have a value: of the groups with "bh p" up to 0.05, at most 5 % are expected
+    Benjamini and Hochberg over all rows that have a value: of the groups with p_adjusted up to 0.05, at most 5 % are expected
     to be at chance. For exploration: groups of one column share no records, those of different columns do.
     """
     measured = [index for index, row in enumerate(rows) if not math.isnan(row.value)]
@@ -100,8 +99,7 @@ def with_p(rows: Sequence[Result]) -> list[Result]:
     for index, p, adjusted in zip(
         measured, plain.tolist(), benjamini_hochberg(plain).tolist(), strict=True
     ):
-        note = f"{rows[index].note}; p={p:.3g}; bh p={adjusted:.3g} of {len(measured)}"
-        found[index] = replace(rows[index], note=note)
+        found[index] = replace(rows[index], p=p, p_adjusted=adjusted, tests=len(measured))
     return found
 
 
@@ -154,19 +152,15 @@ def slice_results(
     all groups of a model.
     The blind attackers are sliced too: a group that they tell apart was not split fairly.
     """
-    names = ("model", "attack", "id", "part", "group", "score")
-    table = {name: scores.column(name).to_numpy(zero_copy_only=False) for name in names}
-    results: list[Result] = []
-    for model in dict.fromkeys(table["model"]):
-        of_model = table["model"] == model
-        attack = table["attack"][of_model][0]
-        chosen = np.flatnonzero(of_model & (table["attack"] == attack))
-        row = replace(base, model=str(model), attack=str(attack))
-        of_record = [labels[id_] for id_ in table["id"][chosen]]
-        member = table["part"][chosen] == "private"
-        clusters = cluster_numbers(table["id"][chosen].tolist(), table["group"][chosen].tolist())
-        n_folds = N_FOLDS if is_cross_fitted(str(model), str(attack)) else 0
-        values, of_groups = table["score"][chosen], []
+    read, results = Scores(scores), list[Result]()
+    for model in read.models:
+        attack = read.attacks(model)[0]
+        one = read.of(model, attack, with_missing=True)
+        values, member, clusters = one.scores, one.is_member, one.clusters
+        of_record = [labels[id_] for id_ in one.ids]
+        row = replace(base, model=model, attack=attack)
+        n_folds = N_FOLDS if is_cross_fitted(model, attack) else 0
+        of_groups: list[Result] = []
         tests = []
         for column, names in zip(columns, zip(*of_record, strict=True), strict=True):
             of_column = by_slice(

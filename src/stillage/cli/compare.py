@@ -12,7 +12,7 @@ from stillage.errors import ConfigError
 from stillage.run.parse import typed
 
 if TYPE_CHECKING:
-    from stillage.experiment.side_by_side import SideBySide
+    from stillage.report.side_by_side import SideBySide
 
 USAGE = """usage: stillage compare RUN RUN ... [settings]
 finished runs, or grids (folders of a config with `sweep:`)"""
@@ -61,9 +61,9 @@ def main(verb: str, words: list[str]) -> int:
 
 def compare_runs(folders: Sequence[Path], asked: Comparison) -> int:
     """Read, compare, print."""
-    from stillage.experiment.side_by_side import side_by_side
     from stillage.report.cells import text
-    from stillage.report.compare import pairs_table, quality_tables, variants_table
+    from stillage.report.comparison_tables import pairs_table, quality_tables, variants_table
+    from stillage.report.side_by_side import side_by_side
 
     found = side_by_side(folders, model=asked.model, attack=asked.attack, level=asked.level)
     print(text(variants_table(found.results, found.seeds, found.doubtful)))

@@ -172,7 +172,7 @@ class MatrixRow:
     def of(self, metric: str) -> Result | None:
         """Return a metric's result: over seeds where there are several, else over records."""
         known = [result for result in self.results if result.metric == metric]
-        return known[self.seeds if len(known) > self.seeds > 1 else 0] if known else None
+        return next((one for one in known if one.over == "seeds"), known[0] if known else None)
 
 
 def fill_matrix(

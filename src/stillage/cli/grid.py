@@ -7,8 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from stillage.cli.outcome import check_audit, last_stage, print_plan, say_first, warn_of_texts
-from stillage.errors import ConfigError, DataError, UserError
-from stillage.experiment.folders import listed
+from stillage.errors import ConfigError, DataError, UserError, listed
 from stillage.run.flags import Flat
 from stillage.run.parse import build
 from stillage.run.sweep import STORE, check_place, leave_nothing, points, write_index
@@ -94,11 +93,12 @@ def end_of_grid(
     out: Path, verb: str, until: str, failed: Mapping[str, Exception], count: int
 ) -> list[str]:
     """Write the page of the sweep, where its points have theirs; return the lines to print."""
-    from stillage.experiment.sweep_report import report_sweep
+    from stillage.report.sweep import report_sweep
+    from stillage.run.sweep import finished_points
 
     if until not in ("", "report"):
         return [f"{count - len(failed)} of {count} points did their {verb}: {out}"]
-    lines = report_sweep(out, failed)
+    lines = report_sweep(out, finished_points(out, failed))
     return [
         *lines,
         f"results: {out / 'results.parquet'}",

@@ -7,8 +7,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from stillage.errors import ConfigError, DataError
-from stillage.experiment.folders import listed
+from stillage.errors import ConfigError, DataError, listed
 from stillage.run.config import Config
 
 if TYPE_CHECKING:

@@ -93,10 +93,10 @@ def run_one(
     """
     from stillage.cli.progress import Board
     from stillage.experiment.context import make_context
-    from stillage.experiment.folders import store_of
     from stillage.experiment.report_again import report_again
     from stillage.experiment.run import run_experiment
     from stillage.run.stop import watch_signals
+    from stillage.run.store import store_of
 
     store = store_of(config.out)
     store = store if store is not None and store.is_dir() else None

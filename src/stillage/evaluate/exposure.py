@@ -274,7 +274,10 @@ def exposure_cell(
             value=float(curve.excess_T[t - 1]),
             low=float(curve.low_T[t - 1]),
             high=float(curve.high_T[t - 1]),
-            note=f"teacher={teacher.name}; rollouts={rollouts}; tokens={t}; key={key}",
+            against=teacher.name,
+            tokens=t,
+            draws=rollouts,
+            note=f"key={key}",
         )
         for t in lengths
     ]

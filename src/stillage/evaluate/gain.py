@@ -27,7 +27,7 @@ def gain_results(
     base: Result,
     group_of: Mapping[str, str] | None = None,
 ) -> list[Result]:
-    """For each pair of models (a, b) the mean of a minus b over the records, as NAME_gain of a; the note names b.
+    """For each pair of models (a, b) the mean of a minus b over the records, as NAME_gain of a, against b.
 
     samples: evaluate/samples.parquet, in which all models answer the same records in one order. ROUGE-L, and shares where
     near-duplicates count once (group_of: record id -> their group): `bounded_interval` of the differences; other shares: the
@@ -60,7 +60,7 @@ def gain_results(
                     level=level,
                     n=int(known.sum()),
                     dataset="test",
-                    note=f"minus {second}",
+                    against=second,
                     unit="F-measure, 0 to 1" if metric == "rouge_l" else "share of records",
                 )
             )

@@ -31,15 +31,14 @@ from stillage.evaluate.cells import (
     write_once,
 )
 from stillage.evaluate.datasets import EvalSet
+from stillage.evaluate.metric_ranges import RANGES, within_range
 from stillage.evaluate.quality import (
-    RANGES,
     clusters_of,
     ratio_interval,
     references_of,
     sample_rows,
     samples_schema,
     text_results,
-    within_range,
 )
 from stillage.functional.means import mean_interval, share_interval
 from stillage.run.folder import read_table, write_table
@@ -125,7 +124,7 @@ def run_matrix(
             write_once(cells / "decoding.json", asdict(decoding))
             own_seeds = list(dict.fromkeys(seeds)) if decoding.sampling_temperature > 0 else [0]
             for seed in own_seeds:
-                row = replace(base, seed=seed, note=f"decoding={cells.name}")
+                row = replace(base, seed=seed, decoding=cells.name)
                 done = fill(subject, asked, decoding, cells, row, batch_tokens, doing)
                 say(f"{chosen.label} {name} seed {seed}: {'written' if done else 'found'}")
             results += pooled(cells, own_seeds)
@@ -321,7 +320,7 @@ def pooled(cells: Path, seeds: Sequence[int]) -> list[Result]:
         )
         mean = within_range(row.metric, mean_interval(values, row.level))
         shared = replace(row, value=mean.value, low=mean.low, high=mean.high, seed=0)
-        results.append(replace(shared, n=len(seeds), note=f"{row.note}; over seeds"))
+        results.append(replace(shared, n=len(seeds), over="seeds"))
         if row.metric in PER_RECORD:
             values_R = np.mean([column(table, PER_RECORD[row.metric]) for table in tables], axis=0)
             known = ~np.isnan(values_R)
@@ -331,7 +330,6 @@ def pooled(cells: Path, seeds: Sequence[int]) -> list[Result]:
             )
             interval_of = share_interval if row.metric in RANGES else mean_interval
             mean = interval_of(values_R, row.level, clusters=clusters)
-            note = f"{row.note}; over records"
             results.append(
                 replace(
                     shared,
@@ -339,7 +337,7 @@ def pooled(cells: Path, seeds: Sequence[int]) -> list[Result]:
                     low=mean.low,
                     high=mean.high,
                     n=len(values_R),
-                    note=note,
+                    over="records",
                 )
             )
     return results

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from stillage.data.needed import needed_part
-from stillage.functional.binomial import Interval
 from stillage.functional.readings import in_common, text_read, to_the_end
 from stillage.types import Array, Record, Result, TokenStats
 
@@ -25,12 +24,6 @@ MEANS: Mapping[str, str] = {
     "tokens": "tokens",
 }
 """Columns of evaluate/samples.parquet whose mean over records is a result -> its unit."""
-
-RANGES = {
-    **dict.fromkeys(("rouge_l", "rouge_l_published", "exact_match", "needed_exact"), (0.0, 1.0)),
-    **dict.fromkeys(("bleu", "chrf"), (0.0, 100.0)),
-}
-"""Metrics that cannot leave a range."""
 
 
 def samples_schema() -> pa.Schema:
@@ -65,11 +58,6 @@ def references_of(record: Record) -> list[str]:
 def measured(samples: pa.Table, metric: str) -> bool:
     """Whether every row has the metric; one that nobody asked for is null, or missing in a table of an older version."""
     return metric in samples.column_names and not samples.column(metric).null_count
-
-
-def _joined(*parts: str) -> str:
-    """What there is to say, in one note."""
-    return "; ".join(filter(None, parts))
 
 
 def sample_rows(
@@ -126,10 +114,10 @@ def text_results(
     """ROUGE-L, exact match (exact binomial interval), BLEU, chrF and length of the generated texts, per model.
 
     needed_exact, exact match of the needed part, where the samples have it. An answer without a number
-    under a measure is left out of it and counted in the note; n says how many remain.
+    under a measure is left out of it and counted as missing; n says how many remain.
 
-    references: of each row, for BLEU and chrF; without them the column `reference`. The note of those two ends in
-    sacrebleu's signature. group_of: record id -> near-duplicates, which count once in the intervals; none: alone.
+    references: of each row, for BLEU and chrF; without them the column `reference`.
+    group_of: record id -> near-duplicates, which count once in the intervals; none: alone.
     """
     from stillage.evaluate.bleu import corpus_overlap, signatures
     from stillage.functional.binomial import clustered_proportion
@@ -149,7 +137,6 @@ def text_results(
             values = samples.column(metric).to_numpy(zero_copy_only=False)[chosen]
             fine = ~np.isnan(values)
             lost = int((~fine).sum())
-            note = _joined(row.note, f"{lost} without words") if lost else row.note
             interval_of = mean_interval if metric == "tokens" else share_interval
             mean = interval_of(values[fine], level, clusters=clusters[fine])
             shown = {"tokens": "generated_tokens"}.get(metric, metric)
@@ -162,7 +149,8 @@ def text_results(
                     high=mean.high,
                     unit=unit,
                     n=int(fine.sum()),
-                    note=note,
+                    missing=lost,
+                    missing_reason="no words" if lost else "",
                 )
             )
         for metric in ("exact_match", "needed_exact"):
@@ -185,7 +173,7 @@ def text_results(
             [texts[k] for k in rows], [references[k] for k in rows], level=level, clusters=clusters
         )
         for metric, signature in signatures([references[k] for k in rows]).items():
-            found, note = overlap[metric], _joined(row.note, f"sacrebleu {signature}")
+            found = overlap[metric]
             results.append(
                 replace(
                     row,
@@ -194,20 +182,10 @@ def text_results(
                     low=found.low,
                     high=found.high,
                     unit="0 to 100",
-                    note=note,
+                    signature=signature,
                 )
             )
     return results
-
-
-def within_range(metric: str, found: Interval) -> Interval:
-    """The interval as far as the metric's range goes, where it has one: no mean lies beyond."""
-    least, most = RANGES.get(metric, (-math.inf, math.inf))
-    return (
-        replace(found, low=max(found.low, least), high=min(found.high, most))
-        if found.low <= found.high
-        else found
-    )
 
 
 def clusters_of(samples: pa.Table, group_of: Mapping[str, str] | None) -> Array:
@@ -229,8 +207,8 @@ def likelihood_results(
     """Perplexity per token and bits per byte of the true responses, per model.
 
     perplexity = exp(sum of -logp / tokens); bits per byte = sum of -logp / (ln 2 * bytes), fair across tokenizers. Both are
-    of the characters that all the models read, so that they compare: records that were cut are counted in the note, and
-    those of which the models read nothing in common are left out. Intervals: means.ratio_interval over records, on the log
+    of the characters that all the models read, so that they compare: records that were cut are counted in the note,
+    and those of which the models read nothing in common are missing. Intervals: means.ratio_interval over records, on the log
     scale for perplexity; clusters int[R]: near-duplicates share a number and count once.
     """
     common = [in_common(readings) for readings in zip(*stats.values(), strict=True)]
@@ -244,10 +222,11 @@ def likelihood_results(
         dtype=np.float64,
     )
     cut = sum(not to_the_end(readings[0]) for readings, _ in known)
-    notes = [f"of what was read of {cut} responses that were cut"] * bool(cut)
-    notes += [f"{len(common) - len(known)} records left out: not read alike by all models"] * (
-        len(known) < len(common)
+    lost = len(common) - len(known)
+    base = replace(
+        base, missing=lost, missing_reason="not read alike by all models" if lost else ""
     )
+    note = f"of what was read of {cut} responses that were cut" if cut else ""
     near_R = (
         None
         if clusters is None
@@ -258,7 +237,6 @@ def likelihood_results(
         own = [readings[place] for readings, _ in known]
         nats_R = np.array([-float(np.sum(entry.logp_T, dtype=np.float64)) for entry in own])
         tokens_R = np.array([len(entry.logp_T) for entry in own], dtype=np.float64)
-        note = "; ".join(filter(None, (base.note, *notes)))
         row = replace(base, model=name, dataset="test", level=level, n=len(own), note=note)
         per_token, low, high = ratio_interval(nats_R, tokens_R, level, near_R)
         results.append(

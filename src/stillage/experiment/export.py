@@ -7,8 +7,8 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-from stillage.errors import ConfigError, DataError
-from stillage.experiment.folders import check_store, earlier_config, listed
+from stillage.errors import ConfigError, DataError, listed
+from stillage.experiment.folders import earlier_config
 from stillage.experiment.report_stage import REPORT, report_secret
 from stillage.report.private import KEY_FILE, NAMES_FILE
 from stillage.run.finished import unfinished
@@ -16,6 +16,7 @@ from stillage.run.folder import atomic, sync_folder, write_text
 from stillage.run.lock import check_free
 from stillage.run.parse import to_yaml
 from stillage.run.stages import recorded_key
+from stillage.run.store import check_store
 
 FILES = ("env.json", KEY_FILE, NAMES_FILE)
 

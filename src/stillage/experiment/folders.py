@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import logging
-import re
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from stillage.errors import ConfigError, DataError, UserError
+from stillage.errors import ConfigError, UserError, listed
 from stillage.experiment.context import Context, make_context
 from stillage.experiment.plan import plan
 from stillage.run.config import Config
 from stillage.run.parse import build, difference, from_yaml
 from stillage.run.stages import MANIFEST, Stage, keys, recorded_key
+from stillage.run.store import check_store
 
 LOG = logging.getLogger("stillage")
 DATA, TOKENIZER, REPORT = "data", "tokenizer", "report"
@@ -123,32 +123,3 @@ def done_over(context: Context, stages: Sequence[Stage], before: Config) -> list
     except UserError:
         return others
     return [stage for stage in others if then.get(stage.name) != now[stage.name]]
-
-
-def store_of(run: Path) -> Path | None:
-    """The store that a point of a sweep links to, there or not; None for a run that holds its own stages."""
-    for entry in sorted(run.iterdir()) if run.is_dir() else []:
-        target = entry.resolve()
-        if entry.is_symlink() and re.fullmatch(
-            rf"{re.escape(entry.name)}-[0-9a-f]{{16}}", target.name
-        ):
-            return target.parent
-    return None
-
-
-def check_store(run: Path) -> None:
-    """DataError for a point of a sweep whose store is not where its links lead: it was moved or copied alone."""
-    store = store_of(run)
-    if store is not None and not store.is_dir():
-        stages = sorted(entry.name for entry in run.iterdir() if entry.is_symlink())
-        raise DataError(
-            f"{run} is one point of a sweep, and the store that holds its stages is missing.",
-            f"not there: {store} (for {listed(stages)})",
-            "Copy the whole folder of the sweep, or make a copy of this point alone: stillage export POINT FOLDER",
-        )
-
-
-def listed(entries: Sequence[str], most: int = 8) -> str:
-    """The first few, and how many more there are."""
-    more = len(entries) - most
-    return "; ".join(entries[:most]) + (f"; and {more} more" if more > 0 else "")

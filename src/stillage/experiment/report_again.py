@@ -7,9 +7,9 @@ from collections.abc import Callable, Sequence
 from functools import partial
 
 from stillage import __version__
-from stillage.errors import ConfigError, DataError, UserError
+from stillage.errors import ConfigError, DataError, UserError, listed
 from stillage.experiment.context import Context
-from stillage.experiment.folders import check_store, done_over, earlier_config, listed
+from stillage.experiment.folders import done_over, earlier_config
 from stillage.experiment.plan import keyed, plan, report_plan
 from stillage.experiment.report_stage import REPORT, report_secret
 from stillage.experiment.run import do_stage
@@ -25,6 +25,7 @@ from stillage.run.stages import (
     started_with,
     status,
 )
+from stillage.run.store import check_store
 
 
 def report_again(context: Context, say: Callable[[str], None], *, only_say: bool = False) -> None:

@@ -46,5 +46,5 @@ BLOCKS = Measure(
         *("mope_sigma", "mope_copies", "mope_noise"),
     ),
     run=measure_blocks,
-    schema=2,
+    schema=3,
 )

@@ -110,8 +110,9 @@ def check_coins(split: Split, guesses: Sequence[int]) -> None:
 def measure_dp(given: MeasureInput) -> Measured:
     """Bound every model's epsilon from the guesses (dp/canaries.parquet) of one attack."""
     import pyarrow as pa
-    import pyarrow.compute as pc
 
+    from stillage.audit.dp import canary_schema
+    from stillage.audit.scores import Scores
     from stillage.data.coins import canaries
 
     settings, split = given.settings, given.records.split
@@ -121,12 +122,11 @@ def measure_dp(given: MeasureInput) -> Measured:
     inside = {record.id for record in split.records_by_part["private"]}
     is_in = np.array([id_ in inside for id_ in ids])
     attack = dp_attack(audit)
-    table = given.read("audit/scores").filter(pc.field("attack") == attack)
+    read = Scores(given.read("audit/scores"))
     results: list[Result] = []
     tables: list[pa.Table] = []
-    for model in dict.fromkeys(table.column("model").to_pylist()):
-        rows = table.filter(pc.field("model") == model).select(["id", "score"]).to_pydict()
-        by_id = dict(zip(rows["id"], rows["score"], strict=True))
+    for model in (name for name, known in read.pairs if known == attack):
+        by_id = read.of(model, attack, with_missing=True).by_id
         if missing := len(set(ids) - set(by_id)):
             raise DataError(
                 "Records that had a coin were not audited, so the guesses would not be blind.",
@@ -137,7 +137,10 @@ def measure_dp(given: MeasureInput) -> Measured:
         row = replace(settings.base, model=model, attack=attack)
         results += epsilon_results(scores, ids, is_in, audit, row)
         tables.append(
-            pa.table({"model": [model] * len(ids), "id": ids, "is_in": is_in, "score": scores})
+            pa.table(
+                {"model": [model] * len(ids), "id": ids, "is_in": is_in, "score": scores},
+                schema=canary_schema(),
+            )
         )
     return Measured(tables={"canaries": pa.concat_tables(tables)}, results=results)
 
@@ -159,12 +162,11 @@ def epsilon_results(
     )
     right = clopper_pearson(made.n_correct, made.n_guesses, audit.level)
     row = replace(row, dataset="private vs nonmembers", level=audit.level, n=made.n_guesses)
-    note = (
-        f"delta={audit.dp_delta:g}; {made.n_correct} of {made.n_guesses} guesses right, {made.m} coins; "
-        f"fixed in advance: {audit.dp_guesses[0]} in, {audit.dp_guesses[1]} out"
-    )
+    guessed_in, guessed_out = audit.dp_guesses
+    row = replace(row, delta=audit.dp_delta, coins=made.m)
+    row = replace(row, n_members=guessed_in, n_nonmembers=guessed_out)
     return [
-        replace(row, metric="dp_epsilon_low", value=bound, low=bound, unit="epsilon", note=note),
+        replace(row, metric="dp_epsilon_low", value=bound, low=bound, unit="epsilon"),
         replace(
             row,
             metric="dp_right",
@@ -178,7 +180,7 @@ def epsilon_results(
 
 def tables(view: RunView) -> Sequence[Table]:
     """Make the table of bounds."""
-    from stillage.report.signal import dp_table
+    from stillage.report.signal_tables import dp_table
 
     table = dp_table(view)
     return [] if table is None else [table]
@@ -186,6 +188,7 @@ def tables(view: RunView) -> Sequence[Table]:
 
 DP = Measure(
     name="dp",
+    schema=2,
     is_asked=lambda config, models: config.audit.dp,
     reads=("dp", "dp_attack", "dp_guesses", "dp_delta", "attacks", "level"),
     needs=("audit",),

@@ -69,5 +69,5 @@ EXPOSURE = Measure(
     reads=("exposure_records", "exposure_candidates", "extract", "level"),
     check=check_exposure,
     run=measure_exposure,
-    schema=2,
+    schema=3,
 )

@@ -89,14 +89,11 @@ def kl_of_pair(
 
 def student_scores(scores: pa.Table, attacks: Sequence[str]) -> dict[str, dict[str, float]]:
     """The student's score of each record by id, of every attack that the configuration names."""
-    import pyarrow.compute as pc
+    from stillage.audit.scores import Scores
 
-    table = scores.filter(pc.field("model") == "student")
-    shown: dict[str, dict[str, float]] = {name: {} for name in attacks}
-    for row in table.select(["attack", "id", "score"]).to_pylist():
-        if row["attack"] in shown and row["score"] is not None:
-            shown[row["attack"]][row["id"]] = row["score"]
-    return {name: by_id for name, by_id in shown.items() if by_id}
+    read = Scores(scores)
+    known = [name for name in attacks if ("student", name) in read.pairs]
+    return {name: read.of("student", name, with_missing=True).by_id for name in known}
 
 
 SIGNAL = Measure(
@@ -106,5 +103,5 @@ SIGNAL = Measure(
     evaluates=False,
     needs=("audit",),
     run=measure_signal,
-    schema=2,
+    schema=3,
 )

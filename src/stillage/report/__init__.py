@@ -1,17 +1,21 @@
-"""The report of a run: one self-contained HTML page, its figures, all results in one table, and a few lines of text."""
+"""The report of a run: a page, its figures, all results in one table, a few lines."""
 
 from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from stillage.report.load import RunView, read_run
 from stillage.report.private import Sight
 from stillage.report.section import Section
 from stillage.run.config import ReportConfig
+
+if TYPE_CHECKING:
+    from stillage.report.canvas import Picture
 
 __all__ = ["RunView", "read_run", "write_report"]
 
@@ -33,14 +37,13 @@ def write_report(
     is made where it is missing; equal inputs and an equal key give equal bytes. DataError where
     there is nothing to report.
     """
-    from stillage.report.blocks import block_pictures
+    from stillage.report.block_tables import block_pictures
     from stillage.report.discreet import discreet
     from stillage.report.figures import pictures
     from stillage.report.html import page
     from stillage.report.summary import summary_lines
-    from stillage.report.svg import standalone
     from stillage.report.verdict import verdict
-    from stillage.run.folder import remove, write_text
+    from stillage.run.folder import write_text
     from stillage.run.results import write_results
 
     whole = read_run(run, [section.name for section in sections])
@@ -61,10 +64,7 @@ def write_report(
         pictures(view) | {picture.name: picture for picture in block_pictures(view)},
     )
     folder = run / "report"
-    remove(folder / "figures")
-    for name, picture in drawn.items():
-        write_text(folder / "figures" / f"{name}.svg", standalone(picture.svg))
-        write_text(folder / "figures" / f"{name}.csv", csv_text(picture.columns, picture.rows))
+    write_figures(folder, drawn.values())
     write_results(
         folder / "results.parquet",
         [replace(row, run=named(run_id or row.run)) for row in view.results],
@@ -75,6 +75,18 @@ def write_report(
         folder / "report.html", page(view, judged, drawn, options, title=title, sections=sections)
     )
     return folder / "report.html"
+
+
+def write_figures(folder: Path, drawn: Iterable[Picture]) -> None:
+    """Write figures/ anew: each figure as SVG, and the numbers behind it as CSV."""
+    from stillage.report.svg import standalone
+    from stillage.run.folder import remove, write_text
+
+    remove(folder / "figures")
+    for picture in drawn:
+        path = folder / "figures" / picture.name
+        write_text(path.with_name(f"{picture.name}.svg"), standalone(picture.svg))
+        write_text(path.with_name(f"{picture.name}.csv"), csv_text(picture.columns, picture.rows))
 
 
 def csv_text(columns: tuple[str, ...], rows: tuple[tuple[str | float | int, ...], ...]) -> str:

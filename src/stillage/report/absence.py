@@ -1,4 +1,4 @@
-"""What may be said where nothing was found: the smallest leak that would have been, and how many records would do."""
+"""What follows where nothing was found: the smallest leak that would have been."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 
 from stillage.report.claims import claims_of, family, rates
-from stillage.report.load import RunView, fpr_of, number_in
+from stillage.report.load import RunView
 from stillage.report.words import joined, sentence, words
 from stillage.run.audit_config import AuditConfig
 from stillage.types import Result
@@ -18,7 +18,10 @@ NOT_COMPUTED = "The smallest leak that this audit would have found was not compu
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limit:
-    """An upper limit in words, whether it is harmless, and how many records of each side would do (0: not known)."""
+    """An upper limit in words, and whether it is harmless.
+
+    needed: how many records of each side would do; 0: not known.
+    """
 
     said: str
     is_harmless: bool
@@ -59,7 +62,7 @@ def absence(view: RunView, model: str) -> Absence:
 
 
 def auc_limit(view: RunView, model: str) -> Limit:
-    """The highest upper limit among the attacks, each at the level at which all of them hold together."""
+    """Find the highest upper limit of all AUCs, at the level that holds for all."""
     harmless, wider = (
         float(view.setting("audit", "harmless_auc", HARMLESS_AUC)),
         widening(view, model),
@@ -91,7 +94,7 @@ def upper_limit(row: Result, wider: float) -> float:
 
 
 def widening(view: RunView, model: str) -> float:
-    """By how much limits at the level at which all attacks hold together lie further out than each attack's own.
+    """Tell how much further out joint limits lie than each attack's own.
 
     That level is the one that audit/power.py reckons with; Bonferroni's where the run does not have it.
     """
@@ -105,7 +108,7 @@ def widening(view: RunView, model: str) -> float:
 
 
 def tail_limit(view: RunView, model: str) -> Limit:
-    """The highest upper limit of the share of members found at the lowest FPR, among all attacks together.
+    """Find the highest upper limit of the members found at the lowest FPR.
 
     Where those limits were not computed: of the attack that was named first alone.
     """
@@ -117,10 +120,10 @@ def tail_limit(view: RunView, model: str) -> Limit:
         needed = max(map(needed_of, over), default=0)
     else:
         own = [row for row in rates(view, model, "tpr_at_fpr") if row.attack == view.primary_attack]
-        found = min(own, key=lambda row: fpr_of(row.note), default=None)
+        found = min(own, key=lambda row: row.fpr, default=None)
         needed = needed_of(view.result("detectable_tpr", model, attack=view.primary_attack))
     if found is None or math.isnan(found.high):
-        at = "few" if found is None else f"{100 * fpr_of(found.note):g} %"
+        at = "few" if found is None else f"{100 * found.fpr:g} %"
         return Limit(
             said=f"the share of members found at {at} false alarms could not be measured",
             is_harmless=False,
@@ -128,15 +131,16 @@ def tail_limit(view: RunView, model: str) -> Limit:
         )
     by = f" ({words(found.attack)} attack)" if together else ""
     said = (
-        f"up to {100 * found.high:.1f} % of members may be found at {100 * fpr_of(found.note):g} % false alarms{by},"
+        f"up to {100 * found.high:.1f} % of members may be found at {100 * found.fpr:g} % false alarms{by},"
         f" and harmless is below {100 * harmless:g} %"
     )
     return Limit(said=said, is_harmless=found.high < harmless, needed=needed)
 
 
 def recital_limits(view: RunView, model: str) -> tuple[Limit, ...]:
-    """The upper limit of the share recited of members beyond that of nonmembers; none where nothing was to be recited.
+    """Give the upper limit of what is recited of members beyond nonmembers.
 
+    None where nothing was to be recited.
     needed: the records of each side that keep the limit below what is harmless where none of them is recited; not known
     where so many were not enough.
     """
@@ -157,7 +161,10 @@ def recital_limits(view: RunView, model: str) -> tuple[Limit, ...]:
 
 
 def smallest_words(view: RunView, model: str) -> str:
-    """The smallest leak that the primary attack would have found, in a sentence; empty where that was not computed."""
+    """Say the smallest leak that the primary attack would have found.
+
+    Empty where that was not computed.
+    """
     auc, tpr = (
         view.result(name, model, attack=view.primary_attack)
         for name in ("detectable_auc", "detectable_tpr")
@@ -168,16 +175,14 @@ def smallest_words(view: RunView, model: str) -> str:
     if auc is not None and not math.isnan(auc.value):
         said.append(f"an AUC of {auc.value:.2f}")
     if tpr is not None and not math.isnan(tpr.value):
-        said.append(
-            f"{100 * tpr.value:.1f} % of members at {100 * fpr_of(tpr.note):g} % false alarms"
-        )
+        said.append(f"{100 * tpr.value:.1f} % of members at {100 * tpr.fpr:g} % false alarms")
     if not said:
         return "No leak at all would have been found in so few records."
     return f"Of leaks like these the {words(view.primary_attack)} attack would have found 4 in 5: {' or '.join(said)}."
 
 
 def silent_teacher_words(view: RunView, model: str) -> str:
-    """That the audit saw nothing in the teacher either, which was trained on the members; empty where it did.
+    """Say that the audit saw nothing in the teacher either; empty where it did.
 
     Empty too where the teacher was not audited.
     """
@@ -190,6 +195,5 @@ def silent_teacher_words(view: RunView, model: str) -> str:
 
 
 def needed_of(row: Result | None) -> int:
-    """The number of records in a note such as "needed=1200"; 0 where there is none, or no number would do."""
-    needed = number_in(row.note, "needed") if row is not None else math.nan
-    return int(needed) if math.isfinite(needed) else 0
+    """Give the records of each side that would do; 0: not known, or none would."""
+    return row.needed if row is not None else 0

@@ -1,4 +1,4 @@
-"""How a figure is drawn: its size, fonts and colours, its SVG with equal bytes every time, and the numbers behind it."""
+"""How a figure is drawn: size, fonts and colours; equal inputs give equal bytes."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ SPARE = ("#999999", (0, (3, 1, 1, 1)), "X")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Picture:
-    """A figure: its name (file names), its `<svg>` for the page, and the numbers behind it."""
+    """A figure: its name (of its files), its `<svg>`, and the numbers behind it."""
 
     name: str
     svg: str
@@ -77,7 +77,7 @@ def settings(name: str) -> dict[Any, Any]:
 
 
 def canvas(width: float, height: float) -> tuple[Figure, Axes]:
-    """An empty figure of width x height pixels, as an SVG of as many units, and its axes."""
+    """Make an empty figure of width x height pixels, and its axes."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(width / 72, height / 72), dpi=72, layout="constrained")

@@ -1,4 +1,4 @@
-"""A table as plain values, and Results as its cells: built once, then written as HTML, markdown or text."""
+"""A table as plain values, written as HTML, Markdown or text."""
 
 from __future__ import annotations
 
@@ -11,13 +11,15 @@ from stillage.report.load import RunView
 from stillage.report.words import interval, nonmembers_needed, percent, words
 from stillage.types import Result
 
-NO_INTERVAL = "no interval: "  # in a note, before the reason
 TINTS = 5  # steps of the background of an AUC cell, from chance to 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cell:
-    """One cell: its text; tint 0..TINTS shades it; small follows in a lighter line (an interval)."""
+    """One cell of a table.
+
+    tint 0..TINTS shades it; small follows in a lighter line (an interval).
+    """
 
     text: str
     small: str = ""
@@ -32,7 +34,10 @@ class Cell:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Table:
-    """A caption, column heads, and rows of cells; the first `heads` columns name the row, the others are numbers."""
+    """A caption, column heads, and rows of cells.
+
+    The first `heads` columns name the row, the others are numbers.
+    """
 
     caption: str
     columns: tuple[str, ...]
@@ -46,7 +51,7 @@ class Table:
 
 
 def without_dashes(table: Table) -> Table | None:
-    """The table without the columns that hold nothing but dashes; None where no number is left.
+    """Leave out columns that hold nothing but dashes; None where no number is left.
 
     A dash with a reason under it is something to say.
     """
@@ -64,7 +69,7 @@ def without_dashes(table: Table) -> Table | None:
 
 
 def is_dash(cell: Cell) -> bool:
-    """Does the cell say nothing?"""
+    """Tell whether a cell says nothing."""
     return cell.text in ("", "–") and cell.small in ("", "no value")
 
 
@@ -116,13 +121,13 @@ def bracketed(shown: str) -> Cell:
 
 
 def number(row: Result | None, digits: int = 2) -> Cell:
-    """A Result as value and interval; a dash where it was not measured, the reason where it has no value."""
+    """Show a result as value and interval; a dash, or the reason, where it has none."""
     if row is None:
         return Cell(text="–")
     if math.isnan(row.value):
-        return Cell(text="–", small=row.note if not row.note.startswith("fpr") else "no value")
-    if math.isnan(row.low) and NO_INTERVAL in row.note:
-        return Cell(text=interval(row, digits), small=row.note.partition(NO_INTERVAL)[2])
+        return Cell(text="–", small=row.reason or "no value")
+    if math.isnan(row.low):
+        return Cell(text=interval(row, digits), small=row.reason)
     return bracketed(interval(row, digits))
 
 
@@ -132,12 +137,12 @@ def share(row: Result | None) -> Cell:
         return Cell(text="–")
     if math.isnan(row.value):
         refused = nonmembers_needed(row) or "too few nonmembers"
-        return Cell(text="–", small=refused if "refused" in row.note else "no value")
+        return Cell(text="–", small=refused if row.reason else "no value")
     return bracketed(percent(row))
 
 
 def auc_cell(row: Result | None) -> Cell:
-    """An AUC, shaded by how far its interval keeps above 0.5; not shaded where the interval holds 0.5."""
+    """Show an AUC, shaded by how far its interval keeps above 0.5."""
     cell = number(row)
     if row is None or math.isnan(row.low) or row.low <= 0.5:
         return cell

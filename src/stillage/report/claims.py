@@ -1,4 +1,4 @@
-"""What a model shows of the members, and whether it stands above the models that cannot know them.
+"""What a model shows of the members, and whether it stands above its controls.
 
 The claims: the AUC of the strongest attack (the interval that holds for all attacks together), that of the attack that
 was named first, the share that each of the two finds at few false alarms, and the share recited. Each first has to lie
@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from stillage.audit.control_models import CLEAN, CLEAN_TEACHER, CONTROLS, OF_STUDENTS, OUTSIDE
-from stillage.report.load import RunView, fpr_of, number_in
+from stillage.report.load import RunView
 from stillage.report.words import CHANCE
 from stillage.types import Result
 
@@ -27,7 +27,7 @@ PAIRED = ("auc_beyond_control", "attributable_leak")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Against:
-    """A control's own number beside the model's, and whether the model is shown to stand above it."""
+    """A control's number, and whether the model is shown to stand above it."""
 
     control: str
     row: Result | None
@@ -37,7 +37,10 @@ class Against:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Claim:
-    """A number of a model. shows: it lies above its floor; against: the controls that have that number too."""
+    """A number of a model, beside its floor and its controls.
+
+    shows: it lies above its floor; against: the controls that have that number too.
+    """
 
     row: Result
     shows: bool
@@ -48,19 +51,22 @@ class Claim:
 
     @property
     def is_attributed(self) -> bool:
-        """Does it show what the training left, because every control stays below, or the draw excludes all else?"""
+        """Whether it shows what the training left.
+
+        Because every control stays below, or the draw excludes all else.
+        """
         return self.is_above_all and (
             self.by_draw or any(other.reads_as_well for other in self.against)
         )
 
     @property
     def is_above_all(self) -> bool:
-        """Does it stand above its floor and every control?"""
+        """Whether it stands above its floor and every control."""
         return self.shows and all(other.is_above for other in self.against)
 
 
 def subject(view: RunView) -> str:
-    """The model the report is about: the student, or the teacher where there is no student with an audit."""
+    """Name the model that the report is about: the student, else the teacher."""
     audited = {row.model for row in view.results if row.metric == "auc"}
     pool = audited or set(view.models)
     return next(
@@ -69,7 +75,7 @@ def subject(view: RunView) -> str:
 
 
 def controls_of(view: RunView, model: str) -> tuple[str, ...]:
-    """The audited models that never met the members of this one, nor a teacher that did."""
+    """List the audited models that met neither the model's members nor its teacher."""
     audited = {row.model for row in view.results if row.metric == "auc"}
     return tuple(
         name for name in CONTROLS.get(model, OF_STUDENTS) if name in audited and name != model
@@ -77,7 +83,7 @@ def controls_of(view: RunView, model: str) -> tuple[str, ...]:
 
 
 def is_randomised(view: RunView, model: str) -> bool:
-    """Was the model trained in this run on members that this run drew at random from one pool with the nonmembers?
+    """Tell whether a draw of this run decided who was a member of its training.
 
     Then nothing but its training can tell the two apart, and the draw itself is the control. A student's way to the members
     is longer; for it a control model is asked.
@@ -92,7 +98,7 @@ def is_randomised(view: RunView, model: str) -> bool:
 
 
 def reads_as_well(view: RunView, model: str, control: str) -> bool:
-    """Does a control read texts that neither met about as well as the model does?
+    """Tell whether a control reads unmet texts about as well as the model.
 
     By their bits per byte on nonmembers; a model from the same recipe does. Where that was not measured, one from
     elsewhere is taken not to.
@@ -112,7 +118,10 @@ def family(view: RunView, model: str) -> tuple[str, ...]:
 
 
 def strongest_auc(view: RunView, model: str) -> Result | None:
-    """The best attack's AUC with limits that hold for all attacks together; the primary attack's where none was chosen."""
+    """Give the best attack's AUC, with limits that hold for all attacks together.
+
+    The primary attack's where none was chosen.
+    """
     best = view.result("best_attack_auc", model)
     if best is None or math.isnan(best.value) or len(family(view, model)) < 2:
         return view.result("auc", model, attack=view.primary_attack)
@@ -120,7 +129,10 @@ def strongest_auc(view: RunView, model: str) -> Result | None:
 
 
 def auc_claims(view: RunView, model: str) -> tuple[Claim, ...]:
-    """The strongest attack's AUC, then the primary attack's; one where they are the same row or only one has a value."""
+    """Claim the strongest attack's AUC, then the primary attack's.
+
+    One where they are the same row, or only one has a value.
+    """
     rows = (strongest_auc(view, model), view.result("auc", model, attack=view.primary_attack))
     found = {
         (row.metric, row.attack): row for row in rows if row is not None and not math.isnan(row.low)
@@ -129,7 +141,7 @@ def auc_claims(view: RunView, model: str) -> tuple[Claim, ...]:
 
 
 def auc_claim(view: RunView, row: Result) -> Claim:
-    """An AUC beside the same attack's on the controls; those that the attack cannot be run on say nothing about it."""
+    """Set an AUC beside the same attack's on the controls."""
     others = (view.result("auc", name, attack=row.attack) for name in controls_of(view, row.model))
     against = tuple(
         beside(view, row, other, auc_above(view, row, other))
@@ -142,8 +154,9 @@ def auc_claim(view: RunView, row: Result) -> Claim:
 
 
 def auc_above(view: RunView, row: Result, control: Result) -> bool:
-    """Is an AUC above a control's: by the paired test on the same records, or by intervals apart where there is none?
+    """Tell whether an AUC is above a control's.
 
+    By the paired test on the same records, or by intervals apart where there is none.
     The attack that was named first is tested alone; one that was picked among several by the p that allows for all.
     """
     paired = difference(view, PAIRED, row.model, control.model, attack=row.attack)
@@ -153,7 +166,7 @@ def auc_above(view: RunView, row: Result, control: Result) -> bool:
 
 
 def tail_claim(view: RunView, model: str) -> Claim | None:
-    """The share of members found at few false alarms: what shows most; None where none was measured.
+    """Claim the share of members found at few false alarms; None without one.
 
     Under the primary attack, at the lowest FPR that shows most; and under the attack that finds most at the lowest FPR,
     with limits that hold for all attacks together (family_tpr). It shows something where its interval lies above the
@@ -164,7 +177,7 @@ def tail_claim(view: RunView, model: str) -> Claim | None:
         for row in rates(view, model, "tpr_at_fpr")
         if row.attack == view.primary_attack and not math.isnan(row.low)
     ]
-    rows = sorted(own, key=lambda row: fpr_of(row.note))
+    rows = sorted(own, key=lambda row: row.fpr)
     most = max(rates(view, model, "family_tpr"), key=lambda row: row.low, default=None)
     rows += [most] if most is not None and most.attack != view.primary_attack else []
     claims = [tail_at(view, row) for row in rows]
@@ -181,7 +194,7 @@ def tail_at(view: RunView, row: Result) -> Claim:
 
     By the paired test where there is one (of the primary attack), else by intervals apart.
     """
-    fpr = fpr_of(row.note)
+    fpr = row.fpr
     achieved = view.result("achieved_fpr", row.model, attack=row.attack, fpr=fpr)
     limits = [fpr, *((achieved.value, achieved.high) if achieved is not None else ())]
     shows = row.low > max((x for x in limits if not math.isnan(x)), default=1.0)
@@ -207,8 +220,9 @@ def extraction_pair(view: RunView, model: str) -> tuple[Result | None, Result | 
 
 
 def recital_claim(view: RunView, model: str) -> Claim | None:
-    """The share of members' targets recited; it shows something above the nonmembers' floor, by a permutation test.
+    """Claim the share of members' targets recited, above the nonmembers' floor.
 
+    By a permutation test.
     Where that was not made: by intervals apart.
     """
     members, nonmembers = extraction_pair(view, model)
@@ -221,14 +235,17 @@ def recital_claim(view: RunView, model: str) -> Claim | None:
             paired = difference(view, ("extraction_beyond_control",), model, name)
             against.append(beside(view, members, other, share_above(members, other, paired)))
     more = view.result("extraction_beyond_nonmembers", model)
-    shows = members.low > nonmembers.high if more is None else p_of(more) <= (1 - more.level) / 2
+    shows = members.low > nonmembers.high if more is None else more.p <= (1 - more.level) / 2
     return Claim(
         row=members, shows=shows, against=tuple(against), by_draw=is_randomised(view, model)
     )
 
 
 def share_above(row: Result, control: Result, paired: Result | None) -> bool:
-    """Is a share above a control's: by the paired test, Holm over all made, or by intervals apart without one?"""
+    """Tell whether a share is above a control's.
+
+    By the paired test, Holm over all made, or by intervals apart without one.
+    """
     return row.low > control.high if paired is None else paired.value > 0 and is_sure(paired)
 
 
@@ -254,32 +271,18 @@ def difference(
         if row.metric in metrics
         and row.model == model
         and (not attack or row.attack == attack)
-        and (fpr is None or fpr_of(row.note) == fpr)
-        and compared_with(row) == control
+        and (fpr is None or row.fpr == fpr)
+        and row.against == control
     )
     return next(rows, None)
 
 
-def compared_with(row: Result) -> str:
-    """The control of a difference: "student_no_teacher" of "fpr=0.01; student minus student_no_teacher; p=0.2"."""
-    parts = (part.partition(" minus ")[2] for part in row.note.split(";"))
-    named = next((part for part in parts if part), "")
-    return named or ("student_counterfactual" if row.metric == "attributable_leak" else "")
-
-
 def is_sure(row: Result) -> bool:
-    """Is a difference more than luck, over all that were tested with it?"""
-    p = number_in(row.note, "holm p")
-    return row.low > 0 if math.isnan(p) else p <= 1 - row.level
-
-
-def p_of(row: Result) -> float:
-    """The p-value of a row; 1 where it has none."""
-    p = number_in(row.note, "p")
-    return 1.0 if math.isnan(p) else p
+    """Tell whether a difference is more than luck, over all that were tested."""
+    return row.low > 0 if math.isnan(row.p_adjusted) else row.p_adjusted <= 1 - row.level
 
 
 def claims_of(view: RunView, model: str) -> tuple[Claim, ...]:
-    """Every claim that can be made of a model, in the order in which the headline takes them."""
+    """Make every claim about a model, in the order in which the headline takes them."""
     others = (tail_claim(view, model), recital_claim(view, model))
     return (*auc_claims(view, model), *(claim for claim in others if claim is not None))

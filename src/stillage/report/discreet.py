@@ -1,4 +1,4 @@
-"""A run as a report may show it: what somebody else wrote is searched or hidden where it comes from, our own words never."""
+"""A run as a report may show it: what others wrote is hidden or searched."""
 
 from __future__ import annotations
 
@@ -20,7 +20,8 @@ from stillage.run.config import Config
 from stillage.run.flags import setting_kinds
 from stillage.run.folder import json_text
 from stillage.run.parse import flat_values, to_plain
-from stillage.types import PARTS
+from stillage.run.results import COLUMNS
+from stillage.types import PARTS, Result
 
 Keys = tuple[str, ...]
 """Where a text stands in nested JSON: the keys above it, without places in lists."""
@@ -35,13 +36,16 @@ SCHEMA = (
     "distill.params",
 )
 """Settings that name columns, attacks, methods and their parameters: words of a table's head or of our lists, no texts."""
+NAMED = ("run", "dataset")
+"""Texts of a result that have names of their own in a report."""
 TYPED = ("stop_after", "path")
 """In summary.json and env.json: texts that come from the configuration or the command line. All others are ours."""
 
 
 def discreet(view: RunView, title: str) -> tuple[RunView, str]:
-    """(the view without anything that tells of private text, its title); makes the run's key where there is none.
+    """Hide what tells of private text in a view and in its title.
 
+    Makes the run's key where there is none.
     What the numbers of groups stand for is written beside the key, in NAMES_FILE.
     """
     key, typed = run_key(view.run), [title, *sampled_texts(view)]
@@ -58,9 +62,9 @@ def discreet(view: RunView, title: str) -> tuple[RunView, str]:
     if names:
         groups = {shown: label for label, shown in names.items()}
         write_secret(view.run / NAMES_FILE, json_text({"groups": groups}))
-    return replace(
-        hidden(view, sight), results=renamed(hidden_notes(view, sight), names)
-    ), sight.free(title) if view.records is not None else title
+    shown = tuple(hidden_hashes(row, sight) for row in renamed(view.results, names))
+    title = sight.free(title) if view.records is not None else title
+    return replace(hidden(view, sight), results=shown), title
 
 
 def unsearched(text: str) -> str:
@@ -69,7 +73,10 @@ def unsearched(text: str) -> str:
 
 
 def hidden(view: RunView, sight: Sight) -> RunView:
-    """The view with every text in what describes the run (checks, split, training, settings) as it may be shown."""
+    """Replace every text in what describes the run by what may be shown of it.
+
+    That is: checks, split, training, settings.
+    """
 
     def fact(keys: Keys, text: str) -> str:
         return sight.free(text) if keys[-1] in TYPED else sight.digest(text)
@@ -95,9 +102,11 @@ def hidden(view: RunView, sight: Sight) -> RunView:
     )
 
 
-def hidden_notes(view: RunView, sight: Sight) -> list[Any]:
-    """The results, with no plain hash in their notes."""
-    return [replace(row, note=sight.digest(row.note)) for row in view.results]
+def hidden_hashes(row: Result, sight: Sight) -> Result:
+    """Replace plain hashes in a result's texts (its group and run have own names)."""
+    texts = (name for name, kind in COLUMNS.items() if kind == "str")
+    shown = {name: sight.digest(getattr(row, name)) for name in texts if name not in NAMED}
+    return replace(row, **shown)
 
 
 def walked(value: Any, change: Callable[[Keys, str], str], keys: Keys = ()) -> Any:  # noqa: ANN401 - JSON in, JSON out
@@ -112,7 +121,10 @@ def walked(value: Any, change: Callable[[Keys, str], str], keys: Keys = ()) -> A
 
 
 def hidden_split(split: Mapping[str, Any], sight: Sight) -> dict[str, Any]:
-    """How the split came about, without names and hashes of files that hold protected records, and without broken lines."""
+    """Describe the split without names and hashes of files of protected records.
+
+    And without broken lines.
+    """
     found = dict(split)
     sources = split.get("sources", {})
     number = 0
@@ -156,12 +168,12 @@ def settings_known() -> tuple[Mapping[str, object], Mapping[str, str]]:
 
 
 def takes_text(kind: object) -> bool:
-    """May the setting be any text, or have such texts in it?"""
+    """Tell whether a setting may be any text, or have such texts in it."""
     return kind in (str, Path) or any(part in (str, Path) for part in typing.get_args(kind))
 
 
 def hidden_yaml(text: str, change: Callable[[Keys, str], str]) -> str:
-    """A config.yaml, without its comments, with every text in it changed; empty where it cannot be read."""
+    """Change every text of a config.yaml, without comments; empty if unreadable."""
     import yaml
 
     try:

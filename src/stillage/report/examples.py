@@ -1,4 +1,4 @@
-"""What the report shows of single records: the most exposed members, generated answers, recited targets."""
+"""Single records: the most exposed members, generated answers, recited targets."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 
 from stillage.report.cells import Cell, Table
 from stillage.report.claims import subject
-from stillage.report.figures import scores_of
+from stillage.report.figures import attack_scores
 from stillage.report.load import RunView
 from stillage.report.private import PrivateText, Sight
 from stillage.report.redact import clip
@@ -46,12 +46,14 @@ class Generation:
 
 
 def exposed_table(view: RunView, options: ReportConfig) -> Table | None:
-    """The members that the primary attack is surest of, on the report's subject; None without scores."""
+    """Tabulate the members that the primary attack is surest of; None without scores."""
     model = subject(view)
-    chosen = _member_scores(view, model)
-    if not chosen:
+    found = attack_scores(view, view.primary_attack).get(model)
+    if found is None:
         return None
-    nonmembers, members = chosen
+    pairs = list(found.by_id.items())
+    members = [pair for pair, inside in zip(pairs, found.is_member, strict=True) if inside]
+    nonmembers = found.scores[~found.is_member]
     sight = view.sight
     top = sorted(members, key=lambda pair: (-pair[1], sight.id(pair[0])))[: options.examples]
     texts = _texts(view.records, {id_ for id_, _ in top})
@@ -90,19 +92,6 @@ def text_cell(text: PrivateText, sight: Sight) -> Cell:
     return Cell(text=clip(sight.text(text), 300), kind="" if sight.shows_all else "masked")
 
 
-def _member_scores(view: RunView, model: str) -> tuple[np.ndarray, list[tuple[str, float]]] | None:
-    """(nonmembers' scores, (id, score) of each member) of the primary attack on a model."""
-    if view.scores is None or model not in scores_of(view, view.primary_attack):
-        return None
-    import pyarrow.compute as pc
-
-    ours = (pc.field("model") == model) & (pc.field("attack") == view.primary_attack)
-    rows = view.scores.filter(ours).select(["id", "part", "score"]).to_pylist()
-    rows = [row for row in rows if row["score"] is not None and np.isfinite(row["score"])]
-    members = [(str(row["id"]), float(row["score"])) for row in rows if row["part"] == "private"]
-    return np.array([row["score"] for row in rows if row["part"] != "private"]), members
-
-
 def _texts(records: pa.Table | None, ids: set[str]) -> dict[str, PrivateText]:
     """id -> prompt, input and response of those records."""
     if records is None:
@@ -129,7 +118,7 @@ def _recited(view: RunView, model: str) -> dict[str, Mapping[str, Any]]:
 
 
 def recited_table(view: RunView, options: ReportConfig) -> Table | None:
-    """Members whose target a model recited furthest; targets and answers only with show_text."""
+    """Tabulate the members recited furthest; texts only with show_text."""
     found = _recited(view, subject(view))
     if not found:
         return None
@@ -156,7 +145,10 @@ def recited_table(view: RunView, options: ReportConfig) -> Table | None:
 
 
 def sample_rows(view: RunView) -> list[dict[str, Any]]:
-    """The rows of samples.parquet of the first test records by id; none where they cannot be checked and may not be shown."""
+    """Give the rows of samples.parquet of the first test records by id.
+
+    None where they cannot be checked and may not be shown.
+    """
     if view.samples is None or (view.records is None and not view.sight.shows_all):
         return []
     ids = sorted(set(view.samples.column("id").to_pylist()))[:GENERATIONS]
@@ -164,12 +156,18 @@ def sample_rows(view: RunView) -> list[dict[str, Any]]:
 
 
 def sampled_texts(view: RunView) -> list[str]:
-    """The texts that `generations` shows: what a model writes may hold what it learned of private records."""
+    """List the texts that `generations` shows.
+
+    What a model writes may hold what it learned of private records.
+    """
     return [str(row[key]) for row in sample_rows(view) for key in ("prompt", "reference", "text")]
 
 
 def generations(view: RunView) -> tuple[Generation, ...]:
-    """The first test records by id, with every model's answer; what only private records have is masked unless shown."""
+    """Give the first test records by id, with every model's answer.
+
+    What only private records have is masked unless shown.
+    """
     rows, free, found = sample_rows(view), view.sight.free, []
     for id_ in sorted({row["id"] for row in rows}):
         here = {row["model"]: row for row in rows if row["id"] == id_}

@@ -1,4 +1,4 @@
-"""The report's figures: ROC curves, quality against leakage, and every model's scores."""
+"""ROC curves, quality against leakage, and every model's scores."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from stillage.audit.scores import Scored, Scores
 from stillage.report.canvas import (
     Picture,
     arms,
@@ -36,29 +37,23 @@ QUALITY = (
 )
 
 
-def scores_of(view: RunView, attack: str) -> dict[str, tuple[Array, Array]]:
-    """model -> (scores float64[n], is_member bool[n]) of one attack; records without a score are left out."""
+def attack_scores(view: RunView, attack: str) -> dict[str, Scored]:
+    """Give one attack's scores of every model that has some of members and nonmembers."""
     if view.scores is None or not attack:
         return {}
-    import pyarrow.compute as pc
-
-    table = view.scores.filter(pc.field("attack") == attack)
-    model, part = (table.column(name).to_numpy(zero_copy_only=False) for name in ("model", "part"))
-    score = table.column("score").to_numpy().astype(np.float64)
-    found = {}
-    for name in view.models:
-        chosen = (model == name) & np.isfinite(score)
-        member = part[chosen] == "private"
-        if member.any() and not member.all():
-            found[name] = (score[chosen], member)
-    return found
+    read = Scores(view.scores)
+    found = {name: read.of(name, attack) for name in view.models}
+    return {name: one for name, one in found.items() if one.has_both}
 
 
 def pictures(view: RunView) -> dict[str, Picture]:
-    """Every figure that the run has numbers for, by name: roc, quality_leakage, scores_<model>."""
+    """Draw every figure that the run has numbers for, by name.
+
+    roc, quality_leakage, scores_<model>.
+    """
     from matplotlib import rc_context
 
-    scores = scores_of(view, view.primary_attack)
+    scores = attack_scores(view, view.primary_attack)
     drawn: list[Picture] = []
     with rc_context(settings("report")):
         if scores:
@@ -66,22 +61,22 @@ def pictures(view: RunView) -> dict[str, Picture]:
         points = tradeoff(view)
         if points:
             drawn.append(scatter(view, points))
-    for name, (values, member) in scores.items():
+    for name, one in scores.items():
         with rc_context(settings(f"report-{name}")):
-            drawn.append(histogram(view, name, values, member))
+            drawn.append(histogram(view, name, one.scores, one.is_member))
     return {picture.name: picture for picture in drawn}
 
 
-def roc(view: RunView, scores: Mapping[str, tuple[Array, Array]]) -> Picture:
-    """ROC curves of the primary attack on log axes, with pointwise bands and the chance line."""
+def roc(view: RunView, scores: Mapping[str, Scored]) -> Picture:
+    """Draw ROC curves of the primary attack on log axes, with pointwise bands."""
     from stillage.functional.stats import roc_band, roc_curve
 
     figure, axes = canvas(400, 400)
     rows: list[tuple[str | float | int, ...]] = []
-    fewest = min(int((~member).sum()) for _, member in scores.values())
+    fewest = min(int((~one.is_member).sum()) for one in scores.values())
     left = min(0.5, 1 / fewest)
     for name in reversed(list(scores)):  # the subject of the report on top
-        values, member = scores[name]
+        values, member = scores[name].scores, scores[name].is_member
         colour, style, _ = look(name)
         curve, band = roc_curve(values, member), roc_band(values, member, level=view.level)
         told = band.fpr >= min(
@@ -131,7 +126,10 @@ def auc_words(view: RunView, model: str) -> str:
 
 
 def thinned(fpr: Array, tpr: Array, left: float, most: int = 400) -> tuple[Array, Array]:
-    """The curve from `left` on, starting at the TPR reached there; at most about `most` vertices, even on a log axis."""
+    """Thin a curve from `left` on to about `most` vertices, even on a log axis.
+
+    It starts at the TPR reached there.
+    """
     start = float(tpr[fpr <= left].max(initial=0.0))
     inside = fpr >= left
     x, y = np.concatenate([[left], fpr[inside]]), np.concatenate([[start], tpr[inside]])
@@ -152,7 +150,7 @@ class Point:
 
 
 def tradeoff(view: RunView) -> tuple[Point, ...]:
-    """Models that have both a quality and an AUC of the primary attack; the first metric of QUALITY that any has."""
+    """Pair quality and AUC of each model; the first metric of QUALITY that any has."""
     for metric, _, _ in QUALITY:
         points = []
         for name in audited(view):
@@ -168,7 +166,7 @@ def tradeoff(view: RunView) -> tuple[Point, ...]:
 
 
 def scatter(view: RunView, points: Sequence[Point]) -> Picture:
-    """Quality against leakage, a cross of intervals per model; best is up and to the left."""
+    """Draw quality against leakage, a cross of intervals per model."""
     figure, axes = canvas(400, 310)
     metric, label, higher = next(entry for entry in QUALITY if entry[0] == points[0].quality.metric)
     for point in points:
@@ -223,7 +221,7 @@ def scatter(view: RunView, points: Sequence[Point]) -> Picture:
 
 
 def histogram(view: RunView, model: str, values: Array, member: Array) -> Picture:
-    """How a model scores members (filled) and nonmembers (outline), as shares of each group."""
+    """Draw how a model scores members (filled) and nonmembers (outline)."""
     figure, axes = canvas(330, 190)
     colour = look(model)[0]
     edges = bin_edges(values)
@@ -264,8 +262,9 @@ def histogram(view: RunView, model: str, values: Array, member: Array) -> Pictur
 
 
 def bin_edges(values: Array) -> Array:
-    """At most BINS + 3 equal bins over all scores, with round edges, so that none is a record's own score.
+    """Cut all scores into at most BINS + 3 equal bins with round edges.
 
+    So that no edge is a score of a record.
     One unit wide around a constant score.
     """
     low, high = float(values.min()), float(values.max())

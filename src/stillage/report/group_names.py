@@ -1,4 +1,4 @@
-"""Names of groups that may be printed: a value of a private column becomes a number, unless public records have it too."""
+"""Names of groups that may be printed: private values become numbers."""
 
 from __future__ import annotations
 
@@ -23,7 +23,10 @@ OURS = re.compile(r"\(none\)|\d+ other values")
 def column_values(
     records: pa.Table | None, columns: Sequence[str]
 ) -> dict[str, tuple[set[str], set[str]]]:
-    """column -> (values of protected records, values of those that may be shown), of the columns kept with the records."""
+    """Read which values of a column protected records have, and which public ones.
+
+    column -> (values of protected records, of those that may be shown).
+    """
     found: dict[str, tuple[set[str], set[str]]] = {column: (set(), set()) for column in columns}
     if records is None or "meta" not in records.column_names or not columns:
         return found
@@ -45,7 +48,7 @@ def shown_names(
     *,
     is_known: bool,
 ) -> dict[str, str]:
-    """Label "column: value" -> what is printed for it; labels that may stand are not in it.
+    """Give what is printed for each label "column: value" that may not stand.
 
     is_known: whether there are records to tell private values by; without them every value counts
     as private. Groups of a column are numbered in an order that only the key knows. Where one

@@ -1,4 +1,4 @@
-"""The page: every part of the report put into the template, escaped, with a policy that lets nothing else in."""
+"""The page: every part of the report in the template, escaped; no script."""
 
 from __future__ import annotations
 
@@ -11,26 +11,26 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from stillage.report.blocks import beyond_table, blocks_table
+from stillage.report.block_tables import beyond_table, blocks_table
 from stillage.report.canvas import Picture
 from stillage.report.cells import Table, without_dashes
 from stillage.report.claims import subject
-from stillage.report.digest import digests
 from stillage.report.examples import exposed_table, generations, recited_table
-from stillage.report.exposure import exposure_table
-from stillage.report.groups import group_words
-from stillage.report.halves import gain_words, halves_table, minimal_words
-from stillage.report.inheritance import curve_table, inheritance_table, sets_table
-from stillage.report.keys import key_numbers
-from stillage.report.left_out import left_out_table
+from stillage.report.exposure_table import exposure_table
+from stillage.report.figure_tables import digests
+from stillage.report.gain_tables import gain_words, halves_table, minimal_words
+from stillage.report.group_tables import rates_table, slices_table
+from stillage.report.inheritance_tables import curve_table, inheritance_table, sets_table
+from stillage.report.key_numbers import key_numbers
+from stillage.report.left_out_table import left_out_table
 from stillage.report.load import RunView
+from stillage.report.memorized_table import memorized_table
 from stillage.report.section import Section
-from stillage.report.shadows import memorized_table
-from stillage.report.signal import signal_table
-from stillage.report.slices import rates_table, slices_table
+from stillage.report.signal_tables import signal_table
 from stillage.report.tables import auc_table, blind_table, extraction_table, models_table, tpr_table
 from stillage.report.verdict import Verdict
 from stillage.report.words import sentence, words
+from stillage.report.worst_group import group_words
 from stillage.run.config import ReportConfig
 
 HERE = Path(__file__).parent
@@ -57,6 +57,24 @@ class CheckRow:
         return "open" if self.says_nothing else "passed" if self.passed else "failed"
 
 
+def rendered(template: str, parts: Mapping[str, Any]) -> str:
+    """Fill a template of this folder, escaped; its style is allowed by its hash."""
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+    from markupsafe import Markup
+
+    css = (HERE / "report.css").read_text(encoding="utf-8")
+    digest = base64.b64encode(hashlib.sha256(css.encode()).digest()).decode()
+    environment = Environment(
+        loader=FileSystemLoader(HERE),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    style = {"css": Markup(css), "style_hash": digest}
+    return environment.get_template(template).render({**parts, **style})
+
+
 def page(
     view: RunView,
     judged: Verdict,
@@ -66,24 +84,11 @@ def page(
     title: str,
     sections: Sequence[Section] = (),
 ) -> str:
-    """The whole report as one HTML document: no script, no request, style by hash only."""
-    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+    """Write the report as one HTML document: no script, no request, style by hash."""
     from markupsafe import Markup
 
-    css = (HERE / "report.css").read_text(encoding="utf-8")
-    digest = base64.b64encode(hashlib.sha256(css.encode()).digest()).decode()
-    loader = FileSystemLoader(HERE)
-    environment = Environment(
-        loader=loader,
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
     parts = {
         "title": title,
-        "css": Markup(css),
-        "style_hash": digest,
         "verdict": replace(
             judged, headline=typeset(judged.headline), detail=typeset(judged.detail)
         ),
@@ -117,7 +122,7 @@ def page(
         "level": f"{100 * view.level:g} %",
         **facts(view),
     }
-    return environment.get_template("report.html.j2").render(parts)
+    return rendered("report.html.j2", parts)
 
 
 def measured_sections(
@@ -178,7 +183,7 @@ def tables(view: RunView, options: ReportConfig) -> dict[str, Table | None]:
 
 
 def checks(view: RunView) -> tuple[CheckRow, ...]:
-    """The validity checks, the failed ones first, then those that could not tell or are open."""
+    """List the validity checks: failed, could not tell, open, passed."""
     found = [
         CheckRow(
             name=words(str(check.get("name", ""))),

@@ -1,4 +1,4 @@
-"""What the report reads of a run folder, as one frozen view; stages that did not run are simply absent."""
+"""What the report reads of a run folder; stages that did not run are absent."""
 
 from __future__ import annotations
 
@@ -54,7 +54,10 @@ STAGES = ("evaluate", "audit", "blocks", "signal", "exposure", "dp")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunView:
-    """One run as the report sees it: tables are None and mappings empty where the stage did not run."""
+    """A run as the report sees it.
+
+    Tables are None and mappings empty where the stage did not run.
+    """
 
     run: Path
     results: tuple[Result, ...]
@@ -76,7 +79,7 @@ class RunView:
 
     @property
     def models(self) -> tuple[str, ...]:
-        """Every model with a result, a score, a text or a training summary, in reading order ("blind" is none)."""
+        """Every model with a result, score, text or training, in reading order."""
         found = {result.model for result in self.results} | set(self.summaries)
         for table in (self.samples, self.scores):
             if table is not None:
@@ -85,7 +88,7 @@ class RunView:
 
     @property
     def attacks(self) -> tuple[str, ...]:
-        """Attacks with an AUC of some model, in the order of the configuration, then by name."""
+        """Attacks with an AUC, in the order of the configuration, then by name."""
         found = {
             r.attack for r in self.results if r.metric == "auc" and r.attack and r.model != "blind"
         }
@@ -94,16 +97,16 @@ class RunView:
 
     @property
     def primary_attack(self) -> str:
-        """The attack of the headline: the first one of the configuration, so that nothing is chosen after looking."""
+        """The attack that the configuration names first: not chosen after looking."""
         return self.attacks[0] if self.attacks else ""
 
     @property
     def given_reference(self) -> str:
-        """The part under which a model that was given as audit.reference is listed; empty where none was."""
+        """The name under which a given audit.reference is listed; empty: none was."""
         return OUTSIDE if self.setting("audit", "reference", "") else ""
 
     def called(self, model: str) -> str:
-        """A model's name in tables and sentences: its part's, or its own where it was given as a reference."""
+        """Name a model as tables and sentences do; a given reference by its own name."""
         return (
             own_name(str(self.setting("audit", "reference", "")))
             if model == self.given_reference
@@ -131,9 +134,10 @@ class RunView:
         fpr: float | None = None,
         dataset: str = "",
     ) -> Result | None:
-        """The row with that metric; of several, the one over most records (a slice has fewer), test data first on ties.
+        """Find the row with a metric.
 
-        attack, fpr (read from the note, "fpr=0.01") and dataset filter where they are given.
+        Of several, the one over most records (a slice has fewer), test data first on ties.
+        attack, fpr and dataset filter where they are given.
         """
         rows = [
             row
@@ -141,7 +145,7 @@ class RunView:
             if row.metric == metric
             and row.model == model
             and (not attack or row.attack == attack)
-            and (fpr is None or fpr_of(row.note) == fpr)
+            and (fpr is None or row.fpr == fpr)
             and (not dataset or row.dataset == dataset)
         ]
         return max(rows, key=lambda row: (row.dataset == "test", row.n), default=None)
@@ -196,25 +200,11 @@ def read_run(run: Path, measures: Sequence[str] = ()) -> RunView:
     )
 
 
-def fpr_of(note: str) -> float:
-    """The FPR in a note such as "fpr=0.01"; NaN where there is none."""
-    return number_in(note, "fpr")
-
-
-def number_in(note: str, name: str) -> float:
-    """The number that a note gives under a name: 0.03 for "bh p" of "40 members; p=0.01; bh p=0.03 of 5"; NaN without."""
-    for part in note.replace(",", ";").split(";"):
-        key, _, value = part.partition("=")
-        if key.strip() == name:
-            try:
-                return float(value.split()[0])
-            except (ValueError, IndexError):
-                return math.nan
-    return math.nan
-
-
 def count_parameters(model: Path) -> int:
-    """Numbers in the safetensors files of a model folder, from their headers alone (a tied weight is stored once)."""
+    """Count the numbers in the safetensors files of a model folder, by headers.
+
+    A tied weight is stored once.
+    """
     count = 0
     for path in sorted(model.glob("*.safetensors")):
         with path.open("rb") as file:
@@ -226,7 +216,7 @@ def count_parameters(model: Path) -> int:
 
 
 def _is_timing(row: Result) -> bool:
-    """Is this a duration or a speed? Those differ between equal runs and stay out of the report's tables."""
+    """Tell durations and speeds, which differ between equal runs."""
     return row.unit in ("s", "seconds", "tokens/s") or row.metric.endswith(("_s", "_per_second"))
 
 

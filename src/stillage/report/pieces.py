@@ -1,4 +1,4 @@
-"""What of a text may identify somebody: runs of characters, words, tokens, numbers and codes.
+"""What of a text may identify somebody: words, tokens, numbers and codes.
 
 All of a text in its normal form (functional.words). What the two sides of a comparison write apart
 or together, or with other signs between, is the same run, number or code.
@@ -65,14 +65,17 @@ def runs_in(form: str) -> tuple[Array, Array, Array]:
 
 
 def linked(places: Array, barriers: Array) -> Array:
-    """Whether each place and the next are in one run: near, with no barrier between (counts)."""
+    """Tell whether each place and the next are in one run.
+
+    That is: near, with no barrier between (counts).
+    """
     return (np.diff(places) <= GAP + 1) & (np.diff(barriers[places]) == 0)
 
 
 def hashed_runs(
     codes: Array, places: Array, linked: Array, length: int, kind: int = 0
 ) -> tuple[Array, Array, Array]:
-    """A 64-bit polynomial hash of every run of linked characters; (hashes, first, last)."""
+    """Hash every run of linked characters: (hashes of 64 bits, first, last)."""
     count = places.size - length + 1
     if count <= 0:
         return np.zeros(0, dtype=np.uint64), places[:0], places[:0]
@@ -87,14 +90,14 @@ def hashed_runs(
 
 @cache
 def kinds_of_characters() -> Array:
-    """Of every code point: 0; 1 for a letter (or a number, no digit); 2 to 11 for a digit."""
+    """Classify every code point: 0; 1: a letter (a number, no digit); 2-11: digits."""
     every = (chr(code) for code in range(sys.maxunicode + 1))
     kinds = (unicodedata.digit(one, -1) + 2 if one.isalnum() else 0 for one in every)
     return np.fromiter(kinds, dtype=np.uint8, count=sys.maxunicode + 1)
 
 
 def in_digits(form: str) -> str:
-    """The text with every digit of any script as one of 0 to 9, character by character."""
+    """Write every digit of any script as one of 0 to 9, character by character."""
     if form.isascii():
         return form
     return "".join(str(unicodedata.digit(one, one)) for one in form)
@@ -127,7 +130,10 @@ def spans_of(form: str) -> Iterator[tuple[str, tuple[int, int]]]:
 
 
 def codes_of(form: str, words: Sequence[tuple[int, int]]) -> Iterator[tuple[str, tuple[int, int]]]:
-    """Codes of letters and digits in up to six words, with at most GAP characters between two."""
+    """Find codes of letters and digits in up to six words.
+
+    At most GAP characters between two.
+    """
     for index, (start, _) in enumerate(words):
         code, before = "", start
         for first, last in words[index : index + 6]:
@@ -140,7 +146,7 @@ def codes_of(form: str, words: Sequence[tuple[int, int]]) -> Iterator[tuple[str,
 
 
 def is_code(text: str) -> bool:
-    """Is it of letters and digits, as numbers of passports and plates are?"""
+    """Tell numbers of letters and digits, as of passports and plates."""
     return len(text) in CODE and any(map(str.isdigit, text)) and any(map(str.isalpha, text))
 
 
@@ -156,7 +162,10 @@ def number_of(written: str, fewest: int) -> str:
 
 
 def runs_of(form: str) -> Iterator[tuple[str, tuple[int, int]]]:
-    """Every two and three characters in a row of a script without spaces, with their place."""
+    """Give every two and three characters in a row of a script without spaces.
+
+    With their place.
+    """
     if form.isascii():
         return
     words = word_spans(form)
@@ -216,5 +225,5 @@ def pieces_in(form: str, in_a_row: Collection[str], codes: Collection[str] = ())
 
 
 def stands_in(phrase: str, form: str) -> bool:
-    """Does a text have this phrase, from the beginning of a word to the end of one?"""
+    """Tell whether a text has a phrase, from the start of a word to the end of one."""
     return phrase in form and re.search(rf"(?<!\w){re.escape(phrase)}(?!\w)", form) is not None

@@ -1,4 +1,4 @@
-"""What of a run is private, and what a report may say of it to those who do not hold the run folder."""
+"""What of a run is private, and what may be said of it without its folder."""
 
 from __future__ import annotations
 
@@ -24,7 +24,10 @@ DIGEST = re.compile(r"\b(?:[0-9a-f]{64}|[0-9a-f]{16})\b")
 
 @dataclass(frozen=True, slots=True)
 class PrivateText:
-    """A text of a private record, or a place that was named after some: a mask wherever it is printed without `Sight`."""
+    """A text of a private record, or a place named after some.
+
+    A mask wherever it is printed without `Sight`.
+    """
 
     text: str
 
@@ -42,7 +45,7 @@ def as_it_is(text: str) -> str:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sight:
-    """What a report shows: everything, or nothing that tells of private text without the key of the run.
+    """What a report shows: everything, or nothing private without the key.
 
     key: of the keyed names. free: masks a text that nobody vouches for (redact.Redactor).
     """
@@ -56,11 +59,11 @@ class Sight:
         return private.text if self.shows_all else str(private)
 
     def id(self, record_id: str) -> str:
-        """A record's id; without its text a name of the same length for all that needs the key to be guessed."""
+        """Name a record: its id, or a keyed name that cannot be guessed."""
         return record_id if self.shows_all else self.keyed("record", record_id, 10)
 
     def digest(self, text: str) -> str:
-        """The text with every hash in it, which could confirm a guess at what was hashed, replaced by a keyed one."""
+        """Replace every hash in a text, which could confirm a guess, by a keyed one."""
         if self.shows_all:
             return text
         return DIGEST.sub(
@@ -76,8 +79,9 @@ class Sight:
 
 
 def run_key(run: Path) -> bytes:
-    """The key of a run, from `<run>/report.key`; made at random, for its owner's eyes, where there is none.
+    """Read the key of a run, `<run>/report.key`; made at random where there is none.
 
+    For its owner's eyes.
     DataError where the file is no key.
     """
     path = run / KEY_FILE

@@ -1,5 +1,6 @@
-"""Masking what a free text has from private records alone: a model's answer, or words that somebody typed.
+"""Masking what a free text has from private records alone.
 
+A model's answer, or words that somebody typed.
 Only such texts are searched. The report's own words are never: they hold nothing that was not put in on purpose (private.py).
 """
 
@@ -47,7 +48,7 @@ SEPARATOR = " " + "\0" * WINDOW + " "
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Redactor:
-    """Masks in a text every run and piece that protected records have and public ones have not.
+    """Mask every run and piece of a text that only protected records have.
 
     secret: hashes of the runs (runs_in), sorted uint64. pieces: words, tokens, numbers (written "#"
     and digits), codes, and short whole fields.
@@ -92,7 +93,7 @@ def _masked_runs(text: str, hidden: Array) -> Iterator[str]:
 
 
 def folded(text: str) -> tuple[str, str, Sequence[int]]:
-    """(the text in NFC, its normal form, for each character of the form its place in that text)."""
+    """Fold a text: (in NFC, its normal form, the place of each character of that)."""
     text = unicodedata.normalize("NFC", text)
     characters: list[str] = []
     origin: list[int] = []
@@ -170,7 +171,7 @@ def held_in(runs: Array, form: str) -> Array:
 
 
 def _chunks(records: pa.Table, *, is_safe: bool) -> Iterator[list[str]]:
-    """The texts of the records that may be shown, or of the others, about CHUNK_CHARS at a time."""
+    """Give the texts of safe or protected records, about CHUNK_CHARS at a time."""
     import pyarrow.compute as pc
 
     safe = pc.field("part").isin(list(SAFE_PARTS))
@@ -188,7 +189,10 @@ def _chunks(records: pa.Table, *, is_safe: bool) -> Iterator[list[str]]:
 
 
 def texts_of(row: Mapping[str, object]) -> Iterator[str]:
-    """Every text of a row of records.parquet: fields, what turns say, values of kept columns; not the columns' names."""
+    """Give every text of a row of records.parquet.
+
+    Fields, what turns say, values of kept columns; not the columns' names.
+    """
     yield from (
         text
         for name in ("prompt", "input", "response")

@@ -2,24 +2,25 @@
 
 from __future__ import annotations
 
+from stillage.report.claim_words import target_words
 from stillage.report.claims import extraction_pair
-from stillage.report.exposure import exposure_words
-from stillage.report.groups import group_words
-from stillage.report.halves import gain_words, minimal_words
-from stillage.report.left_out import left_out_line
+from stillage.report.exposure_table import exposure_words
+from stillage.report.gain_tables import gain_words, minimal_words
+from stillage.report.left_out_table import left_out_line
 from stillage.report.load import RunView
 from stillage.report.tables import models_table, rates
-from stillage.report.told import target_words
 from stillage.report.verdict import Verdict
 from stillage.report.words import interval, percent, words
+from stillage.report.worst_group import group_words
 
 LINES = 10
 """With the path of the page, which the command line adds, there are eleven at most."""
 
 
 def summary_lines(view: RunView, judged: Verdict, *, title: str) -> list[str]:
-    """Title, headline and what must be said of it, worst group, both halves, a line per model, recital; LINES at most.
+    """Write the run in LINES lines at most.
 
+    Title, headline and what must be said of it, worst group, both halves, a line per model, recital.
     The models give way where there are too many, in reading order.
     """
     lines = [f"{title}: {judged.badge}{checked(view)}", judged.headline]
@@ -46,7 +47,7 @@ def summary_lines(view: RunView, judged: Verdict, *, title: str) -> list[str]:
 
 
 def checked(view: RunView) -> str:
-    """ "; split valid, 7 of 8 checks passed, 1 could not tell"; empty where nothing was checked."""
+    """Say how many checks passed: "; split valid, 7 of 8 checks passed"."""
     if not view.validity:
         return ""
     checks = view.validity.get("checks", [])
@@ -57,7 +58,7 @@ def checked(view: RunView) -> str:
 
 
 def recited_line(view: RunView) -> str:
-    """What the student recites of members, and its exposure; empty where that was not measured."""
+    """Say what the student recites of members, and its exposure."""
     members, nonmembers = extraction_pair(view, "student")
     if members is None:
         return ""

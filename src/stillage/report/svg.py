@@ -1,4 +1,4 @@
-"""Matplotlib's SVG made fit for a page: no ids that clash, no inline styles, colours that follow light and dark."""
+"""Matplotlib's SVG made fit for a page: no ids that clash, no inline styles."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def standalone(inline: str) -> str:
 
 
 def _attributes(element: ET.Element) -> None:
-    """Turn an element's style into presentation attributes, and known colours into classes."""
+    """Turn an element's style into attributes, and known colours into classes."""
     href = element.attrib.pop(f"{{{XLINK}}}href", None)
     if href:
         element.set("href", href)
@@ -99,7 +99,10 @@ def _font(element: ET.Element, shorthand: str) -> None:
 
 
 def _prefix_ids(root: ET.Element, name: str) -> None:
-    """Prefix ids that something refers to and drop the others: several figures share a page."""
+    """Prefix ids that something refers to, and drop the others.
+
+    Several figures share a page.
+    """
     text = ET.tostring(root, encoding="unicode")
     used = set(re.findall(r"(?:url\(#|href=\"#)([^)\"]+)", text))
     for element in root.iter():

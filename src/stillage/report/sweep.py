@@ -1,31 +1,30 @@
-"""The page of a sweep: its verdict, quality against leakage by variant, paired tests, links to the pages of its points."""
+"""The page of a sweep: verdict, quality against leakage, tests, its points."""
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
 
+from stillage.errors import DataError
 from stillage.report.canvas import SPARE, Picture, arms, canvas, render, settings
 from stillage.report.cells import Table
-from stillage.report.compare import (
+from stillage.report.comparison_tables import (
     QUALITY,
     does_more,
-    holm_p,
     is_sure,
     ordered,
-    other_of,
     pairs_table,
     quality_tables,
     variants_table,
 )
-from stillage.report.html import HERE, typeset
+from stillage.report.html import rendered, typeset
+from stillage.report.side_by_side import side_by_side
 from stillage.report.svg import INK, PALETTE
 from stillage.report.words import CHANCE, interval, words
+from stillage.run.results import write_results
 from stillage.types import Result
 
 MARKERS = "osD^vPX*"
@@ -34,7 +33,10 @@ MOST_NAMED = 12  # variants of a legend
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SweepPoint:
-    """One point of the sweep on its page. state: "finished", "not finished", or the first line of its error."""
+    """One point of a sweep.
+
+    state: "finished", "not finished", or the first line of its error.
+    """
 
     name: str
     values: Mapping[str, str]
@@ -62,36 +64,58 @@ class SweepView:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
-    """One sentence of the verdict; what: "leakage of the student", claim: what the tests bear, numbers: of both ends."""
+    """One sentence of the verdict.
+
+    what: "leakage of the student"; claim: what the tests bear; numbers: of both ends.
+    """
 
     what: str
     claim: str
     numbers: str
 
 
+def report_sweep(out: Path, points: Sequence[SweepPoint]) -> list[str]:
+    """Write <out>/report/ of a sweep; returns the lines of its summary.
+
+    Points that cannot be compared are listed nevertheless.
+    """
+    trouble: list[str] = []
+    try:
+        found = side_by_side([out], is_strict=False)
+    except DataError as error:
+        found, trouble = None, [f"the points are not compared: {error.what}"]
+    view = SweepView(
+        title=out.resolve().name,
+        points=points,
+        seeds=found.seeds if found else {},
+        results=found.results if found else (),
+        level=found.level if found else 0.95,
+        doubtful=found.doubtful if found else (),
+        said=[*trouble, *(found.said if found else ())],
+    )
+    lines = write_sweep_report(out / "report", view)
+    if found:
+        write_results(out / "report" / "compare.parquet", found.results)
+    return lines
+
+
 def write_sweep_report(folder: Path, view: SweepView) -> list[str]:
-    """Write report.html, summary.txt and the figure with its numbers; returns the lines of the summary.
+    """Write report.html, summary.txt and the figure; returns the summary.
 
     Equal inputs give equal bytes. The page asks for nothing from outside; its links are relative.
     """
-    from stillage.report import csv_text
-    from stillage.report.svg import standalone
-    from stillage.run.folder import remove, write_text
+    from stillage.report import write_figures
+    from stillage.run.folder import write_text
 
     lines, picture = summary(view), tradeoff(view)
-    remove(folder / "figures")
-    if picture is not None:
-        write_text(folder / "figures" / f"{picture.name}.svg", standalone(picture.svg))
-        write_text(
-            folder / "figures" / f"{picture.name}.csv", csv_text(picture.columns, picture.rows)
-        )
+    write_figures(folder, [picture] if picture else [])
     write_text(folder / "summary.txt", "\n".join(lines) + "\n")
     write_text(folder / "report.html", page(view, picture))
     return lines
 
 
 def summary(view: SweepView) -> list[str]:
-    """The verdict in a few lines: how many points, who leaks more, who answers better, and what else must be known."""
+    """Write the verdict in a few lines: points, leakage, quality, warnings."""
     finished = sum(point.is_finished for point in view.points)
     return [
         f"{view.title}: {finished} of {len(view.points)} points finished",
@@ -102,12 +126,12 @@ def summary(view: SweepView) -> list[str]:
 
 
 def failed(point: SweepPoint) -> bool:
-    """Did an error end it?"""
+    """Tell whether an error ended a point."""
     return not point.is_finished and point.state != "not finished"
 
 
 def verdict(view: SweepView) -> list[str]:
-    """A line on leakage and one on quality, where they were measured: the claim, and the numbers that bear it."""
+    """Write a line on leakage and one on quality, where they were measured."""
     found = outcomes(view)
     return [f"{one.what}: {one.claim}: {one.numbers}" for one in found] or [
         "no point has numbers to compare"
@@ -127,14 +151,17 @@ def outcomes(view: SweepView) -> list[Outcome]:
 
 
 def best_quality(view: SweepView) -> dict[str, str]:
-    """The number per record that speaks for quality: the needed part where there is one, else ROUGE-L, else exact match."""
+    """Choose the number that speaks for quality.
+
+    The needed part where there is one, else ROUGE-L, else exact match.
+    """
     measured = {row.metric for row in view.results}
     found = [metric for metric in ("needed_exact", "rouge_l", "exact_match") if metric in measured]
     return {metric: QUALITY[metric] for metric in found[:1]}
 
 
 def outcome(view: SweepView, rows: Sequence[Result], kind: str, name: str, verb: str) -> Outcome:
-    """The highest variant against the lowest, and whether their difference is more than luck over all pairs.
+    """Test the highest variant against the lowest, over all pairs.
 
     verb: what the highest does; empty: what its controls allow to be said of its AUC.
     """
@@ -154,13 +181,13 @@ def outcome(view: SweepView, rows: Sequence[Result], kind: str, name: str, verb:
             row
             for row in view.results
             if row.metric == f"{metric}_difference"
-            and {row.method, other_of(row)} == {low.method, high.method}
+            and {row.method, row.against} == {low.method, high.method}
         ),
         None,
     )
     if test is None:
         return Outcome(what=what, claim=f"differences in {kind} could not be tested", numbers=both)
-    numbers = f"{both} (difference {abs(test.value):.3f}, Holm p {holm_p(test):.2g})"
+    numbers = f"{both} (difference {abs(test.value):.3f}, Holm p {test.p_adjusted:.2g})"
     if not is_sure(test, view.level):
         return Outcome(what=what, claim=f"no difference in {kind} shown", numbers=numbers)
     if metric == "auc" and high.low <= CHANCE:
@@ -175,7 +202,7 @@ def outcome(view: SweepView, rows: Sequence[Result], kind: str, name: str, verb:
 
 
 def tradeoff(view: SweepView) -> Picture | None:
-    """Quality (up) against AUC (right) of every variant with its intervals; without an audit, quality alone by variant."""
+    """Draw quality against AUC of every variant; without an audit, quality alone."""
     from matplotlib import rc_context
 
     by = {(row.method, row.metric): row for row in view.results}
@@ -261,33 +288,23 @@ def numbers(row: Result) -> tuple[float, float, float]:
 
 def page(view: SweepView, picture: Picture | None) -> str:
     """The whole page as one HTML document: no script, no request, style by hash only."""
-    from jinja2 import Environment, FileSystemLoader, StrictUndefined
     from markupsafe import Markup
 
-    css = (HERE / "report.css").read_text(encoding="utf-8")
-    environment = Environment(
-        loader=FileSystemLoader(HERE),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
     head, *rest = summary(view)
     found = tables(view)
-    return environment.get_template("sweep.html.j2").render(
-        title=view.title,
-        css=Markup(css),
-        style_hash=base64.b64encode(hashlib.sha256(css.encode()).digest()).decode(),
-        claims="; ".join(one.claim for one in outcomes(view)),
-        head=head.removeprefix(f"{view.title}: "),
-        lines=[typeset(line) for line in rest],
-        figure=Markup(picture.svg) if picture else "",
-        caption=caption(view, picture),
-        first=found[0] if found else None,
-        tests=found[1:],
-        points=view.points,
-        settings=swept(view),
-    )
+    parts = {
+        "title": view.title,
+        "claims": "; ".join(one.claim for one in outcomes(view)),
+        "head": head.removeprefix(f"{view.title}: "),
+        "lines": [typeset(line) for line in rest],
+        "figure": Markup(picture.svg) if picture else "",
+        "caption": caption(view, picture),
+        "first": found[0] if found else None,
+        "tests": found[1:],
+        "points": view.points,
+        "settings": swept(view),
+    }
+    return rendered("sweep.html.j2", parts)
 
 
 def caption(view: SweepView, picture: Picture | None) -> str:
@@ -299,7 +316,7 @@ def caption(view: SweepView, picture: Picture | None) -> str:
 
 
 def tables(view: SweepView) -> list[Table]:
-    """Every variant's numbers, then the paired tests of leakage and of quality that could be made."""
+    """Tabulate every variant's numbers, then the paired tests."""
     if not view.results:
         return []
     tests = [pairs_table(view.results, view.level), *quality_tables(view.results, view.level)]

@@ -1,4 +1,4 @@
-"""The report's main tables: the models and their quality, membership under every attack, recital, and blind attackers."""
+"""The main tables: models and quality, membership, extraction, blind attackers."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from stillage.report.cells import (
     share,
     thousands,
 )
-from stillage.report.load import RunView, fpr_of
+from stillage.report.load import RunView
 from stillage.report.words import words
 from stillage.types import Result
 
@@ -41,8 +41,7 @@ SOMETIMES = (*OVERLAP, "needed_exact", PUBLISHED)
 
 def signature_of(view: RunView, metric: str) -> str:
     """What sacrebleu says of how a metric was computed; empty where that is not known."""
-    notes = [row.note for row in view.results if row.metric == metric]
-    return next((note.rpartition("sacrebleu ")[2] for note in notes if "sacrebleu " in note), "")
+    return next((row.signature for row in view.results if row.metric == metric), "")
 
 
 def models_table(view: RunView) -> Table:
@@ -94,7 +93,7 @@ def models_table(view: RunView) -> Table:
 
 
 def differs(view: RunView, published: Result) -> bool:
-    """Whether the published ROUGE-L of a model is another number than the one in any script."""
+    """Tell whether the published ROUGE-L of a model is a number of its own."""
     ours = view.result("rouge_l", published.model)
     return ours is None or ours.value != published.value
 
@@ -137,7 +136,7 @@ def first(mapping: Mapping[str, Any], *keys: str) -> Any:  # noqa: ANN401 - summ
 
 
 def auc_table(view: RunView) -> Table:
-    """AUC under every attack (rows: there may be many) of every model (columns), and the p-value of the best attack."""
+    """Tabulate the AUC of every model under every attack, and p of the best."""
     models = audited(view)
     rows = [
         (head(attack), *(auc_cell(view.result("auc", name, attack=attack)) for name in models))
@@ -152,7 +151,7 @@ def auc_table(view: RunView) -> Table:
         rows.append(
             (
                 head("p of the best"),
-                *(best_cell(view.result("best_attack_p", name)) for name in models),
+                *(best_cell(view, view.result("best_attack_p", name)) for name in models),
             )
         )
         note += (
@@ -165,13 +164,14 @@ def auc_table(view: RunView) -> Table:
     return Table(caption=caption, columns=columns, rows=tuple(rows), note=note)
 
 
-def best_cell(row: Result | None) -> Cell:
-    """The p-value of the best attack, its name, and of how many it is the best."""
-    return (
-        Cell(text="–")
-        if row is None or math.isnan(row.value)
-        else Cell(text=f"{row.value:.2g}", small=f"{words(row.attack)}, {row.note}")
-    )
+def best_cell(view: RunView, row: Result | None) -> Cell:
+    """Show the p-value of the best attack, its name, and of how many it is the best."""
+    if row is None or math.isnan(row.value):
+        return Cell(text="–")
+    asked = ((name, view.result("auc", row.model, attack=name)) for name in view.attacks)
+    silent = [name for name, auc in asked if auc is not None and math.isnan(auc.value)]
+    without = f"; without an AUC: {', '.join(silent)}" if silent else ""
+    return Cell(text=f"{row.value:.2g}", small=f"{words(row.attack)}, best of {row.tests}{without}")
 
 
 def audited(view: RunView) -> tuple[str, ...]:
@@ -186,7 +186,7 @@ def _range(counts: set[int]) -> str:
 
 def rates(view: RunView) -> tuple[float, ...]:
     """The false-positive rates at which TPRs were asked for, the highest first."""
-    found = {fpr_of(row.note) for row in view.results if row.metric == "tpr_at_fpr"}
+    found = {row.fpr for row in view.results if row.metric == "tpr_at_fpr"}
     return tuple(sorted((fpr for fpr in found if not math.isnan(fpr)), reverse=True))
 
 
@@ -214,7 +214,7 @@ def tpr_table(view: RunView, attacks: Sequence[str], caption: str) -> Table:
 
 
 def extraction_table(view: RunView) -> Table:
-    """Recited targets of members against the same of nonmembers, whom nobody trained on."""
+    """Tabulate recited targets of members against those of nonmembers."""
     rows = []
     for name in view.models:
         members = view.result("extraction_rate", name, dataset="private")
@@ -257,7 +257,7 @@ def matched_prefix(view: RunView, model: str, part: str) -> str:
 
 
 def blind_table(view: RunView) -> Table:
-    """What members and nonmembers look like to an attacker without any model: must be chance."""
+    """Tabulate what an attacker without any model tells apart: must be chance."""
     rows = tuple(
         (head(row.attack), auc_cell(row), Cell(text=str(row.n)))
         for row in sorted(view.results, key=lambda row: row.attack)

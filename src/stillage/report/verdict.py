@@ -1,4 +1,4 @@
-"""What the run shows, in one sentence derived from its numbers: what leaks, what does not, or why nothing may be claimed.
+"""What the run shows, in one sentence derived from its numbers.
 
 A leak is said only of a claim (report/claims.py) that stands above every control model. Without a control model the
 headline says that members are told apart, and what would show the cause. That nothing was found is green only where
@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from stillage.report.absence import absence, auc_limit, tail_limit
+from stillage.report.claim_words import controls, meaning, name_of, recital_words, told
 from stillage.report.claims import (
     TAILS,
     Claim,
@@ -23,8 +24,7 @@ from stillage.report.claims import (
     subject,
     tail_claim,
 )
-from stillage.report.load import RunView, fpr_of
-from stillage.report.told import controls, meaning, name_of, recital_words, told
+from stillage.report.load import RunView
 from stillage.report.words import CHANCE, by_attack, interval, joined, percent, sentence, words
 
 Tone = Literal["leak", "clear", "invalid", "unknown"]
@@ -38,7 +38,10 @@ REDRAW = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verdict:
-    """The head of the report. badge: one or two words; headline: one sentence; detail: what else must be said at once."""
+    """The head of the report.
+
+    badge: one or two words; headline: one sentence; detail: what else must be said at once.
+    """
 
     badge: str
     tone: Tone
@@ -64,7 +67,7 @@ def verdict(view: RunView) -> Verdict:
 
 
 def _not_valid(view: RunView, stated: str) -> Verdict:
-    """The verdict where the checks of the split failed, or could not have seen what they look for."""
+    """Judge a split whose checks failed, or could not have seen anything."""
     model = subject(view)
     strongest = strongest_auc(view, model)
     shown = (
@@ -190,12 +193,12 @@ def _nothing_found(view: RunView, model: str, who: str, strongest: Claim) -> Ver
 
 
 def _others(view: RunView, model: str, said: Claim) -> str:
-    """The sentences after the headline: the tail and the recital, where the headline is of another, and the teacher's AUC."""
+    """Write the sentences after the headline: tail, recital, the teacher."""
     tail = tail_claim(view, model)
     parts = []
     if tail is not None and tail.is_attributed and said.row.metric not in TAILS:
         parts.append(
-            f"At {100 * fpr_of(tail.row.note):g} % false alarms it gives away {percent(tail.row)} of members"
+            f"At {100 * tail.row.fpr:g} % false alarms it gives away {percent(tail.row)} of members"
             f" ({words(tail.row.attack)} attack)."
         )
     if said.row.metric != "extraction_rate":

@@ -1,9 +1,8 @@
-"""Names and numbers in the words of a sentence: models, attacks, values with their intervals."""
+"""Names and numbers in the words of a sentence."""
 
 from __future__ import annotations
 
 import math
-import re
 
 from stillage.types import Result
 
@@ -25,7 +24,10 @@ def words(name: str) -> str:
 
 
 def interval(row: Result | None, digits: int = 2) -> str:
-    """A number with its interval: "0.96 [0.95, 0.97]"; "not measured" or "no value" where there is none."""
+    """Write a number with its interval: "0.96 [0.95, 0.97]".
+
+    "not measured" or "no value" where there is none.
+    """
     if row is None:
         return "not measured"
     if math.isnan(row.value):
@@ -48,9 +50,9 @@ def percent(row: Result | None) -> str:
 
 
 def nonmembers_needed(row: Result) -> str:
-    """ "60 nonmembers, 300 needed" of a rate that so few do not allow; empty for any other row."""
-    found = re.search(r"nonmembers=(\d+); needed=(\d+)", row.note)
-    return f"{int(found[1]):,} nonmembers, {int(found[2]):,} needed" if found else ""
+    """Say how many nonmembers a refused rate needs: "60 nonmembers, 300 needed"."""
+    is_refused = row.metric == "tpr_at_fpr" and math.isnan(row.value) and row.needed
+    return f"{row.n_nonmembers:,} nonmembers, {row.needed:,} needed" if is_refused else ""
 
 
 def by_attack(row: Result) -> str:
@@ -59,12 +61,18 @@ def by_attack(row: Result) -> str:
 
 
 def times_in_100(auc: float) -> str:
-    """What an AUC means: "picks the member of a random pair of a member and a nonmember 81 times in 100"."""
+    """Say what an AUC means.
+
+    "picks the member of a random pair of a member and a nonmember 81 times in 100".
+    """
     return f"picks the member of a random pair of a member and a nonmember {100 * auc:.0f} times in 100"
 
 
 def own_name(path: str) -> str:
-    """The last part of a model's folder or hub id; of RUN/student/model, as runs keep models, the last two before it."""
+    """Name a model by the last part of its folder or hub id.
+
+    Of RUN/student/model, as runs keep models, the last two before it.
+    """
     parts = [part for part in path.replace("\\", "/").split("/") if part not in ("", ".", "~")]
     if len(parts) > 1 and parts[-1] == "model":
         return "/".join(parts[-3:-1])

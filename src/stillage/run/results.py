@@ -1,4 +1,4 @@
-"""Results as a Parquet table: one row a number, in a fixed order of columns and rows, so that equal runs give equal bytes."""
+"""results.parquet: a row a number, in a fixed order; equal runs give equal bytes."""
 
 from __future__ import annotations
 
@@ -13,15 +13,25 @@ from stillage.types import Result
 if TYPE_CHECKING:
     import pyarrow as pa
 
-FIELDS = dataclasses.fields(Result)
+COLUMNS = {entry.name: str(entry.type) for entry in dataclasses.fields(Result)}
+ORDER = ("run", "stage", "model", "dataset", "metric", "attack", "fpr", "quantile", "threshold")
+ORDER += ("block", "draws", "probability", "tokens", "against", "part", "decoding", "over")
+ORDER += ("method", "seed")
+"""The columns that name a number; rows are sorted by them."""
 
 
 def schema() -> pa.Schema:
-    """The columns of results.parquet: the fields of Result, in their order."""
+    """Give the columns of results.parquet: the fields of Result, in their order."""
     import pyarrow as pa
 
     kinds = {"str": pa.string(), "float": pa.float64(), "int": pa.int64()}
-    return pa.schema([(entry.name, kinds[str(entry.type)]) for entry in FIELDS])
+    return pa.schema([(name, kinds[kind.partition(" ")[0]]) for name, kind in COLUMNS.items()])
+
+
+def place(row: Result) -> list[str | float]:
+    """Give the sorting key of a row; what does not apply comes first."""
+    values = (getattr(row, name) for name in ORDER)
+    return [-1e9 if value is None or value != value else value for value in values]
 
 
 def write_results(
@@ -29,28 +39,24 @@ def write_results(
 ) -> None:
     """Write results, sorted by everything that names them.
 
-    swept: for each result, the values of settings that a sweep varied; each setting is a column after the others, unless it
-    is called as one of them (`seed`), which then holds it already.
+    swept: for each result, the values of settings that a sweep varied; each setting is a column
+    after the others, unless it is called as one of them (`seed`), which then holds it already.
     """
     import pyarrow as pa
 
-    keys = ("run", "stage", "model", "dataset", "metric", "attack", "note", "method", "seed")
-    rows = [dataclasses.asdict(result) for result in results]
-    names = {entry.name for entry in FIELDS}
-    added = [
-        {name: value for name, value in values.items() if name not in names} for values in swept
-    ]
-    order = sorted(range(len(rows)), key=lambda place: [rows[place][key] for key in keys])
-    table = pa.Table.from_pylist([rows[place] for place in order], schema=schema())
+    rows = list(results)
+    added = [{name: one for name, one in values.items() if name not in COLUMNS} for values in swept]
+    order = sorted(range(len(rows)), key=lambda index: place(rows[index]))
+    table = pa.Table.from_pylist(
+        [dataclasses.asdict(rows[index]) for index in order], schema=schema()
+    )
     for name in dict.fromkeys(name for values in added for name in values):
-        table = table.append_column(name, pa.array([added[place].get(name) for place in order]))
+        table = table.append_column(name, pa.array([added[index].get(name) for index in order]))
     write_table(path, table)
 
 
 def read_results(path: Path) -> list[Result]:
     """Read what `write_results` wrote, without the columns of a sweep."""
-    table, names = read_table(path), {entry.name for entry in FIELDS}
-    return [
-        Result(**row)
-        for row in table.select([name for name in table.column_names if name in names]).to_pylist()
-    ]
+    table = read_table(path)
+    known = [name for name in table.column_names if name in COLUMNS]
+    return [Result(**row) for row in table.select(known).to_pylist()]

@@ -1,4 +1,4 @@
-"""How far the models rank secrets above those that might have stood in their place: the table of canary exposure."""
+"""The table of canary exposure: how far models rank secrets above others."""
 
 from __future__ import annotations
 
@@ -6,13 +6,12 @@ import math
 
 from stillage.report.cells import Cell, Table, level_words, model_head, number
 from stillage.report.load import RunView
-from stillage.types import Result
 
 GROUPS = {"private": "members", "nonmembers": "nonmembers (floor)"}
 
 
 def exposure_table(view: RunView) -> Table | None:
-    """Mean exposure per model of members, of every group of members, and of nonmembers."""
+    """Tabulate mean exposure per model: members, their groups, nonmembers."""
     rows = []
     for model in view.models:
         found = [
@@ -30,7 +29,7 @@ def exposure_table(view: RunView) -> Table | None:
             shown = GROUPS.get(row.dataset, f"members, {row.dataset}")
             cells = (
                 number(row),
-                Cell(text=noted(row, "at the ceiling")),
+                Cell(text=f"{row.at_ceiling} of {row.n}" if row.n else ""),
                 number(beyond),
                 Cell(text=str(row.n)),
             )
@@ -39,19 +38,18 @@ def exposure_table(view: RunView) -> Table | None:
                     model_head(view, model),
                     Cell(text=shown),
                     *cells,
-                    Cell(text=noted(row, "left out") or "0"),
+                    Cell(text=row.missing_reason or "0"),
                 )
             )
-    ceiling = max(
-        (noted(row, "ceiling") for row in view.results if row.metric == "exposure"), default=""
-    )
+    ceilings = (row.ceiling for row in view.results if row.metric == "exposure")
+    ceiling = max((bits for bits in ceilings if not math.isnan(bits)), default=0.0)
     if not rows:
         return None
     column = str(view.setting("audit", "extract", "")) or "secret"
     note = (
         f"The {column} of a record ranked among those of nonmembers put in its place, by the log-probability of the whole"
         f" response: log2 of how many there are less log2 of its rank, mean over records; {level_words(view)}."
-        + (f" Counting shows {ceiling} bits at most." if ceiling else "")
+        + (f" Counting shows {ceiling:.2f} bits at most." if ceiling else "")
         + " The extrapolation reads on from a curve fitted to the others (skew-normal), and is that curve’s word."
         f" A secret that nobody planted ranks anywhere, which is {math.log2(math.e):.2f} bits on average."
         " Carlini et al. 2019."
@@ -68,15 +66,6 @@ def exposure_table(view: RunView) -> Table | None:
     return Table(
         caption="Exposure of secrets", columns=columns, rows=tuple(rows), heads=2, note=note
     )
-
-
-def noted(row: Result, what: str) -> str:
-    """What a row's note says: "ceiling=8.01; at the ceiling: 3 of 64; 2 left out: too long"; empty where it does not."""
-    parts = [part.strip() for part in row.note.split(";")]
-    if what == "left out":
-        return "; ".join(part for part in parts if " left out: " in part)
-    pairs = [part.partition("=" if what == "ceiling" else ": ") for part in parts]
-    return next((value for name, _, value in pairs if name == what), "")
 
 
 def exposure_words(view: RunView, model: str) -> str:

@@ -1,4 +1,4 @@
-"""All that can be said of finished runs side by side: leakage where they were audited, quality, and what was unequal."""
+"""Finished runs side by side: leakage, quality, and what was unequal."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from pathlib import Path
 from stillage.audit.compare import RunScores, beyond_controls, compare, compare_means
 from stillage.audit.control_models import CONTROLS, OF_STUDENTS
 from stillage.errors import DataError
-from stillage.experiment.compare import (
+from stillage.report.cells import thousands
+from stillage.report.finished_runs import (
     METRICS,
     Candidate,
     candidates,
@@ -20,7 +21,6 @@ from stillage.experiment.compare import (
     run_scores,
     variants,
 )
-from stillage.report.cells import thousands
 from stillage.types import Result
 
 NEEDED, NEEDED_ATTACK = "needed_exact", "loss_needed"
@@ -30,7 +30,7 @@ UNEQUAL = 1.25  # ratio of trained tokens beyond which it is said
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SideBySide:
-    """Variants of one experiment, every number about them, and what else must be known."""
+    """Variants of one experiment, every number, and what else must be known."""
 
     variants: Mapping[str, Sequence[Candidate]]
     results: tuple[Result, ...]
@@ -63,8 +63,9 @@ def side_by_side(
     level: float = 0.95,
     is_strict: bool = True,
 ) -> SideBySide:
-    """Compare finished runs and points of grids, leakage and quality, by paired tests on the same records.
+    """Compare finished runs and points of grids on the same records.
 
+    Leakage and quality, by paired tests.
     model: whose; empty: the student's, or the teacher's where no run has a student. attack: empty: the primary one.
     is_strict: DataError for fewer than two variants, a pair that cannot be compared, or a model or attack that was not
     audited; otherwise that is said, and what can be compared is.
@@ -123,7 +124,10 @@ def side_by_side(
 def control_scores(
     runs: Sequence[Candidate], model: str, attack: str
 ) -> dict[str, list[RunScores]]:
-    """Control -> its scores in every run of a variant; none where a check of a run failed, which no control can mend."""
+    """Read the scores of each control in every run of a variant.
+
+    None where a check of a run failed, which no control can mend.
+    """
     found: dict[str, list[RunScores]] = {}
     if any(one.verdict != "valid" for one in runs):
         return found
@@ -142,7 +146,7 @@ def needed_ends(found: Sequence[Candidate]) -> list[str]:
 
 
 def subject(found: Sequence[Candidate]) -> str:
-    """The model that the comparison is about: the student, or the teacher where no run knows a student."""
+    """Name the model that is compared: the student, else the teacher."""
     has_student = any(
         (one.folder / "student").exists()
         or one.settings.get("student.path")
@@ -153,7 +157,7 @@ def subject(found: Sequence[Candidate]) -> str:
 
 
 def has_teacher(one: Candidate) -> bool:
-    """Does the run have a teacher?"""
+    """Tell whether the run has a teacher."""
     return (one.folder / "teacher").exists() or bool(one.settings.get("teacher.path"))
 
 
@@ -197,7 +201,10 @@ def warnings(
     results: Sequence[Result],
     unfinished: Sequence[Path],
 ) -> list[str]:
-    """What must be known to read the numbers: no audit, failed checks, unequal training, and who was left out."""
+    """Say what must be known to read the numbers.
+
+    No audit, failed checks, unequal training, and who was left out.
+    """
     said = []
     if not audited:
         said.append("nothing was audited, so that only quality is compared")
@@ -226,7 +233,7 @@ def warnings(
 
 
 def unequal_training(results: Sequence[Result]) -> list[str]:
-    """Who was trained on how many times as many tokens as another, where that is far from one."""
+    """Say who was trained on many times as many tokens as another."""
     trained = sorted(
         (row for row in results if row.metric == "trained_tokens"), key=lambda row: row.value
     )

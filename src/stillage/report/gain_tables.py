@@ -1,4 +1,4 @@
-"""What distillation gave, beside what it gave away: the gain over no teacher, and the student asked for less."""
+"""What distillation gave beside what it gave away: the gain over no teacher."""
 
 from __future__ import annotations
 
@@ -19,17 +19,23 @@ ATTACKS = ("loss_needed",)
 
 
 def gain_of(view: RunView, model: str, minus: str) -> Result | None:
-    """How much better one model is than another on the same records; None where that was not measured."""
+    """Find how much better one model is than another on the same records.
+
+    None where that was not measured.
+    """
     for metric in QUALITY:
         rows = [row for row in view.results if (row.metric, row.model) == (f"{metric}_gain", model)]
-        found = next((row for row in rows if row.note == f"minus {minus}"), None)
+        found = next((row for row in rows if row.against == minus), None)
         if found is not None:
             return found
     return None
 
 
 def gain_words(view: RunView) -> str:
-    """What the student can do that one without a teacher cannot, in a sentence; empty where it was not measured."""
+    """Say what the student can do that one without a teacher cannot.
+
+    Empty where it was not measured.
+    """
     gain = gain_of(view, STUDENT, ALONE)
     if gain is None or math.isnan(gain.low):
         return ""
@@ -48,7 +54,10 @@ def gain_words(view: RunView) -> str:
 
 
 def alone_words(view: RunView) -> str:
-    """Whether the student without a teacher tells members apart, as the end of a sentence; empty where it was not audited."""
+    """Say whether the student without a teacher tells members apart.
+
+    The end of a sentence; empty where it was not audited.
+    """
     claims = claims_of(view, ALONE)
     if not claims:
         return ""
@@ -69,7 +78,7 @@ def signed(row: Result) -> str:
 
 
 def minimal_words(view: RunView) -> str:
-    """What the student that was asked only for what is needed keeps and gives away; empty where there is none."""
+    """Say what the student asked only for what is needed keeps and gives away."""
     auc, quality = (
         view.result("auc", MINIMAL, attack=view.primary_attack),
         view.result("needed_exact", MINIMAL),
@@ -107,7 +116,10 @@ def minimal_words(view: RunView) -> str:
 
 
 def left_words(view: RunView, rows: Sequence[Result]) -> str:
-    """Whether some of the leak is left in these AUCs of one model: shown beyond the controls, or only above chance."""
+    """Say whether some of the leak is left in these AUCs of one model.
+
+    Shown beyond the controls, or only above chance.
+    """
     claims = [claim for claim in (auc_claim(view, row) for row in rows) if claim.shows]
     if any(claim.is_attributed for claim in claims):
         return " (some is left)"
@@ -117,7 +129,10 @@ def left_words(view: RunView, rows: Sequence[Result]) -> str:
 
 
 def halves_table(view: RunView) -> Table | None:
-    """Skill, memory and leak of every student, side by side; None where no gain over a teacherless student was measured."""
+    """Tabulate skill and leak of every student.
+
+    None where no gain over a student without a teacher was measured.
+    """
     if gain_of(view, STUDENT, ALONE) is None:
         return None
     skilled = any(row.metric == "needed_exact" for row in view.results)

@@ -1,4 +1,4 @@
-"""The numbers by group (data.slice_by): AUCs of every model, and what the report's subject betrays and can do in each."""
+"""The numbers by group of records (data.slice_by)."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from stillage.report.cells import Cell, Table, auc_cell, head, level_words, number, share
 from stillage.report.claims import subject
-from stillage.report.load import RunView, fpr_of, number_in
+from stillage.report.load import RunView
 from stillage.report.words import words
 from stillage.types import Result
 
@@ -22,7 +22,10 @@ QUALITY = {
 
 
 def slices_table(view: RunView) -> Table | None:
-    """The first attack's AUC within every group of the records, per model; below it whether the groups differ."""
+    """Tabulate the first attack's AUC within every group, per model.
+
+    Below it whether the groups differ.
+    """
     found = [row for row in view.results if row.metric == "slice_auc" and row.model != "blind"]
     models = [name for name in view.models if any(row.model == name for row in found)]
     groups = sorted({row.dataset for row in found})
@@ -54,26 +57,29 @@ def slices_table(view: RunView) -> Table | None:
 
 
 def rates_table(view: RunView) -> Table | None:
-    """Found members, recitals and quality of the report's subject in every group; below it whether the groups differ."""
+    """Tabulate members found, recitals and quality in every group.
+
+    Of the report's subject; below it whether the groups differ.
+    """
     model = subject(view)
     rows = [row for row in view.results if row.model == model and row.metric.startswith("slice_")]
-    lowest = min(
-        (fpr_of(row.note) for row in rows if row.metric == "slice_tpr_at_fpr"), default=math.nan
-    )
+    lowest = min((row.fpr for row in rows if row.metric == "slice_tpr_at_fpr"), default=math.nan)
     asked = {
-        f"found at {100 * lowest:g} %": ("slice_tpr_at_fpr", f"fpr={lowest:g}"),
-        "nonmembers taken for members": ("slice_achieved_fpr", f"fpr={lowest:g}"),
-        "members recited": ("slice_extraction_rate", "of members"),
-        "nonmembers recited": ("slice_extraction_rate", "of nonmembers"),
+        f"found at {100 * lowest:g} %": ("slice_tpr_at_fpr", ""),
+        "nonmembers taken for members": ("slice_achieved_fpr", ""),
+        "members recited": ("slice_extraction_rate", "private"),
+        "nonmembers recited": ("slice_extraction_rate", "nonmembers"),
         **{heading: (metric, "") for metric, heading in QUALITY.items()},
     }
     columns = {
         heading: {
             row.dataset: row
             for row in rows
-            if row.metric in (metric, metric + BETWEEN) and note in row.note
+            if row.metric in (metric, metric + BETWEEN)
+            and row.part == part
+            and (math.isnan(row.fpr) or row.fpr == lowest)
         }
-        for heading, (metric, note) in asked.items()
+        for heading, (metric, part) in asked.items()
     }
     columns = {heading: cells for heading, cells in columns.items() if cells}
     groups = sorted(
@@ -138,13 +144,14 @@ def p_cell(row: Result | None) -> Cell:
 
 
 def group_cell(row: Result | None) -> Cell:
-    """An AUC with its adjusted p, shaded where that speaks for a leak; or that the group has only one kind of record."""
+    """Show an AUC with its adjusted p, shaded where that speaks for a leak."""
     if row is not None and math.isnan(row.value):
-        return Cell(text="–", small="one kind only" if "one kind only" in row.note else "no value")
+        return Cell(text="–", small=row.reason or "no value")
     shown = auc_cell(row)
-    p = number_in(row.note, "bh p") if row is not None else math.nan
-    if row is None or math.isnan(p):
+    if row is None or math.isnan(row.p_adjusted):
         return shown
     return replace(
-        shown, small=f"{shown.small}, p {p:.2g}", tint=shown.tint if p <= 1 - row.level else 0
+        shown,
+        small=f"{shown.small}, p {row.p_adjusted:.2g}",
+        tint=shown.tint if row.p_adjusted <= 1 - row.level else 0,
     )

@@ -1,11 +1,11 @@
-"""What of the teacher is left in the student: the tables that compare both on the same records."""
+"""What of the teacher is left in the student, on the same records."""
 
 from __future__ import annotations
 
 import math
 
 from stillage.report.cells import Cell, Table, head, level_words, number, share
-from stillage.report.load import RunView, number_in
+from stillage.report.load import RunView
 from stillage.report.tables import rates
 from stillage.report.words import words
 from stillage.types import Result
@@ -14,7 +14,7 @@ STUDENT = "student"
 
 
 def inheritance_table(view: RunView) -> Table | None:
-    """Per attack: the leak that the teacher caused, how much of the teacher's arrived, and on the same records or not."""
+    """Tabulate, per attack, the leak that the teacher caused and what arrived."""
     fprs = rates(view)
     metrics = ("attributable_leak", "inheritance", "spearman")
     rows = []
@@ -44,7 +44,7 @@ def inheritance_table(view: RunView) -> Table | None:
 
 
 def sets_table(view: RunView) -> Table | None:
-    """Of the records recited or found: inherited, possible only through the teacher, easy for anybody."""
+    """Tabulate what is inherited, possible only through the teacher, or easy."""
     rows = []
     recited = [
         recital_row(view, f"{name}_rate") for name in ("inherited", "teacher_specific", "easy")
@@ -78,13 +78,13 @@ def sets_table(view: RunView) -> Table | None:
 
 
 def curve_table(view: RunView) -> Table | None:
-    """E[student | teacher > tau], for what is recited and for the first attack's score."""
+    """Tabulate E[student | teacher > tau], of what is recited and of scores."""
     points = [
         row for row in view.results if row.metric == "inheritance_curve" and row.model == STUDENT
     ]
     by_tau: dict[float, dict[tuple[str, str], Result]] = {}
     for row in points:
-        by_tau.setdefault(tau_of(row.note), {})[row.attack, row.dataset] = row
+        by_tau.setdefault(row.threshold, {})[row.attack, row.dataset] = row
     attacks = sorted({row.attack for row in points})
     if not points:
         return None
@@ -141,10 +141,5 @@ def defined_share(row: Result | None) -> Cell:
 
 
 def undefined(row: Result) -> Cell:
-    """A dash, and the reason that the audit noted."""
-    return Cell(text="–", small=row.note.partition("undefined: ")[2].partition(" (")[0])
-
-
-def tau_of(note: str) -> float:
-    """The threshold in a note such as "tau=0.9; 12 % of members"."""
-    return number_in(note, "tau")
+    """Show a dash, and the reason."""
+    return Cell(text="–", small=row.reason)

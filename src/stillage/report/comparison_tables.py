@@ -1,11 +1,10 @@
-"""The tables of `stillage compare`: quality against leakage, and every pair's difference."""
+"""The tables of `stillage compare`: quality, leakage, every pair's difference."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 
 from stillage.report.cells import Cell, Table, auc_cell, number, thousands
-from stillage.report.load import number_in
 from stillage.report.words import CHANCE, words
 from stillage.types import Result
 
@@ -17,8 +16,9 @@ QUALITY = {"rouge_l": "ROUGE-L", "exact_match": "exact match", "needed_exact": "
 def variants_table(
     results: Sequence[Result], seeds: Mapping[str, Sequence[int]], doubtful: Collection[str] = ()
 ) -> Table:
-    """Quality against leakage, a row per variant, the one that leaks least (or answers best) first.
+    """Tabulate quality against leakage, a row per variant.
 
+    The one that leaks least (or answers best) first.
     seeds: name of a variant -> its runs'. doubtful: variants of which a run is not valid, whose AUC is not shaded. A column
     that no variant has a number for is left out.
     """
@@ -75,7 +75,7 @@ def tinted(auc: Result) -> Cell:
 
 
 def ordered(results: Sequence[Result], names: Mapping[str, object]) -> list[str]:
-    """The variants, the one that leaks least first; without an audit the one that answers best."""
+    """Order the variants: who leaks least first, or answers best without an audit."""
     auc = {row.method: row.value for row in results if row.metric == "auc"}
     quality = {row.method: row.value for row in results if row.metric == "rouge_l"}
     return sorted(names, key=lambda name: (auc.get(name, 2.0), -quality.get(name, -1.0)))
@@ -98,7 +98,7 @@ def pairs_table(results: Sequence[Result], level: float) -> Table:
 
 
 def does_more(results: Sequence[Result], auc: Result) -> str:
-    """ "leaks more" of a variant that stands above every control of its own; else what its AUC shows."""
+    """Say "leaks more" only of a variant that stands above all its controls."""
     beyond = [
         row for row in results if row.metric == "auc_beyond_control" and row.method == auc.method
     ]
@@ -138,15 +138,19 @@ def differences(
     level: float,
     says: Callable[[Result, str], str],
 ) -> Table:
-    """Every pair's difference of a metric; heads: caption and first column; says: what follows from a sure one."""
+    """Tabulate every pair's difference of a metric.
+
+    heads: caption and first column; says: what follows from a sure one.
+    """
     pairs = [row for row in results if row.metric == f"{metric}_difference"]
-    pairs.sort(key=lambda row: (holm_p(row), -abs(row.value)))
+    pairs.sort(key=lambda row: (row.p_adjusted, -abs(row.value)))
     rows = []
     for row in pairs[:SHOWN_PAIRS]:
-        other = other_of(row)
-        so = says(row, other) if is_sure(row, level) else "no difference shown"
-        p = (Cell(text=f"{value:.2g}") for value in (number_in(row.note, "p"), holm_p(row)))
-        rows.append((Cell(text=f"{row.method}  minus  {other}"), number(row, 3), *p, Cell(text=so)))
+        so = says(row, row.against) if is_sure(row, level) else "no difference shown"
+        p = (Cell(text=f"{value:.2g}") for value in (row.p, row.p_adjusted))
+        rows.append(
+            (Cell(text=f"{row.method}  minus  {row.against}"), number(row, 3), *p, Cell(text=so))
+        )
     left = len(pairs) - len(rows)
     note = (
         f"Differences on the same records ({test}), {100 * level:g} %"
@@ -157,16 +161,6 @@ def differences(
     return Table(caption=heads[0], columns=columns, rows=tuple(rows), note=note)
 
 
-def other_of(row: Result) -> str:
-    """The second of a difference's pair."""
-    return row.note.partition("minus ")[2].partition(";")[0]
-
-
 def is_sure(row: Result, level: float) -> bool:
-    """Is the difference more than luck, over all pairs?"""
-    return holm_p(row) <= 1 - level
-
-
-def holm_p(row: Result) -> float:
-    """The adjusted p of a difference."""
-    return number_in(row.note, "holm p")
+    """Tell whether a difference is more than luck, over all pairs."""
+    return row.p_adjusted <= 1 - level

@@ -1,13 +1,13 @@
-"""The numbers of the page's header: the strongest attack first, the one that was named first beside it."""
+"""The numbers of the page's header, the strongest attack first."""
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
 
+from stillage.report.claim_words import target_words
 from stillage.report.claims import extraction_pair, family, strongest_auc, subject
-from stillage.report.load import RunView, fpr_of
-from stillage.report.told import target_words
+from stillage.report.load import RunView
 from stillage.report.words import interval, percent, words
 from stillage.types import Result
 
@@ -25,7 +25,10 @@ class KeyNumber:
 
 
 def key_numbers(view: RunView) -> tuple[KeyNumber, ...]:
-    """Up to MOST numbers of the report's subject: AUCs, TPR at the lowest FPR, extraction, quality."""
+    """Give up to MOST numbers of the report's subject.
+
+    AUCs, TPR at the lowest FPR, extraction, quality.
+    """
     from stillage.report.cells import thousands
 
     model = subject(view)
@@ -49,7 +52,7 @@ def key_numbers(view: RunView) -> tuple[KeyNumber, ...]:
 
 
 def auc_keys(view: RunView, model: str) -> list[KeyNumber]:
-    """The strongest attack's AUC with the limits that hold for all attacks together, and the primary attack's if another."""
+    """Give the strongest attack's AUC, and the primary attack's if another."""
     strongest, primary = (
         strongest_auc(view, model),
         view.result("auc", model, attack=view.primary_attack),
@@ -77,17 +80,17 @@ def auc_key(view: RunView, row: Result, note: str) -> KeyNumber:
 
 
 def tail_keys(view: RunView, model: str) -> list[KeyNumber]:
-    """The share of members found at the lowest FPR that has a value, and why a lower one has none."""
+    """Give the members found at the lowest FPR that has a value, and why others not."""
     rows = [row for row in view.results if row.metric == "tpr_at_fpr" and row.model == model]
     rows = [row for row in rows if row.attack == view.primary_attack]
-    rows.sort(key=lambda row: (math.isnan(row.value), fpr_of(row.note)))
+    rows.sort(key=lambda row: (math.isnan(row.value), row.fpr))
     if not rows:
         return []
-    row, lowest = rows[0], min(rows, key=lambda row: fpr_of(row.note))
+    row, lowest = rows[0], min(rows, key=lambda row: row.fpr)
     note = f"share of members, {words(row.attack)} attack"
     if lowest is not row:
-        note += f"; at {100 * fpr_of(lowest.note):g} % FPR {percent(lowest)}"
-    return [key(f"Found at {100 * fpr_of(row.note):g} % FPR", percent(row), note)]
+        note += f"; at {100 * lowest.fpr:g} % FPR {percent(lowest)}"
+    return [key(f"Found at {100 * row.fpr:g} % FPR", percent(row), note)]
 
 
 def recital_keys(view: RunView, model: str) -> list[KeyNumber]:

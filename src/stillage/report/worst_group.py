@@ -1,17 +1,17 @@
-"""The group of records that is told apart best, where groups were asked for, in a sentence."""
+"""The group of records that is told apart best, in a sentence."""
 
 from __future__ import annotations
 
 import math
 
 from stillage.report.claims import controls_of, subject
-from stillage.report.load import RunView, number_in
+from stillage.report.load import RunView
 from stillage.report.words import interval, words
 from stillage.types import Result
 
 
 def group_words(view: RunView) -> str:
-    """The group with the highest AUC among those that are told apart, over all groups, and what the controls reach there.
+    """Say which group is told apart best, and what the controls reach there.
 
     Empty where no groups were asked for, or the split is not valid.
     """
@@ -19,12 +19,11 @@ def group_words(view: RunView) -> str:
     rows = [row for row in group_rows(view, model) if not math.isnan(row.low)]
     if not rows or view.validity.get("verdict", "valid") != "valid":
         return ""
-    sure = [row for row in rows if row.low > 0.5 and number_in(row.note, "bh p") <= 1 - row.level]
+    sure = [row for row in rows if row.low > 0.5 and row.p_adjusted <= 1 - row.level]
     named = f"{words(rows[0].attack)} attack"
     if not sure:
         return f"None of {len(rows)} groups is told apart beyond chance, allowing for their number ({named})."
     worst = max(sure, key=lambda row: row.value)
-    p = number_in(worst.note, "bh p")
     others = {name: group_at(view, name, worst.dataset) for name in controls_of(view, model)}
     there = {
         name: row for name, row in others.items() if row is not None and not math.isnan(row.low)
@@ -38,7 +37,7 @@ def group_words(view: RunView) -> str:
     )
     return (
         f"Told apart best of {len(rows)} groups: {worst.dataset}, AUC {interval(worst)} ({named}, n = {worst.n},"
-        f" p = {p:.2g} after correction for the number of groups){beside}"
+        f" p = {worst.p_adjusted:.2g} after correction for the number of groups){beside}"
         + (f" ({controls})." if controls else "; no control model shows the cause.")
     )
 

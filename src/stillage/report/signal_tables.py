@@ -1,4 +1,4 @@
-"""What the teacher's signal says about the members, and how private the training can have been: tables of two more audits."""
+"""The tables of the teacher divergence, and of the bound on epsilon."""
 
 from __future__ import annotations
 
@@ -13,15 +13,17 @@ PARTS = {"public": "public (the student’s)", "private": "members", "nonmembers
 
 
 def signal_table(view: RunView) -> Table | None:
-    """KL of teacher and student against their counterfactual twins by kind of record, with the correlation of both."""
+    """Tabulate the KL of teacher and student from their counterfactual twins.
+
+    By kind of record, with the correlation of both.
+    """
     rows = []
     for model in ("teacher", "student"):
         for part, label in PARTS.items():
             mean = pick(view, "signal_kl", model, part)
             if mean is not None:
                 quantiles = [
-                    pick(view, "signal_kl_quantile", model, part, f"q={q}")
-                    for q in ("0.5", "0.9", "0.99")
+                    pick(view, "signal_kl_quantile", model, part, q) for q in (0.5, 0.9, 0.99)
                 ]
                 both = (
                     pick(view, "signal_spearman", "student", part) if model == "student" else None
@@ -62,20 +64,20 @@ def signal_table(view: RunView) -> Table | None:
 
 
 def pick(
-    view: RunView, metric: str, model: str, part: str, note: str = "", attack: str = ""
+    view: RunView, metric: str, model: str, part: str, q: float = math.nan, attack: str = ""
 ) -> Result | None:
-    """The one row of that metric, model, part and attack; note: the first part of its own, where several differ in it."""
+    """Pick the one row of that metric, model, part, quantile and attack."""
     rows = (
         row for row in view.results if (row.metric, row.model, row.dataset) == (metric, model, part)
     )
     return next(
-        (row for row in rows if row.attack == attack and note in ("", row.note.partition(";")[0])),
+        (row for row in rows if row.attack == attack and (math.isnan(q) or row.quantile == q)),
         None,
     )
 
 
 def shown_words(view: RunView) -> str:
-    """Whether members on which the teachers differ more are those found through the student; empty where not measured."""
+    """Say whether the teacher's KL and the student's score correlate."""
     row = pick(view, "signal_spearman", "student", "private", attack=view.primary_attack)
     if row is None or math.isnan(row.value):
         return ""
@@ -97,12 +99,12 @@ def dp_table(view: RunView) -> Table | None:
     found = next((row for row in view.results if row.metric == "dp_epsilon_low"), None)
     if found is None:
         return None
-    delta, _, rest = found.note.partition("; ")
-    fixed = rest.rpartition("; ")[2]
+    fixed = f"fixed in advance: {found.n_members} in, {found.n_nonmembers} out"
     note = (
-        f"Each record was a member by the toss of a coin ({coins_in(found.note)} coins); guesses by the"
-        f" {words(found.attack)} attack, {fixed}; {delta}. With {100 * found.level:g} % confidence no training private"
-        " with a smaller epsilon makes so many guesses right; 0: nothing found, which proves no privacy. Steinke, Nasr and"
+        f"Each record was a member by the toss of a coin ({found.coins} coins); guesses by the"
+        f" {words(found.attack)} attack, {fixed}; delta={found.delta:g}."
+        f" With {100 * found.level:g} % confidence no training private with a smaller epsilon makes"
+        " so many guesses right; 0: nothing found, which proves no privacy. Steinke, Nasr and"
         " Jagielski 2023."
     )
     columns = ("model", "epsilon is at least", "guesses right", "guesses")
@@ -112,9 +114,3 @@ def dp_table(view: RunView) -> Table | None:
         rows=tuple(rows),
         note=note,
     )
-
-
-def coins_in(note: str) -> str:
-    """The number of coins in a note such as "...; 70 of 100 guesses right, 400 coins; ..."."""
-    words_before = note.partition(" coins")[0].split()
-    return words_before[-1] if words_before else "?"

@@ -1,4 +1,4 @@
-"""Finished runs side by side: which variants there are, what each scored, and how good it is. Reads files only, no torch."""
+"""Finished runs by variant: what each scored, and how good it is. No torch."""
 
 from __future__ import annotations
 
@@ -11,15 +11,16 @@ from pathlib import Path
 import numpy as np
 
 from stillage.audit.compare import RunScores
+from stillage.audit.scores import Scores
 from stillage.errors import DataError
-from stillage.evaluate.quality import within_range
-from stillage.experiment.folders import check_store
+from stillage.evaluate.metric_ranges import within_range
 from stillage.functional.stats import mean_interval
 from stillage.run.config import Config
 from stillage.run.folder import changed_file, read_json, read_table
 from stillage.run.parse import HARMLESS, flat_values, written_settings
 from stillage.run.results import read_results
 from stillage.run.stages import manifest_of
+from stillage.run.store import check_store
 from stillage.types import Result
 
 METRICS = ("rouge_l", "exact_match", "needed_exact")
@@ -40,7 +41,7 @@ class Candidate:
 
 
 def candidates(folders: Sequence[Path]) -> tuple[list[Candidate], list[Path]]:
-    """The finished runs among the folders and the points of the grids among them, and the points that are not finished.
+    """Find the finished runs among folders and points of grids, and what is not.
 
     A run is finished when its audit is. One that asks for no audit, or any where no run was audited, is finished when its
     evaluation is. DataError for a folder that is neither run nor grid, a run given by itself that is not finished, and a
@@ -89,17 +90,17 @@ def variant_name(values: Mapping[str, str]) -> str:
 
 
 def is_audited(run: Path) -> bool:
-    """Has the run's audit been done to its end?"""
+    """Tell whether the audit has been done to its end."""
     return not what_is_wrong(run, "audit") and (run / "audit" / "scores.parquet").is_file()
 
 
 def is_evaluated(run: Path) -> bool:
-    """Has the run's evaluation been done to its end?"""
+    """Tell whether the evaluation has been done to its end."""
     return not what_is_wrong(run, "evaluate") and (run / "evaluate" / "samples.parquet").is_file()
 
 
 def what_is_wrong(run: Path, stage: str) -> str:
-    """Why a stage's tables cannot be read: it is not done, or damaged; empty where they can."""
+    """Say why a stage's tables cannot be read; empty where they can."""
     manifest = manifest_of(run / stage)
     if manifest is None or not (run / "config.yaml").is_file():
         return "not done yet"
@@ -107,7 +108,7 @@ def what_is_wrong(run: Path, stage: str) -> str:
 
 
 def asks_for_audit(run: Path) -> bool:
-    """Does the run's configuration have an audit?"""
+    """Tell whether the run's configuration has an audit."""
     return "audit" in written_settings(run).get("stages", Config().stages)
 
 
@@ -169,7 +170,7 @@ def variants(found: Sequence[Candidate], least: int = 2) -> dict[str, list[Candi
 
 
 def primary(found: Sequence[Candidate]) -> str:
-    """The attack that the first run names first; DataError where its configuration names none."""
+    """Name the attack that the first run names first (DataError: none)."""
     if not found[0].attacks:
         raise DataError(
             "No attack is named in the configuration.",
@@ -180,39 +181,33 @@ def primary(found: Sequence[Candidate]) -> str:
 
 
 def run_scores(one: Candidate, model: str, attack: str) -> RunScores:
-    """The run's scores in the order of the record ids. DataError where the audit has none for that model and attack."""
-    table = read_table(one.folder / "audit" / "scores.parquet")
-    columns = {
-        name: table.column(name).to_numpy(zero_copy_only=False) for name in table.column_names
-    }
-    rows = np.flatnonzero((columns["model"] == model) & (columns["attack"] == attack))
-    if not rows.size:
-        there: dict[str, list[str]] = {}
-        for name, tried in dict.fromkeys(zip(columns["model"], columns["attack"], strict=True)):
-            there.setdefault(str(name), []).append(str(tried))
+    """Give a run's scores in the order of the record ids (DataError: none)."""
+    scores = Scores(read_table(one.folder / "audit" / "scores.parquet"))
+    if (model, attack) not in scores.pairs:
         fits = (
-            f"attacks on {model}: {', '.join(there[model])}"
-            if model in there
-            else f"models: {', '.join(there)}"
+            f"attacks on {model}: {', '.join(scores.attacks(model))}"
+            if model in scores.models
+            else f"models: {', '.join(scores.models)}"
         )
         raise DataError(
             f"The audit of {one.folder} has no scores of the {attack} attack on {model}.",
             fits,
             "Choose with --model and --attack.",
         )
-    rows = rows[np.argsort(columns["id"][rows].astype(str), kind="stable")]
+    found = scores.of(model, attack, with_missing=True)
+    order = np.argsort(found.ids.astype(str), kind="stable")
     return RunScores(
         run=str(one.folder),
         seed=one.seed,
-        ids=tuple(columns["id"][rows].tolist()),
-        groups=tuple(columns["group"][rows].tolist()),
-        is_member=columns["part"][rows] == "private",
-        scores=columns["score"][rows].astype(np.float64),
+        ids=tuple(found.ids[order].tolist()),
+        groups=tuple(found.groups[order].tolist()),
+        is_member=found.is_member[order],
+        scores=found.scores[order].astype(np.float64),
     )
 
 
 def record_values(one: Candidate, model: str, metric: str) -> RunScores | None:
-    """A number of every record that the model answered, in the order of the ids; None where the run does not have it."""
+    """Give a number of every record that the model answered, by id; None without."""
     path = one.folder / "evaluate" / "samples.parquet"
     table = read_table(path) if is_evaluated(one.folder) else None
     if table is None or metric not in table.column_names:
@@ -252,13 +247,12 @@ def groups_of(run: Path) -> dict[str, str]:
 def quality_results(
     name: str, runs: Sequence[Candidate], *, level: float, base: Result
 ) -> list[Result]:
-    """METRICS, validation loss and trained tokens of a variant's model: means over its seeds, Student-t where several.
+    """Average quality, validation loss and trained tokens over a variant's seeds.
 
+    Student-t where several.
     Those of one seed keep their own intervals. A number that a run lacks (a given model was not trained) gives no row.
     """
-    row = replace(
-        base, method=name, attack="", level=level, n=len(runs), note=f"{len(runs)} seeds", unit=""
-    )
+    row = replace(base, method=name, attack="", level=level, n=len(runs), seeds=len(runs), unit="")
     results = []
     for metric, read in QUALITY.items():
         values = [
@@ -267,14 +261,14 @@ def quality_results(
         if len(values) < len(runs):
             continue
         if len(values) == 1:
-            results.append(replace(values[0], run="", stage=base.stage, method=name, note="1 seed"))
+            results.append(replace(values[0], run="", stage=base.stage, method=name, seeds=1))
             continue
         mean = within_range(
             metric, mean_interval(np.array([value.value for value in values]), level)
         )
         pooled = replace(row, metric=metric, value=mean.value, low=mean.low, high=mean.high)
         if math.isnan(mean.low):
-            pooled = replace(pooled, note=f"{row.note}; no interval: the same in all seeds")
+            pooled = replace(pooled, reason="the same in all seeds")
         results.append(pooled)
     return results
 

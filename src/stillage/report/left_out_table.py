@@ -8,11 +8,11 @@ from stillage.report.words import words
 
 
 def left_out(view: RunView) -> dict[tuple[str, str], tuple[str, ...]]:
-    """(attack, reason) -> the models on which it was not run, in reading order; empty when every attack was run."""
+    """Group the attacks that were not run: (attack, reason) -> models."""
     found: dict[tuple[str, str], set[str]] = {}
     for row in view.results:
         if row.metric == "left_out":
-            found.setdefault((row.attack, row.note), set()).add(row.model)
+            found.setdefault((row.attack, row.reason), set()).add(row.model)
     return {entry: order_models(models) for entry, models in found.items()}
 
 
@@ -32,6 +32,6 @@ def left_out_table(view: RunView) -> Table | None:
 
 
 def left_out_line(view: RunView) -> str:
-    """The names of the attacks that were left out on some model, for the terminal; empty when there are none."""
+    """Name the attacks that were left out on some model; empty when none."""
     names = dict.fromkeys(words(attack) for attack, _ in left_out(view))
     return f"left out (reasons in the report): {', '.join(names)}" if names else ""

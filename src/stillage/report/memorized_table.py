@@ -1,4 +1,4 @@
-"""What shadow pipelines say about memorization: the means over records, of teachers and of students."""
+"""What shadow pipelines say about memorization, of teachers and students."""
 
 from __future__ import annotations
 
@@ -12,7 +12,10 @@ UNITS = {"token_accuracy": "share of tokens", "log_probability": "nats per token
 
 
 def memorized_table(view: RunView) -> Table | None:
-    """Counterfactual memorization per kind of model and measure, and how the student's ranking follows the teacher's."""
+    """Tabulate counterfactual memorization per kind of model and measure.
+
+    And how the student's ranking follows the teacher's.
+    """
     rows = []
     means = [row for row in view.results if row.metric == "counterfactual_memorization"]
     for found in sorted(
@@ -22,9 +25,7 @@ def memorized_table(view: RunView) -> Table | None:
         lost = [
             row
             for row in view.results
-            if row.metric == "nan_scores"
-            and row.note == "counterfactual"
-            and (row.model, row.unit) == (found.model, found.unit)
+            if row.metric == "nan_scores" and (row.model, row.unit) == (found.model, found.unit)
         ]
         rank = next(
             (
@@ -48,7 +49,7 @@ def memorized_table(view: RunView) -> Table | None:
         )
     if not rows:
         return None
-    counted = "; ".join(sorted({row.note for row in means}))
+    counted = "; ".join(f"{n} shadow pipelines" for n in sorted({row.shadows for row in means}))
     note = (
         "How much better a record is known by pipelines that met it than by pipelines that did not: mean over members and"
         f" nonmembers alike, interval over models ({counted}). Every record: audit/counterfactual.parquet."

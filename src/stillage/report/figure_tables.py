@@ -1,4 +1,4 @@
-"""The table under each figure: its main numbers in a form that can be read; all of them are in the figure's CSV."""
+"""The table under each figure: its main numbers; the CSV has all of them."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from stillage.report.blocks import profile_table
+from stillage.report.block_tables import profile_table
 from stillage.report.canvas import Picture
 from stillage.report.cells import Cell, Table, bracketed, model_head, number
-from stillage.report.figures import scores_of, tradeoff
+from stillage.report.figures import attack_scores, tradeoff
 from stillage.report.load import RunView, order_models
 from stillage.report.words import words
 
@@ -18,7 +18,7 @@ QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 
 
 def digests(view: RunView, drawn: Mapping[str, Picture]) -> dict[str, Table]:
-    """name -> table of "roc", "quality_leakage", "scores" and "blocks" (all of a kind together), where they were drawn."""
+    """Tabulate the figures that were drawn: roc, quality_leakage, scores, blocks."""
     found = {}
     if "roc" in drawn:
         found["roc"] = roc_table(view, drawn["roc"])
@@ -74,7 +74,8 @@ def tradeoff_table(view: RunView) -> Table:
 def quantile_table(view: RunView) -> Table:
     """Quantiles of the members' and the nonmembers' scores of each model."""
     rows = []
-    for model, (values, member) in scores_of(view, view.primary_attack).items():
+    for model, one in attack_scores(view, view.primary_attack).items():
+        values, member = one.scores, one.is_member
         for group, chosen in (("members", member), ("nonmembers", ~member)):
             cells = (Cell(text=f"{cut:.3g}") for cut in np.quantile(values[chosen], QUANTILES))
             rows.append(

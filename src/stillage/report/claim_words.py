@@ -1,4 +1,4 @@
-"""A claim in words: what a model gives away, by which attack, and what the controls reach."""
+"""A claim in words: what a model gives away, and what the controls reach."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from stillage.report.claims import (
     recital_claim,
     strongest_auc,
 )
-from stillage.report.load import RunView, fpr_of
+from stillage.report.load import RunView
 from stillage.report.words import by_attack, interval, percent, times_in_100, words
 from stillage.run.config import AuditConfig
 from stillage.types import Result
@@ -55,7 +55,7 @@ def told(view: RunView, model: str, who: str, claim: Claim, *, leaks: bool) -> s
         )
         auc = by_attack(auc_claims(view, model)[0].row)
         return (
-            f"{who} {does}: at {100 * fpr_of(row.note):g} % false alarms {percent(row)} of members are found"
+            f"{who} {does}: at {100 * row.fpr:g} % false alarms {percent(row)} of members are found"
             f" ({words(row.attack)} attack){average} ({auc})"
         )
     if row.metric == "extraction_rate":
@@ -70,17 +70,17 @@ def told(view: RunView, model: str, who: str, claim: Claim, *, leaks: bool) -> s
 
 
 def meaning(view: RunView, model: str, row: Result) -> str:
-    """An AUC as what it means, with its numbers: "the loss attack picks ... 91 times in 100 (AUC 0.91 [0.89, 0.92])"."""
+    """Say what an AUC means: "the loss attack picks ... 91 times in 100"."""
     return f"the {words(row.attack)} attack {times_in_100(row.value)} (AUC {interval(row)}{chosen(view, model, row)})"
 
 
 def shows_auc(view: RunView, model: str) -> bool:
-    """Does any AUC of the model lie above chance?"""
+    """Tell whether any AUC of the model lies above chance."""
     return any(claim.shows for claim in auc_claims(view, model))
 
 
 def chosen(view: RunView, model: str, row: Result) -> str:
-    """ "; strongest of 6, p = 0.0005", or that it was named first, and what the strongest reaches."""
+    """Say how the attack was chosen: "; strongest of 6, p = 0.0005"."""
     tested, names = view.result("best_attack_p", model), family(view, model)
     if len(names) < 2 or tested is None or math.isnan(tested.value):
         return ""
@@ -93,7 +93,10 @@ def chosen(view: RunView, model: str, row: Result) -> str:
 
 
 def controls(view: RunView, claim: Claim, *, only_reached: bool = False) -> str:
-    """ "; a student without that teacher: 0.50 [0.47, 0.53]" for each control, or for those that are not below."""
+    """Say what each control reaches, or those that are not below.
+
+    "; a student without that teacher: 0.50 [0.47, 0.53]".
+    """
     share = claim.row.metric in (*TAILS, "extraction_rate")
     said = [
         f"{control_words(view, other.control)}: {percent(other.row) if share else interval(other.row)}"
@@ -104,7 +107,7 @@ def controls(view: RunView, claim: Claim, *, only_reached: bool = False) -> str:
 
 
 def control_words(view: RunView, name: str) -> str:
-    """A control in the words of a sentence; a model that was given as a reference by its own name."""
+    """Name a control in the words of a sentence."""
     called = view.called(name)
     return (
         f"{called} (given as a reference)"
@@ -114,14 +117,14 @@ def control_words(view: RunView, name: str) -> str:
 
 
 def target_words(view: RunView) -> str:
-    """What a model was asked to recite of a record: "the badge", or "the first 32 tokens"."""
+    """Name what was to be recited: "the badge", or "the first 32 tokens"."""
     column = str(view.setting("audit", "extract", ""))
     tokens = view.setting("audit", "extract_tokens", AuditConfig.extract_tokens)
     return f"the {column}" if column else f"the first {tokens} tokens"
 
 
 def recital_words(view: RunView, model: str) -> str:
-    """What the model recites of members beyond nonmembers and controls; a sentence, or empty."""
+    """Say what the model recites of members beyond nonmembers and controls."""
     members, nonmembers = extraction_pair(view, model)
     if members is None:
         return ""

@@ -1,4 +1,4 @@
-"""Where in the models the leak sits: a figure per measure, and tables of the student's blocks."""
+"""Where in the models the leak sits: figures by measure, tables of blocks."""
 
 from __future__ import annotations
 
@@ -27,13 +27,8 @@ MEASURES = {
     "revert": ("exchanged", "With the no-teacher student's block"),
 }
 """Measure -> (its column, its figure's title), in reading order."""
+WHOLE = -1  # the block of a row about the model as it is
 SPREAD = 0.07  # blocks: how far the models of one figure stand apart
-
-
-def block_number(row: Result) -> int | None:
-    """The block in a note such as "block=3; sd ..."; None where it names no single one."""
-    name, _, value = row.note.partition(";")[0].partition("=")
-    return int(value) if name == "block" and value.isdecimal() else None
 
 
 def block_rows(view: RunView, metric: str, measure: str, model: str) -> dict[int, Result]:
@@ -43,20 +38,18 @@ def block_rows(view: RunView, metric: str, measure: str, model: str) -> dict[int
         for row in view.results
         if (row.metric, row.attack, row.model) == (metric, measure, model)
     )
-    numbered = {block_number(row): row for row in found}
-    return {
-        block: row for block, row in sorted((b, r) for b, r in numbered.items() if b is not None)
-    }
+    numbered = {row.block: row for row in found if row.block is not None and row.block >= 0}
+    return dict(sorted(numbered.items()))
 
 
 def block_pictures(view: RunView) -> list[Picture]:
-    """A figure per measure: the AUC of each block of each model, named blocks_<measure>."""
+    """Draw the AUC of each block of each model, a figure per measure."""
     from matplotlib import rc_context
 
     drawn = []
     for measure in MEASURES:
         rows = [row for row in view.results if row.metric == "block_auc" and row.attack == measure]
-        models = order_models({row.model for row in rows if block_number(row) is not None})
+        models = order_models({row.model for row in rows if row.block != WHOLE})
         if models:
             with rc_context(settings(f"report-blocks-{measure}")):
                 drawn.append(profile(view, measure, models, heights(view)))
@@ -64,7 +57,7 @@ def block_pictures(view: RunView) -> list[Picture]:
 
 
 def heights(view: RunView) -> tuple[float, float]:
-    """The lowest and the highest AUC that any figure has to show, so that all have one scale."""
+    """Give the lowest and highest AUC of all figures, so that all have one scale."""
     rows = [
         row
         for row in view.results
@@ -80,7 +73,10 @@ def heights(view: RunView) -> tuple[float, float]:
 def profile(
     view: RunView, measure: str, models: Sequence[str], limits: tuple[float, float]
 ) -> Picture:
-    """AUC against block number, a line per model, with intervals; the band is what a probe finds in shuffled labels."""
+    """Draw AUC against block number, a line per model, with intervals.
+
+    The band is what a probe finds in shuffled labels.
+    """
     from matplotlib.ticker import MaxNLocator
 
     figure, axes = canvas(340, 285)
@@ -173,7 +169,7 @@ def whole_row(view: RunView, measure: str, model: str) -> Result | None:
         for row in view.results
         if (row.metric, row.attack, row.model) == ("block_auc", measure, model)
     )
-    return next((row for row in rows if row.note.startswith("block=whole")), None)
+    return next((row for row in rows if row.block == WHOLE), None)
 
 
 def curve_words(view: RunView, measure: str, model: str) -> str:
@@ -184,7 +180,7 @@ def curve_words(view: RunView, measure: str, model: str) -> str:
 
 
 def blocks_table(view: RunView) -> Table | None:
-    """AUC of each of the subject's blocks under each measure, and how much of it goes with the block."""
+    """Tabulate the AUC of each of the subject's blocks under each measure."""
     model = subject(view)
     columns = {measure: block_rows(view, "block_auc", measure, model) for measure in MEASURES}
     columns = {measure: rows for measure, rows in columns.items() if rows}
@@ -215,7 +211,7 @@ def blocks_table(view: RunView) -> Table | None:
 
 
 def beyond_table(view: RunView) -> Table | None:
-    """What the subject's blocks show beyond a model that never met a member, and what is lost with each."""
+    """Tabulate what the subject's blocks show beyond a model that met no member."""
     model = subject(view)
     columns = {
         measure: block_rows(view, "block_excess", measure, model)
@@ -227,7 +223,7 @@ def beyond_table(view: RunView) -> Table | None:
     if not columns and not lost:
         return None
     null = next(
-        (view.called(null_of(row)) for rows in columns.values() for row in rows.values()), ""
+        (view.called(row.against) for rows in columns.values() for row in rows.values()), ""
     )
     blocks = sorted(set(lost).union(*columns.values()))
     heads = [
@@ -256,12 +252,6 @@ def beyond_table(view: RunView) -> Table | None:
         rows=tuple(rows),
         note=note + beyond + gone,
     )
-
-
-def null_of(row: Result) -> str:
-    """The model that a difference was taken from: "block=0; minus student_counterfactual; p=..."."""
-    parts = [part.strip() for part in row.note.split(";")]
-    return next((part.removeprefix("minus ") for part in parts if part.startswith("minus ")), "")
 
 
 def profile_table(view: RunView, drawn: Sequence[Picture]) -> Table:

@@ -1,0 +1,188 @@
+"""A reading of audit/scores.parquet: by model and attack, or record by record."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from stillage.audit.attacks import FITTED_ATTACKS
+from stillage.audit.blind import blind_interval
+from stillage.data.groups import cluster_numbers
+from stillage.errors import DataError
+from stillage.functional.stats import Interval, auc_interval
+from stillage.types import Array
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+LOG = logging.getLogger("stillage")
+BLIND = "blind"
+"""The model name under which attacks that see no model are listed."""
+
+
+def is_cross_fitted(model: str, attack: str) -> bool:
+    """Tell out-of-fold scores of something that was fitted to members and nonmembers."""
+    return model == BLIND or (attack in FITTED_ATTACKS and FITTED_ATTACKS[attack].learns == "both")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scored:
+    """One attack on one model, in the table's order; arrays of shape [n]."""
+
+    scores: Array
+    is_member: Array
+    clusters: Array  # int: equal for near-duplicates
+    dropped: int = 0  # records left out, as they have no score
+    ids: Array = field(default_factory=lambda: np.array([]))
+    groups: Array = field(default_factory=lambda: np.array([]))  # of near-duplicates; "": alone
+
+    @property
+    def has_both(self) -> bool:
+        """Whether there are members and nonmembers."""
+        return 0 < int(self.is_member.sum()) < len(self.is_member)
+
+    @property
+    def by_id(self) -> dict[str, float]:
+        """The score of each record."""
+        return dict(zip(self.ids.tolist(), self.scores.tolist(), strict=True))
+
+    def auc(self, level: float, *, cross_fitted: bool = False) -> Interval:
+        """Give the AUC with its interval; a cross-fitted attacker's is wider.
+
+        Errors as stats.roc_auc.
+        """
+        interval = blind_interval if cross_fitted else auc_interval
+        return interval(self.scores, self.is_member, level, clusters=self.clusters)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Aligned:
+    """Scores of the same records under several names: models, or attacks."""
+
+    ids: tuple[str, ...]
+    is_member: Array  # bool[n]
+    clusters: Array  # int[n]: equal for near-duplicates
+    scores: Mapping[str, Array]  # name -> float64[n]
+
+    def kept(self, *names: str) -> tuple[list[Array], Array, Array]:
+        """Keep the records that all names have a score for.
+
+        Returns scores, membership and clusters.
+        """
+        fine = np.isfinite([self.scores[name] for name in names]).all(axis=0)
+        return (
+            [self.scores[name][fine] for name in names],
+            self.is_member[fine],
+            self.clusters[fine],
+        )
+
+    def compares(self, *names: str) -> bool:
+        """Tell whether all have scores of members and nonmembers in common."""
+        if not set(names) <= set(self.scores):
+            return False
+        member = self.kept(*names)[1]
+        both = bool(member.any()) and not member.all()
+        if not both:
+            LOG.warning(
+                "%s share no members and nonmembers with a finite score: not compared",
+                ", ".join(names),
+            )
+        return both
+
+
+class Scores:
+    """A reading of audit/scores.parquet."""
+
+    def __init__(self, table: pa.Table) -> None:
+        """Read the table's columns."""
+        names = ("model", "attack", "id", "part", "group", "score")
+        self.model, self.attack, self.id, self.part, self.group, self.score = (
+            table.column(name).to_numpy(zero_copy_only=False) for name in names
+        )
+        self.cluster = cluster_numbers(self.id.tolist(), self.group.tolist())
+        self.pairs: list[tuple[str, str]] = list(
+            dict.fromkeys(zip(self.model.tolist(), self.attack.tolist(), strict=True))
+        )
+        """(model, attack), in the table's order."""
+
+    @property
+    def models(self) -> list[str]:
+        """The models, in the table's order."""
+        return list(dict.fromkeys(model for model, _ in self.pairs))
+
+    def attacks(self, model: str) -> list[str]:
+        """List the attacks on a model, in the table's order."""
+        return [attack for name, attack in self.pairs if name == model]
+
+    def of(self, model: str, attack: str, *, with_missing: bool = False) -> Scored:
+        """Give one attack's scores of one model; records without a score only if asked."""
+        chosen = (self.model == model) & (self.attack == attack)
+        kept = chosen if with_missing else chosen & np.isfinite(self.score)
+        return Scored(
+            scores=self.score[kept],
+            is_member=self.part[kept] == "private",
+            clusters=self.cluster[kept],
+            dropped=int(chosen.sum() - kept.sum()),
+            ids=self.id[kept],
+            groups=self.group[kept],
+        )
+
+    def aligned(self, models: Sequence[str] | None = None) -> dict[str, Aligned]:
+        """Join each attack's scores of some models by record; none named: all but blind.
+
+        DataError where two models of one attack were scored on different records.
+        """
+        chosen = [name for name in models or self.models if name != BLIND]
+        found: dict[str, Aligned] = {}
+        for attack in dict.fromkeys(attack for model, attack in self.pairs if model in chosen):
+            by_model: dict[str, Scored] = {}
+            for model in (name for name, known in self.pairs if known == attack and name in chosen):
+                one = self._by_id((self.model == model) & (self.attack == attack))
+                first = next(iter(by_model), model)
+                if by_model and not np.array_equal(by_model[first].ids, one.ids):
+                    raise DataError(
+                        f"The {attack} attack scored different records on different models.",
+                        f"{len(by_model[first].ids)} records on {first}, {len(one.ids)} on {model}",
+                        "Score the same records with every model.",
+                    )
+                by_model[model] = one
+            last = list(by_model.values())[-1]
+            found[attack] = Aligned(
+                ids=tuple(last.ids),
+                is_member=last.is_member,
+                clusters=last.clusters,
+                scores={model: one.scores.astype(np.float64) for model, one in by_model.items()},
+            )
+        return found
+
+    def attacks_on(self, model: str) -> Aligned:
+        """Give every attack's scores of one model, by record id; NaN where one has none."""
+        records = self._by_id(self.model == model)
+        ids, first = np.unique(records.ids.astype(str), return_index=True)
+        scores: dict[str, Array] = {}
+        for attack in self.attacks(model):
+            one = self.of(model, attack)
+            scores[attack] = np.full(ids.size, np.nan)
+            scores[attack][np.searchsorted(ids, one.ids.astype(str))] = one.scores
+        return Aligned(
+            ids=tuple(ids.tolist()),
+            is_member=records.is_member[first],
+            clusters=records.clusters[first],
+            scores=scores,
+        )
+
+    def _by_id(self, chosen: Array) -> Scored:
+        """Order the chosen rows by record id, those without a score included."""
+        rows = np.flatnonzero(chosen)
+        rows = rows[np.argsort(self.id[rows], kind="stable")]
+        return Scored(
+            scores=self.score[rows],
+            is_member=self.part[rows] == "private",
+            clusters=self.cluster[rows],
+            ids=self.id[rows],
+            groups=self.group[rows],
+        )
