@@ -13,7 +13,7 @@ import numpy as np
 from stillage.audit.compare import RunScores, auc_over_seeds
 from stillage.data.groups import cluster_numbers
 from stillage.experiment.compare import candidate, run_scores
-from stillage.functional.binomial import difference
+from stillage.functional.binomial import independent_difference
 from stillage.functional.bounded import bounded_interval
 from stillage.functional.stats import Interval
 from stillage.run.folder import read_json, read_table
@@ -131,4 +131,4 @@ def recited(runs: Sequence[Path], model: str, category: str = "") -> tuple[float
         bounded_interval(x[side], 0.0, 1.0, clusters=clusters[side])
         for side in (is_member, ~is_member)
     )
-    return inside.value, outside.value, difference(inside, outside)
+    return inside.value, outside.value, independent_difference(inside, outside)

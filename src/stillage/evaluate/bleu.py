@@ -85,9 +85,8 @@ def signatures(references: Sequence[Sequence[str]]) -> dict[str, str]:
     counts = {len(some) for some in references}
     found = metrics(tokenizer_of(references))
     for metric in found.values():
-        metric.num_refs = (
-            min(counts) if len(counts) == 1 else -1
-        )  # what it notes itself when it has read a corpus
+        # what it notes itself when it has read a corpus
+        metric.num_refs = min(counts) if len(counts) == 1 else -1
     return {name: str(metric.get_signature()) for name, metric in found.items()}
 
 
@@ -130,8 +129,7 @@ def jackknife_limits(value: float, without_G: Array, level: float) -> Interval:
     if min(value, *without_G) <= 0 or max(value, *without_G) >= 100 - 1e-9:
         return nothing
     whole, parts_G = np.log(value / (100 - value)), np.log(without_G / (100 - without_G))
-    rest = mean_interval(
-        (len(parts_G) - 1) * (parts_G.mean() - parts_G), level
-    )  # pseudo-values less their mean
+    # pseudo-values less their mean
+    rest = mean_interval((len(parts_G) - 1) * (parts_G.mean() - parts_G), level)
     low, high = (100 / (1 + np.exp(-(whole + limit))) for limit in (rest.low, rest.high))
     return Interval(value=value, low=float(low), high=float(high), level=level)

@@ -159,9 +159,8 @@ def earlier_answers(
         if other == folder or (other / SUPERSEDED).exists():
             continue
         theirs, asked = read_json(other.parent / "model.json"), read_json(path)
-        place = (
-            "where" if theirs.get("where") and model["where"] else "name"
-        )  # earlier versions kept the name alone
+        # earlier versions kept the name alone
+        place = "where" if theirs.get("where") and model["where"] else "name"
         same_model = (
             theirs.get(place) == model[place]
             and theirs.get("dtype", model["dtype"]) == model["dtype"]

@@ -58,9 +58,8 @@ class EvalSet:
 
     label: str
     records: list[Record]
-    sources: Mapping[str, str] = field(
-        default_factory=dict
-    )  # name of a file -> sha256, or its commit
+    # name of a file -> sha256, or its commit
+    sources: Mapping[str, str] = field(default_factory=dict)
     notes: Mapping[str, int] = field(default_factory=dict)
 
     @property

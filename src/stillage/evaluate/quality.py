@@ -93,9 +93,8 @@ def sample_rows(
     published = rouge_l_published(texts, references)
     needed: list[bool | None] = [None] * len(texts)
     if needed_until:
-        parts = [
-            [needed_part(one.strip(), needed_until) for one in some] for some in references
-        ]  # answers are stripped
+        # answers are stripped
+        parts = [[needed_part(one.strip(), needed_until) for one in some] for some in references]
         needed = list(exact_match([needed_part(text, needed_until) for text in texts], parts))
     return [
         {

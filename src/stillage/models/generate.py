@@ -270,9 +270,8 @@ def warp(logits_BV: torch.Tensor, decoding: Decoding) -> torch.Tensor:
     if decoding.top_p < 1:
         sorted_BV, order_BV = scores_BV.sort(dim=1, descending=True, stable=True)
         p_BV = sorted_BV.softmax(1)
-        before_BV = (
-            p_BV.cumsum(1) - p_BV
-        )  # probability of all likelier tokens: 0 for the first, which always stays
+        # probability of all likelier tokens: 0 for the first, which always stays
+        before_BV = p_BV.cumsum(1) - p_BV
         out_BV = (before_BV >= decoding.top_p).index_fill(
             1, torch.zeros(1, dtype=torch.long, device=p_BV.device), False
         )

@@ -30,9 +30,8 @@ def kind_of(config: PreTrainedConfig, length: int) -> Hashable:
 def switches(text: PreTrainedConfig) -> list[int]:
     """The lengths beyond which the positions of a whole batch are turned otherwise."""
     rope = getattr(text, "rope_parameters", None) or getattr(text, "rope_scaling", None) or {}
-    each = [
-        one for one in (rope, *rope.values()) if isinstance(one, Mapping)
-    ]  # of all layers, or by their type
+    # of all layers, or by their type
+    each = [one for one in (rope, *rope.values()) if isinstance(one, Mapping)]
     found = []
     for one in each:
         if one.get("rope_type", one.get("type")) in ("longrope", "su"):

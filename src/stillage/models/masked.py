@@ -221,9 +221,8 @@ def propose(
     """
     for text, chosen in zip(texts, places, strict=True):
         assert all(text.may_T[place] for place in chosen), "only places that may be replaced"
-    rows: list[
-        tuple[int, list[int]]
-    ] = []  # (text, positions in `places` that are masked in this row)
+    # (text, positions in `places` that are masked in this row)
+    rows: list[tuple[int, list[int]]] = []
     for number, chosen in enumerate(places):
         slots = list(range(len(chosen)))
         rows += (
@@ -280,9 +279,8 @@ def best(
     )
     logits_NV = logits_NV.masked_fill(wrong_NV, -torch.inf)
     logits_NV.scatter_(1, originals[:, None], -torch.inf)
-    top = logits_NV.topk(
-        min(wanted.top_k + 8, logits_NV.shape[1]), dim=1
-    )  # a few more: some may write the same
+    # a few more: some may write the same
+    top = logits_NV.topk(min(wanted.top_k + 8, logits_NV.shape[1]), dim=1)
     found = []
     for original, ids, values in zip(
         originals_N, top.indices.cpu().numpy(), top.values.cpu().numpy(), strict=True

@@ -129,9 +129,8 @@ def gap_loss(
     for k, row in enumerate(rows):
         ids_BT[k, : len(row)], real_BT[k, : len(row)] = row, True
     gaps_BT = real_BT & (rng.random(ids_BT.shape) < GAPS)
-    gaps_BT[np.arange(len(rows)), rng.integers([len(row) for row in rows])] = (
-        True  # at least one each
-    )
+    # at least one each
+    gaps_BT[np.arange(len(rows)), rng.integers([len(row) for row in rows])] = True
     labels_N = torch.from_numpy(ids_BT[gaps_BT])
     fate_BT = rng.random(ids_BT.shape)
     ids_BT[gaps_BT & (fate_BT >= KEPT + RANDOM)] = cast("int", tokenizer.mask_token_id)

@@ -18,9 +18,8 @@ if TYPE_CHECKING:
     from stillage.types import Example
 
 log = logging.getLogger("stillage")
-CONTEXT: Mapping[str, str] = {
-    "mpt": "max_seq_len"
-}  # model_type -> the field, where it is not max_position_embeddings
+# model_type -> the field, where it is not max_position_embeddings
+CONTEXT: Mapping[str, str] = {"mpt": "max_seq_len"}
 
 
 def check_same_tokenizer(

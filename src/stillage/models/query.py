@@ -157,9 +157,8 @@ def moments_of(logits_TV: torch.Tensor, labels_T: torch.Tensor) -> Moments:
     true_T1 = logits_TV.gather(1, label_T)
     rank_T = (logits_TV > true_T1).view(torch.uint8).sum(1, dtype=torch.int32)
     greedy_T = rank_T == 0
-    greedy_T[greedy_T.clone()] = (
-        logits_TV[greedy_T].argmax(1) == labels_T[greedy_T]
-    )  # ties: the first is the argmax
+    # ties: the first is the argmax
+    greedy_T[greedy_T.clone()] = logits_TV[greedy_T].argmax(1) == labels_T[greedy_T]
     peak_T1 = logits_TV.amax(1, keepdim=True)
     z_TV = logits_TV.sub_(peak_T1)
     weight_TV = z_TV.exp()
