@@ -210,7 +210,7 @@ class _Sums(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, *grads: Tensor | None) -> tuple[Tensor | None, ...]:  # noqa: ANN401 # pyright: ignore[reportIncompatibleMethodOverride]
-        """Scale the kept gradients; make them anew for another proportion or a second time."""
+        """Scale the kept gradients; make them anew for another proportion."""
         plan, trained = ctx.plan, ctx.saved_tensors
         kd, ce = (0.0 if grad is None else float(grad) for grad in grads)
         has_teacher = plan.teacher is not None

@@ -13,6 +13,8 @@ from stillage.types import Result
 if TYPE_CHECKING:
     import pyarrow as pa
 
+    from stillage.functional.binomial import Interval
+
 FIELDS = dataclasses.fields(Result)
 
 
@@ -22,6 +24,21 @@ def schema() -> pa.Schema:
 
     kinds = {"str": pa.string(), "float": pa.float64(), "int": pa.int64()}
     return pa.schema([(entry.name, kinds[str(entry.type)]) for entry in FIELDS])
+
+
+def measured_row(
+    row: Result, metric: str, interval: Interval, *, unit: str = "", n: int | None = None
+) -> Result:
+    """Fill a metric and its interval into a row; n: the records behind it, where not the row's."""
+    return dataclasses.replace(
+        row,
+        metric=metric,
+        value=interval.value,
+        low=interval.low,
+        high=interval.high,
+        unit=unit,
+        n=row.n if n is None else n,
+    )
 
 
 def write_results(
