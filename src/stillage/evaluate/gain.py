@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from stillage.evaluate.quality import F_MEASURE, clusters_of, measured
+from stillage.evaluate.quality import F_MEASURE, clusters_of, has_metric
 from stillage.functional.bounded import bounded_interval
 from stillage.functional.stats import Interval, paired_proportions
 from stillage.run.results import measured_row
@@ -46,7 +46,7 @@ def gain_results(
         clusters = clusters_of(samples.take(rows[0]), group_of)
         row = replace(base, model=first, level=level, dataset="test", note=f"minus {second}")
         for metric in METRICS:
-            if not measured(samples, metric):
+            if not has_metric(samples, metric):
                 continue
             values = samples.column(metric).to_numpy(zero_copy_only=False).astype(np.float64)
             first_R, second_R = values[rows[0]], values[rows[1]]

@@ -64,7 +64,7 @@ def references_of(record: Record) -> list[str]:
     return [record.response] if record.response.strip() else []
 
 
-def measured(samples: pa.Table, metric: str) -> bool:
+def has_metric(samples: pa.Table, metric: str) -> bool:
     """Tell whether every row has the metric; of an older version it may be missing."""
     return metric in samples.column_names and not samples.column(metric).null_count
 
@@ -143,7 +143,7 @@ def text_results(
         row = replace(base, model=name, dataset="test", level=level, n=own.num_rows)
         clusters = clusters_of(own, group_of)
         for metric, unit in MEANS.items():
-            if not measured(samples, metric):
+            if not has_metric(samples, metric):
                 continue
             values = own.column(metric).to_numpy(zero_copy_only=False)
             fine = ~np.isnan(values)
@@ -154,7 +154,7 @@ def text_results(
             shown = {"tokens": "generated_tokens"}.get(metric, metric)
             results.append(measured_row(noted, shown, mean, unit=unit, n=int(fine.sum())))
         for metric in ("exact_match", "needed_exact"):
-            if not measured(samples, metric):
+            if not has_metric(samples, metric):
                 continue
             hits = own.column(metric).to_numpy(zero_copy_only=False).astype(bool)
             share = replace(clustered_proportion(hits, clusters, level), value=float(hits.mean()))

@@ -71,13 +71,13 @@ def families(texts: Sequence[str], limit: float) -> Families:
             break
         template = now
         number = _joined(found.matrix, ~template, number)
-    number = linked(*_quoting(found, number, template), number.size, number)
+    number = connected(*_quoting(found, number, template), number.size, number)
     number_N = _by_first(number[np.array(copies, dtype=np.int64)])
     kept, n_template = int((~template).sum()), int(template.sum())
     return Families(number_N=number_N, n_grams=kept, n_template=n_template)
 
 
-def linked(left_P: Array, right_P: Array, count: int, number: Array | None = None) -> Array:
+def connected(left_P: Array, right_P: Array, count: int, number: Array | None = None) -> Array:
     """Number the groups of places that pairs, or one number, join through others too."""
     from scipy.sparse import coo_matrix
     from scipy.sparse.csgraph import connected_components
@@ -203,13 +203,13 @@ def _joined(matrix: csr_matrix, counts: Array, number: Array) -> Array:
     rare, often = kept[:, frequency <= EXHAUSTIVE], kept[:, frequency > EXHAUSTIVE]
     left, right = _rare_pairs(rare, sizes, least, often.getnnz(axis=1))
     near = _are_near(kept, sizes, least, left, right)
-    number = linked(left[near], right[near], sizes.size, number)
+    number = connected(left[near], right[near], sizes.size, number)
     for order in range(ORDERS if often.nnz else 0):
         left, right = _neighbours(often, order)
         apart = number[left] != number[right]
         left, right = left[apart], right[apart]
         near = _are_near(kept, sizes, least, left, right)
-        number = linked(left[near], right[near], sizes.size, number)
+        number = connected(left[near], right[near], sizes.size, number)
     return number
 
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from stillage.functional.families import families, linked
+from stillage.functional.families import connected, families
 from stillage.functional.grams import N_WORDS
 from stillage.functional.words import compared_form, length_in_words
 from stillage.types import Array
@@ -84,7 +84,7 @@ def united(*numbers_N: Array) -> Array:
     joined = numbers_N[0]
     for numbers in numbers_N if joined.size else ():
         _, place, inverse = np.unique(numbers, return_index=True, return_inverse=True)
-        joined = linked(np.arange(joined.size), place[inverse], joined.size, joined)
+        joined = connected(np.arange(joined.size), place[inverse], joined.size, joined)
     return joined
 
 

@@ -1,4 +1,4 @@
-"""Beam search: the likeliest texts a model would write, by transformers' own search; no randomness."""
+"""Beam search by transformers: the likeliest texts a model would write."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def beam_search(
     batch_tokens: int = 16384,
     progress: Done | None = None,
 ) -> list[np.ndarray]:
-    """Continue every prompt with the best text of `beams` searched; the new ids alone, int32.
+    """Continue every prompt with the best text of `beams`; the new ids alone, int32.
 
     The best by mean log-probability per token. A row stops as in `generate`. Raises ConfigError for
     settings without meaning, DataError for a prompt that cannot be continued, CapabilityError for a
@@ -73,7 +73,7 @@ def beam_search(
             "input_ids": torch.from_numpy(ids_BT).to(model.device),
             "attention_mask": torch.from_numpy(attention_BT).to(model.device),
         }
-        found = model.generate(  # pyright: ignore[reportCallIssue] - torch's Module hides the mixin's type
+        found = model.generate(  # pyright: ignore[reportCallIssue] - of a mixin
             **inputs,
             num_beams=beams,
             do_sample=False,
