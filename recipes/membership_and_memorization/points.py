@@ -116,7 +116,7 @@ def recited(runs: Sequence[Path], model: str, category: str = "") -> tuple[float
     Of one category, if given.
 
     The interval is over the records of all seeds, near-duplicates counted once: the limits of both means
-    (bounded_interval), put together by binomial.difference.
+    (bounded_interval), put together by independent_difference.
     """
     rows = [
         row

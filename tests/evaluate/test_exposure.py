@@ -14,9 +14,9 @@ from stillage.errors import ConfigError, DataError
 from stillage.evaluate.exposure import (
     ExposurePlan,
     excess_percent,
+    excess_table,
     exposure_bias,
     exposure_curve,
-    exposure_table,
     forward_kl_along,
     mean_by_prompt,
 )
@@ -161,7 +161,7 @@ def test_the_whole_measurement_is_its_parts(small: SimpleNamespace) -> None:
     assert curve.excess_T[0] == pytest.approx(
         0, abs=1e-4
     )  # nothing written yet: the same context for both
-    assert exposure_table(curve).num_rows == 6
+    assert excess_table(curve).num_rows == 6
 
 
 @pytest.mark.parametrize("padded", ["student", "teacher"])

@@ -197,7 +197,7 @@ def forward_kl_along(
     )
 
 
-def exposure_table(curve: ExposureCurve) -> pa.Table:
+def excess_table(curve: ExposureCurve) -> pa.Table:
     """Lay the curve out as a table, one row a length."""
     import pyarrow as pa
 
@@ -220,7 +220,7 @@ def exposure_cell(
     seed: int,
     plan: ExposurePlan,
 ) -> pa.Table:
-    """Return the curve of a student on one data set, as `exposure_table` lays it out.
+    """Return the curve of a student on one data set, as `excess_table` lays it out.
 
     It is kept beside the student's other cells, in exposure-KEY.parquet, and not measured again.
     The results have the lengths 1, 2, 4, ... and the last.
@@ -256,6 +256,6 @@ def exposure_cell(
         rows.append(measured_row(row, "excess_accumulated_error", excess, unit="%"))
     with locked(evaluation.out, wait=True):
         if not results_file.exists():  # table and results are of one process
-            write_table(table_file, exposure_table(curve))
+            write_table(table_file, excess_table(curve))
             write_results(results_file, rows)
     return kept(table_file, read_table)

@@ -283,7 +283,7 @@ def merge_adapter(base: Path | None, folder: Path, dtype: torch.dtype) -> PreTra
 
 
 def check_applied(adapted: Any, folder: Path) -> None:  # noqa: ANN401 - peft's model
-    """Raise ModelError where an adapter's weights are not its layers'; peft warns only."""
+    """Raise ModelError where an adapter's weights are not its layers'; peft warns."""
     from peft import get_peft_model_state_dict
     from safetensors import safe_open
 
