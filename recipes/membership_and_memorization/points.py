@@ -12,7 +12,7 @@ import numpy as np
 
 from stillage.audit.compare import RunScores, auc_over_seeds
 from stillage.data.groups import cluster_numbers
-from stillage.functional.binomial import difference
+from stillage.functional.binomial import independent_difference
 from stillage.functional.bounded import bounded_interval
 from stillage.functional.stats import Interval
 from stillage.report.finished_runs import candidate, run_scores
@@ -116,7 +116,7 @@ def recited(runs: Sequence[Path], model: str, category: str = "") -> tuple[float
     Of one category, if given.
 
     The interval is over the records of all seeds, near-duplicates counted once: the limits of both means
-    (bounded_interval), put together by binomial.difference.
+    (bounded_interval), put together by independent_difference.
     """
     rows = [
         row
@@ -131,4 +131,4 @@ def recited(runs: Sequence[Path], model: str, category: str = "") -> tuple[float
         bounded_interval(x[side], 0.0, 1.0, clusters=clusters[side])
         for side in (is_member, ~is_member)
     )
-    return inside.value, outside.value, difference(inside, outside)
+    return inside.value, outside.value, independent_difference(inside, outside)

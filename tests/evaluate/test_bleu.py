@@ -10,7 +10,7 @@ from sacrebleu.metrics.bleu import BLEU
 from sacrebleu.metrics.chrf import CHRF
 
 from stillage.errors import DataError
-from stillage.evaluate.bleu import corpus_overlap, jackknife_limits, signatures, tokenizer_of
+from stillage.evaluate.bleu import bleu_tokenizer, corpus_overlap, jackknife_limits, signatures
 
 PREDICTIONS = [
     "the cat sat on the mat .",
@@ -129,7 +129,7 @@ def test_the_signature_is_what_sacrebleu_prints(references: list[list[str]]) -> 
     ],
 )
 def test_bleu_is_cut_by_the_script_of_the_references_and_says_so(text: str, tokenizer: str) -> None:
-    assert tokenizer_of([[text]]) == tokenizer
+    assert bleu_tokenizer([[text]]) == tokenizer
     assert f"tok:{tokenizer}" in signatures([[text]])["bleu"]
     if text != "...":
         found = corpus_overlap([text, text[:-3]], [[text], [text]])

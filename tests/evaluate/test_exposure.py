@@ -13,8 +13,8 @@ import torch
 from stillage.errors import ConfigError, DataError
 from stillage.evaluate.exposure import (
     ExposurePlan,
-    curve_table,
     excess_percent,
+    excess_table,
     exposure_bias,
     exposure_curve,
     forward_kl_along,
@@ -161,7 +161,7 @@ def test_the_whole_measurement_is_its_parts(small: SimpleNamespace) -> None:
     assert curve.excess_T[0] == pytest.approx(
         0, abs=1e-4
     )  # nothing written yet: the same context for both
-    assert curve_table(curve).num_rows == 6
+    assert excess_table(curve).num_rows == 6
 
 
 @pytest.mark.parametrize("padded", ["student", "teacher"])

@@ -24,7 +24,7 @@ from stillage.data.bpe import train_bpe
 from stillage.data.templates import render_prompt
 from stillage.errors import CheckpointError, ConfigError
 from stillage.evaluate import matrix
-from stillage.evaluate.cells import Reading, Subject
+from stillage.evaluate.cells import EvaluatedModel, Evaluation, PromptLayout
 from stillage.evaluate.datasets import EvalSet, open_set
 from stillage.evaluate.matrix import collect, decoding_of, run_matrix
 from stillage.evaluate.quality import samples_schema
@@ -39,8 +39,12 @@ QUESTIONS = [
     {"instruction": "Count to three.", "output": "one two three"},
     {"instruction": "Who are you?", "output": ""},
 ]
-READING = Reading(template="raw", max_prompt_tokens=32)
+LAYOUT = PromptLayout(template="raw", max_prompt_tokens=32)
 SHORT = ["--max-new-tokens", "6", "--template", "raw", "--max-prompt-tokens", "32"]
+
+
+def within(subject: EvaluatedModel, out: Path) -> Evaluation:
+    return Evaluation(subject=subject, layout=LAYOUT, out=out)
 
 
 @pytest.fixture(scope="module")
@@ -73,22 +77,24 @@ def questions(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def subject(folders: list[Path]) -> Subject:
+def subject(folders: list[Path]) -> EvaluatedModel:
     tokenizer = load_tokenizer(str(folders[0]))
     model = load_model(ModelConfig(path=str(folders[0])), vocab_size=len(tokenizer), seed=0)
-    return Subject(name="small", key="a" * 64, model=model, tokenizer=tokenizer, eos_id=0, pad_id=1)
+    return EvaluatedModel(
+        name="small", key="a" * 64, model=model, tokenizer=tokenizer, eos_id=0, pad_id=1
+    )
 
 
 @pytest.fixture(scope="module")
 def run(
-    subject: Subject, questions: Path, tmp_path_factory: pytest.TempPathFactory
+    subject: EvaluatedModel, questions: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[tuple[list[Result], Path, EvalSet]]:
     """One matrix: a set of four questions, two decodings, three seeds."""
     out = tmp_path_factory.mktemp("matrix")
     chosen = open_set(str(questions))
     decodings = {name: decoding_of(name, 8) for name in ("as_released", "greedy")}
     yield (
-        run_matrix(subject, [chosen], decodings, [10, 20, 30, 10], reading=READING, out=out),
+        run_matrix(within(subject, out), [chosen], decodings, [10, 20, 30, 10]),
         out,
         chosen,
     )
@@ -157,10 +163,10 @@ def test_numbers_of_a_cell(run: tuple[list[Result], Path, EvalSet], questions: P
 
 
 def test_who_writes_a_cell_first_decides_its_numbers(
-    subject: Subject, questions: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    subject: EvaluatedModel, questions: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Another process, on another processor, writes other texts while this one makes its own."""
-    chosen, answer = open_set(str(questions)), matrix.answer
+    chosen, answer = open_set(str(questions)), matrix.answer_records
     theirs: list[int] = []
 
     def beaten(*args: object) -> list[dict[str, Any]]:
@@ -171,14 +177,16 @@ def test_who_writes_a_cell_first_decides_its_numbers(
         write_table(cells / "seed-0.parquet", pa.Table.from_pylist(other, schema=samples_schema()))
         return rows
 
-    monkeypatch.setattr(matrix, "answer", beaten)
+    monkeypatch.setattr(matrix, "answer_records", beaten)
     results = run_matrix(
-        subject, [chosen], {"greedy": decoding_of("greedy", 8)}, [1], reading=READING, out=tmp_path
+        within(subject, tmp_path), [chosen], {"greedy": decoding_of("greedy", 8)}, [1]
     )
     assert pick(results, "generated_tokens", "greedy").value == pytest.approx(np.mean(theirs))
 
 
-def test_loss_of_the_references(run: tuple[list[Result], Path, EvalSet], subject: Subject) -> None:
+def test_loss_of_the_references(
+    run: tuple[list[Result], Path, EvalSet], subject: EvaluatedModel
+) -> None:
     results, _, chosen = run
     nats, tokens = 0.0, 0
     for record in chosen.records[:3]:
@@ -237,7 +245,9 @@ def test_greedy_has_one_cell(run: tuple[list[Result], Path, EvalSet]) -> None:
 
 
 def test_finished_cells_are_neither_made_again_nor_written(
-    run: tuple[list[Result], Path, EvalSet], subject: Subject, monkeypatch: pytest.MonkeyPatch
+    run: tuple[list[Result], Path, EvalSet],
+    subject: EvaluatedModel,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     results, out, chosen = run
     before = hashes(out)
@@ -246,15 +256,15 @@ def test_finished_cells_are_neither_made_again_nor_written(
         raise AssertionError("a finished cell is made again")
 
     with monkeypatch.context() as patched:
-        patched.setattr(matrix, "answer", refuse)
+        patched.setattr(matrix, "answer_records", refuse)
         patched.setattr(matrix, "score_gold", refuse)
         decodings = {name: decoding_of(name, 8) for name in ("as_released", "greedy")}
-        again = run_matrix(subject, [chosen], decodings, [10, 20, 30], reading=READING, out=out)
+        again = run_matrix(within(subject, out), [chosen], decodings, [10, 20, 30])
     assert str(again) == str(results) and hashes(out) == before
 
 
 def test_whatever_differs_stands_beside(
-    run: tuple[list[Result], Path, EvalSet], subject: Subject, tmp_path: Path
+    run: tuple[list[Result], Path, EvalSet], subject: EvaluatedModel, tmp_path: Path
 ) -> None:
     """Another seed, decoding, layout, model or reference: new cells, the old ones untouched, one view of all."""
     _, kept, chosen = run
@@ -262,21 +272,13 @@ def test_whatever_differs_stands_beside(
     before = hashes(out)
     asked = {"as_released": decoding_of("as_released", 8)}
     shorter = {"as_released": decoding_of("as_released", 5)}
-    run_matrix(subject, [chosen], asked, [40], reading=READING, out=out)
-    run_matrix(subject, [chosen], shorter, [10], reading=READING, out=out)
-    run_matrix(
-        subject,
-        [chosen],
-        asked,
-        [10],
-        reading=Reading(template="raw", max_prompt_tokens=8),
-        out=out,
-    )
-    run_matrix(
-        dataclasses.replace(subject, key="b" * 64), [chosen], asked, [10], reading=READING, out=out
-    )
+    run_matrix(within(subject, out), [chosen], asked, [40])
+    run_matrix(within(subject, out), [chosen], shorter, [10])
+    shorter = PromptLayout(template="raw", max_prompt_tokens=8)
+    run_matrix(Evaluation(subject=subject, layout=shorter, out=out), [chosen], asked, [10])
+    run_matrix(within(dataclasses.replace(subject, key="b" * 64), out), [chosen], asked, [10])
     fewer = dataclasses.replace(chosen, records=chosen.records[:2])
-    run_matrix(subject, [fewer], asked, [10], reading=READING, out=out)
+    run_matrix(within(subject, out), [fewer], asked, [10])
     after = hashes(out)
     assert {path: after[path] for path in before} == before
     texts = [path for path in after if "seed-" in path and "results" not in path]
@@ -292,11 +294,11 @@ def test_whatever_differs_stands_beside(
 
 
 def test_an_interrupted_matrix_goes_on(
-    subject: Subject, questions: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    subject: EvaluatedModel, questions: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     chosen, asked = open_set(str(questions)), {"paper": decoding_of("paper", 6)}
-    whole = run_matrix(subject, [chosen], asked, [1, 2], reading=READING, out=tmp_path / "whole")
-    real = matrix.answer
+    whole = run_matrix(within(subject, tmp_path / "whole"), [chosen], asked, [1, 2])
+    real = matrix.answer_records
 
     def stop_at_2(*args: object) -> object:
         if args[3] == 2:
@@ -304,29 +306,27 @@ def test_an_interrupted_matrix_goes_on(
         return real(*args)
 
     with monkeypatch.context() as patched:
-        patched.setattr(matrix, "answer", stop_at_2)
+        patched.setattr(matrix, "answer_records", stop_at_2)
         with pytest.raises(KeyboardInterrupt):
-            run_matrix(subject, [chosen], asked, [1, 2], reading=READING, out=tmp_path / "cut")
+            run_matrix(within(subject, tmp_path / "cut"), [chosen], asked, [1, 2])
     next(
         (tmp_path / "cut").glob("cells/*/*/*/seed-1.results.parquet")
     ).unlink()  # stopped between texts and results
     first = next((tmp_path / "cut").glob("cells/*/*/*/seed-1.parquet")).stat().st_mtime_ns
-    assert str(
-        run_matrix(subject, [chosen], asked, [1, 2], reading=READING, out=tmp_path / "cut")
-    ) == str(whole)
+    assert str(run_matrix(within(subject, tmp_path / "cut"), [chosen], asked, [1, 2])) == str(whole)
     assert next((tmp_path / "cut").glob("cells/*/*/*/seed-1.parquet")).stat().st_mtime_ns == first
 
 
 def test_a_damaged_cell_is_named_not_overwritten(
-    subject: Subject, questions: Path, tmp_path: Path
+    subject: EvaluatedModel, questions: Path, tmp_path: Path
 ) -> None:
     chosen, asked = open_set(str(questions)), {"greedy": decoding_of("greedy", 4)}
-    run_matrix(subject, [chosen], asked, [1], reading=READING, out=tmp_path)
+    run_matrix(within(subject, tmp_path), [chosen], asked, [1])
     damaged = next(tmp_path.glob("cells/*/*/*/seed-0.results.parquet"))
     damaged.write_bytes(damaged.read_bytes()[:-9])
     kept = damaged.read_bytes()
     with pytest.raises(CheckpointError, match="Delete this file"):
-        run_matrix(subject, [chosen], asked, [1], reading=READING, out=tmp_path)
+        run_matrix(within(subject, tmp_path), [chosen], asked, [1])
     assert damaged.read_bytes() == kept
 
 

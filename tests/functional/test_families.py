@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stillage.functional.families import CONTAINMENT, JACCARD, LEAST_SHARED, SHORT_WHOLE, families
-from stillage.functional.grams import grams, grams_of
+from stillage.functional.grams import cut_grams, grams
 from stillage.functional.overlap import common_limit
 from stillage.rng import generator
 
@@ -241,7 +241,7 @@ def test_short_texts_are_found_where_all_their_words_are(words: int, seen: bool)
 
 def test_grams_are_numbered_as_sets_of_words_and_own_words_are_counted() -> None:
     texts = ["a b c d e f g", "A b, c d e", "x y", "", "a b c d e a b c d e"]
-    told = grams_of(texts)
+    told = cut_grams(texts)
     assert told.matrix.getnnz(axis=1).tolist() == [len(grams(text)) for text in texts]
     assert (told.matrix @ told.matrix.T)[0, 1] == 1 and (told.matrix @ told.matrix.T)[0, 4] == 1
     shared = told.matrix.getnnz(axis=0) > 1

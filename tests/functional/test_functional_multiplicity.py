@@ -13,7 +13,7 @@ from scipy.stats import false_discovery_control, norm
 from stillage.errors import DataError
 from stillage.functional.bootstrap import bootstrap_interval, resamples
 from stillage.functional.multiplicity import benjamini_hochberg, holm, max_statistic_test
-from stillage.functional.shuffle import moments_of, shuffled, strata_of
+from stillage.functional.shuffle import shuffled_members, strata_by_size, stratum_moments
 from stillage.functional.stats import auc_interval, roc_auc
 from stillage.rng import generator
 
@@ -98,10 +98,12 @@ MIXED_MEMBERS = np.array([1, 1, 0, 0, 1, 0, 1, 0, 1, 0, 1, 1, 0], bool)
 def test_shuffles_of_clusters_have_the_stated_moments_and_move_whole_clusters() -> None:
     rng = generator(5, "shuffle")
     ranks_AN = rng.normal(size=(2, MIXED.size))
-    strata = strata_of(MIXED, MIXED_MEMBERS)
-    drawn_PN = shuffled(strata, 40_000, MIXED.size, rng)
+    strata = strata_by_size(MIXED, MIXED_MEMBERS)
+    drawn_PN = shuffled_members(strata, 40_000, MIXED.size, rng)
     sums_AP = ranks_AN @ drawn_PN.T
-    centre_A, variance_A = np.sum([moments_of(ranks_AN, stratum) for stratum in strata], axis=0)
+    centre_A, variance_A = np.sum(
+        [stratum_moments(ranks_AN, stratum) for stratum in strata], axis=0
+    )
     np.testing.assert_allclose(centre_A, sums_AP.mean(axis=1), atol=0.05)
     np.testing.assert_allclose(variance_A, sums_AP.var(axis=1), rtol=0.04)
     assert (drawn_PN.sum(axis=1) == MIXED_MEMBERS.sum()).all()

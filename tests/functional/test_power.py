@@ -11,7 +11,7 @@ from scipy.stats import binom
 
 from stillage.errors import DataError
 from stillage.functional.power import (
-    draws_of,
+    independent_draws,
     records_for_tpr,
     records_needed,
     records_to_find,
@@ -90,9 +90,9 @@ def test_copies_count_by_their_share_and_likeness() -> None:
     clusters = np.array(
         [0, 0, 0, 1, 2, 3, 4, 5]
     )  # three copies and a single member; four single nonmembers
-    found = draws_of(sides(4, 4), clusters)
+    found = independent_draws(sides(4, 4), clusters)
     assert (found.inside, found.outside, found.clusters) == (16 / 10, 4, 2) and found.effect == 2.5
-    assert draws_of(sides(4, 4), clusters, 0.5).inside == pytest.approx(4 / 1.75)
+    assert independent_draws(sides(4, 4), clusters, 0.5).inside == pytest.approx(4 / 1.75)
     scores = np.array([1.0, 1.0, 5.0, 5.0, 2.0, 2.0, 4.0, 4.0])
     assert within_correlation(scores, sides(4, 4), np.arange(8) // 2) == pytest.approx(1)
     assert (

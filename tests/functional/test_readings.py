@@ -21,7 +21,7 @@ from transformers import PreTrainedTokenizerFast
 from stillage.audit.queries import places_as_written
 from stillage.data.bpe import train_bpe
 from stillage.data.tokenise import tokenise
-from stillage.functional.readings import between, in_common, moved, text_read, to_the_end
+from stillage.functional.readings import in_common, moved, text_read, to_the_end, tokens_between
 from stillage.types import END, Example, Record, Span, TokenStats
 
 TEXTS = [
@@ -199,10 +199,10 @@ def test_a_text_of_unknown_span_is_whole() -> None:
         greedy_T=np.zeros(3),
         span=Span(bounds_N=borders),
     )
-    nobody = between(known, Span(bounds_N=borders), 0, END)
+    nobody = tokens_between(known, Span(bounds_N=borders), 0, END)
     unknown = TokenStats(
         **{name: getattr(nobody, name) for name in TokenStats.__slots__ if name != "span"}
     )
     assert in_common([known, unknown]) == [known, unknown] and in_common([unknown]) == [unknown]
-    cut = between(known, Span(bounds_N=borders), 0, 3)
+    cut = tokens_between(known, Span(bounds_N=borders), 0, 3)
     assert in_common([cut, unknown]) is None and len(cut.ids_T) == 1

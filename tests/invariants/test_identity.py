@@ -16,7 +16,7 @@ from stillage.cli.evaluate import load_subject
 from stillage.data.bpe import train_bpe
 from stillage.errors import CheckpointError
 from stillage.evaluate import cells, matrix
-from stillage.evaluate.cells import Reading
+from stillage.evaluate.cells import Evaluation, PromptLayout
 from stillage.evaluate.datasets import open_set
 from stillage.evaluate.matrix import decoding_of, run_matrix
 from stillage.models.identity import folder_hash
@@ -31,8 +31,8 @@ ROWS = [
     for word in ("red", "green", "blue")
 ]
 CHAT = "{% for m in messages %}<{{ m['role'] }}> {{ m['content'] }}\n{% endfor %}"
-READING = Reading(template="chat", max_prompt_tokens=48)
-START = {"decoding": "greedy", "tokens": 4, "seed": 10, "reading": READING, "dtype": "float32"}
+LAYOUT = PromptLayout(template="chat", max_prompt_tokens=48)
+START = {"decoding": "greedy", "tokens": 4, "seed": 10, "layout": LAYOUT, "dtype": "float32"}
 
 
 @pytest.fixture(scope="module")
@@ -118,10 +118,10 @@ MATRIX: dict[str, tuple[Change, dict[str, object], bool, bool]] = {
     "an answer of the data": (other_answer, {}, True, True),
     "order of the data": (turned_round, {}, True, True),
     "precision": (nothing, {"dtype": "bfloat16"}, True, True),
-    "template": (nothing, {"reading": dataclasses.replace(READING, template="raw")}, True, True),
+    "template": (nothing, {"layout": dataclasses.replace(LAYOUT, template="raw")}, True, True),
     "prompt limit": (
         nothing,
-        {"reading": dataclasses.replace(READING, max_prompt_tokens=24)},
+        {"layout": dataclasses.replace(LAYOUT, max_prompt_tokens=24)},
         True,
         True,
     ),
@@ -137,16 +137,15 @@ def evaluated(
     decoding: str,
     tokens: int,
     seed: int,
-    reading: Reading,
+    layout: PromptLayout,
     dtype: str,
 ) -> None:
     """Fill the matrix in folder/out; `done` gets what was computed."""
     subject = load_subject(ModelConfig(path=str(folder / "model"), dtype=dtype))  # pyright: ignore[reportArgumentType]
     decodings = {decoding: decoding_of(decoding, tokens)}
     chosen = open_set(str(folder / "rows.jsonl"))
-    run_matrix(
-        subject, [chosen], decodings, [seed], reading=reading, out=folder / "out", say=done.append
-    )
+    evaluation = Evaluation(subject=subject, layout=layout, out=folder / "out", say=done.append)
+    run_matrix(evaluation, [chosen], decodings, [seed])
 
 
 @pytest.fixture(scope="module")
@@ -175,7 +174,7 @@ def test_evaluation(
     losses = [
         row for row in read_results(folder / "out" / "results.parquet") if row.metric == "gold_loss"
     ]
-    same_question = not asked.keys() & {"reading", "dtype"} and "data" not in name
+    same_question = not asked.keys() & {"layout", "dtype"} and "data" not in name
     assert len(losses) == 1 if same_question else len(losses) == 2
     assert any("is not what it was" in line for line in done) == (scores and same_question)
 
@@ -186,7 +185,7 @@ def test_evaluation_with_another_layout_does_not_depend_on_the_chat_template(
     shutil.copytree(made, tmp_path / "made", ignore=shutil.ignore_patterns("out"))
     folder, raw, done = (
         tmp_path / "made",
-        {**START, "reading": dataclasses.replace(READING, template="raw")},
+        {**START, "layout": dataclasses.replace(LAYOUT, template="raw")},
         [],
     )
     evaluated(folder, [], **raw)  # pyright: ignore[reportArgumentType]
@@ -252,7 +251,7 @@ def test_scores(made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, nam
 
     def scored(dtype: str = "float32") -> None:
         subject = load_subject(ModelConfig(path=str(folder / "model"), dtype=dtype))  # pyright: ignore[reportArgumentType]
-        asked = cells.read_set(subject, open_set(str(folder / "rows.jsonl")), READING)
+        asked = cells.encode_set(subject, open_set(str(folder / "rows.jsonl")), LAYOUT)
         token_stats(
             subject.model, asked.gold, cache=tmp_path / "cache", key=folder_hash(folder / "model")
         )

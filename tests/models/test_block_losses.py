@@ -171,7 +171,7 @@ def test_little_noise_measures_the_trace_of_the_hessian(
     assert base == pytest.approx(float(loss.detach()), rel=1e-5)
     for seed in range(copies):
         before = weight.detach().clone()
-        with perturbed(model, [name], sigma, seed, relative=False):
+        with perturbed(model, lambda n: n == name, sigma, seed, relative=False):
             step = float(((weight.detach() - before) * slope.detach()).sum())
             bends.append(losses(model, [record])[0] - base - step)
     error = float(np.std(bends)) / math.sqrt(copies)

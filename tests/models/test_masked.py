@@ -25,8 +25,8 @@ from stillage.models.masked import (
     encode,
     load_masked,
     masked,
+    masked_context,
     propose,
-    readable,
     replaced,
 )
 from stillage.models.masked_train import small_masked
@@ -224,12 +224,12 @@ def test_a_table_of_positions_with_padding_is_shorter() -> None:
         pad_token_id=1,
     )
     model = RobertaForMaskedLM(settings).eval()
-    most = readable(model)
+    most = masked_context(model)
     assert most == 10
     assert model(input_ids=torch.full((1, most), 5)).logits.shape == (1, most, 20)
     with pytest.raises((IndexError, RuntimeError), match="out of"):
         model(input_ids=torch.full((1, most + 1), 5))
-    assert readable(random_bert(20, context=12)) == 12
+    assert masked_context(random_bert(20, context=12)) == 12
 
 
 def test_a_long_text_is_read_up_to_the_context_only() -> None:

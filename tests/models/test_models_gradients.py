@@ -137,7 +137,7 @@ def test_noise_depends_on_seed_and_name_only(build: Callable[..., PreTrainedMode
     before = {name: tensor.detach().clone() for name, tensor in model.named_parameters()}
 
     def noise(
-        which: Callable[[str], bool] | list[str] | None, seed: int, relative: bool = True
+        which: Callable[[str], bool] | None, seed: int, relative: bool = True
     ) -> dict[str, torch.Tensor]:
         with perturbed(model, which, 0.5, seed, relative=relative):
             return {
@@ -149,10 +149,12 @@ def test_noise_depends_on_seed_and_name_only(build: Callable[..., PreTrainedMode
     for name, delta in part.items():
         assert torch.equal(delta, whole[name]) if name.startswith(block) else not delta.any()
     name = f"{block}mlp.up_proj.weight"
-    assert not torch.equal(noise([name], 2)[name], whole[name])
+    assert not torch.equal(noise(lambda n: n == name, 2)[name], whole[name])
     rms = before[name].square().mean().sqrt()
     assert float(whole[name].std() / rms) == pytest.approx(0.5, rel=0.05)
-    assert float(noise([name], 1, relative=False)[name].std()) == pytest.approx(0.5, rel=0.05)
+    assert float(noise(lambda n: n == name, 1, relative=False)[name].std()) == pytest.approx(
+        0.5, rel=0.05
+    )
 
 
 def test_noise_of_size_zero_changes_nothing_and_bad_wishes_are_refused(
@@ -163,11 +165,6 @@ def test_noise_of_size_zero_changes_nothing_and_bad_wishes_are_refused(
     with perturbed(model, None, 0.0, seed=1):
         assert all(torch.equal(tensor, before[name]) for name, tensor in model.state_dict().items())
     with pytest.raises(ConfigError, match="no such size"), perturbed(model, None, -1.0, seed=1):
-        pass
-    with (
-        pytest.raises(ConfigError, match="no weights of this name"),
-        perturbed(model, ["nothing"], 1.0, seed=1),
-    ):
         pass
     model.register_parameter(
         "odd", torch.nn.Parameter(torch.zeros(2, dtype=torch.int8), requires_grad=False)

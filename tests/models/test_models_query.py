@@ -15,7 +15,7 @@ from transformers import PreTrainedModel
 
 from stillage.errors import DataError, UserError
 from stillage.models import query
-from stillage.models.query import moments_of, token_stats
+from stillage.models.query import token_moments, token_stats
 from stillage.types import Batch, Example, Readout, TokenStats
 
 FIELDS = ("ids_T", "logp_T", "mean_T", "var_T", "rank_T", "greedy_T")
@@ -149,7 +149,7 @@ def test_a_large_vocabulary_is_exact() -> None:
     mean = (q * logq).sum(-1)
     var = (q * (logq - mean[:, None]) ** 2).sum(-1)
     rank = (logits > logits[torch.arange(6), labels][:, None]).sum(-1)
-    found = moments_of(logits.clone(), labels)
+    found = token_moments(logits.clone(), labels)
     np.testing.assert_allclose(found.logp_T, line, atol=1e-5, rtol=1e-5)
     np.testing.assert_allclose(found.mean_T, mean, atol=1e-5, rtol=1e-5)
     np.testing.assert_allclose(found.var_T, var, atol=1e-5, rtol=2e-5)
@@ -169,7 +169,7 @@ def test_ties_and_infinities() -> None:
             [inf, 0.0, 0.0],
         ]
     )
-    found = moments_of(rows, torch.tensor([0, 1, 0, 1, 2, 1]))
+    found = token_moments(rows, torch.tensor([0, 1, 0, 1, 2, 1]))
     assert found.greedy_T.tolist() == [True, False, True, False, False, False]
     assert found.rank_T.tolist() == [0, 0, 0, 2, 3, 3]
     half = -np.log(2)

@@ -16,7 +16,7 @@ import numpy as np
 
 from stillage.data.groups import cluster_numbers
 from stillage.errors import DataError
-from stillage.functional.binomial import clustered_proportion, difference
+from stillage.functional.binomial import clustered_proportion, independent_difference
 from stillage.functional.multiplicity import max_statistic_test
 from stillage.rng import generator
 from stillage.types import Array, Example, Record, Result, TokenStats
@@ -284,7 +284,7 @@ def recited_more_results(table: pa.Table, *, level: float, base: Result) -> list
             clustered_proportion(one.astype(bool), number, level)
             for one, number in zip(exact, cluster, strict=True)
         )
-        found, p = difference(inside, outside), 1.0
+        found, p = independent_difference(inside, outside), 1.0
         if found.value > 0:
             p = max_statistic_test(
                 np.concatenate(exact).astype(np.float64),

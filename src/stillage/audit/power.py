@@ -17,7 +17,7 @@ from stillage.audit.scores import BLIND, Scored, Scores, is_cross_fitted
 from stillage.errors import UserError
 from stillage.functional.power import (
     POWER,
-    draws_of,
+    independent_draws,
     records_for_tpr,
     records_needed,
     records_to_find,
@@ -92,7 +92,7 @@ def sight_of(
     n_folds = N_FOLDS if cross_fitted else 0
     both = 0 < int(np.sum(is_member)) < len(is_member)
     alike = within_correlation(scores, is_member, clusters) if both else 1.0
-    effect = draws_of(is_member, clusters, alike).effect
+    effect = independent_draws(is_member, clusters, alike).effect
     return Sight(
         smallest=smallest_auc(is_member, clusters, level, n_folds=n_folds, correlation=alike)
         if both
@@ -139,7 +139,7 @@ def power_results(
         if model == BLIND or not scored.has_both:
             continue
         alike = within_correlation(scored.scores, scored.is_member, scored.clusters)
-        effect = draws_of(scored.is_member, scored.clusters, alike).effect
+        effect = independent_draws(scored.is_member, scored.clusters, alike).effect
         n_folds, n = N_FOLDS if is_cross_fitted(model, attack) else 0, len(scored.scores)
         row = replace(base, model=model, attack=attack, dataset="private vs nonmembers", n=n)
         results.append(

@@ -18,9 +18,8 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from stillage.cli.progress import Board
-    from stillage.evaluate.cells import Reading, Subject
+    from stillage.evaluate.cells import EvaluatedModel, Evaluation
     from stillage.evaluate.datasets import EvalSet
-    from stillage.run.progress import Doing
     from stillage.types import Result
 
 USAGE = """usage: stillage evaluate MODEL --data SET ... [settings]    a model on data sets and seeds
@@ -180,49 +179,38 @@ def fill_matrix(
 ) -> tuple[list[MatrixRow], dict[str, pa.Table]]:
     """Fill the matrix; with a teacher also the exposure bias, as a curve for each data set."""
     from stillage.data.chat_templates import chosen_template, layout_note
-    from stillage.evaluate.cells import Reading
+    from stillage.evaluate.cells import Evaluation, PromptLayout
     from stillage.evaluate.matrix import decoding_of, run_matrix
     from stillage.models.limits import new_tokens, prompt_room
     from stillage.run.progress import watched
 
-    doing = watched(partial(board.show, "evaluate"), model)
     subject = load_subject(ModelConfig(path=model, revision=asked.revision, dtype=asked.dtype))
     longest = new_tokens(subject.model, asked.max_new_tokens, usual=256)
     decodings = {name: decoding_of(name, longest) for name in asked.decoding}
     board.say(layout_note(asked.template, subject.tokenizer, model))
     room = prompt_room(subject.model, longest, asked.max_prompt_tokens)
-    reading = Reading(
-        template=chosen_template(asked.template, subject.tokenizer), max_prompt_tokens=room
+    template = chosen_template(asked.template, subject.tokenizer)
+    evaluation = Evaluation(
+        subject=subject,
+        layout=PromptLayout(template=template, max_prompt_tokens=room),
+        out=asked.out,
+        batch_tokens=asked.batch_tokens,
+        say=board.say,
+        doing=watched(partial(board.show, "evaluate"), model),
     )
     rows: list[MatrixRow] = []
     for chosen in sets:
         for name, decoding in decodings.items():
-            results = run_matrix(
-                subject,
-                [chosen],
-                {name: decoding},
-                asked.seeds,
-                reading=reading,
-                out=asked.out,
-                batch_tokens=asked.batch_tokens,
-                say=board.say,
-                doing=doing,
-            )
+            results = run_matrix(evaluation, [chosen], {name: decoding}, asked.seeds)
             seeds = len(set(asked.seeds)) if decoding.sampling_temperature > 0 else 1
             rows.append(MatrixRow(decoding=name, seeds=seeds, results=results))
     if not asked.teacher:
         return rows, {}
-    return rows, exposure_curves(subject, asked, sets, reading, longest, board, doing)
+    return rows, exposure_curves(evaluation, asked, sets, longest)
 
 
 def exposure_curves(
-    subject: Subject,
-    asked: Matrix,
-    sets: Sequence[EvalSet],
-    reading: Reading,
-    longest: int,
-    board: Board,
-    doing: Doing,
+    evaluation: Evaluation, asked: Matrix, sets: Sequence[EvalSet], longest: int
 ) -> dict[str, pa.Table]:
     """Measure the exposure bias against the teacher on every data set."""
     from stillage.data.chat_templates import own_layout
@@ -233,10 +221,10 @@ def exposure_curves(
     teacher = load_subject(
         ModelConfig(path=asked.teacher, revision=asked.teacher_revision, dtype=asked.dtype)
     )
-    check_same_tokenizer(teacher.tokenizer, subject.tokenizer)
+    check_same_tokenizer(teacher.tokenizer, evaluation.subject.tokenizer)
     theirs = teacher.tokenizer.chat_template
-    if theirs and own_layout(theirs) != reading.template:
-        board.say(
+    if theirs and own_layout(theirs) != evaluation.layout.template:
+        evaluation.say(
             "warning: the teacher reads the student's layout, and its own is another "
             f"({own_layout(theirs)})"
         )
@@ -245,26 +233,20 @@ def exposure_curves(
     )
     curves: dict[str, pa.Table] = {}
     for chosen in sets:
-        board.say(f"{chosen.label}: exposure bias, {asked.rollouts} texts per prompt by each model")
+        evaluation.say(
+            f"{chosen.label}: exposure bias, {asked.rollouts} texts per prompt by each model"
+        )
         curves[chosen.label] = exposure_cell(
-            subject,
-            teacher,
-            chosen,
-            reading=reading,
-            out=asked.out,
-            seed=asked.seeds[0],
-            plan=plan,
-            say=board.say,
-            doing=doing,
+            evaluation, teacher, chosen, seed=asked.seeds[0], plan=plan
         )
     collect(asked.out)
     return curves
 
 
-def load_subject(source: ModelConfig) -> Subject:
+def load_subject(source: ModelConfig) -> EvaluatedModel:
     """Load a model with its tokenizer, and the hash of both as they are in memory."""
     from stillage.corpus.tokenizers import tokenizer_hash
-    from stillage.evaluate.cells import Subject, digest
+    from stillage.evaluate.cells import EvaluatedModel, digest
     from stillage.models.identity import model_hash
     from stillage.models.limits import device_name, special_ids
     from stillage.models.load import load_model, load_tokenizer
@@ -273,7 +255,7 @@ def load_subject(source: ModelConfig) -> Subject:
     model = load_model(source, vocab_size=len(tokenizer), seed=0, device=device_name())
     eos, pad = special_ids(tokenizer)
     here = Path(source.path)
-    return Subject(
+    return EvaluatedModel(
         name=source.path,
         key=digest([model_hash(model), tokenizer_hash(tokenizer, chat_template=False)]),
         model=model,

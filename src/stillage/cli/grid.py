@@ -93,8 +93,8 @@ def end_of_grid(
     out: Path, verb: str, until: str, failed: Mapping[str, Exception], count: int
 ) -> list[str]:
     """Write the page of the sweep, where its points have theirs; return the lines to print."""
+    from stillage.experiment.finished_points import finished_points
     from stillage.report.sweep import report_sweep
-    from stillage.run.sweep import finished_points
 
     if until not in ("", "report"):
         return [f"{count - len(failed)} of {count} points did their {verb}: {out}"]

@@ -9,7 +9,7 @@ from dataclasses import replace
 import numpy as np
 
 from stillage.errors import DataError
-from stillage.functional.families import families, linked
+from stillage.functional.families import connected, families
 from stillage.functional.overlap import common_limit, near_groups, same_prompt_groups, united
 from stillage.rng import generator
 from stillage.types import Array, Part, Record
@@ -124,7 +124,7 @@ def merge_near_groups(
         near = families(list(map(whole_text, compared)), common_limit(len(compared))).number_N
         where = np.array([place[record.id] for record in compared], dtype=np.int64)
         _, first, inverse = np.unique(near, return_index=True, return_inverse=True)
-        numbers = linked(where, where[first[inverse]], len(names), numbers)
+        numbers = connected(where, where[first[inverse]], len(names), numbers)
     lowest: dict[int, int] = {}
     return {
         name: lowest.setdefault(number, groups[name])

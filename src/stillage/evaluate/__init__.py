@@ -1,1 +1,1 @@
-"""How good a model's answers are: overlap with the references, perplexity, bits per byte."""
+"""How good a model's answers are: overlap, perplexity, bits per byte."""

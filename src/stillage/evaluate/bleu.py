@@ -1,4 +1,4 @@
-"""Corpus BLEU and chrF by sacrebleu, any number of references per answer, with an interval over records."""
+"""Corpus BLEU and chrF by sacrebleu, with an interval over records."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import numpy as np
 from stillage.evaluate.rouge import check_references
 from stillage.functional.binomial import Interval, check_level
 from stillage.functional.means import mean_interval
+from stillage.functional.scored import cluster_groups
 from stillage.functional.words import UNSPACED
 from stillage.types import Array
 from stillage.versions import overlap_counts, overlap_score
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from sacrebleu.metrics.chrf import CHRF
 
 
-LEAST = 20  # records, near-duplicates as one, below which no limits are given: those of a low BLEU covered 88 % at 10
+LEAST = 20  # clusters below which no limits are given: those of a low BLEU covered 88 % at 10
 
 
 def corpus_overlap(
@@ -30,37 +31,30 @@ def corpus_overlap(
     level: float = 0.95,
     clusters: Array | None = None,
 ) -> dict[str, Interval]:
-    """How much of the references' n-grams the answers keep, over the whole corpus, 0 to 100: {"bleu", "chrf"}.
+    """Measure how much of the references' n-grams the answers keep, {"bleu", "chrf"}.
 
-    BLEU: words (tokenizer_of the references), up to 4-grams, brevity penalty (Papineni et al. 2002; Post 2018); of
-    several references an n-gram counts in any. chrF: characters, up to 6-grams, beta 2 (Popovic 2015); of several
-    references the best counts. Interval: `jackknife_limits` over records; clusters int[n]: near-duplicates share a number
-    and count once. DataError for lists of different length, or an answer without reference.
+    Over the whole corpus, 0 to 100. BLEU: words (bleu_tokenizer of the references), up to 4-grams,
+    brevity penalty (Papineni et al. 2002; Post 2018); of several references an n-gram counts in
+    any. chrF: characters, up to 6-grams, beta 2 (Popovic 2015); of several references the best
+    counts. Interval: `jackknife_limits` over records; clusters int[n]: near-duplicates share a
+    number and count once. DataError for lists of different length, or an answer without reference.
     """
     check_references(predictions, references)
     check_level(level)
     if not predictions:
-        return {
-            name: Interval(value=np.nan, low=np.nan, high=np.nan, level=level)
-            for name in ("bleu", "chrf")
-        }
-    number = (
-        np.arange(len(predictions))
-        if clusters is None
-        else np.unique(clusters, return_inverse=True)[1]
-    )
-    found = metrics(tokenizer_of(references))
+        return dict.fromkeys(("bleu", "chrf"), Interval(value=np.nan, level=level))
+    groups = cluster_groups(clusters, len(predictions))
     return {
-        name: _interval(metric, predictions, references, number, level)
-        for name, metric in found.items()
+        name: _interval(metric, predictions, references, groups, level)
+        for name, metric in metrics(bleu_tokenizer(references)).items()
     }
 
 
-def tokenizer_of(references: Sequence[Sequence[str]]) -> str:
-    """sacrebleu's tokenizer for the script that most letters of the references are in.
+def bleu_tokenizer(references: Sequence[Sequence[str]]) -> str:
+    """Choose sacrebleu's tokenizer for the script that most letters are in.
 
-    zh for Chinese; char for Japanese and the other scripts without spaces, for which sacrebleu has none that needs no
-    further program; 13a, its usual one, for all others.
+    zh for Chinese; char for Japanese and the other scripts without spaces, for which sacrebleu has
+    none that needs no further program; 13a, its usual one, for all others.
     """
     import regex
 
@@ -73,7 +67,7 @@ def tokenizer_of(references: Sequence[Sequence[str]]) -> str:
 
 
 def metrics(tokenizer: str) -> dict[str, BLEU | CHRF]:
-    """sacrebleu's metrics at their published settings, by our names; tokenizer: how BLEU cuts words."""
+    """Build sacrebleu's metrics at their published settings; tokenizer: of BLEU."""
     from sacrebleu.metrics.bleu import BLEU
     from sacrebleu.metrics.chrf import CHRF
 
@@ -81,13 +75,12 @@ def metrics(tokenizer: str) -> dict[str, BLEU | CHRF]:
 
 
 def signatures(references: Sequence[Sequence[str]]) -> dict[str, str]:
-    """What sacrebleu wants printed with each number, so that it can be compared (Post 2018): settings and version."""
+    """Describe the settings and version of each metric as sacrebleu wants (Post 2018)."""
     counts = {len(some) for some in references}
-    found = metrics(tokenizer_of(references))
+    found = metrics(bleu_tokenizer(references))
     for metric in found.values():
-        metric.num_refs = (
-            min(counts) if len(counts) == 1 else -1
-        )  # what it notes itself when it has read a corpus
+        # what it notes itself when it has read a corpus
+        metric.num_refs = min(counts) if len(counts) == 1 else -1
     return {name: str(metric.get_signature()) for name, metric in found.items()}
 
 
@@ -95,43 +88,39 @@ def _interval(
     metric: Metric,
     predictions: Sequence[str],
     references: Sequence[Sequence[str]],
-    number: Array,
+    groups: Array,
     level: float,
 ) -> Interval:
-    """The metric of the corpus, and of it without each cluster: both are functions of summed counts, texts are read once."""
-    streams = [  # sacrebleu wants the first references, then the second ones, ...; None where there is none
+    """Score the corpus, and it without each cluster, from counts that are read once."""
+    # sacrebleu wants the first references, then the second ones, ...; None where there is none
+    streams = [
         [some[k] if k < len(some) else None for some in references]
         for k in range(max(map(len, references)))
     ]
-    # its own bootstrap has a fixed level and takes its seed from the environment, hence its inner counts
+    # its own bootstrap has a fixed level and takes its seed from the environment
     counts_RK = np.array(overlap_counts(metric, predictions, streams), dtype=np.int64)
     total_K = counts_RK.sum(0)
     value = overlap_score(metric, total_K.tolist())
-    nothing = Interval(value=value, low=np.nan, high=np.nan, level=level)
-    counts_GK = np.zeros((int(number.max()) + 1, total_K.size), dtype=np.int64)
-    np.add.at(counts_GK, number, counts_RK)
+    counts_GK = np.zeros((int(groups.max()) + 1, total_K.size), dtype=np.int64)
+    np.add.at(counts_GK, groups, counts_RK)
     if len(counts_GK) < LEAST:
-        return nothing
-    return jackknife_limits(
-        value,
-        np.array([overlap_score(metric, row) for row in (total_K - counts_GK).tolist()]),
-        level,
-    )
+        return Interval(value=value, level=level)
+    without_G = [overlap_score(metric, row) for row in (total_K - counts_GK).tolist()]
+    return jackknife_limits(value, np.array(without_G), level)
 
 
 def jackknife_limits(value: float, without_G: Array, level: float) -> Interval:
-    """Limits of a number between 0 and 100 from what it is without each of G clusters of records.
+    """Compute limits of a number in [0, 100] from what it is without each cluster.
 
-    Pseudo-values G f(value) - (G - 1) f(without), f(x) = log(x / (100 - x)), go into means.mean_interval; its limits are
-    moved so that f(value) is their middle, and taken back. None (NaN) where the number is 0 or 100 with a cluster or
-    without it: then one cluster decides all. Source: Efron and Tibshirani 1993, section 11.5.
+    Pseudo-values G f(value) - (G - 1) f(without), f(x) = log(x / (100 - x)), go into mean_interval;
+    its limits are moved so that f(value) is their middle, and taken back. None (NaN) where the
+    number is 0 or 100 with a cluster or without it: then one cluster decides all. Source: Efron and
+    Tibshirani 1993, section 11.5.
     """
-    nothing = Interval(value=value, low=np.nan, high=np.nan, level=level)
     if min(value, *without_G) <= 0 or max(value, *without_G) >= 100 - 1e-9:
-        return nothing
+        return Interval(value=value, level=level)
     whole, parts_G = np.log(value / (100 - value)), np.log(without_G / (100 - without_G))
-    rest = mean_interval(
-        (len(parts_G) - 1) * (parts_G.mean() - parts_G), level
-    )  # pseudo-values less their mean
+    # pseudo-values less their mean
+    rest = mean_interval((len(parts_G) - 1) * (parts_G.mean() - parts_G), level)
     low, high = (100 / (1 + np.exp(-(whole + limit))) for limit in (rest.low, rest.high))
     return Interval(value=value, low=float(low), high=float(high), level=level)

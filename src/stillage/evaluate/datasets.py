@@ -1,4 +1,4 @@
-"""What a model is evaluated on: the published instruction sets by name, at a pinned commit, or any file of records."""
+"""What a model is evaluated on: published sets at a pinned commit, or any file."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ log = logging.getLogger("stillage")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Published:
-    """A public evaluation set: a file of a hub data set, the commit that is known to hold it, the records used."""
+    """A public evaluation set: a hub file, the commit that holds it, the records used."""
 
     hub_id: str
     file: str = "valid.jsonl"
-    commit: str  # 40 digits, or the first of them where no more is known to us: then the user gives the rest
+    commit: str  # 40 digits, or the first of them: then the user gives the rest
     limit: int = 0  # use the first so many records; 0: all
 
 
@@ -43,7 +43,8 @@ KNOWN: Mapping[str, Published] = {
         commit="b3c77603ffaf9b9c15dc1f1a20dc2f2145580db0",
     ),
 }
-"""DollyEval, SelfInst, VicunaEval, S-NI and UnNI (answers of 11 words and more) of MiniLLM (Gu et al. 2024, section 3.1)."""
+"""DollyEval, SelfInst, VicunaEval, S-NI and UnNI (answers of 11 words and more) of MiniLLM
+(Gu et al. 2024, section 3.1)."""
 ALSO_CALLED = {
     "self-inst": "self-instruct",
     "selfinst": "self-instruct",
@@ -54,18 +55,16 @@ ALSO_CALLED = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EvalSet:
-    """Records to answer, in order; the name for tables, and a hash of everything that is asked or compared with."""
+    """Records to answer, in order, under a name for tables."""
 
     label: str
     records: list[Record]
-    sources: Mapping[str, str] = field(
-        default_factory=dict
-    )  # name of a file -> sha256, or its commit
+    sources: Mapping[str, str] = field(default_factory=dict)  # file -> sha256, or its commit
     notes: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def key(self) -> str:
-        """64 hexadecimal digits: equal iff the records and their references are equal, in the same order."""
+        """64 hexadecimal digits: equal iff records and references are, in the same order."""
         content = [[record.id, references_of(record)] for record in self.records]
         return hashlib.sha256(json.dumps(content, ensure_ascii=False).encode()).hexdigest()
 
@@ -73,11 +72,12 @@ class EvalSet:
 def open_set(
     word: str, *, columns: Mapping[str, str] | None = None, limit: int = 0, max_bad_lines: int = 0
 ) -> EvalSet:
-    """The evaluation set that a word means: a name of KNOWN, NAME@COMMIT, a file, folder or pattern, or HUB_ID@COMMIT.
+    """Open a set: a name of KNOWN, NAME@COMMIT, HUB_ID@COMMIT, a file or a pattern.
 
-    Questions without an answer are kept: they are answered, and only what needs a reference leaves them out. A prompt
-    that a file already has in the Alpaca layout is taken out of it, so that the template is not put around it twice.
-    limit: the first so many records; 0: all. Raises DataError where nothing can be read.
+    Questions without an answer are kept: they are answered, and only what needs a reference leaves
+    them out. A prompt that a file already has in the Alpaca layout is taken out of it, so that the
+    template is not put around it twice. limit: the first so many records; 0: all. Raises DataError
+    where nothing can be read.
     """
     wanted = RecordColumns(named=columns or {}, need_response=False)
     name, _, commit = word.partition("@")
@@ -98,7 +98,7 @@ def open_set(
 
 
 def _local(word: str, wanted: RecordColumns, max_bad_lines: int) -> Loaded:
-    """A file, a folder or a pattern; for a word that is none of these, the names that would have been understood."""
+    """Read a file, a folder or a pattern; for any other word, say what is understood."""
     if not folder_and_part(word)[0].exists() and not is_pattern(word):
         known = f"Give a path, HUB_ID@COMMIT, or a name: {', '.join(KNOWN)}."
         fix = did_you_mean(word.lower(), [*KNOWN, *ALSO_CALLED], known)
@@ -107,13 +107,12 @@ def _local(word: str, wanted: RecordColumns, max_bad_lines: int) -> Loaded:
 
 
 def _eval_set(label: str, loaded: Loaded, limit: int) -> EvalSet:
-    """The first records, their prompts taken out of a layout they may already be in; what was changed is counted."""
+    """Take the first records, their prompts out of a layout; count what was changed."""
     chosen = loaded.records[: limit or None]
     records = [bare(record) for record in chosen]
     notes = Counter(loaded.notes)
-    notes["prompts taken out of the Alpaca layout"] = sum(
-        map(lambda a, b: a is not b, records, chosen)
-    )
+    changed = sum(new is not old for new, old in zip(records, chosen, strict=True))
+    notes["prompts taken out of the Alpaca layout"] = changed
     notes["records beyond the limit left out"] = len(loaded.records) - len(chosen)
     notes["broken lines left out"] = len(loaded.bad_lines)
     notes["records without a reference"] = sum(not references_of(record) for record in records)
@@ -123,28 +122,29 @@ def _eval_set(label: str, loaded: Loaded, limit: int) -> EvalSet:
 
 
 def bare(record: Record) -> Record:
-    """The record with instruction and input apart, where its prompt is a whole Alpaca prompt; else the record itself."""
+    """Take instruction and input out of a whole Alpaca prompt; else return the record."""
     prompt = record.prompt
     for head in (ALPACA_HEAD, ALPACA_HEAD_INPUT):
         if prompt.startswith(head) and prompt.endswith(ALPACA_TAIL) and not record.input:
             body = prompt[len(head) : len(prompt) - len(ALPACA_TAIL)]
-            words, _, more = (
-                body.partition(ALPACA_INPUT) if head == ALPACA_HEAD_INPUT else (body, "", "")
-            )
-            return replace(
-                record, id=record_id(words, more, record.response), prompt=words, input=more
-            )
+            has_input = head == ALPACA_HEAD_INPUT
+            words, _, more = body.partition(ALPACA_INPUT) if has_input else (body, "", "")
+            new_id = record_id(words, more, record.response)
+            return replace(record, id=new_id, prompt=words, input=more)
     return record
 
 
 def fetch(name: str, published: Published, commit: str) -> Path:
-    """The file of a published set at one commit, from the local cache if it is there. DataError where it is not."""
+    """Fetch a published set's file at one commit, once; DataError where there is none."""
     if not COMMIT.fullmatch(commit):
         raise DataError(
-            f"The data set {name} needs its commit: what is downloaded must not change under a result.",
-            f"hub id: {published.hub_id}; commit: {commit or '(none)'}, wanted: 40 hexadecimal digits",
+            f"The data set {name} needs its commit: "
+            "what is downloaded must not change under a result.",
+            f"hub id: {published.hub_id}; commit: {commit or '(none)'}, "
+            "wanted: 40 hexadecimal digits",
             f"Give {name}@COMMIT; the one that starts with {published.commit[:7]} is at "
-            f"https://huggingface.co/datasets/{published.hub_id}/commits/main. Or give a downloaded file.",
+            f"https://huggingface.co/datasets/{published.hub_id}/commits/main. "
+            "Or give a downloaded file.",
         )
     from huggingface_hub import hf_hub_download
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
@@ -163,7 +163,7 @@ def fetch(name: str, published: Published, commit: str) -> Path:
 
 
 def counts(sets: Sequence[EvalSet]) -> str:
-    """One line: what each set holds, and what was left out or changed."""
+    """Say in one line what each set holds, and what was left out or changed."""
     return "; ".join(
         f"{one.label}: {len(one.records)} records"
         + "".join(f", {count} {kind}" for kind, count in one.notes.items())

@@ -1,31 +1,39 @@
-"""Exposure bias: how much faster a student errs on its own text than on its teacher's (excess accumulated error).
+"""Exposure bias: how much faster a student errs on its own text.
 
-With d_t = KL(p(. | y_<t) || q(. | y_<t)) in nats, p the teacher, q the student, t = 1, 2, ... over written tokens:
-R(t) = E_{y ~ q} sum_{s<=t} d_s, on the student's own rollouts;  eps(t) = E_{y ~ p} sum_{s<=t} d_s, on the teacher's;
-ExAccErr(t) = (R(t) - eps(t)) / eps(t) * 100 % (Arora et al. 2022, arXiv 2204.01171; Gu et al. 2024, MiniLLM, section 3.3).
-The first written token counts (there d is the same for both), and after its end-of-text token a text errs no more
-(d = 0), so that eps(t) is the divergence of the two models over whole texts of at most t tokens.
+With d_t = KL(p(. | y_<t) || q(. | y_<t)) in nats, p the teacher, q the student, t = 1, 2, ... over
+written tokens: R(t) = E_{y ~ q} sum_{s<=t} d_s, on the student's own rollouts; eps(t) = E_{y ~ p}
+sum_{s<=t} d_s, on the teacher's; ExAccErr(t) = (R(t) - eps(t)) / eps(t) * 100 % (Arora et al. 2022,
+arXiv 2204.01171; Gu et al. 2024, MiniLLM, section 3.3). The first written token counts (there d is
+the same for both), and after its end-of-text token a text errs no more (d = 0), so that eps(t) is
+the divergence of the two models over whole texts of at most t tokens.
 """
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from stillage.errors import ConfigError
-from stillage.evaluate.cells import Reading, Subject, digest, kept, read_set, set_folder
+from stillage.evaluate.cells import (
+    EvaluatedModel,
+    Evaluation,
+    digest,
+    encode_set,
+    kept,
+    set_folder,
+)
 from stillage.evaluate.datasets import EvalSet
+from stillage.evaluate.matrix import base_row
+from stillage.functional.binomial import Interval
 from stillage.functional.means import ratio_interval
 from stillage.run.folder import read_table, write_table
 from stillage.run.lock import locked
 from stillage.run.progress import Doing, Done, unheard
-from stillage.run.results import write_results
-from stillage.types import Array, Example, Result
+from stillage.run.results import measured_row, write_results
+from stillage.types import Array, Example
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -33,13 +41,12 @@ if TYPE_CHECKING:
 
     from stillage.models.prompts import Prompts, TextRules
 
-log = logging.getLogger("stillage")
 SCHEMA = 2  # raise it when curves are measured differently
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExposurePlan:
-    """How exposure bias is measured: texts per prompt by each model, and how long they may be."""
+    """How exposure bias is measured: texts per prompt and model, and their length."""
 
     max_new_tokens: int = 256
     rollouts: int = 10
@@ -48,7 +55,7 @@ class ExposurePlan:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExposureCurve:
-    """Excess accumulated error by length; arrays of shape [T], entry t - 1 for length t."""
+    """Excess accumulated error by length; arrays [T], entry t - 1 for length t."""
 
     student_T: Array  # R(t), nats
     teacher_T: Array  # eps(t), nats
@@ -62,27 +69,22 @@ class ExposureCurve:
 def exposure_curve(
     student_NT: Array, teacher_NT: Array, *, level: float = 0.95, clusters: Array | None = None
 ) -> ExposureCurve:
-    """The excess accumulated error at every length, with the limits of means.ratio_interval over prompts.
+    """Compute the excess accumulated error at every length, with limits.
 
-    student_NT, teacher_NT: KL(p||q) at token t of prompt n, averaged over that prompt's rollouts by the student and by the
-    teacher; 0 after a text's end. Where both models are one, 0 / 0 counts as 0 %. The interval is nan for fewer than two
-    prompts, and where nothing scatters. clusters int[N]: near-duplicates share a number. Raises ConfigError without prompts.
+    student_NT, teacher_NT: KL(p||q) at token t of prompt n, averaged over that prompt's rollouts by
+    the student and by the teacher; 0 after a text's end. Where both models are one, 0 / 0 counts as
+    0 %. Limits: ratio_interval's, NaN for fewer than two prompts, and where nothing scatters.
+    clusters int[N]: near-duplicates share a number. Raises ConfigError without prompts.
     """
     assert student_NT.shape == teacher_NT.shape
     count, length = student_NT.shape
     if not count or not length:
-        raise ConfigError(
-            "There is nothing to measure exposure bias on.",
-            f"prompts: {count}; tokens: {length}",
-            "",
-        )
-    student_NT, teacher_NT = (
-        np.cumsum(np.asarray(x, np.float64), axis=1) for x in (student_NT, teacher_NT)
-    )
-    limits = [
-        ratio_interval(*pair, level, clusters=clusters)
-        for pair in zip(student_NT.T, teacher_NT.T, strict=True)
-    ]
+        values = f"prompts: {count}; tokens: {length}"
+        raise ConfigError("There is nothing to measure exposure bias on.", values)
+    sums = [np.cumsum(np.asarray(x, np.float64), axis=1) for x in (student_NT, teacher_NT)]
+    student_NT, teacher_NT = sums
+    pairs = zip(student_NT.T, teacher_NT.T, strict=True)
+    limits = [ratio_interval(*pair, level, clusters=clusters) for pair in pairs]
     student_T, teacher_T = student_NT.mean(0), teacher_NT.mean(0)
     return ExposureCurve(
         student_T=student_T,
@@ -96,14 +98,14 @@ def exposure_curve(
 
 
 def excess_percent(student: Array, teacher: Array) -> Array:
-    """(R - eps) / eps * 100, elementwise; 0 / 0 is 0 (two equal models), R / 0 is inf."""
+    """Compute (R - eps) / eps * 100; 0 / 0 is 0 (two equal models), R / 0 is inf."""
     with np.errstate(divide="ignore", invalid="ignore"):
         ratio = (student - teacher) / teacher * 100
     return np.where((student == 0) & (teacher == 0), 0.0, ratio)
 
 
 def mean_by_prompt(kl: Sequence[Array], rollouts: int, length: int) -> Array:
-    """[N, length]: rollout r of prompt n is kl[n * rollouts + r], of any length; 0 after its end, then the mean."""
+    """Average over rollouts, [N, length]; kl[n * rollouts + r] is one of prompt n."""
     padded = np.zeros((len(kl), length))
     for row, kl_T in enumerate(kl):
         padded[row, : len(kl_T)] = kl_T
@@ -119,12 +121,13 @@ def exposure_bias(
     plan: ExposurePlan,
     doing: Doing = unheard,
 ) -> ExposureCurve:
-    """Let both models continue every prompt, and measure the student's error along both kinds of text.
+    """Let both models continue every prompt, and measure the student's error.
 
-    Texts are plain samples (temperature 1, nothing cut off). Both models draw with the same noise,
-    which makes the curve steadier and moves it nowhere. The models must share a tokenizer; where one
-    pads its vocabulary further, the shared ids count, and no text is longer than what both can read.
-    Raises ConfigError for no rollouts, DataError for a prompt that one of them cannot continue.
+    On both kinds of text, plain samples (temperature 1, nothing cut off). Both models draw with the
+    same noise, which makes the curve steadier and moves it nowhere. The models must share a
+    tokenizer; where one pads its vocabulary further, the shared ids count, and no text is longer
+    than what both can read. Raises ConfigError for no rollouts, DataError for a prompt that one of
+    them cannot continue.
     """
     from stillage.models.decoder import embedding_rows
     from stillage.models.generate import Decoding, generate
@@ -133,11 +136,8 @@ def exposure_bias(
 
     rollouts = plan.rollouts
     if rollouts < 1:
-        raise ConfigError(
-            "Exposure bias needs rollouts.",
-            f"rollouts: {rollouts}",
-            "Give at least 1 (10 published).",
-        )
+        fix = "Give at least 1 (10 published)."
+        raise ConfigError("Exposure bias needs rollouts.", f"rollouts: {rollouts}", fix)
     decoding = Decoding(max_new_tokens=plan.max_new_tokens, sampling_temperature=1.0)
     repeated = Prompts(
         [prompt for prompt in prompts.ids for _ in range(rollouts)],
@@ -154,21 +154,13 @@ def exposure_bias(
         known_ids=min(map(embedding_rows, models.values())),
     )
     for name, writer in models.items():
+        tokens, progress = plan.batch_tokens, doing(f"the {name} writing {{}} texts")
         written = generate(
-            writer,
-            repeated,
-            decoding,
-            shared,
-            batch_tokens=plan.batch_tokens,
-            progress=doing(f"the {name} writing {{}} texts"),
+            writer, repeated, decoding, shared, batch_tokens=tokens, progress=progress
         )
+        progress = doing(f"reading {{}} texts of the {name}")
         kl = forward_kl_along(
-            teacher,
-            student,
-            repeated.ids,
-            written,
-            batch_tokens=plan.batch_tokens,
-            progress=doing(f"reading {{}} texts of the {name}"),
+            teacher, student, repeated.ids, written, batch_tokens=tokens, progress=progress
         )
         means.append(mean_by_prompt(kl, rollouts, plan.max_new_tokens))
     return exposure_curve(means[0], means[1])
@@ -183,7 +175,7 @@ def forward_kl_along(
     batch_tokens: int = 16384,
     progress: Done | None = None,
 ) -> list[Array]:
-    """Compute KL(p || q) in nats where each written token is predicted; float64, as long as each text."""
+    """Compute KL(p || q) in nats where each written token is predicted, float64."""
     from stillage.models.pairwise_kl import token_kl
 
     texts = [
@@ -205,8 +197,8 @@ def forward_kl_along(
     )
 
 
-def curve_table(curve: ExposureCurve) -> pa.Table:
-    """The curve as a table: one row a length."""
+def excess_table(curve: ExposureCurve) -> pa.Table:
+    """Lay the curve out as a table, one row a length."""
     import pyarrow as pa
 
     columns = {
@@ -221,26 +213,22 @@ def curve_table(curve: ExposureCurve) -> pa.Table:
 
 
 def exposure_cell(
-    student: Subject,
-    teacher: Subject,
+    evaluation: Evaluation,
+    teacher: EvaluatedModel,
     chosen: EvalSet,
     *,
-    reading: Reading,
-    out: Path,
     seed: int,
     plan: ExposurePlan,
-    say: Callable[[str], None] = log.info,
-    doing: Doing = unheard,
 ) -> pa.Table:
-    """Return the curve of a student on one data set, as `curve_table` lays it out.
+    """Return the curve of a student on one data set, as `excess_table` lays it out.
 
     It is kept beside the student's other cells, in exposure-KEY.parquet, and not measured again.
     The results have the lengths 1, 2, 4, ... and the last.
     """
     from stillage.models.prompts import Prompts, TextRules
 
-    asked = read_set(student, chosen, reading)
-    folder = set_folder(out, student, asked, say)
+    student, encoded = evaluation.subject, encode_set(evaluation.subject, chosen, evaluation.layout)
+    folder = set_folder(evaluation, encoded)
     max_new_tokens, rollouts = plan.max_new_tokens, plan.rollouts
     key = digest([SCHEMA, teacher.key, seed, max_new_tokens, rollouts])[:8]
     results_file = folder / f"exposure-{key}.results.parquet"
@@ -250,39 +238,23 @@ def exposure_cell(
     curve = exposure_bias(
         student.model,
         teacher.model,
-        Prompts(asked.prompts, [record.id for record in chosen.records], seed),
+        Prompts(encoded.prompts, [record.id for record in chosen.records], seed),
         TextRules(student.eos_id, student.pad_id),
         plan=plan,
-        doing=doing,
+        doing=evaluation.doing,
     )
-    base = Result(
-        run=student.key,
-        stage="matrix",
-        model=student.name,
-        metric="excess_accumulated_error",
-        value=float("nan"),
-        level=curve.level,
-        n=curve.prompts,
-        seed=seed,
-        dataset=f"{chosen.label}#{folder.name[-16:-8]}",
-        unit="%",
-    )
-    lengths = sorted({max_new_tokens, *(2**k for k in range(max_new_tokens.bit_length()))})
-    rows = [
-        replace(
-            base,
+    base = replace(base_row(student, chosen, folder), level=curve.level, n=curve.prompts, seed=seed)
+    rows = []
+    for t in sorted({max_new_tokens, *(2**k for k in range(max_new_tokens.bit_length()))}):
+        excess = Interval(
             value=float(curve.excess_T[t - 1]),
             low=float(curve.low_T[t - 1]),
             high=float(curve.high_T[t - 1]),
-            against=teacher.name,
-            tokens=t,
-            draws=rollouts,
-            note=f"key={key}",
         )
-        for t in lengths
-    ]
-    with locked(out, wait=True):
+        row = replace(base, against=teacher.name, tokens=t, draws=rollouts, note=f"key={key}")
+        rows.append(measured_row(row, "excess_accumulated_error", excess, unit="%"))
+    with locked(evaluation.out, wait=True):
         if not results_file.exists():  # table and results are of one process
-            write_table(table_file, curve_table(curve))
+            write_table(table_file, excess_table(curve))
             write_results(results_file, rows)
     return kept(table_file, read_table)

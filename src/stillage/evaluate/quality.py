@@ -1,4 +1,4 @@
-"""How good a model is on records nobody trained on: text overlap, perplexity and bits per byte, each with an interval."""
+"""How good a model is: text overlap, perplexity and bits per byte, with intervals."""
 
 from __future__ import annotations
 
@@ -11,7 +11,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from stillage.data.needed import needed_part
+from stillage.functional.binomial import Interval, clustered_proportion
+from stillage.functional.means import mean_interval, ratio_interval, share_interval
 from stillage.functional.readings import in_common, text_read, to_the_end
+from stillage.run.results import measured_row
 from stillage.types import Array, Record, Result, TokenStats
 
 if TYPE_CHECKING:
@@ -27,7 +30,7 @@ MEANS: Mapping[str, str] = {
 
 
 def samples_schema() -> pa.Schema:
-    """The columns of evaluate/samples.parquet."""
+    """Return the columns of evaluate/samples.parquet."""
     import pyarrow as pa
 
     text, number, count, truth = pa.string(), pa.float64(), pa.int64(), pa.bool_()
@@ -49,14 +52,14 @@ def samples_schema() -> pa.Schema:
 
 
 def references_of(record: Record) -> list[str]:
-    """All answers that count as right: the references that came with the record, else its response, else none."""
+    """Return all answers that count as right: references, else the response, if any."""
     if "references" in record.meta:
         return list(json.loads(record.meta["references"]))
     return [record.response] if record.response.strip() else []
 
 
-def measured(samples: pa.Table, metric: str) -> bool:
-    """Whether every row has the metric; one that nobody asked for is null, or missing in a table of an older version."""
+def has_metric(samples: pa.Table, metric: str) -> bool:
+    """Tell whether every row has the metric; of an older version it may be missing."""
     return metric in samples.column_names and not samples.column(metric).null_count
 
 
@@ -68,11 +71,11 @@ def sample_rows(
     finished: Sequence[bool],
     needed_until: str = "",
 ) -> list[dict[str, object]]:
-    """One row per generated text, with its ROUGE-L and exact match against the record's references (the best counts).
+    """Score each generated text: ROUGE-L and exact match with the best reference.
 
-    rouge_l is NaN where no reference has a word, rouge_l_published where it sees none (`evaluate.rouge`).
-    needed_until: where the needed part ends, for needed_exact: exact match of that part; null without it.
-    Raises DataError for a record without any reference.
+    rouge_l is NaN where no reference has a word, rouge_l_published where it sees none
+    (`evaluate.rouge`). needed_until: where the needed part ends, for needed_exact: exact match of
+    that part; null without it. Raises DataError for a record without any reference.
     """
     from stillage.evaluate.rouge import exact_match, rouge_l, rouge_l_published
 
@@ -81,9 +84,8 @@ def sample_rows(
     published = rouge_l_published(texts, references)
     needed: list[bool | None] = [None] * len(texts)
     if needed_until:
-        parts = [
-            [needed_part(one.strip(), needed_until) for one in some] for some in references
-        ]  # answers are stripped
+        # answers are stripped
+        parts = [[needed_part(one.strip(), needed_until) for one in some] for some in references]
         needed = list(exact_match([needed_part(text, needed_until) for text in texts], parts))
     return [
         {
@@ -111,85 +113,51 @@ def text_results(
     references: Sequence[Sequence[str]] | None = None,
     group_of: Mapping[str, str] | None = None,
 ) -> list[Result]:
-    """ROUGE-L, exact match (exact binomial interval), BLEU, chrF and length of the generated texts, per model.
+    """Average ROUGE-L, exact match, BLEU, chrF and length of the texts, per model.
 
-    needed_exact, exact match of the needed part, where the samples have it. An answer without a number
-    under a measure is left out of it and counted as missing; n says how many remain.
-
-    references: of each row, for BLEU and chrF; without them the column `reference`.
-    group_of: record id -> near-duplicates, which count once in the intervals; none: alone.
+    needed_exact, exact match of the needed part, where the samples have it. An answer without a
+    number under a measure is left out of it and counted as missing; n says how many remain.
+    references: of each row, for BLEU and chrF; without them the column `reference`. group_of:
+    record id -> near-duplicates, which count once in the intervals.
     """
     from stillage.evaluate.bleu import corpus_overlap, signatures
-    from stillage.functional.binomial import clustered_proportion
-    from stillage.functional.means import mean_interval, share_interval
 
     results = []
-    texts = samples.column("text").to_pylist()
     references = references or [[one] for one in samples.column("reference").to_pylist()]
     model = samples.column("model").to_numpy(zero_copy_only=False)
     for name in dict.fromkeys(model):
         chosen = model == name
-        row = replace(base, model=name, dataset="test", level=level, n=int(chosen.sum()))
-        clusters = clusters_of(samples.filter(chosen), group_of)
+        own = samples.filter(chosen)
+        row = replace(base, model=name, dataset="test", level=level, n=own.num_rows)
+        clusters = clusters_of(own, group_of)
         for metric, unit in MEANS.items():
-            if not measured(samples, metric):
+            if not has_metric(samples, metric):
                 continue
-            values = samples.column(metric).to_numpy(zero_copy_only=False)[chosen]
+            values = own.column(metric).to_numpy(zero_copy_only=False)
             fine = ~np.isnan(values)
             lost = int((~fine).sum())
             interval_of = mean_interval if metric == "tokens" else share_interval
             mean = interval_of(values[fine], level, clusters=clusters[fine])
             shown = {"tokens": "generated_tokens"}.get(metric, metric)
-            results.append(
-                replace(
-                    row,
-                    metric=shown,
-                    value=mean.value,
-                    low=mean.low,
-                    high=mean.high,
-                    unit=unit,
-                    n=int(fine.sum()),
-                    missing=lost,
-                    missing_reason="no words" if lost else "",
-                )
-            )
+            left = replace(row, missing=lost, missing_reason="no words" if lost else "")
+            results.append(measured_row(left, shown, mean, unit=unit, n=int(fine.sum())))
         for metric in ("exact_match", "needed_exact"):
-            if not measured(samples, metric):
+            if not has_metric(samples, metric):
                 continue
-            hits = samples.column(metric).to_numpy(zero_copy_only=False)[chosen].astype(bool)
-            interval = clustered_proportion(hits, clusters, level)
-            results.append(
-                replace(
-                    row,
-                    metric=metric,
-                    value=float(hits.mean()),
-                    low=interval.low,
-                    high=interval.high,
-                    unit="share of records",
-                )
-            )
-        rows = np.flatnonzero(chosen).tolist()
-        overlap = corpus_overlap(
-            [texts[k] for k in rows], [references[k] for k in rows], level=level, clusters=clusters
-        )
-        for metric, signature in signatures([references[k] for k in rows]).items():
-            found = overlap[metric]
-            results.append(
-                replace(
-                    row,
-                    metric=metric,
-                    value=found.value,
-                    low=found.low,
-                    high=found.high,
-                    unit="0 to 100",
-                    signature=signature,
-                )
-            )
+            hits = own.column(metric).to_numpy(zero_copy_only=False).astype(bool)
+            share = replace(clustered_proportion(hits, clusters, level), value=float(hits.mean()))
+            results.append(measured_row(row, metric, share, unit="share of records"))
+        right = [references[k] for k in np.flatnonzero(chosen).tolist()]
+        texts = own.column("text").to_pylist()
+        overlap = corpus_overlap(texts, right, level=level, clusters=clusters)
+        for metric, signature in signatures(right).items():
+            signed = replace(row, signature=signature)
+            results.append(measured_row(signed, metric, overlap[metric], unit="0 to 100"))
     return results
 
 
 def clusters_of(samples: pa.Table, group_of: Mapping[str, str] | None) -> Array:
-    """int[n]: equal for rows whose records are near-duplicates; group_of: record id -> their group, none: alone."""
+    """Number the rows' groups of near-duplicates; without group_of each is alone."""
     from stillage.data.groups import cluster_numbers
 
     ids = samples.column("id").to_pylist()
@@ -204,64 +172,37 @@ def likelihood_results(
     base: Result,
     clusters: Array | None = None,
 ) -> list[Result]:
-    """Perplexity per token and bits per byte of the true responses, per model.
+    """Compute perplexity per token and bits per byte of the true responses, per model.
 
-    perplexity = exp(sum of -logp / tokens); bits per byte = sum of -logp / (ln 2 * bytes), fair across tokenizers. Both are
-    of the characters that all the models read, so that they compare: records that were cut are counted in the note,
-    and those of which the models read nothing in common are missing. Intervals: means.ratio_interval over records, on the log
-    scale for perplexity; clusters int[R]: near-duplicates share a number and count once.
+    perplexity = exp(sum of -logp / tokens); bits per byte = sum of -logp / (ln 2 * bytes), fair
+    across tokenizers. Both are of the characters that all the models read: records that were cut
+    are counted in the note, and those of which the models read nothing in common are missing.
+    Intervals: ratio_interval over records, on the log scale for perplexity; clusters int[R]:
+    near-duplicates share a number and count once.
     """
     common = [in_common(readings) for readings in zip(*stats.values(), strict=True)]
-    known = [
-        (readings, text)
-        for readings, text in zip(common, texts, strict=True)
-        if readings is not None
-    ]
+    read_R = np.array([readings is not None for readings in common], dtype=bool)
+    known = [(one, text) for one, text in zip(common, texts, strict=True) if one is not None]
     bytes_R = np.array(
-        [len(text_read(readings[0].span, text).encode()) for readings, text in known],
-        dtype=np.float64,
+        [len(text_read(one[0].span, text).encode()) for one, text in known], dtype=np.float64
     )
-    cut = sum(not to_the_end(readings[0]) for readings, _ in known)
-    lost = len(common) - len(known)
+    cut, lost = sum(not to_the_end(one[0]) for one, _ in known), int((~read_R).sum())
     base = replace(
         base, missing=lost, missing_reason="not read alike by all models" if lost else ""
     )
     note = f"of what was read of {cut} responses that were cut" if cut else ""
-    near_R = (
-        None
-        if clusters is None
-        else np.asarray(clusters)[[readings is not None for readings in common]]
-    )
+    near_R = None if clusters is None else np.asarray(clusters)[read_R]
     results = []
     for place, name in enumerate(stats):
-        own = [readings[place] for readings, _ in known]
+        own = [one[place] for one, _ in known]
         nats_R = np.array([-float(np.sum(entry.logp_T, dtype=np.float64)) for entry in own])
         tokens_R = np.array([len(entry.logp_T) for entry in own], dtype=np.float64)
         row = replace(base, model=name, dataset="test", level=level, n=len(own), note=note)
-        per_token, low, high = ratio_interval(nats_R, tokens_R, level, near_R)
-        results.append(
-            replace(
-                row,
-                metric="perplexity",
-                value=math.exp(per_token),
-                low=math.exp(low),
-                high=math.exp(high),
-            )
+        loss = ratio_interval(nats_R, tokens_R, level, clusters=near_R)
+        perplexity = Interval(
+            value=math.exp(loss.value), low=math.exp(loss.low), high=math.exp(loss.high)
         )
-        bits, low, high = ratio_interval(nats_R / math.log(2), bytes_R, level, near_R)
-        results.append(
-            replace(
-                row, metric="bits_per_byte", value=bits, low=low, high=high, unit="bits per byte"
-            )
-        )
+        bits = ratio_interval(nats_R / math.log(2), bytes_R, level, clusters=near_R)
+        results.append(measured_row(row, "perplexity", perplexity))
+        results.append(measured_row(row, "bits_per_byte", bits, unit="bits per byte"))
     return results
-
-
-def ratio_interval(
-    top_R: Array, bottom_R: Array, level: float, clusters: Array | None = None
-) -> tuple[float, float, float]:
-    """sum(top) / sum(bottom) over records, and the limits of means.ratio_interval."""
-    from stillage.functional.means import ratio_interval as interval
-
-    found = interval(top_R, bottom_R, level, clusters=clusters)
-    return found.value, found.low, found.high

@@ -1,4 +1,4 @@
-"""Overlap of an answer with its references: ROUGE-L in any script and as published, and exact match."""
+"""Overlap with references: ROUGE-L in any script, as published, and exact match."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ Words = Callable[[str], list[str]]
 
 
 def rouge_l(predictions: Sequence[str], references: Sequence[Sequence[str]]) -> list[float]:
-    """How much of the reference's word order each answer keeps, 0 to 1, in any script; the best over its references.
+    """Measure how much of a reference's word order each answer keeps, 0 to 1.
 
-    F-measure of the longest common subsequence of words: P = LCS / words of the answer, R = LCS / words of the
-    reference, F = 2 P R / (P + R) (Lin 2004). Words are those of `functional.words` after NFKC, so that full and half width
-    are one, and single characters where a script has no spaces; those of a-z and digits above three letters are
-    Porter-stemmed, so that ASCII texts score as `rouge_score` scores them. NaN where no reference has a word: nothing can
-    be kept of it.
-    Raises DataError when the lists differ in length, or a prediction has no reference.
+    In any script; the best over its references. F-measure of the longest common subsequence of
+    words: P = LCS / words of the answer, R = LCS / words of the reference, F = 2 P R / (P + R) (Lin
+    2004). Words are those of `functional.words` after NFKC; those of a-z and digits above three
+    letters are Porter-stemmed, so that ASCII texts score as `rouge_score` scores them. NaN where no
+    reference has a word. Raises DataError when the lists differ in length, or a prediction has no
+    reference.
     """
     words = _by_text(stemmed_words(), predictions, references)
     return _best(predictions, references, words)
@@ -45,10 +45,11 @@ def rouge_l(predictions: Sequence[str], references: Sequence[Sequence[str]]) -> 
 def rouge_l_published(
     predictions: Sequence[str], references: Sequence[Sequence[str]]
 ) -> list[float]:
-    """ROUGE-L as `rouge_score` counts it with stemming, to compare with published numbers; NaN where that sees no word.
+    """Measure ROUGE-L as `rouge_score` does with stemming, for published numbers.
 
-    Its words are [a-z0-9]+ after lower-casing: an accent ends a word, other scripts have none. NaN where no reference has
-    a word under this measure, or the answer has words of other scripts only. Errors as `rouge_l`.
+    Its words are [a-z0-9]+ after lower-casing: an accent ends a word, other scripts have none. NaN
+    where no reference has a word under this measure, or the answer has words of other scripts only.
+    Errors as `rouge_l`.
     """
     words = _by_text(_published_words(), predictions, references)
     unseen = {text for text in predictions if not words[text] and words_of(text)}
@@ -60,7 +61,7 @@ def rouge_l_published(
 
 
 def stemmed_words() -> Words:
-    """What cuts a text into its words, those of a-z and digits above three letters Porter-stemmed."""
+    """Return what cuts a text into words, those of a-z and digits stemmed."""
     published = _published_words()
 
     def words(text: str) -> list[str]:
@@ -74,7 +75,7 @@ def stemmed_words() -> Words:
 
 
 def _published_words() -> Words:
-    """What cuts a text into words as `rouge_score` does, with its stemmer."""
+    """Return what cuts a text into words as `rouge_score` does, with its stemmer."""
     from rouge_score.tokenizers import DefaultTokenizer
 
     return DefaultTokenizer(use_stemmer=True).tokenize
@@ -83,7 +84,7 @@ def _published_words() -> Words:
 def _by_text(
     words: Words, predictions: Sequence[str], references: Sequence[Sequence[str]]
 ) -> dict[str, list[str]]:
-    """The words of every text, each cut once."""
+    """Cut every text into words, once."""
     check_references(predictions, references)
     return {
         text: words(text)
@@ -94,7 +95,7 @@ def _by_text(
 def _best(
     predictions: Sequence[str], references: Sequence[Sequence[str]], words: Mapping[str, list[str]]
 ) -> list[float]:
-    """The best F-measure of each answer over those of its references that have words; NaN where none has."""
+    """Choose each answer's best F-measure over its references with words; else NaN."""
     return [
         max(
             (_f_measure(words[prediction], words[one]) for one in some if words[one]),
@@ -105,11 +106,11 @@ def _best(
 
 
 def exact_match(predictions: Sequence[str], references: Sequence[Sequence[str]]) -> list[bool]:
-    """Is each answer one of its references, but for case, punctuation and white space (`normalise`)?
+    """Tell whether each answer is one of its references (`normalise`).
 
-    Signs and operators beside digits, and + or # after a letter, are no punctuation: -5 is not 5, nor C++ C#. A text of
-    punctuation alone is compared as it is.
-    Raises DataError as `rouge_l` does.
+    But for case, punctuation and white space. Signs and operators beside digits, and + or # after a
+    letter, are no punctuation: -5 is not 5, nor C++ C#. A text of punctuation alone is compared as
+    it is. Raises DataError as `rouge_l` does.
     """
     check_references(predictions, references)
     return [
@@ -119,27 +120,27 @@ def exact_match(predictions: Sequence[str], references: Sequence[Sequence[str]])
 
 
 def _same(prediction: str, reference: str) -> bool:
-    """Whether two answers are equal as `exact_match` compares them."""
+    """Tell whether two answers are equal as `exact_match` compares them."""
     left, right = normalise(prediction), normalise(reference)
     return left == right and bool(left or prediction.strip() == reference.strip())
 
 
 def normalise(text: str) -> str:
-    """NFKC, lower case, no punctuation of any script but what is `MEANT`, single spaces; articles stay."""
+    """Reduce to NFKC, lower case, single spaces, no punctuation but what is `MEANT`."""
     plain = unicodedata.normalize("NFKC", text).lower().translate(ONE_SIGN)
     return " ".join(_punctuation().sub(lambda match: match["meant"] or "", plain).split())
 
 
 @cache
 def _punctuation() -> regex.Pattern[str]:
-    """Punctuation, and the symbols that ASCII counts as such; in the group `meant` where it is a part of the answer."""
+    """Compile a pattern of punctuation; group `meant`: what is part of an answer."""
     import regex
 
     return regex.compile(rf"(?P<meant>{'|'.join(MEANT)})|[\p{{P}}$+<=>^`|~]")
 
 
 def _f_measure(prediction: Sequence[str], reference: Sequence[str]) -> float:
-    """ROUGE-L of two lists of words, in the arithmetic of `rouge_score`; the common subsequence by rapidfuzz."""
+    """Compute ROUGE-L of two lists of words, in the arithmetic of `rouge_score`."""
     from rapidfuzz.distance import LCSseq
 
     if not prediction or not reference:

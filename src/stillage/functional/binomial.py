@@ -1,4 +1,4 @@
-"""Exact intervals for counted proportions, and the Interval every statistic returns."""
+"""Exact intervals for counted proportions, and the Interval of every statistic."""
 
 from __future__ import annotations
 
@@ -9,25 +9,29 @@ import numpy as np
 
 from stillage.errors import DataError
 from stillage.functional.clustered import clustered_scatter, working_units
+from stillage.functional.scored import cluster_groups
 from stillage.types import Array
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Interval:
-    """An estimate and the limits that contain the truth in `level` of all repetitions."""
+    """An estimate and the limits that contain the truth in `level` of all repetitions.
+
+    Limits are NaN where the data do not show how far off the estimate may be.
+    """
 
     value: float
-    low: float
-    high: float
+    low: float = math.nan
+    high: float = math.nan
     level: float = 0.95
 
     def contains(self, truth: float) -> bool:
-        """Whether `truth` lies between the limits, ends included."""
+        """Tell whether `truth` lies between the limits, ends included."""
         return self.low <= truth <= self.high
 
 
-def difference(first: Interval, second: Interval) -> Interval:
-    """The difference of two independent estimates, their limits' distances added in quadrature.
+def independent_difference(first: Interval, second: Interval) -> Interval:
+    """Subtract two independent estimates, adding limits' distances in quadrature.
 
     Of two shares it stays within [-1, 1]. Source: Newcombe 1998, method 10.
     """
@@ -38,10 +42,11 @@ def difference(first: Interval, second: Interval) -> Interval:
 
 
 def clopper_pearson(count: float, n: float, level: float = 0.95) -> Interval:
-    """The exact interval of a proportion of which `count` of `n` were seen; it covers at least `level`, never less.
+    """Compute the exact interval of a proportion of which `count` of `n` were seen.
 
-    low = Beta^-1(alpha/2; k, n-k+1), high = Beta^-1(1-alpha/2; k+1, n-k), alpha = 1 - level. Fractions are allowed: an
-    effective number of records. DataError when n < 1 or count is not in 0..n. Source: Clopper and Pearson 1934.
+    low = Beta^-1(alpha/2; k, n-k+1), high = Beta^-1(1-alpha/2; k+1, n-k). Fractions are allowed: an
+    effective number of records. DataError when n < 1 or count is not in 0..n. Source: Clopper and
+    Pearson 1934.
     """
     if n < 1 or not 0 <= count <= n:
         raise DataError(
@@ -57,45 +62,46 @@ def clopper_pearson(count: float, n: float, level: float = 0.95) -> Interval:
     return Interval(value=count / n, low=low, high=high, level=level)
 
 
-def clustered_proportion(hits: Array, clusters: Array, level: float = 0.95) -> Interval:
-    """The interval of a proportion among records that come in clusters (near-duplicates): Clopper-Pearson, n lowered.
+def clustered_proportion(hits: Array, clusters: Array | None, level: float = 0.95) -> Interval:
+    """Compute the interval of a proportion among records that come in clusters.
 
-    n* = p (1 - p) / var(p) (t_{G-1} / t_df)^2, var(p) and df by clustered_scatter over the G clusters; the number of clusters
-    where p is 0 or 1. At most n, and at most working_units: large clusters that all missed by chance are no certainty.
-    hits bool[n], clusters int[n]. Simulated coverage of 95 % limits: 94 to 99.8 % (30 to 300 clusters of 1 to 9, of 20 among
-    single ones, of Pareto sizes, and one that holds a quarter; p from 0.05 to 0.8; 0.2 to 0.9 of the variance shared); the
-    high ones where few clusters decide. DataError for n = 0. Source: Korn and Graubard 1998, section 3.
+    Clopper and Pearson's, with n lowered to effective_records. hits bool[n]; clusters int[n]:
+    near-duplicates share a number. Simulated coverage of 95 % limits: 94 to 99.8 %. DataError for n
+    = 0. Source: Korn and Graubard 1998, section 3.
     """
     hits = np.asarray(hits, dtype=np.float64)
-    number = np.unique(np.asarray(clusters), return_inverse=True)[1]
-    n, n_clusters = hits.size, int(number.max(initial=-1)) + 1
-    if not n or n_clusters == n:
-        return clopper_pearson(int(hits.sum()), n, level)
+    groups = cluster_groups(clusters, hits.size)
+    if not hits.size or int(groups.max()) + 1 == hits.size:
+        return clopper_pearson(int(hits.sum()), hits.size, level)
     share = float(hits.mean())
-    effective = effective_records(hits, number, level)
+    effective = effective_records(hits, groups, level)
     return replace(clopper_pearson(share * effective, effective, level), value=share)
 
 
 def effective_records(hits: Array, groups: Array, level: float) -> float:
-    """n* of clustered_proportion: how many independent records tell as much about the share. groups: int from 0."""
+    """Count the independent records that tell as much about a share.
+
+    n* = p (1 - p) / var(p) (t_{G-1} / t_df)^2, var(p) and df by clustered_scatter over G clusters;
+    G where p is 0 or 1. At most n, and at most working_units: large clusters that all missed by
+    chance are no certainty. groups: int from 0.
+    """
     from scipy.special import stdtrit
 
     n, share, n_clusters = hits.size, float(hits.mean()), np.unique(groups).size
     if n_clusters == n or not 0 < share < 1:
         return float(n_clusters)
-    found, tail = clustered_scatter(hits, groups, [np.ones(n, dtype=bool)]), check_level(level) / 2
-    if found.variance <= 0:
+    scatter, tail = clustered_scatter(hits, groups), check_level(level) / 2
+    if scatter.variance <= 0:
         return float(n_clusters)
-    known = max(
-        1, n_clusters - 1
-    )  # Clopper and Pearson's limits are exact for equal clusters of equal records
-    ratio = float(stdtrit(known, tail) / stdtrit(min(found.df, known), tail))
-    seen = share * (1 - share) / found.variance * ratio**2
-    return min(float(n), max(1.0, min(seen, working_units(hits, groups))))
+    # Clopper and Pearson's limits are exact for equal clusters of equal records
+    known = max(1, n_clusters - 1)
+    ratio = float(stdtrit(known, tail) / stdtrit(min(scatter.df, known), tail))
+    effective = share * (1 - share) / scatter.variance * ratio**2
+    return min(float(n), max(1.0, min(effective, working_units(hits, groups))))
 
 
 def check_level(level: float) -> float:
-    """1 - level; DataError unless 0 < level < 1."""
+    """Return 1 - level; DataError unless 0 < level < 1."""
     if not 0 < level < 1:
         raise DataError(
             "The level of an interval must lie between 0 and 1.",

@@ -1,4 +1,4 @@
-"""The mean of numbers that cannot leave a range, with limits that cover where most of them are equal, and stay inside."""
+"""The mean of numbers within a range, with limits inside it that always cover."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import numpy as np
 
 from stillage.errors import DataError
 from stillage.functional.binomial import Interval, check_level
+from stillage.functional.scored import cluster_groups
 from stillage.types import Array
 
 MOST_VALUES = 128  # distinct values that the sums below are made over
@@ -23,31 +24,26 @@ def bounded_interval(
     *,
     clusters: Array | None = None,
 ) -> Interval:
-    """The mean of numbers from `least` to `most`, with Gaffke's limits; NaN without values.
+    """Average numbers from `least` to `most`, with Gaffke's limits.
 
-    Upper limit: the 1 - alpha/2 quantile of sum_i w_i x_i + w_0 `most`, weights w uniform on the simplex (a Bayesian
-    bootstrap to which one value at the end of the range is added); the lower limit likewise with `least`. For numbers that
-    are 0 or 1 that is Clopper-Pearson exactly; with many values of any kind it has the width of Student's t. No sample
-    shows that the rare value which would move the mean does not exist, hence more than 95 % where all numbers are near
-    each other. clusters int[N]: near-duplicates share a number and a weight; the value added counts as a cluster of the
-    size that a record lies in on average. DataError for numbers outside the range or NaN. Sources: Gaffke 2005;
-    Learned-Miller and Thomas 2019, arXiv:1905.06208 (coverage shown by simulation, proved for special cases).
+    Upper limit: the 1 - alpha/2 quantile of sum_i w_i x_i + w_0 `most`, weights w uniform on the
+    simplex (a Bayesian bootstrap to which one value at the end of the range is added); the lower
+    limit likewise with `least`. Of numbers that are 0 or 1 that is Clopper-Pearson; it covers more
+    where all values are near each other. clusters int[N]: near-duplicates share a number and a
+    weight; the value added counts as a cluster of the size that a record lies in on average. NaN
+    without values; DataError for numbers outside the range or NaN. Sources: Gaffke 2005;
+    Learned-Miller and Thomas 2019, arXiv:1905.06208.
     """
     alpha, values = check_level(level), np.asarray(values_N, dtype=np.float64)
-    wrong = int((~((values >= least - 1e-9) & (values <= most + 1e-9))).sum())
-    if wrong:
+    if wrong := int((~((values >= least - 1e-9) & (values <= most + 1e-9))).sum()):
         raise DataError(
             f"A mean of numbers between {least:g} and {most:g} got others.",
             f"{wrong} of {values.size} lie outside, or are NaN",
             "Drop what has no number, and count it.",
         )
     if not values.size:
-        return Interval(value=math.nan, low=math.nan, high=math.nan, level=level)
-    number = (
-        np.arange(values.size)
-        if clusters is None
-        else np.unique(np.asarray(clusters), return_inverse=True)[1]
-    )
+        return Interval(value=math.nan, level=level)
+    number = cluster_groups(clusters, values.size)
     size_G = np.bincount(number).astype(np.float64)
     mean_G = np.clip(np.bincount(number, values) / size_G, least, most)
     added = float(size_G @ size_G / size_G.sum())
@@ -61,21 +57,20 @@ def bounded_interval(
 
 
 def _distinct(mean_G: Array, size_G: Array) -> tuple[Array, Array, Array]:
-    """Clusters of one size and mean as one, with their number; of more than MOST_VALUES those next to each other."""
+    """Merge clusters of one size and mean; of more than MOST_VALUES also neighbours."""
     pairs, count_U = np.unique(np.stack([size_G, mean_G], axis=1), axis=0, return_counts=True)
     if len(pairs) <= MOST_VALUES:
         return pairs[:, 1], pairs[:, 0], count_U.astype(np.float64)
     place = (mean_G - mean_G.min()) / (np.ptp(mean_G) or 1.0)
-    cell = np.unique(
-        np.stack([size_G, np.floor(place * (MOST_VALUES - 1))], axis=1), axis=0, return_inverse=True
-    )[1]
-    count_U = np.bincount(cell.ravel()).astype(np.float64)
-    means, sizes = (np.bincount(cell.ravel(), numbers) / count_U for numbers in (mean_G, size_G))
+    keys = np.stack([size_G, np.floor(place * (MOST_VALUES - 1))], axis=1)
+    cell = np.unique(keys, axis=0, return_inverse=True)[1].ravel()
+    count_U = np.bincount(cell).astype(np.float64)
+    means, sizes = (np.bincount(cell, numbers) / count_U for numbers in (mean_G, size_G))
     return means, sizes, count_U
 
 
 def _quantile(mean_U: Array, size_U: Array, count_U: Array, tail: float) -> float:
-    """The t with P(sum_u W_u size_u (mean_u - t) <= 0) = tail, W_u Gamma of shape count_u: a Dirichlet-weighted mean's."""
+    """Find t: P(sum_u W_u size_u (mean_u - t) <= 0) = tail, W_u Gamma(count_u)."""
     from scipy.optimize import brentq
 
     weight_U = count_U * size_U
@@ -98,11 +93,12 @@ def _quantile(mean_U: Array, size_U: Array, count_U: Array, tail: float) -> floa
 
 
 def _chance_below_zero(factor_U: Array, shape_U: Array) -> float:
-    """P(sum_u factor_u G_u <= 0), G_u independent Gamma(shape_u), to about 1e-6.
+    """Compute P(sum_u factor_u G_u <= 0), G_u ~ Gamma(shape_u), to about 1e-6.
 
-    P(sum > 0) = 1 / (2 pi i) int e^K(s) / s ds right of 0 (left of 0: less 1), K(s) = -sum shape log(1 - factor s), along
-    a parabola through the saddle point that follows the steepest descent to third order, so that nothing oscillates however
-    rare the large factors are. Source: Daniels 1987, Tail probability approximations, section 3.
+    P(sum > 0) = 1 / (2 pi i) int e^K(s) / s ds right of 0 (left of 0: less 1), K(s) = -sum shape
+    log(1 - factor s), along a parabola through the saddle point that follows the steepest descent
+    to third order, so that nothing oscillates. Source: Daniels 1987, Tail probability
+    approximations, section 3.
     """
     if factor_U.min() >= 0 or factor_U.max() <= 0:
         return float(factor_U.max() <= 0)
@@ -116,9 +112,8 @@ def _chance_below_zero(factor_U: Array, shape_U: Array) -> float:
     v = np.arange(0.0, 3.0 + 40.0 / float(shape_U.sum()), STEP)
     y, dy = np.sinh(v) / width, np.cosh(v) / width
     s = at + bend * y * y + 1j * y
-    power = -np.log1p(np.outer(at - s, tilted_U)) @ shape_U - float(
-        np.log1p(-factor_U * at) @ shape_U
-    )
+    at_saddle = float(np.log1p(-factor_U * at) @ shape_U)
+    power = -np.log1p(np.outer(at - s, tilted_U)) @ shape_U - at_saddle
     parts = (np.exp(power) / s * (2 * bend * y + 1j) * dy).imag
     parts[0] /= 2
     beyond = STEP / math.pi * float(parts.sum())
@@ -126,7 +121,7 @@ def _chance_below_zero(factor_U: Array, shape_U: Array) -> float:
 
 
 def _saddle(factor_U: Array, shape_U: Array) -> float:
-    """Where K is smallest: sum shape factor / (1 - factor s) = 0, between the poles on either side of 0."""
+    """Find the minimum of K between the poles on either side of 0."""
     low, high, at = 1 / float(factor_U.min()), 1 / float(factor_U.max()), 0.0
     for _ in range(100):
         tilted_U = factor_U / (1 - factor_U * at)

@@ -1,4 +1,4 @@
-"""One chunk of positions: logits from hidden states, the two losses, and their gradient at the student's logits."""
+"""One chunk of positions: its logits, two losses, and their gradient."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _BLOCK_ROWS = 4096
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Distance:
-    """What is summed over positions, beside cross-entropy: factor * divergence(p, q) at kd_temperature."""
+    """What is summed beside cross-entropy: factor * divergence(p, q) at a temperature."""
 
     divergence: Divergence
     kd_temperature: float
@@ -27,7 +27,7 @@ class Distance:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChunkSums:
-    """Sums over one chunk, and the gradient of kd_weight * kd + ce_weight * ce at the student's logits before the cap."""
+    """Sums over a chunk, and their weighted gradient at the logits before the cap."""
 
     kd: Tensor
     ce: Tensor
@@ -37,11 +37,12 @@ class ChunkSums:
 def chunk_sums(
     chunk: LossInputs, distance: Distance, gradient_weights: tuple[float, float] | None
 ) -> ChunkSums:
-    """Compute both losses of a chunk; with gradient_weights (kd, ce) also their weighted gradient.
+    """Compute both losses of a chunk; with gradient_weights also their gradient.
 
-    With u = log q at temperature T: dL/dz = (g - q sum_v g) / T, g = dL/du. Only g needs autograd, and only through the
-    divergence itself, so that any function of (p, q) will do and no other [C, V] tensor is kept for it.
-    The teacher's vocabulary must be a first part of the student's, or all of it.
+    With u = log q at temperature T: dL/dz = (g - q sum_v g) / T, g = dL/du. Only g needs autograd,
+    and only through the divergence itself, so that any function of (p, q) will do and no other [C,
+    V] tensor is kept for it. The teacher's vocabulary must be a first part of the student's, or all
+    of it.
     """
     if chunk.teacher is None:
         ce, gradient_CV = _cross_entropy(
@@ -52,7 +53,7 @@ def chunk_sums(
 
 
 def _cross_entropy(chunk: LossInputs, ce_weight: float | None) -> tuple[Tensor, Tensor | None]:
-    """sum_t weight_t (-log q_t[label_t]) and ce_weight times its gradient, written over the logits."""
+    """Sum weight_t (-log q_t[label_t]), and write its gradient over the logits."""
     labels_C, weight_C = chunk.labels_T, chunk.weight_T
     assert weight_C is not None
     z_CV = _logits(chunk.student)
@@ -73,7 +74,7 @@ def _with_teacher(
     distance: Distance,
     gradient_weights: tuple[float, float] | None,
 ) -> ChunkSums:
-    """Compute both sums and the weighted gradient; what is no longer needed is freed at once."""
+    """Compute both sums and the weighted gradient; free at once what is done with."""
     labels_C, weight_C = chunk.labels_T, chunk.weight_T
     assert weight_C is not None
     kd_weight, ce_weight = gradient_weights or (0.0, 0.0)
@@ -105,9 +106,10 @@ def _with_teacher(
 
 
 def _logits(readout: Readout) -> Tensor:
-    """Make the logits [C, V] of a readout with a head as `functional.readout.project` does, in less memory.
+    """Make the logits [C, V] of a readout with a head in little memory.
 
-    In place, the bias in float32, and on a CPU by blocks of the vocabulary; no gradient flows.
+    As `functional.readout.project` does, but in place, the bias in float32, and on a CPU by blocks
+    of the vocabulary; no gradient flows.
     """
     head = readout.head
     assert head.weight_VH is not None
@@ -126,7 +128,7 @@ def _slope(capped_CV: Tensor, softcap: float | None) -> Tensor | None:
 
 
 def _product(hidden_CH: Tensor, weight_VH: Tensor) -> Tensor:
-    """hidden weight'. On CPU by blocks of the vocabulary, which stay in cache: a quarter less time for few rows."""
+    """Multiply hidden weight'; on a CPU by blocks of the vocabulary, kept in cache."""
     vocabulary = weight_VH.shape[0]
     if hidden_CH.device.type != "cpu" or vocabulary <= 2 * _BLOCK_ROWS:
         return hidden_CH @ weight_VH.T
@@ -140,7 +142,10 @@ def _product(hidden_CH: Tensor, weight_VH: Tensor) -> Tensor:
 def _divergence_sum(
     logp_CS: Tensor, logq_CS: Tensor, weight_C: Tensor, distance: Distance, kd_weight: float
 ) -> tuple[Tensor, Tensor | None]:
-    """factor * sum_t weight_t d(p_t, q_t), and kd_weight times its gradient at log q (None where that weight is 0)."""
+    """Sum factor * weight_t d(p_t, q_t), and kd_weight times its gradient at log q.
+
+    The gradient is None where that weight is 0.
+    """
     leaf_CS = logq_CS.detach()
     with torch.set_grad_enabled(kd_weight != 0.0):
         leaf_CS.requires_grad_(kd_weight != 0.0)
@@ -148,7 +153,8 @@ def _divergence_sum(
         if d_C.shape != weight_C.shape:
             raise ConfigError(
                 "The divergence does not return one number per position.",
-                f"log-probabilities {tuple(logp_CS.shape)} -> {tuple(d_C.shape)}, expected {tuple(weight_C.shape)}",
+                f"log-probabilities {tuple(logp_CS.shape)} -> {tuple(d_C.shape)}, "
+                f"expected {tuple(weight_C.shape)}",
                 "Sum over the last axis only, and leave masks and means to the caller.",
             )
         total = (d_C * weight_C).sum() * distance.factor

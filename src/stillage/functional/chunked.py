@@ -1,4 +1,4 @@
-"""Divergence and cross-entropy straight from hidden states: no [T, V] tensor ever exists.
+"""Divergence and cross-entropy from hidden states: no [T, V] tensor ever exists.
 
 The logits of a chunk are made, give their share of the sums and of the gradients, and are dropped;
 what stays is as large as the hidden states and the head. One chunk is in `functional.chunk_loss`;
@@ -23,7 +23,7 @@ from stillage.functional.divergence import resolve
 from stillage.functional.loss_inputs import (
     LossInputs,
     check_positive,
-    checked,
+    check_shapes,
     matmul_dtype,
     shared_vocabulary,
     trained_positions,
@@ -31,12 +31,12 @@ from stillage.functional.loss_inputs import (
 from stillage.functional.readout import label_logp, logits
 from stillage.types import Head, Readout
 
-# Logits in a chunk. On CPU about eight such tensors with a teacher, one without: longer chunks read the head less often.
+# Logits in a chunk: on a CPU about eight such tensors are alive with a teacher, one without.
 _ELEMENTS_TEACHER, _ELEMENTS_ALONE, _ELEMENTS_GPU = 4 * 2**20, 13 * 2**20, 32 * 2**20
 
 
 class DistillationSums(NamedTuple):
-    """Token sums over the trained positions: divide by the global `tokens` once, in the loop."""
+    """Token sums over the trained positions; the loop divides once by global tokens."""
 
     kd: Tensor  # sum of weight * divergence; 0 without a teacher
     ce: Tensor  # sum of weight * cross-entropy with the labels
@@ -79,25 +79,23 @@ def distillation_sums(
     """Sum the two losses of distillation over the trained positions, in little memory.
 
     kd = sum_t weight_t d(p_t, q_t), with p and q the softmax of logits / kd_temperature, times
-    kd_temperature^2 if t_squared; ce = sum_t weight_t (-log q_t[label_t]) at temperature 1; logits =
-    hidden head' + bias, then cap * tanh(logits / cap). labels_T[t] is what position t predicts
+    kd_temperature^2 if t_squared; ce = sum_t weight_t (-log q_t[label_t]) at temperature 1; logits
+    = hidden head' + bias, then cap * tanh(logits / cap). labels_T[t] is what position t predicts
     (already shifted). Without a teacher (hidden and head None) kd is 0 and costs nothing.
 
-    Differentiable in the student's hidden states, head (tied, or the effective weight of an adapter)
-    and bias; the teacher and the weights are constants. Logits are multiplied in the dtype of the
-    inputs (autocast's where that is on) and read as float32; the head's gradient is summed in the
-    head's own dtype. Vocabularies of different size are compared on their shared first ids,
-    renormalised over those; cross-entropy always sees all V.
+    Differentiable in the student's hidden states, head (tied, or the effective weight of an
+    adapter) and bias; the teacher and the weights are constants. Logits are multiplied in the dtype
+    of the inputs (autocast's where that is on) and read as float32; the head's gradient is summed
+    in the head's own dtype. Vocabularies of different size are compared on their shared first ids,
+    renormalised over those; cross-entropy always sees all V. Raises UserError where shapes or
+    settings clash.
 
     Args:
         divergence: a name of DIVERGENCES, or any function (p, q, **params) -> d of log-probabilities.
-        gradient_weights: the proportion in which kd and ce will be added before `backward`. With the
-            right one the gradients are ready by then; with any other they are right too, but
-            computed anew (about twice the time).
+        gradient_weights: the proportion in which kd and ce will be added before `backward`. With
+            another one the gradients are right too, but computed anew (about twice the time).
         chunk_tokens: positions at a time; None chooses by vocabulary and device.
         ignore_index: the label of positions that are not trained.
-
-    Raises UserError where shapes or settings clash.
     """
     student = Readout(student_hidden_TH, Head(student_head_VH, student_bias_V, student_softcap))
     teacher = None
@@ -123,7 +121,7 @@ def distillation_sums(
 
 
 def readout_sums(given: LossInputs, settings: LossSettings) -> DistillationSums:
-    """Compute `distillation_sums` of two readouts, whether they have heads or are whole logits."""
+    """Compute `distillation_sums` of two readouts, with heads or whole logits."""
     check_positive(
         kd_temperature=settings.kd_temperature,
         student_softcap=given.student.head.softcap,
@@ -131,7 +129,8 @@ def readout_sums(given: LossInputs, settings: LossSettings) -> DistillationSums:
         chunk_tokens=settings.chunk_tokens,
     )
     tokens = (given.labels_T != settings.ignore_index).sum()
-    given = trained_positions(shared_vocabulary(checked(given)), settings.ignore_index)
+    check_shapes(given)
+    given = trained_positions(shared_vocabulary(given), settings.ignore_index)
     distance = Distance(
         divergence=resolve(settings.divergence, settings.params),
         kd_temperature=settings.kd_temperature,
@@ -173,7 +172,7 @@ def _whole_sums(given: LossInputs, distance: Distance) -> tuple[Tensor, Tensor]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Plan:
-    """What is computed, and how: all but the student's tensors, which are what is differentiated."""
+    """What is computed, and how: all but the tensors that are differentiated."""
 
     softcap: float | None  # of the student's logits
     teacher: Readout | None
@@ -196,14 +195,11 @@ class _Gradients(NamedTuple):
 
 
 class _Sums(torch.autograd.Function):
-    """The two sums as one node of the graph.
-
-    Its gradients are made beside the values, for the promised proportion.
-    """
+    """The two sums as one node of the graph, with gradients made beside the values."""
 
     @staticmethod
     def forward(ctx: Any, plan: _Plan, *trained: Any) -> tuple[Tensor, Tensor]:  # noqa: ANN401 - torch's own signature
-        """Compute the sums; keep the tensors and, where something is trained, its gradients."""
+        """Compute the sums; keep the tensors and, where one is trained, its gradients."""
         ctx.set_materialize_grads(False)
         ctx.save_for_backward(*trained)
         ctx.plan = plan
@@ -214,7 +210,7 @@ class _Sums(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, *grads: Tensor | None) -> tuple[Tensor | None, ...]:  # noqa: ANN401 # pyright: ignore[reportIncompatibleMethodOverride]
-        """Scale the kept gradients; make them anew for another proportion, or a second time."""
+        """Scale the kept gradients; make them anew for another proportion."""
         plan, trained = ctx.plan, ctx.saved_tensors
         kd, ce = (0.0 if grad is None else float(grad) for grad in grads)
         has_teacher = plan.teacher is not None
@@ -308,7 +304,7 @@ def _chunk_tokens(given: LossInputs) -> int:
 def _common_factor(
     wanted: tuple[float, float], promised: tuple[float, float], *, has_teacher: bool
 ) -> float | None:
-    """Find c with wanted = c * promised to the precision of float32; None where there is none.
+    """Find c with wanted = c * promised to the precision of float32, else None.
 
     Without a teacher only ce has a say.
     """

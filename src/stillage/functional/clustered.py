@@ -1,4 +1,4 @@
-"""The variance of a mean of records that come in clusters, of any sizes, and how many degrees of freedom it has."""
+"""The variance of a mean of records in clusters of any sizes, and its freedom."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from stillage.types import Array
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Side:
-    """One class of records by cluster: its share of the class, its mean, and the working model's variance of that mean."""
+    """One class of records by cluster: its share, its mean, and that mean's variance."""
 
     share_G: Array
     mean_G: Array
@@ -23,20 +23,24 @@ class _Side:
     between: float  # the part of the variance that a cluster's records share
 
 
-def clustered_scatter(values_N: Array, groups_N: Array, sides: Sequence[Array]) -> Scatter:
-    """The variance of a sum of means (one for each side of the records) over clusters of any sizes.
+def clustered_scatter(
+    values_N: Array, groups_N: Array, sides: Sequence[Array] | None = None
+) -> Scatter:
+    """Estimate the variance of a sum of means, one for each side of the records.
 
-    With u_g a cluster's part of the sum's error, variance = sum_g u_g^2 * E[true variance] / E[sum_g u_g^2] and, by
-    Satterthwaite, df = E[sum]^2 / (Var[sum] / 2): expectations under a working model in which the records of a cluster share
-    the part rho of their variance. rho = 1 - (variance within clusters) / (variance of a cluster's record), from the data.
-    For equal clusters of one side: G / (G - 1) and G - 1. groups_N: int from 0; sides: bool[N] each, disjoint.
-    Variance inf where a side has one cluster. Sources: Bell and McCaffrey 2002; Imbens and Kolesar 2016.
+    With u_g a cluster's part of the sum's error, variance = sum_g u_g^2 * E[true variance] /
+    E[sum_g u_g^2] and, by Satterthwaite, df = E[sum]^2 / (Var[sum] / 2): expectations under a
+    working model in which the records of a cluster share the part rho of their variance, 1 -
+    (variance within clusters) / (variance of a cluster's record). For equal clusters of one side: G
+    / (G - 1) and G - 1. groups_N: int from 0; sides: bool[N] each, disjoint; None: one. Variance
+    inf where a side has one cluster. Sources: Bell and McCaffrey 2002; Imbens and Kolesar 2016.
     """
+    sides = [np.ones(values_N.size, dtype=bool)] if sides is None else sides
     parts = [_side(values_N[side], groups_N[side], int(groups_N.max()) + 1) for side in sides]
     if any((part.share_G > 0).sum() < 2 for part in parts):
         return Scatter(variance=math.inf)
     errors_G = sum((part.share_G * part.mean_G for part in parts), np.zeros(parts[0].share_G.size))
-    # covariances of what a cluster adds (z_g = sum over sides of share * mean) with each side's mean
+    # covariances of what a cluster adds (z_g = sum over sides of share * mean) with a side's mean
     cross = np.zeros((len(parts), len(parts), errors_G.size))
     for i, one in enumerate(parts):
         for j, other in enumerate(parts):
@@ -60,11 +64,18 @@ def clustered_scatter(values_N: Array, groups_N: Array, sides: Sequence[Array]) 
     return Scatter(variance=seen * true / expected, df=expected**2 / squared)
 
 
-def working_units(values_N: Array, groups_N: Array) -> float:
-    """How many independent records tell as much about the mean of numbers that are 0 or 1.
+def mean_scatter(values_N: Array, groups_N: Array) -> Scatter:
+    """Estimate the variance of a mean of records in clusters; 0 for equal values."""
+    if float(np.ptp(values_N)) < 1e-12:
+        return Scatter(variance=0.0)
+    return clustered_scatter(values_N, groups_N)
 
-    1 / sum_g h_g^2 (rho + (1 - rho) / n_g), h_g a cluster's share of the records, rho as in clustered_scatter, with the
-    records' variance p (1 - p) as the whole (Kish 1965, section 5.4).
+
+def working_units(values_N: Array, groups_N: Array) -> float:
+    """Count the independent records that tell as much about a mean of 0s and 1s.
+
+    1 / sum_g h_g^2 (rho + (1 - rho) / n_g), h_g a cluster's share of the records, rho as in
+    clustered_scatter, with p (1 - p) as the records' variance (Kish 1965, section 5.4).
     """
     side = _side(values_N, groups_N, int(groups_N.max()) + 1)
     variance = float(values_N.var())
@@ -73,7 +84,7 @@ def working_units(values_N: Array, groups_N: Array) -> float:
 
 
 def _side(values: Array, groups: Array, n_groups: int) -> _Side:
-    """A side's clusters, with the working model's variance of each one's mean; 0 for clusters that are not on it."""
+    """Describe a side's clusters; a cluster that is not on it has variance 0."""
     sizes_G = np.bincount(groups, minlength=n_groups)
     centred, here = values - values.mean(), sizes_G > 0
     sizes = np.maximum(sizes_G, 1)
@@ -90,7 +101,7 @@ def _side(values: Array, groups: Array, n_groups: int) -> _Side:
 
 
 def _common(one: _Side, other: _Side) -> float:
-    """The covariance of two sides' means within one cluster, no larger than what each shares."""
+    """Estimate the covariance of two sides' means within a cluster."""
     both = (one.share_G > 0) & (other.share_G > 0)
     if not both.any():
         return 0.0

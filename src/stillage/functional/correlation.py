@@ -11,12 +11,13 @@ from stillage.types import Array
 
 
 def rank_correlation(left_N: Array, right_N: Array) -> tuple[float, Array]:
-    """(r, influence float64[N]): Spearman's correlation of mid-ranks, and each record's part of its error, of mean 0.
+    """Compute Spearman's correlation of mid-ranks, and each record's influence on it.
 
-    With F and G the mid-distribution functions, u = F(x) - 1/2, v = G(y) - 1/2 and r = E[uv] / sqrt(E[u^2] E[v^2]), a record
-    moves E[uv] by u v + E_j[c(x, x_j) v_j] + E_j[c(y, y_j) u_j] and E[u^2] by u^2 + 2 E_j[c(x, x_j) u_j], c(a, b) = 1 for
-    a < b, 1/2 for a tie: by its own product, and by the ranks that it pushes up. The variance of r is that of the mean
-    influence. NaN where a side is constant. O(N log N). Source: Hoeffding 1948; Borkowf 2002.
+    With F and G the mid-distribution functions, u = F(x) - 1/2, v = G(y) - 1/2 and r = E[uv] /
+    sqrt(E[u^2] E[v^2]), a record moves E[uv] by u v + E_j[c(x, x_j) v_j] + E_j[c(y, y_j) u_j] and
+    E[u^2] by u^2 + 2 E_j[c(x, x_j) u_j], c(a, b) = 1 for a < b, 1/2 for a tie. The variance of r is
+    that of the mean influence, float64[N]. NaN where a side is constant. O(N log N). Source:
+    Hoeffding 1948; Borkowf 2002.
     """
     left, right = (np.asarray(x, dtype=np.float64) for x in (left_N, right_N))
     n = left.size
@@ -36,7 +37,7 @@ def rank_correlation(left_N: Array, right_N: Array) -> tuple[float, Array]:
 
 
 def _centred_ranks(values: Array) -> tuple[Array, Callable[[Array], Array]]:
-    """Mid-ranks / N - 1/2 (of mean about 0), and the function weights -> mean over j of c(x_i, x_j) weights_j."""
+    """Return mid-ranks / N - 1/2, and weights -> mean over j of c(x_i, x_j) weights_j."""
     _, place, counts = np.unique(values, return_inverse=True, return_counts=True)
     upto = np.cumsum(counts)
     ranks = ((upto - counts + upto) / 2 / max(1, values.size) - 0.5)[place]

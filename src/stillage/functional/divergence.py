@@ -1,10 +1,12 @@
-"""Divergences between the teacher's next-token distribution p and the student's q, one number per position.
+"""Divergences of the student's next-token distribution q from the teacher's, p.
 
-Every function takes log-probabilities p, q of shape [..., V] and returns [...] in nats: >= 0, and 0 iff p equals q. No mask,
-no reduction, no temperature: `functional.chunked` applies those. Half-precision inputs are read as float32; float64 is kept.
+Every function takes log-probabilities p, q of shape [..., V] and returns [...] in nats: >= 0, and 0
+iff p equals q. No mask, no reduction, no temperature: `functional.chunked` applies those. Half
+precision is read as float32; float64 is kept.
 
-A probability of exactly zero (log-probability -inf) is read as exp(LOG_ZERO), so that every value and gradient is finite
-where the formula says infinity. Mixtures are formed in log space, so that nothing underflows.
+A probability of exactly zero (log-probability -inf) is read as exp(LOG_ZERO), so that every value
+and gradient is finite where the formula says infinity. Mixtures are formed in log space, so that
+nothing underflows.
 """
 
 from __future__ import annotations
@@ -20,27 +22,28 @@ from torch import Tensor
 from stillage.errors import ConfigError, did_you_mean
 
 LOG_ZERO = -1e5
-"""Stands for log 0. Far below any log-probability that finite logits of a real model give, so it alters none of those."""
+"""Stands for log 0; far below any log-probability that finite logits of a real model give."""
 
 
 def forward_kl(p: Tensor, q: Tensor) -> Tensor:
-    """How badly the student covers what the teacher says: KL(p || q) = sum_v p (log p - log q).
+    """Compute KL(p || q) = sum_v p (log p - log q), large where q misses what p says.
 
-    A true divergence: the teacher's entropy is subtracted (Kullback & Leibler 1951; Hinton et al. 2015 without T^2).
+    The teacher's entropy is subtracted (Kullback & Leibler 1951; Hinton et al. 2015 without T^2).
     """
     p, q = _read(p), _read(q)
     return _not_negative(_expect(p.exp(), p - q))
 
 
 def reverse_kl(p: Tensor, q: Tensor) -> Tensor:
-    """How much the student says that the teacher would not: KL(q || p) = sum_v q (log q - log p) (MiniLLM, eq. 1)."""
+    """Compute KL(q || p), large where q says what p would not (MiniLLM, eq. 1)."""
     return forward_kl(q, p)
 
 
 def symmetric_kl(p: Tensor, q: Tensor, reverse_weight: float = 0.5) -> Tensor:
-    """Both directions at once: (1 - w) KL(p || q) + w KL(q || p) = sum_v ((1 - w) p - w q) (log p - log q).
+    """Compute (1 - w) KL(p || q) + w KL(q || p).
 
-    reverse_weight w in [0, 1]: 0 is forward KL, 1 is reverse KL. ConfigError outside.
+    As sum_v ((1 - w) p - w q) (log p - log q). reverse_weight w in [0, 1]: 0 is forward KL, 1 is
+    reverse KL. ConfigError outside.
     """
     _check("reverse_weight", reverse_weight)
     p, q = _read(p), _read(q)
@@ -48,10 +51,10 @@ def symmetric_kl(p: Tensor, q: Tensor, reverse_weight: float = 0.5) -> Tensor:
 
 
 def generalized_jsd(p: Tensor, q: Tensor, beta: float = 0.5) -> Tensor:
-    """A bounded compromise of both directions: beta KL(p || m) + (1 - beta) KL(q || m), m = beta p + (1 - beta) q.
+    """Compute beta KL(p || m) + (1 - beta) KL(q || m), m = beta p + (1 - beta) q.
 
-    beta in [0, 1]; the limits are the KLs themselves: 0 is KL(p || q), 1 is KL(q || p) (GKD, Agarwal et al. 2024, eq. 1).
-    ConfigError outside.
+    beta in [0, 1]; the limits are the KLs themselves: 0 is KL(p || q), 1 is KL(q || p) (GKD,
+    Agarwal et al. 2024, eq. 1). ConfigError outside.
     """
     _check("beta", beta)
     if beta in (0.0, 1.0):
@@ -62,14 +65,14 @@ def generalized_jsd(p: Tensor, q: Tensor, beta: float = 0.5) -> Tensor:
 
 
 def total_variation(p: Tensor, q: Tensor) -> Tensor:
-    """The largest difference in probability of any event: 0.5 sum_v |p - q|, in [0, 1] (f-distill, Wen et al. 2023)."""
+    """Compute 0.5 sum_v |p - q|, in [0, 1] (f-distill, Wen et al. 2023)."""
     return 0.5 * (_read(p).exp() - _read(q).exp()).abs().sum(-1)
 
 
 def skew_forward_kl(p: Tensor, q: Tensor, alpha: float = 0.1) -> Tensor:
-    """Forward KL made tame: KL(p || alpha p + (1 - alpha) q), at most -log alpha (DistiLLM, Ko et al. 2024, eq. 4).
+    """Compute KL(p || alpha p + (1 - alpha) q), at most -log alpha.
 
-    alpha in [0, 1): 0 is forward KL. ConfigError outside.
+    alpha in [0, 1): 0 is forward KL (DistiLLM, Ko et al. 2024, eq. 4). ConfigError outside.
     """
     _check("alpha", alpha, below_one=True)
     if alpha == 0.0:
@@ -79,19 +82,20 @@ def skew_forward_kl(p: Tensor, q: Tensor, alpha: float = 0.1) -> Tensor:
 
 
 def skew_reverse_kl(p: Tensor, q: Tensor, alpha: float = 0.1) -> Tensor:
-    """Reverse KL made tame: KL(q || (1 - alpha) p + alpha q), at most -log alpha (DistiLLM, Ko et al. 2024, section 3.1).
+    """Compute KL(q || (1 - alpha) p + alpha q), at most -log alpha.
 
-    alpha in [0, 1): 0 is reverse KL. ConfigError outside.
+    alpha in [0, 1): 0 is reverse KL (DistiLLM, section 3.1). ConfigError outside.
     """
     return skew_forward_kl(q, p, alpha)
 
 
 def adaptive_kl(p: Tensor, q: Tensor, head_mass: float = 0.5) -> Tensor:
-    """Forward KL where the teacher's likely tokens disagree, reverse KL where its unlikely ones do (AKL, Wu et al. 2024).
+    """Weigh forward KL (likely tokens) against reverse KL (unlikely ones).
 
-    w KL(p || q) + (1 - w) KL(q || p), w = g_head / (g_head + g_tail), g = sum |p - q| over the part, no gradient; 0/0 is 1/2.
-    tail = the least probable tokens with cumulative teacher mass <= 1 - head_mass (the published alpha = 1 - head_mass).
-    head_mass in [0, 1]; ConfigError outside.
+    w KL(p || q) + (1 - w) KL(q || p), w = g_head / (g_head + g_tail), g = sum |p - q| over the
+    part, no gradient; 0/0 is 1/2. tail = the least probable tokens with cumulative teacher mass <=
+    1 - head_mass (the published alpha = 1 - head_mass). head_mass in [0, 1]; ConfigError outside.
+    Source: AKL, Wu et al. 2024.
     """
     _check("head_mass", head_mass)
     p, q = _read(p), _read(q)
@@ -120,7 +124,7 @@ DIVERGENCES: dict[str, Callable[..., Tensor]] = {
 def resolve(
     divergence: str | Callable[..., Tensor], params: Mapping[str, float]
 ) -> Callable[[Tensor, Tensor], Tensor]:
-    """The divergence of that name (or the given function) with its parameters filled in.
+    """Return a divergence by name, or as given, with its parameters filled in.
 
     ConfigError for an unknown name, or for a parameter the function does not take.
     """
@@ -141,28 +145,28 @@ def resolve(
 
 
 def _read(logp: Tensor) -> Tensor:
-    """float32 or better, without infinities; a clamped entry gets no gradient, as its probability cannot move."""
+    """Return float32 or better, without infinities; a clamped entry gets no gradient."""
     logp = logp.float() if logp.dtype in (torch.float16, torch.bfloat16) else logp
     return logp.clamp(min=LOG_ZERO)
 
 
 def _expect(weight: Tensor, value: Tensor) -> Tensor:
-    """sum_v weight value, without keeping the product: [..., V] -> [...]."""
+    """Sum weight value over v, without keeping the product: [..., V] -> [...]."""
     return torch.linalg.vecdot(weight, value)
 
 
 def _mixture(a: Tensor, b: Tensor, weight_a: float) -> Tensor:
-    """log(w exp(a) + (1 - w) exp(b)), 0 < w < 1."""
+    """Compute log(w exp(a) + (1 - w) exp(b)), 0 < w < 1."""
     return torch.logaddexp(a + math.log(weight_a), b + math.log1p(-weight_a))
 
 
 def _not_negative(d: Tensor) -> Tensor:
-    """The value without the tiny negative that rounding can leave; the gradient untouched."""
+    """Take out the tiny negative that rounding can leave; the gradient stays."""
     return d + (d.detach().clamp(min=0) - d.detach())
 
 
 def _tail(p_exp: Tensor, mass: float) -> Tensor:
-    """Which tokens are the least probable ones of cumulative mass <= `mass`: bool [..., V]."""
+    """Mark the least probable tokens of cumulative mass <= `mass`, bool [..., V]."""
     ascending, order = p_exp.sort(dim=-1, stable=True)
     return torch.empty_like(order, dtype=torch.bool).scatter_(
         -1, order, ascending.cumsum(-1) <= mass

@@ -1,8 +1,9 @@
-"""Families of near-copies of any size: texts linked by shared 5-grams, without the wording of templates.
+"""Families of near-copies of any size: texts linked by shared 5-grams.
 
-Two texts are near where they share half of their grams together (Jaccard), or 45 % of the shorter one's
-(containment; all of them where they are few). The wording of a template does not count: what many texts share that are
-otherwise different. But where it is the whole of some text, the others quote that text, and are near it (`_quoting`).
+Two texts are near where they share half of their grams together (Jaccard), or 45 % of the shorter
+one's (containment; all of them where they are few). The wording of a template does not count: what
+many texts share that are otherwise different. But where it is the whole of some text, the others
+quote that text, and are near it (`_quoting`).
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from stillage.functional.grams import Grams, grams_of
+from stillage.functional.grams import Grams, cut_grams
 from stillage.functional.words import compared_form
 from stillage.types import Array
 
@@ -24,21 +25,18 @@ JACCARD = 0.5
 CONTAINMENT = 0.45  # of the shorter text's grams: every tenth word changed leaves half of them
 LEAST_SHARED = 4  # grams, for containment: eight words in a row
 SHORT_WHOLE = 2  # grams, where they are all that the shorter text has: six words
-WHOLE = (
-    0.9  # of a quoted text's grams, in most that quote it: a form that was filled in leaves fewer
-)
-AT_THE_START = 0.9  # of those that hold a text: it begins so many, as an instruction does, and is their template
-TASK_SHARE = (
-    0.25  # of all families: what so many hold is the template of a task, not a text that is quoted
-)
-DIFFERENT_SHARE = (
-    1 / 3
-)  # of a text's words, that make it otherwise different from those that share the rest
+# of a quoted text's grams, in most that quote it: a form that was filled in leaves fewer
+WHOLE = 0.9
+AT_THE_START = 0.9  # of its holders: what begins so many, as an instruction does, is their template
+# of all families: what so many hold is the template of a task, not a text that is quoted
+TASK_SHARE = 0.25
+# of a text's words, that make it otherwise different from those that share the rest
+DIFFERENT_SHARE = 1 / 3
 DIFFERENT_RUN = 0.2  # or so many in a row: words changed here and there leave shorter rows
-DIFFERENT_WORDS = 8  # in a row, where the wording is in many texts, e.g. a long system prompt, or a task's instruction
-SHORT_WORDING = 10  # words: where fewer are shared, as in a short instruction, one word makes the rest different
+DIFFERENT_WORDS = 8  # in a row, where the wording is in many texts, e.g. a long system prompt
+SHORT_WORDING = 10  # words: where fewer are shared, one word makes the rest different
 WIDE_SHARE, WIDE_COUNT = 0.05, 100  # of the families: in so many, whichever is less
-OF_HOLDERS = 0.25  # share of the holders of a gram that must be otherwise different, lest a few long ones hide a family
+OF_HOLDERS = 0.25  # of a gram's holders must differ otherwise, lest a few long ones hide a family
 EXHAUSTIVE = 50  # texts with one gram that are all compared with each other; of more, links suffice
 THIRDS = 3  # parts of a quoted text, each of which leads to those that hold it
 ORDERS = 3  # orders in which the holders of a frequent gram are linked, one after the other
@@ -48,7 +46,7 @@ BLOCK_PAIRS = 200_000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Families:
-    """int[n]: equal numbers for near-copies, in the order of their first texts; and what was compared."""
+    """Equal numbers for near-copies, int[n], and what was compared."""
 
     number_N: Array
     n_grams: int  # distinct 5-grams compared
@@ -56,17 +54,16 @@ class Families:
 
 
 def families(texts: Sequence[str], limit: float) -> Families:
-    """The families of near-copies among texts: exact copies after `compared_form`, near ones, directly or through others.
+    """Group exact copies after `compared_form`, and near ones.
 
-    limit: how many otherwise different families may hold a gram before it is the wording of a template. Counting
-    families needs templates, and these need families: repeated until no gram changes (wording that is found in few
-    families is a template's no more, so that the repetition ends). Near-linear: a family is held together by links.
+    Directly or through others; numbered in the order of their first texts. limit: how many
+    otherwise different families may hold a gram before it is the wording of a template. Counting
+    families needs templates, and these need families: repeated until no gram changes (what is found
+    in few families is a template's no more, so that it ends).
     """
     first: dict[str, int] = {}
-    copy_of = np.array(
-        [first.setdefault(compared_form(text), len(first)) for text in texts], dtype=np.int64
-    )
-    found = grams_of(list(first))
+    copies = [first.setdefault(compared_form(text), len(first)) for text in texts]
+    found = cut_grams(list(first))
     number, template = np.arange(len(first)), np.ones(found.n_grams, dtype=bool)
     while True:
         now = template & _template(found, number, limit)
@@ -74,17 +71,14 @@ def families(texts: Sequence[str], limit: float) -> Families:
             break
         template = now
         number = _joined(found.matrix, ~template, number)
-    number = linked(*_quoting(found, number, template), number.size, number)
-    n_template = int(template.sum())
-    return Families(
-        number_N=_by_first(number[copy_of]),
-        n_grams=found.n_grams - n_template,
-        n_template=n_template,
-    )
+    number = connected(*_quoting(found, number, template), number.size, number)
+    number_N = _by_first(number[np.array(copies, dtype=np.int64)])
+    kept, n_template = int((~template).sum()), int(template.sum())
+    return Families(number_N=number_N, n_grams=kept, n_template=n_template)
 
 
-def linked(left_P: Array, right_P: Array, count: int, number: Array | None = None) -> Array:
-    """int[count]: equal numbers for places that the pairs join, or that have one number, directly or through others."""
+def connected(left_P: Array, right_P: Array, count: int, number: Array | None = None) -> Array:
+    """Number the groups of places that pairs, or one number, join through others too."""
     from scipy.sparse import coo_matrix
     from scipy.sparse.csgraph import connected_components
 
@@ -96,28 +90,27 @@ def linked(left_P: Array, right_P: Array, count: int, number: Array | None = Non
 
 
 def _distinct(numbers: Array) -> Array:
-    """The different numbers, sorted; by sorting, which is faster than numpy's hashing for many."""
+    """Sort the different numbers; for many faster than numpy's hashing."""
     ordered = np.sort(numbers)
     return ordered[np.append(True, np.diff(ordered) > 0)] if ordered.size else ordered
 
 
 def _by_first(number: Array) -> Array:
-    """The same families, numbered in the order of their first texts."""
+    """Number the same families in the order of their first texts."""
     _, place, inverse = np.unique(number, return_index=True, return_inverse=True)
     return np.argsort(np.argsort(place))[inverse]
 
 
 def _template(found: Grams, family_N: Array, limit: float) -> Array:
-    """bool[n_grams]: the wording of templates, which more than `limit` otherwise different families hold.
+    """Mark the grams of templates, which more than `limit` different families hold.
 
-    Otherwise different is a text with enough words outside the grams that are about as frequent (half, or more): the
-    wording of a template is more frequent than what its records have of their own, while the copies of one text have
-    nothing beside what they all have. A long wording in many records (wide) may leave a smaller share.
+    Otherwise different is a text with enough words outside the grams that are about as frequent
+    (half, or more): the wording of a template is more frequent than what its records have of their
+    own, while the copies of one text have nothing beside what they all have. A long wording in many
+    records (wide) may leave a smaller share.
     """
-    frequency = _families_with(
-        found, family_N, np.ones(family_N.size, dtype=bool), np.ones(found.n_grams, dtype=bool)
-    )
     template = np.zeros(found.n_grams, dtype=bool)
+    frequency = _families_with(found, family_N, np.ones(family_N.size, dtype=bool), ~template)
     wide = frequency >= min(WIDE_COUNT, WIDE_SHARE * np.unique(family_N).size)
     for level in np.unique(np.log2(frequency[frequency > limit]).astype(int)).tolist():
         here = (frequency > limit) & (np.log2(np.maximum(frequency, 1)).astype(int) == level)
@@ -129,14 +122,13 @@ def _template(found: Grams, family_N: Array, limit: float) -> Array:
         template |= here & (_families_with(found, family_N, apart, here) > enough)
         here &= wide & ~template
         if here.any():
-            template |= here & (
-                _families_with(found, family_N, run >= DIFFERENT_WORDS, here) > enough
-            )
+            long = _families_with(found, family_N, run >= DIFFERENT_WORDS, here)
+            template |= here & (long > enough)
     return template
 
 
 def _families_with(found: Grams, family_N: Array, texts_N: Array, grams: Array) -> Array:
-    """int[n_grams]: in how many families a chosen text holds the gram; of the chosen grams."""
+    """Count the families in which a chosen text holds the (chosen) gram, int[n_grams]."""
     chosen = texts_N[found.text_W] & grams[found.gram_W]
     count = int(family_N.max(initial=0)) + 1
     pairs = _distinct(found.gram_W[chosen] * count + family_N[found.text_W[chosen]])
@@ -144,10 +136,11 @@ def _families_with(found: Grams, family_N: Array, texts_N: Array, grams: Array) 
 
 
 def _quoting(found: Grams, family_N: Array, template: Array) -> tuple[Array, Array]:
-    """Pairs (text, another that quotes it), for texts that are nothing but wording of templates.
+    """Pair texts that are nothing but wording of templates with those that quote them.
 
-    Such a text is quoted where most that share 45 % of its grams hold nearly all of it. It is a template that stands alone
-    where it is short, where it is wide and begins what it stands in, or where a good part of all families hold it.
+    Such a text is quoted where most that share 45 % of its grams hold nearly all of it. It is a
+    template that stands alone where it is short, where it is wide and begins what it stands in, or
+    where a good part of all families hold it.
     """
     count = family_N.size
     n_own = np.bincount(found.text_W[~template[found.gram_W]], minlength=count)
@@ -172,7 +165,10 @@ def _quoting(found: Grams, family_N: Array, template: Array) -> tuple[Array, Arr
 
 
 def _holders(found: Grams, texts_N: Array) -> tuple[Array, Array]:
-    """Pairs (a chosen text, another) that share the rarest gram of one of its thirds; none that a whole task has."""
+    """Pair chosen texts with others that share the rarest gram of one of their thirds.
+
+    Grams that a whole task has are left out.
+    """
     count, held = texts_N.size, found.matrix.getnnz(axis=0)
     chosen = np.flatnonzero(texts_N[found.text_W])
     text, gram = found.text_W[chosen], found.gram_W[chosen]
@@ -193,10 +189,11 @@ def _holders(found: Grams, texts_N: Array) -> tuple[Array, Array]:
 
 
 def _joined(matrix: csr_matrix, counts: Array, number: Array) -> Array:
-    """int[n]: the families, joined where texts of two are near. counts: bool[n_grams], no wording of templates.
+    """Join families where texts of two are near, int[n].
 
-    Texts that share a gram of at most EXHAUSTIVE are all compared. Of a more frequent gram, whose holders are mostly one
-    family, each holder is compared with the first and with its neighbours in ORDERS orders, by the smallest of their
+    counts: bool[n_grams], no wording of templates. Texts that share a gram of at most EXHAUSTIVE
+    are all compared. Of a more frequent gram, whose holders are mostly one family, each holder is
+    compared with the first and with its neighbours in ORDERS orders, by the smallest of their
     hashed grams, which puts texts with much in common side by side.
     """
     kept = matrix[:, counts]
@@ -206,20 +203,23 @@ def _joined(matrix: csr_matrix, counts: Array, number: Array) -> Array:
     rare, often = kept[:, frequency <= EXHAUSTIVE], kept[:, frequency > EXHAUSTIVE]
     left, right = _rare_pairs(rare, sizes, least, often.getnnz(axis=1))
     near = _are_near(kept, sizes, least, left, right)
-    number = linked(left[near], right[near], sizes.size, number)
+    number = connected(left[near], right[near], sizes.size, number)
     for order in range(ORDERS if often.nnz else 0):
         left, right = _neighbours(often, order)
         apart = number[left] != number[right]
         left, right = left[apart], right[apart]
         near = _are_near(kept, sizes, least, left, right)
-        number = linked(left[near], right[near], sizes.size, number)
+        number = connected(left[near], right[near], sizes.size, number)
     return number
 
 
 def _rare_pairs(
     rare: csr_matrix, sizes: Array, least: Array, n_often: Array
 ) -> tuple[Array, Array]:
-    """Pairs that share a rare gram, and may be near whatever they share besides. n_often: frequent grams of each text."""
+    """Pair texts that share a rare gram, and may be near whatever they share besides.
+
+    n_often: frequent grams of each text.
+    """
     left, right = [np.zeros(0, dtype=np.int64)], [np.zeros(0, dtype=np.int64)]
     for start in range(0, sizes.size, BLOCK_ROWS):
         shared = (rare[start : start + BLOCK_ROWS] @ rare.T).tocoo()
@@ -232,7 +232,7 @@ def _rare_pairs(
 
 
 def _neighbours(often: csr_matrix, order: int) -> tuple[Array, Array]:
-    """For each gram its holders and the first of them, and neighbours in an order of the texts; each pair once."""
+    """Pair each gram's holders with the first, and with neighbours in an order."""
     per_text, n_grams = often.getnnz(axis=1), often.getnnz(axis=0).size
     count, hashed = per_text.size, np.random.default_rng(order).permutation(n_grams)
     smallest = np.full(count, n_grams)
@@ -250,12 +250,12 @@ def _neighbours(often: csr_matrix, order: int) -> tuple[Array, Array]:
 
 
 def _are_near(kept: csr_matrix, sizes: Array, least: Array, left: Array, right: Array) -> Array:
-    """bool[P]: which of the pairs are near."""
+    """Tell which of the pairs are near, bool[P]."""
     return _near(_shared(kept, left, right), sizes, least, left, right)
 
 
 def _shared(kept: csr_matrix, left: Array, right: Array) -> Array:
-    """float[P]: how many grams each of the pairs shares."""
+    """Count the grams that each of the pairs shares, float[P]."""
     found = [np.zeros(0)]
     for start in range(0, left.size, BLOCK_PAIRS):
         one, two = left[start : start + BLOCK_PAIRS], right[start : start + BLOCK_PAIRS]
@@ -264,7 +264,10 @@ def _shared(kept: csr_matrix, left: Array, right: Array) -> Array:
 
 
 def _near(shared: Array, sizes: Array, least: Array, left: Array, right: Array) -> Array:
-    """Are texts near that share so many grams? sizes, least: of each text, all that count, and the fewest that do."""
+    """Tell whether texts are near that share so many grams.
+
+    sizes, least: of each text, all that count, and the fewest that do.
+    """
     one, two = sizes[left], sizes[right]
     contained = (shared >= least[left]) & (shared >= CONTAINMENT * one)
     contained |= (shared >= least[right]) & (shared >= CONTAINMENT * two)

@@ -21,10 +21,10 @@ HASH_SEED = 8_105_231  # of the multipliers; any does
 
 @dataclass(frozen=True)
 class Grams:
-    """The grams of N texts, W in all, in the order of the texts and of their places in them.
+    """The grams of N texts, W in all, in the order of the texts.
 
-    text_W: which text each is of. gram_W: its number, 0 to n_grams - 1. start_W: the place of its first word in the
-    words of all texts, one after the other. n_words_N: words of each text.
+    text_W: which text each is of. gram_W: its number, 0 to n_grams - 1. start_W: the place of its
+    first word in the words of all texts, one after the other. n_words_N: words of each text.
     """
 
     text_W: Array
@@ -39,15 +39,14 @@ class Grams:
         from scipy.sparse import csr_matrix
 
         shape = (self.n_words_N.size, self.n_grams)
-        found = csr_matrix(
-            (np.ones(self.gram_W.size, np.float32), (self.text_W, self.gram_W)), shape=shape
-        )
-        found.sum_duplicates()
-        found.data[:] = 1
-        return found
+        ones = np.ones(self.gram_W.size, np.float32)
+        matrix = csr_matrix((ones, (self.text_W, self.gram_W)), shape=shape)
+        matrix.sum_duplicates()
+        matrix.data[:] = 1
+        return matrix
 
     def own_words(self, shared: Array) -> tuple[Array, Array]:
-        """Of each text the words in no shared gram, int[N], and the most of them in a row. shared: bool[n_grams]."""
+        """Count each text's words in no shared gram, int[N], and the most in a row."""
         total, count = int(self.n_words_N.sum()), self.n_words_N.size
         text_of = np.repeat(np.arange(count), self.n_words_N)
         chosen = np.flatnonzero(shared[self.gram_W])
@@ -64,10 +63,11 @@ class Grams:
         return np.bincount(text_of[place], minlength=count), longest
 
 
-def grams_of(texts: Sequence[str]) -> Grams:
-    """The word 5-grams (`words_of`) of every text; the whole text where it is shorter, none where it has no word.
+def cut_grams(texts: Sequence[str]) -> Grams:
+    """Cut every text into word 5-grams (`words_of`).
 
-    Grams are told apart by a 64-bit hash of their words (linear, fixed random multipliers).
+    The whole text where it is shorter, none where it has no word. Grams are told apart by a 64-bit
+    hash of their words (linear, fixed random multipliers).
     """
     known: dict[str, int] = {}
     numbers, counts = [], []
@@ -80,9 +80,8 @@ def grams_of(texts: Sequence[str]) -> Grams:
     text_W = np.repeat(np.arange(len(counts)), n_starts_N)
     within = np.arange(text_W.size) - np.repeat(np.cumsum(n_starts_N) - n_starts_N, n_starts_N)
     start_W = np.repeat(np.cumsum(n_words_N) - n_words_N, n_starts_N) + within
-    random = np.random.default_rng(HASH_SEED).integers(
-        1, 2**63, N_WORDS, dtype=np.uint64
-    ) * np.uint64(2) + np.uint64(1)
+    random = np.random.default_rng(HASH_SEED).integers(1, 2**63, N_WORDS, dtype=np.uint64)
+    random = random * np.uint64(2) + np.uint64(1)
     padded = np.concatenate([words_W, np.zeros(N_WORDS, dtype=np.uint64)])
     hashed = np.zeros(text_W.size, dtype=np.uint64)
     for place in range(N_WORDS):
@@ -95,7 +94,7 @@ def grams_of(texts: Sequence[str]) -> Grams:
 
 
 def grams(text: str) -> set[tuple[str, ...]]:
-    """The word 5-grams of one text; the whole text where it is shorter, nothing where it has no word."""
+    """Cut one text into word 5-grams; the whole text where it is shorter."""
     words = words_of(text)
     if not words:
         return set()

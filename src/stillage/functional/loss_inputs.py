@@ -1,4 +1,4 @@
-"""What a loss is given: checked, cut to the shared vocabulary, and to the positions that count."""
+"""What a loss is given: checked, and cut to what the models share and count."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from stillage.types import Head, Readout
 
 @dataclass(frozen=True, slots=True)
 class LossInputs:
-    """What a loss compares at T positions; without a teacher there is cross-entropy alone."""
+    """What a loss compares at T positions; without a teacher cross-entropy alone."""
 
     student: Readout
     teacher: Readout | None
@@ -25,7 +25,7 @@ class LossInputs:
     weight_T: Tensor | None = None
 
     def rows(self, choose: Callable[[Tensor], Tensor]) -> LossInputs:
-        """The same at some of the positions."""
+        """Choose some of the positions."""
         student, teacher, weight_T = self.student, self.teacher, self.weight_T
         return LossInputs(
             replace(student, hidden_TH=choose(student.hidden_TH)),
@@ -35,8 +35,8 @@ class LossInputs:
         )
 
 
-def checked(given: LossInputs) -> LossInputs:
-    """Return the inputs if their shapes fit together; ModelError otherwise."""
+def check_shapes(given: LossInputs) -> None:
+    """Raise ModelError unless the shapes fit together."""
     positions = given.labels_T.shape
     for side, readout in (("student", given.student), ("teacher", given.teacher)):
         if readout is not None:
@@ -46,11 +46,10 @@ def checked(given: LossInputs) -> LossInputs:
         raise ModelError(
             "weight_T is not one weight per position.", values, "Give weight_T of shape [T]."
         )
-    return given
 
 
 def shared_vocabulary(given: LossInputs) -> LossInputs:
-    """Cut the teacher's head to the ids that both have: a padded vocabulary has extra rows at its end."""
+    """Cut the teacher's head to the ids that both have, the first ones."""
     teacher, size = given.teacher, given.student.vocabulary
     if teacher is None or teacher.vocabulary == size:
         return given
@@ -78,14 +77,15 @@ def trained_positions(given: LossInputs, ignore_index: int) -> LossInputs:
     if len(labels_T) and not 0 <= int(labels_T.min()) <= int(labels_T.max()) < vocabulary:
         raise DataError(
             "A label is not a token of the student.",
-            f"labels {int(labels_T.min())} to {int(labels_T.max())}, {vocabulary} tokens, ignore_index {ignore_index}",
-            "Tokenise with the student's tokenizer, and mark what is not trained with ignore_index.",
+            f"labels {int(labels_T.min())} to {int(labels_T.max())}, {vocabulary} tokens, "
+            f"ignore_index {ignore_index}",
+            "Tokenise with the student's tokenizer; mark what is not trained with ignore_index.",
         )
     return given
 
 
 def matmul_dtype(readout: Readout) -> torch.dtype:
-    """Return the dtype that the model would multiply in: autocast's, or the narrower of the two."""
+    """Return the dtype a model multiplies in: autocast's, or the narrower of the two."""
     hidden, weight = readout.hidden_TH, readout.head.weight_VH
     assert weight is not None
     if torch.is_autocast_enabled(hidden.device.type):
@@ -127,7 +127,8 @@ def _check_side(side: str, readout: Readout, positions: torch.Size) -> None:
 def _notice(student_size: int, teacher_size: int) -> None:
     """Say it once per pair of sizes."""
     logging.getLogger("stillage").warning(
-        "Vocabularies of %d (student) and %d (teacher) ids: the first %d are compared, the others are left out.",
+        "Vocabularies of %d (student) and %d (teacher) ids: the first %d are compared, "
+        "the others are left out.",
         student_size,
         teacher_size,
         min(student_size, teacher_size),

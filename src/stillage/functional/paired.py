@@ -1,4 +1,4 @@
-"""Differences of two shares on the same records: of what was counted, and of what two thresholds find."""
+"""Differences of two shares on the same records."""
 
 from __future__ import annotations
 
@@ -12,17 +12,14 @@ from stillage.functional.binomial import Interval, check_level
 from stillage.functional.clustered import clustered_scatter, working_units
 from stillage.functional.pooled import PairedTest
 from stillage.functional.roc import tpr_at_fpr
-from stillage.functional.scored import checked, cluster_groups
+from stillage.functional.scored import checked_scores, cluster_groups
 from stillage.types import Array
 
 
 def paired_proportions(first_R: Array, second_R: Array, level: float = 0.95) -> Interval:
-    """Share of the first minus share of the second, records paired, with an interval that is no point at equality.
-
-    The interval of paired_share_test, each record alone; DataError as there.
-    """
-    found = paired_share_test(first_R, second_R, level)
-    return Interval(value=found.difference, low=found.low, high=found.high, level=level)
+    """Subtract two shares of the same records, with the limits of paired_share_test."""
+    test = paired_share_test(first_R, second_R, level)
+    return Interval(value=test.difference, low=test.low, high=test.high, level=level)
 
 
 def paired_share_test(
@@ -33,14 +30,14 @@ def paired_share_test(
     clusters: Sequence[int] | Array | None = None,
     variance: float = 0.0,
 ) -> PairedTest:
-    """Tests that two shares counted on the same records are equal; two-sided, close to the exact McNemar test.
+    """Test that two shares counted on the same records are equal.
 
-    first_R, second_R bool[R]. With b records that only the first has and c that only the second has, of R: difference
-    (b - c) / R; limits d +- z sqrt((p + q - d^2) / (R + 2) + variance), p = (b + 1) / (R + 2), q = (c + 1) / (R + 2),
-    d = p - q, cut to [-1, 1]; p-value of z = d / that root.
-    clusters int[R]: near-duplicates share a number and count once, groups of any sizes: b / R and
-    c / R stay, and R is lowered to effective_size.
-    variance: what else scatters, for example two thresholds. DataError without records, or for arrays of different
+    first_R, second_R bool[R]. With b records that only the first has and c that only the second
+    has, of R: difference (b - c) / R; limits d +- z sqrt((p + q - d^2) / (R + 2) + variance), p =
+    (b + 1) / (R + 2), q = (c + 1) / (R + 2), d = p - q, cut to [-1, 1]; two-sided p-value of z = d
+    / that root, close to the exact McNemar test. clusters int[R]: near-duplicates share a number
+    and count once: b / R and c / R stay, and R is lowered to effective_size. variance: what else
+    scatters, for example two thresholds. DataError without records, or for arrays of different
     length. Sources: Bonett and Price 2012; Korn and Graubard 1998 (clusters).
     """
     from scipy.special import ndtr, ndtri
@@ -59,15 +56,17 @@ def paired_share_test(
     p, q = ((share * size + 1) / (size + 2) for share in (only_first, only_second))
     error = math.sqrt((p + q - (p - q) ** 2) / (size + 2) + variance)
     half = float(ndtri(1 - alpha / 2)) * error
-    low, high = max(-1.0, p - q - half), min(1.0, p - q + half)
-    chance = 2 * float(ndtr(-abs(p - q) / error))
     return PairedTest(
-        difference=float(differences.mean()), low=low, high=high, p=chance, level=level
+        difference=float(differences.mean()),
+        low=max(-1.0, p - q - half),
+        high=min(1.0, p - q + half),
+        p=2 * float(ndtr(-abs(p - q) / error)),
+        level=level,
     )
 
 
-def effective_size(differences_R: Array, groups: Array | None, level: float = 0.95) -> float:
-    """How many records alone tell as much as these do that come in clusters.
+def effective_size(differences_R: Array, groups: Array, level: float = 0.95) -> float:
+    """Count the independent records that tell as much about a mean difference.
 
     Var d / var (z / t_df)^2: var and df of the mean difference by clustered_scatter, quantiles of z
     and of Student's t. At most all records, and at most working_units, since large clusters that
@@ -75,19 +74,17 @@ def effective_size(differences_R: Array, groups: Array | None, level: float = 0.
     """
     from scipy.special import ndtri, stdtrit
 
-    n = differences_R.size
-    if groups is None:
-        return float(n)
-    units, spread = np.unique(groups).size, float(differences_R.var())
+    n, units = differences_R.size, np.unique(groups).size
+    spread = float(differences_R.var())
     if units == n or spread <= 1e-12:
         return float(units)
-    found = clustered_scatter(differences_R, groups, [np.ones(n, dtype=bool)])
-    if not 0 < found.variance < math.inf:
+    scatter = clustered_scatter(differences_R, groups)
+    if not 0 < scatter.variance < math.inf:
         return 1.0 if units < 2 else float(units)
     tail = check_level(level) / 2
-    ratio = float(ndtri(tail)) / float(stdtrit(min(max(1.0, found.df), units - 1), tail))
-    seen = spread / found.variance * ratio**2
-    return min(float(n), max(1.0, min(seen, working_units(differences_R, groups))))
+    ratio = float(ndtri(tail)) / float(stdtrit(min(max(1.0, scatter.df), units - 1), tail))
+    effective = spread / scatter.variance * ratio**2
+    return min(float(n), max(1.0, min(effective, working_units(differences_R, groups))))
 
 
 def paired_tpr_test(
@@ -99,39 +96,41 @@ def paired_tpr_test(
     *,
     clusters: Sequence[int] | Array | None = None,
 ) -> PairedTest:
-    """Tests that two models find the same share of members at one false-positive rate, each above its own threshold.
+    """Test that two models find the same share of members at one false-positive rate.
 
-    The members' part is paired_share_test on who is found; its `variance` is that of the two thresholds, which come from
-    the same nonmembers: that of the mean over nonmembers of g_a 1(a > t_a) - g_b 1(b > t_b), g the slope of each model's
-    ROC curve at the threshold (over the sqrt(k) nonmembers on each side of the k-th), summed within clusters first.
-    Errors as tpr_at_fpr. Source: Hsieh and Turnbull 1996, section 3 (the variance of an empirical ROC curve).
+    The members' part is paired_share_test on who is found; its `variance` is that of the two
+    thresholds, which come from the same nonmembers: that of the mean over nonmembers of g_a 1(a >
+    t_a) - g_b 1(b > t_b), g the slope of each model's ROC curve at the threshold (over the sqrt(k)
+    nonmembers on each side of the k-th), summed within clusters first. Errors as tpr_at_fpr.
+    Source: Hsieh and Turnbull 1996, section 3.
     """
-    (a, member), b = checked(scores_a, is_member), checked(scores_b, is_member)[0]
+    (a, member), (b, _) = (checked_scores(x, is_member) for x in (scores_a, scores_b))
     groups = cluster_groups(clusters, member.size)
     found, pulled = [], []
     for scores in (a, b):
         above = scores > tpr_at_fpr(scores, member, fpr, level).threshold
         found.append(above[member])
-        pulled.append(roc_slope(scores, member, fpr) * above[~member])
-    outside = None if groups is None else np.unique(groups[~member], return_inverse=True)[1]
-    thresholds = clustered_variance(pulled[0] - pulled[1], outside)
-    inside = None if groups is None else groups[member]
-    return paired_share_test(found[0], found[1], level, clusters=inside, variance=thresholds)
+        pulled.append(_roc_slope(scores, member, fpr) * above[~member])
+    outside = cluster_groups(groups[~member], int((~member).sum()))
+    thresholds = _clustered_variance(pulled[0] - pulled[1], outside)
+    return paired_share_test(
+        found[0], found[1], level, clusters=groups[member], variance=thresholds
+    )
 
 
-def roc_slope(scores: Array, is_member: Array, fpr: float) -> float:
-    """By how much the share of members found grows with the false-positive rate, around that rate."""
+def _roc_slope(scores: Array, is_member: Array, fpr: float) -> float:
+    """Estimate how the share of members found grows with the false-positive rate."""
     inside, outside = np.sort(scores[is_member]), np.sort(scores[~is_member])[::-1]
     place = math.floor(fpr * outside.size + 1e-9)
     width = max(1, math.ceil(math.sqrt(place)))
-    strict, loose = max(0, place - width), min(outside.size - 1, place + width)
-    above = [
-        inside.size - int(np.searchsorted(inside, outside[k], "right")) for k in (strict, loose)
-    ]
-    return (above[1] - above[0]) / inside.size / ((loose - strict) / outside.size)
+    places = max(0, place - width), min(outside.size - 1, place + width)
+    strict, loose = (
+        inside.size - int(np.searchsorted(inside, outside[k], "right")) for k in places
+    )
+    return (loose - strict) / inside.size / ((places[1] - places[0]) / outside.size)
 
 
-def clustered_variance(values: Array, groups: Array | None) -> float:
-    """The variance of a mean whose numbers come in clusters; groups: 0..G-1 per number, None: each is alone."""
-    sums = values - values.mean() if groups is None else np.bincount(groups, values - values.mean())
+def _clustered_variance(values: Array, groups: Array) -> float:
+    """Compute the variance of a mean whose numbers come in clusters 0..G-1."""
+    sums = np.bincount(groups, values - values.mean())
     return float(sums @ sums) * sums.size / max(1, sums.size - 1) / values.size**2

@@ -1,6 +1,7 @@
-"""Policy gradient on the reverse KL: rewards, advantages, importance weights, the clipped loss (arXiv:2306.08543, section 2).
+"""Policy gradient on the reverse KL (MiniLLM, arXiv:2306.08543, section 2).
 
-y_t are the tokens of a text; p the teacher, q the student, q_old the student that wrote (with the teacher: the mixture).
+y_t are the tokens of a text; p the teacher, q the student, q_old the student that wrote (with the
+teacher: the mixture).
 """
 
 from __future__ import annotations
@@ -13,15 +14,16 @@ from stillage.types import Array
 
 
 def rewards(logq_T: Array, logp_T: Array, *, scaling: float, clip: float) -> Array:
-    """r_t = log p(y_t) - log q_old(y_t), divided by `scaling`, then kept within +-clip (0: no limit)."""
+    """Compute r_t = (log p(y_t) - log q_old(y_t)) / scaling, within +-clip (0: none)."""
     reward_T = (logp_T - logq_T) / scaling
     return np.clip(reward_T, -clip, clip) if clip else reward_T
 
 
 def rewards_to_go(reward_T: Array, *, gamma: float, length_norm: bool, own: bool) -> Array:
-    """R_t = r_t + gamma R_{t+1}, float32; with own=False what token t is credited with: R_{t+1}, 0 for the last token.
+    """Sum rewards R_t = r_t + gamma R_{t+1}, float32.
 
-    length_norm: divided by the number of rewards in the sum (1 where there are none).
+    own=False: what token t is credited with: R_{t+1}, 0 for the last token. length_norm: divided by
+    the number of rewards in the sum (1 where there are none).
     """
     total, found_T = 0.0, np.zeros(len(reward_T))
     for t in reversed(range(len(reward_T))):
@@ -34,14 +36,14 @@ def rewards_to_go(reward_T: Array, *, gamma: float, length_norm: bool, own: bool
 
 
 def whiten(texts: list[Array]) -> list[Array]:
-    """(x - mean) / sqrt(variance + 1e-8), mean and population variance over all tokens of all texts, float32."""
+    """Compute (x - mean) / sqrt(variance + 1e-8) over all tokens of all texts."""
     every = np.concatenate([np.zeros(0), *texts]).astype(np.float64)
     mean, scale = (every.mean(), 1 / np.sqrt(every.var() + 1e-8)) if len(every) else (0.0, 1.0)
     return [((values - mean) * scale).astype(np.float32) for values in texts]
 
 
 def importance_weights(logq_T: Array, logp_T: Array, teacher_share: float) -> Array:
-    """w_t = q_old(y_t) / ((1 - a) q_old(y_t) + a p(y_t)), float32: of one token, not of the text before it."""
+    """Compute w_t = q_old(y_t) / ((1 - a) q_old(y_t) + a p(y_t)) of single tokens."""
     if teacher_share == 0:
         return np.ones(len(logq_T), np.float32)
     share = float(teacher_share)
@@ -52,9 +54,10 @@ def importance_weights(logq_T: Array, logp_T: Array, teacher_share: float) -> Ar
 def clipped_policy_loss(
     logq_T: Tensor, old_logq_T: Tensor, advantage_T: Tensor, weight_T: Tensor, *, clip: float
 ) -> Tensor:
-    """sum_t max(-A_t rho_t, -A_t min(max(rho_t, 1 - clip), 1 + clip)), rho_t = w_t q(y_t) / q_old(y_t).
+    """Sum max(-A_t rho_t, -A_t clip(rho_t)), rho_t = w_t q(y_t) / q_old(y_t).
 
-    The ratio with the mixture that wrote is what is clipped, as in PPO (arXiv:1707.06347, equation 7).
+    The ratio with the mixture that wrote is clipped to 1 +- clip, as in PPO (arXiv:1707.06347,
+    equation 7).
     """
     ratio_T = torch.exp(logq_T - old_logq_T) * weight_T
     return torch.maximum(

@@ -1,8 +1,9 @@
-"""What so many records can show: the smallest difference that an interval would find, and the records that would do.
+"""What so many records can show, and how many records would show it.
 
-Scores are taken as normal with one variance for members and nonmembers, so that an AUC fixes how much it scatters. Records
-that share a cluster count as n / (1 + (s - 1) r) draws: s the size of the cluster a record finds itself in, on average, and
-r how alike its scores are (Kish 1965). All is about one interval of `auc_interval` or `tpr_at_fpr` at a stated level.
+Scores are taken as normal with one variance for members and nonmembers, so that an AUC fixes how
+much it scatters. Records that share a cluster count as n / (1 + (s - 1) r) draws: s the size of the
+cluster a record finds itself in, on average, and r how alike its scores are (Kish 1965). All is
+about one interval of `auc_interval` or `tpr_at_fpr` at a stated level, found with a stated power.
 """
 
 from __future__ import annotations
@@ -16,18 +17,18 @@ import numpy as np
 
 from stillage.functional.binomial import check_level, clopper_pearson
 from stillage.functional.delong import fold_factor, placements
-from stillage.functional.scored import checked, cluster_groups
+from stillage.functional.scored import checked_scores, cluster_groups
 from stillage.types import Array
 
 POWER = 0.8
-"""How often a difference that is there must be found to count as one that would be found."""
+"""How often a difference that is there must be found."""
 MOST = 10**9
 """More records than this are called none."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Draws:
-    """How many independent draws the records of each side amount to, and the clusters they come in."""
+    """The independent draws that each side's records amount to, and their clusters."""
 
     inside: float
     outside: float
@@ -35,23 +36,23 @@ class Draws:
     effect: float  # records per draw, on the side where copies cost more
 
 
-def draws_of(
+def independent_draws(
     is_member: Array, clusters: Sequence[int] | Array | None = None, correlation: float = 1.0
 ) -> Draws:
-    """The draws on each side. clusters int[n]: near-duplicates share a number; correlation: of scores within a cluster.
+    """Count the draws on each side.
 
-    correlation 1 (copies tell nothing new) is the safe choice where no scores are known; else `within_correlation`.
+    clusters int[n]: near-duplicates share a number. correlation: of scores within a cluster; 1
+    (copies tell nothing new) is the safe choice where no scores are known, else
+    `within_correlation`.
     """
     member = np.asarray(is_member, dtype=bool)
     groups = cluster_groups(clusters, member.size)
-    groups = np.arange(member.size) if groups is None else groups
     counts, effects, n_clusters = [], [], []
     for side in (member, ~member):
         sizes = np.bincount(groups[side]) if side.any() else np.zeros(1)
         sizes = sizes[sizes > 0].astype(np.float64)
-        effects.append(
-            1 + (float((sizes**2).sum() / sizes.sum()) - 1) * correlation if sizes.size else 1.0
-        )
+        mean_size = float((sizes**2).sum() / sizes.sum()) if sizes.size else 1.0
+        effects.append(1 + (mean_size - 1) * correlation)
         counts.append(float(sizes.sum()) / effects[-1])
         n_clusters.append(sizes.size)
     return Draws(inside=counts[0], outside=counts[1], clusters=min(n_clusters), effect=max(effects))
@@ -60,19 +61,18 @@ def draws_of(
 def within_correlation(
     scores: Array, is_member: Array, clusters: Sequence[int] | Array | None
 ) -> float:
-    """How alike the scores of one cluster and side are: 0 as those of strangers, 1 as copies.
+    """Estimate how alike the scores of a cluster's records on one side are, 0 to 1.
 
-    The intraclass correlation of the placements (ranks among the other side) from the analysis of variance,
-    (B - W) / (B + (m - 1) W), B and W the mean squares between and within clusters, m their adjusted mean size; within
-    [0, 1]. 1 where nothing varies. Errors as roc_auc. Source: Donner 1986.
+    The intraclass correlation of the placements (ranks among the other side) from the analysis of
+    variance, (B - W) / (B + (m - 1) W), B and W the mean squares between and within clusters, m
+    their adjusted mean size. 1 where nothing varies. Errors as roc_auc. Source: Donner 1986.
     """
-    scores, member = checked(scores, is_member)
+    scores, member = checked_scores(scores, is_member)
     groups = cluster_groups(clusters, scores.size)
-    if groups is None or int(groups.max()) + 1 == scores.size:
+    if int(groups.max()) + 1 == scores.size:
         return 0.0
-    side = np.unique(np.stack([groups, member]), axis=1, return_inverse=True)[
-        1
-    ].ravel()  # clusters within their side
+    # clusters within their side
+    side = np.unique(np.stack([groups, member]), axis=1, return_inverse=True)[1].ravel()
     placement = placements(scores, member)[1]
     for kind in (member, ~member):
         placement[kind] -= placement[kind].mean()
@@ -96,13 +96,14 @@ def smallest_auc(
     n_folds: int = 0,
     correlation: float = 1.0,
 ) -> float:
-    """The smallest true AUC whose interval lies above 0.5 with that power; NaN where no AUC's would.
+    """Find the smallest true AUC whose interval lies above 0.5; NaN for none.
 
-    The least A with logit(A) >= (z_level + z_power) sd(A) / (A (1 - A)), sd of two normal samples of `draws_of`; 1 where
-    only perfect separation would be found, as it is once the limit (alpha/2)^(1/m) of auc_interval is above 0.5.
-    n_folds: as in auc_interval. DataError for a level or power outside (0, 1), or clusters that do not fit.
+    The least A with logit(A) >= (z_level + z_power) sd(A) / (A (1 - A)), sd of two normal samples
+    of `independent_draws`; 1 where only perfect separation would be found, as it is once the limit
+    (alpha/2)^(1/m) of auc_interval is above 0.5. DataError for a level or power outside (0, 1), or
+    clusters that do not fit.
     """
-    draws = draws_of(is_member, clusters, correlation)
+    draws = independent_draws(is_member, clusters, correlation)
     if draws.clusters < 2 or (check_level(level) / 2) ** (1 / draws.clusters) <= 0.5:
         return math.nan
     auc, shared = _grid()
@@ -114,10 +115,12 @@ def smallest_auc(
 def records_to_find(
     auc: float, level: float = 0.95, power: float = POWER, *, n_folds: int = 0, effect: float = 1.0
 ) -> int:
-    """Records of each side with which an AUC would be found with that power; effect: records per draw (draws_of)."""
-    return _enough(
-        auc, math.log(auc / (1 - auc)) * auc * (1 - auc), 0.5, level, power, n_folds, effect
-    )
+    """Count the records of each side with which an AUC is found with that power.
+
+    effect: records per draw (`independent_draws`).
+    """
+    distance = math.log(auc / (1 - auc)) * auc * (1 - auc) / _deviations(level, power)
+    return _enough(auc, distance, _pairs_below(0.5, level), n_folds, effect)
 
 
 def records_needed(
@@ -128,10 +131,9 @@ def records_needed(
     n_folds: int = 0,
     effect: float = 1.0,
 ) -> int:
-    """Records of each side with which a model at chance gets an upper limit of its AUC below `harmless`, with that power."""
-    return _enough(
-        0.5, math.log(harmless / (1 - harmless)) / 4, 1 - harmless, level, power, n_folds, effect
-    )
+    """Count the records with which chance gets an upper AUC limit below `harmless`."""
+    distance = math.log(harmless / (1 - harmless)) / 4 / _deviations(level, power)
+    return _enough(0.5, distance, _pairs_below(1 - harmless, level), n_folds, effect)
 
 
 def smallest_tpr(
@@ -143,19 +145,18 @@ def smallest_tpr(
     *,
     correlation: float = 1.0,
 ) -> float:
-    """The smallest share of members found whose lower limit lies above the false-positive rate, with that power.
+    """Find the smallest share of members found whose lower limit lies above the rate.
 
-    Of a leak that only the tail shows: some members far above all nonmembers, the others like them. Above the rate as asked
-    for, and above the upper limit of what the nonmembers show of it.
-    n* = 1 / (1 / n_in + (1 - t) f (1 - f) / (t n_out)) draws scatter as the share t itself and a
-    threshold for the rate f that n_out nonmembers fix; k of n* must be found, k the least whose
+    Of a leak that only the tail shows: some members far above all nonmembers, the others like them.
+    Above the rate as asked for, and above the upper limit of what the nonmembers show of it. n* = 1
+    / (1 / n_in + (1 - t) f (1 - f) / (t n_out)) draws scatter as the share t itself and a threshold
+    for the rate f that n_out nonmembers fix; k of n* must be found, k the least whose
     Clopper-Pearson limit is high enough, and Bin(n*, t) reaches k with that power. NaN where the
-    nonmembers are too few for the rate (fewer than 3 / fpr, as tpr_at_fpr), or no number of members
-    would do.
+    nonmembers are fewer than 3 / fpr, or no number of members would do.
     """
     if np.sum(~np.asarray(is_member, dtype=bool)) * fpr < 3 - 1e-9:
         return math.nan
-    draws = draws_of(is_member, clusters, correlation)
+    draws = independent_draws(is_member, clusters, correlation)
     bar = _rate_limit(fpr, math.floor(draws.outside + 1e-9), level)
 
     def reaches(share: float) -> bool:
@@ -172,10 +173,11 @@ def smallest_tpr(
 def records_for_tpr(
     harmless: float, fpr: float, level: float = 0.95, power: float = POWER, *, effect: float = 1.0
 ) -> float:
-    """Records of each side with which a model at chance gets an upper limit of its TPR below `harmless`, with that power.
+    """Count the records with which chance gets an upper TPR limit below `harmless`.
 
-    At chance the members above a threshold and the nonmembers who fix it scatter alike, so that n of each say as much about
-    the rate as n / 2 trials. Infinite where harmless is not above the rate; never fewer than 3 / fpr.
+    At chance the members above a threshold and the nonmembers who fix it scatter alike, so that n
+    of each say as much about the rate as n / 2 trials. Infinite where harmless is not above the
+    rate; never fewer than 3 / fpr.
     """
     from scipy.special import bdtr
 
@@ -192,63 +194,57 @@ def records_for_tpr(
 
 @cache
 def _grid() -> tuple[Array, Array]:
-    """AUCs between 0.5 and 1 in steps of 0.0001, and `_shared` of each."""
+    """List AUCs between 0.5 and 1 in steps of 0.0001, and `_shared` of each."""
     auc = np.linspace(0.5, 1, 5001)[1:-1]
     return auc, _shared(auc)
 
 
 def _variance(auc: Array, shared: Array, inside: float, outside: float) -> Array:
-    """Variance of the empirical AUC of two normal samples of one variance, for so many draws of each (Bamber 1975)."""
+    """Compute the variance of an AUC of two normal samples (Bamber 1975)."""
     return (auc * (1 - auc) + max(0.0, inside + outside - 2) * shared) / (inside * outside)
 
 
 def _shared(auc: Array) -> Array:
-    """P(two members above one nonmember) - A^2: a bivariate normal orthant of correlation 1/2 (Owen 1956)."""
+    """Compute P(two members above one nonmember) - A^2 (Owen 1956)."""
     from scipy.special import ndtri, owens_t
 
     return auc - 2 * owens_t(ndtri(auc), 1 / math.sqrt(3)) - auc**2
 
 
-def _enough(
-    auc: float,
-    distance: float,
-    edge: float,
-    level: float,
-    power: float,
-    n_folds: int,
-    effect: float,
-) -> int:
-    """The least n per side with (z_level + z_power) sd(auc) <= distance, where the limit at a perfect AUC is past edge."""
-    room = (distance / _deviations(level, power)) ** 2 / fold_factor(
-        n_folds
-    )  # for [own + 2 (n - 1) shared] / n^2
+def _enough(auc: float, sd: float, least: float, n_folds: int, effect: float) -> int:
+    """Count the records per side that make the AUC's deviation `sd`, `least` or more."""
+    room = sd**2 / fold_factor(n_folds)  # for [own + 2 (n - 1) shared] / n^2
     own, shared = auc * (1 - auc), float(_shared(np.array([auc]))[0])
     draws = (shared + math.sqrt(shared**2 + room * max(0.0, own - 2 * shared))) / room
-    least = math.log(check_level(level) / 2) / math.log(edge)
     return math.ceil(max(draws, least, 2) * effect - 1e-9)
 
 
+def _pairs_below(edge: float, level: float) -> float:
+    """Count the draws with which the exact limit at a perfect AUC is past `edge`."""
+    return math.log(check_level(level) / 2) / math.log(edge)
+
+
 def _deviations(level: float, power: float) -> float:
-    """z of the two-sided level plus z of the power."""
+    """Add z of the two-sided level and z of the power."""
     from scipy.special import ndtri
 
     return float(ndtri(1 - check_level(level) / 2) + ndtri(1 - check_level(power)))
 
 
 def _rate_limit(fpr: float, n: int, level: float) -> float:
-    """The rate asked for, or the upper limit of the share of n nonmembers above a threshold chosen for it."""
+    """Return the rate asked for, or the upper limit of what n nonmembers show of it."""
     return max(fpr, clopper_pearson(math.floor(fpr * n + 1e-9), n, level).high) if n else 1.0
 
 
 def _share_reaching(count: int, n: int, power: float) -> float:
-    """The share p with P(Bin(n, p) >= count) = power."""
+    """Find the share p with P(Bin(n, p) >= count) = power."""
     from scipy.special import betaincinv
 
     return float(betaincinv(count, n - count + 1, power))
 
 
 def _first(holds: Callable[[int], bool], low: int, high: int) -> int | None:
-    """The least whole number in [low, high] from which it holds on, by doubling and halving; None where none does."""
+    """Find the least whole number in [low, high] from which it holds on."""
     step, below = 1, low - 1
     above = low
     while not holds(above):

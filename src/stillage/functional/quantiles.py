@@ -1,4 +1,4 @@
-"""Quantiles with exact limits: two of the sorted values themselves, whatever the distribution is."""
+"""Quantiles with exact limits: two of the sorted values, of any distribution."""
 
 from __future__ import annotations
 
@@ -14,11 +14,12 @@ from stillage.types import Array
 def quantile_interval(
     values_N: Array, q: float, level: float = 0.95, *, clusters: Array | None = None
 ) -> Interval:
-    """The q quantile (0 < q < 1) with order-statistic limits; both NaN where fewer than `needed_for_quantile` values came.
+    """Estimate the q quantile (0 < q < 1) with order-statistic limits.
 
-    Of n values B ~ Binomial(n, q) lie below the true quantile, so it lies between the k-th and the l-th of the sorted
-    values, k = B's alpha/2 quantile and l - 1 = its 1 - alpha/2 quantile: at least `level`, and never less. clusters
-    int[N]: near-duplicates share a number; n is then (sum sizes)^2 / sum sizes^2, as if they were equal. DataError for NaN.
+    Of n values B ~ Binomial(n, q) lie below the true quantile, so it lies between the k-th and the
+    l-th of the sorted values, k = B's alpha/2 quantile and l - 1 = its 1 - alpha/2 quantile: at
+    least `level`, and never less. Limits are NaN with fewer than `needed_for_quantile` values.
+    clusters int[N]: near-duplicates share a number; n is then `independent`. DataError for NaN.
     Source: David and Nagaraja 2003, Order Statistics, section 7.1.
     """
     from scipy.stats import binom
@@ -30,9 +31,8 @@ def quantile_interval(
             f"q = {q}; {int(np.isnan(values).sum())} of {values.size} are NaN",
             "Drop what has no number, and count it.",
         )
-    nothing = Interval(value=math.nan, low=math.nan, high=math.nan, level=level)
     if not values.size:
-        return nothing
+        return Interval(value=math.nan, level=level)
     n = independent(values.size, clusters)
     below, above = (int(binom.ppf(tail, n, q)) for tail in (alpha / 2, 1 - alpha / 2))
     low = high = math.nan
@@ -44,7 +44,7 @@ def quantile_interval(
 
 
 def independent(n: int, clusters: Array | None) -> int:
-    """How many independent values n records are worth, at most: (sum sizes)^2 / sum sizes^2, rounded down."""
+    """Count the independent values n records are worth: (sum sizes)^2 / sum sizes^2."""
     if clusters is None:
         return n
     sizes = np.unique(np.asarray(clusters), return_counts=True)[1].astype(np.float64)
@@ -52,5 +52,5 @@ def independent(n: int, clusters: Array | None) -> int:
 
 
 def needed_for_quantile(q: float, level: float = 0.95) -> int:
-    """The fewest independent values with a finite limit on both sides: q^n and (1 - q)^n at most alpha / 2."""
+    """Count the values for two finite limits: q^n and (1 - q)^n at most alpha / 2."""
     return math.ceil(math.log(check_level(level) / 2) / math.log(max(q, 1 - q)) - 1e-9)

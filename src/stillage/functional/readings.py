@@ -1,7 +1,8 @@
-"""What of a record several readings of it have in common: the same characters on every side of a comparison.
+"""What several readings of a record have in common: the same characters.
 
-Limits on tokens cut a record at another place under another tokenizer, in another model's context, or in lower case. What
-compares such readings, or divides by the size of the text, does so on the characters that all of them read.
+Limits on tokens cut a record at another place under another tokenizer, in another model's context,
+or in lower case. What compares such readings, or divides by the size of the text, does so on the
+characters that all of them read.
 """
 
 from __future__ import annotations
@@ -18,10 +19,11 @@ ARRAYS = tuple(entry.name for entry in fields(TokenStats) if entry.name != "span
 
 
 def in_common(readings: Sequence[TokenStats]) -> list[TokenStats] | None:
-    """The readings cut to the characters that all of them read, from one token's border to another's; None: there are none.
+    """Cut readings to the characters that all of them read; None where there are none.
 
-    None too where they read the response after unlike parts of its prompt. A reading alone loses the last tokens of a
-    character that was cut. Readings whose span is not known count as whole: they are given back unless others are cut.
+    From one token's border to another's. None too where they read the response after unlike parts
+    of its prompt. A reading alone loses the last tokens of a character that was cut. Readings whose
+    span is not known count as whole: they are given back unless others are cut.
     """
     spans = [one.span for one in readings if one.span is not None]
     if not spans:
@@ -32,13 +34,13 @@ def in_common(readings: Sequence[TokenStats]) -> list[TokenStats] | None:
     if len(shared) < 2 or (len(spans) < len(readings) and shared[-1] != END):
         return None
     return [
-        one if one.span is None else between(one, one.span, int(shared[0]), int(shared[-1]))
+        one if one.span is None else tokens_between(one, one.span, int(shared[0]), int(shared[-1]))
         for one in readings
     ]
 
 
-def between(stats: TokenStats, span: Span, start: int, stop: int) -> TokenStats:
-    """The tokens from one bound of the span to another."""
+def tokens_between(stats: TokenStats, span: Span, start: int, stop: int) -> TokenStats:
+    """Cut statistics to the tokens from one bound of the span to another."""
     first, last = np.searchsorted(span.bounds_N, [start, stop]).tolist()
     if (first, last) == (0, len(stats.ids_T)):
         return stats
@@ -47,33 +49,29 @@ def between(stats: TokenStats, span: Span, start: int, stop: int) -> TokenStats:
 
 
 def first_tokens(stats: TokenStats, count: int) -> TokenStats:
-    """The first tokens alone."""
+    """Cut statistics to the first tokens."""
     kept = {name: getattr(stats, name)[:count] for name in ARRAYS}
-    span = (
-        None
-        if stats.span is None
-        else replace(stats.span, bounds_N=stats.span.bounds_N[: count + 1])
-    )
+    span = stats.span and replace(stats.span, bounds_N=stats.span.bounds_N[: count + 1])
     return replace(stats, **kept, span=span)
 
 
 def to_the_end(stats: TokenStats) -> bool:
-    """Was the response read to its end?"""
+    """Tell whether the response was read to its end."""
     return stats.span is None or int(stats.span.bounds_N[-1]) == END
 
 
 def text_read(span: Span | None, text: str) -> str:
-    """The characters of a response that the scored tokens stand for."""
+    """Return the characters of a response that the scored tokens stand for."""
     if span is None:
         return text
     return text[max(0, int(span.bounds_N[0])) : max(0, int(span.bounds_N[-1]))]
 
 
 def moved(span: Span, places_N: Array) -> Span:
-    """The span in the characters of another text.
+    """Express a span in the characters of another text.
 
-    places_N [characters + 1]: where each place of this text is in the other; -1: nowhere. A token's border that stands
-    nowhere is passed over: the next token has the characters of both.
+    places_N [characters + 1]: where each place of this text is in the other; -1: nowhere. A token's
+    border that stands nowhere is passed over: the next token has the characters of both.
     """
     inside = (span.bounds_N > 0) & (span.bounds_N < END)
     bounds_N = span.bounds_N.copy()

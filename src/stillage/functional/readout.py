@@ -1,4 +1,4 @@
-"""Logits from a readout, a few positions at a time: the one place that makes them and the one that cuts them up."""
+"""Logits from a readout, a few positions at a time: the one place that makes them."""
 
 from __future__ import annotations
 
@@ -12,13 +12,12 @@ from torch.utils.checkpoint import checkpoint
 from stillage.types import Head, Readout
 
 Part = TypeVar("Part")
-GPU_ELEMENTS = (
-    2**26
-)  # logits of one model that exist at a time on a GPU: a small part of its memory
+# logits of one model that exist at a time on a GPU: a small part of its memory
+GPU_ELEMENTS = 2**26
 
 
 def project(hidden_TH: Tensor, head: Head) -> Tensor:
-    """Make logits from hidden states, float32 [T, V]; multiplied in the dtype of the inputs."""
+    """Make logits from hidden states, float32 [T, V], multiplied in the inputs' dtype."""
     if head.weight_VH is None:
         return hidden_TH.float()
     z_TV = torch.nn.functional.linear(hidden_TH, head.weight_VH, head.bias_V).float()
@@ -40,7 +39,7 @@ def token_logp(
 ) -> Tensor:
     """Compute log q_t[label_t] in nats, float32 [T], differentiable.
 
-    The logits of a chunk are made again in the backward pass, never all kept; `map_chunks` explains elements.
+    A chunk's logits are made again in the backward pass; `map_chunks` explains elements.
     """
     if readout.head.weight_VH is None:
         return label_logp(logits(readout), labels_T)
@@ -63,7 +62,7 @@ def map_chunks(
     gpu_elements: int = GPU_ELEMENTS,
     first_alone: bool = False,
 ) -> list[Part]:
-    """Call function(readout, *beside) on a few positions at a time, so that few logits exist at once.
+    """Call function(readout, *beside) on a few positions at a time.
 
     Args:
         function: gets the same positions of the readout and of everything beside it.
@@ -81,7 +80,10 @@ def map_chunks(
 
 
 def chunk_sizes(count: int, size: int, *, first_alone: bool = False) -> list[int]:
-    """Cut `count` positions into parts of `size`; the last has what is left. None: one part of 0."""
+    """Cut `count` positions into parts of `size`; the last has what is left.
+
+    None: one part of 0.
+    """
     first = [1] if first_alone and count > 1 else []
     full, rest = divmod(count - len(first), size)
     return [*first, *[size] * full, *([rest] if rest or not full else [])]

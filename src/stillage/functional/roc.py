@@ -1,6 +1,7 @@
-"""The ROC curve, the TPR at a fixed FPR with its limits, and a band around the whole curve.
+"""The ROC curve, the TPR at a fixed FPR with its limits, and a band.
 
-A record is called a member when its score is ABOVE the threshold, which comes from the nonmembers alone.
+A record is called a member when its score is ABOVE the threshold, which comes from the nonmembers
+alone.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import numpy as np
 from stillage.errors import DataError
 from stillage.functional.binomial import clustered_proportion, effective_records
 from stillage.functional.rate_limits import MIN_EXPECTED, rate_limits
-from stillage.functional.scored import checked, cluster_groups
+from stillage.functional.scored import checked_scores, cluster_groups
 from stillage.types import Array
 
 
@@ -23,7 +24,7 @@ class Rate:
     """The share of members found above a threshold that the nonmembers alone fixed."""
 
     value: float  # TPR at `threshold`
-    low: float  # limits of the true TPR at a true FPR of `fpr`: they hold the threshold's scatter too
+    low: float  # limits of the true TPR at a true FPR of `fpr`, the threshold's scatter included
     high: float
     achieved_fpr: float  # share of nonmembers above `threshold`; at most the FPR asked for
     n: int  # members: the denominator of value
@@ -38,7 +39,10 @@ class Rate:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Roc:
-    """The empirical ROC: one vertex per distinct score, from (0, 0) to (1, 1); vertex i calls members scores >= t_i."""
+    """The empirical ROC, one vertex per distinct score, from (0, 0) to (1, 1).
+
+    Vertex i calls members scores >= t_i.
+    """
 
     fpr: Array
     tpr: Array
@@ -47,7 +51,7 @@ class Roc:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RocBand:
-    """Pointwise limits of the true TPR at each FPR of a grid, and the observed step curve there."""
+    """Pointwise limits of the true TPR on a grid of FPRs, and the observed curve."""
 
     fpr: Array
     tpr: Array
@@ -57,8 +61,11 @@ class RocBand:
 
 
 def roc_curve(scores: Array, is_member: Array) -> Roc:
-    """The ROC curve; tied scores make one straight (mid-rank) segment. thresholds[0] is +inf. DataError as roc_auc."""
-    scores, is_member = checked(scores, is_member)
+    """Compute the ROC curve; tied scores make one straight segment.
+
+    thresholds[0] is +inf. DataError as roc_auc.
+    """
+    scores, is_member = checked_scores(scores, is_member)
     order = np.argsort(-scores, kind="stable")
     descending = scores[order]
     last_of_ties = np.append(np.flatnonzero(descending[1:] != descending[:-1]), scores.size - 1)
@@ -80,18 +87,18 @@ def tpr_at_fpr(
     *,
     clusters: Sequence[int] | Array | None = None,
 ) -> Rate:
-    """The share of members above the smallest threshold that at most floor(fpr n_out) nonmembers exceed.
+    """Compute the share of members above the threshold that the FPR allows.
 
-    The limits are those of the true TPR at a true FPR of `fpr` (rate_limits): they hold the scatter of the threshold, which
-    comes from these nonmembers only, and of the members (Clopper-Pearson's limits at this sample's threshold would hold that
-    rate in 12 to 90 % of samples). The interval of the achieved FPR is Clopper-Pearson's: for k nonmembers above an
-    nonmember's score the true FPR is Beta(k+1, n-k), whose quantiles lie within those limits. clusters int[n]: numbers of
-    records are those of binomial.effective_records. Simulated coverage of 95 % limits (normal, t3 and tied scores, members
-    narrower or wider than nonmembers, 5 % of members betrayed, 50 to 2,000 records of a side): 94 to 98.5 %, to 99.5 % with
-    fewer than 5 / fpr nonmembers and 100 % where near-duplicates leave few independent ones. DataError when n_out < 3 / fpr
-    and not all scores are equal, unless 0 < fpr < 1, or as roc_auc.
+    The smallest one that at most floor(fpr n_out) nonmembers exceed. The limits are those of the
+    true TPR at a true FPR of `fpr` (rate_limits): they hold the scatter of the threshold and of the
+    members. The interval of the achieved FPR is Clopper-Pearson's: for k nonmembers above a
+    nonmember's score the true FPR is Beta(k+1, n-k), whose quantiles lie within those limits.
+    clusters int[n]: numbers of records are those of effective_records. Simulated coverage of 95 %
+    limits: 94 to 98.5 %, to 99.5 % with fewer than 5 / fpr nonmembers and 100 % where
+    near-duplicates leave few independent ones. DataError when n_out < 3 / fpr and not all scores
+    are equal, unless 0 < fpr < 1, or as roc_auc.
     """
-    scores, is_member = checked(scores, is_member)
+    scores, is_member = checked_scores(scores, is_member)
     inside, outside = scores[is_member], np.sort(scores[~is_member])[::-1]
     if not 0 < fpr < 1:
         raise DataError(
@@ -106,10 +113,9 @@ def tpr_at_fpr(
         )
     threshold = float(outside[min(math.floor(fpr * outside.size + 1e-9), outside.size - 1)])
     groups = cluster_groups(clusters, scores.size)
-    groups = np.arange(scores.size) if groups is None else groups
     false = clustered_proportion(scores[~is_member] > threshold, groups[~is_member], level)
     n_in = effective_records(inside > threshold, groups[is_member], level)
-    # a handful above the threshold hardly shows that they come in groups: those above three times as many nonmembers do
+    # a handful above the threshold hardly shows that they come in groups; three times as many do
     lower = float(outside[min(math.floor(3 * fpr * outside.size + 1e-9), outside.size // 2)])
     n_out = min(
         effective_records(scores[~is_member] > cut, groups[~is_member], level)
@@ -137,28 +143,21 @@ def tpr_at_fpr(
 def roc_band(
     scores: Array, is_member: Array, fpr: Array | None = None, level: float = 0.95
 ) -> RocBand:
-    """Limits for a plot: at each FPR of a grid the true TPR lies in [low, high] at `level`, pointwise (rate_limits).
+    """Compute limits of the true TPR at each FPR of a grid, pointwise (rate_limits).
 
     fpr: grid in (0, 1]; default 200 points, evenly on a log axis.
     """
-    scores, is_member = checked(scores, is_member)
+    scores, is_member = checked_scores(scores, is_member)
     inside, outside = np.sort(scores[is_member]), np.sort(scores[~is_member])[::-1]
     n_out = outside.size
-    grid = (
-        np.geomspace(min(0.5, 1 / n_out), 1, 200)
-        if fpr is None
-        else np.asarray(fpr, dtype=np.float64)
-    )
+    grid = np.geomspace(min(0.5, 1 / n_out), 1, 200) if fpr is None else np.asarray(fpr, float)
     place = np.floor(grid * n_out + 1e-9).astype(int)
-    above = (
-        1 - np.searchsorted(inside, outside[np.clip(place, 0, n_out - 1)], "right") / inside.size
-    )
-    tpr = np.where(place >= n_out, 1.0, above)
+    below = np.searchsorted(inside, outside[np.clip(place, 0, n_out - 1)], "right")
+    tpr = np.where(place >= n_out, 1.0, 1 - below / inside.size)
     limits = [
         rate_limits(inside, outside, rate, level) if rate < 1 else (1.0, 1.0)
         for rate in grid.tolist()
     ]
     low, high = np.array(limits).reshape(-1, 2).T
-    return RocBand(
-        fpr=grid, tpr=tpr, low=np.minimum(low, tpr), high=np.maximum(high, tpr), level=level
-    )
+    low, high = np.minimum(low, tpr), np.maximum(high, tpr)
+    return RocBand(fpr=grid, tpr=tpr, low=low, high=high, level=level)

@@ -1,4 +1,4 @@
-"""Variances that are known only so well, and intervals and tests from sums of them."""
+"""Variances that are known only so well; intervals and tests from sums of them."""
 
 from __future__ import annotations
 
@@ -11,30 +11,32 @@ import numpy as np
 from stillage.types import Array
 
 LOWER_PART = 0.2
-"""Seeds count as scattering beyond their records' scatter above this lower quantile of what the records alone give."""
+"""Seeds scatter beyond their records above this lower quantile of what the records alone give."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scatter:
-    """An estimated variance, and the degrees of freedom that say how well it is known; inf: as good as known."""
+    """An estimated variance, and its degrees of freedom; inf: as good as known."""
 
     variance: float
     df: float = math.inf
 
 
 def half_width(parts: Sequence[Scatter], alpha: float) -> float:
-    """Half the width of a two-sided interval at 1 - alpha for a sum of independent errors: sqrt(sum_i t_i^2 v_i).
+    """Compute half a two-sided interval at 1 - alpha for a sum of independent errors.
 
-    t_i is Student's quantile at the degrees of freedom of v_i. One pooled variance with Satterthwaite's degrees of freedom
-    is too short where a part has one or two of them and comes out small by chance. Source: Howe 1974.
+    sqrt(sum_i t_i^2 v_i), t_i Student's quantile at the degrees of freedom of v_i. One pooled
+    variance with Satterthwaite's degrees of freedom is too short where a part has one or two of
+    them and comes out small by chance. Source: Howe 1974.
     """
-    return math.sqrt(
-        sum(_quantile(part.df, alpha) ** 2 * part.variance for part in parts if part.variance > 0)
-    )
+    squares = [
+        _quantile(part.df, alpha) ** 2 * part.variance for part in parts if part.variance > 0
+    ]
+    return math.sqrt(sum(squares))
 
 
 def two_sided_p(difference: float, parts: Sequence[Scatter]) -> float:
-    """The alpha at which the interval of `half_width` around `difference` begins to hold 0."""
+    """Find the alpha at which `half_width` reaches the difference."""
     from scipy.optimize import brentq
     from scipy.special import ndtr, stdtr
 
@@ -51,12 +53,12 @@ def two_sided_p(difference: float, parts: Sequence[Scatter]) -> float:
 
 
 def scatter_of_seeds(values_S: Array, own_variance: float) -> Scatter:
-    """How much the mean over seeds errs because another seed would be another model, beyond what its records explain.
+    """Estimate how far the mean over seeds errs beyond what their records explain.
 
-    (s2 - k v) / S where positive, with S - 1 degrees of freedom: s2 the variance of the seeds' values, v = own_variance
-    what s2 would be on average if only each seed's own records (or its noise on shared ones) scattered, and k the lower
-    20 % point of chi-square(S - 1) / (S - 1). With k = 1 a scatter of seeds that came out small by chance would be lost
-    (86 to 92 % for two seeds); with k = 0 seeds that do not differ would still widen the interval (97 to 99.6 %).
+    (s2 - k v) / S where positive, with S - 1 degrees of freedom: s2 the variance of the seeds'
+    values, v = own_variance what s2 would be on average if only the records scattered, and k the
+    lower 20 % point of chi-square(S - 1) / (S - 1): with k = 1 a scatter that came out small by
+    chance would be lost, with k = 0 seeds that do not differ would widen the interval.
     """
     from scipy.special import chdtri
 
@@ -69,7 +71,7 @@ def scatter_of_seeds(values_S: Array, own_variance: float) -> Scatter:
 
 
 def _quantile(df: float, alpha: float) -> float:
-    """Student's two-sided quantile; the normal one for very many degrees of freedom."""
+    """Compute Student's two-sided quantile; the normal one for many degrees."""
     from scipy.special import ndtri, stdtrit
 
     return -float(ndtri(alpha / 2) if df > 1e7 else stdtrit(df, alpha / 2))

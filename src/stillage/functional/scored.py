@@ -1,4 +1,4 @@
-"""Scores and memberships as every statistic of them takes them: float64, one label each, both kinds present, no NaN."""
+"""Scores and memberships as statistics take them, and the records' clusters."""
 
 from __future__ import annotations
 
@@ -11,14 +11,20 @@ from stillage.types import Array
 
 
 def finite(scores: Array, is_member: Array) -> tuple[Array, Array, int]:
-    """The records whose score is a number, and how many were dropped; show that count beside the statistic."""
+    """Keep the records whose score is a number, and count the others.
+
+    Show that count beside the statistic.
+    """
     scores, is_member = np.asarray(scores, dtype=np.float64), np.asarray(is_member)
     kept = np.isfinite(scores)
     return scores[kept], is_member[kept], int((~kept).sum())
 
 
-def checked(scores: Array, is_member: Array) -> tuple[Array, Array]:
-    """Float64 scores and boolean labels of one length, without NaN and with both classes; DataError otherwise."""
+def checked_scores(scores: Array, is_member: Array) -> tuple[Array, Array]:
+    """Return float64 scores and boolean labels of one length.
+
+    Raises DataError for a NaN, or where either class is missing.
+    """
     scores, labels = np.asarray(scores, dtype=np.float64), np.asarray(is_member)
     if scores.ndim != 1 or scores.shape != labels.shape:
         raise DataError(
@@ -33,12 +39,12 @@ def checked(scores: Array, is_member: Array) -> tuple[Array, Array]:
             f"found {np.unique(labels)[:5].tolist()}",
             "Use True for members, False for nonmembers.",
         )
-    n_nan = int(np.isnan(scores).sum())
-    if n_nan:
+    if n_nan := int(np.isnan(scores).sum()):
         raise DataError(
             "Some scores are not numbers, and dropping them silently would bias the result.",
             f"{n_nan} of {scores.size} scores are NaN",
-            "Drop them with stats.finite(scores, is_member) and show how many; or find out why the model returns NaN.",
+            "Drop them with stats.finite(scores, is_member) and show how many; "
+            "or find out why the model returns NaN.",
         )
     if member.all() or not member.any():
         raise DataError(
@@ -49,15 +55,13 @@ def checked(scores: Array, is_member: Array) -> tuple[Array, Array]:
     return scores, member
 
 
-def cluster_groups(clusters: Sequence[int] | Array | None, n: int) -> Array | None:
-    """Cluster numbers 0..C-1, one per record; None where each record is its own."""
+def cluster_groups(clusters: Sequence[int] | Array | None, n: int) -> Array:
+    """Number the clusters of n records from 0 on; without any each is its own."""
     if clusters is None:
-        return None
-    found = np.asarray(clusters)
-    if found.shape != (n,):
+        return np.arange(n)
+    given = np.asarray(clusters)
+    if given.shape != (n,):
         raise DataError(
-            "One cluster per record is needed.",
-            f"{found.shape} for {n} records",
-            "Give one per score.",
+            "One cluster per record is needed.", f"{given.shape} for {n} records", "Give one each."
         )
-    return np.unique(found, return_inverse=True)[1]
+    return np.unique(given, return_inverse=True)[1]

@@ -1,4 +1,4 @@
-"""The mean exposure of secrets that are ranked among the same others: an interval for the scatter of both."""
+"""The mean exposure of secrets ranked among the same others, with an interval."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ def mean_exposure_interval(
     level: float = 0.95,
     n_draws: int = 1000,
 ) -> Interval:
-    """Mean of log2(R + 1) - log2(1 + A_c) over canaries c, A_c how many of c's R references reach it; limits for both draws.
+    """Average log2(R + 1) - log2(1 + A_c) over canaries c, with limits.
 
-    above_CM int8[C, M]: 1 reference m reaches canary c, 0 it does not, -1 it is none of c's references. Canaries that share
-    references go up and down together, which their own scatter does not show (Hoeffding's projection of a two-sample
-    U-statistic has a term for each sample). So both samples get weights, drawn uniformly on the simplex (a Bayesian
-    bootstrap; one weight to a cluster, and the same one where a cluster holds canaries and references): A_c is a weighted
-    count, the mean a weighted mean. As in bounded.bounded_interval one canary at the end of the range (0, or log2(R + 1))
-    and one reference above (below) all canaries are added for the lower (upper) limit. The logarithm of a weighted count is
-    too small on average (Jensen), which is made good where it would shorten the interval: below. Limits are NaN with fewer
-    than two clusters of references or of canaries.
+    A_c: how many of c's R references reach it. above_CM int8[C, M]: 1 reference m reaches canary c,
+    0 it does not, -1 it is none of c's references. Canaries that share references go up and down
+    together, which their own scatter does not show. So both samples get weights, drawn uniformly on
+    the simplex (a Bayesian bootstrap; one weight to a cluster): A_c is a weighted count, the mean a
+    weighted mean. As in bounded_interval one canary at the end of the range (0, or log2(R + 1)) and
+    one reference above (below) all canaries are added for the lower (upper) limit. The logarithm of
+    a weighted count is too small on average (Jensen), which is made good where it would shorten the
+    interval: below. Limits are NaN with fewer than two clusters of references or of canaries.
     DataError for a canary without references.
     """
     alpha, above = check_level(level), np.asarray(above_CM)
@@ -45,34 +45,26 @@ def mean_exposure_interval(
     ceiling_C = np.log2(count_C + 1.0)
     plain_C = ceiling_C - np.log2(1.0 + (above == 1).sum(axis=1))
     value = float(plain_C.mean())
-    both = np.unique(
-        np.concatenate([canary_clusters_C, reference_clusters_M]), return_inverse=True
-    )[1]
+    clusters = np.concatenate([canary_clusters_C, reference_clusters_M])
+    both = np.unique(clusters, return_inverse=True)[1]
     canary_C, reference_M = both[: len(above)], both[len(above) :]
     used_M = (above >= 0).any(axis=0)
-    groups = [
-        np.unique(canary_C, return_counts=True)[1],
-        np.unique(reference_M[used_M], return_counts=True)[1],
-    ]
+    samples = (canary_C, reference_M[used_M])
+    groups = [np.unique(sample, return_counts=True)[1] for sample in samples]
     if min(map(len, groups)) < 2:
-        return Interval(value=value, low=math.nan, high=math.nan, level=level)
+        return Interval(value=value, level=level)
     added = [float(sizes @ sizes / sizes.sum()) for sizes in groups]
-    share = float(count_C.mean()) / int(
-        used_M.sum()
-    )  # of the canaries that a new reference would serve
+    # of the canaries that a new reference would serve
+    share = float(count_C.mean()) / int(used_M.sum())
     reaches, listed = (above == 1).astype(np.float32), (above >= 0).astype(np.float32)
-    weighted = [
-        np.empty((n_draws, len(above))) for _ in range(3)
-    ]  # counts: as they are, one more above, one more below
-    weight_BC, extra_B = (
-        np.empty((n_draws, len(above))),
-        added[0] * generator.standard_exponential(n_draws),
-    )
+    # counts: as they are, one more above, one more below
+    weighted = [np.empty((n_draws, len(above))) for _ in range(3)]
+    weight_BC = np.empty((n_draws, len(above)))
+    extra_B = added[0] * generator.standard_exponential(n_draws)
     for start in range(0, n_draws, AT_ONCE):
         part = slice(start, min(n_draws, start + AT_ONCE))
-        weight = generator.standard_exponential((part.stop - start, int(both.max()) + 1)).astype(
-            np.float32
-        )
+        weight = generator.standard_exponential((part.stop - start, int(both.max()) + 1))
+        weight = weight.astype(np.float32)
         extra = share * added[1] * generator.standard_exponential((part.stop - start, 1))
         weight_BC[part] = weight[:, canary_C]
         top, all_ = (weight[:, reference_M] @ matrix.T for matrix in (reaches, listed))
@@ -94,17 +86,15 @@ def mean_exposure_interval(
 
 
 def _counted_once(above_CM: Array, rest_C: Array, canary_C: Array, reference_M: Array) -> float:
-    """sqrt((V_c + V_r - V_cr) / (V_c + V_r)): what is one canary's and one reference's alone is in both samples' scatter.
+    """Compute sqrt((V_c + V_r - V_cr) / (V_c + V_r)), as pairs are in both samples.
 
-    V_c, V_r, V_cr: the variance of the mean by canaries, by references, and by pairs, d log2(1 + A_c) = d A_c / ((1 + A_c)
-    ln 2). Source: Cameron, Gelbach and Miller 2011, section 2.2 (clusters in two ways).
+    V_c, V_r, V_cr: the variance of the mean by canaries, by references, and by pairs, d log2(1 +
+    A_c) = d A_c / ((1 + A_c) ln 2). Source: Cameron, Gelbach and Miller 2011, section 2.2.
     """
     above, listed = (above_CM == 1).astype(np.float64), above_CM >= 0
     count_C, all_C = above.sum(axis=1), listed.sum(axis=1)
-    part_CM = (
-        np.where(listed, above - (count_C / all_C)[:, None], 0.0)
-        / ((1 + count_C) * math.log(2))[:, None]
-    )
+    part_CM = np.where(listed, above - (count_C / all_C)[:, None], 0.0)
+    part_CM /= ((1 + count_C) * math.log(2))[:, None]
     of_canary = np.zeros((int(canary_C.max()) + 1, part_CM.shape[1]))
     np.add.at(of_canary, canary_C, part_CM)
     cells = np.zeros((int(reference_M.max()) + 1, len(of_canary)))

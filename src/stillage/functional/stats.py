@@ -1,8 +1,8 @@
-"""How well do scores tell members from nonmembers: ROC, AUC with its interval, paired test, TPR at a fixed FPR.
+"""All statistics of scores: ROC, AUC, paired tests, TPR at an FPR, intervals.
 
-Scores are higher for a likelier member; an AUC below 0.5 stays below 0.5. Everything is O(n log n) in the records n.
-A record is called a member when its score is ABOVE the threshold. NaN is refused: drop with `finite`, which counts.
-All statistics are had from here; each of the files behind it holds one idea.
+Scores are higher for a likelier member; an AUC below 0.5 stays below 0.5. Everything is O(n log n)
+in the records n. A record is called a member when its score is ABOVE the threshold. NaN is refused:
+drop with `finite`, which counts.
 """
 
 from stillage.functional.binomial import Interval, clopper_pearson

@@ -1,4 +1,4 @@
-"""Means of values per token: of the smallest (what Min-K and its kin read), of all, and against others'."""
+"""Means of values per token: of the smallest, of all, and against others'."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from stillage.types import Array
 def mean_of_lowest(
     values_T: Array, fraction: float = 0.2, *, count: int = 0, window: int = 1, stride: int = 1
 ) -> float:
-    """The mean of the m smallest values, m = max(1, ceil(fraction T)), or of the `count` smallest (all, if
-    fewer) where count is not 0.
+    """Average the m smallest values, m = max(1, ceil(fraction T)), or `count` of them.
 
-    With window w > 1 the values are first averaged over windows of w, `stride` apart (n-gram Min-K); a sequence shorter
-    than the window is one window. NaN without values or with a NaN among them: a tail that skips NaN would hide it.
-    ConfigError unless 0 < fraction <= 1, count is at least 0, window and stride are at least 1.
+    All, if there are fewer. With window w > 1 the values are first averaged over windows of w,
+    `stride` apart (n-gram Min-K); a sequence shorter than the window is one window. NaN without
+    values or with a NaN among them. ConfigError unless 0 < fraction <= 1, count is at least 0,
+    window and stride are at least 1.
     """
     if not 0 < fraction <= 1 or min(window, stride, count + 1) < 1:
         raise ConfigError(
@@ -42,14 +42,15 @@ def mean_of_lowest(
 
 
 def mean_or_nan(values_T: Array) -> float:
-    """The mean in float64; NaN, without a warning, where there is nothing to average."""
+    """Average in float64; NaN, without a warning, where there is nothing to average."""
     return float(np.mean(values_T, dtype=np.float64)) if len(values_T) else math.nan
 
 
 def mean_above(values_T: Array, others: Iterable[Array]) -> float:
-    """The mean, less the mean of the others' own means; NaN without others, or where one has nothing to average.
+    """Subtract the mean of the others' own means from the mean; NaN without others.
 
-    As the mean of the differences, so that others that equal the values give 0 exactly, and such records tie.
+    As the mean of the differences, so that others that equal the values give 0 exactly. NaN too
+    where one has nothing to average.
     """
     own = mean_or_nan(values_T)
     differences = [own - mean_or_nan(other) for other in others]

@@ -1,4 +1,4 @@
-"""One normal form of a text, and its words in any script: what texts are compared by wherever we compare them."""
+"""The normal form that texts are compared by, and its words in any script."""
 
 from __future__ import annotations
 
@@ -12,14 +12,12 @@ if TYPE_CHECKING:
     import regex
 
 UNSPACED = ("Han", "Hiragana", "Katakana", "Thai", "Lao", "Khmer", "Myanmar", "Tibetan")
-"""Scripts that put no space between words: each of their characters counts as a word."""
+"""Scripts without spaces between words: each of their characters counts as a word."""
 
 ASCII_WORD = re.compile("[a-z0-9]+")  # what `_word` finds where all is ASCII, several times faster
 
-
-ASCII_CONTROLS = dict.fromkeys(
-    [*range(9), *range(14, 32), 127]
-)  # what `invisible` finds where all is ASCII
+# what `invisible` finds where all is ASCII
+ASCII_CONTROLS = dict.fromkeys([*range(9), *range(14, 32), 127])
 
 LETTER = r"[^\W\d_]"
 WRITING = (
@@ -32,18 +30,18 @@ WRITING = (
 )
 """Marks of writing: what one begins with, all of it, and what it stands for.
 
-Entities and tags of HTML, escaped line ends, words broken at the end of a line, and emphasis inside a word.
+Entities and tags of HTML, escaped line ends, words broken at a line's end, emphasis inside a word.
 """
 
 
 def normal_form(text: str) -> str:
-    """The text without what no reader sees: NFC, one case, single spaces, nothing `invisible`."""
+    """Strip a text of what no reader sees: NFC, one case, single spaces."""
     composed = without_invisible(unicodedata.normalize("NFC", text))
     return " ".join(unicodedata.normalize("NFC", composed.casefold()).split())
 
 
 def compared_form(text: str) -> str:
-    """The normal form of what a text says, however it is written: what near-copies are compared by.
+    """Return what a text says, however it is written, to compare near-copies by.
 
     Full and half width and other forms of a character are one (NFKC), and `WRITING` is taken out.
     """
@@ -54,30 +52,32 @@ def compared_form(text: str) -> str:
 
 
 def without_invisible(text: str) -> str:
-    """The text without its invisible characters."""
+    """Take out a text's invisible characters."""
     return text.translate(ASCII_CONTROLS) if text.isascii() else _invisible().sub("", text)
 
 
 def invisible(character: str) -> bool:
-    """Whether no reader sees it: a format or control character, or one that Unicode lets be ignored.
+    """Tell whether no reader sees a character.
 
-    Zero-width spaces and joiners, variation selectors, fillers, soft hyphens, byte order marks, marks of direction;
-    never white space.
+    A format or control character, or one that Unicode lets be ignored: zero-width spaces and
+    joiners, variation selectors, fillers, soft hyphens, byte order marks, marks of direction; never
+    white space.
     """
     return not without_invisible(character)
 
 
 def words_of(text: str) -> list[str]:
-    """The words of a text in its normal form: runs of letters and digits; single characters where a script has no spaces.
+    """Cut a text's normal form into words: runs of letters and digits.
 
-    Punctuation is left out; combining marks stay with the letter before them.
+    Single characters where a script has no spaces. Punctuation is left out; combining marks stay
+    with the letter before them.
     """
     normal = normal_form(text)
     return ASCII_WORD.findall(normal) if normal.isascii() else _word().findall(normal)
 
 
 def length_in_words(text: str) -> float:
-    """About how many words a text has, in any script: a character of one without spaces counts as half a word."""
+    """Count a text's words; a character of a script without spaces is half a word."""
     words = words_of(text)
     characters = (
         0
@@ -88,13 +88,13 @@ def length_in_words(text: str) -> float:
 
 
 def word_spans(form: str) -> list[tuple[int, int]]:
-    """Where the words of a text in its normal form begin and end."""
+    """Locate the words of a text in its normal form."""
     return [match.span() for match in _word().finditer(form)]
 
 
 @cache
 def _invisible() -> regex.Pattern[str]:
-    """Every invisible character; `regex` knows what Unicode lets be ignored."""
+    """Compile a pattern of every character that Unicode hides."""
     import regex
 
     ignored = r"\p{Cf}\p{Default_Ignorable_Code_Point}[\p{Cc}--\p{White_Space}]"
@@ -103,10 +103,7 @@ def _invisible() -> regex.Pattern[str]:
 
 @cache
 def _word(*, unspaced: bool = False) -> regex.Pattern[str]:
-    """A word: one character of a script without spaces, or a run of others, each with its combining marks.
-
-    unspaced: of the former kind only.
-    """
+    """Compile a pattern of an unspaced character or a run of others, with its marks."""
     import regex
 
     scripts = "".join(rf"\p{{Script={name}}}" for name in UNSPACED)

@@ -1,1 +1,1 @@
-"""Models: loading without running anybody's code, the head apart from the body, generation, and scoring."""
+"""Models: loading without running anybody's code, generation, and scoring."""

@@ -38,7 +38,7 @@ def map_batches(
     batch_tokens: int,
     progress: Done | None = None,
 ) -> list[Reply]:
-    """Call function(batch) until every example has its reply, in the order of the examples.
+    """Call function(batch) until every example has its reply, in their order.
 
     Padding and batches change nothing. Every model is examined first, and in eval mode, without
     gradients, meanwhile.
@@ -84,11 +84,12 @@ def run_batches(
 ) -> None:
     """Call run(rows) on batches of row numbers until every row is done.
 
-    Longest first, so that memory runs out at once. A batch holds as many rows as fit `batch_tokens`,
-    padding included, at least one, and all of one kind (`lengths.kinds`): what a model would read
-    otherwise beside each other is kept apart. When memory runs out, the limit is halved for the rest
-    of the rows; run must write its results only when it is done. progress hears of every batch; its
-    share of the work is that of the lengths. Raises UserError where one row alone does not fit.
+    Longest first, so that memory runs out at once. A batch holds as many rows as fit
+    `batch_tokens`, padding included, at least one, and all of one kind (`lengths.kinds`): what a
+    model would read otherwise beside each other is kept apart. When memory runs out, the limit is
+    halved for the rest of the rows; run must write its results only when it is done. progress hears
+    of every batch; its share of the work is that of the lengths. Raises UserError where one row
+    alone does not fit.
     """
     work = sum(lengths)
     by_length = sorted(range(len(lengths)), key=lambda row: -lengths[row])
@@ -113,7 +114,7 @@ def run_batches(
             raise UserError(
                 "Memory ran out on a single record.",
                 f"length: {longest} tokens",
-                "Use a smaller model, bfloat16 weights, shorter records, or a machine with more memory.",
+                "Use a smaller model, bfloat16 weights, shorter records, or more memory.",
             )
         else:
             batch_tokens = longest * (len(batch) // 2)
@@ -123,7 +124,7 @@ def run_batches(
 
 
 def attempt(run: Callable[[list[int]], None], batch: list[int]) -> bool:
-    """Run a batch; False when memory ran out (its tensors are gone by then, as the error is)."""
+    """Run a batch; False when memory ran out (its tensors are gone by then)."""
     try:
         run(batch)
     except (RuntimeError, MemoryError) as error:  # torch.OutOfMemoryError is a RuntimeError

@@ -1,4 +1,4 @@
-"""Beam search: the likeliest texts a model would write, by transformers' own search; no randomness."""
+"""Beam search by transformers: the likeliest texts a model would write."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def beam_search(
     batch_tokens: int = 16384,
     progress: Done | None = None,
 ) -> list[np.ndarray]:
-    """Continue every prompt with the best text of `beams` searched; the new ids alone, int32.
+    """Continue every prompt with the best text of `beams`; the new ids alone, int32.
 
     The best by mean log-probability per token. A row stops as in `generate`. Raises ConfigError for
     settings without meaning, DataError for a prompt that cannot be continued, CapabilityError for a
@@ -46,21 +46,17 @@ def beam_search(
     prompts.check(model)
     continuation_of(model)
     ids = prompts.ids
-    context = min(
-        (tokens for tokens in (rules.most_tokens, context_of(model)) if tokens is not None),
-        default=None,
-    )
+    limits = (rules.most_tokens, context_of(model))
+    context = min((tokens for tokens in limits if tokens is not None), default=None)
     rows = embedding_rows(model)
     unknown = list(range(rows if rules.known_ids is None else rules.known_ids, rows))
     results = [np.zeros(0, np.int32)] * len(ids)
-    room = [
-        max_new_tokens if context is None else min(max_new_tokens, context - len(prompt))
-        for prompt in ids
-    ]
     starts = list(map(len, ids))
-    grown = growing_kinds(
-        [model], starts, [start + budget for start, budget in zip(starts, room, strict=True)]
-    )
+    room = [max_new_tokens] * len(ids)
+    if context is not None:
+        room = [min(max_new_tokens, context - start) for start in starts]
+    ends = [start + budget for start, budget in zip(starts, room, strict=True)]
+    grown = growing_kinds([model], starts, ends)
 
     def run(batch: list[int]) -> None:
         found = search([ids[row] for row in batch], room[batch[0]], passes=grown[batch[0]][0])
@@ -73,7 +69,7 @@ def beam_search(
             "input_ids": torch.from_numpy(ids_BT).to(model.device),
             "attention_mask": torch.from_numpy(attention_BT).to(model.device),
         }
-        found = model.generate(  # pyright: ignore[reportCallIssue] - torch's Module hides the mixin's type
+        found = model.generate(  # pyright: ignore[reportCallIssue] - of a mixin
             **inputs,
             num_beams=beams,
             do_sample=False,
@@ -95,19 +91,16 @@ def beam_search(
             progress(finished + rows, len(ids), (finished + rows) / len(ids))
 
     with evaluating(model):
-        for budget in sorted(
-            set(room)
-        ):  # rows near the end of the context get a search of their own
+        # rows near the end of the context get a search of their own
+        for budget in sorted(set(room)):
             same = [row for row in range(len(ids)) if room[row] == budget]
-            lengths = [beams * (len(ids[row]) + budget) for row in same]
+            lengths = [beams * ends[row] for row in same]
+
+            def run_part(part: list[int], same: list[int] = same) -> None:
+                run([same[k] for k in part])
+
             alike = [grown[row] for row in same]
-            run_batches(
-                lengths,
-                batch_tokens,
-                lambda part, same=same: run([same[k] for k in part]),
-                tell,
-                kinds=alike,
-            )
+            run_batches(lengths, batch_tokens, run_part, tell, kinds=alike)
             finished += len(same)
     return results
 

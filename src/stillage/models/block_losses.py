@@ -1,8 +1,7 @@
-"""One block at a time: the loss with noise in it alone, and with the same block of another model in its place."""
+"""One block at a time: the loss with noise in it, or with another model's block."""
 
 from __future__ import annotations
 
-import logging
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -24,8 +23,6 @@ if TYPE_CHECKING:
     from stillage.run.progress import Done
     from stillage.types import Example
 
-log = logging.getLogger("stillage")
-
 
 def losses(
     model: PreTrainedModel,
@@ -33,16 +30,15 @@ def losses(
     batch_tokens: int = 16384,
     progress: Done | None = None,
 ) -> Array:
-    """The mean negative log-probability of each example's scored tokens, nats, float64[N]; NaN without any."""
+    """Compute the mean loss of each example's scored tokens, nats; NaN without any."""
     stats = token_stats(model, examples, batch_tokens=batch_tokens, progress=progress)
-    return np.array(
-        [-entry.logp_T.mean(dtype=np.float64) if len(entry.logp_T) else np.nan for entry in stats]
-    )
+    logp = [entry.logp_T for entry in stats]
+    return np.array([-one.mean(dtype=np.float64) if len(one) else np.nan for one in logp])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WeightNoise:
-    """Draws of Gaussian noise on weights: W + sigma rms(W) eps, or W + sigma eps where not relative."""
+    """Gaussian noise on weights W: sigma rms(W) eps, or sigma eps if not relative."""
 
     sigma: float
     copies: int
@@ -58,7 +54,7 @@ def noise_losses(
     batch_tokens: int = 16384,
     progress: Done | None = None,
 ) -> Array:
-    """Compute each record's loss with noise in one block's weights alone, float64[S, L, N].
+    """Compute each record's loss with noise in one block alone, float64[S, L, N].
 
     The S draws are the same for every model, and those that `perturbed` puts on the whole model
     under seed, seed + 1, ... Costs S L passes. Raises CapabilityError for an architecture whose
@@ -69,14 +65,12 @@ def noise_losses(
     found_SLN = np.full((copies, len(blocks), len(examples)), np.nan)
     for copy in range(copies):
         for block in range(len(blocks)):
-            prefix = f"{name}.{block}."
-            with perturbed(
-                model,
-                lambda n, p=prefix: n.startswith(p),
-                noise.sigma,
-                noise.seed + copy,
-                relative=noise.relative,
-            ):
+
+            def inside(parameter: str, prefix: str = f"{name}.{block}.") -> bool:
+                return parameter.startswith(prefix)
+
+            seed = noise.seed + copy
+            with perturbed(model, inside, noise.sigma, seed, relative=noise.relative):
                 found_SLN[copy, block] = losses(model, examples, batch_tokens)
             if progress is not None:
                 passes, of = copy * len(blocks) + block + 1, copies * len(blocks)
@@ -92,10 +86,10 @@ def reverted_losses(
     batch_tokens: int = 16384,
     progress: Done | None = None,
 ) -> Array:
-    """The loss of each record with one block of `other` in the place of the model's own, float64[L, N].
+    """Compute each record's loss with one block of `other` instead, float64[L, N].
 
-    Both models are as before afterwards. Costs L passes. Raises CapabilityError unless the blocks have equal weights by
-    name and shape.
+    Both models are as before afterwards. Costs L passes. Raises CapabilityError unless the blocks
+    have equal weights by name and shape.
     """
     ours, theirs = blocks_of(model)[1], blocks_of(other)[1]
     if len(ours) != len(theirs):
@@ -115,17 +109,13 @@ def reverted_losses(
 
 @contextmanager
 def reverted(block: torch.nn.Module, other: torch.nn.Module) -> Iterator[None]:
-    """Give a block the weights of another, and its own back afterwards, to the bit. CapabilityError unless they fit."""
+    """Give a block the weights of another, and its own back afterwards, to the bit.
+
+    Raises CapabilityError unless they fit.
+    """
     own, new = block.state_dict(), other.state_dict()
-    odd = sorted(
-        name
-        for name in own.keys() | new.keys()
-        if name not in own
-        or name not in new
-        or own[name].shape != new[name].shape
-        or own[name].dtype != new[name].dtype
-    )
-    if odd:
+    kinds = [{n: (t.shape, t.dtype) for n, t in state.items()} for state in (own, new)]
+    if odd := sorted({name for name, _ in kinds[0].items() ^ kinds[1].items()}):
         raise CapabilityError(
             "Blocks can only be exchanged between models of one architecture.",
             f"{len(odd)} weights differ in name, shape or dtype, e.g. {odd[0]}",
@@ -133,11 +123,7 @@ def reverted(block: torch.nn.Module, other: torch.nn.Module) -> Iterator[None]:
         )
     before = {name: tensor.detach().clone() for name, tensor in own.items()}
     try:
-        with torch.no_grad():
-            for name, tensor in own.items():
-                tensor.copy_(new[name])
+        block.load_state_dict(new)
         yield
     finally:
-        with torch.no_grad():
-            for name, tensor in own.items():
-                tensor.copy_(before[name])
+        block.load_state_dict(before)

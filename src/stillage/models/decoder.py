@@ -1,8 +1,9 @@
-"""A decoder's readout: its last hidden states and its head, so that logits of [T, V] need never exist.
+"""A decoder's readout: its last hidden states and its head.
 
-For every supported model: logits = cap * tanh((hidden W' + b) / cap), without the cap where there
-is none; a constant factor on the logits (Cohere, Granite, ...) is folded into the hidden state.
-Every model is asked for a proof before it is first read. One that fails it gives whole logits.
+So that logits of [T, V] need never exist. For every supported model: logits = cap * tanh((hidden W'
++ b) / cap), without the cap where there is none; a constant factor on the logits (Cohere, Granite,
+...) is folded into the hidden state. Every model is asked for a proof before it is first read. One
+that fails it gives whole logits.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import torch
 
 from stillage.errors import CapabilityError, ModelError
 from stillage.functional.readout import project
-from stillage.models.memo import keep, memo
+from stillage.models.memo import memo, remember
 from stillage.models.padding import packed_inputs
 from stillage.types import Head, Readout
 from stillage.versions import lora_linear
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     from stillage.types import Batch
 
 log = logging.getLogger("stillage")
-# model_type -> the field of its config. What is missing here is caught by check_head, never silently wrong.
+# model_type -> the field of its config. What is missing here is caught by check_head.
 LOGITS_TIMES: Mapping[str, str] = {
     "cohere": "logit_scale",
     "cohere2": "logit_scale",
@@ -72,7 +73,7 @@ def read(model: PreTrainedModel, batch: Batch) -> Readout:
 def hidden_states(
     model: PreTrainedModel, ids_BS: torch.Tensor, *, documents_BS: torch.Tensor | None = None
 ) -> torch.Tensor:
-    """Run the decoder: what `output_head` turns into logits, [B, S, H], or whole logits [B, S, V].
+    """Run the decoder: hidden states [B, S, H] for `output_head`, or logits [B, S, V].
 
     Padding stands on the right; its hidden states are undefined. documents_BS: packed rows, which
     document each token is of; ask `check_packing` first.
@@ -86,23 +87,22 @@ def hidden_states(
 
 
 def output_head(model: PreTrainedModel) -> Head:
-    """Return the head that reads `hidden_states`: its live weights, through which gradients flow."""
+    """Return the head that reads `hidden_states`, its weights live for gradients."""
     return Head(None) if needs_whole_logits(model) else linear_head(model)
 
 
 def needs_whole_logits(model: PreTrainedModel) -> bool:
-    """Tell whether a model's head cannot be taken apart; examined once, and kept with the model."""
+    """Tell whether a model's head cannot be taken apart; examined once per model."""
     return memo(model, "whole_logits", lambda: head_fault(model) is not None)
 
 
 def examine(model: PreTrainedModel, name: str = "") -> None:
-    """Find out anew whether a model's head can be taken apart; say so once where it cannot.
+    """Find out anew whether a model's head can be taken apart; say where it cannot.
 
-    Asked before a job begins, since a model may have changed since it was examined. name: what the
-    notice calls the model.
+    Asked before a job begins, since a model may have changed. name: of the model in the notice.
     """
     fault = head_fault(model)
-    keep(model, "whole_logits", fault is not None)
+    remember(model, "whole_logits", fault is not None)
     if fault is not None:
         log.warning(
             "%s: %s Its own logits are used, all at once (%s).",
@@ -148,7 +148,7 @@ def linear_head(model: PreTrainedModel) -> Head:
 def linear_parts(
     head: torch.nn.Module, architecture: str
 ) -> tuple[torch.Tensor, torch.Tensor | None]:
-    """Weight and bias of a linear layer, LoRA included."""
+    """Return weight and bias of a linear layer, LoRA included."""
     if isinstance(head, torch.nn.Linear) and head.weight.is_floating_point():
         return head.weight, head.bias
     if isinstance(head, lora_linear()) and isinstance(head.get_base_layer(), torch.nn.Linear):
@@ -170,7 +170,7 @@ def linear_parts(
 
 
 def plain(model: PreTrainedModel) -> PreTrainedModel:
-    """The transformers model inside a PEFT wrapper (its adapters stay active), or the model itself."""
+    """Return the transformers model inside a PEFT wrapper, or itself."""
     from transformers import PreTrainedModel
 
     if isinstance(model, PreTrainedModel):
@@ -187,12 +187,12 @@ def plain(model: PreTrainedModel) -> PreTrainedModel:
 
 
 def called(model: PreTrainedModel) -> str:
-    """What a message calls a model: its folder or hub id, or the class of one that was never saved."""
+    """Name a model in a message: its folder or hub id, else its class."""
     return plain(model).name_or_path or type(plain(model)).__name__
 
 
 def body_of(model: PreTrainedModel) -> PreTrainedModel:
-    """The decoder without its head."""
+    """Return the decoder without its head."""
     causal = plain(model)
     body = causal.base_model
     if causal.config.is_encoder_decoder or body is causal:
@@ -201,16 +201,17 @@ def body_of(model: PreTrainedModel) -> PreTrainedModel:
 
 
 def encoder_decoder(config: PretrainedConfig) -> ModelError:
-    """The error for a model that is no decoder-only language model."""
+    """Make the error for a model that is no decoder-only language model."""
     return ModelError(
         "Only decoder-only language models can be used.",
         f"model type: {config.model_type}",
-        "Choose a causal model (GPT-2, OPT, LLaMA, Qwen, Mistral, Gemma, ...), not an encoder or encoder-decoder.",
+        "Choose a causal model (GPT-2, OPT, LLaMA, Qwen, Mistral, Gemma, ...), "
+        "not an encoder or encoder-decoder.",
     )
 
 
 def logit_factor(text: PretrainedConfig) -> float:
-    """The constant factor on the logits (1 in most families)."""
+    """Return the constant factor on the logits (1 in most families)."""
     if field := LOGITS_TIMES.get(text.model_type):
         return float(getattr(text, field))
     if field := LOGITS_OVER.get(text.model_type):
@@ -220,7 +221,7 @@ def logit_factor(text: PretrainedConfig) -> float:
 
 @contextmanager
 def evaluating(model: PreTrainedModel) -> Iterator[None]:
-    """Without gradients and dropout; afterwards every part is in the mode it had before."""
+    """Take out gradients and dropout; put every part back in its mode afterwards."""
     training = [module for module in model.modules() if module.training]
     model.eval()
     try:
@@ -242,9 +243,12 @@ def check_head(model: PreTrainedModel) -> None:
         ours = project(last_hidden(model, {"input_ids": ids_BS}), linear_head(model))
     if not close(ours, theirs, plain(model).dtype):
         raise CapabilityError(
-            "The logits of this model are not its last hidden state times its head, so chunks cannot be used.",
-            f"model type: {model.config.model_type}; largest difference {float((ours - theirs).abs().max()):.3g}",
-            "Use a family whose head is linear (GPT-2, OPT, LLaMA, Qwen, Mistral, Gemma, GPT-NeoX, Phi, Cohere, ...).",
+            "The logits of this model are not its last hidden state times its head, "
+            "so chunks cannot be used.",
+            f"model type: {model.config.model_type}; "
+            f"largest difference {float((ours - theirs).abs().max()):.3g}",
+            "Use a family whose head is linear "
+            "(GPT-2, OPT, LLaMA, Qwen, Mistral, Gemma, GPT-NeoX, Phi, Cohere, ...).",
         )
 
 
@@ -258,7 +262,7 @@ def head_fault(model: PreTrainedModel) -> CapabilityError | None:
 
 
 def check_causal(model: PreTrainedModel) -> None:
-    """Prove on five tokens that no position sees a later one; ModelError for a model that does (BERT as a decoder)."""
+    """Prove on five tokens that no position sees a later one; else ModelError (BERT)."""
     ids_BT = probe_ids(model)
     with evaluating(model):
         whole = model(input_ids=ids_BT, use_cache=False).logits.float()
@@ -268,18 +272,18 @@ def check_causal(model: PreTrainedModel) -> None:
 
 
 def probe_ids(model: PreTrainedModel) -> torch.Tensor:
-    """Five different ids of the vocabulary, [1, 5]."""
+    """Choose five different ids of the vocabulary, [1, 5]."""
     vocabulary = embedding_rows(model)
     return torch.tensor([[k * (vocabulary - 1) // 4 for k in range(5)]], device=model.device)
 
 
 def embedding_rows(model: PreTrainedModel) -> int:
-    """How many token ids the model can read."""
+    """Count the token ids that the model can read."""
     return len(cast("torch.nn.Embedding", plain(model).get_input_embeddings()).weight)
 
 
 def close(a: torch.Tensor, b: torch.Tensor, dtype: torch.dtype) -> bool:
-    """Equal up to the rounding of the model's precision; a model whose logits are not finite is not judged here."""
+    """Tell whether tensors are equal to the precision; infinite ones are not judged."""
     tolerance = 1e-3 if dtype == torch.float32 else 0.03
     if not (torch.isfinite(a).all() and torch.isfinite(b).all()):
         return True

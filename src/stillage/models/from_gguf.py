@@ -1,8 +1,8 @@
 """Convert GGUF files (llama.cpp's format) of Llama models to Hugging Face folders.
 
-The file is read with the package gguf, not through transformers, whose readers differ between versions, keep the weights
-packed in some, and pass over scaled rotary embeddings and unknown rules of cutting texts without a word. The tests compare
-with them, tensor by tensor.
+The file is read with the package gguf, not through transformers, whose readers differ between
+versions, keep the weights packed in some, and pass over scaled rotary embeddings and unknown rules
+of cutting texts without a word. The tests compare with them, tensor by tensor.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ from stillage.run.folder import (
     changed_file,
     files_of,
     full_disk_interrupts,
+    hash_files,
     read_json,
     sha256_file,
     write_json,
@@ -36,7 +37,7 @@ if TYPE_CHECKING:
     from transformers import LlamaConfig, PreTrainedModel
 
 ORIGIN = "gguf.json"
-"""Written into the folder: which file it was made of, and the sha256 of all that was made."""
+"""Written into the folder: what it was made of, and the sha256 of all in it."""
 OUTSIDE = {"token_embd": "model.embed_tokens", "output_norm": "model.norm", "output": "lm_head"}
 BLOCK = {
     "attn_norm": "input_layernorm",
@@ -79,10 +80,11 @@ class Gguf:
 def convert_gguf(file: Path, folder: Path) -> dict[str, Any]:
     """Write the model of a GGUF file as a Hugging Face folder, float32.
 
-    The folder is there whole or not at all. One that holds this very conversion, undamaged, is left as it is. Returns the
-    folder's gguf.json: the file's name and sha256, how its weights were stored, its licence. Raises ModelError for a file
-    that is no GGUF, is damaged, or holds what would be lost; CapabilityError without the package gguf; ConfigError where
-    the folder cannot be written; Interrupted where the disk is full.
+    The folder is there whole or not at all. One that holds this very conversion, undamaged, is left
+    as it is. Returns the folder's gguf.json: the file's name and sha256, how its weights were
+    stored, its licence. Raises ModelError for a file that is no GGUF, is damaged, or holds what
+    would be lost; CapabilityError without the package gguf; ConfigError where the folder cannot be
+    written; Interrupted where the disk is full.
     """
     digest = check_file(file)
     if done := converted(folder, digest):
@@ -93,21 +95,18 @@ def convert_gguf(file: Path, folder: Path) -> dict[str, Any]:
         tokenizer = gguf_tokenizer(source.metadata)
         model = gguf_model(source)
     check_rows_of(str(file), model.config.vocab_size, len(tokenizer))
+    stored_as = Counter(tensor.tensor_type.name for tensor in source.tensors.values())
     origin = {
         "file": file.name,
         "sha256": digest,
         "name": source.metadata.get("general.name", ""),
         "license": source.metadata.get("general.license", ""),
-        "stored_as": dict(
-            sorted(Counter(tensor.tensor_type.name for tensor in source.tensors.values()).items())
-        ),
+        "stored_as": dict(sorted(stored_as.items())),
     }
     try:
         with full_disk_interrupts(folder.parent), atomic(folder) as temporary:
             save_model(model, tokenizer, temporary)
-            made = {
-                str(path.relative_to(temporary)): sha256_file(path) for path in files_of(temporary)
-            }
+            made = hash_files(temporary, files_of(temporary))
             write_json(temporary / ORIGIN, origin | {"files": made})
     except OSError as error:
         raise ConfigError(
@@ -119,7 +118,7 @@ def convert_gguf(file: Path, folder: Path) -> dict[str, Any]:
 
 
 def check_file(file: Path) -> str:
-    """The sha256 of a file that begins as a GGUF file does; ModelError for any other."""
+    """Hash a file that begins as a GGUF file does; ModelError for any other."""
     try:
         with file.open("rb") as handle:
             start = handle.read(4)
@@ -139,8 +138,8 @@ def check_file(file: Path) -> str:
 def converted(folder: Path, digest: str) -> dict[str, Any]:
     """Return the gguf.json of a folder converted from the file with this sha256.
 
-    Empty where there is no folder, or an empty one. Raises ConfigError for a folder with anything else in it: a
-    conversion never replaces what it did not make.
+    Empty where there is no folder, or an empty one. Raises ConfigError for a folder with anything
+    else in it: a conversion never replaces what it did not make.
     """
     if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
         return {}
@@ -203,12 +202,9 @@ def check_llama(metadata: Mapping[str, Any]) -> None:
     unknown = {
         name: value
         for name, value in metadata.items()
-        if name.startswith("llama.") and name not in KNOWN
-    }
-    unknown = {
-        name: value
-        for name, value in unknown.items()
-        if (name, value) != ("llama.rope.scaling.type", "none")
+        if name.startswith("llama.")
+        and name not in KNOWN
+        and (name, value) != ("llama.rope.scaling.type", "none")
     }
     heads = metadata["llama.attention.head_count"]
     size = metadata.get("llama.attention.key_length", metadata["llama.embedding_length"] // heads)
@@ -224,7 +220,7 @@ def check_llama(metadata: Mapping[str, Any]) -> None:
 
 
 def llama_config(source: Gguf) -> LlamaConfig:
-    """The Hugging Face configuration that the metadata means."""
+    """Make the Hugging Face configuration that the metadata means."""
     from transformers import LlamaConfig
 
     of = source.metadata
@@ -248,7 +244,7 @@ def shortest(value: float) -> float:
 
 
 def gguf_model(source: Gguf) -> PreTrainedModel:
-    """The model, with every tensor of the file in its place, as float32.
+    """Make the model, with every tensor of the file in its place, as float32.
 
     Raises ModelError where a tensor is missing, has no place, or is not of finite numbers.
     """
@@ -267,14 +263,13 @@ def gguf_model(source: Gguf) -> PreTrainedModel:
     places = {ours: tuple(place.shape) for ours, place in model.state_dict().items()}
     if config.tie_word_embeddings:
         del places["lm_head.weight"]
-    missing, extra = (
-        set(places) - set(names.values()),
-        [name for name, ours in names.items() if ours not in places],
-    )
+    missing = set(places) - set(names.values())
+    extra = [name for name, ours in names.items() if ours not in places]
     if missing or extra:
         raise ModelError(
             "The tensors of this GGUF file are not those of a Llama model.",
-            f"missing: {', '.join(sorted(missing)[:3]) or 'none'}; without a place: {', '.join(extra[:3]) or 'none'}",
+            f"missing: {', '.join(sorted(missing)[:3]) or 'none'}; "
+            f"without a place: {', '.join(extra[:3]) or 'none'}",
             "Fetch the file again, or give the model's original Hugging Face folder instead.",
         )
     state = {ours: read_tensor(source, name, config, places[ours]) for name, ours in names.items()}
@@ -305,16 +300,15 @@ def read_tensor(
 
     tensor = source.tensors[name]
     values = np.array(dequantize(tensor.data, tensor.tensor_type), dtype=np.float32)
+    wrong: tuple[str, str] | None = None
     if values.shape != shape:
+        wrong = "another shape than its settings mean", f"{values.shape}, expected: {shape}"
+    elif broken := int((~np.isfinite(values)).sum()):
+        wrong = "values that are no numbers", f"{broken} of {values.size}"
+    if wrong:
         raise ModelError(
-            "A tensor of this GGUF file has another shape than its settings mean.",
-            f"{name}: {values.shape}, expected: {shape}",
-            "Fetch the file again: it is damaged.",
-        )
-    if not np.isfinite(values).all():
-        raise ModelError(
-            "A tensor of this GGUF file has values that are no numbers.",
-            f"{name}: {int((~np.isfinite(values)).sum())} of {values.size}",
+            f"A tensor of this GGUF file has {wrong[0]}.",
+            f"{name}: {wrong[1]}",
             "Fetch the file again: it is damaged.",
         )
     if ".attn_q." in name:
@@ -327,8 +321,8 @@ def read_tensor(
 def unpaired(values: np.ndarray, heads: int) -> np.ndarray:
     """Reorder the rows of each head from llama.cpp's order to that of transformers.
 
-    llama.cpp has the two rows of a rotated pair side by side, transformers all first ones before all second ones.
-    Undoes LlamaModel.permute of llama.cpp's convert_hf_to_gguf.py.
+    llama.cpp has the two rows of a rotated pair side by side, transformers all first ones before
+    all second ones. Undoes LlamaModel.permute of llama.cpp's convert_hf_to_gguf.py.
     """
     rows = values.shape[0]
     pairs = values.reshape(heads, rows // heads // 2, 2, *values.shape[1:])

@@ -1,8 +1,9 @@
-"""Write text: greedy or sampled, the same for any batch, order and number of processes.
+"""Write text: greedy or sampled, the same for any batch, order and process count.
 
-Sampling is Gumbel-max: next = argmax_v (l_v / temperature + g_v), with g_v = -log e_v and e_v ~ Exp(1) drawn by
-(seed, name of the row, position, v) alone; the distribution is softmax(l / temperature) over the tokens that top-k and top-p
-leave (Gumbel 1954; Maddison et al. 2014, arXiv 1411.0030). Greedy is the same without noise.
+Sampling is Gumbel-max: next = argmax_v (l_v / temperature + g_v), with g_v = -log e_v and e_v ~
+Exp(1) drawn by (seed, name of the row, position, v) alone; the distribution is softmax(l /
+temperature) over the tokens that top-k and top-p leave (Gumbel 1954; Maddison et al. 2014, arXiv
+1411.0030). Greedy is the same without noise.
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ log = logging.getLogger("stillage")
 
 
 def configured(options: GenerateConfig) -> Decoding:
-    """The decoding that a config's settings mean."""
+    """Return the decoding that a config's settings mean."""
     return Decoding(
         max_new_tokens=options.max_new_tokens,
         sampling_temperature=options.sampling_temperature,
@@ -48,7 +49,7 @@ def configured(options: GenerateConfig) -> Decoding:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Partner:
-    """A second model that writes along: each token is drawn from (1 - share) own + share its."""
+    """A second model that writes along: (1 - share) own + share its."""
 
     model: PreTrainedModel
     share: float
@@ -64,13 +65,13 @@ def generate(
     batch_tokens: int = 16384,
     progress: Done | None = None,
 ) -> list[np.ndarray]:
-    """Continue every prompt; the new ids alone, int32, the end-of-text id included where written.
+    """Continue every prompt; the new ids alone, int32, the end of text included.
 
     A row stops there, after max_new_tokens, or at the end of the model's context; how many the
     context cuts is said in the log, unless the rules set a limit of their own. The model is used in
     eval mode, and left as it was. progress hears of every token. Raises ConfigError for settings
-    without meaning, DataError for a prompt that is empty or fills the context, CapabilityError for a
-    model that cannot go on where it stopped reading.
+    without meaning, DataError for a prompt that is empty or fills the context, CapabilityError for
+    a model that cannot go on where it stopped reading.
     """
     check_decoding(decoding)
     writers = [model] if partner is None else [model, partner.model]
@@ -93,15 +94,17 @@ def generate(
     def run(batch: list[int]) -> None:
         nonlocal answered, work
         asked = [ids[row] for row in batch]
-        streams = [Stream(writer, asked, rules.pad_id) for writer in writers]
+        stream, *others = [Stream(writer, asked, rules.pad_id) for writer in writers]
+        shaped = decoding
+        if partner is not None:
+            stream = Mixture(stream, *others, share=partner.share, decoding=decoding)
+            shaped = unwarped(decoding)
         written = continue_batch(
-            streams[0]
-            if partner is None
-            else Mixture(*streams, share=partner.share, decoding=decoding),
+            stream,
             asked,
             [budgets[row] for row in batch],
             [generator(prompts.seed, "sample", prompts.names[row]) for row in batch],
-            decoding if partner is None else unwarped(decoding),
+            shaped,
             rules,
             lambda ended, share: tell(batch, ended, share),
         )
@@ -122,21 +125,16 @@ def generate(
 
 def check_decoding(decoding: Decoding) -> None:
     """Require settings that mean something."""
-    d = decoding
+    limits = {
+        "max_new_tokens": (">= 1", decoding.max_new_tokens >= 1),
+        "sampling_temperature": (">= 0 and finite", 0 <= decoding.sampling_temperature < np.inf),
+        "top_p": ("in (0, 1]", 0 < decoding.top_p <= 1),
+        "top_k": (">= 0", decoding.top_k >= 0),
+        "no_repeat_ngram": (">= 0", decoding.no_repeat_ngram >= 0),
+    }
     wrong = [
-        f"{name} {value}, wanted {wanted}"
-        for name, value, wanted, fine in (
-            ("max_new_tokens", d.max_new_tokens, ">= 1", d.max_new_tokens >= 1),
-            (
-                "sampling_temperature",
-                d.sampling_temperature,
-                ">= 0 and finite",
-                0 <= d.sampling_temperature < np.inf,
-            ),
-            ("top_p", d.top_p, "in (0, 1]", 0 < d.top_p <= 1),
-            ("top_k", d.top_k, ">= 0", d.top_k >= 0),
-            ("no_repeat_ngram", d.no_repeat_ngram, ">= 0", d.no_repeat_ngram >= 0),
-        )
+        f"{name} {getattr(decoding, name)}, wanted {wanted}"
+        for name, (wanted, fine) in limits.items()
         if not fine
     ]
     if wrong:
@@ -146,10 +144,11 @@ def check_decoding(decoding: Decoding) -> None:
 
 
 class Mixture:
-    """Two models that read one text, of which the next token is a draw from (1 - share) student + share teacher.
+    """Two models that read one text, and write the next token together.
 
-    Each model's temperature, top-k and top-p come first, then the mixture (MiniLLM, arXiv:2306.08543, section 2.2). The ids
-    that both models know are the vocabulary.
+    It is drawn from (1 - share) student + share teacher. Each model's temperature, top-k and top-p
+    come first, then the mixture (MiniLLM, arXiv:2306.08543, section 2.2). The ids that both models
+    know are the vocabulary.
     """
 
     def __init__(
@@ -170,18 +169,18 @@ class Mixture:
         return torch.logaddexp(logq_BV + shares[0], logp_BV + shares[1])
 
     def step(self, chosen_B: torch.Tensor) -> None:
-        """Both read the tokens just written."""
+        """Let both read the tokens just written."""
         for stream in self.streams:
             stream.step(chosen_B)
 
     def keep(self, rows: list[int]) -> None:
-        """Both drop all other rows."""
+        """Drop all other rows in both."""
         for stream in self.streams:
             stream.keep(rows)
 
 
 def unwarped(decoding: Decoding) -> Decoding:
-    """The settings for logits that temperature, top-k and top-p have shaped already. ConfigError for greedy ones."""
+    """Return the settings for logits already shaped; ConfigError for greedy ones."""
     if decoding.sampling_temperature == 0:
         raise ConfigError(
             "A mixture of two models is sampled from, never decoded greedily.",
@@ -209,11 +208,8 @@ def continue_batch(
     while True:
         logits_BV = stream.logits_BV[:, : rules.known_ids]
         if decoding.no_repeat_ngram:
-            forbid(
-                logits_BV,
-                [np.append(prompts[row], written[row]) for row in live],
-                decoding.no_repeat_ngram,
-            )
+            texts = [np.append(prompts[row], written[row]) for row in live]
+            forbid(logits_BV, texts, decoding.no_repeat_ngram)
         chosen_B = choose(logits_BV, decoding, [noises[row] for row in live], stream.name)
         tokens = chosen_B.tolist()
         for row, token in zip(live, tokens, strict=True):
@@ -235,16 +231,14 @@ def continue_batch(
 def choose(
     logits_BV: torch.Tensor, decoding: Decoding, noises: Sequence[np.random.Generator], name: str
 ) -> torch.Tensor:
-    """The next token of every row: the likeliest, or a draw with the row's own noise.
+    """Choose every row's next token: the likeliest, or a draw with its own noise.
 
     ModelError, with the model's name, for NaN logits.
     """
+    scores_BV = logits_BV
     if decoding.sampling_temperature > 0:
-        scores_BV = warp(logits_BV, decoding) + gumbel(noises, logits_BV.shape[1]).to(
-            logits_BV.device
-        )
-    else:
-        scores_BV = logits_BV
+        noise_BV = gumbel(noises, logits_BV.shape[1]).to(logits_BV.device)
+        scores_BV = warp(logits_BV, decoding) + noise_BV
     best_B, chosen_B = scores_BV.max(1)  # NaN counts as the largest
     if bool(torch.isnan(best_B).any()):
         raise ModelError(
@@ -256,13 +250,13 @@ def choose(
 
 
 def gumbel(noises: Sequence[np.random.Generator], vocabulary: int) -> torch.Tensor:
-    """Standard Gumbel noise, one row per generator; float64 draws, so that no draw is ever 0 and none is infinite."""
+    """Draw standard Gumbel noise, a row per generator, from float64: never infinite."""
     drawn = np.stack([noise.standard_exponential(vocabulary) for noise in noises])
     return torch.from_numpy(-np.log(drawn).astype(np.float32))
 
 
 def warp(logits_BV: torch.Tensor, decoding: Decoding) -> torch.Tensor:
-    """Logits at the sampling temperature; -inf outside the top k, then outside the top p of what is left."""
+    """Apply temperature, then -inf outside the top k, then outside the rest's top p."""
     scores_BV = logits_BV / decoding.sampling_temperature
     if 0 < decoding.top_k < scores_BV.shape[1]:
         least_B1 = scores_BV.topk(decoding.top_k, dim=1).values[:, -1:]
@@ -270,24 +264,20 @@ def warp(logits_BV: torch.Tensor, decoding: Decoding) -> torch.Tensor:
     if decoding.top_p < 1:
         sorted_BV, order_BV = scores_BV.sort(dim=1, descending=True, stable=True)
         p_BV = sorted_BV.softmax(1)
-        before_BV = (
-            p_BV.cumsum(1) - p_BV
-        )  # probability of all likelier tokens: 0 for the first, which always stays
-        out_BV = (before_BV >= decoding.top_p).index_fill(
-            1, torch.zeros(1, dtype=torch.long, device=p_BV.device), False
-        )
-        scores_BV = scores_BV.masked_fill(
-            torch.zeros_like(out_BV).scatter(1, order_BV, out_BV), -torch.inf
-        )
+        # probability of all likelier tokens: 0 for the first, which always stays
+        before_BV = p_BV.cumsum(1) - p_BV
+        out_BV = before_BV >= decoding.top_p
+        out_BV[:, 0] = False
+        out_BV = torch.zeros_like(out_BV).scatter(1, order_BV, out_BV)
+        scores_BV = scores_BV.masked_fill(out_BV, -torch.inf)
     return scores_BV
 
 
 def forbid(logits_BV: torch.Tensor, texts: Sequence[np.ndarray], n: int) -> None:
-    """Set to -inf, in place, every token that would complete an n-gram which the row's text already has."""
+    """Set tokens that would repeat an n-gram of the row's text to -inf, in place."""
     for row, text_T in enumerate(texts):
         if len(text_T) >= n:
             windows = np.lib.stride_tricks.sliding_window_view(text_T, n)
             seen = (windows[:, : n - 1] == text_T[len(text_T) - n + 1 :]).all(1)
-            logits_BV[
-                row, torch.from_numpy(windows[seen, -1].astype(np.int64)).to(logits_BV.device)
-            ] = -torch.inf
+            ids = torch.from_numpy(windows[seen, -1].astype(np.int64)).to(logits_BV.device)
+            logits_BV[row, ids] = -torch.inf

@@ -13,14 +13,14 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
 
 LLAMA_3 = (
-    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+"
-    r"|\s+(?!\S)|\s+"
+    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}"
+    r"| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
 )
 LLAMA_BPE = "llama-bpe"
-"""Llama 3's rule: a word that is a token is that token, whatever the merges make of it; BOS comes first, unless the file
-says otherwise (llama.cpp: ignore_merges, add_bos)."""
+"""Llama 3's rule: a word that is a token is that token, whatever the merges make of it.
+BOS comes first, unless the file says otherwise (llama.cpp: ignore_merges, add_bos)."""
 PRE_TOKENIZERS = ("gpt-2", "smollm", LLAMA_BPE)
-"""Names of `tokenizer.ggml.pre` whose rule is known; another rule would cut texts otherwise than in training."""
+"""Names of `tokenizer.ggml.pre` whose rule of cutting texts is known."""
 CONTROL, USER_DEFINED = 3, 4  # of tokenizer.ggml.token_type
 SPECIAL = {"bos_token": "bos", "eos_token": "eos", "unk_token": "unknown", "pad_token": "padding"}
 
@@ -28,7 +28,8 @@ SPECIAL = {"bos_token": "bos", "eos_token": "eos", "unk_token": "unknown", "pad_
 def gguf_tokenizer(metadata: Mapping[str, Any]) -> PreTrainedTokenizerFast:
     """Build the fast tokenizer, with special tokens and the chat template.
 
-    Raises ModelError for another kind than byte-level BPE, an unknown rule of cutting, or damaged lists.
+    Raises ModelError for another kind than byte-level BPE, an unknown rule of cutting, or damaged
+    lists.
     """
     from transformers import PreTrainedTokenizerFast
 
@@ -60,7 +61,7 @@ def gguf_tokenizer(metadata: Mapping[str, Any]) -> PreTrainedTokenizerFast:
 
 
 def byte_level_bpe(tokens: Sequence[str], merges: Sequence[str], *, pre: str) -> Tokenizer:
-    """Byte-level BPE of a vocabulary and its merges ("a b", in order of their rank)."""
+    """Build byte-level BPE of a vocabulary and its merges ("a b", by rank)."""
     from tokenizers import Tokenizer, decoders
     from tokenizers.models import BPE
 
@@ -71,7 +72,8 @@ def byte_level_bpe(tokens: Sequence[str], merges: Sequence[str], *, pre: str) ->
     if not tokens or len(vocabulary) != len(tokens) or not pairs or not known:
         raise ModelError(
             "The tokenizer of this GGUF file is incomplete.",
-            f"{len(tokens)} tokens, {len(vocabulary)} of them different; {len(pairs)} merges, all of known tokens: {known}",
+            f"{len(tokens)} tokens, {len(vocabulary)} of them different; "
+            f"{len(pairs)} merges, all of known tokens: {known}",
             "Fetch the file again: it may be damaged.",
         )
     tokenizer = Tokenizer(BPE(vocab=vocabulary, merges=pairs, ignore_merges=pre == LLAMA_BPE))
@@ -90,16 +92,12 @@ def pre_tokenizer(name: str) -> Any:  # noqa: ANN401 - tokenizers has no public 
     if name == "gpt-2":
         return pre_tokenizers.ByteLevel(add_prefix_space=False)
     if name == "smollm":  # each digit alone, whatever stands before it
-        steps = [
-            pre_tokenizers.Digits(individual_digits=True),
-            pre_tokenizers.ByteLevel(add_prefix_space=False),
-        ]
-        return pre_tokenizers.Sequence(steps)
+        digits = pre_tokenizers.Digits(individual_digits=True)
+        return pre_tokenizers.Sequence([digits, pre_tokenizers.ByteLevel(add_prefix_space=False)])
     if name == LLAMA_BPE:
         split = pre_tokenizers.Split(Regex(LLAMA_3), behavior="isolated")
-        return pre_tokenizers.Sequence(
-            [split, pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)]
-        )
+        pieces = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
+        return pre_tokenizers.Sequence([split, pieces])
     raise ModelError(
         "It is not known how the tokenizer of this GGUF file cuts texts.",
         f"tokenizer.ggml.pre: {name}; known: {', '.join(PRE_TOKENIZERS)}",
@@ -112,16 +110,12 @@ def add_marked_tokens(tokenizer: Tokenizer, tokens: Sequence[str], kinds: Sequen
     from tokenizers import AddedToken
 
     marked = list(zip(tokens, kinds, strict=False))  # a file without marks has no list of them
-    tokenizer.add_special_tokens(
-        [
-            AddedToken(token, normalized=False, special=True)
-            for token, kind in marked
-            if kind == CONTROL
-        ]
+    control, own = (
+        [AddedToken(t, normalized=False, special=special) for t, kind in marked if kind == mark]
+        for mark, special in ((CONTROL, True), (USER_DEFINED, False))
     )
-    tokenizer.add_tokens(
-        [AddedToken(token, normalized=False) for token, kind in marked if kind == USER_DEFINED]
-    )
+    tokenizer.add_special_tokens(control)
+    tokenizer.add_tokens(own)
 
 
 def start_with(tokenizer: Tokenizer, bos: str) -> None:

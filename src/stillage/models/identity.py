@@ -1,7 +1,8 @@
-"""What a model is, as 64 hexadecimal digits: the name that caches, answers and trainings know it by.
+"""What a model is, as 64 hexadecimal digits, for caches, answers and trainings.
 
-Two ways to the content: of a model in memory, as it will compute (adapters merged, precision chosen), and of a folder, from
-its files alone. They give different names; whoever keeps something uses one of them throughout.
+Two ways to the content: of a model in memory, as it will compute (adapters merged, precision
+chosen), and of a folder, from its files alone. They give different names; whoever keeps something
+uses one of them throughout.
 """
 
 from __future__ import annotations
@@ -21,19 +22,19 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 VOLATILE = ("transformers_version", "_name_or_path", "torch_dtype", "dtype")
-"""Entries of a configuration that say nothing about what the model computes; the precision is in the tensors."""
+"""Entries of a configuration that do not change what the model computes."""
 PLACE = ("base_model_name_or_path", "revision")
-"""Entries of an adapter that say where its base model is; what that holds is hashed itself."""
+"""Entries of an adapter that say where its base model is, which is hashed itself."""
 
 
 def model_hash(model: PreTrainedModel) -> str:
-    """Hash a model in memory: its configuration, its adapters' settings, and every bit of its weights, with their types.
+    """Hash a model in memory: configuration, adapters' settings, every weight.
 
     About a second for each GB on one core.
     """
-    digest = hashlib.sha256(text_of(without(model.config.to_dict(), VOLATILE)))
+    digest = hashlib.sha256(json_bytes(drop_entries(model.config.to_dict(), VOLATILE)))
     for name, adapter in sorted(getattr(model, "peft_config", {}).items()):
-        digest.update(name.encode() + text_of(without(adapter.to_dict(), PLACE)))
+        digest.update(name.encode() + json_bytes(drop_entries(adapter.to_dict(), PLACE)))
     for name, value in sorted(model.state_dict().items()):
         digest.update(f"\0{name}\0".encode())
         if not isinstance(value, torch.Tensor):  # the extra state of a quantised layer
@@ -45,43 +46,45 @@ def model_hash(model: PreTrainedModel) -> str:
 
 
 def generation_hash(model: PreTrainedModel) -> str:
-    """Hash a model's own generation settings, which transformers' searches read; "" for a model without any."""
+    """Hash a model's own generation settings; "" for a model without any."""
     settings = getattr(model, "generation_config", None)
-    return (
-        sha256_text(text_of(without(settings.to_dict(), VOLATILE)).decode())
-        if settings is not None
-        else ""
-    )
+    if settings is None:
+        return ""
+    return sha256_text(json_bytes(drop_entries(settings.to_dict(), VOLATILE)).decode())
 
 
 def folder_hash(folder: Path) -> str:
-    """Hash a model folder without loading it: its configuration and its weights' files.
+    """Hash a model folder without loading it: configuration and weights' files.
 
-    Neither the name of the folder nor its tokenizer counts. An adapter folder hashes its base model too.
+    Neither the name of the folder nor its tokenizer counts. An adapter folder hashes its base model
+    too.
     """
     parts: list[Any] = []
     if (folder / ADAPTER).exists():
-        parts += [without(read_model_config(folder / ADAPTER), PLACE), folder_hash(base_of(folder))]
+        parts += [
+            drop_entries(read_model_config(folder / ADAPTER), PLACE),
+            folder_hash(base_of(folder)),
+        ]
     else:
-        parts.append(without(read_model_config(folder / "config.json"), VOLATILE))
+        parts.append(drop_entries(read_model_config(folder / "config.json"), VOLATILE))
     parts.extend([path.name, sha256_file(path)] for path in sorted(folder.glob("*.safetensors")))
     return sha256_text(json.dumps(parts, sort_keys=True))
 
 
-def without(content: Mapping[str, Any], names: tuple[str, ...]) -> dict[str, Any]:
-    """The entries of a configuration, and of those inside it, but for some."""
+def drop_entries(content: Mapping[str, Any], names: tuple[str, ...]) -> dict[str, Any]:
+    """Leave some entries out of a configuration and of those inside it."""
     return {
-        name: without(value, names) if isinstance(value, dict) else value
+        name: drop_entries(value, names) if isinstance(value, dict) else value
         for name, value in content.items()
         if name not in names
     }
 
 
-def text_of(content: Mapping[str, Any]) -> bytes:
-    """A configuration as bytes that do not depend on the order of its entries."""
+def json_bytes(content: Mapping[str, Any]) -> bytes:
+    """Write a configuration as bytes that do not depend on the order of its entries."""
     return json.dumps(content, sort_keys=True, default=plain_value).encode()
 
 
 def plain_value(value: object) -> object:
-    """A value that JSON does not know: sets in order, all else by its text."""
+    """Write a value that JSON does not know: sets in order, all else by its text."""
     return sorted(map(str, value)) if isinstance(value, set | frozenset) else str(value)

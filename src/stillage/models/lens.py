@@ -1,8 +1,9 @@
-"""What a decoder knows after each of its blocks: the loss of its own head put there, and the hidden states' mean.
+"""What a decoder knows after each of its blocks: its own head's loss there.
 
-The blocks are found by structure (`prune.blocks_of`), so that any decoder will do. What follows the last block (a norm, a
-projection, nothing) is run by the decoder itself, while every block stands still and hands on what it is given: no
-family's norm has to be known by name. `check_lens` proves it on a given model.
+And the hidden states' mean. The blocks are found by structure (`prune.blocks_of`), so that any
+decoder will do. What follows the last block (a norm, a projection, nothing) is run by the decoder
+itself, while every block stands still and hands on what it is given: no family's norm has to be
+known by name. `check_lens` proves it on a given model.
 """
 
 from __future__ import annotations
@@ -40,10 +41,10 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Readings:
-    """What was read after each of L blocks of N records; NaN for a record without scored tokens."""
+class BlockReadings:
+    """What was read after each of L blocks of N records; NaN without scored tokens."""
 
-    loss_LN: Array  # mean negative log-probability of the scored tokens, nats, by the model's own head put after the block
+    loss_LN: Array  # of the scored tokens, nats, by the model's own head put after the block
     hidden_LNH: Array  # float32, mean over the positions that predict a scored token
 
 
@@ -53,11 +54,13 @@ def block_readings(
     *,
     batch_tokens: int = 16384,
     progress: Done | None = None,
-) -> Readings:
-    """Loss (logit lens, nostalgebraist 2020) and mean hidden state after each block; after the last it is the model's loss.
+) -> BlockReadings:
+    """Read the loss and the mean hidden state after each block (logit lens).
 
-    One forward pass, and the norm and head once per block; padding and batches change nothing. Raises CapabilityError for
-    an architecture whose blocks or head cannot be taken apart, DataError for an example too long or with unknown ids.
+    Nostalgebraist 2020. After the last it is the model's loss. One forward pass, and the norm and
+    head once per block; padding and batches change nothing. Raises CapabilityError for an
+    architecture whose blocks or head cannot be taken apart, DataError for an example too long or
+    with unknown ids.
     """
     check_examples(model, examples)
     check_lens(model)
@@ -70,19 +73,18 @@ def block_readings(
         progress=progress,
     )
     with evaluating(model):
-        shape_LH = tuple(
-            torch.stack([states_of(out)[0, 0] for out in outputs_of(model, probe_ids(model))]).shape
-        )
-    loss_LN = np.full((shape_LH[0], len(examples)), np.nan)
-    hidden_LNH = np.full((shape_LH[0], len(examples), shape_LH[1]), np.nan, np.float32)
+        outputs = outputs_of(model, probe_ids(model))
+    n_blocks, width = len(outputs), states_of(outputs[0]).shape[-1]
+    loss_LN = np.full((n_blocks, len(examples)), np.nan)
+    hidden_LNH = np.full((n_blocks, len(examples), width), np.nan, np.float32)
     for row, reading in enumerate(readings):
         if reading is not None:
             loss_LN[:, row], hidden_LNH[:, row] = reading
-    return Readings(loss_LN=loss_LN, hidden_LNH=hidden_LNH)
+    return BlockReadings(loss_LN=loss_LN, hidden_LNH=hidden_LNH)
 
 
 def batch_readings(model: PreTrainedModel, batch: Batch) -> list[tuple[Array, Array] | None]:
-    """Read each record's loss after each block [L], and the mean hidden state there [L, H]."""
+    """Read each record's loss [L] and mean hidden state [L, H] after each block."""
     ids_BS, labels_T, losses, means = batch.ids_BS, batch.labels_T, [], []
     row_T = batch.positions_T // ids_BS.shape[1]
     before_BS = torch.zeros_like(ids_BS, dtype=torch.bool)  # where a scored token is predicted
@@ -107,7 +109,7 @@ def label_loss(readout: Readout, labels_C: torch.Tensor) -> torch.Tensor:
 
 
 def outputs_of(model: PreTrainedModel, ids_BT: torch.Tensor) -> list[object]:
-    """What each block returns, as it returns it: hidden states [B, T, H], alone or first in a tuple."""
+    """Record what each block returns: hidden states [B, T, H], alone or in a tuple."""
     found: list[object] = []
 
     def keep(module: torch.nn.Module, inputs: object, output: object) -> None:
@@ -124,7 +126,7 @@ def outputs_of(model: PreTrainedModel, ids_BT: torch.Tensor) -> list[object]:
 
 
 def states_of(output: object) -> torch.Tensor:
-    """The hidden states in what a block returns."""
+    """Take the hidden states out of what a block returns."""
     states = output[0] if isinstance(output, tuple | list) else output
     assert isinstance(states, torch.Tensor)
     return states
@@ -136,7 +138,7 @@ def after_blocks(
     outputs: Sequence[object],
     states_BTH: torch.Tensor,
 ) -> torch.Tensor:
-    """What the decoder makes of hidden states as if its last block had given them: the input of the head, [B, T, H].
+    """Run what follows the blocks on given states: the input of the head, [B, T, H].
 
     outputs: what the blocks returned on these ids, for the rest of what they return.
     """
@@ -148,7 +150,7 @@ def after_blocks(
 def standing_still(
     blocks: Sequence[torch.nn.Module], outputs: Sequence[object], states_BTH: torch.Tensor
 ) -> Iterator[None]:
-    """Every block computes nothing, and returns its output with the given states in it."""
+    """Let every block compute nothing, and return its output with the given states."""
     before = [block.__dict__.get("forward") for block in blocks]
     try:
         for block, output in zip(blocks, outputs, strict=True):
@@ -165,15 +167,16 @@ def standing_still(
 
 
 def still(output: object) -> Callable[..., object]:
-    """A forward that looks at nothing."""
+    """Make a forward that looks at nothing."""
     return lambda *inputs, **settings: output
 
 
 def check_lens(model: PreTrainedModel) -> None:
-    """Prove on five tokens that blocks can stand still, and that another block's states pass through what follows them.
+    """Prove on five tokens that other states pass through what follows the blocks.
 
-    The last block's states must give the model's own hidden states; other states, other ones. Costs three tiny forward
-    passes. Raises CapabilityError where that fails, or as `blocks_of` and `check_head`.
+    The last block's states must give the model's own hidden states; other states, other ones. Costs
+    three tiny forward passes. Raises CapabilityError where that fails, or as `blocks_of` and
+    `check_head`.
     """
     check_head(model)
     ids_BT = probe_ids(model)
@@ -181,19 +184,16 @@ def check_lens(model: PreTrainedModel) -> None:
         outputs = outputs_of(model, ids_BT)
         count = len(blocks_of(model)[1])
         theirs = last_hidden(model, {"input_ids": ids_BT})
-        ours = (
-            after_blocks(model, ids_BT, outputs, states_of(outputs[-1]))
-            if len(outputs) == count
-            else theirs + 1
-        )
-        moved = (
-            after_blocks(model, ids_BT, outputs, 0 * states_of(outputs[-1]))
-            if len(outputs) == count
-            else theirs
-        )
+        ours, moved = theirs + 1, theirs
+        if len(outputs) == count:
+            last = states_of(outputs[-1])
+            ours, moved = (
+                after_blocks(model, ids_BT, outputs, states) for states in (last, 0 * last)
+            )
     if not close(ours, theirs, plain(model).dtype) or close(moved, theirs, plain(model).dtype):
         raise CapabilityError(
             "What this model knows after each of its blocks cannot be read.",
             f"model type: {model.config.model_type}; blocks: {count}, seen at work: {len(outputs)}",
-            "Leave out audit.blocks, or use a decoder whose blocks follow each other (GPT-2, OPT, LLaMA, ...).",
+            "Leave out audit.blocks, or use a decoder whose blocks follow each other "
+            "(GPT-2, OPT, LLaMA, ...).",
         )

@@ -1,4 +1,4 @@
-"""Models and tokenizers in and out: from a folder, a pinned hub id or from scratch; saved whole, hashed by content."""
+"""Models and tokenizers in and out: a folder, a pinned hub id, or from scratch."""
 
 from __future__ import annotations
 
@@ -30,7 +30,12 @@ from stillage.run.folder import atomic
 from stillage.versions import causal_types
 
 if TYPE_CHECKING:
-    from transformers import PretrainedConfig, PreTrainedModel, PreTrainedTokenizerFast
+    from transformers import (
+        PretrainedConfig,
+        PreTrainedModel,
+        PreTrainedTokenizerBase,
+        PreTrainedTokenizerFast,
+    )
 
     from stillage.run.config import ModelConfig
 
@@ -39,26 +44,17 @@ NOTHING: Mapping[str, object] = MappingProxyType({})
 
 
 def load_tokenizer(path: str, revision: str = "") -> PreTrainedTokenizerFast:
-    """The fast tokenizer of a folder or a pinned hub id (an adapter folder without one: its base model's).
+    """Load the fast tokenizer of a folder, a pinned hub id, or an adapter's base.
 
-    Raises ModelError where there is none, where it is a slow one, or where it has no end-of-text token.
+    Raises ModelError where there is none, where it is a slow one, or where it has no end-of-text
+    token.
     """
-    from transformers import AutoTokenizer, PreTrainedTokenizerFast
+    from transformers import PreTrainedTokenizerFast
 
     folder = find(path, revision)
     if not (folder / "tokenizer.json").exists() and (folder / ADAPTER).exists():
         folder = base_of(folder)
-    refuse_tokenizer_code(folder)
-    try:
-        tokenizer = AutoTokenizer.from_pretrained(
-            folder, trust_remote_code=False, use_fast=True, local_files_only=True
-        )
-    except (OSError, ValueError, KeyError, TypeError, ImportError) as error:
-        raise ModelError(
-            f"{path} has no tokenizer that can be read.",
-            first_line(error),
-            "Give a folder that has tokenizer.json.",
-        ) from error
+    tokenizer = read_tokenizer(folder, path)
     if not isinstance(tokenizer, PreTrainedTokenizerFast):
         raise ModelError(
             f"The tokenizer of {path} cannot say where its tokens lie in the text.",
@@ -74,14 +70,32 @@ def load_tokenizer(path: str, revision: str = "") -> PreTrainedTokenizerFast:
     return tokenizer
 
 
+def read_tokenizer(folder: Path, name: str) -> PreTrainedTokenizerBase:
+    """Read a folder's tokenizer, the fast one if it has one; ModelError for none."""
+    from transformers import AutoTokenizer
+
+    refuse_tokenizer_code(folder)
+    try:
+        return AutoTokenizer.from_pretrained(
+            folder, trust_remote_code=False, use_fast=True, local_files_only=True
+        )
+    except (OSError, ValueError, KeyError, TypeError, ImportError) as error:
+        raise ModelError(
+            f"{name} has no tokenizer that can be read.",
+            first_line(error),
+            "Give a folder that has tokenizer.json.",
+        ) from error
+
+
 def load_model(
     config: ModelConfig, *, vocab_size: int, seed: int, device: str | torch.device = "cpu"
 ) -> PreTrainedModel:
-    """The model of a config, in eval mode: from a folder, from a pinned hub id, or new with weights drawn from `seed`.
+    """Load a config's model, in eval mode: a folder, a pinned hub id, or new weights.
 
-    An adapter folder (PEFT), or `adapter`, gives its base model with the adapter merged. vocab_size: the tokenizer's; a
-    model may have more rows (padding), not fewer. Raises ModelError: nothing there, pickled weights, weights missing, own
-    code needed, no decoder-only model, vocabulary too small; CapabilityError where it cannot be quantised here.
+    An adapter folder (PEFT), or `adapter`, gives its base model with the adapter merged.
+    vocab_size: the tokenizer's; a model may have more rows (padding), not fewer. seed: of new
+    weights. Raises ModelError: nothing there, pickled weights, weights missing, own code needed, no
+    decoder-only model, vocabulary too small; CapabilityError where it cannot be quantised here.
     """
     dtype = getattr(torch, config.dtype)
     if config.quantize != "none":
@@ -89,7 +103,7 @@ def load_model(
     elif not config.source:
         model = from_scratch(config, vocab_size=vocab_size, seed=seed)
     elif config.adapter:
-        model = merged(
+        model = merge_adapter(
             find(config.path, config.revision) if config.path else None,
             adapter_of(config.adapter),
             dtype,
@@ -105,7 +119,7 @@ def load_model(
 
 
 def check_rows_of(source: str, rows: int, vocab_size: int) -> None:
-    """ModelError where a model lacks tokens of the tokenizer."""
+    """Raise ModelError where a model lacks tokens of the tokenizer."""
     if rows < vocab_size:
         raise ModelError(
             "The model knows fewer tokens than the tokenizer.",
@@ -115,10 +129,10 @@ def check_rows_of(source: str, rows: int, vocab_size: int) -> None:
 
 
 def check_ahead(config: ModelConfig, *, vocab_size: int) -> PretrainedConfig:
-    """Refuse, by its settings alone, a model of a folder or hub id that `load_model` would refuse; its configuration.
+    """Refuse by its settings alone a model that `load_model` would refuse.
 
-    Asked before hours of training end in that error: bitsandbytes missing, no decoder, pickled weights, too few tokens. An
-    adapter stands for its base model. Raises what `load_model` would.
+    Asked before hours of training end in that error: bitsandbytes missing, no decoder, pickled
+    weights, too few tokens. An adapter stands for its base model. Returns the configuration.
     """
     if config.quantize != "none":
         quantization(config.quantize, torch.float32)
@@ -132,7 +146,7 @@ def check_ahead(config: ModelConfig, *, vocab_size: int) -> PretrainedConfig:
 
 
 def settings_of(folder: Path) -> PretrainedConfig:
-    """The configuration of a model folder; ModelError for a model that is no decoder, or that transformers cannot build."""
+    """Read a model folder's configuration; ModelError for no decoder or unknown ones."""
     from transformers import AutoConfig
 
     kind = native(read_model_config(folder / "config.json"), folder)
@@ -143,19 +157,27 @@ def settings_of(folder: Path) -> PretrainedConfig:
 
 
 def read_any(folder: Path, dtype: torch.dtype) -> PreTrainedModel:
-    """A model folder, or an adapter folder with its base model."""
-    return merged(None, folder, dtype) if (folder / ADAPTER).exists() else read_model(folder, dtype)
+    """Read a model folder, or an adapter folder with its base model."""
+    return (
+        merge_adapter(None, folder, dtype)
+        if (folder / ADAPTER).exists()
+        else read_model(folder, dtype)
+    )
 
 
 def read_quantized(
     config: ModelConfig, dtype: torch.dtype, device: str | torch.device
 ) -> PreTrainedModel:
-    """A complete model folder in 8 or 4 bits. CapabilityError without bitsandbytes, or for a model that has no folder."""
+    """Read a complete model folder in 8 or 4 bits.
+
+    CapabilityError without bitsandbytes, or for a model that has no folder.
+    """
     folder = find(config.path, config.revision) if config.path else None
     if folder is None or config.adapter or (folder / ADAPTER).exists():
         raise CapabilityError(
             "Only a complete model folder can be quantised.",
-            f"path: {config.path or '(from scratch)'}; adapter: {config.adapter or '(none)'}; quantize: {config.quantize}",
+            f"path: {config.path or '(from scratch)'}; adapter: {config.adapter or '(none)'}; "
+            f"quantize: {config.quantize}",
             "Save the merged model first, or leave out quantize.",
         )
     return read_model(
@@ -166,7 +188,7 @@ def read_quantized(
 
 
 def quantization(kind: str, dtype: torch.dtype) -> object:
-    """transformers' settings for bitsandbytes: int8 (Dettmers et al. 2022) or nf4 (arXiv:2305.14314), the head left alone."""
+    """Make bitsandbytes' settings: int8 (Dettmers et al. 2022) or nf4 (2305.14314)."""
     if importlib.util.find_spec("bitsandbytes") is None:
         raise CapabilityError(
             "Quantised weights need bitsandbytes.",
@@ -185,34 +207,16 @@ def quantization(kind: str, dtype: torch.dtype) -> object:
 def read_model(
     folder: Path, dtype: torch.dtype, extra: Mapping[str, object] = NOTHING
 ) -> PreTrainedModel:
-    """A complete model folder: safetensors only, every weight there, transformers' own code only.
+    """Read a complete model folder: safetensors only, every weight there, no own code.
 
     extra: more arguments of from_pretrained.
     """
-    from safetensors import SafetensorError
     from transformers import AutoModelForCausalLM
 
     settings = settings_of(folder)
     require_safetensors(folder)
-    try:
-        with quiet():
-            loaded = AutoModelForCausalLM.from_pretrained(
-                folder,
-                config=settings,
-                dtype=dtype,
-                use_safetensors=True,
-                trust_remote_code=False,
-                local_files_only=True,
-                output_loading_info=True,
-                **extra,
-            )
-    except (OSError, ValueError, RuntimeError, KeyError, SafetensorError) as error:
-        raise ModelError(
-            f"The weights of {folder} cannot be read.",
-            first_line(error),
-            "Copy the folder again: it may be damaged.",
-        ) from error
-    model, info = cast("tuple[PreTrainedModel, dict[str, Any]]", loaded)
+    options = {"config": settings, "dtype": dtype, **extra}
+    model, info = read_weights(AutoModelForCausalLM, folder, options)
     if missing := sorted(info["missing_keys"]):
         raise ModelError(
             f"{folder} lacks weights; the rest would be random.",
@@ -220,17 +224,45 @@ def read_model(
             "Give the complete model (for a LoRA adapter, a folder with adapter_config.json).",
         )
     if unused := sorted(info["unexpected_keys"]):
-        log.warning(
-            "%s: %d tensors are not part of the model and are left out, e.g. %s",
-            folder,
-            len(unused),
-            unused[0],
-        )
+        notice = "%s: %d tensors are not part of the model and are left out, e.g. %s"
+        log.warning(notice, folder, len(unused), unused[0])
     return model
 
 
-def merged(base: Path | None, folder: Path, dtype: torch.dtype) -> PreTrainedModel:
-    """A base model (None: the one that the adapter names) with the adapter of a folder (PEFT) merged into its weights."""
+def read_weights(
+    factory: Any,  # noqa: ANN401 - one of transformers' auto classes
+    folder: Path,
+    options: Mapping[str, object],
+) -> tuple[PreTrainedModel, dict[str, Any]]:
+    """Read safetensors with transformers' own code; the model, and what was missing.
+
+    Raises ModelError where they cannot be read.
+    """
+    from safetensors import SafetensorError
+
+    try:
+        with quiet():
+            return factory.from_pretrained(
+                folder,
+                use_safetensors=True,
+                trust_remote_code=False,
+                local_files_only=True,
+                output_loading_info=True,
+                **options,
+            )
+    except (OSError, ValueError, RuntimeError, KeyError, TypeError, SafetensorError) as error:
+        raise ModelError(
+            f"The weights of {folder} cannot be read.",
+            first_line(error),
+            "Copy the folder again: it may be damaged.",
+        ) from error
+
+
+def merge_adapter(base: Path | None, folder: Path, dtype: torch.dtype) -> PreTrainedModel:
+    """Merge the adapter of a folder (PEFT) into a base model's weights.
+
+    base: its folder; None: the one that the adapter names.
+    """
     from peft import PeftModel
     from safetensors import SafetensorError
 
@@ -243,14 +275,15 @@ def merged(base: Path | None, folder: Path, dtype: torch.dtype) -> PreTrainedMod
         raise ModelError(
             f"The adapter {folder} does not fit its base model.",
             f"base model: {base or named_base(folder)[0]}; {first_line(error)}",
-            "Check base_model_name_or_path in adapter_config.json, or name the model it was trained on.",
+            "Check base_model_name_or_path in adapter_config.json, "
+            "or name the model it was trained on.",
         ) from error
     check_applied(adapted, folder)
     return cast("PreTrainedModel", adapted.merge_and_unload())  # pyright: ignore[reportCallIssue]
 
 
 def check_applied(adapted: Any, folder: Path) -> None:  # noqa: ANN401 - peft's model
-    """ModelError where an adapter (PEFT) lacks weights or has some without a place: peft only warns, and goes on."""
+    """Raise ModelError where an adapter's weights are not its layers'; peft warns."""
     from peft import get_peft_model_state_dict
     from safetensors import safe_open
 
@@ -262,17 +295,20 @@ def check_applied(adapted: Any, folder: Path) -> None:  # noqa: ANN401 - peft's 
     unused = sorted(name for name in stored - wanted if "lora_" in name)
     if lacking := sorted(wanted - stored) or unused:
         raise ModelError(
-            f"The adapter {folder} would not be applied: its weights are not those of the layers it names.",
+            f"The adapter {folder} would not be applied: "
+            "its weights are not those of the layers it names.",
             f"base model: {named_base(folder)[0] or '(given)'}; missing: {len(wanted - stored)},"
             f" without a place: {len(unused)}, e.g. {lacking[0]}",
-            "Check base_model_name_or_path and target_modules in adapter_config.json, or save the adapter again.",
+            "Check base_model_name_or_path and target_modules in adapter_config.json, "
+            "or save the adapter again.",
         )
 
 
 def save_model(model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, folder: Path) -> None:
-    """Write a complete Hugging Face folder, whole or not at all: config, safetensors, generation config, tokenizer.
+    """Write a complete Hugging Face folder, whole or not at all.
 
-    The special ids become the tokenizer's. Equal weights give equal bytes. A PEFT model is written as its adapter.
+    Config, safetensors, generation config, tokenizer, whose special ids become the model's. Equal
+    weights give equal bytes. A PEFT model is written as its adapter.
     """
     from transformers import PreTrainedModel
 
@@ -280,14 +316,14 @@ def save_model(model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, folde
     with atomic(folder) as temporary, quiet():
         if isinstance(model, PreTrainedModel):
             model.save_pretrained(temporary, safe_serialization=True)
-        else:  # peft's: "auto" would ask the hub whether the vocabulary has grown, and the model card is an empty form
+        else:  # peft's: "auto" would ask the hub about the vocabulary; the card is an empty form
             model.save_pretrained(temporary, safe_serialization=True, save_embedding_layers=False)
             (temporary / "README.md").unlink(missing_ok=True)
         tokenizer.save_pretrained(temporary)
 
 
 def set_special_ids(model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast) -> None:
-    """Give the model the tokenizer's bos, eos and pad ids, in its config and its generation config."""
+    """Give the model the tokenizer's bos, eos and pad ids, in both its configs."""
     generation = model.generation_config
     for name in ("bos_token_id", "eos_token_id", "pad_token_id"):
         value = getattr(tokenizer, name)

@@ -1,7 +1,8 @@
-"""Low-rank adapters: the model stays as it is, and two thin matrices beside some of its layers are trained.
+"""Low-rank adapters: thin matrices beside some layers are trained, not the model.
 
-y = W x + (alpha / r) B A x, with A drawn and B = 0 at the start, so that training starts from the model itself.
-Hu et al. 2021, arXiv:2106.09685, section 4.1. The layers, files and merging are peft's.
+y = W x + (alpha / r) B A x, with A drawn and B = 0 at the start, so that training starts from the
+model itself. Hu et al. 2021, arXiv:2106.09685, section 4.1. The layers, files and merging are
+peft's.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 
 
 def wants_adapter(config: ModelConfig) -> bool:
-    """Do the settings ask for an adapter to train?"""
+    """Tell whether the settings ask for an adapter to train."""
     return config.lora_rank > 0 or bool(config.adapter)
 
 
@@ -40,11 +41,12 @@ def with_adapter(
     seed: int,
     base_folder: Path,
 ) -> PreTrainedModel:
-    """The model of `load_model`, with the adapter of the config to be trained: new from `seed`, or the given one.
+    """Put an adapter to train on a base model: new from `seed`, or the given one.
 
-    What is saved later names its base model: the folder or hub id it was loaded from; one that is nowhere on disk (from
-    scratch, pruned, or merged with an adapter) is written to base_folder first. The model given is changed in place.
-    Raises ConfigError for settings that clash, ModelError where the adapter or its layers do not fit.
+    What is saved later names its base model: the folder or hub id it was loaded from; one that is
+    nowhere on disk (from scratch, pruned, or merged with an adapter) is written to base_folder
+    first. The model given is changed in place. Raises ConfigError for settings that clash,
+    ModelError where the adapter or its layers do not fit.
     """
     from peft import PeftModel, get_peft_model
 
@@ -70,15 +72,16 @@ def with_adapter(
             "The adapter does not fit the model.",
             f"adapter: {config.adapter or '(new)'}; base model: {where};"
             f" lora_targets: {', '.join(config.lora_targets) or '(default)'}; {first_line(error)}",
-            "Name layers that the model has in lora_targets (all-linear: every one), or check `adapter`.",
+            "Name layers that the model has in lora_targets (all-linear: every one), "
+            "or check `adapter`.",
         ) from error
     settings = model.peft_config["default"]
     settings.base_model_name_or_path, settings.revision = where, revision or None
     return cast("PreTrainedModel", model.eval())
 
 
-def check_settings(config: ModelConfig) -> None:
-    """ConfigError for numbers that make no adapter, or two adapters at once."""
+def check_adapter_settings(config: ModelConfig) -> None:
+    """Raise ConfigError for numbers that make no adapter, or two adapters at once."""
     if config.adapter and config.lora_rank:
         raise ConfigError(
             "An adapter to start from has its own rank.",
@@ -88,13 +91,14 @@ def check_settings(config: ModelConfig) -> None:
     if config.lora_rank < 0 or config.lora_alpha < 0 or not 0 <= config.lora_dropout < 1:
         raise ConfigError(
             "These numbers make no adapter.",
-            f"lora_rank: {config.lora_rank}; lora_alpha: {config.lora_alpha}; lora_dropout: {config.lora_dropout}",
+            f"lora_rank: {config.lora_rank}; lora_alpha: {config.lora_alpha}; "
+            f"lora_dropout: {config.lora_dropout}",
             "Choose a rank and an alpha of at least 0, and a dropout in [0, 1).",
         )
 
 
 def base_source(config: ModelConfig) -> tuple[str, str]:
-    """(folder or hub id, commit) of a base model that others can open; empty where it is not on disk as it is."""
+    """Return a base model's place and commit; empty where it is not on disk as it is."""
     if config.prune_teacher_to or not config.source:
         return "", ""
     if not config.path:
@@ -110,7 +114,7 @@ def base_source(config: ModelConfig) -> tuple[str, str]:
 
 
 def lora_config(base: PreTrainedModel, config: ModelConfig) -> LoraConfig:
-    """peft's settings; GPT-2's layers (Conv1D) keep their weights the other way round."""
+    """Make peft's settings; GPT-2's layers (Conv1D) keep their weights transposed."""
     from peft import LoraConfig
     from transformers import Conv1D
 
@@ -136,11 +140,11 @@ def load_trainable(
     device: str | torch.device = "cpu",
     base: PreTrainedModel | None = None,
 ) -> PreTrainedModel:
-    """What a training starts from: `load_model`, with an adapter to train where the config asks for one.
+    """Load what a training starts from, with an adapter where the config asks for one.
 
     base: use this model instead of the one the config names (a pruned teacher).
     """
-    check_settings(config)
+    check_adapter_settings(config)
     if base is None:
         bare = config
         if config.adapter:
@@ -154,7 +158,7 @@ def load_trainable(
 
 
 def largest_change(folder: Path) -> float:
-    """The largest weight, in absolute value, of an adapter's factor that starts at 0 (B); of all its weights without one.
+    """Find an adapter's largest weight of those that start at 0 (B), else of all.
 
     At 0 the adapter leaves its base model as it is.
     """

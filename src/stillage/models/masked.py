@@ -1,7 +1,8 @@
-"""A masked language model proposes other words for chosen places of a text: near copies that still read well.
+"""A masked language model proposes other words for chosen places of a text.
 
-Serves neighbours of audited records (Mattern et al. 2023, arXiv:2305.18462, section 3.2) and fuzzy duplicates. A token's
-form says whether it begins a word, and whether it is of letters, digits or signs; by default like replaces like.
+Serves neighbours of audited records (Mattern et al. 2023, arXiv:2305.18462, section 3.2) and fuzzy
+duplicates. A token's form says whether it begins a word, and whether it is of letters, digits or
+signs; by default like replaces like.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 import torch
@@ -20,17 +21,10 @@ from stillage.models.batching import run_batches
 from stillage.models.decoder import evaluating
 from stillage.models.identity import folder_hash
 from stillage.models.lengths import kinds
+from stillage.models.load import read_tokenizer, read_weights
 from stillage.models.padding import pad
 from stillage.models.pair import context_of
-from stillage.models.quiet import quiet
-from stillage.models.scratch import first_line
-from stillage.models.source import (
-    find,
-    native,
-    read_model_config,
-    refuse_tokenizer_code,
-    require_safetensors,
-)
+from stillage.models.source import find, native, read_model_config, require_safetensors
 from stillage.types import Array
 from stillage.versions import masked_types
 
@@ -47,10 +41,10 @@ MOST_LOGITS = {"cpu": 2**25, "cuda": 2**28}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Masked:
-    """A masked language model with its tokenizer, what each token writes, and a hash that names both.
+    """A masked language model with its tokenizer, and what each token writes.
 
-    form_V: UNUSABLE (special, half a character, not printable), or a number from 1 for its form. surface_V: the token's
-    text, without spaces around it.
+    form_V: UNUSABLE (special, half a character, not printable), or a number from 1 for its form.
+    surface_V: the token's text, without spaces around it. key: a hash that names both.
     """
 
     model: PreTrainedModel
@@ -62,7 +56,7 @@ class Masked:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Encoded:
-    """A text as the masked model reads it: its ids, where each token stands in the text, and which may be replaced."""
+    """A text as the masked model reads it, and which tokens may be replaced."""
 
     text: str
     ids_T: Array  # int64, special tokens included
@@ -72,13 +66,13 @@ class Encoded:
 
 
 def load_masked(path: str, revision: str = "", device: str | torch.device = "cpu") -> Masked:
-    """The masked language model of a folder or a pinned hub id: safetensors only, transformers' own code only.
+    """Load the masked language model of a folder or a pinned hub id.
 
-    Raises ModelError: nothing there, pickled weights, own code needed, no masked-language-model head (a decoder, or a
-    folder without the head's weights), no fast tokenizer, no mask token.
+    Safetensors only, transformers' own code only. Raises ModelError: nothing there, pickled
+    weights, own code needed, no masked-language-model head (a decoder, or a folder without the
+    head's weights), no fast tokenizer, no mask token.
     """
-    from safetensors import SafetensorError
-    from transformers import AutoModelForMaskedLM, AutoTokenizer
+    from transformers import AutoModelForMaskedLM
 
     folder = find(path, revision)
     kind = native(read_model_config(folder / "config.json"), folder)
@@ -89,25 +83,8 @@ def load_masked(path: str, revision: str = "", device: str | torch.device = "cpu
             "Give one that fills gaps in a text (BERT, RoBERTa, ModernBERT, ...).",
         )
     require_safetensors(folder)
-    refuse_tokenizer_code(folder)
-    try:
-        with quiet():
-            loaded = AutoModelForMaskedLM.from_pretrained(
-                folder,
-                dtype=torch.float32,
-                use_safetensors=True,
-                trust_remote_code=False,
-                local_files_only=True,
-                output_loading_info=True,
-            )
-            tokenizer = AutoTokenizer.from_pretrained(
-                folder, trust_remote_code=False, use_fast=True, local_files_only=True
-            )
-    except (OSError, ValueError, RuntimeError, KeyError, TypeError, SafetensorError) as error:
-        raise ModelError(
-            f"{path} cannot be read.", first_line(error), "Copy the folder again, or use another."
-        ) from error
-    model, info = cast("tuple[PreTrainedModel, dict[str, Any]]", loaded)
+    tokenizer = cast("PreTrainedTokenizerFast", read_tokenizer(folder, path))
+    model, info = read_weights(AutoModelForMaskedLM, folder, {"dtype": torch.float32})
     if missing := sorted(info["missing_keys"]):
         raise ModelError(
             f"{path} lacks weights of its masked-language-model head; they would be random.",
@@ -118,7 +95,7 @@ def load_masked(path: str, revision: str = "", device: str | torch.device = "cpu
 
 
 def masked(model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, key: str) -> Masked:
-    """Model and tokenizer together. ModelError without a mask token, or where the tokenizer cannot tell places in a text."""
+    """Join model and tokenizer; ModelError for one that is slow or has no mask token."""
     if not tokenizer.is_fast or tokenizer.mask_token_id is None:
         raise ModelError(
             "This tokenizer cannot mask a place in a text.",
@@ -126,17 +103,14 @@ def masked(model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, key: str)
             "Use a fast tokenizer (tokenizer.json) with a mask token.",
         )
     forms, surfaces = vocabulary(tokenizer)
+    key = f"{key} {tokenizer_hash(tokenizer)}"
     return Masked(
-        model=model.eval(),
-        tokenizer=tokenizer,
-        form_V=forms,
-        surface_V=surfaces,
-        key=f"{key} {tokenizer_hash(tokenizer)}",
+        model=model.eval(), tokenizer=tokenizer, form_V=forms, surface_V=surfaces, key=key
     )
 
 
 def vocabulary(tokenizer: PreTrainedTokenizerFast) -> tuple[Array, tuple[str, ...]]:
-    """Form and surface of every token: see Masked."""
+    """Return the form and the surface of every token, as in Masked."""
     tokens = cast("list[str]", tokenizer.convert_ids_to_tokens(list(range(len(tokenizer)))))
     special = set(tokenizer.all_special_ids)
     marked = any(token.startswith(MARKS) for token in tokens)
@@ -151,7 +125,7 @@ def vocabulary(tokenizer: PreTrainedTokenizerFast) -> tuple[Array, tuple[str, ..
 
 
 def encode(masked: Masked, texts: Sequence[str]) -> list[Encoded]:
-    """Texts as the masked model reads them; of one longer than its context, only the start is read (and may change)."""
+    """Read texts; of one beyond the context only the start, which alone may change."""
     if not texts:
         return []
     found = masked.tokenizer(
@@ -159,17 +133,12 @@ def encode(masked: Masked, texts: Sequence[str]) -> list[Encoded]:
         add_special_tokens=True,
         return_offsets_mapping=True,
         return_special_tokens_mask=True,
-        truncation=(limit := readable(masked.model)) is not None,
+        truncation=(limit := masked_context(masked.model)) is not None,
         max_length=limit,
     )
     rows = []
-    for text, ids, spans, special in zip(
-        texts,
-        found["input_ids"],
-        found["offset_mapping"],
-        found["special_tokens_mask"],
-        strict=True,
-    ):
+    columns = (found[name] for name in ("input_ids", "offset_mapping", "special_tokens_mask"))
+    for text, ids, spans, special in zip(texts, *columns, strict=True):
         ids_T = np.asarray(ids, np.int64)
         start_T, end_T = np.asarray(spans, np.int64).reshape(-1, 2).T
         may_T = (masked.form_V[ids_T] != UNUSABLE) & ~np.asarray(special, bool) & (end_T > start_T)
@@ -177,18 +146,21 @@ def encode(masked: Masked, texts: Sequence[str]) -> list[Encoded]:
     return rows
 
 
-def readable(model: PreTrainedModel) -> int | None:
-    """Tokens the model can read at once: a table of positions with a padding id is used from that id + 1 on (RoBERTa)."""
+def masked_context(model: PreTrainedModel) -> int | None:
+    """Count the tokens the model can read at once.
+
+    A table of positions with a padding id is used from that id + 1 on (RoBERTa).
+    """
     context = context_of(model)
     if context is None:
         return None
     words = model.get_input_embeddings()
-    tables = [
-        module
-        for module in model.modules()
-        if isinstance(module, torch.nn.Embedding) and module is not words
+    tables = [one for one in model.modules() if isinstance(one, torch.nn.Embedding)]
+    paddings = [
+        table.padding_idx
+        for table in tables
+        if table is not words and table.num_embeddings == context
     ]
-    paddings = [table.padding_idx for table in tables if table.num_embeddings == context]
     return context - max((padding + 1 for padding in paddings if padding is not None), default=0)
 
 
@@ -221,14 +193,12 @@ def propose(
     """
     for text, chosen in zip(texts, places, strict=True):
         assert all(text.may_T[place] for place in chosen), "only places that may be replaced"
-    rows: list[
-        tuple[int, list[int]]
-    ] = []  # (text, positions in `places` that are masked in this row)
+    # (text, positions in `places` that are masked in this row)
+    rows: list[tuple[int, list[int]]] = []
     for number, chosen in enumerate(places):
         slots = list(range(len(chosen)))
-        rows += (
-            [(number, slots)] if wanted.together and slots else [(number, [slot]) for slot in slots]
-        )
+        parts = [slots] if wanted.together and slots else [[slot] for slot in slots]
+        rows += [(number, part) for part in parts]
     results: list[list[Array]] = [[np.zeros(0, np.int64)] * len(chosen) for chosen in places]
     mask = cast("int", masked.tokenizer.mask_token_id)
 
@@ -241,13 +211,10 @@ def propose(
                 ids_BT[k, places[number][slot]] = mask
                 where.append((k, places[number][slot], number, slot))
         originals = np.array([texts[number].ids_T[place] for _, place, number, _ in where])
-        logits_NV = gap_logits(
-            masked, ids_BT, real_BT, [k for k, *_ in where], [place for _, place, *_ in where]
-        )
-        for (_, _, number, slot), found in zip(
-            where, best(masked, logits_NV, originals, wanted), strict=True
-        ):
-            results[number][slot] = found
+        gaps = [k for k, *_ in where], [place for _, place, *_ in where]
+        tokens = best(masked, gap_logits(masked, ids_BT, real_BT, *gaps), originals, wanted)
+        for (_, _, number, slot), token_K in zip(where, tokens, strict=True):
+            results[number][slot] = token_K
 
     most = MOST_LOGITS["cpu" if masked.model.device.type == "cpu" else "cuda"] // len(masked.form_V)
     with evaluating(masked.model):
@@ -260,7 +227,7 @@ def propose(
 def gap_logits(
     masked: Masked, ids_BT: Array, real_BT: Array, rows: list[int], places: list[int]
 ) -> torch.Tensor:
-    """The model's logits at the given places of a batch, [N, V], without rows of the head beyond the vocabulary."""
+    """Compute the logits at places of a batch, [N, V], of the vocabulary alone."""
     device = masked.model.device
     ids, real = torch.from_numpy(ids_BT).to(device), torch.from_numpy(real_BT).to(device)
     logits_BTV = masked.model(input_ids=ids, attention_mask=real).logits
@@ -270,35 +237,27 @@ def gap_logits(
 def best(
     masked: Masked, logits_NV: torch.Tensor, originals_N: Array, wanted: Substitutes
 ) -> list[Array]:
-    """The likeliest usable tokens in place of the originals, at most top_k each: see `propose`."""
+    """Choose the likeliest usable tokens in place of the originals, as `propose` says."""
     form_V = torch.from_numpy(masked.form_V).to(logits_NV.device)
     originals = torch.from_numpy(originals_N).to(logits_NV.device)
-    wrong_NV = (
-        form_V[None] != form_V[originals][:, None]
-        if wanted.same_form
-        else (form_V == UNUSABLE)[None]
-    )
+    wrong_NV = (form_V == UNUSABLE)[None]
+    if wanted.same_form:
+        wrong_NV = form_V[None] != form_V[originals][:, None]
     logits_NV = logits_NV.masked_fill(wrong_NV, -torch.inf)
     logits_NV.scatter_(1, originals[:, None], -torch.inf)
-    top = logits_NV.topk(
-        min(wanted.top_k + 8, logits_NV.shape[1]), dim=1
-    )  # a few more: some may write the same
-    found = []
-    for original, ids, values in zip(
-        originals_N, top.indices.cpu().numpy(), top.values.cpu().numpy(), strict=True
-    ):
-        same = masked.surface_V[original]
-        kept = [
-            token
-            for token, value in zip(ids, values, strict=True)
-            if np.isfinite(value) and masked.surface_V[token] != same
-        ]
-        found.append(np.array(kept[: wanted.top_k], np.int64))
-    return found
+    # a few more: some may write the same
+    top = logits_NV.topk(min(wanted.top_k + 8, logits_NV.shape[1]), dim=1)
+    surface_V, results = masked.surface_V, []
+    ids_NK, values_NK = top.indices.cpu().numpy(), top.values.cpu().numpy()
+    for original, ids, values in zip(originals_N, ids_NK, values_NK, strict=True):
+        ids = ids[np.isfinite(values)]
+        kept = [token for token in ids if surface_V[token] != surface_V[original]]
+        results.append(np.array(kept[: wanted.top_k], np.int64))
+    return results
 
 
 def replaced(masked: Masked, text: Encoded, tokens: Mapping[int, int]) -> str:
-    """The text with other tokens at some places; spaces before them, and everything else, stay as they are."""
+    """Put other tokens at some places of a text; all else, spaces too, stays."""
     changed = text.text
     for place in sorted(tokens, reverse=True):
         start, end = int(text.start_T[place]), int(text.end_T[place])

@@ -1,4 +1,7 @@
-"""A small masked language model of the run's own, trained in seconds on public texts: no download, nothing private in it."""
+"""A small masked language model of the run's own, trained on public texts.
+
+In seconds: no download, nothing private in it.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +15,7 @@ import torch
 from stillage.data.bpe import train_bpe
 from stillage.errors import DataError
 from stillage.models.masked import Masked, load_masked
+from stillage.models.padding import pad
 from stillage.models.quiet import quiet
 from stillage.rng import derive, generator
 from stillage.run.folder import atomic, sha256_text
@@ -39,10 +43,11 @@ def small_masked(
     steps: int = STEPS,
     device: str | torch.device = "cpu",
 ) -> Masked:
-    """The masked model of these texts, trained now or found in the cache folder (named by the texts, seed and steps).
+    """Return the masked model of these texts, trained now or kept in the cache folder.
 
-    Two BERT blocks, 96 wide, over a byte-level BPE of 1,024 fitted on the texts. Give it public texts only: whoever makes
-    neighbours or near-duplicates with it must not learn from what is audited. Raises DataError without text.
+    Two BERT blocks, 96 wide, over a byte-level BPE of 1,024 fitted on the texts. Give it public
+    texts only: whoever makes neighbours or near-duplicates with it must not learn from what is
+    audited. Raises DataError without text.
     """
     texts = [text for text in texts if text]
     if not texts:
@@ -66,7 +71,7 @@ def small_masked(
 def train_masked(
     texts: Sequence[str], seed: int, steps: int
 ) -> tuple[BertForMaskedLM, PreTrainedTokenizerFast]:
-    """Fit tokenizer and model; the same texts, seed, steps and threads give the same weights."""
+    """Fit tokenizer and model; equal input and threads give equal weights."""
     from transformers import BertConfig, BertForMaskedLM
 
     tokenizer = train_bpe(texts, VOCABULARY)
@@ -87,9 +92,7 @@ def train_masked(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(derive(seed, "masked model"))
         model = BertForMaskedLM(config)
-    encoded = tokenizer(
-        list(texts), truncation=True, max_length=CONTEXT, return_attention_mask=False
-    )["input_ids"]
+    encoded = tokenizer(list(texts), truncation=True, max_length=CONTEXT)["input_ids"]
     rows = [np.asarray(ids, np.int64) for ids in encoded if len(ids) > 1]
     if not rows:
         raise DataError(
@@ -97,7 +100,7 @@ def train_masked(
         )
     optimiser = torch.optim.AdamW(model.parameters(), lr=LR, weight_decay=0.01)
     model.train()
-    last = np.nan
+    loss = torch.tensor(torch.nan)
     for step in range(steps):
         rng = generator(seed, "masked model", step)
         chosen = [rows[index] for index in rng.integers(len(rows), size=min(BATCH, len(rows)))]
@@ -109,10 +112,8 @@ def train_masked(
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimiser.step()
-        last = loss.item()
-    log.info(
-        "masked model: %d texts, %d steps, last loss %.2f nats per gap", len(rows), steps, last
-    )
+    said = "masked model: %d texts, %d steps, last loss %.2f nats per gap"
+    log.info(said, len(rows), steps, loss.item())
     return model.eval(), tokenizer
 
 
@@ -122,25 +123,20 @@ def gap_loss(
     rows: Sequence[np.ndarray],
     rng: np.random.Generator,
 ) -> torch.Tensor:
-    """Mean cross-entropy at the gaps of a batch: 15 % of the tokens, of which most are masked, some changed, some kept."""
-    longest = max(map(len, rows))
-    ids_BT = np.full((len(rows), longest), cast("int", tokenizer.pad_token_id), np.int64)
-    real_BT = np.zeros((len(rows), longest), bool)
-    for k, row in enumerate(rows):
-        ids_BT[k, : len(row)], real_BT[k, : len(row)] = row, True
-    gaps_BT = real_BT & (rng.random(ids_BT.shape) < GAPS)
-    gaps_BT[np.arange(len(rows)), rng.integers([len(row) for row in rows])] = (
-        True  # at least one each
-    )
+    """Compute the mean cross-entropy at the gaps of a batch, 15 % of the tokens.
+
+    Most are masked, some changed, some kept.
+    """
+    ids_BT, real_BT = pad(rows, fill=cast("int", tokenizer.pad_token_id))
+    gaps_BT = (real_BT == 1) & (rng.random(ids_BT.shape) < GAPS)
+    # at least one each
+    gaps_BT[np.arange(len(rows)), rng.integers([len(row) for row in rows])] = True
     labels_N = torch.from_numpy(ids_BT[gaps_BT])
     fate_BT = rng.random(ids_BT.shape)
     ids_BT[gaps_BT & (fate_BT >= KEPT + RANDOM)] = cast("int", tokenizer.mask_token_id)
     other_BT = gaps_BT & (fate_BT >= KEPT) & (fate_BT < KEPT + RANDOM)
     ids_BT[other_BT] = rng.integers(len(tokenizer), size=int(other_BT.sum()))
-    real = torch.from_numpy(real_BT.astype(np.int64))
-    hidden_BTH = model.base_model(
-        input_ids=torch.from_numpy(ids_BT), attention_mask=real
-    ).last_hidden_state
-    return torch.nn.functional.cross_entropy(
-        bert_head(model)(hidden_BTH[torch.from_numpy(gaps_BT)]), labels_N
-    )
+    inputs = {"input_ids": torch.from_numpy(ids_BT), "attention_mask": torch.from_numpy(real_BT)}
+    hidden_BTH = model.base_model(**inputs).last_hidden_state
+    logits_NV = bert_head(model)(hidden_BTH[torch.from_numpy(gaps_BT)])
+    return torch.nn.functional.cross_entropy(logits_NV, labels_N)

@@ -1,4 +1,4 @@
-"""Can a model keep several records in one row apart? Found out by doing it."""
+"""Whether a model keeps several records in one row apart, found out by doing it."""
 
 from __future__ import annotations
 
@@ -29,12 +29,13 @@ def check_packing(model: PreTrainedModel, longest: int) -> None:
         raise CapabilityError(
             "This model cannot keep several records in one row apart.",
             f"model type: {settings.model_type}; {why}",
-            "Leave out packing, or use an attention model that takes a block mask (GPT-2, OPT, LLaMA, Qwen, Mistral, ...).",
+            "Leave out packing, or use an attention model that takes a block mask "
+            "(GPT-2, OPT, LLaMA, Qwen, Mistral, ...).",
         )
 
 
 def packing_fault(model: PreTrainedModel) -> str:
-    """Say what goes wrong where two short documents share a row; empty where nothing does."""
+    """Say what goes wrong where two short documents share a row; empty for nothing."""
     ids_BT = probe_ids(model)
     documents_BT = torch.tensor([[0, 0, 0, 1, 1]], device=ids_BT.device)
     with evaluating(model):

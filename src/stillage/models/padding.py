@@ -13,9 +13,9 @@ from stillage.types import Array, Batch, Example
 
 
 def pad(rows: Sequence[Array], *, fill: int = 0, left: bool = False) -> tuple[Array, Array]:
-    """Lay rows of ids side by side: ids [B, S], filled up on the right (or left), and where they are real.
+    """Lay rows of ids side by side, filled up on the right (or left), [B, S].
 
-    Both are int64. `fill` is never read: what is real is told by the second array alone.
+    int64, as where they are real, the second array. `fill` is never read.
     """
     width = max(map(len, rows))
     ids_BS = np.full((len(rows), width), fill, np.int64)
@@ -27,7 +27,7 @@ def pad(rows: Sequence[Array], *, fill: int = 0, left: bool = False) -> tuple[Ar
 
 
 def collate(examples: Sequence[Example], device: torch.device, *, trained: bool = True) -> Batch:
-    """Make one right-padded batch on `device`, with the labels shifted: token t is predicted at t - 1.
+    """Make one right-padded batch, its labels shifted: token t is predicted at t - 1.
 
     trained=False masks every label: what a process without records runs so that the others need
     not wait for it.
@@ -56,7 +56,7 @@ def collate(examples: Sequence[Example], device: torch.device, *, trained: bool 
 def collate_packed(
     examples: Sequence[Example], device: torch.device, *, row_tokens: int, trained: bool = True
 ) -> Batch:
-    """Make a batch with several examples in a row, each for itself, of at most row_tokens a row.
+    """Make a batch with several examples in a row of at most row_tokens.
 
     A longer example has a row of its own. Longest first, each into the first row with room.
     trained: as in `collate`. The labels come row by row.
@@ -67,7 +67,7 @@ def collate_packed(
     rows: list[list[Example]] = [[] for _ in range(max(places) + 1)]
     for example, place in zip(by_length, places, strict=True):
         rows[place].append(example)
-    batch = collate([joined(row) for row in rows], device, trained=trained)
+    batch = collate([join_examples(row) for row in rows], device, trained=trained)
     documents_BS = np.full(tuple(batch.ids_BS.shape), -1, dtype=np.int64)
     for number, row in enumerate(rows):
         counts = [len(example.ids_T) for example in row]
@@ -79,8 +79,8 @@ def collate_packed(
     )
 
 
-def joined(examples: Sequence[Example]) -> Example:
-    """Put examples one after the other; what is not trained stays so (the first token never is)."""
+def join_examples(examples: Sequence[Example]) -> Example:
+    """Put examples one after the other; what is not trained stays so."""
     return Example(
         record_id="",
         ids_T=np.concatenate([example.ids_T for example in examples]),
@@ -102,9 +102,9 @@ def split_rows(batch: Batch, values: Array) -> list[Array]:
 
 
 def packed_inputs(documents_BS: torch.Tensor, dtype: torch.dtype) -> dict[str, torch.Tensor]:
-    """Make the mask and positions of packed rows: each document sees itself alone, from position 0.
+    """Make mask and positions of packed rows: each document sees itself, from 0.
 
-    documents_BS: a number per document, its tokens side by side; padding is a document like another.
+    documents_BS: a number per document, its tokens side by side; padding is like another one.
     Positions alone would not keep documents apart: a block mask [B, 1, S, S] does, added to the
     scores of the attention.
     """

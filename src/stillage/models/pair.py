@@ -1,4 +1,4 @@
-"""Do a teacher, a student, a tokenizer and the data fit each other? Asked before any work is done."""
+"""Checks that a teacher, a student, a tokenizer and the data fit each other."""
 
 from __future__ import annotations
 
@@ -15,12 +15,11 @@ if TYPE_CHECKING:
 
     from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerFast
 
-    from stillage.types import Example
+    from stillage.types import Array, Example
 
 log = logging.getLogger("stillage")
-CONTEXT: Mapping[str, str] = {
-    "mpt": "max_seq_len"
-}  # model_type -> the field, where it is not max_position_embeddings
+# model_type -> the field, where it is not max_position_embeddings
+CONTEXT: Mapping[str, str] = {"mpt": "max_seq_len"}
 
 
 def check_same_tokenizer(
@@ -29,27 +28,24 @@ def check_same_tokenizer(
     *,
     others: Sequence[str] = ("sft",),
 ) -> None:
-    """Require that one id means one token in both vocabularies, and that texts are cut alike and end with the same token.
+    """Require that both tokenizers cut texts alike, and one id means one token.
 
-    Extra tokens at the end of one vocabulary are allowed, with a notice. others: methods that need no shared tokenizer.
-    Raises ModelError naming both values.
+    And end with the same token. Extra tokens at the end of one vocabulary are allowed, with a
+    notice. others: methods that need no shared tokenizer. Raises ModelError naming both values.
     """
     if teacher is student or tokenizer_hash(teacher) == tokenizer_hash(student):
         return
     ours, theirs = student.get_vocab(), teacher.get_vocab()
-    moved = sorted(
-        (token for token in ours.keys() & theirs.keys() if ours[token] != theirs[token]),
-        key=ours.__getitem__,
-    )
+    shared, alone = ours.keys() & theirs.keys(), ours.keys() ^ theirs.keys()
+    moved = [token for token in shared if ours[token] != theirs[token]]
     common = min(len(ours), len(theirs))
-    extra = [
-        token
-        for token in ours.keys() ^ theirs.keys()
-        if ours.get(token, theirs.get(token, 0)) < common
-    ]
+    extra = [token for token in alone if ours.get(token, theirs.get(token, 0)) < common]
     if moved:
-        token = moved[0]
-        clash = f"{len(moved)} tokens have other ids, e.g. {token!r}: teacher {theirs[token]}, student {ours[token]}"
+        token = min(moved, key=ours.__getitem__)
+        clash = (
+            f"{len(moved)} tokens have other ids, e.g. {token!r}: "
+            f"teacher {theirs[token]}, student {ours[token]}"
+        )
     elif extra:
         clash = f"{len(extra)} tokens are in one vocabulary only, e.g. {min(extra)!r}"
     elif teacher.eos_token_id != student.eos_token_id:
@@ -58,43 +54,38 @@ def check_same_tokenizer(
         clash = "same tokens, but texts are cut differently"
     else:
         if len(ours) != len(theirs):
-            log.warning(
-                "vocabularies differ at their end: teacher %d tokens, student %d",
-                len(theirs),
-                len(ours),
-            )
+            notice = "vocabularies differ at their end: teacher %d tokens, student %d"
+            log.warning(notice, len(theirs), len(ours))
         return
     raise ModelError(
-        "Teacher and student have different tokenizers, and this method compares their tokens one by one.",
+        "Teacher and student have different tokenizers, "
+        "and this method compares their tokens one by one.",
         f"teacher: {describe(teacher)}; student: {describe(student)}; {clash}",
-        f"Take a student of the teacher's family or one from scratch; or a method that needs no shared tokenizer: "
-        f"{', '.join(others)}.",
+        "Take a student of the teacher's family or one from scratch; "
+        f"or a method that needs no shared tokenizer: {', '.join(others)}.",
     )
 
 
 def rules(tokenizer: PreTrainedTokenizerFast) -> list[object]:
-    """How a tokenizer cuts texts, apart from its vocabulary."""
+    """Return how a tokenizer cuts texts, apart from its vocabulary."""
     content = json.loads(tokenizer.backend_tokenizer.to_str())
-    return [
-        content["normalizer"],
-        content["pre_tokenizer"],
-        content["model"]["type"],
-        content["model"].get("merges"),
-    ]
+    model = content["model"]
+    return [content["normalizer"], content["pre_tokenizer"], model["type"], model.get("merges")]
 
 
 def describe(tokenizer: PreTrainedTokenizerFast) -> str:
-    """A tokenizer in a few words, for an error."""
-    return f"{tokenizer.name_or_path or 'trained here'} ({len(tokenizer)} tokens, {tokenizer_hash(tokenizer)[:8]})"
+    """Describe a tokenizer in a few words, for an error."""
+    name, hashed = tokenizer.name_or_path or "trained here", tokenizer_hash(tokenizer)
+    return f"{name} ({len(tokenizer)} tokens, {hashed[:8]})"
 
 
 def context_of(model: PreTrainedModel) -> int | None:
-    """The longest sequence a model can read, in tokens; None where there is no limit (ALiBi, recurrent models)."""
+    """Return the longest sequence a model can read; None without a limit (ALiBi)."""
     return context_in(model.config)
 
 
 def context_in(config: PreTrainedConfig) -> int | None:
-    """The longest sequence that a model with this config can read, in tokens; None without a limit."""
+    """Return the longest sequence a model of this config can read; None: no limit."""
     text = config.get_text_config()
     value = getattr(text, CONTEXT.get(text.model_type, "max_position_embeddings"), None)
     return int(value) if isinstance(value, int) and value > 0 else None
@@ -103,13 +94,14 @@ def context_in(config: PreTrainedConfig) -> int | None:
 def check_context(
     model: PreTrainedModel, longest: int, *, what: str = "prompt", name: str = ""
 ) -> None:
-    """Require that the longest text fits the model's context, in tokens. Raises DataError naming both lengths."""
+    """Raise DataError, with both lengths, unless the longest text fits the context."""
     context = context_of(model)
     if context is not None and longest > context:
         raise DataError(
             f"A {what} is longer than the model's context" + (f": record {name}." if name else "."),
             f"{what}: {longest} tokens; context of the model: {context}",
-            "Cut the records (data.max_tokens, data.max_prompt_tokens), or use a model with a longer context.",
+            "Cut the records (data.max_tokens, data.max_prompt_tokens), "
+            "or use a model with a longer context.",
         )
 
 
@@ -120,12 +112,15 @@ def check_examples(model: PreTrainedModel, examples: Sequence[Example]) -> None:
         assert len(example.ids_T) == len(example.response_T)
         assert not example.response_T[:1].any(), "nothing predicts the first token"
         check_context(model, len(example.ids_T), what="record", name=example.record_id)
-        if (
-            len(example.ids_T)
-            and not 0 <= int(example.ids_T.min()) <= int(example.ids_T.max()) < rows
-        ):
-            raise DataError(
-                f"Record {example.record_id} has token ids that the model does not know.",
-                f"ids {example.ids_T.min()} to {example.ids_T.max()}; the model knows 0 to {rows - 1}",
-                "Tokenise the records with the model's own tokenizer.",
-            )
+        if len(example.ids_T):
+            check_ids(example.ids_T, rows, f"Record {example.record_id}", "records")
+
+
+def check_ids(ids_T: Array, rows: int, whose: str, what: str) -> None:
+    """Raise DataError unless a model of so many ids knows these."""
+    if not 0 <= int(ids_T.min()) <= int(ids_T.max()) < rows:
+        raise DataError(
+            f"{whose} has token ids that the model does not know.",
+            f"ids {ids_T.min()} to {ids_T.max()}; the model knows 0 to {rows - 1}",
+            f"Tokenise the {what} with the model's own tokenizer.",
+        )

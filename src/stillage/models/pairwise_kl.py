@@ -1,4 +1,4 @@
-"""How far apart two models are on given texts: a divergence of their next-token distributions."""
+"""The divergence of two models' next-token distributions on given texts."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def token_kl(
     first_alone: bool = False,
     progress: Done | None = None,
 ) -> list[Array]:
-    """Compute KL(first || second) where each scored token is predicted, nats: float64 [T] per record.
+    """Compute KL(first || second) at each scored token, nats: float64 [T] per record.
 
     KL = sum_v p_v (log p_v - log q_v) at temperature 1, over the ids that both vocabularies have.
     elements, first_alone: as in `map_chunks`.

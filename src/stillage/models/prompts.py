@@ -5,9 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from stillage.errors import DataError
 from stillage.models.decoder import embedding_rows
-from stillage.models.pair import check_context
+from stillage.models.pair import check_context, check_ids
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -33,18 +35,14 @@ class Prompts:
         """Raise DataError unless the model can continue each by at least one token."""
         rows = embedding_rows(model)
         for prompt, name in zip(self.ids, self.names, strict=True):
+            whose = f"The prompt of {name or 'a record'}"
             if len(prompt) == 0:
                 raise DataError(
-                    f"The prompt of {name or 'a record'} is empty, and a model cannot write before it has read something.",
+                    f"{whose} is empty, and a model cannot write before it has read something.",
                     "prompt: 0 tokens",
                     "Give a text, or a template that adds some.",
                 )
-            if not 0 <= int(min(prompt)) <= int(max(prompt)) < rows:
-                raise DataError(
-                    f"The prompt of {name or 'a record'} has token ids that the model does not know.",
-                    f"ids {min(prompt)} to {max(prompt)}; the model knows 0 to {rows - 1}",
-                    "Tokenise the prompts with the model's own tokenizer.",
-                )
+            check_ids(np.asarray(prompt), rows, whose, "prompts")
         longest = max(range(len(self.ids)), key=lambda row: len(self.ids[row]), default=None)
         if longest is not None:
             what = "prompt (with one token to write)"

@@ -1,7 +1,7 @@
-"""A smaller model from a larger one: some of its blocks, evenly spaced from the first to the last, and all the rest.
+"""A smaller model from a larger one: some of its blocks, evenly spaced.
 
-Kept of L blocks: round(k (L - 1) / (K - 1)), k = 0 .. K - 1. The start of many students (DistilBERT, Sanh et al. 2019,
-arXiv:1910.01108, section 2, takes every second block).
+Kept of L blocks: round(k (L - 1) / (K - 1)), k = 0 .. K - 1. The start of many students
+(DistilBERT, Sanh et al. 2019, arXiv:1910.01108, section 2, takes every second block).
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 def kept_blocks(blocks: int, keep: int) -> list[int]:
-    """Which blocks stay: `keep` of them, evenly spaced. ConfigError unless 1 <= keep <= blocks."""
+    """Choose `keep` blocks, evenly spaced; ConfigError unless 1 <= keep <= blocks."""
     if not 1 <= keep <= blocks:
         raise ConfigError(
             "A model cannot keep so many of its blocks.",
@@ -31,9 +31,10 @@ def kept_blocks(blocks: int, keep: int) -> list[int]:
 
 
 def prune(model: PreTrainedModel, keep: int) -> PreTrainedModel:
-    """A new model with `keep` of the blocks of `model`, which stays as it is; on the same device, in eval mode.
+    """Make a new model with `keep` of a model's blocks, on its device, in eval mode.
 
-    Raises ConfigError for a number the model does not have, CapabilityError where its blocks cannot be told.
+    Raises ConfigError for a number the model does not have, CapabilityError where its blocks cannot
+    be told.
     """
     from transformers import AutoModelForCausalLM
 
@@ -48,7 +49,7 @@ def prune(model: PreTrainedModel, keep: int) -> PreTrainedModel:
 
 
 def blocks_of(model: PreTrainedModel) -> tuple[str, torch.nn.ModuleList]:
-    """The list of blocks and its name in the model. CapabilityError unless there is exactly one of the right length."""
+    """Find the list of blocks and its name; CapabilityError unless there is just one."""
     count = model.config.get_text_config().num_hidden_layers
     body = body_of(model)
     inside = {id(module) for module in body.modules()}
@@ -65,14 +66,15 @@ def blocks_of(model: PreTrainedModel) -> tuple[str, torch.nn.ModuleList]:
     if len(outer) != 1:
         raise CapabilityError(
             "The blocks of this architecture cannot be told from its other parts.",
-            f"model type: {model.config.model_type}; lists of {count} modules: {[name for name, _ in outer]}",
+            f"model type: {model.config.model_type}; "
+            f"lists of {count} modules: {[name for name, _ in outer]}",
             "Use a student from scratch, or one of its own folder.",
         )
     return outer[0]
 
 
 def pruned_config(config: PretrainedConfig, kept: list[int], blocks: int) -> PretrainedConfig:
-    """The configuration of the smaller model: fewer blocks, and every list with one entry per block cut likewise."""
+    """Cut the configuration, and every list in it with one entry per block."""
     small = copy.deepcopy(config)
     text = small.get_text_config()
     if text.model_type == "gpt_neo":
@@ -92,7 +94,7 @@ def pruned_config(config: PretrainedConfig, kept: list[int], blocks: int) -> Pre
 def pruned_state(
     state: dict[str, torch.Tensor], blocks: str, kept: list[int]
 ) -> dict[str, torch.Tensor]:
-    """The weights of the smaller model: block kept[k] becomes block k."""
+    """Choose the weights of the smaller model: block kept[k] becomes block k."""
     places = {str(block): str(place) for place, block in enumerate(kept)}
     found: dict[str, torch.Tensor] = {}
     for name, tensor in state.items():

@@ -1,15 +1,16 @@
-"""Score records: one forward pass per model gives, for every response token, all that the cheap attacks and metrics need.
+"""Score records: all that cheap attacks and metrics need, in one pass per model.
 
 For a scored token y after prefix x, with l = log q(. | x) in float32 over the whole vocabulary:
-logp = l[y];  mean = sum_v q_v l_v;  var = sum_v q_v (l_v - mean)^2;  rank = #{v: l_v > l_y};  greedy = (y = argmax_v l_v).
-These are the inputs of min-k++ (Zhang et al. 2024, arXiv 2404.02936, eq. 3) and of every one-pass attack.
+logp = l[y];  mean = sum_v q_v l_v;  var = sum_v q_v (l_v - mean)^2;  rank = #{v: l_v > l_y};
+greedy = (y = argmax_v l_v). These are the inputs of min-k++ (Zhang et al. 2024, arXiv 2404.02936,
+eq. 3) and of every one-pass attack.
 """
 
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from dataclasses import replace
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import torch
@@ -19,7 +20,7 @@ from stillage.models.batching import batch_limit, map_batches
 from stillage.models.decoder import called, plain, read
 from stillage.models.padding import split_rows
 from stillage.models.pair import check_examples
-from stillage.models.score_cache import cache_file, read_cache, write_cache
+from stillage.models.score_cache import cache_file, read_cache, stats_rows, write_cache
 from stillage.types import TokenStats
 
 if TYPE_CHECKING:
@@ -37,9 +38,8 @@ CHUNK_ELEMENTS = 2**23  # logits held at once on a CPU: enough rows for a fast p
 CACHED_ELEMENTS = {"cpu": 2**19, "cuda": 2**26}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Moments:
-    """What one distribution per token says about its true token; tensors of shape [T]."""
+class TokenMoments(NamedTuple):
+    """What one distribution per token says about its true token; tensors [T]."""
 
     logp_T: torch.Tensor
     mean_T: torch.Tensor
@@ -57,12 +57,12 @@ def token_stats(
     key: str = "",
     progress: Done | None = None,
 ) -> list[TokenStats]:
-    """Score the response tokens of every example, in the order of the examples; padding and batches change nothing.
+    """Score the response tokens of every example; padding and batches change nothing.
 
-    An example without response tokens gives a TokenStats of length 0. Log-probabilities that are not finite stay so, and
-    are counted in the log. cache: folder where results are kept under (key, examples); key says which model
-    (identity.folder_hash or model_hash): tokenizer and layout are in the examples' ids. Raises DataError for an example
-    longer than the context or with unknown ids.
+    An example without response tokens gives a TokenStats of length 0. Log-probabilities that are
+    not finite stay so, and are counted in the log. cache: folder where results are kept under (key,
+    examples); key says which model (identity.folder_hash or model_hash). Raises DataError for an
+    example longer than the context or with unknown ids.
     """
     assert key or cache is None, "a cache needs the hash of the model in its key"
     file = stats_file(cache, key, plain(model).dtype, examples) if cache is not None else None
@@ -78,48 +78,36 @@ def token_stats(
         progress=progress,
     )
     if bad := sum(not np.isfinite(stats.logp_T).all() for stats in results):
-        log.warning(
-            "%s: %d of %d records have log-probabilities that are not finite",
-            called(model),
-            bad,
-            len(results),
-        )
+        notice = "%s: %d of %d records have log-probabilities that are not finite"
+        log.warning(notice, called(model), bad, len(results))
     if file is not None:
         write_cache(file, results)
     return spanned(results, examples)
 
 
 def spanned(results: Sequence[TokenStats], examples: Sequence[Example]) -> list[TokenStats]:
-    """The statistics with what of its record each example stands for."""
-    return [
-        replace(stats, span=example.span) for stats, example in zip(results, examples, strict=True)
-    ]
+    """Add to the statistics what of its record each example stands for."""
+    pairs = zip(results, examples, strict=True)
+    return [replace(stats, span=example.span) for stats, example in pairs]
 
 
 def stats_file(cache: Path, key: str, dtype: torch.dtype, examples: Sequence[Example]) -> Path:
-    """Where the statistics of a model in memory as dtype are kept."""
+    """Name the file of the statistics of a model in memory as dtype."""
     return cache_file(cache, f"{key} {dtype}", examples)
 
 
 def known_stats(
     examples: Sequence[Example], *, cache: Path, key: str, dtype: str
 ) -> list[TokenStats] | None:
-    """What token_stats would find in the cache, for who has not loaded the model; None where it is not there."""
+    """Read what token_stats would find in the cache; None where it is not there."""
     known = read_cache(stats_file(cache, key, getattr(torch, dtype), examples), examples)
     return None if known is None else spanned(known, examples)
 
 
 def empty_stats() -> TokenStats:
-    """The statistics of no token."""
-    floats, ints = np.zeros(0, np.float32), np.zeros(0, np.int32)
-    return TokenStats(
-        ids_T=ints,
-        logp_T=floats,
-        mean_T=floats,
-        var_T=floats,
-        rank_T=ints,
-        greedy_T=np.zeros(0, bool),
-    )
+    """Return the statistics of no token."""
+    floats, ints, bools = (np.zeros(0, kind) for kind in (np.float32, np.int32, bool))
+    return stats_rows([[ints], [floats], [floats], [floats], [ints], [bools]])[0]
 
 
 def batch_stats(readout: Readout, batch: Batch) -> list[TokenStats]:
@@ -127,39 +115,33 @@ def batch_stats(readout: Readout, batch: Batch) -> list[TokenStats]:
     parts = map_chunks(
         chunk_moments, readout, batch.labels_T, elements=CHUNK_ELEMENTS, first_alone=True
     )
-    moments = [
-        torch.cat([getattr(one, name) for part in parts for one in part]).cpu().numpy()
-        for name in ("logp_T", "mean_T", "var_T", "rank_T", "greedy_T")
-    ]
-    ids_T = batch.labels_T.cpu().numpy().astype(np.int32)
-    columns = (split_rows(batch, values_T) for values_T in (ids_T, *moments))
-    return [
-        TokenStats(ids_T=ids, logp_T=logp, mean_T=mean, var_T=var, rank_T=rank, greedy_T=greedy)
-        for ids, logp, mean, var, rank, greedy in zip(*columns, strict=True)
-    ]
+    moments = zip(*(one for part in parts for one in part), strict=True)
+    values = [batch.labels_T.cpu().numpy().astype(np.int32)]
+    values += [torch.cat(tensors).cpu().numpy() for tensors in moments]
+    return stats_rows(split_rows(batch, values_T) for values_T in values)
 
 
-def chunk_moments(readout: Readout, labels_C: torch.Tensor) -> list[Moments]:
-    """Compute the moments of a chunk's tokens, as many at a time as a CPU's cache holds."""
+def chunk_moments(readout: Readout, labels_C: torch.Tensor) -> list[TokenMoments]:
+    """Compute the moments of a chunk, as many at a time as a CPU's cache holds."""
     logits_CV = logits(readout)
     elements = CACHED_ELEMENTS["cpu" if logits_CV.device.type == "cpu" else "cuda"]
     few = max(1, elements // logits_CV.shape[1])
-    return list(map(moments_of, logits_CV.split(few), labels_C.split(few)))
+    return list(map(token_moments, logits_CV.split(few), labels_C.split(few)))
 
 
-def moments_of(logits_TV: torch.Tensor, labels_T: torch.Tensor) -> Moments:
-    """Log-prob of the label, mean and variance of log-prob under q, rank and greedy hit; the logits are overwritten.
+def token_moments(logits_TV: torch.Tensor, labels_T: torch.Tensor) -> TokenMoments:
+    """Compute log-prob, its mean and variance under q, rank and greedy hit of labels.
 
-    With z = logits - max and S = sum exp(z): log q = z - log S; the variance is summed around the mean, so that nothing
-    cancels. A row with NaN or +inf gives NaN, rank V and no greedy hit; a logit of -inf (a token ruled out) counts as q = 0.
+    The logits are overwritten. With z = logits - max and S = sum exp(z): log q = z - log S; the
+    variance is summed around the mean, so that nothing cancels. A row with NaN or +inf gives NaN,
+    rank V and no greedy hit; a logit of -inf (a token ruled out) counts as q = 0.
     """
     label_T = labels_T[:, None]
     true_T1 = logits_TV.gather(1, label_T)
     rank_T = (logits_TV > true_T1).view(torch.uint8).sum(1, dtype=torch.int32)
     greedy_T = rank_T == 0
-    greedy_T[greedy_T.clone()] = (
-        logits_TV[greedy_T].argmax(1) == labels_T[greedy_T]
-    )  # ties: the first is the argmax
+    # ties: the first is the argmax
+    greedy_T[greedy_T.clone()] = logits_TV[greedy_T].argmax(1) == labels_T[greedy_T]
     peak_T1 = logits_TV.amax(1, keepdim=True)
     z_TV = logits_TV.sub_(peak_T1)
     weight_TV = z_TV.exp()
@@ -172,7 +154,7 @@ def moments_of(logits_TV: torch.Tensor, labels_T: torch.Tensor) -> Moments:
     z_TV.sub_(mean_T[:, None])
     var_T = torch.linalg.vecdot(weight_TV.mul_(z_TV), z_TV) / total_T
     broken_T = ~torch.isfinite(mean_T)
-    return Moments(
+    return TokenMoments(
         logp_T=torch.where(broken_T, torch.nan, logp_T),
         mean_T=mean_T - total_T.log(),
         var_T=var_T,

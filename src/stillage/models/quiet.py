@@ -1,4 +1,4 @@
-"""Loading and saving without transformers' progress bars: stderr belongs to the run's own progress."""
+"""Loading and saving without transformers' progress bars."""
 
 from __future__ import annotations
 
@@ -9,9 +9,10 @@ from contextlib import contextmanager
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """No progress bars of transformers inside ("Loading weights", "Writing model shards"); as before afterwards.
+    """Show no progress bars of transformers inside; as before afterwards.
 
-    Nor its warnings of how another library calls it (peft does). Downloads are outside: there a bar is wanted.
+    Nor its warnings of how another library calls it (peft does). Downloads are outside: there a bar
+    is wanted.
     """
     from transformers.utils import logging
 

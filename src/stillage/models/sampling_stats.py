@@ -1,8 +1,9 @@
-"""The log-probability of a text under the distributions it would be SAMPLED from, in one teacher-forced pass.
+"""The log-probability of a text under the distributions it would be SAMPLED from.
 
-Per token: log of the true token's probability after temperature, then top-k, then top-p, renormalised, exactly as
-`generate` draws it (the same `warp`); -inf outside the kept set. Greedy decoding is the distribution that is 1 at the
-argmax. The sum over a suffix is log p_z of probabilistic extraction (arXiv:2410.19482).
+In one teacher-forced pass: log of the true token's probability after temperature, then top-k, then
+top-p, renormalised, exactly as `generate` draws it (the same `warp`); -inf outside the kept set.
+Greedy decoding is the distribution that is 1 at the argmax. The sum over a suffix is log p_z of
+probabilistic extraction (arXiv:2410.19482).
 """
 
 from __future__ import annotations
@@ -37,10 +38,11 @@ def sampling_logp(
     batch_tokens: int = 16384,
     progress: Done | None = None,
 ) -> list[np.ndarray]:
-    """Per example float32 [S, T]: log-probability in nats of its T response tokens under each of the S decodings.
+    """Compute each response token's log-probability under S decodings, float32 [S, T].
 
-    Aligned with the examples; padding and batches change nothing. ConfigError for settings without meaning, and for
-    no_repeat_ngram, under which a token's probability is no longer the model's. DataError as token_stats.
+    In nats, one array per example; padding and batches change nothing. ConfigError for settings
+    without meaning, and for no_repeat_ngram, under which a token's probability is no longer the
+    model's. DataError as token_stats.
     """
     for decoding in decodings:
         check_decoding(decoding)
@@ -83,7 +85,7 @@ def decoded_logp(
 def sampled_logp(
     logits_TV: torch.Tensor, labels_T: torch.Tensor, decoding: Decoding
 ) -> torch.Tensor:
-    """log-probability of each label under the sampling distribution, float32 [T]; NaN logits give NaN."""
+    """Compute log-probabilities of labels as they would be sampled; NaN logits: NaN."""
     if decoding.sampling_temperature == 0:
         hit_T = logits_TV.argmax(1) == labels_T
         logp_T = torch.where(hit_T, 0.0, -torch.inf)

@@ -1,7 +1,7 @@
-"""Scores kept on disk: one Parquet file per (model, tokenizer, examples, way of scoring).
+"""Scores kept on disk: one Parquet file per (model, examples, way of scoring).
 
-A file that is damaged, or of other records, or was made under another name (copied from another model's scores), is
-scored again.
+A file that is damaged, or of other records, or was made under another name (copied from another
+model's scores), is scored again.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from stillage.run.folder import read_table, write_table
 from stillage.types import TokenStats
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Mapping, Sequence
     from pathlib import Path
 
     from stillage.types import Example
@@ -32,11 +32,11 @@ COLUMNS = {
     "rank_T": pa.int32(),
     "greedy_T": pa.bool_(),
 }
-MADE_FOR = "made_for"  # one more column: the name that the file was written under, which says whose scores they are
+MADE_FOR = "made_for"  # one more column: the name that the file was written under
 
 
 def cache_file(folder: Path, key: str, examples: Sequence[Example]) -> Path:
-    """Where the scores of these examples by this model are kept: named by the sha256 of all that decides them."""
+    """Name the file of these examples' scores by the sha256 of all that decides them."""
     digest = hashlib.sha256(f"{SCHEMA}\x1f{key}\x1f{len(examples)}\x1f".encode())
     for example in examples:
         digest.update(len(example.ids_T).to_bytes(8, "little"))
@@ -45,37 +45,49 @@ def cache_file(folder: Path, key: str, examples: Sequence[Example]) -> Path:
     return folder / f"{digest.hexdigest()}.parquet"
 
 
-def write_cache(file: Path, results: Sequence[TokenStats]) -> None:
-    """Keep the scores: one row per example, one list column per field."""
-    columns = {
-        name: pa.array([getattr(stats, name) for stats in results], pa.list_(kind))
-        for name, kind in COLUMNS.items()
-    }
-    write_table(
-        file, pa.table({**columns, MADE_FOR: pa.array([file.stem] * len(results), pa.string())})
-    )
+def write_columns(file: Path, columns: Mapping[str, pa.Array]) -> None:
+    """Keep a row per example, and the file's name, which says whose they are."""
+    count = len(next(iter(columns.values())))
+    made_for = pa.array([file.stem] * count, pa.string())
+    write_table(file, pa.table({**columns, MADE_FOR: made_for}))
 
 
-def read_cache(file: Path, examples: Sequence[Example]) -> list[TokenStats] | None:
-    """The scores in a file, or None where there is none or it is damaged (said in the log)."""
+def read_columns(file: Path, names: Iterable[str], what: str) -> dict[str, pa.Array] | None:
+    """Read columns back; None where they are missing, damaged or another model's.
+
+    The log says so, and names them by `what`.
+    """
     if not file.exists():
         return None
     try:
         table = read_table(file)
         made_for = set(table[MADE_FOR].unique().to_pylist())
-        columns = {name: split(table[name].combine_chunks()) for name in COLUMNS}
+        columns = {name: table[name].combine_chunks() for name in names}
     except (OSError, pa.ArrowException, KeyError, ValueError) as error:
-        log.warning(
-            "cached scores %s are damaged (%s): scoring again", file.name, type(error).__name__
-        )
+        kind = type(error).__name__
+        log.warning("cached %s %s are damaged (%s): scoring again", what, file.name, kind)
         return None
     if made_for - {file.stem}:
-        log.warning("cached scores %s were made for another model: scoring again", file.name)
+        log.warning("cached %s %s were made for another model: scoring again", what, file.name)
         return None
-    results = [
-        TokenStats(ids_T=ids, logp_T=logp, mean_T=mean, var_T=var, rank_T=rank, greedy_T=greedy)
-        for ids, logp, mean, var, rank, greedy in zip(*columns.values(), strict=False)
-    ]
+    return columns
+
+
+def write_cache(file: Path, results: Sequence[TokenStats]) -> None:
+    """Keep token statistics: one list column per field."""
+    columns = {
+        name: pa.array([getattr(stats, name) for stats in results], pa.list_(kind))
+        for name, kind in COLUMNS.items()
+    }
+    write_columns(file, columns)
+
+
+def read_cache(file: Path, examples: Sequence[Example]) -> list[TokenStats] | None:
+    """Read the token statistics of these examples; None where they are not there."""
+    columns = read_columns(file, COLUMNS, "scores")
+    if columns is None:
+        return None
+    results = stats_rows(map(rows_of_lists, columns.values()))
     scored = [example.ids_T[example.response_T] for example in examples]
     if len(results) != len(examples) or not all(map(agree, results, scored)):
         log.warning("cached scores %s are of other records: scoring again", file.name)
@@ -83,13 +95,21 @@ def read_cache(file: Path, examples: Sequence[Example]) -> list[TokenStats] | No
     return results
 
 
-def split(column: pa.ListArray) -> list[np.ndarray]:
-    """The rows of a list column as numpy arrays."""
+def stats_rows(columns: Iterable[Iterable[np.ndarray]]) -> list[TokenStats]:
+    """Make the statistics of each row, from columns in the order of COLUMNS."""
+    return [
+        TokenStats(ids_T=ids, logp_T=logp, mean_T=mean, var_T=var, rank_T=rank, greedy_T=greedy)
+        for ids, logp, mean, var, rank, greedy in zip(*columns, strict=True)
+    ]
+
+
+def rows_of_lists(column: pa.ListArray) -> list[np.ndarray]:
+    """Cut a list column into rows, as numpy arrays."""
     flat = column.flatten().to_numpy(zero_copy_only=False)
     return np.split(flat, np.cumsum(column.value_lengths().to_numpy())[:-1]) if len(column) else []
 
 
 def agree(stats: TokenStats, ids_T: np.ndarray) -> bool:
-    """Are these the statistics of these tokens, in every field?"""
+    """Tell whether these are the statistics of these tokens, in every field."""
     lengths = {len(getattr(stats, name)) for name in COLUMNS}
     return lengths == {len(ids_T)} and np.array_equal(stats.ids_T, ids_T)

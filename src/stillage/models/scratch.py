@@ -1,4 +1,4 @@
-"""Models from scratch: an architecture by name and a few numbers, or a config.json; the seed decides the weights."""
+"""Models from scratch: an architecture and a few numbers, or a config.json."""
 
 from __future__ import annotations
 
@@ -36,10 +36,11 @@ DROPOUTS = (
 
 
 def from_scratch(config: ModelConfig, *, vocab_size: int, seed: int) -> PreTrainedModel:
-    """A new model whose weights are a function of (its shape, seed); the global generators are left as they were.
+    """Make a new model whose weights are a function of (its shape, seed).
 
-    Its special ids are unset (a family's default ones point into another tokenizer); `save_model` sets the tokenizer's.
-    Raises ModelError for an unknown architecture, ConfigError for numbers that make no model.
+    The global generators are left as they were. Its special ids are unset (a family's default ones
+    point into another tokenizer); `save_model` sets the tokenizer's. Raises ModelError for an
+    unknown architecture, ConfigError for numbers that make no model.
     """
     from transformers import AutoModelForCausalLM
 
@@ -57,7 +58,7 @@ def from_scratch(config: ModelConfig, *, vocab_size: int, seed: int) -> PreTrain
     except (ValueError, TypeError, IndexError, ZeroDivisionError, RuntimeError) as error:
         raise ConfigError(
             f"No {settings.model_type} model can be made of these numbers.",
-            f"{numbers(config)}; {type(error).__name__}: {first_line(error)}",
+            f"{model_numbers(config)}; {type(error).__name__}: {first_line(error)}",
             "Change them, or give a complete config.json with `config:`.",
         ) from error
     model.generation_config.do_sample = False
@@ -65,7 +66,7 @@ def from_scratch(config: ModelConfig, *, vocab_size: int, seed: int) -> PreTrain
 
 
 def config_from_file(file: Path, vocab_size: int) -> PretrainedConfig:
-    """The configuration in a config.json (or a folder that has one), with the vocabulary of the tokenizer in use."""
+    """Read a config.json (or a folder's), with the vocabulary of the tokenizer in use."""
     from transformers import AutoConfig
 
     content = read_model_config(file / "config.json" if file.is_dir() else file)
@@ -80,7 +81,7 @@ def config_from_file(file: Path, vocab_size: int) -> PretrainedConfig:
 
 
 def config_from_numbers(config: ModelConfig, vocab_size: int) -> PretrainedConfig:
-    """The family's default configuration, resized; what we do not name keeps the family's own proportions."""
+    """Resize the family's default configuration; the rest keeps its own proportions."""
     from transformers import CONFIG_MAPPING, AutoConfig
 
     known = [name for name in causal_types() if name in CONFIG_MAPPING]
@@ -99,7 +100,7 @@ def config_from_numbers(config: ModelConfig, vocab_size: int) -> PretrainedConfi
     ):
         raise ConfigError(
             "These numbers make no model: all must be positive, and width a multiple of heads.",
-            numbers(config),
+            model_numbers(config),
             "Change `width` or `heads`.",
         )
     default = refuse_encoders(AutoConfig.for_model(config.architecture))
@@ -107,7 +108,10 @@ def config_from_numbers(config: ModelConfig, vocab_size: int) -> PretrainedConfi
 
 
 def resized(default: PretrainedConfig, config: ModelConfig, vocab_size: int) -> dict[str, Any]:
-    """Our few numbers under the family's names: widths of the MLP and of key-value groups scale as the defaults do."""
+    """Put our few numbers under the family's names.
+
+    Widths of the MLP and of key-value groups scale as the defaults do.
+    """
     fields = set(default.to_dict())
     wanted: dict[str, Any] = {
         "vocab_size": vocab_size,
@@ -146,10 +150,11 @@ def resized(default: PretrainedConfig, config: ModelConfig, vocab_size: int) -> 
 
 
 def refuse_encoders(settings: PretrainedConfig) -> PretrainedConfig:
-    """The configuration, unless it says that it is an encoder-decoder's, or an encoder's (BERT): ModelError.
+    """Raise ModelError for an encoder-decoder's configuration, or an encoder's (BERT).
 
-    transformers builds masked models as causal ones too. Only those with is_decoder true in their configuration are; other
-    families (GPT-NeoX) leave that field false, and are causal all the same.
+    transformers builds masked models as causal ones too. Only those with is_decoder true in their
+    configuration are; other families (GPT-NeoX) leave that field false, and are causal all the
+    same.
     """
     masked = settings.model_type in masked_types() and settings.to_dict().get("is_decoder") is False
     if settings.is_encoder_decoder or masked:
@@ -157,14 +162,15 @@ def refuse_encoders(settings: PretrainedConfig) -> PretrainedConfig:
     return settings
 
 
-def numbers(config: ModelConfig) -> str:
-    """The numbers a user gave, for an error."""
+def model_numbers(config: ModelConfig) -> str:
+    """List the numbers a user gave, for an error."""
     if config.config:
         return f"config: {config.config}"
-    return f"layers {config.layers}, width {config.width}, heads {config.heads}, context {config.context}"
+    named = {name: getattr(config, name) for name in ("layers", "width", "heads", "context")}
+    return ", ".join(f"{name} {value}" for name, value in named.items())
 
 
 def first_line(error: Exception) -> str:
-    """The first line of an error's text, with the next one where it only announces that."""
+    """Return an error's first line, with the next one where it only announces that."""
     lines = [line.strip() for line in str(error).splitlines()] or [""]
     return " ".join(lines[:2]) if lines[0].endswith(":") else lines[0]

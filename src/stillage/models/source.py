@@ -1,4 +1,7 @@
-"""Where a model comes from: a folder, or a hub id at a pinned commit; nothing in it is ever executed or unpickled."""
+"""Where a model comes from: a folder, or a hub id at a pinned commit.
+
+Nothing in it is ever executed or unpickled.
+"""
 
 from __future__ import annotations
 
@@ -28,13 +31,15 @@ WANTED = [
 ]  # no .bin, no .py: never on this disk
 CONVERT = (
     "import torch, glob; from safetensors.torch import save_file; weights = {}; "
-    "[weights.update(torch.load(f, map_location='cpu', weights_only=True)) for f in sorted(glob.glob('%s*.bin'))]; "
-    "save_file({k: v.clone().contiguous() for k, v in weights.items()}, '%s.safetensors', metadata={'format': 'pt'})"
+    "[weights.update(torch.load(f, map_location='cpu', weights_only=True)) "
+    "for f in sorted(glob.glob('%s*.bin'))]; "
+    "save_file({k: v.clone().contiguous() for k, v in weights.items()}, "
+    "'%s.safetensors', metadata={'format': 'pt'})"
 )
 
 
 def find(path: str, revision: str = "") -> Path:
-    """The folder of a model or tokenizer: itself if it exists, else the hub's files at that commit (fetched once).
+    """Find the folder of a model: itself, else the hub's files, fetched once.
 
     Raises ModelError where it is neither, or where the hub id is not pinned to a commit.
     """
@@ -43,7 +48,7 @@ def find(path: str, revision: str = "") -> Path:
 
 
 def check_place(path: str, revision: str = "") -> None:
-    """The errors of `find`, without fetching anything."""
+    """Raise the errors of `find`, without fetching anything."""
     if Path(path).is_dir():
         return
     if path.endswith(".gguf") and Path(path).is_file():
@@ -56,12 +61,13 @@ def check_place(path: str, revision: str = "") -> None:
         raise ModelError(
             f"{path} is neither a folder here nor a hub id pinned to a commit.",
             f"revision: {revision or '(none)'}; wanted: 40 hexadecimal digits",
-            f"Check the path, or copy the commit from https://huggingface.co/{path}/commits/main into `revision:`.",
+            "Check the path, or copy the commit from "
+            f"https://huggingface.co/{path}/commits/main into `revision:`.",
         )
 
 
 def download(hub_id: str, revision: str) -> Path:
-    """The hub's files at one commit, from the local cache if they are there: settings and safetensors, no code."""
+    """Fetch settings and safetensors, no code, of a hub id at one commit, once."""
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 
@@ -80,7 +86,7 @@ def download(hub_id: str, revision: str) -> Path:
 
 
 def is_gguf(file: Path) -> ModelError:
-    """The error for a GGUF file in the place of a model folder: it names the command that makes a folder of it."""
+    """Make the error for a GGUF file in a folder's place; it names the right command."""
     words = f"{shlex.quote(str(file))} {shlex.quote(str(file.with_suffix('')))}"
     return ModelError(
         "This is a GGUF file; models are read from Hugging Face folders.",
@@ -90,13 +96,13 @@ def is_gguf(file: Path) -> ModelError:
 
 
 def refuse_gguf(folder: Path) -> None:
-    """Refuse a folder of GGUF files; for any other the caller's own error is the better one."""
+    """Refuse a folder of GGUF files; any other has the caller's own error."""
     if file := min(folder.glob("*.gguf"), default=None):
         raise is_gguf(file)
 
 
 def read_model_config(file: Path) -> dict[str, Any]:
-    """The content of a config.json; ModelError where it is missing or broken, or would fetch code from elsewhere."""
+    """Read a config.json; ModelError where it is broken, or would fetch code."""
     try:
         content = json.loads(file.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
@@ -119,7 +125,8 @@ def read_model_config(file: Path) -> dict[str, Any]:
     for key, value in nested(content):
         if "attn_implementation" in key and "/" in str(value):
             raise ModelError(
-                f"{file} names an attention kernel to download; code from a model's folder is never run.",
+                f"{file} names an attention kernel to download; "
+                "code from a model's folder is never run.",
                 f"{key}: {value}",
                 "Remove that line from config.json.",
             )
@@ -127,7 +134,7 @@ def read_model_config(file: Path) -> dict[str, Any]:
 
 
 def nested(content: dict[str, Any]) -> Iterator[tuple[str, Any]]:
-    """Every key and value of nested JSON objects."""
+    """List every key and value of nested JSON objects."""
     for key, value in content.items():
         yield key, value
         if isinstance(value, dict):
@@ -135,9 +142,9 @@ def nested(content: dict[str, Any]) -> Iterator[tuple[str, Any]]:
 
 
 def native(content: dict[str, Any], where: Path) -> str:
-    """The model type, where transformers itself knows it; code that comes with the model is ignored with a notice.
+    """Return the model type where transformers knows it; ModelError where it does not.
 
-    Raises ModelError where only that code could build the model.
+    Code that comes with the model is ignored with a notice.
     """
     from transformers import CONFIG_MAPPING
 
@@ -150,7 +157,8 @@ def native(content: dict[str, Any], where: Path) -> str:
             else "transformers does not know this model type.",
             f"{where}: model_type {kind or '(none)'}"
             + (f", auto_map {content['auto_map']}" if own_code else ""),
-            "Use a model type that transformers has built in (a newer transformers may know this one).",
+            "Use a model type that transformers has built in "
+            "(a newer transformers may know this one).",
         )
     if "auto_map" in content:
         log.warning("%s brings its own code; it is ignored, transformers' %s is used", where, kind)
@@ -158,10 +166,10 @@ def native(content: dict[str, Any], where: Path) -> str:
 
 
 def base_of(folder: Path) -> Path:
-    """The folder of an adapter's base model: the one it names, or a pinned hub id, or `base/` above it.
+    """Find an adapter's base: the one it names, a pinned hub id, or `base/` above.
 
-    The last is where a training writes a base model of its own: found again when the run folder has been moved. Raises
-    ModelError, as `check_base`, where it is nowhere.
+    The last is where a training writes a base model of its own: found again when the run folder has
+    been moved. Raises ModelError, as `check_base`, where it is nowhere.
     """
     base, revision, here = named_base(folder)
     check_base(folder)
@@ -169,7 +177,7 @@ def base_of(folder: Path) -> Path:
 
 
 def named_base(folder: Path) -> tuple[str, str, Path | None]:
-    """What an adapter folder calls its base model: name, commit, and its folder where it is on this disk."""
+    """Return an adapter's base model: name, commit, and its folder here, if any."""
     settings = read_model_config(folder / ADAPTER)
     base = str(settings.get("base_model_name_or_path") or "")
     here = next((path for path in base_candidates(folder, base) if path.is_dir()), None)
@@ -181,7 +189,7 @@ def named_base(folder: Path) -> tuple[str, str, Path | None]:
 
 
 def check_base(folder: Path) -> None:
-    """ModelError, with both names, where the base model of an adapter folder is not to be found; fetches nothing."""
+    """Raise ModelError where an adapter's base model is nowhere; fetch nothing."""
     base, revision, here = named_base(folder)
     if here:
         return
@@ -196,9 +204,10 @@ def check_base(folder: Path) -> None:
 
 
 def check_folder_ahead(path: str, revision: str = "") -> None:
-    """Refuse, by a look at its files, a local folder that is no model, or an adapter without its base; fetches nothing.
+    """Refuse a local folder that is no model, or an adapter without its base.
 
-    Errors as `check_place`, `read_model_config`, `require_safetensors`, `check_base` and `refuse_tokenizer_code`.
+    By a look at its files; fetches nothing. Errors as `check_place`, `read_model_config`,
+    `require_safetensors`, `check_base` and `refuse_tokenizer_code`.
     """
     check_place(path, revision)
     folder: Path | None = Path(path)
@@ -214,7 +223,7 @@ def check_folder_ahead(path: str, revision: str = "") -> None:
 
 
 def base_candidates(folder: Path, base: str) -> list[Path]:
-    """Where the local base model of an adapter folder may be, by the name that the adapter has for it."""
+    """List where an adapter's local base model may be, by the adapter's name for it."""
     candidates = [folder / base] if base else []
     if Path(base).name == "base":
         candidates += [folder.parent / "base", folder.parent.parent / "base"]
@@ -222,14 +231,14 @@ def base_candidates(folder: Path, base: str) -> list[Path]:
 
 
 def adapter_of(path: str) -> Path:
-    """The folder of an adapter (PEFT). ModelError where there is none, or only pickled weights."""
+    """Find an adapter's folder (PEFT); ModelError for none, or pickled weights only."""
     folder = find(path)
     check_adapter(str(folder), needs_base=False)
     return folder
 
 
 def check_adapter(path: str, *, needs_base: bool = True) -> None:
-    """ModelError for a local folder that is no adapter, has pickled weights, or whose base model is not there."""
+    """Raise ModelError for a folder that is no adapter, pickled, or without base."""
     check_place(path)
     folder = Path(path)
     if not folder.is_dir():
@@ -246,7 +255,7 @@ def check_adapter(path: str, *, needs_base: bool = True) -> None:
 
 
 def refuse_tokenizer_code(folder: Path) -> None:
-    """Refuse a folder without a tokenizer, or with one that only its own code could build."""
+    """Refuse a folder without a tokenizer, or with one that needs its own code."""
     files = (
         "tokenizer.json",
         "tokenizer_config.json",
@@ -277,16 +286,17 @@ def refuse_tokenizer_code(folder: Path) -> None:
 
 
 def model_inside(folder: Path) -> str:
-    """What to give instead of a folder that holds models; empty where it holds none."""
+    """Say what to give instead of a folder that holds models; empty for any other."""
     inside = [*folder.glob("model/config.json"), *sorted(folder.glob("*/model/config.json"))]
     names = ", ".join(str(file.parent) for file in inside[:5])
     return f"Give a model in it: {names}" if inside else ""
 
 
 def require_safetensors(folder: Path, stem: str = "model") -> None:
-    """Refuse a folder without `stem`.safetensors (or its shards); one that has only .bin gets the conversion command.
+    """Refuse a folder without `stem`.safetensors or its shards.
 
-    Pickled weights (.bin) can run any code when they are opened, so they are never opened here.
+    Pickled weights (.bin) can run any code when they are opened: never opened here, they get the
+    command that converts them.
     """
     index = folder / f"{stem}.safetensors.index.json"
     if index.exists():
@@ -300,18 +310,20 @@ def require_safetensors(folder: Path, stem: str = "model") -> None:
             raise ModelError(
                 "The index of the weights names files that cannot be used.",
                 f"{index.name}: {', '.join(wrong[:3]) or 'no file at all'}",
-                "Every shard must be a .safetensors file in the same folder; copy the missing ones.",
+                "Every shard must be a .safetensors file in this folder; copy the missing ones.",
             )
         return
     if (folder / f"{stem}.safetensors").exists():
         return
     refuse_gguf(folder)
     pickled = "pytorch_model" if stem == "model" else stem
-    if any(folder.glob(f"{pickled}*.bin")):
+    if found := sorted(file.name for file in folder.glob(f"{pickled}*.bin")):
         raise ModelError(
-            "The weights are pickled (.bin), which can run any code when opened; only safetensors are read.",
-            f"found: {', '.join(sorted(p.name for p in folder.glob(f'{pickled}*.bin'))[:3])} in {folder}",
-            f'Convert them safely: cd {shlex.quote(str(folder))} && python -c "{CONVERT % (pickled, stem)}"',
+            "The weights are pickled (.bin), which can run any code when opened; "
+            "only safetensors are read.",
+            f"found: {', '.join(found[:3])} in {folder}",
+            f"Convert them safely: cd {shlex.quote(str(folder))} && "
+            f'python -c "{CONVERT % (pickled, stem)}"',
         )
     raise ModelError(
         f"{folder} has no weights.",

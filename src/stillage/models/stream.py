@@ -1,4 +1,4 @@
-"""Texts in the middle of being written, and how a model goes on where it stopped: found out once, by doing it."""
+"""Texts in the middle of being written, and how a model goes on where it stopped."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Continuation:
 
 
 class Stream:
-    """A batch of texts in the middle of being written: the model's keys and values so far, and the next logits."""
+    """A batch of texts being written: keys and values so far, and the next logits."""
 
     def __init__(
         self,
@@ -39,7 +39,7 @@ class Stream:
         pad_id: int,
         continuation: Continuation | None = None,
     ) -> None:
-        """Read the prompts, padded on the left. Raises CapabilityError for a model that cannot continue where it stopped."""
+        """Read the prompts, padded on the left; CapabilityError as continuation_of."""
         self.model, self.name = model, called(model)
         self.continuation = continuation_of(model) if continuation is None else continuation
         ids_BT, attention_BT = pad(prompts, fill=pad_id, left=True)
@@ -50,7 +50,7 @@ class Stream:
         self.read(self.ids_BT)
 
     def read(self, ids_BT: torch.Tensor) -> None:
-        """Read some more tokens; `logits_BV` becomes what follows the last of them, float32."""
+        """Read some more tokens; `logits_BV` becomes what follows the last, float32."""
         inputs: dict[str, Any] = {
             "input_ids": ids_BT,
             "attention_mask": self.attention_BT,
@@ -67,7 +67,7 @@ class Stream:
         self.cache, self.logits_BV = output[self.continuation.cache], output.logits[:, -1].float()
 
     def step(self, chosen_B: torch.Tensor) -> None:
-        """Read the tokens just written, one per row; the whole texts anew where the model reads so many otherwise."""
+        """Read the tokens just written; whole texts where so many are read otherwise."""
         ones_B1 = self.attention_BT.new_ones(len(self.attention_BT), 1)
         self.attention_BT = torch.cat([self.attention_BT, ones_B1], 1)
         self.ids_BT = torch.cat([self.ids_BT, chosen_B[:, None]], 1)
@@ -87,9 +87,10 @@ class Stream:
 def continuation_of(model: PreTrainedModel) -> Continuation:
     """Find out how a model goes on where it stopped; asked once per model.
 
-    Proven on five tokens: two texts of unlike length, padded on the left and read piece by piece, and one of them alone
-    after the other has ended, must give the logits of whole texts. Costs some eight tiny forward passes. Raises
-    CapabilityError for a model that keeps nothing of what it has read, or whose logits are others.
+    Proven on five tokens: two texts of unlike length, padded on the left and read piece by piece,
+    and one of them alone after the other has ended, must give the logits of whole texts. Costs some
+    eight tiny forward passes. Raises CapabilityError for a model that keeps nothing of what it has
+    read, or whose logits are others.
     """
 
     def proven() -> Continuation:
@@ -104,7 +105,7 @@ def continuation_of(model: PreTrainedModel) -> Continuation:
 
 
 def asked(model: PreTrainedModel, ids_BT: torch.Tensor) -> Continuation:
-    """What the model takes and returns, by asking it for each alone."""
+    """Find out what the model takes and returns, by asking it for each alone."""
 
     def takes(**request: object) -> bool:
         try:
@@ -126,14 +127,14 @@ def asked(model: PreTrainedModel, ids_BT: torch.Tensor) -> Continuation:
 
 
 def cache_in(output: Mapping[str, object]) -> tuple[str, Cache] | None:
-    """What a model kept of what it has read, and the name it has in its output."""
+    """Find what a model kept of what it has read, and its name in the output."""
     from transformers import Cache
 
     return next(((name, value) for name, value in output.items() if isinstance(value, Cache)), None)
 
 
 def prove(model: PreTrainedModel, ids_T: torch.Tensor, continuation: Continuation) -> None:
-    """CapabilityError unless reading on gives the logits of whole texts: see `continuation_of`."""
+    """Raise CapabilityError unless reading on gives the logits of whole texts."""
     texts = [ids_T, ids_T[1:4]]
     whole = [model(input_ids=text[None], use_cache=False).logits[0].float() for text in texts]
     starts = [text[: len(text) - 2] for text in texts]
@@ -158,9 +159,10 @@ def prove(model: PreTrainedModel, ids_T: torch.Tensor, continuation: Continuatio
 
 
 def cannot_continue(model: PreTrainedModel, why: str) -> CapabilityError:
-    """The error for a model that cannot write token by token."""
+    """Make the error for a model that cannot write token by token."""
     return CapabilityError(
-        "This model cannot generate here: it does not go on where it stopped as it would have read the whole text.",
+        "This model cannot generate here: "
+        "it does not go on where it stopped as it would have read the whole text.",
         f"architecture: {type(plain(model)).__name__}; {(why.splitlines() or [''])[0]}",
         "Use an attention model (GPT-2, OPT, LLaMA, Qwen, Mistral, Gemma, ...).",
     )

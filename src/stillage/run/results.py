@@ -13,6 +13,8 @@ from stillage.types import Result
 if TYPE_CHECKING:
     import pyarrow as pa
 
+    from stillage.functional.binomial import Interval
+
 COLUMNS = {entry.name: str(entry.type) for entry in dataclasses.fields(Result)}
 ORDER = ("run", "stage", "model", "dataset", "metric", "attack", "fpr", "quantile", "threshold")
 ORDER += ("block", "draws", "probability", "tokens", "against", "part", "decoding", "over")
@@ -32,6 +34,21 @@ def place(row: Result) -> list[str | float]:
     """Give the sorting key of a row; what does not apply comes first."""
     values = (getattr(row, name) for name in ORDER)
     return [-1e9 if value is None or value != value else value for value in values]
+
+
+def measured_row(
+    row: Result, metric: str, interval: Interval, *, unit: str = "", n: int | None = None
+) -> Result:
+    """Fill a metric and its interval into a row; n: the records behind it, where not the row's."""
+    return dataclasses.replace(
+        row,
+        metric=metric,
+        value=interval.value,
+        low=interval.low,
+        high=interval.high,
+        unit=unit,
+        n=row.n if n is None else n,
+    )
 
 
 def write_results(

@@ -22,7 +22,6 @@ from pathlib import Path
 from typing import Any
 
 from stillage.errors import ConfigError, DataError, UserError
-from stillage.report.sweep import SweepPoint
 from stillage.run.config import Config
 from stillage.run.flags import CASE, CASES, SWEEP, Flat, is_list, setting_kinds
 from stillage.run.folder import read_json, remove, write_json
@@ -208,28 +207,6 @@ def gather(out: Path) -> int:
         swept += [values] * len(found)
     write_results(out / "results.parquet", results, swept)
     return len(finished)
-
-
-def finished_points(out: Path, failed: Mapping[str, Exception]) -> list[SweepPoint]:
-    """Gather the results of a sweep, and tell how each point ended; failed: points, and why.
-
-    DataError where no point is finished and none failed.
-    """
-    if not gather(out) and not failed:
-        raise DataError(
-            f"No point of the sweep {out} is finished.",
-            f"points: {len(points_of(out))}",
-            "Do them first, with the command that started the sweep.",
-        )
-    return [
-        SweepPoint(
-            name=point["name"],
-            values=point["values"],
-            is_finished=is_reported(out, point),
-            state=point_state(out, point, failed),
-        )
-        for point in points_of(out)
-    ]
 
 
 def point_state(out: Path, point: Mapping[str, Any], failed: Mapping[str, Exception]) -> str:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from stillage.functional.moments import check_shadows, moments, without
+from stillage.functional.moments import check_shadows, mean_without, moments
 from stillage.types import Array, FittedAttack, ShadowAttack, TokenStats
 
 if TYPE_CHECKING:
@@ -102,7 +102,8 @@ def learned_shadow(target_NF: Array, shadow_KNF: Array, in_KN: Array) -> Array:
     rows_KNX = np.array(
         [
             _beside(
-                values_NF, [without(o, v, ~in_N) for o, v in zip(out, values_NF.T, strict=True)]
+                values_NF,
+                [mean_without(o, v, ~in_N) for o, v in zip(out, values_NF.T, strict=True)],
             )
             for values_NF, in_N in zip(shadow, is_in, strict=True)
         ]

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from stillage.functional.moments import check_shadows, moments, without
+from stillage.functional.moments import check_shadows, mean_without, moments
 from stillage.functional.stats import finite, roc_auc
 from stillage.types import Array, ShadowAttack
 
@@ -48,7 +48,7 @@ def offline_a(shadow_KN: Array, in_KN: Array) -> float:
     out = moments(np.exp(shadow), ~is_in)
     totals = np.zeros(len(OFFLINE_A))
     for logq_N, in_N in zip(shadow, is_in, strict=True):
-        others_N = without(out, np.exp(logq_N), ~in_N)
+        others_N = mean_without(out, np.exp(logq_N), ~in_N)
         for place, a in enumerate(OFFLINE_A):
             scores, member, _ = finite(_log_ratio(logq_N, _corrected(others_N, a)), in_N)
             if member.any() and not member.all():

@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 
 from stillage.errors import ConfigError, DataError
+from stillage.experiment.finished_points import finished_points
 from stillage.run.folder import write_json
 from stillage.run.results import read_results, write_results
 from stillage.run.stages import MANIFEST
-from stillage.run.sweep import finished_points
 from stillage.types import Result
 
 ROW = Result(run="r", stage="audit", model="student", metric="auc", value=0.5)
