@@ -292,9 +292,10 @@ def test_a_command_is_understood_and_can_be_planned(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     from stillage.cli import evaluate, generate, plain_text
-    from stillage.cli.command_line import own_folder, plugin_files, read_settings
+    from stillage.cli.command_line import plugin_files, read_settings
     from stillage.cli.compare import Comparison
     from stillage.cli.paths import split_at_flags
+    from stillage.face.config_source import own_folder
     from stillage.run.parse import typed
 
     monkeypatch.setenv("OMP_NUM_THREADS", "1")

@@ -7,10 +7,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from stillage.cli.command_line import own_folder, plugin_files, read_settings
+from stillage.cli.command_line import plugin_files, read_settings
 from stillage.cli.grid import report_grid, run_grid
 from stillage.cli.outcome import finish, last_stage, print_plan, say_first
 from stillage.experiment.sweep import swept
+from stillage.face.config_source import own_folder
 from stillage.run.config import Config
 from stillage.run.parse import build
 
