@@ -40,11 +40,11 @@ class Run:
 
     def results(self) -> pd.DataFrame:
         """Return every number with its interval, a row each."""
-        return frame(self._table("results", *self._results()))
+        return frame(run_results(self.folder))
 
     def scores(self) -> pd.DataFrame:
         """Return what each attack says of each record about each model, a row each."""
-        return frame(self._table("scores", self.folder / "audit" / "scores.parquet"))
+        return frame(run_scores(self.folder))
 
     def metrics(self, model: str = "student") -> pd.DataFrame:
         """Return what a training wrote down on its way: step, loss, learning rate, ..."""
@@ -52,7 +52,7 @@ class Run:
 
         path = self.folder / model / "metrics.jsonl"
         if not path.is_file():
-            raise self._lacks(f"metrics of {model}", path)
+            raise lacking(self.folder, f"metrics of {model}", path)
         return frame(pyarrow.json.read_json(path))
 
     def table(self) -> pd.DataFrame:
@@ -60,7 +60,7 @@ class Run:
         import pyarrow.compute as pc
 
         wanted = (pc.field("metric") == "auc") & (pc.field("model") != "blind")
-        rows = self._table("results", *self._results()).filter(wanted)
+        rows = run_results(self.folder).filter(wanted)
         shown = ["model", "attack", "value", "low", "high", "level", "n"]
         names = ["auc" if name == "value" else name for name in shown]
         return frame(rows.select(shown).rename_columns(names))
@@ -72,7 +72,7 @@ class Run:
         """
         from matplotlib.figure import Figure
 
-        curves = self._curves(attack)
+        curves = roc_curves(self, attack)
         figure = Figure(figsize=(5, 5), layout="constrained")
         axes = figure.subplots()
         axes.plot([0, 1], [0, 1], color="0.7", linestyle=":", label="guessing")
@@ -82,39 +82,12 @@ class Run:
         axes.legend(loc="lower right")
         return figure
 
-    def _curves(self, attack: str) -> dict[str, tuple[Array, Array]]:
-        """Return the curve of every model: a label with its AUC, and FPR and TPR."""
-        import numpy as np
-
-        from stillage.functional.stats import finite, roc_auc, roc_curve
-
-        scores = self._table("scores", self.folder / "audit" / "scores.parquet")
-        known = [name for name in self.table()["attack"].unique() if name]
-        attack = attack or known[0]
-        if attack not in known:
-            fix = did_you_mean(attack, known, "Choose one of these.")
-            raise DataError(
-                f"The run has no attack {attack!r}.", f"its attacks: {', '.join(known)}", fix
-            )
-        rows = [row for row in scores.to_pylist() if row["attack"] == attack]
-        curves: dict[str, tuple[Array, Array]] = {}
-        for model in dict.fromkeys(row["model"] for row in rows):
-            own = [row for row in rows if row["model"] == model]
-            values, is_member, _ = finite(
-                np.array([row["score"] for row in own], np.float64),
-                np.array([row["part"] == "private" for row in own]),
-            )
-            roc = roc_curve(values, is_member)
-            label = f"{model}, {attack}: AUC {roc_auc(values, is_member):.2f}"
-            curves[label] = roc.fpr, roc.tpr
-        return curves
-
     @property
     def report(self) -> Path:
         """The page of the run. DataError where it has none."""
         path = self.folder / "report" / "report.html"
         if not path.is_file():
-            raise self._lacks("report", path)
+            raise lacking(self.folder, "report", path)
         return path
 
     def summary(self) -> str:
@@ -130,39 +103,15 @@ class Run:
         """Name the folder of a model that the run trained."""
         folder = self.folder / name / "model"
         if not folder.is_dir():
-            raise self._lacks(f"model {name}", folder)
+            raise lacking(self.folder, f"model {name}", folder)
         return folder
 
     def load_model(self, name: str = "student") -> tuple[PreTrainedModel, PreTrainedTokenizerFast]:
         """Load a model that the run trained, with its tokenizer."""
-        from stillage.models.load import load_model, load_tokenizer
+        from stillage.face.texts import load_pair
         from stillage.run.config import ModelConfig
 
-        folder = str(self.model_folder(name))
-        tokenizer = load_tokenizer(folder)
-        config = ModelConfig(path=folder)
-        return load_model(config, vocab_size=len(tokenizer), seed=0), tokenizer
-
-    def _results(self) -> tuple[Path, Path]:
-        """Where the results of a sweep lie, and those of a run."""
-        return self.folder / "results.parquet", self.folder / "report" / "results.parquet"
-
-    def _table(self, what: str, *places: Path) -> pa.Table:
-        """Read the first table that is there."""
-        from stillage.run.folder import read_table
-
-        path = next((place for place in places if place.is_file()), None)
-        if path is None:
-            raise self._lacks(what, places[-1])
-        return read_table(path)
-
-    def _lacks(self, what: str, path: Path) -> DataError:
-        """The error for what a run has not made."""
-        return DataError(
-            f"{self.folder} has no {what}.",
-            f"not there: {path}",
-            "Do the stage that makes it: evaluate, audit or train, with a report at the end.",
-        )
+        return load_pair(ModelConfig(path=str(self.model_folder(name))))
 
 
 def frame(table: pa.Table) -> pd.DataFrame:
@@ -175,3 +124,62 @@ def frame(table: pa.Table) -> pd.DataFrame:
             str(error),
             "pip install 'stillage[pandas]', or read the Parquet files of the run folder.",
         ) from error
+
+
+def run_results(folder: Path) -> pa.Table:
+    """Read the results of a sweep, or those of a run's report."""
+    name = "results.parquet"
+    path = folder / name
+    return read_made(folder, "results", path if path.is_file() else folder / "report" / name)
+
+
+def run_scores(folder: Path) -> pa.Table:
+    """Read the scores of a run's audit."""
+    return read_made(folder, "scores", folder / "audit" / "scores.parquet")
+
+
+def read_made(folder: Path, what: str, path: Path) -> pa.Table:
+    """Read a table of a run. DataError where it has not been made."""
+    from stillage.run.folder import read_table
+
+    if not path.is_file():
+        raise lacking(folder, what, path)
+    return read_table(path)
+
+
+def lacking(folder: Path, what: str, path: Path) -> DataError:
+    """Make the error for what a run has not made."""
+    return DataError(
+        f"{folder} has no {what}.",
+        f"not there: {path}",
+        "Do the stage that makes it: evaluate, audit or train, with a report at the end.",
+    )
+
+
+def roc_curves(run: Run, attack: str) -> dict[str, tuple[Array, Array]]:
+    """Return the curve of every model: a label with its AUC, and FPR and TPR.
+
+    attack: empty: the first in the table. DataError for one that the run has not.
+    """
+    import numpy as np
+
+    from stillage.functional.stats import finite, roc_auc, roc_curve
+
+    rows = run_scores(run.folder).to_pylist()
+    known = list(dict.fromkeys(row["attack"] for row in rows if row["model"] != "blind"))
+    attack = attack or known[0]
+    if attack not in known:
+        fix = did_you_mean(attack, known, "Choose one of these.")
+        values = f"its attacks: {', '.join(known)}"
+        raise DataError(f"The run has no attack {attack!r}.", values, fix)
+    rows = [row for row in rows if row["attack"] == attack]
+    curves: dict[str, tuple[Array, Array]] = {}
+    for model in dict.fromkeys(row["model"] for row in rows):
+        own = [row for row in rows if row["model"] == model]
+        scores, is_member, _ = finite(
+            np.array([row["score"] for row in own], np.float64),
+            np.array([row["part"] == "private" for row in own]),
+        )
+        roc = roc_curve(scores, is_member)
+        curves[f"{model}, {attack}: AUC {roc_auc(scores, is_member):.2f}"] = roc.fpr, roc.tpr
+    return curves
