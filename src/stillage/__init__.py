@@ -1,4 +1,7 @@
-"""Distil language models, and measure what the student kept. Importing this loads nothing heavy."""
+"""Distil language models, and measure what the student kept.
+
+Importing this loads nothing heavy.
+"""
 
 from __future__ import annotations
 

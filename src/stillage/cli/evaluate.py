@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from stillage.errors import ConfigError
 from stillage.experiment.team import is_helper
-from stillage.face.evaluation import Matrix, MatrixRow, evaluate, load_subject, open_sets
+from stillage.face.evaluation import Matrix, MatrixRow, fill_matrix, load_subject, open_sets
 from stillage.run.config import ModelConfig
 from stillage.run.parse import typed
 
@@ -87,7 +87,7 @@ def measure_model(model: str, asked: Matrix) -> int:
     with watch_signals(), Board() as board:
         sets = open_sets(asked)
         board.say(counts(sets))
-        found = evaluate(
+        found = fill_matrix(
             load_subject(ModelConfig(path=model, revision=asked.revision, dtype=asked.dtype)),
             asked,
             sets,

@@ -25,8 +25,8 @@ class Ask:
     input: str = ""
     """The input that belongs to the instruction, where the template has one."""
     template: Literal["auto", "alpaca", "raw", "chat"] = "auto"
-    """Layout of the prompt in training: auto, alpaca, raw or chat. auto: as the model's folder says,
-    its chat template where it has one, else alpaca."""
+    """Layout of the prompt in training: auto, alpaca, raw or chat. auto: as the model's folder
+    says, its chat template where it has one, else alpaca."""
     revision: str = ""
     """Commit of a hub id: 40 hexadecimal digits."""
     seed: int = 1

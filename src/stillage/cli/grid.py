@@ -36,7 +36,7 @@ def run_grid(
     plugins: tuple[Plugin, ...],
     team: Team | None,
 ) -> int:
-    """Run every point of a sweep, sharing finished stages; one table and one page for all."""
+    """Run, report or describe every point of a sweep, and the page of all of them."""
     base, is_dry = build(flat), "--dry-run" in switches
     out, until = base.out, last_stage(verb, base)
     grid = points(flat, lists)
@@ -84,7 +84,10 @@ def report_points(
 
 
 def report_grid(out: Path, words: Sequence[str], *, is_dry: bool) -> int:
-    """Write the page of a sweep again, from its finished points. ConfigError for settings."""
+    """Write the page of a sweep again, from its finished points.
+
+    ConfigError for settings.
+    """
     if words:
         fix = "Give none, or the config of the sweep with its settings."
         raise ConfigError(

@@ -26,9 +26,9 @@ DATA = (".jsonl", ".ndjson", ".parquet", ".csv", ".tsv")
 
 
 def read_source(source: str | Path, verb: str = "run") -> tuple[Flat, Script | None]:
-    """Read the settings of a config: a file, a run folder, a preset or a published script.
+    """Read the settings of a config; the published script too, where it is one.
 
-    The script is returned too, where it is one. ConfigError where there is no such config.
+    source: a file, a run folder, a preset or a published script. ConfigError where there is none.
     """
     path, name = Path(source), str(source)
     script = None if path.exists() else published().get(name)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Literal
 from stillage.errors import ConfigError
 from stillage.face.finished_run import frame
 from stillage.face.inputs import Inputs, in_memory
-from stillage.face.texts import check_template
+from stillage.face.texts import check_layout
 from stillage.run.config import ModelConfig
 from stillage.run.progress import Doing, unheard
 from stillage.types import Result
@@ -41,7 +41,8 @@ class Matrix:
     uinst (NAME@COMMIT for another commit)."""
     published: bool = False
     """The published evaluation: five sampled answers. As in MiniLLM and DistiLLM, to every record
-    (--decoding as_released, --seeds 10 20 30 40 50). Without it every record gets one greedy answer."""
+    (--decoding as_released, --seeds 10 20 30 40 50). Without it every record gets one greedy
+    answer."""
     seeds: tuple[int, ...] = ()
     """One sampled answer to every record for each. Naming some without a decoding means --decoding
     as_released."""
@@ -189,7 +190,7 @@ def evaluate_model(
             return given_subject("teacher", teacher, tokenizer)
 
         sets = open_sets(asked)
-        return evaluate(
+        return fill_matrix(
             given_subject("model", model, tokenizer, revision),
             asked,
             sets,
@@ -198,7 +199,7 @@ def evaluate_model(
 
 
 def named_sets(data: Records | Sequence[str], folder: Path) -> tuple[str, ...]:
-    """Name the data sets that are given; records in memory become a file in the folder."""
+    """Name the data sets that are given; rows in memory become a file in the folder."""
     if isinstance(data, (str, Path)):
         return (str(data),)
     rows = list(data) if data is not None else []
@@ -216,7 +217,7 @@ def check_asked(asked: Matrix) -> None:
 
     for name in asked.decoding:
         decoding_of(name)
-    check_template(asked.template)
+    check_layout(asked.template)
 
 
 def open_sets(asked: Matrix) -> list[EvalSet]:
@@ -234,7 +235,7 @@ def open_sets(asked: Matrix) -> list[EvalSet]:
     ]
 
 
-def evaluate(
+def fill_matrix(
     subject: Subject,
     asked: Matrix,
     sets: Sequence[EvalSet],
@@ -243,7 +244,7 @@ def evaluate(
     say: Callable[[str], None] = LOG.info,
     doing: Doing = unheard,
 ) -> Evaluation:
-    """Fill the matrix; with a teacher also the exposure bias, as a curve for each data set."""
+    """Fill the matrix; with a teacher also the exposure bias of each data set."""
     from stillage.data.chat_templates import chosen_template, layout_note
     from stillage.evaluate.cells import Reading
     from stillage.evaluate.exposure import ExposurePlan, exposure_cell
@@ -254,9 +255,12 @@ def evaluate(
     longest = new_tokens(subject.model, asked.max_new_tokens, usual=256)
     decodings = {name: decoding_of(name, longest) for name in asked.decoding}
     say(layout_note(asked.template, subject.tokenizer, subject.name))
-    room = prompt_room(subject.model, longest, asked.max_prompt_tokens)
     reading = Reading(
-        template=chosen_template(asked.template, subject.tokenizer), max_prompt_tokens=room
+        template=chosen_template(asked.template, subject.tokenizer),
+        max_prompt_tokens=prompt_room(subject.model, longest, asked.max_prompt_tokens),
+    )
+    plan = ExposurePlan(
+        max_new_tokens=longest, rollouts=asked.rollouts, batch_tokens=asked.batch_tokens
     )
     rows: list[MatrixRow] = []
     for chosen in sets:
@@ -274,27 +278,23 @@ def evaluate(
             )
             seeds = len(set(asked.seeds)) if decoding.sampling_temperature > 0 else 1
             rows.append(MatrixRow(decoding=name, seeds=seeds, results=results))
-    if load_teacher is None:
-        return Evaluation(rows=rows, curves={})
-    check_teacher(subject, teacher := load_teacher(), reading, say)
-    plan = ExposurePlan(
-        max_new_tokens=longest, rollouts=asked.rollouts, batch_tokens=asked.batch_tokens
-    )
     curves: dict[str, pa.Table] = {}
-    for chosen in sets:
-        say(f"{chosen.label}: exposure bias, {asked.rollouts} texts per prompt by each model")
-        curves[chosen.label] = exposure_cell(
-            subject,
-            teacher,
-            chosen,
-            reading=reading,
-            out=asked.out,
-            seed=asked.seeds[0],
-            plan=plan,
-            say=say,
-            doing=doing,
-        )
-    collect(asked.out)
+    if load_teacher is not None:
+        check_teacher(subject, teacher := load_teacher(), reading, say)
+        for chosen in sets:
+            say(f"{chosen.label}: exposure bias, {asked.rollouts} texts per prompt by each model")
+            curves[chosen.label] = exposure_cell(
+                subject,
+                teacher,
+                chosen,
+                reading=reading,
+                out=asked.out,
+                seed=asked.seeds[0],
+                plan=plan,
+                say=say,
+                doing=doing,
+            )
+        collect(asked.out)
     return Evaluation(rows=rows, curves=curves)
 
 

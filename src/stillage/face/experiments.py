@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Session:
-    """Who starts runs: how they are stopped and told of, what they may use, who takes part."""
+    """How runs are stopped and told of, what they may use, and who takes part."""
 
     stop: Stop
     say: Callable[[str], None]
@@ -71,7 +71,7 @@ def run_sweep(
     until: str = "",
     accept_changes: bool = False,
 ) -> SweepOutcome:
-    """Run every point of a sweep, sharing finished stages, and write the page of all of them.
+    """Run every point of a sweep, sharing stages, and write the page of all.
 
     until: the last stage to do; empty: all. The page is written where the points have theirs.
     """
@@ -111,7 +111,7 @@ def check_points(failed: Mapping[str, Exception], count: int) -> None:
 
 
 def say_first(contexts: Iterable[Context], verb: str, say: Callable[[str], None]) -> None:
-    """Say how prompts are laid out, which controls and records are missing; once for all points.
+    """Say how prompts are laid out, and which controls and records are missing.
 
     Nothing where no model reads any.
     """
@@ -132,7 +132,7 @@ def say_first(contexts: Iterable[Context], verb: str, say: Callable[[str], None]
 
 
 def check_audit(configs: Sequence[Config]) -> None:
-    """Raise DataError for a leak into a training; with audit.strict ConfigError for any check.
+    """Raise DataError for a leak into a training; if strict, ConfigError for a check.
 
     The reports are written by then, and say so first.
     """

@@ -24,7 +24,10 @@ class Run:
     """
 
     def __init__(self, folder: str | Path, *, temporary: object = None) -> None:
-        """temporary: what owns the folder, kept as long as the Run. DataError where there is no run."""
+        """Look at a folder. DataError where there is no run.
+
+        temporary: what owns the folder, kept as long as the Run.
+        """
         self.folder = Path(folder)
         self.temporary = temporary
         if not any((self.folder / name).is_file() for name in ("config.yaml", "sweep.json")):
@@ -40,11 +43,11 @@ class Run:
 
     def results(self) -> pd.DataFrame:
         """Return every number with its interval, a row each."""
-        return frame(run_results(self.folder))
+        return frame(results_table(self.folder))
 
     def scores(self) -> pd.DataFrame:
         """Return what each attack says of each record about each model, a row each."""
-        return frame(run_scores(self.folder))
+        return frame(scores_table(self.folder))
 
     def metrics(self, model: str = "student") -> pd.DataFrame:
         """Return what a training wrote down on its way: step, loss, learning rate, ..."""
@@ -56,19 +59,19 @@ class Run:
         return frame(pyarrow.json.read_json(path))
 
     def table(self) -> pd.DataFrame:
-        """Return the AUC of each model under each attack, with its interval and its records."""
+        """Return the AUC of each model under each attack, with its interval."""
         import pyarrow.compute as pc
 
         wanted = (pc.field("metric") == "auc") & (pc.field("model") != "blind")
-        rows = run_results(self.folder).filter(wanted)
+        rows = results_table(self.folder).filter(wanted)
         shown = ["model", "attack", "value", "low", "high", "level", "n"]
         names = ["auc" if name == "value" else name for name in shown]
         return frame(rows.select(shown).rename_columns(names))
 
     def plot_roc(self, attack: str = "") -> Figure:
-        """Draw the ROC curve of every model under one attack; empty: the first in the table.
+        """Draw the ROC curve of every model under one attack.
 
-        The figure belongs to the caller: figure.savefig("roc.png").
+        attack: empty: the first that was asked for. The figure belongs to the caller: figure.savefig("roc.png").
         """
         from matplotlib.figure import Figure
 
@@ -126,14 +129,14 @@ def frame(table: pa.Table) -> pd.DataFrame:
         ) from error
 
 
-def run_results(folder: Path) -> pa.Table:
+def results_table(folder: Path) -> pa.Table:
     """Read the results of a sweep, or those of a run's report."""
     name = "results.parquet"
     path = folder / name
     return read_made(folder, "results", path if path.is_file() else folder / "report" / name)
 
 
-def run_scores(folder: Path) -> pa.Table:
+def scores_table(folder: Path) -> pa.Table:
     """Read the scores of a run's audit."""
     return read_made(folder, "scores", folder / "audit" / "scores.parquet")
 
@@ -165,7 +168,7 @@ def roc_curves(run: Run, attack: str) -> dict[str, tuple[Array, Array]]:
 
     from stillage.functional.stats import finite, roc_auc, roc_curve
 
-    rows = run_scores(run.folder).to_pylist()
+    rows = scores_table(run.folder).to_pylist()
     known = list(dict.fromkeys(row["attack"] for row in rows if row["model"] != "blind"))
     attack = attack or known[0]
     if attack not in known:

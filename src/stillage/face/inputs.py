@@ -75,7 +75,7 @@ def new_or_continued(run: Path) -> Iterator[None]:
 
 
 def json_lines(name: str, records: object) -> str:
-    """Write rows in memory as JSON, one a line. DataError for no rows, or rows of another kind."""
+    """Write rows as JSON, one a line. DataError for no rows, or other things."""
     rows = list(records) if isinstance(records, Iterable) else []
     if not rows:
         given = "0 rows" if isinstance(records, Iterable) else type(records).__name__
@@ -99,7 +99,9 @@ def json_lines(name: str, records: object) -> str:
 def in_memory(
     name: str, model: object, tokenizer: PreTrainedTokenizerBase | None
 ) -> tuple[PreTrainedModel, PreTrainedTokenizerFast]:
-    """Return a model in memory with its tokenizer: its own, the given one, or that of its folder.
+    """Return a model in memory with its tokenizer.
+
+    That is its own, the given one, or that of the folder that it was loaded from.
 
     ModelError for what is no model of transformers, has no weights, or has no usable tokenizer.
     """

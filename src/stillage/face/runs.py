@@ -33,8 +33,8 @@ NONE: Mapping[str, object] = {}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Task:
-    """What to run: settings by their names, the last stage, and what is in memory still."""
+class RunRequest:
+    """What to run: settings, the last stage, and what is still in memory."""
 
     flat: Flat
     until: str = ""
@@ -74,7 +74,7 @@ def run_experiment(
         flat["out"] = [str(out)]
     elif "out" not in flat:
         flat["out"] = [str(own_folder("run", [source] if source else [], flat))]
-    do_task(Task(flat=flat, until=until, accept_changes=accept_changes), plugins)
+    do_request(RunRequest(flat=flat, until=until, accept_changes=accept_changes), plugins)
     return Run(flat["out"][0])
 
 
@@ -131,7 +131,7 @@ def distill_student(
     if teacher is not None:
         given["teacher"] = {"path": inputs.model("teacher", teacher)}
     flat = with_more({**given, "data": {"files": files}}, settings)
-    do_task(Task(flat=flat, until="student", inputs=inputs), plugins)
+    do_request(RunRequest(flat=flat, until="student", inputs=inputs), plugins)
     return place.finished()
 
 
@@ -150,7 +150,7 @@ def audit_models(
     settings: Settings = NONE,
     plugins: Sequence[str | Path] = (),
 ) -> Run:
-    """Ask what models give away of the records that the teacher, or they, were trained on.
+    """Ask what models give away of the records that a teacher was trained on.
 
     Args:
         student: the model that was distilled; None: the teacher alone is audited.
@@ -190,12 +190,12 @@ def audit_models(
         if model is not None:
             given[name] = {"path": inputs.model(name, model)}
     flat = with_more(given, settings)
-    do_task(Task(flat=flat, inputs=inputs), plugins)
+    do_request(RunRequest(flat=flat, inputs=inputs), plugins)
     return place.finished()
 
 
 class Place:
-    """The folder of a run: the one that is named, or a temporary one that lives with its Run."""
+    """The folder of a run: as named, or a temporary one that lives with its Run."""
 
     def __init__(self, out: str | Path | None, name: str) -> None:
         """name: what a temporary run is called."""
@@ -208,7 +208,7 @@ class Place:
 
 
 def flat_settings(given: Settings | Config) -> Flat:
-    """Flatten settings as those of a YAML file. ConfigError for an unknown or old name."""
+    """Flatten settings as those of YAML. ConfigError for an unknown or old name."""
     import yaml
 
     if isinstance(given, Config):
@@ -230,7 +230,7 @@ def flat_settings(given: Settings | Config) -> Flat:
 
 
 def with_more(given: Settings, more: Settings) -> Flat:
-    """Add settings to those that arguments have given. ConfigError for one that both name."""
+    """Add settings to those of arguments. ConfigError for one that both name."""
     flat, added = flat_settings(given), flat_settings(more)
     if twice := [path for path in added if path in flat]:
         raise ConfigError(
@@ -241,14 +241,14 @@ def with_more(given: Settings, more: Settings) -> Flat:
     return flat | added
 
 
-def do_task(task: Task, plugins: Sequence[str | Path]) -> None:
-    """Check everything, write what is in memory, and run; what happens is told to the log."""
+def do_request(request: RunRequest, plugins: Sequence[str | Path]) -> None:
+    """Check everything, write what is in memory, run; the log hears of it."""
     from stillage.experiment.plugin import plugged
     from stillage.experiment.sweep import points, swept
     from stillage.face.experiments import Session, check_audit, check_points
     from stillage.run.stop import Stop
 
-    flat, lists = swept(task.flat)
+    flat, lists = swept(request.flat)
     grid = points(flat, lists) if lists else []
     config = build(flat)
     with ExitStack() as held:
@@ -257,13 +257,13 @@ def do_task(task: Task, plugins: Sequence[str | Path]) -> None:
         session = Session(
             stop=Stop(), say=LOG.info, progress=lambda name, facts: None, plugins=loaded
         )
-        failed = run_points(config, grid, session, task)
+        failed = run_points(config, grid, session, request)
     check_audit([point.config for point in grid] or [config])
     check_points(failed, len(grid))
 
 
 def run_points(
-    config: Config, grid: Sequence[Point], session: Session, task: Task
+    config: Config, grid: Sequence[Point], session: Session, request: RunRequest
 ) -> Mapping[str, Exception]:
     """Run every point of a sweep, or the one experiment where there is none."""
     from stillage.experiment.run import run_experiments
@@ -271,17 +271,17 @@ def run_points(
 
     contexts = sweep_contexts(config.out, grid, session) if grid else {"": session.context(config)}
     say_first(contexts.values(), "run", session.say)
-    if task.inputs is not None:
-        task.inputs.write()
+    if request.inputs is not None:
+        request.inputs.write()
     if not grid:
         return run_experiments(
-            contexts, session.say, accept_changes=task.accept_changes, until=task.until
+            contexts, session.say, accept_changes=request.accept_changes, until=request.until
         )
     return run_sweep(
         config.out,
         grid,
         contexts,
         session,
-        until=task.until,
-        accept_changes=task.accept_changes,
+        until=request.until,
+        accept_changes=request.accept_changes,
     ).failed

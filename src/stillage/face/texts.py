@@ -58,7 +58,7 @@ def generate_texts(
     if not texts or wrong is not None:
         given = "0 prompts" if wrong is None else type(wrong).__name__
         raise DataError("A prompt is a text.", f"given: {given}", "Give a text, or a list of them.")
-    check_template(template)
+    check_layout(template)
     options = GenerateConfig(
         max_new_tokens=max_new_tokens,
         sampling_temperature=sampling_temperature,
@@ -118,7 +118,7 @@ def answer_prompts(
     return [str(tokenizer.decode(row.tolist(), skip_special_tokens=True)).strip() for row in ids]
 
 
-def check_template(name: str) -> None:
+def check_layout(name: str) -> None:
     """Refuse a layout of prompts that does not exist. ConfigError."""
     if name not in LAYOUTS:
         fix = did_you_mean(name, LAYOUTS, "Choose one of these.")
