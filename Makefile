@@ -43,8 +43,8 @@ test-oldest:
 	$(PYTEST) -m "not slow and not gpu" $(TESTS)
 
 lint: $(INSTALLED)
-	$(BIN)/ruff check src tests tools benchmarks recipes
-	$(BIN)/ruff format --check src tests tools benchmarks recipes
+	$(BIN)/ruff check src tests tools benchmarks recipes examples
+	$(BIN)/ruff format --check src tests tools benchmarks recipes examples
 
 types: $(INSTALLED)
 	$(BIN)/pyright

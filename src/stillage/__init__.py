@@ -1,3 +1,53 @@
-"""Stillage distils language models and measures what the student kept. Importing it loads nothing heavy."""
+"""Distil language models, and measure what the student kept.
+
+Importing this loads nothing heavy.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
 
 __version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    from stillage.face import losses
+    from stillage.face.evaluation import evaluate_model
+    from stillage.face.finished_run import Run
+    from stillage.face.runs import audit_models, distill_student, run_experiment
+    from stillage.face.texts import generate_texts
+else:
+
+    def __getattr__(name: str) -> object:
+        """Import a public name when it is first asked for."""
+        import importlib
+
+        if name not in HOMES:
+            raise AttributeError(f"module 'stillage' has no attribute {name!r}")
+        home = importlib.import_module(f"stillage.face.{HOMES[name]}")
+        return home if name == HOMES[name] else getattr(home, name)
+
+
+__all__ = [
+    "Run",
+    "audit_models",
+    "distill_student",
+    "evaluate_model",
+    "generate_texts",
+    "losses",
+    "run_experiment",
+]
+HOMES = {
+    "Run": "finished_run",
+    "audit_models": "runs",
+    "distill_student": "runs",
+    "evaluate_model": "evaluation",
+    "generate_texts": "texts",
+    "losses": "losses",
+    "run_experiment": "runs",
+}
+"""Public name -> its module in stillage.face."""
+
+
+def __dir__() -> list[str]:
+    """Name what there is, for tab completion."""
+    return sorted([*globals(), *__all__])

@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 
 from stillage.cli import VERBS, help_text, main, set_up_logging
-from stillage.cli.outcome import check_audit
 from stillage.errors import ConfigError, DataError
+from stillage.face.experiments import check_audit
 from stillage.run.folder import write_json
 from stillage.run.parse import build
 from stillage.run.stop import Stopped

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pyarrow as pa
 import pytest
 
-from stillage.cli.evaluate import MatrixRow, exposure_lines, matrix_lines, value_in_words
+from stillage.cli.evaluate import exposure_lines, matrix_lines, value_in_words
+from stillage.face.evaluation import MatrixRow
 from stillage.types import Result
 
 

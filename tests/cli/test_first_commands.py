@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 from stillage.cli import main
-from stillage.cli.command_line import own_folder, read_settings
+from stillage.cli.command_line import read_settings
 from stillage.errors import ConfigError
+from stillage.face.config_source import own_folder
 from stillage.run.flags import from_flags
 from stillage.run.folder import read_json
 from stillage.run.parse import build, from_yaml, tables

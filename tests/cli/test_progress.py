@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from stillage.cli import progress
-from stillage.cli.evaluate import Matrix, with_defaults
 from stillage.cli.progress import Board, facts_in_words
+from stillage.face.evaluation import Matrix, with_defaults
 from stillage.models.batching import run_batches
 from stillage.models.beams import beam_search
 from stillage.models.generate import Decoding, generate

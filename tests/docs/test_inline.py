@@ -10,9 +10,9 @@ import pytest
 
 from stillage.cli import SAME_AS, VERBS
 from stillage.cli.compare import Comparison
-from stillage.cli.evaluate import Matrix
 from stillage.cli.generate import Ask
 from stillage.cli.plain_text import ACTIONS
+from stillage.face.evaluation import Matrix
 from stillage.run.flags import ALIASES, SWEEP, from_flags, setting_kinds
 
 ROOT = Path(__file__).parents[2]

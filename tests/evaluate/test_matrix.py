@@ -24,7 +24,7 @@ from stillage.data.bpe import train_bpe
 from stillage.data.templates import render_prompt
 from stillage.errors import CheckpointError, ConfigError
 from stillage.evaluate import matrix
-from stillage.evaluate.cells import EvaluatedModel, Evaluation, PromptLayout
+from stillage.evaluate.cells import EvaluatedModel, EvaluationSetup, PromptLayout
 from stillage.evaluate.datasets import EvalSet, open_set
 from stillage.evaluate.matrix import collect, decoding_of, run_matrix
 from stillage.evaluate.quality import samples_schema
@@ -43,8 +43,8 @@ LAYOUT = PromptLayout(template="raw", max_prompt_tokens=32)
 SHORT = ["--max-new-tokens", "6", "--template", "raw", "--max-prompt-tokens", "32"]
 
 
-def within(subject: EvaluatedModel, out: Path) -> Evaluation:
-    return Evaluation(subject=subject, layout=LAYOUT, out=out)
+def within(subject: EvaluatedModel, out: Path) -> EvaluationSetup:
+    return EvaluationSetup(subject=subject, layout=LAYOUT, out=out)
 
 
 @pytest.fixture(scope="module")
@@ -275,7 +275,7 @@ def test_whatever_differs_stands_beside(
     run_matrix(within(subject, out), [chosen], asked, [40])
     run_matrix(within(subject, out), [chosen], shorter, [10])
     shorter = PromptLayout(template="raw", max_prompt_tokens=8)
-    run_matrix(Evaluation(subject=subject, layout=shorter, out=out), [chosen], asked, [10])
+    run_matrix(EvaluationSetup(subject=subject, layout=shorter, out=out), [chosen], asked, [10])
     run_matrix(within(dataclasses.replace(subject, key="b" * 64), out), [chosen], asked, [10])
     fewer = dataclasses.replace(chosen, records=chosen.records[:2])
     run_matrix(within(subject, out), [fewer], asked, [10])

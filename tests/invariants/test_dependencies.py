@@ -25,7 +25,10 @@ OTHERS = {  # extras that a library of ours imports
     "bitsandbytes": "transformers quantises with it",
     "tensorboard": "torch.utils.tensorboard writes with it",
 }
-OPTIONAL = {"gguf"}  # imported where it is needed only, with a three-line error where it is missing
+OPTIONAL = {
+    "gguf",
+    "pandas",
+}  # imported where it is needed only, with a three-line error where it is missing
 VERSIONS = "versions.py"  # the one place for what no documentation promises
 OUR_FUNCTIONS = {
     "divergence.py",

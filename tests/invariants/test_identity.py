@@ -12,13 +12,13 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from stillage.cli.evaluate import load_subject
 from stillage.data.bpe import train_bpe
 from stillage.errors import CheckpointError
 from stillage.evaluate import cells, matrix
 from stillage.evaluate.cells import Evaluation, PromptLayout
 from stillage.evaluate.datasets import open_set
 from stillage.evaluate.matrix import decoding_of, run_matrix
+from stillage.face.evaluation import load_subject
 from stillage.models.identity import folder_hash
 from stillage.models.load import load_model, load_tokenizer, save_model
 from stillage.models.query import token_stats

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from stillage.errors import ConfigError
+from stillage.face.evaluation import Matrix, MatrixRow, fill_matrix, load_subject, open_sets
 from stillage.run.config import ModelConfig
 from stillage.run.parse import typed
 from stillage.run.team import is_helper
@@ -17,9 +17,7 @@ from stillage.run.team import is_helper
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from stillage.cli.progress import Board
-    from stillage.evaluate.cells import EvaluatedModel, Evaluation
-    from stillage.evaluate.datasets import EvalSet
+    from stillage.evaluate.cells import EvaluatedModel
     from stillage.types import Result
 
 USAGE = """usage: stillage evaluate MODEL --data SET ... [settings]    a model on data sets and seeds
@@ -28,8 +26,6 @@ USAGE = """usage: stillage evaluate MODEL --data SET ... [settings]    a model o
 
 MODEL: a folder (safetensors, or a PEFT adapter), or a hub id with --revision"""
 OURS = ("--data", "--seeds", "--decoding", "--published", "--revision", "--teacher")
-PUBLISHED = (10, 20, 30, 40, 50)
-"""The seeds of the published evaluation."""
 COLUMNS = (
     ("rouge_l", "ROUGE-L", 3),
     ("exact_match", "exact", 3),
@@ -38,51 +34,6 @@ COLUMNS = (
     ("generated_tokens", "tokens", 1),
     ("gold_loss", "gold loss", 3),
 )
-
-
-@dataclass(frozen=True, kw_only=True)
-class Matrix:
-    """What `stillage evaluate MODEL` takes besides the model."""
-
-    data: tuple[str, ...] = ()
-    """Data sets by name, files, or HUB_ID@COMMIT. Names are dolly, self-instruct, vicuna, sinst and
-    uinst (NAME@COMMIT for another commit)."""
-    published: bool = False
-    """The published evaluation: five sampled answers. As in MiniLLM and DistiLLM, to every record
-    (--decoding as_released, --seeds 10 20 30 40 50). Without it every record gets one greedy answer."""
-    seeds: tuple[int, ...] = ()
-    """One sampled answer to every record for each. Naming some without a decoding means --decoding
-    as_released."""
-    decoding: tuple[Literal["paper", "as_released", "greedy", "greedy_no_repeat"], ...] = ()
-    """paper: sampled at temperature 1. as_released: and no 6-gram twice. greedy, greedy_no_repeat:
-    the likeliest token. Empty: greedy; with --published or --seeds as_released."""
-    max_new_tokens: int = 0
-    """Longest answer, in tokens; 0: 256, or half of the model's context where that is less."""
-    max_prompt_tokens: int = 256
-    """Longest prompt; a longer one loses its middle."""
-    template: Literal["auto", "alpaca", "raw", "chat"] = "auto"
-    """Layout of prompts in training: auto, alpaca, raw or chat. auto: as the model's folder says,
-    its chat template where it has one, else alpaca."""
-    records: int = 0
-    """Use only the first so many records of each data set; 0: all."""
-    columns: dict[str, str] = field(default_factory=dict)
-    """Your column names, e.g. prompt question response answer."""
-    max_bad_lines: int = 0
-    """Broken lines to tolerate in each data set."""
-    revision: str = ""
-    """Commit of the model's hub id: 40 hexadecimal digits."""
-    dtype: Literal["float32", "bfloat16"] = "float32"
-    """Precision of the weights in memory."""
-    teacher: str = ""
-    """Measure exposure bias against this teacher (folder or hub id), with the first seed."""
-    teacher_revision: str = ""
-    """Commit of the teacher's hub id."""
-    rollouts: int = 10
-    """Texts per prompt and writer, for the exposure bias."""
-    batch_tokens: int = 16384
-    """Tokens in one forward pass, padding included; halved by itself when memory runs out."""
-    out: Path = Path("runs/evaluate")
-    """Where the cells are kept; finished ones are never done again, nor overwritten."""
 
 
 def help_text(verb: str, words: list[str]) -> str:
@@ -123,147 +74,32 @@ def names_model(words: Sequence[str]) -> bool:
 
 def measure_model(model: str, asked: Matrix) -> int:
     """Fill the matrix, then print its table."""
-    if not asked.data:
-        from stillage.evaluate.datasets import KNOWN
-
-        fix = f"Give --data with names ({', '.join(KNOWN)}) or files."
-        raise ConfigError("What shall the model answer?", "data: none", fix)
-    asked = with_defaults(asked)
     from stillage.cli.progress import Board
-    from stillage.evaluate.datasets import counts, open_set
+    from stillage.evaluate.datasets import counts
+    from stillage.run.progress import watched
     from stillage.run.stop import watch_signals
 
+    def load_teacher() -> EvaluatedModel:
+        return load_subject(
+            ModelConfig(path=asked.teacher, revision=asked.teacher_revision, dtype=asked.dtype)
+        )
+
     with watch_signals(), Board() as board:
-        sets = [
-            open_set(
-                word, columns=asked.columns, limit=asked.records, max_bad_lines=asked.max_bad_lines
-            )
-            for word in asked.data
-        ]
+        sets = open_sets(asked)
         board.say(counts(sets))
-        rows, curves = fill_matrix(model, asked, sets, board)
-    print("\n".join(matrix_lines(rows)))
-    if curves:
-        print("\n".join(["", *exposure_lines(curves)]))
+        found = fill_matrix(
+            load_subject(ModelConfig(path=model, revision=asked.revision, dtype=asked.dtype)),
+            asked,
+            sets,
+            load_teacher=load_teacher if asked.teacher else None,
+            say=board.say,
+            doing=watched(partial(board.show, "evaluate"), model),
+        )
+    print("\n".join(matrix_lines(found.rows)))
+    if found.curves:
+        print("\n".join(["", *exposure_lines(found.curves)]))
     print(f"results of every cell below {asked.out}: {asked.out / 'results.parquet'}")
     return 0
-
-
-def with_defaults(asked: Matrix) -> Matrix:
-    """Fill in decodings and seeds: one greedy answer, or the published matrix."""
-    samples = asked.published or bool(asked.seeds)
-    decoding = asked.decoding or (("as_released",) if samples else ("greedy",))
-    return replace(
-        asked,
-        decoding=decoding,
-        seeds=asked.seeds or (PUBLISHED if asked.published else PUBLISHED[:1]),
-    )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class MatrixRow:
-    """The results of one data set and decoding: those of each seed, then their means."""
-
-    decoding: str
-    seeds: int
-    results: list[Result]
-
-    def of(self, metric: str) -> Result | None:
-        """Return a metric's result: over seeds where there are several, else over records."""
-        known = [result for result in self.results if result.metric == metric]
-        return next((one for one in known if one.over == "seeds"), known[0] if known else None)
-
-
-def fill_matrix(
-    model: str, asked: Matrix, sets: Sequence[EvalSet], board: Board
-) -> tuple[list[MatrixRow], dict[str, pa.Table]]:
-    """Fill the matrix; with a teacher also the exposure bias, as a curve for each data set."""
-    from stillage.data.chat_templates import chosen_template, layout_note
-    from stillage.evaluate.cells import Evaluation, PromptLayout
-    from stillage.evaluate.matrix import decoding_of, run_matrix
-    from stillage.models.limits import new_tokens, prompt_room
-    from stillage.run.progress import watched
-
-    subject = load_subject(ModelConfig(path=model, revision=asked.revision, dtype=asked.dtype))
-    longest = new_tokens(subject.model, asked.max_new_tokens, usual=256)
-    decodings = {name: decoding_of(name, longest) for name in asked.decoding}
-    board.say(layout_note(asked.template, subject.tokenizer, model))
-    room = prompt_room(subject.model, longest, asked.max_prompt_tokens)
-    template = chosen_template(asked.template, subject.tokenizer)
-    evaluation = Evaluation(
-        subject=subject,
-        layout=PromptLayout(template=template, max_prompt_tokens=room),
-        out=asked.out,
-        batch_tokens=asked.batch_tokens,
-        say=board.say,
-        doing=watched(partial(board.show, "evaluate"), model),
-    )
-    rows: list[MatrixRow] = []
-    for chosen in sets:
-        for name, decoding in decodings.items():
-            results = run_matrix(evaluation, [chosen], {name: decoding}, asked.seeds)
-            seeds = len(set(asked.seeds)) if decoding.sampling_temperature > 0 else 1
-            rows.append(MatrixRow(decoding=name, seeds=seeds, results=results))
-    if not asked.teacher:
-        return rows, {}
-    return rows, exposure_curves(evaluation, asked, sets, longest)
-
-
-def exposure_curves(
-    evaluation: Evaluation, asked: Matrix, sets: Sequence[EvalSet], longest: int
-) -> dict[str, pa.Table]:
-    """Measure the exposure bias against the teacher on every data set."""
-    from stillage.data.chat_templates import own_layout
-    from stillage.evaluate.exposure import ExposurePlan, exposure_cell
-    from stillage.evaluate.matrix import collect
-    from stillage.models.pair import check_same_tokenizer
-
-    teacher = load_subject(
-        ModelConfig(path=asked.teacher, revision=asked.teacher_revision, dtype=asked.dtype)
-    )
-    check_same_tokenizer(teacher.tokenizer, evaluation.subject.tokenizer)
-    theirs = teacher.tokenizer.chat_template
-    if theirs and own_layout(theirs) != evaluation.layout.template:
-        evaluation.say(
-            "warning: the teacher reads the student's layout, and its own is another "
-            f"({own_layout(theirs)})"
-        )
-    plan = ExposurePlan(
-        max_new_tokens=longest, rollouts=asked.rollouts, batch_tokens=asked.batch_tokens
-    )
-    curves: dict[str, pa.Table] = {}
-    for chosen in sets:
-        evaluation.say(
-            f"{chosen.label}: exposure bias, {asked.rollouts} texts per prompt by each model"
-        )
-        curves[chosen.label] = exposure_cell(
-            evaluation, teacher, chosen, seed=asked.seeds[0], plan=plan
-        )
-    collect(asked.out)
-    return curves
-
-
-def load_subject(source: ModelConfig) -> EvaluatedModel:
-    """Load a model with its tokenizer, and the hash of both as they are in memory."""
-    from stillage.corpus.tokenizers import tokenizer_hash
-    from stillage.evaluate.cells import EvaluatedModel, digest
-    from stillage.models.identity import model_hash
-    from stillage.models.limits import device_name, special_ids
-    from stillage.models.load import load_model, load_tokenizer
-
-    tokenizer = load_tokenizer(source.path, source.revision)
-    model = load_model(source, vocab_size=len(tokenizer), seed=0, device=device_name())
-    eos, pad = special_ids(tokenizer)
-    here = Path(source.path)
-    return EvaluatedModel(
-        name=source.path,
-        key=digest([model_hash(model), tokenizer_hash(tokenizer, chat_template=False)]),
-        model=model,
-        tokenizer=tokenizer,
-        eos_id=eos,
-        pad_id=pad,
-        where=str(here.resolve()) if here.is_dir() else f"{source.path}@{source.revision}",
-    )
 
 
 def matrix_lines(rows: Sequence[MatrixRow]) -> list[str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Literal
@@ -12,7 +12,6 @@ from stillage.cli.paths import split_at_flags
 from stillage.errors import ConfigError, DataError
 from stillage.run.config import GenerateConfig, ModelConfig
 from stillage.run.parse import typed
-from stillage.run.progress import Doing, unheard
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,8 +25,8 @@ class Ask:
     input: str = ""
     """The input that belongs to the instruction, where the template has one."""
     template: Literal["auto", "alpaca", "raw", "chat"] = "auto"
-    """Layout of the prompt in training: auto, alpaca, raw or chat. auto: as the model's folder says,
-    its chat template where it has one, else alpaca."""
+    """Layout of the prompt in training: auto, alpaca, raw or chat. auto: as the model's folder
+    says, its chat template where it has one, else alpaca."""
     revision: str = ""
     """Commit of a hub id: 40 hexadecimal digits."""
     seed: int = 1
@@ -58,12 +57,26 @@ def main(verb: str, words: list[str]) -> int:
     (model,) = models
     ask = typed(Ask, flags, f"stillage {verb} MODEL")
     from stillage.cli.progress import Board
+    from stillage.data.chat_templates import layout_note
+    from stillage.face.texts import answer_prompts, load_pair
     from stillage.run.progress import watched
+    from stillage.types import Record
 
     with Board() as board:
-        doing = watched(partial(board.show, "generate"), model)
-        source = ModelConfig(path=model, revision=ask.revision)
-        texts = answer_prompts(source, ask, read_prompts(ask), doing)
+        prompts = read_prompts(ask)
+        writer = load_pair(ModelConfig(path=model, revision=ask.revision))
+        print(layout_note(ask.template, writer[1], model), file=sys.stderr)
+        texts = answer_prompts(
+            writer,
+            [
+                Record(id=str(n), prompt=p, input=ask.input, response="")
+                for n, p in enumerate(prompts)
+            ],
+            ask.generate,
+            template=ask.template,
+            seed=ask.seed,
+            doing=watched(partial(board.show, "generate"), model),
+        )
     for text in texts:
         print(text)
     empty = sum(not text for text in texts)
@@ -100,39 +113,3 @@ def read_prompts(ask: Ask) -> list[str]:
     if not lines:
         raise DataError("The file of prompts is empty.", ask.file, "Write one prompt a line.")
     return lines
-
-
-def answer_prompts(
-    source: ModelConfig, ask: Ask, texts: list[str], doing: Doing = unheard
-) -> list[str]:
-    """Load the model and let it answer the prompts, as text."""
-    from stillage.data.chat_templates import layout_note
-    from stillage.data.tokenise import encode_prompts
-    from stillage.models.generate import configured, generate
-    from stillage.models.limits import new_tokens, prompt_room, shortest_context, special_ids
-    from stillage.models.load import load_model, load_tokenizer
-    from stillage.models.prompts import Prompts, TextRules
-    from stillage.types import Record
-
-    tokenizer = load_tokenizer(source.path, source.revision)
-    model = load_model(source, vocab_size=len(tokenizer), seed=0)
-    chosen = replace(ask.generate, max_new_tokens=new_tokens(model, ask.generate.max_new_tokens))
-    print(layout_note(ask.template, tokenizer, source.path), file=sys.stderr)
-    room = prompt_room(model, chosen.max_new_tokens, sys.maxsize)
-    within = 0 if ask.generate.max_new_tokens else shortest_context(model) or 0
-    records = [
-        Record(id=str(number), prompt=text, input=ask.input, response="")
-        for number, text in enumerate(texts)
-    ]
-    prompt_ids = encode_prompts(
-        records, tokenizer, template=ask.template, max_prompt_tokens=room, within=within
-    )
-    ids = generate(
-        model,
-        Prompts(prompt_ids, [record.id for record in records], ask.seed),
-        configured(chosen),
-        TextRules(*special_ids(tokenizer)),
-        batch_tokens=chosen.batch_tokens,
-        progress=doing("answering {} prompts"),
-    )
-    return [str(tokenizer.decode(row.tolist(), skip_special_tokens=True)).strip() for row in ids]

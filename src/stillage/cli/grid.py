@@ -6,13 +6,24 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from stillage.cli.outcome import check_audit, last_stage, print_plan, say_first, warn_of_texts
-from stillage.errors import ConfigError, DataError, UserError, listed
+from stillage.cli.outcome import last_stage, print_plan, warn_of_texts
+from stillage.cli.progress import watched_session
+from stillage.errors import ConfigError, DataError
+from stillage.face.experiments import (
+    SweepOutcome,
+    check_audit,
+    check_points,
+    run_sweep,
+    say_first,
+    sweep_contexts,
+)
 from stillage.run.flags import Flat
 from stillage.run.parse import build
-from stillage.run.sweep import STORE, check_place, leave_nothing, points, write_index
+from stillage.run.sweep import points
 
 if TYPE_CHECKING:
+    from stillage.experiment.context import Context
+    from stillage.face.experiments import Session
     from stillage.plugins.load import Plugin
     from stillage.run.team import Team
 
@@ -25,58 +36,59 @@ def run_grid(
     plugins: tuple[Plugin, ...],
     team: Team | None,
 ) -> int:
-    """Run every point of a sweep, sharing finished stages; one table and one page for all."""
-    from stillage.cli.progress import Board
-    from stillage.experiment.context import make_context
-    from stillage.experiment.report_again import report_again
-    from stillage.experiment.run import check_folders, plans_of, run_experiments
-    from stillage.run.lock import check_free, locked
-    from stillage.run.stop import watch_signals
-
-    base, accept = build(flat), "--accept-changes" in switches
-    grid, until = points(flat, lists), last_stage(verb, base)
-    check_place(base.out)
-    check_free(base.out)
-    failed: dict[str, Exception] = {}
-    with watch_signals() as stop, Board() as board:
-        contexts = {
-            point.name: make_context(
-                point.config, stop, board.show, base.out / STORE, plugins=plugins, team=team
-            )
-            for point in grid
-        }
-        say_first(contexts.values(), verb, board.say)
+    """Run, report or describe every point of a sweep, and the page of all of them."""
+    base, is_dry = build(flat), "--dry-run" in switches
+    out, until = base.out, last_stage(verb, base)
+    grid = points(flat, lists)
+    with watched_session(plugins, team) as session:
+        contexts = sweep_contexts(out, grid, session)
+        say_first(contexts.values(), verb, session.say)
         if verb == "report":
-            for name, context in contexts.items():
-                try:
-                    report_again(context, board.say, only_say="--dry-run" in switches)
-                except DataError as error:  # not finished; the others have their reports
-                    failed[name] = error
-        elif "--dry-run" in switches:
+            outcome = report_points(out, contexts, session, is_dry=is_dry)
+        elif is_dry:
             return print_plan(contexts, until, switches)
         else:
-            check_folders(plans_of(contexts, until), accept)  # before anything is written
-        if "--dry-run" in switches or (verb == "report" and len(failed) == len(grid)):
-            check_points(failed, len(grid))
-            return 0
-        with locked(base.out):
-            if verb != "report":
-                write_index(base.out, grid, [context.run_id for context in contexts.values()])
-                failed = run_experiments(contexts, board.say, accept_changes=accept, until=until)
-            if len(failed) == len(grid):
-                leave_nothing(base.out)
-                said = []
-            else:
-                said = end_of_grid(base.out, verb, until, failed, len(grid))
-    print("\n".join(said), end="\n" if said else "")
+            accept = "--accept-changes" in switches
+            outcome = run_sweep(out, grid, contexts, session, until=until, accept_changes=accept)
+    if is_dry or (verb == "report" and len(outcome.failed) == len(grid)):
+        check_points(outcome.failed, len(grid))
+        return 0
+    if outcome.lines:
+        print("\n".join([*outcome.lines, *where_the_page_is(out)]))
+    elif len(outcome.failed) < len(grid):
+        print(f"{len(grid) - len(outcome.failed)} of {len(grid)} points did their {verb}: {out}")
     warn_of_texts([point.config for point in grid])
     check_audit([point.config for point in grid])
-    check_points(failed, len(grid))
+    check_points(outcome.failed, len(grid))
     return 0
 
 
+def report_points(
+    out: Path, contexts: Mapping[str, Context], session: Session, *, is_dry: bool
+) -> SweepOutcome:
+    """Write the pages of the finished points again, then that of the sweep."""
+    from stillage.experiment.finished_points import finished_points
+    from stillage.experiment.report_again import report_again
+    from stillage.report.sweep import report_sweep
+    from stillage.run.lock import locked
+
+    failed: dict[str, Exception] = {}
+    for name, context in contexts.items():
+        try:
+            report_again(context, session.say, only_say=is_dry)
+        except DataError as error:  # not finished; the others have their reports
+            failed[name] = error
+    if is_dry or len(failed) == len(contexts):
+        return SweepOutcome(failed=failed, lines=[])
+    with locked(out):
+        return SweepOutcome(failed=failed, lines=report_sweep(out, finished_points(out, failed)))
+
+
 def report_grid(out: Path, words: Sequence[str], *, is_dry: bool) -> int:
-    """Write the page of a sweep again, from its finished points. ConfigError for settings."""
+    """Write the page of a sweep again, from its finished points.
+
+    ConfigError for settings.
+    """
     if words:
         fix = "Give none, or the config of the sweep with its settings."
         raise ConfigError(
@@ -85,42 +97,16 @@ def report_grid(out: Path, words: Sequence[str], *, is_dry: bool) -> int:
     if is_dry:
         print(f"run   report   from the finished points of {out}")
     else:
-        print("\n".join(end_of_grid(out, "report", "report", {}, 0)))
+        from stillage.experiment.finished_points import finished_points
+        from stillage.report.sweep import report_sweep
+
+        print("\n".join([*report_sweep(out, finished_points(out, {})), *where_the_page_is(out)]))
     return 0
 
 
-def end_of_grid(
-    out: Path, verb: str, until: str, failed: Mapping[str, Exception], count: int
-) -> list[str]:
-    """Write the page of the sweep, where its points have theirs; return the lines to print."""
-    from stillage.experiment.finished_points import finished_points
-    from stillage.report.sweep import report_sweep
-
-    if until not in ("", "report"):
-        return [f"{count - len(failed)} of {count} points did their {verb}: {out}"]
-    lines = report_sweep(out, finished_points(out, failed))
+def where_the_page_is(out: Path) -> list[str]:
+    """Name the table and the page of a sweep."""
     return [
-        *lines,
         f"results: {out / 'results.parquet'}",
         f"report: {out / 'report' / 'report.html'}",
     ]
-
-
-def check_points(failed: Mapping[str, Exception], count: int) -> None:
-    """Raise what ended points of a sweep.
-
-    An error of the user's names them all; a bug of ours is raised as it is.
-    """
-    bugs = [error for error in failed.values() if not isinstance(error, UserError)]
-    if bugs:
-        raise bugs[0]
-    if failed:
-        name, error = next(iter(failed.items()))
-        first = " ".join(str(error).splitlines()).removeprefix(f"{name}: ")
-        more = f" (and of: {listed(list(failed)[1:])})" if len(failed) > 1 else ""
-        others = "" if len(failed) == count else "; the others are done"
-        raise DataError(
-            f"{len(failed)} of {count} points of the sweep failed{others}.",
-            f"{name}: {first}{more}",
-            "Mend that, and the same command does what is left.",
-        )

@@ -89,7 +89,7 @@ def list_presets() -> list[tuple[str, ...]]:
 
 def own_presets() -> list[tuple[str, ...]]:
     """List the presets that are files: name and first line."""
-    from stillage.cli.command_line import PRESETS
+    from stillage.face.config_source import PRESETS
 
     rows: list[tuple[str, ...]] = []
     for path in sorted(PRESETS.glob("*.yaml")):
@@ -110,7 +110,7 @@ def preset_groups() -> list[tuple[str, ...]]:
 
 def preset_yaml(name: str) -> str:
     """Write a preset as a config file."""
-    from stillage.cli.command_line import config_file
+    from stillage.face.config_source import config_file
     from stillage.presets.published import published
     from stillage.presets.script_settings import script_yaml
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from stillage.errors import ConfigError, DataError, listed
+from stillage.errors import listed
+from stillage.face.experiments import check_audit
 from stillage.run.config import Config
 
 if TYPE_CHECKING:
@@ -31,30 +32,6 @@ def last_stage(verb: str, config: Config) -> str:
     An audit that trains nothing ends in its report, the only one there will be.
     """
     return "" if verb == "audit" and "distill" not in config.stages else LAST_STAGE[verb]
-
-
-def say_first(contexts: Iterable[Context], verb: str, say: Callable[[str], None]) -> None:
-    """Say how prompts are laid out, which controls and records are missing; once for all points.
-
-    Nothing where no model reads any.
-    """
-    from stillage.audit.few_records import few_records_in
-    from stillage.experiment.specs import missing_controls
-    from stillage.models.layouts import layout_notes
-
-    if verb in ("data", "report"):
-        return
-    contexts = list(contexts)
-    notes: list[str] = []
-    for context in contexts:
-        used = [spec.name for spec in context.specs if not spec.is_trained]
-        trains = len(used) < len(context.specs)
-        notes += layout_notes(context.config, used, trains=trains)
-    for context in contexts:
-        notes += missing_controls(context.config, context.specs)
-    notes += [f"warning: {few}" for context in contexts if (few := few_records_in(context.config))]
-    for note in dict.fromkeys(notes):
-        say(note)
 
 
 def print_plan(contexts: Mapping[str, Context], until: str, switches: Sequence[str]) -> int:
@@ -117,40 +94,3 @@ def split_summary(folder: Path) -> str:
     digits = max(len(f"{count:,}") for count in split.counts.values())
     lines = [f"{part:<{width}}  {count:>{digits},} records" for part, count in split.counts.items()]
     return "\n".join([*lines, *split.remarks()])
-
-
-def check_audit(configs: Sequence[Config]) -> None:
-    """Raise DataError for a leak into a training; with audit.strict ConfigError for any check.
-
-    The reports are written by then, and say so first.
-    """
-    from stillage.run.folder import read_json
-
-    paths = {config.out: config.out / "audit" / "validity.json" for config in configs}
-    validity = {out: read_json(path) for out, path in paths.items() if path.is_file()}
-    leaks = {
-        out: check["detail"]
-        for out, one in validity.items()
-        for check in one["checks"]
-        if check["name"] == "provenance" and not check["passed"]
-    }
-    if leaks:
-        raise DataError(
-            "Records reached a training that must not see them: what was measured is no leak of the "
-            "teacher's.",
-            listed([f"{detail} ({out})" for out, detail in leaks.items()]),
-            "Find out how they came there (provenance.parquet of that stage), and train it again.",
-        )
-    strict = [config.out for config in configs if config.audit.strict and config.out in validity]
-    failed = [
-        f"{validity[out]['verdict']} ({out})"
-        for out in strict
-        if validity[out]["verdict"] != "valid"
-    ]
-    if failed:
-        raise ConfigError(
-            "The audit's checks do not say valid, and --audit.strict is on.",
-            f"verdict: {listed(failed)}",
-            "Read the checks at the top of the report; mend the split or give more records, or leave "
-            "out --audit.strict.",
-        )

@@ -4,12 +4,19 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
+from stillage.run.stop import watch_signals
+
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
+
+    from stillage.face.experiments import Session
+    from stillage.plugins.load import Plugin
+    from stillage.run.team import Team
 
 LINE_EVERY_S = 30.0
 
@@ -77,6 +84,15 @@ class Board:
             facts=facts_in_words(facts, short=True),
             visible=not is_over,
         )
+
+
+@contextmanager
+def watched_session(plugins: tuple[Plugin, ...], team: Team | None) -> Iterator[Session]:
+    """Open a session that signals stop and that a board shows."""
+    from stillage.face.experiments import Session
+
+    with watch_signals() as stop, Board() as board:
+        yield Session(stop=stop, say=board.say, progress=board.show, plugins=plugins, team=team)
 
 
 def facts_in_words(facts: Mapping[str, Any], *, short: bool = False) -> str:

@@ -7,9 +7,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from stillage.cli.command_line import own_folder, plugin_files, read_settings
+from stillage.cli.command_line import plugin_files, read_settings
 from stillage.cli.grid import report_grid, run_grid
-from stillage.cli.outcome import finish, last_stage, print_plan, say_first
+from stillage.cli.outcome import finish, last_stage, print_plan
+from stillage.cli.progress import watched_session
+from stillage.face.config_source import own_folder
+from stillage.face.experiments import Session, say_first
 from stillage.run.config import Config
 from stillage.run.parse import build
 from stillage.run.sweep import swept
@@ -76,49 +79,27 @@ def do(verb: str, words: list[str], plugins: tuple[Plugin, ...], team: Team | No
     if lists:
         return run_grid(verb, flat, lists, switches, plugins, team)
     config = build(flat)
-    code = run_one(config, verb, switches, plugins, team)
+    with watched_session(plugins, team) as session:
+        code = run_one(config, verb, switches, session)
     return code if "--dry-run" in switches else finish(config, verb)
 
 
-def run_one(
-    config: Config,
-    verb: str,
-    switches: Sequence[str],
-    plugins: tuple[Plugin, ...],
-    team: Team | None,
-) -> int:
-    """Run, report or only describe one experiment.
-
-    A point of a sweep by itself keeps its stages in the sweep's store.
-    """
-    from stillage.cli.progress import Board
-    from stillage.experiment.context import make_context
+def run_one(config: Config, verb: str, switches: Sequence[str], session: Session) -> int:
+    """Run, report or only describe one experiment."""
     from stillage.experiment.report_again import report_again
-    from stillage.experiment.run import run_experiment
-    from stillage.run.stop import watch_signals
-    from stillage.run.store import store_of
+    from stillage.experiment.run import run_experiments
 
-    store = store_of(config.out)
-    store = store if store is not None and store.is_dir() else None
-    with watch_signals() as stop, Board() as board:
-        context = make_context(config, stop, board.show, store, plugins=plugins, team=team)
-        say_first([context], verb, board.say)
-        if verb == "report":
-            report_again(
-                context,
-                print if "--dry-run" in switches else board.say,
-                only_say="--dry-run" in switches,
-            )
-            return 0
-        if "--dry-run" in switches:
-            return print_plan({"": context}, last_stage(verb, config), switches)
-        run_experiment(
-            context,
-            board.say,
-            accept_changes="--accept-changes" in switches,
-            until=last_stage(verb, config),
-        )
-        return 0
+    is_dry, until = "--dry-run" in switches, last_stage(verb, config)
+    context = session.context(config)
+    say_first([context], verb, session.say)
+    if verb == "report":
+        report_again(context, print if is_dry else session.say, only_say=is_dry)
+    elif is_dry:
+        return print_plan({"": context}, until, switches)
+    else:
+        accept = "--accept-changes" in switches
+        run_experiments({"": context}, session.say, accept_changes=accept, until=until)
+    return 0
 
 
 def run_child(words: Sequence[str], plugins: tuple[Plugin, ...]) -> int:

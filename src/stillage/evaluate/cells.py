@@ -87,7 +87,7 @@ class EncodedSet:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Evaluation:
+class EvaluationSetup:
     """A model under evaluation: how it reads, where its answers lie, who hears."""
 
     subject: EvaluatedModel
@@ -134,7 +134,7 @@ def with_reference(records: Sequence[Record]) -> list[Record]:
     return [record for record in records if references_of(record)]
 
 
-def set_folder(evaluation: Evaluation, encoded: EncodedSet) -> Path:
+def set_folder(evaluation: EvaluationSetup, encoded: EncodedSet) -> Path:
     """Name the folder of a model's cells on one data set; say beside them what it is.
 
     Cells of the same question to what the model, its tokenizer or its template was before are

@@ -19,7 +19,7 @@ import numpy as np
 from stillage.errors import ConfigError
 from stillage.evaluate.cells import (
     EvaluatedModel,
-    Evaluation,
+    EvaluationSetup,
     digest,
     encode_set,
     kept,
@@ -213,7 +213,7 @@ def excess_table(curve: ExposureCurve) -> pa.Table:
 
 
 def exposure_cell(
-    evaluation: Evaluation,
+    evaluation: EvaluationSetup,
     teacher: EvaluatedModel,
     chosen: EvalSet,
     *,

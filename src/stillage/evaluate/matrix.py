@@ -20,7 +20,7 @@ from stillage.evaluate.cells import (
     SUPERSEDED,
     EncodedSet,
     EvaluatedModel,
-    Evaluation,
+    EvaluationSetup,
     digest,
     encode_set,
     groups_among,
@@ -82,7 +82,7 @@ def decoding_of(name: str, max_new_tokens: int = 256) -> Decoding:
 
 
 def run_matrix(
-    evaluation: Evaluation,
+    evaluation: EvaluationSetup,
     sets: Sequence[EvalSet],
     decodings: Mapping[str, Decoding],
     seeds: Sequence[int],
@@ -141,7 +141,7 @@ def cell_files(cells: Path, seed: int) -> tuple[Path, Path]:
 
 
 def fill(
-    evaluation: Evaluation, encoded: EncodedSet, decoding: Decoding, cells: Path, base: Result
+    evaluation: EvaluationSetup, encoded: EncodedSet, decoding: Decoding, cells: Path, base: Result
 ) -> bool:
     """Answer every record of a missing cell, then measure; tell whether it was."""
     import pyarrow as pa
@@ -159,7 +159,7 @@ def fill(
 
 
 def answer_records(
-    evaluation: Evaluation, encoded: EncodedSet, decoding: Decoding, seed: int
+    evaluation: EvaluationSetup, encoded: EncodedSet, decoding: Decoding, seed: int
 ) -> list[dict[str, Any]]:
     """Let the model answer, as rows of a samples table in the order of the records.
 
@@ -232,7 +232,7 @@ def column(table: pa.Table, name: str) -> Array:
 
 
 def gold_loss(
-    evaluation: Evaluation, encoded: EncodedSet, folder: Path, base: Result
+    evaluation: EvaluationSetup, encoded: EncodedSet, folder: Path, base: Result
 ) -> list[Result]:
     """Measure the loss of the first references, nats per token (EOS included).
 
@@ -258,7 +258,7 @@ def gold_loss(
     return read_results(results_file)
 
 
-def score_gold(evaluation: Evaluation, encoded: EncodedSet) -> dict[str, list[Any]]:
+def score_gold(evaluation: EvaluationSetup, encoded: EncodedSet) -> dict[str, list[Any]]:
     """Score the first references: summed loss, tokens, and whether the end was cut."""
     from stillage.models.query import token_stats
 

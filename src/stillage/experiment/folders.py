@@ -17,6 +17,8 @@ from stillage.run.store import check_store
 
 LOG = logging.getLogger("stillage")
 DATA, TOKENIZER, REPORT = "data", "tokenizer", "report"
+INPUTS = "inputs"
+"""Where a run finds what Python handed over in memory."""
 
 
 def earlier_config(run: Path) -> Config | None:
@@ -49,7 +51,8 @@ def check_folder(context: Context, stages: Sequence[Stage], accept_changes: bool
 def check_whole(context: Context) -> None:
     """ConfigError for a folder that has files but no run in it; DataError for a point of a sweep without its store."""
     out = context.config.out
-    strange = [path.name for path in out.iterdir() if path.name != ".lock"] if out.is_dir() else []
+    ours = (".lock", INPUTS)
+    strange = [path.name for path in out.iterdir() if path.name not in ours] if out.is_dir() else []
     if strange and "config.yaml" not in strange:
         raise ConfigError(
             f"The folder {out} has files, but no run of ours.",

@@ -75,23 +75,15 @@ def describe_plan(
     return described(scheduled(plans)), refusal
 
 
-def run_experiment(
-    context: Context, say: Say, *, accept_changes: bool = False, until: str = ""
-) -> None:
-    """Do every stage that is not done; `until` names the last stage to do.
-
-    Raises Stopped (by a signal), Interrupted (disk full), UserError; the folder can always be continued.
-    """
-    run_experiments({"": context}, say, accept_changes=accept_changes, until=until)
-
-
 def run_experiments(
     contexts: Mapping[str, Context], say: Say, *, accept_changes: bool = False, until: str = ""
 ) -> dict[str, Exception]:
-    """Several runs that share a store as one; returns which of them failed, and why. A run alone raises its error.
+    """Do every stage that is not done of runs that share a store; which failed, and why.
 
-    Every stage that several of them need is done once, and stages of different runs side by side as `jobs` allows. An error
-    ends the runs that need its stage; the others go on. Stopped and Interrupted end all.
+    `until` names the last stage to do. Every stage that several runs need is done once, and stages
+    of different runs side by side as `jobs` allows. A run alone raises its error: Stopped (by a
+    signal), Interrupted (disk full), UserError. Of several, an error ends those that need its
+    stage; the others go on; Stopped and Interrupted end all. The same call continues every run.
     """
     plans = plans_of(contexts, until)
     check_folders(plans, accept_changes)  # before the lock, which makes the folder

@@ -49,21 +49,26 @@ def load_tokenizer(path: str, revision: str = "") -> PreTrainedTokenizerFast:
     Raises ModelError where there is none, where it is a slow one, or where it has no end-of-text
     token.
     """
-    from transformers import PreTrainedTokenizerFast
 
     folder = find(path, revision)
     if not (folder / "tokenizer.json").exists() and (folder / ADAPTER).exists():
         folder = base_of(folder)
-    tokenizer = read_tokenizer(folder, path)
+    return checked_tokenizer(read_tokenizer(folder, path), path)
+
+
+def checked_tokenizer(tokenizer: object, place: str) -> PreTrainedTokenizerFast:
+    """Return a tokenizer that can be used. ModelError for a slow one, or one without an end of text."""
+    from transformers import PreTrainedTokenizerFast
+
     if not isinstance(tokenizer, PreTrainedTokenizerFast):
         raise ModelError(
-            f"The tokenizer of {path} cannot say where its tokens lie in the text.",
+            f"The tokenizer of {place} cannot say where its tokens lie in the text.",
             f"kind: {type(tokenizer).__name__}",
             "Use a fast tokenizer (tokenizer.json).",
         )
     if tokenizer.eos_token_id is None:
         raise ModelError(
-            f"The tokenizer of {path} has no end-of-text token.",
+            f"The tokenizer of {place} has no end-of-text token.",
             "eos_token: none",
             "Set eos_token in its config.",
         )

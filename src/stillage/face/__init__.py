@@ -1,0 +1,1 @@
+"""What `import stillage` gives: the calls that the command line makes, for Python."""

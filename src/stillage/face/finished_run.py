@@ -1,0 +1,188 @@
+"""A finished run as tables, a curve and a page."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from stillage.errors import CapabilityError, DataError, did_you_mean
+
+if TYPE_CHECKING:
+    import pandas as pd
+    import pyarrow as pa
+    from matplotlib.figure import Figure
+    from transformers import PreTrainedModel, PreTrainedTokenizerFast
+
+    from stillage.types import Array
+
+
+class Run:
+    """A run folder, or the folder of a sweep.
+
+    What a function made in a temporary folder is removed with the Run that it returned.
+    """
+
+    def __init__(self, folder: str | Path, *, temporary: object = None) -> None:
+        """Look at a folder. DataError where there is no run.
+
+        temporary: what owns the folder, kept as long as the Run.
+        """
+        self.folder = Path(folder)
+        self.temporary = temporary
+        if not any((self.folder / name).is_file() for name in ("config.yaml", "sweep.json")):
+            raise DataError(
+                f"There is no run in {folder}.",
+                "looked for: config.yaml, sweep.json",
+                "Give the folder that --out or out= named.",
+            )
+
+    def __repr__(self) -> str:
+        """Name the folder."""
+        return f"Run({str(self.folder)!r})"
+
+    def results(self) -> pd.DataFrame:
+        """Return every number with its interval, a row each."""
+        return frame(results_table(self.folder))
+
+    def scores(self) -> pd.DataFrame:
+        """Return what each attack says of each record about each model, a row each."""
+        return frame(scores_table(self.folder))
+
+    def metrics(self, model: str = "student") -> pd.DataFrame:
+        """Return what a training wrote down on its way: step, loss, learning rate, ..."""
+        import pyarrow.json
+
+        path = self.folder / model / "metrics.jsonl"
+        if not path.is_file():
+            raise lacking(self.folder, f"metrics of {model}", path)
+        return frame(pyarrow.json.read_json(path))
+
+    def table(self) -> pd.DataFrame:
+        """Return the AUC of each model under each attack, with its interval."""
+        import pyarrow.compute as pc
+
+        wanted = (pc.field("metric") == "auc") & (pc.field("model") != "blind")
+        rows = results_table(self.folder).filter(wanted)
+        shown = ["model", "attack", "value", "low", "high", "level", "n"]
+        names = ["auc" if name == "value" else name for name in shown]
+        return frame(rows.select(shown).rename_columns(names))
+
+    def plot_roc(self, attack: str = "") -> Figure:
+        """Draw the ROC curve of every model under one attack.
+
+        attack: empty: the first that was asked for. The figure belongs to the caller: figure.savefig("roc.png").
+        """
+        from matplotlib.figure import Figure
+
+        curves = roc_curves(self, attack)
+        figure = Figure(figsize=(5, 5), layout="constrained")
+        axes = figure.subplots()
+        axes.plot([0, 1], [0, 1], color="0.7", linestyle=":", label="guessing")
+        for number, (label, (fpr, tpr)) in enumerate(curves.items()):
+            axes.plot(fpr, tpr, linestyle=("-", "--", "-.")[number % 3], label=label)
+        axes.set(xlabel="nonmembers above the threshold", ylabel="members above the threshold")
+        axes.legend(loc="lower right")
+        return figure
+
+    @property
+    def report(self) -> Path:
+        """The page of the run. DataError where it has none."""
+        path = self.folder / "report" / "report.html"
+        if not path.is_file():
+            raise lacking(self.folder, "report", path)
+        return path
+
+    def summary(self) -> str:
+        """Return the few lines that the command line ends with."""
+        return self.report.with_name("summary.txt").read_text(encoding="utf-8")
+
+    def save(self, path: str | Path) -> Path:
+        """Copy the page of the run, which needs no other file."""
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
+        return Path(shutil.copyfile(self.report, path))
+
+    def model_folder(self, name: str = "student") -> Path:
+        """Name the folder of a model that the run trained."""
+        folder = self.folder / name / "model"
+        if not folder.is_dir():
+            raise lacking(self.folder, f"model {name}", folder)
+        return folder
+
+    def load_model(self, name: str = "student") -> tuple[PreTrainedModel, PreTrainedTokenizerFast]:
+        """Load a model that the run trained, with its tokenizer."""
+        from stillage.face.texts import load_pair
+        from stillage.run.config import ModelConfig
+
+        return load_pair(ModelConfig(path=str(self.model_folder(name))))
+
+
+def frame(table: pa.Table) -> pd.DataFrame:
+    """Return a table as a DataFrame. CapabilityError where pandas is missing."""
+    try:
+        return table.to_pandas()
+    except ImportError as error:
+        raise CapabilityError(
+            "Tables come as pandas.DataFrame, and pandas is not installed.",
+            str(error),
+            "pip install 'stillage[pandas]', or read the Parquet files of the run folder.",
+        ) from error
+
+
+def results_table(folder: Path) -> pa.Table:
+    """Read the results of a sweep, or those of a run's report."""
+    name = "results.parquet"
+    path = folder / name
+    return read_made(folder, "results", path if path.is_file() else folder / "report" / name)
+
+
+def scores_table(folder: Path) -> pa.Table:
+    """Read the scores of a run's audit."""
+    return read_made(folder, "scores", folder / "audit" / "scores.parquet")
+
+
+def read_made(folder: Path, what: str, path: Path) -> pa.Table:
+    """Read a table of a run. DataError where it has not been made."""
+    from stillage.run.folder import read_table
+
+    if not path.is_file():
+        raise lacking(folder, what, path)
+    return read_table(path)
+
+
+def lacking(folder: Path, what: str, path: Path) -> DataError:
+    """Make the error for what a run has not made."""
+    return DataError(
+        f"{folder} has no {what}.",
+        f"not there: {path}",
+        "Do the stage that makes it: evaluate, audit or train, with a report at the end.",
+    )
+
+
+def roc_curves(run: Run, attack: str) -> dict[str, tuple[Array, Array]]:
+    """Return the curve of every model: a label with its AUC, and FPR and TPR.
+
+    attack: empty: the first in the table. DataError for one that the run has not.
+    """
+    import numpy as np
+
+    from stillage.functional.stats import finite, roc_auc, roc_curve
+
+    rows = scores_table(run.folder).to_pylist()
+    known = list(dict.fromkeys(row["attack"] for row in rows if row["model"] != "blind"))
+    attack = attack or known[0]
+    if attack not in known:
+        fix = did_you_mean(attack, known, "Choose one of these.")
+        values = f"its attacks: {', '.join(known)}"
+        raise DataError(f"The run has no attack {attack!r}.", values, fix)
+    rows = [row for row in rows if row["attack"] == attack]
+    curves: dict[str, tuple[Array, Array]] = {}
+    for model in dict.fromkeys(row["model"] for row in rows):
+        own = [row for row in rows if row["model"] == model]
+        scores, is_member, _ = finite(
+            np.array([row["score"] for row in own], np.float64),
+            np.array([row["part"] == "private" for row in own]),
+        )
+        roc = roc_curve(scores, is_member)
+        curves[f"{model}, {attack}: AUC {roc_auc(scores, is_member):.2f}"] = roc.fpr, roc.tpr
+    return curves

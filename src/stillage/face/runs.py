@@ -1,0 +1,287 @@
+"""Distil, audit or run a whole experiment from Python, as the command line does."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING
+
+from stillage.errors import ConfigError
+from stillage.face.config_source import overruled, own_folder, read_source
+from stillage.face.finished_run import Run
+from stillage.face.inputs import Inputs, new_or_continued
+from stillage.run.config import Config
+from stillage.run.flags import Flat
+from stillage.run.parse import build, from_yaml, to_plain, to_yaml
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+    from stillage.face.experiments import Session
+    from stillage.face.inputs import Model, Records
+    from stillage.run.sweep import Point
+
+    Settings = Mapping[str, object]
+    """Settings by the names of a config: {"student_train": {"lr_peak": 1e-3}}, or with dots."""
+
+LOG = logging.getLogger("stillage")
+NONE: Mapping[str, object] = {}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunRequest:
+    """What to run: settings, the last stage, and what is still in memory."""
+
+    flat: Flat
+    until: str = ""
+    accept_changes: bool = False
+    inputs: Inputs | None = None
+
+
+def run_experiment(
+    config: str | Path | Settings | Config,
+    *,
+    settings: Settings = NONE,
+    out: str | Path | None = None,
+    until: str = "",
+    accept_changes: bool = False,
+    plugins: Sequence[str | Path] = (),
+) -> Run:
+    """Run a whole experiment, or every point of a sweep; the same call continues it.
+
+    Args:
+        config: a YAML file, a run folder, a preset, a table of settings, or a Config.
+        settings: settings on top of it.
+        out: the run folder; without it that of the config, or as the command line names it.
+        until: the last stage to do, e.g. "student"; empty: all.
+        accept_changes: do finished stages again whose settings have changed.
+        plugins: Python files with divergences, methods or attacks of your own.
+
+    Raises ConfigError, DataError or ModelError, in three lines, for what you can mend.
+    """
+    flat, script, source = {}, None, ""
+    if isinstance(config, (str, Path)):
+        source = str(config)
+        flat, script = read_source(source)
+    else:
+        flat = flat_settings(config)
+    flat = overruled(flat, flat_settings(settings), script)
+    if out is not None:
+        flat["out"] = [str(out)]
+    elif "out" not in flat:
+        flat["out"] = [str(own_folder("run", [source] if source else [], flat))]
+    do_request(RunRequest(flat=flat, until=until, accept_changes=accept_changes), plugins)
+    return Run(flat["out"][0])
+
+
+def distill_student(
+    *,
+    teacher: Model | None,
+    student: Model,
+    data: Records,
+    method: str = "kd",
+    epochs: float = 3,
+    params: Mapping[str, object] = NONE,
+    validation: Records | None = None,
+    tokenizer: PreTrainedTokenizerBase | None = None,
+    lr_peak: float = 5e-4,
+    batch_size: int = 16,
+    seed: int = 1,
+    out: str | Path | None = None,
+    settings: Settings = NONE,
+    plugins: Sequence[str | Path] = (),
+) -> Run:
+    """Train a student on records, by what its teacher says of them.
+
+    The student that is given stays as it is: the trained one is `run.load_model()`, or the folder
+    `run.model_folder()`.
+
+    Args:
+        teacher: the model to learn from; None for a method that needs none (sft).
+        student: the model to train.
+        data: the records to train on.
+        method: a name of `stillage ls methods`, or of a plugin.
+        params: settings of the method, e.g. {"divergence": "rkl"}.
+        validation: records whose loss is watched.
+        tokenizer: of models in memory that come without one.
+        out: the run folder, where the same call continues; None: a temporary one.
+        settings: further settings by their names in a config.
+        plugins: Python files with divergences or methods of your own.
+
+    Raises ConfigError, DataError or ModelError, in three lines, for what you can mend.
+    """
+    place = Place(out, "distill")
+    inputs = Inputs(place.folder, tokenizer)
+    given: dict[str, object] = {
+        "out": str(place.folder),
+        "seed": seed,
+        "stages": ["distill"],
+        "teacher_train": {"epochs": 0},
+        "student_train": {"epochs": epochs, "lr_peak": lr_peak, "batch_size": batch_size},
+        "student": {"path": inputs.model("student", student)},
+        "distill": {"method": method, "params": dict(params)},
+    }
+    files = {"public": inputs.records("data", data)}
+    if validation is not None:
+        files["validation"] = inputs.records("validation", validation)
+    if teacher is not None:
+        given["teacher"] = {"path": inputs.model("teacher", teacher)}
+    flat = with_more({**given, "data": {"files": files}}, settings)
+    do_request(RunRequest(flat=flat, until="student", inputs=inputs), plugins)
+    return place.finished()
+
+
+def audit_models(
+    student: Model | None = None,
+    *,
+    members: Records,
+    nonmembers: Records,
+    teacher: Model | None = None,
+    attacks: Sequence[str] | None = None,
+    reference: Model | None = None,
+    tokenizer: PreTrainedTokenizerBase | None = None,
+    extract: str = "",
+    seed: int = 1,
+    out: str | Path | None = None,
+    settings: Settings = NONE,
+    plugins: Sequence[str | Path] = (),
+) -> Run:
+    """Ask what models give away of the records that a teacher was trained on.
+
+    Args:
+        student: the model that was distilled; None: the teacher alone is audited.
+        members: records that the teacher was trained on.
+        nonmembers: records of the same kind that no audited model has seen.
+        teacher: the model that was trained on the members.
+        attacks: names of `stillage ls attacks`; None: the usual ones.
+        reference: a model that saw no member.
+        tokenizer: of models in memory that come without one.
+        extract: the column whose value must be recited; empty: the first tokens.
+        out: the run folder, where the same call continues; None: a temporary one.
+        settings: further settings by their names in a config.
+        plugins: Python files with attacks of your own.
+
+    Raises ConfigError, DataError or ModelError, in three lines, for what you can mend.
+    """
+    place = Place(out, "audit")
+    inputs = Inputs(place.folder, tokenizer)
+    audit: dict[str, object] = {"extract": extract} if extract else {}
+    if attacks is not None:
+        audit["attacks"] = list(attacks)
+    if reference is not None:
+        audit["reference"] = inputs.model("reference", reference)
+    given: dict[str, object] = {
+        "out": str(place.folder),
+        "seed": seed,
+        "stages": ["audit"],
+        "audit": audit,
+        "data": {
+            "files": {
+                "private": inputs.records("members", members),
+                "nonmembers": inputs.records("nonmembers", nonmembers),
+            }
+        },
+    }
+    for name, model in (("student", student), ("teacher", teacher)):
+        if model is not None:
+            given[name] = {"path": inputs.model(name, model)}
+    flat = with_more(given, settings)
+    do_request(RunRequest(flat=flat, inputs=inputs), plugins)
+    return place.finished()
+
+
+class Place:
+    """The folder of a run: as named, or a temporary one that lives with its Run."""
+
+    def __init__(self, out: str | Path | None, name: str) -> None:
+        """name: what a temporary run is called."""
+        self.temporary = TemporaryDirectory(prefix="stillage-") if out is None else None
+        self.folder = Path(self.temporary.name, name) if self.temporary else Path(out or name)
+
+    def finished(self) -> Run:
+        """Return what is in the folder now."""
+        return Run(self.folder, temporary=self.temporary)
+
+
+def flat_settings(given: Settings | Config) -> Flat:
+    """Flatten settings as those of YAML. ConfigError for an unknown or old name."""
+    import yaml
+
+    if isinstance(given, Config):
+        return from_yaml(to_yaml(given), "the config")
+    if not isinstance(given, Mapping):
+        raise ConfigError(
+            "Settings are a table of names and values.",
+            f"given: {type(given).__name__}",
+            'Give e.g. {"student": {"layers": 2}}.',
+        )
+    try:
+        return from_yaml(yaml.safe_dump(to_plain(dict(given))), "the settings given")
+    except yaml.YAMLError as error:
+        raise ConfigError(
+            "A setting is neither text, a number, a switch nor a list.",
+            " ".join(str(error).split())[:200],
+            "Give plain values; models and records have arguments of their own.",
+        ) from error
+
+
+def with_more(given: Settings, more: Settings) -> Flat:
+    """Add settings to those of arguments. ConfigError for one that both name."""
+    flat, added = flat_settings(given), flat_settings(more)
+    if twice := [path for path in added if path in flat]:
+        raise ConfigError(
+            "A setting is given as an argument already.",
+            f"in settings: {', '.join(twice)}",
+            "Leave it out of settings, and use the argument.",
+        )
+    return flat | added
+
+
+def do_request(request: RunRequest, plugins: Sequence[str | Path]) -> None:
+    """Check everything, write what is in memory, run; the log hears of it."""
+    from stillage.face.experiments import Session, check_audit, check_points
+    from stillage.plugins.load import plugged
+    from stillage.run.stop import Stop
+    from stillage.run.sweep import points, swept
+
+    flat, lists = swept(request.flat)
+    grid = points(flat, lists) if lists else []
+    config = build(flat)
+    with ExitStack() as held:
+        loaded = held.enter_context(plugged([Path(path) for path in plugins]))
+        held.enter_context(new_or_continued(config.out))
+        session = Session(
+            stop=Stop(), say=LOG.info, progress=lambda name, facts: None, plugins=loaded
+        )
+        failed = run_points(config, grid, session, request)
+    check_audit([point.config for point in grid] or [config])
+    check_points(failed, len(grid))
+
+
+def run_points(
+    config: Config, grid: Sequence[Point], session: Session, request: RunRequest
+) -> Mapping[str, Exception]:
+    """Run every point of a sweep, or the one experiment where there is none."""
+    from stillage.experiment.run import run_experiments
+    from stillage.face.experiments import run_sweep, say_first, sweep_contexts
+
+    contexts = sweep_contexts(config.out, grid, session) if grid else {"": session.context(config)}
+    say_first(contexts.values(), "run", session.say)
+    if request.inputs is not None:
+        request.inputs.write()
+    if not grid:
+        return run_experiments(
+            contexts, session.say, accept_changes=request.accept_changes, until=request.until
+        )
+    return run_sweep(
+        config.out,
+        grid,
+        contexts,
+        session,
+        until=request.until,
+        accept_changes=request.accept_changes,
+    ).failed

@@ -1,0 +1,106 @@
+"""Every example does what it says, in less than sixty lines."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+EXAMPLES = Path(__file__).parents[2] / "examples"
+NOTEBOOK = EXAMPLES / "audit.ipynb"
+SMALL = {
+    "data": {"people": 24, "max_tokens": 96},
+    "tokenizer": {"vocab_size": 300},
+    "teacher": {"layers": 1, "width": 16},
+    "student": {"layers": 1, "width": 16},
+    "teacher_train": {"epochs": 1},
+    "student_train": {"epochs": 1},
+    "generate": {"records": 4, "max_new_tokens": 4},
+    "audit": {"extract_tokens": 4, "fprs": [0.3]},
+    "threads": 1,
+}
+"""Makes an experiment one of seconds."""
+
+
+def example(name: str) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(name, EXAMPLES / f"{name}.py")
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def notebook_code() -> list[str]:
+    cells = json.loads(NOTEBOOK.read_text(encoding="utf-8"))["cells"]
+    return ["".join(cell["source"]) for cell in cells if cell["cell_type"] == "code"]
+
+
+def test_each_is_short() -> None:
+    lines = {path.name: len(path.read_text().splitlines()) for path in EXAMPLES.glob("*.py")}
+    lines[NOTEBOOK.name] = len("\n".join(notebook_code()).splitlines())
+    assert len(lines) == 6
+    assert {name: count for name, count in lines.items() if count >= 60} == {}
+
+
+@pytest.mark.parametrize("name", ["bare_loop", "trainer_loss"])
+def test_a_loss_of_ours_goes_down(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    losses = example(name).main()
+    assert len(losses) == 20 and losses[-1] < 0.7 * losses[0]
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_audit_finds_the_members(tmp_path: Path) -> None:
+    report = example("audit_two_models").main(tmp_path)
+    table = report.table()
+    assert set(table["model"]) == {"teacher", "student"}
+    assert table["auc"].min() > 0.6  # what the teacher has learned by heart, and passed on
+    assert (tmp_path / "roc.png").stat().st_size > 5000
+    assert "<html" in (tmp_path / "report.html").read_text()[:300].lower()
+
+
+def test_a_whole_experiment(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run = example("whole_experiment").main(tmp_path / "run", SMALL)
+    printed = capsys.readouterr().out
+    assert "student_no_teacher" in printed and str(run.report) in printed
+    config = (run.folder / "config.yaml").read_text()
+    assert "divergence: jsd" in config and "people: 24" in config
+
+
+def test_a_plugin_adds_its_entries(tmp_path: Path) -> None:
+    run = example("own_entries").main(tmp_path / "run", SMALL)
+    assert set(run.table()["attack"]) == {"loss", "worst_token"}
+    assert "hellinger" in (run.folder / "config.yaml").read_text()
+
+
+def test_the_divergence_of_the_plugin_is_one() -> None:
+    import torch
+
+    hellinger = example("own_entries").DIVERGENCES["hellinger"]
+    p, q = torch.randn(2, 5, 7, dtype=torch.float64).log_softmax(-1)
+    expected = 0.5 * (p.exp().sqrt() - q.exp().sqrt()).square().sum(-1)
+    assert torch.allclose(hellinger(p, q), expected)
+    assert torch.allclose(hellinger(p, p), torch.zeros(5, dtype=torch.float64))
+
+
+def test_the_notebook_runs_from_top_to_bottom(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    import matplotlib
+
+    matplotlib.use("agg")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(str(EXAMPLES))
+    names: dict[str, object] = {}
+    for number, code in enumerate(notebook_code()):
+        exec(compile(code, f"cell {number}", "exec"), names)
+    sys.modules.pop("audit_two_models", None)
+    assert "AUC" in capsys.readouterr().out
+    assert (tmp_path / "report.html").is_file()
