@@ -47,6 +47,7 @@ SHARE = Range(low=0, high=1)
 PART = Range(low=0, high=1, above=True)
 BELOW_ONE = Range(low=0, high=1, below=True)
 INSIDE = Range(low=0, high=1, above=True, below=True)
+POSITIVE = Range(low=0, above=True)
 
 TRAIN: Mapping[str, Range] = {
     "epochs": ANY,
@@ -111,7 +112,7 @@ GROUPS: Mapping[str, Mapping[str, Range]] = {
         "prefix_records": ANY,
         "mope_copies": SOME,
         "mope_sigma": ANY,
-        "dc_pdd_cap": Range(low=0, above=True),
+        "dc_pdd_cap": POSITIVE,
         "fprs": INSIDE,
         "harmless_auc": Range(low=0.5, high=1, above=True, below=True),
         "harmless_tpr": INSIDE,
