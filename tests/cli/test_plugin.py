@@ -32,7 +32,7 @@ ATTACK = """
 from stillage.types import Attack, Query
 def score(stats):
     return {result}
-ATTACKS = {{"mine": Attack(name="mine", paper="-", access="logprob", queries={requests}, score={score})}}
+ATTACKS = {{"mine": Attack(name="mine", paper="-", access="logprob", queries={queries}, score={score})}}
 """
 METHOD = """
 from dataclasses import dataclass, field

@@ -57,12 +57,9 @@ def checked_task(task: TrainingTask) -> TrainingTask:
         check_fit(name, model, [*trained, *task.validation])
     if task.corpus is not None:
         check_fits(task.corpus, context_of(task.student), embedding_rows(task.student))
-    if len(trained) < len(task.examples):
-        log.warning(
-            "%d of %d examples have no token to train and are left out.",
-            len(task.examples) - len(trained),
-            len(task.examples),
-        )
+    if left_out := len(task.examples) - len(trained):
+        message = "%d of %d examples have no token to train and are left out."
+        log.warning(message, left_out, len(task.examples))
     return ready
 
 
