@@ -20,13 +20,13 @@ from stillage.run import lock, stages
 from stillage.run.folder import (
     atomic,
     changed_file,
-    files_of,
     hash_files,
+    list_files,
     read_json,
     write_json,
 )
 from stillage.run.lock import locked
-from stillage.run.stages import Stage, changed_settings, keys, run_stage, status
+from stillage.run.stages import Stage, changed_settings, run_stage, stage_keys, status
 from stillage.run.stop import Stopped, watch_signals
 
 
@@ -86,7 +86,7 @@ def test_sigkill_at_random_moments_never_leaves_a_broken_file(tmp_path: Path) ->
         process.send_signal(signal.SIGKILL)
         process.wait()
         assert len(read_json(path)) == 201
-        assert files_of(tmp_path) == [path]
+        assert list_files(tmp_path) == [path]
 
 
 def counting_stage(log: list[str], **settings: object) -> Stage:
@@ -100,7 +100,7 @@ def counting_stage(log: list[str], **settings: object) -> Stage:
 def test_a_stage_is_done_exactly_when_its_manifest_verifies(tmp_path: Path) -> None:
     log: list[str] = []
     stage = counting_stage(log, lr=1)
-    key = keys([stage])["one"]
+    key = stage_keys([stage])["one"]
     assert status(tmp_path / stage.name, stage, key).reason == "not done yet"
     run_stage(tmp_path / stage.name, stage, key)
     assert status(tmp_path / stage.name, stage, key).is_done
@@ -115,10 +115,10 @@ def test_a_stage_is_done_exactly_when_its_manifest_verifies(tmp_path: Path) -> N
 def test_another_setting_sets_the_old_result_aside(tmp_path: Path) -> None:
     log: list[str] = []
     first, second = counting_stage(log, lr=1), counting_stage(log, lr=2)
-    run_stage(tmp_path / first.name, first, keys([first])["one"])
-    found = status(tmp_path / second.name, second, keys([second])["one"])
+    run_stage(tmp_path / first.name, first, stage_keys([first])["one"])
+    found = status(tmp_path / second.name, second, stage_keys([second])["one"])
     assert not found.is_done and found.reason == "lr: 1 -> 2"
-    run_stage(tmp_path / second.name, second, keys([second])["one"])
+    run_stage(tmp_path / second.name, second, stage_keys([second])["one"])
     assert read_json(tmp_path / "one" / "a.json") == {"lr": 2}
     assert [read_json(path / "a.json") for path in (tmp_path / "aside").iterdir()] == [{"lr": 1}]
 
@@ -184,7 +184,7 @@ def test_a_kill_while_a_stage_is_sealed_costs_none_of_its_work(
 def test_keys_follow_inputs_settings_and_schema() -> None:
     def make(lr: int, schema: int) -> dict[str, str]:
         first = Stage(name="a", settings={"lr": lr}, work=lambda _: None, schema=schema)
-        return keys([first, Stage(name="b", settings={}, work=lambda _: None, inputs=("a",))])
+        return stage_keys([first, Stage(name="b", settings={}, work=lambda _: None, inputs=("a",))])
 
     assert make(1, 1) == make(1, 1)
     assert make(1, 1)["b"] != make(2, 1)["b"] != make(2, 2)["b"]
@@ -276,7 +276,7 @@ def test_a_signal_waits_inside_deferred_and_not_outside() -> None:
 def test_a_changed_or_missing_file_is_named(tmp_path: Path) -> None:
     for name in ("a.json", "sub/b.json"):
         write_json(tmp_path / name, name)
-    hashes = hash_files(tmp_path, files_of(tmp_path))
+    hashes = hash_files(tmp_path, list_files(tmp_path))
     assert list(hashes) == ["a.json", "sub/b.json"] and changed_file(tmp_path, hashes) == ""
     write_json(tmp_path / "sub" / "b.json", "other")
     assert changed_file(tmp_path, hashes) == "sub/b.json has changed"

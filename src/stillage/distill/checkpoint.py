@@ -20,7 +20,7 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 from stillage.distill.training_identity import refuse_other
-from stillage.run.folder import atomic, files_of, hash_files, read_json, remove, write_json
+from stillage.run.folder import atomic, hash_files, list_files, read_json, remove, write_json
 
 log = logging.getLogger("stillage")
 
@@ -83,7 +83,7 @@ def save(
 
 def hashes(folder: Path) -> dict[str, str]:
     """sha256 of every file of a folder, by relative path."""
-    return hash_files(folder, files_of(folder))
+    return hash_files(folder, list_files(folder))
 
 
 def checkpoint_damage(path: Path) -> str:

@@ -19,7 +19,7 @@ from stillage.run.config import Config
 from stillage.run.folder import changed_file, read_json, read_table
 from stillage.run.parse import HARMLESS, flat_values, written_settings
 from stillage.run.results import read_results
-from stillage.run.stages import manifest_of
+from stillage.run.stages import read_manifest
 from stillage.types import Result
 
 METRICS = ("rouge_l", "exact_match", "needed_exact")
@@ -100,7 +100,7 @@ def is_evaluated(run: Path) -> bool:
 
 def what_is_wrong(run: Path, stage: str) -> str:
     """Why a stage's tables cannot be read: it is not done, or damaged; empty where they can."""
-    manifest = manifest_of(run / stage)
+    manifest = read_manifest(run / stage)
     if manifest is None or not (run / "config.yaml").is_file():
         return "not done yet"
     return changed_file(run / stage, manifest["files"])

@@ -12,7 +12,7 @@ from stillage.errors import ConfigError, DataError, UserError
 from stillage.experiment.plan import Context, make_context, plan
 from stillage.run.config import Config
 from stillage.run.parse import build, difference, from_yaml
-from stillage.run.stages import MANIFEST, Stage, keys, recorded_key
+from stillage.run.stages import MANIFEST, Stage, recorded_key, stage_keys
 
 LOG = logging.getLogger("stillage")
 DATA, TOKENIZER, REPORT = "data", "tokenizer", "report"
@@ -95,7 +95,7 @@ def done_over(context: Context, stages: Sequence[Stage], before: Config) -> list
     """
     if not difference(before, context.config):
         return []
-    now = keys(stages)
+    now = stage_keys(stages)
     there = {
         stage.name: recorded_key(context.run / stage.name)
         for stage in stages
@@ -107,7 +107,7 @@ def done_over(context: Context, stages: Sequence[Stage], before: Config) -> list
     if not others:
         return []
     try:
-        then = keys(
+        then = stage_keys(
             plan(
                 make_context(
                     replace(before, out=context.config.out),

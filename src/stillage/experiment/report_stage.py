@@ -14,7 +14,7 @@ from stillage.run.folder import changed_file
 from stillage.run.stages import (
     Stage,
     link,
-    manifest_of,
+    read_manifest,
     stage_folder,
     stage_key,
     started_with,
@@ -88,7 +88,7 @@ def report_again(context: Context, say: Callable[[str], None], *, only_say: bool
     check_finished(context, names)
     stage = report_stage(context, names)
     stage = stage if only_say else keyed(context, [stage])[0]
-    manifests = {name: manifest_of(run / name) or {} for name in names}
+    manifests = {name: read_manifest(run / name) or {} for name in names}
     key = stage_key(
         stage.name,
         stage.settings,
@@ -141,7 +141,7 @@ def stage_names(context: Context) -> list[str]:
     """
     from stillage.experiment.plan import plan
 
-    made = manifest_of(context.run / REPORT)
+    made = read_manifest(context.run / REPORT)
     if made is None or made["settings"].get("version") == __version__:
         try:
             return [stage.name for stage in plan(context) if stage.name != REPORT]
@@ -174,7 +174,7 @@ def unfinished(run: Path, names: Sequence[str]) -> list[str]:
 
     That a stage was made from the inputs that lie there now is checked where keys are made as this version makes them.
     """
-    found = {name: manifest_of(run / name) for name in names}
+    found = {name: read_manifest(run / name) for name in names}
     wrong = []
     for name, manifest in found.items():
         if manifest is None:

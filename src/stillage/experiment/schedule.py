@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from stillage.experiment.plan import Context
-from stillage.run.stages import Stage, keys, stage_folder, status
+from stillage.run.stages import Stage, stage_folder, stage_keys, status
 
 CHECK_AHEAD = ("data", "tokenizer")
 """Stages that also check, before anything is trained, what their key does not hold: the shapes and limits of all models."""
@@ -58,7 +58,7 @@ def schedule(plans: Plans) -> Schedule:
     of_run: dict[str, tuple[str, ...]] = {}
     labels: dict[Path, str] = {}
     for run, (context, stages) in plans.items():
-        found = keys(stages)
+        found = stage_keys(stages)
         at = {
             stage.name: stage_folder(context.run, stage, found[stage.name], context.store)
             for stage in stages

@@ -24,8 +24,8 @@ from stillage.models.scratch import first_line
 from stillage.run.folder import (
     atomic,
     changed_file,
-    files_of,
     full_disk_interrupts,
+    list_files,
     read_json,
     sha256_file,
     write_json,
@@ -106,7 +106,8 @@ def convert_gguf(file: Path, folder: Path) -> dict[str, Any]:
         with full_disk_interrupts(folder.parent), atomic(folder) as temporary:
             save_model(model, tokenizer, temporary)
             made = {
-                str(path.relative_to(temporary)): sha256_file(path) for path in files_of(temporary)
+                str(path.relative_to(temporary)): sha256_file(path)
+                for path in list_files(temporary)
             }
             write_json(temporary / ORIGIN, origin | {"files": made})
     except OSError as error:

@@ -1,4 +1,4 @@
-"""Results as a Parquet table: one row a number, in a fixed order of columns and rows, so that equal runs give equal bytes."""
+"""Results as a Parquet table, a row a number, in a fixed order of columns and rows."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ def write_results(
 ) -> None:
     """Write results, sorted by everything that names them.
 
-    swept: for each result, the values of settings that a sweep varied; each setting is a column after the others, unless it
-    is called as one of them (`seed`), which then holds it already.
+    swept: for each result, the values of settings that a sweep varied; each setting is a column
+    after the others, unless it is called as one of them (`seed`), which then holds it already.
     """
     import pyarrow as pa
 
