@@ -202,7 +202,7 @@ def _documents(
 
 
 def _text(row: Row, column: str) -> tuple[str, str]:
-    """(text, "") of a row, or ("", reason). DataError when the table has no such column."""
+    """(text, "") of a row, or ("", reason). DataError without the column."""
     if row.value is None:
         return "", row.reason
     if column not in row.value:

@@ -83,12 +83,8 @@ def write_blocks(
         blocks, dropped = divmod(total, block_tokens)
         if not blocks:
             raise too_short(total, count, block_tokens)
-        about = {
-            "documents": count,
-            "dropped_tokens": dropped,
-            "vocab_size": vocab_size,
-            "tokenizer": tokenizer,
-        }
+        about = {"documents": count, "dropped_tokens": dropped}
+        about |= {"vocab_size": vocab_size, "tokenizer": tokenizer}
         starts_D = np.array(starts, dtype="<i8")
         starts_D = starts_D[starts_D < blocks * block_tokens]
         _finish(handle, (blocks, block_tokens), kind, starts_D, about)
@@ -187,7 +183,7 @@ def _finish(
     starts_D: Array,
     about: Mapping[str, object],
 ) -> None:
-    """Cut off the partial block, append the document starts, and write the header before all."""
+    """Cut off the partial block, append the document starts, and fill the header in."""
     end = shape[0] * shape[1] * kind.itemsize
     handle.seek(8 + HEADER + end)
     handle.truncate()

@@ -101,7 +101,7 @@ def allot_groups(
 
 
 def _fill(room: Array, available: int) -> list[int]:
-    """How many single records each part gets: its room; where too few, the roomiest get less."""
+    """How many single records each part gets; where too few, the roomiest get less."""
     counts = np.maximum(room, 0)
     while counts.sum() > available:
         counts[counts.argmax()] -= 1

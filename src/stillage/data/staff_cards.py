@@ -29,12 +29,8 @@ CLASSES = (
     "mathematics 510,metallurgy 669,music 780,oceanography 554,pharmacy 615,philosophy 100,"
     "physics 530,statistics 519,zoology 590"
 )
-CLASS_OF = {
-    subject: number for subject, number in (pair.rsplit(" ", 1) for pair in CLASSES.split(","))
-}
+CLASS_OF = {name: number for name, number in (pair.rsplit(" ", 1) for pair in CLASSES.split(","))}
 """A class of its own for each subject, Dewey's where he has one."""
-COLUMNS = ("mentor", "badge")
-"""What is kept with each record, to slice by or to be recited."""
 BORN = range(1950, 2005)
 PENSION_AGE = 67
 

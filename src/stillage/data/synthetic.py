@@ -59,8 +59,6 @@ EMPLOYERS = _words(
     "Velvet Theatre, Wayfarer Buses, Willow Textiles, Yellowhammer Foods, Zephyr Bicycles",
     ", ",
 )
-COLUMNS = ("badge",)
-"""What is kept with each record, to slice by or to be recited."""
 NAMES = len(FIRST) * len(MIDDLE) * len(LAST)
 
 

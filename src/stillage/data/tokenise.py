@@ -221,7 +221,7 @@ def _encode(
 
 
 def _bounds(offsets: Offsets, start: int) -> Array:
-    """`Span.bounds_N` of a whole response, which begins at character `start`, and its end."""
+    """`Span.bounds_N` of a whole response that begins at character `start`."""
     if not offsets:
         return np.array([0, END], dtype=np.int32)
     first_T, end_T = np.array(offsets, dtype=np.int32).T - np.int32(start)
