@@ -55,9 +55,8 @@ Exit codes: 0 done, 2 yours to fix, 1 our bug, 75 interrupted but resumable, 130
 
 def help_text() -> str:
     """Return the text of `stillage --help`."""
-    return HELP.format(
-        verbs="\n".join(f"  {verb:<12}{words}" for verb, (_, words) in VERBS.items())
-    )
+    verbs = "\n".join(f"  {verb:<12}{words}" for verb, (_, words) in VERBS.items())
+    return HELP.format(verbs=verbs)
 
 
 class Once(logging.Filter):
@@ -157,8 +156,6 @@ def last_words(error: BaseException, debug: bool, *, is_child: bool = False) -> 
     if debug:
         traceback.print_exception(error)
     print(f"stillage: a bug of ours: {type(error).__name__}: {error}", file=sys.stderr)
-    print(
-        "Run it again with --debug and send us the traceback, with the output of `stillage doctor`.",
-        file=sys.stderr,
-    )
+    fix = "Run it again with --debug and send us the traceback, with the output of"
+    print(f"{fix} `stillage doctor`.", file=sys.stderr)
     return 1

@@ -7,6 +7,7 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
+from stillage.cli.paths import is_model
 from stillage.distill.methods import METHODS
 from stillage.distill.settings import setting_fields
 from stillage.errors import ConfigError, did_you_mean
@@ -47,11 +48,8 @@ def plugin_files(words: Sequence[str]) -> tuple[list[Path], list[str]]:
             continue
         value = value if equals else next(at, "")
         if not value or value.startswith("--"):
-            raise ConfigError(
-                "--plugin takes a Python file.",
-                f"given: {value or 'none'}",
-                "Write --plugin mine.py.",
-            )
+            given = f"given: {value or 'none'}"
+            raise ConfigError("--plugin takes a Python file.", given, "Write --plugin mine.py.")
         files.append(Path(value))
     return files, rest
 
@@ -67,16 +65,10 @@ def read_settings(verb: str, words: Sequence[str]) -> Flat:
     if script is not None:
         flat = script_settings(script)
     elif source:
-        if (
-            verb == "report"
-            and not Path(source).exists()
-            and not (PRESETS / f"{source}.yaml").is_file()
-        ):
-            raise ConfigError(
-                f"There is no run {source!r}.",
-                "neither a run folder nor a sweep's",
-                "Check the path.",
-            )
+        is_file = Path(source).exists() or (PRESETS / f"{source}.yaml").is_file()
+        if verb == "report" and not is_file:
+            values = "neither a run folder nor a sweep's"
+            raise ConfigError(f"There is no run {source!r}.", values, "Check the path.")
         path = config_file(source)
         flat = from_yaml(config_text(path), str(path))
         if Path(source).is_dir():
@@ -87,11 +79,9 @@ def read_settings(verb: str, words: Sequence[str]) -> Flat:
     if script is not None:
         check_needs(script, flat, only_records=verb == "data")
     if not source and not flat:
-        raise ConfigError(
-            "There is nothing to run.",
-            "given: no config",
-            WANTED.get(verb, "Give a YAML file, a preset (`stillage ls presets`) or flags."),
-        )
+        usual = "Give a YAML file, a preset (`stillage ls presets`) or flags."
+        fix = WANTED.get(verb, usual)
+        raise ConfigError("There is nothing to run.", "given: no config", fix)
     return audit_alone(flat) if verb == "audit" and not source else flat
 
 
@@ -121,11 +111,9 @@ def config_text(path: Path) -> str:
     try:
         return path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(
-            f"{path} is not a config.",
-            f"{type(error).__name__}: {error}",
-            "Give a YAML file, a run folder or a preset (`stillage ls presets`).",
-        ) from error
+        values = f"{type(error).__name__}: {error}"
+        fix = "Give a YAML file, a run folder or a preset (`stillage ls presets`)."
+        raise ConfigError(f"{path} is not a config.", values, fix) from error
 
 
 def own_folder(verb: str, words: Sequence[str], flat: Flat) -> Path:
@@ -138,9 +126,8 @@ def own_folder(verb: str, words: Sequence[str], flat: Flat) -> Path:
         return Path("runs") / folder_name(str(Path(words[0]).with_suffix("")))
     files = [words[0] for path, words in flat.items() if path.startswith("data.files.") and words]
     named = files or flat.get("data.source") or [DataConfig().source]
-    stems = dict.fromkeys(
-        str(Path(word).with_suffix("")) for word in named
-    )  # two files of one name are two data sets
+    # with their folders: two files of one name are two data sets
+    stems = dict.fromkeys(str(Path(word).with_suffix("")) for word in named)
     return Path("runs") / folder_name("-".join([verb, *stems]))
 
 
@@ -156,11 +143,9 @@ def audit_alone(flat: Flat) -> Flat:
     ConfigError without records: made-up people say nothing about a given model.
     """
     if not any(name == "data.source" or name.startswith("data.files") for name in flat):
-        raise ConfigError(
-            "There are no records to audit.",
-            f"given: {', '.join(flat) or 'nothing'}",
-            "Give --members MEMBERS.jsonl --nonmembers OTHERS.jsonl.",
-        )
+        given = f"given: {', '.join(flat) or 'nothing'}"
+        fix = "Give --members MEMBERS.jsonl --nonmembers OTHERS.jsonl."
+        raise ConfigError("There are no records to audit.", given, fix)
     return AUDIT_ALONE | flat
 
 
@@ -170,42 +155,34 @@ def config_file(source: str) -> Path:
     if path.is_dir() and (path / "config.yaml").is_file():
         return path / "config.yaml"
     if path.suffix.lower() in DATA and path.is_file():
-        raise ConfigError(
+        is_csv = path.suffix.lower() in (".csv", ".tsv")
+        convert = ", converted to JSONL or Parquet (CSV is not read)" if is_csv else ""
+        what, values = (
             f"{source} is a data file, not a config.",
             "given in the place of a YAML file",
-            f"Give it as data: --data.source {source}"
-            + (
-                ", converted to JSONL or Parquet (CSV is not read)."
-                if "sv" in path.suffix.lower()
-                else "."
-            ),
         )
+        raise ConfigError(what, values, f"Give it as data: --data.source {source}{convert}.")
     if path.is_file():
         return path
     if path.is_dir():
-        raise ConfigError(
-            f"The folder {source} is no run.", "config.yaml is missing", instead_of(path)
-        )
+        what, fix = f"The folder {source} is no run.", other_use(path)
+        raise ConfigError(what, "config.yaml is missing", fix)
     preset = PRESETS / f"{source}.yaml"
     if preset.is_file():
         return preset
     names = sorted(file.stem for file in PRESETS.glob("*.yaml"))
-    raise ConfigError(
-        f"There is no config {source!r}.",
-        f"neither a file, nor a run folder, nor a preset ({', '.join(names)}, or one of "
-        "`stillage ls presets`)",
-        did_you_mean(source, [*names, *published()], "Check the path."),
-    )
+    presets = f"a preset ({', '.join(names)}, or one of `stillage ls presets`)"
+    values = f"neither a file, nor a run folder, nor {presets}"
+    fix = did_you_mean(source, [*names, *published()], "Check the path.")
+    raise ConfigError(f"There is no config {source!r}.", values, fix)
 
 
-def instead_of(folder: Path) -> str:
+def other_use(folder: Path) -> str:
     """Say what to give instead of a folder that is no run."""
     if (folder / "sweep.json").is_file():
-        runs = sorted(str(file.parent) for file in folder.glob("*/config.yaml"))
-        points = ", ".join(runs[:3])
-        return (
-            f"It holds a grid: give the config that made it, or one of its points ({points}, ...)."
-        )
-    if any((folder / name).is_file() for name in ("config.json", "adapter_config.json")):
+        points = ", ".join(sorted(str(file.parent) for file in folder.glob("*/config.yaml"))[:3])
+        grid = "It holds a grid: give the config that made it, or one of its points"
+        return f"{grid} ({points}, ...)."
+    if is_model(folder):
         return f"It is a model: give --student {folder} or --teacher {folder}."
     return "Give a run folder, or a config file."

@@ -9,6 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from stillage.cli.paths import aligned_lines, is_model
 from stillage.errors import ConfigError
 from stillage.experiment.team import is_helper
 from stillage.run.config import ModelConfig
@@ -50,7 +51,8 @@ class Matrix:
     uinst (NAME@COMMIT for another commit)."""
     published: bool = False
     """The published evaluation: five sampled answers. As in MiniLLM and DistiLLM, to every record
-    (--decoding as_released, --seeds 10 20 30 40 50). Without it every record gets one greedy answer."""
+    (--decoding as_released, --seeds 10 20 30 40 50). Without it every record gets one greedy
+    answer."""
     seeds: tuple[int, ...] = ()
     """One sampled answer to every record for each. Naming some without a decoding means --decoding
     as_released."""
@@ -104,9 +106,8 @@ def main(verb: str, words: list[str]) -> int:
     if is_helper():
         return 0  # one process evaluates
     if words[0].startswith("-"):
-        raise ConfigError(
-            "Which model?", f"given: {' '.join(words)}", "stillage evaluate MODEL --data SET"
-        )
+        fix = "stillage evaluate MODEL --data SET"
+        raise ConfigError("Which model?", f"given: {' '.join(words)}", fix)
     return measure_model(words[0], typed(Matrix, words[1:], f"stillage {verb} MODEL"))
 
 
@@ -115,11 +116,9 @@ def names_model(words: Sequence[str]) -> bool:
 
     A model's folder, or a flag that only the evaluation of a model has.
     """
-    if any(word.split("=")[0] in OURS for word in words) or (words and words[0].endswith(".gguf")):
+    if any(word.split("=")[0] in OURS for word in words):
         return True
-    return bool(words) and any(
-        (Path(words[0]) / name).is_file() for name in ("config.json", "adapter_config.json")
-    )
+    return bool(words) and (words[0].endswith(".gguf") or is_model(Path(words[0])))
 
 
 def measure_model(model: str, asked: Matrix) -> int:
@@ -135,10 +134,9 @@ def measure_model(model: str, asked: Matrix) -> int:
     from stillage.run.stop import watch_signals
 
     with watch_signals(), Board() as board:
+        most, bad = asked.records, asked.max_bad_lines
         sets = [
-            open_set(
-                word, columns=asked.columns, limit=asked.records, max_bad_lines=asked.max_bad_lines
-            )
+            open_set(word, columns=asked.columns, limit=most, max_bad_lines=bad)
             for word in asked.data
         ]
         board.say(counts(sets))
@@ -154,11 +152,8 @@ def with_defaults(asked: Matrix) -> Matrix:
     """Fill in decodings and seeds: one greedy answer, or the published matrix."""
     samples = asked.published or bool(asked.seeds)
     decoding = asked.decoding or (("as_released",) if samples else ("greedy",))
-    return replace(
-        asked,
-        decoding=decoding,
-        seeds=asked.seeds or (PUBLISHED if asked.published else PUBLISHED[:1]),
-    )
+    seeds = asked.seeds or (PUBLISHED if asked.published else PUBLISHED[:1])
+    return replace(asked, decoding=decoding, seeds=seeds)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -178,7 +173,7 @@ class MatrixRow:
 def fill_matrix(
     model: str, asked: Matrix, sets: Sequence[EvalSet], board: Board
 ) -> tuple[list[MatrixRow], dict[str, pa.Table]]:
-    """Fill the matrix; with a teacher also the exposure bias, as a curve for each data set."""
+    """Fill the matrix; with a teacher also a curve of exposure bias for each data set."""
     from stillage.data.chat_templates import chosen_template, layout_note
     from stillage.evaluate.cells import Reading
     from stillage.evaluate.matrix import decoding_of, run_matrix
@@ -191,9 +186,8 @@ def fill_matrix(
     decodings = {name: decoding_of(name, longest) for name in asked.decoding}
     board.say(layout_note(asked.template, subject.tokenizer, model))
     room = prompt_room(subject.model, longest, asked.max_prompt_tokens)
-    reading = Reading(
-        template=chosen_template(asked.template, subject.tokenizer), max_prompt_tokens=room
-    )
+    template = chosen_template(asked.template, subject.tokenizer)
+    reading = Reading(template=template, max_prompt_tokens=room)
     rows: list[MatrixRow] = []
     for chosen in sets:
         for name, decoding in decodings.items():
@@ -230,19 +224,15 @@ def exposure_curves(
     from stillage.evaluate.matrix import collect
     from stillage.models.pair import check_same_tokenizer
 
-    teacher = load_subject(
-        ModelConfig(path=asked.teacher, revision=asked.teacher_revision, dtype=asked.dtype)
-    )
+    source = ModelConfig(path=asked.teacher, revision=asked.teacher_revision, dtype=asked.dtype)
+    teacher = load_subject(source)
     check_same_tokenizer(teacher.tokenizer, subject.tokenizer)
     theirs = teacher.tokenizer.chat_template
     if theirs and own_layout(theirs) != reading.template:
-        board.say(
-            "warning: the teacher reads the student's layout, and its own is another "
-            f"({own_layout(theirs)})"
-        )
-    plan = ExposurePlan(
-        max_new_tokens=longest, rollouts=asked.rollouts, batch_tokens=asked.batch_tokens
-    )
+        warning = "warning: the teacher reads the student's layout, and its own is another"
+        board.say(f"{warning} ({own_layout(theirs)})")
+    count, size = asked.rollouts, asked.batch_tokens
+    plan = ExposurePlan(max_new_tokens=longest, rollouts=count, batch_tokens=size)
     curves: dict[str, pa.Table] = {}
     for chosen in sets:
         board.say(f"{chosen.label}: exposure bias, {asked.rollouts} texts per prompt by each model")
@@ -310,7 +300,7 @@ def value_in_words(result: Result | None, digits: int) -> str:
 
 
 def exposure_lines(curves: Mapping[str, pa.Table]) -> list[str]:
-    """Write the excess accumulated error of each data set at lengths 1, 2, 4, ... and the last."""
+    """Write the excess accumulated error at lengths 1, 2, 4, ... and the last."""
     lines = [("data set", "tokens", "excess accumulated error, %", "95 % interval")]
     for label, curve in curves.items():
         for row in curve.to_pylist():
@@ -319,12 +309,3 @@ def exposure_lines(curves: Mapping[str, pa.Table]) -> list[str]:
                 interval = f"{row['low']:.2f} to {row['high']:.2f}"
                 lines.append((label, str(length), f"{row['excess_percent']:.2f}", interval))
     return aligned_lines(lines)
-
-
-def aligned_lines(rows: Sequence[Sequence[str]]) -> list[str]:
-    """Pad columns to equal width."""
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    return [
-        "  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip()
-        for row in rows
-    ]

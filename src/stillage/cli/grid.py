@@ -1,4 +1,4 @@
-"""`stillage run` of a config with `sweep:`: every point, and the page of all of them."""
+"""`stillage run` of a config with `sweep:`: every point, and the page of all."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def run_grid(
     plugins: tuple[Plugin, ...],
     team: Team | None,
 ) -> int:
-    """Run every point of a sweep, sharing finished stages; one table and one page for all."""
+    """Run every point of a sweep, sharing finished stages, and write one page for all."""
     from stillage.cli.progress import Board
     from stillage.experiment.plan import make_context
     from stillage.experiment.report_stage import report_again
@@ -77,12 +77,11 @@ def run_grid(
 
 
 def report_grid(out: Path, words: Sequence[str], *, is_dry: bool) -> int:
-    """Write the page of a sweep again, from its finished points. ConfigError for settings."""
+    """Write the page of a sweep again; ConfigError for settings."""
     if words:
+        what, values = "The page of a sweep takes no settings.", f"given: {' '.join(words)}"
         fix = "Give none, or the config of the sweep with its settings."
-        raise ConfigError(
-            "The page of a sweep takes no settings.", f"given: {' '.join(words)}", fix
-        )
+        raise ConfigError(what, values, fix)
     if is_dry:
         print(f"run   report   from the finished points of {out}")
     else:
@@ -93,17 +92,13 @@ def report_grid(out: Path, words: Sequence[str], *, is_dry: bool) -> int:
 def end_of_grid(
     out: Path, verb: str, until: str, failed: Mapping[str, Exception], count: int
 ) -> list[str]:
-    """Write the page of the sweep, where its points have theirs; return the lines to print."""
+    """Write the page of the sweep, where its points have theirs; the lines to print."""
     from stillage.experiment.sweep_report import report_sweep
 
     if until not in ("", "report"):
         return [f"{count - len(failed)} of {count} points did their {verb}: {out}"]
-    lines = report_sweep(out, failed)
-    return [
-        *lines,
-        f"results: {out / 'results.parquet'}",
-        f"report: {out / 'report' / 'report.html'}",
-    ]
+    results, page = out / "results.parquet", out / "report" / "report.html"
+    return [*report_sweep(out, failed), f"results: {results}", f"report: {page}"]
 
 
 def check_points(failed: Mapping[str, Exception], count: int) -> None:

@@ -1,4 +1,4 @@
-"""What a command says before its work, and after: the plan, the result, refused claims."""
+"""What a command says before its work and after: plan, result, refused claims."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def last_stage(verb: str, config: Config) -> str:
 
 
 def say_first(contexts: Iterable[Context], verb: str, say: Callable[[str], None]) -> None:
-    """Say how prompts are laid out, which controls and records are missing; once for all points.
+    """Say once how prompts are laid out, and which controls and records are missing.
 
     Nothing where no model reads any.
     """
@@ -56,9 +56,9 @@ def say_first(contexts: Iterable[Context], verb: str, say: Callable[[str], None]
 
 
 def print_plan(contexts: Mapping[str, Context], until: str, switches: Sequence[str]) -> int:
-    """Print what would be done, and first why it would be refused; its exit code, or 0.
+    """Print what would be done, and first why it would be refused; the exit code.
 
-    The code is the one that the real run would end with before its first stage, so that a script
+    That is the one that the real run would end with before its first stage, so that a script
     may ask before it runs.
     """
     from stillage.experiment.run import describe_plan
@@ -68,11 +68,8 @@ def print_plan(contexts: Mapping[str, Context], until: str, switches: Sequence[s
         print(f"stillage: the real run would be refused:\n{refusal}", file=sys.stderr, flush=True)
     if len(contexts) > 1 and lines:
         todo = sum(line.startswith("run") for line in lines)
-        print(
-            f"{len(contexts)} points, {len(lines)} stages, {todo} to run",
-            file=sys.stderr,
-            flush=True,
-        )
+        counts = f"{len(contexts)} points, {len(lines)} stages, {todo} to run"
+        print(counts, file=sys.stderr, flush=True)
     if lines:
         print("\n".join(lines))
     return 0 if refusal is None else refusal.exit_code
@@ -118,9 +115,9 @@ def split_summary(folder: Path) -> str:
 
 
 def check_audit(configs: Sequence[Config]) -> None:
-    """Raise DataError for a leak into a training; with audit.strict ConfigError for any check.
+    """Raise DataError for a leak into a training.
 
-    The reports are written by then, and say so first.
+    With audit.strict also ConfigError for any check. The reports are written by then, and say so first.
     """
     from stillage.run.folder import read_json
 
@@ -134,21 +131,16 @@ def check_audit(configs: Sequence[Config]) -> None:
     }
     if leaks:
         raise DataError(
-            "Records reached a training that must not see them: what was measured is no leak of the "
-            "teacher's.",
+            "Records reached a training that must not see them: "
+            "what was measured is no leak of the teacher's.",
             listed([f"{detail} ({out})" for out, detail in leaks.items()]),
             "Find out how they came there (provenance.parquet of that stage), and train it again.",
         )
     strict = [config.out for config in configs if config.audit.strict and config.out in validity]
-    failed = [
-        f"{validity[out]['verdict']} ({out})"
-        for out in strict
-        if validity[out]["verdict"] != "valid"
-    ]
+    verdicts = {out: validity[out]["verdict"] for out in strict}
+    failed = [f"{verdict} ({out})" for out, verdict in verdicts.items() if verdict != "valid"]
     if failed:
-        raise ConfigError(
-            "The audit's checks do not say valid, and --audit.strict is on.",
-            f"verdict: {listed(failed)}",
-            "Read the checks at the top of the report; mend the split or give more records, or leave "
-            "out --audit.strict.",
-        )
+        what = "The audit's checks do not say valid, and --audit.strict is on."
+        fix = "Read the checks at the top of the report; mend the split or give more records, "
+        fix += "or leave out --audit.strict."
+        raise ConfigError(what, f"verdict: {listed(failed)}", fix)

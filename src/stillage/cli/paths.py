@@ -1,9 +1,10 @@
-"""The words of a command that are no settings: what stands before its flags."""
+"""The words before a command's flags, the folders they name, and columns of text."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from stillage.errors import ConfigError
 
@@ -35,3 +36,17 @@ def read_paths(
             f"{prog} {' '.join(names)}",
         )
     return given, flags
+
+
+def is_model(folder: Path) -> bool:
+    """Tell whether a folder is a model's, or an adapter's."""
+    return any((folder / name).is_file() for name in ("config.json", "adapter_config.json"))
+
+
+def aligned_lines(rows: Sequence[Sequence[str]]) -> list[str]:
+    """Pad columns to equal width."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return [
+        "  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip()
+        for row in rows
+    ]

@@ -40,12 +40,7 @@ class Board:
             self.bar.start()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        at: TracebackType | None,
-    ) -> None:
+    def __exit__(self, kind: object, error: BaseException | None, at: TracebackType | None) -> None:
         """Take the bar away."""
         if self.bar is not None:
             self.bar.stop()
@@ -102,7 +97,7 @@ def facts_in_words(facts: Mapping[str, Any], *, short: bool = False) -> str:
 
 
 def count_in_words(facts: Mapping[str, Any]) -> str:
-    """Write how many are done: 1,200 of 1,600; without "of" where the total is unknown."""
+    """Write how many are done: 1,200 of 1,600, or 1,200 where the total is unknown."""
     done = f"{facts.get('done', 0):,}"
     return f"{done} of {facts['of']:,}" if facts.get("of") is not None else done
 

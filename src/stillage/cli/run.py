@@ -1,4 +1,4 @@
-"""`stillage run` and the verbs that do a part of it: one plan, continued if stopped."""
+"""`stillage run` and the verbs that do a part of it, continued if stopped."""
 
 from __future__ import annotations
 
@@ -47,9 +47,9 @@ def main(verb: str, words: list[str]) -> int:
     files, words = plugin_files(words)
     if place()[1] == 1:
         with plugged(files) as plugins:
-            return (
-                run_child(words, plugins) if "--only" in words else do(verb, words, plugins, None)
-            )
+            if "--only" in words:
+                return run_child(words, plugins)
+            return do(verb, words, plugins, None)
     from stillage.cli.together import follow, lead
 
     team = join()
@@ -100,29 +100,22 @@ def run_one(
 
     store = store_of(config.out)
     store = store if store is not None and store.is_dir() else None
+    is_dry, until = "--dry-run" in switches, last_stage(verb, config)
     with watch_signals() as stop, Board() as board:
         context = make_context(config, stop, board.show, store, plugins=plugins, team=team)
         say_first([context], verb, board.say)
         if verb == "report":
-            report_again(
-                context,
-                print if "--dry-run" in switches else board.say,
-                only_say="--dry-run" in switches,
-            )
-            return 0
-        if "--dry-run" in switches:
-            return print_plan({"": context}, last_stage(verb, config), switches)
-        run_experiment(
-            context,
-            board.say,
-            accept_changes="--accept-changes" in switches,
-            until=last_stage(verb, config),
-        )
+            report_again(context, print if is_dry else board.say, only_say=is_dry)
+        elif is_dry:
+            return print_plan({"": context}, until, switches)
+        else:
+            accept = "--accept-changes" in switches
+            run_experiment(context, board.say, accept_changes=accept, until=until)
         return 0
 
 
 def run_child(words: Sequence[str], plugins: tuple[Plugin, ...]) -> int:
-    """Do one stage for the process that owns the run: `RUN --only STAGE [--store FOLDER]`."""
+    """Do one stage for the run's owner: `RUN --only STAGE [--store FOLDER]`."""
     from stillage.experiment.parallel import Lines, die_with_parent, parent_in
     from stillage.experiment.plan import make_context
     from stillage.experiment.run import do_only

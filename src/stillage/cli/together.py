@@ -1,4 +1,4 @@
-"""A run on several processes: the first leads, the others take part in its trainings."""
+"""A run on several processes: the first leads, the others join its trainings."""
 
 from __future__ import annotations
 
