@@ -114,8 +114,6 @@ def check_points(failed: Mapping[str, Exception], count: int) -> None:
         first = " ".join(str(error).splitlines()).removeprefix(f"{name}: ")
         more = f" (and of: {listed(list(failed)[1:])})" if len(failed) > 1 else ""
         others = "" if len(failed) == count else "; the others are done"
-        raise DataError(
-            f"{len(failed)} of {count} points of the sweep failed{others}.",
-            f"{name}: {first}{more}",
-            "Mend that, and the same command does what is left.",
-        )
+        what = f"{len(failed)} of {count} points of the sweep failed{others}."
+        fix = "Mend that, and the same command does what is left."
+        raise DataError(what, f"{name}: {first}{more}", fix)

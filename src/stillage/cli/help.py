@@ -205,11 +205,9 @@ def section_text(prog: str, rows: Sequence[Setting], section: str) -> str:
     """Explain the settings of a section, or all; ConfigError where there is none."""
     names = list(dict.fromkeys(row.section for row in rows))
     if section not in (*names, ALL):
-        raise ConfigError(
-            f"The help of {prog} has no section {section!r}.",
-            f"sections: {', '.join(names)}, {ALL}",
-            did_you_mean(section, [*names, ALL], f"Write `{prog} --help SECTION`."),
-        )
+        what = f"The help of {prog} has no section {section!r}."
+        fix = did_you_mean(section, [*names, ALL], f"Write `{prog} --help SECTION`.")
+        raise ConfigError(what, f"sections: {', '.join(names)}, {ALL}", fix)
     groups: dict[str, list[Setting]] = {}
     for row in rows:
         if section in (row.section, ALL):

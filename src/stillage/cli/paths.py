@@ -30,11 +30,9 @@ def read_paths(
     given, flags = split_at_flags(words)
     needed = [name for name in names if not name.startswith("[")]
     if not len(needed) <= len(given) <= len(names):
-        raise ConfigError(
-            f"{prog.split()[-1]} takes {' and '.join(names) or 'no words'}.",
-            f"given: {' '.join(given) or 'nothing'}",
-            f"{prog} {' '.join(names)}",
-        )
+        what = f"{prog.split()[-1]} takes {' and '.join(names) or 'no words'}."
+        fix = f"{prog} {' '.join(names)}"
+        raise ConfigError(what, f"given: {' '.join(given) or 'nothing'}", fix)
     return given, flags
 
 

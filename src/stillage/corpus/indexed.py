@@ -86,13 +86,11 @@ def open_indexed(
 ) -> IndexedSet:
     """Open `<split>_0`, `<split>_1`, ... (or `<split>` alone) of a folder.
 
-    All of it is looked through once. The separator is found so: 65535 in uint16, 4294967295 in
-    uint32, -1 or the type's largest value in signed integers; it must stand exactly once in every
-    sequence, or in none. vocab_size: that of the tokenizer the set was made with (0: unknown).
-    first_id: what to take off every value (None: 1 for fairseq's older layout, unless a stored 0
-    shows that it does not count from 1; else 0). Raises DataError for a shard missing in the row,
-    damaged files, shards of different kinds, separators in some sequences only, and ids that are
-    negative or not in the vocabulary.
+    All of it is looked through once. The separator is the largest value of the integer type, or -1;
+    it must stand exactly once in every sequence, or in none. vocab_size: that of the tokenizer the
+    set was made with (0: unknown). first_id: what to take off every value (None: 1 for fairseq's
+    older layout, unless a stored 0 shows that it does not count from 1; else 0). Raises DataError
+    for what is missing, damaged or of different kinds, and for ids out of the vocabulary.
     """
     shards = tuple(open_shard(prefix) for prefix in shard_prefixes(folder, split))
     kinds = sorted({f"{shard.tokens_T.dtype.name} ({shard.layout})" for shard in shards})

@@ -55,8 +55,7 @@ class Shard:
 def open_shard(prefix: Path) -> Shard:
     """Open `<prefix>.bin` and `<prefix>.idx`, checked against each other.
 
-    Raises DataError, with the numbers that clash, when a file is missing, of another format, cut
-    short or damaged.
+    Raises DataError, with the numbers that clash, for a file that is missing or damaged.
     """
     index, data = (prefix.with_name(prefix.name + end) for end in (".idx", ".bin"))
     missing = [str(path) for path in (index, data) if not path.is_file()]
@@ -151,7 +150,6 @@ def _documents(
     """How many document boundaries an index has, and where its arrays begin.
 
     header: bytes before the number of documents; short: bytes of an index that has none.
-    Raises DataError for an index whose length is not what its header says.
     """
     if len(content) == short:
         return 0, header

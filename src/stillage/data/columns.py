@@ -77,8 +77,7 @@ def to_records(
 ) -> list[Record]:
     """Make the records of one row, several for self-instruct instances.
 
-    notes counts what was changed on the way. Raises Unusable, with the reason, where there are
-    none.
+    notes counts what was changed on the way. Raises Unusable, with the reason, for none.
     """
     meta = {name: _as_text(row[name]) for name in wanted.keep if row.get(name) is not None}
     exchanges = _exchanges(row, wanted, notes)

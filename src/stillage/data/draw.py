@@ -59,8 +59,7 @@ def share_counts(total: int, shares: Mapping[str, float]) -> dict[Part, int]:
 def draw_split(loaded: Loaded, shares: Mapping[str, float], seed: int, group_by: str = "") -> Split:
     """Draw the parts from one pool, at random; exact duplicates are collapsed first.
 
-    group_by: what stays together (`groups.group_numbers`). Raises ConfigError for shares that make
-    no sense, DataError when a part would get no record.
+    group_by: what stays together (`groups.group_numbers`). DataError for a part without a record.
     """
     unique, repeated = collapse(loaded.records)
     counts = share_counts(len(unique), shares)
@@ -104,8 +103,7 @@ def split_from_files(
 
     readers: part -> what makes records of its input. group_by: which private records and nonmembers
     are no independent draws (`groups.group_numbers`), for the intervals. Raises ConfigError for an
-    unknown part, DataError when one record is in two of private, public, nonmembers and
-    counterfactual (validation and test may share records with them: counted in `overlaps`).
+    unknown part, and as `check_disjoint`.
     """
     unknown = sorted(set(files) - set(PARTS))
     if unknown:

@@ -41,8 +41,7 @@ def split_from_config(
     """Make the split that a config asks for.
 
     keep: columns to take along besides `slice_by`, e.g. the extraction target. audits: refuse
-    training records that teacher and student share. Raises ConfigError as `check_data`, DataError
-    for input that cannot be used.
+    training records that teacher and student share. Raises what `check_data` and the readers do.
     """
     check_data(data, keep)
     if data.shares != DataConfig().shares and (data.files or is_synthetic(data)):
@@ -57,10 +56,10 @@ def split_from_config(
 
 
 def check_data(data: DataConfig, keep: Sequence[str] = ()) -> None:
-    """Refuse what can be refused before a record is read.
+    """Refuse (ConfigError) what can be refused before a record is read.
 
-    That is: a pool and files at once, coins where files decide, a choice of training records that
-    there is not, and columns that the people made up here do not have. Raises ConfigError.
+    A pool and files at once, coins where files decide, a choice of training records that there is
+    not, and columns that the made-up people do not have.
     """
     files = ", ".join(data.files)
     if data.files and data.inclusion == BERNOULLI:
@@ -116,7 +115,6 @@ def _reader(
     """Choose what makes records of an input: of a table, or of parallel text.
 
     need_response: of a table, whether a row without an answer is a broken line, or a prompt alone.
-    Raises ConfigError for settings that only a table has.
     """
     if not data.parallel:
         keep = tuple(columns)

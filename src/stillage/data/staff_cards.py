@@ -36,12 +36,11 @@ PENSION_AGE = 67
 
 
 def staff_cards(seed: int, people: int) -> dict[Part, list[Record]]:
-    """Make up staff cards by part.
+    """Make up staff cards by part, all answered.
 
     `people` each in private, nonmembers and counterfactual, five quarters as many in public, three
-    eighths in test, an eighth in validation, all answered. Names and badges are unique over all
-    parts; `meta` keeps mentor and badge. The same seed gives the same cards. Raises ConfigError
-    when there are not enough names.
+    eighths in test, an eighth in validation. Names and badges are unique over all parts. The same
+    seed gives the same cards. Raises ConfigError when there are not enough names.
     """
     counts: dict[Part, int] = {
         "private": people,

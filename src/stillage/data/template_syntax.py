@@ -26,7 +26,7 @@ class Marked(Extension):
 
 
 def check_template(text: str, place: object) -> None:
-    """Refuse a chat template that does not parse (ModelError); place: its file or folder."""
+    """Refuse a template that does not parse (ModelError); place: its file or folder."""
     try:
         Environment(extensions=["jinja2.ext.loopcontrols", Marked]).parse(text)
     except TemplateSyntaxError as error:
@@ -35,8 +35,6 @@ def check_template(text: str, place: object) -> None:
 
 def broken(place: object, error: TemplateSyntaxError) -> ModelError:
     """The error for a template that does not parse, which no record can mend."""
-    return ModelError(
-        "The model's chat template does not parse.",
-        f"{place}, line {error.lineno}: {error.message}",
-        "Mend the template, or lay prompts out without it: --data.template alpaca or raw.",
-    )
+    what = "The model's chat template does not parse."
+    fix = "Mend the template, or lay prompts out without it: --data.template alpaca or raw."
+    return ModelError(what, f"{place}, line {error.lineno}: {error.message}", fix)

@@ -146,7 +146,7 @@ def _read_records(
     limit: int,
     within: int,
 ) -> Iterator[_Text]:
-    """Lay out and encode each record; limit, within: of its prompt, see `prompt_limit`."""
+    """Lay out and encode each record; limit and within: see `prompt_limit`."""
     chat, start = template == "chat", first_ids(tokenizer)
     for first in range(0, len(records), BATCH):
         batch = records[first : first + BATCH]
@@ -177,8 +177,7 @@ def prompt_limit(
 
     An example has at most max_tokens, and no more than context_tokens (the model's context). Where
     nobody stated the limit (0), a template that alone takes more than a third of an example raises
-    it: a quarter of what it leaves is the user's. Raises ConfigError for limits that leave no room
-    for a response.
+    it: a quarter of what it leaves is the user's. ConfigError where a response has no room.
     """
     longest = min(max_tokens, context_tokens or max_tokens)
     context = "" if context_tokens is None else f"; context of the model: {context_tokens}"
@@ -203,8 +202,7 @@ def _encode(
 ) -> list[tuple[list[int], Offsets]]:
     """(ids, offsets) of each text.
 
-    Outside chat, a text that spells a special token is plain text: an EOS in the middle would teach
-    a model to go on after its end.
+    Outside chat, a text that spells a special token is plain text: it does not end there.
     """
     if not texts:
         return []
@@ -237,8 +235,7 @@ def _hole(
     """Which of the prompt's ids [start, stop) go, from their middle; (n, n) for none.
 
     The template's own tokens survive. Where ids has more tokens than ends, they are BOS, at its
-    start. What room is left beside the template goes to both ends of the user's words, half each:
-    questions stand now before, now after their context.
+    start. The room beside the template is shared by both ends of the user's words.
     """
     head = len(ids) - len(ends) + bisect_right(ends, prompt.body_start)
     tail = len(ends) - bisect_right(ends, prompt.body_end)

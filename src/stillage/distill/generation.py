@@ -103,10 +103,9 @@ def write_texts(
     names: Sequence[str],
     progress: Done | None = None,
 ) -> list[Example]:
-    """Write another response for every example.
+    """Write another response for every example; progress: of this process's share.
 
-    names: of the noise of each text, which depends on (seed, name) and the weights alone. progress:
-    of this process's share.
+    names: of the noise of each text, which depends on (seed, name) and the weights alone.
     """
     prompts = [example.prompt_ids for example in examples]
     rows = context.share([len(prompt) for prompt in prompts])

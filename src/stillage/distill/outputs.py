@@ -82,8 +82,7 @@ def write_outputs(loop: Loop, summary: Summary, identity: dict[str, Any]) -> Non
 def finished_training(folder: Path, identity: dict[str, Any]) -> Summary | None:
     """The summary of this very training, if it has ended in the folder before.
 
-    So that a kill just after the end is not paid for twice. Raises CheckpointError where another
-    training has ended there.
+    Raises CheckpointError where another training has ended there.
     """
     path = folder / "summary.json"
     if not path.is_file() or not (folder / "model").is_dir():

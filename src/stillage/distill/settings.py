@@ -62,8 +62,7 @@ def setting_fields(params: type) -> dict[str, tuple[typing.Any, typing.Any]]:
 def params_from(method: Method, settings: Mapping[str, object]) -> object:
     """The method's Params from {"name": "text"}, and a `preset` to start from.
 
-    ConfigError, naming what there is, for an unknown setting or preset, or a value that does not
-    fit.
+    ConfigError, naming what there is, for what is unknown, or a value that does not fit.
     """
     given = dict(settings)
     values: dict[str, object] = {}
@@ -123,11 +122,9 @@ def check_divergence_settings(params: HasDivergence) -> None:
         value, setting = getattr(params, entry.name), entry.name
         if setting in readers - {*DIVERGENCE_PARAMS[name]} and value != entry.default:
             owners = [owner for owner, read in DIVERGENCE_PARAMS.items() if setting in read]
-            raise ConfigError(
-                f"The divergence {name} does not read {setting}.",
-                f"divergence = {name}, {setting} = {value}",
-                f"Leave {setting} out, or use {' or '.join(owners)}.",
-            )
+            what = f"The divergence {name} does not read {setting}."
+            fix = f"Leave {setting} out, or use {' or '.join(owners)}."
+            raise ConfigError(what, f"divergence = {name}, {setting} = {value}", fix)
     ranges = {name: BELOW_ONE if name == "alpha" else SHARE for name in DIVERGENCE_PARAMS[name]}
     check_group(params, ranges)
 
@@ -162,8 +159,5 @@ def _parsed(method: str, name: str, value: object, kind: object) -> object:
         return PARSERS[kind](text)
     except ValueError:
         wanted = WANTED[kind]
-        raise ConfigError(
-            f"The setting {name} of method {method} must be {wanted}.",
-            f"{name} = {text!r}",
-            f"Give {wanted}.",
-        ) from None
+        what = f"The setting {name} of method {method} must be {wanted}."
+        raise ConfigError(what, f"{name} = {text!r}", f"Give {wanted}.") from None

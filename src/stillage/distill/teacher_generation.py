@@ -52,8 +52,7 @@ def teacher_texts(
 ) -> list[Example]:
     """Every prompt with the teacher's response, from the folder where they are there.
 
-    identity: of the training, for what it says of teacher, tokenizer and rollout. Raises
-    Interrupted when asked to stop.
+    identity: of the training, for what it says of teacher, tokenizer and rollout.
     """
     rollout, examples = task.rollout, task.examples
     assert isinstance(rollout, TeacherRollout)

@@ -23,11 +23,8 @@ Find = Callable[[str], object]
 def check_tracker(track: Track, find: Find | None = None) -> None:
     """Refuse a tracker that is not installed, with the command to type. Loads nothing."""
     if track != "none" and (find or importlib.util.find_spec)(PACKAGES[track]) is None:
-        raise CapabilityError(
-            f"The tracker {track} is not installed.",
-            f"track: {track}",
-            f"pip install 'stillage[{track}]'",
-        )
+        what = f"The tracker {track} is not installed."
+        raise CapabilityError(what, f"track: {track}", f"pip install 'stillage[{track}]'")
 
 
 class Tracker:

@@ -1,4 +1,4 @@
-"""Every setting of a run: one set of frozen dataclasses for YAML, flags and Python.
+"""Every setting of a run: frozen dataclasses for YAML, flags and Python.
 
 Docstrings under the fields become the help of the flags. Reading and writing live in `run.parse`.
 """

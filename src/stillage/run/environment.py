@@ -1,4 +1,4 @@
-"""What a run ran on: versions and hardware; no names of users or hosts, no secrets."""
+"""What a run ran on: versions and hardware; no users, hosts or secrets."""
 
 from __future__ import annotations
 

@@ -71,11 +71,8 @@ def resolve(path: str, known: Mapping[str, object], where: str) -> str:
     path = ALIASES.get(path, path)
     group, _, last = path.rpartition(".")
     if group in ("data.files", "data.shares") and last in RENAMED:
-        raise ConfigError(
-            f"A setting in {where} has another name now.",
-            f"given: {path}",
-            f"Write {group}.{RENAMED[last]}.",
-        )
+        what = f"A setting in {where} has another name now."
+        raise ConfigError(what, f"given: {path}", f"Write {group}.{RENAMED[last]}.")
     if path in known or any(
         is_table(kind) and path.startswith(f"{name}.") for name, kind in known.items()
     ):
@@ -96,11 +93,8 @@ def resolve(path: str, known: Mapping[str, object], where: str) -> str:
 def check_given_once(path: str, name: str, names: dict[str, str], where: str) -> None:
     """Raise ConfigError where a setting is given by two names; names: path -> name."""
     if names.setdefault(path, name) != name:
-        raise ConfigError(
-            f"One setting has two values in {where}.",
-            f"{names[path]} and {name} are both {path}",
-            "Give one of them.",
-        )
+        what = f"One setting has two values in {where}."
+        raise ConfigError(what, f"{names[path]} and {name} are both {path}", "Give one of them.")
 
 
 def from_flags(args: Sequence[str]) -> Flat:
@@ -115,11 +109,8 @@ def from_flags(args: Sequence[str]) -> Flat:
     while index < len(args):
         word = args[index]
         if not word.startswith("--"):
-            raise ConfigError(
-                "A value stands where a flag was expected.",
-                f"given: {word}",
-                "Write --setting value.",
-            )
+            what = "A value stands where a flag was expected."
+            raise ConfigError(what, f"given: {word}", "Write --setting value.")
         name, equals, value = word[2:].partition("=")
         end = index + 1
         while end < len(args) and not args[end].startswith("--"):
@@ -144,19 +135,13 @@ def one_flag(name: str, words: list[str], known: Mapping[str, object]) -> Flat:
         return {path: ["false" if negated else "true"]}
     if is_table(kind):  # --data.columns prompt question  ==  --data.columns.prompt question
         if not words or len(words) % 2:
-            raise ConfigError(
-                f"--{name} takes names and values in turn.",
-                f"given: {' '.join(words) or 'nothing'}",
-                f"Write --{name} NAME VALUE ...",
-            )
+            values, fix = f"given: {' '.join(words) or 'nothing'}", f"Write --{name} NAME VALUE ..."
+            raise ConfigError(f"--{name} takes names and values in turn.", values, fix)
         pairs = zip(words[::2], words[1::2], strict=True)
         return {resolve(f"{path}.{key}", known, "the flags"): [item] for key, item in pairs}
     if not is_list(kind) and not path.startswith(SWEEP) and len(words) != 1:
-        raise ConfigError(
-            f"--{name} takes one value.",
-            f"given: {' '.join(words) or 'none'}",
-            "Give exactly one.",
-        )
+        what = f"--{name} takes one value."
+        raise ConfigError(what, f"given: {' '.join(words) or 'none'}", "Give exactly one.")
     return {path: words}
 
 

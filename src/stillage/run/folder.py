@@ -91,7 +91,7 @@ def remove(path: Path) -> None:
 
 
 def sync(path: Path) -> None:
-    """Flush a file, or a folder's files, to disk: no rename may come before its content."""
+    """Flush a file, or a folder's files, to disk, before what renames them."""
     for file in list_files(path) if path.is_dir() else [path]:
         with file.open("rb") as handle:
             os.fsync(handle.fileno())

@@ -74,8 +74,6 @@ def check_free(folder: Path) -> None:
 def in_use(folder: Path, handle: TextIO) -> ConfigError:
     """What is said of a folder that another process holds; handle: its lock file."""
     handle.seek(0)
-    return ConfigError(
-        f"The run folder {folder} is in use by a live process.",
-        f"owner: {handle.read().strip() or 'unknown'}",
-        "Wait for it to end, stop it, or choose another folder with --out.",
-    )
+    what = f"The run folder {folder} is in use by a live process."
+    fix = "Wait for it to end, stop it, or choose another folder with --out."
+    return ConfigError(what, f"owner: {handle.read().strip() or 'unknown'}", fix)

@@ -1,4 +1,4 @@
-"""Progress of the loops over records: how many are done, and how long it will take.
+"""Progress of the loops over records: how many are done, and the time left.
 
 A loop takes `progress: Done | None` and calls it after every batch; who runs the loop knows what it
 is for (`Doing`), and whoever watches gets facts to show: {"model", "doing", "done", "of", "eta_s"},

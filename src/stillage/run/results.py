@@ -1,4 +1,4 @@
-"""Results as a Parquet table, a row a number, in a fixed order of columns and rows."""
+"""Results as a Parquet table: a row a number, columns and rows in a fixed order."""
 
 from __future__ import annotations
 

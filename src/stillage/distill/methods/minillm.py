@@ -68,11 +68,8 @@ class Params:
         check_group(self, dict.fromkeys(("gamma", "clip", "teacher_share"), SHARE))
         check_group(self, {"reward_scaling": POSITIVE, "reward_clip": ANY})
         if self.teacher_share == 1:
-            raise ConfigError(
-                "A text that the teacher writes alone says nothing about the student's.",
-                "teacher_share = 1",
-                "Choose less, or use --method seqkd.",
-            )
+            what = "A text that the teacher writes alone says nothing about the student's."
+            raise ConfigError(what, "teacher_share = 1", "Choose less, or use --method seqkd.")
 
 
 def terms(step: Step, params: Params) -> dict[str, torch.Tensor]:

@@ -49,11 +49,9 @@ class Params:
             for name, unused in asdict(Sampling()).items():
                 value = getattr(self.sampling, name)
                 if name != "max_new_tokens" and value != unused:
-                    raise ConfigError(
-                        f"{name} means nothing here.",
-                        f"decoding = {self.decoding}, {name} = {value}",
-                        "Leave it out, or use decoding = sampling.",
-                    )
+                    what = f"{name} means nothing here."
+                    fix = "Leave it out, or use decoding = sampling."
+                    raise ConfigError(what, f"decoding = {self.decoding}, {name} = {value}", fix)
 
 
 def terms(step: Step, params: Params) -> dict[str, torch.Tensor]:
