@@ -12,7 +12,7 @@ import pyarrow as pa
 import pytest
 
 from stillage.cli import main
-from stillage.cli.run import warn_of_texts
+from stillage.cli.outcome import warn_of_texts
 from stillage.experiment.report_stage import unfinished
 from stillage.run.config import Config, ReportConfig
 from stillage.run.folder import list_files, read_json, read_table, write_json

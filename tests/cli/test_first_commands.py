@@ -152,7 +152,7 @@ def test_data_says_its_folder_and_how_many_records_each_part_got(
     assert printed.out.splitlines() == [
         "private         10 records",
         "public          10 records",
-        "nonmembers        8 records",
+        "nonmembers       8 records",
         "counterfactual   8 records",
         "validation       2 records",
         "test             2 records",

@@ -206,8 +206,8 @@ def test_every_shape_of_input_is_split(shape: str, tmp_path: Path) -> None:
             },
             "messages": lambda row: {
                 "messages": [
-                    {"part": "user", "content": row["prompt"]},
-                    {"part": "assistant", "content": row["response"]},
+                    {"role": "user", "content": row["prompt"]},
+                    {"role": "assistant", "content": row["response"]},
                 ]
             },
             "text": lambda row: {"text": f"{row['prompt']} {row['response']}"},

@@ -95,7 +95,7 @@ def test_a_chat_template_of_ours_renders_the_training_layout(
         asked = tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
         assert asked == first + render_prompt(one, layout)
         whole = tokenizer.apply_chat_template(
-            [*messages, {"part": "assistant", "content": response}], tokenize=False
+            [*messages, {"role": "assistant", "content": response}], tokenize=False
         )
         assert whole == f"{first}{render_prompt(one, layout)}{response}{tokenizer.eos_token}"
 

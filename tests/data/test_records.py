@@ -109,15 +109,15 @@ def test_named_columns_win_over_usual_names(tmp_path: Path) -> None:
 
 def test_messages_end_at_the_last_answer(tmp_path: Path) -> None:
     turns = [
-        {"part": "system", "content": "Be brief."},
-        {"part": "user", "content": "One?"},
-        {"part": "assistant", "content": "1"},
+        {"role": "system", "content": "Be brief."},
+        {"role": "user", "content": "One?"},
+        {"role": "assistant", "content": "1"},
         {
-            "part": "user",
+            "role": "user",
             "content": [{"type": "text", "text": "Two"}, {"type": "text", "text": "?"}],
         },
-        {"part": "assistant", "content": "2"},
-        {"part": "user", "content": "Thanks"},
+        {"role": "assistant", "content": "2"},
+        {"role": "user", "content": "Thanks"},
     ]
     shared = [{"from": "human", "value": "Hi"}, {"from": "gpt", "value": "Hello"}]
     loaded = read(lines(tmp_path / "a.jsonl", [{"messages": turns}, {"conversations": shared}]))
@@ -323,7 +323,7 @@ BAD_LINES = {
     b'{"prompt": "p", "response": "\\ud800"}': "half a surrogate pair",
     b'{"messages": [{"role": "user", "content": "u"}]}': "no assistant turn",
     b'{"messages": [{"role": "assistant", "content": "a"}]}': "nothing before the answer",
-    b'{"messages": [{"content": "u"}]}': "no part",
+    b'{"messages": [{"content": "u"}]}': "no role",
     b'{"messages": "u"}': "not a list of turns",
     b'{"messages": [{"role": "user", "content": [{"type": "image"}]}]}': "something other than text",
     b'{"instruction": "i", "instances": [3]}': "instance 1 is not an object",

@@ -13,7 +13,7 @@ from stillage.errors import ConfigError, DataError, ModelError
 from stillage.types import Record
 
 CHATML = (
-    "{% for m in messages %}{% if m.part == 'tool' %}{{ raise_exception('no tools') }}{% endif %}"
+    "{% for m in messages %}{% if m.role == 'tool' %}{{ raise_exception('no tools') }}{% endif %}"
     "<|im_start|>{{ m.role }}\n{{ m.content | trim }}<|im_end|>\n{% endfor %}"
     "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
 )

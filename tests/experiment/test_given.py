@@ -108,7 +108,7 @@ def test_a_chat_template_that_does_not_parse_is_the_folders_fault(tmp_path: Path
         config = build(
             from_flags(["--teacher.path", str(folder), "--stages", "audit", "--out", "r", *words])
         )
-        return layout_notes(config, make_context(config, Stop(), lambda name, facts: None).parts)
+        return layout_notes(config, make_context(config, Stop(), lambda name, facts: None).specs)
 
     assert "chat (as" in notes(good)[0]
     with pytest.raises(ModelError, match=r"does not parse(.|\n)*bad/chat_template.jinja, line 1"):

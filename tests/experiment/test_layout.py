@@ -55,7 +55,7 @@ def notes(folder: Path, words: str, monkeypatch: pytest.MonkeyPatch) -> list[str
     monkeypatch.chdir(folder)
     files = "--data.files.private a.jsonl --data.files.nonmembers b.jsonl --out run"
     config = build(from_flags([*files.split(), *words.split()]))
-    return layout_notes(config, make_context(config, Stop(), lambda name, facts: None).parts)
+    return layout_notes(config, make_context(config, Stop(), lambda name, facts: None).specs)
 
 
 @pytest.mark.parametrize(

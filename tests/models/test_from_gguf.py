@@ -269,7 +269,7 @@ def test_the_tokenizer_knows_where_a_text_ends_and_how_a_chat_is_laid_out(folder
     tokenizer = load_tokenizer(str(folder))
     names = (tokenizer.bos_token, tokenizer.eos_token, tokenizer.pad_token, tokenizer.unk_token)
     assert names == ("<|im_start|>", "<|im_end|>", "<|im_end|>", "<|endoftext|>")
-    laid_out = tokenizer.apply_chat_template([{"part": "user", "content": "hi"}], tokenize=False)
+    laid_out = tokenizer.apply_chat_template([{"role": "user", "content": "hi"}], tokenize=False)
     assert laid_out == "<|im_start|>user\nhi<|im_end|>\n"
     assert tokenizer.model_max_length == 128
     assert tokenizer.decode(tokenizer("hi  12\n\n3").input_ids) == "hi  12\n\n3"

@@ -134,7 +134,7 @@ def test_every_figure_speaks_and_has_its_numbers(reported: Path) -> None:
     html, reader = read(reported)
     figures = [a for t, a in reader.tags if t == "svg"]
     assert len(figures) == 8
-    assert all(a.get("part") == "img" and a.get("aria-labelledby") for a in figures)
+    assert all(a.get("role") == "img" and a.get("aria-labelledby") for a in figures)
     names = sorted(path.stem for path in (reported / "report" / "figures").glob("*.svg"))
     assert names == sorted(path.stem for path in (reported / "report" / "figures").glob("*.csv"))
     assert len(names) == 8
