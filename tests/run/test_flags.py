@@ -127,3 +127,9 @@ def test_an_unknown_setting_names_the_nearest_or_those_of_its_group() -> None:
             resolve(path, known, "x.yaml")
         assert said in caught.value.fix and "in x.yaml" in caught.value.what
     assert resolve("data.columns.anything", known, "x") == "data.columns.anything"
+
+
+def test_a_switch_turned_off_and_on_again_is_as_said_last() -> None:
+    off, on = "--audit.no-counterfactual", "--audit.counterfactual"
+    assert from_flags([off, on]) == {"audit.counterfactual": ["true"]}
+    assert from_flags([on, off]) == {"audit.counterfactual": ["false"]}

@@ -118,7 +118,10 @@ def from_flags(args: Sequence[str]) -> Flat:
         words = ([value] if equals else []) + list(args[index + 1 : end])
         index = end
         for path, given in one_flag(name, words, known).items():
-            check_given_once(path, f"--{name.replace('_', '-')}", names, "the flags")
+            said = f"--{name.replace('_', '-')}"
+            switch = said.replace("no-", "", 1)  # --no-X is --X false, and the last of them wins
+            is_off = switch[2:].replace("-", "_") == path
+            check_given_once(path, switch if is_off else said, names, "the flags")
             flat[path] = given
     return flat
 
