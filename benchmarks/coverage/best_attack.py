@@ -3,7 +3,7 @@
     python benchmarks/coverage/best_attack.py [--trials 400]
 
 A pool with families of near-duplicates, easier texts than the others, is drawn into members and nonmembers by whole families
-(data.groups), as many records of each side are then audited (audit.max_records), and three attacks that see nothing but how
+(data.grouping), as many records of each side are then audited (audit.max_records), and three attacks that see nothing but how
 easy a text is are tested together. Prints a Markdown table.
 """
 
@@ -13,7 +13,7 @@ import argparse
 
 import numpy as np
 
-from stillage.data.groups import allot_groups, cluster_numbers
+from stillage.data.grouping import allot_groups, cluster_numbers
 from stillage.experiment.inputs import some_groups, some_of
 from stillage.functional.multiplicity import max_statistic_test
 from stillage.rng import generator

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from stillage.audit.compare import RunScores, auc_over_seeds
-from stillage.data.groups import cluster_numbers
+from stillage.data.grouping import cluster_numbers
 from stillage.experiment.compare import candidate, run_scores
 from stillage.functional.binomial import difference
 from stillage.functional.bounded import bounded_interval

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from stillage.data.bpe import train_bpe
-from stillage.data.groups import allot_groups, cluster_numbers
+from stillage.data.grouping import allot_groups, cluster_numbers
 from stillage.errors import ConfigError
 from stillage.experiment.inputs import examples_of, some_groups, some_of
 from stillage.functional.multiplicity import max_statistic_test

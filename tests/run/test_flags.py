@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from stillage.errors import ConfigError
-from stillage.run.flags import ALIASES, from_flags, resolve, setting_kinds, to_args
+from stillage.run.flags import ALIASES, from_flags, setting_kinds, setting_path, to_args
 from stillage.run.parse import build, from_yaml
 
 
@@ -124,9 +124,9 @@ def test_an_unknown_setting_names_the_nearest_or_those_of_its_group() -> None:
         ("qqqqqqqqqqqq", "Known here: audit, data, distill,"),
     ):
         with pytest.raises(ConfigError) as caught:
-            resolve(path, known, "x.yaml")
+            setting_path(path, known, "x.yaml")
         assert said in caught.value.fix and "in x.yaml" in caught.value.what
-    assert resolve("data.columns.anything", known, "x") == "data.columns.anything"
+    assert setting_path("data.columns.anything", known, "x") == "data.columns.anything"
 
 
 def test_a_switch_turned_off_and_on_again_is_as_said_last() -> None:

@@ -120,7 +120,9 @@ def test_wrong_values_are_explained(flags: list[str]) -> None:
 
 
 def test_difference_names_the_fields() -> None:
-    lines = parse.difference(Config(), Config(seed=2, data=DataConfig(columns={"prompt": "x"})))
+    lines = parse.changed_numbers(
+        Config(), Config(seed=2, data=DataConfig(columns={"prompt": "x"}))
+    )
     assert lines == ["seed: 1 -> 2", "data.columns: {} -> -", "data.columns.prompt: - -> x"]
 
 
@@ -199,9 +201,9 @@ def test_what_a_continued_run_may_change_is_no_difference() -> None:
         track="wandb",
         report=dataclasses.replace(old.report, examples=3),
     )
-    assert parse.difference(old, new) == []
+    assert parse.changed_numbers(old, new) == []
     new = dataclasses.replace(new, data=DataConfig(files={"private": "a"}))
-    assert parse.difference(old, new) == ["data.files: {} -> -", "data.files.private: - -> a"]
+    assert parse.changed_numbers(old, new) == ["data.files: {} -> -", "data.files.private: - -> a"]
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ import numpy as np
 
 from stillage.audit.blind import N_FOLDS
 from stillage.audit.membership import BLIND, by_model_and_attack, is_cross_fitted
-from stillage.data.groups import cluster_numbers
+from stillage.data.grouping import cluster_numbers
 from stillage.functional.delong import fold_factor
 from stillage.functional.multiplicity import MaxTest, max_statistic_test
 from stillage.rng import generator

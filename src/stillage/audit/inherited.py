@@ -28,7 +28,7 @@ from stillage.audit.inheritance import (
     tpr_on_leaked,
 )
 from stillage.audit.membership import is_cross_fitted
-from stillage.data.groups import cluster_numbers
+from stillage.data.grouping import cluster_numbers
 from stillage.errors import DataError, UserError
 from stillage.functional.multiplicity import holm
 from stillage.functional.pooled import pooled_auc_test

@@ -19,7 +19,7 @@ from stillage.audit.alike import alike
 from stillage.audit.attacks import FITTED_ATTACKS
 from stillage.audit.blind import blind_interval
 from stillage.audit.questions import Reply, Said
-from stillage.data.groups import cluster_numbers
+from stillage.data.grouping import cluster_numbers
 from stillage.errors import ConfigError, UserError
 from stillage.functional.readings import in_common
 from stillage.functional.stats import Interval, auc_interval, tpr_at_fpr

@@ -14,7 +14,7 @@ from stillage.audit.blind import N_FOLDS
 from stillage.audit.by_group import between_row
 from stillage.audit.membership import BLIND, is_cross_fitted
 from stillage.audit.validity import chance_p
-from stillage.data.groups import cluster_numbers
+from stillage.data.grouping import cluster_numbers
 from stillage.errors import DataError, UserError
 from stillage.functional.between import Estimate, auc_estimate
 from stillage.functional.multiplicity import benjamini_hochberg

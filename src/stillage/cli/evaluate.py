@@ -18,7 +18,7 @@ from stillage.run.parse import typed
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from stillage.cli.progress import Board
+    from stillage.cli.board import Board
     from stillage.evaluate.cells import Reading, Subject
     from stillage.evaluate.datasets import EvalSet
     from stillage.run.progress import Doing
@@ -100,7 +100,7 @@ def help_text(verb: str, words: list[str]) -> str:
 def main(verb: str, words: list[str]) -> int:
     """Evaluate a model, or the models of a config."""
     if not names_model(words):
-        from stillage.cli.run import main as run
+        from stillage.cli.runs import main as run
 
         return run(verb, words)
     if is_helper():
@@ -129,7 +129,7 @@ def measure_model(model: str, asked: Matrix) -> int:
         fix = f"Give --data with names ({', '.join(KNOWN)}) or files."
         raise ConfigError("What shall the model answer?", "data: none", fix)
     asked = with_defaults(asked)
-    from stillage.cli.progress import Board
+    from stillage.cli.board import Board
     from stillage.evaluate.datasets import counts, open_set
     from stillage.run.stop import watch_signals
 

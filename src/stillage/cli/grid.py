@@ -27,7 +27,7 @@ def run_grid(
     team: Team | None,
 ) -> int:
     """Run every point of a sweep, sharing finished stages, and write one page for all."""
-    from stillage.cli.progress import Board
+    from stillage.cli.board import Board
     from stillage.experiment.plan import make_context
     from stillage.experiment.report_stage import report_again
     from stillage.experiment.run import check_folders, plans_of, run_experiments

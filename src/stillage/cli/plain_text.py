@@ -17,7 +17,7 @@ from stillage.run.parse import typed
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
 
-    from stillage.cli.progress import Board
+    from stillage.cli.board import Board
     from stillage.corpus.indexed import IndexedSet
 
 USAGE = """usage: stillage data plain-text ACTION ...
@@ -171,7 +171,7 @@ def pack_blocks(paths: list[str], chosen: Pack) -> int:
     if not chosen.tokenizer:
         fix = "Give the folder of the model to train."
         raise ConfigError("Which tokenizer?", "--tokenizer was not given", fix)
-    from stillage.cli.progress import Board
+    from stillage.cli.board import Board
     from stillage.corpus.pack import pack_corpus
     from stillage.corpus.text_corpus import corpus_files, read_text_corpus
     from stillage.models.load import load_tokenizer

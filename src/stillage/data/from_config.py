@@ -11,7 +11,7 @@ from stillage.corpus.sources import HubPart
 from stillage.data.coins import BERNOULLI, toss_coins
 from stillage.data.columns import LENGTH, RecordColumns
 from stillage.data.draw import draw_split, split_from_files
-from stillage.data.groups import NEAR
+from stillage.data.grouping import NEAR
 from stillage.data.parallel_text import read_parallel
 from stillage.data.parts import assign_training, check_choices
 from stillage.data.records import Loaded, read_records

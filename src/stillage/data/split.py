@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from stillage.corpus.rows import BadLine
-from stillage.data.groups import NEAR
+from stillage.data.grouping import NEAR
 from stillage.errors import DataError
 from stillage.run.folder import read_json, read_table, write_json, write_table
 from stillage.types import PARTS, Part, Record

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 import numpy as np
 
 from stillage.data.columns import record_id
-from stillage.data.groups import draw_groups
+from stillage.data.grouping import draw_groups
 from stillage.errors import ConfigError
 from stillage.rng import generator
 from stillage.types import Part, Record

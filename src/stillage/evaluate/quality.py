@@ -212,7 +212,7 @@ def within_range(metric: str, found: Interval) -> Interval:
 
 def clusters_of(samples: pa.Table, group_of: Mapping[str, str] | None) -> Array:
     """int[n]: equal for rows whose records are near-duplicates; group_of: record id -> their group, none: alone."""
-    from stillage.data.groups import cluster_numbers
+    from stillage.data.grouping import cluster_numbers
 
     ids = samples.column("id").to_pylist()
     return cluster_numbers(ids, [(group_of or {}).get(id_, "") for id_ in ids])

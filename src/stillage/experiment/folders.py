@@ -11,7 +11,7 @@ from pathlib import Path
 from stillage.errors import ConfigError, DataError, UserError
 from stillage.experiment.plan import Context, make_context, plan
 from stillage.run.config import Config
-from stillage.run.parse import build, difference, from_yaml
+from stillage.run.parse import build, changed_numbers, from_yaml
 from stillage.run.stages import MANIFEST, Stage, recorded_key, stage_keys
 
 LOG = logging.getLogger("stillage")
@@ -39,7 +39,7 @@ def check_folder(context: Context, stages: Sequence[Stage], accept_changes: bool
     if again and took_a_model(config.out):
         raise ConfigError(
             f"The folder {config.out} holds a run with other settings.",
-            listed(difference(before, config)),
+            listed(changed_numbers(before, config)),
             f"Give --accept-changes to do these again: {listed([stage.name for stage in again])} "
             "(what is finished is set aside), or another --out.",
         )
@@ -82,7 +82,7 @@ def say_done_over(context: Context, stages: Sequence[Stage]) -> None:
     before = earlier_config(context.run)
     again = [] if before is None else done_over(context, stages, before)
     if before is not None and again and not took_a_model(context.run):
-        changes = listed(difference(before, context.config))
+        changes = listed(changed_numbers(before, context.config))
         LOG.warning(
             "%s held no model yet, and is done over with other settings: %s", context.run, changes
         )
@@ -93,7 +93,7 @@ def done_over(context: Context, stages: Sequence[Stage], before: Config) -> list
 
     before: the config that the folder was made with. Where what it names is gone, nothing of it can be kept.
     """
-    if not difference(before, context.config):
+    if not changed_numbers(before, context.config):
         return []
     now = stage_keys(stages)
     there = {

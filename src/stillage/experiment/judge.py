@@ -20,7 +20,7 @@ from stillage.audit.validity import (
     check_truncation,
     judge,
 )
-from stillage.data.groups import cluster_numbers, prompt_text, whole_text
+from stillage.data.grouping import cluster_numbers, prompt_text, whole_text
 from stillage.experiment.controls import ALONE, TEXT, controls_of, untrained_controls
 from stillage.experiment.inputs import parts_of
 from stillage.experiment.left_out import Why, left_out, saying

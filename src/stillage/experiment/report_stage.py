@@ -114,7 +114,7 @@ def check_settings(context: Context) -> None:
     """DataError without a run in the folder; ConfigError where the settings would change a stage of it."""
     from stillage.experiment.folders import done_over, earlier_config, listed
     from stillage.experiment.plan import plan
-    from stillage.run.parse import difference
+    from stillage.run.parse import changed_numbers
 
     run = context.run
     before = earlier_config(run)
@@ -124,7 +124,7 @@ def check_settings(context: Context) -> None:
             f"not there: {run / 'config.yaml'}",
             "`report` only reports: do the run first, with `stillage run`.",
         )
-    changes = difference(before, context.config)
+    changes = changed_numbers(before, context.config)
     if changes and done_over(context, plan(context), before):
         raise ConfigError(
             f"The folder {run} holds a run with other settings.",

@@ -67,7 +67,7 @@ def max_statistic_test(
     NaN: that record has no say under that attack.
     clusters int[N]: near-duplicates share a number. Whole clusters swap their memberships, each with one of its own size,
     and memberships are shuffled within a cluster that holds both kinds. Such swaps are a group, keep the number of members,
-    and change no probability when whole clusters were drawn into the parts and nothing leaks (data.groups draws clusters of
+    and change no probability when whole clusters were drawn into the parts and nothing leaks (data.grouping draws clusters of
     one size in random order): so the test is exact whatever the correlation within a cluster. A cluster whose size no other
     has says nothing.
     inflation_A >= 1: by how much an attack's scatter at chance exceeds that of the shuffles, where its scores were fitted

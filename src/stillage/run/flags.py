@@ -59,7 +59,7 @@ def is_list(kind: object) -> bool:
     return typing.get_origin(kind) is tuple
 
 
-def resolve(path: str, known: Mapping[str, object], where: str) -> str:
+def setting_path(path: str, known: Mapping[str, object], where: str) -> str:
     """Return the setting that `path` names; ConfigError with the nearest names.
 
     `sweep.PATH` lists the values of PATH in a grid, `sweep.cases.AXIS` the names of its cases.
@@ -67,7 +67,7 @@ def resolve(path: str, known: Mapping[str, object], where: str) -> str:
     if path.startswith(CASES):
         return path
     if path.startswith(SWEEP):
-        return SWEEP + resolve(path.removeprefix(SWEEP), known, where)
+        return SWEEP + setting_path(path.removeprefix(SWEEP), known, where)
     path = ALIASES.get(path, path)
     group, _, last = path.rpartition(".")
     if group in ("data.files", "data.shares") and last in RENAMED:
@@ -132,7 +132,7 @@ def one_flag(name: str, words: list[str], known: Mapping[str, object]) -> Flat:
     group, _, last = path.rpartition(".")
     positive = f"{group}.{last[3:]}".lstrip(".")
     negated = last.startswith("no_") and positive in known and path not in known
-    path = resolve(positive if negated else path, known, "the flags")
+    path = setting_path(positive if negated else path, known, "the flags")
     kind = known.get(path)
     if kind is bool and not words:
         return {path: ["false" if negated else "true"]}
@@ -141,7 +141,7 @@ def one_flag(name: str, words: list[str], known: Mapping[str, object]) -> Flat:
             values, fix = f"given: {' '.join(words) or 'nothing'}", f"Write --{name} NAME VALUE ..."
             raise ConfigError(f"--{name} takes names and values in turn.", values, fix)
         pairs = zip(words[::2], words[1::2], strict=True)
-        return {resolve(f"{path}.{key}", known, "the flags"): [item] for key, item in pairs}
+        return {setting_path(f"{path}.{key}", known, "the flags"): [item] for key, item in pairs}
     if not is_list(kind) and not path.startswith(SWEEP) and len(words) != 1:
         what = f"--{name} takes one value."
         raise ConfigError(what, f"given: {' '.join(words) or 'none'}", "Give exactly one.")

@@ -25,8 +25,8 @@ from stillage.run.flags import (
     Flat,
     check_given_once,
     is_table,
-    resolve,
     setting_kinds,
+    setting_path,
     to_args,
 )
 
@@ -100,7 +100,7 @@ def from_tree(tree: object, where: str) -> Flat:
             words = [str(item) for item in node] if isinstance(node, list) else [str(node)]
             if words == [""] and any(name.startswith(f"{path}.") for name in known):
                 return  # `data:` with nothing below it
-            name, path = path, resolve(path, known, where)
+            name, path = path, setting_path(path, known, where)
             check_given_once(path, name, names, where)
             if not (is_table(known.get(path)) and words == [""]):
                 flat[path] = [] if words == ["null"] else words
@@ -128,7 +128,7 @@ def from_cases(cases: object, where: str) -> Flat:
     return flat
 
 
-def tables(flat: Flat) -> dict[str, dict[str, str | float]]:
+def table_settings(flat: Flat) -> dict[str, dict[str, str | float]]:
     """Collect the dict settings among the flat ones.
 
     A table that is given replaces its default as a whole; DataConfig completes shares.
@@ -161,9 +161,9 @@ def shares_over(flat: Flat, flags: Flat) -> Flat:
     if not on_top or not below:
         return flags
     usual = filled(
-        {part: float(share) for part, share in tables(below)[SHARES].items()}, SHARES_USUAL
+        {part: float(share) for part, share in table_settings(below)[SHARES].items()}, SHARES_USUAL
     )
-    tables(on_top)  # are they numbers?
+    table_settings(on_top)  # are they numbers?
     named = {path.removeprefix(start): float(words[0]) for path, words in on_top.items()}
     whole = {**dict.fromkeys(usual, 0.0), **filled(named, usual)}
     return flags | {f"{start}{part}": [repr(share)] for part, share in whole.items()}
@@ -189,7 +189,7 @@ def typed(kind: type[Group], args: Sequence[str], prog: str) -> Group:
 def build(flat: Flat) -> Config:
     """Make a Config of flat settings; ConfigError for a value of the wrong type."""
     config = typed(Config, to_args(flat), "stillage run")
-    for path, table in tables(flat).items():
+    for path, table in table_settings(flat).items():
         group, name = path.split(".")
         changed = dataclasses.replace(getattr(config, group), **{name: table})
         config = dataclasses.replace(config, **{group: changed})
@@ -239,7 +239,7 @@ def flat_values(value: object, prefix: str = "") -> dict[str, object]:
     return {prefix: value}
 
 
-def difference(old: Config, new: Config) -> list[str]:
+def changed_numbers(old: Config, new: Config) -> list[str]:
     """List the settings that differ as `path: old -> new`, if they change a number."""
     before, after = flat_values(to_plain(old)), flat_values(to_plain(new))
     return [

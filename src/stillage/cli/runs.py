@@ -91,7 +91,7 @@ def run_one(
 
     A point of a sweep by itself keeps its stages in the sweep's store.
     """
-    from stillage.cli.progress import Board
+    from stillage.cli.board import Board
     from stillage.experiment.folders import store_of
     from stillage.experiment.plan import make_context
     from stillage.experiment.report_stage import report_again

@@ -57,7 +57,7 @@ def main(verb: str, words: list[str]) -> int:
         raise ConfigError("Which model?", values, fix)
     (model,) = models
     ask = typed(Ask, flags, f"stillage {verb} MODEL")
-    from stillage.cli.progress import Board
+    from stillage.cli.board import Board
     from stillage.run.progress import watched
 
     with Board() as board:
