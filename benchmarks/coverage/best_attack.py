@@ -40,7 +40,7 @@ def trial(sizes: list[int], inside: int, outside: int, most: int, seed: int) -> 
     own = [record for found in parts.values() for record in found]
     parts = [part for part, found in parts.items() for _ in found]
 
-    def groups_of(found: list[Record]) -> list[str]:
+    def group_names(found: list[Record]) -> list[str]:
         return [str(number[int(record.id)]) if size[int(record.id)] > 1 else "" for record in found]
 
     easy = 2.0 * (size > 1) + 0.7 * rng.normal(size=len(sizes))[number]
@@ -52,12 +52,12 @@ def trial(sizes: list[int], inside: int, outside: int, most: int, seed: int) -> 
             [record for found in single.values() for record in found],
             [part for part, found in single.items() for _ in found],
         ),
-        "whole groups": some_groups(own, parts, groups_of(own), most, seed, "audit"),
+        "whole groups": some_groups(own, parts, group_names(own), most, seed, "audit"),
     }
     low = {}
     for name, (found, of) in drawn.items():
         place = [int(record.id) for record in found]
-        clusters = cluster_numbers([record.id for record in found], groups_of(found))
+        clusters = cluster_numbers([record.id for record in found], group_names(found))
         test = max_statistic_test(
             scores_AN[:, place], np.array(of) == "private", rng, 199, clusters=clusters
         )

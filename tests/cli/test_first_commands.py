@@ -12,7 +12,7 @@ from stillage.cli.command_line import own_folder, read_settings
 from stillage.errors import ConfigError
 from stillage.run.flags import from_flags
 from stillage.run.folder import read_json
-from stillage.run.parse import build, from_yaml, tables
+from stillage.run.parse import build, from_yaml, table_settings
 
 Printed = pytest.CaptureFixture[str]
 
@@ -125,7 +125,9 @@ def test_shares_on_the_command_line_take_from_those_of_the_config(
 
 
 def test_files_and_columns_replace_as_a_whole() -> None:
-    found = tables(from_flags(["--data.files.private", "a.jsonl", "--data.columns.prompt", "q"]))
+    found = table_settings(
+        from_flags(["--data.files.private", "a.jsonl", "--data.columns.prompt", "q"])
+    )
     assert found == {"data.files": {"private": "a.jsonl"}, "data.columns": {"prompt": "q"}}
 
 

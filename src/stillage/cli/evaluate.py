@@ -24,9 +24,9 @@ if TYPE_CHECKING:
     from stillage.run.progress import Doing
     from stillage.types import Result
 
-USAGE = """usage: stillage evaluate MODEL --data SET ... [settings]    a model on data sets and seeds
-       stillage evaluate [CONFIG.yaml | RUN | PRESET]        the models of a run, by the settings
-                                                             of `stillage run --help`
+USAGE = """usage: stillage evaluate MODEL --data SET ... [settings]   a model on data sets and seeds
+       stillage evaluate [CONFIG.yaml | RUN | PRESET]       the models of a run, by the settings
+                                                            of `stillage run --help`
 
 MODEL: a folder (safetensors, or a PEFT adapter), or a hub id with --revision"""
 OURS = ("--data", "--seeds", "--decoding", "--published", "--revision", "--teacher")

@@ -117,7 +117,7 @@ def split_summary(folder: Path) -> str:
 def check_audit(configs: Sequence[Config]) -> None:
     """Raise DataError for a leak into a training.
 
-    With audit.strict also ConfigError for any check. The reports are written by then, and say so first.
+    With audit.strict also ConfigError for any check. The reports are written by then.
     """
     from stillage.run.folder import read_json
 

@@ -98,7 +98,7 @@ def too_short(tokens: int, documents: int, block_tokens: int) -> DataError:
 
 
 def open_blocks(path: Path, *, tokenizer: str = "") -> Blocks:
-    """Open a file of blocks; DataError where it is missing, damaged or of another kind.
+    """Open a file of blocks; DataError where it is missing, damaged or none.
 
     tokenizer: refuse blocks of another one (its `rules_hash`; "": do not check).
     """

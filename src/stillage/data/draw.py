@@ -102,8 +102,8 @@ def split_from_files(
     """Make the split that the user made: an input for each part.
 
     readers: part -> what makes records of its input. group_by: which private records and nonmembers
-    are no independent draws (`grouping.group_numbers`), for the intervals. Raises ConfigError for an
-    unknown part, and as `check_disjoint`.
+    are no independent draws (`grouping.group_numbers`), for the intervals. Raises ConfigError
+    for an unknown part, and as `check_disjoint`.
     """
     unknown = sorted(set(files) - set(PARTS))
     if unknown:

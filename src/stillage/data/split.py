@@ -54,7 +54,7 @@ class Split:
         """Records per part."""
         return {part: len(records) for part, records in self.records_by_part.items()}
 
-    def groups_of(self, records: Iterable[Record]) -> tuple[str, ...]:
+    def group_names(self, records: Iterable[Record]) -> tuple[str, ...]:
         """For each record the name of its group; "" for one that is alone."""
         return tuple(self.group_of.get(record.id, "") for record in records)
 

@@ -204,7 +204,7 @@ def audited_records(context: Context) -> tuple[list[Record], tuple[str, ...]]:
     return some_groups(
         records,
         parts,
-        split.groups_of(records),
+        split.group_names(records),
         context.config.audit.max_records,
         context.config.seed,
         "audit",
@@ -218,7 +218,7 @@ def evaluated_records(
     from stillage.data.split import read_split
 
     records, parts = audited_records(context)
-    groups = read_split(context.run / "data").groups_of(records)
+    groups = read_split(context.run / "data").group_names(records)
     prefixes = prefixes_of(context, attacks, records, parts, groups)
     return (
         [records[index] for index in prefixes.kept],
@@ -232,7 +232,7 @@ def some_audited(context: Context, purpose: str, most: int) -> tuple[list[Record
     from stillage.data.split import read_split
 
     records, parts, _ = evaluated_records(context, attacks_of(context.config.audit))
-    groups = read_split(context.run / "data").groups_of(records)
+    groups = read_split(context.run / "data").group_names(records)
     return some_groups(records, parts, groups, most, context.config.seed, purpose)
 
 

@@ -228,7 +228,7 @@ def record_values(one: Candidate, model: str, metric: str) -> RunScores | None:
         return None
     rows.sort()
     ids, values = tuple(id_ for id_, _ in rows), np.array([value for _, value in rows])
-    groups = groups_of(one.folder)
+    groups = group_names(one.folder)
     return RunScores(
         run=str(one.folder),
         seed=one.seed,
@@ -239,7 +239,7 @@ def record_values(one: Candidate, model: str, metric: str) -> RunScores | None:
     )
 
 
-def groups_of(run: Path) -> dict[str, str]:
+def group_names(run: Path) -> dict[str, str]:
     """Record id -> group of near-duplicates, of the records that are not alone."""
     path = run / "data" / "records.parquet"
     table = read_table(path) if path.is_file() else None

@@ -92,7 +92,7 @@ def audited_of(split: Split, records: Sequence[Record], parts: Sequence[str]) ->
         ids=tuple(record.id for record in records),
         parts=tuple(parts),
         texts=tuple(record.response for record in records),
-        groups=split.groups_of(records),
+        groups=split.group_names(records),
     )
 
 

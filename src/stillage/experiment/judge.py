@@ -163,7 +163,7 @@ def order(split: Split, unchecked: dict[str, str]) -> Check | None:
 
 def drawn_together(split: Split, records: Sequence[Record]) -> Array:
     """int[n]: equal numbers for records that were drawn as one."""
-    return cluster_numbers([record.id for record in records], split.groups_of(records))
+    return cluster_numbers([record.id for record in records], split.group_names(records))
 
 
 def places(records: Sequence[Record]) -> Array | None:

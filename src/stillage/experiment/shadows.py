@@ -56,7 +56,7 @@ def design_of(context: Context, n_shadows: int) -> tuple[list[Record], Array]:
 
     split = read_split(context.run / "data")
     pool = pool_of(split)
-    ids, groups = [record.id for record in pool], split.groups_of(pool)
+    ids, groups = [record.id for record in pool], split.group_names(pool)
     return pool, draw_design(ids, groups, n_shadows, context.config.seed)
 
 
@@ -66,7 +66,7 @@ def make_design(context: Context, folder: Path) -> None:
     from stillage.data.split import read_split
 
     pool, design_KN = design_of(context, context.config.audit.shadows)
-    groups = read_split(context.run / "data").groups_of(pool)
+    groups = read_split(context.run / "data").group_names(pool)
     write_table(
         folder / "design.parquet", design_table([record.id for record in pool], groups, design_KN)
     )

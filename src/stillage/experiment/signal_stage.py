@@ -61,7 +61,7 @@ def signal(context: Context, folder: Path) -> None:
             kl[name] = mean_kl(
                 first, second, examples, batch_tokens=config.audit.batch_tokens, progress=progress
             )
-    groups = read_split(context.run / "data").groups_of(records)
+    groups = read_split(context.run / "data").group_names(records)
     signals = Signals(ids=tuple(record.id for record in records), parts=parts, groups=groups, kl=kl)
     base = base_result(context, "signal")
     write_table(folder / "signal.parquet", signal_table(signals))
@@ -93,7 +93,7 @@ def signal_records(context: Context) -> tuple[list[Record], tuple[str, ...]]:
         parts += [part] * (len(records) - len(parts))
     most = context.config.audit.signal_records
     return some_groups(
-        records, parts, split.groups_of(records), most, context.config.seed, "signal"
+        records, parts, split.group_names(records), most, context.config.seed, "signal"
     )
 
 

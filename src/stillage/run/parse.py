@@ -36,6 +36,7 @@ HEADINGS = ("Parsing error", "Unrecognized options", "Required options")
 HARMLESS = ("out", "jobs", "track", "report.")
 """Settings that may differ when a run is continued: its place, speed, and looks of the report."""
 SHARES = "data.shares"
+type_hints = functools.cache(typing.get_type_hints)
 
 
 def from_yaml(text: str, where: str) -> Flat:
@@ -214,12 +215,6 @@ def to_plain(value: object) -> object:
     if isinstance(value, (list, tuple)):
         return [to_plain(item) for item in value]
     return str(value) if isinstance(value, Path) else value
-
-
-@functools.cache
-def type_hints(cls: type) -> dict[str, object]:
-    """Return the types of a dataclass's fields."""
-    return typing.get_type_hints(cls)
 
 
 def to_yaml(config: Config) -> str:
