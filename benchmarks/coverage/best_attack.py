@@ -3,7 +3,7 @@
     python benchmarks/coverage/best_attack.py [--trials 400]
 
 A pool with families of near-duplicates, easier texts than the others, is drawn into members and nonmembers by whole families
-(data.groups), as many records of each side are then audited (audit.max_records), and three attacks that see nothing but how
+(data.grouping), as many records of each side are then audited (audit.max_records), and three attacks that see nothing but how
 easy a text is are tested together. Prints a Markdown table.
 """
 
@@ -14,7 +14,7 @@ import argparse
 import numpy as np
 
 from stillage.audit.draw_records import some_groups, some_records
-from stillage.data.groups import allot_groups, cluster_numbers
+from stillage.data.grouping import allot_groups, cluster_numbers
 from stillage.functional.multiplicity import max_statistic_test
 from stillage.rng import generator
 from stillage.types import Record
@@ -40,7 +40,7 @@ def trial(sizes: list[int], inside: int, outside: int, most: int, seed: int) -> 
     own = [record for found in parts.values() for record in found]
     parts = [part for part, found in parts.items() for _ in found]
 
-    def groups_of(found: list[Record]) -> list[str]:
+    def group_names(found: list[Record]) -> list[str]:
         return [str(number[int(record.id)]) if size[int(record.id)] > 1 else "" for record in found]
 
     easy = 2.0 * (size > 1) + 0.7 * rng.normal(size=len(sizes))[number]
@@ -52,12 +52,12 @@ def trial(sizes: list[int], inside: int, outside: int, most: int, seed: int) -> 
             [record for found in single.values() for record in found],
             [part for part, found in single.items() for _ in found],
         ),
-        "whole groups": some_groups(own, parts, groups_of(own), most, seed, "audit"),
+        "whole groups": some_groups(own, parts, group_names(own), most, seed, "audit"),
     }
     low = {}
     for name, (found, of) in drawn.items():
         place = [int(record.id) for record in found]
-        clusters = cluster_numbers([record.id for record in found], groups_of(found))
+        clusters = cluster_numbers([record.id for record in found], group_names(found))
         test = max_statistic_test(
             scores_AN[:, place], np.array(of) == "private", rng, 199, clusters=clusters
         )

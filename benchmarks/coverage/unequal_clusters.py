@@ -23,7 +23,7 @@ from stillage.types import Array
 KINDS = ("1-9", "1 in 10 of 20", "Pareto", "one of a quarter", "spanning")
 
 
-def groups_of(rng: np.random.Generator, kind: str, count: int) -> Array:
+def group_names(rng: np.random.Generator, kind: str, count: int) -> Array:
     """int[N]: the group of every record of one side, about `count` groups."""
     if kind in ("1 in 10 of 20", "spanning"):
         sizes = np.where(np.arange(count) % 10 == 0, 20, 1)
@@ -45,9 +45,9 @@ def normal(rng: np.random.Generator, group: Array, shared: float) -> Array:
 def two_sides(rng: np.random.Generator, kind: str, count: int) -> tuple[Array, Array]:
     """(groups, is_member) of both sides."""
     if kind == "spanning":
-        group = groups_of(rng, kind, 2 * count)
+        group = group_names(rng, kind, 2 * count)
         return group, rng.random(group.size) < 0.5
-    inside, outside = groups_of(rng, kind, count), groups_of(rng, kind, count)
+    inside, outside = group_names(rng, kind, count), group_names(rng, kind, count)
     return np.append(inside, outside + inside.max() + 1), np.arange(
         inside.size + outside.size
     ) < inside.size
@@ -72,7 +72,7 @@ def of_share(kind: str, count: int, shared: float, share: float, reps: int) -> f
     rng = generator(2, "unequal", kind, count, str(shared), str(share))
     covered, weight = 0, (1 - shared) / shared
     for _ in range(reps):
-        group = groups_of(rng, kind, count)
+        group = group_names(rng, kind, count)
         chance = rng.beta(share * weight, (1 - share) * weight, int(group.max()) + 1)[group]
         covered += clustered_proportion(rng.random(group.size) < chance, group).contains(share)
     return covered / reps

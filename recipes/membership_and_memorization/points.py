@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from stillage.audit.compare import RunScores, auc_over_seeds
-from stillage.data.groups import cluster_numbers
+from stillage.data.grouping import cluster_numbers
 from stillage.functional.binomial import independent_difference
 from stillage.functional.bounded import bounded_interval
 from stillage.functional.stats import Interval

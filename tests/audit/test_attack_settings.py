@@ -18,7 +18,7 @@ from stillage.experiment.context import make_context
 from stillage.experiment.plan import plan
 from stillage.run.audit_config import AuditConfig
 from stillage.run.config import Config
-from stillage.run.stages import keys
+from stillage.run.stages import stage_keys
 from stillage.run.stop import watch_signals
 from stillage.types import TokenStats
 
@@ -91,9 +91,9 @@ def test_min_k_by_count_and_by_n_grams() -> None:
 def test_a_setting_of_an_attack_that_is_not_asked_for_repeats_nothing() -> None:
     def key(audit: AuditConfig) -> str:
         with watch_signals() as stop:
-            return keys(plan(make_context(Config(audit=audit), stop, lambda name, facts: None)))[
-                "audit"
-            ]
+            return stage_keys(
+                plan(make_context(Config(audit=audit), stop, lambda name, facts: None))
+            )["audit"]
 
     plain, asking = AuditConfig(attacks=("loss", "zlib")), AuditConfig(attacks=("loss", "mope"))
     assert key(replace(plain, mope_sigma=0.1, neighbours=7, min_k_fraction=0.5)) == key(plain)

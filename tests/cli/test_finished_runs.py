@@ -17,10 +17,10 @@ from stillage.cli.outcome import warn_of_texts
 from stillage.experiment.report_stage import report_secret
 from stillage.run.config import Config, ReportConfig
 from stillage.run.finished import unfinished
-from stillage.run.folder import files_of, read_json, read_table, write_json
+from stillage.run.folder import list_files, read_json, read_table, write_json
 from stillage.run.lock import locked
 from stillage.run.results import read_results
-from stillage.run.stages import MANIFEST, keys, recorded_key
+from stillage.run.stages import MANIFEST, recorded_key, stage_keys
 
 Printed = pytest.CaptureFixture[str]
 SMALL = (
@@ -78,7 +78,7 @@ def three_lines(words: list[str], capsys: Printed) -> list[str]:
 def content(folder: Path) -> dict[str, bytes]:
     return {
         str(path.relative_to(folder)): path.read_bytes()
-        for path in files_of(folder)
+        for path in list_files(folder)
         if path.name != ".lock"
     }
 
@@ -466,7 +466,7 @@ def test_keys_recorded_are_those_of_the_plan(run: Path) -> None:
 
     config = earlier_config(run)
     assert config is not None
-    found = keys(plan(make_context(config, Stop(), lambda name, facts: None)))
+    found = stage_keys(plan(make_context(config, Stop(), lambda name, facts: None)))
     assert found == {name: recorded_key(run / name) for name in STAGES}
 
 

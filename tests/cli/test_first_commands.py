@@ -13,7 +13,7 @@ from stillage.errors import ConfigError
 from stillage.face.config_source import own_folder
 from stillage.run.flags import from_flags
 from stillage.run.folder import read_json
-from stillage.run.parse import build, from_yaml, tables
+from stillage.run.parse import build, from_yaml, table_settings
 
 Printed = pytest.CaptureFixture[str]
 
@@ -126,7 +126,9 @@ def test_shares_on_the_command_line_take_from_those_of_the_config(
 
 
 def test_files_and_columns_replace_as_a_whole() -> None:
-    found = tables(from_flags(["--data.files.private", "a.jsonl", "--data.columns.prompt", "q"]))
+    found = table_settings(
+        from_flags(["--data.files.private", "a.jsonl", "--data.columns.prompt", "q"])
+    )
     assert found == {"data.files": {"private": "a.jsonl"}, "data.columns": {"prompt": "q"}}
 
 

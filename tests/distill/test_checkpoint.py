@@ -7,14 +7,12 @@ from pathlib import Path
 
 import pytest
 import torch
-from safetensors import SafetensorError
 from torch import nn
 
 from stillage.distill.checkpoint import (
     Best,
     State,
     checkpoint_damage,
-    full_disk_is_an_oserror,
     hashes,
     is_kept,
     newest_sound,
@@ -134,10 +132,3 @@ def test_validations_are_ranked_by_rouge_then_loss_and_the_earlier_wins() -> Non
     by_rouge = State(kept=[best(1.0, 0.5)])
     assert is_kept(by_rouge, best(9.0, 0.6), 1) and is_kept(by_rouge, best(0.9, 0.5), 1)
     assert not is_kept(by_rouge, best(0.1, 0.4), 1)
-
-
-def test_a_full_disk_has_its_error_number_and_other_errors_stay() -> None:
-    with pytest.raises(OSError, match="No space left"), full_disk_is_an_oserror():
-        raise SafetensorError("I/O error: No space left on device (os error 28)")
-    with pytest.raises(SafetensorError, match="header"), full_disk_is_an_oserror():
-        raise SafetensorError("header too large")

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import errno
 import json
 from pathlib import Path
 
 import pytest
 
-from stillage.distill.journal import Journal, full_disk, lines_until
-from stillage.errors import Interrupted
+from stillage.distill.journal import Journal, lines_until
 
 
 def journal(folder: Path, step: int = 0, heard: list | None = None) -> Journal:
@@ -75,10 +73,3 @@ def test_people_read_the_last_step_and_every_warning(
     lines = (tmp_path / "train.log").read_text().splitlines()
     assert len(lines) == 2 and "step 4/4  loss 0.5000" in lines[0] and "look here" in lines[1]
     assert "look here" in caplog.text
-
-
-def test_a_full_disk_interrupts_and_other_errors_stay(tmp_path: Path) -> None:
-    with pytest.raises(Interrupted), full_disk(tmp_path):
-        raise OSError(errno.ENOSPC, "No space left on device")
-    with pytest.raises(PermissionError), full_disk(tmp_path):
-        raise PermissionError(errno.EACCES, "no")

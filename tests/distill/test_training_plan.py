@@ -35,7 +35,7 @@ def test_an_epoch_reads_every_record_once_and_the_next_in_another_order(
         [
             example.record_id
             for step in range(epoch * made.per_epoch, (epoch + 1) * made.per_epoch)
-            for example in made.examples_of(step)
+            for example in made.step_examples(step)
         ]
         for epoch in range(2)
     ]
@@ -46,7 +46,7 @@ def test_an_epoch_reads_every_record_once_and_the_next_in_another_order(
 def test_a_record_that_occurs_twice_is_read_twice_and_named_once(small: SimpleNamespace) -> None:
     examples = small.examples(6)
     made = plan(small, examples=[*examples, examples[2]], batch_size=3)
-    read = Counter(text.record_id for step in range(3) for text in made.examples_of(step))
+    read = Counter(text.record_id for step in range(3) for text in made.step_examples(step))
     assert read.pop("r002") == 2 and set(read.values()) == {1}
     assert made.record_ids == [f"r{number:03d}" for number in range(6)]
 

@@ -293,7 +293,7 @@ def test_a_command_is_understood_and_can_be_planned(
 ) -> None:
     from stillage.cli import evaluate, generate, plain_text
     from stillage.cli.command_line import plugin_files, read_settings
-    from stillage.cli.compare import Comparison
+    from stillage.cli.compare_runs import Comparison
     from stillage.cli.paths import split_at_flags
     from stillage.face.config_source import own_folder
     from stillage.face.evaluation import Matrix

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from stillage.cli import SAME_AS, VERBS
-from stillage.cli.compare import Comparison
-from stillage.cli.generate import Ask
+from stillage.cli.compare_runs import Comparison
+from stillage.cli.generate_text import Ask
 from stillage.cli.plain_text import ACTIONS
 from stillage.face.evaluation import Matrix
 from stillage.run.flags import ALIASES, SWEEP, from_flags, setting_kinds

@@ -407,7 +407,7 @@ def test_mistakes_are_three_lines(
 
 
 def test_a_config_or_run_still_means_the_stage(monkeypatch: pytest.MonkeyPatch) -> None:
-    from stillage.cli import run as run_module
+    from stillage.cli import runs as run_module
 
     calls: list[tuple[str, list[str]]] = []
     monkeypatch.setattr(run_module, "main", lambda verb, words: calls.append((verb, words)) or 0)

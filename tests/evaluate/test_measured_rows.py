@@ -6,7 +6,7 @@ import math
 
 import pytest
 
-from stillage.evaluate.quality import RANGES, within_range
+from stillage.evaluate.metric_ranges import RANGES, within_range
 from stillage.functional.stats import Interval
 from stillage.run.results import measured_row
 from stillage.types import Result

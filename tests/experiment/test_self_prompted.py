@@ -16,7 +16,7 @@ from stillage.experiment.self_prompted import training_of
 from stillage.run.audit_config import AuditConfig
 from stillage.run.config import Config, LmConfig, TrainConfig
 from stillage.run.results import read_results
-from stillage.run.stages import keys
+from stillage.run.stages import stage_keys
 from stillage.run.stop import watch_signals
 
 ATTACKS = ("loss", "self_prompted_reference", "self_prompted_variation")
@@ -131,7 +131,7 @@ def asked() -> dict[str, Config]:
 def test_only_who_asks_trains_them_and_nothing_else_is_repeated(asked: dict[str, Config]) -> None:
     with watch_signals() as stop:
         found = {
-            name: keys(plan(make_context(config, stop, lambda name, facts: None)))
+            name: stage_keys(plan(make_context(config, stop, lambda name, facts: None)))
             for name, config in asked.items()
         }
     base = found["plain"]

@@ -13,7 +13,7 @@ from stillage.experiment.plan import plan
 from stillage.models.outside import outside_model, outside_tokenizer
 from stillage.run.config import Config, ModelConfig
 from stillage.run.parse import build
-from stillage.run.stages import keys
+from stillage.run.stages import stage_keys
 from stillage.run.stop import Stop
 
 FILES = {
@@ -60,7 +60,7 @@ def redone(change: Callable[[Config], Config], config: Config) -> set[str]:
     """The stages whose keys differ after a change."""
 
     def found(one: Config) -> dict[str, str]:
-        return keys(plan(make_context(one, Stop(), lambda name, facts: None)))
+        return stage_keys(plan(make_context(one, Stop(), lambda name, facts: None)))
 
     before, after = found(config), found(change(config))
     return {name for name in before if before[name] != after.get(name)} - {"report"}

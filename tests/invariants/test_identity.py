@@ -15,7 +15,7 @@ import torch
 from stillage.data.bpe import train_bpe
 from stillage.errors import CheckpointError
 from stillage.evaluate import cells, matrix
-from stillage.evaluate.cells import Evaluation, PromptLayout
+from stillage.evaluate.cells import EvaluationSetup, PromptLayout
 from stillage.evaluate.datasets import open_set
 from stillage.evaluate.matrix import decoding_of, run_matrix
 from stillage.face.evaluation import load_subject
@@ -144,7 +144,9 @@ def evaluated(
     subject = load_subject(ModelConfig(path=str(folder / "model"), dtype=dtype))  # pyright: ignore[reportArgumentType]
     decodings = {decoding: decoding_of(decoding, tokens)}
     chosen = open_set(str(folder / "rows.jsonl"))
-    evaluation = Evaluation(subject=subject, layout=layout, out=folder / "out", say=done.append)
+    evaluation = EvaluationSetup(
+        subject=subject, layout=layout, out=folder / "out", say=done.append
+    )
     run_matrix(evaluation, [chosen], decodings, [seed])
 
 

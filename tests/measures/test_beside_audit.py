@@ -17,7 +17,7 @@ from stillage.measures.dp import check_dp
 from stillage.run.audit_config import AuditConfig
 from stillage.run.config import Config, DataConfig
 from stillage.run.results import read_results
-from stillage.run.stages import keys
+from stillage.run.stages import stage_keys
 from stillage.run.stop import watch_signals
 from stillage.types import Result
 
@@ -160,7 +160,7 @@ def test_signal_and_bound_have_their_rows(run: Path) -> None:
 @pytest.fixture
 def keys_of() -> Iterator[object]:
     with watch_signals() as stop:
-        yield lambda config: keys(plan(make_context(config, stop, lambda name, facts: None)))
+        yield lambda config: stage_keys(plan(make_context(config, stop, lambda name, facts: None)))
 
 
 def test_asking_for_more_repeats_nothing(keys_of: object) -> None:

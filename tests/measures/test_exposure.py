@@ -17,7 +17,7 @@ from stillage.measures.exposure import check_exposure
 from stillage.run.audit_config import AuditConfig
 from stillage.run.config import Config
 from stillage.run.results import read_results
-from stillage.run.stages import keys
+from stillage.run.stages import stage_keys
 from stillage.run.stop import watch_signals
 
 TINY = [
@@ -96,7 +96,7 @@ def test_a_teacher_exposes_the_members_it_learned_and_nobody_else(tmp_path: Path
 def test_asking_for_exposure_repeats_nothing() -> None:
     with watch_signals() as stop:
         base, more = (
-            keys(plan(make_context(Config(audit=audit), stop, lambda name, facts: None)))
+            stage_keys(plan(make_context(Config(audit=audit), stop, lambda name, facts: None)))
             for audit in (
                 AuditConfig(extract="badge"),
                 AuditConfig(extract="badge", exposure_records=9),

@@ -17,7 +17,7 @@ from stillage.experiment.plan import plan
 from stillage.models.layouts import layout_notes
 from stillage.run.flags import from_flags
 from stillage.run.parse import build
-from stillage.run.stages import keys
+from stillage.run.stages import stage_keys
 from stillage.run.stop import Stop
 
 OTHER, ANOTHER = (
@@ -177,7 +177,7 @@ def test_a_changed_chat_template_does_what_it_decides_again(folder: Path, tmp_pa
 
     def found(*words: str) -> dict[str, str]:
         config = build(from_flags([*files, *words]))
-        return keys(plan(make_context(config, Stop(), lambda name, facts: None)))
+        return stage_keys(plan(make_context(config, Stop(), lambda name, facts: None)))
 
     for words in (["--stages", "audit", "--student", str(model)], ["--tokenizer.path", str(model)]):
         before = found(*words)

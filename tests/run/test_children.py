@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from stillage.cli import run as cli
+from stillage.cli import runs as cli
 from stillage.run import children
 from stillage.run.children import Parent, command_of, parent_in, run_together
 from stillage.run.stages import Stage

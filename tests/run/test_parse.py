@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -11,7 +12,7 @@ from hypothesis import strategies as st
 
 from stillage.errors import ConfigError
 from stillage.run import parse
-from stillage.run.config import Config, DataConfig, DistillConfig, TrainConfig
+from stillage.run.config import Config, DataConfig, DistillConfig, TrainConfig, filled
 from stillage.run.flags import from_flags
 
 
@@ -119,7 +120,9 @@ def test_wrong_values_are_explained(flags: list[str]) -> None:
 
 
 def test_difference_names_the_fields() -> None:
-    lines = parse.difference(Config(), Config(seed=2, data=DataConfig(columns={"prompt": "x"})))
+    lines = parse.changed_numbers(
+        Config(), Config(seed=2, data=DataConfig(columns={"prompt": "x"}))
+    )
     assert lines == ["seed: 1 -> 2", "data.columns: {} -> -", "data.columns.prompt: - -> x"]
 
 
@@ -132,3 +135,89 @@ def test_shares_mean_the_same_in_python_and_in_the_file_that_keeps_them() -> Non
     )
     assert parse.build(parse.from_yaml(parse.to_yaml(given), "config.yaml")) == given
     assert DataConfig(shares={"private": 1.0}).shares == {"private": 1.0}
+
+
+def test_cases_of_a_sweep_keep_their_settings_as_json() -> None:
+    text = "sweep: {seed: [1, 2], cases: {size: {small: {student: {width: 64}}, plain: }}}"
+    flat = parse.from_yaml(text, "x")
+    assert flat["sweep.seed"] == ["1", "2"] and flat["sweep.cases.size"] == ["small", "plain"]
+    assert json.loads(flat["case.size.small"][0]) == {"student.width": ["64"]}
+    assert json.loads(flat["case.size.plain"][0]) == {}
+
+
+@pytest.mark.parametrize("cases", ["[a]", "{size: }", "{size: {}}", "text"])
+def test_cases_of_another_shape_are_refused(cases: str) -> None:
+    with pytest.raises(ConfigError, match=r"sweep.cases in x names no cases"):
+        parse.from_yaml(f"sweep: {{cases: {cases}}}", "x")
+
+
+def test_a_wrong_setting_of_a_case_names_the_case() -> None:
+    with pytest.raises(ConfigError, match="case small"):
+        parse.from_yaml("sweep: {cases: {size: {small: {studnt.width: 64}}}}", "x")
+
+
+def test_null_empties_a_list_and_an_empty_group_sets_nothing() -> None:
+    flat = parse.from_yaml("audit: {attacks: null}\ndata:\nstudent: {path: ''}", "x")
+    assert flat == {"audit.attacks": [], "student.path": [""]}
+    assert parse.build(flat).audit.attacks == ()
+
+
+def test_shares_of_flags_leave_the_others_in_proportion() -> None:
+    below = from_flags(["--data.shares", "private", "0.5", "public", "0.3", "test", "0.2"])
+    on_top = from_flags(["--data.shares.private", "0.2"])
+    flat = below | parse.shares_over(below, on_top)
+    shares = parse.build(flat).data.shares
+    assert shares["private"] == 0.2 and sum(shares.values()) == pytest.approx(1)
+    assert shares["public"] / shares["test"] == pytest.approx(0.3 / 0.2)
+    assert parse.shares_over({}, on_top) == on_top and parse.shares_over(below, {}) == {}
+
+
+def test_settings_of_a_finished_run_are_read_even_where_this_version_has_none(
+    tmp_path: Path,
+) -> None:
+    assert parse.written_settings(tmp_path) == {}
+    (tmp_path / "config.yaml").write_text("seed: 1e3\nolder: {name: no}\n", encoding="utf-8")
+    assert parse.written_settings(tmp_path) == {"seed": "1e3", "older": {"name": "no"}}
+    (tmp_path / "config.yaml").write_text("- a\n", encoding="utf-8")
+    assert parse.written_settings(tmp_path) == {}
+
+
+def test_plain_values_are_json_and_flat_ones_have_dotted_names() -> None:
+    plain = parse.to_plain(Config())
+    assert json.loads(json.dumps(plain)) == plain
+    leaves = parse.flat_values(plain)
+    assert leaves["student.width"] == 128 and leaves["out"] == "runs/unnamed"
+    assert leaves["data.files"] == {}, "an empty table is a leaf"
+    whole = parse.to_plain(Config(student_train=TrainConfig(epochs=10)))
+    assert isinstance(parse.flat_values(whole)["student_train.epochs"], float)
+
+
+def test_what_a_continued_run_may_change_is_no_difference() -> None:
+    old = Config()
+    new = dataclasses.replace(
+        old,
+        out=Path("elsewhere"),
+        jobs=4,
+        track="wandb",
+        report=dataclasses.replace(old.report, examples=3),
+    )
+    assert parse.changed_numbers(old, new) == []
+    new = dataclasses.replace(new, data=DataConfig(files={"private": "a"}))
+    assert parse.changed_numbers(old, new) == ["data.files: {} -> -", "data.files.private: - -> a"]
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        ({}, {"a": 0.5, "b": 0.3, "c": 0.2}),
+        ({"a": 0.0}, {"b": 0.6, "c": 0.4, "a": 0.0}),
+        ({"a": 1.0}, {"a": 1.0}),
+        ({"a": -1.0}, {"a": -1.0}),
+        ({"a": 0.2, "b": 0.2, "c": 0.2}, {"a": 0.2, "b": 0.2, "c": 0.2}),
+    ],
+)
+def test_shares_that_nobody_names_share_what_is_left(
+    given: dict[str, float], expected: dict[str, float]
+) -> None:
+    usual = {"a": 0.5, "b": 0.3, "c": 0.2}
+    assert filled(given, usual) == {name: pytest.approx(x) for name, x in expected.items()}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from stillage.distill.settings import check_range
+from stillage.run.ranges import ANY, check_group
 from stillage.types import Method, Step
 
 
@@ -17,7 +17,7 @@ class Params:
 
     def __post_init__(self) -> None:
         """ConfigError for a value outside its range."""
-        check_range(self, "power", low=0)
+        check_group(self, {"power": ANY})
 
 
 def terms(step: Step, params: Params) -> dict:

@@ -36,7 +36,7 @@ class AuditRecords:
             ids=tuple(record.id for record in self.records),
             parts=self.parts,
             texts=tuple(record.response for record in self.records),
-            groups=self.split.groups_of(self.records),
+            groups=self.split.group_names(self.records),
         )
 
     @cached_property
@@ -50,7 +50,7 @@ class AuditRecords:
 
     def some(self, most: int, seed: int, purpose: str) -> AuditRecords:
         """Draw at most `most` records of each part, whole groups; 0: all."""
-        groups = self.split.groups_of(self.records)
+        groups = self.split.group_names(self.records)
         records, parts = some_groups(self.records, self.parts, groups, most, seed, purpose)
         return replace(self, records=tuple(records), parts=parts)
 
@@ -66,13 +66,13 @@ def choose_records(
     """
     left = left_out(split, learns_public=learns_public)
     pool, parts = sorted_parts(split, SIDES, left)
-    groups = split.groups_of(pool)
+    groups = split.group_names(pool)
     records, parts = some_groups(pool, parts, groups, audit.max_records, seed, "audit")
     away = given_away(attacks, audit.prefix_records)
     prefixes = draw_prefixes(
         records,
         parts,
-        split.groups_of(records),
+        split.group_names(records),
         seed=seed,
         nonmembers=away.get("nonmembers", 0),
         members=away.get("private", 0),

@@ -15,7 +15,7 @@ import numpy as np
 
 from stillage.audit.extraction import by_model_and_part
 from stillage.audit.scores import Scores
-from stillage.data.groups import cluster_numbers
+from stillage.data.grouping import cluster_numbers
 from stillage.errors import UserError
 from stillage.functional.between import (
     Between,

@@ -16,7 +16,7 @@ import numpy as np
 from stillage.audit.blind import N_FOLDS
 from stillage.audit.paired_results import paired_results
 from stillage.audit.scores import is_cross_fitted
-from stillage.data.groups import cluster_numbers
+from stillage.data.grouping import cluster_numbers
 from stillage.errors import DataError
 from stillage.functional.stats import (
     Interval,

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from stillage.data.groups import cluster_numbers
+from stillage.data.grouping import cluster_numbers
 from stillage.errors import ConfigError
 from stillage.rng import generator
 from stillage.types import Record

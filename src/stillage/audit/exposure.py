@@ -18,7 +18,7 @@ import numpy as np
 
 from stillage.audit.candidates import Canary
 from stillage.audit.extraction import by_model_and_part
-from stillage.data.groups import cluster_numbers
+from stillage.data.grouping import cluster_numbers
 from stillage.errors import DataError
 from stillage.functional.binomial import Interval
 from stillage.functional.shared_ranks import mean_exposure_interval

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from stillage.data.groups import cluster_numbers
+from stillage.data.grouping import cluster_numbers
 from stillage.errors import DataError
 from stillage.functional.binomial import clustered_proportion, independent_difference
 from stillage.functional.multiplicity import max_statistic_test

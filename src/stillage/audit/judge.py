@@ -23,7 +23,7 @@ from stillage.audit.validity import (
     check_truncation,
     judge,
 )
-from stillage.data.groups import cluster_numbers, prompt_text, whole_text
+from stillage.data.grouping import cluster_numbers, prompt_text, whole_text
 from stillage.types import Array, Record
 
 if TYPE_CHECKING:
@@ -155,7 +155,7 @@ def order(split: Split, unchecked: dict[str, str]) -> Check | None:
 
 def drawn_together(split: Split, records: Sequence[Record]) -> Array:
     """Number the records, equally for those drawn as one; int[n]."""
-    return cluster_numbers([record.id for record in records], split.groups_of(records))
+    return cluster_numbers([record.id for record in records], split.group_names(records))
 
 
 def places(records: Sequence[Record]) -> Array | None:

@@ -10,7 +10,7 @@ from typing import Literal
 from stillage.audit.duplicates import trained_on
 from stillage.audit.validity import Check
 from stillage.data.coins import BERNOULLI
-from stillage.data.groups import prompt_text, whole_text
+from stillage.data.grouping import prompt_text, whole_text
 from stillage.data.split import Split
 from stillage.functional.overlap import near_across
 

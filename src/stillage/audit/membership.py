@@ -18,7 +18,7 @@ import numpy as np
 from stillage.audit.alike import alike
 from stillage.audit.queries import Reply, Responses
 from stillage.audit.scores import BLIND, Scored, Scores, is_cross_fitted
-from stillage.data.groups import cluster_numbers
+from stillage.data.grouping import cluster_numbers
 from stillage.errors import ConfigError, UserError
 from stillage.functional.readings import in_common
 from stillage.functional.stats import tpr_at_fpr

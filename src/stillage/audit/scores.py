@@ -11,7 +11,7 @@ import numpy as np
 
 from stillage.audit.attacks import FITTED_ATTACKS
 from stillage.audit.blind import blind_interval
-from stillage.data.groups import cluster_numbers
+from stillage.data.grouping import cluster_numbers
 from stillage.errors import DataError
 from stillage.functional.stats import Interval, auc_interval
 from stillage.types import Array

@@ -15,7 +15,7 @@ from stillage.audit.attacks.loss import loss
 from stillage.audit.counterfactual import Counterfactual, counterfactual_memorization
 from stillage.audit.inheritance import spearman
 from stillage.audit.membership import Audited, LeftOut, score_rows, score_schema
-from stillage.data.groups import cluster_numbers
+from stillage.data.grouping import cluster_numbers
 from stillage.functional.tails import mean_or_nan
 from stillage.rng import generator
 from stillage.types import Array, Result, ShadowAttack, Statistic, TokenStats

@@ -72,7 +72,7 @@ def shadow_pool(split: Split) -> list[Record]:
 def shadow_design(split: Split, n_shadows: int, seed: int) -> tuple[list[Record], Array]:
     """Return the pool, and which shadow meets which record of it: bool[K, N]."""
     pool = shadow_pool(split)
-    ids, groups = [record.id for record in pool], split.groups_of(pool)
+    ids, groups = [record.id for record in pool], split.group_names(pool)
     return pool, draw_design(ids, groups, n_shadows, seed)
 
 

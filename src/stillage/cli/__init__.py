@@ -16,23 +16,29 @@ from stillage import __version__
 from stillage.errors import UserError, did_you_mean
 
 VERBS = {
-    "quickstart": ("run", "the embedded experiment: made-up people, six models, a report; offline"),
-    "run": ("run", "a whole experiment: data, teacher, student, quality, leakage, report"),
-    "data": ("run", "read and split the records; `data plain-text`: make and pack a corpus"),
-    "distill": ("run", "train the student and what it needs; controls are trained by `audit`"),
+    "quickstart": (
+        "runs",
+        "the embedded experiment: made-up people, six models, a report; offline",
+    ),
+    "run": ("runs", "a whole experiment: data, teacher, student, quality, leakage, report"),
+    "data": ("runs", "read and split the records; `data plain-text`: make and pack a corpus"),
+    "distill": ("runs", "train the student and what it needs; controls are trained by `audit`"),
     "evaluate": ("evaluate", "how well a MODEL answers, or all models of a config"),
-    "audit": ("run", "what models give away: two models and two files of records are enough"),
-    "report": ("run", "write the report of a finished RUN or SWEEP again; trains nothing"),
-    "compare": ("compare", "which of several finished runs leaks more, and which answers better"),
-    "export": ("export", "copy a finished run, or a point of a sweep, with all that it needs"),
-    "generate": ("generate", "let a model answer a prompt"),
+    "audit": ("runs", "what models give away: two models and two files of records are enough"),
+    "report": ("runs", "write the report of a finished RUN or SWEEP again; trains nothing"),
+    "compare": (
+        "compare_runs",
+        "which of several finished runs leaks more, and which answers better",
+    ),
+    "export": ("export_run", "copy a finished run, or a point of a sweep, with all that it needs"),
+    "generate": ("generate_text", "let a model answer a prompt"),
     "convert": ("convert", "make a Hugging Face folder of a GGUF file (llama.cpp's format)"),
     "ls": ("ls", "list methods, attacks, divergences or presets"),
     "doctor": ("doctor", "show versions, hardware and disk; for bug reports"),
 }
 """Verb -> (module in this folder, what it does)."""
 
-ONE_PROCESS = ("compare", "export", "generate", "convert", "ls", "doctor")
+ONE_PROCESS = ("compare_runs", "export", "generate", "convert", "ls", "doctor")
 """What the first process does alone, where several are started."""
 SAME_AS = {"distil": "distill"}
 
@@ -55,9 +61,8 @@ Exit codes: 0 done, 2 yours to fix, 1 our bug, 75 interrupted but resumable, 130
 
 def help_text() -> str:
     """Return the text of `stillage --help`."""
-    return HELP.format(
-        verbs="\n".join(f"  {verb:<12}{words}" for verb, (_, words) in VERBS.items())
-    )
+    verbs = "\n".join(f"  {verb:<12}{words}" for verb, (_, words) in VERBS.items())
+    return HELP.format(verbs=verbs)
 
 
 class Once(logging.Filter):
@@ -157,8 +162,6 @@ def last_words(error: BaseException, debug: bool, *, is_child: bool = False) -> 
     if debug:
         traceback.print_exception(error)
     print(f"stillage: a bug of ours: {type(error).__name__}: {error}", file=sys.stderr)
-    print(
-        "Run it again with --debug and send us the traceback, with the output of `stillage doctor`.",
-        file=sys.stderr,
-    )
+    fix = "Run it again with --debug and send us the traceback, with the output of"
+    print(f"{fix} `stillage doctor`.", file=sys.stderr)
     return 1

@@ -35,11 +35,8 @@ def plugin_files(words: Sequence[str]) -> tuple[list[Path], list[str]]:
             continue
         value = value if equals else next(at, "")
         if not value or value.startswith("--"):
-            raise ConfigError(
-                "--plugin takes a Python file.",
-                f"given: {value or 'none'}",
-                "Write --plugin mine.py.",
-            )
+            given = f"given: {value or 'none'}"
+            raise ConfigError("--plugin takes a Python file.", given, "Write --plugin mine.py.")
         files.append(Path(value))
     return files, rest
 
@@ -53,11 +50,9 @@ def read_settings(verb: str, words: Sequence[str]) -> Flat:
     flat, script = read_source(source, verb) if source else ({}, None)
     flat = overruled(flat, from_flags(rest), script, verb)
     if not source and not flat:
-        raise ConfigError(
-            "There is nothing to run.",
-            "given: no config",
-            WANTED.get(verb, "Give a YAML file, a preset (`stillage ls presets`) or flags."),
-        )
+        usual = "Give a YAML file, a preset (`stillage ls presets`) or flags."
+        fix = WANTED.get(verb, usual)
+        raise ConfigError("There is nothing to run.", "given: no config", fix)
     return audit_alone(flat) if verb == "audit" and not source else flat
 
 
@@ -67,9 +62,7 @@ def audit_alone(flat: Flat) -> Flat:
     ConfigError without records: made-up people say nothing about a given model.
     """
     if not any(name == "data.source" or name.startswith("data.files") for name in flat):
-        raise ConfigError(
-            "There are no records to audit.",
-            f"given: {', '.join(flat) or 'nothing'}",
-            "Give --members MEMBERS.jsonl --nonmembers OTHERS.jsonl.",
-        )
+        given = f"given: {', '.join(flat) or 'nothing'}"
+        fix = "Give --members MEMBERS.jsonl --nonmembers OTHERS.jsonl."
+        raise ConfigError("There are no records to audit.", given, fix)
     return AUDIT_ALONE | flat

@@ -8,6 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from stillage.cli.paths import aligned_lines, is_model
 from stillage.errors import ConfigError
 from stillage.face.evaluation import Matrix, MatrixRow, fill_matrix, load_subject, open_sets
 from stillage.run.config import ModelConfig
@@ -20,9 +21,9 @@ if TYPE_CHECKING:
     from stillage.evaluate.cells import EvaluatedModel
     from stillage.types import Result
 
-USAGE = """usage: stillage evaluate MODEL --data SET ... [settings]    a model on data sets and seeds
-       stillage evaluate [CONFIG.yaml | RUN | PRESET]        the models of a run, by the settings
-                                                             of `stillage run --help`
+USAGE = """usage: stillage evaluate MODEL --data SET ... [settings]   a model on data sets and seeds
+       stillage evaluate [CONFIG.yaml | RUN | PRESET]       the models of a run, by the settings
+                                                            of `stillage run --help`
 
 MODEL: a folder (safetensors, or a PEFT adapter), or a hub id with --revision"""
 OURS = ("--data", "--seeds", "--decoding", "--published", "--revision", "--teacher")
@@ -48,15 +49,14 @@ def help_text(verb: str, words: list[str]) -> str:
 def main(verb: str, words: list[str]) -> int:
     """Evaluate a model, or the models of a config."""
     if not names_model(words):
-        from stillage.cli.run import main as run
+        from stillage.cli.runs import main as run
 
         return run(verb, words)
     if is_helper():
         return 0  # one process evaluates
     if words[0].startswith("-"):
-        raise ConfigError(
-            "Which model?", f"given: {' '.join(words)}", "stillage evaluate MODEL --data SET"
-        )
+        fix = "stillage evaluate MODEL --data SET"
+        raise ConfigError("Which model?", f"given: {' '.join(words)}", fix)
     return measure_model(words[0], typed(Matrix, words[1:], f"stillage {verb} MODEL"))
 
 
@@ -65,16 +65,14 @@ def names_model(words: Sequence[str]) -> bool:
 
     A model's folder, or a flag that only the evaluation of a model has.
     """
-    if any(word.split("=")[0] in OURS for word in words) or (words and words[0].endswith(".gguf")):
+    if any(word.split("=")[0] in OURS for word in words):
         return True
-    return bool(words) and any(
-        (Path(words[0]) / name).is_file() for name in ("config.json", "adapter_config.json")
-    )
+    return bool(words) and (words[0].endswith(".gguf") or is_model(Path(words[0])))
 
 
 def measure_model(model: str, asked: Matrix) -> int:
     """Fill the matrix, then print its table."""
-    from stillage.cli.progress import Board
+    from stillage.cli.board import Board
     from stillage.evaluate.datasets import counts
     from stillage.run.progress import watched
     from stillage.run.stop import watch_signals
@@ -128,7 +126,7 @@ def value_in_words(result: Result | None, digits: int) -> str:
 
 
 def exposure_lines(curves: Mapping[str, pa.Table]) -> list[str]:
-    """Write the excess accumulated error of each data set at lengths 1, 2, 4, ... and the last."""
+    """Write the excess accumulated error at lengths 1, 2, 4, ... and the last."""
     lines = [("data set", "tokens", "excess accumulated error, %", "95 % interval")]
     for label, curve in curves.items():
         for row in curve.to_pylist():
@@ -137,12 +135,3 @@ def exposure_lines(curves: Mapping[str, pa.Table]) -> list[str]:
                 interval = f"{row['low']:.2f} to {row['high']:.2f}"
                 lines.append((label, str(length), f"{row['excess_percent']:.2f}", interval))
     return aligned_lines(lines)
-
-
-def aligned_lines(rows: Sequence[Sequence[str]]) -> list[str]:
-    """Pad columns to equal width."""
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    return [
-        "  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip()
-        for row in rows
-    ]

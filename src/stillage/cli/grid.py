@@ -1,4 +1,4 @@
-"""`stillage run` of a config with `sweep:`: every point, and the page of all of them."""
+"""`stillage run` of a config with `sweep:`: every point, and the page of all."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from stillage.cli.board import watched_session
 from stillage.cli.outcome import last_stage, print_plan, warn_of_texts
-from stillage.cli.progress import watched_session
 from stillage.errors import ConfigError, DataError
 from stillage.face.experiments import (
     SweepOutcome,
@@ -90,10 +90,9 @@ def report_grid(out: Path, words: Sequence[str], *, is_dry: bool) -> int:
     ConfigError for settings.
     """
     if words:
+        what, values = "The page of a sweep takes no settings.", f"given: {' '.join(words)}"
         fix = "Give none, or the config of the sweep with its settings."
-        raise ConfigError(
-            "The page of a sweep takes no settings.", f"given: {' '.join(words)}", fix
-        )
+        raise ConfigError(what, values, fix)
     if is_dry:
         print(f"run   report   from the finished points of {out}")
     else:

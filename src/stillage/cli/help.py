@@ -102,7 +102,7 @@ SWITCHES: Mapping[str, str] = {
 }
 AUDIT_ALONE = "       stillage audit --student S --teacher T --members A.jsonl --nonmembers B.jsonl"
 OWN = {"quickstart": "runs/quickstart", "report": "RUN"}
-"""Where a verb writes that always writes to one place; the others: runs/VERB-DATA without a config."""
+"""Where a verb always writes; the others: runs/VERB-DATA without a config."""
 WRITES = {
     "quickstart": "It writes into runs/quickstart, or into --out.",
     "report": "It writes into the folder of the run that is given.",
@@ -124,7 +124,7 @@ def around_help(words: Sequence[str]) -> tuple[list[str], str]:
 def plan_help(verb: str, words: Sequence[str]) -> str:
     """Return the help of a verb that plans stages.
 
-    Defaults are those of what stands before --help. ConfigError for a section that the verb has not.
+    Defaults are those of what stands before --help. ConfigError for a section that it has not.
     """
     before, section = around_help(words)
     values = defaults(verb, before)
@@ -205,11 +205,9 @@ def section_text(prog: str, rows: Sequence[Setting], section: str) -> str:
     """Explain the settings of a section, or all; ConfigError where there is none."""
     names = list(dict.fromkeys(row.section for row in rows))
     if section not in (*names, ALL):
-        raise ConfigError(
-            f"The help of {prog} has no section {section!r}.",
-            f"sections: {', '.join(names)}, {ALL}",
-            did_you_mean(section, [*names, ALL], f"Write `{prog} --help SECTION`."),
-        )
+        what = f"The help of {prog} has no section {section!r}."
+        fix = did_you_mean(section, [*names, ALL], f"Write `{prog} --help SECTION`.")
+        raise ConfigError(what, f"sections: {', '.join(names)}, {ALL}", fix)
     groups: dict[str, list[Setting]] = {}
     for row in rows:
         if section in (row.section, ALL):

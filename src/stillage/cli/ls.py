@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Mapping
 
+from stillage.cli.paths import aligned_lines
 from stillage.errors import UserError
 
 NEEDS: Mapping[str, str] = {
@@ -29,18 +30,12 @@ def list_methods() -> list[tuple[str, ...]]:
     from stillage.distill.methods import METHODS
     from stillage.distill.settings import setting_fields
 
-    head: tuple[str, ...] = ("method", "paper", "settings")
-    return [head] + [
-        (
-            method.name,
-            method.paper,
-            " ".join(
-                f"{name}={default}" for name, (_, default) in setting_fields(method.params).items()
-            )
-            or "-",
-        )
-        for method in METHODS.values()
-    ]
+    rows: list[tuple[str, ...]] = [("method", "paper", "settings")]
+    for method in METHODS.values():
+        settings = setting_fields(method.params).items()
+        shown = " ".join(f"{name}={default}" for name, (_, default) in settings)
+        rows.append((method.name, method.paper, shown or "-"))
+    return rows
 
 
 def list_attacks() -> list[tuple[str, ...]]:
@@ -49,21 +44,13 @@ def list_attacks() -> list[tuple[str, ...]]:
 
     rows: list[tuple[str, ...]] = [("attack", "needs", "paper")]
     for attack in ATTACKS.values():
-        needs = dict.fromkeys(
-            filter(
-                None,
-                (NEEDS.get(query.party) or NEEDS.get(query.transform) for query in attack.queries),
-            )
-        )
+        asked = (NEEDS.get(one.party) or NEEDS.get(one.transform) for one in attack.queries)
+        needs = dict.fromkeys(filter(None, asked))
         rows.append((attack.name, " + ".join([attack.access, *needs]), attack.paper))
-    rows += [
-        (one.name, f"logprob + known {KINDS[one.learns]}", one.paper)
-        for one in FITTED_ATTACKS.values()
-    ]
-    rows += [
-        (one.name, f"logprob + {2 * one.least} shadows", one.paper)
-        for one in SHADOW_ATTACKS.values()
-    ]
+    for one in FITTED_ATTACKS.values():
+        rows.append((one.name, f"logprob + known {KINDS[one.learns]}", one.paper))
+    for one in SHADOW_ATTACKS.values():
+        rows.append((one.name, f"logprob + {2 * one.least} shadows", one.paper))
     return rows
 
 
@@ -81,10 +68,8 @@ def list_presets() -> list[tuple[str, ...]]:
     """List ours, then every published training script: name, and what it is."""
     from stillage.presets.published import describe_script, published
 
-    return [
-        *own_presets(),
-        *((script.preset, describe_script(script)) for script in published().values()),
-    ]
+    scripts = ((script.preset, describe_script(script)) for script in published().values())
+    return [*own_presets(), *scripts]
 
 
 def own_presets() -> list[tuple[str, ...]]:
@@ -102,10 +87,8 @@ def preset_groups() -> list[tuple[str, ...]]:
     from stillage.presets.published import published
 
     counts = Counter(f"{script.source}/{script.family}/..." for script in published().values())
-    return [
-        *own_presets(),
-        *((group, f"{count} published scripts") for group, count in counts.items()),
-    ]
+    groups = ((group, f"{count} published scripts") for group, count in counts.items())
+    return [*own_presets(), *groups]
 
 
 def preset_yaml(name: str) -> str:
@@ -152,16 +135,8 @@ def show(words: list[str]) -> int:
         return 0
     for name in names or LISTS:
         if name not in LISTS:
-            raise UserError(
-                f"There is no list {name!r}.", f"known: {', '.join(LISTS)}", "Choose one of these."
-            )
+            known = f"known: {', '.join(LISTS)}"
+            raise UserError(f"There is no list {name!r}.", known, "Choose one of these.")
         rows = LISTS[name]() if names or name != "presets" else preset_groups()
-        widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-        for row in rows:
-            print(
-                "  ".join(
-                    cell.ljust(width) for cell, width in zip(row, widths, strict=True)
-                ).rstrip()
-            )
-        print()
+        print("\n".join([*aligned_lines(rows), ""]))
     return 0

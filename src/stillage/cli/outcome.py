@@ -1,4 +1,4 @@
-"""What a command says before its work, and after: the plan, the result, refused claims."""
+"""What a command says before its work and after: plan, result, refused claims."""
 
 from __future__ import annotations
 
@@ -35,9 +35,9 @@ def last_stage(verb: str, config: Config) -> str:
 
 
 def print_plan(contexts: Mapping[str, Context], until: str, switches: Sequence[str]) -> int:
-    """Print what would be done, and first why it would be refused; its exit code, or 0.
+    """Print what would be done, and first why it would be refused; the exit code.
 
-    The code is the one that the real run would end with before its first stage, so that a script
+    That is the one that the real run would end with before its first stage, so that a script
     may ask before it runs.
     """
     from stillage.experiment.run import describe_plan
@@ -47,11 +47,8 @@ def print_plan(contexts: Mapping[str, Context], until: str, switches: Sequence[s
         print(f"stillage: the real run would be refused:\n{refusal}", file=sys.stderr, flush=True)
     if len(contexts) > 1 and lines:
         todo = sum(line.startswith("run") for line in lines)
-        print(
-            f"{len(contexts)} points, {len(lines)} stages, {todo} to run",
-            file=sys.stderr,
-            flush=True,
-        )
+        counts = f"{len(contexts)} points, {len(lines)} stages, {todo} to run"
+        print(counts, file=sys.stderr, flush=True)
     if lines:
         print("\n".join(lines))
     return 0 if refusal is None else refusal.exit_code

@@ -1,9 +1,10 @@
-"""The words of a command that are no settings: what stands before its flags."""
+"""The words before a command's flags, the folders they name, and columns of text."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from stillage.errors import ConfigError
 
@@ -29,9 +30,21 @@ def read_paths(
     given, flags = split_at_flags(words)
     needed = [name for name in names if not name.startswith("[")]
     if not len(needed) <= len(given) <= len(names):
-        raise ConfigError(
-            f"{prog.split()[-1]} takes {' and '.join(names) or 'no words'}.",
-            f"given: {' '.join(given) or 'nothing'}",
-            f"{prog} {' '.join(names)}",
-        )
+        what = f"{prog.split()[-1]} takes {' and '.join(names) or 'no words'}."
+        fix = f"{prog} {' '.join(names)}"
+        raise ConfigError(what, f"given: {' '.join(given) or 'nothing'}", fix)
     return given, flags
+
+
+def is_model(folder: Path) -> bool:
+    """Tell whether a folder is a model's, or an adapter's."""
+    return any((folder / name).is_file() for name in ("config.json", "adapter_config.json"))
+
+
+def aligned_lines(rows: Sequence[Sequence[str]]) -> list[str]:
+    """Pad columns to equal width."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return [
+        "  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip()
+        for row in rows
+    ]

@@ -17,18 +17,19 @@ from stillage.run.parse import typed
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
 
-    from stillage.cli.progress import Board
+    from stillage.cli.board import Board
     from stillage.corpus.indexed import IndexedSet
 
 USAGE = """usage: stillage data plain-text ACTION ...
 
-  write SOURCE OUT    any text (.txt, .jsonl, .parquet, a folder, a hub id) as one document per line,
-                      newlines as <@x(x!>
+  write SOURCE OUT    any text (.txt, .jsonl, .parquet, a folder, a hub id) as one document per
+                      line, newlines as <@x(x!>
   read CORPUS [OUT]   such a corpus as JSON lines {"text": ...}, on the screen or in OUT (.jsonl)
   stats CORPUS        count documents and characters
   pack CORPUS OUT     tokenise and cut into blocks of equal length, in one .safetensors file
   import FOLDER OUT   the same from a published indexed set (.bin/.idx) that is tokenised already
-                      (prompts and responses: OUT is .jsonl, records for data.source; needs --tokenizer)
+                      (prompts and responses: OUT is .jsonl, records for data.source; needs
+                      --tokenizer)
 
 stillage data plain-text ACTION --help shows the settings of one."""
 
@@ -110,9 +111,8 @@ def main(verb: str, words: list[str]) -> int:
     action, rest = words[0], words[1:]
     if action not in ACTIONS:
         fix = did_you_mean(action, ACTIONS, f"Choose from: {', '.join(ACTIONS)}.")
-        raise ConfigError(
-            "There is no such action on a plain-text corpus.", f"given: {action}", fix
-        )
+        what = "There is no such action on a plain-text corpus."
+        raise ConfigError(what, f"given: {action}", fix)
     do, kind, names = ACTIONS[action]
     prog = f"stillage {verb} plain-text {action}"
     paths, flags = read_paths(prog, rest, names)
@@ -125,13 +125,8 @@ def write_corpus(paths: list[str], chosen: Write) -> int:
     from stillage.corpus.text_corpus import DocumentRules, write_text_corpus
 
     source, out = paths
-    rules = DocumentRules(
-        column=chosen.column,
-        txt=chosen.txt,
-        on_mark=chosen.on_mark,
-        max_bad_lines=chosen.max_bad_lines,
-        limit=chosen.limit,
-    )
+    names = ("column", "txt", "on_mark", "max_bad_lines", "limit")
+    rules = DocumentRules(**{name: getattr(chosen, name) for name in names})
     hub = HubPart(revision=chosen.revision, subset=chosen.subset, split=chosen.hub_split)
     corpus = write_text_corpus(source, Path(out), rules, hub)
     print(corpus.summary())
@@ -154,11 +149,8 @@ def read_corpus(paths: list[str], chosen: Read) -> int:
         return 0
     out = Path(paths[1])
     if out.suffix != ".jsonl":
-        raise ConfigError(
-            "The documents are written as JSON lines.",
-            f"given: {out}",
-            "Name a file ending in .jsonl.",
-        )
+        what, fix = "The documents are written as JSON lines.", "Name a file ending in .jsonl."
+        raise ConfigError(what, f"given: {out}", fix)
     with atomic(out) as temporary, temporary.open("w", encoding="utf-8", newline="") as handle:
         handle.writelines(lines)
     print(f"written: {out}")
@@ -177,12 +169,9 @@ def pack_blocks(paths: list[str], chosen: Pack) -> int:
     """Tokenise and cut into blocks."""
     corpus, out = paths
     if not chosen.tokenizer:
-        raise ConfigError(
-            "Which tokenizer?",
-            "--tokenizer was not given",
-            "Give the folder of the model to train.",
-        )
-    from stillage.cli.progress import Board
+        fix = "Give the folder of the model to train."
+        raise ConfigError("Which tokenizer?", "--tokenizer was not given", fix)
+    from stillage.cli.board import Board
     from stillage.corpus.pack import pack_corpus
     from stillage.corpus.text_corpus import corpus_files, read_text_corpus
     from stillage.models.load import load_tokenizer

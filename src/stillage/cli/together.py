@@ -1,4 +1,4 @@
-"""A run on several processes: the first leads, the others take part in its trainings."""
+"""A run on several processes: the first leads, the others join its trainings."""
 
 from __future__ import annotations
 
@@ -78,11 +78,9 @@ def take_part(
 
     own = [plugin.sha256 for plugin in plugins]
     if own != order["plugins"]:
-        raise ConfigError(
-            "The processes of this run read different plugins.",
-            f"process {team.rank}: {own}; the first: {order['plugins']}",
-            "Give every process the same --plugin files.",
-        )
+        what = "The processes of this run read different plugins."
+        fix = "Give every process the same --plugin files."
+        raise ConfigError(what, f"process {team.rank}: {own}; the first: {order['plugins']}", fix)
     config = build(from_yaml(order["config"], "the config of the first process"))
     context = make_context(config, stop, lambda name, facts: None, plugins=plugins, team=team)
     spec = next(spec for spec in context.specs if spec.name == order["model"])

@@ -42,12 +42,12 @@ class IndexedSet:
 
     def summary(self) -> str:
         """One line: what was found."""
-        separated = f"prompt and response parted by {self.separator}"
+        kind = f"{self.shards[0].tokens_T.dtype.name} ({self.shards[0].layout})"
+        parted = f"prompt and response parted by {self.separator}"
+        held = "blocks" if self.separator is None else parted
         return (
             f"{self.name}: {self.sequences} sequences, {self.tokens} tokens, "
-            f"{len(self.shards)} shards of {self.shards[0].tokens_T.dtype.name} "
-            f"({self.shards[0].layout}), {'blocks' if self.separator is None else separated}, "
-            f"largest id {self.largest_id}"
+            f"{len(self.shards)} shards of {kind}, {held}, largest id {self.largest_id}"
         )
 
     def sequence(self, number: int) -> Array:
@@ -86,13 +86,11 @@ def open_indexed(
 ) -> IndexedSet:
     """Open `<split>_0`, `<split>_1`, ... (or `<split>` alone) of a folder.
 
-    All of it is looked through once. The separator is found so: 65535 in uint16, 4294967295 in
-    uint32, -1 or the type's largest value in signed integers; it must stand exactly once in every
-    sequence, or in none. vocab_size: that of the tokenizer the set was made with (0: unknown).
-    first_id: what to take off every value (None: 1 for fairseq's older layout, unless a stored 0
-    shows that it does not count from 1; else 0). Raises DataError for a shard missing in the row,
-    damaged files, shards of different kinds, separators in some sequences only, and ids that are
-    negative or not in the vocabulary.
+    All of it is looked through once. The separator is the largest value of the integer type, or -1;
+    it must stand exactly once in every sequence, or in none. vocab_size: that of the tokenizer the
+    set was made with (0: unknown). first_id: what to take off every value (None: 1 for fairseq's
+    older layout, unless a stored 0 shows that it does not count from 1; else 0). Raises DataError
+    for what is missing, damaged or of different kinds, and for ids out of the vocabulary.
     """
     shards = tuple(open_shard(prefix) for prefix in shard_prefixes(folder, split))
     kinds = sorted({f"{shard.tokens_T.dtype.name} ({shard.layout})" for shard in shards})
@@ -145,16 +143,11 @@ def shard_prefixes(folder: Path, split: str) -> list[Path]:
     return [folder / f"{split}_{number}" for number in numbers]
 
 
-def _separators(kind: np.dtype) -> tuple[int, ...]:
-    """The values that may part prompt and response in this integer type."""
-    largest = int(np.iinfo(kind).max)
-    return (largest,) if kind.kind == "u" else (-1, largest)
-
-
 def _separator(shards: tuple[Shard, ...], place: Path) -> int | None:
-    """The value that stands exactly once in every sequence; None where no sequence has one."""
+    """The value that stands exactly once in every sequence; None: it is in none."""
     counts: dict[int, Array] = {}
-    for value in _separators(shards[0].tokens_T.dtype):
+    kind = shards[0].tokens_T.dtype
+    for value in (-1, np.iinfo(kind).max) if kind.kind == "i" else (np.iinfo(kind).max,):
         counts_N = np.concatenate([_occurrences(shard, value) for shard in shards])
         if counts_N.any():
             counts[value] = counts_N
@@ -204,7 +197,7 @@ def _range(shards: tuple[Shard, ...], separator: int | None) -> tuple[int, int]:
 
 
 def _check_range(place: Path, smallest: int, largest: int, kind: np.dtype, vocab_size: int) -> None:
-    """Refuse ids that no tokenizer has: the wrong integer width, or the wrong tokenizer."""
+    """Refuse ids of the wrong integer width, or of another tokenizer."""
     if smallest < 0 or largest > np.iinfo(np.int32).max:
         values = f"{place}: ids from {smallest} to {largest} in {kind.name}"
         what = "The indexed set holds values that are no token ids."

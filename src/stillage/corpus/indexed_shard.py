@@ -49,14 +49,13 @@ class Shard:
     tokens_T: Array  # in the file's own type
     starts_N: Array  # int64, in tokens
     sizes_N: Array  # int64, in tokens
-    documents_D: Array  # int64: first sequence of each document, then N; empty where there is none
+    documents_D: Array  # int64: first sequence of each document, then N; empty: none
 
 
 def open_shard(prefix: Path) -> Shard:
     """Open `<prefix>.bin` and `<prefix>.idx`, checked against each other.
 
-    Raises DataError, with the numbers that clash, when a file is missing, of another format, cut
-    short or damaged.
+    Raises DataError, with the numbers that clash, for a file that is missing or damaged.
     """
     index, data = (prefix.with_name(prefix.name + end) for end in (".idx", ".bin"))
     missing = [str(path) for path in (index, data) if not path.is_file()]
@@ -80,14 +79,8 @@ def open_shard(prefix: Path) -> Shard:
     _check_data(data, tokens, np.dtype(dtype))
     kind = np.dtype(dtype).newbyteorder("<")
     tokens_T = np.memmap(data, dtype=kind, mode="r") if tokens else np.empty(0, dtype=kind)
-    return Shard(
-        name=prefix.name,
-        layout=layout,
-        tokens_T=tokens_T,
-        starts_N=starts_N,
-        sizes_N=sizes_N,
-        documents_D=documents_D,
-    )
+    arrays = {"tokens_T": tokens_T, "starts_N": starts_N, "sizes_N": sizes_N}
+    return Shard(name=prefix.name, layout=layout, documents_D=documents_D, **arrays)
 
 
 Parsed = tuple[Layout, type[np.integer], Array, Array, Array]
@@ -107,7 +100,7 @@ def _memory_mapped(index: Path, content: bytes) -> Parsed:
 
 
 def _torch_net(index: Path, content: bytes) -> Parsed:
-    """Read the index of the older layout; only one-dimensional entries are token sequences."""
+    """Read the index of the older layout, whose entries must have one dimension."""
     version, code, width, count, sizes = _header(index, content, 8, "<QQQQQ")
     dtype = _token_type(index, version, code)
     if width != np.dtype(dtype).itemsize:
@@ -157,7 +150,6 @@ def _documents(
     """How many document boundaries an index has, and where its arrays begin.
 
     header: bytes before the number of documents; short: bytes of an index that has none.
-    Raises DataError for an index whose length is not what its header says.
     """
     if len(content) == short:
         return 0, header
@@ -173,7 +165,7 @@ def _documents(
 
 
 def _check_sizes(index: Path, sizes_N: Array, offsets_N: Array, width: int) -> Array:
-    """The starts in tokens. DataError unless each sequence starts where the one before it ends."""
+    """The starts in tokens. DataError where a sequence is not right after the last."""
     if len(sizes_N) and sizes_N.min() < 0:
         worst = int(sizes_N.argmin())
         values = f"{index}: sequence {worst} has {sizes_N[worst]} tokens"

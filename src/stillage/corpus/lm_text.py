@@ -65,8 +65,7 @@ def open_corpus(
 ) -> PlainTextLoss | None:
     """Open the corpus of a config, if any; a text is packed into `folder` first.
 
-    Raises DataError for a file that is missing, damaged, made with another tokenizer or shorter
-    than one block, ConfigError for numbers without meaning.
+    Raises what `open_blocks` and `pack_corpus` do, ConfigError for numbers without meaning.
     """
     if not config.path:
         return None
@@ -89,8 +88,7 @@ def check_corpus_ahead(
 ) -> None:
     """Refuse, before anything is trained, a corpus that would stop training.
 
-    Reads one block of it. context: of the student, in tokens; None: without limit, or not known
-    yet. Raises what `open_corpus` and `check_fits` would.
+    Reads one block of it. context: of the student, in tokens; None: not known yet, or endless.
     """
     if not config.path:
         return
@@ -123,11 +121,9 @@ def _is_packed(path: Path) -> bool:
 def _check_weight(config: LmConfig) -> None:
     """Refuse a corpus of which nothing would be read."""
     if config.batch_size < 1 or not 0 < config.coef < float("inf"):
-        raise ConfigError(
-            "The language-model loss needs blocks and a weight.",
-            f"lm.batch_size: {config.batch_size}; lm.coef: {config.coef}",
-            "Set lm.batch_size to 1 or more and lm.coef above 0, or leave out lm.path.",
-        )
+        what = "The language-model loss needs blocks and a weight."
+        fix = "Set lm.batch_size to 1 or more and lm.coef above 0, or leave out lm.path."
+        raise ConfigError(what, f"lm.batch_size: {config.batch_size}; lm.coef: {config.coef}", fix)
 
 
 def _unfit(values: str) -> ModelError:

@@ -34,8 +34,7 @@ def pack_corpus(
 
     No BOS; a text that spells a special token is plain text. newline_before_end: encode each
     document with the newline that ended its line, as the released scripts of MiniLLM and DistiLLM
-    do. Raises ModelError without a fast tokenizer or EOS, DataError for a corpus shorter than one
-    block (with both numbers), ConfigError for block_tokens < 2.
+    do. Raises ModelError without a fast tokenizer or EOS, and what `write_blocks` does.
     """
     end = end_id(tokenizer)
     texts = (text + "\n" for text in documents) if newline_before_end else documents

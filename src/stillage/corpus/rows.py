@@ -169,7 +169,7 @@ def _damaged(path: Path, error: Exception) -> DataError:
 
 
 def _batch_values(batch: Any) -> Iterator[Value]:  # noqa: ANN401 - pyarrow has no types
-    """The rows of one record batch; one whose text is not UTF-8 costs none of its neighbours."""
+    """The rows of one record batch; one that is not UTF-8 costs no other."""
     try:
         values = batch.to_pylist()
     except UnicodeDecodeError as error:

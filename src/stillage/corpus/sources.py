@@ -64,7 +64,7 @@ def open_source(
     nothing of the hub on disk. Raises DataError where there is nothing that can be read.
     """
     path, part = folder_and_part(source)
-    if _is_saved(path):
+    if any((path / name).exists() for name in SAVED):
         return [_saved(path, part, hub.split)]
     if path.is_dir():
         return _folder(path, part, hub.split, txt)
@@ -121,23 +121,16 @@ def _file(path: Path, name: str, txt: TxtMode | None) -> Source:
     try:
         size, digest = path.stat().st_size, sha256_file(path)
     except OSError as error:
-        values = f"{path}: {error.strerror}"
-        raise DataError(
-            "The data file cannot be read.", values, "Check its permissions."
-        ) from error
+        values, fix = f"{path}: {error.strerror}", "Check its permissions."
+        raise DataError("The data file cannot be read.", values, fix) from error
     if size == 0 and path.suffix.lower() != ".txt":  # an empty document is one, and counted
         fix = "Check what wrote it, or give another file."
         raise DataError("The data file is empty.", f"{path}: 0 bytes", fix)
     return Source(name=name, sha256=digest, rows=file_rows(path, name, txt or "document"))
 
 
-def _is_saved(folder: Path) -> bool:
-    """Whether `datasets` saved a data set in this folder."""
-    return any((folder / name).exists() for name in SAVED)
-
-
 def _folder(folder: Path, part: str, split: str, txt: TxtMode | None) -> list[Source]:
-    """Every data file below a folder by name, or those of one part; hidden files do not count."""
+    """Every data file below a folder, or those of one part; hidden ones do not count."""
     names = {
         path.relative_to(folder).as_posix(): path
         for path in folder.rglob("*")
@@ -152,58 +145,57 @@ def _folder(folder: Path, part: str, split: str, txt: TxtMode | None) -> list[So
         shown = ", ".join(others[:SHOWN])
         log.warning("%s: %d files are no data and were skipped: %s", folder, len(others), shown)
     chosen, left = _chosen_part(folder, data, part, split)
-    unread = dict.fromkeys(others, 0)
-    for name, files in left.items():
-        unread[name] = sum(_row_count(names[file], txt) for file in files)
-    if left:
-        parts = ", ".join(f"{name} ({unread[name]} rows)" for name in left)
-        read = ", ".join(chosen[:SHOWN])
-        log.warning("read %d files: %s; not read: %s", len(chosen), read, parts)
+    parts = {
+        name: sum(_row_count(names[one], txt) for one in files) for name, files in left.items()
+    }
+    _warn_of_unread(f"{len(chosen)} files: {', '.join(chosen[:SHOWN])}", parts)
     first, *rest = [_file(names[name], name, txt) for name in chosen]
-    return [replace(first, unread=unread), *rest]
+    return [replace(first, unread=dict.fromkeys(others, 0) | parts), *rest]
+
+
+def _warn_of_unread(read: str, unread: Mapping[str, int]) -> None:
+    """Say which parts are not read, with their rows."""
+    if unread:
+        parts = ", ".join(f"{name} ({rows} rows)" for name, rows in unread.items())
+        log.warning("read %s; not read: %s", read, parts)
 
 
 def _chosen_part(
     folder: Path, names: Sequence[str], part: str, split: str
 ) -> tuple[list[str], dict[str, list[str]]]:
-    """Choose the files of one part, where names of files, or of their folders, begin with parts.
+    """Choose the files of one part, by the names of files or of their folders.
 
     part: asked for by name; without it `split` counts where there are two parts or more; else all
     files are read. Returns the names of the files, and the others by part.
     """
-    found: dict[str, list[str]] = {}
+    by_part: dict[str, list[str]] = {}
     for path in names:
         *folders, name = path.split("/")
         marks = [PART.match(name), *(PART.fullmatch(one) for one in reversed(folders))]
-        found.setdefault(next((mark[1].lower() for mark in marks if mark), ""), []).append(path)
-    parts = sorted(name for name in found if name)
+        by_part.setdefault(next((mark[1].lower() for mark in marks if mark), ""), []).append(path)
+    parts = sorted(name for name in by_part if name)
     if part and not parts:
+        what = "Only a data set saved by `datasets`, or one whose files are named after parts, "
         fix = "Give the file itself, or name the files train-..., test-..., validation-... ."
-        raise DataError(
-            "Only a data set saved by `datasets`, or one whose files are named after parts, has parts.",
-            f"asked: the part {part} of {folder}",
-            fix,
-        )
+        raise DataError(f"{what}has parts.", f"asked: the part {part} of {folder}", fix)
     if not part and len(parts) < 2:
         return list(names), {}
     chosen = part or split
     if chosen not in parts:
         raise _no_such_part(folder, chosen, parts)
-    return found.pop(chosen), {
-        f"{folder.name}:{name or 'files of no part'}": found[name] for name in sorted(found)
+    return by_part.pop(chosen), {
+        f"{folder.name}:{name or 'files of no part'}": by_part[name] for name in sorted(by_part)
     }
 
 
 def _no_such_part(folder: Path, asked: str, parts: Sequence[str]) -> DataError:
     """The error for a part that is not there, with those that are."""
-    values = f"asked: {asked}; found: {', '.join(parts)}"
-    return DataError(
-        "The data set has no such part.", values, f"Name one of them: {folder}:{parts[0]}."
-    )
+    values, fix = f"asked: {asked}; found: {', '.join(parts)}", f"{folder}:{parts[0]}"
+    return DataError("The data set has no such part.", values, f"Name one of them: {fix}.")
 
 
 def _row_count(path: Path, txt: TxtMode | None) -> int:
-    """Count the rows of a file that is not read: those of Parquet by its footer, of others if not blank."""
+    """Count the rows of a file that is not read: all of Parquet, else those not blank."""
     if path.suffix.lower() == ".parquet":
         return parquet_row_count(path)
     return sum(not row.is_blank for row in file_rows(path, path.name, txt or "document"))
@@ -221,7 +213,7 @@ def _pattern(pattern: str, txt: TxtMode | None) -> list[Source]:
 
 
 def _saved(folder: Path, part: str, split: str) -> Source:
-    """A data set that `datasets` saved; of several parts the one asked for, or the only one."""
+    """A data set that `datasets` saved, or its part that is asked for."""
     import datasets
 
     try:
@@ -236,14 +228,11 @@ def _saved(folder: Path, part: str, split: str) -> Source:
         if chosen not in parts:
             raise _no_such_part(folder, chosen, list(parts))
         data, place, name = parts[chosen], folder / chosen, f"{folder.name}:{chosen}"
-        others = {other: len(rows) for other, rows in parts.items() if other != chosen}
-        unread = {f"{folder.name}:{other}": rows for other, rows in others.items()}
+        unread = {f"{folder.name}:{one}": len(rows) for one, rows in parts.items() if one != chosen}
     elif part:
         values = f"asked: {part}; {folder} is one table"
         raise DataError("The data set has no parts.", values, f"Give {folder}.")
-    if unread:
-        shown = ", ".join(f"{other} ({count} rows)" for other, count in unread.items())
-        log.warning("read %s; not read: %s", name, shown)
+    _warn_of_unread(name, unread)
     files = sorted(path for path in place.rglob("*") if path.suffix in (".arrow", ".json"))
     hashes = [f"{path.relative_to(place).as_posix()} {sha256_file(path)}" for path in files]
     rows = data_set_rows(data, name)

@@ -81,11 +81,10 @@ def collapse_newlines(text: str) -> str:
 
 
 def to_line(text: str) -> str:
-    """Write a document as one line, every run of newlines as MARK.
+    """Write a document, which must not spell the mark, as one line.
 
     from_line(to_line(text)) == collapse_newlines(text): no prefix of the mark is also its suffix,
-    so marks cannot overlap, and none arises across an inserted one. The document must not spell the
-    mark.
+    so marks cannot overlap, and none arises across an inserted one.
     """
     assert MARK not in text
     return NEWLINES.sub(MARK, text)
@@ -102,9 +101,8 @@ def write_text_corpus(
     """Write every document of a source, one a line, by file names and rows.
 
     source: as in `open_source`. out: a file (a path without suffix is a folder: its data.txt).
-    Beside it, `<out>.manifest` (JSON) says where it came from and what was left out. Raises
-    DataError for a source without documents, more than max_bad_lines unusable rows, or a document
-    that spells the mark.
+    Beside it, `<out>.manifest` (JSON) says where it came from and what was left out. DataError for
+    no document, too many unusable rows, or a document that spells the mark.
     """
     if rules.max_bad_lines < 0 or rules.limit < 0:
         values = f"max_bad_lines: {rules.max_bad_lines}; limit: {rules.limit}"
@@ -202,7 +200,7 @@ def _documents(
 
 
 def _text(row: Row, column: str) -> tuple[str, str]:
-    """(text, "") of a row, or ("", reason). DataError when the table has no such column."""
+    """(text, "") of a row, or ("", reason). DataError without the column."""
     if row.value is None:
         return "", row.reason
     if column not in row.value:

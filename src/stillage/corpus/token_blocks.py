@@ -65,8 +65,7 @@ def write_blocks(
     """Concatenate documents (ids, EOS included), cut, write, and open the file.
 
     The last, partial block is dropped and counted. Memory: one document and eight bytes for each.
-    Raises ConfigError for a block of fewer than 2 tokens, DataError for an id outside the
-    vocabulary or less than one block of text.
+    ConfigError for fewer than 2 tokens a block, DataError for unknown ids or less than one block.
     """
     if block_tokens < 2:
         values = f"block_tokens: {block_tokens}"
@@ -83,12 +82,8 @@ def write_blocks(
         blocks, dropped = divmod(total, block_tokens)
         if not blocks:
             raise too_short(total, count, block_tokens)
-        about = {
-            "documents": count,
-            "dropped_tokens": dropped,
-            "vocab_size": vocab_size,
-            "tokenizer": tokenizer,
-        }
+        about = {"documents": count, "dropped_tokens": dropped}
+        about |= {"vocab_size": vocab_size, "tokenizer": tokenizer}
         starts_D = np.array(starts, dtype="<i8")
         starts_D = starts_D[starts_D < blocks * block_tokens]
         _finish(handle, (blocks, block_tokens), kind, starts_D, about)
@@ -103,11 +98,9 @@ def too_short(tokens: int, documents: int, block_tokens: int) -> DataError:
 
 
 def open_blocks(path: Path, *, tokenizer: str = "") -> Blocks:
-    """Open a file of blocks.
+    """Open a file of blocks; DataError where it is missing, damaged or none.
 
     tokenizer: refuse blocks of another one (its `rules_hash`; "": do not check).
-    Raises DataError when the file is missing, damaged, of another kind, or made with another
-    tokenizer.
     """
     from safetensors import SafetensorError, safe_open
 
@@ -152,11 +145,10 @@ def block_example(blocks: Blocks, number: int) -> Example:
 
 
 def block_numbers(step: int, batch_size: int, count: int, seed: int, *, first: int = 0) -> Array:
-    """The numbers of one step's blocks, int64[batch_size].
+    """The numbers of one step's blocks, int64[batch_size], from `first` on.
 
     Every block comes once per epoch, in an order that depends on (seed, epoch) alone, so a resumed
-    run needs no state. Blocks first .. first + count - 1 take part: those before may serve
-    validation.
+    run needs no state.
     """
     places = range(step * batch_size, (step + 1) * batch_size)
     return np.array(
@@ -187,7 +179,7 @@ def _finish(
     starts_D: Array,
     about: Mapping[str, object],
 ) -> None:
-    """Cut off the partial block, append the document starts, and write the header before all."""
+    """Cut off the partial block, append the document starts, and fill the header in."""
     end = shape[0] * shape[1] * kind.itemsize
     handle.seek(8 + HEADER + end)
     handle.truncate()

@@ -13,10 +13,9 @@ if TYPE_CHECKING:
 
 
 def rules_hash(tokenizer: PreTrainedTokenizerBase) -> str:
-    """Hash how a tokenizer cuts texts: equal where texts give equal ids.
+    """Hash how a (fast) tokenizer cuts texts: equal where texts give equal ids.
 
-    What a call sets (truncation, padding) does not count: every call of ours sets it. Fast
-    tokenizers only.
+    What a call sets (truncation, padding) does not count: every call of ours sets it.
     """
     rules = cast("PreTrainedTokenizerFast", tokenizer).backend_tokenizer
     if rules.truncation is not None or rules.padding is not None:
@@ -27,10 +26,9 @@ def rules_hash(tokenizer: PreTrainedTokenizerBase) -> str:
 
 
 def tokenizer_hash(tokenizer: PreTrainedTokenizerBase, *, chat_template: bool = True) -> str:
-    """Hash all that a tokenizer decides: ids, texts, special tokens, template.
+    """Hash all that a (fast) tokenizer decides: ids, texts, special tokens, template.
 
-    chat_template: False leaves that one out, for what is named by the tokens that it rendered. Fast
-    tokenizers only.
+    chat_template: False leaves that one out, for what is named by the tokens that it rendered.
     """
     named = ("bos_token_id", "eos_token_id", "pad_token_id", "unk_token_id", "mask_token_id")
     content = {

@@ -121,13 +121,12 @@ def read_chat_template(folder: Path) -> str:
 
     Reads text files alone, no library. ModelError for a file that is broken.
     """
-    alone, settings = folder / "chat_template.jinja", folder / "tokenizer_config.json"
+    file = template_file(folder)
     try:
-        if alone.is_file():
-            return alone.read_text(encoding="utf-8")
-        if not settings.is_file():
-            return ""
-        own = json.loads(settings.read_text(encoding="utf-8")).get("chat_template")
+        text = file.read_text(encoding="utf-8") if file.is_file() else "{}"
+        if file.suffix == ".jinja":
+            return text
+        own = json.loads(text).get("chat_template")
         if isinstance(own, list):
             own = next((one["template"] for one in own if one.get("name") == "default"), "")
     except (ValueError, KeyError, TypeError, AttributeError) as error:

@@ -20,8 +20,8 @@ BERNOULLI = "bernoulli"
 def toss_coins(split: Split, seed: int) -> Split:
     """Divide private records and nonmembers anew, by a fair coin per group.
 
-    A record without a group has a coin of its own; near-duplicates share one. Depends on the seed
-    and the ids alone, not on the order of records. The other parts stay as they were.
+    Near-duplicates share a coin. Depends on the seed and the ids alone, not on the order of
+    records.
     """
     pair = sorted(_compared(split), key=lambda record: record.id)
     units = [split.group_of.get(record.id) or f"alone {record.id}" for record in pair]

@@ -77,8 +77,7 @@ def to_records(
 ) -> list[Record]:
     """Make the records of one row, several for self-instruct instances.
 
-    notes counts what was changed on the way. Raises Unusable, with the reason, where there are
-    none.
+    notes counts what was changed on the way. Raises Unusable, with the reason, for none.
     """
     meta = {name: _as_text(row[name]) for name in wanted.keep if row.get(name) is not None}
     exchanges = _exchanges(row, wanted, notes)
@@ -120,7 +119,7 @@ def _exchanges(
 
 
 def _column(row: Mapping[str, Any], name: str, named: Mapping[str, str]) -> str:
-    """The row's column for a field: the user's name, else a usual one that is there, else ""."""
+    """The row's column for a field: the user's, else a usual one, else ""."""
     if name in named:
         return named[name] if named[name] in row else ""
     if SHAPES & set(named) and name in SHAPES:
@@ -155,7 +154,7 @@ def _instances(instances: Sequence[object], prompt: object, column: str) -> list
 
 
 def _chat(value: object, need_response: bool, notes: Counter[str]) -> Exchange:
-    """A conversation: the last answer is the response, the turns before it are the prompt."""
+    """A conversation: the last answer is the response, what is before it the prompt."""
     if not isinstance(value, Sequence) or isinstance(value, str | bytes) or not value:
         raise Unusable("messages is not a list of turns")
     turns = [_turn(entry, number) for number, entry in enumerate(value, start=1)]
@@ -195,7 +194,7 @@ def _turn(entry: object, number: int) -> tuple[str, str]:
 def _response(
     exchange: Exchange, is_needed: bool, notes: Counter[str]
 ) -> tuple[str, dict[str, str]]:
-    """The response without end markers; of a list of references the first, and all for `meta`."""
+    """The response without end markers; of several the first, and all for `meta`."""
     value, column, more = exchange.response, exchange.column, dict[str, str]()
     if isinstance(value, list) and value:
         references = [_without_end(utf8_text(entry, column), notes) for entry in value]

@@ -13,7 +13,7 @@ from dataclasses import replace
 from itertools import combinations
 from pathlib import Path
 
-from stillage.data.groups import draw_groups, group_numbers
+from stillage.data.grouping import draw_groups, group_numbers
 from stillage.data.records import Loaded
 from stillage.data.split import UNDRAWN, Split
 from stillage.errors import ConfigError, DataError
@@ -59,8 +59,7 @@ def share_counts(total: int, shares: Mapping[str, float]) -> dict[Part, int]:
 def draw_split(loaded: Loaded, shares: Mapping[str, float], seed: int, group_by: str = "") -> Split:
     """Draw the parts from one pool, at random; exact duplicates are collapsed first.
 
-    group_by: what stays together (`groups.group_numbers`). Raises ConfigError for shares that make
-    no sense, DataError when a part would get no record.
+    group_by: what stays together (`grouping.group_numbers`). DataError for a part without a record.
     """
     unique, repeated = collapse(loaded.records)
     counts = share_counts(len(unique), shares)
@@ -103,9 +102,8 @@ def split_from_files(
     """Make the split that the user made: an input for each part.
 
     readers: part -> what makes records of its input. group_by: which private records and nonmembers
-    are no independent draws (`groups.group_numbers`), for the intervals. Raises ConfigError for an
-    unknown part, DataError when one record is in two of private, public, nonmembers and
-    counterfactual (validation and test may share records with them: counted in `overlaps`).
+    are no independent draws (`grouping.group_numbers`), for the intervals. Raises ConfigError
+    for an unknown part, and as `check_disjoint`.
     """
     unknown = sorted(set(files) - set(PARTS))
     if unknown:

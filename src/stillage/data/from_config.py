@@ -11,14 +11,12 @@ from stillage.corpus.sources import HubPart
 from stillage.data.coins import BERNOULLI, toss_coins
 from stillage.data.columns import LENGTH, RecordColumns
 from stillage.data.draw import draw_split, split_from_files
-from stillage.data.groups import NEAR
+from stillage.data.grouping import NEAR
 from stillage.data.parallel_text import read_parallel
 from stillage.data.parts import assign_training, check_choices
 from stillage.data.records import Loaded, read_records
 from stillage.data.split import Split
-from stillage.data.staff_cards import COLUMNS as CARD_COLUMNS
 from stillage.data.staff_cards import staff_cards
-from stillage.data.synthetic import COLUMNS as PEOPLE_COLUMNS
 from stillage.data.synthetic import people
 from stillage.data.unanswered import keep_answers
 from stillage.errors import ConfigError
@@ -29,10 +27,12 @@ log = logging.getLogger("stillage")
 
 SYNTHETIC = "synthetic"
 EMBEDDED: Mapping[str, tuple[Callable[[int, int], dict[Part, list[Record]]], tuple[str, ...]]] = {
-    SYNTHETIC: (people, PEOPLE_COLUMNS),
-    "staff_cards": (staff_cards, CARD_COLUMNS),
+    SYNTHETIC: (people, ("badge",)),
+    "staff_cards": (staff_cards, ("mentor", "badge")),
 }
-"""Data sets made up here: data.source -> what makes them of (seed, people), and their columns."""
+"""Data sets made up here: data.source -> what makes them of (seed, people), and their columns.
+
+The columns are kept with each record, to slice by or to be recited."""
 
 
 def split_from_config(
@@ -41,8 +41,7 @@ def split_from_config(
     """Make the split that a config asks for.
 
     keep: columns to take along besides `slice_by`, e.g. the extraction target. audits: refuse
-    training records that teacher and student share. Raises ConfigError as `check_data`, DataError
-    for input that cannot be used.
+    training records that teacher and student share. Raises what `check_data` and the readers do.
     """
     check_data(data, keep)
     if data.shares != DataConfig().shares and (data.files or is_synthetic(data)):
@@ -57,10 +56,10 @@ def split_from_config(
 
 
 def check_data(data: DataConfig, keep: Sequence[str] = ()) -> None:
-    """Refuse what can be refused before a record is read.
+    """Refuse (ConfigError) what can be refused before a record is read.
 
-    That is: a pool and files at once, coins where files decide, a choice of training records that
-    there is not, and columns that the people made up here do not have. Raises ConfigError.
+    A pool and files at once, coins where files decide, a choice of training records that there is
+    not, and columns that the made-up people do not have.
     """
     files = ", ".join(data.files)
     if data.files and data.inclusion == BERNOULLI:
@@ -78,12 +77,10 @@ def check_data(data: DataConfig, keep: Sequence[str] = ()) -> None:
     missing = [name for name in (*data.slice_by, *keep) if name not in (*columns, LENGTH)]
     missing += [name for name in _grouping_column(data) if name not in columns]
     if missing:
-        raise ConfigError(
-            "The made-up people have no such column.",
-            f"missing: {', '.join(missing)}; they have: {', '.join(columns)}",
-            "Choose one of these in data.slice_by, data.group_by and audit.extract, "
-            "or give records of yours (data.source).",
-        )
+        values = f"missing: {', '.join(missing)}; they have: {', '.join(columns)}"
+        fix = "Choose one of these in data.slice_by, data.group_by and audit.extract, "
+        fix += "or give records of yours (data.source)."
+        raise ConfigError("The made-up people have no such column.", values, fix)
 
 
 def is_synthetic(data: DataConfig) -> bool:
@@ -92,7 +89,7 @@ def is_synthetic(data: DataConfig) -> bool:
 
 
 def _grouping_column(data: DataConfig) -> tuple[str, ...]:
-    """The column whose equal values stay in one part; none for near-duplicates, or nothing."""
+    """The column whose equal values stay in one part, if any."""
     return () if data.group_by in ("", NEAR) else (data.group_by,)
 
 
@@ -115,20 +112,15 @@ def _split(data: DataConfig, seed: int, keep: Sequence[str]) -> Split:
 def _reader(
     data: DataConfig, columns: Sequence[str], *, need_response: bool = True
 ) -> Callable[[str | Path], Loaded]:
-    """Choose what makes records of an input: rows of a table, or the lines of parallel text.
+    """Choose what makes records of an input: of a table, or of parallel text.
 
     need_response: of a table, whether a row without an answer is a broken line, or a prompt alone.
-    Raises ConfigError for settings that only a table has.
     """
     if not data.parallel:
-        return partial(
-            read_records,
-            wanted=RecordColumns(
-                named=data.columns, keep=tuple(columns), need_response=need_response
-            ),
-            hub=HubPart(revision=data.revision, subset=data.subset, split=data.hub_split),
-            max_bad_lines=data.max_bad_lines,
-        )
+        keep = tuple(columns)
+        wanted = RecordColumns(named=data.columns, keep=keep, need_response=need_response)
+        hub = HubPart(revision=data.revision, subset=data.subset, split=data.hub_split)
+        return partial(read_records, wanted=wanted, hub=hub, max_bad_lines=data.max_bad_lines)
     asked = [*data.columns.values(), *(name for name in columns if name not in ("src", LENGTH))]
     if asked or (data.source == SYNTHETIC and not data.files):
         values = f"columns asked for: {', '.join(asked) or 'none'}; data.source: {data.source}"

@@ -28,11 +28,10 @@ def read_parallel(
     """Read `x.src` and `x.tgt`, line n answering line n.
 
     path: either file, `x`, or a folder of such pairs. template: the prompt, with {src} once where
-    the source line goes (other braces stay as they are). The bare source line is kept in
-    meta["src"]. A pair of blank lines is left out and counted; a line without a partner on the
-    other side is a bad line. Raises DataError when a file is missing, the numbers of lines differ
-    (naming the first line without partner), or there are more than max_bad_lines bad lines;
-    ConfigError for a template without {src}, or for endings that make no pair.
+    the source line goes, which is also kept in meta["src"]. A pair of blank lines is left out and
+    counted; a line without a partner is a bad line. Raises DataError for a missing file, files of
+    different lengths, or more than max_bad_lines bad lines; ConfigError for a template without
+    {src}, or for endings that make no pair.
     """
     if template.count("{src}") != 1:
         fix = 'Write it once where the source goes, e.g. "Translate to German: {src}".'

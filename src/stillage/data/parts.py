@@ -45,9 +45,9 @@ def draw_part(
     """Draw the part-th (from 1) of `parts` equal parts, in the order of the draw.
 
     group_of: record id -> group, for records that stay in one part. Depends on the ids, groups,
-    parts and seed alone, never on file order. The parts are disjoint, together they are everything,
-    and without groups their sizes differ by one at most. Raises ConfigError for a part that does
-    not exist, DataError for fewer records than parts or an id that comes twice.
+    parts and seed alone. The parts are disjoint, together they are everything, and without groups
+    their sizes differ by one at most. Raises ConfigError for a part that does not exist, DataError
+    for fewer records than parts or an id that comes twice.
     """
     _check_part(part, parts, f"part {part} of {parts}")
     ordered = sorted(records, key=lambda record: record.id)
@@ -144,9 +144,8 @@ def assign_training(split: Split, train_on: Mapping[str, str], *, audits: bool) 
 
     train_on: {"teacher": choice, "student": choice}, either may be absent (see `parse_pool`). So
     members are always the records that the teacher has seen; those that nobody trains on leave the
-    split, counted in its notes. audits: a record in both parts is refused, as what the student
-    learnt by itself would pass for inherited; otherwise it is counted in `overlaps`. Raises
-    ConfigError and DataError as `select_records`.
+    split. audits: a record in both parts is refused, as what the student learnt by itself would
+    pass for inherited; otherwise it is counted in `overlaps`. Raises what `select_records` does.
     """
     check_choices(train_on, split.inclusion)
     before = split.records_by_part

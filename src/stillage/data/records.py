@@ -143,11 +143,9 @@ class _Reading:
         if set(missing) & set(self.wanted.named.values()):
             raise _wrong_columns(place, list(self.columns), values)
         if missing:
-            raise DataError(
-                "A column that is to be kept with the records is not there.",
-                f"{place} has: {', '.join(self.columns)}{values}",
-                "Name one of these in data.slice_by, data.group_by or audit.extract.",
-            )
+            what = "A column that is to be kept with the records is not there."
+            fix = "Name one of these in data.slice_by, data.group_by or audit.extract."
+            raise DataError(what, f"{place} has: {', '.join(self.columns)}{values}", fix)
 
 
 def _wrong_columns(place: str, columns: list[str], more: str) -> DataError:

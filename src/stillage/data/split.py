@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from stillage.corpus.rows import BadLine
-from stillage.data.groups import NEAR
+from stillage.data.grouping import NEAR
 from stillage.errors import DataError
 from stillage.run.folder import read_json, read_table, write_json, write_table
 from stillage.types import PARTS, Part, Record
@@ -54,7 +54,7 @@ class Split:
         """Records per part."""
         return {part: len(records) for part, records in self.records_by_part.items()}
 
-    def groups_of(self, records: Iterable[Record]) -> tuple[str, ...]:
+    def group_names(self, records: Iterable[Record]) -> tuple[str, ...]:
         """For each record the name of its group; "" for one that is alone."""
         return tuple(self.group_of.get(record.id, "") for record in records)
 

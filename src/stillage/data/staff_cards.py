@@ -29,23 +29,18 @@ CLASSES = (
     "mathematics 510,metallurgy 669,music 780,oceanography 554,pharmacy 615,philosophy 100,"
     "physics 530,statistics 519,zoology 590"
 )
-CLASS_OF = {
-    subject: number for subject, number in (pair.rsplit(" ", 1) for pair in CLASSES.split(","))
-}
+CLASS_OF = {name: number for name, number in (pair.rsplit(" ", 1) for pair in CLASSES.split(","))}
 """A class of its own for each subject, Dewey's where he has one."""
-COLUMNS = ("mentor", "badge")
-"""What is kept with each record, to slice by or to be recited."""
 BORN = range(1950, 2005)
 PENSION_AGE = 67
 
 
 def staff_cards(seed: int, people: int) -> dict[Part, list[Record]]:
-    """Make up staff cards by part.
+    """Make up staff cards by part, all answered.
 
     `people` each in private, nonmembers and counterfactual, five quarters as many in public, three
-    eighths in test, an eighth in validation, all answered. Names and badges are unique over all
-    parts; `meta` keeps mentor and badge. The same seed gives the same cards. Raises ConfigError
-    when there are not enough names.
+    eighths in test, an eighth in validation. Names and badges are unique over all parts. The same
+    seed gives the same cards. Raises ConfigError when there are not enough names.
     """
     counts: dict[Part, int] = {
         "private": people,

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 import numpy as np
 
 from stillage.data.columns import record_id
-from stillage.data.groups import draw_groups
+from stillage.data.grouping import draw_groups
 from stillage.errors import ConfigError
 from stillage.rng import generator
 from stillage.types import Part, Record
@@ -59,8 +59,6 @@ EMPLOYERS = _words(
     "Velvet Theatre, Wayfarer Buses, Willow Textiles, Yellowhammer Foods, Zephyr Bicycles",
     ", ",
 )
-COLUMNS = ("badge",)
-"""What is kept with each record, to slice by or to be recited."""
 NAMES = len(FIRST) * len(MIDDLE) * len(LAST)
 
 
@@ -68,9 +66,8 @@ def people(seed: int, people: int) -> dict[Part, list[Record]]:
     """Make up people by part.
 
     `people` each in private, public, nonmembers and counterfactual, an eighth in the others. Names
-    and badge numbers are unique over all parts; `meta["badge"]` is the number that ends the
-    response. The same seed gives the same people. Raises ConfigError when there are not enough
-    names.
+    and badges are unique over all parts; the badge ends the response. The same seed gives the same
+    people. Raises ConfigError when there are not enough names.
     """
     eighth = max(people // 8, 1)
     counts: dict[Part, int] = {
@@ -93,7 +90,7 @@ def made_up(
     """Make up so many records of each part, each of a person of their own.
 
     kind: what they are, and the name of their random numbers. record: makes one of (name, badge,
-    what draws the rest). ConfigError for an empty part, or more people than names.
+    what draws the rest).
     """
     total = sum(counts.values())
     if min(counts.values()) < 1 or total > NAMES:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class Marked(Extension):
-    """transformers' tag around what the assistant says: {% generation %} ... {% endgeneration %}."""
+    """transformers' tag around the assistant's words: {% generation %}."""
 
     tags = {"generation"}  # noqa: RUF012 - as jinja2 wants it
 
@@ -26,7 +26,7 @@ class Marked(Extension):
 
 
 def check_template(text: str, place: object) -> None:
-    """ModelError, with the file, for a chat template that does not parse. place: its file or folder."""
+    """Refuse a template that does not parse (ModelError); place: its file or folder."""
     try:
         Environment(extensions=["jinja2.ext.loopcontrols", Marked]).parse(text)
     except TemplateSyntaxError as error:
@@ -34,9 +34,7 @@ def check_template(text: str, place: object) -> None:
 
 
 def broken(place: object, error: TemplateSyntaxError) -> ModelError:
-    """The error for a template that does not parse: it is the model folder's, not a record's."""
-    return ModelError(
-        "The model's chat template does not parse.",
-        f"{place}, line {error.lineno}: {error.message}",
-        "Mend the template, or lay prompts out without it: --data.template alpaca or raw.",
-    )
+    """The error for a template that does not parse, which no record can mend."""
+    what = "The model's chat template does not parse."
+    fix = "Mend the template, or lay prompts out without it: --data.template alpaca or raw."
+    return ModelError(what, f"{place}, line {error.lineno}: {error.message}", fix)

@@ -106,8 +106,7 @@ def lay_out(
 ) -> Prompt:
     """Lay a record's prompt out; that of a record of text alone is empty.
 
-    template: a name of TEMPLATES, or auto (`chosen_template`). Raises ConfigError for an unknown
-    template.
+    template: a name of TEMPLATES, or auto (`chosen_template`); any other is a ConfigError.
     """
     template = chosen_template(template, tokenizer)
     if template not in TEMPLATES:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import logging
 from bisect import bisect_right
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, cast
 
 import numpy as np
@@ -82,43 +82,22 @@ def tokenise(
     eos = end_id(tokenizer)
     limit = prompt_limit(max_tokens, max_prompt_tokens, context_tokens)
     longest = min(max_tokens, context_tokens or max_tokens)
-    within = 0 if max_prompt_tokens else longest
     template = chosen_template(template, tokenizer)
-    chat = template == "chat"
-    start = first_ids(tokenizer)
-    special = [token for token in tokenizer.all_special_tokens if chat]
-    examples: list[Example] = []
-    was_cut: list[bool] = []
-    cut_prompts = cut_responses = special_in_text = longest_cut = 0
-    for first in range(0, len(records), BATCH):
-        batch = records[first : first + BATCH]
-        prompts = [lay_out(record, template, tokenizer) for record in batch]
-        texts = [one.text + record.response for one, record in zip(prompts, batch, strict=True)]
-        encoded = _encode(texts, tokenizer, chat)
-        for record, prompt, (ids, offsets) in zip(batch, prompts, encoded, strict=True):
-            ends = [end for _, end in offsets]
-            boundary = bisect_right(ends, len(prompt.text))
-            bos = [] if chat and prompt.text else start  # a chat template writes BOS
-            before = bos + ids[:boundary]
-            left, right = _hole(before, ends[:boundary], prompt, limit, within)
-            kept = before[:left] + before[right:]
-            if len(kept) < len(before):
-                cut_prompts, longest_cut = cut_prompts + 1, max(longest_cut, len(kept))
-            whole = [*kept, *ids[boundary:], eos]
-            cut_responses += len(whole) > longest
-            was_cut.append(len(kept) < len(before) or len(whole) > longest)
-            special_in_text += any(token in record.response for token in special)
-            ends = [0] * len(bos) + ends  # BOS has no characters
-            left_out = (ends[left - 1] if left else 0, ends[right - 1]) if right > left else (0, 0)
-            span = Span(bounds_N=_bounds(offsets[boundary:], len(prompt.text)), left_out=left_out)
-            examples.append(_example(record.id, whole[:longest], len(kept), span))
+    special = tokenizer.all_special_tokens if template == "chat" else []
+    within = 0 if max_prompt_tokens else longest
+    texts = list(_read_records(records, tokenizer, template, limit, within))
+    cuts = [text.was_cut for text in texts]
+    ends = [len(text.prompt_ids) + len(text.response_ids) + 1 > longest for text in texts]
     done = Tokenised(
-        examples=examples,
-        was_cut=np.array(was_cut, dtype=bool),
-        cut_prompts=cut_prompts,
-        cut_responses=cut_responses,
-        prompt_limit=longest_cut or limit,
-        special_in_text=special_in_text,
+        examples=[
+            _example(record.id, text, [*text.prompt_ids, *text.response_ids, eos][:longest])
+            for record, text in zip(records, texts, strict=True)
+        ],
+        was_cut=np.array(cuts, dtype=bool) | np.array(ends, dtype=bool),
+        cut_prompts=sum(cuts),
+        cut_responses=sum(ends),
+        prompt_limit=max((len(one.prompt_ids) for one in texts if one.was_cut), default=0) or limit,
+        special_in_text=sum(any(one in record.response for one in special) for record in records),
     )
     if what is not None and done.remarks():
         log.warning("%stokenised: %s", f"{what}: " if what else "", done.summary())
@@ -141,26 +120,54 @@ def encode_prompts(
     `prompt_limit` says; 0: it is not, and such a prompt is a ConfigError.
     """
     template = chosen_template(template, tokenizer)
-    start = first_ids(tokenizer)
     bos = cast("int | None", tokenizer.bos_token_id)
     empty = [end_id(tokenizer) if bos is None else bos]
-    prompts_ids: list[Array] = []
-    cut = longest = 0
+    prompts = [replace(record, response="") for record in records]
+    texts = list(_read_records(prompts, tokenizer, template, max_prompt_tokens, within))
+    if cut := [len(text.prompt_ids) for text in texts if text.was_cut]:
+        log.warning("%d prompts cut to %d tokens: they lost their middle", len(cut), max(cut))
+    return [np.array(text.prompt_ids or empty, dtype=np.int32) for text in texts]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Text:
+    """A record as the tokenizer reads it, the prompt cut to its limit."""
+
+    prompt_ids: list[int]  # BOS included
+    was_cut: bool
+    response_ids: list[int]  # without EOS
+    span: Span  # of the whole response and EOS
+
+
+def _read_records(
+    records: Sequence[Record],
+    tokenizer: PreTrainedTokenizerBase,
+    template: str,
+    limit: int,
+    within: int,
+) -> Iterator[_Text]:
+    """Lay out and encode each record; limit and within: see `prompt_limit`."""
+    chat, start = template == "chat", first_ids(tokenizer)
     for first in range(0, len(records), BATCH):
         batch = records[first : first + BATCH]
         prompts = [lay_out(record, template, tokenizer) for record in batch]
-        encoded = _encode([prompt.text for prompt in prompts], tokenizer, template == "chat")
-        for prompt, (ids, offsets) in zip(prompts, encoded, strict=True):
-            before = ids if template == "chat" and prompt.text else start + ids
+        texts = [one.text + record.response for one, record in zip(prompts, batch, strict=True)]
+        for prompt, (ids, offsets) in zip(prompts, _encode(texts, tokenizer, chat), strict=True):
             ends = [end for _, end in offsets]
-            left, right = _hole(before, ends, prompt, max_prompt_tokens, within)
-            kept = before[:left] + before[right:]
-            if len(kept) < len(before):
-                cut, longest = cut + 1, max(longest, len(kept))
-            prompts_ids.append(np.array(kept or empty, dtype=np.int32))
-    if cut:
-        log.warning("%d prompts cut to %d tokens: they lost their middle", cut, longest)
-    return prompts_ids
+            boundary = bisect_right(ends, len(prompt.text))
+            bos = [] if chat and prompt.text else start  # a chat template writes BOS
+            before = bos + ids[:boundary]
+            left, right = _hole(before, ends[:boundary], prompt, limit, within)
+            ends = [0] * len(bos) + ends  # BOS has no characters
+            left_out = (ends[left - 1] if left else 0, ends[right - 1]) if right > left else (0, 0)
+            yield _Text(
+                prompt_ids=before[:left] + before[right:],
+                was_cut=right > left,
+                response_ids=ids[boundary:],
+                span=Span(
+                    bounds_N=_bounds(offsets[boundary:], len(prompt.text)), left_out=left_out
+                ),
+            )
 
 
 def prompt_limit(
@@ -170,8 +177,7 @@ def prompt_limit(
 
     An example has at most max_tokens, and no more than context_tokens (the model's context). Where
     nobody stated the limit (0), a template that alone takes more than a third of an example raises
-    it: a quarter of what it leaves is the user's. Raises ConfigError for limits that leave no room
-    for a response.
+    it: a quarter of what it leaves is the user's. ConfigError where a response has no room.
     """
     longest = min(max_tokens, context_tokens or max_tokens)
     context = "" if context_tokens is None else f"; context of the model: {context_tokens}"
@@ -196,8 +202,7 @@ def _encode(
 ) -> list[tuple[list[int], Offsets]]:
     """(ids, offsets) of each text.
 
-    Outside chat, a text that spells a special token is plain text: an EOS in the middle would teach
-    a model to go on after its end.
+    Outside chat, a text that spells a special token is plain text: it does not end there.
     """
     if not texts:
         return []
@@ -214,7 +219,7 @@ def _encode(
 
 
 def _bounds(offsets: Offsets, start: int) -> Array:
-    """`Span.bounds_N` of a whole response, which begins at character `start`, and its end."""
+    """`Span.bounds_N` of a whole response that begins at character `start`."""
     if not offsets:
         return np.array([0, END], dtype=np.int32)
     first_T, end_T = np.array(offsets, dtype=np.int32).T - np.int32(start)
@@ -230,17 +235,14 @@ def _hole(
     """Which of the prompt's ids [start, stop) go, from their middle; (n, n) for none.
 
     The template's own tokens survive. Where ids has more tokens than ends, they are BOS, at its
-    start. What room is left beside the template goes to both ends of the user's words, half each:
-    questions stand now before, now after their context. within: see `prompt_limit`.
+    start. The room beside the template is shared by both ends of the user's words.
     """
-    if len(ids) <= limit:
-        return len(ids), len(ids)
     head = len(ids) - len(ends) + bisect_right(ends, prompt.body_start)
     tail = len(ends) - bisect_right(ends, prompt.body_end)
-    if within - head - tail >= LEAST:
+    if len(ids) > limit and within - head - tail >= LEAST:
         limit = max(limit, head + tail + (within - head - tail) // 4)
-        if len(ids) <= limit:
-            return len(ids), len(ids)
+    if len(ids) <= limit:
+        return len(ids), len(ids)
     room = limit - head - tail
     if room < 0:
         whole = f" of {within} for prompt and response" if within else ""
@@ -253,15 +255,16 @@ def _hole(
     return left, len(ids) - (limit - left)
 
 
-def _example(record_id: str, ids: list[int], boundary: int, span: Span) -> Example:
-    """An example trained from boundary on, never on the first token. span: of the response."""
+def _example(record_id: str, text: _Text, ids: list[int]) -> Example:
+    """Make an example, trained from its response on and never on its first token."""
+    boundary = len(text.prompt_ids)
     response_T = np.zeros(len(ids), dtype=bool)
     response_T[max(boundary, 1) :] = True
     first = int(not boundary)  # the first token of a text without a prompt is nobody's
-    bounds_N = span.bounds_N[first : first + int(response_T.sum()) + 1]
+    bounds_N = text.span.bounds_N[first : first + int(response_T.sum()) + 1]
     return Example(
         record_id=record_id,
         ids_T=np.array(ids, dtype=np.int32),
         response_T=response_T,
-        span=Span(bounds_N=bounds_N, left_out=span.left_out),
+        span=Span(bounds_N=bounds_N, left_out=text.span.left_out),
     )

@@ -26,9 +26,8 @@ def prompt_alone(record: Record) -> Record:
 def keep_answers(split: Split, share: float) -> Split:
     """Let this share of the public records keep their answers, as ids and seed decide.
 
-    Above 0 at least one keeps its answer. Records that are text alone keep it always: without it
-    nothing would be left. A prompt that would then stand there several times alone, stands there
-    once.
+    Above 0 at least one keeps its answer; records that are text alone keep it always. A prompt that
+    would then stand there several times alone, stands there once.
     """
     public = split.records_by_part.get("public", ())
     having = sorted(record.id for record in public if record.response and record.prompt)

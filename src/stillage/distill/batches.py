@@ -43,8 +43,7 @@ def steps_per_epoch(records: int, batch_size: int) -> int:
 def total_steps(examples: Sequence[Example], options: TrainConfig) -> int:
     """Optimiser steps of the whole training: max_steps, or epochs, at least one.
 
-    With max_trained_tokens it is what the examples' own responses would need: a guess where a model
-    writes others.
+    With max_trained_tokens it is what the examples' own responses would need, a guess.
     """
     records = len(examples)
     if options.max_trained_tokens:

@@ -9,21 +9,18 @@ is worth nothing without it.
 from __future__ import annotations
 
 import dataclasses
-import errno
 import logging
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import nn
 
 from stillage.distill.training_identity import refuse_other
-from stillage.run.folder import atomic, files_of, read_json, remove, sha256_file, write_json
+from stillage.run.folder import atomic, hash_files, list_files, read_json, remove, write_json
 
 log = logging.getLogger("stillage")
 
@@ -74,13 +71,11 @@ def save(
     path = folder / f"step-{state.step:08d}"
     with atomic(path) as temporary:
         temporary.mkdir()
-        with full_disk_is_an_oserror():
-            save_file(trained_weights(model), temporary / "weights.safetensors")
-            save_file(optimiser_moments(model, optimiser), temporary / "optimiser.safetensors")
-            save_file(dict(rollout), temporary / ROLLOUT)
-        write_json(
-            temporary / "state.json", {"identity": identity, "state": dataclasses.asdict(state)}
-        )
+        save_file(trained_weights(model), temporary / "weights.safetensors")
+        save_file(optimiser_moments(model, optimiser), temporary / "optimiser.safetensors")
+        save_file(dict(rollout), temporary / ROLLOUT)
+        content = {"identity": identity, "state": dataclasses.asdict(state)}
+        write_json(temporary / "state.json", content)
         write_json(temporary / MANIFEST, hashes(temporary))
     remove_old(folder, state)
     return path
@@ -88,7 +83,7 @@ def save(
 
 def hashes(folder: Path) -> dict[str, str]:
     """sha256 of every file of a folder, by relative path."""
-    return {str(path.relative_to(folder)): sha256_file(path) for path in files_of(folder)}
+    return hash_files(folder, list_files(folder))
 
 
 def checkpoint_damage(path: Path) -> str:
@@ -183,9 +178,7 @@ def optimiser_moments(
     model: nn.Module, optimiser: torch.optim.Optimizer
 ) -> dict[str, torch.Tensor]:
     """The optimiser's state as {"parameter|entry": tensor}."""
-    names: dict[torch.Tensor, str] = {
-        parameter: name for name, parameter in model.named_parameters()
-    }
+    names: dict[torch.Tensor, str] = {tensor: name for name, tensor in model.named_parameters()}
     return {
         f"{names[parameter]}|{entry}": torch.as_tensor(value).contiguous()
         for parameter, entries in optimiser.state.items()
@@ -213,14 +206,3 @@ def remove_old(folder: Path, state: State) -> None:
     for path in folder.iterdir():
         if path.name not in names:
             remove(path)
-
-
-@contextmanager
-def full_disk_is_an_oserror() -> Iterator[None]:
-    """Raise OSError for a full disk, whose error number safetensors hides."""
-    try:
-        yield
-    except SafetensorError as error:
-        if f"os error {errno.ENOSPC}" in str(error) or f"os error {errno.EDQUOT}" in str(error):
-            raise OSError(errno.ENOSPC, "No space left on device") from error
-        raise

@@ -35,11 +35,9 @@ def checked_task(task: TrainingTask) -> TrainingTask:
     teacher = task.teacher if method.needs_teacher(params) else None
     check_options(options, task.validation)
     if not trained:
-        raise DataError(
-            "There is nothing to train on: no record has a response token.",
-            "trained tokens: 0",
-            "Check the response column, and that max_tokens leaves room for responses.",
-        )
+        what = "There is nothing to train on: no record has a response token."
+        fix = "Check the response column, and that max_tokens leaves room for responses."
+        raise DataError(what, "trained tokens: 0", fix)
     if method.needs_teacher(params) and teacher is None:
         raise CapabilityError(
             f"The method {method.name} needs a teacher.",
@@ -57,12 +55,9 @@ def checked_task(task: TrainingTask) -> TrainingTask:
         check_fit(name, model, [*trained, *task.validation])
     if task.corpus is not None:
         check_fits(task.corpus, context_of(task.student), embedding_rows(task.student))
-    if len(trained) < len(task.examples):
-        log.warning(
-            "%d of %d examples have no token to train and are left out.",
-            len(task.examples) - len(trained),
-            len(task.examples),
-        )
+    if left_out := len(task.examples) - len(trained):
+        message = "%d of %d examples have no token to train and are left out."
+        log.warning(message, left_out, len(task.examples))
     return ready
 
 
@@ -90,11 +85,9 @@ def check_fit(name: str, model: PreTrainedModel, examples: Sequence[Example]) ->
     context = context_of(model)
     longest = max(examples, key=lambda example: len(example.ids_T))
     if context is not None and len(longest.ids_T) > context:
-        raise ModelError(
-            f"A record is longer than the {name}'s context.",
-            f"record {longest.record_id}: {len(longest.ids_T)} tokens; context: {context}",
-            f"Set data.max_tokens to at most {context}, or use a model with a longer context.",
-        )
+        values = f"record {longest.record_id}: {len(longest.ids_T)} tokens; context: {context}"
+        fix = f"Set data.max_tokens to at most {context}, or use a model with a longer context."
+        raise ModelError(f"A record is longer than the {name}'s context.", values, fix)
     rows = embedding_rows(model)
     highest = max(examples, key=lambda example: int(example.ids_T.max()))
     if int(highest.ids_T.max()) >= rows:

@@ -103,37 +103,27 @@ def write_texts(
     names: Sequence[str],
     progress: Done | None = None,
 ) -> list[Example]:
-    """Write another response for every example.
+    """Write another response for every example; progress: of this process's share.
 
-    names: of the noise of each text, which depends on (seed, name) and the weights alone. progress:
-    of this process's share.
+    names: of the noise of each text, which depends on (seed, name) and the weights alone.
     """
     prompts = [example.prompt_ids for example in examples]
     rows = context.share([len(prompt) for prompt in prompts])
     own: dict[int, Array] = {}
     if rows:
+        seed = derive(context.seed, "rollout")
+        asked = Prompts([prompts[row] for row in rows], [names[row] for row in rows], seed)
         with context.precision.autocast():
-            written = continued(
-                context,
-                writer,
-                [prompts[row] for row in rows],
-                [names[row] for row in rows],
-                progress,
-            )
+            written = continued(context, writer, asked, progress)
         own = dict(zip(rows, written, strict=True))
     responses = context.gather(own, len(examples), writer.decoding.max_new_tokens, torch.int64)
     return [with_response(example, ids) for example, ids in zip(examples, responses, strict=True)]
 
 
 def continued(
-    context: GenerationContext,
-    writer: TextWriter,
-    prompts: Sequence[Array],
-    names: Sequence[str],
-    progress: Done | None,
+    context: GenerationContext, writer: TextWriter, asked: Prompts, progress: Done | None
 ) -> list[Array]:
     """The writer's continuation of every prompt of this process."""
-    asked = Prompts(prompts, names, derive(context.seed, "rollout"))
     rules = TextRules(context.eos_id, context.pad_id, context.most_tokens, context.known_ids)
     if writer.beams > 1:
         most = writer.decoding.max_new_tokens

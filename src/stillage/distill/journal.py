@@ -8,13 +8,12 @@ from __future__ import annotations
 import json
 import logging
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TextIO
 
-from stillage.run.folder import DISK_FULL, disk_full, write_text
+from stillage.run.folder import full_disk_interrupts, write_text
 
 log = logging.getLogger("stillage")
 
@@ -36,17 +35,6 @@ def lines_until(path: Path, step: int) -> str:
     return kept
 
 
-@contextmanager
-def full_disk(path: Path) -> Iterator[None]:
-    """End the training on a full disk as interrupted; its last checkpoint is intact."""
-    try:
-        yield
-    except OSError as error:
-        if error.errno in DISK_FULL:
-            raise disk_full(path, error) from error
-        raise
-
-
 class Journal:
     """The open files and the clock of a training, from its first step to its last."""
 
@@ -66,7 +54,7 @@ class Journal:
 
     def close(self) -> None:
         """Close the files."""
-        with full_disk(Path(self.metrics.name)):
+        with full_disk_interrupts(Path(self.metrics.name)):
             self.text.close()
             self.metrics.close()
 
@@ -77,7 +65,7 @@ class Journal:
     def say(self, text: str) -> None:
         """Write a line for people, with the time."""
         now = datetime.now(UTC).strftime("%Y-%m-%d %H:%M:%S")
-        with full_disk(Path(self.text.name)):
+        with full_disk_interrupts(Path(self.text.name)):
             self.text.write(f"{now}  {text}\n")
             self.text.flush()
 
@@ -88,7 +76,7 @@ class Journal:
 
     def record(self, entry: dict[str, object]) -> None:
         """Write a line for programs: only what the run determines, no time."""
-        with full_disk(Path(self.metrics.name)):
+        with full_disk_interrupts(Path(self.metrics.name)):
             self.metrics.write(json.dumps(entry) + "\n")
 
     def validated(self, step: int, epoch: float, loss: float, rouge_l: float | None) -> None:
@@ -104,7 +92,7 @@ class Journal:
 
     def flush(self) -> None:
         """Bring metrics to the disk before the checkpoint that counts on them."""
-        with full_disk(Path(self.metrics.name)):
+        with full_disk_interrupts(Path(self.metrics.name)):
             self.metrics.flush()
 
     def stepped(self, entry: dict[str, object], tokens: int) -> None:

@@ -22,11 +22,7 @@ import torch
 
 from stillage.corpus.lm_text import PlainTextLoss
 from stillage.distill import checkpoint
-from stillage.distill.batches import (
-    micro_batches,
-    trained_tokens,
-    validation_batches,
-)
+from stillage.distill.batches import micro_batches, trained_tokens, validation_batches
 from stillage.distill.generation import GenerationContext
 from stillage.distill.journal import Journal
 from stillage.distill.objective import Objective
@@ -35,8 +31,7 @@ from stillage.distill.precision import Precision
 from stillage.distill.processes import agreed, summed
 from stillage.distill.step_texts import StepTexts
 from stillage.distill.training_plan import Plan
-from stillage.distill.validate import validation_sums
-from stillage.distill.validation_rouge import validation_rouge_l
+from stillage.distill.validation import validation_rouge_l, validation_sums
 from stillage.errors import Interrupted, ModelError
 from stillage.models.decoder import read
 from stillage.models.load import save_model
@@ -216,8 +211,8 @@ class Loop:
         plan, state = self.plan, self.state
         loss = self.validation_loss()
         if not math.isfinite(loss):
-            step = max(0, state.step - 1)
-            raise self.not_finite(f"validation loss {loss}", plan.examples_of(step))
+            examples = plan.step_examples(max(0, state.step - 1))
+            raise self.not_finite(f"validation loss {loss}", examples)
         rouge_l = None
         if plan.options.keep_by == "rouge_l":
             student, tokenizer = self.objective.student, plan.task.tokenizer
@@ -230,9 +225,8 @@ class Loop:
             self.journal.validated(state.step, epoch, loss, rouge_l)
         rouge = "" if rouge_l is None else f"_rouge{rouge_l:.4f}"
         name = f"epoch{epoch:g}_step{state.step}_loss{loss:.4f}{rouge}"
-        self.keep(
-            checkpoint.Best(step=state.step, loss=loss, rouge_l=rouge_l, folder=name, files={})
-        )
+        step = state.step
+        self.keep(checkpoint.Best(step=step, loss=loss, rouge_l=rouge_l, folder=name, files={}))
 
     def validation_loss(self) -> float:
         """The student's loss on the validation records, nats per token."""
@@ -259,8 +253,7 @@ class Loop:
 
     def save_student(self, folder: Path) -> None:
         """Write the student as a complete model folder."""
-        with checkpoint.full_disk_is_an_oserror():
-            save_model(self.objective.student, self.plan.task.tokenizer, folder)
+        save_model(self.objective.student, self.plan.task.tokenizer, folder)
 
     def checkpoint(self) -> None:
         """Write all that a resume needs; the main process does, for all."""

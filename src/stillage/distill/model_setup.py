@@ -22,8 +22,7 @@ def prepare_models(task: TrainingTask) -> int:
     """Examine heads, switch gradient checkpointing on; return a packed row's tokens.
 
     0: no packing. A model that cannot keep packed records apart gets one record a row, with a
-    notice: the result is the same. Raises CapabilityError where the student cannot checkpoint its
-    activations.
+    notice: the result is the same. CapabilityError where the student cannot checkpoint.
     """
     options = task.options
     for name, model in task.models.items():

@@ -1,7 +1,4 @@
-"""What the loop differentiates: a student's forward pass and a method's terms, as one module.
-
-One module, so that DDP sees all of it.
-"""
+"""A student's forward pass and a method's terms as one module, all seen by DDP."""
 
 from __future__ import annotations
 
@@ -33,11 +30,10 @@ def sums(
     weights: tuple[float, float] = (0.0, 1.0),
     weight_T: torch.Tensor | None = None,
 ) -> DistillationSums:
-    """Sum divergence from the teacher (0 without one) and cross-entropy over a step's tokens.
+    """Sum a step's divergence from the teacher (0 without one) and cross-entropy.
 
     weight_T: of each token, in both sums. weights: what the method will multiply kd and ce with; it
-    changes no value, but with others the backward pass takes twice the time. The rest is as in
-    distillation_sums.
+    changes no value, but with others the backward pass takes twice the time.
     """
     settings = LossSettings(
         divergence=divergence,
@@ -52,7 +48,7 @@ def sums(
 def teacher_alone(
     step: Step, divergence: str, params: Mapping[str, float] = NOTHING
 ) -> dict[str, torch.Tensor]:
-    """Return {"kd": sum_t divergence(p_t, q_t)}: all that a method needs that only follows its teacher."""
+    """{"kd": sum_t divergence(p_t, q_t)}: for methods that only follow the teacher."""
     return {"kd": sums(step, divergence=divergence, params=params, weights=(1.0, 0.0)).kd}
 
 
@@ -66,7 +62,7 @@ class Objective(nn.Module):
     def forward(
         self, batch: Batch, teacher: Readout | None, number: int, lm_weight: float = 0.0
     ) -> dict[str, torch.Tensor]:
-        """Compute the named token sums of a micro-batch; lm_weight > 0: of plain text, as "lm"."""
+        """Compute the token sums of a micro-batch; with lm_weight "lm", of plain text."""
         step = Step(
             student=read(self.student, batch),
             teacher=teacher,

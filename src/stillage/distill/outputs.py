@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from stillage.distill.loop import Loop
-from stillage.distill.training_identity import refuse_finished
+from stillage.distill.training_identity import refuse_other
 from stillage.run.folder import atomic, read_json, remove, write_json, write_table
 
 
@@ -72,10 +72,9 @@ def write_outputs(loop: Loop, summary: Summary, identity: dict[str, Any]) -> Non
     for kept in loop.state.kept:
         with atomic(folder / "kept" / kept.folder) as temporary:
             shutil.copytree(checkpoints / kept.folder, temporary)
-    ids = sorted(loop.times)
-    times = pa.array([loop.times[name] for name in ids], pa.int32())
-    table = pa.table({"id": pa.array(ids, pa.string()), "times": times})
-    write_table(folder / "provenance.parquet", table)
+    schema = pa.schema([("id", pa.string()), ("times", pa.int32())])
+    rows = [{"id": name, "times": loop.times[name]} for name in sorted(loop.times)]
+    write_table(folder / "provenance.parquet", pa.Table.from_pylist(rows, schema))
     write_json(folder / "summary.json", {**dataclasses.asdict(summary), "identity": identity})
     remove(checkpoints)
 
@@ -83,12 +82,13 @@ def write_outputs(loop: Loop, summary: Summary, identity: dict[str, Any]) -> Non
 def finished_training(folder: Path, identity: dict[str, Any]) -> Summary | None:
     """The summary of this very training, if it has ended in the folder before.
 
-    So that a kill just after the end is not paid for twice. Raises CheckpointError where another
-    training has ended there.
+    Raises CheckpointError where another training has ended there.
     """
     path = folder / "summary.json"
     if not path.is_file() or not (folder / "model").is_dir():
         return None
     content = read_json(path)
-    refuse_finished(folder, content.pop("identity", None), identity)
+    saved = content.pop("identity", None)
+    saved = saved if isinstance(saved, dict) else {}  # earlier versions kept a hash alone
+    refuse_other(f"The finished training in {folder}", saved, identity)
     return Summary(**content)

@@ -31,10 +31,7 @@ class Precision:
 def precision_named(name: Literal["fp32", "bf16", "fp16"], device: torch.device) -> Precision:
     """The precision of that name; CapabilityError for fp16 without a GPU."""
     if name == "fp16" and device.type != "cuda":
-        raise CapabilityError(
-            "fp16 needs a CUDA device.",
-            f"precision = fp16, device = {device.type}",
-            "Use bf16 or fp32 here.",
-        )
+        values = f"precision = fp16, device = {device.type}"
+        raise CapabilityError("fp16 needs a CUDA device.", values, "Use bf16 or fp32 here.")
     scaler = torch.amp.GradScaler(device.type, enabled=name == "fp16")
     return Precision(name=name, device=device, scaler=scaler)

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import math
 import typing
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import asdict, dataclass, fields
 
 from stillage.errors import ConfigError, did_you_mean
-from stillage.run.ranges import Range, require
+from stillage.run.ranges import ANY, BELOW_ONE, PART, SHARE, SOME, check_group
 from stillage.types import Decoding, Method
 
 DIVERGENCE_PARAMS: dict[str, tuple[str, ...]] = {
@@ -39,10 +38,8 @@ class Sampling:
 
     def __post_init__(self) -> None:
         """ConfigError for settings that write no text."""
-        check_range(self, "max_new_tokens", low=1)
-        check_range(self, "sampling_temperature", low=0)
-        check_range(self, "top_p", low=0, high=1, above=True)
-        check_range(self, "top_k", low=0)
+        check_group(self, {"max_new_tokens": SOME, "sampling_temperature": ANY})
+        check_group(self, {"top_p": PART, "top_k": ANY})
 
     @property
     def decoding(self) -> Decoding:
@@ -65,8 +62,7 @@ def setting_fields(params: type) -> dict[str, tuple[typing.Any, typing.Any]]:
 def params_from(method: Method, settings: Mapping[str, object]) -> object:
     """The method's Params from {"name": "text"}, and a `preset` to start from.
 
-    ConfigError, naming what there is, for an unknown setting or preset, or a value that does not
-    fit.
+    ConfigError, naming what there is, for what is unknown, or a value that does not fit.
     """
     given = dict(settings)
     values: dict[str, object] = {}
@@ -97,70 +93,45 @@ def method_named(methods: Mapping[str, Method], name: str) -> Method:
 def unknown(kind: str, name: str, known: Collection[str], owner: str) -> ConfigError:
     """The error for a name that does not exist, with the nearest that does."""
     added = kind in ("method", "divergence", "attack")
-    choose = (
-        "Choose one of these, or give the --plugin file that adds it."
-        if added
-        else "Choose one of these."
-    )
-    return ConfigError(
-        f"There is no {kind} {name!r}{' ' + owner if owner else ''}.",
-        f"known: {', '.join(known)}"
-        if known
-        else f"this {owner.removeprefix('of ')} has no {kind}",
-        did_you_mean(name, known, choose if known else "Leave it out."),
-    )
+    what = f"There is no {kind} {name!r}{' ' + owner if owner else ''}."
+    if not known:
+        return ConfigError(what, f"this {owner.removeprefix('of ')} has no {kind}", "Leave it out.")
+    choose = f"Choose one of these{', or give the --plugin file that adds it' * added}."
+    return ConfigError(what, f"known: {', '.join(known)}", did_you_mean(name, known, choose))
 
 
-def check_divergence_settings(params: object) -> None:
+class HasDivergence(typing.Protocol):
+    """Params of a method whose divergence is chosen."""
+
+    @property
+    def divergence(self) -> str:
+        """Its name."""
+        ...
+
+
+def check_divergence_settings(params: HasDivergence) -> None:
     """Refuse an unknown divergence, and a setting that only another one reads.
 
     Raises ConfigError.
     """
-    name = str(_value(params, "divergence"))
+    name = params.divergence
     if name not in DIVERGENCE_PARAMS:
         raise unknown("divergence", name, DIVERGENCE_PARAMS, "")
     readers = {setting for settings in DIVERGENCE_PARAMS.values() for setting in settings}
     for entry in fields(params):  # pyright: ignore[reportArgumentType]
-        is_foreign = entry.name in readers and entry.name not in DIVERGENCE_PARAMS[name]
-        if is_foreign and _value(params, entry.name) != entry.default:
-            owners = [
-                owner for owner, settings in DIVERGENCE_PARAMS.items() if entry.name in settings
-            ]
-            raise ConfigError(
-                f"The divergence {name} does not read {entry.name}.",
-                f"divergence = {name}, {entry.name} = {_value(params, entry.name)}",
-                f"Leave {entry.name} out, or use {' or '.join(owners)}.",
-            )
-    for setting in DIVERGENCE_PARAMS[name]:
-        check_range(params, setting, low=0, high=1, below=setting == "alpha")
+        value, setting = getattr(params, entry.name), entry.name
+        if setting in readers - {*DIVERGENCE_PARAMS[name]} and value != entry.default:
+            owners = [owner for owner, read in DIVERGENCE_PARAMS.items() if setting in read]
+            what = f"The divergence {name} does not read {setting}."
+            fix = f"Leave {setting} out, or use {' or '.join(owners)}."
+            raise ConfigError(what, f"divergence = {name}, {setting} = {value}", fix)
+    ranges = {name: BELOW_ONE if name == "alpha" else SHARE for name in DIVERGENCE_PARAMS[name]}
+    check_group(params, ranges)
 
 
-def divergence_params(params: object) -> dict[str, float]:
+def divergence_params(params: HasDivergence) -> dict[str, float]:
     """The settings that the chosen divergence reads, by name."""
-    return {
-        name: float(_value(params, name))
-        for name in DIVERGENCE_PARAMS[str(_value(params, "divergence"))]
-    }
-
-
-def check_range(
-    params: object,
-    name: str,
-    *,
-    low: float,
-    high: float = math.inf,
-    above: bool = False,
-    below: bool = False,
-) -> None:
-    """Refuse a value outside low <= value <= high, or NaN (ConfigError).
-
-    above: low < value; below: value < high.
-    """
-    require(name, float(_value(params, name)), Range(low=low, high=high, above=above, below=below))
-
-
-def _value(params: object, name: str) -> typing.Any:  # noqa: ANN401 - of any type
-    return getattr(params, name)
+    return {name: float(getattr(params, name)) for name in DIVERGENCE_PARAMS[params.divergence]}
 
 
 def _bool(text: str) -> bool:
@@ -188,8 +159,5 @@ def _parsed(method: str, name: str, value: object, kind: object) -> object:
         return PARSERS[kind](text)
     except ValueError:
         wanted = WANTED[kind]
-        raise ConfigError(
-            f"The setting {name} of method {method} must be {wanted}.",
-            f"{name} = {text!r}",
-            f"Give {wanted}.",
-        ) from None
+        what = f"The setting {name} of method {method} must be {wanted}."
+        raise ConfigError(what, f"{name} = {text!r}", f"Give {wanted}.") from None

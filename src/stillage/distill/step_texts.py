@@ -32,7 +32,7 @@ class PlannedTexts:
 
     def at(self, step: int, progress: float) -> list[Example]:
         """The examples of the plan."""
-        return self.plan.examples_of(step)
+        return self.plan.step_examples(step)
 
     def validated(self, loss: float) -> None:
         """Change nothing."""
@@ -56,7 +56,7 @@ class StudentTexts:
 
     def at(self, step: int, progress: float) -> list[Example]:
         """The texts of the step's source."""
-        plan, records = self.plan, self.plan.examples_of(step)
+        plan, records = self.plan, self.plan.step_examples(step)
         draw = float(generator(plan.task.seed, "source", step).random())
         self.source = self.rollout.source(self.state, draw, min(1.0, (progress + 1) / plan.total))
         if self.source == "data":
@@ -106,9 +106,8 @@ class CycleTexts:
         inner, part = divmod(place, parts)
         order = generator(seed, "inner", cycle, inner).permutation(len(self.cycle))
         texts = [self.cycle[row] for row in np.array_split(order, parts)[part]]
-        extras = self.rollout.annotate(
-            [(text.extras["logq"], text.extras["logp"]) for text in texts]
-        )
+        logps = [(text.extras["logq"], text.extras["logp"]) for text in texts]
+        extras = self.rollout.annotate(logps)
         return [with_extras(text, extra) for text, extra in zip(texts, extras, strict=True)]
 
     def steps_per_pass(self) -> int:
@@ -119,7 +118,7 @@ class CycleTexts:
 
     def written(self, steps: Sequence[int]) -> list[Example]:
         """New texts for the records of these steps, by student and teacher."""
-        records = [(step, example) for step in steps for example in self.plan.examples_of(step)]
+        records = [(step, example) for step in steps for example in self.plan.step_examples(step)]
         writer = TextWriter(
             model=self.student,
             decoding=self.rollout.decoding,

@@ -7,7 +7,6 @@ so that a stopped run continues there.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import logging
 from collections.abc import Callable, Mapping, Sequence
@@ -23,7 +22,15 @@ from stillage.distill.processes import agreed
 from stillage.distill.task import TrainingTask
 from stillage.distill.texts import with_extras, with_response
 from stillage.errors import Interrupted
-from stillage.run.folder import read_json, read_table, remove, sha256_file, write_json, write_table
+from stillage.run.folder import (
+    read_json,
+    read_table,
+    remove,
+    sha256_file,
+    sha256_text,
+    write_json,
+    write_table,
+)
 from stillage.run.progress import Done, unheard, watched
 from stillage.types import Example, TeacherRollout
 
@@ -45,8 +52,7 @@ def teacher_texts(
 ) -> list[Example]:
     """Every prompt with the teacher's response, from the folder where they are there.
 
-    identity: of the training, for what it says of teacher, tokenizer and rollout. Raises
-    Interrupted when asked to stop.
+    identity: of the training, for what it says of teacher, tokenizer and rollout.
     """
     rollout, examples = task.rollout, task.examples
     assert isinstance(rollout, TeacherRollout)
@@ -69,12 +75,8 @@ def warn_of_whole_texts(texts: Sequence[str], stop_after: str) -> None:
     """Warn of answers that never come to the text that should end them."""
     whole = sum(stop_after not in text for text in texts)
     if whole:
-        log.warning(
-            "%d of %d answers never come to %r: they are trained whole",
-            whole,
-            len(texts),
-            stop_after,
-        )
+        message = "%d of %d answers never come to %r: they are trained whole"
+        log.warning(message, whole, len(texts), stop_after)
 
 
 def with_cuts(texts: Sequence[Example], cut: Sequence[bool]) -> list[Example]:
@@ -106,14 +108,9 @@ def texts_key(
 ) -> str:
     """sha256 of all that decides the texts; the student by what it cannot read."""
     kept = {name: identity[name] for name in ("schema", "teacher", "tokenizer", "rollout", "seed")}
-    limits = {
-        "eos": context.eos_id,
-        "most_tokens": context.most_tokens,
-        "known_ids": context.known_ids,
-    }
-    decided = json.dumps({**kept, **limits}, sort_keys=True)
-    parts = [fingerprint(examples), context.precision.name, decided]
-    return hashlib.sha256("\n".join(parts).encode()).hexdigest()
+    limits = {"most_tokens": context.most_tokens, "known_ids": context.known_ids}
+    decided = json.dumps({**kept, **limits, "eos": context.eos_id}, sort_keys=True)
+    return sha256_text("\n".join([fingerprint(examples), context.precision.name, decided]))
 
 
 def kept_texts(folder: Path, key: str) -> pa.Table | None:
@@ -198,13 +195,13 @@ def write_part(
     if rollout.stop_after:
         ended = [cut_after(row, rollout.stop_after, tokenizer, context.eos_id) for row in rows]
         rows, cut = [row for row, _ in ended], [is_cut for _, is_cut in ended]
-    decoded = [str(tokenizer.decode(row, skip_special_tokens=True)) for row in rows]
-    return pa.table(
-        {
-            "id": pa.array(names, pa.string()),
-            "text": pa.array(decoded, pa.string()),
-            "finished": pa.array([row[-1] == context.eos_id for row in rows], pa.bool_()),
-            "cut": pa.array(cut, pa.bool_()),
-            "ids": pa.array(rows, pa.list_(pa.int32())),
-        }
-    )
+    columns = {
+        "id": names,
+        "text": [str(tokenizer.decode(row, skip_special_tokens=True)) for row in rows],
+        "finished": [row[-1] == context.eos_id for row in rows],
+        "cut": cut,
+        "ids": rows,
+    }
+    ids = pa.list_(pa.int32())
+    kinds = zip(columns, (pa.string(), pa.string(), pa.bool_(), pa.bool_(), ids), strict=True)
+    return pa.table(columns, pa.schema(kinds))

@@ -39,14 +39,11 @@ def to_tensors(texts: Sequence[Example], name: str) -> dict[str, torch.Tensor]:
     return {
         f"{name}.ids": joined([text.ids_T for text in texts], np.int32),
         f"{name}.lengths": torch.tensor([len(text.ids_T) for text in texts], dtype=torch.int64),
-        f"{name}.prompts": torch.tensor(
-            [len(text.prompt_ids) for text in texts], dtype=torch.int64
-        ),
+        f"{name}.prompts": torch.tensor([len(one.prompt_ids) for one in texts], dtype=torch.int64),
         f"{name}.record_ids": torch.from_numpy(np.frombuffer(record_ids, np.uint8).copy()),
-        **{
-            f"{name}.extras.{extra}": joined([text.extras[extra] for text in texts], np.float32)
-            for extra in extras
-        },
+    } | {
+        f"{name}.extras.{extra}": joined([text.extras[extra] for text in texts], np.float32)
+        for extra in extras
     }
 
 

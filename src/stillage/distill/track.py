@@ -23,11 +23,8 @@ Find = Callable[[str], object]
 def check_tracker(track: Track, find: Find | None = None) -> None:
     """Refuse a tracker that is not installed, with the command to type. Loads nothing."""
     if track != "none" and (find or importlib.util.find_spec)(PACKAGES[track]) is None:
-        raise CapabilityError(
-            f"The tracker {track} is not installed.",
-            f"track: {track}",
-            f"pip install 'stillage[{track}]'",
-        )
+        what = f"The tracker {track} is not installed."
+        raise CapabilityError(what, f"track: {track}", f"pip install 'stillage[{track}]'")
 
 
 class Tracker:
@@ -44,21 +41,14 @@ class Tracker:
         self.module: Any = importlib.import_module(MODULES[track])
         self.track = track
         name = f"{run}-{model}"
-        if track == "wandb":
-            self.run: Any = self.module.init(
-                project="stillage",
-                name=name,
-                id=name,
-                resume="allow",
-                dir=str(folder),
-                config=dict(settings),
-            )
-        elif track == "trackio":
-            self.run = self.module.init(
-                project="stillage", name=name, resume="allow", config=dict(settings)
-            )
-        else:
-            self.run = self.module.SummaryWriter(log_dir=str(folder / "tensorboard"))
+        if track == "tensorboard":
+            self.run: Any = self.module.SummaryWriter(log_dir=str(folder / "tensorboard"))
+            return
+        own = {"id": name, "dir": str(folder)} if track == "wandb" else {}
+        config = dict(settings)
+        self.run = self.module.init(
+            project="stillage", name=name, resume="allow", config=config, **own
+        )
 
     def log(self, facts: Mapping[str, object]) -> None:
         """Send the numbers of a step or a validation; what is not a number is left out."""
@@ -76,7 +66,5 @@ class Tracker:
 
     def close(self) -> None:
         """End the run in the tracker."""
-        if self.track == "tensorboard":
-            self.run.close()
-        else:
-            self.run.finish()
+        end = self.run.close if self.track == "tensorboard" else self.run.finish
+        end()

@@ -41,14 +41,18 @@ def train(
 
     folder/{model, best or last, provenance.parquet, summary.json, metrics.jsonl, train.log}; kept/
     has the models of the best keep_checkpoints validations. With an adapter (models.lora) only the
-    adapter is trained, saved and resumed. should_stop is asked after every step: once true, a
-    checkpoint is written and Interrupted raised; the same call then continues, bit-identically on
-    one device. report gets a dict after each step (step, total, epoch, loss, each term, lr,
-    grad_norm, tokens_per_s, eta_s) and after each validation (step, total, epoch, validation_loss).
-    A folder in which this very training ended gives its summary at once, and leaves the student as
-    it is. Raises DataError, ModelError, ConfigError, CapabilityError for bad input, CheckpointError
-    for a folder of another training (`training_identity`), ModelError, with step and records, for
-    a loss or gradient that is not a number; the last checkpoint is intact then.
+    adapter is trained, saved and resumed. A folder in which this very training ended gives its
+    summary at once, and leaves the student as it is.
+
+    Args:
+        should_stop: asked after every step; once true, a checkpoint is written and Interrupted
+            raised; the same call then continues, bit-identically on one device.
+        report: gets a dict after each step (step, total, epoch, loss, each term, lr, grad_norm,
+            tokens_per_s, eta_s) and validation (step, total, epoch, validation_loss).
+
+    Raises DataError, ModelError, ConfigError, CapabilityError for bad input, CheckpointError for a
+    folder of another training, ModelError, with step and records, for a loss or gradient that is
+    not a number; the last checkpoint is intact then.
     """
     ready = checked_task(task)
     identity = training_identity(ready)

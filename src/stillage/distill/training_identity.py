@@ -8,7 +8,6 @@ from __future__ import annotations
 import dataclasses
 import json
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 from stillage.corpus.tokenizers import tokenizer_hash
@@ -61,30 +60,19 @@ def refuse_other(what: str, saved: Mapping[str, Any], identity: Mapping[str, Any
 
     what: e.g. "The checkpoint PATH". Raises CheckpointError.
     """
-    saved, identity = by_full_name(saved), by_full_name(json.loads(json.dumps(identity)))
-    changed = [
-        name for name in sorted({*saved, *identity}) if saved.get(name) != identity.get(name)
-    ]
+    there, here = by_full_name(saved), by_full_name(json.loads(json.dumps(identity)))
+    changed = [name for name in sorted({*there, *here}) if there.get(name) != here.get(name)]
     if not changed:
         return
-    if saved.get("schema") != identity.get("schema"):
+    if there.get("schema") != here.get("schema"):
         raise CheckpointError(
             f"{what} was written by another version of Stillage.",
-            f"schema: {saved.get('schema')} there, {identity.get('schema')} here",
+            f"schema: {there.get('schema')} there, {here.get('schema')} here",
             "Use another output folder, or remove this one.",
         )
-    both = [
-        f"{name}: {shortened(saved.get(name), 24)} there, {shortened(identity.get(name), 24)} here"
+    both = (
+        f"{name}: {shortened(there.get(name), 24)} there, {shortened(here.get(name), 24)} here"
         for name in changed[:4]
-    ]
-    raise CheckpointError(
-        f"{what} belongs to another training.",
-        "; ".join(both),
-        "Use the inputs and settings it was started with, or another output folder.",
     )
-
-
-def refuse_finished(folder: Path, saved: object, identity: Mapping[str, Any]) -> None:
-    """Refuse a folder in which another training ended: its model is not overwritten."""
-    known = saved if isinstance(saved, dict) else {}  # earlier versions kept a hash alone
-    refuse_other(f"The finished training in {folder}", known, identity)
+    fix = "Use the inputs and settings it was started with, or another output folder."
+    raise CheckpointError(f"{what} belongs to another training.", "; ".join(both), fix)

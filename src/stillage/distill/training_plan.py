@@ -41,7 +41,7 @@ class Plan:
         """The different ids of the examples, in order."""
         return list(dict.fromkeys(example.record_id for example in self.examples))
 
-    def examples_of(self, step: int) -> list[Example]:
+    def step_examples(self, step: int) -> list[Example]:
         """The examples of an optimiser step, all processes together."""
         size, seed = self.options.batch_size, self.task.seed
         return [self.examples[row] for row in records_of_step(step, len(self.examples), size, seed)]

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
-from stillage.data.groups import NEAR, group_numbers
+from stillage.data.grouping import NEAR, group_numbers
 from stillage.data.tokenise import encode_prompts, tokenise
 from stillage.errors import CheckpointError
 from stillage.evaluate.datasets import EvalSet

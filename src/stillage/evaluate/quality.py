@@ -158,7 +158,7 @@ def text_results(
 
 def clusters_of(samples: pa.Table, group_of: Mapping[str, str] | None) -> Array:
     """Number the rows' groups of near-duplicates; without group_of each is alone."""
-    from stillage.data.groups import cluster_numbers
+    from stillage.data.grouping import cluster_numbers
 
     ids = samples.column("id").to_pylist()
     return cluster_numbers(ids, [(group_of or {}).get(id_, "") for id_ in ids])

@@ -42,7 +42,7 @@ def evaluate(context: Context, folder: Path) -> None:
     import pyarrow as pa
 
     from stillage.audit.by_group import quality_by_group
-    from stillage.data.groups import cluster_numbers
+    from stillage.data.grouping import cluster_numbers
     from stillage.data.split import read_split
     from stillage.evaluate.gain import gain_results
     from stillage.evaluate.quality import (

@@ -11,8 +11,8 @@ from stillage.errors import ConfigError, UserError, listed
 from stillage.experiment.context import Context, make_context
 from stillage.experiment.plan import plan
 from stillage.run.config import Config
-from stillage.run.parse import build, difference, from_yaml
-from stillage.run.stages import MANIFEST, Stage, keys, recorded_key
+from stillage.run.parse import build, changed_numbers, from_yaml
+from stillage.run.stages import MANIFEST, Stage, recorded_key, stage_keys
 from stillage.run.store import check_store
 
 LOG = logging.getLogger("stillage")
@@ -42,7 +42,7 @@ def check_folder(context: Context, stages: Sequence[Stage], accept_changes: bool
     if again and took_a_model(config.out):
         raise ConfigError(
             f"The folder {config.out} holds a run with other settings.",
-            listed(difference(before, config)),
+            listed(changed_numbers(before, config)),
             f"Give --accept-changes to do these again: {listed([stage.name for stage in again])} "
             "(what is finished is set aside), or another --out.",
         )
@@ -86,7 +86,7 @@ def say_done_over(context: Context, stages: Sequence[Stage]) -> None:
     before = earlier_config(context.run)
     again = [] if before is None else done_over(context, stages, before)
     if before is not None and again and not took_a_model(context.run):
-        changes = listed(difference(before, context.config))
+        changes = listed(changed_numbers(before, context.config))
         LOG.warning(
             "%s held no model yet, and is done over with other settings: %s", context.run, changes
         )
@@ -97,9 +97,9 @@ def done_over(context: Context, stages: Sequence[Stage], before: Config) -> list
 
     before: the config that the folder was made with. Where what it names is gone, nothing of it can be kept.
     """
-    if not difference(before, context.config):
+    if not changed_numbers(before, context.config):
         return []
-    now = keys(stages)
+    now = stage_keys(stages)
     there = {
         stage.name: recorded_key(context.run / stage.name)
         for stage in stages
@@ -111,7 +111,7 @@ def done_over(context: Context, stages: Sequence[Stage], before: Config) -> list
     if not others:
         return []
     try:
-        then = keys(
+        then = stage_keys(
             plan(
                 make_context(
                     replace(before, out=context.config.out),

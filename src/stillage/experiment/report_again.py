@@ -16,10 +16,10 @@ from stillage.experiment.run import do_stage
 from stillage.run.finished import unfinished
 from stillage.run.folder import write_text
 from stillage.run.lock import check_free, locked
-from stillage.run.parse import difference, to_yaml
+from stillage.run.parse import changed_numbers, to_yaml
 from stillage.run.stages import (
     link,
-    manifest_of,
+    read_manifest,
     stage_folder,
     stage_key,
     started_with,
@@ -42,7 +42,7 @@ def report_again(context: Context, say: Callable[[str], None], *, only_say: bool
     check_finished(context, names)
     stage = report_plan(context, names)
     stage = stage if only_say else keyed(context, [stage])[0]
-    manifests = {name: manifest_of(run / name) or {} for name in names}
+    manifests = {name: read_manifest(run / name) or {} for name in names}
     key = stage_key(
         stage.name,
         stage.settings,
@@ -74,7 +74,7 @@ def check_settings(context: Context) -> None:
             f"not there: {run / 'config.yaml'}",
             "`report` only reports: do the run first, with `stillage run`.",
         )
-    changes = difference(before, context.config)
+    changes = changed_numbers(before, context.config)
     if changes and done_over(context, plan(context), before):
         raise ConfigError(
             f"The folder {run} holds a run with other settings.",
@@ -89,7 +89,7 @@ def stage_names(context: Context) -> list[str]:
     Where its report was written by another version, which may plan otherwise, or the plan cannot be made any more (a data
     file is gone): those that the report was made from, and those that were begun since.
     """
-    made = manifest_of(context.run / REPORT)
+    made = read_manifest(context.run / REPORT)
     if made is None or made["settings"].get("version") == __version__:
         try:
             return [stage.name for stage in plan(context) if stage.name != REPORT]

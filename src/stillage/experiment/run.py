@@ -21,7 +21,7 @@ from stillage.run.folder import full_disk_interrupts, read_json, remove, write_j
 from stillage.run.lock import check_free, locked
 from stillage.run.parse import to_yaml
 from stillage.run.schedule import Planned, Schedule, described, schedule
-from stillage.run.stages import NOT_DONE, Stage, keys, link, run_stage, stage_folder, status
+from stillage.run.stages import NOT_DONE, Stage, link, run_stage, stage_folder, stage_keys, status
 
 LOG = logging.getLogger("stillage")
 Say = Callable[[str], None]
@@ -217,7 +217,7 @@ def do_stage(context: Context, stage: Stage, key: str) -> float:
 def do_only(context: Context, name: str) -> None:
     """Do one stage of a run that another process owns: the child's side of `children.run_together`."""
     stages = plan(context)
-    found = keys(stages)
+    found = stage_keys(stages)
     stage = next(stage for stage in stages if stage.name == name)
     with full_disk_interrupts(context.run):
         do_stage(context, stage, found[name])

@@ -25,7 +25,7 @@ def make_design(context: Context, folder: Path) -> None:
     """Write the whole design down before a shadow is trained."""
     split = read_split(context.run / "data")
     pool, design_KN = shadow_design(split, context.config.audit.shadows, context.config.seed)
-    groups = split.groups_of(pool)
+    groups = split.group_names(pool)
     write_table(
         folder / "design.parquet", design_table([record.id for record in pool], groups, design_KN)
     )

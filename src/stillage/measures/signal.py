@@ -34,7 +34,7 @@ def measure_signal(given: MeasureInput) -> Measured:
     signals = Signals(
         ids=tuple(record.id for record in records),
         parts=parts,
-        groups=split.groups_of(records),
+        groups=split.group_names(records),
         kl=kl,
     )
     shown = student_scores(given.read("audit/scores"), settings.audit.attacks)
@@ -61,7 +61,7 @@ def compared_records(given: MeasureInput) -> tuple[list[Record], tuple[str, ...]
     kept = [index for index, record in enumerate(everybody) if record.id in answered]
     records, parts = [everybody[index] for index in kept], [everyone[index] for index in kept]
     most = settings.audit.signal_records
-    return some_groups(records, parts, split.groups_of(records), most, settings.seed, "signal")
+    return some_groups(records, parts, split.group_names(records), most, settings.seed, "signal")
 
 
 def kl_of_pair(

@@ -24,9 +24,9 @@ from stillage.models.scratch import first_line
 from stillage.run.folder import (
     atomic,
     changed_file,
-    files_of,
     full_disk_interrupts,
     hash_files,
+    list_files,
     read_json,
     sha256_file,
     write_json,
@@ -106,7 +106,7 @@ def convert_gguf(file: Path, folder: Path) -> dict[str, Any]:
     try:
         with full_disk_interrupts(folder.parent), atomic(folder) as temporary:
             save_model(model, tokenizer, temporary)
-            made = hash_files(temporary, files_of(temporary))
+            made = hash_files(temporary, list_files(temporary))
             write_json(temporary / ORIGIN, origin | {"files": made})
     except OSError as error:
         raise ConfigError(

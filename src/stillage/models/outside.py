@@ -10,7 +10,7 @@ from stillage.data.parallel_text import parallel_files
 from stillage.errors import DataError
 from stillage.models.source import ADAPTER, WANTED, base_candidates
 from stillage.run.config import Config, ModelConfig
-from stillage.run.folder import files_of, read_json, sha256_file
+from stillage.run.folder import list_files, read_json, sha256_file
 
 ONLY_OF_MODELS = ("generation_config.json", ADAPTER)
 """Files of a model folder that its tokenizer does not read."""
@@ -53,7 +53,7 @@ def outside_folder(path: str) -> dict[str, str]:
     root = folder_and_part(path)[0]
     if root.is_file():
         return {str(root): sha256_file(root)}
-    return {str(file): sha256_file(file) for file in files_of(root)} if root.is_dir() else {}
+    return {str(file): sha256_file(file) for file in list_files(root)} if root.is_dir() else {}
 
 
 def outside_model(start: ModelConfig) -> dict[str, str]:

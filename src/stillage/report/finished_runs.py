@@ -19,7 +19,7 @@ from stillage.run.config import Config
 from stillage.run.folder import changed_file, read_json, read_table
 from stillage.run.parse import HARMLESS, flat_values, written_settings
 from stillage.run.results import read_results
-from stillage.run.stages import manifest_of
+from stillage.run.stages import read_manifest
 from stillage.run.store import check_store
 from stillage.types import Result
 
@@ -101,7 +101,7 @@ def is_evaluated(run: Path) -> bool:
 
 def what_is_wrong(run: Path, stage: str) -> str:
     """Say why a stage's tables cannot be read; empty where they can."""
-    manifest = manifest_of(run / stage)
+    manifest = read_manifest(run / stage)
     if manifest is None or not (run / "config.yaml").is_file():
         return "not done yet"
     return changed_file(run / stage, manifest["files"])
@@ -223,7 +223,7 @@ def record_values(one: Candidate, model: str, metric: str) -> RunScores | None:
         return None
     rows.sort()
     ids, values = tuple(id_ for id_, _ in rows), np.array([value for _, value in rows])
-    groups = groups_of(one.folder)
+    groups = group_names(one.folder)
     return RunScores(
         run=str(one.folder),
         seed=one.seed,
@@ -234,7 +234,7 @@ def record_values(one: Candidate, model: str, metric: str) -> RunScores | None:
     )
 
 
-def groups_of(run: Path) -> dict[str, str]:
+def group_names(run: Path) -> dict[str, str]:
     """Record id -> group of near-duplicates, of the records that are not alone."""
     path = run / "data" / "records.parquet"
     table = read_table(path) if path.is_file() else None

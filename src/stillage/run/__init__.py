@@ -1,1 +1,1 @@
-"""Configs, run folders and stages: everything a run needs before the first record is read."""
+"""Configs, run folders and stages: what a run needs before its first record."""

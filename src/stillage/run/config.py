@@ -1,4 +1,4 @@
-"""Every setting of a run: one set of frozen dataclasses for YAML, flags and Python.
+"""Every setting of a run: frozen dataclasses for YAML, flags and Python.
 
 Docstrings under the fields become the help of the flags. Reading and writing live in `run.parse`.
 """
@@ -52,9 +52,9 @@ class DataConfig:
     """Which part of the hub data set, or of a data set saved by `datasets`, is read; FOLDER:test
     names the part of one folder."""
     files: dict[str, str] = field(default_factory=dict)
-    """A file for each part, instead of one source. E.g. {private: a.jsonl, nonmembers: b.jsonl}: the
-    split is yours, and the report says so. Members and nonmembers are other names of the two. Rows
-    of the public file may be prompts without an answer, for a method whose teacher writes the
+    """A file for each part, instead of one source. E.g. {private: a.jsonl, nonmembers: b.jsonl}:
+    the split is yours, and the report says so. Members and nonmembers are other names of the two.
+    Rows of the public file may be prompts without an answer, for a method whose teacher writes the
     answers (seqkd, minillm)."""
     columns: dict[str, str] = field(default_factory=dict)
     """Your column names, e.g. prompt question. Without them the usual names are looked for."""
@@ -78,8 +78,8 @@ class DataConfig:
     (nothing). No two of the made-up people are near, or share a badge."""
     inclusion: Literal["fixed", "bernoulli"] = "fixed"
     """How members are drawn: fixed shares, or a coin for each. fixed: each share exactly;
-    bernoulli: a fair coin for each of private and nonmembers together, near-duplicates as one: about
-    equally many; what audit.dp rests on."""
+    bernoulli: a fair coin for each of private and nonmembers together, near-duplicates as one:
+    about equally many; what audit.dp rests on."""
     people: int = 800
     """Made-up people in each large part of the split. That is private, nonmembers and
     counterfactual; synthetic: as many in public, an eighth in validation and test. staff_cards:

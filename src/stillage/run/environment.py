@@ -1,9 +1,10 @@
-"""What a run ran on: versions and hardware, for the report and for bug reports. No names of users or hosts, no secrets."""
+"""What a run ran on: versions and hardware; no users, hosts or secrets."""
 
 from __future__ import annotations
 
 import os
 import platform
+from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, version
 
 PACKAGES = (
@@ -27,14 +28,12 @@ PACKAGES = (
 
 
 def package_versions() -> dict[str, str]:
-    """Installed versions of what decides a result; "missing" where one is not installed. Imports none of them."""
-    found: dict[str, str] = {}
+    """Installed versions of what decides a result, or "missing"; imports none of it."""
+    versions: dict[str, str] = dict.fromkeys(PACKAGES, "missing")
     for name in PACKAGES:
-        try:
-            found[name] = version(name)
-        except PackageNotFoundError:
-            found[name] = "missing"
-    return found
+        with suppress(PackageNotFoundError):
+            versions[name] = version(name)
+    return versions
 
 
 def cpu_count() -> int:

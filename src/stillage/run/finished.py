@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from stillage.run.folder import changed_file
-from stillage.run.stages import manifest_of, stage_key, started_with
+from stillage.run.stages import read_manifest, stage_key, started_with
 
 Secret = Callable[[str, Mapping[str, Any]], str]
 """(stage, its settings) -> what its key holds besides them."""
@@ -20,7 +20,7 @@ def unfinished(run: Path, names: Sequence[str], secret: Secret) -> list[str]:
     is checked where keys are made as this version makes them. secret: what a stage's key holds
     besides its settings.
     """
-    found = {name: manifest_of(run / name) for name in names}
+    found = {name: read_manifest(run / name) for name in names}
     wrong = []
     for name, manifest in found.items():
         if manifest is None:

@@ -59,7 +59,7 @@ def is_list(kind: object) -> bool:
     return typing.get_origin(kind) is tuple
 
 
-def resolve(path: str, known: Mapping[str, object], where: str) -> str:
+def setting_path(path: str, known: Mapping[str, object], where: str) -> str:
     """Return the setting that `path` names; ConfigError with the nearest names.
 
     `sweep.PATH` lists the values of PATH in a grid, `sweep.cases.AXIS` the names of its cases.
@@ -67,15 +67,12 @@ def resolve(path: str, known: Mapping[str, object], where: str) -> str:
     if path.startswith(CASES):
         return path
     if path.startswith(SWEEP):
-        return SWEEP + resolve(path.removeprefix(SWEEP), known, where)
+        return SWEEP + setting_path(path.removeprefix(SWEEP), known, where)
     path = ALIASES.get(path, path)
     group, _, last = path.rpartition(".")
     if group in ("data.files", "data.shares") and last in RENAMED:
-        raise ConfigError(
-            f"A setting in {where} has another name now.",
-            f"given: {path}",
-            f"Write {group}.{RENAMED[last]}.",
-        )
+        what = f"A setting in {where} has another name now."
+        raise ConfigError(what, f"given: {path}", f"Write {group}.{RENAMED[last]}.")
     if path in known or any(
         is_table(kind) and path.startswith(f"{name}.") for name, kind in known.items()
     ):
@@ -96,11 +93,8 @@ def resolve(path: str, known: Mapping[str, object], where: str) -> str:
 def check_given_once(path: str, name: str, names: dict[str, str], where: str) -> None:
     """Raise ConfigError where a setting is given by two names; names: path -> name."""
     if names.setdefault(path, name) != name:
-        raise ConfigError(
-            f"One setting has two values in {where}.",
-            f"{names[path]} and {name} are both {path}",
-            "Give one of them.",
-        )
+        what = f"One setting has two values in {where}."
+        raise ConfigError(what, f"{names[path]} and {name} are both {path}", "Give one of them.")
 
 
 def from_flags(args: Sequence[str]) -> Flat:
@@ -115,11 +109,8 @@ def from_flags(args: Sequence[str]) -> Flat:
     while index < len(args):
         word = args[index]
         if not word.startswith("--"):
-            raise ConfigError(
-                "A value stands where a flag was expected.",
-                f"given: {word}",
-                "Write --setting value.",
-            )
+            what = "A value stands where a flag was expected."
+            raise ConfigError(what, f"given: {word}", "Write --setting value.")
         name, equals, value = word[2:].partition("=")
         end = index + 1
         while end < len(args) and not args[end].startswith("--"):
@@ -127,7 +118,10 @@ def from_flags(args: Sequence[str]) -> Flat:
         words = ([value] if equals else []) + list(args[index + 1 : end])
         index = end
         for path, given in one_flag(name, words, known).items():
-            check_given_once(path, f"--{name.replace('_', '-')}", names, "the flags")
+            said = f"--{name.replace('_', '-')}"
+            switch = said.replace("no-", "", 1)  # --no-X is --X false, and the last of them wins
+            is_off = switch[2:].replace("-", "_") == path
+            check_given_once(path, switch if is_off else said, names, "the flags")
             flat[path] = given
     return flat
 
@@ -138,25 +132,19 @@ def one_flag(name: str, words: list[str], known: Mapping[str, object]) -> Flat:
     group, _, last = path.rpartition(".")
     positive = f"{group}.{last[3:]}".lstrip(".")
     negated = last.startswith("no_") and positive in known and path not in known
-    path = resolve(positive if negated else path, known, "the flags")
+    path = setting_path(positive if negated else path, known, "the flags")
     kind = known.get(path)
     if kind is bool and not words:
         return {path: ["false" if negated else "true"]}
     if is_table(kind):  # --data.columns prompt question  ==  --data.columns.prompt question
         if not words or len(words) % 2:
-            raise ConfigError(
-                f"--{name} takes names and values in turn.",
-                f"given: {' '.join(words) or 'nothing'}",
-                f"Write --{name} NAME VALUE ...",
-            )
+            values, fix = f"given: {' '.join(words) or 'nothing'}", f"Write --{name} NAME VALUE ..."
+            raise ConfigError(f"--{name} takes names and values in turn.", values, fix)
         pairs = zip(words[::2], words[1::2], strict=True)
-        return {resolve(f"{path}.{key}", known, "the flags"): [item] for key, item in pairs}
+        return {setting_path(f"{path}.{key}", known, "the flags"): [item] for key, item in pairs}
     if not is_list(kind) and not path.startswith(SWEEP) and len(words) != 1:
-        raise ConfigError(
-            f"--{name} takes one value.",
-            f"given: {' '.join(words) or 'none'}",
-            "Give exactly one.",
-        )
+        what = f"--{name} takes one value."
+        raise ConfigError(what, f"given: {' '.join(words) or 'none'}", "Give exactly one.")
     return {path: words}
 
 

@@ -1,4 +1,4 @@
-"""Files that are whole or not there: atomic writes, JSON and Parquet through them, content hashes."""
+"""Files that are whole or not there, written atomically; hashes of their content."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 def is_disk_full(error: Exception) -> bool:
-    """Whether a write ran out of space; what is written in Rust tells it in its text only."""
+    """Whether a write ran out of space; Rust code tells it in its text only."""
     if isinstance(error, Interrupted):  # it has been said by whoever met it first
         return False
     number = error.errno if isinstance(error, OSError) else None
@@ -54,7 +54,7 @@ def full_disk_interrupts(folder: Path) -> Iterator[None]:
 
 @contextmanager
 def atomic(path: Path) -> Iterator[Path]:
-    """Yield a temporary path beside `path`, which is renamed on success and removed on failure.
+    """Yield a temporary path, which becomes `path` on success and vanishes on failure.
 
     Works for a file or a folder that the body creates at the yielded path; it is flushed to disk
     first. A folder replaces an existing one. Raises Interrupted (exit 75) when the disk is full.
@@ -91,8 +91,8 @@ def remove(path: Path) -> None:
 
 
 def sync(path: Path) -> None:
-    """Flush a file, or every file of a folder, to disk: a rename must never come before its content."""
-    for file in files_of(path) if path.is_dir() else [path]:
+    """Flush a file, or a folder's files, to disk, before what renames them."""
+    for file in list_files(path) if path.is_dir() else [path]:
         with file.open("rb") as handle:
             os.fsync(handle.fileno())
 
@@ -169,7 +169,7 @@ def changed_file(folder: Path, hashes: Mapping[str, str]) -> str:
     return ""
 
 
-def files_of(folder: Path) -> list[Path]:
+def list_files(folder: Path) -> list[Path]:
     """Every file below a folder, sorted, without temporaries of unfinished writes."""
     return sorted(
         path

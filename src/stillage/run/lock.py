@@ -16,9 +16,10 @@ from stillage.errors import ConfigError
 
 @contextmanager
 def locked(folder: Path, *, wait: bool = False) -> Iterator[None]:
-    """Hold the folder's lock; the operating system drops it when the process dies, so that a stale one cannot be left.
+    """Hold the folder's lock, which the operating system drops when the process dies.
 
-    Raises ConfigError naming process and host when another live process holds it, unless asked to `wait` for it.
+    Raises ConfigError naming process and host when another live process holds it, unless asked to
+    `wait` for it.
     """
     with take(folder, wait) as handle:
         handle.truncate(0)
@@ -28,7 +29,10 @@ def locked(folder: Path, *, wait: bool = False) -> Iterator[None]:
 
 
 def take(folder: Path, wait: bool) -> TextIO:
-    """The lock file, open and locked. An owner may remove it as it ends: who locked the removed one tries again."""
+    """The lock file, open and locked.
+
+    An owner may remove it as it ends: who locked the removed one tries again.
+    """
     path = folder / ".lock"
     while True:
         folder.mkdir(parents=True, exist_ok=True)
@@ -51,7 +55,7 @@ def take(folder: Path, wait: bool) -> TextIO:
 
 
 def is_open(handle: TextIO, path: Path) -> bool:
-    """Is it the file that lies at the path now?"""
+    """Whether it is the file that lies at the path now."""
     try:
         return os.path.samestat(os.fstat(handle.fileno()), path.stat())
     except FileNotFoundError:
@@ -59,7 +63,7 @@ def is_open(handle: TextIO, path: Path) -> bool:
 
 
 def check_free(folder: Path) -> None:
-    """The refusal that `locked` would raise now, without taking the lock; writes nothing."""
+    """Raise what `locked` would now, without taking the lock; writes nothing."""
     with suppress(FileNotFoundError), (folder / ".lock").open(encoding="utf-8") as handle:
         try:
             fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
@@ -70,8 +74,6 @@ def check_free(folder: Path) -> None:
 def in_use(folder: Path, handle: TextIO) -> ConfigError:
     """What is said of a folder that another process holds; handle: its lock file."""
     handle.seek(0)
-    return ConfigError(
-        f"The run folder {folder} is in use by a live process.",
-        f"owner: {handle.read().strip() or 'unknown'}",
-        "Wait for it to end, stop it, or choose another folder with --out.",
-    )
+    what = f"The run folder {folder} is in use by a live process."
+    fix = "Wait for it to end, stop it, or choose another folder with --out."
+    return ConfigError(what, f"owner: {handle.read().strip() or 'unknown'}", fix)

@@ -25,8 +25,8 @@ from stillage.run.flags import (
     Flat,
     check_given_once,
     is_table,
-    resolve,
     setting_kinds,
+    setting_path,
     to_args,
 )
 
@@ -36,6 +36,7 @@ HEADINGS = ("Parsing error", "Unrecognized options", "Required options")
 HARMLESS = ("out", "jobs", "track", "report.")
 """Settings that may differ when a run is continued: its place, speed, and looks of the report."""
 SHARES = "data.shares"
+type_hints = functools.cache(typing.get_type_hints)
 
 
 def from_yaml(text: str, where: str) -> Flat:
@@ -46,28 +47,19 @@ def from_yaml(text: str, where: str) -> Flat:
     import yaml
 
     try:
-        tags = [
-            token.start_mark.line + 1
-            for token in yaml.scan(text)
-            if isinstance(token, yaml.TagToken)
-        ]
-        if tags:
-            raise ConfigError(
-                f"{where}, line {tags[0]}: a YAML tag is not allowed.",
-                "given: !...",
-                "Use plain values.",
-            )
+        for token in yaml.scan(text):
+            if isinstance(token, yaml.TagToken):
+                what = f"{where}, line {token.start_mark.line + 1}: a YAML tag is not allowed."
+                raise ConfigError(what, "given: !...", "Use plain values.")
         tree = written_tree(text)
     except yaml.YAMLError as error:
-        raise ConfigError(
-            f"{where} is not valid YAML.", " ".join(str(error).split()), "Mend that line."
-        ) from error
+        what, values = f"{where} is not valid YAML.", " ".join(str(error).split())
+        raise ConfigError(what, values, "Mend that line.") from error
     if tree in ("", None):
         return {}
     if not isinstance(tree, dict):
-        raise ConfigError(
-            f"{where} is not a table of settings.", f"given: {str(tree)[:60]}", "Write `seed: 1`."
-        )
+        what, values = f"{where} is not a table of settings.", f"given: {str(tree)[:60]}"
+        raise ConfigError(what, values, "Write `seed: 1`.")
     sweep = tree.get("sweep")
     cases = sweep.pop("cases", {}) if isinstance(sweep, dict) else {}
     return from_tree(tree, where) | from_cases(cases, where)
@@ -81,7 +73,7 @@ def written_tree(text: str) -> object:
 
 
 def written_settings(run: Path) -> dict[str, Any]:
-    """Read the config.yaml of a run as a nested table of text; empty where there is none.
+    """Read the config.yaml of a run as a nested table of text, empty without one.
 
     For readers of finished runs: settings that this version does not know are taken as they are.
     """
@@ -103,16 +95,13 @@ def from_tree(tree: object, where: str) -> Flat:
             for key, value in node.items():
                 walk(value, f"{path}.{key}" if path else str(key))
         elif isinstance(node, list) and not all(isinstance(item, str) for item in node):
-            raise ConfigError(
-                f"{path!r} in {where} must be a list of plain values.",
-                f"given: {node}",
-                "Flatten it.",
-            )
+            what = f"{path!r} in {where} must be a list of plain values."
+            raise ConfigError(what, f"given: {node}", "Flatten it.")
         else:
             words = [str(item) for item in node] if isinstance(node, list) else [str(node)]
             if words == [""] and any(name.startswith(f"{path}.") for name in known):
                 return  # `data:` with nothing below it
-            name, path = path, resolve(path, known, where)
+            name, path = path, setting_path(path, known, where)
             check_given_once(path, name, names, where)
             if not (is_table(known.get(path)) and words == [""]):
                 flat[path] = [] if words == ["null"] else words
@@ -127,14 +116,11 @@ def from_cases(cases: object, where: str) -> Flat:
     ConfigError for any other shape.
     """
     flat: Flat = {}
-    shape = isinstance(cases, dict) and all(
-        isinstance(axis, dict) and axis for axis in cases.values()
-    )
-    if not isinstance(cases, dict) or not shape:
+    axes = cases.values() if isinstance(cases, dict) else [cases]
+    if not isinstance(cases, dict) or not all(isinstance(axis, dict) and axis for axis in axes):
+        what, values = f"sweep.cases in {where} names no cases.", f"given: {str(cases)[:60]}"
         fix = "Write e.g. cases: {size: {small: {student.width: 64}, large: {student.width: 128}}}."
-        raise ConfigError(
-            f"sweep.cases in {where} names no cases.", f"given: {str(cases)[:60]}", fix
-        )
+        raise ConfigError(what, values, fix)
     for axis, named in cases.items():
         for name, tree in named.items():
             inner = from_tree(tree if isinstance(tree, dict) else {}, f"{where}, case {name}")
@@ -143,30 +129,27 @@ def from_cases(cases: object, where: str) -> Flat:
     return flat
 
 
-def tables(flat: Flat) -> dict[str, dict[str, str | float]]:
+def table_settings(flat: Flat) -> dict[str, dict[str, str | float]]:
     """Collect the dict settings among the flat ones.
 
     A table that is given replaces its default as a whole; DataConfig completes shares.
     """
-    found: dict[str, dict[str, str | float]] = {}
+    given: dict[str, dict[str, str | float]] = {}
     for name, kind in setting_kinds().items():
-        given = {
-            path.removeprefix(f"{name}."): words
-            for path, words in flat.items()
-            if path.startswith(f"{name}.")
-        }
-        if not is_table(kind) or not (given or name in flat):
+        start = f"{name}."
+        entries = {path[len(start) :]: one for path, one in flat.items() if path.startswith(start)}
+        if not is_table(kind) or not (entries or name in flat):
             continue
         number = typing.get_args(kind)[1] is float
         try:
-            found[name] = {
-                key: float(words[0]) if number else " ".join(words) for key, words in given.items()
+            given[name] = {
+                key: float(words[0]) if number else " ".join(words)
+                for key, words in entries.items()
             }
         except (ValueError, IndexError) as error:
-            raise ConfigError(
-                f"{name} takes numbers.", f"given: {given}", "Write e.g. private: 0.25."
-            ) from error
-    return found
+            values, fix = f"given: {entries}", "Write e.g. private: 0.25."
+            raise ConfigError(f"{name} takes numbers.", values, fix) from error
+    return given
 
 
 def shares_over(flat: Flat, flags: Flat) -> Flat:
@@ -179,9 +162,9 @@ def shares_over(flat: Flat, flags: Flat) -> Flat:
     if not on_top or not below:
         return flags
     usual = filled(
-        {part: float(share) for part, share in tables(below)[SHARES].items()}, SHARES_USUAL
+        {part: float(share) for part, share in table_settings(below)[SHARES].items()}, SHARES_USUAL
     )
-    tables(on_top)  # are they numbers?
+    table_settings(on_top)  # are they numbers?
     named = {path.removeprefix(start): float(words[0]) for path, words in on_top.items()}
     whole = {**dict.fromkeys(usual, 0.0), **filled(named, usual)}
     return flags | {f"{start}{part}": [repr(share)] for part, share in whole.items()}
@@ -197,23 +180,20 @@ def typed(kind: type[Group], args: Sequence[str], prog: str) -> Group:
             return tyro.cli(kind, args=args, prog=prog)
     except SystemExit as error:
         lines = [line.strip("│╭╮╰╯─- ") for line in printed.getvalue().splitlines()]
-        said = [
-            line for line in lines if line and "help" not in line.lower() and line not in HEADINGS
-        ]
+        told = [line for line in lines if line and "help" not in line.lower()]
+        said = [line for line in told if line not in HEADINGS]
         what = said[0] if said else "A setting has a value of the wrong type."
-        raise ConfigError(
-            what, " ".join(said[1:3]), f"`{prog} --help` shows the settings."
-        ) from error
+        fix = f"`{prog} --help` shows the settings."
+        raise ConfigError(what, " ".join(said[1:3]), fix) from error
 
 
 def build(flat: Flat) -> Config:
     """Make a Config of flat settings; ConfigError for a value of the wrong type."""
     config = typed(Config, to_args(flat), "stillage run")
-    for path, table in tables(flat).items():
+    for path, table in table_settings(flat).items():
         group, name = path.split(".")
-        config = dataclasses.replace(
-            config, **{group: dataclasses.replace(getattr(config, group), **{name: table})}
-        )
+        changed = dataclasses.replace(getattr(config, group), **{name: table})
+        config = dataclasses.replace(config, **{group: changed})
     return config
 
 
@@ -225,22 +205,16 @@ def to_plain(value: object) -> object:
     """
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         hints = type_hints(type(value))
-        found = {entry.name: getattr(value, entry.name) for entry in dataclasses.fields(value)}
+        entries = {entry.name: getattr(value, entry.name) for entry in dataclasses.fields(value)}
         return {
             name: float(item) if hints[name] is float else to_plain(item)
-            for name, item in found.items()
+            for name, item in entries.items()
         }
     if isinstance(value, dict):
         return {str(key): to_plain(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
         return [to_plain(item) for item in value]
     return str(value) if isinstance(value, Path) else value
-
-
-@functools.cache
-def type_hints(cls: type) -> dict[str, object]:
-    """Return the types of a dataclass's fields."""
-    return typing.get_type_hints(cls)
 
 
 def to_yaml(config: Config) -> str:
@@ -260,7 +234,7 @@ def flat_values(value: object, prefix: str = "") -> dict[str, object]:
     return {prefix: value}
 
 
-def difference(old: Config, new: Config) -> list[str]:
+def changed_numbers(old: Config, new: Config) -> list[str]:
     """List the settings that differ as `path: old -> new`, if they change a number."""
     before, after = flat_values(to_plain(old)), flat_values(to_plain(new))
     return [

@@ -1,7 +1,8 @@
-"""Progress of the loops over records: how many are done, and how long the rest will take.
+"""Progress of the loops over records: how many are done, and the time left.
 
-A loop takes `progress: Done | None` and calls it after every batch; who runs the loop knows what it is for (`Doing`), and
-whoever watches gets facts to show: {"model", "doing", "done", "of", "eta_s"}, which go through JSON between processes.
+A loop takes `progress: Done | None` and calls it after every batch; who runs the loop knows what it
+is for (`Doing`), and whoever watches gets facts to show: {"model", "doing", "done", "of", "eta_s"},
+which go through JSON between processes.
 """
 
 from __future__ import annotations
@@ -11,7 +12,9 @@ from collections.abc import Callable
 from typing import Any
 
 Done = Callable[[int, int, float], None]
-"""done(rows, of so many, share of the work, 0 to 1): rows need not cost the same, so the share tells the time left."""
+"""done(rows, of so many, share of the work, 0 to 1).
+
+Rows need not cost the same, so the share tells the time left."""
 Doing = Callable[[str], Done]
 """doing("scoring {} records"): a loop begins; its count is put where the braces are."""
 
@@ -22,7 +25,7 @@ def unheard(what: str) -> Done:
 
 
 def watched(tell: Callable[[dict[str, Any]], None], model: str) -> Doing:
-    """Loops about one model, told as facts; the time left is that of the share of work which is not done."""
+    """Tell the loops about one model as facts, with the time that is left."""
 
     def doing(what: str) -> Done:
         started = time.monotonic()

@@ -24,22 +24,17 @@ class Range:
     below: bool = False
 
     def __contains__(self, value: float) -> bool:
-        """Is the number in the range? NaN and infinity never are."""
+        """Whether the number is in the range; NaN and infinity never are."""
         enough = self.low < value if self.above else self.low <= value
-        return (
-            enough
-            and (value < self.high if self.below else value <= self.high)
-            and math.isfinite(value)
-        )
+        little = value < self.high if self.below else value <= self.high
+        return enough and little and math.isfinite(value)
 
     def __str__(self) -> str:
         """The range in words: at least 0 and below 1."""
         words = f"{'more than' if self.above else 'at least'} {self.low:g}"
-        return words + (
-            f" and {'below' if self.below else 'at most'} {self.high:g}"
-            if self.high < math.inf
-            else ""
-        )
+        if self.high == math.inf:
+            return words
+        return f"{words} and {'below' if self.below else 'at most'} {self.high:g}"
 
 
 ANY, SOME = Range(low=0), Range(low=1)
@@ -47,6 +42,7 @@ SHARE = Range(low=0, high=1)
 PART = Range(low=0, high=1, above=True)
 BELOW_ONE = Range(low=0, high=1, below=True)
 INSIDE = Range(low=0, high=1, above=True, below=True)
+POSITIVE = Range(low=0, above=True)
 
 TRAIN: Mapping[str, Range] = {
     "epochs": ANY,
@@ -111,7 +107,7 @@ GROUPS: Mapping[str, Mapping[str, Range]] = {
         "prefix_records": ANY,
         "mope_copies": SOME,
         "mope_sigma": ANY,
-        "dc_pdd_cap": Range(low=0, above=True),
+        "dc_pdd_cap": POSITIVE,
         "fprs": INSIDE,
         "harmless_auc": Range(low=0.5, high=1, above=True, below=True),
         "harmless_tpr": INSIDE,
@@ -160,18 +156,13 @@ def check_shares(shares: Mapping[str, float]) -> None:
     for part in shares:
         if part not in PARTS:
             fix = did_you_mean(part, PARTS, f"Parts are: {', '.join(PARTS)}.")
-            raise ConfigError(
-                "data.shares names a part that does not exist.", f"unknown: {part}", fix
-            )
+            what = "data.shares names a part that does not exist."
+            raise ConfigError(what, f"unknown: {part}", fix)
     total = sum(shares.values())
     if any(share not in SHARE for share in shares.values()) or not 0 < total <= 1 + 1e-9:
-        values = (
-            ", ".join(f"{part} {share:g}" for part, share in shares.items()) + f" (sum {total:g})"
-        )
-        fix = "Correct the shares."
-        raise ConfigError(
-            "data.shares must be between 0 and 1, and add up to 1 at most.", values, fix
-        )
+        values = ", ".join(f"{part} {share:g}" for part, share in shares.items())
+        what = "data.shares must be between 0 and 1, and add up to 1 at most."
+        raise ConfigError(what, f"{values} (sum {total:g})", "Correct the shares.")
 
 
 def check_numbers(config: Config) -> None:
@@ -186,8 +177,5 @@ def check_numbers(config: Config) -> None:
         steps, tokens = getattr(config, name).max_steps, getattr(config, name).max_trained_tokens
         if steps and tokens:
             values = f"{name}.max_steps: {steps}; {name}.max_trained_tokens: {tokens}"
-            raise ConfigError(
-                "A training ends after so many steps or after so many tokens.",
-                values,
-                "Give one of them.",
-            )
+            what = "A training ends after so many steps or after so many tokens."
+            raise ConfigError(what, values, "Give one of them.")

@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from stillage.run.stages import Stage, keys, stage_folder, status
+from stillage.run.stages import Stage, stage_folder, stage_keys, status
 
 CHECK_AHEAD = ("data", "tokenizer")
 """Stages that also check, before anything is trained, the shapes and limits of all models."""
@@ -66,7 +66,7 @@ def schedule(plans: Mapping[str, Planned]) -> Schedule:
     of_run: dict[str, tuple[str, ...]] = {}
     labels: dict[Path, str] = {}
     for run, plan in plans.items():
-        stages, found = plan.stages, keys(plan.stages)
+        stages, found = plan.stages, stage_keys(plan.stages)
         at = {
             stage.name: stage_folder(plan.run, stage, found[stage.name], plan.store)
             for stage in stages

@@ -1,7 +1,8 @@
-"""Stages: functions from inputs to a folder. Done if and only if the manifest, written last, still matches every file.
+"""Stages: functions from inputs to a folder, done once its manifest is written.
 
-A stage's key is the hash of its settings, its inputs' keys, the files it reads from outside, and a schema number that
-changes with the code's meaning. Training stages keep their checkpoints in the folder, so that a killed stage goes on.
+The manifest comes last and must still match every file. A stage's key is the hash of its settings,
+its inputs' keys, the files it reads from outside, and a schema number that changes with the code's
+meaning. Training stages keep their checkpoints in the folder, so that a killed stage goes on.
 """
 
 from __future__ import annotations
@@ -17,8 +18,8 @@ from typing import Any
 from stillage.errors import UserError
 from stillage.run.folder import (
     changed_file,
-    files_of,
     hash_files,
+    list_files,
     read_json,
     remove,
     sha256_text,
@@ -39,11 +40,10 @@ class Stage:
     settings: Mapping[str, Any]  # JSON-able; everything that decides the content
     work: Callable[[Path], None]
     inputs: tuple[str, ...] = ()  # names of stages before it
-    outside: Mapping[str, str] = field(
-        default_factory=dict
-    )  # path -> sha256 of files it reads from elsewhere
+    # path -> sha256 of files it reads from elsewhere
+    outside: Mapping[str, str] = field(default_factory=dict)
     schema: int = 1
-    secret: str = ""  # also in the key, and written nowhere: without it nobody can try guesses at the inputs on the key
+    secret: str = ""  # in the key and written nowhere, so that nobody can try guesses at the inputs
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,19 +56,15 @@ class Status:
     reason: str
 
 
-def keys(stages: Sequence[Stage]) -> dict[str, str]:
-    """Each stage's key, known before anything runs. Stages come in order: inputs first."""
-    found: dict[str, str] = {}
+def stage_keys(stages: Sequence[Stage]) -> dict[str, str]:
+    """Each stage's key, known before anything runs; a stage comes after its inputs."""
+    keys: dict[str, str] = {}
     for stage in stages:
-        found[stage.name] = stage_key(
-            stage.name,
-            stage.settings,
-            {name: found[name] for name in stage.inputs},
-            stage.outside,
-            stage.schema,
-            stage.secret,
+        inputs = {name: keys[name] for name in stage.inputs}
+        keys[stage.name] = stage_key(
+            stage.name, stage.settings, inputs, stage.outside, stage.schema, stage.secret
         )
-    return found
+    return keys
 
 
 def stage_key(
@@ -79,7 +75,10 @@ def stage_key(
     schema: int,
     secret: str = "",
 ) -> str:
-    """A stage's key from all that decides its content; inputs: name -> key, outside: path -> sha256."""
+    """A stage's key from all that decides its content.
+
+    inputs: name -> key, outside: path -> sha256.
+    """
     content = {
         "name": name,
         "settings": settings,
@@ -91,42 +90,35 @@ def stage_key(
     return sha256_text(json.dumps(content, sort_keys=True))
 
 
-def manifest_of(folder: Path) -> dict[str, Any] | None:
+def read_manifest(folder: Path) -> dict[str, Any] | None:
     """What a finished stage wrote down of itself; None where it is not finished."""
     path = folder / MANIFEST
     return read_json(path) if path.is_file() else None
 
 
 def recorded_key(folder: Path) -> str:
-    """The key that a stage was finished with, or else begun with; empty where there is nothing of it."""
-    manifest = manifest_of(folder)
+    """The key that a stage was finished with, or begun with; empty: neither."""
+    manifest = read_manifest(folder)
     return started_with(folder) if manifest is None else str(manifest["key"])
 
 
 def changed_settings(old: Mapping[str, Any], new: Mapping[str, Any]) -> str:
-    """The first few settings that differ, as text, by their full names: groups are compared setting by setting."""
-    before, after = (
-        by_full_name(json.loads(json.dumps(old))),
-        by_full_name(json.loads(json.dumps(new))),
-    )
+    """The first few settings that differ, as text, by their full names."""
+    before, after = (by_full_name(json.loads(json.dumps(settings))) for settings in (old, new))
     names = [name for name in {**before, **after} if before.get(name) != after.get(name)]
     said = [
-        f"{name}: {shortened(before.get(name))} -> {shortened(after.get(name))}"
-        for name in names[:3]
+        f"{one}: {shortened(before.get(one))} -> {shortened(after.get(one))}" for one in names[:3]
     ]
     return ", ".join([*said, *([f"and {len(names) - 3} more"] if len(names) > 3 else [])])
 
 
 def by_full_name(settings: Mapping[str, Any], group: str = "") -> dict[str, Any]:
     """Nested settings as one dict of "group.name"."""
-    found: dict[str, Any] = {}
+    flat: dict[str, Any] = {}
     for name, value in settings.items():
-        found |= (
-            by_full_name(value, f"{group}{name}.")
-            if isinstance(value, dict)
-            else {group + name: value}
-        )
-    return found
+        is_group = isinstance(value, dict)
+        flat |= by_full_name(value, f"{group}{name}.") if is_group else {group + name: value}
+    return flat
 
 
 def shortened(value: object, most: int = 60) -> str:
@@ -136,12 +128,12 @@ def shortened(value: object, most: int = 60) -> str:
 
 
 def stage_folder(run: Path, stage: Stage, key: str, store: Path | None) -> Path:
-    """Where the stage's files are: in the run folder, or in a store that several runs share, named by the key."""
+    """Where the stage's files are: in the run, or by key in a store that runs share."""
     return run / stage.name if store is None else store / f"{stage.name}-{key[:16]}"
 
 
 def link(run: Path, stage: Stage, folder: Path) -> None:
-    """Let the run folder's entry for the stage point to its place in a store; nothing to do where it is the place."""
+    """Let the run folder's entry for the stage point to its place in a store, if any."""
     entry = run / stage.name
     if folder == entry or (entry.is_symlink() and entry.resolve() == folder.resolve()):
         return
@@ -152,36 +144,29 @@ def link(run: Path, stage: Stage, folder: Path) -> None:
 
 
 def give_to_store(entry: Path, folder: Path) -> None:
-    """Move a stage that lies in the run folder itself to its place in the store; what has no place there is set aside."""
+    """Move a stage from the run folder to its place in the store, or set it aside."""
     key = recorded_key(entry)
     if key and folder.name.endswith(key[:16]) and not folder.exists():
         folder.parent.mkdir(parents=True, exist_ok=True)
         entry.rename(folder)
-    elif (manifest := manifest_of(entry)) is not None and manifest == manifest_of(folder):
+    elif (manifest := read_manifest(entry)) is not None and manifest == read_manifest(folder):
         remove(entry)
     else:
         set_aside(entry, key)
 
 
 def status(folder: Path, stage: Stage, key: str) -> Status:
-    """Has the stage been done with this key, and are its files intact? Reads, never writes."""
-    manifest_path = folder / MANIFEST
-    if not manifest_path.is_file():
+    """Whether the stage is done with this key and its files are intact; only reads."""
+    manifest, is_done = read_manifest(folder), False
+    if manifest is None:
         reason = "continues where it stopped" if started_with(folder) == key else NOT_DONE
-        return Status(name=stage.name, key=key, is_done=False, reason=reason)
-    manifest = read_json(manifest_path)
-    if manifest["key"] != key:
+    elif manifest["key"] != key:
         reason = changed_settings(manifest["settings"], stage.settings) or "an input changed"
-        return Status(name=stage.name, key=key, is_done=False, reason=reason)
-    wrong = changed_file(folder, manifest["files"])
-    if wrong:
-        return Status(name=stage.name, key=key, is_done=False, reason=f"damaged: {wrong}")
-    return Status(
-        name=stage.name,
-        key=key,
-        is_done=True,
-        reason="finished before with the same settings and inputs",
-    )
+    elif wrong := changed_file(folder, manifest["files"]):
+        reason = f"damaged: {wrong}"
+    else:
+        is_done, reason = True, "finished before with the same settings and inputs"
+    return Status(name=stage.name, key=key, is_done=is_done, reason=reason)
 
 
 def started_with(folder: Path) -> str:
@@ -191,7 +176,7 @@ def started_with(folder: Path) -> str:
 
 
 def set_aside(folder: Path, key: str) -> None:
-    """Move a finished stage of other settings out of the way; nothing a user waited for is deleted."""
+    """Move a finished stage of other settings out of the way; it is not deleted."""
     target = folder.parent / "aside" / f"{folder.name}-{key[:8]}"
     remove(target)
     target.parent.mkdir(exist_ok=True)
@@ -200,14 +185,15 @@ def set_aside(folder: Path, key: str) -> None:
 
 
 def run_stage(folder: Path, stage: Stage, key: str) -> None:
-    """Do the stage's work and seal it with its manifest; a later kill leaves it either sealed or to be continued."""
-    manifest_path = folder / MANIFEST
-    if manifest_path.is_file():
-        manifest = read_json(manifest_path)
-        if manifest["key"] != key:
-            set_aside(folder, manifest["key"])
-        else:
-            remove(folder)  # damaged: no file of it can be trusted
+    """Do the stage's work and seal it with its manifest.
+
+    A kill leaves it either sealed or to be continued.
+    """
+    manifest = read_manifest(folder)
+    if manifest is not None and manifest["key"] != key:
+        set_aside(folder, manifest["key"])
+    elif manifest is not None:
+        remove(folder)  # damaged: no file of it can be trusted
     elif folder.exists() and started_with(folder) != key:
         remove(folder)
     folder.mkdir(parents=True, exist_ok=True)
@@ -218,19 +204,15 @@ def run_stage(folder: Path, stage: Stage, key: str) -> None:
         if [path.name for path in folder.iterdir()] == [STARTED]:
             remove(folder)  # nothing was made, so nothing is left behind
         raise
-    made = [path for path in files_of(folder) if path != folder / STARTED]
-    digests = hash_files(folder, made)
-    write_json(
-        manifest_path,
-        {
-            "key": key,
-            "settings": dict(stage.settings),
-            "inputs": list(stage.inputs),
-            "outside": dict(stage.outside),
-            "schema": stage.schema,
-            "files": digests,
-        },
-    )
-    remove(
-        folder / STARTED
-    )  # after the manifest: a kill while files are hashed must not cost what was made
+    made = [path for path in list_files(folder) if path != folder / STARTED]
+    content = {
+        "key": key,
+        "settings": dict(stage.settings),
+        "inputs": list(stage.inputs),
+        "outside": dict(stage.outside),
+        "schema": stage.schema,
+        "files": hash_files(folder, made),
+    }
+    write_json(folder / MANIFEST, content)
+    # after the manifest: a kill while files are hashed must not cost what was made
+    remove(folder / STARTED)

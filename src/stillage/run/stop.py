@@ -1,4 +1,7 @@
-"""Ctrl-C and SIGTERM: the work in hand is finished or thrown away whole, and the same command continues the run."""
+"""Ctrl-C and SIGTERM, after which the same command continues the run.
+
+The work in hand is finished or thrown away whole.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +14,7 @@ from stillage.errors import Interrupted
 
 
 class Stopped(BaseException):
-    """A signal asked the process to end. Not an Exception, so that no handler of errors swallows it."""
+    """A signal asked the process to end; no handler of an Exception swallows it."""
 
     def __init__(self, number: int) -> None:
         """number: the signal's."""
@@ -20,7 +23,7 @@ class Stopped(BaseException):
 
 
 class Stop:
-    """Remembers that a signal came; inside `deferred()` the work polls it, elsewhere it raises at once."""
+    """Remembers that a signal came: polled inside `deferred()`, raised elsewhere."""
 
     def __init__(self) -> None:
         """No signal yet."""
@@ -28,7 +31,7 @@ class Stop:
         self.is_deferred = False
 
     def __call__(self) -> bool:
-        """Has a signal come?"""
+        """Whether a signal has come."""
         return self.number != 0
 
     def handle(self, number: int, _frame: FrameType | None) -> None:
@@ -40,7 +43,10 @@ class Stop:
 
     @contextmanager
     def deferred(self) -> Iterator[None]:
-        """Inside, a first signal only sets the flag; work that then stops with Interrupted ends as the signal asks."""
+        """Let a first signal only set the flag, for work that polls it.
+
+        Work that then stops with Interrupted ends as the signal asks.
+        """
         self.is_deferred = True
         try:
             yield

@@ -13,7 +13,8 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING, Literal
 
-from stillage.distill.settings import Sampling, check_range
+from stillage.distill.settings import Sampling
+from stillage.run.ranges import ANY, BELOW_ONE, SHARE, SOME, check_group
 from stillage.types import Method, Source, Step, StudentRollout, StudentState
 
 if TYPE_CHECKING:
@@ -45,10 +46,8 @@ class Params:
 
     def __post_init__(self) -> None:
         """ConfigError for a value outside its range."""
-        check_range(self, "alpha", low=0, high=1, below=True)
-        check_range(self, "init_threshold", low=0, high=1)
-        check_range(self, "loss_eps", low=0)
-        check_range(self, "capacity", low=1)
+        ranges = {"alpha": BELOW_ONE, "init_threshold": SHARE, "loss_eps": ANY, "capacity": SOME}
+        check_group(self, ranges)
 
 
 def terms(step: Step, params: Params) -> dict[str, torch.Tensor]:

@@ -14,7 +14,8 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from stillage.distill.rollouts import by_student
-from stillage.distill.settings import Sampling, check_range
+from stillage.distill.settings import Sampling
+from stillage.run.ranges import ANY, SHARE, check_group
 from stillage.types import Method, Source, Step, StudentRollout, StudentState
 
 if TYPE_CHECKING:
@@ -36,8 +37,7 @@ class Params:
 
     def __post_init__(self) -> None:
         """ConfigError for a value outside its range."""
-        check_range(self, "data_rate_end", low=0, high=1)
-        check_range(self, "capacity", low=0)
+        check_group(self, {"data_rate_end": SHARE, "capacity": ANY})
 
 
 def terms(step: Step, params: Params) -> dict[str, torch.Tensor]:

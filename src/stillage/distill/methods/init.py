@@ -11,7 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from stillage.distill.methods.sft import terms
-from stillage.distill.settings import check_range
+from stillage.run.ranges import POSITIVE, check_group
 from stillage.types import Method
 
 
@@ -24,7 +24,7 @@ class Params:
 
     def __post_init__(self) -> None:
         """ConfigError for a budget that is none."""
-        check_range(self, "epochs", low=0, above=True)
+        check_group(self, {"epochs": POSITIVE})
 
 
 METHOD = Method(

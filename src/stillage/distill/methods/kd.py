@@ -10,7 +10,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from stillage.distill.settings import check_divergence_settings, check_range, divergence_params
+from stillage.distill.settings import check_divergence_settings, divergence_params
+from stillage.run.ranges import ANY, POSITIVE, check_group
 from stillage.types import Method, Step
 
 if TYPE_CHECKING:
@@ -45,10 +46,8 @@ class Params:
     def __post_init__(self) -> None:
         """ConfigError for a value out of range, or one that the divergence ignores."""
         check_divergence_settings(self)
-        for name in ("kd_weight", "ce_weight"):
-            check_range(self, name, low=0)
-        check_range(self, "kd_temperature", low=0, above=True)
-        check_range(self, "kd_weight" if self.ce_weight == 0 else "ce_weight", low=0, above=True)
+        check_group(self, {"kd_weight": ANY, "ce_weight": ANY, "kd_temperature": POSITIVE})
+        check_group(self, {"ce_weight" if self.ce_weight else "kd_weight": POSITIVE})
 
 
 def terms(step: Step, params: Params) -> dict[str, torch.Tensor]:
@@ -66,12 +65,12 @@ def terms(step: Step, params: Params) -> dict[str, torch.Tensor]:
         t_squared=params.t_squared,
         weights=(params.kd_weight, params.ce_weight),
     )
-    found = {}
+    named = {}
     if params.kd_weight:
-        found["kd"] = params.kd_weight * both.kd
+        named["kd"] = params.kd_weight * both.kd
     if params.ce_weight:
-        found["ce"] = params.ce_weight * both.ce
-    return found
+        named["ce"] = params.ce_weight * both.ce
+    return named
 
 
 METHOD = Method(

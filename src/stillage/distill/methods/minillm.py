@@ -20,8 +20,8 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
-from stillage.distill.settings import check_range
 from stillage.errors import ConfigError
+from stillage.run.ranges import ANY, POSITIVE, SHARE, SOME, check_group
 from stillage.types import Array, Decoding, Method, MixedRollout, Step
 
 if TYPE_CHECKING:
@@ -64,19 +64,12 @@ class Params:
 
     def __post_init__(self) -> None:
         """ConfigError for a value outside its range."""
-        for name in ("num_rollouts", "inner_epochs", "max_new_tokens"):
-            check_range(self, name, low=1)
-        for name in ("gamma", "clip"):
-            check_range(self, name, low=0, high=1)
-        check_range(self, "teacher_share", low=0, high=1)
-        check_range(self, "reward_scaling", low=0, above=True)
-        check_range(self, "reward_clip", low=0)
+        check_group(self, dict.fromkeys(("num_rollouts", "inner_epochs", "max_new_tokens"), SOME))
+        check_group(self, dict.fromkeys(("gamma", "clip", "teacher_share"), SHARE))
+        check_group(self, {"reward_scaling": POSITIVE, "reward_clip": ANY})
         if self.teacher_share == 1:
-            raise ConfigError(
-                "A text that the teacher writes alone says nothing about the student's.",
-                "teacher_share = 1",
-                "Choose less, or use --method seqkd.",
-            )
+            what = "A text that the teacher writes alone says nothing about the student's."
+            raise ConfigError(what, "teacher_share = 1", "Choose less, or use --method seqkd.")
 
 
 def terms(step: Step, params: Params) -> dict[str, torch.Tensor]:
@@ -87,16 +80,13 @@ def terms(step: Step, params: Params) -> dict[str, torch.Tensor]:
 
     logq_T, extras = token_logp(step.student, step.labels_T), step.extras
     weight_T = extras["weight"]
-    loss = clipped_policy_loss(
-        logq_T, extras["logq"], extras["advantage"], weight_T, clip=params.clip
-    )
-    found = {"policy": loss}
-    if params.single_step:
-        of_single_step = weight_T if params.weigh_single_step else None
-        found["single_step"] = sums(
-            step, divergence="rkl", weights=(1.0, 0.0), weight_T=of_single_step
-        ).kd
-    return found
+    old_T, advantage_T = extras["logq"], extras["advantage"]
+    policy = clipped_policy_loss(logq_T, old_T, advantage_T, weight_T, clip=params.clip)
+    if not params.single_step:
+        return {"policy": policy}
+    own_T = weight_T if params.weigh_single_step else None
+    single = sums(step, divergence="rkl", weights=(1.0, 0.0), weight_T=own_T).kd
+    return {"policy": policy, "single_step": single}
 
 
 def annotate(params: Params, texts: list[tuple[Array, Array]]) -> list[Mapping[str, Array]]:
@@ -105,14 +95,10 @@ def annotate(params: Params, texts: list[tuple[Array, Array]]) -> list[Mapping[s
 
     advantages = []
     for logq_T, logp_T in texts:
-        reward_T = pg.rewards(
-            logq_T, logp_T, scaling=params.reward_scaling, clip=params.reward_clip
-        )
-        advantages.append(
-            pg.rewards_to_go(
-                reward_T, gamma=params.gamma, length_norm=params.length_norm, own=params.own_reward
-            )
-        )
+        scaling, clip = params.reward_scaling, params.reward_clip
+        reward_T = pg.rewards(logq_T, logp_T, scaling=scaling, clip=clip)
+        gamma, norm, own = params.gamma, params.length_norm, params.own_reward
+        advantages.append(pg.rewards_to_go(reward_T, gamma=gamma, length_norm=norm, own=own))
     if params.whiten:
         advantages = pg.whiten(advantages)
     return [

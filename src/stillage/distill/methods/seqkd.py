@@ -13,8 +13,9 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Literal
 
-from stillage.distill.settings import Sampling, check_range
+from stillage.distill.settings import Sampling
 from stillage.errors import ConfigError
+from stillage.run.ranges import ANY, POSITIVE, SOME, check_group
 from stillage.types import Method, Step, TeacherRollout
 
 if TYPE_CHECKING:
@@ -42,19 +43,15 @@ class Params:
 
     def __post_init__(self) -> None:
         """ConfigError for a value out of range, or one that the decoding ignores."""
-        check_range(self, "beams", low=1)
-        for name in ("ce_weight", "kd_weight"):
-            check_range(self, name, low=0)
-        check_range(self, "kd_weight" if self.ce_weight == 0 else "ce_weight", low=0, above=True)
+        check_group(self, {"beams": SOME, "ce_weight": ANY, "kd_weight": ANY})
+        check_group(self, {"ce_weight" if self.ce_weight else "kd_weight": POSITIVE})
         if self.decoding != "sampling":
             for name, unused in asdict(Sampling()).items():
                 value = getattr(self.sampling, name)
                 if name != "max_new_tokens" and value != unused:
-                    raise ConfigError(
-                        f"{name} means nothing here.",
-                        f"decoding = {self.decoding}, {name} = {value}",
-                        "Leave it out, or use decoding = sampling.",
-                    )
+                    what = f"{name} means nothing here."
+                    fix = "Leave it out, or use decoding = sampling."
+                    raise ConfigError(what, f"decoding = {self.decoding}, {name} = {value}", fix)
 
 
 def terms(step: Step, params: Params) -> dict[str, torch.Tensor]:
@@ -71,31 +68,29 @@ def terms(step: Step, params: Params) -> dict[str, torch.Tensor]:
     cut_T = step.extras["cut"]
     kd = sums(step, weights=(params.kd_weight, 0.0), weight_T=1 - cut_T).kd
     ends = sums(replace(step, teacher=None), weights=(0.0, params.kd_weight), weight_T=cut_T).ce
-    ce = (
-        sums(replace(step, teacher=None), weights=(0.0, params.ce_weight)).ce
-        if params.ce_weight
-        else ends
-    )
+    ce = ends  # not asked for, unless it has a weight
+    if params.ce_weight:
+        ce = sums(replace(step, teacher=None), weights=(0.0, params.ce_weight)).ce
     return weighted(params, ce, kd) | {"end": params.kd_weight * ends}
 
 
 def weighted(params: Params, ce: torch.Tensor, kd: torch.Tensor) -> dict[str, torch.Tensor]:
     """The two sums with their weights, those that have one."""
-    found = {}
+    named = {}
     if params.ce_weight:
-        found["ce"] = params.ce_weight * ce
+        named["ce"] = params.ce_weight * ce
     if params.kd_weight:
-        found["kd"] = params.kd_weight * kd
-    return found
+        named["kd"] = params.kd_weight * kd
+    return named
 
 
 def rollout(params: Params) -> TeacherRollout:
     """The teacher writes all texts before the first step."""
-    drawn = params.sampling.decoding
+    decoding = params.sampling.decoding
+    if params.decoding != "sampling":
+        decoding = replace(decoding, sampling_temperature=0.0)
     return TeacherRollout(
-        decoding=drawn
-        if params.decoding == "sampling"
-        else replace(drawn, sampling_temperature=0.0),
+        decoding=decoding,
         beams=params.beams if params.decoding == "beam" else 1,
         stop_after=params.stop_after,
         soft_targets=params.kd_weight > 0,

@@ -49,14 +49,14 @@ def main(verb: str, words: list[str]) -> int:
     """Print one answer per prompt."""
     models, flags = split_at_flags(words)
     if len(models) != 1:
-        raise ConfigError(
-            "Which model?",
+        values, fix = (
             f"given: {' '.join(words) or 'nothing'}",
             f"stillage {verb} FOLDER --prompt TEXT",
         )
+        raise ConfigError("Which model?", values, fix)
     (model,) = models
     ask = typed(Ask, flags, f"stillage {verb} MODEL")
-    from stillage.cli.progress import Board
+    from stillage.cli.board import Board
     from stillage.data.chat_templates import layout_note
     from stillage.face.texts import answer_prompts, load_pair
     from stillage.run.progress import watched
@@ -79,13 +79,9 @@ def main(verb: str, words: list[str]) -> int:
         )
     for text in texts:
         print(text)
-    empty = sum(not text for text in texts)
-    if empty:
-        print(
-            f"{empty} of {len(texts)} answers {'is' if empty == 1 else 'are'} empty: nothing was written "
-            "before the end of the text",
-            file=sys.stderr,
-        )
+    if empty := sum(not text for text in texts):
+        many = f"{empty} of {len(texts)} answers {'is' if empty == 1 else 'are'} empty"
+        print(f"{many}: nothing was written before the end of the text", file=sys.stderr)
     return 0
 
 
@@ -96,19 +92,15 @@ def read_prompts(ask: Ask) -> list[str]:
     """
     if bool(ask.prompt) == bool(ask.file):
         given = f"prompt: {ask.prompt!r}; file: {ask.file!r}"
-        raise ConfigError(
-            "Give a prompt, or a file of prompts.",
-            given,
-            "Use either --prompt TEXT or --file PATH.",
-        )
+        fix = "Use either --prompt TEXT or --file PATH."
+        raise ConfigError("Give a prompt, or a file of prompts.", given, fix)
     if ask.prompt:
         return [ask.prompt]
     try:
         text = sys.stdin.read() if ask.file == "-" else Path(ask.file).read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        raise DataError(
-            "The file of prompts cannot be read.", f"{ask.file}: {error}", "Check the path."
-        ) from error
+        what, fix = "The file of prompts cannot be read.", "Check the path."
+        raise DataError(what, f"{ask.file}: {error}", fix) from error
     lines = [line for line in text.splitlines() if line.strip()]
     if not lines:
         raise DataError("The file of prompts is empty.", ask.file, "Write one prompt a line.")

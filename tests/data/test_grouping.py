@@ -17,7 +17,13 @@ from stillage.audit.duplicates import check_overlap, check_training_overlap
 from stillage.data.columns import record_id
 from stillage.data.draw import draw_split, share_counts
 from stillage.data.from_config import split_from_config
-from stillage.data.groups import allot_groups, cluster_numbers, draw_groups, prompt_text, whole_text
+from stillage.data.grouping import (
+    allot_groups,
+    cluster_numbers,
+    draw_groups,
+    prompt_text,
+    whole_text,
+)
 from stillage.data.records import Loaded
 from stillage.data.split import read_split, write_split
 from stillage.errors import DataError, UserError

@@ -24,11 +24,11 @@ def main(verb: str, words: list[str]) -> int:
     paths, flags = read_paths(f"stillage {verb}", words, ("RUN", "FOLDER"))
     typed(NoSettings, flags, f"stillage {verb}")
     from stillage.experiment.export import export
-    from stillage.run.folder import files_of
+    from stillage.run.folder import list_files
 
     run, target = map(Path, paths)
     stages = export(run, target)
-    size = sum(path.stat().st_size for path in files_of(target))
+    size = sum(path.stat().st_size for path in list_files(target))
     print(f"{len(stages)} stages, {size / 2**20:.1f} MiB: {', '.join(stages)}")
     print(f"run folder: {target}")
     return 0

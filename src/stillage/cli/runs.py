@@ -1,4 +1,4 @@
-"""`stillage run` and the verbs that do a part of it: one plan, continued if stopped."""
+"""`stillage run` and the verbs that do a part of it, continued if stopped."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from stillage.cli.board import watched_session
 from stillage.cli.command_line import plugin_files, read_settings
 from stillage.cli.grid import report_grid, run_grid
 from stillage.cli.outcome import finish, last_stage, print_plan
-from stillage.cli.progress import watched_session
 from stillage.face.config_source import own_folder
 from stillage.face.experiments import Session, say_first
 from stillage.run.config import Config
@@ -50,9 +50,9 @@ def main(verb: str, words: list[str]) -> int:
     files, words = plugin_files(words)
     if place()[1] == 1:
         with plugged(files) as plugins:
-            return (
-                run_child(words, plugins) if "--only" in words else do(verb, words, plugins, None)
-            )
+            if "--only" in words:
+                return run_child(words, plugins)
+            return do(verb, words, plugins, None)
     from stillage.cli.together import follow, lead
 
     team = join()

@@ -45,17 +45,11 @@ def main(verb: str, words: list[str]) -> int:
     folders, flags = split_at_flags(words)
     asked = typed(Comparison, flags, f"stillage {verb}")
     if not folders:
-        raise ConfigError(
-            "Which runs?",
-            f"given: {' '.join(words) or 'nothing'}",
-            "stillage compare RUN RUN, or GRID",
-        )
+        values, fix = f"given: {' '.join(words) or 'nothing'}", "stillage compare RUN RUN, or GRID"
+        raise ConfigError("Which runs?", values, fix)
     if not 0 < asked.level < 1:
-        raise ConfigError(
-            "The level must lie between 0 and 1.",
-            f"level: {asked.level}",
-            "Use a level such as 0.95.",
-        )
+        values, fix = f"level: {asked.level}", "Use a level such as 0.95."
+        raise ConfigError("The level must lie between 0 and 1.", values, fix)
     return compare_runs(list(map(Path, folders)), asked)
 
 
@@ -65,38 +59,37 @@ def compare_runs(folders: Sequence[Path], asked: Comparison) -> int:
     from stillage.report.comparison_tables import pairs_table, quality_tables, variants_table
     from stillage.report.side_by_side import side_by_side
 
-    found = side_by_side(folders, model=asked.model, attack=asked.attack, level=asked.level)
-    print(text(variants_table(found.results, found.seeds, found.doubtful)))
-    leakage = [pairs_table(found.results, asked.level)] if found.attack else []
-    for shown in (*leakage, *quality_tables(found.results, asked.level)):
+    compared = side_by_side(folders, model=asked.model, attack=asked.attack, level=asked.level)
+    print(text(variants_table(compared.results, compared.seeds, compared.doubtful)))
+    leakage = [pairs_table(compared.results, asked.level)] if compared.attack else []
+    for shown in (*leakage, *quality_tables(compared.results, asked.level)):
         if shown.rows:
             print(f"{shown.caption}\n{text(shown)}{shown.note}\n")
-    for line in found.said:
+    for line in compared.said:
         print(line)
     if asked.out is not None:
-        write_comparison(asked.out, found)
+        write_comparison(asked.out, compared)
     return 0
 
 
-def write_comparison(out: Path, found: SideBySide) -> None:
+def write_comparison(out: Path, compared: SideBySide) -> None:
     """Write compare.parquet and compare.json."""
     from stillage.run.folder import write_json
     from stillage.run.results import write_results
 
-    write_results(out / "compare.parquet", found.results)
+    write_results(out / "compare.parquet", compared.results)
     runs = [
         {"variant": name, "run": str(one.folder), "seed": one.seed, **table_hashes(one.folder)}
-        for name, group in found.variants.items()
+        for name, group in compared.variants.items()
         for one in group
     ]
-    left_out = list(map(str, found.unfinished))
     about = {
-        "model": found.model,
-        "attack": found.attack,
+        "model": compared.model,
+        "attack": compared.attack,
         "runs": runs,
-        "unfinished": left_out,
-        "said": found.said,
+        "said": compared.said,
     }
+    about["unfinished"] = list(map(str, compared.unfinished))
     write_json(out / "compare.json", about)
     print(f"every number: {out / 'compare.parquet'}")
 
@@ -109,13 +102,10 @@ def table_hashes(run: Path) -> dict[str, str]:
     from stillage.report.private import Sight, run_key
     from stillage.run.folder import sha256_file
 
-    paths = {
-        "scores": run / "audit" / "scores.parquet",
-        "samples": run / "evaluate" / "samples.parquet",
-    }
+    tables = [run / "audit" / "scores.parquet", run / "evaluate" / "samples.parquet"]
     sight = Sight(key=run_key(run))
     return {
-        f"{table}_keyed_sha256": sight.digest(sha256_file(path))
-        for table, path in paths.items()
+        f"{path.stem}_keyed_sha256": sight.digest(sha256_file(path))
+        for path in tables
         if path.is_file()
     }

@@ -47,12 +47,7 @@ class Board:
             self.bar.start()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        at: TracebackType | None,
-    ) -> None:
+    def __exit__(self, kind: object, error: BaseException | None, at: TracebackType | None) -> None:
         """Take the bar away."""
         if self.bar is not None:
             self.bar.stop()
@@ -104,7 +99,9 @@ def facts_in_words(facts: Mapping[str, Any], *, short: bool = False) -> str:
     if "model" in facts:
         parts.append(str(facts["model"]))
     if "doing" in facts:
-        parts.append(str(facts["doing"]).replace("{}", count_in_words(facts)))
+        count = f"{facts.get('done', 0):,}"
+        count += f" of {facts['of']:,}" if facts.get("of") is not None else ""
+        parts.append(str(facts["doing"]).replace("{}", count))
     if "total" in facts and "step" in facts and not short:
         percent = 100 * facts["step"] / max(1, facts["total"])
         parts.append(f"step {facts['step']}/{facts['total']} ({percent:.0f} %)")
@@ -115,12 +112,6 @@ def facts_in_words(facts: Mapping[str, Any], *, short: bool = False) -> str:
     if "eta_s" in facts:
         parts.append(f"{clock(facts['eta_s'])} left")
     return ", ".join(parts)
-
-
-def count_in_words(facts: Mapping[str, Any]) -> str:
-    """Write how many are done: 1,200 of 1,600; without "of" where the total is unknown."""
-    done = f"{facts.get('done', 0):,}"
-    return f"{done} of {facts['of']:,}" if facts.get("of") is not None else done
 
 
 def clock(seconds: float) -> str:

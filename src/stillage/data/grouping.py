@@ -35,10 +35,9 @@ def group_numbers(
 ) -> Array:
     """int[n]: equal numbers for records that must come into one part.
 
-    group_by: "" = each alone; "near" = near-duplicates, and records with one prompt of their own
-    whatever they answer (audited_share: the share of the records whose overlap is checked later;
-    checked_share: that whose prompts are); else a column kept in `meta`: equal values together, a
-    record without a value alone.
+    group_by: "": each alone; "near": near-duplicates, and records with one prompt of their own
+    whatever they answer (audited_share, checked_share: of the records, whose overlap and whose
+    prompts are checked later); else a column kept in `meta`, a record without a value alone.
     """
     count = len(records)
     if not group_by:
@@ -63,10 +62,9 @@ def allot_groups(
 ) -> dict[Part, list[Record]]:
     """Give each part whole groups at random, about its number of records.
 
-    Larger groups go first, in random order among equals, each to a part drawn in proportion to the
-    room it has left (the roomiest, where none has enough); records of their own are then permuted
-    and cut, and even out what groups left uneven. Where every record is alone, that is a plain
-    random draw. records: sorted, so that file order decides nothing.
+    Larger groups go first, each to a part drawn in proportion to the room it has left (the
+    roomiest, where none has enough); records of their own are then permuted and cut, and even out
+    what groups left uneven. records: sorted, so that file order decides nothing.
     """
     members: dict[int, list[Record]] = {}
     for record, number in zip(records, numbers.tolist(), strict=True):
@@ -101,7 +99,7 @@ def allot_groups(
 
 
 def _fill(room: Array, available: int) -> list[int]:
-    """How many single records each part gets: its room; where too few, the roomiest get less."""
+    """How many single records each part gets; where too few, the roomiest get less."""
     counts = np.maximum(room, 0)
     while counts.sum() > available:
         counts[counts.argmax()] -= 1

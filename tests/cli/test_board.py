@@ -10,8 +10,7 @@ from typing import Any
 
 import pytest
 
-from stillage.cli import progress
-from stillage.cli.progress import Board, facts_in_words
+from stillage.cli.board import Board, facts_in_words
 from stillage.face.evaluation import Matrix, with_defaults
 from stillage.models.batching import run_batches
 from stillage.models.beams import beam_search
@@ -54,7 +53,7 @@ def test_a_log_has_a_line_every_30_s(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     now = [0.0]
-    monkeypatch.setattr(progress.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr("stillage.cli.board.time.monotonic", lambda: now[0])
     with Board() as board:
         for seconds in (1, 29, 31, 40, 60, 61):
             now[0] = seconds

@@ -1,0 +1,72 @@
+"""Validations: the student's loss, and ROUGE-L of its greedy answers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from torch import nn
+
+from stillage.distill.batches import trained_tokens
+from stillage.distill.generation import GenerationContext, TextWriter, write_texts
+from stillage.distill.objective import sums
+from stillage.distill.precision import Precision
+from stillage.evaluate.rouge import rouge_l
+from stillage.models.decoder import read
+from stillage.models.padding import collate
+from stillage.types import Decoding, Example, Step
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerFast
+
+
+@torch.no_grad()
+def validation_sums(
+    model: nn.Module,
+    batches: Sequence[Sequence[Example]],
+    device: torch.device,
+    precision: Precision,
+) -> torch.Tensor:
+    """Return [sum of -log q(label) in nats, number of labels], float64.
+
+    The model is in eval mode meanwhile.
+    """
+    was_training = model.training
+    model.eval()
+    totals = torch.zeros(2, dtype=torch.float64, device=device)
+    for examples in batches:
+        batch = collate(examples, device)
+        with precision.autocast():
+            student = read(model, batch)  # pyright: ignore[reportArgumentType]
+            step = Step(student=student, teacher=None, labels_T=batch.labels_T, number=0)
+            totals[0] += sums(step).ce.double()
+        totals[1] += sum(trained_tokens(example) for example in examples)
+    model.train(was_training)
+    return totals
+
+
+def validation_rouge_l(
+    context: GenerationContext,
+    student: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerFast,
+    examples: Sequence[Example],
+) -> float:
+    """Mean ROUGE-L (0 to 1) of the student's greedy answers to the records' responses.
+
+    All processes share it. An answer may be as long as the longest of those responses; a record of
+    plain text is continued from its first token. The same weights give the same number. A response
+    without a word is left out; 0 where all are.
+    """
+    longest = max(int(example.response_T.sum()) for example in examples)
+    writer = TextWriter(model=student, decoding=Decoding(max_new_tokens=longest))
+    texts = write_texts(context, writer, examples, [example.record_id for example in examples])
+
+    def words(example: Example) -> str:
+        ids = example.ids_T[example.response_T].tolist()
+        return str(tokenizer.decode(ids, skip_special_tokens=True)).strip()
+
+    answers, references = [words(text) for text in texts], [[words(one)] for one in examples]
+    values = np.array(rouge_l(answers, references))
+    return float(values[~np.isnan(values)].mean()) if not np.isnan(values).all() else 0.0
