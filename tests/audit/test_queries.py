@@ -13,7 +13,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 from stillage.audit.attacks import ATTACKS
 from stillage.audit.membership import Audited, membership_results, score_table
-from stillage.audit.neighbours import neighbours
+from stillage.audit.neighbours import Swaps, neighbours
 from stillage.audit.partners import partners_of
 from stillage.audit.queries import (
     Material,
@@ -87,7 +87,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> World:
         public=tuple(public),
         nonmembers=tuple(drawn["nonmembers"][N:][:2]),
         members=tuple(drawn["private"][N:][:2]),
-        neighbours=tuple(neighbours(masked, records, count=4, share=0.1, top_k=5, seed=1)),
+        neighbours=tuple(neighbours(masked, records, Swaps(count=4, share=0.1, top_k=5, seed=1))),
     )
     encode = partial(make_examples, tokenizer=tokenizer, data=DATA)
     subjects = [

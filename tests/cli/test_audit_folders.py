@@ -133,7 +133,8 @@ def test_two_folders_and_two_files_are_enough(
         "report: skipped" in printed.err
         and "report: moved/audit-members-nonmembers/report/report.html" in printed.out
     )
-    monkeypatch.setattr("stillage.experiment.report_stage.__version__", "0.0.9")
+    for module in ("plan", "report_again"):
+        monkeypatch.setattr(f"stillage.experiment.{module}.__version__", "0.0.9")
     (tmp_path / "members.jsonl").unlink()  # what the run was made from is not needed for its report
     assert main(["report", "moved/audit-members-nonmembers"]) == 0
     assert f"report: version: {__version__} -> 0.0.9" in capsys.readouterr().err

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pyarrow as pa
 import pytest
 
@@ -31,7 +33,10 @@ def row(values: list[float], means: list[float]) -> MatrixRow:
     results = [result("gold_loss", 2.5)]
     for metric in ("rouge_l", "generated_tokens"):
         results += [result(metric, value, seed=k + 1) for k, value in enumerate(values)]
-        results += [result(metric, mean, n=n) for mean, n in zip(means, (seeds, 40), strict=False)]
+        results += [
+            replace(result(metric, mean, n=n), over=over)
+            for mean, n, over in zip(means, (seeds, 40), ("seeds", "records"), strict=False)
+        ]
     return MatrixRow(decoding="paper", seeds=seeds, results=results)
 
 

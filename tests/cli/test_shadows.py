@@ -10,9 +10,9 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
+from stillage.audit import shadow_audit
 from stillage.audit.attacks import SHADOW_ATTACKS
 from stillage.cli import main
-from stillage.experiment import inputs
 from stillage.run.results import read_results
 
 TINY = (
@@ -53,11 +53,11 @@ def test_shadow_pipelines_end_to_end(
     assert left_out == {name for name, attack in SHADOW_ATTACKS.items() if attack.least > 1}
 
     loaded: list[str] = []
-    load_finished = inputs.load_finished
+    scoring_model = shadow_audit.scoring_model
     monkeypatch.setattr(
-        inputs,
-        "load_finished",
-        lambda *given: loaded.append(given[1].name) or load_finished(*given),
+        shadow_audit,
+        "scoring_model",
+        lambda model, settings: loaded.append(model.name) or scoring_model(model, settings),
     )
     # two more shadows leave the first two, and everything else that was trained, as they were
     assert main([*words, "--audit.shadows", "4", "--accept-changes"]) == 0

@@ -291,7 +291,7 @@ def test_a_command_is_understood_and_can_be_planned(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    from stillage.cli import evaluate, generate, plain_text
+    from stillage.cli import evaluate, generate_text, plain_text
     from stillage.cli.command_line import plugin_files, read_settings
     from stillage.cli.compare_runs import Comparison
     from stillage.cli.paths import split_at_flags
@@ -312,7 +312,7 @@ def test_a_command_is_understood_and_can_be_planned(
         typed(plain_text.ACTIONS[words[2]][1], split_at_flags(words)[1], "stillage")
     elif words[0] == "generate" or (words[0] == "evaluate" and evaluate.names_model(words[1:])):
         assert Path(words[1]).is_dir()
-        typed(generate.Ask if words[0] == "generate" else Matrix, words[2:], "stillage")
+        typed(generate_text.Ask if words[0] == "generate" else Matrix, words[2:], "stillage")
     elif words[0] == "compare":
         typed(Comparison, split_at_flags(words)[1], "stillage")
     elif words[0] in PLANNED or words[0] == "evaluate":

@@ -73,5 +73,7 @@ def test_verbs_and_flags_in_the_text_exist(page: str) -> None:
     for flag in sorted(
         unknown
     ):  # a table's free key, a value of a grid: the parser knows; a wrong one is its error
-        assert flag.startswith((SWEEP, "data.", "distill.params.")), f"{page}: --{flag}"
+        assert flag.startswith((SWEEP, "data.", "distill.params.", "audit.params.")), (
+            f"{page}: --{flag}"
+        )
         from_flags([f"--{flag}", "x"])

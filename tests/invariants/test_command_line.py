@@ -301,8 +301,8 @@ def test_two_processes_are_one(
     assert json.loads((two / "env.json").read_text())["processes"] == 2
     assert_equal(one / "student", two / "student")
     first, second = (read_results(run / "report" / "results.parquet") for run in (one, two))
-    assert [dataclasses.replace(r, value=0, low=0, high=0) for r in first] == [
-        dataclasses.replace(r, value=0, low=0, high=0) for r in second
+    assert [repr(dataclasses.replace(r, value=0, low=0, high=0)) for r in first] == [
+        repr(dataclasses.replace(r, value=0, low=0, high=0)) for r in second
     ]
     of_tokens = [
         (a, b)

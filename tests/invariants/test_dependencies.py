@@ -32,7 +32,7 @@ OPTIONAL = {
 VERSIONS = "versions.py"  # the one place for what no documentation promises
 OUR_FUNCTIONS = {
     "divergence.py",
-    "plugin.py",
+    "check.py",
 }  # they look at the parameters of divergences, ours or a user's
 SOURCES = sorted((ROOT / "src").rglob("*.py"))
 

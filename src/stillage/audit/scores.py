@@ -141,7 +141,7 @@ class Scores:
         for attack in dict.fromkeys(attack for model, attack in self.pairs if model in chosen):
             by_model: dict[str, Scored] = {}
             for model in (name for name, known in self.pairs if known == attack and name in chosen):
-                one = self._by_id((self.model == model) & (self.attack == attack))
+                one = self.by_id((self.model == model) & (self.attack == attack))
                 first = next(iter(by_model), model)
                 if by_model and not np.array_equal(by_model[first].ids, one.ids):
                     raise DataError(
@@ -161,7 +161,7 @@ class Scores:
 
     def attacks_on(self, model: str) -> Aligned:
         """Give every attack's scores of one model, by record id; NaN where one has none."""
-        records = self._by_id(self.model == model)
+        records = self.by_id(self.model == model)
         ids, first = np.unique(records.ids.astype(str), return_index=True)
         scores: dict[str, Array] = {}
         for attack in self.attacks(model):
@@ -175,7 +175,7 @@ class Scores:
             scores=scores,
         )
 
-    def _by_id(self, chosen: Array) -> Scored:
+    def by_id(self, chosen: Array) -> Scored:
         """Order the chosen rows by record id, those without a score included."""
         rows = np.flatnonzero(chosen)
         rows = rows[np.argsort(self.id[rows], kind="stable")]

@@ -79,9 +79,9 @@ class EncodedSet:
         """64 hexadecimal digits of records, references, layout and tokens."""
         tokens = hashlib.sha256()
         for prompt in self.prompts:
-            update_with_ids(tokens, prompt)
+            update_with_ids(tokens.update, prompt)
         for example in self.gold:
-            update_with_ids(tokens, example.ids_T)
+            update_with_ids(tokens.update, example.ids_T)
             tokens.update(np.ascontiguousarray(example.response_T, bool).tobytes())
         return digest([SCHEMA, self.chosen.key, asdict(self.layout), tokens.hexdigest()])
 
@@ -98,10 +98,10 @@ class EvaluationSetup:
     doing: Doing = unheard
 
 
-def update_with_ids(hashed: hashlib._Hash, ids_T: Array) -> None:
-    """Add a row of token ids to a hash, its length first."""
-    hashed.update(len(ids_T).to_bytes(8, "little"))
-    hashed.update(np.ascontiguousarray(ids_T, np.int32).tobytes())
+def update_with_ids(update: Callable[[bytes], None], ids_T: Array) -> None:
+    """Add a row of token ids to a hash by its `update`, its length first."""
+    update(len(ids_T).to_bytes(8, "little"))
+    update(np.ascontiguousarray(ids_T, np.int32).tobytes())
 
 
 def encode_set(subject: EvaluatedModel, chosen: EvalSet, layout: PromptLayout) -> EncodedSet:
