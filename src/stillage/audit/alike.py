@@ -1,4 +1,4 @@
-"""What an attack compares about one record is of the same characters: its replies, cut to what all of them read."""
+"""Cut what an attack compares about one record to the characters all replies read."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ GROUPS: tuple[frozenset[Transform], ...] = (
     frozenset(("as_is", "lowercase", "nonmember_prefix", "member_prefix", "noise", "neighbours")),
     frozenset(("needed",)),
 )
-"""Replies about the same characters of a record; those of one group are compared with each other."""
+"""Replies about the same characters of a record; those of one group are compared."""
 
 
 def alike(attack: Attack, replies: Sequence[Reply]) -> list[Reply] | None:
-    """The replies as the attack may compare them, the text cut to what the models read of it; None where they do not compare.
+    """Return the replies cut to what all models read; None where they do not compare.
 
-    That is where readings have no characters in common, or follow unlike parts of the prompt, and where the text that was
-    read is empty. An attack that asks for one reading and no text gets that as it is.
+    They do not where readings have no characters in common, or follow unlike parts of the prompt,
+    and where the text that was read is empty. A lone reading without a text stays as it is.
     """
     asked: list[Transform] = [query.transform for query in attack.queries]
-    found, text_of = list(replies), None
+    cut, text_of = list(replies), None
     for group in GROUPS:
         places = [place for place, name in enumerate(asked) if name in group]
         readings = [one for place in places for one in listed(replies[place])]
@@ -35,13 +35,13 @@ def alike(attack: Attack, replies: Sequence[Reply]) -> list[Reply] | None:
         text_of, rest = text_of or common[0], iter(common)
         for place in places:
             own = [next(rest) for _ in listed(replies[place])]
-            found[place] = own[0] if isinstance(replies[place], TokenStats) else own
+            cut[place] = own[0] if isinstance(replies[place], TokenStats) else own
     for place, name in enumerate(asked):
         if name == "text" and text_of is not None and replies[place]:
-            found[place] = text_read(text_of.span, cast("str", replies[place]))
-            if not found[place]:
+            cut[place] = text_read(text_of.span, cast("str", replies[place]))
+            if not cut[place]:
                 return None
-    return found
+    return cut
 
 
 def listed(reply: Reply) -> list[TokenStats]:

@@ -1,4 +1,4 @@
-"""Ask one model about the audited records: what the attacks want to know, and one recitation."""
+"""Ask one model about the audited records: all the attacks want, one recitation."""
 
 from __future__ import annotations
 
@@ -8,12 +8,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, cast
 
-from stillage.audit.extraction import (
-    Target,
-    column_targets,
-    extraction_table,
-    first_token_targets,
-)
+from stillage.audit.extraction import Target, column_targets, extraction_table, first_token_targets
 from stillage.audit.given import AuditSettings
 from stillage.audit.memorization import memorization_table
 from stillage.audit.queries import Material, Responses, ScoringModel, ask
@@ -60,10 +55,7 @@ def answers_of(
     examples = model.encode(records)
     if audit.extract:
         encode = partial(
-            make_examples,
-            tokenizer=model.tokenizer,
-            data=settings.data,
-            what="targets to recite",
+            make_examples, tokenizer=model.tokenizer, data=settings.data, what="targets to recite"
         )
         targets = column_targets(records, parts, examples, model.tokenizer, audit.extract, encode)
     else:

@@ -1,4 +1,4 @@
-"""Which settings of the audit belong to which attacks: what scores them, and what decides whether an audit is done again."""
+"""The settings that belong to each attack, and so decide when an audit is redone."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def settings_of(attacks: Collection[Attack]) -> set[str]:
 
 
 def with_used_settings(audit: AuditConfig) -> AuditConfig:
-    """The audit, but with defaults for the settings of attacks that it does not name: they change none of its numbers."""
+    """Return the audit, settings of attacks that it does not name at their defaults."""
     from stillage.audit.attacks import ATTACKS
 
     default, unused = AuditConfig(), settings_of(ATTACKS.values()) - settings_of(attacks_of(audit))

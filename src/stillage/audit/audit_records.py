@@ -1,4 +1,4 @@
-"""The records of an audit: who is evaluated, who leaves and why, who serves as a prefix."""
+"""The records of an audit: who is evaluated, who leaves and why, who is a prefix."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ SIDES: tuple[Part, Part] = ("private", "nonmembers")
 
 @dataclass(frozen=True, kw_only=True)
 class AuditRecords:
-    """The evaluated records in one order, members first, and the split that they come from."""
+    """The evaluated records in one order, members first, and the split they are from."""
 
     split: Split
     left: Mapping[str, Why]  # record id -> why it leaves the evaluation
@@ -58,11 +58,11 @@ class AuditRecords:
 def choose_records(
     split: Split, attacks: Sequence[Attack], audit: AuditConfig, seed: int, *, learns_public: bool
 ) -> AuditRecords:
-    """Choose whom an audit evaluates: at most audit.max_records members, and nonmembers.
+    """Choose whom an audit evaluates: at most audit.max_records of each kind.
 
-    A recorded draw of whole groups; without those that leave the evaluation (`left_out`; the
-    split's checks count them) and those that an attack gives away as prefixes. learns_public: as in
-    `left_out`.
+    Members and nonmembers: a recorded draw of whole groups; without those that leave the evaluation
+    (`left_out`; the split's checks count them) and those that an attack gives away as prefixes.
+    learns_public: as in `left_out`.
     """
     left = left_out(split, learns_public=learns_public)
     pool, parts = sorted_parts(split, SIDES, left)
@@ -89,7 +89,7 @@ def choose_records(
 def sorted_parts(
     split: Split, parts: Sequence[Part], left: Mapping[str, Why]
 ) -> tuple[list[Record], list[str]]:
-    """List the records of some parts but for those that left, each part by id; with their parts."""
+    """List the records of some parts but for those that left, by id, and their parts."""
     records: list[Record] = []
     of: list[str] = []
     for part in parts:
@@ -100,7 +100,7 @@ def sorted_parts(
 
 
 def given_away(attacks: Sequence[Attack], count: int) -> dict[str, int]:
-    """Return how many records of each part the attacks take as prefixes; empty for none."""
+    """Count the records of each part that attacks take as prefixes; empty for none."""
     asked = queries_for(attacks)
     wish = {"nonmembers": "nonmember_prefix" in asked, "private": "member_prefix" in asked}
     return {part: count for part, is_asked in wish.items() if is_asked and count}

@@ -1,4 +1,4 @@
-"""The best of all attacks on a model: how likely luck makes one of so many look as good, and an interval that allows for it.
+"""The best of all attacks on a model: its p and interval allow for their number.
 
 Metrics: best_attack_p and best_attack_auc, one row of each per model; `attack` names the best one.
 """
@@ -43,15 +43,15 @@ class FamilyTest:
 def family_tests(
     table: pa.Table, *, level: float, seed: int, n_permutations: int = 2000
 ) -> dict[str, FamilyTest]:
-    """Model -> the test of its attacks; table: audit/scores.parquet. None for a model on which no attack has an AUC.
+    """Test the attacks on each model together; a model without an AUC is left out.
 
-    max_statistic_test, near-duplicates together; `together` comes from the critical value of the same shuffles in place
-    of the normal one.
+    table: audit/scores.parquet. max_statistic_test, near-duplicates together; `together` comes from
+    the critical value of the same shuffles in place of the normal one.
     """
     from scipy.special import ndtr, ndtri
 
     scores = Scores(table)
-    found: dict[str, FamilyTest] = {}
+    tests: dict[str, FamilyTest] = {}
     for model in (name for name in scores.models if name != BLIND):
         asked = scores.attacks(model)
         family = [name for name in asked if scores.of(model, name).has_both]
@@ -72,36 +72,36 @@ def family_tests(
         )
         together = 2 * float(ndtr(max(test.critical, float(ndtri((1 + level) / 2))))) - 1
         silent = tuple(name for name in asked if name not in family)
-        found[model] = FamilyTest(
+        tests[model] = FamilyTest(
             family=tuple(family), silent=silent, n=len(records.ids), test=test, together=together
         )
-    return found
+    return tests
 
 
 def best_attack_results(
     table: pa.Table, tests: Mapping[str, FamilyTest], *, level: float, base: Result
 ) -> list[Result]:
-    """best_attack_p and best_attack_auc of every tested model; table: audit/scores.parquet.
+    """Return best_attack_p and best_attack_auc of every tested model.
 
-    The family is every attack with an AUC on that model; those without one are named in the note. AUC: the best
-    attack's, its limits at the level at which all of the family hold together.
+    table: audit/scores.parquet. The family is every attack with an AUC on that model; those without
+    one are named in the note. AUC: the best attack's, with limits at the family's joint level.
     """
     scores = Scores(table)
     results: list[Result] = []
-    for model, found in tests.items():
-        chosen = scores.of(model, found.best)
-        limits = chosen.auc(found.together, cross_fitted=is_cross_fitted(model, found.best))
-        silent = f"without an AUC: {', '.join(found.silent)}" if found.silent else ""
+    for model, tested in tests.items():
+        chosen = scores.of(model, tested.best)
+        limits = chosen.auc(tested.together, cross_fitted=is_cross_fitted(model, tested.best))
+        silent = f"without an AUC: {', '.join(tested.silent)}" if tested.silent else ""
         row = replace(
             base,
             model=model,
-            attack=found.best,
+            attack=tested.best,
             dataset="private vs nonmembers",
             level=level,
-            tests=len(found.family),
+            tests=len(tested.family),
             note=silent,
         )
-        results.append(replace(row, metric="best_attack_p", value=found.test.p, n=found.n))
+        results.append(replace(row, metric="best_attack_p", value=tested.test.p, n=tested.n))
         results.append(
             replace(
                 row,

@@ -1,7 +1,8 @@
-"""Does a model stand above the models that cannot know the members? AUC, share found and share recited, each by a test.
+"""Each model against its controls: AUC, share found and share recited, with tests.
 
-Metrics: auc_beyond_control (attributable_leak is the student's against its own counterfactual), tpr_beyond_control,
-extraction_beyond_control: model minus control on the same records; `against` names the control.
+Controls cannot know the members. Metrics: auc_beyond_control (attributable_leak is the student's
+against its own counterfactual), tpr_beyond_control, extraction_beyond_control: model minus control
+on the same records; `against` names the control.
 """
 
 from __future__ import annotations
@@ -14,10 +15,7 @@ import numpy as np
 
 from stillage.audit.control_models import CONTROLS, STUDENT
 from stillage.audit.extraction import by_model_and_part
-from stillage.audit.inherited import (
-    DIFFERENCES,
-    difference_results,
-)
+from stillage.audit.inherited import DIFFERENCES, difference_results
 from stillage.audit.paired_results import paired_results
 from stillage.audit.scores import Aligned, Scores
 from stillage.errors import UserError
@@ -31,7 +29,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recited:
-    """Which of one part's records a model recited; arrays in the order of the record ids."""
+    """Which of one part's records a model recited; arrays in the order of record ids."""
 
     exact: Array  # bool[n]
     asked: Array  # bool[n]: had it anything to recite?
@@ -41,11 +39,12 @@ class Recited:
 def beyond_control_results(
     scores: pa.Table, recited: pa.Table, *, fprs: Sequence[float], level: float, base: Result
 ) -> list[Result]:
-    """Every model against each of its controls; scores, recited: audit/scores.parquet and audit/extraction.parquet.
+    """Compare every model with each of its controls.
 
-    AUC: per attack, Holm over a control's attacks. Share found: under the first attack, Holm over all controls and rates of a
-    model; a rate that too few nonmembers allow is left out, as the audit shows it as refused. Share recited: Holm over the
-    controls. A claim about a model needs every control's row to lie above zero.
+    scores, recited: audit/scores.parquet, audit/extraction.parquet. AUC: per attack, Holm over a
+    control's attacks. Share found: under the first attack, Holm over all controls and rates; rates
+    that too few nonmembers allow are left out (the audit shows them as refused). Share recited:
+    Holm over the controls. A claim about a model needs every control's row above zero.
     """
     attacks, results = Scores(scores).aligned(), list[Result]()
     exact = recited_members(recited)
@@ -72,7 +71,7 @@ def tpr_differences(
     level: float,
     row: Result,
 ) -> list[Result]:
-    """The share of members that a model finds less that of each control, at each rate, every model at its own threshold."""
+    """Share of members found less each control's, by rate, at each model's threshold."""
     rows: list[Result] = []
     tests: list[PairedTest] = []
     for control in controls:
@@ -91,7 +90,7 @@ def tpr_differences(
 def recital_differences(
     exact: Mapping[str, Recited], model: str, controls: Sequence[str], level: float, row: Result
 ) -> list[Result]:
-    """The share of members' targets that a model recites less that of each control, on the members that both were asked."""
+    """Share of members' targets recited less each control's, where both were asked."""
     rows: list[Result] = []
     tests: list[PairedTest] = []
     for control in controls:
@@ -111,12 +110,12 @@ def recital_differences(
 
 def recited_members(table: pa.Table) -> dict[str, Recited]:
     """Model -> which members it recited, in the order of their ids."""
-    found: dict[str, Recited] = {}
+    members: dict[str, Recited] = {}
     for (model, part), columns in by_model_and_part(table).items():
         if part == "private":
             order = np.argsort(columns["id"], kind="stable")
             exact, tokens, clusters = (
                 columns[name][order] for name in ("exact", "tokens", "cluster")
             )
-            found[model] = Recited(exact=exact.astype(bool), asked=tokens > 0, clusters=clusters)
-    return found
+            members[model] = Recited(exact=exact.astype(bool), asked=tokens > 0, clusters=clusters)
+    return members

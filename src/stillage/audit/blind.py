@@ -1,6 +1,7 @@
-"""Blind attackers: they read the records and no model. If they can tell members from nonmembers, the split is to blame.
+"""Blind attackers: they read the records and no model.
 
-Das et al. 2024, arXiv:2406.16201. Always run; a membership score means nothing where these are above chance.
+If they can tell members from nonmembers, the split is to blame. Das et al. 2024, arXiv:2406.16201.
+Always run; a membership score means nothing where these are above chance.
 """
 
 from __future__ import annotations
@@ -43,16 +44,17 @@ def blind_scores(
     clusters: Array | None = None,
     readers: Sequence[Sequence[Array]] = (),
 ) -> dict[str, Array]:
-    """Out-of-fold scores float64[n] of each blind attacker, higher = more likely a member.
+    """Return out-of-fold scores float64[n] of each blind attacker.
 
-    texts: everything that belongs to a record, prompt included (blind_features.marked_text names its parts). readers: the
-    ids int[T] of all records as each audited model reads them, laid out and cut; without any, model_tokens is left out,
-    as prompt_and_response is where no record has a prompt. Each of 5 random folds (a share of members and
-    nonmembers each, by a draw from `seed`, whatever the order of the records) is scored by a logistic regression that
-    was fitted on the others; scores are mid-ranks within the fold, in (0, 1), because the intercepts of two fits do
-    not compare. clusters int[n]: near-duplicates share a number and a fold; otherwise a record's twin, always of its
-    own kind, would give it away. With fewer than 2 clusters of a kind nothing can be fitted and every score is 0.5.
-    DataError when the lengths differ.
+    Higher = more likely a member. texts: everything that belongs to a record, prompt included
+    (blind_features.marked_text names its parts). readers: the ids int[T] of all records as each
+    audited model reads them, laid out and cut; without any, model_tokens is left out, as
+    prompt_and_response is where no record has a prompt. Each of 5 random folds (a share of each
+    kind, drawn from `seed`, whatever the records' order) is scored by a logistic regression fitted
+    on the others; scores are mid-ranks within the fold, in (0, 1), as the intercepts of two fits do
+    not compare. clusters int[n]: near-duplicates share a number and a fold; else a record's twin,
+    always of its own kind, would give it away. With fewer than 2 clusters of a kind nothing can be
+    fitted and every score is 0.5. DataError when the lengths differ.
     """
     member = np.asarray(is_member, dtype=bool)
     if len(texts) != member.size:
@@ -82,7 +84,7 @@ def blind_scores(
 def blind_interval(
     scores: Array, is_member: Array, level: float = 0.95, *, clusters: Array | None = None
 ) -> Interval:
-    """The AUC of one blind attacker; wider than that of an attack, since the folds share training records.
+    """Return the AUC of one blind attacker, wider as the folds share training records.
 
     stats.auc_interval with n_folds = 5. Errors as there.
     """
@@ -90,10 +92,11 @@ def blind_interval(
 
 
 def stratified_folds(is_member: Array, n_folds: int, seed: int, clusters: Array) -> Array:
-    """The fold of each record, int[n]: whole clusters in a random order, the largest first, each to the emptiest fold.
+    """Assign each record a fold, int[n]: whole clusters, near-duplicates together.
 
-    Each kind of cluster (members only, nonmembers only, both) is dealt out by itself. Where every record is alone, members
-    and nonmembers go round in turn.
+    In a random order, the largest first, each to the emptiest fold. Each kind of cluster (members
+    only, nonmembers only, both) is dealt out by itself. Where every record is alone, members and
+    nonmembers go round in turn.
     """
     rng, fold = generator(seed, "blind", "folds"), np.empty(is_member.size, dtype=np.int64)
     number = np.unique(clusters, return_inverse=True)[1]
@@ -110,8 +113,8 @@ def stratified_folds(is_member: Array, n_folds: int, seed: int, clusters: Array)
     return fold
 
 
-def _cross_fitted(features_NF: Any, is_member: Array, fold: Array) -> Array:  # noqa: ANN401 - dense or sparse
-    """Mid-ranks within each fold of a logistic regression fitted on the other folds; 0.5 where there is no feature."""
+def _cross_fitted(features_NF: Any, is_member: Array, fold: Array) -> Array:  # noqa: ANN401
+    """Mid-ranks per fold of a logistic regression on the others; 0.5: no feature."""
     from scipy.stats import rankdata
     from sklearn.linear_model import LogisticRegression
 

@@ -1,6 +1,7 @@
-"""What blind attackers read of a record, as numbers: words, characters, places, sizes, and the models' own tokens.
+"""What blind attackers read of a record, as numbers.
 
-No feature has seen a label. White space, order and the ends of a text count, since a model reads them too.
+Words, characters, places, sizes, and the models' own tokens. No feature has seen a label. White
+space, order and the ends of a text count, since a model reads them too.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 
 MOST_FEATURES = 20_000
 PART = "\x02"
-"""Stands around the name of every part of a record; no file of text holds it, and it is no white space."""
+"""Stands around the name of every part of a record: in no file of text, and no white space."""
 EDGE = "\x03"
 """Stands before and after a text whose ends matter."""
 SPACES = {
@@ -48,7 +49,7 @@ PAIRED_WORDS = 40
 
 
 def marked_text(record: Record) -> str:
-    """Everything that belongs to a record, each part under its name: the turns or prompt and input, then the response."""
+    """Join a record's turns or prompt and input, then response, each under its name."""
     before = record.messages or tuple(
         (name, text) for name, text in (("prompt", record.prompt), ("input", record.input)) if text
     )
@@ -57,7 +58,7 @@ def marked_text(record: Record) -> str:
     )
 
 
-def word_features(texts: Sequence[str]) -> Any:  # noqa: ANN401 - a sparse matrix, or a dense one without columns
+def word_features(texts: Sequence[str]) -> Any:  # noqa: ANN401 - sparse, or dense without columns
     """tf-idf float[N, F] of the lower-cased words that two or more texts share."""
     from sklearn.feature_extraction.text import TfidfVectorizer
 
@@ -70,7 +71,7 @@ def word_features(texts: Sequence[str]) -> Any:  # noqa: ANN401 - a sparse matri
 
 
 def character_features(texts: Sequence[str]) -> Any:  # noqa: ANN401 - as word_features
-    """tf-idf float[N, F] of the 2- to 4-character n-grams that two or more texts share: case, white space and ends kept."""
+    """tf-idf float[N, F] of 2- to 4-character n-grams; case, white space, ends kept."""
     from sklearn.feature_extraction.text import TfidfVectorizer
 
     vectorizer = TfidfVectorizer(
@@ -85,7 +86,7 @@ def character_features(texts: Sequence[str]) -> Any:  # noqa: ANN401 - as word_f
 
 
 def place_features(texts: Sequence[str]) -> Any:  # noqa: ANN401 - as word_features
-    """tf-idf float[N, F] of where things stand in each part of a text: words by quarter, first and last pieces."""
+    """tf-idf float[N, F] of each part's words by quarter, its first and last pieces."""
     from sklearn.feature_extraction.text import TfidfVectorizer
 
     pieces: Any = _placed  # scikit-learn takes a function, its stubs do not
@@ -96,9 +97,9 @@ def place_features(texts: Sequence[str]) -> Any:  # noqa: ANN401 - as word_featu
 
 
 def pair_features(texts: Sequence[str]) -> Any:  # noqa: ANN401 - as word_features
-    """tf-idf float[N, F] of pairs of a word of the prompt and a word of the response.
+    """tf-idf float[N, F] of pairs of a word of the prompt and one of the response.
 
-    Prompts exchanged among the records of one side change no word and no place: only what stands with what.
+    Prompts exchanged among one side's records change no word and no place, only these pairs.
     """
     from sklearn.feature_extraction.text import TfidfVectorizer
 
@@ -107,19 +108,20 @@ def pair_features(texts: Sequence[str]) -> Any:  # noqa: ANN401 - as word_featur
 
 
 def token_features(readers: Sequence[Sequence[Array]]) -> Any:  # noqa: ANN401 - as word_features
-    """tf-idf float[N, F] of single tokens and pairs, the ends among them, that two or more records share.
+    """tf-idf float[N, F] of single tokens and pairs that two or more records share.
 
-    readers: for each way of reading (a tokenizer, a layout, a limit) the ids int[T] of all N records, in one order.
+    The ends count as tokens. readers: for each way of reading (a tokenizer, a layout, a limit) the
+    ids int[T] of all N records, in one order.
     """
     from sklearn.feature_extraction.text import TfidfVectorizer
 
     def pieces(index: int) -> list[tuple[int, ...]]:
-        found: list[tuple[int, ...]] = []
+        said: list[tuple[int, ...]] = []
         for number, ids in enumerate(readers):
             tokens = [-1, *ids[index].tolist(), -2]
-            found += [(number, token) for token in tokens[1:-1]]
-            found += [(number, *pair) for pair in pairwise(tokens)]
-        return found
+            said += [(number, token) for token in tokens[1:-1]]
+            said += [(number, *pair) for pair in pairwise(tokens)]
+        return said
 
     analyzer: Any = pieces
     vectorizer = TfidfVectorizer(
@@ -129,9 +131,9 @@ def token_features(readers: Sequence[Sequence[Array]]) -> Any:  # noqa: ANN401 -
 
 
 def length_features(texts: Sequence[str]) -> Array:
-    """float[N, 12]: sizes (log characters, words, bytes, zlib bytes), compressibility and lines, and their squares.
+    """float[N, 12]: sizes, compressibility and lines of a text, and their squares.
 
-    Standardised; the squares see a shift that is in the spread only.
+    Sizes: log characters, words, bytes, zlib bytes. Standardised; squares see a shift of spread.
     """
     values_NF = np.array([_sizes(text) for text in texts])
     spread = values_NF.std(axis=0)
@@ -146,7 +148,7 @@ def _parts(text: str) -> list[tuple[str, str]]:
 
 
 def has_prompt(text: str) -> bool:
-    """Does a marked text have a part before its response?"""
+    """Tell whether a marked text has a part before its response."""
     return text.count(PART) > 2
 
 
@@ -170,7 +172,7 @@ def _placed(text: str) -> Iterator[str]:
         yield from (f"{name} $ {body[-size:]}" for size in (1, 2, 4))
 
 
-def _fitted(vectorizer: TfidfVectorizer, texts: Sequence[str]) -> Any:  # noqa: ANN401 - as word_features
+def _fitted(vectorizer: TfidfVectorizer, texts: Sequence[str]) -> Any:  # noqa: ANN401 - as above
     """The features of the texts, or none where they share no n-gram."""
     try:
         return vectorizer.fit_transform(texts)
@@ -181,7 +183,7 @@ def _fitted(vectorizer: TfidfVectorizer, texts: Sequence[str]) -> Any:  # noqa: 
 
 
 def _sizes(text: str) -> tuple[float, ...]:
-    """Logarithms of characters, words, bytes and compressed bytes; compressed share; line breaks."""
+    """Log characters, words, bytes, compressed bytes; compressed share; line breaks."""
     raw = text.encode("utf-8")
     packed = len(compress(raw, level=6))
     sizes = np.log1p([len(text), len(text.split()), len(raw), packed])

@@ -1,4 +1,4 @@
-"""Every measure of a model's blocks: noise, gradients, exchanged blocks, lens and probe."""
+"""Every measure of a model's blocks: noise, gradients, exchange, lens and probe."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ REVERTED = (STUDENT, CLEAN)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BlockReference:
-    """The model whose blocks others are reverted to: its weights, what it read, its losses."""
+    """The model that blocks are reverted to: its weights, what it read, its losses."""
 
     model: PreTrainedModel
     examples: list[Example]
@@ -64,12 +64,7 @@ def block_profiles(
     settings: AuditSettings,
 ) -> tuple[list[Profile], list[LeftOut]]:
     """Measure one model block by block; and what it does not allow, with the reason."""
-    from stillage.models.block_losses import (
-        WeightNoise,
-        losses,
-        noise_losses,
-        reverted_losses,
-    )
+    from stillage.models.block_losses import WeightNoise, losses, noise_losses, reverted_losses
     from stillage.models.gradients import gradient_norms
     from stillage.models.lens import block_readings
 

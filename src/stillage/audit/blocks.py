@@ -1,9 +1,10 @@
-"""Which block carries the leak? Five measures, each a score per block and record: higher = more likely a member.
+"""Which block carries the leak: five measures, each a score per block and record.
 
-mope: how much the loss rises with noise in the block alone. gradient: minus the norm of the loss's gradient there. lens:
-minus the loss of the head put after the block. probe: a linear probe on its hidden states. revert: how much lower the loss is
-than the no-teacher student's, with that student's block in the place of the model's own; what is lost by that, it held.
-Each is also measured on models that never met a member: a block says something only beyond those.
+Higher = more likely a member. mope: the rise of the loss with noise in the block alone. gradient:
+minus the norm of the loss's gradient there. lens: minus the loss of the head put after the block.
+probe: a linear probe on its hidden states. revert: how much lower the loss is than the no-teacher
+student's, with that student's block in place of its own; what is lost by that, it held. Each is
+also measured on models that never met a member: only what is beyond those counts.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ NULLS: Mapping[str, tuple[str, ...]] = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Profile:
-    """One measure of one model on N records: scores of its L blocks, from S draws of noise (1 where there is none)."""
+    """One measure of one model on N records: scores of L blocks from S draws of noise."""
 
     model: str
     measure: str
@@ -50,7 +51,10 @@ class Profile:
 
 
 def mope_profile(model: str, noisy_SLN: Array, loss_N: Array) -> Profile:
-    """score = L_{theta + noise in block b}(x) - L_theta(x), nats per token (Li et al. 2023, arXiv:2310.14369, by block)."""
+    """score = L_{theta + noise in block b}(x) - L_theta(x), in nats per token.
+
+    Li et al. 2023, arXiv:2310.14369, by block.
+    """
     return Profile(model=model, measure="mope", scores_SLN=noisy_SLN - loss_N)
 
 
@@ -65,7 +69,7 @@ def lens_profile(model: str, loss_LN: Array) -> Profile:
 
 
 def revert_profile(model: str, reverted_LN: Array, loss_N: Array, reference_N: Array) -> Profile:
-    """score = L_reference(x) - L_{block b from the reference}(x); whole: with every block the model's own."""
+    """score = L_reference(x) - L_{its block b}(x); whole: all blocks the model's own."""
     return Profile(
         model=model,
         measure="revert",
@@ -77,10 +81,10 @@ def revert_profile(model: str, reverted_LN: Array, loss_N: Array, reference_N: A
 def probe_profile(
     model: str, hidden_LNH: Array, audited: Audited, seed: int, n_shuffles: int = 199
 ) -> Profile:
-    """score = out-of-fold rank of a ridge regression on the mean hidden states after block b."""
+    """score = out-of-fold rank of a ridge regression on block b's mean hidden states."""
     from stillage.audit.probe import probe
 
-    found = [
+    probes = [
         probe(
             hidden_NH,
             audited.is_member,
@@ -92,20 +96,23 @@ def probe_profile(
         for block, hidden_NH in enumerate(hidden_LNH)
     ]
     p_L = []
-    for one in found:
+    for one in probes:
         fine = np.isfinite(one.scores_N)
         p_L.append(one.p(roc_auc(one.scores_N[fine], audited.is_member[fine])))
     return Profile(
         model=model,
         measure="probe",
-        scores_SLN=np.stack([one.scores_N for one in found])[None],
-        null_LP=np.stack([one.null_P for one in found]),
+        scores_SLN=np.stack([one.scores_N for one in probes])[None],
+        null_LP=np.stack([one.null_P for one in probes]),
         p_L=np.array(p_L),
     )
 
 
 def block_table(audited: Audited, profiles: Sequence[Profile]) -> pa.Table:
-    """blocks/scores.parquet: model, measure, block (-1: the whole model), copy (draw of noise), id, part, group, score."""
+    """Return blocks/scores.parquet: the score of every block and record.
+
+    Columns: model, measure, block (-1: whole model), copy (draw of noise), id, part, group, score.
+    """
     import pyarrow as pa
 
     text, number = pa.string(), pa.int32()
@@ -150,9 +157,10 @@ def block_table(audited: Audited, profiles: Sequence[Profile]) -> pa.Table:
 def block_results(
     audited: Audited, profiles: Sequence[Profile], *, level: float, base: Result
 ) -> list[Result]:
-    """block_auc of every model, measure and block; block_excess over a null model; block_revert; block_probe_null.
+    """Return the rows of all metrics of blocks, for every model and measure.
 
-    block -1 (block_auc of revert): the model as it is.
+    block_auc of every block; block_excess over a null model; block_revert; block_probe_null. block
+    -1 (block_auc of revert): the model as it is.
     """
     row = replace(base, level=level, dataset="private vs nonmembers")
     results: list[Result] = []
@@ -164,7 +172,7 @@ def block_results(
 
 
 def auc_rows(audited: Audited, profile: Profile, row: Result) -> list[Result]:
-    """AUC of each block with its interval; for noise how much it depends on the draw, for the probe what shuffles give."""
+    """Return each block's AUC; also noise's sd over draws and the AUCs of shuffles."""
     results = []
     for block, scores_N in enumerate(profile.scores_LN):
         note = ""
@@ -195,23 +203,23 @@ def auc_rows(audited: Audited, profile: Profile, row: Result) -> list[Result]:
 
 
 def auc_of(audited: Audited, scores_N: Array, row: Result) -> Result:
-    """The AUC of some scores as a row; records without a score are left out and counted."""
+    """Return the AUC of some scores as a row; records without one are only counted."""
     fine = np.isfinite(scores_N)
     member, dropped = audited.is_member[fine], int((~fine).sum())
     row = replace(row, metric="block_auc", n=int(fine.sum()), missing=dropped)
     if not member.any() or member.all():
         return replace(row, value=math.nan, reason="one kind only has scores")
     folds = N_FOLDS if row.attack == "probe" else 0
-    found = auc_interval(
+    auc = auc_interval(
         scores_N[fine], member, row.level, clusters=audited.clusters[fine], n_folds=folds
     )
-    return replace(row, value=found.value, low=found.low, high=found.high)
+    return replace(row, value=auc.value, low=auc.low, high=auc.high)
 
 
 def compared(
     audited: Audited, a_N: Array, b_N: Array, level: float
 ) -> tuple[PairedTest, int] | None:
-    """Paired test of two scores on the records that both have, and how many those are; None without both kinds."""
+    """Test two scores, paired, on the n records with both; None without both kinds."""
     fine = np.isfinite(a_N) & np.isfinite(b_N)
     member = audited.is_member[fine]
     if not member.any() or member.all():
@@ -221,9 +229,10 @@ def compared(
 
 
 def excess_rows(audited: Audited, profiles: Sequence[Profile], row: Result) -> list[Result]:
-    """block_excess: AUC of a block minus that of the same block of a model that never met the members, p by Holm.
+    """Return block_excess: AUC of a block minus that of a null model's same block.
 
-    Not for the probe, whose folds a paired test does not know: its null is block_probe_null.
+    A null model never met the members. p by Holm. Not for the probe, whose folds a paired test does
+    not know: its null is block_probe_null.
     """
     by_name = {(profile.model, profile.measure): profile for profile in profiles}
     rows: list[Result] = []
@@ -238,43 +247,43 @@ def excess_rows(audited: Audited, profiles: Sequence[Profile], row: Result) -> l
         for block, (ours_N, theirs_N) in enumerate(
             zip(profile.scores_LN, null.scores_LN, strict=True)
         ):
-            found = compared(audited, ours_N, theirs_N, row.level)
-            if found is not None:
+            tested = compared(audited, ours_N, theirs_N, row.level)
+            if tested is not None:
                 rows.append(
                     replace(
                         row,
                         model=model,
                         attack=measure,
                         metric="block_excess",
-                        n=found[1],
+                        n=tested[1],
                         block=block,
                         against=null.model,
                     )
                 )
-                tests.append(found[0])
+                tests.append(tested[0])
     return paired_results(rows, tests)
 
 
 def revert_rows(audited: Audited, profiles: Sequence[Profile], row: Result) -> list[Result]:
-    """block_revert: how much AUC is lost with the no-teacher student's block in the place of the model's own, p by Holm."""
+    """Return block_revert: AUC lost with the no-teacher student's block; p by Holm."""
     rows: list[Result] = []
     tests: list[PairedTest] = []
     for profile in profiles:
         if profile.whole_N is None:
             continue
         for block, scores_N in enumerate(profile.scores_LN):
-            found = compared(audited, profile.whole_N, scores_N, row.level)
-            if found is not None:
+            tested = compared(audited, profile.whole_N, scores_N, row.level)
+            if tested is not None:
                 rows.append(
                     replace(
                         row,
                         model=profile.model,
                         attack="revert",
                         metric="block_revert",
-                        n=found[1],
+                        n=tested[1],
                         block=block,
                         against="reverted",
                     )
                 )
-                tests.append(found[0])
+                tests.append(tested[0])
     return paired_results(rows, tests)

@@ -1,7 +1,7 @@
-"""Rates, recitals and quality by group, and for each the test whether the groups differ.
+"""Rates, recitals and quality by group, each with a test whether groups differ.
 
-Metrics: slice_tpr_at_fpr, slice_achieved_fpr, slice_extraction_rate, slice_NAME for a mean over records; each with one row
-NAME_between_groups per column of labels, whose value is p. AUCs by group are in audit/slices.py.
+Metrics: slice_tpr_at_fpr, slice_achieved_fpr, slice_extraction_rate, slice_NAME for a mean over
+records; each with a row NAME_between_groups per column of labels, its value p. AUCs: slices.py.
 """
 
 from __future__ import annotations
@@ -39,18 +39,18 @@ TRUTHS = ("exact_match", "needed_exact")
 
 
 def between_row(base: Result, column: str, groups: Sequence[Estimate | None]) -> Result:
-    """The test that the groups of one column do not differ in what `base` names; NaN with the reason for fewer than two."""
-    found: Between = equal_over_groups([one for one in groups if one is not None])
+    """Test that a column's groups do not differ in `base`; NaN for fewer than two."""
+    test: Between = equal_over_groups([one for one in groups if one is not None])
     return replace(
         base,
         metric=f"{base.metric}_between_groups",
         dataset=column,
-        value=found.p,
+        value=test.p,
         low=math.nan,
         high=math.nan,
-        n=found.n_groups,
+        n=test.n_groups,
         unit="p",
-        reason="" if found.n_groups > 1 else "fewer than two groups",
+        reason="" if test.n_groups > 1 else "fewer than two groups",
     )
 
 
@@ -63,11 +63,11 @@ def by_group(
     level: float,
     base: Result,
 ) -> list[Result]:
-    """The mean of bool[N] or of numbers from 0 to 1 in every group, with interval and n; then each column's test.
+    """Return every group's mean with interval and n; then each column's test.
 
-    labels_N: of every record, one label for each of `columns`. Shares of records: the limits of
-    binomial.clustered_proportion; other means those of means.share_interval. clusters int[N]:
-    near-duplicates share a number and count once.
+    values: bool[N], or numbers from 0 to 1. labels_N: of every record, one label for each of
+    `columns`. Shares of records: the limits of binomial.clustered_proportion; other means those of
+    means.share_interval. clusters int[N]: near-duplicates share a number and count once.
     """
     is_share = values.dtype == bool
     interval, estimate = (
@@ -78,10 +78,10 @@ def by_group(
         of_group, estimates = np.array(names), []
         for name in sorted(set(names)):
             here = of_group == name
-            found = interval(values[here], level=level, clusters=clusters[here])
+            mean = interval(values[here], level=level, clusters=clusters[here])
             estimates.append(estimate(values[here], clusters=clusters[here]))
             row = replace(base, dataset=name, level=level, n=int(here.sum()))
-            results.append(replace(row, value=found.value, low=found.low, high=found.high))
+            results.append(replace(row, value=mean.value, low=mean.low, high=mean.high))
         results.append(between_row(base, column, estimates))
     return results
 
@@ -95,10 +95,11 @@ def rates_by_group(
     level: float,
     base: Result,
 ) -> list[Result]:
-    """What share of each group's members is found, and of its nonmembers, at the threshold of all nonmembers together.
+    """Return the share of each group's members and of its nonmembers that is found.
 
-    Of every model's first attack; scores: audit/scores.parquet. The intervals are for this threshold: one attacker uses it
-    for all groups. Rates that too few nonmembers allow are left out, as the whole audit shows them as refused.
+    Of every model's first attack, at the threshold of all nonmembers; scores: audit/scores.parquet.
+    The intervals are for this threshold: one attacker uses it for all groups. Rates that too few
+    nonmembers allow are left out (the audit shows them as refused).
     """
     read, results = Scores(scores), list[Result]()
     for model in read.models:
@@ -124,18 +125,14 @@ def rates_by_group(
 def recitals_by_group(
     recited: pa.Table, labels: Labels, columns: Sequence[str], *, level: float, base: Result
 ) -> list[Result]:
-    """The share of each group's members and nonmembers that every model recites; recited: audit/extraction.parquet."""
+    """Share recited by model, group and part; recited: audit/extraction.parquet."""
     results = []
     for (model, part), rows in by_model_and_part(recited).items():
         asked = rows["tokens"] > 0
         if not asked.any():
             continue
         row = replace(
-            base,
-            model=model,
-            metric="slice_extraction_rate",
-            unit="share of records",
-            part=part,
+            base, model=model, metric="slice_extraction_rate", unit="share of records", part=part
         )
         of_record = [labels[id_] for id_ in rows["id"][asked]]
         results += by_group(
@@ -159,9 +156,10 @@ def quality_by_group(
     level: float,
     base: Result,
 ) -> list[Result]:
-    """Every model's quality on the test records of each group; samples: evaluate/samples.parquet.
+    """Return every model's quality on the test records of each group.
 
-    metrics: columns of truths or of numbers from 0 to 1; answers without a number under one are left out of it.
+    samples: evaluate/samples.parquet. metrics: columns of truths or numbers from 0 to 1; answers
+    without a number are left out.
     """
     ids, model = (samples.column(name).to_numpy(zero_copy_only=False) for name in ("id", "model"))
     results = []

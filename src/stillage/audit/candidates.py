@@ -1,11 +1,11 @@
-"""A planted secret beside the secrets that might have stood in its place, scored by a model in the same record.
+"""A planted secret beside those that might have stood in its place, scored alike.
 
-The score is the log-probability of everything from the value to the end of the response, as a SUM over tokens: whatever
-tokens the candidates are split into, that is log q(response with this value | prompt) up to a constant which all candidates
-of a record share, since the tokens before the first difference are the same ones. A mean per token would favour values of
-many easy tokens, and the value's tokens alone would favour a value that begins another (12 of 123), or one whose last
-character the tokenizer joins to what follows. Carlini et al. 2019, arXiv:1802.08232, section 4.2, fill the format the same
-way and score the whole text.
+The score is the log-probability of everything from the value to the end of the response, as a SUM
+over tokens: whatever tokens the candidates are split into, that is log q(response with this value |
+prompt) up to a constant that all candidates of a record share, since the tokens before the first
+difference are the same. A mean per token would favour values of many easy tokens, and the value's
+tokens alone a value that begins another (12 of 123), or one whose last character the tokenizer
+joins to what follows. Carlini et al. 2019, arXiv:1802.08232, section 4.2, score the whole text too.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ AT_ONCE = 16
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Canary:
-    """A record with its secret, and the values that might have stood there: drawn as nonmembers have them, repeats too."""
+    """A record with its secret, and values that nonmembers have there, repeats too."""
 
     record: Record
     part: str
@@ -48,10 +48,10 @@ def draw_canaries(
     count: int,
     seed: int,
 ) -> list[Canary]:
-    """Each record as a canary, with `count` references: other nonmembers' values of the column, drawn.
+    """Return each record as a canary, with `count` other nonmembers' values drawn.
 
-    Where there are fewer nonmembers, all but one serve each canary. A reference that equals the value stays: it is a tie.
-    DataError with fewer than two nonmembers; errors as values_of.
+    Where there are fewer nonmembers, all but one serve each canary. A reference that equals the
+    value stays: it is a tie. DataError with fewer than two nonmembers; errors as values_of.
     """
     if len(nonmembers) < 2:
         raise DataError(
@@ -64,7 +64,7 @@ def draw_canaries(
         zip((other.id for other in ordered), values_of(ordered, column), strict=True)
     )
     count = min(count, len(ordered) - 1)
-    found = []
+    canaries = []
     for record, part, value in zip(records, parts, values_of(records, column), strict=True):
         others = [pair for pair in of_nonmembers if pair[0] != record.id]
         drawn = [
@@ -72,10 +72,10 @@ def draw_canaries(
             for index in generator(seed, "exposure", record.id).permutation(len(others))[:count]
         ]
         ids, references = (tuple(one) for one in zip(*drawn, strict=True))
-        found.append(
+        canaries.append(
             Canary(record=record, part=part, value=value, references=references, reference_ids=ids)
         )
-    return found
+    return canaries
 
 
 def in_place(record: Record, value: str, other: str) -> Record:
@@ -85,7 +85,7 @@ def in_place(record: Record, value: str, other: str) -> Record:
 
 
 def from_first_difference(examples: Sequence[Example]) -> list[Example]:
-    """The examples, of whose tokens only those are scored that come after what all of them begin with."""
+    """Return the examples, scored only after what all of them begin with."""
     shortest = min(len(example.ids_T) for example in examples)
     ids = np.stack([example.ids_T[:shortest] for example in examples])
     differs = np.flatnonzero((ids != ids[0]).any(axis=0))
@@ -103,20 +103,20 @@ def from_first_difference(examples: Sequence[Example]) -> list[Example]:
 def candidate_scores(
     asked: ScoringModel, canaries: Sequence[Canary]
 ) -> list[tuple[float, Array] | str]:
-    """(score of the true value, scores float64[R] of the references) of each canary, in nats; or why there are none.
+    """Return each canary's scores in nats: (true value, float64[R] of the references).
 
-    Equal values of one canary are scored once, and so tie exactly. A response that is cut anywhere is not scored: what is
-    missing would differ from candidate to candidate.
+    Or why there are none. Equal values of a canary are scored once, and so tie exactly. A response
+    cut anywhere is not scored: what is missing would differ between candidates.
     """
-    found: list[tuple[float, Array] | str] = []
+    scores: list[tuple[float, Array] | str] = []
     progress, quiet = (
         asked.doing("ranking the secrets of {} records"),
         replace(asked, doing=unheard),
     )
     for start in range(0, len(canaries), AT_ONCE):
-        found += _scores_of_some(quiet, canaries[start : start + AT_ONCE])
-        progress(len(found), len(canaries), len(found) / len(canaries))
-    return found
+        scores += _scores_of_some(quiet, canaries[start : start + AT_ONCE])
+        progress(len(scores), len(canaries), len(scores) / len(canaries))
+    return scores
 
 
 def _scores_of_some(
@@ -139,13 +139,13 @@ def _scores_of_some(
         from_first_difference(part) for part, is_whole in zip(parts, whole, strict=True) if is_whole
     ]
     stats = iter(scored_tokens(asked, [example for part in compared for example in part]))
-    found: list[tuple[float, Array] | str] = []
+    scores: list[tuple[float, Array] | str] = []
     for canary, some, is_whole in zip(canaries, values, whole, strict=True):
         if not is_whole:
-            found.append(CUT_OFF)
+            scores.append(CUT_OFF)
             continue
         score_of = {value: float(np.sum(next(stats).logp_T, dtype=np.float64)) for value in some}
         references = np.array([score_of[value] for value in canary.references])
         bad = np.isnan([*score_of.values()]).any()
-        found.append("a score is NaN" if bad else (score_of[canary.value], references))
-    return found
+        scores.append("a score is NaN" if bad else (score_of[canary.value], references))
+    return scores

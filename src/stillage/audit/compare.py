@@ -1,7 +1,7 @@
-"""Who leaks more, and who answers better? Variants of one experiment (methods, sizes) on the same records, pair by pair.
+"""Variants of one experiment (methods, sizes) on the same records, pair by pair.
 
-Metrics: auc (of each variant), auc_beyond_control (of each variant and control) and auc_difference (of each pair),
-rouge_l_difference and the like; `method` is the variant's name.
+Metrics: auc (of each variant), auc_beyond_control (of each variant and control) and auc_difference
+(of each pair), rouge_l_difference and the like; `method` is the variant's name.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from stillage.types import Array, Result
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunScores:
-    """One attack on one model of one run; arrays of shape [n], in the order of the ids."""
+    """One attack on one model of one run; arrays of shape [n], in the order of ids."""
 
     run: str  # how an error names it
     seed: int
@@ -72,12 +72,12 @@ Test = Callable[[Sequence[RunScores], Sequence[RunScores]], tuple[PairedTest, Co
 def compare(
     variants: Variants, *, level: float, base: Result, refused: list[DataError] | None = None
 ) -> list[Result]:
-    """The AUC of every variant, pooled over its seeds, and every pair's difference with p and Holm's p over all pairs.
+    """Return every variant's AUC, pooled over seeds, and every pair's difference.
 
-    base carries stage, model and attack. auc_difference: method the first of the pair, against the second. n, and the
-    missing records: each record once where all seeds audited the same ones, else over all seeds.
-    DataError where a pair shares no seed, or audited different records; with a list `refused` it goes there, and the pair
-    has no result.
+    With p and Holm's p over all pairs. base carries stage, model and attack. auc_difference: method
+    the first of the pair, against the second. n, and the missing records: each record once where
+    all seeds audited the same ones, else over all seeds. DataError where a pair shares no seed, or
+    audited different records; with a list `refused` it goes there, and the pair has no result.
     """
     folds = N_FOLDS if is_cross_fitted(base.model, base.attack) else 0
     row = replace(base, level=level)
@@ -91,16 +91,14 @@ def compare(
 def compare_means(
     variants: Variants, *, level: float, base: Result, refused: list[DataError] | None = None
 ) -> list[Result]:
-    """Every pair's difference of a mean per record, with p and Holm's p over all pairs; no audit is needed.
+    """Return every pair's difference of a mean per record; no audit is needed.
 
-    variants: their runs hold a number between 0 and 1 for each record, `is_member` says nothing. base.metric: what it is;
-    the results are "<metric>_difference". Notes and errors as `compare`.
+    With p and Holm's p over all pairs. variants: runs hold a number from 0 to 1 per record,
+    not `is_member`. base.metric: what it is; gives "<metric>_difference". Else as `compare`.
     """
     row = replace(base, level=level, attack="", metric=f"{base.metric}_difference")
-    found = differences(
-        variants, lambda a, b: mean_difference_over_seeds(a, b, level), row, refused
-    )
-    return [replace(one, unit=f"difference of {base.metric}") for one in found]
+    rows = differences(variants, lambda a, b: mean_difference_over_seeds(a, b, level), row, refused)
+    return [replace(one, unit=f"difference of {base.metric}") for one in rows]
 
 
 def differences(
@@ -111,14 +109,14 @@ def differences(
     tests: list[PairedTest] = []
     for (a, runs_a), (b, runs_b) in itertools.combinations(variants.items(), 2):
         try:
-            found, counts = test(runs_a, runs_b)
+            difference, counts = test(runs_a, runs_b)
         except DataError as error:
             if refused is None:
                 raise
             refused.append(error)
             continue
         rows.append(replace(counts.on(row), method=a, against=b))
-        tests.append(found)
+        tests.append(difference)
     return paired_results(rows, tests)
 
 
@@ -130,9 +128,10 @@ def beyond_controls(
     level: float,
     base: Result,
 ) -> list[Result]:
-    """The AUC of a variant's model less that of each of its runs' controls, over its seeds; `against` names the control.
+    """Return a variant's AUC over its seeds less that of each of its runs' controls.
 
-    Each with its own interval: a leak is claimed only of what stands above every control. NaN where it cannot be tested.
+    `against` names the control. Each has its own interval: a leak must stand above every control.
+    NaN where it cannot be tested.
     """
     n_folds = N_FOLDS if is_cross_fitted(base.model, base.attack) else 0
     row = replace(base, metric="auc_beyond_control", method=name, level=level)
@@ -141,43 +140,43 @@ def beyond_controls(
     untested: list[Result] = []
     for control, others in controls.items():
         try:
-            found, counts = difference_over_seeds(runs, others, level, n_folds)
+            difference, counts = difference_over_seeds(runs, others, level, n_folds)
         except DataError as error:
             untested.append(replace(row, value=math.nan, against=control, reason=error.what))
             continue
         rows.append(replace(counts.on(row), against=control))
-        tests.append(found)
+        tests.append(difference)
     return paired_results(rows, tests) + untested
 
 
 def pooled_auc(name: str, runs: Sequence[RunScores], folds: int, base: Result) -> Result:
     """A variant's AUC over its seeds."""
-    found, counts = auc_over_seeds(runs, base.level, folds)
+    interval, counts = auc_over_seeds(runs, base.level, folds)
     row = replace(counts.on(base), metric="auc", method=name)
-    return replace(row, value=found.value, low=found.low, high=found.high)
+    return replace(row, value=interval.value, low=interval.low, high=interval.high)
 
 
 def auc_over_seeds(
     runs: Sequence[RunScores], level: float = 0.95, n_folds: int = 0
 ) -> tuple[Interval, Counts]:
-    """The AUC over the seeds (stats.pooled_auc_interval), near-duplicates as one; what counts."""
+    """AUC over seeds (stats.pooled_auc_interval), near-duplicates as one; what counts."""
     kept, same_records = scored_by_all([(run,) for run in runs])
-    found = pooled_auc_interval(
+    interval = pooled_auc_interval(
         [(run.scores[fine], run.is_member[fine]) for run, fine in zip(runs, kept, strict=True)],
         level,
         same_records=same_records,
         clusters=[run.clusters[fine] for run, fine in zip(runs, kept, strict=True)],
         n_folds=n_folds,
     )
-    return found, counted(kept, same_records)
+    return interval, counted(kept, same_records)
 
 
 def difference_over_seeds(
     runs_a: Sequence[RunScores], runs_b: Sequence[RunScores], level: float = 0.95, n_folds: int = 0
 ) -> tuple[PairedTest, Counts]:
-    """AUC(a) - AUC(b) on the same records over the seeds that both have (stats.pooled_auc_test), else as auc_over_seeds.
+    """Test AUC(a) - AUC(b) on the same records over the seeds that both have.
 
-    DataError as by_seed.
+    stats.pooled_auc_test; the rest as auc_over_seeds. DataError as by_seed.
     """
     pairs = by_seed(runs_a, runs_b)
     kept, same_records = scored_by_all(pairs)
@@ -197,9 +196,9 @@ def difference_over_seeds(
 def mean_difference_over_seeds(
     runs_a: Sequence[RunScores], runs_b: Sequence[RunScores], level: float = 0.95
 ) -> tuple[PairedTest, Counts]:
-    """mean(a) - mean(b) on the same records over the seeds that both have (stats.pooled_mean_test), else as auc_over_seeds.
+    """Test mean(a) - mean(b) on the same records over the seeds that both have.
 
-    DataError as by_seed.
+    stats.pooled_mean_test; the rest as auc_over_seeds. DataError as by_seed.
     """
     pairs = by_seed(
         runs_a,
@@ -221,20 +220,23 @@ def by_seed(
     runs_a: Sequence[RunScores],
     runs_b: Sequence[RunScores],
     did: str = "audit",
-    fix: str = "Compare runs with one seed, one data section, one audit.max_records and the same prefix attacks.",
+    fix: str = "Compare runs with one seed, one data section, one audit.max_records and the same"
+    " prefix attacks.",
 ) -> list[tuple[RunScores, RunScores]]:
-    """The runs of two variants that share a seed (or the only run of each), which must have read the same records.
+    """Pair the runs of two variants that share a seed, or the only run of each.
 
-    did, fix: the words of the error. DataError otherwise, naming the runs.
+    did, fix: the words of the error. DataError, naming the runs: no pair, or unlike records.
     """
     of_b = {run.seed: run for run in runs_b}
     pairs = [(run, of_b[run.seed]) for run in runs_a if run.seed in of_b]
     if not pairs and len(runs_a) == len(runs_b) == 1:
         pairs = [(runs_a[0], runs_b[0])]
     if not pairs:
+        seeds = [", ".join(str(run.seed) for run in runs) for runs in (runs_a, runs_b)]
         raise DataError(
-            f"{runs_a[0].run} and {runs_b[0].run} share no seed, so no two runs of theirs can be paired.",
-            f"seeds: {', '.join(str(run.seed) for run in runs_a)} and {', '.join(str(run.seed) for run in runs_b)}",
+            f"{runs_a[0].run} and {runs_b[0].run} share no seed,"
+            " so no two runs of theirs can be paired.",
+            f"seeds: {' and '.join(seeds)}",
             "Run both with one seed.",
         )
     for a, b in pairs:
@@ -252,9 +254,10 @@ def by_seed(
 
 
 def scored_by_all(pairs: Sequence[tuple[RunScores, ...]]) -> tuple[list[Array], bool]:
-    """Which records count in each seed, bool[n]: those that every run of it could score; and whether all seeds share them.
+    """Mark, for each seed, the records that every run of it could score, bool[n].
 
-    Where all seeds audited the same records, one that some seed could not score is left out of all.
+    Also tell whether all seeds share them. Where all seeds audited the same records, one that some
+    seed could not score is left out of all.
     """
     kept = [np.asarray(np.isfinite([run.scores for run in runs]).all(axis=0)) for runs in pairs]
     first = pairs[0][0]

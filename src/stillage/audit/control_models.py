@@ -1,4 +1,4 @@
-"""The models of an audit by what they can know, and which of them are another's controls."""
+"""The models of an audit by what they can know, and which are another's controls."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ TEACHER, STUDENT, CLEAN, ALONE = (
     "student_no_teacher",
 )
 MINIMAL, OUTSIDE = "student_minimal", "outside_reference"
-"""CLEAN: the same recipe from a teacher that never saw the members. ALONE: the same student without any teacher. MINIMAL: the
-same, asked only for what is needed. OUTSIDE: a model from elsewhere, given as audit.reference."""
+"""CLEAN: the same recipe from a teacher that never saw the members. ALONE: the same student without
+any teacher. MINIMAL: the same, asked only for what is needed. OUTSIDE: audit.reference."""
 CLEAN_TEACHER = "teacher_counterfactual"
 OF_STUDENTS, OF_TEACHERS = (CLEAN, ALONE, OUTSIDE), (CLEAN_TEACHER, ALONE, OUTSIDE)
 CONTROLS: Mapping[str, tuple[str, ...]] = {
@@ -20,4 +20,4 @@ CONTROLS: Mapping[str, tuple[str, ...]] = {
     MINIMAL: OF_STUDENTS,
     TEACHER: OF_TEACHERS,
 }
-"""A model -> those that never met its members, nor a teacher that did: what they reach, the records alone explain."""
+"""A model -> those that never met its members, nor a teacher that did; their scores are no leak."""

@@ -1,4 +1,4 @@
-"""What must be at chance: blind attackers, models that met no member, the untrained student."""
+"""Controls: blind attackers, models that met no member, the untrained student."""
 
 from __future__ import annotations
 
@@ -30,32 +30,29 @@ TEXT = Query(party="record", transform="text")
 
 
 def controls_of(scores: pa.Table) -> dict[str, Control]:
-    """Everything scored that cannot know the members: blind attackers, and models that never met them.
+    """Collect the scored controls: blind attackers, and models that met no member.
 
     A control without a single finite score of either kind is none (check_answers counts it).
     """
     from stillage.audit.scores import BLIND, Scores, is_cross_fitted
 
-    found: dict[str, Control] = {}
+    controls: dict[str, Control] = {}
     read = Scores(scores)
     for model, attack in read.pairs:
         scored = read.of(model, attack)
         if scored.has_both and model in (BLIND, UNTRAINED, *CONTROLS):
             name = f"blind {attack}" if model == BLIND else f"{attack} on {model}"
             family = "blind" if model == BLIND else "untrained" if model == UNTRAINED else "trained"
-            found[name] = Control(
+            controls[name] = Control(
                 family=family, scored=scored, cross_fitted=is_cross_fitted(model, attack)
             )
-    return found
+    return controls
 
 
 def untrained_controls(
-    facts: TrainingFacts,
-    student: AuditModel | None,
-    records: AuditRecords,
-    settings: AuditSettings,
+    facts: TrainingFacts, student: AuditModel | None, records: AuditRecords, settings: AuditSettings
 ) -> dict[str, Control]:
-    """Run the one-pass attacks on the student as it was before its training: one forward pass."""
+    """Run the one-pass attacks on the student before its training: one forward pass."""
     import pyarrow as pa
 
     from stillage.audit.membership import score_rows, score_schema
@@ -81,7 +78,7 @@ def untrained_scores(
     attacks: Sequence[Attack],
     settings: AuditSettings,
 ) -> dict[str, Array]:
-    """Each attack's scores float64[n] on the weights that the student's training started from."""
+    """Return each attack's scores float64[n] on the student's initial weights."""
     from stillage.models.query import token_stats
 
     if not attacks or facts.load_untrained is None:

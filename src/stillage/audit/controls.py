@@ -1,4 +1,4 @@
-"""Controls must be at chance: blind attackers, and models that never met a member nor a teacher that did."""
+"""Controls must be at chance: blind attackers, models that cannot know a member."""
 
 from __future__ import annotations
 
@@ -16,14 +16,15 @@ from stillage.functional.stats import Interval
 
 Family = Literal["blind", "trained", "untrained"]
 FAMILY_LEVELS: Mapping[Family, float] = {"blind": 0.05, "trained": 0.02, "untrained": 0.02}
-"""Chance that honest controls of a family fail together, at most. The blind attackers, who see what no model need see, are
-tested by themselves, so that more attacks on more models never hide what they find. As attacks on controls resemble each
-other, 2 to 3 % of simulated honest runs fail, where the bounds add up to 9 % (benchmarks/coverage/checks.py)."""
+"""Chance that honest controls of a family fail together, at most. The blind attackers, who see what
+no model need see, are tested by themselves, so that attacks on models never hide what they find. As
+attacks on controls resemble each other, 2 to 3 % of simulated honest runs fail, where the bounds
+add up to 9 % (benchmarks/coverage/checks.py)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Control:
-    """One attacker who cannot know a member: a blind one, an attack on a trained control, or on the untrained student."""
+    """An attacker who knows no member: blind, or on a trained or untrained control."""
 
     family: Family
     scored: Scored  # with members and nonmembers
@@ -48,13 +49,14 @@ class Control:
 def check_controls(
     controls: Mapping[str, Control], level: float = 0.95, *, drawn_by_us: bool = False
 ) -> Check:
-    """Are the controls at chance, and would one that is not have been found?
+    """Check that the controls are at chance, and that one that is not would be found.
 
-    A control fails when its p-value for AUC = 0.5, Holm-adjusted within its family, is below FAMILY_LEVELS, so that
-    no blind attacker's test depends on how many attacks on models there are. p comes from the interval (any level), on
-    the logit scale on which it is symmetric. Undecided where some family sees no AUC below
-    UNDECIDED_ABOVE even by the strictest of its tests, the one that a lone finding has to pass.
-    drawn_by_us: the run drew the groups at random itself, so that chance alone may be the cause.
+    A control fails when its p-value for AUC = 0.5, Holm-adjusted within its family, is below
+    FAMILY_LEVELS, so that no blind attacker's test depends on how many attacks on models there are.
+    p comes from the interval (any level), on the logit scale on which it is symmetric. Undecided
+    where some family sees no AUC below UNDECIDED_ABOVE even by the strictest of its tests, the one
+    that a lone finding has to pass. drawn_by_us: the run drew the groups at random itself, so that
+    chance alone may be the cause.
     """
     assert controls, "the blind attackers are always there"
     values: dict[str, Value] = {}
@@ -65,12 +67,12 @@ def check_controls(
     highest = 0.0
     for family, share in FAMILY_LEVELS.items():
         names = sorted(name for name, control in controls.items() if control.family == family)
-        found = {name: controls[name].auc(level) for name in names}
+        aucs = {name: controls[name].auc(level) for name in names}
         adjusted = (
-            holm(np.array([chance_p(found[name]) for name in names])).tolist() if names else []
+            holm(np.array([chance_p(aucs[name]) for name in names])).tolist() if names else []
         )
         for name, p in zip(names, adjusted, strict=True):
-            auc = found[name]
+            auc = aucs[name]
             values[name] = (
                 f"AUC {auc.value:.3f} [{auc.low:.3f}, {auc.high:.3f}], adjusted p {p:.2g}"
             )
@@ -101,22 +103,23 @@ def check_controls(
 def _failed(
     above: Sequence[str], below: Sequence[str], luck: Mapping[str, float], drawn_by_us: bool
 ) -> str:
-    """What the controls away from chance show, on which side of 0.5, and what chance alone does."""
+    """Say which controls are away from chance, on which side, and what chance does."""
     said = []
     if above:
         said.append(
-            f"Without having learned a member, these already tell members from nonmembers: {', '.join(above)}."
+            "Without having learned a member, these already tell members from nonmembers:"
+            f" {', '.join(above)}."
         )
     if below:
         said.append(
-            f"Lower than chance, 0.5, without having learned a member: {', '.join(below)}. The groups differ in a way"
-            " that these attackers did not generalise, or by luck."
+            f"Lower than chance, 0.5, without having learned a member: {', '.join(below)}."
+            " The groups differ in a way that these attackers did not generalise, or by luck."
         )
     if drawn_by_us:
         often = " and ".join(f"{share:.0%} ({family})" for family, share in luck.items())
         said.append(
-            f"This run drew the groups at random, and chance alone does so in up to {often} of such draws:"
-            " draw again with another --seed."
+            f"This run drew the groups at random, and chance alone does so in up to {often} of"
+            " such draws: draw again with another --seed."
         )
     return " ".join(said)
 
@@ -128,4 +131,7 @@ def _passed(count: int, sights: Mapping[Family, Sight]) -> str:
         little = f"No control is away from chance, but little would be seen ({', '.join(unseen)})."
         return f"{little} {worst([*unseen.values()]).words}"
     seen = ", ".join(f"{family} {rounded_up(sight.smallest)}" for family, sight in sights.items())
-    return f"All {count} controls are at chance. An AUC as small as these would have been found (80 % power): {seen}."
+    return (
+        f"All {count} controls are at chance. An AUC as small as these would have been found"
+        f" (80 % power): {seen}."
+    )

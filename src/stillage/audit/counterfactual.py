@@ -1,8 +1,8 @@
-"""Counterfactual memorization: how much better is a record known by models that met it than by models that did not?
+"""How much better models know a record that they met: counterfactual memorization.
 
-mem(x) = E[M(x) | x in the training set] - E[M(x) | x not in it], M any score of one record under one model. The models are
-pipelines trained on random halves drawn in advance (the design); easy records, which everybody knows, come out at 0.
-Zhang et al. 2023, arXiv:2112.12938, definition 1; Feldman and Zhang 2020.
+mem(x) = E[M(x) | x in the training set] - E[M(x) | x not in it], M any score of one record under
+one model. The models are pipelines trained on random halves drawn in advance (the design); easy
+records come out at 0. Zhang et al. 2023, arXiv:2112.12938, definition 1; Feldman and Zhang 2020.
 """
 
 from __future__ import annotations
@@ -40,12 +40,13 @@ def counterfactual_memorization(
     n_resamples: int = 1000,
     level: float = 0.95,
 ) -> Counterfactual:
-    """mem per record with a bootstrap interval over models; scores [models, records], is_in: the design, same shape.
+    """Return mem per record with a bootstrap interval over models.
 
-    Models are drawn with replacement, whole (so that their records move together). K models give a bootstrap that is too
-    narrow by sqrt((K - 1) / K), and by the ratio of Student's quantile to the normal one; the percentile limits are
-    stretched by both (Hesterberg 2015, section 5.3), K the smaller of the two sides. A record needs two models on each
-    side for limits. DataError for shapes that do not fit, or scores that are NaN.
+    scores [models, records], is_in: the design, same shape. Models are drawn with replacement,
+    whole (so that their records move together). A bootstrap of K models is too narrow by sqrt((K -
+    1) / K), and by the ratio of Student's quantile to the normal one; the percentile limits are
+    stretched by both (Hesterberg 2015, section 5.3), K the smaller of the two sides. A record needs
+    two models on each side for limits. DataError for NaN, or shapes that do not fit.
     """
     scores, is_in = np.asarray(scores_MN, dtype=np.float64), np.asarray(is_in_MN, dtype=bool)
     n_nan = int(np.isnan(scores).sum())
@@ -93,7 +94,7 @@ def counterfactual_memorization(
 
 
 def _differences(weights_RM: Array, scores_MN: Array, is_in_MN: Array) -> Array:
-    """Mean over IN minus mean over OUT models for each weighting of the models, [R, N]; NaN where a side is empty."""
+    """Mean over IN minus OUT models per weighting, [R, N]; NaN where a side is empty."""
     inside = is_in_MN.astype(np.float64)
     with np.errstate(invalid="ignore", divide="ignore"):
         mean_in = weights_RM @ (scores_MN * inside) / (weights_RM @ inside)
@@ -102,7 +103,7 @@ def _differences(weights_RM: Array, scores_MN: Array, is_in_MN: Array) -> Array:
 
 
 def _limits(value_N: Array, drawn_RN: Array, models_N: Array, level: float) -> tuple[Array, Array]:
-    """Percentile limits, stretched for few models; NaN where there are fewer than two on a side."""
+    """Percentile limits, stretched for few models; NaN below two models on a side."""
     from scipy.special import ndtri, stdtrit
 
     alpha = check_level(level)

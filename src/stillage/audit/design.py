@@ -1,8 +1,8 @@
-"""Which shadow pipeline meets which record: drawn in advance, before any of them is trained.
+"""Which shadow pipeline meets which record: drawn before any of them is trained.
 
-The design comes in pairs: of shadows 2j - 1 and 2j each record is met by exactly one, so that every record is IN exactly
-half of an even number of shadows, every shadow has half of the records, and more pairs leave the earlier ones as they were.
-Near-duplicates go together. Who is a member of the target plays no part.
+The design comes in pairs: of shadows 2j - 1 and 2j each record is met by exactly one, so that it is
+IN exactly half of an even number of shadows, every shadow has half of the records, and more pairs
+change no earlier one. Near-duplicates go together. Who is a member of the target plays no part.
 """
 
 from __future__ import annotations
@@ -30,12 +30,12 @@ def shadow_name(kind: str, number: int) -> str:
 
 
 def is_shadow(name: str) -> bool:
-    """Is this the name of a shadow model?"""
+    """Tell whether this is the name of a shadow model."""
     return SHADOW in name
 
 
 def serves_attacks(name: str) -> bool:
-    """Is this the name of a model that is trained for the attacks alone, and not audited: a shadow, or self-prompted?"""
+    """Tell whether a model serves attacks alone, unaudited: a shadow or self-prompted."""
     return is_shadow(name) or name.startswith(SELF_PROMPTED)
 
 
@@ -45,15 +45,16 @@ def check_count(n_shadows: int) -> None:
         raise ConfigError(
             "Shadow pipelines come in pairs: each record is met by one of every two.",
             f"audit.shadows: {n_shadows}",
-            f"Give an even number up to {MOST} (LiRA needs 4 or more; 8 is a good start), or 0 for none.",
+            f"Give an even number up to {MOST} (LiRA needs 4 or more; 8 is a good start),"
+            " or 0 for none.",
         )
 
 
 def draw_design(ids: Sequence[str], groups: Sequence[str], n_shadows: int, seed: int) -> Array:
-    """bool[K, N]: does shadow k (from 0) meet record n? Independent of the order of the records, and of K for the first k.
+    """Draw bool[K, N]: whether shadow k (from 0) meets record n.
 
-    groups: near-duplicates share a name, "": alone. Each pair of shadows divides the groups by a random half. ConfigError
-    as check_count.
+    Independent of the order of the records, and of K for the first k. groups: near-duplicates share
+    a name, "": alone. Each pair halves the groups at random. ConfigError as check_count.
     """
     check_count(n_shadows)
     units = np.array(

@@ -1,9 +1,10 @@
-"""One training run as an audit of differential privacy: how large epsilon must be, given who was guessed right.
+"""One training run as an audit of differential privacy: a lower bound on epsilon.
 
-Each of m canaries was put into the training data by a fair coin of its own; from the trained model alone, r of them are
-guessed to be in or out, and the rest is left open. Under (epsilon, delta)-differential privacy hardly more guesses can be
-right than of r coins that show the truth with probability e^epsilon / (1 + e^epsilon). Steinke, Nasr and Jagielski 2023,
-arXiv:2305.08846, theorem 5.2. How many to guess is fixed before anything is seen: choosing it afterwards breaks the level.
+Each of m canaries was put into the training data by its own fair coin; from the model alone, r of
+them are guessed in or out, the rest left open. Under (epsilon, delta)-differential privacy hardly
+more guesses can be right than of r coins that show the truth with probability e^epsilon / (1 +
+e^epsilon). Steinke, Nasr and Jagielski 2023, arXiv:2305.08846, theorem 5.2. How many to guess is
+fixed before anything is seen: choosing it afterwards breaks the level.
 """
 
 from __future__ import annotations
@@ -35,10 +36,11 @@ class Guessed:
 
 
 def p_value(epsilon: float, *, n_guesses: int, n_correct: int, m: int, delta: float) -> float:
-    """The chance, at most, that an (epsilon, delta)-private training lets so many guesses be right.
+    """Bound the chance that (epsilon, delta)-private training lets so many be right.
 
-    f(v) + 2 m delta max_i (f(v - i) - f(v)) / i over i = 1 .. m, f(v) = P[Binomial(r, e^epsilon / (1 + e^epsilon)) >= v],
-    at most 1. It rises with epsilon wherever 2 m delta <= 1: each i adds (1 - c / i) f(v) + (c / i) f(v - i) with c <= 1.
+    f(v) + 2 m delta max_i (f(v - i) - f(v)) / i over i = 1 .. m, at most 1, with
+    f(v) = P[Binomial(r, e^epsilon / (1 + e^epsilon)) >= v]. It rises with epsilon wherever
+    2 m delta <= 1: each i adds (1 - c / i) f(v) + (c / i) f(v - i) with c <= 1.
     """
     from scipy.special import bdtrc
 
@@ -57,10 +59,11 @@ def p_value(epsilon: float, *, n_guesses: int, n_correct: int, m: int, delta: fl
 def epsilon_lower_bound(
     *, n_guesses: int, n_correct: int, m: int, delta: float = 0.0, level: float = 0.95
 ) -> float:
-    """The epsilon below which the training cannot have been private, with one-sided confidence `level`; 0: nothing found.
+    """Return the epsilon below which the training cannot have been private; 0: none.
 
-    The smallest epsilon whose `p_value` reaches 1 - level. Where 2 m delta > 1 the theorem says nothing, and it is 0.
-    DataError for counts that cannot be, or no guess at all; ConfigError for a delta outside [0, 1).
+    With one-sided confidence `level`: the smallest epsilon whose `p_value` reaches 1 - level. Where
+    2 m delta > 1 the theorem says nothing, and it is 0. DataError for counts that cannot be, or no
+    guess at all; ConfigError for a delta outside [0, 1).
     """
     alpha = check_level(level)
     if not 0 <= delta < 1:
@@ -84,18 +87,20 @@ def epsilon_lower_bound(
 
 
 def guess(scores: Array, ids: Sequence[str], is_in: Array, k_in: int, k_out: int) -> Guessed:
-    """Call the k_in highest scores in and the k_out lowest out, and count what is right; scores: higher = likelier in.
+    """Call the k_in highest scores in and the k_out lowest out, and count the right.
 
-    Ties go by id, which knows nothing of the coins; a record without a score comes between, as one that is left open.
-    DataError where fewer canaries have a score than are to be guessed.
+    scores: higher = likelier in. Ties go by id, which knows nothing of the coins; a record without
+    a score is left open. DataError where fewer canaries have a score than are to be guessed.
     """
     scores, is_in = np.asarray(scores, dtype=np.float64), np.asarray(is_in, dtype=bool)
     known = np.flatnonzero(np.isfinite(scores))
     if k_in < 0 or k_out < 0 or not 0 < k_in + k_out <= known.size:
         raise DataError(
             "There are fewer canaries with a score than guesses to make.",
-            f"canaries: {scores.size}, with a score: {known.size}; guesses fixed in advance: {k_in} in, {k_out} out",
-            "Fix fewer guesses (audit.dp_guesses), or audit more records (audit.max_records 0 takes all).",
+            f"canaries: {scores.size}, with a score: {known.size};"
+            f" guesses fixed in advance: {k_in} in, {k_out} out",
+            "Fix fewer guesses (audit.dp_guesses), or audit more records"
+            " (audit.max_records 0 takes all).",
         )
     order = sorted(known.tolist(), key=lambda index: (scores[index], ids[index]))
     inside, outside = order[len(order) - k_in :], order[:k_out]

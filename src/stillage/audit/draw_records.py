@@ -14,7 +14,7 @@ from stillage.types import Record
 
 
 def some_records(records: Sequence[Record], most: int, seed: int, *names: str) -> list[Record]:
-    """Draw at most `most` records, and keep their order; 0: all. seed, names: decide the draw."""
+    """Draw at most `most` records, in their order; 0: all. seed, names: of the draw."""
     if not most or len(records) <= most:
         return list(records)
     drawn = generator(seed, *names).permutation(len(records))[:most]
@@ -29,12 +29,12 @@ def some_groups(
     seed: int,
     *names: str,
 ) -> tuple[list[Record], tuple[str, ...]]:
-    """Draw whole groups, at most `most` records of each part; 0: all. Also return their parts.
+    """Draw whole groups, at most `most` records of each part; 0: all.
 
-    parts, groups: of each record; group "": it is alone. Groups come in random order, and one that
-    some part has no room left for is passed over, so that near-duplicates stay together and those
-    of one size are drawn alike, whatever their part: what the shuffles of audit.best_attack rest
-    on. ConfigError where no group of a part fits.
+    Also return their parts. parts, groups: of each record; group "": it is alone. Groups come in
+    random order, and one that some part has no room left for is passed over, so that
+    near-duplicates stay together and those of one size are drawn alike, whatever their part: what
+    the shuffles of audit.best_attack rest on. ConfigError where no group of a part fits.
     """
     if not most or max(Counter(parts).values(), default=0) <= most:
         return list(records), tuple(parts)

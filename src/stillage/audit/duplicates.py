@@ -1,4 +1,4 @@
-"""Records that are where they should not be, exactly or nearly: nonmembers among members, audited ones in the training."""
+"""Duplicates, exact or near: nonmembers among members, audited ones in training."""
 
 from __future__ import annotations
 
@@ -13,7 +13,10 @@ from stillage.functional.words import compared_form
 from stillage.types import Array
 
 NEAR_TOLERANCE = 0.01  # share of records that may have a near-duplicate where there should be none
-NEAR = f"a near-duplicate shares {JACCARD:.0%} of the word 5-grams of both, or {CONTAINMENT:.0%} of the shorter text's"
+NEAR = (
+    f"a near-duplicate shares {JACCARD:.0%} of the word 5-grams of both,"
+    f" or {CONTAINMENT:.0%} of the shorter text's"
+)
 
 
 def check_overlap(
@@ -23,11 +26,12 @@ def check_overlap(
     nonmember_texts: Sequence[str],
     tolerance: float = NEAR_TOLERANCE,
 ) -> Check:
-    """Are nonmembers also members, exactly (one id, one form compared) or nearly (one family of near-copies)?
+    """Check that no nonmember is also a member, exactly or nearly.
 
-    Fails on any exact overlap, on an id given twice within a side, and where more than `tolerance` of the nonmembers
-    have a near-duplicate among the members. Texts: the whole record; the wording of templates is left out
-    (functional.families).
+    Exactly: one id, one form compared; nearly: one family of near-copies. Fails on any exact
+    overlap, on an id given twice within a side, and where more than `tolerance` of the nonmembers
+    have a near-duplicate among the members. Texts: the whole record; the wording of templates is
+    left out (functional.families).
     """
     both = sorted(set(member_ids) & set(nonmember_ids))
     repeated = len(member_ids) + len(nonmember_ids) - len(set(member_ids)) - len(set(nonmember_ids))
@@ -48,8 +52,9 @@ def check_overlap(
         "what is near": NEAR,
     }
     detail = (
-        f"{len(both)} records are member and nonmember at once, {repeated} are repeated, "
-        f"{n_near} of {len(nonmember_ids)} nonmembers ({share:.1%}) are near-duplicates of a member."
+        f"{len(both)} records are member and nonmember at once, {repeated} are repeated,"
+        f" {n_near} of {len(nonmember_ids)} nonmembers ({share:.1%}) are near-duplicates"
+        " of a member."
     )
     passed = not both and not repeated and share <= tolerance
     return Check(name="overlap", passed=passed, fault="contaminated", detail=detail, values=values)
@@ -61,10 +66,11 @@ def trained_on(
     trained_prompts: Sequence[str],
     trained_texts: Sequence[str],
 ) -> tuple[Array, Array]:
-    """Which audited records the students were trained on by themselves: bool[n] by their prompt, bool[n] nearly.
+    """Mark the audited records that the students were trained on by themselves.
 
-    prompts, texts: of every member and nonmember; trained_*: of what the students learn from. A prompt counts where it is
-    a record's own (`own_prompts`), as `compared_form` has it.
+    bool[n] by their prompt, bool[n] nearly. prompts, texts: of every member and nonmember;
+    trained_*: of what the students learn from. A prompt counts where it is a record's own
+    (`own_prompts`), as `compared_form` has it.
     """
     own = own_prompts(
         [*prompts, *trained_prompts], common_limit(len(prompts) + len(trained_prompts))
@@ -80,16 +86,16 @@ def check_training_overlap(
     trained_prompts: Sequence[str],
     trained_texts: Sequence[str],
 ) -> Check:
-    """Was the student trained on audited records' prompts, or on near-duplicates of them, without the teacher's help?
+    """Check that students were not trained on audited prompts or near-duplicates.
 
-    The arguments: as of `trained_on`. Fails where more than 1 % of the audited records are concerned: what a student was
-    trained on by itself is no inheritance.
+    The arguments: as of `trained_on`. Fails where more than 1 % of the audited records are
+    concerned: what a student learned without the teacher is not inherited.
     """
     same, near = trained_on(prompts, texts, trained_prompts, trained_texts)
     share = int((same | near).sum()) / max(1, len(prompts))
     detail = (
-        f"The students are trained on the prompts of {same.sum()} and on near-duplicates of {near.sum()} "
-        f"of {len(prompts)} members and nonmembers ({share:.1%})."
+        f"The students are trained on the prompts of {same.sum()} and on near-duplicates of"
+        f" {near.sum()} of {len(prompts)} members and nonmembers ({share:.1%})."
     )
     values: dict[str, Value] = {
         "same prompt": int(same.sum()),

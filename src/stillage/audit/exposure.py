@@ -1,9 +1,10 @@
-"""Canary exposure: how far a planted secret rises among the secrets that might have been planted instead.
+"""Canary exposure: how far a secret ranks above others that could replace it.
 
-exposure = log2 |R| - log2 rank, over the canary and its references together: 0 bits when it ranks last, log2 |R| when
-first. A tie ranks above the canary, so that a model that scores everything alike exposes nothing. With few references
-log2 |R| is a ceiling; then a skew-normal fitted to the references extrapolates, which is a model's word, not a count.
-Carlini et al. 2019, arXiv:1802.08232, definitions 4 and 5, section 4.3.
+exposure = log2 |R| - log2 rank, over the canary and its references together: 0 bits when it ranks
+last, log2 |R| when first. A tie ranks above the canary, so that a model that scores everything
+alike exposes nothing. With few references log2 |R| is a ceiling; then a skew-normal fitted to the
+references extrapolates, which is a model's word, not a count. Carlini et al. 2019,
+arXiv:1802.08232, definitions 4 and 5, section 4.3.
 """
 
 from __future__ import annotations
@@ -38,23 +39,23 @@ class Exposure:
     bits: float  # log2 |R| - log2 rank
     rank: int  # 1 = above every reference
     n_references: int
-    model_bits: float  # -log2 of the fitted skew-normal's tail above the canary; NaN where nothing was fitted
-    ks: float  # largest distance between the references and the fit, 0 to 1; NaN where nothing was fitted
+    model_bits: float  # -log2 of the fitted skew-normal's tail above it; NaN: nothing fitted
+    ks: float  # largest distance of references and fit, 0 to 1; NaN: nothing fitted
 
     @property
     def is_ceiling(self) -> bool:
-        """Does the canary rank first, so that only the number of references bounds it?"""
+        """Tell whether only the number of references bounds it: the canary ranks first."""
         return self.rank == 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rivals:
-    """Which references reach which canaries under one model; many canaries share most of their references."""
+    """Which references, mostly shared, reach which canaries under one model."""
 
     canaries: tuple[str, ...]  # ids
     references: tuple[str, ...]  # ids of the nonmembers whose values were put in place
     groups: tuple[str, ...]  # of the references: near-duplicates; "": alone
-    above_CM: Array  # int8: 1 the reference's score is the canary's or more, 0 it is less, -1 it is none of its references
+    above_CM: Array  # int8: 1 the reference scores as high or higher, 0 lower, -1 not its reference
 
     def mean(
         self, ids: Sequence[str], groups: Sequence[str], draws: np.random.Generator, level: float
@@ -73,11 +74,11 @@ def rivals_of(
     scores: Sequence[tuple[float, Array] | str],
     group_of: Mapping[str, str],
 ) -> Rivals:
-    """Who reaches whom, from candidate_scores of one model; group_of: id -> near-duplicates, none: alone."""
+    """Mark who reaches whom, by candidate_scores of one model; group_of: id -> group."""
     ranked = [
-        (one, found)
-        for one, found in zip(canaries, scores, strict=True)
-        if not isinstance(found, str)
+        (one, scored)
+        for one, scored in zip(canaries, scores, strict=True)
+        if not isinstance(scored, str)
     ]
     references = tuple(sorted({id_ for one, _ in ranked for id_ in one.reference_ids}))
     column_of = {id_: column for column, id_ in enumerate(references)}
@@ -93,10 +94,10 @@ def rivals_of(
 
 
 def exposures(canary_scores_C: Array, reference_scores_R: Array) -> list[Exposure]:
-    """Exposure of each canary among the same references; scores higher = more memorised (e.g. log-probability).
+    """Return the exposure of each canary among the same references.
 
-    References must come from the same generator as the canaries and never have been trained on. DataError without
-    references, or for scores that are NaN.
+    Scores: higher = more memorised (e.g. log-probability). References come from the canaries'
+    generator and were never trained on. DataError without references, or for scores that are NaN.
     """
     canaries, references = (
         np.asarray(x, dtype=np.float64).ravel() for x in (canary_scores_C, reference_scores_R)
@@ -106,7 +107,8 @@ def exposures(canary_scores_C: Array, reference_scores_R: Array) -> list[Exposur
         raise DataError(
             "Canaries cannot be ranked among these references.",
             f"{references.size} references; {n_nan} scores are NaN",
-            "Score references drawn from the canaries' own generator, and drop none that is NaN in silence.",
+            "Score references drawn from the canaries' own generator, and drop none that is NaN"
+            " in silence.",
         )
     ordered = np.sort(references)
     above_C = references.size - np.searchsorted(
@@ -126,7 +128,7 @@ def exposures(canary_scores_C: Array, reference_scores_R: Array) -> list[Exposur
 
 
 def exposure_schema() -> pa.Schema:
-    """The columns of exposure/exposure.parquet: one row per model and canary; why: what a canary without a number lacks."""
+    """Columns of exposure/exposure.parquet; why: what a canary with no number lacks."""
     import pyarrow as pa
 
     text, number = pa.string(), pa.float64()
@@ -145,24 +147,26 @@ def exposure_schema() -> pa.Schema:
     )
 
 
-def exposure_row(model: str, record_id: str, part: str, found: Exposure | str) -> dict[str, object]:
+def exposure_row(
+    model: str, record_id: str, part: str, exposure: Exposure | str
+) -> dict[str, object]:
     """A row of the table: one model's exposure of one canary, or why there is none."""
     row: dict[str, object] = {"model": model, "id": record_id, "part": part}
-    if isinstance(found, str):
+    if isinstance(exposure, str):
         return row | {
             "bits": math.nan,
             "rank": 0,
             "references": 0,
             "model_bits": math.nan,
             "ks": math.nan,
-            "why": found,
+            "why": exposure,
         }
     return row | {
-        "bits": found.bits,
-        "rank": found.rank,
-        "references": found.n_references,
-        "model_bits": found.model_bits,
-        "ks": found.ks,
+        "bits": exposure.bits,
+        "rank": exposure.rank,
+        "references": exposure.n_references,
+        "model_bits": exposure.model_bits,
+        "ks": exposure.ks,
         "why": "",
     }
 
@@ -177,11 +181,12 @@ def exposure_results(
 ) -> list[Result]:
     """Mean exposure in bits per model, of members and of nonmembers (the floor).
 
-    exposure: by rank, with an interval over canaries and references, both drawn again (rivals: model -> who outranks whom).
-    exposure_extrapolated: model-based, and its note says so; without an interval, since nobody knows the curve's own error.
-    slice_exposure: of the members in every group that labels_by_id names (id -> labels), e.g. by how often they were planted.
-    Near-duplicates count once in the intervals, where the table has the column `group`; canaries without a number are
-    missing, with the reason.
+    exposure: by rank, with an interval over canaries and references, both drawn again (rivals:
+    model -> who outranks whom). exposure_extrapolated: model-based, and its note says so; no
+    interval, since the curve's own error is not known. slice_exposure: of the members in every
+    group that labels_by_id names (id -> labels), e.g. by how often they were planted.
+    Near-duplicates count once in the intervals, where the table has the column `group`; those
+    without a number are missing, with the reason.
     """
     results: list[Result] = []
     for (model, part), rows in by_model_and_part(table).items():
@@ -241,7 +246,7 @@ def _means(rows: Mapping[str, Array], row: Result, rivals: Rivals) -> list[Resul
 
 
 def _skew_normal_tails(canaries_C: Array, references_R: Array) -> tuple[Array, float]:
-    """-log2 P(reference >= canary) under a skew-normal fitted by maximum likelihood, and the fit's KS distance."""
+    """-log2 P(reference >= canary) by a skew-normal (ML fit), and its KS distance."""
     from scipy.stats import kstest, skewnorm
 
     if (
@@ -261,7 +266,7 @@ def _skew_normal_tails(canaries_C: Array, references_R: Array) -> tuple[Array, f
 def log_tail(z: float, shape: float) -> float:
     """log P(Z >= z) of the standard skew-normal, density 2 phi(z) Phi(shape z).
 
-    Far out, where 1 - cdf has no digits left, the density is integrated in logarithms (Simpson's rule).
+    Far out, where 1 - cdf has no digits left, Simpson's rule integrates the density in logarithms.
     """
     from scipy.special import log_ndtr, logsumexp
     from scipy.stats import skewnorm

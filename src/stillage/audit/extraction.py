@@ -1,7 +1,8 @@
-"""Discoverable extraction: given the record up to a point, does greedy decoding recite what follows, word for word?
+"""Discoverable extraction: greedy decoding recites what follows, word for word.
 
-Carlini et al. 2023, arXiv:2202.07646. No n-gram blocking and no forced length: both forbid reciting. Members are the
-private records; the same on nonmembers is the floor, since part of any text can be guessed.
+The model is given the record up to a point. Carlini et al. 2023, arXiv:2202.07646. No n-gram
+blocking and no forced length: both forbid reciting. Members are the private records; nonmembers are
+the floor, since part of any text can be guessed.
 """
 
 from __future__ import annotations
@@ -27,14 +28,15 @@ if TYPE_CHECKING:
 
 LOG = logging.getLogger("stillage")
 N_SHUFFLES = 1000
-"""Shuffles behind the p of what is recited beyond nonmembers; 0.001 is the smallest p that they can show."""
+"""Shuffles behind the p of what is recited beyond nonmembers; the smallest p shown is 0.001."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Target:
-    """What should be recited: tokens [start, end) of a record's example; the model is given the tokens before start.
+    """What should be recited: tokens [start, end) of a record's example.
 
-    Without suffix tokens there is nothing to recite: the record is asked of no model, and counted.
+    The model is given the tokens before start. Without suffix tokens there is nothing to recite:
+    the record is asked of no model, and counted.
     """
 
     record_id: str
@@ -53,7 +55,7 @@ def shared_prefix(left: Array, right: Array) -> int:
 
 
 def locate(value: str, response: str) -> tuple[int, int]:
-    """Character range of the value's last occurrence in the response; DataError when it is not there."""
+    """Character range of the value's last place in the response; DataError if none."""
     start = response.rfind(value) if value else -1
     if start < 0:
         raise DataError(
@@ -65,7 +67,7 @@ def locate(value: str, response: str) -> tuple[int, int]:
 
 
 def values_of(records: Sequence[Record], column: str) -> list[str]:
-    """Each record's value of a column. DataError where one has none, or where it does not stand in the response."""
+    """Each record's value of a column; DataError: none, or not in the response."""
     missing = [record.id for record in records if column not in record.meta]
     if missing:
         known = sorted({name for record in records for name in record.meta})
@@ -87,11 +89,12 @@ def column_targets(
     column: str,
     encode: Callable[[Sequence[Record]], Sequence[Example]],
 ) -> list[Target]:
-    """One target per record: the tokens of `record.meta[column]` at its place in the response; none where it was cut short.
+    """Return one target per record: the tokens of a column's value in the response.
 
-    encode tokenises records as in training; it is asked for the response cut before and after the value, and the tokens
-    shared with the whole record mark the two ends, so that no tokenizer needs to be understood here. A value of which the
-    limit on tokens leaves a part or nothing has an empty target: reciting a part is easier than reciting it.
+    encode tokenises records as in training; it is asked for the response cut before and after the
+    value (`record.meta[column]`), and the tokens shared with the whole record mark the two ends, so
+    that no tokenizer needs to be understood here. A value of which the limit on tokens leaves a
+    part or nothing has an empty target: reciting a part is easier than reciting it.
     """
     spans = [
         locate(value, r.response)
@@ -131,7 +134,10 @@ def first_token_targets(
     tokenizer: PreTrainedTokenizerBase,
     most_tokens: int,
 ) -> list[Target]:
-    """One target per record: the first response tokens, given the prompt. Padding never counts; short ones stay short."""
+    """Return one target per record: the first response tokens, given the prompt.
+
+    Padding never counts; short ones stay short.
+    """
     targets = []
     for part, example in zip(parts, examples, strict=True):
         start = len(example.prompt_ids)
@@ -161,15 +167,15 @@ def _target(
 
 
 def teacher_forced_hits(target: Target, stats: TokenStats) -> Array:
-    """bool[suffix]: is each suffix token the model's argmax after the true tokens before it?
+    """bool[suffix]: each suffix token is the model's argmax after the true tokens.
 
-    All true exactly when greedy decoding recites the suffix: up to the first miss both see the same tokens.
+    All true exactly when greedy decoding recites the suffix: both see the same tokens until a miss.
     """
     return stats.greedy_T[target.scored_from : target.scored_from + len(target.suffix_ids)]
 
 
 def recites(said_T: Array, target: Target) -> bool:
-    """Was the whole target said, from its first token on? An empty target is recited by nobody."""
+    """Tell whether the whole target was said, from its first token on; False if empty."""
     return 0 < len(target.suffix_ids) == shared_prefix(said_T, target.suffix_ids)
 
 
@@ -179,10 +185,11 @@ def extraction_table(
     stats: Mapping[str, Mapping[str, TokenStats]],
     tokenizer: PreTrainedTokenizerBase,
 ) -> pa.Table:
-    """One row per model and record: the target, what greedy decoding recited, exact or not, tokens matched from the start.
+    """Return one row per model and record: what was to be recited, and what was.
 
-    recited: model -> generated ids per target. stats: the teacher-forced pass, checked against the generation in
-    `agrees` (a near-tie may be decided otherwise by other padding, so that is counted, not asserted).
+    The target, what greedy decoding recited, exact or not, tokens matched from the start. recited:
+    model -> generated ids per target. stats: the teacher-forced pass, checked against the
+    generation in `agrees` (counted only, as other padding may decide a near-tie otherwise).
     """
     import pyarrow as pa
 
@@ -231,10 +238,11 @@ def extraction_schema() -> pa.Schema:
 
 
 def extraction_results(table: pa.Table, *, level: float, base: Result) -> list[Result]:
-    """Share of records recited exactly, for members and for nonmembers (the floor), with exact binomial intervals.
+    """Return the share of records recited exactly, of members and of nonmembers.
 
-    Near-duplicates count once in the interval, where the table has the column `group`. Records without a target are left
-    out and counted as missing; NaN where none has one.
+    Nonmembers are the floor; exact binomial intervals. Near-duplicates count once in the interval,
+    where the table has the column `group`. Records without a target are left out and counted as
+    missing; NaN where none has one.
     """
     results = []
     for (model, part), rows in by_model_and_part(table).items():
@@ -252,10 +260,10 @@ def extraction_results(table: pa.Table, *, level: float, base: Result) -> list[R
             missing_reason="no target" if lost else "",
         )
         if asked.any():
-            found = clustered_proportion(
+            interval = clustered_proportion(
                 rows["exact"][asked].astype(bool), rows["cluster"][asked], level
             )
-            row = replace(row, value=found.value, low=found.low, high=found.high)
+            row = replace(row, value=interval.value, low=interval.low, high=interval.high)
         results.append(
             row if asked.any() else replace(row, value=math.nan, low=math.nan, high=math.nan)
         )
@@ -263,11 +271,11 @@ def extraction_results(table: pa.Table, *, level: float, base: Result) -> list[R
 
 
 def recited_more_results(table: pa.Table, *, level: float, base: Result) -> list[Result]:
-    """How much more a model recites of members than of nonmembers: metric extraction_beyond_nonmembers.
+    """Return how much more a model recites of members than of nonmembers.
 
-    Difference of the two shares (binomial.difference), p of the exact
-    permutation of whole clusters between the sides, one-sided (multiplicity.max_statistic_test). No row where a side has
-    nothing to recite.
+    Metric extraction_beyond_nonmembers: difference of the two shares (binomial.difference), p of
+    the exact permutation of whole clusters between the sides, one-sided
+    (multiplicity.max_statistic_test). No row where a side has nothing to recite.
     """
     sides = by_model_and_part(table)
     results = []
@@ -284,8 +292,8 @@ def recited_more_results(table: pa.Table, *, level: float, base: Result) -> list
             clustered_proportion(one.astype(bool), number, level)
             for one, number in zip(exact, cluster, strict=True)
         )
-        found, p = independent_difference(inside, outside), 1.0
-        if found.value > 0:
+        more, p = independent_difference(inside, outside), 1.0
+        if more.value > 0:
             p = max_statistic_test(
                 np.concatenate(exact).astype(np.float64),
                 np.arange(sum(map(len, exact))) < len(exact[0]),
@@ -303,12 +311,12 @@ def recited_more_results(table: pa.Table, *, level: float, base: Result) -> list
             unit="difference of shares",
             p=float(p),
         )
-        results.append(replace(row, value=found.value, low=found.low, high=found.high))
+        results.append(replace(row, value=more.value, low=more.low, high=more.high))
     return results
 
 
 def with_groups(table: pa.Table, group_of: Mapping[str, str]) -> pa.Table:
-    """The table with the column `group`: which near-duplicates a record belongs to, by its id; "" where it is alone."""
+    """Add the column `group`: each record's near-duplicates by its id; "": alone."""
     import pyarrow as pa
 
     groups = [group_of.get(id_, "") for id_ in table.column("id").to_pylist()]
@@ -316,9 +324,9 @@ def with_groups(table: pa.Table, group_of: Mapping[str, str]) -> pa.Table:
 
 
 def by_model_and_part(table: pa.Table) -> dict[tuple[str, str], dict[str, Array]]:
-    """(model, part) -> column -> its values, in the table's order; and `cluster`: equal numbers for near-duplicates.
+    """(model, part) -> column -> its values, in the table's order.
 
-    Without a column `group` every record is alone.
+    Also `cluster`: equal for near-duplicates. Without a column `group` every record is alone.
     """
     columns = {
         name: table.column(name).to_numpy(zero_copy_only=False) for name in table.column_names
@@ -327,8 +335,8 @@ def by_model_and_part(table: pa.Table) -> dict[tuple[str, str], dict[str, Array]
     if "group" in columns:
         cluster = cluster_numbers(columns["id"].tolist(), columns["group"].tolist())
     columns["cluster"] = cluster
-    found: dict[tuple[str, str], dict[str, Array]] = {}
+    parts: dict[tuple[str, str], dict[str, Array]] = {}
     for pair in dict.fromkeys(zip(columns["model"], columns["part"], strict=True)):
         chosen = (columns["model"] == pair[0]) & (columns["part"] == pair[1])
-        found[pair] = {name: values[chosen] for name, values in columns.items()}
-    return found
+        parts[pair] = {name: values[chosen] for name, values in columns.items()}
+    return parts

@@ -14,7 +14,7 @@ MOST = 0.8  # of a pool that both sides may take together, so that the other par
 
 
 def records_checks_need() -> int:
-    """Count the members, and as many nonmembers, that the blind attackers need to see a shift."""
+    """Count the members that blind attackers need to see a shift; as many nonmembers."""
     from stillage.audit.blind import BLIND, N_FOLDS
     from stillage.audit.controls import FAMILY_LEVELS
     from stillage.audit.power import UNDECIDED_ABOVE
@@ -25,7 +25,7 @@ def records_checks_need() -> int:
 
 
 def few_records_words(config: Config, counts: Mapping[str, int], undrawn: int = 0) -> str:
-    """Say how many members and nonmembers there are, and how many would do; empty for enough.
+    """Say how many members and nonmembers there are and would do; empty for enough.
 
     counts: records of each part. undrawn: records of the pool that no part drew.
     """
@@ -36,8 +36,9 @@ def few_records_words(config: Config, counts: Mapping[str, int], undrawn: int = 
     if min(members, nonmembers) >= needed:
         return ""
     return (
-        f"{members} members and {nonmembers} nonmembers: the audit's checks need {needed} of each, and will end in"
-        f' "too few records to tell". {what_would_do(config.data, counts, undrawn, needed)}'
+        f"{members} members and {nonmembers} nonmembers: the audit's checks need {needed} of each,"
+        f' and will end in "too few records to tell".'
+        f" {what_would_do(config.data, counts, undrawn, needed)}"
     )
 
 
@@ -62,7 +63,7 @@ def what_would_do(data: DataConfig, counts: Mapping[str, int], undrawn: int, nee
 
 
 def few_records_in(config: Config) -> str:
-    """Say `few_records_words` of records that the run has drawn; empty where it has none yet."""
+    """Say `few_records_words` of the records a run has drawn; empty where it has none."""
     path = config.out / "data" / "split.json"
     if not path.is_file():
         return ""

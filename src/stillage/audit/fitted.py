@@ -1,4 +1,4 @@
-"""Run the attacks that learn from records of known membership, so that none is judged by its own label."""
+"""Run the attacks that learn from known members; none is judged by its own label."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def folds_of(audited: Audited, seed: int) -> Array:
-    """The fold int[N] of each record: those of the blind attackers, near-duplicates together; all 0 with too few records."""
+    """Return each record's fold, int[N], as for blind attackers; all 0 for too few."""
     clusters, member = audited.clusters, audited.is_member
     smaller = min(np.unique(clusters[kind]).size for kind in (member, ~member))
     if smaller < 2:
@@ -31,7 +31,7 @@ def fitted_scores(
     attacks: Sequence[FittedAttack],
     seed: int,
 ) -> pa.Table:
-    """Every attack on every model, as rows of audit/scores.parquet. stats: model -> record id -> its scored tokens."""
+    """Rows of scores.parquet of each attack and model; stats: model -> id -> tokens."""
     import pyarrow as pa
 
     tables, fold = [score_schema().empty_table()], folds_of(audited, seed)

@@ -1,4 +1,4 @@
-"""What an audit is given: its settings, its models, and what a run wrote down of their training."""
+"""What an audit is given: settings, models, and what a run recorded of trainings."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ class AuditModels:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrainingFacts:
-    """What a run wrote down of its trainings, for the checks; empty where it trained nothing."""
+    """What a run wrote down of its trainings, for the checks; empty where it had none."""
 
     met: Mapping[str, Sequence[str]] = field(default_factory=dict)
     """Stage -> the ids of the records that it learned from."""

@@ -10,7 +10,7 @@ from stillage.data.split import Split
 from stillage.types import Part, Record
 
 MEASURED: tuple[Part, ...] = ("private", "nonmembers", "test")
-"""Parts whose records are measured by group: labelled all at once, so that a group means one thing."""
+"""Parts whose records are measured by group: labelled together, so that a group means one thing."""
 
 
 def group_labels(split: Split, columns: Sequence[str]) -> dict[str, list[str]]:
@@ -22,7 +22,7 @@ def group_labels(split: Split, columns: Sequence[str]) -> dict[str, list[str]]:
 
 
 def labels_of(records: Sequence[Record], columns: Sequence[str]) -> dict[str, list[str]]:
-    """Return each record's label in every column, by id; by words where it is LENGTH and no column."""
+    """Return each record's label per column, by id; LENGTH without a column: words."""
 
     def value(record: Record, column: str) -> str:
         return str(

@@ -1,8 +1,9 @@
-"""What of the teacher is left in the student: statistics on the same records under both, each with its interval.
+"""What of the teacher is left in the student: statistics on the same records.
 
-A leak is the teacher's doing as far as a student of a teacher that never saw the records does not have it. The rest says
-how much of the teacher's leak arrived, and on which records: those that the teacher betrays or recites itself, those that
-any model of that size recites (easy), and those that only the teacher can have passed on. Scores: higher = member.
+Each with its interval. A leak is the teacher's doing as far as a student of a teacher that never
+saw the records does not have it. The rest says how much of the teacher's leak arrived, and on which
+records: those that the teacher betrays or recites, those that any model of that size recites
+(easy), and those that only the teacher can have passed on. Scores: higher = member.
 `inheritance_results` (audit/inherited.py) puts all of them into one table.
 """
 
@@ -41,7 +42,7 @@ class Ratio:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CurvePoint:
-    """E[student | teacher > tau] over the n records of which that holds; share = n / all."""
+    """E[student | teacher > tau] over the n records where it holds; share = n / all."""
 
     tau: float
     value: float  # NaN for n = 0
@@ -53,11 +54,11 @@ class CurvePoint:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Shares:
-    """What became of the records that the teacher has; each share with n, its denominator, and an exact interval."""
+    """Shares of the records that models have; n: the denominator; exact intervals."""
 
     inherited: Ratio  # |S and T| / |T|: of what the teacher has, the student has too
-    teacher_specific: Ratio  # |S and T, not control| / |S|: of what the student has, only the teacher can have given
-    easy: Ratio  # |S and control| / |S|: of what the student has, a model without that teacher has too
+    teacher_specific: Ratio  # |S and T, not control| / |S|: only the teacher can have given it
+    easy: Ratio  # |S and control| / |S|: a model without that teacher has it too
 
 
 def inheritance_ratio(
@@ -70,12 +71,12 @@ def inheritance_ratio(
     n_resamples: int = 1000,
     level: float = 0.95,
 ) -> Ratio:
-    """(AUC_student - 1/2) / (AUC_teacher - 1/2): the share of the teacher's advantage that arrived in the student.
+    """Return the share of the teacher's advantage that arrived in the student.
 
-    bootstrap_interval over records, both models on the same draw; clusters int[n]: near-duplicates share a number and are
-    drawn together.
-    Undefined (NaN) where the teacher's own AUC interval holds 1/2: nothing can be inherited from chance. May exceed 1, and
-    is negative for a student below chance. Errors as stats.roc_auc.
+    (AUC_student - 1/2) / (AUC_teacher - 1/2). bootstrap_interval over records, both models on the
+    same draw; clusters int[n]: near-duplicates share a number and are drawn together. Undefined
+    (NaN) where the teacher's own AUC interval holds 1/2: nothing can be inherited from chance. May
+    exceed 1, and is negative for a student below chance. Errors as stats.roc_auc.
     """
     own = auc_interval(teacher, is_member, level, clusters=clusters)
     auc_interval(student, is_member, level)  # the same checks
@@ -90,10 +91,10 @@ def inheritance_ratio(
         top, bottom = (_weighted_auc(*one, member, count_N) - 0.5 for one in ranked)
         return top / bottom if bottom else math.copysign(math.inf, top)
 
-    found = bootstrap_interval(
+    interval = bootstrap_interval(
         ratio, member, generator, clusters=clusters, n_resamples=n_resamples, level=level
     )
-    return Ratio(value=found.value, low=found.low, high=found.high, n=n)
+    return Ratio(value=interval.value, low=interval.low, high=interval.high, n=n)
 
 
 def _ranked(scores: Array) -> tuple[Array, int]:
@@ -103,7 +104,7 @@ def _ranked(scores: Array) -> tuple[Array, int]:
 
 
 def _weighted_auc(place_N: Array, places: int, member_N: Array, count_N: Array) -> float:
-    """The AUC of a resample in which record i is drawn count_i times; ties count half. O(n), no sorting."""
+    """AUC of a resample, record i drawn count_i times; ties half. O(n), no sorting."""
     inside = np.bincount(place_N[member_N], count_N[member_N], minlength=places)
     outside = np.bincount(place_N[~member_N], count_N[~member_N], minlength=places)
     below = np.cumsum(outside) - outside / 2
@@ -111,7 +112,7 @@ def _weighted_auc(place_N: Array, places: int, member_N: Array, count_N: Array) 
 
 
 def rank_among_nonmembers(scores: Array, is_member: Array) -> Array:
-    """For every record, the share of nonmembers that score below it (ties half): 0.99 = found at a 1 % FPR. float64[n]."""
+    """Share of nonmembers below each score, float64[n], ties half; 0.99: 1 % FPR."""
     scores, member = np.asarray(scores, dtype=np.float64), np.asarray(is_member, dtype=bool)
     outside = np.sort(scores[~member])
     if not outside.size or np.isnan(scores).any():
@@ -131,17 +132,18 @@ def inheritance_curve(
     *,
     clusters: Array | None = None,
 ) -> list[CurvePoint]:
-    """E[student | teacher > tau] on the same records, for values from 0 to 1 (shares recited, or ranks of scores).
+    """E[student | teacher > tau] on the same records, for values from 0 to 1.
 
-    The interval is share_interval's, over the records above tau; clusters int[N] as there. DataError for values outside
-    [0, 1] or NaN.
+    Shares recited, or ranks of scores. The interval is share_interval's, over the records above
+    tau; clusters int[N] as there. DataError for values outside [0, 1] or NaN.
     """
     teacher, student = (np.asarray(x, dtype=np.float64) for x in (teacher_N, student_N))
     wrong = int(sum((~((x >= 0) & (x <= 1))).sum() for x in (teacher, student)))
     if teacher.shape != student.shape or wrong:
         raise DataError(
             "The inheritance curve needs a share for every record under both models.",
-            f"teacher {teacher.shape}, student {student.shape}, {wrong} values outside [0, 1] or NaN",
+            f"teacher {teacher.shape}, student {student.shape},"
+            f" {wrong} values outside [0, 1] or NaN",
             "Give shares recited, or rank_among_nonmembers(scores, is_member).",
         )
     number, points = np.arange(teacher.size) if clusters is None else np.asarray(clusters), []
@@ -158,7 +160,7 @@ def inheritance_curve(
 
 
 def found(scores: Array, is_member: Array, fpr: float) -> Array:
-    """bool[n]: which records lie above the threshold that this model's nonmembers set at `fpr`? DataError as tpr_at_fpr."""
+    """bool[n]: scores above the nonmembers' threshold at fpr; DataError as tpr_at_fpr."""
     return np.asarray(scores, dtype=np.float64) > tpr_at_fpr(scores, is_member, fpr).threshold
 
 
@@ -171,11 +173,11 @@ def tpr_on_leaked(
     *,
     clusters: Array | None = None,
 ) -> Ratio:
-    """Of the members that the teacher betrays at `fpr`, the share that the student betrays at `fpr` too.
+    """Of the members that the teacher betrays, the share the student betrays too.
 
-    Both thresholds come from the nonmembers alone, and the interval is for these two: other nonmembers would set others, and
-    that scatter is not in it. Clopper-Pearson, near-duplicates (clusters int[n]) counted once. NaN where the teacher
-    betrays nobody. DataError as tpr_at_fpr.
+    Each at `fpr`. Both thresholds come from the nonmembers alone; the interval is for these two:
+    how they scatter with other nonmembers is not in it. Clopper-Pearson, near-duplicates (clusters
+    int[n]) counted once. NaN where the teacher betrays nobody. DataError as tpr_at_fpr.
     """
     member = np.asarray(is_member, dtype=bool)
     leaked = found(teacher, is_member, fpr) & member
@@ -191,10 +193,11 @@ def shares_of(
     *,
     clusters: Array | None = None,
 ) -> Shares:
-    """Inherited, teacher-specific and easy shares from three bool[n] over the same private records.
+    """Return the inherited, teacher-specific and easy shares of the private records.
 
-    Each says which records that model has (recites, or betrays). control: a student of the same size without that teacher.
-    clusters int[n]: near-duplicates share a number and count once in the intervals. NaN where a denominator is empty.
+    Three bool[n] say which of the same records each model has (recites, or betrays). control: a
+    student of the same size without that teacher. clusters int[n]: near-duplicates share a number
+    and count once in the intervals. NaN where a denominator is empty.
     """
     in_teacher, in_student, in_control = (
         np.asarray(x, dtype=bool) for x in (teacher, student, control)
@@ -228,15 +231,16 @@ def _share(part: Array, whole: Array, level: float, clusters: Array | None, why_
 def spearman(
     left_N: Array, right_N: Array, level: float = 0.95, *, clusters: Array | None = None
 ) -> Ratio:
-    """Spearman's rank correlation (mid-ranks) of two scores of the same records, with limits on Fisher's scale.
+    """Return Spearman's rank correlation (mid-ranks), with limits on Fisher's scale.
 
-    tanh(artanh r +- half), half the larger of Bonett and Wright's z sqrt((1 + r^2 / 2) / (n - 3)) and
-    t sqrt(var) / (1 - r^2), var and t's degrees of freedom those of the mean of rank_correlation's influence over clusters
-    int[N] (near-duplicates share a number). Simulated coverage of 95 % limits: 93 to 99 % (60 and 300 records, alone or in
-    groups of up to 20 with 0.8 of the variance in common, r from 0 to 0.95, normal scores); 89 to 99 % where both scores
-    scatter far more on some groups than on others (t with 2 degrees of freedom). A perfect ranking gets the interval of one
-    with two neighbours swapped. NaN where a side is constant; no limits for fewer than 4 clusters. Source of the first:
-    Bonett and Wright 2000.
+    Of two scores of the same records. tanh(artanh r +- half), half the larger of Bonett and
+    Wright's z sqrt((1 + r^2 / 2) / (n - 3)) and t sqrt(var) / (1 - r^2), var and t's degrees of
+    freedom those of the mean of rank_correlation's influence over clusters int[N] (near-duplicates
+    share a number). Simulated coverage of 95 % limits: 93 to 99 % (60 and 300 records, alone or in
+    groups of up to 20 with 0.8 of the variance in common, r from 0 to 0.95, normal scores); 89 to
+    99 % where both scores scatter far more on some groups than on others (t with 2 degrees of
+    freedom). A perfect ranking gets the limits of one with two neighbours swapped. NaN where a side
+    is constant; no limits for fewer than 4 clusters. Source of the first: Bonett and Wright 2000.
     """
     from scipy.special import ndtri
 

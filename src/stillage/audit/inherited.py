@@ -1,7 +1,7 @@
-"""The rows of results.parquet that compare teacher, student and controls on the same records.
+"""The rows of results.parquet that compare teacher, student and controls.
 
-Metrics: attributable_leak, avoided_leak, inheritance, spearman, tpr_on_leaked, inherited_rate, teacher_specific_rate,
-easy_rate, inheritance_curve.
+On the same records. Metrics: attributable_leak, avoided_leak, inheritance, spearman, tpr_on_leaked,
+inherited_rate, teacher_specific_rate, easy_rate, inheritance_curve.
 """
 
 from __future__ import annotations
@@ -51,12 +51,12 @@ def inheritance_results(
     base: Result,
     n_resamples: int = 1000,
 ) -> list[Result]:
-    """Everything this file knows about a run: rows for the student, with nothing where a model is missing.
+    """Return all rows of this file for the student; none where a model is missing.
 
-    scores: audit/scores.parquet. recited: model, id, part, exact, positional_accuracy (audit/memorization.parquet); with
-    its column `group` near-duplicates count once in the intervals.
-    fprs: error rates of tpr_on_leaked and of the sets by score; those that too few nonmembers allow are left out, as the
-    audit already shows them as refused. The curve over scores is drawn for the first attack alone.
+    scores: audit/scores.parquet. recited: model, id, part, exact, positional_accuracy
+    (audit/memorization.parquet); with a column `group` near-duplicates count once in the intervals.
+    fprs: error rates of tpr_on_leaked and of the sets by score; those that too few nonmembers allow
+    are left out (the audit shows them as refused). The score curve is the first attack's.
     """
     row = replace(base, model=STUDENT, level=level, dataset="private vs nonmembers")
     attacks = Scores(scores).aligned()
@@ -83,9 +83,10 @@ def inheritance_results(
 def difference_results(
     attacks: Mapping[str, Aligned], pair: tuple[str, str], *, level: float, row: Result
 ) -> list[Result]:
-    """AUC(first of the pair) - AUC(second) per attack, on the same records, p corrected over the attacks.
+    """Test AUC(first of the pair) - AUC(second) per attack, on the same records.
 
-    Wider where the attack was cross-fitted on members and nonmembers, as everywhere (see auc_interval).
+    p corrected over the attacks. Wider where the attack was cross-fitted on members and nonmembers,
+    as everywhere (see auc_interval).
     """
     model, other = pair
     pairs = [(name, one) for name, one in attacks.items() if one.compares(model, other)]
@@ -102,7 +103,7 @@ def difference_results(
 def attack_results(
     one: Aligned, fprs: Sequence[float], level: float, row: Result, n_resamples: int
 ) -> list[Result]:
-    """Inheritance, rank correlation among members, and the sets found at each FPR, under one attack."""
+    """Return an attack's inheritance, members' rank correlation and sets at each FPR."""
     (teacher, student), member, clusters = one.kept(TEACHER, STUDENT)
     draws = generator(row.seed, "inheritance", row.attack)
     ratio = inheritance_ratio(
@@ -152,7 +153,7 @@ def share_rows(row: Result, shares: Shares) -> list[Result]:
 def curve_results(
     teacher_N: Array, student_N: Array, clusters_N: Array, level: float, row: Result
 ) -> list[Result]:
-    """E[student | teacher > tau], with n, at the published thresholds; row.dataset: whose records."""
+    """E[student | teacher > tau], with n, at TAUS; row.dataset: whose records."""
     return [
         replace(
             row,
@@ -169,16 +170,18 @@ def curve_results(
 
 
 def recital_results(recited: pa.Table, *, level: float, row: Result) -> list[Result]:
-    """The curve over what is recited, of members and of nonmembers, and the sets of members recited whole."""
+    """Return the curve of each part's recitals, and the sets of members recited whole."""
     results: list[Result] = []
     for part in ("private", "nonmembers"):
-        found = recited_of(recited, part)
-        if {TEACHER, STUDENT} <= set(found):
-            teacher, student = (found[model]["positional_accuracy"] for model in (TEACHER, STUDENT))
+        recitals = recited_of(recited, part)
+        if {TEACHER, STUDENT} <= set(recitals):
+            teacher, student = (
+                recitals[model]["positional_accuracy"] for model in (TEACHER, STUDENT)
+            )
             fine = np.isfinite(teacher) & np.isfinite(student)
             curve = replace(row, dataset=part, unit="mean share of tokens recited")
             results += curve_results(
-                teacher[fine], student[fine], found[STUDENT]["cluster"][fine], level, curve
+                teacher[fine], student[fine], recitals[STUDENT]["cluster"][fine], level, curve
             )
     private = recited_of(recited, "private")
     if not {TEACHER, STUDENT} <= set(private):
@@ -196,10 +199,12 @@ def recital_results(recited: pa.Table, *, level: float, row: Result) -> list[Res
 
 
 def recited_of(recited: pa.Table, part: str) -> dict[str, dict[str, Array]]:
-    """Model -> its columns over the records of one part, in the order of the record ids."""
-    found = {model: rows for (model, of), rows in by_model_and_part(recited).items() if of == part}
-    order = {model: np.argsort(rows["id"], kind="stable") for model, rows in found.items()}
+    """Model -> its columns over the records of one part, in the order of the ids."""
+    recitals = {
+        model: rows for (model, of), rows in by_model_and_part(recited).items() if of == part
+    }
+    order = {model: np.argsort(rows["id"], kind="stable") for model, rows in recitals.items()}
     return {
         model: {name: values[order[model]] for name, values in rows.items()}
-        for model, rows in found.items()
+        for model, rows in recitals.items()
     }
