@@ -76,7 +76,7 @@ def judge_audit(
 
 
 def sides(split: Split) -> tuple[list[Record], list[Record]]:
-    """All members and all nonmembers, audited or not."""
+    """Return all members and all nonmembers, audited or not."""
     members, nonmembers = (
         list(split.records_by_part.get(part, ())) for part in ("private", "nonmembers")
     )
@@ -119,7 +119,7 @@ def training_overlap(
     unchecked: dict[str, str],
     left: Mapping[str, Why] = NOBODY,
 ) -> Check | None:
-    """Look for members and nonmembers that the students were trained on by themselves, or nearly."""
+    """Look for members and nonmembers that students were trained on, or nearly."""
     if not facts.learns_public:
         unchecked["training_overlap"] = "no student was trained here"
         return None
@@ -159,7 +159,10 @@ def drawn_together(split: Split, records: Sequence[Record]) -> Array:
 
 
 def places(records: Sequence[Record]) -> Array | None:
-    """Each record's place in the pool, int[n], by file and line; None where a source names none."""
+    """Return each record's place in the pool, int[n], by file and line.
+
+    None where a source names none.
+    """
     found = [
         (name, int(line))
         for name, _, line in (r.source.rpartition(":") for r in records)
@@ -172,7 +175,10 @@ def places(records: Sequence[Record]) -> Array | None:
 
 
 def truncation(records: AuditRecords, readings: Sequence[Reading]) -> Check:
-    """How unequally members and nonmembers were cut, under the model that reads them most so."""
+    """Compare how often members and nonmembers were cut.
+
+    Under the model that cuts them most unequally.
+    """
     audited = records.audited
     clusters = drawn_together(records.split, records.records)
     checks = [
@@ -183,7 +189,7 @@ def truncation(records: AuditRecords, readings: Sequence[Reading]) -> Check:
 
 
 def ids_by_score(scores: pa.Table) -> dict[str, list[str]]:
-    """The ids of every column of scores."""
+    """Return the ids of every column of scores."""
     found: dict[str, list[str]] = {}
     for row in scores.select(["model", "attack", "id"]).to_pylist():
         found.setdefault(f"{row['attack']} on {row['model']}", []).append(row["id"])
@@ -191,7 +197,10 @@ def ids_by_score(scores: pa.Table) -> dict[str, list[str]]:
 
 
 def answers(scores: pa.Table) -> dict[str, list[Array]]:
-    """Each model's scores under the attacks that ask it alone; those that also read the text, where there is no other."""
+    """Return each model's scores under the attacks that ask it alone.
+
+    Attacks that also read the text count for a model that has no other.
+    """
     from stillage.audit.attacks import ATTACKS
 
     read, found = Scores(scores), dict[str, list[Array]]()

@@ -1,4 +1,4 @@
-"""Audited records that leave the evaluation: the students' own, and near-copies of members."""
+"""Audited records that leave the evaluation: trained on, or near members."""
 
 from __future__ import annotations
 
@@ -27,11 +27,12 @@ LEAST_KEPT = (
 def left_out(split: Split, *, learns_public: bool) -> dict[str, Why]:
     """Decide which records nothing evaluates, and why; by id.
 
-    Every member and nonmember whose own prompt or near-duplicate is among what students of this run were trained on, and
-    every nonmember that is a near-duplicate of a member: a few of them, which the checks tolerate, would be the whole
-    leak. Nothing where a side would keep fewer than 2 records, nor where each record had a coin (data.inclusion
-    bernoulli): the one-run audit needs every coin, and they stay fair only where nobody leaves for what they decided.
-    learns_public: a student of this run was trained on the public records.
+    Every member and nonmember whose own prompt or near-duplicate is among what students of this run
+    were trained on, and every nonmember that is a near-duplicate of a member: a few of them, which
+    the checks tolerate, would be the whole leak. Nothing where a side would keep fewer than 2
+    records, nor where each record had a coin (data.inclusion bernoulli): the one-run audit needs
+    every coin, and they stay fair only where nobody leaves for what they decided. learns_public: a
+    student of this run was trained on the public records.
     """
     members, nonmembers = (
         list(split.records_by_part.get(part, ())) for part in ("private", "nonmembers")
@@ -61,7 +62,10 @@ def left_out(split: Split, *, learns_public: bool) -> dict[str, Why]:
 
 
 def saying(check: Check, split: Split, left: Mapping[str, Why], why: Why) -> Check:
-    """The check, with how many of each side left the evaluation for this reason; as it was where nobody did."""
+    """Add to the check how many of each side left the evaluation for this reason.
+
+    Unchanged where nobody did.
+    """
     if why not in left.values():
         return check
     count = Counter(

@@ -25,7 +25,7 @@ def gather_material(
     readings: Sequence[Reading],
     settings: AuditSettings,
 ) -> Material:
-    """Gather what the attacks ask with; what there is nothing for is `missing`, with the reason.
+    """Gather what the attacks ask with; what is lacking is `missing`, with the reason.
 
     readings: how the audited models read the records; a neighbour is made of what all of them read.
     Errors as load_masked, for a masked model that is given and cannot be used.
@@ -73,7 +73,10 @@ def gather_material(
 def masked_model(
     audit: AuditConfig, public: Sequence[Record], cache: Path, seed: int
 ) -> Masked | None:
-    """Load the given masked model, or train a small one on public records; None without either."""
+    """Load the given masked model, or train a small one on public records.
+
+    None without either.
+    """
     from stillage.models.masked import load_masked
     from stillage.models.masked_train import small_masked
 
@@ -84,7 +87,10 @@ def masked_model(
 
 
 def read_by_all(readings: Sequence[Reading], count: int) -> list[int]:
-    """How many characters of each of `count` responses every model reads: END for all of it."""
+    """Return how many characters of each of `count` responses every model reads.
+
+    END for all of it.
+    """
     ends = [END] * count
     for reading in readings:
         spans = [example.span for example in reading.tokenised.examples]

@@ -1,7 +1,7 @@
-"""Run membership attacks over what the models said, and turn the scores into numbers with intervals.
+"""Membership attacks on what the models said, and their results with intervals.
 
-Two steps, so that a new metric never asks a model again: `score_table` (one row per model, record and attack) and
-`membership_results` (AUC, TPR at fixed FPR, counts of missing scores).
+Two steps, so that a new metric never asks a model again: `score_table` (one row per model, record
+and attack) and `membership_results` (AUC, TPR at fixed FPR, counts of missing scores).
 """
 
 from __future__ import annotations
@@ -43,7 +43,10 @@ ABSENT: Mapping[Party, str] = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Audited:
-    """The records of an audit, in one order: ids, part (private = member, nonmembers = not), response texts, groups."""
+    """The records of an audit, in one order.
+
+    ids, part (private = member, nonmembers = not), response texts, groups.
+    """
 
     ids: tuple[str, ...]
     parts: tuple[str, ...]
@@ -52,7 +55,7 @@ class Audited:
 
     @property
     def is_member(self) -> Array:
-        """bool[n]: is the record one of the teacher's private ones?"""
+        """bool[n]: the record is one of the teacher's private ones."""
         return np.array([part == "private" for part in self.parts])
 
     @property
@@ -71,10 +74,11 @@ class LeftOut:
 
 
 def score_attack(attack: Attack, audited: Audited, said: Mapping[Party, Responses]) -> Array:
-    """The attack's score of each record, float64[n]; NaN where it cannot say, or has no reply. Higher = likelier a member.
+    """Return the attack's score of each record, float64[n].
 
-    NaN too where its replies do not compare (`alike`): those are counted in the log. ConfigError where it returns anything
-    but one number.
+    Higher = likelier a member. NaN where it cannot say, has no reply, or where its replies do not
+    compare (`alike`): the last are counted in the log. ConfigError where it returns anything but
+    one number.
     """
     scores, apart = np.full(len(audited.ids), np.nan), 0
     for index, (id_, text) in enumerate(zip(audited.ids, audited.texts, strict=True)):
@@ -97,7 +101,10 @@ def score_attack(attack: Attack, audited: Audited, said: Mapping[Party, Response
 
 
 def one_number(attack: Attack, score: object) -> float:
-    """The score as a float; ConfigError where it is none (an attack may be a user's own)."""
+    """Return the score as a float; ConfigError where it is none.
+
+    An attack may be a user's own.
+    """
     if isinstance(score, Real):
         return float(score)
     if isinstance(score, np.ndarray) and score.ndim == 0:
@@ -111,7 +118,7 @@ def one_number(attack: Attack, score: object) -> float:
 
 
 def obstacle(attack: Attack, audited: Audited, said: Mapping[Party, Responses]) -> str:
-    """Why the attack cannot be run with these replies; empty where it can."""
+    """Say why the attack cannot be run with these replies; empty where it can."""
     for query in attack.queries:
         if query.party == "record":
             continue
@@ -143,10 +150,11 @@ def score_table(
     attacks: Sequence[Attack],
     partners: Mapping[str, Partners],
 ) -> tuple[pa.Table, list[LeftOut]]:
-    """Every attack on every model: rows (model, id, part, group, attack, score), and what was left out.
+    """Run every attack on every model; return the scores and what was left out.
 
-    said: replies by name of model. partners: for every attacked model, whom else its attacks ask. What is left out is said
-    in the log, once per attack and reason; a comparison of a model with itself is none.
+    Rows: model, id, part, group, attack, score. said: replies by name of model. partners: for every
+    attacked model, whom else its attacks ask. What is left out is said in the log, once per attack
+    and reason; a comparison of a model with itself is none.
     """
     import pyarrow as pa
 
@@ -169,7 +177,10 @@ def score_table(
 
 
 def left_out_results(left_out: Sequence[LeftOut], base: Result) -> list[Result]:
-    """One row (metric left_out, no value) for every attack that was not run on a model, and its reason."""
+    """Return a row for every attack that was not run on a model, with the reason.
+
+    Metric left_out, no value.
+    """
     return [
         replace(base, model=e.model, attack=e.attack, metric="left_out", reason=e.why)
         for e in left_out
@@ -177,7 +188,7 @@ def left_out_results(left_out: Sequence[LeftOut], base: Result) -> list[Result]:
 
 
 def score_rows(audited: Audited, model: str, attack: str, scores: Array) -> pa.Table:
-    """One attack's scores float64[n] of one model, as rows of audit/scores.parquet."""
+    """Return an attack's scores float64[n] of a model as rows of audit/scores.parquet."""
     import pyarrow as pa
 
     n = len(audited.ids)
@@ -193,7 +204,7 @@ def score_rows(audited: Audited, model: str, attack: str, scores: Array) -> pa.T
 
 
 def score_schema() -> pa.Schema:
-    """The columns of audit/scores.parquet."""
+    """Return the columns of audit/scores.parquet."""
     import pyarrow as pa
 
     text = pa.string()
@@ -202,7 +213,10 @@ def score_schema() -> pa.Schema:
 
 
 def blind_rows(audited: Audited, scores: Mapping[str, Array]) -> pa.Table:
-    """Scores of attacks that saw no model, as rows of the same table under the model name "blind"."""
+    """Return scores of attacks that saw no model, as rows of audit/scores.parquet.
+
+    Their model name is "blind".
+    """
     import pyarrow as pa
 
     return pa.concat_tables(
@@ -213,11 +227,11 @@ def blind_rows(audited: Audited, scores: Mapping[str, Array]) -> pa.Table:
 def membership_results(
     table: pa.Table, *, fprs: Sequence[float], level: float, base: Result
 ) -> list[Result]:
-    """AUC and TPR at each FPR for every model and attack; what cannot be said is a NaN with its reason.
+    """Compute AUC, and TPR at each FPR, for every model and attack.
 
-    That is: a rate that too few nonmembers allow, and an attack without a score for any member, or any nonmember.
-
-    base carries run, stage, seed and method. Missing scores are counted in their own row (metric nan_scores).
+    What cannot be computed is a NaN with its reason: a rate that too few nonmembers allow, and an
+    attack without a score for any member, or any nonmember. Missing scores are counted in their own
+    row (metric nan_scores). base carries run, stage, seed and method.
     """
     results: list[Result] = []
     read = Scores(table)
@@ -248,7 +262,10 @@ def membership_results(
 
 
 def rate_results(scored: Scored, fpr: float, level: float, row: Result) -> list[Result]:
-    """TPR at one FPR with the interval of the true rate there, and the FPR achieved with its own."""
+    """Compute TPR at one FPR, and the FPR achieved, each with its interval.
+
+    The interval of the TPR is that of the true rate at the nominal FPR.
+    """
     row = replace(row, fpr=fpr)
     try:
         rate = tpr_at_fpr(scored.scores, scored.is_member, fpr, level, clusters=scored.clusters)

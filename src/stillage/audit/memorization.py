@@ -1,9 +1,11 @@
-"""How much of a record does a model recite: six measures of one recital, over real tokens only, with nonmembers as floor.
+"""Six measures of how much of a record a model recites, with nonmembers as floor.
 
-A recital is what greedy decoding writes after the record's prefix; it is compared token by token with the record's own
-suffix. Padding is never compared, a short suffix is not held against its record, and a token that was not written is a
-miss. Published: positional accuracy (arXiv:2508.07054, section 5), matched prefix and exact recital (Carlini et al. 2023,
-arXiv:2202.07646), extraction strength (Carlini et al. 2021, arXiv:2012.07805; as in arXiv:2407.06460).
+Over real tokens only, all of one recital. A recital is what greedy decoding writes after the
+record's prefix; it is compared token by token with the record's own suffix. Padding is never
+compared, a short suffix is not held against its record, and a token that was not written is a miss.
+Published: positional accuracy (arXiv:2508.07054, section 5), matched prefix and exact recital
+(Carlini et al. 2023, arXiv:2202.07646), extraction strength (Carlini et al. 2021, arXiv:2012.07805;
+as in arXiv:2407.06460).
 """
 
 from __future__ import annotations
@@ -40,9 +42,10 @@ MEASURES = (
 
 
 def positional_accuracy(said_T: Array, true_T: Array) -> float:
-    """The share of the true tokens that were said at their own place; NaN where there is no true token.
+    """Return the share of the true tokens that were said at their own place.
 
-    said_T may be shorter (its missing tokens are misses) or longer (what follows the suffix does not count).
+    said_T may be shorter (its missing tokens are misses) or longer (what follows the suffix does
+    not count). NaN where there is no true token.
     """
     size = min(len(said_T), len(true_T))
     hits = int((np.asarray(said_T)[:size] == np.asarray(true_T)[:size]).sum())
@@ -50,7 +53,7 @@ def positional_accuracy(said_T: Array, true_T: Array) -> float:
 
 
 def matched_prefix_share(said_T: Array, true_T: Array) -> float:
-    """The share of the true tokens before the first error; NaN where there is no true token."""
+    """Return the share of the true tokens before the first error; NaN without tokens."""
     return (
         shared_prefix(np.asarray(said_T), np.asarray(true_T)) / len(true_T)
         if len(true_T)
@@ -59,7 +62,10 @@ def matched_prefix_share(said_T: Array, true_T: Array) -> float:
 
 
 def normalised_edit_distance(said_T: Array, true_T: Array) -> float:
-    """Levenshtein distance between token ids over the longer length: 0 the same, 1 nothing in common; two empty: 0."""
+    """Return the Levenshtein distance between token ids over the longer length.
+
+    0: the same; 1: nothing in common; two empty: 0.
+    """
     from rapidfuzz.distance import Levenshtein
 
     said, true = np.asarray(said_T).tolist(), np.asarray(true_T).tolist()
@@ -67,10 +73,11 @@ def normalised_edit_distance(said_T: Array, true_T: Array) -> float:
 
 
 def extraction_strength(hits_T: Array) -> float:
-    """1 - k / T, k the fewest true tokens that must be given so that greedy decoding recites all the others.
+    """Return 1 - k / T, k the fewest true tokens from which the rest is recited.
 
-    hits_T bool[T]: is each token the argmax after the true tokens before it? 0 when the last token is missed, 1 when none
-    is; NaN without tokens. (Where one less is counted, a total miss scores 1 / T instead of 0.)
+    Recited by greedy decoding after the first k. hits_T bool[T]: is each token the argmax after the
+    true tokens before it? 0 when the last token is missed, 1 when none is; NaN without tokens.
+    (Where one less is counted, a total miss scores 1 / T instead of 0.)
     """
     hits = np.asarray(hits_T, dtype=bool)
     if not hits.size:
@@ -87,12 +94,13 @@ def memorization_table(
     texts: Sequence[str],
     sampled: Mapping[str, Array] | None = None,
 ) -> pa.Table:
-    """One row per record: every measure of one model's recitals, and log p_z, the suffix's log-probability in nats.
+    """Return a row per record: every measure of one model's recitals, and log p_z.
 
-    All of them are NaN where there is no suffix. recited: generated ids per target; texts: the same, decoded;
-    stats: record id -> the teacher-forced pass.
-    sampled: record id -> log-probabilities of the same tokens under the distribution that an attacker samples from, which
-    log p_z is then the sum of; without it, the model's own distribution.
+    log p_z is the suffix's log-probability in nats. All are NaN where there is no suffix. recited:
+    generated ids per target; texts: the same, decoded; stats: record id -> the teacher-forced pass.
+    sampled: record id -> log-probabilities of the same tokens under the distribution that an
+    attacker samples from, which log p_z is then the sum of; without it, the model's own
+    distribution.
     """
     import pyarrow as pa
 
@@ -126,7 +134,7 @@ def memorization_table(
 
 
 def memorization_schema() -> pa.Schema:
-    """The columns of audit/memorization.parquet."""
+    """Return the columns of audit/memorization.parquet."""
     import pyarrow as pa
 
     names = [
@@ -145,9 +153,10 @@ def memorization_schema() -> pa.Schema:
 
 
 def memorization_results(table: pa.Table, *, level: float, base: Result) -> list[Result]:
-    """The mean of every measure, per model and part, with its interval over records.
+    """Return the mean of every measure, per model and part, with its interval.
 
-    Near-duplicates count once in the interval, where the table has the column `group`.
+    The interval is over records; near-duplicates count once in it, where the table has the column
+    `group`.
     """
     results = []
     for (model, part), rows in by_model_and_part(table).items():

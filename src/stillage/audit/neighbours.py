@@ -25,7 +25,7 @@ SCHEMA = "neighbours 1"  # raise it when neighbours are made differently
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Swaps:
-    """How neighbours differ from their record: `count` texts, a share of tokens swapped in each."""
+    """The number of neighbours per record, and the share of tokens swapped in each."""
 
     count: int = 25
     share: float = 0.05
@@ -33,7 +33,7 @@ class Swaps:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        """ConfigError for numbers that make no neighbours."""
+        """Raise ConfigError for numbers that make no neighbours."""
         if self.count < 1 or self.top_k < 1 or not 0 < self.share <= 1:
             raise ConfigError(
                 "These numbers make no neighbours.",
@@ -52,12 +52,12 @@ def neighbours(
     batch_tokens: int = 16384,
     progress: Done | None = None,
 ) -> list[tuple[str, ...]]:
-    """Make texts that differ from each record's response in max(1, round(share n)) of its n tokens.
+    """Make texts that differ from each record's response in a share of its tokens.
 
-    Places are drawn at random and masked together; each gets one of the masked model's top_k
-    proposals, drawn at random. Draws derive from (seed, record id, number), so a record's
-    neighbours do not depend on the others. No neighbours where nothing can be replaced. cache:
-    folder where they are kept.
+    In max(1, round(share n)) of its n tokens. Places are drawn at random and masked together; each
+    gets one of the masked model's top_k proposals, drawn at random. Draws derive from (seed, record
+    id, number), so a record's neighbours do not depend on the others. No neighbours where nothing
+    can be replaced. cache: folder where they are kept.
     """
     numbers = (swaps.count, swaps.share, swaps.top_k, swaps.seed)
     settings = [SCHEMA, masked.key, *map(str, numbers)]
@@ -82,7 +82,10 @@ def neighbours(
 
 
 def read_texts(file: Path, count: int) -> list[tuple[str, ...]] | None:
-    """Read kept neighbours; None where there are none, or a damaged file (said in the log)."""
+    """Read kept neighbours; None where there are none, or a damaged file.
+
+    Damage is said in the log.
+    """
     from pyarrow import ArrowException
 
     if not file.exists():

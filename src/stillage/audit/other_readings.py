@@ -106,17 +106,17 @@ def see(
 
 
 def made(others: Iterable[Other | None]) -> list[Other]:
-    """Those that compare anything."""
+    """Keep those that compare anything."""
     return [other for other in others if other is not None]
 
 
 def losses_of(
     stats: Sequence[TokenStats], is_member: Array, vocabulary: int, trained_here: bool
 ) -> Losses:
-    """A model's losses beside those of guessing.
+    """Return a model's losses beside those of guessing.
 
-    By token frequencies; and by none at all, which is all that is asked of a model of this run: its manifest names it, and it
-    may be as little trained as one likes.
+    By token frequencies, and without any; only the latter for a model of this run: its manifest
+    names it, and it may be as little trained as one likes.
     """
     guesses = {
         "any token as likely": in_quarters(
@@ -139,7 +139,10 @@ def losses_of(
 def other_readings(
     data: DataConfig, asked: ScoringModel, sample: Sequence[Record], used: Sequence[Example]
 ) -> Iterator[tuple[str, str, Sequence[Example | None]]]:
-    """(what, how to choose it, the sample read so; None where a record cannot be) of every other way of reading."""
+    """Yield every other way of reading: what it is, how to choose it, the sample.
+
+    The sample is read in that way; None where a record cannot be.
+    """
     tokenizer, limit = asked.tokenizer, shortest_context(asked.model)
     now = chosen_template(data.template, tokenizer)
     own = own_layout(tokenizer.chat_template) if tokenizer.chat_template else ""
@@ -167,7 +170,10 @@ def other_readings(
 def bare_readings(
     data: DataConfig, asked: ScoringModel, sample: Sequence[Record]
 ) -> Iterator[tuple[str, str, Sequence[Example | None]]]:
-    """Records without a prompt, after what the model's folder puts around one; nothing where the run says raw itself."""
+    """Yield records without a prompt after what the model's folder puts around one.
+
+    Nothing where the run itself says raw.
+    """
     tokenizer = asked.tokenizer
     own = own_layout(tokenizer.chat_template) if tokenizer.chat_template else "raw"
     asks = any(record.prompt or record.input or record.messages for record in sample)
@@ -184,7 +190,10 @@ def laid_out(
     layout: str,
     limit: int | None,
 ) -> Sequence[Example | None]:
-    """The sample in another layout, under the run's limits; None for every record where it does not fit, or is refused."""
+    """Lay out the sample in another way, under the run's limits.
+
+    None for every record where it does not fit, or is refused.
+    """
     from stillage.data.tokenise import tokenise
 
     try:
@@ -201,7 +210,10 @@ def laid_out(
 
 
 def with_start(example: Example, start: int, limit: int | None, remove: bool) -> Example | None:
-    """The example with a begin of text, or without the one it has; None where that is not possible."""
+    """Return the example with a begin of text, or without the one it has.
+
+    None where that is not possible.
+    """
     has = int(example.ids_T[0]) == start
     if has != remove or (not remove and limit is not None and len(example.ids_T) >= limit):
         return None
@@ -217,7 +229,10 @@ def with_start(example: Example, start: int, limit: int | None, remove: bool) ->
 
 
 def swapped(asked: ScoringModel, sample: Sequence[Record]) -> list[Example | None]:
-    """Every record's response after the next one's prompt; None where that prompt is its own, or there is none."""
+    """Return every record's response after the next one's prompt.
+
+    None where that prompt is its own, or there is none.
+    """
     moved = [
         replace(record, prompt=other.prompt, input=other.input, messages=other.messages)
         for record, other in zip(sample, [*sample[1:], *sample[:1]], strict=True)
@@ -272,7 +287,10 @@ def read_otherwise(
 
 
 def tail_means(one: TokenStats, other: TokenStats) -> tuple[float, float]:
-    """Nats per token of two readings over the tokens that both end with; NaN where there is none."""
+    """Return nats per token of two readings over the tokens that both end with.
+
+    NaN where there is none.
+    """
     shorter = min(len(one.ids_T), len(other.ids_T))
     differ = np.flatnonzero(one.ids_T[::-1][:shorter] != other.ids_T[::-1][:shorter])
     same = int(differ[0]) if differ.size else shorter
@@ -282,7 +300,7 @@ def tail_means(one: TokenStats, other: TokenStats) -> tuple[float, float]:
 
 
 def together(parts: Sequence[Sight]) -> Sight:
-    """What was seen of several models."""
+    """Join what was seen of several models."""
     return Sight(
         losses={model: loss for part in parts for model, loss in part.losses.items()},
         stats={model: stats for part in parts for model, stats in part.stats.items()},
@@ -322,7 +340,7 @@ def sight_checks(
 
 
 def learned_intervals(scores: pa.Table, level: float) -> dict[str, dict[str, Interval]]:
-    """AUC intervals of every attack on every model that may have learned members."""
+    """Return AUC intervals of all attacks on the models that may have learned members."""
     from stillage.audit.scores import BLIND, Scores, is_cross_fitted
 
     intervals: dict[str, dict[str, Interval]] = {}
@@ -336,7 +354,7 @@ def learned_intervals(scores: pa.Table, level: float) -> dict[str, dict[str, Int
 
 
 def adapter_weights(models: Sequence[AuditModel]) -> dict[str, float]:
-    """The largest weight of the factor that starts at 0, of every model that is an adapter."""
+    """Return the largest weight of every adapter's factor that starts at 0, by model."""
     from stillage.models.lora import largest_change
     from stillage.models.source import ADAPTER, find
 

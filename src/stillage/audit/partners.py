@@ -23,9 +23,10 @@ COUNTERFACTUAL: Mapping[str, str] = {TEACHER: CLEAN_TEACHER, STUDENT: CLEAN}
 def ask_starts(
     models: AuditModels, attacks: Sequence[Attack], material: Material, settings: AuditSettings
 ) -> tuple[dict[str, Responses], dict[str, str]]:
-    """Ask the weights that each training started from: responses by key, each model's key.
+    """Ask the weights that each training started from.
 
-    Models of one start share its responses. A model that is not trained in this run has none.
+    Returns responses by key, and each model's key. Models of one start share its responses. A model
+    that is not trained in this run has none.
     """
     from stillage.models.identity import model_hash
 
@@ -53,7 +54,10 @@ def ask_starts(
 def ask_self_prompted(
     models: AuditModels, attacks: Sequence[Attack], material: Material, settings: AuditSettings
 ) -> tuple[dict[str, Responses], dict[str, str]]:
-    """Ask the models taught by the audited ones' texts: responses by name, each model's name."""
+    """Ask the models that were trained on texts of the audited ones.
+
+    Returns responses by name, and each model's name.
+    """
     transforms = queries_for(attacks, ("self_prompted",))
     said: dict[str, Responses] = {}
     for model in models.self_prompted.values() if transforms else ():
@@ -117,7 +121,7 @@ def partners_of(
     prompted: Mapping[str, str] = MappingProxyType({}),
     outside: str = "",
 ) -> dict[str, Partners]:
-    """For every audited model, whom else its attacks ask.
+    """Return whom else the attacks on each audited model ask.
 
     A control is its own counterfactual, so it is not compared. The reference is the student without
     a teacher, or the model outside where there is none. starts, prompted: model -> the name of its

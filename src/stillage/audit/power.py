@@ -1,4 +1,4 @@
-"""What this audit would have found: the smallest shift that a check sees, and the smallest leak that an attack shows.
+"""The smallest shift that a check, and leak that an attack, would have shown.
 
 Nothing found is reassurance only where something would have been found.
 """
@@ -47,7 +47,7 @@ class Sight:
 
     @property
     def is_blind(self) -> bool:
-        """Is it so little that passing says nothing?"""
+        """Whether it is so little that passing says nothing."""
         return not self.smallest <= UNDECIDED_ABOVE
 
     @property
@@ -88,7 +88,10 @@ def sight_of(
     clusters: Array | None = None,
     cross_fitted: bool = False,
 ) -> Sight:
-    """What the interval of these scores' AUC would have seen at a level, copies counted as alike as their scores are."""
+    """Return the smallest AUC that the interval of these scores' AUC would have seen.
+
+    At a level; copies count as alike as their scores are.
+    """
     n_folds = N_FOLDS if cross_fitted else 0
     both = 0 < int(np.sum(is_member)) < len(is_member)
     alike = within_correlation(scores, is_member, clusters) if both else 1.0
@@ -104,7 +107,7 @@ def sight_of(
 
 
 def worst(sights: Sequence[Sight]) -> Sight:
-    """The least that all of several tests see."""
+    """Return the least that all of several tests see."""
     unseen = [sight for sight in sights if math.isnan(sight.smallest)]
     return Sight(
         smallest=math.nan if unseen else max(sight.smallest for sight in sights),
@@ -124,13 +127,14 @@ def power_results(
     level: float,
     base: Result,
 ) -> list[Result]:
-    """detectable_auc, detectable_tpr and family_tpr of every attack on every model; table: audit/scores.parquet.
+    """Return detectable_auc, detectable_tpr and family_tpr of all attacks and models.
 
-    levels: model -> the level at which the limits of all its attacks hold together (best_attack.family_tests).
-    detectable_tpr: at `level`, at the lowest of fprs. family_tpr: the share found there, its limits at the level at which
-    all attacks' hold together. needed: the records of each side with which a model at chance would be
-    shown harmless (an upper limit below harmless_auc, harmless_tpr) with a power of 0.8. No row where
-    an attack has no score for members, or for nonmembers, nor a family_tpr where too few nonmembers allow the rate.
+    table: audit/scores.parquet. levels: model -> the level at which the limits of all its attacks
+    hold together (best_attack.family_tests). detectable_tpr: at `level`, at the lowest of fprs.
+    family_tpr: the share found there, with limits at the level of levels. needed: the records of
+    each side with which a model at chance would be shown harmless (an upper limit below
+    harmless_auc, harmless_tpr) with a power of 0.8. No row where an attack has no score for
+    members, or for nonmembers, nor a family_tpr where too few nonmembers allow the rate.
     """
     results: list[Result] = []
     scores = Scores(table)
@@ -167,7 +171,7 @@ def power_results(
 def _tail_row(
     scored: Scored, fpr: float, harmless: float, alike: float, effect: float, row: Result
 ) -> Result:
-    """detectable_tpr of one attack."""
+    """Return the detectable_tpr of one attack."""
     found = smallest_tpr(scored.is_member, fpr, scored.clusters, row.level, correlation=alike)
     needed = records_for_tpr(harmless, fpr, row.level, effect=effect)
     return _row(replace(row, metric="detectable_tpr"), found, needed, fpr)
@@ -176,7 +180,10 @@ def _tail_row(
 def _family_rate(
     scored: Scored, fpr: float, row: Result, harmless: float, effect: float
 ) -> list[Result]:
-    """The share found, with limits that hold for all attacks together; no row where too few nonmembers allow the rate."""
+    """Return the share found, with limits that hold for all attacks together.
+
+    No row where too few nonmembers allow the rate.
+    """
     try:
         rate = tpr_at_fpr(scored.scores, scored.is_member, fpr, row.level, clusters=scored.clusters)
     except UserError:
@@ -187,7 +194,7 @@ def _family_rate(
 
 
 def _row(row: Result, value: float, needed: float, fpr: float = math.nan) -> Result:
-    """Give a row what would be found and the records needed, or why nothing would be found."""
+    """Fill in what would be found and the records needed, or why nothing would be."""
     why = "too few records to find anything" if math.isnan(value) else ""
     enough = round(needed) if needed < math.inf else 0
     note = "" if enough else "no number of records would do"
@@ -195,5 +202,5 @@ def _row(row: Result, value: float, needed: float, fpr: float = math.nan) -> Res
 
 
 def rounded_up(auc: float) -> str:
-    """Two digits, rounded upwards: no smaller AUC is promised."""
+    """Round upwards to two digits, so that no smaller AUC is promised."""
     return f"{math.ceil(auc * 100 - 1e-6) / 100:.2f}"

@@ -1,4 +1,4 @@
-"""Known texts in front of a record: which records are given away for it, and how many fit the model's context."""
+"""Known texts in front of a record: which are given away, and how many fit."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ LOG = logging.getLogger("stillage")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Prefixes:
-    """Records that an attacker knows, and which of the audited ones are left to be evaluated."""
+    """Records that an attacker knows, and the audited ones that are left to evaluate."""
 
     nonmembers: tuple[Record, ...]
     members: tuple[Record, ...]
@@ -35,10 +35,11 @@ def draw_prefixes(
     members: int,
     seed: int,
 ) -> Prefixes:
-    """Draw that many nonmembers and members for prefixes, and take them and their near-duplicates out of the evaluation.
+    """Draw nonmembers and members for prefixes; evaluate neither them nor near-copies.
 
-    groups: name of each record's near-duplicates, "" where it is alone. At most a quarter of a part is given away (said in
-    the log). ConfigError for a negative number.
+    nonmembers, members: how many. groups: name of each record's near-duplicates, "" where it is
+    alone. At most a quarter of a part is given away (said in the log). ConfigError for a negative
+    number.
     """
     if min(nonmembers, members) < 0:
         raise ConfigError(
@@ -81,10 +82,12 @@ def draw_prefixes(
 def with_prefix(
     example: Example, prefix: Sequence[Example], context: int | None, start: Sequence[int]
 ) -> tuple[Example | None, int]:
-    """The example after as many of the prefix texts as the context holds, and how many those are; the same tokens are scored.
+    """Put as many prefix texts before the example as the context holds.
 
-    The shortest texts are taken first and stand nearest; no text is cut, and where none fits there is no example. start:
-    the ids that begin a text (BOS), kept at the very front only. context: in tokens; None: no limit.
+    Returns the example, of which the same tokens are scored, and the number of texts. The shortest
+    texts are taken first and stand nearest; no text is cut, and where none fits there is no
+    example. start: the ids that begin a text (BOS), kept at the very front only. context: in
+    tokens; None: no limit.
     """
     texts = sorted((without_start(text.ids_T, start) for text in prefix), key=len)
     own = without_start(example.ids_T, start)
@@ -101,7 +104,10 @@ def with_prefix(
 
 
 def would_fit(examples: Sequence[Example], prefix: Sequence[Example], context: int | None) -> str:
-    """What stands in the way where no known text fits before a record, in tokens, and what would fit; for a message."""
+    """Say, in tokens, why no known text fits before a record, and what would fit.
+
+    For a message.
+    """
     shortest, record = (
         min((len(text.ids_T) for text in texts), default=0) for texts in (prefix, examples)
     )
@@ -112,7 +118,7 @@ def would_fit(examples: Sequence[Example], prefix: Sequence[Example], context: i
 
 
 def fit(texts: Sequence[Array], room: int | None) -> list[Array]:
-    """The texts from the first on that fit the room together."""
+    """Return the texts from the first on that fit the room together."""
     if room is None:
         return list(texts)
     total = np.cumsum([len(text) for text in texts])
@@ -120,6 +126,6 @@ def fit(texts: Sequence[Array], room: int | None) -> list[Array]:
 
 
 def without_start(ids_T: Array, start: Sequence[int]) -> Array:
-    """The ids of a text without those that begin it."""
+    """Return the ids of a text without those that begin it."""
     count = len(start)
     return ids_T[count:] if count and ids_T[:count].tolist() == list(start) else ids_T

@@ -1,10 +1,11 @@
-"""Probabilistic extraction: would an attacker who samples n times see the record at least once, with probability p?
+"""Probabilistic extraction: records that n samples show with probability p.
 
-One sample equals the suffix z with probability p_z = prod_t q(z_t | prefix, z_<t), q the SAMPLING distribution:
-temperature first, then top-k and top-p, renormalised; a token outside the kept set makes p_z = 0. The record is
-(n, p)-discoverably extractable iff 1 - (1 - p_z)^n >= p. Hayes et al. 2024, arXiv:2410.19482, definition 2. log p_z comes
-from `models.sampling_stats`, or at temperature 1 without truncation from any teacher-forced pass. The same curve on
-nonmembers, whom nobody trained on, says what guessing reaches.
+One sample equals the suffix z with probability p_z = prod_t q(z_t | prefix, z_<t), q the SAMPLING
+distribution: temperature first, then top-k and top-p, renormalised; a token outside the kept set
+makes p_z = 0. The record is (n, p)-discoverably extractable iff 1 - (1 - p_z)^n >= p. Hayes et al.
+2024, arXiv:2410.19482, definition 2. log p_z comes from `models.sampling_stats`, or at temperature
+1 without truncation from any teacher-forced pass. The same curve on nonmembers, whom nobody trained
+on, says what guessing reaches.
 """
 
 from __future__ import annotations
@@ -31,9 +32,9 @@ TINY = -30.0  # below this log p_z, -log(1 - p_z) is p_z to double precision
 
 
 def log_hazard(logp_N: Array) -> Array:
-    """log(-log(1 - p_z)) from log p_z, without underflow: -inf at p_z = 0, +inf at p_z = 1; NaN stays NaN.
+    """Return log(-log(1 - p_z)) from log p_z, without underflow.
 
-    DataError for a log-probability above 0.
+    -inf at p_z = 0, +inf at p_z = 1; NaN stays NaN. DataError for a log-probability above 0.
     """
     logp = np.asarray(logp_N, dtype=np.float64)
     if (logp > 1e-3).any():
@@ -50,9 +51,10 @@ def log_hazard(logp_N: Array) -> Array:
 
 
 def samples_needed(logp_N: Array, p: float) -> Array:
-    """The fewest samples n with 1 - (1 - p_z)^n >= p, float64 and at least 1; inf where p_z = 0.
+    """Return the fewest samples n with 1 - (1 - p_z)^n >= p; inf where p_z = 0.
 
-    n = log(1 - p) / log(1 - p_z), rounded up where it is small enough to be a number of samples.
+    float64, at least 1: n = log(1 - p) / log(1 - p_z), rounded up where it is small enough to be a
+    number of samples.
     """
     check_probability(p)
     with np.errstate(over="ignore"):
@@ -62,7 +64,10 @@ def samples_needed(logp_N: Array, p: float) -> Array:
 
 
 def extractable(logp_N: Array, n: float, p: float) -> Array:
-    """bool[N]: does at least one of n samples equal the suffix with probability p or more? False for NaN."""
+    """Tell which suffixes n samples show at least once with probability p; bool[N].
+
+    With probability p or more. False for NaN.
+    """
     if not n >= 1:
         raise DataError(
             "An attacker draws at least one sample.", f"n = {n}", "Use n of at least 1."
@@ -71,7 +76,7 @@ def extractable(logp_N: Array, n: float, p: float) -> Array:
 
 
 def check_probability(p: float) -> None:
-    """DataError unless 0 < p < 1."""
+    """Raise DataError unless 0 < p < 1."""
     if not 0 < p < 1:
         raise DataError(
             "A probability of extraction must lie between 0 and 1.",
@@ -89,11 +94,11 @@ def probabilistic_results(
     probabilities: Sequence[float] = PROBABILITIES,
     sampling: str = "temperature=1",
 ) -> list[Result]:
-    """The share of records that are (n, p)-extractable, per model and part, at every n and p, with exact intervals.
+    """Return the share of (n, p)-extractable records, per model and part.
 
-    table: columns model, part and suffix_logp; with id and group near-duplicates count once in the intervals. sampling: in
-    words. A log-probability that is NaN counts as not extracted, and as missing,
-    so that the share stays one of all records.
+    At every n and p, with exact intervals. table: columns model, part and suffix_logp; with id and
+    group near-duplicates count once in the intervals. sampling: in words. A log-probability that is
+    NaN counts as not extracted, and as missing, so that the share stays one of all records.
     """
     results = []
     for (model, part), rows in by_model_and_part(table).items():

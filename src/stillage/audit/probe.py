@@ -1,4 +1,4 @@
-"""Can a linear probe read membership off a block's hidden states? Cross-fitted, beside the same on shuffled labels."""
+"""Linear probes of membership on hidden states, beside those of shuffled labels."""
 
 from __future__ import annotations
 
@@ -19,13 +19,16 @@ PENALTIES = (1.0, 10.0, 100.0, 1e3, 1e4)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Probed:
-    """What a probe found on N records, and what it finds where there is nothing to find."""
+    """A probe's result on N records, and what it finds where there is nothing to find."""
 
     scores_N: Array  # out of fold: mid-ranks within the fold, in (0, 1); NaN where the features are not finite
     null_P: Array  # AUC of the same procedure for each of P shuffles of the labels
 
     def p(self, auc: float) -> float:
-        """The permutation p-value of an AUC: (1 + number of shuffles with as large a one) / (1 + P)."""
+        """Return the permutation p-value of an AUC.
+
+        (1 + number of shuffles with as large a one) / (1 + P).
+        """
         return (1 + int((self.null_P >= auc - 1e-12).sum())) / (1 + self.null_P.size)
 
 
@@ -38,11 +41,13 @@ def probe(
     n_shuffles: int = 199,
     names: tuple[str, ...] = (),
 ) -> Probed:
-    """Out-of-fold scores of a ridge regression of membership on hidden states, and the AUCs of n_shuffles shuffled copies.
+    """Score records by a cross-fitted ridge regression of membership on hidden states.
 
-    groups int[N]: near-duplicates share a number and a fold, and are shuffled together. 5 folds; features are standardised
-    by their training part. Shuffles keep the folds, their numbers of members, and the sizes of groups. names: what else the
-    draws are named by. Fewer than 2 groups of a kind: every score is 0.5, and there are no shuffles.
+    Beside the scores, the AUCs of n_shuffles copies with shuffled labels. groups int[N]:
+    near-duplicates share a number and a fold, and are shuffled together. 5 folds; features are
+    standardised by their training part. Shuffles keep the folds, their numbers of members, and the
+    sizes of groups. names: what else the draws are named by. Fewer than 2 groups of a kind: every
+    score is 0.5, and there are no shuffles.
     """
     member = np.asarray(is_member, dtype=bool)
     scores = np.full(member.size, np.nan)
@@ -67,7 +72,10 @@ def probe(
 
 
 def cross_fitted(features_NH: Array, labels_NP: Array, fold: Array) -> Array:
-    """Mid-ranks within each fold of ridge regressions fitted on the other folds, one per column of labels, float64[N, P]."""
+    """Return mid-ranks within each fold of regressions fitted on the other folds.
+
+    Ridge regressions, one per column of labels; float64[N, P].
+    """
     from scipy.stats import rankdata
     from sklearn.linear_model import RidgeCV
     from sklearn.preprocessing import StandardScaler
@@ -86,7 +94,10 @@ def cross_fitted(features_NH: Array, labels_NP: Array, fold: Array) -> Array:
 
 
 def shuffled(is_member: Array, fold: Array, groups: Array, rng: np.random.Generator) -> Array:
-    """The labels exchanged between groups of equal size within each fold; those inside a group stay together, in order."""
+    """Exchange the labels between groups of equal size within each fold.
+
+    Those inside a group stay together, in order.
+    """
     found = np.array(is_member)
     for places in like_groups(fold, groups):
         found[places] = is_member[places[rng.permutation(len(places))]]
@@ -94,7 +105,7 @@ def shuffled(is_member: Array, fold: Array, groups: Array, rng: np.random.Genera
 
 
 def like_groups(fold: Array, groups: Array) -> Iterable[Array]:
-    """The places int[G, size] of the records of all groups that share fold and size."""
+    """Yield the places int[G, size] of the records of groups that share fold and size."""
     by_group: dict[int, list[int]] = defaultdict(list)
     for place, group in enumerate(np.asarray(groups).tolist()):
         by_group[group].append(place)

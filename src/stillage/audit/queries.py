@@ -1,7 +1,8 @@
-"""Ask one model everything that the chosen attacks want to know about the audited records, each question once.
+"""Ask a model all that the attacks need to know of the records, each thing once.
 
-Replies come back as record id -> reply (see types.Transform); a record without an entry has no reply and no score. Token
-statistics and gradient norms are kept on disk: asked again, the model is not run.
+Replies come back as record id -> reply (see types.Transform); a record without an entry has no
+reply and no score. Token statistics and gradient norms are kept on disk: asked again, the model is
+not run.
 """
 
 from __future__ import annotations
@@ -56,9 +57,10 @@ class Responses:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ScoringModel:
-    """A model to be asked, and how it reads. key: its hash, for the cache; encode: records to examples of its tokenizer.
+    """A model to be asked, and how it reads.
 
-    doing: hears how far each question is.
+    key: its hash, for the cache; encode: records to examples of its tokenizer; doing: hears how far
+    each question is.
     """
 
     model: PreTrainedModel
@@ -72,7 +74,10 @@ class ScoringModel:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Material:
-    """What the questions are made of, besides the audited records; missing: why a transform cannot be asked at all."""
+    """What the questions are made of, besides the audited records.
+
+    missing: why a transform cannot be asked at all.
+    """
 
     records: tuple[Record, ...]
     neighbours: tuple[tuple[str, ...], ...] = ()  # texts, per record
@@ -88,7 +93,10 @@ class Material:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Noise:
-    """Noise on the weights: copies noisy models, each tensor W + sigma scale(W) eps; scale 1 where not relative."""
+    """Noise on the weights of `copies` noisy models.
+
+    Each tensor is W + sigma scale(W) eps; scale 1 where not relative.
+    """
 
     sigma: float = 0.2
     copies: int = 10
@@ -103,7 +111,7 @@ AUDITED: tuple[Party, ...] = ("target", "reference", "outside", "counterfactual"
 def queries_for(
     attacks: Sequence[Attack], parties: Collection[Party] = AUDITED
 ) -> tuple[Transform, ...]:
-    """Every question for the models that play one of these parts, each once."""
+    """List every question for the models that play one of these parts, each once."""
     found: dict[Transform, None] = {}
     for attack in attacks:
         for query in attack.queries:
@@ -115,7 +123,10 @@ def queries_for(
 def ask(
     asked: ScoringModel, transforms: Sequence[Transform], material: Material, noise: Noise
 ) -> Responses:
-    """One model's replies to every transform that can be asked. Errors as token_stats, gradient_norms and perturbed."""
+    """Ask one model every transform that can be asked.
+
+    Errors as token_stats, gradient_norms and perturbed.
+    """
     examples = asked.encode(material.records)
     answerers: dict[Transform, Callable[[], Replies]] = {
         "as_is": lambda: by_id(examples, scored_tokens(asked, examples)),
@@ -150,7 +161,10 @@ def scored_tokens(
     doing: str = "scoring {} records",
     note: str = "",
 ) -> list[TokenStats]:
-    """The model's statistics of some examples, from the cache where they are there. note: what was done to the model."""
+    """Return the model's statistics of some examples.
+
+    From the cache where they are there. note: what was done to the model.
+    """
     from stillage.models.query import token_stats
 
     return token_stats(
@@ -164,14 +178,17 @@ def scored_tokens(
 
 
 def by_id(examples: Sequence[Example], replies: Sequence[Reply]) -> dict[str, Reply]:
-    """Replies under the ids of their records."""
+    """Return replies under the ids of their records."""
     return {example.record_id: reply for example, reply in zip(examples, replies, strict=True)}
 
 
 def needed(
     asked: ScoringModel, examples: Sequence[Example], material: Material
 ) -> list[TokenStats]:
-    """Statistics of every response up to the end of its needed part: of all of it where that end does not come."""
+    """Return statistics of every response up to the end of its needed part.
+
+    Of all of it where that end does not come.
+    """
     found = []
     parts = [
         replace(record, response=needed_part(record.response, material.needed_until))
@@ -189,7 +206,10 @@ def needed(
 
 
 def lowercased(asked: ScoringModel, material: Material) -> Replies:
-    """Statistics of every response in lower case, with its characters as written; prompts stay as they are."""
+    """Return statistics of every response in lower case, its characters as written.
+
+    Prompts stay as they are.
+    """
     examples = asked.encode(
         [replace(record, response=record.response.lower()) for record in material.records]
     )
@@ -204,7 +224,10 @@ def lowercased(asked: ScoringModel, material: Material) -> Replies:
 
 
 def places_as_written(text: str) -> Array:
-    """Where each character of the text in lower case stands in the text as written; -1 within one that became several."""
+    """Return where each character of the lower-case text stands in the written one.
+
+    -1 within one that became several.
+    """
     ends = np.cumsum([0, *(len(letter.lower()) for letter in text)])
     places = np.full(len(text.lower()) + 1, -1)
     places[ends] = np.arange(len(ends))
@@ -212,7 +235,10 @@ def places_as_written(text: str) -> Array:
 
 
 def neighbouring(asked: ScoringModel, examples: Sequence[Example], material: Material) -> Replies:
-    """Statistics of every record's neighbours, each as a reading of what it was made of; none of one that was cut itself."""
+    """Return statistics of every record's neighbours, read as what each was made of.
+
+    None of one that was cut itself.
+    """
     near = [
         replace(record, response=text)
         for record, texts in zip(material.records, material.neighbours, strict=True)
@@ -235,9 +261,10 @@ def neighbouring(asked: ScoringModel, examples: Sequence[Example], material: Mat
 
 
 def as_a_whole(stats: TokenStats, record: Span | None, end: int) -> TokenStats | None:
-    """A neighbour as a reading of its record up to a character, with no borders between its ends; None where it was cut.
+    """Return a neighbour as a reading of its record up to a character.
 
-    The end of text after a neighbour of a record that goes on is nobody's.
+    Without borders between its ends; None where it was cut. The end of text after a neighbour of a
+    record that goes on is nobody's.
     """
     if stats.span is None or record is None:
         return stats
@@ -251,9 +278,10 @@ def as_a_whole(stats: TokenStats, record: Span | None, end: int) -> TokenStats |
 def prefixed(
     asked: ScoringModel, examples: Sequence[Example], known: Sequence[Record], kind: str
 ) -> Replies:
-    """Statistics of every record after known texts: fewer of them before a long record, none at all before too long a one.
+    """Return statistics of every record after known texts.
 
-    NoRoom where that is so of all records.
+    Fewer texts before a long record, none at all before too long a one; NoRoom where that is so of
+    all records.
     """
     from stillage.corpus.tokenizers import first_ids
     from stillage.models.pair import context_of
@@ -293,7 +321,10 @@ def prefixed(
 
 
 def under_weight_noise(asked: ScoringModel, examples: Sequence[Example], noise: Noise) -> Replies:
-    """Statistics under every noisy copy of the model; its weights are restored exactly."""
+    """Return statistics under every noisy copy of the model.
+
+    Its weights are restored exactly.
+    """
     from stillage.models.perturb import perturbed
 
     if noise.copies < 1:
@@ -311,7 +342,7 @@ def under_weight_noise(asked: ScoringModel, examples: Sequence[Example], noise: 
 
 
 def gradients_of(asked: ScoringModel, examples: Sequence[Example]) -> Replies:
-    """Gradient norms of every record."""
+    """Return the gradient norms of every record."""
     from stillage.models.gradients import gradient_norms
 
     progress = asked.doing("gradients of {} records")
@@ -322,7 +353,10 @@ def gradients_of(asked: ScoringModel, examples: Sequence[Example]) -> Replies:
 
 
 def frequencies(asked: ScoringModel, public: Sequence[Record]) -> Array:
-    """Shares of the model's tokens in public records, prompts included: (count + 1) / (tokens + V), float64[V]."""
+    """Return shares of the model's tokens in public records, prompts included.
+
+    (count + 1) / (tokens + V), float64[V].
+    """
     from stillage.models.decoder import embedding_rows
 
     ids = [example.ids_T for example in asked.encode(public)]

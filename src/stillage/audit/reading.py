@@ -1,6 +1,7 @@
-"""Does a model read these texts at all? Its loss beside that of guesses which read nothing.
+"""A model's loss on the records beside that of guesses which read nothing.
 
-A model with another tokenizer, broken weights or none that were trained scores members and nonmembers alike.
+A model with another tokenizer, broken weights or none that were trained scores members and
+nonmembers alike.
 """
 
 from __future__ import annotations
@@ -19,10 +20,11 @@ from stillage.types import Array, Record, Result, TokenStats
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Losses:
-    """Nats of each record's scored tokens under a model, float64[n, 4]: summed over each quarter of them.
+    """Nats of each record's scored tokens under a model, summed over quarters of them.
 
-    guesses: the same by what each guess goes by, in words. tokens_NQ: the number of tokens in each quarter.
-    in_parts: may it have been taught a part of the responses alone? Known of a model that was trained in this run.
+    float64[n, 4]. guesses: the same by what each guess goes by, in words. tokens_NQ: the number of
+    tokens in each quarter. in_parts: it may have been taught a part of the responses alone, which
+    is known of a model that was trained in this run.
     """
 
     model_NQ: Array
@@ -33,10 +35,11 @@ class Losses:
 
 
 def unigram_nats(ids: Sequence[Array], is_member: Array, vocabulary: int) -> list[Array]:
-    """Nats of each record's tokens, float64[T], by token frequencies of nonmembers, its own half of them left out.
+    """Return nats of each record's tokens, float64[T], by nonmembers' frequencies.
 
-    Frequencies of the even nonmembers score all the others, and those of the odd ones the even. Witten and Bell 1991:
-    p(v) = (count(v) + D / V) / (N + D), with N tokens of D kinds seen and V in the vocabulary.
+    Frequencies of the even nonmembers score all the others, and those of the odd ones the even.
+    Witten and Bell 1991: p(v) = (count(v) + D / V) / (N + D), with N tokens of D kinds seen and V
+    in the vocabulary. A nonmember's own half is thus left out.
     """
     member = np.asarray(is_member, dtype=bool)
     is_even = np.zeros(member.size, dtype=bool)
@@ -53,7 +56,10 @@ def unigram_nats(ids: Sequence[Array], is_member: Array, vocabulary: int) -> lis
 
 
 def in_quarters(values: Sequence[Array]) -> Array:
-    """Sums float64[n, 4] of each record's numbers over the quarters of its tokens, nearly equal, in order."""
+    """Sum each record's numbers over quarters of its tokens, float64[n, 4].
+
+    The quarters are nearly equal, and in order.
+    """
     return np.array(
         [[float(part.sum(dtype=np.float64)) for part in np.array_split(one, 4)] for one in values]
     )
@@ -67,10 +73,11 @@ def reading_results(
     level: float,
     base: Result,
 ) -> list[Result]:
-    """How well each model reads texts that it never met: metric nonmember_bits_per_byte, lower is better.
+    """Measure how well each model reads texts that it never met.
 
-    stats: model -> record id -> what it says of the response. records: the nonmembers; clusters int[R]: near-duplicates
-    share a number. Over the bytes that all models read (quality.likelihood_results); nothing where they share none.
+    Metric nonmember_bits_per_byte, lower is better. stats: model -> record id -> what it says of
+    the response. records: the nonmembers; clusters int[R]: near-duplicates share a number. Over the
+    bytes that all models read (quality.likelihood_results); nothing where they share none.
     """
     said = {model: [found[record.id] for record in records] for model, found in stats.items()}
     common = [in_common(readings) for readings in zip(*said.values(), strict=True)]
@@ -86,12 +93,13 @@ def reading_results(
 
 
 def check_reading(losses: Mapping[str, Losses]) -> Check:
-    """Do the models read these texts at all, i.e. better than one can guess without reading?
+    """Check that the models read these texts better than guesses without reading.
 
-    A model reads where it saves 5 % of the best guess's loss on all of the responses, of members or of nonmembers: one
-    that knows its members by heart may be worse on others. Of a model that was trained in this run (in_parts) a quarter of
-    the responses is enough: it may have been taught the beginnings alone, and its folder is known to be its own.
-    Fails where a model does nowhere. Records without a finite loss are left out (check_answers counts them).
+    A model reads where it saves 5 % of the best guess's loss on all of the responses, of members or
+    of nonmembers: one that knows its members by heart may be worse on others. Of a model that was
+    trained in this run (in_parts) a quarter of the responses is enough: it may have been taught the
+    beginnings alone, and its folder is known to be its own. Fails where a model does nowhere.
+    Records without a finite loss are left out (check_answers counts them).
     """
     values: dict[str, Value] = {}
     blind: list[str] = []

@@ -1,4 +1,4 @@
-"""Audit models: ask each once about members and nonmembers, run the attacks, judge the claim."""
+"""Audit models: ask each once about the records, run the attacks, judge the claim."""
 
 from __future__ import annotations
 
@@ -142,7 +142,7 @@ def blind_table(records: AuditRecords, readings: Sequence[Reading], seed: int) -
 
 
 def membership_rows(scores: pa.Table, settings: AuditSettings) -> list[Result]:
-    """Every attack's AUC and TPR, the best attack of each model, and what would have been found."""
+    """Return every attack's AUC and TPR, each model's best attack, and the power."""
     audit, base = settings.audit, settings.base
     tests = family_tests(scores, level=audit.level, seed=settings.seed)
     return [
@@ -165,7 +165,10 @@ def reading_rows(
     stats: Mapping[str, Mapping[str, TokenStats]],
     settings: AuditSettings,
 ) -> list[Result]:
-    """How well each model reads the nonmembers. stats: model -> record id -> its scored tokens."""
+    """Measure how well each model reads the nonmembers.
+
+    stats: model -> record id -> its scored tokens.
+    """
     audited = records.audited
     unmet = [
         record
@@ -179,7 +182,10 @@ def reading_rows(
 def recital_rows(
     scores: pa.Table, extraction: pa.Table, memorization: pa.Table, settings: AuditSettings
 ) -> list[Result]:
-    """What the models recite, and how much of both leaks the student has from its teacher."""
+    """Measure what the models recite, and how much the student has from its teacher.
+
+    The latter of both leaks: membership and recital.
+    """
     fprs, level, base = settings.audit.fprs, settings.audit.level, settings.base
     words = sampling_words(settings.audit)
     return [
@@ -195,7 +201,7 @@ def recital_rows(
 def group_rows(
     records: AuditRecords, scores: pa.Table, extraction: pa.Table, settings: AuditSettings
 ) -> list[Result]:
-    """The same by the groups of data.slice_by; nothing where no column is named."""
+    """Return the same by the groups of data.slice_by; nothing where none is named."""
     columns, base = settings.data.slice_by, settings.base
     if not columns:
         return []

@@ -1,4 +1,4 @@
-"""What is kept of the shadow pipelines' replies, the attacks that read it, and what it says about memorization."""
+"""Shadow pipelines' replies, the attacks that read them, and memorization."""
 
 from __future__ import annotations
 
@@ -39,13 +39,16 @@ class Kept:
     read: tuple[int, ...] = ()  # a hash of the scored tokens of each record
 
     def statistic(self, name: Statistic) -> Array:
-        """What an attack asks for."""
+        """Return what an attack asks for."""
         if name == "confidence":
             return confidence(self.log_probability)
         return self.features if name == "features" else self.log_probability
 
     def compared(self, name: Statistic, target: Kept) -> Array:
-        """What an attack asks for, NaN for a record of which the target read other tokens: cut, or of another tokenizer."""
+        """Return what an attack asks for; NaN where the target read other tokens.
+
+        A record may be cut, or read by another tokenizer.
+        """
         values = self.statistic(name)
         other_N = self.other(target)
         return (
@@ -55,14 +58,14 @@ class Kept:
         )
 
     def other(self, target: Kept) -> Array:
-        """bool[N]: the records of which the target read other tokens."""
+        """Tell of which records the target read other tokens; bool[N]."""
         if not self.read or not target.read:
             return np.zeros(len(self.log_probability), dtype=bool)
         return np.array(self.read) != np.array(target.read)
 
 
 def keep(stats: Sequence[TokenStats]) -> Kept:
-    """The numbers that the shadow attacks need."""
+    """Return the numbers that the shadow attacks need."""
     return Kept(
         log_probability=np.array([loss(one) for one in stats]),
         features=np.array([token_features(one) for one in stats]),
@@ -74,7 +77,10 @@ def keep(stats: Sequence[TokenStats]) -> Kept:
 
 
 def confidence(log_probability_N: Array) -> Array:
-    """log(q / (1 - q)), q = exp(mean log-probability) of the record; 1 - q at least 1e-7."""
+    """Return log(q / (1 - q)), q = exp(mean log-probability) of the record.
+
+    1 - q is at least 1e-7.
+    """
     logq = np.minimum(np.asarray(log_probability_N, dtype=np.float64), -LEAST_CONFIDENT)
     return logq - np.log(-np.expm1(logq))
 
@@ -86,9 +92,10 @@ def shadow_scores(
     in_KN: Array,
     attacks: Sequence[ShadowAttack],
 ) -> tuple[pa.Table, list[LeftOut]]:
-    """Every attack on every target, as rows of audit/scores.parquet; and what was left out, for want of shadows.
+    """Run every attack on every target; return the scores and what was left out.
 
-    shadows: of the kind of the targets (teachers or students), in the order of the design in_KN.
+    As rows of audit/scores.parquet; an attack is left out for want of shadows. shadows: of the kind
+    of the targets (teachers or students), in the order of the design in_KN.
     """
     import pyarrow as pa
 
@@ -127,7 +134,10 @@ def shadow_scores(
 def memorized(
     shadows: Sequence[Kept], in_KN: Array, metric: str, rng: np.random.Generator, level: float
 ) -> tuple[Counterfactual, Array]:
-    """Counterfactual memorization of the records that every shadow has a number for, and which those are, bool[N]."""
+    """Measure counterfactual memorization where every shadow has a number.
+
+    Returns it, and the records that it is of, bool[N].
+    """
     values_KN = np.array([getattr(one, metric) for one in shadows], dtype=np.float64)
     fine_N: Array = np.atleast_1d(np.isfinite(values_KN).all(axis=0))
     return counterfactual_memorization(
@@ -143,10 +153,12 @@ def counterfactual_rows(
     level: float,
     base: Result,
 ) -> tuple[pa.Table, list[Result]]:
-    """audit/counterfactual.parquet (one row per kind of model, metric and record), and its means and rank correlation.
+    """Return audit/counterfactual.parquet, with its means and rank correlation.
 
-    shadows: kind ("teacher", "student") -> its shadows. Result metrics: counterfactual_memorization (mean over records; a
-    record without a number is counted in nan_scores), counterfactual_spearman (teacher's and student's, same records).
+    One row per kind of model, metric and record. shadows: kind ("teacher", "student") -> its
+    shadows. Result metrics: counterfactual_memorization (mean over records; a record without a
+    number is counted in nan_scores), counterfactual_spearman (teacher's and student's, same
+    records).
     """
     import pyarrow as pa
 
@@ -205,7 +217,7 @@ def counterfactual_rows(
 def _table(
     audited: Audited, kind: str, metric: str, found: Counterfactual, fine_N: Array
 ) -> pa.Table:
-    """The rows of one kind of model and one metric."""
+    """Return the rows of one kind of model and one metric."""
     import pyarrow as pa
 
     chosen = np.flatnonzero(fine_N).tolist()
@@ -220,7 +232,7 @@ def _table(
 
 
 def counterfactual_schema() -> pa.Schema:
-    """The columns of audit/counterfactual.parquet."""
+    """Return the columns of audit/counterfactual.parquet."""
     import pyarrow as pa
 
     text = [(name, pa.string()) for name in ("model", "metric", "id", "part", "group")]

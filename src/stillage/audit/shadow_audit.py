@@ -64,7 +64,10 @@ def chosen_attacks(audit: AuditConfig) -> tuple[list[ShadowAttack], list[FittedA
 
 
 def shadow_pool(split: Split) -> list[Record]:
-    """List the records that shadows are trained on halves of: members and nonmembers, by id."""
+    """List the records that shadows are trained on halves of.
+
+    Members and nonmembers, by id.
+    """
     pool = [record for part in SIDES for record in split.records_by_part.get(part, ())]
     return sorted(pool, key=lambda record: record.id)
 
@@ -137,7 +140,10 @@ def ask_shadows(
 def stats_before(
     shadow: AuditModel, records: Sequence[Record], settings: AuditSettings
 ) -> list[TokenStats] | None:
-    """A shadow's token statistics from the cache, without loading it; None where they are not."""
+    """Return a shadow's token statistics from the cache, without loading it.
+
+    None where they are not there.
+    """
     from stillage.models.query import known_stats
 
     room, what = stated_context(shadow.source), f"{shadow.name}, audit"

@@ -1,7 +1,8 @@
-"""Could the auditor see? Checks that a model really read the records, so that "no leak" is not said of the blind.
+"""Checks that a model really read the records, so that its scores mean something.
 
-A model that reads texts in a wrong layout, with another tokenizer or with broken weights scores members and nonmembers alike.
-Each check is a pure function of plain inputs; one that fails makes the scores unusable.
+A model that reads texts in a wrong layout, with another tokenizer or with broken weights scores
+members and nonmembers alike, which is no evidence of "no leak". Each check is a pure function of
+plain inputs; one that fails makes the scores unusable.
 """
 
 from __future__ import annotations
@@ -28,9 +29,10 @@ SURPRISE = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Share:
-    """How much of the records one model read. cut, of n: lost a part; response: share of the responses' tokens scored.
+    """How much of the records one model read.
 
-    must: was the model trained elsewhere, on we do not know how much of them?
+    cut, of n: lost a part; response: share of the responses' tokens scored. must: the model was
+    trained elsewhere, on an unknown part of them.
     """
 
     cut: int
@@ -41,9 +43,10 @@ class Share:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Other:
-    """Another way of reading a sample of records, compared with the run's: nats per token of each record, float64[n].
+    """Another way of reading a sample of records, compared with the run's.
 
-    what: the other way, in words; fix: the setting that chooses it. Equal tokens only are compared.
+    Nats per token of each record, float64[n]. what: the other way, in words; fix: the setting that
+    chooses it. Equal tokens only are compared.
     """
 
     model: str
@@ -55,10 +58,11 @@ class Other:
 
 
 def check_share_read(shares: Mapping[str, Share]) -> Check:
-    """Was enough of the records read that "no leak" is about them?
+    """Check that enough of the records was read for "no leak" to be about them.
 
-    Fails for a model trained elsewhere where more than half of the records were cut, or less than half of the responses'
-    tokens scored. A model trained in this run was trained on the same cut records, and kept nothing of the rest.
+    Fails for a model trained elsewhere where more than half of the records were cut, or less than
+    half of the responses' tokens scored. A model trained in this run was trained on the same cut
+    records, and kept nothing of the rest.
     """
     values: dict[str, Value] = {}
     little: list[str] = []
@@ -80,10 +84,11 @@ def check_share_read(shares: Mapping[str, Share]) -> Check:
 
 
 def check_layout(others: Sequence[Other]) -> Check:
-    """Are the records read as the model was taught to read them: its layout, its begin of text?
+    """Check that the records are read in the layout that the model was taught.
 
-    Fails where another way of reading saves 5 % of the loss or more on the sample's members or nonmembers, with p < 0.001
-    (paired t test over records). Both sides are looked at: one that knows its members by heart may read only those well.
+    With the begin of text that it was taught. Fails where another way of reading saves 5 % of the
+    loss or more on the sample's members or nonmembers, with p < 0.001 (paired t test over records).
+    Both sides are looked at: one that knows its members by heart may read only those well.
     """
     values: dict[str, Value] = {}
     wrong: list[str] = []
@@ -113,11 +118,12 @@ def check_layout(others: Sequence[Other]) -> Check:
 
 
 def check_prompts(others: Sequence[Other], without: Sequence[Other] = ()) -> Check:
-    """Were the prompts read, and is a response likelier with its own than with another record's?
+    """Check that prompts were read: a response is likeliest after its own.
 
-    others: the responses after another record's prompt; that they are as likely is said and no failure, for prompts may say
-    nothing. without: where no record has a prompt, and the model's folder lays out prompts: the responses after what it puts
-    around one. Fails where the bare responses are not clearly likelier, so that the model may not have learned from such.
+    others: the responses after another record's prompt; that they are as likely is said and no
+    failure, for prompts may say nothing. without: where no record has a prompt, and the model's
+    folder lays out prompts: the responses after what it puts around one. Fails where the bare
+    responses are not clearly likelier, so that the model may not have learned from such.
     """
     values: dict[str, Value] = {}
     unused, left_out = [], []
@@ -167,10 +173,11 @@ def check_prompts(others: Sequence[Other], without: Sequence[Other] = ()) -> Che
 
 
 def check_repeats(stats_by_model: Mapping[str, Sequence[TokenStats]]) -> Check:
-    """Are different texts scored by the same numbers, as when one batch's scores are returned twice?
+    """Check that different texts are not scored by the same numbers.
 
-    A record is suspect where 4 log-probabilities in a row, none of them nearly 0, are exactly those of other tokens. Fails
-    where more than 1 % of a model's records are.
+    As when one batch's scores are returned twice. A record is suspect where 4 log-probabilities in
+    a row, none of them nearly 0, are exactly those of other tokens. Fails where more than 1 % of a
+    model's records are.
     """
     values: dict[str, Value] = {}
     wrong: list[str] = []
@@ -188,7 +195,10 @@ def check_repeats(stats_by_model: Mapping[str, Sequence[TokenStats]]) -> Check:
 
 
 def check_adapters(largest_by_model: Mapping[str, float]) -> Check:
-    """Does every adapter change its base model? largest_by_model: the largest weight of the factor that starts at 0."""
+    """Check that every adapter changes its base model.
+
+    largest_by_model: the largest weight of the factor that starts at 0.
+    """
     idle = sorted(model for model, largest in largest_by_model.items() if not largest > 0)
     detail = (
         f"The adapter of {', '.join(idle)} changes nothing: its weights are 0. It was never trained, or saved before it was."
@@ -204,10 +214,11 @@ def check_adapters(largest_by_model: Mapping[str, float]) -> Check:
 def check_positive_control(
     auc_by_attack: Mapping[str, Mapping[str, Interval]], trained_here: Collection[str]
 ) -> Check:
-    """Does the audit see the members in the teacher, which was trained on them? What cannot be seen there proves nothing.
+    """Check that the audit sees the members in the teacher, which was trained on them.
 
-    auc_by_attack: model -> attack -> AUC; the model "teacher" is the control. Never fails: a teacher may really keep nothing
-    (one epoch, differential privacy). The detail says what a "no leak" then rests on.
+    What cannot be seen there proves nothing. auc_by_attack: model -> attack -> AUC; the model
+    "teacher" is the control. Never fails: a teacher may really keep nothing (one epoch,
+    differential privacy). The detail says what a "no leak" then rests on.
     """
     from stillage.functional.multiplicity import holm
 
@@ -251,12 +262,15 @@ def check_positive_control(
 
 
 def clearly_lower(ours_N: Array, theirs_N: Array) -> bool:
-    """Is the first loss lower by 5 % of the second or more, and surely so?"""
+    """Tell whether the first loss is surely lower, by 5 % of the second or more."""
     return lower(ours_N, theirs_N) and bool((theirs_N - ours_N).mean() >= CLEARLY * theirs_N.mean())
 
 
 def lower(ours_N: Array, theirs_N: Array) -> bool:
-    """Is the first loss surely lower than the second: p < 0.001 in a paired t test over records?"""
+    """Tell whether the first loss is surely lower than the second.
+
+    p < 0.001 in a paired t test over records.
+    """
     from scipy.special import stdtr
 
     gain_N = (theirs_N - ours_N)[np.isfinite(theirs_N - ours_N)]
@@ -267,7 +281,10 @@ def lower(ours_N: Array, theirs_N: Array) -> bool:
 
 
 def repeated(stats: Sequence[TokenStats]) -> Array:
-    """bool[n]: has a record WINDOW log-probabilities in a row that another one has for other tokens?"""
+    """Tell which records share WINDOW log-probabilities with another; bool[n].
+
+    WINDOW in a row; the other record has them for other tokens.
+    """
     lengths = np.array([len(one.logp_T) for one in stats])
     suspect = np.zeros(lengths.size, dtype=bool)
     logp_T, ids_T = (

@@ -1,8 +1,9 @@
-"""What the teacher's signal says about the members: how far it is from that of the teacher that never saw them.
+"""How far the teacher's signal on members is from the counterfactual teacher's.
 
-On every record, KL(private teacher || counterfactual teacher) of the next-token distributions, averaged over the scored
-tokens. On the student's own training texts that is all that can carry the leak: with a KL of 0 both students would be taught
-the same. Beside it the same for the two students: what arrived.
+On every record, KL(private teacher || counterfactual teacher) of the next-token distributions,
+averaged over the scored tokens. On the student's own training texts that is all that can carry the
+leak: with a KL of 0 both students would be taught the same. Beside it the same for the two
+students: what arrived.
 """
 
 from __future__ import annotations
@@ -33,7 +34,10 @@ QUANTILES = (0.1, 0.5, 0.9, 0.99)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Signals:
-    """KL per record of some models against their counterfactual twins, nats per token; NaN without scored tokens."""
+    """KL per record of some models against their counterfactual twins, nats per token.
+
+    NaN without scored tokens.
+    """
 
     ids: tuple[str, ...]
     parts: tuple[str, ...]  # public: the student's training records; private: members; nonmembers
@@ -41,14 +45,14 @@ class Signals:
     kl: Mapping[str, Array]  # "teacher", "student" -> float64[N]
 
     def of(self, part: str) -> Array:
-        """bool[N]: the records of a part that every model has a number for."""
+        """Tell which records of a part every model has a number for; bool[N]."""
         return np.array([name == part for name in self.parts], dtype=bool) & np.isfinite(
             list(self.kl.values())
         ).all(0)
 
 
 def signal_table(signals: Signals) -> pa.Table:
-    """signal/signal.parquet: id, part, group, and a column of KL per model."""
+    """Return signal/signal.parquet: id, part, group, and a column of KL per model."""
     import pyarrow as pa
 
     columns = {"id": list(signals.ids), "part": list(signals.parts), "group": list(signals.groups)}
@@ -60,10 +64,11 @@ def signal_table(signals: Signals) -> pa.Table:
 def signal_results(
     signals: Signals, shown: Mapping[str, Mapping[str, float]], *, level: float, base: Result
 ) -> list[Result]:
-    """signal_kl (mean) and signal_kl_quantile per model and part, and signal_spearman.
+    """Return signal_kl (mean), signal_kl_quantile and signal_spearman.
 
-    signal_spearman without attack: between the teachers' KL and the students', on one part's records. With one: between the
-    teachers' KL and the student's scores on members. shown: attack -> record id -> the student's score.
+    The first two per model and part. signal_spearman without attack: between the teachers' KL and
+    the students', on one part's records. With one: between the teachers' KL and the student's
+    scores on members. shown: attack -> record id -> the student's score.
     """
     row = replace(base, level=level, unit="nats per token")
     results: list[Result] = []
@@ -93,7 +98,10 @@ def signal_results(
 
 
 def distribution_rows(values_N: Array, clusters_N: Array, row: Result) -> list[Result]:
-    """Mean and quantiles over records, near-duplicates counted once; a quantile beyond the sample has no interval."""
+    """Return mean and quantiles over records, near-duplicates counted once.
+
+    A quantile beyond the sample has no interval.
+    """
     mean = mean_interval(values_N, row.level, clusters=clusters_N)
     results = [replace(row, metric="signal_kl", value=mean.value, low=mean.low, high=mean.high)]
     for q in QUANTILES:
@@ -121,7 +129,11 @@ def distribution_rows(values_N: Array, clusters_N: Array, row: Result) -> list[R
 def shown_rows(
     signals: Signals, shown: Mapping[str, Mapping[str, float]], level: float, row: Result
 ) -> list[Result]:
-    """Does the student betray those members most on which the teachers differ most? A rank correlation per attack."""
+    """Correlate the student's scores on members with the teachers' KL, by rank.
+
+    One row per attack: whether the student shows those members most on which the teachers differ
+    most.
+    """
     results: list[Result] = []
     private = signals.of("private")
     for attack, scores in shown.items():

@@ -1,4 +1,7 @@
-"""The same number by group: members and nonmembers of each category, length or repetition count, with n and interval."""
+"""Results by group: members and nonmembers of each category, length or repetition.
+
+With n and interval of each.
+"""
 
 from __future__ import annotations
 
@@ -38,13 +41,14 @@ def by_slice(
     level: float = 0.95,
     base: Result = NOTHING,
 ) -> list[Result]:
-    """The AUC within every group, with its interval; metric slice_auc, dataset the group's label, n its records.
+    """Return the AUC within every group, with its interval.
 
-    clusters int[n]: near-duplicates share a number and count as one draw; n_folds as in stats.auc_interval.
-    Only members and nonmembers of one group are
-    compared, so that a group's difficulty is no leak. A group that has only one kind, or no finite score, has a NaN and
-    its reason; scores that are not finite are missing. The intervals are each
-    group's own: with many groups some exclude 0.5 by chance (`with_p` allows for that).
+    Metric slice_auc, dataset the group's label, n its records. clusters int[n]: near-duplicates
+    share a number and count as one draw; n_folds as in stats.auc_interval. Only members and
+    nonmembers of one group are compared, so that a group's difficulty is no leak. A group that has
+    only one kind, or no finite score, has a NaN and its reason; scores that are not finite are
+    missing. The intervals are each group's own: with many groups some exclude 0.5 by chance
+    (`with_p` allows for that).
     """
     values, member, names = (
         np.asarray(scores, dtype=np.float64),
@@ -77,17 +81,21 @@ def by_slice(
 def aucs_of(
     scores: Array, is_member: Array, label_N: Array, clusters: Array
 ) -> list[Estimate | None]:
-    """The AUC of every group on the scale of between.auc_estimate, of the records with a score."""
+    """Return the AUC of every group, of the records with a score.
+
+    On the scale of between.auc_estimate.
+    """
     fine = np.isfinite(scores)
     parts = [fine & (label_N == name) for name in sorted(set(label_N.tolist()))]
     return [auc_estimate(scores[here], is_member[here], clusters=clusters[here]) for here in parts]
 
 
 def with_p(rows: Sequence[Result]) -> list[Result]:
-    """Give the rows of by_slice p of AUC = 0.5 (from the interval), and adjusted for all groups.
+    """Give the rows of by_slice p of AUC = 0.5, and p adjusted for all groups.
 
-    Benjamini and Hochberg over all rows that have a value: of the groups with p_adjusted up to 0.05, at most 5 % are expected
-    to be at chance. For exploration: groups of one column share no records, those of different columns do.
+    p is from the interval. Benjamini and Hochberg over all rows that have a value: of the groups
+    with p_adjusted up to 0.05, at most 5 % are expected to be at chance. For exploration: groups of
+    one column share no records, those of different columns do.
     """
     measured = [index for index, row in enumerate(rows) if not math.isnan(row.value)]
     limits = [
@@ -104,10 +112,10 @@ def with_p(rows: Sequence[Result]) -> list[Result]:
 
 
 def slice_labels(values: Sequence[str], column: str) -> list[str]:
-    """Labels "column: value" for by_slice; numbers with many different values become quarters, rare values one group.
+    """Return labels "column: value" for by_slice.
 
-    A missing value is "(none)". More than MOST_NUMBERS different numbers: quarters by size. More than MOST_GROUPS other
-    values: the most frequent ones, the rest together.
+    A missing value is "(none)". More than MOST_NUMBERS different numbers: quarters by size. More
+    than MOST_GROUPS other values: the most frequent ones, the rest together.
     """
     numbers = _numbers(values)
     if numbers is not None and len(set(numbers.tolist())) > MOST_NUMBERS:
@@ -121,7 +129,7 @@ def slice_labels(values: Sequence[str], column: str) -> list[str]:
 
 
 def _numbers(values: Sequence[str]) -> Array | None:
-    """The values as float64, or None where one is no finite number."""
+    """Return the values as float64, or None where one is no finite number."""
     try:
         numbers = np.array([float(value) for value in values])
     except ValueError:
@@ -130,7 +138,10 @@ def _numbers(values: Sequence[str]) -> Array | None:
 
 
 def _quarters(numbers: Array) -> list[str]:
-    """Which quarter of the sorted numbers each lies in, with that quarter's range; equal numbers stay together."""
+    """Return which quarter of the sorted numbers each lies in, with its range.
+
+    Equal numbers stay together.
+    """
     edges = np.quantile(numbers, [0.25, 0.5, 0.75], method="lower")
     quarter = np.searchsorted(edges, numbers, side="left")
     ranges = {int(q): numbers[quarter == q] for q in np.unique(quarter)}
@@ -146,11 +157,11 @@ def slice_results(
     level: float,
     base: Result,
 ) -> list[Result]:
-    """by_slice of every model's first scored attack; scores: audit/scores.parquet.
+    """Return by_slice of every model's first scored attack.
 
-    labels: record id -> its label in each of `columns`, the columns asked for. p-values: with_p over
-    all groups of a model.
-    The blind attackers are sliced too: a group that they tell apart was not split fairly.
+    scores: audit/scores.parquet. labels: record id -> its label in each of `columns`, the columns
+    asked for. p-values: with_p over all groups of a model. The blind attackers are sliced too: a
+    group that they tell apart was not split fairly.
     """
     read, results = Scores(scores), list[Result]()
     for model in read.models:

@@ -1,7 +1,8 @@
-"""May this claim be printed? Checks on where records went and whether members differ by more than training; their verdict.
+"""Checks of where records went and whether members differ, and their verdict.
 
-A membership AUC is leakage only if members and nonmembers differ in nothing but training. Each check is a pure
-function of plain inputs; `judge` turns them into the verdict that heads the report.
+A membership AUC is leakage only if members and nonmembers differ in nothing but training. Each
+check is a pure function of plain inputs; `judge` turns them into the verdict, whether the claim may
+be printed, that heads the report.
 """
 
 from __future__ import annotations
@@ -52,11 +53,12 @@ shadow pipelines on nonmembers: no audited model learns from those."""
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Check:
-    """One question about the run: passed or not, in a sentence, with the numbers; `fault` is what failing means.
+    """One check of the run: passed or not, in a sentence, with the numbers.
 
-    undecided: nothing was found, but with so few records hardly anything would have been; `passed` then means no more than
-    that it did not fail, and the detail says how many records it needs.
-    says_nothing: it did not fail, and what it found can be read either way; shown as open, the verdict is not changed.
+    fault: what failing means. undecided: nothing was found, but with so few records hardly anything
+    would have been; `passed` then means no more than that it did not fail, and the detail says how
+    many records it needs. says_nothing: it did not fail, and what it found can be read either way;
+    shown as open, the verdict is not changed.
     """
 
     name: str
@@ -70,9 +72,10 @@ class Check:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Validity:
-    """The checks and what follows: "valid", what the numbers show instead of leakage, or that they can show nothing.
+    """The checks, and the verdict that follows from them.
 
-    unchecked: what could not be asked of this run -> why.
+    "valid", what the numbers show instead of leakage, or that they can show nothing. unchecked:
+    what could not be asked of this run -> why.
     """
 
     checks: tuple[Check, ...]
@@ -81,7 +84,7 @@ class Validity:
     unchecked: Mapping[str, str] = field(default_factory=dict)
 
     def as_json(self) -> dict[str, object]:
-        """As plain lists and dictionaries, for audit/validity.json."""
+        """Return plain lists and dictionaries, for audit/validity.json."""
         return asdict(self)
 
 
@@ -90,11 +93,13 @@ def check_provenance(
     part_by_id: Mapping[str, str],
     may_see: Mapping[str, frozenset[str]] = MAY_SEE,
 ) -> Check:
-    """Did any record reach a stage that must not see it: private ones the student or the tokenizer, nonmembers anybody?
+    """Check that no record reached a stage that must not see it.
 
-    ids_by_stage: the ids that each TRAINING stage read (tokenizer, teacher, student, their rollouts ...), not those
-    it was audited on. part_by_id: the split; ids that are not in it fail too, for nobody can say what they are. An id
-    of two parts (public and test may share records) counts as the one given here.
+    Private records must not reach the student or the tokenizer, nonmembers no stage. ids_by_stage:
+    the ids that each TRAINING stage read (tokenizer, teacher, student, their rollouts ...), not
+    those it was audited on. part_by_id: the split; ids that are not in it fail too, for nobody can
+    say what they are. An id of two parts (public and test may share records) counts as the one
+    given here.
     """
     found: dict[str, Value] = {}
     for stage, ids in sorted(ids_by_stage.items()):
@@ -122,9 +127,10 @@ def check_provenance(
 
 
 def chance_p(found: Interval) -> float:
-    """Two-sided p-value of AUC = 0.5 that an interval of stats implies: logit(AUC) against its half width.
+    """Return the two-sided p-value of AUC = 0.5 that an interval of stats implies.
 
-    Never below 1 - level where the interval holds 0.5 (few records, where exact limits are not symmetric).
+    logit(AUC) against its half width. Never below 1 - level where the interval holds 0.5 (few
+    records, where exact limits are not symmetric).
     """
     from scipy.special import ndtr, ndtri
 
@@ -137,10 +143,11 @@ def chance_p(found: Interval) -> float:
 
 
 def check_order(position: Array, is_member: Array, *, clusters: Array | None = None) -> Check:
-    """Does a record's place in its source file tell whether it is a member? A recorded random draw leaves no trace of it.
+    """Check that a record's place in its source file does not tell its membership.
 
-    position: place in the one file that members and nonmembers were drawn from. clusters int[n]: equal for records that
-    were drawn together. Fails when the 99.9 % interval of the position's AUC excludes 0.5.
+    A recorded random draw leaves no trace of it. position: place in the one file that members and
+    nonmembers were drawn from. clusters int[n]: equal for records that were drawn together. Fails
+    when the 99.9 % interval of the position's AUC excludes 0.5.
     """
     places = np.asarray(position, dtype=np.float64)
     found = auc_interval(places, is_member, level=STRICT, clusters=clusters)
@@ -161,11 +168,12 @@ def check_order(position: Array, is_member: Array, *, clusters: Array | None = N
 
 
 def check_truncation(was_cut: Array, is_member: Array, *, clusters: Array | None = None) -> Check:
-    """Were members and nonmembers cut to the context alike?
+    """Check that members and nonmembers were cut to the context alike.
 
-    clusters int[n]: equal for records that were drawn together, and are often cut together. Fails when the AUC of "was
-    cut", which is 0.5 + half the difference of the shares, is away from 0.5 with p < 0.001. Where all records or none
-    were cut, that is known of every one of them, however few they are.
+    clusters int[n]: equal for records that were drawn together, and are often cut together. Fails
+    when the AUC of "was cut", which is 0.5 + half the difference of the shares, is away from 0.5
+    with p < 0.001. Where all records or none were cut, that is known of every one of them, however
+    few they are.
     """
     cut, member = np.asarray(was_cut, dtype=bool), np.asarray(is_member, dtype=bool)
     scores = cut.astype(np.float64)
@@ -192,7 +200,10 @@ def check_truncation(was_cut: Array, is_member: Array, *, clusters: Array | None
 def check_records(
     expected_ids: Collection[str], ids_by_score: Mapping[str, Sequence[str]]
 ) -> Check:
-    """Did every model and attack score each audited record exactly once? A lost or repeated record changes the sample."""
+    """Check that every model and attack scored each audited record exactly once.
+
+    A lost or repeated record changes the sample.
+    """
     expected, wrong = set(expected_ids), {}
     for name, ids in ids_by_score.items():
         missing, strange = len(expected - set(ids)), len(set(ids) - expected)
@@ -210,10 +221,11 @@ def check_records(
 
 
 def check_answers(scores_by_model: Mapping[str, Sequence[Array]]) -> Check:
-    """Did every model say something about the records? Fails where it returns NaN, or one number for all of them.
+    """Check that every model said something about the records.
 
-    scores_by_model: for each model the scores float64[n] of attacks that ask it about the record alone, in one order. A
-    record without a finite score under all of them has no answer: counted, and tolerated up to 1 %.
+    Fails where it returns NaN, or one number for all of them. scores_by_model: for each model the
+    scores float64[n] of attacks that ask it about the record alone, in one order. A record without
+    a finite score under all of them has no answer: counted, and tolerated up to 1 %.
     """
     silent, values = [], dict[str, Value]()
     for model, columns in sorted(scores_by_model.items()):
@@ -240,7 +252,10 @@ def check_answers(scores_by_model: Mapping[str, Sequence[Array]]) -> Check:
 
 
 def check_sources(expected: Mapping[str, str], found: Mapping[str, str]) -> Check:
-    """Do the scores come from these models, tokenizers and data? Fingerprints (hashes) by name, expected and recorded."""
+    """Check that the scores come from these models, tokenizers and data.
+
+    Fingerprints (hashes) by name, expected and recorded.
+    """
     wrong = {
         name: f"expected {expected.get(name, 'nothing')}, found {found.get(name, 'nothing')}"
         for name in sorted(set(expected) | set(found))
@@ -257,9 +272,10 @@ def check_sources(expected: Mapping[str, str], found: Mapping[str, str]) -> Chec
 
 
 def judge(checks: Sequence[Check], unchecked: Mapping[str, str] = NOTHING) -> Validity:
-    """The verdict: contaminated if any such check fails, else unusable scores, a shift, too few records, or valid.
+    """Return the verdict: the worst fault, else too few records, or valid.
 
-    headline: the failed checks in their own words, the worst first; how many records those need that could not tell; or
+    Contaminated if any such check fails, else unusable scores, else a shift. headline: the failed
+    checks in their own words, the worst first; how many records those need that could not tell; or
     what passed.
     """
     assert checks, "a verdict needs at least one check"
@@ -280,7 +296,7 @@ def judge(checks: Sequence[Check], unchecked: Mapping[str, str] = NOTHING) -> Va
 
 
 def _needs(undecided: Sequence[Check]) -> str:
-    """How many records there are, and how many the checks that could not tell need, in one line."""
+    """Say how many records there are, and how many the undecided checks need."""
     first = undecided[0].values
     needed = max(int(str(check.values["needed of each"])) for check in undecided)
     names = ", ".join(check.name for check in undecided)
@@ -291,16 +307,16 @@ def _needs(undecided: Sequence[Check]) -> str:
 
 
 def _with_sight(detail: str, passed: bool, sight: Sight) -> str:
-    """The detail of a check, with what would have been found where it found nothing."""
+    """Add what would have been found to the detail of a check that found nothing."""
     return f"{detail} {sight.words}" if passed else detail
 
 
 def _may_see(stage: str, may_see: Mapping[str, frozenset[str]]) -> frozenset[str]:
-    """The parts a stage may see, by the longest beginning of its name that is listed."""
+    """Return the parts a stage may see, by the longest listed beginning of its name."""
     known = sorted((name for name in may_see if stage.startswith(name)), key=len)
     return may_see[known[-1]] if known else STUDENT_SEES
 
 
 def _logit(share: float) -> float:
-    """log(share / (1 - share))."""
+    """Return log(share / (1 - share))."""
     return math.log(share / (1 - share))

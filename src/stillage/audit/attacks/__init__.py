@@ -1,7 +1,8 @@
-"""Membership attacks: pure scores of what a model said about a record. Higher = more likely a member; never flipped.
+"""Membership attacks: pure scores of what a model said about a record.
 
-ATTACKS lists what an audit can run by name; SHADOW_ATTACKS what it can run with shadow pipelines besides, FITTED_ATTACKS what
-has to learn from known records first. No attack imports torch, transformers or another attack.
+Higher = more likely a member; never flipped. ATTACKS lists what an audit can run by name;
+SHADOW_ATTACKS what it can run with shadow pipelines besides, FITTED_ATTACKS what has to learn from
+known records first. No attack imports torch, transformers or another attack.
 """
 
 from stillage.audit.attacks.con_recall import CON_RECALL, con_recall

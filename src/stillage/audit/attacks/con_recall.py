@@ -1,4 +1,7 @@
-"""Con-ReCall: a member is helped by other members before it, and not by nonmembers. Wang et al. 2024, arXiv:2409.03363."""
+"""Con-ReCall: members before it help a member, nonmembers do not.
+
+Wang et al. 2024, arXiv:2409.03363.
+"""
 
 from __future__ import annotations
 
@@ -12,11 +15,12 @@ from stillage.types import Attack, Query, TokenStats
 def con_recall(
     stats: TokenStats, after_nonmembers: TokenStats, after_members: TokenStats, gamma: float = 1.0
 ) -> float:
-    """How much more a prefix of members helps the record than one of nonmembers, relative to its own log-likelihood.
+    """Advantage of a member prefix over a nonmember prefix, per log-likelihood.
 
-    score = (mean log q(x | nonmembers) - gamma mean log q(x | members)) / mean log q(x), each over the tokens of x only.
-    An attacker needs some known members; the records of both prefixes must not be among the evaluated ones. NaN without
-    scored tokens or where x is predicted with certainty. DataError when a prefix's own tokens were scored too.
+    score = (mean log q(x | nonmembers) - gamma mean log q(x | members)) / mean log q(x), each over
+    the tokens of x only. An attacker needs some known members; the records of both prefixes must
+    not be among the evaluated ones. NaN without scored tokens or where x is predicted with
+    certainty. DataError when a prefix's own tokens were scored too.
     """
     counts = [len(reply.logp_T) for reply in (stats, after_nonmembers, after_members)]
     if len(set(counts)) > 1:

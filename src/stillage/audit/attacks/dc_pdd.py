@@ -1,4 +1,7 @@
-"""DC-PDD: probabilities calibrated by how common each token is in general. Zhang et al. 2024, arXiv:2409.14781."""
+"""DC-PDD: probabilities calibrated by how common each token is in general.
+
+Zhang et al. 2024, arXiv:2409.14781.
+"""
 
 from __future__ import annotations
 
@@ -10,11 +13,11 @@ from stillage.types import Array, Attack, Query, TokenStats
 
 
 def dc_pdd(stats: TokenStats, frequency_V: Array, cap: float = 0.01) -> float:
-    """How probable the model finds the record's rare tokens: mean of min(cap, q(y_t) log(1 / f(y_t))), nats.
+    """Mean of min(cap, q(y_t) log(1 / f(y_t))) over the record's tokens, nats.
 
-    Only the first occurrence of each token counts. frequency_V float[V], > 0: the tokens' smoothed shares in a reference
-    corpus. cap = 0.01 as published. NaN without scored tokens or
-    with NaN among them.
+    High where the model finds rare tokens probable. Only the first occurrence of each token counts.
+    frequency_V float[V], > 0: the tokens' smoothed shares in a reference corpus. cap = 0.01 as
+    published. NaN without scored tokens or with NaN among them.
     """
     if not len(stats.ids_T) or np.isnan(stats.logp_T).any():
         return math.nan

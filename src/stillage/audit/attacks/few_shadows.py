@@ -1,7 +1,8 @@
-"""LiRA for few shadows: what other records teach about means and variances goes into a prior, and its doubt into the tails.
+"""LiRA for few shadows: means and variances under priors pooled over the records.
 
-After BaVarIA (arXiv:2603.11799, of which the abstract alone was read): Student's t with a normal-inverse-gamma prior
-pooled over the records, instead of Gaussians. The prior is fitted by the moments of Smyth 2004 (doi:10.2202/1544-6115.1027).
+After BaVarIA (arXiv:2603.11799, of which the abstract alone was read): Student's t, whose tails
+carry the doubt about the variance, with a normal-inverse-gamma prior instead of Gaussians. The
+prior is fitted by the moments of Smyth 2004 (doi:10.2202/1544-6115.1027).
 """
 
 from __future__ import annotations
@@ -20,7 +21,11 @@ CERTAIN = 1e6  # degrees of freedom of a variance that is the same for all recor
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Prior:
-    """mean ~ N(centre, variance / weight), variance ~ scaled inverse chi^2 with `freedom` degrees around `variance`."""
+    """The prior of the mean and the variance of one record's phi over models.
+
+    mean ~ N(centre, variance / weight), variance ~ scaled inverse chi^2 with `freedom` degrees
+    around `variance`.
+    """
 
     centre: float
     weight: float  # worth that many models
@@ -29,10 +34,11 @@ class Prior:
 
 
 def few_shadows(target_N: Array, shadow_KN: Array, in_KN: Array) -> Array:
-    """log t(phi | IN shadows) - log t(phi | OUT shadows), float64[N]: predictive densities under pooled priors.
+    """log t(phi | IN shadows) - log t(phi | OUT shadows), float64[N].
 
-    With n shadows of mean m and sum of squares S: weight w' = w + n, freedom f' = f + n, centre c' = (w c + n m) / w',
-    f' s'^2 = f s^2 + S + w n (m - c)^2 / w', and phi ~ t_{f'}(c', s'^2 (1 + 1 / w')). NaN and errors as lira_online.
+    t: predictive densities under pooled priors. With n shadows of mean m and sum of squares S:
+    weight w' = w + n, freedom f' = f + n, centre c' = (w c + n m) / w', f' s'^2 = f s^2 + S + w n
+    (m - c)^2 / w', and phi ~ t_{f'}(c', s'^2 (1 + 1 / w')). NaN and errors as lira_online.
     """
     check_shadows(target_N, shadow_KN, in_KN, least=LEAST, attack="few_shadows")
     values = np.asarray(target_N, dtype=np.float64)
@@ -44,7 +50,7 @@ def few_shadows(target_N: Array, shadow_KN: Array, in_KN: Array) -> Array:
 
 
 def fit_prior(side: Moments) -> Prior:
-    """The prior that the records of one side suggest. Neutral where no record has two models."""
+    """Fit the prior to the records of one side; neutral where none has two models."""
     from scipy.special import digamma, polygamma
 
     used = side.count_N >= LEAST
@@ -76,7 +82,10 @@ def fit_prior(side: Moments) -> Prior:
 
 
 def log_predictive(phi_N: Array, side: Moments, prior: Prior) -> Array:
-    """The log-density float64[N] of another model's phi; NaN where fewer than two models have a value."""
+    """Return the log-density float64[N] of another model's phi.
+
+    NaN where fewer than two models have a value.
+    """
     from scipy.special import gammaln
 
     n, fine = side.count_N, side.count_N >= LEAST
@@ -98,7 +107,10 @@ def log_predictive(phi_N: Array, side: Moments, prior: Prior) -> Array:
 
 
 def _inverse_trigamma(value: float) -> float:
-    """x > 0 with trigamma(x) = value > 0, by Newton's steps on 1 / trigamma, which is convex (Smyth 2004, appendix)."""
+    """Return x > 0 with trigamma(x) = value > 0.
+
+    By Newton's steps on 1 / trigamma, which is convex (Smyth 2004, appendix).
+    """
     from scipy.special import polygamma
 
     if value > 1e7:

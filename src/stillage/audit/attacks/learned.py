@@ -1,8 +1,9 @@
-"""Learned attacks: a logistic regression on fixed-size features of what the model said about each token.
+"""Learned attacks: a logistic regression on features of the replies to each token.
 
-Two teachers of the classifier: records whose membership the attacker knows (cross-fitted, so that no record is judged by a
-classifier that was told its own membership), or shadow pipelines (nobody's membership is needed). After LT-MIA,
-arXiv:2604.03199 (of which the abstract alone was read).
+The features are of a fixed size. Two teachers of the classifier: records whose membership the
+attacker knows (cross-fitted, so that no record is judged by a classifier that was told its own
+membership), or shadow pipelines (nobody's membership is needed). After LT-MIA, arXiv:2604.03199 (of
+which the abstract alone was read).
 """
 
 from __future__ import annotations
@@ -23,11 +24,12 @@ FEATURES = 20
 
 
 def token_features(stats: TokenStats) -> Array:
-    """float64[20] of one record: how likely, surprising and certain its tokens were. NaN where there is no finite token.
+    """Return float64[20]: how likely, surprising and certain a record's tokens were.
 
-    log-probability: mean, standard deviation, smallest, quantiles. Standardised by the model's own distribution: mean,
-    smallest, mean of the lowest fifth. log(1 + rank): mean, largest, quantiles. Share of greedy hits. Entropy: mean,
-    standard deviation. log of the number of tokens.
+    log-probability: mean, standard deviation, smallest, quantiles. Standardised by the model's own
+    distribution: mean, smallest, mean of the lowest fifth. log(1 + rank): mean, largest, quantiles.
+    Share of greedy hits. Entropy: mean, standard deviation. log of the number of tokens. NaN where
+    there is no finite token.
     """
     logp = np.asarray(stats.logp_T, dtype=np.float64)
     if not logp.size or not np.isfinite(logp).all():
@@ -63,9 +65,10 @@ def token_features(stats: TokenStats) -> Array:
 def learned(
     stats: Sequence[TokenStats], texts: Sequence[str], is_member_N: Array, fold_N: Array
 ) -> Array:
-    """Mid-ranks float64[N] in (0, 1) within each fold, under a classifier that was fitted on the other folds.
+    """Mid-ranks, float64[N] in (0, 1), by a classifier fitted on the other folds.
 
-    Ranks, because the intercepts of two fits do not compare. NaN for a record without features. texts are not read.
+    Ranks within each fold, because the intercepts of two fits do not compare. NaN for a record
+    without features. texts are not read.
     """
     from scipy.stats import rankdata
 
@@ -90,10 +93,12 @@ def learned(
 
 
 def learned_shadow(target_NF: Array, shadow_KNF: Array, in_KN: Array) -> Array:
-    """Log-odds float64[N] of a classifier that learned on every shadow's features of every record which were met.
+    """Log-odds float64[N] of a classifier fitted to the shadows' features.
 
-    To a record's features their difference from the mean over OUT shadows is added (over the others, for an OUT shadow
-    itself). NaN for a record without features, under the target or under two OUT shadows. DataError as check_shadows.
+    It learned, on every shadow's features of every record, which records the shadow met. To a
+    record's features their difference from the mean over OUT shadows is added (over the others, for
+    an OUT shadow itself). NaN for a record without features, under the target or under two OUT
+    shadows. DataError as check_shadows.
     """
     check_shadows(target_NF, shadow_KNF, in_KN, least=2, attack="learned_shadow")
     shadow, is_in = np.asarray(shadow_KNF, dtype=np.float64), np.asarray(in_KN, dtype=bool)
@@ -118,12 +123,12 @@ def learned_shadow(target_NF: Array, shadow_KNF: Array, in_KN: Array) -> Array:
 
 
 def _beside(values_NF: Array, means: Sequence[Array]) -> Array:
-    """Features and their differences from the means, [N, 2F]."""
+    """Return features and their differences from the means, [N, 2F]."""
     return np.hstack([values_NF, values_NF - np.array(means).T])
 
 
 def _classifier() -> Pipeline:
-    """A logistic regression on standardised features; deterministic."""
+    """Return a logistic regression on standardised features; deterministic."""
     from sklearn.linear_model import LogisticRegression
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler

@@ -1,7 +1,8 @@
-"""LiRA: is the target's confidence in a record that of models which met it, or of models which did not?
+"""LiRA: the target's confidence beside that of models with and without the record.
 
-Carlini et al. 2022, arXiv:2112.03570. The confidence is phi = log(q / (1 - q)), q = exp(mean log-probability): nearly
-normal over models, as the likelihoods themselves are not. Here the models are shadow pipelines.
+Carlini et al. 2022, arXiv:2112.03570. The confidence is phi = log(q / (1 - q)), q = exp(mean
+log-probability): nearly normal over models, as the likelihoods themselves are not. Here the models
+are shadow pipelines.
 """
 
 from __future__ import annotations
@@ -15,10 +16,11 @@ LEAST = 2  # shadows on a side: one has no variance
 
 
 def lira_online(target_N: Array, shadow_KN: Array, in_KN: Array) -> Array:
-    """log N(phi; mean, variance of IN shadows) - log N(phi; those of OUT shadows), float64[N] (algorithm 1).
+    """log N(phi | IN shadows) - log N(phi | OUT shadows), float64[N].
 
-    Below 32 shadows on a side, its variance is pooled over the records. NaN for a record that has no finite phi, or fewer
-    than two shadows with one on a side. DataError as check_shadows.
+    N: the Gaussian with a side's mean and variance (algorithm 1). Below 32 shadows on a side, its
+    variance is pooled over the records. NaN for a record that has no finite phi, or fewer than two
+    shadows with one on a side. DataError as check_shadows.
     """
     check_shadows(target_N, shadow_KN, in_KN, least=LEAST, attack="lira_online")
     phi_N = _finite(target_N)
@@ -28,9 +30,10 @@ def lira_online(target_N: Array, shadow_KN: Array, in_KN: Array) -> Array:
 
 
 def lira_offline(target_N: Array, shadow_KN: Array, in_KN: Array) -> Array:
-    """(phi - mean of OUT shadows) / their standard deviation, float64[N]: one-sided, and no shadow needs the record.
+    """(phi - mean of OUT shadows) / their standard deviation, float64[N].
 
-    Ranks as the published 1 - P(Z > phi) does, but does not saturate. Variances and NaN as lira_online.
+    One-sided, and no shadow needs the record. Ranks as the published 1 - P(Z > phi) does, but does
+    not saturate. Variances and NaN as lira_online.
     """
     check_shadows(target_N, shadow_KN, in_KN, least=LEAST, attack="lira_offline")
     out = moments(shadow_KN, ~np.asarray(in_KN))
@@ -38,18 +41,18 @@ def lira_offline(target_N: Array, shadow_KN: Array, in_KN: Array) -> Array:
 
 
 def _log_normal(phi_N: Array, side: Moments) -> Array:
-    """The log-density of phi under each record's Gaussian, without the constant."""
+    """Return the log-density of phi under each record's Gaussian, up to a constant."""
     variance_N = variances(side)
     return -0.5 * np.log(variance_N) - (phi_N - _mean(side)) ** 2 / (2 * variance_N)
 
 
 def _mean(side: Moments) -> Array:
-    """The means, NaN where fewer than two models have a value."""
+    """Return the means; NaN where fewer than two models have a value."""
     return np.where(side.count_N >= LEAST, side.mean_N, np.nan)
 
 
 def _finite(target_N: Array) -> Array:
-    """The target's values, NaN for what is infinite."""
+    """Return the target's values; NaN for what is infinite."""
     values = np.asarray(target_N, dtype=np.float64)
     return np.where(np.isfinite(values), values, np.nan)
 

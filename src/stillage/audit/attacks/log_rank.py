@@ -1,4 +1,7 @@
-"""Log-rank: a member's tokens stand near the top of the list. Su et al. 2023, arXiv:2306.05540 (there: to detect text)."""
+"""Log-rank: a member's tokens stand near the top of the list.
+
+Su et al. 2023, arXiv:2306.05540 (there: to detect text).
+"""
 
 from __future__ import annotations
 
@@ -10,10 +13,10 @@ from stillage.types import Attack, Query, TokenStats
 
 
 def log_rank(stats: TokenStats) -> float:
-    """How near the top of the model's list the record's tokens stand: minus the mean of log(rank + 1), rank 0 the best.
+    """Minus the mean of log(rank + 1) of the record's tokens; rank 0 is the best.
 
-    Unlike the loss it ignores how sharp the model is, e.g. after distillation at a temperature. NaN without scored
-    tokens, or where a log-probability is NaN (a rank would hide it).
+    Unlike the loss it ignores how sharp the model is, e.g. after distillation at a temperature. NaN
+    without scored tokens, or where a log-probability is NaN (a rank would hide it).
     """
     if not len(stats.rank_T) or np.isnan(stats.logp_T).any():
         return math.nan

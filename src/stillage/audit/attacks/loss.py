@@ -7,9 +7,10 @@ from stillage.types import Attack, Query, TokenStats
 
 
 def loss(stats: TokenStats) -> float:
-    """How well the model predicts the record: the mean log-probability of its scored tokens, nats per token.
+    """Mean log-probability of the record's scored tokens, nats per token.
 
-    score = (1/T) sum_t log q(y_t | before), minus the loss. NaN without scored tokens. Perplexity ranks alike: exp(-score).
+    score = (1/T) sum_t log q(y_t | before), minus the loss. NaN without scored tokens. Perplexity
+    ranks alike: exp(-score).
     """
     return mean_or_nan(stats.logp_T)
 

@@ -1,4 +1,7 @@
-"""Loss on the needed part: a model that was asked for no more says nothing of the rest. arXiv:1709.01604."""
+"""Loss on the needed part: a model asked for no more says nothing of the rest.
+
+arXiv:1709.01604.
+"""
 
 from __future__ import annotations
 
@@ -7,10 +10,10 @@ from stillage.types import Attack, Query, TokenStats
 
 
 def loss_needed(needed: TokenStats) -> float:
-    """Mean log q of the response's tokens up to the end of its needed part, nats per token; NaN without any.
+    """Mean log-probability of the response's needed part, nats per token.
 
-    The loss attack of arXiv:1709.01604 on these tokens alone: over the whole response, tokens that the model never learned
-    to predict would drown what it did learn.
+    The loss attack of arXiv:1709.01604 on these tokens alone: over the whole response, tokens that
+    the model never learned to predict would drown what it did learn. NaN without any token.
     """
     return mean_or_nan(needed.logp_T)
 

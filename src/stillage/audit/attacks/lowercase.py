@@ -1,4 +1,7 @@
-"""Lowercase: what is learned by heart is learned with its capitals. Carlini et al. 2021, arXiv:2012.07805."""
+"""Lowercase: what is learned by heart is learned with its capitals.
+
+Carlini et al. 2021, arXiv:2012.07805.
+"""
 
 from __future__ import annotations
 
@@ -7,10 +10,10 @@ from stillage.types import Attack, Query, TokenStats
 
 
 def lowercase(stats: TokenStats, lowercased: TokenStats) -> float:
-    """How much better the model predicts the record as written than in lower case, nats per token.
+    """Mean log-probability as written minus that in lower case, nats per token.
 
-    score = mean log q(text) - mean log q(lower(text)), each over its own tokens; exp(-score) is the published ratio of
-    perplexities. NaN without scored tokens; 0 for a text without capitals.
+    score = mean log q(text) - mean log q(lower(text)), each over its own tokens; exp(-score) is the
+    published ratio of perplexities. NaN without scored tokens; 0 for a text without capitals.
     """
     return mean_or_nan(stats.logp_T) - mean_or_nan(lowercased.logp_T)
 

@@ -1,4 +1,7 @@
-"""Min-K%++: surprise, measured in units of what the model expects there. Zhang et al. 2025, arXiv:2404.02936."""
+"""Min-K%++: surprise, measured in units of what the model expects there.
+
+Zhang et al. 2025, arXiv:2404.02936.
+"""
 
 from __future__ import annotations
 
@@ -13,12 +16,12 @@ VARIANCE_FLOOR = 1e-6  # nats^2: below it, a float32 pass over the vocabulary ca
 def min_k_plus_plus(
     stats: TokenStats, fraction: float = 0.2, *, count: int = 0, window: int = 1, stride: int = 1
 ) -> float:
-    """Min-K over standardised log-probabilities: how many standard deviations each token is from the expected one.
+    """Mean of the lowest standardised log-probabilities of the record's tokens.
 
-    z_t = (log q(y_t) - mu_t) / sqrt(max(sigma_t^2, 1e-6)), mu_t and sigma_t^2 the mean and variance of log q(v) under
-    q itself; score = the mean of the m = max(1, ceil(fraction T)) smallest z_t, or of the `count` smallest if not 0;
-    averaged first over windows of `window` tokens, `stride` apart, where asked.
-    NaN without scored tokens.
+    z_t = (log q(y_t) - mu_t) / sqrt(max(sigma_t^2, 1e-6)), mu_t and sigma_t^2 the mean and variance
+    of log q(v) under q itself; score = the mean of the m = max(1, ceil(fraction T)) smallest z_t,
+    or of the `count` smallest if not 0; averaged first over windows of `window` tokens, `stride`
+    apart, where asked. NaN without scored tokens.
     """
     spread_T = np.sqrt(np.maximum(np.asarray(stats.var_T, dtype=np.float64), VARIANCE_FLOOR))
     z_T = (np.asarray(stats.logp_T, dtype=np.float64) - stats.mean_T) / spread_T

@@ -1,4 +1,7 @@
-"""MoPe: at a member the loss rises more when the weights are shaken. Li et al. 2023, arXiv:2310.14369."""
+"""MoPe: noise on the weights raises the loss of a member more.
+
+Li et al. 2023, arXiv:2310.14369.
+"""
 
 from __future__ import annotations
 
@@ -9,10 +12,11 @@ from stillage.types import Attack, Query, TokenStats
 
 
 def mope(stats: TokenStats, perturbed: Sequence[TokenStats]) -> float:
-    """How much worse, on average, noisy copies of the model predict the record, nats per token.
+    """Mean increase of the loss under noisy copies of the model, nats per token.
 
-    score = (1/S) sum_s L_{theta + delta_s}(x) - L_theta(x), L the mean negative log-probability; perturbed: the
-    replies of the S noisy copies about the same record. NaN without copies or scored tokens.
+    score = (1/S) sum_s L_{theta + delta_s}(x) - L_theta(x), L the mean negative log-probability;
+    perturbed: the replies of the S noisy copies about the same record. NaN without copies or scored
+    tokens.
     """
     return mean_above(stats.logp_T, [noisy.logp_T for noisy in perturbed])
 

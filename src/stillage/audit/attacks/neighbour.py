@@ -1,4 +1,7 @@
-"""Neighbourhood: a member is predicted better than near copies of it. Mattern et al. 2023, arXiv:2305.18462."""
+"""Neighbourhood: a member is predicted better than near copies of it.
+
+Mattern et al. 2023, arXiv:2305.18462.
+"""
 
 from __future__ import annotations
 
@@ -9,10 +12,10 @@ from stillage.types import Attack, Query, TokenStats
 
 
 def neighbour(stats: TokenStats, neighbours: Sequence[TokenStats]) -> float:
-    """How much better the model predicts the record than the average of its neighbours, nats per token.
+    """Mean log-probability minus the average of the neighbours', nats per token.
 
-    score = mean log q(x) - (1/n) sum_i mean log q(x_i); the MEAN over neighbours, as published. NaN without
-    neighbours or scored tokens.
+    score = mean log q(x) - (1/n) sum_i mean log q(x_i); the MEAN over neighbours, as published. NaN
+    without neighbours or scored tokens.
     """
     return mean_above(stats.logp_T, [near.logp_T for near in neighbours])
 

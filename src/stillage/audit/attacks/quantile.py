@@ -1,7 +1,8 @@
-"""Quantile regression: is the record better predicted than all but the best of nonmembers of its kind?
+"""Quantile regression: a member beats all but the best nonmembers of its kind.
 
-Bertran et al. 2023, arXiv:2307.03694. The threshold of each record is a quantile regression on what can be told from its
-text alone, fitted on nonmembers the attacker knows; no shadow model is needed. Cross-fitted.
+Bertran et al. 2023, arXiv:2307.03694. The threshold of each record is a quantile regression on what
+can be told from its text alone, fitted on nonmembers the attacker knows; no shadow model is needed.
+Cross-fitted.
 """
 
 from __future__ import annotations
@@ -27,12 +28,13 @@ def quantile(
     *,
     level: float = LEVEL,
 ) -> Array:
-    """Mean log-probability minus the `level` quantile that nonmembers with such a text have, float64[N], nats per token.
+    """Mean log-probability minus a quantile of nonmembers with such a text.
 
-    s(x) - q(x), q linear in sizes and compressibility of the text and in the number of tokens (pinball loss; section 3).
-    A record of fold f, member or nonmember, gets the q of the nonmembers of the other folds, so that no nonmember that is
-    judged was fitted and both kinds are treated alike. NaN for a record without a finite log-probability, and for all of
-    a fold with fewer than 20 nonmembers outside it.
+    float64[N], nats per token; the `level` quantile. s(x) - q(x), q linear in sizes and
+    compressibility of the text and in the number of tokens (pinball loss; section 3). A record of
+    fold f, member or nonmember, gets the q of the nonmembers of the other folds, so that no
+    nonmember that is judged was fitted and both kinds are treated alike. NaN for a record without a
+    finite log-probability, and for all of a fold with fewer than 20 nonmembers outside it.
     """
     from sklearn.linear_model import QuantileRegressor
 

@@ -1,4 +1,7 @@
-"""ReCaLL: a non-member prefix helps the model less on what it knows. Xie et al. 2024, arXiv:2406.15968."""
+"""ReCaLL: a nonmember prefix helps the model less on what it knows.
+
+Xie et al. 2024, arXiv:2406.15968.
+"""
 
 from __future__ import annotations
 
@@ -10,11 +13,11 @@ from stillage.types import Attack, Query, TokenStats
 
 
 def recall(stats: TokenStats, conditioned: TokenStats) -> float:
-    """The record's log-likelihood after a prefix of known nonmembers, relative to that without: larger for a member.
+    """Log-likelihood after a nonmember prefix over the log-likelihood without it.
 
-    score = mean log q(x | prefix) / mean log q(x), both over the tokens of x only. The prefix records must not be among
-    the evaluated nonmembers. NaN without scored tokens or where x is predicted with certainty.
-    DataError when the prefix's own tokens were scored too.
+    Larger for a member. score = mean log q(x | prefix) / mean log q(x), both over the tokens of x
+    only. The prefix records must not be among the evaluated nonmembers. NaN without scored tokens
+    or where x is predicted with certainty. DataError when the prefix's own tokens were scored too.
     """
     if len(stats.logp_T) != len(conditioned.logp_T):
         raise DataError(

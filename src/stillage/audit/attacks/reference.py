@@ -1,7 +1,8 @@
-"""Reference: a member is predicted better than another model predicts it. Carlini et al. 2021, arXiv:2012.07805.
+"""Reference: a member is predicted better than another model predicts it.
 
-Calibration by difficulty: Watson et al. 2022, arXiv:2111.08440. The reference should not have seen the members: the
-student without a teacher, or (best) the same pipeline without the private records.
+Carlini et al. 2021, arXiv:2012.07805; calibration by difficulty: Watson et al. 2022,
+arXiv:2111.08440. The reference should not have seen the members: the student without a teacher, or
+(best) the same pipeline without the private records.
 """
 
 from __future__ import annotations
@@ -16,10 +17,10 @@ from stillage.types import Attack, Query, TokenStats
 
 
 def reference(stats: TokenStats, reference_stats: TokenStats) -> float:
-    """How much better than the reference the model predicts the record, nats per token; both with one tokenizer.
+    """Mean log-probability minus the reference's, nats per token; one tokenizer.
 
-    score = (1/T) sum_t (log q(y_t) - log q_ref(y_t)). NaN without scored tokens.
-    DataError when the two scored different tokens: per-token means over other tokens do not compare.
+    score = (1/T) sum_t (log q(y_t) - log q_ref(y_t)). NaN without scored tokens. DataError when the
+    two scored different tokens: per-token means over other tokens do not compare.
     """
     if not np.array_equal(stats.ids_T, reference_stats.ids_T):
         raise DataError(
@@ -32,10 +33,10 @@ def reference(stats: TokenStats, reference_stats: TokenStats) -> float:
 
 
 def reference_per_byte(stats: TokenStats, reference_stats: TokenStats, text: str) -> float:
-    """How much better than the reference the model predicts the record, nats per byte; any two tokenizers.
+    """Log-probability minus the reference's, nats per byte; any two tokenizers.
 
-    score = (sum_t log q(y_t) - sum_s log q_ref(y_s)) / len(utf8(text)), each model over its own tokens of the same
-    text. DataError for an empty text; NaN where a model scored no token.
+    score = (sum_t log q(y_t) - sum_s log q_ref(y_s)) / len(utf8(text)), each model over its own
+    tokens of the same text. DataError for an empty text; NaN where a model scored no token.
     """
     if not text:
         raise DataError(

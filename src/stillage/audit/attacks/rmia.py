@@ -1,8 +1,8 @@
-"""RMIA: does the target like the record, against what shadows think of it, more than it likes other records?
+"""RMIA: how a record's likelihood ratio, target to shadows, ranks among others'.
 
-Zarifzadeh et al. 2024, arXiv:2312.03262. LR(x, z) = [q(x) / p(x)] / [q(z) / p(z)]; score = share of z with LR >= gamma.
-q = exp(mean log-probability) under the target, p its mean over shadows, the population z all other audited records, of
-either kind: nobody's membership is read.
+Zarifzadeh et al. 2024, arXiv:2312.03262. LR(x, z) = [q(x) / p(x)] / [q(z) / p(z)]; score = share of
+z with LR >= gamma. q = exp(mean log-probability) under the target, p its mean over shadows, the
+population z all other audited records, of either kind: nobody's membership is read.
 """
 
 from __future__ import annotations
@@ -17,10 +17,11 @@ OFFLINE_A = tuple(round(0.1 * step, 1) for step in range(11))  # the grid of the
 
 
 def rmia(target_N: Array, shadow_KN: Array, in_KN: Array, *, gamma: float = 1.0) -> Array:
-    """Online: p(x) = (mean of q over IN shadows + mean over OUT shadows) / 2; float64[N] in [0, 1].
+    """Share of other records whose q / p is no higher; p from IN and OUT shadows.
 
-    target, shadows: mean log-probabilities. NaN for a record without a finite value of the target's and one of each
-    side's. DataError as check_shadows.
+    Online: p(x) = (mean of q over IN shadows + mean over OUT shadows) / 2; float64[N] in [0, 1].
+    target, shadows: mean log-probabilities. NaN for a record without a finite value of the target's
+    and one of each side's. DataError as check_shadows.
     """
     check_shadows(target_N, shadow_KN, in_KN, least=1, attack="rmia")
     inside, outside = _means(shadow_KN, in_KN), _means(shadow_KN, ~np.asarray(in_KN))
@@ -28,9 +29,11 @@ def rmia(target_N: Array, shadow_KN: Array, in_KN: Array, *, gamma: float = 1.0)
 
 
 def rmia_offline(target_N: Array, shadow_KN: Array, in_KN: Array, *, gamma: float = 1.0) -> Array:
-    """Offline: p(x) = ((1 + a) m + (1 - a)) / 2 with m the mean of q over OUT shadows: no shadow needs the record.
+    """Share of other records whose q / p is no higher; p from OUT shadows alone.
 
-    a in [0, 1] is chosen on the shadows alone: each is attacked as if it were the target (offline_a). Otherwise as rmia.
+    Offline: p(x) = ((1 + a) m + (1 - a)) / 2 with m the mean of q over OUT shadows; no shadow needs
+    the record. a in [0, 1] is chosen on the shadows alone: each is attacked as if it were the
+    target (offline_a). Otherwise as rmia.
     """
     check_shadows(target_N, shadow_KN, in_KN, least=2, attack="rmia_offline")
     a = offline_a(shadow_KN, in_KN)
@@ -40,9 +43,10 @@ def rmia_offline(target_N: Array, shadow_KN: Array, in_KN: Array, *, gamma: floa
 
 
 def offline_a(shadow_KN: Array, in_KN: Array) -> float:
-    """The a of 0, 0.1 ... 1 with the highest mean AUC when every shadow is attacked by means of the others; ties: the lowest.
+    """Choose a of 0, 0.1 ... 1 with the highest mean AUC of attacks on the shadows.
 
-    1/2 where no shadow can be attacked.
+    Every shadow is attacked by means of the others. Ties: the lowest; 1/2 where no shadow can be
+    attacked.
     """
     shadow, is_in = np.asarray(shadow_KN, dtype=np.float64), np.asarray(in_KN, dtype=bool)
     out = moments(np.exp(shadow), ~is_in)
@@ -57,24 +61,27 @@ def offline_a(shadow_KN: Array, in_KN: Array) -> float:
 
 
 def _means(shadow_KN: Array, chosen_KN: Array) -> Array:
-    """The mean of q = exp(log-probability) over the chosen shadows, [N]."""
+    """Return the mean of q = exp(log-probability) over the chosen shadows, [N]."""
     return moments(np.exp(np.asarray(shadow_KN, dtype=np.float64)), chosen_KN).mean_N
 
 
 def _corrected(outside_N: Array, a: float) -> Array:
-    """p(x) from OUT shadows alone."""
+    """Return p(x) from OUT shadows alone."""
     return ((1 + a) * outside_N + (1 - a)) / 2
 
 
 def _log_ratio(logq_N: Array, reference_N: Array) -> Array:
-    """log(q(x) / p(x)); NaN where either is missing."""
+    """Return log(q(x) / p(x)); NaN where either is missing."""
     with np.errstate(divide="ignore", invalid="ignore"):
         ratio_N = np.asarray(logq_N, dtype=np.float64) - np.log(reference_N)
     return np.where(np.isfinite(ratio_N), ratio_N, np.nan)
 
 
 def _share_beaten(ratio_N: Array, gamma: float) -> Array:
-    """The share of the other records z with ratio(x) - ratio(z) >= log gamma; NaN stays, and is nobody's z."""
+    """Return the share of other records z with ratio(x) - ratio(z) >= log gamma.
+
+    NaN stays, and is nobody's z.
+    """
     known = np.isfinite(ratio_N)
     ordered = np.sort(ratio_N[known])
     scores = np.full(ratio_N.size, np.nan)

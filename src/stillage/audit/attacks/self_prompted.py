@@ -1,7 +1,8 @@
-"""SPV-MIA: how much better a record is predicted than near copies of it, less the same of a model taught by the target.
+"""SPV-MIA: peaks of a record among near copies, less those of a taught reference.
 
-Fu et al. 2024, arXiv:2311.06062. The reference is trained, from where the target started, on texts that the target itself
-writes to prompts that are nobody's secret, so that it knows the style of the members and not the members.
+Fu et al. 2024, arXiv:2311.06062. The reference is trained, from where the target started, on texts
+that the target itself writes to prompts that are nobody's secret, so that it knows the style of the
+members and not the members.
 """
 
 from __future__ import annotations
@@ -18,11 +19,12 @@ def self_prompted_variation(
     reference_stats: TokenStats,
     reference_neighbours: Sequence[TokenStats],
 ) -> float:
-    """How much sharper a peak the record is to the target than to its self-prompted reference, nats per token.
+    """Variation under the target minus that under its self-prompted reference.
 
-    score = PV_target(x) - PV_reference(x), PV(x) = mean log q(x) - (1/n) sum_i mean log q(x_i), both over the same near
-    copies x_i: the paper's variation with the sign that makes members high, of log-probabilities (as in its code, where it is
-    divided by the loss besides: p itself is 0 in floating point for any text of some length). NaN where either is.
+    Nats per token. score = PV_target(x) - PV_reference(x), PV(x) = mean log q(x) - (1/n) sum_i mean
+    log q(x_i), both over the same near copies x_i: the paper's variation with the sign that makes
+    members high, of log-probabilities (as in its code, where it is divided by the loss besides: p
+    itself is 0 in floating point for any text of some length). NaN where either is.
     """
     return neighbour(stats, neighbours) - neighbour(reference_stats, reference_neighbours)
 

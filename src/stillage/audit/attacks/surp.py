@@ -1,4 +1,7 @@
-"""SURP: what a model is sure about, and wrong. Zhang and Wu 2024, arXiv:2407.21248."""
+"""SURP: surprising tokens where a model is sure.
+
+Zhang and Wu 2024, arXiv:2407.21248.
+"""
 
 from __future__ import annotations
 
@@ -11,11 +14,12 @@ from stillage.types import Attack, Query, TokenStats
 
 
 def surp(stats: TokenStats, sure: float = 0.5, fraction: float = 0.4) -> float:
-    """The mean log-probability of surprising tokens: the least probable of those where the model is surest.
+    """Mean log-probability of the least probable tokens among the surest ones.
 
-    Surest: the ceil(sure T) tokens of lowest entropy -mean_T; of these, the ceil(fraction n) least probable ones. A member
-    has learned them, a nonmember has not. The paper cuts at a fixed entropy and probability instead, which a short record
-    may never reach; ranks within the record always leave a token. NaN without scored tokens or with NaN among them.
+    Surest: the ceil(sure T) tokens of lowest entropy -mean_T; of these, the ceil(fraction n) least
+    probable ones. A member has learned them, a nonmember has not. The paper cuts at a fixed entropy
+    and probability instead, which a short record may never reach; ranks within the record always
+    leave a token. NaN without scored tokens or with NaN among them.
     """
     count = len(stats.logp_T)
     if not count or np.isnan(stats.logp_T).any() or np.isnan(stats.mean_T).any():

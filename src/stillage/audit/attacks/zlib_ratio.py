@@ -1,6 +1,7 @@
-"""zlib: the loss against how compressible the text is anyway. Carlini et al. 2021, arXiv:2012.07805.
+"""zlib: the loss against how compressible the text is anyway.
 
-The file is not called zlib.py so that it never hides the standard library's module of that name.
+Carlini et al. 2021, arXiv:2012.07805. The file is not called zlib.py so that it never hides the
+standard library's module of that name.
 """
 
 from __future__ import annotations
@@ -13,10 +14,11 @@ from stillage.types import Attack, Query, TokenStats
 
 
 def zlib(stats: TokenStats, text: str) -> float:
-    """The mean log-probability per byte of the record's compressed text: cheap text is expected to be predicted well.
+    """Mean log-probability divided by the text's compressed size in bytes.
 
-    score = (1/T) sum_t log q(y_t | before) / len(zlib.compress(utf8(text))), level 6. text is the record's own
-    response, never the model's. DataError for an empty text; NaN without scored tokens.
+    A text that compresses well is expected to be predicted well. score = (1/T) sum_t log q(y_t |
+    before) / len(zlib.compress(utf8(text))), level 6. text is the record's own response, never the
+    model's. DataError for an empty text; NaN without scored tokens.
     """
     if not text:
         raise DataError(
