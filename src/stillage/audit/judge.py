@@ -159,10 +159,7 @@ def drawn_together(split: Split, records: Sequence[Record]) -> Array:
 
 
 def places(records: Sequence[Record]) -> Array | None:
-    """Return each record's place in the pool, int[n], by file and line.
-
-    None where a source names none.
-    """
+    """Return each record's place in the pool, int[n]; None where a source names none."""
     found = [
         (name, int(line))
         for name, _, line in (r.source.rpartition(":") for r in records)
@@ -175,10 +172,7 @@ def places(records: Sequence[Record]) -> Array | None:
 
 
 def truncation(records: AuditRecords, readings: Sequence[Reading]) -> Check:
-    """Compare how often members and nonmembers were cut.
-
-    Under the model that cuts them most unequally.
-    """
+    """Compare how often members and nonmembers were cut, under the worst model."""
     audited = records.audited
     clusters = drawn_together(records.split, records.records)
     checks = [

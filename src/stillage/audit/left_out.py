@@ -62,10 +62,7 @@ def left_out(split: Split, *, learns_public: bool) -> dict[str, Why]:
 
 
 def saying(check: Check, split: Split, left: Mapping[str, Why], why: Why) -> Check:
-    """Add to the check how many of each side left the evaluation for this reason.
-
-    Unchanged where nobody did.
-    """
+    """Add to the check how many of each side left the evaluation for this reason."""
     if why not in left.values():
         return check
     count = Counter(
@@ -74,6 +71,9 @@ def saying(check: Check, split: Split, left: Mapping[str, Why], why: Why) -> Che
         for record in split.records_by_part.get(part, ())
         if left.get(record.id) == why
     )
-    detail = f"{count['private']} members and {count['nonmembers']} nonmembers left the evaluation {WORDS[why]}."
+    detail = (
+        f"{count['private']} members and {count['nonmembers']} nonmembers left the "
+        f"evaluation {WORDS[why]}."
+    )
     values = {"members left out": count["private"], "nonmembers left out": count["nonmembers"]}
     return replace(check, detail=f"{check.detail} {detail}", values={**check.values, **values})

@@ -73,10 +73,7 @@ def gather_material(
 def masked_model(
     audit: AuditConfig, public: Sequence[Record], cache: Path, seed: int
 ) -> Masked | None:
-    """Load the given masked model, or train a small one on public records.
-
-    None without either.
-    """
+    """Load the given masked model, or train one on public records; None: neither."""
     from stillage.models.masked import load_masked
     from stillage.models.masked_train import small_masked
 
@@ -87,10 +84,7 @@ def masked_model(
 
 
 def read_by_all(readings: Sequence[Reading], count: int) -> list[int]:
-    """Return how many characters of each of `count` responses every model reads.
-
-    END for all of it.
-    """
+    """Return how many characters of each response every model reads; END: all of it."""
     ends = [END] * count
     for reading in readings:
         spans = [example.span for example in reading.tokenised.examples]

@@ -30,14 +30,15 @@ if TYPE_CHECKING:
 LOG = logging.getLogger("stillage")
 
 Partners = Mapping[Party, str]
-"""Whom an attack on one model asks, by part: names of models. The model's own name: a comparison with itself, skipped."""
+"""Names of the models that an attack on one model asks, by part; its own name is skipped."""
 ABSENT: Mapping[Party, str] = {
     "reference": "there is no reference model",
     "counterfactual": "there is no counterfactual of this model",
     "outside": "no model from elsewhere is given (audit.reference)",
     "initial": "where its training started is not known",
     "teacher_initial": "where the teacher's training started is not known",
-    "self_prompted": "it is not trained in this run, so no model of the same start could be trained on its texts",
+    "self_prompted": "it is not trained in this run, so no model of the same start could be "
+    "trained on its texts",
 }
 
 
@@ -92,7 +93,8 @@ def score_attack(attack: Attack, audited: Audited, said: Mapping[Party, Response
             scores[index] = np.nan if read is None else one_number(attack, attack.score(*read))
     if apart:
         LOG.warning(
-            "the attack %s: %d of %d records were cut so that what it compares is of unlike texts: they get no score",
+            "the attack %s: %d of %d records were cut so that what it compares is of unlike "
+            "texts: they get no score",
             attack.name,
             apart,
             len(scores),
@@ -101,10 +103,7 @@ def score_attack(attack: Attack, audited: Audited, said: Mapping[Party, Response
 
 
 def one_number(attack: Attack, score: object) -> float:
-    """Return the score as a float; ConfigError where it is none.
-
-    An attack may be a user's own.
-    """
+    """Return the score of an attack, maybe a user's own, as a float; else ConfigError."""
     if isinstance(score, Real):
         return float(score)
     if isinstance(score, np.ndarray) and score.ndim == 0:
@@ -140,7 +139,10 @@ def obstacle(attack: Attack, audited: Audited, said: Mapping[Party, Responses]) 
         ]
         other = sum(len({tuple(one.ids_T.tolist()) for one in common or ()}) > 1 for common in read)
         if other:
-            return f"the two models read {other} of {len(audited.ids)} records as other tokens (use reference_per_byte)"
+            return (
+                f"the two models read {other} of {len(audited.ids)} records as other tokens "
+                "(use reference_per_byte)"
+            )
     return ""
 
 
@@ -177,10 +179,7 @@ def score_table(
 
 
 def left_out_results(left_out: Sequence[LeftOut], base: Result) -> list[Result]:
-    """Return a row for every attack that was not run on a model, with the reason.
-
-    Metric left_out, no value.
-    """
+    """Return a left_out row, without value, per attack not run, with the reason."""
     return [
         replace(base, model=e.model, attack=e.attack, metric="left_out", reason=e.why)
         for e in left_out
@@ -213,10 +212,7 @@ def score_schema() -> pa.Schema:
 
 
 def blind_rows(audited: Audited, scores: Mapping[str, Array]) -> pa.Table:
-    """Return scores of attacks that saw no model, as rows of audit/scores.parquet.
-
-    Their model name is "blind".
-    """
+    """Return scores of attacks that saw no model, as rows of the model "blind"."""
     import pyarrow as pa
 
     return pa.concat_tables(
@@ -262,10 +258,7 @@ def membership_results(
 
 
 def rate_results(scored: Scored, fpr: float, level: float, row: Result) -> list[Result]:
-    """Compute TPR at one FPR, and the FPR achieved, each with its interval.
-
-    The interval of the TPR is that of the true rate at the nominal FPR.
-    """
+    """Compute TPR at one FPR, with the true rate's interval, and the FPR achieved."""
     row = replace(row, fpr=fpr)
     try:
         rate = tpr_at_fpr(scored.scores, scored.is_member, fpr, level, clusters=scored.clusters)

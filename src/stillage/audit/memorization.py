@@ -38,7 +38,7 @@ MEASURES = (
     "recital_rouge_l",
     "extraction_strength",
 )
-"""Columns of the table that are averaged over records; all from 0 to 1, and all but edit_distance higher = more recited."""
+"""Columns averaged over records; 0 to 1, and higher = more recited but for edit_distance."""
 
 
 def positional_accuracy(said_T: Array, true_T: Array) -> float:

@@ -82,10 +82,7 @@ def neighbours(
 
 
 def read_texts(file: Path, count: int) -> list[tuple[str, ...]] | None:
-    """Read kept neighbours; None where there are none, or a damaged file.
-
-    Damage is said in the log.
-    """
+    """Read kept neighbours; None without any, or if damaged (said in the log)."""
     from pyarrow import ArrowException
 
     if not file.exists():

@@ -210,10 +210,7 @@ def laid_out(
 
 
 def with_start(example: Example, start: int, limit: int | None, remove: bool) -> Example | None:
-    """Return the example with a begin of text, or without the one it has.
-
-    None where that is not possible.
-    """
+    """Add a begin of text to the example, or remove it; None where it cannot be."""
     has = int(example.ids_T[0]) == start
     if has != remove or (not remove and limit is not None and len(example.ids_T) >= limit):
         return None
@@ -257,7 +254,7 @@ class Baseline:
 def read_otherwise(
     model: str, what: str, fix: str, baseline: Baseline, examples: Sequence[Example | None]
 ) -> Other | None:
-    """Read the same responses in another way, and compare the tokens that both end with.
+    """Read the same responses in another way; compare the tokens that both end with.
 
     None where nothing compares.
     """
@@ -287,10 +284,7 @@ def read_otherwise(
 
 
 def tail_means(one: TokenStats, other: TokenStats) -> tuple[float, float]:
-    """Return nats per token of two readings over the tokens that both end with.
-
-    NaN where there is none.
-    """
+    """Return nats per token over the tokens that both readings end with; NaN: none."""
     shorter = min(len(one.ids_T), len(other.ids_T))
     differ = np.flatnonzero(one.ids_T[::-1][:shorter] != other.ids_T[::-1][:shorter])
     same = int(differ[0]) if differ.size else shorter

@@ -32,8 +32,11 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 UNDECIDED_ABOVE = 0.75
-"""A check that sees nothing below this AUC vouches for nothing. Three times in four a member then stands above a nonmember
-(means 0.95 standard deviations apart): a reader sees such a shift in the files themselves."""
+"""A check that sees nothing below this AUC vouches for nothing.
+
+Three times in four a member then stands above a nonmember (means 0.95 standard deviations apart):
+a reader sees such a shift in the files themselves.
+"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,7 +70,10 @@ class Sight:
             if math.isnan(self.smallest)
             else f"show only an AUC of {rounded_up(self.smallest)} or more ({POWER:.0%} power)"
         )
-        return f"{self.members} members and {self.nonmembers} nonmembers {seen}: this check needs {self.enough} of each."
+        return (
+            f"{self.members} members and {self.nonmembers} nonmembers {seen}: this check "
+            f"needs {self.enough} of each."
+        )
 
     @property
     def values(self) -> dict[str, float | str]:

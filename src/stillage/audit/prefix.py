@@ -104,16 +104,14 @@ def with_prefix(
 
 
 def would_fit(examples: Sequence[Example], prefix: Sequence[Example], context: int | None) -> str:
-    """Say, in tokens, why no known text fits before a record, and what would fit.
-
-    For a message.
-    """
+    """Say, in tokens, why no known text fits before a record, and what would fit."""
     shortest, record = (
         min((len(text.ids_T) for text in texts), default=0) for texts in (prefix, examples)
     )
     return (
-        f"the shortest of them has {shortest} tokens, the shortest record {record}, and the model's context is {context}; "
-        f"with data.max_tokens {(context or 0) // 2} or less one fits before every record"
+        f"the shortest of them has {shortest} tokens, the shortest record {record}, and the "
+        f"model's context is {context}; with data.max_tokens {(context or 0) // 2} or less one fits "
+        "before every record"
     )
 
 

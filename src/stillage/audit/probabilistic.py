@@ -64,10 +64,7 @@ def samples_needed(logp_N: Array, p: float) -> Array:
 
 
 def extractable(logp_N: Array, n: float, p: float) -> Array:
-    """Tell which suffixes n samples show at least once with probability p; bool[N].
-
-    With probability p or more. False for NaN.
-    """
+    """Tell which suffixes n samples show with probability p or more; bool[N], NaN: no."""
     if not n >= 1:
         raise DataError(
             "An attacker draws at least one sample.", f"n = {n}", "Use n of at least 1."

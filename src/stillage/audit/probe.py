@@ -14,21 +14,18 @@ from stillage.rng import generator
 from stillage.types import Array
 
 PENALTIES = (1.0, 10.0, 100.0, 1e3, 1e4)
-"""Ridge penalties on standardised features; each fold's training part chooses by leaving one out."""
+"""Ridge penalties on standardised features; a fold's training part chooses by leave-one-out."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Probed:
     """A probe's result on N records, and what it finds where there is nothing to find."""
 
-    scores_N: Array  # out of fold: mid-ranks within the fold, in (0, 1); NaN where the features are not finite
+    scores_N: Array  # out of fold: mid-ranks in the fold, in (0, 1); NaN without features
     null_P: Array  # AUC of the same procedure for each of P shuffles of the labels
 
     def p(self, auc: float) -> float:
-        """Return the permutation p-value of an AUC.
-
-        (1 + number of shuffles with as large a one) / (1 + P).
-        """
+        """Return (1 + number of shuffles with as large an AUC) / (1 + P), the p-value."""
         return (1 + int((self.null_P >= auc - 1e-12).sum())) / (1 + self.null_P.size)
 
 
@@ -94,10 +91,7 @@ def cross_fitted(features_NH: Array, labels_NP: Array, fold: Array) -> Array:
 
 
 def shuffled(is_member: Array, fold: Array, groups: Array, rng: np.random.Generator) -> Array:
-    """Exchange the labels between groups of equal size within each fold.
-
-    Those inside a group stay together, in order.
-    """
+    """Exchange labels between groups of equal size in each fold, kept in order."""
     found = np.array(is_member)
     for places in like_groups(fold, groups):
         found[places] = is_member[places[rng.permutation(len(places))]]

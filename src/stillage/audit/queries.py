@@ -105,7 +105,7 @@ class Noise:
 
 
 AUDITED: tuple[Party, ...] = ("target", "reference", "outside", "counterfactual")
-"""Parts that an audited model may play: each may be the target of one attack and the reference of another."""
+"""Parts that an audited model may play: target of one attack, reference of another."""
 
 
 def queries_for(
@@ -185,10 +185,7 @@ def by_id(examples: Sequence[Example], replies: Sequence[Reply]) -> dict[str, Re
 def needed(
     asked: ScoringModel, examples: Sequence[Example], material: Material
 ) -> list[TokenStats]:
-    """Return statistics of every response up to the end of its needed part.
-
-    Of all of it where that end does not come.
-    """
+    """Return statistics of every response up to its needed part's end, or all of it."""
     found = []
     parts = [
         replace(record, response=needed_part(record.response, material.needed_until))
@@ -224,10 +221,7 @@ def lowercased(asked: ScoringModel, material: Material) -> Replies:
 
 
 def places_as_written(text: str) -> Array:
-    """Return where each character of the lower-case text stands in the written one.
-
-    -1 within one that became several.
-    """
+    """Return each lower-case character's written place; -1 within an expanded one."""
     ends = np.cumsum([0, *(len(letter.lower()) for letter in text)])
     places = np.full(len(text.lower()) + 1, -1)
     places[ends] = np.arange(len(ends))
@@ -235,10 +229,7 @@ def places_as_written(text: str) -> Array:
 
 
 def neighbouring(asked: ScoringModel, examples: Sequence[Example], material: Material) -> Replies:
-    """Return statistics of every record's neighbours, read as what each was made of.
-
-    None of one that was cut itself.
-    """
+    """Return statistics of neighbours, read as their record; none of one that was cut."""
     near = [
         replace(record, response=text)
         for record, texts in zip(material.records, material.neighbours, strict=True)
@@ -253,7 +244,8 @@ def neighbouring(asked: ScoringModel, examples: Sequence[Example], material: Mat
         lost += own.count(None)
     if lost:
         LOG.warning(
-            "%d of %d neighbours were cut, and are left out: they have more tokens than their record",
+            "%d of %d neighbours were cut, and are left out: they have more tokens than "
+            "their record",
             lost,
             len(near),
         )
@@ -321,10 +313,7 @@ def prefixed(
 
 
 def under_weight_noise(asked: ScoringModel, examples: Sequence[Example], noise: Noise) -> Replies:
-    """Return statistics under every noisy copy of the model.
-
-    Its weights are restored exactly.
-    """
+    """Return statistics under every noisy copy, and restore the weights exactly."""
     from stillage.models.perturb import perturbed
 
     if noise.copies < 1:

@@ -56,10 +56,7 @@ def unigram_nats(ids: Sequence[Array], is_member: Array, vocabulary: int) -> lis
 
 
 def in_quarters(values: Sequence[Array]) -> Array:
-    """Sum each record's numbers over quarters of its tokens, float64[n, 4].
-
-    The quarters are nearly equal, and in order.
-    """
+    """Sum each record's numbers over near-equal quarters of its tokens, float64[n, 4]."""
     return np.array(
         [[float(part.sum(dtype=np.float64)) for part in np.array_split(one, 4)] for one in values]
     )
@@ -129,9 +126,10 @@ def check_reading(losses: Mapping[str, Losses]) -> Check:
         if said and not better:
             blind.append(f"{model} with {'; '.join(said)} nats per token")
     detail = (
-        f"Scores say nothing where a model reads the records no better than by guessing: {', '.join(blind)}. "
-        "Check the folder, its tokenizer and dtype, the layout (data.template), the prompts (data.columns) and whether the "
-        "texts are those that it was taught, whole and with their case."
+        "Scores say nothing where a model reads the records no better than by guessing: "
+        f"{', '.join(blind)}. Check the folder, its tokenizer and dtype, the layout (data.template), "
+        "the prompts (data.columns) and whether the texts are those that it was taught, whole and "
+        "with their case."
         if blind
         else "Every model reads the records better than by guessing."
     )

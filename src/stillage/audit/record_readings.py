@@ -42,10 +42,7 @@ class Reading:
 def model_readings(
     models: Sequence[AuditModel], records: Sequence[Record], data: DataConfig
 ) -> list[Reading]:
-    """Read the records as every model does.
-
-    Those of one tokenizer, layout and context as one.
-    """
+    """Read the records as every model does; once per tokenizer, layout and context."""
     from stillage.corpus.tokenizers import tokenizer_hash
 
     ways: dict[tuple[str, str, int], tuple[list[str], PreTrainedTokenizerFast, int | None]] = {}

@@ -182,10 +182,7 @@ def reading_rows(
 def recital_rows(
     scores: pa.Table, extraction: pa.Table, memorization: pa.Table, settings: AuditSettings
 ) -> list[Result]:
-    """Measure what the models recite, and how much the student has from its teacher.
-
-    The latter of both leaks: membership and recital.
-    """
+    """Measure what the models recite, and how much of both leaks was inherited."""
     fprs, level, base = settings.audit.fprs, settings.audit.level, settings.base
     words = sampling_words(settings.audit)
     return [

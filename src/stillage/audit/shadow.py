@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 LOG = logging.getLogger("stillage")
 LEAST_CONFIDENT = 1e-7  # 1 - q at least: float32 log-probabilities know no finer
 METRICS: tuple[str, ...] = ("token_accuracy", "log_probability")
-"""Counterfactual memorization is measured in: the share of greedy hits (Zhang et al.), and nats per token."""
+"""Of counterfactual memorization: share of greedy hits (Zhang et al.), and nats per token."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,10 +77,7 @@ def keep(stats: Sequence[TokenStats]) -> Kept:
 
 
 def confidence(log_probability_N: Array) -> Array:
-    """Return log(q / (1 - q)), q = exp(mean log-probability) of the record.
-
-    1 - q is at least 1e-7.
-    """
+    """Return log(q / (1 - q)), q = exp(mean log-probability), 1 - q at least 1e-7."""
     logq = np.minimum(np.asarray(log_probability_N, dtype=np.float64), -LEAST_CONFIDENT)
     return logq - np.log(-np.expm1(logq))
 
@@ -120,7 +117,10 @@ def shadow_scores(
             )
     for attack in attacks:
         if len(shadows) < 2 * attack.least:
-            why = f"it needs {2 * attack.least} shadow pipelines (audit.shadows), and there are {len(shadows)}"
+            why = (
+                f"it needs {2 * attack.least} shadow pipelines (audit.shadows), and there "
+                f"are {len(shadows)}"
+            )
             LOG.warning("the attack %s is left out: %s", attack.name, why)
             left_out += [LeftOut(model=name, attack=attack.name, why=why) for name in targets]
             continue

@@ -64,10 +64,7 @@ def chosen_attacks(audit: AuditConfig) -> tuple[list[ShadowAttack], list[FittedA
 
 
 def shadow_pool(split: Split) -> list[Record]:
-    """List the records that shadows are trained on halves of.
-
-    Members and nonmembers, by id.
-    """
+    """List members and nonmembers, on halves of which shadows are trained, by id."""
     pool = [record for part in SIDES for record in split.records_by_part.get(part, ())]
     return sorted(pool, key=lambda record: record.id)
 
@@ -140,10 +137,7 @@ def ask_shadows(
 def stats_before(
     shadow: AuditModel, records: Sequence[Record], settings: AuditSettings
 ) -> list[TokenStats] | None:
-    """Return a shadow's token statistics from the cache, without loading it.
-
-    None where they are not there.
-    """
+    """Return a shadow's cached token statistics, without loading it; None: not there."""
     from stillage.models.query import known_stats
 
     room, what = stated_context(shadow.source), f"{shadow.name}, audit"

@@ -19,7 +19,7 @@ from stillage.types import Array, TokenStats
 UNUSABLE: Fault = "unusable scores"
 MOST_CUT = 0.5  # share of the records that may be cut before "no leak" says too little about them
 LEAST_READ = 0.5  # share of the responses' tokens that must be scored
-CLEARLY = 0.05  # share of the loss that is a clear difference between two ways of reading, or from a guess
+CLEARLY = 0.05  # share of the loss that clearly tells two ways of reading, or one from a guess
 SURE = 0.001  # p-value of a paired comparison of two ways of reading
 WINDOW = 4  # tokens in a row whose log-probabilities do not come out equal by chance
 SURPRISE = (
@@ -68,15 +68,17 @@ def check_share_read(shares: Mapping[str, Share]) -> Check:
     little: list[str] = []
     for model, share in sorted(shares.items()):
         values[model] = (
-            f"{share.cut} of {share.n} records cut; {share.response:.1%} of the responses' tokens scored"
+            f"{share.cut} of {share.n} records cut; {share.response:.1%} of the responses' "
+            "tokens scored"
         )
         if share.must and (share.cut > MOST_CUT * share.n or share.response < LEAST_READ):
             little.append(f"{model}: {values[model]}")
     least = min((share.response for share in shares.values()), default=1.0)
     most = max((share.cut / max(1, share.n) for share in shares.values()), default=0.0)
     detail = (
-        f"Too little of the records was read to say what a model keeps of them ({'; '.join(little)}). "
-        "Raise data.max_tokens and data.max_prompt_tokens, or give records cut to what is to be audited."
+        "Too little of the records was read to say what a model keeps of them "
+        f"({'; '.join(little)}). Raise data.max_tokens and data.max_prompt_tokens, or give records "
+        "cut to what is to be audited."
         if little
         else f"{least:.1%} of the responses' tokens were scored, and {most:.1%} of the records cut."
     )
@@ -98,7 +100,8 @@ def check_layout(others: Sequence[Other]) -> Check:
             for name, side in (("members", other.is_member), ("nonmembers", ~other.is_member))
         ]
         values[f"{other.model}, {other.what}"] = "; ".join(
-            f"{another.mean():.2f} instead of {used.mean():.2f} nats per token on {used.size} {name}"
+            f"{another.mean():.2f} instead of {used.mean():.2f} nats per token on "
+            f"{used.size} {name}"
             for name, used, another in sides
             if used.size
         )
@@ -139,7 +142,8 @@ def check_prompts(others: Sequence[Other], without: Sequence[Other] = ()) -> Che
             unused.append(other.model)
     for other in without:
         values[other.model] = (
-            f"{other.other_N.mean():.2f} {other.what}, {other.used_N.mean():.2f} nats per token without"
+            f"{other.other_N.mean():.2f} {other.what}, {other.used_N.mean():.2f} nats per "
+            "token without"
         )
         if not any(
             clearly_lower(other.used_N[side], other.other_N[side])
@@ -148,13 +152,14 @@ def check_prompts(others: Sequence[Other], without: Sequence[Other] = ()) -> Che
             left_out.append(other.model)
     if left_out:
         detail = (
-            f"None of the records has a prompt, and {', '.join(left_out)} was taught to answer some. Give them "
-            "(data.columns); or say that plain text is what it learned from (--data.template raw)."
+            f"None of the records has a prompt, and {', '.join(left_out)} was taught to "
+            "answer some. Give them (data.columns); or say that plain text is what it learned from "
+            "(--data.template raw)."
         )
     elif unused:
         detail = (
-            f"Responses are no likelier with their own prompt than with another record's under {', '.join(unused)}: "
-            "prompts say nothing here, or were not read."
+            "Responses are no likelier with their own prompt than with another record's "
+            f"under {', '.join(unused)}: prompts say nothing here, or were not read."
         )
     else:
         detail = (
@@ -201,7 +206,8 @@ def check_adapters(largest_by_model: Mapping[str, float]) -> Check:
     """
     idle = sorted(model for model, largest in largest_by_model.items() if not largest > 0)
     detail = (
-        f"The adapter of {', '.join(idle)} changes nothing: its weights are 0. It was never trained, or saved before it was."
+        f"The adapter of {', '.join(idle)} changes nothing: its weights are 0. It was never "
+        "trained, or saved before it was."
         if idle
         else f"Every adapter changes its model ({len(largest_by_model)} of them)."
     )
@@ -224,7 +230,10 @@ def check_positive_control(
 
     teacher = auc_by_attack.get("teacher", {})
     if not teacher:
-        detail = "No teacher was audited: nothing shows that this audit would see a member that a model has learned."
+        detail = (
+            "No teacher was audited: nothing shows that this audit would see a member that a "
+            "model has learned."
+        )
         return Check(name="positive_control", passed=True, fault=UNUSABLE, detail=detail)
     names = sorted(teacher)
     p_A = holm(np.array([chance_p(teacher[name]) for name in names]))
@@ -246,7 +255,8 @@ def check_positive_control(
     if better:
         values["above the teacher"] = better
     swapped = (
-        f" Members show more in {', '.join(better[:2])} than in the teacher: were the two folders swapped?"
+        f" Members show more in {', '.join(better[:2])} than in the teacher: were the two "
+        "folders swapped?"
         if better
         else ""
     )
@@ -256,7 +266,8 @@ def check_positive_control(
         detail = f"The audit does not see the members in the teacher either ({said}).{swapped} " + (
             "It was trained on them in this run, and keeps nothing that these attacks find."
             if "teacher" in trained_here
-            else "Either it keeps nothing, or this is not the model that was trained on them, or not how it reads."
+            else "Either it keeps nothing, or this is not the model that was trained on "
+            "them, or not how it reads."
         )
     return Check(name="positive_control", passed=True, fault=UNUSABLE, detail=detail, values=values)
 
@@ -267,10 +278,7 @@ def clearly_lower(ours_N: Array, theirs_N: Array) -> bool:
 
 
 def lower(ours_N: Array, theirs_N: Array) -> bool:
-    """Tell whether the first loss is surely lower than the second.
-
-    p < 0.001 in a paired t test over records.
-    """
+    """Tell whether the first loss is lower, p < 0.001 in a paired t test over records."""
     from scipy.special import stdtr
 
     gain_N = (theirs_N - ours_N)[np.isfinite(theirs_N - ours_N)]
@@ -281,9 +289,9 @@ def lower(ours_N: Array, theirs_N: Array) -> bool:
 
 
 def repeated(stats: Sequence[TokenStats]) -> Array:
-    """Tell which records share WINDOW log-probabilities with another; bool[n].
+    """Tell which records share WINDOW log-probabilities in a row with other tokens.
 
-    WINDOW in a row; the other record has them for other tokens.
+    bool[n]; the other tokens are another record's.
     """
     lengths = np.array([len(one.logp_T) for one in stats])
     suspect = np.zeros(lengths.size, dtype=bool)

@@ -111,7 +111,10 @@ def distribution_rows(values_N: Array, clusters_N: Array, row: Result) -> list[R
                 needed_for_quantile(q, row.level),
                 independent(values_N.size, clusters_N),
             )
-            why = f"it takes {needed} records that are no near-duplicates, and these are worth {there}"
+            why = (
+                f"it takes {needed} records that are no near-duplicates, and these are worth "
+                f"{there}"
+            )
         results.append(
             replace(
                 row,

@@ -1,7 +1,4 @@
-"""Results by group: members and nonmembers of each category, length or repetition.
-
-With n and interval of each.
-"""
+"""Results by group: category, length or repetition count, with n and interval."""
 
 from __future__ import annotations
 
@@ -138,10 +135,7 @@ def _numbers(values: Sequence[str]) -> Array | None:
 
 
 def _quarters(numbers: Array) -> list[str]:
-    """Return which quarter of the sorted numbers each lies in, with its range.
-
-    Equal numbers stay together.
-    """
+    """Return each number's quarter, in words with its range; equal numbers together."""
     edges = np.quantile(numbers, [0.25, 0.5, 0.75], method="lower")
     quarter = np.searchsorted(edges, numbers, side="left")
     ranges = {int(q): numbers[quarter == q] for q in np.unique(quarter)}

@@ -36,7 +36,7 @@ TOO_FEW: Verdict = "too few records to tell"
 STRICT = 0.999  # level of a check that stands alone
 WORST_FIRST: tuple[Fault, ...] = ("contaminated", "unusable scores", SHIFT)
 SHOWN = 5  # ids listed in a check's values
-NAN_TOLERANCE = 0.01  # share of records that a model may have no score for; so many move an AUC by as much at most
+NAN_TOLERANCE = 0.01  # share of records that may lack a score; they move an AUC by as much at most
 
 NOTHING: Mapping[str, str] = {}
 
@@ -46,9 +46,12 @@ MAY_SEE: Mapping[str, frozenset[str]] = {
     "teacher": STUDENT_SEES | {"private"},
     "teacher_shadow": STUDENT_SEES | {"private", "nonmembers"},
 }
-"""Parts that a training stage may see, by the beginning of its name, the longest first; any other stage (tokenizer,
-student, rollouts, reference) sees what the student may. Nobody trains on nonmembers or test records, but the teachers of
-shadow pipelines on nonmembers: no audited model learns from those."""
+"""Parts that a training stage may see, by the beginning of its name, the longest first.
+
+Any other stage (tokenizer, student, rollouts, reference) sees what the student may. Nobody trains
+on nonmembers or test records, but the teachers of shadow pipelines on nonmembers: no audited model
+learns from those.
+"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -200,10 +203,7 @@ def check_truncation(was_cut: Array, is_member: Array, *, clusters: Array | None
 def check_records(
     expected_ids: Collection[str], ids_by_score: Mapping[str, Sequence[str]]
 ) -> Check:
-    """Check that every model and attack scored each audited record exactly once.
-
-    A lost or repeated record changes the sample.
-    """
+    """Check that every model and attack scored each audited record exactly once."""
     expected, wrong = set(expected_ids), {}
     for name, ids in ids_by_score.items():
         missing, strange = len(expected - set(ids)), len(set(ids) - expected)
@@ -211,7 +211,8 @@ def check_records(
         if missing or strange or repeated:
             wrong[name] = f"{missing} missing, {strange} of other records, {repeated} repeated"
     detail = (
-        f"Scores of other records than those audited: {'; '.join(f'{k}: {v}' for k, v in sorted(wrong.items()))}."
+        "Scores of other records than those audited: "
+        f"{'; '.join(f'{k}: {v}' for k, v in sorted(wrong.items()))}."
         if wrong
         else f"Each of {len(ids_by_score)} score columns has all {len(expected)} records once."
     )
@@ -252,10 +253,7 @@ def check_answers(scores_by_model: Mapping[str, Sequence[Array]]) -> Check:
 
 
 def check_sources(expected: Mapping[str, str], found: Mapping[str, str]) -> Check:
-    """Check that the scores come from these models, tokenizers and data.
-
-    Fingerprints (hashes) by name, expected and recorded.
-    """
+    """Check the fingerprints (hashes) of the scores' models, tokenizers and data."""
     wrong = {
         name: f"expected {expected.get(name, 'nothing')}, found {found.get(name, 'nothing')}"
         for name in sorted(set(expected) | set(found))
@@ -301,8 +299,8 @@ def _needs(undecided: Sequence[Check]) -> str:
     needed = max(int(str(check.values["needed of each"])) for check in undecided)
     names = ", ".join(check.name for check in undecided)
     return (
-        f"There are {first['members']} members and {first['nonmembers']} nonmembers, and the checks of whether the two"
-        f" differ by themselves ({names}) need {needed} of each."
+        f"There are {first['members']} members and {first['nonmembers']} nonmembers, and the "
+        f"checks of whether the two differ by themselves ({names}) need {needed} of each."
     )
 
 

@@ -82,10 +82,7 @@ def fit_prior(side: Moments) -> Prior:
 
 
 def log_predictive(phi_N: Array, side: Moments, prior: Prior) -> Array:
-    """Return the log-density float64[N] of another model's phi.
-
-    NaN where fewer than two models have a value.
-    """
+    """Return the log-density float64[N] of another model's phi; NaN under two models."""
     from scipy.special import gammaln
 
     n, fine = side.count_N, side.count_N >= LEAST

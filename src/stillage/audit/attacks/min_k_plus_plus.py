@@ -10,7 +10,7 @@ import numpy as np
 from stillage.functional.tails import mean_of_lowest
 from stillage.types import Attack, Query, TokenStats
 
-VARIANCE_FLOOR = 1e-6  # nats^2: below it, a float32 pass over the vocabulary cannot tell the variance from rounding
+VARIANCE_FLOOR = 1e-6  # nats^2: below it, a float32 variance over the vocabulary is rounding
 
 
 def min_k_plus_plus(

@@ -24,9 +24,11 @@ def reference(stats: TokenStats, reference_stats: TokenStats) -> float:
     """
     if not np.array_equal(stats.ids_T, reference_stats.ids_T):
         raise DataError(
-            "The reference model read the record as other tokens than the target, so a per-token comparison is void.",
+            "The reference model read the record as other tokens than the target, so a "
+            "per-token comparison is void.",
             f"target: {len(stats.ids_T)} tokens, first {np.asarray(stats.ids_T)[:5].tolist()}; "
-            f"reference: {len(reference_stats.ids_T)} tokens, first {np.asarray(reference_stats.ids_T)[:5].tolist()}",
+            f"reference: {len(reference_stats.ids_T)} tokens, first "
+            f"{np.asarray(reference_stats.ids_T)[:5].tolist()}",
             "Use the attack reference_per_byte, which compares any two tokenizers.",
         )
     return mean_or_nan(stats.logp_T) - mean_or_nan(reference_stats.logp_T)
@@ -61,7 +63,8 @@ REFERENCE = Attack(
 
 REFERENCE_COUNTERFACTUAL = Attack(
     name="reference_counterfactual",
-    paper="Watson et al. 2022, arXiv:2111.08440; the same pipeline, whose teacher never saw the members",
+    paper="Watson et al. 2022, arXiv:2111.08440; the same pipeline, whose teacher never saw "
+    "the members",
     access="logprob",
     queries=(Query(party="target"), Query(party="counterfactual")),
     score=reference,
@@ -79,7 +82,8 @@ REFERENCE_INIT = Attack(
 
 REFERENCE_TEACHER_INIT = Attack(
     name="reference_teacher_init",
-    paper="Watson et al. 2022, arXiv:2111.08440; the weights that the teacher started from, as in arXiv:2508.07054",
+    paper="Watson et al. 2022, arXiv:2111.08440; the weights that the teacher started from, "
+    "as in arXiv:2508.07054",
     access="logprob",
     queries=(Query(party="target"), Query(party="teacher_initial")),
     score=reference,
@@ -88,7 +92,8 @@ REFERENCE_TEACHER_INIT = Attack(
 
 SELF_PROMPTED_REFERENCE = Attack(
     name="self_prompted_reference",
-    paper="Fu et al. 2024, arXiv:2311.06062; the loss alone, against the model that the target's own texts trained",
+    paper="Fu et al. 2024, arXiv:2311.06062; the loss alone, against the model that the "
+    "target's own texts trained",
     access="logprob",
     queries=(Query(party="target"), Query(party="self_prompted")),
     score=reference,
@@ -109,7 +114,8 @@ REFERENCE_PER_BYTE = Attack(
 
 REFERENCE_OUTSIDE = Attack(
     name="reference_outside",
-    paper="Carlini et al. 2021, arXiv:2012.07805; per byte, the model given as audit.reference, also in a run that trains",
+    paper="Carlini et al. 2021, arXiv:2012.07805; per byte, the model given as "
+    "audit.reference, also in a run that trains",
     access="logprob",
     queries=(
         Query(party="target"),

@@ -78,10 +78,7 @@ def _log_ratio(logq_N: Array, reference_N: Array) -> Array:
 
 
 def _share_beaten(ratio_N: Array, gamma: float) -> Array:
-    """Return the share of other records z with ratio(x) - ratio(z) >= log gamma.
-
-    NaN stays, and is nobody's z.
-    """
+    """Return the share of others z with ratio(x) - ratio(z) >= log gamma; NaN stays."""
     known = np.isfinite(ratio_N)
     ordered = np.sort(ratio_N[known])
     scores = np.full(ratio_N.size, np.nan)
