@@ -160,19 +160,19 @@ def drawn_together(split: Split, records: Sequence[Record]) -> Array:
 
 def places(records: Sequence[Record]) -> Array | None:
     """Return each record's place in the pool, int[n]; None where a source names none."""
-    found = [
+    stood = [
         (name, int(line))
         for name, _, line in (r.source.rpartition(":") for r in records)
         if line.isdigit()
     ]
-    if len(found) < len(records):
+    if len(stood) < len(records):
         return None
-    rank = {place: number for number, place in enumerate(sorted(set(found)))}
-    return np.array([rank[place] for place in found])
+    rank = {place: number for number, place in enumerate(sorted(set(stood)))}
+    return np.array([rank[place] for place in stood])
 
 
 def truncation(records: AuditRecords, readings: Sequence[Reading]) -> Check:
-    """Compare how often members and nonmembers were cut, under the worst model."""
+    """Compare how often members and nonmembers were cut, by the most unequal model."""
     audited = records.audited
     clusters = drawn_together(records.split, records.records)
     checks = [
@@ -184,10 +184,10 @@ def truncation(records: AuditRecords, readings: Sequence[Reading]) -> Check:
 
 def ids_by_score(scores: pa.Table) -> dict[str, list[str]]:
     """Return the ids of every column of scores."""
-    found: dict[str, list[str]] = {}
+    ids: dict[str, list[str]] = {}
     for row in scores.select(["model", "attack", "id"]).to_pylist():
-        found.setdefault(f"{row['attack']} on {row['model']}", []).append(row["id"])
-    return found
+        ids.setdefault(f"{row['attack']} on {row['model']}", []).append(row["id"])
+    return ids
 
 
 def answers(scores: pa.Table) -> dict[str, list[Array]]:
@@ -197,11 +197,11 @@ def answers(scores: pa.Table) -> dict[str, list[Array]]:
     """
     from stillage.audit.attacks import ATTACKS
 
-    read, found = Scores(scores), dict[str, list[Array]]()
+    read, columns = Scores(scores), dict[str, list[Array]]()
     attacks_on = {model: read.attacks_on(model).scores for model in read.models}
     for wanted in ({ALONE}, {ALONE, TEXT}):
         names = {name for name, known in ATTACKS.items() if set(known.queries) == wanted}
         for model, attack in read.pairs:
-            if attack in names and (model not in found or wanted == {ALONE}):
-                found.setdefault(model, []).append(attacks_on[model][attack])
-    return found
+            if attack in names and (model not in columns or wanted == {ALONE}):
+                columns.setdefault(model, []).append(attacks_on[model][attack])
+    return columns

@@ -1,4 +1,4 @@
-"""Audited records that leave the evaluation: trained on, or near members."""
+"""Audited records that leave the evaluation: students' own, or near members."""
 
 from __future__ import annotations
 
@@ -39,13 +39,13 @@ def left_out(split: Split, *, learns_public: bool) -> dict[str, Why]:
     )
     if split.inclusion == BERNOULLI or not members or not nonmembers:
         return {}
-    found: dict[str, Why] = {}
+    reasons: dict[str, Why] = {}
     near = near_across(
         [whole_text(record) for record in members], [whole_text(record) for record in nonmembers]
     )
     for record, is_near in zip(nonmembers, near.right_N.tolist(), strict=True):
         if is_near:
-            found[record.id] = "near"
+            reasons[record.id] = "near"
     if learns_public:
         audited, public = [*members, *nonmembers], split.records_by_part.get("public", [])
         same, like = trained_on(
@@ -56,9 +56,9 @@ def left_out(split: Split, *, learns_public: bool) -> dict[str, Why]:
         )
         for record, is_trained in zip(audited, (same | like).tolist(), strict=True):
             if is_trained:
-                found[record.id] = "trained"
-    kept = [sum(record.id not in found for record in side) for side in (members, nonmembers)]
-    return found if min(kept) >= LEAST_KEPT else {}
+                reasons[record.id] = "trained"
+    kept = [sum(record.id not in reasons for record in side) for side in (members, nonmembers)]
+    return reasons if min(kept) >= LEAST_KEPT else {}
 
 
 def saying(check: Check, split: Split, left: Mapping[str, Why], why: Why) -> Check:

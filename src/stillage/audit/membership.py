@@ -103,7 +103,7 @@ def score_attack(attack: Attack, audited: Audited, said: Mapping[Party, Response
 
 
 def one_number(attack: Attack, score: object) -> float:
-    """Return the score of an attack, maybe a user's own, as a float; else ConfigError."""
+    """Return the score of an attack as a float; ConfigError where it is none."""
     if isinstance(score, Real):
         return float(score)
     if isinstance(score, np.ndarray) and score.ndim == 0:
@@ -245,12 +245,12 @@ def membership_results(
             )
             results.append(replace(row, metric="nan_scores", value=float(scored.dropped), n=asked))
         try:
-            found = scored.auc(level, cross_fitted=is_cross_fitted(model, attack))
+            interval = scored.auc(level, cross_fitted=is_cross_fitted(model, attack))
         except UserError as error:
             results.append(replace(row, metric="auc", value=float("nan"), reason=error.what))
             continue
         results.append(
-            replace(row, metric="auc", value=found.value, low=found.low, high=found.high)
+            replace(row, metric="auc", value=interval.value, low=interval.low, high=interval.high)
         )
         for fpr in fprs:
             results += rate_results(scored, fpr, level, row)

@@ -67,18 +67,18 @@ def neighbours(
         file = cache / f"neighbours-{name[:32]}.parquet"
         if (known := read_texts(file, len(records))) is not None:
             return known
-    found = swapped_texts(masked, records, swaps, batch_tokens, progress)
-    if without := sum(not texts for texts in found):
+    near = swapped_texts(masked, records, swaps, batch_tokens, progress)
+    if without := sum(not texts for texts in near):
         LOG.warning(
             "%d of %d records have no neighbours: nothing in them can be replaced",
             without,
-            len(found),
+            len(near),
         )
     if file is not None:
         import pyarrow as pa
 
-        write_table(file, pa.table({"texts": pa.array(found, pa.list_(pa.string()))}))
-    return found
+        write_table(file, pa.table({"texts": pa.array(near, pa.list_(pa.string()))}))
+    return near
 
 
 def read_texts(file: Path, count: int) -> list[tuple[str, ...]] | None:
@@ -88,13 +88,13 @@ def read_texts(file: Path, count: int) -> list[tuple[str, ...]] | None:
     if not file.exists():
         return None
     try:
-        found = [tuple(texts) for texts in read_table(file).column("texts").to_pylist()]
+        kept = [tuple(texts) for texts in read_table(file).column("texts").to_pylist()]
     except (OSError, ArrowException, KeyError, TypeError) as error:
         LOG.warning(
             "cached neighbours %s are damaged (%s): made again", file.name, type(error).__name__
         )
         return None
-    return found if len(found) == count else None
+    return kept if len(kept) == count else None
 
 
 def swapped_texts(
@@ -128,7 +128,7 @@ def swapped_texts(
         batch_tokens=batch_tokens,
         progress=progress,
     )
-    found: list[list[str]] = [[] for _ in records]
+    near: list[list[str]] = [[] for _ in records]
     for number, text, where, fitting, rng in zip(
         owner, texts, places, proposals, draws, strict=True
     ):
@@ -138,5 +138,5 @@ def swapped_texts(
             if len(ids)
         }
         if swapped:
-            found[number].append(replaced(masked, text, swapped))
-    return [tuple(of_record) for of_record in found]
+            near[number].append(replaced(masked, text, swapped))
+    return [tuple(of_record) for of_record in near]

@@ -1,4 +1,4 @@
-"""What shows whether the auditor could see: losses, other ways of reading, adapters."""
+"""Evidence that the auditor could see: losses, other ways of reading, adapters."""
 
 from __future__ import annotations
 
@@ -179,8 +179,8 @@ def bare_readings(
     asks = any(record.prompt or record.input or record.messages for record in sample)
     if own != "raw" and not asks and data.template != "raw":
         empty = [replace(record, prompt=" ") for record in sample]
-        found = laid_out(data, tokenizer, empty, own, shortest_context(asked.model))
-        yield f"after what its folder puts around a prompt ({own})", "", found
+        examples = laid_out(data, tokenizer, empty, own, shortest_context(asked.model))
+        yield f"after what its folder puts around a prompt ({own})", "", examples
 
 
 def laid_out(

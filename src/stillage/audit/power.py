@@ -178,9 +178,9 @@ def _tail_row(
     scored: Scored, fpr: float, harmless: float, alike: float, effect: float, row: Result
 ) -> Result:
     """Return the detectable_tpr of one attack."""
-    found = smallest_tpr(scored.is_member, fpr, scored.clusters, row.level, correlation=alike)
+    smallest = smallest_tpr(scored.is_member, fpr, scored.clusters, row.level, correlation=alike)
     needed = records_for_tpr(harmless, fpr, row.level, effect=effect)
-    return _row(replace(row, metric="detectable_tpr"), found, needed, fpr)
+    return _row(replace(row, metric="detectable_tpr"), smallest, needed, fpr)
 
 
 def _family_rate(
@@ -195,8 +195,8 @@ def _family_rate(
     except UserError:
         return []
     needed = records_for_tpr(harmless, fpr, row.level, effect=effect)
-    found = replace(row, metric="family_tpr", low=rate.low, high=rate.high, n=rate.n)
-    return [_row(found, rate.value, needed, fpr)]
+    named = replace(row, metric="family_tpr", low=rate.low, high=rate.high, n=rate.n)
+    return [_row(named, rate.value, needed, fpr)]
 
 
 def _row(row: Result, value: float, needed: float, fpr: float = math.nan) -> Result:

@@ -49,19 +49,19 @@ def draw_prefixes(
         )
     drawn: dict[str, list[int]] = {}
     for part, wanted in (("nonmembers", nonmembers), ("private", members)):
-        found = [index for index, own in enumerate(parts) if own == part]
-        count = min(wanted, len(found) // 4)
+        places = [index for index, own in enumerate(parts) if own == part]
+        count = min(wanted, len(places) // 4)
         if count < wanted:
             LOG.warning(
                 "prefixes of %d %s records instead of %d: there are only %d",
                 count,
                 part,
                 wanted,
-                len(found),
+                len(places),
             )
-        order = generator(seed, "prefix", part).permutation(len(found))
-        drawn[part] = sorted(found[index] for index in order[:count])
-    given = {index for found in drawn.values() for index in found}
+        order = generator(seed, "prefix", part).permutation(len(places))
+        drawn[part] = sorted(places[index] for index in order[:count])
+    given = {index for places in drawn.values() for index in places}
     near = {groups[index] for index in given} - {""}
     kept = tuple(
         index for index in range(len(records)) if index not in given and groups[index] not in near
@@ -110,8 +110,8 @@ def would_fit(examples: Sequence[Example], prefix: Sequence[Example], context: i
     )
     return (
         f"the shortest of them has {shortest} tokens, the shortest record {record}, and the "
-        f"model's context is {context}; with data.max_tokens {(context or 0) // 2} or less one fits "
-        "before every record"
+        f"model's context is {context}; with data.max_tokens {(context or 0) // 2} or less one "
+        "fits before every record"
     )
 
 

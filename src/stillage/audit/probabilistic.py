@@ -104,16 +104,16 @@ def probabilistic_results(
         for p in probabilities:
             needed = samples_needed(logp, p)
             for n in samples:
-                found = clustered_proportion(needed <= n, rows["cluster"], level)
+                share = clustered_proportion(needed <= n, rows["cluster"], level)
                 results.append(
                     replace(
                         base,
                         model=model,
                         dataset=part,
                         metric="probabilistic_extraction_rate",
-                        value=found.value,
-                        low=found.low,
-                        high=found.high,
+                        value=share.value,
+                        low=share.low,
+                        high=share.high,
                         level=level,
                         n=logp.size,
                         unit="share of records",

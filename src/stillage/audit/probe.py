@@ -83,19 +83,19 @@ def cross_fitted(features_NH: Array, labels_NP: Array, fold: Array) -> Array:
         scaler = StandardScaler().fit(features_NH[~test])
         model = RidgeCV(alphas=PENALTIES, alpha_per_target=True)
         model.fit(scaler.transform(features_NH[~test]), labels_NP[~test].astype(np.float64))
-        found = np.asarray(model.predict(scaler.transform(features_NH[test]))).reshape(
+        predicted = np.asarray(model.predict(scaler.transform(features_NH[test]))).reshape(
             int(test.sum()), -1
         )
-        ranks_NP[test] = (rankdata(np.round(found, 9), axis=0) - 0.5) / test.sum()
+        ranks_NP[test] = (rankdata(np.round(predicted, 9), axis=0) - 0.5) / test.sum()
     return ranks_NP
 
 
 def shuffled(is_member: Array, fold: Array, groups: Array, rng: np.random.Generator) -> Array:
     """Exchange labels between groups of equal size in each fold, kept in order."""
-    found = np.array(is_member)
+    labels = np.array(is_member)
     for places in like_groups(fold, groups):
-        found[places] = is_member[places[rng.permutation(len(places))]]
-    return found
+        labels[places] = is_member[places[rng.permutation(len(places))]]
+    return labels
 
 
 def like_groups(fold: Array, groups: Array) -> Iterable[Array]:
@@ -106,4 +106,4 @@ def like_groups(fold: Array, groups: Array) -> Iterable[Array]:
     alike: dict[tuple[int, int], list[list[int]]] = defaultdict(list)
     for places in by_group.values():
         alike[int(fold[places[0]]), len(places)].append(places)
-    return [np.array(found) for found in alike.values()]
+    return [np.array(places) for places in alike.values()]

@@ -44,7 +44,7 @@ Replies = Mapping[str, Reply]
 
 
 class NoRoom(CapabilityError):
-    """A question for which the model's context has no room, whichever record it is about."""
+    """A question for which the model's context has no room, whatever the record."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -112,12 +112,12 @@ def queries_for(
     attacks: Sequence[Attack], parties: Collection[Party] = AUDITED
 ) -> tuple[Transform, ...]:
     """List every question for the models that play one of these parts, each once."""
-    found: dict[Transform, None] = {}
+    asked: dict[Transform, None] = {}
     for attack in attacks:
         for query in attack.queries:
             if query.party in parties:
-                found[query.transform] = None
-    return tuple(found)
+                asked[query.transform] = None
+    return tuple(asked)
 
 
 def ask(
@@ -186,7 +186,7 @@ def needed(
     asked: ScoringModel, examples: Sequence[Example], material: Material
 ) -> list[TokenStats]:
     """Return statistics of every response up to its needed part's end, or all of it."""
-    found = []
+    kept = []
     parts = [
         replace(record, response=needed_part(record.response, material.needed_until))
         for record in material.records
@@ -198,8 +198,8 @@ def needed(
         same_T = whole_T[: len(part_T)] == part_T[: len(whole_T)]
         # the part ends with an end of text, where the whole goes on
         count = len(same_T) if same_T.all() else int(np.argmin(same_T))
-        found.append(first_tokens(stats, count))
-    return found
+        kept.append(first_tokens(stats, count))
+    return kept
 
 
 def lowercased(asked: ScoringModel, material: Material) -> Replies:
@@ -236,11 +236,11 @@ def neighbouring(asked: ScoringModel, examples: Sequence[Example], material: Mat
         for text in texts
     ]
     said, lost = iter(scored_tokens(asked, asked.encode(near), "scoring {} neighbours")), 0
-    found: dict[str, Reply] = {}
+    replies: dict[str, Reply] = {}
     ends = material.ends or (END,) * len(examples)
     for example, texts, end in zip(examples, material.neighbours, ends, strict=True):
         own = [as_a_whole(next(said), example.span, end) for _ in texts]
-        found[example.record_id] = [one for one in own if one is not None]
+        replies[example.record_id] = [one for one in own if one is not None]
         lost += own.count(None)
     if lost:
         LOG.warning(
@@ -249,7 +249,7 @@ def neighbouring(asked: ScoringModel, examples: Sequence[Example], material: Mat
             lost,
             len(near),
         )
-    return found
+    return replies
 
 
 def as_a_whole(stats: TokenStats, record: Span | None, end: int) -> TokenStats | None:
@@ -283,8 +283,8 @@ def prefixed(
         first_ids(asked.tokenizer),
         context_of(asked.model),
     )
-    found = [with_prefix(example, prefix, context, start) for example in examples]
-    fewer = [count for _, count in found if 0 < count < len(prefix)]
+    tried = [with_prefix(example, prefix, context, start) for example in examples]
+    fewer = [count for _, count in tried if 0 < count < len(prefix)]
     if fewer:
         LOG.warning(
             "the context of %s tokens holds fewer than %d %s before %d of %d records (%d at least)",
@@ -295,7 +295,7 @@ def prefixed(
             len(examples),
             min(fewer),
         )
-    if none := sum(not count for _, count in found):
+    if none := sum(not count for _, count in tried):
         why = would_fit(examples, prefix, context)
         if none == len(examples):
             raise NoRoom(f"none of the {kind} fits before any record: {why}")
@@ -306,7 +306,7 @@ def prefixed(
             len(examples),
             why,
         )
-    conditioned = [example for example, _ in found if example is not None]
+    conditioned = [example for example, _ in tried if example is not None]
     return by_id(
         conditioned, scored_tokens(asked, conditioned, f"scoring {{}} records after known {kind}")
     )

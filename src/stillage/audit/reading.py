@@ -76,7 +76,7 @@ def reading_results(
     the response. records: the nonmembers; clusters int[R]: near-duplicates share a number. Over the
     bytes that all models read (quality.likelihood_results); nothing where they share none.
     """
-    said = {model: [found[record.id] for record in records] for model, found in stats.items()}
+    said = {model: [replies[record.id] for record in records] for model, replies in stats.items()}
     common = [in_common(readings) for readings in zip(*said.values(), strict=True)]
     if not any(readings is not None and len(readings[0].logp_T) for readings in common):
         return []
@@ -127,9 +127,9 @@ def check_reading(losses: Mapping[str, Losses]) -> Check:
             blind.append(f"{model} with {'; '.join(said)} nats per token")
     detail = (
         "Scores say nothing where a model reads the records no better than by guessing: "
-        f"{', '.join(blind)}. Check the folder, its tokenizer and dtype, the layout (data.template), "
-        "the prompts (data.columns) and whether the texts are those that it was taught, whole and "
-        "with their case."
+        f"{', '.join(blind)}. Check the folder, its tokenizer and dtype, the layout "
+        "(data.template), the prompts (data.columns) and whether the texts are those that it was "
+        "taught, whole and with their case."
         if blind
         else "Every model reads the records better than by guessing."
     )

@@ -137,7 +137,7 @@ class Scores:
         DataError where two models of one attack were scored on different records.
         """
         chosen = [name for name in models or self.models if name != BLIND]
-        found: dict[str, Aligned] = {}
+        by_attack: dict[str, Aligned] = {}
         for attack in dict.fromkeys(attack for model, attack in self.pairs if model in chosen):
             by_model: dict[str, Scored] = {}
             for model in (name for name, known in self.pairs if known == attack and name in chosen):
@@ -151,13 +151,13 @@ class Scores:
                     )
                 by_model[model] = one
             last = list(by_model.values())[-1]
-            found[attack] = Aligned(
+            by_attack[attack] = Aligned(
                 ids=tuple(last.ids),
                 is_member=last.is_member,
                 clusters=last.clusters,
                 scores={model: one.scores.astype(np.float64) for model, one in by_model.items()},
             )
-        return found
+        return by_attack
 
     def attacks_on(self, model: str) -> Aligned:
         """Give every attack's scores of one model, by record id; NaN where one has none."""

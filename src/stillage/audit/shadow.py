@@ -167,10 +167,10 @@ def counterfactual_rows(
         value: dict[str, Array] = {}
         for kind, kept in shadows.items():
             rng = generator(base.seed, "counterfactual", kind, metric)
-            found, fine_N = memorized(kept, in_KN, metric, rng, level)
+            measured, fine_N = memorized(kept, in_KN, metric, rng, level)
             value[kind] = np.full(fine_N.size, np.nan)
-            value[kind][fine_N] = found.value_N
-            tables.append(_table(audited, kind, metric, found, fine_N))
+            value[kind][fine_N] = measured.value_N
+            tables.append(_table(audited, kind, metric, measured, fine_N))
             row = replace(
                 base, model=kind, level=level, dataset="private and nonmembers", unit=metric
             )
@@ -179,7 +179,7 @@ def counterfactual_rows(
                 results.append(
                     replace(row, metric="nan_scores", value=lost, n=fine_N.size, shadows=len(kept))
                 )
-            mean = found.mean
+            mean = measured.mean
             results.append(
                 replace(
                     row,
@@ -215,7 +215,7 @@ def counterfactual_rows(
 
 
 def _table(
-    audited: Audited, kind: str, metric: str, found: Counterfactual, fine_N: Array
+    audited: Audited, kind: str, metric: str, measured: Counterfactual, fine_N: Array
 ) -> pa.Table:
     """Return the rows of one kind of model and one metric."""
     import pyarrow as pa
@@ -225,7 +225,7 @@ def _table(
         [column[index] for index in chosen]
         for column in (audited.ids, audited.parts, audited.groups)
     ]
-    numbers = [found.value_N, found.low_N, found.high_N, found.n_in_N, found.n_out_N]
+    numbers = [measured.value_N, measured.low_N, measured.high_N, measured.n_in_N, measured.n_out_N]
     columns = [[kind] * len(chosen), [metric] * len(chosen), *texts, *numbers]
     schema = counterfactual_schema()
     return pa.table(dict(zip(schema.names, columns, strict=True)), schema=schema)

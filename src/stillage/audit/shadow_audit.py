@@ -1,4 +1,4 @@
-"""Attack the audited models with shadow pipelines, and measure counterfactual memorization."""
+"""Attacks with shadow pipelines, and counterfactual memorization measured by them."""
 
 from __future__ import annotations
 
@@ -153,7 +153,7 @@ def stats_before(
 def checked_design(
     records: AuditRecords, met: Mapping[str, Sequence[str]], n_shadows: int, seed: int
 ) -> Array:
-    """Return the design bool[K, N] of the audited records, as the shadows were trained.
+    """Return the audited records' design bool[K, N], as the shadows were trained.
 
     met: as in `shadow_audit`. DataError where a shadow's teacher met other records than planned.
     """

@@ -86,14 +86,16 @@ def signal_results(
             one = replace(row, model=model, dataset=part, n=int(chosen.sum()), against=PAIRS[model])
             results += distribution_rows(kl[chosen], clusters, one)
         if len(signals.kl) == 2:
-            found = spearman(
+            correlation = spearman(
                 signals.kl["teacher"][chosen],
                 signals.kl["student"][chosen],
                 level,
                 clusters=clusters,
             )
             one = replace(row, model="student", dataset=part, metric="signal_spearman", unit="")
-            results.append(of_ratio(replace(one, note="teachers' KL and students' KL"), found))
+            results.append(
+                of_ratio(replace(one, note="teachers' KL and students' KL"), correlation)
+            )
     return results + shown_rows(signals, shown, level, replace(row, unit=""))
 
 
@@ -105,8 +107,8 @@ def distribution_rows(values_N: Array, clusters_N: Array, row: Result) -> list[R
     mean = mean_interval(values_N, row.level, clusters=clusters_N)
     results = [replace(row, metric="signal_kl", value=mean.value, low=mean.low, high=mean.high)]
     for q in QUANTILES:
-        found, why = quantile_interval(values_N, q, row.level, clusters=clusters_N), ""
-        if np.isnan(found.low):
+        interval, why = quantile_interval(values_N, q, row.level, clusters=clusters_N), ""
+        if np.isnan(interval.low):
             needed, there = (
                 needed_for_quantile(q, row.level),
                 independent(values_N.size, clusters_N),
@@ -119,9 +121,9 @@ def distribution_rows(values_N: Array, clusters_N: Array, row: Result) -> list[R
             replace(
                 row,
                 metric="signal_kl_quantile",
-                value=found.value,
-                low=found.low,
-                high=found.high,
+                value=interval.value,
+                low=interval.low,
+                high=interval.high,
                 quantile=q,
                 reason=why,
             )
@@ -144,11 +146,13 @@ def shown_rows(
         chosen = private & np.isfinite(known)
         if chosen.sum() > 1:
             together = cluster_numbers(signals.ids, signals.groups)[chosen]
-            found = spearman(signals.kl["teacher"][chosen], known[chosen], level, clusters=together)
+            correlation = spearman(
+                signals.kl["teacher"][chosen], known[chosen], level, clusters=together
+            )
             one = replace(
                 row, model="student", dataset="private", metric="signal_spearman", attack=attack
             )
             results.append(
-                of_ratio(replace(one, note="teachers' KL and the student's score"), found)
+                of_ratio(replace(one, note="teachers' KL and the student's score"), correlation)
             )
     return results

@@ -67,11 +67,11 @@ def by_slice(
         row = replace(row, missing=dropped)
         try:
             near = None if clusters is None else clusters[here]
-            found = auc_interval(kept, inside, level, clusters=near, n_folds=n_folds)
+            interval = auc_interval(kept, inside, level, clusters=near, n_folds=n_folds)
         except UserError:
             results.append(replace(row, value=math.nan, reason="one kind only"))
         else:
-            results.append(replace(row, value=found.value, low=found.low, high=found.high))
+            results.append(replace(row, value=interval.value, low=interval.low, high=interval.high))
     return results
 
 
@@ -100,12 +100,12 @@ def with_p(rows: Sequence[Result]) -> list[Result]:
         for r in (rows[i] for i in measured)
     ]
     plain = np.array([chance_p(one) for one in limits])
-    found = list(rows)
+    filled = list(rows)
     for index, p, adjusted in zip(
         measured, plain.tolist(), benjamini_hochberg(plain).tolist(), strict=True
     ):
-        found[index] = replace(rows[index], p=p, p_adjusted=adjusted, tests=len(measured))
-    return found
+        filled[index] = replace(rows[index], p=p, p_adjusted=adjusted, tests=len(measured))
+    return filled
 
 
 def slice_labels(values: Sequence[str], column: str) -> list[str]:

@@ -104,16 +104,16 @@ def check_provenance(
     say what they are. An id of two parts (public and test may share records) counts as the one
     given here.
     """
-    found: dict[str, Value] = {}
+    wrong_parts: dict[str, Value] = {}
     for stage, ids in sorted(ids_by_stage.items()):
         allowed = _may_see(stage, may_see)
         wrong = Counter(part_by_id.get(id_, "unknown") for id_ in ids)
         for part in sorted(set(wrong) - allowed):
-            found[f"{part} in {stage}"] = wrong[part]
-            found[f"{part} in {stage}, ids"] = sorted(
+            wrong_parts[f"{part} in {stage}"] = wrong[part]
+            wrong_parts[f"{part} in {stage}, ids"] = sorted(
                 i for i in ids if part_by_id.get(i, "unknown") == part
             )[:SHOWN]
-    leaks = [f"{count} {place}" for place, count in found.items() if isinstance(count, int)]
+    leaks = [f"{count} {place}" for place, count in wrong_parts.items() if isinstance(count, int)]
     said = (
         f"Records where they must not be: {'; '.join(leaks)}."
         if leaks
@@ -125,11 +125,11 @@ def check_provenance(
         passed=not leaks,
         fault="contaminated",
         detail=said,
-        values={**sizes, **found},
+        values={**sizes, **wrong_parts},
     )
 
 
-def chance_p(found: Interval) -> float:
+def chance_p(interval: Interval) -> float:
     """Return the two-sided p-value of AUC = 0.5 that an interval of stats implies.
 
     logit(AUC) against its half width. Never below 1 - level where the interval holds 0.5 (few
@@ -138,11 +138,11 @@ def chance_p(found: Interval) -> float:
     from scipy.special import ndtr, ndtri
 
     low, high, value = (
-        min(max(limit, 1e-12), 1 - 1e-12) for limit in (found.low, found.high, found.value)
+        min(max(limit, 1e-12), 1 - 1e-12) for limit in (interval.low, interval.high, interval.value)
     )
-    error = (_logit(high) - _logit(low)) / (2 * float(ndtri((1 + found.level) / 2)))
+    error = (_logit(high) - _logit(low)) / (2 * float(ndtri((1 + interval.level) / 2)))
     p = min(1.0, 2 * float(ndtr(-abs(_logit(value)) / max(error, 1e-12))))
-    return max(p, 1 - found.level) if found.contains(0.5) else p
+    return max(p, 1 - interval.level) if interval.contains(0.5) else p
 
 
 def check_order(position: Array, is_member: Array, *, clusters: Array | None = None) -> Check:
@@ -153,13 +153,13 @@ def check_order(position: Array, is_member: Array, *, clusters: Array | None = N
     when the 99.9 % interval of the position's AUC excludes 0.5.
     """
     places = np.asarray(position, dtype=np.float64)
-    found = auc_interval(places, is_member, level=STRICT, clusters=clusters)
+    interval = auc_interval(places, is_member, level=STRICT, clusters=clusters)
     sight = sight_of(places, np.asarray(is_member, dtype=bool), STRICT, clusters=clusters)
-    passed = found.contains(0.5)
+    passed = interval.contains(0.5)
     undecided = passed and sight.is_blind
     says = "tells" if not passed else "is not seen to tell" if undecided else "says nothing"
-    detail = f"The place in the source file {says} about membership (AUC {found.value:.3f})."
-    values: dict[str, Value] = {"auc": found.value, "low": found.low, "high": found.high}
+    detail = f"The place in the source file {says} about membership (AUC {interval.value:.3f})."
+    values: dict[str, Value] = {"auc": interval.value, "low": interval.low, "high": interval.high}
     return Check(
         name="order",
         passed=passed,

@@ -15,7 +15,7 @@ from stillage.types import Attack, Query, TokenStats
 def con_recall(
     stats: TokenStats, after_nonmembers: TokenStats, after_members: TokenStats, gamma: float = 1.0
 ) -> float:
-    """Advantage of a member prefix over a nonmember prefix, per log-likelihood.
+    """Advantage of a member prefix over a nonmember one, relative to log-likelihood.
 
     score = (mean log q(x | nonmembers) - gamma mean log q(x | members)) / mean log q(x), each over
     the tokens of x only. An attacker needs some known members; the records of both prefixes must

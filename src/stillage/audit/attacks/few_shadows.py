@@ -34,11 +34,12 @@ class Prior:
 
 
 def few_shadows(target_N: Array, shadow_KN: Array, in_KN: Array) -> Array:
-    """log t(phi | IN shadows) - log t(phi | OUT shadows), float64[N].
+    """Log ratio of t densities of the confidence phi: IN over OUT shadows.
 
-    t: predictive densities under pooled priors. With n shadows of mean m and sum of squares S:
-    weight w' = w + n, freedom f' = f + n, centre c' = (w c + n m) / w', f' s'^2 = f s^2 + S + w n
-    (m - c)^2 / w', and phi ~ t_{f'}(c', s'^2 (1 + 1 / w')). NaN and errors as lira_online.
+    log t(phi | IN) - log t(phi | OUT), float64[N]. t: predictive densities under pooled priors.
+    With n shadows of mean m and sum of squares S: weight w' = w + n, freedom f' = f + n, centre c'
+    = (w c + n m) / w', f' s'^2 = f s^2 + S + w n (m - c)^2 / w', and phi ~ t_{f'}(c', s'^2 (1 + 1 /
+    w')). NaN and errors as lira_online.
     """
     check_shadows(target_N, shadow_KN, in_KN, least=LEAST, attack="few_shadows")
     values = np.asarray(target_N, dtype=np.float64)
@@ -82,7 +83,7 @@ def fit_prior(side: Moments) -> Prior:
 
 
 def log_predictive(phi_N: Array, side: Moments, prior: Prior) -> Array:
-    """Return the log-density float64[N] of another model's phi; NaN under two models."""
+    """Return the log-density float64[N] of another model's phi; NaN below two models."""
     from scipy.special import gammaln
 
     n, fine = side.count_N, side.count_N >= LEAST
@@ -94,13 +95,13 @@ def log_predictive(phi_N: Array, side: Moments, prior: Prior) -> Array:
             (prior.freedom * prior.variance + side.squares_N + shift) / freedom * (1 + 1 / weight)
         )
         scale = np.maximum(scale, FLOOR)
-        found = (
+        density = (
             gammaln((freedom + 1) / 2)
             - gammaln(freedom / 2)
             - 0.5 * np.log(freedom * math.pi * scale)
             - (freedom + 1) / 2 * np.log1p((phi_N - centre) ** 2 / (freedom * scale))
         )
-    return np.where(fine, found, np.nan)
+    return np.where(fine, density, np.nan)
 
 
 def _inverse_trigamma(value: float) -> float:

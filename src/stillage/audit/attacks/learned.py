@@ -65,10 +65,10 @@ def token_features(stats: TokenStats) -> Array:
 def learned(
     stats: Sequence[TokenStats], texts: Sequence[str], is_member_N: Array, fold_N: Array
 ) -> Array:
-    """Mid-ranks, float64[N] in (0, 1), by a classifier fitted on the other folds.
+    """Mid-ranks in (0, 1) by a classifier fitted on the other folds.
 
-    Ranks within each fold, because the intercepts of two fits do not compare. NaN for a record
-    without features. texts are not read.
+    float64[N]. Ranks within each fold, because the intercepts of two fits do not compare. NaN for a
+    record without features. texts are not read.
     """
     from scipy.stats import rankdata
 
@@ -83,22 +83,22 @@ def learned(
         if not member[others].any() or member[others].all():
             scores[test] = 0.5  # nothing to learn from
         elif test.any():
-            found = (
+            odds = (
                 _classifier()
                 .fit(features_NF[others], member[others])
                 .decision_function(features_NF[test])
             )
-            scores[test] = (rankdata(np.round(found, 9)) - 0.5) / test.sum()
+            scores[test] = (rankdata(np.round(odds, 9)) - 0.5) / test.sum()
     return scores
 
 
 def learned_shadow(target_NF: Array, shadow_KNF: Array, in_KN: Array) -> Array:
-    """Log-odds float64[N] of a classifier fitted to the shadows' features.
+    """Log-odds of a classifier fitted to the shadows' features.
 
-    It learned, on every shadow's features of every record, which records the shadow met. To a
-    record's features their difference from the mean over OUT shadows is added (over the others, for
-    an OUT shadow itself). NaN for a record without features, under the target or under two OUT
-    shadows. DataError as check_shadows.
+    float64[N]. It learned, on every shadow's features of every record, which records the shadow
+    met. To a record's features their difference from the mean over OUT shadows is added (over the
+    others, for an OUT shadow itself). NaN for a record without features, under the target or under
+    two OUT shadows. DataError as check_shadows.
     """
     check_shadows(target_NF, shadow_KNF, in_KN, least=2, attack="learned_shadow")
     shadow, is_in = np.asarray(shadow_KNF, dtype=np.float64), np.asarray(in_KN, dtype=bool)

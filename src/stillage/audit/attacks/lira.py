@@ -16,11 +16,12 @@ LEAST = 2  # shadows on a side: one has no variance
 
 
 def lira_online(target_N: Array, shadow_KN: Array, in_KN: Array) -> Array:
-    """log N(phi | IN shadows) - log N(phi | OUT shadows), float64[N].
+    """Log ratio of Gaussian densities of the confidence phi: IN over OUT shadows.
 
-    N: the Gaussian with a side's mean and variance (algorithm 1). Below 32 shadows on a side, its
-    variance is pooled over the records. NaN for a record that has no finite phi, or fewer than two
-    shadows with one on a side. DataError as check_shadows.
+    log N(phi | IN) - log N(phi | OUT), float64[N]. N: the Gaussian with a side's mean and variance
+    (algorithm 1). Below 32 shadows on a side, its variance is pooled over the records. NaN for a
+    record that has no finite phi, or fewer than two shadows with one on a side. DataError as
+    check_shadows.
     """
     check_shadows(target_N, shadow_KN, in_KN, least=LEAST, attack="lira_online")
     phi_N = _finite(target_N)
@@ -30,10 +31,10 @@ def lira_online(target_N: Array, shadow_KN: Array, in_KN: Array) -> Array:
 
 
 def lira_offline(target_N: Array, shadow_KN: Array, in_KN: Array) -> Array:
-    """(phi - mean of OUT shadows) / their standard deviation, float64[N].
+    """Standard deviations of the confidence phi above the mean of OUT shadows.
 
-    One-sided, and no shadow needs the record. Ranks as the published 1 - P(Z > phi) does, but does
-    not saturate. Variances and NaN as lira_online.
+    (phi - mean) / standard deviation, float64[N]. One-sided, and no shadow needs the record. Ranks
+    as the published 1 - P(Z > phi) does, but does not saturate. Variances and NaN as lira_online.
     """
     check_shadows(target_N, shadow_KN, in_KN, least=LEAST, attack="lira_offline")
     out = moments(shadow_KN, ~np.asarray(in_KN))

@@ -17,7 +17,7 @@ OFFLINE_A = tuple(round(0.1 * step, 1) for step in range(11))  # the grid of the
 
 
 def rmia(target_N: Array, shadow_KN: Array, in_KN: Array, *, gamma: float = 1.0) -> Array:
-    """Share of other records whose q / p is no higher; p from IN and OUT shadows.
+    """Share of other records with no higher likelihood ratio to IN and OUT shadows.
 
     Online: p(x) = (mean of q over IN shadows + mean over OUT shadows) / 2; float64[N] in [0, 1].
     target, shadows: mean log-probabilities. NaN for a record without a finite value of the target's
@@ -29,7 +29,7 @@ def rmia(target_N: Array, shadow_KN: Array, in_KN: Array, *, gamma: float = 1.0)
 
 
 def rmia_offline(target_N: Array, shadow_KN: Array, in_KN: Array, *, gamma: float = 1.0) -> Array:
-    """Share of other records whose q / p is no higher; p from OUT shadows alone.
+    """Share of other records with no higher likelihood ratio to OUT shadows alone.
 
     Offline: p(x) = ((1 + a) m + (1 - a)) / 2 with m the mean of q over OUT shadows; no shadow needs
     the record. a in [0, 1] is chosen on the shadows alone: each is attacked as if it were the

@@ -1,4 +1,4 @@
-"""SPV-MIA: peaks of a record among near copies, less those of a taught reference.
+"""SPV-MIA: the neighbour score, less that of a model trained on the target's text.
 
 Fu et al. 2024, arXiv:2311.06062. The reference is trained, from where the target started, on texts
 that the target itself writes to prompts that are nobody's secret, so that it knows the style of the

@@ -14,7 +14,7 @@ from stillage.types import Attack, Query, TokenStats
 
 
 def surp(stats: TokenStats, sure: float = 0.5, fraction: float = 0.4) -> float:
-    """Mean log-probability of the least probable tokens among the surest ones.
+    """Mean log-probability of the least probable of the tokens of lowest entropy.
 
     Surest: the ceil(sure T) tokens of lowest entropy -mean_T; of these, the ceil(fraction n) least
     probable ones. A member has learned them, a nonmember has not. The paper cuts at a fixed entropy
