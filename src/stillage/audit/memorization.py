@@ -62,10 +62,7 @@ def matched_prefix_share(said_T: Array, true_T: Array) -> float:
 
 
 def normalised_edit_distance(said_T: Array, true_T: Array) -> float:
-    """Return the Levenshtein distance between token ids over the longer length.
-
-    0: the same; 1: nothing in common; two empty: 0.
-    """
+    """Return Levenshtein distance over the longer length; 0: the same, or two empty."""
     from rapidfuzz.distance import Levenshtein
 
     said, true = np.asarray(said_T).tolist(), np.asarray(true_T).tolist()

@@ -93,10 +93,7 @@ class Material:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Noise:
-    """Noise on the weights of `copies` noisy models.
-
-    Each tensor is W + sigma scale(W) eps; scale 1 where not relative.
-    """
+    """Noise W + sigma scale(W) eps of `copies` noisy models; scale 1 if not relative."""
 
     sigma: float = 0.2
     copies: int = 10
@@ -123,10 +120,7 @@ def queries_for(
 def ask(
     asked: ScoringModel, transforms: Sequence[Transform], material: Material, noise: Noise
 ) -> Responses:
-    """Ask one model every transform that can be asked.
-
-    Errors as token_stats, gradient_norms and perturbed.
-    """
+    """Ask a model every transform; errors as token_stats, gradient_norms, perturbed."""
     examples = asked.encode(material.records)
     answerers: dict[Transform, Callable[[], Replies]] = {
         "as_is": lambda: by_id(examples, scored_tokens(asked, examples)),

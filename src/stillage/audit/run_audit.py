@@ -165,10 +165,7 @@ def reading_rows(
     stats: Mapping[str, Mapping[str, TokenStats]],
     settings: AuditSettings,
 ) -> list[Result]:
-    """Measure how well each model reads the nonmembers.
-
-    stats: model -> record id -> its scored tokens.
-    """
+    """Measure how well each model reads the nonmembers; stats: by model and record id."""
     audited = records.audited
     unmet = [
         record

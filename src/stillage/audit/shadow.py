@@ -45,10 +45,7 @@ class Kept:
         return self.features if name == "features" else self.log_probability
 
     def compared(self, name: Statistic, target: Kept) -> Array:
-        """Return what an attack asks for; NaN where the target read other tokens.
-
-        A record may be cut, or read by another tokenizer.
-        """
+        """Return what an attack asks for; NaN where the target read other tokens."""
         values = self.statistic(name)
         other_N = self.other(target)
         return (

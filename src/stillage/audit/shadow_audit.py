@@ -119,10 +119,7 @@ def shadow_audit(
 def ask_shadows(
     shadows: Sequence[AuditModel], records: Sequence[Record], settings: AuditSettings
 ) -> dict[str, list[Kept]]:
-    """Ask every shadow in turn; kind of model -> what is kept of its shadows' replies.
-
-    Who was asked before is not loaded again.
-    """
+    """Ask shadows, loading only those not asked before; kind of model -> replies kept."""
     replies: dict[str, list[Kept]] = {}
     for shadow in shadows:
         settings.progress("audit", {"model": shadow.name})

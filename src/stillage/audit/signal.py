@@ -34,10 +34,7 @@ QUANTILES = (0.1, 0.5, 0.9, 0.99)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Signals:
-    """KL per record of some models against their counterfactual twins, nats per token.
-
-    NaN without scored tokens.
-    """
+    """KL per record against counterfactual twins, nats per token; NaN without tokens."""
 
     ids: tuple[str, ...]
     parts: tuple[str, ...]  # public: the student's training records; private: members; nonmembers

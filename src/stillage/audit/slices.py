@@ -78,10 +78,7 @@ def by_slice(
 def aucs_of(
     scores: Array, is_member: Array, label_N: Array, clusters: Array
 ) -> list[Estimate | None]:
-    """Return the AUC of every group, of the records with a score.
-
-    On the scale of between.auc_estimate.
-    """
+    """Return every group's AUC over scored records, on the scale of auc_estimate."""
     fine = np.isfinite(scores)
     parts = [fine & (label_N == name) for name in sorted(set(label_N.tolist()))]
     return [auc_estimate(scores[here], is_member[here], clusters=clusters[here]) for here in parts]

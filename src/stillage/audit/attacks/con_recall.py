@@ -1,7 +1,4 @@
-"""Con-ReCall: members before it help a member, nonmembers do not.
-
-Wang et al. 2024, arXiv:2409.03363.
-"""
+"""Con-ReCall: members before it help a member, nonmembers do not."""
 
 from __future__ import annotations
 

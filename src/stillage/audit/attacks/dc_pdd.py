@@ -1,7 +1,4 @@
-"""DC-PDD: probabilities calibrated by how common each token is in general.
-
-Zhang et al. 2024, arXiv:2409.14781.
-"""
+"""DC-PDD: probabilities calibrated by how common each token is in general."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""Log-rank: a member's tokens stand near the top of the list.
-
-Su et al. 2023, arXiv:2306.05540 (there: to detect text).
-"""
+"""Log-rank, made to detect text: a member's tokens stand near the top of the list."""
 
 from __future__ import annotations
 

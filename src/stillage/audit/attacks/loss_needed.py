@@ -1,7 +1,4 @@
-"""Loss on the needed part: a model asked for no more says nothing of the rest.
-
-arXiv:1709.01604.
-"""
+"""Loss on the needed part: a model asked for no more says nothing of the rest."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""Lowercase: what is learned by heart is learned with its capitals.
-
-Carlini et al. 2021, arXiv:2012.07805.
-"""
+"""Lowercase: what is learned by heart is learned with its capitals."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""Min-K% Prob: a nonmember has a few very surprising tokens.
-
-Shi et al. 2024, arXiv:2310.16789.
-"""
+"""Min-K% Prob: a nonmember has a few very surprising tokens."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""Min-K%++: surprise, measured in units of what the model expects there.
-
-Zhang et al. 2025, arXiv:2404.02936.
-"""
+"""Min-K%++: surprise, measured in units of what the model expects there."""
 
 from __future__ import annotations
 

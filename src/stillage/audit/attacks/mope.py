@@ -1,7 +1,4 @@
-"""MoPe: noise on the weights raises the loss of a member more.
-
-Li et al. 2023, arXiv:2310.14369.
-"""
+"""MoPe: noise on the weights raises the loss of a member more."""
 
 from __future__ import annotations
 

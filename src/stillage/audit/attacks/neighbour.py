@@ -1,7 +1,4 @@
-"""Neighbourhood: a member is predicted better than near copies of it.
-
-Mattern et al. 2023, arXiv:2305.18462.
-"""
+"""Neighbourhood: a member is predicted better than near copies of it."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""ReCaLL: a nonmember prefix helps the model less on what it knows.
-
-Xie et al. 2024, arXiv:2406.15968.
-"""
+"""ReCaLL: a nonmember prefix helps the model less on what it knows."""
 
 from __future__ import annotations
 

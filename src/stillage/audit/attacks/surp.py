@@ -1,7 +1,4 @@
-"""SURP: surprising tokens where a model is sure.
-
-Zhang and Wu 2024, arXiv:2407.21248.
-"""
+"""SURP: surprising tokens where a model is sure."""
 
 from __future__ import annotations
 
