@@ -1,4 +1,7 @@
-"""Errors a user can fix: what happened, the values, and what to do. Printed as three lines, without a traceback."""
+"""Errors a user can fix, printed as three lines without a traceback.
+
+What happened, the values, and what to do.
+"""
 
 from __future__ import annotations
 
@@ -7,18 +10,21 @@ from collections.abc import Iterable, Sequence
 
 
 def did_you_mean(word: str, known: Iterable[str], otherwise: str) -> str:
-    """Suggest the known word that is nearest; where none is near, say the other advice."""
+    """Suggest the nearest known word; where none is near, give the other advice."""
     near = difflib.get_close_matches(word, list(known), n=1)
     return f"Did you mean {near[0]}?" if near else otherwise
 
 
 class UserError(Exception):
-    """Something the user can put right; the command line prints its three lines and exits with `exit_code` (2)."""
+    """Something the user can put right.
+
+    The command line prints its three lines and exits with `exit_code` (2).
+    """
 
     exit_code = 2
 
     def __init__(self, what: str, values: str = "", fix: str = "") -> None:
-        """what: what happened, one sentence; values: the values that clashed; fix: what to do about it."""
+        """Take what happened (one sentence), the values that clashed, and what to do."""
         super().__init__(
             what, values, fix
         )  # all three, so that the error survives a process boundary
@@ -50,7 +56,10 @@ class CapabilityError(UserError):
 
 
 class Interrupted(UserError):
-    """The run stopped before its end, and the same command continues it (exit 75, EX_TEMPFAIL)."""
+    """The run stopped before its end; the same command continues it (exit 75).
+
+    75 is EX_TEMPFAIL.
+    """
 
     exit_code = 75
 

@@ -1,6 +1,7 @@
-"""Random numbers by name: every generator is derived from (seed, names), so that no rank, batch or order changes a draw.
+"""Random numbers by name, the same whatever the rank, batch or order.
 
-There is no global generator. Two places that need independent noise use two names.
+Every generator is derived from (seed, names). There is no global generator. Two places that need
+independent noise use two names.
 """
 
 from __future__ import annotations
@@ -18,18 +19,21 @@ SEED_WORDS = {"nonmembers": "outsiders"}
 
 
 def derive(seed: int, *names: str | int) -> int:
-    """A 63-bit seed that depends on the seed and every name, in order: sha256 of their text."""
+    """Derive a 63-bit seed from seed and names, in order: sha256 of their text."""
     text = "\x1f".join([str(seed), *(SEED_WORDS.get(str(name), str(name)) for name in names)])
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "little") >> 1
 
 
 def generator(seed: int, *names: str | int) -> np.random.Generator:
-    """A numpy generator for the purpose that `names` spell, e.g. generator(seed, "split")."""
+    """Make a numpy generator for the named purpose, e.g. generator(seed, "split")."""
     return np.random.Generator(np.random.PCG64(derive(seed, *names)))
 
 
 def torch_generator(seed: int, *names: str | int) -> torch.Generator:
-    """A torch CPU generator for the purpose that `names` spell, e.g. torch_generator(seed, "rollout", step, record_id)."""
+    """Make a torch CPU generator for the named purpose.
+
+    E.g. torch_generator(seed, "rollout", step, record_id).
+    """
     import torch
 
     return torch.Generator().manual_seed(derive(seed, *names))

@@ -1,8 +1,9 @@
-"""The nouns of Stillage, and the legend of shapes and signs that every room shares.
+"""The nouns of Stillage, and the legend of shapes and signs for all modules.
 
-Shapes: B sequences, T tokens, V student vocabulary, W teacher vocabulary, H student hidden size, G teacher hidden size,
-K kept. A name ends in its shape: `logp_TV`, `hidden_TH`.
-Signs: p is the teacher, q the student; log-probabilities are float32, in nats; scores are higher for a likelier member.
+Shapes: B sequences, T tokens, V student vocabulary, W teacher vocabulary, H student hidden size, G
+teacher hidden size, K kept. A name ends in its shape: `logp_TV`, `hidden_TH`. Signs: p is the
+teacher, q the student; log-probabilities are float32, in nats; scores are higher for a likelier
+member.
 """
 
 from __future__ import annotations
@@ -28,13 +29,13 @@ PARTS: tuple[Part, ...] = (
     "validation",
     "test",
 )
-"""private: the teacher's training records (members). public: the student's. nonmembers: trained on by nobody (non-members).
+"""private: the teacher's training records (members). public: the student's. nonmembers: nobody's.
 counterfactual: trains the teacher that never saw the private records. validation, test: quality."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Record:
-    """One example: a prompt (with optional input) and the response that a model learns to give.
+    """One example: a prompt (with optional input), and the response to be learned.
 
     id is a hash of the content alone, so that the same text has the same id in every file.
     """
@@ -53,16 +54,19 @@ class Record:
 
 
 END = 2**31 - 1
-"""Where a text stands that was read to its end, the end-of-text token included: behind every character."""
+"""Bound of a text read to its end, end-of-text token included: behind every character."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Span:
-    """Which characters of a record's response its T scored tokens stand for, and what of the prompt stood before them.
+    """The characters of a response that its T scored tokens stand for.
 
-    Token t stands for characters [bounds_N[t], bounds_N[t + 1]) of the response, so that numbers per byte are of what was
-    read. A character of several tokens belongs to the last of them; a token that begins in the prompt has a bound below 0;
-    the end-of-text token reaches END. left_out: characters [start, stop) of the laid-out prompt that were cut; (0, 0): none.
+    And what of the prompt stood before them.
+
+    Token t stands for characters [bounds_N[t], bounds_N[t + 1]) of the response, so that numbers
+    per byte are of what was read. A character of several tokens belongs to the last of them; a
+    token that begins in the prompt has a bound below 0; the end-of-text token reaches END.
+    left_out: characters [start, stop) of the laid-out prompt that were cut; (0, 0): none.
     """
 
     bounds_N: Array  # int32, of length T + 1, non-decreasing
@@ -71,7 +75,10 @@ class Span:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Example:
-    """A tokenised record: its ids, and which of them belong to the response (EOS included); those are trained and scored."""
+    """A tokenised record: its ids, and which of them are trained and scored.
+
+    Those of the response, EOS included.
+    """
 
     record_id: str
     ids_T: Array  # int32
@@ -93,11 +100,12 @@ class Example:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TokenStats:
-    """What one forward pass says about the scored (response) tokens of one record; numpy, all of shape [T].
+    """One forward pass's statistics of a record's T scored (response) tokens.
 
-    logp: log q of the true token. mean, var: E_q[log q] and Var_q[log q] over the vocabulary, under the model's own q.
-    rank: number of vocabulary entries more probable than the true token (0 = best). greedy: is the true token the argmax?
-    span: what of the record the tokens stand for; None: all of it.
+    numpy, all of shape [T]. logp: log q of the true token. mean, var: E_q[log q] and Var_q[log q]
+    over the vocabulary, under the model's own q. rank: number of vocabulary entries more probable
+    than the true token (0 = best). greedy: is the true token the argmax? span: what of the record
+    the tokens stand for; None: all of it.
     """
 
     ids_T: Array  # int32
@@ -111,10 +119,11 @@ class TokenStats:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GradientNorms:
-    """Lengths of the gradient of one record's loss (mean over its T scored tokens) with respect to the weights; NaN at T = 0.
+    """Lengths of the gradient of one record's loss with respect to the weights.
 
-    total^2 = sum over blocks of blocks_L^2 + rest^2; rest: what is in no block (embeddings, last norm, head). blocks_L is
-    empty for an architecture whose blocks cannot be told.
+    The loss is the mean over its T scored tokens; NaN at T = 0. total^2 = sum over blocks of
+    blocks_L^2 + rest^2; rest: what is in no block (embeddings, last norm, head). blocks_L is empty
+    for an architecture whose blocks cannot be told.
     """
 
     total: float
@@ -126,8 +135,9 @@ class GradientNorms:
 class Batch:
     """A padded micro-batch of S columns, and the T positions in it that are trained.
 
-    Labels are shifted once, where the batch is made: the hidden state at flat position positions_T[t] (row * S + column)
-    predicts labels_T[t]. Nobody else shifts, and nothing is inferred from the value of a pad or EOS id.
+    Labels are shifted once, where the batch is made: the hidden state at flat position
+    positions_T[t] (row * S + column) predicts labels_T[t]. Nobody else shifts, and nothing is
+    inferred from the value of a pad or EOS id.
     """
 
     record_ids: tuple[str, ...]
@@ -143,9 +153,10 @@ class Batch:
 
 @dataclass(frozen=True, slots=True)
 class Head:
-    """What turns hidden states into logits: softcap(hidden weight' + bias), softcap(z) = c tanh(z / c).
+    """What makes logits of hidden states: softcap(hidden weight' + bias).
 
-    weight_VH None: nothing does, the hidden states are the logits already (a head that is no linear layer).
+    softcap(z) = c tanh(z / c). weight_VH None: nothing does, the hidden states are the logits
+    already (a head that is no linear layer).
     """
 
     weight_VH: torch.Tensor | None
@@ -155,7 +166,7 @@ class Head:
 
 @dataclass(frozen=True, slots=True)
 class Readout:
-    """A model's answer at T positions: the last hidden states, and the head that reads them.
+    """A model's answer at T positions: last hidden states, and the head for them.
 
     Row t predicts label t. `functional.readout` makes logits of it, a few positions at a time.
     """
@@ -176,7 +187,7 @@ class Readout:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Step:
-    """One micro-batch as a method sees it: both models' readouts, and the labels they predict."""
+    """One micro-batch as a method sees it: both models' readouts, and the labels."""
 
     student: Readout
     teacher: Readout | None
@@ -301,10 +312,11 @@ Party = Literal[
     "self_prompted",
     "record",
 ]
-"""Whom an attack asks. target: the attacked model. reference: the run's reference model. outside: the model that is given as
-audit.reference. counterfactual: the same pipeline whose teacher never saw the private records. initial: the weights that the
-target's training started from. teacher_initial: those that the teacher's did. self_prompted: a model trained from the
-target's start on texts that the target wrote. record: nobody."""
+"""Whom an attack asks. target: the attacked model. reference: the run's reference model. outside:
+the model given as audit.reference. counterfactual: the same pipeline whose teacher never saw the
+private records. initial: the weights that the target's training started from. teacher_initial:
+those that the teacher's did. self_prompted: a model trained from the target's start on texts that
+the target wrote. record: nobody."""
 Transform = Literal[
     "as_is",
     "text",
@@ -317,10 +329,11 @@ Transform = Literal[
     "gradient",
     "frequency",
 ]
-"""What is asked, and the reply. as_is, needed (its needed part alone), lowercase (of the response), nonmember_prefix,
-member_prefix (after the texts of known nonmembers or members): TokenStats of the response. neighbours, noise (S noisy copies
-of the weights): several TokenStats. gradient: GradientNorms. frequency: float64[V], > 0, shares of the target's tokens in
-public text. text: the response's text, of Party "record"."""
+"""What is asked, and the reply. as_is, needed (its needed part alone), lowercase (of the response),
+nonmember_prefix, member_prefix (after texts of known nonmembers or members): TokenStats of the
+response. neighbours, noise (S noisy copies of the weights): several TokenStats. gradient:
+GradientNorms. frequency: float64[V], > 0, shares of the target's tokens in public text. text: the
+response's text, of Party "record"."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -333,10 +346,13 @@ class Query:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Attack:
-    """A membership attack: its questions, and a pure score of the replies (see Transform), in the order of the questions.
+    """A membership attack: its queries, and a pure score of the replies to them.
 
-    score returns a float, higher = more likely a member; NaN = cannot score (counted and shown, never dropped).
-    same_tokens: it compares two models token by token, so both must read the records with one tokenizer.
+    Replies (see Transform) come in the order of the queries.
+
+    score returns a float, higher = more likely a member; NaN = cannot score (counted and shown,
+    never dropped). same_tokens: it compares two models token by token, so both must read the
+    records with one tokenizer.
     """
 
     name: str
@@ -348,16 +364,18 @@ class Attack:
 
 
 Statistic = Literal["confidence", "log_probability", "features"]
-"""What is kept of each record under each shadow. log_probability: mean over the scored tokens, nats. confidence:
-log(q / (1 - q)) with q = exp(log_probability). features: attacks.learned.token_features, float64[F]."""
+"""What is kept of each record under each shadow. log_probability: mean over the scored tokens,
+nats. confidence: log(q / (1 - q)) with q = exp(log_probability). features:
+attacks.learned.token_features, float64[F]."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ShadowAttack:
-    """A membership attack by means of K shadow pipelines: score(target [N, ...], shadows [K, N, ...], in bool[K, N]).
+    """A membership attack by means of K shadow pipelines.
 
-    Returns float64[N], higher = more likely a member, NaN = cannot score. in: which shadow met which record; whether the
-    target did is told to nobody. least: shadows that must have met a record, and as many that must not have.
+    score(target [N, ...], shadows [K, N, ...], in bool[K, N]) returns float64[N], higher = more
+    likely a member, NaN = cannot score. in: which shadow met which record; whether the target did
+    is told to nobody. least: shadows that must have met a record, and as many that must not have.
     """
 
     name: str
@@ -369,10 +387,11 @@ class ShadowAttack:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FittedAttack:
-    """A membership attack that learns from records whose membership it knows: score(stats, texts, is_member [N], fold [N]).
+    """A membership attack that learns from records whose membership it knows.
 
-    Returns float64[N], higher = more likely a member, NaN = cannot score. The score of a record of fold f may depend on
-    no membership within f. learns: from nonmembers alone, or from both kinds: then folds depend on each other as those of
+    score(stats, texts, is_member [N], fold [N]) returns float64[N], higher = more likely a member,
+    NaN = cannot score. The score of a record of fold f may depend on no membership within f.
+    learns: from nonmembers alone, or from both kinds: then folds depend on each other as those of
     the blind attackers do, and intervals are as wide.
     """
 

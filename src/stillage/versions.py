@@ -1,7 +1,8 @@
-"""What Stillage uses of other libraries beyond their documentation: all that a new version may move stands here.
+"""What Stillage uses of other libraries beyond their documentation.
 
-Everything else is documented by its library, or found out by doing it once (models.decoder, models.stream). Run with the
-lower bounds of pyproject.toml and with the newest of everything: `make test-oldest test-newest`.
+All that a new version may move stands here. Everything else is documented by its library, or found
+out by doing it once (models.decoder, models.stream). Run with the lower bounds of pyproject.toml
+and with the newest of everything: `make test-oldest test-newest`.
 """
 
 from __future__ import annotations
@@ -45,15 +46,16 @@ def has_lora_targets(model_type: str) -> bool:
 
 
 def bert_head(model: BertForMaskedLM) -> torch.nn.Module:
-    """What turns BERT's hidden states into logits, so that only those at the gaps need be computed."""
+    """Return what turns BERT's hidden states into logits, to compute it at gaps alone."""
     return model.cls
 
 
 def overlap_counts(
     metric: Metric, predictions: Sequence[str], streams: Sequence[Sequence[str | None]]
 ) -> list[Any]:
-    """sacrebleu's counts of each answer, by which its scores of a corpus and of every resample of it are summed up."""
-    return metric._extract_corpus_statistics(predictions, streams)  # pyright: ignore[reportArgumentType]
+    """Return sacrebleu's counts of each answer, to score a corpus and resamples."""
+    counts_of: Any = metric._extract_corpus_statistics
+    return counts_of(predictions, streams)
 
 
 def overlap_score(metric: Metric, counts: Sequence[int]) -> float:

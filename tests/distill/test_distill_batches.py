@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -9,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stillage.distill.batches import (
+    as_long_as_with_a_teacher,
     canonical,
     fingerprint,
     micro_batches,
@@ -126,3 +128,10 @@ def test_budget(small: SimpleNamespace) -> None:
         total_steps(twenty, TrainConfig(batch_size=8, max_trained_tokens=round(10 * per_step) - 1))
         == 10
     )
+
+
+def test_a_student_with_fewer_answers_than_prompts_takes_the_steps_of_one_with_a_teacher() -> None:
+    by_epochs, by_steps = TrainConfig(epochs=5, batch_size=8), TrainConfig(max_steps=3)
+    assert as_long_as_with_a_teacher(by_epochs, 10, 50) == replace(by_epochs, max_steps=35)
+    assert as_long_as_with_a_teacher(by_epochs, 50, 50) == by_epochs
+    assert as_long_as_with_a_teacher(by_steps, 10, 50) == by_steps

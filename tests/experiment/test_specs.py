@@ -6,7 +6,13 @@ import pytest
 
 from stillage.distill.methods import METHODS
 from stillage.errors import ConfigError
-from stillage.experiment.specs import check_files, missing_controls, model_specs, needed_parts
+from stillage.experiment.specs import (
+    INIT,
+    check_files,
+    missing_controls,
+    model_specs,
+    needed_parts,
+)
 from stillage.run.config import (
     AuditConfig,
     Config,
@@ -99,3 +105,15 @@ def test_a_role_without_a_file_is_refused_before_anything_is_read() -> None:
     method = METHODS["kd"]
     with pytest.raises(ConfigError, match="No file is named for nonmembers"):
         check_files(config, model_specs(config, method, method.params()))
+
+
+def test_the_common_start_and_the_teachers_are_no_students() -> None:
+    config = Config(distill=DistillConfig(init_epochs=1.0), student_train=TrainConfig(epochs=1))
+    method = METHODS[config.distill.method]
+    found = {spec.name: spec.is_student for spec in model_specs(config, method, method.params())}
+    assert INIT in found
+    assert {name for name, is_student in found.items() if is_student} == {
+        "student",
+        "student_counterfactual",
+        "student_no_teacher",
+    }

@@ -103,7 +103,10 @@ def run_one(config: Config, verb: str, switches: Sequence[str], session: Session
 
 
 def run_child(words: Sequence[str], plugins: tuple[Plugin, ...]) -> int:
-    """Do one stage for the process that owns the run: `RUN --only STAGE [--store FOLDER]`."""
+    """Do one stage for the process that owns the run.
+
+    The command: `RUN --only STAGE [--store FOLDER]`.
+    """
     from stillage.experiment.context import make_context
     from stillage.experiment.run import do_only
     from stillage.run.children import Lines, die_with_parent, parent_in

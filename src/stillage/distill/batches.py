@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import lru_cache
 
 import numpy as np
@@ -55,6 +56,18 @@ def total_steps(examples: Sequence[Example], options: TrainConfig) -> int:
     if options.epochs == 0:
         return 0
     return max(1, round(options.epochs * steps_per_epoch(records, options.batch_size)))
+
+
+def as_long_as_with_a_teacher(options: TrainConfig, records: int, prompts: int) -> TrainConfig:
+    """Give a student with fewer answers than prompts the steps of one with a teacher.
+
+    records: those that it is trained on; prompts: the public ones. Epochs alone would stop it
+    early.
+    """
+    if records == prompts or options.max_steps or options.max_trained_tokens:
+        return options
+    steps = round(options.epochs * steps_per_epoch(prompts, options.batch_size))
+    return replace(options, max_steps=max(1, steps))
 
 
 @lru_cache(maxsize=2)

@@ -28,7 +28,7 @@ def gain_results(
     base: Result,
     group_of: Mapping[str, str] | None = None,
 ) -> list[Result]:
-    """Average a minus b over the records for pairs of models, as NAME_gain of a, against b.
+    """Average a minus b over the records for pairs of models (a, b): NAME_gain of a.
 
     samples: evaluate/samples.parquet, in which all models answer the same records in one order.
     ROUGE-L, and shares where near-duplicates count once (group_of: record id -> their group):

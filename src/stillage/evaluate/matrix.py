@@ -76,7 +76,8 @@ def decoding_of(name: str, max_new_tokens: int = 256) -> Decoding:
         raise ConfigError(f"There is no decoding {name!r}.", known, "Choose one of these.")
     from stillage.models.generate import Decoding, check_decoding
 
-    decoding = Decoding(max_new_tokens=max_new_tokens, **DECODINGS[name])  # pyright: ignore[reportArgumentType]
+    options: dict[str, Any] = {"max_new_tokens": max_new_tokens, **DECODINGS[name]}
+    decoding = Decoding(**options)
     check_decoding(decoding)
     return decoding
 

@@ -21,7 +21,8 @@ ONE_SIGN = str.maketrans(
 MEANT = (
     r"(?<=\d)\.(?=\d)|(?<![\p{L}\p{N}.])\.(?=\d)",  # 3.14, .5
     r"(?<=\d\s*)[+/^=<>%]|[+/^=<>](?=\s*\d)",  # 3 + 4, x = 5, 5 %
-    r"(?<=\d\s*)(?:-|\*+)(?=\s*[-+(]?\d)|(?<!\w)-(?=\.?\d)",  # 3 - 4, 3 * 4, -5; not covid-19, **5**
+    # 3 - 4, 3 * 4, -5; not covid-19, **5**
+    r"(?<=\d\s*)(?:-|\*+)(?=\s*[-+(]?\d)|(?<!\w)-(?=\.?\d)",
     r"(?<=\p{L})[+#]+",  # C++, C#
 )
 """Punctuation and signs that are a part of the answer; all others are none."""

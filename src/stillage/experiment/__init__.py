@@ -1,1 +1,1 @@
-"""An experiment: which models it has, which stages a config asks for, and running them."""
+"""An experiment: its models, the stages that a config asks for, and running them."""

@@ -1,4 +1,4 @@
-"""The audit's stages: gather records, models and settings from the run, and keep what is found."""
+"""Audit stages: gather records, models and settings of the run; keep the results."""
 
 from __future__ import annotations
 
@@ -92,9 +92,9 @@ def make_measure(context: Context, measure: Measure, folder: Path) -> None:
 
 
 def only(audit: AuditConfig, names: tuple[str, ...]) -> AuditConfig:
-    """Keep the named settings, and those that decide no number; the others at their defaults.
+    """Keep the named settings and those of HARMLESS; the others at their defaults.
 
-    A stage is given what its key is made of, so that nothing else can decide its numbers.
+    So nothing but what is in its key can decide a stage's numbers.
     """
     kept = {name: getattr(audit, name) for name in (*names, *HARMLESS)}
     return replace(AuditConfig(), **kept)
@@ -117,11 +117,7 @@ def audit_records(context: Context, split: Split) -> AuditRecords:
     """Choose the records that the run's audit and its measures evaluate."""
     audit = context.config.audit
     return choose_records(
-        split,
-        attacks_of(audit),
-        audit,
-        context.config.seed,
-        learns_public=learns_public(context),
+        split, attacks_of(audit), audit, context.config.seed, learns_public=learns_public(context)
     )
 
 
@@ -209,7 +205,7 @@ def ids_by_stage(context: Context) -> dict[str, list[str]]:
 
 
 def fingerprints(context: Context) -> tuple[dict[str, str], dict[str, str]]:
-    """Return the sha256 that the stages wrote down, and those now, by file.
+    """Return by file the sha256 that the stages wrote down, and those now.
 
     Of the records, the tokenizer and every trained model.
     """

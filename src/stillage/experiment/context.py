@@ -1,4 +1,4 @@
-"""What every stage of a run is given: its settings, its models, and who is watching."""
+"""What every stage is given: its settings, its models, and where progress goes."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from stillage.run.team import Team
 from stillage.types import Attack
 
 Progress = Callable[[str, Mapping[str, Any]], None]
-"""progress(stage, facts): hears of a training or of a loop over records, for a bar or a log line."""
+"""progress(stage, facts): told of a training or a loop over records, for a bar or a log line."""
 HARMLESS = ("out", "jobs", "track")
 """Settings that do not name an experiment: where it lies and how it is watched."""
 
@@ -84,7 +84,7 @@ class Context:
 
     @property
     def run_id(self) -> str:
-        """12 hex digits that name the experiment: the hash of its settings, not of its place."""
+        """12 hex digits that name the experiment: the hash of its settings, less HARMLESS."""
         plain = to_plain(self.config)
         assert isinstance(plain, dict)
         deciders = {name: value for name, value in plain.items() if name not in HARMLESS}
@@ -136,7 +136,7 @@ def make_context(
 
 
 def serving_specs(specs: tuple[ModelSpec, ...], config: Config) -> tuple[ModelSpec, ...]:
-    """Check what the audit is asked for, and list the models that serve its attacks alone."""
+    """Check what the audit is asked for; list the models that serve its attacks alone."""
     from stillage.audit.attacks import ATTACKS, FITTED_ATTACKS, SHADOW_ATTACKS
 
     known = {**ATTACKS, **FITTED_ATTACKS, **SHADOW_ATTACKS}
@@ -157,7 +157,7 @@ def serving_specs(specs: tuple[ModelSpec, ...], config: Config) -> tuple[ModelSp
 
 
 def check_needed_part(config: Config, attacks: Mapping[str, Attack]) -> None:
-    """ConfigError for an attack on the needed part of a response where nobody said its end."""
+    """ConfigError for an attack on a response's needed part where its end is not set."""
     asked = [
         name
         for name in config.audit.attacks
@@ -172,5 +172,5 @@ def check_needed_part(config: Config, attacks: Mapping[str, Attack]) -> None:
 
 
 def kept_columns(config: Config) -> tuple[str, ...]:
-    """Name the columns that are read besides data.slice_by: the one that must be recited."""
+    """Name the columns read besides data.slice_by: the one that must be recited."""
     return (config.audit.extract,) if config.audit.extract else ()

@@ -1,4 +1,4 @@
-"""The data and tokenizer stages: what every later one reads, and whether it could; nothing is trained before that."""
+"""The data and tokenizer stages: what later ones read, checked before training."""
 
 from __future__ import annotations
 
@@ -53,10 +53,11 @@ def make_data(context: Context, folder: Path) -> None:
 
 
 def check_ahead(context: Context, split: Split) -> None:
-    """Refuse records that a training or a measurement would stumble over, or pass over without a word.
+    """Refuse records that a training or a measurement would fail on or silently skip.
 
-    For each run anew: records that were drawn for one may serve another, of other models and stages. DataError for a model
-    with too few records; else errors as `values_of`, `check_answers` and `check_needed`.
+    For each run anew: records drawn for one may serve another with other models and stages.
+    DataError for a model with too few records; else errors as `values_of`, `check_answers` and
+    `check_needed`.
     """
     from stillage.audit.extraction import values_of
     from stillage.data.needed import check_needed
@@ -69,7 +70,8 @@ def check_ahead(context: Context, split: Split) -> None:
             raise DataError(
                 f"The part {part} has too few records for this run.",
                 f"{part}: {count}, needed: {LEAST_RECORDS.get(part, 1)}; all parts: {split.counts}",
-                "Give a file for it (data.files), a larger share (data.shares), or leave out what needs it"
+                "Give a file for it (data.files), a larger share (data.shares), or leave out what "
+                "needs it"
                 + (
                     ": --audit.counterfactual false."
                     if part == "counterfactual"
@@ -95,8 +97,8 @@ def check_ahead(context: Context, split: Split) -> None:
 def check_answers(context: Context, public: Sequence[Record]) -> None:
     """Refuse prompts alone that a training would need answers to.
 
-    Raises DataError where the student's method trains on the records' own answers and some have none, or where nobody has
-    any for the student without a teacher.
+    DataError where the student's method trains on the records' own answers and some have none, or
+    where none has one for the student without a teacher.
     """
     from stillage.data.unanswered import with_answers
     from stillage.distill.methods import METHODS
@@ -114,7 +116,8 @@ def check_answers(context: Context, public: Sequence[Record]) -> None:
             continue
         if spec.name == "student":
             raise DataError(
-                f"{spec.method} trains on the records' own answers, and not every public record has one.",
+                f"{spec.method} trains on the records' own answers, and not every public record "
+                "has one.",
                 f"public: {len(public)}, of them answered: {having}",
                 "Use --method seqkd or minillm, which have every answer written; or "
                 + (
@@ -127,12 +130,13 @@ def check_answers(context: Context, public: Sequence[Record]) -> None:
             raise DataError(
                 f"{spec.name} needs answers of its own, and no public record has one.",
                 f"public: {len(public)}, of them answered: 0",
-                "Answer a few of them, or leave that model out (--audit.no-teacher false, --distill.init-epochs 0).",
+                "Answer a few of them, or leave that model out (--audit.no-teacher false, "
+                "--distill.init-epochs 0).",
             )
 
 
 def make_tokenizer(context: Context, folder: Path) -> None:
-    """Take the tokenizer that is given, or fit a BPE on the public records (recorded, for the provenance check)."""
+    """Take the given tokenizer, or fit a BPE on public records and record their ids."""
     from stillage.data.bpe import train_bpe
     from stillage.data.chat_templates import AS_CHAT, as_chat, chosen_template
     from stillage.data.templates import render_prompt
@@ -155,18 +159,16 @@ def make_tokenizer(context: Context, folder: Path) -> None:
         tokenizer = train_bpe(texts, context.config.tokenizer.vocab_size)
     check_models(context, tokenizer)
     layout = chosen_template(context.config.data.template, tokenizer)
-    if (
-        layout in AS_CHAT
-    ):  # what is trained here is laid out so, whatever the tokenizer's folder said
+    if layout in AS_CHAT:  # for what is trained here, whatever the tokenizer's folder said
         tokenizer.chat_template = as_chat(layout, tokenizer)
     tokenizer.save_pretrained(folder)
     write_ids(folder / "provenance.parquet", [record.id for record in used])
 
 
 def check_models(context: Context, tokenizer: PreTrainedTokenizerFast) -> None:
-    """Refuse, before anything is trained, what would stop a later stage: limits, shapes, and other tokenizers.
+    """Refuse limits, shapes and tokenizers that would stop a later stage.
 
-    Raises the errors of `tokenise`, `from_scratch`, `load_model`, `open_corpus` and `check_same_tokenizer`.
+    Errors as `tokenise`, `from_scratch`, `load_model`, `open_corpus` and `check_same_tokenizer`.
     """
     from stillage.corpus.lm_text import check_corpus_ahead
     from stillage.data.tokenise import prompt_limit
@@ -189,9 +191,7 @@ def check_models(context: Context, tokenizer: PreTrainedTokenizerFast) -> None:
             settings = config_from_file(Path(start.config), len(tokenizer))
         elif not start.source:
             settings = config_from_numbers(start, len(tokenizer))
-        cut = (
-            spec.pruned_from or spec.base is not None
-        )  # its context is that of the model it is cut from
+        cut = spec.pruned_from or spec.base is not None  # with the context of the larger model
         reads = None if cut or settings is None else context_in(settings)
         prompt_limit(data.max_tokens, data.max_prompt_tokens, reads)
         if reads_corpus(context.config, spec):

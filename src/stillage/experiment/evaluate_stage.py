@@ -1,4 +1,4 @@
-"""The evaluate stage: every model answers the test prompts, and reads the test answers."""
+"""The evaluate stage: every model answers test prompts and reads test answers."""
 
 from __future__ import annotations
 
@@ -13,32 +13,30 @@ from stillage.audit.queries import scored_tokens
 from stillage.experiment.audit_stage import audit_model, audit_settings
 from stillage.experiment.inputs import base_result, records_of, use_threads
 from stillage.experiment.specs import MINIMAL, REFERENCE, ModelSpec
-from stillage.models.limits import new_tokens, prompt_room, shortest_context, special_ids
+from stillage.models.limits import new_tokens, special_ids
 from stillage.run.config import Config
 from stillage.run.folder import write_table
 from stillage.run.results import write_results
-from stillage.types import Array, Record, TokenStats
+from stillage.types import Record, TokenStats
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedModel, PreTrainedTokenizerFast
-
     from stillage.audit.queries import ScoringModel
     from stillage.experiment.context import Context
 
 BY_GROUP = ("rouge_l", "exact_match", "needed_exact")
 """Columns of samples.parquet that are shown by group too, where they are measured."""
 GAINS = (("student", REFERENCE), (MINIMAL, REFERENCE), (MINIMAL, "student"))
-"""Pairs of models whose quality is compared on the same records: what the first has that the second has not."""
+"""Pairs of models whose quality is compared on the same records: what the first gains."""
 
 
 def gain_pairs(specs: Sequence[ModelSpec]) -> list[tuple[str, str]]:
-    """The pairs of GAINS that differ in nothing but how they were taught: both trained in this run, not given."""
+    """List the pairs of GAINS that differ only in their teaching: both trained here."""
     trained = {spec.name for spec in specs if spec.is_trained}
     return [pair for pair in GAINS if trained.issuperset(pair)]
 
 
 def evaluate(context: Context, folder: Path) -> None:
-    """Every model answers the test prompts; overlap with the references, perplexity, bits per byte."""
+    """Measure every model's test answers: overlap, perplexity, bits per byte."""
     import pyarrow as pa
 
     from stillage.audit.by_group import quality_by_group
@@ -98,15 +96,14 @@ def evaluate(context: Context, folder: Path) -> None:
 def answer(
     reader: ScoringModel, records: Sequence[Record], config: Config
 ) -> tuple[list[str], list[int], list[bool]]:
-    """Answer the records' prompts: texts, lengths in tokens, whether each ended by itself."""
+    """Answer prompts: texts, lengths in tokens, whether each ended by itself."""
     from stillage.models.generate import configured, generate
-    from stillage.models.prompts import Prompts, TextRules
+    from stillage.models.prompts import Prompts, TextRules, prompt_ids_of
 
     model, tokenizer = reader.model, reader.tokenizer
     prompts = prompt_ids_of(model, tokenizer, records, config)
-    options = replace(
-        config.generate, max_new_tokens=new_tokens(model, config.generate.max_new_tokens)
-    )
+    most = new_tokens(model, config.generate.max_new_tokens)
+    options = replace(config.generate, max_new_tokens=most)
     eos, pad = special_ids(tokenizer)
     ids = generate(
         model,
@@ -118,21 +115,3 @@ def answer(
     )
     texts = [str(tokenizer.decode(row.tolist(), skip_special_tokens=True)).strip() for row in ids]
     return texts, [len(row) for row in ids], [bool(len(row)) and int(row[-1]) == eos for row in ids]
-
-
-def prompt_ids_of(
-    model: PreTrainedModel,
-    tokenizer: PreTrainedTokenizerFast,
-    records: Sequence[Record],
-    config: Config,
-) -> list[Array]:
-    """Lay the prompts out and cut them as in training, with room for the answer in the context."""
-    from stillage.data.tokenise import encode_prompts, prompt_limit
-
-    data, context = config.data, shortest_context(model)
-    limit = prompt_limit(data.max_tokens, data.max_prompt_tokens, context)
-    within = 0 if data.max_prompt_tokens else min(data.max_tokens, context or data.max_tokens)
-    room = prompt_room(model, new_tokens(model, config.generate.max_new_tokens), limit)
-    return encode_prompts(
-        records, tokenizer, template=data.template, max_prompt_tokens=room, within=within
-    )

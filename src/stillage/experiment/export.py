@@ -1,4 +1,4 @@
-"""A copy of a finished run or of one point of a sweep that needs nothing beside it: real files, every manifest checked."""
+"""A copy of a finished run or point of a sweep: real files, manifests checked."""
 
 from __future__ import annotations
 
@@ -22,19 +22,17 @@ FILES = ("env.json", KEY_FILE, NAMES_FILE)
 
 
 def export(run: Path, target: Path) -> list[str]:
-    """Copy the stages of a run that is finished, to its report, into the new folder `target`; returns their names.
+    """Copy a finished run's stages into the new folder `target`; return their names.
 
-    Not copied: the cache of scores (a new audit fills it again), what was set aside, temporaries. ConfigError for a target
-    that is not new, lies in the run, or a run that a live process is at work on; DataError for a folder that is no run, a
-    point without its store, and a stage that is not finished or damaged. Nothing is left behind on an error.
+    Not copied: the cache of scores (a new audit fills it again), what was set aside, temporaries.
+    ConfigError for a target that is not new or lies in the run, or a run that a live process is at
+    work on; DataError for a folder that is no run, a point without its store, and a stage that is
+    not finished or damaged. Nothing is left behind on an error.
     """
     config = earlier_config(run)
     if config is None:
-        hint = (
-            "It is a sweep: export one of its points."
-            if (run / "sweep.json").is_file()
-            else "Give a run folder."
-        )
+        is_sweep = (run / "sweep.json").is_file()
+        hint = "It is a sweep: export one of its points." if is_sweep else "Give a run folder."
         raise DataError(f"The folder {run} is no run.", f"missing: {run / 'config.yaml'}", hint)
     check_target(run, target)
     check_store(run)
@@ -67,7 +65,7 @@ def export(run: Path, target: Path) -> list[str]:
 
 
 def is_stage(path: Path) -> bool:
-    """Is the entry of a run folder a stage, finished or begun, or a link to one that is gone?"""
+    """Tell whether a run folder's entry is a stage: finished, begun or a dead link."""
     hidden = path.name.startswith(".") or path.name in ("cache", "aside")
     return not hidden and (path.is_symlink() or bool(recorded_key(path)))
 

@@ -11,7 +11,7 @@ from stillage.run.sweep import gather, is_reported, point_state, points_of
 
 
 def finished_points(out: Path, failed: Mapping[str, Exception]) -> list[SweepPoint]:
-    """Gather the results of a sweep, and tell how each point ended; failed: points, and why.
+    """Gather a sweep's results and how each point ended; failed: points, and why.
 
     DataError where no point is finished and none failed.
     """

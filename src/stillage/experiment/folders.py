@@ -1,4 +1,4 @@
-"""A run folder before anything is done in it: is it ours, is it whole, and what would be done over in it."""
+"""A run folder before a run: whether it is one, and what would be done over in it."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ def earlier_config(run: Path) -> Config | None:
 
 
 def check_folder(context: Context, stages: Sequence[Stage], accept_changes: bool) -> None:
-    """Refuse a folder in which finished or begun stages would be done over for other settings, and show the difference.
+    """Refuse a folder whose stages would be done over for other settings; show them.
 
-    Raises ConfigError for that and for a folder that has files but no run in it; DataError for a point of a sweep without
-    its store. Settings that change no stage that was begun need no permission. Writes nothing.
+    ConfigError for that, unless no model was trained there, and errors as `check_whole`. Settings
+    that change no stage that was begun need no permission. Writes nothing.
     """
     config = context.config
     check_whole(context)
@@ -49,7 +49,7 @@ def check_folder(context: Context, stages: Sequence[Stage], accept_changes: bool
 
 
 def check_whole(context: Context) -> None:
-    """ConfigError for a folder that has files but no run in it; DataError for a point of a sweep without its store."""
+    """ConfigError for files but no run; DataError for a sweep point without its store."""
     out = context.config.out
     ours = (".lock", INPUTS)
     strange = [path.name for path in out.iterdir() if path.name not in ours] if out.is_dir() else []
@@ -64,7 +64,7 @@ def check_whole(context: Context) -> None:
 
 
 def is_whole(context: Context) -> bool:
-    """Is the folder new, or a run with all its stages?"""
+    """Tell whether the folder is new, or a run with all its stages."""
     try:
         check_whole(context)
     except UserError:
@@ -73,16 +73,16 @@ def is_whole(context: Context) -> bool:
 
 
 def took_a_model(run: Path) -> bool:
-    """Whether the folder holds something trained, evaluated or audited, or a training that has a checkpoint.
+    """Tell whether anything is trained, evaluated, audited, or has a checkpoint.
 
-    Records and a tokenizer are drawn again in seconds: what has nothing else in it may be done over without asking.
+    Records and a tokenizer are drawn again in seconds: with nothing else, no permission is needed.
     """
     finished = {path.parent.name for path in run.glob(f"*/{MANIFEST}")} - {DATA, TOKENIZER}
     return bool(finished) or any(run.glob("*/checkpoints/*"))
 
 
 def say_done_over(context: Context, stages: Sequence[Stage]) -> None:
-    """A notice where a folder in which no model was trained is used for other settings."""
+    """Warn where a folder without a trained model is used for other settings."""
     before = earlier_config(context.run)
     again = [] if before is None else done_over(context, stages, before)
     if before is not None and again and not took_a_model(context.run):
@@ -93,9 +93,10 @@ def say_done_over(context: Context, stages: Sequence[Stage]) -> None:
 
 
 def done_over(context: Context, stages: Sequence[Stage], before: Config) -> list[Stage]:
-    """The stages, finished or begun in the folder, whose key the settings change; the report, seconds of work, is none.
+    """List the stages in the folder, but the report, whose key the settings change.
 
-    before: the config that the folder was made with. Where what it names is gone, nothing of it can be kept.
+    Finished or begun; the report takes seconds. before: the config that the folder was made with;
+    where what it names is gone, nothing of it can be kept.
     """
     if not changed_numbers(before, context.config):
         return []

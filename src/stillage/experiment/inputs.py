@@ -49,7 +49,7 @@ def tokenizer_of(context: Context, spec: ModelSpec) -> PreTrainedTokenizerFast:
 
 
 def start_of(context: Context, spec: ModelSpec) -> ModelConfig:
-    """Say where a model's training starts: from its own start, or another model's weights."""
+    """Say where training starts: from the model's own start, or another's weights."""
     if not spec.starts_from:
         return spec.start
     return model_source(
@@ -77,7 +77,7 @@ def load_finished(
 
 
 def base_result(context: Context, stage: str) -> Result:
-    """Fill what every result of a stage shares; the report writes the run's id into them."""
+    """Fill what a stage's results share; the report writes the run's id into them."""
     return Result(
         run="",
         stage=stage,

@@ -1,4 +1,4 @@
-"""Which stages a config asks for, and what decides the content of each, before anything runs."""
+"""The stages that a config asks for, and what decides the content of each."""
 
 from __future__ import annotations
 
@@ -34,15 +34,7 @@ from stillage.run.config import Config, ModelConfig, TrainConfig
 from stillage.run.parse import to_plain
 from stillage.run.stages import Stage
 
-SCHEMAS = {
-    "data": 5,
-    "tokenizer": 1,
-    "train": 1,
-    DESIGN: 1,
-    "evaluate": 4,
-    "audit": 7,
-    "report": 4,
-}
+SCHEMAS = {"data": 5, "tokenizer": 1, "train": 1, DESIGN: 1, "evaluate": 4, "audit": 7, "report": 4}
 """Raised when the code's meaning changes: results of older code are not taken for the new."""
 NOT_THE_AUDITS = (
     *HARMLESS,
@@ -216,14 +208,14 @@ def keyed(context: Context, stages: Sequence[Stage]) -> list[Stage]:
 
 
 def given_models(specs: Sequence[ModelSpec]) -> tuple[dict[str, str], dict[str, dict[str, Any]]]:
-    """Return the hashes of all files of models that are not trained, and where each starts."""
+    """Return the hashes of all files of the given models, and where each starts."""
     given = [spec for spec in specs if not spec.is_trained]
     models = {path: digest for spec in given for path, digest in outside_model(spec.start).items()}
     return models, {spec.name: plain(spec.start) for spec in given}
 
 
 def shadow_stages(context: Context) -> list[Stage]:
-    """Plan the design of the shadow pipelines and their trainings; none where none are asked for."""
+    """Plan the shadow pipelines' design and trainings, if any are asked for."""
     config = context.config
     if not config.audit.shadows:
         return []
@@ -308,10 +300,10 @@ def train_settings(options: TrainConfig) -> dict[str, Any]:
 
 
 def needed_until(config: Config) -> dict[str, str]:
-    """Say where the needed part of a response ends, for stages that measure it; or nothing."""
+    """Return the setting data.needed_until for stages that measure that part, if set."""
     return {"needed_until": config.data.needed_until} if config.data.needed_until else {}
 
 
 def data_settings(config: Config) -> dict[str, Any]:
-    """Return the data settings that decide the split, and the column that extraction needs."""
+    """Return the settings that decide the split, and the column extraction needs."""
     return without(config.data, "needed_until") | {"extract": "".join(kept_columns(config))}

@@ -17,22 +17,16 @@ from stillage.run.finished import unfinished
 from stillage.run.folder import write_text
 from stillage.run.lock import check_free, locked
 from stillage.run.parse import changed_numbers, to_yaml
-from stillage.run.stages import (
-    link,
-    read_manifest,
-    stage_folder,
-    stage_key,
-    started_with,
-    status,
-)
+from stillage.run.stages import link, read_manifest, stage_folder, stage_key, started_with, status
 from stillage.run.store import check_store
 
 
 def report_again(context: Context, say: Callable[[str], None], *, only_say: bool = False) -> None:
-    """Write the report of a finished run, whatever version made it and wherever it lies now; do no other stage.
+    """Write a finished run's report, whatever version made it and wherever it is now.
 
-    only_say: for a dry run. ConfigError where the settings are not the run's, or a live process is at work on it; DataError
-    where there is no run, or a stage is not finished or damaged, naming all of them and the command that does them.
+    No other stage is done. only_say: for a dry run. ConfigError where the settings are not the
+    run's, or a live process is at work on it; DataError where there is no run, or a stage is not
+    finished or damaged, naming all of them and the command that does them.
     """
     run = context.run
     check_settings(context)
@@ -65,7 +59,7 @@ def report_again(context: Context, say: Callable[[str], None], *, only_say: bool
 
 
 def check_settings(context: Context) -> None:
-    """DataError without a run in the folder; ConfigError where the settings would change a stage of it."""
+    """DataError without a run; ConfigError where the settings would change its stages."""
     run = context.run
     before = earlier_config(run)
     if before is None:
@@ -79,15 +73,16 @@ def check_settings(context: Context) -> None:
         raise ConfigError(
             f"The folder {run} holds a run with other settings.",
             listed(changes),
-            f"`report` only reports: leave these settings out, or give them to {run_command(context)}",
+            "`report` only reports: leave these settings out, or give them to "
+            f"{run_command(context)}",
         )
 
 
 def stage_names(context: Context) -> list[str]:
-    """The stages of the run, the report aside: those of its plan.
+    """List the stages of the run, the report aside: those of its plan.
 
-    Where its report was written by another version, which may plan otherwise, or the plan cannot be made any more (a data
-    file is gone): those that the report was made from, and those that were begun since.
+    Where its report was written by another version, which may plan otherwise, or no plan can be
+    made (a data file is gone): those that the report was made from, and those begun since.
     """
     made = read_manifest(context.run / REPORT)
     if made is None or made["settings"].get("version") == __version__:
@@ -105,7 +100,7 @@ def stage_names(context: Context) -> list[str]:
 
 
 def check_finished(context: Context, names: Sequence[str]) -> None:
-    """DataError that names every stage that is not finished, damaged, or made from inputs that lie there no more."""
+    """DataError that names the stages unfinished, damaged or with inputs now gone."""
     wrong = unfinished(context.run, names, partial(report_secret, context.run))
     if wrong:
         raise DataError(

@@ -1,4 +1,4 @@
-"""The report as a stage of a run: one page from the tables of the stages before it."""
+"""The report as a stage of a run: one page from the tables of earlier stages."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def report_secret(run: Path, stage: str, settings: Mapping[str, Any]) -> str:
 
 
 def secret_of(run: Path, look: Mapping[str, Any]) -> str:
-    """Return the run's key where it has one and texts are not shown: a part of the report's key."""
+    """Return the run's key, a part of the report's; empty if texts are shown."""
     from stillage.report.private import KEY_FILE, run_key
 
     return run_key(run).hex() if not look.get("show_text") and (run / KEY_FILE).is_file() else ""

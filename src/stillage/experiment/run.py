@@ -1,4 +1,4 @@
-"""Run an experiment: check the folder is ours, do what is not done yet, say why for each stage."""
+"""Run an experiment: check the folder, do each stage not done yet and say why."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ Plans = Mapping[str, tuple[Context, Sequence[Stage]]]
 def plans_of(
     contexts: Mapping[str, Context], until: str = ""
 ) -> dict[str, tuple[Context, list[Stage]]]:
-    """The stages of each run; `until` names the last one to do. Errors as `plan` and `needed_for`."""
+    """Plan each run up to the stage `until`. Errors as `plan` and `needed_for`."""
     plans = {name: (context, plan(context)) for name, context in contexts.items()}
     return {
         name: (context, needed_for(stages, until) if until else stages)
@@ -41,9 +41,9 @@ def plans_of(
 
 
 def check_folders(plans: Plans, accept_changes: bool) -> None:
-    """Raise what would keep the runs from starting: `check_files`, `check_folder`, `check_given`, `check_free`.
+    """Raise what would keep the runs from starting; writes nothing.
 
-    Writes nothing.
+    Errors as `check_files`, `check_folder`, `check_given` and `check_free`.
     """
     for context, stages in plans.values():
         check_files(context.config, context.specs)
@@ -57,9 +57,9 @@ def check_folders(plans: Plans, accept_changes: bool) -> None:
 def describe_plan(
     contexts: Mapping[str, Context], until: str = "", *, accept_changes: bool = False
 ) -> tuple[list[str], UserError | None]:
-    """For --dry-run: a line per stage that the real run would look at, and the error it would end with before the first.
+    """Describe for --dry-run each stage, and the error that the run would start with.
 
-    Each stage that several runs share stands there once. Nothing is written and no model is loaded.
+    A stage that several runs share is listed once. Nothing is written and no model is loaded.
     """
     plans = plans_of(contexts, until)
     refusal = None
@@ -68,17 +68,14 @@ def describe_plan(
     except UserError as error:
         refusal = error
         if not all(is_whole(context) for context, _ in plans.values()):
-            return (
-                [],
-                refusal,
-            )  # no plan can be read off files of somebody else, or off links that lead nowhere
+            return [], refusal  # strange files, or links that lead nowhere, give no plan
     return described(scheduled(plans)), refusal
 
 
 def run_experiments(
     contexts: Mapping[str, Context], say: Say, *, accept_changes: bool = False, until: str = ""
 ) -> dict[str, Exception]:
-    """Do every stage that is not done of runs that share a store; which failed, and why.
+    """Do all unfinished stages of runs that share a store; return what failed and why.
 
     `until` names the last stage to do. Every stage that several runs need is done once, and stages
     of different runs side by side as `jobs` allows. A run alone raises its error: Stopped (by a
@@ -110,13 +107,11 @@ def run_experiments(
         for out in (contexts[name].run for name in failed):
             if out in new:
                 leave_nothing(out)
-    return {
-        name: failed[name] for name in contexts if name in failed
-    }  # in their order, whichever failed first
+    return {name: failed[name] for name in contexts if name in failed}  # in the runs' order
 
 
 def do_stages(plans: Plans, say: Say) -> dict[str, Exception]:
-    """Do what is not done, saying of each stage what happens and why; side by side where the configs allow.
+    """Do what is not done and say why; side by side where the configs allow.
 
     Returns the runs that failed and why; the error of a run alone is raised.
     """
@@ -146,7 +141,7 @@ def do_stages(plans: Plans, say: Say) -> dict[str, Exception]:
         return command_of(context.run, context.store, plugins, task.stage.name)
 
     def give_up(label: str, error: Exception) -> None:
-        """Go on with the runs that do not need this stage, and with those in whose name it may not fail."""
+        """Go on with runs that do not need this stage, or in whose name it may not fail."""
         failed[tasks[label].run] = error
         other = found.next_offer(label, failed)
         if other is None:
@@ -205,7 +200,7 @@ def scheduled(plans: Plans) -> Schedule:
 
 
 def do_stage(context: Context, stage: Stage, key: str) -> float:
-    """Do one stage in this process, unless another did it meanwhile; returns the seconds it took."""
+    """Do one stage here, unless another process did meanwhile; return the seconds."""
     started = time.monotonic()
     folder = stage_folder(context.run, stage, key, context.store)
     with locked((context.store or context.run) / ".locks" / folder.name, wait=True):
@@ -215,7 +210,7 @@ def do_stage(context: Context, stage: Stage, key: str) -> float:
 
 
 def do_only(context: Context, name: str) -> None:
-    """Do one stage of a run that another process owns: the child's side of `children.run_together`."""
+    """Do one stage of another process's run, as a child of `children.run_together`."""
     stages = plan(context)
     found = stage_keys(stages)
     stage = next(stage for stage in stages if stage.name == name)
@@ -224,7 +219,7 @@ def do_only(context: Context, name: str) -> None:
 
 
 def leave_nothing(run: Path) -> None:
-    """Remove a new run folder in which no stage left anything: an error of the user's must not leave half a run behind."""
+    """Remove a new run folder in which no stage left anything, after a user's error."""
     remove(run / ".locks")
     for path in run.iterdir():
         if path.is_symlink() and not path.exists():  # to a stage of a store that was never made
@@ -238,7 +233,7 @@ def leave_nothing(run: Path) -> None:
 
 
 def needed_for(stages: Sequence[Stage], until: str) -> list[Stage]:
-    """The stage named with those that belong to it, and all before that they need. ConfigError where there is none."""
+    """List a stage, those belonging to it and all they need. ConfigError if unknown."""
     by_name = {stage.name: stage for stage in stages}
     if until not in by_name:
         raise ConfigError(
@@ -257,7 +252,7 @@ def needed_for(stages: Sequence[Stage], until: str) -> list[Stage]:
 
 
 def record_environment(context: Context) -> None:
-    """Write env.json, plugins and processes included; versions that changed since the run began are said aloud."""
+    """Write env.json, plugins and processes included; warn of versions that changed."""
     path = context.run / "env.json"
     if path.is_file():
         before = read_json(path)["packages"]

@@ -1,7 +1,8 @@
-"""Models taught by an audited one: from where it started, on what it writes itself to public prompts (SPV-MIA).
+"""Models taught by an audited one, from its start, on its own texts (SPV-MIA).
 
-Each is a stage like any other (self_prompted_student ...), trained by the method seqkd with the audited model as teacher, and
-serves that model's attacks alone. Controls get theirs too: an attack that finds members of them finds no leak.
+It writes them to public prompts. Each model is a stage (self_prompted_student ...), trained by
+seqkd with the audited model as teacher, and serves that model's attacks alone. Controls get theirs
+too: an attack that finds members of them finds no leak.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ LESS = 5
 
 
 def asks_self_prompted(audit: AuditConfig) -> bool:
-    """Does an attack by name need such a model?"""
+    """Tell whether a named attack needs such a model."""
     from stillage.audit.attacks import ATTACKS
 
     chosen = [ATTACKS[name] for name in audit.attacks if name in ATTACKS]
@@ -29,15 +30,14 @@ def asks_self_prompted(audit: AuditConfig) -> bool:
 
 
 def self_prompted_specs(specs: Sequence[ModelSpec], config: Config) -> list[ModelSpec]:
-    """One for every audited model that is trained in this run; none where no attack asks for them.
+    """Copy each audited model that is trained in this run, if an attack asks for them.
 
     ConfigError where data.max_tokens leaves no room for a text.
     """
     if not asks_self_prompted(config.audit):
         return []
-    room = config.data.max_tokens - prompt_limit(
-        config.data.max_tokens, config.data.max_prompt_tokens
-    )
+    data = config.data
+    room = data.max_tokens - prompt_limit(data.max_tokens, data.max_prompt_tokens)
     params = (("decoding", "sampling"), ("max_new_tokens", str(room)))
     return [
         replace(
@@ -56,7 +56,7 @@ def self_prompted_specs(specs: Sequence[ModelSpec], config: Config) -> list[Mode
 
 
 def training_of(train: TrainConfig, epochs: float) -> TrainConfig:
-    """The audited model's own training for so many epochs (0: the published share of its own), without choosing weights."""
+    """Return the training for so many epochs (0: by LESS), without choosing weights."""
     plain = replace(train, keep="last", keep_checkpoints=0, validate_every=0.0)
     if epochs:
         return replace(plain, epochs=epochs, max_steps=0, max_trained_tokens=0)

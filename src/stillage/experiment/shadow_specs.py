@@ -1,4 +1,4 @@
-"""The models of the shadow pipelines: a teacher each, and a student distilled from it."""
+"""The models of the shadow pipelines: a teacher each, and its distilled student."""
 
 from __future__ import annotations
 
@@ -26,7 +26,8 @@ def shadow_specs(specs: Sequence[ModelSpec], n_shadows: int) -> list[ModelSpec]:
         raise ConfigError(
             "Shadow pipelines retrain the teacher, and this run does not train one.",
             f"audit.shadows: {n_shadows}; teacher: {'given' if teacher else 'none'}",
-            "Train the teacher on private records (teacher_train.epochs), or leave out audit.shadows.",
+            "Train the teacher on private records (teacher_train.epochs), or leave out "
+            "audit.shadows.",
         )
     learns = (
         student is not None

@@ -1,4 +1,4 @@
-"""The models of an experiment: what each starts from, what it is trained on, and who teaches it."""
+"""The models of an experiment: their starts, training records and teachers."""
 
 from __future__ import annotations
 
@@ -28,25 +28,26 @@ class ModelSpec:
     params: tuple[tuple[str, str], ...] = ()
     teacher: str = ""  # name of the model that teaches it
     pruned_from: str = ""  # name of the model whose blocks it starts from
-    base: ModelConfig | None = (
-        None  # or the model whose blocks it starts from, before anybody has trained it
-    )
-    starts_from: str = (
-        ""  # name of the model whose finished weights it starts from, instead of `start`
-    )
-    imitates: str = ""  # name of the model whose texts to public prompts it is trained on, for the attacks on that one
+    base: ModelConfig | None = None  # or that model itself, before any training
+    starts_from: str = ""  # name of the model whose finished weights replace `start`
+    imitates: str = ""  # name of the attacked model whose texts to public prompts it is trained on
     shadow: int = 0  # number of the shadow pipeline it belongs to, from 1; 0: none
 
     @property
     def is_trained(self) -> bool:
-        """Is it trained in this run?"""
+        """Whether it is trained in this run."""
         return self.train is not None
+
+    @property
+    def is_student(self) -> bool:
+        """Whether it is trained on public records like the main student, unlike INIT."""
+        return self.trained_on == "public" and self.name != INIT and not self.imitates
 
 
 def outside_specs(
     specs: Sequence[ModelSpec], config: Config, attacks: Sequence[Attack]
 ) -> list[ModelSpec]:
-    """The model that a run which trains is given as audit.reference, for the attacks; none where it is given none.
+    """List the model that a run which trains is given as audit.reference, if any.
 
     ConfigError where no attack asks it.
     """
@@ -58,28 +59,31 @@ def outside_specs(
     ):
         raise ConfigError(
             "No attack of this run asks the model that is given as audit.reference.",
-            f"audit.reference: {config.audit.reference}; audit.attacks: {' '.join(config.audit.attacks)}",
-            "Add reference_outside to audit.attacks (reference asks the student without a teacher, where there is one).",
+            f"audit.reference: {config.audit.reference}; audit.attacks: "
+            f"{' '.join(config.audit.attacks)}",
+            "Add reference_outside to audit.attacks (reference asks the student without a teacher, "
+            "where there is one).",
         )
     start = ModelConfig(path=config.audit.reference, revision=config.audit.reference_revision)
     return [ModelSpec(name=OUTSIDE, start=start)]
 
 
 def trains(options: TrainConfig) -> bool:
-    """Do the options ask for any training at all?"""
+    """Tell whether the options ask for any training at all."""
     return options.epochs > 0 or options.max_steps > 0 or options.max_trained_tokens > 0
 
 
 def model_specs(config: Config, method: Method, params: object) -> list[ModelSpec]:
-    """Every model that the config asks for, teachers before students.
+    """List every model that the config asks for, teachers before students.
 
-    params: the method's, checked. Raises ConfigError when there is no model, or a teacher that nobody trained.
+    params: the method's, checked. ConfigError without a model, or for an untrained teacher.
     """
     student_train = config.student_train if trains(config.student_train) else None
     if config.distill.minimal and ("distill" not in config.stages or student_train is None):
         raise ConfigError(
             "A student that is asked only for what is needed has to be trained, and no student is.",
-            f"distill.minimal: true; stages: {' '.join(config.stages)}; student is trained: {student_train is not None}",
+            f"distill.minimal: true; stages: {' '.join(config.stages)}; student is trained: "
+            f"{student_train is not None}",
             "Leave it out (--distill.minimal false), or train the student in this run.",
         )
     if "distill" not in config.stages:
@@ -101,13 +105,8 @@ def model_specs(config: Config, method: Method, params: object) -> list[ModelSpe
                 trained_on="private" if teacher_train else None,
             )
         )
-    clean = (
-        audits
-        and config.audit.counterfactual
-        and (with_teacher or pruned)
-        and teacher_train is not None
-    )
-    clean = clean and not lacks_counterfactual(config)
+    clean = audits and config.audit.counterfactual and not lacks_counterfactual(config)
+    clean = clean and (with_teacher or pruned) and teacher_train is not None
     if clean:
         found.append(
             ModelSpec(
@@ -124,9 +123,8 @@ def model_specs(config: Config, method: Method, params: object) -> list[ModelSpe
     if initial:
         found.append(initialised(config, student_train))
     students = [("student", "teacher", config.distill.params)]
-    students += [
-        ("student_counterfactual", "teacher_counterfactual", config.distill.params)
-    ] * clean
+    if clean:
+        students.append(("student_counterfactual", "teacher_counterfactual", config.distill.params))
     if config.distill.minimal:
         students.append((MINIMAL, "teacher", minimal_params(config, params)))
     for name, teacher, own_params in students:
@@ -160,39 +158,44 @@ def model_specs(config: Config, method: Method, params: object) -> list[ModelSpe
 
 
 def minimal_params(config: Config, params: object) -> dict[str, str]:
-    """The method's settings for the student that is asked only for what is needed.
+    """Return the method's settings for the student of the needed part alone.
 
-    params: the main student's, checked. ConfigError where nobody said where that ends, or the method cannot stop there.
+    params: the main student's, checked. ConfigError where the part's end is not set, or the method
+    cannot stop there.
     """
-    stops = {entry.name for entry in fields(params)} & {"stop_after"}  # pyright: ignore[reportArgumentType]
-    if not config.data.needed_until or not stops or "stop_after" in config.distill.params:
+    names = {entry.name for entry in fields(params)}  # pyright: ignore[reportArgumentType]
+    is_asked = "stop_after" in names and "stop_after" not in config.distill.params
+    if not config.data.needed_until or not is_asked:
         raise ConfigError(
             "No student can be asked only for what is needed.",
-            f"data.needed_until: {config.data.needed_until!r}; distill.method: {config.distill.method}; "
-            f"distill.params.stop_after: {config.distill.params.get('stop_after', '')!r}",
-            "Set data.needed_until to the text that ends the needed part, with --method seqkd without stop_after; or leave "
-            "this student out (--distill.minimal false).",
+            f"data.needed_until: {config.data.needed_until!r}; distill.method: "
+            f"{config.distill.method}; distill.params.stop_after: "
+            f"{config.distill.params.get('stop_after', '')!r}",
+            "Set data.needed_until to the text that ends the needed part, with --method seqkd "
+            "without stop_after; or leave this student out (--distill.minimal false).",
         )
     return {**config.distill.params, "stop_after": config.data.needed_until}
 
 
 def initialised(config: Config, student_train: TrainConfig) -> ModelSpec:
-    """The model that every student of this run starts from: fine-tuned alone, on public records.
+    """Specify the start that all students share, fine-tuned alone on public records.
 
-    ConfigError for a negative number of epochs, where the student is an adapter or cut from its teacher, and without a
-    validation.
+    ConfigError for negative epochs, without a validation, and where the student is an adapter or
+    cut from its teacher.
     """
     epochs, start = config.distill.init_epochs, config.student
     if epochs < 0 or start.lora_rank or start.adapter or start.prune_teacher_to:
         raise ConfigError(
             "This student cannot be fine-tuned before it is distilled.",
-            f"distill.init_epochs: {epochs:g}; student.lora_rank: {start.lora_rank}; student.adapter: "
-            f"{start.adapter or 'none'}; student.prune_teacher_to: {start.prune_teacher_to}",
+            f"distill.init_epochs: {epochs:g}; student.lora_rank: {start.lora_rank}; "
+            f"student.adapter: {start.adapter or 'none'}; student.prune_teacher_to: "
+            f"{start.prune_teacher_to}",
             "Leave out init_epochs, and give a fine-tuned student.path where one is needed.",
         )
     if not student_train.validate_every:
         raise ConfigError(
-            "A start that is fine-tuned first is that of the lowest validation loss, and nothing is validated.",
+            "A start that is fine-tuned first is that of the lowest validation loss, and nothing "
+            "is validated.",
             f"distill.init_epochs: {epochs:g}; student_train.validate_every: 0",
             "Set student_train.validate_every, e.g. to 1 (epoch).",
         )
@@ -231,19 +234,20 @@ def needed_parts(config: Config, specs: Sequence[ModelSpec]) -> tuple[Part, ...]
 
 
 def lacks_counterfactual(config: Config) -> bool:
-    """Has each part a file of its own, and none is there for the counterfactual teacher?"""
+    """Tell whether parts have files, and the counterfactual teacher's has none."""
     return bool(config.data.files) and "counterfactual" not in config.data.files
 
 
 def missing_controls(config: Config, specs: Sequence[ModelSpec]) -> list[str]:
-    """Which controls the config asks for and the run cannot have, and why; to be said before it starts."""
+    """Say which controls the config asks for and the run cannot have, and why."""
     named = {spec.name: spec for spec in specs}
     if not {"audit", "distill"} <= set(config.stages) or "teacher" not in named:
         return []
     found: list[str] = []
     if config.audit.counterfactual and named["teacher"].is_trained and lacks_counterfactual(config):
         found.append(
-            "no counterfactual teacher, no student of it: data.files names no counterfactual records"
+            "no counterfactual teacher, no student of it: data.files names no counterfactual "
+            "records"
         )
     if (
         config.audit.no_teacher
@@ -258,9 +262,9 @@ def missing_controls(config: Config, specs: Sequence[ModelSpec]) -> list[str]:
 
 
 def check_files(config: Config, specs: Sequence[ModelSpec]) -> None:
-    """ConfigError where a run of files, one per model, names none for a model that it cannot do without.
+    """ConfigError where data.files names no file for a part that the run needs.
 
-    Where data.train_on makes the model private or public of other files, only the finished split knows.
+    With data.train_on, which moves records between parts, only the finished split knows.
     """
     if config.data.train_on:
         return
@@ -269,7 +273,8 @@ def check_files(config: Config, specs: Sequence[ModelSpec]) -> None:
         raise ConfigError(
             f"No file is named for {', '.join(missing)}.",
             f"named: {', '.join(config.data.files)}",
-            f"Give --data.files.{missing[0]} FILE; or one pool as --data.source, from which all models are drawn.",
+            f"Give --data.files.{missing[0]} FILE; or one pool as --data.source, from which all "
+            "models are drawn.",
         )
 
 

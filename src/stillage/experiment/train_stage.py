@@ -1,4 +1,4 @@
-"""The training stages, one for each model that a run makes: gather what it learns from, and train."""
+"""The training stages, one per model: gather what it learns from, and train."""
 
 from __future__ import annotations
 
@@ -20,7 +20,6 @@ from stillage.experiment.inputs import (
 )
 from stillage.experiment.specs import INIT, ModelSpec, reads_corpus
 from stillage.models.limits import device_name, shortest_context
-from stillage.run.config import TrainConfig
 from stillage.run.folder import remove
 from stillage.types import Record
 
@@ -34,10 +33,11 @@ if TYPE_CHECKING:
 def train_model(context: Context, spec: ModelSpec, folder: Path) -> None:
     """Train one model, continuing from its newest good checkpoint if there is one.
 
-    Where several processes do the run, each of them calls this; the first then calls the others, and it alone writes.
+    Every process of a run calls this; the first then calls the others, and it alone writes.
     """
     from stillage.corpus.lm_text import PACKED
     from stillage.data.split import read_split
+    from stillage.distill.batches import as_long_as_with_a_teacher
     from stillage.distill.methods import METHODS
     from stillage.distill.settings import params_from
     from stillage.distill.task import TrainingTask
@@ -77,7 +77,10 @@ def train_model(context: Context, spec: ModelSpec, folder: Path) -> None:
         teacher = load_finished(context, teacher_spec, tokenizer)
     limit = shortest_context(student, teacher)
     method = METHODS[spec.method]
-    records = training_records(context, spec)
+    records, options = training_records(context, spec), spec.train
+    if spec.is_student:
+        prompts = len(split.records_by_part.get("public", ()))
+        options = as_long_as_with_a_teacher(options, len(records), prompts)
     with context.stop.deferred(), reporting(context, spec, folder) as report:
         task = TrainingTask(
             student=student,
@@ -95,9 +98,7 @@ def train_model(context: Context, spec: ModelSpec, folder: Path) -> None:
                 limit,
                 what=f"{spec.name}, validation",
             ),
-            options=as_long_as_with_a_teacher(
-                spec, len(records), len(split.records_by_part.get("public", ()))
-            ),
+            options=options,
             seed=derive(config.seed, "train", INIT if spec.name == INIT else kind),
             corpus=corpus,
         )
@@ -107,7 +108,7 @@ def train_model(context: Context, spec: ModelSpec, folder: Path) -> None:
 
 
 def training_records(context: Context, spec: ModelSpec) -> list[Record]:
-    """The records that a model is trained on: all of one kind, or what is drawn for a shadow's teacher, or for prompts.
+    """List a model's training records: of a part, a shadow's draw, or for prompts.
 
     Prompts alone are left out where the method trains on the records' own answers.
     """
@@ -126,36 +127,14 @@ def training_records(context: Context, spec: ModelSpec) -> list[Record]:
         pool = sorted(found, key=lambda record: record.id)
         return some_records(pool, most, context.config.seed, "self_prompt")
     method = METHODS[spec.method]
-    return (
-        with_answers(found)
-        if needs_answers(method, params_from(method, dict(spec.params)))
-        else found
-    )
-
-
-def as_long_as_with_a_teacher(spec: ModelSpec, count: int, prompts: int) -> TrainConfig:
-    """The model's options; a student that has fewer answers than there are prompts takes as many steps as one with a teacher.
-
-    count: the records that the model is trained on; prompts: the public ones. A budget of epochs alone would stop it early.
-    The start that all students have in common (INIT) has epochs of its own.
-    """
-    from stillage.distill.batches import steps_per_epoch
-
-    options = spec.train
-    assert options is not None
-    is_student = spec.trained_on == "public" and spec.name != INIT and not spec.imitates
-    if not is_student or count == prompts or options.max_steps or options.max_trained_tokens:
-        return options
-    return replace(
-        options,
-        max_steps=max(1, round(options.epochs * steps_per_epoch(prompts, options.batch_size))),
-    )
+    needs = needs_answers(method, params_from(method, dict(spec.params)))
+    return with_answers(found) if needs else found
 
 
 def corpus_of(
     context: Context, spec: ModelSpec, tokenizer: PreTrainedTokenizerFast, folder: Path
 ) -> PlainTextLoss | None:
-    """The plain text that a model is trained on beside its records, if any; only the first process packs it."""
+    """Open the plain text that a model also learns; only the first process packs it."""
     from stillage.corpus.lm_text import PACKED, open_corpus
 
     if not reads_corpus(context.config, spec):
@@ -182,7 +161,7 @@ def order_to_train(context: Context, spec: ModelSpec, folder: Path) -> dict[str,
 def reporting(
     context: Context, spec: ModelSpec, folder: Path
 ) -> Iterator[Callable[[dict[str, object]], None]]:
-    """Where a training's numbers go as they come: the progress bar, and the tracker if one is asked for."""
+    """Pass a training's numbers to the progress bar and, if asked for, the tracker."""
     from stillage.distill.track import Tracker
     from stillage.run.parse import to_plain
 
@@ -212,7 +191,7 @@ def reporting(
 def pruned_base(
     context: Context, spec: ModelSpec, tokenizer: PreTrainedTokenizerFast
 ) -> PreTrainedModel | None:
-    """The model cut from a teacher that a student starts from; None where it starts from its own folder or from scratch."""
+    """Cut a student's start from a teacher; None for its own folder or from scratch."""
     import torch
 
     from stillage.models.load import load_model

@@ -1,4 +1,4 @@
-"""Find and read a config: a YAML file, a run folder, a preset or a published script."""
+"""Find and read a config: a YAML file, a run folder, a preset or a script."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Run an experiment, or every point of a sweep, stopped and told of as the caller likes."""
+"""Run an experiment or a sweep with the caller's progress display and stop."""
 
 from __future__ import annotations
 
@@ -151,8 +151,8 @@ def check_audit(configs: Sequence[Config]) -> None:
     }
     if leaks:
         raise DataError(
-            "Records reached a training that must not see them: what was measured is no leak of the "
-            "teacher's.",
+            "Records reached a training that must not see them: what was measured is no leak of "
+            "the teacher's.",
             listed([f"{detail} ({out})" for out, detail in leaks.items()]),
             "Find out how they came there (provenance.parquet of that stage), and train it again.",
         )
@@ -166,6 +166,6 @@ def check_audit(configs: Sequence[Config]) -> None:
         raise ConfigError(
             "The audit's checks do not say valid, and --audit.strict is on.",
             f"verdict: {listed(failed)}",
-            "Read the checks at the top of the report; mend the split or give more records, or leave "
-            "out --audit.strict.",
+            "Read the checks at the top of the report; mend the split or give more records, or "
+            "leave out --audit.strict.",
         )

@@ -71,7 +71,8 @@ class Run:
     def plot_roc(self, attack: str = "") -> Figure:
         """Draw the ROC curve of every model under one attack.
 
-        attack: empty: the first that was asked for. The figure belongs to the caller: figure.savefig("roc.png").
+        attack: empty: the first that was asked for. The figure belongs to the caller:
+        figure.savefig("roc.png").
         """
         from matplotlib.figure import Figure
 

@@ -1,4 +1,4 @@
-"""Every divergence by name, and both losses of distillation without logits of every token."""
+"""Every divergence by name, and both losses of distillation without all logits."""
 
 from stillage.functional.chunked import DistillationSums, distillation_sums
 from stillage.functional.divergence import (

@@ -91,7 +91,8 @@ def distillation_sums(
     settings clash.
 
     Args:
-        divergence: a name of DIVERGENCES, or any function (p, q, **params) -> d of log-probabilities.
+        divergence: a name of DIVERGENCES, or any function (p, q, **params) -> d of
+            log-probabilities.
         gradient_weights: the proportion in which kd and ce will be added before `backward`. With
             another one the gradients are right too, but computed anew (about twice the time).
         chunk_tokens: positions at a time; None chooses by vocabulary and device.
@@ -198,7 +199,7 @@ class _Sums(torch.autograd.Function):
     """The two sums as one node of the graph, with gradients made beside the values."""
 
     @staticmethod
-    def forward(ctx: Any, plan: _Plan, *trained: Any) -> tuple[Tensor, Tensor]:  # noqa: ANN401 - torch's own signature
+    def forward(ctx: Any, plan: _Plan, *trained: Any) -> tuple[Tensor, Tensor]:  # noqa: ANN401
         """Compute the sums; keep the tensors and, where one is trained, its gradients."""
         ctx.set_materialize_grads(False)
         ctx.save_for_backward(*trained)
@@ -209,7 +210,10 @@ class _Sums(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, *grads: Tensor | None) -> tuple[Tensor | None, ...]:  # noqa: ANN401 # pyright: ignore[reportIncompatibleMethodOverride]
+    def backward(  # pyright: ignore[reportIncompatibleMethodOverride]
+        ctx: Any,  # noqa: ANN401
+        *grads: Tensor | None,
+    ) -> tuple[Tensor | None, ...]:
         """Scale the kept gradients; make them anew for another proportion."""
         plan, trained = ctx.plan, ctx.saved_tensors
         kd, ce = (0.0 if grad is None else float(grad) for grad in grads)

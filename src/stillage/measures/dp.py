@@ -1,4 +1,4 @@
-"""A lower bound on epsilon: who was a member by the toss of a coin, guessed from the models."""
+"""A lower bound on epsilon, from guesses of who was a member by a coin's toss."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ TAKES_ASIDE = ("nonmember_prefix", "member_prefix")
 
 
 def check_dp(config: Config) -> None:
-    """ConfigError where the bound could not be valid: no coins, or guesses that know of them.
+    """ConfigError where the bound is invalid: no coins, or guesses that know of them.
 
     All that the guesses rest on stands in the configuration, so that it is fixed before the run.
     """
@@ -40,8 +40,8 @@ def check_dp(config: Config) -> None:
         raise ConfigError(
             "A one-run audit of differential privacy needs a coin for each record, and a teacher "
             "trained on those it chose.",
-            f"data.inclusion: {data.inclusion}; data.files: {', '.join(data.files) or 'none'}; stages: "
-            f"{' '.join(config.stages)}; data.train_on: {data.train_on or 'none'}",
+            f"data.inclusion: {data.inclusion}; data.files: {', '.join(data.files) or 'none'}; "
+            f"stages: {' '.join(config.stages)}; data.train_on: {data.train_on or 'none'}",
             "Set data.inclusion bernoulli, and train in this run, on all private records; or leave "
             "out audit.dp.",
         )
@@ -74,8 +74,8 @@ def check_dp(config: Config) -> None:
     ]
     if aside or audit.max_records:
         raise ConfigError(
-            "These settings take records aside by what is known of them, so the coins of the others "
-            "would not be fair.",
+            "These settings take records aside by what is known of them, so the coins of the "
+            "others would not be fair.",
             f"attacks: {', '.join(aside) or 'none'}; audit.max_records: {audit.max_records}",
             "Leave out these attacks, and set audit.max_records 0.",
         )
@@ -108,7 +108,7 @@ def check_coins(split: Split, guesses: Sequence[int]) -> None:
 
 
 def measure_dp(given: MeasureInput) -> Measured:
-    """Bound every model's epsilon from the guesses (dp/canaries.parquet) of one attack."""
+    """Bound each model's epsilon from one attack's guesses (dp/canaries.parquet)."""
     import pyarrow as pa
 
     from stillage.audit.dp import canary_schema

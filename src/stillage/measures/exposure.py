@@ -1,4 +1,4 @@
-"""Canary exposure: how far a record's secret ranks above those that might have stood there."""
+"""Canary exposure: how far a record's secret ranks above others in its place."""
 
 from __future__ import annotations
 

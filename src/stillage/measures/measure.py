@@ -1,4 +1,4 @@
-"""One thing that is computed beside the attacks: its settings, its work, its section."""
+"""A measure beside the attacks: its settings, its computation, its section."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class Measured:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Measure:
-    """One measure: when it is made, what decides it, how it is computed, how it is shown."""
+    """One measure: when it is made, what decides it, how it is computed and shown."""
 
     name: str  # of its stage and its folder
     run: Callable[[MeasureInput], Measured]

@@ -11,7 +11,7 @@ from stillage.run.parse import typed
 
 
 def measure_params(audit: AuditConfig) -> Mapping[str, object]:
-    """Read the settings of every measure that has some; ConfigError for one that does not exist."""
+    """Read the settings of measures that have some; ConfigError for unknown ones."""
     own = {name: measure.params for name, measure in MEASURES.items() if measure.params}
     for name in audit.measures:
         if name not in MEASURES:

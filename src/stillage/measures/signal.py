@@ -1,4 +1,4 @@
-"""Teacher divergence: the teacher and its student against those that never met the members."""
+"""Teacher divergence: teacher and student against those that never met members."""
 
 from __future__ import annotations
 
@@ -20,7 +20,10 @@ TWINS = {"teacher", "teacher_counterfactual"}
 
 
 def measure_signal(given: MeasureInput) -> Measured:
-    """KL per record between each model and its twin: quantiles, and correlations with scores."""
+    """Measure each record's KL between a model and its twin.
+
+    Quantiles, and correlations with scores.
+    """
     from stillage.audit.signal import Signals, signal_results, signal_table
 
     settings, split = given.settings, given.records.split
@@ -88,7 +91,7 @@ def kl_of_pair(
 
 
 def student_scores(scores: pa.Table, attacks: Sequence[str]) -> dict[str, dict[str, float]]:
-    """The student's score of each record by id, of every attack that the configuration names."""
+    """Return the student's score of each record by id, for every attack asked for."""
     from stillage.audit.scores import Scores
 
     read = Scores(scores)

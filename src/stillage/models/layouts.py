@@ -1,4 +1,7 @@
-"""How a run lays prompts out: by its models' folders where nobody says, and whether all its models read the same text."""
+"""How a run lays prompts out, and whether all its models read the same text.
+
+Where nobody says, its models' folders decide.
+"""
 
 from __future__ import annotations
 
@@ -43,14 +46,20 @@ class Stated:
     def __str__(self) -> str:
         """A few words for a message."""
         said = {"chat": "a chat template of its own"}.get(self.layout, self.layout)
-        return f"{self.name} {self.place}: {said if self.template else 'alpaca, it has no chat template'}"
+        return (
+            f"{self.name} {self.place}: "
+            f"{said if self.template else 'alpaca, it has no chat template'}"
+        )
 
 
 def stated(name: str, path: str) -> Stated | None:
-    """What a local folder says, that of an adapter's base model where it has no tokenizer; None for one that is not here."""
+    """Return what a local folder states; None for one that is not here.
+
+    For an adapter without a tokenizer: what its base model's folder states.
+    """
     folder = Path(path)
     if not path or not folder.is_dir():
-        return None  # a hub id that may not have been fetched yet: each model is still read by the rule
+        return None  # a hub id, perhaps not fetched yet: each model is still read by the rule
     if (folder / ADAPTER).is_file() and not (folder / "tokenizer.json").is_file():
         try:
             folder = base_of(folder)
@@ -121,12 +130,16 @@ def check_templates(models: Sequence[Stated]) -> None:
 def by_the_folders(
     readers: Sequence[Stated], found: dict[str, Stated], reference: Stated | None, *, fetched: bool
 ) -> list[str]:
-    """What the folders' own layouts come to. readers: of what is used as it is, and of what is trained."""
+    """Say which layout the folders come to; refuse several.
+
+    readers: of what is used as it is, and of what is trained.
+    """
     if len({one.text for one in readers}) > 1:
         raise ConfigError(
             "The models lay prompts out differently, and they must read the same text.",
             listed(readers),
-            "Say which layout all of them read: --data.template alpaca, raw or chat (chat: each its own).",
+            "Say which layout all of them read: --data.template alpaca, raw or chat (chat: each "
+            "its own).",
         )
     if not readers:
         return [

@@ -1,4 +1,4 @@
-"""Where a model computes, how much it can read and write, and what its files are known by."""
+"""Where a model computes, how much it reads and writes, and its cache key."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def device_name() -> str:
 
 
 def shortest_context(*models: PreTrainedModel | None) -> int | None:
-    """Return the shortest context of the models, in tokens; None where none has a limit."""
+    """Return the models' shortest context in tokens; None where none has a limit."""
     from stillage.models.pair import context_of
 
     limits = [context_of(model) for model in models if model is not None]
@@ -28,7 +28,7 @@ def shortest_context(*models: PreTrainedModel | None) -> int | None:
 
 
 def stated_context(source: ModelConfig) -> int | None:
-    """Read from a model's config alone how many tokens it can read; None without a limit."""
+    """Read a model's context length in tokens from its config; None without a limit."""
     from transformers import AutoConfig
 
     from stillage.models.pair import context_in
@@ -43,7 +43,7 @@ def stated_context(source: ModelConfig) -> int | None:
 
 
 def weights_key(source: ModelConfig) -> str:
-    """Return what names a model's weights in a cache: the hashes of its folders' files."""
+    """Name a model's weights in a cache: by the hashes of its folders' files."""
     from stillage.models.identity import folder_hash
     from stillage.models.source import adapter_of, find
 
@@ -66,13 +66,16 @@ def special_ids(tokenizer: PreTrainedTokenizerFast) -> tuple[int, int]:
 
 
 def new_tokens(model: PreTrainedModel, asked: int, usual: int = 64) -> int:
-    """Return the most tokens of an answer: as asked for; 0: as usual, half the context at most."""
+    """Return the most tokens of an answer, at most half the context.
+
+    asked 0: as usual.
+    """
     context_tokens = shortest_context(model)
     return asked or (usual if context_tokens is None else max(1, min(usual, context_tokens // 2)))
 
 
 def prompt_room(model: PreTrainedModel, max_new_tokens: int, wanted: int) -> int:
-    """Return how many tokens a prompt may have so that the answer fits. ConfigError for none."""
+    """Return how many tokens a prompt may have beside its answer. ConfigError for 0."""
     context_tokens = shortest_context(model)
     room = wanted if context_tokens is None else min(wanted, context_tokens - max_new_tokens)
     if room < 1:

@@ -57,7 +57,7 @@ def load_tokenizer(path: str, revision: str = "") -> PreTrainedTokenizerFast:
 
 
 def checked_tokenizer(tokenizer: object, place: str) -> PreTrainedTokenizerFast:
-    """Return a tokenizer that can be used. ModelError for a slow one, or one without an end of text."""
+    """Return a usable tokenizer; ModelError for a slow one or one without end of text."""
     from transformers import PreTrainedTokenizerFast
 
     if not isinstance(tokenizer, PreTrainedTokenizerFast):

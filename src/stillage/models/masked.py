@@ -91,7 +91,8 @@ def load_masked(path: str, revision: str = "", device: str | torch.device = "cpu
             f"missing: {len(missing)}, e.g. {', '.join(missing[:3])}",
             "Give the folder of a model trained to fill gaps.",
         )
-    return masked(model.to(device), tokenizer, folder_hash(folder))  # pyright: ignore[reportArgumentType]
+    model.to(device)  # pyright: ignore[reportArgumentType]
+    return masked(model, tokenizer, folder_hash(folder))
 
 
 def masked(model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, key: str) -> Masked:

@@ -1,4 +1,7 @@
-"""What a run reads that lies outside its folder, by content: a changed file re-runs what depends on it."""
+"""What a run reads from outside its folder, hashed by content.
+
+A changed file re-runs what depends on it.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +20,10 @@ ONLY_OF_MODELS = ("generation_config.json", ADAPTER)
 
 
 def outside_data(config: Config) -> dict[str, str]:
-    """Hashes of the local files that records are read from. DataError when one is missing or cannot be read."""
+    """Hash the local files that records are read from.
+
+    DataError when one is missing or cannot be read.
+    """
     if config.data.files:
         sources = list(config.data.files.values())
     else:
@@ -40,7 +46,10 @@ def outside_data(config: Config) -> dict[str, str]:
 
 
 def outside_folder(path: str) -> dict[str, str]:
-    """sha256 of a local file, of a pattern's files, or of every file below a local folder; nothing for a hub id."""
+    """Hash a local file, a pattern's files or all files of a folder (sha256).
+
+    Nothing for a hub id.
+    """
     if not path:
         return {}
     if is_pattern(path):
@@ -57,7 +66,10 @@ def outside_folder(path: str) -> dict[str, str]:
 
 
 def outside_model(start: ModelConfig) -> dict[str, str]:
-    """Hashes of the local files that a model starts from: its folder, its adapter, and their base models."""
+    """Hash the local files that a model starts from.
+
+    Its folder, its adapter, and their base models.
+    """
     found: dict[str, str] = {}
     for path in filter(None, (start.path, start.adapter, start.config)):
         if Path(path).is_file():
@@ -67,8 +79,19 @@ def outside_model(start: ModelConfig) -> dict[str, str]:
     return found
 
 
+def weights_named(start: ModelConfig) -> str:
+    """Name a model's weights: the hashes of their files; of a hub id, name and commit."""
+    files = sorted(
+        digest for file, digest in outside_model(start).items() if ".safetensors" in Path(file).name
+    )
+    return " ".join(files) or f"{start.path} {start.revision}"
+
+
 def outside_tokenizer(path: str) -> dict[str, str]:
-    """Hashes of the local files that decide a tokenizer: an adapter's without one of its own are its base model's."""
+    """Hash the local files that decide a tokenizer.
+
+    An adapter's without one of its own are its base model's.
+    """
     folders = with_bases(path)
     if len(folders) > 1 and not (folders[0] / "tokenizer.json").exists():
         folders = folders[1:]
@@ -82,7 +105,7 @@ def outside_tokenizer(path: str) -> dict[str, str]:
 
 
 def with_bases(path: str) -> list[Path]:
-    """A local model folder, and where it is an adapter the folders of its base models, as far as they are local."""
+    """List a local model folder and, for an adapter, its local base models' folders."""
     found: list[Path] = []
     folder = Path(path)
     while path and folder.is_dir() and folder not in found:
@@ -99,7 +122,10 @@ def with_bases(path: str) -> list[Path]:
 
 
 def model_files(folder: Path) -> list[Path]:
-    """The files of a model folder that decide what the model or its tokenizer does; no notes, no older checkpoints."""
+    """List a model folder's files that decide what model or tokenizer do.
+
+    No notes, no older checkpoints.
+    """
     places = (folder, folder / "additional_chat_templates")
     return [
         file
@@ -111,7 +137,7 @@ def model_files(folder: Path) -> list[Path]:
 
 
 def tokenizer_source(config: Config) -> tuple[str, str]:
-    """Where the run's tokenizer comes from: (folder or hub id, revision); ("", "") means a new BPE."""
+    """Return the tokenizer's (folder or hub id, revision); ("", "") means a new BPE."""
     if config.tokenizer.path:
         return config.tokenizer.path, config.tokenizer.revision
     for group in (config.teacher, config.student):

@@ -7,16 +7,19 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from stillage.data.tokenise import encode_prompts, prompt_limit
 from stillage.errors import DataError
 from stillage.models.decoder import embedding_rows
+from stillage.models.limits import new_tokens, prompt_room, shortest_context
 from stillage.models.pair import check_context, check_ids
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from transformers import PreTrainedModel
+    from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
-    from stillage.types import Array
+    from stillage.run.config import Config
+    from stillage.types import Array, Record
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,3 +65,19 @@ class TextRules:
     def stops(self) -> frozenset[int]:
         """The ids that end a text."""
         return frozenset([self.eos_id] if isinstance(self.eos_id, int) else self.eos_id)
+
+
+def prompt_ids_of(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerFast,
+    records: Sequence[Record],
+    config: Config,
+) -> list[Array]:
+    """Lay out and cut prompts as in training, with room for the answer in the context."""
+    data, context = config.data, shortest_context(model)
+    limit = prompt_limit(data.max_tokens, data.max_prompt_tokens, context)
+    within = 0 if data.max_prompt_tokens else min(data.max_tokens, context or data.max_tokens)
+    room = prompt_room(model, new_tokens(model, config.generate.max_new_tokens), limit)
+    return encode_prompts(
+        records, tokenizer, template=data.template, max_prompt_tokens=room, within=within
+    )

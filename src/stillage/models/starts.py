@@ -20,14 +20,15 @@ def check_starts(
     if teacher.prune_teacher_to or keep < 0:
         raise ConfigError(
             "Only a student is cut from its teacher, to a number of blocks.",
-            f"teacher.prune_teacher_to: {teacher.prune_teacher_to}; student.prune_teacher_to: {keep}",
+            f"teacher.prune_teacher_to: {teacher.prune_teacher_to}; student.prune_teacher_to: "
+            f"{keep}",
             "Set student.prune_teacher_to to 1 or more, and leave out the teacher's.",
         )
     if keep and (student.source or student.config or student_train is None):
         raise ConfigError(
             "A student cut from its teacher has no other start, and has to be trained.",
-            f"student.prune_teacher_to: {keep}; student start: {student.source or student.config or 'none'}; "
-            f"trained: {student_train is not None}",
+            f"student.prune_teacher_to: {keep}; student start: "
+            f"{student.source or student.config or 'none'}; trained: {student_train is not None}",
             "Leave out student.path, student.adapter and student.config, and train it.",
         )
     for name, start, train in (
@@ -44,7 +45,8 @@ def check_starts(
             raise ConfigError(
                 f"The {name} gets a new adapter, and nothing trains it.",
                 f"{name}.lora_rank: {start.lora_rank}; {name}_train.epochs: 0",
-                f"Train the {name}, or leave out lora_rank ({name}.adapter merges one that exists).",
+                f"Train the {name}, or leave out lora_rank ({name}.adapter merges one that "
+                "exists).",
             )
 
 

@@ -25,7 +25,7 @@ def refused(path: Path, what: str, why: str, fix: str) -> ConfigError:
 
 
 def check_divergence(path: Path, name: str, entry: object) -> None:
-    """ConfigError unless it is a function of (p, q), and of settings that a method passes on."""
+    """ConfigError unless it is a function of (p, q) and of settings that methods pass."""
     what = f"DIVERGENCES[{name!r}]"
     if not callable(entry):
         raise refused(
@@ -43,7 +43,8 @@ def check_divergence(path: Path, name: str, entry: object) -> None:
         raise refused(
             path,
             what,
-            f"it takes {', '.join(strange)}; settings that a method can pass on: {', '.join(known)}",
+            f"it takes {', '.join(strange)}; settings that a method can pass on: "
+            f"{', '.join(known)}",
             "Use one of these names (values in [0, 1]), or make it a constant of the file.",
         )
 
@@ -54,7 +55,7 @@ def settings_of(divergence: Callable[..., Any]) -> tuple[str, ...]:
 
 
 def check_method(path: Path, name: str, entry: object) -> None:
-    """ConfigError unless it is a Method of that name whose settings can be read from text."""
+    """ConfigError unless it is that name's Method with settings readable from text."""
     what = f"METHODS[{name!r}]"
     if not isinstance(entry, Method):
         raise refused(
@@ -73,7 +74,8 @@ def check_method(path: Path, name: str, entry: object) -> None:
             raise refused(
                 path,
                 what,
-                f"setting {setting}: type {kind.__name__ if isinstance(kind, type) else kind}, default {shown}",
+                f"setting {setting}: type {kind.__name__ if isinstance(kind, type) else kind}, "
+                f"default {shown}",
                 "Make it bool, int, float, str or a Literal of words, with a default.",
             )
 
@@ -124,7 +126,7 @@ def check_query(path: Path, what: str, query: object) -> None:
 
 
 def check_measure(path: Path, name: str, entry: object) -> None:
-    """ConfigError unless it is a Measure of that name whose settings can be read from text."""
+    """ConfigError unless it is that name's Measure with settings readable from text."""
     what = f"MEASURES[{name!r}]"
     if not isinstance(entry, Measure):
         kind = f"it is of type {type(entry).__name__}"

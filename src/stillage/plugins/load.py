@@ -1,8 +1,9 @@
-"""Load a user's divergences, methods, attacks and measures from the file of --plugin.
+"""Load a user's divergences, methods, attacks and measures from --plugin's file.
 
 The file defines ordinary dictionaries, name -> entry, like those of the package: DIVERGENCES
-(functions (p, q) -> d), METHODS (types.Method), ATTACKS (types.Attack), MEASURES (measures.Measure).
-While a command runs they stand beside the package's own. A config never names such a file.
+(functions (p, q) -> d), METHODS (types.Method), ATTACKS (types.Attack), MEASURES
+(measures.Measure). While a command runs they stand beside the package's own. A config never names
+such a file.
 """
 
 from __future__ import annotations
@@ -50,9 +51,10 @@ class Plugin:
 
 
 def load(path: Path) -> Plugin:
-    """Run the file as a module and check what it defines; the package's dictionaries are left alone.
+    """Run the file as a module and check its tables; the package's are left alone.
 
-    ConfigError, with the place, where the file is missing, is no Python, raises, or defines something of another type.
+    ConfigError, with the place, where the file is missing, is no Python, raises, or defines
+    something of another type.
     """
     if not path.is_file():
         raise ConfigError(
@@ -72,7 +74,10 @@ def load(path: Path) -> Plugin:
 
 
 def run_module(path: Path, content: bytes, digest: str) -> ModuleType:
-    """The file's module, known to Python under a name of its own (dataclasses and type hints look it up there)."""
+    """Return the file's module, under a name of its own in sys.modules.
+
+    Dataclasses and type hints look it up there.
+    """
     module = ModuleType(f"stillage_plugin_{path.stem}_{digest[:8]}")
     module.__file__ = str(path.resolve())
     sys.modules[module.__name__] = module
@@ -112,9 +117,10 @@ def tables_of(path: Path, defined: Mapping[str, object]) -> dict[str, dict[str, 
         near = [
             name for name in defined if difflib.get_close_matches(name, TABLES, n=1, cutoff=0.7)
         ]
+        public = [name for name in defined if not name.startswith("_")]
         raise ConfigError(
             f"The plugin {path} adds nothing.",
-            f"defined: {', '.join(near or [name for name in defined if not name.startswith('_')][:8]) or 'nothing'}",
+            f"defined: {', '.join(near or public[:8]) or 'nothing'}",
             f"Define {', '.join(TABLES[:-1])} or {TABLES[-1]}: a dictionary from names to entries.",
         )
     found: dict[str, dict[str, Any]] = {name: {} for name in TABLES}
@@ -142,7 +148,10 @@ def tables_of(path: Path, defined: Mapping[str, object]) -> dict[str, dict[str, 
 
 @contextmanager
 def beside(table: dict[str, Any], new: Mapping[str, Any], path: Path, kind: str) -> Iterator[None]:
-    """Put the entries into one of the package's dictionaries while the body runs. ConfigError for a name that exists."""
+    """Put entries into a table of the package while the body runs.
+
+    ConfigError for a name that exists.
+    """
     for name in new:
         if name in table:
             raise ConfigError(
@@ -160,7 +169,7 @@ def beside(table: dict[str, Any], new: Mapping[str, Any], path: Path, kind: str)
 
 @contextmanager
 def merged(plugin: Plugin) -> Iterator[None]:
-    """While the body runs, everything that a plugin adds can be named like the package's own."""
+    """Let all that a plugin adds be named like the package's own while the body runs."""
     with ExitStack() as stack:
         if plugin.divergences:
             from stillage.functional.divergence import (
@@ -180,7 +189,8 @@ def merged(plugin: Plugin) -> Iterator[None]:
 def plugged(paths: Sequence[Path]) -> Iterator[tuple[Plugin, ...]]:
     """Load the files, and let what they add be named while the body runs.
 
-    ConfigError as `load`, for a name that exists, and for an error that a plugin's own code raises later on.
+    ConfigError as `load`, for a name that exists, and for an error that a plugin's own code raises
+    later on.
     """
     with ExitStack() as stack:
         plugins = []
@@ -208,9 +218,9 @@ def plugged(paths: Sequence[Path]) -> Iterator[tuple[Plugin, ...]]:
 
 
 def deciding(plugins: Sequence[Plugin], names: Sequence[str]) -> dict[str, dict[str, str]]:
-    """{"plugins": {file name: sha256}} for the settings of a stage that uses one of the names; {} where none is a plugin's.
+    """Return {"plugins": {file name: sha256}} for a stage that uses one of the names.
 
-    All plugins then, since one may use what another defines.
+    {} where none is a plugin's; else all plugins, since one may use what another defines.
     """
     if not any(name in plugin.names for plugin in plugins for name in names):
         return {}

@@ -12,8 +12,11 @@ from stillage.run.audit_config import AuditConfig
 from stillage.types import Result
 
 HARMLESS_AUC, HARMLESS_TPR = AuditConfig.harmless_auc, AuditConfig.harmless_tpr
-"""What an audit calls harmless where its settings say nothing (audit.harmless_auc, audit.harmless_tpr)."""
-NOT_COMPUTED = "The smallest leak that this audit would have found was not computed, so that its silence shows little."
+"""Harmless where audit.harmless_auc and audit.harmless_tpr are not set."""
+NOT_COMPUTED = (
+    "The smallest leak that this audit would have found was not computed, so that its silence "
+    "shows little."
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,7 +76,10 @@ def auc_limit(view: RunView, model: str) -> Limit:
     needed = max(
         (needed_of(view.result("detectable_auc", model, attack=name)) for name in over), default=0
     )
-    said = f"the AUC may be as high as {highest:.2f} ({words(attack)} attack), and harmless is below {harmless:g}"
+    said = (
+        f"the AUC may be as high as {highest:.2f} ({words(attack)} attack), and harmless is below "
+        f"{harmless:g}"
+    )
     return Limit(said=said, is_harmless=highest < harmless, needed=needed)
 
 
@@ -96,7 +102,8 @@ def upper_limit(row: Result, wider: float) -> float:
 def widening(view: RunView, model: str) -> float:
     """Tell how much further out joint limits lie than each attack's own.
 
-    That level is the one that audit/power.py reckons with; Bonferroni's where the run does not have it.
+    That level is the one that audit/power.py reckons with; Bonferroni's where the run does not have
+    it.
     """
     from scipy.special import ndtri
 
@@ -131,8 +138,8 @@ def tail_limit(view: RunView, model: str) -> Limit:
         )
     by = f" ({words(found.attack)} attack)" if together else ""
     said = (
-        f"up to {100 * found.high:.1f} % of members may be found at {100 * found.fpr:g} % false alarms{by},"
-        f" and harmless is below {100 * harmless:g} %"
+        f"up to {100 * found.high:.1f} % of members may be found at {100 * found.fpr:g} % false "
+        f"alarms{by}, and harmless is below {100 * harmless:g} %"
     )
     return Limit(said=said, is_harmless=found.high < harmless, needed=needed)
 
@@ -140,9 +147,8 @@ def tail_limit(view: RunView, model: str) -> Limit:
 def recital_limits(view: RunView, model: str) -> tuple[Limit, ...]:
     """Give the upper limit of what is recited of members beyond nonmembers.
 
-    None where nothing was to be recited.
-    needed: the records of each side that keep the limit below what is harmless where none of them is recited; not known
-    where so many were not enough.
+    None where nothing was to be recited. needed: the records of each side that keep the limit below
+    what is harmless where none of them is recited; not known where so many were not enough.
     """
     row = view.result("extraction_beyond_nonmembers", model)
     if row is None:
@@ -150,8 +156,8 @@ def recital_limits(view: RunView, model: str) -> tuple[Limit, ...]:
     harmless = float(view.setting("audit", "harmless_tpr", HARMLESS_TPR))
     needed = math.ceil(math.log((1 - row.level) / 2) / math.log1p(-harmless))
     said = (
-        f"up to {100 * row.high:.1f} % more may be recited of members than of nonmembers, and harmless is below"
-        f" {100 * harmless:g} %"
+        f"up to {100 * row.high:.1f} % more may be recited of members than of nonmembers, and "
+        f"harmless is below {100 * harmless:g} %"
     )
     return (
         Limit(
@@ -178,7 +184,10 @@ def smallest_words(view: RunView, model: str) -> str:
         said.append(f"{100 * tpr.value:.1f} % of members at {100 * tpr.fpr:g} % false alarms")
     if not said:
         return "No leak at all would have been found in so few records."
-    return f"Of leaks like these the {words(view.primary_attack)} attack would have found 4 in 5: {' or '.join(said)}."
+    return (
+        f"Of leaks like these the {words(view.primary_attack)} attack would have found 4 in 5: "
+        f"{' or '.join(said)}."
+    )
 
 
 def silent_teacher_words(view: RunView, model: str) -> str:

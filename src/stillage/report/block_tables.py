@@ -196,10 +196,11 @@ def blocks_table(view: RunView) -> Table | None:
         cells = (auc_cell(row) if row else Cell(text="") for row in whole.values())
         rows.append((Cell(text="none exchanged"), *cells))
     note = (
-        f"0.5 is chance; shaded: the interval lies above it; {level_words(view)}. Noise: how much the loss rises when the"
-        " block’s weights are shaken. Gradient: how little the record still pulls at them. Lens and probe read what is known"
-        " after the block. Exchanged: how much better the record is predicted than by the no-teacher student, once that"
-        " one’s block is put in."
+        f"0.5 is chance; shaded: the interval lies above it; {level_words(view)}. Noise: how much "
+        "the loss rises when the block’s weights are shaken. Gradient: how little the record still "
+        "pulls at them. Lens and probe read what is known after the block. Exchanged: how much "
+        "better the record is predicted than by the no-teacher student, once that one’s block is "
+        "put in."
     )
     heads = ("block", *(MEASURES[measure][0] for measure in columns))
     return Table(
@@ -245,7 +246,10 @@ def beyond_table(view: RunView) -> Table | None:
         else ""
     )
     gone = " Lost: AUC of the student as it is minus that with the block exchanged." if lost else ""
-    note = f"Differences of AUC; {level_words(view)}, each for itself; p-values, corrected together, are in results.parquet."
+    note = (
+        f"Differences of AUC; {level_words(view)}, each for itself; p-values, corrected together, "
+        "are in results.parquet."
+    )
     return Table(
         caption="What is its own in each block",
         columns=tuple(heads),
@@ -266,7 +270,10 @@ def profile_table(view: RunView, drawn: Sequence[Picture]) -> Table:
                 (*cells, Cell(text=str(block)), Cell(text=interval(row)))
                 for block, row in found.items()
             ]
-    note = "As CSV: figures/blocks_*.csv. Every record's score: blocks/scores.parquet in the run folder."
+    note = (
+        "As CSV: figures/blocks_*.csv. Every record's score: blocks/scores.parquet in the run "
+        "folder."
+    )
     return Table(
         caption="AUC by model, measure and block",
         columns=("model", "measure", "block", "AUC"),

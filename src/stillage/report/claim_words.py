@@ -71,7 +71,10 @@ def told(view: RunView, model: str, who: str, claim: Claim, *, leaks: bool) -> s
 
 def meaning(view: RunView, model: str, row: Result) -> str:
     """Say what an AUC means: "the loss attack picks ... 91 times in 100"."""
-    return f"the {words(row.attack)} attack {times_in_100(row.value)} (AUC {interval(row)}{chosen(view, model, row)})"
+    return (
+        f"the {words(row.attack)} attack {times_in_100(row.value)} (AUC "
+        f"{interval(row)}{chosen(view, model, row)})"
+    )
 
 
 def shows_auc(view: RunView, model: str) -> bool:
@@ -89,7 +92,10 @@ def chosen(view: RunView, model: str, row: Result) -> str:
     strongest = strongest_auc(view, model)
     if strongest is None or strongest.attack == row.attack:
         return f"; named first of {len(names)}"
-    return f"; named first of {len(names)}; the strongest: {by_attack(strongest)}, p = {tested.value:.2g}"
+    return (
+        f"; named first of {len(names)}; the strongest: {by_attack(strongest)}, p = "
+        f"{tested.value:.2g}"
+    )
 
 
 def controls(view: RunView, claim: Claim, *, only_reached: bool = False) -> str:
@@ -99,7 +105,8 @@ def controls(view: RunView, claim: Claim, *, only_reached: bool = False) -> str:
     """
     share = claim.row.metric in (*TAILS, "extraction_rate")
     said = [
-        f"{control_words(view, other.control)}: {percent(other.row) if share else interval(other.row)}"
+        f"{control_words(view, other.control)}: "
+        f"{percent(other.row) if share else interval(other.row)}"
         for other in claim.against
         if not (only_reached and other.is_above)
     ]
@@ -136,5 +143,8 @@ def recital_words(view: RunView, model: str) -> str:
     if claim.is_attributed:
         return f"It recites {numbers}{controls(view, claim)}."
     if claim.against:
-        return f"It recites {numbers}, not clearly more than a control{controls(view, claim, only_reached=True)}."
+        return (
+            f"It recites {numbers}, not clearly more than a "
+            f"control{controls(view, claim, only_reached=True)}."
+        )
     return f"It recites {numbers}; no control model shows how much of that is guessed."

@@ -1,9 +1,10 @@
 """What a model shows of the members, and whether it stands above its controls.
 
-The claims: the AUC of the strongest attack (the interval that holds for all attacks together), that of the attack that
-was named first, the share that each of the two finds at few false alarms, and the share recited. Each first has to lie
-above its own floor (chance, the false alarms, what is recited of nonmembers), and then above every control on the same
-records, by a test. A control that reads such texts worse than the model says nothing of what only a better reader sees.
+The claims: the AUC of the strongest attack (the interval that holds for all attacks together), that
+of the attack that was named first, the share that each of the two finds at few false alarms, and
+the share recited. Each first has to lie above its own floor (chance, the false alarms, what is
+recited of nonmembers), and then above every control on the same records, by a test. A control that
+reads such texts worse than the model says nothing of what only a better reader sees.
 """
 
 from __future__ import annotations
@@ -18,11 +19,11 @@ from stillage.report.words import CHANCE
 from stillage.types import Result
 
 TAILS = ("tpr_at_fpr", "family_tpr")
-"""Shares of members found: with each attack's own limits, and with limits that hold for all attacks together."""
+"""Shares of members found: with an attack's own limits, and with those for all attacks together."""
 AS_WELL = 1.1
-"""A control reads as well where it needs at most this many times the model's bits for a byte of a nonmember."""
+"""A control reads as well up to this many times the model's bits for a byte of a nonmember."""
 PAIRED = ("auc_beyond_control", "attributable_leak")
-"""Differences of AUCs on the same records; the second: the student's against its own counterfactual."""
+"""Differences of AUCs on the same records; the second: student against its counterfactual."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,8 +86,8 @@ def controls_of(view: RunView, model: str) -> tuple[str, ...]:
 def is_randomised(view: RunView, model: str) -> bool:
     """Tell whether a draw of this run decided who was a member of its training.
 
-    Then nothing but its training can tell the two apart, and the draw itself is the control. A student's way to the members
-    is longer; for it a control model is asked.
+    Then nothing but its training can tell the two apart, and the draw itself is the control. A
+    student's way to the members is longer; for it a control model is asked.
     """
     drawn = view.validity.get("drawn_by_us", view.split.get("drawn_by_us", False))
     return (
@@ -100,8 +101,8 @@ def is_randomised(view: RunView, model: str) -> bool:
 def reads_as_well(view: RunView, model: str, control: str) -> bool:
     """Tell whether a control reads unmet texts about as well as the model.
 
-    By their bits per byte on nonmembers; a model from the same recipe does. Where that was not measured, one from
-    elsewhere is taken not to.
+    By their bits per byte on nonmembers; a model from the same recipe does. Where that was not
+    measured, one from elsewhere is taken not to.
     """
     if control in (CLEAN, CLEAN_TEACHER):
         return True
@@ -156,8 +157,9 @@ def auc_claim(view: RunView, row: Result) -> Claim:
 def auc_above(view: RunView, row: Result, control: Result) -> bool:
     """Tell whether an AUC is above a control's.
 
-    By the paired test on the same records, or by intervals apart where there is none.
-    The attack that was named first is tested alone; one that was picked among several by the p that allows for all.
+    By the paired test on the same records, or by intervals apart where there is none. The attack
+    that was named first is tested alone; one that was picked among several by the p that allows for
+    all.
     """
     paired = difference(view, PAIRED, row.model, control.model, attack=row.attack)
     if paired is None or math.isnan(paired.low):
@@ -168,9 +170,10 @@ def auc_above(view: RunView, row: Result, control: Result) -> bool:
 def tail_claim(view: RunView, model: str) -> Claim | None:
     """Claim the share of members found at few false alarms; None without one.
 
-    Under the primary attack, at the lowest FPR that shows most; and under the attack that finds most at the lowest FPR,
-    with limits that hold for all attacks together (family_tpr). It shows something where its interval lies above the
-    false-positive rate, as asked for and as it was (both limits).
+    Under the primary attack, at the lowest FPR that shows most; and under the attack that finds
+    most at the lowest FPR, with limits that hold for all attacks together (family_tpr). It shows
+    something where its interval lies above the false-positive rate, as asked for and as it was
+    (both limits).
     """
     own = [
         row

@@ -18,9 +18,9 @@ def variants_table(
 ) -> Table:
     """Tabulate quality against leakage, a row per variant.
 
-    The one that leaks least (or answers best) first.
-    seeds: name of a variant -> its runs'. doubtful: variants of which a run is not valid, whose AUC is not shaded. A column
-    that no variant has a number for is left out.
+    The one that leaks least (or answers best) first. seeds: name of a variant -> its runs'.
+    doubtful: variants of which a run is not valid, whose AUC is not shaded. A column that no
+    variant has a number for is left out.
     """
     by = {(row.method, row.metric): row for row in results}
     aucs = [row for row in results if row.metric == "auc"]

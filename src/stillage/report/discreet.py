@@ -35,11 +35,11 @@ SCHEMA = (
     "distill.method",
     "distill.params",
 )
-"""Settings that name columns, attacks, methods and their parameters: words of a table's head or of our lists, no texts."""
+"""Settings that name columns, attacks, methods and parameters: known words, no private texts."""
 NAMED = ("run", "dataset")
 """Texts of a result that have names of their own in a report."""
 TYPED = ("stop_after", "path")
-"""In summary.json and env.json: texts that come from the configuration or the command line. All others are ours."""
+"""Texts in summary.json and env.json from the configuration or command line; others are ours."""
 
 
 def discreet(view: RunView, title: str) -> tuple[RunView, str]:
@@ -109,7 +109,7 @@ def hidden_hashes(row: Result, sight: Sight) -> Result:
     return replace(row, **shown)
 
 
-def walked(value: Any, change: Callable[[Keys, str], str], keys: Keys = ()) -> Any:  # noqa: ANN401 - JSON in, JSON out
+def walked(value: Any, change: Callable[[Keys, str], str], keys: Keys = ()) -> Any:  # noqa: ANN401
     """Nested JSON with every text that is no key changed, by its place."""
     if isinstance(value, str):
         return change(keys, value)

@@ -21,7 +21,10 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 GENERATIONS = 2  # test records shown, each answered by every model
-HIDDEN = "Texts are masked and records renamed by a key of the run folder; --show-text reveals them, scores and lengths."
+HIDDEN = (
+    "Texts are masked and records renamed by a key of the run folder; --show-text reveals them, "
+    "scores and lengths."
+)
 EXACT = ("score", "characters")
 """Columns that would confirm a guess at a text, to whoever has the model."""
 
@@ -72,7 +75,8 @@ def exposed_table(view: RunView, options: ReportConfig) -> Table | None:
         )
         rows.append((*cells, Cell(text=prefix), *(exact if sight.shows_all else ())))
     note = (
-        "Nonmembers above: share of nonmembers with at least that score, the false-alarm rate at which the record is found."
+        "Nonmembers above: share of nonmembers with at least that score, the false-alarm rate at "
+        "which the record is found."
     ) + ("" if sight.shows_all else f" {HIDDEN}")
     columns = (
         "record",

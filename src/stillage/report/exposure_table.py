@@ -47,12 +47,13 @@ def exposure_table(view: RunView) -> Table | None:
         return None
     column = str(view.setting("audit", "extract", "")) or "secret"
     note = (
-        f"The {column} of a record ranked among those of nonmembers put in its place, by the log-probability of the whole"
-        f" response: log2 of how many there are less log2 of its rank, mean over records; {level_words(view)}."
+        f"The {column} of a record ranked among those of nonmembers put in its place, by the "
+        "log-probability of the whole response: log2 of how many there are less log2 of its rank, "
+        f"mean over records; {level_words(view)}."
         + (f" Counting shows {ceiling:.2f} bits at most." if ceiling else "")
-        + " The extrapolation reads on from a curve fitted to the others (skew-normal), and is that curve’s word."
-        f" A secret that nobody planted ranks anywhere, which is {math.log2(math.e):.2f} bits on average."
-        " Carlini et al. 2019."
+        + " The extrapolation reads on from a curve fitted to the others (skew-normal), "
+        "and is that curve’s word. A secret that nobody planted ranks anywhere, which is "
+        f"{math.log2(math.e):.2f} bits on average. Carlini et al. 2019."
     )
     columns = (
         "model",

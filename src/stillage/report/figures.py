@@ -246,7 +246,10 @@ def histogram(view: RunView, model: str, values: Array, member: Array) -> Pictur
         handlelength=1.2,
         columnspacing=1,
     )
-    medians = f"median {np.median(values[member]):.3g} for members, {np.median(values[~member]):.3g} for nonmembers"
+    medians = (
+        f"median {np.median(values[member]):.3g} for members, {np.median(values[~member]):.3g} for "
+        "nonmembers"
+    )
     svg = render(
         figure,
         name=f"scores-{file_name(model)}",

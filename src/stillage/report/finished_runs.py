@@ -24,7 +24,7 @@ from stillage.run.store import check_store
 from stillage.types import Result
 
 METRICS = ("rouge_l", "exact_match", "needed_exact")
-"""Numbers between 0 and 1 that evaluate/samples.parquet may hold for each record, and evaluate/results.parquet their mean."""
+"""Numbers from 0 to 1: by record in evaluate/samples.parquet, means in evaluate/results.parquet."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,9 +43,9 @@ class Candidate:
 def candidates(folders: Sequence[Path]) -> tuple[list[Candidate], list[Path]]:
     """Find the finished runs among folders and points of grids, and what is not.
 
-    A run is finished when its audit is. One that asks for no audit, or any where no run was audited, is finished when its
-    evaluation is. DataError for a folder that is neither run nor grid, a run given by itself that is not finished, and a
-    point without its store.
+    A run is finished when its audit is. One that asks for no audit, or any where no run was
+    audited, is finished when its evaluation is. DataError for a folder that is neither run nor
+    grid, a run given by itself that is not finished, and a point without its store.
     """
     given: list[tuple[Path, str, bool]] = []  # run, name of its variant, is it a point of a grid
     for folder in folders:
@@ -136,7 +136,8 @@ def candidate(run: Path, name: str) -> Candidate:
 def variants(found: Sequence[Candidate], least: int = 2) -> dict[str, list[Candidate]]:
     """Name -> its runs by seed: those whose settings differ in nothing but the seed.
 
-    Names that two variants share become paths. DataError for fewer than `least`, or one seed of one given twice.
+    Names that two variants share become paths. DataError for fewer than `least`, or one seed of one
+    given twice.
     """
     alike: list[list[Candidate]] = []
     for one in found:
@@ -154,7 +155,8 @@ def variants(found: Sequence[Candidate], least: int = 2) -> dict[str, list[Candi
             group.append(one)
     if len(alike) < least:
         raise DataError(
-            "There is nothing to compare: at least two finished runs must differ in more than the seed.",
+            "There is nothing to compare: at least two finished runs must differ in more than the "
+            "seed.",
             f"finished: {', '.join(str(one.folder) for one in found) or 'none'}",
             "Give more runs, or finish the grid with the command that started it.",
         )
@@ -249,8 +251,8 @@ def quality_results(
 ) -> list[Result]:
     """Average quality, validation loss and trained tokens over a variant's seeds.
 
-    Student-t where several.
-    Those of one seed keep their own intervals. A number that a run lacks (a given model was not trained) gives no row.
+    Student-t where several. Those of one seed keep their own intervals. A number that a run lacks
+    (a given model was not trained) gives no row.
     """
     row = replace(base, method=name, attack="", level=level, n=len(runs), seeds=len(runs), unit="")
     results = []

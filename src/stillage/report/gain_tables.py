@@ -42,15 +42,24 @@ def gain_words(view: RunView) -> str:
     metric = gain.metric.removesuffix("_gain")
     student, alone = (view.result(metric, name) for name in (STUDENT, ALONE))
     if metric == "needed_exact":
-        said = f"the student is right on {percent(student)} of the needed answers, without a teacher on {percent(alone)}"
+        said = (
+            f"the student is right on {percent(student)} of the needed answers, without a teacher "
+            f"on {percent(alone)}"
+        )
     else:
-        said = f"the student has ROUGE-L {interval(student, 3)}, without a teacher {interval(alone, 3)}"
+        said = (
+            f"the student has ROUGE-L {interval(student, 3)}, without a teacher "
+            f"{interval(alone, 3)}"
+        )
     shown = f"{said} ({signed(gain)}){alone_words(view)}."
     if gain.low > 0:
         return f"Distilling helps: {shown}"
     if gain.high < 0:
         return f"Distilling costs quality here: {shown}"
-    return f"Distilling shows no gain here, a student without a teacher is not shown to be worse: {shown}"
+    return (
+        "Distilling shows no gain here, a student without a teacher is not shown to be worse: "
+        f"{shown}"
+    )
 
 
 def alone_words(view: RunView) -> str:
@@ -159,11 +168,20 @@ def halves_table(view: RunView) -> Table | None:
         "more than without a teacher",
         *(f"AUC, {words(attack)} attack" for attack in attacks),
     )
-    note = f"Quality on test records, the same for all models; differences are paired. {level_words(view)}."
+    note = (
+        "Quality on test records, the same for all models; differences are paired. "
+        f"{level_words(view)}."
+    )
     if skilled and (end := str(view.setting("data", "needed_until", ""))):
-        note += f" The needed part of an answer goes up to its first “{end}”; what follows is not judged here."
+        note += (
+            f" The needed part of an answer goes up to its first “{end}”; what follows is not "
+            "judged here."
+        )
     if MINIMAL in names:
-        note += f" The {words(MINIMAL)} never learned the rest, so that numbers over whole answers speak against it."
+        note += (
+            f" The {words(MINIMAL)} never learned the rest, so that numbers over whole answers "
+            "speak against it."
+        )
     return Table(
         caption="What each student can do, and what it gives away",
         columns=columns,

@@ -45,9 +45,10 @@ def slices_table(view: RunView) -> Table | None:
         )
         rows.append((alike(column), Cell(text=""), *map(p_cell, ps)))
     note = (
-        f"Members against nonmembers of the same group; {level_words(view)}, each for its group alone. p: of an AUC of 0.5,"
-        " adjusted for all groups of the model (Benjamini and Hochberg); shaded where it says so."
-        f" All alike: p of equal AUCs in all groups of a column.{more(groups)}"
+        f"Members against nonmembers of the same group; {level_words(view)}, each for its group "
+        "alone. p: of an AUC of 0.5, adjusted for all groups of the model (Benjamini and "
+        "Hochberg); shaded where it says so. All alike: p of equal AUCs in all groups of a "
+        f"column.{more(groups)}"
     )
     attack = words(next(row.attack for row in found))
     columns = ("group", "n", *(view.called(name) for name in models))
@@ -109,9 +110,10 @@ def rates_table(view: RunView) -> Table | None:
         for column in tested
     ]
     note = (
-        f"{level_words(view)}; n behind each. Found and taken for members: above the threshold that all nonmembers together"
-        " set, the intervals for this threshold. Quality: on the group's test records. All alike: p that all groups of a"
-        f" column have one true value (Welch), each number tested by itself.{more(groups)}"
+        f"{level_words(view)}; n behind each. Found and taken for members: above the threshold "
+        "that all nonmembers together set, the intervals for this threshold. Quality: on the "
+        "group's test records. All alike: p that all groups of a column have one true value "
+        f"(Welch), each number tested by itself.{more(groups)}"
     )
     caption = f"What the {view.called(model)} betrays and can do, by group"
     return Table(caption=caption, columns=("group", *columns), rows=tuple(body), note=note)

@@ -128,7 +128,7 @@ def page(
 def measured_sections(
     view: RunView, sections: Sequence[Section]
 ) -> list[tuple[str, str, list[Table]]]:
-    """Make the sections of the measures that have something to show: name, title, tables."""
+    """Make the sections of measures that have something to show: name, title, tables."""
     made = [
         (section.name, section.title, [without_dashes(one) or one for one in section.tables(view)])
         for section in sections
@@ -207,10 +207,11 @@ def split_words(view: RunView) -> str:
     if drawn is None:
         return "This run folder has no record of how the split was drawn."
     said = (
-        "Members and nonmembers were drawn at random from one pool by this run, and the draw is recorded."
+        "Members and nonmembers were drawn at random from one pool by this run, and the draw is "
+        "recorded."
         if drawn
-        else "The split was given, not drawn by this run: that members and nonmembers differ only in having been trained on "
-        "rests on whoever made the files."
+        else "The split was given, not drawn by this run: that members and nonmembers differ only "
+        "in having been trained on rests on whoever made the files."
     )
     if view.split.get("copies"):
         said = f"{said} {sentence(str(view.split['copies']))}"

@@ -33,10 +33,11 @@ def inheritance_table(view: RunView) -> Table | None:
         *(f"found again at {100 * fpr:g} % FPR" for fpr in fprs),
     )
     note = (
-        "Due to the teacher: the student’s AUC minus that of the same student from a teacher that never saw the members."
-        " Share that arrived: (student’s AUC − 0.5) / (teacher’s AUC − 0.5). Rank correlation: of teacher’s and student’s"
-        " scores, among members. Found again: of the members found through the teacher at that rate, those found"
-        f" through the student too. {level_words(view)}."
+        "Due to the teacher: the student’s AUC minus that of the same student from a teacher that "
+        "never saw the members. Share that arrived: (student’s AUC − 0.5) / (teacher’s AUC − 0.5). "
+        "Rank correlation: of teacher’s and student’s scores, among members. Found again: of the "
+        "members found through the teacher at that rate, those found through the student too. "
+        f"{level_words(view)}."
     )
     return Table(
         caption="The student beside its teacher", columns=columns, rows=tuple(rows), note=note
@@ -67,10 +68,10 @@ def sets_table(view: RunView) -> Table | None:
         "student’s, easy",
     )
     note = (
-        "The first column is a share of what the teacher recites or what is found through it, the others of the student’s."
-        " Easy: the student without a teacher has the record too."
-        " Intervals by Clopper and Pearson, near-duplicates counted once; of what is found, they hold at this sample's"
-        " thresholds, not for other nonmembers."
+        "The first column is a share of what the teacher recites or what is found through it, the "
+        "others of the student’s. Easy: the student without a teacher has the record too. "
+        "Intervals by Clopper and Pearson, near-duplicates counted once; of what is found, they "
+        "hold at this sample's thresholds, not for other nonmembers."
     )
     return Table(
         caption="Inherited, teacher-specific, easy", columns=columns, rows=tuple(rows), note=note
@@ -104,8 +105,8 @@ def curve_table(view: RunView) -> Table | None:
         *(name for label in shown for name in ("n members", f"student: {label}", "of nonmembers")),
     )
     note = (
-        "Rank: share of nonmembers that score below the record. Means over the members for which the teacher is above, and"
-        " over the nonmembers for which it is: what easy records reach."
+        "Rank: share of nonmembers that score below the record. Means over the members for which "
+        "the teacher is above, and over the nonmembers for which it is: what easy records reach."
     )
     return Table(
         caption=f"Mean {' and '.join(shown)} of the student, where the teacher’s is high",

@@ -24,7 +24,10 @@ def left_out_table(view: RunView) -> Table | None:
     )
     if not rows:
         return None
-    note = "These attacks were asked for and have no number here; nothing follows from that about the models."
+    note = (
+        "These attacks were asked for and have no number here; nothing follows from that about the "
+        "models."
+    )
     columns = ("attack", "models", "why")
     return Table(
         caption="Attacks that were left out", columns=columns, rows=rows, heads=3, note=note

@@ -119,7 +119,7 @@ class RunView:
         of_families = ("detectable_auc", "family_tpr")  # at the level that allows for all attacks
         return next((row.level for row in self.results if row.metric not in of_families), 0.95)
 
-    def setting(self, section: str, key: str, default: Any) -> Any:  # noqa: ANN401 - YAML is what its writer made it
+    def setting(self, section: str, key: str, default: Any) -> Any:  # noqa: ANN401
         """One value of config.yaml, or `default`."""
         found = self.config.get(section)
         value = found.get(key, default) if isinstance(found, Mapping) else default
@@ -173,7 +173,8 @@ def read_run(run: Path, measures: Sequence[str] = ()) -> RunView:
     if not (results or summaries or config_text):
         raise DataError(
             f"There is nothing to report in {run}.",
-            f"looked for: config.yaml, */summary.json, {', '.join(i for i in INPUTS if i.endswith('results.parquet'))}",
+            "looked for: config.yaml, */summary.json, "
+            f"{', '.join(i for i in INPUTS if i.endswith('results.parquet'))}",
             "Name the folder of a finished run (--out), or run one first: stillage run CONFIG.",
         )
     return RunView(

@@ -51,9 +51,9 @@ def memorized_table(view: RunView) -> Table | None:
         return None
     counted = "; ".join(f"{n} shadow pipelines" for n in sorted({row.shadows for row in means}))
     note = (
-        "How much better a record is known by pipelines that met it than by pipelines that did not: mean over members and"
-        f" nonmembers alike, interval over models ({counted}). Every record: audit/counterfactual.parquet."
-        f" {level_words(view)}."
+        "How much better a record is known by pipelines that met it than by pipelines that did "
+        f"not: mean over members and nonmembers alike, interval over models ({counted}). Every "
+        f"record: audit/counterfactual.parquet. {level_words(view)}."
     )
     columns = (
         "trained as",

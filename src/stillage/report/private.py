@@ -17,7 +17,7 @@ from stillage.run.folder import atomic
 MASK = "████"
 KEY_FILE = "report.key"
 NAMES_FILE = "report.names.json"
-"""In the run folder, beside `report/`: what the numbers of groups and the short names of records stand for."""
+"""Beside `report/`: what the numbers of groups and the short names of records stand for."""
 DIGEST = re.compile(r"\b(?:[0-9a-f]{64}|[0-9a-f]{16})\b")
 """A sha256, or the id of a record: 16 digits of one."""
 
@@ -92,7 +92,8 @@ def run_key(run: Path) -> bytes:
         raise DataError(
             f"{path} holds no key.",
             f"{len(key)} characters instead of 64 hexadecimal digits",
-            "Put the file back; or remove it: a new key is made, and with it other short names of records.",
+            "Put the file back; or remove it: a new key is made, and with it other short names of "
+            "records.",
         )
     return bytes.fromhex(key)
 

@@ -1,7 +1,7 @@
 """Masking what a free text has from private records alone.
 
-A model's answer, or words that somebody typed.
-Only such texts are searched. The report's own words are never: they hold nothing that was not put in on purpose (private.py).
+A model's answer, or words that somebody typed. Only such texts are searched. The report's own words
+are never: they hold nothing that was not put in on purpose (private.py).
 """
 
 from __future__ import annotations

@@ -65,10 +65,10 @@ def side_by_side(
 ) -> SideBySide:
     """Compare finished runs and points of grids on the same records.
 
-    Leakage and quality, by paired tests.
-    model: whose; empty: the student's, or the teacher's where no run has a student. attack: empty: the primary one.
-    is_strict: DataError for fewer than two variants, a pair that cannot be compared, or a model or attack that was not
-    audited; otherwise that is said, and what can be compared is.
+    Leakage and quality, by paired tests. model: whose; empty: the student's, or the teacher's where
+    no run has a student. attack: empty: the primary one. is_strict: DataError for fewer than two
+    variants, a pair that cannot be compared, or a model or attack that was not audited; otherwise
+    that is said, and what can be compared is.
     """
     found, unfinished = candidates(folders)
     named = variants(found, least=2 if is_strict else 1)
@@ -107,7 +107,8 @@ def side_by_side(
     if len(ends) > 1:
         results = [row for row in results if row.metric.removesuffix("_difference") != NEEDED]
         said.append(
-            f"the needed part does not end alike ({', '.join(ends)}), so that its share right is not compared"
+            f"the needed part does not end alike ({', '.join(ends)}), so that its share right is "
+            "not compared"
         )
     said += not_compared("leakage", refused) + not_compared("quality", apart)
     return SideBySide(
@@ -210,7 +211,8 @@ def warnings(
         said.append("nothing was audited, so that only quality is compared")
     elif len(audited) < len(named):
         said.append(
-            f"not audited, so that only quality is compared: {', '.join(n for n in named if n not in audited)}"
+            "not audited, so that only quality is compared: "
+            f"{', '.join(n for n in named if n not in audited)}"
         )
     doubtful = [
         f"{one.folder} ({one.verdict})"
@@ -220,7 +222,8 @@ def warnings(
     ]
     if doubtful:
         said.append(
-            f"did not pass the audit's checks, so that their numbers need not be leakage: {', '.join(doubtful)}"
+            "did not pass the audit's checks, so that their numbers need not be leakage: "
+            f"{', '.join(doubtful)}"
         )
     few = min((len(runs) for runs in named.values() if len(runs) > 1), default=ENOUGH_SEEDS)
     if few < ENOUGH_SEEDS:
@@ -245,6 +248,6 @@ def unequal_training(results: Sequence[Result]) -> list[str]:
         return []
     least, most = trained[0], trained[-1]
     return [
-        f"not trained equally: {most.method} on {thousands(most.value)} tokens, {most.value / least.value:.2g} times as many "
-        f"as {least.method} ({thousands(least.value)})"
+        f"not trained equally: {most.method} on {thousands(most.value)} tokens, "
+        f"{most.value / least.value:.2g} times as many as {least.method} ({thousands(least.value)})"
     ]

@@ -49,8 +49,9 @@ def signal_table(view: RunView) -> Table | None:
     if not rows:
         return None
     note = (
-        "KL divergence of the next-token distributions from the same model trained without the members, nats per token, mean"
-        " of each record. On the student’s own records it is all that can carry the leak. Rank correlation: of the teacher’s"
+        "KL divergence of the next-token distributions from the same model trained without the "
+        "members, nats per token, mean of each record. On the student’s own records it is all that "
+        "can carry the leak. Rank correlation: of the teacher’s"
         f" and the student’s KL over these records. {level_words(view)}." + shown_words(view)
     )
     columns = ("model", "records", "mean KL", "median", "90 %", "99 %", "rank correlation", "n")
@@ -82,7 +83,10 @@ def shown_words(view: RunView) -> str:
     if row is None or math.isnan(row.value):
         return ""
     attack = words(view.primary_attack)
-    return f" Among members, the teacher’s KL and the student’s {attack} score correlate at {interval(row)}."
+    return (
+        f" Among members, the teacher’s KL and the student’s {attack} score correlate at "
+        f"{interval(row)}."
+    )
 
 
 def dp_table(view: RunView) -> Table | None:

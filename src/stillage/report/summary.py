@@ -20,8 +20,8 @@ LINES = 10
 def summary_lines(view: RunView, judged: Verdict, *, title: str) -> list[str]:
     """Write the run in LINES lines at most.
 
-    Title, headline and what must be said of it, worst group, both halves, a line per model, recital.
-    The models give way where there are too many, in reading order.
+    Title, headline and what must be said of it, worst group, both halves, a line per model,
+    recital. The models give way where there are too many, in reading order.
     """
     lines = [f"{title}: {judged.badge}{checked(view)}", judged.headline]
     if judged.tone != "leak" and judged.detail:
@@ -53,7 +53,10 @@ def checked(view: RunView) -> str:
     checks = view.validity.get("checks", [])
     open_ = sum(bool(check.get("undecided") or check.get("says_nothing")) for check in checks)
     passed = sum(bool(check.get("passed")) for check in checks) - open_
-    said = f"; split {view.validity.get('verdict', 'unknown')}, {passed} of {len(checks)} checks passed"
+    said = (
+        f"; split {view.validity.get('verdict', 'unknown')}, {passed} of {len(checks)} checks "
+        "passed"
+    )
     return said + (f", {open_} could not tell" if open_ else "")
 
 

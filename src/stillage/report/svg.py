@@ -9,7 +9,7 @@ SVG = "http://www.w3.org/2000/svg"
 XLINK = "http://www.w3.org/1999/xlink"
 
 INK, FAINT = "#010101", "#020202"
-"""Stand-ins that figures draw with: text and axes follow the page's text colour, grids its rules."""
+"""Stand-ins in figures: text and axes follow the page's text colour, grids its rules."""
 
 PALETTE = {
     "#0072b2": "blue",
@@ -22,8 +22,10 @@ PALETTE = {
 """Okabe and Ito's colour-blind-safe colours; in the dark the page swaps blue for sky."""
 
 STANDALONE = (
-    "svg{color:#1d1d1b;background:#fff;font-family:'DejaVu Sans',Verdana,sans-serif}.k-faint{stroke:#d9d6cf}"
-    ".f-faint{fill:#d9d6cf}@media(prefers-color-scheme:dark){svg{color:#e8e6e1;background:#141517}.k-faint{stroke:#3a3b3d}"
+    "svg{color:#1d1d1b;background:#fff;font-family:"
+    "'DejaVu Sans',Verdana,sans-serif}.k-faint{stroke:#d9d6cf}"
+    ".f-faint{fill:#d9d6cf}@media(prefers-color-scheme:dark)"
+    "{svg{color:#e8e6e1;background:#141517}.k-faint{stroke:#3a3b3d}"
     ".f-faint{fill:#3a3b3d}.k-blue{stroke:#56b4e9}.f-blue{fill:#56b4e9}}"
 )
 
@@ -31,8 +33,8 @@ STANDALONE = (
 def tidy(source: str, *, name: str, title: str, description: str) -> str:
     """The figure as one `<svg>` element for a page.
 
-    Styles become attributes and classes (so that the page needs no inline style), ids are prefixed with `name`,
-    metadata is dropped, and title and description speak to screen readers.
+    Styles become attributes and classes (so that the page needs no inline style), ids are prefixed
+    with `name`, metadata is dropped, and title and description speak to screen readers.
     """
     root = ET.fromstring(source)  # our own figure, straight from matplotlib
     for parent in list(root.iter()):

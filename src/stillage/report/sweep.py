@@ -312,7 +312,10 @@ def caption(view: SweepView, picture: Picture | None) -> str:
     crosses = f"each variant with its {100 * view.level:g} % intervals"
     if picture is None or picture.name == "quality":
         return f"Quality, {crosses}."
-    return f"Quality (up is better) against membership AUC (right leaks more), {crosses}; 0.5 is chance."
+    return (
+        f"Quality (up is better) against membership AUC (right leaks more), {crosses}; 0.5 is "
+        "chance."
+    )
 
 
 def tables(view: SweepView) -> list[Table]:

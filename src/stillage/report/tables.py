@@ -36,7 +36,7 @@ QUALITY = {  # metric -> heading, digits
 OVERLAP = ("bleu", "chrf")
 PUBLISHED = "rouge_l_published"
 SOMETIMES = (*OVERLAP, "needed_exact", PUBLISHED)
-"""Columns that are left out where nobody measured them, or the published number is the one beside it."""
+"""Columns left out where not measured, or where the published number is the one beside it."""
 
 
 def signature_of(view: RunView, metric: str) -> str:
@@ -144,8 +144,9 @@ def auc_table(view: RunView) -> Table:
     ]
     counts = {row.n for row in view.results if row.metric == "auc" and row.model != "blind"}
     note = (
-        f"0.5 is chance, 1 tells every member from every nonmember; {level_words(view)}; n = {_range(counts)} records. "
-        f"Shaded: the interval lies above 0.5. The configuration names the first row first."
+        f"0.5 is chance, 1 tells every member from every nonmember; {level_words(view)}; n = "
+        f"{_range(counts)} records. Shaded: the interval lies above 0.5. The configuration names "
+        "the first row first."
     )
     if any(row.metric == "best_attack_p" for row in view.results):
         rows.append(
@@ -155,9 +156,10 @@ def auc_table(view: RunView) -> Table:
             )
         )
         note += (
-            " Best: how often shuffled membership makes the best of so many attacks look as good (near-duplicates stay"
-            " together). The best heads the page, with a wider interval that allows for the choice among"
-            " all of them; those of this table hold for each attack alone."
+            " Best: how often shuffled membership makes the best of so many attacks look as good "
+            "(near-duplicates stay together). The best heads the page, with a wider interval that "
+            "allows for the choice among all of them; those of this table hold for each attack "
+            "alone."
         )
     columns = ("attack", *(view.called(name) for name in models))
     caption = "Membership: AUC of each model under each attack"
@@ -207,8 +209,9 @@ def tpr_table(view: RunView, attacks: Sequence[str], caption: str) -> Table:
     pairs = [(f"TPR at {100 * fpr:g} % FPR", "achieved FPR") for fpr in fprs]
     columns = ("model", "attack", *(name for pair in pairs for name in pair), "without score")
     note = (
-        "The threshold comes from the nonmembers alone. The interval of a TPR is that of the true rate at this FPR, scatter"
-        " of the threshold included; the achieved FPR has Clopper and Pearson's. Near-duplicates count once."
+        "The threshold comes from the nonmembers alone. The interval of a TPR is that of the true "
+        "rate at this FPR, scatter of the threshold included; the achieved FPR has Clopper and "
+        "Pearson's. Near-duplicates count once."
     )
     return Table(caption=caption, columns=columns, rows=tuple(rows), heads=2, note=note)
 
@@ -253,7 +256,8 @@ def matched_prefix(view: RunView, model: str, part: str) -> str:
     rows = view.extraction.filter(chosen)
     if not rows.num_rows:
         return "–"
-    return f"{100 * float(np.mean(rows.column('matched_prefix').to_numpy() / rows.column('tokens').to_numpy())):.1f} %"
+    matched, tokens = (rows.column(name).to_numpy() for name in ("matched_prefix", "tokens"))
+    return f"{100 * float(np.mean(matched / tokens)):.1f} %"
 
 
 def blind_table(view: RunView) -> Table:
@@ -264,7 +268,8 @@ def blind_table(view: RunView) -> Table:
         if row.metric == "auc" and row.model == "blind"
     )
     note = (
-        "These attackers read the records, but no model. Clearly above 0.5 the two groups differ by themselves;"
-        " clearly below it by luck, or in a way that these attackers did not generalise."
+        "These attackers read the records, but no model. Clearly above 0.5 the two groups differ "
+        "by themselves; clearly below it by luck, or in a way that these attackers did not "
+        "generalise."
     )
     return Table(caption="Blind baselines", columns=("baseline", "AUC", "n"), rows=rows, note=note)

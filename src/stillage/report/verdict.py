@@ -1,8 +1,8 @@
 """What the run shows, in one sentence derived from its numbers.
 
-A leak is said only of a claim (report/claims.py) that stands above every control model. Without a control model the
-headline says that members are told apart, and what would show the cause. That nothing was found is green only where
-every upper limit is harmless (report/absence.py).
+A leak is said only of a claim (report/claims.py) that stands above every control model. Without a
+control model the headline says that members are told apart, and what would show the cause. That
+nothing was found is green only where every upper limit is harmless (report/absence.py).
 """
 
 from __future__ import annotations
@@ -31,8 +31,8 @@ Tone = Literal["leak", "clear", "invalid", "unknown"]
 UNDECIDED = "too few records to tell"
 SHIFT = "cannot tell leakage from a difference of the groups"
 REDRAW = (
-    "Next: draw members and nonmembers from one pool, at random, or audit a control model beside this one"
-    " (audit.reference), which shows how much the groups' own difference explains."
+    "Next: draw members and nonmembers from one pool, at random, or audit a control model beside "
+    "this one (audit.reference), which shows how much the groups' own difference explains."
 )
 
 
@@ -58,7 +58,10 @@ def verdict(view: RunView) -> Verdict:
         return _not_valid(view, stated)
     claim = _claim(view)
     if not stated:
-        note = "The split's validity was not checked (no audit/validity.json), so this may be a shift between the groups."
+        note = (
+            "The split's validity was not checked (no audit/validity.json), so this may be a shift "
+            "between the groups."
+        )
         tone: Tone = "unknown" if claim.tone == "clear" else claim.tone
         return replace(
             claim, badge=f"{claim.badge}, unchecked", tone=tone, detail=joined(note, claim.detail)
@@ -81,8 +84,8 @@ def _not_valid(view: RunView, stated: str) -> Verdict:
         sentence(stated) + " " + str(view.validity.get("headline", "") or _failed_checks(view))
     )
     detail = (
-        f"The numbers below stand as measured, but {why if undecided else ''} do not show what the training leaked"
-        f" ({shown})."
+        f"The numbers below stand as measured, but {why if undecided else ''} do not show what the "
+        f"training leaked ({shown})."
     )
     if undecided:
         detail = joined(detail, _needed_for_absence(view, model))
@@ -127,8 +130,8 @@ def _claim(view: RunView) -> Verdict:
         return _unattributed(view, model, who, max(shown, key=lambda claim: bool(claim.against)))
     if all(claim.row.high < CHANCE for claim in aucs):
         text = (
-            f"{who} scores its nonmembers above its members ({by_attack(aucs[0].row)}): an inverted score or a shifted"
-            " split, not a leak."
+            f"{who} scores its nonmembers above its members ({by_attack(aucs[0].row)}): an "
+            "inverted score or a shifted split, not a leak."
         )
         return Verdict(
             badge="below chance",
@@ -148,15 +151,22 @@ def _unattributed(view: RunView, model: str, who: str, shown: Claim) -> Verdict:
             f"{said}. What caused it is not known: {names} stays below, but reads such texts worse."
         )
         note = (
-            "A difference between the groups that only a better reader sees would look the same: what needs it is a control"
-            " from the same recipe (audit.counterfactual in a run that trains) or a reference that reads as well."
+            "A difference between the groups that only a better reader sees would look the same: "
+            "what needs it is a control from the same recipe (audit.counterfactual in a run that "
+            "trains) or a reference that reads as well."
         )
         return Verdict(
             badge="tells apart", tone="unknown", headline=text, detail=joined(note, others)
         )
     if shown.against:
-        text = f"{said}, but not clearly better than a control{controls(view, shown, only_reached=True)}."
-        note = "The difference may be chance: what both share (data, split, base model) may explain the score."
+        text = (
+            f"{said}, but not clearly better than a "
+            f"control{controls(view, shown, only_reached=True)}."
+        )
+        note = (
+            "The difference may be chance: what both share (data, split, base model) may explain "
+            "the score."
+        )
         return Verdict(badge="unclear", tone="unknown", headline=text, detail=joined(note, others))
     kind = (
         "the same teacher without them"
@@ -164,8 +174,14 @@ def _unattributed(view: RunView, model: str, who: str, shown: Claim) -> Verdict:
         else "a student from a teacher that never saw them"
     )
     more = "" if not controls_of(view, model) else " that this attack can be run on"
-    text = f"{said}. What caused it, {kind} or a reference model would show: no such control{more} was audited."
-    note = "To have one, leave audit.counterfactual on in a run that trains, or name a model with audit.reference."
+    text = (
+        f"{said}. What caused it, {kind} or a reference model would show: no such control{more} "
+        "was audited."
+    )
+    note = (
+        "To have one, leave audit.counterfactual on in a run that trains, or name a model with "
+        "audit.reference."
+    )
     return Verdict(badge="tells apart", tone="unknown", headline=text, detail=joined(note, others))
 
 
@@ -180,7 +196,10 @@ def _nothing_found(view: RunView, model: str, who: str, strongest: Claim) -> Ver
     through = f"{who[0].lower()}{who[1:]}"
     found = absence(view, model)
     detail = joined(found.detail, _others(view, model, strongest))
-    text = f"{count} the private records from nonmembers through {through}; {meaning(view, model, row)}."
+    text = (
+        f"{count} the private records from nonmembers through {through}; "
+        f"{meaning(view, model, row)}."
+    )
     if found.too_few:
         headline = f"No leak found, but too few records to tell: {text}"
         return Verdict(

@@ -65,7 +65,10 @@ def times_in_100(auc: float) -> str:
 
     "picks the member of a random pair of a member and a nonmember 81 times in 100".
     """
-    return f"picks the member of a random pair of a member and a nonmember {100 * auc:.0f} times in 100"
+    return (
+        f"picks the member of a random pair of a member and a nonmember {100 * auc:.0f} times in "
+        "100"
+    )
 
 
 def own_name(path: str) -> str:

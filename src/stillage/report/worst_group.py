@@ -22,7 +22,10 @@ def group_words(view: RunView) -> str:
     sure = [row for row in rows if row.low > 0.5 and row.p_adjusted <= 1 - row.level]
     named = f"{words(rows[0].attack)} attack"
     if not sure:
-        return f"None of {len(rows)} groups is told apart beyond chance, allowing for their number ({named})."
+        return (
+            f"None of {len(rows)} groups is told apart beyond chance, allowing for their number "
+            f"({named})."
+        )
     worst = max(sure, key=lambda row: row.value)
     others = {name: group_at(view, name, worst.dataset) for name in controls_of(view, model)}
     there = {
@@ -36,8 +39,9 @@ def group_words(view: RunView) -> str:
         else ""
     )
     return (
-        f"Told apart best of {len(rows)} groups: {worst.dataset}, AUC {interval(worst)} ({named}, n = {worst.n},"
-        f" p = {worst.p_adjusted:.2g} after correction for the number of groups){beside}"
+        f"Told apart best of {len(rows)} groups: {worst.dataset}, AUC {interval(worst)} ({named}, "
+        f"n = {worst.n}, p = {worst.p_adjusted:.2g} after correction for the number of "
+        f"groups){beside}"
         + (f" ({controls})." if controls else "; no control model shows the cause.")
     )
 

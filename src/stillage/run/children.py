@@ -1,7 +1,9 @@
-"""Independent stages side by side: one process each, so that a teacher and its counterfactual twin train at the same time.
+"""Independent stages side by side, one process each.
 
-A child runs `stillage run RUN --only STAGE`; it shares nothing with its siblings but the run folder, reports progress as
-JSON lines, and dies with its parent. Numbers do not depend on it: each process computes on `threads` threads either way.
+So a teacher and its counterfactual twin train at the same time. A child runs `stillage run RUN
+--only STAGE`; it shares nothing with its siblings but the run folder, reports progress as JSON
+lines, and dies with its parent. Numbers do not depend on it: each process computes on `threads`
+threads either way.
 """
 
 from __future__ import annotations
@@ -31,7 +33,7 @@ PARENT_DEATH_SIGNAL = 1  # PR_SET_PDEATHSIG of Linux's prctl
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Child:
-    """A stage in a process of its own, the thread that passes its progress on, and when it was started."""
+    """A stage's process, the thread that passes its progress on, and its start time."""
 
     process: subprocess.Popen[str]
     listener: threading.Thread
@@ -57,7 +59,7 @@ class Parent:
 
 
 def run_together(waiting: list[Stage], done: set[str], parent: Parent) -> None:
-    """Do waiting stages side by side, until at most one can start: the caller does that itself.
+    """Do waiting stages side by side until at most one can start, left to the caller.
 
     Takes what it starts out of `waiting` and puts what is finished into `done`. A signal is passed
     on, and Interrupted raised once every child has left its stage in a good state. A child that
@@ -138,7 +140,10 @@ def launch(name: str, command: Sequence[str], progress: Progress) -> Child:
 
 
 def listen(name: str, process: subprocess.Popen[str], progress: Progress) -> None:
-    """Pass a child's progress on until it ends; a line of somebody else's (a plugin's print) goes to standard error."""
+    """Pass a child's progress on until it ends.
+
+    A line that is not the child's (a plugin's print) goes to standard error.
+    """
     assert process.stdout is not None
     for line in (
         process.stdout
@@ -154,7 +159,7 @@ def listen(name: str, process: subprocess.Popen[str], progress: Progress) -> Non
 
 
 def end(running: Mapping[str, Child], number: int) -> None:
-    """Ask the children to stop, and wait until each has left its stage in a good state."""
+    """Ask the children to stop, and wait until each has left a good state."""
     for child in running.values():
         if child.process.poll() is None:
             child.process.send_signal(number)
@@ -163,10 +168,10 @@ def end(running: Mapping[str, Child], number: int) -> None:
 
 
 def die_with_parent(parent_pid: int) -> None:
-    """In a child: be killed when the parent dies (Linux), so that a stage never has two owners for long.
+    """Have this child killed when the parent dies (Linux), so a stage has one owner.
 
-    parent_pid: as the parent itself said it (it may be gone before this child has looked). Elsewhere the lock of the stage
-    makes the next owner wait.
+    parent_pid: as the parent itself said it (it may be gone before this child has looked).
+    Elsewhere the lock of the stage makes the next owner wait.
     """
     import ctypes
 
@@ -177,13 +182,16 @@ def die_with_parent(parent_pid: int) -> None:
 
 
 def parent_in(words: Sequence[str]) -> int:
-    """The process that started this child, by its command line; who started it by hand is its parent."""
+    """Return the process that started this child, by its command line.
+
+    Who started it by hand is its parent.
+    """
     said = [word.removeprefix(PARENT) for word in words if word.startswith(PARENT)]
     return int(said[0]) if said else os.getppid()
 
 
 class Lines:
-    """The child's side of the progress: JSON lines on standard output, a few a second at most."""
+    """The child's progress: JSON lines on standard output, a few a second at most."""
 
     def __init__(self, every_s: float = 0.5) -> None:
         """every_s: seconds between lines."""
@@ -191,7 +199,7 @@ class Lines:
         self.last_s = 0.0
 
     def show(self, name: str, facts: Mapping[str, Any]) -> None:
-        """Print the facts, unless the last line is too fresh; the end of a loop is always told."""
+        """Print the facts, unless the last line is too fresh; always a loop's end."""
         now = time.monotonic()
         is_end = ("total" in facts and facts.get("step") == facts["total"]) or (
             "of" in facts and facts.get("done") == facts["of"]

@@ -39,7 +39,7 @@ def place(row: Result) -> list[str | float]:
 def measured_row(
     row: Result, metric: str, interval: Interval, *, unit: str = "", n: int | None = None
 ) -> Result:
-    """Fill a metric and its interval into a row; n: the records behind it, where not the row's."""
+    """Fill a metric and its interval into a row; n: its records, if not the row's."""
     return dataclasses.replace(
         row,
         metric=metric,

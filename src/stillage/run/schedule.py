@@ -34,7 +34,7 @@ class Task:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Schedule:
-    """Every stage once, inputs first, by its label: "run: stage", or its name in a run alone."""
+    """Every stage once, inputs first, by label: "run: stage", or its name in one run."""
 
     offers: Mapping[str, Sequence[Task]]  # label -> the stage in the name of each run that needs it
     needs: Mapping[str, tuple[str, ...]]  # label -> labels of its inputs
@@ -51,13 +51,13 @@ class Schedule:
         return replace(self.offers[label][0].stage, name=label, inputs=self.needs[label])
 
     def next_offer(self, label: str, failed: Collection[str]) -> Task | None:
-        """Return the stage in the name of a run that did not fail, where that may end otherwise."""
+        """Return the stage in the name of a run not failed, where that may end otherwise."""
         left = [task for task in self.offers[label] if task.run not in failed]
         return left[0] if left and left[0].stage.name in CHECK_AHEAD else None
 
 
 def schedule(plans: Mapping[str, Planned]) -> Schedule:
-    """Sort out which stages are equal, and which of them are done. Reads, never writes.
+    """Sort out which stages are equal and which of them are done; writes nothing.
 
     plans: name of a run -> its stages; the name of a run alone is empty.
     """
@@ -98,7 +98,7 @@ def schedule(plans: Mapping[str, Planned]) -> Schedule:
 
 
 def described(found: Schedule) -> list[str]:
-    """Describe each stage: skip or run, its label, why, and how many points of a sweep it serves."""
+    """Describe each stage: skip or run, label, why, how many sweep points it serves."""
     several = len(found.of_run) > 1
     width = max([24, *(len(label) for label in found.tasks)]) if several else 24
     lines = []

@@ -1,14 +1,19 @@
-"""Grids: `sweep:` in a config lists values of settings; every combination is a run, and equal stages are done once.
+"""Sweeps: a run for every combination of values that `sweep:` in a config lists.
+
+Equal stages are done once.
 
     sweep:
       seed: [1, 2, 3]
       distill.method: [sft, kd]
       cases:
-        size: {small: {student.width: 64, student.layers: 2}, large: {student.width: 256, student.layers: 4}}
+        size:
+          small: {student.width: 64, student.layers: 2}
+          large: {student.width: 256, student.layers: 4}
 
 A case is several settings that change together; `--sweep.cases.size small` runs that one alone.
-Each grid point is an ordinary run folder under <out>/; its stages lie in <out>/store, named by their key, and the run
-folder links to them. Points that share a teacher therefore train it once, and a grid that is stopped goes on.
+Each grid point is an ordinary run folder under <out>/; its stages lie in <out>/store, named by
+their key, and the run folder links to them. Points that share a teacher therefore train it once,
+and a grid that is stopped goes on.
 """
 
 from __future__ import annotations
@@ -44,7 +49,10 @@ class Point:
 
 
 def swept(flat: Flat) -> tuple[Flat, dict[str, list[str]]]:
-    """Part the flat settings into those of every point and the lists to sweep over. ConfigError for an empty list."""
+    """Part the flat settings into every point's and the lists to sweep over.
+
+    ConfigError for an empty list.
+    """
     found = {
         path.removeprefix(SWEEP): words for path, words in flat.items() if path.startswith(SWEEP)
     }
@@ -57,10 +65,10 @@ def swept(flat: Flat) -> tuple[Flat, dict[str, list[str]]]:
 
 
 def points(base: Flat, lists: Mapping[str, Sequence[str]]) -> list[Point]:
-    """Every combination of the swept values, in order; the first setting varies slowest.
+    """List every combination of the swept values; the first setting varies slowest.
 
-    A value of several words separated by commas fills a list setting. ConfigError for a case that nobody defined, or as
-    `build` raises it.
+    A value of several words separated by commas fills a list setting. ConfigError for a case that
+    nobody defined, or as `build` raises it.
     """
     found = []
     for values in itertools.product(*lists.values()):
@@ -84,9 +92,10 @@ def points(base: Flat, lists: Mapping[str, Sequence[str]]) -> list[Point]:
 
 
 def check_overruled(flat: Flat, flags: Flat) -> None:
-    """ConfigError for a flag on a setting that the sweep sets in some point, or for two axes that set one.
+    """ConfigError for a flag on a setting that the sweep sets, or two axes on one.
 
-    flat: every setting, flags included. A setting of the config's own may be overruled: that is what a case is for.
+    flat: every setting, flags included. A setting of the config's own may be overruled: that is
+    what a case is for.
     """
     setters: dict[str, list[str]] = {}
     for axis, words in (
@@ -115,7 +124,10 @@ def check_overruled(flat: Flat, flags: Flat) -> None:
 
 
 def case(base: Flat, path: str, name: str) -> Flat:
-    """The settings of one case of the axis that `path` names. ConfigError when the config has none of that name."""
+    """Return the settings of one case of the axis that `path` names.
+
+    ConfigError when the config has none of that name.
+    """
     axis = path.removeprefix(AXIS)
     start = f"{CASE}{axis}."
     if start + name not in base:
@@ -143,7 +155,7 @@ def write_index(out: Path, grid: Sequence[Point], run_ids: Sequence[str]) -> Non
 
 
 def check_place(out: Path) -> None:
-    """ConfigError where the folder of a sweep holds a run, or files of somebody else; writes nothing."""
+    """ConfigError where a sweep's folder holds a run or strange files; writes nothing."""
     names = (
         sorted(path.name for path in out.iterdir() if path.name != ".lock") if out.is_dir() else []
     )
@@ -174,7 +186,7 @@ def leave_nothing(out: Path) -> None:
 
 
 def points_of(out: Path) -> list[dict[str, Any]]:
-    """The points of a sweep's folder: name, values, run. DataError where it holds none."""
+    """Read the points of a sweep's folder: name, values, run. DataError for none."""
     if not (out / "sweep.json").is_file():
         raise DataError(
             f"{out} is no sweep.",
@@ -185,15 +197,15 @@ def points_of(out: Path) -> list[dict[str, Any]]:
 
 
 def is_reported(out: Path, point: Mapping[str, Any]) -> bool:
-    """Is the point finished, to its report?"""
+    """Tell whether the point is finished, to its report."""
     return (out / point["name"] / "report" / MANIFEST).is_file()
 
 
 def gather(out: Path) -> int:
-    """Put the results of every finished point into <out>/results.parquet; returns how many points are finished.
+    """Write finished points' results to <out>/results.parquet; return their number.
 
-    Each swept setting is a column of its own type, by its full name (`distill.method`, `cases.size`); a swept seed is in the
-    column `seed` that every results.parquet has.
+    Each swept setting is a column of its own type, by its full name (`distill.method`,
+    `cases.size`); a swept seed is in the column `seed` that every results.parquet has.
     """
     every = points_of(out)
     finished = [point for point in every if is_reported(out, point)]
@@ -221,7 +233,10 @@ def point_state(out: Path, point: Mapping[str, Any], failed: Mapping[str, Except
 
 
 def typed_values(points: Sequence[Mapping[str, str]]) -> dict[str, dict[str, object]]:
-    """Setting -> value as written -> value: as whole numbers, numbers or switches where all of its values are, else text."""
+    """Return setting -> value as written -> value, typed if all of its values are.
+
+    As whole numbers, numbers or switches; else text.
+    """
     written: dict[str, list[str]] = {}
     for values in points:
         for path, value in values.items():

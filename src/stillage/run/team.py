@@ -1,10 +1,14 @@
-"""One run on several processes (`torchrun ... -m stillage run CONFIG`): who is who, and how the first calls the others.
+"""One run on several processes (`torchrun ... -m stillage run CONFIG`).
 
-The first process plans, locks, writes, evaluates and audits. The others wait; called to a training they take part in it, and
-they write nothing. They talk through the key-value store of torch.distributed, so that waiting needs no GPU and no timeout.
+Who is who, and how the first calls the others.
 
-Whoever fails says so in the store. A process that waits for it in a sum over all processes would never look there, so each
-has a thread that does, and that ends the process when it does not end by itself.
+The first process plans, locks, writes, evaluates and audits. The others wait; called to a training
+they take part in it, and they write nothing. They talk through the key-value store of
+torch.distributed, so that waiting needs no GPU and no timeout.
+
+Whoever fails says so in the store. A process that waits for it in a sum over all processes would
+never look there, so each has a thread that does, and that ends the process when it does not end by
+itself.
 """
 
 from __future__ import annotations
@@ -28,18 +32,21 @@ if TYPE_CHECKING:
 JOIN = timedelta(minutes=10)
 """How long processes wait for each other at the start."""
 COLLECTIVE = timedelta(minutes=30)
-"""How long a sum over all processes may take before they give up: nobody hangs for ever beside one that is stuck."""
+"""How long a sum over all processes may take before they give up beside one that is stuck."""
 POLL_S, GRACE_S, GOODBYE_S, SAVING_S = 0.05, 2.0, 20.0, 600.0
 
 
 def place() -> tuple[int, int]:
-    """(rank, number of processes) as torchrun, or whoever started this process, says; (0, 1) for one alone."""
+    """Return (rank, number of processes) as torchrun says; (0, 1) for one alone.
+
+    Or as whoever else started this process says.
+    """
     size = int(os.environ.get("WORLD_SIZE") or 1)
     return (int(os.environ.get("RANK") or 0), size) if size > 1 else (0, 1)
 
 
 def is_helper() -> bool:
-    """Is this one of several processes, and not the first?"""
+    """Tell whether this is one of several processes, and not the first."""
     return place()[0] > 0
 
 
@@ -53,16 +60,19 @@ class Team:
 
     @property
     def is_first(self) -> bool:
-        """Is this the process that plans and writes?"""
+        """Whether this is the process that plans and writes."""
         return self.rank == 0
 
     def call(self, order: Mapping[str, Any]) -> None:
-        """The first calls the others to take part in something; they get the order as it is (JSON)."""
+        """Call the other processes to take part in something, with an order (JSON)."""
         number = self.store.add("orders", 1)
         self.store.set(f"order/{number}", json.dumps(order))
 
     def orders(self) -> Iterator[dict[str, Any]]:
-        """The others: each order of the first, until it has no more. Interrupted when the first is gone."""
+        """Yield each order of the first process, until it has no more.
+
+        Interrupted when the first is gone.
+        """
         number = 1
         while True:
             with first_is_there():
@@ -79,7 +89,7 @@ class Team:
                 time.sleep(POLL_S)
 
     def failure(self) -> dict[str, Any] | None:
-        """What went wrong on another process: {"rank", "code", "text"}; None where nobody said so."""
+        """Return another process's failure: rank, code, text; None where none said so."""
         return json.loads(self.store.get("failed")) if self.store.check(["failed"]) else None
 
     def ended(self) -> int | None:
@@ -87,14 +97,17 @@ class Team:
         return int(self.store.get("ended")) if self.store.check(["ended"]) else None
 
     def end(self, code: int) -> None:
-        """The first: tell the others that it ends, and give them a moment to leave (it may own the store)."""
+        """Tell the other processes that the first ends, and give them a moment to leave.
+
+        It may own the store.
+        """
         self.store.set("ended", str(code))
         wait_until(lambda: self.store.add("left", 0) >= self.size - 1, GOODBYE_S / 2)
 
     def leave(self, code: int, text: str = "") -> bool:
-        """Another than the first: say why it ends (text), and wait until the first has ended, which may be saving.
+        """Say why this process, not the first, ends (text), and wait for the first's end.
 
-        False where the first did not end in time, so that nobody has shown the text.
+        It may be saving. False where it did not end in time, so that nobody has shown the text.
         """
         with contextlib.suppress(Exception):  # whatever broke, the exit code must get out
             if text:
@@ -110,7 +123,7 @@ class Team:
 
     @contextlib.contextmanager
     def watched(self) -> Iterator[None]:
-        """While the body runs, a thread ends this process should another have failed and the body not notice."""
+        """Run a thread that ends this process if another fails and the body hangs."""
         over = threading.Event()
         thread = threading.Thread(target=self.watch, args=(over,), daemon=True)
         thread.start()
@@ -121,7 +134,10 @@ class Team:
             thread.join()
 
     def watch(self, over: threading.Event) -> None:
-        """The thread: look for a failure (the first), or for a bad end of the first (the others), until it is over."""
+        """Look for another's failure or bad end, in a thread, until it is over.
+
+        The first looks for a failure, the others for a bad end of the first.
+        """
         with contextlib.suppress(Exception):  # a store that is gone: the body finds out
             while not over.wait(5 * POLL_S):
                 failed = self.failure() if self.is_first else None
@@ -178,7 +194,10 @@ def first_line(error: BaseException) -> str:
 
 
 def join() -> Team:
-    """Meet the other processes. ConfigError where they cannot be found, or there are more of them than GPUs."""
+    """Meet the other processes.
+
+    ConfigError where they cannot be found, or there are more of them than GPUs.
+    """
     import torch
     from torch import distributed
     from torch.distributed import PrefixStore  # pyright: ignore[reportPrivateImportUsage]
@@ -221,7 +240,7 @@ def part() -> None:
 
 
 def error_for_all(team: Team, error: BaseException) -> BaseException:
-    """The error to end with on the first process: another's, where that is why this one cannot go on."""
+    """Return the error to end with on the first process: another's, if that caused it."""
     from torch.distributed import DistError
 
     if not isinstance(error, Exception) or isinstance(error, UserError):
