@@ -1,1 +1,1 @@
-"""What a model betrays: membership, extraction, and whether the claim may be printed."""
+"""Audits of what a model knows of the records that it was trained on."""
