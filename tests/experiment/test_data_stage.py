@@ -63,11 +63,11 @@ def test_only_the_parts_that_the_run_needs_are_counted() -> None:
 
 
 def test_a_column_to_recite_must_be_there_where_it_is_audited() -> None:
-    audit = AuditConfig(extract="pin")
+    pin = Config(data=DataConfig(source="of_mine.jsonl"), audit=AuditConfig(extract="pin"))
     with pytest.raises(DataError, match="no column 'pin'"):
-        check_ahead(context_of(Config(audit=audit)), split_of(ENOUGH))
-    check_ahead(context_of(Config(audit=AuditConfig(extract="badge"))), split_of(ENOUGH))
-    check_ahead(context_of(Config(audit=audit, stages=("distill", "evaluate"))), split_of(ENOUGH))
+        check_ahead(context_of(pin), split_of(ENOUGH))
+    check_ahead(context_of(replace(pin, audit=AuditConfig(extract="badge"))), split_of(ENOUGH))
+    check_ahead(context_of(replace(pin, stages=("distill", "evaluate"))), split_of(ENOUGH))
 
 
 def test_a_value_that_does_not_stand_in_its_response_is_refused() -> None:

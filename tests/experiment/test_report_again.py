@@ -27,6 +27,9 @@ from stillage.run.stages import MANIFEST, STARTED, Stage, run_stage, stage_keys
 from stillage.run.stop import Stop
 
 
+STAGES = ("distill", "evaluate")
+
+
 def context_of(config: Config) -> Context:
     return make_context(config, Stop(), lambda *_: None)
 
@@ -61,7 +64,7 @@ def test_a_folder_without_a_run_has_nothing_to_report(tmp_path: Path) -> None:
 
 
 def test_settings_of_another_run_are_refused_and_those_of_the_page_are_not(tmp_path: Path) -> None:
-    config = Config(out=tmp_path / "run")
+    config = Config(out=tmp_path / "run", stages=STAGES)
     finished(config)
     check_settings(context_of(config))
     check_settings(context_of(replace(config, report=ReportConfig(examples=1), jobs=2)))
@@ -72,7 +75,7 @@ def test_settings_of_another_run_are_refused_and_those_of_the_page_are_not(tmp_p
 
 
 def test_a_finished_run_is_said_and_not_written_in_a_dry_run(tmp_path: Path) -> None:
-    context = finished(Config(out=tmp_path / "run"))
+    context = finished(Config(out=tmp_path / "run", stages=STAGES))
     said: list[str] = []
     before = sorted(context.run.rglob("*"))
     report_again(context, said.append, only_say=True)
@@ -80,13 +83,13 @@ def test_a_finished_run_is_said_and_not_written_in_a_dry_run(tmp_path: Path) -> 
 
 
 def test_a_live_process_keeps_its_run(tmp_path: Path) -> None:
-    context = finished(Config(out=tmp_path / "run"))
+    context = finished(Config(out=tmp_path / "run", stages=STAGES))
     with locked(context.run), pytest.raises(ConfigError, match="in use by a live process"):
         report_again(context, lambda _: None, only_say=True)
 
 
 def test_every_stage_that_is_missing_is_named_with_the_command_that_does_it(tmp_path: Path) -> None:
-    context = finished(Config(out=tmp_path / "run"))
+    context = finished(Config(out=tmp_path / "run", stages=STAGES))
     remove(context.run / "student")
     (context.run / "evaluate" / "made").write_text("changed")
     with pytest.raises(DataError, match="not finished") as caught:
@@ -97,7 +100,7 @@ def test_every_stage_that_is_missing_is_named_with_the_command_that_does_it(tmp_
 
 
 def test_the_stages_are_those_of_the_plan(tmp_path: Path) -> None:
-    context = finished(Config(out=tmp_path / "run"))
+    context = finished(Config(out=tmp_path / "run", stages=STAGES))
     planned = [stage.name for stage in plan(context)][:-1]
     assert stage_names(context) == planned
     report_of(context.run, __version__, ["data"])
@@ -107,7 +110,7 @@ def test_the_stages_are_those_of_the_plan(tmp_path: Path) -> None:
 def test_of_another_version_they_are_those_it_reported_and_those_begun_since(
     tmp_path: Path,
 ) -> None:
-    context = finished(Config(out=tmp_path / "run"))
+    context = finished(Config(out=tmp_path / "run", stages=STAGES))
     report_of(context.run, "0.0.1", ["data", "old_stage"])
     write_json(context.run / "teacher" / STARTED, {"key": "k"})
     assert stage_names(context) == ["data", "old_stage", "teacher"]
