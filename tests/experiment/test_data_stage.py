@@ -32,11 +32,11 @@ def records(part: str, count: int, response: str = "badge 7") -> list[Record]:
 
 
 def split_of(counts: Mapping[Part, int]) -> Split:
-    found = {part: records(part, count) for part, count in counts.items()}
+    found: dict[Part, list[Record]] = {part: records(part, count) for part, count in counts.items()}
     return Split(records_by_part=found, drawn_by_us=True, seed=1)
 
 
-ENOUGH = {part: LEAST_RECORDS[part] for part in PARTS}
+ENOUGH: dict[Part, int] = {part: LEAST_RECORDS[part] for part in PARTS}
 
 
 def test_the_least_records_are_enough() -> None:

@@ -26,7 +26,6 @@ from stillage.run.parse import to_yaml
 from stillage.run.stages import MANIFEST, STARTED, Stage, run_stage, stage_keys
 from stillage.run.stop import Stop
 
-
 STAGES = ("distill", "evaluate")
 
 

@@ -19,13 +19,17 @@ def no_secret(stage: str, settings: Mapping[str, Any]) -> str:
     return ""
 
 
+def writes(folder: Path) -> None:
+    (folder / "made.txt").write_text(folder.name)
+
+
 def stages(seed: int = 1, secret: str = "") -> list[Stage]:
     """Three stages in a row, of which the last has a secret."""
     return [
         Stage(
             name=name,
             settings={"seed": seed} if name == "data" else {},
-            work=lambda folder: (folder / "made.txt").write_text(folder.name),
+            work=writes,
             inputs=NAMES[max(0, position - 1) : position],
             secret=secret if name == "student" else "",
         )
