@@ -45,7 +45,7 @@ def test_the_least_records_are_enough() -> None:
 
 @pytest.mark.parametrize("part", PARTS)
 def test_one_record_less_is_too_few(part: Part) -> None:
-    counts = {**ENOUGH, part: ENOUGH[part] - 1}
+    counts: dict[Part, int] = {**ENOUGH, part: ENOUGH[part] - 1}
     with pytest.raises(DataError, match=f"part {part} has too few") as caught:
         check_ahead(context_of(Config()), split_of(counts))
     assert f"{part}: {counts[part]}, needed: {ENOUGH[part]}" in caught.value.values
