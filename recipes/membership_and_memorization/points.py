@@ -78,7 +78,7 @@ def categories(run: Path) -> Mapping[str, str]:
 
 
 def auc(runs: Sequence[Path], model: str, attack: str, category: str = "") -> Interval:
-    """Members against outsiders (of one category, if given), pooled over the seeds; near-duplicates count once."""
+    """Members against nonmembers (of one category, if given), pooled over the seeds; near-duplicates count once."""
     found = [scores(run, model, attack) for run in runs]
     if category:
         found = [
@@ -102,16 +102,16 @@ def of_category(one: RunScores, category_of: Mapping[str, str], category: str) -
 
 @cache
 def recitals(run: Path) -> tuple[Mapping, ...]:
-    """What each model recites of each member and outsider that has a token to recite."""
+    """What each model recites of each member and nonmember that has a token to recite."""
     rows = read_table(run / "audit" / "memorization.parquet").to_pylist()
-    sides = ("private", "outsiders")
+    sides = ("private", "nonmembers")
     return tuple(
-        row for row in rows if row["role"] in sides and np.isfinite(row["positional_accuracy"])
+        row for row in rows if row["part"] in sides and np.isfinite(row["positional_accuracy"])
     )
 
 
 def recited(runs: Sequence[Path], model: str, category: str = "") -> tuple[float, float, Interval]:
-    """Positional accuracy over the first 32 tokens of the answer: of members, of outsiders, and their difference.
+    """Positional accuracy over the first 32 tokens of the answer: of members, of nonmembers, and their difference.
 
     Of one category, if given.
 
@@ -124,7 +124,7 @@ def recited(runs: Sequence[Path], model: str, category: str = "") -> tuple[float
         for row in recitals(run)
         if row["model"] == model and not (category and categories(run)[row["id"]] != category)
     ]
-    is_member = np.array([row["role"] == "private" for row in rows])
+    is_member = np.array([row["part"] == "private" for row in rows])
     x = np.array([row["positional_accuracy"] for row in rows])
     clusters = cluster_numbers([row["id"] for row in rows], [row["group"] for row in rows])
     inside, outside = (

@@ -2,7 +2,7 @@
 
     python recipes/membership_and_memorization/table.py runs/membership_and_memorization [heatmaps/]
 
-AUC: members against outsiders, pooled over seeds. Recited: positional accuracy over the answer's first 32 tokens; whole:
+AUC: members against nonmembers, pooled over seeds. Recited: positional accuracy over the answer's first 32 tokens; whole:
 all of them exactly. Blocks: what each block of the student tells beyond the same block of the student without a teacher,
 mean and range over seeds. Near-duplicates count once in every interval. Points that are not finished are named.
 """
@@ -81,11 +81,11 @@ def print_recited(grid: Grid) -> None:
     """What is recited, and how good the model is."""
     lines = []
     for place, runs, model in rows(grid):
-        members, outsiders, gap = recited(runs, model)
-        shown = [f"{members:.3f}", f"{outsiders:.3f}", words(gap)]
+        members, nonmembers, gap = recited(runs, model)
+        shown = [f"{members:.3f}", f"{nonmembers:.3f}", words(gap)]
         whole = [
             f"{number(runs, model, 'extraction_rate', side):.3f}"
-            for side in ("private", "outsiders")
+            for side in ("private", "nonmembers")
         ]
         quality = [
             f"{number(runs, model, 'rouge_l'):.3f}",
@@ -94,10 +94,10 @@ def print_recited(grid: Grid) -> None:
         lines.append([place.family, place.size, place.method, *shown, *whole, *quality])
     head = [
         "recited, members",
-        "outsiders",
+        "nonmembers",
         "difference",
         "whole, members",
-        "outsiders",
+        "nonmembers",
         "ROUGE-L",
         "bits per byte",
     ]
@@ -129,7 +129,7 @@ def print_categories(grid: Grid) -> None:
             [name, *(words(recited(found, model, name)[2]) for model, found in runs.items())]
             for name in names
         ]
-        print_table(["recited, members minus outsiders", *runs], lines)
+        print_table(["recited, members minus nonmembers", *runs], lines)
 
 
 def print_blocks(grid: Grid) -> None:

@@ -9,6 +9,8 @@ import pytest
 
 from stillage.cli import VERBS, main
 from stillage.cli.help import COMMON, PARTS, USES, plan_help
+from stillage.distill.methods import METHODS
+from stillage.distill.settings import setting_fields
 from stillage.run.config import Config
 from stillage.run.flags import setting_kinds
 from stillage.run.setting_texts import setting_rows
@@ -111,3 +113,11 @@ def test_help_verb_section_is_verb_help_section(capsys: Printed) -> None:
 def test_all_explains_the_settings_of_a_small_verb(capsys: Printed) -> None:
     text = shown(["generate", "--help", "all"], capsys)
     assert "(default: 16384) Tokens in one forward pass, padding included. Halved" in text
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_every_flag_of_a_method_in_the_help_can_be_typed(name: str, capsys: Printed) -> None:
+    page = shown(["run", "--method", name, "--help", "distill"], capsys)
+    flags = re.findall(r"--distill\.params\.([\w.-]+)", page)
+    known = setting_fields(METHODS[name].params)
+    assert {flag.replace("-", "_") for flag in flags} == set(known)

@@ -10,13 +10,11 @@ import pytest
 
 from stillage.cli import main
 from stillage.errors import ConfigError
-from stillage.run.flags import from_flags
-from stillage.run.folder import read_table, remove, write_json
+from stillage.run.folder import remove
 from stillage.run.lock import locked
 from stillage.run.parse import from_yaml
-from stillage.run.results import read_results, schema, write_results
-from stillage.run.sweep import check_overruled, gather, points, swept, typed_values
-from stillage.types import Result
+from stillage.run.results import read_results
+from stillage.run.sweep import check_overruled
 
 SMALL = (
     "run biographies --jobs 1 --data.people 24 --tokenizer.vocab-size 400 "
@@ -85,40 +83,6 @@ def test_a_copy_that_followed_the_links_goes_on(tmp_path: Path) -> None:
     assert len(list((copy / "store").glob("data-*"))) == 2
 
 
-def test_swept_shares_are_scaled_as_those_of_flags_are() -> None:
-    text = "data: {shares: {private: 0.25, public: 0.5, nonmembers: 0.25}}\nsweep: {data.shares.private: [0.25, 0.4]}"
-    flat, lists = swept(from_yaml(text, "here"))
-    shares = [point.config.data.shares for point in points(flat, lists)]
-    assert [share["private"] for share in shares] == [0.25, 0.4] and shares[1][
-        "public"
-    ] == pytest.approx(0.4)
-    assert [sum(share.values()) for share in shares] == pytest.approx([1.0, 1.0])
-    flat, lists = swept(
-        from_yaml(
-            text.replace("private: [0.25, 0.4]", "private: [0.4], data.shares.public: [0.3]"), ""
-        )
-    )
-    assert points(flat, lists)[0].config.data.shares == pytest.approx(
-        {"private": 0.4, "public": 0.3, "nonmembers": 0.3}
-    )
-
-
-def test_a_sweep_is_every_combination_and_an_empty_one_is_refused() -> None:
-    flat, lists = swept(
-        {"seed": ["1"], "sweep.seed": ["1", "2"], "sweep.audit.attacks": ["loss,zlib", "loss"]}
-    )
-    grid = points(flat, lists)
-    assert [(point.config.seed, point.config.audit.attacks) for point in grid] == [
-        (1, ("loss", "zlib")),
-        (1, ("loss",)),
-        (2, ("loss", "zlib")),
-        (2, ("loss",)),
-    ]
-    assert len({point.config.out for point in grid}) == 4
-    with pytest.raises(ConfigError, match="needs values"):
-        swept({"sweep.seed": []})
-
-
 CASES = """
 distill: {method: kd}
 sweep:
@@ -128,96 +92,6 @@ sweep:
       sft: {distill.method: sft}
       gkd: {distill.method: gkd, distill: {params: {max_new_tokens: 8}}, student.width: 64}
 """
-
-
-def test_swept_values_have_the_type_that_all_of_them_are() -> None:
-    values = [
-        {
-            "seed": "1",
-            "student_train.lr_peak": "1e-3",
-            "audit.attacks": "loss,zlib",
-            "distill.params.k": "3",
-            "cases.size": "1",
-            "student.path": "5",
-            "audit.blocks": "true",
-        },
-        {
-            "seed": "2",
-            "student_train.lr_peak": "2",
-            "audit.attacks": "7",
-            "distill.params.k": "x",
-            "cases.size": "2",
-            "student.path": "6",
-            "audit.blocks": "False",
-        },
-    ]
-    found = {path: list(read.values()) for path, read in typed_values(values).items()}
-    assert found == {
-        "seed": [1, 2],
-        "student_train.lr_peak": [0.001, 2.0],
-        "audit.attacks": ["loss,zlib", "7"],
-        "distill.params.k": ["3", "x"],
-        "cases.size": [1, 2],
-        "student.path": ["5", "6"],
-        "audit.blocks": [True, False],
-    }
-
-
-def test_a_swept_seed_is_the_column_that_every_table_has(tmp_path: Path) -> None:
-    points = []
-    for seed in (2, 10):
-        row = Result(
-            run=f"r{seed}",
-            stage="audit",
-            model="student",
-            metric="auc",
-            value=0.5,
-            seed=seed,
-            method="kd",
-        )
-        name = f"seed={seed}"
-        write_results(tmp_path / name / "report" / "results.parquet", [row])
-        write_json(tmp_path / name / "report" / "manifest.json", {})
-        points.append(
-            {"name": name, "values": {"seed": str(seed), "distill.method": "kd"}, "run": f"r{seed}"}
-        )
-    write_json(
-        tmp_path / "sweep.json",
-        {"points": [*points, {"name": "seed=3", "values": {"seed": "3"}, "run": "r3"}]},
-    )
-    assert gather(tmp_path) == 2
-    table = read_table(tmp_path / "results.parquet")
-    assert table.column_names == [*schema().names, "distill.method"]
-    assert table.column("seed").to_pylist() == [10, 2] and set(
-        table.column("method").to_pylist()
-    ) == {"kd"}
-
-
-def test_a_case_is_several_settings_at_once() -> None:
-    flat, lists = swept(from_yaml(CASES, "grid.yaml"))
-    grid = points(flat, lists)
-    assert [point.name for point in grid] == [
-        "seed=1_method=sft",
-        "seed=1_method=gkd",
-        "seed=2_method=sft",
-        "seed=2_method=gkd",
-    ]
-    assert [point.config.distill.method for point in grid] == ["sft", "gkd"] * 2
-    assert [point.config.distill.params for point in grid[:2]] == [{}, {"max_new_tokens": "8"}]
-    assert [point.config.student.width for point in grid[:2]] == [128, 64]
-    flat, lists = swept(
-        from_yaml(CASES, "grid.yaml")
-        | from_flags(["--sweep.cases.method", "gkd", "--sweep.seed", "3"])
-    )
-    assert [point.name for point in points(flat, lists)] == ["seed=3_method=gkd"]
-    flat, lists = swept(from_yaml(CASES, "grid.yaml") | from_flags(["--sweep.cases.method", "kd"]))
-    with pytest.raises(ConfigError, match=r"no case 'kd' of 'method'.*\n.*sft, gkd"):
-        points(flat, lists)
-    for bad in ("sweep: {cases: [a]}", "sweep: {cases: {size: {}}}", "sweep: {cases: {size: 3}}"):
-        with pytest.raises(ConfigError, match="names no cases"):
-            from_yaml(bad, "grid.yaml")
-    with pytest.raises(ConfigError, match="case small"):
-        from_yaml("sweep: {cases: {size: {small: {student.widht: 3}}}}", "grid.yaml")
 
 
 def test_a_flag_that_a_case_would_overrule_is_refused(

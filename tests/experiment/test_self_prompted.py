@@ -10,11 +10,18 @@ import pyarrow.parquet as pq
 import pytest
 
 from stillage.cli import main
+from stillage.distill.methods import METHODS
 from stillage.experiment.context import make_context
 from stillage.experiment.plan import plan
-from stillage.experiment.self_prompted import training_of
+from stillage.experiment.self_prompted import (
+    asks_self_prompted,
+    self_prompted_specs,
+    training_of,
+)
+from stillage.experiment.shadow_specs import shadow_specs
+from stillage.experiment.specs import model_specs
 from stillage.run.audit_config import AuditConfig
-from stillage.run.config import Config, LmConfig, TrainConfig
+from stillage.run.config import Config, DataConfig, DistillConfig, LmConfig, TrainConfig
 from stillage.run.results import read_results
 from stillage.run.stages import stage_keys
 from stillage.run.stop import watch_signals
@@ -214,3 +221,36 @@ def test_a_given_model_has_none_and_that_is_said(run: Path, tmp_path: Path) -> N
     assert [(r.attack, "not trained in this run" in r.reason) for r in left_out] == [
         ("self_prompted_reference", True)
     ]
+
+
+def test_every_trained_model_but_those_that_serve_others_has_one() -> None:
+    audit = AuditConfig(attacks=("self_prompted_reference",))
+    data = DataConfig(max_tokens=100, max_prompt_tokens=30)
+    config = Config(audit=audit, data=data, distill=DistillConfig(init_epochs=1))
+    method = METHODS["kd"]
+    specs = model_specs(config, method, method.params())
+    shadows = shadow_specs(specs, 2)
+    found = self_prompted_specs([*specs, *shadows], config)
+    assert [spec.imitates for spec in found] == [
+        spec.name for spec in specs if spec.name != "student_init"
+    ]
+    by_name = {spec.name: spec for spec in specs}
+    for spec in found:
+        assert spec.teacher == spec.imitates and spec.name == f"self_prompted_{spec.imitates}"
+        assert (spec.method, spec.trained_on) == ("seqkd", "public")
+        assert spec.start == by_name[spec.imitates].start
+        assert dict(spec.params) == {"decoding": "sampling", "max_new_tokens": "70"}
+    assert self_prompted_specs(specs, Config()) == []
+    assert not asks_self_prompted(Config().audit) and asks_self_prompted(audit)
+
+
+def test_a_share_of_a_training_is_never_without_an_end() -> None:
+    """A limit of one step stays one: 0 would mean none."""
+    train = TrainConfig(
+        epochs=0, max_steps=1, max_trained_tokens=6, keep="best", keep_checkpoints=2
+    )
+    found = training_of(train, 0)
+    assert (found.epochs, found.max_steps, found.max_trained_tokens) == (0, 1, 2)
+    assert (found.keep, found.keep_checkpoints, found.validate_every) == ("last", 0, 0)
+    fixed = training_of(train, 1.5)
+    assert (fixed.epochs, fixed.max_steps, fixed.max_trained_tokens) == (1.5, 0, 0)

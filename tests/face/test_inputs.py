@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from stillage.errors import DataError, ModelError, UserError
-from stillage.face.inputs import Inputs, in_memory, json_lines, new_or_continued
+from stillage.face.inputs import Inputs, in_memory, json_lines, name_list, new_or_continued
 
 if TYPE_CHECKING:
     from conftest import Rows, Tiny  # pyright: ignore[reportMissingImports]
@@ -152,3 +152,36 @@ def test_a_new_folder_without_a_finished_stage_is_removed(tmp_path: Path) -> Non
     with pytest.raises(ValueError, match="stop"), new_or_continued(tmp_path):
         raise ValueError("stop")
     assert tmp_path.exists()  # it was there before
+
+
+def test_inputs_are_named_by_their_content_and_never_written_over(tmp_path: Path) -> None:
+    first, second = Inputs(tmp_path), Inputs(tmp_path)
+    one = first.records("members", [{"prompt": "a", "response": "b"}])
+    same = second.records("members", [{"prompt": "a", "response": "b"}])
+    other = second.records("members", [{"prompt": "a", "response": "c"}])
+    first.write()
+    before = Path(one).read_bytes()
+    Path(one).touch()
+    second.write()
+    assert one == same != other and Path(one).read_bytes() == before
+    assert sorted(path.name for path in (tmp_path / "inputs").iterdir()) == sorted(
+        Path(path).name for path in (one, other)
+    )
+
+
+def test_a_sweep_that_finished_a_stage_is_kept_when_it_is_interrupted(tmp_path: Path) -> None:
+    run = tmp_path / "sweep"
+    with pytest.raises(KeyboardInterrupt), new_or_continued(run):
+        (run / "store" / "data-1").mkdir(parents=True)
+        (run / "store" / "data-1" / "manifest.json").write_text("{}")
+        raise KeyboardInterrupt
+    assert (run / "store" / "data-1" / "manifest.json").is_file()
+    with pytest.raises(KeyboardInterrupt), new_or_continued(tmp_path / "nothing"):
+        (tmp_path / "nothing").mkdir()
+        raise KeyboardInterrupt
+    assert not (tmp_path / "nothing").exists()
+
+
+def test_a_name_by_itself_is_a_list_of_one() -> None:
+    assert name_list("loss") == ["loss"] and name_list(3) == [3]
+    assert name_list(("loss", "zlib")) == ["loss", "zlib"] and name_list(Path("a")) == [Path("a")]

@@ -82,7 +82,7 @@ def test_a_temporary_run_goes_with_its_run(tiny: Tiny, rows: Make, quick: Quick)
         tiny.folder("student"), members=rows(0, 20), nonmembers=rows(20, 40), settings=quick
     )
     folder = run.folder
-    assert (folder / "inputs" / "members.jsonl").is_file()
+    assert len(list((folder / "inputs").glob("members-*.jsonl"))) == 1
     del run
     assert not folder.parent.exists()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import shutil
 from pathlib import Path
 
@@ -10,7 +11,11 @@ import pytest
 
 from stillage.cli import main
 from stillage.measures import MEASURES
+from stillage.measures.params import measure_params
+from stillage.plugins.load import deciding, plugged
+from stillage.run.flags import from_flags
 from stillage.run.folder import read_json
+from stillage.run.parse import build
 from stillage.run.results import read_results
 
 FILE = Path(__file__).parents[2] / "docs/how-to/plugin/measure.py"
@@ -80,7 +85,7 @@ def test_it_runs_again_for_its_own_settings_and_for_nothing_else(finished: Path)
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["--audit.measures", "sur"], ["no such measure", "sur", "Did you mean sure?"]),
+        (["--audit.measures", "sur"], ["No measure of that name", "sur", "Did you mean sure?"]),
         (["--audit.params.sure.abov", "1"], ["abov"]),
         (["--audit.params.sure.above", "much"], ["above"]),
         (["--audit.params.other.above", "1"], ["other.above"]),
@@ -102,6 +107,8 @@ def test_wrong_settings_are_refused_before_anything_runs(
         ("Measure(name='other', run=print)", ["its own name is 'other'"]),
         ("Measure(name='sure', run=print, reads=('levle',))", ["reads: levle"]),
         ("Measure(name='sure', run=print, params=3)", ["params is 3"]),
+        ("Measure(name='sure', run=3)", ["run: int", "Make both functions."]),
+        ("Measure(name='sure', run=print, needs='audit')", ["needs: 'audit'"]),
     ],
 )
 def test_entries_that_are_no_measures_are_refused(
@@ -113,7 +120,7 @@ def test_entries_that_are_no_measures_are_refused(
     assert "MEASURES['sure']" in printed and all(word in printed for word in said), printed
 
 
-@pytest.mark.parametrize("name", [*MEASURES, "audit", "student_x"])
+@pytest.mark.parametrize("name", [*MEASURES, "audit", "student_x", "inputs", "aside"])
 def test_names_that_are_taken_are_refused(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str
 ) -> None:
@@ -129,6 +136,12 @@ def test_names_that_are_taken_are_refused(
     [
         ("    raise ValueError('no luck')", ["mine.py failed", "ValueError: no luck"]),
         ("    return {}", ["measure sure gave back", "it returned dict"]),
+        (
+            "    return Measured(tables={'results': pa.table({'a': [1]})})",
+            ["a table is called results"],
+        ),
+        ("    return Measured(results=None)", ["tables, results: dict, NoneType"]),
+        ("    given.read('audit/scores')", ["reads a stage that it does not name", "needs: none"]),
         ("    return Measured(tables={'t': [1]})", ["tables['t'] is list"]),
         ("    return Measured(results=[3])", ["a result is int"]),
         (
@@ -155,3 +168,40 @@ def test_a_measure_that_fails_ends_the_run_in_three_lines_and_keeps_the_rest(
     printed = capsys.readouterr().err
     assert all(word in printed for word in said) and "Traceback" not in printed, printed
     assert (finished / "audit" / "results.parquet").is_file()
+
+
+@pytest.mark.parametrize(
+    ("words", "wanted"),
+    [
+        ([], (False, (1, 2), "")),
+        (["--audit.params.sure.strict", "true"], (True, (1, 2), "")),
+        (["--audit.params.sure.counts", "3 4 5"], (False, (3, 4, 5), "")),
+        (["--audit.params.sure.mark=-x"], (False, (1, 2), "-x")),
+    ],
+)
+def test_settings_of_every_kind_can_be_typed(
+    tmp_path: Path, words: list[str], wanted: tuple[object, ...]
+) -> None:
+    mine = tmp_path / "mine.py"
+    mine.write_text(
+        f"{HEAD}\n@dataclass(frozen=True, kw_only=True)\nclass Own:\n    strict: bool = False\n"
+        "    counts: tuple[int, ...] = (1, 2)\n    mark: str = ''\n\n"
+        "MEASURES = {'sure': Measure(name='sure', run=print, params=Own)}\n"
+    )
+    config = build(from_flags(["--audit.measures", "sure", *words]))
+    with plugged([mine]):
+        own = measure_params(config.audit)["sure"]
+    assert dataclasses.astuple(own) == wanted  # pyright: ignore[reportArgumentType]
+
+
+def test_two_files_of_one_name_are_both_a_part_of_the_key(tmp_path: Path) -> None:
+    files = [tmp_path / name / "same.py" for name in ("one", "two")]
+    for file in files:
+        file.parent.mkdir()
+        name = file.parent.name
+        file.write_text(f"{HEAD}\nMEASURES = {{'{name}': Measure(name='{name}', run=print)}}\n")
+    with plugged(files) as plugins:
+        before = deciding(plugins, ["one"])
+    files[0].write_text(files[0].read_text() + "# changed\n")
+    with plugged(files) as plugins:
+        assert deciding(plugins, ["one"]) != before

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -14,7 +15,15 @@ import pytest
 
 from stillage.cli import runs as cli
 from stillage.run import children
-from stillage.run.children import Parent, command_of, parent_in, run_together
+from stillage.run.children import (
+    Lines,
+    Parent,
+    command_of,
+    parent_in,
+    ready,
+    run_together,
+    said_by_child,
+)
 from stillage.run.stages import Stage
 from stillage.run.stop import Stop
 
@@ -114,3 +123,46 @@ def test_a_child_is_told_its_parent(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(SystemExit):
         cli.run_child([*command[4:], "--parent=-1"], ())
     assert asked == [os.getpid()]
+
+
+def test_ready_is_what_has_every_input_in_order() -> None:
+    stages = [
+        Stage(name="c", settings={}, work=lambda _: None, inputs=("a", "b")),
+        Stage(name="b", settings={}, work=lambda _: None, inputs=("a",)),
+        Stage(name="d", settings={}, work=lambda _: None),
+    ]
+    assert [stage.name for stage in ready(stages, set())] == ["d"]
+    assert [stage.name for stage in ready(stages, {"a"})] == ["b", "d"]
+    assert [stage.name for stage in ready(stages, {"a", "b", "e"})] == ["c", "b", "d"]
+
+
+def test_a_childs_end_is_told_by_code_or_signal() -> None:
+    assert said_by_child("teacher", 2).values.startswith("it ended with exit code 2;")
+    assert said_by_child("teacher", -9).values.startswith("it was killed by signal 9;")
+    assert "teacher failed" in said_by_child("teacher", 2).what
+
+
+def test_a_child_is_told_the_store_and_every_plugin() -> None:
+    words = command_of(Path("run"), Path("st ore"), [Path("a.py"), Path("b.py")], "teacher")
+    assert words[:5] == [sys.executable, "-m", "stillage", "run", "run"]
+    assert words[words.index("--only") + 1] == "teacher"
+    assert words[words.index("--store") + 1] == "st ore"
+    assert words[-2:] == ["--plugin=a.py", "--plugin=b.py"]
+    assert "--store" not in command_of(Path("run"), None, [], "teacher")
+
+
+def test_progress_is_a_line_at_a_time_and_the_end_is_always_told(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    lines = Lines(every_s=3600)
+    for step in range(1, 4):
+        lines.show("student", {"step": step, "total": 3})
+    lines.show("student", {"done": 1, "of": 2})
+    lines.show("student", {"done": 2, "of": 2, "at": Path("a")})
+    printed = capsys.readouterr().out.splitlines()
+    told = [json.loads(line) for line in printed]
+    assert told[-2:] == [{"step": 3, "total": 3}, {"done": 2, "of": 2, "at": "a"}]
+    assert {"step": 2, "total": 3} not in told and {"done": 1, "of": 2} not in told
+    often = Lines(every_s=0)
+    often.show("student", {"step": 1, "total": 3})
+    assert capsys.readouterr().out == '{"step": 1, "total": 3}\n'

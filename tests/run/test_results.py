@@ -8,7 +8,9 @@ from dataclasses import replace
 from pathlib import Path
 
 import pyarrow as pa
+import pytest
 
+from stillage.errors import DataError
 from stillage.run.folder import read_table, write_table
 from stillage.run.results import COLUMNS, read_results, schema, write_results
 from stillage.types import Result
@@ -52,7 +54,7 @@ def test_columns_have_types_and_one_is_empty_where_it_does_not_apply(tmp_path: P
     assert table.schema.equals(schema()) and table.column("block").null_count == len(ROWS) - 3
 
 
-def test_a_swept_setting_is_a_column_and_a_table_without_the_newer_columns_is_read(
+def test_a_swept_setting_is_a_column_and_a_table_of_an_older_version_is_refused(
     tmp_path: Path,
 ) -> None:
     path = tmp_path / "results.parquet"
@@ -63,4 +65,5 @@ def test_a_swept_setting_is_a_column_and_a_table_without_the_newer_columns_is_re
     assert len(read_results(path)) == len(ROWS)
     old = table.select(["run", "stage", "model", "metric", "value", "note"])
     write_table(path, pa.table(old.to_pydict()))
-    assert {(row.tests, row.against, row.block) for row in read_results(path)} == {(0, "", None)}
+    with pytest.raises(DataError, match=r"older version(.|\n)*missing columns: low; high"):
+        read_results(path)

@@ -8,7 +8,7 @@ import signal
 import pytest
 
 from stillage.errors import Interrupted
-from stillage.run.stop import Stopped, watch_signals
+from stillage.run.stop import Stop, Stopped, watch_signals
 
 
 def test_a_signal_waits_inside_deferred_and_not_outside() -> None:
@@ -49,3 +49,33 @@ def test_handlers_are_given_back() -> None:
     with watch_signals():
         assert signal.getsignal(signal.SIGTERM) != before
     assert signal.getsignal(signal.SIGTERM) == before
+
+
+def test_work_that_ends_without_polling_is_stopped_after_it() -> None:
+    stop = Stop()
+    done: list[str] = []
+    with pytest.raises(Stopped), stop.deferred():
+        stop.handle(signal.SIGTERM, None)
+        done.append("whole")
+    assert done == ["whole"]
+    assert not stop.is_deferred
+
+
+def test_no_signal_changes_nothing() -> None:
+    stop = Stop()
+    with stop.deferred():
+        assert stop.is_deferred and not stop()
+    assert not stop.is_deferred and not stop()
+
+
+def test_stopped_is_swallowed_by_no_handler_of_errors() -> None:
+    assert not issubclass(Stopped, Exception)
+    assert (str(Stopped(signal.SIGINT)), Stopped(signal.SIGINT).exit_code) == ("SIGINT", 130)
+    assert (str(Stopped(signal.SIGTERM)), Stopped(signal.SIGTERM).exit_code) == ("SIGTERM", 75)
+
+
+def test_handlers_are_given_back_after_an_error() -> None:
+    before = signal.getsignal(signal.SIGINT)
+    with pytest.raises(KeyError), watch_signals():
+        raise KeyError("work")
+    assert signal.getsignal(signal.SIGINT) == before

@@ -11,7 +11,16 @@ import torch.distributed as dist
 from stillage.cli.together import follow, lead
 from stillage.errors import CheckpointError, ConfigError, Interrupted, UserError
 from stillage.run import team as teams
-from stillage.run.team import Team, error_for_all, is_helper, place
+from stillage.run.team import (
+    Team,
+    error_for_all,
+    first_is_there,
+    first_line,
+    is_helper,
+    place,
+    told_by,
+    wait_until,
+)
 
 
 @pytest.fixture
@@ -162,3 +171,27 @@ def test_a_body_that_ends_by_itself_is_left_alone(
     assert watcher.is_alive()
     over.set()
     watcher.join()
+
+
+def test_the_first_line_of_an_error_or_its_kind() -> None:
+    assert first_line(ValueError("\none\ntwo")) == "one"
+    assert first_line(KeyError()) == "KeyError"
+
+
+def test_waiting_ends_when_it_is_true_or_the_time_is_over() -> None:
+    looks = iter([False, True])
+    assert wait_until(lambda: next(looks), 60)
+    assert not wait_until(lambda: False, 0)
+
+
+def test_another_processes_error_is_shown_with_its_place_and_code(pair: tuple[Team, Team]) -> None:
+    error = told_by(pair[0], {"rank": 1, "code": 75, "text": "The disk is full."})
+    assert error.what == "Process 1 of 2 stopped: The disk is full." and error.exit_code == 75
+
+
+def test_a_store_that_is_gone_is_the_first_process_that_is_gone() -> None:
+    with pytest.raises(Interrupted, match="first process") as caught, first_is_there():
+        raise RuntimeError("Connection reset\nby peer")
+    assert caught.value.values == "Connection reset"
+    with pytest.raises(KeyError), first_is_there():
+        raise KeyError("of our own")

@@ -100,6 +100,12 @@ class Scores:
     def __init__(self, table: pa.Table) -> None:
         """Read the table's columns."""
         names = ("model", "attack", "id", "part", "group", "score")
+        if missing := [name for name in names if name not in table.column_names]:
+            raise DataError(
+                "These scores were written by an older version.",
+                f"missing columns: {', '.join(missing)}",
+                "Audit again, with the command that made them and another --out.",
+            )
         self.model, self.attack, self.id, self.part, self.group, self.score = (
             table.column(name).to_numpy(zero_copy_only=False) for name in names
         )

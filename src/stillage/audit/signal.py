@@ -52,7 +52,8 @@ def signal_table(signals: Signals) -> pa.Table:
     """Return signal/signal.parquet: id, part, group, and a column of KL per model."""
     import pyarrow as pa
 
-    columns = {"id": list(signals.ids), "part": list(signals.parts), "group": list(signals.groups)}
+    names = {"id": signals.ids, "part": signals.parts, "group": signals.groups}
+    columns = {name: pa.array(list(values), pa.string()) for name, values in names.items()}
     return pa.table(
         columns | {f"kl_{model}": pa.array(kl, pa.float64()) for model, kl in signals.kl.items()}
     )

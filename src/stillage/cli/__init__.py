@@ -102,17 +102,16 @@ def main(args: Sequence[str] | None = None) -> int:
     if words[:1] == ["help"] and words[1:] and SAME_AS.get(words[1], words[1]) in VERBS:
         section = words[2:] if words[2:3] != ["plain-text"] else []
         words = [*words[1 : len(words) - len(section)], "--help", *section]
-    if not words or words[0] in ("-h", "--help", "help"):
-        print(help_text())
-        return 0
-    if words[0] in ("--version", "-V"):
+    if words[:1] in (["--version"], ["-V"]):
         print(f"stillage {__version__}")
         return 0
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")  # it warns about forks otherwise
     set_up_logging()
-    verb = SAME_AS.get(words[0], words[0])
     try:
-        return call(verb, words[1:])
+        if not words or words[0] in ("-h", "--help", "help"):
+            print(help_text(), flush=True)
+            return 0
+        return call(SAME_AS.get(words[0], words[0]), words[1:])
     except UserError as error:
         if debug:
             traceback.print_exc()

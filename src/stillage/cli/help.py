@@ -97,7 +97,7 @@ PARTS = (
 SWITCHES: Mapping[str, str] = {
     "--dry-run": "print what would run, and first why it would be refused; runs nothing",
     "--accept-changes": "do finished stages again where other settings ask for it",
-    "--plugin FILE.py": "add the divergences, methods and attacks of a file",
+    "--plugin FILE.py": "add the divergences, methods, attacks, measures of a file",
     "--sweep.SETTING A B ...": "a grid: one run for each value, or each combination of values",
 }
 AUDIT_ALONE = "       stillage audit --student S --teacher T --members A.jsonl --nonmembers B.jsonl"
@@ -161,7 +161,15 @@ def method_rows(values: Config) -> list[Setting]:
     own = method.params()
     given = {name: text for name, text in values.distill.params.items() if name != "preset"}
     rows = setting_rows(own, "distill.params.")
-    return [replace(row, default=given.get(row.path.split(".")[-1], row.default)) for row in rows]
+    return [
+        replace(
+            row,
+            path=f"distill.params.{name}",  # Params.sampling is typed without its own name
+            default=given.get(name, row.default),
+        )
+        for row in rows
+        if (name := row.path.split(".")[-1]) != "sampling"
+    ]
 
 
 def first_screen(verb: str, rows: Sequence[Setting]) -> str:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from stillage.audit.attack_settings import attacks_of
 from stillage.audit.audit_records import AuditRecords, choose_records
 from stillage.audit.given import AuditModel, AuditModels, AuditSettings, TrainingFacts
+from stillage.errors import ConfigError
 from stillage.experiment.inputs import (
     base_result,
     model_source,
@@ -29,6 +30,7 @@ from stillage.run.results import write_results
 from stillage.run.stages import MANIFEST
 
 if TYPE_CHECKING:
+    import pyarrow as pa
     from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
     from stillage.data.split import Split
@@ -68,27 +70,50 @@ def audit(context: Context, folder: Path) -> None:
 
 def make_measure(context: Context, measure: Measure, folder: Path) -> None:
     """Compute one measure of a run, and write its tables and results."""
+    from pyarrow import ArrowException
+
     from stillage.data.split import read_split
 
     use_threads(context)
-    models = tuple(audit_model(context, spec) for spec in context.asked)
+    specs = context.asked if measure.asks_models else ()
+    models = tuple(audit_model(context, spec) for spec in specs)
+    records = audit_records(context, read_split(context.run / "data"))
     given = MeasureInput(
-        records=audit_records(context, read_split(context.run / "data")),
+        records=records if measure.evaluates else replace(records, records=(), parts=()),
         models=tuple(model for model in models if model.name != OUTSIDE),
         elsewhere=tuple(model for model in models if model.name == OUTSIDE),
         settings=replace(
             audit_settings(context),
             audit=only(context.config.audit, measure.reads),
+            data=replace(context.config.data, needed_until=""),  # not a part of its key
             stage=measure.name,
             base=base_result(context, measure.name),
         ),
         params=measure_params(context.config.audit).get(measure.name),
-        read=lambda name: read_table(context.run / f"{name}.parquet"),
+        read=partial(read_needed, context.run, measure),
     )
     measured = check_measured(measure.name, measure.run(given))
-    for name, table in measured.tables.items():
-        write_table(folder / f"{name}.parquet", table)
-    write_results(folder / "results.parquet", measured.results)
+    try:
+        for name, table in measured.tables.items():
+            write_table(folder / f"{name}.parquet", table)
+        write_results(folder / "results.parquet", measured.results)
+    except (ArrowException, OverflowError) as error:
+        raise ConfigError(
+            f"The measure {measure.name} gave back what cannot be kept.",
+            f"{type(error).__name__}: {error}",
+            "Give columns and numbers that Parquet can hold.",
+        ) from error
+
+
+def read_needed(run: Path, measure: Measure, name: str) -> pa.Table:
+    """Read a table of a stage that the measure needs; ConfigError for another stage."""
+    if name.partition("/")[0] not in measure.needs:
+        raise ConfigError(
+            f"The measure {measure.name} reads a stage that it does not name.",
+            f"read: {name}; needs: {', '.join(measure.needs) or 'none'}",
+            "Name the stage in `needs`, so that a change of it is seen.",
+        )
+    return read_table(run / f"{name}.parquet")
 
 
 def only(audit: AuditConfig, names: tuple[str, ...]) -> AuditConfig:

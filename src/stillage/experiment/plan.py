@@ -10,7 +10,7 @@ from typing import Any
 from stillage import __version__
 from stillage.audit.attack_settings import attacks_of, with_used_settings
 from stillage.audit.audit_records import given_away
-from stillage.errors import DataError
+from stillage.errors import ConfigError, DataError
 from stillage.experiment import data_stage, evaluate_stage
 from stillage.experiment.audit_stage import HARMLESS, audit, make_measure
 from stillage.experiment.context import Context, kept_columns
@@ -160,6 +160,7 @@ def measure_plan(context: Context, measure: Measure, before: Sequence[str]) -> S
     Its key is what it is given: the settings that it reads, how its records are chosen, its models.
     """
     config = context.config
+    check_needs(measure, [*before, "audit"])
     models, given = given_models(context.asked) if measure.asks_models else ({}, {})
     needed = {"data", "tokenizer", *(spec.name for spec in context.models)}
     inputs = [name for name in before if name in needed] if measure.asks_models else ["data"]
@@ -180,6 +181,16 @@ def measure_plan(context: Context, measure: Measure, before: Sequence[str]) -> S
         settings=key | deciding(context.plugins, [measure.name]),
         work=partial(make_measure, context, measure),
     )
+
+
+def check_needs(measure: Measure, stages: Sequence[str]) -> None:
+    """ConfigError for a measure that needs a stage which this run does not have."""
+    if unknown := [name for name in measure.needs if name not in stages]:
+        raise ConfigError(
+            f"The measure {measure.name} needs a stage that comes not before it in this run.",
+            f"needs: {', '.join(unknown)}; there are: {', '.join(stages)}",
+            "Name others in `needs`, or leave the measure out.",
+        )
 
 
 def report_plan(context: Context, inputs: Sequence[str]) -> Stage:

@@ -33,7 +33,6 @@ def measured_sections() -> list[Section]:
     return [
         Section(name=measure.name, title=measure.title, tables=measure.tables)
         for measure in MEASURES.values()
-        if measure.title
     ]
 
 

@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Literal
 
 from stillage.errors import ConfigError
 from stillage.face.finished_run import frame
-from stillage.face.inputs import Inputs, in_memory
+from stillage.face.inputs import in_memory, json_lines, name_list
 from stillage.face.texts import check_layout
 from stillage.run.config import ModelConfig
+from stillage.run.folder import write_text
 from stillage.run.progress import Doing, unheard
 from stillage.types import Result
 
@@ -173,8 +174,8 @@ def evaluate_model(
     with TemporaryDirectory(prefix="stillage-") as temporary:
         asked = Matrix(
             data=named_sets(data, Path(temporary)),
-            seeds=tuple(seeds),
-            decoding=tuple(decoding),  # pyright: ignore[reportArgumentType] - checked below
+            seeds=tuple(name_list(seeds)),
+            decoding=tuple(name_list(decoding)),  # pyright: ignore[reportArgumentType] - checked below
             records=records,
             max_new_tokens=max_new_tokens,
             max_prompt_tokens=max_prompt_tokens,
@@ -205,10 +206,8 @@ def named_sets(data: Records | Sequence[str], folder: Path) -> tuple[str, ...]:
     rows = list(data) if data is not None else []
     if rows and all(isinstance(row, (str, Path)) for row in rows):
         return tuple(map(str, rows))
-    inputs = Inputs(folder)
-    path = inputs.records("data", rows)  # pyright: ignore[reportArgumentType] - checked there
-    inputs.write()
-    return (path,)
+    write_text(folder / "data.jsonl", json_lines("data", rows))
+    return (str(folder / "data.jsonl"),)
 
 
 def check_asked(asked: Matrix) -> None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from stillage.errors import DataError, ModelError
 from stillage.experiment.folders import INPUTS
-from stillage.run.folder import atomic, remove, write_text
+from stillage.run.folder import atomic, remove, sha256_text, write_text
 from stillage.run.stages import MANIFEST
 
 if TYPE_CHECKING:
@@ -30,7 +30,8 @@ class Inputs:
     """What a run is given, and where it will find what is in memory now.
 
     Models in memory are copied to <run folder>/inputs once all settings have been checked. So they
-    are read as any folder is, and say the same.
+    are read as any folder is, and say the same. Each is named by its content: another model or
+    other records are another setting, and nothing that a run reads is ever written over.
     """
 
     def __init__(self, run: Path, tokenizer: PreTrainedTokenizerBase | None = None) -> None:
@@ -43,23 +44,34 @@ class Inputs:
         """Name the folder or hub id of a model. ModelError for what is none."""
         if isinstance(model, (str, Path)):
             return str(model)
-        pair = in_memory(name, model, self.tokenizer)
-        self.pending.append(partial(save_pair, *pair, self.folder / name))
-        return str(self.folder / name)
+        from stillage.corpus.tokenizers import tokenizer_hash
+        from stillage.models.identity import model_hash
+
+        loaded, tokenizer = in_memory(name, model, self.tokenizer)
+        key = sha256_text(f"{model_hash(loaded)} {tokenizer_hash(tokenizer)}")[:8]
+        folder = self.folder / f"{name}-{key}"
+        self.pending.append(partial(save_pair, loaded, tokenizer, folder))
+        return str(folder)
 
     def records(self, name: str, records: Records) -> str:
         """Name the file, folder or hub id of records. DataError for what are none."""
         if isinstance(records, (str, Path)):
             return str(records)
         lines = json_lines(name, records)
-        path = self.folder / f"{name}.jsonl"
-        self.pending.append(partial(write_text, path, lines))
+        path = self.folder / f"{name}-{sha256_text(lines)[:8]}.jsonl"
+        self.pending.append(partial(write_new, path, lines))
         return str(path)
 
     def write(self) -> None:
         """Copy what is in memory."""
         for write in self.pending:
             write()
+
+
+def write_new(path: Path, text: str) -> None:
+    """Write a text, unless it is there: its name says what it holds."""
+    if not path.is_file():
+        write_text(path, text)
 
 
 @contextmanager
@@ -69,9 +81,14 @@ def new_or_continued(run: Path) -> Iterator[None]:
     try:
         yield
     except BaseException:
-        if is_new and not any(run.glob(f"*/{MANIFEST}")):
+        if is_new and not any(run.glob(f"**/{MANIFEST}")):
             remove(run)
         raise
+
+
+def name_list(names: str | Path | Iterable[Any]) -> list[Any]:
+    """Return names as a list; one by itself is a list of one."""
+    return [names] if isinstance(names, (str, Path, int)) else list(names)
 
 
 def json_lines(name: str, records: object) -> str:
@@ -140,6 +157,8 @@ def save_pair(model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, folder
     """Save a model that is the user's, and its tokenizer, without a change to either."""
     from stillage.models.quiet import quiet
 
+    if folder.is_dir():
+        return
     try:
         with atomic(folder) as temporary, quiet():
             model.save_pretrained(temporary)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from stillage.errors import ConfigError
 from stillage.face.config_source import overruled, own_folder, read_source
 from stillage.face.finished_run import Run
-from stillage.face.inputs import Inputs, new_or_continued
+from stillage.face.inputs import Inputs, name_list, new_or_continued
 from stillage.run.config import Config
 from stillage.run.flags import Flat
 from stillage.run.parse import build, from_yaml, to_plain, to_yaml
@@ -171,7 +171,7 @@ def audit_models(
     inputs = Inputs(place.folder, tokenizer)
     audit: dict[str, object] = {"extract": extract} if extract else {}
     if attacks is not None:
-        audit["attacks"] = list(attacks)
+        audit["attacks"] = name_list(attacks)
     if reference is not None:
         audit["reference"] = inputs.model("reference", reference)
     given: dict[str, object] = {
@@ -251,8 +251,9 @@ def do_request(request: RunRequest, plugins: Sequence[str | Path]) -> None:
     flat, lists = swept(request.flat)
     grid = points(flat, lists) if lists else []
     config = build(flat)
+    check_is_folder(config.out)
     with ExitStack() as held:
-        loaded = held.enter_context(plugged([Path(path) for path in plugins]))
+        loaded = held.enter_context(plugged([Path(path) for path in name_list(plugins)]))
         held.enter_context(new_or_continued(config.out))
         session = Session(
             stop=Stop(), say=LOG.info, progress=lambda name, facts: None, plugins=loaded
@@ -262,16 +263,29 @@ def do_request(request: RunRequest, plugins: Sequence[str | Path]) -> None:
     check_points(failed, len(grid))
 
 
+def check_is_folder(out: Path) -> None:
+    """ConfigError where the place of a run, or one above it, is a file."""
+    for place in (out, *out.parents):
+        if place.exists() and not place.is_dir():
+            fix = "Give a folder, new or of an earlier run, with out=."
+            raise ConfigError("A run needs a folder, and there is a file.", f"file: {place}", fix)
+
+
 def run_points(
     config: Config, grid: Sequence[Point], session: Session, request: RunRequest
 ) -> Mapping[str, Exception]:
     """Run every point of a sweep, or the one experiment where there is none."""
+    from stillage.experiment.folders import check_whole
     from stillage.experiment.run import run_experiments
     from stillage.face.experiments import run_sweep, say_first, sweep_contexts
+    from stillage.run.lock import check_free
 
     contexts = sweep_contexts(config.out, grid, session) if grid else {"": session.context(config)}
     say_first(contexts.values(), "run", session.say)
     if request.inputs is not None:
+        for context in contexts.values():
+            check_whole(context)
+            check_free(context.run)
         request.inputs.write()
     if not grid:
         return run_experiments(

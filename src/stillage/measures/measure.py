@@ -93,6 +93,11 @@ def check_measured(name: str, measured: object) -> Measured:
 
     if not isinstance(measured, Measured):
         raise refuse(f"it returned {type(measured).__name__}", "Return measures.measure.Measured.")
+    if not isinstance(measured.tables, Mapping) or not isinstance(measured.results, list | tuple):
+        kinds_given = f"{type(measured.tables).__name__}, {type(measured.results).__name__}"
+        raise refuse(f"tables, results: {kinds_given}", "Give a dictionary and a list.")
+    if "results" in measured.tables:
+        raise refuse("a table is called results", "Call it otherwise: results have that file.")
     for table, content in measured.tables.items():
         if not isinstance(content, pa.Table) or not str(table).isidentifier():
             why = f"tables[{table!r}] is {type(content).__name__}"

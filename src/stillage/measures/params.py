@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import typing
 from collections.abc import Mapping
 
 from stillage.errors import ConfigError, did_you_mean
@@ -13,12 +14,13 @@ from stillage.run.parse import typed
 def measure_params(audit: AuditConfig) -> Mapping[str, object]:
     """Read the settings of measures that have some; ConfigError for unknown ones."""
     own = {name: measure.params for name, measure in MEASURES.items() if measure.params}
+    loaded = [name for name, measure in MEASURES.items() if measure.is_asked is None]
     for name in audit.measures:
-        if name not in MEASURES:
+        if name not in loaded:
             raise ConfigError(
-                "There is no such measure.",
-                f"audit.measures: {name}",
-                did_you_mean(name, MEASURES, "Load it with --plugin FILE."),
+                "No measure of that name is loaded.",
+                f"audit.measures: {name}; loaded: {', '.join(loaded) or 'none'}",
+                f"{did_you_mean(name, loaded, '')} Load its file with --plugin FILE.".strip(),
             )
     given: dict[str, dict[str, str]] = {name: {} for name in own}
     for path, value in audit.params.items():
@@ -29,12 +31,32 @@ def measure_params(audit: AuditConfig) -> Mapping[str, object]:
                 f"audit.params.{path}",
                 did_you_mean(name, own, "Write audit.params.MEASURE.SETTING."),
             )
+        if name in loaded and name not in audit.measures:
+            raise ConfigError(
+                "A measure has settings, and is not asked for.",
+                f"audit.params.{path}; audit.measures: {' '.join(audit.measures) or 'none'}",
+                f"Add {name} to --audit.measures, or leave the setting out.",
+            )
         given[name][setting] = value
     return {
         name: typed(
             kind,
-            [word for setting, value in given[name].items() for word in (f"--{setting}", value)],
+            flag_words(kind, given[name]),
             f"audit.params.{name}",
         )
         for name, kind in own.items()
     }
+
+
+def flag_words(kind: type, given: Mapping[str, str]) -> list[str]:
+    """Write settings as the flags of a dataclass: switches, lists, and values."""
+    kinds = typing.get_type_hints(kind)
+    words: list[str] = []
+    for setting, value in given.items():
+        if kinds.get(setting) is bool and value.lower() in ("true", "false"):
+            words.append(f"--{'' if value.lower() == 'true' else 'no-'}{setting}")
+        elif typing.get_origin(kinds.get(setting)) is tuple:
+            words += [f"--{setting}", *value.split()]
+        else:
+            words.append(f"--{setting}={value}")
+    return words

@@ -15,7 +15,10 @@ from stillage.measures.measure import Measure
 from stillage.run.audit_config import AuditConfig
 from stillage.types import Attack, Method, Party, Query, Transform
 
-STAGES = ("data", "tokenizer", "evaluate", "audit", "report", "cache", "shadow_design")
+STAGES = (
+    *("data", "tokenizer", "evaluate", "audit", "report", "cache", "shadow_design"),
+    *("inputs", "aside", "store", "config", "env", "blind", "manifest", "results"),
+)
 """Folders of a run that are no measure's."""
 
 
@@ -135,6 +138,14 @@ def check_measure(path: Path, name: str, entry: object) -> None:
         raise refused(path, what, f"its own name is {entry.name!r}", "Use one name.")
     if name in STAGES or name.startswith(("teacher", "student")):
         raise refused(path, what, "a stage of a run has that name", "Give it another name.")
+    if not callable(entry.run) or not callable(entry.tables):
+        given = f"run: {type(entry.run).__name__}; tables: {type(entry.tables).__name__}"
+        raise refused(path, what, given, "Make both functions.")
+    for name_, value in (("reads", entry.reads), ("needs", entry.needs)):
+        if not isinstance(value, tuple) or not all(isinstance(one, str) for one in value):
+            raise refused(path, what, f"{name_}: {value!r}", "Make it a tuple of names.")
+    if not isinstance(entry.schema, int):
+        raise refused(path, what, f"schema: {entry.schema!r}", "Make it a whole number.")
     strange = [one for one in entry.reads if one not in AuditConfig.__dataclass_fields__]
     if strange:
         raise refused(

@@ -224,4 +224,7 @@ def deciding(plugins: Sequence[Plugin], names: Sequence[str]) -> dict[str, dict[
     """
     if not any(name in plugin.names for plugin in plugins for name in names):
         return {}
-    return {"plugins": {plugin.path.name: plugin.sha256 for plugin in plugins}}
+    files: dict[str, str] = {}
+    for plugin in sorted(plugins, key=lambda one: (one.path.name, one.sha256)):
+        files[plugin.path.name] = f"{files.get(plugin.path.name, '')} {plugin.sha256}".strip()
+    return {"plugins": files}

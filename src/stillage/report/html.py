@@ -132,6 +132,7 @@ def measured_sections(
     made = [
         (section.name, section.title, [without_dashes(one) or one for one in section.tables(view)])
         for section in sections
+        if section.title
     ]
     return [one for one in made if one[2]]
 

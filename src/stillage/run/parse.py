@@ -7,13 +7,14 @@ refused.
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import functools
 import io
 import json
+import threading
 import typing
 from collections.abc import Sequence
+from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,8 @@ from stillage.run.flags import (
 )
 
 Group = typing.TypeVar("Group")
+ONE_AT_A_TIME = threading.Lock()
+"""Held while the standard streams are redirected: they are the process's, not a thread's."""
 HEADINGS = ("Parsing error", "Unrecognized options", "Required options")
 """Lines of a flag error that say nothing of it."""
 HARMLESS = ("out", "jobs", "track", "report.")
@@ -176,7 +179,7 @@ def typed(kind: type[Group], args: Sequence[str], prog: str) -> Group:
 
     printed = io.StringIO()
     try:
-        with contextlib.redirect_stderr(printed), contextlib.redirect_stdout(printed):
+        with ONE_AT_A_TIME, redirect_stderr(printed), redirect_stdout(printed):
             return tyro.cli(kind, args=args, prog=prog)
     except SystemExit as error:
         lines = [line.strip("│╭╮╰╯─- ") for line in printed.getvalue().splitlines()]

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from stillage.errors import DataError, listed
 from stillage.run.folder import read_table, write_table
 from stillage.types import Result
 
@@ -75,5 +76,10 @@ def write_results(
 def read_results(path: Path) -> list[Result]:
     """Read what `write_results` wrote, without the columns of a sweep."""
     table = read_table(path)
-    known = [name for name in table.column_names if name in COLUMNS]
-    return [Result(**row) for row in table.select(known).to_pylist()]
+    if missing := [name for name in COLUMNS if name not in table.column_names]:
+        raise DataError(
+            "These results were written by an older version.",
+            f"{path}; missing columns: {listed(missing)}",
+            "Run it again, with the command that made them and another --out.",
+        )
+    return [Result(**row) for row in table.select(list(COLUMNS)).to_pylist()]
