@@ -175,7 +175,7 @@ def evaluate_model(
         asked = Matrix(
             data=named_sets(data, Path(temporary)),
             seeds=tuple(name_list(seeds)),
-            decoding=tuple(name_list(decoding)),  # pyright: ignore[reportArgumentType] - checked below
+            decoding=tuple(name_list(decoding)),  # pyright: ignore[reportArgumentType] - below
             records=records,
             max_new_tokens=max_new_tokens,
             max_prompt_tokens=max_prompt_tokens,

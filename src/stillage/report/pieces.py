@@ -37,6 +37,7 @@ NUMBERS = tuple(
     for gap, fewest in (("[-./: ]?", FEWEST), (rf"(?:[^\w\0]|_){{0,{GAP}}}", 6))
 )
 """Digits, written together or in groups (078-05-1120 is 078051120), and how many make a number."""
+GROUP = re.compile("[0-9]+")
 TOKEN = re.compile(r"[^\s\0]+")
 UNSPELLED = re.compile(r"(?:[^\w\0]|_)+")
 SHORT = re.compile(r"(?<!\w)[^\W\d_]{2}(?!\w)")
@@ -129,6 +130,34 @@ def spans_of(form: str) -> Iterator[tuple[str, tuple[int, int]]]:
                 yield number, match.span()
 
 
+def rests_of(form: str) -> Iterator[tuple[str, tuple[int, int]]]:
+    """Give what masks may leave of a token or a number, with its place.
+
+    Words in a row within a token, the signs around them too; groups in a row within a number.
+    Longer ones are runs.
+    """
+    for match in TOKEN.finditer(form):
+        token, begin = match.group(), match.start()
+        words = word_spans(token)
+        borders = [0, *(place for word in words for place in word), len(token)]
+        for index, (start, _) in enumerate(words):
+            for last, (_, end) in enumerate(words[index:], index):
+                if end - start >= WINDOW:
+                    break
+                rest = token[borders[2 * index] : borders[2 * last + 3]].strip(EDGES)
+                for one in {rest, spelled(rest)}:
+                    if len(one) >= FEWEST:
+                        yield one, (begin + start, begin + end)
+    digits = in_digits(form)
+    for pattern, _ in NUMBERS:
+        for match in pattern.finditer(digits):
+            groups = [group.span() for group in GROUP.finditer(digits, *match.span())]
+            for index, (start, _) in enumerate(groups):
+                for _, end in groups[index : index + DIGITS]:
+                    if number := number_of(digits[start:end], FEWEST):
+                        yield number, (start, end)
+
+
 def codes_of(form: str, words: Sequence[tuple[int, int]]) -> Iterator[tuple[str, tuple[int, int]]]:
     """Find codes of letters and digits in up to six words.
 
@@ -143,6 +172,20 @@ def codes_of(form: str, words: Sequence[tuple[int, int]]) -> Iterator[tuple[str,
             if is_code(code):
                 yield code, (start, last)
             before = last
+
+
+def close_codes(form: str) -> set[str]:
+    """Give the codes of one token, or of words too short to be pieces.
+
+    Any word and a number make a code ("paid 12"): that both texts have them apart tells nothing.
+    """
+    tokens = {spelled(token) for token in TOKEN.findall(form)}
+    short = {
+        code
+        for code, (start, end) in codes_of(form, word_spans(form))
+        if all(len(word) < FEWEST for word in words_of(form[start:end]))
+    }
+    return {code for code in tokens if is_code(code)} | short
 
 
 def is_code(text: str) -> bool:

@@ -19,17 +19,17 @@ import numpy as np
 from stillage.functional.words import invisible, normal_form, word_spans, words_of
 from stillage.report.pieces import (
     FEWEST,
-    TOKEN,
     WINDOW,
+    close_codes,
     is_code,
     parts_of,
     phrases_of,
     pieces_in,
+    rests_of,
     runs_in,
     runs_of,
     short_names,
     spans_of,
-    spelled,
     stands_in,
 )
 from stillage.report.private import MASK
@@ -67,7 +67,9 @@ class Redactor:
         found = np.isin(hashes, self.secret)
         spans = list(zip(starts[found].tolist(), ends[found].tolist(), strict=True))
         spans += [
-            span for piece, span in (*spans_of(form), *phrases_of(form)) if piece in self.pieces
+            span
+            for piece, span in (*spans_of(form), *phrases_of(form), *rests_of(form))
+            if piece in self.pieces
         ]
         inside = np.zeros(len(form) + 1, dtype=np.int64)
         for start, end in spans:
@@ -136,11 +138,10 @@ def redactor(records: pa.Table | None, shown: Iterable[str]) -> Redactor:
     phrases = {phrase for form in forms for phrase, _ in phrases_of(form)}
     in_a_row = {piece for form in forms for piece, _ in runs_of(form)}
     words = {word for form in forms for word in words_of(form)}
-    wanted = {piece for form in forms for piece, _ in spans_of(form)} - {
+    wanted = {piece for form in forms for piece, _ in (*spans_of(form), *rests_of(form))} - {
         word for word in words if len(word) < FEWEST and word not in in_a_row
     }
-    tokens = {token for form in forms for token in TOKEN.findall(form)}
-    codes = {code for token in tokens if is_code(code := spelled(token))}
+    codes = {code for form in forms for code in close_codes(form)}
     inside = {part for word in words for part in parts_of(word)}
     secret, pieces, fields = np.zeros(len(runs), dtype=bool), set[str](), set[str]()
     public = set[str]()
