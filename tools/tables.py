@@ -7,14 +7,14 @@ from collections.abc import Iterator, Mapping
 import numpy as np
 import pyarrow as pa
 
-from stillage.audit.blocks import block_table
-from stillage.audit.dp import canary_schema
-from stillage.audit.exposure import exposure_schema
+from stillage.audit.block_auc import block_table
+from stillage.audit.exposure_rank import exposure_schema
 from stillage.audit.extraction import extraction_schema
 from stillage.audit.membership import Audited, score_schema
 from stillage.audit.memorization import memorization_schema
+from stillage.audit.privacy_bound import canary_schema
 from stillage.audit.shadow import counterfactual_schema
-from stillage.audit.signal import Signals, signal_table
+from stillage.audit.teacher_divergence import Signals, signal_table
 from stillage.data.split import COLUMNS
 from stillage.evaluate.quality import samples_schema
 from stillage.run.results import schema

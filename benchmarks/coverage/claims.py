@@ -19,11 +19,11 @@ import pyarrow as pa
 
 from stillage.audit.best_attack import best_attack_results, family_tests
 from stillage.audit.beyond_control import beyond_control_results
+from stillage.audit.detectable import power_results
 from stillage.audit.extraction import extraction_results, recited_more_results
 from stillage.audit.membership import membership_results
-from stillage.audit.power import power_results
 from stillage.report.claims import tail_claim
-from stillage.report.load import RunView
+from stillage.report.run_view import RunView
 from stillage.report.verdict import verdict
 from stillage.rng import generator
 from stillage.types import Array, Result

@@ -11,10 +11,10 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from stillage.face import losses
+    from stillage.face.answering import generate_texts
+    from stillage.face.calls import audit_models, distill_student, run_experiment
     from stillage.face.evaluation import evaluate_model
     from stillage.face.finished_run import Run
-    from stillage.face.runs import audit_models, distill_student, run_experiment
-    from stillage.face.texts import generate_texts
 else:
 
     def __getattr__(name: str) -> object:
@@ -38,12 +38,12 @@ __all__ = [
 ]
 HOMES = {
     "Run": "finished_run",
-    "audit_models": "runs",
-    "distill_student": "runs",
+    "audit_models": "calls",
+    "distill_student": "calls",
     "evaluate_model": "evaluation",
-    "generate_texts": "texts",
+    "generate_texts": "answering",
     "losses": "losses",
-    "run_experiment": "runs",
+    "run_experiment": "calls",
 }
 """Public name -> its module in stillage.face."""
 

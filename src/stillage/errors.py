@@ -68,3 +68,12 @@ def listed(entries: Sequence[str], most: int = 8) -> str:
     """Join the first few, and say how many more there are."""
     more = len(entries) - most
     return "; ".join(entries[:most]) + (f"; and {more} more" if more > 0 else "")
+
+
+def first_line(error: BaseException) -> str:
+    """Give an error's first line, with the next where it only announces that.
+
+    The error's kind where it has no words.
+    """
+    lines = [line.strip() for line in str(error).strip().splitlines()] or [type(error).__name__]
+    return " ".join(lines[:2]) if lines[0].endswith(":") else lines[0]

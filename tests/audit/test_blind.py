@@ -14,7 +14,7 @@ from stillage.audit.blind_features import (
     character_features,
     marked_text,
     place_features,
-    token_features,
+    token_tfidf,
 )
 from stillage.audit.controls import Control, check_controls
 from stillage.audit.scores import Scored
@@ -166,9 +166,9 @@ def test_where_a_word_stands_counts_in_scripts_without_spaces_too() -> None:
 
 def test_two_readers_and_the_ends_of_their_tokens() -> None:
     ids = [np.array([1, 2, 9]), np.array([1, 2, 9]), np.array([1, 2]), np.array([1, 2])]
-    one, two = token_features([ids]), token_features([ids, ids])
+    one, two = token_tfidf([ids]), token_tfidf([ids, ids])
     assert two.shape[1] == 2 * one.shape[1] == 2 * 8  # 1, 2, 9, start-1, 1-2, 2-9, 9-end, 2-end
-    assert token_features([[np.zeros(0, int)] * 4]).shape == (4, 1)
+    assert token_tfidf([[np.zeros(0, int)] * 4]).shape == (4, 1)
 
 
 def test_prompts_that_were_exchanged_are_seen_by_what_stands_with_what() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from stillage.audit.blocks import (
+from stillage.audit.block_auc import (
     Profile,
     block_results,
     block_table,

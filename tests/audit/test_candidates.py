@@ -18,7 +18,7 @@ from stillage.audit.candidates import (
     from_first_difference,
     in_place,
 )
-from stillage.audit.exposure import exposures
+from stillage.audit.exposure_rank import exposures
 from stillage.audit.queries import ScoringModel
 from stillage.data.bpe import train_bpe
 from stillage.data.examples import make_examples

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scipy.stats import binom
 
-from stillage.audit.dp import Guessed, epsilon_lower_bound, guess, p_value
+from stillage.audit.privacy_bound import Guessed, epsilon_lower_bound, guess, p_value
 from stillage.errors import ConfigError, DataError
 
 

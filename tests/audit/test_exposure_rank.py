@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import norm, skewnorm
 
-from stillage.audit.exposure import (
+from stillage.audit.exposure_rank import (
     Rivals,
     exposure_results,
     exposure_row,

@@ -27,16 +27,16 @@ from stillage.data.split import Split, read_split
 from stillage.data.synthetic import people
 from stillage.errors import DataError
 from stillage.experiment.audit_stage import (
-    audit_models,
     audit_records,
     audit_settings,
+    run_models,
     training_facts,
 )
 from stillage.experiment.context import Context, make_context
 from stillage.experiment.inputs import model_source
 from stillage.models.limits import weights_key
 from stillage.report import write_report
-from stillage.report.load import read_run
+from stillage.report.run_view import read_run
 from stillage.report.verdict import verdict
 from stillage.run.config import ReportConfig
 from stillage.run.folder import read_json, read_table, write_json, write_table
@@ -110,7 +110,7 @@ def judged(run: Path, scores: pa.Table | None = None) -> dict[str, Found]:
     """The verdict on a run folder as it lies there: check name -> check, and the verdict itself under ''."""
     context = context_of(run)
     records = audit_records(context, read_split(run / "data"))
-    settings, models = audit_settings(context), audit_models(context).audited
+    settings, models = audit_settings(context), run_models(context).audited
     found = judge_audit(
         records,
         models,
@@ -349,7 +349,7 @@ def test_members_and_nonmembers_cut_differently(run: Path) -> None:
     records, parts = chosen.records, chosen.parts
 
     def cut(now: Sequence[Record]) -> Check:
-        models = audit_models(context).audited
+        models = run_models(context).audited
         readings = model_readings(models, now, context.config.data)
         return truncation(dataclasses.replace(chosen, records=tuple(now)), readings)
 

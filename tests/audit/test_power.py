@@ -8,8 +8,8 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from stillage.audit.detectable import power_results
 from stillage.audit.membership import Audited, blind_rows, score_rows
-from stillage.audit.power import power_results
 from stillage.functional.power import records_for_tpr, records_needed, smallest_auc, smallest_tpr
 from stillage.functional.stats import tpr_at_fpr
 from stillage.types import Result

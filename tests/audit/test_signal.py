@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.stats import spearmanr
 
-from stillage.audit.signal import Signals, signal_results, signal_table
+from stillage.audit.teacher_divergence import Signals, signal_results, signal_table
 from stillage.types import Result
 
 BASE = Result(run="", stage="signal", model="", metric="", value=float("nan"), seed=1)

@@ -15,7 +15,7 @@ import pytest
 from stillage.audit.attacks import ATTACKS
 from stillage.functional.readings import ARRAYS
 from stillage.functional.stats import auc_interval, roc_auc
-from stillage.plugins.load import load, merged
+from stillage.plugins.plugin import load, merged
 from stillage.rng import generator
 from stillage.types import Attack, GradientNorms, Party, TokenStats, Transform
 

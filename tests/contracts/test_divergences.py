@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from stillage.functional.chunked import distillation_sums
 from stillage.functional.divergence import DIVERGENCES
-from stillage.plugins.load import load, merged
+from stillage.plugins.plugin import load, merged
 
 PLUGIN = load(Path(__file__).parents[2] / "docs/how-to/plugin/divergence.py")
 EVERY = [*DIVERGENCES, *PLUGIN.divergences]

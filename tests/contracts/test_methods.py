@@ -15,7 +15,7 @@ import torch
 from stillage.distill.methods import METHODS
 from stillage.distill.settings import DIVERGENCE_PARAMS, params_from, setting_fields
 from stillage.errors import Interrupted
-from stillage.plugins.load import load, merged
+from stillage.plugins.plugin import load, merged
 
 PLUGINS = Path(__file__).parents[2] / "docs/how-to/plugin"
 METHOD, DIVERGENCE = load(PLUGINS / "method.py"), load(PLUGINS / "divergence.py")

@@ -12,7 +12,8 @@ import pytest
 import torch
 
 from stillage.errors import CheckpointError
-from stillage.evaluate.cells import (
+from stillage.evaluate.datasets import EvalSet
+from stillage.evaluate.matrix_cells import (
     SUPERSEDED,
     EncodedSet,
     EvaluatedModel,
@@ -23,7 +24,6 @@ from stillage.evaluate.cells import (
     set_folder,
     with_reference,
 )
-from stillage.evaluate.datasets import EvalSet
 from stillage.run.folder import read_json, read_table
 from stillage.types import Example, Record
 

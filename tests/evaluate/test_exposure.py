@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from stillage.errors import ConfigError, DataError
-from stillage.evaluate.exposure import (
+from stillage.evaluate.exposure_bias import (
     ExposurePlan,
     excess_percent,
     excess_table,

@@ -24,9 +24,9 @@ from stillage.data.bpe import train_bpe
 from stillage.data.templates import render_prompt
 from stillage.errors import CheckpointError, ConfigError
 from stillage.evaluate import matrix
-from stillage.evaluate.cells import EvaluatedModel, EvaluationSetup, PromptLayout
 from stillage.evaluate.datasets import EvalSet, open_set
 from stillage.evaluate.matrix import collect, decoding_of, run_matrix
+from stillage.evaluate.matrix_cells import EvaluatedModel, EvaluationSetup, PromptLayout
 from stillage.evaluate.quality import samples_schema
 from stillage.models.load import load_model, load_tokenizer, save_model
 from stillage.run.config import ModelConfig

@@ -12,12 +12,12 @@ from hypothesis.strategies import sampled_from, sets
 
 from stillage.experiment.audit_stage import (
     HARMLESS,
-    audit_models,
     audit_settings,
     fingerprints,
     ids_by_stage,
     learns_public,
     only,
+    run_models,
     training_facts,
 )
 from stillage.experiment.context import Context, make_context
@@ -63,7 +63,7 @@ def test_every_model_is_named_once_and_by_what_it_serves() -> None:
         attacks=("rmia", "reference_outside", "self_prompted_reference"),
     )
     config = Config(audit=audit, distill=DistillConfig(init_epochs=1))
-    found = audit_models(context_of(config))
+    found = run_models(context_of(config))
     models = ["teacher", "teacher_counterfactual", "student"]
     models += ["student_counterfactual", "student_no_teacher"]
     assert [model.name for model in found.audited] == [*models, "outside_reference"]
@@ -79,16 +79,16 @@ def test_every_model_is_named_once_and_by_what_it_serves() -> None:
 
 
 def test_only_a_model_that_is_trained_here_has_a_start_to_load() -> None:
-    found = audit_models(context_of(Config(audit=AuditConfig(reference="r", no_teacher=False))))
+    found = run_models(context_of(Config(audit=AuditConfig(reference="r", no_teacher=False))))
     starts = {model.name: model.load_start is not None for model in found.audited}
     assert starts == {model.name: model.is_trained for model in found.audited}
     assert starts["teacher"] and not starts["outside_reference"]
-    (student,) = audit_models(context_of(GIVEN)).audited
+    (student,) = run_models(context_of(GIVEN)).audited
     assert student.load_start is None and student.source.path == "s"
 
 
 def test_a_trained_model_lies_in_its_run(tmp_path: Path) -> None:
-    found = audit_models(context_of(Config(out=tmp_path))).audited
+    found = run_models(context_of(Config(out=tmp_path))).audited
     assert [Path(model.source.path) for model in found] == [
         tmp_path / model.name / "model" for model in found
     ]

@@ -11,7 +11,7 @@ import pytest
 
 from stillage.errors import ConfigError
 from stillage.experiment.context import Context, kept_columns, make_context
-from stillage.plugins.load import load
+from stillage.plugins.plugin import load
 from stillage.run.config import (
     AuditConfig,
     Config,

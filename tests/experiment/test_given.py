@@ -7,12 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from stillage.errors import ConfigError, ModelError
+from stillage.errors import ConfigError, ModelError, first_line
 from stillage.experiment.context import make_context
-from stillage.experiment.given import check_given, check_pair
+from stillage.experiment.given_models import check_given, check_pair
 from stillage.experiment.run import describe_plan
 from stillage.models.layouts import layout_notes
-from stillage.models.scratch import first_line
 from stillage.run.flags import from_flags
 from stillage.run.parse import build
 from stillage.run.stop import Stop
@@ -121,7 +120,8 @@ def test_a_chat_template_that_does_not_parse_is_the_folders_fault(tmp_path: Path
 def test_the_first_line_of_an_error_is_followed_by_what_it_announces() -> None:
     error = RuntimeError("Error(s) in loading state_dict:\n\tsize mismatch for c_attn: [2, 16]\nx")
     assert first_line(error) == "Error(s) in loading state_dict: size mismatch for c_attn: [2, 16]"
-    assert first_line(ValueError("one\ntwo")) == "one" and first_line(ValueError()) == ""
+    assert first_line(ValueError("\none\ntwo")) == "one"
+    assert first_line(KeyError()) == "KeyError"  # without words, its kind
 
 
 def test_a_given_model_is_checked_without_the_audit_too(tmp_path: Path) -> None:

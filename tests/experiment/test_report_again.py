@@ -18,7 +18,7 @@ from stillage.experiment.report_again import (
     run_command,
     stage_names,
 )
-from stillage.plugins.load import load
+from stillage.plugins.plugin import load
 from stillage.run.config import Config, DataConfig, GenerateConfig, ReportConfig
 from stillage.run.folder import remove, write_json
 from stillage.run.lock import locked

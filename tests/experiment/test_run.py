@@ -18,14 +18,14 @@ from stillage.experiment.run import (
     describe_plan,
     do_stage,
     do_stages,
-    leave_nothing,
+    drop_empty_run,
     needed_for,
     plans_of,
     record_environment,
     run_experiments,
     scheduled,
 )
-from stillage.plugins.load import load
+from stillage.plugins.plugin import load
 from stillage.run.config import AuditConfig, Config, DataConfig, GenerateConfig
 from stillage.run.folder import read_json, write_json
 from stillage.run.lock import locked
@@ -224,7 +224,7 @@ def test_a_folder_in_which_nothing_was_made_is_removed(tmp_path: Path) -> None:
     for name in ("config.yaml", "env.json", "report.key", ".lock"):
         (run / name).touch()
     (run / "data").symlink_to(tmp_path / "nowhere")
-    leave_nothing(run)
+    drop_empty_run(run)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -235,8 +235,8 @@ def test_what_was_made_or_is_not_ours_stays(tmp_path: Path) -> None:
     (made / "config.yaml").touch()
     (strange / "config.yaml").touch()
     (strange / "notes.txt").touch()
-    leave_nothing(made)
-    leave_nothing(strange)
+    drop_empty_run(made)
+    drop_empty_run(strange)
     assert sorted(path.name for path in made.iterdir()) == ["config.yaml", "data"]
     assert [path.name for path in strange.iterdir()] == ["notes.txt"]
 

@@ -13,7 +13,7 @@ from stillage.cli import main
 from stillage.distill.methods import METHODS
 from stillage.experiment.context import make_context
 from stillage.experiment.plan import plan
-from stillage.experiment.self_prompted import (
+from stillage.experiment.self_prompted_specs import (
     asks_self_prompted,
     self_prompted_specs,
     training_of,

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from stillage.errors import DataError, ModelError, UserError
-from stillage.face.inputs import Inputs, in_memory, json_lines, name_list, new_or_continued
+from stillage.face.memory import Inputs, in_memory, json_lines, name_list, new_or_continued
 
 if TYPE_CHECKING:
     from conftest import Rows, Tiny  # pyright: ignore[reportMissingImports]

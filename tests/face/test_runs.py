@@ -14,7 +14,7 @@ import yaml
 import stillage as st
 from stillage.cli import main
 from stillage.errors import ConfigError, DataError, ModelError, UserError
-from stillage.face.runs import flat_settings, with_more
+from stillage.face.calls import flat_settings, with_more
 from stillage.run.config import Config
 from stillage.run.folder import read_table, sha256_file
 from stillage.run.parse import build, from_yaml, to_yaml

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from stillage.audit.attacks import FITTED_ATTACKS, SHADOW_ATTACKS
-from stillage.audit.exposure import exposures
+from stillage.audit.exposure_rank import exposures
 from stillage.audit.inheritance import (
     inheritance_curve,
     inheritance_ratio,

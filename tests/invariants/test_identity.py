@@ -14,10 +14,11 @@ import torch
 
 from stillage.data.bpe import train_bpe
 from stillage.errors import CheckpointError
-from stillage.evaluate import cells, matrix
-from stillage.evaluate.cells import EvaluationSetup, PromptLayout
+from stillage.evaluate import matrix
+from stillage.evaluate import matrix_cells as cells
 from stillage.evaluate.datasets import open_set
 from stillage.evaluate.matrix import decoding_of, run_matrix
+from stillage.evaluate.matrix_cells import EvaluationSetup, PromptLayout
 from stillage.face.evaluation import load_subject
 from stillage.models.identity import folder_hash
 from stillage.models.load import load_model, load_tokenizer, save_model

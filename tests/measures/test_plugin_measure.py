@@ -12,7 +12,7 @@ import pytest
 from stillage.cli import main
 from stillage.measures import MEASURES
 from stillage.measures.params import measure_params
-from stillage.plugins.load import deciding, plugged
+from stillage.plugins.plugin import deciding, plugged
 from stillage.run.flags import from_flags
 from stillage.run.folder import read_json
 from stillage.run.parse import build

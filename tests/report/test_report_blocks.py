@@ -11,13 +11,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from stillage.audit.blocks import Profile, block_results
+from stillage.audit.block_auc import Profile, block_results
 from stillage.audit.membership import Audited
-from stillage.audit.signal import Signals, signal_results
-from stillage.experiment.report_stage import measured_sections
+from stillage.audit.teacher_divergence import Signals, signal_results
+from stillage.experiment.report_stage import list_sections
 from stillage.report import read_run, write_report
 from stillage.report.block_tables import beyond_table, block_pictures, blocks_table, ticks
-from stillage.report.signal_tables import dp_table, signal_table
+from stillage.report.signal_tables import divergence_table, dp_table
 from stillage.run.config import ReportConfig
 from stillage.run.results import write_results
 from stillage.types import Result
@@ -101,7 +101,7 @@ def asked(built: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     run = shutil.copytree(built, tmp_path_factory.mktemp("asked") / "quickstart")
     write_blocks(run)
     write_others(run)
-    write_report(run, ReportConfig(), title="asked", sections=measured_sections())
+    write_report(run, ReportConfig(), title="asked", sections=list_sections())
     return run
 
 
@@ -159,7 +159,7 @@ def view_row(view: object, metric: str, attack: str, block: int) -> Result:
 
 def test_signal_and_bound_are_shown_with_what_they_rest_on(asked: Path) -> None:
     view = read_run(asked)
-    signal, bound = signal_table(view), dp_table(view)
+    signal, bound = divergence_table(view), dp_table(view)
     assert signal is not None and bound is not None
     assert [(row[0].text, row[1].text) for row in signal.rows][:2] == [
         ("teacher", "public (the student’s)"),
@@ -179,7 +179,7 @@ def test_signal_and_bound_are_shown_with_what_they_rest_on(asked: Path) -> None:
 def test_without_them_nothing_is_shown(reported: Path) -> None:
     view = read_run(reported)
     assert block_pictures(view) == [] and blocks_table(view) is None and beyond_table(view) is None
-    assert signal_table(view) is None and dp_table(view) is None
+    assert divergence_table(view) is None and dp_table(view) is None
     assert "Which block" not in (reported / "report" / "report.html").read_text()
 
 

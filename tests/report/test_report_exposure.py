@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from stillage.report.exposure_table import exposure_table, exposure_words
-from stillage.report.load import read_run
+from stillage.report.run_view import read_run
 from stillage.run.results import write_results
 from stillage.types import Result
 

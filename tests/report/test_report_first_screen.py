@@ -12,7 +12,7 @@ from stillage.report.cells import Cell, Table, share, without_dashes
 from stillage.report.claim_words import recital_words
 from stillage.report.html import checks, page
 from stillage.report.key_numbers import MOST, key_numbers
-from stillage.report.load import read_run
+from stillage.report.run_view import read_run
 from stillage.report.summary import checked
 from stillage.report.tables import auc_table
 from stillage.report.verdict import verdict

@@ -9,7 +9,7 @@ import pytest
 from test_report_verdict import auc, plain, rate
 
 from stillage.report.gain_tables import gain_words, halves_table, minimal_words
-from stillage.report.load import RunView
+from stillage.report.run_view import RunView
 from stillage.report.summary import LINES, summary_lines
 from stillage.report.verdict import verdict
 from stillage.types import Result
@@ -135,7 +135,7 @@ def test_the_terminal_has_both_halves_the_lesson_and_every_model_in_ten_lines() 
 
 
 def test_the_page_shows_them(run: Path) -> None:
-    from stillage.report.load import read_run
+    from stillage.report.run_view import read_run
 
     table = halves_table(read_run(run))
     assert table is not None and [row[0].text for row in table.rows][:2] == [

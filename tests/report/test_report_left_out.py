@@ -7,7 +7,7 @@ from pathlib import Path
 
 from stillage.report import write_report
 from stillage.report.left_out_table import left_out_line, left_out_table
-from stillage.report.load import read_run
+from stillage.report.run_view import read_run
 from stillage.run.config import ReportConfig
 from stillage.run.results import read_results, write_results
 from stillage.types import Result

@@ -12,7 +12,7 @@ from test_report_blocks import write_blocks, write_others
 from stillage.report import write_report
 from stillage.report.claims import claims_of
 from stillage.report.html import tables
-from stillage.report.load import RunView, read_run
+from stillage.report.run_view import RunView, read_run
 from stillage.run.config import ReportConfig
 from stillage.run.results import read_results, write_results
 

@@ -22,7 +22,7 @@ from stillage.evaluate.quality import text_results
 from stillage.report import write_report
 from stillage.report.cells import Cell, Table, markdown, text
 from stillage.report.figures import attack_scores, bin_edges, thinned
-from stillage.report.load import read_run
+from stillage.report.run_view import read_run
 from stillage.report.tables import auc_table, models_table
 from stillage.run.config import ReportConfig
 from stillage.run.folder import read_table, write_table, write_text

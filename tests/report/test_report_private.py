@@ -17,7 +17,7 @@ import pytest
 from stillage.errors import DataError
 from stillage.report import write_report
 from stillage.report.group_names import shown_names
-from stillage.report.private import MASK, PrivateText, Sight, run_key
+from stillage.report.private import MASK, Disclosure, PrivateText, run_key
 from stillage.run.config import ReportConfig
 from stillage.run.folder import (
     read_json,
@@ -133,7 +133,7 @@ def test_nothing_of_a_private_record_is_anywhere_in_the_report(run: Path) -> Non
     ]
     assert [piece for piece in (*PIECES, *hashes, "97.328") if piece in written] == []
     page = (run / "report" / "report.html").read_text(encoding="utf-8")
-    named = Sight(key=run_key(run)).id(ID)
+    named = Disclosure(key=run_key(run)).id(ID)
     assert (
         f"Near a member: record {named}." in page and f"{named} is near." in page
     )  # our words, and its keyed name
@@ -150,7 +150,7 @@ def test_a_key_is_the_owners_made_once_and_refused_where_it_is_none(tmp_path: Pa
     assert stat.S_IMODE((tmp_path / "report.key").stat().st_mode) == 0o600
     assert run_key(tmp_path) == key and len(key) == 32
     (tmp_path / "report.key").unlink()
-    assert Sight(key=run_key(tmp_path)).id(ID) != Sight(key=key).id(ID)
+    assert Disclosure(key=run_key(tmp_path)).id(ID) != Disclosure(key=key).id(ID)
     write_text(tmp_path / "report.key", "none\n")
     with pytest.raises(DataError, match="holds no key"):
         run_key(tmp_path)
@@ -229,7 +229,7 @@ def test_without_the_records_no_generated_text_is_shown(run: Path) -> None:
 def test_a_private_text_is_a_mask_wherever_it_is_printed() -> None:
     text = PrivateText("Ada")
     assert [str(text), f"{text}", repr(text), "%s" % text] == [MASK] * 4  # noqa: UP031 - as a template may print it
-    assert Sight().text(text) == MASK and Sight(shows_all=True).text(text) == "Ada"
+    assert Disclosure().text(text) == MASK and Disclosure(shows_all=True).text(text) == "Ada"
 
 
 def test_groups_are_numbered_unless_public_records_have_the_value_too() -> None:
@@ -250,7 +250,7 @@ def test_groups_are_numbered_unless_public_records_have_the_value_too() -> None:
         "length: 4",
         "test",
     ]
-    names = shown_names(labels, values, Sight(key=b"k"), is_known=True)
+    names = shown_names(labels, values, Disclosure(key=b"k"), is_known=True)
     hidden = {"name: Ada", "name: Bo", "name: (none)", "name: quarter 1 (2 to 3)"}
     assert {label for label in names if label.startswith("name")} == hidden
     assert sorted(names[label] for label in hidden) == [f"group {k} of name" for k in (1, 2, 3, 4)]
@@ -261,7 +261,9 @@ def test_groups_are_numbered_unless_public_records_have_the_value_too() -> None:
         tuple(
             sorted(
                 hidden,
-                key=shown_names(labels, values, Sight(key=bytes([k])), is_known=True).__getitem__,
+                key=shown_names(
+                    labels, values, Disclosure(key=bytes([k])), is_known=True
+                ).__getitem__,
             )
         )
         for k in range(9)
@@ -276,10 +278,10 @@ def test_a_column_whose_name_begins_with_another_keeps_its_values_hidden(
     known = {"name": ({"Bo", "of kin: Vi"}, {"Cy"}), "name: of kin": ({"Ada"}, {"Vi"})}
     values = {column: known[column] for column in columns}
     labels = ["name: of kin: Ada", "name: of kin: Vi", "name: of kin: Xi", "name: Bo", "name: Cy"]
-    names = shown_names(labels, values, Sight(key=b"k"), is_known=True)
+    names = shown_names(labels, values, Disclosure(key=b"k"), is_known=True)
     assert set(names) == {*labels} - {"name: Cy"}
     assert not re.search("Ada|Vi|Xi|Bo", " ".join(names.values()))
-    alone = shown_names(labels, {"name: of kin": ({"Ada"}, {"Vi"})}, Sight(), is_known=True)
+    alone = shown_names(labels, {"name: of kin": ({"Ada"}, {"Vi"})}, Disclosure(), is_known=True)
     assert set(alone) == {"name: of kin: Ada", "name: of kin: Xi"}
 
 
@@ -287,7 +289,7 @@ def test_without_the_records_no_value_and_no_range_is_shown() -> None:
     values = {column: (set[str](), set[str]()) for column in ("age", "length")}
     labels = ["age: quarter 1 (31 to 44)", "age: 17", "age: (none)", "length: 4"]
     labels += ["length: quarter 2 (3 to 9)", "age: 3 other values", "test", ""]
-    names = shown_names(labels, values, Sight(key=b"k"), is_known=False)
+    names = shown_names(labels, values, Disclosure(key=b"k"), is_known=False)
     assert sorted(names.items()) == [
         ("age: 17", "group 1 of age"),
         ("age: quarter 1 (31 to 44)", "age: quarter 1"),
@@ -300,5 +302,5 @@ def test_what_the_audit_did_not_name_itself_is_hidden() -> None:
     """A value of no record that the report knows: as private as any."""
     values = {"name": ({"Ada"}, {"Cy"}), "length": (set[str](), set[str]())}
     labels = ["name: Bo", "name: 4", "length: four", "length: 4", "name: 2 other values"]
-    names = shown_names(labels, values, Sight(key=b"k"), is_known=True)
+    names = shown_names(labels, values, Disclosure(key=b"k"), is_known=True)
     assert set(names) == {"name: Bo", "name: 4", "length: four"}

@@ -52,7 +52,11 @@ def pieces_of(text: str) -> set[str]:
     form = normal_form(text)
     tokens = {re.sub(r"[\W_]", "", token) for token in form.split()}
     found = {piece for piece, _ in spans_of(form) if len(piece) > 2}
-    apart = {piece for piece in found if is_code(piece)} - close_codes(form) - tokens
+    apart = (
+        {piece for piece in found if piece.isalnum() and is_code(piece)}
+        - close_codes(form)
+        - tokens
+    )
     return found - apart | {piece for piece, _ in runs_of(form)}
 
 

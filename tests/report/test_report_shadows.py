@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from stillage.report.load import read_run
 from stillage.report.memorized_table import memorized_table
+from stillage.report.run_view import read_run
 from stillage.run.results import write_results
 from stillage.types import Result
 

@@ -10,7 +10,7 @@ import pytest
 
 from stillage.report.cells import number
 from stillage.report.comparison_tables import variants_table
-from stillage.report.sweep import SweepPoint, SweepView, summary, write_sweep_report
+from stillage.report.sweep_page import SweepPoint, SweepView, summary, write_sweep_report
 from stillage.types import Result
 
 

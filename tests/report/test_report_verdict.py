@@ -11,10 +11,10 @@ from fixture_run import SHIFT
 
 from stillage.audit import validity as audit_validity
 from stillage.report.group_tables import group_cell
-from stillage.report.load import RunView, read_run
+from stillage.report.run_view import RunView, read_run
 from stillage.report.verdict import SHIFT as SAID_SHIFT
 from stillage.report.verdict import verdict
-from stillage.report.words import interval, own_name, percent
+from stillage.report.wording import interval, own_name, percent
 from stillage.run.folder import write_json
 from stillage.run.results import read_results, write_results
 from stillage.types import Result

@@ -20,7 +20,7 @@ from stillage.run.sweep import (
     Point,
     case,
     check_overruled,
-    check_place,
+    check_sweep_folder,
     gather,
     is_reported,
     leave_nothing,
@@ -263,19 +263,19 @@ def test_the_index_says_which_folder_stands_for_which_values(tmp_path: Path) -> 
 
 
 def test_a_sweep_is_begun_in_a_new_folder_or_goes_on_in_its_own(tmp_path: Path) -> None:
-    check_place(tmp_path / "new")
-    check_place(tmp_path)
+    check_sweep_folder(tmp_path / "new")
+    check_sweep_folder(tmp_path)
     (tmp_path / ".lock").touch()
-    check_place(tmp_path)
+    check_sweep_folder(tmp_path)
     (tmp_path / "notes.txt").touch()
     with pytest.raises(ConfigError, match="no sweep of ours") as caught:
-        check_place(tmp_path)
+        check_sweep_folder(tmp_path)
     assert caught.value.values == "found: notes.txt"
     indexed(tmp_path)
-    check_place(tmp_path)
+    check_sweep_folder(tmp_path)
     (tmp_path / "config.yaml").touch()
     with pytest.raises(ConfigError, match="holds a run, not a sweep"):
-        check_place(tmp_path)
+        check_sweep_folder(tmp_path)
 
 
 def test_a_sweep_of_which_nothing_was_made_leaves_nothing(tmp_path: Path) -> None:

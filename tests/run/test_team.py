@@ -15,9 +15,8 @@ from stillage.run.team import (
     Team,
     error_for_all,
     first_is_there,
-    first_line,
     is_helper,
-    place,
+    rank_and_size,
     told_by,
     wait_until,
 )
@@ -33,13 +32,13 @@ def pair() -> tuple[Team, Team]:
 def test_the_place_is_what_the_launcher_says(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("RANK", "WORLD_SIZE"):
         monkeypatch.delenv(name, raising=False)
-    assert place() == (0, 1) and not is_helper()
+    assert rank_and_size() == (0, 1) and not is_helper()
     monkeypatch.setenv("WORLD_SIZE", "1")
     monkeypatch.setenv("RANK", "0")
-    assert place() == (0, 1)
+    assert rank_and_size() == (0, 1)
     monkeypatch.setenv("WORLD_SIZE", "4")
     monkeypatch.setenv("RANK", "3")
-    assert place() == (3, 4) and is_helper()
+    assert rank_and_size() == (3, 4) and is_helper()
 
 
 def test_orders_come_in_turn_and_end_with_the_first(pair: tuple[Team, Team]) -> None:
@@ -171,11 +170,6 @@ def test_a_body_that_ends_by_itself_is_left_alone(
     assert watcher.is_alive()
     over.set()
     watcher.join()
-
-
-def test_the_first_line_of_an_error_or_its_kind() -> None:
-    assert first_line(ValueError("\none\ntwo")) == "one"
-    assert first_line(KeyError()) == "KeyError"
 
 
 def test_waiting_ends_when_it_is_true_or_the_time_is_over() -> None:

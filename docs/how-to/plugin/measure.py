@@ -11,7 +11,7 @@ from stillage.audit.queries import scored_tokens
 from stillage.functional.means import share_interval
 from stillage.measures.measure import Measure, Measured, MeasureInput
 from stillage.report.cells import Cell, Table
-from stillage.report.load import RunView
+from stillage.report.run_view import RunView
 from stillage.types import Result
 
 

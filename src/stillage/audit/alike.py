@@ -26,7 +26,7 @@ def alike(attack: Attack, replies: Sequence[Reply]) -> list[Reply] | None:
     cut, text_of = list(replies), None
     for group in GROUPS:
         places = [place for place, name in enumerate(asked) if name in group]
-        readings = [one for place in places for one in listed(replies[place])]
+        readings = [one for place in places for one in readings_in(replies[place])]
         if not readings or (len(readings) == 1 and "text" not in asked):
             continue
         common = in_common(readings)
@@ -34,7 +34,7 @@ def alike(attack: Attack, replies: Sequence[Reply]) -> list[Reply] | None:
             return None
         text_of, rest = text_of or common[0], iter(common)
         for place in places:
-            own = [next(rest) for _ in listed(replies[place])]
+            own = [next(rest) for _ in readings_in(replies[place])]
             cut[place] = own[0] if isinstance(replies[place], TokenStats) else own
     for place, name in enumerate(asked):
         if name == "text" and text_of is not None and replies[place]:
@@ -44,6 +44,6 @@ def alike(attack: Attack, replies: Sequence[Reply]) -> list[Reply] | None:
     return cut
 
 
-def listed(reply: Reply) -> list[TokenStats]:
+def readings_in(reply: Reply) -> list[TokenStats]:
     """The readings in a reply."""
     return [reply] if isinstance(reply, TokenStats) else list(cast("Sequence[TokenStats]", reply))

@@ -50,7 +50,7 @@ def arguments(attack: str, audit: AuditConfig) -> dict[str, float]:
     }
 
 
-def settings_of(attacks: Collection[Attack]) -> set[str]:
+def used_settings(attacks: Collection[Attack]) -> set[str]:
     """The settings that score the attacks, or make what they ask."""
     scored = {
         setting for attack in attacks for setting in SCORED_WITH.get(attack.name, {}).values()
@@ -63,5 +63,8 @@ def with_used_settings(audit: AuditConfig) -> AuditConfig:
     """Return the audit, settings of attacks that it does not name at their defaults."""
     from stillage.audit.attacks import ATTACKS
 
-    default, unused = AuditConfig(), settings_of(ATTACKS.values()) - settings_of(attacks_of(audit))
+    default, unused = (
+        AuditConfig(),
+        used_settings(ATTACKS.values()) - used_settings(attacks_of(audit)),
+    )
     return replace(audit, **{setting: getattr(default, setting) for setting in unused})

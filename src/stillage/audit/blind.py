@@ -17,7 +17,7 @@ from stillage.audit.blind_features import (
     length_features,
     pair_features,
     place_features,
-    token_features,
+    token_tfidf,
     word_features,
 )
 from stillage.errors import DataError
@@ -74,7 +74,7 @@ def blind_scores(
     if any(map(has_prompt, texts)):
         views["prompt_and_response"] = lambda: pair_features(texts)
     if readers:
-        views["model_tokens"] = lambda: token_features(readers)
+        views["model_tokens"] = lambda: token_tfidf(readers)
     if smaller < 2:
         return {name: np.full(member.size, 0.5) for name in views}
     fold = stratified_folds(member, min(N_FOLDS, smaller), seed, cluster)

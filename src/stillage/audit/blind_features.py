@@ -107,7 +107,7 @@ def pair_features(texts: Sequence[str]) -> Any:  # noqa: ANN401 - as word_featur
     return _fitted(TfidfVectorizer(analyzer=pieces, min_df=2, max_features=MOST_FEATURES), texts)
 
 
-def token_features(readers: Sequence[Sequence[Array]]) -> Any:  # noqa: ANN401 - as word_features
+def token_tfidf(readers: Sequence[Sequence[Array]]) -> Any:  # noqa: ANN401 - as word_features
     """tf-idf float[N, F] of single tokens and pairs that two or more records share.
 
     The ends count as tokens. readers: for each way of reading (a tokenizer, a layout, a limit) the

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from stillage.audit.blocks import (
+from stillage.audit.block_auc import (
     Profile,
     gradient_profile,
     lens_profile,

@@ -8,7 +8,7 @@ from typing import Literal
 
 import numpy as np
 
-from stillage.audit.power import Sight, rounded_up, sight_of, worst
+from stillage.audit.detectable import Visible, rounded_up, sight_of, worst
 from stillage.audit.scores import Scored
 from stillage.audit.validity import SHIFT, Check, Value, chance_p
 from stillage.functional.multiplicity import holm
@@ -34,7 +34,7 @@ class Control:
         """Its AUC with the interval that its kind has."""
         return self.scored.auc(level, cross_fitted=self.cross_fitted)
 
-    def sight(self, level: float) -> Sight:
+    def sight(self, level: float) -> Visible:
         """What it would have seen at a level."""
         scored = self.scored
         return sight_of(
@@ -63,7 +63,7 @@ def check_controls(
     above: list[str] = []  # controls that tell members, with their AUC and p
     below: list[str] = []  # controls that rank nonmembers above members
     luck: dict[str, float] = {}  # family of a failed control -> how often chance alone does so
-    sights: dict[Family, Sight] = {}
+    sights: dict[Family, Visible] = {}
     highest = 0.0
     for family, share in FAMILY_LEVELS.items():
         names = sorted(name for name, control in controls.items() if control.family == family)
@@ -124,7 +124,7 @@ def _failed(
     return " ".join(said)
 
 
-def _passed(count: int, sights: Mapping[Family, Sight]) -> str:
+def _passed(count: int, sights: Mapping[Family, Visible]) -> str:
     """What may be said where no control is away from chance."""
     unseen = {family: sight for family, sight in sights.items() if sight.is_blind}
     if unseen:

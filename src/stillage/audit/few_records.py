@@ -17,7 +17,7 @@ def records_checks_need() -> int:
     """Count the members that blind attackers need to see a shift; as many nonmembers."""
     from stillage.audit.blind import BLIND, N_FOLDS
     from stillage.audit.controls import FAMILY_LEVELS
-    from stillage.audit.power import UNDECIDED_ABOVE
+    from stillage.audit.detectable import UNDECIDED_ABOVE
     from stillage.functional.power import records_to_find
 
     level = 1 - FAMILY_LEVELS["blind"] / len(BLIND)

@@ -16,6 +16,7 @@ from stillage.audit.blind import blind_scores
 from stillage.audit.blind_features import marked_text
 from stillage.audit.by_group import rates_by_group, recitals_by_group
 from stillage.audit.control_scores import CONTROLS
+from stillage.audit.detectable import power_results
 from stillage.audit.extraction import extraction_results, recited_more_results, with_groups
 from stillage.audit.given import scoring_model
 from stillage.audit.inherited import inheritance_results
@@ -36,7 +37,6 @@ from stillage.audit.partners import (
     outside_name,
     partners_of,
 )
-from stillage.audit.power import power_results
 from stillage.audit.probabilistic import probabilistic_results
 from stillage.audit.queries import queries_for
 from stillage.audit.reading import reading_results
@@ -107,7 +107,7 @@ def run_audit(
     results += left_out_results(left_out + shadowed.left_out, settings.base) + shadowed.results
     results += reading_rows(records, stats, settings)
     results += recital_rows(scores, extraction, memorization, settings)
-    results += group_rows(records, scores, extraction, settings)
+    results += rows_by_group(records, scores, extraction, settings)
     seen = sight_checks(models.audited, together(sights), readings, scores, settings.audit.level)
     validity = judge_audit(
         records,
@@ -192,7 +192,7 @@ def recital_rows(
     ]
 
 
-def group_rows(
+def rows_by_group(
     records: AuditRecords, scores: pa.Table, extraction: pa.Table, settings: AuditSettings
 ) -> list[Result]:
     """Return the same by the groups of data.slice_by; nothing where none is named."""

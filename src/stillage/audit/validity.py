@@ -15,7 +15,7 @@ from typing import Literal
 
 import numpy as np
 
-from stillage.audit.power import Sight, sight_of
+from stillage.audit.detectable import Visible, sight_of
 from stillage.functional.stats import Interval, auc_interval
 from stillage.types import Array
 
@@ -304,7 +304,7 @@ def _needs(undecided: Sequence[Check]) -> str:
     )
 
 
-def _with_sight(detail: str, passed: bool, sight: Sight) -> str:
+def _with_sight(detail: str, passed: bool, sight: Visible) -> str:
     """Add what would have been found to the detail of a check that found nothing."""
     return f"{detail} {sight.words}" if passed else detail
 

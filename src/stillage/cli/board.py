@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
 
     from stillage.face.experiments import Session
-    from stillage.plugins.load import Plugin
+    from stillage.plugins.plugin import Plugin
     from stillage.run.team import Team
 
 LINE_EVERY_S = 30.0

@@ -99,11 +99,11 @@ def table_hashes(run: Path) -> dict[str, str]:
 
     A plain hash would confirm a guess at a record.
     """
-    from stillage.report.private import Sight, run_key
+    from stillage.report.private import Disclosure, run_key
     from stillage.run.folder import sha256_file
 
     tables = [run / "audit" / "scores.parquet", run / "evaluate" / "samples.parquet"]
-    sight = Sight(key=run_key(run))
+    sight = Disclosure(key=run_key(run))
     return {
         f"{path.stem}_keyed_sha256": sight.digest(sha256_file(path))
         for path in tables

@@ -18,7 +18,7 @@ from stillage.run.team import is_helper
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from stillage.evaluate.cells import EvaluatedModel
+    from stillage.evaluate.matrix_cells import EvaluatedModel
     from stillage.types import Result
 
 USAGE = """usage: stillage evaluate MODEL --data SET ... [settings]   a model on data sets and seeds

@@ -58,7 +58,7 @@ def main(verb: str, words: list[str]) -> int:
     ask = typed(Ask, flags, f"stillage {verb} MODEL")
     from stillage.cli.board import Board
     from stillage.data.chat_templates import layout_note
-    from stillage.face.texts import answer_prompts, load_pair
+    from stillage.face.answering import answer_prompts, load_pair
     from stillage.run.progress import watched
     from stillage.types import Record
 

@@ -24,7 +24,7 @@ from stillage.run.sweep import points
 if TYPE_CHECKING:
     from stillage.experiment.context import Context
     from stillage.face.experiments import Session
-    from stillage.plugins.load import Plugin
+    from stillage.plugins.plugin import Plugin
     from stillage.run.team import Team
 
 
@@ -69,7 +69,7 @@ def report_points(
     """Write the pages of the finished points again, then that of the sweep."""
     from stillage.experiment.finished_points import finished_points
     from stillage.experiment.report_again import report_again
-    from stillage.report.sweep import report_sweep
+    from stillage.report.sweep_page import report_sweep
     from stillage.run.lock import locked
 
     failed: dict[str, Exception] = {}
@@ -97,7 +97,7 @@ def report_grid(out: Path, words: Sequence[str], *, is_dry: bool) -> int:
         print(f"run   report   from the finished points of {out}")
     else:
         from stillage.experiment.finished_points import finished_points
-        from stillage.report.sweep import report_sweep
+        from stillage.report.sweep_page import report_sweep
 
         print("\n".join([*report_sweep(out, finished_points(out, {})), *where_the_page_is(out)]))
     return 0

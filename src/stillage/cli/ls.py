@@ -120,7 +120,7 @@ def main(verb: str, words: list[str]) -> int:
     With --plugin FILE.py, what the file adds is listed too.
     """
     from stillage.cli.command_line import plugin_files
-    from stillage.plugins.load import plugged
+    from stillage.plugins.plugin import plugged
 
     files, words = plugin_files(words)
     with plugged(files):

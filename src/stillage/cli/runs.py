@@ -18,7 +18,7 @@ from stillage.run.parse import build
 from stillage.run.sweep import swept
 
 if TYPE_CHECKING:
-    from stillage.plugins.load import Plugin
+    from stillage.plugins.plugin import Plugin
     from stillage.run.team import Team
 
 SWITCHES = ("--dry-run", "--accept-changes")
@@ -44,11 +44,11 @@ def main(verb: str, words: list[str]) -> int:
         if is_helper():
             return 0  # one process makes the corpus
         return plain_text.main(verb, words[1:])
-    from stillage.plugins.load import plugged
-    from stillage.run.team import join, place
+    from stillage.plugins.plugin import plugged
+    from stillage.run.team import join, rank_and_size
 
     files, words = plugin_files(words)
-    if place()[1] == 1:
+    if rank_and_size()[1] == 1:
         with plugged(files) as plugins:
             if "--only" in words:
                 return run_child(words, plugins)

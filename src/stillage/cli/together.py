@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from stillage.errors import ConfigError, UserError
 
 if TYPE_CHECKING:
-    from stillage.plugins.load import Plugin
+    from stillage.plugins.plugin import Plugin
     from stillage.run.stop import Stop
     from stillage.run.team import Team
 
@@ -42,7 +42,7 @@ def follow(team: Team, files: Sequence[Path]) -> int:
 
     Says only errors.
     """
-    from stillage.plugins.load import plugged
+    from stillage.plugins.plugin import plugged
     from stillage.run.stop import Stopped, watch_signals
     from stillage.run.team import part
 

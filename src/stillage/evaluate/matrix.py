@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from stillage.errors import ConfigError
-from stillage.evaluate.cells import (
+from stillage.evaluate.datasets import EvalSet
+from stillage.evaluate.matrix_cells import (
     SUPERSEDED,
     EncodedSet,
     EvaluatedModel,
@@ -30,7 +31,6 @@ from stillage.evaluate.cells import (
     with_reference,
     write_once,
 )
-from stillage.evaluate.datasets import EvalSet
 from stillage.evaluate.metric_ranges import RANGES, within_range
 from stillage.evaluate.quality import (
     clusters_of,

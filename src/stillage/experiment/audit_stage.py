@@ -44,14 +44,14 @@ def audit(context: Context, folder: Path) -> None:
     """Audit every model of a run, and write the tables, the results and the verdict."""
     from stillage.audit.run_audit import run_audit
     from stillage.data.split import read_split
-    from stillage.experiment.data_stage import check_ahead
+    from stillage.experiment.data_stage import check_split
 
     use_threads(context)
     split = read_split(context.run / "data")
-    check_ahead(context, split)
+    check_split(context, split)
     records = audit_records(context, split)
     audited = run_audit(
-        records, audit_models(context), audit_settings(context), training_facts(context)
+        records, run_models(context), audit_settings(context), training_facts(context)
     )
     write_table(folder / "scores.parquet", audited.scores)
     write_table(folder / "extraction.parquet", audited.extraction)
@@ -151,7 +151,7 @@ def learns_public(context: Context) -> bool:
     return any(spec.trained_on == "public" for spec in context.specs)
 
 
-def audit_models(context: Context) -> AuditModels:
+def run_models(context: Context) -> AuditModels:
     """Name the finished models of a run, and those that serve its attacks."""
     return AuditModels(
         audited=tuple(audit_model(context, spec) for spec in context.asked),

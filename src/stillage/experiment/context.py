@@ -14,13 +14,13 @@ from stillage.distill.methods import METHODS
 from stillage.distill.settings import method_named, params_from, unknown
 from stillage.distill.track import check_tracker
 from stillage.errors import ConfigError
-from stillage.experiment.self_prompted import self_prompted_specs
+from stillage.experiment.self_prompted_specs import self_prompted_specs
 from stillage.experiment.shadow_specs import shadow_specs
 from stillage.experiment.specs import INIT, OUTSIDE, ModelSpec, model_specs, outside_specs
 from stillage.measures import MEASURES
 from stillage.measures.measure import asked_measures
 from stillage.measures.params import measure_params
-from stillage.plugins.load import Plugin, deciding
+from stillage.plugins.plugin import Plugin, deciding
 from stillage.run.config import Config
 from stillage.run.folder import sha256_text
 from stillage.run.parse import to_plain

@@ -41,7 +41,7 @@ def make_data(context: Context, folder: Path) -> None:
     split = split_from_config(
         config.data, config.seed, keep=kept_columns(config), audits="audit" in config.stages
     )
-    check_ahead(context, split)
+    check_split(context, split)
     if split.copies:
         LOG.warning("%s", split.copies)
     few = few_records_words(context.config, split.counts, split.notes.get(UNDRAWN, 0))
@@ -52,12 +52,12 @@ def make_data(context: Context, folder: Path) -> None:
     write_split(folder, split)
 
 
-def check_ahead(context: Context, split: Split) -> None:
+def check_split(context: Context, split: Split) -> None:
     """Refuse records that a training or a measurement would fail on or silently skip.
 
     For each run anew: records drawn for one may serve another with other models and stages.
-    DataError for a model with too few records; else errors as `values_of`, `check_answers` and
-    `check_needed`.
+    DataError for a model with too few records; else errors as `values_of`,
+    `check_public_answers` and `check_needed`.
     """
     from stillage.audit.extraction import values_of
     from stillage.data.needed import check_needed
@@ -90,11 +90,11 @@ def check_ahead(context: Context, split: Split) -> None:
                 ],
                 column,
             )
-    check_answers(context, split.records_by_part.get("public", []))
+    check_public_answers(context, split.records_by_part.get("public", []))
     check_needed(split, context.config.data.needed_until)
 
 
-def check_answers(context: Context, public: Sequence[Record]) -> None:
+def check_public_answers(context: Context, public: Sequence[Record]) -> None:
     """Refuse prompts alone that a training would need answers to.
 
     DataError where the student's method trains on the records' own answers and some have none, or

@@ -50,12 +50,12 @@ def evaluate(context: Context, folder: Path) -> None:
         samples_schema,
         text_results,
     )
-    from stillage.experiment.data_stage import check_ahead
+    from stillage.experiment.data_stage import check_split
 
     config, settings = context.config, replace(audit_settings(context), stage="evaluate")
     use_threads(context)
     split = read_split(context.run / "data")
-    check_ahead(context, split)
+    check_split(context, split)
     records = records_of(context, "test")
     asked = records[: config.generate.records] if config.generate.records else records
     rows: list[dict[str, Any]] = []

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from stillage.errors import DataError
-from stillage.report.sweep import SweepPoint
+from stillage.report.sweep_page import SweepPoint
 from stillage.run.sweep import gather, is_reported, point_state, points_of
 
 

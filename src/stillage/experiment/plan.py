@@ -29,7 +29,7 @@ from stillage.models.outside import (
     tokenizer_source,
 )
 from stillage.models.source import check_place
-from stillage.plugins.load import deciding
+from stillage.plugins.plugin import deciding
 from stillage.run.config import Config, ModelConfig, TrainConfig
 from stillage.run.parse import to_plain
 from stillage.run.stages import Stage
@@ -103,7 +103,7 @@ def tokenizer_plan(context: Context) -> Stage:
     path, _ = tokenizer_source(context.config)
     return Stage(
         name="tokenizer",
-        settings={"tokenizer": plain(context.config.tokenizer), "from": path},
+        settings={"tokenizer": as_plain(context.config.tokenizer), "from": path},
         inputs=("data",),
         work=partial(data_stage.make_tokenizer, context),
         outside=outside_tokenizer(path),
@@ -160,14 +160,14 @@ def measure_plan(context: Context, measure: Measure, before: Sequence[str]) -> S
     Its key is what it is given: the settings that it reads, how its records are chosen, its models.
     """
     config = context.config
-    check_needs(measure, [*before, "audit"])
+    check_measure_needs(measure, [*before, "audit"])
     models, given = given_models(context.asked) if measure.asks_models else ({}, {})
     needed = {"data", "tokenizer", *(spec.name for spec in context.models)}
     inputs = [name for name in before if name in needed] if measure.asks_models else ["data"]
-    asked = plain(config.audit)
+    asked = as_plain(config.audit)
     key: dict[str, Any] = {name: asked[name] for name in measure.reads} | {"seed": config.seed}
     if measure.params is not None:
-        key["params"] = plain(measure_params(config.audit)[measure.name])
+        key["params"] = as_plain(measure_params(config.audit)[measure.name])
     if measure.asks_models:
         key["given"] = given
     if measure.evaluates:
@@ -183,7 +183,7 @@ def measure_plan(context: Context, measure: Measure, before: Sequence[str]) -> S
     )
 
 
-def check_needs(measure: Measure, stages: Sequence[str]) -> None:
+def check_measure_needs(measure: Measure, stages: Sequence[str]) -> None:
     """ConfigError for a measure that needs a stage which this run does not have."""
     if unknown := [name for name in measure.needs if name not in stages]:
         raise ConfigError(
@@ -195,7 +195,7 @@ def check_needs(measure: Measure, stages: Sequence[str]) -> None:
 
 def report_plan(context: Context, inputs: Sequence[str]) -> Stage:
     """Plan the page; inputs: every other stage of the run."""
-    look = plain(context.config.report)
+    look = as_plain(context.config.report)
     return Stage(
         name=REPORT,
         inputs=tuple(inputs),
@@ -222,7 +222,7 @@ def given_models(specs: Sequence[ModelSpec]) -> tuple[dict[str, str], dict[str, 
     """Return the hashes of all files of the given models, and where each starts."""
     given = [spec for spec in specs if not spec.is_trained]
     models = {path: digest for spec in given for path, digest in outside_model(spec.start).items()}
-    return models, {spec.name: plain(spec.start) for spec in given}
+    return models, {spec.name: as_plain(spec.start) for spec in given}
 
 
 def shadow_stages(context: Context) -> list[Stage]:
@@ -256,7 +256,7 @@ def train_stage(context: Context, spec: ModelSpec) -> Stage:
     if spec.pruned_from or spec.base is not None:
         beside["pruned"] = spec.pruned_from
     if spec.base is not None:
-        beside["base"] = plain(spec.base)
+        beside["base"] = as_plain(spec.base)
         outside |= outside_model(spec.base)
     if spec.starts_from:
         beside["starts_from"] = spec.starts_from
@@ -265,7 +265,7 @@ def train_stage(context: Context, spec: ModelSpec) -> Stage:
     if spec.imitates:
         beside["self_prompt_texts"] = context.config.audit.self_prompt_texts
     if reads_corpus(context.config, spec):
-        beside["lm"] = plain(context.config.lm)
+        beside["lm"] = as_plain(context.config.lm)
         if not Path(context.config.lm.path).exists():
             raise DataError(
                 "The plain-text corpus is missing.",
@@ -276,13 +276,13 @@ def train_stage(context: Context, spec: ModelSpec) -> Stage:
     return Stage(
         name=spec.name,
         settings={
-            "start": plain(spec.start),
+            "start": as_plain(spec.start),
             "train": train_settings(spec.train),
             "method": spec.method,
             "params": dict(spec.params),
             "trained_on": spec.trained_on,
             "seed": context.config.seed,
-            "teacher": [plain(teacher.start) for teacher in teachers],
+            "teacher": [as_plain(teacher.start) for teacher in teachers],
             **beside,
             **deciding(context.plugins, [spec.method, *dict(spec.params).values()]),
         },
@@ -293,7 +293,7 @@ def train_stage(context: Context, spec: ModelSpec) -> Stage:
     )
 
 
-def plain(value: object) -> dict[str, Any]:
+def as_plain(value: object) -> dict[str, Any]:
     """Return a group of settings as a JSON-able dict."""
     group = to_plain(value)
     assert isinstance(group, dict)
@@ -302,7 +302,7 @@ def plain(value: object) -> dict[str, Any]:
 
 def without(group: object, *names: str) -> dict[str, Any]:
     """Return a group of settings, less those that change no result."""
-    return {name: value for name, value in plain(group).items() if name not in names}
+    return {name: value for name, value in as_plain(group).items() if name not in names}
 
 
 def train_settings(options: TrainConfig) -> dict[str, Any]:

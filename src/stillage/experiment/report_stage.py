@@ -24,11 +24,11 @@ def report(context: Context, folder: Path) -> None:
         context.config.report,
         title=context.run.name,
         run_id=context.run_id,
-        sections=measured_sections(),
+        sections=list_sections(),
     )
 
 
-def measured_sections() -> list[Section]:
+def list_sections() -> list[Section]:
     """List the sections of the page that measures bring."""
     return [
         Section(name=measure.name, title=measure.title, tables=measure.tables)

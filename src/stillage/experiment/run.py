@@ -11,7 +11,7 @@ from pathlib import Path
 from stillage.errors import ConfigError, Interrupted, UserError
 from stillage.experiment.context import Context
 from stillage.experiment.folders import check_folder, is_whole, say_done_over
-from stillage.experiment.given import check_given
+from stillage.experiment.given_models import check_given
 from stillage.experiment.plan import belonging, keyed, plan
 from stillage.experiment.report_stage import REPORT
 from stillage.experiment.specs import check_files
@@ -102,11 +102,11 @@ def run_experiments(
             )
         except UserError:
             for out in new:
-                leave_nothing(out)
+                drop_empty_run(out)
             raise
         for out in (contexts[name].run for name in failed):
             if out in new:
-                leave_nothing(out)
+                drop_empty_run(out)
     return {name: failed[name] for name in contexts if name in failed}  # in the runs' order
 
 
@@ -218,7 +218,7 @@ def do_only(context: Context, name: str) -> None:
         do_stage(context, stage, found[name])
 
 
-def leave_nothing(run: Path) -> None:
+def drop_empty_run(run: Path) -> None:
     """Remove a new run folder in which no stage left anything, after a user's error."""
     remove(run / ".locks")
     for path in run.iterdir():

@@ -42,7 +42,7 @@ def train_model(context: Context, spec: ModelSpec, folder: Path) -> None:
     from stillage.distill.settings import params_from
     from stillage.distill.task import TrainingTask
     from stillage.distill.train import train
-    from stillage.experiment.data_stage import check_ahead
+    from stillage.experiment.data_stage import check_split
     from stillage.models.load import load_tokenizer
     from stillage.models.lora import load_trainable
     from stillage.models.pair import check_same_tokenizer
@@ -50,7 +50,7 @@ def train_model(context: Context, spec: ModelSpec, folder: Path) -> None:
 
     assert spec.train is not None and spec.trained_on is not None
     split = read_split(context.run / "data")
-    check_ahead(context, split)  # the records may have been drawn for a run with other models
+    check_split(context, split)  # the records may have been drawn for a run with other models
     use_threads(context)
     config, is_first = context.config, context.is_first
     tokenizer = load_tokenizer(str(context.run / "tokenizer"))

@@ -10,9 +10,9 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Literal
 
 from stillage.errors import ConfigError
+from stillage.face.answering import check_template_name
 from stillage.face.finished_run import frame
-from stillage.face.inputs import in_memory, json_lines, name_list
-from stillage.face.texts import check_layout
+from stillage.face.memory import in_memory, json_lines, name_list
 from stillage.run.config import ModelConfig
 from stillage.run.folder import write_text
 from stillage.run.progress import Doing, unheard
@@ -23,9 +23,9 @@ if TYPE_CHECKING:
     import pyarrow as pa
     from transformers import PreTrainedModel, PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
-    from stillage.evaluate.cells import EvaluatedModel, PromptLayout
     from stillage.evaluate.datasets import EvalSet
-    from stillage.face.inputs import Model, Records
+    from stillage.evaluate.matrix_cells import EvaluatedModel, PromptLayout
+    from stillage.face.memory import Model, Records
 
 LOG = logging.getLogger("stillage")
 NONE: Mapping[str, str] = {}
@@ -216,7 +216,7 @@ def check_asked(asked: Matrix) -> None:
 
     for name in asked.decoding:
         decoding_of(name)
-    check_layout(asked.template)
+    check_template_name(asked.template)
 
 
 def open_sets(asked: Matrix) -> list[EvalSet]:
@@ -245,9 +245,9 @@ def fill_matrix(
 ) -> Evaluation:
     """Fill the matrix; with a teacher also the exposure bias of each data set."""
     from stillage.data.chat_templates import chosen_template, layout_note
-    from stillage.evaluate.cells import EvaluationSetup, PromptLayout
-    from stillage.evaluate.exposure import ExposurePlan, exposure_cell
+    from stillage.evaluate.exposure_bias import ExposurePlan, exposure_cell
     from stillage.evaluate.matrix import collect, decoding_of, run_matrix
+    from stillage.evaluate.matrix_cells import EvaluationSetup, PromptLayout
     from stillage.models.limits import new_tokens, prompt_room
 
     asked = with_defaults(asked)
@@ -332,7 +332,7 @@ def make_subject(
 ) -> EvaluatedModel:
     """Describe a loaded model. where: the folder or hub id; empty: it was in memory."""
     from stillage.corpus.tokenizers import tokenizer_hash
-    from stillage.evaluate.cells import EvaluatedModel, digest
+    from stillage.evaluate.matrix_cells import EvaluatedModel, digest
     from stillage.models.identity import model_hash
     from stillage.models.limits import special_ids
 

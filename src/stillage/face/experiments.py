@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING
 
 from stillage.errors import ConfigError, DataError, UserError, listed
 from stillage.run.config import Config
-from stillage.run.sweep import STORE, Point, check_place, leave_nothing, write_index
+from stillage.run.sweep import STORE, Point, check_sweep_folder, leave_nothing, write_index
 
 if TYPE_CHECKING:
     from stillage.experiment.context import Context, Progress
-    from stillage.plugins.load import Plugin
+    from stillage.plugins.plugin import Plugin
     from stillage.run.stop import Stop
     from stillage.run.team import Team
 
@@ -48,7 +48,7 @@ def sweep_contexts(out: Path, grid: Sequence[Point], session: Session) -> dict[s
     """Check and plan every point of a sweep; name of the point -> its context."""
     from stillage.run.lock import check_free
 
-    check_place(out)
+    check_sweep_folder(out)
     check_free(out)
     return {point.name: session.context(point.config, out / STORE) for point in grid}
 
@@ -76,7 +76,7 @@ def run_sweep(
     """
     from stillage.experiment.finished_points import finished_points
     from stillage.experiment.run import check_folders, plans_of, run_experiments
-    from stillage.report.sweep import report_sweep
+    from stillage.report.sweep_page import report_sweep
     from stillage.run.lock import locked
 
     check_folders(plans_of(contexts, until), accept_changes)  # before anything is written

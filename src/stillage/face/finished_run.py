@@ -112,7 +112,7 @@ class Run:
 
     def load_model(self, name: str = "student") -> tuple[PreTrainedModel, PreTrainedTokenizerFast]:
         """Load a model that the run trained, with its tokenizer."""
-        from stillage.face.texts import load_pair
+        from stillage.face.answering import load_pair
         from stillage.run.config import ModelConfig
 
         return load_pair(ModelConfig(path=str(self.model_folder(name))))

@@ -8,8 +8,8 @@ from stillage.measures.measure import Measure, Measured, MeasureInput
 
 def measure_blocks(given: MeasureInput) -> Measured:
     """Profile every model (blocks/scores.parquet), and its blocks' AUCs."""
+    from stillage.audit.block_auc import Profile, block_results, block_table
     from stillage.audit.block_profiles import block_profiles, block_reference
-    from stillage.audit.blocks import Profile, block_results, block_table
     from stillage.audit.given import scoring_model
     from stillage.audit.membership import LeftOut, left_out_results
 

@@ -17,7 +17,7 @@ from stillage.types import Array, Attack, Result
 if TYPE_CHECKING:
     from stillage.data.split import Split
     from stillage.report.cells import Table
-    from stillage.report.load import RunView
+    from stillage.report.run_view import RunView
     from stillage.run.audit_config import AuditConfig
 
 BLIND_TO_COINS = ("as_is", "text", "lowercase", "neighbours", "noise", "gradient", "frequency")
@@ -111,7 +111,7 @@ def measure_dp(given: MeasureInput) -> Measured:
     """Bound each model's epsilon from one attack's guesses (dp/canaries.parquet)."""
     import pyarrow as pa
 
-    from stillage.audit.dp import canary_schema
+    from stillage.audit.privacy_bound import canary_schema
     from stillage.audit.scores import Scores
     from stillage.data.coins import canaries
 
@@ -124,7 +124,7 @@ def measure_dp(given: MeasureInput) -> Measured:
     attack = dp_attack(audit)
     read = Scores(given.read("audit/scores"))
     results: list[Result] = []
-    tables: list[pa.Table] = []
+    bound_tables: list[pa.Table] = []
     for model in (name for name, known in read.pairs if known == attack):
         by_id = read.of(model, attack, with_missing=True).by_id
         if missing := len(set(ids) - set(by_id)):
@@ -136,20 +136,20 @@ def measure_dp(given: MeasureInput) -> Measured:
         scores = np.array([by_id[id_] for id_ in ids], dtype=np.float64)
         row = replace(settings.base, model=model, attack=attack)
         results += epsilon_results(scores, ids, is_in, audit, row)
-        tables.append(
+        bound_tables.append(
             pa.table(
                 {"model": [model] * len(ids), "id": ids, "is_in": is_in, "score": scores},
                 schema=canary_schema(),
             )
         )
-    return Measured(tables={"canaries": pa.concat_tables(tables)}, results=results)
+    return Measured(tables={"canaries": pa.concat_tables(bound_tables)}, results=results)
 
 
 def epsilon_results(
     scores: Array, ids: Sequence[str], is_in: Array, audit: AuditConfig, row: Result
 ) -> list[Result]:
     """One model's bound on epsilon, and the share of its guesses that were right."""
-    from stillage.audit.dp import epsilon_lower_bound, guess
+    from stillage.audit.privacy_bound import epsilon_lower_bound, guess
     from stillage.functional.binomial import clopper_pearson
 
     made = guess(scores, ids, is_in, *audit.dp_guesses)
@@ -178,7 +178,7 @@ def epsilon_results(
     ]
 
 
-def tables(view: RunView) -> Sequence[Table]:
+def bound_tables(view: RunView) -> Sequence[Table]:
     """Make the table of bounds."""
     from stillage.report.signal_tables import dp_table
 
@@ -197,5 +197,5 @@ DP = Measure(
     check=check_dp,
     run=measure_dp,
     title="How private can the training have been?",
-    tables=tables,
+    tables=bound_tables,
 )

@@ -26,7 +26,7 @@ def measure_exposure(given: MeasureInput) -> Measured:
     import pyarrow as pa
 
     from stillage.audit.candidates import candidate_scores, draw_canaries
-    from stillage.audit.exposure import (
+    from stillage.audit.exposure_rank import (
         exposure_results,
         exposure_row,
         exposure_schema,

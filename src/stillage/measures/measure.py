@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from stillage.audit.audit_records import AuditRecords
     from stillage.audit.given import AuditModel, AuditSettings
     from stillage.report.cells import Table
-    from stillage.report.load import RunView
+    from stillage.report.run_view import RunView
     from stillage.run.config import Config
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from stillage.audit.signal import PAIRS
+from stillage.audit.teacher_divergence import PAIRS
 from stillage.measures.measure import Measure, Measured, MeasureInput
 from stillage.types import Array, Part
 
@@ -24,7 +24,7 @@ def measure_signal(given: MeasureInput) -> Measured:
 
     Quantiles, and correlations with scores.
     """
-    from stillage.audit.signal import Signals, signal_results, signal_table
+    from stillage.audit.teacher_divergence import Signals, signal_results, signal_table
 
     settings, split = given.settings, given.records.split
     records, parts = compared_records(given)

@@ -17,10 +17,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from stillage.errors import CapabilityError, ConfigError, ModelError, UserError
+from stillage.errors import CapabilityError, ConfigError, ModelError, UserError, first_line
 from stillage.models.gguf_tokenizer import gguf_tokenizer
 from stillage.models.load import check_rows_of, save_model
-from stillage.models.scratch import first_line
 from stillage.run.folder import (
     atomic,
     changed_file,

@@ -110,12 +110,13 @@ def layout_notes(config: Config, used: Sequence[str], *, trains: bool) -> list[s
             )
         differ = len({one.text for one in readers}) > 1
         return [
-            "warning: each model reads its own chat template, and they differ: " + listed(readers)
+            "warning: each model reads its own chat template, and they differ: "
+            + listed_layouts(readers)
         ] * differ
     other = [one for one in everyone if one.template and one.layout != asked]
     return [
         f"warning: prompts are laid out as {asked}, as data.template says, and not as in "
-        + listed(other)
+        + listed_layouts(other)
     ] * bool(other)
 
 
@@ -137,7 +138,7 @@ def by_the_folders(
     if len({one.text for one in readers}) > 1:
         raise ConfigError(
             "The models lay prompts out differently, and they must read the same text.",
-            listed(readers),
+            listed_layouts(readers),
             "Say which layout all of them read: --data.template alpaca, raw or chat (chat: each "
             "its own).",
         )
@@ -159,6 +160,6 @@ def by_the_folders(
     return notes
 
 
-def listed(models: Sequence[Stated]) -> str:
+def listed_layouts(models: Sequence[Stated]) -> str:
     """The folders and what each says."""
     return "; ".join(dict.fromkeys(map(str, models)))

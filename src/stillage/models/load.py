@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any, cast
 
 import torch
 
-from stillage.errors import CapabilityError, ModelError
+from stillage.errors import CapabilityError, ModelError, first_line
 from stillage.models.decoder import check_causal, embedding_rows, encoder_decoder
 from stillage.models.quiet import quiet
-from stillage.models.scratch import first_line, from_scratch, refuse_encoders
+from stillage.models.scratch import from_scratch, refuse_encoders
 from stillage.models.source import (
     ADAPTER,
     adapter_of,
@@ -144,13 +144,13 @@ def check_ahead(config: ModelConfig, *, vocab_size: int) -> PretrainedConfig:
     folder = find(config.path, config.revision) if config.path else adapter_of(config.adapter)
     while (folder / ADAPTER).exists():
         folder = base_of(folder)
-    settings = settings_of(folder)
+    settings = read_config(folder)
     require_safetensors(folder)
     check_rows_of(config.source, settings.get_text_config().vocab_size, vocab_size)
     return settings
 
 
-def settings_of(folder: Path) -> PretrainedConfig:
+def read_config(folder: Path) -> PretrainedConfig:
     """Read a model folder's configuration; ModelError for no decoder or unknown ones."""
     from transformers import AutoConfig
 
@@ -218,7 +218,7 @@ def read_model(
     """
     from transformers import AutoModelForCausalLM
 
-    settings = settings_of(folder)
+    settings = read_config(folder)
     require_safetensors(folder)
     options = {"config": settings, "dtype": dtype, **extra}
     model, info = read_weights(AutoModelForCausalLM, folder, options)

@@ -13,10 +13,9 @@ from typing import TYPE_CHECKING, Any, cast
 
 import torch
 
-from stillage.errors import ConfigError, ModelError
+from stillage.errors import ConfigError, ModelError, first_line
 from stillage.models.load import load_model, save_model
 from stillage.models.quiet import quiet
-from stillage.models.scratch import first_line
 from stillage.models.source import ADAPTER, adapter_of, base_of, find
 from stillage.rng import derive
 from stillage.versions import has_lora_targets

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import torch
 
-from stillage.errors import ConfigError, ModelError
+from stillage.errors import ConfigError, ModelError, first_line
 from stillage.models.decoder import encoder_decoder
 from stillage.models.source import native, read_model_config
 from stillage.rng import derive
@@ -168,9 +168,3 @@ def model_numbers(config: ModelConfig) -> str:
         return f"config: {config.config}"
     named = {name: getattr(config, name) for name in ("layers", "width", "heads", "context")}
     return ", ".join(f"{name} {value}" for name, value in named.items())
-
-
-def first_line(error: Exception) -> str:
-    """Return an error's first line, with the next one where it only announces that."""
-    lines = [line.strip() for line in str(error).splitlines()] or [""]
-    return " ".join(lines[:2]) if lines[0].endswith(":") else lines[0]

@@ -41,7 +41,7 @@ def check_divergence(path: Path, name: str, entry: object) -> None:
     if len(takes.parameters) < 2:
         raise refused(path, what, f"it takes {takes}", "Give a function (p, q) -> d.")
     known = sorted({setting for settings in DIVERGENCE_PARAMS.values() for setting in settings})
-    strange = [setting for setting in settings_of(entry) if setting not in known]
+    strange = [setting for setting in divergence_settings(entry) if setting not in known]
     if strange:
         raise refused(
             path,
@@ -52,7 +52,7 @@ def check_divergence(path: Path, name: str, entry: object) -> None:
         )
 
 
-def settings_of(divergence: Callable[..., Any]) -> tuple[str, ...]:
+def divergence_settings(divergence: Callable[..., Any]) -> tuple[str, ...]:
     """Name what a divergence takes besides p and q."""
     return tuple(inspect.signature(divergence).parameters)[2:]
 

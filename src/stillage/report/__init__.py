@@ -9,8 +9,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from stillage.report.load import RunView, read_run
-from stillage.report.private import Sight
+from stillage.report.private import Disclosure
+from stillage.report.run_view import RunView, read_run
 from stillage.report.section import Section
 from stillage.run.config import ReportConfig
 
@@ -48,7 +48,7 @@ def write_report(
 
     whole = read_run(run, [section.name for section in sections])
     view, title = (
-        (replace(whole, sight=Sight(shows_all=True)), title)
+        (replace(whole, sight=Disclosure(shows_all=True)), title)
         if options.show_text
         else discreet(whole, title)
     )

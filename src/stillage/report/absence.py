@@ -6,8 +6,8 @@ import math
 from dataclasses import dataclass
 
 from stillage.report.claims import claims_of, family, rates
-from stillage.report.load import RunView
-from stillage.report.words import joined, sentence, words
+from stillage.report.run_view import RunView
+from stillage.report.wording import joined, sentence, words
 from stillage.run.audit_config import AuditConfig
 from stillage.types import Result
 
@@ -70,7 +70,7 @@ def auc_limit(view: RunView, model: str) -> Limit:
         float(view.setting("audit", "harmless_auc", HARMLESS_AUC)),
         widening(view, model),
     )
-    limits = [(upper_limit(row, wider), row.attack) for row in auc_rows(view, model)]
+    limits = [(upper_limit(row, wider), row.attack) for row in attack_aucs(view, model)]
     highest, attack = max(limits, default=(1.0, view.primary_attack))
     over = [name for high, name in limits if not high < harmless]
     needed = max(
@@ -83,7 +83,7 @@ def auc_limit(view: RunView, model: str) -> Limit:
     return Limit(said=said, is_harmless=highest < harmless, needed=needed)
 
 
-def auc_rows(view: RunView, model: str) -> list[Result]:
+def attack_aucs(view: RunView, model: str) -> list[Result]:
     """The AUC of every attack on a model."""
     rows = (view.result("auc", model, attack=name) for name in family(view, model))
     return [row for row in rows if row is not None]
@@ -102,8 +102,8 @@ def upper_limit(row: Result, wider: float) -> float:
 def widening(view: RunView, model: str) -> float:
     """Tell how much further out joint limits lie than each attack's own.
 
-    That level is the one that audit/power.py reckons with; Bonferroni's where the run does not have
-    it.
+    That level is the one that audit/detectable.py reckons with; Bonferroni's where the run
+    does not have it.
     """
     from scipy.special import ndtri
 

@@ -11,9 +11,9 @@ import numpy as np
 from stillage.report.canvas import Picture, arms, canvas, look, render, settings
 from stillage.report.cells import Cell, Table, auc_cell, level_words, number
 from stillage.report.claims import subject
-from stillage.report.load import RunView, order_models
+from stillage.report.run_view import RunView, order_models
 from stillage.report.svg import FAINT, INK
-from stillage.report.words import interval
+from stillage.report.wording import interval
 from stillage.types import Result
 
 if TYPE_CHECKING:

@@ -7,8 +7,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from stillage.report.load import RunView
-from stillage.report.words import interval, nonmembers_needed, percent, words
+from stillage.report.run_view import RunView
+from stillage.report.wording import interval, nonmembers_needed, percent, words
 from stillage.types import Result
 
 TINTS = 5  # steps of the background of an AUC cell, from chance to 1

@@ -13,8 +13,8 @@ from stillage.report.claims import (
     recital_claim,
     strongest_auc,
 )
-from stillage.report.load import RunView
-from stillage.report.words import by_attack, interval, percent, times_in_100, words
+from stillage.report.run_view import RunView
+from stillage.report.wording import by_attack, interval, percent, times_in_100, words
 from stillage.run.config import AuditConfig
 from stillage.types import Result
 

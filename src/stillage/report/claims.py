@@ -14,8 +14,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from stillage.audit.control_models import CLEAN, CLEAN_TEACHER, CONTROLS, OF_STUDENTS, OUTSIDE
-from stillage.report.load import RunView
-from stillage.report.words import CHANCE
+from stillage.report.run_view import RunView
+from stillage.report.wording import CHANCE
 from stillage.types import Result
 
 TAILS = ("tpr_at_fpr", "family_tpr")
@@ -75,7 +75,7 @@ def subject(view: RunView) -> str:
     )
 
 
-def controls_of(view: RunView, model: str) -> tuple[str, ...]:
+def own_controls(view: RunView, model: str) -> tuple[str, ...]:
     """List the audited models that met neither the model's members nor its teacher."""
     audited = {row.model for row in view.results if row.metric == "auc"}
     return tuple(
@@ -143,9 +143,9 @@ def auc_claims(view: RunView, model: str) -> tuple[Claim, ...]:
 
 def auc_claim(view: RunView, row: Result) -> Claim:
     """Set an AUC beside the same attack's on the controls."""
-    others = (view.result("auc", name, attack=row.attack) for name in controls_of(view, row.model))
+    others = (view.result("auc", name, attack=row.attack) for name in own_controls(view, row.model))
     against = tuple(
-        beside(view, row, other, auc_above(view, row, other))
+        against_control(view, row, other, auc_above(view, row, other))
         for other in others
         if other is not None
     )
@@ -202,13 +202,13 @@ def tail_at(view: RunView, row: Result) -> Claim:
     limits = [fpr, *((achieved.value, achieved.high) if achieved is not None else ())]
     shows = row.low > max((x for x in limits if not math.isnan(x)), default=1.0)
     against = []
-    for name in controls_of(view, row.model):
+    for name in own_controls(view, row.model):
         other = view.result(row.metric, name, attack=row.attack, fpr=fpr)
         if other is not None:
             paired = difference(
                 view, ("tpr_beyond_control",), row.model, name, attack=row.attack, fpr=fpr
             )
-            against.append(beside(view, row, other, share_above(row, other, paired)))
+            against.append(against_control(view, row, other, share_above(row, other, paired)))
     return Claim(
         row=row, shows=shows, against=tuple(against), by_draw=is_randomised(view, row.model)
     )
@@ -232,11 +232,13 @@ def recital_claim(view: RunView, model: str) -> Claim | None:
     if members is None or nonmembers is None or math.isnan(members.value):
         return None
     against = []
-    for name in controls_of(view, model):
+    for name in own_controls(view, model):
         other = view.result("extraction_rate", name, dataset="private")
         if other is not None:
             paired = difference(view, ("extraction_beyond_control",), model, name)
-            against.append(beside(view, members, other, share_above(members, other, paired)))
+            against.append(
+                against_control(view, members, other, share_above(members, other, paired))
+            )
     more = view.result("extraction_beyond_nonmembers", model)
     shows = members.low > nonmembers.high if more is None else more.p <= (1 - more.level) / 2
     return Claim(
@@ -252,7 +254,7 @@ def share_above(row: Result, control: Result, paired: Result | None) -> bool:
     return row.low > control.high if paired is None else paired.value > 0 and is_sure(paired)
 
 
-def beside(view: RunView, row: Result, control: Result, is_above: bool) -> Against:
+def against_control(view: RunView, row: Result, control: Result, is_above: bool) -> Against:
     """A control's number beside the model's, and whether the control reads as well."""
     as_well = reads_as_well(view, row.model, control.model)
     return Against(control=control.model, row=control, is_above=is_above, reads_as_well=as_well)

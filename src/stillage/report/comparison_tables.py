@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping, Sequence
 
 from stillage.report.cells import Cell, Table, auc_cell, number, thousands
-from stillage.report.words import CHANCE, words
+from stillage.report.wording import CHANCE, words
 from stillage.types import Result
 
 SHOWN_PAIRS = 30  # the surest ones; `--out` keeps all
@@ -94,7 +94,9 @@ def pairs_table(results: Sequence[Result], level: float) -> Table:
         )
 
     test = "paired DeLong, near-duplicates counted once, seeds pooled"
-    return differences(results, "auc", ("Who leaks more", "difference of AUC"), test, level, says)
+    return difference_rows(
+        results, "auc", ("Who leaks more", "difference of AUC"), test, level, says
+    )
 
 
 def does_more(results: Sequence[Result], auc: Result) -> str:
@@ -117,7 +119,7 @@ def quality_tables(results: Sequence[Result], level: float) -> list[Table]:
 
     test = "paired t, near-duplicates counted once, seeds pooled"
     return [
-        differences(
+        difference_rows(
             results,
             metric,
             (f"Who answers better: {name}", f"difference of {name}"),
@@ -130,7 +132,7 @@ def quality_tables(results: Sequence[Result], level: float) -> list[Table]:
     ]
 
 
-def differences(
+def difference_rows(
     results: Sequence[Result],
     metric: str,
     heads: tuple[str, str],
@@ -146,7 +148,7 @@ def differences(
     pairs.sort(key=lambda row: (row.p_adjusted, -abs(row.value)))
     rows = []
     for row in pairs[:SHOWN_PAIRS]:
-        so = says(row, row.against) if is_sure(row, level) else "no difference shown"
+        so = says(row, row.against) if beats_luck(row, level) else "no difference shown"
         p = (Cell(text=f"{value:.2g}") for value in (row.p, row.p_adjusted))
         rows.append(
             (Cell(text=f"{row.method}  minus  {row.against}"), number(row, 3), *p, Cell(text=so))
@@ -161,6 +163,6 @@ def differences(
     return Table(caption=heads[0], columns=columns, rows=tuple(rows), note=note)
 
 
-def is_sure(row: Result, level: float) -> bool:
+def beats_luck(row: Result, level: float) -> bool:
     """Tell whether a difference is more than luck, over all pairs."""
     return row.p_adjusted <= 1 - level

@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import Any
 
 from stillage.data.from_config import EMBEDDED
-from stillage.report.examples import sampled_texts
 from stillage.report.group_names import column_values, renamed, shown_names
-from stillage.report.load import RunView
-from stillage.report.private import NAMES_FILE, PrivateText, Sight, run_key, write_secret
+from stillage.report.private import NAMES_FILE, Disclosure, PrivateText, run_key, write_secret
+from stillage.report.record_examples import sampled_texts
 from stillage.report.redact import SAFE_PARTS, redactor
+from stillage.report.run_view import RunView
 from stillage.run.config import Config
 from stillage.run.flags import setting_kinds
 from stillage.run.folder import json_text
@@ -50,9 +50,9 @@ def discreet(view: RunView, title: str) -> tuple[RunView, str]:
     """
     key, typed = run_key(view.run), [title, *sampled_texts(view)]
     hidden(
-        view, Sight(key=key, free=lambda text: typed.append(text) or text)
+        view, Disclosure(key=key, free=lambda text: typed.append(text) or text)
     )  # which texts have to be searched
-    sight = Sight(
+    sight = Disclosure(
         key=key, free=redactor(view.records, typed) if view.records is not None else unsearched
     )
     columns = view.setting("data", "slice_by", ())
@@ -72,7 +72,7 @@ def unsearched(text: str) -> str:
     return str(PrivateText(text))
 
 
-def hidden(view: RunView, sight: Sight) -> RunView:
+def hidden(view: RunView, sight: Disclosure) -> RunView:
     """Replace every text in what describes the run by what may be shown of it.
 
     That is: checks, split, training, settings.
@@ -102,7 +102,7 @@ def hidden(view: RunView, sight: Sight) -> RunView:
     )
 
 
-def hidden_hashes(row: Result, sight: Sight) -> Result:
+def hidden_hashes(row: Result, sight: Disclosure) -> Result:
     """Replace plain hashes in a result's texts (its group and run have own names)."""
     texts = (name for name, kind in COLUMNS.items() if kind == "str")
     shown = {name: sight.digest(getattr(row, name)) for name in texts if name not in NAMED}
@@ -120,7 +120,7 @@ def walked(value: Any, change: Callable[[Keys, str], str], keys: Keys = ()) -> A
     return value
 
 
-def hidden_split(split: Mapping[str, Any], sight: Sight) -> dict[str, Any]:
+def hidden_split(split: Mapping[str, Any], sight: Disclosure) -> dict[str, Any]:
     """Describe the split without names and hashes of files of protected records.
 
     And without broken lines.
@@ -145,7 +145,7 @@ def hidden_split(split: Mapping[str, Any], sight: Sight) -> dict[str, Any]:
     return found
 
 
-def shown_setting(path: str, text: str, sight: Sight, *, from_hub: bool) -> str:
+def shown_setting(path: str, text: str, sight: Disclosure, *, from_hub: bool) -> str:
     """A setting as it may be shown; path: "data.files.private"."""
     known, usual = settings_known()
     name = next((name for name in known if path == name or path.startswith(f"{name}.")), "")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from stillage.report.cells import Cell, Table, level_words, model_head, number
-from stillage.report.load import RunView
+from stillage.report.run_view import RunView
 
 GROUPS = {"private": "members", "nonmembers": "nonmembers (floor)"}
 

@@ -10,8 +10,8 @@ from stillage.report.block_tables import profile_table
 from stillage.report.canvas import Picture
 from stillage.report.cells import Cell, Table, bracketed, model_head, number
 from stillage.report.figures import attack_scores, tradeoff
-from stillage.report.load import RunView, order_models
-from stillage.report.words import words
+from stillage.report.run_view import RunView, order_models
+from stillage.report.wording import words
 
 ROC_ROWS = 12
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)

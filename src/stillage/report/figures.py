@@ -21,10 +21,10 @@ from stillage.report.canvas import (
     render,
     settings,
 )
-from stillage.report.load import RunView
+from stillage.report.run_view import RunView
 from stillage.report.svg import FAINT, INK
 from stillage.report.tables import audited
-from stillage.report.words import interval, words
+from stillage.report.wording import interval, words
 from stillage.types import Array, Result
 
 FEWEST = 5  # nonmembers above a threshold below which a rate is mostly luck
@@ -141,7 +141,7 @@ def thinned(fpr: Array, tpr: Array, left: float, most: int = 400) -> tuple[Array
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Point:
+class QualityPoint:
     """A model in the quality-against-leakage plot."""
 
     model: str
@@ -149,7 +149,7 @@ class Point:
     leakage: Result
 
 
-def tradeoff(view: RunView) -> tuple[Point, ...]:
+def tradeoff(view: RunView) -> tuple[QualityPoint, ...]:
     """Pair quality and AUC of each model; the first metric of QUALITY that any has."""
     for metric, _, _ in QUALITY:
         points = []
@@ -159,13 +159,13 @@ def tradeoff(view: RunView) -> tuple[Point, ...]:
                 view.result("auc", name, attack=view.primary_attack),
             )
             if quality and leakage and not (math.isnan(quality.value) or math.isnan(leakage.value)):
-                points.append(Point(model=name, quality=quality, leakage=leakage))
+                points.append(QualityPoint(model=name, quality=quality, leakage=leakage))
         if points:
             return tuple(points)
     return ()
 
 
-def scatter(view: RunView, points: Sequence[Point]) -> Picture:
+def scatter(view: RunView, points: Sequence[QualityPoint]) -> Picture:
     """Draw quality against leakage, a cross of intervals per model."""
     figure, axes = canvas(400, 310)
     metric, label, higher = next(entry for entry in QUALITY if entry[0] == points[0].quality.metric)

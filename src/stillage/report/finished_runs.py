@@ -285,23 +285,25 @@ def measured(metric: str, run: Path, model: str) -> Result | None:
     )
 
 
-def loss(run: Path, model: str) -> Result | None:
+def best_validation_loss(run: Path, model: str) -> Result | None:
     """The validation loss of the weights that were audited, nats per token."""
     summary = summary_of(run, model)
     is_last = summary.get("model_step") == summary.get("steps")
     value = summary.get("validation_loss" if is_last else "best_validation_loss")
     return (
-        None if value is None else number(model, "validation_loss", float(value), "nats per token")
+        None
+        if value is None
+        else bare_number(model, "validation_loss", float(value), "nats per token")
     )
 
 
 def tokens(run: Path, model: str) -> Result | None:
     """How many tokens the model was trained on."""
     value = summary_of(run, model).get("trained_tokens")
-    return None if value is None else number(model, "trained_tokens", float(value), "tokens")
+    return None if value is None else bare_number(model, "trained_tokens", float(value), "tokens")
 
 
-def number(model: str, metric: str, value: float, unit: str) -> Result:
+def bare_number(model: str, metric: str, value: float, unit: str) -> Result:
     """A number without interval."""
     return Result(run="", stage="", model=model, metric=metric, value=value, n=1, unit=unit)
 
@@ -314,7 +316,7 @@ def summary_of(run: Path, model: str) -> Mapping[str, float | None]:
 
 QUALITY: Mapping[str, Callable[[Path, str], Result | None]] = {
     **{metric: partial(measured, metric) for metric in METRICS},
-    "validation_loss": loss,
+    "validation_loss": best_validation_loss,
     "trained_tokens": tokens,
 }
 """What stands beside a variant's leakage, and where a run keeps it."""

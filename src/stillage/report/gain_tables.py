@@ -7,8 +7,8 @@ from collections.abc import Sequence
 
 from stillage.report.cells import Cell, Table, auc_cell, level_words, model_head, number, share
 from stillage.report.claims import auc_claim, claims_of
-from stillage.report.load import RunView
-from stillage.report.words import by_attack, interval, percent, words
+from stillage.report.run_view import RunView
+from stillage.report.wording import by_attack, interval, percent, words
 from stillage.types import Result
 
 STUDENT, ALONE, MINIMAL = "student", "student_no_teacher", "student_minimal"

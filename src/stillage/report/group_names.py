@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from stillage.data.columns import LENGTH
-from stillage.report.private import Sight
+from stillage.report.private import Disclosure
 from stillage.report.redact import SAFE_PARTS, parsed
 from stillage.types import Result
 
@@ -44,7 +44,7 @@ def column_values(
 def shown_names(
     labels: Iterable[str],
     values: Mapping[str, tuple[set[str], set[str]]],
-    sight: Sight,
+    sight: Disclosure,
     *,
     is_known: bool,
 ) -> dict[str, str]:

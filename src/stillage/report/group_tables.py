@@ -8,8 +8,8 @@ from dataclasses import replace
 
 from stillage.report.cells import Cell, Table, auc_cell, head, level_words, number, share
 from stillage.report.claims import subject
-from stillage.report.load import RunView
-from stillage.report.words import words
+from stillage.report.run_view import RunView
+from stillage.report.wording import words
 from stillage.types import Result
 
 SHOWN_GROUPS = 60  # rows of a table by group; results.parquet has them all
@@ -43,7 +43,7 @@ def slices_table(view: RunView) -> Table | None:
             next((r for r in tests if (r.dataset, r.model) == (column, model)), None)
             for model in models
         )
-        rows.append((alike(column), Cell(text=""), *map(p_cell, ps)))
+        rows.append((alike_head(column), Cell(text=""), *map(p_cell, ps)))
     note = (
         f"Members against nonmembers of the same group; {level_words(view)}, each for its group "
         "alone. p: of an AUC of 0.5, adjusted for all groups of the model (Benjamini and "
@@ -106,7 +106,7 @@ def rates_table(view: RunView) -> Table | None:
         for group in groups[:SHOWN_GROUPS]
     ]
     body += [
-        (alike(column), *(p_cell(cells.get(column)) for cells in columns.values()))
+        (alike_head(column), *(p_cell(cells.get(column)) for cells in columns.values()))
         for column in tested
     ]
     note = (
@@ -119,7 +119,7 @@ def rates_table(view: RunView) -> Table | None:
     return Table(caption=caption, columns=("group", *columns), rows=tuple(body), note=note)
 
 
-def alike(column: str) -> Cell:
+def alike_head(column: str) -> Cell:
     """The head of the row with the tests of a column."""
     return Cell(text=f"all alike? {column}")
 

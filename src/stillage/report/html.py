@@ -15,7 +15,6 @@ from stillage.report.block_tables import beyond_table, blocks_table
 from stillage.report.canvas import Picture
 from stillage.report.cells import Table, without_dashes
 from stillage.report.claims import subject
-from stillage.report.examples import exposed_table, generations, recited_table
 from stillage.report.exposure_table import exposure_table
 from stillage.report.figure_tables import digests
 from stillage.report.gain_tables import gain_words, halves_table, minimal_words
@@ -23,13 +22,20 @@ from stillage.report.group_tables import rates_table, slices_table
 from stillage.report.inheritance_tables import curve_table, inheritance_table, sets_table
 from stillage.report.key_numbers import key_numbers
 from stillage.report.left_out_table import left_out_table
-from stillage.report.load import RunView
 from stillage.report.memorized_table import memorized_table
+from stillage.report.record_examples import exposed_table, generations, recited_table
+from stillage.report.run_view import RunView
 from stillage.report.section import Section
-from stillage.report.signal_tables import signal_table
-from stillage.report.tables import auc_table, blind_table, extraction_table, models_table, tpr_table
+from stillage.report.signal_tables import divergence_table
+from stillage.report.tables import (
+    auc_table,
+    blind_attacker_table,
+    models_table,
+    recital_table,
+    tpr_table,
+)
 from stillage.report.verdict import Verdict
-from stillage.report.words import sentence, words
+from stillage.report.wording import sentence, words
 from stillage.report.worst_group import group_words
 from stillage.run.config import ReportConfig
 
@@ -147,8 +153,8 @@ def typeset(text: str) -> str:
 def tables(view: RunView, options: ReportConfig) -> dict[str, Table | None]:
     """Every table of the page by name; None where the run has no numbers for it."""
     audited = bool(view.attacks)
-    extraction = extraction_table(view)
-    blind = blind_table(view)
+    extraction = recital_table(view)
+    blind = blind_attacker_table(view)
     rest = view.attacks[1:]
     found = {
         "models": models_table(view) if view.models else None,
@@ -168,7 +174,7 @@ def tables(view: RunView, options: ReportConfig) -> dict[str, Table | None]:
         "inheritance": inheritance_table(view),
         "sets": sets_table(view),
         "curve": curve_table(view),
-        "signal": signal_table(view),
+        "signal": divergence_table(view),
         "memorized": memorized_table(view),
         "slices": slices_table(view),
         "rates": rates_table(view),

@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 
 from stillage.report.cells import Cell, Table, head, level_words, number, share
-from stillage.report.load import RunView
-from stillage.report.tables import rates
-from stillage.report.words import words
+from stillage.report.run_view import RunView
+from stillage.report.tables import asked_fprs
+from stillage.report.wording import words
 from stillage.types import Result
 
 STUDENT = "student"
@@ -15,7 +15,7 @@ STUDENT = "student"
 
 def inheritance_table(view: RunView) -> Table | None:
     """Tabulate, per attack, the leak that the teacher caused and what arrived."""
-    fprs = rates(view)
+    fprs = asked_fprs(view)
     metrics = ("attributable_leak", "inheritance", "spearman")
     rows = []
     for attack in view.attacks:
@@ -52,7 +52,7 @@ def sets_table(view: RunView) -> Table | None:
     ]
     if any(row is not None for row in recited):
         rows.append((Cell(text="recited word for word"), *map(defined_share, recited)))
-    for fpr in rates(view):
+    for fpr in asked_fprs(view):
         attack = view.primary_attack
         names = ("tpr_on_leaked", "teacher_specific_rate", "easy_rate")
         found = [view.result(name, STUDENT, attack=attack, fpr=fpr) for name in names]

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 from stillage.report.claim_words import target_words
 from stillage.report.claims import extraction_pair, family, strongest_auc, subject
-from stillage.report.load import RunView
-from stillage.report.words import interval, percent, words
+from stillage.report.run_view import RunView
+from stillage.report.wording import interval, percent, words
 from stillage.types import Result
 
 MOST = 5

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from stillage.report.cells import Cell, Table, head
-from stillage.report.load import RunView, order_models
-from stillage.report.words import words
+from stillage.report.run_view import RunView, order_models
+from stillage.report.wording import words
 
 
-def left_out(view: RunView) -> dict[tuple[str, str], tuple[str, ...]]:
+def attacks_left_out(view: RunView) -> dict[tuple[str, str], tuple[str, ...]]:
     """Group the attacks that were not run: (attack, reason) -> models."""
     found: dict[tuple[str, str], set[str]] = {}
     for row in view.results:
@@ -20,7 +20,7 @@ def left_out_table(view: RunView) -> Table | None:
     """One row per attack and reason; None when nothing was left out."""
     rows = tuple(
         (head(attack), Cell(text=", ".join(view.called(name) for name in models)), Cell(text=why))
-        for (attack, why), models in left_out(view).items()
+        for (attack, why), models in attacks_left_out(view).items()
     )
     if not rows:
         return None
@@ -36,5 +36,5 @@ def left_out_table(view: RunView) -> Table | None:
 
 def left_out_line(view: RunView) -> str:
     """Name the attacks that were left out on some model; empty when none."""
-    names = dict.fromkeys(words(attack) for attack, _ in left_out(view))
+    names = dict.fromkeys(words(attack) for attack, _ in attacks_left_out(view))
     return f"left out (reasons in the report): {', '.join(names)}" if names else ""

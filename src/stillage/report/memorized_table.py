@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 
 from stillage.report.cells import Cell, Table, level_words, model_head, number
-from stillage.report.load import RunView, order_models
-from stillage.report.words import words
+from stillage.report.run_view import RunView, order_models
+from stillage.report.wording import words
 
 UNITS = {"token_accuracy": "share of tokens", "log_probability": "nats per token"}
 

@@ -44,7 +44,7 @@ def as_it_is(text: str) -> str:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Sight:
+class Disclosure:
     """What a report shows: everything, or nothing private without the key.
 
     key: of the keyed names. free: masks a text that nobody vouches for (redact.Redactor).

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from stillage.report.cells import Table
-from stillage.report.load import RunView
+from stillage.report.run_view import RunView
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -72,7 +72,7 @@ def side_by_side(
     """
     found, unfinished = candidates(folders)
     named = variants(found, least=2 if is_strict else 1)
-    model = model or subject(found)
+    model = model or compared_model(found)
     audited = {name: runs for name, runs in named.items() if all(one.is_audited for one in runs)}
     said: list[str] = []
     results: list[Result] = []
@@ -146,7 +146,7 @@ def needed_ends(found: Sequence[Candidate]) -> list[str]:
     return list(dict.fromkeys(repr(end) for end in ends if end))
 
 
-def subject(found: Sequence[Candidate]) -> str:
+def compared_model(found: Sequence[Candidate]) -> str:
     """Name the model that is compared: the student, else the teacher."""
     has_student = any(
         (one.folder / "student").exists()

@@ -5,14 +5,14 @@ from __future__ import annotations
 import math
 
 from stillage.report.cells import Cell, Table, bracketed, level_words, model_head
-from stillage.report.load import RunView
-from stillage.report.words import interval, words
+from stillage.report.run_view import RunView
+from stillage.report.wording import interval, words
 from stillage.types import Result
 
 PARTS = {"public": "public (the student’s)", "private": "members", "nonmembers": "nonmembers"}
 
 
-def signal_table(view: RunView) -> Table | None:
+def divergence_table(view: RunView) -> Table | None:
     """Tabulate the KL of teacher and student from their counterfactual twins.
 
     By kind of record, with the correlation of both.

@@ -7,10 +7,10 @@ from stillage.report.claims import extraction_pair
 from stillage.report.exposure_table import exposure_words
 from stillage.report.gain_tables import gain_words, minimal_words
 from stillage.report.left_out_table import left_out_line
-from stillage.report.load import RunView
-from stillage.report.tables import models_table, rates
+from stillage.report.run_view import RunView
+from stillage.report.tables import asked_fprs, models_table
 from stillage.report.verdict import Verdict
-from stillage.report.words import interval, percent, words
+from stillage.report.wording import interval, percent, words
 from stillage.report.worst_group import group_words
 
 LINES = 10
@@ -82,7 +82,7 @@ def model_line(view: RunView, model: str) -> str:
     auc = view.result("auc", model, attack=view.primary_attack)
     if auc is not None:
         parts.append(f"AUC {interval(auc)} ({words(auc.attack)})")
-    for fpr in rates(view)[-1:]:
+    for fpr in asked_fprs(view)[-1:]:
         found = view.result("tpr_at_fpr", model, attack=view.primary_attack, fpr=fpr)
         if found is not None:
             parts.append(f"TPR at {100 * fpr:g} % FPR {percent(found)}")

@@ -19,8 +19,8 @@ from stillage.report.cells import (
     share,
     thousands,
 )
-from stillage.report.load import RunView
-from stillage.report.words import words
+from stillage.report.run_view import RunView
+from stillage.report.wording import words
 from stillage.types import Result
 
 QUALITY = {  # metric -> heading, digits
@@ -55,7 +55,7 @@ def models_table(view: RunView) -> Table:
         facts = (
             model_head(view, name),
             Cell(text=method_of(view, name)),
-            Cell(text=trained_on(view, name)),
+            Cell(text=training_part(view, name)),
         )
         size = Cell(text=thousands(view.parameters.get(name)))
         rows.append(
@@ -112,7 +112,7 @@ def method_of(view: RunView, model: str) -> str:
     )
 
 
-def trained_on(view: RunView, model: str) -> str:
+def training_part(view: RunView, model: str) -> str:
     """Which part's records trained a model, and whose signal it followed."""
     stated = first(view.summaries.get(model, {}), "trained_on")
     if stated:
@@ -186,7 +186,7 @@ def _range(counts: set[int]) -> str:
     return "–".join(str(n) for n in sorted({min(counts), max(counts)})) if counts else "0"
 
 
-def rates(view: RunView) -> tuple[float, ...]:
+def asked_fprs(view: RunView) -> tuple[float, ...]:
     """The false-positive rates at which TPRs were asked for, the highest first."""
     found = {row.fpr for row in view.results if row.metric == "tpr_at_fpr"}
     return tuple(sorted((fpr for fpr in found if not math.isnan(fpr)), reverse=True))
@@ -194,7 +194,7 @@ def rates(view: RunView) -> tuple[float, ...]:
 
 def tpr_table(view: RunView, attacks: Sequence[str], caption: str) -> Table:
     """TPR at each false-positive rate, with the rate the nonmembers really had."""
-    fprs = rates(view)
+    fprs = asked_fprs(view)
     rows = []
     for name in audited(view):
         for attack in attacks:
@@ -216,7 +216,7 @@ def tpr_table(view: RunView, attacks: Sequence[str], caption: str) -> Table:
     return Table(caption=caption, columns=columns, rows=tuple(rows), heads=2, note=note)
 
 
-def extraction_table(view: RunView) -> Table:
+def recital_table(view: RunView) -> Table:
     """Tabulate recited targets of members against those of nonmembers."""
     rows = []
     for name in view.models:
@@ -260,7 +260,7 @@ def matched_prefix(view: RunView, model: str, part: str) -> str:
     return f"{100 * float(np.mean(matched / tokens)):.1f} %"
 
 
-def blind_table(view: RunView) -> Table:
+def blind_attacker_table(view: RunView) -> Table:
     """Tabulate what an attacker without any model tells apart: must be chance."""
     rows = tuple(
         (head(row.attack), auc_cell(row), Cell(text=str(row.n)))

@@ -18,14 +18,14 @@ from stillage.report.claims import (
     Claim,
     auc_claims,
     claims_of,
-    controls_of,
     family,
+    own_controls,
     strongest_auc,
     subject,
     tail_claim,
 )
-from stillage.report.load import RunView
-from stillage.report.words import CHANCE, by_attack, interval, joined, percent, sentence, words
+from stillage.report.run_view import RunView
+from stillage.report.wording import CHANCE, by_attack, interval, joined, percent, sentence, words
 
 Tone = Literal["leak", "clear", "invalid", "unknown"]
 UNDECIDED = "too few records to tell"
@@ -173,7 +173,7 @@ def _unattributed(view: RunView, model: str, who: str, shown: Claim) -> Verdict:
         if model == "teacher"
         else "a student from a teacher that never saw them"
     )
-    more = "" if not controls_of(view, model) else " that this attack can be run on"
+    more = "" if not own_controls(view, model) else " that this attack can be run on"
     text = (
         f"{said}. What caused it, {kind} or a reference model would show: no such control{more} "
         "was audited."

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import math
 
-from stillage.report.claims import controls_of, subject
-from stillage.report.load import RunView
-from stillage.report.words import interval, words
+from stillage.report.claims import own_controls, subject
+from stillage.report.run_view import RunView
+from stillage.report.wording import interval, words
 from stillage.types import Result
 
 
@@ -27,7 +27,7 @@ def group_words(view: RunView) -> str:
             f"({named})."
         )
     worst = max(sure, key=lambda row: row.value)
-    others = {name: group_at(view, name, worst.dataset) for name in controls_of(view, model)}
+    others = {name: group_at(view, name, worst.dataset) for name in own_controls(view, model)}
     there = {
         name: row for name, row in others.items() if row is not None and not math.isnan(row.low)
     }

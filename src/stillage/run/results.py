@@ -31,7 +31,7 @@ def schema() -> pa.Schema:
     return pa.schema([(name, kinds[kind.partition(" ")[0]]) for name, kind in COLUMNS.items()])
 
 
-def place(row: Result) -> list[str | float]:
+def sort_key(row: Result) -> list[str | float]:
     """Give the sorting key of a row; what does not apply comes first."""
     values = (getattr(row, name) for name in ORDER)
     return [-1e9 if value is None or value != value else value for value in values]
@@ -64,7 +64,7 @@ def write_results(
 
     rows = list(results)
     added = [{name: one for name, one in values.items() if name not in COLUMNS} for values in swept]
-    order = sorted(range(len(rows)), key=lambda index: place(rows[index]))
+    order = sorted(range(len(rows)), key=lambda index: sort_key(rows[index]))
     table = pa.Table.from_pylist(
         [dataclasses.asdict(rows[index]) for index in order], schema=schema()
     )

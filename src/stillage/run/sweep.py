@@ -154,7 +154,7 @@ def write_index(out: Path, grid: Sequence[Point], run_ids: Sequence[str]) -> Non
     write_json(out / "sweep.json", {"points": rows})
 
 
-def check_place(out: Path) -> None:
+def check_sweep_folder(out: Path) -> None:
     """ConfigError where a sweep's folder holds a run or strange files; writes nothing."""
     names = (
         sorted(path.name for path in out.iterdir() if path.name != ".lock") if out.is_dir() else []

@@ -24,7 +24,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
-from stillage.errors import ConfigError, Interrupted, UserError
+from stillage.errors import ConfigError, Interrupted, UserError, first_line
 
 if TYPE_CHECKING:
     from torch.distributed import Store  # pyright: ignore[reportPrivateImportUsage]
@@ -36,7 +36,7 @@ COLLECTIVE = timedelta(minutes=30)
 POLL_S, GRACE_S, GOODBYE_S, SAVING_S = 0.05, 2.0, 20.0, 600.0
 
 
-def place() -> tuple[int, int]:
+def rank_and_size() -> tuple[int, int]:
     """Return (rank, number of processes) as torchrun says; (0, 1) for one alone.
 
     Or as whoever else started this process says.
@@ -47,7 +47,7 @@ def place() -> tuple[int, int]:
 
 def is_helper() -> bool:
     """Tell whether this is one of several processes, and not the first."""
-    return place()[0] > 0
+    return rank_and_size()[0] > 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -186,11 +186,6 @@ def first_is_there() -> Iterator[None]:
         raise Interrupted(
             "The first process of this run is gone.", first_line(error), "Run it again."
         ) from error
-
-
-def first_line(error: BaseException) -> str:
-    """An error's first line."""
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]
 
 
 def join() -> Team:

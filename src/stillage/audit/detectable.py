@@ -40,7 +40,7 @@ a reader sees such a shift in the files themselves.
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Sight:
+class Visible:
     """How little a test of AUC = 0.5 would have seen."""
 
     smallest: float  # AUC found with a power of 0.8; NaN: none
@@ -93,7 +93,7 @@ def sight_of(
     *,
     clusters: Array | None = None,
     cross_fitted: bool = False,
-) -> Sight:
+) -> Visible:
     """Return the smallest AUC that the interval of these scores' AUC would have seen.
 
     At a level; copies count as alike as their scores are.
@@ -102,7 +102,7 @@ def sight_of(
     both = 0 < int(np.sum(is_member)) < len(is_member)
     alike = within_correlation(scores, is_member, clusters) if both else 1.0
     effect = independent_draws(is_member, clusters, alike).effect
-    return Sight(
+    return Visible(
         smallest=smallest_auc(is_member, clusters, level, n_folds=n_folds, correlation=alike)
         if both
         else math.nan,
@@ -112,10 +112,10 @@ def sight_of(
     )
 
 
-def worst(sights: Sequence[Sight]) -> Sight:
+def worst(sights: Sequence[Visible]) -> Visible:
     """Return the least that all of several tests see."""
     unseen = [sight for sight in sights if math.isnan(sight.smallest)]
-    return Sight(
+    return Visible(
         smallest=math.nan if unseen else max(sight.smallest for sight in sights),
         enough=max(sight.enough for sight in sights),
         members=sights[0].members,

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from stillage.errors import ConfigError
 from stillage.face.config_source import overruled, own_folder, read_source
 from stillage.face.finished_run import Run
-from stillage.face.inputs import Inputs, name_list, new_or_continued
+from stillage.face.memory import Inputs, name_list, new_or_continued
 from stillage.run.config import Config
 from stillage.run.flags import Flat
 from stillage.run.parse import build, from_yaml, to_plain, to_yaml
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
     from stillage.face.experiments import Session
-    from stillage.face.inputs import Model, Records
+    from stillage.face.memory import Model, Records
     from stillage.run.sweep import Point
 
     Settings = Mapping[str, object]
@@ -244,7 +244,7 @@ def with_more(given: Settings, more: Settings) -> Flat:
 def do_request(request: RunRequest, plugins: Sequence[str | Path]) -> None:
     """Check everything, write what is in memory, run; the log hears of it."""
     from stillage.face.experiments import Session, check_audit, check_points
-    from stillage.plugins.load import plugged
+    from stillage.plugins.plugin import plugged
     from stillage.run.stop import Stop
     from stillage.run.sweep import points, swept
 

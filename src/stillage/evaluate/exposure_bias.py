@@ -17,7 +17,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from stillage.errors import ConfigError
-from stillage.evaluate.cells import (
+from stillage.evaluate.datasets import EvalSet
+from stillage.evaluate.matrix import base_row
+from stillage.evaluate.matrix_cells import (
     EvaluatedModel,
     EvaluationSetup,
     digest,
@@ -25,8 +27,6 @@ from stillage.evaluate.cells import (
     kept,
     set_folder,
 )
-from stillage.evaluate.datasets import EvalSet
-from stillage.evaluate.matrix import base_row
 from stillage.functional.binomial import Interval
 from stillage.functional.means import ratio_interval
 from stillage.run.folder import read_table, write_table

@@ -11,10 +11,10 @@ import numpy as np
 from stillage.report.cells import Cell, Table
 from stillage.report.claims import subject
 from stillage.report.figures import attack_scores
-from stillage.report.load import RunView
-from stillage.report.private import PrivateText, Sight
+from stillage.report.private import Disclosure, PrivateText
 from stillage.report.redact import clip
-from stillage.report.words import words
+from stillage.report.run_view import RunView
+from stillage.report.wording import words
 from stillage.run.config import ReportConfig
 
 if TYPE_CHECKING:
@@ -89,7 +89,7 @@ def exposed_table(view: RunView, options: ReportConfig) -> Table | None:
     return Table(caption=caption, columns=columns, rows=tuple(rows), heads=2, note=note)
 
 
-def text_cell(text: PrivateText, sight: Sight) -> Cell:
+def text_cell(text: PrivateText, sight: Disclosure) -> Cell:
     """A member's text, masked where texts are not shown."""
     if not text.text:
         return Cell(text="–")
@@ -148,7 +148,7 @@ def recited_table(view: RunView, options: ReportConfig) -> Table | None:
     return Table(caption="Members recited furthest", columns=columns, rows=rows, heads=3, note=note)
 
 
-def sample_rows(view: RunView) -> list[dict[str, Any]]:
+def first_samples(view: RunView) -> list[dict[str, Any]]:
     """Give the rows of samples.parquet of the first test records by id.
 
     None where they cannot be checked and may not be shown.
@@ -164,7 +164,7 @@ def sampled_texts(view: RunView) -> list[str]:
 
     What a model writes may hold what it learned of private records.
     """
-    return [str(row[key]) for row in sample_rows(view) for key in ("prompt", "reference", "text")]
+    return [str(row[key]) for row in first_samples(view) for key in ("prompt", "reference", "text")]
 
 
 def generations(view: RunView) -> tuple[Generation, ...]:
@@ -172,7 +172,7 @@ def generations(view: RunView) -> tuple[Generation, ...]:
 
     What only private records have is masked unless shown.
     """
-    rows, free, found = sample_rows(view), view.sight.free, []
+    rows, free, found = first_samples(view), view.sight.free, []
     for id_ in sorted({row["id"] for row in rows}):
         here = {row["model"]: row for row in rows if row["id"] == id_}
         answers = tuple(

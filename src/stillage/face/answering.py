@@ -10,14 +10,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from stillage.errors import ConfigError, DataError, did_you_mean
-from stillage.face.inputs import in_memory
+from stillage.face.memory import in_memory
 from stillage.run.config import GenerateConfig, ModelConfig
 from stillage.run.progress import Doing, unheard
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
-    from stillage.face.inputs import Model
+    from stillage.face.memory import Model
     from stillage.types import Record
 
 LOG = logging.getLogger("stillage")
@@ -58,7 +58,7 @@ def generate_texts(
     if not texts or wrong is not None:
         given = "0 prompts" if wrong is None else type(wrong).__name__
         raise DataError("A prompt is a text.", f"given: {given}", "Give a text, or a list of them.")
-    check_layout(template)
+    check_template_name(template)
     options = GenerateConfig(
         max_new_tokens=max_new_tokens,
         sampling_temperature=sampling_temperature,
@@ -118,7 +118,7 @@ def answer_prompts(
     return [str(tokenizer.decode(row.tolist(), skip_special_tokens=True)).strip() for row in ids]
 
 
-def check_layout(name: str) -> None:
+def check_template_name(name: str) -> None:
     """Refuse a layout of prompts that does not exist. ConfigError."""
     if name not in LAYOUTS:
         fix = did_you_mean(name, LAYOUTS, "Choose one of these.")

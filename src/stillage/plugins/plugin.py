@@ -26,7 +26,7 @@ from stillage.distill.settings import DIVERGENCE_PARAMS
 from stillage.errors import ConfigError, UserError
 from stillage.measures import MEASURES
 from stillage.measures.measure import Measure
-from stillage.plugins.check import CHECKS, refused, settings_of
+from stillage.plugins.check import CHECKS, divergence_settings, refused
 from stillage.types import Attack, Method
 
 TABLES = ("DIVERGENCES", "METHODS", "ATTACKS", "MEASURES")
@@ -176,7 +176,7 @@ def merged(plugin: Plugin) -> Iterator[None]:
                 DIVERGENCES,
             )  # loads torch, as the plugin's functions do
 
-            read = {name: settings_of(entry) for name, entry in plugin.divergences.items()}
+            read = {name: divergence_settings(entry) for name, entry in plugin.divergences.items()}
             stack.enter_context(beside(DIVERGENCE_PARAMS, read, plugin.path, "divergence"))
             stack.enter_context(beside(DIVERGENCES, plugin.divergences, plugin.path, "divergence"))
         stack.enter_context(beside(METHODS, plugin.methods, plugin.path, "method"))

@@ -13,8 +13,8 @@ from stillage.report.canvas import SPARE, Picture, arms, canvas, render, setting
 from stillage.report.cells import Table
 from stillage.report.comparison_tables import (
     QUALITY,
+    beats_luck,
     does_more,
-    is_sure,
     ordered,
     pairs_table,
     quality_tables,
@@ -23,7 +23,7 @@ from stillage.report.comparison_tables import (
 from stillage.report.html import rendered, typeset
 from stillage.report.side_by_side import side_by_side
 from stillage.report.svg import INK, PALETTE
-from stillage.report.words import CHANCE, interval, words
+from stillage.report.wording import CHANCE, interval, words
 from stillage.run.results import write_results
 from stillage.types import Result
 
@@ -107,10 +107,10 @@ def write_sweep_report(folder: Path, view: SweepView) -> list[str]:
     from stillage.report import write_figures
     from stillage.run.folder import write_text
 
-    lines, picture = summary(view), tradeoff(view)
+    lines, picture = summary(view), sweep_tradeoff(view)
     write_figures(folder, [picture] if picture else [])
     write_text(folder / "summary.txt", "\n".join(lines) + "\n")
-    write_text(folder / "report.html", page(view, picture))
+    write_text(folder / "report.html", page_of_sweep(view, picture))
     return lines
 
 
@@ -119,7 +119,7 @@ def summary(view: SweepView) -> list[str]:
     finished = sum(point.is_finished for point in view.points)
     return [
         f"{view.title}: {finished} of {len(view.points)} points finished",
-        *verdict(view),
+        *sweep_verdict(view),
         *(f"failed: {point.name}: {point.state}" for point in view.points if failed(point)),
         *view.said,
     ]
@@ -130,7 +130,7 @@ def failed(point: SweepPoint) -> bool:
     return not point.is_finished and point.state != "not finished"
 
 
-def verdict(view: SweepView) -> list[str]:
+def sweep_verdict(view: SweepView) -> list[str]:
     """Write a line on leakage and one on quality, where they were measured."""
     found = outcomes(view)
     return [f"{one.what}: {one.claim}: {one.numbers}" for one in found] or [
@@ -188,7 +188,7 @@ def outcome(view: SweepView, rows: Sequence[Result], kind: str, name: str, verb:
     if test is None:
         return Outcome(what=what, claim=f"differences in {kind} could not be tested", numbers=both)
     numbers = f"{both} (difference {abs(test.value):.3f}, Holm p {test.p_adjusted:.2g})"
-    if not is_sure(test, view.level):
+    if not beats_luck(test, view.level):
         return Outcome(what=what, claim=f"no difference in {kind} shown", numbers=numbers)
     if metric == "auc" and high.low <= CHANCE:
         return Outcome(
@@ -201,7 +201,7 @@ def outcome(view: SweepView, rows: Sequence[Result], kind: str, name: str, verb:
     )
 
 
-def tradeoff(view: SweepView) -> Picture | None:
+def sweep_tradeoff(view: SweepView) -> Picture | None:
     """Draw quality against AUC of every variant; without an audit, quality alone."""
     from matplotlib import rc_context
 
@@ -286,12 +286,12 @@ def numbers(row: Result) -> tuple[float, float, float]:
     return row.value, row.low, row.high
 
 
-def page(view: SweepView, picture: Picture | None) -> str:
+def page_of_sweep(view: SweepView, picture: Picture | None) -> str:
     """The whole page as one HTML document: no script, no request, style by hash only."""
     from markupsafe import Markup
 
     head, *rest = summary(view)
-    found = tables(view)
+    found = sweep_tables(view)
     parts = {
         "title": view.title,
         "claims": "; ".join(one.claim for one in outcomes(view)),
@@ -302,7 +302,7 @@ def page(view: SweepView, picture: Picture | None) -> str:
         "first": found[0] if found else None,
         "tests": found[1:],
         "points": view.points,
-        "settings": swept(view),
+        "settings": swept_settings(view),
     }
     return rendered("sweep.html.j2", parts)
 
@@ -318,7 +318,7 @@ def caption(view: SweepView, picture: Picture | None) -> str:
     )
 
 
-def tables(view: SweepView) -> list[Table]:
+def sweep_tables(view: SweepView) -> list[Table]:
     """Tabulate every variant's numbers, then the paired tests."""
     if not view.results:
         return []
@@ -329,6 +329,6 @@ def tables(view: SweepView) -> list[Table]:
     ]
 
 
-def swept(view: SweepView) -> list[str]:
+def swept_settings(view: SweepView) -> list[str]:
     """The settings that the points differ in."""
     return list(dict.fromkeys(path for point in view.points for path in point.values))

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 from stillage.audit.control_models import OUTSIDE
 from stillage.audit.design import serves_attacks
 from stillage.errors import DataError
-from stillage.report.private import Sight
-from stillage.report.words import own_name, words
+from stillage.report.private import Disclosure
+from stillage.report.wording import own_name, words
 from stillage.run.folder import read_json, read_table, sha256_file
 from stillage.run.parse import written_settings
 from stillage.run.results import read_results
@@ -73,8 +73,8 @@ class RunView:
     config_text: str
     env: Mapping[str, Any]
     hashes: Mapping[str, str]  # path in the run folder -> sha256
-    sight: Sight = field(
-        default_factory=Sight
+    sight: Disclosure = field(
+        default_factory=Disclosure
     )  # how much of private texts may be shown; the tables have them all
 
     @property
