@@ -75,7 +75,9 @@ def stillage_kd(x: Inputs, loss: str) -> Tensor:
 
 def liger(x: Inputs, loss: str) -> Tensor:
     """liger-kernel's fused linear JSD, beta 0.5, soft part only."""
-    from liger_kernel.chunked_loss import LigerFusedLinearJSDLoss
+    from liger_kernel.chunked_loss import (  # pyright: ignore[reportMissingImports] - asked for by name
+        LigerFusedLinearJSDLoss,
+    )
 
     assert loss == "jsd"
     fused = LigerFusedLinearJSDLoss(weight_hard_loss=0.0, weight_soft_loss=1.0, beta=0.5)
@@ -84,7 +86,7 @@ def liger(x: Inputs, loss: str) -> Tensor:
 
 def trl(x: Inputs, loss: str) -> Tensor:
     """TRL's generalized JSD on whole logits, beta 0.5."""
-    from trl.experimental.gkd import GKDTrainer
+    from trl.experimental.gkd import GKDTrainer  # pyright: ignore[reportMissingImports]
 
     assert loss == "jsd"
     teacher = (x[2] @ x[3].T)[None]

@@ -17,6 +17,7 @@ import time
 from pathlib import Path
 
 import torch
+from transformers import PreTrainedModel
 
 from stillage.data.examples import make_examples
 from stillage.data.split import read_split
@@ -43,7 +44,7 @@ SETTINGS: dict[str, dict[str, object]] = {
 }
 
 
-def model(run: Path, name: str) -> torch.nn.Module:
+def model(run: Path, name: str) -> PreTrainedModel:
     """A finished model of the run."""
     return load_model(ModelConfig(path=str(run / name / "model")), vocab_size=0, seed=0)
 

@@ -33,19 +33,19 @@ def trial(sizes: list[int], inside: int, outside: int, most: int, seed: int) -> 
     size = np.bincount(number)[number]
     records = [Record(id=f"{index:05}", prompt="", response="") for index in range(number.size)]
     by_part = allot_groups(records, number, {"private": inside, "nonmembers": outside}, seed)
-    parts = {
+    pools = {
         part: sorted(by_part[part], key=lambda record: record.id)
         for part in ("private", "nonmembers")
     }
-    own = [record for found in parts.values() for record in found]
-    parts = [part for part, found in parts.items() for _ in found]
+    own = [record for found in pools.values() for record in found]
+    parts = [part for part, found in pools.items() for _ in found]
 
     def group_names(found: list[Record]) -> list[str]:
         return [str(number[int(record.id)]) if size[int(record.id)] > 1 else "" for record in found]
 
     easy = 2.0 * (size > 1) + 0.7 * rng.normal(size=len(sizes))[number]
     scores_AN = easy + 0.7 * rng.normal(size=(3, number.size))
-    single = {part: some_records(found, most, seed, "audit", part) for part, found in parts.items()}
+    single = {part: some_records(found, most, seed, "audit", part) for part, found in pools.items()}
     drawn = {
         "all": (own, parts),
         "single records": (

@@ -15,7 +15,7 @@ from stillage.audit.blind import BLIND, blind_interval, blind_scores
 from stillage.audit.blind_features import marked_text
 from stillage.audit.validity import chance_p
 from stillage.data.bpe import train_bpe
-from stillage.data.tokenise import encode
+from stillage.data.tokenise import tokenise
 from stillage.functional.multiplicity import holm
 from stillage.rng import generator
 from stillage.types import Array, Record
@@ -122,7 +122,7 @@ def p_values(rows: Sequence[Record], is_member: Array, seed: int) -> dict[str, f
     tokenizer = train_bpe([f"{row.prompt}{row.response}" for row in rows[:40]], 300)
     ids = [
         example.ids_T
-        for example in encode(rows, tokenizer, template="raw", max_tokens=512).examples
+        for example in tokenise(rows, tokenizer, template="raw", max_tokens=512).examples
     ]
     found = blind_scores([marked_text(row) for row in rows], is_member, seed, readers=[ids])
     return {name: chance_p(blind_interval(scores, is_member)) for name, scores in found.items()}
