@@ -42,7 +42,7 @@ READ = ("template", "max_prompt_tokens")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EvaluatedModel:
-    """The model under evaluation.
+    """The model under task.
 
     name: for tables; key: equal iff weights, configuration, precision and tokenizer (but for its
     chat template, which decides the tokens that are read) are equal; where: the folder or hub id.
@@ -87,8 +87,8 @@ class EncodedSet:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class EvaluationSetup:
-    """A model under evaluation: how it reads, where its answers lie, who hears."""
+class MatrixTask:
+    """One model's part of the matrix: how it reads, where its answers lie, who hears."""
 
     subject: EvaluatedModel
     layout: PromptLayout
@@ -134,13 +134,13 @@ def with_reference(records: Sequence[Record]) -> list[Record]:
     return [record for record in records if references_of(record)]
 
 
-def set_folder(evaluation: EvaluationSetup, encoded: EncodedSet) -> Path:
+def set_folder(task: MatrixTask, encoded: EncodedSet) -> Path:
     """Name the folder of a model's cells on one data set; say beside them what it is.
 
     Cells of the same question to what the model, its tokenizer or its template was before are
     marked as superseded.
     """
-    subject, chosen, out = evaluation.subject, encoded.chosen, evaluation.out
+    subject, chosen, out = task.subject, encoded.chosen, task.out
     slug = re.sub(r"[^A-Za-z0-9._-]+", "-", chosen.label)[:60].strip(".-") or "set"
     folder = out / "cells" / subject.key[:16] / f"{slug}-{encoded.key[:16]}"
     about = {
@@ -161,7 +161,7 @@ def set_folder(evaluation: EvaluationSetup, encoded: EncodedSet) -> Path:
     remove(folder / SUPERSEDED)  # the model is again what it was then
     for other in earlier_answers(out, folder, model, about):
         write_json(other / SUPERSEDED, {"by": str(folder.relative_to(out))})
-        evaluation.say(
+        task.say(
             f"{chosen.label}: {subject.name} is not what it was; its earlier answers stay in "
             f"{other}, out of the tables"
         )
