@@ -363,6 +363,10 @@ def test_the_command(
     assert main([*words, "--teacher", str(folders[1]), "--rollouts", "2"]) == 0
     again = capsys.readouterr()
     assert again.out == printed.out and "seed 20: found" in again.err and hashes(tmp_path) == before
+    next(tmp_path.glob("cells/*/*/exposure-????????.parquet")).unlink()
+    assert main([*words, "--teacher", str(folders[1]), "--rollouts", "2"]) == 0
+    assert capsys.readouterr().out == printed.out  # a table that was deleted is measured again
+    assert hashes(tmp_path).keys() == before.keys()
     metrics = set(read_table(tmp_path / "results.parquet")["metric"].to_pylist())
     assert metrics == {
         "rouge_l",

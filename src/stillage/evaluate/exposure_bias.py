@@ -53,15 +53,14 @@ class ExposurePlan:
 
 
 def exposure_curve(
-    student_NT: Array, teacher_NT: Array, *, level: float = 0.95, clusters: Array | None = None
+    student_NT: Array, teacher_NT: Array, *, level: float = 0.95
 ) -> dict[str, Array]:
     """Compute the excess accumulated error at every length, with limits.
 
-    Columns [T] of a table: row t - 1 is for t tokens: R(t) and eps(t) in nats (accumulated_on_student_text,
-    accumulated_on_teacher_text), ExAccErr(t) and its limits in percent. student_NT, teacher_NT:
-    KL(p||q) at token t of prompt n, averaged over that prompt's rollouts by the student and by the
-    teacher; 0 after a text's end. Limits: ratio_interval's, NaN for fewer than two prompts, and
-    where nothing scatters. clusters int[N]: near-duplicates share a number. Raises ConfigError
+    Columns [T] of a table, row t - 1 for t tokens: R(t) and eps(t) in nats, ExAccErr(t) and its
+    limits in percent. student_NT, teacher_NT: KL(p||q) at token t of prompt n, averaged over that
+    prompt's rollouts by the student and by the teacher; 0 after a text's end. Limits:
+    ratio_interval's, NaN for fewer than two prompts, and where nothing scatters. Raises ConfigError
     without prompts.
     """
     assert student_NT.shape == teacher_NT.shape
@@ -70,8 +69,7 @@ def exposure_curve(
         values = f"prompts: {count}; tokens: {length}"
         raise ConfigError("There is nothing to measure exposure bias on.", values)
     sums = [np.cumsum(np.asarray(x, np.float64), axis=1) for x in (student_NT, teacher_NT)]
-    pairs = zip(sums[0].T, sums[1].T, strict=True)
-    limits = [ratio_interval(*pair, level, clusters=clusters) for pair in pairs]
+    limits = [ratio_interval(*pair, level) for pair in zip(sums[0].T, sums[1].T, strict=True)]
     student_T, teacher_T = (sum_NT.mean(0) for sum_NT in sums)
     return {
         "tokens": np.arange(1, length + 1),

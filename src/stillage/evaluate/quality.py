@@ -13,8 +13,12 @@ import numpy as np
 from stillage.data.grouping import cluster_numbers
 from stillage.data.needed import needed_part
 from stillage.functional.binomial import Interval, clustered_proportion
-from stillage.functional.bounded import bounded_interval
-from stillage.functional.means import mean_interval, ratio_interval, share_interval
+from stillage.functional.means import (
+    bounded_interval,
+    mean_interval,
+    ratio_interval,
+    share_interval,
+)
 from stillage.functional.readings import in_common, text_read, to_the_end
 from stillage.functional.stats import paired_proportions
 from stillage.run.results import measured_row
