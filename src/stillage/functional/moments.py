@@ -23,10 +23,7 @@ class Moments:
 
 
 def moments(values_KN: Array, chosen_KN: Array) -> Moments:
-    """Compute the moments of each column over the rows that `chosen` marks.
-
-    Values that are not finite count as missing.
-    """
+    """Compute each column's moments over the rows that are chosen and finite."""
     values = np.asarray(values_KN, dtype=np.float64)
     used = np.asarray(chosen_KN, dtype=bool) & np.isfinite(values)
     count_N, kept = used.sum(axis=0), np.where(used, values, 0.0)

@@ -81,11 +81,8 @@ def same_prompt_groups(prompts: Sequence[str], checked: int) -> Array:
 
 def united(*numbers_N: Array) -> Array:
     """Number the groups of records that any of the groupings puts together."""
-    joined = numbers_N[0]
-    for numbers in numbers_N if joined.size else ():
-        _, place, inverse = np.unique(numbers, return_index=True, return_inverse=True)
-        joined = connected(np.arange(joined.size), place[inverse], joined.size, joined)
-    return joined
+    none = np.zeros(0, dtype=np.int64)
+    return connected(none, none, numbers_N[0].size, *numbers_N) if numbers_N[0].size else none
 
 
 def common_limit(n_texts: int) -> float:
@@ -94,10 +91,7 @@ def common_limit(n_texts: int) -> float:
 
 
 def template_above(pool: int, checked: int) -> int:
-    """Return the frequency in the pool that is above the limit in a random part.
-
-    Almost surely, for a part of `checked` texts.
-    """
+    """Find the pool frequency that almost surely exceeds the limit in a random part."""
     from scipy.stats import hypergeom
 
     limit = common_limit(checked)

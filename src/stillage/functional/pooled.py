@@ -1,4 +1,4 @@
-"""AUCs, and differences of two AUCs on the same records, over one seed or several."""
+"""AUCs, and differences of two AUCs or means, over one seed or several."""
 
 from __future__ import annotations
 
@@ -11,8 +11,14 @@ import numpy as np
 from stillage.errors import DataError
 from stillage.functional.binomial import Interval, check_level
 from stillage.functional.delong import delong_scatter, draws, logit_interval, placements
-from stillage.functional.scatter import Scatter, half_width, scatter_of_seeds, two_sided_p
-from stillage.functional.scored import checked_scores, cluster_groups
+from stillage.functional.scatter import (
+    Scatter,
+    half_width,
+    mean_scatter,
+    scatter_of_seeds,
+    two_sided_p,
+)
+from stillage.functional.scored import Clusters, checked_scores, cluster_groups
 from stillage.types import Array
 
 
@@ -27,22 +33,13 @@ class PairedTest:
     level: float = 0.95
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Pooled:
-    """A mean over seeds, and its scatter: that of the records, and that of the seeds."""
-
-    mean: float
-    parts: tuple[Scatter, Scatter]
-    units: int  # independent draws (of the smaller class, for an AUC)
-
-
 def paired_auc_test(
     scores_a: Array,
     scores_b: Array,
     is_member: Array,
     level: float = 0.95,
     *,
-    clusters: Sequence[int] | Array | None = None,
+    clusters: Clusters = None,
 ) -> PairedTest:
     """Test AUC(a) = AUC(b) on the same records by DeLong's covariance of the two.
 
@@ -74,7 +71,7 @@ def pooled_auc_test(
         (auc_a, placement_a), (auc_b, placement_b) = placements(a, member), placements(b, member)
         parts.append((auc_a - auc_b, placement_a - placement_b))
         members.append(member)
-    return paired_test(pool(parts, members, same_records, clusters, n_folds), level)
+    return paired_test(*pool(parts, members, same_records, clusters, n_folds), level)
 
 
 def pooled_auc_interval(
@@ -97,8 +94,51 @@ def pooled_auc_interval(
     """
     pairs = [checked_scores(*run) for run in runs]
     parts, members = [placements(*pair) for pair in pairs], [member for _, member in pairs]
-    pooled = pool(parts, members, same_records, clusters, n_folds)
-    return logit_interval(pooled.mean, pooled.parts, pooled.units, level)
+    return logit_interval(*pool(parts, members, same_records, clusters, n_folds), level)
+
+
+def pooled_mean_test(
+    differences: Sequence[Array],
+    level: float = 0.95,
+    *,
+    same_records: bool = False,
+    clusters: Sequence[Array] | None = None,
+) -> PairedTest:
+    """Test that the mean over seeds of a - b is zero, for numbers between 0 and 1.
+
+    differences: float64[n], a - b of the same records, per seed. Two errors add as in
+    pooled_auc_interval; the records' is the mean variance / S, or with same_records that of the
+    records' mean differences. clusters: one array per seed. DataError for no seed, a seed without
+    records, or NaN.
+    """
+    values = [np.asarray(one, dtype=np.float64) for one in differences]
+    count = len(values)
+    if not values or not all(one.size for one in values):
+        raise DataError(
+            "No records to compare.",
+            f"records per seed: {[one.size for one in values]}",
+            "Evaluate some.",
+        )
+    if missing := sum(int(np.isnan(one).sum()) for one in values):
+        raise DataError(
+            "Some differences are not numbers.",
+            f"{missing} are NaN",
+            "Leave them out, and count them.",
+        )
+    groups = _groups(clusters, [value.size for value in values])
+    units = [int(number.max()) + 1 for number in groups]
+    if same_records:
+        mean = np.mean(values, axis=0)
+        records = mean_scatter(mean, groups[0])
+        apart = [mean_scatter(one - mean, groups[0]).variance for one in values]
+        own = sum(apart) / max(1, count - 1)
+    else:
+        each = list(map(mean_scatter, values, groups))
+        own = float(np.mean([one.variance for one in each]))
+        records = Scatter(variance=own / count, df=sum(one.df for one in each))
+    means = np.array([one.mean() for one in values])
+    parts = records, scatter_of_seeds(means, own)
+    return paired_test(float(means.mean()), parts, units[0] if same_records else sum(units), level)
 
 
 def pool(
@@ -107,16 +147,16 @@ def pool(
     same_records: bool,
     clusters: Sequence[Array] | None,
     n_folds: int,
-) -> Pooled:
+) -> tuple[float, tuple[Scatter, Scatter], int]:
     """Pool seeds as pooled_auc_interval says.
 
-    parts: (value, placements float64[n] that it is the mean of) per seed.
+    parts: (value, placements float64[n] that it is the mean of) per seed. Returns the mean over
+    seeds, its scatter by records and by seeds, and the draws of the smaller class.
     """
     if not parts:
         raise DataError("No run to pool.", "0 seeds", "Give at least one run's scores.")
     values, count = np.array([value for value, _ in parts]), len(parts)
-    given = [None] * count if clusters is None else list(clusters)
-    groups = [cluster_groups(one, member.size) for one, member in zip(given, members, strict=True)]
+    groups = _groups(clusters, [member.size for member in members])
     units = [draws(member, group) for member, group in zip(members, groups, strict=True)]
     if same_records:
         if any(not np.array_equal(members[0], other) for other in members):
@@ -139,24 +179,28 @@ def pool(
         weight = sum(one.variance**2 / one.df for one in each)
         df = (own * count) ** 2 / weight if weight > 0 else math.inf
         records = Scatter(variance=own / count, df=df)
-    return Pooled(
-        mean=float(values.mean()),
-        parts=(records, scatter_of_seeds(values, own)),
-        units=min(units) if same_records else sum(units),
-    )
+    scatter = records, scatter_of_seeds(values, own)
+    return float(values.mean()), scatter, min(units) if same_records else sum(units)
 
 
-def paired_test(pooled: Pooled, level: float) -> PairedTest:
+def _groups(clusters: Sequence[Array] | None, sizes: Sequence[int]) -> list[Array]:
+    """Number the clusters of each seed's records."""
+    given = [None] * len(sizes) if clusters is None else clusters
+    return [cluster_groups(one, size) for one, size in zip(given, sizes, strict=True)]
+
+
+def paired_test(
+    difference: float, parts: Sequence[Scatter], units: int, level: float
+) -> PairedTest:
     """Test that a pooled difference is zero; at p the limits reach 0.
 
-    Where nothing scatters the sign test on m disjoint pairs, m the draws: p = 2^(1-m), or 1 without
-    difference.
+    Where nothing scatters the sign test on m disjoint draws: p = 2^(1-m), or 1 without difference.
     """
-    alpha, difference, parts = check_level(level), pooled.mean, pooled.parts
+    alpha = check_level(level)
     if sum(part.variance for part in parts) > 1e-24:
         p, half = two_sided_p(difference, parts), half_width(parts, alpha)
     else:
-        p = 1.0 if abs(difference) < 1e-12 else 2.0 ** (1 - pooled.units)
-        half = 1 - (alpha / 2) ** (1 / pooled.units)
+        p = 1.0 if abs(difference) < 1e-12 else 2.0 ** (1 - units)
+        half = 1 - (alpha / 2) ** (1 / units)
     low, high = max(-1.0, difference - half), min(1.0, difference + half)
     return PairedTest(difference=difference, low=low, high=high, p=min(1.0, p), level=level)

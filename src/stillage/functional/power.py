@@ -9,7 +9,7 @@ about one interval of `auc_interval` or `tpr_at_fpr` at a stated level, found wi
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 
@@ -17,7 +17,7 @@ import numpy as np
 
 from stillage.functional.binomial import check_level, clopper_pearson
 from stillage.functional.delong import fold_factor, placements
-from stillage.functional.scored import checked_scores, cluster_groups
+from stillage.functional.scored import Clusters, checked_scores, cluster_groups
 from stillage.types import Array
 
 POWER = 0.8
@@ -37,13 +37,12 @@ class Draws:
 
 
 def independent_draws(
-    is_member: Array, clusters: Sequence[int] | Array | None = None, correlation: float = 1.0
+    is_member: Array, clusters: Clusters = None, correlation: float = 1.0
 ) -> Draws:
     """Count the draws on each side.
 
-    clusters int[n]: near-duplicates share a number. correlation: of scores within a cluster; 1
-    (copies tell nothing new) is the safe choice where no scores are known, else
-    `within_correlation`.
+    correlation: of scores within a cluster; 1 (copies tell nothing new) is the safe choice where no
+    scores are known, else `within_correlation`.
     """
     member = np.asarray(is_member, dtype=bool)
     groups = cluster_groups(clusters, member.size)
@@ -58,9 +57,7 @@ def independent_draws(
     return Draws(inside=counts[0], outside=counts[1], clusters=min(n_clusters), effect=max(effects))
 
 
-def within_correlation(
-    scores: Array, is_member: Array, clusters: Sequence[int] | Array | None
-) -> float:
+def within_correlation(scores: Array, is_member: Array, clusters: Clusters) -> float:
     """Estimate how alike the scores of a cluster's records on one side are, 0 to 1.
 
     The intraclass correlation of the placements (ranks among the other side) from the analysis of
@@ -89,7 +86,7 @@ def within_correlation(
 
 def smallest_auc(
     is_member: Array,
-    clusters: Sequence[int] | Array | None = None,
+    clusters: Clusters = None,
     level: float = 0.95,
     power: float = POWER,
     *,
@@ -99,15 +96,17 @@ def smallest_auc(
     """Find the smallest true AUC whose interval lies above 0.5; NaN for none.
 
     The least A with logit(A) >= (z_level + z_power) sd(A) / (A (1 - A)), sd of two normal samples
-    of `independent_draws`; 1 where only perfect separation would be found, as it is once the limit
-    (alpha/2)^(1/m) of auc_interval is above 0.5. DataError for a level or power outside (0, 1), or
-    clusters that do not fit.
+    of `independent_draws` (Bamber 1975); 1 where only perfect separation would be found, as it is
+    once the limit (alpha/2)^(1/m) of auc_interval is above 0.5. DataError for a level or power
+    outside (0, 1), or clusters that do not fit.
     """
     draws = independent_draws(is_member, clusters, correlation)
     if draws.clusters < 2 or (check_level(level) / 2) ** (1 / draws.clusters) <= 0.5:
         return math.nan
     auc, shared = _grid()
-    noise = np.sqrt(fold_factor(n_folds) * _variance(auc, shared, draws.inside, draws.outside))
+    pairs, others = draws.inside * draws.outside, max(0.0, draws.inside + draws.outside - 2)
+    variance = (auc * (1 - auc) + others * shared) / pairs
+    noise = np.sqrt(fold_factor(n_folds) * variance)
     found = np.log(auc / (1 - auc)) * auc * (1 - auc) >= _deviations(level, power) * noise
     return float(auc[found.argmax()]) if found.any() else 1.0
 
@@ -139,7 +138,7 @@ def records_needed(
 def smallest_tpr(
     is_member: Array,
     fpr: float,
-    clusters: Sequence[int] | Array | None = None,
+    clusters: Clusters = None,
     level: float = 0.95,
     power: float = POWER,
     *,
@@ -154,16 +153,21 @@ def smallest_tpr(
     Clopper-Pearson limit is high enough, and Bin(n*, t) reaches k with that power. NaN where the
     nonmembers are fewer than 3 / fpr, or no number of members would do.
     """
+    from scipy.special import betaincinv
+
     if np.sum(~np.asarray(is_member, dtype=bool)) * fpr < 3 - 1e-9:
         return math.nan
     draws = independent_draws(is_member, clusters, correlation)
-    bar = _rate_limit(fpr, math.floor(draws.outside + 1e-9), level)
+    n_out = math.floor(draws.outside + 1e-9)
+    shown = clopper_pearson(math.floor(fpr * n_out + 1e-9), n_out, level).high if n_out else 1.0
+    bar = max(fpr, shown)
 
     def reaches(share: float) -> bool:
         noise = (1 - share) * fpr * (1 - fpr) / (share * draws.outside)
         n = math.floor(1 / (1 / draws.inside + noise) + 1e-9) if draws.inside else 0
         count = _first(lambda k: clopper_pearson(k, n, level).low > bar, 1, n) if n else None
-        return count is not None and _share_reaching(count, n, power) <= share
+        # the share p with P(Bin(n, p) >= count) = power
+        return count is not None and float(betaincinv(count, n - count + 1, power)) <= share
 
     steps = 10_000
     found = _first(lambda step: reaches(step / steps), 1, steps)
@@ -199,11 +203,6 @@ def _grid() -> tuple[Array, Array]:
     return auc, _shared(auc)
 
 
-def _variance(auc: Array, shared: Array, inside: float, outside: float) -> Array:
-    """Compute the variance of an AUC of two normal samples (Bamber 1975)."""
-    return (auc * (1 - auc) + max(0.0, inside + outside - 2) * shared) / (inside * outside)
-
-
 def _shared(auc: Array) -> Array:
     """Compute P(two members above one nonmember) - A^2 (Owen 1956)."""
     from scipy.special import ndtri, owens_t
@@ -229,18 +228,6 @@ def _deviations(level: float, power: float) -> float:
     from scipy.special import ndtri
 
     return float(ndtri(1 - check_level(level) / 2) + ndtri(1 - check_level(power)))
-
-
-def _rate_limit(fpr: float, n: int, level: float) -> float:
-    """Return the rate asked for, or the upper limit of what n nonmembers show of it."""
-    return max(fpr, clopper_pearson(math.floor(fpr * n + 1e-9), n, level).high) if n else 1.0
-
-
-def _share_reaching(count: int, n: int, power: float) -> float:
-    """Find the share p with P(Bin(n, p) >= count) = power."""
-    from scipy.special import betaincinv
-
-    return float(betaincinv(count, n - count + 1, power))
 
 
 def _first(holds: Callable[[int], bool], low: int, high: int) -> int | None:

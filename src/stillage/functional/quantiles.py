@@ -8,19 +8,20 @@ import numpy as np
 
 from stillage.errors import DataError
 from stillage.functional.binomial import Interval, check_level
+from stillage.functional.scored import Clusters
 from stillage.types import Array
 
 
 def quantile_interval(
-    values_N: Array, q: float, level: float = 0.95, *, clusters: Array | None = None
+    values_N: Array, q: float, level: float = 0.95, *, clusters: Clusters = None
 ) -> Interval:
     """Estimate the q quantile (0 < q < 1) with order-statistic limits.
 
-    Of n values B ~ Binomial(n, q) lie below the true quantile, so it lies between the k-th and the
-    l-th of the sorted values, k = B's alpha/2 quantile and l - 1 = its 1 - alpha/2 quantile: at
-    least `level`, and never less. Limits are NaN with fewer than `needed_for_quantile` values.
-    clusters int[N]: near-duplicates share a number; n is then `independent`. DataError for NaN.
-    Source: David and Nagaraja 2003, Order Statistics, section 7.1.
+    Of n values (with clusters `independent`) B ~ Binomial(n, q) lie below the true quantile, so it
+    lies between the k-th and the l-th of the sorted values, k = B's alpha/2 quantile and l - 1 =
+    its 1 - alpha/2 quantile: at least `level`, never less. Limits are NaN with fewer than
+    `needed_for_quantile` values. DataError for NaN. Source: David and Nagaraja 2003, Order
+    Statistics, section 7.1.
     """
     from scipy.stats import binom
 
@@ -43,7 +44,7 @@ def quantile_interval(
     return Interval(value=float(np.quantile(values, q)), low=low, high=high, level=level)
 
 
-def independent(n: int, clusters: Array | None) -> int:
+def independent(n: int, clusters: Clusters) -> int:
     """Count the independent values n records are worth: (sum sizes)^2 / sum sizes^2."""
     if clusters is None:
         return n

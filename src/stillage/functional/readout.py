@@ -80,10 +80,7 @@ def map_chunks(
 
 
 def chunk_sizes(count: int, size: int, *, first_alone: bool = False) -> list[int]:
-    """Cut `count` positions into parts of `size`; the last has what is left.
-
-    None: one part of 0.
-    """
+    """Cut `count` positions into parts of `size`, the last smaller; 0 into one of 0."""
     first = [1] if first_alone and count > 1 else []
     full, rest = divmod(count - len(first), size)
     return [*first, *[size] * full, *([rest] if rest or not full else [])]
