@@ -188,8 +188,8 @@ def exposure_cell(
 ) -> pa.Table:
     """Return the curve of a student on one data set, as a table of `exposure_curve`.
 
-    It is kept beside the student's other cells, in exposure-KEY.parquet, and not measured again.
-    The results have the lengths 1, 2, 4, ... and the last.
+    Kept beside the student's other cells, in exposure-KEY.parquet, and measured once. The results
+    have the lengths 1, 2, 4, ... and the last.
     """
     import pyarrow as pa
 

@@ -224,8 +224,8 @@ def measure(samples: pa.Table, records: Sequence[Record], base: Result) -> list[
 def gold_loss(task: MatrixTask, encoded: EncodedSet, folder: Path, base: Result) -> list[Result]:
     """Measure the loss of the first references, nats per token (EOS included).
 
-    loss = sum of -log q / tokens, over all records; nothing where none has a reference. Seeds and
-    decodings do not matter to it, so it is measured once.
+    loss = sum of -log q / tokens, over all records; nothing where none has a reference. The same
+    for all seeds and decodings, so measured once.
     """
     import pyarrow as pa
 

@@ -105,10 +105,7 @@ def update_with_ids(update: Callable[[bytes], None], ids_T: Array) -> None:
 
 
 def encode_set(subject: EvaluatedModel, chosen: EvalSet, layout: PromptLayout) -> EncodedSet:
-    """Lay out and tokenise a data set as the model reads it.
-
-    Raises ModelError, DataError and ConfigError as `tokenise` does.
-    """
+    """Lay out and tokenise a data set as the model reads it; errors as `tokenise`."""
     from stillage.models.pair import context_of
 
     room, template = layout.max_prompt_tokens, layout.template
@@ -137,8 +134,8 @@ def with_reference(records: Sequence[Record]) -> list[Record]:
 def set_folder(task: MatrixTask, encoded: EncodedSet) -> Path:
     """Name the folder of a model's cells on one data set; say beside them what it is.
 
-    Cells of the same question to what the model, its tokenizer or its template was before are
-    marked as superseded.
+    Answers to the same question before the model, tokenizer or template changed are marked
+    superseded.
     """
     subject, chosen, out = task.subject, encoded.chosen, task.out
     slug = re.sub(r"[^A-Za-z0-9._-]+", "-", chosen.label)[:60].strip(".-") or "set"
@@ -194,10 +191,7 @@ def write_once(path: Path, value: object) -> None:
 
 
 def groups_among(records: Sequence[Record]) -> dict[str, str]:
-    """Map record ids to their group of near-duplicates, or of one prompt.
-
-    Records that are alone among these are left out.
-    """
+    """Map record ids to their group of near-duplicates or one prompt, if not alone."""
     numbers = group_numbers(records, NEAR, 1.0, 1.0).tolist()
     sizes, pairs = Counter(numbers), zip(records, numbers, strict=True)
     return {one.id: str(number) for one, number in pairs if sizes[number] > 1}

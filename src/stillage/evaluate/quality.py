@@ -43,22 +43,14 @@ def samples_schema() -> pa.Schema:
     """Return the columns of evaluate/samples.parquet."""
     import pyarrow as pa
 
-    text, number, count, truth = pa.string(), pa.float64(), pa.int64(), pa.bool_()
-    return pa.schema(
-        [
-            ("model", text),
-            ("id", text),
-            ("prompt", text),
-            ("reference", text),
-            ("text", text),
-            ("rouge_l", number),
-            ("rouge_l_published", number),
-            ("exact_match", truth),
-            ("needed_exact", truth),
-            ("tokens", count),
-            ("finished", truth),
-        ]
+    kinds = (
+        (("model", "id", "prompt", "reference", "text"), pa.string()),
+        (("rouge_l", "rouge_l_published"), pa.float64()),
+        (("exact_match", "needed_exact"), pa.bool_()),
+        (("tokens",), pa.int64()),
+        (("finished",), pa.bool_()),
     )
+    return pa.schema([(name, kind) for names, kind in kinds for name in names])
 
 
 def references_of(record: Record) -> list[str]:
@@ -136,10 +128,10 @@ def text_results(
 ) -> list[Result]:
     """Average ROUGE-L, exact match, BLEU, chrF and length of the texts, per model.
 
-    needed_exact, exact match of the needed part, where the samples have it. An answer without a
-    number under a measure is left out of it and counted as missing; n says how many remain.
-    references: of each row, for BLEU and chrF; without them the column `reference`. group_of:
-    record id -> near-duplicates, which count once in the intervals.
+    Also needed_exact, of the needed part, where the samples have it. An answer without a number
+    under a measure is left out of it and counted as missing; n says how many remain. references: of
+    each row, for BLEU and chrF, else the column `reference`. group_of: record id ->
+    near-duplicates, which count once in the intervals.
     """
     from stillage.evaluate.bleu import corpus_overlap, signatures
 

@@ -99,7 +99,7 @@ def exact_match(predictions: Sequence[str], references: Sequence[Sequence[str]])
 
     But for case, punctuation and white space. Signs and operators beside digits, and + or # after a
     letter, are no punctuation: -5 is not 5, nor C++ C#. A text of punctuation alone is compared as
-    it is. Raises DataError as `rouge_l` does.
+    it is. Errors as `rouge_l`.
     """
     check_references(predictions, references)
     return [

@@ -62,8 +62,8 @@ def check_shadows(
 ) -> None:
     """Require one value per record and shadow, and `least` shadows on each side.
 
-    target [N, ...], shadow [K, N, ...], in bool[K, N]. Shadows that are missing for a record are
-    told by NaN, and judged record by record; here the design is. Raises DataError.
+    target [N, ...], shadow [K, N, ...], in bool[K, N]: DataError where the design is at fault. A
+    shadow that is missing for a record is told by NaN, and judged record by record.
     """
     target, shadow, is_in = np.asarray(target_N), np.asarray(shadow_KN), np.asarray(in_KN)
     fit = shadow.shape[1:] == target.shape and is_in.shape == shadow.shape[:2]

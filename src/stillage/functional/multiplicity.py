@@ -28,12 +28,8 @@ class MaxTest:
     n_permutations: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Stratum:
-    """Clusters of one size, G of s records, among which membership is shuffled."""
-
-    place_Gs: Array  # int: positions of the records
-    member_Gs: Array  # bool
+Stratum = tuple[Array, Array]
+"""G clusters of s records, to shuffle among: their places int[G, s], who is a member bool[G, s]."""
 
 
 def holm(p_values: Array) -> Array:
@@ -127,7 +123,7 @@ def strata_by_size(number: Array, member: Array) -> list[Stratum]:
     order = np.argsort(number, kind="stable")
     starts = np.concatenate([[0], np.cumsum(size)[:-1]])
     places = [order[starts[size == s][:, None] + np.arange(s)] for s in np.unique(size)]
-    return [Stratum(place_Gs=place_Gs, member_Gs=member[place_Gs]) for place_Gs in places]
+    return [(place_Gs, member[place_Gs]) for place_Gs in places]
 
 
 def stratum_moments(ranks_AN: Array, stratum: Stratum) -> tuple[Array, Array]:
@@ -137,8 +133,9 @@ def stratum_moments(ranks_AN: Array, stratum: Stratum) -> tuple[Array, Array]:
     sum c_g m_g + what the choice within clusters adds. Var = sum (m_g - m)^2 sum (c_g - c)^2 / (G -
     1) + mean(c (s - c) / s) sum_g v_g, v_g the ranks' variance within g (over s - 1).
     """
-    ranks_AGs, count_G = ranks_AN[:, stratum.place_Gs], stratum.member_Gs.sum(axis=1)
-    n_clusters, size = stratum.place_Gs.shape
+    place_Gs, member_Gs = stratum
+    ranks_AGs, count_G = ranks_AN[:, place_Gs], member_Gs.sum(axis=1)
+    n_clusters, size = place_Gs.shape
     mean_AG = ranks_AGs.mean(axis=2)
     variance_A = np.zeros(len(ranks_AN))
     if n_clusters > 1:
@@ -155,13 +152,13 @@ def shuffled_members(
 ) -> Array:
     """Draw `count` shuffles of membership, bool[count, n]."""
     shuffled_PN = np.empty((count, n), dtype=bool)
-    for stratum in strata:
-        (n_clusters, size), given_Gs = stratum.place_Gs.shape, stratum.member_Gs
+    for place_Gs, given_Gs in strata:
+        n_clusters, size = place_Gs.shape
         order_PG = generator.permuted(np.tile(np.arange(n_clusters), (count, 1)), axis=1)
         drawn_PGs = given_Gs[order_PG]
         if (given_Gs.any(axis=1) & ~given_Gs.all(axis=1)).any():
             drawn_PGs = generator.permuted(drawn_PGs, axis=2)
-        shuffled_PN[:, stratum.place_Gs.ravel()] = drawn_PGs.reshape(count, n_clusters * size)
+        shuffled_PN[:, place_Gs.ravel()] = drawn_PGs.reshape(count, n_clusters * size)
     return shuffled_PN
 
 

@@ -33,10 +33,10 @@ def paired_share_test(
     first_R, second_R bool[R]. With b records that only the first has and c that only the second
     has, of R: difference (b - c) / R; limits d +- z sqrt((p + q - d^2) / (R + 2) + variance), p =
     (b + 1) / (R + 2), q = (c + 1) / (R + 2), d = p - q, cut to [-1, 1]; two-sided p-value of z = d
-    / that root, close to the exact McNemar test. clusters int[R]: near-duplicates share a number
-    and count once: b / R and c / R stay, and R is lowered to effective_records. variance: what else
-    scatters, for example two thresholds. DataError without records, or for arrays of different
-    length. Sources: Bonett and Price 2012; Korn and Graubard 1998 (clusters).
+    / that root, close to the exact McNemar test. With clusters b / R and c / R stay, and R is
+    lowered to effective_records. variance: what else scatters, e.g. two thresholds. DataError
+    without records, or for arrays of different length. Sources: Bonett and Price 2012; Korn and
+    Graubard 1998 (clusters).
     """
     from scipy.special import ndtr, ndtri
 
@@ -88,8 +88,9 @@ def paired_tpr_test(
         above = scores > tpr_at_fpr(scores, member, fpr, level).threshold
         found.append(above[member])
         pulled.append(_roc_slope(scores, member, fpr) * above[~member])
-    outside = cluster_groups(groups[~member], int((~member).sum()))
-    thresholds = _clustered_variance(pulled[0] - pulled[1], outside)
+    pull = pulled[0] - pulled[1]
+    sums = np.bincount(cluster_groups(groups[~member], pull.size), pull - pull.mean())
+    thresholds = float(sums @ sums) * sums.size / max(1, sums.size - 1) / pull.size**2
     return paired_share_test(
         found[0], found[1], level, clusters=groups[member], variance=thresholds
     )
@@ -105,9 +106,3 @@ def _roc_slope(scores: Array, is_member: Array, fpr: float) -> float:
         inside.size - int(np.searchsorted(inside, outside[k], "right")) for k in places
     )
     return (loose - strict) / inside.size / ((places[1] - places[0]) / outside.size)
-
-
-def _clustered_variance(values: Array, groups: Array) -> float:
-    """Compute the variance of a mean whose numbers come in clusters 0..G-1."""
-    sums = np.bincount(groups, values - values.mean())
-    return float(sums @ sums) * sums.size / max(1, sums.size - 1) / values.size**2

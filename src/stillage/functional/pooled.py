@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -112,7 +112,6 @@ def pooled_mean_test(
     records, or NaN.
     """
     values = [np.asarray(one, dtype=np.float64) for one in differences]
-    count = len(values)
     if not values or not all(one.size for one in values):
         raise DataError(
             "No records to compare.",
@@ -127,17 +126,14 @@ def pooled_mean_test(
         )
     groups = _groups(clusters, [value.size for value in values])
     units = [int(number.max()) + 1 for number in groups]
-    if same_records:
-        mean = np.mean(values, axis=0)
-        records = mean_scatter(mean, groups[0])
-        apart = [mean_scatter(one - mean, groups[0]).variance for one in values]
-        own = sum(apart) / max(1, count - 1)
-    else:
-        each = list(map(mean_scatter, values, groups))
-        own = float(np.mean([one.variance for one in each]))
-        records = Scatter(variance=own / count, df=sum(one.df for one in each))
     means = np.array([one.mean() for one in values])
-    parts = records, scatter_of_seeds(means, own)
+    parts = _scatters(
+        means,
+        values,
+        lambda errors, seed: mean_scatter(errors, groups[seed]),
+        lambda each: sum(one.df for one in each),
+        same_records=same_records,
+    )
     return paired_test(float(means.mean()), parts, units[0] if same_records else sum(units), level)
 
 
@@ -155,32 +151,53 @@ def pool(
     """
     if not parts:
         raise DataError("No run to pool.", "0 seeds", "Give at least one run's scores.")
-    values, count = np.array([value for value, _ in parts]), len(parts)
+    if same_records and any(not np.array_equal(members[0], other) for other in members):
+        raise DataError(
+            "The runs to pool do not hold the same records.",
+            f"records per seed: {[member.size for member in members]}",
+            "Order every run's scores by record id, or pool them as independent records.",
+        )
     groups = _groups(clusters, [member.size for member in members])
     units = [draws(member, group) for member, group in zip(members, groups, strict=True)]
-    if same_records:
-        if any(not np.array_equal(members[0], other) for other in members):
-            raise DataError(
-                "The runs to pool do not hold the same records.",
-                f"records per seed: {[member.size for member in members]}",
-                "Order every run's scores by record id, or pool them as independent records.",
-            )
 
-        def variance(placement: Array) -> Scatter:
-            return delong_scatter(placement, members[0], groups[0], n_folds)
-
-        mean = np.mean([placement for _, placement in parts], axis=0)
-        records = variance(mean)
-        own = sum(variance(one - mean).variance for _, one in parts) / max(1, count - 1)
-    else:
-        placed = zip((placement for _, placement in parts), members, groups, strict=True)
-        each = [delong_scatter(*one, n_folds) for one in placed]
-        own = float(np.mean([one.variance for one in each]))
+    def satterthwaite(each: Sequence[Scatter]) -> float:
+        total = float(np.mean([one.variance for one in each])) * len(each)
         weight = sum(one.variance**2 / one.df for one in each)
-        df = (own * count) ** 2 / weight if weight > 0 else math.inf
-        records = Scatter(variance=own / count, df=df)
-    scatter = records, scatter_of_seeds(values, own)
-    return float(values.mean()), scatter, min(units) if same_records else sum(units)
+        return total**2 / weight if weight > 0 else math.inf
+
+    values_S = np.array([value for value, _ in parts])
+    scatters = _scatters(
+        values_S,
+        [placement for _, placement in parts],
+        lambda errors, seed: delong_scatter(errors, members[seed], groups[seed], n_folds),
+        satterthwaite,
+        same_records=same_records,
+    )
+    return float(values_S.mean()), scatters, min(units) if same_records else sum(units)
+
+
+def _scatters(
+    values_S: Array,
+    errors: Sequence[Array],
+    scatter_of: Callable[[Array, int], Scatter],
+    df_of: Callable[[Sequence[Scatter]], float],
+    *,
+    same_records: bool,
+) -> tuple[Scatter, Scatter]:
+    """Estimate the scatter by records and by seeds of a mean over seeds.
+
+    errors: per seed, the records' numbers whose mean is its value; scatter_of(errors, seed): their
+    scatter. df_of: the freedom of the mean of fresh records' variances.
+    """
+    if same_records:
+        mean = np.mean(errors, axis=0)
+        records = scatter_of(mean, 0)
+        own = sum(scatter_of(one - mean, 0).variance for one in errors) / max(1, len(errors) - 1)
+    else:
+        each = [scatter_of(one, seed) for seed, one in enumerate(errors)]
+        own = float(np.mean([one.variance for one in each]))
+        records = Scatter(variance=own / len(each), df=df_of(each))
+    return records, scatter_of_seeds(values_S, own)
 
 
 def _groups(clusters: Sequence[Array] | None, sizes: Sequence[int]) -> list[Array]:

@@ -46,15 +46,17 @@ def independent_draws(
     """
     member = np.asarray(is_member, dtype=bool)
     groups = cluster_groups(clusters, member.size)
-    counts, effects, n_clusters = [], [], []
-    for side in (member, ~member):
-        sizes = np.bincount(groups[side]) if side.any() else np.zeros(1)
-        sizes = sizes[sizes > 0].astype(np.float64)
-        mean_size = float((sizes**2).sum() / sizes.sum()) if sizes.size else 1.0
-        effects.append(1 + (mean_size - 1) * correlation)
-        counts.append(float(sizes.sum()) / effects[-1])
-        n_clusters.append(sizes.size)
-    return Draws(inside=counts[0], outside=counts[1], clusters=min(n_clusters), effect=max(effects))
+    sides = [np.unique(groups[side], return_counts=True)[1] for side in (member, ~member)]
+    mean_sizes = [
+        float(sizes @ sizes) / float(sizes.sum()) if sizes.size else 1.0 for sizes in sides
+    ]
+    inside, outside = (1 + (mean_size - 1) * correlation for mean_size in mean_sizes)
+    return Draws(
+        inside=float(member.sum()) / inside,
+        outside=float((~member).sum()) / outside,
+        clusters=min(map(len, sides)),
+        effect=max(inside, outside),
+    )
 
 
 def within_correlation(scores: Array, is_member: Array, clusters: Clusters) -> float:
@@ -179,9 +181,9 @@ def records_for_tpr(
 ) -> float:
     """Count the records with which chance gets an upper TPR limit below `harmless`.
 
-    At chance the members above a threshold and the nonmembers who fix it scatter alike, so that n
-    of each say as much about the rate as n / 2 trials. Infinite where harmless is not above the
-    rate; never fewer than 3 / fpr.
+    At chance the members above a threshold and the nonmembers who fix it scatter alike: n of each
+    say as much about the rate as n / 2 trials. At least 3 / fpr; infinite for harmless at most the
+    rate.
     """
     from scipy.special import bdtr
 

@@ -37,8 +37,8 @@ def half_width(parts: Sequence[Scatter], alpha: float) -> float:
     """Compute half a two-sided interval at 1 - alpha for a sum of independent errors.
 
     sqrt(sum_i t_i^2 v_i), t_i Student's quantile at the degrees of freedom of v_i. One pooled
-    variance with Satterthwaite's degrees of freedom is too short where a part has one or two of
-    them and comes out small by chance. Source: Howe 1974.
+    variance with Satterthwaite's freedom is too short where a part that has one or two degrees
+    comes out small by chance. Source: Howe 1974.
     """
     squares = [
         _quantile(part.df, alpha) ** 2 * part.variance for part in parts if part.variance > 0
