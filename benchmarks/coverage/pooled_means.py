@@ -9,7 +9,7 @@ import argparse
 
 import numpy as np
 
-from stillage.functional.paired_means import pooled_mean_test
+from stillage.functional.pooled import pooled_mean_test
 from stillage.rng import generator
 
 

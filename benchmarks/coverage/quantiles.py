@@ -9,7 +9,7 @@ import argparse
 
 import numpy as np
 
-from stillage.functional.quantiles import independent, needed_for_quantile, quantile_interval
+from stillage.functional.means import independent, needed_for_quantile, quantile_interval
 from stillage.rng import generator
 from stillage.types import Array
 

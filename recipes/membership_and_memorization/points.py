@@ -13,7 +13,7 @@ import numpy as np
 from stillage.audit.compare import RunScores, auc_over_seeds
 from stillage.data.grouping import cluster_numbers
 from stillage.functional.binomial import independent_difference
-from stillage.functional.bounded import bounded_interval
+from stillage.functional.means import bounded_interval
 from stillage.functional.stats import Interval
 from stillage.report.finished_runs import candidate, run_scores
 from stillage.run.folder import read_json, read_table

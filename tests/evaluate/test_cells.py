@@ -17,7 +17,7 @@ from stillage.evaluate.matrix_cells import (
     SUPERSEDED,
     EncodedSet,
     EvaluatedModel,
-    EvaluationSetup,
+    MatrixTask,
     PromptLayout,
     groups_among,
     kept,
@@ -42,7 +42,7 @@ def encoded(**changes: object) -> EncodedSet:
     return dataclasses.replace(plain, **cast("dict[str, Any]", changes))
 
 
-def evaluation(out: Path, said: list[str], **changes: object) -> EvaluationSetup:
+def evaluation(out: Path, said: list[str], **changes: object) -> MatrixTask:
     model = EvaluatedModel(
         name="small",
         key="a" * 64,
@@ -53,7 +53,7 @@ def evaluation(out: Path, said: list[str], **changes: object) -> EvaluationSetup
         where="/models/small",
     )
     subject = dataclasses.replace(model, **cast("dict[str, Any]", changes))
-    return EvaluationSetup(subject=subject, layout=PromptLayout(), out=out, say=said.append)
+    return MatrixTask(subject=subject, layout=PromptLayout(), out=out, say=said.append)
 
 
 def test_a_key_holds_all_that_decides_an_answer() -> None:

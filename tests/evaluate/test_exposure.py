@@ -14,7 +14,6 @@ from stillage.errors import ConfigError, DataError
 from stillage.evaluate.exposure_bias import (
     ExposurePlan,
     excess_percent,
-    excess_table,
     exposure_bias,
     exposure_curve,
     forward_kl_along,
@@ -46,15 +45,17 @@ def test_the_curve_is_the_brute_force_one() -> None:
     ]
     means = [mean_by_prompt([np.array(r) for prompt in kl for r in prompt], 3, 6) for kl in ragged]
     curve = exposure_curve(means[0], means[1], level=0.8)
-    assert curve.prompts == 5
+    assert curve["prompts"].tolist() == [5] * 6
     for t in range(1, 7):
-        assert curve.excess_T[t - 1] == pytest.approx(brute(ragged[0], ragged[1], t), rel=1e-12)
+        assert curve["excess_percent"][t - 1] == pytest.approx(
+            brute(ragged[0], ragged[1], t), rel=1e-12
+        )
     for t in (1, 6):
         ratio = ratio_interval(means[0][:, :t].sum(1), means[1][:, :t].sum(1), 0.8)
-        assert (curve.low_T[t - 1], curve.high_T[t - 1]) == pytest.approx(
+        assert (curve["low"][t - 1], curve["high"][t - 1]) == pytest.approx(
             (100 * ratio.low - 100, 100 * ratio.high - 100)
         )
-        assert curve.low_T[t - 1] < curve.excess_T[t - 1] < curve.high_T[t - 1]
+        assert curve["low"][t - 1] < curve["excess_percent"][t - 1] < curve["high"][t - 1]
 
 
 def test_equal_models_are_0_and_nothing_over_something_is_inf() -> None:
@@ -66,10 +67,10 @@ def test_equal_models_are_0_and_nothing_over_something_is_inf() -> None:
     zeros = np.zeros((3, 4))
     curve = exposure_curve(zeros, zeros)
     assert (
-        not curve.excess_T.any() and np.isnan(curve.low_T).all()
+        not curve["excess_percent"].any() and np.isnan(curve["low"]).all()
     )  # nothing scatters, so nothing is known of the scatter
     single = exposure_curve(zeros[:1] + 1, zeros[:1] + 1)
-    assert np.isnan(single.low_T).all() and not single.excess_T.any()
+    assert np.isnan(single["low"]).all() and not single["excess_percent"].any()
     with pytest.raises(ConfigError):
         exposure_curve(zeros[:0], zeros[:0])
 
@@ -124,8 +125,8 @@ def test_the_error_on_the_teachers_text_is_the_divergence_of_whole_texts(
         TextRules(eos, 1),
         plan=ExposurePlan(max_new_tokens=2, rollouts=400),
     )
-    assert curve.teacher_T[1] == pytest.approx(exact, rel=0.03)
-    assert curve.teacher_T[0] == pytest.approx(
+    assert curve["accumulated_on_teacher_text"][1] == pytest.approx(exact, rel=0.03)
+    assert curve["accumulated_on_teacher_text"][0] == pytest.approx(
         float((p1.exp() * (p1 - q1)).sum()), rel=1e-4
     )  # the first token counts
 
@@ -155,13 +156,13 @@ def test_the_whole_measurement_is_its_parts(small: SimpleNamespace) -> None:
             )
         expected.append(kl)
     for t in (1, 3, 6):
-        assert curve.excess_T[t - 1] == pytest.approx(
+        assert curve["excess_percent"][t - 1] == pytest.approx(
             brute(expected[0], expected[1], t), rel=1e-3, abs=1e-3
         )
-    assert curve.excess_T[0] == pytest.approx(
+    assert curve["excess_percent"][0] == pytest.approx(
         0, abs=1e-4
     )  # nothing written yet: the same context for both
-    assert excess_table(curve).num_rows == 6
+    assert curve["tokens"].tolist() == [1, 2, 3, 4, 5, 6]
 
 
 @pytest.mark.parametrize("padded", ["student", "teacher"])
@@ -176,7 +177,9 @@ def test_both_models_can_read_every_text(small: SimpleNamespace, padded: str) ->
     student, teacher = (wide, short) if padded == "student" else (short, wide)
     plan, rules = ExposurePlan(max_new_tokens=7, rollouts=2), TextRules(0, 1)
     curve = exposure_bias(student, teacher, Prompts(PROMPTS, list("abcd"), 5), rules, plan=plan)
-    assert np.isfinite(curve.excess_T).all() and curve.student_T[-1] > 0
+    assert (
+        np.isfinite(curve["excess_percent"]).all() and curve["accumulated_on_student_text"][-1] > 0
+    )
     with pytest.raises(DataError, match="longer than the model's context: record long"):
         long = Prompts([np.arange(3, 12)], ["long"], 5)
         exposure_bias(student, teacher, long, rules, plan=plan)
@@ -190,7 +193,7 @@ def test_a_student_that_is_its_teacher_has_no_excess(small: SimpleNamespace) -> 
         TextRules(0, 1),
         plan=ExposurePlan(max_new_tokens=5, rollouts=2),
     )
-    assert not curve.student_T.any() and not curve.excess_T.any()
+    assert not curve["accumulated_on_student_text"].any() and not curve["excess_percent"].any()
     with pytest.raises(ConfigError, match="rollouts: 0"):
         exposure_bias(
             small.model(),

@@ -6,8 +6,7 @@ import pyarrow as pa
 import pytest
 
 from stillage.data.needed import needed_part
-from stillage.evaluate.gain import gain_results
-from stillage.evaluate.quality import sample_rows, samples_schema, text_results
+from stillage.evaluate.quality import gain_results, sample_rows, samples_schema, text_results
 from stillage.types import Record, Result
 
 RECORDS = [

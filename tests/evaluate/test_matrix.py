@@ -26,7 +26,7 @@ from stillage.errors import CheckpointError, ConfigError
 from stillage.evaluate import matrix
 from stillage.evaluate.datasets import EvalSet, open_set
 from stillage.evaluate.matrix import collect, decoding_of, run_matrix
-from stillage.evaluate.matrix_cells import EvaluatedModel, EvaluationSetup, PromptLayout
+from stillage.evaluate.matrix_cells import EvaluatedModel, MatrixTask, PromptLayout
 from stillage.evaluate.quality import samples_schema
 from stillage.models.load import load_model, load_tokenizer, save_model
 from stillage.run.config import ModelConfig
@@ -43,8 +43,8 @@ LAYOUT = PromptLayout(template="raw", max_prompt_tokens=32)
 SHORT = ["--max-new-tokens", "6", "--template", "raw", "--max-prompt-tokens", "32"]
 
 
-def within(subject: EvaluatedModel, out: Path) -> EvaluationSetup:
-    return EvaluationSetup(subject=subject, layout=LAYOUT, out=out)
+def within(subject: EvaluatedModel, out: Path) -> MatrixTask:
+    return MatrixTask(subject=subject, layout=LAYOUT, out=out)
 
 
 @pytest.fixture(scope="module")
@@ -275,7 +275,7 @@ def test_whatever_differs_stands_beside(
     run_matrix(within(subject, out), [chosen], asked, [40])
     run_matrix(within(subject, out), [chosen], shorter, [10])
     shorter = PromptLayout(template="raw", max_prompt_tokens=8)
-    run_matrix(EvaluationSetup(subject=subject, layout=shorter, out=out), [chosen], asked, [10])
+    run_matrix(MatrixTask(subject=subject, layout=shorter, out=out), [chosen], asked, [10])
     run_matrix(within(dataclasses.replace(subject, key="b" * 64), out), [chosen], asked, [10])
     fewer = dataclasses.replace(chosen, records=chosen.records[:2])
     run_matrix(within(subject, out), [fewer], asked, [10])
@@ -363,6 +363,10 @@ def test_the_command(
     assert main([*words, "--teacher", str(folders[1]), "--rollouts", "2"]) == 0
     again = capsys.readouterr()
     assert again.out == printed.out and "seed 20: found" in again.err and hashes(tmp_path) == before
+    next(tmp_path.glob("cells/*/*/exposure-????????.parquet")).unlink()
+    assert main([*words, "--teacher", str(folders[1]), "--rollouts", "2"]) == 0
+    assert capsys.readouterr().out == printed.out  # a table that was deleted is measured again
+    assert hashes(tmp_path).keys() == before.keys()
     metrics = set(read_table(tmp_path / "results.parquet")["metric"].to_pylist())
     assert metrics == {
         "rouge_l",

@@ -25,7 +25,7 @@ def aucs(shifts: list[float], n: int = 40) -> list[Estimate | None]:
 
 
 def p_of(groups: list[Estimate | None]) -> float:
-    return equal_over_groups([one for one in groups if one is not None]).p
+    return equal_over_groups([one for one in groups if one is not None])[0]
 
 
 def test_welchs_test_is_scipys_where_two_groups_are_compared() -> None:

@@ -9,8 +9,7 @@ import pytest
 
 from stillage.errors import DataError
 from stillage.functional.binomial import clopper_pearson
-from stillage.functional.bounded import bounded_interval
-from stillage.functional.means import share_interval
+from stillage.functional.means import bounded_interval, share_interval
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ import pytest
 from scipy.stats import norm
 
 from stillage.functional.binomial import clustered_proportion, effective_records
-from stillage.functional.clustered import clustered_scatter
+from stillage.functional.scatter import clustered_scatter
 from stillage.functional.stats import auc_interval, paired_auc_test, roc_auc
 from stillage.rng import generator
 

@@ -22,7 +22,7 @@ from stillage.audit.inheritance import (
 )
 from stillage.errors import DataError
 from stillage.functional.means import mean_interval, share_interval
-from stillage.functional.paired_means import pooled_mean_test
+from stillage.functional.pooled import pooled_mean_test
 from stillage.functional.stats import (
     auc_interval,
     finite,

@@ -12,8 +12,14 @@ from scipy.stats import false_discovery_control, norm
 
 from stillage.errors import DataError
 from stillage.functional.bootstrap import bootstrap_interval, resamples
-from stillage.functional.multiplicity import benjamini_hochberg, holm, max_statistic_test
-from stillage.functional.shuffle import shuffled_members, strata_by_size, stratum_moments
+from stillage.functional.multiplicity import (
+    benjamini_hochberg,
+    holm,
+    max_statistic_test,
+    shuffled_members,
+    strata_by_size,
+    stratum_moments,
+)
 from stillage.functional.stats import auc_interval, roc_auc
 from stillage.rng import generator
 

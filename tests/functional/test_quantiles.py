@@ -9,7 +9,7 @@ import pytest
 from scipy.stats import binom
 
 from stillage.errors import DataError
-from stillage.functional.quantiles import independent, needed_for_quantile, quantile_interval
+from stillage.functional.means import independent, needed_for_quantile, quantile_interval
 
 
 @pytest.mark.parametrize(

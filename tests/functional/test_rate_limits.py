@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from scipy.stats import norm
 
-from stillage.functional.rate_limits import rate_limits
+from stillage.functional.roc import rate_limits
 from stillage.functional.stats import clopper_pearson, roc_band, tpr_at_fpr
 from stillage.rng import generator
 

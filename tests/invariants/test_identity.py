@@ -18,7 +18,7 @@ from stillage.evaluate import matrix
 from stillage.evaluate import matrix_cells as cells
 from stillage.evaluate.datasets import open_set
 from stillage.evaluate.matrix import decoding_of, run_matrix
-from stillage.evaluate.matrix_cells import EvaluationSetup, PromptLayout
+from stillage.evaluate.matrix_cells import MatrixTask, PromptLayout
 from stillage.face.evaluation import load_subject
 from stillage.models.identity import folder_hash
 from stillage.models.load import load_model, load_tokenizer, save_model
@@ -145,9 +145,7 @@ def evaluated(
     subject = load_subject(ModelConfig(path=str(folder / "model"), dtype=dtype))  # pyright: ignore[reportArgumentType]
     decodings = {decoding: decoding_of(decoding, tokens)}
     chosen = open_set(str(folder / "rows.jsonl"))
-    evaluation = EvaluationSetup(
-        subject=subject, layout=layout, out=folder / "out", say=done.append
-    )
+    evaluation = MatrixTask(subject=subject, layout=layout, out=folder / "out", say=done.append)
     run_matrix(evaluation, [chosen], decodings, [seed])
 
 

@@ -18,7 +18,7 @@ from stillage.audit.extraction import extraction_results
 from stillage.audit.inherited import inheritance_results
 from stillage.audit.membership import membership_results
 from stillage.audit.slices import slice_results
-from stillage.evaluate.gain import gain_results
+from stillage.evaluate.quality import gain_results
 from stillage.functional.stats import clopper_pearson
 from stillage.run.folder import write_json, write_table, write_text
 from stillage.run.results import write_results

@@ -18,7 +18,6 @@ from stillage.audit.scores import Scores
 from stillage.data.grouping import cluster_numbers
 from stillage.errors import UserError
 from stillage.functional.between import (
-    Between,
     Estimate,
     equal_over_groups,
     mean_estimate,
@@ -40,17 +39,17 @@ TRUTHS = ("exact_match", "needed_exact")
 
 def between_row(base: Result, column: str, groups: Sequence[Estimate | None]) -> Result:
     """Test that a column's groups do not differ in `base`; NaN for fewer than two."""
-    test: Between = equal_over_groups([one for one in groups if one is not None])
+    p, n_groups = equal_over_groups([one for one in groups if one is not None])
     return replace(
         base,
         metric=f"{base.metric}_between_groups",
         dataset=column,
-        value=test.p,
+        value=p,
         low=math.nan,
         high=math.nan,
-        n=test.n_groups,
+        n=n_groups,
         unit="p",
-        reason="" if test.n_groups > 1 else "fewer than two groups",
+        reason="" if n_groups > 1 else "fewer than two groups",
     )
 
 

@@ -18,10 +18,9 @@ import numpy as np
 from stillage.errors import DataError
 from stillage.functional.binomial import check_level, clustered_proportion
 from stillage.functional.bootstrap import bootstrap_interval
-from stillage.functional.clustered import clustered_scatter
 from stillage.functional.correlation import rank_correlation
 from stillage.functional.means import share_interval
-from stillage.functional.scatter import half_width
+from stillage.functional.scatter import clustered_scatter, half_width
 from stillage.functional.stats import auc_interval, tpr_at_fpr
 from stillage.types import Array
 

@@ -17,8 +17,12 @@ import numpy as np
 from stillage.audit.inheritance import spearman
 from stillage.audit.inherited import of_ratio
 from stillage.data.grouping import cluster_numbers
-from stillage.functional.means import mean_interval
-from stillage.functional.quantiles import independent, needed_for_quantile, quantile_interval
+from stillage.functional.means import (
+    independent,
+    mean_interval,
+    needed_for_quantile,
+    quantile_interval,
+)
 from stillage.types import Array, Result
 
 if TYPE_CHECKING:

@@ -36,8 +36,8 @@ def corpus_overlap(
     Over the whole corpus, 0 to 100. BLEU: words (bleu_tokenizer of the references), up to 4-grams,
     brevity penalty (Papineni et al. 2002; Post 2018); of several references an n-gram counts in
     any. chrF: characters, up to 6-grams, beta 2 (Popovic 2015); of several references the best
-    counts. Interval: `jackknife_limits` over records; clusters int[n]: near-duplicates share a
-    number and count once. DataError for lists of different length, or an answer without reference.
+    counts. Interval: `jackknife_limits` over records, near-duplicates (clusters int[n]) as one.
+    DataError for lists of different length, or an answer without reference.
     """
     check_references(predictions, references)
     check_level(level)
@@ -53,8 +53,8 @@ def corpus_overlap(
 def bleu_tokenizer(references: Sequence[Sequence[str]]) -> str:
     """Choose sacrebleu's tokenizer for the script that most letters are in.
 
-    zh for Chinese; char for Japanese and the other scripts without spaces, for which sacrebleu has
-    none that needs no further program; 13a, its usual one, for all others.
+    zh for Chinese; char for Japanese and other scripts without spaces, for which sacrebleu has none
+    without a further program; else 13a, its usual one.
     """
     import regex
 

@@ -75,9 +75,9 @@ def open_set(
     """Open a set: a name of KNOWN, NAME@COMMIT, HUB_ID@COMMIT, a file or a pattern.
 
     Questions without an answer are kept: they are answered, and only what needs a reference leaves
-    them out. A prompt that a file already has in the Alpaca layout is taken out of it, so that the
-    template is not put around it twice. limit: the first so many records; 0: all. Raises DataError
-    where nothing can be read.
+    them out. A prompt that a file has in the Alpaca layout is taken out of it, lest the template is
+    put around it twice. limit: the first so many records; 0: all. DataError where nothing can be
+    read.
     """
     wanted = RecordColumns(named=columns or {}, need_response=False)
     name, _, commit = word.partition("@")
@@ -94,20 +94,6 @@ def open_set(
     else:
         loaded = _local(word, wanted, max_bad_lines)
         label = Path(word).name or word
-    return _eval_set(label, loaded, limit)
-
-
-def _local(word: str, wanted: RecordColumns, max_bad_lines: int) -> Loaded:
-    """Read a file, a folder or a pattern; for any other word, say what is understood."""
-    if not folder_and_part(word)[0].exists() and not is_pattern(word):
-        known = f"Give a path, HUB_ID@COMMIT, or a name: {', '.join(KNOWN)}."
-        fix = did_you_mean(word.lower(), [*KNOWN, *ALSO_CALLED], known)
-        raise DataError("There is no such data set.", f"given: {word}", fix)
-    return read_records(word, wanted, HubPart(split="test"), max_bad_lines=max_bad_lines)
-
-
-def _eval_set(label: str, loaded: Loaded, limit: int) -> EvalSet:
-    """Take the first records, their prompts out of a layout; count what was changed."""
     chosen = loaded.records[: limit or None]
     records = [bare(record) for record in chosen]
     notes = Counter(loaded.notes)
@@ -119,6 +105,15 @@ def _eval_set(label: str, loaded: Loaded, limit: int) -> EvalSet:
     notes = +notes
     log.info("%s: %d records; %s", label, len(records), dict(notes))
     return EvalSet(label=label, records=records, sources=loaded.sources, notes=dict(notes))
+
+
+def _local(word: str, wanted: RecordColumns, max_bad_lines: int) -> Loaded:
+    """Read a file, a folder or a pattern; for any other word, say what is understood."""
+    if not folder_and_part(word)[0].exists() and not is_pattern(word):
+        known = f"Give a path, HUB_ID@COMMIT, or a name: {', '.join(KNOWN)}."
+        fix = did_you_mean(word.lower(), [*KNOWN, *ALSO_CALLED], known)
+        raise DataError("There is no such data set.", f"given: {word}", fix)
+    return read_records(word, wanted, HubPart(split="test"), max_bad_lines=max_bad_lines)
 
 
 def bare(record: Record) -> Record:

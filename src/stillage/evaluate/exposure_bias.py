@@ -18,10 +18,10 @@ import numpy as np
 
 from stillage.errors import ConfigError
 from stillage.evaluate.datasets import EvalSet
-from stillage.evaluate.matrix import base_row
+from stillage.evaluate.matrix import base_row, measure_once
 from stillage.evaluate.matrix_cells import (
     EvaluatedModel,
-    EvaluationSetup,
+    MatrixTask,
     digest,
     encode_set,
     kept,
@@ -29,11 +29,10 @@ from stillage.evaluate.matrix_cells import (
 )
 from stillage.functional.binomial import Interval
 from stillage.functional.means import ratio_interval
-from stillage.run.folder import read_table, write_table
-from stillage.run.lock import locked
+from stillage.run.folder import read_table
 from stillage.run.progress import Doing, Done, unheard
-from stillage.run.results import measured_row, write_results
-from stillage.types import Array, Example
+from stillage.run.results import measured_row
+from stillage.types import Array, Example, Result
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -53,28 +52,16 @@ class ExposurePlan:
     batch_tokens: int = 16384
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ExposureCurve:
-    """Excess accumulated error by length; arrays [T], entry t - 1 for length t."""
-
-    student_T: Array  # R(t), nats
-    teacher_T: Array  # eps(t), nats
-    excess_T: Array  # percent; 0 where both are 0, inf where only eps is
-    low_T: Array
-    high_T: Array
-    level: float
-    prompts: int
-
-
 def exposure_curve(
-    student_NT: Array, teacher_NT: Array, *, level: float = 0.95, clusters: Array | None = None
-) -> ExposureCurve:
+    student_NT: Array, teacher_NT: Array, *, level: float = 0.95
+) -> dict[str, Array]:
     """Compute the excess accumulated error at every length, with limits.
 
-    student_NT, teacher_NT: KL(p||q) at token t of prompt n, averaged over that prompt's rollouts by
-    the student and by the teacher; 0 after a text's end. Where both models are one, 0 / 0 counts as
-    0 %. Limits: ratio_interval's, NaN for fewer than two prompts, and where nothing scatters.
-    clusters int[N]: near-duplicates share a number. Raises ConfigError without prompts.
+    Columns [T] of a table, row t - 1 for t tokens: R(t) and eps(t) in nats, ExAccErr(t) and its
+    limits in percent. student_NT, teacher_NT: KL(p||q) at token t of prompt n, averaged over that
+    prompt's rollouts by the student and by the teacher; 0 after a text's end. Limits:
+    ratio_interval's, NaN for fewer than two prompts, and where nothing scatters. Raises ConfigError
+    without prompts.
     """
     assert student_NT.shape == teacher_NT.shape
     count, length = student_NT.shape
@@ -82,19 +69,17 @@ def exposure_curve(
         values = f"prompts: {count}; tokens: {length}"
         raise ConfigError("There is nothing to measure exposure bias on.", values)
     sums = [np.cumsum(np.asarray(x, np.float64), axis=1) for x in (student_NT, teacher_NT)]
-    student_NT, teacher_NT = sums
-    pairs = zip(student_NT.T, teacher_NT.T, strict=True)
-    limits = [ratio_interval(*pair, level, clusters=clusters) for pair in pairs]
-    student_T, teacher_T = student_NT.mean(0), teacher_NT.mean(0)
-    return ExposureCurve(
-        student_T=student_T,
-        teacher_T=teacher_T,
-        excess_T=excess_percent(student_T, teacher_T),
-        low_T=np.array([100 * one.low - 100 for one in limits]),
-        high_T=np.array([100 * one.high - 100 for one in limits]),
-        level=level,
-        prompts=count,
-    )
+    limits = [ratio_interval(*pair, level) for pair in zip(sums[0].T, sums[1].T, strict=True)]
+    student_T, teacher_T = (sum_NT.mean(0) for sum_NT in sums)
+    return {
+        "tokens": np.arange(1, length + 1),
+        "accumulated_on_student_text": student_T,
+        "accumulated_on_teacher_text": teacher_T,
+        "excess_percent": excess_percent(student_T, teacher_T),
+        "low": np.array([100 * one.low - 100 for one in limits]),
+        "high": np.array([100 * one.high - 100 for one in limits]),
+        "prompts": np.full(length, count),
+    }
 
 
 def excess_percent(student: Array, teacher: Array) -> Array:
@@ -120,10 +105,11 @@ def exposure_bias(
     *,
     plan: ExposurePlan,
     doing: Doing = unheard,
-) -> ExposureCurve:
+) -> dict[str, Array]:
     """Let both models continue every prompt, and measure the student's error.
 
-    On both kinds of text, plain samples (temperature 1, nothing cut off). Both models draw with the
+    The columns of `exposure_curve`. Both kinds of text are plain samples (temperature 1, nothing
+    cut off). Both models draw with the
     same noise, which makes the curve steadier and moves it nowhere. The models must share a
     tokenizer; where one pads its vocabulary further, the shared ids count, and no text is longer
     than what both can read. Raises ConfigError for no rollouts, DataError for a prompt that one of
@@ -197,64 +183,40 @@ def forward_kl_along(
     )
 
 
-def excess_table(curve: ExposureCurve) -> pa.Table:
-    """Lay the curve out as a table, one row a length."""
+def exposure_cell(
+    task: MatrixTask, teacher: EvaluatedModel, chosen: EvalSet, *, seed: int, plan: ExposurePlan
+) -> pa.Table:
+    """Return the curve of a student on one data set, as a table of `exposure_curve`.
+
+    Kept beside the student's other cells, in exposure-KEY.parquet, and measured once. The results
+    have the lengths 1, 2, 4, ... and the last.
+    """
     import pyarrow as pa
 
-    columns = {
-        "tokens": np.arange(1, len(curve.excess_T) + 1),
-        "accumulated_on_student_text": curve.student_T,
-        "accumulated_on_teacher_text": curve.teacher_T,
-        "excess_percent": curve.excess_T,
-        "low": curve.low_T,
-        "high": curve.high_T,
-    }
-    return pa.table({**columns, "prompts": np.full(len(curve.excess_T), curve.prompts)})
-
-
-def exposure_cell(
-    evaluation: EvaluationSetup,
-    teacher: EvaluatedModel,
-    chosen: EvalSet,
-    *,
-    seed: int,
-    plan: ExposurePlan,
-) -> pa.Table:
-    """Return the curve of a student on one data set, as `excess_table` lays it out.
-
-    It is kept beside the student's other cells, in exposure-KEY.parquet, and not measured again.
-    The results have the lengths 1, 2, 4, ... and the last.
-    """
     from stillage.models.prompts import Prompts, TextRules
 
-    student, encoded = evaluation.subject, encode_set(evaluation.subject, chosen, evaluation.layout)
-    folder = set_folder(evaluation, encoded)
-    max_new_tokens, rollouts = plan.max_new_tokens, plan.rollouts
-    key = digest([SCHEMA, teacher.key, seed, max_new_tokens, rollouts])[:8]
-    results_file = folder / f"exposure-{key}.results.parquet"
-    table_file = folder / f"exposure-{key}.parquet"
-    if results_file.exists():
-        return kept(table_file, read_table)
-    curve = exposure_bias(
-        student.model,
-        teacher.model,
-        Prompts(encoded.prompts, [record.id for record in chosen.records], seed),
-        TextRules(student.eos_id, student.pad_id),
-        plan=plan,
-        doing=evaluation.doing,
-    )
-    base = replace(base_row(student, chosen, folder), level=curve.level, n=curve.prompts, seed=seed)
-    rows = []
-    for t in sorted({max_new_tokens, *(2**k for k in range(max_new_tokens.bit_length()))}):
-        excess = Interval(
-            value=float(curve.excess_T[t - 1]),
-            low=float(curve.low_T[t - 1]),
-            high=float(curve.high_T[t - 1]),
-        )
-        row = replace(base, against=teacher.name, tokens=t, draws=rollouts, note=f"key={key}")
-        rows.append(measured_row(row, "excess_accumulated_error", excess, unit="%"))
-    with locked(evaluation.out, wait=True):
-        if not results_file.exists():  # table and results are of one process
-            write_table(table_file, excess_table(curve))
-            write_results(results_file, rows)
-    return kept(table_file, read_table)
+    student, encoded = task.subject, encode_set(task.subject, chosen, task.layout)
+    folder = set_folder(task, encoded)
+    last, rollouts = plan.max_new_tokens, plan.rollouts
+    key = digest([SCHEMA, teacher.key, seed, last, rollouts])[:8]
+
+    def curve() -> pa.Table:
+        prompts = Prompts(encoded.prompts, [record.id for record in chosen.records], seed)
+        rules = TextRules(student.eos_id, student.pad_id)
+        models = student.model, teacher.model
+        return pa.table(exposure_bias(*models, prompts, rules, plan=plan, doing=task.doing))
+
+    def results_of(table: pa.Table) -> list[Result]:
+        base = replace(base_row(student, chosen, folder), against=teacher.name, seed=seed)
+        base = replace(base, draws=rollouts, note=f"key={key}")
+        rows, found = table.to_pylist(), []
+        for t in sorted({last, *(2**k for k in range(last.bit_length()))}):
+            low, high = rows[t - 1]["low"], rows[t - 1]["high"]
+            excess = Interval(value=rows[t - 1]["excess_percent"], low=low, high=high)
+            row = replace(base, tokens=t, n=rows[t - 1]["prompts"])
+            found.append(measured_row(row, "excess_accumulated_error", excess, unit="%"))
+        return found
+
+    path = folder / f"exposure-{key}.parquet"
+    measure_once(path, curve, results_of)
+    return kept(path, read_table)

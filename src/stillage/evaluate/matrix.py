@@ -2,13 +2,13 @@
 
 Below `out`: cells/MODEL/SET-KEY/gold.parquet (loss of the references),
 cells/MODEL/SET-KEY/DECODING-KEY/seed-10.parquet (the texts) and beside each its results; MODEL and
-the KEYs are hashes of all that decides the content (`cells`). results.parquet is the view of every
-cell below, of all models and runs, but for those that were superseded.
+the KEYs are hashes of all that decides the content (`matrix_cells`). results.parquet is the view of
+every cell below, of all models and runs, but for those that were superseded.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,7 +21,7 @@ from stillage.evaluate.matrix_cells import (
     SUPERSEDED,
     EncodedSet,
     EvaluatedModel,
-    EvaluationSetup,
+    MatrixTask,
     digest,
     encode_set,
     groups_among,
@@ -34,6 +34,7 @@ from stillage.evaluate.matrix_cells import (
 from stillage.evaluate.metric_ranges import RANGES, within_range
 from stillage.evaluate.quality import (
     clusters_of,
+    column,
     references_of,
     sample_rows,
     samples_schema,
@@ -43,7 +44,7 @@ from stillage.functional.means import mean_interval, ratio_interval, share_inter
 from stillage.run.folder import read_table, write_table
 from stillage.run.lock import locked
 from stillage.run.results import measured_row, read_results, write_results
-from stillage.types import Array, Record, Result
+from stillage.types import Record, Result
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -83,7 +84,7 @@ def decoding_of(name: str, max_new_tokens: int = 256) -> Decoding:
 
 
 def run_matrix(
-    evaluation: EvaluationSetup,
+    task: MatrixTask,
     sets: Sequence[EvalSet],
     decodings: Mapping[str, Decoding],
     seeds: Sequence[int],
@@ -98,21 +99,21 @@ def run_matrix(
         raise ConfigError("There is nothing to evaluate.", values, "Give at least one of each.")
     results: list[Result] = []
     for chosen in sets:
-        encoded = encode_set(evaluation.subject, chosen, evaluation.layout)
-        folder = set_folder(evaluation, encoded)
-        base = base_row(evaluation.subject, chosen, folder)
-        results += gold_loss(evaluation, encoded, folder, base)
+        encoded = encode_set(task.subject, chosen, task.layout)
+        folder = set_folder(task, encoded)
+        base = base_row(task.subject, chosen, folder)
+        results += gold_loss(task, encoded, folder, base)
         for name, decoding in decodings.items():
             cells = folder / f"{name}-{digest(asdict(decoding))[:8]}"
             write_once(cells / "decoding.json", asdict(decoding))
             own_seeds = list(dict.fromkeys(seeds)) if decoding.sampling_temperature > 0 else [0]
             for seed in own_seeds:
                 row = replace(base, seed=seed, decoding=cells.name)
-                done = fill(evaluation, encoded, decoding, cells, row)
+                done = fill(task, encoded, decoding, cells, row)
                 said = "written" if done else "found"
-                evaluation.say(f"{chosen.label} {name} seed {seed}: {said}")
+                task.say(f"{chosen.label} {name} seed {seed}: {said}")
             results += pooled_cells(cells, own_seeds)
-        collect(evaluation.out)
+        collect(task.out)
     return results
 
 
@@ -128,39 +129,54 @@ def base_row(subject: EvaluatedModel, chosen: EvalSet, folder: Path) -> Result:
     )
 
 
-def write_first(path: Path, table: pa.Table) -> None:
-    """Write a table unless another process has by now: results are of the one there."""
-    out = next(folder.parent for folder in path.parents if folder.name == "cells")
-    with locked(out, wait=True):
-        if not path.exists():
-            write_table(path, table)
+def measure_once(
+    path: Path, make: Callable[[], pa.Table], results_of: Callable[[pa.Table], list[Result]]
+) -> bool:
+    """Write a table and its `results_file` unless both are there; tell whether it did.
+
+    The results are of the table that is there: another process may have written it first.
+    """
+    if path.exists() and results_file(path).exists():
+        return False
+    if not path.exists():
+        table = make()
+        out = next(folder.parent for folder in path.parents if folder.name == "cells")
+        with locked(out, wait=True):
+            if not path.exists():
+                write_table(path, table)
+    write_results(results_file(path), results_of(kept(path, read_table)))
+    return True
 
 
-def cell_files(cells: Path, seed: int) -> tuple[Path, Path]:
-    """Return the paths of a cell's texts and of its results."""
-    return cells / f"seed-{seed}.parquet", cells / f"seed-{seed}.results.parquet"
+def results_file(path: Path) -> Path:
+    """Name the results of a table, which lie beside it."""
+    return path.with_suffix(".results.parquet")
+
+
+def cell_file(cells: Path, seed: int) -> Path:
+    """Name the texts of one seed's cell."""
+    return cells / f"seed-{seed}.parquet"
 
 
 def fill(
-    evaluation: EvaluationSetup, encoded: EncodedSet, decoding: Decoding, cells: Path, base: Result
+    task: MatrixTask, encoded: EncodedSet, decoding: Decoding, cells: Path, base: Result
 ) -> bool:
     """Answer every record of a missing cell, then measure; tell whether it was."""
     import pyarrow as pa
 
-    texts_file, results_file = cell_files(cells, base.seed)
-    if texts_file.exists() and results_file.exists():
-        return False
-    if not texts_file.exists():
-        rows = answer_records(evaluation, encoded, decoding, base.seed)
-        write_first(texts_file, pa.Table.from_pylist(rows, schema=samples_schema()))
-    samples = kept(texts_file, read_table)
-    rows = measure(samples, encoded.chosen.records, base)
-    write_results(results_file, [replace(row, dataset=base.dataset) for row in rows])
-    return True
+    def answers() -> pa.Table:
+        rows = answer_records(task, encoded, decoding, base.seed)
+        return pa.Table.from_pylist(rows, schema=samples_schema())
+
+    def measured(samples: pa.Table) -> list[Result]:
+        rows = measure(samples, encoded.chosen.records, base)
+        return [replace(row, dataset=base.dataset) for row in rows]
+
+    return measure_once(cell_file(cells, base.seed), answers, measured)
 
 
 def answer_records(
-    evaluation: EvaluationSetup, encoded: EncodedSet, decoding: Decoding, seed: int
+    task: MatrixTask, encoded: EncodedSet, decoding: Decoding, seed: int
 ) -> list[dict[str, Any]]:
     """Let the model answer, as rows of a samples table in the order of the records.
 
@@ -169,40 +185,20 @@ def answer_records(
     from stillage.models.generate import generate
     from stillage.models.prompts import Prompts, TextRules
 
-    subject, records = evaluation.subject, encoded.chosen.records
+    subject, records = task.subject, encoded.chosen.records
     ids = generate(
         subject.model,
         Prompts(encoded.prompts, [record.id for record in records], seed),
         decoding,
         TextRules(subject.eos_id, subject.pad_id),
-        batch_tokens=evaluation.batch_tokens,
-        progress=evaluation.doing(f"{encoded.chosen.label}, seed {seed}, answering {{}} prompts"),
+        batch_tokens=task.batch_tokens,
+        progress=task.doing(f"{encoded.chosen.label}, seed {seed}, answering {{}} prompts"),
     )
     decode = subject.tokenizer.decode
     texts = [str(decode(row.tolist(), skip_special_tokens=True)).strip() for row in ids]
+    tokens = [len(row) for row in ids]
     finished = [bool(len(row)) and int(row[-1]) == subject.eos_id for row in ids]
-    rows: list[dict[str, Any]] = [
-        {
-            "model": subject.name,
-            "id": record.id,
-            "prompt": record.prompt,
-            "text": text,
-            "tokens": len(new),
-            "finished": done,
-        }
-        for record, text, new, done in zip(records, texts, ids, finished, strict=True)
-    ]
-    known = [k for k, record in enumerate(records) if references_of(record)]
-    scored = sample_rows(
-        subject.name,
-        [records[k] for k in known],
-        [texts[k] for k in known],
-        [len(ids[k]) for k in known],
-        [finished[k] for k in known],
-    )
-    for k, row in zip(known, scored, strict=True):
-        rows[k] = row
-    return rows
+    return sample_rows(subject.name, records, texts, tokens, finished, unscored=True)
 
 
 def measure(samples: pa.Table, records: Sequence[Record], base: Result) -> list[Result]:
@@ -225,46 +221,37 @@ def measure(samples: pa.Table, records: Sequence[Record], base: Result) -> list[
     return results
 
 
-def column(table: pa.Table, name: str) -> Array:
-    """Read a column as float64; NaN where it is empty."""
-    return np.array(
-        [np.nan if value is None else float(value) for value in table[name].to_pylist()]
-    )
-
-
-def gold_loss(
-    evaluation: EvaluationSetup, encoded: EncodedSet, folder: Path, base: Result
-) -> list[Result]:
+def gold_loss(task: MatrixTask, encoded: EncodedSet, folder: Path, base: Result) -> list[Result]:
     """Measure the loss of the first references, nats per token (EOS included).
 
-    loss = sum of -log q / tokens, over all records; nothing where none has a reference. Seeds and
-    decodings do not matter to it, so it is measured once.
+    loss = sum of -log q / tokens, over all records; nothing where none has a reference. The same
+    for all seeds and decodings, so measured once.
     """
     import pyarrow as pa
 
-    path, results_file = folder / "gold.parquet", folder / "gold.results.parquet"
     if not encoded.gold:
         return []
-    if results_file.exists():
-        return kept(results_file, read_results)
-    write_first(path, pa.table(score_gold(evaluation, encoded)))
-    table = kept(path, read_table)
-    clusters = clusters_of(table, groups_among(encoded.chosen.records))
-    nats, tokens = column(table, "nats"), column(table, "tokens")
-    loss = ratio_interval(nats, tokens, base.level, clusters=clusters)
-    cut = int(column(table, "cut").sum())
-    note = f"{cut} references cut at the model's context" if cut else ""
-    row = measured_row(base, "gold_loss", loss, unit="nats per token", n=len(encoded.gold))
-    write_results(results_file, [replace(row, note=note)])
-    return read_results(results_file)
+
+    def measured(table: pa.Table) -> list[Result]:
+        clusters = clusters_of(table, groups_among(encoded.chosen.records))
+        nats, tokens = column(table, "nats"), column(table, "tokens")
+        loss = ratio_interval(nats, tokens, base.level, clusters=clusters)
+        cut = int(column(table, "cut").sum())
+        note = f"{cut} references cut at the model's context" if cut else ""
+        row = measured_row(base, "gold_loss", loss, unit="nats per token", n=len(encoded.gold))
+        return [replace(row, note=note)]
+
+    path = folder / "gold.parquet"
+    measure_once(path, lambda: pa.table(score_gold(task, encoded)), measured)
+    return kept(results_file(path), read_results)
 
 
-def score_gold(evaluation: EvaluationSetup, encoded: EncodedSet) -> dict[str, list[Any]]:
+def score_gold(task: MatrixTask, encoded: EncodedSet) -> dict[str, list[Any]]:
     """Score the first references: summed loss, tokens, and whether the end was cut."""
     from stillage.models.query import token_stats
 
-    progress = evaluation.doing(f"{encoded.chosen.label}, scoring {{}} references")
-    batch_tokens, subject = evaluation.batch_tokens, evaluation.subject
+    progress = task.doing(f"{encoded.chosen.label}, scoring {{}} references")
+    batch_tokens, subject = task.batch_tokens, task.subject
     stats = token_stats(subject.model, encoded.gold, batch_tokens=batch_tokens, progress=progress)
     return {
         "id": [record.id for record in with_reference(encoded.chosen.records)],
@@ -281,11 +268,12 @@ def pooled_cells(cells: Path, seeds: Sequence[int]) -> list[Result]:
     again), as far as the metric's range goes. Over records: of each record's mean over the seeds
     (the records are drawn again); only for metrics that are means over records.
     """
-    by_seed = [kept(cell_files(cells, seed)[1], read_results) for seed in seeds]
+    paths = [cell_file(cells, seed) for seed in seeds]
+    by_seed = [kept(results_file(path), read_results) for path in paths]
     results = [row for rows in by_seed for row in rows]
     if len(seeds) < 2:
         return results
-    tables = [kept(cell_files(cells, seed)[0], read_table) for seed in seeds]
+    tables = [kept(path, read_table) for path in paths]
     for row in by_seed[0]:
         values = [next(x.value for x in rows if x.metric == row.metric) for rows in by_seed]
         mean = within_range(row.metric, mean_interval(np.array(values), row.level))

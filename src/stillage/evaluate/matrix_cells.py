@@ -42,7 +42,7 @@ READ = ("template", "max_prompt_tokens")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EvaluatedModel:
-    """The model under evaluation.
+    """The model under task.
 
     name: for tables; key: equal iff weights, configuration, precision and tokenizer (but for its
     chat template, which decides the tokens that are read) are equal; where: the folder or hub id.
@@ -87,8 +87,8 @@ class EncodedSet:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class EvaluationSetup:
-    """A model under evaluation: how it reads, where its answers lie, who hears."""
+class MatrixTask:
+    """One model's part of the matrix: how it reads, where its answers lie, who hears."""
 
     subject: EvaluatedModel
     layout: PromptLayout
@@ -105,10 +105,7 @@ def update_with_ids(update: Callable[[bytes], None], ids_T: Array) -> None:
 
 
 def encode_set(subject: EvaluatedModel, chosen: EvalSet, layout: PromptLayout) -> EncodedSet:
-    """Lay out and tokenise a data set as the model reads it.
-
-    Raises ModelError, DataError and ConfigError as `tokenise` does.
-    """
+    """Lay out and tokenise a data set as the model reads it; errors as `tokenise`."""
     from stillage.models.pair import context_of
 
     room, template = layout.max_prompt_tokens, layout.template
@@ -134,13 +131,13 @@ def with_reference(records: Sequence[Record]) -> list[Record]:
     return [record for record in records if references_of(record)]
 
 
-def set_folder(evaluation: EvaluationSetup, encoded: EncodedSet) -> Path:
+def set_folder(task: MatrixTask, encoded: EncodedSet) -> Path:
     """Name the folder of a model's cells on one data set; say beside them what it is.
 
-    Cells of the same question to what the model, its tokenizer or its template was before are
-    marked as superseded.
+    Answers to the same question before the model, tokenizer or template changed are marked
+    superseded.
     """
-    subject, chosen, out = evaluation.subject, encoded.chosen, evaluation.out
+    subject, chosen, out = task.subject, encoded.chosen, task.out
     slug = re.sub(r"[^A-Za-z0-9._-]+", "-", chosen.label)[:60].strip(".-") or "set"
     folder = out / "cells" / subject.key[:16] / f"{slug}-{encoded.key[:16]}"
     about = {
@@ -161,7 +158,7 @@ def set_folder(evaluation: EvaluationSetup, encoded: EncodedSet) -> Path:
     remove(folder / SUPERSEDED)  # the model is again what it was then
     for other in earlier_answers(out, folder, model, about):
         write_json(other / SUPERSEDED, {"by": str(folder.relative_to(out))})
-        evaluation.say(
+        task.say(
             f"{chosen.label}: {subject.name} is not what it was; its earlier answers stay in "
             f"{other}, out of the tables"
         )
@@ -194,10 +191,7 @@ def write_once(path: Path, value: object) -> None:
 
 
 def groups_among(records: Sequence[Record]) -> dict[str, str]:
-    """Map record ids to their group of near-duplicates, or of one prompt.
-
-    Records that are alone among these are left out.
-    """
+    """Map record ids to their group of near-duplicates or one prompt, if not alone."""
     numbers = group_numbers(records, NEAR, 1.0, 1.0).tolist()
     sizes, pairs = Counter(numbers), zip(records, numbers, strict=True)
     return {one.id: str(number) for one, number in pairs if sizes[number] > 1}

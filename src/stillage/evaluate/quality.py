@@ -1,4 +1,4 @@
-"""How good a model is: text overlap, perplexity and bits per byte, with intervals."""
+"""How good models' answers are, and how much better one model's than another's."""
 
 from __future__ import annotations
 
@@ -6,49 +6,51 @@ import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from stillage.data.grouping import cluster_numbers
 from stillage.data.needed import needed_part
 from stillage.functional.binomial import Interval, clustered_proportion
-from stillage.functional.means import mean_interval, ratio_interval, share_interval
+from stillage.functional.means import (
+    bounded_interval,
+    mean_interval,
+    ratio_interval,
+    share_interval,
+)
 from stillage.functional.readings import in_common, text_read, to_the_end
+from stillage.functional.stats import paired_proportions
 from stillage.run.results import measured_row
 from stillage.types import Array, Record, Result, TokenStats
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-F_MEASURE = "F-measure, 0 to 1"
-MEANS: Mapping[str, str] = {
+F_MEASURE, SHARE = "F-measure, 0 to 1", "share of records"
+UNITS: Mapping[str, str] = {
     "rouge_l": F_MEASURE,
     "rouge_l_published": F_MEASURE,
+    "exact_match": SHARE,
+    "needed_exact": SHARE,
     "tokens": "tokens",
 }
 """Columns of evaluate/samples.parquet whose mean over records is a result -> its unit."""
+GAINED = ("rouge_l", "exact_match", "needed_exact")
 
 
 def samples_schema() -> pa.Schema:
     """Return the columns of evaluate/samples.parquet."""
     import pyarrow as pa
 
-    text, number, count, truth = pa.string(), pa.float64(), pa.int64(), pa.bool_()
-    return pa.schema(
-        [
-            ("model", text),
-            ("id", text),
-            ("prompt", text),
-            ("reference", text),
-            ("text", text),
-            ("rouge_l", number),
-            ("rouge_l_published", number),
-            ("exact_match", truth),
-            ("needed_exact", truth),
-            ("tokens", count),
-            ("finished", truth),
-        ]
+    kinds = (
+        (("model", "id", "prompt", "reference", "text"), pa.string()),
+        (("rouge_l", "rouge_l_published"), pa.float64()),
+        (("exact_match", "needed_exact"), pa.bool_()),
+        (("tokens",), pa.int64()),
+        (("finished",), pa.bool_()),
     )
+    return pa.schema([(name, kind) for names, kind in kinds for name in names])
 
 
 def references_of(record: Record) -> list[str]:
@@ -63,6 +65,11 @@ def has_metric(samples: pa.Table, metric: str) -> bool:
     return metric in samples.column_names and not samples.column(metric).null_count
 
 
+def column(table: pa.Table, name: str) -> Array:
+    """Read a column as float64; NaN where it is empty."""
+    return table[name].to_numpy().astype(np.float64)
+
+
 def sample_rows(
     model: str,
     records: Sequence[Record],
@@ -70,39 +77,45 @@ def sample_rows(
     tokens: Sequence[int],
     finished: Sequence[bool],
     needed_until: str = "",
-) -> list[dict[str, object]]:
+    *,
+    unscored: bool = False,
+) -> list[dict[str, Any]]:
     """Score each generated text: ROUGE-L and exact match with the best reference.
 
     rouge_l is NaN where no reference has a word, rouge_l_published where it sees none
     (`evaluate.rouge`). needed_until: where the needed part ends, for needed_exact: exact match of
-    that part; null without it. Raises DataError for a record without any reference.
+    that part. A record without any reference is a DataError, or with unscored a row without scores.
     """
     from stillage.evaluate.rouge import exact_match, rouge_l, rouge_l_published
 
-    references = [references_of(record) for record in records]
-    overlap, exact = rouge_l(texts, references), exact_match(texts, references)
-    published = rouge_l_published(texts, references)
-    needed: list[bool | None] = [None] * len(texts)
-    if needed_until:
-        # answers are stripped
-        parts = [[needed_part(one.strip(), needed_until) for one in some] for some in references]
-        needed = list(exact_match([needed_part(text, needed_until) for text in texts], parts))
-    return [
+    given = zip(records, texts, tokens, finished, strict=True)
+    rows: list[dict[str, Any]] = [
         {
             "model": model,
             "id": record.id,
             "prompt": record.prompt,
-            "reference": record.response,
             "text": text,
-            "rouge_l": float(overlap[i]),
-            "rouge_l_published": float(published[i]),
-            "exact_match": bool(exact[i]),
-            "needed_exact": needed[i],
-            "tokens": int(tokens[i]),
-            "finished": bool(finished[i]),
+            "tokens": count,
+            "finished": done,
         }
-        for i, (record, text) in enumerate(zip(records, texts, strict=True))
+        for record, text, count, done in given
     ]
+    references = [references_of(record) for record in records]
+    scored = [k for k, some in enumerate(references) if some or not unscored]
+    said, right = [texts[k] for k in scored], [references[k] for k in scored]
+    scores = {
+        "reference": [records[k].response for k in scored],
+        "rouge_l": rouge_l(said, right),
+        "rouge_l_published": rouge_l_published(said, right),
+        "exact_match": exact_match(said, right),
+    }
+    if needed_until:
+        # answers are stripped
+        parts = [[needed_part(one.strip(), needed_until) for one in some] for some in right]
+        scores["needed_exact"] = exact_match([needed_part(x, needed_until) for x in said], parts)
+    for place, k in enumerate(scored):
+        rows[k] |= {name: values[place] for name, values in scores.items()}
+    return rows
 
 
 def text_results(
@@ -115,38 +128,35 @@ def text_results(
 ) -> list[Result]:
     """Average ROUGE-L, exact match, BLEU, chrF and length of the texts, per model.
 
-    needed_exact, exact match of the needed part, where the samples have it. An answer without a
-    number under a measure is left out of it and counted as missing; n says how many remain.
-    references: of each row, for BLEU and chrF; without them the column `reference`. group_of:
-    record id -> near-duplicates, which count once in the intervals.
+    Also needed_exact, of the needed part, where the samples have it. An answer without a number
+    under a measure is left out of it and counted as missing; n says how many remain. references: of
+    each row, for BLEU and chrF, else the column `reference`. group_of: record id ->
+    near-duplicates, which count once in the intervals.
     """
     from stillage.evaluate.bleu import corpus_overlap, signatures
 
     results = []
     references = references or [[one] for one in samples.column("reference").to_pylist()]
-    model = samples.column("model").to_numpy(zero_copy_only=False)
+    model = samples.column("model").to_numpy()
     for name in dict.fromkeys(model):
         chosen = model == name
         own = samples.filter(chosen)
         row = replace(base, model=name, dataset="test", level=level, n=own.num_rows)
         clusters = clusters_of(own, group_of)
-        for metric, unit in MEANS.items():
+        for metric, unit in UNITS.items():
             if not has_metric(samples, metric):
                 continue
-            values = own.column(metric).to_numpy(zero_copy_only=False)
+            values = column(own, metric)
             fine = ~np.isnan(values)
-            lost = int((~fine).sum())
-            interval_of = mean_interval if metric == "tokens" else share_interval
-            mean = interval_of(values[fine], level, clusters=clusters[fine])
-            shown = {"tokens": "generated_tokens"}.get(metric, metric)
+            values, near, lost = values[fine], clusters[fine], int((~fine).sum())
+            if unit == SHARE:
+                mean = clustered_proportion(values, near, level)
+            else:
+                interval_of = mean_interval if metric == "tokens" else share_interval
+                mean = interval_of(values, level, clusters=near)
+            shown = "generated_tokens" if metric == "tokens" else metric
             left = replace(row, missing=lost, missing_reason="no words" if lost else "")
-            results.append(measured_row(left, shown, mean, unit=unit, n=int(fine.sum())))
-        for metric in ("exact_match", "needed_exact"):
-            if not has_metric(samples, metric):
-                continue
-            hits = own.column(metric).to_numpy(zero_copy_only=False).astype(bool)
-            share = replace(clustered_proportion(hits, clusters, level), value=float(hits.mean()))
-            results.append(measured_row(row, metric, share, unit="share of records"))
+            results.append(measured_row(left, shown, mean, unit=unit, n=values.size))
         right = [references[k] for k in np.flatnonzero(chosen).tolist()]
         texts = own.column("text").to_pylist()
         overlap = corpus_overlap(texts, right, level=level, clusters=clusters)
@@ -158,8 +168,6 @@ def text_results(
 
 def clusters_of(samples: pa.Table, group_of: Mapping[str, str] | None) -> Array:
     """Number the rows' groups of near-duplicates; without group_of each is alone."""
-    from stillage.data.grouping import cluster_numbers
-
     ids = samples.column("id").to_pylist()
     return cluster_numbers(ids, [(group_of or {}).get(id_, "") for id_ in ids])
 
@@ -205,4 +213,41 @@ def likelihood_results(
         bits = ratio_interval(nats_R / math.log(2), bytes_R, level, clusters=near_R)
         results.append(measured_row(row, "perplexity", perplexity))
         results.append(measured_row(row, "bits_per_byte", bits, unit="bits per byte"))
+    return results
+
+
+def gain_results(
+    samples: pa.Table,
+    pairs: Sequence[tuple[str, str]],
+    *,
+    level: float,
+    base: Result,
+    group_of: Mapping[str, str] | None = None,
+) -> list[Result]:
+    """Average a minus b over the records for pairs of models (a, b): NAME_gain of a.
+
+    samples: evaluate/samples.parquet, in which all models answer the same records in one order.
+    ROUGE-L, and shares where near-duplicates count once (group_of: record id -> their group):
+    `bounded_interval` of the differences; other shares: `paired_proportions`. Pairs with a missing
+    model give nothing.
+    """
+    model = samples.column("model").to_numpy()
+    results: list[Result] = []
+    for first, second in pairs:
+        one, other = (samples.filter(model == name) for name in (first, second))
+        if not (one.num_rows and other.num_rows):
+            continue
+        assert one["id"].equals(other["id"]), "all models answer the same records"
+        clusters = clusters_of(one, group_of)
+        row = replace(base, model=first, level=level, dataset="test", against=second)
+        for metric in [name for name in GAINED if has_metric(samples, name)]:
+            first_R, second_R = column(one, metric), column(other, metric)
+            known = ~np.isnan(first_R - second_R)  # an answer without a word has no ROUGE-L
+            first_R, second_R, near = first_R[known], second_R[known], clusters[known]
+            if metric == "rouge_l" or len(np.unique(near)) < near.size:
+                gain = bounded_interval(first_R - second_R, -1.0, 1.0, level, clusters=near)
+            else:
+                gain = paired_proportions(first_R.astype(bool), second_R.astype(bool), level)
+            name, n = f"{metric}_gain", int(known.sum())
+            results.append(measured_row(row, name, gain, unit=UNITS[metric], n=n))
     return results

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import unicodedata
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from functools import cache
 from typing import TYPE_CHECKING
 
@@ -39,8 +39,7 @@ def rouge_l(predictions: Sequence[str], references: Sequence[Sequence[str]]) -> 
     reference has a word. Raises DataError when the lists differ in length, or a prediction has no
     reference.
     """
-    words = _by_text(stemmed_words(), predictions, references)
-    return _best(predictions, references, words)
+    return _best(predictions, references, cache(stemmed_words()))
 
 
 def rouge_l_published(
@@ -52,11 +51,10 @@ def rouge_l_published(
     where no reference has a word under this measure, or the answer has words of other scripts only.
     Errors as `rouge_l`.
     """
-    words = _by_text(_published_words(), predictions, references)
-    unseen = {text for text in predictions if not words[text] and words_of(text)}
+    words = cache(_published_words())
     found = _best(predictions, references, words)
     return [
-        math.nan if text in unseen else value
+        math.nan if not words(text) and words_of(text) else value
         for text, value in zip(predictions, found, strict=True)
     ]
 
@@ -82,24 +80,14 @@ def _published_words() -> Words:
     return DefaultTokenizer(use_stemmer=True).tokenize
 
 
-def _by_text(
-    words: Words, predictions: Sequence[str], references: Sequence[Sequence[str]]
-) -> dict[str, list[str]]:
-    """Cut every text into words, once."""
-    check_references(predictions, references)
-    return {
-        text: words(text)
-        for text in {*predictions, *(text for some in references for text in some)}
-    }
-
-
 def _best(
-    predictions: Sequence[str], references: Sequence[Sequence[str]], words: Mapping[str, list[str]]
+    predictions: Sequence[str], references: Sequence[Sequence[str]], words: Words
 ) -> list[float]:
     """Choose each answer's best F-measure over its references with words; else NaN."""
+    check_references(predictions, references)
     return [
         max(
-            (_f_measure(words[prediction], words[one]) for one in some if words[one]),
+            (_f_measure(words(prediction), words(one)) for one in some if words(one)),
             default=math.nan,
         )
         for prediction, some in zip(predictions, references, strict=True)
@@ -111,7 +99,7 @@ def exact_match(predictions: Sequence[str], references: Sequence[Sequence[str]])
 
     But for case, punctuation and white space. Signs and operators beside digits, and + or # after a
     letter, are no punctuation: -5 is not 5, nor C++ C#. A text of punctuation alone is compared as
-    it is. Raises DataError as `rouge_l` does.
+    it is. Errors as `rouge_l`.
     """
     check_references(predictions, references)
     return [

@@ -42,8 +42,8 @@ def evaluate(context: Context, folder: Path) -> None:
     from stillage.audit.by_group import quality_by_group
     from stillage.data.grouping import cluster_numbers
     from stillage.data.split import read_split
-    from stillage.evaluate.gain import gain_results
     from stillage.evaluate.quality import (
+        gain_results,
         likelihood_results,
         references_of,
         sample_rows,

@@ -247,7 +247,7 @@ def fill_matrix(
     from stillage.data.chat_templates import chosen_template, layout_note
     from stillage.evaluate.exposure_bias import ExposurePlan, exposure_cell
     from stillage.evaluate.matrix import collect, decoding_of, run_matrix
-    from stillage.evaluate.matrix_cells import EvaluationSetup, PromptLayout
+    from stillage.evaluate.matrix_cells import MatrixTask, PromptLayout
     from stillage.models.limits import new_tokens, prompt_room
 
     asked = with_defaults(asked)
@@ -258,7 +258,7 @@ def fill_matrix(
         template=chosen_template(asked.template, subject.tokenizer),
         max_prompt_tokens=prompt_room(subject.model, longest, asked.max_prompt_tokens),
     )
-    setup = EvaluationSetup(
+    task = MatrixTask(
         subject=subject,
         layout=layout,
         out=asked.out,
@@ -272,7 +272,7 @@ def fill_matrix(
     rows: list[MatrixRow] = []
     for chosen in sets:
         for name, decoding in decodings.items():
-            results = run_matrix(setup, [chosen], {name: decoding}, asked.seeds)
+            results = run_matrix(task, [chosen], {name: decoding}, asked.seeds)
             seeds = len(set(asked.seeds)) if decoding.sampling_temperature > 0 else 1
             rows.append(MatrixRow(decoding=name, seeds=seeds, results=results))
     curves: dict[str, pa.Table] = {}
@@ -281,7 +281,7 @@ def fill_matrix(
         for chosen in sets:
             say(f"{chosen.label}: exposure bias, {asked.rollouts} texts per prompt by each model")
             curves[chosen.label] = exposure_cell(
-                setup, teacher, chosen, seed=asked.seeds[0], plan=plan
+                task, teacher, chosen, seed=asked.seeds[0], plan=plan
             )
         collect(asked.out)
     return Evaluation(rows=rows, curves=curves)

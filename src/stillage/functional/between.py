@@ -9,10 +9,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from stillage.errors import UserError
-from stillage.functional.clustered import mean_scatter
 from stillage.functional.delong import delong_scatter, draws, placements
-from stillage.functional.scatter import Scatter
-from stillage.functional.scored import checked_scores, cluster_groups
+from stillage.functional.scatter import Scatter, mean_scatter
+from stillage.functional.scored import Clusters, checked_scores, cluster_groups
 from stillage.types import Array
 
 LEAST_UNITS = 10
@@ -28,46 +27,35 @@ class Estimate:
     units: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Between:
-    """The test that groups do not differ; p is NaN for fewer than two of them."""
-
-    p: float
-    n_groups: int
-
-
-def equal_over_groups(groups: Sequence[Estimate]) -> Between:
+def equal_over_groups(groups: Sequence[Estimate]) -> tuple[float, int]:
     """Test that all groups have one true value, their variances unequal: Welch's F.
 
-    Groups of few draws are left out. w = 1 / variance, m = sum(w x) / sum(w), Q = sum(w (x - m)^2),
-    A = sum((1 - w / sum(w))^2 / (units - 1)) over k groups; F = Q / (k - 1) / (1 + 2 (k - 2) A /
-    (k^2 - 1)) with k - 1 and (k^2 - 1) / (3 A) degrees of freedom. Simulated where nothing differs:
-    p <= 0.05 in 1 to 8 % (most for skewed means of 10 to 40 records). Source: Welch 1951.
+    Returns p, NaN for fewer than two groups, and the number of groups; those of few draws are left
+    out. w = 1 / variance, m = sum(w x) / sum(w), Q = sum(w (x - m)^2), A = sum((1 - w / sum(w))^2 /
+    (units - 1)) over k groups; F = Q / (k - 1) / (1 + 2 (k - 2) A / (k^2 - 1)) with k - 1 and (k^2
+    - 1) / (3 A) degrees of freedom. Simulated where nothing differs: p <= 0.05 in 1 to 8 % (most
+    for skewed means of 10 to 40 records). Source: Welch 1951.
     """
     from scipy.special import fdtrc
 
     kept = [one for one in groups if one.units >= LEAST_UNITS and 0 < one.variance < math.inf]
     k = len(kept)
     if k < 2:
-        return Between(p=math.nan, n_groups=k)
-    columns = [(one.value, one.variance, one.units) for one in kept]
-    value_G, variance_G, units_G = np.array(columns).T
+        return math.nan, k
+    value_G, variance_G, units_G = np.array([(x.value, x.variance, x.units) for x in kept]).T
     weight_G = 1 / variance_G
     part_G = weight_G / weight_G.sum()
     q = float(weight_G @ (value_G - part_G @ value_G) ** 2)
     a = float(((1 - part_G) ** 2 / (units_G - 1)).sum())
     f = q / (k - 1) / (1 + 2 * (k - 2) * a / (k**2 - 1))
-    return Between(p=float(fdtrc(k - 1, (k**2 - 1) / (3 * a), f)), n_groups=k)
+    return float(fdtrc(k - 1, (k**2 - 1) / (3 * a), f)), k
 
 
-def auc_estimate(
-    scores: Array, is_member: Array, *, clusters: Array | None = None
-) -> Estimate | None:
+def auc_estimate(scores: Array, is_member: Array, *, clusters: Clusters = None) -> Estimate | None:
     """Estimate an AUC on the logit scale; None where it has no variance.
 
     With m draws of the smaller class the AUC is first drawn in to (m AUC + 1/2) / (m + 1), and its
-    variance is at least half of AUC (1 - AUC) / (3 m), about that of m and m draws. clusters as in
-    auc_interval.
+    variance is at least half of AUC (1 - AUC) / (3 m), about that of m and m draws.
     """
     try:
         scores, is_member = checked_scores(scores, is_member)
@@ -87,11 +75,10 @@ def auc_estimate(
     )
 
 
-def share_estimate(hits: Array, *, clusters: Array | None = None) -> Estimate | None:
+def share_estimate(hits: Array, *, clusters: Clusters = None) -> Estimate | None:
     """Estimate a share of records on the arcsine scale; None without records.
 
-    arcsin sqrt((x + 3/8) / (n + 3/4)), variance 1 / (4 n + 2), n the effective number of records.
-    hits bool[n], clusters int[n]: near-duplicates. Source: Anscombe 1948.
+    arcsin sqrt((x + 3/8) / (n + 3/4)), variance 1 / (4 n + 2), n effective records (Anscombe 1948).
     """
     values = np.asarray(hits, dtype=np.float64)
     if not values.size:
@@ -104,7 +91,7 @@ def share_estimate(hits: Array, *, clusters: Array | None = None) -> Estimate | 
     return Estimate(value=value, variance=1 / (4 * n + 2), units=min(units, _units(scatter)))
 
 
-def mean_estimate(values: Array, *, clusters: Array | None = None) -> Estimate | None:
+def mean_estimate(values: Array, *, clusters: Clusters = None) -> Estimate | None:
     """Estimate a mean of numbers from 0 to 1; None for fewer than two clusters.
 
     Where all values are equal: the variance of so many coin tosses, drawn in by half a toss.
@@ -122,7 +109,7 @@ def mean_estimate(values: Array, *, clusters: Array | None = None) -> Estimate |
     return Estimate(value=mean, variance=variance, units=min(units, _units(scatter)))
 
 
-def _scatter(values: Array, clusters: Array | None) -> tuple[Scatter, int]:
+def _scatter(values: Array, clusters: Clusters) -> tuple[Scatter, int]:
     """Estimate the scatter of a mean of records in clusters, and count the clusters."""
     groups = cluster_groups(clusters, values.size)
     return mean_scatter(values, groups), int(groups.max()) + 1

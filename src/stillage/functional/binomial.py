@@ -8,8 +8,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from stillage.errors import DataError
-from stillage.functional.clustered import clustered_scatter, working_units
-from stillage.functional.scored import cluster_groups
+from stillage.functional.scatter import clustered_scatter, working_units
+from stillage.functional.scored import Clusters, cluster_groups
 from stillage.types import Array
 
 
@@ -44,9 +44,8 @@ def independent_difference(first: Interval, second: Interval) -> Interval:
 def clopper_pearson(count: float, n: float, level: float = 0.95) -> Interval:
     """Compute the exact interval of a proportion of which `count` of `n` were seen.
 
-    low = Beta^-1(alpha/2; k, n-k+1), high = Beta^-1(1-alpha/2; k+1, n-k). Fractions are allowed: an
-    effective number of records. DataError when n < 1 or count is not in 0..n. Source: Clopper and
-    Pearson 1934.
+    low = Beta^-1(alpha/2; k, n-k+1), high = Beta^-1(1-alpha/2; k+1, n-k); k and n may be fractions.
+    DataError unless n >= 1 and 0 <= k <= n. Source: Clopper and Pearson 1934.
     """
     if n < 1 or not 0 <= count <= n:
         raise DataError(
@@ -62,12 +61,11 @@ def clopper_pearson(count: float, n: float, level: float = 0.95) -> Interval:
     return Interval(value=count / n, low=low, high=high, level=level)
 
 
-def clustered_proportion(hits: Array, clusters: Array | None, level: float = 0.95) -> Interval:
+def clustered_proportion(hits: Array, clusters: Clusters, level: float = 0.95) -> Interval:
     """Compute the interval of a proportion among records that come in clusters.
 
-    Clopper and Pearson's, with n lowered to effective_records. hits bool[n]; clusters int[n]:
-    near-duplicates share a number. Simulated coverage of 95 % limits: 94 to 99.8 %. DataError for n
-    = 0. Source: Korn and Graubard 1998, section 3.
+    Clopper and Pearson's, with n lowered to effective_records; hits bool[n]. Simulated coverage of
+    95 % limits: 94 to 99.8 %. DataError for n = 0. Source: Korn and Graubard 1998, section 3.
     """
     hits = np.asarray(hits, dtype=np.float64)
     groups = cluster_groups(clusters, hits.size)
@@ -78,26 +76,32 @@ def clustered_proportion(hits: Array, clusters: Array | None, level: float = 0.9
     return replace(clopper_pearson(share * effective, effective, level), value=share)
 
 
-def effective_records(hits: Array, groups: Array, level: float) -> float:
-    """Count the independent records that tell as much about a share.
+def effective_records(
+    values_N: Array, groups_N: Array, level: float, *, normal: bool = False
+) -> float:
+    """Count the independent records that tell as much about the mean of numbers.
 
-    n* = p (1 - p) / var(p) (t_{G-1} / t_df)^2, var(p) and df by clustered_scatter over G clusters;
-    G where p is 0 or 1. At most n, and at most working_units: large clusters that all missed by
-    chance are no certainty. groups: int from 0.
+    n* = Var x / var(mean) (t / t_df)^2, var(mean) and df by clustered_scatter over G clusters, t
+    the quantile of the caller's limits: the normal one, or Student's with G - 1 degrees, by which
+    Clopper and Pearson's are exact for equal clusters of equal records. G where nothing varies. At
+    most n, and at most working_units: large clusters that agree by chance are no certainty.
     """
-    from scipy.special import stdtrit
+    from scipy.special import ndtri, stdtrit
 
-    n, share, n_clusters = hits.size, float(hits.mean()), np.unique(groups).size
-    if n_clusters == n or not 0 < share < 1:
+    n, n_clusters, spread = values_N.size, np.unique(groups_N).size, float(values_N.var())
+    if n_clusters in (1, n) or spread <= 1e-12:
         return float(n_clusters)
-    scatter, tail = clustered_scatter(hits, groups), check_level(level) / 2
+    scatter, tail, known = (
+        clustered_scatter(values_N, groups_N),
+        check_level(level) / 2,
+        n_clusters - 1,
+    )
     if scatter.variance <= 0:
         return float(n_clusters)
-    # Clopper and Pearson's limits are exact for equal clusters of equal records
-    known = max(1, n_clusters - 1)
-    ratio = float(stdtrit(known, tail) / stdtrit(min(scatter.df, known), tail))
-    effective = share * (1 - share) / scatter.variance * ratio**2
-    return min(float(n), max(1.0, min(effective, working_units(hits, groups))))
+    quantile = ndtri(tail) if normal else stdtrit(known, tail)
+    ratio = float(quantile) / float(stdtrit(min(max(1.0, scatter.df), known), tail))
+    effective = spread / scatter.variance * ratio**2
+    return min(float(n), max(1.0, min(effective, working_units(values_N, groups_N))))
 
 
 def check_level(level: float) -> float:

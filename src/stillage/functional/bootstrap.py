@@ -1,18 +1,17 @@
 """Bootstrap intervals for any statistic of members and nonmembers.
 
-For an AUC or a difference of two prefer stats.auc_interval, paired_auc_test and the pooled ones:
-exact at the ends and far faster. A percentile bootstrap collapses to a point where the statistic
-cannot vary (AUC 1).
+For an AUC or a difference of two prefer stats.auc_interval, paired_auc_test and the pooled ones,
+far faster and exact at the ends: a percentile bootstrap collapses to a point at an AUC of 1.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 
 import numpy as np
 
 from stillage.functional.binomial import Interval, check_level
-from stillage.functional.scored import cluster_groups
+from stillage.functional.scored import Clusters, cluster_groups
 from stillage.types import Array
 
 
@@ -21,7 +20,7 @@ def bootstrap_interval(
     is_member: Array,
     generator: np.random.Generator,
     *,
-    clusters: Sequence[int] | Array | None = None,
+    clusters: Clusters = None,
     n_resamples: int = 1000,
     level: float = 0.95,
 ) -> Interval:
@@ -41,12 +40,11 @@ def bootstrap_interval(
 
 
 def resamples(
-    is_member: Array, generator: np.random.Generator, clusters: Sequence[int] | Array | None = None
+    is_member: Array, generator: np.random.Generator, clusters: Clusters = None
 ) -> Iterator[Array]:
     """Draw how often each record counts, int[N], without end.
 
-    As many clusters as there are of each kind (members only, nonmembers only, mixed), so that both
-    classes stay present.
+    As many clusters of each kind (members, nonmembers, mixed) as there are: both classes stay.
     """
     member = np.asarray(is_member, dtype=bool)
     number = cluster_groups(clusters, member.size)

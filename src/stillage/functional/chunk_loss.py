@@ -40,9 +40,8 @@ def chunk_sums(
     """Compute both losses of a chunk; with gradient_weights also their gradient.
 
     With u = log q at temperature T: dL/dz = (g - q sum_v g) / T, g = dL/du. Only g needs autograd,
-    and only through the divergence itself, so that any function of (p, q) will do and no other [C,
-    V] tensor is kept for it. The teacher's vocabulary must be a first part of the student's, or all
-    of it.
+    through the divergence alone: any function of (p, q) will do, and no other [C, V] tensor is
+    kept. The teacher's vocabulary must be the first part of the student's, or all of it.
     """
     if chunk.teacher is None:
         ce, gradient_CV = _cross_entropy(
@@ -142,10 +141,7 @@ def _product(hidden_CH: Tensor, weight_VH: Tensor) -> Tensor:
 def _divergence_sum(
     logp_CS: Tensor, logq_CS: Tensor, weight_C: Tensor, distance: Distance, kd_weight: float
 ) -> tuple[Tensor, Tensor | None]:
-    """Sum factor * weight_t d(p_t, q_t), and kd_weight times its gradient at log q.
-
-    The gradient is None where that weight is 0.
-    """
+    """Sum factor weight_t d(p_t, q_t), and kd_weight its gradient at log q (0: None)."""
     leaf_CS = logq_CS.detach()
     with torch.set_grad_enabled(kd_weight != 0.0):
         leaf_CS.requires_grad_(kd_weight != 0.0)

@@ -187,12 +187,10 @@ class _Plan:
     differentiable: bool
 
 
-class _Gradients(NamedTuple):
-    """Of the student's hidden states, head and bias; None where nobody asked."""
-
-    hidden_TH: Tensor | None
-    head_VH: Tensor | None
-    bias_V: Tensor | None
+_Trained = tuple[Tensor, Tensor, Tensor | None]
+"""The student's hidden states, head and bias."""
+_Gradients = tuple[Tensor | None, Tensor | None, Tensor | None]
+"""Of the same three; None where nobody asked."""
 
 
 class _Sums(torch.autograd.Function):
@@ -224,25 +222,21 @@ class _Sums(torch.autograd.Function):
             del kept
             return (None, *_sums(plan, trained, (kd, ce), ctx.needs)[2])
         # In place: they are ours alone, and as large as the head.
-        return (
-            None,
-            *(gradient if gradient is None else gradient.mul_(factor) for gradient in kept),
-        )
+        return (None, *(None if one is None else one.mul_(factor) for one in kept))
 
 
 def _sums(
     plan: _Plan,
-    trained: tuple[Tensor, Tensor, Tensor | None],
+    trained: _Trained,
     gradient_weights: tuple[float, float],
     needs: tuple[bool, bool, bool],
 ) -> tuple[Tensor, Tensor, _Gradients]:
     """Compute kd, ce and the gradients of gradient_weights . (kd, ce), chunk by chunk."""
-    gradients = _Gradients(
-        *(
-            torch.zeros_like(x) if need and x is not None else None
-            for x, need in zip(trained, needs, strict=True)
-        )
+    hidden_TH, head_VH, bias_V = (
+        torch.zeros_like(x) if need and x is not None else None
+        for x, need in zip(trained, needs, strict=True)
     )
+    gradients = hidden_TH, head_VH, bias_V
     real = torch.promote_types(plan.student_dtype, torch.float32)
     totals = trained[0].new_zeros(2, dtype=real)
     with torch.no_grad(), torch.autocast(trained[0].device.type, enabled=False):
@@ -256,9 +250,7 @@ def _sums(
     return totals[0].clone(), totals[1].clone(), gradients
 
 
-def _cast(
-    plan: _Plan, trained: tuple[Tensor, Tensor, Tensor | None], real: torch.dtype
-) -> LossInputs:
+def _cast(plan: _Plan, trained: _Trained, real: torch.dtype) -> LossInputs:
     """Convert the inputs to what is multiplied and summed in, once for all chunks."""
     hidden_TH, head_VH, bias_V = trained
     head = Head(head_VH.to(plan.student_dtype), bias_V, plan.softcap)
@@ -308,10 +300,7 @@ def _chunk_tokens(given: LossInputs) -> int:
 def _common_factor(
     wanted: tuple[float, float], promised: tuple[float, float], *, has_teacher: bool
 ) -> float | None:
-    """Find c with wanted = c * promised to the precision of float32, else None.
-
-    Without a teacher only ce has a say.
-    """
+    """Find c: wanted = c * promised in float32, else None; without a teacher for ce."""
     pairs = list(zip(wanted, promised, strict=True))[0 if has_teacher else 1 :]
     largest = max(pairs, key=lambda pair: abs(pair[1]))
     if largest[1] == 0.0:

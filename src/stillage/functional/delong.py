@@ -12,9 +12,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from stillage.functional.binomial import Interval, check_level
-from stillage.functional.clustered import clustered_scatter
-from stillage.functional.scatter import Scatter, half_width
-from stillage.functional.scored import checked_scores, cluster_groups
+from stillage.functional.scatter import Scatter, clustered_scatter, half_width
+from stillage.functional.scored import Clusters, checked_scores, cluster_groups
 from stillage.types import Array
 
 
@@ -32,7 +31,7 @@ def auc_interval(
     is_member: Array,
     level: float = 0.95,
     *,
-    clusters: Sequence[int] | Array | None = None,
+    clusters: Clusters = None,
     n_folds: int = 0,
 ) -> Interval:
     """Compute the AUC with its DeLong interval on the logit scale.
@@ -81,8 +80,8 @@ def draws(is_member: Array, groups: Array) -> int:
 def delong_scatter(placement: Array, is_member: Array, groups: Array, n_folds: int = 0) -> Scatter:
     """Estimate DeLong's variance of a mean placement, times that of the folds.
 
-    Over clusters as clustered_scatter says; where each record is its own, the degrees of freedom
-    are inf. So is the variance where a class has one draw.
+    By clustered_scatter; df inf where each record is alone, variance inf where a class has one
+    draw.
     """
     factor, sides = fold_factor(n_folds), (is_member, ~is_member)
     if draws(is_member, groups) < 2:

@@ -124,10 +124,7 @@ DIVERGENCES: dict[str, Callable[..., Tensor]] = {
 def resolve(
     divergence: str | Callable[..., Tensor], params: Mapping[str, float]
 ) -> Callable[[Tensor, Tensor], Tensor]:
-    """Return a divergence by name, or as given, with its parameters filled in.
-
-    ConfigError for an unknown name, or for a parameter the function does not take.
-    """
+    """Fill in a divergence's parameters; ConfigError for an unknown name or parameter."""
     if isinstance(divergence, str) and divergence not in DIVERGENCES:
         values = f"divergence = {divergence!r}; known: {', '.join(DIVERGENCES)}"
         fix = did_you_mean(divergence, DIVERGENCES, "Choose one of these.")

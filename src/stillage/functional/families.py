@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -54,12 +55,12 @@ class Families:
 
 
 def families(texts: Sequence[str], limit: float) -> Families:
-    """Group exact copies after `compared_form`, and near ones.
+    """Group exact copies (`compared_form`) and near ones, directly or through others.
 
-    Directly or through others; numbered in the order of their first texts. limit: how many
-    otherwise different families may hold a gram before it is the wording of a template. Counting
-    families needs templates, and these need families: repeated until no gram changes (what is found
-    in few families is a template's no more, so that it ends).
+    Numbered in the order of their first texts. limit: how many otherwise different families may
+    hold a gram before it is the wording of a template. Counting families needs templates, and these
+    need families: repeated until no gram changes (one that few families hold is a template's no
+    more, so that it ends).
     """
     first: dict[str, int] = {}
     copies = [first.setdefault(compared_form(text), len(first)) for text in texts]
@@ -77,12 +78,12 @@ def families(texts: Sequence[str], limit: float) -> Families:
     return Families(number_N=number_N, n_grams=kept, n_template=n_template)
 
 
-def connected(left_P: Array, right_P: Array, count: int, number: Array | None = None) -> Array:
-    """Number the groups of places that pairs, or one number, join through others too."""
+def connected(left_P: Array, right_P: Array, count: int, *numbers_N: Array) -> Array:
+    """Number the groups of places joined by pairs or equal numbers, or through others."""
     from scipy.sparse import coo_matrix
     from scipy.sparse.csgraph import connected_components
 
-    if number is not None:
+    for number in numbers_N:
         _, place, inverse = np.unique(number, return_index=True, return_inverse=True)
         left_P, right_P = np.append(left_P, np.arange(count)), np.append(right_P, place[inverse])
     graph = coo_matrix((np.ones(left_P.size, dtype=bool), (left_P, right_P)), shape=(count, count))
@@ -104,10 +105,10 @@ def _by_first(number: Array) -> Array:
 def _template(found: Grams, family_N: Array, limit: float) -> Array:
     """Mark the grams of templates, which more than `limit` different families hold.
 
-    Otherwise different is a text with enough words outside the grams that are about as frequent
-    (half, or more): the wording of a template is more frequent than what its records have of their
-    own, while the copies of one text have nothing beside what they all have. A long wording in many
-    records (wide) may leave a smaller share.
+    Otherwise different is a text with enough words outside the grams that are at least half as
+    frequent: a template's wording is more frequent than what its records have of their own, while
+    copies of one text have nothing beside what they all have. A long wording in many records (wide)
+    may leave a smaller share.
     """
     template = np.zeros(found.n_grams, dtype=bool)
     frequency = _families_with(found, family_N, np.ones(family_N.size, dtype=bool), ~template)
@@ -201,14 +202,11 @@ def _joined(matrix: csr_matrix, counts: Array, number: Array) -> Array:
     least = np.where(sizes == matrix.getnnz(axis=1), sizes, LEAST_SHARED)
     least = np.clip(least, SHORT_WHOLE, LEAST_SHARED)
     rare, often = kept[:, frequency <= EXHAUSTIVE], kept[:, frequency > EXHAUSTIVE]
-    left, right = _rare_pairs(rare, sizes, least, often.getnnz(axis=1))
-    near = _are_near(kept, sizes, least, left, right)
-    number = connected(left[near], right[near], sizes.size, number)
-    for order in range(ORDERS if often.nnz else 0):
-        left, right = _neighbours(often, order)
+    by_order = (_neighbours(often, order) for order in range(ORDERS if often.nnz else 0))
+    for left, right in chain([_rare_pairs(rare, sizes, least, often.getnnz(axis=1))], by_order):
         apart = number[left] != number[right]
         left, right = left[apart], right[apart]
-        near = _are_near(kept, sizes, least, left, right)
+        near = _near(_shared(kept, left, right), sizes, least, left, right)
         number = connected(left[near], right[near], sizes.size, number)
     return number
 
@@ -216,10 +214,7 @@ def _joined(matrix: csr_matrix, counts: Array, number: Array) -> Array:
 def _rare_pairs(
     rare: csr_matrix, sizes: Array, least: Array, n_often: Array
 ) -> tuple[Array, Array]:
-    """Pair texts that share a rare gram, and may be near whatever they share besides.
-
-    n_often: frequent grams of each text.
-    """
+    """Pair texts that share a rare gram and, with n_often frequent ones, may be near."""
     left, right = [np.zeros(0, dtype=np.int64)], [np.zeros(0, dtype=np.int64)]
     for start in range(0, sizes.size, BLOCK_ROWS):
         shared = (rare[start : start + BLOCK_ROWS] @ rare.T).tocoo()
@@ -249,11 +244,6 @@ def _neighbours(often: csr_matrix, order: int) -> tuple[Array, Array]:
     return left[left != right], right[left != right]
 
 
-def _are_near(kept: csr_matrix, sizes: Array, least: Array, left: Array, right: Array) -> Array:
-    """Tell which of the pairs are near, bool[P]."""
-    return _near(_shared(kept, left, right), sizes, least, left, right)
-
-
 def _shared(kept: csr_matrix, left: Array, right: Array) -> Array:
     """Count the grams that each of the pairs shares, float[P]."""
     found = [np.zeros(0)]
@@ -264,7 +254,7 @@ def _shared(kept: csr_matrix, left: Array, right: Array) -> Array:
 
 
 def _near(shared: Array, sizes: Array, least: Array, left: Array, right: Array) -> Array:
-    """Tell whether texts are near that share so many grams.
+    """Tell which pairs of texts are near that share so many grams, bool[P].
 
     sizes, least: of each text, all that count, and the fewest that do.
     """

@@ -8,10 +8,7 @@ from stillage.errors import ConfigError
 
 
 def first_fit(lengths: Sequence[int], capacity: int) -> list[int]:
-    """Choose for each length in turn the first bin with room for it.
-
-    O(n log n), over a tree of the largest room below a node.
-    """
+    """Choose for each length in turn the first bin with room for it, in O(n log n)."""
     if any(length > capacity for length in lengths):
         values = f"{max(lengths)} > {capacity}"
         raise ConfigError("A length exceeds the capacity.", values, "Raise the capacity.")

@@ -63,10 +63,7 @@ def shared_vocabulary(given: LossInputs) -> LossInputs:
 
 
 def trained_positions(given: LossInputs, ignore_index: int) -> LossInputs:
-    """Keep the positions that count: a label, and a weight other than 0.
-
-    Raises DataError for a label outside the vocabulary.
-    """
+    """Keep positions that have a label and a weight; DataError for an unknown label."""
     kept_T = given.labels_T != ignore_index
     if given.weight_T is not None:
         kept_T = kept_T & (given.weight_T != 0)

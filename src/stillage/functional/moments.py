@@ -23,10 +23,7 @@ class Moments:
 
 
 def moments(values_KN: Array, chosen_KN: Array) -> Moments:
-    """Compute the moments of each column over the rows that `chosen` marks.
-
-    Values that are not finite count as missing.
-    """
+    """Compute each column's moments over the rows that are chosen and finite."""
     values = np.asarray(values_KN, dtype=np.float64)
     used = np.asarray(chosen_KN, dtype=bool) & np.isfinite(values)
     count_N, kept = used.sum(axis=0), np.where(used, values, 0.0)
@@ -65,8 +62,8 @@ def check_shadows(
 ) -> None:
     """Require one value per record and shadow, and `least` shadows on each side.
 
-    target [N, ...], shadow [K, N, ...], in bool[K, N]. Shadows that are missing for a record are
-    told by NaN, and judged record by record; here the design is. Raises DataError.
+    target [N, ...], shadow [K, N, ...], in bool[K, N]: DataError where the design is at fault. A
+    shadow that is missing for a record is told by NaN, and judged record by record.
     """
     target, shadow, is_in = np.asarray(target_N), np.asarray(shadow_KN), np.asarray(in_KN)
     fit = shadow.shape[1:] == target.shape and is_in.shape == shadow.shape[:2]

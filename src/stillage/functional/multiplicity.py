@@ -5,15 +5,14 @@ Declare the primary family before looking: Holm over it; Benjamini-Hochberg for 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from stillage.errors import DataError
 from stillage.functional.binomial import check_level
-from stillage.functional.scored import cluster_groups
-from stillage.functional.shuffle import shuffled_members, strata_by_size, stratum_moments
+from stillage.functional.scored import Clusters, cluster_groups
 from stillage.types import Array
 
 
@@ -29,26 +28,30 @@ class MaxTest:
     n_permutations: int
 
 
+Stratum = tuple[Array, Array]
+"""G clusters of s records, to shuffle among: their places int[G, s], who is a member bool[G, s]."""
+
+
 def holm(p_values: Array) -> Array:
     """Adjust p-values so that any false finding in the family is as rare as stated.
 
     adjusted_(i) = max_{j <= i} min(1, (m - j + 1) p_(j)), p sorted upwards, whatever the
-    dependence. Source: Holm 1979.
+    dependence. DataError unless each p lies in [0, 1]. Source: Holm 1979.
     """
-    p, order = _checked(p_values)
-    stepped = np.maximum.accumulate(p[order] * np.arange(p.size, 0, -1))
-    return _unsorted(np.minimum(stepped, 1), order)
+    return _stepped(p_values, lambda p: np.maximum.accumulate(p * np.arange(p.size, 0, -1)))
 
 
 def benjamini_hochberg(p_values: Array) -> Array:
     """Adjust p-values so that the expected share of false findings is controlled.
 
-    adjusted_(i) = min_{j >= i} min(1, m p_(j) / j), for independent tests. Source: Benjamini and
-    Hochberg 1995.
+    adjusted_(i) = min_{j >= i} min(1, m p_(j) / j), for independent tests. Errors as holm. Source:
+    Benjamini and Hochberg 1995.
     """
-    p, order = _checked(p_values)
-    stepped = np.minimum.accumulate((p[order] * p.size / np.arange(1, p.size + 1))[::-1])[::-1]
-    return _unsorted(np.minimum(stepped, 1), order)
+
+    def step(p: Array) -> Array:
+        return np.minimum.accumulate((p * p.size / np.arange(1, p.size + 1))[::-1])[::-1]
+
+    return _stepped(p_values, step)
 
 
 def max_statistic_test(
@@ -57,7 +60,7 @@ def max_statistic_test(
     generator: np.random.Generator,
     n_permutations: int = 2000,
     *,
-    clusters: Sequence[int] | Array | None = None,
+    clusters: Clusters = None,
     inflation_A: Array | None = None,
     level: float = 0.95,
 ) -> MaxTest:
@@ -114,6 +117,51 @@ def max_statistic_test(
     )
 
 
+def strata_by_size(number: Array, member: Array) -> list[Stratum]:
+    """Sort the clusters by their size, with each record's position and membership."""
+    size = np.bincount(number)
+    order = np.argsort(number, kind="stable")
+    starts = np.concatenate([[0], np.cumsum(size)[:-1]])
+    places = [order[starts[size == s][:, None] + np.arange(s)] for s in np.unique(size)]
+    return [(place_Gs, member[place_Gs]) for place_Gs in places]
+
+
+def stratum_moments(ranks_AN: Array, stratum: Stratum) -> tuple[Array, Array]:
+    """Compute mean and variance of the members' sum of ranks over all shuffles.
+
+    float64[A] each. c_g members among the s records of cluster g, m_g the mean of its ranks: S =
+    sum c_g m_g + what the choice within clusters adds. Var = sum (m_g - m)^2 sum (c_g - c)^2 / (G -
+    1) + mean(c (s - c) / s) sum_g v_g, v_g the ranks' variance within g (over s - 1).
+    """
+    place_Gs, member_Gs = stratum
+    ranks_AGs, count_G = ranks_AN[:, place_Gs], member_Gs.sum(axis=1)
+    n_clusters, size = place_Gs.shape
+    mean_AG = ranks_AGs.mean(axis=2)
+    variance_A = np.zeros(len(ranks_AN))
+    if n_clusters > 1:
+        between_A = n_clusters * mean_AG.var(axis=1) * count_G.var() * n_clusters
+        variance_A = variance_A + between_A / (n_clusters - 1)
+    if size > 1:
+        within = float((count_G * (size - count_G)).mean()) / size
+        variance_A = variance_A + within * ranks_AGs.var(axis=2, ddof=1).sum(axis=1)
+    return mean_AG.mean(axis=1) * count_G.sum(), variance_A
+
+
+def shuffled_members(
+    strata: Sequence[Stratum], count: int, n: int, generator: np.random.Generator
+) -> Array:
+    """Draw `count` shuffles of membership, bool[count, n]."""
+    shuffled_PN = np.empty((count, n), dtype=bool)
+    for place_Gs, given_Gs in strata:
+        n_clusters, size = place_Gs.shape
+        order_PG = generator.permuted(np.tile(np.arange(n_clusters), (count, 1)), axis=1)
+        drawn_PGs = given_Gs[order_PG]
+        if (given_Gs.any(axis=1) & ~given_Gs.all(axis=1)).any():
+            drawn_PGs = generator.permuted(drawn_PGs, axis=2)
+        shuffled_PN[:, place_Gs.ravel()] = drawn_PGs.reshape(count, n_clusters * size)
+    return shuffled_PN
+
+
 def _centred_ranks(scores_AN: Array) -> Array:
     """Compute mid-ranks of each row's numbers, less their mean; 0 for NaN."""
     from scipy.stats import rankdata
@@ -123,8 +171,8 @@ def _centred_ranks(scores_AN: Array) -> Array:
     return np.nan_to_num(ranks_AN - (counts_A1 + 1) / 2)
 
 
-def _checked(p_values: Array) -> tuple[Array, Array]:
-    """Sort p-values upwards; DataError unless each lies in [0, 1]."""
+def _stepped(p_values: Array, step: Callable[[Array], Array]) -> Array:
+    """Adjust p-values sorted upwards; return them, at most 1, in the order of the input."""
     p = np.asarray(p_values, dtype=np.float64)
     if p.ndim != 1 or not ((p >= 0) & (p <= 1)).all():
         raise DataError(
@@ -132,11 +180,6 @@ def _checked(p_values: Array) -> tuple[Array, Array]:
             f"{p.tolist()}",
             "Leave out tests that gave no p-value.",
         )
-    return p, np.argsort(p, kind="stable")
-
-
-def _unsorted(values: Array, order: Array) -> Array:
-    """Put values in sorted order back in the order of the input."""
-    result = np.empty_like(values)
-    result[order] = values
-    return result
+    order, adjusted = np.argsort(p, kind="stable"), np.empty_like(p)
+    adjusted[order] = np.minimum(step(p[order]), 1)
+    return adjusted

@@ -1,7 +1,7 @@
 """Near-copies across two sides, and groups that a draw must keep together.
 
-A nonmember that is almost a member is no nonmember: `near_across` finds them, and a draw that keeps
-the groups of `near_groups` together makes none.
+A nonmember that is almost a member is none: `near_across` finds them, and a draw that keeps the
+groups of `near_groups` together makes none.
 """
 
 from __future__ import annotations
@@ -47,9 +47,9 @@ def near_across(left: Sequence[str], right: Sequence[str]) -> Across:
 def near_groups(texts: Sequence[str], checked: int) -> Array:
     """Number the groups of near-copies in the order of their first texts.
 
-    checked: how many of the texts, drawn at random, `near_across` will compare later. In how many
-    of these a gram is is not known yet, so one is the wording of a template only where it is so in
-    the drawn part almost surely.
+    checked: how many of the texts, drawn at random, `near_across` will compare later. Which grams
+    these have is not known yet, so one is the wording of a template only where it almost surely is
+    among them.
     """
     if not texts:
         return np.zeros(0, dtype=np.int64)
@@ -70,7 +70,7 @@ def same_prompt_groups(prompts: Sequence[str], checked: int) -> Array:
     """Number the groups of records with one prompt of their own (`own_prompts`).
 
     checked: how many of the records, drawn at random, a later check counts; a prompt that it may
-    take for a record's own counts as one here.
+    take for a record's own is one here.
     """
     own = own_prompts(prompts, template_above(len(prompts), checked)) if prompts else set()
     first: dict[str, int] = {}
@@ -81,11 +81,8 @@ def same_prompt_groups(prompts: Sequence[str], checked: int) -> Array:
 
 def united(*numbers_N: Array) -> Array:
     """Number the groups of records that any of the groupings puts together."""
-    joined = numbers_N[0]
-    for numbers in numbers_N if joined.size else ():
-        _, place, inverse = np.unique(numbers, return_index=True, return_inverse=True)
-        joined = connected(np.arange(joined.size), place[inverse], joined.size, joined)
-    return joined
+    none = np.zeros(0, dtype=np.int64)
+    return connected(none, none, numbers_N[0].size, *numbers_N) if numbers_N[0].size else none
 
 
 def common_limit(n_texts: int) -> float:
@@ -94,10 +91,7 @@ def common_limit(n_texts: int) -> float:
 
 
 def template_above(pool: int, checked: int) -> int:
-    """Return the frequency in the pool that is above the limit in a random part.
-
-    Almost surely, for a part of `checked` texts.
-    """
+    """Find the pool frequency that almost surely exceeds the limit in a random part."""
     from scipy.stats import hypergeom
 
     limit = common_limit(checked)

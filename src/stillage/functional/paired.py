@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 
 import numpy as np
 
 from stillage.errors import DataError
-from stillage.functional.binomial import Interval, check_level
-from stillage.functional.clustered import clustered_scatter, working_units
+from stillage.functional.binomial import Interval, check_level, effective_records
 from stillage.functional.pooled import PairedTest
 from stillage.functional.roc import tpr_at_fpr
-from stillage.functional.scored import checked_scores, cluster_groups
+from stillage.functional.scored import Clusters, checked_scores, cluster_groups
 from stillage.types import Array
 
 
@@ -27,7 +25,7 @@ def paired_share_test(
     second_R: Array,
     level: float = 0.95,
     *,
-    clusters: Sequence[int] | Array | None = None,
+    clusters: Clusters = None,
     variance: float = 0.0,
 ) -> PairedTest:
     """Test that two shares counted on the same records are equal.
@@ -35,10 +33,10 @@ def paired_share_test(
     first_R, second_R bool[R]. With b records that only the first has and c that only the second
     has, of R: difference (b - c) / R; limits d +- z sqrt((p + q - d^2) / (R + 2) + variance), p =
     (b + 1) / (R + 2), q = (c + 1) / (R + 2), d = p - q, cut to [-1, 1]; two-sided p-value of z = d
-    / that root, close to the exact McNemar test. clusters int[R]: near-duplicates share a number
-    and count once: b / R and c / R stay, and R is lowered to effective_size. variance: what else
-    scatters, for example two thresholds. DataError without records, or for arrays of different
-    length. Sources: Bonett and Price 2012; Korn and Graubard 1998 (clusters).
+    / that root, close to the exact McNemar test. With clusters b / R and c / R stay, and R is
+    lowered to effective_records. variance: what else scatters, e.g. two thresholds. DataError
+    without records, or for arrays of different length. Sources: Bonett and Price 2012; Korn and
+    Graubard 1998 (clusters).
     """
     from scipy.special import ndtr, ndtri
 
@@ -51,7 +49,8 @@ def paired_share_test(
             "Check that both models answered all of them.",
         )
     differences = first.astype(np.float64) - second
-    size = effective_size(differences, cluster_groups(clusters, first.size), level)
+    groups = cluster_groups(clusters, first.size)
+    size = effective_records(differences, groups, level, normal=True)
     only_first, only_second = float((differences > 0).mean()), float((differences < 0).mean())
     p, q = ((share * size + 1) / (size + 2) for share in (only_first, only_second))
     error = math.sqrt((p + q - (p - q) ** 2) / (size + 2) + variance)
@@ -65,28 +64,6 @@ def paired_share_test(
     )
 
 
-def effective_size(differences_R: Array, groups: Array, level: float = 0.95) -> float:
-    """Count the independent records that tell as much about a mean difference.
-
-    Var d / var (z / t_df)^2: var and df of the mean difference by clustered_scatter, quantiles of z
-    and of Student's t. At most all records, and at most working_units, since large clusters that
-    agree by chance are no certainty. The number of clusters where nothing differs.
-    """
-    from scipy.special import ndtri, stdtrit
-
-    n, units = differences_R.size, np.unique(groups).size
-    spread = float(differences_R.var())
-    if units == n or spread <= 1e-12:
-        return float(units)
-    scatter = clustered_scatter(differences_R, groups)
-    if not 0 < scatter.variance < math.inf:
-        return 1.0 if units < 2 else float(units)
-    tail = check_level(level) / 2
-    ratio = float(ndtri(tail)) / float(stdtrit(min(max(1.0, scatter.df), units - 1), tail))
-    effective = spread / scatter.variance * ratio**2
-    return min(float(n), max(1.0, min(effective, working_units(differences_R, groups))))
-
-
 def paired_tpr_test(
     scores_a: Array,
     scores_b: Array,
@@ -94,7 +71,7 @@ def paired_tpr_test(
     fpr: float,
     level: float = 0.95,
     *,
-    clusters: Sequence[int] | Array | None = None,
+    clusters: Clusters = None,
 ) -> PairedTest:
     """Test that two models find the same share of members at one false-positive rate.
 
@@ -111,8 +88,9 @@ def paired_tpr_test(
         above = scores > tpr_at_fpr(scores, member, fpr, level).threshold
         found.append(above[member])
         pulled.append(_roc_slope(scores, member, fpr) * above[~member])
-    outside = cluster_groups(groups[~member], int((~member).sum()))
-    thresholds = _clustered_variance(pulled[0] - pulled[1], outside)
+    pull = pulled[0] - pulled[1]
+    sums = np.bincount(cluster_groups(groups[~member], pull.size), pull - pull.mean())
+    thresholds = float(sums @ sums) * sums.size / max(1, sums.size - 1) / pull.size**2
     return paired_share_test(
         found[0], found[1], level, clusters=groups[member], variance=thresholds
     )
@@ -128,9 +106,3 @@ def _roc_slope(scores: Array, is_member: Array, fpr: float) -> float:
         inside.size - int(np.searchsorted(inside, outside[k], "right")) for k in places
     )
     return (loose - strict) / inside.size / ((places[1] - places[0]) / outside.size)
-
-
-def _clustered_variance(values: Array, groups: Array) -> float:
-    """Compute the variance of a mean whose numbers come in clusters 0..G-1."""
-    sums = np.bincount(groups, values - values.mean())
-    return float(sums @ sums) * sums.size / max(1, sums.size - 1) / values.size**2

@@ -56,8 +56,7 @@ def clipped_policy_loss(
 ) -> Tensor:
     """Sum max(-A_t rho_t, -A_t clip(rho_t)), rho_t = w_t q(y_t) / q_old(y_t).
 
-    The ratio with the mixture that wrote is clipped to 1 +- clip, as in PPO (arXiv:1707.06347,
-    equation 7).
+    The ratio with the writing mixture is clipped to 1 +- clip, as in PPO (arXiv:1707.06347, eq. 7).
     """
     ratio_T = torch.exp(logq_T - old_logq_T) * weight_T
     return torch.maximum(

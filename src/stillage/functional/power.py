@@ -9,7 +9,7 @@ about one interval of `auc_interval` or `tpr_at_fpr` at a stated level, found wi
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 
@@ -17,7 +17,7 @@ import numpy as np
 
 from stillage.functional.binomial import check_level, clopper_pearson
 from stillage.functional.delong import fold_factor, placements
-from stillage.functional.scored import checked_scores, cluster_groups
+from stillage.functional.scored import Clusters, checked_scores, cluster_groups
 from stillage.types import Array
 
 POWER = 0.8
@@ -37,30 +37,29 @@ class Draws:
 
 
 def independent_draws(
-    is_member: Array, clusters: Sequence[int] | Array | None = None, correlation: float = 1.0
+    is_member: Array, clusters: Clusters = None, correlation: float = 1.0
 ) -> Draws:
     """Count the draws on each side.
 
-    clusters int[n]: near-duplicates share a number. correlation: of scores within a cluster; 1
-    (copies tell nothing new) is the safe choice where no scores are known, else
-    `within_correlation`.
+    correlation: of scores within a cluster; 1 (copies tell nothing new) is the safe choice where no
+    scores are known, else `within_correlation`.
     """
     member = np.asarray(is_member, dtype=bool)
     groups = cluster_groups(clusters, member.size)
-    counts, effects, n_clusters = [], [], []
-    for side in (member, ~member):
-        sizes = np.bincount(groups[side]) if side.any() else np.zeros(1)
-        sizes = sizes[sizes > 0].astype(np.float64)
-        mean_size = float((sizes**2).sum() / sizes.sum()) if sizes.size else 1.0
-        effects.append(1 + (mean_size - 1) * correlation)
-        counts.append(float(sizes.sum()) / effects[-1])
-        n_clusters.append(sizes.size)
-    return Draws(inside=counts[0], outside=counts[1], clusters=min(n_clusters), effect=max(effects))
+    sides = [np.unique(groups[side], return_counts=True)[1] for side in (member, ~member)]
+    mean_sizes = [
+        float(sizes @ sizes) / float(sizes.sum()) if sizes.size else 1.0 for sizes in sides
+    ]
+    inside, outside = (1 + (mean_size - 1) * correlation for mean_size in mean_sizes)
+    return Draws(
+        inside=float(member.sum()) / inside,
+        outside=float((~member).sum()) / outside,
+        clusters=min(map(len, sides)),
+        effect=max(inside, outside),
+    )
 
 
-def within_correlation(
-    scores: Array, is_member: Array, clusters: Sequence[int] | Array | None
-) -> float:
+def within_correlation(scores: Array, is_member: Array, clusters: Clusters) -> float:
     """Estimate how alike the scores of a cluster's records on one side are, 0 to 1.
 
     The intraclass correlation of the placements (ranks among the other side) from the analysis of
@@ -89,7 +88,7 @@ def within_correlation(
 
 def smallest_auc(
     is_member: Array,
-    clusters: Sequence[int] | Array | None = None,
+    clusters: Clusters = None,
     level: float = 0.95,
     power: float = POWER,
     *,
@@ -99,15 +98,17 @@ def smallest_auc(
     """Find the smallest true AUC whose interval lies above 0.5; NaN for none.
 
     The least A with logit(A) >= (z_level + z_power) sd(A) / (A (1 - A)), sd of two normal samples
-    of `independent_draws`; 1 where only perfect separation would be found, as it is once the limit
-    (alpha/2)^(1/m) of auc_interval is above 0.5. DataError for a level or power outside (0, 1), or
-    clusters that do not fit.
+    of `independent_draws` (Bamber 1975); 1 where only perfect separation would be found, as it is
+    once the limit (alpha/2)^(1/m) of auc_interval is above 0.5. DataError for a level or power
+    outside (0, 1), or clusters that do not fit.
     """
     draws = independent_draws(is_member, clusters, correlation)
     if draws.clusters < 2 or (check_level(level) / 2) ** (1 / draws.clusters) <= 0.5:
         return math.nan
     auc, shared = _grid()
-    noise = np.sqrt(fold_factor(n_folds) * _variance(auc, shared, draws.inside, draws.outside))
+    pairs, others = draws.inside * draws.outside, max(0.0, draws.inside + draws.outside - 2)
+    variance = (auc * (1 - auc) + others * shared) / pairs
+    noise = np.sqrt(fold_factor(n_folds) * variance)
     found = np.log(auc / (1 - auc)) * auc * (1 - auc) >= _deviations(level, power) * noise
     return float(auc[found.argmax()]) if found.any() else 1.0
 
@@ -139,7 +140,7 @@ def records_needed(
 def smallest_tpr(
     is_member: Array,
     fpr: float,
-    clusters: Sequence[int] | Array | None = None,
+    clusters: Clusters = None,
     level: float = 0.95,
     power: float = POWER,
     *,
@@ -154,16 +155,21 @@ def smallest_tpr(
     Clopper-Pearson limit is high enough, and Bin(n*, t) reaches k with that power. NaN where the
     nonmembers are fewer than 3 / fpr, or no number of members would do.
     """
+    from scipy.special import betaincinv
+
     if np.sum(~np.asarray(is_member, dtype=bool)) * fpr < 3 - 1e-9:
         return math.nan
     draws = independent_draws(is_member, clusters, correlation)
-    bar = _rate_limit(fpr, math.floor(draws.outside + 1e-9), level)
+    n_out = math.floor(draws.outside + 1e-9)
+    shown = clopper_pearson(math.floor(fpr * n_out + 1e-9), n_out, level).high if n_out else 1.0
+    bar = max(fpr, shown)
 
     def reaches(share: float) -> bool:
         noise = (1 - share) * fpr * (1 - fpr) / (share * draws.outside)
         n = math.floor(1 / (1 / draws.inside + noise) + 1e-9) if draws.inside else 0
         count = _first(lambda k: clopper_pearson(k, n, level).low > bar, 1, n) if n else None
-        return count is not None and _share_reaching(count, n, power) <= share
+        # the share p with P(Bin(n, p) >= count) = power
+        return count is not None and float(betaincinv(count, n - count + 1, power)) <= share
 
     steps = 10_000
     found = _first(lambda step: reaches(step / steps), 1, steps)
@@ -175,9 +181,9 @@ def records_for_tpr(
 ) -> float:
     """Count the records with which chance gets an upper TPR limit below `harmless`.
 
-    At chance the members above a threshold and the nonmembers who fix it scatter alike, so that n
-    of each say as much about the rate as n / 2 trials. Infinite where harmless is not above the
-    rate; never fewer than 3 / fpr.
+    At chance the members above a threshold and the nonmembers who fix it scatter alike: n of each
+    say as much about the rate as n / 2 trials. At least 3 / fpr; infinite for harmless at most the
+    rate.
     """
     from scipy.special import bdtr
 
@@ -197,11 +203,6 @@ def _grid() -> tuple[Array, Array]:
     """List AUCs between 0.5 and 1 in steps of 0.0001, and `_shared` of each."""
     auc = np.linspace(0.5, 1, 5001)[1:-1]
     return auc, _shared(auc)
-
-
-def _variance(auc: Array, shared: Array, inside: float, outside: float) -> Array:
-    """Compute the variance of an AUC of two normal samples (Bamber 1975)."""
-    return (auc * (1 - auc) + max(0.0, inside + outside - 2) * shared) / (inside * outside)
 
 
 def _shared(auc: Array) -> Array:
@@ -229,18 +230,6 @@ def _deviations(level: float, power: float) -> float:
     from scipy.special import ndtri
 
     return float(ndtri(1 - check_level(level) / 2) + ndtri(1 - check_level(power)))
-
-
-def _rate_limit(fpr: float, n: int, level: float) -> float:
-    """Return the rate asked for, or the upper limit of what n nonmembers show of it."""
-    return max(fpr, clopper_pearson(math.floor(fpr * n + 1e-9), n, level).high) if n else 1.0
-
-
-def _share_reaching(count: int, n: int, power: float) -> float:
-    """Find the share p with P(Bin(n, p) >= count) = power."""
-    from scipy.special import betaincinv
-
-    return float(betaincinv(count, n - count + 1, power))
 
 
 def _first(holds: Callable[[int], bool], low: int, high: int) -> int | None:

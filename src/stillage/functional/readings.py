@@ -1,8 +1,7 @@
 """What several readings of a record have in common: the same characters.
 
-Limits on tokens cut a record at another place under another tokenizer, in another model's context,
-or in lower case. What compares such readings, or divides by the size of the text, does so on the
-characters that all of them read.
+Limits on tokens cut a record at another place under another tokenizer, in another context or in
+lower case. What compares readings, or divides by a text's size, uses what all of them read.
 """
 
 from __future__ import annotations

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import TypeVar
 
 import torch
@@ -47,9 +48,7 @@ def token_logp(
     def chunk_logp(part: Readout, labels_C: Tensor) -> Tensor:
         return label_logp(logits(part), labels_C)
 
-    def remade(part: Readout, labels_C: Tensor) -> Tensor:
-        return checkpoint(chunk_logp, part, labels_C, use_reentrant=False, preserve_rng_state=False)
-
+    remade = partial(checkpoint, chunk_logp, use_reentrant=False, preserve_rng_state=False)
     parts = map_chunks(remade, readout, labels_T, elements=elements, gpu_elements=gpu_elements)
     return torch.cat(parts)
 
@@ -80,10 +79,7 @@ def map_chunks(
 
 
 def chunk_sizes(count: int, size: int, *, first_alone: bool = False) -> list[int]:
-    """Cut `count` positions into parts of `size`; the last has what is left.
-
-    None: one part of 0.
-    """
+    """Cut `count` positions into parts of `size`, the last smaller; 0 into one of 0."""
     first = [1] if first_alone and count > 1 else []
     full, rest = divmod(count - len(first), size)
     return [*first, *[size] * full, *([rest] if rest or not full else [])]

@@ -1,22 +1,24 @@
 """The ROC curve, the TPR at a fixed FPR with its limits, and a band.
 
-A record is called a member when its score is ABOVE the threshold, which comes from the nonmembers
-alone.
+A record is called a member when its score is ABOVE the threshold, which nonmembers alone fix.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from stillage.errors import DataError
-from stillage.functional.binomial import clustered_proportion, effective_records
-from stillage.functional.rate_limits import MIN_EXPECTED, rate_limits
-from stillage.functional.scored import checked_scores, cluster_groups
+from stillage.functional.binomial import check_level, clustered_proportion, effective_records
+from stillage.functional.scored import Clusters, checked_scores, cluster_groups
 from stillage.types import Array
+
+N_ANGLES = 9
+
+MIN_EXPECTED = 3.0
+"""Nonmembers to expect above a threshold; none in 3 / fpr trials still allows that rate."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,10 +41,7 @@ class Rate:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Roc:
-    """The empirical ROC, one vertex per distinct score, from (0, 0) to (1, 1).
-
-    Vertex i calls members scores >= t_i.
-    """
+    """The empirical ROC: vertex i, one for each score, calls scores >= t_i members."""
 
     fpr: Array
     tpr: Array
@@ -80,12 +79,7 @@ def roc_curve(scores: Array, is_member: Array) -> Roc:
 
 
 def tpr_at_fpr(
-    scores: Array,
-    is_member: Array,
-    fpr: float,
-    level: float = 0.95,
-    *,
-    clusters: Sequence[int] | Array | None = None,
+    scores: Array, is_member: Array, fpr: float, level: float = 0.95, *, clusters: Clusters = None
 ) -> Rate:
     """Compute the share of members above the threshold that the FPR allows.
 
@@ -161,3 +155,55 @@ def roc_band(
     low, high = np.array(limits).reshape(-1, 2).T
     low, high = np.minimum(low, tpr), np.maximum(high, tpr)
     return RocBand(fpr=grid, tpr=tpr, low=low, high=high, level=level)
+
+
+def rate_limits(
+    inside: Array,
+    outside: Array,
+    fpr: float,
+    level: float,
+    n_in: float = math.nan,
+    n_out: float = math.nan,
+) -> tuple[float, float]:
+    """Compute limits of P(member > t) at the least t that `fpr` of nonmembers exceed.
+
+    Of all nonmembers, seen or not. Two errors meet: how many nonmembers exceed the true t
+    (binomial), and how many members do (binomial). At each angle a in [0, pi / 2], the threshold is
+    moved to where the first is z cos(a) standard errors off, and Clopper and Pearson's limit of the
+    members above it is taken at z sin(a): the limits are the extremes over all angles.
+    Distribution-free but for one case: where even no nonmember above the true t is likely enough
+    (fewer than 3.7 / fpr of them at 95 %), the ROC curve from (0, 0) to the highest nonmember is
+    taken to lie above the straight line; below 3 / fpr the lower limit is 0. inside, outside:
+    scores. n_in, n_out: effective numbers of records; NaN: as many as scores.
+    """
+    from scipy.special import bdtrik, betaincinv, ndtr, ndtri
+
+    members, nonmembers = np.sort(inside), np.sort(outside)[::-1]
+    n_in = inside.size if math.isnan(n_in) else n_in
+    n_out = outside.size if math.isnan(n_out) else n_out
+    z, angles = -float(ndtri(check_level(level) / 2)), np.linspace(0, math.pi / 2, N_ANGLES)
+    tail_A, tail_R = ndtr(-z * np.cos(angles)), ndtr(-z * np.sin(angles))
+    # no nonmember above the true threshold is likely enough
+    none_likely = (1 - fpr) ** n_out > tail_A
+    least_A = np.where(none_likely, 1.0, bdtrik(np.where(none_likely, 0.5, tail_A), n_out, fpr) + 1)
+    shrink_A = np.where(none_likely, fpr / np.maximum(fpr, 1 - tail_A ** (1 / n_out)), 1.0)
+    above_A = _share_above(members, nonmembers, (least_A - 1) * outside.size / n_out) * n_in
+    limit_A = betaincinv(np.maximum(above_A, 1e-9), n_in - above_A + 1, tail_R)
+    low_A = np.where(above_A > 0, limit_A, 0.0) * shrink_A
+    low_A = np.where(none_likely & (n_out * fpr < MIN_EXPECTED - 1e-9), 0.0, low_A)
+    most_A = bdtrik(1 - tail_A, n_out, fpr)
+    above_A = _share_above(members, nonmembers, most_A * outside.size / n_out) * n_in
+    all_A = above_A >= n_in
+    limit_A = betaincinv(above_A + 1, np.where(all_A, 1, n_in - above_A), 1 - tail_R)
+    high_A = np.where(all_A, 1.0, limit_A)
+    return float(low_A.min()), float(high_A.max())
+
+
+def _share_above(members: Array, nonmembers_descending: Array, place: Array) -> Array:
+    """Interpolate the share of members above the nonmember at a place from the top."""
+    n = nonmembers_descending.size
+    places = np.stack([np.floor(place), np.floor(place) + 1]).astype(int)
+    scores = nonmembers_descending[np.clip(places, 0, n - 1)]
+    share = np.where(places >= n, 1.0, 1 - np.searchsorted(members, scores, "right") / members.size)
+    part = place - np.floor(place)
+    return share[0] * (1 - part) + share[1] * part

@@ -9,22 +9,19 @@ import numpy as np
 from stillage.errors import DataError
 from stillage.types import Array
 
+Clusters = Sequence[int] | Array | None
+"""A number for each record; near-duplicates share one and count once. None: each record alone."""
+
 
 def finite(scores: Array, is_member: Array) -> tuple[Array, Array, int]:
-    """Keep the records whose score is a number, and count the others.
-
-    Show that count beside the statistic.
-    """
+    """Keep the records whose score is a number; count the others, to show beside it."""
     scores, is_member = np.asarray(scores, dtype=np.float64), np.asarray(is_member)
     kept = np.isfinite(scores)
     return scores[kept], is_member[kept], int((~kept).sum())
 
 
 def checked_scores(scores: Array, is_member: Array) -> tuple[Array, Array]:
-    """Return float64 scores and boolean labels of one length.
-
-    Raises DataError for a NaN, or where either class is missing.
-    """
+    """Return float64 scores and boolean labels; DataError for NaN or a missing class."""
     scores, labels = np.asarray(scores, dtype=np.float64), np.asarray(is_member)
     if scores.ndim != 1 or scores.shape != labels.shape:
         raise DataError(
@@ -55,7 +52,7 @@ def checked_scores(scores: Array, is_member: Array) -> tuple[Array, Array]:
     return scores, member
 
 
-def cluster_groups(clusters: Sequence[int] | Array | None, n: int) -> Array:
+def cluster_groups(clusters: Clusters, n: int) -> Array:
     """Number the clusters of n records from 0 on; without any each is its own."""
     if clusters is None:
         return np.arange(n)

@@ -25,13 +25,13 @@ def mean_exposure_interval(
     """Average log2(R + 1) - log2(1 + A_c) over canaries c, with limits.
 
     A_c: how many of c's R references reach it. above_CM int8[C, M]: 1 reference m reaches canary c,
-    0 it does not, -1 it is none of c's references. Canaries that share references go up and down
-    together, which their own scatter does not show. So both samples get weights, drawn uniformly on
-    the simplex (a Bayesian bootstrap; one weight to a cluster): A_c is a weighted count, the mean a
+    0 it does not, -1 it is none of c's. Canaries that share references go up and down together,
+    which their own scatter does not show. So both samples get weights, drawn uniformly on the
+    simplex (a Bayesian bootstrap; one weight to a cluster): A_c is a weighted count, the mean a
     weighted mean. As in bounded_interval one canary at the end of the range (0, or log2(R + 1)) and
     one reference above (below) all canaries are added for the lower (upper) limit. The logarithm of
-    a weighted count is too small on average (Jensen), which is made good where it would shorten the
-    interval: below. Limits are NaN with fewer than two clusters of references or of canaries.
+    a weighted count is too small on average (Jensen), which is made good below, where it would
+    shorten the interval. NaN limits for fewer than two clusters of references or of canaries.
     DataError for a canary without references.
     """
     alpha, above = check_level(level), np.asarray(above_CM)

@@ -11,12 +11,12 @@ from stillage.functional.delong import auc_interval, roc_auc
 from stillage.functional.means import mean_interval, share_interval
 from stillage.functional.multiplicity import MaxTest, benjamini_hochberg, holm, max_statistic_test
 from stillage.functional.paired import paired_proportions, paired_share_test, paired_tpr_test
-from stillage.functional.paired_means import pooled_mean_test
 from stillage.functional.pooled import (
     PairedTest,
     paired_auc_test,
     pooled_auc_interval,
     pooled_auc_test,
+    pooled_mean_test,
 )
 from stillage.functional.roc import Rate, Roc, RocBand, roc_band, roc_curve, tpr_at_fpr
 from stillage.functional.scored import finite

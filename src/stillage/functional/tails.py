@@ -18,8 +18,7 @@ def mean_of_lowest(
 
     All, if there are fewer. With window w > 1 the values are first averaged over windows of w,
     `stride` apart (n-gram Min-K); a sequence shorter than the window is one window. NaN without
-    values or with a NaN among them. ConfigError unless 0 < fraction <= 1, count is at least 0,
-    window and stride are at least 1.
+    values or with a NaN. ConfigError unless 0 < fraction <= 1, count >= 0, window and stride >= 1.
     """
     if not 0 < fraction <= 1 or min(window, stride, count + 1) < 1:
         raise ConfigError(
@@ -49,8 +48,8 @@ def mean_or_nan(values_T: Array) -> float:
 def mean_above(values_T: Array, others: Iterable[Array]) -> float:
     """Subtract the mean of the others' own means from the mean; NaN without others.
 
-    As the mean of the differences, so that others that equal the values give 0 exactly. NaN too
-    where one has nothing to average.
+    The mean of the differences: others that equal the values give exactly 0. NaN too where one is
+    empty.
     """
     own = mean_or_nan(values_T)
     differences = [own - mean_or_nan(other) for other in others]

@@ -59,9 +59,9 @@ def without_invisible(text: str) -> str:
 def invisible(character: str) -> bool:
     """Tell whether no reader sees a character.
 
-    A format or control character, or one that Unicode lets be ignored: zero-width spaces and
-    joiners, variation selectors, fillers, soft hyphens, byte order marks, marks of direction; never
-    white space.
+    A control or format character, or one that Unicode lets be ignored: zero-width spaces and
+    joiners, variation selectors, fillers, soft hyphens, byte order and direction marks; never white
+    space.
     """
     return not without_invisible(character)
 
