@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, fields
 
 from stillage.errors import ConfigError, did_you_mean
 from stillage.run.ranges import ANY, BELOW_ONE, PART, SHARE, SOME, check_group
-from stillage.types import Decoding, Method
+from stillage.types import DataRollout, Decoding, Method, Source, StudentRollout
 
 DIVERGENCE_PARAMS: dict[str, tuple[str, ...]] = {
     "fkl": (),
@@ -81,6 +81,17 @@ def params_from(method: Method, settings: Mapping[str, object]) -> object:
         drawn: dict[str, typing.Any] = {name: values.pop(name) for name in {*values} - own}
         values["sampling"] = Sampling(**drawn)
     return method.params(**values)
+
+
+def needs_answers(method: Method, settings: Mapping[str, object]) -> bool:
+    """Whether the records' own answers are trained: not where models write every text."""
+    rollout = method.rollout(params_from(method, settings))
+    return isinstance(rollout, DataRollout | StudentRollout)
+
+
+def by_student(capacity: int) -> Source:
+    """The student's new texts, or, where there is a buffer, a draw from it."""
+    return "student_then_replay" if capacity else "student"
 
 
 def method_named(methods: Mapping[str, Method], name: str) -> Method:

@@ -11,8 +11,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING
 
-from stillage.distill.rollouts import by_student
-from stillage.distill.settings import Sampling
+from stillage.distill.settings import Sampling, by_student
 from stillage.run.ranges import ANY, SHARE, check_group
 from stillage.types import Method, Source, Step, StudentRollout, StudentState
 
