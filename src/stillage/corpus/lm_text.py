@@ -50,14 +50,10 @@ class PlainTextLoss:
         """What a checkpoint must agree with."""
         return {"blocks": self.digest, "coef": self.coef, "batch_size": self.batch_size}
 
-    def micro_batches(
-        self, step: int, seed: int, rank: int, ranks: int, size: int
-    ) -> list[list[Example]]:
-        """This process's blocks of a step, in micro-batches of at most `size` (0: one)."""
+    def blocks_of_step(self, step: int, seed: int) -> list[Example]:
+        """The blocks that a step reads, over all processes."""
         numbers = block_numbers(step, self.batch_size, len(self.blocks.blocks_NT), seed)
-        share = [block_example(self.blocks, int(number)) for number in numbers[rank::ranks]]
-        size = size or max(1, len(share))
-        return [share[start : start + size] for start in range(0, len(share), size)]
+        return [block_example(self.blocks, int(number)) for number in numbers]
 
 
 def open_corpus(

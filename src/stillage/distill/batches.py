@@ -96,9 +96,3 @@ def micro_batches(
 def trained_tokens(example: Example) -> int:
     """The number of trained tokens of an example."""
     return int(example.response_T[1:].sum())
-
-
-def validation_batches(examples: Sequence[Example], batch_size: int) -> list[list[Example]]:
-    """Examples by length (then id), in batches."""
-    by_length = sorted(examples, key=lambda example: (len(example.ids_T), example.record_id))
-    return [by_length[start : start + batch_size] for start in range(0, len(by_length), batch_size)]

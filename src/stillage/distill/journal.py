@@ -46,10 +46,9 @@ class Journal:
         self.started, self.before_s, self.said = time.monotonic(), train_s, time.monotonic()
         self.tokens = 0
         folder.mkdir(parents=True, exist_ok=True)
-        write_text(
-            folder / "metrics.jsonl", lines_until(folder / "metrics.jsonl", step if step else -1)
-        )
-        self.metrics: TextIO = (folder / "metrics.jsonl").open("a", encoding="utf-8")
+        metrics = folder / "metrics.jsonl"
+        write_text(metrics, lines_until(metrics, step or -1))
+        self.metrics: TextIO = metrics.open("a", encoding="utf-8")
         self.text: TextIO = (folder / "train.log").open("a", encoding="utf-8")
 
     def close(self) -> None:

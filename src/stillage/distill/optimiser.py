@@ -50,9 +50,3 @@ def lr_at(step: float, total: int, options: TrainConfig) -> float:
         return options.lr_peak + (options.lr_final - options.lr_peak) * progress
     height = options.lr_peak - options.lr_final
     return options.lr_final + height * (1 + math.cos(math.pi * progress)) / 2
-
-
-def set_lr(optimiser: torch.optim.Optimizer, lr: float) -> None:
-    """Give every group this learning rate."""
-    for group in optimiser.param_groups:
-        group["lr"] = lr

@@ -111,25 +111,13 @@ def unknown(kind: str, name: str, known: Collection[str], owner: str) -> ConfigE
     return ConfigError(what, f"known: {', '.join(known)}", did_you_mean(name, known, choose))
 
 
-class HasDivergence(typing.Protocol):
-    """Params of a method whose divergence is chosen."""
-
-    @property
-    def divergence(self) -> str:
-        """Its name."""
-        ...
-
-
-def check_divergence_settings(params: HasDivergence) -> None:
-    """Refuse an unknown divergence, and a setting that only another one reads.
-
-    Raises ConfigError.
-    """
+def check_divergence_settings(params: typing.Any) -> None:  # noqa: ANN401 - of any method
+    """ConfigError for an unknown `params.divergence`, or what only another one reads."""
     name = params.divergence
     if name not in DIVERGENCE_PARAMS:
         raise unknown("divergence", name, DIVERGENCE_PARAMS, "")
     readers = {setting for settings in DIVERGENCE_PARAMS.values() for setting in settings}
-    for entry in fields(params):  # pyright: ignore[reportArgumentType]
+    for entry in fields(params):
         value, setting = getattr(params, entry.name), entry.name
         if setting in readers - {*DIVERGENCE_PARAMS[name]} and value != entry.default:
             owners = [owner for owner, read in DIVERGENCE_PARAMS.items() if setting in read]
@@ -140,7 +128,7 @@ def check_divergence_settings(params: HasDivergence) -> None:
     check_group(params, ranges)
 
 
-def divergence_params(params: HasDivergence) -> dict[str, float]:
+def divergence_params(params: typing.Any) -> dict[str, float]:  # noqa: ANN401 - of any method
     """The settings that the chosen divergence reads, by name."""
     return {name: float(getattr(params, name)) for name in DIVERGENCE_PARAMS[params.divergence]}
 

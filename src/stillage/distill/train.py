@@ -25,16 +25,11 @@ from stillage.run.folder import remove
 from stillage.types import MixedRollout, StudentRollout, TeacherRollout
 
 
-def never() -> bool:
-    """False: nobody asks to stop."""
-    return False
-
-
 def train(
     task: TrainingTask,
     folder: Path,
     *,
-    should_stop: Callable[[], bool] = never,
+    should_stop: Callable[[], bool] = lambda: False,
     report: Report | None = None,
 ) -> Summary:
     """Train the task's student, and write its model, tables and logs into the folder.
@@ -105,9 +100,8 @@ def started(plan: Plan, context: GenerationContext, report: Report | None) -> Lo
         path = checkpoint.newest_sound(plan.folder / "checkpoints")
     state, times = checkpoint.State(), Counter[str]()
     if path is not None:
-        state = checkpoint.restore(path, objective, optimiser, plan.identity)
+        state, tensors = checkpoint.restore(path, objective, optimiser, plan.identity)
         context.precision.scaler.load_state_dict(state.scaler)
-        tensors = checkpoint.rollout_tensors(path)
         texts.restore(state.rollout, tensors)
         counts = zip(plan.record_ids, tensors["times"].tolist(), strict=True)
         times.update({name: count for name, count in counts if count})
