@@ -102,10 +102,7 @@ def template_file(folder: Path) -> Path:
 
 
 def layout_note(template: str, tokenizer: PreTrainedTokenizerBase, place: str) -> str:
-    """Say which layout is used, and warn where the model's folder has another.
-
-    place: that folder.
-    """
+    """Say which layout is used, and warn where the model's folder `place` has another."""
     used, own = chosen_template(template, tokenizer), own_layout(tokenizer.chat_template)
     if not tokenizer.chat_template:
         why = f"{place} has no chat template"

@@ -11,7 +11,7 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 from stillage.audit.draw_records import some_records
-from stillage.data.examples import make_examples
+from stillage.data.tokenise import make_examples
 from stillage.experiment.inputs import (
     load_finished,
     records_of,
@@ -161,12 +161,12 @@ def corpus_of(
     context: Context, spec: ModelSpec, tokenizer: PreTrainedTokenizerFast, folder: Path
 ) -> PlainTextLoss | None:
     """Open the plain text that a model also learns; only the first process packs it."""
-    from stillage.corpus.lm_text import PACKED, open_corpus
+    from stillage.corpus.lm_text import PACKED, PACKED_SUFFIX, open_corpus
 
     if not reads_corpus(context.config, spec):
         return None
     lm = context.config.lm
-    if not context.is_first and Path(lm.path).suffix != ".safetensors":
+    if not context.is_first and Path(lm.path).suffix != PACKED_SUFFIX:
         lm = replace(lm, path=str(folder / PACKED))
     return open_corpus(lm, tokenizer, folder)
 
