@@ -191,8 +191,12 @@ def _documents(
             counts.empty += 1
         elif MARK in text and rules.on_mark == "drop":
             counts.marked += 1
+        elif MARK in text:
+            values = f"{row.file}, line {row.line}, character {text.index(MARK) + 1}"
+            fix = "Leave such documents out (--on-mark drop, counted); "
+            fix += "if the file has this format already: --txt lines."
+            raise DataError(f"A document spells {MARK}, the mark for a newline.", values, fix)
         else:
-            _check_mark(text, row)
             kept = collapse_newlines(text)
             counts.collapsed += kept != text
             counts.add(kept)
@@ -212,17 +216,6 @@ def _text(row: Row, column: str) -> tuple[str, str]:
         return utf8_text(row.value[column], column), ""
     except Unusable as error:
         return "", str(error)
-
-
-def _check_mark(text: str, row: Row) -> None:
-    """Refuse a document that spells the mark, with its place."""
-    if MARK in text:
-        values = f"{row.file}, line {row.line}, character {text.index(MARK) + 1}"
-        fix = (
-            "Leave such documents out (--on-mark drop, counted); "
-            "if the file has this format already: --txt lines."
-        )
-        raise DataError(f"A document spells {MARK}, the mark for a newline.", values, fix)
 
 
 def _too_many(bad: Sequence[BadLine], allowed: int) -> DataError:

@@ -142,7 +142,9 @@ def assign_training(split: Split, train_on: Mapping[str, str], *, audits: bool) 
         who: select_records(before, text, split.seed, split.group_of)
         for who, text in train_on.items()
     }
-    taken = {PART_OF[who]: records for who, (records, _) in chosen.items()}
+    taken: dict[Part, list[Record]] = {
+        PART_OF[who]: records for who, (records, _) in chosen.items()
+    }
     after: dict[Part, list[Record]] = {**before, **taken}
     ids_before, ids_after = (
         {record.id for part in PART_OF.values() for record in by_part.get(part, ())}

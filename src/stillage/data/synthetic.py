@@ -95,7 +95,7 @@ def made_up(
     rest).
     """
     shares: dict[Part, int] = {**EIGHTHS, **eighths}
-    counts = {part: max(people * share // 8, 1) for part, share in shares.items()}
+    counts: dict[Part, int] = {part: max(people * share // 8, 1) for part, share in shares.items()}
     total = sum(counts.values())
     if people < 1 or total > NAMES:
         each = ", ".join(f"{part} {count}" for part, count in counts.items())

@@ -1,7 +1,4 @@
-"""What a training writes down: metrics.jsonl, train.log (for people) and progress.
-
-metrics.jsonl has a line for each step; equal runs give equal bytes.
-"""
+"""What a training writes down: metrics.jsonl, train.log (for people) and progress."""
 
 from __future__ import annotations
 
@@ -74,7 +71,7 @@ class Journal:
         self.say(text)
 
     def record(self, entry: dict[str, object]) -> None:
-        """Write a line for programs: only what the run determines, no time."""
+        """Write a line for programs; without times, so that equal runs give equal bytes."""
         with full_disk_interrupts(Path(self.metrics.name)):
             self.metrics.write(json.dumps(entry) + "\n")
 

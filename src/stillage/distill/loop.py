@@ -15,7 +15,6 @@ from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
@@ -136,10 +135,8 @@ class Loop:
     def backward(
         self, examples: Sequence[Example], number: int, tokens: int
     ) -> dict[str, torch.Tensor]:
-        """Add the gradients of this process's share; return the terms' sums, float64.
-
-        DDP averages over processes, hence the factor `ranks`.
-        """
+        """Add the gradients of this process's share; return the terms' sums, float64."""
+        # DDP averages over processes, hence the factor `ranks`
         ranks, rank = self.accelerator.num_processes, self.accelerator.process_index
         share = micro_batches(examples, rank, ranks, self.plan.options.micro_batch_size)
         idle = not share  # fewer records than processes: this one still has to meet the others
@@ -238,14 +235,10 @@ class Loop:
             return
         if self.accelerator.is_main_process:
             folder = self.plan.folder / "checkpoints" / weights.folder
-            self.save_student(folder)
+            save_model(self.objective.student, self.plan.task.tokenizer, folder)
             weights = dataclasses.replace(weights, files=checkpoint.hashes(folder))
         state.best = weights if is_best else state.best
         state.kept = sorted([*state.kept, weights], key=checkpoint.rank)[:most]
-
-    def save_student(self, folder: Path) -> None:
-        """Write the student as a complete model folder."""
-        save_model(self.objective.student, self.plan.task.tokenizer, folder)
 
     def checkpoint(self) -> None:
         """Write all that a resume needs; the main process does, for all."""

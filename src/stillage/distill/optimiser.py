@@ -18,18 +18,12 @@ from stillage.run.config import TrainConfig
 def adamw(parameters: Iterable[nn.Parameter], options: TrainConfig) -> torch.optim.AdamW:
     """AdamW over the trainable parameters; biases and norms are not decayed."""
     trainable = [parameter for parameter in parameters if parameter.requires_grad]
-    groups = [
-        {
-            "params": [weight for weight in trainable if weight.ndim >= 2],
-            "weight_decay": options.weight_decay,
-        },
-        {"params": [vector for vector in trainable if vector.ndim < 2], "weight_decay": 0.0},
-    ]
+    matrices = [weight for weight in trainable if weight.ndim >= 2]
+    vectors = [vector for vector in trainable if vector.ndim < 2]
+    decays = ((matrices, options.weight_decay), (vectors, 0.0))
+    groups = [{"params": some, "weight_decay": decay} for some, decay in decays if some]
     fused = all(parameter.device.type in ("cpu", "cuda") for parameter in trainable)
-    betas = (options.beta1, options.beta2)
-    return torch.optim.AdamW(
-        [group for group in groups if group["params"]], lr=0.0, betas=betas, fused=fused
-    )
+    return torch.optim.AdamW(groups, lr=0.0, betas=(options.beta1, options.beta2), fused=fused)
 
 
 def lr_at(step: float, total: int, options: TrainConfig) -> float:

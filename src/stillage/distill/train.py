@@ -12,7 +12,7 @@ from stillage.distill.checks import checked_task
 from stillage.distill.generation import GenerationContext, generation_context
 from stillage.distill.journal import Journal, Report
 from stillage.distill.loop import Loop
-from stillage.distill.model_setup import keep_activations, prepare_models
+from stillage.distill.model_setup import prepare_models
 from stillage.distill.objective import Objective
 from stillage.distill.optimiser import adamw
 from stillage.distill.outputs import Summary, finished_training, summarised, write_outputs
@@ -21,6 +21,8 @@ from stillage.distill.task import TrainingTask
 from stillage.distill.teacher_generation import teacher_texts
 from stillage.distill.training_identity import training_identity
 from stillage.distill.training_plan import Plan
+from stillage.models.decoder import plain
+from stillage.models.quiet import quiet
 from stillage.run.folder import remove
 from stillage.types import MixedRollout, StudentRollout, TeacherRollout
 
@@ -83,7 +85,8 @@ def train(
         write_outputs(loop, summary, identity)
     context.accelerator.wait_for_everyone()
     if ready.options.gradient_checkpointing:
-        keep_activations(ready.student)
+        with quiet():
+            plain(ready.student).gradient_checkpointing_disable()
     ready.student.eval()
     return summary
 

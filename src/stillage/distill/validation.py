@@ -1,4 +1,4 @@
-"""Validations: the student's loss, and ROUGE-L of its greedy answers."""
+"""Validations by all processes: the student's loss, and ROUGE-L of its answers."""
 
 from __future__ import annotations
 
@@ -24,10 +24,7 @@ if TYPE_CHECKING:
 def validation_loss(
     context: GenerationContext, model: PreTrainedModel, examples: Sequence[Example], batch_size: int
 ) -> float:
-    """The model's loss on the records, in nats per token; all processes share them.
-
-    The model is in eval mode meanwhile.
-    """
+    """The model's loss on the records, in nats per token; in eval mode meanwhile."""
     was_training, device = model.training, context.accelerator.device
     model.eval()
     by_length = sorted(examples, key=lambda example: (len(example.ids_T), example.record_id))
@@ -53,9 +50,8 @@ def validation_rouge_l(
 ) -> float:
     """Mean ROUGE-L (0 to 1) of the student's greedy answers to the records' responses.
 
-    All processes share it. An answer may be as long as the longest of those responses; a record of
-    plain text is continued from its first token. The same weights give the same number. A response
-    without a word is left out; 0 where all are.
+    An answer may be as long as the longest of those responses; a record of plain text is continued
+    from its first token. A response without a word is left out; 0 where all are.
     """
     longest = max(int(example.response_T.sum()) for example in examples)
     writer = TextWriter(model=student, decoding=Decoding(max_new_tokens=longest))
