@@ -123,8 +123,17 @@ def write_text_corpus(
             values = f"{source}: {left_out}, {len(counts.bad_lines)} broken"
             fix = "Check what wrote it, or give another source."
             raise DataError("The source holds no document.", values, fix)
-    made = {"source": str(source), "revision": hub.revision, "limit": rules.limit}
-    write_json(out.with_name(out.name + ".manifest"), _manifest(counts, made, out))
+    manifest = {
+        "source": str(source),
+        "revision": hub.revision,
+        "limit": rules.limit,
+        **asdict(counts),
+        "format": "one document per line",
+        "newline": MARK,
+        "bad_lines": [[line.file, line.line, line.reason] for line in counts.bad_lines],
+        "sha256": sha256_file(out),
+    }
+    write_json(out.with_name(out.name + ".manifest"), manifest)
     log.info("%s: %s", out, counts.summary())
     for line in counts.bad_lines[:SHOWN]:
         log.warning("left out: %s", line)
@@ -225,15 +234,3 @@ def _too_many(bad: Sequence[BadLine], allowed: int) -> DataError:
     fix = "Mend or remove them; or raise --max-bad-lines "
     fix += f"(now {allowed}) to leave them out, counted and listed."
     return DataError(what, "; ".join(map(str, bad[-SHOWN:])), fix)
-
-
-def _manifest(counts: CorpusCounts, made: dict[str, str | int], out: Path) -> dict[str, object]:
-    """Where a corpus came from and what was left out."""
-    return {
-        **made,
-        **asdict(counts),
-        "format": "one document per line",
-        "newline": MARK,
-        "bad_lines": [[line.file, line.line, line.reason] for line in counts.bad_lines],
-        "sha256": sha256_file(out),
-    }

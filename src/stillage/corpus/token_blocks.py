@@ -146,8 +146,7 @@ def block_example(blocks: Blocks, number: int) -> Example:
 def block_numbers(step: int, batch_size: int, count: int, seed: int) -> Array:
     """The numbers of one step's blocks, int64[batch_size].
 
-    Every block comes once per epoch, in an order that depends on (seed, epoch) alone, so a resumed
-    run needs no state.
+    Every block comes once per epoch, in an order of (seed, epoch) alone: no state is resumed.
     """
     places = range(step * batch_size, (step + 1) * batch_size)
     chosen = [_order(count, seed, place // count)[place % count] for place in places]

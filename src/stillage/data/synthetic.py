@@ -91,8 +91,7 @@ def made_up(
     """Make up records of each part, each of a person of their own.
 
     kind: what they are, and the name of their random numbers. eighths: of `people`, where a part
-    has others than in EIGHTHS; at least one. record: makes one of (name, badge, what draws the
-    rest).
+    has others than in EIGHTHS. record: makes one of (name, badge, what draws the rest).
     """
     shares: dict[Part, int] = {**EIGHTHS, **eighths}
     counts: dict[Part, int] = {part: max(people * share // 8, 1) for part, share in shares.items()}

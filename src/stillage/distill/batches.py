@@ -61,8 +61,7 @@ def total_steps(examples: Sequence[Example], options: TrainConfig) -> int:
 def as_long_as_with_a_teacher(options: TrainConfig, records: int, prompts: int) -> TrainConfig:
     """Give a student with fewer answers than prompts the steps of one with a teacher.
 
-    records: those that it is trained on; prompts: the public ones. Epochs alone would stop it
-    early.
+    records: that it is trained on; prompts: the public ones. Epochs alone stop it early.
     """
     if records == prompts or options.max_steps or options.max_trained_tokens:
         return options

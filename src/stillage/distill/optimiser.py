@@ -1,8 +1,4 @@
-"""AdamW on two groups, and the learning rate as a pure function of the step.
-
-Only AdamW's moments have to be saved. Loshchilov and Hutter, arXiv:1711.05101. Weight decay on
-matrices only.
-"""
+"""AdamW (arXiv:1711.05101), and the learning rate as a pure function of the step."""
 
 from __future__ import annotations
 
@@ -16,7 +12,7 @@ from stillage.run.config import TrainConfig
 
 
 def adamw(parameters: Iterable[nn.Parameter], options: TrainConfig) -> torch.optim.AdamW:
-    """AdamW over the trainable parameters; biases and norms are not decayed."""
+    """AdamW (Loshchilov and Hutter) over what is trained; only matrices are decayed."""
     trainable = [parameter for parameter in parameters if parameter.requires_grad]
     matrices = [weight for weight in trainable if weight.ndim >= 2]
     vectors = [vector for vector in trainable if vector.ndim < 2]

@@ -1,7 +1,6 @@
 """The texts of each step: the plan's, the student's, or a cycle's.
 
-Every choice and every draw is a function of (seed, step) and of a state that all processes share,
-so that all agree.
+Every draw is a function of (seed, step) and of a state that all processes share: all agree.
 """
 
 from __future__ import annotations
