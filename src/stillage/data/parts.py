@@ -63,7 +63,7 @@ def draw_part(
 
 
 def parse_pool(text: str) -> tuple[Pool, int, int]:
-    """(pool, part, parts) of `private`, `all`, `public 2 of 4`; ConfigError for others."""
+    """(pool, part, parts) of `all` or e.g. `public 2 of 4`; ConfigError for others."""
     match = SPELLING.fullmatch(" ".join(text.split()))
     if match is None or match["pool"] not in POOLS:
         fix = f"Write one of {', '.join(POOLS)}, or a part of it such as `private 1 of 2`."

@@ -141,7 +141,7 @@ def newest_sound(folder: Path) -> Path | None:
 def restore(
     path: Path, model: nn.Module, optimiser: torch.optim.Optimizer, identity: dict[str, Any]
 ) -> tuple[State, dict[str, torch.Tensor]]:
-    """Put weights and moments back; return the state, and the tensors given as `rollout`.
+    """Put weights and moments back; return state and tensors given as `rollout`.
 
     Raises CheckpointError where the checkpoint is of another training.
     """

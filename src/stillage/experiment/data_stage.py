@@ -95,7 +95,7 @@ def check_split(context: Context, split: Split) -> None:
 
 
 def check_public_answers(context: Context, public: Sequence[Record]) -> None:
-    """Refuse prompts alone that a training would need answers to: one DataError names all.
+    """Refuse prompts alone that need answers to train on: one DataError names all.
 
     The student's method may train on the records' own answers, of which some are missing; and where
     there are none at all, other models may learn from nothing else.

@@ -78,7 +78,9 @@ def training_task(
     config, method = context.config, METHODS[spec.method]
     named = spec.imitates or spec.name
     kind = named if spec.shadow else "teacher" if named.startswith("teacher") else "student"
-    student = starting_model(context, spec, tokenizer, derive(config.seed, "weights", kind), folder)
+    student = untrained_model(
+        context, spec, tokenizer, derive(config.seed, "weights", kind), folder
+    )
     teacher = teacher_of(context, spec, tokenizer)
     limit = shortest_context(student, teacher)
     records, options = training_records(context, spec), spec.train
@@ -101,7 +103,7 @@ def training_task(
     )
 
 
-def starting_model(
+def untrained_model(
     context: Context, spec: ModelSpec, tokenizer: PreTrainedTokenizerFast, seed: int, folder: Path
 ) -> PreTrainedModel:
     """Load a model as its training starts from it. seed: of weights that are drawn."""
