@@ -19,8 +19,8 @@ from pathlib import Path
 import torch
 from transformers import PreTrainedModel
 
-from stillage.data.examples import make_examples
 from stillage.data.split import read_split
+from stillage.data.tokenise import make_examples
 from stillage.distill.batches import trained_tokens
 from stillage.distill.methods import METHODS
 from stillage.distill.settings import params_from

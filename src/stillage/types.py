@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
 import numpy as np
 
@@ -276,6 +276,8 @@ class MixedRollout:
     annotate: Callable[[list[tuple[Array, Array]]], list[Mapping[str, Array]]]
 
 
+Terms: TypeAlias = "dict[str, torch.Tensor]"
+"""Token sums of a step by name, each a scalar with its gradient."""
 Rollout = DataRollout | TeacherRollout | StudentRollout | MixedRollout
 """Who writes the tokens that are trained: the same on every process, apart from the loss."""
 
@@ -295,8 +297,8 @@ class Method:
     name: str
     paper: str
     params: type
-    terms: Callable[..., dict[str, torch.Tensor]]
-    needs_teacher: Callable[..., bool]
+    terms: Callable[..., Terms]
+    needs_teacher: Callable[..., bool] = lambda params: True
     rollout: Callable[..., Rollout] = lambda params: DataRollout()
     budget: Callable[..., Mapping[str, object]] = lambda params: {}
     presets: Mapping[str, Mapping[str, object]] = field(default_factory=dict)

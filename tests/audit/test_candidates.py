@@ -21,8 +21,8 @@ from stillage.audit.candidates import (
 from stillage.audit.exposure_rank import exposures
 from stillage.audit.queries import ScoringModel
 from stillage.data.bpe import train_bpe
-from stillage.data.examples import make_examples
 from stillage.data.synthetic import people
+from stillage.data.tokenise import make_examples
 from stillage.errors import DataError
 from stillage.models.load import load_model
 from stillage.models.query import token_stats

@@ -10,8 +10,8 @@ import pytest
 
 from stillage.audit.draw_records import some_groups, some_records
 from stillage.data.bpe import train_bpe
-from stillage.data.examples import make_examples
 from stillage.data.grouping import allot_groups, cluster_numbers
+from stillage.data.tokenise import make_examples
 from stillage.errors import ConfigError
 from stillage.functional.multiplicity import max_statistic_test
 from stillage.rng import generator

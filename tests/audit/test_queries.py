@@ -25,8 +25,8 @@ from stillage.audit.queries import (
     queries_for,
 )
 from stillage.data.bpe import train_bpe
-from stillage.data.examples import make_examples
 from stillage.data.synthetic import people
+from stillage.data.tokenise import make_examples
 from stillage.errors import ConfigError, DataError
 from stillage.functional.stats import roc_auc
 from stillage.models.identity import model_hash

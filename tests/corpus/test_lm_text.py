@@ -17,6 +17,7 @@ from stillage.corpus.lm_text import (
 )
 from stillage.corpus.tokenizers import first_ids, rules_hash, tokenizer_hash
 from stillage.data.bpe import train_bpe
+from stillage.distill.batches import micro_batches
 from stillage.errors import ConfigError, DataError, ModelError
 from stillage.run.config import LmConfig
 
@@ -61,8 +62,8 @@ def test_the_processes_share_the_blocks_of_a_step(
     config: LmConfig, tokenizer: PreTrainedTokenizerFast, tmp_path: Path
 ) -> None:
     corpus = opened(config, tokenizer, tmp_path)
-    (alone,) = corpus.micro_batches(3, 7, 0, 1, 0)
-    shares = [corpus.micro_batches(3, 7, rank, 2, 2) for rank in (0, 1)]
+    alone = corpus.blocks_of_step(3, 7)
+    shares = [micro_batches(alone, rank, 2, 2) for rank in (0, 1)]
     assert [[len(part) for part in share] for share in shares] == [[2, 1], [2]]
     ids = [example.record_id for share in shares for part in share for example in part]
     assert sorted(ids) == sorted(example.record_id for example in alone) and len(set(ids)) == 5

@@ -39,19 +39,12 @@ def test_a_part_is_a_random_draw_that_the_seed_decides() -> None:
 
 def test_choices_of_training_records() -> None:
     split = {"private": records(10, "a"), "public": records(6, "b"), "nonmembers": records(5, "c")}
-    assert [
-        len(select_records(split, text, 1).records) for text in ("private", "public", "all")
-    ] == [
-        10,
-        6,
-        16,
-    ]
+    chosen = [select_records(split, text, 1)[0] for text in ("private", "public", "all")]
+    assert list(map(len, chosen)) == [10, 6, 16]
     halves = [select_records(split, f"private {part} of 2", 1) for part in (1, 2)]
-    assert [len(half.records) for half in halves] == [5, 5]
-    assert (
-        halves[0].about["of"] == 10
-        and halves[0].about["ids_sha256"] != halves[1].about["ids_sha256"]
-    )
+    assert [len(half) for half, _ in halves] == [5, 5]
+    (_, about), (_, other) = halves
+    assert about["of"] == 10 and about["ids_sha256"] != other["ids_sha256"]
     assert parse_pool(" public  3 of 5 ") == ("public", 3, 5)
     for text in ("nonmembers", "private 3 of 2", "private 0 of 2", "private 1", ""):
         with pytest.raises(ConfigError, match="given"):

@@ -8,7 +8,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stillage.distill.optimiser import adamw, lr_at, set_lr
+from stillage.distill.optimiser import adamw, lr_at
 from stillage.run.config import TrainConfig
 
 
@@ -53,7 +53,8 @@ def test_only_matrices_decay() -> None:
     )
     frozen.requires_grad = False
     optimiser = adamw([matrix, vector, frozen], TrainConfig(weight_decay=0.1))
-    set_lr(optimiser, 0.5)
+    for group in optimiser.param_groups:
+        group["lr"] = 0.5
     matrix.grad, vector.grad = torch.zeros(2, 2), torch.zeros(2)
     optimiser.step()
     assert torch.allclose(matrix, torch.full((2, 2), 0.95))

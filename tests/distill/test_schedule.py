@@ -5,13 +5,15 @@ from __future__ import annotations
 import json
 import re
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 import torch
 from safetensors.torch import load_file
 
 from stillage.distill.methods import distillm, gkd, imitkd
-from stillage.distill.step_texts import newest
+from stillage.distill.step_texts import StudentTexts
 from stillage.functional.divergence import DIVERGENCES
 from stillage.types import StudentState
 
@@ -87,12 +89,15 @@ def fixed_probability(case: dict) -> None:
 
 def buffer(case: dict) -> None:
     """First in, first out. The draws differ (another generator): distinct texts of the buffer, which stay there."""
-    capacity, kept, number = case["options"]["capacity"], [], 0
+    rollout = gkd.rollout(gkd.Params(capacity=case["options"]["capacity"]))
+    plan: Any = SimpleNamespace(task=SimpleNamespace(student=None))
+    number = 0
+    kept: Any = StudentTexts(rollout, plan, cast("Any", None)).buffer
     for pushed, size in zip(case["options"]["pushes"], case["expected"]["sizes"], strict=True):
-        kept = newest([*kept, *range(number, number + pushed)], capacity)
+        kept.extend(range(number, number + pushed))
         number += pushed
         assert len(kept) == size
-    assert kept == case["expected"]["contents"]
+    assert list(kept) == case["expected"]["contents"]
 
 
 def loss_by_name(case: dict) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 from types import SimpleNamespace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -20,11 +20,11 @@ from stillage.distill.generation import (
     generation_context,
     write_texts,
 )
+from stillage.distill.methods import gkd
 from stillage.distill.step_texts import (
     CycleTexts,
     PlannedTexts,
     StudentTexts,
-    newest,
     step_texts,
 )
 from stillage.distill.training_plan import Plan
@@ -145,7 +145,7 @@ def test_a_rising_validation_loss_makes_the_student_write(
     assert {source for source, _ in found} == {"data"}
     found.clear()
     settings = {"max_new_tokens": 5, "loss_eps": 0.0}
-    monkeypatch.setattr("stillage.distill.loop.validation_sums", rising())
+    monkeypatch.setattr("stillage.distill.loop.validation_loss", rising())
     small.train(tmp_path / "risen", method="distillm", settings=settings, epochs=12)
     assert [source for source, _ in found][:3] == ["data"] * 3 and "student" in {
         source for source, _ in found
@@ -156,11 +156,11 @@ def rising() -> object:
     """Validation losses 1, 2, 3, ..."""
     asked = [0]
 
-    def sums(*_: object) -> torch.Tensor:
+    def loss(*_: object) -> float:
         asked[0] += 1
-        return torch.tensor([float(asked[0]), 1.0], dtype=torch.float64)
+        return float(asked[0])
 
-    return sums
+    return loss
 
 
 def test_a_schedule_that_no_validation_moves_says_so_once(
@@ -262,5 +262,10 @@ def test_the_buffer_is_first_in_first_out() -> None:
     texts = [
         Example(record_id=str(k), ids_T=np.arange(3), response_T=np.arange(3) > 0) for k in range(5)
     ]
-    assert [text.record_id for text in newest(texts, 2)] == ["3", "4"]
-    assert newest(texts, 9) == texts and newest(texts, 0) == []
+    plan: Any = SimpleNamespace(task=SimpleNamespace(student=None))
+    for capacity, kept in ((2, texts[3:]), (9, texts), (0, [])):
+        buffer = StudentTexts(
+            gkd.rollout(gkd.Params(capacity=capacity)), plan, cast("Any", None)
+        ).buffer
+        buffer.extend(texts)
+        assert list(buffer) == kept

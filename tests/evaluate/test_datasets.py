@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from stillage.data.chat_templates import ALPACA_INPUT, ALPACA_TAIL
 from stillage.data.columns import record_id
-from stillage.data.templates import ALPACA_INPUT, ALPACA_TAIL, render_prompt
+from stillage.data.templates import render_prompt
 from stillage.errors import DataError
 from stillage.evaluate import datasets
 from stillage.evaluate.datasets import KNOWN, bare, counts, open_set

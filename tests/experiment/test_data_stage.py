@@ -108,3 +108,16 @@ def test_a_teacher_writes_answers_for_all_but_the_student_without_one() -> None:
     starts = replace(without, distill=DistillConfig(method="seqkd", init_epochs=1))
     with pytest.raises(DataError, match="student_init needs answers of its own"):
         check_public_answers(context_of(starts), records("b", 3, ""))
+
+
+def test_all_that_prompts_alone_stand_in_the_way_of_is_said_at_once() -> None:
+    config = Config(distill=DistillConfig(method="kd", init_epochs=1))
+    with pytest.raises(DataError) as caught:
+        check_public_answers(context_of(config), records("b", 3, ""))
+    said = str(caught.value)
+    assert "kd trains on the records' own answers" in said and "--method seqkd" in said
+    assert "student_init needs answers of its own (like student_no_teacher)" in said
+    assert "--audit.no-teacher false, --distill.init-epochs 0" in said
+    mended = replace(config, distill=DistillConfig(method="seqkd"))
+    mended = replace(mended, audit=AuditConfig(no_teacher=False))
+    check_public_answers(context_of(mended), records("b", 3, ""))

@@ -12,7 +12,7 @@ from stillage.audit.extraction import Target, column_targets, extraction_table, 
 from stillage.audit.given import AuditSettings
 from stillage.audit.memorization import memorization_table
 from stillage.audit.queries import Material, Responses, ScoringModel, ask
-from stillage.data.examples import make_examples
+from stillage.data.tokenise import make_examples
 from stillage.models.limits import special_ids
 from stillage.run.audit_config import AuditConfig
 from stillage.types import Array, Example, TokenStats, Transform

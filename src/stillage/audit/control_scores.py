@@ -12,7 +12,7 @@ from stillage.audit.control_models import ALONE as NO_TEACHER
 from stillage.audit.control_models import CLEAN, CLEAN_TEACHER, OUTSIDE
 from stillage.audit.controls import Control
 from stillage.audit.given import AuditModel, AuditSettings, TrainingFacts
-from stillage.data.examples import make_examples
+from stillage.data.tokenise import make_examples
 from stillage.models.limits import shortest_context
 from stillage.types import Array, Attack, Query, Record
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from stillage.audit.queries import Noise, ScoringModel
-from stillage.data.examples import make_examples
+from stillage.data.tokenise import make_examples
 from stillage.models.limits import device_name, shortest_context, weights_key
 from stillage.run.audit_config import AuditConfig
 from stillage.run.config import DataConfig, ModelConfig

@@ -20,7 +20,7 @@ from stillage.audit.given import (
 )
 from stillage.audit.queries import scored_tokens
 from stillage.audit.shadow import counterfactual_rows, keep, shadow_scores
-from stillage.data.examples import make_examples
+from stillage.data.tokenise import make_examples
 from stillage.errors import ConfigError, DataError
 from stillage.models.limits import stated_context, weights_key
 from stillage.types import Array, FittedAttack, Record, Result, ShadowAttack, TokenStats

@@ -178,9 +178,8 @@ def _occurrences(shard: Shard, value: int) -> Array:
     counts_N = np.zeros(len(shard.sizes_N), dtype=np.int64)
     for start in range(0, len(shard.tokens_T), CHUNK):
         hits = np.flatnonzero(shard.tokens_T[start : start + CHUNK] == value) + start
-        counts_N += np.bincount(
-            np.searchsorted(shard.starts_N, hits, side="right") - 1, minlength=len(counts_N)
-        )
+        rows = np.searchsorted(shard.starts_N, hits, side="right") - 1
+        counts_N += np.bincount(rows, minlength=len(counts_N))
     return counts_N
 
 

@@ -25,7 +25,9 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
 
 log = logging.getLogger("stillage")
-PACKED = "corpus.safetensors"
+PACKED_SUFFIX = ".safetensors"
+"""The end of a corpus that is tokens already."""
+PACKED = f"corpus{PACKED_SUFFIX}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,14 +52,10 @@ class PlainTextLoss:
         """What a checkpoint must agree with."""
         return {"blocks": self.digest, "coef": self.coef, "batch_size": self.batch_size}
 
-    def micro_batches(
-        self, step: int, seed: int, rank: int, ranks: int, size: int
-    ) -> list[list[Example]]:
-        """This process's blocks of a step, in micro-batches of at most `size` (0: one)."""
+    def blocks_of_step(self, step: int, seed: int) -> list[Example]:
+        """The blocks that a step reads, over all processes."""
         numbers = block_numbers(step, self.batch_size, len(self.blocks.blocks_NT), seed)
-        share = [block_example(self.blocks, int(number)) for number in numbers[rank::ranks]]
-        size = size or max(1, len(share))
-        return [share[start : start + size] for start in range(0, len(share), size)]
+        return [block_example(self.blocks, int(number)) for number in numbers]
 
 
 def open_corpus(
@@ -71,7 +69,7 @@ def open_corpus(
         return None
     _check_weight(config)
     path = Path(config.path)
-    if _is_packed(path):
+    if path.suffix == PACKED_SUFFIX:
         blocks = open_blocks(path, tokenizer=rules_hash(tokenizer))
     else:
         documents, path = read_text_corpus(path), folder / PACKED
@@ -94,7 +92,7 @@ def check_corpus_ahead(
         return
     _check_weight(config)
     path, block_tokens = Path(config.path), config.block_tokens
-    if _is_packed(path):
+    if path.suffix == PACKED_SUFFIX:
         block_tokens = open_blocks(path, tokenizer=rules_hash(tokenizer)).block_tokens
     else:
         check_fills_a_block(read_text_corpus(path), tokenizer, block_tokens)
@@ -103,19 +101,11 @@ def check_corpus_ahead(
 
 
 def check_fits(corpus: PlainTextLoss, context: int | None, embedded: int) -> None:
-    """Refuse blocks longer than a student's context, or of tokens unknown to it.
-
-    embedded: how many tokens the student has embeddings for.
-    """
+    """Refuse blocks beyond a student's context, or of ids that it has not `embedded`."""
     block_tokens, vocab_size = corpus.blocks.block_tokens, corpus.blocks.vocab_size
     if (context is not None and block_tokens > context) or vocab_size > embedded:
         values = f"block: {block_tokens} tokens, context: {context}"
         raise _unfit(f"{values}; vocabulary: {vocab_size}, student: {embedded}")
-
-
-def _is_packed(path: Path) -> bool:
-    """Whether the corpus is tokens already."""
-    return path.suffix == ".safetensors"
 
 
 def _check_weight(config: LmConfig) -> None:

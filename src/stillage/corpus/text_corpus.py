@@ -123,8 +123,17 @@ def write_text_corpus(
             values = f"{source}: {left_out}, {len(counts.bad_lines)} broken"
             fix = "Check what wrote it, or give another source."
             raise DataError("The source holds no document.", values, fix)
-    made = {"source": str(source), "revision": hub.revision, "limit": rules.limit}
-    write_json(out.with_name(out.name + ".manifest"), _manifest(counts, made, out))
+    manifest = {
+        "source": str(source),
+        "revision": hub.revision,
+        "limit": rules.limit,
+        **asdict(counts),
+        "format": "one document per line",
+        "newline": MARK,
+        "bad_lines": [[line.file, line.line, line.reason] for line in counts.bad_lines],
+        "sha256": sha256_file(out),
+    }
+    write_json(out.with_name(out.name + ".manifest"), manifest)
     log.info("%s: %s", out, counts.summary())
     for line in counts.bad_lines[:SHOWN]:
         log.warning("left out: %s", line)
@@ -191,8 +200,12 @@ def _documents(
             counts.empty += 1
         elif MARK in text and rules.on_mark == "drop":
             counts.marked += 1
+        elif MARK in text:
+            values = f"{row.file}, line {row.line}, character {text.index(MARK) + 1}"
+            fix = "Leave such documents out (--on-mark drop, counted); "
+            fix += "if the file has this format already: --txt lines."
+            raise DataError(f"A document spells {MARK}, the mark for a newline.", values, fix)
         else:
-            _check_mark(text, row)
             kept = collapse_newlines(text)
             counts.collapsed += kept != text
             counts.add(kept)
@@ -214,17 +227,6 @@ def _text(row: Row, column: str) -> tuple[str, str]:
         return "", str(error)
 
 
-def _check_mark(text: str, row: Row) -> None:
-    """Refuse a document that spells the mark, with its place."""
-    if MARK in text:
-        values = f"{row.file}, line {row.line}, character {text.index(MARK) + 1}"
-        fix = (
-            "Leave such documents out (--on-mark drop, counted); "
-            "if the file has this format already: --txt lines."
-        )
-        raise DataError(f"A document spells {MARK}, the mark for a newline.", values, fix)
-
-
 def _too_many(bad: Sequence[BadLine], allowed: int) -> DataError:
     """The error for the unusable row that was one too many."""
     many = f"{len(bad)} rows of the source are no text."
@@ -232,15 +234,3 @@ def _too_many(bad: Sequence[BadLine], allowed: int) -> DataError:
     fix = "Mend or remove them; or raise --max-bad-lines "
     fix += f"(now {allowed}) to leave them out, counted and listed."
     return DataError(what, "; ".join(map(str, bad[-SHOWN:])), fix)
-
-
-def _manifest(counts: CorpusCounts, made: dict[str, str | int], out: Path) -> dict[str, object]:
-    """Where a corpus came from and what was left out."""
-    return {
-        **made,
-        **asdict(counts),
-        "format": "one document per line",
-        "newline": MARK,
-        "bad_lines": [[line.file, line.line, line.reason] for line in counts.bad_lines],
-        "sha256": sha256_file(out),
-    }

@@ -8,7 +8,6 @@ The header's metadata says what made them.
 from __future__ import annotations
 
 import json
-import os
 from array import array
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -144,17 +143,14 @@ def block_example(blocks: Blocks, number: int) -> Example:
     return Example(record_id=f"block-{number}", ids_T=ids_T, response_T=np.arange(len(ids_T)) > 0)
 
 
-def block_numbers(step: int, batch_size: int, count: int, seed: int, *, first: int = 0) -> Array:
-    """The numbers of one step's blocks, int64[batch_size], from `first` on.
+def block_numbers(step: int, batch_size: int, count: int, seed: int) -> Array:
+    """The numbers of one step's blocks, int64[batch_size].
 
-    Every block comes once per epoch, in an order that depends on (seed, epoch) alone, so a resumed
-    run needs no state.
+    Every block comes once per epoch, in an order of (seed, epoch) alone: no state is resumed.
     """
     places = range(step * batch_size, (step + 1) * batch_size)
-    return np.array(
-        [first + _order(count, seed, place // count)[place % count] for place in places],
-        dtype=np.int64,
-    )
+    chosen = [_order(count, seed, place // count)[place % count] for place in places]
+    return np.array(chosen, dtype=np.int64)
 
 
 @lru_cache(maxsize=2)
@@ -199,5 +195,5 @@ def _finish(
     }
     text = json.dumps(header).encode()
     assert len(text) <= HEADER
-    handle.seek(0, os.SEEK_SET)
+    handle.seek(0)
     handle.write(HEADER.to_bytes(8, "little") + text.ljust(HEADER))

@@ -29,13 +29,18 @@ ALPACA_HEAD_INPUT = (
 )
 ALPACA_INPUT = "\n\n### Input:\n"
 ALPACA_TAIL = "\n\n### Response:\n"
-RAW_INPUT = "\n"
+LAYOUTS: Mapping[str, tuple[str, str, str, str]] = {
+    "alpaca": (ALPACA_HEAD, ALPACA_HEAD_INPUT, ALPACA_INPUT, ALPACA_TAIL),
+    "raw": ("", "", "\n", ""),
+}
+"""Layout -> what stands before the user's words, the same where there is an input, what stands
+before that, and what stands after all. Alpaca: Taori et al. 2023; raw adds nothing."""
 AUTO = "auto"
 BOS = "{{ bos_token }}"
 
 
 def layout_as_chat(head: str, head_input: str, before_input: str, tail: str) -> str:
-    """Write a chat template of these parts.
+    """Write a layout as a chat template.
 
     A turn of several is named by its speaker; the input is that of the last turn. A conversation
     that ends with the assistant's turn, where no further one is asked for, ends with that answer
@@ -61,10 +66,7 @@ def layout_as_chat(head: str, head_input: str, before_input: str, tail: str) -> 
     )
 
 
-AS_CHAT: Mapping[str, str] = {
-    "alpaca": layout_as_chat(ALPACA_HEAD, ALPACA_HEAD_INPUT, ALPACA_INPUT, ALPACA_TAIL),
-    "raw": layout_as_chat("", "", RAW_INPUT, ""),
-}
+AS_CHAT: Mapping[str, str] = {name: layout_as_chat(*parts) for name, parts in LAYOUTS.items()}
 """The layouts as chat templates, saved with a model trained on them for whoever loads it."""
 WORDS = "{% for message in messages %}{{ message['content'] }}{% endfor %}"
 EARLIER: Mapping[str, str] = {"alpaca": ALPACA_HEAD + WORDS + ALPACA_TAIL, "raw": WORDS}
@@ -102,10 +104,7 @@ def template_file(folder: Path) -> Path:
 
 
 def layout_note(template: str, tokenizer: PreTrainedTokenizerBase, place: str) -> str:
-    """Say which layout is used, and warn where the model's folder has another.
-
-    place: that folder.
-    """
+    """Say which layout is used, and warn where the model's folder `place` has another."""
     used, own = chosen_template(template, tokenizer), own_layout(tokenizer.chat_template)
     if not tokenizer.chat_template:
         why = f"{place} has no chat template"

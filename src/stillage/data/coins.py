@@ -20,8 +20,7 @@ BERNOULLI = "bernoulli"
 def toss_coins(split: Split, seed: int) -> Split:
     """Divide private records and nonmembers anew, by a fair coin per group.
 
-    Near-duplicates share a coin. Depends on the seed and the ids alone, not on the order of
-    records.
+    Depends on the seed and the ids alone. Near-duplicates share a coin.
     """
     pair = sorted(_compared(split), key=lambda record: record.id)
     units = [split.group_of.get(record.id) or f"alone {record.id}" for record in pair]

@@ -1,7 +1,4 @@
-"""Who gets which record: a recorded random draw, or a file per part.
-
-Never is one record in two parts that the audit compares.
-"""
+"""Who gets which record: a recorded random draw, or a file per part."""
 
 from __future__ import annotations
 
@@ -13,6 +10,7 @@ from dataclasses import replace
 from itertools import combinations
 from pathlib import Path
 
+from stillage.corpus.rows import BadLine
 from stillage.data.grouping import draw_groups, group_numbers
 from stillage.data.records import Loaded
 from stillage.data.split import UNDRAWN, Split
@@ -109,30 +107,27 @@ def split_from_files(
     if unknown:
         values, fix = f"unknown: {', '.join(unknown)}", f"Parts are: {', '.join(PARTS)}."
         raise ConfigError("`files` names a part that does not exist.", values, fix)
-    loaded: dict[Part, Loaded] = {
-        part: readers[part](files[part]) for part in PARTS if part in files
-    }
-    collapsed: dict[Part, tuple[list[Record], int]] = {
-        part: collapse(one.records) for part, one in loaded.items()
-    }
-    records: dict[Part, list[Record]] = {part: one[0] for part, one in collapsed.items()}
-    notes: Counter[str] = Counter()
-    for one in loaded.values():
-        notes.update(one.notes)
+    records: dict[Part, list[Record]] = {}
+    bad, notes, sources = list[BadLine](), Counter[str](), dict[str, str]()
+    read = repeated = 0
+    given: list[Part] = [part for part in PARTS if part in files]
+    for part in given:
+        loaded = readers[part](files[part])
+        records[part], again = collapse(loaded.records)
+        read, repeated = read + len(loaded.records), repeated + again
+        bad += loaded.bad_lines
+        notes.update(loaded.notes)
+        sources |= {f"{part}: {name}": digest for name, digest in loaded.sources.items()}
     split = Split(
         records_by_part=records,
         drawn_by_us=False,
         seed=seed,
-        duplicates_collapsed=sum(repeated for _, repeated in collapsed.values()),
-        n_read=sum(len(one.records) for one in loaded.values()),
+        duplicates_collapsed=repeated,
+        n_read=read,
         overlaps=check_disjoint(records),
-        bad_lines=tuple(line for one in loaded.values() for line in one.bad_lines),
+        bad_lines=tuple(bad),
         notes=dict(notes),
-        sources={
-            f"{part}: {name}": digest
-            for part, one in loaded.items()
-            for name, digest in one.sources.items()
-        },
+        sources=sources,
     )
     audited = [record for part in ("private", "nonmembers") for record in records.get(part, ())]
     if not group_by or not audited:

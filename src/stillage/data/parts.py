@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import pairwise
 from types import MappingProxyType
 from typing import Literal, cast
@@ -25,14 +25,6 @@ POOLS: dict[Pool, tuple[Part, ...]] = {
 PART_OF: dict[str, Part] = {"teacher": "private", "student": "public"}
 NO_GROUPS: Mapping[str, str] = MappingProxyType({})
 SPELLING = re.compile(r"(?P<pool>[a-z]+)(?:\s+(?P<part>\d+)\s+of\s+(?P<parts>\d+))?")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Selection:
-    """The records chosen, and all that is needed to choose them again."""
-
-    records: list[Record]
-    about: Mapping[str, str | int]  # JSON-able
 
 
 def draw_part(
@@ -71,10 +63,7 @@ def draw_part(
 
 
 def parse_pool(text: str) -> tuple[Pool, int, int]:
-    """(pool, part, parts) of `private`, `public`, `all` or e.g. `private 2 of 4`.
-
-    Raises ConfigError for anything else.
-    """
+    """(pool, part, parts) of `all` or e.g. `public 2 of 4`; ConfigError for others."""
     match = SPELLING.fullmatch(" ".join(text.split()))
     if match is None or match["pool"] not in POOLS:
         fix = f"Write one of {', '.join(POOLS)}, or a part of it such as `private 1 of 2`."
@@ -95,10 +84,11 @@ def select_records(
     text: str,
     seed: int,
     group_of: Mapping[str, str] = NO_GROUPS,
-) -> Selection:
-    """Choose the records that `private`, `public`, `all` or `private i of n` mean.
+) -> tuple[list[Record], dict[str, str | int]]:
+    """The records that `private`, `public`, `all` or `private i of n` mean.
 
-    Raises ConfigError as `parse_pool`, DataError where there are none.
+    With all that is needed to choose them again, for JSON. Raises ConfigError as `parse_pool`,
+    DataError where there are none.
     """
     pool, part, parts = parse_pool(text)
     missing = [part for part in POOLS[pool] if not records_by_part.get(part)]
@@ -112,7 +102,7 @@ def select_records(
         values = f"asked: {text}; {len(everything)} records"
         what = "A part is empty: near-duplicates stay together."
         raise DataError(what, values, "Ask for fewer parts.")
-    about: dict[str, str | int] = {
+    return chosen, {
         "choice": pool if parts == 1 else f"{pool} {part} of {parts}",
         "pool": pool,
         "part": part,
@@ -122,7 +112,6 @@ def select_records(
         "of": len(everything),
         "ids_sha256": sha256_text("\n".join(sorted(record.id for record in chosen))),
     }
-    return Selection(records=chosen, about=about)
 
 
 def check_choices(train_on: Mapping[str, str], inclusion: str) -> None:
@@ -153,11 +142,15 @@ def assign_training(split: Split, train_on: Mapping[str, str], *, audits: bool) 
         who: select_records(before, text, split.seed, split.group_of)
         for who, text in train_on.items()
     }
-    after: dict[Part, list[Record]] = {
-        **before,
-        **{PART_OF[who]: one.records for who, one in chosen.items()},
+    taken: dict[Part, list[Record]] = {
+        PART_OF[who]: records for who, (records, _) in chosen.items()
     }
-    unused = _ids(before) - _ids(after)
+    after: dict[Part, list[Record]] = {**before, **taken}
+    ids_before, ids_after = (
+        {record.id for part in PART_OF.values() for record in by_part.get(part, ())}
+        for by_part in (before, after)
+    )
+    unused = ids_before - ids_after
     notes = {"records that nobody trains on, left out": len(unused)} if unused else {}
     return replace(
         split,
@@ -165,10 +158,5 @@ def assign_training(split: Split, train_on: Mapping[str, str], *, audits: bool) 
         overlaps=check_disjoint(after, AUDITED if audits else AUDITED[1:]),
         notes={**split.notes, **notes},
         group_of={name: group for name, group in split.group_of.items() if name not in unused},
-        train_on={who: one.about for who, one in chosen.items()},
+        train_on={who: about for who, (_, about) in chosen.items()},
     )
-
-
-def _ids(by_part: Mapping[Part, Sequence[Record]]) -> set[str]:
-    """The ids of the records to train on."""
-    return {record.id for part in PART_OF.values() for record in by_part.get(part, ())}

@@ -105,8 +105,13 @@ class _Reading:
                 continue
             rows += 1
             self.columns.update(dict.fromkeys(map(str, row.value or ())))
+            changed: Counter[str] = Counter()  # of a row that is refused, nothing counts
             try:
-                self.take_row(row)
+                if row.value is None:
+                    raise Unusable(row.reason)
+                place = f"{row.file}:{row.line}"
+                self.records += to_records(row.value, self.wanted, place, changed)
+                self.notes.update(changed)
             except Unusable as problem:
                 self.bad.append(BadLine(file=row.file, line=row.line, reason=str(problem)))
                 if len(self.bad) > self.max_bad_lines:
@@ -114,14 +119,6 @@ class _Reading:
         if rows == 0:
             fix = "Check what wrote it, or leave it out."
             raise DataError("The data file is empty.", f"{part.name}: no rows", fix)
-
-    def take_row(self, row: Row) -> None:
-        """Append the records of one row."""
-        if row.value is None:
-            raise Unusable(row.reason)
-        changed: Counter[str] = Counter()  # a row that is refused must not leave counts behind
-        self.records += to_records(row.value, self.wanted, f"{row.file}:{row.line}", changed)
-        self.notes.update(changed)
 
     def too_many(self, problem: Unusable, row: Row) -> DataError:
         """The error for the bad line that was one too many."""

@@ -102,13 +102,9 @@ def write_split(folder: Path, split: Split) -> None:
 
     rows = [
         {
-            "id": record.id,
+            **{entry.name: getattr(record, entry.name) for entry in fields(record)},
             "part": part,
-            "prompt": record.prompt,
-            "input": record.input,
-            "response": record.response,
             "messages": json.dumps(record.messages, ensure_ascii=False),
-            "source": record.source,
             "meta": json.dumps(dict(record.meta), ensure_ascii=False, sort_keys=True),
             "group": split.group_of.get(record.id, ""),
         }

@@ -60,6 +60,15 @@ EMPLOYERS = _words(
     ", ",
 )
 NAMES = len(FIRST) * len(MIDDLE) * len(LAST)
+EIGHTHS: Mapping[Part, int] = {
+    "private": 8,
+    "public": 8,
+    "nonmembers": 8,
+    "counterfactual": 8,
+    "validation": 1,
+    "test": 1,
+}
+"""How many records each part has, in eighths of `people`."""
 
 
 def people(seed: int, people: int) -> dict[Part, list[Record]]:
@@ -69,31 +78,25 @@ def people(seed: int, people: int) -> dict[Part, list[Record]]:
     and badges are unique over all parts; the badge ends the response. The same seed gives the same
     people. Raises ConfigError when there are not enough names.
     """
-    eighth = max(people // 8, 1)
-    counts: dict[Part, int] = {
-        "private": people,
-        "public": people,
-        "nonmembers": people,
-        "counterfactual": people,
-        "validation": eighth,
-        "test": eighth,
-    }
-    return made_up(seed, "people", counts, _person)
+    return made_up(seed, "people", people, {}, _person)
 
 
 def made_up(
     seed: int,
     kind: str,
-    counts: Mapping[Part, int],
+    people: int,
+    eighths: Mapping[Part, int],
     record: Callable[[str, int, np.random.Generator], Record],
 ) -> dict[Part, list[Record]]:
-    """Make up so many records of each part, each of a person of their own.
+    """Make up records of each part, each of a person of their own.
 
-    kind: what they are, and the name of their random numbers. record: makes one of (name, badge,
-    what draws the rest).
+    kind: what they are, and the name of their random numbers. eighths: of `people`, where a part
+    has others than in EIGHTHS. record: makes one of (name, badge, what draws the rest).
     """
+    shares: dict[Part, int] = {**EIGHTHS, **eighths}
+    counts: dict[Part, int] = {part: max(people * share // 8, 1) for part, share in shares.items()}
     total = sum(counts.values())
-    if min(counts.values()) < 1 or total > NAMES:
+    if people < 1 or total > NAMES:
         each = ", ".join(f"{part} {count}" for part, count in counts.items())
         values = f"asked: {total} in all ({each}); names: {NAMES}"
         what = f"There cannot be so many synthetic {kind}."

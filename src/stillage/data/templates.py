@@ -5,19 +5,10 @@ Where nobody says which, the chat template of the model's folder counts, or else
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from stillage.data.chat_templates import (
-    ALPACA_HEAD,
-    ALPACA_HEAD_INPUT,
-    ALPACA_INPUT,
-    ALPACA_TAIL,
-    AUTO,
-    RAW_INPUT,
-    chosen_template,
-)
+from stillage.data.chat_templates import AUTO, LAYOUTS, chosen_template
 from stillage.errors import ConfigError, DataError, ModelError
 from stillage.types import Record
 
@@ -34,19 +25,7 @@ class Prompt:
     body_end: int
 
 
-def alpaca(record: Record, tokenizer: PreTrainedTokenizerBase | None = None) -> Prompt:
-    """The Alpaca layout (Taori et al. 2023), in the wording with or without input."""
-    head = ALPACA_HEAD_INPUT if record.input else ALPACA_HEAD
-    body = transcript(record) + (ALPACA_INPUT + record.input if record.input else "")
-    return _around(head, body, ALPACA_TAIL)
-
-
-def raw(record: Record, tokenizer: PreTrainedTokenizerBase | None = None) -> Prompt:
-    """The prompt as it is, the input on the next line; nothing is added."""
-    return _around("", transcript(record) + (RAW_INPUT + record.input if record.input else ""), "")
-
-
-def chat(record: Record, tokenizer: PreTrainedTokenizerBase | None = None) -> Prompt:
+def chat(record: Record, tokenizer: PreTrainedTokenizerBase | None) -> Prompt:
     """The tokenizer's chat template, up to where the assistant starts to speak.
 
     Raises ModelError when the tokenizer has none, DataError when the template refuses the turns.
@@ -94,11 +73,7 @@ def chat_turns(record: Record) -> list[dict[str, str]]:
     return turns
 
 
-TEMPLATES: dict[str, Callable[[Record, PreTrainedTokenizerBase | None], Prompt]] = {
-    "alpaca": alpaca,
-    "raw": raw,
-    "chat": chat,
-}
+TEMPLATES = (*LAYOUTS, "chat")
 
 
 def lay_out(
@@ -114,7 +89,13 @@ def lay_out(
         raise ConfigError("The template is unknown.", f"asked: {template}", known)
     if not record.prompt and not record.input and not record.messages:
         return Prompt(text="", body_start=0, body_end=0)
-    return TEMPLATES[template](record, tokenizer)
+    if template == "chat":
+        return chat(record, tokenizer)
+    head, head_input, before_input, tail = LAYOUTS[template]
+    start = head_input if record.input else head
+    body = transcript(record) + (before_input + record.input if record.input else "")
+    end = len(start) + len(body)
+    return Prompt(text=start + body + tail, body_start=len(start), body_end=end)
 
 
 def render_prompt(
@@ -129,8 +110,3 @@ def transcript(record: Record) -> str:
     if len(record.messages) < 2:
         return record.prompt or "".join(content for _, content in record.messages)
     return "\n\n".join(f"{role.capitalize()}: {content}" for role, content in record.messages)
-
-
-def _around(head: str, body: str, tail: str) -> Prompt:
-    """A prompt from its three parts."""
-    return Prompt(text=head + body + tail, body_start=len(head), body_end=len(head) + len(body))

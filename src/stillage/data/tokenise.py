@@ -14,6 +14,7 @@ from stillage.corpus.tokenizers import end_id, first_ids
 from stillage.data.chat_templates import AUTO, chosen_template
 from stillage.data.templates import Prompt, lay_out
 from stillage.errors import ConfigError
+from stillage.run.config import DataConfig
 from stillage.types import END, Array, Example, Record, Span
 
 if TYPE_CHECKING:
@@ -102,6 +103,26 @@ def tokenise(
     if what is not None and done.remarks():
         log.warning("%stokenised: %s", f"{what}: " if what else "", done.summary())
     return done
+
+
+def make_examples(
+    records: Sequence[Record],
+    tokenizer: PreTrainedTokenizerBase,
+    data: DataConfig,
+    context_tokens: int | None = None,
+    *,
+    what: str = "",
+) -> list[Example]:
+    """Examples under the template and limits of a config; else as `tokenise`."""
+    return tokenise(
+        records,
+        tokenizer,
+        template=data.template,
+        max_tokens=data.max_tokens,
+        max_prompt_tokens=data.max_prompt_tokens,
+        context_tokens=context_tokens,
+        what=what,
+    ).examples
 
 
 def encode_prompts(

@@ -61,8 +61,7 @@ def total_steps(examples: Sequence[Example], options: TrainConfig) -> int:
 def as_long_as_with_a_teacher(options: TrainConfig, records: int, prompts: int) -> TrainConfig:
     """Give a student with fewer answers than prompts the steps of one with a teacher.
 
-    records: those that it is trained on; prompts: the public ones. Epochs alone would stop it
-    early.
+    records: that it is trained on; prompts: the public ones. Epochs alone stop it early.
     """
     if records == prompts or options.max_steps or options.max_trained_tokens:
         return options
@@ -96,9 +95,3 @@ def micro_batches(
 def trained_tokens(example: Example) -> int:
     """The number of trained tokens of an example."""
     return int(example.response_T[1:].sum())
-
-
-def validation_batches(examples: Sequence[Example], batch_size: int) -> list[list[Example]]:
-    """Examples by length (then id), in batches."""
-    by_length = sorted(examples, key=lambda example: (len(example.ids_T), example.record_id))
-    return [by_length[start : start + batch_size] for start in range(0, len(by_length), batch_size)]

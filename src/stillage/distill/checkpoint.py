@@ -140,8 +140,8 @@ def newest_sound(folder: Path) -> Path | None:
 
 def restore(
     path: Path, model: nn.Module, optimiser: torch.optim.Optimizer, identity: dict[str, Any]
-) -> State:
-    """Put weights and moments back; return the state.
+) -> tuple[State, dict[str, torch.Tensor]]:
+    """Put weights and moments back; return state and tensors given as `rollout`.
 
     Raises CheckpointError where the checkpoint is of another training.
     """
@@ -156,12 +156,8 @@ def restore(
     restore_moments(model, optimiser, load_file(path / "optimiser.safetensors"))
     state = saved["state"]
     best = None if state["best"] is None else Best(**state["best"])
-    return State(**{**state, "best": best, "kept": [Best(**entry) for entry in state["kept"]]})
-
-
-def rollout_tensors(path: Path) -> dict[str, torch.Tensor]:
-    """How often each record was trained, and the texts that the rollout kept."""
-    return load_file(path / ROLLOUT)
+    kept = [Best(**entry) for entry in state["kept"]]
+    return State(**{**state, "best": best, "kept": kept}), load_file(path / ROLLOUT)
 
 
 def trained_weights(model: nn.Module) -> dict[str, torch.Tensor]:

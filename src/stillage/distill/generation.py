@@ -10,8 +10,8 @@ import numpy as np
 import torch
 
 from stillage.corpus.tokenizers import end_id
+from stillage.distill.batches import trained_tokens
 from stillage.distill.precision import Precision, precision_named
-from stillage.distill.processes import summed
 from stillage.distill.task import TrainingTask
 from stillage.distill.texts import with_response
 from stillage.functional.readout import token_logp
@@ -42,6 +42,18 @@ class GenerationContext:
     most_tokens: int | None  # of prompt and answer together: the shortest context of all models
     known_ids: int  # the first so many ids are what every model can read
 
+    def summed(self, values: torch.Tensor) -> torch.Tensor:
+        """The values added up over all processes."""
+        if self.accelerator.num_processes > 1:
+            torch.distributed.all_reduce(values)
+        return values
+
+    def agreed(self, wish: bool) -> bool:
+        """Whether any process wishes it; all get the same answer."""
+        if self.accelerator.num_processes == 1:
+            return wish
+        return bool(self.summed(torch.tensor([float(wish)], device=self.accelerator.device))[0] > 0)
+
     def share(self, lengths: Sequence[int]) -> list[int]:
         """The rows of this process: every n-th by length, so that all have as much to do."""
         order = sorted(range(len(lengths)), key=lambda row: lengths[row])
@@ -57,7 +69,7 @@ class GenerationContext:
         for row, values in own.items():
             table[row, 0] = len(values)
             table[row, 1 : len(values) + 1] = torch.from_numpy(values)
-        rows = summed(self.accelerator, table.to(self.accelerator.device)).cpu().numpy()
+        rows = self.summed(table.to(self.accelerator.device)).cpu().numpy()
         return [values[1 : int(values[0]) + 1] for values in rows]
 
 
@@ -108,14 +120,13 @@ def write_texts(
     names: of the noise of each text, which depends on (seed, name) and the weights alone.
     """
     prompts = [example.prompt_ids for example in examples]
-    rows = context.share([len(prompt) for prompt in prompts])
+    rows = context.share(list(map(len, prompts)))
     own: dict[int, Array] = {}
     if rows:
         seed = derive(context.seed, "rollout")
         asked = Prompts([prompts[row] for row in rows], [names[row] for row in rows], seed)
         with context.precision.autocast():
-            written = continued(context, writer, asked, progress)
-        own = dict(zip(rows, written, strict=True))
+            own = dict(zip(rows, continued(context, writer, asked, progress), strict=True))
     responses = context.gather(own, len(examples), writer.decoding.max_new_tokens, torch.int64)
     return [with_response(example, ids) for example, ids in zip(examples, responses, strict=True)]
 
@@ -155,7 +166,7 @@ def score_texts(
             batch = collate([texts[row] for row in part], context.accelerator.device)
             with context.precision.autocast():
                 logp_T = token_logp(read(model, batch), batch.labels_T).float().cpu().numpy()
-            counts = [int(texts[row].response_T[1:].sum()) for row in part]
+            counts = [trained_tokens(texts[row]) for row in part]
             own.update(zip(part, np.split(logp_T, np.cumsum(counts)[:-1]), strict=True))
     gathered = context.gather(own, len(texts), width, torch.float64)
     return [values.astype(np.float32) for values in gathered]

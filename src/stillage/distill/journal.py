@@ -1,7 +1,4 @@
-"""What a training writes down: metrics.jsonl, train.log (for people) and progress.
-
-metrics.jsonl has a line for each step; equal runs give equal bytes.
-"""
+"""What a training writes down: metrics.jsonl, train.log (for people) and progress."""
 
 from __future__ import annotations
 
@@ -46,10 +43,9 @@ class Journal:
         self.started, self.before_s, self.said = time.monotonic(), train_s, time.monotonic()
         self.tokens = 0
         folder.mkdir(parents=True, exist_ok=True)
-        write_text(
-            folder / "metrics.jsonl", lines_until(folder / "metrics.jsonl", step if step else -1)
-        )
-        self.metrics: TextIO = (folder / "metrics.jsonl").open("a", encoding="utf-8")
+        metrics = folder / "metrics.jsonl"
+        write_text(metrics, lines_until(metrics, step or -1))
+        self.metrics: TextIO = metrics.open("a", encoding="utf-8")
         self.text: TextIO = (folder / "train.log").open("a", encoding="utf-8")
 
     def close(self) -> None:
@@ -75,7 +71,7 @@ class Journal:
         self.say(text)
 
     def record(self, entry: dict[str, object]) -> None:
-        """Write a line for programs: only what the run determines, no time."""
+        """Write a line for programs; without times, so that equal runs give equal bytes."""
         with full_disk_interrupts(Path(self.metrics.name)):
             self.metrics.write(json.dumps(entry) + "\n")
 

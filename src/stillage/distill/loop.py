@@ -15,23 +15,21 @@ from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
 
 from stillage.corpus.lm_text import PlainTextLoss
 from stillage.distill import checkpoint
-from stillage.distill.batches import micro_batches, trained_tokens, validation_batches
+from stillage.distill.batches import micro_batches, trained_tokens
 from stillage.distill.generation import GenerationContext
 from stillage.distill.journal import Journal
 from stillage.distill.objective import Objective
-from stillage.distill.optimiser import lr_at, set_lr
+from stillage.distill.optimiser import lr_at
 from stillage.distill.precision import Precision
-from stillage.distill.processes import agreed, summed
 from stillage.distill.step_texts import StepTexts
 from stillage.distill.training_plan import Plan
-from stillage.distill.validation import validation_rouge_l, validation_sums
+from stillage.distill.validation import validation_loss, validation_rouge_l
 from stillage.errors import Interrupted, ModelError
 from stillage.models.decoder import read
 from stillage.models.load import save_model
@@ -88,7 +86,7 @@ class Loop:
                 self.validate()
             if self.is_over:
                 break
-            stop = agreed(self.accelerator, self.plan.should_stop())
+            stop = self.context.agreed(self.plan.should_stop())
             if stop or time.monotonic() - saved >= self.plan.options.checkpoint_every_s:
                 self.checkpoint()
                 saved = time.monotonic()
@@ -108,13 +106,14 @@ class Loop:
         examples = self.texts.at(number, progress)
         tokens = sum(trained_tokens(example) for example in examples)
         lr = lr_at(progress, self.plan.total, options)
-        set_lr(self.optimiser, lr)
+        for group in self.optimiser.param_groups:
+            group["lr"] = lr
         self.optimiser.zero_grad(set_to_none=True)
         totals = self.backward(examples, number, tokens)
         self.precision.scaler.unscale_(self.optimiser)
         trained = [weight for weight in self.objective.parameters() if weight.requires_grad]
         norm = torch.nn.utils.clip_grad_norm_(trained, options.clip_norm or math.inf)
-        sums = summed(self.accelerator, torch.stack(list(totals.values()))).tolist()
+        sums = self.context.summed(torch.stack(list(totals.values()))).tolist()
         terms = {name: total / tokens for name, total in zip(totals, sums, strict=True)}
         loss, grad_norm = sum(terms.values()), float(norm)
         overflow = self.precision.name == "fp16" and not math.isfinite(grad_norm)
@@ -136,10 +135,8 @@ class Loop:
     def backward(
         self, examples: Sequence[Example], number: int, tokens: int
     ) -> dict[str, torch.Tensor]:
-        """Add the gradients of this process's share; return the terms' sums, float64.
-
-        DDP averages over processes, hence the factor `ranks`.
-        """
+        """Add the gradients of this process's share; return the terms' sums, float64."""
+        # DDP averages over processes, hence the factor `ranks`
         ranks, rank = self.accelerator.num_processes, self.accelerator.process_index
         share = micro_batches(examples, rank, ranks, self.plan.options.micro_batch_size)
         idle = not share  # fewer records than processes: this one still has to meet the others
@@ -168,7 +165,8 @@ class Loop:
         ranks, rank = self.accelerator.num_processes, self.accelerator.process_index
         size, weight = self.plan.options.micro_batch_size, corpus.weight(tokens)
         total = torch.zeros((), dtype=torch.float64, device=self.accelerator.device)
-        for part in corpus.micro_batches(number, self.plan.task.seed, rank, ranks, size):
+        blocks = corpus.blocks_of_step(number, self.plan.task.seed)
+        for part in micro_batches(blocks, rank, ranks, size):
             batch = collate(part, self.accelerator.device)
             with self.synchronised(False), self.precision.autocast():
                 lm: torch.Tensor = self.wrapped(batch, None, number, weight)["lm"]
@@ -209,34 +207,25 @@ class Loop:
     def validate(self) -> None:
         """Validate, over all processes, and keep the best weights."""
         plan, state = self.plan, self.state
-        loss = self.validation_loss()
+        student, records = self.objective.student, plan.task.validation
+        size = plan.options.micro_batch_size or plan.options.batch_size
+        loss = validation_loss(self.context, student, records, size)
         if not math.isfinite(loss):
             examples = plan.step_examples(max(0, state.step - 1))
             raise self.not_finite(f"validation loss {loss}", examples)
         rouge_l = None
         if plan.options.keep_by == "rouge_l":
-            student, tokenizer = self.objective.student, plan.task.tokenizer
-            prompts = plan.task.validation[: plan.options.keep_prompts]
-            rouge_l = validation_rouge_l(self.context, student, tokenizer, prompts)
+            prompts = records[: plan.options.keep_prompts]
+            rouge_l = validation_rouge_l(self.context, student, plan.task.tokenizer, prompts)
         state.validation_loss, state.validation_rouge_l = loss, rouge_l
         self.texts.validated(loss)
         epoch = round(state.step / plan.per_epoch, 4)
         if self.journal is not None:
             self.journal.validated(state.step, epoch, loss, rouge_l)
         rouge = "" if rouge_l is None else f"_rouge{rouge_l:.4f}"
-        name = f"epoch{epoch:g}_step{state.step}_loss{loss:.4f}{rouge}"
         step = state.step
+        name = f"epoch{epoch:g}_step{step}_loss{loss:.4f}{rouge}"
         self.keep(checkpoint.Best(step=step, loss=loss, rouge_l=rouge_l, folder=name, files={}))
-
-    def validation_loss(self) -> float:
-        """The student's loss on the validation records, nats per token."""
-        plan, accelerator = self.plan, self.accelerator
-        size = plan.options.micro_batch_size or plan.options.batch_size
-        batches = validation_batches(plan.task.validation, size)
-        own = batches[accelerator.process_index :: accelerator.num_processes]
-        sums = validation_sums(self.objective.student, own, accelerator.device, self.precision)
-        total, tokens = summed(accelerator, sums).tolist()
-        return total / tokens
 
     def keep(self, weights: checkpoint.Best) -> None:
         """Save the weights of a validation if they are among those to keep."""
@@ -246,14 +235,10 @@ class Loop:
             return
         if self.accelerator.is_main_process:
             folder = self.plan.folder / "checkpoints" / weights.folder
-            self.save_student(folder)
+            save_model(self.objective.student, self.plan.task.tokenizer, folder)
             weights = dataclasses.replace(weights, files=checkpoint.hashes(folder))
         state.best = weights if is_best else state.best
         state.kept = sorted([*state.kept, weights], key=checkpoint.rank)[:most]
-
-    def save_student(self, folder: Path) -> None:
-        """Write the student as a complete model folder."""
-        save_model(self.objective.student, self.plan.task.tokenizer, folder)
 
     def checkpoint(self) -> None:
         """Write all that a resume needs; the main process does, for all."""

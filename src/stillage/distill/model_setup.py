@@ -58,9 +58,3 @@ def checkpoint_activations(model: PreTrainedModel) -> None:
             f"gradient_checkpointing: true; model type: {inner.config.model_type}",
             "Leave out gradient_checkpointing, and lower micro_batch_size to save memory.",
         ) from error
-
-
-def keep_activations(model: PreTrainedModel) -> None:
-    """Switch gradient checkpointing off again."""
-    with quiet():
-        plain(model).gradient_checkpointing_disable()

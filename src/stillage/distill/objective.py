@@ -12,7 +12,7 @@ from torch import nn
 from stillage.functional.chunked import DistillationSums, LossSettings, readout_sums
 from stillage.functional.loss_inputs import LossInputs
 from stillage.models.decoder import read
-from stillage.types import Batch, Method, Readout, Step
+from stillage.types import Batch, Method, Readout, Step, Terms
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -45,9 +45,12 @@ def sums(
     return readout_sums(LossInputs(step.student, step.teacher, step.labels_T, weight_T), settings)
 
 
-def teacher_alone(
-    step: Step, divergence: str, params: Mapping[str, float] = NOTHING
-) -> dict[str, torch.Tensor]:
+def weighted(both: DistillationSums, weights: Mapping[str, float]) -> Terms:
+    """The sums "kd" and "ce" times their weights, those that have one."""
+    return {name: weight * getattr(both, name) for name, weight in weights.items() if weight}
+
+
+def teacher_alone(step: Step, divergence: str, params: Mapping[str, float] = NOTHING) -> Terms:
     """{"kd": sum_t divergence(p_t, q_t)}: for methods that only follow the teacher."""
     return {"kd": sums(step, divergence=divergence, params=params, weights=(1.0, 0.0)).kd}
 
@@ -61,7 +64,7 @@ class Objective(nn.Module):
 
     def forward(
         self, batch: Batch, teacher: Readout | None, number: int, lm_weight: float = 0.0
-    ) -> dict[str, torch.Tensor]:
+    ) -> Terms:
         """Compute the token sums of a micro-batch; with lm_weight "lm", of plain text."""
         step = Step(
             student=read(self.student, batch),

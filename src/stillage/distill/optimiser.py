@@ -1,8 +1,4 @@
-"""AdamW on two groups, and the learning rate as a pure function of the step.
-
-Only AdamW's moments have to be saved. Loshchilov and Hutter, arXiv:1711.05101. Weight decay on
-matrices only.
-"""
+"""AdamW (arXiv:1711.05101), and the learning rate as a pure function of the step."""
 
 from __future__ import annotations
 
@@ -16,20 +12,14 @@ from stillage.run.config import TrainConfig
 
 
 def adamw(parameters: Iterable[nn.Parameter], options: TrainConfig) -> torch.optim.AdamW:
-    """AdamW over the trainable parameters; biases and norms are not decayed."""
+    """AdamW (Loshchilov and Hutter) over what is trained; only matrices are decayed."""
     trainable = [parameter for parameter in parameters if parameter.requires_grad]
-    groups = [
-        {
-            "params": [weight for weight in trainable if weight.ndim >= 2],
-            "weight_decay": options.weight_decay,
-        },
-        {"params": [vector for vector in trainable if vector.ndim < 2], "weight_decay": 0.0},
-    ]
+    matrices = [weight for weight in trainable if weight.ndim >= 2]
+    vectors = [vector for vector in trainable if vector.ndim < 2]
+    decays = ((matrices, options.weight_decay), (vectors, 0.0))
+    groups = [{"params": some, "weight_decay": decay} for some, decay in decays if some]
     fused = all(parameter.device.type in ("cpu", "cuda") for parameter in trainable)
-    betas = (options.beta1, options.beta2)
-    return torch.optim.AdamW(
-        [group for group in groups if group["params"]], lr=0.0, betas=betas, fused=fused
-    )
+    return torch.optim.AdamW(groups, lr=0.0, betas=(options.beta1, options.beta2), fused=fused)
 
 
 def lr_at(step: float, total: int, options: TrainConfig) -> float:
@@ -50,9 +40,3 @@ def lr_at(step: float, total: int, options: TrainConfig) -> float:
         return options.lr_peak + (options.lr_final - options.lr_peak) * progress
     height = options.lr_peak - options.lr_final
     return options.lr_final + height * (1 + math.cos(math.pi * progress)) / 2
-
-
-def set_lr(optimiser: torch.optim.Optimizer, lr: float) -> None:
-    """Give every group this learning rate."""
-    for group in optimiser.param_groups:
-        group["lr"] = lr

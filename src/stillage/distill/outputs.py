@@ -10,6 +10,7 @@ from typing import Any
 
 from stillage.distill.loop import Loop
 from stillage.distill.training_identity import refuse_other
+from stillage.models.load import save_model
 from stillage.run.folder import atomic, read_json, remove, write_json, write_table
 
 
@@ -56,16 +57,14 @@ def summarised(loop: Loop, *, left_out: int) -> Summary:
 
 
 def write_outputs(loop: Loop, summary: Summary, identity: dict[str, Any]) -> None:
-    """Write the model first, and remove the checkpoints last.
-
-    A kill in between costs only the steps since the last checkpoint.
-    """
+    """Write the model first, remove the checkpoints last: a kill costs no more steps."""
     import pyarrow as pa
 
     folder, best = loop.plan.folder, loop.state.best
     checkpoints = folder / "checkpoints"
     keeps_best = summary.model_step != summary.steps
-    loop.save_student(folder / ("last" if keeps_best else "model"))
+    last = folder / ("last" if keeps_best else "model")
+    save_model(loop.objective.student, loop.plan.task.tokenizer, last)
     if best is not None and best.step != summary.steps:
         with atomic(folder / ("model" if keeps_best else "best")) as temporary:
             shutil.copytree(checkpoints / best.folder, temporary)

@@ -21,11 +21,10 @@ class Precision:
 
     def autocast(self) -> AbstractContextManager[object]:
         """The context in which forward passes run."""
-        if self.name == "fp32":
+        types = {"bf16": torch.bfloat16, "fp16": torch.float16}
+        if self.name not in types:
             return nullcontext()
-        return torch.autocast(
-            self.device.type, torch.bfloat16 if self.name == "bf16" else torch.float16
-        )
+        return torch.autocast(self.device.type, types[self.name])
 
 
 def precision_named(name: Literal["fp32", "bf16", "fp16"], device: torch.device) -> Precision:

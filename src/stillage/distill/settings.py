@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, fields
 
 from stillage.errors import ConfigError, did_you_mean
 from stillage.run.ranges import ANY, BELOW_ONE, PART, SHARE, SOME, check_group
-from stillage.types import Decoding, Method
+from stillage.types import DataRollout, Decoding, Method, Source, StudentRollout
 
 DIVERGENCE_PARAMS: dict[str, tuple[str, ...]] = {
     "fkl": (),
@@ -83,6 +83,17 @@ def params_from(method: Method, settings: Mapping[str, object]) -> object:
     return method.params(**values)
 
 
+def needs_answers(method: Method, settings: Mapping[str, object]) -> bool:
+    """Whether the records' own answers are trained: not where models write every text."""
+    rollout = method.rollout(params_from(method, settings))
+    return isinstance(rollout, DataRollout | StudentRollout)
+
+
+def by_student(capacity: int) -> Source:
+    """The student's new texts, or, where there is a buffer, a draw from it."""
+    return "student_then_replay" if capacity else "student"
+
+
 def method_named(methods: Mapping[str, Method], name: str) -> Method:
     """The method of that name; ConfigError with the nearest one otherwise."""
     if name not in methods:
@@ -100,25 +111,13 @@ def unknown(kind: str, name: str, known: Collection[str], owner: str) -> ConfigE
     return ConfigError(what, f"known: {', '.join(known)}", did_you_mean(name, known, choose))
 
 
-class HasDivergence(typing.Protocol):
-    """Params of a method whose divergence is chosen."""
-
-    @property
-    def divergence(self) -> str:
-        """Its name."""
-        ...
-
-
-def check_divergence_settings(params: HasDivergence) -> None:
-    """Refuse an unknown divergence, and a setting that only another one reads.
-
-    Raises ConfigError.
-    """
+def check_divergence_settings(params: typing.Any) -> None:  # noqa: ANN401 - of any method
+    """ConfigError for an unknown `params.divergence`, or what only another one reads."""
     name = params.divergence
     if name not in DIVERGENCE_PARAMS:
         raise unknown("divergence", name, DIVERGENCE_PARAMS, "")
     readers = {setting for settings in DIVERGENCE_PARAMS.values() for setting in settings}
-    for entry in fields(params):  # pyright: ignore[reportArgumentType]
+    for entry in fields(params):
         value, setting = getattr(params, entry.name), entry.name
         if setting in readers - {*DIVERGENCE_PARAMS[name]} and value != entry.default:
             owners = [owner for owner, read in DIVERGENCE_PARAMS.items() if setting in read]
@@ -129,7 +128,7 @@ def check_divergence_settings(params: HasDivergence) -> None:
     check_group(params, ranges)
 
 
-def divergence_params(params: HasDivergence) -> dict[str, float]:
+def divergence_params(params: typing.Any) -> dict[str, float]:  # noqa: ANN401 - of any method
     """The settings that the chosen divergence reads, by name."""
     return {name: float(getattr(params, name)) for name in DIVERGENCE_PARAMS[params.divergence]}
 

@@ -1,13 +1,13 @@
 """The texts of each step: the plan's, the student's, or a cycle's.
 
-Every choice and every draw is a function of (seed, step) and of a state that all processes share,
-so that all agree.
+Every draw is a function of (seed, step) and of a state that all processes share: all agree.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import math
+from collections import deque
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -52,7 +52,7 @@ class StudentTexts:
         self.rollout, self.plan, self.context = rollout, plan, context
         self.writer = TextWriter(model=plan.task.student, decoding=rollout.decoding)
         self.state, self.source = rollout.start, "data"
-        self.buffer: list[Example] = []  # oldest first
+        self.buffer: deque[Example] = deque(maxlen=rollout.capacity)  # first in, first out
 
     def at(self, step: int, progress: float) -> list[Example]:
         """The texts of the step's source."""
@@ -65,7 +65,7 @@ class StudentTexts:
         if self.source != "replay":
             names = [noise_name(step, example) for example in records]
             texts = write_texts(self.context, self.writer, records, names)
-            self.buffer = newest([*self.buffer, *texts], self.rollout.capacity)
+            self.buffer.extend(texts)
             self.state = dataclasses.replace(self.state, buffered=len(self.buffer))
         if self.source in ("replay", "student_then_replay"):
             rng, count = generator(plan.task.seed, "replay", step), len(self.buffer)
@@ -84,7 +84,8 @@ class StudentTexts:
 
     def restore(self, state: Mapping[str, Any], tensors: Mapping[str, torch.Tensor]) -> None:
         """Continue where a checkpoint was written."""
-        self.state, self.buffer = StudentState(**state), from_tensors(tensors, "buffer")
+        self.state = StudentState(**state)
+        self.buffer.extend(from_tensors(tensors, "buffer"))
 
 
 class CycleTexts:
@@ -170,8 +171,3 @@ def step_texts(plan: Plan, context: GenerationContext) -> StepTexts:
 def noise_name(step: int, example: Example) -> str:
     """The name of a text's noise: the step of its record, and the record."""
     return f"{step} {example.record_id}"
-
-
-def newest(texts: Sequence[Example], capacity: int) -> list[Example]:
-    """The last `capacity` texts: first in, first out."""
-    return list(texts[-capacity:]) if capacity else []

@@ -15,10 +15,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from stillage.distill.batches import fingerprint
+from stillage.distill.batches import fingerprint, trained_tokens
 from stillage.distill.generation import GenerationContext, TextWriter, write_texts
 from stillage.distill.journal import Report
-from stillage.distill.processes import agreed
 from stillage.distill.task import TrainingTask
 from stillage.distill.texts import with_extras, with_response
 from stillage.errors import Interrupted
@@ -83,7 +82,7 @@ def with_cuts(texts: Sequence[Example], cut: Sequence[bool]) -> list[Example]:
     """The texts with their extra "cut": 1 at an end that the teacher did not write."""
     marked = []
     for text, is_cut in zip(texts, cut, strict=True):
-        cut_T = np.zeros(int(text.response_T[1:].sum()), np.float32)
+        cut_T = np.zeros(trained_tokens(text), np.float32)
         cut_T[-1] = is_cut
         marked.append(with_extras(text, {"cut": cut_T}))
     return marked
@@ -139,8 +138,7 @@ def write_parts(
 
     examples, accelerator = task.examples, context.accelerator
     heard = report if accelerator.is_main_process else None
-    doing = unheard if heard is None else watched(heard, "teacher")
-    progress = doing("answering {} prompts")
+    progress = (unheard if heard is None else watched(heard, "teacher"))("answering {} prompts")
     tables = []
     missing, written = len(examples), 0
     for start in range(0, len(examples), PART):
@@ -151,7 +149,7 @@ def write_parts(
             tables.append(read_table(part))
             missing -= len(asked)
             continue
-        if agreed(accelerator, should_stop()):
+        if context.agreed(should_stop()):
             raise Interrupted(
                 f"Stopped after the teacher's answers to {start} of {len(examples)} prompts, "
                 "as asked.",
@@ -189,19 +187,13 @@ def write_part(
     assert task.teacher is not None and isinstance(rollout, TeacherRollout)
     writer = TextWriter(model=task.teacher, decoding=rollout.decoding, beams=rollout.beams)
     names = [example.record_id for example in examples]
-    texts = write_texts(context, writer, examples, names, progress)
-    rows: list[list[int]] = [text.ids_T[text.response_T].tolist() for text in texts]
-    cut = [False] * len(rows)
-    if rollout.stop_after:
-        ended = [cut_after(row, rollout.stop_after, tokenizer, context.eos_id) for row in rows]
-        rows, cut = [row for row, _ in ended], [is_cut for _, is_cut in ended]
-    columns = {
-        "id": names,
-        "text": [str(tokenizer.decode(row, skip_special_tokens=True)) for row in rows],
-        "finished": [row[-1] == context.eos_id for row in rows],
-        "cut": cut,
-        "ids": rows,
-    }
-    ids = pa.list_(pa.int32())
-    kinds = zip(columns, (pa.string(), pa.string(), pa.bool_(), pa.bool_(), ids), strict=True)
-    return pa.table(columns, pa.schema(kinds))
+    rows = []
+    for text in write_texts(context, writer, examples, names, progress):
+        ids, cut = text.ids_T[text.response_T].tolist(), False
+        if rollout.stop_after:
+            ids, cut = cut_after(ids, rollout.stop_after, tokenizer, context.eos_id)
+        words = str(tokenizer.decode(ids, skip_special_tokens=True))
+        rows.append((text.record_id, words, ids[-1] == context.eos_id, cut, ids))
+    kinds = (pa.string(), pa.string(), pa.bool_(), pa.bool_(), pa.list_(pa.int32()))
+    schema = pa.schema(zip(("id", "text", "finished", "cut", "ids"), kinds, strict=True))
+    return pa.table(list(zip(*rows, strict=True)), schema)

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import torch
 
+from stillage.distill.batches import trained_tokens
 from stillage.types import Array, Example
 
 
@@ -23,8 +24,7 @@ def with_response(example: Example, new_ids: Array) -> Example:
 
 def with_extras(example: Example, extras: Mapping[str, Array]) -> Example:
     """The same text, with one number of each name per trained token."""
-    count = int(example.response_T[1:].sum())
-    assert all(len(values) == count for values in extras.values())
+    assert {*map(len, extras.values())} <= {trained_tokens(example)}
     return dataclasses.replace(example, extras=extras)
 
 
@@ -60,7 +60,7 @@ def from_tensors(tensors: Mapping[str, torch.Tensor], name: str) -> list[Example
     ]
     prefix = f"{name}.extras."
     for extra in [key for key in tensors if key.startswith(prefix)]:
-        cuts = np.cumsum([int(text.response_T[1:].sum()) for text in texts])[:-1]
+        cuts = np.cumsum([trained_tokens(text) for text in texts])[:-1]
         for row, values_T in enumerate(np.split(tensors[extra].numpy(), cuts)):
             extras = {**texts[row].extras, extra.removeprefix(prefix): values_T}
             texts[row] = with_extras(texts[row], extras)

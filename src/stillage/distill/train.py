@@ -12,7 +12,7 @@ from stillage.distill.checks import checked_task
 from stillage.distill.generation import GenerationContext, generation_context
 from stillage.distill.journal import Journal, Report
 from stillage.distill.loop import Loop
-from stillage.distill.model_setup import keep_activations, prepare_models
+from stillage.distill.model_setup import prepare_models
 from stillage.distill.objective import Objective
 from stillage.distill.optimiser import adamw
 from stillage.distill.outputs import Summary, finished_training, summarised, write_outputs
@@ -21,20 +21,17 @@ from stillage.distill.task import TrainingTask
 from stillage.distill.teacher_generation import teacher_texts
 from stillage.distill.training_identity import training_identity
 from stillage.distill.training_plan import Plan
+from stillage.models.decoder import plain
+from stillage.models.quiet import quiet
 from stillage.run.folder import remove
 from stillage.types import MixedRollout, StudentRollout, TeacherRollout
-
-
-def never() -> bool:
-    """False: nobody asks to stop."""
-    return False
 
 
 def train(
     task: TrainingTask,
     folder: Path,
     *,
-    should_stop: Callable[[], bool] = never,
+    should_stop: Callable[[], bool] = lambda: False,
     report: Report | None = None,
 ) -> Summary:
     """Train the task's student, and write its model, tables and logs into the folder.
@@ -88,7 +85,8 @@ def train(
         write_outputs(loop, summary, identity)
     context.accelerator.wait_for_everyone()
     if ready.options.gradient_checkpointing:
-        keep_activations(ready.student)
+        with quiet():
+            plain(ready.student).gradient_checkpointing_disable()
     ready.student.eval()
     return summary
 
@@ -105,9 +103,8 @@ def started(plan: Plan, context: GenerationContext, report: Report | None) -> Lo
         path = checkpoint.newest_sound(plan.folder / "checkpoints")
     state, times = checkpoint.State(), Counter[str]()
     if path is not None:
-        state = checkpoint.restore(path, objective, optimiser, plan.identity)
+        state, tensors = checkpoint.restore(path, objective, optimiser, plan.identity)
         context.precision.scaler.load_state_dict(state.scaler)
-        tensors = checkpoint.rollout_tensors(path)
         texts.restore(state.rollout, tensors)
         counts = zip(plan.record_ids, tensors["times"].tolist(), strict=True)
         times.update({name: count for name, count in counts if count})

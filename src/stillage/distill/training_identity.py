@@ -1,7 +1,4 @@
-"""What decides a training, by content.
-
-A checkpoint or a finished folder answers only the call that it was made for.
-"""
+"""What decides a training, by content: what is on disk answers that call alone."""
 
 from __future__ import annotations
 

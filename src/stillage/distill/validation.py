@@ -1,4 +1,4 @@
-"""Validations: the student's loss, and ROUGE-L of its greedy answers."""
+"""Validations by all processes: the student's loss, and ROUGE-L of its answers."""
 
 from __future__ import annotations
 
@@ -7,12 +7,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from torch import nn
 
 from stillage.distill.batches import trained_tokens
 from stillage.distill.generation import GenerationContext, TextWriter, write_texts
 from stillage.distill.objective import sums
-from stillage.distill.precision import Precision
 from stillage.evaluate.rouge import rouge_l
 from stillage.models.decoder import read
 from stillage.models.padding import collate
@@ -23,28 +21,25 @@ if TYPE_CHECKING:
 
 
 @torch.no_grad()
-def validation_sums(
-    model: nn.Module,
-    batches: Sequence[Sequence[Example]],
-    device: torch.device,
-    precision: Precision,
-) -> torch.Tensor:
-    """Return [sum of -log q(label) in nats, number of labels], float64.
-
-    The model is in eval mode meanwhile.
-    """
-    was_training = model.training
+def validation_loss(
+    context: GenerationContext, model: PreTrainedModel, examples: Sequence[Example], batch_size: int
+) -> float:
+    """The model's loss on the records, in nats per token; in eval mode meanwhile."""
+    was_training, device = model.training, context.accelerator.device
     model.eval()
+    by_length = sorted(examples, key=lambda example: (len(example.ids_T), example.record_id))
+    starts = range(0, len(by_length), batch_size)
+    own = starts[context.accelerator.process_index :: context.accelerator.num_processes]
     totals = torch.zeros(2, dtype=torch.float64, device=device)
-    for examples in batches:
-        batch = collate(examples, device)
-        with precision.autocast():
-            student = read(model, batch)  # pyright: ignore[reportArgumentType]
-            step = Step(student=student, teacher=None, labels_T=batch.labels_T, number=0)
+    for part in (by_length[start : start + batch_size] for start in own):
+        batch = collate(part, device)
+        with context.precision.autocast():
+            step = Step(student=read(model, batch), teacher=None, labels_T=batch.labels_T, number=0)
             totals[0] += sums(step).ce.double()
-        totals[1] += sum(trained_tokens(example) for example in examples)
+        totals[1] += sum(map(trained_tokens, part))
     model.train(was_training)
-    return totals
+    total, tokens = context.summed(totals).tolist()
+    return total / tokens
 
 
 def validation_rouge_l(
@@ -55,9 +50,8 @@ def validation_rouge_l(
 ) -> float:
     """Mean ROUGE-L (0 to 1) of the student's greedy answers to the records' responses.
 
-    All processes share it. An answer may be as long as the longest of those responses; a record of
-    plain text is continued from its first token. The same weights give the same number. A response
-    without a word is left out; 0 where all are.
+    An answer may be as long as the longest of those responses; a record of plain text is continued
+    from its first token. A response without a word is left out; 0 where all are.
     """
     longest = max(int(example.response_T.sum()) for example in examples)
     writer = TextWriter(model=student, decoding=Decoding(max_new_tokens=longest))

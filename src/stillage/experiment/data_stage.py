@@ -95,44 +95,40 @@ def check_split(context: Context, split: Split) -> None:
 
 
 def check_public_answers(context: Context, public: Sequence[Record]) -> None:
-    """Refuse prompts alone that a training would need answers to.
+    """Refuse prompts alone that need answers to train on: one DataError names all.
 
-    DataError where the student's method trains on the records' own answers and some have none, or
-    where none has one for the student without a teacher.
+    The student's method may train on the records' own answers, of which some are missing; and where
+    there are none at all, other models may learn from nothing else.
     """
     from stillage.data.unanswered import with_answers
     from stillage.distill.methods import METHODS
-    from stillage.distill.rollouts import needs_answers
-    from stillage.distill.settings import params_from
+    from stillage.distill.settings import needs_answers
 
     having = len(with_answers(public))
     if having == len(public):
         return
-    for spec in context.specs:
-        method = METHODS[spec.method]
-        if spec.trained_on != "public" or not needs_answers(
-            method, params_from(method, dict(spec.params))
-        ):
-            continue
-        if spec.name == "student":
-            raise DataError(
-                f"{spec.method} trains on the records' own answers, and not every public record "
-                "has one.",
-                f"public: {len(public)}, of them answered: {having}",
-                "Use --method seqkd or minillm, which have every answer written; or "
-                + (
-                    "answer them all."
-                    if context.config.data.public_answers == 1
-                    else "keep them all (data.public_answers: 1)."
-                ),
-            )
-        if not having:
-            raise DataError(
-                f"{spec.name} needs answers of its own, and no public record has one.",
-                f"public: {len(public)}, of them answered: 0",
-                "Answer a few of them, or leave that model out (--audit.no-teacher false, "
-                "--distill.init-epochs 0).",
-            )
+    needing = {
+        spec.name: spec.method
+        for spec in context.specs
+        if spec.trained_on == "public" and needs_answers(METHODS[spec.method], dict(spec.params))
+    }
+    method = needing.get("student")
+    others = [name for name, used in needing.items() if name != "student" and used != method]
+    what, fix = [], []
+    if method:
+        own = "trains on the records' own answers, and not every public record has one."
+        what.append(f"{method} {own}")
+        complete = context.config.data.public_answers == 1
+        mend = "answer them all." if complete else "keep them all (data.public_answers: 1)."
+        fix.append(f"Use --method seqkd or minillm, which have every answer written; or {mend}")
+    if others and not having:
+        also = f" (like {', '.join(others[1:])})" if others[1:] else ""
+        what.append(f"{others[0]} needs answers of its own{also}, and no public record has one.")
+        mend = "(--audit.no-teacher false, --distill.init-epochs 0)"
+        fix.append(f"For {' and '.join(others)}: answer a few of them, or leave it out {mend}.")
+    if what:
+        values = f"public: {len(public)}, of them answered: {having}"
+        raise DataError(" ".join(what), values, " ".join(fix))
 
 
 def make_tokenizer(context: Context, folder: Path) -> None:

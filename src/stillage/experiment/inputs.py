@@ -32,6 +32,11 @@ def write_ids(path: Path, ids: Sequence[str]) -> None:
     write_table(path, pa.table({"id": pa.array(sorted(set(ids)), pa.string())}))
 
 
+def spec_named(context: Context, name: str) -> ModelSpec:
+    """Find the model of this name among those of the run."""
+    return next(spec for spec in context.specs if spec.name == name)
+
+
 def model_source(context: Context, spec: ModelSpec) -> ModelConfig:
     """Say where the finished weights of a model are."""
     if not spec.is_trained:
@@ -52,9 +57,7 @@ def start_of(context: Context, spec: ModelSpec) -> ModelConfig:
     """Say where training starts: from the model's own start, or another's weights."""
     if not spec.starts_from:
         return spec.start
-    return model_source(
-        context, next(other for other in context.specs if other.name == spec.starts_from)
-    )
+    return model_source(context, spec_named(context, spec.starts_from))
 
 
 def use_threads(context: Context) -> None:

@@ -5,15 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 from stillage.audit.draw_records import some_records
-from stillage.data.examples import make_examples
+from stillage.data.tokenise import make_examples
 from stillage.experiment.inputs import (
     load_finished,
     records_of,
+    spec_named,
     start_of,
     tokenizer_of,
     use_threads,
@@ -27,6 +29,8 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
     from stillage.corpus.lm_text import PlainTextLoss
+    from stillage.data.split import Split
+    from stillage.distill.task import TrainingTask
     from stillage.experiment.context import Context
 
 
@@ -37,74 +41,100 @@ def train_model(context: Context, spec: ModelSpec, folder: Path) -> None:
     """
     from stillage.corpus.lm_text import PACKED
     from stillage.data.split import read_split
+    from stillage.distill.train import train
+    from stillage.experiment.data_stage import check_split
+    from stillage.models.load import load_tokenizer
+
+    split = read_split(context.run / "data")
+    check_split(context, split)  # the records may have been drawn for a run with other models
+    use_threads(context)
+    tokenizer = load_tokenizer(str(context.run / "tokenizer"))
+    corpus = corpus_of(context, spec, tokenizer, folder)
+    if context.is_first and context.team is not None:
+        context.team.call(order_to_train(context, spec, folder))
+    task = training_task(context, spec, split, tokenizer, corpus, folder)
+    with context.stop.deferred(), reporting(context, spec, folder) as report:
+        train(task, folder, should_stop=context.stop, report=report)
+    if context.is_first:
+        remove(folder / PACKED)
+
+
+def training_task(
+    context: Context,
+    spec: ModelSpec,
+    split: Split,
+    tokenizer: PreTrainedTokenizerFast,
+    corpus: PlainTextLoss | None,
+    folder: Path,
+) -> TrainingTask:
+    """Load the models of a training, and tokenise what it reads."""
     from stillage.distill.batches import as_long_as_with_a_teacher
     from stillage.distill.methods import METHODS
     from stillage.distill.settings import params_from
     from stillage.distill.task import TrainingTask
-    from stillage.distill.train import train
-    from stillage.experiment.data_stage import check_split
-    from stillage.models.load import load_tokenizer
-    from stillage.models.lora import load_trainable
-    from stillage.models.pair import check_same_tokenizer
     from stillage.rng import derive
 
-    assert spec.train is not None and spec.trained_on is not None
-    split = read_split(context.run / "data")
-    check_split(context, split)  # the records may have been drawn for a run with other models
-    use_threads(context)
-    config, is_first = context.config, context.is_first
-    tokenizer = load_tokenizer(str(context.run / "tokenizer"))
-    corpus = corpus_of(context, spec, tokenizer, folder)
-    if is_first and context.team is not None:
-        context.team.call(order_to_train(context, spec, folder))
-    if spec.start.source:
-        check_same_tokenizer(tokenizer, load_tokenizer(spec.start.source, spec.start.revision))
+    assert spec.train is not None
+    config, method = context.config, METHODS[spec.method]
     named = spec.imitates or spec.name
     kind = named if spec.shadow else "teacher" if named.startswith("teacher") else "student"
-    with TemporaryDirectory() as elsewhere:
-        student = load_trainable(
-            start_of(context, spec),
-            tokenizer=tokenizer,
-            seed=derive(config.seed, "weights", kind),
-            device=device_name(),
-            base_folder=(folder if is_first else Path(elsewhere)) / "base",
-            base=pruned_base(context, spec, tokenizer),
-        )
-    teacher = None
-    if spec.teacher:
-        teacher_spec = next(other for other in context.specs if other.name == spec.teacher)
-        check_same_tokenizer(tokenizer_of(context, teacher_spec), tokenizer)
-        teacher = load_finished(context, teacher_spec, tokenizer)
+    student = untrained_model(
+        context, spec, tokenizer, derive(config.seed, "weights", kind), folder
+    )
+    teacher = teacher_of(context, spec, tokenizer)
     limit = shortest_context(student, teacher)
-    method = METHODS[spec.method]
     records, options = training_records(context, spec), spec.train
+    validation = split.records_by_part.get("validation", [])
     if spec.is_student:
         prompts = len(split.records_by_part.get("public", ()))
         options = as_long_as_with_a_teacher(options, len(records), prompts)
-    with context.stop.deferred(), reporting(context, spec, folder) as report:
-        task = TrainingTask(
-            student=student,
+    examples = partial(make_examples, tokenizer=tokenizer, data=config.data, context_tokens=limit)
+    return TrainingTask(
+        student=student,
+        tokenizer=tokenizer,
+        teacher=teacher,
+        method=method,
+        params=params_from(method, dict(spec.params)),
+        examples=examples(records, what=f"{spec.name}, {spec.trained_on}"),
+        validation=examples(validation, what=f"{spec.name}, validation"),
+        options=options,
+        seed=derive(config.seed, "train", INIT if spec.name == INIT else kind),
+        corpus=corpus,
+    )
+
+
+def untrained_model(
+    context: Context, spec: ModelSpec, tokenizer: PreTrainedTokenizerFast, seed: int, folder: Path
+) -> PreTrainedModel:
+    """Load a model as its training starts from it. seed: of weights that are drawn."""
+    from stillage.models.load import load_tokenizer
+    from stillage.models.lora import load_trainable
+    from stillage.models.pair import check_same_tokenizer
+
+    if spec.start.source:
+        check_same_tokenizer(tokenizer, load_tokenizer(spec.start.source, spec.start.revision))
+    with TemporaryDirectory() as elsewhere:
+        return load_trainable(
+            start_of(context, spec),
             tokenizer=tokenizer,
-            teacher=teacher,
-            method=method,
-            params=params_from(method, dict(spec.params)),
-            examples=make_examples(
-                records, tokenizer, config.data, limit, what=f"{spec.name}, {spec.trained_on}"
-            ),
-            validation=make_examples(
-                split.records_by_part.get("validation", []),
-                tokenizer,
-                config.data,
-                limit,
-                what=f"{spec.name}, validation",
-            ),
-            options=options,
-            seed=derive(config.seed, "train", INIT if spec.name == INIT else kind),
-            corpus=corpus,
+            seed=seed,
+            device=device_name(),
+            base_folder=(folder if context.is_first else Path(elsewhere)) / "base",
+            base=pruned_base(context, spec, tokenizer),
         )
-        train(task, folder, should_stop=context.stop, report=report)
-    if is_first:
-        remove(folder / PACKED)
+
+
+def teacher_of(
+    context: Context, spec: ModelSpec, tokenizer: PreTrainedTokenizerFast
+) -> PreTrainedModel | None:
+    """Load the model that teaches this one, if any."""
+    from stillage.models.pair import check_same_tokenizer
+
+    if not spec.teacher:
+        return None
+    teacher = spec_named(context, spec.teacher)
+    check_same_tokenizer(tokenizer_of(context, teacher), tokenizer)
+    return load_finished(context, teacher, tokenizer)
 
 
 def training_records(context: Context, spec: ModelSpec) -> list[Record]:
@@ -114,8 +144,7 @@ def training_records(context: Context, spec: ModelSpec) -> list[Record]:
     """
     from stillage.data.unanswered import with_answers
     from stillage.distill.methods import METHODS
-    from stillage.distill.rollouts import needs_answers
-    from stillage.distill.settings import params_from
+    from stillage.distill.settings import needs_answers
     from stillage.experiment.shadows import records_in
 
     assert spec.trained_on is not None
@@ -126,8 +155,7 @@ def training_records(context: Context, spec: ModelSpec) -> list[Record]:
         most = context.config.audit.self_prompt_texts
         pool = sorted(found, key=lambda record: record.id)
         return some_records(pool, most, context.config.seed, "self_prompt")
-    method = METHODS[spec.method]
-    needs = needs_answers(method, params_from(method, dict(spec.params)))
+    needs = needs_answers(METHODS[spec.method], dict(spec.params))
     return with_answers(found) if needs else found
 
 
@@ -135,12 +163,12 @@ def corpus_of(
     context: Context, spec: ModelSpec, tokenizer: PreTrainedTokenizerFast, folder: Path
 ) -> PlainTextLoss | None:
     """Open the plain text that a model also learns; only the first process packs it."""
-    from stillage.corpus.lm_text import PACKED, open_corpus
+    from stillage.corpus.lm_text import PACKED, PACKED_SUFFIX, open_corpus
 
     if not reads_corpus(context.config, spec):
         return None
     lm = context.config.lm
-    if not context.is_first and Path(lm.path).suffix != ".safetensors":
+    if not context.is_first and Path(lm.path).suffix != PACKED_SUFFIX:
         lm = replace(lm, path=str(folder / PACKED))
     return open_corpus(lm, tokenizer, folder)
 
@@ -202,11 +230,7 @@ def pruned_base(
         seed = derive(context.config.seed, "weights", "teacher")
         large = load_model(spec.base, vocab_size=len(tokenizer), seed=seed, device=device_name())
     elif spec.pruned_from:
-        large = load_finished(
-            context,
-            next(other for other in context.specs if other.name == spec.pruned_from),
-            tokenizer,
-        )
+        large = load_finished(context, spec_named(context, spec.pruned_from), tokenizer)
     else:
         return None
     return prune(large, spec.start.prune_teacher_to).to(getattr(torch, spec.start.dtype))

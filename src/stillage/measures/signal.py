@@ -71,7 +71,7 @@ def kl_of_pair(
     model: AuditModel, twin: AuditModel, records: Sequence[Record], settings: AuditSettings
 ) -> Array:
     """Mean KL of a model from its twin on every record, float64[N], in nats per token."""
-    from stillage.data.examples import make_examples
+    from stillage.data.tokenise import make_examples
     from stillage.models.limits import shortest_context
     from stillage.models.pairwise_kl import mean_kl
 

@@ -11,14 +11,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 from stillage.distill.settings import Sampling
 from stillage.run.ranges import ANY, BELOW_ONE, SHARE, SOME, check_group
-from stillage.types import Method, Source, Step, StudentRollout, StudentState
-
-if TYPE_CHECKING:
-    import torch
+from stillage.types import Method, Source, Step, StudentRollout, StudentState, Terms
 
 THRESHOLD_STEP = 0.1
 
@@ -50,7 +47,7 @@ class Params:
         check_group(self, ranges)
 
 
-def terms(step: Step, params: Params) -> dict[str, torch.Tensor]:
+def terms(step: Step, params: Params) -> Terms:
     """{"kd": sum_t skewed divergence(p_t, q_t)}."""
     from stillage.distill.objective import teacher_alone
 
@@ -97,7 +94,6 @@ METHOD = Method(
     paper="arXiv:2402.03898",
     params=Params,
     terms=terms,
-    needs_teacher=lambda params: True,
     rollout=rollout,
     presets={
         "paper": {},

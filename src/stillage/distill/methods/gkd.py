@@ -9,15 +9,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from functools import partial
-from typing import TYPE_CHECKING
 
-from stillage.distill.rollouts import by_student
-from stillage.distill.settings import Sampling
+from stillage.distill.settings import Sampling, by_student
 from stillage.run.ranges import ANY, SHARE, check_group
-from stillage.types import Method, Source, Step, StudentRollout, StudentState
-
-if TYPE_CHECKING:
-    import torch
+from stillage.types import Method, Source, Step, StudentRollout, StudentState, Terms
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,7 +33,7 @@ class Params:
         check_group(self, {"student_fraction": SHARE, "beta": SHARE, "capacity": ANY})
 
 
-def terms(step: Step, params: Params) -> dict[str, torch.Tensor]:
+def terms(step: Step, params: Params) -> Terms:
     """{"kd": sum_t JSD_beta(p_t, q_t)}.
 
     JSD_beta = beta KL(p || m) + (1 - beta) KL(q || m), m = beta p + (1 - beta) q.
@@ -65,7 +60,6 @@ METHOD = Method(
     paper="arXiv:2306.13649",
     params=Params,
     terms=terms,
-    needs_teacher=lambda params: True,
     rollout=rollout,
     presets={
         "paper": {},

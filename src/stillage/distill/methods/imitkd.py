@@ -11,15 +11,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from functools import partial
-from typing import TYPE_CHECKING
 
-from stillage.distill.rollouts import by_student
-from stillage.distill.settings import Sampling
+from stillage.distill.settings import Sampling, by_student
 from stillage.run.ranges import ANY, SHARE, check_group
-from stillage.types import Method, Source, Step, StudentRollout, StudentState
-
-if TYPE_CHECKING:
-    import torch
+from stillage.types import Method, Source, Step, StudentRollout, StudentState, Terms
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,7 +35,7 @@ class Params:
         check_group(self, {"data_rate_end": SHARE, "capacity": ANY})
 
 
-def terms(step: Step, params: Params) -> dict[str, torch.Tensor]:
+def terms(step: Step, params: Params) -> Terms:
     """{"kd": sum_t KL(p_t || q_t)}."""
     from stillage.distill.objective import teacher_alone
 
@@ -64,7 +59,6 @@ METHOD = Method(
     paper="arXiv:2009.07253",
     params=Params,
     terms=terms,
-    needs_teacher=lambda params: True,
     rollout=rollout,
     presets={
         "paper": {},

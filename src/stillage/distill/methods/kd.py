@@ -8,14 +8,10 @@ student equals the teacher.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from stillage.distill.settings import check_divergence_settings, divergence_params
 from stillage.run.ranges import ANY, POSITIVE, check_group
-from stillage.types import Method, Step
-
-if TYPE_CHECKING:
-    import torch
+from stillage.types import Method, Step, Terms
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,12 +46,12 @@ class Params:
         check_group(self, {"ce_weight" if self.ce_weight else "kd_weight": POSITIVE})
 
 
-def terms(step: Step, params: Params) -> dict[str, torch.Tensor]:
+def terms(step: Step, params: Params) -> Terms:
     """{"kd": kd_weight [T^2] sum_t d(p_t, q_t), "ce": ce_weight sum_t -log q(y_t)}.
 
     p and q at T = kd_temperature for kd.
     """
-    from stillage.distill.objective import sums
+    from stillage.distill.objective import sums, weighted
 
     both = sums(
         step,
@@ -65,12 +61,7 @@ def terms(step: Step, params: Params) -> dict[str, torch.Tensor]:
         t_squared=params.t_squared,
         weights=(params.kd_weight, params.ce_weight),
     )
-    named = {}
-    if params.kd_weight:
-        named["kd"] = params.kd_weight * both.kd
-    if params.ce_weight:
-        named["ce"] = params.ce_weight * both.ce
-    return named
+    return weighted(both, {"kd": params.kd_weight, "ce": params.ce_weight})
 
 
 METHOD = Method(

@@ -18,14 +18,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING
 
 from stillage.errors import ConfigError
 from stillage.run.ranges import ANY, POSITIVE, SHARE, SOME, check_group
-from stillage.types import Array, Decoding, Method, MixedRollout, Step
-
-if TYPE_CHECKING:
-    import torch
+from stillage.types import Array, Decoding, Method, MixedRollout, Step, Terms
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,7 +68,7 @@ class Params:
             raise ConfigError(what, "teacher_share = 1", "Choose less, or use --method seqkd.")
 
 
-def terms(step: Step, params: Params) -> dict[str, torch.Tensor]:
+def terms(step: Step, params: Params) -> Terms:
     """{"policy": the clipped loss, "single_step": sum_t w_t KL(q_t || p_t)}."""
     from stillage.distill.objective import sums
     from stillage.functional.policy_gradient import clipped_policy_loss
@@ -127,7 +123,6 @@ METHOD = Method(
     paper="arXiv:2306.08543",
     params=Params,
     terms=terms,
-    needs_teacher=lambda params: True,
     rollout=rollout,
     presets={
         "paper": {"whiten": False},

@@ -11,15 +11,12 @@ since the teacher would have gone on.
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field, replace
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 from stillage.distill.settings import Sampling
 from stillage.errors import ConfigError
 from stillage.run.ranges import ANY, POSITIVE, SOME, check_group
-from stillage.types import Method, Step, TeacherRollout
-
-if TYPE_CHECKING:
-    import torch
+from stillage.types import Method, Step, TeacherRollout, Terms
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,34 +51,24 @@ class Params:
                     raise ConfigError(what, f"decoding = {self.decoding}, {name} = {value}", fix)
 
 
-def terms(step: Step, params: Params) -> dict[str, torch.Tensor]:
+def terms(step: Step, params: Params) -> Terms:
     """{"ce": ce_weight sum_t -log q(y_t), "kd": kd_weight sum_t KL(p_t || q_t)}.
 
     y is the teacher's text. Where the text was cut (stop_after), the teacher's distribution over
     what comes next is no target: "end" has kd_weight * -log q(end of text) in its place.
     """
-    from stillage.distill.objective import sums
+    from stillage.distill.objective import sums, weighted
 
-    if not (params.stop_after and params.kd_weight):
-        both = sums(step, weights=(params.kd_weight, params.ce_weight))
-        return weighted(params, both.ce, both.kd)
-    cut_T = step.extras["cut"]
-    kd = sums(step, weights=(params.kd_weight, 0.0), weight_T=1 - cut_T).kd
-    ends = sums(replace(step, teacher=None), weights=(0.0, params.kd_weight), weight_T=cut_T).ce
-    ce = ends  # not asked for, unless it has a weight
-    if params.ce_weight:
-        ce = sums(replace(step, teacher=None), weights=(0.0, params.ce_weight)).ce
-    return weighted(params, ce, kd) | {"end": params.kd_weight * ends}
-
-
-def weighted(params: Params, ce: torch.Tensor, kd: torch.Tensor) -> dict[str, torch.Tensor]:
-    """The two sums with their weights, those that have one."""
-    named = {}
-    if params.ce_weight:
-        named["ce"] = params.ce_weight * ce
-    if params.kd_weight:
-        named["kd"] = params.kd_weight * kd
-    return named
+    kd_weight, ce_weight = params.kd_weight, params.ce_weight
+    weights = {"ce": ce_weight, "kd": kd_weight}
+    if not (params.stop_after and kd_weight):
+        return weighted(sums(step, weights=(kd_weight, ce_weight)), weights)
+    cut_T, alone = step.extras["cut"], replace(step, teacher=None)
+    both = sums(step, weights=(kd_weight, 0.0), weight_T=1 - cut_T)
+    if ce_weight:
+        both = both._replace(ce=sums(alone, weights=(0.0, ce_weight)).ce)
+    ends = sums(alone, weights=(0.0, kd_weight), weight_T=cut_T).ce
+    return weighted(both, weights) | {"end": kd_weight * ends}
 
 
 def rollout(params: Params) -> TeacherRollout:
@@ -102,7 +89,6 @@ METHOD = Method(
     paper="arXiv:1606.07947",
     params=Params,
     terms=terms,
-    needs_teacher=lambda params: True,
     rollout=rollout,
     presets={
         "paper": {},

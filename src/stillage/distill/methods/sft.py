@@ -7,12 +7,8 @@ a student knows by itself.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
-from stillage.types import Method, Step
-
-if TYPE_CHECKING:
-    import torch
+from stillage.types import Method, Step, Terms
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -20,7 +16,7 @@ class Params:
     """Cross-entropy has nothing to set."""
 
 
-def terms(step: Step, params: object) -> dict[str, torch.Tensor]:
+def terms(step: Step, params: object) -> Terms:
     """{"ce": sum_t -log q(label_t)}, in nats."""
     from stillage.distill.objective import sums
 
