@@ -8,7 +8,8 @@ import pytest
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 from stillage.errors import DataError, ModelError
-from stillage.models.pair import check_context, check_same_tokenizer, context_of
+from stillage.models.limits import context_of
+from stillage.models.pair import check_context, check_same_tokenizer
 
 Make = Callable[..., PreTrainedTokenizerFast]
 

@@ -270,7 +270,7 @@ def prefixed(
     all records.
     """
     from stillage.corpus.tokenizers import first_ids
-    from stillage.models.pair import context_of
+    from stillage.models.limits import context_of
 
     prefix, start, context = (
         asked.encode(known),

@@ -109,7 +109,7 @@ def encode_set(subject: EvaluatedModel, chosen: EvalSet, layout: PromptLayout) -
 
     Raises ModelError, DataError and ConfigError as `tokenise` does.
     """
-    from stillage.models.pair import context_of
+    from stillage.models.limits import context_of
 
     room, template = layout.max_prompt_tokens, layout.template
     known = with_reference(chosen.records)

@@ -6,19 +6,20 @@ import importlib.util
 import logging
 from collections.abc import Mapping
 from pathlib import Path
-from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, cast
 
 import torch
 
-from stillage.errors import CapabilityError, ModelError, first_line
+from stillage.errors import CapabilityError, ModelError
 from stillage.models.decoder import check_causal, embedding_rows, encoder_decoder
-from stillage.models.quiet import quiet
+from stillage.models.limits import device_name
+from stillage.models.quiet import quiet, refusing
 from stillage.models.scratch import from_scratch, refuse_encoders
 from stillage.models.source import (
     ADAPTER,
     adapter_of,
     base_of,
+    complete_folder,
     find,
     named_base,
     native,
@@ -40,7 +41,6 @@ if TYPE_CHECKING:
     from stillage.run.config import ModelConfig
 
 log = logging.getLogger("stillage")
-NOTHING: Mapping[str, object] = MappingProxyType({})
 
 
 def load_tokenizer(path: str, revision: str = "") -> PreTrainedTokenizerFast:
@@ -80,16 +80,11 @@ def read_tokenizer(folder: Path, name: str) -> PreTrainedTokenizerBase:
     from transformers import AutoTokenizer
 
     refuse_tokenizer_code(folder)
-    try:
+    fix = "Give a folder that has tokenizer.json."
+    with refusing(f"{name} has no tokenizer that can be read.", fix):
         return AutoTokenizer.from_pretrained(
             folder, trust_remote_code=False, use_fast=True, local_files_only=True
         )
-    except (OSError, ValueError, KeyError, TypeError, ImportError) as error:
-        raise ModelError(
-            f"{name} has no tokenizer that can be read.",
-            first_line(error),
-            "Give a folder that has tokenizer.json.",
-        ) from error
 
 
 def load_model(
@@ -123,6 +118,13 @@ def load_model(
     return model
 
 
+def load_on_device(
+    config: ModelConfig, tokenizer: PreTrainedTokenizerFast, seed: int = 0
+) -> PreTrainedModel:
+    """Load a config's model as `load_model`, for the tokenizer, on the best device."""
+    return load_model(config, vocab_size=len(tokenizer), seed=seed, device=device_name())
+
+
 def check_rows_of(source: str, rows: int, vocab_size: int) -> None:
     """Raise ModelError where a model lacks tokens of the tokenizer."""
     if rows < vocab_size:
@@ -141,9 +143,7 @@ def check_ahead(config: ModelConfig, *, vocab_size: int) -> PretrainedConfig:
     """
     if config.quantize != "none":
         quantization(config.quantize, torch.float32)
-    folder = find(config.path, config.revision) if config.path else adapter_of(config.adapter)
-    while (folder / ADAPTER).exists():
-        folder = base_of(folder)
+    folder = complete_folder(config)
     settings = read_config(folder)
     require_safetensors(folder)
     check_rows_of(config.source, settings.get_text_config().vocab_size, vocab_size)
@@ -210,7 +210,7 @@ def quantization(kind: str, dtype: torch.dtype) -> object:
 
 
 def read_model(
-    folder: Path, dtype: torch.dtype, extra: Mapping[str, object] = NOTHING
+    folder: Path, dtype: torch.dtype, extra: Mapping[str, object] | None = None
 ) -> PreTrainedModel:
     """Read a complete model folder: safetensors only, every weight there, no own code.
 
@@ -220,15 +220,10 @@ def read_model(
 
     settings = read_config(folder)
     require_safetensors(folder)
-    options = {"config": settings, "dtype": dtype, **extra}
-    model, info = read_weights(AutoModelForCausalLM, folder, options)
-    if missing := sorted(info["missing_keys"]):
-        raise ModelError(
-            f"{folder} lacks weights; the rest would be random.",
-            f"missing: {len(missing)}, e.g. {', '.join(missing[:3])}",
-            "Give the complete model (for a LoRA adapter, a folder with adapter_config.json).",
-        )
-    if unused := sorted(info["unexpected_keys"]):
+    options = {"config": settings, "dtype": dtype, **(extra or {})}
+    complete = "the complete model (for a LoRA adapter, a folder with adapter_config.json)"
+    model, unused = read_weights(AutoModelForCausalLM, folder, options, complete)
+    if unused:
         notice = "%s: %d tensors are not part of the model and are left out, e.g. %s"
         log.warning(notice, folder, len(unused), unused[0])
     return model
@@ -238,29 +233,30 @@ def read_weights(
     factory: Any,  # noqa: ANN401 - one of transformers' auto classes
     folder: Path,
     options: Mapping[str, object],
-) -> tuple[PreTrainedModel, dict[str, Any]]:
-    """Read safetensors with transformers' own code; the model, and what was missing.
+    complete: str,
+) -> tuple[PreTrainedModel, list[str]]:
+    """Read safetensors with transformers' own code; the model, and the weights left out.
 
-    Raises ModelError where they cannot be read.
+    Raises ModelError where they cannot be read, or where some are missing: then the advice is to
+    give `complete`.
     """
-    from safetensors import SafetensorError
-
-    try:
-        with quiet():
-            return factory.from_pretrained(
-                folder,
-                use_safetensors=True,
-                trust_remote_code=False,
-                local_files_only=True,
-                output_loading_info=True,
-                **options,
-            )
-    except (OSError, ValueError, RuntimeError, KeyError, TypeError, SafetensorError) as error:
+    fix = "Copy the folder again: it may be damaged."
+    with refusing(f"The weights of {folder} cannot be read.", fix):
+        model, info = factory.from_pretrained(
+            folder,
+            use_safetensors=True,
+            trust_remote_code=False,
+            local_files_only=True,
+            output_loading_info=True,
+            **options,
+        )
+    if missing := sorted(info["missing_keys"]):
         raise ModelError(
-            f"The weights of {folder} cannot be read.",
-            first_line(error),
-            "Copy the folder again: it may be damaged.",
-        ) from error
+            f"{folder} lacks weights; the rest would be random.",
+            f"missing: {len(missing)}, e.g. {', '.join(missing[:3])}",
+            f"Give {complete}.",
+        )
+    return model, sorted(info["unexpected_keys"])
 
 
 def merge_adapter(base: Path | None, folder: Path, dtype: torch.dtype) -> PreTrainedModel:
@@ -269,20 +265,15 @@ def merge_adapter(base: Path | None, folder: Path, dtype: torch.dtype) -> PreTra
     base: its folder; None: the one that the adapter names.
     """
     from peft import PeftModel
-    from safetensors import SafetensorError
 
     require_safetensors(folder, "adapter_model")
     model = read_any(base or base_of(folder), dtype)
-    try:
-        with quiet():
-            adapted = PeftModel.from_pretrained(model, str(folder))
-    except (OSError, ValueError, RuntimeError, KeyError, TypeError, SafetensorError) as error:
-        raise ModelError(
-            f"The adapter {folder} does not fit its base model.",
-            f"base model: {base or named_base(folder)[0]}; {first_line(error)}",
-            "Check base_model_name_or_path in adapter_config.json, "
-            "or name the model it was trained on.",
-        ) from error
+    what = f"The adapter {folder} does not fit its base model."
+    fix = (
+        "Check base_model_name_or_path in adapter_config.json, or name the model it was trained on."
+    )
+    with refusing(what, fix, f"base model: {base or named_base(folder)[0]}; "):
+        adapted = PeftModel.from_pretrained(model, str(folder))
     check_applied(adapted, folder)
     return cast("PreTrainedModel", adapted.merge_and_unload())  # pyright: ignore[reportCallIssue]
 

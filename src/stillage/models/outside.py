@@ -11,9 +11,9 @@ from stillage.corpus.sources import SUFFIXES, check_format, folder_and_part, is_
 from stillage.data.from_config import SYNTHETIC
 from stillage.data.parallel_text import parallel_files
 from stillage.errors import DataError
-from stillage.models.source import ADAPTER, WANTED, base_candidates
+from stillage.models.source import ADAPTER, WANTED, with_bases
 from stillage.run.config import Config, ModelConfig
-from stillage.run.folder import list_files, read_json, sha256_file
+from stillage.run.folder import list_files, sha256_file
 
 ONLY_OF_MODELS = ("generation_config.json", ADAPTER)
 """Files of a model folder that its tokenizer does not read."""
@@ -102,23 +102,6 @@ def outside_tokenizer(path: str) -> dict[str, str]:
         if file.name not in ONLY_OF_MODELS
     ]
     return {str(file): sha256_file(file) for file in files if ".safetensors" not in file.name}
-
-
-def with_bases(path: str) -> list[Path]:
-    """List a local model folder and, for an adapter, its local base models' folders."""
-    found: list[Path] = []
-    folder = Path(path)
-    while path and folder.is_dir() and folder not in found:
-        found.append(folder)
-        settings = folder / ADAPTER
-        if not settings.is_file():
-            break
-        candidates = base_candidates(
-            folder, str(read_json(settings).get("base_model_name_or_path") or "")
-        )
-        folder = next((base for base in candidates if base.is_dir()), Path(""))
-        path = str(folder) if folder != Path("") else ""
-    return found
 
 
 def model_files(folder: Path) -> list[Path]:
