@@ -19,8 +19,7 @@ from stillage.functional.readout import logits, map_chunks
 from stillage.models.batching import batch_limit, map_batches
 from stillage.models.decoder import called, plain, read
 from stillage.models.padding import split_rows
-from stillage.models.pair import check_examples
-from stillage.models.score_cache import cache_file, read_cache, stats_rows, write_cache
+from stillage.models.score_cache import COLUMNS, cache_file, read_stats, stats_of, write_rows
 from stillage.types import TokenStats
 
 if TYPE_CHECKING:
@@ -66,14 +65,15 @@ def token_stats(
     """
     assert key or cache is None, "a cache needs the hash of the model in its key"
     file = stats_file(cache, key, plain(model).dtype, examples) if cache is not None else None
-    if file is not None and (known := read_cache(file, examples)) is not None:
+    if file is not None and (known := read_stats(file, examples)) is not None:
         return spanned(known, examples)
-    check_examples(model, examples)
     results = map_batches(
         lambda batch: batch_stats(read(model, batch), batch),
         [model],
         examples,
-        nothing=empty_stats(),
+        nothing=stats_of(
+            np.zeros(0, kind.value_type.to_pandas_dtype()) for kind in COLUMNS.values()
+        ),
         batch_tokens=batch_limit(model, batch_tokens),
         progress=progress,
     )
@@ -81,7 +81,7 @@ def token_stats(
         notice = "%s: %d of %d records have log-probabilities that are not finite"
         log.warning(notice, called(model), bad, len(results))
     if file is not None:
-        write_cache(file, results)
+        write_rows(file, COLUMNS, results)
     return spanned(results, examples)
 
 
@@ -100,14 +100,8 @@ def known_stats(
     examples: Sequence[Example], *, cache: Path, key: str, dtype: str
 ) -> list[TokenStats] | None:
     """Read what token_stats would find in the cache; None where it is not there."""
-    known = read_cache(stats_file(cache, key, getattr(torch, dtype), examples), examples)
+    known = read_stats(stats_file(cache, key, getattr(torch, dtype), examples), examples)
     return None if known is None else spanned(known, examples)
-
-
-def empty_stats() -> TokenStats:
-    """Return the statistics of no token."""
-    floats, ints, bools = (np.zeros(0, kind) for kind in (np.float32, np.int32, bool))
-    return stats_rows([[ints], [floats], [floats], [floats], [ints], [bools]])[0]
 
 
 def batch_stats(readout: Readout, batch: Batch) -> list[TokenStats]:
@@ -118,7 +112,8 @@ def batch_stats(readout: Readout, batch: Batch) -> list[TokenStats]:
     moments = zip(*(one for part in parts for one in part), strict=True)
     values = [batch.labels_T.cpu().numpy().astype(np.int32)]
     values += [torch.cat(tensors).cpu().numpy() for tensors in moments]
-    return stats_rows(split_rows(batch, values_T) for values_T in values)
+    columns = (split_rows(batch, values_T) for values_T in values)
+    return list(map(stats_of, zip(*columns, strict=True)))
 
 
 def chunk_moments(readout: Readout, labels_C: torch.Tensor) -> list[TokenMoments]:
