@@ -8,13 +8,13 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from stillage.audit.queries import Noise, ScoringModel
+from stillage.audit.queries import ScoringModel
 from stillage.data.examples import make_examples
 from stillage.models.limits import shortest_context, weights_key
 from stillage.run.audit_config import AuditConfig
 from stillage.run.config import DataConfig, ModelConfig
 from stillage.run.progress import Doing, watched
-from stillage.types import Result
+from stillage.types import Noise, Result
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerFast

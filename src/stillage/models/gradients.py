@@ -20,6 +20,7 @@ from stillage.functional.readout import token_logp
 from stillage.models.decoder import evaluating, examine, plain, read
 from stillage.models.padding import collate
 from stillage.models.pair import check_examples
+from stillage.models.perturb import refuse_quantised
 from stillage.models.prune import blocks_of
 from stillage.models.score_cache import cache_file, read_rows, write_rows
 from stillage.types import GradientNorms
@@ -81,13 +82,8 @@ Groups = tuple[list[torch.nn.Parameter], list[int]]
 
 def weight_groups(model: PreTrainedModel) -> Groups:
     """Sort the weights by block; CapabilityError where they are quantised."""
-    named = list(model.named_parameters())
-    if odd := [name for name, tensor in named if not tensor.is_floating_point()]:
-        raise CapabilityError(
-            "Quantised weights have no gradient.",
-            f"{len(odd)} of {len(named)} tensors, e.g. {odd[0]}",
-            "Load the model without `quantize`, or leave out the attacks that need gradients.",
-        )
+    named = dict(model.named_parameters())
+    refuse_quantised(named, "have no gradient", "gradients")
     try:
         blocks = blocks_of(model)[1]
     except CapabilityError as error:
@@ -95,7 +91,7 @@ def weight_groups(model: PreTrainedModel) -> Groups:
         log.warning(notice, error.what, error.values)
         blocks = []
     number = {id(tensor): k for k, module in enumerate(blocks) for tensor in module.parameters()}
-    return [tensor for _, tensor in named], [number.get(id(tensor), -1) for _, tensor in named]
+    return list(named.values()), [number.get(id(tensor), -1) for tensor in named.values()]
 
 
 @contextmanager

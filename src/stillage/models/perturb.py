@@ -17,7 +17,7 @@ from stillage.errors import CapabilityError, ConfigError
 from stillage.rng import torch_generator
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
 
 
 @contextmanager
@@ -69,10 +69,15 @@ def chosen_tensors(
             "The noise on the weights has no such size.", f"sigma: {sigma}", "Choose 0 or more."
         )
     chosen = {n: tensor for n, tensor in model.named_parameters() if which is None or which(n)}
-    if odd := [name for name, tensor in chosen.items() if not tensor.is_floating_point()]:
-        raise CapabilityError(
-            "Quantised weights cannot be shaken.",
-            f"{len(odd)} of {len(chosen)} tensors, e.g. {odd[0]}",
-            "Load the model without `quantize`, or leave out the attacks that need noise.",
-        )
+    refuse_quantised(chosen, "cannot be shaken", "noise")
     return chosen
+
+
+def refuse_quantised(weights: Mapping[str, torch.Tensor], why: str, needed: str) -> None:
+    """Raise CapabilityError where some weights are not floating-point numbers."""
+    if odd := [name for name, tensor in weights.items() if not tensor.is_floating_point()]:
+        raise CapabilityError(
+            f"Quantised weights {why}.",
+            f"{len(odd)} of {len(weights)} tensors, e.g. {odd[0]}",
+            f"Load the model without `quantize`, or leave out the attacks that need {needed}.",
+        )
