@@ -1,7 +1,4 @@
-"""Batches of rows of like length, as large as a number of tokens allows.
-
-They become smaller by themselves when memory runs out.
-"""
+"""Batches of rows of like length, as large as a limit of tokens and memory allow."""
 
 from __future__ import annotations
 

@@ -98,10 +98,7 @@ def reverted_losses(
 
 @contextmanager
 def reverted(block: torch.nn.Module, other: torch.nn.Module) -> Iterator[None]:
-    """Give a block the weights of another, and its own back afterwards, to the bit.
-
-    Raises CapabilityError unless they fit.
-    """
+    """Lend a block another's weights, to the bit; CapabilityError unless they fit."""
     own, new = block.state_dict(), other.state_dict()
     kinds = [{n: (t.shape, t.dtype) for n, t in state.items()} for state in (own, new)]
     if odd := sorted({name for name, _ in kinds[0].items() ^ kinds[1].items()}):

@@ -280,10 +280,7 @@ def embedding_rows(model: PreTrainedModel) -> int:
 
 
 def difference(a: torch.Tensor, b: torch.Tensor, dtype: torch.dtype, what: str = "logits") -> str:
-    """Say how far two tensors differ; empty where they are equal to the precision.
-
-    Infinite ones are not judged.
-    """
+    """Say how far finite tensors differ; empty where they are equal to the precision."""
     tolerance = 1e-3 if dtype == torch.float32 else 0.03
     if not (torch.isfinite(a).all() and torch.isfinite(b).all()):
         return ""

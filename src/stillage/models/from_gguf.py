@@ -226,10 +226,7 @@ def shortest(value: float) -> float:
 
 
 def gguf_model(source: Gguf) -> PreTrainedModel:
-    """Make the model, with every tensor of the file in its place, as float32.
-
-    Raises ModelError where a tensor is missing, has no place, or is not of finite numbers.
-    """
+    """Make the float32 model; ModelError where a tensor is missing, extra or broken."""
     from gguf import MODEL_ARCH, get_tensor_name_map
     from transformers import LlamaForCausalLM
 
@@ -268,10 +265,7 @@ def gguf_model(source: Gguf) -> PreTrainedModel:
 def read_tensor(
     source: Gguf, name: str, config: LlamaConfig, shape: tuple[int, ...]
 ) -> torch.Tensor:
-    """Read a tensor as float32, queries and keys in the order of transformers.
-
-    Raises ModelError for another shape than expected, or values that are not finite.
-    """
+    """Read a tensor as float32, in transformers' order; ModelError for a broken one."""
     from gguf import dequantize
 
     tensor = source.tensors[name]

@@ -226,10 +226,7 @@ def continue_batch(
 def choose(
     logits_BV: torch.Tensor, decoding: Decoding, noises: Sequence[np.random.Generator], name: str
 ) -> torch.Tensor:
-    """Choose every row's next token: the likeliest, or a draw with its own noise.
-
-    ModelError, with the model's name, for NaN logits.
-    """
+    """Choose every row's next token, likeliest or drawn; ModelError for NaN logits."""
     scores_BV = logits_BV
     if decoding.sampling_temperature > 0:
         noise_BV = gumbel(noises, logits_BV.shape[1]).to(logits_BV.device)

@@ -82,10 +82,7 @@ def byte_level_bpe(tokens: Sequence[str], merges: Sequence[str], *, pre: str) ->
 
 
 def pre_tokenizer(name: str) -> Any:  # noqa: ANN401 - tokenizers has no public base class of these
-    """Return the rule by which a text is cut before merges apply.
-
-    Raises ModelError where the name's rule is not known.
-    """
+    """Return the rule by which a text is cut before merges; ModelError if unknown."""
     from tokenizers import Regex, pre_tokenizers
 
     if name == "gpt-2":

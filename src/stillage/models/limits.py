@@ -62,10 +62,7 @@ def weights_key(source: ModelConfig) -> str:
 
 
 def special_ids(tokenizer: PreTrainedTokenizerFast) -> tuple[int, int]:
-    """Return the ids of EOS and of padding.
-
-    EOS where there is no padding token: padding is masked, never read.
-    """
+    """Return the ids of EOS and of padding (EOS where there is none: it is masked)."""
     from stillage.corpus.tokenizers import end_id
 
     eos, pad = end_id(tokenizer), tokenizer.pad_token_id
@@ -73,10 +70,7 @@ def special_ids(tokenizer: PreTrainedTokenizerFast) -> tuple[int, int]:
 
 
 def new_tokens(model: PreTrainedModel, asked: int, usual: int = 64) -> int:
-    """Return the most tokens of an answer, at most half the context.
-
-    asked 0: as usual.
-    """
+    """Return the most tokens of an answer: asked, else as usual, or half the context."""
     context_tokens = shortest_context(model)
     return asked or (usual if context_tokens is None else max(1, min(usual, context_tokens // 2)))
 

@@ -173,10 +173,7 @@ def read_any(folder: Path, dtype: torch.dtype) -> PreTrainedModel:
 def read_quantized(
     config: ModelConfig, dtype: torch.dtype, device: str | torch.device
 ) -> PreTrainedModel:
-    """Read a complete model folder in 8 or 4 bits.
-
-    CapabilityError without bitsandbytes, or for a model that has no folder.
-    """
+    """Read a complete folder in 8 or 4 bits; CapabilityError where that cannot be."""
     folder = find(config.path, config.revision) if config.path else None
     if folder is None or config.adapter or (folder / ADAPTER).exists():
         raise CapabilityError(
@@ -260,10 +257,7 @@ def read_weights(
 
 
 def merge_adapter(base: Path | None, folder: Path, dtype: torch.dtype) -> PreTrainedModel:
-    """Merge the adapter of a folder (PEFT) into a base model's weights.
-
-    base: its folder; None: the one that the adapter names.
-    """
+    """Merge an adapter's folder (PEFT) into a base model: a given one, or its own."""
     from peft import PeftModel
 
     require_safetensors(folder, "adapter_model")

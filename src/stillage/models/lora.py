@@ -145,10 +145,7 @@ def load_trainable(
 
 
 def largest_change(folder: Path) -> float:
-    """Find an adapter's largest weight of those that start at 0 (B), else of all.
-
-    At 0 the adapter leaves its base model as it is.
-    """
+    """Find an adapter's largest weight that starts at 0 (B): at 0 it changes nothing."""
     from safetensors import safe_open
 
     largest: dict[bool, float] = {}

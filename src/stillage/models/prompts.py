@@ -70,10 +70,7 @@ class TextRules:
 def answer_room(
     models: Sequence[PreTrainedModel], prompts: Prompts, rules: TextRules, max_new_tokens: int
 ) -> tuple[int | None, list[int]]:
-    """Return the longest text that all may write, and the most new tokens of each.
-
-    DataError for a prompt that one of the models cannot continue.
-    """
+    """Return what context models share, and each answer's room; DataError where none."""
     for model in models:
         prompts.check(model)
     limits = [rules.most_tokens, *map(context_of, models)]

@@ -1,7 +1,4 @@
-"""Where a model comes from: a folder, or a hub id at a pinned commit.
-
-Nothing in it is ever executed or unpickled.
-"""
+"""Where a model comes from; nothing in its folder is ever executed or unpickled."""
 
 from __future__ import annotations
 
@@ -181,10 +178,7 @@ def complete_folder(config: ModelConfig) -> Path:
 
 
 def base_of(folder: Path) -> Path:
-    """Find the base model of an adapter's folder, fetched where it is on the hub.
-
-    ModelError, as `check_base`, where it is nowhere.
-    """
+    """Find an adapter's base model, fetched if on the hub; ModelError if nowhere."""
     base, revision, here = check_base(folder)
     return here or find(base, revision)
 
