@@ -127,20 +127,6 @@ def states_of(output: object) -> torch.Tensor:
     return states
 
 
-def after_blocks(
-    model: PreTrainedModel,
-    ids_BT: torch.Tensor,
-    outputs: Sequence[object],
-    states_BTH: torch.Tensor,
-) -> torch.Tensor:
-    """Run what follows the blocks on given states: the input of the head, [B, T, H].
-
-    outputs: what the blocks returned on these ids, for the rest of what they return.
-    """
-    with standing_still(list(blocks_of(model)[1]), outputs, states_BTH), torch.no_grad():
-        return last_hidden(model, {"input_ids": ids_BT})
-
-
 @contextmanager
 def standing_still(
     blocks: Sequence[torch.nn.Module], outputs: Sequence[object], states_BTH: torch.Tensor
@@ -177,20 +163,22 @@ def check_lens(model: PreTrainedModel) -> tuple[int, int]:
     ids_BT = probe_ids(model)
     with evaluating(model):
         outputs = outputs_of(model, ids_BT)
-        count = len(blocks_of(model)[1])
+        blocks = list(blocks_of(model)[1])
         theirs = last_hidden(model, {"input_ids": ids_BT})
         ours, moved = theirs + 1, theirs
-        if len(outputs) == count:
+        if len(outputs) == len(blocks):
             last = states_of(outputs[-1])
-            ours, moved = (
-                after_blocks(model, ids_BT, outputs, states) for states in (last, 0 * last)
-            )
+            with standing_still(blocks, outputs, last):
+                ours = last_hidden(model, {"input_ids": ids_BT})
+            with standing_still(blocks, outputs, 0 * last):
+                moved = last_hidden(model, {"input_ids": ids_BT})
     dtype = plain(model).dtype
     if difference(ours, theirs, dtype) or not difference(moved, theirs, dtype):
         raise CapabilityError(
             "What this model knows after each of its blocks cannot be read.",
-            f"model type: {model.config.model_type}; blocks: {count}, seen at work: {len(outputs)}",
+            f"model type: {model.config.model_type}; blocks: {len(blocks)}, "
+            f"seen at work: {len(outputs)}",
             "Leave out audit.blocks, or use a decoder whose blocks follow each other "
             "(GPT-2, OPT, LLaMA, ...).",
         )
-    return count, states_of(outputs[0]).shape[-1]
+    return len(blocks), states_of(outputs[0]).shape[-1]

@@ -14,7 +14,7 @@ from stillage.errors import CapabilityError, ModelError
 from stillage.models.decoder import check_causal, embedding_rows, encoder_decoder
 from stillage.models.limits import device_name
 from stillage.models.quiet import quiet, refusing
-from stillage.models.scratch import from_scratch, refuse_encoders
+from stillage.models.scratch import SPECIAL_IDS, from_scratch, refuse_encoders
 from stillage.models.source import (
     ADAPTER,
     adapter_of,
@@ -46,10 +46,8 @@ log = logging.getLogger("stillage")
 def load_tokenizer(path: str, revision: str = "") -> PreTrainedTokenizerFast:
     """Load the fast tokenizer of a folder, a pinned hub id, or an adapter's base.
 
-    Raises ModelError where there is none, where it is a slow one, or where it has no end-of-text
-    token.
+    Raises ModelError where there is none, or as `checked_tokenizer`.
     """
-
     folder = find(path, revision)
     if not (folder / "tokenizer.json").exists() and (folder / ADAPTER).exists():
         folder = base_of(folder)
@@ -98,18 +96,15 @@ def load_model(
     decoder-only model, vocabulary too small; CapabilityError where it cannot be quantised here.
     """
     dtype = getattr(torch, config.dtype)
+    folder = find(config.path, config.revision) if config.path else None
     if config.quantize != "none":
-        model = read_quantized(config, dtype, device)
-    elif not config.source:
-        model = from_scratch(config, vocab_size=vocab_size, seed=seed)
+        model = read_quantized(config, folder, device)
     elif config.adapter:
-        model = merge_adapter(
-            find(config.path, config.revision) if config.path else None,
-            adapter_of(config.adapter),
-            dtype,
-        )
+        model = merge_adapter(folder, adapter_of(config.adapter), dtype)
+    elif folder is not None:
+        model = read_any(folder, dtype)
     else:
-        model = read_any(find(config.path, config.revision), dtype)
+        model = from_scratch(config, vocab_size=vocab_size, seed=seed)
     check_rows_of(config.source, embedding_rows(model), vocab_size)
     if config.quantize == "none":
         model = model.to(device)  # pyright: ignore[reportArgumentType]
@@ -145,36 +140,34 @@ def check_ahead(config: ModelConfig, *, vocab_size: int) -> PretrainedConfig:
         quantization(config.quantize, torch.float32)
     folder = complete_folder(config)
     settings = read_config(folder)
-    require_safetensors(folder)
     check_rows_of(config.source, settings.get_text_config().vocab_size, vocab_size)
     return settings
 
 
 def read_config(folder: Path) -> PretrainedConfig:
-    """Read a model folder's configuration; ModelError for no decoder or unknown ones."""
+    """Read the settings of a decoder's folder with safetensors; ModelError for others."""
     from transformers import AutoConfig
 
     kind = native(read_model_config(folder / "config.json"), folder)
     settings = AutoConfig.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
     if kind not in causal_types():
         raise encoder_decoder(settings)
-    return refuse_encoders(settings)
+    refuse_encoders(settings)
+    require_safetensors(folder)
+    return settings
 
 
 def read_any(folder: Path, dtype: torch.dtype) -> PreTrainedModel:
     """Read a model folder, or an adapter folder with its base model."""
-    return (
-        merge_adapter(None, folder, dtype)
-        if (folder / ADAPTER).exists()
-        else read_model(folder, dtype)
-    )
+    if (folder / ADAPTER).exists():
+        return merge_adapter(None, folder, dtype)
+    return read_model(folder, dtype)
 
 
 def read_quantized(
-    config: ModelConfig, dtype: torch.dtype, device: str | torch.device
+    config: ModelConfig, folder: Path | None, device: str | torch.device
 ) -> PreTrainedModel:
     """Read a complete folder in 8 or 4 bits; CapabilityError where that cannot be."""
-    folder = find(config.path, config.revision) if config.path else None
     if folder is None or config.adapter or (folder / ADAPTER).exists():
         raise CapabilityError(
             "Only a complete model folder can be quantised.",
@@ -182,11 +175,9 @@ def read_quantized(
             f"quantize: {config.quantize}",
             "Save the merged model first, or leave out quantize.",
         )
-    return read_model(
-        folder,
-        dtype,
-        {"quantization_config": quantization(config.quantize, dtype), "device_map": {"": device}},
-    )
+    dtype = getattr(torch, config.dtype)
+    settings = {"quantization_config": quantization(config.quantize, dtype)}
+    return read_model(folder, dtype, settings | {"device_map": {"": device}})
 
 
 def quantization(kind: str, dtype: torch.dtype) -> object:
@@ -215,9 +206,7 @@ def read_model(
     """
     from transformers import AutoModelForCausalLM
 
-    settings = read_config(folder)
-    require_safetensors(folder)
-    options = {"config": settings, "dtype": dtype, **(extra or {})}
+    options = {"config": read_config(folder), "dtype": dtype, **(extra or {})}
     complete = "the complete model (for a LoRA adapter, a folder with adapter_config.json)"
     model, unused = read_weights(AutoModelForCausalLM, folder, options, complete)
     if unused:
@@ -302,7 +291,9 @@ def save_model(model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, folde
     """
     from transformers import PreTrainedModel
 
-    set_special_ids(model, tokenizer)
+    for name in SPECIAL_IDS:
+        for settings in filter(None, (model.config, model.generation_config)):
+            setattr(settings, name, getattr(tokenizer, name))
     with atomic(folder) as temporary, quiet():
         if isinstance(model, PreTrainedModel):
             model.save_pretrained(temporary, safe_serialization=True)
@@ -310,13 +301,3 @@ def save_model(model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, folde
             model.save_pretrained(temporary, safe_serialization=True, save_embedding_layers=False)
             (temporary / "README.md").unlink(missing_ok=True)
         tokenizer.save_pretrained(temporary)
-
-
-def set_special_ids(model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast) -> None:
-    """Give the model the tokenizer's bos, eos and pad ids, in both its configs."""
-    generation = model.generation_config
-    for name in ("bos_token_id", "eos_token_id", "pad_token_id"):
-        value = getattr(tokenizer, name)
-        setattr(model.config, name, value)
-        if generation is not None:
-            setattr(generation, name, value)

@@ -52,7 +52,7 @@ def with_adapter(
         f"adapter: {config.adapter or '(new)'}; base model: {where};"
         f" lora_targets: {', '.join(config.lora_targets) or '(default)'}; "
     )
-    fix = "Name layers that the model has in lora_targets (all-linear: every one), or check `adapter`."
+    fix = "Name layers of the model in lora_targets (all-linear: every one), or check `adapter`."
     with refusing("The adapter does not fit the model.", fix, values):
         if config.adapter:
             given = str(adapter_of(config.adapter))

@@ -152,12 +152,9 @@ def masked_context(model: PreTrainedModel) -> int | None:
         return None
     words = model.get_input_embeddings()
     tables = [one for one in model.modules() if isinstance(one, torch.nn.Embedding)]
-    paddings = [
-        table.padding_idx
-        for table in tables
-        if table is not words and table.num_embeddings == context
-    ]
-    return context - max((padding + 1 for padding in paddings if padding is not None), default=0)
+    positions = [one for one in tables if one is not words and one.num_embeddings == context]
+    paddings = [one.padding_idx for one in positions if one.padding_idx is not None]
+    return context - max((padding + 1 for padding in paddings), default=0)
 
 
 @dataclass(frozen=True, slots=True)

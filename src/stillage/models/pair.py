@@ -22,15 +22,12 @@ log = logging.getLogger("stillage")
 
 
 def check_same_tokenizer(
-    teacher: PreTrainedTokenizerFast,
-    student: PreTrainedTokenizerFast,
-    *,
-    others: Sequence[str] = ("sft",),
+    teacher: PreTrainedTokenizerFast, student: PreTrainedTokenizerFast
 ) -> None:
     """Require that both tokenizers cut texts alike, and one id means one token.
 
     And end with the same token. Extra tokens at the end of one vocabulary are allowed, with a
-    notice. others: methods that need no shared tokenizer. Raises ModelError naming both values.
+    notice. Raises ModelError naming both values.
     """
     if teacher is student or tokenizer_hash(teacher) == tokenizer_hash(student):
         return
@@ -61,7 +58,7 @@ def check_same_tokenizer(
         "and this method compares their tokens one by one.",
         f"teacher: {describe(teacher)}; student: {describe(student)}; {clash}",
         "Take a student of the teacher's family or one from scratch; "
-        f"or a method that needs no shared tokenizer: {', '.join(others)}.",
+        "or a method that needs no shared tokenizer: sft.",
     )
 
 

@@ -37,7 +37,12 @@ def perturbed(
     weights; every bit is restored. Raises ConfigError for a sigma below 0, CapabilityError for
     quantised weights.
     """
-    chosen = chosen_tensors(model, which, sigma)
+    if not (math.isfinite(sigma) and sigma >= 0):
+        raise ConfigError(
+            "The noise on the weights has no such size.", f"sigma: {sigma}", "Choose 0 or more."
+        )
+    chosen = {n: tensor for n, tensor in model.named_parameters() if which is None or which(n)}
+    refuse_quantised(chosen, "cannot be shaken", "noise")
     kept: list[tuple[torch.Tensor, torch.Tensor]] = []
     try:
         for name, tensor in chosen.items():
@@ -58,19 +63,6 @@ def noise(name: str, tensor: torch.Tensor, sigma: float, seed: int, relative: bo
     norm = float(torch.linalg.vector_norm(tensor.detach(), dtype=torch.float64))
     scale = norm / math.sqrt(tensor.numel() or 1)
     return eps.mul_(sigma * scale if relative else sigma).to(tensor.device)
-
-
-def chosen_tensors(
-    model: torch.nn.Module, which: Callable[[str], bool] | None, sigma: float
-) -> dict[str, torch.nn.Parameter]:
-    """Choose the weights to shake, by name; errors as `perturbed`."""
-    if not (math.isfinite(sigma) and sigma >= 0):
-        raise ConfigError(
-            "The noise on the weights has no such size.", f"sigma: {sigma}", "Choose 0 or more."
-        )
-    chosen = {n: tensor for n, tensor in model.named_parameters() if which is None or which(n)}
-    refuse_quantised(chosen, "cannot be shaken", "noise")
-    return chosen
 
 
 def refuse_quantised(weights: Mapping[str, torch.Tensor], why: str, needed: str) -> None:

@@ -64,9 +64,10 @@ def token_stats(
     example longer than the context or with unknown ids.
     """
     assert key or cache is None, "a cache needs the hash of the model in its key"
-    file = stats_file(cache, key, plain(model).dtype, examples) if cache is not None else None
+    full_key = f"{key} {plain(model).dtype}"
+    file = None if cache is None else cache_file(cache, full_key, examples)
     if file is not None and (known := read_stats(file, examples)) is not None:
-        return spanned(known, examples)
+        return known
     results = map_batches(
         lambda batch: batch_stats(read(model, batch), batch),
         [model],
@@ -82,26 +83,15 @@ def token_stats(
         log.warning(notice, called(model), bad, len(results))
     if file is not None:
         write_rows(file, COLUMNS, results)
-    return spanned(results, examples)
-
-
-def spanned(results: Sequence[TokenStats], examples: Sequence[Example]) -> list[TokenStats]:
-    """Add to the statistics what of its record each example stands for."""
     pairs = zip(results, examples, strict=True)
     return [replace(stats, span=example.span) for stats, example in pairs]
-
-
-def stats_file(cache: Path, key: str, dtype: torch.dtype, examples: Sequence[Example]) -> Path:
-    """Name the file of the statistics of a model in memory as dtype."""
-    return cache_file(cache, f"{key} {dtype}", examples)
 
 
 def known_stats(
     examples: Sequence[Example], *, cache: Path, key: str, dtype: str
 ) -> list[TokenStats] | None:
     """Read what token_stats would find in the cache; None where it is not there."""
-    known = read_stats(stats_file(cache, key, getattr(torch, dtype), examples), examples)
-    return None if known is None else spanned(known, examples)
+    return read_stats(cache_file(cache, f"{key} {getattr(torch, dtype)}", examples), examples)
 
 
 def batch_stats(readout: Readout, batch: Batch) -> list[TokenStats]:

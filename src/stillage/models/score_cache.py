@@ -94,15 +94,14 @@ def read_stats(file: Path, examples: Sequence[Example]) -> list[TokenStats] | No
     rows = read_rows(file, COLUMNS, "scores")
     if rows is None:
         return None
-    results = [TokenStats(**row) for row in rows]
-    scored = [example.ids_T[example.response_T] for example in examples]
-    if len(results) != len(examples) or not all(map(agree, results, scored)):
+    if len(rows) != len(examples) or not all(map(agree, rows, examples)):
         log.warning("cached scores %s are of other records: scoring again", file.name)
         return None
-    return results
+    pairs = zip(rows, examples, strict=True)
+    return [TokenStats(**row, span=example.span) for row, example in pairs]
 
 
-def agree(stats: TokenStats, ids_T: np.ndarray) -> bool:
-    """Tell whether these are the statistics of these tokens, in every field."""
-    lengths = {len(getattr(stats, name)) for name in COLUMNS}
-    return lengths == {len(ids_T)} and np.array_equal(stats.ids_T, ids_T)
+def agree(row: Mapping[str, np.ndarray], example: Example) -> bool:
+    """Tell whether these are the statistics of an example's tokens, in every field."""
+    ids_T = example.ids_T[example.response_T]
+    return {*map(len, row.values())} == {len(ids_T)} and np.array_equal(row["ids_T"], ids_T)
