@@ -239,7 +239,7 @@ def check_head(model: PreTrainedModel) -> None:
     with evaluating(model), torch.autocast(model.device.type, enabled=False):
         theirs = model(input_ids=ids_BS, use_cache=False).logits.float()
         ours = project(last_hidden(model, {"input_ids": ids_BS}), linear_head(model))
-    if fault := difference(ours, theirs, plain(model).dtype):
+    if fault := mismatch(ours, theirs, plain(model).dtype):
         raise CapabilityError(
             "The logits of this model are not its last hidden state times its head, "
             "so chunks cannot be used.",
@@ -264,7 +264,7 @@ def check_causal(model: PreTrainedModel) -> None:
     with evaluating(model):
         whole = model(input_ids=ids_BT, use_cache=False).logits.float()
         start = model(input_ids=ids_BT[:, :3], use_cache=False).logits.float()
-    if difference(start, whole[:, :3], plain(model).dtype):
+    if mismatch(start, whole[:, :3], plain(model).dtype):
         raise encoder_decoder(model.config)
 
 
@@ -279,7 +279,7 @@ def embedding_rows(model: PreTrainedModel) -> int:
     return len(cast("torch.nn.Embedding", plain(model).get_input_embeddings()).weight)
 
 
-def difference(a: torch.Tensor, b: torch.Tensor, dtype: torch.dtype, what: str = "logits") -> str:
+def mismatch(a: torch.Tensor, b: torch.Tensor, dtype: torch.dtype, what: str = "logits") -> str:
     """Say how far finite tensors differ; empty where they are equal to the precision."""
     tolerance = 1e-3 if dtype == torch.float32 else 0.03
     if not (torch.isfinite(a).all() and torch.isfinite(b).all()):

@@ -20,9 +20,9 @@ from stillage.functional.readout import logits, map_chunks
 from stillage.models.batching import batch_limit, map_batches
 from stillage.models.decoder import (
     check_head,
-    difference,
     evaluating,
     last_hidden,
+    mismatch,
     plain,
     probe_ids,
     read,
@@ -173,7 +173,7 @@ def check_lens(model: PreTrainedModel) -> tuple[int, int]:
             with standing_still(blocks, outputs, 0 * last):
                 moved = last_hidden(model, {"input_ids": ids_BT})
     dtype = plain(model).dtype
-    if difference(ours, theirs, dtype) or not difference(moved, theirs, dtype):
+    if mismatch(ours, theirs, dtype) or not mismatch(moved, theirs, dtype):
         raise CapabilityError(
             "What this model knows after each of its blocks cannot be read.",
             f"model type: {model.config.model_type}; blocks: {len(blocks)}, "

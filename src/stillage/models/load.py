@@ -221,7 +221,7 @@ def read_weights(
     options: Mapping[str, object],
     complete: str,
 ) -> tuple[PreTrainedModel, list[str]]:
-    """Read safetensors with transformers' own code; the model, and the weights left out.
+    """Read safetensors by transformers; return the model and the unused weights.
 
     Raises ModelError where they cannot be read, or where some are missing: then the advice is to
     give `complete`.

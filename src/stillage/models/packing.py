@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from stillage.errors import CapabilityError, first_line
-from stillage.models.decoder import CANNOT, difference, evaluating, hidden_states, plain, probe_ids
+from stillage.models.decoder import CANNOT, evaluating, hidden_states, mismatch, plain, probe_ids
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -44,4 +44,4 @@ def packing_fault(model: PreTrainedModel) -> str:
             packed = hidden_states(model, ids_BT, documents_BS=documents_BT)
         except CANNOT as error:
             return f"{type(error).__name__}: {first_line(error)}"
-    return difference(packed, alone, plain(model).dtype, "hidden states")
+    return mismatch(packed, alone, plain(model).dtype, "hidden states")

@@ -35,7 +35,7 @@ def quiet() -> Iterator[None]:
 
 @contextmanager
 def refusing(what: str, fix: str, values: str = "") -> Iterator[None]:
-    """Work quietly, and turn what transformers and peft raise over files into ModelError.
+    """Work quietly; turn what transformers and peft raise over files into ModelError.
 
     what, values, fix: its three lines; the error's own first line follows the values.
     """

@@ -46,7 +46,7 @@ def cache_file(folder: Path, key: str, examples: Sequence[Example]) -> Path:
 
 
 def write_rows(file: Path, kinds: Mapping[str, pa.DataType], rows: Sequence[object]) -> None:
-    """Keep the named fields of each row, and the file's name, which says whose they are."""
+    """Keep the named fields of each row, and the file's name: it says whose they are."""
     columns = {
         name: pa.array([getattr(row, name) for row in rows], kind) for name, kind in kinds.items()
     }
@@ -65,7 +65,7 @@ def read_rows(file: Path, names: Iterable[str], what: str) -> list[dict[str, Any
     try:
         table = read_table(file)
         made_for = set(table[MADE_FOR].unique().to_pylist())
-        columns = {name: values_of(table[name].combine_chunks()) for name in names}
+        columns = {name: rows_of_column(table[name].combine_chunks()) for name in names}
     except (OSError, pa.ArrowException, KeyError, ValueError) as error:
         kind = type(error).__name__
         log.warning("cached %s %s are damaged (%s): scoring again", what, file.name, kind)
@@ -76,7 +76,7 @@ def read_rows(file: Path, names: Iterable[str], what: str) -> list[dict[str, Any
     return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
 
 
-def values_of(column: pa.Array) -> list[Any]:
+def rows_of_column(column: pa.Array) -> list[Any]:
     """Return a column's values; of a column of lists, each as a numpy array."""
     if not isinstance(column, pa.ListArray) or not len(column):
         return column.to_pylist()

@@ -12,9 +12,9 @@ from stillage.errors import CapabilityError, first_line
 from stillage.models.decoder import (
     CANNOT,
     called,
-    difference,
     evaluating,
     found_once,
+    mismatch,
     plain,
     probe_ids,
 )
@@ -156,7 +156,7 @@ def prove(model: PreTrainedModel, ids_T: torch.Tensor, continuation: Continuatio
     except CANNOT as error:
         raise cannot_continue(model, error) from error
     theirs = torch.stack([whole[0][-3], whole[1][-3], whole[0][-2], whole[1][-2], whole[1][-1]])
-    if fault := difference(torch.cat(found), theirs, plain(model).dtype):
+    if fault := mismatch(torch.cat(found), theirs, plain(model).dtype):
         raise cannot_continue(model, fault)
 
 
